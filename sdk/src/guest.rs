@@ -1,0 +1,388 @@
+//! The room as a WebAssembly component.
+//!
+//! Owns the instance that the runtime calls, and the translation between the SDK's types and the
+//! bindings'. Invariant: besides the bindings, this is the only file that knows `wit-bindgen`. It
+//! does not know what a turn is: the runtime keeps or drops the effects of a call by its result.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::panic;
+use std::time::UNIX_EPOCH;
+
+use crate::bindings::exports::room::runtime::{door, events};
+use crate::bindings::room::runtime::{alarm, connections, log, room, storage, types};
+use crate::connection::{Close, Connection};
+use crate::context::Context;
+use crate::error::{ConnectionError, StorageError};
+use crate::host::{ConnectionData, Entry, Host, ListOptions, Page};
+use crate::http::{Lobby, Request, Response, Verdict};
+use crate::instance::Live;
+use crate::log::Level;
+use crate::message::Message;
+use crate::{Result, Room};
+
+thread_local! {
+    /// The started room, as a `Live<R>`; a component has one thread and holds one room.
+    static LIVE: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
+}
+
+/// The exports of a component whose room is an `R`; [`export!`](crate::export) names it.
+#[derive(Debug)]
+pub struct Component<R>(PhantomData<R>);
+
+impl<R: Room> Component<R> {
+    /// Runs a callback of the started room.
+    fn turn<T>(callback: impl FnOnce(&mut R, &Context) -> Result<T>) -> Result<T, String> {
+        LIVE.with_borrow_mut(
+            |slot| match slot.as_mut().and_then(|live| live.downcast_mut()) {
+                Some(live) => Live::<R>::turn(live, callback),
+                None => Err("the room was not started".to_owned()),
+            },
+        )
+    }
+}
+
+impl<R: Room> events::Guest for Component<R> {
+    fn on_start() -> Result<(), String> {
+        report_panics();
+        let live = Live::<R>::start()?;
+        LIVE.set(Some(Box::new(live)));
+        Ok(())
+    }
+
+    fn tags(conn: types::Connection, request: types::Request) -> Result<Vec<String>, String> {
+        let (conn, request) = (Connection::from_data(conn.into()), request.into());
+        Self::turn(|room, ctx| room.tags(ctx, &conn, &request))
+    }
+
+    fn on_connect(conn: types::Connection, request: types::Request) -> Result<(), String> {
+        let (conn, request) = (Connection::from_data(conn.into()), request.into());
+        Self::turn(|room, ctx| room.on_connect(ctx, &conn, &request))
+    }
+
+    fn on_message(conn: String, message: types::Message) -> Result<(), String> {
+        let conn = Connection::from_id(conn);
+        Self::turn(|room, ctx| room.on_message(ctx, &conn, message.into()))
+    }
+
+    fn on_close(
+        conn: types::Connection,
+        frame: types::CloseFrame,
+        clean: bool,
+    ) -> Result<(), String> {
+        let conn = Connection::from_data(conn.into());
+        let close = Close {
+            code: frame.code,
+            reason: frame.reason,
+            clean,
+        };
+        Self::turn(|room, ctx| room.on_close(ctx, &conn, close))
+    }
+
+    fn on_error(conn: types::Connection, error: String) -> Result<(), String> {
+        let conn = Connection::from_data(conn.into());
+        Self::turn(|room, ctx| room.on_error(ctx, &conn, &error))
+    }
+
+    fn on_request(request: types::Request) -> Result<types::Response, String> {
+        Self::turn(|room, ctx| room.on_request(ctx, request.into())).map(Into::into)
+    }
+
+    fn on_alarm() -> Result<(), String> {
+        Self::turn(|room, ctx| room.on_alarm(ctx))
+    }
+}
+
+impl<R: Room> door::Guest for Component<R> {
+    fn on_before_connect(
+        request: types::Request,
+        lobby: door::Lobby,
+    ) -> Result<door::Verdict, String> {
+        report_panics();
+        let verdict = R::on_before_connect(request.into(), &lobby.into());
+        verdict.map(Into::into).map_err(|error| error.to_string())
+    }
+
+    fn on_before_request(
+        request: types::Request,
+        lobby: door::Lobby,
+    ) -> Result<door::Verdict, String> {
+        report_panics();
+        let verdict = R::on_before_request(request.into(), &lobby.into());
+        verdict.map(Into::into).map_err(|error| error.to_string())
+    }
+}
+
+/// Sends a panic's message and place to the log, before the trap that follows.
+fn report_panics() {
+    panic::set_hook(Box::new(|panic| {
+        Wasm::log(Level::Error, &panic.to_string(), &[])
+    }));
+}
+
+/// The host of a component: the runtime.
+pub(crate) struct Wasm;
+
+impl Host for Wasm {
+    fn connections(tag: Option<&str>) -> Vec<ConnectionData> {
+        connections::list(tag).into_iter().map(Into::into).collect()
+    }
+
+    fn connection_ids(tag: Option<&str>) -> Vec<String> {
+        connections::ids(tag)
+    }
+
+    fn connection(id: &str) -> Option<ConnectionData> {
+        connections::get(id).map(Into::into)
+    }
+
+    fn send(id: &str, message: Message) -> Result<(), ConnectionError> {
+        Ok(connections::send(id, &message.into())?)
+    }
+
+    fn broadcast(
+        message: Message,
+        tag: Option<&str>,
+        without: &[String],
+    ) -> Result<(), ConnectionError> {
+        Ok(connections::broadcast(&message.into(), tag, without)?)
+    }
+
+    fn close(id: &str, code: u16, reason: &str) -> Result<(), ConnectionError> {
+        let frame = types::CloseFrame {
+            code,
+            reason: reason.to_owned(),
+        };
+        Ok(connections::close(id, &frame)?)
+    }
+
+    fn set_state(id: &str, state: &[u8]) -> Result<(), ConnectionError> {
+        Ok(connections::set_state(id, state)?)
+    }
+
+    fn get(key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(storage::get(key)?)
+    }
+
+    fn get_many(keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        Ok(storage::get_many(keys)?)
+    }
+
+    fn put(key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        Ok(storage::put(key, value)?)
+    }
+
+    fn put_many(entries: &[Entry]) -> Result<(), StorageError> {
+        Ok(storage::put_many(entries)?)
+    }
+
+    fn delete(key: &[u8]) -> Result<bool, StorageError> {
+        Ok(storage::delete(key)?)
+    }
+
+    fn delete_many(keys: &[Vec<u8>]) -> Result<u32, StorageError> {
+        Ok(storage::delete_many(keys)?)
+    }
+
+    fn list(options: &ListOptions) -> Result<Page, StorageError> {
+        let ListOptions {
+            start,
+            start_after,
+            end,
+            prefix,
+            reverse,
+            limit,
+        } = options.clone();
+        let page = storage::list(&storage::ListOptions {
+            start,
+            start_after,
+            end,
+            prefix,
+            reverse,
+            limit,
+        })?;
+        Ok(Page {
+            entries: page.entries,
+            more: page.more,
+        })
+    }
+
+    fn delete_all() -> Result<(), StorageError> {
+        Ok(storage::delete_all()?)
+    }
+
+    fn alarm() -> Option<u64> {
+        alarm::get()
+    }
+
+    fn set_alarm(at: u64) {
+        alarm::set(at);
+    }
+
+    fn delete_alarm() {
+        alarm::delete();
+    }
+
+    fn party() -> String {
+        room::party()
+    }
+
+    fn name() -> String {
+        room::name()
+    }
+
+    fn flush() {
+        room::flush();
+    }
+
+    fn log(level: Level, message: &str, fields: &[(&str, String)]) {
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), v.clone()))
+            .collect();
+        log::write(level.into(), message, &fields);
+    }
+
+    fn now_ms() -> u64 {
+        let since = UNIX_EPOCH.elapsed().unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn var(name: &str) -> Option<String> {
+        std::env::var_os(name)?.into_string().ok()
+    }
+}
+
+impl From<types::Connection> for ConnectionData {
+    fn from(conn: types::Connection) -> Self {
+        Self {
+            id: conn.id,
+            uri: conn.uri,
+            tags: conn.tags,
+            state: conn.state,
+        }
+    }
+}
+
+impl From<Message> for types::Message {
+    fn from(message: Message) -> Self {
+        match message {
+            Message::Text(text) => Self::Text(text),
+            Message::Binary(bytes) => Self::Binary(bytes),
+        }
+    }
+}
+
+impl From<types::Message> for Message {
+    fn from(message: types::Message) -> Self {
+        match message {
+            types::Message::Text(text) => Self::Text(text),
+            types::Message::Binary(bytes) => Self::Binary(bytes),
+        }
+    }
+}
+
+impl From<types::Request> for Request {
+    fn from(request: types::Request) -> Self {
+        let types::Request {
+            method,
+            uri,
+            headers,
+            body,
+        } = request;
+        Self {
+            method,
+            uri,
+            headers,
+            body,
+        }
+    }
+}
+
+impl From<Request> for types::Request {
+    fn from(request: Request) -> Self {
+        let Request {
+            method,
+            uri,
+            headers,
+            body,
+        } = request;
+        Self {
+            method,
+            uri,
+            headers,
+            body,
+        }
+    }
+}
+
+impl From<Response> for types::Response {
+    fn from(response: Response) -> Self {
+        let Response {
+            status,
+            headers,
+            body,
+        } = response;
+        Self {
+            status,
+            headers,
+            body,
+        }
+    }
+}
+
+impl From<door::Lobby> for Lobby {
+    fn from(lobby: door::Lobby) -> Self {
+        Self {
+            party: lobby.party,
+            room: lobby.room,
+        }
+    }
+}
+
+impl From<Verdict> for door::Verdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Forward(request) => Self::Forward(request.into()),
+            Verdict::Respond(response) => Self::Respond(response.into()),
+            Verdict::Refuse { code, reason } => Self::Refuse(types::CloseFrame { code, reason }),
+        }
+    }
+}
+
+impl From<Level> for log::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Trace => Self::Trace,
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Warn => Self::Warn,
+            Level::Error => Self::Error,
+        }
+    }
+}
+
+impl From<connections::ConnectionError> for ConnectionError {
+    fn from(error: connections::ConnectionError) -> Self {
+        match error {
+            connections::ConnectionError::NotFound => Self::NotFound,
+            connections::ConnectionError::StateTooLarge(max) => Self::StateTooLarge(max),
+            connections::ConnectionError::MessageTooLarge(max) => Self::MessageTooLarge(max),
+            connections::ConnectionError::TooManySends(limit) => Self::TooManySends(limit),
+            connections::ConnectionError::InvalidClose(why) => Self::InvalidClose(why),
+        }
+    }
+}
+
+impl From<storage::StorageError> for StorageError {
+    fn from(error: storage::StorageError) -> Self {
+        match error {
+            storage::StorageError::InvalidKey(max) => Self::InvalidKey(max),
+            storage::StorageError::ValueTooLarge(max) => Self::ValueTooLarge(max),
+            storage::StorageError::TooManyWrites(limit) => Self::TooManyWrites(limit),
+            storage::StorageError::InvalidRange(why) => Self::InvalidRange(why),
+            storage::StorageError::Unavailable => Self::Unavailable,
+        }
+    }
+}

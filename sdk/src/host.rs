@@ -1,0 +1,79 @@
+//! The seam between the SDK and whatever runs the room.
+//!
+//! Owns [`Host`], the contract's imports in the SDK's own types, and [`Current`], the one of this
+//! build: the runtime on wasm, the mock of [`test`](crate::test) elsewhere. Invariant: nothing else
+//! in the SDK asks on which target it runs. It does not know rooms or callbacks.
+
+use crate::error::{ConnectionError, StorageError};
+use crate::log::Level;
+use crate::message::Message;
+
+#[cfg(target_family = "wasm")]
+pub(crate) use crate::guest::Wasm as Current;
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use crate::test::Mock as Current;
+
+/// A key and its value.
+pub(crate) type Entry = (Vec<u8>, Vec<u8>);
+
+/// A client, as the host describes it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConnectionData {
+    pub(crate) id: String,
+    pub(crate) uri: String,
+    pub(crate) tags: Vec<String>,
+    pub(crate) state: Vec<u8>,
+}
+
+/// Which keys a listing returns. Every bound that is given must hold.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListOptions {
+    pub(crate) start: Option<Vec<u8>>,
+    pub(crate) start_after: Option<Vec<u8>>,
+    pub(crate) end: Option<Vec<u8>>,
+    pub(crate) prefix: Option<Vec<u8>>,
+    pub(crate) reverse: bool,
+    pub(crate) limit: Option<u32>,
+}
+
+/// A part of a listing, and whether there may be more.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) more: bool,
+}
+
+/// The imports of the contract. `sdk/wit/room.wit` says what each does.
+pub(crate) trait Host {
+    fn connections(tag: Option<&str>) -> Vec<ConnectionData>;
+    fn connection_ids(tag: Option<&str>) -> Vec<String>;
+    fn connection(id: &str) -> Option<ConnectionData>;
+    fn send(id: &str, message: Message) -> Result<(), ConnectionError>;
+    fn broadcast(
+        message: Message,
+        tag: Option<&str>,
+        without: &[String],
+    ) -> Result<(), ConnectionError>;
+    fn close(id: &str, code: u16, reason: &str) -> Result<(), ConnectionError>;
+    fn set_state(id: &str, state: &[u8]) -> Result<(), ConnectionError>;
+
+    fn get(key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
+    fn get_many(keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StorageError>;
+    fn put(key: &[u8], value: &[u8]) -> Result<(), StorageError>;
+    fn put_many(entries: &[Entry]) -> Result<(), StorageError>;
+    fn delete(key: &[u8]) -> Result<bool, StorageError>;
+    fn delete_many(keys: &[Vec<u8>]) -> Result<u32, StorageError>;
+    fn list(options: &ListOptions) -> Result<Page, StorageError>;
+    fn delete_all() -> Result<(), StorageError>;
+
+    fn alarm() -> Option<u64>;
+    fn set_alarm(at: u64);
+    fn delete_alarm();
+
+    fn party() -> String;
+    fn name() -> String;
+    fn flush();
+    fn log(level: Level, message: &str, fields: &[(&str, String)]);
+    fn now_ms() -> u64;
+    fn var(name: &str) -> Option<String>;
+}

@@ -1,0 +1,321 @@
+//! HTTP as a room sees it.
+//!
+//! Owns [`Request`], [`Response`], and what a party decides before a room is reached: [`Verdict`]
+//! about a request for a [`Lobby`]. Invariant: header names are in lower case. It does not know
+//! sockets; bodies are whole.
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::host::{Current, Host as _};
+use crate::time::Timestamp;
+use crate::uri;
+
+/// A header: name in lower case, value as it was sent.
+pub(crate) type Header = (String, Vec<u8>);
+
+/// Replaces every header of this name.
+fn set_header(headers: &mut Vec<Header>, name: &str, value: &str) {
+    let name = name.to_ascii_lowercase();
+    headers.retain(|(other, _)| *other != name);
+    headers.push((name, value.as_bytes().to_vec()));
+}
+
+/// The first header of this name, if it is UTF-8.
+fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
+    let (_, value) = headers
+        .iter()
+        .find(|(other, _)| other.eq_ignore_ascii_case(name))?;
+    std::str::from_utf8(value).ok()
+}
+
+/// The headers whose values are UTF-8, in order.
+fn pairs(headers: &[Header]) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value).ok()?)))
+}
+
+/// An HTTP request, also the one that opened a WebSocket.
+///
+/// ```
+/// use room_sdk::Request;
+///
+/// let request = Request::get("http://localhost/parties/main/lobby/history?limit=5");
+/// assert_eq!(request.method(), "GET");
+/// assert_eq!(request.rest(), "/history");
+/// assert_eq!(request.query("limit").as_deref(), Some("5"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub(crate) method: String,
+    pub(crate) uri: String,
+    pub(crate) headers: Vec<Header>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    /// A request without headers and body, for tests. [`TestRoom`](crate::test::TestRoom) takes a
+    /// bare path (`/history?limit=5`) as one below the room's URL.
+    pub fn new(method: impl Into<String>, uri: impl Into<String>) -> Self {
+        Self {
+            method: method.into(),
+            uri: uri.into(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    /// A `GET` request; see [`new`](Self::new).
+    pub fn get(uri: impl Into<String>) -> Self {
+        Self::new("GET", uri)
+    }
+
+    /// A `POST` request; see [`new`](Self::new).
+    pub fn post(uri: impl Into<String>) -> Self {
+        Self::new("POST", uri)
+    }
+
+    /// Sets a header in place of all of that name, so that what a client sent under it is gone.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        set_header(&mut self.headers, name, value);
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// The method in capitals.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The whole URL as the client asked for it.
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// The path of the URL, still percent-encoded: `/parties/main/lobby/history`.
+    pub fn path(&self) -> &str {
+        uri::path(&self.uri)
+    }
+
+    /// What follows the room's name in the path: `/history`, and `/` for the room's own URL.
+    pub fn rest(&self) -> &str {
+        uri::rest(&self.uri)
+    }
+
+    /// The first value of a query parameter, decoded.
+    pub fn query(&self, name: &str) -> Option<String> {
+        uri::query(&self.uri, name)
+    }
+
+    /// The first header of this name in any case, if its value is UTF-8.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+
+    /// Names in lower case and values, in the order they came; those that are not UTF-8 are left out.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.headers)
+    }
+
+    /// The whole body; empty for an upgrade.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body as text.
+    ///
+    /// # Errors
+    /// The body is not UTF-8.
+    pub fn text(&self) -> Result<&str> {
+        std::str::from_utf8(&self.body).context("the request's body is not text")
+    }
+
+    /// The body read as JSON. `T` may borrow from it.
+    ///
+    /// # Errors
+    /// The body is not JSON, or not that of a `T`.
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
+        serde_json::from_slice(&self.body).context("the request's body is not the expected JSON")
+    }
+}
+
+/// An HTTP response.
+///
+/// ```
+/// use room_sdk::Response;
+///
+/// let response = Response::json(&[1, 2])?.with_status(201).with_header("cache-control", "no-store");
+/// assert_eq!(response.status_code(), 201);
+/// assert_eq!(response.header("content-type"), Some("application/json"));
+/// # Ok::<(), room_sdk::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<Header>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Response {
+    /// An empty response. The runtime sends 200 to 599; another status fails the turn.
+    pub fn status(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    /// 200 with plain text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::typed("text/plain; charset=utf-8", text.into().into_bytes())
+    }
+
+    /// 200 with an HTML page. Nothing is escaped: what users wrote does not belong into it.
+    pub fn html(html: impl Into<String>) -> Self {
+        Self::typed("text/html; charset=utf-8", html.into().into_bytes())
+    }
+
+    /// 200 with JSON.
+    ///
+    /// # Errors
+    /// The value cannot be written as JSON.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
+        let body = serde_json::to_vec(value).context("the response cannot be written as JSON")?;
+        Ok(Self::typed("application/json", body))
+    }
+
+    fn typed(content_type: &str, body: Vec<u8>) -> Self {
+        Self {
+            body,
+            ..Self::status(200).with_header("content-type", content_type)
+        }
+    }
+
+    /// Sets the status.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Sets a header in place of all of that name. One that only a server may set (`connection`,
+    /// `transfer-encoding`, `content-length`, `upgrade`) fails the turn.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        set_header(&mut self.headers, name, value);
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// The status.
+    pub fn status_code(&self) -> u16 {
+        self.status
+    }
+
+    /// The first header of this name in any case, if its value is UTF-8.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+
+    /// The whole body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body as text, for tests; what is not UTF-8 is replaced.
+    pub fn body_text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body read as JSON, for tests.
+    ///
+    /// # Errors
+    /// The body is not JSON, or not that of a `T`.
+    pub fn body_json<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
+        serde_json::from_slice(&self.body).context("the response's body is not the expected JSON")
+    }
+}
+
+/// What becomes of a request before it reaches its room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Goes on to the room with the headers of this request: so a name that was checked is handed
+    /// on. Only headers may differ from the original.
+    Forward(Request),
+    /// Answered with this; the room does not hear of it. A browser's WebSocket cannot read it and
+    /// tries again: prefer [`Refuse`](Self::Refuse) for one.
+    Respond(Response),
+    /// A WebSocket is accepted and closed at once, so that the client can know why and stop. A plain
+    /// request is answered with `code - 4000` if that is 400 to 499, else 403.
+    Refuse {
+        /// 4000 to 4999.
+        code: u16,
+        /// At most 123 bytes.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    /// [`Verdict::Forward`].
+    pub fn forward(request: Request) -> Self {
+        Self::Forward(request)
+    }
+
+    /// [`Verdict::Respond`].
+    pub fn respond(response: Response) -> Self {
+        Self::Respond(response)
+    }
+
+    /// [`Verdict::Refuse`].
+    pub fn refuse(code: u16, reason: impl Into<String>) -> Self {
+        Self::Refuse {
+            code,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// The room that a request asks for, as the hooks before it may know it.
+#[derive(Clone, Debug)]
+pub struct Lobby {
+    pub(crate) party: String,
+    pub(crate) room: String,
+}
+
+impl Lobby {
+    /// The party's name, in kebab-case.
+    pub fn party(&self) -> &str {
+        &self.party
+    }
+
+    /// The room's name.
+    pub fn room(&self) -> &str {
+        &self.room
+    }
+
+    /// A variable or secret of the room's project.
+    pub fn var(&self, name: &str) -> Option<String> {
+        Current::var(name)
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(Current::now_ms())
+    }
+}

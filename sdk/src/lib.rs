@@ -1,0 +1,173 @@
+//! Write stateful rooms.
+//!
+//! A room is a struct. The runtime keeps one live instance of it for each room name, hands it one
+//! event at a time, and makes what it did durable before anyone hears of it.
+//!
+//! ```
+//! use room_sdk::prelude::*;
+//!
+//! #[derive(Default)]
+//! struct Echo;
+//!
+//! impl Room for Echo {
+//!     fn on_message(&mut self, ctx: &Context, conn: &Connection, message: Message) -> Result {
+//!         conn.send(message.clone())?;
+//!         ctx.broadcast(&format!("{} said something", conn.id())).except(conn);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! room_sdk::export!(Echo);
+//!
+//! // The same struct runs natively, so `cargo test` needs no server.
+//! let room = room_sdk::test::TestRoom::<Echo>::new("lobby");
+//! let alice = room.connect("alice");
+//! alice.send_text("hi");
+//! assert_eq!(alice.received(), [Message::text("hi")]);
+//! ```
+//!
+//! # Turns
+//! Each callback is one *turn*, all or nothing. Storage writes, the alarm, connection state, messages
+//! and closes take effect together when it returns `Ok`. If it returns `Err` or panics, none of them
+//! does, and nothing was sent. What a turn sends leaves only after what it wrote is durable.
+//!
+//! Fields of the struct are a cache: they are lost when the room is evicted, reloaded or panics.
+//! [`Room::on_start`] fills them from [storage](Context::storage). A turn that returned `Err` does not
+//! undo changes to fields, so change them last.
+//!
+//! # Reading order
+//! [`Room`], [`Context`], [`Connection`], [`Storage`], then [`mod@test`].
+//!
+//! This file owns the trait and the export. Invariant: the SDK holds no state of its own but copies.
+//! It does not know the runtime: `host` is the seam.
+
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+#[rustfmt::skip]
+#[expect(unsafe_code, reason = "generated: crossing the component boundary is all it does")]
+#[expect(
+    unreachable_pub,
+    clippy::allow_attributes,
+    clippy::too_many_lines,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used,
+    reason = "generated: nobody wrote it, and wit/room.wit documents it"
+)]
+pub mod bindings;
+mod connection;
+mod context;
+mod error;
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub mod guest;
+mod host;
+mod http;
+mod instance;
+mod list;
+pub mod log;
+mod message;
+mod storage;
+#[cfg(not(target_family = "wasm"))]
+pub mod test;
+mod time;
+mod uri;
+
+pub use anyhow::{anyhow, bail, ensure};
+
+pub use connection::{Close, Connection};
+pub use context::{Alarm, Broadcast, Context};
+pub use error::{ConnectionError, Error, Result, StorageError};
+pub use http::{Lobby, Request, Response, Verdict};
+pub use list::{Entries, List};
+pub use message::{IntoMessage, Message};
+pub use storage::{RawStorage, Storage};
+pub use time::Timestamp;
+
+/// What a room's source needs: `use room_sdk::prelude::*;`.
+pub mod prelude {
+    pub use crate::{
+        Close, Connection, Context, Error, IntoMessage, Lobby, Message, Request, Response, Result,
+        Room, Timestamp, Verdict, anyhow, bail, ensure, log,
+    };
+}
+
+/// A room: what happens at each event. Every method has a default, so write those you need.
+///
+/// Nothing else runs while a callback runs. An `Err` drops the turn, is logged with the room's name,
+/// and keeps the instance; a panic drops the instance too, and the next event meets a fresh one.
+#[expect(unused_variables, reason = "the defaults ignore what they are given")]
+pub trait Room: Default + 'static {
+    /// The instance is new: first visit, wake, reload, or after a panic. Fill the fields from storage
+    /// here. Nothing else is delivered before it returned `Ok`; on `Err` the events that wait fail,
+    /// and the next one tries again with a fresh struct.
+    ///
+    /// Connections may be open already: they stay when the code is replaced.
+    fn on_start(&mut self, ctx: &Context) -> Result {
+        Ok(())
+    }
+
+    /// The tags of a connection that is about to open, at most 9 of 1 to 256 bytes: for
+    /// [`Context::connections_with`] and [`Broadcast::tagged`].
+    fn tags(&mut self, ctx: &Context, conn: &Connection, request: &Request) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// A client connects. What is sent here arrives before anything else. On `Err` the client sees
+    /// its socket open and close with 1011.
+    fn on_connect(&mut self, ctx: &Context, conn: &Connection, request: &Request) -> Result {
+        Ok(())
+    }
+
+    /// A message came.
+    fn on_message(&mut self, ctx: &Context, conn: &Connection, message: Message) -> Result {
+        Ok(())
+    }
+
+    /// A connection ended; called once for each that was opened. It is not among
+    /// [`Context::connections`] any more, and cannot be sent to.
+    fn on_close(&mut self, ctx: &Context, conn: &Connection, close: Close) -> Result {
+        Ok(())
+    }
+
+    /// A connection failed: what it sent was no WebSocket, too large, or no UTF-8. `on_close`
+    /// follows.
+    fn on_error(&mut self, ctx: &Context, conn: &Connection, error: &str) -> Result {
+        Ok(())
+    }
+
+    /// A plain HTTP request came for the room's URL or a path below it ([`Request::rest`]).
+    fn on_request(&mut self, ctx: &Context, request: Request) -> Result<Response> {
+        Ok(Response::text("not implemented").with_status(404))
+    }
+
+    /// The alarm is due; see [`Alarm`]. On `Err` it is tried again after 2 s, 4 s, … six times.
+    fn on_alarm(&mut self, ctx: &Context) -> Result {
+        Ok(())
+    }
+
+    /// Decides about a WebSocket before any room hears of it: the place to check a token. There is no
+    /// room here, so no storage and no connections. `Err` refuses with 4401 and the error's text.
+    fn on_before_connect(request: Request, lobby: &Lobby) -> Result<Verdict> {
+        Ok(Verdict::forward(request))
+    }
+
+    /// Decides about a plain request before any room hears of it. `Err` is answered with 401 and the
+    /// error's text.
+    fn on_before_request(request: Request, lobby: &Lobby) -> Result<Verdict> {
+        Ok(Verdict::forward(request))
+    }
+}
+
+/// Makes a type that implements [`Room`] the room of this crate: `room_sdk::export!(Chat);`.
+///
+/// Once a crate, at the top level. On targets other than wasm it does nothing.
+#[macro_export]
+macro_rules! export {
+    ($room:ty) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            type Component = $crate::guest::Component<$room>;
+    $crate::bindings::export!(Component with_types_in $crate::bindings);
+        };
+    };
+}

@@ -1,0 +1,217 @@
+//! The room's durable, ordered key-value storage.
+//!
+//! Owns [`Storage`] (any serde type, kept as JSON), [`RawStorage`] (bytes) and [`List`]. Invariant:
+//! reads see what this turn wrote; writes take effect when it commits. It does not know where the
+//! bytes are kept.
+
+use std::fmt;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Result;
+use crate::host::{Current, Entry, Host as _};
+use crate::list::List;
+
+/// The room's storage: keys of 1 to 2,048 bytes in byte order, values of any serde type.
+///
+/// Values are kept as JSON. A failing call did nothing, and names the limit it met; `?` turns it into
+/// the failure of the turn.
+///
+/// ```
+/// # use room_sdk::prelude::*;
+/// # use room_sdk::test::TestRoom;
+/// #[derive(Default)]
+/// struct Visits;
+///
+/// impl Room for Visits {
+///     fn on_request(&mut self, ctx: &Context, _: Request) -> Result<Response> {
+///         let visits = ctx.storage().get::<u64>("visits")?.unwrap_or_default() + 1;
+///         ctx.storage().put("visits", &visits)?;
+///         Response::json(&visits)
+///     }
+/// }
+///
+/// let room = TestRoom::<Visits>::new("lobby");
+/// room.request(Request::get("/"));
+/// assert_eq!(room.request(Request::get("/")).body_text(), "2");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Storage(());
+
+impl Storage {
+    pub(crate) fn new() -> Self {
+        Self(())
+    }
+
+    /// The value of a key, or `None`.
+    ///
+    /// # Errors
+    /// What is stored is not that of a `T`; [`InvalidKey`], [`Unavailable`].
+    ///
+    /// [`InvalidKey`]: crate::StorageError::InvalidKey
+    /// [`Unavailable`]: crate::StorageError::Unavailable
+    pub fn get<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Result<Option<T>> {
+        let key = key.as_ref();
+        let value = self.raw().get(key)?;
+        value.map(|value| decode(key, &value)).transpose()
+    }
+
+    /// The values of many keys: one answer a key, in the order of the keys.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_many<T: DeserializeOwned>(
+        &self,
+        keys: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Vec<Option<T>>> {
+        let keys = owned(keys);
+        let values = Current::get_many(&keys).context("cannot read from storage")?;
+        let decoded = keys.iter().zip(values);
+        decoded
+            .map(|(key, value)| value.map(|value| decode(key, &value)).transpose())
+            .collect()
+    }
+
+    /// Sets a key.
+    ///
+    /// # Errors
+    /// The value cannot be written as JSON; [`InvalidKey`](crate::StorageError::InvalidKey),
+    /// [`ValueTooLarge`](crate::StorageError::ValueTooLarge),
+    /// [`TooManyWrites`](crate::StorageError::TooManyWrites).
+    pub fn put<T: Serialize + ?Sized>(&self, key: impl AsRef<[u8]>, value: &T) -> Result {
+        let key = key.as_ref();
+        self.raw().put(key, encode(key, value)?)
+    }
+
+    /// Sets many keys: all of them, or none if one is refused.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_many<'a, T: Serialize + ?Sized + 'a>(
+        &self,
+        entries: impl IntoIterator<Item = (impl AsRef<[u8]>, &'a T)>,
+    ) -> Result {
+        let entries = entries
+            .into_iter()
+            .map(|(key, value)| Ok((key.as_ref().to_vec(), encode(key.as_ref(), value)?)))
+            .collect::<Result<Vec<Entry>>>()?;
+        Current::put_many(&entries).context("cannot write to storage")
+    }
+
+    /// Removes a key. True if it was there.
+    ///
+    /// # Errors
+    /// [`InvalidKey`](crate::StorageError::InvalidKey),
+    /// [`TooManyWrites`](crate::StorageError::TooManyWrites).
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        Current::delete(key).with_context(|| format!("cannot delete key {}", Shown(key)))
+    }
+
+    /// Removes many keys. How many were there.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub fn delete_many(&self, keys: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<u32> {
+        Current::delete_many(&owned(keys)).context("cannot delete from storage")
+    }
+
+    /// Removes every key, and the alarm.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::StorageError::Unavailable).
+    pub fn delete_all(&self) -> Result {
+        Current::delete_all().context("cannot empty the storage")
+    }
+
+    /// The entries in key order, to be narrowed by the methods of [`List`]. They are fetched page by
+    /// page while the list is read.
+    ///
+    /// ```
+    /// # use room_sdk::prelude::*;
+    /// # fn example(ctx: &Context) -> Result {
+    /// for entry in ctx.storage().list::<String>().prefix("msg:").reverse().limit(50) {
+    ///     let (key, text) = entry?;
+    /// }
+    /// let all: Vec<String> = ctx.storage().list().prefix("msg:").values()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn list<T: DeserializeOwned>(&self) -> List<(String, T)> {
+        List::new(|(key, value)| {
+            let value = decode(&key, &value)?;
+            Ok((
+                String::from_utf8(key).context("a key is not text: list it raw")?,
+                value,
+            ))
+        })
+    }
+
+    /// The same storage as bytes, without JSON.
+    pub fn raw(&self) -> RawStorage {
+        RawStorage(())
+    }
+}
+
+/// The room's storage as bytes: for values that are no JSON, and keys that are no text.
+#[derive(Clone, Copy, Debug)]
+pub struct RawStorage(());
+
+impl RawStorage {
+    /// The bytes of a key, or `None`.
+    ///
+    /// # Errors
+    /// [`InvalidKey`](crate::StorageError::InvalidKey),
+    /// [`Unavailable`](crate::StorageError::Unavailable).
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+        let key = key.as_ref();
+        Current::get(key).with_context(|| format!("cannot read key {}", Shown(key)))
+    }
+
+    /// Sets a key.
+    ///
+    /// # Errors
+    /// As [`Storage::put`].
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result {
+        let key = key.as_ref();
+        Current::put(key, value.as_ref())
+            .with_context(|| format!("cannot write key {}", Shown(key)))
+    }
+
+    /// The entries in key order; see [`Storage::list`].
+    pub fn list(&self) -> List<(Vec<u8>, Vec<u8>)> {
+        List::new(Ok)
+    }
+}
+
+fn encode<T: Serialize + ?Sized>(key: &[u8], value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value)
+        .with_context(|| format!("the value of key {} cannot be written as JSON", Shown(key)))
+}
+
+fn decode<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T> {
+    serde_json::from_slice(value)
+        .with_context(|| format!("the value of key {} is not the expected type", Shown(key)))
+}
+
+fn owned(keys: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<Vec<u8>> {
+    keys.into_iter().map(|key| key.as_ref().to_vec()).collect()
+}
+
+/// A key as an error shows it: quoted, and not longer than a line.
+struct Shown<'a>(&'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN_BYTES_MAX: usize = 64;
+        let shown = &self.0[..self.0.len().min(SHOWN_BYTES_MAX)];
+        write!(f, "{:?}", String::from_utf8_lossy(shown))?;
+        if shown.len() < self.0.len() {
+            f.write_str("…")
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Tests of rooms without a server.
+//!
+//! Owns [`TestRoom`]: one room, run natively against a mock host that keeps the runtime's promises,
+//! so that plain `cargo test` works in a room's crate. Invariant: no threads and no clock of its own;
+//! when a call returns, everything that follows from it has happened. It does not know files, sockets
+//! or WebAssembly. `println!` goes where a test's output goes; [`log`](crate::log) to
+//! [`TestRoom::logs`].
+//!
+//! ```
+//! use std::time::Duration;
+//! use room_sdk::prelude::*;
+//! use room_sdk::test::TestRoom;
+//!
+//! #[derive(Default)]
+//! struct Bell;
+//!
+//! impl Room for Bell {
+//!     fn on_message(&mut self, ctx: &Context, _: &Connection, message: Message) -> Result {
+//!         ctx.alarm().set_in(Duration::from_secs(message.json()?));
+//!         Ok(())
+//!     }
+//!
+//!     fn on_alarm(&mut self, ctx: &Context) -> Result {
+//!         ctx.broadcast(&"ding");
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let room = TestRoom::<Bell>::new("lobby");
+//! let alice = room.connect("alice");
+//! alice.send(&60);
+//! room.advance(Duration::from_secs(59));
+//! assert!(alice.received().is_empty());
+//! room.advance(Duration::from_secs(1));
+//! assert_eq!(alice.received_json::<String>(), ["ding"]);
+//!
+//! // A turn that fails leaves no trace but its error.
+//! alice.send_text("not a number");
+//! assert_eq!(room.alarm(), None);
+//! assert!(room.take_errors()[0].contains("not the expected JSON"));
+//! ```
+
+mod client;
+mod limits;
+mod mock;
+mod runner;
+mod turn;
+mod world;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use client::{Connect, TestClient};
+pub(crate) use mock::Mock;
+pub use world::LogLine;
+
+use crate::http::{Request, Response};
+use crate::time::Timestamp;
+use crate::{Room, uri};
+use runner::Runner;
+use world::{Keys, World};
+
+/// The clock of a test starts here unless told otherwise: 2025-01-01T00:00:00Z.
+const START_MS: u64 = 1_735_689_600_000;
+
+/// A room before it runs: its name, party, variables, clock and storage.
+#[must_use = "a room runs once it is built"]
+#[derive(Debug)]
+pub struct Builder {
+    world: World,
+}
+
+impl Builder {
+    /// The party, `main` by default.
+    pub fn party(mut self, party: &str) -> Self {
+        party.clone_into(&mut self.world.party);
+        self
+    }
+
+    /// A variable, as in `[vars]` of `room.toml`.
+    pub fn var(mut self, name: &str, value: &str) -> Self {
+        self.world.vars.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// What time it is at first.
+    pub fn clock(mut self, now: impl Into<Timestamp>) -> Self {
+        self.world.now_ms = now.into().as_millis();
+        self
+    }
+
+    /// A key that the storage holds already.
+    #[track_caller]
+    pub fn stored<T: Serialize + ?Sized>(mut self, key: impl AsRef<[u8]>, value: &T) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(value) => self.world.storage.insert(key.as_ref().to_vec(), value),
+            Err(error) => panic!("the value cannot be written as JSON: {error}"),
+        };
+        self
+    }
+
+    /// The room. It starts at its first event.
+    pub fn build<R: Room>(self) -> TestRoom<R> {
+        TestRoom {
+            runner: Rc::new(RefCell::new(Runner::new(self.world))),
+        }
+    }
+}
+
+/// One room under test. The [module](self) shows one at work.
+pub struct TestRoom<R> {
+    runner: Rc<RefCell<Runner<R>>>,
+}
+
+impl<R: Room> TestRoom<R> {
+    /// A room of the party `main` with this name and an empty storage.
+    pub fn new(name: &str) -> Self {
+        Self::builder(name).build()
+    }
+
+    /// A room that is not as [`new`](Self::new) has it: `TestRoom::<Chat>::builder("lobby")
+    /// .var("GREETING", "hi").build::<Chat>()`.
+    pub fn builder(name: &str) -> Builder {
+        let (party, name) = ("main".to_owned(), name.to_owned());
+        Builder {
+            world: World {
+                party,
+                name,
+                now_ms: START_MS,
+                ..World::default()
+            },
+        }
+    }
+
+    /// Connects a client with this id. A client that has the id already is replaced.
+    pub fn connect(&self, id: &str) -> TestClient<R> {
+        self.client(id).connect()
+    }
+
+    /// A client that connects with a query, headers or a path: finish with [`Connect::connect`].
+    pub fn client(&self, id: &str) -> Connect<R> {
+        Connect {
+            runner: Rc::clone(&self.runner),
+            id: id.to_owned(),
+            path: String::new(),
+            query: String::new(),
+            request: Request::get(""),
+        }
+    }
+
+    /// Sends an HTTP request. A bare path is taken as one below the room's URL. A turn that fails is
+    /// answered with 500.
+    pub fn request(&self, mut request: Request) -> Response {
+        let mut runner = self.runner.borrow_mut();
+        if request.uri.starts_with('/') {
+            let rest = request.uri.strip_prefix('/').filter(|rest| rest.is_empty());
+            let rest = rest.unwrap_or(&request.uri);
+            request.uri = format!("{}{rest}", room_url(&runner.world));
+        }
+        runner.request(request)
+    }
+
+    /// Moves the clock. Alarms that come due on the way fire at their time; one that fails is tried
+    /// again after 2 s, 4 s, … six times.
+    pub fn advance(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.runner.borrow_mut().advance(millis);
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.runner.borrow().world.now_ms)
+    }
+
+    /// Replaces the instance at once, as a reload does: the struct is new and `on_start` runs, while
+    /// sockets, connection state and storage stay.
+    pub fn restart(&self) {
+        let mut runner = self.runner.borrow_mut();
+        runner.drop_instance();
+        // A failure is among the errors, and the next event tries again.
+        let _ = runner.start();
+        runner.settle();
+    }
+
+    /// Drops the instance, as eviction and hibernation do: the next event starts another.
+    pub fn hibernate(&self) {
+        self.runner.borrow_mut().drop_instance();
+    }
+
+    /// What is in storage now.
+    pub fn storage(&self) -> Stored {
+        Stored {
+            keys: self.runner.borrow().world.storage.clone(),
+        }
+    }
+
+    /// When the alarm is due, as the room set it.
+    pub fn alarm(&self) -> Option<Timestamp> {
+        let alarm = self.runner.borrow().world.alarm;
+        alarm.map(|alarm| Timestamp::from_millis(alarm.at_ms))
+    }
+
+    /// The ids of the open connections, in the order they joined.
+    pub fn connection_ids(&self) -> Vec<String> {
+        let runner = self.runner.borrow();
+        runner
+            .world
+            .open(None)
+            .map(|link| link.data.id.clone())
+            .collect()
+    }
+
+    /// The room's log so far, with the errors of failed turns.
+    pub fn logs(&self) -> Vec<LogLine> {
+        self.runner.borrow().world.logs.clone()
+    }
+
+    /// The error of the turn that failed last, if one did.
+    pub fn last_error(&self) -> Option<String> {
+        self.runner.borrow().errors.last().cloned()
+    }
+
+    /// Takes the errors of the turns that failed since the last call.
+    pub fn take_errors(&self) -> Vec<String> {
+        std::mem::take(&mut self.runner.borrow_mut().errors)
+    }
+}
+
+impl<R> fmt::Debug for TestRoom<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestRoom")
+            .field("name", &self.runner.borrow().world.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The URL of the room in a world.
+fn room_url(world: &World) -> String {
+    format!(
+        "http://localhost:1999/parties/{}/{}",
+        world.party,
+        uri::encode(&world.name)
+    )
+}
+
+/// A copy of what a room stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    keys: Keys,
+}
+
+impl Stored {
+    /// The value of a key, or `None`. Fails the test if it is not that of a `T`.
+    #[track_caller]
+    pub fn get<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Option<T> {
+        self.keys
+            .get(key.as_ref())
+            .map(|value| read(key.as_ref(), value))
+    }
+
+    /// The keys with this prefix and their values, in order. Fails the test if a value is not that of
+    /// a `T`.
+    #[track_caller]
+    pub fn list<T: DeserializeOwned>(&self, prefix: &str) -> Vec<(String, T)> {
+        let entries = self
+            .keys
+            .iter()
+            .filter(|(key, _)| key.starts_with(prefix.as_bytes()));
+        entries
+            .map(|(key, value)| (String::from_utf8_lossy(key).into_owned(), read(key, value)))
+            .collect()
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// True if there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+#[track_caller]
+fn read<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> T {
+    match serde_json::from_slice(value) {
+        Ok(value) => value,
+        Err(error) => panic!(
+            "the value of key {:?}: {error}",
+            String::from_utf8_lossy(key)
+        ),
+    }
+}

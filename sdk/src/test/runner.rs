@@ -1,0 +1,354 @@
+//! The loop that a room runs in under test.
+//!
+//! Owns the room's instance and the order of its events. Invariant: one event is one turn, kept whole
+//! or dropped whole; after a panic the next event meets a fresh instance. It does not know how a test
+//! asks for an event.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::limits;
+use super::mock::{set_tags, with_world};
+use super::world::{Ended, Inbox, Link, LogLine, Pending, Phase, World};
+use crate::connection::{Close, Connection};
+use crate::context::Context;
+use crate::host::ConnectionData;
+use crate::http::{Lobby, Request, Response, Verdict};
+use crate::instance::Live;
+use crate::log::Level;
+use crate::message::Message;
+use crate::{Result, Room};
+
+/// How often a failed alarm is tried again: after 2 s, 4 s, … 64 s.
+const ALARM_RETRIES_MAX: u32 = 6;
+/// An alarm that is set to now each time it fires would never end; the test fails instead.
+const ALARMS_AT_ONCE_MAX: u32 = 1_000;
+
+#[derive(Debug)]
+pub(super) struct Runner<R> {
+    live: Option<Live<R>>,
+    pub(super) world: World,
+    pub(super) errors: Vec<String>,
+}
+
+impl<R: Room> Runner<R> {
+    pub(super) fn new(world: World) -> Self {
+        Self {
+            live: None,
+            world,
+            errors: Vec::new(),
+        }
+    }
+
+    /// Opens a connection, or does not; returns the number of the client either way.
+    pub(super) fn connect(&mut self, id: &str, request: Request) -> usize {
+        let client = self.world.clients.len();
+        self.world.clients.push(Inbox::default());
+        if let Err((code, reason)) = self.try_connect(client, id, request) {
+            let close = Close {
+                code,
+                reason,
+                clean: true,
+            };
+            self.world.clients[client].closed = Some(close);
+        }
+        self.settle();
+        client
+    }
+
+    fn try_connect(
+        &mut self,
+        client: usize,
+        id: &str,
+        mut request: Request,
+    ) -> Result<(), (u16, String)> {
+        match self.decide(R::on_before_connect, &request) {
+            Ok(Verdict::Forward(forwarded)) => request.headers = forwarded.headers,
+            Ok(Verdict::Respond(response)) => {
+                let reason = format!("answered with {}", response.status_code());
+                self.world.clients[client].response = Some(response);
+                return Err((1006, reason));
+            }
+            Ok(Verdict::Refuse { code, reason }) => return Err((code, reason)),
+            Err(error) => return Err((4401, error)),
+        }
+        self.start()
+            .map_err(|_| (1011, "the room failed".to_owned()))?;
+        self.replace(id);
+        self.open(client, id, &request)
+            .map_err(|_| (1011, "the room failed".to_owned()))
+    }
+
+    /// Ends the connection that has this id already. Its `on_close` runs before the new `on_connect`.
+    fn replace(&mut self, id: &str) {
+        let old = self
+            .world
+            .links
+            .iter()
+            .find(|link| link.data.id == id)
+            .map(|link| link.client);
+        if let Some(old) = old {
+            let reason = "replaced by a new connection".to_owned();
+            self.world.end(
+                old,
+                Close {
+                    code: 4009,
+                    reason,
+                    clean: false,
+                },
+                None,
+            );
+            self.settle();
+        }
+    }
+
+    /// The turn of `tags` and `on_connect`.
+    fn open(&mut self, client: usize, id: &str, request: &Request) -> Result<(), String> {
+        let uri = request.uri.clone();
+        let data = ConnectionData {
+            id: id.to_owned(),
+            uri,
+            ..ConnectionData::default()
+        };
+        self.world.links.push(Link {
+            data: data.clone(),
+            client,
+            phase: Phase::Open,
+        });
+        let opened = self.turn(None, |live| {
+            let conn = Connection::from_data(data);
+            let tags = live.turn(|room, ctx| room.tags(ctx, &conn, request))?;
+            limits::check_tags(&tags)?;
+            let conn = Connection::from_data(set_tags(client, tags));
+            live.turn(|room, ctx| room.on_connect(ctx, &conn, request))
+        });
+        if opened.is_err() {
+            self.world.links.retain(|link| link.client != client);
+        }
+        opened
+    }
+
+    /// Hands on a message from a client, unless it is too large.
+    pub(super) fn message(&mut self, client: usize, message: Message) {
+        if limits::check_message(&message).is_err() {
+            let error = format!(
+                "a message is larger than {} bytes",
+                limits::MESSAGE_BYTES_MAX
+            );
+            let close = Close {
+                code: 1009,
+                reason: error.clone(),
+                clean: true,
+            };
+            self.world.end(client, close, Some(error));
+        } else if let Some(link) = self.world.link_of(client) {
+            let conn = Connection::from_id(link.data.id.clone());
+            let _ = self.call(None, |room, ctx| room.on_message(ctx, &conn, message));
+        }
+        self.settle();
+    }
+
+    /// Ends a connection from the client's side.
+    pub(super) fn end(&mut self, client: usize, close: Close) {
+        self.world.end(client, close, None);
+        self.settle();
+    }
+
+    pub(super) fn request(&mut self, mut request: Request) -> Response {
+        match self.decide(R::on_before_request, &request) {
+            Ok(Verdict::Forward(forwarded)) => request.headers = forwarded.headers,
+            Ok(Verdict::Respond(response)) => return response,
+            Ok(Verdict::Refuse { code, reason }) => {
+                let status =
+                    Some(code.wrapping_sub(4000)).filter(|code| (400..=499).contains(code));
+                return Response::text(reason).with_status(status.unwrap_or(403));
+            }
+            Err(error) => return Response::text(error).with_status(401),
+        }
+        let response = self.turn(None, |live| {
+            let response = live.turn(|room, ctx| room.on_request(ctx, request))?;
+            limits::check_response(&response)?;
+            Ok(response)
+        });
+        self.settle();
+        response.unwrap_or_else(|_| Response::text("the room failed").with_status(500))
+    }
+
+    /// Moves the clock, and stops at each alarm on the way.
+    pub(super) fn advance(&mut self, millis: u64) {
+        let until = self.world.now_ms.saturating_add(millis);
+        while let Some(alarm) = self.world.alarm.filter(|alarm| alarm.due_ms <= until) {
+            self.world.now_ms = self.world.now_ms.max(alarm.due_ms);
+            self.settle();
+        }
+        self.world.now_ms = until;
+    }
+
+    /// Drops the instance; the next event starts another.
+    pub(super) fn drop_instance(&mut self) {
+        self.live = None;
+    }
+
+    /// Starts an instance if there is none.
+    pub(super) fn start(&mut self) -> Result<(), String> {
+        if self.live.is_none() {
+            self.world.begin(None);
+            let started = guarded(&mut self.world, Live::start);
+            self.live = Some(self.finish(started)?);
+        }
+        Ok(())
+    }
+
+    /// Delivers what follows from earlier events: ended connections and due alarms.
+    pub(super) fn settle(&mut self) {
+        let mut alarms = 0;
+        loop {
+            if let Some(ended) = self.world.ended.pop_front() {
+                self.ended(ended);
+            } else if let Some(alarm) = self.due_alarm() {
+                alarms += 1;
+                assert!(
+                    alarms < ALARMS_AT_ONCE_MAX,
+                    "the alarm is set to now again and again"
+                );
+                self.alarm(alarm);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn due_alarm(&self) -> Option<Pending> {
+        self.world
+            .alarm
+            .filter(|alarm| alarm.due_ms <= self.world.now_ms)
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        let Ended { data, error, close } = ended;
+        if let Some(error) = error {
+            let conn = Connection::from_data(data.clone());
+            let _ = self.call(Some(data.clone()), |room, ctx| {
+                room.on_error(ctx, &conn, &error)
+            });
+        }
+        let conn = Connection::from_data(data.clone());
+        let _ = self.call(Some(data), |room, ctx| room.on_close(ctx, &conn, close));
+    }
+
+    fn alarm(&mut self, alarm: Pending) {
+        self.world.alarm = None;
+        if self.call(None, |room, ctx| room.on_alarm(ctx)).is_ok() {
+            return;
+        }
+        if alarm.failures == ALARM_RETRIES_MAX {
+            self.report(
+                Level::Error,
+                "the alarm failed too often and is dropped".to_owned(),
+            );
+        } else if self.world.alarm.is_none() {
+            let failures = alarm.failures + 1;
+            let due_ms = self.world.now_ms.saturating_add(1_000 << failures);
+            self.world.alarm = Some(Pending {
+                failures,
+                due_ms,
+                ..alarm
+            });
+        }
+    }
+
+    /// Runs one callback as a turn.
+    fn call<T>(
+        &mut self,
+        about: Option<ConnectionData>,
+        callback: impl FnOnce(&mut R, &Context) -> Result<T>,
+    ) -> Result<T, String> {
+        self.turn(about, |live| live.turn(callback))
+    }
+
+    /// Starts the room if needed, then runs one turn and keeps all of its effects or none.
+    fn turn<T>(
+        &mut self,
+        about: Option<ConnectionData>,
+        run: impl FnOnce(&mut Live<R>) -> Result<T, String>,
+    ) -> Result<T, String> {
+        self.start()?;
+        let Some(mut live) = self.live.take() else {
+            return Err("the room stopped".to_owned());
+        };
+        self.world.begin(about);
+        let outcome = guarded(&mut self.world, || run(&mut live));
+        // A panic may have left the struct half changed, so only an intact one is kept.
+        if !matches!(outcome, Err(Fault::Panicked(_))) {
+            self.live = Some(live);
+        }
+        self.finish(outcome)
+    }
+
+    fn finish<T>(&mut self, outcome: Result<T, Fault>) -> Result<T, String> {
+        let error = match outcome {
+            Ok(value) => {
+                self.world.commit();
+                return Ok(value);
+            }
+            Err(Fault::Returned(error)) => error,
+            Err(Fault::Panicked(message)) => format!("panicked: {message}"),
+        };
+        self.world.roll_back();
+        self.report(Level::Error, error.clone());
+        Err(error)
+    }
+
+    fn report(&mut self, level: Level, message: String) {
+        self.errors.push(message.clone());
+        self.world.logs.push(LogLine {
+            level,
+            message,
+            fields: Vec::new(),
+        });
+    }
+
+    /// Asks a hook that runs before the room is reached.
+    fn decide(
+        &mut self,
+        hook: fn(Request, &Lobby) -> Result<Verdict>,
+        request: &Request,
+    ) -> Result<Verdict, String> {
+        let lobby = Lobby {
+            party: self.world.party.clone(),
+            room: self.world.name.clone(),
+        };
+        let request = request.clone();
+        let verdict = guarded(&mut self.world, || {
+            hook(request, &lobby).map_err(|error| error.to_string())
+        });
+        verdict.map_err(|fault| match fault {
+            Fault::Returned(error) => error,
+            Fault::Panicked(message) => {
+                self.report(Level::Error, format!("panicked: {message}"));
+                "the room failed".to_owned()
+            }
+        })
+    }
+}
+
+/// Why a turn was dropped.
+enum Fault {
+    Returned(String),
+    Panicked(String),
+}
+
+/// Runs room code in its world, and catches its panics.
+fn guarded<T>(world: &mut World, code: impl FnOnce() -> Result<T, String>) -> Result<T, Fault> {
+    // The struct that a panic leaves behind is dropped, and the world is rolled back.
+    match with_world(world, || catch_unwind(AssertUnwindSafe(code))) {
+        Ok(result) => result.map_err(Fault::Returned),
+        Err(panic) => Err(Fault::Panicked(panic_text(panic.as_ref()))),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a value that is no text".to_owned())
+}

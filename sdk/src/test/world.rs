@@ -1,0 +1,196 @@
+//! What the mock host holds for one room: everything but the room's own struct.
+//!
+//! Owns storage, alarm, connections, clock, log and what clients received. Invariant: between a
+//! [`World::begin`] and its [`World::roll_back`] every change is in the journal, so that a failed turn
+//! leaves no trace; what was sent is held until [`World::commit`]. It does not know callbacks.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::limits;
+use super::turn::{Output, Turn, Undo};
+use crate::connection::Close;
+use crate::error::ConnectionError;
+use crate::host::ConnectionData;
+use crate::log::Level;
+use crate::message::Message;
+
+pub(super) type Keys = BTreeMap<Vec<u8>, Vec<u8>>;
+
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) party: String,
+    pub(super) name: String,
+    pub(super) vars: BTreeMap<String, String>,
+    pub(super) now_ms: u64,
+    pub(super) storage: Keys,
+    pub(super) alarm: Option<Pending>,
+    /// The open connections, in the order they joined.
+    pub(super) links: Vec<Link>,
+    /// What each client that ever connected got; a [`Link`] and a client find theirs by index.
+    pub(super) clients: Vec<Inbox>,
+    /// Connections that ended and whose `on_close` is still to run.
+    pub(super) ended: VecDeque<Ended>,
+    pub(super) logs: Vec<LogLine>,
+    pub(super) turn: Option<Turn>,
+}
+
+/// An alarm that is set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    /// What the room set.
+    pub(super) at_ms: u64,
+    /// When it is tried; later than `at_ms` once it failed.
+    pub(super) due_ms: u64,
+    pub(super) failures: u32,
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) data: ConnectionData,
+    pub(super) client: usize,
+    pub(super) phase: Phase,
+}
+
+/// A link is closing from the moment its room closed it until the turn commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    Closing,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    pub(super) received: VecDeque<Message>,
+    pub(super) closed: Option<Close>,
+    pub(super) response: Option<crate::Response>,
+}
+
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) data: ConnectionData,
+    /// Set if the connection failed, so that `on_error` runs first.
+    pub(super) error: Option<String>,
+    pub(super) close: Close,
+}
+
+/// A line of the room's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// How important it is.
+    pub level: Level,
+    /// The text.
+    pub message: String,
+    /// Names and values that belong to it.
+    pub fields: Vec<(String, String)>,
+}
+
+impl World {
+    /// Starts a turn. `about` is the connection that has ended but can still be looked up in it.
+    pub(super) fn begin(&mut self, about: Option<ConnectionData>) {
+        self.turn = Some(Turn {
+            about,
+            ..Turn::default()
+        });
+    }
+
+    /// Ends the turn and lets its effects out.
+    pub(super) fn commit(&mut self) {
+        let outputs = self
+            .turn
+            .take()
+            .map(|turn| turn.outputs)
+            .unwrap_or_default();
+        for output in outputs {
+            match output {
+                Output::Send { client, message } => {
+                    self.clients[client].received.push_back(message);
+                }
+                Output::Close { client, close } => self.end(client, close, None),
+            }
+        }
+    }
+
+    /// Ends the turn as if it had not been.
+    pub(super) fn roll_back(&mut self) {
+        let Some(turn) = self.turn.take() else { return };
+        for undo in turn.journal.into_iter().rev() {
+            match undo {
+                Undo::Key {
+                    key,
+                    old: Some(value),
+                } => drop(self.storage.insert(key, value)),
+                Undo::Key { key, old: None } => drop(self.storage.remove(&key)),
+                Undo::AllKeys(keys) => self.storage = keys,
+                Undo::Alarm(old) => self.alarm = old,
+                Undo::State { client, old } => {
+                    if let Some(link) = self.link_of(client) {
+                        link.data.state = old;
+                    }
+                }
+                Undo::Closing { client } => {
+                    if let Some(link) = self.link_of(client) {
+                        link.phase = Phase::Open;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends a client's connection, if it has one: it sees the close, and `on_close` will run.
+    pub(super) fn end(&mut self, client: usize, close: Close, error: Option<String>) {
+        let Some(at) = self.links.iter().position(|link| link.client == client) else {
+            return;
+        };
+        let data = self.links.remove(at).data;
+        self.clients[client].closed = Some(close.clone());
+        self.ended.push_back(Ended { data, error, close });
+    }
+
+    pub(super) fn link_of(&mut self, client: usize) -> Option<&mut Link> {
+        self.links.iter_mut().find(|link| link.client == client)
+    }
+
+    /// The open connections that the room sees, or those with a tag.
+    pub(super) fn open<'a>(&'a self, tag: Option<&'a str>) -> impl Iterator<Item = &'a Link> {
+        self.links.iter().filter(move |link| {
+            link.phase == Phase::Open
+                && tag.is_none_or(|tag| link.data.tags.iter().any(|other| other == tag))
+        })
+    }
+
+    pub(super) fn open_by_id(&mut self, id: &str) -> Result<&mut Link, ConnectionError> {
+        let mut links = self.links.iter_mut();
+        links
+            .find(|link| link.data.id == id && link.phase == Phase::Open)
+            .ok_or(ConnectionError::NotFound)
+    }
+
+    /// Holds a message for clients until the turn commits.
+    pub(super) fn hold(
+        &mut self,
+        clients: &[usize],
+        message: &Message,
+    ) -> Result<(), ConnectionError> {
+        limits::check_message(message)?;
+        let turn = self.turn_mut();
+        if turn.sends + clients.len() > limits::TURN_SENDS_MAX {
+            return Err(ConnectionError::TooManySends("turn_sends_max".to_owned()));
+        }
+        turn.sends += clients.len();
+        let sends = clients.iter().map(|&client| Output::Send {
+            client,
+            message: message.clone(),
+        });
+        turn.outputs.extend(sends);
+        Ok(())
+    }
+
+    /// The turn that runs.
+    pub(super) fn turn_mut(&mut self) -> &mut Turn {
+        self.turn.as_mut().expect(
+            "a room has storage, connections and an alarm only inside a callback, and none in \
+             on_before_connect and on_before_request",
+        )
+    }
+}

@@ -1,0 +1,127 @@
+//! Reading URLs.
+//!
+//! Owns how a URL splits into path, sub-path and query. Invariant: a malformed escape is kept as it
+//! stands, nothing is refused. It does not know requests or connections, and not what a room does
+//! with a sub-path.
+
+/// The path of a URL, without scheme, host, query and fragment; `/` if it has none.
+pub(crate) fn path(uri: &str) -> &str {
+    let from_path = match uri.find("://") {
+        Some(scheme) => {
+            let host = &uri[scheme + 3..];
+            &host[host.find(['/', '?', '#']).unwrap_or(host.len())..]
+        }
+        None => uri,
+    };
+    match from_path.split(['?', '#']).next() {
+        None | Some("") => "/",
+        Some(path) => path,
+    }
+}
+
+/// What follows the room's name in a URL: `/` for the room's own URL, else with its leading slash.
+///
+/// A room's URL is `/parties/:party/:room` or `/party/:room`.
+pub(crate) fn rest(uri: &str) -> &str {
+    let path = path(uri);
+    let segments = match path.split('/').nth(1) {
+        Some("parties") => 3,
+        Some("party") => 2,
+        _ => return path,
+    };
+    match path.match_indices('/').nth(segments) {
+        Some((at, _)) => &path[at..],
+        None => "/",
+    }
+}
+
+/// The first value of a query parameter, decoded.
+pub(crate) fn query(uri: &str, name: &str) -> Option<String> {
+    let (_, query) = uri.split_once('?')?;
+    let query = query.split('#').next().unwrap_or_default();
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(key) == name).then(|| decode(value))
+    })
+}
+
+/// Undoes percent-encoding and `+` for a space.
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escaped = bytes.get(at + 1..at + 3).and_then(hex);
+        match (bytes[at], escaped) {
+            (b'%', Some(byte)) => {
+                out.push(byte);
+                at += 2;
+            }
+            (b'+', _) => out.push(b' '),
+            (byte, _) => out.push(byte),
+        }
+        at += 1;
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Two hexadecimal digits → a byte.
+fn hex(digits: &[u8]) -> Option<u8> {
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
+    Some(digit(digits[0])? * 16 + digit(digits[1])?)
+}
+
+/// Percent-encodes everything but letters, digits and `-._~`, so that it fits a segment or a query.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_splits() {
+        let uri = "http://localhost:1999/parties/main/my%20room/history/2?a=1&b=x%20y+z&a=2";
+        assert_eq!(path(uri), "/parties/main/my%20room/history/2");
+        assert_eq!(rest(uri), "/history/2");
+        assert_eq!(query(uri, "a").as_deref(), Some("1"));
+        assert_eq!(query(uri, "b").as_deref(), Some("x y z"));
+        assert_eq!(query(uri, "c"), None);
+    }
+
+    #[test]
+    fn the_rooms_own_url_has_the_rest_slash() {
+        for uri in [
+            "/party/lobby",
+            "http://h/parties/main/lobby?x",
+            "/party/lobby/",
+            "http://h",
+        ] {
+            assert_eq!(rest(uri), "/", "{uri}");
+        }
+        assert_eq!(rest("/party/lobby/a?b"), "/a");
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_to_itself() {
+        for text in ["", "a b", "100%", "%zz", "é/ü?&=+#", "%4", "+"] {
+            assert_eq!(decode(&encode(text)), text);
+        }
+        assert_eq!(decode("%zz%4"), "%zz%4");
+    }
+}
