@@ -1,0 +1,206 @@
+//! The command line. Owns its words, defaults and manual pages, and nothing else.
+//!
+//! Invariant: flags win over `ROOM_*` variables, which win over `room.toml`, which wins over defaults;
+//! the first two are decided here, by clap. It does not know what the commands do.
+
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Make, run and test rooms.
+///
+/// A room is one named, stateful, single-threaded actor that many clients connect to. You write it in
+/// Rust, `room` compiles it to WebAssembly and serves it over WebSocket and HTTP. A project is a folder
+/// with a `room.toml`; commands find it upward from the current folder.
+#[derive(Debug, Parser)]
+#[command(
+    name = "room",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+#[command(
+    after_long_help = "Exit codes: 0 done, 1 a mistake you can put right, 2 a failure of room \
+itself.\nColours: NO_COLOR=1 turns them off."
+)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    New(NewArgs),
+    Dev(DevArgs),
+    Build(BuildArgs),
+    Test(TestArgs),
+    Limits(LimitsArgs),
+    /// Print the JSON schema of room.toml
+    ///
+    /// For editors: save it beside `room.toml` and put `#:schema ./room.schema.json` on that file's
+    /// first line, and its keys are completed and checked as you type.
+    #[command(after_long_help = "Example:\n  room schema > room.schema.json")]
+    Schema,
+    Completions(CompletionsArgs),
+}
+
+/// Where the project is.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ProjectArgs {
+    /// The project's folder [default: found upward from the current folder]
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub(crate) path: Option<PathBuf>,
+    /// The same as PATH, for scripts
+    #[arg(long, value_name = "DIR", env = "ROOM_PROJECT", value_hint = ValueHint::DirPath)]
+    pub(crate) project: Option<PathBuf>,
+}
+
+/// Start a project
+///
+/// Writes a project that builds, tests and runs untouched. The SDK's source is put beside it in
+/// `vendor/room-sdk`, so that no registry and no checkout is needed; with --sdk the project uses a
+/// checkout instead. A folder that has something in it is left alone.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_long_help = "Examples:\n  room new chat\n  room new apps/score --template counter\n  \
+room new mine --template blank --sdk ../room/sdk"
+)]
+pub(crate) struct NewArgs {
+    /// The folder to make; its last part is the project's name
+    #[arg(value_name = "NAME", value_hint = ValueHint::DirPath)]
+    pub(crate) path: PathBuf,
+    /// What to start from
+    #[arg(short, long, value_enum, default_value_t = TemplateName::Chat)]
+    pub(crate) template: TemplateName,
+    /// Use the SDK of this folder instead of a copy of it
+    #[arg(long, value_name = "PATH", env = "ROOM_SDK", value_hint = ValueHint::DirPath)]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+/// What a new project starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TemplateName {
+    /// A chat room with history and a page to use it
+    Chat,
+    /// A counter that survives restarts
+    Counter,
+    /// The smallest room
+    Blank,
+}
+
+/// Run the project here and reload it at every save
+///
+/// Builds the project's parties, serves them on this machine, and watches their sources, `Cargo.toml`,
+/// `room.toml` and local path dependencies. A save is compiled and swapped in between two messages:
+/// open sockets, their ids and the rooms' storage stay. If it does not compile, the compiler's words
+/// are shown and the last good code keeps serving. Files of `[assets]` are served from disk, so they
+/// need no rebuild.
+///
+/// The rooms' data is kept in `.room/state`. What rooms log is printed as it happens.
+/// Ctrl-C stops: rooms finish what they are at, sockets are closed with 1012.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_long_help = "Examples:\n  room dev\n  room dev rooms-examples/chat --port 8080\n  \
+room dev --host 0.0.0.0 --ephemeral\n  ROOM_LOG=debug room dev"
+)]
+pub(crate) struct DevArgs {
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+    /// The port [default: 1999, or the next free one]
+    #[arg(short, long, env = "ROOM_PORT")]
+    pub(crate) port: Option<u16>,
+    /// The address to listen on; 0.0.0.0 lets other machines in
+    #[arg(long, env = "ROOM_HOST", default_value = "127.0.0.1")]
+    pub(crate) host: IpAddr,
+    /// Keep the rooms' data in memory only
+    #[arg(long)]
+    pub(crate) ephemeral: bool,
+    /// Build with this cargo profile
+    #[arg(long, value_name = "NAME", default_value = "dev")]
+    pub(crate) profile: String,
+    /// Set a variable of the rooms, over `[vars]` of room.toml; may be repeated
+    #[arg(long = "var", value_name = "KEY=VALUE", value_parser = variable)]
+    pub(crate) vars: Vec<(String, String)>,
+    /// Say more about what the platform does; twice for everything
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Which log lines to show, as tracing's directives; over --verbose
+    #[arg(long, value_name = "FILTER", env = "ROOM_LOG")]
+    pub(crate) log: Option<String>,
+}
+
+/// Build the project for release
+///
+/// Compiles each party to one WebAssembly component and prints where it is, its size, its number of
+/// imports and its hash. The compiler's messages go to stderr.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room build\n  room build --json | jq -r '.[].path'")]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+    /// Build with this cargo profile
+    #[arg(long, value_name = "NAME", default_value = "release")]
+    pub(crate) profile: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Run the project's tests
+///
+/// Runs `cargo test` in the package of each party, on this machine's own target: the SDK has a room to
+/// test against, with clients, storage and a clock that you set, so no server is needed. What follows
+/// `--` goes to cargo.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room test\n  room test -- history\n  \
+room test -- --release -- --nocapture")]
+pub(crate) struct TestArgs {
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+    /// Arguments for `cargo test`
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) rest: Vec<String>,
+}
+
+/// Show every limit, its value and what happens at it
+///
+/// Lists every bound of the runtime. If there is a project here, the values of its `room.toml [limits]`
+/// are shown, and marked.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_long_help = "Examples:\n  room limits\n  room limits --json | jq '.[] | \
+select(.overridden)'"
+)]
+pub(crate) struct LimitsArgs {
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Print the shell's completions
+///
+/// Prints a script that completes room's commands and flags.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room completions bash > \
+~/.local/share/bash-completion/completions/room\n  room completions fish > \
+~/.config/fish/completions/room.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `KEY=VALUE` → the pair.
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

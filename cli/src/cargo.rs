@@ -1,0 +1,309 @@
+//! Cargo, seen from here. Owns every call of it: what a package is, how it becomes a component.
+//!
+//! Invariant: a call that is dropped takes its compilers with it, so at most one build of a caller
+//! runs. Cargo's own words reach the terminal unchanged. It does not know rooms, only packages.
+
+mod process;
+mod target;
+
+pub(crate) use process::Group;
+
+use crate::mistake::Mistake;
+use crate::project::Project;
+use anyhow::Context as _;
+use cargo_metadata::{CrateType, Message, MetadataCommand, PackageId};
+use room_runtime::PartyName;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+/// What guests are compiled for.
+const TARGET: &str = "wasm32-wasip2";
+
+/// The packages of a project, and which party is made of which.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    packages: Vec<Package>,
+    parties: Vec<(PartyName, usize)>,
+}
+
+/// One cargo package with the code of a party.
+#[derive(Debug, Clone)]
+struct Package {
+    id: PackageId,
+    dir: PathBuf,
+    /// Its folder and those of the packages it depends on by path.
+    sources: BTreeSet<PathBuf>,
+    /// The `Cargo.toml` of its workspace, which has its profiles.
+    workspace: PathBuf,
+    target_dir: PathBuf,
+}
+
+/// One party's compiled code.
+#[derive(Debug, Clone)]
+pub(crate) struct Component {
+    /// The party it is for.
+    pub(crate) party: PartyName,
+    /// Where cargo put it.
+    pub(crate) path: PathBuf,
+    /// Its bytes.
+    pub(crate) bytes: Arc<[u8]>,
+}
+
+/// How a build ended that could be tried at all.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Every party has a component.
+    Built(Vec<Component>),
+    /// The compiler refused and has said why.
+    Refused,
+}
+
+/// How much cargo says besides the compiler's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noise {
+    /// What it compiles, and its progress.
+    Full,
+    /// Nothing.
+    Quiet,
+}
+
+impl Plan {
+    /// Asks cargo about the packages of a project's parties. Reads `Cargo.toml` files only.
+    ///
+    /// # Errors
+    /// A mistake: cargo is missing or refuses, or a package makes no component.
+    pub(crate) fn of(project: &Project) -> anyhow::Result<Self> {
+        let mut plan = Self {
+            packages: Vec::new(),
+            parties: Vec::new(),
+        };
+        for party in &project.manifest.parties {
+            let dir = project.root.join(party.path.get_ref());
+            let dir = dir
+                .canonicalize()
+                .with_context(|| format!("{} is gone", dir.display()))?;
+            let known = plan.packages.iter().position(|package| package.dir == dir);
+            let index = match known {
+                Some(index) => index,
+                None => {
+                    plan.packages.push(Package::at(dir)?);
+                    plan.packages.len() - 1
+                }
+            };
+            plan.parties.push((party.name.clone(), index));
+        }
+        Ok(plan)
+    }
+
+    /// Compiles every package for rooms. Cargo's and the compiler's messages go to stderr as they are.
+    ///
+    /// # Errors
+    /// A mistake: the target cannot be installed, a package makes no component. Else a fault of ours.
+    ///
+    /// # Cancel safety
+    /// Dropping it kills the build with all its compilers.
+    pub(crate) async fn build(&self, profile: &str, noise: Noise) -> anyhow::Result<Outcome> {
+        let mut made = Vec::new();
+        for package in &self.packages {
+            target::ensure(&package.dir).await?;
+            match package.build(profile, noise).await? {
+                Some(path) => {
+                    let bytes = tokio::fs::read(&path)
+                        .await
+                        .with_context(|| format!("cargo's output {} is gone", path.display()))?;
+                    made.push((path, Arc::<[u8]>::from(bytes)));
+                }
+                None => return Ok(Outcome::Refused),
+            }
+        }
+        let components = self.parties.iter().map(|(party, index)| {
+            let (path, bytes) = made[*index].clone();
+            Component {
+                party: party.clone(),
+                path,
+                bytes,
+            }
+        });
+        Ok(Outcome::Built(components.collect()))
+    }
+
+    /// Runs the packages' own tests, each with these arguments. → Whether all passed.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves the tests running.
+    pub(crate) async fn test(&self, rest: &[String]) -> anyhow::Result<bool> {
+        for package in &self.packages {
+            let mut command = cargo(&package.dir);
+            command
+                .args(["test", "--package", &package.id.repr])
+                .args(rest);
+            if !command.status().await.map_err(no_cargo)?.success() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The folders whose files decide what is built.
+    pub(crate) fn sources(&self) -> BTreeSet<PathBuf> {
+        self.packages
+            .iter()
+            .flat_map(|package| package.sources.iter().cloned())
+            .collect()
+    }
+
+    /// Files outside of [`Plan::sources`] that decide too.
+    pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
+        self.packages
+            .iter()
+            .map(|package| package.workspace.clone())
+            .collect()
+    }
+
+    /// The folders cargo writes to.
+    pub(crate) fn outputs(&self) -> BTreeSet<PathBuf> {
+        self.packages
+            .iter()
+            .map(|package| package.target_dir.clone())
+            .collect()
+    }
+}
+
+impl Package {
+    fn at(dir: PathBuf) -> anyhow::Result<Self> {
+        let metadata = metadata(&dir)?;
+        let file = dir.join("Cargo.toml");
+        let mut packages = metadata.packages.iter();
+        let package = packages
+            .find(|package| package.manifest_path == file)
+            .ok_or_else(|| {
+                Mistake::new(format_args!("{} has no [package] in it", file.display()))
+                    .help("a party's `path` is the folder of a package, not of a workspace")
+            })?;
+        let makes_component = package
+            .targets
+            .iter()
+            .any(|target| target.crate_types.contains(&CrateType::CDyLib));
+        if !makes_component {
+            return Err(Mistake::new(format_args!(
+                "the package {} makes no component",
+                package.name
+            ))
+            .help("add to its Cargo.toml:\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]")
+            .into());
+        }
+        let mut sources = BTreeSet::from([dir.clone()]);
+        gather_local(package, &mut sources);
+        Ok(Self {
+            id: package.id.clone(),
+            dir,
+            sources,
+            workspace: metadata.workspace_root.join("Cargo.toml").into(),
+            target_dir: metadata.target_directory.clone().into(),
+        })
+    }
+
+    /// Compiles it. → The component, or nothing if the compiler refused.
+    async fn build(&self, profile: &str, noise: Noise) -> anyhow::Result<Option<PathBuf>> {
+        let mut command = cargo(&self.dir);
+        command.args(["build", "--lib", "--target", TARGET, "--profile", profile]);
+        command.args(["--package", &self.id.repr]);
+        command.arg("--message-format=json-render-diagnostics");
+        if noise == Noise::Quiet {
+            command.arg("--quiet");
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut cargo = Group::spawn(command).map_err(no_cargo)?;
+        let stdout = cargo.stdout().context("cargo has no stdout")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let mut component = None;
+        while let Some(line) = lines
+            .next_line()
+            .await
+            .context("cargo's messages end early")?
+        {
+            component = self.component_of(&line).or(component);
+        }
+        if !cargo.wait().await?.success() {
+            return Ok(None);
+        }
+        let component = component.with_context(|| format!("cargo made no {TARGET} component"))?;
+        Ok(Some(component))
+    }
+
+    /// The component that one of cargo's messages reports, if it does and it is this package's.
+    fn component_of(&self, line: &str) -> Option<PathBuf> {
+        let Ok(Message::CompilerArtifact(made)) = Message::parse_stream(line.as_bytes()).next()?
+        else {
+            return None;
+        };
+        if made.package_id != self.id {
+            return None;
+        }
+        let mut files = made.filenames.into_iter();
+        files
+            .find(|file| file.extension() == Some("wasm"))
+            .map(Into::into)
+    }
+}
+
+/// Adds the folders of the packages this one depends on by path, and of those they depend on.
+///
+/// A dependency that cargo cannot read is left out: the build will say so better.
+fn gather_local(package: &cargo_metadata::Package, sources: &mut BTreeSet<PathBuf>) {
+    for dependency in &package.dependencies {
+        let Some(dir) = dependency
+            .path
+            .as_ref()
+            .and_then(|dir| dir.canonicalize().ok())
+        else {
+            continue;
+        };
+        if !sources.insert(dir.clone()) {
+            continue;
+        }
+        let Ok(metadata) = metadata(&dir) else {
+            continue;
+        };
+        let file = dir.join("Cargo.toml");
+        if let Some(found) = metadata
+            .packages
+            .iter()
+            .find(|found| found.manifest_path == file)
+        {
+            gather_local(found, sources);
+        }
+    }
+}
+
+fn metadata(dir: &Path) -> anyhow::Result<cargo_metadata::Metadata> {
+    let mut command = MetadataCommand::new();
+    command
+        .current_dir(dir)
+        .manifest_path(dir.join("Cargo.toml"))
+        .no_deps();
+    command.exec().map_err(|err| match err {
+        cargo_metadata::Error::CargoMetadata { stderr } => {
+            let words = stderr.trim().trim_start_matches("error: ");
+            Mistake::new(format_args!("cargo cannot read {}: {words}", dir.display())).into()
+        }
+        cargo_metadata::Error::Io(err) => no_cargo(err),
+        other => anyhow::Error::new(other).context("cargo's description of the package is odd"),
+    })
+}
+
+/// Cargo, run in this folder, so that its toolchain file and its `.cargo/config.toml` apply.
+fn cargo(dir: &Path) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new("cargo");
+    command.current_dir(dir);
+    command
+}
+
+fn no_cargo(err: std::io::Error) -> anyhow::Error {
+    Mistake::new(format_args!("cargo cannot be run: {err}"))
+        .help("rooms are compiled with Rust: install it from https://rustup.rs")
+        .into()
+}

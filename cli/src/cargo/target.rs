@@ -1,0 +1,49 @@
+//! The compiler's target for rooms. Owns that it is installed.
+//!
+//! Invariant: nothing is downloaded without saying so. It does not know what is compiled.
+
+use super::TARGET;
+use crate::mistake::Mistake;
+use crate::print;
+use std::path::Path;
+use tokio::process::Command;
+
+/// Makes sure that the toolchain of this folder compiles for rooms; adds the target if it is missing.
+///
+/// # Errors
+/// A mistake: there is no rustc, no rustup to add it with, or rustup failed.
+pub(super) async fn ensure(dir: &Path) -> anyhow::Result<()> {
+    if is_installed(dir).await? {
+        return Ok(());
+    }
+    print::talk(format_args!(
+        "adding the compiler's target: rustup target add {TARGET}"
+    ));
+    let added = Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .current_dir(dir)
+        .status();
+    match added.await {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(Mistake::new(format_args!("the target {TARGET} could not be added"))
+            .help("rustup says why, above")
+            .into()),
+        Err(_) => Err(Mistake::new(format_args!("this compiler cannot compile for {TARGET}"))
+            .help("install Rust from https://rustup.rs, or the target with your system's packages")
+            .into()),
+    }
+}
+
+async fn is_installed(dir: &Path) -> anyhow::Result<bool> {
+    let asked = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .current_dir(dir)
+        .output()
+        .await;
+    let answer = asked.map_err(|err| {
+        Mistake::new(format_args!("rustc cannot be run: {err}"))
+            .help("rooms are compiled with Rust: install it from https://rustup.rs")
+    })?;
+    let libdir = String::from_utf8_lossy(&answer.stdout);
+    Ok(answer.status.success() && Path::new(libdir.trim()).is_dir())
+}

@@ -1,0 +1,44 @@
+//! The verbs. Owns which function does what the command line asked; one file a verb.
+//!
+//! Invariant: a verb prints data to stdout and everything else to stderr, and asks nothing. What it
+//! can work without a project or a network, it does.
+
+mod build;
+mod completions;
+mod dev;
+mod limits;
+mod new;
+mod schema;
+mod test;
+
+use crate::args::{Args, Command};
+use anyhow::Context as _;
+use std::process::ExitCode;
+
+/// Does what was asked. → The exit code.
+///
+/// # Errors
+/// A mistake of the user, or a failure of ours; `print::failure` tells them apart.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::New(args) => new::run(&args),
+        Command::Dev(args) => dev::run(&args),
+        Command::Build(args) => build::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Limits(args) => limits::run(&args),
+        Command::Schema => schema::run(),
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// Waits for asynchronous work from a verb, none of which is asynchronous itself.
+fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no threads could be started")?;
+    let done = runtime.block_on(work);
+    // Blocking work that nobody waits for any more must not hold up the exit.
+    runtime.shutdown_background();
+    done
+}

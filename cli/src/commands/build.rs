@@ -1,0 +1,75 @@
+//! `room build`: each party's release component.
+
+use super::wait_for;
+use crate::args::BuildArgs;
+use crate::cargo::{Component, Noise, Outcome, Plan};
+use crate::component::imports;
+use crate::print::{self, BOLD, DIM, styled};
+use crate::project::{Project, shown};
+use room_runtime::ModuleHash;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What was made for one party.
+#[derive(Debug, Serialize)]
+struct Made {
+    party: String,
+    path: PathBuf,
+    bytes: usize,
+    hash: String,
+    imports: Vec<String>,
+}
+
+/// Builds and prints what was made.
+pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
+    let project = Project::find(&args.project)?;
+    let plan = Plan::of(&project)?;
+    let components = match wait_for(plan.build(&args.profile, Noise::Full))? {
+        Outcome::Built(components) => components,
+        Outcome::Refused => return Ok(ExitCode::from(1)),
+    };
+    let made = components
+        .into_iter()
+        .map(Made::of)
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    if args.json {
+        print::data(serde_json::to_string_pretty(&made)?);
+    } else {
+        made.iter().for_each(|made| print::data(made.line()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Made {
+    fn of(component: Component) -> anyhow::Result<Self> {
+        Ok(Self {
+            party: component.party.to_string(),
+            imports: imports(&component.bytes)?,
+            hash: ModuleHash::of(&component.bytes).to_string(),
+            bytes: component.bytes.len(),
+            path: component.path,
+        })
+    }
+
+    fn line(&self) -> String {
+        let Self {
+            party,
+            path,
+            bytes,
+            hash,
+            imports,
+        } = self;
+        let facts = format!(
+            "{} KiB · {} imports · {hash}",
+            bytes.div_ceil(1024),
+            imports.len()
+        );
+        format!(
+            "{}  {}  {}",
+            styled(BOLD, party),
+            shown(path),
+            styled(DIM, facts)
+        )
+    }
+}

@@ -1,0 +1,104 @@
+//! `room dev`: the project, served here and reloaded at every save.
+
+use super::wait_for;
+use crate::args::DevArgs;
+use crate::dev::{Choices, Session};
+use crate::log;
+use crate::mistake::Mistake;
+use crate::print::{self, WARN, styled};
+use crate::project::Project;
+use room_runtime::{Audience, Config, Runtime, StartError, StorageConfig};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+/// Where PartyKit's clients and examples look first.
+const PORT: u16 = 1999;
+/// How many ports after [`PORT`] are tried before it is the user's turn to choose.
+const PORTS_TRIED: u16 = 100;
+
+/// Serves until Ctrl-C or SIGTERM.
+pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
+    log::install(args.verbose, args.log.as_deref())?;
+    let project = Project::find(&args.project)?;
+    let choices = Choices {
+        profile: args.profile.clone(),
+        vars: args.vars.clone(),
+    };
+    wait_for(async {
+        let runtime = listen(args, &project).await?;
+        Session::new(project, runtime, choices)?.run().await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Starts the runtime on the port that was asked for, or on the first free one.
+async fn listen(args: &DevArgs, project: &Project) -> anyhow::Result<Runtime> {
+    let first = args.port.unwrap_or(PORT);
+    let last = if args.port.is_some() {
+        first
+    } else {
+        first + PORTS_TRIED
+    };
+    for port in first..=last {
+        // Asked before the store is opened, which an attempt in vain would have to undo.
+        if !is_free(SocketAddr::new(args.host, port)) {
+            continue;
+        }
+        match Runtime::start(config(args, project, port)).await {
+            Ok(runtime) => {
+                if port != first {
+                    let text = format!("port {first} is taken, using {}", runtime.addr().port());
+                    print::talk(styled(WARN, text));
+                }
+                return Ok(runtime);
+            }
+            Err(StartError::Listen { source, .. }) if source.kind() == ErrorKind::AddrInUse => {}
+            Err(err) => return Err(refused(err)),
+        }
+    }
+    let message = match args.port {
+        Some(port) => format!("port {port} is taken"),
+        None => format!("the ports {first} to {last} are all taken"),
+    };
+    Err(Mistake::new(message)
+        .help("choose another one with --port, or 0 for any")
+        .into())
+}
+
+fn is_free(addr: SocketAddr) -> bool {
+    match std::net::TcpListener::bind(addr) {
+        Ok(_) => true,
+        // Anything else is said better by the runtime itself.
+        Err(err) => err.kind() != ErrorKind::AddrInUse,
+    }
+}
+
+fn config(args: &DevArgs, project: &Project, port: u16) -> Config {
+    let storage = if args.ephemeral {
+        StorageConfig::Memory
+    } else {
+        StorageConfig::Disk(project.own("state"))
+    };
+    Config {
+        listen: SocketAddr::new(args.host, port),
+        storage,
+        cache_dir: Some(project.own("cache")),
+        limits: project.manifest.limits.clone(),
+        audience: Audience::Developer,
+    }
+}
+
+/// Why the runtime did not start, to the one who can change it.
+fn refused(err: StartError) -> anyhow::Error {
+    let help = match &err {
+        StartError::Listen { .. } => "choose another address with --host and --port",
+        _ => {
+            "if another `room dev` serves this project, stop it; `--ephemeral` needs no data folder"
+        }
+    };
+    let text = print::causes(&anyhow::Error::new(err));
+    Mistake::new(format_args!("the server does not start: {text}"))
+        .help(help)
+        .into()
+}

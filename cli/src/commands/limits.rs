@@ -1,0 +1,96 @@
+//! `room limits`: every bound, with the project's own values where it has some.
+
+use crate::args::LimitsArgs;
+use crate::print::{self, BOLD, DIM, LINK, styled};
+use crate::project::Project;
+use room_runtime::{LimitRow, Limits};
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// One limit with the value that applies here.
+#[derive(Debug, Serialize)]
+struct Row {
+    #[serde(flatten)]
+    limit: LimitRow,
+    value: u64,
+    overridden: bool,
+}
+
+/// Prints the limits.
+pub(crate) fn run(args: &LimitsArgs) -> anyhow::Result<ExitCode> {
+    let project = Project::look(&args.project)?;
+    let limits = project
+        .map(|project| project.manifest.limits)
+        .unwrap_or_default();
+    let rows = rows(&limits);
+    if args.json {
+        print::data(serde_json::to_string_pretty(&rows)?);
+    } else {
+        print::data(table(&rows));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rows(limits: &Limits) -> Vec<Row> {
+    let values = limits.values().into_iter().zip(Limits::TABLE);
+    let row = |((_, value), limit): ((_, u64), &LimitRow)| Row {
+        limit: *limit,
+        value,
+        overridden: value != limit.default,
+    };
+    values.map(row).collect()
+}
+
+/// Each limit on two lines: its value, then what it bounds and what happens there.
+fn table(rows: &[Row]) -> String {
+    let width = rows
+        .iter()
+        .map(|row| row.limit.name.len())
+        .max()
+        .unwrap_or(0);
+    let lines = rows.iter().map(|row| {
+        let LimitRow {
+            name,
+            unit,
+            default,
+            what,
+            at_bound,
+        } = row.limit;
+        let own = if row.overridden {
+            styled(LINK, format_args!("  (room.toml; default {default})"))
+        } else {
+            String::new()
+        };
+        let name = styled(BOLD, format_args!("{name:width$}"));
+        let value = row.value;
+        let text = styled(DIM, format_args!("  {what}. At the bound: {at_bound}."));
+        format!("{name}  {value:>10} {unit}{own}\n{text}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn a_value_of_the_project_is_marked() {
+        let limits = Limits {
+            turn_ms_max: 2_000,
+            ..Limits::default()
+        };
+        let rows = rows(&limits);
+        let own: Vec<_> = rows.iter().filter(|row| row.overridden).collect();
+        assert_eq!(own.len(), 1);
+        let text = table(&rows);
+        let text = anstream::adapter::strip_str(&text).to_string();
+        let mut lines = text
+            .lines()
+            .skip_while(|line| !line.starts_with("turn_ms_max"));
+        expect!["turn_ms_max                       2000 ms  (room.toml; default 1000)"]
+            .assert_eq(lines.next().unwrap());
+        expect!["  Time a callback may compute. At the bound: the turn is dropped and the instance discarded."]
+            .assert_eq(lines.next().unwrap());
+    }
+}

@@ -1,0 +1,19 @@
+//! `room test`: the native tests of the project's packages.
+
+use super::wait_for;
+use crate::args::TestArgs;
+use crate::cargo::Plan;
+use crate::project::Project;
+use std::process::ExitCode;
+
+/// Runs the tests; a failed one is the user's.
+pub(crate) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
+    let project = Project::find(&args.project)?;
+    let plan = Plan::of(&project)?;
+    let passed = wait_for(plan.test(&args.rest))?;
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}

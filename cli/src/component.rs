@@ -1,0 +1,39 @@
+//! What can be told about a component without running it. Owns that reading.
+//!
+//! Invariant: it only looks. Whether a component can be served is decided by the runtime.
+
+use anyhow::Context as _;
+use wasmparser::{Parser, Payload};
+
+/// The names a component imports, in its order.
+///
+/// # Errors
+/// The bytes are no component.
+pub(crate) fn imports(bytes: &[u8]) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.context("cargo's output is no component")? {
+            // What is nested inside imports from its surroundings, not from the host.
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    names.push(import?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_component_are_an_error() {
+        assert!(imports(b"not wasm").is_err());
+    }
+}

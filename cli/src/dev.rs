@@ -1,0 +1,235 @@
+//! The loop of `room dev`: Watcher → Builder → Reloader. Owns what happens at a save.
+//!
+//! Invariant: what was built last and without mistakes serves, whatever has been saved since; a newer
+//! save ends the build of an older one. It does not know how files are watched, packages compiled or
+//! rooms reloaded: those are its three parts.
+
+mod build;
+mod reload;
+mod watch;
+
+use crate::cargo::{Noise, Outcome, Plan};
+use crate::manifest;
+use crate::print::{self, BAD, BOLD, DIM, LINK, WARN, styled};
+use crate::project::Project;
+use anyhow::Context as _;
+use build::Builder;
+use reload::{Deployment, Reloader, Served};
+use room_runtime::{Deployed, Runtime};
+use std::net::SocketAddr;
+use tokio::time::Instant;
+use watch::{Changes, Scope, Watcher};
+
+/// What the command line chose for this session.
+#[derive(Debug, Clone)]
+pub(crate) struct Choices {
+    /// Cargo's profile.
+    pub(crate) profile: String,
+    /// Variables over those of `room.toml`.
+    pub(crate) vars: Vec<(String, String)>,
+}
+
+/// One run of `room dev`.
+pub(crate) struct Session {
+    project: Project,
+    choices: Choices,
+    watcher: Watcher,
+    builder: Builder,
+    reloader: Reloader,
+    /// When the save happened whose build runs; at first, when the session started.
+    since: Instant,
+}
+
+impl Session {
+    /// A session that serves nothing yet.
+    ///
+    /// # Errors
+    /// The files cannot be watched.
+    pub(crate) fn new(
+        project: Project,
+        runtime: Runtime,
+        choices: Choices,
+    ) -> anyhow::Result<Self> {
+        let since = Instant::now();
+        let watcher = Watcher::new(Scope::of(&project, None))?;
+        let (builder, reloader) = (Builder::default(), Reloader::new(runtime));
+        Ok(Self {
+            project,
+            choices,
+            watcher,
+            builder,
+            reloader,
+            since,
+        })
+    }
+
+    /// Builds, serves, and does so again at every save, until Ctrl-C or SIGTERM; then drains.
+    ///
+    /// # Errors
+    /// Signals or files cannot be watched. What is wrong with the project is printed, and waited out.
+    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+        let stop = stop_signal()?;
+        tokio::pin!(stop);
+        self.start_build(Noise::Full);
+        loop {
+            tokio::select! {
+                // A save goes before the build that it made worthless.
+                biased;
+                () = &mut stop => break,
+                changes = self.watcher.changed() => self.saved(&changes?),
+                built = self.builder.finished() => {
+                    let built = self.built(built);
+                    // A signal ends the session even in the middle of a reload.
+                    tokio::select! {
+                        () = &mut stop => break,
+                        () = built => {}
+                    }
+                }
+            }
+        }
+        self.builder.cancel();
+        print::talk(styled(DIM, "\nstopping"));
+        self.reloader.into_runtime().drain().await;
+        Ok(())
+    }
+
+    /// Reads again what a save may have changed, and starts a build.
+    fn saved(&mut self, changes: &Changes) {
+        self.since = changes.since;
+        if changes.touch(manifest::FILE) {
+            match Project::read(&self.project.root) {
+                Ok(project) => self.take_over(project),
+                Err(err) => return self.refuse(&err),
+            }
+        }
+        self.start_build(Noise::Quiet);
+    }
+
+    /// Replaces the project by what its `room.toml` says now.
+    fn take_over(&mut self, project: Project) {
+        if project.manifest.limits != self.project.manifest.limits {
+            let text = "[limits] changed: they apply when `room dev` is started again";
+            print::talk(styled(WARN, text));
+        }
+        self.project = project;
+    }
+
+    /// Asks cargo what to build, watches all of it, and builds it.
+    fn start_build(&mut self, noise: Noise) {
+        // Asked at every save, as any of them may add a dependency: it takes cargo some 30 ms.
+        let plan = match Plan::of(&self.project) {
+            Ok(plan) => plan,
+            Err(err) => return self.refuse(&err),
+        };
+        self.watcher.watch(Scope::of(&self.project, Some(&plan)));
+        self.builder
+            .start(plan, self.choices.profile.clone(), noise);
+    }
+
+    /// Deploys what a build made, or says why there is nothing to deploy.
+    async fn built(&mut self, built: build::Built) {
+        let components = match built.outcome {
+            Ok(Outcome::Built(components)) => components,
+            Ok(Outcome::Refused) => return self.keep("it does not compile"),
+            Err(err) => return self.refuse(&err),
+        };
+        let deployment = Deployment::of(&self.project, &components, &self.choices.vars);
+        match self.reloader.serve(deployment).await {
+            Ok(Served::First) => self.welcome(),
+            Ok(Served::Reloaded(deployed)) => self.reloaded(&deployed, built.took.as_secs_f64()),
+            Ok(Served::Same) => print::talk(styled(DIM, "· saved; the built code is the same")),
+            Err(err) => {
+                print::talk(format_args!("{BAD}error{BAD:#}: {}", print::causes(&err)));
+                self.keep("it does not load");
+            }
+        }
+    }
+
+    /// Prints a mistake and goes on with what there is.
+    fn refuse(&mut self, err: &anyhow::Error) {
+        self.builder.cancel();
+        print::report(err);
+        self.keep("the project has a mistake");
+    }
+
+    fn keep(&self, why: &str) {
+        let mark = styled(BAD, "✗");
+        let now = if self.reloader.is_serving() {
+            "the last good code keeps serving"
+        } else {
+            "nothing is served yet; waiting for a save"
+        };
+        print::talk(format_args!("{mark} {why}: {now}"));
+    }
+
+    fn welcome(&self) {
+        let seconds = self.since.elapsed().as_secs_f64();
+        let addr = self.reloader.addr();
+        let name = styled(BOLD, &self.project.manifest.name);
+        let version = styled(DIM, format_args!("room {}", env!("CARGO_PKG_VERSION")));
+        print::talk(format_args!(
+            "\n  {version}  {name} is ready in {seconds:.1} s\n"
+        ));
+        let web = format!("http://{}/", host(addr));
+        print::talk(format_args!("  {:<10} {}", "Local", styled(LINK, web)));
+        for party in &self.project.manifest.parties {
+            let url = format!("ws://{}/parties/{}/<room>", host(addr), party.name);
+            print::talk(format_args!("  {:<10} {}", "WebSocket", styled(LINK, url)));
+        }
+        if addr.ip().is_unspecified() {
+            print::talk(styled(
+                DIM,
+                "  other machines can reach it under this machine's addresses",
+            ));
+        }
+        print::talk(styled(DIM, "\n  saves are picked up; Ctrl-C stops\n"));
+    }
+
+    fn reloaded(&self, deployed: &Deployed, build: f64) {
+        let seconds = self.since.elapsed().as_secs_f64();
+        let mark = styled(print::GOOD, "✓");
+        let kept = format!(
+            "{}, {} kept",
+            counted(deployed.rooms, "room"),
+            counted(deployed.connections, "socket")
+        );
+        print::talk(format_args!(
+            "{mark} reloaded in {seconds:.1} s · build {build:.1} s · {kept}"
+        ));
+    }
+}
+
+/// `1 room`, `3 rooms`
+fn counted(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// How a browser on this machine calls the address.
+fn host(addr: SocketAddr) -> String {
+    if addr.ip().is_loopback() || addr.ip().is_unspecified() {
+        format!("localhost:{}", addr.port())
+    } else {
+        addr.to_string()
+    }
+}
+
+/// Completes at Ctrl-C, or when the system asks the process to end.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let why = "signals cannot be waited for";
+        let mut interrupt = signal(SignalKind::interrupt()).context(why)?;
+        let mut terminate = signal(SignalKind::terminate()).context(why)?;
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    Ok(async {
+        let _refused = tokio::signal::ctrl_c().await;
+    })
+}

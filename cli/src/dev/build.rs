@@ -1,0 +1,63 @@
+//! The builds of `room dev`, at most one at a time. Owns the one that runs.
+//!
+//! Invariant: starting a build ends the one before it, compilers included. It does not know what is
+//! done with what was built.
+
+use crate::cargo::{Noise, Outcome, Plan};
+use anyhow::Context as _;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// Runs builds in the background.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    running: Option<JoinHandle<Built>>,
+}
+
+/// A build that ended by itself.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// What it made.
+    pub(super) outcome: anyhow::Result<Outcome>,
+    /// How long it took.
+    pub(super) took: Duration,
+}
+
+impl Builder {
+    /// Starts a build, and ends the one that runs.
+    pub(super) fn start(&mut self, plan: Plan, profile: String, noise: Noise) {
+        self.cancel();
+        self.running = Some(tokio::spawn(async move {
+            let start = Instant::now();
+            let outcome = plan.build(&profile, noise).await;
+            Built {
+                outcome,
+                took: start.elapsed(),
+            }
+        }));
+    }
+
+    /// Ends the build that runs, if one does.
+    pub(super) fn cancel(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.abort();
+        }
+    }
+
+    /// Waits for the end of the build that runs; if none does, forever.
+    ///
+    /// # Cancel safety
+    /// The build goes on, and is there for the next call.
+    pub(super) async fn finished(&mut self) -> Built {
+        let Some(running) = &mut self.running else {
+            return std::future::pending().await;
+        };
+        let ended = running.await;
+        self.running = None;
+        ended.unwrap_or_else(|err| Built {
+            outcome: Err(err).context("the build ended in the middle"),
+            took: Duration::ZERO,
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! What `room dev` serves. Owns the runtime, and what was deployed to it last.
+//!
+//! Invariant: a deployment that fails leaves the one before it serving, and one that changes nothing
+//! is not made. It does not know where modules come from.
+
+use crate::cargo::Component;
+use crate::project::Project;
+use room_runtime::{Deployed, PartyConfig, Runtime};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What is to be served.
+#[derive(Debug, Clone)]
+pub(super) struct Deployment {
+    parties: Vec<PartyConfig>,
+    assets: Option<PathBuf>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Served {
+    /// It is the first one.
+    First,
+    /// It took over from the one before.
+    Reloaded(Deployed),
+    /// It is the one that serves already.
+    Same,
+}
+
+/// Puts deployments into service.
+pub(super) struct Reloader {
+    runtime: Runtime,
+    last: Option<Deployment>,
+}
+
+impl Deployment {
+    /// A project with the components made of it, and variables over its own.
+    pub(super) fn of(project: &Project, made: &[Component], vars: &[(String, String)]) -> Self {
+        let mut all: BTreeMap<_, _> = project.manifest.vars.clone();
+        all.extend(vars.iter().cloned());
+        let vars: Vec<_> = all.into_iter().collect();
+        let parties = project.manifest.parties.iter().filter_map(|party| {
+            let component = made
+                .iter()
+                .find(|component| component.party == party.name)?;
+            Some(PartyConfig {
+                name: party.name.to_string(),
+                module: component.bytes.clone(),
+                vars: vars.clone(),
+                when_quiet: party.when_quiet,
+            })
+        });
+        Self {
+            parties: parties.collect(),
+            assets: project.assets(),
+        }
+    }
+
+    fn same_as(&self, other: &Self) -> bool {
+        let key = |party: &PartyConfig| (party.name.clone(), party.when_quiet, party.vars.clone());
+        self.assets == other.assets
+            && self.parties.len() == other.parties.len()
+            && self
+                .parties
+                .iter()
+                .zip(&other.parties)
+                .all(|(a, b)| key(a) == key(b) && a.module == b.module)
+    }
+}
+
+impl Reloader {
+    /// A runtime without a deployment.
+    pub(super) fn new(runtime: Runtime) -> Self {
+        Self {
+            runtime,
+            last: None,
+        }
+    }
+
+    /// Puts a deployment into service. Rooms take it over between two events; sockets stay.
+    ///
+    /// # Errors
+    /// The runtime refuses it; the one before keeps serving.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves open which deployment serves; only for when the runtime is about to stop.
+    pub(super) async fn serve(&mut self, deployment: Deployment) -> anyhow::Result<Served> {
+        if self
+            .last
+            .as_ref()
+            .is_some_and(|last| last.same_as(&deployment))
+        {
+            return Ok(Served::Same);
+        }
+        let project = room_runtime::Project {
+            parties: deployment.parties.clone(),
+            assets: deployment.assets.clone(),
+        };
+        let deployed = self.runtime.deploy(project).await?;
+        Ok(match self.last.replace(deployment) {
+            Some(_) => Served::Reloaded(deployed),
+            None => Served::First,
+        })
+    }
+
+    /// Whether something was deployed.
+    pub(super) fn is_serving(&self) -> bool {
+        self.last.is_some()
+    }
+
+    /// Where it listens.
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.runtime.addr()
+    }
+
+    /// The runtime, to stop it.
+    pub(super) fn into_runtime(self) -> Runtime {
+        self.runtime
+    }
+}

@@ -1,0 +1,162 @@
+//! The lines of rooms and platform on the terminal. Owns how they look and which are shown.
+//!
+//! Invariant: what a guest logged is data: nothing in it can steer the terminal. It does not know who
+//! logs: everything comes as tracing events, a room's under the target `room::guest`.
+
+use crate::mistake::Mistake;
+use crate::print::{self, BAD, DIM, GOOD, WARN, styled};
+use std::fmt::{self, Write as _};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{ChronoLocal, FormatTime as _};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Under which target rooms log.
+const GUEST: &str = "room::guest";
+
+/// Prints log lines from here on: rooms' own always, the platform's by `verbose`, or what the filter
+/// says.
+///
+/// # Errors
+/// A mistake: the filter is none.
+pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<()> {
+    let directives = filter.unwrap_or(match verbose {
+        0 => "warn,room::guest=trace",
+        1 => "warn,room_runtime=info,room::guest=trace",
+        _ => "info,room_runtime=trace,room::guest=trace",
+    });
+    let filter = EnvFilter::builder().parse(directives).map_err(|err| {
+        Mistake::new(format_args!("`{directives}` is no log filter: {err}"))
+            .help("write it as `debug`, or `warn,room_runtime=debug,room::guest=info`")
+    })?;
+    tracing_subscriber::registry()
+        .with(Lines.with_filter(filter))
+        .init();
+    Ok(())
+}
+
+/// Prints each event as one line.
+struct Lines;
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut words = Words::default();
+        event.record(&mut words);
+        print::talk(line(
+            &now(),
+            event.metadata().level(),
+            event.metadata().target(),
+            &words,
+        ));
+    }
+}
+
+/// The fields of an event, as text.
+#[derive(Default)]
+struct Words {
+    message: String,
+    party: String,
+    room: String,
+    rest: String,
+}
+
+impl Words {
+    fn take(&mut self, field: &Field, text: &str) {
+        match field.name() {
+            "message" => self.message.push_str(text),
+            "party" => self.party.push_str(text),
+            "room" => self.room.push_str(text),
+            name => {
+                let _infallible = write!(self.rest, " {name}={text}");
+            }
+        }
+    }
+}
+
+impl Visit for Words {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.take(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.take(field, &format!("{value:?}"));
+    }
+}
+
+/// `12:03:04 INFO main/lobby hello`
+fn line(time: &str, level: &Level, target: &str, words: &Words) -> String {
+    let style = match *level {
+        Level::ERROR => BAD,
+        Level::WARN => WARN,
+        Level::INFO => GOOD,
+        _ => DIM,
+    };
+    let who = match (words.party.as_str(), words.room.as_str()) {
+        ("", "") if target == GUEST => String::new(),
+        ("", "") => "room".to_owned(),
+        // The platform names a room as a whole, a guest's line by its parts.
+        ("", room) => room.to_owned(),
+        (party, "") => party.to_owned(),
+        (party, room) => format!("{party}/{room}"),
+    };
+    let (time, level) = (styled(DIM, time), styled(style, format_args!("{level:>5}")));
+    let rest = styled(DIM, harmless(&words.rest));
+    format!(
+        "{time} {level} {} {}{rest}",
+        harmless(&who),
+        harmless(&words.message)
+    )
+}
+
+/// Text without what a terminal acts on; line breaks continue under the message.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.trim_end().chars() {
+        match c {
+            '\n' => out.push_str("\n    "),
+            '\t' => out.push(c),
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn now() -> String {
+    let mut text = String::new();
+    let told = ChronoLocal::new("%H:%M:%S".to_owned()).format_time(&mut Writer::new(&mut text));
+    told.map(|()| text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(target: &str, words: &Words) -> String {
+        anstream::adapter::strip_str(&line("12:03:04", &Level::INFO, target, words)).to_string()
+    }
+
+    #[test]
+    fn a_rooms_line_says_when_how_and_who() {
+        let words = Words {
+            message: "hello".into(),
+            party: "main".into(),
+            room: "lobby".into(),
+            rest: String::new(),
+        };
+        assert_eq!(plain(GUEST, &words), "12:03:04  INFO main/lobby hello");
+    }
+
+    #[test]
+    fn a_guest_cannot_steer_the_terminal() {
+        let words = Words {
+            message: "a\x1b[2Jb\rc\nd".into(),
+            ..Words::default()
+        };
+        assert!(!line("", &Level::INFO, GUEST, &words).contains("\x1b[2J"));
+        assert_eq!(harmless(&words.message), "a\\u{1b}[2Jb\\rc\n    d");
+    }
+}

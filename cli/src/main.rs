@@ -1,0 +1,34 @@
+//! The command `room`. Owns the way from the command line to an exit code.
+//!
+//! Invariant: 0 is done, 1 is a mistake of the user with a way out named, 2 is ours. It does not know
+//! what any command does: that is `commands/`, in reading order `new`, `dev`, `build`, `test`,
+//! `limits`, `schema`, `completions`. A project is read by `project` and `manifest`, cargo is spoken
+//! to by `cargo`, the loop of `room dev` is `dev/`, and only `print` prints.
+#![forbid(unsafe_code)]
+
+mod args;
+mod cargo;
+mod commands;
+mod component;
+mod dev;
+mod log;
+mod manifest;
+mod mistake;
+mod print;
+mod project;
+mod template;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Clap leaves with 2 for a wrong command line, which is the user's mistake here.
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(refusal) => return print::usage(&refusal),
+    };
+    match commands::run(args) {
+        Ok(code) => code,
+        Err(err) => print::failure(&err),
+    }
+}

@@ -1,0 +1,160 @@
+//! `room.toml`: what a project is. Owns its keys, their defaults and what is valid.
+//!
+//! Invariant: a [`Manifest`] has at least one party, no two parties of one name, valid names and limits
+//! that agree with each other; every key of the text was understood. It does not know the file system:
+//! whether a folder exists is asked by `project`.
+
+mod read;
+#[cfg(test)]
+mod tests;
+
+use crate::mistake::Mistake;
+use room_runtime::{Limits, PartyName, WhenQuiet};
+use schemars::{JsonSchema, Schema, json_schema};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use toml::Spanned;
+
+/// The file's name.
+pub(crate) const FILE: &str = "room.toml";
+/// The longest project name, in bytes: it becomes a label of a host name.
+const NAME_BYTES_MAX: usize = 63;
+
+/// A project: its parties, static files, variables and limits.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Manifest {
+    /// The project's name.
+    pub(crate) name: String,
+    /// Its parties, in the order of the file, at least one.
+    pub(crate) parties: Vec<Party>,
+    /// The folder of its static files, relative to the file.
+    pub(crate) assets: Option<Spanned<PathBuf>>,
+    /// The environment its rooms see.
+    pub(crate) vars: BTreeMap<String, String>,
+    /// Every bound, with the project's own values.
+    pub(crate) limits: Limits,
+}
+
+/// One kind of room, and the package with its code.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Party {
+    /// Its name in URLs.
+    pub(crate) name: PartyName,
+    /// The folder of its cargo package, relative to the file.
+    pub(crate) path: Spanned<PathBuf>,
+    /// What its rooms do when they are quiet.
+    pub(crate) when_quiet: WhenQuiet,
+}
+
+impl Manifest {
+    /// Reads the text of a `room.toml`; `file` is how messages call it.
+    ///
+    /// # Errors
+    /// All mistakes of the text at once, each with its line; for a text that is no TOML, the first.
+    pub(crate) fn parse(file: &str, text: &str) -> Result<Self, Mistake> {
+        read::manifest(file, text)
+    }
+}
+
+impl Party {
+    /// The party of a project that names none: `main`, whose package is the project's folder.
+    fn default_at(span: Range<usize>) -> Self {
+        Self {
+            name: PartyName::parse("main").expect("main is a valid name"),
+            path: Spanned::new(span, PathBuf::from(".")),
+            when_quiet: WhenQuiet::Stay,
+        }
+    }
+}
+
+/// Why a text is no name for a project, or nothing.
+pub(crate) fn name_problem(name: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    if name.is_empty() {
+        Some("a project's name cannot be empty".to_owned())
+    } else if name.len() > NAME_BYTES_MAX {
+        Some(format!(
+            "a project's name has at most {NAME_BYTES_MAX} characters"
+        ))
+    } else if let Some(found) = name.chars().find(|c| !allowed(*c)) {
+        Some(format!("a project's name cannot have {found:?} in it"))
+    } else if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        Some("a project's name starts with a letter or a digit".to_owned())
+    } else {
+        None
+    }
+}
+
+/// The keys of a file, for its schema. `read` knows the same ones; a test holds them together.
+#[derive(JsonSchema)]
+#[schemars(title = "room.toml", deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+pub(crate) struct Keys {
+    /// The project's name: lower-case letters, digits, `-` and `_`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9][a-z0-9_-]*$"))]
+    name: String,
+    /// The kinds of rooms, by their name in URLs. Without this section: `main`, whose package is the
+    /// project's folder.
+    #[schemars(default)]
+    parties: BTreeMap<String, PartyKeys>,
+    /// The static files, served next to the rooms.
+    #[schemars(default)]
+    assets: Option<AssetsKeys>,
+    /// The environment that the rooms see (`std::env::var`).
+    #[schemars(default)]
+    vars: BTreeMap<String, String>,
+    /// Bounds that differ from the defaults; `room limits` explains each.
+    #[schemars(default, schema_with = "limits_schema")]
+    limits: (),
+}
+
+/// One kind of room.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct PartyKeys {
+    /// The folder of its cargo package.
+    #[schemars(default = "here")]
+    path: String,
+    /// Whether a quiet room leaves memory although sockets are open. The sockets stay.
+    #[schemars(default)]
+    hibernate: bool,
+}
+
+/// The static files.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct AssetsKeys {
+    /// Their folder.
+    dir: String,
+}
+
+fn here() -> String {
+    ".".to_owned()
+}
+
+fn limits_schema(_: &mut schemars::SchemaGenerator) -> Schema {
+    let rows = Limits::TABLE.iter().map(|row| {
+        let text = format!(
+            "{}, in {}. At the bound: {}.",
+            row.what, row.unit, row.at_bound
+        );
+        let value = serde_json::json!({
+            "type": "integer", "minimum": 1, "default": row.default, "description": text,
+        });
+        (row.name.to_owned(), value)
+    });
+    json_schema!({
+        "type": "object",
+        "description": "Bounds that differ from the defaults; `room limits` explains each.",
+        "additionalProperties": false,
+        "properties": rows.collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+/// The JSON schema of the file.
+pub(crate) fn schema() -> Schema {
+    schemars::schema_for!(Keys)
+}

@@ -1,0 +1,350 @@
+//! From the text of a `room.toml` to a manifest. Owns the messages about what is wrong with it.
+//!
+//! Invariant: every key is either understood or complained about, and one mistake does not hide the
+//! next. It does not know the file system.
+
+use super::{Manifest, Party, name_problem};
+use crate::mistake::Mistake;
+use room_runtime::{Limits, PartyName, WhenQuiet};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+/// The keys of the file and of its sections.
+pub(super) const TOP: &[&str] = &["name", "parties", "assets", "vars", "limits"];
+pub(super) const PARTY: &[&str] = &["path", "hibernate"];
+pub(super) const ASSETS: &[&str] = &["dir"];
+
+/// What other tools call it, and what it is here.
+const FOREIGN: &[(&str, &str)] = &[
+    (
+        "main",
+        "the code of a room is a cargo package: `[parties.main]` with `path = \".\"`",
+    ),
+    ("serve", "static files are `[assets]` with `dir = \"web\"`"),
+    ("port", "the port is a flag: `room dev --port 8080`"),
+    (
+        "persist",
+        "data is kept by default; `room dev --ephemeral` keeps none",
+    ),
+    ("path", "it belongs to a party: `[parties.main]`"),
+    ("hibernate", "it belongs to a party: `[parties.main]`"),
+    ("dir", "it belongs to `[assets]`"),
+    ("env", "variables are `[vars]`"),
+];
+
+type Key<'a> = Spanned<DeString<'a>>;
+type Value<'a> = Spanned<DeValue<'a>>;
+
+/// Reads the text; all its mistakes come back as one.
+pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Mistake> {
+    let table = DeTable::parse(text).map_err(|err| not_toml(file, text, &err))?;
+    let mut reader = Reader {
+        file,
+        text,
+        mistakes: Vec::new(),
+    };
+    let manifest = reader.document(table.get_ref());
+    match (manifest, reader.mistakes) {
+        (Some(manifest), mistakes) if mistakes.is_empty() => Ok(manifest),
+        (_, mistakes) => Err(Mistake::all(
+            format_args!("{file} has {} mistakes", mistakes.len()),
+            mistakes,
+        )),
+    }
+}
+
+fn not_toml(file: &str, text: &str, err: &toml::de::Error) -> Mistake {
+    let message = err.message().trim().replace('\n', "; ");
+    let mistake = Mistake::new(format_args!("{file} is not valid TOML: {message}"));
+    match err.span() {
+        Some(span) => mistake.at(file, text, span, "here"),
+        None => mistake,
+    }
+}
+
+/// Walks the document and gathers mistakes.
+struct Reader<'a> {
+    file: &'a str,
+    text: &'a str,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader<'_> {
+    fn document(&mut self, table: &DeTable<'_>) -> Option<Manifest> {
+        let mut name = None;
+        let mut parties = Vec::new();
+        let mut assets = None;
+        let mut vars = BTreeMap::new();
+        let mut limits = Limits::default();
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "name" => name = Some(self.name(value)),
+                "parties" => parties = self.parties(value),
+                "assets" => assets = self.assets(value),
+                "vars" => vars = self.vars(value),
+                "limits" => limits = self.limits(value),
+                _ => self.unknown(key, "room.toml", TOP),
+            }
+        }
+        if parties.is_empty() {
+            parties.push(Party::default_at(0..0));
+        }
+        let Some(name) = name else {
+            self.complain("the project has no name", 0..0, "here")
+                .help_last("put `name = \"my-project\"` at the top of the file");
+            return None;
+        };
+        Some(Manifest {
+            name: name?,
+            parties,
+            assets,
+            vars,
+            limits,
+        })
+    }
+
+    fn name(&mut self, value: &Value<'_>) -> Option<String> {
+        let name = self.string("name", value)?;
+        if let Some(problem) = name_problem(&name) {
+            self.complain(&problem, value.span(), "this name")
+                .help_last("lower-case letters, digits, `-` and `_`, as in `name = \"my-chat\"`");
+        }
+        Some(name)
+    }
+
+    fn parties(&mut self, value: &Value<'_>) -> Vec<Party> {
+        let mut parties: Vec<Party> = Vec::new();
+        let Some(table) = self.table("parties", value) else {
+            return parties;
+        };
+        for (key, value) in table {
+            let name = match PartyName::parse(key.get_ref()) {
+                Ok(name) => name,
+                Err(err) => {
+                    self.complain(&err.to_string(), key.span(), "this name")
+                        .help_last(
+                            "1 to 64 letters, digits, `-` and `_`, as in `[parties.chat-room]`",
+                        );
+                    continue;
+                }
+            };
+            if parties.iter().any(|party| party.name == name) {
+                let message = format!("the party {name} is there twice");
+                self.complain(&message, key.span(), "the second one")
+                    .help_last(
+                        "`ChatRoom`, `chat_room` and `chat-room` are one name; remove one of them",
+                    );
+                continue;
+            }
+            parties.extend(self.party(name, key, value));
+        }
+        parties
+    }
+
+    fn party(&mut self, name: PartyName, key: &Key<'_>, value: &Value<'_>) -> Option<Party> {
+        let place = format!("parties.{}", key.get_ref());
+        let mut party = Party {
+            name,
+            ..Party::default_at(key.span())
+        };
+        for (key, value) in self.table(&place, value)? {
+            match key.get_ref().as_ref() {
+                "path" => {
+                    let path = self.string(&format!("{place}.path"), value)?;
+                    party.path = Spanned::new(value.span(), PathBuf::from(path));
+                }
+                "hibernate" => match value.get_ref().as_bool() {
+                    Some(true) => party.when_quiet = WhenQuiet::Hibernate,
+                    Some(false) => party.when_quiet = WhenQuiet::Stay,
+                    None => self.wrong_type(&format!("{place}.hibernate"), "true or false", value),
+                },
+                _ => self.unknown(key, &format!("[{place}]"), PARTY),
+            }
+        }
+        Some(party)
+    }
+
+    fn assets(&mut self, value: &Value<'_>) -> Option<Spanned<PathBuf>> {
+        let mut dir = None;
+        for (key, value) in self.table("assets", value)? {
+            match key.get_ref().as_ref() {
+                "dir" => dir = Some((self.string("assets.dir", value), value.span())),
+                _ => self.unknown(key, "[assets]", ASSETS),
+            }
+        }
+        let Some((dir, span)) = dir else {
+            self.complain("[assets] names no folder", value.span(), "this section")
+                .help_last("add `dir = \"web\"`, or remove the section");
+            return None;
+        };
+        dir.map(|dir| Spanned::new(span, PathBuf::from(dir)))
+    }
+
+    fn vars(&mut self, value: &Value<'_>) -> BTreeMap<String, String> {
+        let mut vars = BTreeMap::new();
+        let Some(table) = self.table("vars", value) else {
+            return vars;
+        };
+        for (key, value) in table {
+            let name = key.get_ref().to_string();
+            if name.is_empty() || name.contains(['=', '\0']) {
+                self.complain("this cannot be a variable's name", key.span(), "this name")
+                    .help_last("a name is not empty and has no `=` in it");
+            }
+            if let Some(value) = self.string(&format!("vars.{name}"), value) {
+                vars.insert(name, value);
+            }
+        }
+        vars
+    }
+
+    fn limits(&mut self, value: &Value<'_>) -> Limits {
+        let mut values: serde_json::Map<_, _> = Limits::default()
+            .values()
+            .into_iter()
+            .map(|(name, n)| (name.into(), n.into()))
+            .collect();
+        let Some(table) = self.table("limits", value) else {
+            return Limits::default();
+        };
+        let names: Vec<_> = Limits::TABLE.iter().map(|row| row.name).collect();
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            if !names.contains(&name) {
+                self.unknown(key, "[limits]", &names);
+            } else if let Some(number) = self.count(&format!("limits.{name}"), value) {
+                values.insert(name.to_owned(), number.into());
+            }
+        }
+        let limits: Limits = serde_json::from_value(values.into()).unwrap_or_default();
+        for problem in limits.problems() {
+            let span = blamed(table, &problem).unwrap_or_else(|| value.span());
+            self.complain(&problem, span, "this limit")
+                .help_last("`room limits` explains each limit");
+        }
+        limits
+    }
+
+    /// A whole number of at least 1.
+    fn count(&mut self, place: &str, value: &Value<'_>) -> Option<u64> {
+        let number = value
+            .get_ref()
+            .as_integer()
+            .and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok())
+            .filter(|n| *n > 0);
+        if number.is_none() {
+            let label = match value.get_ref() {
+                DeValue::Integer(_) => "this is out of range".to_owned(),
+                other => format!("this is {}", kind(other)),
+            };
+            let message = format!("`{place}` must be a whole number of at least 1");
+            self.complain(&message, value.span(), &label);
+        }
+        number
+    }
+
+    fn string(&mut self, place: &str, value: &Value<'_>) -> Option<String> {
+        let text = value.get_ref().as_str().map(str::to_owned);
+        if text.is_none() {
+            self.wrong_type(place, "a text in quotes", value);
+        }
+        text
+    }
+
+    fn table<'v, 't>(&mut self, place: &str, value: &'v Value<'t>) -> Option<&'v DeTable<'t>> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            self.wrong_type(place, "a section", value);
+        }
+        table
+    }
+
+    fn wrong_type(&mut self, place: &str, wanted: &str, value: &Value<'_>) {
+        let message = format!("`{place}` must be {wanted}");
+        let label = format!("this is {}", kind(value.get_ref()));
+        self.complain(&message, value.span(), &label);
+        if wanted.contains("quotes") && !matches!(value.get_ref(), DeValue::Table(_)) {
+            let text = self.text.get(value.span()).unwrap_or_default();
+            self.help_last(&format!("write it as \"{text}\""));
+        } else if wanted == "a section" {
+            self.help_last(&format!("write it as `[{place}]` on a line of its own"));
+        }
+    }
+
+    fn unknown(&mut self, key: &Key<'_>, place: &str, known: &[&str]) {
+        let name = key.get_ref().as_ref();
+        let message = format!("{place} has no key `{name}`");
+        self.complain(&message, key.span(), "unknown key")
+            .help_last(&advice(name, place, known));
+    }
+
+    fn complain(&mut self, message: &str, span: Range<usize>, label: &str) -> &mut Self {
+        self.mistakes
+            .push(Mistake::new(message).at(self.file, self.text, span, label));
+        self
+    }
+
+    /// Adds what to do about the mistake that was complained about last.
+    fn help_last(&mut self, help: &str) {
+        if let Some(last) = self.mistakes.pop() {
+            self.mistakes.push(last.help(help));
+        }
+    }
+}
+
+/// What to do about an unknown key: the nearest known one, the section it belongs to, or all there are.
+fn advice(name: &str, place: &str, known: &[&str]) -> String {
+    if place == "room.toml" {
+        if let Some((_, advice)) = FOREIGN.iter().find(|(key, _)| *key == name) {
+            return (*advice).to_owned();
+        }
+        if Limits::TABLE.iter().any(|row| row.name == name) {
+            return "it belongs to `[limits]`".to_owned();
+        }
+    }
+    if let Some(near) = nearest(name, known) {
+        return format!("did you mean `{near}`?");
+    }
+    match known {
+        [only] => format!("the only key here is `{only}`"),
+        few if few.len() <= 8 => format!("the keys here are `{}`", few.join("`, `")),
+        _ => "`room limits` lists every limit".to_owned(),
+    }
+}
+
+/// The known key that looks most like `name`, if one looks like it at all.
+fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    const ALIKE: f64 = 0.8;
+    let scored = known
+        .iter()
+        .map(|key| (strsim::jaro_winkler(name, key), *key));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(score, _)| *score >= ALIKE)
+        .map(|(_, key)| key)
+}
+
+/// The key of `[limits]` that a sentence about limits is about: one of the file's own that it names.
+fn blamed(table: &DeTable<'_>, sentence: &str) -> Option<Range<usize>> {
+    let words: Vec<_> = sentence
+        .split(|c: char| c != '_' && !c.is_alphanumeric())
+        .collect();
+    let mut keys = table
+        .keys()
+        .filter(|key| words.contains(&key.get_ref().as_ref()));
+    keys.next().map(Spanned::span)
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a point",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    }
+}

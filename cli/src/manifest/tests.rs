@@ -1,0 +1,335 @@
+use super::*;
+use crate::print::plain;
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+
+fn check(text: &str, expected: Expect) {
+    let mistake = Manifest::parse(FILE, text).expect_err("it is wrong");
+    let drawn: Vec<_> = plain(&mistake)
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    expected.assert_eq(&(drawn.join("\n").trim_matches('\n').to_owned() + "\n"));
+}
+
+#[test]
+fn a_name_is_enough() {
+    let manifest = Manifest::parse(FILE, "name = \"chat\"").unwrap();
+    assert_eq!(manifest.name, "chat");
+    assert_eq!(manifest.parties.len(), 1);
+    assert_eq!(manifest.parties[0].name.as_str(), "main");
+    assert_eq!(
+        manifest.parties[0].path.get_ref(),
+        std::path::Path::new(".")
+    );
+    assert_eq!(manifest.limits, Limits::default());
+}
+
+#[test]
+fn everything_is_read() {
+    let manifest = Manifest::parse(
+        FILE,
+        r#"
+        name = "chat"
+        [parties.main]
+        path = "room"
+        [parties.ChatRoom]
+        hibernate = true
+        [assets]
+        dir = "web"
+        [vars]
+        GREETING = "hello"
+        [limits]
+        turn_ms_max = 2_000
+        "#,
+    )
+    .unwrap();
+    let parties: Vec<_> = manifest
+        .parties
+        .iter()
+        .map(|party| {
+            (
+                party.name.as_str(),
+                party.path.get_ref().to_str(),
+                party.when_quiet,
+            )
+        })
+        .collect();
+    assert_eq!(
+        parties,
+        [
+            ("main", Some("room"), WhenQuiet::Stay),
+            ("chat-room", Some("."), WhenQuiet::Hibernate)
+        ]
+    );
+    assert_eq!(
+        manifest.assets.unwrap().get_ref(),
+        std::path::Path::new("web")
+    );
+    assert_eq!(manifest.vars["GREETING"], "hello");
+    assert_eq!(
+        manifest.limits,
+        Limits {
+            turn_ms_max: 2_000,
+            ..Limits::default()
+        }
+    );
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_the_nearest_known_one() {
+    check(
+        "name = \"chat\"\n\n[asset]\ndir = \"web\"\n",
+        expect![[r#"
+              × room.toml has no key `asset`
+               ╭─[room.toml:3:2]
+             2 │
+             3 │ [asset]
+               ·  ──┬──
+               ·    ╰── unknown key
+             4 │ dir = "web"
+               ╰────
+              help: did you mean `assets`?
+        "#]],
+    );
+}
+
+#[test]
+fn an_unknown_limit_is_shown_with_the_nearest_known_one() {
+    check(
+        "name = \"chat\"\n[limits]\nturn_max_ms = 5\n",
+        expect![[r#"
+              × [limits] has no key `turn_max_ms`
+               ╭─[room.toml:3:1]
+             2 │ [limits]
+             3 │ turn_max_ms = 5
+               · ─────┬─────
+               ·      ╰── unknown key
+               ╰────
+              help: did you mean `turn_ms_max`?
+        "#]],
+    );
+}
+
+#[test]
+fn all_mistakes_are_named_together() {
+    check(
+        "port = 8080\n[parties.main]\npaht = \"x\"\nhibernate = \"yes\"\n[vars]\nSIZE = 3\n",
+        expect![[r#"
+              × room.toml has 5 mistakes
+
+            Error:
+              × room.toml has no key `port`
+               ╭─[room.toml:1:1]
+             1 │ port = 8080
+               · ──┬─
+               ·   ╰── unknown key
+             2 │ [parties.main]
+               ╰────
+              help: the port is a flag: `room dev --port 8080`
+
+            Error:
+              × [parties.main] has no key `paht`
+               ╭─[room.toml:3:1]
+             2 │ [parties.main]
+             3 │ paht = "x"
+               · ──┬─
+               ·   ╰── unknown key
+             4 │ hibernate = "yes"
+               ╰────
+              help: did you mean `path`?
+
+            Error:
+              × `parties.main.hibernate` must be true or false
+               ╭─[room.toml:4:13]
+             3 │ paht = "x"
+             4 │ hibernate = "yes"
+               ·             ──┬──
+               ·               ╰── this is a text
+             5 │ [vars]
+               ╰────
+
+            Error:
+              × `vars.SIZE` must be a text in quotes
+               ╭─[room.toml:6:8]
+             5 │ [vars]
+             6 │ SIZE = 3
+               ·        ┬
+               ·        ╰── this is a whole number
+               ╰────
+              help: write it as "3"
+
+            Error:
+              × the project has no name
+               ╭─[room.toml:1:1]
+             1 │ port = 8080
+               · ▲
+               · ╰── here
+             2 │ [parties.main]
+               ╰────
+              help: put `name = "my-project"` at the top of the file
+        "#]],
+    );
+}
+
+#[test]
+fn a_limit_that_contradicts_another_is_pointed_at() {
+    check(
+        "name = \"chat\"\n[limits]\nturn_ms_max = 5\n",
+        expect![[r#"
+              × tick_ms must not exceed turn_ms_max
+               ╭─[room.toml:3:1]
+             2 │ [limits]
+             3 │ turn_ms_max = 5
+               · ─────┬─────
+               ·      ╰── this limit
+               ╰────
+              help: `room limits` explains each limit
+        "#]],
+    );
+}
+
+#[test]
+fn a_limit_is_a_positive_whole_number() {
+    check(
+        "name = \"chat\"\n[limits]\nturn_ms_max = -5\n",
+        expect![[r#"
+              × `limits.turn_ms_max` must be a whole number of at least 1
+               ╭─[room.toml:3:15]
+             2 │ [limits]
+             3 │ turn_ms_max = -5
+               ·               ─┬
+               ·                ╰── this is out of range
+               ╰────
+        "#]],
+    );
+}
+
+#[test]
+fn a_limit_at_the_top_is_sent_to_its_section() {
+    check(
+        "name = \"chat\"\nturn_ms_max = 5\n",
+        expect![[r#"
+              × room.toml has no key `turn_ms_max`
+               ╭─[room.toml:2:1]
+             1 │ name = "chat"
+             2 │ turn_ms_max = 5
+               · ─────┬─────
+               ·      ╰── unknown key
+               ╰────
+              help: it belongs to `[limits]`
+        "#]],
+    );
+}
+
+#[test]
+fn a_text_that_is_no_toml_is_shown_where_it_ends_to_be() {
+    check(
+        "name = \"chat\n",
+        expect![[r#"
+              × room.toml is not valid TOML: invalid basic string, expected `"`
+               ╭─[room.toml:1:13]
+             1 │ name = "chat
+               ·             ▲
+               ·             ╰── here
+               ╰────
+        "#]],
+    );
+}
+
+#[test]
+fn a_bad_name_is_explained() {
+    check(
+        "name = \"My Chat\"\n",
+        expect![[r#"
+              × a project's name cannot have 'M' in it
+               ╭─[room.toml:1:8]
+             1 │ name = "My Chat"
+               ·        ────┬────
+               ·            ╰── this name
+               ╰────
+              help: lower-case letters, digits, `-` and `_`, as in `name = "my-chat"`
+        "#]],
+    );
+}
+
+#[test]
+fn two_spellings_of_one_party_are_refused() {
+    check(
+        "name = \"chat\"\n[parties.ChatRoom]\n[parties.chat_room]\n",
+        expect![[r#"
+              × the party chat-room is there twice
+               ╭─[room.toml:3:10]
+             2 │ [parties.ChatRoom]
+             3 │ [parties.chat_room]
+               ·          ────┬────
+               ·              ╰── the second one
+               ╰────
+              help: `ChatRoom`, `chat_room` and `chat-room` are one name; remove one of them
+        "#]],
+    );
+}
+
+#[test]
+fn an_empty_file_has_no_name() {
+    check(
+        "",
+        expect![[r#"
+              × the project has no name
+               ╭─[room.toml:1:1]
+               ╰────
+              help: put `name = "my-project"` at the top of the file
+        "#]],
+    );
+}
+
+#[test]
+fn the_schema_and_the_reader_know_the_same_keys() {
+    let schema = serde_json::to_value(schema()).unwrap();
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        let mut keys: Vec<_> = value["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect();
+        keys.sort();
+        keys
+    };
+    let sorted = |known: &[&str]| {
+        let mut known: Vec<_> = known.iter().map(|key| (*key).to_owned()).collect();
+        known.sort();
+        known
+    };
+    assert_eq!(keys(&schema), sorted(read::TOP));
+    assert_eq!(keys(&schema["$defs"]["PartyKeys"]), sorted(read::PARTY));
+    assert_eq!(keys(&schema["$defs"]["AssetsKeys"]), sorted(read::ASSETS));
+    let limits: Vec<_> = Limits::TABLE.iter().map(|row| row.name).collect();
+    assert_eq!(keys(&schema["properties"]["limits"]), sorted(&limits));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_manifest_or_a_mistake(text in any::<String>()) {
+        if let Err(mistake) = Manifest::parse(FILE, &text) {
+            prop_assert!(!plain(&mistake).is_empty());
+        }
+    }
+
+    #[test]
+    fn any_soup_of_its_words_is_a_manifest_or_a_mistake(
+        words in proptest::collection::vec(
+            prop_oneof![
+                Just("name"), Just("parties"), Just("assets"), Just("vars"), Just("limits"),
+                Just("path"), Just("dir"), Just("turn_ms_max"), Just("="), Just("["), Just("]"),
+                Just("."), Just("\n"), Just("\"x\""), Just("1"), Just("true"), Just("ä"), Just("{"),
+                Just("}"), Just(","),
+            ],
+            0..40,
+        )
+    ) {
+        if let Err(mistake) = Manifest::parse(FILE, &words.join(" ")) {
+            prop_assert!(!plain(&mistake).is_empty());
+        }
+    }
+}

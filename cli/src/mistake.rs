@@ -1,0 +1,64 @@
+//! What the user can put right. Owns the three parts of such a message: what, where, what to do.
+//!
+//! Invariant: an error that holds a [`Mistake`] leaves with exit code 1, every other one with 2.
+//! It does not know how it is drawn; that is `print`.
+
+use miette::{Diagnostic, LabeledSpan, NamedSource};
+use std::fmt::Display;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A mistake of the user: what is wrong, where, and what to do.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{message}")]
+pub(crate) struct Mistake {
+    message: String,
+    #[help]
+    help: Option<String>,
+    #[source_code]
+    text: Option<Arc<NamedSource<String>>>,
+    #[label(collection)]
+    labels: Vec<LabeledSpan>,
+    #[related]
+    related: Vec<Mistake>,
+}
+
+impl Mistake {
+    /// A mistake with nothing but its sentence.
+    pub(crate) fn new(message: impl Display) -> Self {
+        Self {
+            message: message.to_string(),
+            help: None,
+            text: None,
+            labels: Vec::new(),
+            related: Vec::new(),
+        }
+    }
+
+    /// Adds what to do about it.
+    pub(crate) fn help(mut self, help: impl Display) -> Self {
+        self.help = Some(help.to_string());
+        self
+    }
+
+    /// Adds where it is: the bytes `span` of `text`, which is the content of `file`.
+    pub(crate) fn at(mut self, file: &str, text: &str, span: Range<usize>, label: &str) -> Self {
+        // Past the end means "at the end", which is where a parser notices what is missing.
+        let end = span.end.min(text.len());
+        let span = span.start.min(end)..end;
+        self.text = Some(Arc::new(NamedSource::new(file, text.to_owned())));
+        self.labels = vec![LabeledSpan::new_with_span(Some(label.to_owned()), span)];
+        self
+    }
+
+    /// Several mistakes as one, or the only one itself.
+    pub(crate) fn all(message: impl Display, mut mistakes: Vec<Mistake>) -> Self {
+        if mistakes.len() == 1 {
+            return mistakes.remove(0);
+        }
+        Self {
+            related: mistakes,
+            ..Self::new(message)
+        }
+    }
+}

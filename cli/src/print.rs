@@ -1,0 +1,108 @@
+//! The only file that prints. Owns the two ways out: data to stdout, talk to stderr.
+//!
+//! Invariant: colour and escapes reach terminals only, and `NO_COLOR` is honoured: every line goes
+//! through anstream. A reader that went away (`room schema | head`) is no error. It does not know
+//! what a line means.
+
+use crate::mistake::Mistake;
+use anstyle::{AnsiColor, Style};
+use miette::{GraphicalReportHandler, GraphicalTheme};
+use std::fmt::Display;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// Said less loudly than the rest.
+pub(crate) const DIM: Style = Style::new().dimmed();
+/// Said more loudly than the rest.
+pub(crate) const BOLD: Style = Style::new().bold();
+/// It went well.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
+/// It may go wrong.
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default().bold();
+/// It went wrong.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What can be clicked or copied.
+pub(crate) const LINK: Style = AnsiColor::Cyan.on_default();
+
+/// `text` in `style`.
+pub(crate) fn styled(style: Style, text: impl Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Writes what was asked for, to stdout.
+pub(crate) fn data(text: impl Display) {
+    let _gone_reader = writeln!(anstream::stdout(), "{text}");
+}
+
+/// Says something to the person at the terminal, on stderr.
+pub(crate) fn talk(line: impl Display) {
+    let _gone_reader = writeln!(anstream::stderr(), "{line}");
+}
+
+/// Prints clap's answer to a command line that is no command: help is data, the rest is a mistake.
+pub(crate) fn usage(refusal: &clap::Error) -> ExitCode {
+    let text = refusal.render();
+    if refusal.use_stderr() {
+        talk(text.ansi().to_string().trim_end());
+        ExitCode::from(1)
+    } else {
+        data(text.ansi().to_string().trim_end());
+        ExitCode::SUCCESS
+    }
+}
+
+/// Prints why a command failed, and chooses its exit code.
+pub(crate) fn failure(err: &anyhow::Error) -> ExitCode {
+    report(err);
+    ExitCode::from(if is_mistake(err) { 1 } else { 2 })
+}
+
+/// Prints an error without ending anything.
+pub(crate) fn report(err: &anyhow::Error) {
+    match err.downcast_ref::<Mistake>() {
+        Some(mistake) => talk(drawn(mistake, GraphicalTheme::unicode()).trim_end()),
+        None => {
+            talk(format_args!("{BAD}error{BAD:#}: {}", causes(err)));
+            if !is_mistake(err) {
+                talk(format_args!(
+                    "{DIM}this is a failure of room itself, not of your project{DIM:#}"
+                ));
+            }
+        }
+    }
+}
+
+/// Draws a mistake with the line it is in.
+fn drawn(mistake: &Mistake, theme: GraphicalTheme) -> String {
+    let mut out = String::new();
+    let drawn = GraphicalReportHandler::new_themed(theme)
+        .with_width(100)
+        .with_links(false)
+        .render_report(&mut out, mistake);
+    match drawn {
+        Ok(()) => out
+            .lines()
+            .map(str::trim_end)
+            .collect::<Vec<_>>()
+            .join("\n"),
+        Err(_) => mistake.to_string(),
+    }
+}
+
+/// The error and its causes on one line, outermost first.
+pub(crate) fn causes(err: &anyhow::Error) -> String {
+    err.chain()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+fn is_mistake(err: &anyhow::Error) -> bool {
+    err.chain().any(|cause| cause.is::<Mistake>())
+}
+
+/// The drawing without colour, for snapshots.
+#[cfg(test)]
+pub(crate) fn plain(mistake: &Mistake) -> String {
+    drawn(mistake, GraphicalTheme::unicode_nocolor())
+}

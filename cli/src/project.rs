@@ -1,0 +1,156 @@
+//! Where a project lies on disk. Owns how it is found and that what `room.toml` names exists.
+//!
+//! Invariant: the packages and the static files of a [`Project`] were there when it was read. It does
+//! not know what is in them.
+
+use crate::args::ProjectArgs;
+use crate::manifest::{self, Manifest};
+use crate::mistake::Mistake;
+use anyhow::Context as _;
+use std::path::{Path, PathBuf};
+
+/// A manifest and the folder it describes.
+#[derive(Debug, Clone)]
+pub(crate) struct Project {
+    /// The folder with the `room.toml`, absolute.
+    pub(crate) root: PathBuf,
+    /// What that file says.
+    pub(crate) manifest: Manifest,
+}
+
+impl Project {
+    /// The project that the command line means: the named folder, or the nearest one upward.
+    ///
+    /// # Errors
+    /// A mistake: there is none, or its `room.toml` is wrong.
+    pub(crate) fn find(args: &ProjectArgs) -> anyhow::Result<Self> {
+        match Self::look(args)? {
+            Some(project) => Ok(project),
+            None => Err(
+                Mistake::new("there is no room.toml here, nor in any folder above")
+                    .help("`room new my-project` makes a project; or name its folder")
+                    .into(),
+            ),
+        }
+    }
+
+    /// As [`Project::find`], but no project is fine as long as none was named.
+    pub(crate) fn look(args: &ProjectArgs) -> anyhow::Result<Option<Self>> {
+        if let Some(path) = args.path.as_ref().or(args.project.as_ref()) {
+            return Self::at(path).map(Some);
+        }
+        let here = std::env::current_dir().context("the current folder cannot be read")?;
+        match here
+            .ancestors()
+            .find(|dir| dir.join(manifest::FILE).is_file())
+        {
+            Some(root) => Self::read(root).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The project in exactly this folder, or of exactly this `room.toml`.
+    fn at(path: &Path) -> anyhow::Result<Self> {
+        let root = match path.file_name() {
+            Some(name) if name == manifest::FILE => path.parent().unwrap_or(path),
+            _ => path,
+        };
+        // The parent of a bare file name is the empty path, which stands for the current folder.
+        let root = if root.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            root
+        };
+        if !root.join(manifest::FILE).is_file() {
+            let message = format!("there is no room.toml in {}", path.display());
+            let help = "name the folder that has one; `room new` makes a project";
+            return Err(Mistake::new(message).help(help).into());
+        }
+        let root = root
+            .canonicalize()
+            .context("the project's folder cannot be read")?;
+        Self::read(&root)
+    }
+
+    /// Reads the `room.toml` of this folder and checks that what it names is there.
+    ///
+    /// # Errors
+    /// All mistakes of the file at once.
+    pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
+        let file = root.join(manifest::FILE);
+        let text = std::fs::read_to_string(&file).map_err(|err| {
+            Mistake::new(format_args!("{} cannot be read: {err}", file.display()))
+        })?;
+        let shown = shown(&file);
+        let project = Self {
+            root: root.to_owned(),
+            manifest: Manifest::parse(&shown, &text)?,
+        };
+        let mistakes = project.missing(&shown, &text);
+        if mistakes.is_empty() {
+            return Ok(project);
+        }
+        Err(Mistake::all(
+            format_args!("{shown} has {} mistakes", mistakes.len()),
+            mistakes,
+        )
+        .into())
+    }
+
+    /// What the file names and the disk has not.
+    fn missing(&self, file: &str, text: &str) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        for party in &self.manifest.parties {
+            let dir = self.root.join(party.path.get_ref());
+            if !dir.join("Cargo.toml").is_file() {
+                let message = format!(
+                    "the party {} has no cargo package: there is no Cargo.toml in {}",
+                    party.name,
+                    party.path.get_ref().display()
+                );
+                let help = "set `path` to the folder of its package, relative to room.toml";
+                let at = party.path.span();
+                mistakes.push(
+                    Mistake::new(message)
+                        .at(file, text, at, "this party")
+                        .help(help),
+                );
+            }
+        }
+        if let Some(assets) = &self.manifest.assets
+            && !self.root.join(assets.get_ref()).is_dir()
+        {
+            let message = format!("the folder {} does not exist", assets.get_ref().display());
+            let help = "make the folder, or remove `[assets]`";
+            let at = assets.span();
+            mistakes.push(
+                Mistake::new(message)
+                    .at(file, text, at, "this folder")
+                    .help(help),
+            );
+        }
+        mistakes
+    }
+
+    /// The folder of the static files, absolute.
+    pub(crate) fn assets(&self) -> Option<PathBuf> {
+        self.manifest
+            .assets
+            .as_ref()
+            .map(|dir| self.root.join(dir.get_ref()))
+    }
+
+    /// Where `room` keeps what is its own: data, compiled code.
+    pub(crate) fn own(&self, what: &str) -> PathBuf {
+        self.root.join(".room").join(what)
+    }
+}
+
+/// A path as short as it can be said: relative to the current folder if it lies in it.
+pub(crate) fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}

@@ -1,0 +1,250 @@
+//! What `room new` writes. Owns the embedded templates and how a name is put into them.
+//!
+//! Invariant: what is rendered builds and tests as it is. The templates `chat` and `counter` are the
+//! examples of this repository themselves, so they cannot fall behind. It does not know where the
+//! files go.
+
+#[cfg(test)]
+mod tests;
+
+use crate::args::TemplateName;
+use crate::manifest;
+use crate::mistake::Mistake;
+use include_dir::{Dir, File, include_dir};
+use std::path::{Path, PathBuf};
+
+/// Files of every template: the package, what git ignores, a first README.
+static COMMON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/common");
+static BLANK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/blank");
+
+/// An example of the repository; only the folders named here, as others hold outputs.
+struct Example {
+    name: &'static str,
+    manifest: &'static str,
+    src: Dir<'static>,
+    tests: Dir<'static>,
+    web: Dir<'static>,
+}
+
+static CHAT: Example = Example {
+    name: "chat",
+    manifest: include_str!("../../rooms-examples/chat/room.toml"),
+    src: include_dir!("$CARGO_MANIFEST_DIR/../rooms-examples/chat/src"),
+    tests: include_dir!("$CARGO_MANIFEST_DIR/../rooms-examples/chat/tests"),
+    web: include_dir!("$CARGO_MANIFEST_DIR/../rooms-examples/chat/web"),
+};
+static COUNTER: Example = Example {
+    name: "counter",
+    manifest: include_str!("../../rooms-examples/counter/room.toml"),
+    src: include_dir!("$CARGO_MANIFEST_DIR/../rooms-examples/counter/src"),
+    tests: include_dir!("$CARGO_MANIFEST_DIR/../rooms-examples/counter/tests"),
+    web: include_dir!("$CARGO_MANIFEST_DIR/../rooms-examples/counter/web"),
+};
+
+/// The SDK as a project carries it with it.
+static SDK_MANIFEST: &str = include_str!("../../sdk/Cargo.toml");
+static SDK_SRC: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sdk/src");
+static SDK_WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sdk/wit");
+/// Where in the project.
+const VENDORED: &str = "vendor/room-sdk";
+
+/// A name that a project, a package and a crate can have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProjectName(String);
+
+/// Which SDK the project is built with.
+#[derive(Debug, Clone)]
+pub(crate) enum Sdk {
+    /// A copy of ours, inside the project.
+    Copy,
+    /// The one in this folder, absolute.
+    Folder(String),
+}
+
+/// A file to write.
+#[derive(Debug, Clone)]
+pub(crate) struct NewFile {
+    /// Relative to the project's folder.
+    pub(crate) path: PathBuf,
+    /// What is in it.
+    pub(crate) content: Vec<u8>,
+}
+
+impl ProjectName {
+    /// The name in this text: what `room.toml` takes, and Rust as a crate's name too.
+    ///
+    /// # Errors
+    /// A mistake that says what is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
+        const TAKEN: &[&str] = &[
+            "alloc",
+            "as",
+            "async",
+            "await",
+            "box",
+            "break",
+            "const",
+            "continue",
+            "core",
+            "crate",
+            "dyn",
+            "else",
+            "enum",
+            "extern",
+            "false",
+            "fn",
+            "for",
+            "gen",
+            "if",
+            "impl",
+            "in",
+            "let",
+            "loop",
+            "macro",
+            "match",
+            "mod",
+            "move",
+            "mut",
+            "proc-macro",
+            "pub",
+            "ref",
+            "return",
+            "room-sdk",
+            "self",
+            "static",
+            "std",
+            "struct",
+            "super",
+            "test",
+            "trait",
+            "true",
+            "try",
+            "type",
+            "unsafe",
+            "use",
+            "where",
+            "while",
+            "yield",
+        ];
+        let help = "lower-case letters, digits, `-` and `_`, as in `room new my-chat`";
+        if let Some(problem) = manifest::name_problem(text) {
+            return Err(Mistake::new(problem).help(help));
+        }
+        if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+            return Err(Mistake::new("a package's name starts with a letter").help(help));
+        }
+        if TAKEN.contains(&text.replace('_', "-").as_str()) {
+            let message = format!("`{text}` means something else in Rust already");
+            return Err(Mistake::new(message).help(format!("take another one, as `my-{text}`")));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name as text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name as Rust code spells it.
+    fn snake(&self) -> String {
+        self.0.replace('-', "_")
+    }
+}
+
+/// The files of a new project.
+pub(crate) fn render(template: TemplateName, name: &ProjectName, sdk: &Sdk) -> Vec<NewFile> {
+    let mut files = Vec::new();
+    match template {
+        TemplateName::Chat => files.extend(CHAT.render(name)),
+        TemplateName::Counter => files.extend(COUNTER.render(name)),
+        TemplateName::Blank => gather(&BLANK, Path::new(""), &mut files),
+    }
+    gather(&COMMON, Path::new(""), &mut files);
+    for file in &mut files {
+        file.fill(name, sdk);
+    }
+    if matches!(sdk, Sdk::Copy) {
+        files.extend(vendored());
+    }
+    files
+}
+
+impl Example {
+    /// Its files, with the example's own name replaced.
+    fn render(&self, name: &ProjectName) -> Vec<NewFile> {
+        let mut files = Vec::new();
+        let project = self.manifest.replacen(
+            &format!("name = {:?}", self.name),
+            &format!("name = {:?}", name.as_str()),
+            1,
+        );
+        files.push(NewFile {
+            path: manifest::FILE.into(),
+            content: project.into_bytes(),
+        });
+        gather(&self.src, Path::new("src"), &mut files);
+        gather(&self.tests, Path::new("tests"), &mut files);
+        gather(&self.web, Path::new("web"), &mut files);
+        let kebab = format!("room-example-{}", self.name);
+        let snake = kebab.replace('-', "_");
+        for file in &mut files {
+            file.edit(|text| {
+                text.replace(&kebab, name.as_str())
+                    .replace(&snake, &name.snake())
+            });
+        }
+        files
+    }
+}
+
+impl NewFile {
+    /// Puts the project's facts where the template has gaps, in the file's name too.
+    fn fill(&mut self, name: &ProjectName, sdk: &Sdk) {
+        let folder = match sdk {
+            Sdk::Copy => VENDORED,
+            Sdk::Folder(folder) => folder,
+        };
+        // Both TOML and Rust read this form of a text.
+        let sdk = format!("{{ path = {folder:?} }}");
+        self.edit(|text| {
+            text.replace("{{name}}", name.as_str())
+                .replace("{{crate}}", &name.snake())
+                .replace("{{sdk}}", &sdk)
+        });
+        let shown = self.path.to_string_lossy().into_owned();
+        self.path = match shown.as_str() {
+            "gitignore" => ".gitignore".into(),
+            path => path.strip_suffix(".tmpl").unwrap_or(path).into(),
+        };
+    }
+
+    /// Changes its text, if it is text.
+    fn edit(&mut self, change: impl Fn(&str) -> String) {
+        if let Ok(text) = std::str::from_utf8(&self.content) {
+            self.content = change(text).into_bytes();
+        }
+    }
+}
+
+/// The SDK's files.
+fn vendored() -> Vec<NewFile> {
+    let root = Path::new(VENDORED);
+    let content = SDK_MANIFEST.as_bytes().to_vec();
+    let mut files = vec![NewFile {
+        path: root.join("Cargo.toml"),
+        content,
+    }];
+    gather(&SDK_SRC, &root.join("src"), &mut files);
+    gather(&SDK_WIT, &root.join("wit"), &mut files);
+    files
+}
+
+/// Adds all files of an embedded folder under `at`.
+fn gather(dir: &Dir<'_>, at: &Path, files: &mut Vec<NewFile>) {
+    let new = |file: &File<'_>| NewFile {
+        path: at.join(file.path()),
+        content: file.contents().to_vec(),
+    };
+    files.extend(dir.files().map(new));
+    dir.dirs().for_each(|dir| gather(dir, at, files));
+}

@@ -1,0 +1,176 @@
+//! The command as a shell sees it: what goes to stdout, what to stderr, and the exit codes.
+
+use expect_test::expect;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn room(dir: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_room"));
+    command
+        .args(args)
+        .current_dir(dir)
+        .env_remove("ROOM_PROJECT");
+    command.output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn limits_are_data_and_show_the_projects_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let outside = room(dir.path(), &["limits", "--json"]);
+    assert_eq!(outside.status.code(), Some(0));
+    let rows: serde_json::Value = serde_json::from_slice(&outside.stdout).unwrap();
+    assert!(
+        rows.as_array()
+            .unwrap()
+            .iter()
+            .all(|row| row["overridden"] == false)
+    );
+
+    let text = "name = \"x\"\n[limits]\nturn_ms_max = 2000\n";
+    std::fs::write(dir.path().join("room.toml"), text).unwrap();
+    std::fs::write(dir.path().join("Cargo.toml"), "").unwrap();
+    let inside = room(dir.path(), &["limits", "--json"]);
+    let rows: serde_json::Value = serde_json::from_slice(&inside.stdout).unwrap();
+    let own: Vec<_> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["overridden"] == true)
+        .collect();
+    assert_eq!(own.len(), 1);
+    assert_eq!(own[0]["name"], "turn_ms_max");
+    assert_eq!(own[0]["value"], 2000);
+}
+
+#[test]
+fn the_schema_is_json_and_strict() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = room(dir.path(), &["schema"]);
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(schema["required"], serde_json::json!(["name"]));
+    assert_eq!(
+        schema["properties"]["limits"]["additionalProperties"],
+        false
+    );
+}
+
+#[test]
+fn a_mistake_is_talk_and_leaves_with_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = room(dir.path(), &["build"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stdout(&output), "");
+    expect![[r#"
+          × there is no room.toml here, nor in any folder above
+          help: `room new my-project` makes a project; or name its folder
+    "#]]
+    .assert_eq(&stderr(&output));
+}
+
+#[test]
+fn a_wrong_command_line_leaves_with_1_and_help_is_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = room(dir.path(), &["devv"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(stderr(&wrong).contains("'dev'"), "{}", stderr(&wrong));
+    let help = room(dir.path(), &["dev", "--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    assert!(stdout(&help).contains("Examples:"));
+}
+
+#[test]
+fn what_room_toml_names_must_exist() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "name = \"x\"\n[parties.game]\npath = \"game\"\n[assets]\ndir = \"web\"\n";
+    std::fs::write(dir.path().join("room.toml"), text).unwrap();
+    let output = room(dir.path(), &["build", "."]);
+    assert_eq!(output.status.code(), Some(1));
+    expect![[r#"
+          × room.toml has 2 mistakes
+
+        Error:
+          × the party game has no cargo package: there is no Cargo.toml in game
+           ╭─[room.toml:3:8]
+         2 │ [parties.game]
+         3 │ path = "game"
+           ·        ───┬──
+           ·           ╰── this party
+         4 │ [assets]
+           ╰────
+          help: set `path` to the folder of its package, relative to room.toml
+
+        Error:
+          × the folder web does not exist
+           ╭─[room.toml:5:7]
+         4 │ [assets]
+         5 │ dir = "web"
+           ·       ──┬──
+           ·         ╰── this folder
+           ╰────
+          help: make the folder, or remove `[assets]`
+    "#]]
+    .assert_eq(&stderr(&output));
+}
+
+#[test]
+fn a_new_project_is_complete_and_never_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = room(dir.path(), &["new", "my-chat", "--template", "blank"]);
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    assert_eq!(stdout(&made), "");
+    for file in [
+        "Cargo.toml",
+        "room.toml",
+        "src/lib.rs",
+        ".gitignore",
+        "vendor/room-sdk/src/lib.rs",
+    ] {
+        assert!(dir.path().join("my-chat").join(file).is_file(), "{file}");
+    }
+    let again = room(dir.path(), &["new", "my-chat"]);
+    assert_eq!(again.status.code(), Some(1));
+    expect![[r#"
+          × my-chat exists and is not empty
+          help: choose another name, or empty the folder first
+    "#]]
+    .assert_eq(&stderr(&again));
+}
+
+#[test]
+fn a_name_that_is_a_keyword_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = room(dir.path(), &["new", "fn"]);
+    assert_eq!(output.status.code(), Some(1));
+    expect![[r#"
+          × `fn` means something else in Rust already
+          help: take another one, as `my-fn`
+    "#]]
+    .assert_eq(&stderr(&output));
+    assert!(!dir.path().join("fn").exists());
+}
+
+#[test]
+fn completions_name_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = stdout(&room(dir.path(), &["completions", "bash"]));
+    for command in [
+        "new",
+        "dev",
+        "build",
+        "test",
+        "limits",
+        "schema",
+        "completions",
+    ] {
+        assert!(script.contains(command), "{command}");
+    }
+}
