@@ -1,8 +1,9 @@
 //! The bench room against the mock host: each message does what it asks for, and no more.
 
-use room_example_bench::Bench;
 use room_sdk::Message;
 use room_sdk::test::TestRoom;
+
+use room_example_bench::Bench;
 
 #[test]
 fn echo_and_cast_are_verbatim() {

@@ -1,8 +1,9 @@
 //! The chat room against the mock host: what one sends, who sees what, and what stays.
 
-use room_example_chat::Chat;
 use room_sdk::test::{TestClient, TestRoom};
 use serde_json::{Value, json};
+
+use room_example_chat::Chat;
 
 /// What arrived since the last call, only the messages of one type.
 fn received(client: &TestClient<Chat>, kind: &str) -> Vec<Value> {

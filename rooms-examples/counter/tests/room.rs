@@ -1,9 +1,10 @@
 //! The counter against the mock host: over WebSocket, over HTTP, and across restarts.
 
-use room_example_counter::Counter;
 use room_sdk::Request;
 use room_sdk::test::TestRoom;
 use serde_json::{Value, json};
+
+use room_example_counter::Counter;
 
 #[test]
 fn everyone_sees_each_step() {

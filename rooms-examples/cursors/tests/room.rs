@@ -1,8 +1,9 @@
 //! The cursors against the mock host: who sees whose, and that nothing is stored.
 
-use room_example_cursors::Cursors;
 use room_sdk::test::TestRoom;
 use serde_json::{Value, json};
+
+use room_example_cursors::Cursors;
 
 #[test]
 fn a_cursor_moves_for_all_others_and_goes_with_its_connection() {
