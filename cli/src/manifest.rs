@@ -86,7 +86,8 @@ pub(crate) fn name_problem(name: &str) -> Option<String> {
     }
 }
 
-/// The keys of a file, for its schema. `read` knows the same ones; a test holds them together.
+/// A project of rooms.
+// `read` knows the same keys; a test holds them together.
 #[derive(JsonSchema)]
 #[schemars(title = "room.toml", deny_unknown_fields)]
 #[expect(dead_code, reason = "the type is the schema, and is never made")]
@@ -99,7 +100,7 @@ pub(crate) struct Keys {
     #[schemars(default)]
     parties: BTreeMap<String, PartyKeys>,
     /// The static files, served next to the rooms.
-    #[schemars(default)]
+    #[schemars(default, with = "AssetsKeys", skip_serializing_if = "Option::is_none")]
     assets: Option<AssetsKeys>,
     /// The environment that the rooms see (`std::env::var`).
     #[schemars(default)]

@@ -154,12 +154,19 @@ impl ProjectName {
 /// The files of a new project.
 pub(crate) fn render(template: TemplateName, name: &ProjectName, sdk: &Sdk) -> Vec<NewFile> {
     let mut files = Vec::new();
-    match template {
-        TemplateName::Chat => files.extend(CHAT.render(name)),
-        TemplateName::Counter => files.extend(COUNTER.render(name)),
-        TemplateName::Blank => gather(&BLANK, Path::new(""), &mut files),
-    }
     gather(&COMMON, Path::new(""), &mut files);
+    let own = match template {
+        TemplateName::Chat => CHAT.render(name),
+        TemplateName::Counter => COUNTER.render(name),
+        TemplateName::Blank => {
+            let mut own = Vec::new();
+            gather(&BLANK, Path::new(""), &mut own);
+            own
+        }
+    };
+    // What a template has of its own replaces what all have.
+    files.retain(|file| own.iter().all(|other| other.path != file.path));
+    files.extend(own);
     for file in &mut files {
         file.fill(name, sdk);
     }

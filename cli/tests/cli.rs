@@ -4,21 +4,32 @@ use expect_test::expect;
 use std::path::Path;
 use std::process::{Command, Output};
 
+/// Runs the command in a folder.
 fn room(dir: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_room"));
     command
         .args(args)
         .current_dir(dir)
         .env_remove("ROOM_PROJECT");
-    command.output().unwrap()
+    command
+        .output()
+        .expect("the command was built with this test")
 }
 
 fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Stderr with its left margin marked, as expectations have none.
+fn drawn(output: &Output) -> String {
+    stderr(output)
+        .lines()
+        .map(|line| format!("|{line}\n"))
+        .collect()
 }
 
 #[test]
@@ -70,10 +81,10 @@ fn a_mistake_is_talk_and_leaves_with_1() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stdout(&output), "");
     expect![[r#"
-          × there is no room.toml here, nor in any folder above
-          help: `room new my-project` makes a project; or name its folder
+        |  × there is no room.toml here, nor in any folder above
+        |  help: `room new my-project` makes a project; or name its folder
     "#]]
-    .assert_eq(&stderr(&output));
+    .assert_eq(&drawn(&output));
 }
 
 #[test]
@@ -95,30 +106,30 @@ fn what_room_toml_names_must_exist() {
     let output = room(dir.path(), &["build", "."]);
     assert_eq!(output.status.code(), Some(1));
     expect![[r#"
-          × room.toml has 2 mistakes
-
-        Error:
-          × the party game has no cargo package: there is no Cargo.toml in game
-           ╭─[room.toml:3:8]
-         2 │ [parties.game]
-         3 │ path = "game"
-           ·        ───┬──
-           ·           ╰── this party
-         4 │ [assets]
-           ╰────
-          help: set `path` to the folder of its package, relative to room.toml
-
-        Error:
-          × the folder web does not exist
-           ╭─[room.toml:5:7]
-         4 │ [assets]
-         5 │ dir = "web"
-           ·       ──┬──
-           ·         ╰── this folder
-           ╰────
-          help: make the folder, or remove `[assets]`
+        |  × room.toml has 2 mistakes
+        |
+        |Error:
+        |  × the party game has no cargo package: there is no Cargo.toml in game
+        |   ╭─[room.toml:3:8]
+        | 2 │ [parties.game]
+        | 3 │ path = "game"
+        |   ·        ───┬──
+        |   ·           ╰── this party
+        | 4 │ [assets]
+        |   ╰────
+        |  help: set `path` to the folder of its package, relative to room.toml
+        |
+        |Error:
+        |  × the folder web does not exist
+        |   ╭─[room.toml:5:7]
+        | 4 │ [assets]
+        | 5 │ dir = "web"
+        |   ·       ──┬──
+        |   ·         ╰── this folder
+        |   ╰────
+        |  help: make the folder, or remove `[assets]`
     "#]]
-    .assert_eq(&stderr(&output));
+    .assert_eq(&drawn(&output));
 }
 
 #[test]
@@ -139,10 +150,10 @@ fn a_new_project_is_complete_and_never_written_over() {
     let again = room(dir.path(), &["new", "my-chat"]);
     assert_eq!(again.status.code(), Some(1));
     expect![[r#"
-          × my-chat exists and is not empty
-          help: choose another name, or empty the folder first
+        |  × my-chat exists and is not empty
+        |  help: choose another name, or empty the folder first
     "#]]
-    .assert_eq(&stderr(&again));
+    .assert_eq(&drawn(&again));
 }
 
 #[test]
@@ -151,10 +162,10 @@ fn a_name_that_is_a_keyword_is_refused() {
     let output = room(dir.path(), &["new", "fn"]);
     assert_eq!(output.status.code(), Some(1));
     expect![[r#"
-          × `fn` means something else in Rust already
-          help: take another one, as `my-fn`
+        |  × `fn` means something else in Rust already
+        |  help: take another one, as `my-fn`
     "#]]
-    .assert_eq(&stderr(&output));
+    .assert_eq(&drawn(&output));
     assert!(!dir.path().join("fn").exists());
 }
 

@@ -5,11 +5,12 @@ use proptest::prelude::*;
 
 fn check(text: &str, expected: Expect) {
     let mistake = Manifest::parse(FILE, text).expect_err("it is wrong");
+    // Expectations start at the left margin, and so does what they are held against.
     let drawn: Vec<_> = plain(&mistake)
         .lines()
-        .map(|line| line.trim_end().to_owned())
+        .map(|line| format!("|{line}\n"))
         .collect();
-    expected.assert_eq(&(drawn.join("\n").trim_matches('\n').to_owned() + "\n"));
+    expected.assert_eq(&drawn.concat());
 }
 
 #[test]
@@ -81,15 +82,15 @@ fn an_unknown_key_is_shown_with_the_nearest_known_one() {
     check(
         "name = \"chat\"\n\n[asset]\ndir = \"web\"\n",
         expect![[r#"
-              × room.toml has no key `asset`
-               ╭─[room.toml:3:2]
-             2 │
-             3 │ [asset]
-               ·  ──┬──
-               ·    ╰── unknown key
-             4 │ dir = "web"
-               ╰────
-              help: did you mean `assets`?
+            |  × room.toml has no key `asset`
+            |   ╭─[room.toml:3:2]
+            | 2 │
+            | 3 │ [asset]
+            |   ·  ──┬──
+            |   ·    ╰── unknown key
+            | 4 │ dir = "web"
+            |   ╰────
+            |  help: did you mean `assets`?
         "#]],
     );
 }
@@ -99,14 +100,14 @@ fn an_unknown_limit_is_shown_with_the_nearest_known_one() {
     check(
         "name = \"chat\"\n[limits]\nturn_max_ms = 5\n",
         expect![[r#"
-              × [limits] has no key `turn_max_ms`
-               ╭─[room.toml:3:1]
-             2 │ [limits]
-             3 │ turn_max_ms = 5
-               · ─────┬─────
-               ·      ╰── unknown key
-               ╰────
-              help: did you mean `turn_ms_max`?
+            |  × [limits] has no key `turn_max_ms`
+            |   ╭─[room.toml:3:1]
+            | 2 │ [limits]
+            | 3 │ turn_max_ms = 5
+            |   · ─────┬─────
+            |   ·      ╰── unknown key
+            |   ╰────
+            |  help: did you mean `turn_ms_max`?
         "#]],
     );
 }
@@ -116,58 +117,58 @@ fn all_mistakes_are_named_together() {
     check(
         "port = 8080\n[parties.main]\npaht = \"x\"\nhibernate = \"yes\"\n[vars]\nSIZE = 3\n",
         expect![[r#"
-              × room.toml has 5 mistakes
-
-            Error:
-              × room.toml has no key `port`
-               ╭─[room.toml:1:1]
-             1 │ port = 8080
-               · ──┬─
-               ·   ╰── unknown key
-             2 │ [parties.main]
-               ╰────
-              help: the port is a flag: `room dev --port 8080`
-
-            Error:
-              × [parties.main] has no key `paht`
-               ╭─[room.toml:3:1]
-             2 │ [parties.main]
-             3 │ paht = "x"
-               · ──┬─
-               ·   ╰── unknown key
-             4 │ hibernate = "yes"
-               ╰────
-              help: did you mean `path`?
-
-            Error:
-              × `parties.main.hibernate` must be true or false
-               ╭─[room.toml:4:13]
-             3 │ paht = "x"
-             4 │ hibernate = "yes"
-               ·             ──┬──
-               ·               ╰── this is a text
-             5 │ [vars]
-               ╰────
-
-            Error:
-              × `vars.SIZE` must be a text in quotes
-               ╭─[room.toml:6:8]
-             5 │ [vars]
-             6 │ SIZE = 3
-               ·        ┬
-               ·        ╰── this is a whole number
-               ╰────
-              help: write it as "3"
-
-            Error:
-              × the project has no name
-               ╭─[room.toml:1:1]
-             1 │ port = 8080
-               · ▲
-               · ╰── here
-             2 │ [parties.main]
-               ╰────
-              help: put `name = "my-project"` at the top of the file
+            |  × room.toml has 5 mistakes
+            |
+            |Error:
+            |  × room.toml has no key `port`
+            |   ╭─[room.toml:1:1]
+            | 1 │ port = 8080
+            |   · ──┬─
+            |   ·   ╰── unknown key
+            | 2 │ [parties.main]
+            |   ╰────
+            |  help: the port is a flag: `room dev --port 8080`
+            |
+            |Error:
+            |  × [parties.main] has no key `paht`
+            |   ╭─[room.toml:3:1]
+            | 2 │ [parties.main]
+            | 3 │ paht = "x"
+            |   · ──┬─
+            |   ·   ╰── unknown key
+            | 4 │ hibernate = "yes"
+            |   ╰────
+            |  help: did you mean `path`?
+            |
+            |Error:
+            |  × `parties.main.hibernate` must be true or false
+            |   ╭─[room.toml:4:13]
+            | 3 │ paht = "x"
+            | 4 │ hibernate = "yes"
+            |   ·             ──┬──
+            |   ·               ╰── this is a text
+            | 5 │ [vars]
+            |   ╰────
+            |
+            |Error:
+            |  × `vars.SIZE` must be a text in quotes
+            |   ╭─[room.toml:6:8]
+            | 5 │ [vars]
+            | 6 │ SIZE = 3
+            |   ·        ┬
+            |   ·        ╰── this is a whole number
+            |   ╰────
+            |  help: write it as "3"
+            |
+            |Error:
+            |  × the project has no name
+            |   ╭─[room.toml:1:1]
+            | 1 │ port = 8080
+            |   · ▲
+            |   · ╰── here
+            | 2 │ [parties.main]
+            |   ╰────
+            |  help: put `name = "my-project"` at the top of the file
         "#]],
     );
 }
@@ -177,14 +178,14 @@ fn a_limit_that_contradicts_another_is_pointed_at() {
     check(
         "name = \"chat\"\n[limits]\nturn_ms_max = 5\n",
         expect![[r#"
-              × tick_ms must not exceed turn_ms_max
-               ╭─[room.toml:3:1]
-             2 │ [limits]
-             3 │ turn_ms_max = 5
-               · ─────┬─────
-               ·      ╰── this limit
-               ╰────
-              help: `room limits` explains each limit
+            |  × tick_ms must not exceed turn_ms_max
+            |   ╭─[room.toml:3:1]
+            | 2 │ [limits]
+            | 3 │ turn_ms_max = 5
+            |   · ─────┬─────
+            |   ·      ╰── this limit
+            |   ╰────
+            |  help: `room limits` explains each limit
         "#]],
     );
 }
@@ -194,13 +195,13 @@ fn a_limit_is_a_positive_whole_number() {
     check(
         "name = \"chat\"\n[limits]\nturn_ms_max = -5\n",
         expect![[r#"
-              × `limits.turn_ms_max` must be a whole number of at least 1
-               ╭─[room.toml:3:15]
-             2 │ [limits]
-             3 │ turn_ms_max = -5
-               ·               ─┬
-               ·                ╰── this is out of range
-               ╰────
+            |  × `limits.turn_ms_max` must be a whole number of at least 1
+            |   ╭─[room.toml:3:15]
+            | 2 │ [limits]
+            | 3 │ turn_ms_max = -5
+            |   ·               ─┬
+            |   ·                ╰── this is out of range
+            |   ╰────
         "#]],
     );
 }
@@ -210,14 +211,14 @@ fn a_limit_at_the_top_is_sent_to_its_section() {
     check(
         "name = \"chat\"\nturn_ms_max = 5\n",
         expect![[r#"
-              × room.toml has no key `turn_ms_max`
-               ╭─[room.toml:2:1]
-             1 │ name = "chat"
-             2 │ turn_ms_max = 5
-               · ─────┬─────
-               ·      ╰── unknown key
-               ╰────
-              help: it belongs to `[limits]`
+            |  × room.toml has no key `turn_ms_max`
+            |   ╭─[room.toml:2:1]
+            | 1 │ name = "chat"
+            | 2 │ turn_ms_max = 5
+            |   · ─────┬─────
+            |   ·      ╰── unknown key
+            |   ╰────
+            |  help: it belongs to `[limits]`
         "#]],
     );
 }
@@ -227,12 +228,12 @@ fn a_text_that_is_no_toml_is_shown_where_it_ends_to_be() {
     check(
         "name = \"chat\n",
         expect![[r#"
-              × room.toml is not valid TOML: invalid basic string, expected `"`
-               ╭─[room.toml:1:13]
-             1 │ name = "chat
-               ·             ▲
-               ·             ╰── here
-               ╰────
+            |  × room.toml is not valid TOML: invalid basic string, expected `"`
+            |   ╭─[room.toml:1:13]
+            | 1 │ name = "chat
+            |   ·             ▲
+            |   ·             ╰── here
+            |   ╰────
         "#]],
     );
 }
@@ -242,13 +243,13 @@ fn a_bad_name_is_explained() {
     check(
         "name = \"My Chat\"\n",
         expect![[r#"
-              × a project's name cannot have 'M' in it
-               ╭─[room.toml:1:8]
-             1 │ name = "My Chat"
-               ·        ────┬────
-               ·            ╰── this name
-               ╰────
-              help: lower-case letters, digits, `-` and `_`, as in `name = "my-chat"`
+            |  × a project's name cannot have 'M' in it
+            |   ╭─[room.toml:1:8]
+            | 1 │ name = "My Chat"
+            |   ·        ────┬────
+            |   ·            ╰── this name
+            |   ╰────
+            |  help: lower-case letters, digits, `-` and `_`, as in `name = "my-chat"`
         "#]],
     );
 }
@@ -258,14 +259,14 @@ fn two_spellings_of_one_party_are_refused() {
     check(
         "name = \"chat\"\n[parties.ChatRoom]\n[parties.chat_room]\n",
         expect![[r#"
-              × the party chat-room is there twice
-               ╭─[room.toml:3:10]
-             2 │ [parties.ChatRoom]
-             3 │ [parties.chat_room]
-               ·          ────┬────
-               ·              ╰── the second one
-               ╰────
-              help: `ChatRoom`, `chat_room` and `chat-room` are one name; remove one of them
+            |  × the party chat-room is there twice
+            |   ╭─[room.toml:3:10]
+            | 2 │ [parties.ChatRoom]
+            | 3 │ [parties.chat_room]
+            |   ·          ────┬────
+            |   ·              ╰── the second one
+            |   ╰────
+            |  help: `ChatRoom`, `chat_room` and `chat-room` are one name; remove one of them
         "#]],
     );
 }
@@ -275,10 +276,10 @@ fn an_empty_file_has_no_name() {
     check(
         "",
         expect![[r#"
-              × the project has no name
-               ╭─[room.toml:1:1]
-               ╰────
-              help: put `name = "my-project"` at the top of the file
+            |  × the project has no name
+            |   ╭─[room.toml:1:1]
+            |   ╰────
+            |  help: put `name = "my-project"` at the top of the file
         "#]],
     );
 }
