@@ -36,6 +36,8 @@ pub(crate) struct Session {
     watcher: Watcher,
     builder: Builder,
     reloader: Reloader,
+    /// What cargo said about the project, until a save makes it worth asking again.
+    plan: Option<Plan>,
     /// When the save happened whose build runs; at first, when the session started.
     since: Instant,
 }
@@ -59,6 +61,7 @@ impl Session {
             watcher,
             builder,
             reloader,
+            plan: None,
             since,
         })
     }
@@ -96,6 +99,9 @@ impl Session {
     /// Reads again what a save may have changed, and starts a build.
     fn saved(&mut self, changes: &Changes) {
         self.since = changes.since;
+        if changes.touch("Cargo.toml") {
+            self.plan = None;
+        }
         if changes.touch(manifest::FILE) {
             match Project::read(&self.project.root) {
                 Ok(project) => self.take_over(project),
@@ -112,16 +118,17 @@ impl Session {
             print::talk(styled(WARN, text));
         }
         self.project = project;
+        self.plan = None;
     }
 
     /// Asks cargo what to build, watches all of it, and builds it.
     fn start_build(&mut self, noise: Noise) {
-        // Asked at every save, as any of them may add a dependency: it takes cargo some 30 ms.
-        let plan = match Plan::of(&self.project) {
+        let plan = match self.plan.take().map_or_else(|| Plan::of(&self.project), Ok) {
             Ok(plan) => plan,
             Err(err) => return self.refuse(&err),
         };
         self.watcher.watch(Scope::of(&self.project, Some(&plan)));
+        self.plan = Some(plan.clone());
         self.builder
             .start(plan, self.choices.profile.clone(), noise);
     }

@@ -5,17 +5,32 @@
 use super::TARGET;
 use crate::mistake::Mistake;
 use crate::print;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use tokio::process::Command;
+
+/// The folders whose toolchain has the target. Asking takes some 50 ms, which every save would pay.
+static SURE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Makes sure that the toolchain of this folder compiles for rooms; adds the target if it is missing.
 ///
 /// # Errors
 /// A mistake: there is no rustc, no rustup to add it with, or rustup failed.
 pub(super) async fn ensure(dir: &Path) -> anyhow::Result<()> {
-    if is_installed(dir).await? {
+    if SURE.lock().is_ok_and(|sure| sure.contains(dir)) {
         return Ok(());
     }
+    if !is_installed(dir).await? {
+        add(dir).await?;
+    }
+    if let Ok(mut sure) = SURE.lock() {
+        sure.insert(dir.to_owned());
+    }
+    Ok(())
+}
+
+async fn add(dir: &Path) -> anyhow::Result<()> {
     print::talk(format_args!(
         "adding the compiler's target: rustup target add {TARGET}"
     ));

@@ -1,4 +1,6 @@
-//! `room build`: each party's release component.
+//! `room build`. Owns what is told about a component.
+//!
+//! Invariant: one line, or one JSON object, for each party. It does not know how a package is compiled.
 
 use super::wait_for;
 use crate::args::BuildArgs;

@@ -1,4 +1,6 @@
-//! `room completions`: what a shell needs to complete our words.
+//! `room completions`. Owns nothing but the way to stdout.
+//!
+//! Invariant: the script is made from the same types that read the command line. It needs no project.
 
 use crate::args::{Args, CompletionsArgs};
 use crate::print;

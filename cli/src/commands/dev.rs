@@ -1,4 +1,7 @@
-//! `room dev`: the project, served here and reloaded at every save.
+//! `room dev`. Owns where the server listens and what it is configured with.
+//!
+//! Invariant: a port that the user named is used or refused, never replaced. It does not know what
+//! happens at a save; that is `dev`.
 
 use super::wait_for;
 use crate::args::DevArgs;

@@ -1,4 +1,7 @@
-//! `room limits`: every bound, with the project's own values where it has some.
+//! `room limits`. Owns how a limit is shown.
+//!
+//! Invariant: every limit of the runtime is shown, with the value that applies here. It does not know
+//! what a limit bounds beyond the words in the runtime's table.
 
 use crate::args::LimitsArgs;
 use crate::print::{self, BOLD, DIM, LINK, styled};

@@ -1,4 +1,7 @@
-//! `room new`: a project's first files.
+//! `room new`. Owns where a new project goes.
+//!
+//! Invariant: nothing that exists is written over. It does not know what the files are; that is
+//! `template`.
 
 use crate::args::NewArgs;
 use crate::mistake::Mistake;

@@ -1,4 +1,6 @@
-//! `room schema`: the JSON schema of `room.toml`.
+//! `room schema`. Owns nothing but the way to stdout.
+//!
+//! Invariant: what is printed is what `manifest` reads. It needs no project.
 
 use crate::{manifest, print};
 use std::process::ExitCode;

@@ -1,4 +1,6 @@
-//! `room test`: the native tests of the project's packages.
+//! `room test`. Owns what a failed test means for the exit code.
+//!
+//! Invariant: it runs what `cargo test` would, so that both agree. It does not know what is tested.
 
 use super::wait_for;
 use crate::args::TestArgs;
