@@ -1,0 +1,97 @@
+//! The operator's and the project's choices. Owns their shape and their checks.
+//!
+//! Invariant: a [`Config`] that passed [`Config::check`] can be run; all its mistakes are reported
+//! together. It is read by `runtime.rs` alone, which hands each part its piece. It binds and opens
+//! nothing.
+
+use crate::limits::Limits;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a node needs to start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the front door listens. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the rooms' data lies.
+    pub storage: StorageConfig,
+    /// The folder for compiled code; without one every start compiles again.
+    pub cache_dir: Option<PathBuf>,
+    /// Every bound.
+    pub limits: Limits,
+    /// Who reads the error texts.
+    pub audience: Audience,
+}
+
+/// Where the rooms' data lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorageConfig {
+    /// In this folder, on disk.
+    Disk(PathBuf),
+    /// In memory; gone when the node stops.
+    Memory,
+}
+
+/// Who reads the error texts that a client receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// The room's author: responses carry the guest's own error and backtrace.
+    Developer,
+    /// Anybody: responses carry a short plain text and the id under which the log has the rest.
+    Public,
+}
+
+/// What is served: the parties of one project with its static files.
+#[derive(Clone, Debug, Default)]
+pub struct Project {
+    /// Its parties, at least one.
+    pub parties: Vec<PartyConfig>,
+    /// The folder of its static files.
+    pub assets: Option<PathBuf>,
+}
+
+/// One party of a project.
+#[derive(Clone, Debug)]
+pub struct PartyConfig {
+    /// The name, in any spelling of [`crate::PartyName::parse`].
+    pub name: String,
+    /// The module: a WebAssembly component of the world `room:runtime/module`.
+    pub module: Arc<[u8]>,
+    /// The environment its rooms see.
+    pub vars: Vec<(String, String)>,
+    /// What a quiet room with open sockets does.
+    pub when_quiet: WhenQuiet,
+}
+
+/// What a room does that has open sockets and nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WhenQuiet {
+    /// It stays in memory.
+    #[default]
+    Stay,
+    /// Its instance is dropped after [`Limits::hibernate_ms`]; the sockets stay.
+    Hibernate,
+}
+
+/// The mistakes of a configuration, all of them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// Checks everything that can be wrong before anything is opened.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with a sentence for each mistake.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut problems = self.limits.problems();
+        if let StorageConfig::Disk(dir) = &self.storage
+            && dir.exists()
+            && !dir.is_dir()
+        {
+            problems.push(format!("the data folder {} is a file", dir.display()));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+    }
+}

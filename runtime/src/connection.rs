@@ -1,0 +1,142 @@
+//! Who is connected to a room, as the room sees it. Owns ids, tags, states and the order of joining.
+//!
+//! Invariant: an id belongs to at most one connection, and only open ones are listed. It outlives
+//! the instance (reload, faults, hibernation). It does not know sockets or queues.
+
+use crate::id::{ConnectionId, Serial};
+use bytes::Bytes;
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A client of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The client's choice.
+    pub id: ConnectionId,
+    /// Ours.
+    pub serial: Serial,
+    /// The URL it connected with.
+    pub uri: Arc<str>,
+    /// What the room gave it, without its id.
+    pub tags: Arc<[String]>,
+    /// What the room keeps with it.
+    pub state: Bytes,
+    /// Whether it takes part.
+    pub link: Link,
+}
+
+/// Where a connection stands. Only forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// It takes part.
+    Open,
+    /// The room closed it, or it ended; it is no longer listed and hears nothing.
+    Closing,
+}
+
+impl Connection {
+    /// True if it carries the tag. The id is a tag, too.
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.id.as_str() == tag || self.tags.iter().any(|own| own == tag)
+    }
+}
+
+/// The connections of one room.
+#[derive(Clone, Debug, Default)]
+pub struct Connections {
+    by_serial: BTreeMap<Serial, Connection>,
+    by_id: HashMap<ConnectionId, Serial>,
+}
+
+impl Connections {
+    /// Adds a connection whose id nobody has; the caller has ended the one that had it.
+    pub(crate) fn insert(&mut self, connection: Connection) {
+        self.by_id.insert(connection.id.clone(), connection.serial);
+        self.by_serial.insert(connection.serial, connection);
+    }
+
+    /// Forgets a connection. None if it was gone already.
+    pub(crate) fn remove(&mut self, serial: Serial) -> Option<Connection> {
+        let connection = self.by_serial.remove(&serial)?;
+        if self.by_id.get(&connection.id) == Some(&serial) {
+            self.by_id.remove(&connection.id);
+        }
+        Some(connection)
+    }
+
+    /// The connection with this serial.
+    pub fn get(&self, serial: Serial) -> Option<&Connection> {
+        self.by_serial.get(&serial)
+    }
+
+    /// The connection with this serial, to change.
+    pub(crate) fn get_mut(&mut self, serial: Serial) -> Option<&mut Connection> {
+        self.by_serial.get_mut(&serial)
+    }
+
+    /// The connection with this id.
+    pub fn by_id(&self, id: &str) -> Option<&Connection> {
+        self.by_serial.get(self.by_id.get(id)?)
+    }
+
+    /// The open connections in the order they joined, those with `tag` if one is given.
+    pub fn open<'a>(&'a self, tag: Option<&'a str>) -> impl Iterator<Item = &'a Connection> {
+        self.by_serial
+            .values()
+            .filter(move |c| c.link == Link::Open && tag.is_none_or(|tag| c.has_tag(tag)))
+    }
+
+    /// All connections, closing ones included.
+    pub fn all(&self) -> impl Iterator<Item = &Connection> {
+        self.by_serial.values()
+    }
+
+    /// How many there are, closing ones included.
+    pub fn len(&self) -> usize {
+        self.by_serial.len()
+    }
+
+    /// True if nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.by_serial.is_empty()
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn connection(id: &str, serial: u64, tags: &[&str]) -> Connection {
+    Connection {
+        id: ConnectionId::parse(id, 256).unwrap(),
+        serial: Serial(serial),
+        uri: "http://localhost/parties/main/lobby".into(),
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        state: Bytes::new(),
+        link: Link::Open,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_listed_in_the_order_they_joined() {
+        let mut all = Connections::default();
+        for (id, serial) in [("zoe", 1), ("adam", 2), ("mia", 3)] {
+            all.insert(connection(id, serial, &[if serial == 2 { "red" } else { "blue" }]));
+        }
+        let ids = |tag| all.open(tag).map(|c| c.id.to_string()).collect::<Vec<_>>();
+        assert_eq!(ids(None), ["zoe", "adam", "mia"]);
+        assert_eq!(ids(Some("blue")), ["zoe", "mia"]);
+        assert_eq!(ids(Some("adam")), ["adam"]);
+    }
+
+    #[test]
+    fn removing_an_old_socket_does_not_remove_the_one_that_took_its_id() {
+        let mut all = Connections::default();
+        all.insert(connection("a", 1, &[]));
+        all.insert(connection("a", 2, &[]));
+        all.remove(Serial(1));
+        assert_eq!(all.by_id("a").map(|c| c.serial), Some(Serial(2)));
+    }
+}

@@ -1,0 +1,172 @@
+//! THE table: what an error looks like from outside. Owns every status, close code and public text.
+//!
+//! Invariant: a stranger learns what to do, never how we are built; the room's author learns all of
+//! it, and the log always has it. It does not know how the answer travels.
+
+use crate::config::Audience;
+use crate::event::CloseFrame;
+use crate::id::{NameError, NodeId};
+use crate::room::RoomError;
+use crate::rooms::Unreachable;
+use http::StatusCode;
+
+/// Everything that can keep a client from its room.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DoorError {
+    /// The URL names no valid room or connection.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The path leads nowhere.
+    #[error("not found")]
+    NotFound,
+    /// The URL is too long.
+    #[error("the URL is longer than {0} bytes")]
+    UriTooLong(u64),
+    /// The body is too large.
+    #[error("the body is larger than {0} bytes")]
+    BodyTooLarge(u64),
+    /// The body did not come in time, or broke off.
+    #[error("the body did not arrive")]
+    BodyMissing,
+    /// The upgrade is none.
+    #[error("this is no WebSocket handshake: {0}")]
+    Handshake(String),
+    /// Another node runs the room.
+    #[error("the room is on node {}", .0.as_str())]
+    Elsewhere(NodeId),
+    /// The party or the room.
+    #[error(transparent)]
+    Room(#[from] Unreachable),
+}
+
+/// An error as a client meets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// For a plain request.
+    pub(super) status: StatusCode,
+    /// For a WebSocket, which is accepted and closed with this.
+    pub(super) frame: CloseFrame,
+    /// The body of the plain response.
+    pub(super) text: String,
+    /// Seconds after which the same request may succeed.
+    pub(super) retry_after: Option<u32>,
+}
+
+/// Seconds a client is asked to wait before it tries again.
+const RETRY_AFTER: u32 = 1;
+
+impl DoorError {
+    /// Status and close code. 44xx codes tell a client that trying again is of no use; 1011 to 1013
+    /// that it may be.
+    fn codes(&self) -> (u16, u16) {
+        match self {
+            Self::Name(_) | Self::Handshake(_) => (400, 4400),
+            Self::NotFound | Self::Room(Unreachable::UnknownParty(_)) => (404, 4404),
+            Self::BodyMissing => (408, 4408),
+            Self::BodyTooLarge(_) => (413, 1009),
+            Self::UriTooLong(_) => (414, 4414),
+            Self::Elsewhere(_) => (421, 4421),
+            Self::Room(Unreachable::Room(error)) => match error {
+                RoomError::Busy | RoomError::Full | RoomError::Gone => (503, 1013),
+                RoomError::Draining => (503, 1012),
+                RoomError::TimedOut => (504, 1013),
+                RoomError::Guest(_) | RoomError::Storage(_) | RoomError::Broken => (500, 1011),
+            },
+        }
+    }
+
+    /// True if the error's own text says nothing that a stranger should not read.
+    fn is_public(&self) -> bool {
+        let inner = matches!(
+            self,
+            Self::Room(Unreachable::Room(RoomError::Guest(_) | RoomError::Storage(_)))
+        );
+        !inner
+    }
+
+    /// The error as this audience may see it. What is kept from it is logged with the id it sees.
+    pub(super) fn show(&self, audience: Audience) -> Shown {
+        let (status, code) = self.codes();
+        let text = match audience {
+            Audience::Public if !self.is_public() => {
+                let id = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+                tracing::warn!(id, error = %self, "a client was told of an internal error");
+                format!("the room failed; the server's log has the cause under {id}")
+            }
+            Audience::Public | Audience::Developer => self.to_string(),
+        };
+        let retryable = matches!(self, Self::Room(Unreachable::Room(error)) if error.is_retryable());
+        Shown {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            frame: CloseFrame::new(code, &text),
+            text,
+            retry_after: retryable.then_some(RETRY_AFTER),
+        }
+    }
+}
+
+/// The status of a plain request that a hook refused with this close code: 4403 is 403, and codes
+/// that are no HTTP error are 403, too.
+pub(super) fn status_of_refusal(code: u16) -> StatusCode {
+    let status = code.checked_sub(4000).filter(|status| (400..500).contains(status));
+    status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::FORBIDDEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::PartyName;
+    use crate::store::StoreError;
+    use crate::wasm::GuestFault;
+    use expect_test::expect;
+
+    fn room(error: RoomError) -> DoorError {
+        DoorError::Room(error.into())
+    }
+
+    #[test]
+    fn the_table() {
+        let errors = [
+            DoorError::Name(NameError::Empty("room")),
+            DoorError::NotFound,
+            DoorError::Room(Unreachable::UnknownParty(PartyName::parse("x").unwrap())),
+            DoorError::UriTooLong(10),
+            DoorError::BodyTooLarge(10),
+            DoorError::BodyMissing,
+            DoorError::Handshake("no key".to_owned()),
+            DoorError::Elsewhere(NodeId::new("b")),
+            room(RoomError::Busy),
+            room(RoomError::Full),
+            room(RoomError::Gone),
+            room(RoomError::Draining),
+            room(RoomError::TimedOut),
+            room(RoomError::Broken),
+            room(RoomError::Guest(GuestFault::Rejected("secret".to_owned()))),
+            room(RoomError::Storage(StoreError::Io("secret".to_owned()))),
+        ];
+        let table: String = errors
+            .iter()
+            .map(|error| {
+                let shown = error.show(Audience::Public);
+                let text = shown.text.split(" under ").next().unwrap_or_default().to_owned();
+                let retry = if shown.retry_after.is_some() { "retry" } else { "" };
+                format!("{} {} {text} {retry}\n", shown.status.as_u16(), shown.frame.code)
+            })
+            .collect();
+        expect![[r#""#]].assert_eq(&table);
+    }
+
+    #[test]
+    fn the_author_reads_the_guests_own_words() {
+        let error = room(RoomError::Guest(GuestFault::Rejected("no such move".to_owned())));
+        assert!(error.show(Audience::Developer).text.contains("no such move"));
+        assert!(!error.show(Audience::Public).text.contains("no such move"));
+    }
+
+    #[test]
+    fn a_refusal_of_a_plain_request_is_an_http_error() {
+        assert_eq!(status_of_refusal(4401), StatusCode::UNAUTHORIZED);
+        assert_eq!(status_of_refusal(4999), StatusCode::FORBIDDEN);
+        assert_eq!(status_of_refusal(1000), StatusCode::FORBIDDEN);
+    }
+}

@@ -1,0 +1,279 @@
+//! What can wake a room, as plain data. Owns the closed list of events and the values in them.
+//!
+//! Invariant: an event holds no socket, channel or lock, so that what a room was told can be
+//! recorded, replayed and sent to another node. It does not know who waits for an answer.
+
+use crate::connection::Connection;
+use crate::id::ConnectionId;
+use bytes::Bytes;
+
+/// One thing that happened to a room: one turn.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A new instance takes over the room.
+    Start,
+    /// A client wants in. Its tags are asked for in the same turn.
+    Connect {
+        /// The client, not yet open.
+        connection: Connection,
+        /// The request that opened its socket.
+        request: Request,
+    },
+    /// An open connection sent a message.
+    Message {
+        /// Who.
+        connection: ConnectionId,
+        /// What.
+        message: Message,
+    },
+    /// A connection ended.
+    Close {
+        /// Who.
+        connection: Connection,
+        /// How.
+        ending: Ending,
+    },
+    /// A connection broke the protocol; its close follows.
+    Error {
+        /// Who.
+        connection: Connection,
+        /// What was wrong.
+        error: String,
+    },
+    /// A plain HTTP request.
+    Request(Request),
+    /// The room's alarm is due.
+    Alarm,
+}
+
+impl Event {
+    /// The event's name in logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Connect { .. } => "connect",
+            Self::Message { .. } => "message",
+            Self::Close { .. } => "close",
+            Self::Error { .. } => "error",
+            Self::Request(_) => "request",
+            Self::Alarm => "alarm",
+        }
+    }
+}
+
+/// What a guest answered to an event that has an answer.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The callback returned.
+    Done,
+    /// The tags of the connection that may now open.
+    Tags(Vec<String>),
+    /// The response to a request.
+    Response(Response),
+}
+
+/// One WebSocket message. Cloning shares the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Text; the bytes are UTF-8.
+    Text(Text),
+    /// Anything.
+    Binary(Bytes),
+}
+
+/// Shared bytes that are UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text(Bytes);
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes().into())
+    }
+}
+
+impl Text {
+    /// The text of these bytes, or none if they are not UTF-8.
+    pub fn from_utf8(bytes: Bytes) -> Option<Self> {
+        std::str::from_utf8(&bytes).is_ok().then_some(Self(bytes))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The text's bytes, shared.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+impl Message {
+    /// A text message.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into().into())
+    }
+
+    /// Its payload in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.0.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// True if it has no payload, which is a message all the same.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A close code with its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseFrame {
+    /// As RFC 6455 section 7.4 has them; 1005 and 1006 are only ever received.
+    pub code: u16,
+    /// UTF-8, at most [`CloseFrame::REASON_BYTES_MAX`] bytes.
+    pub reason: String,
+}
+
+impl CloseFrame {
+    /// A control frame carries 125 bytes, two of them the code: RFC 6455 section 5.5.
+    pub const REASON_BYTES_MAX: usize = 123;
+
+    /// The frame with this code, and as much of the reason as fits.
+    pub fn new(code: u16, reason: &str) -> Self {
+        let mut end = reason.len().min(Self::REASON_BYTES_MAX);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self { code, reason: reason[..end].to_owned() }
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The last close frame; 1005 if it had no code, 1006 if there was none.
+    pub frame: CloseFrame,
+    /// Whether close frames were exchanged.
+    pub handshake: Handshake,
+}
+
+impl Ending {
+    /// Without a close frame: RFC 6455 section 7.1.5 has 1006 for it.
+    pub fn broken_off() -> Self {
+        let reason = "the connection broke off without a close frame";
+        Self { frame: CloseFrame::new(1006, reason), handshake: Handshake::Missing }
+    }
+}
+
+/// Whether both sides said goodbye.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// Both sent a close frame.
+    Clean,
+    /// The connection just ended.
+    Missing,
+}
+
+/// An HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// The whole URL.
+    pub uri: String,
+    /// In the order they came, names in lower case.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Request {
+    /// Its size in a mailbox, in bytes.
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.method.len() + self.uri.len() + headers + self.body.len()
+    }
+}
+
+/// An HTTP response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// 200 to 599.
+    pub status: u16,
+    /// Names with values.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// Headers that frame a message: only the server knows what they must be.
+const FRAMING: [&str; 7] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl Response {
+    /// What makes it no HTTP response, as a sentence for the room's author; none if it is one.
+    pub fn problem(&self, body_bytes_max: u64) -> Option<String> {
+        if !(200..=599).contains(&self.status) {
+            return Some(format!("the response's status is {}, not 200 to 599", self.status));
+        }
+        if self.body.len() as u64 > body_bytes_max {
+            return Some(format!(
+                "the response's body has {} bytes, response_bytes_max allows {body_bytes_max}",
+                self.body.len()
+            ));
+        }
+        self.headers.iter().find_map(|(name, value)| {
+            if name.is_empty() || !name.bytes().all(is_token) {
+                return Some(format!("{name:?} is no name for a response header"));
+            }
+            if FRAMING.contains(&name.to_ascii_lowercase().as_str()) {
+                return Some(format!("a room cannot set the response header {name:?}"));
+            }
+            let visible = |byte: &u8| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f);
+            (!value.iter().all(visible))
+                .then(|| format!("the response header {name:?} has control characters in it"))
+        })
+    }
+}
+
+/// A character of a header's name: RFC 9110 section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_that_is_no_http_is_named() {
+        let response = |status, name: &str, value: &[u8]| Response {
+            status,
+            headers: vec![(name.to_owned(), value.to_vec())],
+            body: Bytes::from_static(b"body"),
+        };
+        assert_eq!(response(200, "x-ok", b"yes").problem(4), None);
+        assert!(response(101, "x-ok", b"yes").problem(4).unwrap().contains("101"));
+        assert!(response(200, "x-ok", b"yes").problem(3).unwrap().contains("response_bytes_max"));
+        assert!(response(200, "a b", b"yes").problem(4).unwrap().contains("a b"));
+        assert!(response(200, "X-Evil", b"a\r\nb: c").problem(4).unwrap().contains("control"));
+        assert!(response(200, "Content-Length", b"1").problem(4).is_some());
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let frame = CloseFrame::new(4000, &"é".repeat(100));
+        assert_eq!(frame.reason.len(), 122);
+        assert_eq!(CloseFrame::new(4000, "short").reason, "short");
+    }
+}

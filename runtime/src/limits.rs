@@ -1,0 +1,227 @@
+//! Every bound of the runtime, in one place. Owns the numbers, their units and their relations.
+//!
+//! Invariant: no queue, buffer, retry, size or wait in this crate is bounded by a number that is not
+//! a field here. It does not know who asks: the parts get the whole struct from `Runtime::start`.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// One row of the table of limits: what `room limits` prints and the schema of `room.toml` is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LimitRow {
+    /// The key in `room.toml [limits]`.
+    pub name: &'static str,
+    /// What the number counts.
+    pub unit: &'static str,
+    /// The value without an override.
+    pub default: u64,
+    /// What it bounds.
+    pub what: &'static str,
+    /// What happens when it is reached.
+    pub at_bound: &'static str,
+}
+
+macro_rules! limits {
+    ($($name:ident: $unit:literal = $default:expr, $what:literal, $at_bound:literal;)*) => {
+        /// Every bound, with its default. The unit is the last word of the name (`ms`, `bytes`) or a count.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Limits {
+            $(
+                #[doc = concat!($what, ", in ", $unit, ". At the bound: ", $at_bound, ".")]
+                pub $name: u64,
+            )*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        impl Limits {
+            /// The table of all limits, in the order of this file.
+            pub const TABLE: &'static [LimitRow] = &[$(LimitRow {
+                name: stringify!($name),
+                unit: $unit,
+                default: $default,
+                what: $what,
+                at_bound: $at_bound,
+            },)*];
+
+            /// The limits as pairs of name and value, in the order of [`Limits::TABLE`].
+            pub fn values(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+        }
+    };
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+limits! {
+    // Sizes a client meets.
+    message_bytes_max: "bytes" = MIB, "Size of one WebSocket message, either way", "from a client: close 1009; from a room: the send is refused";
+    body_bytes_max: "bytes" = 4 * MIB, "Size of an HTTP request's body", "413";
+    uri_bytes_max: "bytes" = 8 * KIB, "Length of a request's path and query", "414";
+    header_bytes_max: "bytes" = 64 * KIB, "Size of a request's head", "431";
+    room_name_bytes_max: "bytes" = 256, "Length of a room's name after decoding", "400";
+    connection_id_bytes_max: "bytes" = 256, "Length of a connection's id (`_pk`)", "400";
+
+    // What a client may occupy.
+    connections_max: "connections" = 20_000, "Open TCP connections of this node", "further ones wait in the kernel's backlog";
+    room_connections_max: "connections" = 5_000, "Open connections of one room", "accepted and closed with 1013";
+    outbox_bytes_max: "bytes" = 4 * MIB, "Bytes queued for one connection", "that connection is closed with 1013; its room never waits";
+    outbox_frames_max: "frames" = 16_384, "Frames queued for one connection", "that connection is closed with 1013; its room never waits";
+    socket_read_bytes: "bytes" = 4 * KIB, "Read buffer of a socket at rest", "it is read in more than one step";
+    socket_write_bytes: "bytes" = 16 * KIB, "Bytes a socket gathers before it writes to the network", "it writes without waiting for the end of the batch";
+    socket_batch_frames_max: "frames" = 256, "Frames a socket reads or writes before it looks at its other side", "the rest follows in the next batch";
+
+    // Times a client meets.
+    header_ms_max: "ms" = 10_000, "Time for a client to send a request's head, the first or the next one", "the connection is closed";
+    body_ms_max: "ms" = 30_000, "Time for a client to send a request's body", "408";
+    ping_interval_ms: "ms" = 30_000, "Time between two pings of the server", "a ping is sent";
+    pong_ms_max: "ms" = 15_000, "Time for any sign of life after a ping", "the connection counts as dropped: on_close with 1006";
+    close_ms_max: "ms" = 5_000, "Time for a client to answer a close frame", "the socket is dropped";
+    write_ms_max: "ms" = 30_000, "Time a socket may refuse to take bytes", "the connection counts as dropped: on_close with 1006";
+    accept_backoff_ms_max: "ms" = 1_000, "Longest pause after a failed accept", "accepting is tried again";
+    drain_ms_max: "ms" = 10_000, "Time for rooms and sockets to end when the server stops", "what is left is dropped";
+    drain_spread_ms: "ms" = 1_000, "Window over which sockets are closed with 1012 when the server stops", "every socket has been told to close";
+
+    // A room's queue and life.
+    mailbox_events_max: "events" = 1_024, "Events that wait before one room", "a socket stops reading; a request is answered 503";
+    mailbox_bytes_max: "bytes" = 16 * MIB, "Bytes of the events that wait before one room", "a socket stops reading; a request is answered 503";
+    mailbox_batch_max: "events" = 64, "Events a room takes from its mailbox at once", "the rest is the next batch";
+    mailbox_wait_ms_max: "ms" = 5_000, "Time a socket waits for room in a mailbox", "that connection is closed with 1013";
+    request_ms_max: "ms" = 30_000, "Time from a request's delivery to its answer", "504; the turn goes on";
+    connect_ms_max: "ms" = 10_000, "Time from an upgrade's delivery to its answer", "the socket is accepted and closed with 1013";
+    rooms_active_max: "rooms" = 10_000, "Rooms with a live instance on this node, at most what the kernel's mappings allow", "the room answers 503 until another is evicted";
+    idle_evict_ms: "ms" = 30_000, "Time without an event after which a room without connections leaves memory", "the room is evicted";
+    hibernate_ms: "ms" = 10_000, "Time without an event after which a party with `hibernate` drops a room's instance", "the instance is dropped, the sockets stay";
+    faults_max: "faults" = 8, "Faults in a row within `fault_window_ms`", "the room is broken for `broken_ms_min`, doubling up to `broken_ms_max`";
+    fault_window_ms: "ms" = 10_000, "Time in which faults in a row count together", "the count starts again";
+    broken_ms_min: "ms" = 1_000, "First back-off of a broken room", "the next event tries again";
+    broken_ms_max: "ms" = 60_000, "Longest back-off of a broken room", "the next event tries again";
+    reload_rooms_max: "rooms" = 32, "Rooms of a party that take over a new module at the same time", "the others wait for their turn";
+    reload_ms_max: "ms" = 30_000, "Time for all rooms of a party to take over a new module", "the old module is put back";
+
+    // One turn of a guest.
+    turn_ms_max: "ms" = 1_000, "Time a callback may compute", "the turn is dropped and the instance discarded";
+    turn_wall_ms_max: "ms" = 10_000, "Time a callback may take, sleeping included", "the turn is dropped and the instance discarded";
+    tick_ms: "ms" = 10, "Time after which a busy guest yields its thread", "other rooms run";
+    memory_bytes_max: "bytes" = 16 * MIB, "Linear memory of an instance, at most 64 MiB", "the allocation fails, which most guests answer with a trap";
+    stack_bytes_max: "bytes" = 512 * KIB, "Stack of an instance", "the turn is dropped and the instance discarded";
+    turn_sends_max: "messages" = 10_000, "Messages, broadcasts and closes of one turn", "the send is refused";
+    turn_send_bytes_max: "bytes" = 16 * MIB, "Bytes sent by one turn, a broadcast counted once", "the send is refused";
+    turn_writes_max: "writes" = 10_000, "Keys written by one turn", "the write is refused";
+    turn_write_bytes_max: "bytes" = 8 * MIB, "Bytes of keys and values written by one turn", "the write is refused";
+    key_bytes_max: "bytes" = 2_048, "Length of a storage key", "the call is refused";
+    value_bytes_max: "bytes" = MIB, "Size of a stored value", "the write is refused";
+    list_page_entries_max: "entries" = 1_000, "Entries in one page of a listing", "the page says that there is more";
+    list_page_bytes_max: "bytes" = MIB, "Bytes in one page of a listing", "the page says that there is more";
+    connection_state_bytes_max: "bytes" = 16 * KIB, "Size of a connection's state", "the state is refused";
+    connection_tags_max: "tags" = 9, "Tags of a connection besides its id", "the connect fails";
+    tag_bytes_max: "bytes" = 256, "Length of a tag", "the connect fails";
+    response_bytes_max: "bytes" = 16 * MIB, "Size of a response's body", "500";
+    log_line_bytes_max: "bytes" = 8 * KIB, "Length of a line in a room's log", "the line is cut";
+    log_lines_max: "lines" = 1_000, "Log lines of one turn", "further lines are dropped and counted";
+    fault_text_bytes_max: "bytes" = 8 * KIB, "Length of a guest's own error text", "the text is cut";
+
+    // Modules and the store.
+    module_bytes_max: "bytes" = 64 * MIB, "Size of a module", "the module is refused";
+    door_instances_max: "instances" = 64, "Before-hooks that run at the same time", "further requests wait, at most `connect_ms_max`";
+    commit_bytes_max: "bytes" = 64 * MIB, "Bytes of the commits that wait for the disk", "rooms that write wait";
+    commit_turns_max: "turns" = 16_384, "Commits that wait for the disk", "rooms that write wait";
+    chunk_bytes: "bytes" = 4 * KIB, "Size of the pieces a value is stored in", "the value takes another piece";
+    alarm_tries_max: "tries" = 6, "Retries of a failed alarm, after 2 s, 4 s, …", "the alarm is dropped with an error in the log";
+    alarm_retry_ms_min: "ms" = 2_000, "Pause before the first retry of an alarm, doubled for each further one", "the alarm is tried again";
+    alarms_batch_max: "alarms" = 1_024, "Due alarms that are delivered at once", "the rest follow in the next batch";
+}
+
+/// The most memory an instance may be given, in bytes: what a slot of the pool reserves.
+pub(crate) const MEMORY_BYTES_CEILING: u64 = 64 * MIB;
+
+impl Limits {
+    /// Names every relation between limits that does not hold, as sentences for the operator.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut must = |holds: bool, sentence: &str| {
+            if !holds {
+                problems.push(sentence.to_owned());
+            }
+        };
+        for (name, value) in self.values() {
+            must(value > 0, &format!("{name} must be at least 1"));
+        }
+        must(
+            self.memory_bytes_max <= MEMORY_BYTES_CEILING,
+            "memory_bytes_max may be at most 67108864 (64 MiB)",
+        );
+        must(self.tick_ms <= self.turn_ms_max, "tick_ms must not exceed turn_ms_max");
+        must(
+            self.turn_ms_max <= self.turn_wall_ms_max,
+            "turn_ms_max must not exceed turn_wall_ms_max",
+        );
+        must(
+            self.message_bytes_max <= self.mailbox_bytes_max,
+            "message_bytes_max must not exceed mailbox_bytes_max, or such a message could never be delivered",
+        );
+        must(
+            self.body_bytes_max <= self.mailbox_bytes_max,
+            "body_bytes_max must not exceed mailbox_bytes_max, or such a request could never be delivered",
+        );
+        must(
+            self.message_bytes_max <= self.outbox_bytes_max,
+            "message_bytes_max must not exceed outbox_bytes_max, or such a message could never be sent",
+        );
+        must(
+            self.value_bytes_max <= self.turn_write_bytes_max,
+            "value_bytes_max must not exceed turn_write_bytes_max",
+        );
+        must(
+            self.turn_write_bytes_max <= self.commit_bytes_max,
+            "turn_write_bytes_max must not exceed commit_bytes_max, or such a turn could never commit",
+        );
+        must(
+            self.broken_ms_min <= self.broken_ms_max,
+            "broken_ms_min must not exceed broken_ms_max",
+        );
+        problems
+    }
+}
+
+/// A limit in milliseconds as a duration.
+pub(crate) fn ms(limit: u64) -> Duration {
+    Duration::from_millis(limit)
+}
+
+/// A limit as a size in memory. A limit beyond the address space bounds nothing, which is what it asks.
+pub(crate) fn size(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_agree_with_each_other() {
+        assert_eq!(Limits::default().problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_limit_that_contradicts_another_is_named() {
+        let limits = Limits { turn_ms_max: 5, ..Limits::default() };
+        assert_eq!(limits.problems(), ["tick_ms must not exceed turn_ms_max"]);
+    }
+
+    #[test]
+    fn the_table_and_the_values_have_the_same_rows() {
+        let values = Limits::default().values();
+        assert_eq!(values.len(), Limits::TABLE.len());
+        for ((name, value), row) in values.into_iter().zip(Limits::TABLE) {
+            assert_eq!((name, value), (row.name, row.default));
+        }
+    }
+}

@@ -1,0 +1,567 @@
+//! The loop of one room. Owns the order of everything that happens in it.
+//!
+//! Invariant: one event is one turn, and nothing interleaves with a turn: every call of a guest into
+//! the host is synchronous or suspends this loop, so this loop *is* the room's input gate. It does
+//! not know sockets, nodes or files: events come in by the mailbox, effects leave by the gate.
+
+use super::faults::Faults;
+use super::gate::OutputGate;
+use super::mailbox::Mailbox;
+use super::roster::Roster;
+use super::{Admission, AlarmGuard, Joining, Mail, RoomError, Visitor};
+use crate::clock::Clock;
+use crate::config::WhenQuiet;
+use crate::connection::{Connection, Link};
+use crate::event::{Answer, CloseFrame, Ending, Event, Handshake, Response};
+use crate::id::{RoomId, Serial};
+use crate::limits::{Limits, ms, size};
+use crate::store::{AlarmRecord, Offset, RoomStore, Store, StoreError};
+use crate::turn::{Effects, Output, Turn};
+use crate::wasm::{Code, Flush, GuestFault, Instance};
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+/// What a room needs from the node it runs on.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) clock: Clock,
+    /// One permit for each instance that may live.
+    pub(crate) slots: Arc<Semaphore>,
+}
+
+/// Why a room's loop ended.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// Nothing happened for long enough.
+    Evicted,
+    /// Its storage failed: what it held back will never be said.
+    Broken(StoreError),
+    /// The node stops.
+    Drained,
+}
+
+/// One room, running.
+pub(crate) struct Actor {
+    room: RoomId,
+    parts: Parts,
+    mailbox: Mailbox,
+    code: Code,
+    when_quiet: WhenQuiet,
+    store: RoomStore,
+    live: Option<Live>,
+    roster: Roster,
+    gate: OutputGate<Release>,
+    settled: watch::Receiver<Offset>,
+    faults: Faults,
+    last_event: Instant,
+    /// Events delivered so far: the number of the last one.
+    events: u64,
+    /// Connections let in so far: the serial of the last one.
+    joined: u64,
+}
+
+/// An instance with its place among those that may live.
+struct Live {
+    instance: Instance,
+    flushes: mpsc::Receiver<Flush>,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// What leaves a room when its turn is durable.
+struct Release {
+    outputs: Vec<Output>,
+    horizon: Option<Serial>,
+    reply: Reply,
+}
+
+/// Who waits for a turn besides the connections.
+enum Reply {
+    Nobody,
+    Opened(oneshot::Sender<Result<Admission, RoomError>>, Serial),
+    Left(Serial),
+    Response(oneshot::Sender<Result<Response, RoomError>>, Response),
+    Alarm(AlarmGuard),
+}
+
+/// A turn that committed: its outputs and where its writes become durable.
+struct Committed {
+    answer: Answer,
+    outputs: Vec<Output>,
+    offset: Option<Offset>,
+}
+
+impl Actor {
+    /// A room that has not handled anything yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] if what is stored for it cannot be read.
+    pub(crate) fn new(
+        room: RoomId,
+        mailbox: Mailbox,
+        code: Code,
+        when_quiet: WhenQuiet,
+        parts: Parts,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            store: parts.store.room(&room)?,
+            settled: parts.store.settled(),
+            room,
+            parts,
+            mailbox,
+            code,
+            when_quiet,
+            live: None,
+            roster: Roster::default(),
+            gate: OutputGate::default(),
+            faults: Faults::default(),
+            last_event: Instant::now(),
+            events: 0,
+            joined: 0,
+        })
+    }
+
+    /// Runs the room until it may leave memory, the node stops, or it breaks. `may_leave` closes the
+    /// mailbox if nothing came meanwhile, in one step with taking the room off the node's list.
+    pub(crate) async fn run(&mut self, may_leave: impl Fn(&Mailbox) -> bool) -> Stopped {
+        loop {
+            let batch = self.mailbox.take();
+            if batch.is_empty() {
+                match self.wait().await {
+                    Ok(Woken::Work) => {}
+                    Ok(Woken::Quiet) if self.roster.is_empty() => {
+                        self.live = None;
+                        if may_leave(&self.mailbox) {
+                            return Stopped::Evicted;
+                        }
+                    }
+                    Ok(Woken::Quiet) => self.live = None,
+                    Err(error) => return self.broken(error),
+                }
+                continue;
+            }
+            match self.handle_all(batch).await {
+                Ok(Flow::On) => {}
+                Ok(Flow::Stop) => return Stopped::Drained,
+                Err(error) => return self.broken(error),
+            }
+        }
+    }
+
+    async fn handle_all(&mut self, batch: Vec<Mail>) -> Result<Flow, StoreError> {
+        let mut batch = batch.into_iter();
+        while let Some(mail) = batch.next() {
+            let handled = self.handle(mail).await;
+            let flow = match handled {
+                Ok(flow) => self.release().map(|()| flow),
+                Err(error) => Err(error),
+            };
+            match flow {
+                Ok(Flow::On) => {}
+                Ok(Flow::Stop) => {
+                    batch.for_each(|mail| mail.fail(&RoomError::Draining));
+                    return self.drain().await.map(|()| Flow::Stop);
+                }
+                Err(error) => {
+                    batch.for_each(|mail| mail.fail(&error.clone().into()));
+                    return Err(error);
+                }
+            }
+        }
+        self.last_event = Instant::now();
+        Ok(Flow::On)
+    }
+
+    /// Waits for a mail, for durability, or for the time when a quiet room leaves memory.
+    async fn wait(&mut self) -> Result<Woken, StoreError> {
+        let quiet = self.quiet_after();
+        let deadline = self.last_event + quiet.unwrap_or_default();
+        tokio::select! {
+            () = self.mailbox.filled() => Ok(Woken::Work),
+            Ok(()) = self.settled.changed(), if !self.gate.is_empty() => {
+                self.release()?;
+                Ok(Woken::Work)
+            }
+            () = tokio::time::sleep_until(deadline), if quiet.is_some() => Ok(Woken::Quiet),
+        }
+    }
+
+    /// How long without an event until the instance goes; none if it stays.
+    fn quiet_after(&self) -> Option<std::time::Duration> {
+        let limits = &self.parts.limits;
+        if !self.gate.is_empty() {
+            return None;
+        }
+        if self.roster.is_empty() {
+            return Some(ms(limits.idle_evict_ms));
+        }
+        let hibernates = self.when_quiet == WhenQuiet::Hibernate && self.live.is_some();
+        hibernates.then(|| ms(limits.hibernate_ms))
+    }
+
+    // Events. Each is handled whole before the next; an error is the store's and ends the room.
+
+    async fn handle(&mut self, mail: Mail) -> Result<Flow, StoreError> {
+        match mail {
+            Mail::Connect(joining) => self.connect(*joining).await?,
+            Mail::Message { from, message } => {
+                if let Some(connection) = self.open(from) {
+                    self.plain(Event::Message { connection, message }, None).await?;
+                }
+            }
+            Mail::Failed { who, error } => {
+                if let Some(connection) = self.roster.get(who).cloned() {
+                    self.plain(Event::Error { connection, error }, Some(who)).await?;
+                }
+            }
+            Mail::Closed { who, ending } => self.close(who, ending).await?,
+            Mail::Request { request, reply } => {
+                match self.turn(&Event::Request(*request), None).await? {
+                    Ok(turn) => {
+                        let reply = match turn.answer {
+                            Answer::Response(ref response) => {
+                                Reply::Response(reply, response.clone())
+                            }
+                            Answer::Done | Answer::Tags(_) => Reply::Nobody,
+                        };
+                        self.hold(turn, reply);
+                    }
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Mail::Alarm { done } => self.alarm(done).await?,
+            Mail::Reload { code, when_quiet, reply } => {
+                self.when_quiet = when_quiet;
+                let outcome = self.reload(code).await?;
+                drop(reply.send(outcome.map(|()| self.roster.len())));
+            }
+            Mail::Stop => return Ok(Flow::Stop),
+        }
+        Ok(Flow::On)
+    }
+
+    /// The id of a connection that may still be heard.
+    fn open(&self, serial: Serial) -> Option<crate::id::ConnectionId> {
+        let connection = self.roster.get(serial).filter(|c| c.link == Link::Open)?;
+        Some(connection.id.clone())
+    }
+
+    /// An event that nobody but the connections hears of.
+    async fn plain(&mut self, event: Event, about: Option<Serial>) -> Result<(), StoreError> {
+        if let Ok(turn) = self.turn(&event, about).await? {
+            self.hold(turn, Reply::Nobody);
+        }
+        Ok(())
+    }
+
+    async fn connect(&mut self, joining: Joining) -> Result<(), StoreError> {
+        let Joining { visitor: Visitor { id, uri, request }, outbox, reply } = joining;
+        if let Some(old) = self.roster.by_id(id.as_str()).map(|old| old.serial) {
+            let frame = CloseFrame::new(4009, "replaced by a new connection");
+            self.say(vec![Output::Close { to: old, frame: frame.clone() }]);
+            self.close(old, Ending { frame, handshake: Handshake::Clean }).await?;
+        }
+        if self.roster.len() >= size(self.parts.limits.room_connections_max) {
+            drop(reply.send(Err(RoomError::Full)));
+            return Ok(());
+        }
+        self.joined += 1;
+        let serial = Serial(self.joined);
+        let (tags, state) = (Arc::default(), Bytes::new());
+        let connection = Connection { id, serial, uri, tags, state, link: Link::Open };
+        self.roster.join(connection.clone(), outbox);
+        match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
+            Ok(turn) => self.hold(turn, Reply::Opened(reply, serial)),
+            Err(error) => {
+                self.roster.leave(serial);
+                self.roster.hang_up(serial);
+                drop(reply.send(Err(error)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn close(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
+        let Some(connection) = self.roster.retire(who) else { return Ok(()) };
+        self.plain(Event::Close { connection, ending }, Some(who)).await?;
+        self.roster.leave(who);
+        let turn = Committed { answer: Answer::Done, outputs: Vec::new(), offset: None };
+        self.hold(turn, Reply::Left(who));
+        Ok(())
+    }
+
+    async fn alarm(&mut self, done: AlarmGuard) -> Result<(), StoreError> {
+        let now = self.parts.clock.wall_ms();
+        let Some(alarm) = self.store.alarm().filter(|alarm| alarm.due_ms <= now) else {
+            return Ok(());
+        };
+        match self.turn(&Event::Alarm, None).await? {
+            Ok(turn) => self.hold(turn, Reply::Alarm(done)),
+            Err(error) if !matches!(error, RoomError::Guest(_)) => {
+                tracing::debug!(room = %self.room, %error, "the alarm waits");
+            }
+            Err(error) => {
+                let next = self.next_try(alarm, now);
+                tracing::warn!(room = %self.room, %error, tries = alarm.tries + 1, retry = next.is_some(),
+                    "the alarm failed");
+                let offset = self.store.commit_alarm(next).await?;
+                let turn = Committed { answer: Answer::Done, outputs: Vec::new(), offset: Some(offset) };
+                self.hold(turn, Reply::Alarm(done));
+            }
+        }
+        Ok(())
+    }
+
+    /// When a failed alarm is tried again: after 2 s, 4 s, … None after the last try.
+    fn next_try(&self, alarm: AlarmRecord, now: u64) -> Option<AlarmRecord> {
+        let limits = &self.parts.limits;
+        let tries = alarm.tries + 1;
+        let pause = limits.alarm_retry_ms_min.saturating_mul(2u64.saturating_pow(alarm.tries));
+        (u64::from(tries) <= limits.alarm_tries_max)
+            .then(|| AlarmRecord { due_ms: now.saturating_add(pause), tries })
+    }
+
+    /// Takes over other code. The old instance goes only when the new one has started.
+    async fn reload(&mut self, code: Code) -> Result<Result<(), RoomError>, StoreError> {
+        let old_code = std::mem::replace(&mut self.code, code);
+        let Some(old) = self.live.take() else { return Ok(Ok(())) };
+        match self.start().await? {
+            Ok(()) => {
+                self.faults.forget();
+                Ok(Ok(()))
+            }
+            Err(error) => {
+                self.code = old_code;
+                self.live = Some(old);
+                Ok(Err(error))
+            }
+        }
+    }
+
+    // Turns.
+
+    /// Delivers one event to the guest and keeps all of its effects or none. The inner error is the
+    /// guest's or the node's: the room goes on.
+    async fn turn(
+        &mut self,
+        event: &Event,
+        about: Option<Serial>,
+    ) -> Result<Result<Committed, RoomError>, StoreError> {
+        if self.faults.is_broken(Instant::now()) {
+            return Ok(Err(RoomError::Broken));
+        }
+        if self.live.is_none()
+            && let Err(error) = self.start().await?
+        {
+            return Ok(Err(error));
+        }
+        let outcome = self.call(event, about).await?;
+        match &outcome {
+            Ok(_) => self.faults.success(),
+            Err(error) => self.fault(event, error),
+        }
+        Ok(outcome)
+    }
+
+    /// Makes a new instance and lets it start. Nothing is delivered to it if it does not.
+    async fn start(&mut self) -> Result<Result<(), RoomError>, StoreError> {
+        let Ok(slot) = self.parts.slots.clone().try_acquire_owned() else {
+            return Ok(Err(RoomError::Busy));
+        };
+        match Instance::new(&self.code, &self.room, self.parts.clock).await {
+            Ok(mut instance) => {
+                let flushes = instance.flushes();
+                self.live = Some(Live { instance, flushes, _slot: slot });
+            }
+            Err(fault) => {
+                let error = fault.into();
+                self.fault(&Event::Start, &error);
+                return Ok(Err(error));
+            }
+        }
+        match self.call(&Event::Start, None).await? {
+            Ok(turn) => {
+                self.hold(turn, Reply::Nobody);
+                Ok(Ok(()))
+            }
+            Err(error) => {
+                self.fault(&Event::Start, &error);
+                self.live = None;
+                Ok(Err(error))
+            }
+        }
+    }
+
+    /// Calls the guest and commits what it did.
+    async fn call(
+        &mut self,
+        event: &Event,
+        about: Option<Serial>,
+    ) -> Result<Result<Committed, RoomError>, StoreError> {
+        let Some(mut live) = self.live.take() else { return Ok(Err(RoomError::Gone)) };
+        self.events += 1;
+        let _span = tracing::debug_span!("turn", room = %self.room, event = event.name(),
+            number = self.events, module = %self.code.module.hash());
+        let turn = self.begin(about);
+        let turn = if matches!(event, Event::Alarm) { turn.for_alarm() } else { turn };
+        let called = {
+            let mut call = std::pin::pin!(live.instance.call(event, turn));
+            loop {
+                tokio::select! {
+                    biased;
+                    called = &mut call => break called,
+                    Some(flush) = live.flushes.recv() => self.flush(flush, about).await?,
+                    Ok(()) = self.settled.changed(), if !self.gate.is_empty() => self.release()?,
+                }
+            }
+        };
+        let (answer, turn) = match called {
+            Ok(done) => done,
+            Err(fault) => {
+                if fault.spares_instance() {
+                    self.live = Some(live);
+                }
+                return Ok(Err(fault.into()));
+            }
+        };
+        self.live = Some(live);
+        if let Answer::Response(response) = &answer
+            && let Some(problem) = response.problem(self.parts.limits.response_bytes_max)
+        {
+            return Ok(Err(GuestFault::Rejected(problem).into()));
+        }
+        let (outputs, offset) = self.commit(turn).await?;
+        Ok(Ok(Committed { answer, outputs, offset }))
+    }
+
+    fn begin(&self, about: Option<Serial>) -> Turn {
+        let limits = self.parts.limits.clone();
+        Turn::new(self.store.view(), self.roster.connections(), about, limits)
+    }
+
+    /// Ends a turn in the middle of a callback and begins another.
+    async fn flush(&mut self, flush: Flush, about: Option<Serial>) -> Result<(), StoreError> {
+        let Flush { turn, resume } = flush;
+        let (outputs, offset) = self.commit(turn).await?;
+        self.hold(Committed { answer: Answer::Done, outputs, offset }, Reply::Nobody);
+        // Whoever does not resume was stopped by its budget meanwhile.
+        drop(resume.send(self.begin(about)));
+        Ok(())
+    }
+
+    /// Hands a turn's writes to the store and applies the rest of it to the room.
+    async fn commit(&mut self, turn: Turn) -> Result<(Vec<Output>, Option<Offset>), StoreError> {
+        let effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
+        let mut effects: Effects = effects;
+        let writes = std::mem::take(&mut effects.writes);
+        let offset = match writes.is_empty() {
+            true => None,
+            false => Some(self.store.commit(writes).await?),
+        };
+        self.roster.apply(&mut effects);
+        Ok((effects.outputs, offset))
+    }
+
+    fn fault(&mut self, event: &Event, error: &RoomError) {
+        let RoomError::Guest(fault) = error else { return };
+        let (room, event) = (&self.room, event.name());
+        match fault {
+            GuestFault::Trapped { backtrace, .. } => {
+                tracing::error!(target: "room::guest", party = %room.party(), room = room.name(),
+                    event, "turn dropped: {fault}\n{backtrace}");
+            }
+            _ => tracing::error!(target: "room::guest", party = %room.party(), room = room.name(),
+                event, "turn dropped: {fault}"),
+        }
+        if fault.spares_instance() {
+            return;
+        }
+        if let Some(rest) = self.faults.fault(Instant::now(), &self.parts.limits) {
+            tracing::error!(%room, rest_ms = rest.as_millis(), "the room failed repeatedly and rests");
+        }
+    }
+
+    // What leaves.
+
+    fn hold(&mut self, turn: Committed, reply: Reply) {
+        let release = Release { outputs: turn.outputs, horizon: self.roster.horizon(), reply };
+        if let Some(release) = self.gate.hold(turn.offset, release) {
+            self.let_out(release);
+        }
+    }
+
+    /// Says something of the room's own, in order with what its guest said.
+    fn say(&mut self, outputs: Vec<Output>) {
+        self.hold(Committed { answer: Answer::Done, outputs, offset: None }, Reply::Nobody);
+    }
+
+    /// Lets out everything that has become durable.
+    fn release(&mut self) -> Result<(), StoreError> {
+        while let Some(release) = self.gate.release(|offset| self.store.settled(offset))? {
+            self.let_out(release);
+        }
+        Ok(())
+    }
+
+    fn let_out(&mut self, release: Release) {
+        self.roster.say(release.outputs, release.horizon);
+        match release.reply {
+            Reply::Nobody => {}
+            // Who does not wait any more drops the admission, by which the room hears of it.
+            Reply::Opened(reply, serial) => {
+                drop(reply.send(Ok(Admission::new(self.mailbox.clone(), serial))));
+            }
+            Reply::Left(serial) => self.roster.hang_up(serial),
+            Reply::Response(reply, response) => drop(reply.send(Ok(response))),
+            Reply::Alarm(done) => drop(done.send(())),
+        }
+    }
+
+    // Ends.
+
+    /// Waits until everything is said, and says goodbye to those who are still there.
+    async fn drain(&mut self) -> Result<(), StoreError> {
+        while !self.gate.is_empty() {
+            if self.settled.changed().await.is_err() {
+                break;
+            }
+            self.release()?;
+        }
+        self.roster.close_all(&CloseFrame::new(1012, "the server is shutting down"));
+        self.mailbox.close().into_iter().for_each(|mail| mail.fail(&RoomError::Draining));
+        Ok(())
+    }
+
+    /// The storage failed: nothing that was held back is ever said, and everybody is told that it is
+    /// over. The next activation begins with what the disk holds.
+    fn broken(&mut self, error: StoreError) -> Stopped {
+        tracing::error!(room = %self.room, %error, "the room breaks: its storage failed");
+        self.live = None;
+        let room_error = RoomError::from(error.clone());
+        for release in self.gate.abandon() {
+            match release.reply {
+                Reply::Opened(reply, _) => drop(reply.send(Err(room_error.clone()))),
+                Reply::Response(reply, _) => drop(reply.send(Err(room_error.clone()))),
+                Reply::Nobody | Reply::Left(_) | Reply::Alarm(_) => {}
+            }
+        }
+        self.roster.close_all(&CloseFrame::new(1011, "the room's storage failed"));
+        self.mailbox.close().into_iter().for_each(|mail| mail.fail(&room_error));
+        Stopped::Broken(error)
+    }
+}
+
+/// Whether the loop goes on.
+enum Flow {
+    On,
+    Stop,
+}
+
+/// Why the loop woke up.
+enum Woken {
+    Work,
+    Quiet,
+}

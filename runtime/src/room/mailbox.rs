@@ -1,0 +1,214 @@
+//! The queue before one room. Owns the order in which events reach it.
+//!
+//! Invariant: first in, first out, bounded by count and by bytes. A closed mailbox takes nothing and
+//! hands back what it was given. It does not know what the events mean.
+
+use super::{Mail, RoomError};
+use crate::limits::{Limits, ms, size};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// A room's mailbox. Cheap to clone; clones are the same mailbox.
+#[derive(Clone)]
+pub(crate) struct Mailbox(Arc<Inner>);
+
+struct Inner {
+    queue: Mutex<Queue>,
+    filled: Notify,
+    drained: Notify,
+    limits: Arc<Limits>,
+}
+
+#[derive(Default)]
+struct Queue {
+    mails: VecDeque<Mail>,
+    bytes: usize,
+    closed: bool,
+}
+
+impl std::fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mailbox({} events)", self.queue().mails.len())
+    }
+}
+
+/// Why a mail was not taken. It is handed back.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The mailbox is at its bound.
+    Full(Mail),
+    /// The room is gone; ask for it again.
+    Closed(Mail),
+}
+
+impl Mailbox {
+    pub(crate) fn new(limits: Arc<Limits>) -> Self {
+        let (filled, drained) = (Notify::new(), Notify::new());
+        Self(Arc::new(Inner { queue: Mutex::default(), filled, drained, limits }))
+    }
+
+    /// Puts a mail behind those that wait.
+    pub(crate) fn push(&self, mail: Mail) -> Result<(), Refused> {
+        let mut queue = self.queue();
+        if queue.closed {
+            return Err(Refused::Closed(mail));
+        }
+        if mail.is_bounded() && self.is_full(&queue, mail.size()) {
+            return Err(Refused::Full(mail));
+        }
+        queue.bytes += mail.size();
+        queue.mails.push_back(mail);
+        drop(queue);
+        self.0.filled.notify_one();
+        Ok(())
+    }
+
+    /// Puts a mail behind those that wait, as soon as there is room for it.
+    ///
+    /// # Errors
+    /// [`RoomError::Busy`] if there was none within `mailbox_wait_ms_max`; [`RoomError::Gone`] if the
+    /// mailbox is closed.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the mail was not delivered and is lost.
+    pub(crate) async fn push_when_free(&self, mail: Mail) -> Result<(), RoomError> {
+        let mut mail = match self.push(mail) {
+            Ok(()) => return Ok(()),
+            Err(Refused::Closed(_)) => return Err(RoomError::Gone),
+            Err(Refused::Full(mail)) => mail,
+        };
+        let waited = async {
+            loop {
+                let drained = self.0.drained.notified();
+                tokio::pin!(drained);
+                drained.as_mut().enable();
+                mail = match self.push(mail) {
+                    Ok(()) => return Ok(()),
+                    Err(Refused::Closed(_)) => return Err(RoomError::Gone),
+                    Err(Refused::Full(mail)) => mail,
+                };
+                drained.await;
+            }
+        };
+        let limit = ms(self.0.limits.mailbox_wait_ms_max);
+        tokio::time::timeout(limit, waited).await.unwrap_or(Err(RoomError::Busy))
+    }
+
+    /// Takes the next events, at most `mailbox_batch_max`. Empty if there are none.
+    pub(crate) fn take(&self) -> Vec<Mail> {
+        let mut queue = self.queue();
+        let count = queue.mails.len().min(size(self.0.limits.mailbox_batch_max));
+        let batch: Vec<Mail> = queue.mails.drain(..count).collect();
+        queue.bytes -= batch.iter().map(Mail::size).sum::<usize>();
+        drop(queue);
+        if !batch.is_empty() {
+            self.0.drained.notify_waiters();
+        }
+        batch
+    }
+
+    /// Returns when there may be something to take. For the one actor that reads.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the next call returns at once if something came.
+    pub(crate) async fn filled(&self) {
+        self.0.filled.notified().await;
+    }
+
+    /// Closes the mailbox if nothing waits in it. True if it is closed now.
+    pub(crate) fn close_if_empty(&self) -> bool {
+        let mut queue = self.queue();
+        queue.closed |= queue.mails.is_empty();
+        queue.closed
+    }
+
+    /// Closes the mailbox and returns what waits in it.
+    pub(crate) fn close(&self) -> VecDeque<Mail> {
+        let mut queue = self.queue();
+        queue.closed = true;
+        queue.bytes = 0;
+        let rest = std::mem::take(&mut queue.mails);
+        drop(queue);
+        self.0.drained.notify_waiters();
+        rest
+    }
+
+    /// True if both are the same mailbox.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn is_full(&self, queue: &Queue, more: usize) -> bool {
+        let limits = &self.0.limits;
+        queue.mails.len() >= size(limits.mailbox_events_max)
+            || queue.bytes + more > size(limits.mailbox_bytes_max)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // The queue is changed by moves that cannot panic, so what a panicking holder left is whole.
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Message;
+    use crate::id::Serial;
+
+    fn message(text: &str) -> Mail {
+        Mail::Message { from: Serial(1), message: Message::text(text) }
+    }
+
+    fn mailbox(events: u64, bytes: u64) -> Mailbox {
+        Mailbox::new(Arc::new(Limits {
+            mailbox_events_max: events,
+            mailbox_bytes_max: bytes,
+            ..Limits::default()
+        }))
+    }
+
+    #[test]
+    fn it_is_bounded_by_count_and_by_bytes() {
+        let by_count = mailbox(2, 1000);
+        assert!(by_count.push(message("a")).is_ok());
+        assert!(by_count.push(message("b")).is_ok());
+        assert!(matches!(by_count.push(message("c")), Err(Refused::Full(_))));
+        let by_bytes = mailbox(100, 5);
+        assert!(by_bytes.push(message("four")).is_ok());
+        assert!(matches!(by_bytes.push(message("more")), Err(Refused::Full(_))));
+        assert_eq!(by_bytes.take().len(), 1);
+        assert!(by_bytes.push(message("more")).is_ok());
+    }
+
+    #[test]
+    fn what_ends_a_connection_is_taken_even_when_it_is_full() {
+        let full = mailbox(1, 1000);
+        assert!(full.push(message("a")).is_ok());
+        assert!(full.push(Mail::Stop).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_space_gets_it_or_hears_that_the_room_is_busy() {
+        let full = mailbox(1, 1000);
+        assert!(full.push(message("a")).is_ok());
+        assert_eq!(full.push_when_free(message("b")).await, Err(RoomError::Busy));
+        let waiting = tokio::spawn({
+            let full = full.clone();
+            async move { full.push_when_free(message("c")).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(full.take().len(), 1);
+        assert_eq!(waiting.await.unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn a_closed_mailbox_hands_back_what_it_is_given() {
+        let closed = mailbox(10, 1000);
+        assert!(closed.push(message("a")).is_ok());
+        assert!(!closed.close_if_empty());
+        assert_eq!(closed.close().len(), 1);
+        assert!(matches!(closed.push(message("b")), Err(Refused::Closed(_))));
+    }
+}

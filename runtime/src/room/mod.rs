@@ -1,0 +1,294 @@
+//! One room, from the event that reaches it to the output that leaves it. Owns the turn.
+//!
+//! Invariant: [`RoomHandle`] is the only way into a room, and it says nothing about where the room
+//! runs. It does not know sockets, HTTP or other rooms.
+
+mod actor;
+mod faults;
+mod gate;
+mod mailbox;
+mod outbox;
+mod roster;
+
+pub(crate) use actor::{Actor, Parts, Stopped};
+pub(crate) use mailbox::{Mailbox, Refused};
+pub(crate) use outbox::{Frame, Outbox, OutboxSender, outbox};
+
+use crate::config::WhenQuiet;
+use crate::event::{Ending, Message, Request, Response};
+use crate::id::{ConnectionId, Serial};
+use crate::limits::{Limits, ms};
+use crate::store::StoreError;
+use crate::wasm::{Code, GuestFault};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Something that waits before a room, with where its answer goes.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// A client wants in.
+    Connect(Box<Joining>),
+    /// An open connection sent a message.
+    Message {
+        /// Who.
+        from: Serial,
+        /// What.
+        message: Message,
+    },
+    /// An open connection broke the protocol.
+    Failed {
+        /// Who.
+        who: Serial,
+        /// What was wrong.
+        error: String,
+    },
+    /// A connection ended.
+    Closed {
+        /// Who.
+        who: Serial,
+        /// How.
+        ending: Ending,
+    },
+    /// A plain request.
+    Request {
+        /// The request.
+        request: Box<Request>,
+        /// Where the response goes.
+        reply: oneshot::Sender<Result<Response, RoomError>>,
+    },
+    /// The alarm may be due.
+    Alarm {
+        /// Dropped when it was dealt with.
+        done: AlarmGuard,
+    },
+    /// Other code takes over.
+    Reload {
+        /// The code.
+        code: Code,
+        /// What the room does from now on when it is quiet.
+        when_quiet: WhenQuiet,
+        /// Where the outcome goes: how many connections stayed.
+        reply: oneshot::Sender<Result<usize, RoomError>>,
+    },
+    /// The node stops.
+    Stop,
+}
+
+/// Held while an alarm is on its way; whoever sent it is told when it is dropped.
+pub(crate) type AlarmGuard = oneshot::Sender<()>;
+
+/// A client that wants in.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    pub(crate) visitor: Visitor,
+    pub(crate) outbox: OutboxSender,
+    pub(crate) reply: oneshot::Sender<Result<Admission, RoomError>>,
+}
+
+/// A client that asks to be let in.
+#[derive(Debug)]
+pub(crate) struct Visitor {
+    pub(crate) id: ConnectionId,
+    pub(crate) uri: Arc<str>,
+    pub(crate) request: Request,
+}
+
+impl std::fmt::Debug for OutboxSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OutboxSender")
+    }
+}
+
+impl Mail {
+    /// Its size in a mailbox, in bytes.
+    fn size(&self) -> usize {
+        match self {
+            Self::Connect(joining) => joining.visitor.request.size(),
+            Self::Message { message, .. } => message.len(),
+            Self::Request { request, .. } => request.size(),
+            Self::Failed { error, .. } => error.len(),
+            Self::Closed { .. } | Self::Alarm { .. } | Self::Reload { .. } | Self::Stop => 0,
+        }
+    }
+
+    /// False for what must get through and is few by itself: at most two a connection, one alarm, and
+    /// what the node says.
+    fn is_bounded(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Message { .. } | Self::Request { .. })
+    }
+
+    /// Answers whoever waits that it will not happen.
+    pub(crate) fn fail(self, error: &RoomError) {
+        // Whoever does not wait any more needs no answer.
+        match self {
+            Self::Connect(joining) => drop(joining.reply.send(Err(error.clone()))),
+            Self::Request { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Reload { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Message { .. }
+            | Self::Failed { .. }
+            | Self::Closed { .. }
+            | Self::Alarm { .. }
+            | Self::Stop => {}
+        }
+    }
+}
+
+/// Why a room did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RoomError {
+    /// Too much waits before it, or too many rooms are live.
+    #[error("the room is busy")]
+    Busy,
+    /// It has as many connections as it may have.
+    #[error("the room is full")]
+    Full,
+    /// Its guest failed.
+    #[error(transparent)]
+    Guest(#[from] GuestFault),
+    /// Its storage failed; nothing that depended on it was said.
+    #[error(transparent)]
+    Storage(#[from] StoreError),
+    /// It failed too often and rests.
+    #[error("the room failed repeatedly and rests")]
+    Broken,
+    /// It did not answer in time.
+    #[error("the room did not answer in time")]
+    TimedOut,
+    /// It stopped while it was asked.
+    #[error("the room stopped")]
+    Gone,
+    /// The node stops.
+    #[error("the server is shutting down")]
+    Draining,
+}
+
+impl RoomError {
+    /// True if the same call may succeed a little later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Busy | Self::Broken | Self::TimedOut | Self::Gone | Self::Draining)
+    }
+}
+
+/// The only way to talk to a room. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct RoomHandle {
+    pub(crate) mailbox: Mailbox,
+    pub(crate) limits: Arc<Limits>,
+}
+
+/// A connection that a room has let in, as its socket holds it.
+pub(crate) struct Joined {
+    admission: Admission,
+    /// What the room says to it.
+    pub(crate) outbox: Outbox,
+}
+
+/// A place in a room. Dropped without a word, wherever it is then, the room hears that the connection
+/// broke off.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    mailbox: Mailbox,
+    serial: Serial,
+    said_goodbye: bool,
+}
+
+impl Admission {
+    pub(crate) fn new(mailbox: Mailbox, serial: Serial) -> Self {
+        Self { mailbox, serial, said_goodbye: false }
+    }
+
+    fn tell(&self, mail: Mail) {
+        // A room that is gone has told its connections already.
+        drop(self.mailbox.push(mail));
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if !self.said_goodbye {
+            self.tell(Mail::Closed { who: self.serial, ending: Ending::broken_off() });
+        }
+    }
+}
+
+impl Joined {
+    /// Passes on a message, as soon as the room has space for it.
+    ///
+    /// # Errors
+    /// [`RoomError::Busy`] if there was none in time, [`RoomError::Gone`] if the room stopped.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the message is lost.
+    pub(crate) async fn message(&self, message: Message) -> Result<(), RoomError> {
+        let mail = Mail::Message { from: self.admission.serial, message };
+        self.admission.mailbox.push_when_free(mail).await
+    }
+
+    /// Reports what was wrong with what the client sent.
+    pub(crate) fn failed(&self, error: String) {
+        self.admission.tell(Mail::Failed { who: self.admission.serial, error });
+    }
+
+    /// Reports how the connection ended.
+    pub(crate) fn ended(mut self, ending: Ending) {
+        self.admission.said_goodbye = true;
+        self.admission.tell(Mail::Closed { who: self.admission.serial, ending });
+    }
+}
+
+impl RoomHandle {
+    /// Asks to let a client in. Its socket may be opened when this returns; what the room said to it
+    /// meanwhile waits in the outbox.
+    ///
+    /// # Errors
+    /// [`RoomError`] says why not; `Err` of the outer result hands the mail back, as the room is gone
+    /// and must be asked for again.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the room hears that the connection broke off, if it let it in.
+    pub(crate) async fn connect(
+        &self,
+        visitor: Visitor,
+    ) -> Result<Result<Joined, RoomError>, Visitor> {
+        let (sender, outbox) = outbox(&self.limits);
+        let (reply, answer) = oneshot::channel();
+        let joining = Joining { visitor, outbox: sender, reply };
+        match self.mailbox.push(Mail::Connect(Box::new(joining))) {
+            Ok(()) => {}
+            Err(Refused::Closed(Mail::Connect(joining))) => return Err(joining.visitor),
+            Err(_) => return Ok(Err(RoomError::Busy)),
+        }
+        let answer = tokio::time::timeout(ms(self.limits.connect_ms_max), answer).await;
+        Ok(match answer {
+            Ok(Ok(Ok(admission))) => Ok(Joined { admission, outbox }),
+            Ok(Ok(Err(error))) => Err(error),
+            Ok(Err(_)) => Err(RoomError::Gone),
+            Err(_) => Err(RoomError::TimedOut),
+        })
+    }
+
+    /// Asks for a response.
+    ///
+    /// # Errors
+    /// As [`RoomHandle::connect`].
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the room still handles the request.
+    pub(crate) async fn request(
+        &self,
+        request: Request,
+    ) -> Result<Result<Response, RoomError>, Request> {
+        let (reply, answer) = oneshot::channel();
+        match self.mailbox.push(Mail::Request { request: Box::new(request), reply }) {
+            Ok(()) => {}
+            Err(Refused::Closed(Mail::Request { request, .. })) => return Err(*request),
+            Err(_) => return Ok(Err(RoomError::Busy)),
+        }
+        let answer = tokio::time::timeout(ms(self.limits.request_ms_max), answer).await;
+        Ok(match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(RoomError::Gone),
+            Err(_) => Err(RoomError::TimedOut),
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! The queue behind one connection. Owns what the room said and the network has not taken yet.
+//!
+//! Invariant: a room never waits for a client. At the bound the queue is thrown away and the
+//! connection closed with 1013; after a close frame nothing follows. It does not know sockets.
+
+use crate::event::{CloseFrame, Message};
+use crate::limits::{Limits, size};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// Something to be written to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Frame {
+    /// A message.
+    Message(Message),
+    /// The last frame.
+    Close(CloseFrame),
+}
+
+/// The room's end.
+pub(crate) struct OutboxSender(Arc<Inner>);
+
+/// The socket's end.
+pub(crate) struct Outbox(Arc<Inner>);
+
+struct Inner {
+    queue: Mutex<Queue>,
+    filled: Notify,
+    bytes_max: usize,
+    frames_max: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    closed: bool,
+}
+
+/// The two ends of a new, empty outbox.
+pub(crate) fn outbox(limits: &Limits) -> (OutboxSender, Outbox) {
+    let inner = Arc::new(Inner {
+        queue: Mutex::default(),
+        filled: Notify::new(),
+        bytes_max: size(limits.outbox_bytes_max),
+        frames_max: size(limits.outbox_frames_max),
+    });
+    (OutboxSender(inner.clone()), Outbox(inner))
+}
+
+impl OutboxSender {
+    /// Queues a message, or closes the connection if it is too far behind.
+    pub(crate) fn send(&self, message: &Message) {
+        let mut queue = self.0.queue();
+        if queue.closed {
+            return;
+        }
+        let full = queue.frames.len() >= self.0.frames_max
+            || queue.bytes + message.len() > self.0.bytes_max;
+        if full {
+            queue.frames.clear();
+            queue.bytes = 0;
+            queue.end(CloseFrame::new(1013, "too slow: the outbox is full"));
+        } else {
+            queue.bytes += message.len();
+            queue.frames.push_back(Frame::Message(message.clone()));
+        }
+        drop(queue);
+        self.0.filled.notify_one();
+    }
+
+    /// Queues the last frame. Without effect if there is one.
+    pub(crate) fn close(&self, frame: CloseFrame) {
+        let mut queue = self.0.queue();
+        if !queue.closed {
+            queue.end(frame);
+        }
+        drop(queue);
+        self.0.filled.notify_one();
+    }
+}
+
+impl Drop for OutboxSender {
+    /// A room that is gone says no more; its clients may come back.
+    fn drop(&mut self) {
+        self.close(CloseFrame::new(1011, "the room stopped"));
+    }
+}
+
+impl Queue {
+    fn end(&mut self, frame: CloseFrame) {
+        self.frames.push_back(Frame::Close(frame));
+        self.closed = true;
+    }
+}
+
+impl Outbox {
+    /// Takes the next frames, at most `max`. Empty if there are none.
+    pub(crate) fn take(&self, max: usize) -> Vec<Frame> {
+        let mut queue = self.0.queue();
+        let count = queue.frames.len().min(max);
+        let frames: Vec<Frame> = queue.frames.drain(..count).collect();
+        queue.bytes -= frames.iter().map(Frame::size).sum::<usize>();
+        frames
+    }
+
+    /// Returns when there may be something to take. For the one socket that writes.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the next call returns at once if something came.
+    pub(crate) async fn filled(&self) {
+        self.0.filled.notified().await;
+    }
+}
+
+impl Frame {
+    fn size(&self) -> usize {
+        match self {
+            Self::Message(message) => message.len(),
+            Self::Close(_) => 0,
+        }
+    }
+}
+
+impl Inner {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // The queue is changed by moves that cannot panic, so what a panicking holder left is whole.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> (OutboxSender, Outbox) {
+        outbox(&Limits { outbox_frames_max: 2, outbox_bytes_max: 10, ..Limits::default() })
+    }
+
+    #[test]
+    fn a_slow_client_loses_its_queue_and_is_closed_with_1013() {
+        let (room, socket) = small();
+        for text in ["1", "2", "3", "4"] {
+            room.send(&Message::text(text));
+        }
+        let frames = socket.take(10);
+        assert!(matches!(&frames[..], [Frame::Close(frame)] if frame.code == 1013));
+        let (room, socket) = small();
+        room.send(&Message::text("eleven bytes"));
+        assert!(matches!(&socket.take(10)[..], [Frame::Close(frame)] if frame.code == 1013));
+    }
+
+    #[test]
+    fn nothing_follows_a_close_frame() {
+        let (room, socket) = small();
+        room.send(&Message::text("hi"));
+        room.close(CloseFrame::new(4001, "bye"));
+        room.send(&Message::text("lost"));
+        drop(room);
+        let last = Frame::Close(CloseFrame::new(4001, "bye"));
+        assert_eq!(socket.take(10), [Frame::Message(Message::text("hi")), last]);
+    }
+
+    #[test]
+    fn what_was_taken_makes_space() {
+        let (room, socket) = small();
+        for _ in 0..5 {
+            room.send(&Message::text("five5"));
+            assert_eq!(socket.take(1).len(), 1);
+        }
+    }
+}

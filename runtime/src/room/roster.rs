@@ -1,0 +1,139 @@
+//! The clients of one room and the queues behind them. Owns who hears what.
+//!
+//! Invariant: a broadcast reaches those who were open when its turn committed, once and in order,
+//! and nobody who came later. It does not know when something may be said.
+
+use super::outbox::OutboxSender;
+use crate::connection::{Connection, Connections, Link};
+use crate::event::CloseFrame;
+use crate::id::Serial;
+use crate::turn::{Effects, Output, is_meant_for};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// Who is connected, and where to reach them.
+#[derive(Default)]
+pub(super) struct Roster {
+    connections: Arc<Connections>,
+    outboxes: HashMap<Serial, OutboxSender>,
+}
+
+impl Roster {
+    /// The connections, for a turn to read.
+    pub(super) fn connections(&self) -> Arc<Connections> {
+        self.connections.clone()
+    }
+
+    pub(super) fn get(&self, serial: Serial) -> Option<&Connection> {
+        self.connections.get(serial)
+    }
+
+    pub(super) fn by_id(&self, id: &str) -> Option<&Connection> {
+        self.connections.by_id(id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Adds a client whose id nobody has.
+    pub(super) fn join(&mut self, connection: Connection, outbox: OutboxSender) {
+        self.outboxes.insert(connection.serial, outbox);
+        self.edit().insert(connection);
+    }
+
+    /// Takes a client off the list. Its outbox stays until [`Roster::hang_up`], as what was said to it
+    /// may still be held back.
+    pub(super) fn leave(&mut self, serial: Serial) {
+        self.edit().remove(serial);
+    }
+
+    /// Ends a client's outbox, behind what was said to it.
+    pub(super) fn hang_up(&mut self, serial: Serial) {
+        self.outboxes.remove(&serial);
+    }
+
+    /// Marks a connection as ended, so that it hears nothing more while its close is handled.
+    pub(super) fn retire(&mut self, serial: Serial) -> Option<Connection> {
+        let connection = self.edit().get_mut(serial)?;
+        connection.link = Link::Closing;
+        Some(connection.clone())
+    }
+
+    /// Takes over what a committed turn changed about the connections. Nothing is said by this.
+    pub(super) fn apply(&mut self, effects: &mut Effects) {
+        let states = std::mem::take(&mut effects.states);
+        let closed = std::mem::take(&mut effects.closed);
+        let tags = effects.tags.take();
+        if states.is_empty() && closed.is_empty() && tags.is_none() {
+            return;
+        }
+        let connections = self.edit();
+        for (serial, state) in states {
+            if let Some(connection) = connections.get_mut(serial) {
+                connection.state = state;
+            }
+        }
+        for serial in closed {
+            if let Some(connection) = connections.get_mut(serial) {
+                connection.link = Link::Closing;
+            }
+        }
+        if let Some((serial, tags)) = tags
+            && let Some(connection) = connections.get_mut(serial)
+        {
+            connection.tags = tags;
+        }
+    }
+
+    /// Who has joined so far: the newest serial.
+    pub(super) fn horizon(&self) -> Option<Serial> {
+        self.connections.all().last().map(|connection| connection.serial)
+    }
+
+    /// Says what a turn had to say. `horizon` is the newest connection of its time.
+    pub(super) fn say(&self, outputs: Vec<Output>, horizon: Option<Serial>) {
+        for output in outputs {
+            match output {
+                Output::Send { to, message } => {
+                    if let Some(outbox) = self.outboxes.get(&to) {
+                        outbox.send(&message);
+                    }
+                }
+                Output::Close { to, frame } => self.close(to, frame),
+                Output::Broadcast { message, tag, without } => {
+                    let heard = self.connections.all().filter(|connection| {
+                        Some(connection.serial) <= horizon
+                            && is_meant_for(connection, tag.as_deref(), &without)
+                    });
+                    for connection in heard {
+                        if let Some(outbox) = self.outboxes.get(&connection.serial) {
+                            outbox.send(&message);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends one connection after what was said to it so far.
+    pub(super) fn close(&self, to: Serial, frame: CloseFrame) {
+        if let Some(outbox) = self.outboxes.get(&to) {
+            outbox.close(frame);
+        }
+    }
+
+    /// Ends all connections.
+    pub(super) fn close_all(&self, frame: &CloseFrame) {
+        self.outboxes.values().for_each(|outbox| outbox.close(frame.clone()));
+    }
+
+    /// The connections, to change. A turn's share of them has ended by then, so nothing is copied.
+    fn edit(&mut self) -> &mut Connections {
+        Arc::make_mut(&mut self.connections)
+    }
+}

@@ -1,0 +1,317 @@
+//! All rooms of this node. Owns which of them run, and that each runs once.
+//!
+//! Invariant: at most one actor a [`RoomId`]. A hundred first visitors find the same one, as it is put
+//! on the list in one step with being made; it leaves the list in one step with closing its mailbox.
+//! It does not know how a room works or who visits it.
+
+use crate::clock::Clock;
+use crate::config::WhenQuiet;
+use crate::event::{Request, Response};
+use crate::id::{PartyName, RoomId};
+use crate::limits::{Limits, ms, size};
+use crate::room::{
+    Actor, AlarmGuard, Joined, Mail, Mailbox, Parts, RoomError, RoomHandle, Stopped, Visitor,
+};
+use crate::store::{Store, StoreError};
+use crate::wasm::Code;
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use hashbrown::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::task::TaskTracker;
+
+/// The rooms of one node. Cheap to clone; clones are the same rooms.
+#[derive(Clone)]
+pub(crate) struct Rooms(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    state: Mutex<State>,
+    tasks: TaskTracker,
+}
+
+#[derive(Default)]
+struct State {
+    parties: HashMap<PartyName, Party>,
+    running: HashMap<RoomId, Mailbox>,
+    draining: bool,
+}
+
+/// What a party's rooms run.
+#[derive(Clone)]
+pub(crate) struct Party {
+    pub(crate) code: Code,
+    pub(crate) when_quiet: WhenQuiet,
+}
+
+/// Why a room cannot be asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unreachable {
+    /// There is no such party.
+    #[error("party {0} not found")]
+    UnknownParty(PartyName),
+    /// The room said no.
+    #[error(transparent)]
+    Room(#[from] RoomError),
+}
+
+/// What a change of code did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reloaded {
+    /// Rooms that took it over.
+    pub(crate) rooms: usize,
+    /// Connections that stayed open meanwhile.
+    pub(crate) connections: usize,
+}
+
+/// Why new code was not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReloadError {
+    /// The room in which it did not start.
+    pub(crate) room: Option<RoomId>,
+    /// What happened there.
+    pub(crate) error: RoomError,
+}
+
+impl Rooms {
+    pub(crate) fn new(store: Store, limits: Arc<Limits>, clock: Clock, instances_max: u64) -> Self {
+        let slots = Arc::new(Semaphore::new(size(instances_max).min(Semaphore::MAX_PERMITS)));
+        Self(Arc::new(Inner {
+            parts: Parts { store, limits, clock, slots },
+            state: Mutex::default(),
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    /// The code of a party, if there is such a party.
+    pub(crate) fn party(&self, name: &PartyName) -> Option<Party> {
+        self.state().parties.get(name).cloned()
+    }
+
+    /// Lets a client into a room, which is activated if it does not run.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    ///
+    /// # Cancel safety
+    /// As [`RoomHandle::connect`].
+    pub(crate) async fn connect(
+        &self,
+        room: &RoomId,
+        mut visitor: Visitor,
+    ) -> Result<Joined, Unreachable> {
+        loop {
+            match self.handle(room)?.connect(visitor).await {
+                Ok(answer) => return Ok(answer?),
+                Err(back) => visitor = back,
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Asks a room for a response; it is activated if it does not run.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    ///
+    /// # Cancel safety
+    /// As [`RoomHandle::request`].
+    pub(crate) async fn request(
+        &self,
+        room: &RoomId,
+        mut request: Request,
+    ) -> Result<Response, Unreachable> {
+        loop {
+            match self.handle(room)?.request(request).await {
+                Ok(answer) => return Ok(answer?),
+                Err(back) => request = back,
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Tells a room that its alarm is due; `done` is dropped when that was dealt with.
+    pub(crate) fn ring(&self, room: &RoomId, done: AlarmGuard) {
+        if let Ok(handle) = self.handle(room) {
+            // A room that is just leaving drops `done`, and the alarm is found due once more.
+            drop(handle.mailbox.push(Mail::Alarm { done }));
+        }
+    }
+
+    /// The handle of a room, which is activated if it does not run.
+    fn handle(&self, room: &RoomId) -> Result<RoomHandle, Unreachable> {
+        let mut state = self.state();
+        if state.draining {
+            return Err(RoomError::Draining.into());
+        }
+        let mailbox = match state.running.get(room) {
+            Some(mailbox) => mailbox.clone(),
+            None => {
+                let party = state.parties.get(room.party()).cloned();
+                let party =
+                    party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))?;
+                let mailbox = Mailbox::new(self.0.parts.limits.clone());
+                state.running.insert(room.clone(), mailbox.clone());
+                self.activate(room.clone(), mailbox.clone(), party);
+                mailbox
+            }
+        };
+        drop(state);
+        Ok(RoomHandle { mailbox, limits: self.0.parts.limits.clone() })
+    }
+
+    /// Starts a room's actor as a task of its own.
+    fn activate(&self, room: RoomId, mailbox: Mailbox, party: Party) {
+        let rooms = self.clone();
+        self.0.tasks.spawn(async move {
+            let run = rooms.run(&room, &mailbox, party);
+            // A panic is our bug, not the guest's: it costs this room and nothing else.
+            if AssertUnwindSafe(run).catch_unwind().await.is_err() {
+                tracing::error!(%room, "the room panicked; this is a bug of the runtime");
+            }
+            let left = mailbox.close();
+            rooms.forget(&room, &mailbox);
+            left.into_iter().for_each(|mail| mail.fail(&RoomError::Gone));
+        });
+    }
+
+    async fn run(&self, room: &RoomId, mailbox: &Mailbox, party: Party) {
+        let parts = self.0.parts.clone();
+        let actor = Actor::new(room.clone(), mailbox.clone(), party.code, party.when_quiet, parts);
+        let mut actor = match actor {
+            Ok(actor) => actor,
+            Err(error) => return refuse_all(mailbox, &error),
+        };
+        tracing::debug!(%room, "activated");
+        let may_leave = |mailbox: &Mailbox| {
+            let mut state = self.state();
+            let leaves = mailbox.close_if_empty();
+            if leaves {
+                state.running.remove(room);
+            }
+            leaves
+        };
+        match actor.run(may_leave).await {
+            Stopped::Evicted => tracing::debug!(%room, "evicted"),
+            Stopped::Drained => tracing::debug!(%room, "drained"),
+            Stopped::Broken(error) => tracing::warn!(%room, %error, "stopped"),
+        }
+    }
+
+    fn forget(&self, room: &RoomId, mailbox: &Mailbox) {
+        let mut state = self.state();
+        if state.running.get(room).is_some_and(|running| running.is(mailbox)) {
+            state.running.remove(room);
+        }
+    }
+
+    /// Puts other code in place for all parties, and lets the running rooms take it over between two
+    /// turns. If it does not start in one of them, the old code is put back everywhere.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: the first room that did not start, or none if some did not answer in time.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, some rooms may run the new code and some the old: not to be dropped.
+    pub(crate) async fn deploy(
+        &self,
+        parties: HashMap<PartyName, Party>,
+    ) -> Result<Reloaded, ReloadError> {
+        let old = std::mem::replace(&mut self.state().parties, parties.clone());
+        let limit = ms(self.0.parts.limits.reload_ms_max);
+        let outcome = match tokio::time::timeout(limit, self.reload_all(&parties)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ReloadError { room: None, error: RoomError::TimedOut }),
+        };
+        if outcome.is_err() {
+            self.state().parties = old.clone();
+            // The old code ran a moment ago; a room in which it fails now meets it fresh next time.
+            drop(tokio::time::timeout(limit, self.reload_all(&old)).await);
+        }
+        outcome
+    }
+
+    async fn reload_all(
+        &self,
+        parties: &HashMap<PartyName, Party>,
+    ) -> Result<Reloaded, ReloadError> {
+        let running: Vec<_> =
+            self.state().running.iter().map(|(id, mailbox)| (id.clone(), mailbox.clone())).collect();
+        let together = size(self.0.parts.limits.reload_rooms_max);
+        let mut done = Reloaded::default();
+        let mut reloads = FuturesUnordered::new();
+        for (room, mailbox) in running {
+            let Some(party) = parties.get(room.party()).cloned() else {
+                // Its party is gone: it ends, and says so to its clients.
+                drop(mailbox.push(Mail::Stop));
+                continue;
+            };
+            if reloads.len() >= together {
+                count(&mut done, reloads.next().await)?;
+            }
+            reloads.push(reload_one(room, mailbox, party));
+        }
+        while let Some(outcome) = reloads.next().await {
+            count(&mut done, Some(outcome))?;
+        }
+        Ok(done)
+    }
+
+    /// How many rooms run, and how many of them have an instance.
+    pub(crate) fn count(&self) -> usize {
+        self.state().running.len()
+    }
+
+    /// Lets every room finish what it has begun, and stops it. No room is activated afterwards.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, rooms go on stopping by themselves.
+    pub(crate) async fn drain(&self) {
+        let running: Vec<Mailbox> = {
+            let mut state = self.state();
+            state.draining = true;
+            state.running.values().cloned().collect()
+        };
+        for mailbox in running {
+            drop(mailbox.push(Mail::Stop));
+        }
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is changed by moves that cannot panic, so what a panicking holder left is whole.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Outcome = (RoomId, Result<usize, RoomError>);
+
+async fn reload_one(room: RoomId, mailbox: Mailbox, party: Party) -> Outcome {
+    let (reply, answer) = oneshot::channel();
+    if mailbox.push(Mail::Reload { code: party.code, when_quiet: party.when_quiet, reply }).is_err() {
+        // It left meanwhile; the next visitor meets the new code.
+        return (room, Ok(0));
+    }
+    let outcome = answer.await.unwrap_or(Ok(0));
+    (room, outcome)
+}
+
+fn count(done: &mut Reloaded, outcome: Option<Outcome>) -> Result<(), ReloadError> {
+    match outcome {
+        Some((_, Ok(connections))) => {
+            done.rooms += 1;
+            done.connections += connections;
+            Ok(())
+        }
+        Some((room, Err(error))) => Err(ReloadError { room: Some(room), error }),
+        None => Ok(()),
+    }
+}
+
+/// A room whose storage cannot be read answers everybody with that.
+fn refuse_all(mailbox: &Mailbox, error: &StoreError) {
+    mailbox.close().into_iter().for_each(|mail| mail.fail(&error.clone().into()));
+}

@@ -1,0 +1,540 @@
+//! What one guest call read, wrote and said. Owns the rules of a turn's effects and their limits.
+//!
+//! Invariant: nothing here reaches anybody; a turn that is dropped leaves no trace. Reads see the
+//! turn's own writes. Plain data: it does not know wasm, the store's kind, or where outputs go.
+
+use crate::connection::{Connection, Connections, Link};
+use crate::event::{CloseFrame, Message};
+use crate::id::{ConnectionId, Serial};
+use crate::limits::{Limits, size};
+use crate::span::{Direction, Entries, Key, ListOptions, Overlay, Span, merged, over};
+use bytes::Bytes;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// What is stored for a room, as of the turns before.
+pub trait View: Send + Sync {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the store cannot tell.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError>;
+
+    /// The entries of a span, in its order.
+    fn scan<'a>(&'a self, span: &Span) -> Entries<'a, ReadError>;
+
+    /// When the room's alarm is due, in milliseconds since 1970.
+    fn alarm(&self) -> Option<u64>;
+}
+
+/// The store could not read; its text is for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ReadError(pub String);
+
+/// Why a call of the guest was refused. The turn goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No open connection has this id.
+    NotFound,
+    /// A message or value is larger than this many bytes.
+    TooLarge(u64),
+    /// A connection's state is larger than this many bytes.
+    StateTooLarge(u64),
+    /// This turn has used up the limit of this name.
+    UsedUp(&'static str),
+    /// An argument makes no sense; the sentence says why.
+    Invalid(String),
+    /// A key is empty or longer than this many bytes.
+    Key(u64),
+    /// The store could not read.
+    Unavailable,
+}
+
+/// Something a turn says to the outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A message for one connection.
+    Send {
+        /// To whom.
+        to: Serial,
+        /// What.
+        message: Message,
+    },
+    /// A message for all that were open at the time.
+    Broadcast {
+        /// What.
+        message: Message,
+        /// Only those with this tag.
+        tag: Option<String>,
+        /// Not those.
+        without: Vec<String>,
+    },
+    /// The end of a connection.
+    Close {
+        /// Whose.
+        to: Serial,
+        /// With what.
+        frame: CloseFrame,
+    },
+}
+
+/// What a turn does to the room's alarm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AlarmChange {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// Sets it to this time, in milliseconds since 1970.
+    Set(u64),
+    /// Removes it.
+    Delete,
+}
+
+/// What a turn writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// Whether everything that was stored goes first.
+    pub cleared: Cleared,
+    /// The keys that change.
+    pub keys: Overlay,
+    /// The alarm.
+    pub alarm: AlarmChange,
+}
+
+/// Whether a turn removed all keys before it wrote its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cleared {
+    /// The keys that it did not write stay.
+    #[default]
+    No,
+    /// Only what it wrote afterwards is there.
+    Yes,
+}
+
+impl Writes {
+    /// True if committing it would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.cleared == Cleared::No && self.alarm == AlarmChange::Keep
+    }
+
+    /// Bytes of its keys and values.
+    pub fn bytes(&self) -> usize {
+        self.keys.iter().map(|(key, value)| entry_bytes(key, value.as_ref())).sum()
+    }
+}
+
+fn entry_bytes(key: &[u8], value: Option<&Bytes>) -> usize {
+    key.len() + value.map_or(0, Bytes::len)
+}
+
+/// Everything a turn does, once it commits.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// For the store.
+    pub writes: Writes,
+    /// For the clients, in order.
+    pub outputs: Vec<Output>,
+    /// New states of connections.
+    pub states: HashMap<Serial, Bytes>,
+    /// Connections that are closed.
+    pub closed: Vec<Serial>,
+    /// The tags of the connection that opens.
+    pub tags: Option<(Serial, Arc<[String]>)>,
+}
+
+/// One call of a guest: what it may read, and what it has done so far.
+pub struct Turn {
+    view: Arc<dyn View>,
+    /// As they were before the turn: what it changes lies in its effects.
+    connections: Arc<Connections>,
+    /// The connection that the event is about, which is found even if it is not open.
+    subject: Option<Serial>,
+    alarm: Option<u64>,
+    effects: Effects,
+    send_bytes: usize,
+    write_bytes: usize,
+    read_error: Option<ReadError>,
+    limits: Arc<Limits>,
+}
+
+/// One page of a listing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// In order.
+    pub entries: Vec<(Key, Bytes)>,
+    /// True if the page ended at a limit, so that there may be more.
+    pub more: bool,
+}
+
+impl Turn {
+    /// A turn over what is stored and who is connected. `subject` is the connection that the event is
+    /// about; it is found even when it is no longer open.
+    pub fn new(
+        view: Arc<dyn View>,
+        connections: Arc<Connections>,
+        subject: Option<Serial>,
+        limits: Arc<Limits>,
+    ) -> Self {
+        let alarm = view.alarm();
+        Self {
+            view,
+            connections,
+            subject,
+            alarm,
+            effects: Effects::default(),
+            send_bytes: 0,
+            write_bytes: 0,
+            read_error: None,
+            limits,
+        }
+    }
+
+    /// The same turn, but for the alarm's own event: while it is handled none is set, and unless the
+    /// guest sets another the commit removes it.
+    #[must_use]
+    pub fn for_alarm(mut self) -> Self {
+        self.alarm = None;
+        self.effects.writes.alarm = AlarmChange::Delete;
+        self
+    }
+
+    /// Ends the turn: its effects are the room's to apply or drop.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store could not read during the turn: what the guest concluded from that
+    /// must not be committed.
+    pub fn finish(self) -> Result<Effects, ReadError> {
+        match self.read_error {
+            Some(error) => Err(error),
+            None => Ok(self.effects),
+        }
+    }
+
+    // Connections.
+
+    /// The open connections, without those that this turn closed; those with `tag` if one is given.
+    pub fn open<'a>(&'a self, tag: Option<&'a str>) -> impl Iterator<Item = &'a Connection> {
+        let carries = move |c: &Connection| {
+            tag.is_none_or(|tag| c.id.as_str() == tag || self.tags_of(c).iter().any(|t| t == tag))
+        };
+        self.connections
+            .open(None)
+            .filter(move |c| carries(c) && !self.effects.closed.contains(&c.serial))
+    }
+
+    /// A connection's tags as this turn sees them.
+    pub fn tags_of<'a>(&'a self, connection: &'a Connection) -> &'a [String] {
+        match &self.effects.tags {
+            Some((serial, tags)) if *serial == connection.serial => tags,
+            _ => &connection.tags,
+        }
+    }
+
+    /// Gives the connection that this turn opens its tags.
+    ///
+    /// # Errors
+    /// [`Refusal::UsedUp`] with more than [`Limits::connection_tags_max`]; [`Refusal::Invalid`] for a
+    /// tag that is empty or longer than [`Limits::tag_bytes_max`].
+    pub fn set_tags(&mut self, serial: Serial, tags: Vec<String>) -> Result<(), Refusal> {
+        if tags.len() > size(self.limits.connection_tags_max) {
+            return Err(Refusal::UsedUp("connection_tags_max"));
+        }
+        let longest = size(self.limits.tag_bytes_max);
+        if let Some(tag) = tags.iter().find(|tag| !(1..=longest).contains(&tag.len())) {
+            return Err(Refusal::Invalid(format!(
+                "a tag has 1 to {longest} bytes, this one has {}",
+                tag.len()
+            )));
+        }
+        self.effects.tags = Some((serial, tags.into()));
+        Ok(())
+    }
+
+    /// The connection with this id: an open one, or the one the event is about.
+    pub fn connection(&self, id: &str) -> Option<&Connection> {
+        let about = self.subject.and_then(|serial| self.connections.get(serial));
+        about.filter(|c| c.id.as_str() == id).or_else(|| self.open_by_id(id))
+    }
+
+    /// A connection's state as this turn sees it.
+    pub fn state_of<'a>(&'a self, connection: &'a Connection) -> &'a Bytes {
+        self.effects.states.get(&connection.serial).unwrap_or(&connection.state)
+    }
+
+    fn open_by_id(&self, id: &str) -> Option<&Connection> {
+        self.connections
+            .by_id(id)
+            .filter(|c| c.link == Link::Open && !self.effects.closed.contains(&c.serial))
+    }
+
+    fn target(&self, id: &str) -> Result<Serial, Refusal> {
+        self.open_by_id(id).map(|c| c.serial).ok_or(Refusal::NotFound)
+    }
+
+    /// Sends to one connection.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::TooLarge`], [`Refusal::UsedUp`].
+    pub fn send(&mut self, id: &str, message: Message) -> Result<(), Refusal> {
+        let to = self.target(id)?;
+        self.admit(&message)?;
+        self.effects.outputs.push(Output::Send { to, message });
+        Ok(())
+    }
+
+    /// Sends to all open connections, or those with `tag`, but not to those in `without`.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`], [`Refusal::UsedUp`].
+    pub fn broadcast(
+        &mut self,
+        message: Message,
+        tag: Option<String>,
+        without: Vec<String>,
+    ) -> Result<(), Refusal> {
+        self.admit(&message)?;
+        self.effects.outputs.push(Output::Broadcast { message, tag, without });
+        Ok(())
+    }
+
+    /// Closes a connection after what was sent to it so far.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`]; [`Refusal::Invalid`] if RFC 6455 does not let an application send the
+    /// code, or the reason is too long; [`Refusal::UsedUp`].
+    pub fn close(&mut self, id: &str, frame: CloseFrame) -> Result<(), Refusal> {
+        let to = self.target(id)?;
+        check_close(&frame)?;
+        self.count_output()?;
+        self.effects.closed.push(to);
+        self.effects.outputs.push(Output::Close { to, frame });
+        Ok(())
+    }
+
+    /// Replaces the state kept with a connection.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::StateTooLarge`].
+    pub fn set_state(&mut self, id: &str, state: Bytes) -> Result<(), Refusal> {
+        let serial = self.connection(id).map(|c| c.serial).ok_or(Refusal::NotFound)?;
+        if state.len() > size(self.limits.connection_state_bytes_max) {
+            return Err(Refusal::StateTooLarge(self.limits.connection_state_bytes_max));
+        }
+        self.effects.states.insert(serial, state);
+        Ok(())
+    }
+
+    fn count_output(&self) -> Result<(), Refusal> {
+        let full = self.effects.outputs.len() >= size(self.limits.turn_sends_max);
+        if full { Err(Refusal::UsedUp("turn_sends_max")) } else { Ok(()) }
+    }
+
+    fn admit(&mut self, message: &Message) -> Result<(), Refusal> {
+        if message.len() > size(self.limits.message_bytes_max) {
+            return Err(Refusal::TooLarge(self.limits.message_bytes_max));
+        }
+        self.count_output()?;
+        if self.send_bytes + message.len() > size(self.limits.turn_send_bytes_max) {
+            return Err(Refusal::UsedUp("turn_send_bytes_max"));
+        }
+        self.send_bytes += message.len();
+        Ok(())
+    }
+
+    // Storage.
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`Refusal::Key`], [`Refusal::Unavailable`].
+    pub fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, Refusal> {
+        self.check_key(key)?;
+        if let Some(value) = self.effects.writes.keys.get(key) {
+            return Ok(value.clone());
+        }
+        if self.effects.writes.cleared == Cleared::Yes {
+            return Ok(None);
+        }
+        let read = self.view.get(key);
+        read.map_err(|error| self.unavailable(error))
+    }
+
+    /// Sets keys: all, or none if one is refused.
+    ///
+    /// # Errors
+    /// [`Refusal::Key`], [`Refusal::TooLarge`], [`Refusal::UsedUp`].
+    pub fn put(&mut self, entries: Vec<(Key, Bytes)>) -> Result<(), Refusal> {
+        for (key, value) in &entries {
+            self.check_key(key)?;
+            if value.len() > size(self.limits.value_bytes_max) {
+                return Err(Refusal::TooLarge(self.limits.value_bytes_max));
+            }
+        }
+        let changes = entries.into_iter().map(|(key, value)| (key, Some(value)));
+        self.write(changes.collect())
+    }
+
+    /// Removes keys. How many were there.
+    ///
+    /// # Errors
+    /// [`Refusal::Key`], [`Refusal::UsedUp`], [`Refusal::Unavailable`].
+    pub fn delete(&mut self, keys: Vec<Key>) -> Result<u32, Refusal> {
+        let mut there = Overlay::new();
+        for key in keys {
+            if self.get(&key)?.is_some() {
+                there.insert(key, None);
+            }
+        }
+        let count = u32::try_from(there.len()).unwrap_or(u32::MAX);
+        self.write(there)?;
+        Ok(count)
+    }
+
+    /// Removes every key, and the alarm.
+    pub fn delete_all(&mut self) {
+        self.effects.writes.keys.clear();
+        self.effects.writes.cleared = Cleared::Yes;
+        self.write_bytes = 0;
+        self.delete_alarm();
+    }
+
+    /// A page of entries in key order.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`], [`Refusal::Unavailable`].
+    pub fn list(&mut self, options: &ListOptions) -> Result<Page, Refusal> {
+        let span = Span::of(options).map_err(|why| Refusal::Invalid(why.to_owned()))?;
+        let asked = options.limit.map_or(usize::MAX, |limit| limit as usize);
+        let read = read_page(&self.view, &self.effects.writes, &span, asked, &self.limits);
+        read.map_err(|error| self.unavailable(error))
+    }
+
+    fn write(&mut self, changes: Overlay) -> Result<(), Refusal> {
+        let keys = &self.effects.writes.keys;
+        let new = changes.keys().filter(|key| !keys.contains_key(*key)).count();
+        if keys.len() + new > size(self.limits.turn_writes_max) {
+            return Err(Refusal::UsedUp("turn_writes_max"));
+        }
+        let added: usize = changes.iter().map(|(k, v)| entry_bytes(k, v.as_ref())).sum();
+        let replaced: usize = changes
+            .keys()
+            .filter_map(|key| keys.get(key).map(|old| entry_bytes(key, old.as_ref())))
+            .sum();
+        let bytes = self.write_bytes + added - replaced;
+        if bytes > size(self.limits.turn_write_bytes_max) {
+            return Err(Refusal::UsedUp("turn_write_bytes_max"));
+        }
+        self.write_bytes = bytes;
+        self.effects.writes.keys.extend(changes);
+        Ok(())
+    }
+
+    fn check_key(&self, key: &[u8]) -> Result<(), Refusal> {
+        let max = self.limits.key_bytes_max;
+        if (1..=size(max)).contains(&key.len()) { Ok(()) } else { Err(Refusal::Key(max)) }
+    }
+
+    fn unavailable(&mut self, error: ReadError) -> Refusal {
+        self.read_error.get_or_insert(error);
+        Refusal::Unavailable
+    }
+
+    // The alarm.
+
+    /// When the alarm is due, in milliseconds since 1970.
+    pub fn alarm(&self) -> Option<u64> {
+        self.alarm
+    }
+
+    /// Sets the alarm in place of the one before.
+    pub fn set_alarm(&mut self, at_ms: u64) {
+        self.alarm = Some(at_ms);
+        self.effects.writes.alarm = AlarmChange::Set(at_ms);
+    }
+
+    /// Removes the alarm.
+    pub fn delete_alarm(&mut self) {
+        self.alarm = None;
+        self.effects.writes.alarm = AlarmChange::Delete;
+    }
+}
+
+/// RFC 6455 section 7.4: an application may send 1000 and 3000 to 4999.
+fn check_close(frame: &CloseFrame) -> Result<(), Refusal> {
+    if frame.code != 1000 && !(3000..=4999).contains(&frame.code) {
+        return Err(Refusal::Invalid(format!(
+            "a room may close with 1000 or 3000 to 4999, not {}",
+            frame.code
+        )));
+    }
+    if frame.reason.len() > CloseFrame::REASON_BYTES_MAX {
+        return Err(Refusal::Invalid(format!(
+            "a close reason has at most {} bytes, this one has {}",
+            CloseFrame::REASON_BYTES_MAX,
+            frame.reason.len()
+        )));
+    }
+    Ok(())
+}
+
+fn read_page(
+    view: &Arc<dyn View>,
+    writes: &Writes,
+    span: &Span,
+    asked: usize,
+    limits: &Limits,
+) -> Result<Page, ReadError> {
+    let stored: Entries<'_, ReadError> = match writes.cleared {
+        Cleared::Yes => Box::new(std::iter::empty()),
+        Cleared::No => view.scan(span),
+    };
+    let entries_max = asked.min(size(limits.list_page_entries_max));
+    let mut page = Page::default();
+    let mut bytes = 0;
+    for entry in merged(over(&writes.keys, span), stored, span.direction) {
+        let (key, value) = entry?;
+        bytes += key.len() + value.len();
+        let full = page.entries.len() >= entries_max
+            || (bytes > size(limits.list_page_bytes_max) && !page.entries.is_empty());
+        if full {
+            page.more = page.entries.len() < asked;
+            break;
+        }
+        page.entries.push((key, value));
+    }
+    Ok(page)
+}
+
+impl Direction {
+    /// The direction of a `reverse` flag as the contract spells it.
+    pub fn of_reverse(reverse: bool) -> Self {
+        if reverse { Self::Reverse } else { Self::Forward }
+    }
+}
+
+/// Nothing stored: the view of a turn that belongs to no room.
+pub struct EmptyView;
+
+impl View for EmptyView {
+    fn get(&self, _key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        Ok(None)
+    }
+
+    fn scan<'a>(&'a self, _span: &Span) -> Entries<'a, ReadError> {
+        Box::new(std::iter::empty())
+    }
+
+    fn alarm(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// True if a broadcast is meant for this connection.
+pub(crate) fn is_meant_for(connection: &Connection, tag: Option<&str>, without: &[String]) -> bool {
+    let excepted = |id: &ConnectionId| without.iter().any(|other| other == id.as_str());
+    tag.is_none_or(|tag| connection.has_tag(tag)) && !excepted(&connection.id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! The host's side of `sdk/wit`, generated. Owns nothing of its own.
+//!
+//! Invariant: this is the contract as it stands in the WIT package. It does not know what the
+//! functions do.
+#![expect(
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    reason = "generated; the WIT package has the docs, wasmtime answers for the unsafe"
+)]
+
+wasmtime::component::bindgen!({
+    path: "../sdk/wit",
+    world: "module",
+    imports: {
+        "room:runtime/room.flush": async | trappable,
+        default: trappable,
+    },
+    exports: { default: async },
+    ownership: Borrowing { duplicate_if_necessary: true },
+});

@@ -1,0 +1,167 @@
+//! The one wasmtime engine of a node. Owns how memories are allocated, and the tick.
+//!
+//! Invariant: the pool is never larger than the kernel lets this process map. It does not know
+//! modules.
+//!
+//! Memories come from wasmtime's pool with copy-on-write images: instantiating costs 10 µs instead
+//! of 17 µs on demand, and a fault's fresh instance is as cheap as the first. A live instance takes
+//! six mappings (four for its memory, two for a fiber's stack) of the 65,530 that Linux allows a
+//! process by default, so [`Engine::rooms_max`] follows that limit. An arena of our own needs no
+//! mapping a room, but 12 to 16 % more time in guests and unsafe code; it pays beyond 10,000 rooms.
+
+use super::host::Host;
+use super::module::LoadError;
+use crate::limits::{Limits, MEMORY_BYTES_CEILING, ms, size};
+use std::path::Path;
+use std::sync::Arc;
+use wasmtime::component::Linker;
+use wasmtime::{
+    Cache, CacheConfig, Config, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig,
+};
+
+/// Entries in a guest's table of functions. Rust's own tables have a few hundred.
+pub(super) const TABLE_ELEMENTS_MAX: usize = 20_000;
+/// A component made from one module is three core instances: the module and two shims.
+const CORE_INSTANCES_PER_ROOM: u64 = 3;
+/// What one live instance costs of `vm.max_map_count`.
+const MAPPINGS_PER_ROOM: u64 = 6;
+/// Mappings that the rest of the process needs: libraries, threads, the heap, compiled code.
+const MAPPINGS_RESERVED: u64 = 5_000;
+/// Linux' default for `vm.max_map_count`, assumed where the file cannot be read.
+const MAPPINGS_DEFAULT: u64 = 65_530;
+/// Host functions run on the guest's fiber: what they need beside the guest's own stack.
+const HOST_STACK_BYTES: u64 = 512 * 1024;
+/// Memory of a slot that stays mapped between two instances, so that a small room faults no pages.
+const KEEP_RESIDENT_BYTES: usize = 64 * 1024;
+
+/// Compiles and runs guests. Cheap to clone; clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: wasmtime::Engine,
+    linker: Arc<Linker<Host>>,
+    limits: Arc<Limits>,
+    rooms_max: u64,
+}
+
+/// Why no engine could be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up the WebAssembly engine: {0}")]
+pub struct EngineError(pub String);
+
+impl Engine {
+    /// An engine whose compiled code is kept in `cache_dir`, if there is one.
+    ///
+    /// # Errors
+    /// [`EngineError`]: the address space for the pool is not to be had, or the cache folder cannot
+    /// be made.
+    pub fn new(limits: Arc<Limits>, cache_dir: Option<&Path>) -> Result<Self, EngineError> {
+        let fail = |error: wasmtime::Error| EngineError(format!("{error:#}"));
+        let rooms_max = rooms_max(&limits, mappings_max());
+        let mut config = Config::new();
+        config
+            .epoch_interruption(true)
+            .max_wasm_stack(size(limits.stack_bytes_max))
+            .async_stack_size(size(limits.stack_bytes_max + HOST_STACK_BYTES))
+            .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable)
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(&limits, rooms_max)));
+        if let Some(dir) = cache_dir {
+            let mut cache = CacheConfig::new();
+            cache.with_directory(dir);
+            config.cache(Some(Cache::new(cache).map_err(fail)?));
+        }
+        let inner = wasmtime::Engine::new(&config).map_err(fail)?;
+        let linker = Arc::new(super::host::linker(&inner).map_err(fail)?);
+        spawn_ticker(inner.weak(), limits.tick_ms).map_err(|e| EngineError(e.to_string()))?;
+        Ok(Self { inner, linker, limits, rooms_max })
+    }
+
+    /// How many rooms can have an instance at the same time.
+    pub fn rooms_max(&self) -> u64 {
+        self.rooms_max
+    }
+
+    /// The limits that guests of this engine live by.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    /// Compiles and checks a module. Takes tens of milliseconds, or less than one if it is cached:
+    /// not for an async thread.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what is wrong with the module; nothing is kept of it.
+    pub fn load(&self, bytes: &[u8]) -> Result<super::Module, LoadError> {
+        super::Module::load(self, bytes)
+    }
+
+    pub(super) fn inner(&self) -> &wasmtime::Engine {
+        &self.inner
+    }
+
+    pub(super) fn linker(&self) -> &Linker<Host> {
+        &self.linker
+    }
+}
+
+/// The rooms that fit: what the limits ask for, but no more than the kernel's mappings allow.
+fn rooms_max(limits: &Limits, mappings: u64) -> u64 {
+    let fit = mappings.saturating_sub(MAPPINGS_RESERVED) / MAPPINGS_PER_ROOM;
+    let instances = limits.rooms_active_max + limits.door_instances_max;
+    if instances <= fit {
+        return limits.rooms_active_max;
+    }
+    let rooms = fit.saturating_sub(limits.door_instances_max).max(1);
+    tracing::warn!(
+        rooms,
+        wanted = limits.rooms_active_max,
+        "fewer live rooms than rooms_active_max: each takes {MAPPINGS_PER_ROOM} memory mappings, \
+         and this kernel allows {mappings}; raise it with sysctl vm.max_map_count"
+    );
+    rooms
+}
+
+fn mappings_max() -> u64 {
+    let text = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap_or_default();
+    text.trim().parse().unwrap_or(MAPPINGS_DEFAULT)
+}
+
+fn pool(limits: &Limits, rooms_max: u64) -> PoolingAllocationConfig {
+    let instances = rooms_max + limits.door_instances_max;
+    let count = |of: u64| u32::try_from(of).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(count(instances))
+        .total_core_instances(count(instances * CORE_INSTANCES_PER_ROOM))
+        .total_memories(count(instances))
+        .total_tables(count(instances * CORE_INSTANCES_PER_ROOM))
+        .total_stacks(count(instances))
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .max_memory_size(size(MEMORY_BYTES_CEILING))
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
+    pool
+}
+
+/// Advances the epoch every tick, until the engine is gone. A thread of its own, as guests may keep
+/// every async thread busy, which is when ticks matter.
+fn spawn_ticker(engine: EngineWeak, tick_ms: u64) -> std::io::Result<()> {
+    let tick = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(ms(tick_ms));
+        }
+    };
+    std::thread::Builder::new().name("room-tick".to_owned()).spawn(tick).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pool_fits_the_kernels_mappings() {
+        let limits = Limits { rooms_active_max: 10_000, door_instances_max: 64, ..Limits::default() };
+        assert_eq!(rooms_max(&limits, 65_530), 10_000);
+        assert_eq!(rooms_max(&limits, 35_000), 4_936);
+        assert_eq!(rooms_max(&limits, 0), 1);
+    }
+}

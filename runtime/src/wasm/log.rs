@@ -1,0 +1,155 @@
+//! A guest's log lines. Owns their way into the process's one log.
+//!
+//! Invariant: a line is one line, whatever the guest puts in it, and it leaves at once. It does not
+//! know who reads the log.
+
+use super::bindings::room::runtime::log::Level;
+use super::fault::cut;
+use crate::id::PartyName;
+use crate::limits::{Limits, size};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The log of one room's guest. Clones write to the same log.
+#[derive(Clone)]
+pub(super) struct GuestLog(Arc<Inner>);
+
+struct Inner {
+    party: PartyName,
+    room: String,
+    line_bytes_max: usize,
+    lines_max: u64,
+    state: Mutex<State>,
+}
+
+/// Lines that were written in this turn, and the unfinished ones of stdout and stderr.
+#[derive(Default)]
+struct State {
+    lines: u64,
+    partial: [Vec<u8>; 2],
+}
+
+/// Which stream of the guest.
+#[derive(Clone, Copy)]
+pub(super) enum Stdio {
+    Out,
+    Err,
+}
+
+impl GuestLog {
+    pub(super) fn new(party: PartyName, room: &str, limits: &Limits) -> Self {
+        Self(Arc::new(Inner {
+            party,
+            room: room.to_owned(),
+            line_bytes_max: size(limits.log_line_bytes_max),
+            lines_max: limits.log_lines_max,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// A new turn may write as many lines as the one before; what it left unfinished is a line.
+    pub(super) fn start_turn(&self) {
+        let mut state = self.state();
+        let dropped = state.lines.saturating_sub(self.0.lines_max);
+        state.lines = 0;
+        drop(state);
+        if dropped > 0 {
+            self.emit(Level::Warn, &format!("{dropped} log lines dropped, see log_lines_max"));
+        }
+    }
+
+    /// Ends the lines that a turn began.
+    pub(super) fn end_turn(&self) {
+        for stream in [Stdio::Out, Stdio::Err] {
+            let rest = std::mem::take(&mut self.state().partial[stream as usize]);
+            if !rest.is_empty() {
+                self.stdio_line(stream, &rest);
+            }
+        }
+    }
+
+    /// Writes one line of the guest's own log.
+    pub(super) fn write(&self, level: Level, message: String, fields: &[(String, String)]) {
+        let mut line = message;
+        for (name, value) in fields {
+            // Writing to a string cannot fail.
+            let _ = write!(line, " {name}={value}");
+        }
+        self.count_and_emit(level, line);
+    }
+
+    /// Takes what the guest printed, and writes the lines it completes.
+    pub(super) fn print(&self, stream: Stdio, bytes: &[u8]) {
+        let mut state = self.state();
+        let mut partial = std::mem::take(&mut state.partial[stream as usize]);
+        drop(state);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            partial.extend_from_slice(piece);
+            if partial.ends_with(b"\n") || partial.len() > self.0.line_bytes_max {
+                self.stdio_line(stream, &partial);
+                partial.clear();
+            }
+        }
+        self.state().partial[stream as usize] = partial;
+    }
+
+    fn stdio_line(&self, stream: Stdio, line: &[u8]) {
+        let level = match stream {
+            Stdio::Out => Level::Info,
+            Stdio::Err => Level::Warn,
+        };
+        self.count_and_emit(level, String::from_utf8_lossy(line).trim_end().to_owned());
+    }
+
+    fn count_and_emit(&self, level: Level, line: String) {
+        let mut state = self.state();
+        state.lines += 1;
+        let drop_it = state.lines > self.0.lines_max;
+        drop(state);
+        if !drop_it {
+            self.emit(level, &one_line(cut(line, self.0.line_bytes_max)));
+        }
+    }
+
+    fn emit(&self, level: Level, line: &str) {
+        let (party, room) = (&self.0.party, self.0.room.as_str());
+        match level {
+            Level::Trace => tracing::trace!(target: "room::guest", %party, room, "{line}"),
+            Level::Debug => tracing::debug!(target: "room::guest", %party, room, "{line}"),
+            Level::Info => tracing::info!(target: "room::guest", %party, room, "{line}"),
+            Level::Warn => tracing::warn!(target: "room::guest", %party, room, "{line}"),
+            Level::Error => tracing::error!(target: "room::guest", %party, room, "{line}"),
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // The state is counters and bytes: what a panicking holder left is still usable.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A guest must not be able to forge a second line, or to move a terminal's cursor.
+fn one_line(line: String) -> String {
+    if !line.contains(char::is_control) {
+        return line;
+    }
+    line.chars().fold(String::with_capacity(line.len() + 8), |mut out, c| {
+        if c.is_control() && c != '\t' {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_cannot_forge_a_line() {
+        assert_eq!(one_line("a\nERROR b\u{1b}[2J".to_owned()), "a\\nERROR b\\u{1b}[2J");
+        assert_eq!(one_line("tab\tstays".to_owned()), "tab\tstays");
+    }
+}

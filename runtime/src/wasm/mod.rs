@@ -1,0 +1,20 @@
+//! Runs guests. Owns everything that knows WebAssembly: compiling, checking, instances, budgets.
+//!
+//! Invariant: a guest reaches the world through the functions of the contract and nothing else, and
+//! what it does lands in a [`Turn`](crate::turn::Turn). It does not know rooms, the store or sockets.
+
+mod bindings;
+mod budget;
+mod engine;
+mod fault;
+mod host;
+mod instance;
+mod log;
+mod module;
+mod wasi;
+
+pub use engine::{Engine, EngineError};
+pub use fault::GuestFault;
+
+pub(crate) use instance::{DoorCall, Flush, Instance, Verdict};
+pub use module::{Code, LoadError, Module};

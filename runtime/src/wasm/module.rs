@@ -1,0 +1,165 @@
+//! A guest's code, compiled and checked. Owns what a module must be to be let in.
+//!
+//! Invariant: a [`Module`] exports our world and imports nothing that we do not give, so that
+//! instantiating it can fail only for want of room. It does not know rooms.
+
+use super::bindings::ModulePre;
+use super::engine::Engine;
+use super::host::Host;
+use crate::id::ModuleHash;
+use crate::limits::size;
+use std::sync::Arc;
+use wasmtime::component::Component;
+
+/// The contract's package, without its version.
+const PACKAGE: &str = "room:runtime/";
+/// The version that this runtime speaks: the package version in `sdk/wit/room.wit`.
+const VERSION: &str = "0.1.0";
+/// What a module must export.
+const EXPORTS: [&str; 2] = ["room:runtime/events@0.1.0", "room:runtime/door@0.1.0"];
+/// The parts of WASI 0.2 that are linked. Sockets and HTTP are not among them.
+const WASI: [&str; 5] = ["wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:io/", "wasi:filesystem/"];
+/// WASI's versions that are compatible with what is linked.
+const WASI_VERSION: &str = "@0.2.";
+
+/// Why a module was refused. What was served before goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// It is no WebAssembly component.
+    #[error("{0}")]
+    NotAComponent(&'static str),
+    /// It does not compile.
+    #[error("the module does not compile: {0}")]
+    Compile(String),
+    /// It was built for another version of the contract.
+    #[error(
+        "the module was built for version {found} of the room contract, this runtime speaks {wanted}; build it with a matching room-sdk"
+    )]
+    WorldVersion {
+        /// What it names.
+        found: String,
+        /// What is spoken here.
+        wanted: &'static str,
+    },
+    /// It does not export what a room must.
+    #[error(
+        "the module does not export {0}: it is no room; with the Rust SDK, is `room_sdk::export!` called?"
+    )]
+    MissingExport(&'static str),
+    /// It imports what no room is given.
+    #[error(
+        "the module imports {name}, which rooms are not given: they have no files, sockets or processes"
+    )]
+    ForbiddenImport {
+        /// The import's name.
+        name: String,
+    },
+    /// Its functions are not spelled as the contract has them.
+    #[error("the module does not fit the room contract: {0}")]
+    Interface(String),
+    /// It is too large.
+    #[error("the module has {bytes} bytes, module_bytes_max allows {max}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max: u64,
+    },
+    /// Its first instance could not be made or started.
+    #[error("the module does not start: {0}")]
+    Start(String),
+}
+
+/// A compiled module, ready to be instantiated. Cheap to clone.
+#[derive(Clone)]
+pub struct Module {
+    pub(super) pre: Arc<ModulePre<Host>>,
+    pub(super) engine: Engine,
+    hash: ModuleHash,
+}
+
+/// What a party runs: a module and the environment that its rooms see.
+#[derive(Clone, Debug)]
+pub struct Code {
+    /// The module.
+    pub module: Module,
+    /// Names with values.
+    pub vars: Arc<[(String, String)]>,
+}
+
+impl std::fmt::Debug for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Module({})", self.hash)
+    }
+}
+
+impl Module {
+    pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
+        let max = engine.limits().module_bytes_max;
+        if bytes.len() > size(max) {
+            return Err(LoadError::TooLarge { bytes: bytes.len(), max });
+        }
+        check_preamble(bytes)?;
+        let component = Component::from_binary(engine.inner(), bytes)
+            .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        check_world(engine, &component)?;
+        let pre = engine
+            .linker()
+            .instantiate_pre(&component)
+            .and_then(ModulePre::new)
+            .map_err(|error| LoadError::Interface(format!("{error:#}")))?;
+        Ok(Self { pre: Arc::new(pre), engine: engine.clone(), hash: ModuleHash::of(bytes) })
+    }
+
+    /// The hash of its bytes.
+    pub fn hash(&self) -> ModuleHash {
+        self.hash
+    }
+}
+
+/// Tells a component from what people pass by mistake. Every binary begins with `\0asm`; then a core
+/// module has version 1 and layer 0, a component layer 1.
+fn check_preamble(bytes: &[u8]) -> Result<(), LoadError> {
+    match bytes {
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', ..] => Err(LoadError::NotAComponent(
+            "this is a core WebAssembly module, not a component: build it with `--target wasm32-wasip2`",
+        )),
+        _ => Err(LoadError::NotAComponent("this is not WebAssembly: it does not begin with \\0asm")),
+    }
+}
+
+fn check_world(engine: &Engine, component: &Component) -> Result<(), LoadError> {
+    let world = component.component_type();
+    for (name, _) in world.imports(engine.inner()) {
+        check_import(name)?;
+    }
+    let exports: Vec<&str> = world.exports(engine.inner()).map(|(name, _)| name).collect();
+    for wanted in EXPORTS {
+        if !exports.contains(&wanted) {
+            exports.iter().try_for_each(|found| check_version(found))?;
+            return Err(LoadError::MissingExport(wanted));
+        }
+    }
+    Ok(())
+}
+
+fn check_import(name: &str) -> Result<(), LoadError> {
+    if name.starts_with(PACKAGE) {
+        return check_version(name);
+    }
+    let ours = WASI.iter().any(|prefix| name.starts_with(prefix)) && name.contains(WASI_VERSION);
+    if ours { Ok(()) } else { Err(LoadError::ForbiddenImport { name: name.to_owned() }) }
+}
+
+fn check_version(name: &str) -> Result<(), LoadError> {
+    match name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) {
+        Some((_, found)) if found != VERSION => {
+            Err(LoadError::WorldVersion { found: found.to_owned(), wanted: VERSION })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
