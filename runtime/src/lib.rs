@@ -1,15 +1,36 @@
-//! Runs rooms.
+//! Runs rooms: stateful, single-threaded actors whose logic is a WebAssembly component.
+//!
+//! A code map, in reading order; `ARCHITECTURE.md` has the invariants and who guards them.
+//!
+//! - [`runtime`] starts and stops a node: [`Runtime`], from a [`Config`].
+//! - `door` is the front door: sockets, HTTP, static files, the table of errors.
+//! - `rooms` knows which rooms run; `room` is one of them: mailbox, actor, gate, outbox.
+//! - `wasm` compiles and calls guests; `turn` is what one call read, wrote and said.
+//! - `store` keeps the rooms' bytes; `alarms` wakes rooms; `cluster` says which node a room is on.
+//! - [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`] are the values they share.
 
 mod alarms;
 pub mod clock;
+mod cluster;
 pub mod config;
 pub mod connection;
+mod door;
 pub mod event;
 pub mod id;
 pub mod limits;
-pub mod span;
 mod room;
 mod rooms;
+pub mod runtime;
+pub mod span;
 pub mod store;
 pub mod turn;
 pub mod wasm;
+
+pub use config::{Audience, Config, ConfigError, PartyConfig, Project, StorageConfig, WhenQuiet};
+pub use door::{connection_of_query, room_of_path};
+pub use id::{ConnectionId, NameError, PartyName, RoomId};
+pub use limits::{LimitRow, Limits};
+pub use room::RoomError;
+pub use runtime::{DeployError, Deployed, Runtime, StartError};
+pub use store::StoreError;
+pub use wasm::{GuestFault, LoadError};

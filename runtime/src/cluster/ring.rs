@@ -86,6 +86,7 @@ mod tests {
             .map(|name| ring.owner(&room(name)).as_str())
             .collect();
         expect_test::expect![[r#"
+            b b a a c c c c
         "#]]
         .assert_eq(&format!("{}\n", owners.join(" ")));
     }

@@ -153,7 +153,24 @@ mod tests {
                 format!("{} {} {text} {retry}\n", shown.status.as_u16(), shown.frame.code)
             })
             .collect();
-        expect![[r#""#]].assert_eq(&table);
+        expect![[r#"
+            400 4400 the room name is empty 
+            404 4404 not found 
+            404 4404 party x not found 
+            414 4414 the URL is longer than 10 bytes 
+            413 1009 the body is larger than 10 bytes 
+            408 4408 the body did not arrive 
+            400 4400 this is no WebSocket handshake: no key 
+            421 4421 the room is on node b 
+            503 1013 the room is busy retry
+            503 1013 the room is full 
+            503 1013 the room stopped retry
+            503 1012 the server is shutting down retry
+            504 1013 the room did not answer in time retry
+            500 1011 the room failed repeatedly and rests retry
+            500 1011 the room failed; the server's log has the cause 
+            500 1011 the room failed; the server's log has the cause 
+        "#]].assert_eq(&table);
     }
 
     #[test]

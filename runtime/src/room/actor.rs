@@ -262,7 +262,7 @@ impl Actor {
         if let Some(old) = self.roster.by_id(id.as_str()).map(|old| old.serial) {
             let frame = CloseFrame::new(4009, "replaced by a new connection");
             self.say(vec![Output::Close { to: old, frame: frame.clone() }]);
-            self.close(old, Ending { frame, handshake: Handshake::Clean }).await?;
+            self.close(old, Ending { frame, handshake: Handshake::Missing }).await?;
         }
         if self.roster.len() >= size(self.parts.limits.room_connections_max) {
             drop(reply.send(Err(RoomError::Full)));

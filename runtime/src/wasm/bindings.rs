@@ -2,12 +2,6 @@
 //!
 //! Invariant: this is the contract as it stands in the WIT package. It does not know what the
 //! functions do.
-#![expect(
-    missing_docs,
-    unreachable_pub,
-    unsafe_code,
-    reason = "generated; the WIT package has the docs, wasmtime answers for the unsafe"
-)]
 
 wasmtime::component::bindgen!({
     path: "../sdk/wit",

@@ -1,0 +1,76 @@
+//! Static files: the project's own, and the stock client for pages without a build step. Owns what of
+//! a folder may be seen.
+//!
+//! Invariant: nothing outside the folder is read, and nothing hidden in it. It does not know rooms.
+
+use super::FrontDoor;
+use super::status::DoorError;
+use ::http::{HeaderName, HeaderValue, Method, header};
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
+use tower::ServiceExt;
+use tower_http::services::ServeDir;
+
+/// The stock `partysocket` client, as its npm package has it: `tests/conformance` compares them.
+const PARTYSOCKET: [(&str, &str); 2] = [
+    ("index.js", include_str!("partysocket/index.js")),
+    ("ws.js", include_str!("partysocket/ws.js")),
+];
+
+/// `/_room/partysocket/:file`.
+pub(super) async fn partysocket(Path(file): Path<String>) -> Response {
+    match PARTYSOCKET.iter().find(|(name, _)| *name == file) {
+        Some((_, text)) => headed(([(header::CONTENT_TYPE, "text/javascript")], *text).into_response()),
+        None => (::http::StatusCode::NOT_FOUND, "not found").into_response(),
+    }
+}
+
+/// Everything that is no other route: a file of the project, or 404.
+pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Response {
+    let not_found = || DoorError::NotFound.show(door.0.audience).into_response();
+    let Some(dir) = door.assets() else { return not_found() };
+    let readable = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !readable || is_hidden(request.uri().path()) {
+        return not_found();
+    }
+    let Ok(response) = ServeDir::new(dir).oneshot(request).await;
+    if response.status() == ::http::StatusCode::NOT_FOUND {
+        return not_found();
+    }
+    headed(response.map(axum::body::Body::new))
+}
+
+/// Hidden files (`.git`, `.env`) are not for the public; `.well-known` is (RFC 8615).
+fn is_hidden(path: &str) -> bool {
+    path.split('/').any(|segment| {
+        let segment = percent_decode_str(segment).decode_utf8_lossy();
+        segment.starts_with('.') && segment != ".well-known"
+    })
+}
+
+/// Files change under the hands of their author: browsers keep them, but ask each time.
+fn headed(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(
+        HeaderName::from_static("x-content-type-options"),
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_files_are_hidden_however_they_are_spelled() {
+        for path in ["/.env", "/a/.git/config", "/%2eenv", "/..%2f..", "/a/%2E%2E/b"] {
+            assert!(is_hidden(path), "{path}");
+        }
+        for path in ["/", "/index.html", "/a.b/c", "/.well-known/x"] {
+            assert!(!is_hidden(path), "{path}");
+        }
+    }
+}

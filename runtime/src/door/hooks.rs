@@ -1,0 +1,79 @@
+//! The hooks before a room. Owns the fresh instances they run in.
+//!
+//! Invariant: a hook sees no room: no storage, no connections; and of what it forwards only the headers
+//! may differ. It does not know what the door does with its decision.
+
+use super::FrontDoor;
+use super::status::DoorError;
+use crate::event::{CloseFrame, Request, Response};
+use crate::id::RoomId;
+use crate::limits::ms;
+use crate::room::RoomError;
+use crate::rooms::Unreachable;
+use crate::wasm::{DoorCall, GuestFault, Instance, Verdict};
+
+/// The code by which a hook refuses that returned an error: PartyKit answers 401 to it.
+const ERROR_CODE: u16 = 4401;
+/// The codes a hook may refuse with.
+const REFUSALS: std::ops::RangeInclusive<u16> = 4000..=4999;
+
+/// What a hook decided.
+pub(super) enum Decision {
+    /// The room is asked.
+    Forward(Request),
+    /// This is the answer.
+    Respond(Response),
+    /// The client is turned away.
+    Refuse(CloseFrame),
+}
+
+/// Asks a party's hook about a request for one of its rooms.
+///
+/// # Errors
+/// [`DoorError`]: there is no such party, its hook failed, or too many hooks run.
+///
+/// # Cancel safety
+/// Dropped before it returns, nothing is left of it.
+pub(super) async fn ask(
+    door: &FrontDoor,
+    call: DoorCall,
+    request: Request,
+    room: &RoomId,
+) -> Result<Decision, DoorError> {
+    let party = door.0.rooms.party(room.party());
+    let party = party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))?;
+    let limit = ms(door.0.limits.connect_ms_max);
+    let Ok(Ok(_place)) = tokio::time::timeout(limit, door.0.hooks.acquire()).await else {
+        return Err(failed(RoomError::Busy));
+    };
+    let instance = Instance::new(&party.code, room, door.0.clock).await;
+    let mut instance = instance.map_err(|fault| failed(fault.into()))?;
+    match instance.ask_door(call, &request, room).await {
+        Ok(verdict) => decide(verdict, request, door.0.limits.response_bytes_max),
+        Err(GuestFault::Rejected(text)) => Ok(Decision::Refuse(CloseFrame::new(ERROR_CODE, &text))),
+        Err(fault) => Err(failed(fault.into())),
+    }
+}
+
+fn decide(verdict: Verdict, original: Request, body_max: u64) -> Result<Decision, DoorError> {
+    match verdict {
+        Verdict::Forward(request) => {
+            Ok(Decision::Forward(Request { headers: request.headers, ..original }))
+        }
+        Verdict::Respond(response) => match response.problem(body_max) {
+            None => Ok(Decision::Respond(response)),
+            Some(problem) => Err(failed(GuestFault::Rejected(problem).into())),
+        },
+        Verdict::Refuse(frame) if REFUSALS.contains(&frame.code) => {
+            Ok(Decision::Refuse(CloseFrame::new(frame.code, &frame.reason)))
+        }
+        Verdict::Refuse(frame) => {
+            let problem = format!("a hook may refuse with 4000 to 4999, not {}", frame.code);
+            Err(failed(GuestFault::Rejected(problem).into()))
+        }
+    }
+}
+
+fn failed(error: RoomError) -> DoorError {
+    DoorError::Room(error.into())
+}

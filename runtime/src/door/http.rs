@@ -1,0 +1,99 @@
+//! Plain HTTP to rooms. Owns the translation between HTTP's messages and a room's.
+//!
+//! Invariant: a request is read whole, within its bounds, before a room hears of it. It does not know
+//! which room answers.
+
+use super::FrontDoor;
+use super::hooks::{self, Decision};
+use super::status::{DoorError, Shown, status_of_refusal};
+use crate::event;
+use crate::limits::{Limits, ms, size};
+use crate::wasm::DoorCall;
+use ::http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+/// `/_room/health`: that the node serves, which one it is, and how many rooms it runs.
+pub(super) async fn health(State(door): State<FrontDoor>) -> Response {
+    let body = serde_json::json!({
+        "status": "ok",
+        "node": door.0.node.as_str(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "rooms": door.0.rooms.count(),
+    });
+    axum::Json(body).into_response()
+}
+
+/// Asks the room of the path, unless a hook decides otherwise.
+///
+/// # Errors
+/// [`DoorError`] says why no room answered.
+///
+/// # Cancel safety
+/// Dropped before it returns, the room still handles what it was asked.
+pub(super) async fn ask_room(door: &FrontDoor, request: Request) -> Result<Response, DoorError> {
+    let room = door.room(request.uri().path())?;
+    let (parts, body) = request.into_parts();
+    let body = read_body(body, &door.0.limits).await?;
+    let request = plain(&parts, body);
+    match hooks::ask(door, DoorCall::BeforeRequest, request, &room).await? {
+        Decision::Forward(request) => {
+            Ok(respond(door.0.rooms.request(&room, request).await?))
+        }
+        Decision::Respond(response) => Ok(respond(response)),
+        Decision::Refuse(frame) => {
+            Ok((status_of_refusal(frame.code), frame.reason).into_response())
+        }
+    }
+}
+
+async fn read_body(body: Body, limits: &Limits) -> Result<Bytes, DoorError> {
+    let read = Limited::new(body, size(limits.body_bytes_max)).collect();
+    match tokio::time::timeout(ms(limits.body_ms_max), read).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(DoorError::BodyTooLarge(limits.body_bytes_max))
+        }
+        Ok(Err(_)) | Err(_) => Err(DoorError::BodyMissing),
+    }
+}
+
+/// A request as a room sees it.
+pub(super) fn plain(parts: &Parts, body: Bytes) -> event::Request {
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let headers = parts.headers.iter();
+    event::Request {
+        method: parts.method.as_str().to_owned(),
+        uri: format!("http://{}{path}", host.unwrap_or("localhost")),
+        headers: headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect(),
+        body,
+    }
+}
+
+/// A room's response as HTTP. It was checked when its turn ended.
+pub(super) fn respond(response: event::Response) -> Response {
+    let mut out = Response::new(Body::from(response.body));
+    *out.status_mut() = StatusCode::from_u16(response.status).unwrap_or_default();
+    for (name, value) in response.headers {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::try_from(name), HeaderValue::try_from(value))
+        {
+            out.headers_mut().append(name, value);
+        }
+    }
+    out
+}
+
+impl IntoResponse for Shown {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.text).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

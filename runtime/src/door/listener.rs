@@ -1,0 +1,111 @@
+//! The accept loop. Owns the listening socket and how many clients it lets in.
+//!
+//! Invariant: a failed accept never ends it, and a client that says nothing is let go. It does not
+//! know what the clients ask for.
+
+use crate::limits::{Limits, ms, size};
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// First pause after a failed accept; it doubles up to `accept_backoff_ms_max`.
+const BACKOFF_MIN: Duration = Duration::from_millis(5);
+/// hyper needs this much to parse any head at all.
+const HEAD_BYTES_MIN: usize = 8 * 1024;
+
+/// A bound socket that is not served yet.
+pub(crate) struct Listener {
+    tcp: TcpListener,
+    addr: SocketAddr,
+    limits: Arc<Limits>,
+}
+
+impl Listener {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// Those of the operating system, for example that the port is taken.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, nothing is bound.
+    pub(crate) async fn bind(addr: SocketAddr, limits: Arc<Limits>) -> std::io::Result<Self> {
+        let tcp = TcpListener::bind(addr).await?;
+        let addr = tcp.local_addr()?;
+        Ok(Self { tcp, addr, limits })
+    }
+
+    /// The address, with the port that was taken.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves until `stop`; then lets the requests that have begun come to their end.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, requests that have begun go on by themselves.
+    pub(crate) async fn serve(self, router: Router, stop: CancellationToken) {
+        let places = Arc::new(Semaphore::new(size(self.limits.connections_max)));
+        let graceful = GracefulShutdown::new();
+        let server = server(&self.limits);
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { break };
+            let tcp = tokio::select! {
+                tcp = self.accept() => tcp,
+                () = stop.cancelled() => break,
+            };
+            // Without it, small frames wait for the acknowledgement of those before. A socket that
+            // refuses the option is served all the same.
+            drop(tcp.set_nodelay(true));
+            let service = TowerToHyperService::new(router.clone());
+            let connection =
+                server.serve_connection_with_upgrades(TokioIo::new(tcp), service).into_owned();
+            tokio::spawn(run(graceful.watch(connection), place));
+        }
+        drop(self.tcp);
+        graceful.shutdown().await;
+    }
+
+    /// The next client. Errors (a client that is gone already, no file descriptors left) are waited out.
+    async fn accept(&self) -> TcpStream {
+        let mut pause = BACKOFF_MIN;
+        loop {
+            match self.tcp.accept().await {
+                Ok((tcp, _)) => return tcp,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(ms(self.limits.accept_backoff_ms_max));
+                }
+            }
+        }
+    }
+}
+
+async fn run<E: std::fmt::Display>(
+    connection: impl Future<Output = Result<(), E>>,
+    place: OwnedSemaphorePermit,
+) {
+    // A client that breaks off or talks nonsense has been answered by hyper where it can be.
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection failed");
+    }
+    drop(place);
+}
+
+fn server(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(ms(limits.header_ms_max))
+        .max_buf_size(size(limits.header_bytes_max).max(HEAD_BYTES_MIN));
+    server
+}

@@ -1,0 +1,134 @@
+//! The front door: the only part that knows sockets, HTTP and WebSockets. Owns every byte that comes
+//! from a stranger.
+//!
+//! Invariant: whatever comes in, the process goes on; every wait has an end; a slow or dead client
+//! costs itself. It does not know how a room works: it asks [`Rooms`].
+
+mod address;
+mod assets;
+mod hooks;
+mod http;
+mod listener;
+mod socket;
+mod status;
+mod upgrade;
+
+pub use address::{connection_of_query, room_of_path};
+pub(crate) use listener::Listener;
+
+use crate::cluster::Ring;
+use crate::config::Audience;
+use crate::id::{NodeId, RoomId};
+use crate::limits::{Limits, size};
+use crate::rooms::Rooms;
+use crate::clock::Clock;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What the door needs from the node. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct FrontDoor(Arc<Inner>);
+
+struct Inner {
+    rooms: Rooms,
+    ring: Ring,
+    node: NodeId,
+    limits: Arc<Limits>,
+    clock: Clock,
+    audience: Audience,
+    /// The folder of static files, if the project has one.
+    assets: Mutex<Option<PathBuf>>,
+    /// Instances that hooks may use at the same time.
+    hooks: Semaphore,
+    /// Told when the node stops.
+    closing: CancellationToken,
+    /// The open WebSockets.
+    sockets: TaskTracker,
+}
+
+impl FrontDoor {
+    pub(crate) fn new(
+        rooms: Rooms,
+        ring: Ring,
+        node: NodeId,
+        limits: Arc<Limits>,
+        clock: Clock,
+        audience: Audience,
+    ) -> Self {
+        let hooks = Semaphore::new(size(limits.door_instances_max).min(Semaphore::MAX_PERMITS));
+        Self(Arc::new(Inner {
+            rooms,
+            ring,
+            node,
+            limits,
+            clock,
+            audience,
+            assets: Mutex::default(),
+            hooks,
+            closing: CancellationToken::new(),
+            sockets: TaskTracker::new(),
+        }))
+    }
+
+    /// All routes.
+    pub(crate) fn router(&self) -> Router {
+        Router::new()
+            .route("/parties/{*room}", any(to_room))
+            .route("/party/{*room}", any(to_room))
+            .route("/_room/health", get(http::health))
+            .route("/_room/partysocket/{file}", get(assets::partysocket))
+            .fallback(assets::serve)
+            .with_state(self.clone())
+    }
+
+    /// Serves static files from this folder from now on.
+    pub(crate) fn set_assets(&self, dir: Option<PathBuf>) {
+        *self.0.assets.lock().unwrap_or_else(PoisonError::into_inner) = dir;
+    }
+
+    fn assets(&self) -> Option<PathBuf> {
+        self.0.assets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The room of a path, if this node is the one to run it.
+    fn room(&self, path: &str) -> Result<RoomId, status::DoorError> {
+        let limits = &self.0.limits;
+        if path.len() > size(limits.uri_bytes_max) {
+            return Err(status::DoorError::UriTooLong(limits.uri_bytes_max));
+        }
+        let room = room_of_path(path, limits)?.ok_or(status::DoorError::NotFound)?;
+        let owner = self.0.ring.owner(&room);
+        if *owner != self.0.node {
+            return Err(status::DoorError::Elsewhere(owner.clone()));
+        }
+        Ok(room)
+    }
+
+    /// Tells every WebSocket that the server goes, and waits until they are closed.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the sockets go on closing by themselves.
+    pub(crate) async fn drain(&self) {
+        self.0.closing.cancel();
+        self.0.sockets.close();
+        self.0.sockets.wait().await;
+    }
+}
+
+/// A request for a room: a WebSocket if it asks for an upgrade, else plain HTTP.
+async fn to_room(State(door): State<FrontDoor>, request: Request) -> Response {
+    if upgrade::is_asked_for(request.headers()) {
+        return socket::open(door, request).await;
+    }
+    match http::ask_room(&door, request).await {
+        Ok(response) => response,
+        Err(error) => error.show(door.0.audience).into_response(),
+    }
+}

@@ -1,0 +1,316 @@
+//! One WebSocket. Owns its reading, its writing and its end.
+//!
+//! Invariant: what is read goes to the room in order; what the room says is written in order, as many
+//! frames to a flush as there are; the room hears of the end once. It does not know what frames mean.
+
+use super::FrontDoor;
+use super::address::connection_of_query;
+use super::hooks::{self, Decision};
+use super::http::{plain, respond};
+use super::status::DoorError;
+use super::upgrade::{Handshake, Socket};
+use crate::event::{CloseFrame, Ending, Handshake as Goodbye, Message, Text};
+use crate::limits::{Limits, ms, size};
+use crate::room::{Frame, Joined, Outbox, RoomError, Visitor};
+use crate::wasm::DoorCall;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::{Message as Wire, Utf8Bytes, protocol as wire};
+use tokio_util::sync::CancellationToken;
+
+/// Opens a WebSocket to the room of the request's path. The handshake is answered only when the room
+/// has let the client in, or by a socket that closes at once with the reason.
+pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
+    let handshake = match Handshake::of(&mut request, &door.0.limits) {
+        Ok(handshake) => handshake,
+        Err(error) => return error.show(door.0.audience).into_response(),
+    };
+    let refusal = match join(&door, request).await {
+        Ok(Entry::Joined(joined)) => return welcome(&door, handshake, joined),
+        Ok(Entry::Response(response)) => return response,
+        Ok(Entry::Refused(frame)) => frame,
+        Err(error) => error.show(door.0.audience).frame,
+    };
+    let (response, socket) = handshake.accept();
+    let close_max = ms(door.0.limits.close_ms_max);
+    door.0.sockets.spawn(async move {
+        if let Some(socket) = socket.await {
+            turn_away(socket, refusal, close_max).await;
+        }
+    });
+    response
+}
+
+/// What a handshake leads to.
+enum Entry {
+    Joined(Joined),
+    Response(Response),
+    Refused(CloseFrame),
+}
+
+async fn join(door: &FrontDoor, request: Request) -> Result<Entry, DoorError> {
+    let room = door.room(request.uri().path())?;
+    let id = connection_of_query(request.uri().query(), &door.0.limits)?;
+    let (parts, _) = request.into_parts();
+    let request = plain(&parts, Bytes::new());
+    match hooks::ask(door, DoorCall::BeforeConnect, request, &room).await? {
+        Decision::Forward(request) => {
+            let visitor = Visitor { id, uri: request.uri.as_str().into(), request };
+            Ok(Entry::Joined(door.0.rooms.connect(&room, visitor).await?))
+        }
+        Decision::Respond(response) => Ok(Entry::Response(respond(response))),
+        Decision::Refuse(frame) => Ok(Entry::Refused(frame)),
+    }
+}
+
+fn welcome(door: &FrontDoor, handshake: Handshake, joined: Joined) -> Response {
+    let (response, socket) = handshake.accept();
+    let (limits, closing) = (door.0.limits.clone(), door.0.closing.clone());
+    door.0.sockets.spawn(async move {
+        // Who leaves during the handshake is reported by the drop of `joined`.
+        if let Some(socket) = socket.await {
+            run(socket, joined, limits, closing).await;
+        }
+    });
+    response
+}
+
+/// Accepts and closes, so that the client can read why.
+async fn turn_away(mut socket: Socket, frame: CloseFrame, close_max: Duration) {
+    let goodbye = async {
+        if socket.send(Wire::Close(Some(to_wire(&frame)))).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    // Whoever does not answer in time is left.
+    drop(tokio::time::timeout(close_max, goodbye).await);
+}
+
+/// How a side of the socket came to its end.
+enum Done {
+    /// The client closed, or answered our close frame.
+    Closed(CloseFrame),
+    /// The client broke the protocol: it is told this, and what it sent was no frame.
+    Failed(CloseFrame, String),
+    /// The connection is gone.
+    Lost,
+    /// We sent a close frame and wait for the client's.
+    Closing,
+}
+
+/// Carries frames both ways until one side ends, and says goodbye.
+async fn run(socket: Socket, joined: Joined, limits: Arc<Limits>, closing: CancellationToken) {
+    let (mut sink, mut stream) = socket.split();
+    let heard = AtomicU64::new(0);
+    let done = {
+        let reading = read(&mut stream, &joined, &heard, &limits);
+        let writing = write(&mut sink, &joined.outbox, &heard, &limits, &closing);
+        tokio::pin!(reading, writing);
+        tokio::select! {
+            done = &mut reading => done,
+            done = &mut writing => match done {
+                // The client may still send until it has read our close frame.
+                Done::Closing => {
+                    let answer = tokio::time::timeout(ms(limits.close_ms_max), reading).await;
+                    answer.unwrap_or(Done::Lost)
+                }
+                done => done,
+            },
+        }
+    };
+    let close_max = ms(limits.close_ms_max);
+    match done {
+        Done::Closed(frame) => {
+            joined.ended(Ending { frame, handshake: Goodbye::Clean });
+            // tungstenite has the answer ready; this is what carries it out.
+            drop(tokio::time::timeout(close_max, sink.close()).await);
+        }
+        Done::Failed(frame, error) => {
+            joined.failed(error);
+            joined.ended(Ending { frame: frame.clone(), handshake: Goodbye::Missing });
+            if let Ok(socket) = sink.reunite(stream) {
+                drop(tokio::time::timeout(close_max, explain(socket, frame)).await);
+            }
+        }
+        Done::Lost | Done::Closing => joined.ended(Ending::broken_off()),
+    }
+}
+
+/// Tells a client what it did wrong. The rest of what it sent is read and thrown away: a socket that
+/// is closed with unread bytes is reset, and the client would never see the frame.
+async fn explain(mut socket: Socket, frame: CloseFrame) {
+    if socket.send(Wire::Close(Some(to_wire(&frame)))).await.is_err() {
+        return;
+    }
+    let io = socket.get_mut();
+    let mut rest = [0; 4096];
+    while io.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+}
+
+async fn read(
+    stream: &mut SplitStream<Socket>,
+    joined: &Joined,
+    heard: &AtomicU64,
+    limits: &Limits,
+) -> Done {
+    while let Some(frame) = stream.next().await {
+        heard.fetch_add(1, Ordering::Relaxed);
+        let message = match frame {
+            Ok(Wire::Text(text)) => {
+                Text::from_utf8(Bytes::from(text)).map_or_else(|| Message::text(""), Message::Text)
+            }
+            Ok(Wire::Binary(bytes)) => Message::Binary(bytes),
+            Ok(Wire::Close(frame)) => return Done::Closed(from_wire(frame)),
+            Ok(Wire::Ping(_) | Wire::Pong(_) | Wire::Frame(_)) => continue,
+            Err(error) => return failed(&error, limits),
+        };
+        match joined.message(message).await {
+            Ok(()) => {}
+            Err(RoomError::Busy) => {
+                let why = "the room did not take a message in time".to_owned();
+                return Done::Failed(CloseFrame::new(1013, "the room is busy"), why);
+            }
+            // The room has said goodbye, and the writing side is about to pass it on.
+            Err(_) => std::future::pending().await,
+        }
+    }
+    Done::Lost
+}
+
+async fn write(
+    sink: &mut SplitSink<Socket, Wire>,
+    outbox: &Outbox,
+    heard: &AtomicU64,
+    limits: &Limits,
+    closing: &CancellationToken,
+) -> Done {
+    let mut ping = tokio::time::interval(ms(limits.ping_interval_ms));
+    ping.reset();
+    // The last ping: when an answer must be there, and what had been heard before.
+    let mut pinged: Option<(Instant, u64)> = None;
+    loop {
+        let frames = tokio::select! {
+            biased;
+            () = outbox.filled() => None,
+            () = sleep_until(pinged.map(|(pong_by, _)| pong_by)) => {
+                let before = pinged.take().map(|(_, before)| before);
+                if before == Some(heard.load(Ordering::Relaxed)) {
+                    return Done::Lost;
+                }
+                continue;
+            }
+            _ = ping.tick() => {
+                let pong_by = Instant::now() + ms(limits.pong_ms_max);
+                pinged = Some((pong_by, heard.load(Ordering::Relaxed)));
+                Some(vec![Wire::Ping(Bytes::new())])
+            }
+            () = leave(closing, limits) => {
+                let frame = CloseFrame::new(1012, "the server is shutting down");
+                Some(vec![Wire::Close(Some(to_wire(&frame)))])
+            }
+        };
+        let write = send_all(sink, outbox, frames.unwrap_or_default(), limits);
+        match tokio::time::timeout(ms(limits.write_ms_max), write).await {
+            Ok(Ok(Sent::All)) => {}
+            Ok(Ok(Sent::Close)) => return Done::Closing,
+            Ok(Err(_)) | Err(_) => return Done::Lost,
+        }
+    }
+}
+
+/// Whether the last frame is out.
+#[derive(PartialEq, Eq)]
+enum Sent {
+    All,
+    Close,
+}
+
+/// Writes these frames and then everything in the outbox, with one flush for each batch: a flush for
+/// each frame costs ten times as much.
+async fn send_all(
+    sink: &mut SplitSink<Socket, Wire>,
+    outbox: &Outbox,
+    first: Vec<Wire>,
+    limits: &Limits,
+) -> Result<Sent, Error> {
+    let mut sent = Sent::All;
+    for frame in first {
+        sent = if matches!(frame, Wire::Close(_)) { Sent::Close } else { sent };
+        sink.feed(frame).await?;
+    }
+    while sent == Sent::All {
+        let frames = outbox.take(size(limits.socket_batch_frames_max));
+        if frames.is_empty() {
+            break;
+        }
+        for frame in frames {
+            sent = if matches!(frame, Frame::Close(_)) { Sent::Close } else { sent };
+            sink.feed(frame.into()).await?;
+        }
+    }
+    sink.flush().await?;
+    Ok(sent)
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns some time after the node was told to stop: all clients coming back at the same moment would
+/// be one more problem for whoever starts next.
+async fn leave(closing: &CancellationToken, limits: &Limits) {
+    closing.cancelled().await;
+    let spread = uuid::Uuid::new_v4().as_u64_pair().0 % limits.drain_spread_ms;
+    tokio::time::sleep(ms(spread)).await;
+}
+
+/// What a read error means: whose fault it was, and what the client is told.
+fn failed(error: &Error, limits: &Limits) -> Done {
+    let max = limits.message_bytes_max;
+    let frame = match error {
+        Error::Capacity(CapacityError::MessageTooLong { size, .. }) => {
+            CloseFrame::new(1009, &format!("message of {size} bytes, at most {max} are allowed"))
+        }
+        Error::Capacity(_) => CloseFrame::new(1009, &format!("message over {max} bytes")),
+        Error::Utf8(_) => CloseFrame::new(1007, "a text message is not valid UTF-8"),
+        Error::Protocol(error) => CloseFrame::new(1002, &error.to_string()),
+        _ => return Done::Lost,
+    };
+    Done::Failed(frame, error.to_string())
+}
+
+impl From<Frame> for Wire {
+    fn from(frame: Frame) -> Self {
+        match frame {
+            Frame::Message(Message::Binary(bytes)) => Self::Binary(bytes),
+            Frame::Message(Message::Text(text)) => {
+                Self::Text(Utf8Bytes::try_from(text.into_bytes()).unwrap_or_default())
+            }
+            Frame::Close(frame) => Self::Close(Some(to_wire(&frame))),
+        }
+    }
+}
+
+fn to_wire(frame: &CloseFrame) -> wire::CloseFrame {
+    wire::CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() }
+}
+
+/// A close frame without a code is 1005: RFC 6455 section 7.1.5.
+fn from_wire(frame: Option<wire::CloseFrame>) -> CloseFrame {
+    match frame {
+        Some(frame) => CloseFrame { code: frame.code.into(), reason: frame.reason.to_string() },
+        None => CloseFrame { code: 1005, reason: String::new() },
+    }
+}

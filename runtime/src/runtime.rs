@@ -1,0 +1,213 @@
+//! A whole node. Owns the order in which the parts start and stop.
+//!
+//! Invariant: what is started here is stopped in reverse, and a part gets only its piece of the
+//! configuration. It does not know what the parts do.
+
+use crate::alarms::Alarms;
+use crate::clock::Clock;
+use crate::cluster::Ring;
+use crate::config::{Config, ConfigError, PartyConfig, Project, StorageConfig};
+use crate::door::{FrontDoor, Listener};
+use crate::id::{NameError, NodeId, PartyName};
+use crate::limits::{Limits, ms};
+use crate::rooms::{Party, ReloadError, Rooms};
+use crate::store::{Store, StoreError};
+use crate::wasm::{Code, Engine, EngineError, LoadError};
+use hashbrown::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The name of a node that is alone.
+const ONLY_NODE: &str = "node-1";
+
+/// A node that serves rooms.
+pub struct Runtime {
+    addr: SocketAddr,
+    engine: Engine,
+    rooms: Rooms,
+    door: FrontDoor,
+    store: Store,
+    limits: Arc<Limits>,
+    /// One deployment at a time.
+    deploying: Mutex<()>,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+    alarms: JoinHandle<()>,
+}
+
+/// Why a node does not start. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address cannot be had.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The data cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine cannot be set up.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Why a project was not put in place. What was served before goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// The project has no party at all.
+    #[error("the project has no party")]
+    NoParty,
+    /// A party's name is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Two parties are spelled differently and are the same.
+    #[error("the party {0} is there twice")]
+    Twice(PartyName),
+    /// A module was refused.
+    #[error("party {party}: {error}")]
+    Load {
+        /// Whose.
+        party: PartyName,
+        /// Why.
+        error: LoadError,
+    },
+    /// The new code did not start in a running room; the old is back in place everywhere.
+    #[error("the new code does not start in room {room}, the old one is back: {reason}")]
+    Start {
+        /// The room.
+        room: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// What a deployment did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deployed {
+    /// Rooms that took over the new code.
+    pub rooms: usize,
+    /// Connections that stayed open meanwhile.
+    pub connections: usize,
+}
+
+impl Runtime {
+    /// Starts a node: it listens, and has no parties yet.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, nothing is left running.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        config.check()?;
+        let limits = Arc::new(config.limits);
+        let addr = config.listen;
+        let listener = Listener::bind(addr, limits.clone()).await;
+        let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
+        let store = match &config.storage {
+            StorageConfig::Disk(dir) => Store::open(dir, &limits)?,
+            StorageConfig::Memory => Store::in_memory(&limits)?,
+        };
+        let engine = Engine::new(limits.clone(), config.cache_dir.as_deref())?;
+        let clock = Clock::system();
+        let rooms = Rooms::new(store.clone(), limits.clone(), clock, engine.rooms_max());
+        let node = NodeId::new(ONLY_NODE);
+        let ring = Ring::new((node.clone(), 1), Vec::new());
+        let door =
+            FrontDoor::new(rooms.clone(), ring, node, limits.clone(), clock, config.audience);
+        let alarms = Alarms::new(store.clone(), rooms.clone(), clock, limits.clone());
+        let stop = CancellationToken::new();
+        Ok(Self {
+            addr: listener.addr(),
+            engine,
+            rooms,
+            store,
+            limits,
+            deploying: Mutex::new(()),
+            alarms: tokio::spawn(alarms.run()),
+            serving: tokio::spawn(listener.serve(door.router(), stop.clone())),
+            door,
+            stop,
+        })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Puts a project in place of the one before. Running rooms take over the new code between two
+    /// turns; their sockets, connection states and storage stay.
+    ///
+    /// # Errors
+    /// [`DeployError`]: what was served before goes on.
+    ///
+    /// # Cancel safety
+    /// Not to be dropped once rooms are taking over: some would run the new code and some the old.
+    pub async fn deploy(&self, project: Project) -> Result<Deployed, DeployError> {
+        let _one_at_a_time = self.deploying.lock().await;
+        if project.parties.is_empty() {
+            return Err(DeployError::NoParty);
+        }
+        let mut parties = HashMap::new();
+        for config in project.parties {
+            let name = PartyName::parse(&config.name)?;
+            let party = self.load(&name, config).await?;
+            if parties.insert(name.clone(), party).is_some() {
+                return Err(DeployError::Twice(name));
+            }
+        }
+        let done = self.rooms.deploy(parties).await.map_err(start_error)?;
+        self.door.set_assets(project.assets);
+        Ok(Deployed { rooms: done.rooms, connections: done.connections })
+    }
+
+    /// Compiles a party's module, away from the threads that run rooms.
+    async fn load(&self, name: &PartyName, config: PartyConfig) -> Result<Party, DeployError> {
+        let engine = self.engine.clone();
+        let PartyConfig { module, vars, when_quiet, .. } = config;
+        let loading = tokio::task::spawn_blocking(move || engine.load(&module)).await;
+        let loaded = loading.unwrap_or_else(|panic| {
+            Err(LoadError::Compile(format!("the compiler panicked: {panic}")))
+        });
+        let module = loaded.map_err(|error| DeployError::Load { party: name.clone(), error })?;
+        Ok(Party { code: Code { module, vars: vars.into() }, when_quiet })
+    }
+
+    /// Stops: no new clients, sockets closed with 1012, rooms finished, everything on disk.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, what was not finished is dropped with the process; what was
+    /// acknowledged is on disk all the same.
+    pub async fn drain(self) {
+        self.stop.cancel();
+        self.alarms.abort();
+        let end = async {
+            self.door.drain().await;
+            self.rooms.drain().await;
+            // Ends with the last request.
+            drop(self.serving.await);
+        };
+        if tokio::time::timeout(ms(self.limits.drain_ms_max), end).await.is_err() {
+            tracing::warn!("not everything ended within drain_ms_max; the rest is dropped");
+        }
+        let store = self.store;
+        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+            tracing::error!("the store panicked while it was closed");
+        }
+    }
+}
+
+fn start_error(ReloadError { room, error }: ReloadError) -> DeployError {
+    let room = room.map_or_else(|| "(any)".to_owned(), |room| room.to_string());
+    DeployError::Start { room, reason: error.to_string() }
+}
