@@ -89,12 +89,16 @@ fn drawn(mistake: &Mistake, theme: GraphicalTheme) -> String {
     }
 }
 
-/// The error and its causes on one line, outermost first.
+/// The error and its causes on one line, outermost first. A cause that is quoted already is left out.
 pub(crate) fn causes(err: &anyhow::Error) -> String {
-    err.chain()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
+    let mut out = err.to_string();
+    for cause in err.chain().skip(1).map(ToString::to_string) {
+        if !out.contains(&cause) {
+            out.push_str(": ");
+            out.push_str(&cause);
+        }
+    }
+    out
 }
 
 fn is_mistake(err: &anyhow::Error) -> bool {

@@ -8,7 +8,7 @@ use crate::cargo::{Component, Noise, Outcome, Plan};
 use crate::component::imports;
 use crate::print::{self, BOLD, DIM, styled};
 use crate::project::{Project, shown};
-use room_runtime::ModuleHash;
+use room_runtime::id::ModuleHash;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
