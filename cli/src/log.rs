@@ -5,14 +5,14 @@
 
 use crate::mistake::Mistake;
 use crate::print::{self, BAD, DIM, GOOD, WARN, styled};
+use anyhow::Context as _;
 use std::fmt::{self, Write as _};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{ChronoLocal, FormatTime as _};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::layer::{self, Layer, SubscriberExt as _};
 
 /// Under which target rooms log.
 const GUEST: &str = "room::guest";
@@ -32,9 +32,10 @@ pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<()> {
         Mistake::new(format_args!("`{directives}` is no log filter: {err}"))
             .help("write it as `debug`, or `warn,room_runtime=debug,room::guest=info`")
     })?;
-    tracing_subscriber::registry()
-        .with(Lines.with_filter(filter))
-        .init();
+    // Not `init`, which also brings in the `log` crate's records: the compiler of guests writes them
+    // by the million, and asking about each takes longer than compiling.
+    let lines = tracing_subscriber::registry().with(Lines.with_filter(filter));
+    tracing::subscriber::set_global_default(lines).context("a second log was installed")?;
     Ok(())
 }
 
@@ -42,7 +43,7 @@ pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<()> {
 struct Lines;
 
 impl<S: Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         let mut words = Words::default();
         event.record(&mut words);
         print::talk(line(
