@@ -46,7 +46,7 @@ pub enum NameError {
 pub struct PartyName(Arc<str>);
 
 impl PartyName {
-    /// The party of a URL or manifest: 1 to 64 ASCII letters, digits, `-` and `_`.
+    /// The party of a URL or manifest: ASCII letters, digits, `-` and `_`, 1 to 64 bytes in kebab-case.
     ///
     /// # Errors
     /// [`NameError`]: empty, too long, or with another character in it.
@@ -55,13 +55,16 @@ impl PartyName {
         if text.is_empty() {
             return Err(NameError::Empty(what));
         }
-        if text.len() > PARTY_BYTES_MAX {
-            return Err(NameError::TooLong { what, found: text.len(), max: PARTY_BYTES_MAX });
+        if let Some(found) =
+            text.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_'))
+        {
+            return Err(NameError::Character { what, found });
         }
-        match text.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')) {
-            Some(found) => Err(NameError::Character { what, found }),
-            None => Ok(Self(kebab(text).into())),
+        let name = kebab(text);
+        if name.len() > PARTY_BYTES_MAX {
+            return Err(NameError::TooLong { what, found: name.len(), max: PARTY_BYTES_MAX });
         }
+        Ok(Self(name.into()))
     }
 
     /// The name in kebab-case.
