@@ -58,10 +58,14 @@ impl Scope {
             }
             // Cargo could not be asked yet; a change of these may be what it takes.
             None => {
-                let parties = project.manifest.parties.iter();
-                scope.folders = parties
-                    .filter_map(|party| project.root.join(party.path.get_ref()).canonicalize().ok())
-                    .collect();
+                for party in &project.manifest.parties {
+                    let Ok(dir) = project.root.join(party.path.get_ref()).canonicalize() else {
+                        continue;
+                    };
+                    let manifests = dir.ancestors().map(|above| above.join("Cargo.toml"));
+                    scope.files.extend(manifests.filter(|file| file.is_file()));
+                    scope.folders.insert(dir);
+                }
             }
         }
         scope
