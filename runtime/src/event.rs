@@ -193,7 +193,8 @@ pub struct Request {
 impl Request {
     /// Its size in a mailbox, in bytes.
     pub fn size(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.method.len() + self.uri.len() + headers + self.body.len()
     }
 }
@@ -210,15 +211,8 @@ pub struct Response {
 }
 
 /// Headers that frame a message: only the server knows what they must be.
-const FRAMING: [&str; 7] = [
-    "connection",
-    "content-length",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+const FRAMING: [&str; 7] =
+    ["connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
 impl Response {
     /// What makes it no HTTP response, as a sentence for the room's author; none if it is one.

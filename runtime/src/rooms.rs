@@ -77,9 +77,9 @@ pub(crate) struct ReloadError {
 
 impl Rooms {
     pub(crate) fn new(store: Store, limits: Arc<Limits>, clock: Clock, instances_max: u64) -> Self {
-        let slots = Arc::new(Semaphore::new(size(instances_max).min(Semaphore::MAX_PERMITS)));
+        let places = Arc::new(Semaphore::new(size(instances_max).min(Semaphore::MAX_PERMITS)));
         Self(Arc::new(Inner {
-            parts: Parts { store, limits, clock, slots },
+            parts: Parts { store, limits, clock, places },
             state: Mutex::default(),
             tasks: TaskTracker::new(),
         }))
@@ -150,8 +150,7 @@ impl Rooms {
             Some(mailbox) => mailbox.clone(),
             None => {
                 let party = state.parties.get(room.party()).cloned();
-                let party =
-                    party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))?;
+                let party = party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))?;
                 let mailbox = Mailbox::new(self.0.parts.limits.clone());
                 state.running.insert(room.clone(), mailbox.clone());
                 self.activate(room.clone(), mailbox.clone(), party);
@@ -237,8 +236,12 @@ impl Rooms {
         &self,
         parties: &HashMap<PartyName, Party>,
     ) -> Result<Reloaded, ReloadError> {
-        let running: Vec<_> =
-            self.state().running.iter().map(|(id, mailbox)| (id.clone(), mailbox.clone())).collect();
+        let running: Vec<_> = self
+            .state()
+            .running
+            .iter()
+            .map(|(id, mailbox)| (id.clone(), mailbox.clone()))
+            .collect();
         let together = size(self.0.parts.limits.reload_rooms_max);
         let mut done = Reloaded::default();
         let mut reloads = FuturesUnordered::new();
@@ -291,7 +294,8 @@ type Outcome = (RoomId, Result<usize, RoomError>);
 
 async fn reload_one(room: RoomId, mailbox: Mailbox, party: Party) -> Outcome {
     let (reply, answer) = oneshot::channel();
-    if mailbox.push(Mail::Reload { code: party.code, when_quiet: party.when_quiet, reply }).is_err() {
+    if mailbox.push(Mail::Reload { code: party.code, when_quiet: party.when_quiet, reply }).is_err()
+    {
         // It left meanwhile; the next visitor meets the new code.
         return (room, Ok(0));
     }

@@ -38,7 +38,10 @@ pub fn room_of_path(path: &str, limits: &Limits) -> Result<Option<RoomId>, NameE
 ///
 /// # Errors
 /// [`NameError`] if the id is too long or has control characters in it.
-pub fn connection_of_query(query: Option<&str>, limits: &Limits) -> Result<ConnectionId, NameError> {
+pub fn connection_of_query(
+    query: Option<&str>,
+    limits: &Limits,
+) -> Result<ConnectionId, NameError> {
     match query.and_then(|query| query_value(query, "_pk")) {
         Some(id) if !id.is_empty() => {
             ConnectionId::parse(&id, size(limits.connection_id_bytes_max))
@@ -51,9 +54,8 @@ pub fn connection_of_query(query: Option<&str>, limits: &Limits) -> Result<Conne
 fn query_value(query: &str, name: &str) -> Option<String> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (key == name).then(|| {
-            percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned()
-        })
+        (key == name)
+            .then(|| percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
     })
 }
 
@@ -79,7 +81,9 @@ mod tests {
 
     #[test]
     fn other_paths_lead_to_none() {
-        for path in ["/", "/parties", "/parties/", "/parties/main", "/parties/main/", "/party/", "/x"] {
+        for path in
+            ["/", "/parties", "/parties/", "/parties/main", "/parties/main/", "/party/", "/x"]
+        {
             assert_eq!(room(path), Ok(None), "{path}");
         }
     }

@@ -21,7 +21,9 @@ const PARTYSOCKET: [(&str, &str); 2] = [
 /// `/_room/partysocket/:file`.
 pub(super) async fn partysocket(Path(file): Path<String>) -> Response {
     match PARTYSOCKET.iter().find(|(name, _)| *name == file) {
-        Some((_, text)) => headed(([(header::CONTENT_TYPE, "text/javascript")], *text).into_response()),
+        Some((_, text)) => {
+            headed(([(header::CONTENT_TYPE, "text/javascript")], *text).into_response())
+        }
         None => (::http::StatusCode::NOT_FOUND, "not found").into_response(),
     }
 }
@@ -29,7 +31,9 @@ pub(super) async fn partysocket(Path(file): Path<String>) -> Response {
 /// Everything that is no other route: a file of the project, or 404.
 pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Response {
     let not_found = || DoorError::NotFound.show(door.0.audience).into_response();
-    let Some(dir) = door.assets() else { return not_found() };
+    let Some(dir) = door.assets() else {
+        return not_found();
+    };
     let readable = matches!(*request.method(), Method::GET | Method::HEAD);
     if !readable || is_hidden(request.uri().path()) {
         return not_found();

@@ -40,9 +40,7 @@ pub(super) async fn ask_room(door: &FrontDoor, request: Request) -> Result<Respo
     let body = read_body(body, &door.0.limits).await?;
     let request = plain(&parts, body);
     match hooks::ask(door, DoorCall::BeforeRequest, request, &room).await? {
-        Decision::Forward(request) => {
-            Ok(respond(door.0.rooms.request(&room, request).await?))
-        }
+        Decision::Forward(request) => Ok(respond(door.0.rooms.request(&room, request).await?)),
         Decision::Respond(response) => Ok(respond(response)),
         Decision::Refuse(frame) => {
             Ok((status_of_refusal(frame.code), frame.reason).into_response())
@@ -69,7 +67,9 @@ pub(super) fn plain(parts: &Parts, body: Bytes) -> event::Request {
     event::Request {
         method: parts.method.as_str().to_owned(),
         uri: format!("http://{}{path}", host.unwrap_or("localhost")),
-        headers: headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect(),
+        headers: headers
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+            .collect(),
         body,
     }
 }
@@ -79,9 +79,7 @@ pub(super) fn respond(response: event::Response) -> Response {
     let mut out = Response::new(Body::from(response.body));
     *out.status_mut() = StatusCode::from_u16(response.status).unwrap_or_default();
     for (name, value) in response.headers {
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::try_from(name), HeaderValue::try_from(value))
-        {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             out.headers_mut().append(name, value);
         }
     }

@@ -56,7 +56,9 @@ impl Listener {
         let graceful = GracefulShutdown::new();
         let server = server(&self.limits);
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { break };
+            let Ok(place) = places.clone().acquire_owned().await else {
+                break;
+            };
             let tcp = tokio::select! {
                 tcp = self.accept() => tcp,
                 () = stop.cancelled() => break,

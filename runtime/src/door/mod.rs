@@ -16,12 +16,12 @@ mod upgrade;
 pub use address::{connection_of_query, room_of_path};
 pub(crate) use listener::Listener;
 
+use crate::clock::Clock;
 use crate::cluster::Ring;
 use crate::config::Audience;
 use crate::id::{NodeId, RoomId};
 use crate::limits::{Limits, size};
 use crate::rooms::Rooms;
-use crate::clock::Clock;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};

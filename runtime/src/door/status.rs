@@ -95,7 +95,8 @@ impl DoorError {
             }
             Audience::Public | Audience::Developer => self.to_string(),
         };
-        let retryable = matches!(self, Self::Room(Unreachable::Room(error)) if error.is_retryable());
+        let retryable =
+            matches!(self, Self::Room(Unreachable::Room(error)) if error.is_retryable());
         Shown {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             frame: CloseFrame::new(code, &text),
@@ -170,7 +171,8 @@ mod tests {
             500 1011 the room failed repeatedly and rests retry
             500 1011 the room failed; the server's log has the cause 
             500 1011 the room failed; the server's log has the cause 
-        "#]].assert_eq(&table);
+        "#]]
+        .assert_eq(&table);
     }
 
     #[test]

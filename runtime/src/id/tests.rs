@@ -17,10 +17,7 @@ fn spellings_of_the_same_words_are_one_party() {
 #[test]
 fn a_party_is_a_plain_word() {
     assert_eq!(PartyName::parse(""), Err(NameError::Empty("party")));
-    assert_eq!(
-        PartyName::parse("a/b"),
-        Err(NameError::Character { what: "party", found: '/' })
-    );
+    assert_eq!(PartyName::parse("a/b"), Err(NameError::Character { what: "party", found: '/' }));
     assert!(PartyName::parse(&"a".repeat(65)).is_err());
 }
 

@@ -4,23 +4,24 @@
 //! the host is synchronous or suspends this loop, so this loop *is* the room's input gate. It does
 //! not know sockets, nodes or files: events come in by the mailbox, effects leave by the gate.
 
+use super::alarm::next_try;
 use super::faults::Faults;
-use super::gate::OutputGate;
+use super::live::Live;
 use super::mailbox::Mailbox;
-use super::roster::Roster;
+use super::outlet::{Outlet, Reply};
 use super::{Admission, AlarmGuard, Joining, Mail, RoomError, Visitor};
 use crate::clock::Clock;
 use crate::config::WhenQuiet;
 use crate::connection::{Connection, Link};
-use crate::event::{Answer, CloseFrame, Ending, Event, Handshake, Response};
+use crate::event::{Answer, CloseFrame, Ending, Event, Handshake};
 use crate::id::{RoomId, Serial};
 use crate::limits::{Limits, ms, size};
-use crate::store::{AlarmRecord, Offset, RoomStore, Store, StoreError};
+use crate::store::{Offset, RoomStore, Store, StoreError};
 use crate::turn::{Effects, Output, Turn};
-use crate::wasm::{Code, Flush, GuestFault, Instance};
+use crate::wasm::{Code, Flush, GuestFault};
 use bytes::Bytes;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 /// What a room needs from the node it runs on.
@@ -30,7 +31,7 @@ pub(crate) struct Parts {
     pub(crate) limits: Arc<Limits>,
     pub(crate) clock: Clock,
     /// One permit for each instance that may live.
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) places: Arc<Semaphore>,
 }
 
 /// Why a room's loop ended.
@@ -53,8 +54,7 @@ pub(crate) struct Actor {
     when_quiet: WhenQuiet,
     store: RoomStore,
     live: Option<Live>,
-    roster: Roster,
-    gate: OutputGate<Release>,
+    outlet: Outlet,
     settled: watch::Receiver<Offset>,
     faults: Faults,
     last_event: Instant,
@@ -62,29 +62,6 @@ pub(crate) struct Actor {
     events: u64,
     /// Connections let in so far: the serial of the last one.
     joined: u64,
-}
-
-/// An instance with its place among those that may live.
-struct Live {
-    instance: Instance,
-    flushes: mpsc::Receiver<Flush>,
-    _slot: OwnedSemaphorePermit,
-}
-
-/// What leaves a room when its turn is durable.
-struct Release {
-    outputs: Vec<Output>,
-    horizon: Option<Serial>,
-    reply: Reply,
-}
-
-/// Who waits for a turn besides the connections.
-enum Reply {
-    Nobody,
-    Opened(oneshot::Sender<Result<Admission, RoomError>>, Serial),
-    Left(Serial),
-    Response(oneshot::Sender<Result<Response, RoomError>>, Response),
-    Alarm(AlarmGuard),
 }
 
 /// A turn that committed: its outputs and where its writes become durable.
@@ -115,8 +92,7 @@ impl Actor {
             code,
             when_quiet,
             live: None,
-            roster: Roster::default(),
-            gate: OutputGate::default(),
+            outlet: Outlet::default(),
             faults: Faults::default(),
             last_event: Instant::now(),
             events: 0,
@@ -132,7 +108,7 @@ impl Actor {
             if batch.is_empty() {
                 match self.wait().await {
                     Ok(Woken::Work) => {}
-                    Ok(Woken::Quiet) if self.roster.is_empty() => {
+                    Ok(Woken::Quiet) if self.outlet.roster.is_empty() => {
                         self.live = None;
                         if may_leave(&self.mailbox) {
                             return Stopped::Evicted;
@@ -181,7 +157,7 @@ impl Actor {
         let deadline = self.last_event + quiet.unwrap_or_default();
         tokio::select! {
             () = self.mailbox.filled() => Ok(Woken::Work),
-            Ok(()) = self.settled.changed(), if !self.gate.is_empty() => {
+            Ok(()) = self.settled.changed(), if self.outlet.is_holding() => {
                 self.release()?;
                 Ok(Woken::Work)
             }
@@ -192,10 +168,10 @@ impl Actor {
     /// How long without an event until the instance goes; none if it stays.
     fn quiet_after(&self) -> Option<std::time::Duration> {
         let limits = &self.parts.limits;
-        if !self.gate.is_empty() {
+        if self.outlet.is_holding() {
             return None;
         }
-        if self.roster.is_empty() {
+        if self.outlet.roster.is_empty() {
             return Some(ms(limits.idle_evict_ms));
         }
         let hibernates = self.when_quiet == WhenQuiet::Hibernate && self.live.is_some();
@@ -213,7 +189,7 @@ impl Actor {
                 }
             }
             Mail::Failed { who, error } => {
-                if let Some(connection) = self.roster.get(who).cloned() {
+                if let Some(connection) = self.outlet.roster.get(who).cloned() {
                     self.plain(Event::Error { connection, error }, Some(who)).await?;
                 }
             }
@@ -236,7 +212,7 @@ impl Actor {
             Mail::Reload { code, when_quiet, reply } => {
                 self.when_quiet = when_quiet;
                 let outcome = self.reload(code).await?;
-                drop(reply.send(outcome.map(|()| self.roster.len())));
+                drop(reply.send(outcome.map(|()| self.outlet.roster.len())));
             }
             Mail::Stop => return Ok(Flow::Stop),
         }
@@ -245,7 +221,7 @@ impl Actor {
 
     /// The id of a connection that may still be heard.
     fn open(&self, serial: Serial) -> Option<crate::id::ConnectionId> {
-        let connection = self.roster.get(serial).filter(|c| c.link == Link::Open)?;
+        let connection = self.outlet.roster.get(serial).filter(|c| c.link == Link::Open)?;
         Some(connection.id.clone())
     }
 
@@ -259,12 +235,13 @@ impl Actor {
 
     async fn connect(&mut self, joining: Joining) -> Result<(), StoreError> {
         let Joining { visitor: Visitor { id, uri, request }, outbox, reply } = joining;
-        if let Some(old) = self.roster.by_id(id.as_str()).map(|old| old.serial) {
+        if let Some(old) = self.outlet.roster.by_id(id.as_str()).map(|old| old.serial) {
             let frame = CloseFrame::new(4009, "replaced by a new connection");
-            self.say(vec![Output::Close { to: old, frame: frame.clone() }]);
+            let goodbye = Output::Close { to: old, frame: frame.clone() };
+            self.outlet.hold(None, vec![goodbye], Reply::Nobody);
             self.close(old, Ending { frame, handshake: Handshake::Missing }).await?;
         }
-        if self.roster.len() >= size(self.parts.limits.room_connections_max) {
+        if self.outlet.roster.len() >= size(self.parts.limits.room_connections_max) {
             drop(reply.send(Err(RoomError::Full)));
             return Ok(());
         }
@@ -272,12 +249,15 @@ impl Actor {
         let serial = Serial(self.joined);
         let (tags, state) = (Arc::default(), Bytes::new());
         let connection = Connection { id, serial, uri, tags, state, link: Link::Open };
-        self.roster.join(connection.clone(), outbox);
+        self.outlet.roster.join(connection.clone(), outbox);
         match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
-            Ok(turn) => self.hold(turn, Reply::Opened(reply, serial)),
+            Ok(turn) => {
+                let admission = Admission::new(self.mailbox.clone(), serial);
+                self.hold(turn, Reply::Opened(reply, admission));
+            }
             Err(error) => {
-                self.roster.leave(serial);
-                self.roster.hang_up(serial);
+                self.outlet.roster.leave(serial);
+                self.outlet.roster.hang_up(serial);
                 drop(reply.send(Err(error)));
             }
         }
@@ -285,11 +265,12 @@ impl Actor {
     }
 
     async fn close(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
-        let Some(connection) = self.roster.retire(who) else { return Ok(()) };
+        let Some(connection) = self.outlet.roster.retire(who) else {
+            return Ok(());
+        };
         self.plain(Event::Close { connection, ending }, Some(who)).await?;
-        self.roster.leave(who);
-        let turn = Committed { answer: Answer::Done, outputs: Vec::new(), offset: None };
-        self.hold(turn, Reply::Left(who));
+        self.outlet.roster.leave(who);
+        self.outlet.hold(None, Vec::new(), Reply::Left(who));
         Ok(())
     }
 
@@ -304,30 +285,23 @@ impl Actor {
                 tracing::debug!(room = %self.room, %error, "the alarm waits");
             }
             Err(error) => {
-                let next = self.next_try(alarm, now);
+                let next = next_try(alarm, now, &self.parts.limits);
                 tracing::warn!(room = %self.room, %error, tries = alarm.tries + 1, retry = next.is_some(),
                     "the alarm failed");
                 let offset = self.store.commit_alarm(next).await?;
-                let turn = Committed { answer: Answer::Done, outputs: Vec::new(), offset: Some(offset) };
-                self.hold(turn, Reply::Alarm(done));
+                self.outlet.hold(Some(offset), Vec::new(), Reply::Alarm(done));
             }
         }
         Ok(())
     }
 
-    /// When a failed alarm is tried again: after 2 s, 4 s, … None after the last try.
-    fn next_try(&self, alarm: AlarmRecord, now: u64) -> Option<AlarmRecord> {
-        let limits = &self.parts.limits;
-        let tries = alarm.tries + 1;
-        let pause = limits.alarm_retry_ms_min.saturating_mul(2u64.saturating_pow(alarm.tries));
-        (u64::from(tries) <= limits.alarm_tries_max)
-            .then(|| AlarmRecord { due_ms: now.saturating_add(pause), tries })
-    }
-
     /// Takes over other code. The old instance goes only when the new one has started.
     async fn reload(&mut self, code: Code) -> Result<Result<(), RoomError>, StoreError> {
         let old_code = std::mem::replace(&mut self.code, code);
-        let Some(old) = self.live.take() else { return Ok(Ok(())) };
+        let Some(old) = self.live.take() else {
+            self.faults.forget();
+            return Ok(Ok(()));
+        };
         match self.start().await? {
             Ok(()) => {
                 self.faults.forget();
@@ -368,16 +342,9 @@ impl Actor {
 
     /// Makes a new instance and lets it start. Nothing is delivered to it if it does not.
     async fn start(&mut self) -> Result<Result<(), RoomError>, StoreError> {
-        let Ok(slot) = self.parts.slots.clone().try_acquire_owned() else {
-            return Ok(Err(RoomError::Busy));
-        };
-        match Instance::new(&self.code, &self.room, self.parts.clock).await {
-            Ok(mut instance) => {
-                let flushes = instance.flushes();
-                self.live = Some(Live { instance, flushes, _slot: slot });
-            }
-            Err(fault) => {
-                let error = fault.into();
+        match Live::new(&self.code, &self.room, &self.parts).await {
+            Ok(live) => self.live = Some(live),
+            Err(error) => {
                 self.fault(&Event::Start, &error);
                 return Ok(Err(error));
             }
@@ -401,7 +368,9 @@ impl Actor {
         event: &Event,
         about: Option<Serial>,
     ) -> Result<Result<Committed, RoomError>, StoreError> {
-        let Some(mut live) = self.live.take() else { return Ok(Err(RoomError::Gone)) };
+        let Some(mut live) = self.live.take() else {
+            return Ok(Err(RoomError::Gone));
+        };
         self.events += 1;
         let _span = tracing::debug_span!("turn", room = %self.room, event = event.name(),
             number = self.events, module = %self.code.module.hash());
@@ -414,7 +383,7 @@ impl Actor {
                     biased;
                     called = &mut call => break called,
                     Some(flush) = live.flushes.recv() => self.flush(flush, about).await?,
-                    Ok(()) = self.settled.changed(), if !self.gate.is_empty() => self.release()?,
+                    Ok(()) = self.settled.changed(), if self.outlet.is_holding() => self.release()?,
                 }
             }
         };
@@ -439,14 +408,14 @@ impl Actor {
 
     fn begin(&self, about: Option<Serial>) -> Turn {
         let limits = self.parts.limits.clone();
-        Turn::new(self.store.view(), self.roster.connections(), about, limits)
+        Turn::new(self.store.view(), self.outlet.roster.connections(), about, limits)
     }
 
     /// Ends a turn in the middle of a callback and begins another.
     async fn flush(&mut self, flush: Flush, about: Option<Serial>) -> Result<(), StoreError> {
         let Flush { turn, resume } = flush;
         let (outputs, offset) = self.commit(turn).await?;
-        self.hold(Committed { answer: Answer::Done, outputs, offset }, Reply::Nobody);
+        self.outlet.hold(offset, outputs, Reply::Nobody);
         // Whoever does not resume was stopped by its budget meanwhile.
         drop(resume.send(self.begin(about)));
         Ok(())
@@ -461,12 +430,14 @@ impl Actor {
             true => None,
             false => Some(self.store.commit(writes).await?),
         };
-        self.roster.apply(&mut effects);
+        self.outlet.roster.apply(&mut effects);
         Ok((effects.outputs, offset))
     }
 
     fn fault(&mut self, event: &Event, error: &RoomError) {
-        let RoomError::Guest(fault) = error else { return };
+        let RoomError::Guest(fault) = error else {
+            return;
+        };
         let (room, event) = (&self.room, event.name());
         match fault {
             GuestFault::Trapped { backtrace, .. } => {
@@ -484,53 +455,26 @@ impl Actor {
         }
     }
 
-    // What leaves.
-
     fn hold(&mut self, turn: Committed, reply: Reply) {
-        let release = Release { outputs: turn.outputs, horizon: self.roster.horizon(), reply };
-        if let Some(release) = self.gate.hold(turn.offset, release) {
-            self.let_out(release);
-        }
-    }
-
-    /// Says something of the room's own, in order with what its guest said.
-    fn say(&mut self, outputs: Vec<Output>) {
-        self.hold(Committed { answer: Answer::Done, outputs, offset: None }, Reply::Nobody);
+        self.outlet.hold(turn.offset, turn.outputs, reply);
     }
 
     /// Lets out everything that has become durable.
     fn release(&mut self) -> Result<(), StoreError> {
-        while let Some(release) = self.gate.release(|offset| self.store.settled(offset))? {
-            self.let_out(release);
-        }
-        Ok(())
-    }
-
-    fn let_out(&mut self, release: Release) {
-        self.roster.say(release.outputs, release.horizon);
-        match release.reply {
-            Reply::Nobody => {}
-            // Who does not wait any more drops the admission, by which the room hears of it.
-            Reply::Opened(reply, serial) => {
-                drop(reply.send(Ok(Admission::new(self.mailbox.clone(), serial))));
-            }
-            Reply::Left(serial) => self.roster.hang_up(serial),
-            Reply::Response(reply, response) => drop(reply.send(Ok(response))),
-            Reply::Alarm(done) => drop(done.send(())),
-        }
+        self.outlet.release(|offset| self.store.settled(offset))
     }
 
     // Ends.
 
     /// Waits until everything is said, and says goodbye to those who are still there.
     async fn drain(&mut self) -> Result<(), StoreError> {
-        while !self.gate.is_empty() {
+        while self.outlet.is_holding() {
             if self.settled.changed().await.is_err() {
                 break;
             }
             self.release()?;
         }
-        self.roster.close_all(&CloseFrame::new(1012, "the server is shutting down"));
+        self.outlet.roster.close_all(&CloseFrame::new(1012, "the server is shutting down"));
         self.mailbox.close().into_iter().for_each(|mail| mail.fail(&RoomError::Draining));
         Ok(())
     }
@@ -541,14 +485,7 @@ impl Actor {
         tracing::error!(room = %self.room, %error, "the room breaks: its storage failed");
         self.live = None;
         let room_error = RoomError::from(error.clone());
-        for release in self.gate.abandon() {
-            match release.reply {
-                Reply::Opened(reply, _) => drop(reply.send(Err(room_error.clone()))),
-                Reply::Response(reply, _) => drop(reply.send(Err(room_error.clone()))),
-                Reply::Nobody | Reply::Left(_) | Reply::Alarm(_) => {}
-            }
-        }
-        self.roster.close_all(&CloseFrame::new(1011, "the room's storage failed"));
+        self.outlet.abandon(&room_error, &CloseFrame::new(1011, "the room's storage failed"));
         self.mailbox.close().into_iter().for_each(|mail| mail.fail(&room_error));
         Stopped::Broken(error)
     }

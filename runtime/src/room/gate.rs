@@ -41,7 +41,9 @@ impl<T> OutputGate<T> {
         &mut self,
         settled: impl Fn(Offset) -> Settled,
     ) -> Result<Option<T>, StoreError> {
-        let Some((offset, _)) = self.held.front() else { return Ok(None) };
+        let Some((offset, _)) = self.held.front() else {
+            return Ok(None);
+        };
         match settled(*offset) {
             Settled::Waiting => Ok(None),
             Settled::Durable => Ok(self.held.pop_front().map(|(_, output)| output)),
@@ -66,7 +68,9 @@ mod tests {
     use crate::store::testing::offset;
 
     fn up_to(durable: u64) -> impl Fn(Offset) -> Settled {
-        move |at| if at <= offset(durable) { Settled::Durable } else { Settled::Waiting }
+        move |at| {
+            if at <= offset(durable) { Settled::Durable } else { Settled::Waiting }
+        }
     }
 
     fn all(gate: &mut OutputGate<&'static str>, durable: u64) -> Vec<&'static str> {

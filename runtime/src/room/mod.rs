@@ -4,10 +4,13 @@
 //! runs. It does not know sockets, HTTP or other rooms.
 
 mod actor;
+mod alarm;
 mod faults;
 mod gate;
+mod live;
 mod mailbox;
 mod outbox;
+mod outlet;
 mod roster;
 
 pub(crate) use actor::{Actor, Parts, Stopped};

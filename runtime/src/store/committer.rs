@@ -74,7 +74,8 @@ impl Committer {
         });
         let (settled_tx, settled) = watch::channel(Offset::default());
         let (alarms_tx, alarms_changed) = watch::channel(0);
-        let writer = Writer { backend, shared: shared.clone(), settled: settled_tx, alarms: alarms_tx };
+        let writer =
+            Writer { backend, shared: shared.clone(), settled: settled_tx, alarms: alarms_tx };
         let thread = std::thread::Builder::new()
             .name("room-commit".to_owned())
             .spawn(move || writer.run())
@@ -230,7 +231,11 @@ impl Writer {
     }
 
     /// Removes what lies below a prefix, on disk and earlier in this batch.
-    fn clear(&self, prefix: &super::keys::RoomPrefix, batch: &mut Overlay) -> Result<(), StoreError> {
+    fn clear(
+        &self,
+        prefix: &super::keys::RoomPrefix,
+        batch: &mut Overlay,
+    ) -> Result<(), StoreError> {
         let span = prefix.span();
         let earlier: Vec<_> = crate::span::over(batch, &span).map(|(key, _)| key).collect();
         batch.extend(earlier.into_iter().map(|key| (key, None)));

@@ -117,9 +117,7 @@ impl RoomPrefix {
             bound => bound.as_ref().map(below),
         };
         let end = match &span.end {
-            Bound::Unbounded => {
-                after_prefix(&self.0).map_or(Bound::Unbounded, Bound::Excluded)
-            }
+            Bound::Unbounded => after_prefix(&self.0).map_or(Bound::Unbounded, Bound::Excluded),
             bound => bound.as_ref().map(below),
         };
         Span { start, end, direction: span.direction }

@@ -135,7 +135,10 @@ impl RoomStore {
     ///
     /// # Cancel safety
     /// As [`RoomStore::commit`].
-    pub(crate) async fn commit_alarm(&self, alarm: Option<AlarmRecord>) -> Result<Offset, StoreError> {
+    pub(crate) async fn commit_alarm(
+        &self,
+        alarm: Option<AlarmRecord>,
+    ) -> Result<Offset, StoreError> {
         self.commit_with(Writes::default(), Some(alarm)).await
     }
 

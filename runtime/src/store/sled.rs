@@ -85,7 +85,8 @@ impl Sled {
         let mut value = Vec::with_capacity(length);
         for number in 0..pieces {
             let piece = self.tree.get(piece_key(key, number)).map_err(error)?;
-            let piece = piece.ok_or_else(|| StoreError::Corrupt("a piece is missing".to_owned()))?;
+            let piece =
+                piece.ok_or_else(|| StoreError::Corrupt("a piece is missing".to_owned()))?;
             value.extend_from_slice(&piece);
         }
         if value.len() != length {
@@ -103,7 +104,12 @@ impl Sled {
         }
     }
 
-    fn add(&self, batch: &mut sled::Batch, key: &[u8], value: Option<&Bytes>) -> Result<(), StoreError> {
+    fn add(
+        &self,
+        batch: &mut sled::Batch,
+        key: &[u8],
+        value: Option<&Bytes>,
+    ) -> Result<(), StoreError> {
         let had = self.pieces(key)?;
         let mut has = 0;
         match value {

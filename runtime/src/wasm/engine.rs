@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn the_pool_fits_the_kernels_mappings() {
-        let limits = Limits { rooms_active_max: 10_000, door_instances_max: 64, ..Limits::default() };
+        let limits =
+            Limits { rooms_active_max: 10_000, door_instances_max: 64, ..Limits::default() };
         assert_eq!(rooms_max(&limits, 65_530), 10_000);
         assert_eq!(rooms_max(&limits, 35_000), 4_936);
         assert_eq!(rooms_max(&limits, 0), 1);

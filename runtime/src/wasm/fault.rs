@@ -50,7 +50,9 @@ pub enum Overrun {
         bytes: u64,
     },
     /// It called itself too deep.
-    #[error("the guest's stack is full; raise stack_bytes_max in room.toml [limits], or recurse less")]
+    #[error(
+        "the guest's stack is full; raise stack_bytes_max in room.toml [limits], or recurse less"
+    )]
     Stack,
 }
 

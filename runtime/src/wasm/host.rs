@@ -37,7 +37,13 @@ pub(crate) struct Flush {
 }
 
 impl Host {
-    pub(super) fn new(budget: Budget, log: GuestLog, wasi: WasiCtx, party: &str, room: &str) -> Self {
+    pub(super) fn new(
+        budget: Budget,
+        log: GuestLog,
+        wasi: WasiCtx,
+        party: &str,
+        room: &str,
+    ) -> Self {
         Self {
             budget,
             log,

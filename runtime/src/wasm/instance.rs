@@ -3,9 +3,9 @@
 //! Invariant: a call returns its turn whole, or a fault and no turn. After a fault that does not
 //! spare it, an instance is not called again. It does not know which room it serves or why.
 
+use super::bindings::Module as World;
 use super::bindings::exports::room::runtime::door;
 use super::bindings::room::runtime::types;
-use super::bindings::Module as World;
 use super::budget::Budget;
 use super::fault::{GuestFault, Overrun, cut};
 use super::host::Host;
@@ -248,7 +248,10 @@ fn tags_param(tags: &[String]) -> Vec<&str> {
     tags.iter().map(String::as_str).collect()
 }
 
-fn connection_param<'a>(connection: &'a Connection, tags: &'a [&'a str]) -> types::ConnectionParam<'a> {
+fn connection_param<'a>(
+    connection: &'a Connection,
+    tags: &'a [&'a str],
+) -> types::ConnectionParam<'a> {
     types::ConnectionParam {
         id: connection.id.as_str(),
         uri: &connection.uri,

@@ -18,7 +18,8 @@ const VERSION: &str = "0.1.0";
 /// What a module must export.
 const EXPORTS: [&str; 2] = ["room:runtime/events@0.1.0", "room:runtime/door@0.1.0"];
 /// The parts of WASI 0.2 that are linked. Sockets and HTTP are not among them.
-const WASI: [&str; 5] = ["wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:io/", "wasi:filesystem/"];
+const WASI: [&str; 5] =
+    ["wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:io/", "wasi:filesystem/"];
 /// WASI's versions that are compatible with what is linked.
 const WASI_VERSION: &str = "@0.2.";
 
@@ -125,7 +126,9 @@ fn check_preamble(bytes: &[u8]) -> Result<(), LoadError> {
         [0, b'a', b's', b'm', ..] => Err(LoadError::NotAComponent(
             "this is a core WebAssembly module, not a component: build it with `--target wasm32-wasip2`",
         )),
-        _ => Err(LoadError::NotAComponent("this is not WebAssembly: it does not begin with \\0asm")),
+        _ => {
+            Err(LoadError::NotAComponent("this is not WebAssembly: it does not begin with \\0asm"))
+        }
     }
 }
 

@@ -30,15 +30,18 @@ struct Tag<'a> {
 /// Serves on a free port, which is printed, until the process is killed.
 #[tokio::main]
 pub(crate) async fn serve() -> Result<()> {
-    let router = Router::new()
-        .route("/parties/{party}/{room}", any(open))
-        .with_state(Rooms::default());
+    let router =
+        Router::new().route("/parties/{party}/{room}", any(open)).with_state(Rooms::default());
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
     writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;
-    Ok(axum::serve(axum::serve::ListenerExt::tap_io(listener, |tcp| {
-        // A socket that refuses the option is served all the same.
-        let _ = tcp.set_nodelay(true);
-    }), router).await?)
+    Ok(axum::serve(
+        axum::serve::ListenerExt::tap_io(listener, |tcp| {
+            // A socket that refuses the option is served all the same.
+            let _ = tcp.set_nodelay(true);
+        }),
+        router,
+    )
+    .await?)
 }
 
 async fn open(
@@ -51,7 +54,12 @@ async fn open(
 
 async fn run(socket: WebSocket, room: String, rooms: Rooms) {
     let (queue, mut queued) = mpsc::channel(QUEUE);
-    rooms.lock().unwrap_or_else(PoisonError::into_inner).entry(room.clone()).or_default().push(queue);
+    rooms
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .entry(room.clone())
+        .or_default()
+        .push(queue);
     let (mut sink, mut stream) = socket.split();
     if sink.send(Message::Text("{\"t\":\"hello\"}".into())).await.is_err() {
         return;

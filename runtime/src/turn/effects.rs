@@ -1,0 +1,111 @@
+//! What a turn does, as plain data. Owns the shape of effects.
+//!
+//! Invariant: effects are in the order in which the guest caused them, and say nothing of how they are
+//! carried out. It does not know the rules by which they were let in.
+
+use crate::connection::Connection;
+use crate::event::{CloseFrame, Message};
+use crate::id::{ConnectionId, Serial};
+use crate::span::Overlay;
+use bytes::Bytes;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// Something a turn says to the outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A message for one connection.
+    Send {
+        /// To whom.
+        to: Serial,
+        /// What.
+        message: Message,
+    },
+    /// A message for all that were open at the time.
+    Broadcast {
+        /// What.
+        message: Message,
+        /// Only those with this tag.
+        tag: Option<String>,
+        /// Not those.
+        without: Vec<String>,
+    },
+    /// The end of a connection.
+    Close {
+        /// Whose.
+        to: Serial,
+        /// With what.
+        frame: CloseFrame,
+    },
+}
+
+/// What a turn does to the room's alarm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AlarmChange {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// Sets it to this time, in milliseconds since 1970.
+    Set(u64),
+    /// Removes it.
+    Delete,
+}
+
+/// What a turn writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// Whether everything that was stored goes first.
+    pub cleared: Cleared,
+    /// The keys that change.
+    pub keys: Overlay,
+    /// The alarm.
+    pub alarm: AlarmChange,
+}
+
+/// Whether a turn removed all keys before it wrote its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cleared {
+    /// The keys that it did not write stay.
+    #[default]
+    No,
+    /// Only what it wrote afterwards is there.
+    Yes,
+}
+
+impl Writes {
+    /// True if committing it would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.cleared == Cleared::No && self.alarm == AlarmChange::Keep
+    }
+
+    /// Bytes of its keys and values.
+    pub fn bytes(&self) -> usize {
+        self.keys.iter().map(|(key, value)| entry_bytes(key, value.as_ref())).sum()
+    }
+}
+
+/// What a change of a key counts against the limits, in bytes.
+pub(super) fn entry_bytes(key: &[u8], value: Option<&Bytes>) -> usize {
+    key.len() + value.map_or(0, Bytes::len)
+}
+
+/// Everything a turn does, once it commits.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// For the store.
+    pub writes: Writes,
+    /// For the clients, in order.
+    pub outputs: Vec<Output>,
+    /// New states of connections.
+    pub states: HashMap<Serial, Bytes>,
+    /// Connections that are closed.
+    pub closed: Vec<Serial>,
+    /// The tags of the connection that opens.
+    pub tags: Option<(Serial, Arc<[String]>)>,
+}
+
+/// True if a broadcast is meant for this connection.
+pub(crate) fn is_meant_for(connection: &Connection, tag: Option<&str>, without: &[String]) -> bool {
+    let excepted = |id: &ConnectionId| without.iter().any(|other| other == id.as_str());
+    tag.is_none_or(|tag| connection.has_tag(tag)) && !excepted(&connection.id)
+}
