@@ -284,6 +284,10 @@ impl Actor {
             Err(error) if !matches!(error, RoomError::Guest(_)) => {
                 tracing::debug!(room = %self.room, %error, "the alarm waits");
             }
+            // What it flushed before it failed has set another one.
+            Err(_) if self.store.alarm().is_some_and(|current| current != alarm) => {
+                self.outlet.hold(None, Vec::new(), Reply::Alarm(done));
+            }
             Err(error) => {
                 let next = next_try(alarm, now, &self.parts.limits);
                 tracing::warn!(room = %self.room, %error, tries = alarm.tries + 1, retry = next.is_some(),

@@ -213,7 +213,7 @@ impl Host for Mock {
     fn alarm() -> Option<u64> {
         world(|world| {
             world.turn_mut();
-            world.alarm.map(|alarm| alarm.at_ms)
+            world.alarm.map(|alarm| alarm.due_ms)
         })
     }
 
@@ -222,7 +222,6 @@ impl Host for Mock {
             replace_alarm(
                 world,
                 Some(Pending {
-                    at_ms: at,
                     due_ms: at,
                     failures: 0,
                 }),

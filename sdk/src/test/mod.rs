@@ -199,10 +199,10 @@ impl<R: Room> TestRoom<R> {
         }
     }
 
-    /// When the alarm is due, as the room set it.
+    /// When the alarm is due: as the room set it, or later once it failed.
     pub fn alarm(&self) -> Option<Timestamp> {
         let alarm = self.runner.borrow().world.alarm;
-        alarm.map(|alarm| Timestamp::from_millis(alarm.at_ms))
+        alarm.map(|alarm| Timestamp::from_millis(alarm.due_ms))
     }
 
     /// The ids of the open connections, in the order they joined.

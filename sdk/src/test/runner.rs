@@ -138,7 +138,7 @@ impl<R: Room> Runner<R> {
             let close = Close {
                 code: 1009,
                 reason: error.clone(),
-                clean: true,
+                clean: false,
             };
             self.world.end(client, close, Some(error));
         } else if let Some(link) = self.world.link_of(client) {
@@ -249,11 +249,7 @@ impl<R: Room> Runner<R> {
         } else if self.world.alarm.is_none() {
             let failures = alarm.failures + 1;
             let due_ms = self.world.now_ms.saturating_add(1_000 << failures);
-            self.world.alarm = Some(Pending {
-                failures,
-                due_ms,
-                ..alarm
-            });
+            self.world.alarm = Some(Pending { failures, due_ms });
         }
     }
 

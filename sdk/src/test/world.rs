@@ -37,9 +37,7 @@ pub(super) struct World {
 /// An alarm that is set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
-    /// What the room set.
-    pub(super) at_ms: u64,
-    /// When it is tried; later than `at_ms` once it failed.
+    /// When it is tried; later than the room set it once it failed.
     pub(super) due_ms: u64,
     pub(super) failures: u32,
 }
