@@ -18,6 +18,9 @@ const PARTYSOCKET: [(&str, &str); 2] = [
     ("ws.js", include_str!("partysocket/ws.js")),
 ];
 
+/// Paths that are the server's own, whatever the project's folder has.
+const RESERVED: &str = "/_room/";
+
 /// `/_room/partysocket/:file`.
 pub(super) async fn partysocket(Path(file): Path<String>) -> Response {
     match PARTYSOCKET.iter().find(|(name, _)| *name == file) {
@@ -35,7 +38,8 @@ pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Re
         return not_found();
     };
     let readable = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !readable || is_hidden(request.uri().path()) {
+    let path = request.uri().path();
+    if !readable || is_hidden(path) || path.starts_with(RESERVED) {
         return not_found();
     }
     let Ok(response) = ServeDir::new(dir).oneshot(request).await;

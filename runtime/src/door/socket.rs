@@ -219,12 +219,26 @@ async fn write(
             }
         };
         let write = send_all(sink, outbox, frames.unwrap_or_default(), limits);
-        match tokio::time::timeout(ms(limits.write_ms_max), write).await {
-            Ok(Ok(Sent::All)) => {}
-            Ok(Ok(Sent::Close)) => return Done::Closing,
-            Ok(Err(_)) | Err(_) => return Done::Lost,
+        tokio::select! {
+            biased;
+            sent = write => match sent {
+                Ok(Sent::All) => {}
+                Ok(Sent::Close) => return Done::Closing,
+                Err(_) => return Done::Lost,
+            },
+            () = patience(outbox, limits) => return Done::Lost,
         }
     }
+}
+
+/// Ends when a client that takes no bytes has been waited for long enough.
+async fn patience(outbox: &Outbox, limits: &Limits) {
+    let hopeless = async {
+        outbox.overflowed().await;
+        tokio::time::sleep(ms(limits.close_ms_max)).await;
+    };
+    // Either way it is over.
+    drop(tokio::time::timeout(ms(limits.write_ms_max), hopeless).await);
 }
 
 /// Whether the last frame is out.

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// What a room needs from the node it runs on.
 #[derive(Clone)]
@@ -372,35 +373,17 @@ impl Actor {
         event: &Event,
         about: Option<Serial>,
     ) -> Result<Result<Committed, RoomError>, StoreError> {
-        let Some(mut live) = self.live.take() else {
-            return Ok(Err(RoomError::Gone));
-        };
+        let Some(mut live) = self.live.take() else { return Ok(Err(RoomError::Gone)) };
         self.events += 1;
-        let _span = tracing::debug_span!("turn", room = %self.room, event = event.name(),
+        let span = tracing::debug_span!("turn", room = %self.room, event = event.name(),
             number = self.events, module = %self.code.module.hash());
-        let turn = self.begin(about);
-        let turn = if matches!(event, Event::Alarm) { turn.for_alarm() } else { turn };
-        let called = {
-            let mut call = std::pin::pin!(live.instance.call(event, turn));
-            loop {
-                tokio::select! {
-                    biased;
-                    called = &mut call => break called,
-                    Some(flush) = live.flushes.recv() => self.flush(flush, about).await?,
-                    Ok(()) = self.settled.changed(), if self.outlet.is_holding() => self.release()?,
-                }
-            }
-        };
+        let called = self.deliver(&mut live, event, about).instrument(span).await?;
+        let spared = called.as_ref().err().is_none_or(GuestFault::spares_instance);
+        self.live = spared.then_some(live);
         let (answer, turn) = match called {
             Ok(done) => done,
-            Err(fault) => {
-                if fault.spares_instance() {
-                    self.live = Some(live);
-                }
-                return Ok(Err(fault.into()));
-            }
+            Err(fault) => return Ok(Err(fault.into())),
         };
-        self.live = Some(live);
         if let Answer::Response(response) = &answer
             && let Some(problem) = response.problem(self.parts.limits.response_bytes_max)
         {
@@ -408,6 +391,26 @@ impl Actor {
         }
         let (outputs, offset) = self.commit(turn).await?;
         Ok(Ok(Committed { answer, outputs, offset }))
+    }
+
+    /// Runs one callback, commits what it flushes, and meanwhile lets out what becomes durable.
+    async fn deliver(
+        &mut self,
+        live: &mut Live,
+        event: &Event,
+        about: Option<Serial>,
+    ) -> Result<Result<(Answer, Turn), GuestFault>, StoreError> {
+        let turn = self.begin(about);
+        let turn = if matches!(event, Event::Alarm) { turn.for_alarm() } else { turn };
+        let mut call = std::pin::pin!(live.instance.call(event, turn));
+        loop {
+            tokio::select! {
+                biased;
+                called = &mut call => return Ok(called),
+                Some(flush) = live.flushes.recv() => self.flush(flush, about).await?,
+                Ok(()) = self.settled.changed(), if self.outlet.is_holding() => self.release()?,
+            }
+        }
     }
 
     fn begin(&self, about: Option<Serial>) -> Turn {

@@ -27,6 +27,8 @@ pub(crate) struct Outbox(Arc<Inner>);
 struct Inner {
     queue: Mutex<Queue>,
     filled: Notify,
+    /// Told when the bound was hit.
+    overflowed: Notify,
     bytes_max: usize,
     frames_max: usize,
 }
@@ -43,6 +45,7 @@ pub(crate) fn outbox(limits: &Limits) -> (OutboxSender, Outbox) {
     let inner = Arc::new(Inner {
         queue: Mutex::default(),
         filled: Notify::new(),
+        overflowed: Notify::new(),
         bytes_max: size(limits.outbox_bytes_max),
         frames_max: size(limits.outbox_frames_max),
     });
@@ -62,6 +65,7 @@ impl OutboxSender {
             queue.frames.clear();
             queue.bytes = 0;
             queue.end(CloseFrame::new(1013, "too slow: the outbox is full"));
+            self.0.overflowed.notify_one();
         } else {
             queue.bytes += message.len();
             queue.frames.push_back(Frame::Message(message.clone()));
@@ -111,6 +115,15 @@ impl Outbox {
     /// Dropped before it returns, the next call returns at once if something came.
     pub(crate) async fn filled(&self) {
         self.0.filled.notified().await;
+    }
+
+    /// Returns when the bound was hit: the client takes too little, so its socket should not wait long
+    /// for it. For the one socket that writes.
+    ///
+    /// # Cancel safety
+    /// As [`Outbox::filled`].
+    pub(crate) async fn overflowed(&self) {
+        self.0.overflowed.notified().await;
     }
 }
 
