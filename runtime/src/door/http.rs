@@ -35,7 +35,7 @@ pub(super) async fn health(State(door): State<FrontDoor>) -> Response {
 /// # Cancel safety
 /// Dropped before it returns, the room still handles what it was asked.
 pub(super) async fn ask_room(door: &FrontDoor, request: Request) -> Result<Response, DoorError> {
-    let room = door.room(request.uri().path())?;
+    let room = door.room(request.uri())?;
     let (parts, body) = request.into_parts();
     let body = read_body(body, &door.0.limits).await?;
     let request = plain(&parts, body);

@@ -5,9 +5,8 @@
 
 use crate::limits::{Limits, ms, size};
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// First pause after a failed accept; it doubles up to `accept_backoff_ms_max`.
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
@@ -53,7 +53,7 @@ impl Listener {
     /// Dropped before it returns, requests that have begun go on by themselves.
     pub(crate) async fn serve(self, router: Router, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(size(self.limits.connections_max)));
-        let graceful = GracefulShutdown::new();
+        let connections = TaskTracker::new();
         let server = server(&self.limits);
         loop {
             let Ok(place) = places.clone().acquire_owned().await else {
@@ -67,12 +67,12 @@ impl Listener {
             // refuses the option is served all the same.
             drop(tcp.set_nodelay(true));
             let service = TowerToHyperService::new(router.clone());
-            let connection =
-                server.serve_connection_with_upgrades(TokioIo::new(tcp), service).into_owned();
-            tokio::spawn(run(graceful.watch(connection), place));
+            let connection = server.serve_connection(TokioIo::new(tcp), service).with_upgrades();
+            connections.spawn(run(connection, stop.clone(), place));
         }
         drop(self.tcp);
-        graceful.shutdown().await;
+        connections.close();
+        connections.wait().await;
     }
 
     /// The next client. Errors (a client that is gone already, no file descriptors left) are waited out.
@@ -91,21 +91,31 @@ impl Listener {
     }
 }
 
-async fn run<E: std::fmt::Display>(
-    connection: impl Future<Output = Result<(), E>>,
-    place: OwnedSemaphorePermit,
-) {
+type Connection =
+    http1::UpgradeableConnection<TokioIo<TcpStream>, TowerToHyperService<Router>>;
+
+/// Answers one client's requests, until it goes or the node stops.
+async fn run(connection: Connection, stop: CancellationToken, place: OwnedSemaphorePermit) {
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
     // A client that breaks off or talks nonsense has been answered by hyper where it can be.
-    if let Err(error) = connection.await {
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection failed");
     }
     drop(place);
 }
 
-fn server(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
+/// HTTP/1.1 and nothing else. Not hyper-util's builder for both versions: it waits without a time limit
+/// for the first bytes, by which it tells them apart.
+fn server(limits: &Limits) -> http1::Builder {
+    let mut server = http1::Builder::new();
     server
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(ms(limits.header_ms_max))
         .max_buf_size(size(limits.header_bytes_max).max(HEAD_BYTES_MIN));

@@ -97,13 +97,14 @@ impl FrontDoor {
         self.0.assets.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The room of a path, if this node is the one to run it.
-    fn room(&self, path: &str) -> Result<RoomId, status::DoorError> {
+    /// The room of a URL, if this node is the one to run it.
+    fn room(&self, uri: &::http::Uri) -> Result<RoomId, status::DoorError> {
         let limits = &self.0.limits;
-        if path.len() > size(limits.uri_bytes_max) {
+        let asked = uri.path_and_query().map_or(0, |asked| asked.as_str().len());
+        if asked > size(limits.uri_bytes_max) {
             return Err(status::DoorError::UriTooLong(limits.uri_bytes_max));
         }
-        let room = room_of_path(path, limits)?.ok_or(status::DoorError::NotFound)?;
+        let room = room_of_path(uri.path(), limits)?.ok_or(status::DoorError::NotFound)?;
         let owner = self.0.ring.owner(&room);
         if *owner != self.0.node {
             return Err(status::DoorError::Elsewhere(owner.clone()));

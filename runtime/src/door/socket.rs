@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::{Message as Wire, Utf8Bytes, protocol as wire};
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +58,7 @@ enum Entry {
 }
 
 async fn join(door: &FrontDoor, request: Request) -> Result<Entry, DoorError> {
-    let room = door.room(request.uri().path())?;
+    let room = door.room(request.uri())?;
     let id = connection_of_query(request.uri().query(), &door.0.limits)?;
     let (parts, _) = request.into_parts();
     let request = plain(&parts, Bytes::new());
@@ -298,6 +298,8 @@ fn failed(error: &Error, limits: &Limits) -> Done {
             CloseFrame::new(1009, &format!("message of {size} bytes, at most {max} are allowed"))
         }
         Error::Capacity(_) => CloseFrame::new(1009, &format!("message over {max} bytes")),
+        // Not what the client sent, but that it is gone.
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return Done::Lost,
         Error::Utf8(_) => CloseFrame::new(1007, "a text message is not valid UTF-8"),
         Error::Protocol(error) => CloseFrame::new(1002, &error.to_string()),
         _ => return Done::Lost,
