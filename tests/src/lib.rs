@@ -1,1 +1,86 @@
-//! x
+//! What tests of whole nodes are made of: a node, clients, a plain HTTP client, and guests.
+//!
+//! Invariant: every wait ends, at the latest after [`DEADLINE`], and none is a sleep that hopes: a
+//! test waits for what it wants to see. It does not know what the tests are about.
+
+mod client;
+mod http;
+mod node;
+mod raw;
+
+pub use client::{Got, TestClient};
+pub use http::{Reply, Requests, script};
+pub use node::{Setup, TestNode, variant};
+pub use raw::{RawClient, RawFrame, masked};
+pub use room_test_guest::guest;
+
+use std::time::Duration;
+
+/// How long a test waits for something before it fails. It bounds, it does not measure: the machine
+/// may be busy with other tests.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until a future is ready.
+///
+/// # Panics
+/// After [`DEADLINE`], naming what was waited for.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited too long for {what}"),
+    }
+}
+
+/// Asks again and again until the answer is yes.
+///
+/// # Panics
+/// After [`DEADLINE`], naming what was waited for.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let pause = Duration::from_millis(5);
+    let asking = async {
+        while !holds().await {
+            tokio::time::sleep(pause).await;
+        }
+    };
+    within(what, asking).await;
+}
+
+/// A seed for a test that draws at random: `FUZZ_SEED`, or a new one. It is printed, so that a failure
+/// can be repeated.
+pub fn seed() -> u64 {
+    let given = std::env::var_os("FUZZ_SEED").and_then(|seed| seed.to_str()?.parse().ok());
+    let seed = given.unwrap_or_else(|| {
+        use std::hash::{BuildHasher, RandomState};
+        RandomState::new().hash_one(())
+    });
+    say(&format!("FUZZ_SEED={seed}"));
+    seed
+}
+
+#[expect(clippy::print_stderr, reason = "a test's own words, shown when it fails")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Numbers drawn at random from a seed (SplitMix64): the same seed, the same numbers.
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// The next number.
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`, which is not 0.
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.roll() % end as u64).unwrap_or_default()
+    }
+
+    /// So many random bytes.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.roll().to_le_bytes()[0]).collect()
+    }
+}

@@ -1,0 +1,31 @@
+//! What a guest can do to its host. Owns the mischief.
+//!
+//! Invariant: every function here ends only when the host ends it. It does not know why it is called.
+
+use std::hint::black_box;
+
+/// Computes for ever.
+pub(crate) fn endless_loop() -> ! {
+    let mut n = 0_u64;
+    loop {
+        n = black_box(n.wrapping_add(1));
+    }
+}
+
+/// Calls itself until the stack is full: the host's, with small frames, which `FRAME` being 0 makes
+/// them; else the guest's own, which lies in its memory.
+pub(crate) fn endless_recursion<const FRAME: usize>(n: u64) -> u64 {
+    let frame = black_box([n; FRAME]);
+    if n == u64::MAX {
+        return n;
+    }
+    black_box(endless_recursion::<FRAME>(n + 1)) + frame.first().copied().unwrap_or(1)
+}
+
+/// Allocates until there is no memory.
+pub(crate) fn endless_allocation() -> ! {
+    let mut kept = Vec::new();
+    loop {
+        kept.push(black_box(vec![1_u8; 1 << 20]));
+    }
+}

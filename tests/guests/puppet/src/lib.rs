@@ -1,0 +1,227 @@
+//! A room that does what it is told, well or badly. Owns the script that tests speak.
+//!
+//! A text message that begins with `[` is a script: a JSON array of [`Step`]s, carried out in one
+//! turn. Any other message comes back as it is. A POST carries a script, too, and is answered with
+//! what the script said; a GET is answered with a [`report`](Puppet::report). What happened to the
+//! room (starts, connects, closes, errors, alarms) is kept under keys that begin with `~`.
+//!
+//! Invariant: nothing happens here that a test did not ask for. It does not know what tests expect.
+
+mod faults;
+mod step;
+
+use room_sdk::prelude::*;
+use serde::Serialize;
+use serde_json::{Value, json};
+use step::Step;
+
+const STARTS: &str = "~starts";
+const EVENTS: &str = "~events";
+/// Set by [`Puppet::on_start`] in rooms whose name asks for one failure.
+const FAILED: &str = "~failed";
+/// How often an alarm fails before it succeeds: a test puts it.
+const ALARM_FAILS: &str = "alarm-fails";
+
+/// The puppet. Its fields are what an instance remembers, and lose when they are lost with it.
+#[derive(Default)]
+pub struct Puppet {
+    /// Events this instance has handled.
+    handled: u64,
+    /// Alarms this instance has handled, failed ones included.
+    alarms: u64,
+}
+
+/// What a test can learn of a room by asking.
+#[derive(Serialize)]
+struct Report {
+    party: String,
+    name: String,
+    starts: u64,
+    handled: u64,
+    version: Option<String>,
+    events: Vec<String>,
+    connections: Vec<Value>,
+    keys: Vec<String>,
+    alarm: Option<u64>,
+}
+
+impl Puppet {
+    fn report(&self, ctx: &Context) -> Result<Report> {
+        let connections = ctx.connections().into_iter().map(|conn| {
+            Ok(json!({
+                "id": conn.id(),
+                "uri": conn.uri(),
+                "tags": conn.tags(),
+                "state": conn.state::<Value>()?,
+            }))
+        });
+        let keys = ctx.storage().raw().list().into_iter().map(|entry| {
+            Ok(String::from_utf8_lossy(&entry?.0).into_owned())
+        });
+        let keys = keys.filter(|key| !key.as_ref().is_ok_and(|key| key.starts_with('~')));
+        Ok(Report {
+            party: ctx.party().to_owned(),
+            name: ctx.name().to_owned(),
+            starts: ctx.storage().get(STARTS)?.unwrap_or_default(),
+            handled: self.handled,
+            version: ctx.var("VERSION"),
+            events: ctx.storage().get(EVENTS)?.unwrap_or_default(),
+            connections: connections.collect::<Result<_>>()?,
+            keys: keys.collect::<Result<_>>()?,
+            alarm: ctx.alarm().get().map(Timestamp::as_millis),
+        })
+    }
+}
+
+/// Notes durably that something happened.
+fn note(ctx: &Context, event: String) -> Result {
+    let mut events: Vec<String> = ctx.storage().get(EVENTS)?.unwrap_or_default();
+    events.push(event);
+    ctx.storage().put(EVENTS, &events)
+}
+
+/// Does what the room's name, its variables or a query ask for by one word.
+fn misbehave(how: Option<&str>) -> Result {
+    match how {
+        Some("err") => bail!("told to fail"),
+        Some("panic") => panic!("told to panic"),
+        Some("loop") => faults::endless_loop(),
+        _ => Ok(()),
+    }
+}
+
+impl Room for Puppet {
+    fn on_start(&mut self, ctx: &Context) -> Result {
+        let name = ctx.name().to_owned();
+        if name.starts_with("slow-start") {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        if name.starts_with("fail-start-once") && ctx.storage().get::<bool>(FAILED)?.is_none() {
+            // The turn fails, and with it what it wrote; so this is kept before.
+            ctx.storage().put(FAILED, &true)?;
+            ctx.flush()?;
+            bail!("told to fail once");
+        }
+        let how = if name.starts_with("fail-start-always") { Some("err".to_owned()) } else { ctx.var("START") };
+        misbehave(how.as_deref())?;
+        let starts: u64 = ctx.storage().get(STARTS)?.unwrap_or_default();
+        ctx.storage().put(STARTS, &(starts + 1))
+    }
+
+    fn tags(&mut self, _: &Context, _: &Connection, request: &Request) -> Result<Vec<String>> {
+        let tags = request.query("tags").unwrap_or_default();
+        Ok(tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn on_connect(&mut self, ctx: &Context, conn: &Connection, request: &Request) -> Result {
+        self.handled += 1;
+        if let Some(state) = request.query("state") {
+            conn.set_state(&state)?;
+        }
+        for hello in request.query("hello").iter().flat_map(|hellos| hellos.split(',')) {
+            conn.send(Message::text(hello))?;
+        }
+        if let Some(added) = request.header("x-added") {
+            conn.send(Message::text(format!("x-added: {added}")))?;
+        }
+        if request.query("join").is_some() {
+            ctx.broadcast(Message::text(format!("joined {}", conn.id()))).except(conn);
+        }
+        misbehave(request.query("connect").as_deref())?;
+        if request.query("quiet").is_none() {
+            note(ctx, format!("connect {}", conn.id()))?;
+        }
+        Ok(())
+    }
+
+    fn on_message(&mut self, ctx: &Context, conn: &Connection, message: Message) -> Result {
+        self.handled += 1;
+        match message.as_text() {
+            Some(text) if text.starts_with('[') => {
+                let steps: Vec<Step> = message.json()?;
+                let say = |text: String| conn.send(Message::text(text));
+                steps.into_iter().try_for_each(|step| step.run(self, ctx, Some(conn), &say))
+            }
+            _ => conn.send(message),
+        }
+    }
+
+    fn on_close(&mut self, ctx: &Context, conn: &Connection, close: Close) -> Result {
+        self.handled += 1;
+        let Close { code, reason, clean } = close;
+        let state = conn.state::<String>()?.unwrap_or_default();
+        note(ctx, format!("close {} {code} {reason:?} clean={clean} state={state:?}", conn.id()))?;
+        ctx.broadcast(Message::text(format!("left {}", conn.id()))).tagged("watches");
+        Ok(())
+    }
+
+    fn on_error(&mut self, ctx: &Context, conn: &Connection, error: &str) -> Result {
+        note(ctx, format!("error {} {error}", conn.id()))
+    }
+
+    fn on_request(&mut self, ctx: &Context, request: Request) -> Result<Response> {
+        self.handled += 1;
+        match request.rest() {
+            "/reflect" => Response::json(&json!({
+                "method": request.method(),
+                "uri": request.uri(),
+                "headers": request.headers().collect::<Vec<_>>(),
+                "body": request.body(),
+            })),
+            "/status" => {
+                let status = request.query("code").unwrap_or_default().parse()?;
+                let mut response = Response::text(request.text()?).with_status(status);
+                if let Some(header) = request.query("header") {
+                    let (name, value) = header.split_once(':').unwrap_or((&header, ""));
+                    response = response.with_header(name, value);
+                }
+                Ok(response)
+            }
+            _ if request.method() == "POST" => {
+                let steps: Vec<Step> = request.json()?;
+                let said = std::cell::RefCell::new(Vec::new());
+                let say = |text: String| {
+                    said.borrow_mut().push(text);
+                    Ok(())
+                };
+                steps.into_iter().try_for_each(|step| step.run(self, ctx, None, &say))?;
+                Response::json(&*said.borrow())
+            }
+            _ => Response::json(&self.report(ctx)?),
+        }
+    }
+
+    fn on_alarm(&mut self, ctx: &Context) -> Result {
+        self.handled += 1;
+        self.alarms += 1;
+        let fails: u64 = ctx.storage().get(ALARM_FAILS)?.unwrap_or_default();
+        ensure!(self.alarms > fails, "told to fail {fails} times");
+        ctx.broadcast(Message::text("alarm"));
+        note(ctx, format!("alarm in {}", ctx.name()))
+    }
+
+    fn on_before_connect(request: Request, lobby: &Lobby) -> Result<Verdict> {
+        decide(request, lobby)
+    }
+
+    fn on_before_request(request: Request, lobby: &Lobby) -> Result<Verdict> {
+        decide(request, lobby)
+    }
+}
+
+fn decide(request: Request, lobby: &Lobby) -> Result<Verdict> {
+    let how = request.query("verdict");
+    match how.as_deref() {
+        Some("refuse") => Ok(Verdict::refuse(4403, "not you")),
+        Some("refuse-1000") => Ok(Verdict::refuse(1000, "no such refusal")),
+        Some("respond") => Ok(Verdict::respond(Response::text("teapot").with_status(418))),
+        Some("respond-99") => Ok(Verdict::respond(Response::text("no status").with_status(99))),
+        Some("header") => {
+            let added = format!("{}/{}", lobby.party(), lobby.room());
+            Ok(Verdict::forward(request.with_header("x-added", &added)))
+        }
+        how => misbehave(how).map(|()| Verdict::forward(request)),
+    }
+}
+
+room_sdk::export!(Puppet);

@@ -1,0 +1,251 @@
+//! One thing that a script asks for. Owns the words of the script.
+//!
+//! Invariant: a step that fails fails the turn. It does not know which event brought the script.
+
+use crate::{Puppet, faults};
+use room_sdk::prelude::*;
+use serde::Deserialize;
+use serde_json::Value;
+use std::time::Duration;
+
+/// A step of a script. `say` answers whoever sent the script.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Step {
+    /// Says a text.
+    Say(String),
+    /// Says so many bytes of text.
+    SayBytes(usize),
+    /// Says the same text so many times.
+    SayMany(u32, String),
+    /// Sends a text to another connection.
+    SendTo(String, String),
+    /// Sends a text to all.
+    Broadcast(String),
+    /// Sends so many bytes of text to all.
+    BroadcastBytes(usize),
+    /// Sends a text to all but these.
+    BroadcastExcept(String, Vec<String>),
+    /// Sends a text to those with a tag.
+    BroadcastTagged(String, String),
+    /// Closes the connection that asks.
+    Close(u16, String),
+    /// Closes another connection.
+    CloseOther(String, u16, String),
+    /// Replaces the state of the connection that asks.
+    SetState(Value),
+    /// Says the state of the connection that asks.
+    State,
+    /// Sets a key.
+    Put(String, Value),
+    /// Sets a key to so many bytes.
+    PutBytes(String, usize),
+    /// Sets so many keys.
+    PutMany(u32),
+    /// Says a value as JSON, `null` if there is none.
+    Get(String),
+    /// Says how many bytes a value has.
+    Size(String),
+    /// Says whether the key was there, and removes it.
+    Delete(String),
+    /// Removes everything.
+    DeleteAll,
+    /// Says the keys of a range, joined by commas.
+    List(Listing),
+    /// Adds one to a number, and says it.
+    Add(String),
+    /// Sets the alarm so many milliseconds from now.
+    AlarmIn(u64),
+    /// Says whether there is an alarm.
+    AlarmIsSet,
+    /// Removes the alarm.
+    AlarmDelete,
+    /// Says the report.
+    Report,
+    /// Says the value of a variable.
+    Var(String),
+    /// Says how many environment variables there are.
+    VarCount,
+    /// Writes a log line.
+    Log(String),
+    /// Prints.
+    Print(String),
+    /// Says whether a file can be opened.
+    Open(String),
+    /// Ends the turn so far.
+    Flush,
+    /// Fails.
+    Err(String),
+    /// Panics.
+    Panic(String),
+    /// Ends the process.
+    Exit(i32),
+    /// Sleeps.
+    Sleep(u64),
+    /// Computes for ever.
+    Loop,
+    /// Recurses for ever.
+    Recurse,
+    /// Recurses for ever, with much on the stack.
+    RecurseWide,
+    /// Allocates for ever.
+    Alloc,
+    /// Says something until it is refused, and fails.
+    Flood,
+    /// Says something so many times, and minds no refusal.
+    FloodAnyway(u32),
+}
+
+/// The options of a listing.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Listing {
+    prefix: Option<String>,
+    start: Option<String>,
+    start_after: Option<String>,
+    end: Option<String>,
+    reverse: bool,
+    limit: Option<u32>,
+}
+
+type Say<'a> = &'a dyn Fn(String) -> Result;
+
+impl Step {
+    pub(crate) fn run(
+        self,
+        room: &Puppet,
+        ctx: &Context,
+        conn: Option<&Connection>,
+        say: Say<'_>,
+    ) -> Result {
+        match self {
+            Self::Say(text) => say(text),
+            Self::SayBytes(bytes) => say("x".repeat(bytes)),
+            Self::SayMany(times, text) => (0..times).try_for_each(|_| say(text.clone())),
+            Self::SendTo(id, text) => {
+                ctx.connection(&id).ok_or_else(|| anyhow!("{id} is gone"))?.send(Message::text(text))
+            }
+            Self::Broadcast(text) => ctx.broadcast(Message::text(text)).send(),
+            Self::BroadcastBytes(bytes) => ctx.broadcast(Message::text("x".repeat(bytes))).send(),
+            Self::BroadcastExcept(text, without) => {
+                let broadcast = ctx.broadcast(Message::text(text));
+                without.into_iter().fold(broadcast, |broadcast, id| broadcast.except(id)).send()
+            }
+            Self::BroadcastTagged(text, tag) => {
+                ctx.broadcast(Message::text(text)).tagged(tag).send()
+            }
+            Self::Close(code, reason) => me(conn)?.close(code, &reason),
+            Self::CloseOther(id, code, reason) => {
+                let other = ctx.connection(&id).ok_or_else(|| anyhow!("{id} is gone"))?;
+                other.close(code, &reason)
+            }
+            Self::SetState(state) => me(conn)?.set_state(&state),
+            Self::State => {
+                say(me(conn)?.state::<Value>()?.unwrap_or_default().to_string())
+            }
+            Self::Report => say(serde_json::to_string(&room.report(ctx)?)?),
+            step => step.store(ctx, say),
+        }
+    }
+
+    /// The steps about storage and the alarm.
+    fn store(self, ctx: &Context, say: Say<'_>) -> Result {
+        let storage = ctx.storage();
+        match self {
+            Self::Put(key, value) => storage.put(key, &value),
+            Self::PutBytes(key, bytes) => storage.raw().put(key, vec![7; bytes]),
+            Self::PutMany(keys) => {
+                (0..keys).try_for_each(|key| storage.put(format!("many-{key:06}"), &key))
+            }
+            Self::Get(key) => say(storage.get::<Value>(key)?.unwrap_or_default().to_string()),
+            Self::Size(key) => say(storage.raw().get(key)?.unwrap_or_default().len().to_string()),
+            Self::Delete(key) => say(storage.delete(key)?.to_string()),
+            Self::DeleteAll => storage.delete_all(),
+            Self::List(listing) => say(listing.keys(ctx)?.join(",")),
+            Self::Add(key) => {
+                let sum = storage.get::<u64>(&key)?.unwrap_or_default() + 1;
+                storage.put(key, &sum)?;
+                say(sum.to_string())
+            }
+            Self::AlarmIn(ms) => {
+                ctx.alarm().set_in(Duration::from_millis(ms));
+                Ok(())
+            }
+            Self::AlarmIsSet => say(ctx.alarm().get().is_some().to_string()),
+            Self::AlarmDelete => {
+                ctx.alarm().delete();
+                Ok(())
+            }
+            step => step.misbehave(ctx, say),
+        }
+    }
+
+    /// The steps about the world outside, and those that no good room has.
+    fn misbehave(self, ctx: &Context, say: Say<'_>) -> Result {
+        match self {
+            Self::Var(name) => say(ctx.var(&name).unwrap_or_default()),
+            Self::VarCount => say(std::env::vars_os().count().to_string()),
+            Self::Log(line) => {
+                log::info!("{line}");
+                Ok(())
+            }
+            Self::Print(text) => {
+                use std::io::Write;
+                Ok(std::io::stdout().write_all(text.as_bytes())?)
+            }
+            Self::Open(path) => say(std::fs::File::open(path).is_ok().to_string()),
+            Self::Flush => ctx.flush(),
+            Self::Err(text) => Err(anyhow!(text)),
+            Self::Panic(text) => panic!("{text}"),
+            #[expect(clippy::exit, reason = "what a guest may try")]
+            Self::Exit(code) => std::process::exit(code),
+            Self::Sleep(ms) => {
+                std::thread::sleep(Duration::from_millis(ms));
+                Ok(())
+            }
+            Self::Loop => faults::endless_loop(),
+            Self::Recurse => say(faults::endless_recursion::<0>(0).to_string()),
+            Self::RecurseWide => say(faults::endless_recursion::<64>(0).to_string()),
+            Self::Alloc => faults::endless_allocation(),
+            Self::Flood => loop {
+                say("flood".to_owned())?;
+            },
+            Self::FloodAnyway(times) => {
+                (0..times).for_each(|_| drop(say("flood".to_owned())));
+                Ok(())
+            }
+            _ => bail!("no such step"),
+        }
+    }
+}
+
+impl Listing {
+    fn keys(self, ctx: &Context) -> Result<Vec<String>> {
+        let mut list = ctx.storage().raw().list();
+        if let Some(prefix) = self.prefix {
+            list = list.prefix(prefix);
+        }
+        if let Some(start) = self.start {
+            list = list.start(start);
+        }
+        if let Some(start_after) = self.start_after {
+            list = list.start_after(start_after);
+        }
+        if let Some(end) = self.end {
+            list = list.end(end);
+        }
+        if let Some(limit) = self.limit {
+            list = list.limit(limit);
+        }
+        if self.reverse {
+            list = list.reverse();
+        }
+        let text = |key: Vec<u8>| String::from_utf8_lossy(&key).into_owned();
+        let keys = list.into_iter().map(|entry| Ok(text(entry?.0)));
+        keys.filter(|key| !key.as_ref().is_ok_and(|key| key.starts_with('~'))).collect()
+    }
+}
+
+fn me(conn: Option<&Connection>) -> Result<&Connection> {
+    conn.ok_or_else(|| anyhow!("a request has no connection"))
+}

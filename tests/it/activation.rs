@@ -1,0 +1,110 @@
+//! How a room comes into memory, and how it leaves.
+
+use futures_util::future::join_all;
+use room_tests::{Requests, Setup, until};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_hundred_first_visitors_start_one_instance() {
+    let node = Setup::memory().start().await;
+    let ids: Vec<String> = (0..100).map(|id| format!("slow-start?_pk={id}")).collect();
+    let mut clients = join_all(ids.iter().map(|id| node.connect(id))).await;
+    for client in &mut clients {
+        assert_eq!(client.echo("in").await, "in");
+    }
+    let report = node.report("slow-start").await;
+    assert_eq!(report["starts"], 1);
+    assert_eq!(report["connections"].as_array().map(Vec::len), Some(100));
+}
+
+#[tokio::test]
+async fn a_hundred_first_requests_start_one_instance() {
+    let node = Setup::memory().start().await;
+    let add = json!([{"add": "n"}]);
+    let asked = (0..100).map(|_| node.post("slow-start", &add));
+    for reply in join_all(asked).await {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    let report = node.report("slow-start").await;
+    assert_eq!((&report["starts"], &report["handled"]), (&json!(1), &json!(101)));
+}
+
+#[tokio::test]
+async fn a_start_that_fails_fails_its_visitor_and_the_next_one_tries_again() {
+    let node = Setup::memory().start().await;
+    let mut first = node.connect("fail-start-once").await;
+    let (code, why) = first.closed().await;
+    assert_eq!(code, 1011);
+    assert!(why.contains("told to fail once"), "{why}");
+    let mut second = node.connect("fail-start-once").await;
+    assert_eq!(second.echo("in").await, "in");
+    // A start that only ever returns errors is no fault that breaks a room.
+    for _ in 0..20 {
+        let reply = node.get("/party/fail-start-always").await;
+        assert_eq!(reply.status, 500);
+        assert!(reply.text().contains("told to fail"), "{}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn an_idle_room_leaves_memory_and_its_state_stays() {
+    let node = Setup::memory().limits(|limits| limits.idle_evict_ms = 50).start().await;
+    node.post("lobby", &json!([{"put": ["kept", 1]}])).await;
+    until("the room to be evicted", async || {
+        node.get("/_room/health").await.json()["rooms"] == 0
+    })
+    .await;
+    let report = node.report("lobby").await;
+    assert_eq!((&report["starts"], &report["keys"]), (&json!(2), &json!(["kept"])));
+}
+
+#[tokio::test]
+async fn a_room_with_a_connection_stays() {
+    let node = Setup::memory().limits(|limits| limits.idle_evict_ms = 20).start().await;
+    let mut client = node.connect("visited").await;
+    node.report("empty").await;
+    until("the empty room to be evicted", async || {
+        node.get("/_room/health").await.json()["rooms"] == 1
+    })
+    .await;
+    assert_eq!(client.echo("here").await, "here");
+    assert_eq!(node.report("visited").await["starts"], 1);
+}
+
+#[tokio::test]
+async fn a_hibernating_room_wakes_with_its_connections() {
+    let node = Setup::memory().hibernate().limits(|limits| limits.hibernate_ms = 50).start().await;
+    let mut client = node.connect("lobby?_pk=a&state=kept&tags=red,blue").await;
+    let before = node.report("lobby").await;
+    // Only an event wakes a room, so each look at it counts one start more, if it slept.
+    until("the room to hibernate", async || {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        node.report("lobby").await["starts"].as_u64() > Some(1)
+    })
+    .await;
+    let after = node.report("lobby").await;
+    assert_eq!(before["connections"], after["connections"]);
+    assert_eq!(after["connections"][0]["state"], "kept");
+    assert_eq!(after["connections"][0]["tags"], json!(["red", "blue"]));
+    assert_eq!(client.ask(json!(["state"])).await, r#""kept""#);
+    assert_eq!(client.ask(json!([{"broadcast_tagged": ["red only", "red"]}])).await, "red only");
+    client.close(Some((4000, "bye"))).await;
+    until("the room to hear of the end", async || {
+        node.report("lobby").await["events"].as_array().map(Vec::len) == Some(2)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn more_rooms_than_places_are_answered_503_until_one_leaves() {
+    let node = Setup::memory()
+        .limits(|limits| (limits.rooms_active_max, limits.idle_evict_ms) = (2, 200))
+        .start()
+        .await;
+    let mut stays = node.connect("one").await;
+    node.report("two").await;
+    let reply = node.get("/party/three").await;
+    assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
+    until("a place to be free", async || node.get("/party/three").await.status == 200).await;
+    assert_eq!(stays.echo("still here").await, "still here");
+}

@@ -1,0 +1,76 @@
+//! One alarm a room: durable, at least once, tried again.
+
+use room_tests::{Requests, Setup, TestNode, until};
+use serde_json::{Value, json};
+
+async fn rang(node: &TestNode, room: &str) {
+    until(&format!("the alarm of {room}"), async || {
+        let events = node.report(room).await["events"].clone();
+        events.as_array().is_some_and(|events| events.contains(&json!(format!("alarm in {room}"))))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_alarm_fires_and_is_gone() {
+    let node = Setup::memory().start().await;
+    let mut client = node.connect("lobby").await;
+    client.tell(json!([{"alarm_in": 20}])).await;
+    assert_eq!(client.text().await, "alarm");
+    let report = node.report("lobby").await;
+    assert_eq!(report["alarm"], Value::Null);
+    assert_eq!(report["events"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn an_alarm_wakes_a_room_that_left_memory() {
+    let node = Setup::memory().limits(|limits| limits.idle_evict_ms = 20).start().await;
+    node.post("lobby", &json!([{"alarm_in": 400}])).await;
+    until("the room to be evicted", async || {
+        node.get("/_room/health").await.json()["rooms"] == 0
+    })
+    .await;
+    rang(&node, "lobby").await;
+}
+
+#[tokio::test]
+async fn an_alarm_survives_a_restart() {
+    let node = Setup::disk().start().await;
+    node.post("lobby", &json!([{"alarm_in": 300}])).await;
+    node.post("later", &json!([{"alarm_in": 3_600_000}])).await;
+    let node = node.restart().await;
+    rang(&node, "lobby").await;
+    assert!(node.report("later").await["alarm"].is_u64());
+}
+
+#[tokio::test]
+async fn a_new_alarm_replaces_the_one_before_and_delete_all_removes_it() {
+    let node = Setup::memory().start().await;
+    node.post("lobby", &json!([{"alarm_in": 3_600_000}])).await;
+    node.post("lobby", &json!([{"alarm_in": 10}])).await;
+    rang(&node, "lobby").await;
+    node.post("lobby", &json!([{"alarm_in": 3_600_000}])).await;
+    node.post("lobby", &json!(["delete_all"])).await;
+    assert_eq!(node.report("lobby").await["alarm"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_alarm_that_fails_is_tried_again() {
+    let node = Setup::memory().limits(|limits| limits.alarm_retry_ms_min = 5).start().await;
+    // Failures are counted by the instance, which an error does not cost.
+    node.post("lobby", &json!([{"put": ["alarm-fails", 3]}, {"alarm_in": 1}])).await;
+    rang(&node, "lobby").await;
+    assert_eq!(node.report("lobby").await["alarm"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_alarm_that_only_fails_is_dropped() {
+    let limits = |limits: &mut room_runtime::Limits| {
+        (limits.alarm_retry_ms_min, limits.alarm_tries_max) = (1, 3);
+    };
+    let node = Setup::memory().limits(limits).start().await;
+    node.post("lobby", &json!([{"put": ["alarm-fails", 1_000]}, {"alarm_in": 1}])).await;
+    until("the alarm to be dropped", async || node.report("lobby").await["alarm"].is_null()).await;
+    let mut client = node.connect("lobby").await;
+    assert_eq!(client.echo("still here").await, "still here");
+}

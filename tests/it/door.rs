@@ -1,0 +1,247 @@
+//! What the front door answers, before and around rooms.
+
+use room_runtime::{PartyConfig, WhenQuiet};
+use room_tests::{RawClient, Requests, Setup, TestClient, guest};
+use serde_json::{Value, json};
+use std::path::Path;
+
+#[tokio::test]
+async fn both_kinds_of_paths_lead_to_rooms() {
+    let node = Setup::memory().start().await;
+    for path in ["/parties/main/lobby", "/party/lobby", "/parties/MAIN/lobby/", "/party/lobby/any/where"] {
+        let report = node.get(path).await.json();
+        assert_eq!((&report["party"], &report["name"]), (&json!("main"), &json!("lobby")), "{path}");
+    }
+    assert_eq!(node.report("a%20b").await["name"], "a b");
+    assert_eq!(node.report("%C3%A9t%C3%A9").await["name"], "été");
+    // Decoded once: `%2525` names the room `%25`, and an encoded slash does not end the name.
+    assert_eq!(node.report("%2525").await["name"], "%25");
+    assert_eq!(node.report("a%2Fb").await["name"], "a/b");
+}
+
+#[tokio::test]
+async fn party_names_match_in_every_spelling() {
+    let node = Setup::memory().start_empty().await;
+    let party = |name: &str| PartyConfig {
+        name: name.to_owned(),
+        module: guest("puppet"),
+        vars: Vec::new(),
+        when_quiet: WhenQuiet::Stay,
+    };
+    node.deploy_project(vec![party("main"), party("ChatRoom")]).await.unwrap();
+    for spelling in ["chat-room", "ChatRoom", "chat_room", "CHAT_ROOM", "chatRoom"] {
+        let report = node.get(&format!("/parties/{spelling}/x")).await.json();
+        assert_eq!(report["party"], "chat-room", "{spelling}");
+    }
+    let twice = node.deploy_project(vec![party("a_b"), party("aB")]).await.unwrap_err();
+    assert_eq!(twice.to_string(), "the party a-b is there twice");
+    assert_eq!(node.get("/parties/chat-room/x").await.status, 200);
+    assert!(node.deploy_project(Vec::new()).await.is_err());
+}
+
+#[tokio::test]
+async fn an_unknown_party_is_404_and_close_4404() {
+    let node = Setup::memory().start().await;
+    let reply = node.get("/parties/nobody/lobby").await;
+    assert_eq!((reply.status, reply.text().as_str()), (404, "party nobody not found"));
+    let mut client = TestClient::connect(node.addr(), "/parties/nobody/lobby").await;
+    assert_eq!(client.closed().await, (4404, "party nobody not found".to_owned()));
+}
+
+#[tokio::test]
+async fn names_that_cannot_be_are_400_and_close_4400() {
+    let node = Setup::memory().start().await;
+    let long = "a".repeat(257);
+    for room in ["%FF", "%00", "a%0Ab", "%7F", long.as_str()] {
+        assert_eq!(node.get(&format!("/parties/main/{room}")).await.status, 400, "{room}");
+        let mut client = node.connect(room).await;
+        assert_eq!(client.closed().await.0, 4400, "{room}");
+    }
+    let mut client = node.connect(&format!("lobby?_pk={long}")).await;
+    assert_eq!(client.closed().await.0, 4400);
+    assert_eq!(node.get("/parties/m%C3%A9/x").await.status, 400);
+    assert_eq!(node.report(&long[1..]).await["name"], long[1..]);
+}
+
+#[tokio::test]
+async fn a_url_that_is_too_long_is_414_and_close_4414() {
+    let node = Setup::memory().limits(|limits| limits.uri_bytes_max = 1_000).start().await;
+    let path = format!("/parties/main/lobby/{}", "a".repeat(1_000));
+    let query = format!("/parties/main/lobby?{}", "a".repeat(1_000));
+    for path in [path, query] {
+        assert_eq!(node.get(&path).await.status, 414);
+        assert_eq!(TestClient::connect(node.addr(), &path).await.closed().await.0, 4414);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_413() {
+    let node = Setup::memory().limits(|limits| limits.body_bytes_max = 1_000).start().await;
+    let send = async |size| node.request("POST", "/party/x/reflect", &[], &vec![b'x'; size]).await;
+    assert_eq!(send(1_000).await.json()["body"].as_array().map(Vec::len), Some(1_000));
+    let reply = send(1_001).await;
+    assert_eq!((reply.status, reply.text().as_str()), (413, "the body is larger than 1000 bytes"));
+}
+
+#[tokio::test]
+async fn a_room_sees_the_request_as_it_came() {
+    let node = Setup::memory().start().await;
+    let headers = [("X-One", "1"), ("x-two", "a"), ("x-two", "b")];
+    let reply = node.request("PUT", "/parties/main/r/reflect?q=1&q=2", &headers, &[0, 255]).await;
+    let seen = reply.json();
+    assert_eq!(seen["method"], "PUT");
+    assert_eq!(seen["uri"], format!("http://{}/parties/main/r/reflect?q=1&q=2", node.addr()));
+    assert_eq!(seen["body"], json!([0, 255]));
+    let own: Vec<&Value> = seen["headers"].as_array().unwrap().iter()
+        .filter(|header| header[0].as_str().is_some_and(|name| name.starts_with("x-")))
+        .collect();
+    assert_eq!(json!(own), json!([["x-one", "1"], ["x-two", "a"], ["x-two", "b"]]));
+}
+
+#[tokio::test]
+async fn a_rooms_response_arrives_as_it_is() {
+    let node = Setup::memory().start().await;
+    let path = "/party/r/status?code=202&header=x-room:yes";
+    let reply = node.request("POST", path, &[], b"body").await;
+    assert_eq!((reply.status, reply.header("x-room")), (202, Some("yes")));
+    assert_eq!(reply.body, b"body");
+    for bad in ["code=199", "code=600", "code=200&header=content-length:1", "code=200&header=a%20b:1"] {
+        let reply = node.request("POST", &format!("/party/r/status?{bad}"), &[], b"x").await;
+        assert_eq!(reply.status, 500, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_does_not_read_the_guests_errors_and_its_author_does() {
+    let secret = json!([{"err": "a secret"}]);
+    let node = Setup::memory().start().await;
+    let reply = node.post("x", &secret).await;
+    assert_eq!(reply.status, 500);
+    assert!(reply.text().contains("a secret"));
+    let node = Setup::memory().public().start().await;
+    let reply = node.post("x", &secret).await;
+    assert_eq!(reply.status, 500);
+    assert!(!reply.text().contains("secret"), "{}", reply.text());
+    assert!(reply.text().contains("the server's log has the cause under"), "{}", reply.text());
+}
+
+#[tokio::test]
+async fn a_malformed_handshake_is_400() {
+    let node = Setup::memory().start().await;
+    let good = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let without = |name| good.into_iter().filter(|(n, _)| *n != name).collect::<Vec<_>>();
+    for name in ["Sec-WebSocket-Version", "Sec-WebSocket-Key"] {
+        assert_eq!(node.request("GET", "/party/x", &without(name), &[]).await.status, 400, "{name}");
+    }
+    let mut old = without("Sec-WebSocket-Version");
+    old.push(("Sec-WebSocket-Version", "8"));
+    assert_eq!(node.request("GET", "/party/x", &old, &[]).await.status, 400);
+    assert_eq!(node.request("POST", "/party/x", &good, &[]).await.status, 400);
+    assert_eq!(node.report("x").await["events"], json!([]));
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_let_go() {
+    let node = Setup::memory().limits(|limits| limits.header_ms_max = 100).start().await;
+    let mut silent = RawClient::open(node.addr()).await;
+    let mut slow = RawClient::open(node.addr()).await;
+    slow.write(b"GET /party/x HTTP/1.1\r\nHost: ").await;
+    // Both end, by the node's doing; the deadline of the test is far later.
+    silent.rest().await;
+    slow.rest().await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_408() {
+    let node = Setup::memory().limits(|limits| limits.body_ms_max = 100).start().await;
+    let mut client = RawClient::open(node.addr()).await;
+    client.write(b"POST /party/x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf").await;
+    assert!(client.head().await.starts_with("HTTP/1.1 408"));
+}
+
+#[tokio::test]
+async fn health_says_which_node_it_is_and_how_many_rooms_run() {
+    let node = Setup::memory().start().await;
+    let health = node.get("/_room/health").await.json();
+    assert_eq!((&health["status"], &health["rooms"]), (&json!("ok"), &json!(0)));
+    node.report("one").await;
+    assert_eq!(node.get("/_room/health").await.json()["rooms"], 1);
+}
+
+#[tokio::test]
+async fn the_stock_client_is_served() {
+    let node = Setup::memory().start().await;
+    let reply = node.get("/_room/partysocket/index.js").await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/javascript")));
+    assert!(reply.text().contains("PartySocket"));
+    assert_eq!(node.get("/_room/partysocket/other.js").await.status, 404);
+}
+
+/// A folder with something to see, something hidden, and something beside it.
+fn site() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("web/index.html", "<h1>hello</h1>");
+    write("web/sub/a b.txt", "spaces");
+    write("web/.env", "hidden");
+    write("web/.git/config", "hidden");
+    write("web/.well-known/thing", "known");
+    write("outside.txt", "outside");
+    dir
+}
+
+#[tokio::test]
+async fn static_files_are_served_and_asked_for_each_time() {
+    let site = site();
+    let node = Setup::memory().assets(site.path().join("web")).start().await;
+    let page = node.get("/").await;
+    assert_eq!((page.status, page.text().as_str()), (200, "<h1>hello</h1>"));
+    assert_eq!(page.header("content-type"), Some("text/html"));
+    assert_eq!(page.header("cache-control"), Some("no-cache"));
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(node.get("/sub/a%20b.txt").await.text(), "spaces");
+    assert_eq!(node.get("/.well-known/thing").await.text(), "known");
+    let head = node.request("HEAD", "/index.html", &[], &[]).await;
+    assert_eq!((head.status, head.header("content-length")), (200, Some("14")));
+    assert_eq!(head.body, b"");
+    // What a browser has is not sent again.
+    let validator = page.header("last-modified").unwrap();
+    let again = node.request("GET", "/", &[("If-Modified-Since", validator)], &[]).await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
+}
+
+#[tokio::test]
+async fn what_is_hidden_or_outside_is_404() {
+    let site = site();
+    let node = Setup::memory().assets(site.path().join("web")).start().await;
+    let paths = [
+        "/nothing.html", "/.env", "/%2eenv", "/.git/config", "/../outside.txt", "/%2e%2e/outside.txt",
+        "/..%2foutside.txt", "/sub/../../outside.txt", "/sub/%2e%2e/%2e%2e/outside.txt",
+        "/sub//../..//outside.txt", "/%5c..%5coutside.txt", "/index.html%00", "/%ff",
+    ];
+    for path in paths {
+        let reply = node.get(path).await;
+        assert_eq!((reply.status, reply.text().contains("outside")), (404, false), "{path}");
+    }
+    assert_eq!(node.request("POST", "/index.html", &[], b"x").await.status, 404);
+    // Without a folder there is nothing.
+    let node = Setup::memory().start().await;
+    assert_eq!(node.get("/index.html").await.status, 404);
+}
+
+#[tokio::test]
+async fn too_many_hooks_wait_for_each_other() {
+    let node = Setup::memory().limits(|limits| limits.door_instances_max = 1).start().await;
+    let paths: Vec<String> = (0..8).map(|room| format!("/party/r{room}")).collect();
+    let replies = futures_util::future::join_all(paths.iter().map(|path| node.get(path))).await;
+    assert!(replies.iter().all(|reply| reply.status == 200), "{replies:?}");
+}

@@ -1,0 +1,185 @@
+//! A guest's fault is its own: each of these from real wasm, while a neighbour is being served.
+
+use room_tests::{Requests, Setup, TestClient, TestNode, until};
+use serde_json::{Value, json};
+
+/// Sends numbers to a room and expects each of them back, until told to stop. How many came.
+fn neighbour(mut client: TestClient) -> (tokio::sync::oneshot::Sender<()>, tokio::task::JoinHandle<u32>) {
+    let (stop, mut stopped) = tokio::sync::oneshot::channel();
+    let talking = tokio::spawn(async move {
+        let mut count = 0;
+        // A dropped sender stops it, too: its test has failed.
+        while stopped.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
+            assert_eq!(client.echo(&count.to_string()).await, count.to_string());
+            count += 1;
+        }
+        count
+    });
+    (stop, talking)
+}
+
+async fn node() -> TestNode {
+    Setup::memory()
+        .limits(|limits| (limits.turn_ms_max, limits.turn_wall_ms_max) = (200, 300))
+        .start()
+        .await
+}
+
+/// Lets a room do this while its neighbour is served: it costs the turn and the instance, and nothing
+/// else. `words` is what its author reads of it.
+async fn costs_only_its_turn(fault: Value, words: &str) {
+    let node = node().await;
+    let (stop, talking) = neighbour(node.connect("neighbour").await);
+    let mut client = node.connect("lobby?_pk=a&state=kept").await;
+    assert_eq!(client.ask(json!([{"put": ["before", 1]}, {"say": "put"}])).await, "put");
+    client.tell(json!([{"put": ["lost", 1]}, {"say": "lost"}, fault])).await;
+    // The socket stays, and the next event meets a fresh instance with what was committed.
+    assert_eq!(client.echo("next").await, "next");
+    assert_eq!(client.ask(json!(["state"])).await, r#""kept""#);
+    let report = node.report("lobby").await;
+    assert_eq!((&report["starts"], &report["keys"]), (&json!(2), &json!(["before"])));
+    let reply = node.post("lobby", &json!([fault])).await;
+    assert_eq!(reply.status, 500);
+    assert!(reply.text().contains(words), "{}", reply.text());
+    drop(stop);
+    assert!(talking.await.unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_panic() {
+    costs_only_its_turn(json!({"panic": "ouch"}), "the guest trapped").await;
+}
+
+#[tokio::test]
+async fn an_endless_loop() {
+    costs_only_its_turn(json!("loop"), "turn_ms_max").await;
+}
+
+#[tokio::test]
+async fn an_endless_recursion() {
+    costs_only_its_turn(json!("recurse"), "stack_bytes_max").await;
+}
+
+#[tokio::test]
+async fn an_endless_recursion_that_fills_the_guests_own_stack_first() {
+    costs_only_its_turn(json!("recurse_wide"), "out of bounds memory access").await;
+}
+
+#[tokio::test]
+async fn a_runaway_allocation() {
+    costs_only_its_turn(json!("alloc"), "memory_bytes_max").await;
+}
+
+#[tokio::test]
+async fn a_sleep_beyond_the_limit() {
+    costs_only_its_turn(json!({"sleep": 60_000}), "turn_wall_ms_max").await;
+}
+
+#[tokio::test]
+async fn an_exit() {
+    costs_only_its_turn(json!({"exit": 0}), "exit").await;
+}
+
+#[tokio::test]
+async fn a_short_sleep_is_no_fault_and_holds_up_nobody() {
+    let node = node().await;
+    let (stop, talking) = neighbour(node.connect("neighbour").await);
+    let mut client = node.connect("lobby").await;
+    assert_eq!(client.ask(json!([{"sleep": 100}, {"say": "awake"}])).await, "awake");
+    drop(stop);
+    assert!(talking.await.unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_flood_of_sends_is_refused_at_the_limit() {
+    let node = Setup::memory().limits(|limits| limits.turn_sends_max = 100).start().await;
+    let mut client = node.connect("lobby").await;
+    // Whoever minds the refusal fails, and nothing is sent; whoever does not has sent what fits.
+    client.tell(json!(["flood"])).await;
+    assert_eq!(client.echo("next").await, "next");
+    client.tell(json!([{"flood_anyway": 1_000}])).await;
+    for _ in 0..100 {
+        assert_eq!(client.text().await, "flood");
+    }
+    assert_eq!(client.echo("next").await, "next");
+    assert_eq!(node.report("lobby").await["starts"], 1);
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused_with_the_limits_name() {
+    let node = Setup::memory().limits(|limits| limits.turn_writes_max = 50).start().await;
+    let mut client = node.connect("lobby").await;
+    for (step, words) in [
+        (json!({"put_bytes": ["k", (1 << 20) + 1]}), "value_bytes_max"),
+        (json!({"put": ["k".repeat(2_049), 1]}), "key_bytes_max"),
+        (json!({"put": ["", 1]}), "key_bytes_max"),
+        (json!({"put_many": 51}), "turn_writes_max"),
+        (json!({"list": {"start": "a", "start_after": "b"}}), "start"),
+    ] {
+        let reply = node.post("lobby", &json!([step])).await;
+        assert_eq!(reply.status, 500);
+        assert!(reply.text().contains(words), "{step}: {}", reply.text());
+    }
+    for step in [json!({"say_bytes": (1 << 20) + 1}), json!({"set_state": "x".repeat(20_000)})] {
+        client.tell(json!([{"say": "lost"}, step])).await;
+    }
+    assert_eq!(client.echo("next").await, "next");
+    assert_eq!(node.report("lobby").await["keys"], json!([]));
+}
+
+#[tokio::test]
+async fn a_guest_has_no_files_and_no_environment_but_its_own() {
+    let node = node().await;
+    node.deploy(room_tests::guest("puppet"), &[("GREETING", "hello")]).await.unwrap();
+    let asked = json!([{"var": "GREETING"}, "var_count", {"open": "/etc/passwd"}, {"open": "."}]);
+    let said = node.post("lobby", &asked).await;
+    assert_eq!(room_tests::script(&said), ["hello", "1", "false", "false"]);
+}
+
+#[tokio::test]
+async fn logging_and_printing_harm_nothing() {
+    let node = node().await;
+    let lines = json!([{"log": "a\nb"}, {"print": "no end of line"}, {"print": "x\n".repeat(5_000)}, {"say": "done"}]);
+    let said = node.post("lobby", &lines).await;
+    assert_eq!(room_tests::script(&said), ["done"]);
+}
+
+#[tokio::test]
+async fn a_room_that_faults_repeatedly_rests_and_recovers() {
+    let node = Setup::memory()
+        .limits(|limits| {
+            limits.faults_max = 3;
+            limits.broken_ms_min = 200;
+        })
+        .start()
+        .await;
+    let mut client = node.connect("lobby").await;
+    for _ in 0..3 {
+        assert!(node.post("lobby", &json!([{"panic": "again"}])).await.text().contains("trapped"));
+    }
+    let reply = node.get("/party/lobby").await;
+    assert_eq!((reply.status, reply.text().as_str()), (500, "the room failed repeatedly and rests"));
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    let mut other = node.connect("neighbour").await;
+    assert_eq!(other.echo("fine").await, "fine");
+    until("the room to recover", async || node.get("/party/lobby").await.status == 200).await;
+    assert_eq!(client.echo("still here").await, "still here");
+}
+
+#[tokio::test]
+async fn a_busy_guest_shares_its_thread() {
+    // One thread runs everything here; eight rooms compute on it, and the ninth is served meanwhile.
+    let node = Setup::memory().limits(|limits| limits.turn_ms_max = 100).start().await;
+    let (stop, talking) = neighbour(node.connect("neighbour").await);
+    let mut busy = Vec::new();
+    for room in 0..8 {
+        let mut client = node.connect(&format!("busy-{room}")).await;
+        client.tell(json!(["loop"])).await;
+        busy.push(client);
+    }
+    for client in &mut busy {
+        assert_eq!(client.echo("free again").await, "free again");
+    }
+    drop(stop);
+    assert!(talking.await.unwrap() > 8);
+}

@@ -1,0 +1,15 @@
+//! Whole nodes with real guests, real sockets and, where it matters, a real disk.
+//!
+//! One binary, so that guests are built and compiled once. Every promise of `runtime/ARCHITECTURE.md`
+//! is tested from outside here, besides what the parts test of themselves.
+
+mod activation;
+mod alarms;
+mod door;
+mod faults;
+mod hooks;
+mod order;
+mod reload;
+mod sockets;
+mod storage;
+mod turns;

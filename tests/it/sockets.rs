@@ -1,0 +1,245 @@
+//! One WebSocket: its frames, its end, and what the room hears of both.
+
+use room_tests::{Got, RawClient, Requests, Setup, TestClient, TestNode, masked, until};
+use serde_json::json;
+
+/// The events of a room, as soon as there are so many.
+async fn events(node: &TestNode, room: &str, count: usize) -> Vec<String> {
+    let mut events = Vec::new();
+    until(&format!("{count} events in {room}"), async || {
+        let report = node.report(room).await;
+        events = serde_json::from_value(report["events"].clone()).unwrap();
+        events.len() >= count
+    })
+    .await;
+    events
+}
+
+#[tokio::test]
+async fn text_stays_text_and_binary_stays_binary() {
+    let node = Setup::memory().start().await;
+    let mut client = node.connect("lobby").await;
+    assert_eq!(client.echo("héllo").await, "héllo");
+    assert_eq!(client.echo("").await, "");
+    client.send_binary(&[0, 159, 146, 150]).await;
+    assert_eq!(client.recv().await, Got::Binary(vec![0, 159, 146, 150]));
+    client.send_binary(&[]).await;
+    assert_eq!(client.recv().await, Got::Binary(Vec::new()));
+}
+
+#[tokio::test]
+async fn a_message_of_1_mib_passes_and_one_byte_more_is_1009() {
+    let node = Setup::memory().start().await;
+    let mut client = node.connect("lobby?_pk=a").await;
+    let largest = "x".repeat(1 << 20);
+    assert_eq!(client.echo(&largest).await.len(), largest.len());
+    client.send(largest + "x").await;
+    assert_eq!(client.closed().await.0, 1009);
+    let events = events(&node, "lobby", 3).await;
+    assert!(events[1].starts_with("error a "), "{events:?}");
+    assert!(events[2].starts_with("close a 1009 ") && events[2].contains("clean=false"), "{events:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_is_closed_with_the_rfcs_code() {
+    let node = Setup::memory().start().await;
+    let unmasked = [&[0x81, 2][..], b"hi"].concat();
+    let cases = [
+        ("text that is not UTF-8", masked(0x81, &[0xff, 0xfe]), 1007),
+        ("a frame that is not masked", unmasked, 1002),
+        ("a reserved opcode", masked(0x83, b"x"), 1002),
+        ("a reserved bit", masked(0xc1, b"x"), 1002),
+        ("a continuation of nothing", masked(0x80, b"x"), 1002),
+        ("a ping in pieces", masked(0x09, b"x"), 1002),
+        ("a ping of 126 bytes", masked(0x89, &[0; 126]), 1002),
+    ];
+    for (what, frame, code) in cases {
+        let mut client = RawClient::upgrade(node.addr(), "/party/lobby").await;
+        client.write(&frame).await;
+        let answer = client.frame().await.and_then(|frame| frame.close_code());
+        assert_eq!(answer, Some(code), "{what}");
+    }
+    // The room heard of each, as an error and as an end.
+    assert_eq!(events(&node, "lobby", 21).await.len(), 21);
+}
+
+#[tokio::test]
+async fn a_message_in_pieces_is_one_message() {
+    let node = Setup::memory().start().await;
+    let mut client = RawClient::upgrade(node.addr(), "/party/lobby").await;
+    client.write(&masked(0x01, "h\u{e9}".as_bytes().get(..2).unwrap())).await;
+    client.write(&masked(0x89, b"between")).await;
+    client.write(&masked(0x80, &[0xa9])).await;
+    let frames = [client.frame().await.unwrap(), client.frame().await.unwrap()];
+    assert!(frames.iter().any(|f| f.opcode == 10 && f.payload == b"between"), "{frames:?}");
+    assert!(frames.iter().any(|f| f.opcode == 1 && f.payload == "h\u{e9}".as_bytes()), "{frames:?}");
+}
+
+#[tokio::test]
+async fn a_ping_is_answered() {
+    let node = Setup::memory().start().await;
+    let mut client = node.connect("lobby").await;
+    client.ping(b"mark").await;
+    assert_eq!(client.recv().await, Got::Pong(b"mark".to_vec()));
+}
+
+#[tokio::test]
+async fn a_client_that_answers_no_ping_counts_as_dropped() {
+    let node = Setup::memory()
+        .limits(|limits| (limits.ping_interval_ms, limits.pong_ms_max) = (50, 50))
+        .start()
+        .await;
+    let mut client = RawClient::upgrade(node.addr(), "/party/lobby?_pk=mute").await;
+    assert_eq!(client.frame().await.map(|frame| frame.opcode), Some(9));
+    let events = events(&node, "lobby", 2).await;
+    assert!(events[1].starts_with("close mute 1006 ") && events[1].contains("clean=false"), "{events:?}");
+}
+
+#[tokio::test]
+async fn the_room_hears_how_a_client_closed() {
+    let node = Setup::memory().start().await;
+    let mut told = node.connect("told?_pk=a&state=kept").await;
+    told.close(Some((4001, "enough"))).await;
+    assert_eq!(told.recv().await, Got::Close(4001, "enough".to_owned()));
+    assert_eq!(told.recv().await, Got::End);
+    let end = r#"close a 4001 "enough" clean=true state="kept""#;
+    assert_eq!(events(&node, "told", 2).await, ["connect a", end]);
+
+    let mut wordless = node.connect("wordless?_pk=a").await;
+    wordless.close(None).await;
+    assert_eq!(wordless.recv().await, Got::Close(1005, String::new()));
+    let end = r#"close a 1005 "" clean=true state="""#;
+    assert_eq!(events(&node, "wordless", 2).await, ["connect a", end]);
+
+    drop(node.connect("dropped?_pk=a").await);
+    let events = events(&node, "dropped", 2).await;
+    assert!(events[1].starts_with("close a 1006 ") && events[1].contains("clean=false"), "{events:?}");
+}
+
+#[tokio::test]
+async fn a_client_hears_how_the_room_closed() {
+    let node = Setup::memory().start().await;
+    let mut client = node.connect("lobby?_pk=a").await;
+    client.tell(json!([{"say": "last words"}, {"close": [4321, "go away"]}, {"broadcast": "late"}])).await;
+    assert_eq!(client.text().await, "last words");
+    assert_eq!(client.closed().await, (4321, "go away".to_owned()));
+    assert_eq!(client.recv().await, Got::End);
+    let end = r#"close a 4321 "go away" clean=true state="""#;
+    assert_eq!(events(&node, "lobby", 2).await, ["connect a", end]);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_a_close_is_dropped() {
+    let node = Setup::memory().limits(|limits| limits.close_ms_max = 50).start().await;
+    let mut client = RawClient::upgrade(node.addr(), "/party/lobby?_pk=mute").await;
+    client.write(&masked(0x81, br#"[{"close":[4000,"bye"]}]"#)).await;
+    assert_eq!(client.frame().await.and_then(|frame| frame.close_code()), Some(4000));
+    assert_eq!(client.frame().await, None);
+    assert!(events(&node, "lobby", 2).await[1].starts_with("close mute 1006 "));
+}
+
+#[tokio::test]
+async fn close_codes_that_a_room_may_not_send_are_refused() {
+    let node = Setup::memory().start().await;
+    let mut client = node.connect("lobby").await;
+    for code in [999, 1001, 1005, 1006, 2999, 5000] {
+        client.tell(json!([{"say": "never said"}, {"close": [code, ""]}])).await;
+    }
+    client.tell(json!([{"say": "never said"}, {"close": [4000, "x".repeat(124)]}])).await;
+    assert_eq!(client.echo("still here").await, "still here");
+}
+
+#[tokio::test]
+async fn what_on_connect_sends_arrives_first() {
+    let node = Setup::memory().start().await;
+    let mut others = node.connect("lobby").await;
+    let mut client = node.connect("lobby?_pk=new&hello=one,two,three&join=1").await;
+    client.send("mine").await;
+    for expected in ["one", "two", "three", "mine"] {
+        assert_eq!(client.text().await, expected);
+    }
+    assert_eq!(others.text().await, "joined new");
+}
+
+#[tokio::test]
+async fn the_first_subprotocol_is_chosen() {
+    let node = Setup::memory().start().await;
+    let offer = [("sec-websocket-protocol", "first, second")];
+    let client = TestClient::try_connect(node.addr(), "/party/lobby", &offer).await.unwrap();
+    assert_eq!(client.header("sec-websocket-protocol"), Some("first"));
+    assert_eq!(node.connect("lobby").await.header("sec-websocket-protocol"), None);
+}
+
+#[tokio::test]
+async fn a_second_client_with_the_same_id_replaces_the_first() {
+    let node = Setup::memory().start().await;
+    let mut first = node.connect("lobby?_pk=same&state=first").await;
+    let mut second = node.connect("lobby?_pk=same&state=second").await;
+    assert_eq!(first.closed().await, (4009, "replaced by a new connection".to_owned()));
+    let replaced = r#"close same 4009 "replaced by a new connection" clean=false state="first""#;
+    assert_eq!(events(&node, "lobby", 3).await, ["connect same", replaced, "connect same"]);
+    // The end of the first socket does not touch the second.
+    assert_eq!(first.recv().await, Got::End);
+    assert_eq!(second.ask(json!(["state"])).await, r#""second""#);
+    let report = node.report("lobby").await;
+    assert_eq!(report["connections"].as_array().map(Vec::len), Some(1));
+    assert_eq!(report["events"].as_array().map(Vec::len), Some(3));
+}
+
+#[tokio::test]
+async fn a_client_without_an_id_gets_one() {
+    let node = Setup::memory().start().await;
+    let _clients = [node.connect("lobby").await, node.connect("lobby?_pk=").await];
+    let report = node.report("lobby").await;
+    let ids: Vec<&str> =
+        report["connections"].as_array().unwrap().iter().filter_map(|c| c["id"].as_str()).collect();
+    assert!(ids.len() == 2 && ids[0] != ids[1] && ids.iter().all(|id| id.len() == 36), "{ids:?}");
+}
+
+#[tokio::test]
+async fn a_full_room_is_closed_with_1013() {
+    let node = Setup::memory().limits(|limits| limits.room_connections_max = 2).start().await;
+    let _first = node.connect("lobby?_pk=a").await;
+    let _second = node.connect("lobby?_pk=b").await;
+    assert_eq!(node.connect("lobby?_pk=c").await.closed().await, (1013, "the room is full".to_owned()));
+    // Who comes back takes its own place.
+    assert_eq!(node.connect("lobby?_pk=a").await.echo("back").await, "back");
+}
+
+#[tokio::test]
+async fn a_slow_client_is_closed_with_1013_and_costs_nobody_else() {
+    let node = Setup::memory()
+        .limits(|limits| {
+            limits.message_bytes_max = 64 << 10;
+            limits.outbox_bytes_max = 256 << 10;
+        })
+        .start()
+        .await;
+    let mut slow = RawClient::upgrade(node.addr(), "/party/lobby?_pk=slow").await;
+    let mut fast = node.connect("lobby?_pk=fast").await;
+    // Far more than the kernel keeps for the two ends of a connection.
+    for _ in 0..400 {
+        fast.tell(json!([{"broadcast_bytes": 64 << 10}])).await;
+        assert_eq!(fast.text().await.len(), 64 << 10);
+    }
+    let mut heard = 0;
+    let last = loop {
+        match slow.frame().await {
+            Some(frame) if frame.opcode == 1 => heard += 1,
+            other => break other,
+        }
+    };
+    assert_eq!(last.and_then(|frame| frame.close_code()), Some(1013));
+    assert!(heard < 400, "the slow client heard everything");
+    assert_eq!(fast.echo("still here").await, "still here");
+}
+
+#[tokio::test]
+async fn draining_closes_with_1012() {
+    let node = Setup::memory().start().await;
+    let mut client = node.connect("lobby").await;
+    let addr = node.addr();
+    let (_, closed) = tokio::join!(node.stop(), client.closed());
+    assert_eq!(closed, (1012, "the server is shutting down".to_owned()));
+    assert!(tokio::net::TcpStream::connect(addr).await.is_err());
+}

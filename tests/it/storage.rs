@@ -1,0 +1,95 @@
+//! What a room keeps: listings, large values, and what a restart leaves of them.
+
+use room_runtime::{Runtime, StorageConfig};
+use room_tests::{Requests, Setup, TestNode, guest, script};
+use serde_json::json;
+
+async fn list(node: &TestNode, options: serde_json::Value) -> String {
+    let reply = node.post("lobby", &json!([{"list": options}])).await;
+    script(&reply).pop().unwrap_or_else(|| panic!("{}", reply.text()))
+}
+
+async fn listings(node: TestNode) {
+    let puts = ["a", "b", "b:1", "b:2", "b:3", "c", "é"].map(|key| json!({"put": [key, 1]}));
+    assert_eq!(node.post("lobby", &json!(puts)).await.status, 200);
+    assert_eq!(node.post("other", &json!([{"put": ["b:0", 1]}])).await.status, 200);
+    assert_eq!(list(&node, json!({})).await, "a,b,b:1,b:2,b:3,c,é");
+    assert_eq!(list(&node, json!({"reverse": true})).await, "é,c,b:3,b:2,b:1,b,a");
+    assert_eq!(list(&node, json!({"prefix": "b:"})).await, "b:1,b:2,b:3");
+    assert_eq!(list(&node, json!({"prefix": "b:", "reverse": true, "limit": 2})).await, "b:3,b:2");
+    assert_eq!(list(&node, json!({"prefix": "b:", "start_after": "b:1"})).await, "b:2,b:3");
+    assert_eq!(list(&node, json!({"start": "b:2", "end": "c"})).await, "b:2,b:3");
+    assert_eq!(list(&node, json!({"start": "b:2", "end": "c", "reverse": true})).await, "b:3,b:2");
+    assert_eq!(list(&node, json!({"start": "c", "end": "b"})).await, "");
+    assert_eq!(list(&node, json!({"prefix": "z"})).await, "");
+    assert_eq!(list(&node, json!({"limit": 0})).await, "");
+}
+
+#[tokio::test]
+async fn lists_in_memory() {
+    listings(Setup::memory().start().await).await;
+}
+
+#[tokio::test]
+async fn lists_on_disk() {
+    listings(Setup::disk().start().await).await;
+}
+
+#[tokio::test]
+async fn a_long_listing_comes_whole_through_its_pages() {
+    let node = Setup::memory().limits(|limits| limits.list_page_entries_max = 7).start().await;
+    node.post("lobby", &json!([{"put_many": 100}])).await;
+    let all: Vec<String> = (0..100).map(|key| format!("many-{key:06}")).collect();
+    assert_eq!(list(&node, json!({"prefix": "many-"})).await, all.join(","));
+    let last: Vec<&str> = all.iter().rev().take(20).map(String::as_str).collect();
+    let options = json!({"prefix": "many-", "reverse": true, "limit": 20});
+    assert_eq!(list(&node, options).await, last.join(","));
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_restart() {
+    let node = Setup::disk().start().await;
+    let reply = node
+        .post("lobby", &json!([{"put": ["k", {"v": 1}]}, {"put_bytes": ["big", 1 << 20]}, {"put": ["gone", 1]}]))
+        .await;
+    assert_eq!(reply.status, 200);
+    node.post("lobby", &json!([{"delete": "gone"}])).await;
+    node.post("emptied", &json!([{"put_many": 50}, {"put_bytes": ["big", 100_000]}])).await;
+    node.post("emptied", &json!(["delete_all", {"put": ["new", 1]}])).await;
+    let node = node.restart().await;
+    let said = node.post("lobby", &json!([{"get": "k"}, {"size": "big"}, {"get": "gone"}])).await;
+    assert_eq!(script(&said), [r#"{"v":1}"#, "1048576", "null"]);
+    assert_eq!(node.report("emptied").await["keys"], json!(["new"]));
+    // A value that shrinks leaves nothing of what it was.
+    node.post("lobby", &json!([{"put_bytes": ["big", 5_000]}])).await;
+    let node = node.restart().await;
+    assert_eq!(script(&node.post("lobby", &json!([{"size": "big"}])).await), ["5000"]);
+}
+
+#[tokio::test]
+async fn a_counter_counts_each_acknowledged_step_across_restarts() {
+    let mut node = Setup::disk().start().await;
+    for round in 0..3 {
+        let mut client = node.connect("lobby").await;
+        for step in 1..=10 {
+            assert_eq!(client.ask(json!([{"add": "n"}])).await, (round * 10 + step).to_string());
+        }
+        node = node.restart().await;
+    }
+}
+
+#[tokio::test]
+async fn two_nodes_cannot_have_the_same_folder() {
+    let node = Setup::disk().start().await;
+    let config = room_runtime::Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        storage: StorageConfig::Disk(node.data_dir().unwrap()),
+        cache_dir: None,
+        limits: node.limits().clone(),
+        audience: room_runtime::Audience::Developer,
+    };
+    let error = Runtime::start(config).await.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("in use by another process"), "{error}");
+    node.deploy(guest("puppet"), &[]).await.unwrap();
+    assert_eq!(node.report("lobby").await["starts"], 1);
+}

@@ -1,0 +1,184 @@
+//! A node in this process. Owns its folders, and what a test wants to be different about it.
+//!
+//! Invariant: two nodes share nothing but compiled code, and a node's folder is gone with it.
+
+use crate::{TestClient, guest, within};
+use room_runtime::{
+    Audience, Config, DeployError, Deployed, Limits, PartyConfig, Project, Runtime, StorageConfig,
+    WhenQuiet,
+};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// What a node is like. Start from [`Setup::memory`] or [`Setup::disk`].
+pub struct Setup {
+    limits: Limits,
+    audience: Audience,
+    disk: Option<TempDir>,
+    when_quiet: WhenQuiet,
+    assets: Option<PathBuf>,
+}
+
+/// A node that listens on loopback and serves the puppet as party `main`.
+pub struct TestNode {
+    runtime: Runtime,
+    setup: Setup,
+}
+
+impl Setup {
+    /// A node that forgets everything when it stops, and whose errors are for developers.
+    pub fn memory() -> Self {
+        // Each place for a room reserves address space, and many nodes run in one test process.
+        let limits = Limits {
+            rooms_active_max: 64,
+            door_instances_max: 8,
+            drain_spread_ms: 1,
+            alarm_retry_ms_min: 20,
+            ..Limits::default()
+        };
+        let (audience, when_quiet) = (Audience::Developer, WhenQuiet::Stay);
+        Self { limits, audience, disk: None, when_quiet, assets: None }
+    }
+
+    /// A node with a folder of its own on disk.
+    ///
+    /// # Panics
+    /// When no folder can be made.
+    pub fn disk() -> Self {
+        let dir = tempfile::tempdir().expect("a folder for temporary files");
+        Self { disk: Some(dir), ..Self::memory() }
+    }
+
+    /// With other limits.
+    #[must_use]
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+
+    /// With errors for the public.
+    #[must_use]
+    pub fn public(mut self) -> Self {
+        self.audience = Audience::Public;
+        self
+    }
+
+    /// With rooms that hibernate.
+    #[must_use]
+    pub fn hibernate(mut self) -> Self {
+        self.when_quiet = WhenQuiet::Hibernate;
+        self
+    }
+
+    /// With static files.
+    #[must_use]
+    pub fn assets(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.assets = Some(dir.into());
+        self
+    }
+
+    /// Starts a node and deploys the puppet to it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start(self) -> TestNode {
+        let node = self.start_empty().await;
+        node.deploy(guest("puppet"), &[]).await.expect("the puppet is a good guest");
+        node
+    }
+
+    /// Starts a node without parties.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_empty(self) -> TestNode {
+        let storage = match &self.disk {
+            Some(dir) => StorageConfig::Disk(dir.path().join("data")),
+            None => StorageConfig::Memory,
+        };
+        let config = Config {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            storage,
+            cache_dir: Some(room_test_guest::target_dir().join("guests/compiled")),
+            limits: self.limits.clone(),
+            audience: self.audience,
+        };
+        let runtime = within("a node to start", Runtime::start(config)).await;
+        TestNode { runtime: runtime.expect("a node starts"), setup: self }
+    }
+}
+
+impl TestNode {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.runtime.addr()
+    }
+
+    /// Its limits.
+    pub fn limits(&self) -> &Limits {
+        &self.setup.limits
+    }
+
+    /// The folder of its data, if it is on disk.
+    pub fn data_dir(&self) -> Option<PathBuf> {
+        self.setup.disk.as_ref().map(|dir| dir.path().join("data"))
+    }
+
+    /// Connects a client to a room of the party `main`: `lobby?_pk=alice`.
+    ///
+    /// # Panics
+    /// When the handshake is not answered with 101.
+    pub async fn connect(&self, room: &str) -> TestClient {
+        TestClient::connect(self.addr(), &format!("/parties/main/{room}")).await
+    }
+
+    /// Puts a module in place as party `main`, with these variables.
+    ///
+    /// # Errors
+    /// As [`Runtime::deploy`].
+    pub async fn deploy(
+        &self,
+        module: Arc<[u8]>,
+        vars: &[(&str, &str)],
+    ) -> Result<Deployed, DeployError> {
+        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let party = PartyConfig {
+            name: "main".to_owned(),
+            module,
+            vars: vars.collect(),
+            when_quiet: self.setup.when_quiet,
+        };
+        self.deploy_project(vec![party]).await
+    }
+
+    /// Puts these parties in place.
+    ///
+    /// # Errors
+    /// As [`Runtime::deploy`].
+    pub async fn deploy_project(
+        &self,
+        parties: Vec<PartyConfig>,
+    ) -> Result<Deployed, DeployError> {
+        let project = Project { parties, assets: self.setup.assets.clone() };
+        within("a deployment", self.runtime.deploy(project)).await
+    }
+
+    /// Stops the node as an operator does, and leaves its folder.
+    pub async fn stop(self) -> Setup {
+        within("a node to drain", self.runtime.drain()).await;
+        self.setup
+    }
+
+    /// Stops the node and starts it again on the same folder.
+    pub async fn restart(self) -> Self {
+        self.stop().await.start().await
+    }
+}
+
+/// The same module with other bytes: a custom section more, which no one reads.
+pub fn variant(module: &[u8], mark: u8) -> Arc<[u8]> {
+    // Section 0, three bytes long, with a name of one byte and one byte in it.
+    [module, &[0, 3, 1, b'v', mark]].concat().into()
+}
