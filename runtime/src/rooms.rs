@@ -85,6 +85,11 @@ impl Rooms {
         }))
     }
 
+    /// True until a project is deployed for the first time.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state().parties.is_empty()
+    }
+
     /// The code of a party, if there is such a party.
     pub(crate) fn party(&self, name: &PartyName) -> Option<Party> {
         self.state().parties.get(name).cloned()

@@ -100,6 +100,9 @@ impl FrontDoor {
     /// The room of a URL, if this node is the one to run it.
     fn room(&self, uri: &::http::Uri) -> Result<RoomId, status::DoorError> {
         let limits = &self.0.limits;
+        if self.0.rooms.is_empty() {
+            return Err(status::DoorError::Starting);
+        }
         let asked = uri.path_and_query().map_or(0, |asked| asked.as_str().len());
         if asked > size(limits.uri_bytes_max) {
             return Err(status::DoorError::UriTooLong(limits.uri_bytes_max));

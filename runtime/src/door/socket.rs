@@ -38,6 +38,8 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
         Ok(Entry::Joined(joined)) => return welcome(&door, handshake, joined),
         Ok(Entry::Response(response)) => return response,
         Ok(Entry::Refused(frame)) => frame,
+        // Once open, a client sends what it kept while the server was away, and would lose it here.
+        Err(error @ DoorError::Starting) => return error.show(door.0.audience).into_response(),
         Err(error) => error.show(door.0.audience).frame,
     };
     let (response, socket) = handshake.accept();

@@ -19,6 +19,9 @@ pub(super) enum DoorError {
     /// The path leads nowhere.
     #[error("not found")]
     NotFound,
+    /// No project was deployed yet.
+    #[error("the server is starting")]
+    Starting,
     /// The URL is too long.
     #[error("the URL is longer than {0} bytes")]
     UriTooLong(u64),
@@ -62,6 +65,7 @@ impl DoorError {
         match self {
             Self::Name(_) | Self::Handshake(_) => (400, 4400),
             Self::NotFound | Self::Room(Unreachable::UnknownParty(_)) => (404, 4404),
+            Self::Starting => (503, 1013),
             Self::BodyMissing => (408, 4408),
             Self::BodyTooLarge(_) => (413, 1009),
             Self::UriTooLong(_) => (414, 4414),
@@ -95,8 +99,11 @@ impl DoorError {
             }
             Audience::Public | Audience::Developer => self.to_string(),
         };
-        let retryable =
-            matches!(self, Self::Room(Unreachable::Room(error)) if error.is_retryable());
+        let retryable = match self {
+            Self::Starting => true,
+            Self::Room(Unreachable::Room(error)) => error.is_retryable(),
+            _ => false,
+        };
         Shown {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             frame: CloseFrame::new(code, &text),
@@ -131,6 +138,7 @@ mod tests {
             DoorError::Name(NameError::Empty("room")),
             DoorError::NotFound,
             DoorError::Room(Unreachable::UnknownParty(PartyName::parse("x").unwrap())),
+            DoorError::Starting,
             DoorError::UriTooLong(10),
             DoorError::BodyTooLarge(10),
             DoorError::BodyMissing,
@@ -158,6 +166,7 @@ mod tests {
             400 4400 the room name is empty 
             404 4404 not found 
             404 4404 party x not found 
+            503 1013 the server is starting retry
             414 4414 the URL is longer than 10 bytes 
             413 1009 the body is larger than 10 bytes 
             408 4408 the body did not arrive 
