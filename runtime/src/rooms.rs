@@ -324,3 +324,6 @@ fn count(done: &mut Reloaded, outcome: Option<Outcome>) -> Result<(), ReloadErro
 fn refuse_all(mailbox: &Mailbox, error: &StoreError) {
     mailbox.close().into_iter().for_each(|mail| mail.fail(&error.clone().into()));
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,103 @@
-//! Stores that misbehave on purpose, for tests of those who use one.
+//! A disk that misbehaves on purpose, for tests of those who use a store.
+//!
+//! Invariant: what it has not synced is lost when it breaks, as with a real one. It does not know what
+//! the tests are about.
 
-use super::Offset;
+use super::backend::{Backend, StoreError};
+use super::memory::Memory;
+use super::{Offset, Store};
+use crate::limits::Limits;
+use crate::span::{Entries, Overlay, Span};
+use bytes::Bytes;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The offset with this number.
 pub(crate) fn offset(number: u64) -> Offset {
     Offset(number)
+}
+
+/// A disk in memory whose syncs wait or fail when it is told so. Clones are the same disk.
+#[derive(Clone, Default)]
+pub(crate) struct Disk(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    memory: Memory,
+    mood: Mutex<Mood>,
+    changed: Condvar,
+    waiting: AtomicBool,
+}
+
+/// What a sync does.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Mood {
+    #[default]
+    Works,
+    Waits,
+    Fails,
+}
+
+impl Disk {
+    /// A store on this disk.
+    pub(crate) fn store(&self, limits: &Limits) -> Store {
+        Store::on(Arc::new(self.clone()), limits).unwrap()
+    }
+
+    /// Syncs wait from now on.
+    pub(crate) fn hold(&self) {
+        self.set(Mood::Waits);
+    }
+
+    /// True while a sync waits.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.0.waiting.load(Ordering::SeqCst)
+    }
+
+    /// Syncs work from now on, those that wait first.
+    pub(crate) fn work(&self) {
+        self.set(Mood::Works);
+    }
+
+    /// Syncs fail from now on, those that wait first, and lose what was not synced.
+    pub(crate) fn fail(&self) {
+        self.set(Mood::Fails);
+    }
+
+    fn set(&self, mood: Mood) {
+        *self.mood() = mood;
+        self.0.changed.notify_all();
+    }
+
+    fn mood(&self) -> MutexGuard<'_, Mood> {
+        self.0.mood.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Backend for Disk {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.0.memory.get(key)
+    }
+
+    fn scan<'a>(&'a self, span: &Span) -> Entries<'a, StoreError> {
+        self.0.memory.scan(span)
+    }
+
+    fn apply(&self, batch: &Overlay) -> Result<(), StoreError> {
+        self.0.memory.apply(batch)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let mut mood = self.mood();
+        while *mood == Mood::Waits {
+            self.0.waiting.store(true, Ordering::SeqCst);
+            mood = self.0.changed.wait(mood).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.0.waiting.store(false, Ordering::SeqCst);
+        if *mood == Mood::Fails {
+            self.0.memory.lose_unsynced();
+            return Err(StoreError::Io("told to fail".to_owned()));
+        }
+        self.0.memory.sync()
+    }
 }

@@ -1,1 +1,212 @@
+//! What every store promises, checked on each of them, and what the disk's promises besides.
 
+use super::backend::Backend;
+use super::memory::Memory;
+use super::sled::Sled;
+use super::testing::Disk;
+use super::{RoomStore, Settled, Store, StoreError, keys};
+use crate::id::{PartyName, RoomId};
+use crate::limits::Limits;
+use crate::span::{Direction, Key, ListOptions, Overlay, Span};
+use crate::turn::{AlarmChange, Cleared, Writes};
+use bytes::Bytes;
+use std::path::Path;
+
+fn room(name: &str) -> RoomId {
+    RoomId::new(PartyName::parse("main").unwrap(), name, 256).unwrap()
+}
+
+fn limits() -> Limits {
+    Limits { chunk_bytes: 8, ..Limits::default() }
+}
+
+fn value(text: &str) -> Option<Bytes> {
+    Some(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+fn batch(changes: &[(&str, Option<&str>)]) -> Overlay {
+    changes.iter().map(|(key, text)| (key.as_bytes().to_vec(), text.and_then(value))).collect()
+}
+
+fn found(backend: &dyn Backend, options: ListOptions) -> String {
+    let entries = backend.scan(&Span::of(&options).unwrap()).map(|entry| {
+        let (key, value) = entry.unwrap();
+        format!("{}={}", String::from_utf8_lossy(&key), String::from_utf8_lossy(&value))
+    });
+    entries.collect::<Vec<_>>().join(" ")
+}
+
+fn any_backend_keeps_bytes(backend: &dyn Backend) {
+    let long = "longer than one piece";
+    backend.apply(&batch(&[("a", Some("1")), ("b", Some("2")), ("c", Some(long))])).unwrap();
+    backend.sync().unwrap();
+    backend.apply(&batch(&[("b", None), ("d", Some("")), ("c", Some("shorter"))])).unwrap();
+    assert_eq!(backend.get(b"a"), Ok(value("1")));
+    assert_eq!(backend.get(b"b"), Ok(None));
+    assert_eq!(backend.get(b"d"), Ok(value("")));
+    let key = |text: &str| Some(text.as_bytes().to_vec());
+    let from_a = ListOptions { start: key("a"), ..ListOptions::default() };
+    assert_eq!(found(backend, from_a.clone()), "a=1 c=shorter d=");
+    let reverse = ListOptions { direction: Direction::Reverse, ..from_a };
+    assert_eq!(found(backend, reverse), "d= c=shorter a=1");
+    let between = ListOptions { start_after: key("a"), end: key("d"), ..ListOptions::default() };
+    assert_eq!(found(backend, between), "c=shorter");
+    let nothing = ListOptions { start: key("d"), end: key("a"), ..ListOptions::default() };
+    assert_eq!(found(backend, nothing), "");
+    for size in [7, 8, 9, 16, 17, 1_000] {
+        backend.apply(&Overlay::from([(b"size".to_vec(), Some(vec![7; size].into()))])).unwrap();
+        assert_eq!(backend.get(b"size").unwrap().map(|value| value.len()), Some(size));
+    }
+}
+
+#[test]
+fn a_backend_in_memory_keeps_bytes() {
+    any_backend_keeps_bytes(&Memory::default());
+}
+
+#[test]
+fn a_backend_on_disk_keeps_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    any_backend_keeps_bytes(&Sled::open(dir.path(), &limits()).unwrap());
+}
+
+#[test]
+fn memory_forgets_what_was_not_synced() {
+    let memory = Memory::default();
+    memory.apply(&batch(&[("a", Some("1")), ("b", Some("1"))])).unwrap();
+    memory.sync().unwrap();
+    memory.apply(&batch(&[("a", Some("2")), ("b", None), ("c", Some("2"))])).unwrap();
+    memory.apply(&batch(&[("a", Some("3"))])).unwrap();
+    memory.lose_unsynced();
+    assert_eq!(found(&memory, ListOptions::default()), "a=1 b=1");
+}
+
+fn writes(changes: &[(&str, Option<&str>)]) -> Writes {
+    Writes { keys: batch(changes), ..Writes::default() }
+}
+
+/// Commits and waits until the commit is settled.
+async fn commit(store: &Store, room: &RoomStore, writes: Writes) -> Settled {
+    let mut settled = store.settled();
+    let offset = room.commit(writes).await.unwrap();
+    settled.wait_for(|at| *at >= offset).await.unwrap();
+    room.settled(offset)
+}
+
+fn listed(room: &RoomStore) -> String {
+    let view = room.view();
+    let keys = view.scan(&Span::ALL).map(|entry| String::from_utf8(entry.unwrap().0).unwrap());
+    keys.collect::<Vec<_>>().join(" ")
+}
+
+async fn any_store_keeps_rooms_apart(store: Store) {
+    let (one, two) = (store.room(&room("one")).unwrap(), store.room(&room("two")).unwrap());
+    let done = commit(&store, &one, writes(&[("a", Some("1")), ("b", Some("2"))])).await;
+    assert_eq!(done, Settled::Durable);
+    commit(&store, &two, writes(&[("c", Some("3"))])).await;
+    assert_eq!((listed(&one), listed(&two)), ("a b".to_owned(), "c".to_owned()));
+    let cleared = Writes { cleared: Cleared::Yes, ..writes(&[("d", Some("4"))]) };
+    commit(&store, &one, cleared).await;
+    assert_eq!((listed(&one), listed(&two)), ("d".to_owned(), "c".to_owned()));
+    assert_eq!(one.view().get(b"a"), Ok(None));
+    // An alarm is found by its time, and once.
+    for (room, due) in [(&one, 20), (&two, 10), (&one, 30)] {
+        commit(&store, room, Writes { alarm: AlarmChange::Set(due), ..Writes::default() }).await;
+    }
+    assert_eq!(store.alarms(10).unwrap(), [(10, room("two")), (30, room("one"))]);
+    assert_eq!(store.alarms(1).unwrap().len(), 1);
+    commit(&store, &two, Writes { alarm: AlarmChange::Delete, ..Writes::default() }).await;
+    assert_eq!(store.alarms(10).unwrap(), [(30, room("one"))]);
+    store.close();
+    assert_eq!(one.commit(writes(&[("e", None)])).await, Err(StoreError::Closed));
+}
+
+#[tokio::test]
+async fn a_store_in_memory_keeps_rooms_apart() {
+    any_store_keeps_rooms_apart(Store::in_memory(&limits()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_store_on_disk_keeps_rooms_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    any_store_keeps_rooms_apart(Store::open(dir.path(), &limits()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_room_reads_what_it_committed_before_the_disk_has_it() {
+    let disk = Disk::default();
+    let store = disk.store(&limits());
+    let one = store.room(&room("one")).unwrap();
+    commit(&store, &one, writes(&[("a", Some("1")), ("b", Some("1"))])).await;
+    disk.hold();
+    let first = one.commit(writes(&[("a", Some("2")), ("b", None)])).await.unwrap();
+    let second = one.commit(writes(&[("c", Some("3"))])).await.unwrap();
+    assert_eq!(one.settled(first), Settled::Waiting);
+    assert_eq!(one.view().get(b"a"), Ok(value("2")));
+    assert_eq!(listed(&one), "a c");
+    let cleared = Writes { cleared: Cleared::Yes, ..writes(&[("d", Some("4"))]) };
+    let third = one.commit(cleared).await.unwrap();
+    assert_eq!(listed(&one), "d");
+    assert!(first < second && second < third);
+    disk.work();
+    store.settled().wait_for(|at| *at >= third).await.unwrap();
+    assert_eq!((one.settled(third), listed(&one)), (Settled::Durable, "d".to_owned()));
+}
+
+#[tokio::test]
+async fn what_a_failed_flush_lost_is_lost_to_its_room_alone_and_for_good() {
+    let disk = Disk::default();
+    let store = disk.store(&limits());
+    let (one, two) = (store.room(&room("one")).unwrap(), store.room(&room("two")).unwrap());
+    commit(&store, &one, writes(&[("kept", Some("1"))])).await;
+    disk.fail();
+    let lost = Settled::Lost(StoreError::Io("told to fail".to_owned()));
+    assert_eq!(commit(&store, &one, writes(&[("lost", Some("1"))])).await, lost);
+    disk.work();
+    // What the room made of what was lost does not reach the disk either.
+    assert_eq!(commit(&store, &one, writes(&[("after", Some("1"))])).await, lost);
+    assert_eq!(commit(&store, &two, writes(&[("fine", Some("1"))])).await, Settled::Durable);
+    assert_eq!(listed(&store.room(&room("one")).unwrap()), "kept");
+}
+
+async fn write_and_close(dir: &Path) {
+    let store = Store::open(dir, &limits()).unwrap();
+    let one = store.room(&room("one")).unwrap();
+    let set = Writes { alarm: AlarmChange::Set(5), ..writes(&[("a", Some("a value in pieces"))]) };
+    assert_eq!(commit(&store, &one, set).await, Settled::Durable);
+    store.close();
+}
+
+#[tokio::test]
+async fn a_store_opened_again_has_what_was_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    write_and_close(dir.path()).await;
+    let store = Store::open(dir.path(), &limits()).unwrap();
+    let one = store.room(&room("one")).unwrap();
+    assert_eq!(one.view().get(b"a"), Ok(value("a value in pieces")));
+    assert_eq!(one.alarm().map(|alarm| (alarm.due_ms, alarm.tries)), Some((5, 0)));
+    assert_eq!(store.alarms(10).unwrap(), [(5, room("one"))]);
+}
+
+#[tokio::test]
+async fn a_folder_in_use_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _store = Store::open(dir.path(), &limits()).unwrap();
+    let again = Store::open(dir.path(), &limits()).err();
+    assert_eq!(again, Some(StoreError::InUse(dir.path().display().to_string())));
+}
+
+#[test]
+fn a_format_of_another_version_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let newer: (Key, Option<Bytes>) = (keys::format(), value("2"));
+    {
+        let sled = Sled::open(dir.path(), &limits()).unwrap();
+        sled.apply(&Overlay::from([newer])).unwrap();
+        sled.sync().unwrap();
+    }
+    for _ in 0..2 {
+        let refused = Store::open(dir.path(), &limits()).err().unwrap();
+        assert_eq!(refused, StoreError::Format { found: "2".to_owned(), wanted: keys::FORMAT });
+    }
+}

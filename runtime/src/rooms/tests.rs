@@ -1,0 +1,209 @@
+//! What leaves a room, and when: with a real guest, and a disk that waits or breaks.
+
+use super::*;
+use crate::event::{CloseFrame, Message};
+use crate::id::ConnectionId;
+use crate::room::{Frame, Outbox};
+use crate::store::testing::Disk;
+use crate::wasm::Engine;
+use bytes::Bytes;
+use std::time::Duration;
+
+/// Rooms that run the puppet, on a disk that does what it is told.
+struct Node {
+    rooms: Rooms,
+    disk: Disk,
+}
+
+impl Node {
+    async fn start() -> Self {
+        let limits = Limits { rooms_active_max: 4, door_instances_max: 1, ..Limits::default() };
+        let limits = Arc::new(limits);
+        let disk = Disk::default();
+        let cache = room_test_guest::target_dir().join("guests/compiled");
+        let engine = Engine::new(limits.clone(), Some(&cache)).unwrap();
+        let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
+        let rooms = Rooms::new(disk.store(&limits), limits, Clock::system(), 4);
+        let code = Code { module, vars: Arc::default() };
+        let party = Party { code, when_quiet: WhenQuiet::Stay };
+        let name = PartyName::parse("main").unwrap();
+        rooms.deploy(HashMap::from([(name, party)])).await.unwrap();
+        Self { rooms, disk }
+    }
+
+    async fn connect(&self, id: &str) -> Joined {
+        within(self.rooms.connect(&lobby(), visitor(id))).await.unwrap()
+    }
+
+    async fn request(&self, script: &str) -> Result<String, Unreachable> {
+        let response = within(self.rooms.request(&lobby(), post(script))).await?;
+        Ok(String::from_utf8_lossy(&response.body).into_owned())
+    }
+
+    /// Waits until a commit waits for the disk, and everything that could be said without it is said.
+    async fn held(&self) {
+        let waits = async {
+            while !self.disk.is_waited_for() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        within(waits).await;
+        settle().await;
+    }
+}
+
+/// Lets every task run that can: the test's runtime has one thread.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.unwrap()
+}
+
+fn lobby() -> RoomId {
+    RoomId::new(PartyName::parse("main").unwrap(), "lobby", 256).unwrap()
+}
+
+fn post(script: &str) -> Request {
+    Request {
+        method: "POST".to_owned(),
+        uri: "http://localhost/parties/main/lobby".to_owned(),
+        headers: Vec::new(),
+        body: Bytes::copy_from_slice(script.as_bytes()),
+    }
+}
+
+fn visitor(id: &str) -> Visitor {
+    let request = Request { method: "GET".to_owned(), ..post("") };
+    let id = ConnectionId::parse(id, 256).unwrap();
+    Visitor { id, uri: request.uri.as_str().into(), request }
+}
+
+async fn tell(client: &Joined, text: &str) {
+    within(client.message(Message::text(text))).await.unwrap();
+}
+
+/// The next `count` frames.
+async fn heard(outbox: &Outbox, count: usize) -> Vec<Frame> {
+    let mut frames = outbox.take(count);
+    while frames.len() < count {
+        within(outbox.filled()).await;
+        frames.extend(outbox.take(count - frames.len()));
+    }
+    frames
+}
+
+fn text(text: &str) -> Frame {
+    Frame::Message(Message::text(text))
+}
+
+#[tokio::test]
+async fn nothing_is_said_before_what_it_depends_on_is_durable() {
+    let node = Node::start().await;
+    let (a, b) = (node.connect("a").await, node.connect("b").await);
+    tell(&a, "free").await;
+    assert_eq!(heard(&a.outbox, 1).await, [text("free")]);
+    node.disk.hold();
+    tell(&a, r#"[{"put":["k",1]},{"say":"wrote"},{"broadcast":"to all"}]"#).await;
+    tell(&a, "behind").await;
+    tell(&a, r#"[{"close":[4000,"bye"]}]"#).await;
+    node.held().await;
+    assert_eq!((a.outbox.take(9), b.outbox.take(9)), (Vec::new(), Vec::new()));
+    node.disk.work();
+    let bye = Frame::Close(CloseFrame::new(4000, "bye"));
+    let all = [text("wrote"), text("to all"), text("behind"), bye];
+    assert_eq!(heard(&a.outbox, 4).await, all);
+    assert_eq!(heard(&b.outbox, 1).await, [text("to all")]);
+}
+
+#[tokio::test]
+async fn a_response_and_a_handshake_wait_for_the_disk_too() {
+    let node = Node::start().await;
+    let _first = node.connect("first").await;
+    node.disk.hold();
+    let mut asked = std::pin::pin!(node.request(r#"[{"add":"n"}]"#));
+    let mut joining = std::pin::pin!(node.connect("late"));
+    for _ in 0..100 {
+        assert!(futures_util::poll!(asked.as_mut()).is_pending());
+        assert!(futures_util::poll!(joining.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    node.held().await;
+    assert!(futures_util::poll!(asked.as_mut()).is_pending());
+    assert!(futures_util::poll!(joining.as_mut()).is_pending());
+    node.disk.work();
+    assert_eq!(asked.await, Ok(r#"["1"]"#.to_owned()));
+    joining.await;
+}
+
+#[tokio::test]
+async fn a_turn_goes_on_while_the_disk_is_busy() {
+    let node = Node::start().await;
+    let a = node.connect("a").await;
+    node.disk.hold();
+    for _ in 0..10 {
+        tell(&a, r#"[{"add":"n"}]"#).await;
+    }
+    node.held().await;
+    assert_eq!(a.outbox.take(9), []);
+    node.disk.work();
+    let sums: Vec<Frame> = (1..=10).map(|sum| text(&sum.to_string())).collect();
+    assert_eq!(heard(&a.outbox, 10).await, sums);
+}
+
+#[tokio::test]
+async fn what_waited_for_a_failed_flush_is_never_said() {
+    let node = Node::start().await;
+    let a = node.connect("a").await;
+    assert_eq!(node.request(r#"[{"put":["kept",1]}]"#).await, Ok("[]".to_owned()));
+    node.disk.hold();
+    tell(&a, r#"[{"put":["lost",1]},{"say":"lost"}]"#).await;
+    tell(&a, "behind").await;
+    let mut asked = std::pin::pin!(node.request(r#"[{"list":{}}]"#));
+    assert!(futures_util::poll!(asked.as_mut()).is_pending());
+    node.held().await;
+    node.disk.fail();
+    let end = Frame::Close(CloseFrame::new(1011, "the room's storage failed"));
+    assert_eq!(heard(&a.outbox, 1).await, [end]);
+    assert!(matches!(asked.await, Err(Unreachable::Room(RoomError::Storage(_)))));
+    settle().await;
+    assert_eq!(a.outbox.take(9), []);
+    // The next activation begins with what the disk has.
+    node.disk.work();
+    assert_eq!(node.request(r#"[{"list":{}}]"#).await, Ok(r#"["kept"]"#.to_owned()));
+}
+
+#[tokio::test]
+async fn a_room_whose_disk_stays_broken_serves_nobody_and_others_go_on() {
+    let node = Node::start().await;
+    let a = node.connect("a").await;
+    node.disk.fail();
+    for _ in 0..3 {
+        let refused = node.request(r#"[{"put":["k",1]}]"#).await;
+        assert!(matches!(refused, Err(Unreachable::Room(RoomError::Storage(_)))), "{refused:?}");
+    }
+    assert!(matches!(&heard(&a.outbox, 1).await[..], [Frame::Close(frame)] if frame.code == 1011));
+    node.disk.work();
+    assert_eq!(node.request(r#"[{"put":["k",1]}]"#).await, Ok("[]".to_owned()));
+}
+
+#[tokio::test]
+async fn draining_waits_for_what_is_held() {
+    let node = Node::start().await;
+    let a = node.connect("a").await;
+    node.disk.hold();
+    tell(&a, r#"[{"put":["k",1]},{"say":"wrote"}]"#).await;
+    node.held().await;
+    let mut draining = std::pin::pin!(node.rooms.drain());
+    assert!(futures_util::poll!(draining.as_mut()).is_pending());
+    settle().await;
+    assert_eq!(a.outbox.take(9), []);
+    node.disk.work();
+    within(draining).await;
+    let goodbye = Frame::Close(CloseFrame::new(1012, "the server is shutting down"));
+    assert_eq!(heard(&a.outbox, 2).await, [text("wrote"), goodbye]);
+    assert!(matches!(node.request("[]").await, Err(Unreachable::Room(RoomError::Draining))));
+}
