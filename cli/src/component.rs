@@ -1,6 +1,7 @@
 //! What can be told about a component without running it. Owns that reading.
 //!
-//! Invariant: it only looks. Whether a component can be served is decided by the runtime.
+//! Invariant: it only looks. It does not know whether a component can be served: the runtime
+//! decides that.
 
 use anyhow::Context as _;
 use wasmparser::{Parser, Payload};

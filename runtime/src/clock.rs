@@ -2,7 +2,8 @@
 //!
 //! Invariant: wall time is taken once and then counted on the monotonic clock, so it never steps
 //! back or jumps when somebody sets the machine's clock. It counts on tokio's clock, which tests
-//! pause and advance; so time needs no trait.
+//! pause and advance; so time needs no trait. It does not know
+//! who asks or what for.
 
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;

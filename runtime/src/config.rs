@@ -2,7 +2,7 @@
 //!
 //! Invariant: a [`Config`] that passed [`Config::check`] can be run; all its mistakes are reported
 //! together. It is read by `runtime.rs` alone, which hands each part its piece. It binds and opens
-//! nothing.
+//! nothing, and does not know where the choices came from.
 
 use crate::limits::Limits;
 use std::net::SocketAddr;

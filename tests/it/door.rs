@@ -8,9 +8,15 @@ use std::path::Path;
 #[tokio::test]
 async fn both_kinds_of_paths_lead_to_rooms() {
     let node = Setup::memory().start().await;
-    for path in ["/parties/main/lobby", "/party/lobby", "/parties/MAIN/lobby/", "/party/lobby/any/where"] {
+    for path in
+        ["/parties/main/lobby", "/party/lobby", "/parties/MAIN/lobby/", "/party/lobby/any/where"]
+    {
         let report = node.get(path).await.json();
-        assert_eq!((&report["party"], &report["name"]), (&json!("main"), &json!("lobby")), "{path}");
+        assert_eq!(
+            (&report["party"], &report["name"]),
+            (&json!("main"), &json!("lobby")),
+            "{path}"
+        );
     }
     assert_eq!(node.report("a%20b").await["name"], "a b");
     assert_eq!(node.report("%C3%A9t%C3%A9").await["name"], "été");
@@ -92,7 +98,10 @@ async fn a_room_sees_the_request_as_it_came() {
     assert_eq!(seen["method"], "PUT");
     assert_eq!(seen["uri"], format!("http://{}/parties/main/r/reflect?q=1&q=2", node.addr()));
     assert_eq!(seen["body"], json!([0, 255]));
-    let own: Vec<&Value> = seen["headers"].as_array().unwrap().iter()
+    let own: Vec<&Value> = seen["headers"]
+        .as_array()
+        .unwrap()
+        .iter()
         .filter(|header| header[0].as_str().is_some_and(|name| name.starts_with("x-")))
         .collect();
     assert_eq!(json!(own), json!([["x-one", "1"], ["x-two", "a"], ["x-two", "b"]]));
@@ -105,7 +114,9 @@ async fn a_rooms_response_arrives_as_it_is() {
     let reply = node.request("POST", path, &[], b"body").await;
     assert_eq!((reply.status, reply.header("x-room")), (202, Some("yes")));
     assert_eq!(reply.body, b"body");
-    for bad in ["code=199", "code=600", "code=200&header=content-length:1", "code=200&header=a%20b:1"] {
+    for bad in
+        ["code=199", "code=600", "code=200&header=content-length:1", "code=200&header=a%20b:1"]
+    {
         let reply = node.request("POST", &format!("/party/r/status?{bad}"), &[], b"x").await;
         assert_eq!(reply.status, 500, "{bad}");
     }
@@ -136,7 +147,11 @@ async fn a_malformed_handshake_is_400() {
     ];
     let without = |name| good.into_iter().filter(|(n, _)| *n != name).collect::<Vec<_>>();
     for name in ["Sec-WebSocket-Version", "Sec-WebSocket-Key"] {
-        assert_eq!(node.request("GET", "/party/x", &without(name), &[]).await.status, 400, "{name}");
+        assert_eq!(
+            node.request("GET", "/party/x", &without(name), &[]).await.status,
+            400,
+            "{name}"
+        );
     }
     let mut old = without("Sec-WebSocket-Version");
     old.push(("Sec-WebSocket-Version", "8"));
@@ -224,9 +239,19 @@ async fn what_is_hidden_or_outside_is_404() {
     let site = site();
     let node = Setup::memory().assets(site.path().join("web")).start().await;
     let paths = [
-        "/nothing.html", "/.env", "/%2eenv", "/.git/config", "/../outside.txt", "/%2e%2e/outside.txt",
-        "/..%2foutside.txt", "/sub/../../outside.txt", "/sub/%2e%2e/%2e%2e/outside.txt",
-        "/sub//../..//outside.txt", "/%5c..%5coutside.txt", "/index.html%00", "/%ff",
+        "/nothing.html",
+        "/.env",
+        "/%2eenv",
+        "/.git/config",
+        "/../outside.txt",
+        "/%2e%2e/outside.txt",
+        "/..%2foutside.txt",
+        "/sub/../../outside.txt",
+        "/sub/%2e%2e/%2e%2e/outside.txt",
+        "/sub//../..//outside.txt",
+        "/%5c..%5coutside.txt",
+        "/index.html%00",
+        "/%ff",
     ];
     for path in paths {
         let reply = node.get(path).await;

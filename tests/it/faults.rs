@@ -4,7 +4,9 @@ use room_tests::{Requests, Setup, TestClient, TestNode, until};
 use serde_json::{Value, json};
 
 /// Sends numbers to a room and expects each of them back, until told to stop. How many came.
-fn neighbour(mut client: TestClient) -> (tokio::sync::oneshot::Sender<()>, tokio::task::JoinHandle<u32>) {
+fn neighbour(
+    mut client: TestClient,
+) -> (tokio::sync::oneshot::Sender<()>, tokio::task::JoinHandle<u32>) {
     let (stop, mut stopped) = tokio::sync::oneshot::channel();
     let talking = tokio::spawn(async move {
         let mut count = 0;
@@ -158,7 +160,10 @@ async fn a_room_that_faults_repeatedly_rests_and_recovers() {
         assert!(node.post("lobby", &json!([{"panic": "again"}])).await.text().contains("trapped"));
     }
     let reply = node.get("/party/lobby").await;
-    assert_eq!((reply.status, reply.text().as_str()), (500, "the room failed repeatedly and rests"));
+    assert_eq!(
+        (reply.status, reply.text().as_str()),
+        (500, "the room failed repeatedly and rests")
+    );
     assert_eq!(reply.header("retry-after"), Some("1"));
     let mut other = node.connect("neighbour").await;
     assert_eq!(other.echo("fine").await, "fine");

@@ -45,7 +45,10 @@ async fn new_code_that_does_not_start_never_replaces_what_works() {
         let node = Setup::memory().limits(|limits| limits.turn_ms_max = 100).start().await;
         let mut client = node.connect("lobby?_pk=a&state=kept").await;
         let failed = node.deploy(variant(&guest("puppet"), 1), &[("START", how)]).await;
-        assert!(matches!(&failed, Err(DeployError::Start { room, .. }) if room == "main/lobby"), "{failed:?}");
+        assert!(
+            matches!(&failed, Err(DeployError::Start { room, .. }) if room == "main/lobby"),
+            "{failed:?}"
+        );
         assert_eq!(client.ask(json!(["state"])).await, r#""kept""#);
         // A new room, too, runs the old code.
         assert_eq!(node.get("/party/new").await.status, 200);
@@ -81,11 +84,10 @@ async fn a_module_that_is_no_room_is_refused_in_words() {
     let wat = |text: &str| wat::parse_str(text).unwrap();
     let forbidden = wat(r#"(component (import "wasi:sockets/tcp@0.2.0" (instance)))"#);
     let version = wat(r#"(component (import "room:runtime/log@0.9.0" (instance)))"#);
-    let exports = wat(r#"(component (instance $i) (export "room:runtime/events@0.2.0" (instance $i)))"#);
-    let shape = wat(
-        r#"(component (instance $i) (export "room:runtime/events@0.1.0" (instance $i))
-             (export "room:runtime/door@0.1.0" (instance $i)))"#,
-    );
+    let exports =
+        wat(r#"(component (instance $i) (export "room:runtime/events@0.2.0" (instance $i)))"#);
+    let shape = wat(r#"(component (instance $i) (export "room:runtime/events@0.1.0" (instance $i))
+             (export "room:runtime/door@0.1.0" (instance $i)))"#);
     let too_large = vec![0; (8 << 20) + 1];
     let mut broken = guest("puppet").to_vec();
     broken.truncate(broken.len() / 2);

@@ -37,7 +37,10 @@ async fn a_message_of_1_mib_passes_and_one_byte_more_is_1009() {
     assert_eq!(client.closed().await.0, 1009);
     let events = events(&node, "lobby", 3).await;
     assert!(events[1].starts_with("error a "), "{events:?}");
-    assert!(events[2].starts_with("close a 1009 ") && events[2].contains("clean=false"), "{events:?}");
+    assert!(
+        events[2].starts_with("close a 1009 ") && events[2].contains("clean=false"),
+        "{events:?}"
+    );
 }
 
 #[tokio::test]
@@ -72,7 +75,10 @@ async fn a_message_in_pieces_is_one_message() {
     client.write(&masked(0x80, &[0xa9])).await;
     let frames = [client.frame().await.unwrap(), client.frame().await.unwrap()];
     assert!(frames.iter().any(|f| f.opcode == 10 && f.payload == b"between"), "{frames:?}");
-    assert!(frames.iter().any(|f| f.opcode == 1 && f.payload == "h\u{e9}".as_bytes()), "{frames:?}");
+    assert!(
+        frames.iter().any(|f| f.opcode == 1 && f.payload == "h\u{e9}".as_bytes()),
+        "{frames:?}"
+    );
 }
 
 #[tokio::test]
@@ -92,7 +98,10 @@ async fn a_client_that_answers_no_ping_counts_as_dropped() {
     let mut client = RawClient::upgrade(node.addr(), "/party/lobby?_pk=mute").await;
     assert_eq!(client.frame().await.map(|frame| frame.opcode), Some(9));
     let events = events(&node, "lobby", 2).await;
-    assert!(events[1].starts_with("close mute 1006 ") && events[1].contains("clean=false"), "{events:?}");
+    assert!(
+        events[1].starts_with("close mute 1006 ") && events[1].contains("clean=false"),
+        "{events:?}"
+    );
 }
 
 #[tokio::test]
@@ -113,14 +122,19 @@ async fn the_room_hears_how_a_client_closed() {
 
     drop(node.connect("dropped?_pk=a").await);
     let events = events(&node, "dropped", 2).await;
-    assert!(events[1].starts_with("close a 1006 ") && events[1].contains("clean=false"), "{events:?}");
+    assert!(
+        events[1].starts_with("close a 1006 ") && events[1].contains("clean=false"),
+        "{events:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_client_hears_how_the_room_closed() {
     let node = Setup::memory().start().await;
     let mut client = node.connect("lobby?_pk=a").await;
-    client.tell(json!([{"say": "last words"}, {"close": [4321, "go away"]}, {"broadcast": "late"}])).await;
+    client
+        .tell(json!([{"say": "last words"}, {"close": [4321, "go away"]}, {"broadcast": "late"}]))
+        .await;
     assert_eq!(client.text().await, "last words");
     assert_eq!(client.closed().await, (4321, "go away".to_owned()));
     assert_eq!(client.recv().await, Got::End);
@@ -201,7 +215,10 @@ async fn a_full_room_is_closed_with_1013() {
     let node = Setup::memory().limits(|limits| limits.room_connections_max = 2).start().await;
     let _first = node.connect("lobby?_pk=a").await;
     let _second = node.connect("lobby?_pk=b").await;
-    assert_eq!(node.connect("lobby?_pk=c").await.closed().await, (1013, "the room is full".to_owned()));
+    assert_eq!(
+        node.connect("lobby?_pk=c").await.closed().await,
+        (1013, "the room is full".to_owned())
+    );
     // Who comes back takes its own place.
     assert_eq!(node.connect("lobby?_pk=a").await.echo("back").await, "back");
 }

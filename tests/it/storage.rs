@@ -88,7 +88,8 @@ async fn two_nodes_cannot_have_the_same_folder() {
         limits: node.limits().clone(),
         audience: room_runtime::Audience::Developer,
     };
-    let error = Runtime::start(config).await.err().map(|error| error.to_string()).unwrap_or_default();
+    let error =
+        Runtime::start(config).await.err().map(|error| error.to_string()).unwrap_or_default();
     assert!(error.contains("in use by another process"), "{error}");
     node.deploy(guest("puppet"), &[]).await.unwrap();
     assert_eq!(node.report("lobby").await["starts"], 1);

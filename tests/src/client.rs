@@ -116,7 +116,9 @@ impl TestClient {
 
     /// Sends a message if the connection still takes one.
     pub async fn try_send(&mut self, text: &str) {
-        drop(within("a message to be sent", self.socket.send(Message::text(text.to_owned()))).await);
+        drop(
+            within("a message to be sent", self.socket.send(Message::text(text.to_owned()))).await,
+        );
     }
 
     /// Sends a close frame, and waits for nothing.

@@ -157,10 +157,7 @@ impl TestNode {
     ///
     /// # Errors
     /// As [`Runtime::deploy`].
-    pub async fn deploy_project(
-        &self,
-        parties: Vec<PartyConfig>,
-    ) -> Result<Deployed, DeployError> {
+    pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
         let project = Project { parties, assets: self.setup.assets.clone() };
         within("a deployment", self.runtime.deploy(project)).await
     }

@@ -1,6 +1,7 @@
 //! `room completions`. Owns nothing but the way to stdout.
 //!
-//! Invariant: the script is made from the same types that read the command line. It needs no project.
+//! Invariant: the script is made from the same types that read the command line. It does not
+//! know projects, and needs none.
 
 use crate::args::{Args, CompletionsArgs};
 use crate::print;

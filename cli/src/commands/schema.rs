@@ -1,6 +1,6 @@
 //! `room schema`. Owns nothing but the way to stdout.
 //!
-//! Invariant: what is printed is what `manifest` reads. It needs no project.
+//! Invariant: what is printed is what `manifest` reads. It does not know projects, and needs none.
 
 use crate::{manifest, print};
 use std::process::ExitCode;

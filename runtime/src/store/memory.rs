@@ -1,6 +1,7 @@
 //! Bytes in memory, for tests and `--ephemeral`. Owns the same contract as the disk's.
 //!
-//! Invariant: it forgets what was not synced when asked to, as a power cut would.
+//! Invariant: it forgets what was not synced when asked to, as a power cut would. It does not know what the
+//! bytes mean.
 
 use super::backend::{Backend, StoreError};
 use crate::span::{Direction, Entries, Key, Overlay, Span};

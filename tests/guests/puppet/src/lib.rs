@@ -55,9 +55,12 @@ impl Puppet {
                 "state": conn.state::<Value>()?,
             }))
         });
-        let keys = ctx.storage().raw().list().into_iter().map(|entry| {
-            Ok(String::from_utf8_lossy(&entry?.0).into_owned())
-        });
+        let keys = ctx
+            .storage()
+            .raw()
+            .list()
+            .into_iter()
+            .map(|entry| Ok(String::from_utf8_lossy(&entry?.0).into_owned()));
         let keys = keys.filter(|key| !key.as_ref().is_ok_and(|key| key.starts_with('~')));
         Ok(Report {
             party: ctx.party().to_owned(),
@@ -102,7 +105,11 @@ impl Room for Puppet {
             ctx.flush()?;
             bail!("told to fail once");
         }
-        let how = if name.starts_with("fail-start-always") { Some("err".to_owned()) } else { ctx.var("START") };
+        let how = if name.starts_with("fail-start-always") {
+            Some("err".to_owned())
+        } else {
+            ctx.var("START")
+        };
         misbehave(how.as_deref())?;
         let starts: u64 = ctx.storage().get(STARTS)?.unwrap_or_default();
         ctx.storage().put(STARTS, &(starts + 1))

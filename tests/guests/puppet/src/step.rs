@@ -122,9 +122,10 @@ impl Step {
             Self::Say(text) => say(text),
             Self::SayBytes(bytes) => say("x".repeat(bytes)),
             Self::SayMany(times, text) => (0..times).try_for_each(|_| say(text.clone())),
-            Self::SendTo(id, text) => {
-                ctx.connection(&id).ok_or_else(|| anyhow!("{id} is gone"))?.send(Message::text(text))
-            }
+            Self::SendTo(id, text) => ctx
+                .connection(&id)
+                .ok_or_else(|| anyhow!("{id} is gone"))?
+                .send(Message::text(text)),
             Self::Broadcast(text) => ctx.broadcast(Message::text(text)).send(),
             Self::BroadcastBytes(bytes) => ctx.broadcast(Message::text("x".repeat(bytes))).send(),
             Self::BroadcastExcept(text, without) => {
@@ -140,9 +141,7 @@ impl Step {
                 other.close(code, &reason)
             }
             Self::SetState(state) => me(conn)?.set_state(&state),
-            Self::State => {
-                say(me(conn)?.state::<Value>()?.unwrap_or_default().to_string())
-            }
+            Self::State => say(me(conn)?.state::<Value>()?.unwrap_or_default().to_string()),
             Self::Report => say(serde_json::to_string(&room.report(ctx)?)?),
             step => step.store(ctx, say),
         }
@@ -197,7 +196,6 @@ impl Step {
             Self::Flush => ctx.flush(),
             Self::Err(text) => Err(anyhow!(text)),
             Self::Panic(text) => panic!("{text}"),
-            #[expect(clippy::exit, reason = "what a guest may try")]
             Self::Exit(code) => std::process::exit(code),
             Self::Sleep(ms) => {
                 std::thread::sleep(Duration::from_millis(ms));

@@ -1,0 +1,410 @@
+//! The house's rules as tests: which part may know which, how large files get, what docs must say.
+//!
+//! They read the sources as text, so that they cost nothing and need no build. A rule that fails says
+//! which file breaks it; the rule's reason is where the rule is.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// One source file.
+struct Source {
+    /// Its path below the repository's root, with `/`.
+    path: String,
+    text: String,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Folders that hold nothing of ours.
+const NOT_OURS: [&str; 5] = ["target", "node_modules", ".git", ".room", "dist"];
+
+/// The files below a folder whose names end so.
+fn files(folder: &str, endings: &[&str]) -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            if path.is_dir() {
+                if !NOT_OURS.contains(&name.as_str()) && !name.starts_with("target") {
+                    folders.push(path);
+                }
+            } else if endings.iter().any(|ending| name.ends_with(ending)) {
+                let below = path.strip_prefix(root()).expect("it was found below the root");
+                let below = below.to_string_lossy().replace('\\', "/");
+                if let Ok(text) = std::fs::read_to_string(&path) {
+                    found.push(Source { path: below, text });
+                }
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(!found.is_empty(), "nothing found below {folder}");
+    found
+}
+
+fn rust(folder: &str) -> Vec<Source> {
+    files(folder, &[".rs"])
+}
+
+impl Source {
+    /// Its code without unit tests. Tests are `mod tests` at the end of a file, or files of their own.
+    fn code(&self) -> &str {
+        if self.is_test() {
+            return "";
+        }
+        let end = self.text.find("#[cfg(test)]\nmod tests {").unwrap_or(self.text.len());
+        &self.text[..end]
+    }
+
+    fn is_test(&self) -> bool {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        self.path.contains("/tests/") || matches!(name, "tests.rs" | "testing.rs")
+    }
+
+    /// Its lines of code with their numbers, without comments.
+    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.code()
+            .lines()
+            .enumerate()
+            .map(|(number, line)| (number + 1, line))
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    /// The line of its code in which this library is named: `word::`. A module of its own by that name
+    /// is none, nor is what stands in backticks in a text.
+    fn names(&self, word: &str) -> Option<usize> {
+        let path = format!("{word}::");
+        if self.lines().any(|(_, line)| line == format!("mod {word};")) {
+            return None;
+        }
+        let found = self.lines().find(|(_, line)| {
+            line.match_indices(&path).any(|(at, _)| {
+                // `crate::x` and `super::x` are modules of our own, `::x` is the library.
+                let before = line[..at].trim_end_matches("::");
+                let own = before.len() < at && before.ends_with(|c: char| c.is_alphanumeric());
+                !own && !before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '`'))
+            })
+        });
+        found.map(|(number, _)| number)
+    }
+}
+
+/// Fails with all that was found.
+fn none(what: &str, found: Vec<String>) {
+    assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
+}
+
+/// A library has one home, so that replacing it touches one place.
+#[test]
+fn each_library_has_one_home() {
+    let homes: [(&str, &[&str]); 10] = [
+        ("wasmtime", &["runtime/src/wasm/"]),
+        ("wasmtime_wasi", &["runtime/src/wasm/"]),
+        ("sled", &["runtime/src/store/sled.rs"]),
+        ("axum", &["runtime/src/door/"]),
+        ("hyper", &["runtime/src/door/"]),
+        ("hyper_util", &["runtime/src/door/"]),
+        ("tokio_tungstenite", &["runtime/src/door/"]),
+        ("http", &["runtime/src/door/"]),
+        ("clap", &[]),
+        ("anyhow", &[]),
+    ];
+    let mut found = Vec::new();
+    for source in rust("runtime/src") {
+        for (library, homes) in homes {
+            if !homes.iter().any(|home| source.path.starts_with(home))
+                && let Some(line) = source.names(library)
+            {
+                found.push(format!("{}:{line} names {library}", source.path));
+            }
+        }
+    }
+    none("a library outside its home", found);
+}
+
+/// The environment and the clock reach the runtime in one place each, so that tests own both.
+#[test]
+fn the_environment_and_the_clock_have_one_home_each() {
+    let mut found = Vec::new();
+    for source in rust("runtime/src") {
+        for (number, line) in source.lines() {
+            let env = line.contains("std::env") && !source.path.ends_with("/config.rs");
+            let time = line.contains("std::time::")
+                && (line.contains("Instant") || line.contains("SystemTime"))
+                && !source.path.ends_with("/clock.rs");
+            let print = ["println!(", "print!(", "eprintln!(", "eprint!(", "dbg!("];
+            let prints = print.iter().any(|word| line.contains(word));
+            if env || time || prints {
+                found.push(format!("{}:{number} {}", source.path, line.trim()));
+            }
+        }
+    }
+    none("std::env, the clock or printing outside its home", found);
+}
+
+/// What each part of the runtime may know of the others: those to its left.
+const LAYERS: [(&str, &str); 17] = [
+    ("limits", ""),
+    ("clock", ""),
+    ("id", "limits"),
+    ("span", "limits"),
+    ("config", "limits id"),
+    ("event", "limits id connection"),
+    ("connection", "limits id"),
+    ("turn", "limits id connection event span"),
+    ("wasm", "limits id clock config connection event span turn"),
+    ("store", "limits id clock config connection event span turn"),
+    ("cluster", "limits id"),
+    ("room", "limits id clock config connection event span turn wasm store"),
+    ("rooms", "limits id clock config connection event span turn wasm store room"),
+    ("alarms", "limits id clock store rooms"),
+    ("door", "limits id clock config connection event wasm cluster room rooms"),
+    ("runtime", "limits id clock config wasm store cluster rooms alarms door"),
+    ("lib", "*"),
+];
+
+#[test]
+fn parts_of_the_runtime_know_only_what_is_below_them() {
+    let parts: Vec<&str> = LAYERS.iter().map(|(part, _)| *part).collect();
+    let mut found = Vec::new();
+    for source in rust("runtime/src") {
+        let below = source.path.strip_prefix("runtime/src/").unwrap_or_default();
+        let part = below.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == part) else {
+            found
+                .push(format!("{} belongs to no layer: give it one in tests/tidy.rs", source.path));
+            continue;
+        };
+        for (number, line) in source.lines() {
+            for used in line.split("crate::").skip(1) {
+                let used: String =
+                    used.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                let known =
+                    *allowed == "*" || used == part || allowed.split(' ').any(|a| a == used);
+                if parts.contains(&used.as_str()) && !known {
+                    found.push(format!("{}:{number} {part} knows {used}", source.path));
+                }
+            }
+        }
+    }
+    none("an arrow that points up", found);
+}
+
+/// The contract between host and guest is the WIT, and nothing else.
+#[test]
+fn the_runtime_and_the_sdk_do_not_know_each_other() {
+    let manifest = |path: &str| std::fs::read_to_string(root().join(path)).expect("a manifest");
+    assert!(!manifest("runtime/Cargo.toml").contains("room-sdk"));
+    assert!(!manifest("sdk/Cargo.toml").contains("room-runtime"));
+    for folder in ["runtime/src", "cli/src"] {
+        let knows = rust(folder).into_iter().filter(|source| source.names("room_sdk").is_some());
+        none("the SDK outside rooms", knows.map(|source| source.path).collect());
+    }
+}
+
+/// Lines of code at which a file must be split.
+const LINES_MAX: usize = 600;
+/// Lines of code at which somebody should look.
+const LINES_ALARM: usize = 500;
+
+#[test]
+fn no_file_is_too_long() {
+    let mut found = Vec::new();
+    for folder in ["runtime/src", "cli/src", "sdk/src", "rooms-examples", "tests"] {
+        for source in rust(folder) {
+            // Generated, and tests are as long as the list of what they test.
+            if source.path == "sdk/src/bindings.rs" {
+                continue;
+            }
+            let lines = source.code().lines().count();
+            if lines > LINES_ALARM {
+                say(&format!("{} has {lines} lines; can its interface be cut thin?", source.path));
+            }
+            if lines > LINES_MAX {
+                found.push(format!("{} has {lines} lines", source.path));
+            }
+        }
+    }
+    none("a file too long", found);
+}
+
+#[expect(clippy::print_stderr, reason = "an alarm, to be read")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// The docs at the head of a file as one line.
+fn head(source: &Source) -> String {
+    let docs = source.text.lines().take_while(|line| line.starts_with("//!") || line.is_empty());
+    docs.map(|line| line.trim_start_matches("//!").trim()).collect::<Vec<_>>().join(" ")
+}
+
+/// A module says what it owns, what it keeps true, and what it does not know.
+#[test]
+fn every_module_says_its_invariant_and_what_it_does_not_know() {
+    let mut found = Vec::new();
+    for folder in ["runtime/src", "cli/src", "sdk/src"] {
+        for source in rust(folder) {
+            let roots = ["runtime/src/lib.rs", "sdk/src/bindings.rs"];
+            if source.is_test() || roots.contains(&source.path.as_str()) {
+                continue;
+            }
+            let head = head(&source);
+            // A pure module knows nothing but its arguments, which is as good an answer.
+            let modest = head.to_ascii_lowercase().contains("not know") || head.contains("Pure");
+            if !head.contains("nvariant") || !modest {
+                found.push(source.path);
+            }
+        }
+    }
+    none("a module whose `//!` lacks `Invariant` or `does not know`", found);
+}
+
+/// Words that name nothing: whoever reads them has to look inside.
+#[test]
+fn names_say_what_things_are() {
+    let banned = ["Manager", "Helper", "Util", "Utils", "Info", "Data"];
+    let kinds = ["struct ", "enum ", "trait ", "type ", "mod "];
+    let mut found = Vec::new();
+    for folder in ["runtime/src", "cli/src", "sdk/src"] {
+        for source in rust(folder).iter().filter(|source| source.path != "sdk/src/bindings.rs") {
+            for (number, line) in source.lines() {
+                let line =
+                    line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+                let line = line.trim_start_matches("pub(super) ");
+                let name = kinds.iter().find_map(|kind| line.strip_prefix(kind));
+                let name = name.unwrap_or_default();
+                let name: String =
+                    name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                let function = line.strip_prefix("fn ").or(line.strip_prefix("async fn "));
+                let vague = function.is_some_and(|function| {
+                    function.starts_with("do_") || function.starts_with("process_")
+                });
+                let lower =
+                    ["manager", "helper", "helpers", "util", "utils"].contains(&name.as_str());
+                let exempt = name == "ConnectionData";
+                let empty = banned.iter().any(|word| name.ends_with(word)) && !exempt;
+                if empty || lower || vague {
+                    found.push(format!("{}:{number} {line}", source.path));
+                }
+            }
+        }
+    }
+    none("a name that says nothing", found);
+}
+
+/// What is put off is lost, and what is ignored is not tested.
+#[test]
+fn nothing_is_put_off_or_ignored() {
+    // Spelled in pieces, so that this file does not find itself.
+    let banned = [["#[ign", "ore"], ["to", "do!("], ["TO", "DO"], ["FIX", "ME"], ["XX", "X"]];
+    let banned: Vec<String> = banned.iter().map(|pieces| pieces.concat()).collect();
+    let mut found = Vec::new();
+    for folder in ["runtime", "cli", "sdk", "rooms-examples", "tests"] {
+        for source in files(folder, &[".rs", ".mjs", ".toml", ".wit"]) {
+            for (number, line) in source.text.lines().enumerate() {
+                if banned.iter().any(|word| line.contains(word)) {
+                    found.push(format!("{}:{} {}", source.path, number + 1, line.trim()));
+                }
+            }
+        }
+    }
+    none("something put off", found);
+}
+
+/// A repository has no home: whoever clones it has another one.
+#[test]
+fn no_path_of_a_machine_is_written_down() {
+    let banned = [["/wo", "rk/"], ["/ro", "ot/"], ["/home", "/"], ["/Use", "rs/"]];
+    let banned: Vec<String> = banned.iter().map(|pieces| pieces.concat()).collect();
+    let mut found = Vec::new();
+    for folder in ["runtime", "cli", "sdk", "rooms-examples", "tests"] {
+        for source in files(folder, &[".rs", ".mjs", ".toml", ".wit", ".md", ".html", ".json"]) {
+            for (number, line) in source.text.lines().enumerate() {
+                if banned.iter().any(|path| line.contains(path)) {
+                    found.push(format!("{}:{}", source.path, number + 1));
+                }
+            }
+        }
+    }
+    none("a path of somebody's machine", found);
+}
+
+/// A limit that nothing reads is a promise that nobody keeps.
+#[test]
+fn every_limit_is_used() {
+    let sources = rust("runtime/src");
+    let used = |name: &str| {
+        sources.iter().filter(|source| !source.path.ends_with("/limits.rs")).any(|source| {
+            source.lines().any(|(_, line)| {
+                line.match_indices(name)
+                    .any(|(at, _)| line[..at].ends_with('.') || line[..at].ends_with("limits."))
+            })
+        })
+    };
+    let unused = room_runtime::Limits::TABLE.iter().filter(|row| !used(row.name));
+    none("a limit that nothing reads", unused.map(|row| row.name.to_owned()).collect());
+}
+
+/// The map names the tests that keep its promises; a test that is renamed takes the map with it.
+#[test]
+fn the_tests_that_the_map_names_exist() {
+    // Whoever has no map yet has nothing to check.
+    let Ok(map) = std::fs::read_to_string(root().join("runtime/ARCHITECTURE.md")) else { return };
+    let mut sources = files(".", &[".rs", ".mjs"]);
+    sources.retain(|source| !source.path.starts_with("sdk/src/bindings"));
+    let mut found = Vec::new();
+    for row in map.lines().filter(|line| line.starts_with('|')) {
+        let last = row.trim().trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        for name in last.split('`').skip(1).step_by(2) {
+            let bare = name.rsplit("::").next().unwrap_or(name).trim_end_matches("()");
+            let file = name.contains('/') || name.contains('.');
+            let exists = if file {
+                sources.iter().any(|source| source.path.ends_with(name))
+                    || root().join(name).exists()
+            } else {
+                let function = format!("fn {bare}(");
+                sources.iter().any(|source| {
+                    source.text.contains(&function)
+                        || (source.path.ends_with(".mjs") && source.text.contains(bare))
+                })
+            };
+            // Limits and types stand in other tables of the map; only what looks like a test is one.
+            if is_test_table(&map, row) && !exists {
+                found.push(name.to_owned());
+            }
+        }
+    }
+    none("a test that the map names and nobody wrote", found);
+}
+
+/// True if the row stands in a table whose last column is headed `test` or `guard`.
+fn is_test_table(map: &str, row: &str) -> bool {
+    let before = &map[..map.find(row).unwrap_or_default()];
+    let table = before.rsplit("\n\n").next().unwrap_or_default();
+    let heading = table.lines().find(|line| line.starts_with('|')).unwrap_or(row);
+    let last = heading.trim().trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+    last.to_ascii_lowercase().contains("test") || last.to_ascii_lowercase().contains("guard")
+}
+
+/// Two tests of one name in one binary hide each other in its report.
+#[test]
+fn tests_of_whole_nodes_have_names_of_their_own() {
+    let mut seen = HashSet::new();
+    let mut twice = Vec::new();
+    for source in rust("tests/it") {
+        let mut lines = source.text.lines();
+        while let Some(line) = lines.next() {
+            if line.starts_with("#[tokio::test") {
+                let name = lines.next().unwrap_or_default().to_owned();
+                if !seen.insert(name.clone()) {
+                    twice.push(name);
+                }
+            }
+        }
+    }
+    none("a name that two tests have", twice);
+}
