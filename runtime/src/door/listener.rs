@@ -4,7 +4,9 @@
 //! know what the clients ask for.
 
 use crate::limits::{Limits, ms, size};
+use ::http::Request;
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -15,6 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use tower::util::MapRequest;
 
 /// First pause after a failed accept; it doubles up to `accept_backoff_ms_max`.
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
@@ -56,19 +60,24 @@ impl Listener {
         let connections = TaskTracker::new();
         let server = server(&self.limits);
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else {
-                break;
-            };
-            let tcp = tokio::select! {
-                tcp = self.accept() => tcp,
+            let next = async { (places.clone().acquire_owned().await, self.accept().await) };
+            let (Ok(place), tcp) = (tokio::select! {
+                next = next => next,
                 () = stop.cancelled() => break,
+            }) else {
+                break;
             };
             // Without it, small frames wait for the acknowledgement of those before. A socket that
             // refuses the option is served all the same.
             drop(tcp.set_nodelay(true));
-            let service = TowerToHyperService::new(router.clone());
+            let place = Place(Arc::new(place));
+            let service = router.clone().map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(place.clone());
+                request
+            });
+            let service = TowerToHyperService::new(service);
             let connection = server.serve_connection(TokioIo::new(tcp), service).with_upgrades();
-            connections.spawn(run(connection, stop.clone(), place));
+            connections.spawn(run(connection, stop.clone()));
         }
         drop(self.tcp);
         connections.close();
@@ -91,11 +100,23 @@ impl Listener {
     }
 }
 
-type Connection =
-    http1::UpgradeableConnection<TokioIo<TcpStream>, TowerToHyperService<Router>>;
+/// A client's place among those that may be connected. Each request carries it, so that a socket which
+/// outlives its HTTP connection keeps it.
+#[derive(Clone)]
+pub(super) struct Place(
+    #[expect(dead_code, reason = "it is held, not read")] Arc<OwnedSemaphorePermit>,
+);
 
 /// Answers one client's requests, until it goes or the node stops.
-async fn run(connection: Connection, stop: CancellationToken, place: OwnedSemaphorePermit) {
+async fn run<F>(
+    connection: http1::UpgradeableConnection<
+        TokioIo<TcpStream>,
+        TowerToHyperService<MapRequest<Router, F>>,
+    >,
+    stop: CancellationToken,
+) where
+    F: FnMut(Request<Incoming>) -> Request<Incoming> + Clone + Send + 'static,
+{
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -108,7 +129,6 @@ async fn run(connection: Connection, stop: CancellationToken, place: OwnedSemaph
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection failed");
     }
-    drop(place);
 }
 
 /// HTTP/1.1 and nothing else. Not hyper-util's builder for both versions: it waits without a time limit

@@ -45,7 +45,7 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
     let (response, socket) = handshake.accept();
     let close_max = ms(door.0.limits.close_ms_max);
     door.0.sockets.spawn(async move {
-        if let Some(socket) = socket.await {
+        if let Some((socket, _place)) = socket.await {
             turn_away(socket, refusal, close_max).await;
         }
     });
@@ -79,7 +79,7 @@ fn welcome(door: &FrontDoor, handshake: Handshake, joined: Joined) -> Response {
     let (limits, closing) = (door.0.limits.clone(), door.0.closing.clone());
     door.0.sockets.spawn(async move {
         // Who leaves during the handshake is reported by the drop of `joined`.
-        if let Some(socket) = socket.await {
+        if let Some((socket, _place)) = socket.await {
             run(socket, joined, limits, closing).await;
         }
     });

@@ -4,6 +4,7 @@
 //! take all memory. The first subprotocol that a client offers is chosen, since a client that offered
 //! one fails if none is. It does not know rooms.
 
+use super::listener::Place;
 use super::status::DoorError;
 use crate::limits::{Limits, size};
 use ::http::{HeaderMap, HeaderValue, header};
@@ -30,6 +31,7 @@ pub(super) struct Handshake {
     response: Response,
     upgrade: OnUpgrade,
     config: WebSocketConfig,
+    place: Option<Place>,
 }
 
 impl Handshake {
@@ -53,17 +55,23 @@ impl Handshake {
         if let Some(protocol) = first_protocol(request.headers()) {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         }
-        Ok(Self { response, upgrade, config: config(limits) })
+        let place = request.extensions_mut().remove::<Place>();
+        Ok(Self { response, upgrade, config: config(limits), place })
     }
 
-    /// The answer to the client, and the socket that it becomes when the answer is sent.
-    pub(super) fn accept(self) -> (Response, impl Future<Output = Option<Socket>>) {
-        let Self { response, upgrade, config } = self;
+    /// The answer to the client, and the socket that it becomes when the answer is sent, with the
+    /// client's place to be held as long.
+    pub(super) fn accept(
+        self,
+    ) -> (Response, impl Future<Output = Option<(Socket, Option<Place>)>>) {
+        let Self { response, upgrade, config, place } = self;
         let socket = async move {
             match upgrade.await {
                 Ok(io) => {
                     let io = TokioIo::new(io);
-                    Some(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await)
+                    let socket =
+                        WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+                    Some((socket, place))
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a client left during its handshake");
