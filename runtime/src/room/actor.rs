@@ -246,6 +246,11 @@ impl Actor {
             drop(reply.send(Err(RoomError::Full)));
             return Ok(());
         }
+        // Before it is on the list: what `on_start` broadcasts is not for who is not in yet.
+        if let Err(error) = self.ready().await? {
+            drop(reply.send(Err(error)));
+            return Ok(());
+        }
         self.joined += 1;
         let serial = Serial(self.joined);
         let (tags, state) = (Arc::default(), Bytes::new());
@@ -329,12 +334,7 @@ impl Actor {
         event: &Event,
         about: Option<Serial>,
     ) -> Result<Result<Committed, RoomError>, StoreError> {
-        if self.faults.is_broken(Instant::now()) {
-            return Ok(Err(RoomError::Broken));
-        }
-        if self.live.is_none()
-            && let Err(error) = self.start().await?
-        {
+        if let Err(error) = self.ready().await? {
             return Ok(Err(error));
         }
         let outcome = self.call(event, about).await?;
@@ -343,6 +343,17 @@ impl Actor {
             Err(error) => self.fault(event, error),
         }
         Ok(outcome)
+    }
+
+    /// Makes sure that there is an instance, which has started.
+    async fn ready(&mut self) -> Result<Result<(), RoomError>, StoreError> {
+        if self.faults.is_broken(Instant::now()) {
+            return Ok(Err(RoomError::Broken));
+        }
+        match self.live {
+            Some(_) => Ok(Ok(())),
+            None => self.start().await,
+        }
     }
 
     /// Makes a new instance and lets it start. Nothing is delivered to it if it does not.
