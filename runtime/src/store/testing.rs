@@ -11,11 +11,15 @@ use crate::span::{Entries, Overlay, Span};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The offset with this number.
 pub(crate) fn offset(number: u64) -> Offset {
     Offset(number)
 }
+
+/// How long a sync waits at most: a test that failed must not leave the committer waiting for ever.
+const HOLD_MAX: Duration = Duration::from_secs(10);
 
 /// A disk in memory whose syncs wait or fail when it is told so. Clones are the same disk.
 #[derive(Clone, Default)]
@@ -88,13 +92,16 @@ impl Backend for Disk {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        let mut mood = self.mood();
-        while *mood == Mood::Waits {
-            self.0.waiting.store(true, Ordering::SeqCst);
-            mood = self.0.changed.wait(mood).unwrap_or_else(PoisonError::into_inner);
-        }
+        let mood = self.mood();
+        self.0.waiting.store(*mood == Mood::Waits, Ordering::SeqCst);
+        let waits = |mood: &mut Mood| *mood == Mood::Waits;
+        let (mood, _) = self
+            .0
+            .changed
+            .wait_timeout_while(mood, HOLD_MAX, waits)
+            .unwrap_or_else(PoisonError::into_inner);
         self.0.waiting.store(false, Ordering::SeqCst);
-        if *mood == Mood::Fails {
+        if *mood != Mood::Works {
             self.0.memory.lose_unsynced();
             return Err(StoreError::Io("told to fail".to_owned()));
         }
