@@ -30,6 +30,13 @@ async fn a_hundred_first_requests_start_one_instance() {
 }
 
 #[tokio::test]
+async fn what_on_start_says_is_not_for_who_is_not_in_yet() {
+    let node = Setup::memory().start().await;
+    let mut first = node.connect("greet-start").await;
+    assert_eq!(first.echo("in").await, "in");
+}
+
+#[tokio::test]
 async fn a_start_that_fails_fails_its_visitor_and_the_next_one_tries_again() {
     let node = Setup::memory().start().await;
     let mut first = node.connect("fail-start-once").await;

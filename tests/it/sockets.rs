@@ -260,3 +260,18 @@ async fn draining_closes_with_1012() {
     assert_eq!(closed, (1012, "the server is shutting down".to_owned()));
     assert!(tokio::net::TcpStream::connect(addr).await.is_err());
 }
+
+#[tokio::test]
+async fn an_open_socket_keeps_its_place_among_the_nodes_connections() {
+    let node = Setup::memory().limits(|limits| limits.connections_max = 1).start().await;
+    let mut client = TestClient::connect(node.addr(), "/party/lobby").await;
+    let mut waiting = std::pin::pin!(node.get("/_room/health"));
+    for _ in 0..100 {
+        tokio::select! {
+            reply = &mut waiting => panic!("let in beyond the limit: {reply:?}"),
+            text = client.echo("still the only one") => assert_eq!(text, "still the only one"),
+        }
+    }
+    client.close(Some((1000, ""))).await;
+    assert_eq!(waiting.await.status, 200);
+}

@@ -105,6 +105,9 @@ impl Room for Puppet {
             ctx.flush()?;
             bail!("told to fail once");
         }
+        if name.starts_with("greet-start") {
+            ctx.broadcast(Message::text("started")).send()?;
+        }
         let how = if name.starts_with("fail-start-always") {
             Some("err".to_owned())
         } else {
