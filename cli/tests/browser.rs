@@ -1,0 +1,48 @@
+//! The examples in Chromium: what `tests/browser/*.mjs` says holds. Screenshots are left in
+//! `target/tmp/screenshots`.
+#![cfg(unix)]
+
+#[path = "common/node.rs"]
+mod node;
+#[path = "common/project.rs"]
+mod project;
+
+use project::Project;
+use std::path::{Path, PathBuf};
+
+/// What the browser is called, on different systems.
+const CHROMIUM: [&str; 4] =
+    ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+fn check(example: &str) {
+    let project =
+        Project::copy(&format!("rooms-examples/{example}"), &format!("browser-{example}"));
+    let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+    std::fs::create_dir_all(&screenshots).expect("a folder can be made");
+    let (chromium, screenshots) = (chromium(), screenshots.to_string_lossy().into_owned());
+    let env = [("CHROMIUM", chromium.to_str().expect("UTF-8")), ("SCREENSHOTS", &screenshots)];
+    node::run(&format!("browser/{example}.mjs"), &project, &env);
+}
+
+fn chromium() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .flat_map(|dir| CHROMIUM.map(|name| dir.join(name)))
+        .find(|file| file.is_file())
+        .expect("these tests need Chromium: install the package chromium, or google-chrome")
+}
+
+#[test]
+fn two_tabs_chat_while_the_code_is_replaced() {
+    check("chat");
+}
+
+#[test]
+fn two_tabs_count_together() {
+    check("counter");
+}
+
+#[test]
+fn two_tabs_see_each_others_cursors() {
+    check("cursors");
+}

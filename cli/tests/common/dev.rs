@@ -1,0 +1,123 @@
+//! `room dev` as a process. Owns its terminal and its end.
+//!
+//! Invariant: every wait has a deadline, and tells at its end what was on the terminal; the process
+//! goes away with this. It does not know what is served.
+
+use super::project::target_dir;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long the compiler may take, on a machine that has other things to do.
+pub(crate) const BUILD_MAX: Duration = Duration::from_secs(240);
+/// How long anything else may take.
+pub(crate) const STEP_MAX: Duration = Duration::from_secs(30);
+
+/// A running `room dev`.
+pub(crate) struct Dev {
+    child: Child,
+    port: u16,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Dev {
+    /// Starts it on a port that is free, and waits until it serves.
+    pub(crate) fn start(project: &Path, args: &[&str]) -> Self {
+        let mut dev = Self::spawn(project, &[&["--port", "0"], args].concat());
+        dev.ready();
+        dev
+    }
+
+    /// Starts it.
+    pub(crate) fn spawn(project: &Path, args: &[&str]) -> Self {
+        let mut child = room(project, &["dev"])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command was built with this test");
+        let terminal = child.stderr.take().expect("it was asked for");
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(terminal).lines().map_while(Result::ok) {
+                drop(send.send(line));
+            }
+        });
+        Self { child, port: 0, lines, seen: Vec::new() }
+    }
+
+    /// Waits until it serves, and learns where.
+    pub(crate) fn ready(&mut self) -> u16 {
+        let line = self.line("Local  ", BUILD_MAX);
+        let port = line.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
+        self.port = port.unwrap_or_else(|| panic!("there is no port in {line}"));
+        self.port
+    }
+
+    /// Waits for the next line that has this text in it.
+    pub(crate) fn line(&mut self, text: &str, max: Duration) -> String {
+        let deadline = Instant::now() + max;
+        while let Ok(line) = self.lines.recv_timeout(deadline - Instant::now()) {
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+        panic!("no line with `{text}` within {max:?}; the terminal:\n{}", self.seen.join("\n"))
+    }
+
+    /// Presses Ctrl-C, and waits for the end. → The exit code, and all lines of its life.
+    pub(crate) fn stop(mut self) -> (Option<i32>, Vec<String>) {
+        kill_process(Pid::from_child(&self.child), Signal::INT).expect("it still runs");
+        let deadline = Instant::now() + STEP_MAX;
+        // The terminal closes with the process.
+        while let Ok(line) = self.lines.recv_timeout(deadline - Instant::now()) {
+            self.seen.push(line);
+        }
+        assert!(Instant::now() < deadline, "Ctrl-C did not end it:\n{}", self.seen.join("\n"));
+        let status = self.child.wait().expect("a child can be waited for");
+        (status.code(), std::mem::take(&mut self.seen))
+    }
+
+    /// Asks it over HTTP. → The status and the body.
+    pub(crate) fn http(&self, method: &str, path: &str) -> (u16, String) {
+        let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        tcp.set_read_timeout(Some(STEP_MAX)).expect("there can be a time limit");
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        tcp.write_all(head.as_bytes()).expect("a request can be sent");
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).expect("an answer comes in time");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.expect("a head has a status"), body.to_owned())
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // A test that fails leaves nothing behind; after `stop` there is nothing left to end.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The command in a project's folder, without what the environment may say.
+pub(crate) fn room(project: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_room"));
+    for name in ["ROOM_PROJECT", "ROOM_PORT", "ROOM_HOST", "ROOM_LOG", "ROOM_SDK"] {
+        command.env_remove(name);
+    }
+    command
+        .args(args)
+        .current_dir(project)
+        .env("CARGO_TARGET_DIR", target_dir())
+        .env("NO_COLOR", "1");
+    command
+}

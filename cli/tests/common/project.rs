@@ -1,0 +1,83 @@
+//! Projects in temporary folders. Owns how they get a manifest and where they are compiled.
+//!
+//! Invariant: a project has a package name of its own, so that several can share one target folder,
+//! and what they all depend on is compiled once. It does not know what is done with them.
+
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A project outside of the repository, which goes away with this.
+pub(crate) struct Project {
+    dir: TempDir,
+}
+
+impl Project {
+    /// A copy of a room of this repository, with a manifest of its own.
+    pub(crate) fn copy(room: &str, name: &str) -> Self {
+        let project = Self { dir: tempfile::tempdir().expect("a temporary folder can be made") };
+        for part in ["src", "web", "room.toml"] {
+            copy(&repo().join(room).join(part), &project.root().join(part));
+        }
+        project.write("Cargo.toml", &manifest(name));
+        // The same versions as here, so that nothing has to be looked up or downloaded.
+        copy(&repo().join("Cargo.lock"), &project.root().join("Cargo.lock"));
+        project
+    }
+
+    /// Its folder.
+    pub(crate) fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file of it.
+    pub(crate) fn write(&self, file: &str, content: &str) {
+        let path = self.root().join(file);
+        std::fs::create_dir_all(path.parent().expect("it is in the project"))
+            .and_then(|()| std::fs::write(&path, content))
+            .unwrap_or_else(|err| panic!("{} cannot be written: {err}", path.display()));
+    }
+}
+
+/// The root of this repository.
+pub(crate) fn repo() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a workspace")
+}
+
+/// Where projects are compiled: for wasm, and apart from what cargo builds for this very test.
+pub(crate) fn target_dir() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("projects")
+}
+
+fn manifest(name: &str) -> String {
+    let sdk = repo().join("sdk");
+    format!(
+        r#"[package]
+name = "{name}"
+version = "0.1.0"
+edition = "2024"
+
+[workspace]
+
+[lib]
+crate-type = ["cdylib", "rlib"]
+
+[dependencies]
+room-sdk = {{ path = {sdk:?} }}
+serde = {{ version = "1", features = ["derive"] }}
+serde_json = "1"
+"#
+    )
+}
+
+/// Copies a file, or a folder with everything in it; what is not there is left out.
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        std::fs::create_dir_all(to).expect("a folder can be made");
+        for entry in std::fs::read_dir(from).expect("a folder can be read") {
+            let entry = entry.expect("a folder can be read");
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else if from.is_file() {
+        std::fs::copy(from, to).expect("a file can be copied");
+    }
+}

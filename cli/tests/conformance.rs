@@ -1,0 +1,42 @@
+//! The stock npm clients against a real server: what `tests/conformance/*.mjs` says holds.
+//!
+//! Each file gets a project of its own with the room of `tests/conformance/guest`, and starts the
+//! server itself, as some of them stop it or change its source.
+#![cfg(unix)]
+
+#[path = "common/node.rs"]
+mod node;
+#[path = "common/project.rs"]
+mod project;
+
+use project::Project;
+
+fn check(name: &str) {
+    let project = Project::copy("tests/conformance/guest", &format!("conformance-{name}"));
+    node::run(&format!("conformance/{name}.mjs"), &project, &[]);
+}
+
+#[test]
+fn clients_get_into_rooms_and_are_heard() {
+    check("connect");
+}
+
+#[test]
+fn connections_end_and_are_refused_as_clients_expect() {
+    check("close");
+}
+
+#[test]
+fn plain_http_reaches_rooms() {
+    check("http");
+}
+
+#[test]
+fn clients_come_back_after_a_crash() {
+    check("reconnect");
+}
+
+#[test]
+fn sockets_stay_when_the_code_is_replaced() {
+    check("reload");
+}

@@ -1,0 +1,274 @@
+//! The command from end to end: what `room new` makes is built, tested and served, and saves are
+//! picked up.
+#![cfg(unix)]
+
+#[path = "common/dev.rs"]
+mod dev;
+#[path = "common/project.rs"]
+mod project;
+
+use dev::{BUILD_MAX, Dev, STEP_MAX, room};
+use project::Project;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Output;
+
+/// A room that says a word of its source and a variable, and counts what is posted.
+const ANSWER: &str = r#"//! Answers.
+use room_sdk::prelude::*;
+
+const WORD: &str = "one";
+
+/// Keeps its count in the storage.
+#[derive(Default)]
+pub struct Answer;
+
+impl Room for Answer {
+    fn on_request(&mut self, ctx: &Context, request: Request) -> Result<Response> {
+        let mut count: u64 = ctx.storage().get("count")?.unwrap_or_default();
+        if request.method() == "POST" {
+            count += 1;
+            ctx.storage().put("count", &count)?;
+        }
+        let greeting = ctx.var("GREETING").unwrap_or_default();
+        Ok(Response::text(format!("{WORD} {greeting} {count}")))
+    }
+}
+
+room_sdk::export!(Answer);
+"#;
+
+/// Where the room answers.
+const LOBBY: &str = "/party/lobby";
+
+/// A project with the room [`ANSWER`].
+fn answer(name: &str) -> Project {
+    let project = Project::copy("tests/conformance/guest", name);
+    project.write("src/lib.rs", ANSWER);
+    project.write("room.toml", &manifest("hello", "web"));
+    project.write("web/index.html", "the web");
+    project.write("other/index.html", "the other");
+    project
+}
+
+fn manifest(greeting: &str, assets: &str) -> String {
+    format!("name = \"answer\"\n[assets]\ndir = \"{assets}\"\n[vars]\nGREETING = \"{greeting}\"\n")
+}
+
+/// Saves the room with another word.
+fn save(project: &Project, word: &str) {
+    project.write("src/lib.rs", &ANSWER.replace("\"one\"", &format!("{word:?}")));
+}
+
+fn count(lines: &[String], text: &str) -> usize {
+    lines.iter().filter(|line| line.contains(text)).count()
+}
+
+/// Runs the command to its end, which must be good. → Its stdout.
+fn done(project: &Path, args: &[&str]) -> String {
+    let output = room(project, args).output().expect("the command was built with this test");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let Output { stdout, stderr, status } = output;
+    assert!(status.success(), "{args:?} fails\n{}{}", text(&stdout), text(&stderr));
+    text(&stdout)
+}
+
+/// Makes a project of a template, away from this repository, and does with it what its README says.
+fn check_template(template: &str) {
+    let name = format!("new-{template}");
+    let place = tempfile::tempdir().unwrap();
+    done(place.path(), &["new", &name, "--template", template]);
+    let project = place.path().join(&name);
+    // The same versions as here, so that nothing has to be downloaded.
+    std::fs::copy(project::repo().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+    let tested = done(&project, &["test"]);
+    assert!(tested.contains("test result: ok"), "{tested}");
+
+    let built = done(&project, &["build", "--profile", "dev", "--json"]);
+    let built: serde_json::Value = serde_json::from_str(&built).unwrap();
+    assert_eq!(built[0]["party"], "main");
+    let component = std::fs::read(built[0]["path"].as_str().unwrap()).unwrap();
+    assert_eq!(component[..8], *b"\0asm\x0d\0\x01\0", "it is a component");
+
+    let dev = Dev::start(&project, &["--ephemeral"]);
+    let (status, page) = dev.http("GET", "/");
+    assert_eq!(status, 200);
+    assert!(page.contains("/_room/partysocket/index.js"), "{page}");
+    assert_eq!(dev.stop().0, Some(0));
+}
+
+#[test]
+fn a_new_chat_is_tested_built_and_served() {
+    check_template("chat");
+}
+
+#[test]
+fn a_new_counter_is_tested_built_and_served() {
+    check_template("counter");
+}
+
+#[test]
+fn a_new_blank_room_is_tested_built_and_served() {
+    check_template("blank");
+}
+
+#[test]
+fn a_release_build_is_small_and_keeps_what_it_needs() {
+    let project = answer("e2e-release");
+    let built = done(project.root(), &["build", "--json"]);
+    let built: serde_json::Value = serde_json::from_str(&built).unwrap();
+    let path = built[0]["path"].as_str().unwrap();
+    assert!(path.contains("/release/"), "{path}");
+    let bytes = std::fs::read(path).unwrap();
+    assert_eq!(built[0]["bytes"], bytes.len());
+}
+
+#[test]
+fn what_the_examples_write_is_in_the_schema() {
+    let schema = done(project::repo(), &["schema"]);
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    for example in std::fs::read_dir(project::repo().join("rooms-examples")).unwrap() {
+        let file = example.unwrap().path().join("room.toml");
+        let Ok(text) = std::fs::read_to_string(&file) else { continue };
+        for key in text.parse::<toml::Table>().unwrap().keys() {
+            assert!(!schema["properties"][key].is_null(), "{key} of {}", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_misspelled_key_is_shown_with_the_right_one() {
+    let project = answer("e2e-misspelled");
+    project.write("room.toml", "name = \"answer\"\n[limits]\nturn_ms_mx = 5\n");
+    let output = room(project.root(), &["dev"]).output().unwrap();
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(talk.contains("room.toml:3") && talk.contains("turn_ms_max"), "{talk}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_replaced_only_if_nobody_chose_it() {
+    let project = answer("e2e-ports");
+    // If it cannot be had, somebody else has it, which is as good.
+    let taken = TcpListener::bind(("127.0.0.1", 1999));
+    let mut dev = Dev::spawn(project.root(), &["--ephemeral"]);
+    let said = dev.line("port 1999 is taken, using", STEP_MAX);
+    let port = dev.ready();
+    assert!(said.ends_with(&port.to_string()), "{said}");
+    assert_eq!(dev.http("GET", LOBBY), (200, "one hello 0".to_owned()));
+    drop(taken);
+
+    let port = port.to_string();
+    let refused = room(project.root(), &["dev", "--port", &port]).output().unwrap();
+    let talk = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(talk.contains(&format!("port {port} is taken")), "{talk}");
+    assert_eq!(dev.stop().0, Some(0));
+}
+
+#[test]
+fn what_rooms_store_outlives_the_server_unless_it_is_ephemeral() {
+    let project = answer("e2e-state");
+    for before in 0..2 {
+        let dev = Dev::start(project.root(), &[]);
+        assert_eq!(dev.http("POST", LOBBY), (200, format!("one hello {}", before + 1)));
+        assert_eq!(dev.stop().0, Some(0));
+    }
+    assert!(project.root().join(".room/state").is_dir());
+
+    let dev = Dev::start(project.root(), &["--ephemeral"]);
+    assert_eq!(dev.http("GET", LOBBY), (200, "one hello 0".to_owned()));
+    assert_eq!(dev.stop().0, Some(0));
+}
+
+#[test]
+fn a_save_leads_to_one_reload_and_no_more() {
+    let project = answer("e2e-saves");
+    let mut dev = Dev::start(project.root(), &["--ephemeral"]);
+    for word in ["two", "three"] {
+        save(&project, word);
+        dev.line("reloaded in", BUILD_MAX);
+        assert_eq!(dev.http("GET", LOBBY), (200, format!("{word} hello 0")));
+    }
+    // A file outside of what is built, and one that is saved as it was, lead to nothing; the save after
+    // them tells that their time has passed.
+    project.write("web/index.html", "the new web");
+    assert_eq!(dev.http("GET", "/"), (200, "the new web".to_owned()));
+    save(&project, "three");
+    save(&project, "four");
+    dev.line("reloaded in", BUILD_MAX);
+    let (code, lines) = dev.stop();
+    assert_eq!(code, Some(0));
+    assert_eq!(count(&lines, "reloaded in"), 3, "{}", lines.join("\n"));
+    assert_eq!(count(&lines, "the built code is the same"), 0, "{}", lines.join("\n"));
+}
+
+#[test]
+fn variables_and_the_assets_folder_change_without_a_restart() {
+    let project = answer("e2e-manifest");
+    let mut dev = Dev::start(project.root(), &["--ephemeral"]);
+    assert_eq!(dev.http("GET", LOBBY), (200, "one hello 0".to_owned()));
+    assert_eq!(dev.http("GET", "/"), (200, "the web".to_owned()));
+
+    project.write("room.toml", &manifest("goodbye", "other"));
+    dev.line("reloaded in", BUILD_MAX);
+    assert_eq!(dev.http("GET", LOBBY), (200, "one goodbye 0".to_owned()));
+    assert_eq!(dev.http("GET", "/"), (200, "the other".to_owned()));
+
+    project.write("room.toml", "name = ");
+    dev.line("the project has a mistake: the last good code keeps serving", STEP_MAX);
+    assert_eq!(dev.http("GET", LOBBY), (200, "one goodbye 0".to_owned()));
+    assert_eq!(dev.stop().0, Some(0));
+}
+
+/// A build script that calls the test when it starts, and goes on when it is told to.
+struct Builds(TcpListener);
+
+impl Builds {
+    fn of(project: &Project) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let script = format!(
+            r#"use std::io::Read;
+fn main() {{
+    println!("cargo:rerun-if-changed=src/lib.rs");
+    let mut test = std::net::TcpStream::connect("{addr}").unwrap();
+    test.read_exact(&mut [0]).unwrap();
+}}
+"#
+        );
+        project.write("build.rs", &script);
+        Self(listener)
+    }
+
+    /// Waits until a build runs.
+    fn next(&self) -> TcpStream {
+        let listener = self.0.try_clone().unwrap();
+        let (send, called) = std::sync::mpsc::channel();
+        std::thread::spawn(move || drop(send.send(listener.accept())));
+        let (build, _) = called.recv_timeout(BUILD_MAX).expect("a build starts in time").unwrap();
+        build.set_read_timeout(Some(STEP_MAX)).unwrap();
+        build
+    }
+}
+
+#[test]
+fn a_save_during_a_build_ends_that_build() {
+    let project = answer("e2e-cancel");
+    let builds = Builds::of(&project);
+    let mut dev = Dev::spawn(project.root(), &["--port", "0", "--ephemeral"]);
+    builds.next().write_all(b"!").unwrap();
+    dev.ready();
+
+    save(&project, "two");
+    let mut old = builds.next();
+    save(&project, "three");
+    assert_eq!(old.read(&mut [0]).unwrap(), 0, "the old build is gone, and its socket closed");
+    builds.next().write_all(b"!").unwrap();
+    dev.line("reloaded in", BUILD_MAX);
+    assert_eq!(dev.http("GET", LOBBY), (200, "three hello 0".to_owned()));
+    let (code, lines) = dev.stop();
+    assert_eq!(code, Some(0));
+    assert_eq!(count(&lines, "reloaded in"), 1, "{}", lines.join("\n"));
+}

@@ -1,0 +1,50 @@
+// Chromium for the tests, with a profile of its own, and pages that may not log errors.
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import { STEP_MS } from "../server.mjs";
+
+const ARGS = [
+  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+];
+
+/** A browser; `errors` gathers what its pages complain about. */
+export async function open() {
+  const profile = await mkdtemp(join(tmpdir(), "room-browser-"));
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: process.env.CHROMIUM,
+    args: ARGS,
+    viewport: { width: 1100, height: 720 },
+  });
+  context.setDefaultTimeout(STEP_MS);
+  const errors = [];
+  return {
+    errors,
+    /** A tab with a page, once its socket is open. */
+    async tab(url) {
+      const page = await context.newPage();
+      page.on("pageerror", (error) => errors.push(String(error)));
+      page.on("requestfailed", (request) => errors.push(`${request.url()} failed`));
+      page.on("console", (message) => {
+        if (message.type() === "error" || message.type() === "warning") errors.push(message.text());
+      });
+      await page.goto(url);
+      await page.locator('#status[data-is="connected"]').waitFor();
+      return page;
+    },
+    async close() {
+      await context.close();
+      await rm(profile, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Keeps a picture for whoever wants to look. */
+export const shoot = (page, name) =>
+  page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
+
+/** What a page's socket went through. */
+export const stats = (page) => page.evaluate(() => window.roomStats);

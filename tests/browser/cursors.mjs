@@ -1,0 +1,42 @@
+// Two tabs see each other's cursor.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { Server } from "../server.mjs";
+import { open, shoot, stats } from "./browser.mjs";
+
+let server, browser;
+before(async () => {
+  server = await Server.start();
+  browser = await open();
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+test("a cursor shows where the other one points, and goes with its page", async () => {
+  const [one, two] = [await browser.tab(server.url), await browser.tab(server.url)];
+  await two.bringToFront();
+  await two.mouse.move(700, 360);
+  await one.locator(".cursor").waitFor();
+  await one.waitForFunction(() => {
+    const { x, y } = document.querySelector(".cursor").getBoundingClientRect();
+    return Math.abs(x - 700) < 3 && Math.abs(y - 360) < 3;
+  });
+  assert.equal(await one.locator("#online").textContent(), "1 other cursor");
+  await one.bringToFront();
+  await one.mouse.move(300, 200);
+  await two.locator(".cursor").waitFor();
+
+  // Somebody who comes later is told where everyone is.
+  const late = await browser.tab(server.url);
+  await late.locator(".cursor").nth(1).waitFor();
+  await shoot(late, "cursors");
+  assert.deepEqual(await stats(one), { opens: 1, closes: 0 });
+
+  await two.close();
+  await late.waitForFunction(() => document.querySelectorAll(".cursor").length === 1);
+});
+
+test("no page complained", () => assert.deepEqual(browser.errors, []));
