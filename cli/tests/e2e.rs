@@ -77,18 +77,20 @@ fn done(project: &Path, args: &[&str]) -> String {
 /// Makes a project of a template, away from this repository, and does with it what its README says.
 fn check_template(template: &str) {
     let name = format!("new-{template}");
-    let place = tempfile::tempdir().unwrap();
+    let place = tempfile::tempdir().expect("a temporary folder can be made");
     done(place.path(), &["new", &name, "--template", template]);
     let project = place.path().join(&name);
     // The same versions as here, so that nothing has to be downloaded.
-    std::fs::copy(project::repo().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+    std::fs::copy(project::repo().join("Cargo.lock"), project.join("Cargo.lock"))
+        .expect("the project is there");
     let tested = done(&project, &["test"]);
     assert!(tested.contains("test result: ok"), "{tested}");
 
     let built = done(&project, &["build", "--profile", "dev", "--json"]);
-    let built: serde_json::Value = serde_json::from_str(&built).unwrap();
+    let built: serde_json::Value = serde_json::from_str(&built).expect("it is JSON");
     assert_eq!(built[0]["party"], "main");
-    let component = std::fs::read(built[0]["path"].as_str().unwrap()).unwrap();
+    let component = std::fs::read(built[0]["path"].as_str().expect("there is a path"))
+        .expect("a build makes it");
     assert_eq!(component[..8], *b"\0asm\x0d\0\x01\0", "it is a component");
 
     let dev = Dev::start(&project, &["--ephemeral"]);
@@ -227,8 +229,8 @@ struct Builds(TcpListener);
 
 impl Builds {
     fn of(project: &Project) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let addr = listener.local_addr().unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+        let addr = listener.local_addr().expect("it listens");
         let script = format!(
             r#"use std::io::Read;
 fn main() {{
@@ -244,11 +246,12 @@ fn main() {{
 
     /// Waits until a build runs.
     fn next(&self) -> TcpStream {
-        let listener = self.0.try_clone().unwrap();
+        let listener = self.0.try_clone().expect("it listens");
         let (send, called) = std::sync::mpsc::channel();
         std::thread::spawn(move || drop(send.send(listener.accept())));
-        let (build, _) = called.recv_timeout(BUILD_MAX).expect("a build starts in time").unwrap();
-        build.set_read_timeout(Some(STEP_MAX)).unwrap();
+        let (build, _) =
+            called.recv_timeout(BUILD_MAX).expect("a build starts in time").expect("it listens");
+        build.set_read_timeout(Some(STEP_MAX)).expect("there can be a time limit");
         build
     }
 }
