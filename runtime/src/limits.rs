@@ -130,7 +130,7 @@ limits! {
 
     // Modules and the store.
     module_bytes_max: "bytes" = 64 * MIB, "Size of a module", "the module is refused";
-    door_instances_max: "instances" = 64, "Before-hooks that run at the same time", "further requests wait, at most `connect_ms_max`";
+    door_instances_max: "instances" = 32, "Before-hooks that run at the same time", "further requests wait, at most `connect_ms_max`";
     commit_bytes_max: "bytes" = 64 * MIB, "Bytes of the commits that wait for the disk", "rooms that write wait";
     commit_turns_max: "turns" = 16_384, "Commits that wait for the disk", "rooms that write wait";
     chunk_bytes: "bytes" = 4 * KIB, "Size of the pieces a value is stored in", "the value takes another piece";

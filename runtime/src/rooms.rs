@@ -77,9 +77,10 @@ pub(crate) struct ReloadError {
 
 impl Rooms {
     pub(crate) fn new(store: Store, limits: Arc<Limits>, clock: Clock, instances_max: u64) -> Self {
-        let places = Arc::new(Semaphore::new(size(instances_max).min(Semaphore::MAX_PERMITS)));
+        let permits = |count| Arc::new(Semaphore::new(size(count).min(Semaphore::MAX_PERMITS)));
+        let (places, spares) = (permits(instances_max), permits(limits.reload_rooms_max));
         Self(Arc::new(Inner {
-            parts: Parts { store, limits, clock, places },
+            parts: Parts { store, limits, clock, places, spares },
             state: Mutex::default(),
             tasks: TaskTracker::new(),
         }))
@@ -267,7 +268,12 @@ impl Rooms {
         Ok(done)
     }
 
-    /// How many rooms run, and how many of them have an instance.
+    /// Why no room can be served, if the store has failed.
+    pub(crate) fn storage_failure(&self) -> Option<StoreError> {
+        self.0.parts.store.failure()
+    }
+
+    /// How many rooms run.
     pub(crate) fn count(&self) -> usize {
         self.state().running.len()
     }

@@ -192,6 +192,8 @@ impl Runtime {
         self.stop.cancel();
         self.alarms.abort();
         let end = async {
+            // An aborted task holds the store until it is dropped, and the folder with it.
+            drop(self.alarms.await);
             self.door.drain().await;
             self.rooms.drain().await;
             // Ends with the last request.

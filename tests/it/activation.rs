@@ -1,7 +1,7 @@
 //! How a room comes into memory, and how it leaves.
 
 use futures_util::future::join_all;
-use room_tests::{Requests, Setup, until};
+use room_tests::{Requests, Setup, guest, until};
 use serde_json::json;
 
 #[tokio::test]
@@ -123,4 +123,15 @@ async fn more_rooms_than_places_are_answered_503_until_one_leaves() {
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
     until("a place to be free", async || node.get("/party/three").await.status == 200).await;
     assert_eq!(stays.echo("still here").await, "still here");
+}
+
+#[tokio::test]
+async fn new_code_takes_over_though_every_place_is_taken() {
+    let node = Setup::memory().limits(|limits| limits.rooms_active_max = 2).start().await;
+    let mut clients = [node.connect("one").await, node.connect("two").await];
+    let deployed = node.deploy(guest("puppet"), &[("NEW", "1")]).await.unwrap();
+    assert_eq!((deployed.rooms, deployed.connections), (2, 2));
+    for client in &mut clients {
+        assert_eq!(client.echo("still here").await, "still here");
+    }
 }

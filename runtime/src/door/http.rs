@@ -16,15 +16,20 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-/// `/_room/health`: that the node serves, which one it is, and how many rooms it runs.
+/// `/_room/health`: whether the node can serve rooms, which one it is, and how many rooms it runs.
 pub(super) async fn health(State(door): State<FrontDoor>) -> Response {
+    let failure = door.0.rooms.storage_failure();
+    let (status, word) = match &failure {
+        None => (StatusCode::OK, "ok"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage failed"),
+    };
     let body = serde_json::json!({
-        "status": "ok",
+        "status": word,
         "node": door.0.node.as_str(),
         "version": env!("CARGO_PKG_VERSION"),
         "rooms": door.0.rooms.count(),
     });
-    axum::Json(body).into_response()
+    (status, axum::Json(body)).into_response()
 }
 
 /// Asks the room of the path, unless a hook decides otherwise.

@@ -5,35 +5,21 @@
 //! not know sockets, nodes or files: events come in by the mailbox, effects leave by the gate.
 
 use super::alarm::next_try;
-use super::faults::Faults;
-use super::live::Live;
 use super::mailbox::Mailbox;
-use super::outlet::{Outlet, Reply};
+use super::outlet::Reply;
+use super::turns::{Committed, Parts, Turns};
 use super::{Admission, AlarmGuard, Joining, Mail, RoomError, Visitor};
-use crate::clock::Clock;
 use crate::config::WhenQuiet;
 use crate::connection::{Connection, Link};
 use crate::event::{Answer, CloseFrame, Ending, Event, Handshake};
 use crate::id::{RoomId, Serial};
-use crate::limits::{Limits, ms, size};
-use crate::store::{Offset, RoomStore, Store, StoreError};
-use crate::turn::{Effects, Output, Turn};
-use crate::wasm::{Code, Flush, GuestFault};
+use crate::limits::{ms, size};
+use crate::store::StoreError;
+use crate::turn::Output;
+use crate::wasm::Code;
 use bytes::Bytes;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
-use tracing::Instrument;
-
-/// What a room needs from the node it runs on.
-#[derive(Clone)]
-pub(crate) struct Parts {
-    pub(crate) store: Store,
-    pub(crate) limits: Arc<Limits>,
-    pub(crate) clock: Clock,
-    /// One permit for each instance that may live.
-    pub(crate) places: Arc<Semaphore>,
-}
 
 /// Why a room's loop ended.
 #[derive(Debug)]
@@ -48,28 +34,24 @@ pub(crate) enum Stopped {
 
 /// One room, running.
 pub(crate) struct Actor {
-    room: RoomId,
-    parts: Parts,
     mailbox: Mailbox,
-    code: Code,
+    turns: Turns,
     when_quiet: WhenQuiet,
-    store: RoomStore,
-    live: Option<Live>,
-    outlet: Outlet,
-    settled: watch::Receiver<Offset>,
-    faults: Faults,
     last_event: Instant,
-    /// Events delivered so far: the number of the last one.
-    events: u64,
+    /// Mails of the batch in work that come after the one in work.
+    behind: usize,
+    failed_start: Option<FailedStart>,
+    /// Ends of connections that no instance could be told of yet.
+    unheard: Vec<(Connection, Ending)>,
     /// Connections let in so far: the serial of the last one.
     joined: u64,
 }
 
-/// A turn that committed: its outputs and where its writes become durable.
-struct Committed {
-    answer: Answer,
-    outputs: Vec<Output>,
-    offset: Option<Offset>,
+/// An instance that did not start: whoever waited for it meanwhile fails with its error.
+struct FailedStart {
+    error: RoomError,
+    /// Mails that waited then and were not handled since.
+    waiting: usize,
 }
 
 impl Actor {
@@ -85,18 +67,13 @@ impl Actor {
         parts: Parts,
     ) -> Result<Self, StoreError> {
         Ok(Self {
-            store: parts.store.room(&room)?,
-            settled: parts.store.settled(),
-            room,
-            parts,
             mailbox,
-            code,
+            turns: Turns::new(room, code, parts)?,
             when_quiet,
-            live: None,
-            outlet: Outlet::default(),
-            faults: Faults::default(),
             last_event: Instant::now(),
-            events: 0,
+            behind: 0,
+            failed_start: None,
+            unheard: Vec::new(),
             joined: 0,
         })
     }
@@ -109,13 +86,19 @@ impl Actor {
             if batch.is_empty() {
                 match self.wait().await {
                     Ok(Woken::Work) => {}
-                    Ok(Woken::Quiet) if self.outlet.roster.is_empty() => {
-                        self.live = None;
+                    Ok(Woken::Quiet) if !self.unheard.is_empty() => {
+                        if let Err(error) = self.tell_unheard().await {
+                            return self.broken(error);
+                        }
+                        self.last_event = Instant::now();
+                    }
+                    Ok(Woken::Quiet) if self.turns.outlet.roster.is_empty() => {
+                        self.turns.rest();
                         if may_leave(&self.mailbox) {
                             return Stopped::Evicted;
                         }
                     }
-                    Ok(Woken::Quiet) => self.live = None,
+                    Ok(Woken::Quiet) => self.turns.rest(),
                     Err(error) => return self.broken(error),
                 }
                 continue;
@@ -131,9 +114,11 @@ impl Actor {
     async fn handle_all(&mut self, batch: Vec<Mail>) -> Result<Flow, StoreError> {
         let mut batch = batch.into_iter();
         while let Some(mail) = batch.next() {
+            self.behind = batch.len();
             let handled = self.handle(mail).await;
+            self.failed_start = self.failed_start.take().and_then(FailedStart::one_less);
             let flow = match handled {
-                Ok(flow) => self.release().map(|()| flow),
+                Ok(flow) => self.turns.release().map(|()| flow),
                 Err(error) => Err(error),
             };
             match flow {
@@ -158,8 +143,8 @@ impl Actor {
         let deadline = self.last_event + quiet.unwrap_or_default();
         tokio::select! {
             () = self.mailbox.filled() => Ok(Woken::Work),
-            Ok(()) = self.settled.changed(), if self.outlet.is_holding() => {
-                self.release()?;
+            Ok(()) = self.turns.settled.changed(), if self.turns.outlet.is_holding() => {
+                self.turns.release()?;
                 Ok(Woken::Work)
             }
             () = tokio::time::sleep_until(deadline), if quiet.is_some() => Ok(Woken::Quiet),
@@ -168,20 +153,21 @@ impl Actor {
 
     /// How long without an event until the instance goes; none if it stays.
     fn quiet_after(&self) -> Option<std::time::Duration> {
-        let limits = &self.parts.limits;
-        if self.outlet.is_holding() {
+        let limits = &self.turns.parts.limits;
+        if self.turns.outlet.is_holding() {
             return None;
         }
-        if self.outlet.roster.is_empty() {
+        if self.turns.outlet.roster.is_empty() {
             return Some(ms(limits.idle_evict_ms));
         }
-        let hibernates = self.when_quiet == WhenQuiet::Hibernate && self.live.is_some();
+        let hibernates = self.when_quiet == WhenQuiet::Hibernate && self.turns.is_live();
         hibernates.then(|| ms(limits.hibernate_ms))
     }
 
     // Events. Each is handled whole before the next; an error is the store's and ends the room.
 
     async fn handle(&mut self, mail: Mail) -> Result<Flow, StoreError> {
+        self.tell_unheard().await?;
         match mail {
             Mail::Connect(joining) => self.connect(*joining).await?,
             Mail::Message { from, message } => {
@@ -190,7 +176,7 @@ impl Actor {
                 }
             }
             Mail::Failed { who, error } => {
-                if let Some(connection) = self.outlet.roster.get(who).cloned() {
+                if let Some(connection) = self.turns.outlet.roster.get(who).cloned() {
                     self.plain(Event::Error { connection, error }, Some(who)).await?;
                 }
             }
@@ -204,7 +190,7 @@ impl Actor {
                             }
                             Answer::Done | Answer::Tags(_) => Reply::Nobody,
                         };
-                        self.hold(turn, reply);
+                        self.turns.hold(turn, reply);
                     }
                     Err(error) => drop(reply.send(Err(error))),
                 }
@@ -212,8 +198,8 @@ impl Actor {
             Mail::Alarm { done } => self.alarm(done).await?,
             Mail::Reload { code, when_quiet, reply } => {
                 self.when_quiet = when_quiet;
-                let outcome = self.reload(code).await?;
-                drop(reply.send(outcome.map(|()| self.outlet.roster.len())));
+                let outcome = self.turns.reload(code).await?;
+                drop(reply.send(outcome.map(|()| self.turns.outlet.roster.len())));
             }
             Mail::Stop => return Ok(Flow::Stop),
         }
@@ -222,27 +208,27 @@ impl Actor {
 
     /// The id of a connection that may still be heard.
     fn open(&self, serial: Serial) -> Option<crate::id::ConnectionId> {
-        let connection = self.outlet.roster.get(serial).filter(|c| c.link == Link::Open)?;
+        let connection = self.turns.outlet.roster.get(serial).filter(|c| c.link == Link::Open)?;
         Some(connection.id.clone())
     }
 
     /// An event that nobody but the connections hears of.
     async fn plain(&mut self, event: Event, about: Option<Serial>) -> Result<(), StoreError> {
         if let Ok(turn) = self.turn(&event, about).await? {
-            self.hold(turn, Reply::Nobody);
+            self.turns.hold(turn, Reply::Nobody);
         }
         Ok(())
     }
 
     async fn connect(&mut self, joining: Joining) -> Result<(), StoreError> {
         let Joining { visitor: Visitor { id, uri, request }, outbox, reply } = joining;
-        if let Some(old) = self.outlet.roster.by_id(id.as_str()).map(|old| old.serial) {
+        if let Some(old) = self.turns.outlet.roster.by_id(id.as_str()).map(|old| old.serial) {
             let frame = CloseFrame::new(4009, "replaced by a new connection");
             let goodbye = Output::Close { to: old, frame: frame.clone() };
-            self.outlet.hold(None, vec![goodbye], Reply::Nobody);
+            self.turns.outlet.hold(None, vec![goodbye], Reply::Nobody);
             self.close(old, Ending { frame, handshake: Handshake::Missing }).await?;
         }
-        if self.outlet.roster.len() >= size(self.parts.limits.room_connections_max) {
+        if self.turns.outlet.roster.len() >= size(self.turns.parts.limits.room_connections_max) {
             drop(reply.send(Err(RoomError::Full)));
             return Ok(());
         }
@@ -255,15 +241,15 @@ impl Actor {
         let serial = Serial(self.joined);
         let (tags, state) = (Arc::default(), Bytes::new());
         let connection = Connection { id, serial, uri, tags, state, link: Link::Open };
-        self.outlet.roster.join(connection.clone(), outbox);
+        self.turns.outlet.roster.join(connection.clone(), outbox);
         match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
             Ok(turn) => {
                 let admission = Admission::new(self.mailbox.clone(), serial);
-                self.hold(turn, Reply::Opened(reply, admission));
+                self.turns.hold(turn, Reply::Opened(reply, admission));
             }
             Err(error) => {
-                self.outlet.roster.leave(serial);
-                self.outlet.roster.hang_up(serial);
+                self.turns.outlet.roster.leave(serial);
+                self.turns.outlet.roster.hang_up(serial);
                 drop(reply.send(Err(error)));
             }
         }
@@ -271,61 +257,60 @@ impl Actor {
     }
 
     async fn close(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
-        let Some(connection) = self.outlet.roster.retire(who) else {
-            return Ok(());
-        };
-        self.plain(Event::Close { connection, ending }, Some(who)).await?;
-        self.outlet.roster.leave(who);
-        self.outlet.hold(None, Vec::new(), Reply::Left(who));
+        let Some(connection) = self.turns.outlet.roster.retire(who) else { return Ok(()) };
+        self.tell_end(connection, ending).await?;
+        self.turns.outlet.roster.leave(who);
+        self.turns.outlet.hold(None, Vec::new(), Reply::Left(who));
+        Ok(())
+    }
+
+    /// Tells the guest of a connection's end; if that is not its fault, later.
+    async fn tell_end(&mut self, connection: Connection, ending: Ending) -> Result<(), StoreError> {
+        let about = Some(connection.serial);
+        let event = Event::Close { connection: connection.clone(), ending: ending.clone() };
+        match self.turn(&event, about).await? {
+            Ok(turn) => self.turns.hold(turn, Reply::Nobody),
+            Err(RoomError::Guest(_)) => {}
+            Err(_) => self.unheard.push((connection, ending)),
+        }
+        Ok(())
+    }
+
+    /// Tells of the ends that could not be told of when they came: there was no place for an instance,
+    /// or the room had a rest.
+    async fn tell_unheard(&mut self) -> Result<(), StoreError> {
+        for (connection, ending) in std::mem::take(&mut self.unheard) {
+            self.tell_end(connection, ending).await?;
+        }
         Ok(())
     }
 
     async fn alarm(&mut self, done: AlarmGuard) -> Result<(), StoreError> {
-        let now = self.parts.clock.wall_ms();
-        let Some(alarm) = self.store.alarm().filter(|alarm| alarm.due_ms <= now) else {
+        let now = self.turns.parts.clock.wall_ms();
+        let Some(alarm) = self.turns.store.alarm().filter(|alarm| alarm.due_ms <= now) else {
             return Ok(());
         };
         match self.turn(&Event::Alarm, None).await? {
-            Ok(turn) => self.hold(turn, Reply::Alarm(done)),
+            Ok(turn) => self.turns.hold(turn, Reply::Alarm(done)),
             Err(error) if !matches!(error, RoomError::Guest(_)) => {
-                tracing::debug!(room = %self.room, %error, "the alarm waits");
+                tracing::debug!(room = %self.turns.room, %error, "the alarm waits");
             }
             // What it flushed before it failed has set another one.
-            Err(_) if self.store.alarm().is_some_and(|current| current != alarm) => {
-                self.outlet.hold(None, Vec::new(), Reply::Alarm(done));
+            Err(_) if self.turns.store.alarm().is_some_and(|current| current != alarm) => {
+                self.turns.outlet.hold(None, Vec::new(), Reply::Alarm(done));
             }
             Err(error) => {
-                let next = next_try(alarm, now, &self.parts.limits);
-                tracing::warn!(room = %self.room, %error, tries = alarm.tries + 1, retry = next.is_some(),
+                let next = next_try(alarm, now, &self.turns.parts.limits);
+                tracing::warn!(room = %self.turns.room, %error, tries = alarm.tries + 1, retry = next.is_some(),
                     "the alarm failed");
-                let offset = self.store.commit_alarm(next).await?;
-                self.outlet.hold(Some(offset), Vec::new(), Reply::Alarm(done));
+                let offset = self.turns.store.commit_alarm(next).await?;
+                self.turns.outlet.hold(Some(offset), Vec::new(), Reply::Alarm(done));
             }
         }
         Ok(())
     }
 
-    /// Takes over other code. The old instance goes only when the new one has started.
-    async fn reload(&mut self, code: Code) -> Result<Result<(), RoomError>, StoreError> {
-        let old_code = std::mem::replace(&mut self.code, code);
-        let Some(old) = self.live.take() else {
-            self.faults.forget();
-            return Ok(Ok(()));
-        };
-        match self.start().await? {
-            Ok(()) => {
-                self.faults.forget();
-                Ok(Ok(()))
-            }
-            Err(error) => {
-                self.code = old_code;
-                self.live = Some(old);
-                Ok(Err(error))
-            }
-        }
-    }
-
-    // Turns.
+    // Turns, with what becomes of those that wait for a start that fails.
 
     /// Delivers one event to the guest and keeps all of its effects or none. The inner error is the
     /// guest's or the node's: the room goes on.
@@ -334,165 +319,36 @@ impl Actor {
         event: &Event,
         about: Option<Serial>,
     ) -> Result<Result<Committed, RoomError>, StoreError> {
-        if let Err(error) = self.ready().await? {
-            return Ok(Err(error));
+        match self.ready().await? {
+            Ok(()) => self.turns.turn(event, about).await,
+            Err(error) => Ok(Err(error)),
         }
-        let outcome = self.call(event, about).await?;
-        match &outcome {
-            Ok(_) => self.faults.success(),
-            Err(error) => self.fault(event, error),
-        }
-        Ok(outcome)
     }
 
     /// Makes sure that there is an instance, which has started.
     async fn ready(&mut self) -> Result<Result<(), RoomError>, StoreError> {
-        if self.faults.is_broken(Instant::now()) {
-            return Ok(Err(RoomError::Broken));
+        if let Some(failed) = &self.failed_start {
+            return Ok(Err(failed.error.clone()));
         }
-        match self.live {
-            Some(_) => Ok(Ok(())),
-            None => self.start().await,
+        let started = self.turns.ready().await?;
+        if let Err(error) = &started {
+            let waiting = self.behind + self.mailbox.len();
+            self.failed_start = Some(FailedStart { error: error.clone(), waiting });
         }
-    }
-
-    /// Makes a new instance and lets it start. Nothing is delivered to it if it does not.
-    async fn start(&mut self) -> Result<Result<(), RoomError>, StoreError> {
-        match Live::new(&self.code, &self.room, &self.parts).await {
-            Ok(live) => self.live = Some(live),
-            Err(error) => {
-                self.fault(&Event::Start, &error);
-                return Ok(Err(error));
-            }
-        }
-        match self.call(&Event::Start, None).await? {
-            Ok(turn) => {
-                self.hold(turn, Reply::Nobody);
-                Ok(Ok(()))
-            }
-            Err(error) => {
-                self.fault(&Event::Start, &error);
-                self.live = None;
-                Ok(Err(error))
-            }
-        }
-    }
-
-    /// Calls the guest and commits what it did.
-    async fn call(
-        &mut self,
-        event: &Event,
-        about: Option<Serial>,
-    ) -> Result<Result<Committed, RoomError>, StoreError> {
-        let Some(mut live) = self.live.take() else { return Ok(Err(RoomError::Gone)) };
-        self.events += 1;
-        let span = tracing::debug_span!("turn", room = %self.room, event = event.name(),
-            number = self.events, module = %self.code.module.hash());
-        let called = self.deliver(&mut live, event, about).instrument(span).await?;
-        let spared = called.as_ref().err().is_none_or(GuestFault::spares_instance);
-        self.live = spared.then_some(live);
-        let (answer, turn) = match called {
-            Ok(done) => done,
-            Err(fault) => return Ok(Err(fault.into())),
-        };
-        if let Answer::Response(response) = &answer
-            && let Some(problem) = response.problem(self.parts.limits.response_bytes_max)
-        {
-            return Ok(Err(GuestFault::Rejected(problem).into()));
-        }
-        let (outputs, offset) = self.commit(turn).await?;
-        Ok(Ok(Committed { answer, outputs, offset }))
-    }
-
-    /// Runs one callback, commits what it flushes, and meanwhile lets out what becomes durable.
-    async fn deliver(
-        &mut self,
-        live: &mut Live,
-        event: &Event,
-        about: Option<Serial>,
-    ) -> Result<Result<(Answer, Turn), GuestFault>, StoreError> {
-        let turn = self.begin(about);
-        let turn = if matches!(event, Event::Alarm) { turn.for_alarm() } else { turn };
-        let mut call = std::pin::pin!(live.instance.call(event, turn));
-        loop {
-            tokio::select! {
-                biased;
-                called = &mut call => return Ok(called),
-                Some(flush) = live.flushes.recv() => self.flush(flush, about).await?,
-                Ok(()) = self.settled.changed(), if self.outlet.is_holding() => self.release()?,
-            }
-        }
-    }
-
-    fn begin(&self, about: Option<Serial>) -> Turn {
-        let limits = self.parts.limits.clone();
-        Turn::new(self.store.view(), self.outlet.roster.connections(), about, limits)
-    }
-
-    /// Ends a turn in the middle of a callback and begins another.
-    async fn flush(&mut self, flush: Flush, about: Option<Serial>) -> Result<(), StoreError> {
-        let Flush { turn, resume } = flush;
-        let (outputs, offset) = self.commit(turn).await?;
-        self.outlet.hold(offset, outputs, Reply::Nobody);
-        // Whoever does not resume was stopped by its budget meanwhile.
-        drop(resume.send(self.begin(about)));
-        Ok(())
-    }
-
-    /// Hands a turn's writes to the store and applies the rest of it to the room.
-    async fn commit(&mut self, turn: Turn) -> Result<(Vec<Output>, Option<Offset>), StoreError> {
-        let effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
-        let mut effects: Effects = effects;
-        let writes = std::mem::take(&mut effects.writes);
-        let offset = match writes.is_empty() {
-            true => None,
-            false => Some(self.store.commit(writes).await?),
-        };
-        self.outlet.roster.apply(&mut effects);
-        Ok((effects.outputs, offset))
-    }
-
-    fn fault(&mut self, event: &Event, error: &RoomError) {
-        let RoomError::Guest(fault) = error else {
-            return;
-        };
-        let (room, event) = (&self.room, event.name());
-        match fault {
-            GuestFault::Trapped { backtrace, .. } => {
-                tracing::error!(target: "room::guest", party = %room.party(), room = room.name(),
-                    event, "turn dropped: {fault}\n{backtrace}");
-            }
-            _ => tracing::error!(target: "room::guest", party = %room.party(), room = room.name(),
-                event, "turn dropped: {fault}"),
-        }
-        if fault.spares_instance() {
-            return;
-        }
-        if let Some(rest) = self.faults.fault(Instant::now(), &self.parts.limits) {
-            tracing::error!(%room, rest_ms = rest.as_millis(), "the room failed repeatedly and rests");
-        }
-    }
-
-    fn hold(&mut self, turn: Committed, reply: Reply) {
-        self.outlet.hold(turn.offset, turn.outputs, reply);
-    }
-
-    /// Lets out everything that has become durable.
-    fn release(&mut self) -> Result<(), StoreError> {
-        self.outlet.release(|offset| self.store.settled(offset))
+        Ok(started)
     }
 
     // Ends.
 
     /// Waits until everything is said, and says goodbye to those who are still there.
     async fn drain(&mut self) -> Result<(), StoreError> {
-        while self.outlet.is_holding() {
-            if self.settled.changed().await.is_err() {
+        while self.turns.outlet.is_holding() {
+            if self.turns.settled.changed().await.is_err() {
                 break;
             }
-            self.release()?;
+            self.turns.release()?;
         }
-        self.outlet.roster.close_all(&CloseFrame::new(1012, "the server is shutting down"));
+        self.turns.outlet.roster.close_all(&CloseFrame::new(1012, "the server is shutting down"));
         self.mailbox.close().into_iter().for_each(|mail| mail.fail(&RoomError::Draining));
         Ok(())
     }
@@ -500,12 +356,20 @@ impl Actor {
     /// The storage failed: nothing that was held back is ever said, and everybody is told that it is
     /// over. The next activation begins with what the disk holds.
     fn broken(&mut self, error: StoreError) -> Stopped {
-        tracing::error!(room = %self.room, %error, "the room breaks: its storage failed");
-        self.live = None;
+        tracing::error!(room = %self.turns.room, %error, "the room breaks: its storage failed");
+        self.turns.rest();
         let room_error = RoomError::from(error.clone());
-        self.outlet.abandon(&room_error, &CloseFrame::new(1011, "the room's storage failed"));
+        self.turns.outlet.abandon(&room_error, &CloseFrame::new(1011, "the room's storage failed"));
         self.mailbox.close().into_iter().for_each(|mail| mail.fail(&room_error));
         Stopped::Broken(error)
+    }
+}
+
+impl FailedStart {
+    /// One of those that waited was handled. None when the next one was not among them.
+    fn one_less(self) -> Option<Self> {
+        let waiting = self.waiting.checked_sub(1)?;
+        Some(Self { waiting, ..self })
     }
 }
 

@@ -4,29 +4,40 @@
 //! what the instance is told.
 
 use super::RoomError;
-use super::actor::Parts;
+use crate::clock::Clock;
 use crate::id::RoomId;
 use crate::wasm::{Code, Flush, Instance};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// An instance, with what it asks for in the middle of a call.
 pub(super) struct Live {
     pub(super) instance: Instance,
     pub(super) flushes: mpsc::Receiver<Flush>,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 }
 
 impl Live {
-    /// A new instance that was told nothing yet.
+    /// A new instance that was told nothing yet, on one of these places.
     ///
     /// # Errors
-    /// [`RoomError::Busy`] if as many live as may; [`RoomError::Guest`] if its initialisers failed.
+    /// [`RoomError::Busy`] if none is free; [`RoomError::Guest`] if its initialisers failed.
     ///
     /// # Cancel safety
     /// Dropped before it returns, nothing is left of it.
-    pub(super) async fn new(code: &Code, room: &RoomId, parts: &Parts) -> Result<Self, RoomError> {
-        let place = parts.places.clone().try_acquire_owned().map_err(|_| RoomError::Busy)?;
-        let mut instance = Instance::new(code, room, parts.clock).await?;
-        Ok(Self { flushes: instance.flushes(), instance, _place: place })
+    pub(super) async fn new(
+        code: &Code,
+        room: &RoomId,
+        clock: Clock,
+        places: &Arc<Semaphore>,
+    ) -> Result<Self, RoomError> {
+        let place = places.clone().try_acquire_owned().map_err(|_| RoomError::Busy)?;
+        let mut instance = Instance::new(code, room, clock).await?;
+        Ok(Self { flushes: instance.flushes(), instance, place })
+    }
+
+    /// Moves in where another instance lived, which is gone.
+    pub(super) fn take_over(&mut self, old: Self) {
+        self.place = old.place;
     }
 }

@@ -108,6 +108,11 @@ impl Mailbox {
         batch
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.queue().mails.len()
+    }
+
     /// Returns when there may be something to take. For the one actor that reads.
     ///
     /// # Cancel safety

@@ -12,10 +12,12 @@ mod mailbox;
 mod outbox;
 mod outlet;
 mod roster;
+mod turns;
 
-pub(crate) use actor::{Actor, Parts, Stopped};
+pub(crate) use actor::{Actor, Stopped};
 pub(crate) use mailbox::{Mailbox, Refused};
 pub(crate) use outbox::{Frame, Outbox, OutboxSender, outbox};
+pub(crate) use turns::Parts;
 
 use crate::config::WhenQuiet;
 use crate::event::{Ending, Message, Request, Response};

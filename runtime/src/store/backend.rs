@@ -46,4 +46,11 @@ pub(super) trait Backend: Send + Sync {
 
     /// Makes everything that was applied survive a crash. Blocks.
     fn sync(&self) -> Result<(), StoreError>;
+
+    /// Goes back to what the last successful `sync` made durable, after one that failed: a later one
+    /// that succeeds would prove nothing about what was applied before.
+    ///
+    /// # Errors
+    /// It cannot tell what that is while it is open.
+    fn forget_unsynced(&self) -> Result<(), StoreError>;
 }

@@ -63,6 +63,8 @@ struct Queue {
     bytes: usize,
     next: u64,
     closed: bool,
+    /// Set when a write failed and the backend cannot say what is durable: nothing is taken any more.
+    failed: Option<StoreError>,
 }
 
 impl Committer {
@@ -130,6 +132,9 @@ impl Committer {
         if queue.closed {
             return Err(StoreError::Closed);
         }
+        if let Some(error) = &queue.failed {
+            return Err(error.clone());
+        }
         queue.next += 1;
         let offset = Offset(queue.next);
         stage(offset);
@@ -138,6 +143,11 @@ impl Committer {
         drop(queue);
         self.shared.filled.notify_one();
         Ok(offset)
+    }
+
+    /// Why nothing is taken any more, if that is so.
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        self.shared.queue().failed.clone()
     }
 
     pub(super) fn close(&self) {
@@ -186,6 +196,7 @@ impl Writer {
             let result = self.write(&commits);
             if let Err(error) = &result {
                 tracing::error!(%error, turns = commits.len(), "a commit failed; its rooms break");
+                self.shared.queue().failed = self.backend.forget_unsynced().err();
             }
             for commit in &commits {
                 match &result {

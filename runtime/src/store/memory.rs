@@ -24,18 +24,6 @@ impl Memory {
         // A batch is applied by moves that cannot panic, so what a panicking holder left is whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Forgets everything that was applied after the last sync.
-    #[cfg(test)]
-    pub(super) fn lose_unsynced(&self) {
-        let mut state = self.state();
-        for (key, old) in std::mem::take(&mut state.undo).into_iter().rev() {
-            match old {
-                Some(value) => state.live.insert(key, value),
-                None => state.live.remove(&key),
-            };
-        }
-    }
 }
 
 impl Backend for Memory {
@@ -71,6 +59,17 @@ impl Backend for Memory {
 
     fn sync(&self) -> Result<(), StoreError> {
         self.state().undo.clear();
+        Ok(())
+    }
+
+    fn forget_unsynced(&self) -> Result<(), StoreError> {
+        let mut state = self.state();
+        for (key, old) in std::mem::take(&mut state.undo).into_iter().rev() {
+            match old {
+                Some(value) => state.live.insert(key, value),
+                None => state.live.remove(&key),
+            };
+        }
         Ok(())
     }
 }

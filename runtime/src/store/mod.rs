@@ -74,6 +74,11 @@ impl Store {
         self.committer.settled()
     }
 
+    /// Why the store takes nothing any more, if that is so.
+    pub(crate) fn failure(&self) -> Option<StoreError> {
+        self.committer.failure()
+    }
+
     /// Changes whenever a durable commit changed an alarm.
     pub(crate) fn alarms_changed(&self) -> watch::Receiver<u64> {
         self.committer.alarms_changed()

@@ -91,6 +91,9 @@ impl RoomStore {
         committer: Arc<Committer>,
         room: &RoomId,
     ) -> Result<Self, StoreError> {
+        if let Some(error) = committer.failure() {
+            return Err(error);
+        }
         let room_key = keys::room(room);
         let alarm = backend.get(&keys::alarm(&room_key))?;
         let alarm = alarm.map(|bytes| keys::decode_alarm(&bytes)).transpose()?;

@@ -173,6 +173,13 @@ impl Backend for Sled {
         self.tree.flush().map_err(error)?;
         self.log.sync_data().map_err(|error| StoreError::Io(error.to_string()))
     }
+
+    /// sled shows what it was given, durable or not: only opening it anew shows what the disk has.
+    fn forget_unsynced(&self) -> Result<(), StoreError> {
+        Err(StoreError::Io(
+            "a write failed; restart the server to go on with what the disk has".to_owned(),
+        ))
+    }
 }
 
 fn value_key(key: &[u8]) -> Key {

@@ -40,6 +40,7 @@ enum Mood {
     Works,
     Waits,
     Fails,
+    Breaks,
 }
 
 impl Disk {
@@ -63,9 +64,14 @@ impl Disk {
         self.set(Mood::Works);
     }
 
-    /// Syncs fail from now on, those that wait first, and lose what was not synced.
+    /// Syncs fail from now on, those that wait first, and what was not synced is lost.
     pub(crate) fn fail(&self) {
         self.set(Mood::Fails);
+    }
+
+    /// Syncs fail from now on, and nobody can tell what was lost.
+    pub(crate) fn break_down(&self) {
+        self.set(Mood::Breaks);
     }
 
     fn set(&self, mood: Mood) {
@@ -102,9 +108,15 @@ impl Backend for Disk {
             .unwrap_or_else(PoisonError::into_inner);
         self.0.waiting.store(false, Ordering::SeqCst);
         if *mood != Mood::Works {
-            self.0.memory.lose_unsynced();
             return Err(StoreError::Io("told to fail".to_owned()));
         }
         self.0.memory.sync()
+    }
+
+    fn forget_unsynced(&self) -> Result<(), StoreError> {
+        if *self.mood() == Mood::Breaks {
+            return Err(StoreError::Io("told to break".to_owned()));
+        }
+        self.0.memory.forget_unsynced()
     }
 }

@@ -77,7 +77,7 @@ fn memory_forgets_what_was_not_synced() {
     memory.sync().unwrap();
     memory.apply(&batch(&[("a", Some("2")), ("b", None), ("c", Some("2"))])).unwrap();
     memory.apply(&batch(&[("a", Some("3"))])).unwrap();
-    memory.lose_unsynced();
+    memory.forget_unsynced().unwrap();
     assert_eq!(found(&memory, ListOptions::default()), "a=1 b=1");
 }
 
@@ -167,6 +167,21 @@ async fn what_a_failed_flush_lost_is_lost_to_its_room_alone_and_for_good() {
     assert_eq!(commit(&store, &one, writes(&[("after", Some("1"))])).await, lost);
     assert_eq!(commit(&store, &two, writes(&[("fine", Some("1"))])).await, Settled::Durable);
     assert_eq!(listed(&store.room(&room("one")).unwrap()), "kept");
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_tell_what_it_lost_is_not_asked_again() {
+    let disk = Disk::default();
+    let store = disk.store(&limits());
+    let one = store.room(&room("one")).unwrap();
+    assert_eq!(store.failure(), None);
+    disk.break_down();
+    let lost = Settled::Lost(StoreError::Io("told to fail".to_owned()));
+    assert_eq!(commit(&store, &one, writes(&[("a", Some("1"))])).await, lost);
+    disk.work();
+    let broken = StoreError::Io("told to break".to_owned());
+    assert_eq!(store.failure(), Some(broken.clone()));
+    assert_eq!(store.room(&room("two")).err(), Some(broken));
 }
 
 async fn write_and_close(dir: &Path) {

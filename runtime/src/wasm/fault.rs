@@ -77,6 +77,11 @@ impl GuestFault {
             Some(wasmtime::Trap::UnreachableCodeReached) => {
                 "panic or unreachable code (a panic's message is in the log line before)".to_owned()
             }
+            Some(trap @ wasmtime::Trap::MemoryOutOfBounds) => {
+                format!(
+                    "{trap} (endless recursion looks like this when the guest's own stack is full)"
+                )
+            }
             Some(trap) => trap.to_string(),
             None => error.root_cause().to_string(),
         };

@@ -66,9 +66,6 @@ pub enum LoadError {
         /// The limit.
         max: u64,
     },
-    /// Its first instance could not be made or started.
-    #[error("the module does not start: {0}")]
-    Start(String),
 }
 
 /// A compiled module, ready to be instantiated. Cheap to clone.

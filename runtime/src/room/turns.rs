@@ -1,0 +1,260 @@
+//! Turns: one event, one call of the guest, one commit. Owns the instance and what became of its turns.
+//!
+//! Invariant: all of a turn's effects are kept or none, whatever the guest did. An error of a function
+//! here is the store's and ends the room; an inner one is the guest's, and the room goes on. It does
+//! not know where events come from.
+
+use super::RoomError;
+use super::faults::Faults;
+use super::live::Live;
+use super::outlet::{Outlet, Reply};
+use crate::clock::Clock;
+use crate::event::{Answer, Event};
+use crate::id::{RoomId, Serial};
+use crate::limits::Limits;
+use crate::store::{Offset, RoomStore, Store, StoreError};
+use crate::turn::{Output, Turn};
+use crate::wasm::{Code, Flush, GuestFault};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+/// What a room needs from the node it runs on.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) clock: Clock,
+    /// One permit for each room that may have an instance.
+    pub(crate) places: Arc<Semaphore>,
+    /// One permit for each instance that may start before the one that it replaces is gone.
+    pub(crate) spares: Arc<Semaphore>,
+}
+
+/// The turns of one room.
+pub(super) struct Turns {
+    pub(super) room: RoomId,
+    pub(super) parts: Parts,
+    pub(super) store: RoomStore,
+    pub(super) outlet: Outlet,
+    pub(super) settled: watch::Receiver<Offset>,
+    code: Code,
+    live: Option<Live>,
+    faults: Faults,
+    /// Events delivered so far: the number of the last one.
+    events: u64,
+}
+
+/// A turn that committed: its outputs and where its writes become durable.
+pub(super) struct Committed {
+    pub(super) answer: Answer,
+    outputs: Vec<Output>,
+    offset: Option<Offset>,
+}
+
+impl Turns {
+    /// No turn yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] if what is stored for the room cannot be read.
+    pub(super) fn new(room: RoomId, code: Code, parts: Parts) -> Result<Self, StoreError> {
+        Ok(Self {
+            store: parts.store.room(&room)?,
+            outlet: Outlet::default(),
+            settled: parts.store.settled(),
+            room,
+            parts,
+            code,
+            live: None,
+            faults: Faults::default(),
+            events: 0,
+        })
+    }
+
+    /// Makes sure that there is an instance, which has started.
+    pub(super) async fn ready(&mut self) -> Result<Result<(), RoomError>, StoreError> {
+        if self.faults.is_broken(Instant::now()) {
+            return Ok(Err(RoomError::Broken));
+        }
+        match self.live {
+            Some(_) => Ok(Ok(())),
+            None => self.start(&self.parts.places.clone()).await,
+        }
+    }
+
+    /// True if there is an instance.
+    pub(super) fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Drops the instance; the next event meets a new one.
+    pub(super) fn rest(&mut self) {
+        self.live = None;
+    }
+
+    /// Delivers one event to the guest, which has started, and keeps all of its effects or none. The
+    /// inner error is the guest's: the room goes on.
+    pub(super) async fn turn(
+        &mut self,
+        event: &Event,
+        about: Option<Serial>,
+    ) -> Result<Result<Committed, RoomError>, StoreError> {
+        let outcome = self.call(event, about).await?;
+        match &outcome {
+            Ok(_) => self.faults.success(),
+            Err(error) => self.fault(event, error),
+        }
+        Ok(outcome)
+    }
+
+    /// Takes over other code. The old instance goes only when the new one has started.
+    pub(super) async fn reload(&mut self, code: Code) -> Result<Result<(), RoomError>, StoreError> {
+        let old_code = std::mem::replace(&mut self.code, code);
+        let Some(old) = self.live.take() else {
+            self.faults.forget();
+            return Ok(Ok(()));
+        };
+        let started = self.start(&self.parts.spares.clone()).await?;
+        match (&started, &mut self.live) {
+            (Ok(()), Some(new)) => {
+                new.take_over(old);
+                self.faults.forget();
+            }
+            _ => {
+                self.code = old_code;
+                self.live = Some(old);
+            }
+        }
+        Ok(started)
+    }
+
+    /// Makes a new instance and lets it start. Nothing is delivered to it if it does not.
+    async fn start(
+        &mut self,
+        places: &Arc<Semaphore>,
+    ) -> Result<Result<(), RoomError>, StoreError> {
+        match Live::new(&self.code, &self.room, self.parts.clock, places).await {
+            Ok(live) => self.live = Some(live),
+            Err(error) => {
+                self.fault(&Event::Start, &error);
+                return Ok(Err(error));
+            }
+        }
+        match self.call(&Event::Start, None).await? {
+            Ok(turn) => {
+                self.hold(turn, Reply::Nobody);
+                Ok(Ok(()))
+            }
+            Err(error) => {
+                self.fault(&Event::Start, &error);
+                self.live = None;
+                Ok(Err(error))
+            }
+        }
+    }
+
+    /// Calls the guest and commits what it did.
+    async fn call(
+        &mut self,
+        event: &Event,
+        about: Option<Serial>,
+    ) -> Result<Result<Committed, RoomError>, StoreError> {
+        let Some(mut live) = self.live.take() else { return Ok(Err(RoomError::Gone)) };
+        self.events += 1;
+        let span = tracing::debug_span!("turn", room = %self.room, event = event.name(),
+            number = self.events, module = %self.code.module.hash());
+        let called = self.deliver(&mut live, event, about).instrument(span).await?;
+        let spared = called.as_ref().err().is_none_or(GuestFault::spares_instance);
+        self.live = spared.then_some(live);
+        let (answer, turn) = match called {
+            Ok(done) => done,
+            Err(fault) => return Ok(Err(fault.into())),
+        };
+        if let Answer::Response(response) = &answer
+            && let Some(problem) = response.problem(self.parts.limits.response_bytes_max)
+        {
+            return Ok(Err(GuestFault::Rejected(problem).into()));
+        }
+        let (outputs, offset) = self.commit(turn).await?;
+        Ok(Ok(Committed { answer, outputs, offset }))
+    }
+
+    /// Runs one callback, commits what it flushes, and meanwhile lets out what becomes durable.
+    async fn deliver(
+        &mut self,
+        live: &mut Live,
+        event: &Event,
+        about: Option<Serial>,
+    ) -> Result<Result<(Answer, Turn), GuestFault>, StoreError> {
+        let turn = self.begin(about);
+        let turn = if matches!(event, Event::Alarm) { turn.for_alarm() } else { turn };
+        let mut call = std::pin::pin!(live.instance.call(event, turn));
+        loop {
+            tokio::select! {
+                biased;
+                called = &mut call => return Ok(called),
+                Some(flush) = live.flushes.recv() => self.flush(flush, about).await?,
+                Ok(()) = self.settled.changed(), if self.outlet.is_holding() => self.release()?,
+            }
+        }
+    }
+
+    fn begin(&self, about: Option<Serial>) -> Turn {
+        let limits = self.parts.limits.clone();
+        Turn::new(self.store.view(), self.outlet.roster.connections(), about, limits)
+    }
+
+    /// Ends a turn in the middle of a callback and begins another.
+    async fn flush(&mut self, flush: Flush, about: Option<Serial>) -> Result<(), StoreError> {
+        let Flush { turn, resume } = flush;
+        let (outputs, offset) = self.commit(turn).await?;
+        self.outlet.hold(offset, outputs, Reply::Nobody);
+        // Whoever does not resume was stopped by its budget meanwhile.
+        drop(resume.send(self.begin(about)));
+        Ok(())
+    }
+
+    /// Hands a turn's writes to the store and applies the rest of it to the room.
+    async fn commit(&mut self, turn: Turn) -> Result<(Vec<Output>, Option<Offset>), StoreError> {
+        let mut effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
+        let writes = std::mem::take(&mut effects.writes);
+        let offset = match writes.is_empty() {
+            true => None,
+            false => Some(self.store.commit(writes).await?),
+        };
+        self.outlet.roster.apply(&mut effects);
+        Ok((effects.outputs, offset))
+    }
+
+    fn fault(&mut self, event: &Event, error: &RoomError) {
+        let RoomError::Guest(fault) = error else {
+            return;
+        };
+        let (room, event) = (&self.room, event.name());
+        match fault {
+            GuestFault::Trapped { backtrace, .. } => {
+                tracing::error!(target: "room::guest", party = %room.party(), room = room.name(),
+                    event, "turn dropped: {fault}\n{backtrace}");
+            }
+            _ => tracing::error!(target: "room::guest", party = %room.party(), room = room.name(),
+                event, "turn dropped: {fault}"),
+        }
+        if fault.spares_instance() {
+            return;
+        }
+        if let Some(rest) = self.faults.fault(Instant::now(), &self.parts.limits) {
+            tracing::error!(%room, rest_ms = rest.as_millis(), "the room failed repeatedly and rests");
+        }
+    }
+
+    /// Hands what a turn said to the gate.
+    pub(super) fn hold(&mut self, turn: Committed, reply: Reply) {
+        self.outlet.hold(turn.offset, turn.outputs, reply);
+    }
+
+    /// Lets out everything that has become durable.
+    pub(super) fn release(&mut self) -> Result<(), StoreError> {
+        self.outlet.release(|offset| self.store.settled(offset))
+    }
+}
