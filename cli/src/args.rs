@@ -13,12 +13,7 @@ use std::path::PathBuf;
 /// Rust, `room` compiles it to WebAssembly and serves it over WebSocket and HTTP. A project is a folder
 /// with a `room.toml`; commands find it upward from the current folder.
 #[derive(Debug, Parser)]
-#[command(
-    name = "room",
-    version,
-    max_term_width = 100,
-    arg_required_else_help = true
-)]
+#[command(name = "room", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
     after_long_help = "Exit codes: 0 done, 1 a mistake you can put right, 2 a failure of room \
 itself.\nColours: NO_COLOR=1 turns them off."
@@ -169,10 +164,8 @@ pub(crate) struct TestArgs {
 /// Lists every bound of the runtime. If there is a project here, the values of its `room.toml [limits]`
 /// are shown, and marked.
 #[derive(Debug, ClapArgs)]
-#[command(
-    after_long_help = "Examples:\n  room limits\n  room limits --json | jq '.[] | \
-select(.overridden)'"
-)]
+#[command(after_long_help = "Examples:\n  room limits\n  room limits --json | jq '.[] | \
+select(.overridden)'")]
 pub(crate) struct LimitsArgs {
     #[command(flatten)]
     pub(crate) project: ProjectArgs,

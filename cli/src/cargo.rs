@@ -76,15 +76,10 @@ impl Plan {
     /// # Errors
     /// A mistake: cargo is missing or refuses, or a package makes no component.
     pub(crate) fn of(project: &Project) -> anyhow::Result<Self> {
-        let mut plan = Self {
-            packages: Vec::new(),
-            parties: Vec::new(),
-        };
+        let mut plan = Self { packages: Vec::new(), parties: Vec::new() };
         for party in &project.manifest.parties {
             let dir = project.root.join(party.path.get_ref());
-            let dir = dir
-                .canonicalize()
-                .with_context(|| format!("{} is gone", dir.display()))?;
+            let dir = dir.canonicalize().with_context(|| format!("{} is gone", dir.display()))?;
             let known = plan.packages.iter().position(|package| package.dir == dir);
             let index = match known {
                 Some(index) => index,
@@ -121,11 +116,7 @@ impl Plan {
         }
         let components = self.parties.iter().map(|(party, index)| {
             let (path, bytes) = made[*index].clone();
-            Component {
-                party: party.clone(),
-                path,
-                bytes,
-            }
+            Component { party: party.clone(), path, bytes }
         });
         Ok(Outcome::Built(components.collect()))
     }
@@ -137,9 +128,7 @@ impl Plan {
     pub(crate) async fn test(&self, rest: &[String]) -> anyhow::Result<bool> {
         for package in &self.packages {
             let mut command = cargo(&package.dir);
-            command
-                .args(["test", "--package", &package.id.repr])
-                .args(rest);
+            command.args(["test", "--package", &package.id.repr]).args(rest);
             if !command.status().await.map_err(no_cargo)?.success() {
                 return Ok(false);
             }
@@ -149,26 +138,17 @@ impl Plan {
 
     /// The folders whose files decide what is built.
     pub(crate) fn sources(&self) -> BTreeSet<PathBuf> {
-        self.packages
-            .iter()
-            .flat_map(|package| package.sources.iter().cloned())
-            .collect()
+        self.packages.iter().flat_map(|package| package.sources.iter().cloned()).collect()
     }
 
     /// Files outside of [`Plan::sources`] that decide too.
     pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
-        self.packages
-            .iter()
-            .map(|package| package.workspace.clone())
-            .collect()
+        self.packages.iter().map(|package| package.workspace.clone()).collect()
     }
 
     /// The folders cargo writes to.
     pub(crate) fn outputs(&self) -> BTreeSet<PathBuf> {
-        self.packages
-            .iter()
-            .map(|package| package.target_dir.clone())
-            .collect()
+        self.packages.iter().map(|package| package.target_dir.clone()).collect()
     }
 }
 
@@ -177,16 +157,12 @@ impl Package {
         let metadata = metadata(&dir)?;
         let file = dir.join("Cargo.toml");
         let mut packages = metadata.packages.iter();
-        let package = packages
-            .find(|package| package.manifest_path == file)
-            .ok_or_else(|| {
-                Mistake::new(format_args!("{} has no [package] in it", file.display()))
-                    .help("a party's `path` is the folder of a package, not of a workspace")
-            })?;
-        let makes_component = package
-            .targets
-            .iter()
-            .any(|target| target.crate_types.contains(&CrateType::CDyLib));
+        let package = packages.find(|package| package.manifest_path == file).ok_or_else(|| {
+            Mistake::new(format_args!("{} has no [package] in it", file.display()))
+                .help("a party's `path` is the folder of a package, not of a workspace")
+        })?;
+        let makes_component =
+            package.targets.iter().any(|target| target.crate_types.contains(&CrateType::CDyLib));
         if !makes_component {
             return Err(Mistake::new(format_args!(
                 "the package {} makes no component",
@@ -220,11 +196,7 @@ impl Package {
         let stdout = cargo.stdout().context("cargo has no stdout")?;
         let mut lines = BufReader::new(stdout).lines();
         let mut component = None;
-        while let Some(line) = lines
-            .next_line()
-            .await
-            .context("cargo's messages end early")?
-        {
+        while let Some(line) = lines.next_line().await.context("cargo's messages end early")? {
             component = self.component_of(&line).or(component);
         }
         if !cargo.wait().await?.success() {
@@ -244,9 +216,7 @@ impl Package {
             return None;
         }
         let mut files = made.filenames.into_iter();
-        files
-            .find(|file| file.extension() == Some("wasm"))
-            .map(Into::into)
+        files.find(|file| file.extension() == Some("wasm")).map(Into::into)
     }
 }
 
@@ -255,11 +225,7 @@ impl Package {
 /// A dependency that cargo cannot read is left out: the build will say so better.
 fn gather_local(package: &cargo_metadata::Package, sources: &mut BTreeSet<PathBuf>) {
     for dependency in &package.dependencies {
-        let Some(dir) = dependency
-            .path
-            .as_ref()
-            .and_then(|dir| dir.canonicalize().ok())
-        else {
+        let Some(dir) = dependency.path.as_ref().and_then(|dir| dir.canonicalize().ok()) else {
             continue;
         };
         if !sources.insert(dir.clone()) {
@@ -269,11 +235,7 @@ fn gather_local(package: &cargo_metadata::Package, sources: &mut BTreeSet<PathBu
             continue;
         };
         let file = dir.join("Cargo.toml");
-        if let Some(found) = metadata
-            .packages
-            .iter()
-            .find(|found| found.manifest_path == file)
-        {
+        if let Some(found) = metadata.packages.iter().find(|found| found.manifest_path == file) {
             gather_local(found, sources);
         }
     }
@@ -281,10 +243,7 @@ fn gather_local(package: &cargo_metadata::Package, sources: &mut BTreeSet<PathBu
 
 fn metadata(dir: &Path) -> anyhow::Result<cargo_metadata::Metadata> {
     let mut command = MetadataCommand::new();
-    command
-        .current_dir(dir)
-        .manifest_path(dir.join("Cargo.toml"))
-        .no_deps();
+    command.current_dir(dir).manifest_path(dir.join("Cargo.toml")).no_deps();
     command.exec().map_err(|err| match err {
         cargo_metadata::Error::CargoMetadata { stderr } => {
             let words = stderr.trim().trim_start_matches("error: ");

@@ -55,15 +55,7 @@ impl Session {
         let since = Instant::now();
         let watcher = Watcher::new(Scope::of(&project, None))?;
         let (builder, reloader) = (Builder::default(), Reloader::new(runtime));
-        Ok(Self {
-            project,
-            choices,
-            watcher,
-            builder,
-            reloader,
-            plan: None,
-            since,
-        })
+        Ok(Self { project, choices, watcher, builder, reloader, plan: None, since })
     }
 
     /// Builds, serves, and does so again at every save, until Ctrl-C or SIGTERM; then drains.
@@ -129,8 +121,7 @@ impl Session {
         };
         self.watcher.watch(Scope::of(&self.project, Some(&plan)));
         self.plan = Some(plan.clone());
-        self.builder
-            .start(plan, self.choices.profile.clone(), noise);
+        self.builder.start(plan, self.choices.profile.clone(), noise);
     }
 
     /// Deploys what a build made, or says why there is nothing to deploy.
@@ -174,9 +165,7 @@ impl Session {
         let addr = self.reloader.addr();
         let name = styled(BOLD, &self.project.manifest.name);
         let version = styled(DIM, format_args!("room {}", env!("CARGO_PKG_VERSION")));
-        print::talk(format_args!(
-            "\n  {version}  {name} is ready in {seconds:.1} s\n"
-        ));
+        print::talk(format_args!("\n  {version}  {name} is ready in {seconds:.1} s\n"));
         let web = format!("http://{}/", host(addr));
         print::talk(format_args!("  {:<10} {}", "Local", styled(LINK, web)));
         for party in &self.project.manifest.parties {

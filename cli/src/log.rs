@@ -46,12 +46,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         let mut words = Words::default();
         event.record(&mut words);
-        print::talk(line(
-            &now(),
-            event.metadata().level(),
-            event.metadata().target(),
-            &words,
-        ));
+        print::talk(line(&now(), event.metadata().level(), event.metadata().target(), &words));
     }
 }
 
@@ -105,11 +100,7 @@ fn line(time: &str, level: &Level, target: &str, words: &Words) -> String {
     };
     let (time, level) = (styled(DIM, time), styled(style, format_args!("{level:>5}")));
     let rest = styled(DIM, harmless(&words.rest));
-    format!(
-        "{time} {level} {} {}{rest}",
-        harmless(&who),
-        harmless(&words.message)
-    )
+    format!("{time} {level} {} {}{rest}", harmless(&who), harmless(&words.message))
 }
 
 /// Text without what a terminal acts on; line breaks continue under the message.
@@ -153,10 +144,7 @@ mod tests {
 
     #[test]
     fn a_guest_cannot_steer_the_terminal() {
-        let words = Words {
-            message: "a\x1b[2Jb\rc\nd".into(),
-            ..Words::default()
-        };
+        let words = Words { message: "a\x1b[2Jb\rc\nd".into(), ..Words::default() };
         assert!(!line("", &Level::INFO, GUEST, &words).contains("\x1b[2J"));
         assert_eq!(harmless(&words.message), "a\\u{1b}[2Jb\\rc\n    d");
     }

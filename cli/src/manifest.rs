@@ -74,9 +74,7 @@ pub(crate) fn name_problem(name: &str) -> Option<String> {
     if name.is_empty() {
         Some("a project's name cannot be empty".to_owned())
     } else if name.len() > NAME_BYTES_MAX {
-        Some(format!(
-            "a project's name has at most {NAME_BYTES_MAX} characters"
-        ))
+        Some(format!("a project's name has at most {NAME_BYTES_MAX} characters"))
     } else if let Some(found) = name.chars().find(|c| !allowed(*c)) {
         Some(format!("a project's name cannot have {found:?} in it"))
     } else if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
@@ -138,10 +136,7 @@ fn here() -> String {
 
 fn limits_schema(_: &mut schemars::SchemaGenerator) -> Schema {
     let rows = Limits::TABLE.iter().map(|row| {
-        let text = format!(
-            "{}, in {}. At the bound: {}.",
-            row.what, row.unit, row.at_bound
-        );
+        let text = format!("{}, in {}. At the bound: {}.", row.what, row.unit, row.at_bound);
         let value = serde_json::json!({
             "type": "integer", "minimum": 1, "default": row.default, "description": text,
         });

@@ -56,9 +56,6 @@ impl Mistake {
         if mistakes.len() == 1 {
             return mistakes.remove(0);
         }
-        Self {
-            related: mistakes,
-            ..Self::new(message)
-        }
+        Self { related: mistakes, ..Self::new(message) }
     }
 }

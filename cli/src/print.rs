@@ -80,11 +80,7 @@ fn drawn(mistake: &Mistake, theme: GraphicalTheme) -> String {
         .with_links(false)
         .render_report(&mut out, mistake);
     match drawn {
-        Ok(()) => out
-            .lines()
-            .map(str::trim_end)
-            .collect::<Vec<_>>()
-            .join("\n"),
+        Ok(()) => out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"),
         Err(_) => mistake.to_string(),
     }
 }

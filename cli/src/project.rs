@@ -26,11 +26,9 @@ impl Project {
     pub(crate) fn find(args: &ProjectArgs) -> anyhow::Result<Self> {
         match Self::look(args)? {
             Some(project) => Ok(project),
-            None => Err(
-                Mistake::new("there is no room.toml here, nor in any folder above")
-                    .help("`room new my-project` makes a project; or name its folder")
-                    .into(),
-            ),
+            None => Err(Mistake::new("there is no room.toml here, nor in any folder above")
+                .help("`room new my-project` makes a project; or name its folder")
+                .into()),
         }
     }
 
@@ -40,10 +38,7 @@ impl Project {
             return Self::at(path).map(Some);
         }
         let here = std::env::current_dir().context("the current folder cannot be read")?;
-        match here
-            .ancestors()
-            .find(|dir| dir.join(manifest::FILE).is_file())
-        {
+        match here.ancestors().find(|dir| dir.join(manifest::FILE).is_file()) {
             Some(root) => Self::read(root).map(Some),
             None => Ok(None),
         }
@@ -56,19 +51,13 @@ impl Project {
             _ => path,
         };
         // The parent of a bare file name is the empty path, which stands for the current folder.
-        let root = if root.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            root
-        };
+        let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
         if !root.join(manifest::FILE).is_file() {
             let message = format!("there is no room.toml in {}", path.display());
             let help = "name the folder that has one; `room new` makes a project";
             return Err(Mistake::new(message).help(help).into());
         }
-        let root = root
-            .canonicalize()
-            .context("the project's folder cannot be read")?;
+        let root = root.canonicalize().context("the project's folder cannot be read")?;
         Self::read(&root)
     }
 
@@ -82,19 +71,12 @@ impl Project {
             Mistake::new(format_args!("{} cannot be read: {err}", file.display()))
         })?;
         let shown = shown(&file);
-        let project = Self {
-            root: root.to_owned(),
-            manifest: Manifest::parse(&shown, &text)?,
-        };
+        let project = Self { root: root.to_owned(), manifest: Manifest::parse(&shown, &text)? };
         let mistakes = project.missing(&shown, &text);
         if mistakes.is_empty() {
             return Ok(project);
         }
-        Err(Mistake::all(
-            format_args!("{shown} has {} mistakes", mistakes.len()),
-            mistakes,
-        )
-        .into())
+        Err(Mistake::all(format_args!("{shown} has {} mistakes", mistakes.len()), mistakes).into())
     }
 
     /// What the file names and the disk has not.
@@ -110,11 +92,7 @@ impl Project {
                 );
                 let help = "set `path` to the folder of its package, relative to room.toml";
                 let at = party.path.span();
-                mistakes.push(
-                    Mistake::new(message)
-                        .at(file, text, at, "this party")
-                        .help(help),
-                );
+                mistakes.push(Mistake::new(message).at(file, text, at, "this party").help(help));
             }
         }
         if let Some(assets) = &self.manifest.assets
@@ -123,21 +101,14 @@ impl Project {
             let message = format!("the folder {} does not exist", assets.get_ref().display());
             let help = "make the folder, or remove `[assets]`";
             let at = assets.span();
-            mistakes.push(
-                Mistake::new(message)
-                    .at(file, text, at, "this folder")
-                    .help(help),
-            );
+            mistakes.push(Mistake::new(message).at(file, text, at, "this folder").help(help));
         }
         mistakes
     }
 
     /// The folder of the static files, absolute.
     pub(crate) fn assets(&self) -> Option<PathBuf> {
-        self.manifest
-            .assets
-            .as_ref()
-            .map(|dir| self.root.join(dir.get_ref()))
+        self.manifest.assets.as_ref().map(|dir| self.root.join(dir.get_ref()))
     }
 
     /// Where `room` keeps what is its own: data, compiled code.
@@ -149,8 +120,5 @@ impl Project {
 /// A path as short as it can be said: relative to the current folder if it lies in it.
 pub(crate) fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&here)
-        .unwrap_or(path)
-        .display()
-        .to_string()
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
 }

@@ -185,20 +185,14 @@ impl Example {
             &format!("name = {:?}", name.as_str()),
             1,
         );
-        files.push(NewFile {
-            path: manifest::FILE.into(),
-            content: project.into_bytes(),
-        });
+        files.push(NewFile { path: manifest::FILE.into(), content: project.into_bytes() });
         gather(&self.src, Path::new("src"), &mut files);
         gather(&self.tests, Path::new("tests"), &mut files);
         gather(&self.web, Path::new("web"), &mut files);
         let kebab = format!("room-example-{}", self.name);
         let snake = kebab.replace('-', "_");
         for file in &mut files {
-            file.edit(|text| {
-                text.replace(&kebab, name.as_str())
-                    .replace(&snake, &name.snake())
-            });
+            file.edit(|text| text.replace(&kebab, name.as_str()).replace(&snake, &name.snake()));
         }
         files
     }
@@ -237,10 +231,7 @@ impl NewFile {
 fn vendored() -> Vec<NewFile> {
     let root = Path::new(VENDORED);
     let content = SDK_MANIFEST.as_bytes().to_vec();
-    let mut files = vec![NewFile {
-        path: root.join("Cargo.toml"),
-        content,
-    }];
+    let mut files = vec![NewFile { path: root.join("Cargo.toml"), content }];
     gather(&SDK_SRC, &root.join("src"), &mut files);
     gather(&SDK_WIT, &root.join("wit"), &mut files);
     files
@@ -248,10 +239,8 @@ fn vendored() -> Vec<NewFile> {
 
 /// Adds all files of an embedded folder under `at`.
 fn gather(dir: &Dir<'_>, at: &Path, files: &mut Vec<NewFile>) {
-    let new = |file: &File<'_>| NewFile {
-        path: at.join(file.path()),
-        content: file.contents().to_vec(),
-    };
+    let new =
+        |file: &File<'_>| NewFile { path: at.join(file.path()), content: file.contents().to_vec() };
     files.extend(dir.files().map(new));
     dir.dirs().for_each(|dir| gather(dir, at, files));
 }

@@ -7,13 +7,8 @@ use std::process::{Command, Output};
 /// Runs the command in a folder.
 fn room(dir: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_room"));
-    command
-        .args(args)
-        .current_dir(dir)
-        .env_remove("ROOM_PROJECT");
-    command
-        .output()
-        .expect("the command was built with this test")
+    command.args(args).current_dir(dir).env_remove("ROOM_PROJECT");
+    command.output().expect("the command was built with this test")
 }
 
 fn stdout(output: &Output) -> String {
@@ -26,10 +21,7 @@ fn stderr(output: &Output) -> String {
 
 /// Stderr with its left margin marked, as expectations have none.
 fn drawn(output: &Output) -> String {
-    stderr(output)
-        .lines()
-        .map(|line| format!("|{line}\n"))
-        .collect()
+    stderr(output).lines().map(|line| format!("|{line}\n")).collect()
 }
 
 #[test]
@@ -38,24 +30,15 @@ fn limits_are_data_and_show_the_projects_own() {
     let outside = room(dir.path(), &["limits", "--json"]);
     assert_eq!(outside.status.code(), Some(0));
     let rows: serde_json::Value = serde_json::from_slice(&outside.stdout).unwrap();
-    assert!(
-        rows.as_array()
-            .unwrap()
-            .iter()
-            .all(|row| row["overridden"] == false)
-    );
+    assert!(rows.as_array().unwrap().iter().all(|row| row["overridden"] == false));
 
     let text = "name = \"x\"\n[limits]\nturn_ms_max = 2000\n";
     std::fs::write(dir.path().join("room.toml"), text).unwrap();
     std::fs::write(dir.path().join("Cargo.toml"), "").unwrap();
     let inside = room(dir.path(), &["limits", "--json"]);
     let rows: serde_json::Value = serde_json::from_slice(&inside.stdout).unwrap();
-    let own: Vec<_> = rows
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|row| row["overridden"] == true)
-        .collect();
+    let own: Vec<_> =
+        rows.as_array().unwrap().iter().filter(|row| row["overridden"] == true).collect();
     assert_eq!(own.len(), 1);
     assert_eq!(own[0]["name"], "turn_ms_max");
     assert_eq!(own[0]["value"], 2000);
@@ -68,10 +51,7 @@ fn the_schema_is_json_and_strict() {
     let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(schema["additionalProperties"], false);
     assert_eq!(schema["required"], serde_json::json!(["name"]));
-    assert_eq!(
-        schema["properties"]["limits"]["additionalProperties"],
-        false
-    );
+    assert_eq!(schema["properties"]["limits"]["additionalProperties"], false);
 }
 
 #[test]
@@ -138,13 +118,9 @@ fn a_new_project_is_complete_and_never_written_over() {
     let made = room(dir.path(), &["new", "my-chat", "--template", "blank"]);
     assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
     assert_eq!(stdout(&made), "");
-    for file in [
-        "Cargo.toml",
-        "room.toml",
-        "src/lib.rs",
-        ".gitignore",
-        "vendor/room-sdk/src/lib.rs",
-    ] {
+    for file in
+        ["Cargo.toml", "room.toml", "src/lib.rs", ".gitignore", "vendor/room-sdk/src/lib.rs"]
+    {
         assert!(dir.path().join("my-chat").join(file).is_file(), "{file}");
     }
     let again = room(dir.path(), &["new", "my-chat"]);
@@ -173,15 +149,7 @@ fn a_name_that_is_a_keyword_is_refused() {
 fn completions_name_every_command() {
     let dir = tempfile::tempdir().unwrap();
     let script = stdout(&room(dir.path(), &["completions", "bash"]));
-    for command in [
-        "new",
-        "dev",
-        "build",
-        "test",
-        "limits",
-        "schema",
-        "completions",
-    ] {
+    for command in ["new", "dev", "build", "test", "limits", "schema", "completions"] {
         assert!(script.contains(command), "{command}");
     }
 }

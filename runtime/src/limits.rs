@@ -95,7 +95,7 @@ limits! {
     mailbox_batch_max: "events" = 64, "Events a room takes from its mailbox at once", "the rest is the next batch";
     mailbox_wait_ms_max: "ms" = 5_000, "Time a socket waits for room in a mailbox", "that connection is closed with 1013";
     request_ms_max: "ms" = 30_000, "Time from a request's delivery to its answer", "504; the turn goes on";
-    connect_ms_max: "ms" = 10_000, "Time from an upgrade's delivery to its answer", "the socket is accepted and closed with 1013";
+    connect_ms_max: "ms" = 10_000, "Time from an upgrade's delivery to its answer", "503";
     rooms_active_max: "rooms" = 10_000, "Rooms with a live instance on this node, at most what the kernel's mappings allow", "the room answers 503 until another is evicted";
     idle_evict_ms: "ms" = 30_000, "Time without an event after which a room without connections leaves memory", "the room is evicted";
     hibernate_ms: "ms" = 10_000, "Time without an event after which a party with `hibernate` drops a room's instance", "the instance is dropped, the sockets stay";

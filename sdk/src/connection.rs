@@ -65,40 +65,26 @@ struct Versioned {
 impl Connection {
     /// The handle of an id, about which nothing was fetched yet.
     pub(crate) fn from_id(id: String) -> Self {
-        Self {
-            id,
-            fixed: OnceCell::new(),
-            state: RefCell::new(None),
-        }
+        Self { id, fixed: OnceCell::new(), state: RefCell::new(None) }
     }
 
     /// The handle of a connection that the host just described.
     pub(crate) fn from_data(data: ConnectionData) -> Self {
         let connection = Self::from_id(data.id);
-        let _ = connection.fixed.set(Fixed {
-            uri: data.uri,
-            tags: data.tags,
-        });
+        let _ = connection.fixed.set(Fixed { uri: data.uri, tags: data.tags });
         connection.remember(data.state);
         connection
     }
 
     fn remember(&self, bytes: Vec<u8>) {
-        *self.state.borrow_mut() = Some(Versioned {
-            version: STATE_VERSION.get(),
-            bytes,
-        });
+        *self.state.borrow_mut() = Some(Versioned { version: STATE_VERSION.get(), bytes });
     }
 
     fn fixed(&self) -> &Fixed {
-        self.fixed
-            .get_or_init(|| match Current::connection(&self.id) {
-                Some(data) => Fixed {
-                    uri: data.uri,
-                    tags: data.tags,
-                },
-                None => Fixed::default(),
-            })
+        self.fixed.get_or_init(|| match Current::connection(&self.id) {
+            Some(data) => Fixed { uri: data.uri, tags: data.tags },
+            None => Fixed::default(),
+        })
     }
 
     /// The client's id: its `_pk`, or one made by the host. Unique among the room's connections.
@@ -153,11 +139,7 @@ impl Connection {
     /// room's code changed while the client stayed.
     pub fn state<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         let current = STATE_VERSION.get();
-        let fresh = self
-            .state
-            .borrow()
-            .as_ref()
-            .is_some_and(|copy| copy.version == current);
+        let fresh = self.state.borrow().as_ref().is_some_and(|copy| copy.version == current);
         if !fresh {
             let data = Current::connection(&self.id).ok_or(ConnectionError::NotFound)?;
             self.remember(data.state);

@@ -38,18 +38,12 @@ impl Context {
     /// The open connections, in the order they joined. One that this turn has closed is not open any
     /// more, nor is the one that [`Room::on_close`](crate::Room::on_close) is about.
     pub fn connections(&self) -> Vec<Connection> {
-        Current::connections(None)
-            .into_iter()
-            .map(Connection::from_data)
-            .collect()
+        Current::connections(None).into_iter().map(Connection::from_data).collect()
     }
 
     /// The open connections that carry a tag, in the order they joined.
     pub fn connections_with(&self, tag: &str) -> Vec<Connection> {
-        Current::connections(Some(tag))
-            .into_iter()
-            .map(Connection::from_data)
-            .collect()
+        Current::connections(Some(tag)).into_iter().map(Connection::from_data).collect()
     }
 
     /// The ids of the open connections, in the order they joined. Cheaper than
@@ -170,11 +164,7 @@ impl Broadcast<'_> {
         let Some(message) = self.message.take() else {
             return Ok(());
         };
-        Ok(Current::broadcast(
-            message?,
-            self.tag.as_deref(),
-            &self.without,
-        )?)
+        Ok(Current::broadcast(message?, self.tag.as_deref(), &self.without)?)
     }
 }
 

@@ -38,10 +38,7 @@ impl fmt::Display for ConnectionError {
                 "the connection's state is larger than {max} bytes (connection_state_bytes_max)"
             ),
             Self::MessageTooLarge(max) => {
-                write!(
-                    f,
-                    "the message is larger than {max} bytes (message_bytes_max)"
-                )
+                write!(f, "the message is larger than {max} bytes (message_bytes_max)")
             }
             Self::TooManySends(limit) => write!(f, "this turn sends more than {limit} allows"),
             Self::InvalidClose(why) => write!(f, "the close frame cannot be sent: {why}"),
@@ -71,10 +68,7 @@ impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidKey(max) => {
-                write!(
-                    f,
-                    "the key is empty or longer than {max} bytes (key_bytes_max)"
-                )
+                write!(f, "the key is empty or longer than {max} bytes (key_bytes_max)")
             }
             Self::ValueTooLarge(max) => {
                 write!(f, "the value is larger than {max} bytes (value_bytes_max)")

@@ -34,12 +34,10 @@ pub struct Component<R>(PhantomData<R>);
 impl<R: Room> Component<R> {
     /// Runs a callback of the started room.
     fn turn<T>(callback: impl FnOnce(&mut R, &Context) -> Result<T>) -> Result<T, String> {
-        LIVE.with_borrow_mut(
-            |slot| match slot.as_mut().and_then(|live| live.downcast_mut()) {
-                Some(live) => Live::<R>::turn(live, callback),
-                None => Err("the room was not started".to_owned()),
-            },
-        )
+        LIVE.with_borrow_mut(|slot| match slot.as_mut().and_then(|live| live.downcast_mut()) {
+            Some(live) => Live::<R>::turn(live, callback),
+            None => Err("the room was not started".to_owned()),
+        })
     }
 }
 
@@ -72,11 +70,7 @@ impl<R: Room> events::Guest for Component<R> {
         clean: bool,
     ) -> Result<(), String> {
         let conn = Connection::from_data(conn.into());
-        let close = Close {
-            code: frame.code,
-            reason: frame.reason,
-            clean,
-        };
+        let close = Close { code: frame.code, reason: frame.reason, clean };
         Self::turn(|room, ctx| room.on_close(ctx, &conn, close))
     }
 
@@ -116,9 +110,7 @@ impl<R: Room> door::Guest for Component<R> {
 
 /// Sends a panic's message and place to the log, before the trap that follows.
 fn report_panics() {
-    panic::set_hook(Box::new(|panic| {
-        Wasm::log(Level::Error, &panic.to_string(), &[])
-    }));
+    panic::set_hook(Box::new(|panic| Wasm::log(Level::Error, &panic.to_string(), &[])));
 }
 
 /// The host of a component: the runtime.
@@ -150,10 +142,7 @@ impl Host for Wasm {
     }
 
     fn close(id: &str, code: u16, reason: &str) -> Result<(), ConnectionError> {
-        let frame = types::CloseFrame {
-            code,
-            reason: reason.to_owned(),
-        };
+        let frame = types::CloseFrame { code, reason: reason.to_owned() };
         Ok(connections::close(id, &frame)?)
     }
 
@@ -186,14 +175,7 @@ impl Host for Wasm {
     }
 
     fn list(options: &ListOptions) -> Result<Page, StorageError> {
-        let ListOptions {
-            start,
-            start_after,
-            end,
-            prefix,
-            reverse,
-            limit,
-        } = options.clone();
+        let ListOptions { start, start_after, end, prefix, reverse, limit } = options.clone();
         let page = storage::list(&storage::ListOptions {
             start,
             start_after,
@@ -202,10 +184,7 @@ impl Host for Wasm {
             reverse,
             limit,
         })?;
-        Ok(Page {
-            entries: page.entries,
-            more: page.more,
-        })
+        Ok(Page { entries: page.entries, more: page.more })
     }
 
     fn delete_all() -> Result<(), StorageError> {
@@ -237,10 +216,7 @@ impl Host for Wasm {
     }
 
     fn log(level: Level, message: &str, fields: &[(&str, String)]) {
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), v.clone()))
-            .collect();
+        let fields: Vec<_> = fields.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
         log::write(level.into(), message, &fields);
     }
 
@@ -256,12 +232,7 @@ impl Host for Wasm {
 
 impl From<types::Connection> for ConnectionData {
     fn from(conn: types::Connection) -> Self {
-        Self {
-            id: conn.id,
-            uri: conn.uri,
-            tags: conn.tags,
-            state: conn.state,
-        }
+        Self { id: conn.id, uri: conn.uri, tags: conn.tags, state: conn.state }
     }
 }
 
@@ -285,59 +256,28 @@ impl From<types::Message> for Message {
 
 impl From<types::Request> for Request {
     fn from(request: types::Request) -> Self {
-        let types::Request {
-            method,
-            uri,
-            headers,
-            body,
-        } = request;
-        Self {
-            method,
-            uri,
-            headers,
-            body,
-        }
+        let types::Request { method, uri, headers, body } = request;
+        Self { method, uri, headers, body }
     }
 }
 
 impl From<Request> for types::Request {
     fn from(request: Request) -> Self {
-        let Request {
-            method,
-            uri,
-            headers,
-            body,
-        } = request;
-        Self {
-            method,
-            uri,
-            headers,
-            body,
-        }
+        let Request { method, uri, headers, body } = request;
+        Self { method, uri, headers, body }
     }
 }
 
 impl From<Response> for types::Response {
     fn from(response: Response) -> Self {
-        let Response {
-            status,
-            headers,
-            body,
-        } = response;
-        Self {
-            status,
-            headers,
-            body,
-        }
+        let Response { status, headers, body } = response;
+        Self { status, headers, body }
     }
 }
 
 impl From<door::Lobby> for Lobby {
     fn from(lobby: door::Lobby) -> Self {
-        Self {
-            party: lobby.party,
-            room: lobby.room,
-        }
+        Self { party: lobby.party, room: lobby.room }
     }
 }
 

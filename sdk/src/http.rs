@@ -24,9 +24,7 @@ fn set_header(headers: &mut Vec<Header>, name: &str, value: &str) {
 
 /// The first header of this name, if it is UTF-8.
 fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
-    let (_, value) = headers
-        .iter()
-        .find(|(other, _)| other.eq_ignore_ascii_case(name))?;
+    let (_, value) = headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name))?;
     std::str::from_utf8(value).ok()
 }
 
@@ -59,12 +57,7 @@ impl Request {
     /// A request without headers and body, for tests. [`TestRoom`](crate::test::TestRoom) takes a
     /// bare path (`/history?limit=5`) as one below the room's URL.
     pub fn new(method: impl Into<String>, uri: impl Into<String>) -> Self {
-        Self {
-            method: method.into(),
-            uri: uri.into(),
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Self { method: method.into(), uri: uri.into(), headers: Vec::new(), body: Vec::new() }
     }
 
     /// A `GET` request; see [`new`](Self::new).
@@ -168,11 +161,7 @@ pub struct Response {
 impl Response {
     /// An empty response. The runtime sends 200 to 599; another status fails the turn.
     pub fn status(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
     /// 200 with plain text.
@@ -195,10 +184,7 @@ impl Response {
     }
 
     fn typed(content_type: &str, body: Vec<u8>) -> Self {
-        Self {
-            body,
-            ..Self::status(200).with_header("content-type", content_type)
-        }
+        Self { body, ..Self::status(200).with_header("content-type", content_type) }
     }
 
     /// Sets the status.
@@ -284,10 +270,7 @@ impl Verdict {
 
     /// [`Verdict::Refuse`].
     pub fn refuse(code: u16, reason: impl Into<String>) -> Self {
-        Self::Refuse {
-            code,
-            reason: reason.into(),
-        }
+        Self::Refuse { code, reason: reason.into() }
     }
 }
 

@@ -18,10 +18,7 @@ pub(crate) struct Live<R> {
 impl<R: Room> Live<R> {
     /// Makes the room's struct and starts it.
     pub(crate) fn start() -> Result<Self, String> {
-        let mut live = Self {
-            room: R::default(),
-            ctx: Context::default(),
-        };
+        let mut live = Self { room: R::default(), ctx: Context::default() };
         live.turn(|room, ctx| room.on_start(ctx))?;
         Ok(live)
     }

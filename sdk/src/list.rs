@@ -23,10 +23,7 @@ pub struct List<I> {
 
 impl<I> List<I> {
     pub(crate) fn new(decode: fn(Entry) -> Result<I>) -> Self {
-        Self {
-            options: ListOptions::default(),
-            decode,
-        }
+        Self { options: ListOptions::default(), decode }
     }
 
     /// Only keys that begin so.
@@ -87,9 +84,7 @@ impl<K, V> List<(K, V)> {
 
 impl<I> fmt::Debug for List<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("List")
-            .field("options", &self.options)
-            .finish_non_exhaustive()
+        f.debug_struct("List").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
@@ -98,11 +93,7 @@ impl<I> IntoIterator for List<I> {
     type IntoIter = Entries<I>;
 
     fn into_iter(self) -> Entries<I> {
-        Entries {
-            list: self,
-            page: VecDeque::new(),
-            more: More::Yes,
-        }
+        Entries { list: self, page: VecDeque::new(), more: More::Yes }
     }
 }
 

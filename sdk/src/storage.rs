@@ -69,9 +69,7 @@ impl Storage {
         let keys = owned(keys);
         let values = Current::get_many(&keys).context("cannot read from storage")?;
         let decoded = keys.iter().zip(values);
-        decoded
-            .map(|(key, value)| value.map(|value| decode(key, &value)).transpose())
-            .collect()
+        decoded.map(|(key, value)| value.map(|value| decode(key, &value)).transpose()).collect()
     }
 
     /// Sets a key.
@@ -142,10 +140,7 @@ impl Storage {
     pub fn list<T: DeserializeOwned>(&self) -> List<(String, T)> {
         List::new(|(key, value)| {
             let value = decode(&key, &value)?;
-            Ok((
-                String::from_utf8(key).context("a key is not text: list it raw")?,
-                value,
-            ))
+            Ok((String::from_utf8(key).context("a key is not text: list it raw")?, value))
         })
     }
 
@@ -208,10 +203,6 @@ impl fmt::Display for Shown<'_> {
         const SHOWN_BYTES_MAX: usize = 64;
         let shown = &self.0[..self.0.len().min(SHOWN_BYTES_MAX)];
         write!(f, "{:?}", String::from_utf8_lossy(shown))?;
-        if shown.len() < self.0.len() {
-            f.write_str("…")
-        } else {
-            Ok(())
-        }
+        if shown.len() < self.0.len() { f.write_str("…") } else { Ok(()) }
     }
 }

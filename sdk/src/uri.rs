@@ -67,11 +67,7 @@ fn decode(text: &str) -> String {
 
 /// Two hexadecimal digits → a byte.
 fn hex(digits: &[u8]) -> Option<u8> {
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|d| u8::try_from(d).ok())
-    };
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
     Some(digit(digits[0])? * 16 + digit(digits[1])?)
 }
 
@@ -106,12 +102,7 @@ mod tests {
 
     #[test]
     fn the_rooms_own_url_has_the_rest_slash() {
-        for uri in [
-            "/party/lobby",
-            "http://h/parties/main/lobby?x",
-            "/party/lobby/",
-            "http://h",
-        ] {
+        for uri in ["/party/lobby", "http://h/parties/main/lobby?x", "/party/lobby/", "http://h"] {
             assert_eq!(rest(uri), "/", "{uri}");
         }
         assert_eq!(rest("/party/lobby/a?b"), "/a");

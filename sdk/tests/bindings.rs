@@ -29,9 +29,7 @@ fn committed_bindings_match_the_contract() {
 fn generate(wit: &Path) -> String {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(wit).expect("the contract parses");
-    let world = resolve
-        .select_world(&[package], Some("module"))
-        .expect("the world exists");
+    let world = resolve.select_world(&[package], Some("module")).expect("the world exists");
     let options = wit_bindgen_rust::Opts {
         format: true,
         generate_all: true,
@@ -39,10 +37,7 @@ fn generate(wit: &Path) -> String {
         ..Default::default()
     };
     let mut files = Files::default();
-    options
-        .build()
-        .generate(&mut resolve, world, &mut files)
-        .expect("bindings can be generated");
+    options.build().generate(&mut resolve, world, &mut files).expect("bindings can be generated");
     let (_, text) = files.iter().next().expect("one file is generated");
     String::from_utf8(text.to_vec()).expect("Rust is UTF-8")
 }

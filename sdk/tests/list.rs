@@ -45,25 +45,12 @@ fn lists_cross_pages_in_order() {
     };
     let all: Vec<u32> = (0..200).collect();
     assert_eq!(list("prefix=n:"), all);
-    assert_eq!(
-        list("prefix=n:&reverse"),
-        all.iter().rev().copied().collect::<Vec<_>>()
-    );
-    assert_eq!(
-        list("prefix=n:&reverse&limit=70"),
-        (130..200).rev().collect::<Vec<_>>()
-    );
+    assert_eq!(list("prefix=n:&reverse"), all.iter().rev().copied().collect::<Vec<_>>());
+    assert_eq!(list("prefix=n:&reverse&limit=70"), (130..200).rev().collect::<Vec<_>>());
     assert_eq!(list("limit=130"), all[..130]);
     assert_eq!(list("limit=0"), all[..0]);
     assert_eq!(list("start=n:010&end=n:110"), all[10..110]);
-    assert_eq!(
-        list("after=n:010&end=n:110&reverse&limit=80").last(),
-        Some(&30)
-    );
+    assert_eq!(list("after=n:010&end=n:110&reverse&limit=80").last(), Some(&30));
     assert_eq!(list("start=n:198"), [198, 199, 999]);
-    assert_eq!(
-        room.request(Request::get("/?start=a&after=b"))
-            .status_code(),
-        500
-    );
+    assert_eq!(room.request(Request::get("/?start=a&after=b")).status_code(), 500);
 }

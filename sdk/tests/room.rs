@@ -44,9 +44,7 @@ impl Puppet {
             }
             Do::DeleteAll => ctx.storage().delete_all()?,
             Do::Send(id, text) => {
-                let to = ctx
-                    .connection(&id)
-                    .ok_or_else(|| anyhow!("nobody is {id}"))?;
+                let to = ctx.connection(&id).ok_or_else(|| anyhow!("nobody is {id}"))?;
                 to.send(&text)?;
             }
             Do::SendBytes(bytes) => conn.send(Message::binary(vec![0; bytes]))?,
@@ -62,22 +60,12 @@ impl Puppet {
             }
             Do::CastBytes(bytes) => drop(ctx.broadcast(Message::binary(vec![0; bytes]))),
             Do::Close(id, code) => {
-                ctx.connection(&id)
-                    .ok_or_else(|| anyhow!("nobody is {id}"))?
-                    .close(code, "bye")?;
+                ctx.connection(&id).ok_or_else(|| anyhow!("nobody is {id}"))?.close(code, "bye")?;
             }
             Do::State(id, state) => {
-                let held = ctx
-                    .connection(&id)
-                    .ok_or_else(|| anyhow!("nobody is {id}"))?;
-                ctx.connection(&id)
-                    .ok_or_else(|| anyhow!("gone"))?
-                    .set_state(&state)?;
-                assert_eq!(
-                    held.state()?,
-                    Some(state),
-                    "every handle sees the new state"
-                );
+                let held = ctx.connection(&id).ok_or_else(|| anyhow!("nobody is {id}"))?;
+                ctx.connection(&id).ok_or_else(|| anyhow!("gone"))?.set_state(&state)?;
+                assert_eq!(held.state()?, Some(state), "every handle sees the new state");
             }
             Do::Alarm(seconds) => ctx.alarm().set_in(Duration::from_secs(seconds)),
             Do::Flush => ctx.flush()?,
@@ -101,15 +89,8 @@ impl Room for Puppet {
 
     fn on_connect(&mut self, ctx: &Context, conn: &Connection, request: &Request) -> Result {
         ensure!(conn.query("tag").as_deref() != Some("unwelcome"), "not you");
-        ensure!(
-            ctx.connection(conn.id()).is_some(),
-            "a connecting client is found"
-        );
-        conn.send(&format!(
-            "hello {} {:?}",
-            conn.id(),
-            request.header("X-User")
-        ))
+        ensure!(ctx.connection(conn.id()).is_some(), "a connecting client is found");
+        conn.send(&format!("hello {} {:?}", conn.id(), request.header("X-User")))
     }
 
     fn on_message(&mut self, ctx: &Context, conn: &Connection, message: Message) -> Result {
@@ -140,10 +121,7 @@ impl Room for Puppet {
 
     fn on_alarm(&mut self, ctx: &Context) -> Result {
         self.alarms += 1;
-        ensure!(
-            ctx.storage().get::<u32>("alarm fails")?.is_none(),
-            "alarm told to fail"
-        );
+        ensure!(ctx.storage().get::<u32>("alarm fails")?.is_none(), "alarm told to fail");
         ctx.broadcast(&format!("alarm {} in {}", self.alarms, ctx.name()));
         Ok(())
     }
@@ -178,11 +156,7 @@ fn logged(room: &TestRoom<Puppet>, part: &str) -> bool {
 fn a_failed_turn_leaves_no_trace() {
     let room = room();
     let (a, b) = (room.connect("a"), room.connect("b"));
-    a.send(&[
-        Do::Put(text("k"), 1),
-        Do::State(text("b"), 1),
-        Do::Alarm(60),
-    ]);
+    a.send(&[Do::Put(text("k"), 1), Do::State(text("b"), 1), Do::Alarm(60)]);
     let alarm = room.alarm();
     for end in [Do::Fail, Do::Panic] {
         a.received();
@@ -204,10 +178,7 @@ fn a_failed_turn_leaves_no_trace() {
         assert_eq!((a.received(), b.received()), (vec![], vec![]));
         assert!(b.closed().is_none());
     }
-    assert_eq!(
-        room.take_errors(),
-        ["told to fail", "panicked: told to panic"]
-    );
+    assert_eq!(room.take_errors(), ["told to fail", "panicked: told to panic"]);
     b.close(1000, "");
     assert!(logged(&room, "b left: 1000 \"\" true Some(1)"));
 }
@@ -216,12 +187,7 @@ fn a_failed_turn_leaves_no_trace() {
 fn a_returned_error_keeps_the_instance_and_a_panic_does_not() {
     let room = room();
     let a = room.connect("a");
-    let starts = || {
-        room.logs()
-            .iter()
-            .filter(|line| line.message == "started lobby")
-            .count()
-    };
+    let starts = || room.logs().iter().filter(|line| line.message == "started lobby").count();
     a.send(&[Do::Fail]);
     a.send(&[Do::Flush]);
     assert_eq!(starts(), 1);
@@ -270,10 +236,7 @@ fn a_dropped_broadcast_that_is_refused_fails_the_turn() {
     let room = room();
     let a = room.connect("a");
     a.send(&[Do::Put(text("k"), 1), Do::CastBytes(1024 * 1024 + 1)]);
-    assert!(
-        room.last_error()
-            .is_some_and(|error| error.contains("message_bytes_max"))
-    );
+    assert!(room.last_error().is_some_and(|error| error.contains("message_bytes_max")));
     assert!(room.storage().is_empty());
     a.send(&[Do::CastBytes(1024 * 1024)]);
     assert_eq!(room.take_errors().len(), 1);
@@ -301,10 +264,7 @@ fn every_limit_is_named() {
     assert!(room.storage().is_empty());
     let error = Error::from(StorageError::InvalidKey(2048)).context("outer");
     assert!(error.downcast_ref::<StorageError>().is_some());
-    assert_eq!(
-        ConnectionError::NotFound.to_string(),
-        "no open connection has this id"
-    );
+    assert_eq!(ConnectionError::NotFound.to_string(), "no open connection has this id");
 }
 
 #[test]
@@ -313,15 +273,9 @@ fn a_closed_client_gets_what_was_sent_before() {
     let (a, b) = (room.connect("a"), room.connect("b"));
     b.received();
     a.received();
-    a.send(&[
-        Do::Send(text("b"), text("last words")),
-        Do::Close(text("b"), 4000),
-    ]);
+    a.send(&[Do::Send(text("b"), text("last words")), Do::Close(text("b"), 4000)]);
     assert_eq!(b.received_json::<String>(), ["last words"]);
-    assert_eq!(
-        b.closed().map(|close| (close.code, close.reason)),
-        Some((4000, text("bye")))
-    );
+    assert_eq!(b.closed().map(|close| (close.code, close.reason)), Some((4000, text("bye"))));
     assert_eq!(a.received_json::<String>(), ["b left"]);
     a.send(&[Do::Send(text("b"), text("anyone?"))]);
     assert_eq!(room.last_error().as_deref(), Some("nobody is b"));
@@ -337,10 +291,7 @@ fn a_second_connection_with_an_id_replaces_the_first() {
     assert!(first.received().is_empty());
     assert_eq!(second.received_json::<String>(), ["hello a None"]);
     assert_eq!(room.connection_ids(), ["a"]);
-    assert!(logged(
-        &room,
-        "a left: 4009 \"replaced by a new connection\""
-    ));
+    assert!(logged(&room, "a left: 4009 \"replaced by a new connection\""));
 }
 
 #[test]
@@ -348,27 +299,14 @@ fn the_door_decides_before_the_room_hears() {
     let room = room();
     let closed = |token: &str| {
         let client = room.client("a").query("token", token).connect();
-        (
-            client.closed().map(|close| (close.code, close.reason)),
-            client.response(),
-        )
+        (client.closed().map(|close| (close.code, close.reason)), client.response())
     };
     assert_eq!(closed("bad").0, Some((4401, text("bad token"))));
     assert_eq!(closed("old").0, Some((4403, text("token expired"))));
-    assert_eq!(
-        closed("teapot").1.map(|response| response.status_code()),
-        Some(418)
-    );
+    assert_eq!(closed("teapot").1.map(|response| response.status_code()), Some(418));
     assert!(room.logs().is_empty(), "the room was not even started");
-    let ada = room
-        .client("a")
-        .query("token", "ada")
-        .header("x-user", "forged")
-        .connect();
-    assert_eq!(
-        ada.received_json::<String>(),
-        ["hello a Some(\"ada@lobby\")"]
-    );
+    let ada = room.client("a").query("token", "ada").header("x-user", "forged").connect();
+    assert_eq!(ada.received_json::<String>(), ["hello a Some(\"ada@lobby\")"]);
 }
 
 #[test]
@@ -378,27 +316,16 @@ fn a_connection_that_on_connect_refuses_never_opens() {
     a.received();
     let b = room.client("b").query("tag", "unwelcome").connect();
     assert_eq!(b.closed().map(|close| close.code), Some(1011));
-    assert!(
-        a.received().is_empty(),
-        "no on_close for a connection that was not opened"
-    );
+    assert!(a.received().is_empty(), "no on_close for a connection that was not opened");
     assert_eq!(room.connection_ids(), ["a"]);
 }
 
 #[test]
 fn a_room_that_does_not_start_tells_why() {
-    let room = TestRoom::<Puppet>::builder("lobby")
-        .var("BROKEN", "1")
-        .build::<Puppet>();
+    let room = TestRoom::<Puppet>::builder("lobby").var("BROKEN", "1").build::<Puppet>();
     assert_eq!(room.request(Request::get("/")).status_code(), 500);
-    assert_eq!(
-        room.connect("a").closed().map(|close| close.code),
-        Some(1011)
-    );
-    assert_eq!(
-        room.take_errors(),
-        ["told not to start", "told not to start"]
-    );
+    assert_eq!(room.connect("a").closed().map(|close| close.code), Some(1011));
+    assert_eq!(room.take_errors(), ["told not to start", "told not to start"]);
 }
 
 #[test]
@@ -413,11 +340,7 @@ fn alarms_fire_in_time_and_failed_ones_are_tried_six_times_more() {
     assert_eq!(room.alarm(), None);
 
     a.send(&[Do::Put(text("alarm fails"), 1), Do::Alarm(0)]);
-    assert_eq!(
-        room.take_errors().len(),
-        1,
-        "an alarm set to now fires at once"
-    );
+    assert_eq!(room.take_errors().len(), 1, "an alarm set to now fires at once");
     room.advance(Duration::from_millis(1_999));
     assert_eq!(room.take_errors().len(), 0);
     room.advance(Duration::from_millis(1));
@@ -425,11 +348,7 @@ fn alarms_fire_in_time_and_failed_ones_are_tried_six_times_more() {
     room.advance(Duration::from_secs(4 + 8 + 16 + 32));
     assert_eq!(room.take_errors().len(), 4);
     room.advance(Duration::from_secs(64));
-    assert_eq!(
-        room.take_errors().len(),
-        2,
-        "the last failure, and that the alarm is dropped"
-    );
+    assert_eq!(room.take_errors().len(), 2, "the last failure, and that the alarm is dropped");
     assert_eq!(room.alarm(), None);
 }
 

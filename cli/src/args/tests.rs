@@ -11,20 +11,10 @@ fn the_command_line_is_well_formed() {
 fn every_command_has_a_manual_page() {
     for command in Args::command().get_subcommands() {
         let name = command.get_name();
-        assert!(
-            command.get_long_about().is_some(),
-            "{name} has no long help"
-        );
-        assert!(
-            command.get_after_long_help().is_some(),
-            "{name} has no examples"
-        );
+        assert!(command.get_long_about().is_some(), "{name} has no long help");
+        assert!(command.get_after_long_help().is_some(), "{name} has no examples");
         for arg in command.get_arguments() {
-            assert!(
-                arg.get_help().is_some(),
-                "{name} {} says nothing",
-                arg.get_id()
-            );
+            assert!(arg.get_help().is_some(), "{name} {} says nothing", arg.get_id());
         }
     }
 }
@@ -32,9 +22,7 @@ fn every_command_has_a_manual_page() {
 #[test]
 fn what_follows_the_dashes_goes_to_cargo() {
     let args = Args::parse_from(["room", "test", "here", "--", "a", "--", "--nocapture"]);
-    let Command::Test(test) = args.command else {
-        panic!("it is a test")
-    };
+    let Command::Test(test) = args.command else { panic!("it is a test") };
     assert_eq!(test.project.path, Some(PathBuf::from("here")));
     assert_eq!(test.rest, ["a", "--", "--nocapture"]);
 }

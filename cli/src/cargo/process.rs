@@ -19,9 +19,7 @@ impl Group {
     pub(crate) fn spawn(mut command: Command) -> std::io::Result<Self> {
         #[cfg(unix)]
         command.process_group(0);
-        Ok(Self {
-            child: command.kill_on_drop(true).spawn()?,
-        })
+        Ok(Self { child: command.kill_on_drop(true).spawn()? })
     }
 
     /// Its stdout, once.
@@ -34,10 +32,7 @@ impl Group {
     /// # Cancel safety
     /// Dropping it loses nothing.
     pub(crate) async fn wait(&mut self) -> anyhow::Result<ExitStatus> {
-        self.child
-            .wait()
-            .await
-            .context("a process that was started cannot be waited for")
+        self.child.wait().await.context("a process that was started cannot be waited for")
     }
 }
 

@@ -31,13 +31,8 @@ pub(super) async fn ensure(dir: &Path) -> anyhow::Result<()> {
 }
 
 async fn add(dir: &Path) -> anyhow::Result<()> {
-    print::talk(format_args!(
-        "adding the compiler's target: rustup target add {TARGET}"
-    ));
-    let added = Command::new("rustup")
-        .args(["target", "add", TARGET])
-        .current_dir(dir)
-        .status();
+    print::talk(format_args!("adding the compiler's target: rustup target add {TARGET}"));
+    let added = Command::new("rustup").args(["target", "add", TARGET]).current_dir(dir).status();
     match added.await {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => Err(Mistake::new(format_args!("the target {TARGET} could not be added"))

@@ -31,10 +31,7 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
         Outcome::Built(components) => components,
         Outcome::Refused => return Ok(ExitCode::from(1)),
     };
-    let made = components
-        .into_iter()
-        .map(Made::of)
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let made = components.into_iter().map(Made::of).collect::<anyhow::Result<Vec<_>>>()?;
     if args.json {
         print::data(serde_json::to_string_pretty(&made)?);
     } else {
@@ -55,23 +52,8 @@ impl Made {
     }
 
     fn line(&self) -> String {
-        let Self {
-            party,
-            path,
-            bytes,
-            hash,
-            imports,
-        } = self;
-        let facts = format!(
-            "{} KiB · {} imports · {hash}",
-            bytes.div_ceil(1024),
-            imports.len()
-        );
-        format!(
-            "{}  {}  {}",
-            styled(BOLD, party),
-            shown(path),
-            styled(DIM, facts)
-        )
+        let Self { party, path, bytes, hash, imports } = self;
+        let facts = format!("{} KiB · {} imports · {hash}", bytes.div_ceil(1024), imports.len());
+        format!("{}  {}  {}", styled(BOLD, party), shown(path), styled(DIM, facts))
     }
 }

@@ -24,10 +24,7 @@ const PORTS_TRIED: u16 = 100;
 pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     log::install(args.verbose, args.log.as_deref())?;
     let project = Project::find(&args.project)?;
-    let choices = Choices {
-        profile: args.profile.clone(),
-        vars: args.vars.clone(),
-    };
+    let choices = Choices { profile: args.profile.clone(), vars: args.vars.clone() };
     wait_for(async {
         let runtime = listen(args, &project).await?;
         Session::new(project, runtime, choices)?.run().await?;
@@ -38,11 +35,7 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
 /// Starts the runtime on the port that was asked for, or on the first free one.
 async fn listen(args: &DevArgs, project: &Project) -> anyhow::Result<Runtime> {
     let first = args.port.unwrap_or(PORT);
-    let last = if args.port.is_some() {
-        first
-    } else {
-        first + PORTS_TRIED
-    };
+    let last = if args.port.is_some() { first } else { first + PORTS_TRIED };
     for port in first..=last {
         // Asked before the store is opened, which an attempt in vain would have to undo.
         if !is_free(SocketAddr::new(args.host, port)) {
@@ -64,9 +57,7 @@ async fn listen(args: &DevArgs, project: &Project) -> anyhow::Result<Runtime> {
         Some(port) => format!("port {port} is taken"),
         None => format!("the ports {first} to {last} are all taken"),
     };
-    Err(Mistake::new(message)
-        .help("choose another one with --port, or 0 for any")
-        .into())
+    Err(Mistake::new(message).help("choose another one with --port, or 0 for any").into())
 }
 
 fn is_free(addr: SocketAddr) -> bool {
@@ -101,7 +92,5 @@ fn refused(err: StartError) -> anyhow::Error {
         }
     };
     let text = print::causes(&anyhow::Error::new(err));
-    Mistake::new(format_args!("the server does not start: {text}"))
-        .help(help)
-        .into()
+    Mistake::new(format_args!("the server does not start: {text}")).help(help).into()
 }

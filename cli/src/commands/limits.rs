@@ -22,9 +22,7 @@ struct Row {
 /// Prints the limits.
 pub(crate) fn run(args: &LimitsArgs) -> anyhow::Result<ExitCode> {
     let project = Project::look(&args.project)?;
-    let limits = project
-        .map(|project| project.manifest.limits)
-        .unwrap_or_default();
+    let limits = project.map(|project| project.manifest.limits).unwrap_or_default();
     let rows = rows(&limits);
     if args.json {
         print::data(serde_json::to_string_pretty(&rows)?);
@@ -46,19 +44,9 @@ fn rows(limits: &Limits) -> Vec<Row> {
 
 /// Each limit on two lines: its value, then what it bounds and what happens there.
 fn table(rows: &[Row]) -> String {
-    let width = rows
-        .iter()
-        .map(|row| row.limit.name.len())
-        .max()
-        .unwrap_or(0);
+    let width = rows.iter().map(|row| row.limit.name.len()).max().unwrap_or(0);
     let lines = rows.iter().map(|row| {
-        let LimitRow {
-            name,
-            unit,
-            default,
-            what,
-            at_bound,
-        } = row.limit;
+        let LimitRow { name, unit, default, what, at_bound } = row.limit;
         let own = if row.overridden {
             styled(LINK, format_args!("  (room.toml; default {default})"))
         } else {
@@ -79,18 +67,13 @@ mod tests {
 
     #[test]
     fn a_value_of_the_project_is_marked() {
-        let limits = Limits {
-            turn_ms_max: 2_000,
-            ..Limits::default()
-        };
+        let limits = Limits { turn_ms_max: 2_000, ..Limits::default() };
         let rows = rows(&limits);
         let own: Vec<_> = rows.iter().filter(|row| row.overridden).collect();
         assert_eq!(own.len(), 1);
         let text = table(&rows);
         let text = anstream::adapter::strip_str(&text).to_string();
-        let mut lines = text
-            .lines()
-            .skip_while(|line| !line.starts_with("turn_ms_max"));
+        let mut lines = text.lines().skip_while(|line| !line.starts_with("turn_ms_max"));
         expect!["turn_ms_max                       2000 ms  (room.toml; default 1000)"]
             .assert_eq(lines.next().unwrap());
         expect!["  Time a callback may compute. At the bound: the turn is dropped and the instance discarded."]

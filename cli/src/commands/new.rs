@@ -31,10 +31,7 @@ pub(crate) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
 
 /// The last part of the path, as a name.
 fn name_of(path: &Path) -> anyhow::Result<ProjectName> {
-    let last = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
+    let last = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     Ok(ProjectName::parse(last)?)
 }
 
@@ -47,11 +44,9 @@ fn refuse_if_used(path: &Path) -> anyhow::Result<()> {
     if !used {
         return Ok(());
     }
-    Err(
-        Mistake::new(format_args!("{} exists and is not empty", path.display()))
-            .help("choose another name, or empty the folder first")
-            .into(),
-    )
+    Err(Mistake::new(format_args!("{} exists and is not empty", path.display()))
+        .help("choose another name, or empty the folder first")
+        .into())
 }
 
 /// The checkout's folder, absolute, as the new project's place says nothing about it.
@@ -76,11 +71,7 @@ fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
 }
 
 fn next_steps(path: &Path, name: &ProjectName) {
-    print::talk(format_args!(
-        "{} {}",
-        styled(GOOD, "✓ made"),
-        styled(BOLD, name.as_str())
-    ));
+    print::talk(format_args!("{} {}", styled(GOOD, "✓ made"), styled(BOLD, name.as_str())));
     print::talk(format_args!("\n  cd {}", shown(path)));
     print::talk("  room dev     # serve it here, reload at every save");
     print::talk("  room test    # run its tests, no server needed\n");

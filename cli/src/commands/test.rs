@@ -13,9 +13,5 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let project = Project::find(&args.project)?;
     let plan = Plan::of(&project)?;
     let passed = wait_for(plan.test(&args.rest))?;
-    Ok(if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(1)
-    })
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

@@ -31,10 +31,7 @@ impl Builder {
         self.running = Some(tokio::spawn(async move {
             let start = Instant::now();
             let outcome = plan.build(&profile, noise).await;
-            Built {
-                outcome,
-                took: start.elapsed(),
-            }
+            Built { outcome, took: start.elapsed() }
         }));
     }
 

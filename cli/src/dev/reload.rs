@@ -41,9 +41,7 @@ impl Deployment {
         all.extend(vars.iter().cloned());
         let vars: Vec<_> = all.into_iter().collect();
         let parties = project.manifest.parties.iter().filter_map(|party| {
-            let component = made
-                .iter()
-                .find(|component| component.party == party.name)?;
+            let component = made.iter().find(|component| component.party == party.name)?;
             Some(PartyConfig {
                 name: party.name.to_string(),
                 module: component.bytes.clone(),
@@ -51,10 +49,7 @@ impl Deployment {
                 when_quiet: party.when_quiet,
             })
         });
-        Self {
-            parties: parties.collect(),
-            assets: project.assets(),
-        }
+        Self { parties: parties.collect(), assets: project.assets() }
     }
 
     fn same_as(&self, other: &Self) -> bool {
@@ -72,10 +67,7 @@ impl Deployment {
 impl Reloader {
     /// A runtime without a deployment.
     pub(super) fn new(runtime: Runtime) -> Self {
-        Self {
-            runtime,
-            last: None,
-        }
+        Self { runtime, last: None }
     }
 
     /// Puts a deployment into service. Rooms take it over between two events; sockets stay.
@@ -86,11 +78,7 @@ impl Reloader {
     /// # Cancel safety
     /// Dropping it leaves open which deployment serves; only for when the runtime is about to stop.
     pub(super) async fn serve(&mut self, deployment: Deployment) -> anyhow::Result<Served> {
-        if self
-            .last
-            .as_ref()
-            .is_some_and(|last| last.same_as(&deployment))
-        {
+        if self.last.as_ref().is_some_and(|last| last.same_as(&deployment)) {
             return Ok(Served::Same);
         }
         let project = room_runtime::Project {

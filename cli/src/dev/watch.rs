@@ -47,9 +47,7 @@ pub(super) struct Watcher {
 impl Changes {
     /// Whether a file of this name is among them.
     pub(super) fn touch(&self, name: &str) -> bool {
-        self.files
-            .iter()
-            .any(|file| file.file_name().is_some_and(|found| found == name))
+        self.files.iter().any(|file| file.file_name().is_some_and(|found| found == name))
     }
 }
 
@@ -64,11 +62,7 @@ impl Watcher {
         let handler = move |result: DebounceEventResult| {
             let since = match &result {
                 // Reading a file is an event too, and looking reads.
-                Ok(events) => events
-                    .iter()
-                    .filter(|e| !e.kind.is_access())
-                    .map(|e| e.time)
-                    .min(),
+                Ok(events) => events.iter().filter(|e| !e.kind.is_access()).map(|e| e.time).min(),
                 // A watch that lost events: look now.
                 Err(_) => Some(Instant::now().into_std()),
             };
@@ -79,13 +73,7 @@ impl Watcher {
         let debouncer = new_debouncer(DEBOUNCE, Some(TICK), handler)
             .context("the system offers no way to watch files")?;
         let seen = Snapshot::default();
-        let mut watcher = Self {
-            debouncer,
-            events,
-            scope,
-            seen,
-            folders: BTreeSet::new(),
-        };
+        let mut watcher = Self { debouncer, events, scope, seen, folders: BTreeSet::new() };
         watcher.look();
         Ok(watcher)
     }
@@ -111,11 +99,7 @@ impl Watcher {
     /// Loses nothing: between the event and the answer it does not wait.
     pub(super) async fn changed(&mut self) -> anyhow::Result<Changes> {
         loop {
-            let since = self
-                .events
-                .recv()
-                .await
-                .context("files are no longer watched")?;
+            let since = self.events.recv().await.context("files are no longer watched")?;
             let files = self.look();
             if !files.is_empty() {
                 return Ok(Changes { files, since });
@@ -145,10 +129,7 @@ impl Watcher {
         for folder in &scan.folders {
             // One that cannot be watched, as it just went away, is tried again at the next look.
             if !self.folders.contains(folder)
-                && self
-                    .debouncer
-                    .watch(folder, RecursiveMode::NonRecursive)
-                    .is_ok()
+                && self.debouncer.watch(folder, RecursiveMode::NonRecursive).is_ok()
             {
                 self.folders.insert(folder.clone());
                 grew = true;

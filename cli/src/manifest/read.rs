@@ -19,16 +19,10 @@ pub(super) const ASSETS: &[&str] = &["dir"];
 
 /// What other tools call it, and what it is here.
 const FOREIGN: &[(&str, &str)] = &[
-    (
-        "main",
-        "the code of a room is a cargo package: `[parties.main]` with `path = \".\"`",
-    ),
+    ("main", "the code of a room is a cargo package: `[parties.main]` with `path = \".\"`"),
     ("serve", "static files are `[assets]` with `dir = \"web\"`"),
     ("port", "the port is a flag: `room dev --port 8080`"),
-    (
-        "persist",
-        "data is kept by default; `room dev --ephemeral` keeps none",
-    ),
+    ("persist", "data is kept by default; `room dev --ephemeral` keeps none"),
     ("path", "it belongs to a party: `[parties.main]`"),
     ("hibernate", "it belongs to a party: `[parties.main]`"),
     ("dir", "it belongs to `[assets]`"),
@@ -41,18 +35,13 @@ type Value<'a> = Spanned<DeValue<'a>>;
 /// Reads the text; all its mistakes come back as one.
 pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Mistake> {
     let table = DeTable::parse(text).map_err(|err| not_toml(file, text, &err))?;
-    let mut reader = Reader {
-        file,
-        text,
-        mistakes: Vec::new(),
-    };
+    let mut reader = Reader { file, text, mistakes: Vec::new() };
     let manifest = reader.document(table.get_ref());
     match (manifest, reader.mistakes) {
         (Some(manifest), mistakes) if mistakes.is_empty() => Ok(manifest),
-        (_, mistakes) => Err(Mistake::all(
-            format_args!("{file} has {} mistakes", mistakes.len()),
-            mistakes,
-        )),
+        (_, mistakes) => {
+            Err(Mistake::all(format_args!("{file} has {} mistakes", mistakes.len()), mistakes))
+        }
     }
 }
 
@@ -97,13 +86,7 @@ impl Reader<'_> {
                 .help_last("put `name = \"my-project\"` at the top of the file");
             return None;
         };
-        Some(Manifest {
-            name: name?,
-            parties,
-            assets,
-            vars,
-            limits,
-        })
+        Some(Manifest { name: name?, parties, assets, vars, limits })
     }
 
     fn name(&mut self, value: &Value<'_>) -> Option<String> {
@@ -124,19 +107,17 @@ impl Reader<'_> {
             let name = match PartyName::parse(key.get_ref()) {
                 Ok(name) => name,
                 Err(err) => {
-                    self.complain(&err.to_string(), key.span(), "this name")
-                        .help_last(
-                            "1 to 64 letters, digits, `-` and `_`, as in `[parties.chat-room]`",
-                        );
+                    self.complain(&err.to_string(), key.span(), "this name").help_last(
+                        "1 to 64 letters, digits, `-` and `_`, as in `[parties.chat-room]`",
+                    );
                     continue;
                 }
             };
             if parties.iter().any(|party| party.name == name) {
                 let message = format!("the party {name} is there twice");
-                self.complain(&message, key.span(), "the second one")
-                    .help_last(
-                        "`ChatRoom`, `chat_room` and `chat-room` are one name; remove one of them",
-                    );
+                self.complain(&message, key.span(), "the second one").help_last(
+                    "`ChatRoom`, `chat_room` and `chat-room` are one name; remove one of them",
+                );
                 continue;
             }
             parties.extend(self.party(name, key, value));
@@ -146,10 +127,7 @@ impl Reader<'_> {
 
     fn party(&mut self, name: PartyName, key: &Key<'_>, value: &Value<'_>) -> Option<Party> {
         let place = format!("parties.{}", key.get_ref());
-        let mut party = Party {
-            name,
-            ..Party::default_at(key.span())
-        };
+        let mut party = Party { name, ..Party::default_at(key.span()) };
         for (key, value) in self.table(&place, value)? {
             match key.get_ref().as_ref() {
                 "path" => {
@@ -277,13 +255,11 @@ impl Reader<'_> {
     fn unknown(&mut self, key: &Key<'_>, place: &str, known: &[&str]) {
         let name = key.get_ref().as_ref();
         let message = format!("{place} has no key `{name}`");
-        self.complain(&message, key.span(), "unknown key")
-            .help_last(&advice(name, place, known));
+        self.complain(&message, key.span(), "unknown key").help_last(&advice(name, place, known));
     }
 
     fn complain(&mut self, message: &str, span: Range<usize>, label: &str) -> &mut Self {
-        self.mistakes
-            .push(Mistake::new(message).at(self.file, self.text, span, label));
+        self.mistakes.push(Mistake::new(message).at(self.file, self.text, span, label));
         self
     }
 
@@ -318,22 +294,15 @@ fn advice(name: &str, place: &str, known: &[&str]) -> String {
 /// The known key that looks most like `name`, if one looks like it at all.
 fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     const ALIKE: f64 = 0.8;
-    let scored = known
-        .iter()
-        .map(|key| (strsim::jaro_winkler(name, key), *key));
+    let scored = known.iter().map(|key| (strsim::jaro_winkler(name, key), *key));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(score, _)| *score >= ALIKE)
-        .map(|(_, key)| key)
+    best.filter(|(score, _)| *score >= ALIKE).map(|(_, key)| key)
 }
 
 /// The key of `[limits]` that a sentence about limits is about: one of the file's own that it names.
 fn blamed(table: &DeTable<'_>, sentence: &str) -> Option<Range<usize>> {
-    let words: Vec<_> = sentence
-        .split(|c: char| c != '_' && !c.is_alphanumeric())
-        .collect();
-    let mut keys = table
-        .keys()
-        .filter(|key| words.contains(&key.get_ref().as_ref()));
+    let words: Vec<_> = sentence.split(|c: char| c != '_' && !c.is_alphanumeric()).collect();
+    let mut keys = table.keys().filter(|key| words.contains(&key.get_ref().as_ref()));
     keys.next().map(Spanned::span)
 }
 

@@ -6,10 +6,7 @@ use proptest::prelude::*;
 fn check(text: &str, expected: Expect) {
     let mistake = Manifest::parse(FILE, text).expect_err("it is wrong");
     // Expectations start at the left margin, and so does what they are held against.
-    let drawn: Vec<_> = plain(&mistake)
-        .lines()
-        .map(|line| format!("|{line}\n"))
-        .collect();
+    let drawn: Vec<_> = plain(&mistake).lines().map(|line| format!("|{line}\n")).collect();
     expected.assert_eq(&drawn.concat());
 }
 
@@ -19,10 +16,7 @@ fn a_name_is_enough() {
     assert_eq!(manifest.name, "chat");
     assert_eq!(manifest.parties.len(), 1);
     assert_eq!(manifest.parties[0].name.as_str(), "main");
-    assert_eq!(
-        manifest.parties[0].path.get_ref(),
-        std::path::Path::new(".")
-    );
+    assert_eq!(manifest.parties[0].path.get_ref(), std::path::Path::new("."));
     assert_eq!(manifest.limits, Limits::default());
 }
 
@@ -48,33 +42,15 @@ fn everything_is_read() {
     let parties: Vec<_> = manifest
         .parties
         .iter()
-        .map(|party| {
-            (
-                party.name.as_str(),
-                party.path.get_ref().to_str(),
-                party.when_quiet,
-            )
-        })
+        .map(|party| (party.name.as_str(), party.path.get_ref().to_str(), party.when_quiet))
         .collect();
     assert_eq!(
         parties,
-        [
-            ("main", Some("room"), WhenQuiet::Stay),
-            ("chat-room", Some("."), WhenQuiet::Hibernate)
-        ]
+        [("main", Some("room"), WhenQuiet::Stay), ("chat-room", Some("."), WhenQuiet::Hibernate)]
     );
-    assert_eq!(
-        manifest.assets.unwrap().get_ref(),
-        std::path::Path::new("web")
-    );
+    assert_eq!(manifest.assets.unwrap().get_ref(), std::path::Path::new("web"));
     assert_eq!(manifest.vars["GREETING"], "hello");
-    assert_eq!(
-        manifest.limits,
-        Limits {
-            turn_ms_max: 2_000,
-            ..Limits::default()
-        }
-    );
+    assert_eq!(manifest.limits, Limits { turn_ms_max: 2_000, ..Limits::default() });
 }
 
 #[test]
@@ -288,12 +264,7 @@ fn an_empty_file_has_no_name() {
 fn the_schema_and_the_reader_know_the_same_keys() {
     let schema = serde_json::to_value(schema()).unwrap();
     let keys = |value: &serde_json::Value| -> Vec<String> {
-        let mut keys: Vec<_> = value["properties"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect();
+        let mut keys: Vec<_> = value["properties"].as_object().unwrap().keys().cloned().collect();
         keys.sort();
         keys
     };

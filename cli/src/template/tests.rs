@@ -20,10 +20,7 @@ fn every_template_has_what_a_project_needs() {
         assert_eq!(manifest.name, "my-thing", "{template:?}");
         let package = text(&files, "Cargo.toml");
         assert!(package.contains("name = \"my-thing\""), "{package}");
-        assert!(
-            package.contains("room-sdk = { path = \"vendor/room-sdk\" }"),
-            "{package}"
-        );
+        assert!(package.contains("room-sdk = { path = \"vendor/room-sdk\" }"), "{package}");
         assert!(!text(&files, "src/lib.rs").is_empty());
         assert!(text(&files, ".gitignore").contains(".room"));
         assert!(text(&files, "vendor/room-sdk/Cargo.toml").contains("room-sdk"));
@@ -35,11 +32,7 @@ fn every_template_has_what_a_project_needs() {
 #[test]
 fn nothing_of_the_template_is_left() {
     for template in TemplateName::value_variants() {
-        for file in render(
-            *template,
-            &name("my-thing"),
-            &Sdk::Folder("/sdk".to_owned()),
-        ) {
+        for file in render(*template, &name("my-thing"), &Sdk::Folder("/sdk".to_owned())) {
             let path = file.path.display().to_string();
             assert!(!path.ends_with(".tmpl"), "{path}");
             let Ok(text) = String::from_utf8(file.content) else {
@@ -54,11 +47,7 @@ fn nothing_of_the_template_is_left() {
 
 #[test]
 fn a_checkout_of_the_sdk_is_not_copied() {
-    let files = render(
-        TemplateName::Blank,
-        &name("x"),
-        &Sdk::Folder("/some/sdk".to_owned()),
-    );
+    let files = render(TemplateName::Blank, &name("x"), &Sdk::Folder("/some/sdk".to_owned()));
     assert!(text(&files, "Cargo.toml").contains("room-sdk = { path = \"/some/sdk\" }"));
     assert!(!files.iter().any(|file| file.path.starts_with("vendor")));
 }
@@ -66,10 +55,8 @@ fn a_checkout_of_the_sdk_is_not_copied() {
 #[test]
 fn a_file_is_written_once() {
     for template in TemplateName::value_variants() {
-        let mut paths: Vec<_> = render(*template, &name("x"), &Sdk::Copy)
-            .into_iter()
-            .map(|file| file.path)
-            .collect();
+        let mut paths: Vec<_> =
+            render(*template, &name("x"), &Sdk::Copy).into_iter().map(|file| file.path).collect();
         let all = paths.len();
         paths.sort();
         paths.dedup();
@@ -79,19 +66,7 @@ fn a_file_is_written_once() {
 
 #[test]
 fn names_that_cannot_be_a_crate_are_refused() {
-    for bad in [
-        "",
-        "A",
-        "1a",
-        "a b",
-        "a/b",
-        "-a",
-        "fn",
-        "test",
-        "proc_macro",
-        "room-sdk",
-        "ä",
-    ] {
+    for bad in ["", "A", "1a", "a b", "a/b", "-a", "fn", "test", "proc_macro", "room-sdk", "ä"] {
         assert!(ProjectName::parse(bad).is_err(), "{bad:?}");
     }
     for good in ["a", "my-chat", "chat_2"] {

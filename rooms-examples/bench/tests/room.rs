@@ -11,10 +11,7 @@ fn echo_and_cast_are_verbatim() {
     let (a, b) = (room.connect("a"), room.connect("b"));
     assert_eq!(a.received(), [Message::text(r#"{"t":"hello"}"#)]);
     b.received();
-    let (echo, cast) = (
-        r#"{ "x":[1, 2],"t":"echo" }"#,
-        r#"{"t":"cast","s":1,"pad":"…"}"#,
-    );
+    let (echo, cast) = (r#"{ "x":[1, 2],"t":"echo" }"#, r#"{"t":"cast","s":1,"pad":"…"}"#);
     a.send_text(echo);
     a.send_text(cast);
     assert_eq!(a.received(), [Message::text(echo), Message::text(cast)]);
@@ -30,10 +27,7 @@ fn incr_counts_durably() {
     a.send_text(r#"{"t":"incr","s":7}"#);
     room.hibernate();
     a.send_text(r#"{"t":"incr","s":8}"#);
-    let wanted = [
-        r#"{"t":"count","s":7,"n":1}"#,
-        r#"{"t":"count","s":8,"n":2}"#,
-    ];
+    let wanted = [r#"{"t":"count","s":7,"n":1}"#, r#"{"t":"count","s":8,"n":2}"#];
     assert_eq!(a.received(), wanted.map(Message::text));
     assert_eq!(room.storage().get::<u64>("n"), Some(2));
 }

@@ -38,11 +38,7 @@ impl Room for Chat {
         let mut history = newest(ctx, HISTORY_MAX)?;
         history.reverse();
         let (you, greeting) = (conn.id(), GREETING);
-        conn.send(&ToClient::Welcome {
-            you,
-            greeting,
-            history,
-        })?;
+        conn.send(&ToClient::Welcome { you, greeting, history })?;
         tell_people(ctx)
     }
 
@@ -92,12 +88,7 @@ fn tidy(text: &str, chars_max: usize) -> Option<String> {
 
 /// The newest messages, newest first.
 fn newest(ctx: &Context, limit: u32) -> Result<Vec<Said>> {
-    ctx.storage()
-        .list()
-        .prefix("said:")
-        .reverse()
-        .limit(limit)
-        .values()
+    ctx.storage().list().prefix("said:").reverse().limit(limit).values()
 }
 
 fn name_of(conn: &Connection) -> Result<String> {

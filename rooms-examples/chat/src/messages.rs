@@ -17,21 +17,11 @@ pub(crate) enum ToRoom {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum ToClient<'a> {
-    Welcome {
-        you: &'a str,
-        greeting: &'a str,
-        history: Vec<Said>,
-    },
-    Greeting {
-        text: &'a str,
-    },
-    People {
-        people: Vec<Person>,
-    },
+    Welcome { you: &'a str, greeting: &'a str, history: Vec<Said> },
+    Greeting { text: &'a str },
+    People { people: Vec<Person> },
     Said(&'a Said),
-    Error {
-        text: &'a str,
-    },
+    Error { text: &'a str },
 }
 
 /// A message, as it is sent and as it is stored.

@@ -21,10 +21,7 @@ fn everyone_reads_what_one_says() {
     for client in [&alice, &bob] {
         let said = received(client, "said");
         assert_eq!(said.len(), 1);
-        assert_eq!(
-            (&said[0]["name"], &said[0]["text"]),
-            (&json!("Alice"), &json!("hi"))
-        );
+        assert_eq!((&said[0]["name"], &said[0]["text"]), (&json!("Alice"), &json!("hi")));
         assert_eq!(said[0]["at"], json!(room.now().as_millis()));
     }
     assert!(room.take_errors().is_empty());
@@ -37,19 +34,11 @@ fn people_come_go_and_change_their_names() {
     let bob = room.connect("b");
     bob.send(&json!({ "type": "name", "name": "Bob" }));
     bob.close(1000, "");
-    let people: Vec<Value> = received(&alice, "people")
-        .iter()
-        .map(|m| m["people"].clone())
-        .collect();
-    let (a, b) = (
-        json!({ "id": "a", "name": "Alice" }),
-        json!({ "id": "b", "name": "Bob" }),
-    );
+    let people: Vec<Value> =
+        received(&alice, "people").iter().map(|m| m["people"].clone()).collect();
+    let (a, b) = (json!({ "id": "a", "name": "Alice" }), json!({ "id": "b", "name": "Bob" }));
     let unnamed = json!({ "id": "b", "name": "someone" });
-    assert_eq!(
-        people,
-        [json!([a]), json!([a, unnamed]), json!([a, b]), json!([a])]
-    );
+    assert_eq!(people, [json!([a]), json!([a, unnamed]), json!([a, b]), json!([a])]);
 }
 
 #[test]

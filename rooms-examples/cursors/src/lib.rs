@@ -29,14 +29,9 @@ struct Cursor<'a> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum ToClient<'a> {
-    Sync {
-        you: &'a str,
-        cursors: Vec<Cursor<'a>>,
-    },
+    Sync { you: &'a str, cursors: Vec<Cursor<'a>> },
     Update(Cursor<'a>),
-    Remove {
-        id: &'a str,
-    },
+    Remove { id: &'a str },
 }
 
 impl Room for Cursors {
@@ -48,21 +43,14 @@ impl Room for Cursors {
                 cursors.push(Cursor { id: other.id(), at });
             }
         }
-        conn.send(&ToClient::Sync {
-            you: conn.id(),
-            cursors,
-        })
+        conn.send(&ToClient::Sync { you: conn.id(), cursors })
     }
 
     fn on_message(&mut self, ctx: &Context, conn: &Connection, message: Message) -> Result {
         let Point { x, y } = message.json()?;
-        let at = Point {
-            x: x.clamp(0.0, 1.0),
-            y: y.clamp(0.0, 1.0),
-        };
+        let at = Point { x: x.clamp(0.0, 1.0), y: y.clamp(0.0, 1.0) };
         conn.set_state(&at)?;
-        ctx.broadcast(&ToClient::Update(Cursor { id: conn.id(), at }))
-            .except(conn);
+        ctx.broadcast(&ToClient::Update(Cursor { id: conn.id(), at })).except(conn);
         Ok(())
     }
 

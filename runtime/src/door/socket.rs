@@ -38,9 +38,15 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
         Ok(Entry::Joined(joined)) => return welcome(&door, handshake, joined),
         Ok(Entry::Response(response)) => return response,
         Ok(Entry::Refused(frame)) => frame,
-        // Once open, a client sends what it kept while the server was away, and would lose it here.
-        Err(error @ DoorError::Starting) => return error.show(door.0.audience).into_response(),
-        Err(error) => error.show(door.0.audience).frame,
+        Err(error) => {
+            let shown = error.show(door.0.audience);
+            // Once open, a client sends what it kept while the server was away, and would lose it
+            // here: what may succeed a little later is not opened at all.
+            if shown.retry_after.is_some() {
+                return shown.into_response();
+            }
+            shown.frame
+        }
     };
     let (response, socket) = handshake.accept();
     let close_max = ms(door.0.limits.close_ms_max);

@@ -31,8 +31,7 @@ pub struct Connect<R> {
 impl<R: Room> Connect<R> {
     /// Adds a parameter to the URL's query.
     pub fn query(mut self, name: &str, value: &str) -> Self {
-        self.query
-            .push_str(&format!("&{}={}", uri::encode(name), uri::encode(value)));
+        self.query.push_str(&format!("&{}={}", uri::encode(name), uri::encode(value)));
         self
     }
 
@@ -52,27 +51,17 @@ impl<R: Room> Connect<R> {
     pub fn connect(mut self) -> TestClient<R> {
         let mut runner = self.runner.borrow_mut();
         let url = room_url(&runner.world);
-        self.request.uri = format!(
-            "{url}{}?_pk={}{}",
-            self.path,
-            uri::encode(&self.id),
-            self.query
-        );
+        self.request.uri =
+            format!("{url}{}?_pk={}{}", self.path, uri::encode(&self.id), self.query);
         let number = runner.connect(&self.id, self.request);
         drop(runner);
-        TestClient {
-            runner: self.runner,
-            id: self.id,
-            number,
-        }
+        TestClient { runner: self.runner, id: self.id, number }
     }
 }
 
 impl<R> fmt::Debug for Connect<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connect")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Connect").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -112,11 +101,7 @@ impl<R: Room> TestClient<R> {
 
     #[track_caller]
     fn send_message(&self, message: Message) {
-        assert!(
-            self.closed().is_none(),
-            "the connection of {:?} is closed",
-            self.id
-        );
+        assert!(self.closed().is_none(), "the connection of {:?} is closed", self.id);
         self.runner.borrow_mut().message(self.number, message);
     }
 
@@ -138,21 +123,13 @@ impl<R: Room> TestClient<R> {
 
     /// Closes the connection with a close frame.
     pub fn close(&self, code: u16, reason: &str) {
-        let close = Close {
-            code,
-            reason: reason.to_owned(),
-            clean: true,
-        };
+        let close = Close { code, reason: reason.to_owned(), clean: true };
         self.runner.borrow_mut().end(self.number, close);
     }
 
     /// Loses the connection without a close frame: the room sees 1006.
     pub fn lose(&self) {
-        let close = Close {
-            code: 1006,
-            reason: String::new(),
-            clean: false,
-        };
+        let close = Close { code: 1006, reason: String::new(), clean: false };
         self.runner.borrow_mut().end(self.number, close);
     }
 
@@ -173,8 +150,6 @@ impl<R: Room> TestClient<R> {
 
 impl<R> fmt::Debug for TestClient<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestClient")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("TestClient").field("id", &self.id).finish_non_exhaustive()
     }
 }

@@ -80,41 +80,20 @@ pub(super) fn check_value(value: &[u8]) -> Result<(), StorageError> {
 
 pub(super) fn check_tags(tags: &[String]) -> Result<(), String> {
     if tags.len() > TAGS_MAX {
-        return Err(format!(
-            "a connection has at most {TAGS_MAX} tags, not {}",
-            tags.len()
-        ));
+        return Err(format!("a connection has at most {TAGS_MAX} tags, not {}", tags.len()));
     }
-    match tags
-        .iter()
-        .find(|tag| tag.is_empty() || tag.len() > TAG_BYTES_MAX)
-    {
-        Some(tag) => Err(format!(
-            "a tag is 1 to {TAG_BYTES_MAX} bytes, not {}",
-            tag.len()
-        )),
+    match tags.iter().find(|tag| tag.is_empty() || tag.len() > TAG_BYTES_MAX) {
+        Some(tag) => Err(format!("a tag is 1 to {TAG_BYTES_MAX} bytes, not {}", tag.len())),
         None => Ok(()),
     }
 }
 
 pub(super) fn check_response(response: &Response) -> Result<(), String> {
-    const SERVERS_OWN: [&str; 4] = [
-        "connection",
-        "transfer-encoding",
-        "content-length",
-        "upgrade",
-    ];
+    const SERVERS_OWN: [&str; 4] = ["connection", "transfer-encoding", "content-length", "upgrade"];
     if !(200..=599).contains(&response.status) {
-        return Err(format!(
-            "a response's status is 200 to 599, not {}",
-            response.status
-        ));
+        return Err(format!("a response's status is 200 to 599, not {}", response.status));
     }
-    match response
-        .headers
-        .iter()
-        .find(|(name, _)| SERVERS_OWN.contains(&name.as_str()))
-    {
+    match response.headers.iter().find(|(name, _)| SERVERS_OWN.contains(&name.as_str())) {
         Some((name, _)) => Err(format!("only the server may set the header {name}")),
         None => Ok(()),
     }

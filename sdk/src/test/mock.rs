@@ -24,9 +24,7 @@ thread_local! {
 pub(super) fn with_world<T>(world: &mut World, callback: impl FnOnce() -> T) -> T {
     let outer = CURRENT.replace(Some(mem::take(world)));
     let value = callback();
-    *world = CURRENT
-        .replace(outer)
-        .expect("only this function takes worlds away");
+    *world = CURRENT.replace(outer).expect("only this function takes worlds away");
     value
 }
 
@@ -41,9 +39,7 @@ fn world<T>(call: impl FnOnce(&mut World) -> T) -> T {
 /// Sets the tags of a connection that is opening; returns how it stands now.
 pub(super) fn set_tags(client: usize, tags: Vec<String>) -> ConnectionData {
     world(|world| {
-        let link = world
-            .link_of(client)
-            .expect("a connection stays while it opens");
+        let link = world.link_of(client).expect("a connection stays while it opens");
         link.data.tags = tags;
         link.data.clone()
     })
@@ -61,20 +57,12 @@ impl Host for Mock {
     }
 
     fn connection_ids(tag: Option<&str>) -> Vec<String> {
-        Self::connections(tag)
-            .into_iter()
-            .map(|data| data.id)
-            .collect()
+        Self::connections(tag).into_iter().map(|data| data.id).collect()
     }
 
     fn connection(id: &str) -> Option<ConnectionData> {
         world(|world| {
-            let about = world
-                .turn_mut()
-                .about
-                .as_ref()
-                .filter(|about| about.id == id)
-                .cloned();
+            let about = world.turn_mut().about.as_ref().filter(|about| about.id == id).cloned();
             about.or_else(|| world.open_by_id(id).ok().map(|link| link.data.clone()))
         })
     }
@@ -107,11 +95,7 @@ impl Host for Mock {
             let link = world.open_by_id(id)?;
             link.phase = Phase::Closing;
             let client = link.client;
-            let close = Close {
-                code,
-                reason: reason.to_owned(),
-                clean: true,
-            };
+            let close = Close { code, reason: reason.to_owned(), clean: true };
             let turn = world.turn_mut();
             turn.journal.push(Undo::Closing { client });
             turn.outputs.push(Output::Close { client, close });
@@ -151,10 +135,7 @@ impl Host for Mock {
             limits::check_key(key)?;
             limits::check_value(value)?;
         }
-        let bytes = entries
-            .iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum();
+        let bytes = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
         world(|world| {
             count_writes(world, entries.len(), bytes)?;
             for (key, value) in entries.iter().cloned() {
@@ -177,10 +158,7 @@ impl Host for Mock {
             let mut deleted = 0;
             for key in keys {
                 if let Some(old) = world.storage.remove(key) {
-                    let undo = Undo::Key {
-                        key: key.clone(),
-                        old: Some(old),
-                    };
+                    let undo = Undo::Key { key: key.clone(), old: Some(old) };
                     world.turn_mut().journal.push(undo);
                     deleted += 1;
                 }
@@ -219,13 +197,7 @@ impl Host for Mock {
 
     fn set_alarm(at: u64) {
         world(|world| {
-            replace_alarm(
-                world,
-                Some(Pending {
-                    due_ms: at,
-                    failures: 0,
-                }),
-            );
+            replace_alarm(world, Some(Pending { due_ms: at, failures: 0 }));
         });
     }
 
@@ -250,15 +222,8 @@ impl Host for Mock {
     }
 
     fn log(level: Level, message: &str, fields: &[(&str, String)]) {
-        let fields = fields
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), value.clone()))
-            .collect();
-        let line = LogLine {
-            level,
-            message: message.to_owned(),
-            fields,
-        };
+        let fields = fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let line = LogLine { level, message: message.to_owned(), fields };
         // A helper that logs can be tested without a room; then nobody reads its lines.
         CURRENT.with_borrow_mut(|slot| {
             if let Some(world) = slot {
@@ -305,10 +270,7 @@ fn page(world: &World, options: &ListOptions) -> Page {
     };
     let wanted = |key: &[u8]| {
         options.end.as_ref().is_none_or(|end| key < end.as_slice())
-            && options
-                .prefix
-                .as_ref()
-                .is_none_or(|prefix| key.starts_with(prefix))
+            && options.prefix.as_ref().is_none_or(|prefix| key.starts_with(prefix))
     };
     let mut entries: Vec<Entry> = world
         .storage
@@ -320,9 +282,7 @@ fn page(world: &World, options: &ListOptions) -> Page {
         entries.reverse();
     }
     let limit = options.limit.and_then(|limit| usize::try_from(limit).ok());
-    let limit = limit
-        .unwrap_or(usize::MAX)
-        .min(limits::LIST_PAGE_ENTRIES_MAX);
+    let limit = limit.unwrap_or(usize::MAX).min(limits::LIST_PAGE_ENTRIES_MAX);
     let more = entries.len() > limit;
     entries.truncate(limit);
     Page { entries, more }

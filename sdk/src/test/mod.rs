@@ -106,9 +106,7 @@ impl Builder {
 
     /// The room. It starts at its first event.
     pub fn build<R: Room>(self) -> TestRoom<R> {
-        TestRoom {
-            runner: Rc::new(RefCell::new(Runner::new(self.world))),
-        }
+        TestRoom { runner: Rc::new(RefCell::new(Runner::new(self.world))) }
     }
 }
 
@@ -127,14 +125,7 @@ impl<R: Room> TestRoom<R> {
     /// .var("GREETING", "hi").build::<Chat>()`.
     pub fn builder(name: &str) -> Builder {
         let (party, name) = ("main".to_owned(), name.to_owned());
-        Builder {
-            world: World {
-                party,
-                name,
-                now_ms: START_MS,
-                ..World::default()
-            },
-        }
+        Builder { world: World { party, name, now_ms: START_MS, ..World::default() } }
     }
 
     /// Connects a client with this id. A client that has the id already is replaced.
@@ -194,9 +185,7 @@ impl<R: Room> TestRoom<R> {
 
     /// What is in storage now.
     pub fn storage(&self) -> Stored {
-        Stored {
-            keys: self.runner.borrow().world.storage.clone(),
-        }
+        Stored { keys: self.runner.borrow().world.storage.clone() }
     }
 
     /// When the alarm is due: as the room set it, or later once it failed.
@@ -208,11 +197,7 @@ impl<R: Room> TestRoom<R> {
     /// The ids of the open connections, in the order they joined.
     pub fn connection_ids(&self) -> Vec<String> {
         let runner = self.runner.borrow();
-        runner
-            .world
-            .open(None)
-            .map(|link| link.data.id.clone())
-            .collect()
+        runner.world.open(None).map(|link| link.data.id.clone()).collect()
     }
 
     /// The room's log so far, with the errors of failed turns.
@@ -241,11 +226,7 @@ impl<R> fmt::Debug for TestRoom<R> {
 
 /// The URL of the room in a world.
 fn room_url(world: &World) -> String {
-    format!(
-        "http://localhost:1999/parties/{}/{}",
-        world.party,
-        uri::encode(&world.name)
-    )
+    format!("http://localhost:1999/parties/{}/{}", world.party, uri::encode(&world.name))
 }
 
 /// A copy of what a room stored.
@@ -258,19 +239,14 @@ impl Stored {
     /// The value of a key, or `None`. Fails the test if it is not that of a `T`.
     #[track_caller]
     pub fn get<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Option<T> {
-        self.keys
-            .get(key.as_ref())
-            .map(|value| read(key.as_ref(), value))
+        self.keys.get(key.as_ref()).map(|value| read(key.as_ref(), value))
     }
 
     /// The keys with this prefix and their values, in order. Fails the test if a value is not that of
     /// a `T`.
     #[track_caller]
     pub fn list<T: DeserializeOwned>(&self, prefix: &str) -> Vec<(String, T)> {
-        let entries = self
-            .keys
-            .iter()
-            .filter(|(key, _)| key.starts_with(prefix.as_bytes()));
+        let entries = self.keys.iter().filter(|(key, _)| key.starts_with(prefix.as_bytes()));
         entries
             .map(|(key, value)| (String::from_utf8_lossy(key).into_owned(), read(key, value)))
             .collect()
@@ -291,9 +267,6 @@ impl Stored {
 fn read<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> T {
     match serde_json::from_slice(value) {
         Ok(value) => value,
-        Err(error) => panic!(
-            "the value of key {:?}: {error}",
-            String::from_utf8_lossy(key)
-        ),
+        Err(error) => panic!("the value of key {:?}: {error}", String::from_utf8_lossy(key)),
     }
 }

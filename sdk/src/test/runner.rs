@@ -33,11 +33,7 @@ pub(super) struct Runner<R> {
 
 impl<R: Room> Runner<R> {
     pub(super) fn new(world: World) -> Self {
-        Self {
-            live: None,
-            world,
-            errors: Vec::new(),
-        }
+        Self { live: None, world, errors: Vec::new() }
     }
 
     /// Opens a connection, or does not; returns the number of the client either way.
@@ -45,11 +41,7 @@ impl<R: Room> Runner<R> {
         let client = self.world.clients.len();
         self.world.clients.push(Inbox::default());
         if let Err((code, reason)) = self.try_connect(client, id, request) {
-            let close = Close {
-                code,
-                reason,
-                clean: true,
-            };
+            let close = Close { code, reason, clean: true };
             self.world.clients[client].closed = Some(close);
         }
         self.settle();
@@ -72,32 +64,17 @@ impl<R: Room> Runner<R> {
             Ok(Verdict::Refuse { code, reason }) => return Err((code, reason)),
             Err(error) => return Err((4401, error)),
         }
-        self.start()
-            .map_err(|_| (1011, "the room failed".to_owned()))?;
+        self.start().map_err(|_| (1011, "the room failed".to_owned()))?;
         self.replace(id);
-        self.open(client, id, &request)
-            .map_err(|_| (1011, "the room failed".to_owned()))
+        self.open(client, id, &request).map_err(|_| (1011, "the room failed".to_owned()))
     }
 
     /// Ends the connection that has this id already. Its `on_close` runs before the new `on_connect`.
     fn replace(&mut self, id: &str) {
-        let old = self
-            .world
-            .links
-            .iter()
-            .find(|link| link.data.id == id)
-            .map(|link| link.client);
+        let old = self.world.links.iter().find(|link| link.data.id == id).map(|link| link.client);
         if let Some(old) = old {
             let reason = "replaced by a new connection".to_owned();
-            self.world.end(
-                old,
-                Close {
-                    code: 4009,
-                    reason,
-                    clean: false,
-                },
-                None,
-            );
+            self.world.end(old, Close { code: 4009, reason, clean: false }, None);
             self.settle();
         }
     }
@@ -105,16 +82,8 @@ impl<R: Room> Runner<R> {
     /// The turn of `tags` and `on_connect`.
     fn open(&mut self, client: usize, id: &str, request: &Request) -> Result<(), String> {
         let uri = request.uri.clone();
-        let data = ConnectionData {
-            id: id.to_owned(),
-            uri,
-            ..ConnectionData::default()
-        };
-        self.world.links.push(Link {
-            data: data.clone(),
-            client,
-            phase: Phase::Open,
-        });
+        let data = ConnectionData { id: id.to_owned(), uri, ..ConnectionData::default() };
+        self.world.links.push(Link { data: data.clone(), client, phase: Phase::Open });
         let opened = self.turn(None, |live| {
             let conn = Connection::from_data(data);
             let tags = live.turn(|room, ctx| room.tags(ctx, &conn, request))?;
@@ -131,15 +100,8 @@ impl<R: Room> Runner<R> {
     /// Hands on a message from a client, unless it is too large.
     pub(super) fn message(&mut self, client: usize, message: Message) {
         if limits::check_message(&message).is_err() {
-            let error = format!(
-                "a message is larger than {} bytes",
-                limits::MESSAGE_BYTES_MAX
-            );
-            let close = Close {
-                code: 1009,
-                reason: error.clone(),
-                clean: false,
-            };
+            let error = format!("a message is larger than {} bytes", limits::MESSAGE_BYTES_MAX);
+            let close = Close { code: 1009, reason: error.clone(), clean: false };
             self.world.end(client, close, Some(error));
         } else if let Some(link) = self.world.link_of(client) {
             let conn = Connection::from_id(link.data.id.clone());
@@ -207,10 +169,7 @@ impl<R: Room> Runner<R> {
                 self.ended(ended);
             } else if let Some(alarm) = self.due_alarm() {
                 alarms += 1;
-                assert!(
-                    alarms < ALARMS_AT_ONCE_MAX,
-                    "the alarm is set to now again and again"
-                );
+                assert!(alarms < ALARMS_AT_ONCE_MAX, "the alarm is set to now again and again");
                 self.alarm(alarm);
             } else {
                 return;
@@ -219,18 +178,14 @@ impl<R: Room> Runner<R> {
     }
 
     fn due_alarm(&self) -> Option<Pending> {
-        self.world
-            .alarm
-            .filter(|alarm| alarm.due_ms <= self.world.now_ms)
+        self.world.alarm.filter(|alarm| alarm.due_ms <= self.world.now_ms)
     }
 
     fn ended(&mut self, ended: Ended) {
         let Ended { data, error, close } = ended;
         if let Some(error) = error {
             let conn = Connection::from_data(data.clone());
-            let _ = self.call(Some(data.clone()), |room, ctx| {
-                room.on_error(ctx, &conn, &error)
-            });
+            let _ = self.call(Some(data.clone()), |room, ctx| room.on_error(ctx, &conn, &error));
         }
         let conn = Connection::from_data(data.clone());
         let _ = self.call(Some(data), |room, ctx| room.on_close(ctx, &conn, close));
@@ -242,10 +197,7 @@ impl<R: Room> Runner<R> {
             return;
         }
         if alarm.failures == ALARM_RETRIES_MAX {
-            self.report(
-                Level::Error,
-                "the alarm failed too often and is dropped".to_owned(),
-            );
+            self.report(Level::Error, "the alarm failed too often and is dropped".to_owned());
         } else if self.world.alarm.is_none() {
             let failures = alarm.failures + 1;
             let due_ms = self.world.now_ms.saturating_add(1_000 << failures);
@@ -297,11 +249,7 @@ impl<R: Room> Runner<R> {
 
     fn report(&mut self, level: Level, message: String) {
         self.errors.push(message.clone());
-        self.world.logs.push(LogLine {
-            level,
-            message,
-            fields: Vec::new(),
-        });
+        self.world.logs.push(LogLine { level, message, fields: Vec::new() });
     }
 
     /// Asks a hook that runs before the room is reached.
@@ -310,14 +258,10 @@ impl<R: Room> Runner<R> {
         hook: fn(Request, &Lobby) -> Result<Verdict>,
         request: &Request,
     ) -> Result<Verdict, String> {
-        let lobby = Lobby {
-            party: self.world.party.clone(),
-            room: self.world.name.clone(),
-        };
+        let lobby = Lobby { party: self.world.party.clone(), room: self.world.name.clone() };
         let request = request.clone();
-        let verdict = guarded(&mut self.world, || {
-            hook(request, &lobby).map_err(|error| error.to_string())
-        });
+        let verdict =
+            guarded(&mut self.world, || hook(request, &lobby).map_err(|error| error.to_string()));
         verdict.map_err(|fault| match fault {
             Fault::Returned(error) => error,
             Fault::Panicked(message) => {

@@ -86,19 +86,12 @@ pub struct LogLine {
 impl World {
     /// Starts a turn. `about` is the connection that has ended but can still be looked up in it.
     pub(super) fn begin(&mut self, about: Option<ConnectionData>) {
-        self.turn = Some(Turn {
-            about,
-            ..Turn::default()
-        });
+        self.turn = Some(Turn { about, ..Turn::default() });
     }
 
     /// Ends the turn and lets its effects out.
     pub(super) fn commit(&mut self) {
-        let outputs = self
-            .turn
-            .take()
-            .map(|turn| turn.outputs)
-            .unwrap_or_default();
+        let outputs = self.turn.take().map(|turn| turn.outputs).unwrap_or_default();
         for output in outputs {
             match output {
                 Output::Send { client, message } => {
@@ -114,10 +107,7 @@ impl World {
         let Some(turn) = self.turn.take() else { return };
         for undo in turn.journal.into_iter().rev() {
             match undo {
-                Undo::Key {
-                    key,
-                    old: Some(value),
-                } => drop(self.storage.insert(key, value)),
+                Undo::Key { key, old: Some(value) } => drop(self.storage.insert(key, value)),
                 Undo::Key { key, old: None } => drop(self.storage.remove(&key)),
                 Undo::AllKeys(keys) => self.storage = keys,
                 Undo::Alarm(old) => self.alarm = old,
@@ -176,10 +166,7 @@ impl World {
             return Err(ConnectionError::TooManySends("turn_sends_max".to_owned()));
         }
         turn.sends += clients.len();
-        let sends = clients.iter().map(|&client| Output::Send {
-            client,
-            message: message.clone(),
-        });
+        let sends = clients.iter().map(|&client| Output::Send { client, message: message.clone() });
         turn.outputs.extend(sends);
         Ok(())
     }

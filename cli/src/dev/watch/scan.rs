@@ -47,9 +47,7 @@ impl Scope {
     pub(in crate::dev) fn of(project: &Project, plan: Option<&Plan>) -> Self {
         let mut scope = Self::default();
         scope.files.insert(project.root.join(manifest::FILE));
-        scope
-            .ignored
-            .extend(project.assets().and_then(|dir| dir.canonicalize().ok()));
+        scope.ignored.extend(project.assets().and_then(|dir| dir.canonicalize().ok()));
         match plan {
             Some(plan) => {
                 scope.folders = plan.sources();
@@ -117,14 +115,8 @@ impl Snapshot {
 
     /// The files whose content differs, that are new, or gone.
     pub(super) fn differs_from(&self, before: &Self) -> BTreeSet<PathBuf> {
-        let new = self
-            .files
-            .iter()
-            .filter(|(file, print)| before.files.get(*file) != Some(*print));
-        let gone = before
-            .files
-            .keys()
-            .filter(|file| !self.files.contains_key(*file));
+        let new = self.files.iter().filter(|(file, print)| before.files.get(*file) != Some(*print));
+        let gone = before.files.keys().filter(|file| !self.files.contains_key(*file));
         new.map(|(file, _)| file).chain(gone).cloned().collect()
     }
 

@@ -30,30 +30,15 @@ fn differing(act: impl Fn(&Path)) -> Vec<String> {
     let before = scope.scan();
     act(&root);
     let changed = scope.scan().differs_from(&before);
-    changed
-        .iter()
-        .map(|file| file.strip_prefix(&root).unwrap().display().to_string())
-        .collect()
+    changed.iter().map(|file| file.strip_prefix(&root).unwrap().display().to_string()).collect()
 }
 
 #[test]
 fn a_new_content_is_a_change() {
-    assert_eq!(
-        differing(|root| write(root, "src/lib.rs", "fn b() {}")),
-        ["src/lib.rs"]
-    );
-    assert_eq!(
-        differing(|root| write(root, "room.toml", "name = \"y\"")),
-        ["room.toml"]
-    );
-    assert_eq!(
-        differing(|root| write(root, "src/new/mod.rs", "")),
-        ["src/new/mod.rs"]
-    );
-    assert_eq!(
-        differing(|root| fs::remove_file(root.join("src/lib.rs")).unwrap()),
-        ["src/lib.rs"]
-    );
+    assert_eq!(differing(|root| write(root, "src/lib.rs", "fn b() {}")), ["src/lib.rs"]);
+    assert_eq!(differing(|root| write(root, "room.toml", "name = \"y\"")), ["room.toml"]);
+    assert_eq!(differing(|root| write(root, "src/new/mod.rs", "")), ["src/new/mod.rs"]);
+    assert_eq!(differing(|root| fs::remove_file(root.join("src/lib.rs")).unwrap()), ["src/lib.rs"]);
 }
 
 #[test]
@@ -75,22 +60,14 @@ fn outputs_are_no_sources() {
         "node_modules/a/index.js",
     ];
     for output in outputs {
-        assert_eq!(
-            differing(|root| write(root, output, "x")),
-            Vec::<String>::new(),
-            "{output}"
-        );
+        assert_eq!(differing(|root| write(root, output, "x")), Vec::<String>::new(), "{output}");
     }
 }
 
 #[test]
 fn a_cache_is_no_source_wherever_it_lies() {
     let changed = differing(|root| {
-        write(
-            root,
-            "deep/target/CACHEDIR.TAG",
-            "Signature: 8a477f597d28d172789f06886806bc55",
-        );
+        write(root, "deep/target/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55");
         write(root, "deep/target/debug/x.rs", "");
     });
     assert!(changed.is_empty(), "{changed:?}");
@@ -98,10 +75,7 @@ fn a_cache_is_no_source_wherever_it_lies() {
 
 #[test]
 fn a_module_that_is_called_target_is_a_source() {
-    assert_eq!(
-        differing(|root| write(root, "src/target/mod.rs", "")),
-        ["src/target/mod.rs"]
-    );
+    assert_eq!(differing(|root| write(root, "src/target/mod.rs", "")), ["src/target/mod.rs"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,16 +88,10 @@ async fn a_save_is_reported_once_and_in_new_folders_too() {
     assert_eq!(changes.files, BTreeSet::from([root.join("src/lib.rs")]));
     write(&root, "src/deep/er/mod.rs", "");
     let changes = watcher.changed().await.unwrap();
-    assert_eq!(
-        changes.files,
-        BTreeSet::from([root.join("src/deep/er/mod.rs")])
-    );
+    assert_eq!(changes.files, BTreeSet::from([root.join("src/deep/er/mod.rs")]));
     write(&root, "src/deep/er/mod.rs", "fn c() {}");
     let changes = watcher.changed().await.unwrap();
-    assert_eq!(
-        changes.files,
-        BTreeSet::from([root.join("src/deep/er/mod.rs")])
-    );
+    assert_eq!(changes.files, BTreeSet::from([root.join("src/deep/er/mod.rs")]));
     assert!(!changes.touch("room.toml"));
 }
 
@@ -134,9 +102,6 @@ fn a_save_while_the_scope_changes_is_not_lost() {
     let mut watcher = Watcher::new(scope.clone()).unwrap();
     write(&root, "src/lib.rs", "fn b() {}");
     write(&root, "other/lib.rs", "");
-    watcher.watch(Scope {
-        files: BTreeSet::from([root.join("Cargo.toml")]),
-        ..scope
-    });
+    watcher.watch(Scope { files: BTreeSet::from([root.join("Cargo.toml")]), ..scope });
     assert!(watcher.look().contains(&root.join("src/lib.rs")));
 }

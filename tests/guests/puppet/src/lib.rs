@@ -1,8 +1,8 @@
 //! A room that does what it is told, well or badly. Owns the script that tests speak.
 //!
-//! A text message that begins with `[` is a script: a JSON array of [`Step`]s, carried out in one
+//! A text message that begins with `[` is a script: a JSON array of `Step`s, carried out in one
 //! turn. Any other message comes back as it is. A POST carries a script, too, and is answered with
-//! what the script said; a GET is answered with a [`report`](Puppet::report). What happened to the
+//! what the script said; a GET is answered with a `report`. What happened to the
 //! room (starts, connects, closes, errors, alarms) is kept under keys that begin with `~`.
 //!
 //! Invariant: nothing happens here that a test did not ask for. It does not know what tests expect.
