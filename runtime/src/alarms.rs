@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 /// Longest wait for the next alarm: also how late a time beyond it is looked at again.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
-/// Pause after the store could not be read.
+/// How often what could not be done is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The alarms of one node.
@@ -27,11 +27,13 @@ pub(crate) struct Alarms {
     limits: Arc<Limits>,
     /// Rooms that were told and have not answered yet.
     ringing: HashSet<RoomId>,
+    /// Rooms that could not deal with it and are told again later.
+    resting: HashSet<RoomId>,
 }
 
 impl Alarms {
     pub(crate) fn new(store: Store, rooms: Rooms, clock: Clock, limits: Arc<Limits>) -> Self {
-        Self { store, rooms, clock, limits, ringing: HashSet::new() }
+        Self { store, rooms, clock, limits, ringing: HashSet::new(), resting: HashSet::new() }
     }
 
     /// Rings what is due, until the future is dropped.
@@ -41,6 +43,7 @@ impl Alarms {
     pub(crate) async fn run(mut self) {
         let mut changed = self.store.alarms_changed();
         let mut answers = FuturesUnordered::new();
+        let mut rested = tokio::time::interval(RETRY);
         loop {
             changed.mark_unchanged();
             let wait = match self.due() {
@@ -54,9 +57,13 @@ impl Alarms {
                 }
             };
             tokio::select! {
-                Some(room) = answers.next(), if !answers.is_empty() => {
+                Some((room, answer)) = answers.next(), if !answers.is_empty() => {
                     self.ringing.remove(&room);
+                    if answer == Answer::NotNow {
+                        self.resting.insert(room);
+                    }
                 }
+                _ = rested.tick(), if !self.resting.is_empty() => self.resting.clear(),
                 changed = changed.changed() => if changed.is_err() {
                     return;
                 },
@@ -68,15 +75,19 @@ impl Alarms {
     /// The rooms whose alarm is due and does not ring yet; they count as ringing now. How long until
     /// the next one.
     fn due(&mut self) -> Result<(Vec<RoomId>, Duration), StoreError> {
-        let batch = size(self.limits.alarms_batch_max);
+        let free = size(self.limits.alarms_batch_max).saturating_sub(self.ringing.len());
+        if free == 0 {
+            return Ok((Vec::new(), WAIT_MAX));
+        }
         let now = self.clock.wall_ms();
         let mut due = Vec::new();
-        // Those that ring already are due first, so they must not fill the batch.
-        for (due_ms, room) in self.store.alarms(self.ringing.len().saturating_add(batch))? {
+        // Those that were told already are due first, so they must not fill the batch.
+        let told = self.ringing.len() + self.resting.len();
+        for (due_ms, room) in self.store.alarms(told + free)? {
             if due_ms > now {
                 return Ok((due, ms(due_ms - now).min(WAIT_MAX)));
             }
-            if self.ringing.insert(room.clone()) {
+            if !self.resting.contains(&room) && self.ringing.insert(room.clone()) {
                 due.push(room);
             }
         }
@@ -84,13 +95,18 @@ impl Alarms {
     }
 }
 
-/// Tells a room, and waits until it has dealt with it. One that could not (its party is gone, it is
-/// broken or busy) is told again a little later.
-async fn ring(rooms: Rooms, room: RoomId) -> RoomId {
+/// What a room made of its alarm.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    DealtWith,
+    /// It could not: its party is gone, it is broken, or the node is full.
+    NotNow,
+}
+
+/// Tells a room, and waits for its answer.
+async fn ring(rooms: Rooms, room: RoomId) -> (RoomId, Answer) {
     let (done, answer) = oneshot::channel();
     rooms.ring(&room, done);
-    if answer.await.is_err() {
-        tokio::time::sleep(RETRY).await;
-    }
-    room
+    let answer = if answer.await.is_ok() { Answer::DealtWith } else { Answer::NotNow };
+    (room, answer)
 }

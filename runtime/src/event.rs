@@ -161,10 +161,9 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Without a close frame: RFC 6455 section 7.1.5 has 1006 for it.
+    /// Without a close frame: RFC 6455 section 7.1.5 has 1006 for it, and no reason.
     pub fn broken_off() -> Self {
-        let reason = "the connection broke off without a close frame";
-        Self { frame: CloseFrame::new(1006, reason), handshake: Handshake::Missing }
+        Self { frame: CloseFrame::new(1006, ""), handshake: Handshake::Missing }
     }
 }
 

@@ -114,7 +114,7 @@ limits! {
     stack_bytes_max: "bytes" = 512 * KIB, "Stack of an instance", "the turn is dropped and the instance discarded";
     turn_sends_max: "messages" = 10_000, "Messages, broadcasts and closes of one turn", "the send is refused";
     turn_send_bytes_max: "bytes" = 16 * MIB, "Bytes sent by one turn, a broadcast counted once", "the send is refused";
-    turn_writes_max: "writes" = 10_000, "Keys written by one turn", "the write is refused";
+    turn_writes_max: "writes" = 10_000, "Keys written by one turn, or asked for in one call", "the call is refused";
     turn_write_bytes_max: "bytes" = 8 * MIB, "Bytes of keys and values written by one turn", "the write is refused";
     key_bytes_max: "bytes" = 2_048, "Length of a storage key", "the call is refused";
     value_bytes_max: "bytes" = MIB, "Size of a stored value", "the write is refused";
@@ -131,6 +131,7 @@ limits! {
     // Modules and the store.
     module_bytes_max: "bytes" = 64 * MIB, "Size of a module", "the module is refused";
     door_instances_max: "instances" = 32, "Before-hooks that run at the same time", "further requests wait, at most `connect_ms_max`";
+    held_bytes_max: "bytes" = 32 * MIB, "Bytes that a room has said and the disk has not confirmed", "the room handles nothing more until the disk has";
     commit_bytes_max: "bytes" = 64 * MIB, "Bytes of the commits that wait for the disk", "rooms that write wait";
     commit_turns_max: "turns" = 16_384, "Commits that wait for the disk", "rooms that write wait";
     chunk_bytes: "bytes" = 4 * KIB, "Size of the pieces a value is stored in", "the value takes another piece";
@@ -141,6 +142,9 @@ limits! {
 
 /// The most memory an instance may be given, in bytes: what a slot of the pool reserves.
 pub(crate) const MEMORY_BYTES_CEILING: u64 = 64 * MIB;
+
+/// The largest piece that sled was measured to keep through power cuts.
+const CHUNK_BYTES_CEILING: u64 = 4 * KIB;
 
 impl Limits {
     /// Names every relation between limits that does not hold, as sentences for the operator.
@@ -168,8 +172,8 @@ impl Limits {
             "message_bytes_max must not exceed mailbox_bytes_max, or such a message could never be delivered",
         );
         must(
-            self.body_bytes_max <= self.mailbox_bytes_max,
-            "body_bytes_max must not exceed mailbox_bytes_max, or such a request could never be delivered",
+            self.body_bytes_max + self.header_bytes_max <= self.mailbox_bytes_max,
+            "body_bytes_max and header_bytes_max together must not exceed mailbox_bytes_max, or such a request could never be delivered",
         );
         must(
             self.message_bytes_max <= self.outbox_bytes_max,
@@ -182,6 +186,10 @@ impl Limits {
         must(
             self.turn_write_bytes_max <= self.commit_bytes_max,
             "turn_write_bytes_max must not exceed commit_bytes_max, or such a turn could never commit",
+        );
+        must(
+            self.chunk_bytes <= CHUNK_BYTES_CEILING,
+            "chunk_bytes may be at most 4096: sled loses larger pieces at a power cut",
         );
         must(
             self.broken_ms_min <= self.broken_ms_max,

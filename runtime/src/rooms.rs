@@ -10,7 +10,8 @@ use crate::event::{Request, Response};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{Limits, ms, size};
 use crate::room::{
-    Actor, AlarmGuard, Joined, Mail, Mailbox, Parts, RoomError, RoomHandle, Stopped, Visitor,
+    Actor, AlarmGuard, Joined, Mail, Mailbox, Otherwise, Parts, RoomError, RoomHandle, Stopped,
+    Visitor,
 };
 use crate::store::{Store, StoreError};
 use crate::wasm::Code;
@@ -138,7 +139,8 @@ impl Rooms {
         }
     }
 
-    /// Tells a room that its alarm is due; `done` is dropped when that was dealt with.
+    /// Tells a room that its alarm is due; `done` is told when that was dealt with, and dropped untold
+    /// if it could not be.
     pub(crate) fn ring(&self, room: &RoomId, done: AlarmGuard) {
         if let Ok(handle) = self.handle(room) {
             // A room that is just leaving drops `done`, and the alarm is found due once more.
@@ -226,14 +228,18 @@ impl Rooms {
     ) -> Result<Reloaded, ReloadError> {
         let old = std::mem::replace(&mut self.state().parties, parties.clone());
         let limit = ms(self.0.parts.limits.reload_ms_max);
-        let outcome = match tokio::time::timeout(limit, self.reload_all(&parties)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ReloadError { room: None, error: RoomError::TimedOut }),
-        };
-        if outcome.is_err() {
-            self.state().parties = old.clone();
-            // The old code ran a moment ago; a room in which it fails now meets it fresh next time.
-            drop(tokio::time::timeout(limit, self.reload_all(&old)).await);
+        let reload = self.reload_all(&parties, Otherwise::KeepOld);
+        let outcome = tokio::time::timeout(limit, reload)
+            .await
+            .unwrap_or(Err(ReloadError { room: None, error: RoomError::TimedOut }));
+        match &outcome {
+            Ok(_) => self.stop_rooms_without(&parties),
+            Err(_) => {
+                self.state().parties = old.clone();
+                // Every room is told, whatever becomes of the others; one in which the old code does
+                // not start either meets it fresh at its next event.
+                drop(tokio::time::timeout(limit, self.reload_all(&old, Otherwise::Rest)).await);
+            }
         }
         outcome
     }
@@ -241,31 +247,48 @@ impl Rooms {
     async fn reload_all(
         &self,
         parties: &HashMap<PartyName, Party>,
+        otherwise: Otherwise,
     ) -> Result<Reloaded, ReloadError> {
-        let running: Vec<_> = self
-            .state()
-            .running
-            .iter()
-            .map(|(id, mailbox)| (id.clone(), mailbox.clone()))
-            .collect();
         let together = size(self.0.parts.limits.reload_rooms_max);
-        let mut done = Reloaded::default();
         let mut reloads = FuturesUnordered::new();
-        for (room, mailbox) in running {
-            let Some(party) = parties.get(room.party()).cloned() else {
-                // Its party is gone: it ends, and says so to its clients.
-                drop(mailbox.push(Mail::Stop));
-                continue;
-            };
-            if reloads.len() >= together {
-                count(&mut done, reloads.next().await)?;
+        let mut running = self.running().into_iter();
+        let (mut done, mut failed) = (Reloaded::default(), None);
+        loop {
+            let goes_on = failed.is_none() || otherwise == Otherwise::Rest;
+            while goes_on
+                && reloads.len() < together
+                && let Some((room, mailbox)) = running.next()
+            {
+                if let Some(party) = parties.get(room.party()).cloned() {
+                    reloads.push(reload_one(room, mailbox, party, otherwise));
+                }
             }
-            reloads.push(reload_one(room, mailbox, party));
+            match reloads.next().await {
+                None => return failed.map_or(Ok(done), Err),
+                Some((_, Ok(connections))) => {
+                    done.rooms += 1;
+                    done.connections += connections;
+                }
+                Some((room, Err(error))) => {
+                    failed.get_or_insert(ReloadError { room: Some(room), error });
+                }
+            }
         }
-        while let Some(outcome) = reloads.next().await {
-            count(&mut done, Some(outcome))?;
+    }
+
+    /// Ends the rooms whose party is gone, and says so to their clients.
+    fn stop_rooms_without(&self, parties: &HashMap<PartyName, Party>) {
+        for (room, mailbox) in self.running() {
+            if !parties.contains_key(room.party()) {
+                // One that left meanwhile needs no telling.
+                drop(mailbox.push(Mail::Stop("the party is not served any more")));
+            }
         }
-        Ok(done)
+    }
+
+    fn running(&self) -> Vec<(RoomId, Mailbox)> {
+        let state = self.state();
+        state.running.iter().map(|(id, mailbox)| (id.clone(), mailbox.clone())).collect()
     }
 
     /// Why no room can be served, if the store has failed.
@@ -283,13 +306,10 @@ impl Rooms {
     /// # Cancel safety
     /// Dropped before it returns, rooms go on stopping by themselves.
     pub(crate) async fn drain(&self) {
-        let running: Vec<Mailbox> = {
-            let mut state = self.state();
-            state.draining = true;
-            state.running.values().cloned().collect()
-        };
-        for mailbox in running {
-            drop(mailbox.push(Mail::Stop));
+        self.state().draining = true;
+        for (_, mailbox) in self.running() {
+            // One that left meanwhile needs no telling.
+            drop(mailbox.push(Mail::Stop("the server is shutting down")));
         }
         self.0.tasks.close();
         self.0.tasks.wait().await;
@@ -301,29 +321,25 @@ impl Rooms {
     }
 }
 
-type Outcome = (RoomId, Result<usize, RoomError>);
-
-async fn reload_one(room: RoomId, mailbox: Mailbox, party: Party) -> Outcome {
+/// Lets one room take over other code: how many connections stayed.
+async fn reload_one(
+    room: RoomId,
+    mailbox: Mailbox,
+    party: Party,
+    otherwise: Otherwise,
+) -> (RoomId, Result<usize, RoomError>) {
     let (reply, answer) = oneshot::channel();
-    if mailbox.push(Mail::Reload { code: party.code, when_quiet: party.when_quiet, reply }).is_err()
-    {
+    let Party { code, when_quiet } = party;
+    if mailbox.push(Mail::Reload { code, when_quiet, otherwise, reply }).is_err() {
         // It left meanwhile; the next visitor meets the new code.
         return (room, Ok(0));
     }
-    let outcome = answer.await.unwrap_or(Ok(0));
+    let outcome = match answer.await {
+        // A room that ends in the middle says nothing about the code.
+        Err(_) | Ok(Err(RoomError::Storage(_) | RoomError::Draining | RoomError::Gone)) => Ok(0),
+        Ok(outcome) => outcome,
+    };
     (room, outcome)
-}
-
-fn count(done: &mut Reloaded, outcome: Option<Outcome>) -> Result<(), ReloadError> {
-    match outcome {
-        Some((_, Ok(connections))) => {
-            done.rooms += 1;
-            done.connections += connections;
-            Ok(())
-        }
-        Some((room, Err(error))) => Err(ReloadError { room: Some(room), error }),
-        None => Ok(()),
-    }
 }
 
 /// A room whose storage cannot be read answers everybody with that.

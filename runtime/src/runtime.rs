@@ -8,11 +8,11 @@ use crate::clock::Clock;
 use crate::cluster::Ring;
 use crate::config::{Config, ConfigError, PartyConfig, Project, StorageConfig};
 use crate::door::{FrontDoor, Listener};
-use crate::id::{NameError, NodeId, PartyName};
+use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
 use crate::rooms::{Party, ReloadError, Rooms};
 use crate::store::{Store, StoreError};
-use crate::wasm::{Code, Engine, EngineError, LoadError};
+use crate::wasm::{Code, Engine, EngineError, Instance, LoadError};
 use hashbrown::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub struct Runtime {
     door: FrontDoor,
     store: Store,
     limits: Arc<Limits>,
+    clock: Clock,
     /// One deployment at a time.
     deploying: Mutex<()>,
     stop: CancellationToken,
@@ -132,6 +133,7 @@ impl Runtime {
             rooms,
             store,
             limits,
+            clock,
             deploying: Mutex::new(()),
             alarms: tokio::spawn(alarms.run()),
             serving: tokio::spawn(listener.serve(door.router(), stop.clone())),
@@ -179,8 +181,13 @@ impl Runtime {
         let loaded = loading.unwrap_or_else(|panic| {
             Err(LoadError::Compile(format!("the compiler panicked: {panic}")))
         });
-        let module = loaded.map_err(|error| DeployError::Load { party: name.clone(), error })?;
-        Ok(Party { code: Code { module, vars: vars.into() }, when_quiet })
+        let refused = |error| DeployError::Load { party: name.clone(), error };
+        let code = Code { module: loaded.map_err(refused)?, vars: vars.into() };
+        // Rooms may all be asleep: a module that cannot even be instantiated must not wait for them.
+        let probe = RoomId::new(name.clone(), "-", usize::MAX)?;
+        let instance = Instance::new(&code, &probe, self.clock).await;
+        instance.map_err(|fault| refused(LoadError::Start(fault.to_string())))?;
+        Ok(Party { code, when_quiet })
     }
 
     /// Stops: no new clients, sockets closed with 1012, rooms finished, everything on disk.

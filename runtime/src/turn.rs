@@ -9,6 +9,7 @@ use crate::id::Serial;
 use crate::limits::{Limits, size};
 use crate::span::{Direction, Entries, Key, ListOptions, Overlay, Span, merged, over};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 mod effects;
@@ -204,9 +205,16 @@ impl Turn {
         &mut self,
         message: Message,
         tag: Option<String>,
-        without: Vec<String>,
+        without: &[String],
     ) -> Result<(), Refusal> {
+        if tag.as_ref().is_some_and(|tag| tag.len() > size(self.limits.tag_bytes_max)) {
+            // Nobody carries such a tag.
+            return Ok(());
+        }
         self.admit(&message)?;
+        // Ids are looked up now: what is kept is bounded by who is connected, not by what was passed.
+        let without: BTreeSet<Serial> =
+            without.iter().filter_map(|id| self.open_by_id(id)).map(|c| c.serial).collect();
         self.effects.outputs.push(Output::Broadcast { message, tag, without });
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::turns::{Committed, Parts, Turns};
 use super::{Admission, AlarmGuard, Joining, Mail, RoomError, Visitor};
 use crate::config::WhenQuiet;
 use crate::connection::{Connection, Link};
-use crate::event::{Answer, CloseFrame, Ending, Event, Handshake};
+use crate::event::{Answer, CloseFrame, Ending, Event, Handshake, Message};
 use crate::id::{RoomId, Serial};
 use crate::limits::{ms, size};
 use crate::store::StoreError;
@@ -90,6 +90,7 @@ impl Actor {
                         if let Err(error) = self.tell_unheard().await {
                             return self.broken(error);
                         }
+                        self.failed_start = None;
                         self.last_event = Instant::now();
                     }
                     Ok(Woken::Quiet) if self.turns.outlet.roster.is_empty() => {
@@ -105,7 +106,7 @@ impl Actor {
             }
             match self.handle_all(batch).await {
                 Ok(Flow::On) => {}
-                Ok(Flow::Stop) => return Stopped::Drained,
+                Ok(Flow::Stop(_)) => return Stopped::Drained,
                 Err(error) => return self.broken(error),
             }
         }
@@ -115,7 +116,15 @@ impl Actor {
         let mut batch = batch.into_iter();
         while let Some(mail) = batch.next() {
             self.behind = batch.len();
-            let handled = self.handle(mail).await;
+            // While the disk is behind, the mailbox fills up and slows the clients down.
+            let held_max = size(self.turns.parts.limits.held_bytes_max);
+            let handled = match self.hold_down_to(held_max).await {
+                Ok(()) => self.handle(mail).await,
+                Err(error) => {
+                    mail.fail(&error.clone().into());
+                    Err(error)
+                }
+            };
             self.failed_start = self.failed_start.take().and_then(FailedStart::one_less);
             let flow = match handled {
                 Ok(flow) => self.turns.release().map(|()| flow),
@@ -123,9 +132,9 @@ impl Actor {
             };
             match flow {
                 Ok(Flow::On) => {}
-                Ok(Flow::Stop) => {
+                Ok(Flow::Stop(why)) => {
                     batch.for_each(|mail| mail.fail(&RoomError::Draining));
-                    return self.drain().await.map(|()| Flow::Stop);
+                    return self.drain(why).await.map(|()| Flow::Stop(why));
                 }
                 Err(error) => {
                     batch.for_each(|mail| mail.fail(&error.clone().into()));
@@ -143,7 +152,8 @@ impl Actor {
         let deadline = self.last_event + quiet.unwrap_or_default();
         tokio::select! {
             () = self.mailbox.filled() => Ok(Woken::Work),
-            Ok(()) = self.turns.settled.changed(), if self.turns.outlet.is_holding() => {
+            changed = self.turns.settled.changed(), if self.turns.outlet.is_holding() => {
+                changed.map_err(|_| StoreError::Closed)?;
                 self.turns.release()?;
                 Ok(Woken::Work)
             }
@@ -170,11 +180,7 @@ impl Actor {
         self.tell_unheard().await?;
         match mail {
             Mail::Connect(joining) => self.connect(*joining).await?,
-            Mail::Message { from, message } => {
-                if let Some(connection) = self.open(from) {
-                    self.plain(Event::Message { connection, message }, None).await?;
-                }
-            }
+            Mail::Message { from, message } => self.message(from, message).await?,
             Mail::Failed { who, error } => {
                 if let Some(connection) = self.turns.outlet.roster.get(who).cloned() {
                     self.plain(Event::Error { connection, error }, Some(who)).await?;
@@ -192,24 +198,41 @@ impl Actor {
                         };
                         self.turns.hold(turn, reply);
                     }
-                    Err(error) => drop(reply.send(Err(error))),
+                    Err(error) => self.refuse(Reply::NoResponse(reply, error)),
                 }
             }
             Mail::Alarm { done } => self.alarm(done).await?,
-            Mail::Reload { code, when_quiet, reply } => {
+            Mail::Reload { code, when_quiet, otherwise, reply } => {
                 self.when_quiet = when_quiet;
-                let outcome = self.turns.reload(code).await?;
+                self.failed_start = None;
+                let outcome = self.turns.reload(code, otherwise).await?;
                 drop(reply.send(outcome.map(|()| self.turns.outlet.roster.len())));
             }
-            Mail::Stop => return Ok(Flow::Stop),
+            Mail::Stop(why) => return Ok(Flow::Stop(why)),
         }
         Ok(Flow::On)
     }
 
-    /// The id of a connection that may still be heard.
-    fn open(&self, serial: Serial) -> Option<crate::id::ConnectionId> {
-        let connection = self.turns.outlet.roster.get(serial).filter(|c| c.link == Link::Open)?;
-        Some(connection.id.clone())
+    /// Tells who waits that it failed, in order with what was said before.
+    fn refuse(&mut self, reply: Reply) {
+        self.turns.outlet.hold(None, Vec::new(), reply);
+    }
+
+    /// A message of a connection that is still open. If the room could not take it, and that is not its
+    /// guest's doing, the connection is closed: nothing else would tell the client that it was lost.
+    async fn message(&mut self, from: Serial, message: Message) -> Result<(), StoreError> {
+        let sender = self.turns.outlet.roster.get(from).filter(|c| c.link == Link::Open);
+        let Some(connection) = sender.map(|sender| sender.id.clone()) else { return Ok(()) };
+        match self.turn(&Event::Message { connection, message }, None).await? {
+            Ok(turn) => self.turns.hold(turn, Reply::Nobody),
+            Err(RoomError::Guest(_)) => {}
+            Err(error) => {
+                let frame = CloseFrame::new(1013, &error.to_string());
+                let goodbye = Output::Close { to: from, frame };
+                self.turns.outlet.hold(None, vec![goodbye], Reply::Nobody);
+            }
+        }
+        Ok(())
     }
 
     /// An event that nobody but the connections hears of.
@@ -222,6 +245,12 @@ impl Actor {
 
     async fn connect(&mut self, joining: Joining) -> Result<(), StoreError> {
         let Joining { visitor: Visitor { id, uri, request }, outbox, reply } = joining;
+        // Before it is on the list: what `on_start` broadcasts is not for who is not in yet. And before
+        // it replaces anybody: who cannot be let in replaces nobody.
+        if let Err(error) = self.ready().await? {
+            self.refuse(Reply::NotOpened(reply, error));
+            return Ok(());
+        }
         if let Some(old) = self.turns.outlet.roster.by_id(id.as_str()).map(|old| old.serial) {
             let frame = CloseFrame::new(4009, "replaced by a new connection");
             let goodbye = Output::Close { to: old, frame: frame.clone() };
@@ -229,12 +258,7 @@ impl Actor {
             self.close(old, Ending { frame, handshake: Handshake::Missing }).await?;
         }
         if self.turns.outlet.roster.len() >= size(self.turns.parts.limits.room_connections_max) {
-            drop(reply.send(Err(RoomError::Full)));
-            return Ok(());
-        }
-        // Before it is on the list: what `on_start` broadcasts is not for who is not in yet.
-        if let Err(error) = self.ready().await? {
-            drop(reply.send(Err(error)));
+            self.refuse(Reply::NotOpened(reply, RoomError::Full));
             return Ok(());
         }
         self.joined += 1;
@@ -250,7 +274,7 @@ impl Actor {
             Err(error) => {
                 self.turns.outlet.roster.leave(serial);
                 self.turns.outlet.roster.hang_up(serial);
-                drop(reply.send(Err(error)));
+                self.refuse(Reply::NotOpened(reply, error));
             }
         }
         Ok(())
@@ -288,6 +312,8 @@ impl Actor {
     async fn alarm(&mut self, done: AlarmGuard) -> Result<(), StoreError> {
         let now = self.turns.parts.clock.wall_ms();
         let Some(alarm) = self.turns.store.alarm().filter(|alarm| alarm.due_ms <= now) else {
+            // It was changed meanwhile; when that is durable, it is looked at again.
+            self.turns.outlet.hold(None, Vec::new(), Reply::Alarm(done));
             return Ok(());
         };
         match self.turn(&Event::Alarm, None).await? {
@@ -341,15 +367,23 @@ impl Actor {
     // Ends.
 
     /// Waits until everything is said, and says goodbye to those who are still there.
-    async fn drain(&mut self) -> Result<(), StoreError> {
-        while self.turns.outlet.is_holding() {
-            if self.turns.settled.changed().await.is_err() {
-                break;
-            }
+    async fn drain(&mut self, why: &str) -> Result<(), StoreError> {
+        self.hold_down_to(0).await?;
+        self.turns.outlet.roster.close_all(&CloseFrame::new(1012, why));
+        self.mailbox.close().into_iter().for_each(|mail| mail.fail(&RoomError::Draining));
+        Ok(())
+    }
+
+    /// Waits until no more than this is held back.
+    async fn hold_down_to(&mut self, bytes_max: usize) -> Result<(), StoreError> {
+        let holds = |this: &Self| match bytes_max {
+            0 => this.turns.outlet.is_holding(),
+            _ => this.turns.outlet.held_bytes() > bytes_max,
+        };
+        while holds(self) {
+            self.turns.settled.changed().await.map_err(|_| StoreError::Closed)?;
             self.turns.release()?;
         }
-        self.turns.outlet.roster.close_all(&CloseFrame::new(1012, "the server is shutting down"));
-        self.mailbox.close().into_iter().for_each(|mail| mail.fail(&RoomError::Draining));
         Ok(())
     }
 
@@ -376,7 +410,7 @@ impl FailedStart {
 /// Whether the loop goes on.
 enum Flow {
     On,
-    Stop,
+    Stop(&'static str),
 }
 
 /// Why the loop woke up.

@@ -191,7 +191,7 @@ mod tests {
     fn what_ends_a_connection_is_taken_even_when_it_is_full() {
         let full = mailbox(1, 1000);
         assert!(full.push(message("a")).is_ok());
-        assert!(full.push(Mail::Stop).is_ok());
+        assert!(full.push(Mail::Stop("bye")).is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -63,7 +63,7 @@ pub(crate) enum Mail {
     },
     /// The alarm may be due.
     Alarm {
-        /// Dropped when it was dealt with.
+        /// Told when it was dealt with; dropped untold, it was not.
         done: AlarmGuard,
     },
     /// Other code takes over.
@@ -72,14 +72,25 @@ pub(crate) enum Mail {
         code: Code,
         /// What the room does from now on when it is quiet.
         when_quiet: WhenQuiet,
+        /// What becomes of the room if the code does not start.
+        otherwise: Otherwise,
         /// Where the outcome goes: how many connections stayed.
         reply: oneshot::Sender<Result<usize, RoomError>>,
     },
-    /// The node stops.
-    Stop,
+    /// The room ends; its clients are told this.
+    Stop(&'static str),
 }
 
-/// Held while an alarm is on its way; whoever sent it is told when it is dropped.
+/// What a room does when code that it was given does not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Otherwise {
+    /// It keeps the code it had.
+    KeepOld,
+    /// It keeps the code it was given, and meets it fresh at the next event.
+    Rest,
+}
+
+/// Held while an alarm is on its way.
 pub(crate) type AlarmGuard = oneshot::Sender<()>;
 
 /// A client that wants in.
@@ -112,7 +123,7 @@ impl Mail {
             Self::Message { message, .. } => message.len(),
             Self::Request { request, .. } => request.size(),
             Self::Failed { error, .. } => error.len(),
-            Self::Closed { .. } | Self::Alarm { .. } | Self::Reload { .. } | Self::Stop => 0,
+            Self::Closed { .. } | Self::Alarm { .. } | Self::Reload { .. } | Self::Stop(_) => 0,
         }
     }
 
@@ -133,7 +144,7 @@ impl Mail {
             | Self::Failed { .. }
             | Self::Closed { .. }
             | Self::Alarm { .. }
-            | Self::Stop => {}
+            | Self::Stop(_) => {}
         }
     }
 }

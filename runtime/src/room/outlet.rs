@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 pub(super) struct Outlet {
     pub(super) roster: Roster,
     gate: OutputGate<Release>,
+    /// Bytes of what the gate holds.
+    held_bytes: usize,
 }
 
 /// What leaves a room when its turn is durable.
@@ -34,17 +36,38 @@ pub(super) enum Reply {
     Opened(oneshot::Sender<Result<Admission, RoomError>>, Admission),
     /// A connection whose end was handled: its outbox ends here, behind what was said to it.
     Left(Serial),
+    /// A client that is not let in: it must not hear of a failure before what led to it is durable.
+    NotOpened(oneshot::Sender<Result<Admission, RoomError>>, RoomError),
     Response(oneshot::Sender<Result<Response, RoomError>>, Response),
+    /// A request that failed.
+    NoResponse(oneshot::Sender<Result<Response, RoomError>>, RoomError),
     Alarm(AlarmGuard),
+}
+
+impl Release {
+    fn bytes(&self) -> usize {
+        let outputs: usize = self.outputs.iter().map(Output::bytes).sum();
+        let reply = match &self.reply {
+            Reply::Response(_, response) => response.body.len(),
+            _ => 0,
+        };
+        outputs + reply
+    }
 }
 
 impl Outlet {
     /// Takes what a turn says. `commit` is where its writes become durable, if it wrote.
     pub(super) fn hold(&mut self, commit: Option<Offset>, outputs: Vec<Output>, reply: Reply) {
         let release = Release { outputs, horizon: self.roster.horizon(), reply };
+        self.held_bytes += release.bytes();
         if let Some(release) = self.gate.hold(commit, release) {
             self.let_out(release);
         }
+    }
+
+    /// Bytes that are said and not durable.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Lets out everything that has become durable.
@@ -70,8 +93,11 @@ impl Outlet {
     pub(super) fn abandon(&mut self, error: &RoomError, frame: &CloseFrame) {
         for release in self.gate.abandon() {
             match release.reply {
-                Reply::Opened(reply, _) => drop(reply.send(Err(error.clone()))),
+                Reply::Opened(reply, _) | Reply::NotOpened(reply, _) => {
+                    drop(reply.send(Err(error.clone())));
+                }
                 Reply::Response(reply, _) => drop(reply.send(Err(error.clone()))),
+                Reply::NoResponse(reply, _) => drop(reply.send(Err(error.clone()))),
                 Reply::Nobody | Reply::Left(_) | Reply::Alarm(_) => {}
             }
         }
@@ -79,13 +105,16 @@ impl Outlet {
     }
 
     fn let_out(&mut self, release: Release) {
+        self.held_bytes -= release.bytes();
         self.roster.say(release.outputs, release.horizon);
         // Who does not wait any more has gone: an admission that is dropped tells the room so.
         match release.reply {
             Reply::Nobody => {}
             Reply::Opened(reply, admission) => drop(reply.send(Ok(admission))),
             Reply::Left(serial) => self.roster.hang_up(serial),
+            Reply::NotOpened(reply, error) => drop(reply.send(Err(error))),
             Reply::Response(reply, response) => drop(reply.send(Ok(response))),
+            Reply::NoResponse(reply, error) => drop(reply.send(Err(error))),
             Reply::Alarm(done) => drop(done.send(())),
         }
     }

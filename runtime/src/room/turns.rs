@@ -4,10 +4,10 @@
 //! here is the store's and ends the room; an inner one is the guest's, and the room goes on. It does
 //! not know where events come from.
 
-use super::RoomError;
 use super::faults::Faults;
 use super::live::Live;
 use super::outlet::{Outlet, Reply};
+use super::{Otherwise, RoomError};
 use crate::clock::Clock;
 use crate::event::{Answer, Event};
 use crate::id::{RoomId, Serial};
@@ -108,8 +108,16 @@ impl Turns {
         Ok(outcome)
     }
 
-    /// Takes over other code. The old instance goes only when the new one has started.
-    pub(super) async fn reload(&mut self, code: Code) -> Result<Result<(), RoomError>, StoreError> {
+    /// Takes over other code. The old instance goes only when the new one has started, or when
+    /// `otherwise` says so.
+    pub(super) async fn reload(
+        &mut self,
+        code: Code,
+        otherwise: Otherwise,
+    ) -> Result<Result<(), RoomError>, StoreError> {
+        if code.is(&self.code) {
+            return Ok(Ok(()));
+        }
         let old_code = std::mem::replace(&mut self.code, code);
         let Some(old) = self.live.take() else {
             self.faults.forget();
@@ -121,6 +129,7 @@ impl Turns {
                 new.take_over(old);
                 self.faults.forget();
             }
+            _ if otherwise == Otherwise::Rest => self.live = None,
             _ => {
                 self.code = old_code;
                 self.live = Some(old);
@@ -195,7 +204,10 @@ impl Turns {
                 biased;
                 called = &mut call => return Ok(called),
                 Some(flush) = live.flushes.recv() => self.flush(flush, about).await?,
-                Ok(()) = self.settled.changed(), if self.outlet.is_holding() => self.release()?,
+                changed = self.settled.changed(), if self.outlet.is_holding() => {
+                    changed.map_err(|_| StoreError::Closed)?;
+                    self.release()?;
+                }
             }
         }
     }

@@ -3,8 +3,9 @@
 //! Invariant: keys are ordered by their bytes, a batch is atomic, and what was applied before a
 //! `sync` that succeeded survives a crash. It does not know rooms.
 
-use crate::span::{Entries, Overlay, Span};
+use crate::span::{Entries, Key, Overlay, Span};
 use bytes::Bytes;
+use hashbrown::HashSet;
 
 /// Why the store could not do its work. Cheap to clone, as all who waited for a flush get it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,13 +34,20 @@ pub enum StoreError {
     Closed,
 }
 
+/// Keys in the order of a span.
+pub(super) type Keys<'a> = Box<dyn Iterator<Item = Result<Key, StoreError>> + 'a>;
+
 /// Ordered bytes with atomic batches.
 pub(super) trait Backend: Send + Sync {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
-    /// The entries of a span, in its order.
-    fn scan<'a>(&'a self, span: &Span) -> Entries<'a, StoreError>;
+    /// The keys of a span, in its order. No value is read.
+    fn keys<'a>(&'a self, span: &Span) -> Keys<'a>;
+
+    /// The entries of a span, in its order, without the keys in `shadow`: a value that is about to be
+    /// replaced must not be read in the middle of that.
+    fn scan<'a>(&'a self, span: &Span, shadow: HashSet<Key>) -> Entries<'a, StoreError>;
 
     /// Applies changes, all or none. They can be read at once, and survive a crash only after `sync`.
     fn apply(&self, batch: &Overlay) -> Result<(), StoreError>;

@@ -9,6 +9,7 @@ use super::backend::{Backend, StoreError};
 use super::room::Pending;
 use crate::limits::{Limits, size};
 use crate::span::Overlay;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{Notify, watch};
@@ -193,11 +194,11 @@ impl Writer {
         while let Some((mut commits, last)) = self.next() {
             // What a room committed after a loss was made from what was lost.
             commits.retain(|commit| !commit.pending().is_lost());
-            let result = self.write(&commits);
-            if let Err(error) = &result {
-                tracing::error!(%error, turns = commits.len(), "a commit failed; its rooms break");
-                self.shared.queue().failed = self.backend.forget_unsynced().err();
-            }
+            let failed = self.shared.queue().failed.clone();
+            let result = match failed {
+                Some(error) => Err(error),
+                None => self.write_or_fail(&commits),
+            };
             for commit in &commits {
                 match &result {
                     Ok(()) => commit.pending().settle(last),
@@ -209,6 +210,19 @@ impl Writer {
                 self.alarms.send_modify(|version| *version += 1);
             }
         }
+    }
+
+    /// Writes a batch. If that fails, or panics as sled has been seen to, nothing that was not synced
+    /// counts any more; where the backend cannot tell what that is, nothing is written from then on.
+    fn write_or_fail(&self, commits: &[Commit]) -> Result<(), StoreError> {
+        let write = AssertUnwindSafe(|| self.write(commits));
+        let result = std::panic::catch_unwind(write)
+            .unwrap_or_else(|_| Err(StoreError::Io("the store panicked".to_owned())));
+        if let Err(error) = &result {
+            tracing::error!(%error, turns = commits.len(), "a commit failed; its rooms break");
+            self.shared.queue().failed = self.backend.forget_unsynced().err();
+        }
+        result
     }
 
     /// Everything that waits, with the last offset in it. None when the store is closed and empty.
@@ -250,8 +264,8 @@ impl Writer {
         let span = prefix.span();
         let earlier: Vec<_> = crate::span::over(batch, &span).map(|(key, _)| key).collect();
         batch.extend(earlier.into_iter().map(|key| (key, None)));
-        for entry in self.backend.scan(&span) {
-            batch.insert(entry?.0, None);
+        for key in self.backend.keys(&span) {
+            batch.insert(key?, None);
         }
         Ok(())
     }

@@ -3,9 +3,10 @@
 //! Invariant: it forgets what was not synced when asked to, as a power cut would. It does not know what the
 //! bytes mean.
 
-use super::backend::{Backend, StoreError};
+use super::backend::{Backend, Keys, StoreError};
 use crate::span::{Direction, Entries, Key, Overlay, Span};
 use bytes::Bytes;
+use hashbrown::HashSet;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -31,14 +32,19 @@ impl Backend for Memory {
         Ok(self.state().live.get(key).cloned())
     }
 
-    fn scan<'a>(&'a self, span: &Span) -> Entries<'a, StoreError> {
+    fn keys<'a>(&'a self, span: &Span) -> Keys<'a> {
+        Box::new(self.scan(span, HashSet::new()).map(|entry| Ok(entry?.0)))
+    }
+
+    fn scan<'a>(&'a self, span: &Span, shadow: HashSet<Key>) -> Entries<'a, StoreError> {
         if span.is_empty() {
             return Box::new(std::iter::empty());
         }
         let state = self.state();
         let range = state.live.range::<Key, _>((span.start.as_ref(), span.end.as_ref()));
+        let visible = range.filter(|(key, _)| !shadow.contains(*key));
         let mut entries: Vec<_> =
-            range.map(|(key, value)| Ok((key.clone(), value.clone()))).collect();
+            visible.map(|(key, value)| Ok((key.clone(), value.clone()))).collect();
         if span.direction == Direction::Reverse {
             entries.reverse();
         }

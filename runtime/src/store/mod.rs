@@ -95,8 +95,15 @@ impl Store {
             end: Bound::Excluded(end),
             direction: Direction::Forward,
         };
-        let entries = self.backend.scan(&span).take(limit);
-        entries.map(|entry| keys::decode_due(&entry?.0)).collect()
+        let mut due = Vec::new();
+        for key in self.backend.keys(&span).take(limit) {
+            match keys::decode_due(&key?) {
+                Ok(alarm) => due.push(alarm),
+                // One that cannot be read must not silence all others.
+                Err(error) => tracing::error!(%error, "an alarm cannot be read"),
+            }
+        }
+        Ok(due)
     }
 
     /// Commits what waits and stops. Blocks until the disk has it.

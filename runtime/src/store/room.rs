@@ -240,7 +240,8 @@ impl View for Reader {
         let base: Entries<'a, ReadError> = if self.pending().cleared.is_some() {
             Box::new(std::iter::empty())
         } else {
-            let entries = self.backend.scan(&self.stored_span(span));
+            let shadow = over.keys().map(|key| self.stored(key)).collect();
+            let entries = self.backend.scan(&self.stored_span(span), shadow);
             Box::new(entries.map(move |entry| {
                 let (key, value) = entry.map_err(read_error)?;
                 Ok((key[prefix_len..].to_vec(), value))

@@ -14,14 +14,16 @@
 //! 'p' len key, number  → piece
 //! ```
 
-use super::backend::{Backend, StoreError};
+use super::backend::{Backend, Keys, StoreError};
 use super::keys;
 use crate::limits::{Limits, size};
 use crate::span::{Direction, Entries, Key, Overlay, Span};
 use bytes::Bytes;
+use hashbrown::HashSet;
 use std::fs::File;
 use std::ops::Bound;
 use std::path::Path;
+use std::time::Duration;
 
 const VALUE: u8 = b'v';
 const PIECE: u8 = b'p';
@@ -29,6 +31,10 @@ const WHOLE: u8 = 0;
 const CUT: u8 = 1;
 /// Memory that sled may use for its pages.
 const CACHE_BYTES: u64 = 128 * 1024 * 1024;
+
+/// How often a folder that seems in use is asked for, and the pause between: half a second in all.
+const LOCK_TRIES: u32 = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A sled tree with values cut into pieces.
 pub(super) struct Sled {
@@ -42,12 +48,7 @@ impl Sled {
     pub(super) fn open(dir: &Path, limits: &Limits) -> Result<Self, StoreError> {
         let in_dir = |error: std::io::Error| StoreError::Io(format!("{}: {error}", dir.display()));
         std::fs::create_dir_all(dir).map_err(in_dir)?;
-        let tree = sled::Config::new()
-            .path(dir)
-            .flush_every_ms(None)
-            .cache_capacity(CACHE_BYTES)
-            .open()
-            .map_err(|error| open_error(dir, &error))?;
+        let tree = open_tree(dir)?;
         let log = File::open(dir.join("db")).map_err(in_dir)?;
         let this = Self { tree, log, chunk_bytes: size(limits.chunk_bytes) };
         this.check_format()?;
@@ -95,6 +96,33 @@ impl Sled {
         Ok(value.into())
     }
 
+    /// The keys of a span with what lies under them.
+    fn stored(
+        &self,
+        span: &Span,
+    ) -> Box<dyn Iterator<Item = Result<(Key, sled::IVec), StoreError>>> {
+        if span.is_empty() {
+            return Box::new(std::iter::empty());
+        }
+        let start = match &span.start {
+            Bound::Unbounded => Bound::Included(vec![VALUE]),
+            bound => bound.as_ref().map(|key| value_key(key)),
+        };
+        let end = match &span.end {
+            Bound::Unbounded => Bound::Excluded(vec![VALUE + 1]),
+            bound => bound.as_ref().map(|key| value_key(key)),
+        };
+        let read = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+            let (key, stored) = entry.map_err(error)?;
+            Ok((key[1..].to_vec(), stored))
+        };
+        let range = self.tree.range::<Key, _>((start, end));
+        match span.direction {
+            Direction::Forward => Box::new(range.map(read)),
+            Direction::Reverse => Box::new(range.rev().map(read)),
+        }
+    }
+
     /// How many pieces the value has that is stored now.
     fn pieces(&self, key: &[u8]) -> Result<u32, StoreError> {
         let stored = self.tree.get(value_key(key)).map_err(error)?;
@@ -136,29 +164,20 @@ impl Backend for Sled {
         stored.map(|stored| self.decode(key, &stored)).transpose()
     }
 
-    fn scan<'a>(&'a self, span: &Span) -> Entries<'a, StoreError> {
-        if span.is_empty() {
-            return Box::new(std::iter::empty());
-        }
-        let start = match &span.start {
-            Bound::Unbounded => Bound::Included(vec![VALUE]),
-            bound => bound.as_ref().map(|key| value_key(key)),
-        };
-        let end = match &span.end {
-            Bound::Unbounded => Bound::Excluded(vec![VALUE + 1]),
-            bound => bound.as_ref().map(|key| value_key(key)),
-        };
-        let read = move |entry: sled::Result<(sled::IVec, sled::IVec)>| {
-            let (key, stored) = entry.map_err(error)?;
-            let key = key[1..].to_vec();
+    fn keys<'a>(&'a self, span: &Span) -> Keys<'a> {
+        Box::new(self.stored(span).map(|entry| Ok(entry?.0)))
+    }
+
+    fn scan<'a>(&'a self, span: &Span, shadow: HashSet<Key>) -> Entries<'a, StoreError> {
+        let visible = self.stored(span).filter(move |entry| match entry {
+            Ok((key, _)) => !shadow.contains(key),
+            Err(_) => true,
+        });
+        Box::new(visible.map(|entry| {
+            let (key, stored) = entry?;
             let value = self.decode(&key, &stored)?;
             Ok((key, value))
-        };
-        let range = self.tree.range::<Key, _>((start, end));
-        match span.direction {
-            Direction::Forward => Box::new(range.map(read)),
-            Direction::Reverse => Box::new(range.rev().map(read)),
-        }
+        }))
     }
 
     fn apply(&self, batch: &Overlay) -> Result<(), StoreError> {
@@ -208,6 +227,19 @@ fn error(error: sled::Error) -> StoreError {
         sled::Error::Corruption { at, .. } => StoreError::Corrupt(format!("at {at:?}")),
         other => StoreError::Io(other.to_string()),
     }
+}
+
+/// Opens sled's tree. sled gives a folder up a moment after it was closed, by threads of its own: one that
+/// seems in use is asked for again for a while.
+fn open_tree(dir: &Path) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new().path(dir).flush_every_ms(None).cache_capacity(CACHE_BYTES);
+    for _ in 0..LOCK_TRIES {
+        match config.open().map_err(|error| open_error(dir, &error)) {
+            Err(StoreError::InUse(_)) => std::thread::sleep(LOCK_PAUSE),
+            opened => return opened,
+        }
+    }
+    Err(StoreError::InUse(dir.display().to_string()))
 }
 
 /// sled says that a folder is locked by an error whose text names the lock.

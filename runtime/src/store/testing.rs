@@ -3,12 +3,13 @@
 //! Invariant: what it has not synced is lost when it breaks, as with a real one. It does not know what
 //! the tests are about.
 
-use super::backend::{Backend, StoreError};
+use super::backend::{Backend, Keys, StoreError};
 use super::memory::Memory;
 use super::{Offset, Store};
 use crate::limits::Limits;
-use crate::span::{Entries, Overlay, Span};
+use crate::span::{Entries, Key, Overlay, Span};
 use bytes::Bytes;
+use hashbrown::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -89,8 +90,12 @@ impl Backend for Disk {
         self.0.memory.get(key)
     }
 
-    fn scan<'a>(&'a self, span: &Span) -> Entries<'a, StoreError> {
-        self.0.memory.scan(span)
+    fn keys<'a>(&'a self, span: &Span) -> Keys<'a> {
+        self.0.memory.keys(span)
+    }
+
+    fn scan<'a>(&'a self, span: &Span, shadow: HashSet<Key>) -> Entries<'a, StoreError> {
+        self.0.memory.scan(span, shadow)
     }
 
     fn apply(&self, batch: &Overlay) -> Result<(), StoreError> {

@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::span::{Direction, Key, ListOptions, Overlay, Span};
 use crate::turn::{AlarmChange, Cleared, Writes};
 use bytes::Bytes;
+use hashbrown::HashSet;
 use std::path::Path;
 
 fn room(name: &str) -> RoomId {
@@ -29,7 +30,7 @@ fn batch(changes: &[(&str, Option<&str>)]) -> Overlay {
 }
 
 fn found(backend: &dyn Backend, options: ListOptions) -> String {
-    let entries = backend.scan(&Span::of(&options).unwrap()).map(|entry| {
+    let entries = backend.scan(&Span::of(&options).unwrap(), HashSet::new()).map(|entry| {
         let (key, value) = entry.unwrap();
         format!("{}={}", String::from_utf8_lossy(&key), String::from_utf8_lossy(&value))
     });
@@ -182,6 +183,40 @@ async fn a_disk_that_cannot_tell_what_it_lost_is_not_asked_again() {
     let broken = StoreError::Io("told to break".to_owned());
     assert_eq!(store.failure(), Some(broken.clone()));
     assert_eq!(store.room(&room("two")).err(), Some(broken));
+}
+
+#[tokio::test]
+async fn what_waited_behind_a_failed_flush_is_lost_with_it() {
+    let disk = Disk::default();
+    let store = disk.store(&limits());
+    let (one, two) = (store.room(&room("one")).unwrap(), store.room(&room("two")).unwrap());
+    disk.hold();
+    let first = one.commit(writes(&[("a", Some("1"))])).await.unwrap();
+    while !disk.is_waited_for() {
+        tokio::task::yield_now().await;
+    }
+    let behind = two.commit(writes(&[("b", Some("1"))])).await.unwrap();
+    disk.break_down();
+    let mut settled = store.settled();
+    settled.wait_for(|offset| *offset >= behind).await.unwrap();
+    assert_eq!(one.settled(first), Settled::Lost(StoreError::Io("told to fail".to_owned())));
+    assert_eq!(two.settled(behind), Settled::Lost(StoreError::Io("told to break".to_owned())));
+}
+
+#[tokio::test]
+async fn a_listing_does_not_read_values_that_are_being_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), &limits()).unwrap();
+    let one = store.room(&room("one")).unwrap();
+    let (long, short) = ("long ".repeat(2_000), "short".to_owned());
+    for round in 0..200 {
+        let text = if round % 2 == 0 { &long } else { &short };
+        one.commit(writes(&[("a", Some(text)), ("b", Some(text))])).await.unwrap();
+        let view = one.view();
+        for entry in view.scan(&Span::ALL) {
+            assert_eq!(entry.unwrap().1.len(), text.len());
+        }
+    }
 }
 
 async fn write_and_close(dir: &Path) {

@@ -5,10 +5,11 @@
 
 use crate::connection::Connection;
 use crate::event::{CloseFrame, Message};
-use crate::id::{ConnectionId, Serial};
+use crate::id::Serial;
 use crate::span::Overlay;
 use bytes::Bytes;
 use hashbrown::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Something a turn says to the outside.
@@ -28,7 +29,7 @@ pub enum Output {
         /// Only those with this tag.
         tag: Option<String>,
         /// Not those.
-        without: Vec<String>,
+        without: BTreeSet<Serial>,
     },
     /// The end of a connection.
     Close {
@@ -37,6 +38,16 @@ pub enum Output {
         /// With what.
         frame: CloseFrame,
     },
+}
+
+impl Output {
+    /// Its size while it waits, in bytes; what is small for itself counts a little, too.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Send { message, .. } | Self::Broadcast { message, .. } => message.len() + 64,
+            Self::Close { frame, .. } => frame.reason.len() + 64,
+        }
+    }
 }
 
 /// What a turn does to the room's alarm.
@@ -105,7 +116,10 @@ pub struct Effects {
 }
 
 /// True if a broadcast is meant for this connection.
-pub(crate) fn is_meant_for(connection: &Connection, tag: Option<&str>, without: &[String]) -> bool {
-    let excepted = |id: &ConnectionId| without.iter().any(|other| other == id.as_str());
-    tag.is_none_or(|tag| connection.has_tag(tag)) && !excepted(&connection.id)
+pub(crate) fn is_meant_for(
+    connection: &Connection,
+    tag: Option<&str>,
+    without: &BTreeSet<Serial>,
+) -> bool {
+    tag.is_none_or(|tag| connection.has_tag(tag)) && !without.contains(&connection.serial)
 }

@@ -39,7 +39,7 @@ fn sends_are_bounded_by_count_size_and_sum() {
     assert_eq!(by_count.send("a", text("eleven byte")), Err(Refusal::TooLarge(10)));
     assert_eq!(by_count.send("x", text("1")), Err(Refusal::NotFound));
     assert_eq!(by_count.send("a", text("1")), Ok(()));
-    assert_eq!(by_count.broadcast(text("2"), None, Vec::new()), Ok(()));
+    assert_eq!(by_count.broadcast(text("2"), None, &[]), Ok(()));
     assert_eq!(by_count.close("b", CloseFrame::new(1000, "")), Ok(()));
     assert_eq!(by_count.send("a", text("4")), Err(Refusal::UsedUp("turn_sends_max")));
     let mut by_sum = turn();

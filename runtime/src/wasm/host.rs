@@ -6,9 +6,11 @@
 use super::bindings::Module as World;
 use super::bindings::room::runtime::{alarm, connections, log, room, storage, types};
 use super::budget::Budget;
+use super::fault::Overrun;
 use super::log::GuestLog;
 use crate::connection::Connection;
 use crate::event::{CloseFrame, Message};
+use crate::limits::size;
 use crate::span::{Direction, ListOptions};
 use crate::turn::{Refusal, Turn};
 use tokio::sync::{mpsc, oneshot};
@@ -106,7 +108,7 @@ impl connections::Host for Host {
         tag: Option<String>,
         without: Vec<String>,
     ) -> Call<(), ConnectionError> {
-        Ok(self.turn()?.broadcast(message.into(), tag, without).map_err(Into::into))
+        Ok(self.turn()?.broadcast(message.into(), tag, &without).map_err(Into::into))
     }
 
     fn close(&mut self, id: String, frame: connections::CloseFrame) -> Call<(), ConnectionError> {
@@ -124,9 +126,24 @@ impl storage::Host for Host {
     }
 
     fn get_many(&mut self, keys: Vec<Vec<u8>>) -> Call<Vec<Option<Vec<u8>>>, StorageError> {
-        let turn = self.turn()?;
-        let read = |key: Vec<u8>| turn.get(&key).map(|value| value.map(Vec::from));
-        Ok(keys.into_iter().map(read).collect::<Result<_, _>>().map_err(Into::into))
+        let limits = self.budget.limits().clone();
+        if keys.len() > size(limits.turn_writes_max) {
+            return Ok(Err(StorageError::TooManyWrites("turn_writes_max".to_owned())));
+        }
+        let (turn, mut bytes) = (self.turn()?, 0);
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            match turn.get(&key) {
+                Ok(value) => values.push(value.map(Vec::from)),
+                Err(refusal) => return Ok(Err(refusal.into())),
+            }
+            bytes += values.last().and_then(Option::as_ref).map_or(0, Vec::len);
+            // The guest could not take it anyway, and we need not hold it.
+            if bytes > size(limits.memory_bytes_max) {
+                return Err(Overrun::Memory { bytes: limits.memory_bytes_max }.into());
+            }
+        }
+        Ok(Ok(values))
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Call<(), StorageError> {

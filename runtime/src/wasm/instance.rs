@@ -66,9 +66,12 @@ impl Instance {
         });
         store.set_epoch_deadline(1);
         store.data_mut().budget.start_turn();
-        match code.module.pre.instantiate_async(&mut store).await {
-            Ok(world) => Ok(Self { store, world, log }),
-            Err(error) => Err(GuestFault::of(&error, &store.data().budget)),
+        store.set_hostcall_fuel(size(engine.limits().memory_bytes_max));
+        let wall_ms = engine.limits().turn_wall_ms_max;
+        match within(ms(wall_ms), code.module.pre.instantiate_async(&mut store)).await {
+            Some(Ok(world)) => Ok(Self { store, world, log }),
+            Some(Err(error)) => Err(GuestFault::of(&error, &store.data().budget)),
+            None => Err(GuestFault::Overrun(Overrun::Wall { ms: wall_ms })),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A guest's code, compiled and checked. Owns what a module must be to be let in.
 //!
 //! Invariant: a [`Module`] exports our world and imports nothing that we do not give, so that
-//! instantiating it can fail only for want of room. It does not know rooms.
+//! instantiating it can fail only for want of room or by its own initialisers. It does not know rooms.
 
 use super::bindings::ModulePre;
 use super::engine::Engine;
@@ -58,6 +58,9 @@ pub enum LoadError {
     /// Its functions are not spelled as the contract has them.
     #[error("the module does not fit the room contract: {0}")]
     Interface(String),
+    /// Its first instance could not be made.
+    #[error("the module cannot be instantiated: {0}")]
+    Start(String),
     /// It is too large.
     #[error("the module has {bytes} bytes, module_bytes_max allows {max}")]
     TooLarge {
@@ -83,6 +86,13 @@ pub struct Code {
     pub module: Module,
     /// Names with values.
     pub vars: Arc<[(String, String)]>,
+}
+
+impl Code {
+    /// True if both are the same compiled module with the same environment.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.module.pre, &other.module.pre) && self.vars == other.vars
+    }
 }
 
 impl std::fmt::Debug for Module {
