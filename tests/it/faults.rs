@@ -68,6 +68,11 @@ async fn an_endless_recursion_that_fills_the_guests_own_stack_first() {
 }
 
 #[tokio::test]
+async fn a_question_whose_answer_does_not_fit() {
+    costs_only_its_turn(json!("ask_too_much"), "memory_bytes_max").await;
+}
+
+#[tokio::test]
 async fn a_runaway_allocation() {
     costs_only_its_turn(json!("alloc"), "memory_bytes_max").await;
 }

@@ -44,6 +44,8 @@ pub(crate) enum Step {
     PutMany(u32),
     /// Says a value as JSON, `null` if there is none.
     Get(String),
+    /// Asks for the same large value thousands of times in one call.
+    AskTooMuch,
     /// Says how many bytes a value has.
     Size(String),
     /// Says whether the key was there, and removes it.
@@ -157,6 +159,10 @@ impl Step {
                 (0..keys).try_for_each(|key| storage.put(format!("many-{key:06}"), &key))
             }
             Self::Get(key) => say(storage.get::<Value>(key)?.unwrap_or_default().to_string()),
+            Self::AskTooMuch => {
+                storage.put("big", &"x".repeat(500_000))?;
+                storage.get_many::<Value>(vec!["big"; 5_000]).map(drop)
+            }
             Self::Size(key) => say(storage.raw().get(key)?.unwrap_or_default().len().to_string()),
             Self::Delete(key) => say(storage.delete(key)?.to_string()),
             Self::DeleteAll => storage.delete_all(),
