@@ -213,6 +213,9 @@ pub struct Response {
 const FRAMING: [&str; 7] =
     ["connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
+/// Far more than any client reads, and far less than what breaks HTTP libraries.
+const RESPONSE_HEADERS_MAX: usize = 256;
+
 impl Response {
     /// What makes it no HTTP response, as a sentence for the room's author; none if it is one.
     pub fn problem(&self, body_bytes_max: u64) -> Option<String> {
@@ -223,6 +226,12 @@ impl Response {
             return Some(format!(
                 "the response's body has {} bytes, response_bytes_max allows {body_bytes_max}",
                 self.body.len()
+            ));
+        }
+        if self.headers.len() > RESPONSE_HEADERS_MAX {
+            return Some(format!(
+                "the response has {} headers, at most {RESPONSE_HEADERS_MAX} are allowed",
+                self.headers.len()
             ));
         }
         self.headers.iter().find_map(|(name, value)| {

@@ -51,10 +51,10 @@ pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Re
 
 /// Hidden files (`.git`, `.env`) are not for the public; `.well-known` is (RFC 8615).
 fn is_hidden(path: &str) -> bool {
-    path.split('/').any(|segment| {
-        let segment = percent_decode_str(segment).decode_utf8_lossy();
-        segment.starts_with('.') && segment != ".well-known"
-    })
+    // Decoded first, as the service that reads the file does it.
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    let mut segments = path.split(['/', '\\']);
+    segments.any(|segment| segment.starts_with('.') && segment != ".well-known")
 }
 
 /// Files change under the hands of their author: browsers keep them, but ask each time.
@@ -74,7 +74,15 @@ mod tests {
 
     #[test]
     fn hidden_files_are_hidden_however_they_are_spelled() {
-        for path in ["/.env", "/a/.git/config", "/%2eenv", "/..%2f..", "/a/%2E%2E/b"] {
+        for path in [
+            "/.env",
+            "/a/.git/config",
+            "/%2eenv",
+            "/..%2f..",
+            "/a/%2E%2E/b",
+            "/sub%2f.env",
+            "/sub%5c.env",
+        ] {
             assert!(is_hidden(path), "{path}");
         }
         for path in ["/", "/index.html", "/a.b/c", "/.well-known/x"] {

@@ -187,8 +187,9 @@ async fn read(
                 let why = "the room did not take a message in time".to_owned();
                 return Done::Failed(CloseFrame::new(1013, "the room is busy"), why);
             }
-            // The room has said goodbye, and the writing side is about to pass it on.
-            Err(_) => std::future::pending().await,
+            // The room has said goodbye, and the writing side is about to pass it on. Until the client
+            // has read it, what it sends is for nobody.
+            Err(_) => {}
         }
     }
     Done::Lost
@@ -205,10 +206,17 @@ async fn write(
     ping.reset();
     // The last ping: when an answer must be there, and what had been heard before.
     let mut pinged: Option<(Instant, u64)> = None;
+    let leaving = leave(closing, limits);
+    tokio::pin!(leaving);
+    let mut sent = Sent::All;
     loop {
-        let frames = tokio::select! {
+        // What is rare goes first: a room that talks without a pause must not keep it waiting.
+        let first = tokio::select! {
             biased;
-            () = outbox.filled() => None,
+            () = &mut leaving => {
+                let frame = CloseFrame::new(1012, "the server is shutting down");
+                Some(Wire::Close(Some(to_wire(&frame))))
+            }
             () = sleep_until(pinged.map(|(pong_by, _)| pong_by)) => {
                 let before = pinged.take().map(|(_, before)| before);
                 if before == Some(heard.load(Ordering::Relaxed)) {
@@ -216,22 +224,20 @@ async fn write(
                 }
                 continue;
             }
-            _ = ping.tick() => {
+            _ = ping.tick(), if pinged.is_none() => {
                 let pong_by = Instant::now() + ms(limits.pong_ms_max);
                 pinged = Some((pong_by, heard.load(Ordering::Relaxed)));
-                Some(vec![Wire::Ping(Bytes::new())])
+                Some(Wire::Ping(Bytes::new()))
             }
-            () = leave(closing, limits) => {
-                let frame = CloseFrame::new(1012, "the server is shutting down");
-                Some(vec![Wire::Close(Some(to_wire(&frame)))])
-            }
+            () = outbox.filled(), if sent == Sent::All => None,
+            () = std::future::ready(()), if sent == Sent::More => None,
         };
-        let write = send_all(sink, outbox, frames.unwrap_or_default(), limits);
-        tokio::select! {
+        let batch = send_batch(sink, outbox, first, limits);
+        sent = tokio::select! {
             biased;
-            sent = write => match sent {
-                Ok(Sent::All) => {}
+            sent = batch => match sent {
                 Ok(Sent::Close) => return Done::Closing,
+                Ok(sent) => sent,
                 Err(_) => return Done::Lost,
             },
             () = patience(outbox, limits) => return Done::Lost,
@@ -249,35 +255,32 @@ async fn patience(outbox: &Outbox, limits: &Limits) {
     drop(tokio::time::timeout(ms(limits.write_ms_max), hopeless).await);
 }
 
-/// Whether the last frame is out.
-#[derive(PartialEq, Eq)]
+/// What is left after a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Sent {
+    /// Nothing: the outbox was empty.
     All,
+    /// Perhaps more: the batch was full.
+    More,
+    /// Nothing ever: the last frame is out.
     Close,
 }
 
-/// Writes these frames and then everything in the outbox, with one flush for each batch: a flush for
-/// each frame costs ten times as much.
-async fn send_all(
+/// Writes a frame, if there is one, and the next batch of the outbox, with one flush for all: a flush
+/// for each frame costs ten times as much.
+async fn send_batch(
     sink: &mut SplitSink<Socket, Wire>,
     outbox: &Outbox,
-    first: Vec<Wire>,
+    first: Option<Wire>,
     limits: &Limits,
 ) -> Result<Sent, Error> {
-    let mut sent = Sent::All;
-    for frame in first {
-        sent = if matches!(frame, Wire::Close(_)) { Sent::Close } else { sent };
+    let max = size(limits.socket_batch_frames_max);
+    let closes = |frame: &Wire| matches!(frame, Wire::Close(_));
+    let frames = if first.as_ref().is_some_and(closes) { Vec::new() } else { outbox.take(max) };
+    let mut sent = if frames.len() < max { Sent::All } else { Sent::More };
+    for frame in first.into_iter().chain(frames.into_iter().map(Wire::from)) {
+        sent = if closes(&frame) { Sent::Close } else { sent };
         sink.feed(frame).await?;
-    }
-    while sent == Sent::All {
-        let frames = outbox.take(size(limits.socket_batch_frames_max));
-        if frames.is_empty() {
-            break;
-        }
-        for frame in frames {
-            sent = if matches!(frame, Frame::Close(_)) { Sent::Close } else { sent };
-            sink.feed(frame.into()).await?;
-        }
     }
     sink.flush().await?;
     Ok(sent)
