@@ -244,9 +244,22 @@ impl NodeId {
 pub struct ModuleHash([u8; 32]);
 
 impl ModuleHash {
+    /// Stands for no module at all: what changes did not come from a guest.
+    pub(crate) const NONE: Self = Self([0; 32]);
+
     /// The hash of a module's bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The hash that these bytes are.
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The hash as bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 

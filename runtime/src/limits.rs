@@ -134,6 +134,12 @@ limits! {
     held_bytes_max: "bytes" = 32 * MIB, "Bytes that a room has said and the disk has not confirmed", "the room handles nothing more until the disk has";
     commit_bytes_max: "bytes" = 64 * MIB, "Bytes of the commits that wait for the disk", "rooms that write wait";
     commit_turns_max: "turns" = 16_384, "Commits that wait for the disk", "rooms that write wait";
+    room_bytes_max: "bytes" = 1024 * MIB, "Bytes of keys and values stored for one room", "the write is refused";
+    room_cache_bytes_max: "bytes" = 64 * KIB, "Bytes of a live room's keys and values that are kept in memory after they were read or written", "they are read from the store again";
+    log_segment_bytes: "bytes" = 16 * MIB, "Size of a file of the commit log", "the next one is begun, and what the tree has is synced";
+    snapshot_log_bytes: "bytes" = 64 * MIB, "Size of the commit log at which a snapshot is made, or the size of the last snapshot if that is more", "the log is cut when the snapshot is whole";
+    copy_slice_bytes: "bytes" = MIB, "Bytes that a snapshot or a backup reads at once", "turns that wait are applied before it goes on";
+    store_retry_ms: "ms" = 1_000, "Pause before a store that failed is tried again, and between two looks at its log", "it is tried again";
     chunk_bytes: "bytes" = 4 * KIB, "Size of the pieces a value is stored in", "the value takes another piece";
     alarm_tries_max: "tries" = 6, "Retries of a failed alarm, after 2 s, 4 s, …", "the alarm is dropped with an error in the log";
     alarm_retry_ms_min: "ms" = 2_000, "Pause before the first retry of an alarm, doubled for each further one", "the alarm is tried again";

@@ -187,7 +187,7 @@ impl Rooms {
     async fn run(&self, room: &RoomId, mailbox: &Mailbox, party: Party) {
         let parts = self.0.parts.clone();
         let actor = Actor::new(room.clone(), mailbox.clone(), party.code, party.when_quiet, parts);
-        let mut actor = match actor {
+        let mut actor = match actor.await {
             Ok(actor) => actor,
             Err(error) => return refuse_all(mailbox, &error),
         };

@@ -13,30 +13,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 mod effects;
+mod view;
 
 use effects::entry_bytes;
 pub(crate) use effects::is_meant_for;
 pub use effects::{AlarmChange, Cleared, Effects, Output, Writes};
-
-/// What is stored for a room, as of the turns before.
-pub trait View: Send + Sync {
-    /// The value of a key.
-    ///
-    /// # Errors
-    /// [`ReadError`] when the store cannot tell.
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError>;
-
-    /// The entries of a span, in its order.
-    fn scan<'a>(&'a self, span: &Span) -> Entries<'a, ReadError>;
-
-    /// When the room's alarm is due, in milliseconds since 1970.
-    fn alarm(&self) -> Option<u64>;
-}
-
-/// The store could not read; its text is for the log.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ReadError(pub String);
+pub use view::{EmptyView, ReadError, View};
 
 /// Why a call of the guest was refused. The turn goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -346,9 +328,27 @@ impl Turn {
         if bytes > size(self.limits.turn_write_bytes_max) {
             return Err(Refusal::UsedUp("turn_write_bytes_max"));
         }
+        if changes.values().any(Option::is_some) && !self.has_room_for(&changes, bytes)? {
+            return Err(Refusal::UsedUp("room_bytes_max"));
+        }
         self.write_bytes = bytes;
         self.effects.writes.keys.extend(changes);
         Ok(())
+    }
+
+    /// True if the room stays within its bytes with these changes, which make the turn's writes `bytes`.
+    /// Only a room near its bound is measured exactly.
+    fn has_room_for(&mut self, changes: &Overlay, bytes: usize) -> Result<bool, Refusal> {
+        let max = self.limits.room_bytes_max;
+        let stored_at_most = match self.effects.writes.cleared {
+            Cleared::Yes => 0,
+            Cleared::No => self.view.bytes_at_most(),
+        };
+        if stored_at_most.saturating_add(bytes as u64) <= max {
+            return Ok(true);
+        }
+        let measured = stored_with(&*self.view, &self.effects.writes, changes);
+        measured.map(|bytes| bytes <= max).map_err(|error| self.unavailable(error))
     }
 
     fn check_key(&self, key: &[u8]) -> Result<(), Refusal> {
@@ -399,6 +399,24 @@ fn check_close(frame: &CloseFrame) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The bytes that a room has after some writes and then some changes.
+fn stored_with(view: &dyn View, writes: &Writes, changes: &Overlay) -> Result<u64, ReadError> {
+    let earlier = writes.keys.iter().filter(|(key, _)| !changes.contains_key(*key));
+    let mut bytes = match writes.cleared {
+        Cleared::Yes => 0,
+        Cleared::No => view.bytes(),
+    };
+    for (key, value) in earlier.chain(changes) {
+        if writes.cleared == Cleared::No
+            && let Some(old) = view.value_len(key)?
+        {
+            bytes = bytes.saturating_sub((key.len() + old) as u64);
+        }
+        bytes += value.as_ref().map_or(0, |value| (key.len() + value.len()) as u64);
+    }
+    Ok(bytes)
+}
+
 fn read_page(
     view: &Arc<dyn View>,
     writes: &Writes,
@@ -431,23 +449,6 @@ impl Direction {
     /// The direction of a `reverse` flag as the contract spells it.
     pub fn of_reverse(reverse: bool) -> Self {
         if reverse { Self::Reverse } else { Self::Forward }
-    }
-}
-
-/// Nothing stored: the view of a turn that belongs to no room.
-pub struct EmptyView;
-
-impl View for EmptyView {
-    fn get(&self, _key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        Ok(None)
-    }
-
-    fn scan<'a>(&'a self, _span: &Span) -> Entries<'a, ReadError> {
-        Box::new(std::iter::empty())
-    }
-
-    fn alarm(&self) -> Option<u64> {
-        None
     }
 }
 

@@ -59,7 +59,10 @@ impl Actor {
     ///
     /// # Errors
     /// [`StoreError`] if what is stored for it cannot be read.
-    pub(crate) fn new(
+    ///
+    /// # Cancel safety
+    /// Nothing is held while it waits.
+    pub(crate) async fn new(
         room: RoomId,
         mailbox: Mailbox,
         code: Code,
@@ -68,7 +71,7 @@ impl Actor {
     ) -> Result<Self, StoreError> {
         Ok(Self {
             mailbox,
-            turns: Turns::new(room, code, parts)?,
+            turns: Turns::new(room, code, parts).await?,
             when_quiet,
             last_event: Instant::now(),
             behind: 0,

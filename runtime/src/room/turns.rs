@@ -58,9 +58,12 @@ impl Turns {
     ///
     /// # Errors
     /// [`StoreError`] if what is stored for the room cannot be read.
-    pub(super) fn new(room: RoomId, code: Code, parts: Parts) -> Result<Self, StoreError> {
+    ///
+    /// # Cancel safety
+    /// Nothing is held while it waits.
+    pub(super) async fn new(room: RoomId, code: Code, parts: Parts) -> Result<Self, StoreError> {
         Ok(Self {
-            store: parts.store.room(&room)?,
+            store: parts.store.room(&room).await?,
             outlet: Outlet::default(),
             settled: parts.store.settled(),
             room,
@@ -233,7 +236,7 @@ impl Turns {
         let writes = std::mem::take(&mut effects.writes);
         let offset = match writes.is_empty() {
             true => None,
-            false => Some(self.store.commit(writes).await?),
+            false => Some(self.store.commit(writes, self.code.module.hash()).await?),
         };
         self.outlet.roster.apply(&mut effects);
         Ok((effects.outputs, offset))

@@ -1,8 +1,10 @@
-//! What a store needs from whoever keeps the bytes. Owns the contract between the two.
+//! What a store needs from whoever keeps the bytes. Owns the contracts between them.
 //!
-//! Invariant: keys are ordered by their bytes, a batch is atomic, and what was applied before a
-//! `sync` that succeeded survives a crash. It does not know rooms.
+//! Invariant: a [`Journal`] makes turns durable, a [`Tree`] shows what they came to; nothing reaches
+//! the tree before the journal has it, so a tree can always be made anew. They do not know rooms'
+//! guests.
 
+use super::Record;
 use crate::span::{Entries, Key, Overlay, Span};
 use bytes::Bytes;
 use hashbrown::HashSet;
@@ -21,13 +23,13 @@ pub enum StoreError {
     Corrupt(String),
     /// The data was written by another version.
     #[error(
-        "the data folder has format {found}, this version reads format {wanted}; use the version that wrote it, or another folder"
+        "the data has format {found}, this version reads format {wanted}; use the version that wrote it, or other data"
     )]
     Format {
         /// What it says of itself.
         found: String,
         /// What is read here.
-        wanted: &'static str,
+        wanted: String,
     },
     /// The store was closed.
     #[error("the store is closed")]
@@ -35,30 +37,42 @@ pub enum StoreError {
 }
 
 /// Keys in the order of a span.
-pub(super) type Keys<'a> = Box<dyn Iterator<Item = Result<Key, StoreError>> + 'a>;
+pub(super) type Keys = Box<dyn Iterator<Item = Result<Key, StoreError>>>;
 
-/// Ordered bytes with atomic batches.
-pub(super) trait Backend: Send + Sync {
+/// Where turns become durable.
+pub(super) trait Journal: Send {
+    /// Appends records and makes them survive a crash. Blocks.
+    ///
+    /// # Errors
+    /// None of them counts, whatever of them reached the disk; the next append begins behind them.
+    fn append(&mut self, records: &mut dyn Iterator<Item = &Record>) -> Result<(), StoreError>;
+
+    /// Finds out whether it can go on after an append that failed.
+    ///
+    /// # Errors
+    /// Not yet.
+    fn resume(&mut self) -> Result<(), StoreError>;
+}
+
+/// Ordered bytes with atomic batches: what all records came to. A batch that is applied can be read at
+/// once; when it survives a crash is told by `sync` and matters only to how much is replayed.
+pub(super) trait Tree: Send + Sync {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
+    /// The length of a key's value, in bytes.
+    fn value_len(&self, key: &[u8]) -> Result<Option<usize>, StoreError>;
+
     /// The keys of a span, in its order. No value is read.
-    fn keys<'a>(&'a self, span: &Span) -> Keys<'a>;
+    fn keys(&self, span: &Span) -> Keys;
 
     /// The entries of a span, in its order, without the keys in `shadow`: a value that is about to be
     /// replaced must not be read in the middle of that.
-    fn scan<'a>(&'a self, span: &Span, shadow: HashSet<Key>) -> Entries<'a, StoreError>;
+    fn scan(&self, span: &Span, shadow: HashSet<Key>) -> Entries<'static, StoreError>;
 
-    /// Applies changes, all or none. They can be read at once, and survive a crash only after `sync`.
+    /// Applies changes, all or none.
     fn apply(&self, batch: &Overlay) -> Result<(), StoreError>;
 
     /// Makes everything that was applied survive a crash. Blocks.
     fn sync(&self) -> Result<(), StoreError>;
-
-    /// Goes back to what the last successful `sync` made durable, after one that failed: a later one
-    /// that succeeds would prove nothing about what was applied before.
-    ///
-    /// # Errors
-    /// It cannot tell what that is while it is open.
-    fn forget_unsynced(&self) -> Result<(), StoreError>;
 }

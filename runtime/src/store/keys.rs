@@ -1,66 +1,107 @@
-//! Where things lie in the store. Owns the layout of keys and of the records that are ours.
+//! Where things lie in the tree. Owns the layout of keys and of the records that are ours.
 //!
 //! Invariant: encoding and decoding are inverse, and the keys of a room are one range in which the
 //! guest's keys keep their byte order. It does not know who keeps the bytes.
 //!
 //! ```text
-//! version 'm' "format"                                → the format's name
-//! version 'r' len party len name 'a'                  → the room's alarm: due ms, tries
-//! version 'r' len party len name 'k' key              → a value of the guest
-//! version 'd' due ms, len party len name              → the same alarm, in the order of time
+//! version 'a'                                     → the offset up to which everything is applied
+//! version 'i' len party len name                  → what is known of a room: turns, keys, bytes, alarm
+//! version 'r' len party len name, key             → a value of the guest
+//! version 'd' due ms, len party len name          → an alarm, in the order of time
 //! ```
 
-use super::StoreError;
 use super::room::AlarmRecord;
+use super::{Offset, StoreError};
 use crate::id::{PartyName, RoomId};
-use crate::span::{Key, Span, after_prefix};
-use bytes::Bytes;
+use crate::span::{Direction, Key, Span, after_prefix};
+use bytes::{Buf, BufMut, Bytes};
 use std::ops::Bound;
 
 /// The first byte of every key. Another layout gets another one.
 const VERSION: u8 = 1;
-/// What the store says of its format.
-pub(super) const FORMAT: &str = "1";
 
-const META: u8 = b'm';
-const ROOM: u8 = b'r';
+const APPLIED: u8 = b'a';
 const DUE: u8 = b'd';
-const ALARM: u8 = b'a';
-const GUEST: u8 = b'k';
+const INFO: u8 = b'i';
+const GUEST: u8 = b'r';
 
-/// The key under which the format's name lies.
-pub(super) fn format() -> Key {
-    [&[VERSION, META][..], b"format"].concat()
+/// What is known of a room besides what its guest wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RoomInfo {
+    /// Turns that changed something.
+    pub(crate) turns: u64,
+    /// The guest's keys.
+    pub(crate) keys: u64,
+    /// Bytes of the guest's keys and values.
+    pub(crate) bytes: u64,
+    /// The alarm.
+    pub(crate) alarm: Option<AlarmRecord>,
 }
 
-/// What the keys of a room begin with.
-pub(super) fn room(room: &RoomId) -> Key {
-    let mut key = vec![VERSION, ROOM];
-    push_room(&mut key, room);
-    key
+/// The key under which the applied offset lies.
+pub(super) fn applied() -> Key {
+    vec![VERSION, APPLIED]
+}
+
+/// An applied offset as it is stored.
+pub(super) fn encode_offset(offset: Offset) -> Bytes {
+    Bytes::copy_from_slice(&offset.0.to_be_bytes())
+}
+
+/// The offset of a stored one.
+pub(super) fn decode_offset(mut bytes: Bytes) -> Result<Offset, StoreError> {
+    let number = bytes.try_get_u64();
+    number.map(Offset).map_err(|_| StoreError::Corrupt("no offset".to_owned()))
+}
+
+/// The key of what is known of a room.
+pub(super) fn info(room: &RoomId) -> Key {
+    with_room(vec![VERSION, INFO], room)
 }
 
 /// What the guest's keys of a room begin with.
-pub(super) fn guest_prefix(room_key: &[u8]) -> Key {
-    [room_key, &[GUEST]].concat()
-}
-
-/// The key of a room's alarm.
-pub(super) fn alarm(room_key: &[u8]) -> Key {
-    [room_key, &[ALARM]].concat()
+pub(super) fn guest_prefix(room: &RoomId) -> Key {
+    with_room(vec![VERSION, GUEST], room)
 }
 
 /// The key of an alarm in the order of time.
 pub(super) fn due(at_ms: u64, room: &RoomId) -> Key {
     let mut key = vec![VERSION, DUE];
-    key.extend_from_slice(&at_ms.to_be_bytes());
-    push_room(&mut key, room);
-    key
+    key.put_u64(at_ms);
+    with_room(key, room)
 }
 
-/// The range of all alarms: first key inclusive, last exclusive.
-pub(super) fn all_alarms() -> (Key, Key) {
-    (vec![VERSION, DUE], vec![VERSION, DUE + 1])
+/// All alarms, in the order of time.
+pub(super) fn all_alarms() -> Span {
+    between(vec![VERSION, DUE], Bound::Excluded(vec![VERSION, DUE + 1]))
+}
+
+/// What is known of all rooms, behind one of them if one is given.
+pub(super) fn all_infos(behind: Option<&RoomId>) -> Span {
+    let span = between(vec![VERSION, INFO], Bound::Excluded(vec![VERSION, INFO + 1]));
+    match behind {
+        Some(room) => Span { start: Bound::Excluded(info(room)), ..span },
+        None => span,
+    }
+}
+
+/// The keys of all guests.
+pub(super) fn all_guests() -> Span {
+    between(vec![VERSION, GUEST], Bound::Excluded(vec![VERSION, GUEST + 1]))
+}
+
+/// The guest's keys of a room.
+pub(super) fn guest(room: &RoomId) -> Span {
+    below(&guest_prefix(room), &Span::ALL)
+}
+
+/// What is known of one room.
+pub(super) fn one_info(room: &RoomId) -> Span {
+    between(info(room), Bound::Included(info(room)))
+}
+
+fn between(start: Key, end: Bound<Key>) -> Span {
+    Span { start: Bound::Included(start), end, direction: Direction::Forward }
 }
 
 /// The time and the room of a key made by [`due`].
@@ -68,25 +109,42 @@ pub(super) fn decode_due(key: &[u8]) -> Result<(u64, RoomId), StoreError> {
     let damaged = || StoreError::Corrupt(format!("no alarm key: {key:02x?}"));
     let rest = key.strip_prefix(&[VERSION, DUE]).ok_or_else(damaged)?;
     let (at, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
-    let room = decode_room(rest).ok_or_else(damaged)?;
-    Ok((u64::from_be_bytes(*at), room))
-}
-
-/// Lengths go before the texts: no room's keys can begin with another room's.
-fn push_room(key: &mut Key, room: &RoomId) {
-    for text in [room.party().as_str(), room.name()] {
-        // Names are bounded far below this by `id.rs`.
-        let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
-        key.extend_from_slice(&len.to_be_bytes());
-        key.extend_from_slice(text.as_bytes());
+    match decode_room(rest) {
+        Some((room, [])) => Ok((u64::from_be_bytes(*at), room)),
+        _ => Err(damaged()),
     }
 }
 
-fn decode_room(bytes: &[u8]) -> Option<RoomId> {
+/// The room of a key made by [`info`].
+pub(super) fn decode_info_key(key: &[u8]) -> Result<RoomId, StoreError> {
+    match key.strip_prefix(&[VERSION, INFO]).and_then(decode_room) {
+        Some((room, [])) => Ok(room),
+        _ => Err(StoreError::Corrupt(format!("no key of a room: {key:02x?}"))),
+    }
+}
+
+/// The room and the guest's own key.
+pub(super) fn decode_guest(key: &[u8]) -> Result<(RoomId, &[u8]), StoreError> {
+    let decoded = key.strip_prefix(&[VERSION, GUEST]).and_then(decode_room);
+    decoded.ok_or_else(|| StoreError::Corrupt(format!("no key of a guest: {key:02x?}")))
+}
+
+/// Lengths go before the texts: no room's keys can begin with another room's.
+fn with_room(mut key: Key, room: &RoomId) -> Key {
+    for text in [room.party().as_str(), room.name()] {
+        // Names are bounded far below this by `id.rs`.
+        key.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
+        key.put_slice(text.as_bytes());
+    }
+    key
+}
+
+/// The room at the start of these bytes, and what follows.
+fn decode_room(bytes: &[u8]) -> Option<(RoomId, &[u8])> {
     let (party, rest) = decode_text(bytes)?;
     let (name, rest) = decode_text(rest)?;
     let party = PartyName::parse(party).ok()?;
-    rest.is_empty().then(|| RoomId::new(party, name, usize::MAX).ok())?
+    Some((RoomId::new(party, name, usize::MAX).ok()?, rest))
 }
 
 fn decode_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
@@ -95,46 +153,51 @@ fn decode_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(text).ok()?, rest))
 }
 
-/// The range below a prefix.
-pub(super) struct RoomPrefix(Key);
-
-impl RoomPrefix {
-    /// The range of the keys that begin with this one, which is never all `0xff`.
-    pub(super) fn of(prefix: &[u8]) -> Self {
-        Self(prefix.to_vec())
-    }
-
-    /// All of it.
-    pub(super) fn span(&self) -> Span {
-        self.within(&Span::ALL)
-    }
-
-    /// The part that a span over the keys behind the prefix means.
-    pub(super) fn within(&self, span: &Span) -> Span {
-        let below = |key: &Key| [self.0.as_slice(), key].concat();
-        let start = match &span.start {
-            Bound::Unbounded => Bound::Included(self.0.clone()),
-            bound => bound.as_ref().map(below),
-        };
-        let end = match &span.end {
-            Bound::Unbounded => after_prefix(&self.0).map_or(Bound::Unbounded, Bound::Excluded),
-            bound => bound.as_ref().map(below),
-        };
-        Span { start, end, direction: span.direction }
-    }
+/// The part of the keys that begin with a prefix, which is never all `0xff`, that a span over what
+/// follows the prefix means.
+pub(super) fn below(prefix: &[u8], span: &Span) -> Span {
+    let below = |key: &Key| [prefix, key].concat();
+    let start = match &span.start {
+        Bound::Unbounded => Bound::Included(prefix.to_vec()),
+        bound => bound.as_ref().map(below),
+    };
+    let end = match &span.end {
+        Bound::Unbounded => after_prefix(prefix).map_or(Bound::Unbounded, Bound::Excluded),
+        bound => bound.as_ref().map(below),
+    };
+    Span { start, end, direction: span.direction }
 }
 
-/// An alarm as it is stored.
-pub(super) fn encode_alarm(alarm: AlarmRecord) -> Bytes {
-    [&alarm.due_ms.to_be_bytes()[..], &alarm.tries.to_be_bytes()].concat().into()
+/// What is known of a room as it is stored.
+pub(super) fn encode_info(info: &RoomInfo) -> Bytes {
+    let mut bytes = Vec::with_capacity(36);
+    for number in [info.turns, info.keys, info.bytes] {
+        bytes.put_u64(number);
+    }
+    if let Some(alarm) = info.alarm {
+        bytes.put_u64(alarm.due_ms);
+        bytes.put_u32(alarm.tries);
+    }
+    bytes.into()
 }
 
-/// The alarm of a stored record.
-pub(super) fn decode_alarm(bytes: &[u8]) -> Result<AlarmRecord, StoreError> {
-    let damaged = || StoreError::Corrupt(format!("no alarm record: {bytes:02x?}"));
-    let (due_ms, tries) = bytes.split_first_chunk::<8>().ok_or_else(damaged)?;
-    let tries = tries.try_into().map_err(|_| damaged())?;
-    Ok(AlarmRecord { due_ms: u64::from_be_bytes(*due_ms), tries: u32::from_be_bytes(tries) })
+/// What a stored record says of a room.
+pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomInfo, StoreError> {
+    let mut rest = bytes.as_ref();
+    let mut read = || {
+        let mut info = RoomInfo {
+            turns: rest.try_get_u64().ok()?,
+            keys: rest.try_get_u64().ok()?,
+            bytes: rest.try_get_u64().ok()?,
+            alarm: None,
+        };
+        if !rest.is_empty() {
+            let (due_ms, tries) = (rest.try_get_u64().ok()?, rest.try_get_u32().ok()?);
+            info.alarm = Some(AlarmRecord { due_ms, tries });
+        }
+        rest.is_empty().then_some(info)
+    };
+    read().ok_or_else(|| StoreError::Corrupt(format!("no record of a room: {bytes:02x?}")))
 }
 
 #[cfg(test)]
@@ -168,14 +231,25 @@ mod tests {
         fn rooms_do_not_overlap(a in "[a-c]{1,3}", b in "[a-c]{1,3}", c in "[a-c]{1,3}", d in "[a-c]{1,3}") {
             let (one, two) = (id(&a, &b), id(&c, &d));
             prop_assume!(one != two);
-            prop_assert!(!room(&one).starts_with(&room(&two)));
+            prop_assert!(!guest_prefix(&one).starts_with(&guest_prefix(&two)));
         }
     }
 
     #[test]
-    fn an_alarm_is_read_back() {
-        let alarm = AlarmRecord { due_ms: 1_700_000_000_000, tries: 3 };
-        assert_eq!(decode_alarm(&encode_alarm(alarm)), Ok(alarm));
-        assert!(decode_alarm(b"short").is_err());
+    fn what_is_known_of_a_room_is_read_back() {
+        for alarm in [None, Some(AlarmRecord { due_ms: 1_700_000_000_000, tries: 3 })] {
+            let info = RoomInfo { turns: 7, keys: 2, bytes: 300, alarm };
+            assert_eq!(decode_info(&encode_info(&info)), Ok(info));
+        }
+        assert!(decode_info(&Bytes::from_static(b"short")).is_err());
+        assert!(decode_info(&Bytes::from_static(&[0; 25])).is_err());
+    }
+
+    #[test]
+    fn a_guests_key_is_read_back() {
+        let key = [&guest_prefix(&id("main", "one"))[..], b"key"].concat();
+        assert_eq!(decode_guest(&key), Ok((id("main", "one"), &b"key"[..])));
+        assert_eq!(decode_info_key(&info(&id("main", "one"))), Ok(id("main", "one")));
+        assert!(decode_guest(&key[..9]).is_err());
     }
 }

@@ -1,81 +1,86 @@
-//! Bytes in memory, for tests and `--ephemeral`. Owns the same contract as the disk's.
+//! Bytes in memory, for tests and `--ephemeral`. Owns the same contracts as the disk's.
 //!
-//! Invariant: it forgets what was not synced when asked to, as a power cut would. It does not know what the
-//! bytes mean.
+//! Invariant: a batch is applied as a whole. It does not know what the bytes mean.
 
-use super::backend::{Backend, Keys, StoreError};
+use super::Record;
+use super::backend::{Journal, Keys, StoreError, Tree};
 use crate::span::{Direction, Entries, Key, Overlay, Span};
 use bytes::Bytes;
 use hashbrown::HashSet;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A map, and how to undo what was not synced yet.
-#[derive(Default)]
-pub(super) struct Memory(Mutex<State>);
+/// A journal that keeps nothing: the store is gone with the process.
+pub(super) struct Nowhere;
 
-#[derive(Default)]
-struct State {
-    live: BTreeMap<Key, Bytes>,
-    undo: Vec<(Key, Option<Bytes>)>,
+impl Journal for Nowhere {
+    fn append(&mut self, _: &mut dyn Iterator<Item = &Record>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
+/// A map. Clones are the same map.
+#[derive(Clone, Default)]
+pub(super) struct Memory(Arc<Mutex<BTreeMap<Key, Bytes>>>);
+
 impl Memory {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<Key, Bytes>> {
         // A batch is applied by moves that cannot panic, so what a panicking holder left is whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The first entry of a span, which then begins behind it.
+    fn take_first(&self, span: &mut Span) -> Option<(Key, Bytes)> {
+        if span.is_empty() {
+            return None;
+        }
+        let entries = self.entries();
+        let mut range = entries.range::<Key, _>((span.start.as_ref(), span.end.as_ref()));
+        let (next, bound) = match span.direction {
+            Direction::Forward => (range.next()?, &mut span.start),
+            Direction::Reverse => (range.next_back()?, &mut span.end),
+        };
+        *bound = Bound::Excluded(next.0.clone());
+        Some((next.0.clone(), next.1.clone()))
+    }
 }
 
-impl Backend for Memory {
+impl Tree for Memory {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.state().live.get(key).cloned())
+        Ok(self.entries().get(key).cloned())
     }
 
-    fn keys<'a>(&'a self, span: &Span) -> Keys<'a> {
+    fn value_len(&self, key: &[u8]) -> Result<Option<usize>, StoreError> {
+        Ok(self.entries().get(key).map(Bytes::len))
+    }
+
+    fn keys(&self, span: &Span) -> Keys {
         Box::new(self.scan(span, HashSet::new()).map(|entry| Ok(entry?.0)))
     }
 
-    fn scan<'a>(&'a self, span: &Span, shadow: HashSet<Key>) -> Entries<'a, StoreError> {
-        if span.is_empty() {
-            return Box::new(std::iter::empty());
-        }
-        let state = self.state();
-        let range = state.live.range::<Key, _>((span.start.as_ref(), span.end.as_ref()));
-        let visible = range.filter(|(key, _)| !shadow.contains(*key));
-        let mut entries: Vec<_> =
-            visible.map(|(key, value)| Ok((key.clone(), value.clone()))).collect();
-        if span.direction == Direction::Reverse {
-            entries.reverse();
-        }
-        Box::new(entries.into_iter())
+    fn scan(&self, span: &Span, shadow: HashSet<Key>) -> Entries<'static, StoreError> {
+        let (this, mut span) = (self.clone(), span.clone());
+        let entries = std::iter::from_fn(move || this.take_first(&mut span));
+        Box::new(entries.filter(move |(key, _)| !shadow.contains(key)).map(Ok))
     }
 
     fn apply(&self, batch: &Overlay) -> Result<(), StoreError> {
-        let mut state = self.state();
+        let mut entries = self.entries();
         for (key, value) in batch {
-            let old = match value {
-                Some(value) => state.live.insert(key.clone(), value.clone()),
-                None => state.live.remove(key),
+            match value {
+                Some(value) => entries.insert(key.clone(), value.clone()),
+                None => entries.remove(key),
             };
-            state.undo.push((key.clone(), old));
         }
         Ok(())
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.state().undo.clear();
-        Ok(())
-    }
-
-    fn forget_unsynced(&self) -> Result<(), StoreError> {
-        let mut state = self.state();
-        for (key, old) in std::mem::take(&mut state.undo).into_iter().rev() {
-            match old {
-                Some(value) => state.live.insert(key, value),
-                None => state.live.remove(&key),
-            };
-        }
         Ok(())
     }
 }

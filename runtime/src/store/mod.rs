@@ -1,30 +1,52 @@
 //! Owns the rooms' bytes: what is stored, and what of it survives a crash.
 //!
-//! Invariant: the writes of a turn are applied whole or not at all, in the order of their
-//! [`Offset`]s, and an offset is reported durable only when everything up to it is on disk. It does
-//! not know what a guest, a connection or an alarm's meaning is.
+//! Invariant: the writes of a turn are kept whole or not at all, in the order of their [`Offset`]s, and
+//! an offset is reported durable only when everything up to it is on disk. It does not know what a
+//! guest, a connection or an alarm's meaning is.
 //!
-//! One committer serves all rooms: commits that arrive while a flush is in the air share the next
-//! one. Until then a room reads its own writes from what is pending.
+//! Life of a commit: [`RoomStore::commit`] → `committer`: all that wait become one group in the `log`, with
+//! one sync, after which they are durable → `applier`: into the tree, from which rooms read. Until then a
+//! room reads its own writes from `pending`. The `keeper` makes snapshots and cuts the log. What is durable
+//! is in the newest snapshot and the log behind it; the tree, which is sled's, can always be made anew.
 
+mod applier;
+mod apply;
 mod backend;
 mod committer;
+mod content;
+mod copies;
+mod files;
+mod folder;
+mod frame;
+mod keeper;
 mod keys;
+mod log;
 mod memory;
+mod pending;
+mod record;
 mod room;
 mod sled;
+mod transfer;
+mod verify;
 
 pub use backend::StoreError;
+pub use content::{ContentError, RoomContent};
+pub use verify::Verified;
+pub(crate) use record::{Change, Record, Wipe};
 pub(crate) use room::{AlarmRecord, RoomStore, Settled};
 
 use crate::id::RoomId;
 use crate::limits::Limits;
-use crate::span::{Direction, Span};
-use backend::Backend;
+use applier::{Applier, Rebuild};
+use backend::{Journal, Tree};
 use committer::Committer;
-use std::ops::Bound;
+use folder::Folder;
+use keeper::{Keeper, OnDisk};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 
 /// Where a commit stands in the order of all commits of this node. Only grows.
@@ -34,18 +56,39 @@ pub struct Offset(u64);
 /// The rooms' storage of one node. Cheap to clone; clones are the same store.
 #[derive(Clone)]
 pub struct Store {
-    backend: Arc<dyn Backend>,
+    // In the order in which they are closed.
     committer: Arc<Committer>,
+    applier: Arc<Applier>,
+    keeper: Arc<Keeper>,
+    limits: Limits,
 }
 
 impl Store {
-    /// Opens the store in a folder, made if it is not there.
+    /// Opens the store in a folder, made if it is not there. After a crash it is made whole first, from
+    /// what was durable.
     ///
     /// # Errors
-    /// [`StoreError`]: the folder cannot be used, another process has it open, or what is in it is
-    /// of a format that this version does not know. Nothing in it was changed.
+    /// [`StoreError`]: the folder cannot be used, another process has it open, what is in it is of a
+    /// format that this version does not know, or what was acknowledged cannot be read.
     pub fn open(dir: &Path, limits: &Limits) -> Result<Self, StoreError> {
-        Self::on(Arc::new(sled::Sled::open(dir, limits)?), limits)
+        let opened = Folder::open(dir, limits)?;
+        let folder = opened.folder;
+        let written = Arc::new(AtomicU64::new(opened.log_bytes));
+        let journal = log::Log::go_on(&folder.log(), opened.last, written.clone(), limits)?;
+        let rebuild: Rebuild = Box::new({
+            let folder = folder.clone();
+            move || folder.renew()
+        });
+        let snapshot_bytes = opened.snapshot_bytes;
+        let on_disk = OnDisk { folder, written, in_snapshot: 0, snapshot_bytes };
+        Self::on(Parts {
+            journal: Box::new(journal),
+            tree: opened.tree,
+            rebuild,
+            on_disk: Some(on_disk),
+            last: opened.last,
+            limits,
+        })
     }
 
     /// A store that is gone with the process.
@@ -53,20 +96,60 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] if no thread can be started for it.
     pub fn in_memory(limits: &Limits) -> Result<Self, StoreError> {
-        Self::on(Arc::new(memory::Memory::default()), limits)
+        Self::on(Parts {
+            journal: Box::new(memory::Nowhere),
+            tree: Arc::new(memory::Memory::default()),
+            rebuild: Box::new(|| Err(StoreError::Closed)),
+            on_disk: None,
+            last: Offset::default(),
+            limits,
+        })
     }
 
-    fn on(backend: Arc<dyn Backend>, limits: &Limits) -> Result<Self, StoreError> {
-        let committer = Committer::start(backend.clone(), limits)?;
-        Ok(Self { backend, committer: Arc::new(committer) })
+    fn on(parts: Parts<'_>) -> Result<Self, StoreError> {
+        let Parts { journal, tree, rebuild, on_disk, last, limits } = parts;
+        let applier = Applier::start(tree, rebuild, last, limits)?;
+        let keeper = Keeper::start(applier.shared(), applier.applied(), on_disk, limits)?;
+        let committer = Committer::start(journal, applier.shared(), last, limits)?;
+        Ok(Self {
+            committer: Arc::new(committer),
+            applier: Arc::new(applier),
+            keeper: Arc::new(keeper),
+            limits: limits.clone(),
+        })
     }
 
-    /// The storage of one room. The caller makes sure that it is the only one who has it.
+    /// The storage of one room. The caller makes sure that it is the only one who has it. Waits until
+    /// the tree has what the room committed before.
     ///
     /// # Errors
-    /// [`StoreError`] if the room's alarm cannot be read.
-    pub(crate) fn room(&self, room: &RoomId) -> Result<RoomStore, StoreError> {
-        RoomStore::open(self.backend.clone(), self.committer.clone(), room)
+    /// [`StoreError`] if the store has failed, or what is known of the room cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is held while it waits.
+    pub(crate) async fn room(&self, room: &RoomId) -> Result<RoomStore, StoreError> {
+        self.applied().await?;
+        if let Some(error) = self.failure() {
+            return Err(error);
+        }
+        let shared = self.applier.shared();
+        let info = blocking(|| apply::info_of(&*shared.tree(), room))?;
+        Ok(RoomStore::new(shared, self.committer.clone(), room, info, &self.limits))
+    }
+
+    /// Waits until the tree has everything that was committed before, but for what was lost.
+    async fn applied(&self) -> Result<(), StoreError> {
+        let last = self.committer.last();
+        let mut applied = self.applier.applied();
+        loop {
+            if *applied.borrow_and_update() >= last {
+                return Ok(());
+            }
+            if let Some(error) = self.applier.shared().failure() {
+                return Err(error);
+            }
+            applied.changed().await.map_err(|_| StoreError::Closed)?;
+        }
     }
 
     /// The offset up to which every commit is settled: durable, or lost and known to be.
@@ -74,14 +157,14 @@ impl Store {
         self.committer.settled()
     }
 
-    /// Why the store takes nothing any more, if that is so.
+    /// Why the store takes nothing at the moment, if that is so.
     pub(crate) fn failure(&self) -> Option<StoreError> {
         self.committer.failure()
     }
 
-    /// Changes whenever a durable commit changed an alarm.
+    /// Changes whenever a commit that changed an alarm has reached the tree.
     pub(crate) fn alarms_changed(&self) -> watch::Receiver<u64> {
-        self.committer.alarms_changed()
+        self.applier.alarms_changed()
     }
 
     /// The durable alarms that are due first, at most `limit`, in the order of their times.
@@ -89,29 +172,68 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if they cannot be read.
     pub(crate) fn alarms(&self, limit: usize) -> Result<Vec<(u64, RoomId)>, StoreError> {
-        let (start, end) = keys::all_alarms();
-        let span = Span {
-            start: Bound::Included(start),
-            end: Bound::Excluded(end),
-            direction: Direction::Forward,
-        };
-        let mut due = Vec::new();
-        for key in self.backend.keys(&span).take(limit) {
-            match keys::decode_due(&key?) {
-                Ok(alarm) => due.push(alarm),
-                // One that cannot be read must not silence all others.
-                Err(error) => tracing::error!(%error, "an alarm cannot be read"),
+        let tree = self.applier.shared().tree();
+        blocking(|| {
+            let mut due = Vec::new();
+            for key in tree.keys(&keys::all_alarms()).take(limit) {
+                match keys::decode_due(&key?) {
+                    Ok(alarm) => due.push(alarm),
+                    // One that cannot be read must not silence all others.
+                    Err(error) => tracing::error!(%error, "an alarm cannot be read"),
+                }
             }
-        }
-        Ok(due)
+            Ok(due)
+        })
     }
 
     /// Commits what waits and stops. Blocks until the disk has it.
     pub(crate) fn close(&self) {
         self.committer.close();
+        self.applier.close();
+        self.keeper.close();
     }
 }
 
+/// What a store is made of.
+struct Parts<'a> {
+    journal: Box<dyn Journal>,
+    tree: Arc<dyn Tree>,
+    rebuild: Rebuild,
+    on_disk: Option<OnDisk>,
+    /// The offset of the last commit before.
+    last: Offset,
+    limits: &'a Limits,
+}
+
+/// Does something that may wait for the disk. On a thread that runs rooms, the others go on elsewhere.
+fn blocking<T>(act: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(act),
+        _ => act(),
+    }
+}
+
+fn thread(
+    name: &str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StoreError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.map_err(|error| StoreError::Io(format!("cannot start a thread: {error}")))
+}
+
+fn join(thread: &Mutex<Option<JoinHandle<()>>>) {
+    let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(thread) = thread
+        && thread.join().is_err()
+    {
+        tracing::error!("a thread of the store panicked; this is a bug of the runtime");
+    }
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod recovery;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -1,17 +1,23 @@
-//! One room's storage. Owns what the room has written and the disk has not confirmed yet.
+//! One room's storage. Owns what the room has written and the tree does not show yet.
 //!
-//! Invariant: the room reads what it committed at once; what a failed flush lost is never reported
-//! durable. It does not know other rooms.
+//! Invariant: the room reads what it committed at once; what a failed sync lost is never reported
+//! durable. A read that may go to the disk gives up its thread's other work first. It does not know
+//! other rooms.
 
-use super::backend::{Backend, StoreError};
-use super::committer::{AlarmTouched, Commit, Committer};
-use super::{Offset, keys};
-use crate::id::RoomId;
+use super::applier::Shared as Applier;
+use super::backend::StoreError;
+use super::committer::{Commit, Committer};
+use super::keys::{self, RoomInfo};
+use super::pending::{Pending, PendingCell};
+use super::{Change, Offset, Record, blocking};
+use crate::id::{ModuleHash, RoomId};
+use crate::limits::{Limits, ms, size};
 use crate::span::{Direction, Entries, Key, Overlay, Span, merged};
-use crate::turn::{AlarmChange, Cleared, ReadError, View, Writes};
+use crate::turn::{AlarmChange, ReadError, View, Writes};
 use bytes::Bytes;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A room's alarm as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,65 +48,27 @@ pub(crate) struct RoomStore {
 
 /// What a turn reads from.
 struct Reader {
-    backend: Arc<dyn Backend>,
-    pending: Arc<Mutex<Pending>>,
-    room_key: Key,
+    applier: Arc<Applier>,
+    pending: Arc<PendingCell>,
     guest_prefix: Key,
-}
-
-/// What the room committed and the disk has not confirmed.
-#[derive(Default)]
-pub(super) struct Pending {
-    keys: BTreeMap<Key, (Offset, Option<Bytes>)>,
-    cleared: Option<Offset>,
-    alarm: Option<AlarmRecord>,
-    durable: Offset,
-    lost: Option<StoreError>,
-}
-
-impl Pending {
-    /// Everything up to this offset is on disk.
-    pub(super) fn settle(&mut self, durable: Offset) {
-        self.durable = durable;
-        self.keys.retain(|_, (offset, _)| *offset > durable);
-        self.cleared = self.cleared.filter(|offset| *offset > durable);
-    }
-
-    pub(super) fn is_lost(&self) -> bool {
-        self.lost.is_some()
-    }
-
-    /// What was on its way did not arrive.
-    pub(super) fn lose(&mut self, error: &StoreError) {
-        self.lost = Some(error.clone());
-    }
-
-    fn stage(&mut self, offset: Offset, writes: &Writes) {
-        if writes.cleared == Cleared::Yes {
-            self.keys.clear();
-            self.cleared = Some(offset);
-        }
-        let changes = writes.keys.iter();
-        self.keys.extend(changes.map(|(key, value)| (key.clone(), (offset, value.clone()))));
-    }
+    /// The longest wait for what is on its way.
+    wait_max: Duration,
 }
 
 impl RoomStore {
-    pub(super) fn open(
-        backend: Arc<dyn Backend>,
+    /// The storage of a room of which this is known, and of which nothing is on its way.
+    pub(super) fn new(
+        applier: Arc<Applier>,
         committer: Arc<Committer>,
         room: &RoomId,
-    ) -> Result<Self, StoreError> {
-        if let Some(error) = committer.failure() {
-            return Err(error);
-        }
-        let room_key = keys::room(room);
-        let alarm = backend.get(&keys::alarm(&room_key))?;
-        let alarm = alarm.map(|bytes| keys::decode_alarm(&bytes)).transpose()?;
-        let pending = Arc::new(Mutex::new(Pending { alarm, ..Pending::default() }));
-        let guest_prefix = keys::guest_prefix(&room_key);
-        let reader = Arc::new(Reader { backend, pending, room_key, guest_prefix });
-        Ok(Self { reader, committer, room: room.clone() })
+        info: RoomInfo,
+        limits: &Limits,
+    ) -> Self {
+        let pending = Arc::new(PendingCell::new(info, size(limits.room_cache_bytes_max)));
+        let guest_prefix = keys::guest_prefix(room);
+        let wait_max = ms(limits.turn_wall_ms_max);
+        let reader = Arc::new(Reader { applier, pending, guest_prefix, wait_max });
+        Self { reader, committer, room: room.clone() }
     }
 
     /// What the next turn reads from.
@@ -110,25 +78,31 @@ impl RoomStore {
 
     /// The room's alarm, as of the last commit.
     pub(crate) fn alarm(&self) -> Option<AlarmRecord> {
-        self.reader.pending().alarm
+        self.reader.pending.lock().info.alarm
     }
 
-    /// Applies the writes of one turn and returns the position at which they become durable.
+    /// Applies the writes of one turn of this code, and returns the position at which they become
+    /// durable.
     ///
     /// Later reads of this room see them at once. Waits while too much waits for the disk.
     ///
     /// # Errors
-    /// [`StoreError::Closed`]: nothing was applied.
+    /// [`StoreError`]: nothing was applied.
     ///
     /// # Cancel safety
     /// Dropped before it returns, nothing was applied.
-    pub(crate) async fn commit(&self, writes: Writes) -> Result<Offset, StoreError> {
+    pub(crate) async fn commit(
+        &self,
+        writes: Writes,
+        module: ModuleHash,
+    ) -> Result<Offset, StoreError> {
         let alarm = match writes.alarm {
             AlarmChange::Keep => None,
             AlarmChange::Set(due_ms) => Some(Some(AlarmRecord { due_ms, tries: 0 })),
             AlarmChange::Delete => Some(None),
         };
-        self.commit_with(writes, alarm).await
+        let change = Change { wipe: writes.cleared.into(), keys: writes.keys, alarm };
+        self.commit_change(change, module).await
     }
 
     /// Puts the alarm off, or drops it.
@@ -142,123 +116,150 @@ impl RoomStore {
         &self,
         alarm: Option<AlarmRecord>,
     ) -> Result<Offset, StoreError> {
-        self.commit_with(Writes::default(), Some(alarm)).await
+        let change = Change { alarm: Some(alarm), ..Change::default() };
+        self.commit_change(change, ModuleHash::NONE).await
     }
 
-    async fn commit_with(
+    /// Commits any change.
+    ///
+    /// # Errors
+    /// As [`RoomStore::commit`].
+    ///
+    /// # Cancel safety
+    /// As [`RoomStore::commit`].
+    pub(super) async fn commit_change(
         &self,
-        writes: Writes,
-        alarm: Option<Option<AlarmRecord>>,
+        change: Change,
+        module: ModuleHash,
     ) -> Result<Offset, StoreError> {
         self.committer.space().await;
-        let commit = self.encode(&writes, alarm);
-        self.committer.push(commit, |offset| {
-            let mut pending = self.reader.pending();
-            pending.stage(offset, &writes);
-            if let Some(alarm) = alarm {
-                pending.alarm = alarm;
-            }
-        })
+        let cell = &self.reader.pending;
+        let (room, turn) = (self.room.clone(), cell.lock().info.turns + 1);
+        let record = Record { offset: Offset::default(), room, turn, module, change };
+        let commit = Commit { pending: cell.clone(), record };
+        self.committer.push(commit, |record| cell.lock().stage(record))
     }
 
-    fn encode(&self, writes: &Writes, alarm: Option<Option<AlarmRecord>>) -> Commit {
-        let prefix = &self.reader.guest_prefix;
-        let stored = |key: &Key| [prefix.as_slice(), key].concat();
-        let mut changes: Overlay =
-            writes.keys.iter().map(|(key, value)| (stored(key), value.clone())).collect();
-        if let Some(alarm) = alarm {
-            if let Some(old) = self.alarm() {
-                changes.insert(keys::due(old.due_ms, &self.room), None);
-            }
-            if let Some(new) = alarm {
-                changes.insert(keys::due(new.due_ms, &self.room), Some(Bytes::new()));
-            }
-            changes.insert(keys::alarm(&self.reader.room_key), alarm.map(keys::encode_alarm));
-        }
-        Commit {
-            pending: self.reader.pending.clone(),
-            clear: (writes.cleared == Cleared::Yes).then(|| keys::RoomPrefix::of(prefix)),
-            changes,
-            alarm: if alarm.is_some() { AlarmTouched::Yes } else { AlarmTouched::No },
+    /// Waits until a commit is durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it was lost.
+    ///
+    /// # Cancel safety
+    /// Nothing is held while it waits.
+    pub(super) async fn durable(&self, offset: Offset) -> Result<(), StoreError> {
+        let mut settled = self.committer.settled();
+        let waited = settled.wait_for(|at| *at >= offset).await;
+        waited.map_err(|_| StoreError::Closed)?;
+        match self.settled(offset) {
+            Settled::Lost(error) => Err(error),
+            Settled::Durable | Settled::Waiting => Ok(()),
         }
     }
 
     /// What became of the commit at this offset.
     pub(crate) fn settled(&self, offset: Offset) -> Settled {
-        let pending = self.reader.pending();
-        match &pending.lost {
-            _ if offset <= pending.durable => Settled::Durable,
-            Some(error) => Settled::Lost(error.clone()),
-            None => Settled::Waiting,
-        }
+        self.reader.pending.lock().settled(offset)
     }
 }
 
 impl Reader {
-    fn pending(&self) -> MutexGuard<'_, Pending> {
-        // Pending is changed by moves that cannot panic, so what a panicking holder left is whole.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn stored(&self, key: &[u8]) -> Key {
         [&self.guest_prefix, key].concat()
     }
 
-    /// The span of the guest's keys as the backend has it.
-    fn stored_span(&self, span: &Span) -> Span {
-        keys::RoomPrefix::of(&self.guest_prefix).within(span)
-    }
-
-    fn pending_in(&self, span: &Span) -> Overlay {
-        if span.is_empty() {
-            return Overlay::new();
+    /// An error for the turn. Damage is not this room's alone: the tree is made anew.
+    fn read_error(&self, error: &StoreError) -> ReadError {
+        if matches!(error, StoreError::Corrupt(_)) {
+            self.applier.distrust(error);
         }
-        let pending = self.pending();
-        let range = pending.keys.range::<Key, _>((span.start.as_ref(), span.end.as_ref()));
-        range.map(|(key, (_, value))| (key.clone(), value.clone())).collect()
+        ReadError(error.to_string())
     }
 }
 
 impl View for Reader {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        {
-            let pending = self.pending();
-            if let Some((_, value)) = pending.keys.get(key) {
-                return Ok(value.clone());
-            }
-            if pending.cleared.is_some() {
-                return Ok(None);
-            }
+        if let Some(known) = self.pending.lock().get(key) {
+            return Ok(known);
         }
-        // What settled between the two reads is in the backend by now: it is applied before it settles.
-        self.backend.get(&self.stored(key)).map_err(read_error)
+        // What is applied between the two reads is in the tree by now: it is there before it settles.
+        let read = blocking(|| self.applier.tree().get(&self.stored(key)));
+        let value = read.map_err(|error| self.read_error(&error))?;
+        self.pending.lock().remember(key, value.clone());
+        Ok(value)
+    }
+
+    fn value_len(&self, key: &[u8]) -> Result<Option<usize>, ReadError> {
+        if let Some(known) = self.pending.lock().get(key) {
+            return Ok(known.map(|value| value.len()));
+        }
+        let read = blocking(|| self.applier.tree().value_len(&self.stored(key)));
+        read.map_err(|error| self.read_error(&error))
     }
 
     fn scan<'a>(&'a self, span: &Span) -> Entries<'a, ReadError> {
-        let over = self.pending_in(span);
+        let (over, cleared) = self.pending.lock().within(span);
         let prefix_len = self.guest_prefix.len();
-        let base: Entries<'a, ReadError> = if self.pending().cleared.is_some() {
+        let base: Entries<'a, ReadError> = if cleared {
             Box::new(std::iter::empty())
         } else {
             let shadow = over.keys().map(|key| self.stored(key)).collect();
-            let entries = self.backend.scan(&self.stored_span(span), shadow);
-            Box::new(entries.map(move |entry| {
-                let (key, value) = entry.map_err(read_error)?;
+            let tree = self.applier.tree();
+            let entries = blocking(|| tree.scan(&keys::below(&self.guest_prefix, span), shadow));
+            Box::new(Batched::of(entries).map(move |entry| {
+                let (key, value) = entry.map_err(|error| self.read_error(&error))?;
                 Ok((key[prefix_len..].to_vec(), value))
             }))
         };
-        let over: Vec<_> = match span.direction {
-            Direction::Forward => over.into_iter().collect(),
-            Direction::Reverse => over.into_iter().rev().collect(),
-        };
-        merged(Box::new(over.into_iter()), base, span.direction)
+        merged(ordered(over, span.direction), base, span.direction)
     }
 
     fn alarm(&self) -> Option<u64> {
-        self.pending().alarm.map(|alarm| alarm.due_ms)
+        self.pending.lock().info.alarm.map(|alarm| alarm.due_ms)
+    }
+
+    fn bytes_at_most(&self) -> u64 {
+        self.pending.lock().bytes_at_most()
+    }
+
+    fn bytes(&self) -> u64 {
+        blocking(|| self.pending.when_applied(self.wait_max, Pending::bytes_at_most))
     }
 }
 
-fn read_error(error: StoreError) -> ReadError {
-    ReadError(error.to_string())
+fn ordered(over: Overlay, direction: Direction) -> crate::span::Changes<'static> {
+    match direction {
+        Direction::Forward => Box::new(over.into_iter()),
+        Direction::Reverse => Box::new(over.into_iter().rev()),
+    }
+}
+
+/// Reads ahead, more each time, so that a long listing gives up its thread's other work a few times and
+/// not once an entry.
+struct Batched {
+    entries: Entries<'static, StoreError>,
+    batch: VecDeque<Result<(Key, Bytes), StoreError>>,
+    next: usize,
+}
+
+impl Batched {
+    const FIRST: usize = 4;
+    const LARGEST: usize = 256;
+
+    fn of(entries: Entries<'static, StoreError>) -> Self {
+        Self { entries, batch: VecDeque::new(), next: Self::FIRST }
+    }
+}
+
+impl Iterator for Batched {
+    type Item = Result<(Key, Bytes), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.batch.is_empty() {
+            let count = self.next;
+            blocking(|| self.batch.extend(self.entries.by_ref().take(count)));
+            self.next = (count * 4).min(Self::LARGEST);
+        }
+        self.batch.pop_front()
+    }
 }

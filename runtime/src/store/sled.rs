@@ -1,11 +1,12 @@
 //! Bytes on disk. The only file that names sled; owns what must be done around it.
 //!
 //! Invariant: no value of more than a few KiB reaches sled, and a sync ends with an fsync of our own.
-//! It does not know rooms.
+//! A panic of sled's is an error here. It does not know rooms.
 //!
 //! sled 0.34 loses acknowledged writes at a power cut when used as it comes: its `flush` is a
-//! `sync_file_range`, and values that it moves to blob files are not synced at all. So large values
-//! are cut into pieces here, its own flusher is off, and each flush is followed by an fsync of the
+//! `sync_file_range`, and values that it moves to blob files are not synced at all. After a crash it
+//! may refuse to open, or panic. So nothing is durable by being here: the log has every turn, large
+//! values are cut into pieces, sled's own flusher is off, and each flush is followed by an fsync of the
 //! file that it wrote.
 //!
 //! ```text
@@ -14,14 +15,15 @@
 //! 'p' len key, number  → piece
 //! ```
 
-use super::backend::{Backend, Keys, StoreError};
-use super::keys;
+use super::backend::{Keys, StoreError, Tree};
+use super::files;
 use crate::limits::{Limits, size};
 use crate::span::{Direction, Entries, Key, Overlay, Span};
 use bytes::Bytes;
 use hashbrown::HashSet;
 use std::fs::File;
 use std::ops::Bound;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,95 +40,31 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A sled tree with values cut into pieces.
 pub(super) struct Sled {
-    tree: sled::Db,
+    values: Values,
     /// The file that sled's log lies in, to be synced by us.
     log: File,
     chunk_bytes: usize,
 }
 
+/// The values behind sled's entries. Clones are the same.
+#[derive(Clone)]
+struct Values(sled::Db);
+
 impl Sled {
+    /// Opens the tree in this folder, made if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`]: sled cannot read what is there, or another process has it open.
     pub(super) fn open(dir: &Path, limits: &Limits) -> Result<Self, StoreError> {
-        let in_dir = |error: std::io::Error| StoreError::Io(format!("{}: {error}", dir.display()));
-        std::fs::create_dir_all(dir).map_err(in_dir)?;
-        let tree = open_tree(dir)?;
-        let log = File::open(dir.join("db")).map_err(in_dir)?;
-        let this = Self { tree, log, chunk_bytes: size(limits.chunk_bytes) };
-        this.check_format()?;
-        Ok(this)
-    }
-
-    /// A new folder gets the format's name; one that has data must have it.
-    fn check_format(&self) -> Result<(), StoreError> {
-        let found = match self.get(&keys::format())? {
-            Some(name) => String::from_utf8_lossy(&name).into_owned(),
-            None if self.tree.is_empty() => {
-                let name = Bytes::from_static(keys::FORMAT.as_bytes());
-                self.apply(&Overlay::from([(keys::format(), Some(name))]))?;
-                return self.sync();
-            }
-            None => "none".to_owned(),
-        };
-        if found == keys::FORMAT {
-            return Ok(());
-        }
-        Err(StoreError::Format { found, wanted: keys::FORMAT })
-    }
-
-    /// The value behind what lies under its key.
-    fn decode(&self, key: &[u8], stored: &sled::IVec) -> Result<Bytes, StoreError> {
-        match stored.split_first() {
-            Some((&WHOLE, value)) => Ok(Bytes::copy_from_slice(value)),
-            Some((&CUT, header)) => self.join(key, header),
-            _ => Err(StoreError::Corrupt(format!("no value: {stored:02x?}"))),
-        }
-    }
-
-    fn join(&self, key: &[u8], header: &[u8]) -> Result<Bytes, StoreError> {
-        let (length, pieces) = decode_header(header)?;
-        let mut value = Vec::with_capacity(length);
-        for number in 0..pieces {
-            let piece = self.tree.get(piece_key(key, number)).map_err(error)?;
-            let piece =
-                piece.ok_or_else(|| StoreError::Corrupt("a piece is missing".to_owned()))?;
-            value.extend_from_slice(&piece);
-        }
-        if value.len() != length {
-            return Err(StoreError::Corrupt("the pieces of a value do not add up".to_owned()));
-        }
-        Ok(value.into())
-    }
-
-    /// The keys of a span with what lies under them.
-    fn stored(
-        &self,
-        span: &Span,
-    ) -> Box<dyn Iterator<Item = Result<(Key, sled::IVec), StoreError>>> {
-        if span.is_empty() {
-            return Box::new(std::iter::empty());
-        }
-        let start = match &span.start {
-            Bound::Unbounded => Bound::Included(vec![VALUE]),
-            bound => bound.as_ref().map(|key| value_key(key)),
-        };
-        let end = match &span.end {
-            Bound::Unbounded => Bound::Excluded(vec![VALUE + 1]),
-            bound => bound.as_ref().map(|key| value_key(key)),
-        };
-        let read = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
-            let (key, stored) = entry.map_err(error)?;
-            Ok((key[1..].to_vec(), stored))
-        };
-        let range = self.tree.range::<Key, _>((start, end));
-        match span.direction {
-            Direction::Forward => Box::new(range.map(read)),
-            Direction::Reverse => Box::new(range.rev().map(read)),
-        }
+        files::at(dir, || std::fs::create_dir_all(dir))?;
+        let values = Values(caught(|| open_tree(dir))?);
+        let log = files::at(dir, || File::open(dir.join("db")))?;
+        Ok(Self { values, log, chunk_bytes: size(limits.chunk_bytes) })
     }
 
     /// How many pieces the value has that is stored now.
     fn pieces(&self, key: &[u8]) -> Result<u32, StoreError> {
-        let stored = self.tree.get(value_key(key)).map_err(error)?;
-        match stored.as_deref().and_then(<[u8]>::split_first) {
+        match self.values.stored(key)?.as_deref().and_then(<[u8]>::split_first) {
             Some((&CUT, header)) => Ok(decode_header(header)?.1),
             _ => Ok(0),
         }
@@ -158,47 +96,121 @@ impl Sled {
     }
 }
 
-impl Backend for Sled {
+impl Tree for Sled {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let stored = self.tree.get(value_key(key)).map_err(error)?;
-        stored.map(|stored| self.decode(key, &stored)).transpose()
+        caught(|| {
+            let stored = self.values.stored(key)?;
+            stored.map(|stored| self.values.decode(key, &stored)).transpose()
+        })
     }
 
-    fn keys<'a>(&'a self, span: &Span) -> Keys<'a> {
-        Box::new(self.stored(span).map(|entry| Ok(entry?.0)))
+    fn value_len(&self, key: &[u8]) -> Result<Option<usize>, StoreError> {
+        caught(|| match self.values.stored(key)?.as_deref().and_then(<[u8]>::split_first) {
+            Some((&CUT, header)) => Ok(Some(decode_header(header)?.0)),
+            Some((&WHOLE, value)) => Ok(Some(value.len())),
+            Some((kind, _)) => Err(StoreError::Corrupt(format!("no value begins with {kind}"))),
+            None => Ok(None),
+        })
     }
 
-    fn scan<'a>(&'a self, span: &Span, shadow: HashSet<Key>) -> Entries<'a, StoreError> {
-        let visible = self.stored(span).filter(move |entry| match entry {
+    fn keys(&self, span: &Span) -> Keys {
+        Box::new(self.values.range(span).map(|entry| Ok(entry?.0)))
+    }
+
+    fn scan(&self, span: &Span, shadow: HashSet<Key>) -> Entries<'static, StoreError> {
+        let visible = self.values.range(span).filter(move |entry| match entry {
             Ok((key, _)) => !shadow.contains(key),
             Err(_) => true,
         });
-        Box::new(visible.map(|entry| {
+        let values = self.values.clone();
+        Box::new(visible.map(move |entry| {
             let (key, stored) = entry?;
-            let value = self.decode(&key, &stored)?;
+            let value = caught(|| values.decode(&key, &stored))?;
             Ok((key, value))
         }))
     }
 
     fn apply(&self, batch: &Overlay) -> Result<(), StoreError> {
-        let mut merged = sled::Batch::default();
-        for (key, value) in batch {
-            self.add(&mut merged, key, value.as_ref())?;
-        }
-        self.tree.apply_batch(merged).map_err(error)
+        caught(|| {
+            let mut merged = sled::Batch::default();
+            for (key, value) in batch {
+                self.add(&mut merged, key, value.as_ref())?;
+            }
+            self.values.0.apply_batch(merged).map_err(error)
+        })
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.tree.flush().map_err(error)?;
+        caught(|| self.values.0.flush().map_err(error))?;
         self.log.sync_data().map_err(|error| StoreError::Io(error.to_string()))
     }
+}
 
-    /// sled shows what it was given, durable or not: only opening it anew shows what the disk has.
-    fn forget_unsynced(&self) -> Result<(), StoreError> {
-        Err(StoreError::Io(
-            "a write failed; restart the server to go on with what the disk has".to_owned(),
-        ))
+impl Values {
+    /// What lies under a key.
+    fn stored(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        self.0.get(value_key(key)).map_err(error)
     }
+
+    /// The value behind what lies under its key.
+    fn decode(&self, key: &[u8], stored: &sled::IVec) -> Result<Bytes, StoreError> {
+        match stored.split_first() {
+            Some((&WHOLE, value)) => Ok(Bytes::copy_from_slice(value)),
+            Some((&CUT, header)) => self.join(key, header),
+            _ => Err(StoreError::Corrupt(format!("no value: {stored:02x?}"))),
+        }
+    }
+
+    fn join(&self, key: &[u8], header: &[u8]) -> Result<Bytes, StoreError> {
+        let (length, pieces) = decode_header(header)?;
+        let mut value = Vec::new();
+        for number in 0..pieces {
+            let piece = self.0.get(piece_key(key, number)).map_err(error)?;
+            let piece =
+                piece.ok_or_else(|| StoreError::Corrupt("a piece is missing".to_owned()))?;
+            value.extend_from_slice(&piece);
+        }
+        if value.len() != length {
+            return Err(StoreError::Corrupt("the pieces of a value do not add up".to_owned()));
+        }
+        Ok(value.into())
+    }
+
+    /// The keys of a span with what lies under them.
+    fn range(&self, span: &Span) -> Box<dyn Iterator<Item = Result<(Key, sled::IVec), StoreError>>> {
+        if span.is_empty() {
+            return Box::new(std::iter::empty());
+        }
+        let start = match &span.start {
+            Bound::Unbounded => Bound::Included(vec![VALUE]),
+            bound => bound.as_ref().map(|key| value_key(key)),
+        };
+        let end = match &span.end {
+            Bound::Unbounded => Bound::Excluded(vec![VALUE + 1]),
+            bound => bound.as_ref().map(|key| value_key(key)),
+        };
+        let (mut range, direction) = (self.0.range::<Key, _>((start, end)), span.direction);
+        let mut next = move || match direction {
+            Direction::Forward => range.next(),
+            Direction::Reverse => range.next_back(),
+        };
+        // The iterator ends with its first error, so that one who goes on cannot be caught in a loop.
+        let mut failed = false;
+        Box::new(std::iter::from_fn(move || {
+            if failed {
+                return None;
+            }
+            let entry = caught(|| next().transpose().map_err(error)).transpose()?;
+            failed = entry.is_err();
+            Some(entry.map(|(key, stored)| (key[1..].to_vec(), stored)))
+        }))
+    }
+}
+
+/// sled has been seen to panic over files that a crash left.
+fn caught<T>(act: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    std::panic::catch_unwind(AssertUnwindSafe(act))
+        .unwrap_or_else(|_| Err(StoreError::Corrupt("sled panicked".to_owned())))
 }
 
 fn value_key(key: &[u8]) -> Key {

@@ -1,15 +1,14 @@
 //! A disk that misbehaves on purpose, for tests of those who use a store.
 //!
-//! Invariant: what it has not synced is lost when it breaks, as with a real one. It does not know what
-//! the tests are about.
+//! Invariant: what it has not synced is lost when it fails or the machine stops, as with a real one. It
+//! does not know what the tests are about.
 
-use super::backend::{Backend, Keys, StoreError};
+use super::apply::Changes;
+use super::backend::{Journal, StoreError, Tree};
 use super::memory::Memory;
-use super::{Offset, Store};
+use super::{Offset, Parts, Record, Store};
 use crate::limits::Limits;
-use crate::span::{Entries, Key, Overlay, Span};
-use bytes::Bytes;
-use hashbrown::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,7 +27,7 @@ pub(crate) struct Disk(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    memory: Memory,
+    synced: Mutex<Vec<Record>>,
     mood: Mutex<Mood>,
     changed: Condvar,
     waiting: AtomicBool,
@@ -41,13 +40,33 @@ enum Mood {
     Works,
     Waits,
     Fails,
-    Breaks,
 }
 
 impl Disk {
-    /// A store on this disk.
+    /// A store on this disk, with what was synced to it.
     pub(crate) fn store(&self, limits: &Limits) -> Store {
-        Store::on(Arc::new(self.clone()), limits).unwrap()
+        let limits = Limits { store_retry_ms: 1, ..limits.clone() };
+        let disk = self.clone();
+        Store::on(Parts {
+            journal: Box::new(self.clone()),
+            tree: self.tree().unwrap(),
+            rebuild: Box::new(move || disk.tree()),
+            on_disk: None,
+            last: self.synced().last().map_or(Offset::default(), |record| record.offset),
+            limits: &limits,
+        })
+        .unwrap()
+    }
+
+    /// What was synced came to this.
+    pub(super) fn tree(&self) -> Result<Arc<dyn Tree>, StoreError> {
+        let tree = Memory::default();
+        for record in self.synced().iter() {
+            let mut changes = Changes::on(&tree);
+            changes.add(record)?;
+            changes.write()?;
+        }
+        Ok(Arc::new(tree))
     }
 
     /// Syncs wait from now on.
@@ -70,11 +89,6 @@ impl Disk {
         self.set(Mood::Fails);
     }
 
-    /// Syncs fail from now on, and nobody can tell what was lost.
-    pub(crate) fn break_down(&self) {
-        self.set(Mood::Breaks);
-    }
-
     fn set(&self, mood: Mood) {
         *self.mood() = mood;
         self.0.changed.notify_all();
@@ -83,26 +97,14 @@ impl Disk {
     fn mood(&self) -> MutexGuard<'_, Mood> {
         self.0.mood.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn synced(&self) -> MutexGuard<'_, Vec<Record>> {
+        self.0.synced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Backend for Disk {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.0.memory.get(key)
-    }
-
-    fn keys<'a>(&'a self, span: &Span) -> Keys<'a> {
-        self.0.memory.keys(span)
-    }
-
-    fn scan<'a>(&'a self, span: &Span, shadow: HashSet<Key>) -> Entries<'a, StoreError> {
-        self.0.memory.scan(span, shadow)
-    }
-
-    fn apply(&self, batch: &Overlay) -> Result<(), StoreError> {
-        self.0.memory.apply(batch)
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
+impl Journal for Disk {
+    fn append(&mut self, records: &mut dyn Iterator<Item = &Record>) -> Result<(), StoreError> {
         let mood = self.mood();
         self.0.waiting.store(*mood == Mood::Waits, Ordering::SeqCst);
         let waits = |mood: &mut Mood| *mood == Mood::Waits;
@@ -115,13 +117,108 @@ impl Backend for Disk {
         if *mood != Mood::Works {
             return Err(StoreError::Io("told to fail".to_owned()));
         }
-        self.0.memory.sync()
+        self.synced().extend(records.cloned());
+        Ok(())
     }
 
-    fn forget_unsynced(&self) -> Result<(), StoreError> {
-        if *self.mood() == Mood::Breaks {
-            return Err(StoreError::Io("told to break".to_owned()));
+    fn resume(&mut self) -> Result<(), StoreError> {
+        if *self.mood() == Mood::Fails {
+            return Err(StoreError::Io("still told to fail".to_owned()));
         }
-        self.0.memory.forget_unsynced()
+        Ok(())
+    }
+}
+
+/// What a store leaves behind when its process or its machine stops: a disk in memory, or a folder.
+pub(super) struct Image {
+    kind: Kind,
+    scratch: tempfile::TempDir,
+    taken: usize,
+}
+
+enum Kind {
+    Memory(Disk),
+    Folder(PathBuf),
+}
+
+impl Image {
+    pub(super) fn of_memory(disk: Disk) -> Self {
+        Self { kind: Kind::Memory(disk), scratch: tempfile::tempdir().unwrap(), taken: 0 }
+    }
+
+    pub(super) fn of_folder() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        Self { kind: Kind::Folder(scratch.path().join("0")), scratch, taken: 0 }
+    }
+
+    /// A store on it.
+    pub(super) fn store(&self, limits: &Limits) -> Store {
+        match &self.kind {
+            Kind::Memory(disk) => disk.store(limits),
+            Kind::Folder(dir) => Store::open(dir, limits).unwrap(),
+        }
+    }
+
+    /// A folder for other files.
+    pub(super) fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The folder, if it is one.
+    pub(super) fn dir(&self) -> &Path {
+        match &self.kind {
+            Kind::Memory(_) => self.scratch(),
+            Kind::Folder(dir) => dir,
+        }
+    }
+
+    /// Becomes what the store would leave if its process were killed now.
+    pub(super) fn take(&mut self, store: &Store) {
+        if let Kind::Folder(dir) = &mut self.kind {
+            self.taken += 1;
+            let copy = self.scratch.path().join(self.taken.to_string());
+            // While this is held the tree does not change: a copy of a file is not made in one moment.
+            let shared = store.applier.shared();
+            let _still = shared.copy();
+            copy_folder(dir, &copy);
+            *dir = copy;
+        }
+    }
+
+    /// Becomes what it may be after the machine stopped: only what was synced is what it was.
+    pub(super) fn cut_power(&self) {
+        if let Kind::Folder(dir) = &self.kind {
+            rewrite(&dir.join("state"), |state| {
+                let state = String::from_utf8(state).unwrap();
+                state.replacen("\"boot\": \"", "\"boot\": \"before ", 1).into_bytes()
+            });
+            for entry in std::fs::read_dir(dir).unwrap().flatten() {
+                if entry.file_name().to_string_lossy().starts_with("tree-") {
+                    rewrite(&entry.path().join("db"), |db| {
+                        db.chunks(512).flat_map(|page| [&[0xa5; 64][..], page].concat()).collect()
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Copies a folder as far as it goes: files may vanish meanwhile, as the keeper tidies up.
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy_folder(&path, &to);
+        } else if path.exists() {
+            drop(std::fs::copy(&path, &to));
+        }
+    }
+}
+
+/// Replaces the content of a file, if it is there.
+pub(super) fn rewrite(path: &Path, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+    if let Ok(content) = std::fs::read(path) {
+        std::fs::write(path, change(content)).unwrap();
     }
 }

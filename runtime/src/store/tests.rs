@@ -1,13 +1,13 @@
 //! What every store promises, checked on each of them, and what the disk's promises besides.
 
-use super::backend::Backend;
+use super::backend::Tree;
 use super::memory::Memory;
 use super::sled::Sled;
 use super::testing::Disk;
-use super::{RoomStore, Settled, Store, StoreError, keys};
-use crate::id::{PartyName, RoomId};
+use super::{RoomStore, Settled, Store, StoreError};
+use crate::id::{ModuleHash, PartyName, RoomId};
 use crate::limits::Limits;
-use crate::span::{Direction, Key, ListOptions, Overlay, Span};
+use crate::span::{Direction, ListOptions, Overlay, Span};
 use crate::turn::{AlarmChange, Cleared, Writes};
 use bytes::Bytes;
 use hashbrown::HashSet;
@@ -29,57 +29,46 @@ fn batch(changes: &[(&str, Option<&str>)]) -> Overlay {
     changes.iter().map(|(key, text)| (key.as_bytes().to_vec(), text.and_then(value))).collect()
 }
 
-fn found(backend: &dyn Backend, options: ListOptions) -> String {
-    let entries = backend.scan(&Span::of(&options).unwrap(), HashSet::new()).map(|entry| {
+fn found(tree: &dyn Tree, options: ListOptions) -> String {
+    let entries = tree.scan(&Span::of(&options).unwrap(), HashSet::new()).map(|entry| {
         let (key, value) = entry.unwrap();
         format!("{}={}", String::from_utf8_lossy(&key), String::from_utf8_lossy(&value))
     });
     entries.collect::<Vec<_>>().join(" ")
 }
 
-fn any_backend_keeps_bytes(backend: &dyn Backend) {
+fn any_tree_keeps_bytes(tree: &dyn Tree) {
     let long = "longer than one piece";
-    backend.apply(&batch(&[("a", Some("1")), ("b", Some("2")), ("c", Some(long))])).unwrap();
-    backend.sync().unwrap();
-    backend.apply(&batch(&[("b", None), ("d", Some("")), ("c", Some("shorter"))])).unwrap();
-    assert_eq!(backend.get(b"a"), Ok(value("1")));
-    assert_eq!(backend.get(b"b"), Ok(None));
-    assert_eq!(backend.get(b"d"), Ok(value("")));
+    tree.apply(&batch(&[("a", Some("1")), ("b", Some("2")), ("c", Some(long))])).unwrap();
+    tree.sync().unwrap();
+    tree.apply(&batch(&[("b", None), ("d", Some("")), ("c", Some("shorter"))])).unwrap();
+    assert_eq!(tree.get(b"a"), Ok(value("1")));
+    assert_eq!(tree.get(b"b"), Ok(None));
+    assert_eq!(tree.get(b"d"), Ok(value("")));
     let key = |text: &str| Some(text.as_bytes().to_vec());
     let from_a = ListOptions { start: key("a"), ..ListOptions::default() };
-    assert_eq!(found(backend, from_a.clone()), "a=1 c=shorter d=");
+    assert_eq!(found(tree, from_a.clone()), "a=1 c=shorter d=");
     let reverse = ListOptions { direction: Direction::Reverse, ..from_a };
-    assert_eq!(found(backend, reverse), "d= c=shorter a=1");
+    assert_eq!(found(tree, reverse), "d= c=shorter a=1");
     let between = ListOptions { start_after: key("a"), end: key("d"), ..ListOptions::default() };
-    assert_eq!(found(backend, between), "c=shorter");
+    assert_eq!(found(tree, between), "c=shorter");
     let nothing = ListOptions { start: key("d"), end: key("a"), ..ListOptions::default() };
-    assert_eq!(found(backend, nothing), "");
+    assert_eq!(found(tree, nothing), "");
     for size in [7, 8, 9, 16, 17, 1_000] {
-        backend.apply(&Overlay::from([(b"size".to_vec(), Some(vec![7; size].into()))])).unwrap();
-        assert_eq!(backend.get(b"size").unwrap().map(|value| value.len()), Some(size));
+        tree.apply(&Overlay::from([(b"size".to_vec(), Some(vec![7; size].into()))])).unwrap();
+        assert_eq!(tree.get(b"size").unwrap().map(|value| value.len()), Some(size));
     }
 }
 
 #[test]
-fn a_backend_in_memory_keeps_bytes() {
-    any_backend_keeps_bytes(&Memory::default());
+fn a_tree_in_memory_keeps_bytes() {
+    any_tree_keeps_bytes(&Memory::default());
 }
 
 #[test]
-fn a_backend_on_disk_keeps_bytes() {
+fn a_tree_on_disk_keeps_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    any_backend_keeps_bytes(&Sled::open(dir.path(), &limits()).unwrap());
-}
-
-#[test]
-fn memory_forgets_what_was_not_synced() {
-    let memory = Memory::default();
-    memory.apply(&batch(&[("a", Some("1")), ("b", Some("1"))])).unwrap();
-    memory.sync().unwrap();
-    memory.apply(&batch(&[("a", Some("2")), ("b", None), ("c", Some("2"))])).unwrap();
-    memory.apply(&batch(&[("a", Some("3"))])).unwrap();
-    memory.forget_unsynced().unwrap();
-    assert_eq!(found(&memory, ListOptions::default()), "a=1 b=1");
+    any_tree_keeps_bytes(&Sled::open(dir.path(), &limits()).unwrap());
 }
 
 fn writes(changes: &[(&str, Option<&str>)]) -> Writes {
@@ -89,9 +78,16 @@ fn writes(changes: &[(&str, Option<&str>)]) -> Writes {
 /// Commits and waits until the commit is settled.
 async fn commit(store: &Store, room: &RoomStore, writes: Writes) -> Settled {
     let mut settled = store.settled();
-    let offset = room.commit(writes).await.unwrap();
+    let offset = room.commit(writes, ModuleHash::NONE).await.unwrap();
     settled.wait_for(|at| *at >= offset).await.unwrap();
     room.settled(offset)
+}
+
+/// Waits until the store has found out that its disk works again.
+async fn works_again(store: &Store) {
+    while store.failure().is_some() {
+        tokio::task::yield_now().await;
+    }
 }
 
 fn listed(room: &RoomStore) -> String {
@@ -101,7 +97,7 @@ fn listed(room: &RoomStore) -> String {
 }
 
 async fn any_store_keeps_rooms_apart(store: Store) {
-    let (one, two) = (store.room(&room("one")).unwrap(), store.room(&room("two")).unwrap());
+    let (one, two) = (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
     let done = commit(&store, &one, writes(&[("a", Some("1")), ("b", Some("2"))])).await;
     assert_eq!(done, Settled::Durable);
     commit(&store, &two, writes(&[("c", Some("3"))])).await;
@@ -114,12 +110,14 @@ async fn any_store_keeps_rooms_apart(store: Store) {
     for (room, due) in [(&one, 20), (&two, 10), (&one, 30)] {
         commit(&store, room, Writes { alarm: AlarmChange::Set(due), ..Writes::default() }).await;
     }
+    store.applied().await.unwrap();
     assert_eq!(store.alarms(10).unwrap(), [(10, room("two")), (30, room("one"))]);
     assert_eq!(store.alarms(1).unwrap().len(), 1);
     commit(&store, &two, Writes { alarm: AlarmChange::Delete, ..Writes::default() }).await;
+    store.applied().await.unwrap();
     assert_eq!(store.alarms(10).unwrap(), [(30, room("one"))]);
     store.close();
-    assert_eq!(one.commit(writes(&[("e", None)])).await, Err(StoreError::Closed));
+    assert_eq!(one.commit(writes(&[("e", None)]), ModuleHash::NONE).await, Err(StoreError::Closed));
 }
 
 #[tokio::test]
@@ -137,16 +135,16 @@ async fn a_store_on_disk_keeps_rooms_apart() {
 async fn a_room_reads_what_it_committed_before_the_disk_has_it() {
     let disk = Disk::default();
     let store = disk.store(&limits());
-    let one = store.room(&room("one")).unwrap();
+    let one = store.room(&room("one")).await.unwrap();
     commit(&store, &one, writes(&[("a", Some("1")), ("b", Some("1"))])).await;
     disk.hold();
-    let first = one.commit(writes(&[("a", Some("2")), ("b", None)])).await.unwrap();
-    let second = one.commit(writes(&[("c", Some("3"))])).await.unwrap();
+    let first = one.commit(writes(&[("a", Some("2")), ("b", None)]), ModuleHash::NONE).await.unwrap();
+    let second = one.commit(writes(&[("c", Some("3"))]), ModuleHash::NONE).await.unwrap();
     assert_eq!(one.settled(first), Settled::Waiting);
     assert_eq!(one.view().get(b"a"), Ok(value("2")));
     assert_eq!(listed(&one), "a c");
     let cleared = Writes { cleared: Cleared::Yes, ..writes(&[("d", Some("4"))]) };
-    let third = one.commit(cleared).await.unwrap();
+    let third = one.commit(cleared, ModuleHash::NONE).await.unwrap();
     assert_eq!(listed(&one), "d");
     assert!(first < second && second < third);
     disk.work();
@@ -158,60 +156,47 @@ async fn a_room_reads_what_it_committed_before_the_disk_has_it() {
 async fn what_a_failed_flush_lost_is_lost_to_its_room_alone_and_for_good() {
     let disk = Disk::default();
     let store = disk.store(&limits());
-    let (one, two) = (store.room(&room("one")).unwrap(), store.room(&room("two")).unwrap());
+    let (one, two) = (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
     commit(&store, &one, writes(&[("kept", Some("1"))])).await;
     disk.fail();
     let lost = Settled::Lost(StoreError::Io("told to fail".to_owned()));
     assert_eq!(commit(&store, &one, writes(&[("lost", Some("1"))])).await, lost);
+    assert_eq!(two.commit(writes(&[("not", None)]), ModuleHash::NONE).await.err(), store.failure());
     disk.work();
+    works_again(&store).await;
     // What the room made of what was lost does not reach the disk either.
     assert_eq!(commit(&store, &one, writes(&[("after", Some("1"))])).await, lost);
     assert_eq!(commit(&store, &two, writes(&[("fine", Some("1"))])).await, Settled::Durable);
-    assert_eq!(listed(&store.room(&room("one")).unwrap()), "kept");
-}
-
-#[tokio::test]
-async fn a_disk_that_cannot_tell_what_it_lost_is_not_asked_again() {
-    let disk = Disk::default();
-    let store = disk.store(&limits());
-    let one = store.room(&room("one")).unwrap();
-    assert_eq!(store.failure(), None);
-    disk.break_down();
-    let lost = Settled::Lost(StoreError::Io("told to fail".to_owned()));
-    assert_eq!(commit(&store, &one, writes(&[("a", Some("1"))])).await, lost);
-    disk.work();
-    let broken = StoreError::Io("told to break".to_owned());
-    assert_eq!(store.failure(), Some(broken.clone()));
-    assert_eq!(store.room(&room("two")).err(), Some(broken));
+    assert_eq!(listed(&store.room(&room("one")).await.unwrap()), "kept");
 }
 
 #[tokio::test]
 async fn what_waited_behind_a_failed_flush_is_lost_with_it() {
     let disk = Disk::default();
     let store = disk.store(&limits());
-    let (one, two) = (store.room(&room("one")).unwrap(), store.room(&room("two")).unwrap());
+    let (one, two) = (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
     disk.hold();
-    let first = one.commit(writes(&[("a", Some("1"))])).await.unwrap();
+    let first = one.commit(writes(&[("a", Some("1"))]), ModuleHash::NONE).await.unwrap();
     while !disk.is_waited_for() {
         tokio::task::yield_now().await;
     }
-    let behind = two.commit(writes(&[("b", Some("1"))])).await.unwrap();
-    disk.break_down();
+    let behind = two.commit(writes(&[("b", Some("1"))]), ModuleHash::NONE).await.unwrap();
+    disk.fail();
     let mut settled = store.settled();
     settled.wait_for(|offset| *offset >= behind).await.unwrap();
     assert_eq!(one.settled(first), Settled::Lost(StoreError::Io("told to fail".to_owned())));
-    assert_eq!(two.settled(behind), Settled::Lost(StoreError::Io("told to break".to_owned())));
+    assert_eq!(two.settled(behind), Settled::Lost(StoreError::Io("told to fail".to_owned())));
 }
 
 #[tokio::test]
 async fn a_listing_does_not_read_values_that_are_being_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), &limits()).unwrap();
-    let one = store.room(&room("one")).unwrap();
+    let one = store.room(&room("one")).await.unwrap();
     let (long, short) = ("long ".repeat(2_000), "short".to_owned());
     for round in 0..200 {
         let text = if round % 2 == 0 { &long } else { &short };
-        one.commit(writes(&[("a", Some(text)), ("b", Some(text))])).await.unwrap();
+        one.commit(writes(&[("a", Some(text)), ("b", Some(text))]), ModuleHash::NONE).await.unwrap();
         let view = one.view();
         for entry in view.scan(&Span::ALL) {
             assert_eq!(entry.unwrap().1.len(), text.len());
@@ -221,7 +206,7 @@ async fn a_listing_does_not_read_values_that_are_being_replaced() {
 
 async fn write_and_close(dir: &Path) {
     let store = Store::open(dir, &limits()).unwrap();
-    let one = store.room(&room("one")).unwrap();
+    let one = store.room(&room("one")).await.unwrap();
     let set = Writes { alarm: AlarmChange::Set(5), ..writes(&[("a", Some("a value in pieces"))]) };
     assert_eq!(commit(&store, &one, set).await, Settled::Durable);
     store.close();
@@ -232,7 +217,7 @@ async fn a_store_opened_again_has_what_was_durable() {
     let dir = tempfile::tempdir().unwrap();
     write_and_close(dir.path()).await;
     let store = Store::open(dir.path(), &limits()).unwrap();
-    let one = store.room(&room("one")).unwrap();
+    let one = store.room(&room("one")).await.unwrap();
     assert_eq!(one.view().get(b"a"), Ok(value("a value in pieces")));
     assert_eq!(one.alarm().map(|alarm| (alarm.due_ms, alarm.tries)), Some((5, 0)));
     assert_eq!(store.alarms(10).unwrap(), [(5, room("one"))]);
@@ -246,17 +231,3 @@ async fn a_folder_in_use_is_refused() {
     assert_eq!(again, Some(StoreError::InUse(dir.path().display().to_string())));
 }
 
-#[test]
-fn a_format_of_another_version_is_refused_and_left_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    let newer: (Key, Option<Bytes>) = (keys::format(), value("2"));
-    {
-        let sled = Sled::open(dir.path(), &limits()).unwrap();
-        sled.apply(&Overlay::from([newer])).unwrap();
-        sled.sync().unwrap();
-    }
-    for _ in 0..2 {
-        let refused = Store::open(dir.path(), &limits()).err().unwrap();
-        assert_eq!(refused, StoreError::Format { found: "2".to_owned(), wanted: keys::FORMAT });
-    }
-}

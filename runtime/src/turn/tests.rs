@@ -161,12 +161,24 @@ impl View for Unreadable {
         Err(ReadError("the disk is gone".to_owned()))
     }
 
+    fn value_len(&self, _: &[u8]) -> Result<Option<usize>, ReadError> {
+        Err(ReadError("the disk is gone".to_owned()))
+    }
+
     fn scan<'a>(&'a self, _: &Span) -> Entries<'a, ReadError> {
         Box::new(std::iter::once(Err(ReadError("the disk is gone".to_owned()))))
     }
 
     fn alarm(&self) -> Option<u64> {
         None
+    }
+
+    fn bytes_at_most(&self) -> u64 {
+        0
+    }
+
+    fn bytes(&self) -> u64 {
+        0
     }
 }
 

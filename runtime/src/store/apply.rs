@@ -1,0 +1,138 @@
+//! From records to the tree. Owns what is counted of a room.
+//!
+//! Invariant: what is known of a room agrees with the keys that it has, after every record, whatever
+//! the tree held before. So records may be applied a second time, or over a part of what they did. It
+//! does not know where records come from.
+
+use super::backend::Tree;
+use super::keys::{self, RoomInfo};
+use super::{Offset, Record, StoreError, Wipe};
+use crate::id::RoomId;
+use crate::span::{Key, Overlay};
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+/// The changes of some records, gathered.
+pub(super) struct Changes<'a> {
+    tree: &'a dyn Tree,
+    batch: Overlay,
+    rooms: HashMap<RoomId, RoomInfo>,
+    last: Offset,
+    bytes: usize,
+}
+
+impl<'a> Changes<'a> {
+    pub(super) fn on(tree: &'a dyn Tree) -> Self {
+        Self { tree, batch: Overlay::new(), rooms: HashMap::new(), last: Offset(0), bytes: 0 }
+    }
+
+    /// Adds what a record does.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the tree cannot tell what is there; nothing gathered is worth anything then.
+    pub(super) fn add(&mut self, record: &Record) -> Result<(), StoreError> {
+        let room = &record.room;
+        let mut info = match self.rooms.get(room) {
+            Some(info) => *info,
+            None => info_of(self.tree, room)?,
+        };
+        if record.change.wipe != Wipe::Nothing {
+            self.remove_keys(room)?;
+            info = RoomInfo { keys: 0, bytes: 0, ..info };
+        }
+        let alarm = match record.change.wipe {
+            Wipe::Room => Some(record.change.alarm.flatten()),
+            _ => record.change.alarm,
+        };
+        if record.change.wipe == Wipe::Room {
+            info.turns = 0;
+        }
+        if let Some(alarm) = alarm {
+            if let Some(old) = info.alarm {
+                self.batch.insert(keys::due(old.due_ms, room), None);
+            }
+            if let Some(new) = alarm {
+                self.batch.insert(keys::due(new.due_ms, room), Some(Bytes::new()));
+            }
+            info.alarm = alarm;
+        }
+        let prefix = keys::guest_prefix(room);
+        for (key, value) in &record.change.keys {
+            self.put([prefix.as_slice(), key].concat(), key.len(), value.clone(), &mut info)?;
+        }
+        info.turns = info.turns.max(record.turn);
+        self.rooms.insert(room.clone(), info);
+        self.last = self.last.max(record.offset);
+        Ok(())
+    }
+
+    fn put(
+        &mut self,
+        key: Key,
+        len: usize,
+        value: Option<Bytes>,
+        info: &mut RoomInfo,
+    ) -> Result<(), StoreError> {
+        let old = match self.batch.get(&key) {
+            Some(value) => value.as_ref().map(Bytes::len),
+            None => self.tree.value_len(&key)?,
+        };
+        if let Some(old) = old {
+            info.keys = info.keys.saturating_sub(1);
+            info.bytes = info.bytes.saturating_sub((len + old) as u64);
+        }
+        if let Some(value) = &value {
+            info.keys += 1;
+            info.bytes += (len + value.len()) as u64;
+        }
+        self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+        self.batch.insert(key, value);
+        Ok(())
+    }
+
+    /// Removes what a guest has, in the tree and earlier in this batch.
+    fn remove_keys(&mut self, room: &RoomId) -> Result<(), StoreError> {
+        let span = keys::guest(room);
+        let earlier: Vec<_> = crate::span::over(&self.batch, &span).map(|(key, _)| key).collect();
+        self.batch.extend(earlier.into_iter().map(|key| (key, None)));
+        for key in self.tree.keys(&span) {
+            self.batch.insert(key?, None);
+        }
+        Ok(())
+    }
+
+    /// Bytes of keys and values that wait to be written.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// True if no record was added.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
+    /// Writes all of it to the tree, and returns what is known of the rooms now.
+    ///
+    /// # Errors
+    /// [`StoreError`]: some, all or nothing may be written.
+    pub(super) fn write(mut self) -> Result<HashMap<RoomId, RoomInfo>, StoreError> {
+        for (room, info) in &self.rooms {
+            let record = (*info != RoomInfo::default()).then(|| keys::encode_info(info));
+            self.batch.insert(keys::info(room), record);
+        }
+        self.batch.insert(keys::applied(), Some(keys::encode_offset(self.last)));
+        self.tree.apply(&self.batch)?;
+        Ok(self.rooms)
+    }
+}
+
+/// What the tree knows of a room.
+pub(super) fn info_of(tree: &dyn Tree, room: &RoomId) -> Result<RoomInfo, StoreError> {
+    let stored = tree.get(&keys::info(room))?;
+    stored.map_or_else(|| Ok(RoomInfo::default()), |bytes| keys::decode_info(&bytes))
+}
+
+/// The offset up to which everything is in the tree.
+pub(super) fn applied(tree: &dyn Tree) -> Result<Offset, StoreError> {
+    tree.get(&keys::applied())?.map_or_else(|| Ok(Offset::default()), keys::decode_offset)
+}

@@ -1,0 +1,324 @@
+//! What is stored for one room, as a value. Owns how it is written down for people.
+//!
+//! Invariant: written and read back it is the same, byte for byte. It does not know the store.
+//!
+//! One JSON value a line. The first says what it is; each further one is an entry in the order of keys:
+//!
+//! ```text
+//! {"room-export":1,"party":"main","room":"lobby","alarm":{"due_ms":1700000000000,"tries":0}}
+//! {"key":"count","json":3}
+//! {"key":"note","text":"any text"}
+//! {"key_base64":"/wA=","base64":"AAEC"}
+//! ```
+//!
+//! A value that is JSON as `serde_json` would write it is shown as such; else a text is a text; else it
+//! is base64.
+
+use super::{AlarmRecord, Record, StoreError, Wipe};
+use crate::id::{PartyName, RoomId};
+use crate::limits::{Limits, size};
+use crate::span::Key;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, Write};
+
+/// The version of the lines.
+const FORMAT: u64 = 1;
+
+/// Everything that is stored for a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomContent {
+    pub(super) room: RoomId,
+    pub(super) turns: u64,
+    pub(super) alarm: Option<AlarmRecord>,
+    pub(super) entries: BTreeMap<Key, Bytes>,
+}
+
+/// Why lines are not the content of a room.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentError {
+    /// They cannot be read.
+    #[error("cannot read line {line}: {source}")]
+    Read {
+        /// Counted from 1.
+        line: usize,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A line says nothing that can be understood.
+    #[error("line {line}: {problem}")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    #[serde(rename = "room-export")]
+    format: u64,
+    party: String,
+    room: String,
+    alarm: Option<Alarm>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Alarm {
+    due_ms: u64,
+    tries: u32,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Line {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some")]
+    json: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+/// A `null` that is there is a value, too.
+fn some<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
+}
+
+impl RoomContent {
+    /// A room of which nothing is stored.
+    pub(super) fn of(room: RoomId) -> Self {
+        Self { room, turns: 0, alarm: None, entries: BTreeMap::new() }
+    }
+
+    /// Whose it is.
+    pub fn room(&self) -> &RoomId {
+        &self.room
+    }
+
+    /// The same, as the content of another room.
+    #[must_use]
+    pub fn renamed(self, room: RoomId) -> Self {
+        Self { room, ..self }
+    }
+
+    /// How many keys there are.
+    pub fn keys(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True if anything was ever stored.
+    pub(super) fn is_known(&self) -> bool {
+        self.turns > 0 || self.alarm.is_some() || !self.entries.is_empty()
+    }
+
+    /// Does to it what a record did to the room.
+    pub(super) fn apply(&mut self, record: Record) -> Result<(), StoreError> {
+        if record.change.wipe != Wipe::Nothing {
+            self.entries.clear();
+        }
+        if record.change.wipe == Wipe::Room {
+            (self.turns, self.alarm) = (0, None);
+        }
+        self.turns = self.turns.max(record.turn);
+        self.alarm = record.change.alarm.unwrap_or(self.alarm);
+        for (key, value) in record.change.keys {
+            match value {
+                Some(value) => self.entries.insert(key, value),
+                None => self.entries.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    /// Writes it down as lines of JSON.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn write(&self, mut out: impl Write) -> io::Result<()> {
+        let alarm = self.alarm.map(|AlarmRecord { due_ms, tries }| Alarm { due_ms, tries });
+        let (party, room) = (self.room.party().to_string(), self.room.name().to_owned());
+        put_line(&mut out, &Head { format: FORMAT, party, room, alarm })?;
+        self.entries.iter().try_for_each(|(key, value)| put_line(&mut out, &Line::of(key, value)))
+    }
+
+    /// Reads lines that [`RoomContent::write`] wrote, or somebody by hand.
+    ///
+    /// # Errors
+    /// [`ContentError`] names the line, and what is wrong with it. Sizes are held to the limits on keys,
+    /// values and rooms.
+    pub fn read(lines: impl BufRead, limits: &Limits) -> Result<Self, ContentError> {
+        let mut lines = lines.lines().enumerate().map(|(at, text)| (at + 1, text));
+        let (_, head) = lines.next().unwrap_or((1, Ok(String::new())));
+        let head = head.map_err(|source| ContentError::Read { line: 1, source })?;
+        let mut content =
+            read_head(&head, limits).map_err(|problem| ContentError::Line { line: 1, problem })?;
+        let mut bytes = 0;
+        for (line, text) in lines {
+            let text = text.map_err(|source| ContentError::Read { line, source })?;
+            let entry = read_entry(&text, limits);
+            let (key, value) = entry.map_err(|problem| ContentError::Line { line, problem })?;
+            bytes += (key.len() + value.len()) as u64;
+            if bytes > limits.room_bytes_max {
+                let problem = format!("more than room_bytes_max ({})", limits.room_bytes_max);
+                return Err(ContentError::Line { line, problem });
+            }
+            if content.entries.insert(key, value).is_some() {
+                let problem = "the key was there already".to_owned();
+                return Err(ContentError::Line { line, problem });
+            }
+        }
+        Ok(content)
+    }
+}
+
+fn put_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}
+
+fn read_head(text: &str, limits: &Limits) -> Result<RoomContent, String> {
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| format!("an export begins with {{\"room-export\":1,…}}: {error}"))?;
+    match value.get("room-export").and_then(Value::as_u64) {
+        Some(FORMAT) => {}
+        Some(found) => return Err(format!("format {found}; this version reads format {FORMAT}")),
+        None => return Err("an export begins with {\"room-export\":1,…}".to_owned()),
+    }
+    let head: Head = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    let party = PartyName::parse(&head.party).map_err(|error| error.to_string())?;
+    let room = RoomId::new(party, &head.room, size(limits.room_name_bytes_max));
+    let mut content = RoomContent::of(room.map_err(|error| error.to_string())?);
+    content.alarm = head.alarm.map(|Alarm { due_ms, tries }| AlarmRecord { due_ms, tries });
+    Ok(content)
+}
+
+fn read_entry(text: &str, limits: &Limits) -> Result<(Key, Bytes), String> {
+    let line: Line = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let decode = |text: String| BASE64_STANDARD.decode(text).map_err(|error| error.to_string());
+    let key = match (line.key, line.key_base64) {
+        (Some(text), None) => text.into_bytes(),
+        (None, Some(base64)) => decode(base64)?,
+        _ => return Err("an entry has either `key` or `key_base64`".to_owned()),
+    };
+    let value = match (line.json, line.text, line.base64) {
+        (Some(json), None, None) => json.to_string().into_bytes(),
+        (None, Some(text), None) => text.into_bytes(),
+        (None, None, Some(base64)) => decode(base64)?,
+        _ => return Err("an entry has one of `json`, `text` and `base64`".to_owned()),
+    };
+    if !(1..=size(limits.key_bytes_max)).contains(&key.len()) {
+        return Err(format!("a key has 1 to {} bytes (key_bytes_max)", limits.key_bytes_max));
+    }
+    if value.len() > size(limits.value_bytes_max) {
+        return Err(format!("a value has at most {} bytes (value_bytes_max)", limits.value_bytes_max));
+    }
+    Ok((key, value.into()))
+}
+
+impl Line {
+    fn of(key: &Key, value: &Bytes) -> Self {
+        let mut line = Self::default();
+        match std::str::from_utf8(key) {
+            Ok(text) => line.key = Some(text.to_owned()),
+            Err(_) => line.key_base64 = Some(BASE64_STANDARD.encode(key)),
+        }
+        match (json_of(value), std::str::from_utf8(value)) {
+            (Some(json), _) => line.json = Some(json),
+            (None, Ok(text)) => line.text = Some(text.to_owned()),
+            (None, Err(_)) => line.base64 = Some(BASE64_STANDARD.encode(value)),
+        }
+        line
+    }
+}
+
+/// The JSON that these bytes are, if writing it again gives the same bytes.
+fn json_of(bytes: &Bytes) -> Option<Value> {
+    let value: Value = serde_json::from_slice(bytes).ok()?;
+    (value.to_string().as_bytes() == bytes).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn content(entries: &[(&[u8], &[u8])]) -> RoomContent {
+        let room = RoomId::new(PartyName::parse("main").unwrap(), "lobby", 256).unwrap();
+        let entries = entries.iter();
+        let entries =
+            entries.map(|(key, value)| (key.to_vec(), Bytes::copy_from_slice(value))).collect();
+        let alarm = Some(AlarmRecord { due_ms: 5, tries: 1 });
+        RoomContent { room, turns: 0, alarm, entries }
+    }
+
+    fn written(content: &RoomContent) -> String {
+        let mut out = Vec::new();
+        content.write(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn read(text: &str) -> Result<RoomContent, String> {
+        RoomContent::read(text.as_bytes(), &Limits::default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_are_shown_as_what_they_are() {
+        let content = content(&[(b"a", b"{\"b\":[1,null]}"), (b"t", b"{ spaced }"), (b"\xff", b"\0\xff")]);
+        expect_test::expect![[r#"
+            {"room-export":1,"party":"main","room":"lobby","alarm":{"due_ms":5,"tries":1}}
+            {"key":"a","json":{"b":[1,null]}}
+            {"key":"t","text":"{ spaced }"}
+            {"key_base64":"/w==","base64":"AP8="}
+        "#]]
+        .assert_eq(&written(&content));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let head = "{\"room-export\":1,\"party\":\"main\",\"room\":\"x\",\"alarm\":null}\n";
+        for (text, problem) in [
+            ("".to_owned(), "line 1: an export begins with"),
+            ("{\"room-export\":2}".to_owned(), "line 1: format 2; this version reads format 1"),
+            (format!("{head}{{\"key\":\"a\"}}"), "line 2: an entry has one of `json`, `text`"),
+            (format!("{head}{{\"json\":1}}"), "line 2: an entry has either `key` or"),
+            (format!("{head}{{\"key\":\"\",\"json\":1}}"), "line 2: a key has 1 to 2048 bytes"),
+            (format!("{head}{{\"kye\":\"a\",\"json\":1}}"), "line 2: unknown field `kye`"),
+            (format!("{head}{0}\n{0}", "{\"key\":\"a\",\"json\":1}"), "line 3: the key was there"),
+        ] {
+            let error = read(&text).unwrap_err();
+            assert!(error.starts_with(problem), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn content_is_read_back(
+            entries in prop::collection::btree_map(
+                prop::collection::vec(any::<u8>(), 1..9),
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..20),
+                    "[\\[\\]{}\",:0-9a. ]{0,9}".prop_map(String::into_bytes),
+                    Just(b"null".to_vec()),
+                    any::<f64>().prop_map(|number| number.to_string().into_bytes()),
+                ],
+                0..6,
+            ),
+        ) {
+            let entries: Vec<_> = entries.iter().map(|(k, v)| (k.as_slice(), v.as_slice())).collect();
+            let content = content(&entries);
+            prop_assert_eq!(read(&written(&content)), Ok(content));
+        }
+    }
+}

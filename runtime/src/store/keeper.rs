@@ -1,0 +1,312 @@
+//! The thread that looks after the store in the background. Owns checkpoints, snapshots and copies.
+//!
+//! Invariant: the log is cut only where a snapshot, read back and found whole, has all of it. It does
+//! not know what the rooms do meanwhile: they go on.
+
+use super::applier::Shared as Applier;
+use super::copies::{self, CopyWriter};
+use super::folder::Folder;
+use super::{Change, Offset, Record, StoreError, keys, log};
+use crate::id::{ModuleHash, RoomId};
+use crate::limits::{Limits, ms, size};
+use crate::span::{Key, Span};
+use hashbrown::HashSet;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// The keeper's handle.
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    wanted: Mutex<Wanted>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Wanted {
+    copies: Vec<Copy>,
+    closed: bool,
+}
+
+/// A copy that somebody waits for.
+struct Copy {
+    path: PathBuf,
+    only: Option<RoomId>,
+    done: oneshot::Sender<Result<Offset, StoreError>>,
+}
+
+/// What is kept on disk, if anything is.
+pub(super) struct OnDisk {
+    pub(super) folder: Arc<Folder>,
+    /// Bytes of records written to the log.
+    pub(super) written: Arc<AtomicU64>,
+    /// Of which the last snapshot has so many.
+    pub(super) in_snapshot: u64,
+    /// The size of the last snapshot, in bytes.
+    pub(super) snapshot_bytes: u64,
+}
+
+impl Keeper {
+    pub(super) fn start(
+        applier: Arc<Applier>,
+        applied: watch::Receiver<Offset>,
+        on_disk: Option<OnDisk>,
+        limits: &Limits,
+    ) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared { wanted: Mutex::default(), changed: Condvar::new() });
+        let at_checkpoint = on_disk.as_ref().map_or(0, |disk| disk.written.load(Ordering::Relaxed));
+        let mut worker = Worker {
+            shared: shared.clone(),
+            applier,
+            applied,
+            on_disk,
+            at_checkpoint,
+            pause: ms(limits.store_retry_ms),
+            checkpoint_bytes: limits.log_segment_bytes,
+            snapshot_bytes_min: limits.snapshot_log_bytes,
+            slice_bytes: size(limits.copy_slice_bytes),
+        };
+        let thread = super::thread("room-keep", move || worker.run())?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Makes a copy of everything, or of one room, in a new file. At which offset.
+    ///
+    /// # Errors
+    /// [`StoreError`]: there may be a file, with nothing of use in it.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the copy may be made all the same.
+    pub(super) async fn copy(
+        &self,
+        path: PathBuf,
+        only: Option<RoomId>,
+    ) -> Result<Offset, StoreError> {
+        let (done, copied) = oneshot::channel();
+        {
+            let mut wanted = self.shared.wanted();
+            if wanted.closed {
+                return Err(StoreError::Closed);
+            }
+            wanted.copies.push(Copy { path, only, done });
+        }
+        self.shared.changed.notify_one();
+        copied.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Stops, with everything in the tree on disk.
+    pub(super) fn close(&self) {
+        self.shared.wanted().closed = true;
+        self.shared.changed.notify_one();
+        super::join(&self.thread);
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    applier: Arc<Applier>,
+    applied: watch::Receiver<Offset>,
+    on_disk: Option<OnDisk>,
+    /// Bytes written to the log when the tree was synced last.
+    at_checkpoint: u64,
+    pause: Duration,
+    checkpoint_bytes: u64,
+    snapshot_bytes_min: u64,
+    slice_bytes: usize,
+}
+
+impl Worker {
+    fn run(&mut self) {
+        while let Some(copies) = self.next() {
+            for Copy { path, only, done } in copies {
+                // Whoever does not wait any more needs no answer.
+                drop(done.send(self.copy(&path, only).map(|(end, _)| end)));
+            }
+            if let Err(error) = self.look_after() {
+                tracing::error!(%error, "the store cannot be looked after; it is tried again");
+            }
+        }
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the store was not closed cleanly; the next start takes longer");
+        }
+    }
+
+    /// The copies that are wanted, after a pause. None when the store is closed.
+    fn next(&self) -> Option<Vec<Copy>> {
+        let idle = |wanted: &mut Wanted| wanted.copies.is_empty() && !wanted.closed;
+        let waited = self.shared.changed.wait_timeout_while(self.shared.wanted(), self.pause, idle);
+        let (mut wanted, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (!wanted.closed).then(|| std::mem::take(&mut wanted.copies))
+    }
+
+    /// Makes a checkpoint or a snapshot if the log has grown enough.
+    fn look_after(&mut self) -> Result<(), StoreError> {
+        let Some(disk) = &self.on_disk else { return Ok(()) };
+        let written = disk.written.load(Ordering::Relaxed);
+        if self.applier.failure().is_some() {
+            return Ok(());
+        }
+        if written - disk.in_snapshot >= self.snapshot_bytes_min.max(disk.snapshot_bytes) {
+            self.snapshot(written)
+        } else if written - self.at_checkpoint >= self.checkpoint_bytes {
+            self.checkpoint()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes what the tree has survive a crash, so that less is replayed after one.
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        let Some(disk) = &self.on_disk else { return Ok(()) };
+        let (written, applied) = (disk.written.load(Ordering::Relaxed), *self.applied.borrow());
+        if let Err(error) = self.applier.tree().sync() {
+            self.applier.distrust(&error);
+            return Err(error);
+        }
+        disk.folder.note_checkpoint(applied)?;
+        self.at_checkpoint = written;
+        Ok(())
+    }
+
+    /// Writes everything into a snapshot, and cuts the log where the snapshot has it.
+    fn snapshot(&mut self, written: u64) -> Result<(), StoreError> {
+        let Some(folder) = self.on_disk.as_ref().map(|disk| disk.folder.clone()) else {
+            return Ok(());
+        };
+        let new = folder.new_snapshot();
+        let (end, bytes) = self.copy(&new, None)?;
+        // What the log is cut by must be readable, not only written.
+        copies::read(&new, |_| Ok(()))?;
+        folder.keep_snapshot(&new, end)?;
+        if let Some(disk) = &mut self.on_disk {
+            disk.in_snapshot = written;
+            disk.snapshot_bytes = bytes;
+        }
+        self.checkpoint()?;
+        log::cut(&folder.log(), end)?;
+        tracing::info!(bytes, "made a snapshot and cut the log");
+        Ok(())
+    }
+
+    /// Copies everything, or one room, while rooms go on: the offset of the copy and its size in bytes.
+    fn copy(&self, path: &Path, only: Option<RoomId>) -> Result<(Offset, u64), StoreError> {
+        let spans = match &only {
+            None => [keys::all_infos(None), keys::all_guests()],
+            Some(room) => [keys::one_info(room), keys::guest(room)],
+        };
+        *self.applier.copy() = Some(CopyWriter::create(path, only)?);
+        let copied = spans.into_iter().try_for_each(|span| self.copy_span(span));
+        let mut copy = self.applier.copy();
+        let (writer, end) = (copy.take(), *self.applied.borrow());
+        drop(copy);
+        copied?;
+        let writer = writer.ok_or(StoreError::Closed)?;
+        Ok((end, writer.finish(end)?))
+    }
+
+    /// Copies a span in slices. Between two of them, turns are applied.
+    fn copy_span(&self, mut span: Span) -> Result<(), StoreError> {
+        loop {
+            let mut copy = self.applier.copy();
+            let Some(writer) = &mut *copy else { return Err(StoreError::Closed) };
+            let offset = (*self.applied.borrow()).max(Offset(1));
+            let slice = Slice::read(&*self.applier.tree(), &span, offset, self.slice_bytes);
+            let slice = slice.inspect_err(|error| self.applier.distrust(error))?;
+            slice.records.iter().for_each(|record| writer.hear(record));
+            if self.shared.wanted().closed {
+                return Err(StoreError::Closed);
+            }
+            if writer.has_failed() {
+                // Its end says why.
+                return Ok(());
+            }
+            match slice.last {
+                Some(last) => span.start = Bound::Excluded(last),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        if let Some(error) = self.applier.failure() {
+            return Err(error);
+        }
+        self.checkpoint()?;
+        match &self.on_disk {
+            Some(disk) => disk.folder.note_clean(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A piece of the tree as records.
+struct Slice {
+    records: Vec<Record>,
+    /// The last key, if there may be more.
+    last: Option<Key>,
+}
+
+impl Slice {
+    fn read(
+        tree: &dyn super::backend::Tree,
+        span: &Span,
+        offset: Offset,
+        bytes_max: usize,
+    ) -> Result<Self, StoreError> {
+        let mut slice = Self { records: Vec::new(), last: None };
+        let mut bytes = 0;
+        for entry in tree.scan(span, HashSet::new()) {
+            let (key, value) = entry?;
+            bytes += key.len() + value.len();
+            slice.add(&key, value, offset)?;
+            if bytes >= bytes_max {
+                slice.last = Some(key);
+                break;
+            }
+        }
+        Ok(slice)
+    }
+
+    fn add(&mut self, key: &[u8], value: bytes::Bytes, offset: Offset) -> Result<(), StoreError> {
+        if let Ok(room) = keys::decode_info_key(key) {
+            let info = keys::decode_info(&value)?;
+            let change = Change { alarm: info.alarm.map(Some), ..Change::default() };
+            self.records.push(told(offset, room, info.turns, change));
+            return Ok(());
+        }
+        let (room, key) = keys::decode_guest(key)?;
+        if self.records.last().is_none_or(|record| record.room != room) {
+            self.records.push(told(offset, room, 0, Change::default()));
+        }
+        if let Some(record) = self.records.last_mut() {
+            record.change.keys.insert(key.to_vec(), Some(value));
+        }
+        Ok(())
+    }
+}
+
+/// A record of what was found, which no guest's turn wrote.
+fn told(offset: Offset, room: RoomId, turn: u64, change: Change) -> Record {
+    Record { offset, room, turn, module: ModuleHash::NONE, change }
+}

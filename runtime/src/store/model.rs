@@ -1,0 +1,304 @@
+//! Random lives of a few rooms, against a plain map: turns that are kept and turns that are dropped,
+//! reads and listings, alarms, evictions, crashes of the process and of the machine, exports.
+//!
+//! Both stores live through the same. A failure is shrunk, and prints the steps that are left. More
+//! lives: `PROPTEST_CASES=10000 cargo test -p room-runtime --lib plain_map`.
+
+use super::testing::{Disk, Image};
+use super::{RoomContent, RoomStore, Settled, Store};
+use crate::id::{ModuleHash, PartyName, RoomId};
+use crate::limits::Limits;
+use crate::span::{Direction, Key, ListOptions};
+use crate::turn::Turn;
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const ROOMS: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Turn { room: usize, acts: Vec<Act>, kept: bool },
+    Evict { room: usize },
+    Crash(Crash),
+    Export { room: usize },
+    Replace { from: usize, to: usize },
+    Delete { room: usize },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Crash {
+    /// Closed in order.
+    Not,
+    /// The process was killed: the kernel has what it wrote.
+    Process,
+    /// The machine stopped: the tree's files are anything, and the log ends in anything.
+    Machine,
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Get(Key),
+    Put(Key, Vec<u8>),
+    Delete(Key),
+    DeleteAll,
+    List(ListOptions),
+    SetAlarm(u64),
+    DeleteAlarm,
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    prop::collection::vec(prop::sample::select(vec![0, b'a', b'b', 0xff]), 1..4)
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    // Longer than a piece, and not.
+    let value = (any::<u8>(), 0..40usize).prop_map(|(byte, len)| vec![byte; len]);
+    let bound = || prop::option::weighted(0.3, key());
+    let list = (bound(), bound(), bound(), any::<bool>(), prop::option::of(0..5u32), any::<bool>());
+    let list = list.prop_map(|(start, end, prefix, reverse, limit, after)| {
+        let (start, start_after) = if after { (None, start) } else { (start, None) };
+        let direction = Direction::of_reverse(reverse);
+        ListOptions { start, start_after, end, prefix, direction, limit }
+    });
+    prop_oneof![
+        3 => key().prop_map(Act::Get),
+        6 => (key(), value).prop_map(|(key, value)| Act::Put(key, value)),
+        2 => key().prop_map(Act::Delete),
+        1 => Just(Act::DeleteAll),
+        3 => list.prop_map(Act::List),
+        1 => (1..9u64).prop_map(Act::SetAlarm),
+        1 => Just(Act::DeleteAlarm),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let room = || 0..ROOMS;
+    let turn = (room(), prop::collection::vec(act(), 1..8), prop::bool::weighted(0.8));
+    let crash = prop::sample::select(vec![Crash::Not, Crash::Process, Crash::Machine]);
+    prop_oneof![
+        12 => turn.prop_map(|(room, acts, kept)| Step::Turn { room, acts, kept }),
+        2 => room().prop_map(|room| Step::Evict { room }),
+        1 => crash.prop_map(Step::Crash),
+        1 => room().prop_map(|room| Step::Export { room }),
+        1 => (room(), room()).prop_map(|(from, to)| Step::Replace { from, to }),
+        1 => room().prop_map(|room| Step::Delete { room }),
+    ]
+}
+
+/// What a room should have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Model {
+    keys: BTreeMap<Key, Bytes>,
+    alarm: Option<u64>,
+}
+
+/// A store, what it should hold, and its live rooms.
+struct World {
+    place: Image,
+    store: Store,
+    rooms: Vec<Option<RoomStore>>,
+    models: Vec<Model>,
+    limits: Arc<Limits>,
+    exports: usize,
+}
+
+fn id(room: usize) -> RoomId {
+    RoomId::new(PartyName::parse("main").unwrap(), &format!("room {room}"), 256).unwrap()
+}
+
+impl World {
+    fn on(place: Image) -> Self {
+        // Everything that happens rarely happens all the time.
+        let limits = Limits {
+            chunk_bytes: 8,
+            log_segment_bytes: 200,
+            snapshot_log_bytes: 400,
+            copy_slice_bytes: 50,
+            room_cache_bytes_max: 60,
+            store_retry_ms: 1,
+            ..Limits::default()
+        };
+        let store = place.store(&limits);
+        let rooms = (0..ROOMS).map(|_| None).collect();
+        let models = vec![Model::default(); ROOMS];
+        Self { place, store, rooms, models, limits: Arc::new(limits), exports: 0 }
+    }
+
+    async fn room(&mut self, room: usize) -> &RoomStore {
+        if self.rooms[room].is_none() {
+            self.rooms[room] = Some(self.store.room(&id(room)).await.unwrap());
+        }
+        self.rooms[room].as_ref().unwrap()
+    }
+
+    async fn take(&mut self, step: &Step) {
+        match step {
+            Step::Turn { room, acts, kept } => self.turn(*room, acts, *kept).await,
+            Step::Evict { room } => self.rooms[*room] = None,
+            Step::Crash(crash) => self.crash(*crash).await,
+            Step::Export { room } => {
+                let content = self.export(*room).await;
+                let known = content.unwrap_or_else(|| RoomContent::of(id(*room)));
+                assert_eq!(as_model(&known), self.models[*room]);
+            }
+            Step::Replace { from, to } => {
+                if let Some(content) = self.export(*from).await {
+                    self.rooms[*to] = None;
+                    self.store.import(content.renamed(id(*to))).await.unwrap();
+                    self.models[*to] = self.models[*from].clone();
+                }
+            }
+            Step::Delete { room } => {
+                self.rooms[*room] = None;
+                self.store.delete(&id(*room)).await.unwrap();
+                self.models[*room] = Model::default();
+            }
+        }
+    }
+
+    async fn turn(&mut self, room: usize, acts: &[Act], kept: bool) {
+        let (mut model, limits) = (self.models[room].clone(), self.limits.clone());
+        let store = self.room(room).await;
+        let mut turn = Turn::new(store.view(), Arc::default(), None, limits);
+        acts.iter().for_each(|act| do_both(act, &mut turn, &mut model));
+        let effects = turn.finish().unwrap();
+        if kept {
+            if !effects.writes.is_empty() {
+                store.commit(effects.writes, ModuleHash::of(b"code")).await.unwrap();
+            }
+            self.models[room] = model;
+        }
+    }
+
+    /// Everything that was committed is durable when this returns.
+    async fn durable(&self) {
+        for room in self.rooms.iter().flatten() {
+            let nothing = room.commit_alarm(room.alarm()).await.unwrap();
+            room.durable(nothing).await.unwrap();
+            assert_eq!(room.settled(nothing), Settled::Durable);
+        }
+    }
+
+    async fn crash(&mut self, crash: Crash) {
+        self.durable().await;
+        self.rooms.iter_mut().for_each(|room| *room = None);
+        match crash {
+            Crash::Not => self.store.close(),
+            Crash::Process => self.place.take(&self.store),
+            Crash::Machine => {
+                self.place.take(&self.store);
+                self.place.cut_power();
+            }
+        }
+        self.store.close();
+        self.store = self.place.store(&self.limits);
+    }
+
+    async fn export(&mut self, room: usize) -> Option<RoomContent> {
+        self.durable().await;
+        self.exports += 1;
+        let file = self.place.scratch().join(format!("export-{}", self.exports));
+        self.store.export(&id(room), file).await.unwrap()
+    }
+
+    /// Everything is as it should be.
+    async fn check(&mut self) {
+        self.durable().await;
+        self.store.applied().await.unwrap();
+        let verified = self.store.verify().await.unwrap();
+        assert_eq!(verified.problems, Vec::<String>::new());
+        let mut alarms = Vec::new();
+        for room in 0..ROOMS {
+            let model = self.models[room].clone();
+            let bytes: usize = model.keys.iter().map(|(k, v)| k.len() + v.len()).sum();
+            let view = self.room(room).await.view();
+            let entries = view.scan(&crate::span::Span::ALL).map(Result::unwrap);
+            assert_eq!(entries.collect::<BTreeMap<_, _>>(), model.keys);
+            assert_eq!((view.bytes(), view.alarm()), (bytes as u64, model.alarm));
+            alarms.extend(model.alarm.map(|at| (at, id(room))));
+        }
+        alarms.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.to_string().cmp(&b.1.to_string())));
+        assert_eq!(self.store.alarms(100).unwrap(), alarms);
+    }
+}
+
+fn as_model(content: &RoomContent) -> Model {
+    let alarm = content.alarm.map(|alarm| alarm.due_ms);
+    Model { keys: content.entries.clone(), alarm }
+}
+
+/// Does one thing to the turn and to the model, and compares what they say.
+fn do_both(act: &Act, turn: &mut Turn, model: &mut Model) {
+    match act {
+        Act::Get(key) => assert_eq!(turn.get(key).unwrap(), model.keys.get(key).cloned()),
+        Act::Put(key, value) => {
+            turn.put(vec![(key.clone(), value.clone().into())]).unwrap();
+            model.keys.insert(key.clone(), value.clone().into());
+        }
+        Act::Delete(key) => {
+            let there = u32::from(model.keys.remove(key).is_some());
+            assert_eq!(turn.delete(vec![key.clone()]).unwrap(), there);
+        }
+        Act::DeleteAll => {
+            turn.delete_all();
+            *model = Model::default();
+        }
+        Act::List(options) => {
+            let page = turn.list(options).unwrap();
+            assert_eq!(page.entries, listed(&model.keys, options));
+        }
+        Act::SetAlarm(at) => {
+            turn.set_alarm(*at);
+            model.alarm = Some(*at);
+        }
+        Act::DeleteAlarm => {
+            turn.delete_alarm();
+            model.alarm = None;
+        }
+    }
+    assert_eq!(turn.alarm(), model.alarm);
+}
+
+/// A listing, the simple way.
+fn listed(keys: &BTreeMap<Key, Bytes>, options: &ListOptions) -> Vec<(Key, Bytes)> {
+    let asked_for = |key: &Key| {
+        options.start.as_ref().is_none_or(|start| key >= start)
+            && options.start_after.as_ref().is_none_or(|start| key > start)
+            && options.end.as_ref().is_none_or(|end| key < end)
+            && options.prefix.as_ref().is_none_or(|prefix| key.starts_with(prefix))
+    };
+    let mut found: Vec<_> = keys.iter().filter(|(key, _)| asked_for(key)).collect();
+    if options.direction == Direction::Reverse {
+        found.reverse();
+    }
+    let limit = options.limit.map_or(usize::MAX, |limit| limit as usize);
+    found.into_iter().take(limit).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+fn live(place: Image, steps: &[Step]) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::on(place);
+        for step in steps {
+            world.take(step).await;
+        }
+        world.check().await;
+        world.crash(Crash::Machine).await;
+        world.check().await;
+        world.store.close();
+    });
+}
+
+proptest! {
+    #[test]
+    fn a_store_in_memory_is_a_plain_map(steps in prop::collection::vec(step(), 1..40)) {
+        live(Image::of_memory(Disk::default()), &steps);
+    }
+
+    #[test]
+    fn a_store_on_disk_is_a_plain_map(steps in prop::collection::vec(step(), 1..40)) {
+        live(Image::of_folder(), &steps);
+    }
+}

@@ -1,0 +1,184 @@
+//! What a room committed and the tree does not show yet, and what the room read lately. Owns both.
+//!
+//! Invariant: what it says of a key is what the room's last commit made of it. It is bounded by what
+//! may wait for the disk, and by the limit on what is remembered. It does not know where the bytes go.
+
+use super::keys::RoomInfo;
+use super::{Offset, Record, Settled, StoreError, Wipe};
+use crate::span::{Key, Overlay, Span};
+use bytes::Bytes;
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A room's [`Pending`], shared with those who bring its commits on their way.
+pub(super) struct PendingCell {
+    state: Mutex<Pending>,
+    /// Somebody may wait here until everything is applied.
+    applied: Condvar,
+}
+
+/// What a room committed and the tree does not show yet.
+pub(super) struct Pending {
+    keys: BTreeMap<Key, (Offset, Option<Bytes>)>,
+    cleared: Option<Offset>,
+    /// The last commit.
+    last: Offset,
+    /// The last commit that is in the tree.
+    applied: Offset,
+    durable: Offset,
+    lost: Option<StoreError>,
+    /// What is known of the room. Its alarm and turns are as of the last commit, its keys and bytes as
+    /// of the last one that is in the tree.
+    pub(super) info: RoomInfo,
+    /// Bytes of what is on its way, as if it replaced nothing.
+    staged_bytes: u64,
+    recent: HashMap<Key, Option<Bytes>>,
+    recent_bytes: usize,
+    recent_bytes_max: usize,
+}
+
+impl PendingCell {
+    pub(super) fn new(info: RoomInfo, recent_bytes_max: usize) -> Self {
+        let state = Pending {
+            keys: BTreeMap::new(),
+            cleared: None,
+            last: Offset::default(),
+            applied: Offset::default(),
+            durable: Offset::default(),
+            lost: None,
+            info,
+            staged_bytes: 0,
+            recent: HashMap::new(),
+            recent_bytes: 0,
+            recent_bytes_max,
+        };
+        Self { state: Mutex::new(state), applied: Condvar::new() }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Pending> {
+        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tree has everything up to this commit, which left this to be known of the room.
+    pub(super) fn applied(&self, upto: Offset, info: Option<&RoomInfo>) {
+        self.lock().apply(upto, info);
+        self.applied.notify_all();
+    }
+
+    /// Asks something once everything is in the tree, or is lost, or this time has passed.
+    pub(super) fn when_applied<T>(&self, wait: Duration, ask: impl FnOnce(&Pending) -> T) -> T {
+        let waits = |pending: &mut Pending| pending.applied < pending.last && pending.lost.is_none();
+        let waited = self.applied.wait_timeout_while(self.lock(), wait, waits);
+        ask(&waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+}
+
+impl Pending {
+    /// Takes up a commit that is on its way from now on.
+    pub(super) fn stage(&mut self, record: &Record) {
+        let change = &record.change;
+        if change.wipe != Wipe::Nothing {
+            self.keys.clear();
+            self.staged_bytes = 0;
+            self.forget();
+            self.cleared = Some(record.offset);
+        }
+        for (key, value) in &change.keys {
+            self.staged_bytes += entry_bytes(key, value.as_ref());
+            let old = self.keys.insert(key.clone(), (record.offset, value.clone()));
+            let replaced = old.map_or(0, |(_, old)| entry_bytes(key, old.as_ref()));
+            self.staged_bytes -= replaced;
+        }
+        if let Some(alarm) = change.alarm {
+            self.info.alarm = alarm;
+        }
+        self.info.turns = record.turn;
+        self.last = record.offset;
+    }
+
+    /// Everything up to this offset is durable.
+    pub(super) fn settle(&mut self, durable: Offset) {
+        self.durable = durable;
+    }
+
+    /// What was on its way did not arrive.
+    pub(super) fn lose(&mut self, error: &StoreError) {
+        self.lost = Some(error.clone());
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.is_some()
+    }
+
+    /// What became of the commit at this offset.
+    pub(super) fn settled(&self, offset: Offset) -> Settled {
+        match &self.lost {
+            _ if offset <= self.durable => Settled::Durable,
+            Some(error) => Settled::Lost(error.clone()),
+            None => Settled::Waiting,
+        }
+    }
+
+    fn apply(&mut self, upto: Offset, info: Option<&RoomInfo>) {
+        self.applied = upto;
+        self.cleared = self.cleared.filter(|offset| *offset > upto);
+        let done = self.keys.extract_if(.., |_, (offset, _)| *offset <= upto);
+        for (key, (_, value)) in done.collect::<Vec<_>>() {
+            self.staged_bytes -= entry_bytes(&key, value.as_ref());
+            self.remember(&key, value);
+        }
+        if let Some(info) = info {
+            self.info = RoomInfo { keys: info.keys, bytes: info.bytes, ..self.info };
+        }
+    }
+
+    /// What is known of a key without asking the tree.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
+        match self.keys.get(key) {
+            Some((_, value)) => Some(value.clone()),
+            None if self.cleared.is_some() => Some(None),
+            None => self.recent.get(key).cloned(),
+        }
+    }
+
+    /// Remembers what the tree said of a key, or was told of it.
+    pub(super) fn remember(&mut self, key: &[u8], value: Option<Bytes>) {
+        let bytes = key.len() + value.as_ref().map_or(0, Bytes::len);
+        if self.recent_bytes + bytes > self.recent_bytes_max {
+            self.forget();
+        }
+        if bytes <= self.recent_bytes_max {
+            self.recent_bytes += bytes;
+            if let Some(old) = self.recent.insert(key.to_vec(), value) {
+                self.recent_bytes -= key.len() + old.map_or(0, |old| old.len());
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        self.recent.clear();
+        self.recent_bytes = 0;
+    }
+
+    /// What is on its way for the keys of a span, and whether everything else goes before it.
+    pub(super) fn within(&self, span: &Span) -> (Overlay, bool) {
+        if span.is_empty() {
+            return (Overlay::new(), true);
+        }
+        let range = self.keys.range::<Key, _>((span.start.as_ref(), span.end.as_ref()));
+        let over = range.map(|(key, (_, value))| (key.clone(), value.clone())).collect();
+        (over, self.cleared.is_some())
+    }
+
+    /// The room has at most this many bytes.
+    pub(super) fn bytes_at_most(&self) -> u64 {
+        self.info.bytes + self.staged_bytes
+    }
+}
+
+fn entry_bytes(key: &Key, value: Option<&Bytes>) -> u64 {
+    value.map_or(0, |value| (key.len() + value.len()) as u64)
+}

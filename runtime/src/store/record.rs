@@ -1,0 +1,219 @@
+//! One turn as it is kept: whose, which, by what code, and what it changed. Owns its encoding.
+//!
+//! Invariant: encoding and decoding are inverse, and any bytes are a record or damaged. The same
+//! records make the log, snapshots and backups, so there is one way to read what a room did. It does
+//! not know where the bytes lie.
+//!
+//! ```text
+//! u16 len, party · u16 len, name · u64 turn · 32 bytes module · u8 wipe · u8 alarm [u64 due ms, u32 tries]
+//! u32 count · count × (u32 len, key · u32 len, value, or u32 max for a removal)
+//! ```
+
+use super::{AlarmRecord, Offset, StoreError};
+use crate::id::{ModuleHash, PartyName, RoomId};
+use crate::span::Overlay;
+use crate::turn::Cleared;
+use bytes::{Buf, BufMut, Bytes};
+
+/// What one turn of one room changed, with its place in the order of all turns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Its place.
+    pub(crate) offset: Offset,
+    /// Whose turn.
+    pub(crate) room: RoomId,
+    /// Which of the room's turns that changed something, counted from 1; 0 if it is no turn of a guest.
+    pub(crate) turn: u64,
+    /// The code that ran; all zeros if none did.
+    pub(crate) module: ModuleHash,
+    /// What it changed.
+    pub(crate) change: Change,
+}
+
+/// A change to what is stored for a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// What goes before anything is written.
+    pub(crate) wipe: Wipe,
+    /// The guest's keys.
+    pub(crate) keys: Overlay,
+    /// The alarm, if it changes.
+    pub(crate) alarm: Option<Option<AlarmRecord>>,
+}
+
+/// What goes before a change writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Wipe {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The guest's keys.
+    Keys,
+    /// Everything that says that there was such a room.
+    Room,
+}
+
+impl From<Cleared> for Wipe {
+    fn from(cleared: Cleared) -> Self {
+        match cleared {
+            Cleared::No => Self::Nothing,
+            Cleared::Yes => Self::Keys,
+        }
+    }
+}
+
+/// In place of a value's length: the key is removed.
+const REMOVED: u32 = u32::MAX;
+
+impl Record {
+    /// Appends the record's bytes, without its offset.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        put_short(out, self.room.party().as_str());
+        put_short(out, self.room.name());
+        out.put_u64(self.turn);
+        out.put_slice(self.module.as_bytes());
+        out.put_u8(match self.change.wipe {
+            Wipe::Nothing => 0,
+            Wipe::Keys => 1,
+            Wipe::Room => 2,
+        });
+        match self.change.alarm {
+            None => out.put_u8(0),
+            Some(None) => out.put_u8(1),
+            Some(Some(alarm)) => {
+                out.put_u8(2);
+                out.put_u64(alarm.due_ms);
+                out.put_u32(alarm.tries);
+            }
+        }
+        out.put_u32(length(self.change.keys.len()));
+        for (key, value) in &self.change.keys {
+            out.put_u32(length(key.len()));
+            out.put_slice(key);
+            out.put_u32(value.as_ref().map_or(REMOVED, |value| length(value.len())));
+            out.put_slice(value.as_deref().unwrap_or_default());
+        }
+    }
+
+    /// The record of these bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: no record has such bytes.
+    pub(super) fn decode(offset: Offset, bytes: Bytes) -> Result<Self, StoreError> {
+        Reader(bytes).record(offset).ok_or_else(|| {
+            StoreError::Corrupt(format!("the record of offset {} cannot be read", offset.0))
+        })
+    }
+}
+
+/// Sizes are bounded far below this by the limits on keys, values and turns.
+fn length(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn put_short(out: &mut Vec<u8>, text: &str) {
+    // Names are bounded far below this by `id.rs`.
+    out.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
+    out.put_slice(text.as_bytes());
+}
+
+/// Takes a record apart. None where the bytes end too early or say what nothing means.
+struct Reader(Bytes);
+
+impl Reader {
+    fn record(mut self, offset: Offset) -> Option<Record> {
+        let party = PartyName::parse(&self.short()?).ok()?;
+        let room = RoomId::new(party, &self.short()?, usize::MAX).ok()?;
+        let turn = self.0.try_get_u64().ok()?;
+        let module = ModuleHash::from_bytes(self.take(32)?.as_ref().try_into().ok()?);
+        let wipe = match self.0.try_get_u8().ok()? {
+            0 => Wipe::Nothing,
+            1 => Wipe::Keys,
+            2 => Wipe::Room,
+            _ => return None,
+        };
+        let alarm = match self.0.try_get_u8().ok()? {
+            0 => None,
+            1 => Some(None),
+            2 => Some(Some(AlarmRecord {
+                due_ms: self.0.try_get_u64().ok()?,
+                tries: self.0.try_get_u32().ok()?,
+            })),
+            _ => return None,
+        };
+        let mut keys = Overlay::new();
+        for _ in 0..self.0.try_get_u32().ok()? {
+            let len = self.0.try_get_u32().ok()?;
+            let key = self.take(len)?.to_vec();
+            let value = match self.0.try_get_u32().ok()? {
+                REMOVED => None,
+                len => Some(self.take(len)?),
+            };
+            keys.insert(key, value);
+        }
+        let change = Change { wipe, keys, alarm };
+        self.0.is_empty().then_some(Record { offset, room, turn, module, change })
+    }
+
+    fn short(&mut self) -> Option<String> {
+        let len = self.0.try_get_u16().ok()?;
+        String::from_utf8(self.take(u32::from(len))?.to_vec()).ok()
+    }
+
+    fn take(&mut self, len: u32) -> Option<Bytes> {
+        let len = usize::try_from(len).ok()?;
+        (len <= self.0.len()).then(|| self.0.split_to(len))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn records() -> impl Strategy<Value = Record> {
+        let keys = prop::collection::btree_map(
+            prop::collection::vec(any::<u8>(), 1..20),
+            prop::option::of(prop::collection::vec(any::<u8>(), 0..50).prop_map(Bytes::from)),
+            0..8,
+        );
+        let alarm = prop::option::of(prop::option::of((any::<u64>(), any::<u32>())));
+        let wipe = prop::sample::select(vec![Wipe::Nothing, Wipe::Keys, Wipe::Room]);
+        ("[a-z]{1,9}", "[^\\p{Cc}]{1,30}", any::<u64>(), any::<[u8; 32]>(), wipe, keys, alarm)
+            .prop_map(|(party, name, turn, module, wipe, keys, alarm)| Record {
+                offset: Offset(turn ^ 7),
+                room: RoomId::new(PartyName::parse(&party).unwrap(), &name, 1024).unwrap(),
+                turn,
+                module: ModuleHash::from_bytes(module),
+                change: Change {
+                    wipe,
+                    keys,
+                    alarm: alarm.map(|alarm| {
+                        alarm.map(|(due_ms, tries)| AlarmRecord { due_ms, tries })
+                    }),
+                },
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_is_read_back(record in records()) {
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            prop_assert_eq!(Record::decode(record.offset, bytes.into()), Ok(record));
+        }
+
+        #[test]
+        fn a_record_that_is_cut_is_damaged(record in records(), cut in any::<prop::sample::Index>()) {
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            bytes.truncate(cut.index(bytes.len()));
+            prop_assert!(Record::decode(record.offset, bytes.into()).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_a_record_or_damaged(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            drop(Record::decode(Offset(1), bytes.into()));
+        }
+    }
+}

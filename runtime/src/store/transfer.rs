@@ -1,0 +1,135 @@
+//! Storage in and out: backups of everything, and single rooms. Owns what may be done to a room from
+//! outside.
+//!
+//! Invariant: what leaves is a state that the rooms really had; what comes in replaces a room as a whole.
+//! It does not know who is allowed to ask, or whether a room runs.
+
+use super::content::RoomContent;
+use super::keys::{self, RoomInfo};
+use super::{Change, Store, StoreError, Wipe, blocking, copies, files, folder};
+use crate::id::{ModuleHash, RoomId};
+use crate::limits::size;
+use hashbrown::HashSet;
+use std::path::{Path, PathBuf};
+
+impl Store {
+    /// Writes a copy of everything into a new file, while rooms go on, and reads it back. Its size in
+    /// bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`]: there is no such file, or nothing of use in it.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the file may be made all the same.
+    pub(crate) async fn backup(&self, file: PathBuf) -> Result<u64, StoreError> {
+        self.keeper.copy(file.clone(), None).await?;
+        let read = move || copies::read(&file, |_| Ok(())).and_then(|_| files::length(&file));
+        let read = tokio::task::spawn_blocking(read).await;
+        read.unwrap_or_else(|_| Err(StoreError::Closed))
+    }
+
+    /// Makes a store of a backup, in a folder that is empty or not there yet. It is opened as any other.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the backup is damaged or of another version, or the folder has something in it,
+    /// which is left as it was.
+    pub fn restore(backup: &Path, dir: &Path) -> Result<(), StoreError> {
+        folder::restore(backup, dir)
+    }
+
+    /// Everything that is stored for a room, as of one moment; the room may go on. Uses a file for a
+    /// while, which must not be there yet. None if there is no such room.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read, or the file not written.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the file may be left behind.
+    pub(crate) async fn export(
+        &self,
+        room: &RoomId,
+        file: PathBuf,
+    ) -> Result<Option<RoomContent>, StoreError> {
+        self.applied().await?;
+        let copied = self.keeper.copy(file.clone(), Some(room.clone())).await;
+        let room = room.clone();
+        let read = move || {
+            let mut content = RoomContent::of(room);
+            let read = copied.and_then(|_| copies::read(&file, |record| content.apply(record)));
+            files::remove(&file)?;
+            read.map(|_| content.is_known().then_some(content))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        read.unwrap_or_else(|_| Err(StoreError::Closed))
+    }
+
+    /// Replaces everything that is stored for a room, and returns when that is durable. The caller makes
+    /// sure that the room does not run.
+    ///
+    /// A room of up to a quarter of `commit_bytes_max` is replaced in one step. A larger one comes in
+    /// pieces: what is interrupted leaves a part of it, and can be done again.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the room is as it was, or has a part of its new content.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the room may be as it was, or have a part of its new content.
+    pub(crate) async fn import(&self, content: RoomContent) -> Result<(), StoreError> {
+        let store = self.room(&content.room).await?;
+        let alarm = Some(content.alarm);
+        let mut change = Change { wipe: Wipe::Room, alarm, ..Change::default() };
+        let (mut bytes, piece) = (0, size(self.limits.commit_bytes_max) / 4);
+        let mut last = None;
+        for (key, value) in content.entries {
+            bytes += key.len() + value.len();
+            if bytes > piece && !change.keys.is_empty() {
+                let full = std::mem::take(&mut change);
+                last = Some(store.commit_change(full, ModuleHash::NONE).await?);
+                bytes = key.len() + value.len();
+            }
+            change.keys.insert(key, Some(value));
+        }
+        if !change.keys.is_empty() || last.is_none() {
+            last = Some(store.commit_change(change, ModuleHash::NONE).await?);
+        }
+        match last {
+            Some(offset) => store.durable(offset).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets a room, and returns when that is durable. The caller makes sure that it does not run.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the room is as it was.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the room may be gone or not.
+    pub(crate) async fn delete(&self, room: &RoomId) -> Result<(), StoreError> {
+        let store = self.room(room).await?;
+        let change = Change { wipe: Wipe::Room, ..Change::default() };
+        let offset = store.commit_change(change, ModuleHash::NONE).await?;
+        store.durable(offset).await
+    }
+
+    /// What is known of the stored rooms, in the order of their keys, behind one of them if one is given,
+    /// at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    pub(crate) fn rooms(
+        &self,
+        behind: Option<&RoomId>,
+        limit: usize,
+    ) -> Result<Vec<(RoomId, RoomInfo)>, StoreError> {
+        let tree = self.applier.shared().tree();
+        blocking(|| {
+            let infos = tree.scan(&keys::all_infos(behind), HashSet::new()).take(limit);
+            let read = infos.map(|entry| {
+                let (key, info) = entry?;
+                Ok((keys::decode_info_key(&key)?, keys::decode_info(&info)?))
+            });
+            read.collect()
+        })
+    }
+}
