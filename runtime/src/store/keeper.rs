@@ -25,9 +25,12 @@ pub(super) struct Keeper {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+#[derive(Default)]
 struct Shared {
     wanted: Mutex<Wanted>,
     changed: Condvar,
+    /// Held while the folder is changed.
+    at_work: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -61,7 +64,7 @@ impl Keeper {
         on_disk: Option<OnDisk>,
         limits: &Limits,
     ) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared { wanted: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared::default());
         let at_checkpoint = on_disk.as_ref().map_or(0, |disk| disk.written.load(Ordering::Relaxed));
         let mut worker = Worker {
             shared: shared.clone(),
@@ -102,6 +105,12 @@ impl Keeper {
         copied.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// While this is held, the keeper does nothing.
+    #[cfg(test)]
+    pub(super) fn still(&self) -> MutexGuard<'_, ()> {
+        self.shared.at_work()
+    }
+
     /// Stops, with everything in the tree on disk.
     pub(super) fn close(&self) {
         self.shared.wanted().closed = true;
@@ -121,6 +130,10 @@ impl Shared {
         // It is changed by moves that cannot panic, so what a panicking holder left is whole.
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn at_work(&self) -> MutexGuard<'_, ()> {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Worker {
@@ -138,7 +151,9 @@ struct Worker {
 
 impl Worker {
     fn run(&mut self) {
+        let shared = self.shared.clone();
         while let Some(copies) = self.next() {
+            let _at_work = shared.at_work();
             for Copy { path, only, done } in copies {
                 // Whoever does not wait any more needs no answer.
                 drop(done.send(self.copy(&path, only).map(|(end, _)| end)));

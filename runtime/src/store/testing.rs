@@ -177,9 +177,9 @@ impl Image {
         if let Kind::Folder(dir) = &mut self.kind {
             self.taken += 1;
             let copy = self.scratch.path().join(self.taken.to_string());
-            // While this is held the tree does not change: a copy of a file is not made in one moment.
+            // While these are held the files do not change: a copy of a folder is not made in one moment.
             let shared = store.applier.shared();
-            let _still = shared.copy();
+            let _still = (store.keeper.still(), shared.copy());
             copy_folder(dir, &copy);
             *dir = copy;
         }
@@ -203,15 +203,15 @@ impl Image {
     }
 }
 
-/// Copies a folder as far as it goes: files may vanish meanwhile, as the keeper tidies up.
+/// Copies a folder.
 fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
         let (path, to) = (entry.path(), to.join(entry.file_name()));
         if path.is_dir() {
             copy_folder(&path, &to);
-        } else if path.exists() {
-            drop(std::fs::copy(&path, &to));
+        } else {
+            std::fs::copy(&path, &to).unwrap();
         }
     }
 }
