@@ -4,12 +4,12 @@
 //! anew from what the log has; nothing that was acknowledged depends on it. It does not know how
 //! records became durable.
 
+use super::Offset;
 use super::apply::Changes;
 use super::backend::{StoreError, Tree};
 use super::committer::Commit;
 use super::copies::CopyWriter;
 use super::keys::RoomInfo;
-use super::Offset;
 use crate::id::RoomId;
 use crate::limits::{Limits, ms, size};
 use hashbrown::HashMap;

@@ -38,15 +38,12 @@ impl<'a> Changes<'a> {
         };
         if record.change.wipe != Wipe::Nothing {
             self.remove_keys(room)?;
-            info = RoomInfo { keys: 0, bytes: 0, ..info };
+            (info.keys, info.bytes) = (0, 0);
         }
         let alarm = match record.change.wipe {
             Wipe::Room => Some(record.change.alarm.flatten()),
             _ => record.change.alarm,
         };
-        if record.change.wipe == Wipe::Room {
-            info.turns = 0;
-        }
         if let Some(alarm) = alarm {
             if let Some(old) = info.alarm {
                 self.batch.insert(keys::due(old.due_ms, room), None);
@@ -61,6 +58,9 @@ impl<'a> Changes<'a> {
             self.put([prefix.as_slice(), key].concat(), key.len(), value.clone(), &mut info)?;
         }
         info.turns = info.turns.max(record.turn);
+        if record.change.wipe == Wipe::Room && (info.keys, info.alarm) == (0, None) {
+            info = RoomInfo::default();
+        }
         self.rooms.insert(room.clone(), info);
         self.last = self.last.max(record.offset);
         Ok(())

@@ -129,9 +129,8 @@ impl RoomContent {
             self.entries.clear();
         }
         if record.change.wipe == Wipe::Room {
-            (self.turns, self.alarm) = (0, None);
+            self.alarm = None;
         }
-        self.turns = self.turns.max(record.turn);
         self.alarm = record.change.alarm.unwrap_or(self.alarm);
         for (key, value) in record.change.keys {
             match value {
@@ -139,6 +138,8 @@ impl RoomContent {
                 None => self.entries.remove(&key),
             };
         }
+        let is_gone = record.change.wipe == Wipe::Room && self.entries.is_empty();
+        self.turns = if is_gone && self.alarm.is_none() { 0 } else { self.turns.max(record.turn) };
         Ok(())
     }
 
@@ -222,7 +223,10 @@ fn read_entry(text: &str, limits: &Limits) -> Result<(Key, Bytes), String> {
         return Err(format!("a key has 1 to {} bytes (key_bytes_max)", limits.key_bytes_max));
     }
     if value.len() > size(limits.value_bytes_max) {
-        return Err(format!("a value has at most {} bytes (value_bytes_max)", limits.value_bytes_max));
+        return Err(format!(
+            "a value has at most {} bytes (value_bytes_max)",
+            limits.value_bytes_max
+        ));
     }
     Ok((key, value.into()))
 }
@@ -275,7 +279,8 @@ mod tests {
 
     #[test]
     fn values_are_shown_as_what_they_are() {
-        let content = content(&[(b"a", b"{\"b\":[1,null]}"), (b"t", b"{ spaced }"), (b"\xff", b"\0\xff")]);
+        let content =
+            content(&[(b"a", b"{\"b\":[1,null]}"), (b"t", b"{ spaced }"), (b"\xff", b"\0\xff")]);
         expect_test::expect![[r#"
             {"room-export":1,"party":"main","room":"lobby","alarm":{"due_ms":5,"tries":1}}
             {"key":"a","json":{"b":[1,null]}}

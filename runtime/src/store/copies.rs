@@ -149,4 +149,3 @@ fn whole<T>(path: &Path, at: u64, read: io::Result<T>) -> Result<T, StoreError> 
 fn damaged(path: &Path, at: u64) -> StoreError {
     StoreError::Corrupt(format!("{} is damaged or cut short at byte {at}", path.display()))
 }
-

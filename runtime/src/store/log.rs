@@ -181,7 +181,9 @@ pub(super) fn read(
         if *after > last {
             return Err(StoreError::Corrupt(format!(
                 "the log has nothing between offset {} and {}, where {} begins; put back the files that are missing, or restore a backup",
-                last.0, after.0, path.display()
+                last.0,
+                after.0,
+                path.display()
             )));
         }
         read_segment(path, *after, goes_on, &mut |frame| {
@@ -314,4 +316,3 @@ fn decode_header(header: &[u8; HEADER_BYTES]) -> Result<Option<Offset>, StoreErr
         () => Ok(Some(after)),
     }
 }
-

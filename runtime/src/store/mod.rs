@@ -31,9 +31,9 @@ mod verify;
 
 pub use backend::StoreError;
 pub use content::{ContentError, RoomContent};
-pub use verify::Verified;
 pub(crate) use record::{Change, Record, Wipe};
 pub(crate) use room::{AlarmRecord, RoomStore, Settled};
+pub use verify::Verified;
 
 use crate::id::RoomId;
 use crate::limits::Limits;
@@ -213,10 +213,7 @@ fn blocking<T>(act: impl FnOnce() -> T) -> T {
     }
 }
 
-fn thread(
-    name: &str,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, StoreError> {
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
     thread.map_err(|error| StoreError::Io(format!("cannot start a thread: {error}")))
 }

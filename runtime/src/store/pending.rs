@@ -70,7 +70,8 @@ impl PendingCell {
 
     /// Asks something once everything is in the tree, or is lost, or this time has passed.
     pub(super) fn when_applied<T>(&self, wait: Duration, ask: impl FnOnce(&Pending) -> T) -> T {
-        let waits = |pending: &mut Pending| pending.applied < pending.last && pending.lost.is_none();
+        let waits =
+            |pending: &mut Pending| pending.applied < pending.last && pending.lost.is_none();
         let waited = self.applied.wait_timeout_while(self.lock(), wait, waits);
         ask(&waited.unwrap_or_else(PoisonError::into_inner).0)
     }

@@ -188,9 +188,8 @@ mod tests {
                 change: Change {
                     wipe,
                     keys,
-                    alarm: alarm.map(|alarm| {
-                        alarm.map(|(due_ms, tries)| AlarmRecord { due_ms, tries })
-                    }),
+                    alarm: alarm
+                        .map(|alarm| alarm.map(|(due_ms, tries)| AlarmRecord { due_ms, tries })),
                 },
             })
     }

@@ -177,7 +177,10 @@ impl Values {
     }
 
     /// The keys of a span with what lies under them.
-    fn range(&self, span: &Span) -> Box<dyn Iterator<Item = Result<(Key, sled::IVec), StoreError>>> {
+    fn range(
+        &self,
+        span: &Span,
+    ) -> Box<dyn Iterator<Item = Result<(Key, sled::IVec), StoreError>>> {
         if span.is_empty() {
             return Box::new(std::iter::empty());
         }

@@ -8,12 +8,13 @@ use super::{RoomStore, Settled, Store, StoreError};
 use crate::id::{ModuleHash, PartyName, RoomId};
 use crate::limits::Limits;
 use crate::span::{Direction, ListOptions, Overlay, Span};
-use crate::turn::{AlarmChange, Cleared, Writes};
+use crate::turn::{AlarmChange, Cleared, Refusal, Turn, Writes};
 use bytes::Bytes;
 use hashbrown::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
-fn room(name: &str) -> RoomId {
+pub(super) fn room(name: &str) -> RoomId {
     RoomId::new(PartyName::parse("main").unwrap(), name, 256).unwrap()
 }
 
@@ -21,7 +22,7 @@ fn limits() -> Limits {
     Limits { chunk_bytes: 8, ..Limits::default() }
 }
 
-fn value(text: &str) -> Option<Bytes> {
+pub(super) fn value(text: &str) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(text.as_bytes()))
 }
 
@@ -71,12 +72,12 @@ fn a_tree_on_disk_keeps_bytes() {
     any_tree_keeps_bytes(&Sled::open(dir.path(), &limits()).unwrap());
 }
 
-fn writes(changes: &[(&str, Option<&str>)]) -> Writes {
+pub(super) fn writes(changes: &[(&str, Option<&str>)]) -> Writes {
     Writes { keys: batch(changes), ..Writes::default() }
 }
 
 /// Commits and waits until the commit is settled.
-async fn commit(store: &Store, room: &RoomStore, writes: Writes) -> Settled {
+pub(super) async fn commit(store: &Store, room: &RoomStore, writes: Writes) -> Settled {
     let mut settled = store.settled();
     let offset = room.commit(writes, ModuleHash::NONE).await.unwrap();
     settled.wait_for(|at| *at >= offset).await.unwrap();
@@ -84,20 +85,21 @@ async fn commit(store: &Store, room: &RoomStore, writes: Writes) -> Settled {
 }
 
 /// Waits until the store has found out that its disk works again.
-async fn works_again(store: &Store) {
+pub(super) async fn works_again(store: &Store) {
     while store.failure().is_some() {
         tokio::task::yield_now().await;
     }
 }
 
-fn listed(room: &RoomStore) -> String {
+pub(super) fn listed(room: &RoomStore) -> String {
     let view = room.view();
     let keys = view.scan(&Span::ALL).map(|entry| String::from_utf8(entry.unwrap().0).unwrap());
     keys.collect::<Vec<_>>().join(" ")
 }
 
 async fn any_store_keeps_rooms_apart(store: Store) {
-    let (one, two) = (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
+    let (one, two) =
+        (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
     let done = commit(&store, &one, writes(&[("a", Some("1")), ("b", Some("2"))])).await;
     assert_eq!(done, Settled::Durable);
     commit(&store, &two, writes(&[("c", Some("3"))])).await;
@@ -138,7 +140,8 @@ async fn a_room_reads_what_it_committed_before_the_disk_has_it() {
     let one = store.room(&room("one")).await.unwrap();
     commit(&store, &one, writes(&[("a", Some("1")), ("b", Some("1"))])).await;
     disk.hold();
-    let first = one.commit(writes(&[("a", Some("2")), ("b", None)]), ModuleHash::NONE).await.unwrap();
+    let first =
+        one.commit(writes(&[("a", Some("2")), ("b", None)]), ModuleHash::NONE).await.unwrap();
     let second = one.commit(writes(&[("c", Some("3"))]), ModuleHash::NONE).await.unwrap();
     assert_eq!(one.settled(first), Settled::Waiting);
     assert_eq!(one.view().get(b"a"), Ok(value("2")));
@@ -156,7 +159,8 @@ async fn a_room_reads_what_it_committed_before_the_disk_has_it() {
 async fn what_a_failed_flush_lost_is_lost_to_its_room_alone_and_for_good() {
     let disk = Disk::default();
     let store = disk.store(&limits());
-    let (one, two) = (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
+    let (one, two) =
+        (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
     commit(&store, &one, writes(&[("kept", Some("1"))])).await;
     disk.fail();
     let lost = Settled::Lost(StoreError::Io("told to fail".to_owned()));
@@ -174,7 +178,8 @@ async fn what_a_failed_flush_lost_is_lost_to_its_room_alone_and_for_good() {
 async fn what_waited_behind_a_failed_flush_is_lost_with_it() {
     let disk = Disk::default();
     let store = disk.store(&limits());
-    let (one, two) = (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
+    let (one, two) =
+        (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
     disk.hold();
     let first = one.commit(writes(&[("a", Some("1"))]), ModuleHash::NONE).await.unwrap();
     while !disk.is_waited_for() {
@@ -196,7 +201,9 @@ async fn a_listing_does_not_read_values_that_are_being_replaced() {
     let (long, short) = ("long ".repeat(2_000), "short".to_owned());
     for round in 0..200 {
         let text = if round % 2 == 0 { &long } else { &short };
-        one.commit(writes(&[("a", Some(text)), ("b", Some(text))]), ModuleHash::NONE).await.unwrap();
+        one.commit(writes(&[("a", Some(text)), ("b", Some(text))]), ModuleHash::NONE)
+            .await
+            .unwrap();
         let view = one.view();
         for entry in view.scan(&Span::ALL) {
             assert_eq!(entry.unwrap().1.len(), text.len());
@@ -231,3 +238,46 @@ async fn a_folder_in_use_is_refused() {
     assert_eq!(again, Some(StoreError::InUse(dir.path().display().to_string())));
 }
 
+#[tokio::test]
+async fn a_room_that_is_full_is_measured_exactly() {
+    let limits = Limits { room_bytes_max: 100, ..limits() };
+    let store = Store::in_memory(&limits).unwrap();
+    let one = store.room(&room("one")).await.unwrap();
+    let turn = || Turn::new(one.view(), Arc::default(), None, Arc::new(limits.clone()));
+    let put = |turn: &mut Turn, key: &str, len: usize| {
+        turn.put(vec![(key.as_bytes().to_vec(), vec![1; len].into())])
+    };
+    let mut first = turn();
+    assert_eq!(put(&mut first, "a", 59), Ok(()));
+    assert_eq!(put(&mut first, "b", 40), Err(Refusal::UsedUp("room_bytes_max")));
+    assert_eq!(put(&mut first, "b", 39), Ok(()));
+    one.commit(first.finish().unwrap().writes, ModuleHash::NONE).await.unwrap();
+    // Nothing was read back to learn that the room is full, and replacing is no adding.
+    let mut second = turn();
+    assert_eq!(put(&mut second, "c", 0), Err(Refusal::UsedUp("room_bytes_max")));
+    assert_eq!(put(&mut second, "a", 59), Ok(()));
+    assert_eq!(put(&mut second, "a", 60), Err(Refusal::UsedUp("room_bytes_max")));
+    assert_eq!(second.delete(vec![b"b".to_vec()]), Ok(1));
+    assert_eq!(put(&mut second, "c", 39), Ok(()));
+    second.delete_all();
+    assert_eq!(put(&mut second, "d", 99), Ok(()));
+}
+
+#[tokio::test]
+async fn the_rooms_that_are_stored_are_listed_in_pages() {
+    let store = Store::in_memory(&limits()).unwrap();
+    for name in ["one", "two", "six"] {
+        let one = store.room(&room(name)).await.unwrap();
+        commit(&store, &one, writes(&[("key", Some(name))])).await;
+    }
+    store.applied().await.unwrap();
+    let page = |behind: Option<&RoomId>| {
+        let page = store.rooms(behind, 2).unwrap();
+        page.into_iter().map(|(room, info)| (room, info.bytes)).collect::<Vec<_>>()
+    };
+    assert_eq!(page(None), [(room("one"), 6), (room("six"), 6)]);
+    assert_eq!(page(Some(&room("six"))), [(room("two"), 6)]);
+    store.delete(&room("six")).await.unwrap();
+    store.applied().await.unwrap();
+    assert_eq!(page(None), [(room("one"), 6), (room("two"), 6)]);
+}

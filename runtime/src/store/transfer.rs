@@ -13,8 +13,8 @@ use hashbrown::HashSet;
 use std::path::{Path, PathBuf};
 
 impl Store {
-    /// Writes a copy of everything into a new file, while rooms go on, and reads it back. Its size in
-    /// bytes.
+    /// Writes a copy of everything into a new file, while rooms go on, and reads it back: a state that
+    /// was, with all that was committed before. Its size in bytes.
     ///
     /// # Errors
     /// [`StoreError`]: there is no such file, or nothing of use in it.
@@ -22,6 +22,7 @@ impl Store {
     /// # Cancel safety
     /// Dropped before it returns, the file may be made all the same.
     pub(crate) async fn backup(&self, file: PathBuf) -> Result<u64, StoreError> {
+        self.applied().await?;
         self.keeper.copy(file.clone(), None).await?;
         let read = move || copies::read(&file, |_| Ok(())).and_then(|_| files::length(&file));
         let read = tokio::task::spawn_blocking(read).await;
