@@ -57,7 +57,7 @@ impl Instance {
         let engine = &code.module.engine;
         let log = GuestLog::new(room.party().clone(), room.name(), engine.limits());
         let wasi = wasi::context(clock, &log, &code.vars);
-        let budget = Budget::new(engine.limits().clone());
+        let budget = Budget::new(engine.limits().clone(), engine.memory().clone());
         let host = Host::new(budget, log.clone(), wasi, room.party().as_str(), room.name());
         let mut store = Store::new(engine.inner(), host);
         store.limiter(|host| &mut host.budget);
