@@ -10,11 +10,11 @@ use crate::event::{Request, Response};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{Limits, ms, size};
 use crate::room::{
-    Actor, AlarmGuard, Joined, Mail, Mailbox, Otherwise, Parts, RoomError, RoomHandle, Stopped,
-    Visitor,
+    Actor, AlarmGuard, Joined, Mail, Mailbox, Otherwise, Parts, Places, RoomError, RoomHandle,
+    Stopped, Visitor,
 };
 use crate::store::{Store, StoreError};
-use crate::wasm::Code;
+use crate::wasm::{Code, Engine};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashMap;
@@ -77,9 +77,10 @@ pub(crate) struct ReloadError {
 }
 
 impl Rooms {
-    pub(crate) fn new(store: Store, limits: Arc<Limits>, clock: Clock, instances_max: u64) -> Self {
-        let permits = |count| Arc::new(Semaphore::new(size(count).min(Semaphore::MAX_PERMITS)));
-        let (places, spares) = (permits(instances_max), permits(limits.reload_rooms_max));
+    pub(crate) fn new(store: Store, limits: Arc<Limits>, clock: Clock, engine: &Engine) -> Self {
+        let places = Places::new(engine.rooms_max(), engine.memory().clone(), limits.clone());
+        let spares = size(limits.reload_rooms_max).min(Semaphore::MAX_PERMITS);
+        let spares = Arc::new(Semaphore::new(spares));
         Self(Arc::new(Inner {
             parts: Parts { store, limits, clock, places, spares },
             state: Mutex::default(),
@@ -299,6 +300,16 @@ impl Rooms {
     /// How many rooms run.
     pub(crate) fn count(&self) -> usize {
         self.state().running.len()
+    }
+
+    /// How many rooms have a live instance.
+    pub(crate) fn live(&self) -> usize {
+        self.0.parts.places.taken()
+    }
+
+    /// How many rooms may have a live instance.
+    pub(crate) fn live_max(&self) -> usize {
+        self.0.parts.places.total()
     }
 
     /// Lets every room finish what it has begun, and stops it. No room is activated afterwards.

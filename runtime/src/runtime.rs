@@ -120,7 +120,7 @@ impl Runtime {
         };
         let engine = Engine::new(limits.clone(), config.cache_dir.as_deref())?;
         let clock = Clock::system();
-        let rooms = Rooms::new(store.clone(), limits.clone(), clock, engine.rooms_max());
+        let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine);
         let node = NodeId::new(ONLY_NODE);
         let ring = Ring::new((node.clone(), 1), Vec::new());
         let door =

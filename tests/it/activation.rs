@@ -112,20 +112,6 @@ async fn a_hibernating_room_wakes_with_its_connections() {
 }
 
 #[tokio::test]
-async fn more_rooms_than_places_are_answered_503_until_one_leaves() {
-    let node = Setup::memory()
-        .limits(|limits| (limits.rooms_active_max, limits.idle_evict_ms) = (2, 200))
-        .start()
-        .await;
-    let mut stays = node.connect("one").await;
-    node.report("two").await;
-    let reply = node.get("/party/three").await;
-    assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
-    until("a place to be free", async || node.get("/party/three").await.status == 200).await;
-    assert_eq!(stays.echo("still here").await, "still here");
-}
-
-#[tokio::test]
 async fn new_code_takes_over_though_every_place_is_taken() {
     let node = Setup::memory().limits(|limits| limits.rooms_active_max = 2).start().await;
     let mut clients = [node.connect("one").await, node.connect("two").await];

@@ -11,6 +11,7 @@ mod door;
 mod faults;
 mod hooks;
 mod order;
+mod pressure;
 mod reload;
 mod sockets;
 mod storage;

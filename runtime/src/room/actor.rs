@@ -7,6 +7,7 @@
 use super::alarm::next_try;
 use super::mailbox::Mailbox;
 use super::outlet::Reply;
+use super::places::{Seat, Verdict};
 use super::turns::{Committed, Parts, Turns};
 use super::{Admission, AlarmGuard, Joining, Mail, RoomError, Visitor};
 use crate::config::WhenQuiet;
@@ -24,7 +25,7 @@ use tokio::time::Instant;
 /// Why a room's loop ended.
 #[derive(Debug)]
 pub(crate) enum Stopped {
-    /// Nothing happened for long enough.
+    /// Nothing happened for long enough, or another room needed its place.
     Evicted,
     /// Its storage failed: what it held back will never be said.
     Broken(StoreError),
@@ -93,13 +94,12 @@ impl Actor {
                         self.failed_start = None;
                         self.last_event = Instant::now();
                     }
-                    Ok(Woken::Quiet) if self.turns.outlet.roster.is_empty() => {
+                    Ok(Woken::Quiet) => {
                         self.turns.rest();
-                        if may_leave(&self.mailbox) {
+                        if self.is_left() && may_leave(&self.mailbox) {
                             return Stopped::Evicted;
                         }
                     }
-                    Ok(Woken::Quiet) => self.turns.rest(),
                     Err(error) => return self.broken(error),
                 }
                 continue;
@@ -146,19 +146,43 @@ impl Actor {
         Ok(Flow::On)
     }
 
-    /// Waits for a mail, for durability, or for the time when a quiet room leaves memory.
+    /// Waits for a mail, for durability, for the time when a quiet room leaves memory, or until
+    /// another room needs its place.
     async fn wait(&mut self) -> Result<Woken, StoreError> {
         let quiet = self.quiet_after();
         let deadline = self.last_event + quiet.unwrap_or_default();
-        tokio::select! {
+        let seat = self.turns.seat();
+        let may_rest = self.may_rest();
+        match &seat {
+            Some(seat) if may_rest => seat.idle(self.last_event),
+            Some(seat) => seat.stay(),
+            None => {}
+        }
+        let woken = tokio::select! {
             () = self.mailbox.filled() => Ok(Woken::Work),
             changed = self.turns.settled.changed(), if self.turns.outlet.is_holding() => {
                 changed.map_err(|_| StoreError::Closed)?;
-                self.turns.release()?;
-                Ok(Woken::Work)
+                self.turns.release().map(|()| Woken::Work)
             }
             () = tokio::time::sleep_until(deadline), if quiet.is_some() => Ok(Woken::Quiet),
+            () = told(seat.as_deref()), if may_rest => Ok(Woken::Quiet),
+        };
+        // Whatever else came in the same moment waits: the place is promised to another room.
+        if seat.is_some_and(|seat| seat.work() == Verdict::Go) {
+            self.turns.rest();
         }
+        woken
+    }
+
+    /// True if the instance may go while nothing happens: nobody relies on what it remembers.
+    fn may_rest(&self) -> bool {
+        self.turns.outlet.roster.is_empty() || self.when_quiet == WhenQuiet::Hibernate
+    }
+
+    /// True if nobody is there, and nothing waits to be said or told.
+    fn is_left(&self) -> bool {
+        let outlet = &self.turns.outlet;
+        outlet.roster.is_empty() && !outlet.is_holding() && self.unheard.is_empty()
     }
 
     /// How long without an event until the instance goes; none if it stays.
@@ -404,6 +428,14 @@ impl FailedStart {
     fn one_less(self) -> Option<Self> {
         let waiting = self.waiting.checked_sub(1)?;
         Some(Self { waiting, ..self })
+    }
+}
+
+/// Returns when the room has to give up its place; never if it has none.
+async fn told(seat: Option<&Seat>) {
+    match seat {
+        Some(seat) => seat.told().await,
+        None => std::future::pending().await,
     }
 }
 

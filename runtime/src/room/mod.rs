@@ -11,12 +11,14 @@ mod live;
 mod mailbox;
 mod outbox;
 mod outlet;
+mod places;
 mod roster;
 mod turns;
 
 pub(crate) use actor::{Actor, Stopped};
 pub(crate) use mailbox::{Mailbox, Refused};
 pub(crate) use outbox::{Frame, Outbox, OutboxSender, outbox};
+pub(crate) use places::Places;
 pub(crate) use turns::Parts;
 
 use crate::config::WhenQuiet;

@@ -23,7 +23,7 @@ impl Node {
         let cache = room_test_guest::target_dir().join("guests/compiled");
         let engine = Engine::new(limits.clone(), Some(&cache)).unwrap();
         let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
-        let rooms = Rooms::new(disk.store(&limits), limits, Clock::system(), 4);
+        let rooms = Rooms::new(disk.store(&limits), limits, Clock::system(), &engine);
         let code = Code { module, vars: Arc::default() };
         let party = Party { code, when_quiet: WhenQuiet::Stay };
         let name = PartyName::parse("main").unwrap();

@@ -21,6 +21,8 @@ const EVENTS: &str = "~events";
 const FAILED: &str = "~failed";
 /// How often an alarm fails before it succeeds: a test puts it.
 const ALARM_FAILS: &str = "alarm-fails";
+/// How many milliseconds an alarm takes: a test puts it.
+const ALARM_SLEEPS: &str = "alarm-sleeps";
 
 /// The puppet. Its fields are what an instance remembers, and lose when they are lost with it.
 #[derive(Default)]
@@ -206,6 +208,8 @@ impl Room for Puppet {
         self.alarms += 1;
         let fails: u64 = ctx.storage().get(ALARM_FAILS)?.unwrap_or_default();
         ensure!(self.alarms > fails, "told to fail {fails} times");
+        let sleeps: u64 = ctx.storage().get(ALARM_SLEEPS)?.unwrap_or_default();
+        std::thread::sleep(std::time::Duration::from_millis(sleeps));
         ctx.broadcast(Message::text("alarm"));
         note(ctx, format!("alarm in {}", ctx.name()))
     }
