@@ -42,8 +42,9 @@ pub(crate) struct Actor {
     /// Mails of the batch in work that come after the one in work.
     behind: usize,
     failed_start: Option<FailedStart>,
-    /// Ends of connections that no instance could be told of yet.
-    unheard: Vec<(Connection, Ending)>,
+    /// Ends of connections that no instance could be told of yet. They stay on the list until then, so
+    /// that the guest finds them in their `on_close`.
+    unheard: Vec<(Serial, Ending)>,
     /// Connections let in so far: the serial of the last one.
     joined: u64,
 }
@@ -191,7 +192,7 @@ impl Actor {
         if self.turns.outlet.is_holding() {
             return None;
         }
-        if self.turns.outlet.roster.is_empty() {
+        if self.turns.outlet.roster.is_empty() || !self.unheard.is_empty() {
             return Some(ms(limits.idle_evict_ms));
         }
         let hibernates = self.when_quiet == WhenQuiet::Hibernate && self.turns.is_live();
@@ -230,7 +231,8 @@ impl Actor {
                 self.when_quiet = when_quiet;
                 self.failed_start = None;
                 let outcome = self.turns.reload(code, otherwise).await?;
-                drop(reply.send(outcome.map(|()| self.turns.outlet.roster.len())));
+                let connections = self.turns.outlet.roster.len() - self.unheard.len();
+                drop(reply.send(outcome.map(|()| connections)));
             }
             Mail::Stop(why) => return Ok(Flow::Stop(why)),
         }
@@ -305,30 +307,34 @@ impl Actor {
     }
 
     async fn close(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
-        let Some(connection) = self.turns.outlet.roster.retire(who) else { return Ok(()) };
-        self.tell_end(connection, ending).await?;
-        self.turns.outlet.roster.leave(who);
-        self.turns.outlet.hold(None, Vec::new(), Reply::Left(who));
+        if self.turns.outlet.roster.retire(who) {
+            self.tell_end(who, ending).await?;
+            self.turns.outlet.hold(None, Vec::new(), Reply::Left(who));
+        }
         Ok(())
     }
 
-    /// Tells the guest of a connection's end; if that is not its fault, later.
-    async fn tell_end(&mut self, connection: Connection, ending: Ending) -> Result<(), StoreError> {
-        let about = Some(connection.serial);
-        let event = Event::Close { connection: connection.clone(), ending: ending.clone() };
-        match self.turn(&event, about).await? {
+    /// Tells the guest of a connection's end, and forgets it; if it cannot be told, later.
+    async fn tell_end(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
+        let Some(connection) = self.turns.outlet.roster.get(who).cloned() else { return Ok(()) };
+        let event = Event::Close { connection, ending: ending.clone() };
+        match self.turn(&event, Some(who)).await? {
             Ok(turn) => self.turns.hold(turn, Reply::Nobody),
             Err(RoomError::Guest(_)) => {}
-            Err(_) => self.unheard.push((connection, ending)),
+            Err(_) => {
+                self.unheard.push((who, ending));
+                return Ok(());
+            }
         }
+        self.turns.outlet.roster.leave(who);
         Ok(())
     }
 
     /// Tells of the ends that could not be told of when they came: there was no place for an instance,
     /// or the room had a rest.
     async fn tell_unheard(&mut self) -> Result<(), StoreError> {
-        for (connection, ending) in std::mem::take(&mut self.unheard) {
-            self.tell_end(connection, ending).await?;
+        for (who, ending) in std::mem::take(&mut self.unheard) {
+            self.tell_end(who, ending).await?;
         }
         Ok(())
     }

@@ -191,6 +191,28 @@ async fn a_room_whose_disk_stays_broken_serves_nobody_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn who_is_replaced_hears_what_was_said_to_all_before() {
+    let node = Node::start().await;
+    let (a, b) = (node.connect("a").await, node.connect("b").await);
+    node.disk.hold();
+    tell(&b, r#"[{"put":["k",1]},{"broadcast":"to all"}]"#).await;
+    let mut again = std::pin::pin!(node.connect("a"));
+    for _ in 0..100 {
+        assert!(futures_util::poll!(again.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    // Said after it was replaced, and before it knows.
+    tell(&b, r#"[{"broadcast":"to the others"}]"#).await;
+    node.held().await;
+    assert_eq!(a.outbox.take(9), []);
+    node.disk.work();
+    let replaced = Frame::Close(CloseFrame::new(4009, "replaced by a new connection"));
+    assert_eq!(heard(&a.outbox, 2).await, [text("to all"), replaced]);
+    assert_eq!(heard(&again.await.outbox, 1).await, [text("to the others")]);
+    assert_eq!(heard(&b.outbox, 2).await, [text("to all"), text("to the others")]);
+}
+
+#[tokio::test]
 async fn draining_waits_for_what_is_held() {
     let node = Node::start().await;
     let a = node.connect("a").await;
