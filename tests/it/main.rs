@@ -9,6 +9,7 @@ mod activation;
 mod alarms;
 mod door;
 mod faults;
+mod hibernation;
 mod hooks;
 mod order;
 mod pressure;

@@ -162,7 +162,9 @@ impl Room for Puppet {
         self.handled += 1;
         let Close { code, reason, clean } = close;
         let state = conn.state::<String>()?.unwrap_or_default();
-        note(ctx, format!("close {} {code} {reason:?} clean={clean} state={state:?}", conn.id()))?;
+        let lost = if ctx.connection(conn.id()).is_none() { " not found" } else { "" };
+        let end = format!("{code} {reason:?} clean={clean} state={state:?}{lost}");
+        note(ctx, format!("close {} {end}", conn.id()))?;
         ctx.broadcast(Message::text(format!("left {}", conn.id()))).tagged("watches");
         Ok(())
     }
