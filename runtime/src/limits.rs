@@ -68,6 +68,7 @@ limits! {
     uri_bytes_max: "bytes" = 8 * KIB, "Length of a request's path and query", "414";
     header_bytes_max: "bytes" = 64 * KIB, "Size of a request's head", "431";
     room_name_bytes_max: "bytes" = 256, "Length of a room's name after decoding", "400";
+    auto_response_bytes_max: "bytes" = 2 * KIB, "Length of each text of a party's `auto_response`", "the project is refused";
     connection_id_bytes_max: "bytes" = 256, "Length of a connection's id (`_pk`)", "400";
 
     // What a client may occupy.

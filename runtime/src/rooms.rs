@@ -5,7 +5,7 @@
 //! It does not know how a room works or who visits it.
 
 use crate::clock::Clock;
-use crate::config::WhenQuiet;
+use crate::config::{AutoResponse, WhenQuiet};
 use crate::event::{Request, Response};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{Limits, ms, size};
@@ -20,7 +20,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 /// The rooms of one node. Cheap to clone; clones are the same rooms.
@@ -36,6 +36,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     parties: HashMap<PartyName, Party>,
+    /// What open sockets of a party are told of its answers.
+    answers: HashMap<PartyName, watch::Sender<Option<Arc<AutoResponse>>>>,
     running: HashMap<RoomId, Mailbox>,
     draining: bool,
 }
@@ -45,6 +47,7 @@ struct State {
 pub(crate) struct Party {
     pub(crate) code: Code,
     pub(crate) when_quiet: WhenQuiet,
+    pub(crate) auto_response: Option<Arc<AutoResponse>>,
 }
 
 /// Why a room cannot be asked.
@@ -166,8 +169,9 @@ impl Rooms {
                 mailbox
             }
         };
+        let answers = state.answers.entry(room.party().clone()).or_default().subscribe();
         drop(state);
-        Ok(RoomHandle { mailbox, limits: self.0.parts.limits.clone() })
+        Ok(RoomHandle { mailbox, answers, limits: self.0.parts.limits.clone() })
     }
 
     /// Starts a room's actor as a task of its own.
@@ -234,7 +238,10 @@ impl Rooms {
             .await
             .unwrap_or(Err(ReloadError { room: None, error: RoomError::TimedOut }));
         match &outcome {
-            Ok(_) => self.stop_rooms_without(&parties),
+            Ok(_) => {
+                self.change_answers(&parties);
+                self.stop_rooms_without(&parties);
+            }
             Err(_) => {
                 self.state().parties = old.clone();
                 // Every room is told, whatever becomes of the others; one in which the old code does
@@ -274,6 +281,19 @@ impl Rooms {
                     failed.get_or_insert(ReloadError { room: Some(room), error });
                 }
             }
+        }
+    }
+
+    /// Tells the open sockets what is answered without their rooms from now on.
+    fn change_answers(&self, parties: &HashMap<PartyName, Party>) {
+        let mut state = self.state();
+        state.answers.retain(|name, _| parties.contains_key(name));
+        for (name, party) in parties {
+            state.answers.entry(name.clone()).or_default().send_if_modified(|answer| {
+                let changed = *answer != party.auto_response;
+                answer.clone_from(&party.auto_response);
+                changed
+            });
         }
     }
 
@@ -340,7 +360,7 @@ async fn reload_one(
     otherwise: Otherwise,
 ) -> (RoomId, Result<usize, RoomError>) {
     let (reply, answer) = oneshot::channel();
-    let Party { code, when_quiet } = party;
+    let Party { code, when_quiet, .. } = party;
     if mailbox.push(Mail::Reload { code, when_quiet, otherwise, reply }).is_err() {
         // It left meanwhile; the next visitor meets the new code.
         return (room, Ok(0));

@@ -7,6 +7,7 @@
 
 mod activation;
 mod alarms;
+mod auto_response;
 mod door;
 mod faults;
 mod hibernation;

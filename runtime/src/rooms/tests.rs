@@ -25,7 +25,7 @@ impl Node {
         let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
         let rooms = Rooms::new(disk.store(&limits), limits, Clock::system(), &engine);
         let code = Code { module, vars: Arc::default() };
-        let party = Party { code, when_quiet: WhenQuiet::Stay };
+        let party = Party { code, when_quiet: WhenQuiet::Stay, auto_response: None };
         let name = PartyName::parse("main").unwrap();
         rooms.deploy(HashMap::from([(name, party)])).await.unwrap();
         Self { rooms, disk }
