@@ -126,3 +126,6 @@ async fn ring(rooms: Rooms, room: RoomId) -> (RoomId, Answer) {
     let answer = if answer.await.is_ok() { Answer::DealtWith } else { Answer::NotNow };
     (room, answer)
 }
+
+#[cfg(test)]
+mod tests;
