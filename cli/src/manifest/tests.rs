@@ -202,7 +202,9 @@ fn an_auto_response_is_checked_like_everything_else() {
             |  help: write it as `auto_response = { request = "ping", response = "pong" }`
         "#]],
     );
-    check("name = \"chat\"\n[parties.main]\nauto_response = \"ping\"\n", expect![[r#"
+    check(
+        "name = \"chat\"\n[parties.main]\nauto_response = \"ping\"\n",
+        expect![[r#"
         |  × `parties.main.auto_response` must be a section
         |   ╭─[room.toml:3:17]
         | 2 │ [parties.main]
@@ -211,7 +213,8 @@ fn an_auto_response_is_checked_like_everything_else() {
         |   ·                    ╰── this is a text
         |   ╰────
         |  help: write it as `[parties.main.auto_response]` on a line of its own
-    "#]]);
+    "#]],
+    );
     check(
         "name = \"chat\"\n[parties.main.auto_response]\nrequest = \"\"\nresponse = \"pong\"\n",
         expect![[r#"
