@@ -99,7 +99,7 @@ limits! {
     request_ms_max: "ms" = 30_000, "Time from a request's delivery to its answer", "504; the turn goes on";
     connect_ms_max: "ms" = 10_000, "Time from an upgrade's delivery to its answer", "503";
     rooms_active_max: "rooms" = 10_000, "Rooms with a live instance on this node, at most what the kernel's mappings allow", "the idle room that was used least recently is evicted; if none is idle, the room answers 503";
-    rooms_memory_bytes_max: "bytes" = 16 * GIB, "Linear memories of all instances together; pages that a guest never touched count, too", "as with `rooms_active_max`";
+    rooms_memory_bytes_max: "bytes" = 16 * GIB, "Linear memories of all live rooms together; pages that a guest never touched count, too", "as with `rooms_active_max`";
     place_wait_ms_max: "ms" = 2_000, "Time a room waits for the place of another one that is to leave memory", "it answers 503";
     idle_evict_ms: "ms" = 30_000, "Time without an event after which a room without connections leaves memory", "the room is evicted";
     hibernate_ms: "ms" = 10_000, "Time without an event after which a party with `hibernate` drops a room's instance", "the instance is dropped, the sockets stay";

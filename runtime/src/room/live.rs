@@ -42,6 +42,7 @@ impl Live {
         hold: Hold,
     ) -> Result<Self, RoomError> {
         let mut instance = Instance::new(code, room, clock).await?;
+        instance.count_memory(code.memory());
         Ok(Self { flushes: instance.flushes(), instance, hold })
     }
 

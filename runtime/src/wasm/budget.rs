@@ -1,7 +1,7 @@
-//! How much one turn may use, and how much all guests have. Owns the counting of time and memory.
+//! How much one turn may use, and how much all rooms have. Owns the counting of time and memory.
 //!
-//! Invariant: a guest that computes meets the end of its budget, whatever it does; what a guest has
-//! is counted from its growth until it is gone. It does not know what the guest is.
+//! Invariant: a guest that computes meets the end of its budget, whatever it does; what a room's guest
+//! has is counted until it is gone. It does not know what the guest is.
 
 use super::fault::Overrun;
 use crate::limits::{Limits, size};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-/// The linear memories of all guests of a node, hooks at the door included. Clones are the same count.
+/// The linear memories of the rooms of a node together. Clones are the same count.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GuestMemory(Arc<AtomicU64>);
 
@@ -38,20 +38,27 @@ pub(super) struct Budget {
     memory_bytes: u64,
     /// The last growth, which is taken back if it fails after all.
     growth_bytes: u64,
-    guests: GuestMemory,
+    /// Where it is counted; nowhere for a hook at the door, of which there are few.
+    guests: Option<GuestMemory>,
 }
 
 impl Budget {
     /// The budget of an instance that has no memory yet.
-    pub(super) fn new(limits: Arc<Limits>, guests: GuestMemory) -> Self {
+    pub(super) fn new(limits: Arc<Limits>) -> Self {
         Self {
             limits,
             ticks_left: 0,
             memory_denied: false,
             memory_bytes: 0,
             growth_bytes: 0,
-            guests,
+            guests: None,
         }
+    }
+
+    /// Counts what this instance has, and will have, with what others have.
+    pub(super) fn count_with(&mut self, guests: GuestMemory) {
+        guests.add(self.memory_bytes);
+        self.guests = Some(guests);
     }
 
     /// Fills the budget up for another turn.
@@ -83,7 +90,9 @@ impl Budget {
 
 impl Drop for Budget {
     fn drop(&mut self) {
-        self.guests.remove(self.memory_bytes);
+        if let Some(guests) = &self.guests {
+            guests.remove(self.memory_bytes);
+        }
     }
 }
 
@@ -98,13 +107,17 @@ impl ResourceLimiter for Budget {
         self.memory_denied |= !fits;
         self.growth_bytes = if fits { desired.saturating_sub(current) as u64 } else { 0 };
         self.memory_bytes += self.growth_bytes;
-        self.guests.add(self.growth_bytes);
+        if let Some(guests) = &self.guests {
+            guests.add(self.growth_bytes);
+        }
         Ok(fits)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         self.memory_bytes -= self.growth_bytes;
-        self.guests.remove(self.growth_bytes);
+        if let Some(guests) = &self.guests {
+            guests.remove(self.growth_bytes);
+        }
         self.growth_bytes = 0;
         Ok(())
     }
@@ -124,12 +137,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_guests_have_is_counted_until_they_are_gone() {
+    fn what_rooms_have_is_counted_until_they_are_gone() {
         let guests = GuestMemory::default();
         let limits = Arc::new(Limits { memory_bytes_max: 1_000, ..Limits::default() });
-        let mut one = Budget::new(limits.clone(), guests.clone());
-        let mut two = Budget::new(limits, guests.clone());
+        let (mut one, mut two) = (Budget::new(limits.clone()), Budget::new(limits));
         assert!(one.memory_growing(0, 100, None).unwrap());
+        assert_eq!(guests.bytes(), 0);
+        one.count_with(guests.clone());
+        two.count_with(guests.clone());
         assert!(two.memory_growing(0, 300, None).unwrap());
         assert!(two.memory_growing(300, 500, None).unwrap());
         assert_eq!(guests.bytes(), 600);

@@ -82,7 +82,7 @@ impl Engine {
         self.rooms_max
     }
 
-    /// What the guests of this engine have of memory.
+    /// What the rooms of this engine have of memory.
     pub(crate) fn memory(&self) -> &GuestMemory {
         &self.memory
     }
