@@ -122,16 +122,20 @@ impl Places {
     pub(super) async fn take(&self) -> Result<Place, RoomError> {
         let mut granted = {
             let mut state = self.state();
-            if state.waiting.is_empty() && state.free > 0 && self.has_memory_for(&state, 1) {
+            let fits = state.free > 0 && self.has_memory_for(&state, 1);
+            if fits && state.waiting.is_empty() {
                 return Ok(self.give(&mut state));
             }
-            if state.staying == self.0.total - state.free {
+            if !fits && state.staying == self.0.total - state.free {
                 // Waiting would not help: everybody has promised to stay.
                 return Err(RoomError::Busy);
             }
             let (sender, receiver) = oneshot::channel();
             state.waiting.push_back(sender);
-            self.make_space(&mut state);
+            // Those who wait may have left, or memory may be free since they came.
+            let refused = self.serve(&mut state);
+            drop(state);
+            drop(refused);
             receiver
         };
         let limit = ms(self.0.limits.place_wait_ms_max);

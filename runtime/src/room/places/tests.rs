@@ -169,6 +169,24 @@ async fn guests_with_too_much_memory_make_idle_rooms_go() {
     assert!(matches!(places.take().await, Err(RoomError::Busy)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_left_the_queue_keeps_nobody_waiting() {
+    let memory = GuestMemory::default();
+    let places = with_memory(4, memory.clone(), 100);
+    let one = take(&places).await;
+    memory.add(60);
+    let gone = wanting(&places);
+    tokio::task::yield_now().await;
+    gone.abort();
+    drop(gone.await);
+    // Memory is free again, which nobody says.
+    memory.remove(30);
+    let asked = Instant::now();
+    assert!(places.take().await.is_ok());
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    drop(one);
+}
+
 /// Rooms on many threads that come, work, idle and go: nobody waits for ever, and no place is lost or
 /// given twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
