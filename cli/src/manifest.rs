@@ -9,7 +9,7 @@ mod read;
 mod tests;
 
 use crate::mistake::Mistake;
-use room_runtime::{Limits, PartyName, WhenQuiet};
+use room_runtime::{AutoResponse, Limits, PartyName, WhenQuiet};
 use schemars::{JsonSchema, Schema, json_schema};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -45,6 +45,8 @@ pub(crate) struct Party {
     pub(crate) path: Spanned<PathBuf>,
     /// What its rooms do when they are quiet.
     pub(crate) when_quiet: WhenQuiet,
+    /// A text that is answered without the room.
+    pub(crate) auto_response: Option<Spanned<AutoResponse>>,
 }
 
 impl Manifest {
@@ -64,6 +66,7 @@ impl Party {
             name: PartyName::parse("main").expect("main is a valid name"),
             path: Spanned::new(span, PathBuf::from(".")),
             when_quiet: WhenQuiet::Stay,
+            auto_response: None,
         }
     }
 }
@@ -119,6 +122,21 @@ struct PartyKeys {
     /// Whether a quiet room leaves memory although sockets are open. The sockets stay.
     #[schemars(default)]
     hibernate: bool,
+    /// A text message that is answered without waking the room, as a sign of life.
+    #[schemars(default, with = "AutoResponseKeys", skip_serializing_if = "Option::is_none")]
+    auto_response: Option<AutoResponseKeys>,
+}
+
+/// A text message that is answered without waking the room. The room never hears of it.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct AutoResponseKeys {
+    /// The whole text of the message; `auto_response_bytes_max` bounds it.
+    #[schemars(length(min = 1))]
+    request: String,
+    /// The whole text of the answer; `auto_response_bytes_max` bounds it.
+    response: String,
 }
 
 /// The static files.

@@ -1,7 +1,8 @@
 //! Wakes rooms whose alarm is due. Owns the waiting, not the alarms: those lie in the store.
 //!
 //! Invariant: what is due is found by its time, never by looking at every room, and a room is told of
-//! an alarm once until it has dealt with it. It does not know what an alarm means to a room.
+//! an alarm once until it has dealt with it. However many are due, they take no more than half of the
+//! places for live rooms: the others are for visitors. It does not know what an alarm means to a room.
 
 use crate::clock::Clock;
 use crate::id::RoomId;
@@ -14,8 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Longest wait for the next alarm: also how late a time beyond it is looked at again.
-const WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// How often what could not be done is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -75,23 +74,40 @@ impl Alarms {
     /// The rooms whose alarm is due and does not ring yet; they count as ringing now. How long until
     /// the next one.
     fn due(&mut self) -> Result<(Vec<RoomId>, Duration), StoreError> {
-        let free = size(self.limits.alarms_batch_max).saturating_sub(self.ringing.len());
-        if free == 0 {
-            return Ok((Vec::new(), WAIT_MAX));
+        let batch_max = self.batch_max();
+        let look_max = ms(self.limits.alarm_look_ms_max);
+        let free = batch_max.saturating_sub(self.ringing.len());
+        // Each look reads those that ring, too; so none for every single answer.
+        if free < batch_max.div_ceil(2) {
+            return Ok((Vec::new(), look_max));
         }
         let now = self.clock.wall_ms();
         let mut due = Vec::new();
-        // Those that were told already are due first, so they must not fill the batch.
-        let told = self.ringing.len() + self.resting.len();
-        for (due_ms, room) in self.store.alarms(told + free)? {
+        for (due_ms, room) in self.first(free, now)? {
             if due_ms > now {
-                return Ok((due, ms(due_ms - now).min(WAIT_MAX)));
+                return Ok((due, ms(due_ms - now).min(look_max)));
             }
             if !self.resting.contains(&room) && self.ringing.insert(room.clone()) {
                 due.push(room);
             }
         }
-        Ok((due, WAIT_MAX))
+        Ok((due, look_max))
+    }
+
+    /// The alarms that are due first: all that are due and were not told, but no more than `free`, and
+    /// the one after them.
+    fn first(&self, free: usize, now: u64) -> Result<Vec<(u64, RoomId)>, StoreError> {
+        // Those that were told already are due first, so they must not fill the batch.
+        let told = self.ringing.len() + self.resting.len();
+        // Mostly an alarm was set and none is due: one more than was told shows it.
+        let first = self.store.alarms(told + 1)?;
+        let more = first.get(told).is_some_and(|(due_ms, _)| *due_ms <= now);
+        if more { self.store.alarms(told + free) } else { Ok(first) }
+    }
+
+    /// How many ring at the same time.
+    fn batch_max(&self) -> usize {
+        size(self.limits.alarms_batch_max).min(self.rooms.live_max() / 2).max(1)
     }
 }
 
@@ -110,3 +126,6 @@ async fn ring(rooms: Rooms, room: RoomId) -> (RoomId, Answer) {
     let answer = if answer.await.is_ok() { Answer::DealtWith } else { Answer::NotNow };
     (room, answer)
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,34 @@ pub struct PartyConfig {
     pub vars: Vec<(String, String)>,
     /// What a quiet room with open sockets does.
     pub when_quiet: WhenQuiet,
+    /// A text that is answered without the room, as a sign of life.
+    pub auto_response: Option<AutoResponse>,
+}
+
+/// A text message of a client that is answered with another one, and that the room never hears of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AutoResponse {
+    /// The whole text of the message that is answered.
+    pub request: String,
+    /// The whole text of the answer.
+    pub response: String,
+}
+
+impl AutoResponse {
+    /// What is wrong with it, as a sentence; none if it can be used.
+    pub fn problem(&self, limits: &Limits) -> Option<String> {
+        let max = limits.auto_response_bytes_max;
+        if self.request.is_empty() {
+            return Some("the request of an auto_response is empty".to_owned());
+        }
+        let texts = [("request", &self.request), ("response", &self.response)];
+        texts.into_iter().find(|(_, text)| text.len() as u64 > max).map(|(name, text)| {
+            format!(
+                "the {name} of an auto_response has {} bytes, auto_response_bytes_max allows {max}",
+                text.len()
+            )
+        })
+    }
 }
 
 /// What a room does that has open sockets and nothing to do.

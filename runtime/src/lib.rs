@@ -26,7 +26,9 @@ pub mod store;
 pub mod turn;
 pub mod wasm;
 
-pub use config::{Audience, Config, ConfigError, PartyConfig, Project, StorageConfig, WhenQuiet};
+pub use config::{
+    Audience, AutoResponse, Config, ConfigError, PartyConfig, Project, StorageConfig, WhenQuiet,
+};
 pub use door::{connection_of_query, room_of_path};
 pub use id::{ConnectionId, NameError, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};

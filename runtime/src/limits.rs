@@ -59,6 +59,7 @@ macro_rules! limits {
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
 
 limits! {
     // Sizes a client meets.
@@ -67,6 +68,7 @@ limits! {
     uri_bytes_max: "bytes" = 8 * KIB, "Length of a request's path and query", "414";
     header_bytes_max: "bytes" = 64 * KIB, "Size of a request's head", "431";
     room_name_bytes_max: "bytes" = 256, "Length of a room's name after decoding", "400";
+    auto_response_bytes_max: "bytes" = 2 * KIB, "Length of each text of a party's `auto_response`", "the project is refused";
     connection_id_bytes_max: "bytes" = 256, "Length of a connection's id (`_pk`)", "400";
 
     // What a client may occupy.
@@ -96,7 +98,9 @@ limits! {
     mailbox_wait_ms_max: "ms" = 5_000, "Time a socket waits for room in a mailbox", "that connection is closed with 1013";
     request_ms_max: "ms" = 30_000, "Time from a request's delivery to its answer", "504; the turn goes on";
     connect_ms_max: "ms" = 10_000, "Time from an upgrade's delivery to its answer", "503";
-    rooms_active_max: "rooms" = 10_000, "Rooms with a live instance on this node, at most what the kernel's mappings allow", "the room answers 503 until another is evicted";
+    rooms_active_max: "rooms" = 10_000, "Rooms with a live instance on this node, at most what the kernel's mappings allow", "the idle room that was used least recently is evicted; if none is idle, the room answers 503";
+    rooms_memory_bytes_max: "bytes" = 16 * GIB, "Linear memories of all live rooms together; pages that a guest never touched count, too", "as with `rooms_active_max`";
+    place_wait_ms_max: "ms" = 2_000, "Time a room waits for the place of another one that is to leave memory", "it answers 503";
     idle_evict_ms: "ms" = 30_000, "Time without an event after which a room without connections leaves memory", "the room is evicted";
     hibernate_ms: "ms" = 10_000, "Time without an event after which a party with `hibernate` drops a room's instance", "the instance is dropped, the sockets stay";
     faults_max: "faults" = 8, "Faults in a row within `fault_window_ms`", "the room is broken for `broken_ms_min`, doubling up to `broken_ms_max`";
@@ -143,7 +147,8 @@ limits! {
     chunk_bytes: "bytes" = 4 * KIB, "Size of the pieces a value is stored in", "the value takes another piece";
     alarm_tries_max: "tries" = 6, "Retries of a failed alarm, after 2 s, 4 s, …", "the alarm is dropped with an error in the log";
     alarm_retry_ms_min: "ms" = 2_000, "Pause before the first retry of an alarm, doubled for each further one", "the alarm is tried again";
-    alarms_batch_max: "alarms" = 1_024, "Due alarms that are delivered at once", "the rest follow in the next batch";
+    alarms_batch_max: "alarms" = 1_024, "Due alarms that are delivered at once, and at most half of `rooms_active_max`", "the rest follow in the next batch";
+    alarm_look_ms_max: "ms" = 10_000, "Longest time between two looks at the alarms: after the machine slept, they are late by no more", "they are looked at again";
 }
 
 /// The most memory an instance may be given, in bytes: what a slot of the pool reserves.
@@ -167,6 +172,10 @@ impl Limits {
         must(
             self.memory_bytes_max <= MEMORY_BYTES_CEILING,
             "memory_bytes_max may be at most 67108864 (64 MiB)",
+        );
+        must(
+            self.memory_bytes_max <= self.rooms_memory_bytes_max,
+            "memory_bytes_max must not exceed rooms_memory_bytes_max",
         );
         must(self.tick_ms <= self.turn_ms_max, "tick_ms must not exceed turn_ms_max");
         must(

@@ -5,22 +5,22 @@
 //! It does not know how a room works or who visits it.
 
 use crate::clock::Clock;
-use crate::config::WhenQuiet;
+use crate::config::{AutoResponse, WhenQuiet};
 use crate::event::{Request, Response};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{Limits, ms, size};
 use crate::room::{
-    Actor, AlarmGuard, Joined, Mail, Mailbox, Otherwise, Parts, RoomError, RoomHandle, Stopped,
-    Visitor,
+    Actor, AlarmGuard, Joined, Mail, Mailbox, Otherwise, Parts, Places, RoomError, RoomHandle,
+    Stopped, Visitor,
 };
 use crate::store::{Store, StoreError};
-use crate::wasm::Code;
+use crate::wasm::{Code, Engine};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 /// The rooms of one node. Cheap to clone; clones are the same rooms.
@@ -36,6 +36,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     parties: HashMap<PartyName, Party>,
+    /// What open sockets of a party are told of its answers.
+    answers: HashMap<PartyName, watch::Sender<Option<Arc<AutoResponse>>>>,
     running: HashMap<RoomId, Mailbox>,
     draining: bool,
 }
@@ -45,6 +47,7 @@ struct State {
 pub(crate) struct Party {
     pub(crate) code: Code,
     pub(crate) when_quiet: WhenQuiet,
+    pub(crate) auto_response: Option<Arc<AutoResponse>>,
 }
 
 /// Why a room cannot be asked.
@@ -77,9 +80,10 @@ pub(crate) struct ReloadError {
 }
 
 impl Rooms {
-    pub(crate) fn new(store: Store, limits: Arc<Limits>, clock: Clock, instances_max: u64) -> Self {
-        let permits = |count| Arc::new(Semaphore::new(size(count).min(Semaphore::MAX_PERMITS)));
-        let (places, spares) = (permits(instances_max), permits(limits.reload_rooms_max));
+    pub(crate) fn new(store: Store, limits: Arc<Limits>, clock: Clock, engine: &Engine) -> Self {
+        let places = Places::new(engine.rooms_max(), engine.memory().clone(), limits.clone());
+        let spares = size(limits.reload_rooms_max).min(Semaphore::MAX_PERMITS);
+        let spares = Arc::new(Semaphore::new(spares));
         Self(Arc::new(Inner {
             parts: Parts { store, limits, clock, places, spares },
             state: Mutex::default(),
@@ -165,8 +169,9 @@ impl Rooms {
                 mailbox
             }
         };
+        let answers = state.answers.entry(room.party().clone()).or_default().subscribe();
         drop(state);
-        Ok(RoomHandle { mailbox, limits: self.0.parts.limits.clone() })
+        Ok(RoomHandle { mailbox, answers, limits: self.0.parts.limits.clone() })
     }
 
     /// Starts a room's actor as a task of its own.
@@ -233,7 +238,10 @@ impl Rooms {
             .await
             .unwrap_or(Err(ReloadError { room: None, error: RoomError::TimedOut }));
         match &outcome {
-            Ok(_) => self.stop_rooms_without(&parties),
+            Ok(_) => {
+                self.change_answers(&parties);
+                self.stop_rooms_without(&parties);
+            }
             Err(_) => {
                 self.state().parties = old.clone();
                 // Every room is told, whatever becomes of the others; one in which the old code does
@@ -276,6 +284,19 @@ impl Rooms {
         }
     }
 
+    /// Tells the open sockets what is answered without their rooms from now on.
+    fn change_answers(&self, parties: &HashMap<PartyName, Party>) {
+        let mut state = self.state();
+        state.answers.retain(|name, _| parties.contains_key(name));
+        for (name, party) in parties {
+            state.answers.entry(name.clone()).or_default().send_if_modified(|answer| {
+                let changed = *answer != party.auto_response;
+                answer.clone_from(&party.auto_response);
+                changed
+            });
+        }
+    }
+
     /// Ends the rooms whose party is gone, and says so to their clients.
     fn stop_rooms_without(&self, parties: &HashMap<PartyName, Party>) {
         for (room, mailbox) in self.running() {
@@ -299,6 +320,16 @@ impl Rooms {
     /// How many rooms run.
     pub(crate) fn count(&self) -> usize {
         self.state().running.len()
+    }
+
+    /// How many rooms have a live instance.
+    pub(crate) fn live(&self) -> usize {
+        self.0.parts.places.taken()
+    }
+
+    /// How many rooms may have a live instance.
+    pub(crate) fn live_max(&self) -> usize {
+        self.0.parts.places.total()
     }
 
     /// Lets every room finish what it has begun, and stops it. No room is activated afterwards.
@@ -329,7 +360,7 @@ async fn reload_one(
     otherwise: Otherwise,
 ) -> (RoomId, Result<usize, RoomError>) {
     let (reply, answer) = oneshot::channel();
-    let Party { code, when_quiet } = party;
+    let Party { code, when_quiet, .. } = party;
     if mailbox.push(Mail::Reload { code, when_quiet, otherwise, reply }).is_err() {
         // It left meanwhile; the next visitor meets the new code.
         return (room, Ok(0));

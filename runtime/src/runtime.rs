@@ -73,6 +73,14 @@ pub enum DeployError {
     /// Two parties are spelled differently and are the same.
     #[error("the party {0} is there twice")]
     Twice(PartyName),
+    /// Its auto-response cannot be used.
+    #[error("party {party}: {problem}")]
+    AutoResponse {
+        /// Whose.
+        party: PartyName,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A module was refused.
     #[error("party {party}: {error}")]
     Load {
@@ -120,7 +128,7 @@ impl Runtime {
         };
         let engine = Engine::new(limits.clone(), config.cache_dir.as_deref())?;
         let clock = Clock::system();
-        let rooms = Rooms::new(store.clone(), limits.clone(), clock, engine.rooms_max());
+        let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine);
         let node = NodeId::new(ONLY_NODE);
         let ring = Ring::new((node.clone(), 1), Vec::new());
         let door =
@@ -176,7 +184,10 @@ impl Runtime {
     /// Compiles a party's module, away from the threads that run rooms.
     async fn load(&self, name: &PartyName, config: PartyConfig) -> Result<Party, DeployError> {
         let engine = self.engine.clone();
-        let PartyConfig { module, vars, when_quiet, .. } = config;
+        let PartyConfig { module, vars, when_quiet, auto_response, .. } = config;
+        if let Some(problem) = auto_response.as_ref().and_then(|own| own.problem(&self.limits)) {
+            return Err(DeployError::AutoResponse { party: name.clone(), problem });
+        }
         let loading = tokio::task::spawn_blocking(move || engine.load(&module)).await;
         let loaded = loading.unwrap_or_else(|panic| {
             Err(LoadError::Compile(format!("the compiler panicked: {panic}")))
@@ -187,7 +198,7 @@ impl Runtime {
         let probe = RoomId::new(name.clone(), "-", usize::MAX)?;
         let instance = Instance::new(&code, &probe, self.clock).await;
         instance.map_err(|fault| refused(LoadError::Start(fault.to_string())))?;
-        Ok(Party { code, when_quiet })
+        Ok(Party { code, when_quiet, auto_response: auto_response.map(Arc::new) })
     }
 
     /// Stops: no new clients, sockets closed with 1012, rooms finished, everything on disk.

@@ -82,50 +82,6 @@ async fn a_room_with_a_connection_stays() {
 }
 
 #[tokio::test]
-async fn a_hibernating_room_wakes_with_its_connections() {
-    let node = Setup::memory()
-        .hibernate()
-        .limits(|limits| {
-            limits.hibernate_ms = 50;
-            limits.idle_evict_ms = 10;
-            limits.rooms_active_max = 1;
-        })
-        .start()
-        .await;
-    let mut client = node.connect("lobby?_pk=a&state=kept&tags=red,blue").await;
-    let before = node.report("lobby").await;
-    // There is one place, so another room runs only when this one has left it.
-    until("the room to hibernate", async || node.get("/party/other").await.status == 200).await;
-    until("the other room to leave", async || node.get("/party/lobby").await.status == 200).await;
-    let after = node.report("lobby").await;
-    assert!(after["starts"].as_u64() > before["starts"].as_u64());
-    assert_eq!(before["connections"], after["connections"]);
-    assert_eq!(after["connections"][0]["state"], "kept");
-    assert_eq!(after["connections"][0]["tags"], json!(["red", "blue"]));
-    assert_eq!(client.ask(json!(["state"])).await, r#""kept""#);
-    assert_eq!(client.ask(json!([{"broadcast_tagged": ["red only", "red"]}])).await, "red only");
-    client.close(Some((4000, "bye"))).await;
-    until("the room to hear of the end", async || {
-        node.report("lobby").await["events"].as_array().map(Vec::len) == Some(2)
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn more_rooms_than_places_are_answered_503_until_one_leaves() {
-    let node = Setup::memory()
-        .limits(|limits| (limits.rooms_active_max, limits.idle_evict_ms) = (2, 200))
-        .start()
-        .await;
-    let mut stays = node.connect("one").await;
-    node.report("two").await;
-    let reply = node.get("/party/three").await;
-    assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
-    until("a place to be free", async || node.get("/party/three").await.status == 200).await;
-    assert_eq!(stays.echo("still here").await, "still here");
-}
-
-#[tokio::test]
 async fn new_code_takes_over_though_every_place_is_taken() {
     let node = Setup::memory().limits(|limits| limits.rooms_active_max = 2).start().await;
     let mut clients = [node.connect("one").await, node.connect("two").await];

@@ -72,3 +72,25 @@ async fn an_alarm_that_only_fails_is_dropped() {
     let mut client = node.connect("lobby").await;
     assert_eq!(client.echo("still here").await, "still here");
 }
+
+#[tokio::test]
+async fn a_burst_of_alarms_leaves_places_for_visitors() {
+    let limits = |limits: &mut room_runtime::Limits| {
+        (limits.rooms_active_max, limits.place_wait_ms_max) = (4, 1_000);
+    };
+    let node = Setup::memory().limits(limits).start().await;
+    let set = json!([{"put": ["alarm-sleeps", 200]}, {"alarm_in": 300}]);
+    let rooms: Vec<String> = (0..30).map(|room| format!("room-{room}")).collect();
+    for room in &rooms {
+        assert_eq!(node.post(room, &set).await.status, 200);
+    }
+    rang(&node, "room-0").await;
+    // Two alarms sleep at any time from now on, and two places are for whoever comes.
+    for visitor in 0..10 {
+        let path = format!("visited-{visitor}");
+        assert_eq!(node.report(&path).await["starts"], 1);
+    }
+    for room in &rooms {
+        rang(&node, room).await;
+    }
+}

@@ -7,10 +7,13 @@
 
 mod activation;
 mod alarms;
+mod auto_response;
 mod door;
 mod faults;
+mod hibernation;
 mod hooks;
 mod order;
+mod pressure;
 mod reload;
 mod sockets;
 mod storage;

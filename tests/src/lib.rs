@@ -10,7 +10,7 @@ mod raw;
 
 pub use client::{Got, TestClient};
 pub use http::{Reply, Requests, script};
-pub use node::{Setup, TestNode, variant};
+pub use node::{Setup, TestNode, auto_response, variant};
 pub use raw::{RawClient, RawFrame, masked};
 pub use room_test_guest::guest;
 

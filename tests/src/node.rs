@@ -4,8 +4,8 @@
 
 use crate::{TestClient, guest, within};
 use room_runtime::{
-    Audience, Config, DeployError, Deployed, Limits, PartyConfig, Project, Runtime, StorageConfig,
-    WhenQuiet,
+    Audience, AutoResponse, Config, DeployError, Deployed, Limits, PartyConfig, Project, Runtime,
+    StorageConfig, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -18,6 +18,7 @@ pub struct Setup {
     audience: Audience,
     disk: Option<TempDir>,
     when_quiet: WhenQuiet,
+    auto_response: Option<AutoResponse>,
     assets: Option<PathBuf>,
 }
 
@@ -39,7 +40,7 @@ impl Setup {
             ..Limits::default()
         };
         let (audience, when_quiet) = (Audience::Developer, WhenQuiet::Stay);
-        Self { limits, audience, disk: None, when_quiet, assets: None }
+        Self { limits, audience, disk: None, when_quiet, auto_response: None, assets: None }
     }
 
     /// A node with a folder of its own on disk.
@@ -69,6 +70,13 @@ impl Setup {
     #[must_use]
     pub fn hibernate(mut self) -> Self {
         self.when_quiet = WhenQuiet::Hibernate;
+        self
+    }
+
+    /// With a text that is answered without the room.
+    #[must_use]
+    pub fn auto_response(mut self, request: &str, response: &str) -> Self {
+        self.auto_response = Some(auto_response(request, response));
         self
     }
 
@@ -143,14 +151,19 @@ impl TestNode {
         module: Arc<[u8]>,
         vars: &[(&str, &str)],
     ) -> Result<Deployed, DeployError> {
+        self.deploy_project(vec![self.party(module, vars)]).await
+    }
+
+    /// The party `main` as [`TestNode::deploy`] puts it in place.
+    pub fn party(&self, module: Arc<[u8]>, vars: &[(&str, &str)]) -> PartyConfig {
         let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let party = PartyConfig {
+        PartyConfig {
             name: "main".to_owned(),
             module,
             vars: vars.collect(),
             when_quiet: self.setup.when_quiet,
-        };
-        self.deploy_project(vec![party]).await
+            auto_response: self.setup.auto_response.clone(),
+        }
     }
 
     /// Puts these parties in place.
@@ -172,6 +185,11 @@ impl TestNode {
     pub async fn restart(self) -> Self {
         self.stop().await.start().await
     }
+}
+
+/// An answer without a room.
+pub fn auto_response(request: &str, response: &str) -> AutoResponse {
+    AutoResponse { request: request.to_owned(), response: response.to_owned() }
 }
 
 /// The same module with other bytes: a custom section more, which no one reads.

@@ -47,13 +47,17 @@ impl Deployment {
                 module: component.bytes.clone(),
                 vars: vars.clone(),
                 when_quiet: party.when_quiet,
+                auto_response: party.auto_response.as_ref().map(|own| own.get_ref().clone()),
             })
         });
         Self { parties: parties.collect(), assets: project.assets() }
     }
 
     fn same_as(&self, other: &Self) -> bool {
-        let key = |party: &PartyConfig| (party.name.clone(), party.when_quiet, party.vars.clone());
+        let key = |party: &PartyConfig| {
+            let PartyConfig { name, vars, when_quiet, auto_response, module: _ } = party.clone();
+            (name, vars, when_quiet, auto_response)
+        };
         self.assets == other.assets
             && self.parties.len() == other.parties.len()
             && self

@@ -5,7 +5,7 @@
 
 use super::{Manifest, Party, name_problem};
 use crate::mistake::Mistake;
-use room_runtime::{Limits, PartyName, WhenQuiet};
+use room_runtime::{AutoResponse, Limits, PartyName, WhenQuiet};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -14,7 +14,8 @@ use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys of the file and of its sections.
 pub(super) const TOP: &[&str] = &["name", "parties", "assets", "vars", "limits"];
-pub(super) const PARTY: &[&str] = &["path", "hibernate"];
+pub(super) const PARTY: &[&str] = &["path", "hibernate", "auto_response"];
+pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(super) const ASSETS: &[&str] = &["dir"];
 
 /// What other tools call it, and what it is here.
@@ -25,6 +26,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("persist", "data is kept by default; `room dev --ephemeral` keeps none"),
     ("path", "it belongs to a party: `[parties.main]`"),
     ("hibernate", "it belongs to a party: `[parties.main]`"),
+    ("auto_response", "it belongs to a party: `[parties.main]`"),
     ("dir", "it belongs to `[assets]`"),
     ("env", "variables are `[vars]`"),
 ];
@@ -78,6 +80,7 @@ impl Reader<'_> {
                 _ => self.unknown(key, "room.toml", TOP),
             }
         }
+        self.auto_responses(&parties, &limits);
         if parties.is_empty() {
             parties.push(Party::default_at(0..0));
         }
@@ -139,10 +142,42 @@ impl Reader<'_> {
                     Some(false) => party.when_quiet = WhenQuiet::Stay,
                     None => self.wrong_type(&format!("{place}.hibernate"), "true or false", value),
                 },
+                "auto_response" => {
+                    let place = format!("{place}.auto_response");
+                    party.auto_response = self.auto_response(&place, value);
+                }
                 _ => self.unknown(key, &format!("[{place}]"), PARTY),
             }
         }
         Some(party)
+    }
+
+    fn auto_response(&mut self, place: &str, value: &Value<'_>) -> Option<Spanned<AutoResponse>> {
+        let (mut request, mut response) = (None, None);
+        for (key, value) in self.table(place, value)? {
+            match key.get_ref().as_ref() {
+                "request" => request = Some(self.string(&format!("{place}.request"), value)),
+                "response" => response = Some(self.string(&format!("{place}.response"), value)),
+                _ => self.unknown(key, place, AUTO_RESPONSE),
+            }
+        }
+        let (Some(request), Some(response)) = (request, response) else {
+            let message = format!("`{place}` has a `request` and a `response`");
+            self.complain(&message, value.span(), "one is missing").help_last(
+                "write it as `auto_response = { request = \"ping\", response = \"pong\" }`",
+            );
+            return None;
+        };
+        Some(Spanned::new(value.span(), AutoResponse { request: request?, response: response? }))
+    }
+
+    /// Complains about answers that the limits do not allow, which are known when all is read.
+    fn auto_responses(&mut self, parties: &[Party], limits: &Limits) {
+        for answer in parties.iter().filter_map(|party| party.auto_response.as_ref()) {
+            if let Some(problem) = answer.get_ref().problem(limits) {
+                self.complain(&problem, answer.span(), "this answer");
+            }
+        }
     }
 
     fn assets(&mut self, value: &Value<'_>) -> Option<Spanned<PathBuf>> {

@@ -30,6 +30,7 @@ fn everything_is_read() {
         path = "room"
         [parties.ChatRoom]
         hibernate = true
+        auto_response = { request = "ping", response = "pong" }
         [assets]
         dir = "web"
         [vars]
@@ -48,6 +49,13 @@ fn everything_is_read() {
         parties,
         [("main", Some("room"), WhenQuiet::Stay), ("chat-room", Some("."), WhenQuiet::Hibernate)]
     );
+    let answers: Vec<_> = manifest
+        .parties
+        .iter()
+        .map(|party| party.auto_response.as_ref().map(|own| own.get_ref().clone()))
+        .collect();
+    let (request, response) = ("ping".to_owned(), "pong".to_owned());
+    assert_eq!(answers, [None, Some(AutoResponse { request, response })]);
     assert_eq!(manifest.assets.unwrap().get_ref(), std::path::Path::new("web"));
     assert_eq!(manifest.vars["GREETING"], "hello");
     assert_eq!(manifest.limits, Limits { turn_ms_max: 2_000, ..Limits::default() });
@@ -167,6 +175,76 @@ fn a_limit_that_contradicts_another_is_pointed_at() {
 }
 
 #[test]
+fn an_auto_response_is_checked_like_everything_else() {
+    check(
+        "name = \"chat\"\n[parties.main]\nauto_response = { request = \"ping\", reply = \"pong\" }\n",
+        expect![[r#"
+            |  × room.toml has 2 mistakes
+            |
+            |Error:
+            |  × parties.main.auto_response has no key `reply`
+            |   ╭─[room.toml:3:37]
+            | 2 │ [parties.main]
+            | 3 │ auto_response = { request = "ping", reply = "pong" }
+            |   ·                                     ──┬──
+            |   ·                                       ╰── unknown key
+            |   ╰────
+            |  help: the keys here are `request`, `response`
+            |
+            |Error:
+            |  × `parties.main.auto_response` has a `request` and a `response`
+            |   ╭─[room.toml:3:17]
+            | 2 │ [parties.main]
+            | 3 │ auto_response = { request = "ping", reply = "pong" }
+            |   ·                 ──────────────────┬─────────────────
+            |   ·                                   ╰── one is missing
+            |   ╰────
+            |  help: write it as `auto_response = { request = "ping", response = "pong" }`
+        "#]],
+    );
+    check(
+        "name = \"chat\"\n[parties.main]\nauto_response = \"ping\"\n",
+        expect![[r#"
+        |  × `parties.main.auto_response` must be a section
+        |   ╭─[room.toml:3:17]
+        | 2 │ [parties.main]
+        | 3 │ auto_response = "ping"
+        |   ·                 ───┬──
+        |   ·                    ╰── this is a text
+        |   ╰────
+        |  help: write it as `[parties.main.auto_response]` on a line of its own
+    "#]],
+    );
+    check(
+        "name = \"chat\"\n[parties.main.auto_response]\nrequest = \"\"\nresponse = \"pong\"\n",
+        expect![[r#"
+            |  × the request of an auto_response is empty
+            |   ╭─[room.toml:2:1]
+            | 1 │ name = "chat"
+            | 2 │ [parties.main.auto_response]
+            |   · ──────────────┬─────────────
+            |   ·               ╰── this answer
+            | 3 │ request = ""
+            |   ╰────
+        "#]],
+    );
+    check(
+        "name = \"chat\"\n[parties.main]\nauto_response = { request = \"ping\", response = \"pong\" }\n\
+         [limits]\nauto_response_bytes_max = 3\n",
+        expect![[r#"
+            |  × the request of an auto_response has 4 bytes, auto_response_bytes_max allows 3
+            |   ╭─[room.toml:3:17]
+            | 2 │ [parties.main]
+            | 3 │ auto_response = { request = "ping", response = "pong" }
+            |   ·                 ───────────────────┬───────────────────
+            |   ·                                    ╰── this answer
+            | 4 │ [limits]
+            |   ╰────
+        "#]],
+    );
+}
+
+#[test]
 fn a_limit_is_a_positive_whole_number() {
     check(
         "name = \"chat\"\n[limits]\nturn_ms_max = -5\n",
@@ -275,6 +353,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     };
     assert_eq!(keys(&schema), sorted(read::TOP));
     assert_eq!(keys(&schema["$defs"]["PartyKeys"]), sorted(read::PARTY));
+    assert_eq!(keys(&schema["$defs"]["AutoResponseKeys"]), sorted(read::AUTO_RESPONSE));
     assert_eq!(keys(&schema["$defs"]["AssetsKeys"]), sorted(read::ASSETS));
     let limits: Vec<_> = Limits::TABLE.iter().map(|row| row.name).collect();
     assert_eq!(keys(&schema["properties"]["limits"]), sorted(&limits));

@@ -16,7 +16,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-/// `/_room/health`: whether the node can serve rooms, which one it is, and how many rooms it runs.
+/// `/_room/health`: whether the node can serve rooms, which one it is, how many rooms it runs, and how
+/// many of them have an instance (those that hibernate have none).
 pub(super) async fn health(State(door): State<FrontDoor>) -> Response {
     let failure = door.0.rooms.storage_failure();
     let (status, word) = match &failure {
@@ -28,6 +29,7 @@ pub(super) async fn health(State(door): State<FrontDoor>) -> Response {
         "node": door.0.node.as_str(),
         "version": env!("CARGO_PKG_VERSION"),
         "rooms": door.0.rooms.count(),
+        "live": door.0.rooms.live(),
     });
     (status, axum::Json(body)).into_response()
 }

@@ -5,6 +5,7 @@
 //! costs itself. It does not know how a room works: it asks [`Rooms`].
 
 mod address;
+mod answer;
 mod assets;
 mod hooks;
 mod http;

@@ -7,6 +7,7 @@
 use super::alarm::next_try;
 use super::mailbox::Mailbox;
 use super::outlet::Reply;
+use super::places::{Seat, Verdict};
 use super::turns::{Committed, Parts, Turns};
 use super::{Admission, AlarmGuard, Joining, Mail, RoomError, Visitor};
 use crate::config::WhenQuiet;
@@ -24,7 +25,7 @@ use tokio::time::Instant;
 /// Why a room's loop ended.
 #[derive(Debug)]
 pub(crate) enum Stopped {
-    /// Nothing happened for long enough.
+    /// Nothing happened for long enough, or another room needed its place.
     Evicted,
     /// Its storage failed: what it held back will never be said.
     Broken(StoreError),
@@ -41,8 +42,9 @@ pub(crate) struct Actor {
     /// Mails of the batch in work that come after the one in work.
     behind: usize,
     failed_start: Option<FailedStart>,
-    /// Ends of connections that no instance could be told of yet.
-    unheard: Vec<(Connection, Ending)>,
+    /// Ends of connections that no instance could be told of yet. They stay on the list until then, so
+    /// that the guest finds them in their `on_close`.
+    unheard: Vec<(Serial, Ending)>,
     /// Connections let in so far: the serial of the last one.
     joined: u64,
 }
@@ -96,13 +98,12 @@ impl Actor {
                         self.failed_start = None;
                         self.last_event = Instant::now();
                     }
-                    Ok(Woken::Quiet) if self.turns.outlet.roster.is_empty() => {
+                    Ok(Woken::Quiet) => {
                         self.turns.rest();
-                        if may_leave(&self.mailbox) {
+                        if self.is_left() && may_leave(&self.mailbox) {
                             return Stopped::Evicted;
                         }
                     }
-                    Ok(Woken::Quiet) => self.turns.rest(),
                     Err(error) => return self.broken(error),
                 }
                 continue;
@@ -149,19 +150,43 @@ impl Actor {
         Ok(Flow::On)
     }
 
-    /// Waits for a mail, for durability, or for the time when a quiet room leaves memory.
+    /// Waits for a mail, for durability, for the time when a quiet room leaves memory, or until
+    /// another room needs its place.
     async fn wait(&mut self) -> Result<Woken, StoreError> {
         let quiet = self.quiet_after();
         let deadline = self.last_event + quiet.unwrap_or_default();
-        tokio::select! {
+        let seat = self.turns.seat();
+        let may_rest = self.may_rest();
+        match &seat {
+            Some(seat) if may_rest => seat.idle(self.last_event),
+            Some(seat) => seat.stay(),
+            None => {}
+        }
+        let woken = tokio::select! {
             () = self.mailbox.filled() => Ok(Woken::Work),
             changed = self.turns.settled.changed(), if self.turns.outlet.is_holding() => {
                 changed.map_err(|_| StoreError::Closed)?;
-                self.turns.release()?;
-                Ok(Woken::Work)
+                self.turns.release().map(|()| Woken::Work)
             }
             () = tokio::time::sleep_until(deadline), if quiet.is_some() => Ok(Woken::Quiet),
+            () = told(seat.as_deref()), if may_rest => Ok(Woken::Quiet),
+        };
+        // Whatever else came in the same moment waits: the place is promised to another room.
+        if seat.is_some_and(|seat| seat.work() == Verdict::Go) {
+            self.turns.rest();
         }
+        woken
+    }
+
+    /// True if the instance may go while nothing happens: nobody relies on what it remembers.
+    fn may_rest(&self) -> bool {
+        self.turns.outlet.roster.is_empty() || self.when_quiet == WhenQuiet::Hibernate
+    }
+
+    /// True if nobody is there, and nothing waits to be said or told.
+    fn is_left(&self) -> bool {
+        let outlet = &self.turns.outlet;
+        outlet.roster.is_empty() && !outlet.is_holding() && self.unheard.is_empty()
     }
 
     /// How long without an event until the instance goes; none if it stays.
@@ -170,7 +195,7 @@ impl Actor {
         if self.turns.outlet.is_holding() {
             return None;
         }
-        if self.turns.outlet.roster.is_empty() {
+        if self.turns.outlet.roster.is_empty() || !self.unheard.is_empty() {
             return Some(ms(limits.idle_evict_ms));
         }
         let hibernates = self.when_quiet == WhenQuiet::Hibernate && self.turns.is_live();
@@ -209,7 +234,8 @@ impl Actor {
                 self.when_quiet = when_quiet;
                 self.failed_start = None;
                 let outcome = self.turns.reload(code, otherwise).await?;
-                drop(reply.send(outcome.map(|()| self.turns.outlet.roster.len())));
+                let connections = self.turns.outlet.roster.len() - self.unheard.len();
+                drop(reply.send(outcome.map(|()| connections)));
             }
             Mail::Stop(why) => return Ok(Flow::Stop(why)),
         }
@@ -284,30 +310,34 @@ impl Actor {
     }
 
     async fn close(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
-        let Some(connection) = self.turns.outlet.roster.retire(who) else { return Ok(()) };
-        self.tell_end(connection, ending).await?;
-        self.turns.outlet.roster.leave(who);
-        self.turns.outlet.hold(None, Vec::new(), Reply::Left(who));
+        if self.turns.outlet.roster.retire(who) {
+            self.tell_end(who, ending).await?;
+            self.turns.outlet.hold(None, Vec::new(), Reply::Left(who));
+        }
         Ok(())
     }
 
-    /// Tells the guest of a connection's end; if that is not its fault, later.
-    async fn tell_end(&mut self, connection: Connection, ending: Ending) -> Result<(), StoreError> {
-        let about = Some(connection.serial);
-        let event = Event::Close { connection: connection.clone(), ending: ending.clone() };
-        match self.turn(&event, about).await? {
+    /// Tells the guest of a connection's end, and forgets it; if it cannot be told, later.
+    async fn tell_end(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
+        let Some(connection) = self.turns.outlet.roster.get(who).cloned() else { return Ok(()) };
+        let event = Event::Close { connection, ending: ending.clone() };
+        match self.turn(&event, Some(who)).await? {
             Ok(turn) => self.turns.hold(turn, Reply::Nobody),
             Err(RoomError::Guest(_)) => {}
-            Err(_) => self.unheard.push((connection, ending)),
+            Err(_) => {
+                self.unheard.push((who, ending));
+                return Ok(());
+            }
         }
+        self.turns.outlet.roster.leave(who);
         Ok(())
     }
 
     /// Tells of the ends that could not be told of when they came: there was no place for an instance,
     /// or the room had a rest.
     async fn tell_unheard(&mut self) -> Result<(), StoreError> {
-        for (connection, ending) in std::mem::take(&mut self.unheard) {
-            self.tell_end(connection, ending).await?;
+        for (who, ending) in std::mem::take(&mut self.unheard) {
+            self.tell_end(who, ending).await?;
         }
         Ok(())
     }
@@ -407,6 +437,14 @@ impl FailedStart {
     fn one_less(self) -> Option<Self> {
         let waiting = self.waiting.checked_sub(1)?;
         Some(Self { waiting, ..self })
+    }
+}
+
+/// Returns when the room has to give up its place; never if it has none.
+async fn told(seat: Option<&Seat>) {
+    match seat {
+        Some(seat) => seat.told().await,
+        None => std::future::pending().await,
     }
 }
 

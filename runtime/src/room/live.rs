@@ -4,24 +4,34 @@
 //! what the instance is told.
 
 use super::RoomError;
+use super::places::{Place, Seat};
 use crate::clock::Clock;
 use crate::id::RoomId;
 use crate::wasm::{Code, Flush, Instance};
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// An instance, with what it asks for in the middle of a call.
 pub(super) struct Live {
     pub(super) instance: Instance,
     pub(super) flushes: mpsc::Receiver<Flush>,
-    place: OwnedSemaphorePermit,
+    /// After the instance: its place is free when it is gone.
+    hold: Hold,
+}
+
+/// What lets an instance live.
+pub(super) enum Hold {
+    /// A place, as every room needs one.
+    Place(Place),
+    /// The permit of an instance that starts before the one that it replaces is gone.
+    Spare(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
 }
 
 impl Live {
-    /// A new instance that was told nothing yet, on one of these places.
+    /// A new instance that was told nothing yet.
     ///
     /// # Errors
-    /// [`RoomError::Busy`] if none is free; [`RoomError::Guest`] if its initialisers failed.
+    /// [`RoomError::Guest`] if its initialisers failed.
     ///
     /// # Cancel safety
     /// Dropped before it returns, nothing is left of it.
@@ -29,15 +39,23 @@ impl Live {
         code: &Code,
         room: &RoomId,
         clock: Clock,
-        places: &Arc<Semaphore>,
+        hold: Hold,
     ) -> Result<Self, RoomError> {
-        let place = places.clone().try_acquire_owned().map_err(|_| RoomError::Busy)?;
         let mut instance = Instance::new(code, room, clock).await?;
-        Ok(Self { flushes: instance.flushes(), instance, place })
+        instance.count_memory(code.memory());
+        Ok(Self { flushes: instance.flushes(), instance, hold })
     }
 
     /// Moves in where another instance lived, which is gone.
     pub(super) fn take_over(&mut self, old: Self) {
-        self.place = old.place;
+        self.hold = old.hold;
+    }
+
+    /// Its seat; none while it only tries out new code.
+    pub(super) fn seat(&self) -> Option<Arc<Seat>> {
+        match &self.hold {
+            Hold::Place(place) => Some(place.seat()),
+            Hold::Spare(_) => None,
+        }
     }
 }

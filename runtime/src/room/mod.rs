@@ -11,22 +11,24 @@ mod live;
 mod mailbox;
 mod outbox;
 mod outlet;
+mod places;
 mod roster;
 mod turns;
 
 pub(crate) use actor::{Actor, Stopped};
 pub(crate) use mailbox::{Mailbox, Refused};
 pub(crate) use outbox::{Frame, Outbox, OutboxSender, outbox};
+pub(crate) use places::Places;
 pub(crate) use turns::Parts;
 
-use crate::config::WhenQuiet;
+use crate::config::{AutoResponse, WhenQuiet};
 use crate::event::{Ending, Message, Request, Response};
 use crate::id::{ConnectionId, Serial};
 use crate::limits::{Limits, ms};
 use crate::store::StoreError;
 use crate::wasm::{Code, GuestFault};
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Something that waits before a room, with where its answer goes.
 #[derive(Debug)]
@@ -189,12 +191,16 @@ impl RoomError {
 #[derive(Clone)]
 pub(crate) struct RoomHandle {
     pub(crate) mailbox: Mailbox,
+    /// What is answered without the room.
+    pub(crate) answers: watch::Receiver<Option<Arc<AutoResponse>>>,
     pub(crate) limits: Arc<Limits>,
 }
 
 /// A connection that a room has let in, as its socket holds it.
 pub(crate) struct Joined {
     admission: Admission,
+    /// What is answered without the room, as it changes with the party's configuration.
+    pub(crate) answers: watch::Receiver<Option<Arc<AutoResponse>>>,
     /// What the room says to it.
     pub(crate) outbox: Outbox,
 }
@@ -276,7 +282,9 @@ impl RoomHandle {
         }
         let answer = tokio::time::timeout(ms(self.limits.connect_ms_max), answer).await;
         Ok(match answer {
-            Ok(Ok(Ok(admission))) => Ok(Joined { admission, outbox }),
+            Ok(Ok(Ok(admission))) => {
+                Ok(Joined { admission, answers: self.answers.clone(), outbox })
+            }
             Ok(Ok(Err(error))) => Err(error),
             Ok(Err(_)) => Err(RoomError::Gone),
             Err(_) => Err(RoomError::TimedOut),

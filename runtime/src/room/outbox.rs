@@ -55,23 +55,7 @@ pub(crate) fn outbox(limits: &Limits) -> (OutboxSender, Outbox) {
 impl OutboxSender {
     /// Queues a message, or closes the connection if it is too far behind.
     pub(crate) fn send(&self, message: &Message) {
-        let mut queue = self.0.queue();
-        if queue.closed {
-            return;
-        }
-        let full = queue.frames.len() >= self.0.frames_max
-            || queue.bytes + message.len() > self.0.bytes_max;
-        if full {
-            queue.frames.clear();
-            queue.bytes = 0;
-            queue.end(CloseFrame::new(1013, "too slow: the outbox is full"));
-            self.0.overflowed.notify_one();
-        } else {
-            queue.bytes += message.len();
-            queue.frames.push_back(Frame::Message(message.clone()));
-        }
-        drop(queue);
-        self.0.filled.notify_one();
+        self.0.send(message);
     }
 
     /// Queues the last frame. Without effect if there is one.
@@ -100,6 +84,11 @@ impl Queue {
 }
 
 impl Outbox {
+    /// Queues an answer that needs no room, behind what the room said, with the same bound.
+    pub(crate) fn answer(&self, message: &Message) {
+        self.0.send(message);
+    }
+
     /// Takes the next frames, at most `max`. Empty if there are none.
     pub(crate) fn take(&self, max: usize) -> Vec<Frame> {
         let mut queue = self.0.queue();
@@ -137,6 +126,26 @@ impl Frame {
 }
 
 impl Inner {
+    fn send(&self, message: &Message) {
+        let mut queue = self.queue();
+        if queue.closed {
+            return;
+        }
+        let full =
+            queue.frames.len() >= self.frames_max || queue.bytes + message.len() > self.bytes_max;
+        if full {
+            queue.frames.clear();
+            queue.bytes = 0;
+            queue.end(CloseFrame::new(1013, "too slow: the outbox is full"));
+            self.overflowed.notify_one();
+        } else {
+            queue.bytes += message.len();
+            queue.frames.push_back(Frame::Message(message.clone()));
+        }
+        drop(queue);
+        self.filled.notify_one();
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         // The queue is changed by moves that cannot panic, so what a panicking holder left is whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -173,6 +182,19 @@ mod tests {
         drop(room);
         let last = Frame::Close(CloseFrame::new(4001, "bye"));
         assert_eq!(socket.take(10), [Frame::Message(Message::text("hi")), last]);
+    }
+
+    #[test]
+    fn an_answer_without_the_room_keeps_order_and_bound() {
+        let (room, socket) = small();
+        room.send(&Message::text("first"));
+        socket.answer(&Message::text("pong"));
+        let frames = ["first", "pong"].map(|text| Frame::Message(Message::text(text)));
+        assert_eq!(socket.take(10), frames);
+        (0..3).for_each(|_| socket.answer(&Message::text("pong")));
+        assert!(matches!(&socket.take(10)[..], [Frame::Close(frame)] if frame.code == 1013));
+        socket.answer(&Message::text("pong"));
+        assert_eq!(socket.take(10), []);
     }
 
     #[test]

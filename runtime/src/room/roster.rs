@@ -9,12 +9,15 @@ use crate::event::CloseFrame;
 use crate::id::Serial;
 use crate::turn::{Effects, Output, is_meant_for};
 use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Who is connected, and where to reach them.
 #[derive(Default)]
 pub(super) struct Roster {
     connections: Arc<Connections>,
+    /// Off the list, but what was said to all in their time may still be held back.
+    leaving: BTreeMap<Serial, Connection>,
     outboxes: HashMap<Serial, OutboxSender>,
 }
 
@@ -49,19 +52,24 @@ impl Roster {
     /// Takes a client off the list. Its outbox stays until [`Roster::hang_up`], as what was said to it
     /// may still be held back.
     pub(super) fn leave(&mut self, serial: Serial) {
-        self.edit().remove(serial);
+        if let Some(connection) = self.edit().remove(serial)
+            && self.outboxes.contains_key(&serial)
+        {
+            self.leaving.insert(serial, connection);
+        }
     }
 
     /// Ends a client's outbox, behind what was said to it.
     pub(super) fn hang_up(&mut self, serial: Serial) {
         self.outboxes.remove(&serial);
+        self.leaving.remove(&serial);
     }
 
-    /// Marks a connection as ended, so that it hears nothing more while its close is handled.
-    pub(super) fn retire(&mut self, serial: Serial) -> Option<Connection> {
-        let connection = self.edit().get_mut(serial)?;
-        connection.link = Link::Closing;
-        Some(connection.clone())
+    /// Marks a connection as ended, so that it hears nothing more while its close is handled. False if
+    /// it is not on the list.
+    pub(super) fn retire(&mut self, serial: Serial) -> bool {
+        let connection = self.edit().get_mut(serial);
+        connection.map(|connection| connection.link = Link::Closing).is_some()
     }
 
     /// Takes over what a committed turn changed about the connections. Nothing is said by this.
@@ -106,7 +114,9 @@ impl Roster {
                 }
                 Output::Close { to, frame } => self.close(to, frame),
                 Output::Broadcast { message, tag, without } => {
-                    let heard = self.connections.all().filter(|connection| {
+                    // Who has left since hears what came before its goodbye, and nothing after it.
+                    let all = self.connections.all().chain(self.leaving.values());
+                    let heard = all.filter(|connection| {
                         Some(connection.serial) <= horizon
                             && is_meant_for(connection, tag.as_deref(), &without)
                     });

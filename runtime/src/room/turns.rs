@@ -5,8 +5,9 @@
 //! not know where events come from.
 
 use super::faults::Faults;
-use super::live::Live;
+use super::live::{Hold, Live};
 use super::outlet::{Outlet, Reply};
+use super::places::{Place, Places, Seat};
 use super::{Otherwise, RoomError};
 use crate::clock::Clock;
 use crate::event::{Answer, Event};
@@ -26,8 +27,8 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) limits: Arc<Limits>,
     pub(crate) clock: Clock,
-    /// One permit for each room that may have an instance.
-    pub(crate) places: Arc<Semaphore>,
+    /// One for each room that may have an instance.
+    pub(crate) places: Places,
     /// One permit for each instance that may start before the one that it replaces is gone.
     pub(crate) spares: Arc<Semaphore>,
 }
@@ -80,10 +81,34 @@ impl Turns {
         if self.faults.is_broken(Instant::now()) {
             return Ok(Err(RoomError::Broken));
         }
-        match self.live {
-            Some(_) => Ok(Ok(())),
-            None => self.start(&self.parts.places.clone()).await,
+        if self.live.is_some() {
+            return Ok(Ok(()));
         }
+        match self.place().await? {
+            Ok(place) => self.start(Hold::Place(place)).await,
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Waits for a place, and meanwhile lets out what becomes durable.
+    async fn place(&mut self) -> Result<Result<Place, RoomError>, StoreError> {
+        let places = self.parts.places.clone();
+        let mut taking = std::pin::pin!(places.take());
+        loop {
+            tokio::select! {
+                biased;
+                taken = &mut taking => return Ok(taken),
+                changed = self.settled.changed(), if self.outlet.is_holding() => {
+                    changed.map_err(|_| StoreError::Closed)?;
+                    self.release()?;
+                }
+            }
+        }
+    }
+
+    /// The seat of the instance, if there is one.
+    pub(super) fn seat(&self) -> Option<Arc<Seat>> {
+        self.live.as_ref().and_then(Live::seat)
     }
 
     /// True if there is an instance.
@@ -126,7 +151,10 @@ impl Turns {
             self.faults.forget();
             return Ok(Ok(()));
         };
-        let started = self.start(&self.parts.spares.clone()).await?;
+        let started = match self.parts.spares.clone().try_acquire_owned() {
+            Ok(spare) => self.start(Hold::Spare(spare)).await?,
+            Err(_) => Err(RoomError::Busy),
+        };
         match (&started, &mut self.live) {
             (Ok(()), Some(new)) => {
                 new.take_over(old);
@@ -142,11 +170,8 @@ impl Turns {
     }
 
     /// Makes a new instance and lets it start. Nothing is delivered to it if it does not.
-    async fn start(
-        &mut self,
-        places: &Arc<Semaphore>,
-    ) -> Result<Result<(), RoomError>, StoreError> {
-        match Live::new(&self.code, &self.room, self.parts.clock, places).await {
+    async fn start(&mut self, hold: Hold) -> Result<Result<(), RoomError>, StoreError> {
+        match Live::new(&self.code, &self.room, self.parts.clock, hold).await {
             Ok(live) => self.live = Some(live),
             Err(error) => {
                 self.fault(&Event::Start, &error);

@@ -17,15 +17,19 @@ struct Node {
 
 impl Node {
     async fn start() -> Self {
-        let limits = Limits { rooms_active_max: 4, door_instances_max: 1, ..Limits::default() };
+        Self::with(WhenQuiet::Stay, 4).await
+    }
+
+    async fn with(when_quiet: WhenQuiet, rooms_active_max: u64) -> Self {
+        let limits = Limits { rooms_active_max, door_instances_max: 1, ..Limits::default() };
         let limits = Arc::new(limits);
         let disk = Disk::default();
         let cache = room_test_guest::target_dir().join("guests/compiled");
         let engine = Engine::new(limits.clone(), Some(&cache)).unwrap();
         let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
-        let rooms = Rooms::new(disk.store(&limits), limits, Clock::system(), 4);
+        let rooms = Rooms::new(disk.store(&limits), limits, Clock::system(), &engine);
         let code = Code { module, vars: Arc::default() };
-        let party = Party { code, when_quiet: WhenQuiet::Stay };
+        let party = Party { code, when_quiet, auto_response: None };
         let name = PartyName::parse("main").unwrap();
         rooms.deploy(HashMap::from([(name, party)])).await.unwrap();
         Self { rooms, disk }
@@ -192,6 +196,49 @@ async fn a_room_whose_disk_stays_broken_serves_nobody_and_others_go_on() {
         tokio::task::yield_now().await;
     }
     assert_eq!(node.request(r#"[{"put":["k",1]}]"#).await, Ok("[]".to_owned()));
+}
+
+#[tokio::test]
+async fn who_is_replaced_hears_what_was_said_to_all_before() {
+    let node = Node::start().await;
+    let (a, b) = (node.connect("a").await, node.connect("b").await);
+    node.disk.hold();
+    tell(&b, r#"[{"put":["k",1]},{"broadcast":"to all"}]"#).await;
+    let mut again = std::pin::pin!(node.connect("a"));
+    for _ in 0..100 {
+        assert!(futures_util::poll!(again.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    // Said after it was replaced, and before it knows.
+    tell(&b, r#"[{"broadcast":"to the others"}]"#).await;
+    node.held().await;
+    assert_eq!(a.outbox.take(9), []);
+    node.disk.work();
+    let replaced = Frame::Close(CloseFrame::new(4009, "replaced by a new connection"));
+    assert_eq!(heard(&a.outbox, 2).await, [text("to all"), replaced]);
+    assert_eq!(heard(&again.await.outbox, 1).await, [text("to the others")]);
+    assert_eq!(heard(&b.outbox, 2).await, [text("to all"), text("to the others")]);
+}
+
+#[tokio::test]
+async fn what_a_room_holds_back_is_said_though_it_made_room_for_another() {
+    let node = Node::with(WhenQuiet::Hibernate, 1).await;
+    let a = node.connect("a").await;
+    node.disk.hold();
+    tell(&a, r#"[{"put":["k",1]},{"say":"wrote"}]"#).await;
+    node.held().await;
+    let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
+    let mut asked = std::pin::pin!(node.rooms.request(&other, post("[]")));
+    for _ in 0..100 {
+        // What its own start wrote waits for the disk, too.
+        assert!(futures_util::poll!(asked.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(a.outbox.take(9), []);
+    node.disk.work();
+    assert_eq!(heard(&a.outbox, 1).await, [text("wrote")]);
+    assert!(within(asked).await.is_ok());
+    assert_eq!(node.request(r#"[{"get":"~starts"}]"#).await, Ok(r#"["2"]"#.to_owned()));
 }
 
 #[tokio::test]

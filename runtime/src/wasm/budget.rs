@@ -1,12 +1,32 @@
-//! How much one turn may use. Owns the counting of time and memory.
+//! How much one turn may use, and how much all rooms have. Owns the counting of time and memory.
 //!
-//! Invariant: a guest that computes meets the end of its budget, whatever it does. It does not know
-//! what the guest is.
+//! Invariant: a guest that computes meets the end of its budget, whatever it does; what a room's guest
+//! has is counted until it is gone. It does not know what the guest is.
 
 use super::fault::Overrun;
 use crate::limits::{Limits, size};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
+
+/// The linear memories of the rooms of a node together. Clones are the same count.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GuestMemory(Arc<AtomicU64>);
+
+impl GuestMemory {
+    /// How many bytes they have together. A number to decide by, exact when nothing grows.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove(&self, bytes: u64) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
 
 /// Time and memory of one instance.
 pub(super) struct Budget {
@@ -14,11 +34,31 @@ pub(super) struct Budget {
     ticks_left: u64,
     /// Set when the last growth was denied, as the guest will only show a trap of its allocator.
     memory_denied: bool,
+    /// What this instance has of the guests' memory.
+    memory_bytes: u64,
+    /// The last growth, which is taken back if it fails after all.
+    growth_bytes: u64,
+    /// Where it is counted; nowhere for a hook at the door, of which there are few.
+    guests: Option<GuestMemory>,
 }
 
 impl Budget {
+    /// The budget of an instance that has no memory yet.
     pub(super) fn new(limits: Arc<Limits>) -> Self {
-        Self { limits, ticks_left: 0, memory_denied: false }
+        Self {
+            limits,
+            ticks_left: 0,
+            memory_denied: false,
+            memory_bytes: 0,
+            growth_bytes: 0,
+            guests: None,
+        }
+    }
+
+    /// Counts what this instance has, and will have, with what others have.
+    pub(super) fn count_with(&mut self, guests: GuestMemory) {
+        guests.add(self.memory_bytes);
+        self.guests = Some(guests);
     }
 
     /// Fills the budget up for another turn.
@@ -48,16 +88,38 @@ impl Budget {
     }
 }
 
+impl Drop for Budget {
+    fn drop(&mut self) {
+        if let Some(guests) = &self.guests {
+            guests.remove(self.memory_bytes);
+        }
+    }
+}
+
 impl ResourceLimiter for Budget {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let fits = desired <= size(self.limits.memory_bytes_max);
         self.memory_denied |= !fits;
+        self.growth_bytes = if fits { desired.saturating_sub(current) as u64 } else { 0 };
+        self.memory_bytes += self.growth_bytes;
+        if let Some(guests) = &self.guests {
+            guests.add(self.growth_bytes);
+        }
         Ok(fits)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory_bytes -= self.growth_bytes;
+        if let Some(guests) = &self.guests {
+            guests.remove(self.growth_bytes);
+        }
+        self.growth_bytes = 0;
+        Ok(())
     }
 
     fn table_growing(
@@ -67,5 +129,33 @@ impl ResourceLimiter for Budget {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         Ok(desired <= super::engine::TABLE_ELEMENTS_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rooms_have_is_counted_until_they_are_gone() {
+        let guests = GuestMemory::default();
+        let limits = Arc::new(Limits { memory_bytes_max: 1_000, ..Limits::default() });
+        let (mut one, mut two) = (Budget::new(limits.clone()), Budget::new(limits));
+        assert!(one.memory_growing(0, 100, None).unwrap());
+        assert_eq!(guests.bytes(), 0);
+        one.count_with(guests.clone());
+        two.count_with(guests.clone());
+        assert!(two.memory_growing(0, 300, None).unwrap());
+        assert!(two.memory_growing(300, 500, None).unwrap());
+        assert_eq!(guests.bytes(), 600);
+        // What is refused, or fails, is not had.
+        assert!(!one.memory_growing(100, 1_001, None).unwrap());
+        assert!(one.memory_growing(100, 900, None).unwrap());
+        one.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
+        assert_eq!(guests.bytes(), 600);
+        drop(two);
+        assert_eq!(guests.bytes(), 100);
+        drop(one);
+        assert_eq!(guests.bytes(), 0);
     }
 }

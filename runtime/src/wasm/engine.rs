@@ -9,6 +9,7 @@
 //! process by default, so [`Engine::rooms_max`] follows that limit. An arena of our own needs no
 //! mapping a room, but 12 to 16 % more time in guests and unsafe code; it pays beyond 10,000 rooms.
 
+use super::budget::GuestMemory;
 use super::host::Host;
 use super::module::LoadError;
 use crate::limits::{Limits, MEMORY_BYTES_CEILING, ms, size};
@@ -41,6 +42,7 @@ pub struct Engine {
     linker: Arc<Linker<Host>>,
     limits: Arc<Limits>,
     rooms_max: u64,
+    memory: GuestMemory,
 }
 
 /// Why no engine could be made.
@@ -72,12 +74,17 @@ impl Engine {
         let inner = wasmtime::Engine::new(&config).map_err(fail)?;
         let linker = Arc::new(super::host::linker(&inner).map_err(fail)?);
         spawn_ticker(inner.weak(), limits.tick_ms).map_err(|e| EngineError(e.to_string()))?;
-        Ok(Self { inner, linker, limits, rooms_max })
+        Ok(Self { inner, linker, limits, rooms_max, memory: GuestMemory::default() })
     }
 
     /// How many rooms can have an instance at the same time.
     pub fn rooms_max(&self) -> u64 {
         self.rooms_max
+    }
+
+    /// What the rooms of this engine have of memory.
+    pub(crate) fn memory(&self) -> &GuestMemory {
+        &self.memory
     }
 
     /// The limits that guests of this engine live by.

@@ -6,7 +6,7 @@
 use super::bindings::Module as World;
 use super::bindings::exports::room::runtime::door;
 use super::bindings::room::runtime::types;
-use super::budget::Budget;
+use super::budget::{Budget, GuestMemory};
 use super::fault::{GuestFault, Overrun, cut};
 use super::host::Host;
 use super::log::GuestLog;
@@ -73,6 +73,11 @@ impl Instance {
             Some(Err(error)) => Err(GuestFault::of(&error, &store.data().budget)),
             None => Err(GuestFault::Overrun(Overrun::Wall { ms: wall_ms })),
         }
+    }
+
+    /// Counts this guest's memory with that of the node's rooms, until it is gone.
+    pub(crate) fn count_memory(&mut self, memory: &GuestMemory) {
+        self.store.data_mut().budget.count_with(memory.clone());
     }
 
     /// Where the guest's calls to `room.flush` go from now on.

@@ -13,6 +13,7 @@ mod log;
 mod module;
 mod wasi;
 
+pub(crate) use budget::GuestMemory;
 pub use engine::{Engine, EngineError};
 pub use fault::GuestFault;
 

@@ -4,6 +4,7 @@
 //! instantiating it can fail only for want of room or by its own initialisers. It does not know rooms.
 
 use super::bindings::ModulePre;
+use super::budget::GuestMemory;
 use super::engine::Engine;
 use super::host::Host;
 use crate::id::ModuleHash;
@@ -89,6 +90,11 @@ pub struct Code {
 }
 
 impl Code {
+    /// What the rooms of this node have of memory.
+    pub(crate) fn memory(&self) -> &GuestMemory {
+        self.module.engine.memory()
+    }
+
     /// True if both are the same compiled module with the same environment.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.module.pre, &other.module.pre) && self.vars == other.vars

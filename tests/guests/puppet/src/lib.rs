@@ -21,6 +21,8 @@ const EVENTS: &str = "~events";
 const FAILED: &str = "~failed";
 /// How often an alarm fails before it succeeds: a test puts it.
 const ALARM_FAILS: &str = "alarm-fails";
+/// How many milliseconds an alarm takes: a test puts it.
+const ALARM_SLEEPS: &str = "alarm-sleeps";
 
 /// The puppet. Its fields are what an instance remembers, and lose when they are lost with it.
 #[derive(Default)]
@@ -160,7 +162,9 @@ impl Room for Puppet {
         self.handled += 1;
         let Close { code, reason, clean } = close;
         let state = conn.state::<String>()?.unwrap_or_default();
-        note(ctx, format!("close {} {code} {reason:?} clean={clean} state={state:?}", conn.id()))?;
+        let lost = if ctx.connection(conn.id()).is_none() { " not found" } else { "" };
+        let end = format!("{code} {reason:?} clean={clean} state={state:?}{lost}");
+        note(ctx, format!("close {} {end}", conn.id()))?;
         ctx.broadcast(Message::text(format!("left {}", conn.id()))).tagged("watches");
         Ok(())
     }
@@ -206,6 +210,8 @@ impl Room for Puppet {
         self.alarms += 1;
         let fails: u64 = ctx.storage().get(ALARM_FAILS)?.unwrap_or_default();
         ensure!(self.alarms > fails, "told to fail {fails} times");
+        let sleeps: u64 = ctx.storage().get(ALARM_SLEEPS)?.unwrap_or_default();
+        std::thread::sleep(std::time::Duration::from_millis(sleeps));
         ctx.broadcast(Message::text("alarm"));
         note(ctx, format!("alarm in {}", ctx.name()))
     }

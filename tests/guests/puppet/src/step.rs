@@ -90,6 +90,8 @@ pub(crate) enum Step {
     Recurse,
     /// Recurses for ever, with much on the stack.
     RecurseWide,
+    /// Allocates so many bytes, and keeps them as long as the instance lives.
+    Keep(usize),
     /// Allocates for ever.
     Alloc,
     /// Says something until it is refused, and fails.
@@ -210,6 +212,10 @@ impl Step {
             Self::Loop => faults::endless_loop(),
             Self::Recurse => say(faults::endless_recursion::<0>(0).to_string()),
             Self::RecurseWide => say(faults::endless_recursion::<64>(0).to_string()),
+            Self::Keep(bytes) => {
+                std::mem::forget(std::hint::black_box(vec![1_u8; bytes]));
+                Ok(())
+            }
             Self::Alloc => faults::endless_allocation(),
             Self::Flood => loop {
                 say("flood".to_owned())?;

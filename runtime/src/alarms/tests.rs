@@ -1,0 +1,164 @@
+//! What is due, by which clock, and who is told of it.
+
+use super::*;
+use crate::config::WhenQuiet;
+use crate::event::Request;
+use crate::id::PartyName;
+use crate::rooms::Party;
+use crate::store::testing::Disk;
+use crate::turn::{AlarmChange, Writes};
+use crate::wasm::{Code, Engine};
+use hashbrown::HashMap;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Between two alarms: more than a test takes, less than the longest wait.
+const STEP: Duration = Duration::from_secs(8);
+const HOUR: Duration = Duration::from_secs(3_600);
+/// When these tests take place.
+const NOW: Duration = Duration::from_secs(1_700_000_000);
+
+fn limits() -> Arc<Limits> {
+    Arc::new(Limits {
+        rooms_active_max: 32,
+        door_instances_max: 1,
+        alarms_batch_max: 8,
+        ..Limits::default()
+    })
+}
+
+fn engine(limits: &Arc<Limits>) -> Engine {
+    let cache = room_test_guest::target_dir().join("guests/compiled");
+    Engine::new(limits.clone(), Some(&cache)).unwrap()
+}
+
+fn alarms(store: &Store, clock: Clock) -> Alarms {
+    let limits = limits();
+    let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine(&limits));
+    Alarms::new(store.clone(), rooms, clock, limits)
+}
+
+fn room(name: &str) -> RoomId {
+    RoomId::new(PartyName::parse("main").unwrap(), name, 256).unwrap()
+}
+
+fn numbered(numbers: impl IntoIterator<Item = u32>) -> Vec<RoomId> {
+    numbers.into_iter().map(|number| room(&format!("room-{number}"))).collect()
+}
+
+async fn change(store: &Store, room: &RoomId, alarm: AlarmChange) {
+    let writes = Writes { alarm, ..Writes::default() };
+    store.room(room).unwrap().commit(writes).await.unwrap();
+}
+
+async fn set(store: &Store, room: &RoomId, due: Duration) {
+    change(store, room, AlarmChange::Set(u64::try_from(due.as_millis()).unwrap())).await;
+}
+
+/// Waits until so many alarms are durable.
+async fn there_are(store: &Store, count: usize) {
+    let all = async {
+        while store.alarms(usize::MAX).unwrap().len() != count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(20 * SECOND, all).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_many_rooms_only_those_that_are_due_ring_in_the_order_of_time() {
+    const ROOMS: u32 = 10_000;
+    let store = Store::in_memory(&limits()).unwrap();
+    // In another order than that of their times.
+    for number in (0..ROOMS).map(|number| (number * 7) % ROOMS) {
+        set(&store, &numbered([number])[0], NOW + STEP * number).await;
+    }
+    there_are(&store, ROOMS as usize).await;
+    // Twenty are due, and eight may ring at once.
+    let mut alarms = alarms(&store, Clock::at(NOW + 19 * STEP));
+    let due = |alarms: &mut Alarms| alarms.due().unwrap().0;
+    assert_eq!(due(&mut alarms), numbered(0..8));
+    assert_eq!(due(&mut alarms), []);
+    // What is dealt with leaves the store; what cannot be rests, and does not hold up the others.
+    for answered in numbered(0..4) {
+        alarms.ringing.remove(&answered);
+        change(&store, &answered, AlarmChange::Delete).await;
+    }
+    there_are(&store, ROOMS as usize - 4).await;
+    assert_eq!(due(&mut alarms), numbered(8..12));
+    for refused in numbered(4..12) {
+        alarms.ringing.remove(&refused);
+        alarms.resting.insert(refused);
+    }
+    assert_eq!(due(&mut alarms), numbered(12..20));
+    alarms.ringing.clear();
+    for answered in numbered(12..20) {
+        change(&store, &answered, AlarmChange::Delete).await;
+    }
+    there_are(&store, ROOMS as usize - 12).await;
+    let (none, wait) = alarms.due().unwrap();
+    assert_eq!(none, []);
+    assert!(wait <= STEP, "{wait:?}");
+    alarms.resting.clear();
+    assert_eq!(due(&mut alarms), numbered(4..12));
+}
+
+#[tokio::test]
+async fn a_wait_is_never_longer_than_a_machine_that_slept_may_be_late() {
+    let store = Store::in_memory(&limits()).unwrap();
+    let mut alarms = alarms(&store, Clock::at(NOW));
+    let look_max = ms(Limits::default().alarm_look_ms_max);
+    assert_eq!(alarms.due().unwrap(), (Vec::new(), look_max));
+    set(&store, &room("later"), NOW + HOUR).await;
+    there_are(&store, 1).await;
+    assert_eq!(alarms.due().unwrap(), (Vec::new(), look_max));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_before_a_restart_only_delays() {
+    let store = Store::in_memory(&limits()).unwrap();
+    for name in ["a", "b"] {
+        set(&store, &room(name), NOW).await;
+    }
+    there_are(&store, 2).await;
+    assert_eq!(alarms(&store, Clock::at(NOW - HOUR)).due().unwrap().0, []);
+    assert_eq!(alarms(&store, Clock::at(NOW + SECOND)).due().unwrap().0, [room("a"), room("b")]);
+}
+
+/// Lets the puppet's rooms run on this disk at this time until no alarm is left.
+async fn run(disk: &Disk, now: Duration) -> Rooms {
+    let (limits, clock) = (limits(), Clock::at(now));
+    let (store, engine) = (disk.store(&limits), engine(&limits));
+    let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
+    let code = Code { module, vars: Arc::default() };
+    let party = Party { code, when_quiet: WhenQuiet::Stay, auto_response: None };
+    let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine);
+    rooms.deploy(HashMap::from([(PartyName::parse("main").unwrap(), party)])).await.unwrap();
+    let ringing = tokio::spawn(Alarms::new(store.clone(), rooms.clone(), clock, limits).run());
+    there_are(&store, 0).await;
+    ringing.abort();
+    drop(ringing.await);
+    rooms
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_forward_before_a_restart_rings_everything_once() {
+    let disk = Disk::default();
+    let store = disk.store(&limits());
+    for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
+        set(&store, &room(name), NOW + HOUR * u32::try_from(number).unwrap()).await;
+    }
+    there_are(&store, 3).await;
+    store.close();
+    let rooms = run(&disk, NOW + 24 * HOUR).await;
+    for name in ["a", "b", "c"] {
+        let request = Request {
+            method: "GET".to_owned(),
+            uri: format!("http://localhost/parties/main/{name}"),
+            headers: Vec::new(),
+            body: bytes::Bytes::new(),
+        };
+        let response = rooms.request(&room(name), request).await.unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!(report["events"], serde_json::json!([format!("alarm in {name}")]));
+    }
+}

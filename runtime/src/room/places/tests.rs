@@ -1,0 +1,245 @@
+//! Who gets a place, who goes for it, and who waits.
+
+use super::*;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn places(total: u64) -> Places {
+    with_memory(total, GuestMemory::default(), u64::MAX)
+}
+
+fn with_memory(total: u64, memory: GuestMemory, bytes: u64) -> Places {
+    let limits = Limits { rooms_memory_bytes_max: bytes, ..Limits::default() };
+    Places::new(total, memory, Arc::new(limits))
+}
+
+async fn take(places: &Places) -> Place {
+    places.take().await.unwrap()
+}
+
+/// True if the room behind this place was told to go.
+fn is_told(place: &Place) -> bool {
+    place.0.status.load(Ordering::SeqCst) & TOLD != 0
+}
+
+/// Makes a room idle that was used so many seconds after the start.
+fn idle(places: &Places, place: &Place, seconds: u32) {
+    place.seat().idle(places.0.start + SECOND * seconds);
+}
+
+/// A room that wants a place, as far as it gets at once.
+fn wanting(places: &Places) -> tokio::task::JoinHandle<Result<Place, RoomError>> {
+    let places = places.clone();
+    tokio::spawn(async move { places.take().await })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_room_that_was_used_least_recently_goes_first() {
+    let places = places(3);
+    let (a, b, c) = (take(&places).await, take(&places).await, take(&places).await);
+    for (place, used) in [(&a, 1), (&b, 2), (&c, 3)] {
+        idle(&places, place, used);
+    }
+    // Used again, which nobody looked at so far.
+    assert_eq!(a.seat().work(), Verdict::Stay);
+    idle(&places, &a, 4);
+    for (next, others) in [(&b, [&a, &c]), (&c, [&a, &a])] {
+        let wanting = wanting(&places);
+        tokio::task::yield_now().await;
+        assert!(is_told(next) && others.iter().all(|other| !is_told(other)));
+        wanting.abort();
+        drop(wanting.await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_gets_the_place_of_who_was_told() {
+    let places = places(1);
+    let old = take(&places).await;
+    idle(&places, &old, 1);
+    let new = wanting(&places);
+    old.seat().told().await;
+    assert_eq!(old.seat().work(), Verdict::Go);
+    drop(old);
+    let _new = new.await.unwrap().unwrap();
+    assert_eq!((places.taken(), places.state().told), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_is_told_while_an_event_comes_goes_first() {
+    let places = places(1);
+    let old = take(&places).await;
+    idle(&places, &old, 1);
+    let new = wanting(&places);
+    tokio::task::yield_now().await;
+    // It woke for an event, and learns that its place is promised.
+    assert_eq!(old.seat().work(), Verdict::Go);
+    drop(old);
+    let back = wanting(&places);
+    let new = new.await.unwrap().unwrap();
+    idle(&places, &new, 2);
+    tokio::task::yield_now().await;
+    assert_eq!(new.seat().work(), Verdict::Go);
+    drop(new);
+    assert!(back.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_works_is_not_told_and_one_that_waits_gets_the_next_idle_place() {
+    let places = places(2);
+    let (a, b) = (take(&places).await, take(&places).await);
+    // Both were idle and work again when the search meets them.
+    for place in [&a, &b] {
+        idle(&places, place, 1);
+        assert_eq!(place.seat().work(), Verdict::Stay);
+    }
+    let new = wanting(&places);
+    tokio::task::yield_now().await;
+    assert!(!is_told(&a) && !is_told(&b));
+    idle(&places, &b, 2);
+    assert!(is_told(&b) && !is_told(&a));
+    drop(b);
+    assert!(new.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_promised_to_stay_is_never_told() {
+    let places = places(2);
+    let (a, b) = (take(&places).await, take(&places).await);
+    idle(&places, &a, 1);
+    assert_eq!(a.seat().work(), Verdict::Stay);
+    a.seat().stay();
+    b.seat().stay();
+    // Waiting would not help, so the answer comes at once.
+    let asked = Instant::now();
+    assert!(matches!(places.take().await, Err(RoomError::Busy)));
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert!(!is_told(&a) && !is_told(&b));
+    // Its last client left.
+    assert_eq!(b.seat().work(), Verdict::Stay);
+    idle(&places, &b, 2);
+    let new = wanting(&places);
+    tokio::task::yield_now().await;
+    assert!(is_told(&b));
+    drop(b);
+    assert!(new.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_too_long_hears_that_the_node_is_busy_and_takes_no_place() {
+    let places = places(1);
+    let works = take(&places).await;
+    let asked = Instant::now();
+    assert!(matches!(places.take().await, Err(RoomError::Busy)));
+    assert_eq!(asked.elapsed(), ms(Limits::default().place_wait_ms_max));
+    let gone = wanting(&places);
+    tokio::task::yield_now().await;
+    gone.abort();
+    drop(gone.await);
+    drop(works);
+    assert_eq!(places.taken(), 0);
+    assert!(places.take().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn guests_with_too_much_memory_make_idle_rooms_go() {
+    let memory = GuestMemory::default();
+    let places = with_memory(10, memory.clone(), 100);
+    let (a, b) = (take(&places).await, take(&places).await);
+    memory.add(80);
+    idle(&places, &a, 1);
+    b.seat().stay();
+    // Two have 80 bytes, so three need more than there is.
+    let new = wanting(&places);
+    a.seat().told().await;
+    memory.remove(40);
+    drop(a);
+    let c = new.await.unwrap().unwrap();
+    memory.add(30);
+    // One that grows in its turn makes another one go, though nobody wants in.
+    idle(&places, &c, 2);
+    assert!(!is_told(&c));
+    memory.add(40);
+    b.seat().stay();
+    assert!(is_told(&c));
+    memory.remove(70);
+    drop(c);
+    memory.add(50);
+    assert!(matches!(places.take().await, Err(RoomError::Busy)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_left_the_queue_keeps_nobody_waiting() {
+    let memory = GuestMemory::default();
+    let places = with_memory(4, memory.clone(), 100);
+    let one = take(&places).await;
+    memory.add(60);
+    let gone = wanting(&places);
+    tokio::task::yield_now().await;
+    gone.abort();
+    drop(gone.await);
+    // Memory is free again, which nobody says.
+    memory.remove(30);
+    let asked = Instant::now();
+    assert!(places.take().await.is_ok());
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    drop(one);
+}
+
+/// Rooms on many threads that come, work, idle and go: nobody waits for ever, and no place is lost or
+/// given twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn places_are_never_lost_and_never_given_twice() {
+    let limits = Limits { place_wait_ms_max: 60_000, ..Limits::default() };
+    let places = Places::new(3, GuestMemory::default(), Arc::new(limits));
+    let rooms = (0..16).map(|_| {
+        let places = places.clone();
+        tokio::spawn(async move {
+            let mut place: Option<Place> = None;
+            for turn in 0..500 {
+                let held = match place.take() {
+                    Some(place) => place,
+                    None => take(&places).await,
+                };
+                assert!(places.taken() <= 3);
+                let seat = held.seat();
+                seat.idle(Instant::now());
+                tokio::select! {
+                    () = seat.told() => {}
+                    () = tokio::task::yield_now() => {}
+                }
+                let goes = seat.work() == Verdict::Go || turn % 7 == 0;
+                place = (!goes).then_some(held);
+            }
+        })
+    });
+    for room in rooms.collect::<Vec<_>>() {
+        room.await.unwrap();
+    }
+    let state = places.state();
+    assert_eq!((state.free, state.told, state.staying), (3, 0, 0));
+    assert!(state.order.is_empty() && state.waiting.is_empty());
+}
+
+/// A search moves only rooms that were used since it met them last.
+#[tokio::test(start_paused = true)]
+async fn a_search_among_many_rooms_moves_few() {
+    let places = places(50_000);
+    let mut held = Vec::new();
+    for used in 0..50_000 {
+        let place = take(&places).await;
+        match used % 100 {
+            // Most stay: they are not in the order at all.
+            0 => idle(&places, &place, used),
+            _ => place.seat().stay(),
+        }
+        held.push(place);
+    }
+    assert_eq!(places.state().order.len(), 500);
+    let new = wanting(&places);
+    tokio::task::yield_now().await;
+    assert!(is_told(&held[0]));
+    drop(held.swap_remove(0));
+    assert!(new.await.unwrap().is_ok());
+}

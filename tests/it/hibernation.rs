@@ -1,0 +1,174 @@
+//! Rooms that leave memory while their sockets stay, and what wakes them.
+
+use room_runtime::Limits;
+use room_tests::{Requests, Setup, TestClient, TestNode, until};
+use serde_json::{Value, json};
+
+async fn node(setup: Setup) -> TestNode {
+    let limits = |limits: &mut Limits| (limits.hibernate_ms, limits.idle_evict_ms) = (20, 20);
+    setup.hibernate().limits(limits).start().await
+}
+
+/// Waits until no room has an instance.
+async fn asleep(node: &TestNode) {
+    until("every room to sleep", async || node.get("/_room/health").await.json()["live"] == 0)
+        .await;
+}
+
+/// The room's report, asked for by a client of it.
+async fn report(client: &mut TestClient) -> Value {
+    serde_json::from_str(&client.ask(json!(["report"])).await).unwrap()
+}
+
+#[tokio::test]
+async fn a_message_wakes_a_room_that_has_kept_its_connections() {
+    let node = node(Setup::memory()).await;
+    let mut a = node.connect("lobby?_pk=a&state=kept&tags=red,blue").await;
+    let mut b = node.connect("lobby?_pk=b&more=1").await;
+    let before = report(&mut a).await;
+    for wakes in 1..4 {
+        asleep(&node).await;
+        let after = report(&mut b).await;
+        let starts = before["starts"].as_u64().unwrap() + wakes;
+        assert_eq!((&after["starts"], &after["handled"]), (&json!(starts), &json!(1)));
+        assert_eq!(before["connections"], after["connections"]);
+        assert_eq!(before["events"], after["events"]);
+    }
+    let [first, second] = [&before["connections"][0], &before["connections"][1]];
+    assert_eq!((&first["id"], &first["state"]), (&json!("a"), &json!("kept")));
+    assert_eq!(first["tags"], json!(["red", "blue"]));
+    assert!(second["uri"].as_str().unwrap().ends_with("/parties/main/lobby?_pk=b&more=1"));
+    assert_eq!(a.ask(json!(["state"])).await, r#""kept""#);
+}
+
+#[tokio::test]
+async fn on_start_runs_before_the_event_that_woke_and_reaches_all() {
+    let node = node(Setup::memory()).await;
+    let mut clients = Vec::new();
+    for client in 0..5 {
+        clients.push(node.connect(&format!("greet-start?_pk={client}&tags=red")).await);
+    }
+    asleep(&node).await;
+    clients[2]
+        .tell(json!([{"broadcast": "to all"}, {"broadcast_tagged": ["to red", "red"]}]))
+        .await;
+    for client in &mut clients {
+        // It may have slept before, too, while they came.
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|last| last != "to red") {
+            heard.push(client.text().await);
+        }
+        assert!(heard.ends_with(&["started", "to all", "to red"].map(str::to_owned)), "{heard:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_wakes_a_room() {
+    let node = node(Setup::memory()).await;
+    let mut client = node.connect("lobby?_pk=a").await;
+    asleep(&node).await;
+    assert_eq!(node.post("lobby", &json!([{"broadcast": "woken"}])).await.status, 200);
+    assert_eq!(client.text().await, "woken");
+}
+
+#[tokio::test]
+async fn a_new_client_wakes_a_room_and_meets_the_others() {
+    let node = node(Setup::memory()).await;
+    let mut client = node.connect("lobby?_pk=a").await;
+    asleep(&node).await;
+    let _second = node.connect("lobby?_pk=b&join=1").await;
+    assert_eq!(client.text().await, "joined b");
+}
+
+#[tokio::test]
+async fn a_close_wakes_a_room_which_hears_whose_it_was() {
+    let node = node(Setup::memory()).await;
+    let mut leaves = node.connect("lobby?_pk=a&state=kept").await;
+    let mut watches = node.connect("lobby?_pk=b&tags=watches").await;
+    asleep(&node).await;
+    leaves.close(Some((4000, "bye"))).await;
+    assert_eq!(watches.text().await, "left a");
+    let report = report(&mut watches).await;
+    assert_eq!(report["events"][2], r#"close a 4000 "bye" clean=true state="kept""#);
+    assert_eq!(report["connections"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_off_wakes_its_room_too() {
+    let node = node(Setup::memory()).await;
+    let lost = node.connect("lobby?_pk=a&state=kept").await;
+    let mut watches = node.connect("lobby?_pk=b&tags=watches").await;
+    asleep(&node).await;
+    drop(lost);
+    assert_eq!(watches.text().await, "left a");
+    let end = r#"close a 1006 "" clean=false state="kept""#;
+    assert_eq!(report(&mut watches).await["events"][2], end);
+}
+
+#[tokio::test]
+async fn an_alarm_wakes_a_room_with_its_name_and_its_clients() {
+    let node = node(Setup::memory()).await;
+    let mut client = node.connect("lobby?_pk=a").await;
+    client.tell(json!([{"alarm_in": 500}])).await;
+    assert_eq!(client.echo("set").await, "set");
+    asleep(&node).await;
+    assert_eq!(client.text().await, "alarm");
+    let report = report(&mut client).await;
+    assert_eq!((&report["events"][1], &report["alarm"]), (&json!("alarm in lobby"), &Value::Null));
+}
+
+#[tokio::test]
+async fn the_same_id_replaces_a_connection_of_a_hibernated_room() {
+    let node = node(Setup::memory()).await;
+    let mut old = node.connect("lobby?_pk=a&state=old").await;
+    asleep(&node).await;
+    let mut new = node.connect("lobby?_pk=a&state=new").await;
+    assert_eq!(old.closed().await.0, 4009);
+    let report = report(&mut new).await;
+    assert!(report["events"][1].as_str().unwrap().starts_with("close a 4009 "), "{report}");
+    assert_eq!(report["connections"][0]["state"], "new");
+}
+
+#[tokio::test]
+async fn a_hibernated_room_wakes_with_new_code() {
+    let node = node(Setup::memory()).await;
+    let mut client = node.connect("lobby?_pk=a&state=kept").await;
+    asleep(&node).await;
+    let module = room_tests::variant(&room_tests::guest("puppet"), 1);
+    let deployed = node.deploy(module, &[("VERSION", "2")]).await.unwrap();
+    assert_eq!((deployed.rooms, deployed.connections), (1, 1));
+    let report = report(&mut client).await;
+    assert_eq!(
+        (&report["version"], &report["connections"][0]["state"]),
+        (&json!("2"), &json!("kept"))
+    );
+}
+
+#[tokio::test]
+async fn a_close_that_could_not_be_told_at_once_is_told_with_its_connection() {
+    let limits =
+        |limits: &mut Limits| (limits.rooms_active_max, limits.place_wait_ms_max) = (1, 20);
+    let node = node(Setup::memory().limits(limits)).await;
+    let mut client = node.connect("lobby?_pk=a&state=kept").await;
+    asleep(&node).await;
+    // The only place is another room's for a while.
+    let sleep = json!([{"sleep": 1_500}]);
+    let works = node.post("works", &sleep);
+    let leaves = async {
+        until("the other room to work", async || {
+            node.get("/_room/health").await.json()["live"] == 1
+        })
+        .await;
+        client.close(None).await;
+        client.closed().await;
+        assert_eq!(node.get("/party/lobby").await.status, 503);
+    };
+    let (worked, ()) = tokio::join!(works, leaves);
+    assert_eq!(worked.status, 200);
+    until("the room to be told", async || {
+        let reply = node.get("/party/lobby").await;
+        reply.status == 200
+            && reply.json()["events"][1] == r#"close a 1005 "" clean=true state="kept""#
+    })
+    .await;
+}
