@@ -34,5 +34,5 @@ pub use id::{ConnectionId, NameError, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};
 pub use room::RoomError;
 pub use runtime::{DeployError, Deployed, Runtime, StartError};
-pub use store::StoreError;
+pub use store::{StoreError, Verified};
 pub use wasm::{GuestFault, LoadError};

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::WhenQuiet;
 use crate::event::Request;
-use crate::id::PartyName;
+use crate::id::{ModuleHash, PartyName};
 use crate::rooms::Party;
 use crate::store::testing::Disk;
 use crate::turn::{AlarmChange, Writes};
@@ -47,7 +47,7 @@ fn numbered(numbers: impl IntoIterator<Item = u32>) -> Vec<RoomId> {
 
 async fn change(store: &Store, room: &RoomId, alarm: AlarmChange) {
     let writes = Writes { alarm, ..Writes::default() };
-    store.room(room).unwrap().commit(writes).await.unwrap();
+    store.room(room).await.unwrap().commit(writes, ModuleHash::NONE).await.unwrap();
 }
 
 async fn set(store: &Store, room: &RoomId, due: Duration) {

@@ -54,6 +54,16 @@ impl Node {
         within(waits).await;
         settle().await;
     }
+
+    /// Waits until the store has found out that its disk works again: nobody restarts anything.
+    async fn works_again(&self) {
+        let waits = async {
+            while self.rooms.storage_failure().is_some() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        within(waits).await;
+    }
 }
 
 /// Lets every task run that can: the test's runtime has one thread.
@@ -175,8 +185,9 @@ async fn what_waited_for_a_failed_flush_is_never_said() {
     assert!(matches!(asked.await, Err(Unreachable::Room(RoomError::Storage(_)))));
     settle().await;
     assert_eq!(a.outbox.take(9), []);
-    // The next activation begins with what the disk has.
     node.disk.work();
+    node.works_again().await;
+    // The next activation begins with what the disk has.
     assert_eq!(node.request(r#"[{"list":{}}]"#).await, Ok(r#"["kept"]"#.to_owned()));
 }
 
@@ -191,10 +202,7 @@ async fn a_room_whose_disk_stays_broken_serves_nobody_and_others_go_on() {
     }
     assert!(matches!(&heard(&a.outbox, 1).await[..], [Frame::Close(frame)] if frame.code == 1011));
     node.disk.work();
-    // Nobody needs to restart anything: the store finds out by itself.
-    while node.rooms.storage_failure().is_some() {
-        tokio::task::yield_now().await;
-    }
+    node.works_again().await;
     assert_eq!(node.request(r#"[{"put":["k",1]}]"#).await, Ok("[]".to_owned()));
 }
 

@@ -24,6 +24,7 @@ pub(crate) async fn serve(module: &Path) -> Result<()> {
         name: "main".to_owned(),
         module: std::fs::read(module)?.into(),
         vars: Vec::new(),
+        auto_response: None,
         when_quiet: WhenQuiet::Stay,
     };
     runtime.deploy(Project { parties: vec![party], assets: None }).await?;
