@@ -29,6 +29,8 @@ pub struct Puppet {
     handled: u64,
     /// Alarms this instance has handled, failed ones included.
     alarms: u64,
+    /// What [`Step::Leak`] keeps.
+    leaked: Vec<Vec<u8>>,
 }
 
 /// What a test can learn of a room by asking.

@@ -80,6 +80,8 @@ pub(crate) enum Step {
     Err(String),
     /// Panics.
     Panic(String),
+    /// Traps without a word.
+    Trap,
     /// Ends the process.
     Exit(i32),
     /// Sleeps.
@@ -92,6 +94,8 @@ pub(crate) enum Step {
     RecurseWide,
     /// Allocates for ever.
     Alloc,
+    /// Allocates so many bytes, and keeps them as long as the instance lasts.
+    Leak(usize),
     /// Says something until it is refused, and fails.
     Flood,
     /// Says something so many times, and minds no refusal.
@@ -115,7 +119,7 @@ type Say<'a> = &'a dyn Fn(String) -> Result;
 impl Step {
     pub(crate) fn run(
         self,
-        room: &Puppet,
+        room: &mut Puppet,
         ctx: &Context,
         conn: Option<&Connection>,
         say: Say<'_>,
@@ -144,6 +148,10 @@ impl Step {
             }
             Self::SetState(state) => me(conn)?.set_state(&state),
             Self::State => say(me(conn)?.state::<Value>()?.unwrap_or_default().to_string()),
+            Self::Leak(bytes) => {
+                room.leaked.push(vec![1; bytes]);
+                Ok(())
+            }
             Self::Report => say(serde_json::to_string(&room.report(ctx)?)?),
             step => step.store(ctx, say),
         }
@@ -202,6 +210,7 @@ impl Step {
             Self::Flush => ctx.flush(),
             Self::Err(text) => Err(anyhow!(text)),
             Self::Panic(text) => panic!("{text}"),
+            Self::Trap => faults::trap(),
             Self::Exit(code) => std::process::exit(code),
             Self::Sleep(ms) => {
                 std::thread::sleep(Duration::from_millis(ms));
