@@ -35,7 +35,9 @@ impl Budget {
         if self.ticks_left == 0 {
             return Err(Overrun::Time { ms: self.limits.turn_ms_max });
         }
-        Ok(UpdateDeadline::Yield(1))
+        // The runtime's own yield, and not wasmtime's: with that one the task is at once in the queue
+        // again, and a thread whose queue is never empty looks at its sockets only now and then.
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     }
 
     /// Why a trap of the guest's own allocator happened, if it was for want of memory.
