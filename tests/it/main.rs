@@ -8,6 +8,7 @@
 mod activation;
 mod alarms;
 mod door;
+mod fault_matrix;
 mod faults;
 mod hooks;
 mod order;
