@@ -34,12 +34,14 @@ impl Room for Actor {
         }
     }
 
-    fn on_error(&mut self, _: &Context, conn: &Connection, error: &str) -> Result {
-        conn.set_state(&error.len())?;
-        bail!("the state is dropped with the turn")
+    fn on_error(&mut self, ctx: &Context, conn: &Connection, error: &str) -> Result {
+        ensure!(ctx.connection_ids().contains(&conn.id().to_owned()), "it is open until this ends");
+        conn.send(Message::text("nobody reads this"))?;
+        conn.set_state(error)
     }
 
     fn on_close(&mut self, ctx: &Context, conn: &Connection, _: Close) -> Result {
+        ctx.storage().put("state", &conn.state::<String>()?)?;
         conn.set_state("gone")?;
         ensure!(conn.state::<String>()?.as_deref() == Some("gone"), "a state is seen once set");
         let again = ctx.connection(conn.id()).ok_or_else(|| anyhow!("it is still found"))?;
@@ -244,9 +246,14 @@ fn a_connection_that_has_ended_takes_its_state_along() {
     a.lose();
     assert_eq!(room.take_errors(), Vec::<String>::new());
     assert_eq!(room.storage().get("closed"), Some(true));
+    assert_eq!(room.storage().get::<Option<String>>("state"), Some(None));
     let b = room.connect("b");
     b.send_binary(vec![0; MIB + 1]);
-    assert_eq!(room.take_errors(), ["the state is dropped with the turn"]);
+    assert_eq!(room.take_errors(), Vec::<String>::new());
+    assert_eq!(b.closed().map(|close| close.code), Some(1009));
+    assert!(b.received().is_empty());
+    let state: Option<String> = room.storage().get("state");
+    assert_eq!(state.as_deref(), Some("a message is larger than 1048576 bytes"));
 }
 
 #[test]

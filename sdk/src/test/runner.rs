@@ -78,7 +78,7 @@ impl<R: Room> Runner<R> {
         let old = self.world.links.iter().find(|link| link.data.id == id).map(|link| link.client);
         if let Some(old) = old {
             let reason = "replaced by a new connection".to_owned();
-            self.world.end(old, Close { code: 4009, reason, clean: false }, None);
+            self.world.end(old, Close { code: 4009, reason, clean: false });
             self.settle();
         }
     }
@@ -105,8 +105,7 @@ impl<R: Room> Runner<R> {
     pub(super) fn message(&mut self, client: usize, message: Message) {
         if limits::check_message(&message).is_err() {
             let error = format!("a message is larger than {} bytes", limits::MESSAGE_BYTES_MAX);
-            let close = Close { code: 1009, reason: error.clone(), clean: false };
-            self.world.end(client, close, Some(error));
+            self.fail(client, 1009, &error);
         } else if let Some(link) = self.world.link_of(client) {
             let conn = Connection::from_id(link.data.id.clone());
             let _ = self.call(|room, ctx| room.on_message(ctx, &conn, message));
@@ -114,9 +113,20 @@ impl<R: Room> Runner<R> {
         self.settle();
     }
 
+    /// Ends a connection that broke the protocol. The client is gone at once; the room has it among the
+    /// open ones until `on_error` returned.
+    fn fail(&mut self, client: usize, code: u16, error: &str) {
+        let Some(link) = self.world.link_of(client) else { return };
+        let conn = Connection::from_data(link.data.clone());
+        let close = Close { code, reason: error.to_owned(), clean: false };
+        self.world.clients[client].closed = Some(close.clone());
+        let _ = self.call(|room, ctx| room.on_error(ctx, &conn, error));
+        self.world.end(client, close);
+    }
+
     /// Ends a connection from the client's side.
     pub(super) fn end(&mut self, client: usize, close: Close) {
-        self.world.end(client, close, None);
+        self.world.end(client, close);
         self.settle();
     }
 
@@ -193,14 +203,7 @@ impl<R: Room> Runner<R> {
     }
 
     fn ended(&mut self, ended: Ended) {
-        let Ended { mut data, error, close } = ended;
-        if let Some(error) = error {
-            let conn = Connection::from_data(data.clone());
-            self.world.about = Some(data.clone());
-            let _ = self.call(|room, ctx| room.on_error(ctx, &conn, &error));
-            // With the state that `on_error` set, if it did.
-            data = self.world.about.take().unwrap_or(data);
-        }
+        let Ended { data, close } = ended;
         let conn = Connection::from_data(data.clone());
         self.world.about = Some(data);
         let _ = self.call(|room, ctx| room.on_close(ctx, &conn, close));

@@ -34,7 +34,7 @@ pub(super) struct World {
     pub(super) ended: VecDeque<Ended>,
     pub(super) logs: Vec<LogLine>,
     pub(super) turn: Option<Turn>,
-    /// The ended connection that `on_close` or `on_error` is about, found as long as that runs.
+    /// The ended connection that `on_close` is about, found as long as that runs.
     pub(super) about: Option<ConnectionData>,
     /// What the room may store; none for the default.
     pub(super) room_bytes_max: Option<u64>,
@@ -73,8 +73,6 @@ pub(super) struct Inbox {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) data: ConnectionData,
-    /// Set if the connection failed, so that `on_error` runs first.
-    pub(super) error: Option<String>,
     pub(super) close: Close,
 }
 
@@ -100,10 +98,12 @@ impl World {
         let outputs = self.turn.take().map(|turn| turn.outputs).unwrap_or_default();
         for output in outputs {
             match output {
+                // Who is gone already hears nothing more.
+                Output::Send { client, .. } if self.clients[client].closed.is_some() => {}
                 Output::Send { client, message } => {
                     self.clients[client].received.push_back(message);
                 }
-                Output::Close { client, close } => self.end(client, close, None),
+                Output::Close { client, close } => self.end(client, close),
             }
         }
     }
@@ -158,13 +158,13 @@ impl World {
     }
 
     /// Ends a client's connection, if it has one: it sees the close, and `on_close` will run.
-    pub(super) fn end(&mut self, client: usize, close: Close, error: Option<String>) {
+    pub(super) fn end(&mut self, client: usize, close: Close) {
         let Some(at) = self.links.iter().position(|link| link.client == client) else {
             return;
         };
         let data = self.links.remove(at).data;
-        self.clients[client].closed = Some(close.clone());
-        self.ended.push_back(Ended { data, error, close });
+        self.clients[client].closed.get_or_insert_with(|| close.clone());
+        self.ended.push_back(Ended { data, close });
     }
 
     pub(super) fn link_of(&mut self, client: usize) -> Option<&mut Link> {
