@@ -49,6 +49,14 @@ macro_rules! limits {
                 at_bound: $at_bound,
             },)*];
 
+            /// What the limit of this name is set to; none if there is no such limit.
+            pub fn value_of(&self, name: &str) -> Option<u64> {
+                match name {
+                    $(stringify!($name) => Some(self.$name),)*
+                    _ => None,
+                }
+            }
+
             /// The limits as pairs of name and value, in the order of [`Limits::TABLE`].
             pub fn values(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name),)*]
@@ -245,6 +253,8 @@ mod tests {
         assert_eq!(values.len(), Limits::TABLE.len());
         for ((name, value), row) in values.into_iter().zip(Limits::TABLE) {
             assert_eq!((name, value), (row.name, row.default));
+            assert_eq!(Limits::default().value_of(name), Some(value));
         }
+        assert_eq!(Limits::default().value_of("no_such_limit"), None);
     }
 }

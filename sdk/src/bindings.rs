@@ -111,6 +111,25 @@ pub mod room {
                         .finish()
                 }
             }
+            /// A bound of the runtime that a call ran into.
+            #[derive(Clone)]
+            pub struct Limit {
+                /// Its name in `room.toml [limits]`.
+                pub name: _rt::String,
+                /// What it is set to, in the unit that its name ends with, or a count.
+                pub max: u64,
+            }
+            impl ::core::fmt::Debug for Limit {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Limit")
+                        .field("name", &self.name)
+                        .field("max", &self.max)
+                        .finish()
+                }
+            }
             /// Why a connection ended, or should end.
             #[derive(Clone)]
             pub struct CloseFrame {
@@ -141,6 +160,7 @@ pub mod room {
             pub type Message = super::super::super::room::runtime::types::Message;
             pub type Connection = super::super::super::room::runtime::types::Connection;
             pub type CloseFrame = super::super::super::room::runtime::types::CloseFrame;
+            pub type Limit = super::super::super::room::runtime::types::Limit;
             /// Why a call about a connection could not be carried out. The turn goes on.
             #[derive(Clone)]
             pub enum ConnectionError {
@@ -150,9 +170,9 @@ pub mod room {
                 StateTooLarge(u32),
                 /// The message is larger than the limit `message_bytes_max`, given here in bytes.
                 MessageTooLarge(u32),
-                /// This turn already sent as much as the limit named here allows (`turn_sends_max` or
+                /// This turn already sent as much as this limit allows (`turn_sends_max` or
                 /// `turn_send_bytes_max`).
-                TooManySends(_rt::String),
+                TooManySends(Limit),
                 /// The close code or reason is not one a room may send; the text says why.
                 InvalidClose(_rt::String),
             }
@@ -528,16 +548,15 @@ pub mod room {
                 message: &Message,
             ) -> ::core::result::Result<(), ConnectionError> {
                 unsafe {
-                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
-                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    #[repr(align(8))]
                     struct RetArea(
                         [::core::mem::MaybeUninit<
                             u8,
-                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let mut ret_area = RetArea(
-                        [::core::mem::MaybeUninit::uninit(); 4
-                            * ::core::mem::size_of::<*const u8>()],
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let vec0 = id;
                     let ptr0 = vec0.as_ptr().cast::<u8>();
@@ -591,43 +610,35 @@ pub mod room {
                         ptr5,
                     );
                     let l7 = i32::from(*ptr5.add(0).cast::<u8>());
-                    let result18 = match l7 {
+                    let result19 = match l7 {
                         0 => {
                             let e = ();
                             Ok(e)
                         }
                         1 => {
                             let e = {
-                                let l8 = i32::from(
-                                    *ptr5.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
-                                let v17 = match l8 {
+                                let l8 = i32::from(*ptr5.add(8).cast::<u8>());
+                                let v18 = match l8 {
                                     0 => ConnectionError::NotFound,
                                     1 => {
-                                        let e17 = {
-                                            let l9 = *ptr5
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e18 = {
+                                            let l9 = *ptr5.add(16).cast::<i32>();
                                             l9 as u32
                                         };
-                                        ConnectionError::StateTooLarge(e17)
+                                        ConnectionError::StateTooLarge(e18)
                                     }
                                     2 => {
-                                        let e17 = {
-                                            let l10 = *ptr5
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e18 = {
+                                            let l10 = *ptr5.add(16).cast::<i32>();
                                             l10 as u32
                                         };
-                                        ConnectionError::MessageTooLarge(e17)
+                                        ConnectionError::MessageTooLarge(e18)
                                     }
                                     3 => {
-                                        let e17 = {
-                                            let l11 = *ptr5
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
+                                        let e18 = {
+                                            let l11 = *ptr5.add(16).cast::<*mut u8>();
                                             let l12 = *ptr5
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
                                             let len13 = l12;
                                             let bytes13 = _rt::Vec::from_raw_parts(
@@ -635,37 +646,41 @@ pub mod room {
                                                 len13,
                                                 len13,
                                             );
-                                            _rt::string_lift(bytes13)
+                                            let l14 = *ptr5
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes13),
+                                                max: l14 as u64,
+                                            }
                                         };
-                                        ConnectionError::TooManySends(e17)
+                                        ConnectionError::TooManySends(e18)
                                     }
                                     n => {
                                         debug_assert_eq!(n, 4, "invalid enum discriminant");
-                                        let e17 = {
-                                            let l14 = *ptr5
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
-                                            let l15 = *ptr5
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                        let e18 = {
+                                            let l15 = *ptr5.add(16).cast::<*mut u8>();
+                                            let l16 = *ptr5
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len16 = l15;
-                                            let bytes16 = _rt::Vec::from_raw_parts(
-                                                l14.cast(),
-                                                len16,
-                                                len16,
+                                            let len17 = l16;
+                                            let bytes17 = _rt::Vec::from_raw_parts(
+                                                l15.cast(),
+                                                len17,
+                                                len17,
                                             );
-                                            _rt::string_lift(bytes16)
+                                            _rt::string_lift(bytes17)
                                         };
-                                        ConnectionError::InvalidClose(e17)
+                                        ConnectionError::InvalidClose(e18)
                                     }
                                 };
-                                v17
+                                v18
                             };
                             Err(e)
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result18
+                    result19
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -680,16 +695,15 @@ pub mod room {
                 without: &[_rt::String],
             ) -> ::core::result::Result<(), ConnectionError> {
                 unsafe {
-                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
-                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    #[repr(align(8))]
                     struct RetArea(
                         [::core::mem::MaybeUninit<
                             u8,
-                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let mut ret_area = RetArea(
-                        [::core::mem::MaybeUninit::uninit(); 4
-                            * ::core::mem::size_of::<*const u8>()],
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     use super::super::super::room::runtime::types::Message as V2;
                     let (result3_0, result3_1, result3_2) = match message {
@@ -779,43 +793,35 @@ pub mod room {
                         ptr8,
                     );
                     let l10 = i32::from(*ptr8.add(0).cast::<u8>());
-                    let result21 = match l10 {
+                    let result22 = match l10 {
                         0 => {
                             let e = ();
                             Ok(e)
                         }
                         1 => {
                             let e = {
-                                let l11 = i32::from(
-                                    *ptr8.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
-                                let v20 = match l11 {
+                                let l11 = i32::from(*ptr8.add(8).cast::<u8>());
+                                let v21 = match l11 {
                                     0 => ConnectionError::NotFound,
                                     1 => {
-                                        let e20 = {
-                                            let l12 = *ptr8
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e21 = {
+                                            let l12 = *ptr8.add(16).cast::<i32>();
                                             l12 as u32
                                         };
-                                        ConnectionError::StateTooLarge(e20)
+                                        ConnectionError::StateTooLarge(e21)
                                     }
                                     2 => {
-                                        let e20 = {
-                                            let l13 = *ptr8
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e21 = {
+                                            let l13 = *ptr8.add(16).cast::<i32>();
                                             l13 as u32
                                         };
-                                        ConnectionError::MessageTooLarge(e20)
+                                        ConnectionError::MessageTooLarge(e21)
                                     }
                                     3 => {
-                                        let e20 = {
-                                            let l14 = *ptr8
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
+                                        let e21 = {
+                                            let l14 = *ptr8.add(16).cast::<*mut u8>();
                                             let l15 = *ptr8
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
                                             let len16 = l15;
                                             let bytes16 = _rt::Vec::from_raw_parts(
@@ -823,37 +829,41 @@ pub mod room {
                                                 len16,
                                                 len16,
                                             );
-                                            _rt::string_lift(bytes16)
+                                            let l17 = *ptr8
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes16),
+                                                max: l17 as u64,
+                                            }
                                         };
-                                        ConnectionError::TooManySends(e20)
+                                        ConnectionError::TooManySends(e21)
                                     }
                                     n => {
                                         debug_assert_eq!(n, 4, "invalid enum discriminant");
-                                        let e20 = {
-                                            let l17 = *ptr8
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
-                                            let l18 = *ptr8
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                        let e21 = {
+                                            let l18 = *ptr8.add(16).cast::<*mut u8>();
+                                            let l19 = *ptr8
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len19 = l18;
-                                            let bytes19 = _rt::Vec::from_raw_parts(
-                                                l17.cast(),
-                                                len19,
-                                                len19,
+                                            let len20 = l19;
+                                            let bytes20 = _rt::Vec::from_raw_parts(
+                                                l18.cast(),
+                                                len20,
+                                                len20,
                                             );
-                                            _rt::string_lift(bytes19)
+                                            _rt::string_lift(bytes20)
                                         };
-                                        ConnectionError::InvalidClose(e20)
+                                        ConnectionError::InvalidClose(e21)
                                     }
                                 };
-                                v20
+                                v21
                             };
                             Err(e)
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result21
+                    result22
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -867,16 +877,15 @@ pub mod room {
                 frame: &CloseFrame,
             ) -> ::core::result::Result<(), ConnectionError> {
                 unsafe {
-                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
-                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    #[repr(align(8))]
                     struct RetArea(
                         [::core::mem::MaybeUninit<
                             u8,
-                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let mut ret_area = RetArea(
-                        [::core::mem::MaybeUninit::uninit(); 4
-                            * ::core::mem::size_of::<*const u8>()],
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let vec0 = id;
                     let ptr0 = vec0.as_ptr().cast::<u8>();
@@ -922,43 +931,35 @@ pub mod room {
                         ptr3,
                     );
                     let l5 = i32::from(*ptr3.add(0).cast::<u8>());
-                    let result16 = match l5 {
+                    let result17 = match l5 {
                         0 => {
                             let e = ();
                             Ok(e)
                         }
                         1 => {
                             let e = {
-                                let l6 = i32::from(
-                                    *ptr3.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
-                                let v15 = match l6 {
+                                let l6 = i32::from(*ptr3.add(8).cast::<u8>());
+                                let v16 = match l6 {
                                     0 => ConnectionError::NotFound,
                                     1 => {
-                                        let e15 = {
-                                            let l7 = *ptr3
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e16 = {
+                                            let l7 = *ptr3.add(16).cast::<i32>();
                                             l7 as u32
                                         };
-                                        ConnectionError::StateTooLarge(e15)
+                                        ConnectionError::StateTooLarge(e16)
                                     }
                                     2 => {
-                                        let e15 = {
-                                            let l8 = *ptr3
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e16 = {
+                                            let l8 = *ptr3.add(16).cast::<i32>();
                                             l8 as u32
                                         };
-                                        ConnectionError::MessageTooLarge(e15)
+                                        ConnectionError::MessageTooLarge(e16)
                                     }
                                     3 => {
-                                        let e15 = {
-                                            let l9 = *ptr3
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
+                                        let e16 = {
+                                            let l9 = *ptr3.add(16).cast::<*mut u8>();
                                             let l10 = *ptr3
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
                                             let len11 = l10;
                                             let bytes11 = _rt::Vec::from_raw_parts(
@@ -966,37 +967,41 @@ pub mod room {
                                                 len11,
                                                 len11,
                                             );
-                                            _rt::string_lift(bytes11)
+                                            let l12 = *ptr3
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes11),
+                                                max: l12 as u64,
+                                            }
                                         };
-                                        ConnectionError::TooManySends(e15)
+                                        ConnectionError::TooManySends(e16)
                                     }
                                     n => {
                                         debug_assert_eq!(n, 4, "invalid enum discriminant");
-                                        let e15 = {
-                                            let l12 = *ptr3
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
-                                            let l13 = *ptr3
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                        let e16 = {
+                                            let l13 = *ptr3.add(16).cast::<*mut u8>();
+                                            let l14 = *ptr3
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len14 = l13;
-                                            let bytes14 = _rt::Vec::from_raw_parts(
-                                                l12.cast(),
-                                                len14,
-                                                len14,
+                                            let len15 = l14;
+                                            let bytes15 = _rt::Vec::from_raw_parts(
+                                                l13.cast(),
+                                                len15,
+                                                len15,
                                             );
-                                            _rt::string_lift(bytes14)
+                                            _rt::string_lift(bytes15)
                                         };
-                                        ConnectionError::InvalidClose(e15)
+                                        ConnectionError::InvalidClose(e16)
                                     }
                                 };
-                                v15
+                                v16
                             };
                             Err(e)
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result16
+                    result17
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -1008,16 +1013,15 @@ pub mod room {
                 state: &[u8],
             ) -> ::core::result::Result<(), ConnectionError> {
                 unsafe {
-                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
-                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    #[repr(align(8))]
                     struct RetArea(
                         [::core::mem::MaybeUninit<
                             u8,
-                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let mut ret_area = RetArea(
-                        [::core::mem::MaybeUninit::uninit(); 4
-                            * ::core::mem::size_of::<*const u8>()],
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let vec0 = id;
                     let ptr0 = vec0.as_ptr().cast::<u8>();
@@ -1050,43 +1054,35 @@ pub mod room {
                     }
                     wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
                     let l4 = i32::from(*ptr2.add(0).cast::<u8>());
-                    let result15 = match l4 {
+                    let result16 = match l4 {
                         0 => {
                             let e = ();
                             Ok(e)
                         }
                         1 => {
                             let e = {
-                                let l5 = i32::from(
-                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
-                                let v14 = match l5 {
+                                let l5 = i32::from(*ptr2.add(8).cast::<u8>());
+                                let v15 = match l5 {
                                     0 => ConnectionError::NotFound,
                                     1 => {
-                                        let e14 = {
-                                            let l6 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e15 = {
+                                            let l6 = *ptr2.add(16).cast::<i32>();
                                             l6 as u32
                                         };
-                                        ConnectionError::StateTooLarge(e14)
+                                        ConnectionError::StateTooLarge(e15)
                                     }
                                     2 => {
-                                        let e14 = {
-                                            let l7 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e15 = {
+                                            let l7 = *ptr2.add(16).cast::<i32>();
                                             l7 as u32
                                         };
-                                        ConnectionError::MessageTooLarge(e14)
+                                        ConnectionError::MessageTooLarge(e15)
                                     }
                                     3 => {
-                                        let e14 = {
-                                            let l8 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
+                                        let e15 = {
+                                            let l8 = *ptr2.add(16).cast::<*mut u8>();
                                             let l9 = *ptr2
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
                                             let len10 = l9;
                                             let bytes10 = _rt::Vec::from_raw_parts(
@@ -1094,37 +1090,41 @@ pub mod room {
                                                 len10,
                                                 len10,
                                             );
-                                            _rt::string_lift(bytes10)
+                                            let l11 = *ptr2
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes10),
+                                                max: l11 as u64,
+                                            }
                                         };
-                                        ConnectionError::TooManySends(e14)
+                                        ConnectionError::TooManySends(e15)
                                     }
                                     n => {
                                         debug_assert_eq!(n, 4, "invalid enum discriminant");
-                                        let e14 = {
-                                            let l11 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
-                                            let l12 = *ptr2
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                        let e15 = {
+                                            let l12 = *ptr2.add(16).cast::<*mut u8>();
+                                            let l13 = *ptr2
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len13 = l12;
-                                            let bytes13 = _rt::Vec::from_raw_parts(
-                                                l11.cast(),
-                                                len13,
-                                                len13,
+                                            let len14 = l13;
+                                            let bytes14 = _rt::Vec::from_raw_parts(
+                                                l12.cast(),
+                                                len14,
+                                                len14,
                                             );
-                                            _rt::string_lift(bytes13)
+                                            _rt::string_lift(bytes14)
                                         };
-                                        ConnectionError::InvalidClose(e14)
+                                        ConnectionError::InvalidClose(e15)
                                     }
                                 };
-                                v14
+                                v15
                             };
                             Err(e)
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result15
+                    result16
                 }
             }
         }
@@ -1137,6 +1137,7 @@ pub mod room {
             #[doc(hidden)]
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
+            pub type Limit = super::super::super::room::runtime::types::Limit;
             /// Why a storage call could not be carried out. The turn goes on, nothing of the call was done.
             #[derive(Clone)]
             pub enum StorageError {
@@ -1144,9 +1145,10 @@ pub mod room {
                 InvalidKey(u32),
                 /// A value is larger than the limit `value_bytes_max`, given here in bytes.
                 ValueTooLarge(u32),
-                /// The turn would write more than the limit named here allows (`turn_writes_max` or
-                /// `turn_write_bytes_max`).
-                TooManyWrites(_rt::String),
+                /// The turn would write more than this limit allows (`turn_writes_max` or
+                /// `turn_write_bytes_max`), or the room would hold more than `room_bytes_max`; or a call asks
+                /// for more keys than `turn_writes_max`.
+                TooManyWrites(Limit),
                 /// The options of `list` contradict each other; the text says how.
                 InvalidRange(_rt::String),
                 /// The store could not read. The turn should fail; the host has the cause in its log.
@@ -1252,16 +1254,15 @@ pub mod room {
                 StorageError,
             > {
                 unsafe {
-                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
-                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    #[repr(align(8))]
                     struct RetArea(
                         [::core::mem::MaybeUninit<
                             u8,
-                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let mut ret_area = RetArea(
-                        [::core::mem::MaybeUninit::uninit(); 4
-                            * ::core::mem::size_of::<*const u8>()],
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let vec0 = key;
                     let ptr0 = vec0.as_ptr().cast::<u8>();
@@ -1279,21 +1280,19 @@ pub mod room {
                     }
                     wit_import2(ptr0.cast_mut(), len0, ptr1);
                     let l3 = i32::from(*ptr1.add(0).cast::<u8>());
-                    let result18 = match l3 {
+                    let result19 = match l3 {
                         0 => {
                             let e = {
-                                let l4 = i32::from(
-                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
+                                let l4 = i32::from(*ptr1.add(8).cast::<u8>());
                                 match l4 {
                                     0 => None,
                                     1 => {
                                         let e = {
                                             let l5 = *ptr1
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .add(8 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<*mut u8>();
                                             let l6 = *ptr1
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
                                             let len7 = l6;
                                             <_ as From<
@@ -1309,35 +1308,27 @@ pub mod room {
                         }
                         1 => {
                             let e = {
-                                let l8 = i32::from(
-                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
-                                let v17 = match l8 {
+                                let l8 = i32::from(*ptr1.add(8).cast::<u8>());
+                                let v18 = match l8 {
                                     0 => {
-                                        let e17 = {
-                                            let l9 = *ptr1
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e18 = {
+                                            let l9 = *ptr1.add(16).cast::<i32>();
                                             l9 as u32
                                         };
-                                        StorageError::InvalidKey(e17)
+                                        StorageError::InvalidKey(e18)
                                     }
                                     1 => {
-                                        let e17 = {
-                                            let l10 = *ptr1
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e18 = {
+                                            let l10 = *ptr1.add(16).cast::<i32>();
                                             l10 as u32
                                         };
-                                        StorageError::ValueTooLarge(e17)
+                                        StorageError::ValueTooLarge(e18)
                                     }
                                     2 => {
-                                        let e17 = {
-                                            let l11 = *ptr1
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
+                                        let e18 = {
+                                            let l11 = *ptr1.add(16).cast::<*mut u8>();
                                             let l12 = *ptr1
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
                                             let len13 = l12;
                                             let bytes13 = _rt::Vec::from_raw_parts(
@@ -1345,40 +1336,44 @@ pub mod room {
                                                 len13,
                                                 len13,
                                             );
-                                            _rt::string_lift(bytes13)
+                                            let l14 = *ptr1
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes13),
+                                                max: l14 as u64,
+                                            }
                                         };
-                                        StorageError::TooManyWrites(e17)
+                                        StorageError::TooManyWrites(e18)
                                     }
                                     3 => {
-                                        let e17 = {
-                                            let l14 = *ptr1
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
-                                            let l15 = *ptr1
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                        let e18 = {
+                                            let l15 = *ptr1.add(16).cast::<*mut u8>();
+                                            let l16 = *ptr1
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len16 = l15;
-                                            let bytes16 = _rt::Vec::from_raw_parts(
-                                                l14.cast(),
-                                                len16,
-                                                len16,
+                                            let len17 = l16;
+                                            let bytes17 = _rt::Vec::from_raw_parts(
+                                                l15.cast(),
+                                                len17,
+                                                len17,
                                             );
-                                            _rt::string_lift(bytes16)
+                                            _rt::string_lift(bytes17)
                                         };
-                                        StorageError::InvalidRange(e17)
+                                        StorageError::InvalidRange(e18)
                                     }
                                     n => {
                                         debug_assert_eq!(n, 4, "invalid enum discriminant");
                                         StorageError::Unavailable
                                     }
                                 };
-                                v17
+                                v18
                             };
                             Err(e)
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result18
+                    result19
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -1391,16 +1386,15 @@ pub mod room {
                 StorageError,
             > {
                 unsafe {
-                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
-                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    #[repr(align(8))]
                     struct RetArea(
                         [::core::mem::MaybeUninit<
                             u8,
-                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let mut ret_area = RetArea(
-                        [::core::mem::MaybeUninit::uninit(); 4
-                            * ::core::mem::size_of::<*const u8>()],
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let vec1 = keys;
                     let len1 = vec1.len();
@@ -1436,14 +1430,12 @@ pub mod room {
                     }
                     wit_import3(result1, len1, ptr2);
                     let l4 = i32::from(*ptr2.add(0).cast::<u8>());
-                    let result22 = match l4 {
+                    let result23 = match l4 {
                         0 => {
                             let e = {
-                                let l5 = *ptr2
-                                    .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>();
+                                let l5 = *ptr2.add(8).cast::<*mut u8>();
                                 let l6 = *ptr2
-                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
                                 let base11 = l5;
                                 let len11 = l6;
@@ -1486,35 +1478,27 @@ pub mod room {
                         }
                         1 => {
                             let e = {
-                                let l12 = i32::from(
-                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
-                                let v21 = match l12 {
+                                let l12 = i32::from(*ptr2.add(8).cast::<u8>());
+                                let v22 = match l12 {
                                     0 => {
-                                        let e21 = {
-                                            let l13 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e22 = {
+                                            let l13 = *ptr2.add(16).cast::<i32>();
                                             l13 as u32
                                         };
-                                        StorageError::InvalidKey(e21)
+                                        StorageError::InvalidKey(e22)
                                     }
                                     1 => {
-                                        let e21 = {
-                                            let l14 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e22 = {
+                                            let l14 = *ptr2.add(16).cast::<i32>();
                                             l14 as u32
                                         };
-                                        StorageError::ValueTooLarge(e21)
+                                        StorageError::ValueTooLarge(e22)
                                     }
                                     2 => {
-                                        let e21 = {
-                                            let l15 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
+                                        let e22 = {
+                                            let l15 = *ptr2.add(16).cast::<*mut u8>();
                                             let l16 = *ptr2
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
                                             let len17 = l16;
                                             let bytes17 = _rt::Vec::from_raw_parts(
@@ -1522,40 +1506,44 @@ pub mod room {
                                                 len17,
                                                 len17,
                                             );
-                                            _rt::string_lift(bytes17)
+                                            let l18 = *ptr2
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes17),
+                                                max: l18 as u64,
+                                            }
                                         };
-                                        StorageError::TooManyWrites(e21)
+                                        StorageError::TooManyWrites(e22)
                                     }
                                     3 => {
-                                        let e21 = {
-                                            let l18 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
-                                            let l19 = *ptr2
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                        let e22 = {
+                                            let l19 = *ptr2.add(16).cast::<*mut u8>();
+                                            let l20 = *ptr2
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len20 = l19;
-                                            let bytes20 = _rt::Vec::from_raw_parts(
-                                                l18.cast(),
-                                                len20,
-                                                len20,
+                                            let len21 = l20;
+                                            let bytes21 = _rt::Vec::from_raw_parts(
+                                                l19.cast(),
+                                                len21,
+                                                len21,
                                             );
-                                            _rt::string_lift(bytes20)
+                                            _rt::string_lift(bytes21)
                                         };
-                                        StorageError::InvalidRange(e21)
+                                        StorageError::InvalidRange(e22)
                                     }
                                     n => {
                                         debug_assert_eq!(n, 4, "invalid enum discriminant");
                                         StorageError::Unavailable
                                     }
                                 };
-                                v21
+                                v22
                             };
                             Err(e)
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result22
+                    result23
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -1566,16 +1554,15 @@ pub mod room {
                 value: &[u8],
             ) -> ::core::result::Result<(), StorageError> {
                 unsafe {
-                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
-                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    #[repr(align(8))]
                     struct RetArea(
                         [::core::mem::MaybeUninit<
                             u8,
-                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let mut ret_area = RetArea(
-                        [::core::mem::MaybeUninit::uninit(); 4
-                            * ::core::mem::size_of::<*const u8>()],
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let vec0 = key;
                     let ptr0 = vec0.as_ptr().cast::<u8>();
@@ -1608,42 +1595,34 @@ pub mod room {
                     }
                     wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
                     let l4 = i32::from(*ptr2.add(0).cast::<u8>());
-                    let result15 = match l4 {
+                    let result16 = match l4 {
                         0 => {
                             let e = ();
                             Ok(e)
                         }
                         1 => {
                             let e = {
-                                let l5 = i32::from(
-                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
-                                let v14 = match l5 {
+                                let l5 = i32::from(*ptr2.add(8).cast::<u8>());
+                                let v15 = match l5 {
                                     0 => {
-                                        let e14 = {
-                                            let l6 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e15 = {
+                                            let l6 = *ptr2.add(16).cast::<i32>();
                                             l6 as u32
                                         };
-                                        StorageError::InvalidKey(e14)
+                                        StorageError::InvalidKey(e15)
                                     }
                                     1 => {
-                                        let e14 = {
-                                            let l7 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e15 = {
+                                            let l7 = *ptr2.add(16).cast::<i32>();
                                             l7 as u32
                                         };
-                                        StorageError::ValueTooLarge(e14)
+                                        StorageError::ValueTooLarge(e15)
                                     }
                                     2 => {
-                                        let e14 = {
-                                            let l8 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
+                                        let e15 = {
+                                            let l8 = *ptr2.add(16).cast::<*mut u8>();
                                             let l9 = *ptr2
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
                                             let len10 = l9;
                                             let bytes10 = _rt::Vec::from_raw_parts(
@@ -1651,40 +1630,44 @@ pub mod room {
                                                 len10,
                                                 len10,
                                             );
-                                            _rt::string_lift(bytes10)
+                                            let l11 = *ptr2
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes10),
+                                                max: l11 as u64,
+                                            }
                                         };
-                                        StorageError::TooManyWrites(e14)
+                                        StorageError::TooManyWrites(e15)
                                     }
                                     3 => {
-                                        let e14 = {
-                                            let l11 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
-                                            let l12 = *ptr2
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                        let e15 = {
+                                            let l12 = *ptr2.add(16).cast::<*mut u8>();
+                                            let l13 = *ptr2
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len13 = l12;
-                                            let bytes13 = _rt::Vec::from_raw_parts(
-                                                l11.cast(),
-                                                len13,
-                                                len13,
+                                            let len14 = l13;
+                                            let bytes14 = _rt::Vec::from_raw_parts(
+                                                l12.cast(),
+                                                len14,
+                                                len14,
                                             );
-                                            _rt::string_lift(bytes13)
+                                            _rt::string_lift(bytes14)
                                         };
-                                        StorageError::InvalidRange(e14)
+                                        StorageError::InvalidRange(e15)
                                     }
                                     n => {
                                         debug_assert_eq!(n, 4, "invalid enum discriminant");
                                         StorageError::Unavailable
                                     }
                                 };
-                                v14
+                                v15
                             };
                             Err(e)
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result15
+                    result16
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -1694,16 +1677,15 @@ pub mod room {
                 entries: &[Entry],
             ) -> ::core::result::Result<(), StorageError> {
                 unsafe {
-                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
-                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    #[repr(align(8))]
                     struct RetArea(
                         [::core::mem::MaybeUninit<
                             u8,
-                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let mut ret_area = RetArea(
-                        [::core::mem::MaybeUninit::uninit(); 4
-                            * ::core::mem::size_of::<*const u8>()],
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let vec3 = entries;
                     let len3 = vec3.len();
@@ -1749,42 +1731,34 @@ pub mod room {
                     }
                     wit_import5(result3, len3, ptr4);
                     let l6 = i32::from(*ptr4.add(0).cast::<u8>());
-                    let result17 = match l6 {
+                    let result18 = match l6 {
                         0 => {
                             let e = ();
                             Ok(e)
                         }
                         1 => {
                             let e = {
-                                let l7 = i32::from(
-                                    *ptr4.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
-                                let v16 = match l7 {
+                                let l7 = i32::from(*ptr4.add(8).cast::<u8>());
+                                let v17 = match l7 {
                                     0 => {
-                                        let e16 = {
-                                            let l8 = *ptr4
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e17 = {
+                                            let l8 = *ptr4.add(16).cast::<i32>();
                                             l8 as u32
                                         };
-                                        StorageError::InvalidKey(e16)
+                                        StorageError::InvalidKey(e17)
                                     }
                                     1 => {
-                                        let e16 = {
-                                            let l9 = *ptr4
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e17 = {
+                                            let l9 = *ptr4.add(16).cast::<i32>();
                                             l9 as u32
                                         };
-                                        StorageError::ValueTooLarge(e16)
+                                        StorageError::ValueTooLarge(e17)
                                     }
                                     2 => {
-                                        let e16 = {
-                                            let l10 = *ptr4
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
+                                        let e17 = {
+                                            let l10 = *ptr4.add(16).cast::<*mut u8>();
                                             let l11 = *ptr4
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
                                             let len12 = l11;
                                             let bytes12 = _rt::Vec::from_raw_parts(
@@ -1792,40 +1766,44 @@ pub mod room {
                                                 len12,
                                                 len12,
                                             );
-                                            _rt::string_lift(bytes12)
+                                            let l13 = *ptr4
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes12),
+                                                max: l13 as u64,
+                                            }
                                         };
-                                        StorageError::TooManyWrites(e16)
+                                        StorageError::TooManyWrites(e17)
                                     }
                                     3 => {
-                                        let e16 = {
-                                            let l13 = *ptr4
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
-                                            let l14 = *ptr4
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                        let e17 = {
+                                            let l14 = *ptr4.add(16).cast::<*mut u8>();
+                                            let l15 = *ptr4
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len15 = l14;
-                                            let bytes15 = _rt::Vec::from_raw_parts(
-                                                l13.cast(),
-                                                len15,
-                                                len15,
+                                            let len16 = l15;
+                                            let bytes16 = _rt::Vec::from_raw_parts(
+                                                l14.cast(),
+                                                len16,
+                                                len16,
                                             );
-                                            _rt::string_lift(bytes15)
+                                            _rt::string_lift(bytes16)
                                         };
-                                        StorageError::InvalidRange(e16)
+                                        StorageError::InvalidRange(e17)
                                     }
                                     n => {
                                         debug_assert_eq!(n, 4, "invalid enum discriminant");
                                         StorageError::Unavailable
                                     }
                                 };
-                                v16
+                                v17
                             };
                             Err(e)
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result17
+                    result18
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -1833,16 +1811,15 @@ pub mod room {
             #[allow(async_fn_in_trait)]
             pub fn delete(key: &[u8]) -> ::core::result::Result<bool, StorageError> {
                 unsafe {
-                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
-                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    #[repr(align(8))]
                     struct RetArea(
                         [::core::mem::MaybeUninit<
                             u8,
-                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let mut ret_area = RetArea(
-                        [::core::mem::MaybeUninit::uninit(); 4
-                            * ::core::mem::size_of::<*const u8>()],
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let vec0 = key;
                     let ptr0 = vec0.as_ptr().cast::<u8>();
@@ -1860,47 +1837,37 @@ pub mod room {
                     }
                     wit_import2(ptr0.cast_mut(), len0, ptr1);
                     let l3 = i32::from(*ptr1.add(0).cast::<u8>());
-                    let result15 = match l3 {
+                    let result16 = match l3 {
                         0 => {
                             let e = {
-                                let l4 = i32::from(
-                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
+                                let l4 = i32::from(*ptr1.add(8).cast::<u8>());
                                 _rt::bool_lift(l4 as u8)
                             };
                             Ok(e)
                         }
                         1 => {
                             let e = {
-                                let l5 = i32::from(
-                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
-                                let v14 = match l5 {
+                                let l5 = i32::from(*ptr1.add(8).cast::<u8>());
+                                let v15 = match l5 {
                                     0 => {
-                                        let e14 = {
-                                            let l6 = *ptr1
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e15 = {
+                                            let l6 = *ptr1.add(16).cast::<i32>();
                                             l6 as u32
                                         };
-                                        StorageError::InvalidKey(e14)
+                                        StorageError::InvalidKey(e15)
                                     }
                                     1 => {
-                                        let e14 = {
-                                            let l7 = *ptr1
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e15 = {
+                                            let l7 = *ptr1.add(16).cast::<i32>();
                                             l7 as u32
                                         };
-                                        StorageError::ValueTooLarge(e14)
+                                        StorageError::ValueTooLarge(e15)
                                     }
                                     2 => {
-                                        let e14 = {
-                                            let l8 = *ptr1
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
+                                        let e15 = {
+                                            let l8 = *ptr1.add(16).cast::<*mut u8>();
                                             let l9 = *ptr1
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
                                             let len10 = l9;
                                             let bytes10 = _rt::Vec::from_raw_parts(
@@ -1908,40 +1875,44 @@ pub mod room {
                                                 len10,
                                                 len10,
                                             );
-                                            _rt::string_lift(bytes10)
+                                            let l11 = *ptr1
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes10),
+                                                max: l11 as u64,
+                                            }
                                         };
-                                        StorageError::TooManyWrites(e14)
+                                        StorageError::TooManyWrites(e15)
                                     }
                                     3 => {
-                                        let e14 = {
-                                            let l11 = *ptr1
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
-                                            let l12 = *ptr1
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                        let e15 = {
+                                            let l12 = *ptr1.add(16).cast::<*mut u8>();
+                                            let l13 = *ptr1
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len13 = l12;
-                                            let bytes13 = _rt::Vec::from_raw_parts(
-                                                l11.cast(),
-                                                len13,
-                                                len13,
+                                            let len14 = l13;
+                                            let bytes14 = _rt::Vec::from_raw_parts(
+                                                l12.cast(),
+                                                len14,
+                                                len14,
                                             );
-                                            _rt::string_lift(bytes13)
+                                            _rt::string_lift(bytes14)
                                         };
-                                        StorageError::InvalidRange(e14)
+                                        StorageError::InvalidRange(e15)
                                     }
                                     n => {
                                         debug_assert_eq!(n, 4, "invalid enum discriminant");
                                         StorageError::Unavailable
                                     }
                                 };
-                                v14
+                                v15
                             };
                             Err(e)
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result15
+                    result16
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -1951,16 +1922,15 @@ pub mod room {
                 keys: &[_rt::Vec<u8>],
             ) -> ::core::result::Result<u32, StorageError> {
                 unsafe {
-                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
-                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    #[repr(align(8))]
                     struct RetArea(
                         [::core::mem::MaybeUninit<
                             u8,
-                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let mut ret_area = RetArea(
-                        [::core::mem::MaybeUninit::uninit(); 4
-                            * ::core::mem::size_of::<*const u8>()],
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let vec1 = keys;
                     let len1 = vec1.len();
@@ -1996,47 +1966,37 @@ pub mod room {
                     }
                     wit_import3(result1, len1, ptr2);
                     let l4 = i32::from(*ptr2.add(0).cast::<u8>());
-                    let result16 = match l4 {
+                    let result17 = match l4 {
                         0 => {
                             let e = {
-                                let l5 = *ptr2
-                                    .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<i32>();
+                                let l5 = *ptr2.add(8).cast::<i32>();
                                 l5 as u32
                             };
                             Ok(e)
                         }
                         1 => {
                             let e = {
-                                let l6 = i32::from(
-                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
-                                let v15 = match l6 {
+                                let l6 = i32::from(*ptr2.add(8).cast::<u8>());
+                                let v16 = match l6 {
                                     0 => {
-                                        let e15 = {
-                                            let l7 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e16 = {
+                                            let l7 = *ptr2.add(16).cast::<i32>();
                                             l7 as u32
                                         };
-                                        StorageError::InvalidKey(e15)
+                                        StorageError::InvalidKey(e16)
                                     }
                                     1 => {
-                                        let e15 = {
-                                            let l8 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e16 = {
+                                            let l8 = *ptr2.add(16).cast::<i32>();
                                             l8 as u32
                                         };
-                                        StorageError::ValueTooLarge(e15)
+                                        StorageError::ValueTooLarge(e16)
                                     }
                                     2 => {
-                                        let e15 = {
-                                            let l9 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
+                                        let e16 = {
+                                            let l9 = *ptr2.add(16).cast::<*mut u8>();
                                             let l10 = *ptr2
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
                                             let len11 = l10;
                                             let bytes11 = _rt::Vec::from_raw_parts(
@@ -2044,40 +2004,44 @@ pub mod room {
                                                 len11,
                                                 len11,
                                             );
-                                            _rt::string_lift(bytes11)
+                                            let l12 = *ptr2
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes11),
+                                                max: l12 as u64,
+                                            }
                                         };
-                                        StorageError::TooManyWrites(e15)
+                                        StorageError::TooManyWrites(e16)
                                     }
                                     3 => {
-                                        let e15 = {
-                                            let l12 = *ptr2
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
-                                            let l13 = *ptr2
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                        let e16 = {
+                                            let l13 = *ptr2.add(16).cast::<*mut u8>();
+                                            let l14 = *ptr2
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len14 = l13;
-                                            let bytes14 = _rt::Vec::from_raw_parts(
-                                                l12.cast(),
-                                                len14,
-                                                len14,
+                                            let len15 = l14;
+                                            let bytes15 = _rt::Vec::from_raw_parts(
+                                                l13.cast(),
+                                                len15,
+                                                len15,
                                             );
-                                            _rt::string_lift(bytes14)
+                                            _rt::string_lift(bytes15)
                                         };
-                                        StorageError::InvalidRange(e15)
+                                        StorageError::InvalidRange(e16)
                                     }
                                     n => {
                                         debug_assert_eq!(n, 4, "invalid enum discriminant");
                                         StorageError::Unavailable
                                     }
                                 };
-                                v15
+                                v16
                             };
                             Err(e)
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result16
+                    result17
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -2087,16 +2051,15 @@ pub mod room {
                 options: &ListOptions,
             ) -> ::core::result::Result<Page, StorageError> {
                 unsafe {
-                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
-                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    #[repr(align(8))]
                     struct RetArea(
                         [::core::mem::MaybeUninit<
                             u8,
-                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let mut ret_area = RetArea(
-                        [::core::mem::MaybeUninit::uninit(); 4
-                            * ::core::mem::size_of::<*const u8>()],
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let ListOptions {
                         start: start0,
@@ -2213,14 +2176,12 @@ pub mod room {
                         ptr10,
                     );
                     let l12 = i32::from(*ptr10.add(0).cast::<u8>());
-                    let result33 = match l12 {
+                    let result34 = match l12 {
                         0 => {
                             let e = {
-                                let l13 = *ptr10
-                                    .add(::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>();
+                                let l13 = *ptr10.add(8).cast::<*mut u8>();
                                 let l14 = *ptr10
-                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
                                 let base21 = l13;
                                 let len21 = l14;
@@ -2261,7 +2222,7 @@ pub mod room {
                                 );
                                 let l22 = i32::from(
                                     *ptr10
-                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .add(8 + 2 * ::core::mem::size_of::<*const u8>())
                                         .cast::<u8>(),
                                 );
                                 Page {
@@ -2273,35 +2234,27 @@ pub mod room {
                         }
                         1 => {
                             let e = {
-                                let l23 = i32::from(
-                                    *ptr10.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
-                                let v32 = match l23 {
+                                let l23 = i32::from(*ptr10.add(8).cast::<u8>());
+                                let v33 = match l23 {
                                     0 => {
-                                        let e32 = {
-                                            let l24 = *ptr10
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e33 = {
+                                            let l24 = *ptr10.add(16).cast::<i32>();
                                             l24 as u32
                                         };
-                                        StorageError::InvalidKey(e32)
+                                        StorageError::InvalidKey(e33)
                                     }
                                     1 => {
-                                        let e32 = {
-                                            let l25 = *ptr10
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e33 = {
+                                            let l25 = *ptr10.add(16).cast::<i32>();
                                             l25 as u32
                                         };
-                                        StorageError::ValueTooLarge(e32)
+                                        StorageError::ValueTooLarge(e33)
                                     }
                                     2 => {
-                                        let e32 = {
-                                            let l26 = *ptr10
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
+                                        let e33 = {
+                                            let l26 = *ptr10.add(16).cast::<*mut u8>();
                                             let l27 = *ptr10
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
                                             let len28 = l27;
                                             let bytes28 = _rt::Vec::from_raw_parts(
@@ -2309,40 +2262,44 @@ pub mod room {
                                                 len28,
                                                 len28,
                                             );
-                                            _rt::string_lift(bytes28)
+                                            let l29 = *ptr10
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes28),
+                                                max: l29 as u64,
+                                            }
                                         };
-                                        StorageError::TooManyWrites(e32)
+                                        StorageError::TooManyWrites(e33)
                                     }
                                     3 => {
-                                        let e32 = {
-                                            let l29 = *ptr10
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
-                                            let l30 = *ptr10
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                        let e33 = {
+                                            let l30 = *ptr10.add(16).cast::<*mut u8>();
+                                            let l31 = *ptr10
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len31 = l30;
-                                            let bytes31 = _rt::Vec::from_raw_parts(
-                                                l29.cast(),
-                                                len31,
-                                                len31,
+                                            let len32 = l31;
+                                            let bytes32 = _rt::Vec::from_raw_parts(
+                                                l30.cast(),
+                                                len32,
+                                                len32,
                                             );
-                                            _rt::string_lift(bytes31)
+                                            _rt::string_lift(bytes32)
                                         };
-                                        StorageError::InvalidRange(e32)
+                                        StorageError::InvalidRange(e33)
                                     }
                                     n => {
                                         debug_assert_eq!(n, 4, "invalid enum discriminant");
                                         StorageError::Unavailable
                                     }
                                 };
-                                v32
+                                v33
                             };
                             Err(e)
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result33
+                    result34
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -2350,16 +2307,15 @@ pub mod room {
             #[allow(async_fn_in_trait)]
             pub fn delete_all() -> ::core::result::Result<(), StorageError> {
                 unsafe {
-                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
-                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    #[repr(align(8))]
                     struct RetArea(
                         [::core::mem::MaybeUninit<
                             u8,
-                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let mut ret_area = RetArea(
-                        [::core::mem::MaybeUninit::uninit(); 4
-                            * ::core::mem::size_of::<*const u8>()],
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
                     );
                     let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
@@ -2374,42 +2330,34 @@ pub mod room {
                     }
                     wit_import1(ptr0);
                     let l2 = i32::from(*ptr0.add(0).cast::<u8>());
-                    let result13 = match l2 {
+                    let result14 = match l2 {
                         0 => {
                             let e = ();
                             Ok(e)
                         }
                         1 => {
                             let e = {
-                                let l3 = i32::from(
-                                    *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
-                                );
-                                let v12 = match l3 {
+                                let l3 = i32::from(*ptr0.add(8).cast::<u8>());
+                                let v13 = match l3 {
                                     0 => {
-                                        let e12 = {
-                                            let l4 = *ptr0
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e13 = {
+                                            let l4 = *ptr0.add(16).cast::<i32>();
                                             l4 as u32
                                         };
-                                        StorageError::InvalidKey(e12)
+                                        StorageError::InvalidKey(e13)
                                     }
                                     1 => {
-                                        let e12 = {
-                                            let l5 = *ptr0
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<i32>();
+                                        let e13 = {
+                                            let l5 = *ptr0.add(16).cast::<i32>();
                                             l5 as u32
                                         };
-                                        StorageError::ValueTooLarge(e12)
+                                        StorageError::ValueTooLarge(e13)
                                     }
                                     2 => {
-                                        let e12 = {
-                                            let l6 = *ptr0
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
+                                        let e13 = {
+                                            let l6 = *ptr0.add(16).cast::<*mut u8>();
                                             let l7 = *ptr0
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
                                             let len8 = l7;
                                             let bytes8 = _rt::Vec::from_raw_parts(
@@ -2417,40 +2365,44 @@ pub mod room {
                                                 len8,
                                                 len8,
                                             );
-                                            _rt::string_lift(bytes8)
+                                            let l9 = *ptr0
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes8),
+                                                max: l9 as u64,
+                                            }
                                         };
-                                        StorageError::TooManyWrites(e12)
+                                        StorageError::TooManyWrites(e13)
                                     }
                                     3 => {
-                                        let e12 = {
-                                            let l9 = *ptr0
-                                                .add(2 * ::core::mem::size_of::<*const u8>())
-                                                .cast::<*mut u8>();
-                                            let l10 = *ptr0
-                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                        let e13 = {
+                                            let l10 = *ptr0.add(16).cast::<*mut u8>();
+                                            let l11 = *ptr0
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len11 = l10;
-                                            let bytes11 = _rt::Vec::from_raw_parts(
-                                                l9.cast(),
-                                                len11,
-                                                len11,
+                                            let len12 = l11;
+                                            let bytes12 = _rt::Vec::from_raw_parts(
+                                                l10.cast(),
+                                                len12,
+                                                len12,
                                             );
-                                            _rt::string_lift(bytes11)
+                                            _rt::string_lift(bytes12)
                                         };
-                                        StorageError::InvalidRange(e12)
+                                        StorageError::InvalidRange(e13)
                                     }
                                     n => {
                                         debug_assert_eq!(n, 4, "invalid enum discriminant");
                                         StorageError::Unavailable
                                     }
                                 };
-                                v12
+                                v13
                             };
                             Err(e)
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result13
+                    result14
                 }
             }
         }
@@ -5134,64 +5086,67 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2297] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2364] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xfc\x10\x01A\x02\x01\
-A\x15\x01B\x0f\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xbf\x11\x01A\x02\x01\
+A\x16\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
-tags\x0a\x05state\0\x04\0\x0aconnection\x03\0\x0b\x01r\x02\x04code{\x06reasons\x04\
-\0\x0bclose-frame\x03\0\x0d\x03\0\x18room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07\
-message\x02\x03\0\0\x0aconnection\x02\x03\0\0\x0bclose-frame\x01B\x1c\x02\x03\x02\
-\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x02\x04\0\x0aconnection\x03\0\x02\
-\x02\x03\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x04\x01q\x05\x09not-found\0\0\x0f\
-state-too-large\x01y\0\x11message-too-large\x01y\0\x0etoo-many-sends\x01s\0\x0di\
-nvalid-close\x01s\0\x04\0\x10connection-error\x03\0\x06\x01ks\x01p\x03\x01@\x01\x03\
-tag\x08\0\x09\x04\0\x04list\x01\x0a\x01ps\x01@\x01\x03tag\x08\0\x0b\x04\0\x03ids\
-\x01\x0c\x01k\x03\x01@\x01\x02ids\0\x0d\x04\0\x03get\x01\x0e\x01j\0\x01\x07\x01@\
-\x02\x02ids\x07message\x01\0\x0f\x04\0\x04send\x01\x10\x01@\x03\x07message\x01\x03\
-tag\x08\x07without\x0b\0\x0f\x04\0\x09broadcast\x01\x11\x01@\x02\x02ids\x05frame\
-\x05\0\x0f\x04\0\x05close\x01\x12\x01p}\x01@\x02\x02ids\x05state\x13\0\x0f\x04\0\
-\x09set-state\x01\x14\x03\0\x1eroom:runtime/connections@0.1.0\x05\x04\x01B$\x01q\
-\x05\x0binvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01s\0\x0d\
-invalid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\0\x01p}\x01\
-o\x02\x02\x02\x04\0\x05entry\x03\0\x03\x01k\x02\x01ky\x01r\x06\x05start\x05\x0bs\
-tart-after\x05\x03end\x05\x06prefix\x05\x07reverse\x7f\x05limit\x06\x04\0\x0clis\
-t-options\x03\0\x07\x01p\x04\x01r\x02\x07entries\x09\x04more\x7f\x04\0\x04page\x03\
-\0\x0a\x01j\x01\x05\x01\x01\x01@\x01\x03key\x02\0\x0c\x04\0\x03get\x01\x0d\x01p\x02\
-\x01p\x05\x01j\x01\x0f\x01\x01\x01@\x01\x04keys\x0e\0\x10\x04\0\x08get-many\x01\x11\
-\x01j\0\x01\x01\x01@\x02\x03key\x02\x05value\x02\0\x12\x04\0\x03put\x01\x13\x01@\
-\x01\x07entries\x09\0\x12\x04\0\x08put-many\x01\x14\x01j\x01\x7f\x01\x01\x01@\x01\
-\x03key\x02\0\x15\x04\0\x06delete\x01\x16\x01j\x01y\x01\x01\x01@\x01\x04keys\x0e\
-\0\x17\x04\0\x0bdelete-many\x01\x18\x01j\x01\x0b\x01\x01\x01@\x01\x07options\x08\
-\0\x19\x04\0\x04list\x01\x1a\x01@\0\0\x12\x04\0\x0adelete-all\x01\x1b\x03\0\x1ar\
-oom:runtime/storage@0.1.0\x05\x05\x01B\x07\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
-\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\
-\x03\0\x18room:runtime/alarm@0.1.0\x05\x06\x01B\x05\x01@\0\0s\x04\0\x05party\x01\
-\0\x04\0\x04name\x01\0\x01@\0\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:runtime\
-/room@0.1.0\x05\x07\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\
-\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06\
-fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x08\x02\
-\x03\0\0\x07request\x02\x03\0\0\x08response\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07\
-message\x03\0\0\x02\x03\x02\x01\x09\x04\0\x07request\x03\0\x02\x02\x03\x02\x01\x0a\
-\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x02\x04\0\x0aconnection\x03\0\x06\x02\
-\x03\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08\
-on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07request\x03\
-\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\0\x0a\x04\
-\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\0\x0ao\
-n-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\
-\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08on-er\
-ror\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-request\x01\
-\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05\x0b\x01B\x0e\
-\x02\x03\x02\x01\x09\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0a\x04\0\x08respo\
-nse\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07for\
-ward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\
-\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\
-\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11o\
-n-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x0c\x04\0\x19room:\
-runtime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0c\
-processed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+tags\x0a\x05state\0\x04\0\x0aconnection\x03\0\x0b\x01r\x02\x04names\x03maxw\x04\0\
+\x05limit\x03\0\x0d\x01r\x02\x04code{\x06reasons\x04\0\x0bclose-frame\x03\0\x0f\x03\
+\0\x18room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07message\x02\x03\0\0\x0aconne\
+ction\x02\x03\0\0\x0bclose-frame\x02\x03\0\0\x05limit\x01B\x1e\x02\x03\x02\x01\x01\
+\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x02\x04\0\x0aconnection\x03\0\x02\x02\x03\
+\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\
+\0\x06\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01\
+y\0\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-erro\
+r\x03\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\
+\x01@\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\
+\0\x03get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04s\
+end\x01\x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09bro\
+adcast\x01\x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01\
+@\x02\x02ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime\
+/connections@0.1.0\x05\x05\x01B&\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\
+\x05\x0binvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\
+\x0dinvalid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01\
+p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\
+\x0bstart-after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0c\
+list-options\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04pag\
+e\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01\
+p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\
+\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\
+\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01\
+@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04key\
+s\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07option\
+s\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x03\0\
+\x1aroom:runtime/storage@0.1.0\x05\x06\x01B\x07\x01kw\x01@\0\0\0\x04\0\x03get\x01\
+\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\
+\x03\x03\0\x18room:runtime/alarm@0.1.0\x05\x07\x01B\x05\x01@\0\0s\x04\0\x05party\
+\x01\0\x04\0\x04name\x01\0\x01@\0\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:run\
+time/room@0.1.0\x05\x08\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05e\
+rror\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07message\
+s\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\
+\x09\x02\x03\0\0\x07request\x02\x03\0\0\x08response\x01B\x1d\x02\x03\x02\x01\x01\
+\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x0a\x04\0\x07request\x03\0\x02\x02\x03\
+\x02\x01\x0b\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x02\x04\0\x0aconnection\
+\x03\0\x06\x02\x03\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\
+\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\
+\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07reques\
+t\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnections\x07message\x01\0\
+\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05clea\
+n\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\
+\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\
+\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/events@0.\
+1.0\x05\x0c\x01B\x0e\x02\x03\x02\x01\x0a\x04\0\x07request\x03\0\0\x02\x03\x02\x01\
+\x0b\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x04\
+\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07\
+verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\
+\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\
+\x04\0\x11on-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x0d\x04\
+\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09prod\
+ucers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x06\
+0.63.0";
         };
     };
 }
@@ -5204,47 +5159,49 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1691] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xfe\x0b\x01A\x02\x01\
-A\x0f\x01B\x0f\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1758] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc1\x0c\x01A\x02\x01\
+A\x10\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
-tags\x0a\x05state\0\x04\0\x0aconnection\x03\0\x0b\x01r\x02\x04code{\x06reasons\x04\
-\0\x0bclose-frame\x03\0\x0d\x03\0\x18room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07\
-message\x02\x03\0\0\x0aconnection\x02\x03\0\0\x0bclose-frame\x01B\x1c\x02\x03\x02\
-\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x02\x04\0\x0aconnection\x03\0\x02\
-\x02\x03\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x04\x01q\x05\x09not-found\0\0\x0f\
-state-too-large\x01y\0\x11message-too-large\x01y\0\x0etoo-many-sends\x01s\0\x0di\
-nvalid-close\x01s\0\x04\0\x10connection-error\x03\0\x06\x01ks\x01p\x03\x01@\x01\x03\
-tag\x08\0\x09\x04\0\x04list\x01\x0a\x01ps\x01@\x01\x03tag\x08\0\x0b\x04\0\x03ids\
-\x01\x0c\x01k\x03\x01@\x01\x02ids\0\x0d\x04\0\x03get\x01\x0e\x01j\0\x01\x07\x01@\
-\x02\x02ids\x07message\x01\0\x0f\x04\0\x04send\x01\x10\x01@\x03\x07message\x01\x03\
-tag\x08\x07without\x0b\0\x0f\x04\0\x09broadcast\x01\x11\x01@\x02\x02ids\x05frame\
-\x05\0\x0f\x04\0\x05close\x01\x12\x01p}\x01@\x02\x02ids\x05state\x13\0\x0f\x04\0\
-\x09set-state\x01\x14\x03\0\x1eroom:runtime/connections@0.1.0\x05\x04\x01B$\x01q\
-\x05\x0binvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01s\0\x0d\
-invalid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\0\x01p}\x01\
-o\x02\x02\x02\x04\0\x05entry\x03\0\x03\x01k\x02\x01ky\x01r\x06\x05start\x05\x0bs\
-tart-after\x05\x03end\x05\x06prefix\x05\x07reverse\x7f\x05limit\x06\x04\0\x0clis\
-t-options\x03\0\x07\x01p\x04\x01r\x02\x07entries\x09\x04more\x7f\x04\0\x04page\x03\
-\0\x0a\x01j\x01\x05\x01\x01\x01@\x01\x03key\x02\0\x0c\x04\0\x03get\x01\x0d\x01p\x02\
-\x01p\x05\x01j\x01\x0f\x01\x01\x01@\x01\x04keys\x0e\0\x10\x04\0\x08get-many\x01\x11\
-\x01j\0\x01\x01\x01@\x02\x03key\x02\x05value\x02\0\x12\x04\0\x03put\x01\x13\x01@\
-\x01\x07entries\x09\0\x12\x04\0\x08put-many\x01\x14\x01j\x01\x7f\x01\x01\x01@\x01\
-\x03key\x02\0\x15\x04\0\x06delete\x01\x16\x01j\x01y\x01\x01\x01@\x01\x04keys\x0e\
-\0\x17\x04\0\x0bdelete-many\x01\x18\x01j\x01\x0b\x01\x01\x01@\x01\x07options\x08\
-\0\x19\x04\0\x04list\x01\x1a\x01@\0\0\x12\x04\0\x0adelete-all\x01\x1b\x03\0\x1ar\
-oom:runtime/storage@0.1.0\x05\x05\x01B\x07\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
-\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\
-\x03\0\x18room:runtime/alarm@0.1.0\x05\x06\x01B\x05\x01@\0\0s\x04\0\x05party\x01\
-\0\x04\0\x04name\x01\0\x01@\0\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:runtime\
-/room@0.1.0\x05\x07\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\
-\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06\
-fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x08\x04\
-\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&mo\
-dule-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\
-\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+tags\x0a\x05state\0\x04\0\x0aconnection\x03\0\x0b\x01r\x02\x04names\x03maxw\x04\0\
+\x05limit\x03\0\x0d\x01r\x02\x04code{\x06reasons\x04\0\x0bclose-frame\x03\0\x0f\x03\
+\0\x18room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07message\x02\x03\0\0\x0aconne\
+ction\x02\x03\0\0\x0bclose-frame\x02\x03\0\0\x05limit\x01B\x1e\x02\x03\x02\x01\x01\
+\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x02\x04\0\x0aconnection\x03\0\x02\x02\x03\
+\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\
+\0\x06\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01\
+y\0\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-erro\
+r\x03\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\
+\x01@\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\
+\0\x03get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04s\
+end\x01\x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09bro\
+adcast\x01\x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01\
+@\x02\x02ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime\
+/connections@0.1.0\x05\x05\x01B&\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\
+\x05\x0binvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\
+\x0dinvalid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01\
+p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\
+\x0bstart-after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0c\
+list-options\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04pag\
+e\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01\
+p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\
+\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\
+\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01\
+@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04key\
+s\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07option\
+s\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x03\0\
+\x1aroom:runtime/storage@0.1.0\x05\x06\x01B\x07\x01kw\x01@\0\0\0\x04\0\x03get\x01\
+\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\
+\x03\x03\0\x18room:runtime/alarm@0.1.0\x05\x07\x01B\x05\x01@\0\0s\x04\0\x05party\
+\x01\0\x04\0\x04name\x01\0\x01@\0\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:run\
+time/room@0.1.0\x05\x08\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05e\
+rror\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07message\
+s\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\
+\x09\x04\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\
+\0&module-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocess\
+ed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -13,6 +13,18 @@ pub use anyhow::Error;
 /// What every callback returns. `Err` drops the turn: nothing of it is kept, nothing of it is sent.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
+/// The limit of what a room may store, which no turn begins anew.
+const ROOM_BYTES_MAX: &str = "room_bytes_max";
+
+/// How the author of a room gets more of a limit.
+struct Raise<'a>(&'a str);
+
+impl fmt::Display for Raise<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "raise {} in room.toml [limits]", self.0)
+    }
+}
+
 /// Why a call about a connection was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -23,8 +35,13 @@ pub enum ConnectionError {
     StateTooLarge(u32),
     /// The message is larger than the limit `message_bytes_max`, given here in bytes.
     MessageTooLarge(u32),
-    /// This turn already sent as much as the limit named here allows.
-    TooManySends(String),
+    /// This turn already sent as much as a limit allows: `turn_sends_max` or `turn_send_bytes_max`.
+    TooManySends {
+        /// The limit's name in `room.toml [limits]`.
+        limit: String,
+        /// What it is set to.
+        max: u64,
+    },
     /// The close code or reason is not one a room may send; the text says why.
     InvalidClose(String),
 }
@@ -33,14 +50,18 @@ impl fmt::Display for ConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound => f.write_str("no open connection has this id"),
-            Self::StateTooLarge(max) => write!(
-                f,
-                "the connection's state is larger than {max} bytes (connection_state_bytes_max)"
-            ),
-            Self::MessageTooLarge(max) => {
-                write!(f, "the message is larger than {max} bytes (message_bytes_max)")
+            Self::StateTooLarge(max) => {
+                let what = "the connection's state is larger than";
+                write!(f, "{what} {max} bytes; {}", Raise("connection_state_bytes_max"))
             }
-            Self::TooManySends(limit) => write!(f, "this turn sends more than {limit} allows"),
+            Self::MessageTooLarge(max) => {
+                let raise = Raise("message_bytes_max");
+                write!(f, "the message is larger than {max} bytes; {raise}")
+            }
+            Self::TooManySends { limit, max } => {
+                let raise = Raise(limit);
+                write!(f, "this turn sends more than {limit} = {max} allows; {raise}, or send less")
+            }
             Self::InvalidClose(why) => write!(f, "the close frame cannot be sent: {why}"),
         }
     }
@@ -56,8 +77,14 @@ pub enum StorageError {
     InvalidKey(u32),
     /// A value is larger than the limit `value_bytes_max`, given here in bytes.
     ValueTooLarge(u32),
-    /// The turn would write more than the limit named here allows.
-    TooManyWrites(String),
+    /// The turn would write more than a limit allows (`turn_writes_max`, `turn_write_bytes_max`), the
+    /// room would hold more than `room_bytes_max`, or one call asks for too many keys.
+    TooManyWrites {
+        /// The limit's name in `room.toml [limits]`.
+        limit: String,
+        /// What it is set to.
+        max: u64,
+    },
     /// The bounds of a listing contradict each other; the text says how.
     InvalidRange(String),
     /// The host's store could not read. The turn should fail.
@@ -68,12 +95,24 @@ impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidKey(max) => {
-                write!(f, "the key is empty or longer than {max} bytes (key_bytes_max)")
+                let raise = Raise("key_bytes_max");
+                write!(f, "the key is empty or longer than {max} bytes; {raise}")
             }
             Self::ValueTooLarge(max) => {
-                write!(f, "the value is larger than {max} bytes (value_bytes_max)")
+                let raise = Raise("value_bytes_max");
+                write!(f, "the value is larger than {max} bytes; {raise}, or store it in pieces")
             }
-            Self::TooManyWrites(limit) => write!(f, "this turn writes more than {limit} allows"),
+            Self::TooManyWrites { limit, max } if limit == ROOM_BYTES_MAX => {
+                let raise = Raise(limit);
+                write!(
+                    f,
+                    "the room stores more than {limit} = {max} allows; {raise}, or delete keys"
+                )
+            }
+            Self::TooManyWrites { limit, max } => {
+                let raise = Raise(limit);
+                write!(f, "this call goes beyond {limit} = {max}; {raise}, or do less in one turn")
+            }
             Self::InvalidRange(why) => write!(f, "the range cannot be listed: {why}"),
             Self::Unavailable => f.write_str("the storage could not be read"),
         }

@@ -309,7 +309,9 @@ impl From<connections::ConnectionError> for ConnectionError {
             connections::ConnectionError::NotFound => Self::NotFound,
             connections::ConnectionError::StateTooLarge(max) => Self::StateTooLarge(max),
             connections::ConnectionError::MessageTooLarge(max) => Self::MessageTooLarge(max),
-            connections::ConnectionError::TooManySends(limit) => Self::TooManySends(limit),
+            connections::ConnectionError::TooManySends(types::Limit { name, max }) => {
+                Self::TooManySends { limit: name, max }
+            }
             connections::ConnectionError::InvalidClose(why) => Self::InvalidClose(why),
         }
     }
@@ -320,7 +322,9 @@ impl From<storage::StorageError> for StorageError {
         match error {
             storage::StorageError::InvalidKey(max) => Self::InvalidKey(max),
             storage::StorageError::ValueTooLarge(max) => Self::ValueTooLarge(max),
-            storage::StorageError::TooManyWrites(limit) => Self::TooManyWrites(limit),
+            storage::StorageError::TooManyWrites(types::Limit { name, max }) => {
+                Self::TooManyWrites { limit: name, max }
+            }
             storage::StorageError::InvalidRange(why) => Self::InvalidRange(why),
             storage::StorageError::Unavailable => Self::Unavailable,
         }

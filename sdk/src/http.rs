@@ -195,7 +195,8 @@ impl Response {
     }
 
     /// Sets a header in place of all of that name. One that only a server may set (`connection`,
-    /// `transfer-encoding`, `content-length`, `upgrade`) fails the turn.
+    /// `transfer-encoding`, `content-length`, `upgrade` and their like) fails the turn, as does one
+    /// that is not valid HTTP.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         set_header(&mut self.headers, name, value);

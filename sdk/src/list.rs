@@ -73,6 +73,14 @@ impl<I> List<I> {
 }
 
 impl<K, V> List<(K, V)> {
+    /// All keys at once, in order.
+    ///
+    /// # Errors
+    /// As [`entries`](Self::entries).
+    pub fn keys(self) -> Result<Vec<K>> {
+        self.into_iter().map(|entry| Ok(entry?.0)).collect()
+    }
+
     /// All values at once, in the order of their keys.
     ///
     /// # Errors

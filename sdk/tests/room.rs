@@ -253,7 +253,6 @@ fn every_limit_is_named() {
         (vec![Do::Put(text(""), 1)], "key_bytes_max"),
         (vec![Do::Put("k".repeat(2049), 1)], "key_bytes_max"),
         (vec![Do::PutMany(10_001)], "turn_writes_max"),
-        (vec![Do::PutBytes(mib); 9], "turn_write_bytes_max"),
         (vec![Do::SendBytes(1); 10_001], "turn_sends_max"),
         (vec![Do::Close(text("a"), 1001)], "1001"),
     ] {

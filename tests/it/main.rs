@@ -9,6 +9,7 @@ mod activation;
 mod alarms;
 mod auto_response;
 mod door;
+mod fault_matrix;
 mod faults;
 mod hibernation;
 mod hooks;

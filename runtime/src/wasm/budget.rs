@@ -75,7 +75,7 @@ impl Budget {
         if self.ticks_left == 0 {
             return Err(Overrun::Time { ms: self.limits.turn_ms_max });
         }
-        Ok(UpdateDeadline::Yield(1))
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(step_aside())))
     }
 
     /// Why a trap of the guest's own allocator happened, if it was for want of memory.
@@ -94,6 +94,16 @@ impl Drop for Budget {
             guests.remove(self.memory_bytes);
         }
     }
+}
+
+/// Lets everybody else have the thread first: what waits for it, and what its sockets have brought.
+///
+/// With wasmtime's own yield the task is at once in the queue again, and a thread whose queue is never
+/// empty looks at its sockets only now and then. After tokio's it does so, but then goes on with whom
+/// it woke last, which is this task; the second time those have run whom the sockets woke.
+async fn step_aside() {
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
 }
 
 impl ResourceLimiter for Budget {

@@ -64,7 +64,9 @@ impl Engine {
             .epoch_interruption(true)
             .max_wasm_stack(size(limits.stack_bytes_max))
             .async_stack_size(size(limits.stack_bytes_max + HOST_STACK_BYTES))
-            .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable)
+            // Functions are named all the same. Files and lines would be read out of the module's debug
+            // sections anew for each frame of each trap: a second of the thread for a panic.
+            .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable)
             .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(&limits, rooms_max)));
         if let Some(dir) = cache_dir {
             let mut cache = CacheConfig::new();

@@ -10,7 +10,7 @@ use super::fault::Overrun;
 use super::log::GuestLog;
 use crate::connection::Connection;
 use crate::event::{CloseFrame, Message};
-use crate::limits::size;
+use crate::limits::{Limits, size};
 use crate::span::{Direction, ListOptions};
 use crate::turn::{Refusal, Turn};
 use tokio::sync::{mpsc, oneshot};
@@ -65,6 +65,24 @@ impl Host {
             )
         })
     }
+
+    /// A call about connections: what it returns, or why the turn refuses it.
+    fn connected<T>(
+        &mut self,
+        call: impl FnOnce(&mut Turn) -> Result<T, Refusal>,
+    ) -> Call<T, ConnectionError> {
+        let outcome = call(self.turn()?);
+        Ok(outcome.map_err(|refusal| connection_error(refusal, self.budget.limits())))
+    }
+
+    /// A call about storage: what it returns, or why the turn refuses it.
+    fn stored<T>(
+        &mut self,
+        call: impl FnOnce(&mut Turn) -> Result<T, Refusal>,
+    ) -> Call<T, StorageError> {
+        let outcome = call(self.turn()?);
+        Ok(outcome.map_err(|refusal| storage_error(refusal, self.budget.limits())))
+    }
 }
 
 /// A linker with everything a guest may import.
@@ -99,7 +117,7 @@ impl connections::Host for Host {
     }
 
     fn send(&mut self, id: String, message: connections::Message) -> Call<(), ConnectionError> {
-        Ok(self.turn()?.send(&id, message.into()).map_err(Into::into))
+        self.connected(|turn| turn.send(&id, message.into()))
     }
 
     fn broadcast(
@@ -108,34 +126,34 @@ impl connections::Host for Host {
         tag: Option<String>,
         without: Vec<String>,
     ) -> Call<(), ConnectionError> {
-        Ok(self.turn()?.broadcast(message.into(), tag, &without).map_err(Into::into))
+        self.connected(|turn| turn.broadcast(message.into(), tag, &without))
     }
 
     fn close(&mut self, id: String, frame: connections::CloseFrame) -> Call<(), ConnectionError> {
-        Ok(self.turn()?.close(&id, frame.into()).map_err(Into::into))
+        self.connected(|turn| turn.close(&id, frame.into()))
     }
 
     fn set_state(&mut self, id: String, state: Vec<u8>) -> Call<(), ConnectionError> {
-        Ok(self.turn()?.set_state(&id, state.into()).map_err(Into::into))
+        self.connected(|turn| turn.set_state(&id, state.into()))
     }
 }
 
 impl storage::Host for Host {
     fn get(&mut self, key: Vec<u8>) -> Call<Option<Vec<u8>>, StorageError> {
-        Ok(self.turn()?.get(&key).map(|value| value.map(Vec::from)).map_err(Into::into))
+        self.stored(|turn| Ok(turn.get(&key)?.map(Vec::from)))
     }
 
     fn get_many(&mut self, keys: Vec<Vec<u8>>) -> Call<Vec<Option<Vec<u8>>>, StorageError> {
         let limits = self.budget.limits().clone();
         if keys.len() > size(limits.turn_writes_max) {
-            return Ok(Err(StorageError::TooManyWrites("turn_writes_max".to_owned())));
+            return self.stored(|_| Err(Refusal::UsedUp("turn_writes_max")));
         }
-        let (turn, mut bytes) = (self.turn()?, 0);
+        let mut bytes = 0;
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
-            match turn.get(&key) {
-                Ok(value) => values.push(value.map(Vec::from)),
-                Err(refusal) => return Ok(Err(refusal.into())),
+            match self.stored(|turn| Ok(turn.get(&key)?.map(Vec::from)))? {
+                Ok(value) => values.push(value),
+                Err(refused) => return Ok(Err(refused)),
             }
             bytes += values.last().and_then(Option::as_ref).map_or(0, Vec::len);
             // The guest could not take it anyway, and we need not hold it.
@@ -147,33 +165,35 @@ impl storage::Host for Host {
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Call<(), StorageError> {
-        Ok(self.turn()?.put(vec![(key, value.into())]).map_err(Into::into))
+        self.stored(|turn| turn.put(vec![(key, value.into())]))
     }
 
     fn put_many(&mut self, entries: Vec<storage::Entry>) -> Call<(), StorageError> {
         let entries = entries.into_iter().map(|(key, value)| (key, value.into()));
-        Ok(self.turn()?.put(entries.collect()).map_err(Into::into))
+        self.stored(|turn| turn.put(entries.collect()))
     }
 
     fn delete(&mut self, key: Vec<u8>) -> Call<bool, StorageError> {
-        Ok(self.turn()?.delete(vec![key]).map(|count| count > 0).map_err(Into::into))
+        self.stored(|turn| Ok(turn.delete(vec![key])? > 0))
     }
 
     fn delete_many(&mut self, keys: Vec<Vec<u8>>) -> Call<u32, StorageError> {
-        Ok(self.turn()?.delete(keys).map_err(Into::into))
+        self.stored(|turn| turn.delete(keys))
     }
 
     fn list(&mut self, options: storage::ListOptions) -> Call<storage::Page, StorageError> {
-        let page = self.turn()?.list(&options.into()).map_err(Into::into);
-        Ok(page.map(|page| storage::Page {
-            entries: page.entries.into_iter().map(|(key, value)| (key, value.into())).collect(),
-            more: page.more,
-        }))
+        self.stored(|turn| {
+            let page = turn.list(&options.into())?;
+            let entries = page.entries.into_iter().map(|(key, value)| (key, value.into()));
+            Ok(storage::Page { entries: entries.collect(), more: page.more })
+        })
     }
 
     fn delete_all(&mut self) -> Call<(), StorageError> {
-        self.turn()?.delete_all();
-        Ok(Ok(()))
+        self.stored(|turn| {
+            turn.delete_all();
+            Ok(())
+        })
     }
 }
 
@@ -278,30 +298,31 @@ fn narrow(limit: u64) -> u32 {
     u32::try_from(limit).unwrap_or(u32::MAX)
 }
 
-impl From<Refusal> for ConnectionError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::TooLarge(max) => Self::MessageTooLarge(narrow(max)),
-            Refusal::StateTooLarge(max) => Self::StateTooLarge(narrow(max)),
-            Refusal::UsedUp(limit) => Self::TooManySends(limit.to_owned()),
-            Refusal::Invalid(why) => Self::InvalidClose(why),
-            // Keys and the store do not occur in calls about connections.
-            Refusal::NotFound | Refusal::Key(_) | Refusal::Unavailable => Self::NotFound,
-        }
+/// A limit that a turn used up, by its name.
+fn limit(name: &str, limits: &Limits) -> types::Limit {
+    types::Limit { name: name.to_owned(), max: limits.value_of(name).unwrap_or_default() }
+}
+
+fn connection_error(refusal: Refusal, limits: &Limits) -> ConnectionError {
+    match refusal {
+        Refusal::TooLarge(max) => ConnectionError::MessageTooLarge(narrow(max)),
+        Refusal::StateTooLarge(max) => ConnectionError::StateTooLarge(narrow(max)),
+        Refusal::UsedUp(name) => ConnectionError::TooManySends(limit(name, limits)),
+        Refusal::Invalid(why) => ConnectionError::InvalidClose(why),
+        // Keys and the store do not occur in calls about connections.
+        Refusal::NotFound | Refusal::Key(_) | Refusal::Unavailable => ConnectionError::NotFound,
     }
 }
 
-impl From<Refusal> for StorageError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Key(max) => Self::InvalidKey(narrow(max)),
-            Refusal::TooLarge(max) => Self::ValueTooLarge(narrow(max)),
-            Refusal::UsedUp(limit) => Self::TooManyWrites(limit.to_owned()),
-            Refusal::Invalid(why) => Self::InvalidRange(why),
-            // Connections do not occur in calls about storage.
-            Refusal::Unavailable | Refusal::NotFound | Refusal::StateTooLarge(_) => {
-                Self::Unavailable
-            }
+fn storage_error(refusal: Refusal, limits: &Limits) -> StorageError {
+    match refusal {
+        Refusal::Key(max) => StorageError::InvalidKey(narrow(max)),
+        Refusal::TooLarge(max) => StorageError::ValueTooLarge(narrow(max)),
+        Refusal::UsedUp(name) => StorageError::TooManyWrites(limit(name, limits)),
+        Refusal::Invalid(why) => StorageError::InvalidRange(why),
+        // Connections do not occur in calls about storage.
+        Refusal::Unavailable | Refusal::NotFound | Refusal::StateTooLarge(_) => {
+            StorageError::Unavailable
         }
     }
 }

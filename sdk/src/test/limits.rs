@@ -4,7 +4,7 @@
 //! default the mock refuses, with the same error. It does not know a project's own `[limits]`.
 
 use crate::error::{ConnectionError, StorageError};
-use crate::http::Response;
+use crate::http::{Response, Verdict};
 use crate::message::Message;
 
 /// A longer message is refused; one from a client ends its connection with 1009.
@@ -17,18 +17,36 @@ pub(super) const VALUE_BYTES_MAX: u32 = 1024 * 1024;
 pub(super) const CONNECTION_STATE_BYTES_MAX: u32 = 16 * 1024;
 /// More bytes of keys and values in one turn are refused.
 pub(super) const TURN_WRITE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// More writes in one turn are refused.
+/// More keys changed in one turn, or asked for in one call, are refused.
 pub(super) const TURN_WRITES_MAX: usize = 10_000;
-/// More messages in one turn are refused; a broadcast counts once for each that gets it.
+/// More messages, broadcasts and closes in one turn are refused.
 pub(super) const TURN_SENDS_MAX: usize = 10_000;
+/// More bytes sent in one turn are refused; a broadcast counts once.
+pub(super) const TURN_SEND_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// More bytes of keys and values in a room are refused, unless a test wants fewer.
+pub(super) const ROOM_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// A page of a listing ends here. Small, so that tests of rooms cross pages.
 pub(super) const LIST_PAGE_ENTRIES_MAX: usize = 64;
 /// More tags for a connection fail its turn.
 const TAGS_MAX: usize = 9;
-/// A longer tag fails the turn.
-const TAG_BYTES_MAX: usize = 256;
+/// A longer tag fails the turn, and nobody carries one.
+pub(super) const TAG_BYTES_MAX: usize = 256;
+/// A larger body of a response fails the turn.
+const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// More headers of a response fail the turn.
+const RESPONSE_HEADERS_MAX: usize = 256;
 /// A longer reason is refused; the WebSocket protocol has no room for more.
 const CLOSE_REASON_BYTES_MAX: usize = 123;
+
+/// The refusal of what goes beyond a limit of a turn's sends.
+pub(super) fn too_many_sends(limit: &str, max: usize) -> ConnectionError {
+    ConnectionError::TooManySends { limit: limit.to_owned(), max: max as u64 }
+}
+
+/// The refusal of what goes beyond a limit of writes.
+pub(super) fn too_many_writes(limit: &str, max: u64) -> StorageError {
+    StorageError::TooManyWrites { limit: limit.to_owned(), max }
+}
 
 fn fits(bytes: &[u8], max: u32) -> bool {
     u32::try_from(bytes.len()).is_ok_and(|len| len <= max)
@@ -52,11 +70,14 @@ pub(super) fn check_state(state: &[u8]) -> Result<(), ConnectionError> {
 
 pub(super) fn check_close(code: u16, reason: &str) -> Result<(), ConnectionError> {
     if code != 1000 && !(3000..=4999).contains(&code) {
-        let why = format!("code {code} is neither 1000 nor 3000 to 4999");
+        let why = format!("a room may close with 1000 or 3000 to 4999, not {code}");
         return Err(ConnectionError::InvalidClose(why));
     }
     if reason.len() > CLOSE_REASON_BYTES_MAX {
-        let why = format!("the reason is longer than {CLOSE_REASON_BYTES_MAX} bytes");
+        let why = format!(
+            "a close reason has at most {CLOSE_REASON_BYTES_MAX} bytes, this one has {}",
+            reason.len()
+        );
         return Err(ConnectionError::InvalidClose(why));
     }
     Ok(())
@@ -88,13 +109,69 @@ pub(super) fn check_tags(tags: &[String]) -> Result<(), String> {
     }
 }
 
+/// Headers that frame a message: only the server knows what they must be.
+const FRAMING: [&str; 7] =
+    ["connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+
 pub(super) fn check_response(response: &Response) -> Result<(), String> {
-    const SERVERS_OWN: [&str; 4] = ["connection", "transfer-encoding", "content-length", "upgrade"];
     if !(200..=599).contains(&response.status) {
-        return Err(format!("a response's status is 200 to 599, not {}", response.status));
+        return Err(format!("the response's status is {}, not 200 to 599", response.status));
     }
-    match response.headers.iter().find(|(name, _)| SERVERS_OWN.contains(&name.as_str())) {
-        Some((name, _)) => Err(format!("only the server may set the header {name}")),
-        None => Ok(()),
+    let bytes = response.body.len();
+    if bytes > RESPONSE_BYTES_MAX {
+        return Err(format!(
+            "the response's body has {bytes} bytes, response_bytes_max allows {RESPONSE_BYTES_MAX}"
+        ));
     }
+    let count = response.headers.len();
+    if count > RESPONSE_HEADERS_MAX {
+        return Err(format!(
+            "the response has {count} headers, at most {RESPONSE_HEADERS_MAX} are allowed"
+        ));
+    }
+    response.headers.iter().try_for_each(|(name, value)| check_header(name, value))
+}
+
+fn check_header(name: &str, value: &[u8]) -> Result<(), String> {
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(format!("{name:?} is no name for a response header"));
+    }
+    if FRAMING.contains(&name.to_ascii_lowercase().as_str()) {
+        return Err(format!("a room cannot set the response header {name:?}"));
+    }
+    if value.iter().all(|byte| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f)) {
+        Ok(())
+    } else {
+        Err(format!("the response header {name:?} has control characters in it"))
+    }
+}
+
+/// A character of a header's name: RFC 9110 section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// What a hook decided, as it reaches the client: of a reason as much as a close frame carries.
+pub(super) fn check_verdict(verdict: Verdict) -> Result<Verdict, String> {
+    match verdict {
+        Verdict::Forward(request) => Ok(Verdict::Forward(request)),
+        Verdict::Respond(response) => {
+            check_response(&response).map(|()| Verdict::Respond(response))
+        }
+        Verdict::Refuse { code, reason } if (4000..=4999).contains(&code) => {
+            Ok(Verdict::Refuse { code, reason: cut_reason(&reason) })
+        }
+        Verdict::Refuse { code, .. } => {
+            Err(format!("a hook may refuse with 4000 to 4999, not {code}"))
+        }
+    }
+}
+
+/// As much of a reason as fits into a close frame.
+pub(super) fn cut_reason(reason: &str) -> String {
+    let mut end = reason.len().min(CLOSE_REASON_BYTES_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason[..end].to_owned()
 }

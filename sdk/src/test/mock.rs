@@ -4,12 +4,13 @@
 //! only while a callback of its room runs. It does not know which callback that is.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::mem;
 use std::ops::Bound;
 
 use super::limits;
 use super::turn::{Output, Undo};
-use super::world::{LogLine, Pending, Phase, World};
+use super::world::{Keys, LogLine, Pending, Phase, World};
 use crate::connection::Close;
 use crate::error::{ConnectionError, StorageError};
 use crate::host::{ConnectionData, Entry, Host, ListOptions, Page};
@@ -62,7 +63,8 @@ impl Host for Mock {
 
     fn connection(id: &str) -> Option<ConnectionData> {
         world(|world| {
-            let about = world.turn_mut().about.as_ref().filter(|about| about.id == id).cloned();
+            world.turn_mut();
+            let about = world.about.as_ref().filter(|about| about.id == id).cloned();
             about.or_else(|| world.open_by_id(id).ok().map(|link| link.data.clone()))
         })
     }
@@ -79,6 +81,10 @@ impl Host for Mock {
         tag: Option<&str>,
         without: &[String],
     ) -> Result<(), ConnectionError> {
+        if tag.is_some_and(|tag| tag.len() > limits::TAG_BYTES_MAX) {
+            // Nobody carries such a tag.
+            return Ok(());
+        }
         world(|world| {
             let clients: Vec<usize> = world
                 .open(tag)
@@ -91,10 +97,10 @@ impl Host for Mock {
 
     fn close(id: &str, code: u16, reason: &str) -> Result<(), ConnectionError> {
         world(|world| {
+            let client = world.open_by_id(id)?.client;
             limits::check_close(code, reason)?;
-            let link = world.open_by_id(id)?;
-            link.phase = Phase::Closing;
-            let client = link.client;
+            world.count_output()?;
+            world.open_by_id(id)?.phase = Phase::Closing;
             let close = Close { code, reason: reason.to_owned(), clean: true };
             let turn = world.turn_mut();
             turn.journal.push(Undo::Closing { client });
@@ -105,8 +111,15 @@ impl Host for Mock {
 
     fn set_state(id: &str, state: &[u8]) -> Result<(), ConnectionError> {
         world(|world| {
-            limits::check_state(state)?;
+            world.turn_mut();
+            if let Some(about) = world.about.as_mut().filter(|about| about.id == id) {
+                limits::check_state(state)?;
+                let old = mem::replace(&mut about.state, state.to_vec());
+                world.turn_mut().journal.push(Undo::StateOfEnded(old));
+                return Ok(());
+            }
             let link = world.open_by_id(id)?;
+            limits::check_state(state)?;
             let client = link.client;
             let old = mem::replace(&mut link.data.state, state.to_vec());
             world.turn_mut().journal.push(Undo::State { client, old });
@@ -123,6 +136,9 @@ impl Host for Mock {
     }
 
     fn get_many(keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        if keys.len() > limits::TURN_WRITES_MAX {
+            return Err(limits::too_many_writes("turn_writes_max", limits::TURN_WRITES_MAX as u64));
+        }
         keys.iter().map(|key| Self::get(key)).collect()
     }
 
@@ -135,11 +151,14 @@ impl Host for Mock {
             limits::check_key(key)?;
             limits::check_value(value)?;
         }
-        let bytes = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+        // Of two entries with one key the later wins.
+        let entries: Keys = entries.iter().cloned().collect();
         world(|world| {
-            count_writes(world, entries.len(), bytes)?;
-            for (key, value) in entries.iter().cloned() {
-                let old = world.storage.insert(key.clone(), value);
+            check_room(world, &entries)?;
+            let sizes = entries.iter().map(|(key, value)| (key.clone(), key.len() + value.len()));
+            count_writes(world, &sizes.collect::<Vec<_>>())?;
+            for (key, value) in entries {
+                let old = world.store(key.clone(), Some(value));
                 world.turn_mut().journal.push(Undo::Key { key, old });
             }
             Ok(())
@@ -152,16 +171,16 @@ impl Host for Mock {
 
     fn delete_many(keys: &[Vec<u8>]) -> Result<u32, StorageError> {
         keys.iter().try_for_each(|key| limits::check_key(key))?;
-        let bytes = keys.iter().map(Vec::len).sum();
         world(|world| {
-            count_writes(world, keys.len(), bytes)?;
-            let mut deleted = 0;
-            for key in keys {
-                if let Some(old) = world.storage.remove(key) {
-                    let undo = Undo::Key { key: key.clone(), old: Some(old) };
-                    world.turn_mut().journal.push(undo);
-                    deleted += 1;
-                }
+            // What is not there counts nothing.
+            let there = keys.iter().filter(|key| world.storage.contains_key(*key)).cloned();
+            let there: BTreeSet<Vec<u8>> = there.collect();
+            let sizes = there.iter().map(|key| (key.clone(), key.len()));
+            count_writes(world, &sizes.collect::<Vec<_>>())?;
+            let deleted = u32::try_from(there.len()).unwrap_or(u32::MAX);
+            for key in there {
+                let old = world.store(key.clone(), None);
+                world.turn_mut().journal.push(Undo::Key { key, old });
             }
             Ok(deleted)
         })
@@ -180,8 +199,10 @@ impl Host for Mock {
 
     fn delete_all() -> Result<(), StorageError> {
         world(|world| {
-            count_writes(world, 1, 0)?;
-            let keys = mem::take(&mut world.storage);
+            let turn = world.turn_mut();
+            turn.written.clear();
+            turn.write_bytes = 0;
+            let keys = world.store_all(Keys::new());
             world.turn_mut().journal.push(Undo::AllKeys(keys));
             replace_alarm(world, None);
             Ok(())
@@ -215,9 +236,8 @@ impl Host for Mock {
 
     fn flush() {
         world(|world| {
-            let about = world.turn_mut().about.take();
             world.commit();
-            world.begin(about);
+            world.begin();
         });
     }
 
@@ -247,17 +267,36 @@ fn replace_alarm(world: &mut World, alarm: Option<Pending>) {
     world.turn_mut().journal.push(Undo::Alarm(old));
 }
 
-fn count_writes(world: &mut World, writes: usize, bytes: usize) -> Result<(), StorageError> {
+/// Counts changes of different keys, each with its bytes: all, or none if they are too many for the
+/// turn. A key that the turn changes again counts once, as it is then.
+fn count_writes(world: &mut World, changes: &[(Vec<u8>, usize)]) -> Result<(), StorageError> {
     let turn = world.turn_mut();
-    let refused = |limit: &str| Err(StorageError::TooManyWrites(limit.to_owned()));
-    if turn.writes + writes > limits::TURN_WRITES_MAX {
-        return refused("turn_writes_max");
+    let replaced = changes.iter().filter_map(|(key, _)| turn.written.get(key));
+    let (again, replaced) = (replaced.clone().count(), replaced.sum::<usize>());
+    if turn.written.len() - again + changes.len() > limits::TURN_WRITES_MAX {
+        return Err(limits::too_many_writes("turn_writes_max", limits::TURN_WRITES_MAX as u64));
     }
-    if turn.write_bytes + bytes > limits::TURN_WRITE_BYTES_MAX {
-        return refused("turn_write_bytes_max");
+    let added: usize = changes.iter().map(|(_, bytes)| bytes).sum();
+    let bytes = turn.write_bytes - replaced + added;
+    if bytes > limits::TURN_WRITE_BYTES_MAX {
+        let max = limits::TURN_WRITE_BYTES_MAX as u64;
+        return Err(limits::too_many_writes("turn_write_bytes_max", max));
     }
-    turn.writes += writes;
-    turn.write_bytes += bytes;
+    turn.write_bytes = bytes;
+    turn.written.extend(changes.iter().cloned());
+    Ok(())
+}
+
+/// Refuses what would leave more in the room than it may hold. What makes it smaller is never refused.
+fn check_room(world: &World, entries: &Keys) -> Result<(), StorageError> {
+    let bytes = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.len() + value.len()) as u64;
+    let added: u64 = entries.iter().map(bytes).sum();
+    let there = entries.keys().filter_map(|key| Some((key, world.storage.get(key)?)));
+    let replaced: u64 = there.map(bytes).sum();
+    let max = world.room_bytes_max.unwrap_or(limits::ROOM_BYTES_MAX);
+    if added > replaced && world.stored_bytes - replaced + added > max {
+        return Err(limits::too_many_writes("room_bytes_max", max));
+    }
     Ok(())
 }
 

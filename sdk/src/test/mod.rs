@@ -98,9 +98,16 @@ impl Builder {
     #[track_caller]
     pub fn stored<T: Serialize + ?Sized>(mut self, key: impl AsRef<[u8]>, value: &T) -> Self {
         match serde_json::to_vec(value) {
-            Ok(value) => self.world.storage.insert(key.as_ref().to_vec(), value),
+            Ok(value) => self.world.store(key.as_ref().to_vec(), Some(value)),
             Err(error) => panic!("the value cannot be written as JSON: {error}"),
         };
+        self
+    }
+
+    /// How many bytes of keys and values the room may store, as `room_bytes_max` in `[limits]` of
+    /// `room.toml`; 1 GiB by default, which takes a test long to fill.
+    pub fn room_bytes_max(mut self, bytes: u64) -> Self {
+        self.world.room_bytes_max = Some(bytes);
         self
     }
 
@@ -169,12 +176,11 @@ impl<R: Room> TestRoom<R> {
     }
 
     /// Replaces the instance at once, as a reload does: the struct is new and `on_start` runs, while
-    /// sockets, connection state and storage stay.
+    /// sockets, connection state and storage stay. If `on_start` fails, which is among the
+    /// [errors](Self::take_errors), the old instance stays, too.
     pub fn restart(&self) {
         let mut runner = self.runner.borrow_mut();
-        runner.drop_instance();
-        // A failure is among the errors, and the next event tries again.
-        let _ = runner.start();
+        runner.restart();
         runner.settle();
     }
 

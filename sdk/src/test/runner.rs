@@ -23,6 +23,10 @@ use crate::{Result, Room};
 const ALARM_RETRIES_MAX: u32 = 6;
 /// An alarm that is set to now each time it fires would never end; the test fails instead.
 const ALARMS_AT_ONCE_MAX: u32 = 1_000;
+/// The code by which a hook refuses that returned an error.
+const HOOK_ERROR_CODE: u16 = 4401;
+/// What a client hears of a fault.
+const FAILED: &str = "the room failed";
 
 #[derive(Debug)]
 pub(super) struct Runner<R> {
@@ -54,19 +58,19 @@ impl<R: Room> Runner<R> {
         id: &str,
         mut request: Request,
     ) -> Result<(), (u16, String)> {
-        match self.decide(R::on_before_connect, &request) {
-            Ok(Verdict::Forward(forwarded)) => request.headers = forwarded.headers,
-            Ok(Verdict::Respond(response)) => {
+        let failed = |_| (1011, FAILED.to_owned());
+        match self.decide(R::on_before_connect, &request).map_err(failed)? {
+            Verdict::Forward(forwarded) => request.headers = forwarded.headers,
+            Verdict::Respond(response) => {
                 let reason = format!("answered with {}", response.status_code());
                 self.world.clients[client].response = Some(response);
                 return Err((1006, reason));
             }
-            Ok(Verdict::Refuse { code, reason }) => return Err((code, reason)),
-            Err(error) => return Err((4401, error)),
+            Verdict::Refuse { code, reason } => return Err((code, reason)),
         }
-        self.start().map_err(|_| (1011, "the room failed".to_owned()))?;
+        self.start().map_err(failed)?;
         self.replace(id);
-        self.open(client, id, &request).map_err(|_| (1011, "the room failed".to_owned()))
+        self.open(client, id, &request).map_err(failed)
     }
 
     /// Ends the connection that has this id already. Its `on_close` runs before the new `on_connect`.
@@ -74,7 +78,7 @@ impl<R: Room> Runner<R> {
         let old = self.world.links.iter().find(|link| link.data.id == id).map(|link| link.client);
         if let Some(old) = old {
             let reason = "replaced by a new connection".to_owned();
-            self.world.end(old, Close { code: 4009, reason, clean: false }, None);
+            self.world.end(old, Close { code: 4009, reason, clean: false });
             self.settle();
         }
     }
@@ -84,7 +88,7 @@ impl<R: Room> Runner<R> {
         let uri = request.uri.clone();
         let data = ConnectionData { id: id.to_owned(), uri, ..ConnectionData::default() };
         self.world.links.push(Link { data: data.clone(), client, phase: Phase::Open });
-        let opened = self.turn(None, |live| {
+        let opened = self.turn(|live| {
             let conn = Connection::from_data(data);
             let tags = live.turn(|room, ctx| room.tags(ctx, &conn, request))?;
             limits::check_tags(&tags)?;
@@ -101,18 +105,28 @@ impl<R: Room> Runner<R> {
     pub(super) fn message(&mut self, client: usize, message: Message) {
         if limits::check_message(&message).is_err() {
             let error = format!("a message is larger than {} bytes", limits::MESSAGE_BYTES_MAX);
-            let close = Close { code: 1009, reason: error.clone(), clean: false };
-            self.world.end(client, close, Some(error));
+            self.fail(client, 1009, &error);
         } else if let Some(link) = self.world.link_of(client) {
             let conn = Connection::from_id(link.data.id.clone());
-            let _ = self.call(None, |room, ctx| room.on_message(ctx, &conn, message));
+            let _ = self.call(|room, ctx| room.on_message(ctx, &conn, message));
         }
         self.settle();
     }
 
+    /// Ends a connection that broke the protocol. The client is gone at once; the room has it among the
+    /// open ones until `on_error` returned.
+    fn fail(&mut self, client: usize, code: u16, error: &str) {
+        let Some(link) = self.world.link_of(client) else { return };
+        let conn = Connection::from_data(link.data.clone());
+        let close = Close { code, reason: error.to_owned(), clean: false };
+        self.world.clients[client].closed = Some(close.clone());
+        let _ = self.call(|room, ctx| room.on_error(ctx, &conn, error));
+        self.world.end(client, close);
+    }
+
     /// Ends a connection from the client's side.
     pub(super) fn end(&mut self, client: usize, close: Close) {
-        self.world.end(client, close, None);
+        self.world.end(client, close);
         self.settle();
     }
 
@@ -121,19 +135,18 @@ impl<R: Room> Runner<R> {
             Ok(Verdict::Forward(forwarded)) => request.headers = forwarded.headers,
             Ok(Verdict::Respond(response)) => return response,
             Ok(Verdict::Refuse { code, reason }) => {
-                let status =
-                    Some(code.wrapping_sub(4000)).filter(|code| (400..=499).contains(code));
+                let status = Some(code - 4000).filter(|code| (400..=499).contains(code));
                 return Response::text(reason).with_status(status.unwrap_or(403));
             }
-            Err(error) => return Response::text(error).with_status(401),
+            Err(_) => return Response::text(FAILED).with_status(500),
         }
-        let response = self.turn(None, |live| {
+        let response = self.turn(|live| {
             let response = live.turn(|room, ctx| room.on_request(ctx, request))?;
             limits::check_response(&response)?;
             Ok(response)
         });
         self.settle();
-        response.unwrap_or_else(|_| Response::text("the room failed").with_status(500))
+        response.unwrap_or_else(|_| Response::text(FAILED).with_status(500))
     }
 
     /// Moves the clock, and stops at each alarm on the way.
@@ -151,10 +164,18 @@ impl<R: Room> Runner<R> {
         self.live = None;
     }
 
+    /// Starts an instance in place of the one there is, which stays if that fails.
+    pub(super) fn restart(&mut self) {
+        let old = self.live.take();
+        if self.start().is_err() {
+            self.live = old;
+        }
+    }
+
     /// Starts an instance if there is none.
     pub(super) fn start(&mut self) -> Result<(), String> {
         if self.live.is_none() {
-            self.world.begin(None);
+            self.world.begin();
             let started = guarded(&mut self.world, Live::start);
             self.live = Some(self.finish(started)?);
         }
@@ -182,18 +203,16 @@ impl<R: Room> Runner<R> {
     }
 
     fn ended(&mut self, ended: Ended) {
-        let Ended { data, error, close } = ended;
-        if let Some(error) = error {
-            let conn = Connection::from_data(data.clone());
-            let _ = self.call(Some(data.clone()), |room, ctx| room.on_error(ctx, &conn, &error));
-        }
+        let Ended { data, close } = ended;
         let conn = Connection::from_data(data.clone());
-        let _ = self.call(Some(data), |room, ctx| room.on_close(ctx, &conn, close));
+        self.world.about = Some(data);
+        let _ = self.call(|room, ctx| room.on_close(ctx, &conn, close));
+        self.world.about = None;
     }
 
     fn alarm(&mut self, alarm: Pending) {
         self.world.alarm = None;
-        if self.call(None, |room, ctx| room.on_alarm(ctx)).is_ok() {
+        if self.call(|room, ctx| room.on_alarm(ctx)).is_ok() {
             return;
         }
         if alarm.failures == ALARM_RETRIES_MAX {
@@ -208,23 +227,24 @@ impl<R: Room> Runner<R> {
     /// Runs one callback as a turn.
     fn call<T>(
         &mut self,
-        about: Option<ConnectionData>,
         callback: impl FnOnce(&mut R, &Context) -> Result<T>,
     ) -> Result<T, String> {
-        self.turn(about, |live| live.turn(callback))
+        self.turn(|live| live.turn(callback))
     }
 
     /// Starts the room if needed, then runs one turn and keeps all of its effects or none.
     fn turn<T>(
         &mut self,
-        about: Option<ConnectionData>,
         run: impl FnOnce(&mut Live<R>) -> Result<T, String>,
     ) -> Result<T, String> {
+        // Nobody has ended as far as `on_start` knows.
+        let about = self.world.about.take();
         self.start()?;
+        self.world.about = about;
         let Some(mut live) = self.live.take() else {
             return Err("the room stopped".to_owned());
         };
-        self.world.begin(about);
+        self.world.begin();
         let outcome = guarded(&mut self.world, || run(&mut live));
         // A panic may have left the struct half changed, so only an intact one is kept.
         if !matches!(outcome, Err(Fault::Panicked(_))) {
@@ -252,7 +272,8 @@ impl<R: Room> Runner<R> {
         self.world.logs.push(LogLine { level, message, fields: Vec::new() });
     }
 
-    /// Asks a hook that runs before the room is reached.
+    /// Asks a hook that runs before the room is reached. What it returns as an error is a refusal; the
+    /// error here is its fault.
     fn decide(
         &mut self,
         hook: fn(Request, &Lobby) -> Result<Verdict>,
@@ -262,13 +283,18 @@ impl<R: Room> Runner<R> {
         let request = request.clone();
         let verdict =
             guarded(&mut self.world, || hook(request, &lobby).map_err(|error| error.to_string()));
-        verdict.map_err(|fault| match fault {
-            Fault::Returned(error) => error,
-            Fault::Panicked(message) => {
-                self.report(Level::Error, format!("panicked: {message}"));
-                "the room failed".to_owned()
+        let checked = match verdict {
+            Ok(verdict) => limits::check_verdict(verdict),
+            Err(Fault::Returned(error)) => {
+                let reason = limits::cut_reason(&error);
+                Ok(Verdict::Refuse { code: HOOK_ERROR_CODE, reason })
             }
-        })
+            Err(Fault::Panicked(message)) => Err(format!("panicked: {message}")),
+        };
+        if let Err(fault) = &checked {
+            self.report(Level::Error, fault.clone());
+        }
+        checked
     }
 }
 

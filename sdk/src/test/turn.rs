@@ -3,9 +3,10 @@
 //! Owns the journal (how to undo it) and the outputs (what is let out if it commits). Invariant: plain
 //! data. It does not know the world it is about.
 
+use std::collections::BTreeMap;
+
 use super::world::{Keys, Pending};
 use crate::connection::Close;
-use crate::host::ConnectionData;
 use crate::message::Message;
 
 #[derive(Debug, Default)]
@@ -14,11 +15,12 @@ pub(super) struct Turn {
     pub(super) journal: Vec<Undo>,
     /// Let out in order.
     pub(super) outputs: Vec<Output>,
+    /// Messages, broadcasts and closes.
     pub(super) sends: usize,
-    pub(super) writes: usize,
+    pub(super) send_bytes: usize,
+    /// The keys it changed since it last removed all, with the bytes that each counts.
+    pub(super) written: BTreeMap<Vec<u8>, usize>,
     pub(super) write_bytes: usize,
-    /// The ended connection that `on_close` and `on_error` are about.
-    pub(super) about: Option<ConnectionData>,
 }
 
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(super) enum Undo {
     AllKeys(Keys),
     Alarm(Option<Pending>),
     State { client: usize, old: Vec<u8> },
+    StateOfEnded(Vec<u8>),
     Closing { client: usize },
 }
 

@@ -23,6 +23,8 @@ pub(super) struct World {
     pub(super) vars: BTreeMap<String, String>,
     pub(super) now_ms: u64,
     pub(super) storage: Keys,
+    /// Of the keys and values in `storage`.
+    pub(super) stored_bytes: u64,
     pub(super) alarm: Option<Pending>,
     /// The open connections, in the order they joined.
     pub(super) links: Vec<Link>,
@@ -32,6 +34,10 @@ pub(super) struct World {
     pub(super) ended: VecDeque<Ended>,
     pub(super) logs: Vec<LogLine>,
     pub(super) turn: Option<Turn>,
+    /// The ended connection that `on_close` is about, found as long as that runs.
+    pub(super) about: Option<ConnectionData>,
+    /// What the room may store; none for the default.
+    pub(super) room_bytes_max: Option<u64>,
 }
 
 /// An alarm that is set.
@@ -67,8 +73,6 @@ pub(super) struct Inbox {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) data: ConnectionData,
-    /// Set if the connection failed, so that `on_error` runs first.
-    pub(super) error: Option<String>,
     pub(super) close: Close,
 }
 
@@ -84,9 +88,9 @@ pub struct LogLine {
 }
 
 impl World {
-    /// Starts a turn. `about` is the connection that has ended but can still be looked up in it.
-    pub(super) fn begin(&mut self, about: Option<ConnectionData>) {
-        self.turn = Some(Turn { about, ..Turn::default() });
+    /// Starts a turn.
+    pub(super) fn begin(&mut self) {
+        self.turn = Some(Turn::default());
     }
 
     /// Ends the turn and lets its effects out.
@@ -94,10 +98,12 @@ impl World {
         let outputs = self.turn.take().map(|turn| turn.outputs).unwrap_or_default();
         for output in outputs {
             match output {
+                // Who is gone already hears nothing more.
+                Output::Send { client, .. } if self.clients[client].closed.is_some() => {}
                 Output::Send { client, message } => {
                     self.clients[client].received.push_back(message);
                 }
-                Output::Close { client, close } => self.end(client, close, None),
+                Output::Close { client, close } => self.end(client, close),
             }
         }
     }
@@ -107,13 +113,17 @@ impl World {
         let Some(turn) = self.turn.take() else { return };
         for undo in turn.journal.into_iter().rev() {
             match undo {
-                Undo::Key { key, old: Some(value) } => drop(self.storage.insert(key, value)),
-                Undo::Key { key, old: None } => drop(self.storage.remove(&key)),
-                Undo::AllKeys(keys) => self.storage = keys,
+                Undo::Key { key, old } => drop(self.store(key, old)),
+                Undo::AllKeys(keys) => drop(self.store_all(keys)),
                 Undo::Alarm(old) => self.alarm = old,
                 Undo::State { client, old } => {
                     if let Some(link) = self.link_of(client) {
                         link.data.state = old;
+                    }
+                }
+                Undo::StateOfEnded(old) => {
+                    if let Some(about) = &mut self.about {
+                        about.state = old;
                     }
                 }
                 Undo::Closing { client } => {
@@ -125,25 +135,49 @@ impl World {
         }
     }
 
+    /// Sets or removes a key; returns what was there.
+    pub(super) fn store(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let length = key.len();
+        let bytes = |value: &Option<Vec<u8>>| {
+            value.as_ref().map_or(0, |value| (length + value.len()) as u64)
+        };
+        self.stored_bytes += bytes(&value);
+        let old = match value {
+            Some(value) => self.storage.insert(key, value),
+            None => self.storage.remove(&key),
+        };
+        self.stored_bytes -= bytes(&old);
+        old
+    }
+
+    /// Replaces all that is stored; returns what was.
+    pub(super) fn store_all(&mut self, keys: Keys) -> Keys {
+        let sizes = keys.iter().map(|(key, value)| (key.len() + value.len()) as u64);
+        self.stored_bytes = sizes.sum();
+        std::mem::replace(&mut self.storage, keys)
+    }
+
     /// Ends a client's connection, if it has one: it sees the close, and `on_close` will run.
-    pub(super) fn end(&mut self, client: usize, close: Close, error: Option<String>) {
+    pub(super) fn end(&mut self, client: usize, close: Close) {
         let Some(at) = self.links.iter().position(|link| link.client == client) else {
             return;
         };
         let data = self.links.remove(at).data;
-        self.clients[client].closed = Some(close.clone());
-        self.ended.push_back(Ended { data, error, close });
+        self.clients[client].closed.get_or_insert_with(|| close.clone());
+        self.ended.push_back(Ended { data, close });
     }
 
     pub(super) fn link_of(&mut self, client: usize) -> Option<&mut Link> {
         self.links.iter_mut().find(|link| link.client == client)
     }
 
-    /// The open connections that the room sees, or those with a tag.
+    /// The open connections that the room sees, or those with a tag. The id is a tag, too.
     pub(super) fn open<'a>(&'a self, tag: Option<&'a str>) -> impl Iterator<Item = &'a Link> {
         self.links.iter().filter(move |link| {
             link.phase == Phase::Open
-                && tag.is_none_or(|tag| link.data.tags.iter().any(|other| other == tag))
+                && tag.is_none_or(|tag| {
+                    link.data.id == tag || link.data.tags.iter().any(|t| t == tag)
+                })
         })
     }
 
@@ -154,18 +188,33 @@ impl World {
             .ok_or(ConnectionError::NotFound)
     }
 
-    /// Holds a message for clients until the turn commits.
+    /// Counts one send, broadcast or close of the turn.
+    pub(super) fn count_output(&mut self) -> Result<(), ConnectionError> {
+        let turn = self.turn_mut();
+        if turn.sends >= limits::TURN_SENDS_MAX {
+            return Err(limits::too_many_sends("turn_sends_max", limits::TURN_SENDS_MAX));
+        }
+        turn.sends += 1;
+        Ok(())
+    }
+
+    /// Holds a message for clients until the turn commits. It counts once, for however many it is.
     pub(super) fn hold(
         &mut self,
         clients: &[usize],
         message: &Message,
     ) -> Result<(), ConnectionError> {
         limits::check_message(message)?;
-        let turn = self.turn_mut();
-        if turn.sends + clients.len() > limits::TURN_SENDS_MAX {
-            return Err(ConnectionError::TooManySends("turn_sends_max".to_owned()));
+        let (turn, bytes) = (self.turn_mut(), message.as_bytes().len());
+        if turn.sends < limits::TURN_SENDS_MAX
+            && turn.send_bytes + bytes > limits::TURN_SEND_BYTES_MAX
+        {
+            let max = limits::TURN_SEND_BYTES_MAX;
+            return Err(limits::too_many_sends("turn_send_bytes_max", max));
         }
-        turn.sends += clients.len();
+        self.count_output()?;
+        let turn = self.turn_mut();
+        turn.send_bytes += bytes;
         let sends = clients.iter().map(|&client| Output::Send { client, message: message.clone() });
         turn.outputs.extend(sends);
         Ok(())

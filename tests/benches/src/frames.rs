@@ -78,6 +78,10 @@ impl Client {
         let (head, length) = match rest {
             [0x81, length @ 0..126, ..] => (2, usize::from(*length)),
             [0x81, 126, high, low, ..] => (4, usize::from(u16::from_be_bytes([*high, *low]))),
+            [0x81, 127, 0, 0, 0, 0, length @ ..] if length.len() >= 4 => {
+                let [a, b, c, d] = [length[0], length[1], length[2], length[3]];
+                (10, usize::try_from(u32::from_be_bytes([a, b, c, d]))?)
+            }
             [first, _, _, _, ..] if *first != 0x81 => bail!("the server sent opcode {first:#x}"),
             _ => return Ok(None),
         };
@@ -91,9 +95,13 @@ impl Client {
 
 /// A text frame of a client, masked with zeros.
 pub(crate) fn text(payload: &str) -> Vec<u8> {
-    // The payloads here are shorter than the first length that needs a longer head.
-    let length = u8::try_from(payload.len()).unwrap_or(u8::MAX).min(125);
-    let mut frame = vec![0x81, 0x80 | length, 0, 0, 0, 0];
+    // The payloads here are far shorter than the second length that needs a longer head.
+    let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
+    let mut frame = match u8::try_from(length) {
+        Ok(short) if short < 126 => vec![0x81, 0x80 | short],
+        _ => [&[0x81, 0x80 | 126], &length.to_be_bytes()[..]].concat(),
+    };
+    frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(&payload.as_bytes()[..usize::from(length)]);
     frame
 }

@@ -3,6 +3,9 @@
 //! Invariant: each client has a fixed number of messages in flight, and a figure counts only what came
 //! back. It does not know which server it loads.
 
+mod beside;
+mod keep;
+
 use crate::frames::{Client, text};
 use anyhow::{Result, bail};
 use futures_util::future::try_join_all;
@@ -11,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use tokio::time::{Duration, Instant};
 
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -20,52 +22,36 @@ const ECHO_CLIENTS: usize = 100;
 const CAST_ROOMS: usize = 10;
 const CAST_MEMBERS: usize = 100;
 
-/// What the clients do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scenario {
-    /// Each client alone in its room, with so many messages in flight.
-    Echo { in_flight: usize },
-    /// One client of each room broadcasts, the next time when its own copy has come.
-    Cast,
-}
-
-impl Scenario {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Echo { in_flight: 1 } => "echo-1",
-            Self::Echo { .. } => "echo-16",
-            Self::Cast => "cast",
-        }
-    }
-}
-
-impl FromStr for Scenario {
-    type Err = anyhow::Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "echo-1" => Ok(Self::Echo { in_flight: 1 }),
-            "echo-16" => Ok(Self::Echo { in_flight: 16 }),
-            "cast" => Ok(Self::Cast),
-            other => bail!("no scenario {other}"),
-        }
-    }
-}
-
 /// What was measured.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Figures {
     pub(crate) a_second: u64,
     pub(crate) p50_us: u64,
     pub(crate) p99_us: u64,
+    pub(crate) max_us: u64,
 }
 
-/// Runs a scenario and prints its figures as JSON.
+/// Of several runs the one in the middle.
+pub(crate) fn median(mut runs: Vec<Figures>) -> Figures {
+    runs.sort_by_key(|figures| figures.a_second);
+    runs[runs.len() / 2]
+}
+
+/// Does what these words ask for, and prints its figures as JSON:
+///
+/// - `echo N`: each client alone in its room, with N messages in flight
+/// - `cast`: one client of each room broadcasts, the next time when its own copy has come
+/// - `keep N`: in each of N rooms a client whose every message is stored
+/// - `beside [SCRIPT ANSWERS]`: clients of quiet rooms, beside one whose room does that over and over
 #[tokio::main(flavor = "current_thread")]
-pub(crate) async fn run_and_print(addr: SocketAddr, scenario: Scenario) -> Result<()> {
-    let figures = match scenario {
-        Scenario::Echo { in_flight } => echo(addr, in_flight).await?,
-        Scenario::Cast => cast(addr).await?,
+pub(crate) async fn run_and_print(addr: SocketAddr, words: &[&str]) -> Result<()> {
+    let figures = match *words {
+        ["echo", in_flight] => echo(addr, in_flight.parse()?).await?,
+        ["cast"] => cast(addr).await?,
+        ["keep", rooms] => keep::run(addr, rooms.parse()?).await?,
+        ["beside"] => beside::run(addr, None).await?,
+        ["beside", script, answers] => beside::run(addr, Some((script, answers.parse()?))).await?,
+        _ => bail!("no load {words:?}"),
     };
     Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(&figures)?)?)
 }
@@ -175,5 +161,6 @@ async fn hear(mut client: Client, window: Window) -> Result<u64> {
 
 fn figures(count: u64, latencies: &Histogram<u64>) -> Figures {
     let us = |quantile| latencies.value_at_quantile(quantile) / 1_000;
-    Figures { a_second: count / MEASURED.as_secs(), p50_us: us(0.5), p99_us: us(0.99) }
+    let a_second = count / MEASURED.as_secs();
+    Figures { a_second, p50_us: us(0.5), p99_us: us(0.99), max_us: latencies.max() / 1_000 }
 }

@@ -1,22 +1,39 @@
 //! The runtime under test. Owns a node with one party, and nothing else.
 //!
-//! Invariant: its limits are the defaults. It does not know who loads it.
+//! Invariant: it is set up as its arguments say. It does not know who loads it.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use room_runtime::{
     Audience, Config, Limits, PartyConfig, Project, Runtime, StorageConfig, WhenQuiet,
 };
+use serde::{Deserialize, Serialize};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// What can be different about a node.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    /// The folder of its data; none if it is in memory.
+    pub(crate) disk: Option<PathBuf>,
+    /// Its limits.
+    pub(crate) limits: Limits,
+}
+
+/// The arguments by which this program serves a module.
+pub(crate) fn arguments(module: &Path, setup: &Setup) -> Result<[String; 3]> {
+    let module = module.to_str().context("the target folder's path is not UTF-8")?;
+    Ok(["room".to_owned(), module.to_owned(), serde_json::to_string(setup)?])
+}
 
 /// Serves the module as party `main` on a free port, which is printed, until the process is killed.
 #[tokio::main]
-pub(crate) async fn serve(module: &Path) -> Result<()> {
+pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
+    let Setup { disk, limits } = serde_json::from_str(setup)?;
     let runtime = Runtime::start(Config {
         listen: ([127, 0, 0, 1], 0).into(),
-        storage: StorageConfig::Memory,
+        storage: disk.map_or(StorageConfig::Memory, StorageConfig::Disk),
         cache_dir: None,
-        limits: Limits::default(),
+        limits,
         audience: Audience::Public,
     })
     .await?;

@@ -2,14 +2,17 @@
 //!
 //! A text message that begins with `[` is a script: a JSON array of `Step`s, carried out in one
 //! turn. Any other message comes back as it is. A POST carries a script, too, and is answered with
-//! what the script said; a GET is answered with a `report`. What happened to the
-//! room (starts, connects, closes, errors, alarms) is kept under keys that begin with `~`.
+//! what the script said; a GET is answered with a `report`. What any other callback is to do is a
+//! [`Plan`]. What happened to the room (starts, connects, closes, errors, alarms) is kept under keys
+//! that begin with `~`.
 //!
 //! Invariant: nothing happens here that a test did not ask for. It does not know what tests expect.
 
 mod faults;
+mod plan;
 mod step;
 
+use plan::Plan;
 use room_sdk::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -31,6 +34,8 @@ pub struct Puppet {
     handled: u64,
     /// Alarms this instance has handled, failed ones included.
     alarms: u64,
+    /// What [`Step::Leak`] keeps.
+    leaked: Vec<Vec<u8>>,
 }
 
 /// What a test can learn of a room by asking.
@@ -90,7 +95,10 @@ fn misbehave(how: Option<&str>) -> Result {
     match how {
         Some("err") => bail!("told to fail"),
         Some("panic") => panic!("told to panic"),
+        Some("trap") => faults::trap(),
         Some("loop") => faults::endless_loop(),
+        Some("alloc") => faults::endless_allocation(),
+        Some("recurse") => Err(anyhow!("it came back with {}", faults::endless_recursion::<0>(0))),
         _ => Ok(()),
     }
 }
@@ -116,11 +124,13 @@ impl Room for Puppet {
             ctx.var("START")
         };
         misbehave(how.as_deref())?;
+        Plan::run(self, ctx, "on_start", None)?;
         let starts: u64 = ctx.storage().get(STARTS)?.unwrap_or_default();
         ctx.storage().put(STARTS, &(starts + 1))
     }
 
-    fn tags(&mut self, _: &Context, _: &Connection, request: &Request) -> Result<Vec<String>> {
+    fn tags(&mut self, ctx: &Context, conn: &Connection, request: &Request) -> Result<Vec<String>> {
+        Plan::run(self, ctx, "tags", Some(conn))?;
         let tags = request.query("tags").unwrap_or_default();
         Ok(tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect())
     }
@@ -140,6 +150,7 @@ impl Room for Puppet {
             ctx.broadcast(Message::text(format!("joined {}", conn.id()))).except(conn);
         }
         misbehave(request.query("connect").as_deref())?;
+        Plan::run(self, ctx, "on_connect", Some(conn))?;
         if request.query("quiet").is_none() {
             note(ctx, format!("connect {}", conn.id()))?;
         }
@@ -148,6 +159,7 @@ impl Room for Puppet {
 
     fn on_message(&mut self, ctx: &Context, conn: &Connection, message: Message) -> Result {
         self.handled += 1;
+        Plan::run(self, ctx, "on_message", Some(conn))?;
         match message.as_text() {
             Some(text) if text.starts_with('[') => {
                 let steps: Vec<Step> = message.json()?;
@@ -160,6 +172,7 @@ impl Room for Puppet {
 
     fn on_close(&mut self, ctx: &Context, conn: &Connection, close: Close) -> Result {
         self.handled += 1;
+        Plan::run(self, ctx, "on_close", Some(conn))?;
         let Close { code, reason, clean } = close;
         let state = conn.state::<String>()?.unwrap_or_default();
         let lost = if ctx.connection(conn.id()).is_none() { " not found" } else { "" };
@@ -170,11 +183,13 @@ impl Room for Puppet {
     }
 
     fn on_error(&mut self, ctx: &Context, conn: &Connection, error: &str) -> Result {
+        Plan::run(self, ctx, "on_error", Some(conn))?;
         note(ctx, format!("error {} {error}", conn.id()))
     }
 
     fn on_request(&mut self, ctx: &Context, request: Request) -> Result<Response> {
         self.handled += 1;
+        Plan::run(self, ctx, "on_request", None)?;
         match request.rest() {
             "/reflect" => Response::json(&json!({
                 "method": request.method(),
@@ -208,6 +223,7 @@ impl Room for Puppet {
     fn on_alarm(&mut self, ctx: &Context) -> Result {
         self.handled += 1;
         self.alarms += 1;
+        Plan::run(self, ctx, "on_alarm", None)?;
         let fails: u64 = ctx.storage().get(ALARM_FAILS)?.unwrap_or_default();
         ensure!(self.alarms > fails, "told to fail {fails} times");
         let sleeps: u64 = ctx.storage().get(ALARM_SLEEPS)?.unwrap_or_default();

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a step that fails fails the turn. It does not know which event brought the script.
 
+use crate::plan::Plan;
 use crate::{Puppet, faults};
 use room_sdk::prelude::*;
 use serde::Deserialize;
@@ -24,6 +25,8 @@ pub(crate) enum Step {
     Broadcast(String),
     /// Sends so many bytes of text to all.
     BroadcastBytes(usize),
+    /// Sends so many bytes of text to all, so many times.
+    BroadcastOften(u32, usize),
     /// Sends a text to all but these.
     BroadcastExcept(String, Vec<String>),
     /// Sends a text to those with a tag.
@@ -42,6 +45,8 @@ pub(crate) enum Step {
     PutBytes(String, usize),
     /// Sets so many keys.
     PutMany(u32),
+    /// Sets so many keys to so many bytes.
+    PutManyBytes(u32, usize),
     /// Says a value as JSON, `null` if there is none.
     Get(String),
     /// Asks for the same large value thousands of times in one call.
@@ -80,6 +85,8 @@ pub(crate) enum Step {
     Err(String),
     /// Panics.
     Panic(String),
+    /// Traps without a word.
+    Trap,
     /// Ends the process.
     Exit(i32),
     /// Sleeps.
@@ -94,6 +101,10 @@ pub(crate) enum Step {
     Keep(usize),
     /// Allocates for ever.
     Alloc,
+    /// Allocates so many bytes, and keeps them as long as the instance lasts.
+    Leak(usize),
+    /// Has a callback carry out a script the next so many times that it runs, in a turn of its own.
+    Plan(String, u32, Value),
     /// Says something until it is refused, and fails.
     Flood,
     /// Says something so many times, and minds no refusal.
@@ -117,7 +128,7 @@ type Say<'a> = &'a dyn Fn(String) -> Result;
 impl Step {
     pub(crate) fn run(
         self,
-        room: &Puppet,
+        room: &mut Puppet,
         ctx: &Context,
         conn: Option<&Connection>,
         say: Say<'_>,
@@ -132,6 +143,9 @@ impl Step {
                 .send(Message::text(text)),
             Self::Broadcast(text) => ctx.broadcast(Message::text(text)).send(),
             Self::BroadcastBytes(bytes) => ctx.broadcast(Message::text("x".repeat(bytes))).send(),
+            Self::BroadcastOften(times, bytes) => {
+                (0..times).try_for_each(|_| ctx.broadcast(Message::text("x".repeat(bytes))).send())
+            }
             Self::BroadcastExcept(text, without) => {
                 let broadcast = ctx.broadcast(Message::text(text));
                 without.into_iter().fold(broadcast, |broadcast, id| broadcast.except(id)).send()
@@ -146,6 +160,10 @@ impl Step {
             }
             Self::SetState(state) => me(conn)?.set_state(&state),
             Self::State => say(me(conn)?.state::<Value>()?.unwrap_or_default().to_string()),
+            Self::Leak(bytes) => {
+                room.leaked.push(vec![1; bytes]);
+                Ok(())
+            }
             Self::Report => say(serde_json::to_string(&room.report(ctx)?)?),
             step => step.store(ctx, say),
         }
@@ -160,12 +178,15 @@ impl Step {
             Self::PutMany(keys) => {
                 (0..keys).try_for_each(|key| storage.put(format!("many-{key:06}"), &key))
             }
+            Self::PutManyBytes(keys, bytes) => (0..keys)
+                .try_for_each(|key| storage.raw().put(format!("many-{key:06}"), vec![7; bytes])),
             Self::Get(key) => say(storage.get::<Value>(key)?.unwrap_or_default().to_string()),
             Self::AskTooMuch => {
                 storage.put("big", &"x".repeat(500_000))?;
                 storage.get_many::<Value>(vec!["big"; 5_000]).map(drop)
             }
             Self::Size(key) => say(storage.raw().get(key)?.unwrap_or_default().len().to_string()),
+            Self::Plan(callback, times, steps) => Plan { times, steps }.keep(ctx, &callback),
             Self::Delete(key) => say(storage.delete(key)?.to_string()),
             Self::DeleteAll => storage.delete_all(),
             Self::List(listing) => say(listing.keys(ctx)?.join(",")),
@@ -204,6 +225,7 @@ impl Step {
             Self::Flush => ctx.flush(),
             Self::Err(text) => Err(anyhow!(text)),
             Self::Panic(text) => panic!("{text}"),
+            Self::Trap => faults::trap(),
             Self::Exit(code) => std::process::exit(code),
             Self::Sleep(ms) => {
                 std::thread::sleep(Duration::from_millis(ms));

@@ -1,0 +1,68 @@
+//! How many turns a second become durable. Owns those runs and their table.
+//!
+//! Invariant: in one run, with the same load, the node as it is stands beside one whose flushes carry
+//! a single turn: with [`Limits::commit_turns_max`] of 1 a room waits until the queue before the disk
+//! is empty, and a flush takes what is in the queue. It does not know how the store works.
+
+use crate::load::{Figures, median};
+use crate::process::measure;
+use crate::rooms::Setup;
+use crate::{disk, guest, rooms};
+use anyhow::Result;
+use room_runtime::Limits;
+use std::io::Write;
+use std::path::Path;
+
+/// Runs of each case; the median counts.
+const RUNS: usize = 3;
+/// Busy rooms.
+const ROOMS: [u64; 4] = [1, 16, 64, 256];
+
+/// Runs everything and prints one table.
+pub(crate) fn table() -> Result<()> {
+    let module = guest::build("room-example-bench")?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "The disk: {}.\n", disk::describe()?)?;
+    writeln!(
+        out,
+        "| busy rooms | a flush carries | durable turns a second | p50 µs | p99 µs | to one room | to a flush a turn |"
+    )?;
+    writeln!(out, "|---:|---|---:|---:|---:|---:|---:|")?;
+    let mut one_room = None;
+    for rooms in ROOMS {
+        let (mut single, mut shared) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            single.push(run(&module, rooms, Limits { commit_turns_max: 1, ..Limits::default() })?);
+            shared.push(run(&module, rooms, Limits::default())?);
+        }
+        let (single, shared) = (median(single), median(shared));
+        let one_room = one_room.get_or_insert((single, shared));
+        row(&mut out, rooms, "one turn", single, [one_room.0, single])?;
+        row(&mut out, rooms, "what waits", shared, [one_room.1, single])?;
+    }
+    Ok(())
+}
+
+/// Loads a node with an empty folder.
+fn run(module: &Path, rooms: u64, limits: Limits) -> Result<Figures> {
+    let folder = disk::folder()?;
+    let setup = Setup { disk: Some(folder.path().join("data")), limits };
+    let server = rooms::arguments(module, &setup)?;
+    let server: Vec<&str> = server.iter().map(String::as_str).collect();
+    measure(&server, &["keep", &rooms.to_string()])
+}
+
+fn row(
+    out: &mut impl Write,
+    rooms: u64,
+    carries: &str,
+    of: Figures,
+    beside: [Figures; 2],
+) -> Result<()> {
+    let Figures { a_second, p50_us, p99_us, .. } = of;
+    let [one_room, single] = beside.map(|other| a_second as f64 / other.a_second.max(1) as f64);
+    Ok(writeln!(
+        out,
+        "| {rooms} | {carries} | {a_second} | {p50_us} | {p99_us} | {one_room:.2} | {single:.2} |"
+    )?)
+}

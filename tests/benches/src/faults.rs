@@ -1,0 +1,93 @@
+//! What the neighbours of a faulty guest notice. Owns those runs and their table.
+//!
+//! Invariant: every fault is repeated without a pause for as long as the neighbours are measured, on
+//! the one core that they share. It does not know why a fault costs what it costs.
+
+use crate::load::{Figures, median};
+use crate::process::measure;
+use crate::rooms::Setup;
+use crate::{disk, guest, rooms};
+use anyhow::{Context, Result};
+use room_runtime::Limits;
+use std::io::Write;
+use std::path::Path;
+
+/// Runs of each fault; the median counts.
+const RUNS: usize = 3;
+
+/// Where the node keeps what rooms write.
+#[derive(Clone, Copy)]
+enum Kept {
+    InMemory,
+    OnDisk,
+}
+
+/// A fault: its name, what the room is told, how many messages come of it, and where it writes.
+type Fault = (&'static str, &'static str, &'static str, Kept);
+
+const FAULTS: [Fault; 11] = [
+    ("a trap", r#"["trap"]"#, "0", Kept::InMemory),
+    ("a panic", r#"[{"panic":"ouch"}]"#, "0", Kept::InMemory),
+    ("a returned error", r#"[{"err":"no"}]"#, "0", Kept::InMemory),
+    ("an endless loop, to the end of its second", r#"["loop"]"#, "0", Kept::InMemory),
+    ("a leak, 1 MiB a turn to the limit", r#"[{"leak":1048576}]"#, "0", Kept::InMemory),
+    ("an endless allocation", r#"["alloc"]"#, "0", Kept::InMemory),
+    ("a stack overflow, the host's", r#"["recurse"]"#, "0", Kept::InMemory),
+    ("a stack overflow, the guest's own", r#"["recurse_wide"]"#, "0", Kept::InMemory),
+    ("10,000 sends a turn", r#"[{"flood_anyway":20000}]"#, "10000", Kept::InMemory),
+    ("3 MB of sends a turn", SENDS, "3", Kept::InMemory),
+    ("7 MiB of writes a turn, on a disk", WRITES, "0", Kept::OnDisk),
+];
+const SENDS: &str =
+    r#"[{"broadcast_bytes":1000000},{"broadcast_bytes":1000000},{"broadcast_bytes":1000000}]"#;
+const WRITES: &str = r#"[{"put_bytes":["a",1048576]},{"put_bytes":["b",1048576]},{"put_bytes":["c",1048576]},{"put_bytes":["d",1048576]},{"put_bytes":["e",1048576]},{"put_bytes":["f",1048576]},{"put_bytes":["g",1048576]}]"#;
+
+/// Runs everything and prints one table.
+pub(crate) fn table() -> Result<()> {
+    let module = guest::build("room-guest-puppet")?;
+    let tick_ms = Limits::default().tick_ms;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "One tick is {tick_ms} ms.\n")?;
+    writeln!(
+        out,
+        "| the other room does | p50 ms | p99 ms | max ms | p99 ticks | more than alone |"
+    )?;
+    writeln!(out, "|---|---:|---:|---:|---:|---:|")?;
+    let alone = runs(&module, &["beside"], Kept::InMemory)?;
+    row(&mut out, "nothing", alone, alone)?;
+    for (name, script, answers, kept) in FAULTS {
+        let beside = runs(&module, &["beside", script, answers], kept)?;
+        row(&mut out, name, beside, alone)?;
+    }
+    Ok(())
+}
+
+fn runs(module: &Path, load: &[&str], kept: Kept) -> Result<Figures> {
+    let runs = (0..RUNS).map(|_| run(module, load, kept)).collect::<Result<Vec<_>>>()?;
+    Ok(median(runs))
+}
+
+fn run(module: &Path, load: &[&str], kept: Kept) -> Result<Figures> {
+    let folder = match kept {
+        Kept::InMemory => None,
+        Kept::OnDisk => Some(disk::folder()?),
+    };
+    let disk = folder.as_ref().map(|folder| folder.path().join("data"));
+    let server = rooms::arguments(module, &Setup { disk, ..Setup::default() })?;
+    let server: Vec<&str> = server.iter().map(String::as_str).collect();
+    measure(&server, load).with_context(|| format!("beside {load:?}"))
+}
+
+fn row(out: &mut impl Write, name: &str, of: Figures, alone: Figures) -> Result<()> {
+    let ms = |us: u64| us as f64 / 1_000.0;
+    let ticks = |us: u64| ms(us) / Limits::default().tick_ms as f64;
+    Ok(writeln!(
+        out,
+        "| {name} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |",
+        ms(of.p50_us),
+        ms(of.p99_us),
+        ms(of.max_us),
+        ticks(of.p99_us),
+        ticks(of.p99_us.saturating_sub(alone.p99_us)),
+    )?)
+}

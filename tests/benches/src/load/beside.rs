@@ -1,0 +1,76 @@
+//! Quiet rooms beside one that misbehaves. Owns the clients of both.
+//!
+//! Invariant: each quiet client sends at fixed times, however late an answer is, and what counts is the
+//! time since it should have sent: a server that stands still is charged for all that it keeps waiting.
+//! It does not know what the other room does.
+
+use super::{Figures, Window, figures};
+use crate::frames::{Client, text};
+use anyhow::Result;
+use futures_util::future::try_join_all;
+use hdrhistogram::Histogram;
+use std::net::SocketAddr;
+use tokio::time::{Duration, Instant};
+
+/// Quiet rooms, with one client each.
+const NEIGHBOURS: u32 = 16;
+/// Time between two messages of a quiet client.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What the other room is told, and how often it answers before it is over.
+pub(super) type Fault<'a> = (&'a str, usize);
+
+/// Measures the quiet clients, beside a fault if there is one.
+pub(super) async fn run(addr: SocketAddr, fault: Option<Fault<'_>>) -> Result<Figures> {
+    let open = |room: String| async move {
+        Client::connect(addr, &format!("{room}?quiet=1&hello=hi")).await
+    };
+    let names = (0..NEIGHBOURS).map(|n| format!("neighbour-{n}"));
+    let clients = try_join_all(names.map(open)).await?;
+    let faulty = open("faulty".to_owned()).await?;
+    let window = Window::after_warm_up();
+    let quiet = clients.into_iter().zip(0..).map(|(client, n)| neighbour(client, n, window));
+    let quiet = try_join_all(quiet);
+    let histograms = match fault {
+        None => quiet.await?,
+        Some(fault) => tokio::try_join!(quiet, misbehave(faulty, fault, window))?.0,
+    };
+    let mut all = Histogram::<u64>::new(3)?;
+    for histogram in histograms {
+        all.add(histogram)?;
+    }
+    Ok(figures(all.len(), &all))
+}
+
+/// Sends at its times, which lie between those of the others.
+async fn neighbour(mut client: Client, n: u32, window: Window) -> Result<Histogram<u64>> {
+    let frame = text(&"x".repeat(64));
+    let mut latencies = Histogram::new(3)?;
+    let mut due = Instant::now() + PAUSE * n / NEIGHBOURS;
+    while due < window.until {
+        // A timer fires up to a millisecond late, which is not the server's.
+        let late = Instant::now() >= due;
+        tokio::time::sleep_until(due).await;
+        let from = if late { due } else { Instant::now() };
+        client.write(&frame).await?;
+        client.read().await?;
+        if window.has(due) {
+            latencies.record(u64::try_from(from.elapsed().as_nanos())?)?;
+        }
+        due += PAUSE;
+    }
+    Ok(latencies)
+}
+
+/// Tells the room to do it and, as soon as that is over and the room answers again, once more.
+async fn misbehave(mut client: Client, (script, answers): Fault<'_>, window: Window) -> Result<()> {
+    let once = [text(script), text("next")].concat();
+    while Instant::now() < window.until {
+        client.write(&once).await?;
+        let mut heard = 0;
+        while heard <= answers {
+            heard += client.read().await?;
+        }
+    }
+    Ok(())
+}
