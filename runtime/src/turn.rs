@@ -347,8 +347,12 @@ impl Turn {
         if stored_at_most.saturating_add(bytes as u64) <= max {
             return Ok(true);
         }
-        let measured = stored_with(&*self.view, &self.effects.writes, changes);
-        measured.map(|bytes| bytes <= max).map_err(|error| self.unavailable(error))
+        let (view, writes) = (&*self.view, &self.effects.writes);
+        let nothing = Overlay::new();
+        // What makes the room no larger is let in, even where the limit was lowered below what it has.
+        let measured = stored_with(view, writes, changes)
+            .and_then(|bytes| Ok(bytes <= max || bytes <= stored_with(view, writes, &nothing)?));
+        measured.map_err(|error| self.unavailable(error))
     }
 
     fn check_key(&self, key: &[u8]) -> Result<(), Refusal> {

@@ -61,7 +61,10 @@ async fn what_is_too_large_is_refused_with_the_limits_name() {
         (json!({"put_bytes": ["k", (1 << 20) + 1]}), "value_bytes_max"),
         (json!({"put": ["k".repeat(2_049), 1]}), "key_bytes_max"),
         (json!({"put": ["", 1]}), "key_bytes_max"),
-        (json!({"put_many": 51}), "turn_writes_max"),
+        (
+            json!({"put_many": 51}),
+            "turn_writes_max = 50; raise turn_writes_max in room.toml [limits]",
+        ),
         (json!({"list": {"start": "a", "start_after": "b"}}), "start"),
     ] {
         let reply = node.post("lobby", &json!([step])).await;

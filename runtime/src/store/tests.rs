@@ -257,6 +257,10 @@ async fn a_room_that_is_full_is_measured_exactly() {
     assert_eq!(put(&mut second, "c", 0), Err(Refusal::UsedUp("room_bytes_max")));
     assert_eq!(put(&mut second, "a", 59), Ok(()));
     assert_eq!(put(&mut second, "a", 60), Err(Refusal::UsedUp("room_bytes_max")));
+    let lowered = Limits { room_bytes_max: 10, ..limits.clone() };
+    let mut third = Turn::new(one.view(), Arc::default(), None, Arc::new(lowered));
+    assert_eq!(put(&mut third, "a", 58), Ok(()));
+    assert_eq!(put(&mut third, "a", 59), Err(Refusal::UsedUp("room_bytes_max")));
     assert_eq!(second.delete(vec![b"b".to_vec()]), Ok(1));
     assert_eq!(put(&mut second, "c", 39), Ok(()));
     second.delete_all();
