@@ -148,6 +148,7 @@ limits! {
     commit_turns_max: "turns" = 16_384, "Commits that wait for the disk", "rooms that write wait";
     room_bytes_max: "bytes" = 1024 * MIB, "Bytes of keys and values stored for one room", "the write is refused";
     room_cache_bytes_max: "bytes" = 64 * KIB, "Bytes of a live room's keys and values that are kept in memory after they were read or written", "they are read from the store again";
+    apply_gather_ms: "ms" = 10, "Time for which durable turns are gathered before the tree gets them, unless somebody waits", "they are applied together";
     log_segment_bytes: "bytes" = 16 * MIB, "Size of a file of the commit log", "the next one is begun, and what the tree has is synced";
     snapshot_log_bytes: "bytes" = 64 * MIB, "Size of the commit log at which a snapshot is made, or the size of the last snapshot if that is more", "the log is cut when the snapshot is whole";
     copy_slice_bytes: "bytes" = MIB, "Bytes that a snapshot or a backup reads at once", "turns that wait are applied before it goes on";

@@ -42,6 +42,7 @@ pub(super) struct Shared {
     turns_max: usize,
     bytes_max: usize,
     retry: Duration,
+    gather: Duration,
 }
 
 #[derive(Default)]
@@ -51,6 +52,8 @@ struct Backlog {
     upto: Offset,
     bytes: usize,
     closed: bool,
+    /// Somebody waits for what is in it, or will be next.
+    hurry: bool,
     /// Why the tree is not to be trusted, until it is made anew.
     failed: Option<StoreError>,
 }
@@ -71,6 +74,7 @@ impl Applier {
             turns_max: size(limits.commit_turns_max),
             bytes_max: size(limits.commit_bytes_max),
             retry: ms(limits.store_retry_ms),
+            gather: ms(limits.apply_gather_ms),
         });
         let (applied_tx, applied) = watch::channel(applied);
         let (alarms_tx, alarms_changed) = watch::channel(0);
@@ -125,9 +129,17 @@ impl Shared {
             .wait_while(self.backlog(), is_full)
             .unwrap_or_else(PoisonError::into_inner);
         backlog.bytes += commits.iter().map(Commit::bytes).sum::<usize>();
+        // Who waits for an alarm waits for the tree to have it.
+        backlog.hurry |= commits.iter().any(|commit| commit.record.change.alarm.is_some());
         backlog.commits.extend(commits);
         backlog.upto = upto;
         drop(backlog);
+        self.filled.notify_one();
+    }
+
+    /// Has what waits applied at once.
+    pub(super) fn hurry(&self) {
+        self.backlog().hurry = true;
         self.filled.notify_one();
     }
 
@@ -193,10 +205,17 @@ impl Worker {
         let idle = |backlog: &mut Backlog| {
             backlog.upto <= upto && backlog.failed.is_none() && !backlog.closed
         };
-        let mut backlog = self
-            .shared
-            .filled
+        let Shared { filled, gather, bytes_max, .. } = &*self.shared;
+        let backlog = filled
             .wait_while(self.shared.backlog(), idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        // A room that is busy writes the same keys again and again: together they cost the tree once.
+        let gathers = |backlog: &mut Backlog| {
+            let urgent = backlog.hurry || backlog.closed || backlog.failed.is_some();
+            !urgent && backlog.bytes < bytes_max / 4
+        };
+        let (mut backlog, _) = filled
+            .wait_timeout_while(backlog, *gather, gathers)
             .unwrap_or_else(PoisonError::into_inner);
         if backlog.failed.is_some() {
             return if backlog.closed { Next::Stop } else { Next::Rebuild };
@@ -204,7 +223,7 @@ impl Worker {
         if backlog.upto <= upto {
             return Next::Stop;
         }
-        backlog.bytes = 0;
+        (backlog.bytes, backlog.hurry) = (0, false);
         let (commits, upto) = (std::mem::take(&mut backlog.commits), backlog.upto);
         drop(backlog);
         self.shared.drained.notify_all();

@@ -145,9 +145,11 @@ impl Store {
             if *applied.borrow_and_update() >= last {
                 return Ok(());
             }
-            if let Some(error) = self.applier.shared().failure() {
+            let applier = self.applier.shared();
+            if let Some(error) = applier.failure() {
                 return Err(error);
             }
+            applier.hurry();
             applied.changed().await.map_err(|_| StoreError::Closed)?;
         }
     }

@@ -223,6 +223,7 @@ impl View for Reader {
     }
 
     fn bytes(&self) -> u64 {
+        self.applier.hurry();
         blocking(|| self.pending.when_applied(self.wait_max, Pending::bytes_at_most))
     }
 }
