@@ -205,14 +205,13 @@ impl Worker {
         let idle = |backlog: &mut Backlog| {
             backlog.upto <= upto && backlog.failed.is_none() && !backlog.closed
         };
-        let Shared { filled, gather, bytes_max, .. } = &*self.shared;
-        let backlog = filled
-            .wait_while(self.shared.backlog(), idle)
-            .unwrap_or_else(PoisonError::into_inner);
+        let Shared { filled, gather, turns_max, bytes_max, .. } = &*self.shared;
+        let backlog =
+            filled.wait_while(self.shared.backlog(), idle).unwrap_or_else(PoisonError::into_inner);
         // A room that is busy writes the same keys again and again: together they cost the tree once.
         let gathers = |backlog: &mut Backlog| {
             let urgent = backlog.hurry || backlog.closed || backlog.failed.is_some();
-            !urgent && backlog.bytes < bytes_max / 4
+            !urgent && backlog.bytes < bytes_max / 4 && backlog.commits.len() < turns_max / 4
         };
         let (mut backlog, _) = filled
             .wait_timeout_while(backlog, *gather, gathers)
