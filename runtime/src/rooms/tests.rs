@@ -3,6 +3,7 @@
 use super::*;
 use crate::event::{CloseFrame, Message};
 use crate::id::ConnectionId;
+use crate::metrics::Metrics;
 use crate::room::{Frame, Outbox};
 use crate::store::testing::Disk;
 use crate::wasm::Engine;
@@ -13,6 +14,7 @@ use std::time::Duration;
 struct Node {
     rooms: Rooms,
     disk: Disk,
+    metrics: Metrics,
 }
 
 impl Node {
@@ -27,12 +29,14 @@ impl Node {
         let cache = room_test_guest::target_dir().join("guests/compiled");
         let engine = Engine::new(limits.clone(), Some(&cache)).unwrap();
         let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
-        let rooms = Rooms::new(disk.store(&limits), limits, Clock::system(), &engine);
+        let metrics = Metrics::new();
+        let store = disk.counted_store(&limits, metrics.store.clone());
+        let rooms = Rooms::new(store, limits, Clock::system(), &engine, metrics.rooms.clone());
         let code = Code { module, vars: Arc::default() };
         let party = Party { code, when_quiet, auto_response: None };
         let name = PartyName::parse("main").unwrap();
         rooms.deploy(HashMap::from([(name, party)])).await.unwrap();
-        Self { rooms, disk }
+        Self { rooms, disk, metrics }
     }
 
     async fn connect(&self, id: &str) -> Joined {
