@@ -6,8 +6,9 @@
 //! somebody asks. Each node counts for itself, also where several share a process. It does not know what
 //! the parts do.
 //!
-//! A counted event is two additions to memory, a measured one about 60 ns and 16 bytes until [`UPKEEP`]
-//! has sorted it into its bucket.
+//! A count costs 12 ns, a duration 55 ns and 16 bytes until it is sorted into its bucket, and the clock 26 ns
+//! each time it is read. So a turn pays 0.12 µs, and 0.11 µs more if it is held back until it is durable; what
+//! is written and synced is counted once for each group (2-core x86-64 VM, release build).
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};

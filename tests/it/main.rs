@@ -12,6 +12,7 @@ mod door;
 mod faults;
 mod hibernation;
 mod hooks;
+mod metrics;
 mod order;
 mod pressure;
 mod reload;
