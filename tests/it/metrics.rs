@@ -127,9 +127,7 @@ impl Small {
             .output();
         mount.is_ok_and(|mount| mount.status.success()).then_some(Self(dir))
     }
-}
 
-impl Small {
     /// A file that takes all space there is.
     fn fill(&self) -> PathBuf {
         let path = self.0.path().join("ballast");
