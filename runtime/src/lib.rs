@@ -7,7 +7,8 @@
 //! - `rooms` knows which rooms run; `room` is one of them: mailbox, actor, gate, outbox.
 //! - `wasm` compiles and calls guests; `turn` is what one call read, wrote and said.
 //! - `store` keeps the rooms' bytes; `alarms` wakes rooms; `cluster` says which node a room is on.
-//! - [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`] are the values they share.
+//! - `metrics` is what they count; [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`] are the
+//!   values they share.
 
 mod alarms;
 pub mod clock;
@@ -18,6 +19,7 @@ mod door;
 pub mod event;
 pub mod id;
 pub mod limits;
+mod metrics;
 mod room;
 mod rooms;
 pub mod runtime;
@@ -26,6 +28,7 @@ pub mod store;
 pub mod turn;
 pub mod wasm;
 
+pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use config::{
     Audience, AutoResponse, Config, ConfigError, PartyConfig, Project, StorageConfig, WhenQuiet,
 };

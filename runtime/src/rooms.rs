@@ -9,6 +9,7 @@ use crate::config::{AutoResponse, WhenQuiet};
 use crate::event::{Request, Response};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{Limits, ms, size};
+use crate::metrics::{RoomMetrics, level};
 use crate::room::{
     Actor, AlarmGuard, Joined, Mail, Mailbox, Otherwise, Parts, Places, RoomError, RoomHandle,
     Stopped, Visitor,
@@ -80,12 +81,18 @@ pub(crate) struct ReloadError {
 }
 
 impl Rooms {
-    pub(crate) fn new(store: Store, limits: Arc<Limits>, clock: Clock, engine: &Engine) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        limits: Arc<Limits>,
+        clock: Clock,
+        engine: &Engine,
+        metrics: Arc<RoomMetrics>,
+    ) -> Self {
         let places = Places::new(engine.rooms_max(), engine.memory().clone(), limits.clone());
         let spares = size(limits.reload_rooms_max).min(Semaphore::MAX_PERMITS);
         let spares = Arc::new(Semaphore::new(spares));
         Self(Arc::new(Inner {
-            parts: Parts { store, limits, clock, places, spares },
+            parts: Parts { store, limits, clock, places, spares, metrics },
             state: Mutex::default(),
             tasks: TaskTracker::new(),
         }))
@@ -171,7 +178,8 @@ impl Rooms {
         };
         let answers = state.answers.entry(room.party().clone()).or_default().subscribe();
         drop(state);
-        Ok(RoomHandle { mailbox, answers, limits: self.0.parts.limits.clone() })
+        let Parts { limits, metrics, .. } = &self.0.parts;
+        Ok(RoomHandle { mailbox, answers, limits: limits.clone(), metrics: metrics.clone() })
     }
 
     /// Starts a room's actor as a task of its own.
@@ -190,12 +198,16 @@ impl Rooms {
     }
 
     async fn run(&self, room: &RoomId, mailbox: &Mailbox, party: Party) {
-        let parts = self.0.parts.clone();
+        let (parts, metrics) = (self.0.parts.clone(), &self.0.parts.metrics);
         let actor = Actor::new(room.clone(), mailbox.clone(), party.code, party.when_quiet, parts);
         let mut actor = match actor.await {
             Ok(actor) => actor,
-            Err(error) => return refuse_all(mailbox, &error),
+            Err(error) => {
+                metrics.broken.increment(1);
+                return refuse_all(mailbox, &error);
+            }
         };
+        metrics.activations.increment(1);
         tracing::debug!(%room, "activated");
         let may_leave = |mailbox: &Mailbox| {
             let mut state = self.state();
@@ -206,9 +218,15 @@ impl Rooms {
             leaves
         };
         match actor.run(may_leave).await {
-            Stopped::Evicted => tracing::debug!(%room, "evicted"),
+            Stopped::Evicted => {
+                metrics.evictions.increment(1);
+                tracing::debug!(%room, "evicted");
+            }
             Stopped::Drained => tracing::debug!(%room, "drained"),
-            Stopped::Broken(error) => tracing::warn!(%room, %error, "stopped"),
+            Stopped::Broken(error) => {
+                metrics.broken.increment(1);
+                tracing::warn!(%room, %error, "stopped");
+            }
         }
     }
 
@@ -330,6 +348,15 @@ impl Rooms {
     /// How many rooms may have a live instance.
     pub(crate) fn live_max(&self) -> usize {
         self.0.parts.places.total()
+    }
+
+    /// Sets what is known of the rooms and their store at the moment.
+    pub(crate) fn measure(&self) {
+        let metrics = &self.0.parts.metrics;
+        metrics.running.set(level(self.count() as u64));
+        metrics.live.set(level(self.live() as u64));
+        metrics.live_max.set(level(self.live_max() as u64));
+        self.0.parts.store.measure();
     }
 
     /// Lets every room finish what it has begun, and stops it. No room is activated afterwards.

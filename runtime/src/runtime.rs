@@ -10,6 +10,7 @@ use crate::config::{Config, ConfigError, PartyConfig, Project, StorageConfig};
 use crate::door::{FrontDoor, Listener};
 use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
+use crate::metrics::Metrics;
 use crate::rooms::{Party, ReloadError, Rooms};
 use crate::store::{Store, StoreError, Verified};
 use crate::wasm::{Code, Engine, EngineError, Instance, LoadError};
@@ -122,19 +123,24 @@ impl Runtime {
         let addr = config.listen;
         let listener = Listener::bind(addr, limits.clone()).await;
         let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
+        let metrics = Metrics::new();
+        let counts = metrics.store.clone();
         let store = match &config.storage {
-            StorageConfig::Disk(dir) => Store::open(dir, &limits)?,
-            StorageConfig::Memory => Store::in_memory(&limits)?,
+            StorageConfig::Disk(dir) => Store::open_counted(dir, &limits, counts)?,
+            StorageConfig::Memory => Store::in_memory_counted(&limits, counts)?,
         };
         let engine = Engine::new(limits.clone(), config.cache_dir.as_deref())?;
         let clock = Clock::system();
-        let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine);
+        let counts = metrics.rooms.clone();
+        let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine, counts);
         let node = NodeId::new(ONLY_NODE);
         let ring = Ring::new((node.clone(), 1), Vec::new());
+        let (counts, audience) = (metrics.clone(), config.audience);
         let door =
-            FrontDoor::new(rooms.clone(), ring, node, limits.clone(), clock, config.audience);
+            FrontDoor::new(rooms.clone(), ring, node, limits.clone(), clock, audience, counts);
         let alarms = Alarms::new(store.clone(), rooms.clone(), clock, limits.clone());
         let stop = CancellationToken::new();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(metrics.look_after()));
         Ok(Self {
             addr: listener.addr(),
             engine,

@@ -13,6 +13,7 @@ mod fault_matrix;
 mod faults;
 mod hibernation;
 mod hooks;
+mod metrics;
 mod order;
 mod pressure;
 mod reload;

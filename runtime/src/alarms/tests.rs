@@ -4,6 +4,7 @@ use super::*;
 use crate::config::WhenQuiet;
 use crate::event::Request;
 use crate::id::{ModuleHash, PartyName};
+use crate::metrics::Metrics;
 use crate::rooms::Party;
 use crate::store::testing::Disk;
 use crate::turn::{AlarmChange, Writes};
@@ -31,9 +32,13 @@ fn engine(limits: &Arc<Limits>) -> Engine {
     Engine::new(limits.clone(), Some(&cache)).unwrap()
 }
 
+fn rooms_on(store: &Store, limits: Arc<Limits>, clock: Clock, engine: &Engine) -> Rooms {
+    Rooms::new(store.clone(), limits, clock, engine, Metrics::new().rooms)
+}
+
 fn alarms(store: &Store, clock: Clock) -> Alarms {
     let limits = limits();
-    let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine(&limits));
+    let rooms = rooms_on(store, limits.clone(), clock, &engine(&limits));
     Alarms::new(store.clone(), rooms, clock, limits)
 }
 
@@ -131,7 +136,7 @@ async fn run(disk: &Disk, now: Duration) -> Rooms {
     let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
     let code = Code { module, vars: Arc::default() };
     let party = Party { code, when_quiet: WhenQuiet::Stay, auto_response: None };
-    let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine);
+    let rooms = rooms_on(&store, limits.clone(), clock, &engine);
     rooms.deploy(HashMap::from([(PartyName::parse("main").unwrap(), party)])).await.unwrap();
     let ringing = tokio::spawn(Alarms::new(store.clone(), rooms.clone(), clock, limits).run());
     there_are(&store, 0).await;

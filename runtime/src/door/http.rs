@@ -6,8 +6,10 @@
 use super::FrontDoor;
 use super::hooks::{self, Decision};
 use super::status::{DoorError, Shown, status_of_refusal};
+use crate::config::Audience;
 use crate::event;
 use crate::limits::{Limits, ms, size};
+use crate::metrics::{DoorMetrics, StatusClass, level};
 use crate::wasm::DoorCall;
 use ::http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use axum::body::Body;
@@ -15,23 +17,53 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use std::sync::Arc;
+use tower::util::MapResponseLayer;
 
 /// `/_room/health`: whether the node can serve rooms, which one it is, how many rooms it runs, and how
-/// many of them have an instance (those that hibernate have none).
+/// many of them have an instance (those that hibernate have none). A developer reads why it cannot.
 pub(super) async fn health(State(door): State<FrontDoor>) -> Response {
     let failure = door.0.rooms.storage_failure();
     let (status, word) = match &failure {
         None => (StatusCode::OK, "ok"),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage failed"),
     };
-    let body = serde_json::json!({
+    let mut body = serde_json::json!({
         "status": word,
         "node": door.0.node.as_str(),
         "version": env!("CARGO_PKG_VERSION"),
         "rooms": door.0.rooms.count(),
         "live": door.0.rooms.live(),
     });
+    // It may name folders of the server.
+    if let (Some(error), Audience::Developer) = (failure, door.0.audience) {
+        body["error"] = error.to_string().into();
+    }
     (status, axum::Json(body)).into_response()
+}
+
+/// `/_room/metrics`: what `METRICS.md` lists, in Prometheus' text format.
+pub(super) async fn metrics(State(door): State<FrontDoor>) -> Response {
+    door.0.rooms.measure();
+    door.0.metrics.door.sockets.set(level(door.0.sockets.len() as u64));
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], door.0.metrics.text())
+        .into_response()
+}
+
+/// Counts every response by its status.
+pub(super) fn count_requests(
+    metrics: Arc<DoorMetrics>,
+) -> MapResponseLayer<impl Fn(Response) -> Response + Clone> {
+    MapResponseLayer::new(move |response: Response| {
+        metrics.requests.count(match response.status().as_u16() {
+            ..200 => StatusClass::Switched,
+            200..300 => StatusClass::Success,
+            300..400 => StatusClass::Redirected,
+            400..500 => StatusClass::ClientError,
+            500.. => StatusClass::ServerError,
+        });
+        response
+    })
 }
 
 /// Asks the room of the path, unless a hook decides otherwise.

@@ -22,6 +22,7 @@ use crate::cluster::Ring;
 use crate::config::Audience;
 use crate::id::{NodeId, RoomId};
 use crate::limits::{Limits, size};
+use crate::metrics::Metrics;
 use crate::rooms::Rooms;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -44,6 +45,7 @@ struct Inner {
     limits: Arc<Limits>,
     clock: Clock,
     audience: Audience,
+    metrics: Metrics,
     /// The folder of static files, if the project has one.
     assets: Mutex<Option<PathBuf>>,
     /// Instances that hooks may use at the same time.
@@ -62,6 +64,7 @@ impl FrontDoor {
         limits: Arc<Limits>,
         clock: Clock,
         audience: Audience,
+        metrics: Metrics,
     ) -> Self {
         let hooks = Semaphore::new(size(limits.door_instances_max).min(Semaphore::MAX_PERMITS));
         Self(Arc::new(Inner {
@@ -71,6 +74,7 @@ impl FrontDoor {
             limits,
             clock,
             audience,
+            metrics,
             assets: Mutex::default(),
             hooks,
             closing: CancellationToken::new(),
@@ -84,8 +88,10 @@ impl FrontDoor {
             .route("/parties/{*room}", any(to_room))
             .route("/party/{*room}", any(to_room))
             .route("/_room/health", get(http::health))
+            .route("/_room/metrics", get(http::metrics))
             .route("/_room/partysocket/{file}", get(assets::partysocket))
             .fallback(assets::serve)
+            .layer(http::count_requests(self.0.metrics.door.clone()))
             .with_state(self.clone())
     }
 

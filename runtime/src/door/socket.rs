@@ -12,6 +12,7 @@ use super::status::DoorError;
 use super::upgrade::{Handshake, Socket};
 use crate::event::{CloseFrame, Ending, Handshake as Goodbye, Message, Text};
 use crate::limits::{Limits, ms, size};
+use crate::metrics::{DoorMetrics, Refusal};
 use crate::room::{Frame, Joined, Outbox, RoomError, Visitor};
 use crate::wasm::DoorCall;
 use axum::extract::Request;
@@ -31,15 +32,29 @@ use tokio_util::sync::CancellationToken;
 /// Opens a WebSocket to the room of the request's path. The handshake is answered only when the room
 /// has let the client in, or by a socket that closes at once with the reason.
 pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
+    let (begun, metrics) = (Instant::now(), door.0.metrics.door.clone());
     let handshake = match Handshake::of(&mut request, &door.0.limits) {
         Ok(handshake) => handshake,
-        Err(error) => return error.show(door.0.audience).into_response(),
+        Err(error) => {
+            metrics.refusals.count(error.refusal());
+            return error.show(door.0.audience).into_response();
+        }
     };
     let refusal = match join(&door, request).await {
-        Ok(Entry::Joined(joined)) => return welcome(&door, handshake, joined),
-        Ok(Entry::Response(response)) => return response,
-        Ok(Entry::Refused(frame)) => frame,
+        Ok(Entry::Joined(joined)) => {
+            metrics.open_seconds.record(begun.elapsed());
+            return welcome(&door, handshake, joined);
+        }
+        Ok(Entry::Response(response)) => {
+            metrics.refusals.count(Refusal::Hook);
+            return response;
+        }
+        Ok(Entry::Refused(frame)) => {
+            metrics.refusals.count(Refusal::Hook);
+            frame
+        }
         Err(error) => {
+            metrics.refusals.count(error.refusal());
             let shown = error.show(door.0.audience);
             // Once open, a client sends what it kept while the server was away, and would lose it
             // here: what may succeed a little later is not opened at all.
@@ -84,10 +99,11 @@ async fn join(door: &FrontDoor, request: Request) -> Result<Entry, DoorError> {
 fn welcome(door: &FrontDoor, handshake: Handshake, joined: Joined) -> Response {
     let (response, socket) = handshake.accept();
     let (limits, closing) = (door.0.limits.clone(), door.0.closing.clone());
+    let metrics = door.0.metrics.door.clone();
     door.0.sockets.spawn(async move {
         // Who leaves during the handshake is reported by the drop of `joined`.
         if let Some((socket, _place)) = socket.await {
-            run(socket, joined, limits, closing).await;
+            run(socket, joined, limits, closing, &metrics).await;
         }
     });
     response
@@ -117,11 +133,17 @@ enum Done {
 }
 
 /// Carries frames both ways until one side ends, and says goodbye.
-async fn run(socket: Socket, joined: Joined, limits: Arc<Limits>, closing: CancellationToken) {
+async fn run(
+    socket: Socket,
+    joined: Joined,
+    limits: Arc<Limits>,
+    closing: CancellationToken,
+    metrics: &DoorMetrics,
+) {
     let (mut sink, mut stream) = socket.split();
     let heard = AtomicU64::new(0);
     let done = {
-        let reading = read(&mut stream, &joined, &heard, &limits);
+        let reading = read(&mut stream, &joined, &heard, &limits, metrics);
         let writing = write(&mut sink, &joined.outbox, &heard, &limits, &closing);
         tokio::pin!(reading, writing);
         tokio::select! {
@@ -170,6 +192,7 @@ async fn read(
     joined: &Joined,
     heard: &AtomicU64,
     limits: &Limits,
+    metrics: &DoorMetrics,
 ) -> Done {
     let mut answers = Answers::new(joined.answers.clone());
     let mut answered = 0;
@@ -184,6 +207,7 @@ async fn read(
             Ok(Wire::Ping(_) | Wire::Pong(_) | Wire::Frame(_)) => continue,
             Err(error) => return failed(&error, limits),
         };
+        metrics.messages_received.increment(1);
         if let Some(answer) = answers.to(&message) {
             joined.outbox.answer(&answer);
             answered += 1;

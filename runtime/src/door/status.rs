@@ -6,6 +6,7 @@
 use crate::config::Audience;
 use crate::event::CloseFrame;
 use crate::id::{NameError, NodeId};
+use crate::metrics::Refusal;
 use crate::room::RoomError;
 use crate::rooms::Unreachable;
 use http::StatusCode;
@@ -75,6 +76,27 @@ impl DoorError {
                 RoomError::Draining => (503, 1012),
                 RoomError::TimedOut => (504, 1013),
                 RoomError::Guest(_) | RoomError::Storage(_) | RoomError::Broken => (500, 1011),
+            },
+        }
+    }
+
+    /// What it is counted as, if it kept a client from its WebSocket.
+    pub(super) fn refusal(&self) -> Refusal {
+        match self {
+            Self::Name(_) | Self::Handshake(_) | Self::UriTooLong(_) => Refusal::Malformed,
+            Self::BodyMissing | Self::BodyTooLarge(_) => Refusal::Malformed,
+            Self::NotFound | Self::Room(Unreachable::UnknownParty(_)) => Refusal::NotFound,
+            Self::Starting => Refusal::Starting,
+            Self::Elsewhere(_) => Refusal::Elsewhere,
+            Self::Room(Unreachable::Room(error)) => match error {
+                RoomError::Busy => Refusal::Busy,
+                RoomError::Full => Refusal::Full,
+                RoomError::Guest(_) => Refusal::Guest,
+                RoomError::Storage(_) => Refusal::Storage,
+                RoomError::Broken => Refusal::Broken,
+                RoomError::TimedOut => Refusal::TimedOut,
+                RoomError::Gone => Refusal::Gone,
+                RoomError::Draining => Refusal::Draining,
             },
         }
     }

@@ -349,7 +349,12 @@ impl Actor {
             self.turns.outlet.hold(None, Vec::new(), Reply::Alarm(done));
             return Ok(());
         };
-        match self.turn(&Event::Alarm, None).await? {
+        let turn = self.turn(&Event::Alarm, None).await?;
+        let metrics = self.turns.parts.metrics.clone();
+        if matches!(turn, Ok(_) | Err(RoomError::Guest(_))) {
+            metrics.alarms_rung.increment(1);
+        }
+        match turn {
             Ok(turn) => self.turns.hold(turn, Reply::Alarm(done)),
             Err(error) if !matches!(error, RoomError::Guest(_)) => {
                 tracing::debug!(room = %self.turns.room, %error, "the alarm waits");
@@ -360,6 +365,9 @@ impl Actor {
             }
             Err(error) => {
                 let next = next_try(alarm, now, &self.turns.parts.limits);
+                let counted =
+                    if next.is_some() { &metrics.alarms_retried } else { &metrics.alarms_dropped };
+                counted.increment(1);
                 tracing::warn!(room = %self.turns.room, %error, tries = alarm.tries + 1, retry = next.is_some(),
                     "the alarm failed");
                 let offset = self.turns.store.commit_alarm(next).await?;

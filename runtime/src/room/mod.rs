@@ -25,6 +25,7 @@ use crate::config::{AutoResponse, WhenQuiet};
 use crate::event::{Ending, Message, Request, Response};
 use crate::id::{ConnectionId, Serial};
 use crate::limits::{Limits, ms};
+use crate::metrics::RoomMetrics;
 use crate::store::StoreError;
 use crate::wasm::{Code, GuestFault};
 use std::sync::Arc;
@@ -194,6 +195,7 @@ pub(crate) struct RoomHandle {
     /// What is answered without the room.
     pub(crate) answers: watch::Receiver<Option<Arc<AutoResponse>>>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) metrics: Arc<RoomMetrics>,
 }
 
 /// A connection that a room has let in, as its socket holds it.
@@ -272,7 +274,7 @@ impl RoomHandle {
         &self,
         visitor: Visitor,
     ) -> Result<Result<Joined, RoomError>, Visitor> {
-        let (sender, outbox) = outbox(&self.limits);
+        let (sender, outbox) = outbox(&self.limits, self.metrics.clone());
         let (reply, answer) = oneshot::channel();
         let joining = Joining { visitor, outbox: sender, reply };
         match self.mailbox.push(Mail::Connect(Box::new(joining))) {

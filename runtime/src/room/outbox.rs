@@ -5,6 +5,7 @@
 
 use crate::event::{CloseFrame, Message};
 use crate::limits::{Limits, size};
+use crate::metrics::RoomMetrics;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -31,6 +32,7 @@ struct Inner {
     overflowed: Notify,
     bytes_max: usize,
     frames_max: usize,
+    metrics: Arc<RoomMetrics>,
 }
 
 #[derive(Default)]
@@ -41,13 +43,14 @@ struct Queue {
 }
 
 /// The two ends of a new, empty outbox.
-pub(crate) fn outbox(limits: &Limits) -> (OutboxSender, Outbox) {
+pub(crate) fn outbox(limits: &Limits, metrics: Arc<RoomMetrics>) -> (OutboxSender, Outbox) {
     let inner = Arc::new(Inner {
         queue: Mutex::default(),
         filled: Notify::new(),
         overflowed: Notify::new(),
         bytes_max: size(limits.outbox_bytes_max),
         frames_max: size(limits.outbox_frames_max),
+        metrics,
     });
     (OutboxSender(inner.clone()), Outbox(inner))
 }
@@ -95,6 +98,9 @@ impl Outbox {
         let count = queue.frames.len().min(max);
         let frames: Vec<Frame> = queue.frames.drain(..count).collect();
         queue.bytes -= frames.iter().map(Frame::size).sum::<usize>();
+        drop(queue);
+        let goodbye = matches!(frames.last(), Some(Frame::Close(_)));
+        self.0.metrics.messages_sent.increment((frames.len() - usize::from(goodbye)) as u64);
         frames
     }
 
@@ -137,6 +143,7 @@ impl Inner {
             queue.frames.clear();
             queue.bytes = 0;
             queue.end(CloseFrame::new(1013, "too slow: the outbox is full"));
+            self.metrics.outbox_overflows.increment(1);
             self.overflowed.notify_one();
         } else {
             queue.bytes += message.len();
@@ -155,9 +162,11 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     fn small() -> (OutboxSender, Outbox) {
-        outbox(&Limits { outbox_frames_max: 2, outbox_bytes_max: 10, ..Limits::default() })
+        let limits = Limits { outbox_frames_max: 2, outbox_bytes_max: 10, ..Limits::default() };
+        outbox(&limits, Metrics::new().rooms)
     }
 
     #[test]

@@ -8,17 +8,20 @@ use super::roster::Roster;
 use super::{Admission, AlarmGuard, RoomError};
 use crate::event::{CloseFrame, Response};
 use crate::id::Serial;
+use crate::metrics::RoomMetrics;
 use crate::store::{Offset, Settled, StoreError};
 use crate::turn::Output;
+use std::sync::Arc;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// The gate with what is behind it.
-#[derive(Default)]
 pub(super) struct Outlet {
     pub(super) roster: Roster,
     gate: OutputGate<Release>,
     /// Bytes of what the gate holds.
     held_bytes: usize,
+    metrics: Arc<RoomMetrics>,
 }
 
 /// What leaves a room when its turn is durable.
@@ -27,6 +30,8 @@ struct Release {
     /// The newest connection of its time: a broadcast is not for those who came later.
     horizon: Option<Serial>,
     reply: Reply,
+    /// Since when it waits, if it does.
+    since: Option<Instant>,
 }
 
 /// Who waits for a turn besides the connections.
@@ -56,9 +61,17 @@ impl Release {
 }
 
 impl Outlet {
+    /// Nobody is connected, and nothing waits.
+    pub(super) fn new(metrics: Arc<RoomMetrics>) -> Self {
+        let (roster, gate) = (Roster::default(), OutputGate::default());
+        Self { roster, gate, held_bytes: 0, metrics }
+    }
+
     /// Takes what a turn says. `commit` is where its writes become durable, if it wrote.
     pub(super) fn hold(&mut self, commit: Option<Offset>, outputs: Vec<Output>, reply: Reply) {
-        let release = Release { outputs, horizon: self.roster.horizon(), reply };
+        let waits = commit.is_some() || self.is_holding();
+        let since = waits.then(Instant::now);
+        let release = Release { outputs, horizon: self.roster.horizon(), reply, since };
         self.held_bytes += release.bytes();
         if let Some(release) = self.gate.hold(commit, release) {
             self.let_out(release);
@@ -106,6 +119,9 @@ impl Outlet {
 
     fn let_out(&mut self, release: Release) {
         self.held_bytes -= release.bytes();
+        if let Some(since) = release.since {
+            self.metrics.gate_seconds.record(since.elapsed());
+        }
         self.roster.say(release.outputs, release.horizon);
         // Who does not wait any more has gone: an admission that is dropped tells the room so.
         match release.reply {

@@ -13,9 +13,10 @@ use crate::clock::Clock;
 use crate::event::{Answer, Event};
 use crate::id::{RoomId, Serial};
 use crate::limits::Limits;
+use crate::metrics::{RoomMetrics, TurnEnd};
 use crate::store::{Offset, RoomStore, Store, StoreError};
 use crate::turn::{Output, Turn};
-use crate::wasm::{Code, Flush, GuestFault};
+use crate::wasm::{Code, Flush, GuestFault, Overrun};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -31,6 +32,7 @@ pub(crate) struct Parts {
     pub(crate) places: Places,
     /// One permit for each instance that may start before the one that it replaces is gone.
     pub(crate) spares: Arc<Semaphore>,
+    pub(crate) metrics: Arc<RoomMetrics>,
 }
 
 /// The turns of one room.
@@ -65,7 +67,7 @@ impl Turns {
     pub(super) async fn new(room: RoomId, code: Code, parts: Parts) -> Result<Self, StoreError> {
         Ok(Self {
             store: parts.store.room(&room).await?,
-            outlet: Outlet::default(),
+            outlet: Outlet::new(parts.metrics.clone()),
             settled: parts.store.settled(),
             room,
             parts,
@@ -171,6 +173,7 @@ impl Turns {
 
     /// Makes a new instance and lets it start. Nothing is delivered to it if it does not.
     async fn start(&mut self, hold: Hold) -> Result<Result<(), RoomError>, StoreError> {
+        let begun = Instant::now();
         match Live::new(&self.code, &self.room, self.parts.clock, hold).await {
             Ok(live) => self.live = Some(live),
             Err(error) => {
@@ -181,6 +184,7 @@ impl Turns {
         match self.call(&Event::Start, None).await? {
             Ok(turn) => {
                 self.hold(turn, Reply::Nobody);
+                self.parts.metrics.start_seconds.record(begun.elapsed());
                 Ok(Ok(()))
             }
             Err(error) => {
@@ -191,8 +195,22 @@ impl Turns {
         }
     }
 
-    /// Calls the guest and commits what it did.
+    /// Calls the guest, commits what it did, and counts how it ended. What ends the room is counted there.
     async fn call(
+        &mut self,
+        event: &Event,
+        about: Option<Serial>,
+    ) -> Result<Result<Committed, RoomError>, StoreError> {
+        let outcome = self.attempt(event, about).await?;
+        match &outcome {
+            Ok(_) => self.parts.metrics.turns.count(TurnEnd::Committed),
+            Err(RoomError::Guest(fault)) => self.parts.metrics.turns.count(end_of(fault)),
+            Err(_) => {}
+        }
+        Ok(outcome)
+    }
+
+    async fn attempt(
         &mut self,
         event: &Event,
         about: Option<Serial>,
@@ -201,7 +219,9 @@ impl Turns {
         self.events += 1;
         let span = tracing::debug_span!("turn", room = %self.room, event = event.name(),
             number = self.events, module = %self.code.module.hash());
+        let begun = Instant::now();
         let called = self.deliver(&mut live, event, about).instrument(span).await?;
+        self.parts.metrics.turn_seconds.record(begun.elapsed());
         let spared = called.as_ref().err().is_none_or(GuestFault::spares_instance);
         self.live = spared.then_some(live);
         let (answer, turn) = match called {
@@ -296,5 +316,16 @@ impl Turns {
     /// Lets out everything that has become durable.
     pub(super) fn release(&mut self) -> Result<(), StoreError> {
         self.outlet.release(|offset| self.store.settled(offset))
+    }
+}
+
+/// What a fault is counted as.
+fn end_of(fault: &GuestFault) -> TurnEnd {
+    match fault {
+        GuestFault::Rejected(_) => TurnEnd::Rejected,
+        GuestFault::Trapped { .. } => TurnEnd::Trapped,
+        GuestFault::Overrun(Overrun::Time { .. } | Overrun::Wall { .. }) => TurnEnd::OutOfTime,
+        GuestFault::Overrun(Overrun::Memory { .. }) => TurnEnd::OutOfMemory,
+        GuestFault::Overrun(Overrun::Stack) => TurnEnd::OutOfStack,
     }
 }

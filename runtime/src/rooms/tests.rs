@@ -3,6 +3,7 @@
 use super::*;
 use crate::event::{CloseFrame, Message};
 use crate::id::ConnectionId;
+use crate::metrics::Metrics;
 use crate::room::{Frame, Outbox};
 use crate::store::testing::Disk;
 use crate::wasm::Engine;
@@ -13,6 +14,7 @@ use std::time::Duration;
 struct Node {
     rooms: Rooms,
     disk: Disk,
+    metrics: Metrics,
 }
 
 impl Node {
@@ -27,12 +29,14 @@ impl Node {
         let cache = room_test_guest::target_dir().join("guests/compiled");
         let engine = Engine::new(limits.clone(), Some(&cache)).unwrap();
         let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
-        let rooms = Rooms::new(disk.store(&limits), limits, Clock::system(), &engine);
+        let metrics = Metrics::new();
+        let store = disk.counted_store(&limits, metrics.store.clone());
+        let rooms = Rooms::new(store, limits, Clock::system(), &engine, metrics.rooms.clone());
         let code = Code { module, vars: Arc::default() };
         let party = Party { code, when_quiet, auto_response: None };
         let name = PartyName::parse("main").unwrap();
         rooms.deploy(HashMap::from([(name, party)])).await.unwrap();
-        Self { rooms, disk }
+        Self { rooms, disk, metrics }
     }
 
     async fn connect(&self, id: &str) -> Joined {
@@ -204,6 +208,59 @@ async fn a_room_whose_disk_stays_broken_serves_nobody_and_others_go_on() {
     node.disk.work();
     node.works_again().await;
     assert_eq!(node.request(r#"[{"put":["k",1]}]"#).await, Ok("[]".to_owned()));
+}
+
+/// The metric's line is among those that the node prints now.
+#[track_caller]
+fn prints(node: &Node, line: &str) {
+    node.rooms.measure();
+    let text = node.metrics.text();
+    assert!(text.contains(&format!("{line}\n")), "{line} is not in\n{text}");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_shows_in_the_metrics_until_it_works_again() {
+    let node = Node::start().await;
+    let _a = node.connect("a").await;
+    prints(&node, "room_store_up 1");
+    node.disk.fail();
+    assert!(node.request(r#"[{"put":["k",1]}]"#).await.is_err());
+    for line in ["room_store_up 0", "room_store_failures_total 1", "room_rooms_broken_total 1"] {
+        prints(&node, line);
+    }
+    // Nobody gets into a room meanwhile.
+    assert!(node.request("[]").await.is_err());
+    prints(&node, "room_rooms_broken_total 2");
+    node.disk.work();
+    node.works_again().await;
+    prints(&node, "room_store_up 1");
+    assert!(node.request(r#"[{"put":["k",1]}]"#).await.is_ok());
+    prints(&node, "room_activations_total 2");
+    prints(&node, "room_store_failures_total 1");
+}
+
+#[tokio::test]
+async fn what_waits_for_the_disk_is_counted_and_how_long_it_is_held_back() {
+    let node = Node::start().await;
+    let a = node.connect("a").await;
+    let held = |node: &Node| {
+        let text = node.metrics.text();
+        let count = text.lines().find_map(|line| line.strip_prefix("room_gate_seconds_count "));
+        count.unwrap().parse::<u64>().unwrap()
+    };
+    let before = held(&node);
+    tell(&a, "free").await;
+    assert_eq!(heard(&a.outbox, 1).await, [text("free")]);
+    assert_eq!(held(&node), before, "a turn that waits for nothing is not measured");
+    node.disk.hold();
+    tell(&a, r#"[{"put":["k",1]},{"say":"wrote"}]"#).await;
+    tell(&a, "behind").await;
+    node.held().await;
+    prints(&node, "room_store_waiting_for_disk 1");
+    node.disk.work();
+    assert_eq!(heard(&a.outbox, 2).await, [text("wrote"), text("behind")]);
+    prints(&node, "room_store_waiting_for_disk 0");
+    assert_eq!(held(&node), before + 2);
 }
 
 #[tokio::test]

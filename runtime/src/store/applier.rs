@@ -12,6 +12,7 @@ use super::copies::CopyWriter;
 use super::keys::RoomInfo;
 use crate::id::RoomId;
 use crate::limits::{Limits, ms, size};
+use crate::metrics::StoreMetrics;
 use hashbrown::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -64,6 +65,7 @@ impl Applier {
         rebuild: Rebuild,
         applied: Offset,
         limits: &Limits,
+        metrics: Arc<StoreMetrics>,
     ) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared {
             tree: RwLock::new(tree),
@@ -78,8 +80,13 @@ impl Applier {
         });
         let (applied_tx, applied) = watch::channel(applied);
         let (alarms_tx, alarms_changed) = watch::channel(0);
-        let worker =
-            Worker { shared: shared.clone(), rebuild, applied: applied_tx, alarms: alarms_tx };
+        let worker = Worker {
+            shared: shared.clone(),
+            rebuild,
+            applied: applied_tx,
+            alarms: alarms_tx,
+            metrics,
+        };
         let thread = super::thread("room-apply", move || worker.run())?;
         Ok(Self { shared, applied, alarms_changed, thread: Mutex::new(Some(thread)) })
     }
@@ -173,6 +180,7 @@ struct Worker {
     rebuild: Rebuild,
     applied: watch::Sender<Offset>,
     alarms: watch::Sender<u64>,
+    metrics: Arc<StoreMetrics>,
 }
 
 /// What the thread does next.
@@ -235,6 +243,7 @@ impl Worker {
             Ok(tree) => {
                 *self.shared.tree.write().unwrap_or_else(PoisonError::into_inner) = tree;
                 self.shared.backlog().failed = None;
+                self.metrics.tree_rebuilds.increment(1);
                 tracing::info!("the stored tree is whole again");
                 true
             }

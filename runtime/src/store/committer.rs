@@ -9,10 +9,12 @@ use super::backend::{Journal, StoreError};
 use super::pending::{Pending, PendingCell};
 use super::{Offset, Record};
 use crate::limits::{Limits, ms, size};
+use crate::metrics::StoreMetrics;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// One room's commit on its way to the disk.
 pub(super) struct Commit {
@@ -69,6 +71,7 @@ impl Committer {
         applier: Arc<Applier>,
         last: Offset,
         limits: &Limits,
+        metrics: Arc<StoreMetrics>,
     ) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue { next: last.0, ..Queue::default() }),
@@ -82,6 +85,7 @@ impl Committer {
             shared: shared.clone(),
             settled: settled_tx,
             retry: ms(limits.store_retry_ms),
+            metrics,
         };
         let thread = super::thread("room-commit", move || writer.run())?;
         Ok(Self {
@@ -183,6 +187,7 @@ struct Writer {
     shared: Arc<Shared>,
     settled: watch::Sender<Offset>,
     retry: Duration,
+    metrics: Arc<StoreMetrics>,
 }
 
 impl Writer {
@@ -212,12 +217,25 @@ impl Writer {
         if commits.is_empty() {
             return Ok(());
         }
+        let begun = Instant::now();
         let written = self.journal.append(&mut commits.iter().map(|commit| &commit.record));
+        self.count(commits.len(), begun.elapsed(), &written);
         if let Err(error) = &written {
             tracing::error!(%error, turns = commits.len(), "a commit failed; its rooms break");
             self.shared.queue().failed = Some(error.clone());
         }
         written
+    }
+
+    fn count(&self, turns: usize, took: Duration, written: &Result<(), StoreError>) {
+        self.metrics.commit_seconds.record(took);
+        match written {
+            Ok(()) => {
+                self.metrics.groups.increment(1);
+                self.metrics.commits.increment(turns as u64);
+            }
+            Err(_) => self.metrics.failures.increment(1),
+        }
     }
 
     /// Everything that waits, with the last offset in it. None when the store is closed and empty.

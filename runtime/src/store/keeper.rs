@@ -9,6 +9,7 @@ use super::folder::Folder;
 use super::{Change, Offset, Record, StoreError, keys, log};
 use crate::id::{ModuleHash, RoomId};
 use crate::limits::{Limits, ms, size};
+use crate::metrics::StoreMetrics;
 use crate::span::{Key, Span};
 use hashbrown::HashSet;
 use std::ops::Bound;
@@ -63,6 +64,7 @@ impl Keeper {
         applied: watch::Receiver<Offset>,
         on_disk: Option<OnDisk>,
         limits: &Limits,
+        metrics: Arc<StoreMetrics>,
     ) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared::default());
         let at_checkpoint = on_disk.as_ref().map_or(0, |disk| disk.written.load(Ordering::Relaxed));
@@ -76,6 +78,7 @@ impl Keeper {
             checkpoint_bytes: limits.log_segment_bytes,
             snapshot_bytes_min: limits.snapshot_log_bytes,
             slice_bytes: size(limits.copy_slice_bytes),
+            metrics,
         };
         let thread = super::thread("room-keep", move || worker.run())?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
@@ -147,6 +150,7 @@ struct Worker {
     checkpoint_bytes: u64,
     snapshot_bytes_min: u64,
     slice_bytes: usize,
+    metrics: Arc<StoreMetrics>,
 }
 
 impl Worker {
@@ -220,6 +224,7 @@ impl Worker {
         }
         self.checkpoint()?;
         log::cut(&folder.log(), end)?;
+        self.metrics.snapshots.increment(1);
         tracing::info!(bytes, "made a snapshot and cut the log");
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::backend::Journal;
 use super::frame::{self, Frame};
 use super::{Offset, Record, StoreError, files};
 use crate::limits::{Limits, size};
+use crate::metrics::StoreMetrics;
 use bytes::{Buf, BufMut, Bytes};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -40,6 +41,7 @@ pub(super) struct Log {
     /// The encoded records of a group, kept for the next.
     buffer: Vec<u8>,
     written: Arc<AtomicU64>,
+    metrics: Arc<StoreMetrics>,
 }
 
 struct Segment {
@@ -50,7 +52,7 @@ struct Segment {
 
 impl Log {
     /// Goes on with the log in this folder, behind `after`, in a new segment. `written` counts the
-    /// bytes of records.
+    /// bytes of records, those before included.
     ///
     /// # Errors
     /// [`StoreError::Io`]: nothing of the log was changed.
@@ -59,6 +61,7 @@ impl Log {
         after: Offset,
         written: Arc<AtomicU64>,
         limits: &Limits,
+        metrics: Arc<StoreMetrics>,
     ) -> Result<Self, StoreError> {
         let next_number = numbers(dir)?.last().map_or(1, |(number, _)| number + 1);
         let mut log = Self {
@@ -69,6 +72,7 @@ impl Log {
             segment_bytes: limits.log_segment_bytes,
             buffer: Vec::new(),
             written,
+            metrics,
         };
         log.begin_segment()?;
         Ok(log)
@@ -138,6 +142,7 @@ impl Journal for Log {
             Ok(()) => {
                 self.durable = last;
                 self.written.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+                self.metrics.log_bytes.increment(buffer.len() as u64);
             }
             // A second sync that succeeds would prove nothing about what the first one lost.
             Err(_) => self.end_segment(),

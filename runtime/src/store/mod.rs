@@ -37,6 +37,7 @@ pub use verify::Verified;
 
 use crate::id::RoomId;
 use crate::limits::Limits;
+use crate::metrics::{Metrics, StoreMetrics, level};
 use applier::{Applier, Rebuild};
 use backend::{Journal, Tree};
 use committer::Committer;
@@ -60,6 +61,7 @@ pub struct Store {
     committer: Arc<Committer>,
     applier: Arc<Applier>,
     keeper: Arc<Keeper>,
+    metrics: Arc<StoreMetrics>,
     limits: Limits,
 }
 
@@ -71,10 +73,20 @@ impl Store {
     /// [`StoreError`]: the folder cannot be used, another process has it open, what is in it is of a
     /// format that this version does not know, or what was acknowledged cannot be read.
     pub fn open(dir: &Path, limits: &Limits) -> Result<Self, StoreError> {
+        Self::open_counted(dir, limits, Metrics::new().store)
+    }
+
+    /// As [`Store::open`], and counts what it does.
+    pub(crate) fn open_counted(
+        dir: &Path,
+        limits: &Limits,
+        metrics: Arc<StoreMetrics>,
+    ) -> Result<Self, StoreError> {
         let opened = Folder::open(dir, limits)?;
         let folder = opened.folder;
         let written = Arc::new(AtomicU64::new(opened.log_bytes));
-        let journal = log::Log::go_on(&folder.log(), opened.last, written.clone(), limits)?;
+        let journal =
+            log::Log::go_on(&folder.log(), opened.last, written.clone(), limits, metrics.clone())?;
         let rebuild: Rebuild = Box::new({
             let folder = folder.clone();
             move || folder.renew()
@@ -88,6 +100,7 @@ impl Store {
             on_disk: Some(on_disk),
             last: opened.last,
             limits,
+            metrics,
         })
     }
 
@@ -96,6 +109,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] if no thread can be started for it.
     pub fn in_memory(limits: &Limits) -> Result<Self, StoreError> {
+        Self::in_memory_counted(limits, Metrics::new().store)
+    }
+
+    /// As [`Store::in_memory`], and counts what it does.
+    pub(crate) fn in_memory_counted(
+        limits: &Limits,
+        metrics: Arc<StoreMetrics>,
+    ) -> Result<Self, StoreError> {
         Self::on(Parts {
             journal: Box::new(memory::Nowhere),
             tree: Arc::new(memory::Memory::default()),
@@ -103,18 +124,21 @@ impl Store {
             on_disk: None,
             last: Offset::default(),
             limits,
+            metrics,
         })
     }
 
     fn on(parts: Parts<'_>) -> Result<Self, StoreError> {
-        let Parts { journal, tree, rebuild, on_disk, last, limits } = parts;
-        let applier = Applier::start(tree, rebuild, last, limits)?;
-        let keeper = Keeper::start(applier.shared(), applier.applied(), on_disk, limits)?;
-        let committer = Committer::start(journal, applier.shared(), last, limits)?;
+        let Parts { journal, tree, rebuild, on_disk, last, limits, metrics } = parts;
+        let applier = Applier::start(tree, rebuild, last, limits, metrics.clone())?;
+        let keeper =
+            Keeper::start(applier.shared(), applier.applied(), on_disk, limits, metrics.clone())?;
+        let committer = Committer::start(journal, applier.shared(), last, limits, metrics.clone())?;
         Ok(Self {
             committer: Arc::new(committer),
             applier: Arc::new(applier),
             keeper: Arc::new(keeper),
+            metrics,
             limits: limits.clone(),
         })
     }
@@ -164,6 +188,15 @@ impl Store {
         self.committer.failure()
     }
 
+    /// Sets what is known of it at the moment: whether it works, and what waits in it.
+    pub(crate) fn measure(&self) {
+        let (queued, settled) = (self.committer.last(), *self.settled().borrow());
+        let applied = *self.applier.applied().borrow();
+        self.metrics.up.set(if self.failure().is_none() { 1.0 } else { 0.0 });
+        self.metrics.waiting_for_disk.set(level(queued.0.saturating_sub(settled.0)));
+        self.metrics.waiting_for_tree.set(level(settled.0.saturating_sub(applied.0)));
+    }
+
     /// Changes whenever a commit that changed an alarm has reached the tree.
     pub(crate) fn alarms_changed(&self) -> watch::Receiver<u64> {
         self.applier.alarms_changed()
@@ -205,6 +238,7 @@ struct Parts<'a> {
     /// The offset of the last commit before.
     last: Offset,
     limits: &'a Limits,
+    metrics: Arc<StoreMetrics>,
 }
 
 /// Does something that may wait for the disk. On a thread that runs rooms, the others go on elsewhere.

@@ -6,6 +6,7 @@ use super::testing::{Disk, Image, rewrite};
 use super::tests::{commit, listed, room, value, works_again, writes};
 use super::{Offset, Parts, Settled, Store, StoreError, log};
 use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::span::{Entries, Key, Overlay, Span};
 use bytes::Bytes;
 use hashbrown::HashSet;
@@ -374,6 +375,7 @@ fn store_with(tree: Arc<dyn Tree>, disk: &Disk, limits: &Limits) -> Store {
         on_disk: None,
         last: Offset::default(),
         limits,
+        metrics: Metrics::new().store,
     })
     .unwrap()
 }

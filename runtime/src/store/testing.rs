@@ -8,6 +8,7 @@ use super::backend::{Journal, StoreError, Tree};
 use super::memory::Memory;
 use super::{Offset, Parts, Record, Store};
 use crate::limits::Limits;
+use crate::metrics::{Metrics, StoreMetrics};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -45,6 +46,11 @@ enum Mood {
 impl Disk {
     /// A store on this disk, with what was synced to it.
     pub(crate) fn store(&self, limits: &Limits) -> Store {
+        self.counted_store(limits, Metrics::new().store)
+    }
+
+    /// As [`Disk::store`], and counts what it does.
+    pub(crate) fn counted_store(&self, limits: &Limits, metrics: Arc<StoreMetrics>) -> Store {
         let limits = Limits { store_retry_ms: 1, ..limits.clone() };
         let disk = self.clone();
         Store::on(Parts {
@@ -54,6 +60,7 @@ impl Disk {
             on_disk: None,
             last: self.synced().last().map_or(Offset::default(), |record| record.offset),
             limits: &limits,
+            metrics,
         })
         .unwrap()
     }

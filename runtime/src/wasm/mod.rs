@@ -15,7 +15,7 @@ mod wasi;
 
 pub(crate) use budget::GuestMemory;
 pub use engine::{Engine, EngineError};
-pub use fault::GuestFault;
+pub use fault::{GuestFault, Overrun};
 
 pub(crate) use instance::{DoorCall, Flush, Instance, Verdict};
 pub use module::{Code, LoadError, Module};

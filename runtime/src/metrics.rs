@@ -1,0 +1,329 @@
+//! What a node counts about itself. Owns every metric's name, kind, unit, labels and meaning.
+//!
+//! Invariant: no metric exists but those of the table here, no label has other values than those listed
+//! here, and none names a room: what a node prints does not grow with what runs on it. Counters and
+//! histograms are held by the part that counts, so that counting looks nothing up; gauges are set when
+//! somebody asks. Each node counts for itself, also where several share a process. It does not know what
+//! the parts do.
+//!
+//! A count costs 12 ns, a duration 55 ns and 16 bytes until it is sorted into its bucket, and the clock 26 ns
+//! each time it is read. So a turn pays 0.12 µs, and 0.11 µs more if it is held back until it is durable; what
+//! is written and synced is counted once for each group (2-core x86-64 VM, release build).
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often what was measured is sorted into buckets: it bounds what waits for that to one second's.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// The bounds of all histograms: from what an empty turn takes to what nobody waits for.
+const SECONDS: [f64; 17] = [
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
+    0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
+];
+
+const SOURCE: Metadata<'static> = Metadata::new("room", Level::INFO, None);
+
+/// What a metric can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It only grows, from 0 at the node's start.
+    Counter,
+    /// It is what it is when somebody asks.
+    Gauge,
+    /// It counts how often something took how long.
+    Histogram,
+}
+
+/// One row of the table of metrics, which `METRICS.md` is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricRow {
+    /// Its name in Prometheus.
+    pub name: &'static str,
+    /// What it can do.
+    pub kind: MetricKind,
+    /// What it counts or measures in.
+    pub unit: &'static str,
+    /// The name of its label and all values of that, if it has one.
+    pub label: Option<(&'static str, &'static [&'static str])>,
+    /// What it says.
+    pub help: &'static str,
+}
+
+/// A metric as the part that counts holds it.
+trait Metric {
+    const KIND: MetricKind;
+    const LABEL: Option<(&'static str, &'static [&'static str])> = None;
+
+    fn register(recorder: &PrometheusRecorder, name: &'static str) -> Self;
+}
+
+impl Metric for Counter {
+    const KIND: MetricKind = MetricKind::Counter;
+
+    fn register(recorder: &PrometheusRecorder, name: &'static str) -> Self {
+        recorder.register_counter(&Key::from_static_name(name), &SOURCE)
+    }
+}
+
+impl Metric for Gauge {
+    const KIND: MetricKind = MetricKind::Gauge;
+
+    fn register(recorder: &PrometheusRecorder, name: &'static str) -> Self {
+        recorder.register_gauge(&Key::from_static_name(name), &SOURCE)
+    }
+}
+
+impl Metric for Histogram {
+    const KIND: MetricKind = MetricKind::Histogram;
+
+    fn register(recorder: &PrometheusRecorder, name: &'static str) -> Self {
+        recorder.register_histogram(&Key::from_static_name(name), &SOURCE)
+    }
+}
+
+/// A label: a closed list of words.
+pub(crate) trait Words {
+    const NAME: &'static str;
+    const ALL: &'static [&'static str];
+
+    /// Where its word stands in the list.
+    fn place(self) -> usize;
+}
+
+/// One counter for each value of a label.
+pub(crate) struct By<W> {
+    counters: Vec<Counter>,
+    label: PhantomData<fn(W)>,
+}
+
+impl<W: Words> By<W> {
+    /// Counts one more of this kind.
+    pub(crate) fn count(&self, which: W) {
+        self.counters[which.place()].increment(1);
+    }
+}
+
+impl<W: Words> Metric for By<W> {
+    const KIND: MetricKind = MetricKind::Counter;
+    const LABEL: Option<(&'static str, &'static [&'static str])> = Some((W::NAME, W::ALL));
+
+    fn register(recorder: &PrometheusRecorder, name: &'static str) -> Self {
+        let counter = |word: &&'static str| {
+            let label = Label::from_static_parts(W::NAME, word);
+            recorder.register_counter(&Key::from_parts(name, vec![label]), &SOURCE)
+        };
+        Self { counters: W::ALL.iter().map(counter).collect(), label: PhantomData }
+    }
+}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $words:ident $label:literal { $($value:ident $word:literal,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub(crate) enum $words { $($value,)* }
+
+            impl Words for $words {
+                const NAME: &'static str = $label;
+                const ALL: &'static [&'static str] = &[$($word,)*];
+
+                fn place(self) -> usize {
+                    self as usize
+                }
+            }
+        )*
+    };
+}
+
+words! {
+    /// How a turn ended.
+    TurnEnd "outcome" {
+        Committed "ok",
+        Rejected "rejected",
+        Trapped "trapped",
+        OutOfTime "out_of_time",
+        OutOfMemory "out_of_memory",
+        OutOfStack "out_of_stack",
+    }
+    /// Why a client did not get its WebSocket.
+    Refusal "reason" {
+        Malformed "malformed",
+        NotFound "not_found",
+        Starting "starting",
+        Elsewhere "elsewhere",
+        Hook "hook",
+        Busy "busy",
+        Full "full",
+        Guest "guest",
+        Storage "storage",
+        Broken "broken",
+        TimedOut "timed_out",
+        Gone "gone",
+        Draining "draining",
+    }
+    /// The first digit of a response's status.
+    StatusClass "status" {
+        Switched "1xx",
+        Success "2xx",
+        Redirected "3xx",
+        ClientError "4xx",
+        ServerError "5xx",
+    }
+}
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $part:ident $holder:ident {
+        $($field:ident: $kind:ty = $name:literal, $unit:literal, $help:literal;)*
+    })*) => {
+        /// The table of all metrics, in the order of this file.
+        pub const METRICS: &[MetricRow] = &[$($(MetricRow {
+            name: $name,
+            kind: <$kind as Metric>::KIND,
+            unit: $unit,
+            label: <$kind as Metric>::LABEL,
+            help: $help,
+        },)*)*];
+
+        $(
+            $(#[$doc])*
+            pub(crate) struct $holder {
+                $(#[doc = $help] pub(crate) $field: $kind,)*
+            }
+        )*
+
+        /// The metrics of one node. Cheap to clone; clones are the same metrics.
+        #[derive(Clone)]
+        pub(crate) struct Metrics {
+            $($(#[$doc])* pub(crate) $part: Arc<$holder>,)*
+            printer: PrometheusHandle,
+        }
+
+        impl Metrics {
+            fn on(recorder: &PrometheusRecorder) -> Self {
+                Self {
+                    $($part: Arc::new($holder { $($field: Metric::register(recorder, $name),)* }),)*
+                    printer: recorder.handle(),
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// What the store counts.
+    store StoreMetrics {
+        up: Gauge = "room_store_up", "0 or 1",
+            "1 while the store takes what rooms write, 0 while it has failed";
+        commits: Counter = "room_store_commits_total", "turns",
+            "Turns that changed something and became durable";
+        groups: Counter = "room_store_groups_total", "syncs",
+            "Groups of turns that became durable with one sync";
+        commit_seconds: Histogram = "room_store_commit_seconds", "seconds",
+            "How long a group took to be written and synced";
+        log_bytes: Counter = "room_store_log_bytes_total", "bytes",
+            "Bytes written to the log and synced";
+        failures: Counter = "room_store_failures_total", "groups",
+            "Groups that could not be written or synced: their turns are lost, and their rooms break";
+        tree_rebuilds: Counter = "room_store_tree_rebuilds_total", "trees",
+            "Trees that failed while the node ran and were made anew from the log";
+        snapshots: Counter = "room_store_snapshots_total", "snapshots",
+            "Snapshots made, after each of which the log was cut";
+        waiting_for_disk: Gauge = "room_store_waiting_for_disk", "turns",
+            "Turns that wait to become durable";
+        waiting_for_tree: Gauge = "room_store_waiting_for_tree", "turns",
+            "Turns that are durable and wait to be applied to the tree";
+    }
+    /// What the rooms count.
+    rooms RoomMetrics {
+        running: Gauge = "room_rooms_running", "rooms",
+            "Rooms in memory, those that hibernate included";
+        live: Gauge = "room_rooms_live", "instances",
+            "Places for live instances that are taken";
+        live_max: Gauge = "room_rooms_live_max", "instances",
+            "Places for live instances that there are";
+        activations: Counter = "room_activations_total", "rooms",
+            "Rooms that came into memory";
+        evictions: Counter = "room_evictions_total", "rooms",
+            "Rooms that left memory because nobody was there";
+        broken: Counter = "room_rooms_broken_total", "rooms",
+            "Rooms that ended, or did not begin, because the store failed";
+        start_seconds: Histogram = "room_start_seconds", "seconds",
+            "How long a new instance took to be made and to handle its start, if it did";
+        turns: By<TurnEnd> = "room_turns_total", "turns",
+            "Events that a guest handled, by how it ended; what was not ok left nothing";
+        turn_seconds: Histogram = "room_turn_seconds", "seconds",
+            "How long a guest took for an event, sleeping included";
+        gate_seconds: Histogram = "room_gate_seconds", "seconds",
+            "How long what a turn said was held back until it was durable; nothing if it waited for none";
+        messages_sent: Counter = "room_messages_sent_total", "messages",
+            "Messages that sockets took from their outboxes to write";
+        outbox_overflows: Counter = "room_outbox_overflows_total", "connections",
+            "Connections that were closed because their clients took too little";
+        alarms_rung: Counter = "room_alarms_rung_total", "alarms",
+            "Alarms that were due and of which a room was told";
+        alarms_retried: Counter = "room_alarms_retried_total", "alarms",
+            "Alarms whose turn failed, to be tried again";
+        alarms_dropped: Counter = "room_alarms_dropped_total", "alarms",
+            "Alarms whose turn failed too often, and that are gone";
+    }
+    /// What the door counts.
+    door DoorMetrics {
+        sockets: Gauge = "room_sockets_open", "sockets",
+            "Open WebSockets, those that are being turned away included";
+        open_seconds: Histogram = "room_open_seconds", "seconds",
+            "How long a client that was let in waited for its WebSocket, hooks included";
+        refusals: By<Refusal> = "room_upgrades_refused_total", "handshakes",
+            "Clients that did not get their WebSocket";
+        requests: By<StatusClass> = "room_requests_total", "requests",
+            "Requests that were answered, handshakes included";
+        messages_received: Counter = "room_messages_received_total", "messages",
+            "Messages that clients sent, those that are answered without their room included";
+    }
+}
+
+impl Metrics {
+    /// All metrics, at zero.
+    pub(crate) fn new() -> Self {
+        let builder = PrometheusBuilder::new().set_buckets(&SECONDS);
+        let recorder = builder.expect("there are buckets").build_recorder();
+        for row in METRICS {
+            let (name, help) = (KeyName::from_const_str(row.name), row.help.into());
+            match row.kind {
+                MetricKind::Counter => recorder.describe_counter(name, None, help),
+                MetricKind::Gauge => recorder.describe_gauge(name, None, help),
+                MetricKind::Histogram => recorder.describe_histogram(name, None, help),
+            }
+        }
+        Self::on(&recorder)
+    }
+
+    /// All of them in Prometheus' text format.
+    pub(crate) fn text(&self) -> String {
+        self.printer.render()
+    }
+
+    /// Keeps what waits to be sorted into buckets small, until the future is dropped.
+    ///
+    /// # Cancel safety
+    /// Dropped at any time, nothing is lost.
+    pub(crate) async fn look_after(self) {
+        let mut due = tokio::time::interval(UPKEEP);
+        loop {
+            due.tick().await;
+            self.printer.run_upkeep();
+        }
+    }
+}
+
+/// A number of things as a gauge takes it: exact below 2⁵³.
+#[expect(clippy::cast_precision_loss, reason = "nothing here comes near 2⁵³")]
+pub(crate) fn level(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests;
