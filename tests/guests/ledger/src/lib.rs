@@ -222,7 +222,8 @@ fn parts(ctx: &Context) -> Result<Vec<(String, u64, Option<u64>)>> {
     let read = |entry: Result<(Vec<u8>, Vec<u8>)>| {
         let (key, value) = entry?;
         let key = String::from_utf8(key)?;
-        let (who, index) = key[PART.len()..].split_once('/').ok_or_else(|| anyhow!("no part: {key}"))?;
+        let (who, index) =
+            key[PART.len()..].split_once('/').ok_or_else(|| anyhow!("no part: {key}"))?;
         let index = index.parse()?;
         Ok((who.to_owned(), index, stamp_of(&value, index)))
     };
