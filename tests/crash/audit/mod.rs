@@ -1,0 +1,231 @@
+//! What was sent and seen of each room, against what the room holds after a crash. Owns the rules.
+//!
+//! Invariant: a rule speaks only of what somebody saw or sent, so a right store breaks none, whatever
+//! was in the air when it died. Pure; it does not know processes, sockets or disks.
+//!
+//! | kind | rule |
+//! |---|---|
+//! | lost | what was acknowledged to its sender is there |
+//! | early | what anybody else was told is there, and of a turn that failed nothing is said or kept |
+//! | torn | each set of parts is of one stamp and whole; no turn is missing before one that is there |
+//! | forged | nothing is there that nobody asked for |
+//! | order | the messages of one connection are of all turns, in their order |
+//! | alarm | an alarm that was acknowledged is waiting or has rung, not before its time |
+//! | broken | the server serves, closes nobody by itself, and finds nothing wrong in its own books |
+
+mod state;
+#[cfg(test)]
+mod tests;
+mod witness;
+
+pub(crate) use state::State;
+pub(crate) use witness::{Heard, Witness};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What kind of rule was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Lost,
+    Early,
+    Torn,
+    Forged,
+    Order,
+    Alarm,
+    Broken,
+}
+
+/// One rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) kind: Kind,
+    pub(crate) text: String,
+}
+
+impl Problem {
+    pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into() }
+    }
+}
+
+/// A number that only grows, as those outside know it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// The largest that its sender was told.
+    pub(crate) acked: u64,
+    /// The largest that anybody was told.
+    pub(crate) told: u64,
+    /// The largest that it can be, as no more was asked for.
+    pub(crate) sent: u64,
+}
+
+impl Known {
+    fn merge(&mut self, other: Self) {
+        self.acked = self.acked.max(other.acked);
+        self.told = self.told.max(other.told);
+        self.sent = self.sent.max(other.sent);
+    }
+
+    /// Holds what is there against what is known.
+    fn audit(self, what: &str, there: u64, problems: &mut Vec<Problem>) {
+        if there < self.acked {
+            let text = format!("{what} is {there}, {} was acknowledged", self.acked);
+            problems.push(Problem::new(Kind::Lost, text));
+        } else if there < self.told {
+            let text = format!("{what} is {there}, {} was told", self.told);
+            problems.push(Problem::new(Kind::Early, text));
+        }
+        if there > self.sent {
+            let text = format!("{what} is {there}, {} was asked for", self.sent);
+            problems.push(Problem::new(Kind::Forged, text));
+        }
+    }
+}
+
+/// An alarm as those outside know it.
+#[derive(Clone, Copy, Debug)]
+struct AlarmKnown {
+    /// Nobody may hear it before.
+    not_before: Instant,
+    /// The time that it was promised for, on the server's clock, and how a broken promise is called;
+    /// none while nobody was told.
+    promised: Option<(u64, Kind)>,
+    rang: bool,
+}
+
+/// How much the clocks of two server processes may differ: each reads the system's once.
+const CLOCKS_DIFFER_MAX: Duration = Duration::from_millis(200);
+
+/// What is known of one room.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    turn_acked: u64,
+    turn_told: u64,
+    counts: BTreeMap<String, Known>,
+    stamps: BTreeMap<String, Known>,
+    alarms: BTreeMap<String, AlarmKnown>,
+}
+
+impl History {
+    /// The number of the last turn that anybody was told of.
+    pub(crate) fn turn_told(&self) -> u64 {
+        self.turn_told
+    }
+
+    /// How many alarms have been heard.
+    pub(crate) fn alarms_rang(&self) -> u64 {
+        self.alarms.values().filter(|alarm| alarm.rang).count() as u64
+    }
+
+    /// Takes over what the connections of one server's life sent and saw.
+    pub(crate) fn learn(&mut self, witnesses: Vec<Witness>) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        // Who asked for an alarm may have heard less of it than the others.
+        for (id, not_before) in witnesses.iter().flat_map(|witness| &witness.asked) {
+            let known = AlarmKnown { not_before: *not_before, promised: None, rang: false };
+            self.alarms.insert(id.clone(), known);
+        }
+        for witness in witnesses {
+            self.turn_acked = self.turn_acked.max(witness.turn_acked);
+            self.turn_told = self.turn_told.max(witness.turn_told);
+            for (who, known) in witness.counts {
+                self.counts.entry(who).or_default().merge(known);
+            }
+            for (who, known) in witness.stamps {
+                self.stamps.entry(who).or_default().merge(known);
+            }
+            for (id, due, kind) in witness.promised {
+                self.promised(&id, due, kind, &mut problems);
+            }
+            for (id, heard) in witness.rang {
+                self.heard(&id, heard, &mut problems);
+            }
+            problems.extend(witness.problems);
+        }
+        problems
+    }
+
+    fn promised(&mut self, id: &str, due: u64, kind: Kind, problems: &mut Vec<Problem>) {
+        match self.alarms.get_mut(id) {
+            // An acknowledgement weighs more than what others saw.
+            Some(alarm) if alarm.promised.is_none() || kind == Kind::Lost => {
+                alarm.promised = Some((due, kind));
+            }
+            Some(_) => {}
+            None => problems.push(Problem::new(Kind::Forged, format!("alarm {id} was promised"))),
+        }
+    }
+
+    fn heard(&mut self, id: &str, at: Instant, problems: &mut Vec<Problem>) {
+        match self.alarms.get_mut(id) {
+            Some(alarm) => {
+                alarm.rang = true;
+                if at + CLOCKS_DIFFER_MAX < alarm.not_before {
+                    let early = alarm.not_before - at;
+                    let text = format!("alarm {id} rang {early:?} before its time");
+                    problems.push(Problem::new(Kind::Alarm, text));
+                }
+            }
+            None => problems.push(Problem::new(Kind::Forged, format!("alarm {id} rang"))),
+        }
+    }
+
+    /// Holds what a room holds against what is known of it. What it holds is known from then on, as
+    /// the server has told it.
+    pub(crate) fn audit(&mut self, state: &State) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if state.turn < self.turn_acked {
+            let text = format!("the turn is {}, {} was acknowledged", state.turn, self.turn_acked);
+            problems.push(Problem::new(Kind::Lost, text));
+        } else if state.turn < self.turn_told {
+            let text = format!("the turn is {}, {} was told", state.turn, self.turn_told);
+            problems.push(Problem::new(Kind::Early, text));
+        }
+        self.turn_told = self.turn_told.max(state.turn);
+        for (what, known, there) in
+            [("count", &mut self.counts, &state.counts), ("stamp", &mut self.stamps, &state.stamps)]
+        {
+            for who in there.keys() {
+                known.entry(who.clone()).or_default();
+            }
+            for (who, known) in known {
+                let there = there.get(who).copied().unwrap_or_default();
+                known.audit(&format!("{what} of {who}"), there, &mut problems);
+                known.told = known.told.max(there);
+            }
+        }
+        problems.extend(state.problems());
+        self.audit_alarms(state, &mut problems);
+        problems
+    }
+
+    fn audit_alarms(&mut self, state: &State, problems: &mut Vec<Problem>) {
+        let pending: BTreeMap<&str, u64> =
+            state.pending.iter().map(|(id, due)| (id.as_str(), *due)).collect();
+        let rang: BTreeSet<&str> = state.rang.iter().map(String::as_str).collect();
+        for (id, alarm) in &mut self.alarms {
+            let id = id.as_str();
+            if let Some((due, kind)) = alarm.promised
+                && !rang.contains(id)
+                && pending.get(id) != Some(&due)
+            {
+                let text = format!("alarm {id}, promised for {due}, neither waits nor has rung");
+                problems.push(Problem::new(kind, text));
+            }
+            if alarm.rang && !rang.contains(id) {
+                let text = format!("alarm {id} was heard, and has not rung");
+                problems.push(Problem::new(Kind::Early, text));
+            }
+            // The state has been told, too.
+            alarm.rang |= rang.contains(id);
+            if let (None, Some(due)) = (alarm.promised, pending.get(id)) {
+                alarm.promised = Some((*due, Kind::Early));
+            }
+        }
+        for id in pending.keys().chain(&rang).filter(|id| !self.alarms.contains_key(**id)) {
+            problems.push(Problem::new(Kind::Forged, format!("nobody asked for alarm {id}")));
+        }
+    }
+}

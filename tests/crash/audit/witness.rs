@@ -1,0 +1,157 @@
+//! What one connection sent and saw while one server lived. Owns the reading of the ledger's messages.
+//!
+//! Invariant: what is about to be sent is noted before it is sent, and what arrived counts as seen,
+//! even if the server was dead by then. It does not know how messages travel.
+
+use super::{Kind, Known, Problem};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a message was to the connection that heard it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// The answer to something it had sent.
+    Answer,
+    /// What somebody else did, or an alarm.
+    News,
+}
+
+/// The notes of one connection.
+#[derive(Debug)]
+pub(crate) struct Witness {
+    pub(crate) room: String,
+    pub(crate) who: String,
+    pub(super) turn_acked: u64,
+    pub(super) turn_told: u64,
+    pub(super) counts: BTreeMap<String, Known>,
+    pub(super) stamps: BTreeMap<String, Known>,
+    /// The alarms it asked for, and when they may ring at the earliest.
+    pub(super) asked: Vec<(String, Instant)>,
+    /// The alarms it was told of, for when, and what it is called if one is missing.
+    pub(super) promised: Vec<(String, u64, Kind)>,
+    /// The alarms it heard, and when.
+    pub(super) rang: Vec<(String, Instant)>,
+    pub(super) problems: Vec<Problem>,
+    /// The last turn it heard of on this connection.
+    last: Option<u64>,
+    pub(crate) messages: u64,
+    pub(crate) acked_counts: u64,
+}
+
+impl Witness {
+    /// A connection that has sent nothing yet, of a client whose numbers stand where they stand.
+    pub(crate) fn new(room: &str, who: &str, count: u64, stamp: u64) -> Self {
+        let known = |sent| BTreeMap::from([(who.to_owned(), Known { sent, ..Known::default() })]);
+        Self {
+            room: room.to_owned(),
+            who: who.to_owned(),
+            turn_acked: 0,
+            turn_told: 0,
+            counts: known(count),
+            stamps: known(stamp),
+            asked: Vec::new(),
+            promised: Vec::new(),
+            rang: Vec::new(),
+            problems: Vec::new(),
+            last: None,
+            messages: 0,
+            acked_counts: 0,
+        }
+    }
+
+    /// It is going to ask for one more count.
+    pub(crate) fn sends_count(&mut self) {
+        self.counts.entry(self.who.clone()).or_default().sent += 1;
+    }
+
+    /// It is going to ask for the next stamp.
+    pub(crate) fn sends_set(&mut self) {
+        self.stamps.entry(self.who.clone()).or_default().sent += 1;
+    }
+
+    /// It is going to ask for an alarm.
+    pub(crate) fn sends_alarm(&mut self, id: &str, after: Duration) {
+        self.asked.push((id.to_owned(), Instant::now() + after));
+    }
+
+    /// The server ended the connection while it should have lived.
+    pub(crate) fn ends(&mut self, how: &str) {
+        let text = format!("{how} while the server should serve");
+        self.problem(Kind::Broken, text);
+    }
+
+    /// Reads a message.
+    pub(crate) fn hears(&mut self, text: &str) -> Heard {
+        self.messages += 1;
+        let words: Vec<&str> = text.split(' ').collect();
+        let number = |word: &str| word.parse::<u64>().ok();
+        let heard = match words.first() {
+            Some(&"did") => Heard::Answer,
+            _ => Heard::News,
+        };
+        let turn = words.get(1).copied().and_then(number);
+        match (words.first().copied(), turn, words.get(2..).unwrap_or_default()) {
+            (Some("did" | "saw"), Some(turn), [what @ ("inc" | "set"), who, value]) => {
+                self.turn(turn, heard);
+                self.value(what, who, number(value).unwrap_or_default(), heard);
+            }
+            (Some("did" | "saw"), Some(turn), ["alarm", id, due]) => {
+                self.turn(turn, heard);
+                let kind = if heard == Heard::Answer { Kind::Lost } else { Kind::Early };
+                self.promised.push(((*id).to_owned(), number(due).unwrap_or_default(), kind));
+            }
+            (Some("saw"), Some(turn), ["ring", now, alarms @ ..]) => {
+                self.turn(turn, heard);
+                self.ring(number(now).unwrap_or_default(), alarms);
+            }
+            (Some("ghost"), ..) => {
+                self.problem(Kind::Early, "a turn that failed was heard".to_owned());
+            }
+            _ => self.problem(Kind::Forged, format!("nobody says {text:?}")),
+        }
+        heard
+    }
+
+    /// Every turn says something to everybody, so each is followed by the next.
+    fn turn(&mut self, turn: u64, heard: Heard) {
+        if let Some(last) = self.last.replace(turn)
+            && turn != last + 1
+        {
+            self.problem(Kind::Order, format!("turn {turn} was heard after turn {last}"));
+        }
+        self.turn_told = self.turn_told.max(turn);
+        if heard == Heard::Answer {
+            self.turn_acked = self.turn_acked.max(turn);
+        }
+    }
+
+    fn value(&mut self, what: &str, who: &str, value: u64, heard: Heard) {
+        let known = if what == "inc" { &mut self.counts } else { &mut self.stamps };
+        let known = known.entry(who.to_owned()).or_default();
+        let last = known.told.max(known.acked);
+        known.told = known.told.max(value);
+        if heard == Heard::Answer {
+            known.acked = known.acked.max(value);
+            self.acked_counts += u64::from(what == "inc");
+        }
+        if value <= last {
+            self.problem(Kind::Order, format!("{what} {value} of {who} was heard after {last}"));
+        }
+    }
+
+    fn ring(&mut self, now: u64, alarms: &[&str]) {
+        for alarm in alarms.chunks(2) {
+            let [id, due] = *alarm else { continue };
+            if due.parse().map_or(true, |due: u64| due > now) {
+                self.problem(Kind::Alarm, format!("alarm {id}, due at {due}, rang at {now}"));
+            }
+            self.rang.push((id.to_owned(), Instant::now()));
+        }
+    }
+
+    fn problem(&mut self, kind: Kind, text: String) {
+        let text = format!("{} in {}: {text}", self.who, self.room);
+        self.problems.push(Problem { kind, text });
+    }
+}

@@ -1,0 +1,161 @@
+//! What a power cut may leave of a store's files, made by hand. Owns what is known here of the folder.
+//!
+//! ```text
+//! log/NUMBER.log   ours: records, then zeros. What was acknowledged is synced, what follows may be anything.
+//! tree-NUMBER/…    another's, synced at leisure: may be anything.
+//! ```
+//!
+//! Invariant: no byte that somebody was told of is touched. All else in the folder is left alone. It
+//! does not know how either is read.
+
+use room_tests::Dice;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Zeros that may belong to the last record: its values end in none, its framing may.
+const FRAMING_BYTES: u64 = 64;
+/// Most noise behind the last record, in bytes.
+const TAIL_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of one stretch of noise in a tree.
+const STRETCH_BYTES_MAX: usize = 16 * 1024;
+
+/// One record of the log, as far as it matters here.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    /// Where it ends in its file.
+    pub(crate) end: u64,
+    pub(crate) room: String,
+    /// The number that its turn wrote, if it wrote one.
+    pub(crate) turn: Option<u64>,
+}
+
+/// Leaves noise wherever there may be some. How many files it went to.
+pub(crate) fn garble(data: &Path, told: &BTreeMap<String, u64>, dice: &mut Dice) -> u64 {
+    let mut garbled = 0;
+    for tree in entries(data).filter(|path| name(path).starts_with("tree-")) {
+        for file in files(&tree) {
+            noise(&file, dice);
+            garbled += 1;
+        }
+    }
+    let logs = entries(&data.join("log")).filter(|path| name(path).ends_with(".log"));
+    // Numbers of more digits are larger.
+    let number = |path: &PathBuf| (name(path).len(), name(path).to_owned());
+    if let Some(newest) = logs.max_by_key(number) {
+        let end = match records(&newest) {
+            Some(records) => last_told(&records, told),
+            None => last_written(&newest),
+        };
+        let length = std::fs::metadata(&newest).unwrap().len();
+        let count = dice.below(TAIL_BYTES_MAX).min(usize::try_from(length - end).unwrap());
+        File::options()
+            .write(true)
+            .open(&newest)
+            .unwrap()
+            .write_all_at(&dice.bytes(count), end)
+            .unwrap();
+        garbled += 1;
+    }
+    garbled
+}
+
+/// The records of a log file; none as long as nobody reads them.
+fn records(_: &Path) -> Option<Vec<Record>> {
+    None
+}
+
+/// The end of the last record that anybody was told of: what follows may be lost.
+fn last_told(records: &[Record], told: &BTreeMap<String, u64>) -> u64 {
+    let known = |record: &&Record| {
+        let told = told.get(&record.room).copied().unwrap_or_default();
+        // What wrote no number is not ours to judge.
+        record.turn.is_none_or(|turn| turn <= told)
+    };
+    records.iter().rfind(known).map_or(0, |record| record.end)
+}
+
+/// A position behind every record, found without reading them.
+fn last_written(log: &Path) -> u64 {
+    let bytes = std::fs::read(log).unwrap();
+    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
+    (written + FRAMING_BYTES).min(bytes.len() as u64)
+}
+
+/// Overwrites stretches of a file, and sometimes cuts its end off.
+fn noise(path: &Path, dice: &mut Dice) {
+    let file = File::options().write(true).open(path).unwrap();
+    let length = file.metadata().unwrap().len();
+    let below = |dice: &mut Dice| dice.below(usize::try_from(length + 1).unwrap()) as u64;
+    for _ in 0..=dice.below(4) {
+        let (at, count) = (below(dice), dice.below(STRETCH_BYTES_MAX));
+        file.write_all_at(&dice.bytes(count), at).unwrap();
+    }
+    if dice.below(4) == 0 {
+        file.set_len(below(dice)).unwrap();
+    }
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+/// What lies directly in a folder.
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let (folders, mut found): (Vec<_>, Vec<_>) = entries(folder).partition(|path| path.is_dir());
+    found.extend(folders.iter().flat_map(|folder| files(folder)));
+    found.sort();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_told_is_not_touched() {
+        let record = |end, room: &str, turn| Record { end, room: room.to_owned(), turn };
+        let records = [
+            record(10, "a", Some(1)),
+            record(20, "b", Some(1)),
+            record(30, "a", Some(2)),
+            record(40, "b", Some(2)),
+        ];
+        let end = |a, b| {
+            let told = BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), b)]);
+            last_told(&records, &told)
+        };
+        assert_eq!(end(2, 2), 40);
+        assert_eq!(end(2, 1), 30);
+        assert_eq!(end(0, 1), 20);
+        assert_eq!(end(0, 0), 0);
+    }
+
+    #[test]
+    fn noise_goes_to_trees_and_behind_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, tree) = (dir.path().join("log"), dir.path().join("tree-3/blobs"));
+        std::fs::create_dir_all(&log).unwrap();
+        std::fs::create_dir_all(&tree).unwrap();
+        let written = [vec![7; 1_000], vec![0; 100_000]].concat();
+        for path in ["log/9.log", "log/10.log", "tree-3/db", "tree-3/blobs/1", "boot"] {
+            std::fs::write(dir.path().join(path), &written).unwrap();
+        }
+        let mut dice = Dice(1);
+        assert_eq!(garble(dir.path(), &BTreeMap::new(), &mut dice), 3);
+        let read = |path: &str| std::fs::read(dir.path().join(path)).unwrap();
+        assert_eq!(read("boot"), written);
+        assert_eq!(read("log/9.log"), written);
+        assert_ne!(read("tree-3/db"), written);
+        assert_ne!(read("tree-3/blobs/1"), written);
+        let newest = read("log/10.log");
+        assert_eq!((newest.len(), &newest[..1_000]), (written.len(), &written[..1_000]));
+        assert_ne!(newest, written);
+    }
+}

@@ -1,0 +1,109 @@
+//! Where a server's data lies, and what a crash does to it. Owns the folder and its end.
+//!
+//! Invariant: a crash leaves what a real one could leave, and never takes away what was made durable.
+//! It does not know what the data means, but for [`Garble`](crate::files).
+
+use crate::files;
+use crate::power::Power;
+use room_tests::Dice;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// What kind of crash befalls a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crash {
+    /// The process dies; the machine lives, and so does everything that was written.
+    Kill,
+    /// The machine loses power: only what was synced survives.
+    PowerCut,
+    /// The machine loses power, and what is no log of ours is left as noise.
+    Garble,
+}
+
+/// A data folder.
+pub(crate) struct Ground {
+    place: Place,
+    /// How many machines have used it.
+    boots: u64,
+}
+
+enum Place {
+    Folder(TempDir),
+    Garbled(TempDir),
+    Power(Power),
+}
+
+impl Ground {
+    /// A new folder that these crashes befall.
+    pub(crate) fn new(crash: Crash) -> Self {
+        let dir = || tempfile::Builder::new().prefix("room-crash-").tempdir().unwrap();
+        let place = match crash {
+            Crash::Kill => Place::Folder(dir()),
+            Crash::Garble => Place::Garbled(dir()),
+            Crash::PowerCut => Place::Power(Power::new()),
+        };
+        Self { place, boots: 1 }
+    }
+
+    /// The folder that a server is given. It makes it itself.
+    pub(crate) fn data(&self) -> PathBuf {
+        match &self.place {
+            Place::Folder(dir) | Place::Garbled(dir) => dir.path().join("data"),
+            Place::Power(power) => power.mount_point().join("data"),
+        }
+    }
+
+    /// The machine that the next server shall believe to be on; none for the one that it is on.
+    pub(crate) fn boot_id(&self) -> Option<String> {
+        let id = || format!("00000000-0000-4000-8000-{:012x}", self.boots);
+        (!matches!(self.place, Place::Folder(_))).then(id)
+    }
+
+    /// The moment of the crash: the server still runs.
+    pub(crate) fn strike(&self) {
+        if let Place::Power(power) = &self.place {
+            power.cut();
+        }
+    }
+
+    /// What the crash leaves, now that the server is dead. `told` is the last turn of each room that
+    /// anybody knows. How many files were garbled.
+    pub(crate) fn settle(&mut self, told: &BTreeMap<String, u64>, dice: &mut Dice) -> u64 {
+        self.boots += 1;
+        let data = self.data();
+        match &mut self.place {
+            Place::Folder(_) => 0,
+            Place::Power(power) => {
+                power.restore();
+                0
+            }
+            Place::Garbled(_) => files::garble(&data, told, dice),
+        }
+    }
+
+    /// Keeps what is there for whoever looks into a failure.
+    pub(crate) fn keep(self) -> PathBuf {
+        match self.place {
+            Place::Folder(dir) | Place::Garbled(dir) => dir.keep(),
+            Place::Power(power) => {
+                let kept = tempfile::Builder::new().prefix("room-crash-").tempdir().unwrap();
+                copy(&power.mount_point(), kept.path());
+                kept.keep()
+            }
+        }
+    }
+}
+
+/// Copies what can be read of a folder.
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            drop(std::fs::create_dir(&to));
+            copy(&entry.path(), &to);
+        } else {
+            drop(std::fs::copy(entry.path(), &to));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Clients that keep a server busy until it dies. Owns what they ask for, and when it is enough.
+//!
+//! Invariant: a client reads until nothing more comes, so what reached it before or after the death of
+//! the server counts. It does not know how the server dies, nor what must survive.
+
+use crate::audit::{Heard, State, Witness};
+use room_tests::{Dice, Got, TestClient, within};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// Rooms of a folder.
+const ROOMS: usize = 8;
+/// Connections of a room that ask for something.
+const TALKERS: usize = 2;
+/// Most messages of a connection that wait for their answers.
+const IN_FLIGHT_MAX: usize = 32;
+/// How long a load may take to be answered as often as it should.
+const ANSWERS_WAIT: Duration = Duration::from_secs(10);
+
+/// The rooms' names.
+pub(crate) fn rooms() -> impl Iterator<Item = String> {
+    (0..ROOMS).map(|room| format!("room-{room}"))
+}
+
+/// Clients at work.
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    clients: JoinSet<Witness>,
+}
+
+struct Shared {
+    /// Answers that are still to come until it is enough.
+    missing: AtomicU64,
+    enough: Notify,
+    /// From here on a connection may end.
+    dying: AtomicBool,
+}
+
+impl Load {
+    /// Connects everybody, and lets them talk when all are there. `states` is what the rooms hold.
+    pub(crate) async fn start(
+        addr: SocketAddr,
+        states: &BTreeMap<String, State>,
+        answers: u64,
+        dice: &mut Dice,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            missing: AtomicU64::new(answers),
+            enough: Notify::new(),
+            dying: AtomicBool::new(false),
+        });
+        let mut connected = Vec::new();
+        for (room, state) in states {
+            for number in 0..=TALKERS {
+                let who = format!("c{number}");
+                let path = format!("/parties/main/{room}?_pk={who}");
+                let client = TestClient::connect(addr, &path).await;
+                let value = |of: &BTreeMap<String, u64>| of.get(&who).copied().unwrap_or_default();
+                let witness = Witness::new(room, &who, value(&state.counts), value(&state.stamps));
+                connected.push((client, witness, number < TALKERS));
+            }
+        }
+        let mut clients = JoinSet::new();
+        for (client, witness, talks) in connected {
+            let window = if talks { 1 + dice.below(IN_FLIGHT_MAX) } else { 0 };
+            let caller = Caller {
+                client,
+                witness,
+                dice: Dice(dice.roll()),
+                window,
+                waiting: 0,
+                shared: shared.clone(),
+            };
+            clients.spawn(caller.run());
+        }
+        Self { shared, clients }
+    }
+
+    /// Waits until there were enough answers. False if they do not come.
+    pub(crate) async fn enough(&self) -> bool {
+        tokio::time::timeout(ANSWERS_WAIT, self.shared.enough.notified()).await.is_ok()
+    }
+
+    /// From here on connections may end.
+    pub(crate) fn expect_end(&self) {
+        self.shared.dying.store(true, Ordering::SeqCst);
+    }
+
+    /// What everybody sent and saw, when the server is dead.
+    pub(crate) async fn end(self) -> Vec<Witness> {
+        within("all clients to end", self.clients.join_all()).await
+    }
+}
+
+/// One client at work.
+struct Caller {
+    client: TestClient,
+    witness: Witness,
+    dice: Dice,
+    /// Most messages that wait for their answers; none for who only listens.
+    window: usize,
+    waiting: usize,
+    shared: Arc<Shared>,
+}
+
+impl Caller {
+    async fn run(mut self) -> Witness {
+        loop {
+            while self.waiting < self.window {
+                let message = self.draw();
+                self.client.try_send(&message).await;
+            }
+            match self.client.recv().await {
+                Got::Text(text) => {
+                    if self.witness.hears(&text) == Heard::Answer {
+                        self.waiting = self.waiting.saturating_sub(1);
+                        self.shared.answered();
+                    }
+                }
+                end => {
+                    if !self.shared.dying.load(Ordering::SeqCst) {
+                        self.witness.ends(&format!("{end:?}"));
+                    }
+                    return self.witness;
+                }
+            }
+        }
+    }
+
+    /// What to ask for next.
+    fn draw(&mut self) -> String {
+        let word = match self.dice.below(100) {
+            0..60 => "inc",
+            60..82 => "set",
+            82..84 => "wipe",
+            84..90 => "alarm",
+            90..94 => "half",
+            94..98 => "fail err",
+            _ => "fail trap",
+        };
+        // What fails is not answered.
+        self.waiting += usize::from(!word.starts_with("fail"));
+        match word {
+            "inc" | "half" => self.witness.sends_count(),
+            "set" | "wipe" => self.witness.sends_set(),
+            "alarm" => return self.draw_alarm(),
+            _ => {}
+        }
+        word.to_owned()
+    }
+
+    fn draw_alarm(&mut self) -> String {
+        let after_ms = if self.dice.below(8) == 0 { 2_000 } else { 300 };
+        let after_ms = self.dice.below(after_ms) as u64;
+        // No two alarms of a folder may have the same name.
+        let id = format!("{}.{:x}", self.witness.who, self.dice.roll());
+        self.witness.sends_alarm(&id, Duration::from_millis(after_ms));
+        format!("alarm {id} {after_ms}")
+    }
+}
+
+impl Shared {
+    fn answered(&self) {
+        let less = |missing: u64| missing.checked_sub(1);
+        if self.missing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less) == Ok(1) {
+            self.enough.notify_one();
+        }
+    }
+}

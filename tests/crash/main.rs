@@ -1,0 +1,65 @@
+//! Servers that die under load, again and again: if anybody saw it, it is durable; if a turn failed,
+//! nobody saw it.
+//!
+//! ```text
+//! cargo test -p room-tests --test crash                      a short run of each kind
+//! CRASH_KILLS=1000 cargo test --release -p room-tests --test crash -- --nocapture kills
+//! CRASH_CUTS=1000 cargo test --release -p room-tests --test crash -- --nocapture cuts
+//! CRASH_SEED=7 …                                              other draws
+//! ```
+//!
+//! Each prints a tally. What a run draws comes from its seed; when the server is hit depends on the
+//! machine, too, so a seed says where to look and does not promise to fail again.
+//!
+//! Reading order: `audit` has the rules, `run` the order of events, `load` the clients, `server` the
+//! process, `ground` what a crash does: `power` for a disk that loses what was not synced, `files` for
+//! what is made by hand.
+
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod audit;
+mod files;
+mod ground;
+#[path = "../guests/ledger/src/layout.rs"]
+mod layout;
+mod load;
+mod power;
+mod run;
+mod server;
+mod tally;
+
+use ground::Crash;
+use power::Stage;
+use run::{Plan, run, say};
+
+/// A number from the environment, or another.
+fn number(name: &str, otherwise: u64) -> u64 {
+    let given = std::env::var_os(name).and_then(|number| number.to_str()?.parse().ok());
+    given.unwrap_or(otherwise)
+}
+
+async fn passes(what: &'static str, crash: Crash, crashes: u64) {
+    let plan = Plan { what, crash, crashes, seed: number("CRASH_SEED", 1) };
+    let tally = run(&plan).await;
+    assert!(tally.is_clean(), "{tally}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills() {
+    passes("kills", Crash::Kill, number("CRASH_KILLS", 20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cuts_of_power() {
+    match power::stage("cuts_of_power") {
+        Stage::Inside => passes("power cuts", Crash::PowerCut, number("CRASH_CUTS", 8)).await,
+        Stage::Ran(well) => assert!(well, "see above"),
+        Stage::Nowhere(why) => say(&format!("0 power cuts, skipped: {why}")),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cuts_by_hand() {
+    passes("cuts by hand", Crash::Garble, number("CRASH_CUTS", 8)).await;
+}

@@ -1,0 +1,74 @@
+//! A server for tests that kill it: `crash-node DATA MODULE CACHE`. Owns nothing but its start.
+//!
+//! It opens the folder DATA, serves the guest in the file MODULE as party `main`, and says so with one
+//! line of JSON: `{"addr": …, "problems": […]}`, or `{"error": …}` if it cannot. Invariant: it ends
+//! when its standard input does, so that it never outlives the test that started it. It does not know
+//! that it is going to be killed.
+
+use room_runtime::{
+    Audience, Config, Limits, PartyConfig, Project, Runtime, StorageConfig, WhenQuiet,
+};
+use serde_json::{Value, json};
+use std::error::Error;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let [data, module, cache] = &args[..] else {
+        say(&json!({"error": "usage: crash-node DATA MODULE CACHE"}));
+        return ExitCode::FAILURE;
+    };
+    match start(data.clone(), module.clone(), cache.clone()).await {
+        Ok((runtime, problems)) => {
+            say(&json!({"addr": runtime.addr().to_string(), "problems": problems}));
+            // What is read does not matter, only that it ends.
+            let input = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            drop(tokio::task::spawn_blocking(input).await);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            say(&json!({"error": error.to_string()}));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(
+    data: PathBuf,
+    module: PathBuf,
+    cache: PathBuf,
+) -> Result<(Runtime, Vec<String>), Box<dyn Error>> {
+    // Reserving address space for few rooms makes the start fast; it is done thousands of times.
+    let limits = Limits { rooms_active_max: 32, door_instances_max: 8, ..Limits::default() };
+    let runtime = Runtime::start(Config {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        storage: StorageConfig::Disk(data),
+        cache_dir: Some(cache),
+        limits,
+        audience: Audience::Developer,
+    });
+    let runtime = runtime.await?;
+    let problems = verify(&runtime).await?;
+    let party = PartyConfig {
+        name: "main".to_owned(),
+        module: std::fs::read(module)?.into(),
+        vars: Vec::new(),
+        when_quiet: WhenQuiet::Stay,
+    };
+    runtime.deploy(Project { parties: vec![party], assets: None }).await?;
+    Ok((runtime, problems))
+}
+
+/// What the store finds wrong in its own books. It keeps none yet.
+async fn verify(_: &Runtime) -> Result<Vec<String>, Box<dyn Error>> {
+    Ok(Vec::new())
+}
+
+fn say(line: &Value) {
+    // Whoever started this is gone if nobody reads it.
+    drop(writeln!(std::io::stdout(), "{line}"));
+}

@@ -1,0 +1,248 @@
+//! A run of crashes. Owns the order: start, audit, load, crash, and again on what is left.
+//!
+//! Invariant: a folder lives through many crashes and is audited after each. The first broken rule ends
+//! a folder, which is kept and named together with the seed that it was drawn from; the run goes on with
+//! a new one, so that its tally is of all crashes. It does not know what a crash does to a folder.
+
+use crate::audit::{History, Kind, Problem, State, Witness};
+use crate::ground::{Crash, Ground};
+use crate::load::{Load, rooms};
+use crate::server::{Program, Server, end};
+use crate::tally::Tally;
+use room_tests::{DEADLINE, Dice};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Crashes that a folder lives through.
+const CRASHES_PER_FOLDER: u64 = 40;
+/// One audit in so many waits until every alarm whose time has come has rung.
+const ALARMS_EVERY: u64 = 10;
+/// Most answers after which a server is killed.
+const ANSWERS_MAX: usize = 900;
+/// Longest time between the last of these and the crash.
+const MOMENT_US_MAX: usize = 3_000;
+/// Longest time between the start of a process and a crash while it opens the folder.
+const OPENING_US_MAX: usize = 60_000;
+/// Broken rules of one folder that are printed.
+const PROBLEMS_SHOWN_MAX: usize = 12;
+
+/// What to do, how often, and from which seed.
+pub(crate) struct Plan {
+    pub(crate) what: &'static str,
+    pub(crate) crash: Crash,
+    pub(crate) crashes: u64,
+    pub(crate) seed: u64,
+}
+
+/// Carries out a plan.
+pub(crate) async fn run(plan: &Plan) -> Tally {
+    let program = Program::new();
+    let mut tally = Tally::new(plan.what);
+    while tally.crashes < plan.crashes {
+        let number = tally.folders;
+        tally.folders += 1;
+        let mut folder = Folder::new(plan, number);
+        let crashes = CRASHES_PER_FOLDER.min(plan.crashes - tally.crashes);
+        let Err(problems) = folder.live(&program, crashes, &mut tally).await else {
+            tally.alarms += folder.alarms_rang();
+            continue;
+        };
+        problems.iter().for_each(|problem| tally.found(problem));
+        let Plan { what, seed, .. } = plan;
+        say(&format!("CRASH_SEED={seed}: {what}, folder {number}, crash {}:", folder.crashes));
+        for problem in problems.iter().take(PROBLEMS_SHOWN_MAX) {
+            say(&format!("  {:?}: {}", problem.kind, problem.text));
+        }
+        say(&format!("  {} in all; kept in {}", problems.len(), folder.ground.keep().display()));
+    }
+    say(&tally.to_string());
+    tally
+}
+
+#[expect(clippy::print_stderr, reason = "a test's own words")]
+pub(crate) fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// The rules that were broken.
+type Problems = Vec<Problem>;
+
+/// A data folder with all that is known of it.
+struct Folder {
+    ground: Ground,
+    histories: BTreeMap<String, History>,
+    dice: Dice,
+    crashes: u64,
+}
+
+impl Folder {
+    fn new(plan: &Plan, number: u64) -> Self {
+        Self {
+            ground: Ground::new(plan.crash),
+            histories: rooms().map(|room| (room, History::default())).collect(),
+            dice: Dice(plan.seed.wrapping_add(number.wrapping_mul(0x5851_f42d_4c95_7f2d))),
+            crashes: 0,
+        }
+    }
+
+    fn alarms_rang(&self) -> u64 {
+        self.histories.values().map(History::alarms_rang).sum()
+    }
+
+    /// Crashes so often, and audits after each.
+    async fn live(
+        &mut self,
+        program: &Program,
+        crashes: u64,
+        tally: &mut Tally,
+    ) -> Result<(), Problems> {
+        while self.crashes < crashes {
+            if self.dice.below(8) == 0 {
+                self.crash_while_opening(program, tally).await;
+                continue;
+            }
+            let (server, states) = self.start(program, tally).await?;
+            if self.dice.below(usize::try_from(ALARMS_EVERY).unwrap_or(1)) == 0 {
+                self.wait_for_alarms(&server, Until::NoneIsOverdue).await?;
+            }
+            self.load_and_crash(server, &states, tally).await?;
+        }
+        let (server, _) = self.start(program, tally).await?;
+        self.wait_for_alarms(&server, Until::NoneWaits).await?;
+        server.kill().await;
+        Ok(())
+    }
+
+    /// Starts a server on what is left, and audits every room.
+    async fn start(
+        &mut self,
+        program: &Program,
+        tally: &mut Tally,
+    ) -> Result<(Server, BTreeMap<String, State>), Problems> {
+        let before = Instant::now();
+        let boot_id = self.ground.boot_id();
+        let started = program.start(&self.ground.data(), boot_id.as_deref()).await;
+        let server = started.map_err(|said| {
+            tally.not_opened += 1;
+            vec![Problem::new(Kind::Lost, format!("the folder does not open: {said}"))]
+        })?;
+        tally.start_max = tally.start_max.max(before.elapsed());
+        let books = server.problems.iter().map(|text| Problem::new(Kind::Broken, text));
+        let mut problems: Problems = books.collect();
+        let states = self.audit(&server, &mut problems).await;
+        tally.sets += states.values().map(|state| state.stamps.len() as u64).sum::<u64>();
+        if problems.is_empty() { Ok((server, states)) } else { Err(problems) }
+    }
+
+    /// Reads every room and holds it against its history.
+    async fn audit(&mut self, server: &Server, problems: &mut Problems) -> BTreeMap<String, State> {
+        let mut states = BTreeMap::new();
+        for (room, history) in &mut self.histories {
+            match server.state(room).await {
+                Ok(state) => {
+                    problems.extend(history.audit(&state).into_iter().map(|problem| Problem {
+                        text: format!("{room}: {}", problem.text),
+                        ..problem
+                    }));
+                    states.insert(room.clone(), state);
+                }
+                Err(said) => problems.push(Problem::new(Kind::Lost, said)),
+            }
+        }
+        states
+    }
+
+    /// Waits until alarms have rung.
+    async fn wait_for_alarms(&mut self, server: &Server, until: Until) -> Result<(), Problems> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let mut problems = Vec::new();
+            let states = self.audit(server, &mut problems).await;
+            if !problems.is_empty() {
+                return Err(problems);
+            }
+            let waits = |state: &State| match until {
+                Until::NoneIsOverdue => state.overdue().next().is_some(),
+                Until::NoneWaits => !state.pending.is_empty(),
+            };
+            let Some((room, state)) = states.into_iter().find(|(_, state)| waits(state)) else {
+                return Ok(());
+            };
+            if Instant::now() > deadline {
+                let text = format!("{room}: alarms do not ring: {:?}", state.pending);
+                return Err(vec![Problem::new(Kind::Alarm, text)]);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Lets clients work until there were enough answers, and crashes.
+    async fn load_and_crash(
+        &mut self,
+        server: Server,
+        states: &BTreeMap<String, State>,
+        tally: &mut Tally,
+    ) -> Result<(), Problems> {
+        // Now and then a server dies before it has done much.
+        let most = if self.dice.below(4) == 0 { 30 } else { ANSWERS_MAX };
+        let answers = 1 + self.dice.below(most) as u64;
+        let load = Load::start(server.addr, states, answers, &mut self.dice).await;
+        let enough = load.enough().await;
+        self.moment(MOMENT_US_MAX);
+        load.expect_end();
+        self.ground.strike();
+        server.kill().await;
+        let mut problems = self.learn(load.end().await, tally);
+        if !enough {
+            let text = format!("{answers} answers did not come");
+            problems.push(Problem::new(Kind::Broken, text));
+        }
+        self.crashed(tally);
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Lets a random time pass, of which nobody knows how far the server gets in it.
+    fn moment(&mut self, us_max: usize) {
+        std::thread::sleep(Duration::from_micros(self.dice.below(us_max) as u64));
+    }
+
+    async fn crash_while_opening(&mut self, program: &Program, tally: &mut Tally) {
+        let boot_id = self.ground.boot_id();
+        let child = program.spawn(&self.ground.data(), boot_id.as_deref());
+        self.moment(OPENING_US_MAX);
+        self.ground.strike();
+        end(child).await;
+        self.crashed(tally);
+        tally.while_opening += 1;
+    }
+
+    fn crashed(&mut self, tally: &mut Tally) {
+        let told = |(room, history): (&String, &History)| (room.clone(), history.turn_told());
+        let told = self.histories.iter().map(told).collect();
+        tally.garbled += self.ground.settle(&told, &mut self.dice);
+        tally.crashes += 1;
+        self.crashes += 1;
+    }
+
+    fn learn(&mut self, witnesses: Vec<Witness>, tally: &mut Tally) -> Problems {
+        let mut by_room: BTreeMap<String, Vec<Witness>> = BTreeMap::new();
+        for witness in witnesses {
+            tally.messages += witness.messages;
+            tally.counts += witness.acked_counts;
+            by_room.entry(witness.room.clone()).or_default().push(witness);
+        }
+        let mut problems = Vec::new();
+        for (room, witnesses) in by_room {
+            problems.extend(self.histories.entry(room).or_default().learn(witnesses));
+        }
+        problems
+    }
+}
+
+/// Which alarms are waited for.
+#[derive(Clone, Copy)]
+enum Until {
+    NoneIsOverdue,
+    NoneWaits,
+}

@@ -1,0 +1,103 @@
+//! A server process. Owns its start and its death.
+//!
+//! Invariant: it is dead when it is dropped, and it cannot outlive this process, as its standard input
+//! ends with it. It does not know what the server stores, nor where.
+
+use crate::audit::State;
+use room_tests::{Requests, guest, within};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// What servers are started with: the guest, and a folder for compiled code that they share.
+pub(crate) struct Program {
+    dir: TempDir,
+}
+
+/// A server that serves.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) addr: SocketAddr,
+    /// What the store found wrong in its own books.
+    pub(crate) problems: Vec<String>,
+}
+
+impl Program {
+    /// Builds the guest.
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let module = without_lines(guest("ledger").to_vec());
+        std::fs::write(dir.path().join("ledger.wasm"), module).unwrap();
+        Self { dir }
+    }
+
+    /// Starts a process on a data folder, and waits for nothing. A boot id of its own makes it believe
+    /// that the machine was restarted.
+    pub(crate) fn spawn(&self, data: &Path, boot_id: Option<&str>) -> Child {
+        let cache: PathBuf = self.dir.path().join("compiled");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crash-node"));
+        command.arg(data).arg(self.dir.path().join("ledger.wasm")).arg(cache);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        if let Some(boot_id) = boot_id {
+            command.env("ROOM_BOOT_ID", boot_id);
+        }
+        command.spawn().unwrap()
+    }
+
+    /// Starts a server. What it said, if it does not start.
+    pub(crate) async fn start(&self, data: &Path, boot_id: Option<&str>) -> Result<Server, String> {
+        let mut child = self.spawn(data, boot_id);
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        let mut stdout = BufReader::new(stdout);
+        within("a server to start", stdout.read_line(&mut line)).await.unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap_or_default();
+        let Some(addr) = said["addr"].as_str() else {
+            let status = within("a server to end", child.wait()).await.unwrap();
+            return Err(format!("{status}: {line}"));
+        };
+        let problems = serde_json::from_value(said["problems"].clone()).unwrap();
+        Ok(Server { child, addr: addr.parse().unwrap(), problems })
+    }
+}
+
+impl Server {
+    /// What a room holds, or what was answered instead.
+    pub(crate) async fn state(&self, room: &str) -> Result<State, String> {
+        let reply = self.addr.get(&format!("/parties/main/{room}")).await;
+        let said = || format!("{room} answered {}: {}", reply.status, reply.text());
+        let value = (reply.status == 200).then(|| reply.json()).and_then(State::parse);
+        value.ok_or_else(said)
+    }
+
+    /// Kills it, and waits until it is gone.
+    pub(crate) async fn kill(self) {
+        end(self.child).await;
+    }
+}
+
+/// Hides a module's tables of source lines. A process reads them all at its first trap, which takes longer
+/// than these processes live.
+fn without_lines(mut module: Vec<u8>) -> Vec<u8> {
+    let (name, other) = (b".debug_", b".hidden");
+    let found: Vec<usize> = module
+        .windows(name.len())
+        .enumerate()
+        .filter(|(_, bytes)| bytes == name)
+        .map(|(at, _)| at)
+        .collect();
+    for at in found {
+        module[at..at + other.len()].copy_from_slice(other);
+    }
+    module
+}
+
+/// Kills a process, and waits until it is gone.
+pub(crate) async fn end(mut child: Child) {
+    child.start_kill().unwrap();
+    within("a killed server to end", child.wait()).await.unwrap();
+}

@@ -1,0 +1,81 @@
+//! What a run did and found. Owns the line that says so.
+//!
+//! Invariant: what was found is counted by what it means to a user, and nothing is left out of the
+//! line. It does not know how it is found.
+
+use crate::audit::{Kind, Problem};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The counts of one run.
+pub(crate) struct Tally {
+    what: &'static str,
+    pub(crate) crashes: u64,
+    /// Of these, those while the folder was being opened.
+    pub(crate) while_opening: u64,
+    pub(crate) folders: u64,
+    pub(crate) counts: u64,
+    pub(crate) sets: u64,
+    pub(crate) messages: u64,
+    pub(crate) alarms: u64,
+    /// Files that were overwritten with noise.
+    pub(crate) garbled: u64,
+    /// Starts that failed.
+    pub(crate) not_opened: u64,
+    /// The longest start.
+    pub(crate) start_max: Duration,
+    problems: BTreeMap<Kind, u64>,
+    start: Instant,
+}
+
+impl Tally {
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            crashes: 0,
+            while_opening: 0,
+            folders: 0,
+            counts: 0,
+            sets: 0,
+            messages: 0,
+            alarms: 0,
+            garbled: 0,
+            not_opened: 0,
+            start_max: Duration::ZERO,
+            problems: BTreeMap::new(),
+            start: Instant::now(),
+        }
+    }
+
+    pub(crate) fn found(&mut self, problem: &Problem) {
+        *self.problems.entry(problem.kind).or_default() += 1;
+    }
+
+    fn of(&self, kind: Kind) -> u64 {
+        self.problems.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// True if no rule was broken and every folder opened.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.problems.is_empty() && self.not_opened == 0
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, crashes, while_opening, folders, counts, sets, messages, alarms, .. } =
+            self;
+        let seconds = self.start.elapsed().as_secs_f64();
+        write!(f, "{crashes} {what} ({while_opening} while opening) of {folders} folders: ")?;
+        write!(f, "{counts} acknowledged increments, {sets} sets checked, ")?;
+        write!(f, "{messages} messages seen, {alarms} alarms, {} files garbled; ", self.garbled)?;
+        write!(f, "lost {}, early {}, ", self.of(Kind::Lost), self.of(Kind::Early))?;
+        write!(f, "torn {}, forged {}, ", self.of(Kind::Torn), self.of(Kind::Forged))?;
+        write!(f, "out of order {}, ", self.of(Kind::Order))?;
+        write!(f, "alarms wrong {}, broken {}, ", self.of(Kind::Alarm), self.of(Kind::Broken))?;
+        write!(f, "not opened {}; longest start {:?}; ", self.not_opened, self.start_max)?;
+        write!(f, "{seconds:.1} s, {:.1} a second", *crashes as f64 / seconds)
+    }
+}

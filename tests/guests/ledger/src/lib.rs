@@ -1,0 +1,233 @@
+//! A ledger: a room whose every turn can be audited. Owns what tests of crashes write and read back.
+//!
+//! Each turn that succeeds takes the next number, writes it, and says it with what it did: `did` to
+//! the connection that asked, `saw` to all others. Messages, of the connection `C`:
+//!
+//! - `inc` counts one more for `C`: `did TURN inc C COUNT`;
+//! - `set` writes `C`'s set of parts with its next stamp: `did TURN set C STAMP`;
+//! - `wipe` does the same after a delete-all, and writes back all that was there;
+//! - `alarm ID MS` asks for an alarm: `did TURN alarm ID DUE`, and when it is handled all hear
+//!   `saw TURN ring NOW ID DUE ID DUE …`;
+//! - `half` does what `inc` does, flushes, and fails after more writes; `fail err` and `fail trap` fail
+//!   only. What a turn that fails writes and says is named `ghost`: nobody ever sees one.
+//!
+//! A GET is answered with everything that is stored.
+//!
+//! Invariant: the number of the last turn is the sum of all that was counted, so a turn that is missing
+//! in the middle shows. It does not know crashes.
+
+mod layout;
+
+use layout::{PARTS, part, stamp_of};
+use room_sdk::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+
+const TURN: &str = "turn";
+const ASKED: &str = "asked";
+const RINGS: &str = "rings";
+const EARLY: &str = "early";
+const COUNT: &str = "count/";
+const STAMP: &str = "stamp/";
+const PART: &str = "part/";
+const PENDING: &str = "pending/";
+const RANG: &str = "rang/";
+const GHOST: &str = "ghost";
+/// What a turn that fails adds to what it found.
+const GHOSTS: u64 = 1_000_000;
+
+/// The ledger. It remembers nothing: all it knows is stored.
+#[derive(Default)]
+pub struct Ledger;
+
+/// Everything that is stored.
+#[derive(Serialize)]
+struct State {
+    turn: u64,
+    asked: u64,
+    rings: u64,
+    /// Times that an alarm came before its time.
+    early: u64,
+    counts: BTreeMap<String, u64>,
+    stamps: BTreeMap<String, u64>,
+    /// Whose, which, and the stamp it has; none if its bytes are of no one stamp.
+    parts: Vec<(String, u64, Option<u64>)>,
+    /// Ids and times of the alarms that have not rung.
+    pending: Vec<(String, u64)>,
+    rang: Vec<String>,
+    ghosts: Vec<String>,
+    /// The room's own alarm.
+    alarm: Option<u64>,
+    now: u64,
+}
+
+impl Room for Ledger {
+    fn on_message(&mut self, ctx: &Context, conn: &Connection, message: Message) -> Result {
+        let text = message.as_text().ok_or_else(|| anyhow!("only texts"))?;
+        let words: Vec<&str> = text.split(' ').collect();
+        match words[..] {
+            ["inc"] => count(ctx, conn),
+            ["set"] => set(ctx, conn),
+            ["wipe"] => {
+                wipe(ctx)?;
+                set(ctx, conn)
+            }
+            ["alarm", id, after_ms] => ask(ctx, conn, id, after_ms.parse()?),
+            ["half"] => {
+                count(ctx, conn)?;
+                ctx.flush()?;
+                haunt(ctx, conn)?;
+                bail!("told to fail in the second half")
+            }
+            ["fail", how] => {
+                haunt(ctx, conn)?;
+                assert!(how != "trap", "told to panic");
+                bail!("told to fail")
+            }
+            _ => bail!("no such message: {text}"),
+        }
+    }
+
+    fn on_alarm(&mut self, ctx: &Context) -> Result {
+        let now = ctx.now().as_millis();
+        let due: Vec<_> = pending(ctx)?.into_iter().filter(|(_, due)| *due <= now).collect();
+        if due.is_empty() {
+            bump(ctx, EARLY)?;
+        }
+        bump(ctx, RINGS)?;
+        let mut said = format!("saw {} ring {now}", bump(ctx, TURN)?);
+        for (id, due) in due {
+            ctx.storage().delete(pending_key(&id, due))?;
+            ctx.storage().put(format!("{RANG}{id}"), &due)?;
+            said.push_str(&format!(" {id} {due}"));
+        }
+        set_alarm(ctx)?;
+        ctx.broadcast(Message::text(said)).send()
+    }
+
+    fn on_request(&mut self, ctx: &Context, _: Request) -> Result<Response> {
+        let storage = ctx.storage();
+        let ids = |entries: Vec<(String, u64)>| entries.into_iter().map(|(id, _)| id).collect();
+        Response::json(&State {
+            turn: storage.get(TURN)?.unwrap_or_default(),
+            asked: storage.get(ASKED)?.unwrap_or_default(),
+            rings: storage.get(RINGS)?.unwrap_or_default(),
+            early: storage.get(EARLY)?.unwrap_or_default(),
+            counts: below(ctx, COUNT)?.into_iter().collect(),
+            stamps: below(ctx, STAMP)?.into_iter().collect(),
+            parts: parts(ctx)?,
+            pending: pending(ctx)?,
+            rang: ids(below(ctx, RANG)?),
+            ghosts: ids(below(ctx, GHOST)?),
+            alarm: ctx.alarm().get().map(Timestamp::as_millis),
+            now: ctx.now().as_millis(),
+        })
+    }
+}
+
+/// Adds one to a number, and returns it.
+fn bump(ctx: &Context, key: &str) -> Result<u64> {
+    let next = ctx.storage().get::<u64>(key)?.unwrap_or_default() + 1;
+    ctx.storage().put(key, &next)?;
+    Ok(next)
+}
+
+/// Says what this turn did: to who asked, and to all others.
+fn tell(ctx: &Context, conn: &Connection, what: &str) -> Result {
+    let turn = bump(ctx, TURN)?;
+    conn.send(Message::text(format!("did {turn} {what}")))?;
+    ctx.broadcast(Message::text(format!("saw {turn} {what}"))).except(conn).send()
+}
+
+fn count(ctx: &Context, conn: &Connection) -> Result {
+    let count = bump(ctx, &format!("{COUNT}{}", conn.id()))?;
+    tell(ctx, conn, &format!("inc {} {count}", conn.id()))
+}
+
+fn set(ctx: &Context, conn: &Connection) -> Result {
+    let who = conn.id();
+    let stamp = bump(ctx, &format!("{STAMP}{who}"))?;
+    for index in 0..PARTS {
+        let key = format!("{PART}{who}/{index}");
+        match part(stamp, index) {
+            Some(part) => ctx.storage().raw().put(key, part)?,
+            None => drop(ctx.storage().delete(key)?),
+        }
+    }
+    tell(ctx, conn, &format!("set {who} {stamp}"))
+}
+
+/// Removes everything and writes it back, within one turn.
+fn wipe(ctx: &Context) -> Result {
+    let all = ctx.storage().raw().list().into_iter().collect::<Result<Vec<_>>>()?;
+    ctx.storage().delete_all()?;
+    for (key, value) in all {
+        ctx.storage().raw().put(key, value)?;
+    }
+    set_alarm(ctx)
+}
+
+fn ask(ctx: &Context, conn: &Connection, id: &str, after_ms: u64) -> Result {
+    let due = ctx.now().as_millis() + after_ms;
+    ctx.storage().put(pending_key(id, due), &due)?;
+    bump(ctx, ASKED)?;
+    set_alarm(ctx)?;
+    tell(ctx, conn, &format!("alarm {id} {due}"))
+}
+
+/// Does what nobody may ever see, as the turn is going to fail.
+fn haunt(ctx: &Context, conn: &Connection) -> Result {
+    let who = conn.id();
+    for key in [format!("{COUNT}{who}"), format!("{STAMP}{who}"), TURN.to_owned()] {
+        let count: u64 = ctx.storage().get(&key)?.unwrap_or_default();
+        ctx.storage().put(&key, &(count + GHOSTS))?;
+    }
+    ctx.storage().put(format!("{GHOST}/{who}"), &GHOSTS)?;
+    ctx.storage().raw().put(format!("{PART}{who}/0"), vec![b'g'; 9_000])?;
+    ctx.storage().delete(format!("{PART}{who}/1"))?;
+    ctx.alarm().delete();
+    conn.send(Message::text("ghost"))?;
+    ctx.broadcast(Message::text("ghost")).send()
+}
+
+fn pending_key(id: &str, due: u64) -> String {
+    format!("{PENDING}{due:015}/{id}")
+}
+
+/// The alarms that have not rung, the first one first.
+fn pending(ctx: &Context) -> Result<Vec<(String, u64)>> {
+    let entries = below(ctx, PENDING)?.into_iter();
+    let id = |key: String| key.split_once('/').map(|(_, id)| id.to_owned()).unwrap_or_default();
+    Ok(entries.map(|(key, due)| (id(key), due)).collect())
+}
+
+/// Sets the room's one alarm to the first of those that are pending.
+fn set_alarm(ctx: &Context) -> Result {
+    match pending(ctx)?.first() {
+        Some((_, due)) => ctx.alarm().set(Timestamp::from_millis(*due)),
+        None => ctx.alarm().delete(),
+    }
+    Ok(())
+}
+
+/// The entries below a prefix, without it.
+fn below<T: DeserializeOwned>(ctx: &Context, prefix: &str) -> Result<Vec<(String, T)>> {
+    let entries = ctx.storage().list::<T>().prefix(prefix).into_iter();
+    entries.map(|entry| entry.map(|(key, value)| (key[prefix.len()..].to_owned(), value))).collect()
+}
+
+fn parts(ctx: &Context) -> Result<Vec<(String, u64, Option<u64>)>> {
+    let entries = ctx.storage().raw().list().prefix(PART).into_iter();
+    let read = |entry: Result<(Vec<u8>, Vec<u8>)>| {
+        let (key, value) = entry?;
+        let key = String::from_utf8(key)?;
+        let (who, index) =
+            key[PART.len()..].split_once('/').ok_or_else(|| anyhow!("no part: {key}"))?;
+        let index = index.parse()?;
+        Ok((who.to_owned(), index, stamp_of(&value, index)))
+    };
+    entries.map(read).collect()
+}
+
+room_sdk::export!(Ledger);
