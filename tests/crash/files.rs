@@ -9,7 +9,6 @@
 //! does not know how either is read.
 
 use room_tests::Dice;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -21,18 +20,8 @@ const TAIL_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes of one stretch of noise in a tree.
 const STRETCH_BYTES_MAX: usize = 16 * 1024;
 
-/// One record of the log, as far as it matters here.
-#[derive(Clone, Debug)]
-pub(crate) struct Record {
-    /// Where it ends in its file.
-    pub(crate) end: u64,
-    pub(crate) room: String,
-    /// The number that its turn wrote, if it wrote one.
-    pub(crate) turn: Option<u64>,
-}
-
 /// Leaves noise wherever there may be some. How many files it went to.
-pub(crate) fn garble(data: &Path, told: &BTreeMap<String, u64>, dice: &mut Dice) -> u64 {
+pub(crate) fn garble(data: &Path, dice: &mut Dice) -> u64 {
     let mut garbled = 0;
     for tree in entries(data).filter(|path| name(path).starts_with("tree-")) {
         for file in files(&tree) {
@@ -44,10 +33,7 @@ pub(crate) fn garble(data: &Path, told: &BTreeMap<String, u64>, dice: &mut Dice)
     // Numbers of more digits are larger.
     let number = |path: &PathBuf| (name(path).len(), name(path).to_owned());
     if let Some(newest) = logs.max_by_key(number) {
-        let end = match records(&newest) {
-            Some(records) => last_told(&records, told),
-            None => last_written(&newest),
-        };
+        let end = last_written(&newest);
         let length = std::fs::metadata(&newest).unwrap().len();
         let count = dice.below(TAIL_BYTES_MAX).min(usize::try_from(length - end).unwrap());
         File::options()
@@ -61,19 +47,15 @@ pub(crate) fn garble(data: &Path, told: &BTreeMap<String, u64>, dice: &mut Dice)
     garbled
 }
 
-/// The records of a log file; none as long as nobody reads them.
-fn records(_: &Path) -> Option<Vec<Record>> {
-    None
-}
-
-/// The end of the last record that anybody was told of: what follows may be lost.
-fn last_told(records: &[Record], told: &BTreeMap<String, u64>) -> u64 {
-    let known = |record: &&Record| {
-        let told = told.get(&record.room).copied().unwrap_or_default();
-        // What wrote no number is not ours to judge.
-        record.turn.is_none_or(|turn| turn <= told)
-    };
-    records.iter().rfind(known).map_or(0, |record| record.end)
+/// Makes the next server find that the machine was restarted since: the folder names the machine's start
+/// that wrote it.
+pub(crate) fn restart_machine(data: &Path) {
+    let path = data.join("state");
+    if let Ok(state) = std::fs::read_to_string(&path) {
+        let other = state.replacen("\"boot\": \"", "\"boot\": \"before ", 1);
+        assert_ne!(other, state, "{} does not say where it was written", path.display());
+        std::fs::write(&path, other).unwrap();
+    }
 }
 
 /// A position behind every record, found without reading them.
@@ -119,25 +101,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_told_is_not_touched() {
-        let record = |end, room: &str, turn| Record { end, room: room.to_owned(), turn };
-        let records = [
-            record(10, "a", Some(1)),
-            record(20, "b", Some(1)),
-            record(30, "a", Some(2)),
-            record(40, "b", Some(2)),
-        ];
-        let end = |a, b| {
-            let told = BTreeMap::from([("a".to_owned(), a), ("b".to_owned(), b)]);
-            last_told(&records, &told)
-        };
-        assert_eq!(end(2, 2), 40);
-        assert_eq!(end(2, 1), 30);
-        assert_eq!(end(0, 1), 20);
-        assert_eq!(end(0, 0), 0);
-    }
-
-    #[test]
     fn noise_goes_to_trees_and_behind_the_log() {
         let dir = tempfile::tempdir().unwrap();
         let (log, tree) = (dir.path().join("log"), dir.path().join("tree-3/blobs"));
@@ -148,7 +111,7 @@ mod tests {
             std::fs::write(dir.path().join(path), &written).unwrap();
         }
         let mut dice = Dice(1);
-        assert_eq!(garble(dir.path(), &BTreeMap::new(), &mut dice), 3);
+        assert_eq!(garble(dir.path(), &mut dice), 3);
         let read = |path: &str| std::fs::read(dir.path().join(path)).unwrap();
         assert_eq!(read("boot"), written);
         assert_eq!(read("log/9.log"), written);

@@ -6,7 +6,6 @@
 use crate::files;
 use crate::power::Power;
 use room_tests::Dice;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -24,8 +23,6 @@ pub(crate) enum Crash {
 /// A data folder.
 pub(crate) struct Ground {
     place: Place,
-    /// How many machines have used it.
-    boots: u64,
 }
 
 enum Place {
@@ -43,7 +40,7 @@ impl Ground {
             Crash::Garble => Place::Garbled(dir()),
             Crash::PowerCut => Place::Power(Power::new()),
         };
-        Self { place, boots: 1 }
+        Self { place }
     }
 
     /// The folder that a server is given. It makes it itself.
@@ -54,12 +51,6 @@ impl Ground {
         }
     }
 
-    /// The machine that the next server shall believe to be on; none for the one that it is on.
-    pub(crate) fn boot_id(&self) -> Option<String> {
-        let id = || format!("00000000-0000-4000-8000-{:012x}", self.boots);
-        (!matches!(self.place, Place::Folder(_))).then(id)
-    }
-
     /// The moment of the crash: the server still runs.
     pub(crate) fn strike(&self) {
         if let Place::Power(power) = &self.place {
@@ -67,19 +58,19 @@ impl Ground {
         }
     }
 
-    /// What the crash leaves, now that the server is dead. `told` is the last turn of each room that
-    /// anybody knows. How many files were garbled.
-    pub(crate) fn settle(&mut self, told: &BTreeMap<String, u64>, dice: &mut Dice) -> u64 {
-        self.boots += 1;
+    /// What the crash leaves, now that the server is dead. How many files were garbled.
+    pub(crate) fn settle(&mut self, dice: &mut Dice) -> u64 {
         let data = self.data();
-        match &mut self.place {
-            Place::Folder(_) => 0,
+        let garbled = match &mut self.place {
+            Place::Folder(_) => return 0,
             Place::Power(power) => {
                 power.restore();
                 0
             }
-            Place::Garbled(_) => files::garble(&data, told, dice),
-        }
+            Place::Garbled(_) => files::garble(&data, dice),
+        };
+        files::restart_machine(&data);
+        garbled
     }
 
     /// Keeps what is there for whoever looks into a failure.

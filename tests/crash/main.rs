@@ -43,6 +43,8 @@ async fn passes(what: &'static str, crash: Crash, crashes: u64) {
     let plan = Plan { what, crash, crashes, seed: number("CRASH_SEED", 1) };
     let tally = run(&plan).await;
     assert!(tally.is_clean(), "{tally}");
+    let garbles = crash == Crash::Garble;
+    assert_eq!(tally.garbled > 0, garbles, "{tally}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

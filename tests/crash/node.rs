@@ -43,7 +43,15 @@ async fn start(
     cache: PathBuf,
 ) -> Result<(Runtime, Vec<String>), Box<dyn Error>> {
     // Reserving address space for few rooms makes the start fast; it is done thousands of times.
-    let limits = Limits { rooms_active_max: 32, door_instances_max: 8, ..Limits::default() };
+    let limits = Limits {
+        rooms_active_max: 32,
+        door_instances_max: 8,
+        // Segments, checkpoints and snapshots come and go while the server lives.
+        log_segment_bytes: 256 << 10,
+        snapshot_log_bytes: 2 << 20,
+        store_retry_ms: 20,
+        ..Limits::default()
+    };
     let runtime = Runtime::start(Config {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         storage: StorageConfig::Disk(data),
@@ -52,20 +60,16 @@ async fn start(
         audience: Audience::Developer,
     });
     let runtime = runtime.await?;
-    let problems = verify(&runtime).await?;
+    let problems = runtime.verify_storage().await?.problems;
     let party = PartyConfig {
         name: "main".to_owned(),
         module: std::fs::read(module)?.into(),
         vars: Vec::new(),
         when_quiet: WhenQuiet::Stay,
+        auto_response: None,
     };
     runtime.deploy(Project { parties: vec![party], assets: None }).await?;
     Ok((runtime, problems))
-}
-
-/// What the store finds wrong in its own books. It keeps none yet.
-async fn verify(_: &Runtime) -> Result<Vec<String>, Box<dyn Error>> {
-    Ok(Vec::new())
 }
 
 fn say(line: &Value) {

@@ -35,22 +35,18 @@ impl Program {
         Self { dir }
     }
 
-    /// Starts a process on a data folder, and waits for nothing. A boot id of its own makes it believe
-    /// that the machine was restarted.
-    pub(crate) fn spawn(&self, data: &Path, boot_id: Option<&str>) -> Child {
+    /// Starts a process on a data folder, and waits for nothing.
+    pub(crate) fn spawn(&self, data: &Path) -> Child {
         let cache: PathBuf = self.dir.path().join("compiled");
         let mut command = Command::new(env!("CARGO_BIN_EXE_crash-node"));
         command.arg(data).arg(self.dir.path().join("ledger.wasm")).arg(cache);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        if let Some(boot_id) = boot_id {
-            command.env("ROOM_BOOT_ID", boot_id);
-        }
         command.spawn().unwrap()
     }
 
     /// Starts a server. What it said, if it does not start.
-    pub(crate) async fn start(&self, data: &Path, boot_id: Option<&str>) -> Result<Server, String> {
-        let mut child = self.spawn(data, boot_id);
+    pub(crate) async fn start(&self, data: &Path) -> Result<Server, String> {
+        let mut child = self.spawn(data);
         let mut line = String::new();
         let stdout = child.stdout.take().unwrap();
         let mut stdout = BufReader::new(stdout);

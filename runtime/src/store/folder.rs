@@ -136,7 +136,10 @@ impl Folder {
     pub(super) fn renew(&self) -> Result<Arc<dyn Tree>, StoreError> {
         let old = self.tree_dir(self.state().tree);
         let (tree, _) = self.rebuild()?;
-        files::remove(&old)?;
+        if let Err(error) = files::remove(&old) {
+            // Its threads may still write to it; the next start removes it.
+            tracing::warn!(%error, "a tree that failed is left behind");
+        }
         Ok(tree)
     }
 

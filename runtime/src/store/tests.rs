@@ -86,7 +86,7 @@ pub(super) async fn commit(store: &Store, room: &RoomStore, writes: Writes) -> S
 
 /// Waits until the store has found out that its disk works again.
 pub(super) async fn works_again(store: &Store) {
-    let mut n=0;while store.failure().is_some() {n+=1; if n%1000000==0 {eprintln!("DBG {:?}", store.failure());}
+    while store.failure().is_some() {
         tokio::task::yield_now().await;
     }
 }

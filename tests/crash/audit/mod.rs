@@ -109,11 +109,6 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// The number of the last turn that anybody was told of.
-    pub(crate) fn turn_told(&self) -> u64 {
-        self.turn_told
-    }
-
     /// How many alarms have been heard.
     pub(crate) fn alarms_rang(&self) -> u64 {
         self.alarms.values().filter(|alarm| alarm.rang).count() as u64
