@@ -147,7 +147,7 @@ fn the_environment_and_the_clock_have_one_home_each() {
 }
 
 /// What each part of the runtime may know of the others: those to its left.
-const LAYERS: [(&str, &str); 17] = [
+const LAYERS: [(&str, &str); 18] = [
     ("limits", ""),
     ("clock", ""),
     ("id", "limits"),
@@ -162,8 +162,9 @@ const LAYERS: [(&str, &str); 17] = [
     ("room", "limits id clock config connection event span turn wasm store"),
     ("rooms", "limits id clock config connection event span turn wasm store room"),
     ("alarms", "limits id clock store rooms"),
-    ("door", "limits id clock config connection event wasm cluster room rooms"),
-    ("runtime", "limits id clock config wasm store cluster rooms alarms door"),
+    ("admin", "limits id store rooms"),
+    ("door", "limits id clock config connection event wasm cluster room rooms admin"),
+    ("runtime", "limits id clock config wasm store cluster rooms alarms admin door"),
     ("lib", "*"),
 ];
 

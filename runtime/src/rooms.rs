@@ -248,20 +248,7 @@ impl Rooms {
     /// Dropped before it returns, the room is replaced all the same.
     pub(crate) async fn import(&self, content: RoomContent) -> Result<(), Unreachable> {
         let (room, (reply, answer)) = (content.room().clone(), oneshot::channel());
-        let mut state = self.state();
-        if state.draining {
-            return Err(RoomError::Draining.into());
-        }
-        if !state.parties.contains_key(room.party()) {
-            return Err(Unreachable::UnknownParty(room.party().clone()));
-        }
-        let next = Resident::new(Phase::Waiting, &self.0.parts.limits);
-        let before = state.running.insert(room.clone(), next.clone());
-        if let Some(before) = &before {
-            // One that is just leaving needs no telling.
-            drop(before.mailbox.push(Mail::Stop("the room's storage was replaced")));
-        }
-        drop(state);
+        let (next, before) = self.take_place(&room)?;
         let rooms = self.clone();
         self.0.tasks.spawn(async move {
             let run = async {
@@ -280,6 +267,25 @@ impl Rooms {
         });
         let imported = answer.await.map_err(|_| RoomError::Gone)?;
         imported.map_err(|error| RoomError::from(error).into())
+    }
+
+    /// Puts a resident that waits for its content on the list, in one step with telling the one before,
+    /// if there is one, to end. Both of them.
+    fn take_place(&self, room: &RoomId) -> Result<(Resident, Option<Resident>), Unreachable> {
+        let mut state = self.state();
+        if state.draining {
+            return Err(RoomError::Draining.into());
+        }
+        if !state.parties.contains_key(room.party()) {
+            return Err(Unreachable::UnknownParty(room.party().clone()));
+        }
+        let next = Resident::new(Phase::Waiting, &self.0.parts.limits);
+        let before = state.running.insert(room.clone(), next.clone());
+        if let Some(before) = &before {
+            // One that is just leaving needs no telling.
+            drop(before.mailbox.push(Mail::Stop("the room's storage was replaced")));
+        }
+        Ok((next, before))
     }
 
     /// Puts other code in place for all parties, and lets the running rooms take it over between two
