@@ -165,8 +165,9 @@ const LAYERS: [(&str, &str); 18] = [
     ("room", "limits id clock metrics config connection event span turn wasm store"),
     ("rooms", "limits id clock metrics config connection event span turn wasm store room"),
     ("alarms", "limits id clock store rooms"),
-    ("door", "limits id clock metrics config connection event wasm cluster room rooms"),
-    ("runtime", "limits id clock metrics config wasm store cluster rooms alarms door"),
+    ("admin", "limits id store rooms"),
+    ("door", "limits id clock metrics config connection event wasm cluster room rooms admin"),
+    ("runtime", "limits id clock metrics config wasm store cluster rooms alarms admin door"),
     ("lib", "*"),
 ];
 

@@ -6,10 +6,12 @@
 //! - `door` is the front door: sockets, HTTP, static files, the table of errors.
 //! - `rooms` knows which rooms run; `room` is one of them: mailbox, actor, gate, outbox.
 //! - `wasm` compiles and calls guests; `turn` is what one call read, wrote and said.
+//! - `admin` is an operator's work on what is stored: backups, exports, imports; [`offline`] without a node.
 //! - `store` keeps the rooms' bytes; `alarms` wakes rooms; `cluster` says which node a room is on.
 //! - `metrics` is what they count; [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`] are the
 //!   values they share.
 
+mod admin;
 mod alarms;
 pub mod clock;
 mod cluster;
@@ -29,6 +31,7 @@ pub mod turn;
 pub mod wasm;
 
 pub use crate::metrics::{METRICS, MetricKind, MetricRow};
+pub use admin::{AdminToken, offline};
 pub use config::{
     Audience, AutoResponse, Config, ConfigError, PartyConfig, Project, StorageConfig, WhenQuiet,
 };
@@ -37,5 +40,5 @@ pub use id::{ConnectionId, NameError, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};
 pub use room::RoomError;
 pub use runtime::{DeployError, Deployed, Runtime, StartError};
-pub use store::{StoreError, Verified};
+pub use store::{ContentError, RoomContent, StoreError, Verified};
 pub use wasm::{GuestFault, LoadError};

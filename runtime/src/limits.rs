@@ -140,6 +140,11 @@ limits! {
     log_lines_max: "lines" = 1_000, "Log lines of one turn", "further lines are dropped and counted";
     fault_text_bytes_max: "bytes" = 8 * KIB, "Length of a guest's own error text", "the text is cut";
 
+    // What an operator may ask of a node that serves.
+    admin_transfers_max: "transfers" = 4, "Backups, exports and imports at the same time", "503";
+    import_bytes_max: "bytes" = 2 * GIB, "Size of the lines of a room that is imported", "413";
+    import_ms_max: "ms" = 600_000, "Time for the lines of a room that is imported to arrive", "408";
+
     // Modules and the store.
     module_bytes_max: "bytes" = 64 * MIB, "Size of a module", "the module is refused";
     door_instances_max: "instances" = 32, "Before-hooks that run at the same time", "further requests wait, at most `connect_ms_max`";

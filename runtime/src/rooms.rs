@@ -2,7 +2,8 @@
 //!
 //! Invariant: at most one actor a [`RoomId`]. A hundred first visitors find the same one, as it is put
 //! on the list in one step with being made; it leaves the list in one step with closing its mailbox.
-//! It does not know how a room works or who visits it.
+//! One that takes another's place begins when the other has ended. It does not know how a room works or
+//! who visits it.
 
 use crate::clock::Clock;
 use crate::config::{AutoResponse, WhenQuiet};
@@ -14,7 +15,7 @@ use crate::room::{
     Actor, AlarmGuard, Joined, Mail, Mailbox, Otherwise, Parts, Places, RoomError, RoomHandle,
     Stopped, Visitor,
 };
-use crate::store::{Store, StoreError};
+use crate::store::{RoomContent, Store, StoreError};
 use crate::wasm::{Code, Engine};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -22,6 +23,7 @@ use hashbrown::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The rooms of one node. Cheap to clone; clones are the same rooms.
@@ -39,8 +41,32 @@ struct State {
     parties: HashMap<PartyName, Party>,
     /// What open sockets of a party are told of its answers.
     answers: HashMap<PartyName, watch::Sender<Option<Arc<AutoResponse>>>>,
-    running: HashMap<RoomId, Mailbox>,
+    running: HashMap<RoomId, Resident>,
     draining: bool,
+}
+
+/// Who is on the list for a room.
+#[derive(Clone)]
+struct Resident {
+    mailbox: Mailbox,
+    phase: Phase,
+    /// Told when nothing of it is left.
+    ended: CancellationToken,
+}
+
+/// How far a resident is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It waits for its content, and does not know yet which code it runs.
+    Waiting,
+    /// It runs.
+    Running,
+}
+
+impl Resident {
+    fn new(phase: Phase, limits: &Arc<Limits>) -> Self {
+        Self { mailbox: Mailbox::new(limits.clone()), phase, ended: CancellationToken::new() }
+    }
 }
 
 /// What a party's rooms run.
@@ -166,14 +192,14 @@ impl Rooms {
             return Err(RoomError::Draining.into());
         }
         let mailbox = match state.running.get(room) {
-            Some(mailbox) => mailbox.clone(),
+            Some(resident) => resident.mailbox.clone(),
             None => {
                 let party = state.parties.get(room.party()).cloned();
                 let party = party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))?;
-                let mailbox = Mailbox::new(self.0.parts.limits.clone());
-                state.running.insert(room.clone(), mailbox.clone());
-                self.activate(room.clone(), mailbox.clone(), party);
-                mailbox
+                let resident = Resident::new(Phase::Running, &self.0.parts.limits);
+                state.running.insert(room.clone(), resident.clone());
+                self.activate(room.clone(), resident.clone(), party);
+                resident.mailbox
             }
         };
         let answers = state.answers.entry(room.party().clone()).or_default().subscribe();
@@ -183,18 +209,24 @@ impl Rooms {
     }
 
     /// Starts a room's actor as a task of its own.
-    fn activate(&self, room: RoomId, mailbox: Mailbox, party: Party) {
+    fn activate(&self, room: RoomId, resident: Resident, party: Party) {
         let rooms = self.clone();
         self.0.tasks.spawn(async move {
-            let run = rooms.run(&room, &mailbox, party);
-            // A panic is our bug, not the guest's: it costs this room and nothing else.
-            if AssertUnwindSafe(run).catch_unwind().await.is_err() {
-                tracing::error!(%room, "the room panicked; this is a bug of the runtime");
-            }
-            let left = mailbox.close();
-            rooms.forget(&room, &mailbox);
-            left.into_iter().for_each(|mail| mail.fail(&RoomError::Gone));
+            let run = rooms.run(&room, &resident.mailbox, party);
+            rooms.reside(&room, &resident, run).await;
         });
+    }
+
+    /// Lets a resident run to its end, and takes it off the list.
+    async fn reside(&self, room: &RoomId, resident: &Resident, run: impl Future<Output = ()>) {
+        let _ended = resident.ended.clone().drop_guard();
+        // A panic is our bug, not the guest's: it costs this room and nothing else.
+        if AssertUnwindSafe(run).catch_unwind().await.is_err() {
+            tracing::error!(%room, "the room panicked; this is a bug of the runtime");
+        }
+        let left = resident.mailbox.close();
+        self.state().forget(room, &resident.mailbox);
+        left.into_iter().for_each(|mail| mail.fail(&RoomError::Gone));
     }
 
     async fn run(&self, room: &RoomId, mailbox: &Mailbox, party: Party) {
@@ -209,15 +241,7 @@ impl Rooms {
         };
         metrics.activations.increment(1);
         tracing::debug!(%room, "activated");
-        let may_leave = |mailbox: &Mailbox| {
-            let mut state = self.state();
-            let leaves = mailbox.close_if_empty();
-            if leaves {
-                state.running.remove(room);
-            }
-            leaves
-        };
-        match actor.run(may_leave).await {
+        match actor.run(|mailbox| self.state().leave(room, mailbox)).await {
             Stopped::Evicted => {
                 metrics.evictions.increment(1);
                 tracing::debug!(%room, "evicted");
@@ -230,11 +254,56 @@ impl Rooms {
         }
     }
 
-    fn forget(&self, room: &RoomId, mailbox: &Mailbox) {
+    /// Replaces everything that is stored for a room. If it runs it is stopped first, and its clients are
+    /// told to come back; who comes meanwhile waits, and meets the new content. Returns when that is
+    /// durable.
+    ///
+    /// # Errors
+    /// [`Unreachable`]: nothing was changed, or, if the storage failed, as [`Store::import`] says. The room
+    /// goes on with what is stored.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the room is replaced all the same.
+    pub(crate) async fn import(&self, content: RoomContent) -> Result<(), Unreachable> {
+        let (room, (reply, answer)) = (content.room().clone(), oneshot::channel());
+        let (next, before) = self.take_place(&room)?;
+        let rooms = self.clone();
+        self.0.tasks.spawn(async move {
+            let run = async {
+                if let Some(before) = before {
+                    before.ended.cancelled().await;
+                }
+                let imported = rooms.0.parts.store.import(content).await;
+                // Who does not wait any more needs no answer.
+                drop(reply.send(imported));
+                let party = rooms.state().begin(&room, &next.mailbox);
+                if let Some(party) = party {
+                    rooms.run(&room, &next.mailbox, party).await;
+                }
+            };
+            rooms.reside(&room, &next, run).await;
+        });
+        let imported = answer.await.map_err(|_| RoomError::Gone)?;
+        imported.map_err(|error| RoomError::from(error).into())
+    }
+
+    /// Puts a resident that waits for its content on the list, in one step with telling the one before,
+    /// if there is one, to end. Both of them.
+    fn take_place(&self, room: &RoomId) -> Result<(Resident, Option<Resident>), Unreachable> {
         let mut state = self.state();
-        if state.running.get(room).is_some_and(|running| running.is(mailbox)) {
-            state.running.remove(room);
+        if state.draining {
+            return Err(RoomError::Draining.into());
         }
+        if !state.parties.contains_key(room.party()) {
+            return Err(Unreachable::UnknownParty(room.party().clone()));
+        }
+        let next = Resident::new(Phase::Waiting, &self.0.parts.limits);
+        let before = state.running.insert(room.clone(), next.clone());
+        if let Some(before) = &before {
+            // One that is just leaving needs no telling.
+            drop(before.mailbox.push(Mail::Stop("the room's storage was replaced")));
+        }
+        Ok((next, before))
     }
 
     /// Puts other code in place for all parties, and lets the running rooms take it over between two
@@ -277,16 +346,18 @@ impl Rooms {
     ) -> Result<Reloaded, ReloadError> {
         let together = size(self.0.parts.limits.reload_rooms_max);
         let mut reloads = FuturesUnordered::new();
-        let mut running = self.running().into_iter();
+        // One that waits for its content takes the code that is in place when it begins.
+        let running = self.residents().into_iter();
+        let mut running = running.filter(|(_, resident)| resident.phase == Phase::Running);
         let (mut done, mut failed) = (Reloaded::default(), None);
         loop {
             let goes_on = failed.is_none() || otherwise == Otherwise::Rest;
             while goes_on
                 && reloads.len() < together
-                && let Some((room, mailbox)) = running.next()
+                && let Some((room, resident)) = running.next()
             {
                 if let Some(party) = parties.get(room.party()).cloned() {
-                    reloads.push(reload_one(room, mailbox, party, otherwise));
+                    reloads.push(reload_one(room, resident.mailbox, party, otherwise));
                 }
             }
             match reloads.next().await {
@@ -317,17 +388,17 @@ impl Rooms {
 
     /// Ends the rooms whose party is gone, and says so to their clients.
     fn stop_rooms_without(&self, parties: &HashMap<PartyName, Party>) {
-        for (room, mailbox) in self.running() {
+        for (room, resident) in self.residents() {
             if !parties.contains_key(room.party()) {
                 // One that left meanwhile needs no telling.
-                drop(mailbox.push(Mail::Stop("the party is not served any more")));
+                drop(resident.mailbox.push(Mail::Stop("the party is not served any more")));
             }
         }
     }
 
-    fn running(&self) -> Vec<(RoomId, Mailbox)> {
+    fn residents(&self) -> Vec<(RoomId, Resident)> {
         let state = self.state();
-        state.running.iter().map(|(id, mailbox)| (id.clone(), mailbox.clone())).collect()
+        state.running.iter().map(|(id, resident)| (id.clone(), resident.clone())).collect()
     }
 
     /// Why no room can be served, if the store has failed.
@@ -365,9 +436,9 @@ impl Rooms {
     /// Dropped before it returns, rooms go on stopping by themselves.
     pub(crate) async fn drain(&self) {
         self.state().draining = true;
-        for (_, mailbox) in self.running() {
+        for (_, resident) in self.residents() {
             // One that left meanwhile needs no telling.
-            drop(mailbox.push(Mail::Stop("the server is shutting down")));
+            drop(resident.mailbox.push(Mail::Stop("the server is shutting down")));
         }
         self.0.tasks.close();
         self.0.tasks.wait().await;
@@ -376,6 +447,40 @@ impl Rooms {
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is changed by moves that cannot panic, so what a panicking holder left is whole.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Closes a mailbox if nothing waits in it, in one step with taking the room off the list. True if it
+    /// is closed now.
+    fn leave(&mut self, room: &RoomId, mailbox: &Mailbox) -> bool {
+        let leaves = mailbox.close_if_empty();
+        if leaves {
+            self.forget(room, mailbox);
+        }
+        leaves
+    }
+
+    /// Takes a room off the list, unless another mailbox has taken its place.
+    fn forget(&mut self, room: &RoomId, mailbox: &Mailbox) {
+        if self.running.get(room).is_some_and(|resident| resident.mailbox.is(mailbox)) {
+            self.running.remove(room);
+        }
+    }
+
+    /// Notes that a room begins to run, and returns what it runs; none if nobody waits for it, or its
+    /// party is gone.
+    fn begin(&mut self, room: &RoomId, mailbox: &Mailbox) -> Option<Party> {
+        if self.leave(room, mailbox) {
+            return None;
+        }
+        // If another one has taken its place already, it is told to stop by a mail.
+        if let Some(resident) = self.running.get_mut(room)
+            && resident.mailbox.is(mailbox)
+        {
+            resident.phase = Phase::Running;
+        }
+        self.parties.get(room.party()).cloned()
     }
 }
 

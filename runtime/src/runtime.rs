@@ -3,6 +3,7 @@
 //! Invariant: what is started here is stopped in reverse, and a part gets only its piece of the
 //! configuration. It does not know what the parts do.
 
+use crate::admin::{Admin, AdminToken};
 use crate::alarms::Alarms;
 use crate::clock::Clock;
 use crate::cluster::Ring;
@@ -31,6 +32,8 @@ pub struct Runtime {
     rooms: Rooms,
     door: FrontDoor,
     store: Store,
+    /// None if its data is in memory only.
+    admin: Option<Admin>,
     limits: Arc<Limits>,
     clock: Clock,
     /// One deployment at a time.
@@ -133,6 +136,12 @@ impl Runtime {
         let clock = Clock::system();
         let counts = metrics.rooms.clone();
         let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine, counts);
+        let admin = match &config.storage {
+            StorageConfig::Disk(dir) => {
+                Some(Admin::new(dir, store.clone(), rooms.clone(), limits.clone())?)
+            }
+            StorageConfig::Memory => None,
+        };
         let node = NodeId::new(ONLY_NODE);
         let ring = Ring::new((node.clone(), 1), Vec::new());
         let (counts, audience) = (metrics.clone(), config.audience);
@@ -150,7 +159,8 @@ impl Runtime {
             clock,
             deploying: Mutex::new(()),
             alarms: tokio::spawn(alarms.run()),
-            serving: tokio::spawn(listener.serve(door.router(), stop.clone())),
+            serving: tokio::spawn(listener.serve(door.router(admin.clone()), stop.clone())),
+            admin,
             door,
             stop,
         })
@@ -159,6 +169,12 @@ impl Runtime {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// What an operator has to show at `/_room/admin/`; none if the data is in memory only, as then nobody
+    /// is let in there.
+    pub fn admin_token(&self) -> Option<&AdminToken> {
+        self.admin.as_ref().map(Admin::token)
     }
 
     /// Puts a project in place of the one before. Running rooms take over the new code between two
@@ -232,6 +248,9 @@ impl Runtime {
             drop(self.alarms.await);
             self.door.drain().await;
             self.rooms.drain().await;
+            if let Some(admin) = &self.admin {
+                admin.drain().await;
+            }
             // Ends with the last request.
             drop(self.serving.await);
         };

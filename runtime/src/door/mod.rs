@@ -5,6 +5,7 @@
 //! costs itself. It does not know how a room works: it asks [`Rooms`].
 
 mod address;
+mod admin;
 mod answer;
 mod assets;
 mod hooks;
@@ -17,6 +18,7 @@ mod upgrade;
 pub use address::{connection_of_query, room_of_path};
 pub(crate) use listener::Listener;
 
+use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::cluster::Ring;
 use crate::config::Audience;
@@ -82,13 +84,14 @@ impl FrontDoor {
         }))
     }
 
-    /// All routes.
-    pub(crate) fn router(&self) -> Router {
+    /// All routes. Without an operator's work to do, nobody is let in where it is asked for.
+    pub(crate) fn router(&self, admin: Option<Admin>) -> Router {
         Router::new()
             .route("/parties/{*room}", any(to_room))
             .route("/party/{*room}", any(to_room))
             .route("/_room/health", get(http::health))
             .route("/_room/metrics", get(http::metrics))
+            .nest("/_room/admin", admin::router(admin))
             .route("/_room/partysocket/{file}", get(assets::partysocket))
             .fallback(assets::serve)
             .layer(http::count_requests(self.0.metrics.door.clone()))
@@ -114,7 +117,11 @@ impl FrontDoor {
         if asked > size(limits.uri_bytes_max) {
             return Err(status::DoorError::UriTooLong(limits.uri_bytes_max));
         }
-        let room = room_of_path(uri.path(), limits)?.ok_or(status::DoorError::NotFound)?;
+        self.here(room_of_path(uri.path(), limits)?.ok_or(status::DoorError::NotFound)?)
+    }
+
+    /// The room, if this node is the one to run it.
+    fn here(&self, room: RoomId) -> Result<RoomId, status::DoorError> {
         let owner = self.0.ring.owner(&room);
         if *owner != self.0.node {
             return Err(status::DoorError::Elsewhere(owner.clone()));

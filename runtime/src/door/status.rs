@@ -5,7 +5,7 @@
 
 use crate::config::Audience;
 use crate::event::CloseFrame;
-use crate::id::{NameError, NodeId};
+use crate::id::{NameError, NodeId, RoomId};
 use crate::metrics::Refusal;
 use crate::room::RoomError;
 use crate::rooms::Unreachable;
@@ -35,6 +35,18 @@ pub(super) enum DoorError {
     /// The upgrade is none.
     #[error("this is no WebSocket handshake: {0}")]
     Handshake(String),
+    /// It is for the operator alone.
+    #[error("this needs the token of the server's operator")]
+    Unauthorized,
+    /// As much of an operator's work is done as may be at a time.
+    #[error("{0} backups, exports and imports run already")]
+    TransfersFull(u64),
+    /// The room to export is not there.
+    #[error("nothing is stored for the room {0}")]
+    NothingStored(RoomId),
+    /// What is to be imported is no room.
+    #[error("{0}")]
+    Lines(String),
     /// Another node runs the room.
     #[error("the room is on node {}", .0.as_str())]
     Elsewhere(NodeId),
@@ -64,9 +76,12 @@ impl DoorError {
     /// that it may be.
     fn codes(&self) -> (u16, u16) {
         match self {
-            Self::Name(_) | Self::Handshake(_) => (400, 4400),
-            Self::NotFound | Self::Room(Unreachable::UnknownParty(_)) => (404, 4404),
-            Self::Starting => (503, 1013),
+            Self::Name(_) | Self::Handshake(_) | Self::Lines(_) => (400, 4400),
+            Self::Unauthorized => (401, 4401),
+            Self::NotFound | Self::NothingStored(_) | Self::Room(Unreachable::UnknownParty(_)) => {
+                (404, 4404)
+            }
+            Self::Starting | Self::TransfersFull(_) => (503, 1013),
             Self::BodyMissing => (408, 4408),
             Self::BodyTooLarge(_) => (413, 1009),
             Self::UriTooLong(_) => (414, 4414),
@@ -84,9 +99,14 @@ impl DoorError {
     pub(super) fn refusal(&self) -> Refusal {
         match self {
             Self::Name(_) | Self::Handshake(_) | Self::UriTooLong(_) => Refusal::Malformed,
-            Self::BodyMissing | Self::BodyTooLarge(_) => Refusal::Malformed,
-            Self::NotFound | Self::Room(Unreachable::UnknownParty(_)) => Refusal::NotFound,
+            Self::BodyMissing | Self::BodyTooLarge(_) | Self::Lines(_) => Refusal::Malformed,
+            // The operator's paths have no WebSockets.
+            Self::NotFound
+            | Self::Unauthorized
+            | Self::NothingStored(_)
+            | Self::Room(Unreachable::UnknownParty(_)) => Refusal::NotFound,
             Self::Starting => Refusal::Starting,
+            Self::TransfersFull(_) => Refusal::Busy,
             Self::Elsewhere(_) => Refusal::Elsewhere,
             Self::Room(Unreachable::Room(error)) => match error {
                 RoomError::Busy => Refusal::Busy,
@@ -122,7 +142,7 @@ impl DoorError {
             Audience::Public | Audience::Developer => self.to_string(),
         };
         let retryable = match self {
-            Self::Starting => true,
+            Self::Starting | Self::TransfersFull(_) => true,
             Self::Room(Unreachable::Room(error)) => error.is_retryable(),
             _ => false,
         };
@@ -161,6 +181,12 @@ mod tests {
             DoorError::NotFound,
             DoorError::Room(Unreachable::UnknownParty(PartyName::parse("x").unwrap())),
             DoorError::Starting,
+            DoorError::Unauthorized,
+            DoorError::TransfersFull(4),
+            DoorError::NothingStored(
+                RoomId::new(PartyName::parse("x").unwrap(), "lobby", 10).unwrap(),
+            ),
+            DoorError::Lines("line 2: not JSON".to_owned()),
             DoorError::UriTooLong(10),
             DoorError::BodyTooLarge(10),
             DoorError::BodyMissing,
@@ -189,6 +215,10 @@ mod tests {
             404 4404 not found 
             404 4404 party x not found 
             503 1013 the server is starting retry
+            401 4401 this needs the token of the server's operator 
+            503 1013 4 backups, exports and imports run already retry
+            404 4404 nothing is stored for the room x/lobby 
+            400 4400 line 2: not JSON 
             414 4414 the URL is longer than 10 bytes 
             413 1009 the body is larger than 10 bytes 
             408 4408 the body did not arrive 

@@ -5,6 +5,7 @@ use crate::event::{CloseFrame, Message};
 use crate::id::ConnectionId;
 use crate::metrics::Metrics;
 use crate::room::{Frame, Outbox};
+use crate::store::RoomContent;
 use crate::store::testing::Disk;
 use crate::wasm::Engine;
 use bytes::Bytes;
@@ -322,4 +323,107 @@ async fn draining_waits_for_what_is_held() {
     let goodbye = Frame::Close(CloseFrame::new(1012, "the server is shutting down"));
     assert_eq!(heard(&a.outbox, 2).await, [text("wrote"), goodbye]);
     assert!(matches!(node.request("[]").await, Err(Unreachable::Room(RoomError::Draining))));
+}
+
+/// A room with one key, `imported`.
+fn content(room: &RoomId) -> RoomContent {
+    let lines = "{\"room-export\":1,\"party\":\"main\",\"room\":\"other\",\"alarm\":null}\n\
+                 {\"key\":\"imported\",\"json\":1}\n";
+    RoomContent::read(lines.as_bytes(), &Limits::default()).unwrap().renamed(room.clone())
+}
+
+/// The keys of the lobby, and how often it has started.
+const LOOK: &str = r#"[{"list":{}},{"get":"~starts"}]"#;
+
+#[tokio::test]
+async fn visitors_during_an_import_wait_and_find_the_new_content() {
+    let node = Node::start().await;
+    node.disk.hold();
+    let mut importing = std::pin::pin!(node.rooms.import(content(&lobby())));
+    assert!(futures_util::poll!(importing.as_mut()).is_pending());
+    node.held().await;
+    let asking: Vec<_> = (0..100).map(|_| Box::pin(node.request(LOOK))).collect();
+    let mut asking: FuturesUnordered<_> = asking.into_iter().collect();
+    for _ in 0..100 {
+        assert!(futures_util::poll!(asking.next()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(node.rooms.live(), 0);
+    assert!(futures_util::poll!(importing.as_mut()).is_pending());
+    node.disk.work();
+    assert_eq!(within(importing).await, Ok(()));
+    while let Some(found) = within(asking.next()).await {
+        assert_eq!(found, Ok(r#"["imported","1"]"#.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_is_replaced_ends_first_and_its_clients_are_told_to_come_back() {
+    let node = Node::start().await;
+    let a = node.connect("a").await;
+    node.disk.hold();
+    tell(&a, r#"[{"put":["old",1]},{"say":"wrote"}]"#).await;
+    node.held().await;
+    let mut importing = std::pin::pin!(node.rooms.import(content(&lobby())));
+    assert!(futures_util::poll!(importing.as_mut()).is_pending());
+    let mut asked = std::pin::pin!(node.request(LOOK));
+    for _ in 0..100 {
+        assert!(futures_util::poll!(asked.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(a.outbox.take(9), []);
+    node.disk.work();
+    // What it had begun is finished and said before it goes.
+    let goodbye = Frame::Close(CloseFrame::new(1012, "the room's storage was replaced"));
+    assert_eq!(heard(&a.outbox, 2).await, [text("wrote"), goodbye]);
+    assert_eq!(within(importing).await, Ok(()));
+    assert_eq!(asked.await, Ok(r#"["imported","1"]"#.to_owned()));
+    let _back = node.connect("a").await;
+}
+
+#[tokio::test]
+async fn a_failed_import_changes_nothing_and_the_room_goes_on() {
+    let node = Node::start().await;
+    assert_eq!(node.request(r#"[{"put":["kept",1]}]"#).await, Ok("[]".to_owned()));
+    node.disk.hold();
+    let mut importing = std::pin::pin!(node.rooms.import(content(&lobby())));
+    assert!(futures_util::poll!(importing.as_mut()).is_pending());
+    node.held().await;
+    node.disk.fail();
+    let failed = within(importing).await;
+    assert!(matches!(failed, Err(Unreachable::Room(RoomError::Storage(_)))), "{failed:?}");
+    node.disk.work();
+    node.works_again().await;
+    assert_eq!(node.request(r#"[{"list":{}}]"#).await, Ok(r#"["kept"]"#.to_owned()));
+}
+
+#[tokio::test]
+async fn an_import_leaves_other_rooms_alone_and_nothing_behind() {
+    let node = Node::start().await;
+    let a = node.connect("a").await;
+    let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
+    assert_eq!(within(node.rooms.import(content(&other))).await, Ok(()));
+    tell(&a, "still here").await;
+    assert_eq!(heard(&a.outbox, 1).await, [text("still here")]);
+    settle().await;
+    assert_eq!(node.rooms.count(), 1);
+    let nobody = RoomId::new(PartyName::parse("nobody").unwrap(), "x", 256).unwrap();
+    let refused = within(node.rooms.import(content(&nobody))).await;
+    assert_eq!(refused, Err(Unreachable::UnknownParty(nobody.party().clone())));
+}
+
+#[tokio::test]
+async fn imports_of_one_room_happen_one_after_the_other_and_code_is_replaced_meanwhile() {
+    let node = Node::start().await;
+    let parties = node.rooms.state().parties.clone();
+    node.disk.hold();
+    let imports = (0..3).map(|_| node.rooms.import(content(&lobby())));
+    let mut imports = std::pin::pin!(futures_util::future::join_all(imports));
+    assert!(futures_util::poll!(imports.as_mut()).is_pending());
+    node.held().await;
+    // A room that waits for its content does not hold up the code of the others.
+    assert_eq!(within(node.rooms.deploy(parties)).await, Ok(Reloaded::default()));
+    node.disk.work();
+    assert_eq!(within(imports).await, [Ok(()), Ok(()), Ok(())]);
+    assert_eq!(node.request(LOOK).await, Ok(r#"["imported","1"]"#.to_owned()));
 }

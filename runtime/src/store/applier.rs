@@ -9,7 +9,7 @@ use super::apply::Changes;
 use super::backend::{StoreError, Tree};
 use super::committer::Commit;
 use super::copies::CopyWriter;
-use super::keys::RoomInfo;
+use super::keys::RoomFacts;
 use crate::id::RoomId;
 use crate::limits::{Limits, ms, size};
 use crate::metrics::StoreMetrics;
@@ -262,7 +262,7 @@ impl Worker {
         &self,
         commits: &[Commit],
         upto: Offset,
-    ) -> Result<HashMap<RoomId, RoomInfo>, StoreError> {
+    ) -> Result<HashMap<RoomId, RoomFacts>, StoreError> {
         let tree = self.shared.tree();
         let mut changes = Changes::on(&*tree);
         let mut copy = self.shared.copy();
@@ -278,7 +278,7 @@ impl Worker {
     }
 
     /// Tells the rooms, and those who wait for alarms.
-    fn settle(&self, commits: &[Commit], infos: &HashMap<RoomId, RoomInfo>) {
+    fn settle(&self, commits: &[Commit], infos: &HashMap<RoomId, RoomFacts>) {
         for commit in commits {
             commit.pending.applied(commit.record.offset, infos.get(&commit.record.room));
         }

@@ -5,7 +5,7 @@
 //! does not know where records come from.
 
 use super::backend::Tree;
-use super::keys::{self, RoomInfo};
+use super::keys::{self, RoomFacts};
 use super::{Offset, Record, StoreError, Wipe};
 use crate::id::RoomId;
 use crate::span::{Key, Overlay};
@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 pub(super) struct Changes<'a> {
     tree: &'a dyn Tree,
     batch: Overlay,
-    rooms: HashMap<RoomId, RoomInfo>,
+    rooms: HashMap<RoomId, RoomFacts>,
     last: Offset,
     bytes: usize,
 }
@@ -59,7 +59,7 @@ impl<'a> Changes<'a> {
         }
         info.turns = info.turns.max(record.turn);
         if record.change.wipe == Wipe::Room && (info.keys, info.alarm) == (0, None) {
-            info = RoomInfo::default();
+            info = RoomFacts::default();
         }
         self.rooms.insert(room.clone(), info);
         self.last = self.last.max(record.offset);
@@ -71,7 +71,7 @@ impl<'a> Changes<'a> {
         key: Key,
         len: usize,
         value: Option<Bytes>,
-        info: &mut RoomInfo,
+        info: &mut RoomFacts,
     ) -> Result<(), StoreError> {
         let old = match self.batch.get(&key) {
             Some(value) => value.as_ref().map(Bytes::len),
@@ -115,9 +115,9 @@ impl<'a> Changes<'a> {
     ///
     /// # Errors
     /// [`StoreError`]: some, all or nothing may be written.
-    pub(super) fn write(mut self) -> Result<HashMap<RoomId, RoomInfo>, StoreError> {
+    pub(super) fn write(mut self) -> Result<HashMap<RoomId, RoomFacts>, StoreError> {
         for (room, info) in &self.rooms {
-            let record = (*info != RoomInfo::default()).then(|| keys::encode_info(info));
+            let record = (*info != RoomFacts::default()).then(|| keys::encode_info(info));
             self.batch.insert(keys::info(room), record);
         }
         self.batch.insert(keys::applied(), Some(keys::encode_offset(self.last)));
@@ -127,9 +127,9 @@ impl<'a> Changes<'a> {
 }
 
 /// What the tree knows of a room.
-pub(super) fn info_of(tree: &dyn Tree, room: &RoomId) -> Result<RoomInfo, StoreError> {
+pub(super) fn info_of(tree: &dyn Tree, room: &RoomId) -> Result<RoomFacts, StoreError> {
     let stored = tree.get(&keys::info(room))?;
-    stored.map_or_else(|| Ok(RoomInfo::default()), |bytes| keys::decode_info(&bytes))
+    stored.map_or_else(|| Ok(RoomFacts::default()), |bytes| keys::decode_info(&bytes))
 }
 
 /// The offset up to which everything is in the tree.

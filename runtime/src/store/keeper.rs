@@ -232,7 +232,7 @@ impl Worker {
     /// Copies everything, or one room, while rooms go on: the offset of the copy and its size in bytes.
     fn copy(&self, path: &Path, only: Option<RoomId>) -> Result<(Offset, u64), StoreError> {
         let spans = match &only {
-            None => [keys::all_infos(None), keys::all_guests()],
+            None => [keys::all_infos(), keys::all_guests()],
             Some(room) => [keys::one_info(room), keys::guest(room)],
         };
         *self.applier.copy() = Some(CopyWriter::create(path, only)?);

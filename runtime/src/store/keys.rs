@@ -27,7 +27,7 @@ const GUEST: u8 = b'r';
 
 /// What is known of a room besides what its guest wrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RoomInfo {
+pub(crate) struct RoomFacts {
     /// Turns that changed something.
     pub(crate) turns: u64,
     /// The guest's keys.
@@ -76,13 +76,9 @@ pub(super) fn all_alarms() -> Span {
     between(vec![VERSION, DUE], Bound::Excluded(vec![VERSION, DUE + 1]))
 }
 
-/// What is known of all rooms, behind one of them if one is given.
-pub(super) fn all_infos(behind: Option<&RoomId>) -> Span {
-    let span = between(vec![VERSION, INFO], Bound::Excluded(vec![VERSION, INFO + 1]));
-    match behind {
-        Some(room) => Span { start: Bound::Excluded(info(room)), ..span },
-        None => span,
-    }
+/// What is known of all rooms.
+pub(super) fn all_infos() -> Span {
+    between(vec![VERSION, INFO], Bound::Excluded(vec![VERSION, INFO + 1]))
 }
 
 /// The keys of all guests.
@@ -169,7 +165,7 @@ pub(super) fn below(prefix: &[u8], span: &Span) -> Span {
 }
 
 /// What is known of a room as it is stored.
-pub(super) fn encode_info(info: &RoomInfo) -> Bytes {
+pub(super) fn encode_info(info: &RoomFacts) -> Bytes {
     let mut bytes = Vec::with_capacity(36);
     for number in [info.turns, info.keys, info.bytes] {
         bytes.put_u64(number);
@@ -182,10 +178,10 @@ pub(super) fn encode_info(info: &RoomInfo) -> Bytes {
 }
 
 /// What a stored record says of a room.
-pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomInfo, StoreError> {
+pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomFacts, StoreError> {
     let mut rest = bytes.as_ref();
     let mut read = || {
-        let mut info = RoomInfo {
+        let mut info = RoomFacts {
             turns: rest.try_get_u64().ok()?,
             keys: rest.try_get_u64().ok()?,
             bytes: rest.try_get_u64().ok()?,
@@ -238,7 +234,7 @@ mod tests {
     #[test]
     fn what_is_known_of_a_room_is_read_back() {
         for alarm in [None, Some(AlarmRecord { due_ms: 1_700_000_000_000, tries: 3 })] {
-            let info = RoomInfo { turns: 7, keys: 2, bytes: 300, alarm };
+            let info = RoomFacts { turns: 7, keys: 2, bytes: 300, alarm };
             assert_eq!(decode_info(&encode_info(&info)), Ok(info));
         }
         assert!(decode_info(&Bytes::from_static(b"short")).is_err());

@@ -264,10 +264,6 @@ fn join(thread: &Mutex<Option<JoinHandle<()>>>) {
 }
 
 #[cfg(test)]
-mod model;
-#[cfg(test)]
-mod recovery;
-#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

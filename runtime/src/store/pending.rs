@@ -3,7 +3,7 @@
 //! Invariant: what it says of a key is what the room's last commit made of it. It is bounded by what
 //! may wait for the disk, and by the limit on what is remembered. It does not know where the bytes go.
 
-use super::keys::RoomInfo;
+use super::keys::RoomFacts;
 use super::{Offset, Record, Settled, StoreError, Wipe};
 use crate::span::{Key, Overlay, Span};
 use bytes::Bytes;
@@ -31,7 +31,7 @@ pub(super) struct Pending {
     lost: Option<StoreError>,
     /// What is known of the room. Its alarm and turns are as of the last commit, its keys and bytes as
     /// of the last one that is in the tree.
-    pub(super) info: RoomInfo,
+    pub(super) info: RoomFacts,
     /// Bytes of what is on its way, as if it replaced nothing.
     staged_bytes: u64,
     recent: HashMap<Key, Option<Bytes>>,
@@ -40,7 +40,7 @@ pub(super) struct Pending {
 }
 
 impl PendingCell {
-    pub(super) fn new(info: RoomInfo, recent_bytes_max: usize) -> Self {
+    pub(super) fn new(info: RoomFacts, recent_bytes_max: usize) -> Self {
         let state = Pending {
             keys: BTreeMap::new(),
             cleared: None,
@@ -63,7 +63,7 @@ impl PendingCell {
     }
 
     /// The tree has everything up to this commit, which left this to be known of the room.
-    pub(super) fn applied(&self, upto: Offset, info: Option<&RoomInfo>) {
+    pub(super) fn applied(&self, upto: Offset, info: Option<&RoomFacts>) {
         self.lock().apply(upto, info);
         self.applied.notify_all();
     }
@@ -123,7 +123,7 @@ impl Pending {
         }
     }
 
-    fn apply(&mut self, upto: Offset, info: Option<&RoomInfo>) {
+    fn apply(&mut self, upto: Offset, info: Option<&RoomFacts>) {
         self.applied = upto;
         self.cleared = self.cleared.filter(|offset| *offset > upto);
         let done = self.keys.extract_if(.., |_, (offset, _)| *offset <= upto);
@@ -132,7 +132,7 @@ impl Pending {
             self.remember(&key, value);
         }
         if let Some(info) = info {
-            self.info = RoomInfo { keys: info.keys, bytes: info.bytes, ..self.info };
+            self.info = RoomFacts { keys: info.keys, bytes: info.bytes, ..self.info };
         }
     }
 

@@ -7,7 +7,7 @@
 use super::applier::Shared as Applier;
 use super::backend::StoreError;
 use super::committer::{Commit, Committer};
-use super::keys::{self, RoomInfo};
+use super::keys::{self, RoomFacts};
 use super::pending::{Pending, PendingCell};
 use super::{Change, Offset, Record, blocking};
 use crate::id::{ModuleHash, RoomId};
@@ -61,7 +61,7 @@ impl RoomStore {
         applier: Arc<Applier>,
         committer: Arc<Committer>,
         room: &RoomId,
-        info: RoomInfo,
+        info: RoomFacts,
         limits: &Limits,
     ) -> Self {
         let pending = Arc::new(PendingCell::new(info, size(limits.room_cache_bytes_max)));

@@ -1,5 +1,8 @@
 //! What every store promises, checked on each of them, and what the disk's promises besides.
 
+mod model;
+mod recovery;
+
 use super::backend::Tree;
 use super::memory::Memory;
 use super::sled::Sled;
@@ -14,7 +17,7 @@ use hashbrown::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(super) fn room(name: &str) -> RoomId {
+fn room(name: &str) -> RoomId {
     RoomId::new(PartyName::parse("main").unwrap(), name, 256).unwrap()
 }
 
@@ -22,7 +25,7 @@ fn limits() -> Limits {
     Limits { chunk_bytes: 8, ..Limits::default() }
 }
 
-pub(super) fn value(text: &str) -> Option<Bytes> {
+fn value(text: &str) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(text.as_bytes()))
 }
 
@@ -72,12 +75,12 @@ fn a_tree_on_disk_keeps_bytes() {
     any_tree_keeps_bytes(&Sled::open(dir.path(), &limits()).unwrap());
 }
 
-pub(super) fn writes(changes: &[(&str, Option<&str>)]) -> Writes {
+fn writes(changes: &[(&str, Option<&str>)]) -> Writes {
     Writes { keys: batch(changes), ..Writes::default() }
 }
 
 /// Commits and waits until the commit is settled.
-pub(super) async fn commit(store: &Store, room: &RoomStore, writes: Writes) -> Settled {
+async fn commit(store: &Store, room: &RoomStore, writes: Writes) -> Settled {
     let mut settled = store.settled();
     let offset = room.commit(writes, ModuleHash::NONE).await.unwrap();
     settled.wait_for(|at| *at >= offset).await.unwrap();
@@ -85,13 +88,13 @@ pub(super) async fn commit(store: &Store, room: &RoomStore, writes: Writes) -> S
 }
 
 /// Waits until the store has found out that its disk works again.
-pub(super) async fn works_again(store: &Store) {
+async fn works_again(store: &Store) {
     while store.failure().is_some() {
         tokio::task::yield_now().await;
     }
 }
 
-pub(super) fn listed(room: &RoomStore) -> String {
+fn listed(room: &RoomStore) -> String {
     let view = room.view();
     let keys = view.scan(&Span::ALL).map(|entry| String::from_utf8(entry.unwrap().0).unwrap());
     keys.collect::<Vec<_>>().join(" ")
@@ -265,23 +268,4 @@ async fn a_room_that_is_full_is_measured_exactly() {
     assert_eq!(put(&mut second, "c", 39), Ok(()));
     second.delete_all();
     assert_eq!(put(&mut second, "d", 99), Ok(()));
-}
-
-#[tokio::test]
-async fn the_rooms_that_are_stored_are_listed_in_pages() {
-    let store = Store::in_memory(&limits()).unwrap();
-    for name in ["one", "two", "six"] {
-        let one = store.room(&room(name)).await.unwrap();
-        commit(&store, &one, writes(&[("key", Some(name))])).await;
-    }
-    store.applied().await.unwrap();
-    let page = |behind: Option<&RoomId>| {
-        let page = store.rooms(behind, 2).unwrap();
-        page.into_iter().map(|(room, info)| (room, info.bytes)).collect::<Vec<_>>()
-    };
-    assert_eq!(page(None), [(room("one"), 6), (room("six"), 6)]);
-    assert_eq!(page(Some(&room("six"))), [(room("two"), 6)]);
-    store.delete(&room("six")).await.unwrap();
-    store.applied().await.unwrap();
-    assert_eq!(page(None), [(room("one"), 6), (room("two"), 6)]);
 }

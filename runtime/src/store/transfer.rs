@@ -5,11 +5,9 @@
 //! It does not know who is allowed to ask, or whether a room runs.
 
 use super::content::RoomContent;
-use super::keys::{self, RoomInfo};
-use super::{Change, Store, StoreError, Wipe, blocking, copies, files, folder};
+use super::{Change, Store, StoreError, Wipe, copies, files, folder};
 use crate::id::{ModuleHash, RoomId};
 use crate::limits::size;
-use hashbrown::HashSet;
 use std::path::{Path, PathBuf};
 
 impl Store {
@@ -26,7 +24,7 @@ impl Store {
         self.keeper.copy(file.clone(), None).await?;
         let read = move || copies::read(&file, |_| Ok(())).and_then(|_| files::length(&file));
         let read = tokio::task::spawn_blocking(read).await;
-        read.unwrap_or_else(|_| Err(StoreError::Closed))
+        read.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Makes a store of a backup, in a folder that is empty or not there yet. It is opened as any other.
@@ -61,11 +59,11 @@ impl Store {
             read.map(|_| content.is_known().then_some(content))
         };
         let read = tokio::task::spawn_blocking(read).await;
-        read.unwrap_or_else(|_| Err(StoreError::Closed))
+        read.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Replaces everything that is stored for a room, and returns when that is durable. The caller makes
-    /// sure that the room does not run.
+    /// Replaces everything that is stored for a room, and returns when that is durable. Where there is
+    /// nothing to put in its place, the room is forgotten. The caller makes sure that it does not run.
     ///
     /// A room of up to a quarter of `commit_bytes_max` is replaced in one step. A larger one comes in
     /// pieces: what is interrupted leaves a part of it, and can be done again.
@@ -97,40 +95,5 @@ impl Store {
             Some(offset) => store.durable(offset).await,
             None => Ok(()),
         }
-    }
-
-    /// Forgets a room, and returns when that is durable. The caller makes sure that it does not run.
-    ///
-    /// # Errors
-    /// [`StoreError`]: the room is as it was.
-    ///
-    /// # Cancel safety
-    /// Dropped before it returns, the room may be gone or not.
-    pub(crate) async fn delete(&self, room: &RoomId) -> Result<(), StoreError> {
-        let store = self.room(room).await?;
-        let change = Change { wipe: Wipe::Room, ..Change::default() };
-        let offset = store.commit_change(change, ModuleHash::NONE).await?;
-        store.durable(offset).await
-    }
-
-    /// What is known of the stored rooms, in the order of their keys, behind one of them if one is given,
-    /// at most `limit`.
-    ///
-    /// # Errors
-    /// [`StoreError`] if they cannot be read.
-    pub(crate) fn rooms(
-        &self,
-        behind: Option<&RoomId>,
-        limit: usize,
-    ) -> Result<Vec<(RoomId, RoomInfo)>, StoreError> {
-        let tree = self.applier.shared().tree();
-        blocking(|| {
-            let infos = tree.scan(&keys::all_infos(behind), HashSet::new()).take(limit);
-            let read = infos.map(|entry| {
-                let (key, info) = entry?;
-                Ok((keys::decode_info_key(&key)?, keys::decode_info(&info)?))
-            });
-            read.collect()
-        })
     }
 }

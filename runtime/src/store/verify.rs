@@ -5,7 +5,7 @@
 
 use super::apply::info_of;
 use super::backend::Tree;
-use super::keys::{self, RoomInfo};
+use super::keys::{self, RoomFacts};
 use super::{Store, StoreError, blocking};
 use crate::id::RoomId;
 use hashbrown::HashSet;
@@ -44,24 +44,24 @@ impl Store {
 
 fn verify(tree: &dyn Tree) -> Result<Verified, StoreError> {
     let mut found = Verified::default();
-    for key in tree.keys(&keys::all_infos(None)) {
+    for key in tree.keys(&keys::all_infos()) {
         found.rooms += 1;
         check_alarm(tree, &keys::decode_info_key(&key?)?, &mut found)?;
     }
-    let mut counted: Option<(RoomId, RoomInfo)> = None;
+    let mut counted: Option<(RoomId, RoomFacts)> = None;
     for entry in tree.scan(&keys::all_guests(), HashSet::new()) {
         let (key, value) = entry?;
         let (room, key) = keys::decode_guest(&key)?;
         if counted.as_ref().is_none_or(|(counted, _)| *counted != room) {
             check_counts(tree, counted.take(), &mut found)?;
         }
-        let (_, info) = counted.get_or_insert_with(|| (room, RoomInfo::default()));
+        let (_, info) = counted.get_or_insert_with(|| (room, RoomFacts::default()));
         info.keys += 1;
         info.bytes += (key.len() + value.len()) as u64;
     }
     check_counts(tree, counted, &mut found)?;
     let (mut keys_known, mut bytes_known) = (0, 0);
-    for entry in tree.scan(&keys::all_infos(None), HashSet::new()) {
+    for entry in tree.scan(&keys::all_infos(), HashSet::new()) {
         let info = keys::decode_info(&entry?.1)?;
         keys_known += info.keys;
         bytes_known += info.bytes;
@@ -93,7 +93,7 @@ fn check_alarm(tree: &dyn Tree, room: &RoomId, found: &mut Verified) -> Result<(
 
 fn check_counts(
     tree: &dyn Tree,
-    counted: Option<(RoomId, RoomInfo)>,
+    counted: Option<(RoomId, RoomFacts)>,
     found: &mut Verified,
 ) -> Result<(), StoreError> {
     let Some((room, counted)) = counted else { return Ok(()) };

@@ -1,10 +1,10 @@
 //! What becomes of a store's folder when its files are hurt, its disk is full, or its tree fails.
 
-use super::backend::{Keys, Tree};
-use super::memory::Memory;
-use super::testing::{Disk, Image, rewrite};
-use super::tests::{commit, listed, room, value, works_again, writes};
-use super::{Offset, Parts, Settled, Store, StoreError, log};
+use super::super::backend::{Keys, Tree};
+use super::super::memory::Memory;
+use super::super::testing::{Disk, Image, rewrite};
+use super::super::{Offset, Parts, Settled, Store, StoreError, log};
+use super::{commit, listed, room, value, works_again, writes};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::span::{Entries, Key, Overlay, Span};
@@ -46,7 +46,7 @@ async fn keys_in(dir: &Path, limits: &Limits) -> String {
 
 /// The log's files, oldest first.
 fn segments(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = super::files::list(&dir.join("log"))
+    let mut files: Vec<_> = super::super::files::list(&dir.join("log"))
         .unwrap()
         .into_iter()
         .map(|name| dir.join("log").join(name))
@@ -56,7 +56,7 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn trees(dir: &Path) -> Vec<String> {
-    let mut names = super::files::list(dir).unwrap();
+    let mut names = super::super::files::list(dir).unwrap();
     names.retain(|name| name.starts_with("tree-"));
     names
 }
@@ -158,7 +158,7 @@ async fn damage_among_acknowledged_turns_is_named_and_nothing_is_changed() {
     assert!(error.contains("is damaged") || error.contains("has nothing between"), "{error}");
     std::fs::rename(
         image.dir().join("elsewhere"),
-        &image.dir().join("log/00000000000000000002.log"),
+        image.dir().join("log/00000000000000000002.log"),
     )
     .unwrap();
     assert_eq!(keys_in(image.dir(), &limits()).await, ALL);
@@ -185,7 +185,9 @@ async fn a_snapshot_cuts_the_log_and_stands_for_it() {
     let image = killed_after_ten_turns(&limits).await;
     let store = image.store(&limits);
     let one = store.room(&room("one")).await.unwrap();
-    while segments(image.dir()).len() > 2 || super::files::list(image.dir()).unwrap().len() < 5 {
+    while segments(image.dir()).len() > 2
+        || super::super::files::list(image.dir()).unwrap().len() < 5
+    {
         commit(&store, &one, writes(&[("key 0", Some("again"))])).await;
     }
     store.close();
@@ -420,7 +422,7 @@ async fn a_slow_read_of_one_room_does_not_hold_up_another() {
     let slow = store.room(&room("one")).await.unwrap();
     let reading = tokio::spawn(async move { slow.view().get(b"slow") });
     let entered = barrier.clone();
-    tokio::task::spawn_blocking(move || drop(entered.wait())).await.unwrap();
+    tokio::task::spawn_blocking(move || entered.wait()).await.unwrap();
     // The read waits for the disk now.
     let other = tokio::spawn(async move {
         let two = store.room(&room("two")).await.unwrap();
@@ -429,7 +431,7 @@ async fn a_slow_read_of_one_room_does_not_hold_up_another() {
     });
     let other = tokio::time::timeout(Duration::from_secs(20), other).await.unwrap().unwrap();
     assert_eq!(other, (Settled::Durable, Ok(value("1"))));
-    tokio::task::spawn_blocking(move || drop(barrier.wait())).await.unwrap();
+    tokio::task::spawn_blocking(move || barrier.wait()).await.unwrap();
     assert_eq!(reading.await.unwrap(), Ok(None));
 }
 

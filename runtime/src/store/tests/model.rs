@@ -4,8 +4,8 @@
 //! Both stores live through the same. A failure is shrunk, and prints the steps that are left. More
 //! lives, four for each that is lived: `PROPTEST_CASES=10000 cargo test -p room-runtime --lib plain_map`.
 
-use super::testing::{Disk, Image};
-use super::{RoomContent, RoomStore, Store};
+use super::super::testing::{Disk, Image};
+use super::super::{RoomContent, RoomStore, Store};
 use crate::id::{ModuleHash, PartyName, RoomId};
 use crate::limits::Limits;
 use crate::span::{Direction, Key, ListOptions};
@@ -152,7 +152,7 @@ impl World {
             }
             Step::Delete { room } => {
                 self.rooms[*room] = None;
-                self.store.delete(&id(*room)).await.unwrap();
+                self.store.import(RoomContent::of(id(*room))).await.unwrap();
                 self.models[*room] = Model::default();
             }
         }
@@ -162,7 +162,7 @@ impl World {
         let (mut model, limits) = (self.models[room].clone(), self.limits.clone());
         let store = self.room(room).await;
         let mut turn = Turn::new(store.view(), Arc::default(), None, limits);
-        acts.iter().for_each(|act| do_both(act, &mut turn, &mut model));
+        acts.iter().for_each(|act| act_on_both(act, &mut turn, &mut model));
         let effects = turn.finish().unwrap();
         if kept {
             if !effects.writes.is_empty() {
@@ -227,7 +227,7 @@ fn as_model(content: &RoomContent) -> Model {
 }
 
 /// Does one thing to the turn and to the model, and compares what they say.
-fn do_both(act: &Act, turn: &mut Turn, model: &mut Model) {
+fn act_on_both(act: &Act, turn: &mut Turn, model: &mut Model) {
     match act {
         Act::Get(key) => assert_eq!(turn.get(key).unwrap(), model.keys.get(key).cloned()),
         Act::Put(key, value) => {

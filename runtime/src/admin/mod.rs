@@ -1,0 +1,182 @@
+//! What an operator may do with what is stored, while the node serves or without one. Owns the work that
+//! takes files, and how much of it there is at a time.
+//!
+//! Invariant: what was begun comes to its end, whoever asked for it and left; then its files are gone. It
+//! does not know how it is asked, or how it answers.
+
+pub mod offline;
+mod scratch;
+mod token;
+
+pub(crate) use scratch::Scratch;
+pub use token::AdminToken;
+
+use crate::id::RoomId;
+use crate::limits::{Limits, size};
+use crate::rooms::{Rooms, Unreachable};
+use crate::store::{RoomContent, Store, StoreError};
+use scratch::ScratchFolder;
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+/// An operator's work on one node. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Admin(Arc<Inner>);
+
+struct Inner {
+    token: AdminToken,
+    scratch: ScratchFolder,
+    store: Store,
+    rooms: Rooms,
+    limits: Arc<Limits>,
+    places: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+/// Why an operator's work was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdminError {
+    /// As much of it is done as may be at a time.
+    #[error("{0} backups, exports and imports run already")]
+    Busy(u64),
+    /// There is no such room.
+    #[error("nothing is stored for the room {0}")]
+    NothingStored(RoomId),
+    /// What was sent is no room.
+    #[error("{0}")]
+    Lines(String),
+    /// The room or its storage.
+    #[error(transparent)]
+    Room(#[from] Unreachable),
+}
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> Self {
+        Self::Room(Unreachable::Room(error.into()))
+    }
+}
+
+impl Admin {
+    /// For the node whose data lies in this folder, and nowhere else open.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the folder cannot be written to.
+    pub(crate) fn new(
+        dir: &Path,
+        store: Store,
+        rooms: Rooms,
+        limits: Arc<Limits>,
+    ) -> Result<Self, StoreError> {
+        let scratch = ScratchFolder::new(dir)?;
+        let places = size(limits.admin_transfers_max).min(Semaphore::MAX_PERMITS);
+        let (places, tasks) = (Arc::new(Semaphore::new(places)), TaskTracker::new());
+        let token = AdminToken::random();
+        Ok(Self(Arc::new(Inner { token, scratch, store, rooms, limits, places, tasks })))
+    }
+
+    /// What an operator has to show.
+    pub(crate) fn token(&self) -> &AdminToken {
+        &self.0.token
+    }
+
+    /// A file for one piece of work, and the right to do it.
+    ///
+    /// # Errors
+    /// [`AdminError::Busy`].
+    pub(crate) fn scratch(&self) -> Result<Scratch, AdminError> {
+        let place = self.0.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| AdminError::Busy(self.0.limits.admin_transfers_max))?;
+        Ok(self.0.scratch.file(Some(place)))
+    }
+
+    /// A copy of everything that is stored, as one file.
+    ///
+    /// # Errors
+    /// [`AdminError`]; no file is left.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the copy is made, and removed.
+    pub(crate) async fn backup(&self) -> Result<Scratch, AdminError> {
+        let (file, store) = (self.scratch()?, self.0.store.clone());
+        self.whole(async move {
+            store.backup(file.path().to_owned()).await?;
+            Ok(file)
+        })
+        .await
+    }
+
+    /// Everything that is stored for a room, as a file of lines; see [`RoomContent`].
+    ///
+    /// # Errors
+    /// [`AdminError`]; no file is left.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the file is made, and removed.
+    pub(crate) async fn export(&self, room: RoomId) -> Result<Scratch, AdminError> {
+        let (file, copy) = (self.scratch()?, self.0.scratch.file(None));
+        let store = self.0.store.clone();
+        self.whole(async move {
+            let content = store.export(&room, copy.path().to_owned()).await?;
+            let content = content.ok_or(AdminError::NothingStored(room))?;
+            on_disk(move || {
+                file.write(|out| content.write(out))?;
+                Ok(file)
+            })
+            .await
+        })
+        .await
+    }
+
+    /// Replaces what is stored for a room by the lines of a file, of whichever room they are. How many
+    /// keys it has now.
+    ///
+    /// # Errors
+    /// [`AdminError`], and what [`Rooms::import`] says of it.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, it is done all the same.
+    pub(crate) async fn import(&self, room: RoomId, lines: Scratch) -> Result<usize, AdminError> {
+        let (rooms, limits) = (self.0.rooms.clone(), self.0.limits.clone());
+        self.whole(async move {
+            let content = on_disk(move || {
+                let read = lines.open().map(BufReader::new)?;
+                let content = RoomContent::read(read, &limits);
+                content.map_err(|error| AdminError::Lines(error.to_string()))
+            });
+            let content = content.await?.renamed(room);
+            let keys = content.keys();
+            rooms.import(content).await?;
+            Ok(keys)
+        })
+        .await
+    }
+
+    /// Does work to its end, whether somebody waits for it or not.
+    async fn whole<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, AdminError>> + Send + 'static,
+    ) -> Result<T, AdminError> {
+        let done = self.0.tasks.spawn(work).await;
+        done.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    }
+
+    /// Waits until everything that was begun is done.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the work goes on by itself.
+    pub(crate) async fn drain(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+/// Does something with files, away from the threads that run rooms.
+async fn on_disk<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
+) -> Result<T, AdminError> {
+    let done = tokio::task::spawn_blocking(act).await;
+    done.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+}

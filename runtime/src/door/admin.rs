@@ -1,0 +1,166 @@
+//! `/_room/admin/`: what an operator asks of a node that serves. Owns who is let in, and the way of files
+//! over HTTP.
+//!
+//! Invariant: without the token nothing below the path says anything but 401; what comes in and goes out
+//! lies in files, whatever its size. It does not know what a backup or an export is.
+//!
+//! ```text
+//! POST /backup                       the backup
+//! GET  /rooms/:party/:room/export    the room as lines of JSON
+//! PUT  /rooms/:party/:room/import    such lines; answers {"room":…,"keys":…}
+//! ```
+
+use super::FrontDoor;
+use super::status::DoorError;
+use crate::admin::{Admin, AdminError, Scratch};
+use crate::config::Audience;
+use crate::id::{PartyName, RoomId};
+use crate::limits::{ms, size};
+use ::http::{HeaderMap, HeaderValue, header};
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Extension, Json, Router};
+use bytes::BytesMut;
+use futures_util::stream::try_unfold;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
+
+/// The routes below `/_room/admin`. Without an operator's work to do, nobody is let in.
+pub(super) fn router(admin: Option<Admin>) -> Router<FrontDoor> {
+    Router::new()
+        .route("/backup", post(backup))
+        .route("/rooms/{party}/{room}/export", get(export))
+        .route("/rooms/{party}/{room}/import", put(import))
+        .fallback(async || shown(DoorError::NotFound))
+        .layer(from_fn_with_state(admin, let_in))
+}
+
+/// Lets the operator in, and nobody else, whatever the path.
+async fn let_in(State(admin): State<Option<Admin>>, mut request: Request, next: Next) -> Response {
+    let offered = bearer(request.headers());
+    match admin {
+        Some(admin) if offered.is_some_and(|offered| admin.token().is(offered)) => {
+            request.extensions_mut().insert(admin);
+            next.run(request).await
+        }
+        _ => {
+            let mut refusal = shown(DoorError::Unauthorized);
+            let scheme = HeaderValue::from_static("Bearer");
+            refusal.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+            refusal
+        }
+    }
+}
+
+/// What follows `Bearer` in the headers.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+async fn backup(State(door): State<FrontDoor>, Extension(admin): Extension<Admin>) -> Response {
+    let sent = async { send(&door, admin.backup().await?, "application/octet-stream").await };
+    sent.await.unwrap_or_else(shown)
+}
+
+async fn export(
+    State(door): State<FrontDoor>,
+    Extension(admin): Extension<Admin>,
+    Path(names): Path<(String, String)>,
+) -> Response {
+    let sent = async {
+        let room = room(&door, &names)?;
+        send(&door, admin.export(room).await?, "application/x-ndjson").await
+    };
+    sent.await.unwrap_or_else(shown)
+}
+
+async fn import(
+    State(door): State<FrontDoor>,
+    Extension(admin): Extension<Admin>,
+    Path(names): Path<(String, String)>,
+    body: Body,
+) -> Response {
+    let imported = async {
+        let room = room(&door, &names)?;
+        if door.0.rooms.is_empty() {
+            return Err(DoorError::Starting);
+        }
+        let lines = receive(&door, body, admin.scratch()?).await?;
+        let keys = admin.import(room.clone(), lines).await?;
+        Ok(Json(serde_json::json!({ "room": room.to_string(), "keys": keys })).into_response())
+    };
+    imported.await.unwrap_or_else(shown)
+}
+
+fn room(door: &FrontDoor, (party, room): &(String, String)) -> Result<RoomId, DoorError> {
+    let party = PartyName::parse(party)?;
+    door.here(RoomId::new(party, room, size(door.0.limits.room_name_bytes_max))?)
+}
+
+/// Puts a body into a file, within its bounds.
+async fn receive(door: &FrontDoor, body: Body, into: Scratch) -> Result<Scratch, DoorError> {
+    let limits = &door.0.limits;
+    let mut body = Limited::new(body, size(limits.import_bytes_max));
+    let failed = |error| AdminError::from(into.failed(&error));
+    let receiving = async {
+        let mut file = BufWriter::new(File::create(into.path()).await.map_err(failed)?);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+                true => DoorError::BodyTooLarge(limits.import_bytes_max),
+                false => DoorError::BodyMissing,
+            })?;
+            if let Ok(piece) = frame.into_data() {
+                file.write_all(&piece).await.map_err(failed)?;
+            }
+        }
+        Ok(file.flush().await.map_err(failed)?)
+    };
+    let received = tokio::time::timeout(ms(limits.import_ms_max), receiving).await;
+    received.unwrap_or(Err(DoorError::BodyMissing))?;
+    Ok(into)
+}
+
+/// A file as a response. It is gone when the response is, sent or not.
+async fn send(
+    door: &FrontDoor,
+    scratch: Scratch,
+    content_type: &'static str,
+) -> Result<Response, DoorError> {
+    let failed = |error| AdminError::from(scratch.failed(&error));
+    let file = File::open(scratch.path()).await.map_err(failed)?;
+    let length = file.metadata().await.map_err(failed)?.len();
+    let piece = size(door.0.limits.copy_slice_bytes);
+    let pieces = try_unfold((file, scratch), move |(mut file, scratch)| async move {
+        let mut bytes = BytesMut::with_capacity(piece);
+        let read = file.read_buf(&mut bytes).await?;
+        Ok::<_, std::io::Error>((read > 0).then(|| (bytes.freeze(), (file, scratch))))
+    });
+    let mut response = Response::new(Body::from_stream(pieces));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // Told beforehand, so that a client knows whether it has all of it.
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Whoever comes this far without being refused is the operator, who reads everything.
+fn shown(error: DoorError) -> Response {
+    error.show(Audience::Developer).into_response()
+}
+
+impl From<AdminError> for DoorError {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Busy(max) => Self::TransfersFull(max),
+            AdminError::NothingStored(room) => Self::NothingStored(room),
+            AdminError::Lines(text) => Self::Lines(text),
+            AdminError::Room(error) => Self::Room(error),
+        }
+    }
+}
