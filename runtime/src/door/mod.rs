@@ -86,7 +86,7 @@ impl FrontDoor {
             .route("/parties/{*room}", any(to_room))
             .route("/party/{*room}", any(to_room))
             .route("/_room/health", get(http::health))
-            .nest("/_room/admin", admin::router(admin))
+            .merge(admin::router(admin))
             .route("/_room/partysocket/{file}", get(assets::partysocket))
             .fallback(assets::serve)
             .with_state(self.clone())
