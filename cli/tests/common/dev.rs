@@ -111,7 +111,7 @@ impl Drop for Dev {
 /// The command in a project's folder, without what the environment may say.
 pub(crate) fn room(project: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_room"));
-    for name in ["ROOM_PROJECT", "ROOM_PORT", "ROOM_HOST", "ROOM_LOG", "ROOM_SDK"] {
+    for name in ["ROOM_PROJECT", "ROOM_DATA", "ROOM_PORT", "ROOM_HOST", "ROOM_LOG", "ROOM_SDK"] {
         command.env_remove(name);
     }
     command
