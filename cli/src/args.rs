@@ -3,6 +3,7 @@
 //! Invariant: flags win over `ROOM_*` variables, which win over `room.toml`, which wins over defaults;
 //! the first two are decided here, by clap. It does not know what the commands do.
 
+use crate::output::Existing;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -31,6 +32,10 @@ pub(crate) enum Command {
     Dev(DevArgs),
     Build(BuildArgs),
     Test(TestArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
+    Export(ExportArgs),
+    Import(ImportArgs),
     Limits(LimitsArgs),
     /// Print the JSON schema of room.toml
     ///
@@ -157,6 +162,121 @@ pub(crate) struct TestArgs {
     /// Arguments for `cargo test`
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) rest: Vec<String>,
+}
+
+/// Where the rooms' data is.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DataArgs {
+    /// The data folder [default: `.room/state` of the project, which `room dev` uses]
+    #[arg(long, value_name = "DIR", env = "ROOM_DATA", value_hint = ValueHint::DirPath)]
+    pub(crate) data: Option<PathBuf>,
+    /// The project's folder [default: found upward from the current folder]
+    #[arg(long, value_name = "PATH", env = "ROOM_PROJECT", value_hint = ValueHint::DirPath)]
+    pub(crate) project: Option<PathBuf>,
+}
+
+/// What becomes of a file that is there already.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub(crate) struct ForceArgs {
+    /// Replace the file if it is there already
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl ForceArgs {
+    /// What was chosen.
+    pub(crate) fn existing(self) -> Existing {
+        if self.force { Existing::Replaced } else { Existing::Kept }
+    }
+}
+
+/// Copy the data of all rooms into one file
+///
+/// Takes a backup while rooms go on: every room is in it as it was at one and the same moment, with all
+/// that was acknowledged before. If a server runs on the data folder, it is asked to do it; otherwise the
+/// folder is read here. The file is read back before it gets its name. It holds whatever the rooms store:
+/// keep it as safe as the data itself.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room backup monday.room\n  room backup \
+/backups/chat.room --data /srv/chat --force\n  room backup monday.room --json | jq .bytes")]
+pub(crate) struct BackupArgs {
+    /// The file to make
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) force: ForceArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Make the data of all rooms from a backup
+///
+/// Writes what `room backup` has copied into a data folder that is empty or not there yet; the next server
+/// on it serves the rooms as they were. Data that is there is never replaced: move it away first. The
+/// backup is checked from its start to its end before anything is written.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room restore monday.room --data restored\n  \
+mv .room/state .room/state.old && room restore monday.room")]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+/// Print what is stored for a room, as lines of JSON
+///
+/// The first line says which room it is and when its alarm is due; each further line is a key with its
+/// value: `json` if the value is JSON, else `text`, else `base64`. The room may go on meanwhile: the lines
+/// are its state at one moment. `room import` reads them back.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_long_help = "Examples:\n  room export lobby\n  room export lobby -o lobby.jsonl\n  \
+room export game-7 --party game | jq -r 'select(.key) | .key'"
+)]
+pub(crate) struct ExportArgs {
+    /// The room's name
+    #[arg(value_name = "ROOM")]
+    pub(crate) room: String,
+    /// The room's party
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) party: String,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Write to this file instead of stdout
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) force: ForceArgs,
+}
+
+/// Replace what is stored for a room
+///
+/// Reads lines as `room export` prints them, from a file or from stdin, and puts them in place of all that
+/// is stored for the room; a room that is not there is made. All lines are checked first. If a server runs
+/// on the data folder and the room is in use, it is stopped, and its clients are closed with 1012, after
+/// which they come back and find the new content.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_long_help = "Examples:\n  room import lobby.jsonl\n  room import lobby.jsonl --room \
+lobby-2\n  room export lobby --data old | room import -"
+)]
+pub(crate) struct ImportArgs {
+    /// The file with the lines; `-` is stdin
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// The room's name [default: the one in the file]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) room: Option<String>,
+    /// The room's party [default: the one in the file]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) party: Option<String>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
 }
 
 /// Show every limit, its value and what happens at it

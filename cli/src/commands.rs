@@ -3,9 +3,11 @@
 //! Invariant: a verb prints data to stdout and everything else to stderr, and asks nothing. What it
 //! can work without a project or a network, it does. It does not know how a verb does its work.
 
+mod backup;
 mod build;
 mod completions;
 mod dev;
+mod export;
 mod limits;
 mod new;
 mod schema;
@@ -25,6 +27,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Dev(args) => dev::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
+        Command::Export(args) => export::export(&args),
+        Command::Import(args) => export::import(&args),
         Command::Limits(args) => limits::run(&args),
         Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(&args),

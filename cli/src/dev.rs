@@ -9,6 +9,7 @@ mod reload;
 mod watch;
 
 use crate::cargo::{Noise, Outcome, Plan};
+use crate::control::Announced;
 use crate::manifest;
 use crate::print::{self, BAD, BOLD, DIM, LINK, WARN, styled};
 use crate::project::Project;
@@ -58,11 +59,12 @@ impl Session {
         Ok(Self { project, choices, watcher, builder, reloader, plan: None, since })
     }
 
-    /// Builds, serves, and does so again at every save, until Ctrl-C or SIGTERM; then drains.
+    /// Builds, serves, and does so again at every save, until Ctrl-C or SIGTERM; then drains. Commands find
+    /// the server until then.
     ///
     /// # Errors
     /// Signals or files cannot be watched. What is wrong with the project is printed, and waited out.
-    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self, announced: Option<Announced>) -> anyhow::Result<()> {
         let stop = stop_signal()?;
         tokio::pin!(stop);
         self.start_build(Noise::Full);
@@ -84,6 +86,7 @@ impl Session {
         }
         self.builder.cancel();
         print::talk(styled(DIM, "\nstopping"));
+        drop(announced);
         self.reloader.into_runtime().drain().await;
         Ok(())
     }

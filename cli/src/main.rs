@@ -2,20 +2,25 @@
 //!
 //! Invariant: 0 is done, 1 is a mistake of the user with a way out named, 2 is ours. It does not know
 //! what any command does: that is `commands/`, in reading order `new`, `dev`, `build`, `test`,
-//! `limits`, `schema`, `completions`. A project is read by `project` and `manifest`, cargo is spoken
-//! to by `cargo`, the loop of `room dev` is `dev/`, and only `print` prints.
+//! `backup`, `export`, `limits`, `schema`, `completions`. A project is read by `project` and `manifest`,
+//! cargo is spoken to by `cargo`, the loop of `room dev` is `dev/`, the data of rooms is found by `data`,
+//! a running server by `control` and asked by `server`, and only `print` prints.
 #![forbid(unsafe_code)]
 
 mod args;
 mod cargo;
 mod commands;
 mod component;
+mod control;
+mod data;
 mod dev;
 mod log;
 mod manifest;
 mod mistake;
+mod output;
 mod print;
 mod project;
+mod server;
 mod template;
 
 use clap::Parser as _;

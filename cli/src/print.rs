@@ -1,7 +1,7 @@
 //! The only file that prints. Owns the two ways out: data to stdout, talk to stderr.
 //!
 //! Invariant: colour and escapes reach terminals only, and `NO_COLOR` is honoured: every line goes
-//! through anstream. A reader that went away (`room schema | head`) is no error. It does not know
+//! through anstream, but for data without any. A reader that went away (`room schema | head`) is no error. It does not know
 //! what a line means.
 
 use crate::mistake::Mistake;
@@ -32,6 +32,11 @@ pub(crate) fn styled(style: Style, text: impl Display) -> String {
 /// Writes what was asked for, to stdout.
 pub(crate) fn data(text: impl Display) {
     let _gone_reader = writeln!(anstream::stdout(), "{text}");
+}
+
+/// Where data goes that is written as it comes: it has no colour.
+pub(crate) fn bytes() -> impl std::io::Write {
+    std::io::stdout().lock()
 }
 
 /// Says something to the person at the terminal, on stderr.

@@ -9,6 +9,9 @@ use crate::mistake::Mistake;
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 
+/// The folder of the rooms' data, among what is our own in a project.
+pub(crate) const STATE: &str = "state";
+
 /// A manifest and the folder it describes.
 #[derive(Debug, Clone)]
 pub(crate) struct Project {

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 /// Runs the command in a folder.
 fn room(dir: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_room"));
-    command.args(args).current_dir(dir).env_remove("ROOM_PROJECT");
+    command.args(args).current_dir(dir).env_remove("ROOM_PROJECT").env_remove("ROOM_DATA");
     command.output().expect("the command was built with this test")
 }
 

@@ -5,11 +5,12 @@
 
 use super::wait_for;
 use crate::args::DevArgs;
+use crate::control::Announced;
 use crate::dev::{Choices, Session};
 use crate::log;
 use crate::mistake::Mistake;
 use crate::print::{self, WARN, styled};
-use crate::project::Project;
+use crate::project::{Project, STATE};
 use room_runtime::{Audience, Config, Runtime, StartError, StorageConfig};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -27,7 +28,11 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     let choices = Choices { profile: args.profile.clone(), vars: args.vars.clone() };
     wait_for(async {
         let runtime = listen(args, &project).await?;
-        Session::new(project, runtime, choices)?.run().await?;
+        let token = runtime.admin_token();
+        let announced =
+            token.map(|token| Announced::new(&project.own(STATE), runtime.addr(), token.secret()));
+        let announced = announced.transpose()?;
+        Session::new(project, runtime, choices)?.run(announced).await?;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -72,7 +77,7 @@ fn config(args: &DevArgs, project: &Project, port: u16) -> Config {
     let storage = if args.ephemeral {
         StorageConfig::Memory
     } else {
-        StorageConfig::Disk(project.own("state"))
+        StorageConfig::Disk(project.own(STATE))
     };
     Config {
         listen: SocketAddr::new(args.host, port),

@@ -9,7 +9,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -22,7 +23,7 @@ pub(crate) const STEP_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Dev {
     child: Child,
     port: u16,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
     seen: Vec<String>,
 }
 
@@ -50,7 +51,7 @@ impl Dev {
                 drop(send.send(line));
             }
         });
-        Self { child, port: 0, lines, seen: Vec::new() }
+        Self { child, port: 0, lines: Mutex::new(lines), seen: Vec::new() }
     }
 
     /// Waits until it serves, and learns where.
@@ -64,7 +65,7 @@ impl Dev {
     /// Waits for the next line that has this text in it.
     pub(crate) fn line(&mut self, text: &str, max: Duration) -> String {
         let deadline = Instant::now() + max;
-        while let Ok(line) = self.lines.recv_timeout(deadline - Instant::now()) {
+        while let Ok(line) = self.next_line(deadline) {
             self.seen.push(line.clone());
             if line.contains(text) {
                 return line;
@@ -73,12 +74,17 @@ impl Dev {
         panic!("no line with `{text}` within {max:?}; the terminal:\n{}", self.seen.join("\n"))
     }
 
+    fn next_line(&mut self, deadline: Instant) -> Result<String, RecvTimeoutError> {
+        let lines = self.lines.get_mut().unwrap_or_else(PoisonError::into_inner);
+        lines.recv_timeout(deadline - Instant::now())
+    }
+
     /// Presses Ctrl-C, and waits for the end. → The exit code, and all lines of its life.
     pub(crate) fn stop(mut self) -> (Option<i32>, Vec<String>) {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("it still runs");
         let deadline = Instant::now() + STEP_MAX;
         // The terminal closes with the process.
-        while let Ok(line) = self.lines.recv_timeout(deadline - Instant::now()) {
+        while let Ok(line) = self.next_line(deadline) {
             self.seen.push(line);
         }
         assert!(Instant::now() < deadline, "Ctrl-C did not end it:\n{}", self.seen.join("\n"));
@@ -111,7 +117,7 @@ impl Drop for Dev {
 /// The command in a project's folder, without what the environment may say.
 pub(crate) fn room(project: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_room"));
-    for name in ["ROOM_PROJECT", "ROOM_PORT", "ROOM_HOST", "ROOM_LOG", "ROOM_SDK"] {
+    for name in ["ROOM_PROJECT", "ROOM_DATA", "ROOM_PORT", "ROOM_HOST", "ROOM_LOG", "ROOM_SDK"] {
         command.env_remove(name);
     }
     command

@@ -21,7 +21,7 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{any, get, post, put};
 use axum::{Extension, Json, Router};
 use bytes::BytesMut;
 use futures_util::stream::try_unfold;
@@ -29,13 +29,17 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 
-/// The routes below `/_room/admin`. Without an operator's work to do, nobody is let in.
+/// All routes there are, so that no path falls through to the project's files. Without an operator's work
+/// to do, nobody is let in.
 pub(super) fn router(admin: Option<Admin>) -> Router<FrontDoor> {
+    let nothing = async || shown(DoorError::NotFound);
     Router::new()
-        .route("/backup", post(backup))
-        .route("/rooms/{party}/{room}/export", get(export))
-        .route("/rooms/{party}/{room}/import", put(import))
-        .fallback(async || shown(DoorError::NotFound))
+        .route("/_room/admin/backup", post(backup))
+        .route("/_room/admin/rooms/{party}/{room}/export", get(export))
+        .route("/_room/admin/rooms/{party}/{room}/import", put(import))
+        .route("/_room/admin", any(nothing))
+        .route("/_room/admin/", any(nothing))
+        .route("/_room/admin/{*path}", any(nothing))
         .layer(from_fn_with_state(admin, let_in))
 }
 

@@ -91,7 +91,7 @@ impl FrontDoor {
             .route("/party/{*room}", any(to_room))
             .route("/_room/health", get(http::health))
             .route("/_room/metrics", get(http::metrics))
-            .nest("/_room/admin", admin::router(admin))
+            .merge(admin::router(admin))
             .route("/_room/partysocket/{file}", get(assets::partysocket))
             .fallback(assets::serve)
             .layer(http::count_requests(self.0.metrics.door.clone()))

@@ -4,7 +4,7 @@
 //! an offset is reported durable only when everything up to it is on disk. It does not know what a
 //! guest, a connection or an alarm's meaning is.
 //!
-//! Life of a commit: [`RoomStore::commit`] → `committer`: all that wait become one group in the `log`, with
+//! Life of a commit: `RoomStore::commit` → `committer`: all that wait become one group in the `log`, with
 //! one sync, after which they are durable → `applier`: into the tree, from which rooms read. Until then a
 //! room reads its own writes from `pending`. The `keeper` makes snapshots and cuts the log. What is durable
 //! is in the newest snapshot and the log behind it; the tree, which is sled's, can always be made anew.

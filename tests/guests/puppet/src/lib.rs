@@ -3,7 +3,7 @@
 //! A text message that begins with `[` is a script: a JSON array of `Step`s, carried out in one
 //! turn. Any other message comes back as it is. A POST carries a script, too, and is answered with
 //! what the script said; a GET is answered with a `report`. What any other callback is to do is a
-//! [`Plan`]. What happened to the room (starts, connects, closes, errors, alarms) is kept under keys
+//! `Plan`. What happened to the room (starts, connects, closes, errors, alarms) is kept under keys
 //! that begin with `~`.
 //!
 //! Invariant: nothing happens here that a test did not ask for. It does not know what tests expect.

@@ -1,0 +1,64 @@
+//! `room backup` and `room restore`. Owns what is told about a backup.
+//!
+//! Invariant: what is printed as a backup was read back whole. It does not know what is in it.
+
+use super::wait_for;
+use crate::args::{BackupArgs, RestoreArgs};
+use crate::data::{DataFolder, Way};
+use crate::mistake::Mistake;
+use crate::output::NewFile;
+use crate::print::{self, BOLD, DIM, styled};
+use crate::project::shown;
+use room_runtime::StoreError;
+use room_runtime::offline::{self, OfflineError};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A backup that was made.
+#[derive(Debug, Serialize)]
+struct Made {
+    file: PathBuf,
+    bytes: u64,
+}
+
+/// Makes a backup.
+pub(crate) fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
+    let folder = DataFolder::find(&args.data)?;
+    let new = NewFile::at(&args.file, args.force.existing())?;
+    let done =
+        wait_for(async { Ok(offline::backup(&folder.dir, new.part(), &folder.limits).await) })?;
+    let bytes = match folder.way(done)? {
+        Way::Direct(bytes) => bytes,
+        Way::Through(server) => {
+            server.ask("POST", "/_room/admin/backup", &[], &mut new.create()?)?
+        }
+    };
+    new.finish()?;
+    let made = Made { file: args.file.clone(), bytes };
+    if args.json {
+        print::data(serde_json::to_string_pretty(&made)?);
+    } else {
+        let bytes = styled(DIM, format_args!("{bytes} bytes"));
+        print::data(format_args!("{}  {bytes}", styled(BOLD, shown(&made.file))));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes data of a backup.
+pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
+    let folder = DataFolder::find(&args.data)?;
+    if !args.file.is_file() {
+        let message = format!("there is no file {}", args.file.display());
+        return Err(Mistake::new(message).help("`room backup FILE` makes one").into());
+    }
+    offline::restore(&args.file, &folder.dir).map_err(|err| match err {
+        // It is the backup that is damaged: there is no other data yet.
+        OfflineError::Store(StoreError::Corrupt(what)) => {
+            Mistake::new(what).help("take another backup; nothing was restored").into()
+        }
+        err => folder.refused(err),
+    })?;
+    print::talk(format_args!("restored into {}", shown(&folder.dir)));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,108 @@
+//! `room export` and `room import`. Owns where the lines of a room come from and go to.
+//!
+//! Invariant: lines are checked before anything is replaced by them. It does not know what they say.
+
+use super::wait_for;
+use crate::args::{ExportArgs, ImportArgs};
+use crate::data::{DataFolder, Way, path_of};
+use crate::mistake::Mistake;
+use crate::output::NewFile;
+use crate::print;
+use anyhow::Context as _;
+use room_runtime::{ContentError, RoomContent, RoomId, offline};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Writes down what is stored for a room.
+pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let folder = DataFolder::find(&args.data)?;
+    let room = folder.room(&args.party, &args.room)?;
+    match &args.output {
+        Some(path) => {
+            let new = NewFile::at(path, args.force.existing())?;
+            write(&folder, &room, &mut || new.create())?;
+            new.finish()?;
+        }
+        None => match write(&folder, &room, &mut || Ok(print::bytes())) {
+            // Whoever reads has seen enough.
+            Err(err) if is_gone(&err) => {}
+            written => written?,
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the lines of a room to what is opened when there is something to write.
+fn write<W: Write>(
+    folder: &DataFolder,
+    room: &RoomId,
+    open: &mut dyn FnMut() -> anyhow::Result<W>,
+) -> anyhow::Result<()> {
+    let done = wait_for(async { Ok(offline::export(&folder.dir, room, &folder.limits).await) })?;
+    match folder.way(done)? {
+        Way::Direct(Some(content)) => {
+            let mut out = BufWriter::new(open()?);
+            content.write(&mut out)?;
+            out.flush()?;
+        }
+        Way::Direct(None) => {
+            return Err(Mistake::new(format_args!("nothing is stored for the room {room}")).into());
+        }
+        Way::Through(server) => {
+            let mut out = open()?;
+            server.ask("GET", &path_of(room, "export"), &[], &mut out)?;
+            out.flush()?;
+        }
+    }
+    Ok(())
+}
+
+fn is_gone(err: &anyhow::Error) -> bool {
+    let mut errors = err.chain().filter_map(|err| err.downcast_ref::<io::Error>());
+    errors.any(|err| err.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Replaces what is stored for a room.
+pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
+    let folder = DataFolder::find(&args.data)?;
+    let content = read(&args.file, &folder)?;
+    let party = args.party.as_deref().unwrap_or(content.room().party().as_str());
+    let name = args.room.as_deref().unwrap_or(content.room().name());
+    let room = folder.room(party, name)?;
+    let content = content.renamed(room.clone());
+    let keys = content.keys();
+    // A server takes the same lines again.
+    let again = content.clone();
+    let done = wait_for(async { Ok(offline::import(&folder.dir, content, &folder.limits).await) })?;
+    if let Way::Through(server) = folder.way(done)? {
+        let mut lines = Vec::new();
+        again.write(&mut lines)?;
+        server.ask("PUT", &path_of(&room, "import"), &lines, &mut io::sink())?;
+    }
+    print::talk(format_args!("{room} has {keys} keys now"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads lines from a file, or from stdin.
+fn read(file: &Path, folder: &DataFolder) -> anyhow::Result<RoomContent> {
+    let from: Box<dyn Read> = if file == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        let opened = File::open(file);
+        Box::new(opened.map_err(|err| {
+            Mistake::new(format_args!("{} cannot be read: {err}", file.display()))
+        })?)
+    };
+    match RoomContent::read(BufReader::new(from), &folder.limits) {
+        Ok(content) => Ok(content),
+        Err(err @ ContentError::Line { .. }) => {
+            let message = format!("{}: {err}", file.display());
+            Err(Mistake::new(message)
+                .help("nothing was imported; `room export` shows what it looks like")
+                .into())
+        }
+        Err(err) => Err(err).with_context(|| format!("{} cannot be read", file.display())),
+    }
+}

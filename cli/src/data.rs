@@ -1,0 +1,108 @@
+//! Where the rooms' data lies, and who has it open. Owns the way to it: directly, or through the server.
+//!
+//! Invariant: the lock of the folder decides, so that what a crashed server left misleads nobody. It does
+//! not know what is done with the data.
+
+use crate::args::{DataArgs, ProjectArgs};
+use crate::mistake::Mistake;
+use crate::project::{Project, shown};
+use crate::server::Server;
+use room_runtime::offline::OfflineError;
+use room_runtime::{Limits, PartyName, RoomId, StoreError};
+use std::path::PathBuf;
+
+/// The data of some rooms.
+pub(crate) struct DataFolder {
+    pub(crate) dir: PathBuf,
+    pub(crate) limits: Limits,
+}
+
+/// What was done with a folder, or who can do it.
+pub(crate) enum Way<T> {
+    /// It was done here.
+    Direct(T),
+    /// The server has to do it.
+    Through(Server),
+}
+
+impl DataFolder {
+    /// The folder that the command line means: the named one, or the one that `room dev` uses.
+    ///
+    /// # Errors
+    /// A mistake: there is neither; or `room.toml` is wrong.
+    pub(crate) fn find(args: &DataArgs) -> anyhow::Result<Self> {
+        let project = ProjectArgs { path: None, project: args.project.clone() };
+        let (dir, project) = match &args.data {
+            Some(dir) => (dir.clone(), Project::look(&project)?),
+            None => {
+                let project = Project::find(&project).map_err(|err| match err.is::<Mistake>() {
+                    true => {
+                        err.context("the data of which project? --data names the folder itself")
+                    }
+                    false => err,
+                })?;
+                (project.own(crate::project::STATE), Some(project))
+            }
+        };
+        let limits = project.map(|project| project.manifest.limits).unwrap_or_default();
+        Ok(Self { dir, limits })
+    }
+
+    /// The room with this name and party.
+    ///
+    /// # Errors
+    /// A mistake: they are no names.
+    pub(crate) fn room(&self, party: &str, room: &str) -> anyhow::Result<RoomId> {
+        let wrong = |err: room_runtime::NameError| Mistake::new(err);
+        let max = usize::try_from(self.limits.room_name_bytes_max).unwrap_or(usize::MAX);
+        Ok(RoomId::new(PartyName::parse(party).map_err(wrong)?, room, max).map_err(wrong)?)
+    }
+
+    /// What came of an attempt to do something with the folder: if a process has it open, that one is to be
+    /// asked.
+    ///
+    /// # Errors
+    /// A mistake, or a failure of the disk.
+    pub(crate) fn way<T>(&self, done: Result<T, OfflineError>) -> anyhow::Result<Way<T>> {
+        match done {
+            Ok(done) => Ok(Way::Direct(done)),
+            Err(OfflineError::Store(StoreError::InUse(_))) => {
+                Server::of(&self.dir).map(Way::Through)
+            }
+            Err(err) => Err(self.refused(err)),
+        }
+    }
+
+    /// Why the folder cannot be used, to the one who can change it.
+    pub(crate) fn refused(&self, err: OfflineError) -> anyhow::Error {
+        let dir = shown(&self.dir);
+        let mistake = match &err {
+            OfflineError::NoStore(_) => Mistake::new(format_args!("there is no data in {dir}"))
+                .help("`room dev` makes it when it runs; --data names another folder"),
+            OfflineError::HasStore(_) => {
+                Mistake::new(format_args!("{dir} has data in it, which restore never replaces"))
+                    .help(format_args!(
+                        "stop the server if one runs on it, and move it away: \
+                         `mv {dir} {dir}.old`; or restore into another folder with --data"
+                    ))
+            }
+            OfflineError::Store(StoreError::Corrupt(_) | StoreError::Closed) => return err.into(),
+            OfflineError::Store(_) => Mistake::new(&err),
+        };
+        mistake.into()
+    }
+}
+
+/// The path of an operator's work on a room.
+pub(crate) fn path_of(room: &RoomId, work: &str) -> String {
+    let mut segment = String::new();
+    for byte in room.name().bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                segment.push(char::from(byte));
+            }
+            byte => segment.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    format!("/_room/admin/rooms/{}/{segment}/{work}", room.party())
+}

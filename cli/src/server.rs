@@ -1,0 +1,120 @@
+//! A server on this machine, as a command asks it. Owns the little HTTP that this takes.
+//!
+//! Invariant: an answer is whole or an error: its length is told before it comes. It does not know what
+//! is asked.
+
+use crate::control::Control;
+use crate::mistake::Mistake;
+use anyhow::{Context as _, bail};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a server may say nothing. It has the copy of everything to make before it answers.
+const SILENCE_MAX: Duration = Duration::from_secs(600);
+/// How long the text of a refusal may be, in bytes.
+const REFUSAL_BYTES_MAX: u64 = 64 * 1024;
+/// How long the head of an answer may be, in bytes.
+const HEAD_BYTES_MAX: u64 = 64 * 1024;
+
+/// A server that has a data folder open.
+pub(crate) struct Server(Control);
+
+/// What a server answered, but for its body.
+struct Head {
+    status: u16,
+    length: u64,
+}
+
+impl Server {
+    /// The server that has this folder open.
+    ///
+    /// # Errors
+    /// A mistake: whoever has it open cannot be asked.
+    pub(crate) fn of(dir: &Path) -> anyhow::Result<Self> {
+        Control::read(dir).map(Self).ok_or_else(|| unreachable("it has not said how to ask it"))
+    }
+
+    /// Asks for something, and writes the answer's body. How many bytes that were.
+    ///
+    /// # Errors
+    /// A mistake if the server refused; else a failure, and a part of the body may have been written.
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        out: &mut dyn Write,
+    ) -> anyhow::Result<u64> {
+        let Control { address, token, .. } = &self.0;
+        let mut tcp = TcpStream::connect(address)
+            .map_err(|err| unreachable(&format!("nobody answers at {address}: {err}")))?;
+        tcp.set_read_timeout(Some(SILENCE_MAX)).context("a connection cannot be set up")?;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        let sent = tcp.write_all(head.as_bytes()).and_then(|()| tcp.write_all(body));
+        let mut answer = BufReader::new(tcp);
+        // A server that refuses may do so before it has read everything.
+        let Head { status, length } = match (read_head(&mut answer), sent) {
+            (Ok(head), _) => head,
+            (Err(_), Err(err)) => bail!("the server does not take what is sent: {err}"),
+            (Err(err), Ok(())) => bail!("the server does not answer as expected: {err}"),
+        };
+        if status != 200 {
+            let mut text = String::new();
+            answer.take(length.min(REFUSAL_BYTES_MAX)).read_to_string(&mut text)?;
+            return Err(refused(status, &text));
+        }
+        let got = io::copy(&mut answer.take(length), out)?;
+        if got < length {
+            bail!("the answer of the server broke off after {got} of {length} bytes");
+        }
+        Ok(got)
+    }
+}
+
+fn read_head(from: &mut BufReader<TcpStream>) -> io::Result<Head> {
+    let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let mut lines = from.take(HEAD_BYTES_MAX).lines();
+    let first = lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
+    let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+    let status = status.ok_or_else(|| wrong("this is no HTTP"))?;
+    let mut length = None;
+    for line in lines {
+        let line = line?;
+        match line.split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().ok();
+            }
+            Some(_) => {}
+            None if line.is_empty() => {
+                let length = length.ok_or_else(|| wrong("it does not tell the length"))?;
+                return Ok(Head { status, length });
+            }
+            None => break,
+        }
+    }
+    Err(wrong("its head has no end"))
+}
+
+/// Why a server did not do it, to the one who asked.
+fn refused(status: u16, text: &str) -> anyhow::Error {
+    match status {
+        401 => unreachable("it does not know the token in control.json"),
+        503 => Mistake::new(format_args!("the server cannot do it now: {text}"))
+            .help("try again a little later; if no project is served yet, build it first")
+            .into(),
+        400..=499 => Mistake::new(text).into(),
+        _ => anyhow::anyhow!("the server failed: {text}"),
+    }
+}
+
+fn unreachable(why: &str) -> anyhow::Error {
+    Mistake::new(format_args!("the data folder is in use, and who uses it cannot be asked: {why}"))
+        .help("wait for the other command, or stop the process that uses the folder")
+        .into()
+}
