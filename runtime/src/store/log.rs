@@ -20,6 +20,7 @@ use crate::limits::{Limits, size};
 use crate::metrics::StoreMetrics;
 use bytes::{Buf, BufMut, Bytes};
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +64,8 @@ impl Log {
         limits: &Limits,
         metrics: Arc<StoreMetrics>,
     ) -> Result<Self, StoreError> {
-        let next_number = numbers(dir)?.last().map_or(1, |(number, _)| number + 1);
+        // One that was begun and not finished is none, so its number is used again.
+        let next_number = segments(dir)?.last().map_or(1, |segment| segment.number + 1);
         let mut log = Self {
             dir: dir.to_owned(),
             segment: None,
@@ -82,7 +84,6 @@ impl Log {
     fn begin_segment(&mut self) -> Result<(), StoreError> {
         let path = self.dir.join(format!("{:020}.{SUFFIX}", self.next_number));
         let file = files::at(&path, || {
-            // One that was begun and not finished before is begun anew.
             let mut options = OpenOptions::new();
             let file = options.write(true).create(true).truncate(true).open(&path)?;
             file.set_len(self.segment_bytes)?;
@@ -178,8 +179,8 @@ pub(super) fn read(
 ) -> Result<Offset, StoreError> {
     let segments = segments(dir)?;
     let mut last = from;
-    for (at, (path, after)) in segments.iter().enumerate() {
-        let goes_on = segments.get(at + 1).map(|(_, after)| *after);
+    for (at, Found { path, after, .. }) in segments.iter().enumerate() {
+        let goes_on = segments.get(at + 1).map(|next| next.after);
         if goes_on.is_some_and(|after| after <= from) {
             continue;
         }
@@ -257,32 +258,57 @@ pub(super) fn length(dir: &Path) -> Result<u64, StoreError> {
 /// [`StoreError`]: some may be left.
 pub(super) fn cut(dir: &Path, upto: Offset) -> Result<(), StoreError> {
     let segments = segments(dir)?;
-    for (at, (path, _)) in segments.iter().enumerate() {
-        if segments.get(at + 1).is_some_and(|(_, after)| *after <= upto) {
-            files::at(path, || fs::remove_file(path))?;
+    for (at, segment) in segments.iter().enumerate() {
+        if segments.get(at + 1).is_some_and(|next| next.after <= upto) {
+            files::at(&segment.path, || fs::remove_file(&segment.path))?;
         }
     }
     files::sync_dir(dir)
 }
 
-/// The segments in order, each with the offset it goes on after. A newest one without a whole header
-/// was never written to, and is not among them.
-fn segments(dir: &Path) -> Result<Vec<(PathBuf, Offset)>, StoreError> {
+/// A segment in the folder.
+struct Found {
+    number: u64,
+    path: PathBuf,
+    /// The offset that it goes on after.
+    after: Offset,
+}
+
+/// The segments in order. A newest one without a whole header was begun and never written to, and is
+/// not among them.
+fn segments(dir: &Path) -> Result<Vec<Found>, StoreError> {
     let files = numbers(dir)?;
+    let newest = files.last().map(|(number, _)| *number);
     let mut segments = Vec::with_capacity(files.len());
-    for (at, (_, path)) in files.iter().enumerate() {
-        let mut header = [0; HEADER_BYTES];
-        let read = files::at(path, || File::open(path)?.read_exact_at(&mut header, 0));
-        match decode_header(&header)? {
-            Some(after) if read.is_ok() => segments.push((path.clone(), after)),
-            _ if at + 1 == files.len() => {}
-            _ => {
-                let path = path.display();
-                return Err(StoreError::Corrupt(format!("{path} has no header of a log")));
+    for (number, path) in files {
+        match header_of(&path)? {
+            Some(after) => segments.push(Found { number, path, after }),
+            None if Some(number) == newest && !holds_frames(&path)? => {}
+            None => {
+                return Err(StoreError::Corrupt(format!(
+                    "{} has no header of a log; restore a backup, or move it and all later files of its folder away to go on without their turns",
+                    path.display()
+                )));
             }
         }
     }
     Ok(segments)
+}
+
+fn header_of(path: &Path) -> Result<Option<Offset>, StoreError> {
+    let mut header = [0; HEADER_BYTES];
+    let read = files::at(path, || match File::open(path)?.read_exact_at(&mut header, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| true),
+    });
+    if read? { decode_header(&header) } else { Ok(None) }
+}
+
+/// True if something was written where the frames lie: then there was a header once.
+fn holds_frames(path: &Path) -> Result<bool, StoreError> {
+    let mut bytes = Bytes::from(files::at(path, || fs::read(path))?);
+    let frames = bytes.split_off(HEADER_BYTES.min(bytes.len()));
+    Ok(frame::decode(&frames).is_some())
 }
 
 /// The files of the segments in order, with their numbers.

@@ -133,8 +133,28 @@ async fn a_torn_end_of_the_log_is_passed_over_and_never_comes_back() {
 #[tokio::test]
 async fn a_segment_that_was_only_begun_is_none() {
     let image = killed_after_ten_turns(&limits()).await;
-    std::fs::write(image.dir().join("log/00000000000000000099.log"), b"room").unwrap();
-    assert_eq!(keys_in(image.dir(), &limits()).await, ALL);
+    for begun in [&b""[..], b"room", &[0; 400]] {
+        let newest = segments(image.dir()).pop().unwrap();
+        let number: u64 = newest.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        let next = newest.with_file_name(format!("{:020}.log", number + 1));
+        std::fs::write(next, begun).unwrap();
+        // Twice, as what is written next lies behind it.
+        assert_eq!(keys_in(image.dir(), &limits()).await, ALL);
+        assert_eq!(keys_in(image.dir(), &limits()).await, ALL);
+    }
+}
+
+#[tokio::test]
+async fn a_newest_segment_whose_header_is_damaged_is_named() {
+    let limits = Limits { log_segment_bytes: 100_000, ..limits() };
+    let image = killed_after_ten_turns(&limits).await;
+    let newest = segments(image.dir()).pop().unwrap();
+    rewrite(&newest, |mut file| {
+        file[12] ^= 1;
+        file
+    });
+    let error = Store::open(image.dir(), &limits).err().unwrap().to_string();
+    assert!(error.contains("has no header of a log; restore a backup"), "{error}");
 }
 
 #[tokio::test]
