@@ -8,12 +8,14 @@ use crate::clock::Clock;
 use crate::id::RoomId;
 use crate::limits::{Limits, ms, size};
 use crate::rooms::Rooms;
-use crate::store::{Store, StoreError};
+use crate::store::{AlarmsFrom, Store, StoreError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
 
 /// How often what could not be done is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -28,11 +30,21 @@ pub(crate) struct Alarms {
     ringing: HashSet<RoomId>,
     /// Rooms that could not deal with it and are told again later.
     resting: HashSet<RoomId>,
+    /// Where the next look goes on: all before were told.
+    from: AlarmsFrom,
 }
 
 impl Alarms {
     pub(crate) fn new(store: Store, rooms: Rooms, clock: Clock, limits: Arc<Limits>) -> Self {
-        Self { store, rooms, clock, limits, ringing: HashSet::new(), resting: HashSet::new() }
+        Self {
+            store,
+            rooms,
+            clock,
+            limits,
+            ringing: HashSet::new(),
+            resting: HashSet::new(),
+            from: AlarmsFrom::START,
+        }
     }
 
     /// Rings what is due, until the future is dropped.
@@ -40,11 +52,11 @@ impl Alarms {
     /// # Cancel safety
     /// Dropped at any time, no alarm is lost: they lie in the store until their turns commit.
     pub(crate) async fn run(mut self) {
-        let mut changed = self.store.alarms_changed();
+        let bell = self.store.alarm_bell();
         let mut answers = FuturesUnordered::new();
         let mut rested = tokio::time::interval(RETRY);
+        rested.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            changed.mark_unchanged();
             let wait = match self.due() {
                 Ok((due, wait)) => {
                     answers.extend(due.into_iter().map(|room| ring(self.rooms.clone(), room)));
@@ -62,10 +74,8 @@ impl Alarms {
                         self.resting.insert(room);
                     }
                 }
-                _ = rested.tick(), if !self.resting.is_empty() => self.resting.clear(),
-                changed = changed.changed() => if changed.is_err() {
-                    return;
-                },
+                _ = rested.tick(), if self.from != AlarmsFrom::START => self.start_again(),
+                () = bell.rings() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -77,32 +87,39 @@ impl Alarms {
         let batch_max = self.batch_max();
         let look_max = ms(self.limits.alarm_look_ms_max);
         let free = batch_max.saturating_sub(self.ringing.len());
-        // Each look reads those that ring, too; so none for every single answer.
+        // A look for every single answer would be many for little.
         if free < batch_max.div_ceil(2) {
             return Ok((Vec::new(), look_max));
         }
-        let now = self.clock.wall_ms();
-        let mut due = Vec::new();
-        for (due_ms, room) in self.first(free, now)? {
-            if due_ms > now {
-                return Ok((due, ms(due_ms - now).min(look_max)));
-            }
-            if !self.resting.contains(&room) && self.ringing.insert(room.clone()) {
-                due.push(room);
-            }
+        if let Some(earliest) = self.store.alarm_bell().take_earliest() {
+            self.from = self.from.clone().min(AlarmsFrom::time(earliest));
         }
-        Ok((due, look_max))
+        let now = self.clock.wall_ms();
+        let mut wait = look_max;
+        let mut first = Vec::new();
+        self.store.alarms(&self.from, |due_ms, room| {
+            if due_ms > now {
+                wait = ms(due_ms - now).min(look_max);
+            } else if first.len() < free {
+                if !self.resting.contains(&room) && !self.ringing.contains(&room) {
+                    first.push((due_ms, room));
+                }
+                return ControlFlow::Continue(());
+            }
+            ControlFlow::Break(())
+        })?;
+        if let Some((due_ms, room)) = first.last() {
+            self.from = AlarmsFrom::behind(*due_ms, room);
+        }
+        let due: Vec<RoomId> = first.into_iter().map(|(_, room)| room).collect();
+        self.ringing.extend(due.iter().cloned());
+        Ok((due, wait))
     }
 
-    /// The alarms that are due first: all that are due and were not told, but no more than `free`, and
-    /// the one after them.
-    fn first(&self, free: usize, now: u64) -> Result<Vec<(u64, RoomId)>, StoreError> {
-        // Those that were told already are due first, so they must not fill the batch.
-        let told = self.ringing.len() + self.resting.len();
-        // Mostly an alarm was set and none is due: one more than was told shows it.
-        let first = self.store.alarms(told + 1)?;
-        let more = first.get(told).is_some_and(|(due_ms, _)| *due_ms <= now);
-        if more { self.store.alarms(told + free) } else { Ok(first) }
+    /// Those that rested are told again, and those that are still there although they were dealt with.
+    fn start_again(&mut self) {
+        self.resting.clear();
+        self.from = AlarmsFrom::START;
     }
 
     /// How many ring at the same time.

@@ -6,7 +6,7 @@ use crate::event::Request;
 use crate::id::{ModuleHash, PartyName};
 use crate::metrics::Metrics;
 use crate::rooms::Party;
-use crate::store::testing::Disk;
+use crate::store::testing::{Disk, alarms as found};
 use crate::turn::{AlarmChange, Writes};
 use crate::wasm::{Code, Engine};
 use hashbrown::HashMap;
@@ -56,13 +56,17 @@ async fn change(store: &Store, room: &RoomId, alarm: AlarmChange) {
 }
 
 async fn set(store: &Store, room: &RoomId, due: Duration) {
-    change(store, room, AlarmChange::Set(u64::try_from(due.as_millis()).unwrap())).await;
+    change(store, room, AlarmChange::Set(ms_of(due))).await;
+}
+
+fn ms_of(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap()
 }
 
 /// Waits until so many alarms are durable.
 async fn there_are(store: &Store, count: usize) {
     let all = async {
-        while store.alarms(usize::MAX).unwrap().len() != count {
+        while found(store).len() != count {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -103,8 +107,28 @@ async fn of_many_rooms_only_those_that_are_due_ring_in_the_order_of_time() {
     let (none, wait) = alarms.due().unwrap();
     assert_eq!(none, []);
     assert!(wait <= STEP, "{wait:?}");
-    alarms.resting.clear();
+    alarms.start_again();
     assert_eq!(due(&mut alarms), numbered(4..12));
+}
+
+#[tokio::test]
+async fn alarms_that_rest_are_not_read_again_and_hide_none_that_is_set_before_them() {
+    let store = Store::in_memory(&limits()).unwrap();
+    for (number, room) in numbered(0..20).iter().enumerate() {
+        set(&store, room, NOW + STEP * u32::try_from(number).unwrap()).await;
+    }
+    there_are(&store, 20).await;
+    let mut alarms = alarms(&store, Clock::at(NOW + HOUR));
+    for told in [numbered(0..8), numbered(8..16)] {
+        assert_eq!(alarms.due().unwrap().0, told);
+        alarms.resting.extend(alarms.ringing.drain());
+    }
+    let last = AlarmsFrom::behind(ms_of(NOW + STEP * 15), &room("room-15"));
+    assert_eq!(alarms.from, last);
+    set(&store, &room("early"), NOW - STEP).await;
+    there_are(&store, 21).await;
+    alarms.store.alarm_bell().rings().await;
+    assert_eq!(alarms.due().unwrap().0[0], room("early"));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use super::apply::Changes;
 use super::backend::{StoreError, Tree};
 use super::committer::Commit;
 use super::copies::CopyWriter;
+use super::due::Bell;
 use super::keys::RoomFacts;
 use crate::id::RoomId;
 use crate::limits::{Limits, ms, size};
@@ -26,7 +27,7 @@ pub(super) type Rebuild = Box<dyn FnMut() -> Result<Arc<dyn Tree>, StoreError> +
 pub(super) struct Applier {
     shared: Arc<Shared>,
     applied: watch::Receiver<Offset>,
-    alarms_changed: watch::Receiver<u64>,
+    bell: Arc<Bell>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -79,16 +80,16 @@ impl Applier {
             gather: ms(limits.apply_gather_ms),
         });
         let (applied_tx, applied) = watch::channel(applied);
-        let (alarms_tx, alarms_changed) = watch::channel(0);
+        let bell = Arc::<Bell>::default();
         let worker = Worker {
             shared: shared.clone(),
             rebuild,
             applied: applied_tx,
-            alarms: alarms_tx,
+            bell: bell.clone(),
             metrics,
         };
         let thread = super::thread("room-apply", move || worker.run())?;
-        Ok(Self { shared, applied, alarms_changed, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, applied, bell, thread: Mutex::new(Some(thread)) })
     }
 
     pub(super) fn shared(&self) -> Arc<Shared> {
@@ -100,8 +101,8 @@ impl Applier {
         self.applied.clone()
     }
 
-    pub(super) fn alarms_changed(&self) -> watch::Receiver<u64> {
-        self.alarms_changed.clone()
+    pub(super) fn alarm_bell(&self) -> Arc<Bell> {
+        self.bell.clone()
     }
 
     /// Applies what waits and stops.
@@ -179,7 +180,7 @@ struct Worker {
     shared: Arc<Shared>,
     rebuild: Rebuild,
     applied: watch::Sender<Offset>,
-    alarms: watch::Sender<u64>,
+    bell: Arc<Bell>,
     metrics: Arc<StoreMetrics>,
 }
 
@@ -282,8 +283,9 @@ impl Worker {
         for commit in commits {
             commit.pending.applied(commit.record.offset, infos.get(&commit.record.room));
         }
-        if commits.iter().any(|commit| commit.record.change.alarm.is_some()) {
-            self.alarms.send_modify(|version| *version += 1);
+        let set = commits.iter().filter_map(|commit| commit.record.change.alarm.flatten());
+        if let Some(earliest) = set.map(|alarm| alarm.due_ms).min() {
+            self.bell.ring(earliest);
         }
     }
 }

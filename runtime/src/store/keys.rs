@@ -66,14 +66,19 @@ pub(super) fn guest_prefix(room: &RoomId) -> Key {
 
 /// The key of an alarm in the order of time.
 pub(super) fn due(at_ms: u64, room: &RoomId) -> Key {
-    let mut key = vec![VERSION, DUE];
-    key.put_u64(at_ms);
-    with_room(key, room)
+    with_room(alarms_from(at_ms), room)
 }
 
 /// All alarms, in the order of time.
 pub(super) fn all_alarms() -> Span {
     between(vec![VERSION, DUE], Bound::Excluded(vec![VERSION, DUE + 1]))
+}
+
+/// The alarms that are due at this time or later.
+pub(super) fn alarms_from(due_ms: u64) -> Key {
+    let mut key = vec![VERSION, DUE];
+    key.put_u64(due_ms);
+    key
 }
 
 /// What is known of all rooms.

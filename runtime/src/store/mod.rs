@@ -15,6 +15,7 @@ mod backend;
 mod committer;
 mod content;
 mod copies;
+mod due;
 mod files;
 mod folder;
 mod frame;
@@ -31,6 +32,7 @@ mod verify;
 
 pub use backend::StoreError;
 pub use content::{ContentError, RoomContent};
+pub(crate) use due::{AlarmsFrom, Bell};
 pub(crate) use record::{Change, Record, Wipe};
 pub(crate) use room::{AlarmRecord, RoomStore, Settled};
 pub use verify::Verified;
@@ -43,6 +45,7 @@ use backend::{Journal, Tree};
 use committer::Committer;
 use folder::Folder;
 use keeper::{Keeper, OnDisk};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -198,26 +201,34 @@ impl Store {
     }
 
     /// Changes whenever a commit that changed an alarm has reached the tree.
-    pub(crate) fn alarms_changed(&self) -> watch::Receiver<u64> {
-        self.applier.alarms_changed()
+    /// What rings when an alarm was set.
+    pub(crate) fn alarm_bell(&self) -> Arc<Bell> {
+        self.applier.alarm_bell()
     }
 
-    /// The durable alarms that are due first, at most `limit`, in the order of their times.
+    /// Shows the durable alarms in the order of their times, until it is enough.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
-    pub(crate) fn alarms(&self, limit: usize) -> Result<Vec<(u64, RoomId)>, StoreError> {
+    pub(crate) fn alarms(
+        &self,
+        from: &AlarmsFrom,
+        mut show: impl FnMut(u64, RoomId) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         let tree = self.applier.shared().tree();
         blocking(|| {
-            let mut due = Vec::new();
-            for key in tree.keys(&keys::all_alarms()).take(limit) {
+            for key in tree.keys(&from.span()) {
                 match keys::decode_due(&key?) {
-                    Ok(alarm) => due.push(alarm),
+                    Ok((due_ms, room)) => {
+                        if show(due_ms, room).is_break() {
+                            break;
+                        }
+                    }
                     // One that cannot be read must not silence all others.
                     Err(error) => tracing::error!(%error, "an alarm cannot be read"),
                 }
             }
-            Ok(due)
+            Ok(())
         })
     }
 

@@ -6,9 +6,11 @@
 use super::apply::Changes;
 use super::backend::{Journal, StoreError, Tree};
 use super::memory::Memory;
-use super::{Offset, Parts, Record, Store};
+use super::{AlarmsFrom, Offset, Parts, Record, Store};
+use crate::id::RoomId;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, StoreMetrics};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,6 +19,17 @@ use std::time::Duration;
 /// The offset with this number.
 pub(crate) fn offset(number: u64) -> Offset {
     Offset(number)
+}
+
+/// The alarms that can be found, in the order of their times.
+pub(crate) fn alarms(store: &Store) -> Vec<(u64, RoomId)> {
+    let mut alarms = Vec::new();
+    let shown = store.alarms(&AlarmsFrom::START, |due_ms, room| {
+        alarms.push((due_ms, room));
+        ControlFlow::Continue(())
+    });
+    shown.unwrap();
+    alarms
 }
 
 /// How long a sync waits at most: a test that failed must not leave the committer waiting for ever.

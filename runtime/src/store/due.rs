@@ -1,0 +1,79 @@
+//! How alarms are found by their time. Owns what was set since the last look, and where a look goes on.
+//!
+//! Invariant: who looks again after a ring, from the earliest time it told of, misses no alarm. It does
+//! not know what becomes of those that are due.
+
+use super::keys;
+use crate::id::RoomId;
+use crate::span::{Key, Span};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Notify;
+
+/// Rings when alarms were set. One listens.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    earliest_ms: AtomicU64,
+    notify: Notify,
+}
+
+/// No alarm is due at this time.
+const NEVER: u64 = u64::MAX;
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self { earliest_ms: AtomicU64::new(NEVER), notify: Notify::new() }
+    }
+}
+
+impl Bell {
+    /// Alarms can be found now of which the first is due at this time.
+    pub(super) fn ring(&self, earliest_ms: u64) {
+        self.earliest_ms.fetch_min(earliest_ms, Ordering::SeqCst);
+        self.notify.notify_one();
+    }
+
+    /// Waits for a ring since the last wait.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is over, nothing is lost.
+    pub(crate) async fn rings(&self) {
+        self.notify.notified().await;
+    }
+
+    /// When the first of the alarms is due that were set since this was asked last.
+    pub(crate) fn take_earliest(&self) -> Option<u64> {
+        let earliest = self.earliest_ms.swap(NEVER, Ordering::SeqCst);
+        (earliest != NEVER).then_some(earliest)
+    }
+}
+
+/// A place in the order of the alarms: by time, then by room.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct AlarmsFrom {
+    due_ms: u64,
+    behind: Option<Key>,
+}
+
+impl AlarmsFrom {
+    /// Before all.
+    pub(crate) const START: Self = Self { due_ms: 0, behind: None };
+
+    /// Before those that are due at this time.
+    pub(crate) fn time(due_ms: u64) -> Self {
+        Self { due_ms, behind: None }
+    }
+
+    /// Behind the alarm of this room that is due at this time.
+    pub(crate) fn behind(due_ms: u64, room: &RoomId) -> Self {
+        Self { due_ms, behind: Some(keys::due(due_ms, room)) }
+    }
+
+    pub(super) fn span(&self) -> Span {
+        let start = match &self.behind {
+            Some(alarm) => Bound::Excluded(alarm.clone()),
+            None => Bound::Included(keys::alarms_from(self.due_ms)),
+        };
+        Span { start, ..keys::all_alarms() }
+    }
+}
