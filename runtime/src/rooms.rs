@@ -7,7 +7,7 @@
 
 mod operate;
 
-pub(crate) use operate::{Figured, NodeGlance};
+pub(crate) use operate::{Figured, Look, NodeGlance};
 
 use crate::clock::Clock;
 use crate::config::{AutoResponse, WhenQuiet};

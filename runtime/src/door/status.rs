@@ -47,6 +47,17 @@ pub(super) enum DoorError {
     /// What is to be imported is no room.
     #[error("{0}")]
     Lines(String),
+    /// What an operator asks for is not to be had so.
+    #[error("{0}")]
+    Asked(String),
+    /// What an operator asks about is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// Too many rooms are stored for what an operator asks.
+    #[error(
+        "looking at all stored rooms takes longer than {0} ms; ask for one party, or raise admin_scan_ms_max"
+    )]
+    TooLong(u64),
     /// Another node runs the room.
     #[error("the room is on node {}", .0.as_str())]
     Elsewhere(NodeId),
@@ -76,7 +87,9 @@ impl DoorError {
     /// that it may be.
     fn codes(&self) -> (u16, u16) {
         match self {
-            Self::Name(_) | Self::Handshake(_) | Self::Lines(_) => (400, 4400),
+            Self::Name(_) | Self::Handshake(_) | Self::Lines(_) | Self::Asked(_) => (400, 4400),
+            Self::Missing(_) => (404, 4404),
+            Self::TooLong(_) => (504, 1013),
             Self::Unauthorized => (401, 4401),
             Self::NotFound | Self::NothingStored(_) | Self::Room(Unreachable::UnknownParty(_)) => {
                 (404, 4404)
@@ -101,7 +114,10 @@ impl DoorError {
             Self::Name(_) | Self::Handshake(_) | Self::UriTooLong(_) => Refusal::Malformed,
             Self::BodyMissing | Self::BodyTooLarge(_) | Self::Lines(_) => Refusal::Malformed,
             // The operator's paths have no WebSockets.
+            Self::Asked(_) => Refusal::Malformed,
+            Self::TooLong(_) => Refusal::TimedOut,
             Self::NotFound
+            | Self::Missing(_)
             | Self::Unauthorized
             | Self::NothingStored(_)
             | Self::Room(Unreachable::UnknownParty(_)) => Refusal::NotFound,
@@ -187,6 +203,9 @@ mod tests {
                 RoomId::new(PartyName::parse("x").unwrap(), "lobby", 10).unwrap(),
             ),
             DoorError::Lines("line 2: not JSON".to_owned()),
+            DoorError::Asked("limit is a number".to_owned()),
+            DoorError::Missing("there is no room x/lobby".to_owned()),
+            DoorError::TooLong(10),
             DoorError::UriTooLong(10),
             DoorError::BodyTooLarge(10),
             DoorError::BodyMissing,
@@ -219,6 +238,9 @@ mod tests {
             503 1013 4 backups, exports and imports run already retry
             404 4404 nothing is stored for the room x/lobby 
             400 4400 line 2: not JSON 
+            400 4400 limit is a number 
+            404 4404 there is no room x/lobby 
+            504 1013 looking at all stored rooms takes longer than 10 ms; ask for one party, or raise admin_scan_ms_max 
             414 4414 the URL is longer than 10 bytes 
             413 1009 the body is larger than 10 bytes 
             408 4408 the body did not arrive 

@@ -222,7 +222,8 @@ impl Figures {
             (at_work, seldom.faults_total)
         };
         let until = Duration::from_nanos(self.rests_until.load(Ordering::Relaxed));
-        let rests = until.checked_sub(now.duration_since(self.begun)).filter(|rest| !rest.is_zero());
+        let rests =
+            until.checked_sub(now.duration_since(self.begun)).filter(|rest| !rest.is_zero());
         let noted = Stage::ALL[usize::from(self.stage.load(Ordering::Relaxed))];
         Glance {
             stage: if rests.is_some() { Stage::Broken } else { noted },
@@ -252,10 +253,14 @@ impl Figures {
         self.messages_in.load(Ordering::Relaxed) + self.messages_out.load(Ordering::Relaxed)
     }
 
+    /// When it handled something last.
+    pub(crate) fn used(&self) -> Instant {
+        self.begun + Duration::from_nanos(self.used.load(Ordering::Relaxed))
+    }
+
     /// For how long it has handled nothing, in milliseconds.
-    pub(crate) fn quiet_ms(&self, now: Instant) -> u64 {
-        let used = self.begun + Duration::from_nanos(self.used.load(Ordering::Relaxed));
-        u64::try_from(now.saturating_duration_since(used).as_millis()).unwrap_or(u64::MAX)
+    fn quiet_ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.used()).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Its recent faults, the newest first.
@@ -357,7 +362,7 @@ mod tests {
         (1..=4).for_each(|bytes| by_count.note_fault(fault(bytes)));
         assert_eq!(lengths(&by_count), [4, 3]);
         let by_bytes = figures(9, 10);
-        [4, 4, 4, 50].map(|bytes| by_bytes.note_fault(fault(bytes)));
+        [4, 4, 4, 50].into_iter().for_each(|bytes| by_bytes.note_fault(fault(bytes)));
         assert_eq!(lengths(&by_bytes), [50]);
         by_bytes.note_fault(fault(3));
         assert_eq!(lengths(&by_bytes), [3]);

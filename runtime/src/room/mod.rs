@@ -19,7 +19,7 @@ mod turns;
 
 pub(crate) use actor::{Actor, Inspection, Stopped, Window};
 pub(crate) use edit::{Edit, EditReply};
-pub(crate) use figures::{FaultRecord, Figures, Glance, Stage, TimesGlance, Totals};
+pub(crate) use figures::{FaultRecord, Figures, Glance, Stage, Totals};
 pub(crate) use mailbox::{Mailbox, Refused};
 pub(crate) use outbox::{Frame, Outbox, OutboxSender, outbox};
 pub(crate) use places::Places;

@@ -67,6 +67,22 @@ impl Rooms {
         state.running.iter().map(figured).collect()
     }
 
+    /// The figures of a room, if it is in memory.
+    pub(crate) fn figures_of(&self, room: &RoomId) -> Option<Arc<Figures>> {
+        self.state().running.get(room).map(|resident| resident.figures.clone())
+    }
+
+    /// The figures as they are now.
+    pub(crate) fn glance_at(&self, figures: &Figures) -> Glance {
+        figures.glance(&self.0.parts.clock)
+    }
+
+    /// When a room was used last, in microseconds since the node started.
+    pub(crate) fn used_us(&self, figures: &Figures) -> u64 {
+        let since = figures.used().saturating_duration_since(self.0.begun);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// What the node comes to at the moment.
     pub(crate) fn glance(&self) -> NodeGlance {
         let (parts, figures) = (&self.0.parts, self.figures());
@@ -162,11 +178,11 @@ impl Rooms {
                     let (rooms, id) = (self.clone(), room.clone());
                     let written = self.work_on(room, taken, async move {
                         let store = rooms.0.parts.store.room(&id).await?;
-                        let (writes, was_there) = match edit.writes(&store, &rooms.0.parts.limits)?
-                        {
-                            Ok(changed) => changed,
-                            Err(refusal) => return Ok(Err(refusal)),
-                        };
+                        let (writes, was_there) =
+                            match edit.writes(&store, &rooms.0.parts.limits)? {
+                                Ok(changed) => changed,
+                                Err(refusal) => return Ok(Err(refusal)),
+                            };
                         if !writes.is_empty() {
                             let none = ModuleHash::NONE;
                             store.durable(store.commit(writes, none).await?).await?;
@@ -181,7 +197,9 @@ impl Rooms {
                 Ok(()) => {
                     let patience = ms(self.0.parts.limits.request_ms_max);
                     let edited = tokio::time::timeout(patience, edited).await;
-                    return edited.map_err(|_| RoomError::TimedOut)?.unwrap_or(Err(RoomError::Gone));
+                    return edited
+                        .map_err(|_| RoomError::TimedOut)?
+                        .unwrap_or(Err(RoomError::Gone));
                 }
                 Err(Refused::Full(_)) => return Err(RoomError::Busy),
                 // It is just leaving.
@@ -286,11 +304,7 @@ enum Found {
 
 impl State {
     /// Whoever is on the list for a room, or the one who is on it from now on, in one step.
-    fn find_or_take(
-        &mut self,
-        room: &RoomId,
-        limits: &Arc<Limits>,
-    ) -> Result<Found, RoomError> {
+    fn find_or_take(&mut self, room: &RoomId, limits: &Arc<Limits>) -> Result<Found, RoomError> {
         if self.draining {
             return Err(RoomError::Draining);
         }

@@ -48,9 +48,29 @@ impl Store {
     /// # Cancel safety
     /// Nothing is changed.
     pub(crate) async fn facts(&self, room: &RoomId) -> Result<Option<RoomFacts>, StoreError> {
-        let room = room.clone();
-        let facts = self.look(move |store| info_of(&*store.applier.shared().tree(), &room)).await?;
-        Ok((facts != RoomFacts::default()).then_some(facts))
+        Ok(self.facts_of(vec![room.clone()]).await?.pop().flatten())
+    }
+
+    /// As [`Store::facts`], of several rooms, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub(crate) async fn facts_of(
+        &self,
+        rooms: Vec<RoomId>,
+    ) -> Result<Vec<Option<RoomFacts>>, StoreError> {
+        self.look(move |store| {
+            let tree = store.applier.shared().tree();
+            let facts = rooms.iter().map(|room| {
+                let facts = info_of(&*tree, room)?;
+                Ok((facts != RoomFacts::default()).then_some(facts))
+            });
+            facts.collect()
+        })
+        .await
     }
 
     /// The next stored rooms, at most so many. Fewer are the last ones.

@@ -37,12 +37,16 @@ fn some<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::E
 impl Line {
     /// A key with its value.
     pub(crate) fn of(key: &[u8], value: &Bytes) -> Self {
-        let mut line = Self::of_value(value);
+        let (named, valued) = (Self::of_key(key), Self::of_value(value));
+        Self { key: named.key, key_base64: named.key_base64, ..valued }
+    }
+
+    /// A key alone.
+    pub(crate) fn of_key(key: &[u8]) -> Self {
         match std::str::from_utf8(key) {
-            Ok(text) => line.key = Some(text.to_owned()),
-            Err(_) => line.key_base64 = Some(BASE64_STANDARD.encode(key)),
+            Ok(text) => Self { key: Some(text.to_owned()), ..Self::default() },
+            Err(_) => Self { key_base64: Some(BASE64_STANDARD.encode(key)), ..Self::default() },
         }
-        line
     }
 
     /// A value alone.
