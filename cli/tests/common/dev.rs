@@ -62,6 +62,12 @@ impl Dev {
         self.port
     }
 
+    /// Where it listens.
+    #[allow(dead_code, reason = "not every test that starts one opens sockets")]
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Waits for the next line that has this text in it.
     pub(crate) fn line(&mut self, text: &str, max: Duration) -> String {
         let deadline = Instant::now() + max;
