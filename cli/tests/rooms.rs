@@ -100,8 +100,8 @@ fn a_server_is_looked_into_and_its_rooms_are_changed() {
     project.write("src/lib.rs", COUNT);
     project.write("room.toml", "name = \"count\"\n");
     let root = project.root();
-    let dev = Dev::start(root, &[]);
-    let port = dev.port();
+    let mut dev = Dev::spawn(root, &["--port", "0"]);
+    let port = dev.ready();
     for room in ["lobby", "game-1", "game-22"] {
         assert_eq!(dev.http("POST", &format!("/party/{room}")), (200, "1".to_owned()));
     }
