@@ -28,7 +28,8 @@ impl Node {
         let limits = Arc::new(limits);
         let disk = Disk::default();
         let cache = room_test_guest::target_dir().join("guests/compiled");
-        let engine = Engine::new(limits.clone(), Some(&cache)).unwrap();
+        let engine =
+            Engine::new(limits.clone(), Some(&cache), Logs::new(&limits, Clock::system())).unwrap();
         let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
         let metrics = Metrics::new();
         let store = disk.counted_store(&limits, metrics.store.clone());
