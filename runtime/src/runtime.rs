@@ -33,8 +33,7 @@ pub struct Runtime {
     rooms: Rooms,
     door: FrontDoor,
     store: Store,
-    /// None if its data is in memory only.
-    admin: Option<Admin>,
+    admin: Admin,
     limits: Arc<Limits>,
     clock: Clock,
     logs: Logs,
@@ -139,12 +138,11 @@ impl Runtime {
         let engine = Engine::new(limits.clone(), config.cache_dir.as_deref(), logs.clone())?;
         let counts = metrics.rooms.clone();
         let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine, counts);
-        let admin = match &config.storage {
-            StorageConfig::Disk(dir) => {
-                Some(Admin::new(dir, store.clone(), rooms.clone(), limits.clone())?)
-            }
+        let dir = match &config.storage {
+            StorageConfig::Disk(dir) => Some(dir.as_path()),
             StorageConfig::Memory => None,
         };
+        let admin = Admin::new(dir, store.clone(), rooms.clone(), limits.clone())?;
         let node = NodeId::new(ONLY_NODE);
         let ring = Ring::new((node.clone(), 1), Vec::new());
         let (counts, audience) = (metrics.clone(), config.audience);
@@ -175,10 +173,9 @@ impl Runtime {
         self.addr
     }
 
-    /// What an operator has to show at `/_room/admin/`; none if the data is in memory only, as then nobody
-    /// is let in there.
-    pub fn admin_token(&self) -> Option<&AdminToken> {
-        self.admin.as_ref().map(Admin::token)
+    /// What an operator has to show at `/_room/admin/`.
+    pub fn admin_token(&self) -> &AdminToken {
+        self.admin.token()
     }
 
     /// Puts a project in place of the one before. Running rooms take over the new code between two
@@ -271,9 +268,7 @@ impl Runtime {
             drop(self.alarms.await);
             self.door.drain().await;
             self.rooms.drain().await;
-            if let Some(admin) = &self.admin {
-                admin.drain().await;
-            }
+            self.admin.drain().await;
             // Behind the last line that rooms have to say.
             self.logs.close();
             // Ends with the last request.

@@ -36,7 +36,7 @@ fn seen(watcher: &mut Watcher) -> Vec<String> {
     while let Some(batch) = watcher.read() {
         all.extend(batch.iter().map(|seen| match seen {
             Seen::Restarted => "restarted".to_owned(),
-            Seen::Missed(count) => format!("missed {count}"),
+            Seen::Missed { count, .. } => format!("missed {count}"),
             Seen::Line(line) => line.text.to_string(),
         }));
     }
@@ -256,7 +256,8 @@ impl Model {
         for seen in batch {
             match seen {
                 Seen::Restarted => panic!("it is one start"),
-                Seen::Missed(count) => {
+                Seen::Missed { count, last } => {
+                    assert_eq!(last + 1, first + oldest as u64);
                     assert_eq!(self.next + usize::try_from(count).unwrap(), oldest);
                     (self.next, self.missed) = (oldest, self.missed + count);
                 }

@@ -28,7 +28,12 @@ pub(crate) enum Seen {
     /// What it read before was another start of this node. From here on it is this one, from its beginning.
     Restarted,
     /// So many lines are gone that it had not read, whatever its filter would have made of them.
-    Missed(u64),
+    Missed {
+        /// How many.
+        count: u64,
+        /// The number of the last one of them.
+        last: u64,
+    },
     /// A line.
     Line(Arc<LogLine>),
 }
@@ -71,9 +76,10 @@ impl Watcher {
         if next == self.next && !begins_anew {
             return None;
         }
+        let first = next - lines.len() as u64;
         self.next = next;
         let anew = begins_anew.then_some(Seen::Restarted);
-        let missed = (missed > 0).then_some(Seen::Missed(missed));
+        let missed = (missed > 0).then_some(Seen::Missed { count: missed, last: first - 1 });
         let lines = lines.into_iter().filter(|line| self.filter.matches(line)).map(Seen::Line);
         Some(anew.into_iter().chain(missed).chain(lines).collect())
     }
