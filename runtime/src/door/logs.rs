@@ -175,8 +175,11 @@ impl Stream {
     /// What is sent next; none at the end. It is asked for when the client has taken what came before.
     async fn next(&mut self) -> Option<String> {
         if !std::mem::replace(&mut self.greeted, true) {
-            // The first id makes a client that is cut off at once go on here, and not at the end.
-            return Some(format!("retry: {RETRY_MS}\nid: {}\n\n", self.watcher.last()));
+            // The first id makes a client that is cut off at once go on here, and not at the end. One
+            // that is to hear of another start must ask again with what it has.
+            let id =
+                (!self.watcher.begins_anew()).then(|| format!("id: {}\n", self.watcher.last()));
+            return Some(format!("retry: {RETRY_MS}\n{}\n", id.unwrap_or_default()));
         }
         loop {
             match self.watcher.read() {

@@ -84,6 +84,11 @@ impl Watcher {
         Some(anew.into_iter().chain(missed).chain(lines).collect())
     }
 
+    /// True if it has yet to tell that it begins anew.
+    pub(crate) fn begins_anew(&self) -> bool {
+        self.begins_anew
+    }
+
     /// The number of the last line that was read or missed: whoever goes on later goes on behind it.
     pub(crate) fn last(&self) -> u64 {
         self.next.saturating_sub(1)
