@@ -1,5 +1,6 @@
 //! `room logs` as a shell sees it: with a server that does what a test says, and with `room dev`.
 #![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "common/dev.rs"]
 mod dev;
