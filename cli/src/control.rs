@@ -34,7 +34,7 @@ impl Control {
 /// The file while its server runs. It is gone with this.
 pub(crate) struct Announced {
     dir: PathBuf,
-    token: String,
+    address: SocketAddr,
 }
 
 impl Announced {
@@ -56,14 +56,14 @@ impl Announced {
             Ok(std::fs::rename(&new, &path)?)
         };
         written().with_context(|| format!("{} cannot be written", path.display()))?;
-        Ok(Self { dir: dir.to_owned(), token: token.to_owned() })
+        Ok(Self { dir: dir.to_owned(), address: from_here(listens) })
     }
 }
 
 impl Drop for Announced {
     fn drop(&mut self) {
         // Another server may have written its own since, where no lock keeps it out.
-        if Control::read(&self.dir).is_some_and(|control| control.token == self.token) {
+        if Control::read(&self.dir).is_some_and(|control| control.address == self.address) {
             // One that stays tells nothing that works.
             drop(std::fs::remove_file(self.dir.join(FILE)));
         }
@@ -108,7 +108,8 @@ mod tests {
             let mode = dir.path().join(FILE).metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
-        let newer = Announced::new(dir.path(), listens, "newer").unwrap();
+        let newer =
+            Announced::new(dir.path(), SocketAddr::from(([0, 0, 0, 0], 2000)), "newer").unwrap();
         drop(announced);
         assert_eq!(Control::read(dir.path()).unwrap().token, "newer");
         drop(newer);
