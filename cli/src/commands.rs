@@ -9,6 +9,7 @@ mod completions;
 mod dev;
 mod export;
 mod limits;
+mod logs;
 mod new;
 mod schema;
 mod test;
@@ -31,6 +32,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Restore(args) => backup::restore(&args),
         Command::Export(args) => export::export(&args),
         Command::Import(args) => export::import(&args),
+        Command::Logs(args) => logs::run(&args),
         Command::Limits(args) => limits::run(&args),
         Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(&args),

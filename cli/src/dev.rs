@@ -64,7 +64,7 @@ impl Session {
     ///
     /// # Errors
     /// Signals or files cannot be watched. What is wrong with the project is printed, and waited out.
-    pub(crate) async fn run(mut self, announced: Option<Announced>) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self, announced: Announced) -> anyhow::Result<()> {
         let stop = stop_signal()?;
         tokio::pin!(stop);
         self.start_build(Noise::Full);

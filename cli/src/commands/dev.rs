@@ -10,7 +10,7 @@ use crate::dev::{Choices, Session};
 use crate::log;
 use crate::mistake::Mistake;
 use crate::print::{self, WARN, styled};
-use crate::project::{Project, STATE};
+use crate::project::{EPHEMERAL, Project, STATE};
 use room_runtime::{Audience, Config, Runtime, StartError, StorageConfig};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -28,10 +28,9 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     let choices = Choices { profile: args.profile.clone(), vars: args.vars.clone() };
     wait_for(async {
         let runtime = listen(args, &project).await?;
+        let dir = project.own(if args.ephemeral { EPHEMERAL } else { STATE });
         let token = runtime.admin_token();
-        let announced =
-            token.map(|token| Announced::new(&project.own(STATE), runtime.addr(), token.secret()));
-        let announced = announced.transpose()?;
+        let announced = Announced::new(&dir, runtime.addr(), token.secret())?;
         Session::new(project, runtime, choices)?.run(announced).await?;
         Ok(ExitCode::SUCCESS)
     })
