@@ -166,8 +166,11 @@ const LAYERS: &[(&str, &str)] = &[
     ("room", "limits id clock metrics logs config connection event span turn wasm store"),
     ("rooms", "limits id clock metrics logs config connection event span turn wasm store room"),
     ("alarms", "limits id clock store rooms"),
-    ("admin", "limits id store rooms"),
-    ("door", "limits id clock metrics logs config connection event wasm cluster room rooms admin"),
+    ("admin", "limits id event span turn store room rooms"),
+    (
+        "door",
+        "limits id clock metrics logs config connection event span wasm cluster room rooms admin",
+    ),
     ("runtime", "limits id clock metrics logs config wasm store cluster rooms alarms admin door"),
     ("lib", "*"),
 ];

@@ -3,6 +3,8 @@
 //! Invariant: flags win over `ROOM_*` variables, which win over `room.toml`, which wins over defaults;
 //! the first two are decided here, by clap. It does not know what the commands do.
 
+pub(crate) mod operate;
+
 use crate::output::Existing;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use std::net::IpAddr;
@@ -37,6 +39,12 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     Export(ExportArgs),
     Import(ImportArgs),
+    Rooms(operate::RoomsArgs),
+    Inspect(operate::InspectArgs),
+    Storage(operate::StorageArgs),
+    Kick(operate::KickArgs),
+    Close(operate::CloseArgs),
+    DeleteRoom(operate::DeleteRoomArgs),
     Limits(LimitsArgs),
     /// Print the JSON schema of room.toml
     ///

@@ -2,9 +2,10 @@
 //!
 //! Invariant: 0 is done, 1 is a mistake of the user with a way out named, 2 is ours. It does not know
 //! what any command does: that is `commands/`, in reading order `new`, `dev`, `build`, `test`,
-//! `logs`, `backup`, `export`, `limits`, `schema`, `completions`. A project is read by `project` and `manifest`,
-//! cargo is spoken to by `cargo`, the loop of `room dev` is `dev/`, the data of rooms is found by `data`,
-//! a running server by `control` and asked by `server` and `stream`, and only `print` prints.
+//! `logs`, `backup`, `export`, `rooms`, `inspect`, `storage`, `close`, `limits`, `schema`, `completions`. A
+//! project is read by `project` and `manifest`, cargo is spoken to by `cargo`, the loop of `room dev` is `dev/`,
+//! the data of rooms is found by `data`, a running server by `control` and asked by `server` and `stream`, about
+//! rooms by `operator`, and only `print` prints.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -17,6 +18,7 @@ mod dev;
 mod log;
 mod manifest;
 mod mistake;
+mod operator;
 mod output;
 mod print;
 mod project;

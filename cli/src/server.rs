@@ -100,6 +100,12 @@ impl Server {
         )
     }
 
+    /// The server that serves this folder's data now; none if nobody answers where one said it listens.
+    pub(crate) fn running_on(dir: &Path) -> Option<Self> {
+        let control = Control::read(dir)?;
+        TcpStream::connect(control.address).is_ok().then_some(Self(control))
+    }
+
     /// Asks for something, and writes the answer's body. How many bytes that were.
     ///
     /// # Errors

@@ -143,6 +143,15 @@ limits! {
     // What an operator may ask of a node that serves.
     admin_transfers_max: "transfers" = 4, "Backups, exports and imports at the same time", "503";
     import_bytes_max: "bytes" = 2 * GIB, "Size of the lines of a room that is imported", "413";
+    inspect_ms_max: "ms" = 1_000, "Time a room has to tell an operator how it is", "it is shown as busy, with what is known without it";
+    fault_records_max: "faults" = 8, "Recent faults of a room in memory that are kept to be looked at", "the oldest goes";
+    fault_records_bytes_max: "bytes" = 32 * KIB, "Bytes of the texts and backtraces of a room's recent faults", "the oldest goes; the newest is kept";
+    admin_page_entries_max: "entries" = 1_000, "Rooms, connections or keys in one answer to an operator", "the answer says where the next one begins";
+    admin_page_bytes_max: "bytes" = MIB, "Bytes of keys, values and states in one answer to an operator, which has at least one of them", "the answer says where the next one begins";
+    admin_scan_rooms_max: "rooms" = 20_000, "Stored rooms that are looked at in one step, and for one page that is sorted by name", "the page is shorter, and says where the next one begins";
+    admin_scan_ms_max: "ms" = 30_000, "Time to look at all stored rooms, to sort or to count them", "504";
+    admin_scans_max: "scans" = 2, "Looks at many stored rooms at the same time", "further ones wait";
+    stored_count_ms: "ms" = 10_000, "Age at which the number of stored rooms is counted anew when it is asked for, or ten times what counting took", "they are counted";
     import_ms_max: "ms" = 600_000, "Time for the lines of a room that is imported to arrive", "408";
 
     // The log as it can be watched.

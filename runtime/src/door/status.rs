@@ -61,6 +61,17 @@ pub(super) enum DoorError {
     /// There is no folder for the files that this takes.
     #[error("this server keeps its data in memory: there is nothing to back up, export or import")]
     InMemory,
+    /// What an operator asks for is not to be had so.
+    #[error("{0}")]
+    Asked(String),
+    /// What an operator asks about is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// Too many rooms are stored for what an operator asks.
+    #[error(
+        "looking at all stored rooms takes longer than {0} ms; ask for one party, or raise admin_scan_ms_max"
+    )]
+    TooLong(u64),
     /// Another node runs the room.
     #[error("the room is on node {}", .0.as_str())]
     Elsewhere(NodeId),
@@ -92,9 +103,13 @@ impl DoorError {
     /// that it may be.
     fn codes(&self) -> (u16, u16) {
         match self {
-            Self::Name(_) | Self::Handshake(_) | Self::Lines(_) | Self::Parameter { .. } => {
-                (400, 4400)
-            }
+            Self::Name(_)
+            | Self::Handshake(_)
+            | Self::Lines(_)
+            | Self::Asked(_)
+            | Self::Parameter { .. } => (400, 4400),
+            Self::Missing(_) => (404, 4404),
+            Self::TooLong(_) => (504, 1013),
             Self::Unauthorized => (401, 4401),
             Self::NotFound | Self::NothingStored(_) | Self::Room(Unreachable::UnknownParty(_)) => {
                 (404, 4404)
@@ -122,7 +137,10 @@ impl DoorError {
                 Refusal::Malformed
             }
             // The operator's paths have no WebSockets.
+            Self::Asked(_) => Refusal::Malformed,
+            Self::TooLong(_) => Refusal::TimedOut,
             Self::NotFound
+            | Self::Missing(_)
             | Self::Unauthorized
             | Self::InMemory
             | Self::NothingStored(_)
@@ -216,6 +234,9 @@ mod tests {
             DoorError::Parameter { name: "x".to_owned(), problem: "is wrong".to_owned() },
             DoorError::WatchersFull(4),
             DoorError::InMemory,
+            DoorError::Asked("limit is a number".to_owned()),
+            DoorError::Missing("there is no room x/lobby".to_owned()),
+            DoorError::TooLong(10),
             DoorError::UriTooLong(10),
             DoorError::BodyTooLarge(10),
             DoorError::BodyMissing,
@@ -251,6 +272,9 @@ mod tests {
             400 4400 the parameter x is wrong 
             503 1013 4 clients watch the log already retry
             409 4409 this server keeps its data in memory: there is nothing to back up, export or import 
+            400 4400 limit is a number 
+            404 4404 there is no room x/lobby 
+            504 1013 looking at all stored rooms takes longer than 10 ms; ask for one party, or raise admin_scan_ms_max 
             414 4414 the URL is longer than 10 bytes 
             413 1009 the body is larger than 10 bytes 
             408 4408 the body did not arrive 
