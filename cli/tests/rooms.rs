@@ -94,22 +94,12 @@ impl Socket {
     }
 }
 
-#[test]
-fn a_server_is_looked_into_and_its_rooms_are_changed() {
-    let project = Project::copy("tests/conformance/guest", "rooms-served");
-    project.write("src/lib.rs", COUNT);
-    project.write("room.toml", "name = \"count\"\n");
-    let root = project.root();
-    let dev = Dev::start(root, &[]);
-    let port = dev.port();
-    for room in ["lobby", "game-1", "game-22"] {
-        assert_eq!(dev.http("POST", &format!("/party/{room}")), (200, "1".to_owned()));
-    }
-
+/// Rooms are listed, searched and paged through.
+fn lists(root: &Path) {
     let listed = json_of(root, &["rooms"]);
     let names: Vec<&str> = listed["rooms"]
         .as_array()
-        .unwrap()
+        .expect("rooms are a list")
         .iter()
         .filter_map(|room| room["room"].as_str())
         .collect();
@@ -123,7 +113,10 @@ fn a_server_is_looked_into_and_its_rooms_are_changed() {
     let rest = json_of(root, &["rooms", "--after", "main%2Flobby", "--sort", "name"]);
     assert_eq!(rest["rooms"].as_array().map(Vec::len), Some(2));
     assert_eq!(good(root, &["rooms", "--limit", "1", "--all"]).lines().count(), 4);
+}
 
+/// A room is shown, and no secret of its client.
+fn looks(root: &Path, port: u16) -> Socket {
     let socket = Socket::open(port, "/party/lobby?_pk=alice&token=s3cret");
     let seen = good(root, &["inspect", "lobby"]);
     for told in [
@@ -136,8 +129,11 @@ fn a_server_is_looked_into_and_its_rooms_are_changed() {
     }
     assert!(!seen.contains("s3cret"));
     assert_eq!(json_of(root, &["inspect", "lobby"])["connection_count"], 1);
+    socket
+}
 
-    // The socket stays while what is stored is changed below the room.
+/// What is stored is changed, and the room sees it.
+fn edits(root: &Path, dev: &Dev) {
     assert_eq!(good(root, &["storage", "get", "lobby", "count"]), "1\n");
     assert_eq!(
         good(root, &["storage", "set", "lobby", "count", " 40 "]),
@@ -158,7 +154,10 @@ fn a_server_is_looked_into_and_its_rooms_are_changed() {
     good(root, &["storage", "delete", "lobby", "--encoded", "%FF"]);
     let said = refused(root, &["storage", "set", "lobby", "count", "no json"]);
     assert!(said.contains("the value is no JSON") && said.contains("--text"), "{said}");
+}
 
+/// Connections and rooms go.
+fn closes(root: &Path, port: u16, socket: Socket) {
     assert_eq!(good(root, &["kick", "lobby", "alice"]), "closed alice of main/lobby with 4403\n");
     assert_eq!(socket.closed(), 4403);
     let socket = Socket::open(port, "/party/lobby?_pk=alice");
@@ -174,7 +173,25 @@ fn a_server_is_looked_into_and_its_rooms_are_changed() {
     let deleted = json_of(root, &["delete-room", "lobby", "--yes"]);
     assert_eq!(deleted, json!({"room": "main/lobby", "connections": 1, "keys": 1, "bytes": 7}));
     assert_eq!(socket.closed(), 4410);
+}
 
+#[test]
+fn a_server_is_looked_into_and_its_rooms_are_changed() {
+    let project = Project::copy("tests/conformance/guest", "rooms-served");
+    project.write("src/lib.rs", COUNT);
+    project.write("room.toml", "name = \"count\"\n");
+    let root = project.root();
+    let dev = Dev::start(root, &[]);
+    let port = dev.port();
+    for room in ["lobby", "game-1", "game-22"] {
+        assert_eq!(dev.http("POST", &format!("/party/{room}")), (200, "1".to_owned()));
+    }
+
+    lists(root);
+    let socket = looks(root, port);
+    // The socket stays while what is stored is changed below the room.
+    edits(root, &dev);
+    closes(root, port, socket);
     for (args, why) in [
         (&["inspect", "lobby"][..], "there is no room main/lobby"),
         (&["inspect", "lobby", "--party", "other"], "there is no room other/lobby"),
