@@ -100,6 +100,10 @@ pub(crate) enum TemplateName {
 ///
 /// The rooms' data is kept in `.room/state`. What rooms log is printed as it happens.
 /// Ctrl-C stops: rooms finish what they are at, sockets are closed with 1012.
+///
+/// Keys, if stdin is a terminal: o open (the page, in a browser), d dashboard (`/_room/`), r rebuild (now,
+/// without a save), c clear (the screen), x reset (forget what rooms have stored, after a y), q quit,
+/// h help.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room dev\n  room dev rooms-examples/chat --port 8080\n  \

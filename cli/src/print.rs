@@ -1,14 +1,14 @@
 //! The only file that prints. Owns the two ways out: data to stdout, talk to stderr.
 //!
 //! Invariant: colour and escapes reach terminals only, and `NO_COLOR` is honoured: every line goes
-//! through anstream, but for data without any. A reader that went away (`room schema | head`) is no error. It does not know
+//! through anstream, but for data without any, and the one that clears a terminal. A reader that went away (`room schema | head`) is no error. It does not know
 //! what a line means.
 
 use crate::mistake::Mistake;
 use anstyle::{AnsiColor, Style};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 /// Said less loudly than the rest.
@@ -42,6 +42,15 @@ pub(crate) fn bytes() -> impl std::io::Write {
 /// Says something to the person at the terminal, on stderr.
 pub(crate) fn talk(line: impl Display) {
     let _gone_reader = writeln!(anstream::stderr(), "{line}");
+}
+
+/// Clears the screen, if talk goes to one.
+pub(crate) fn clear() {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        // Not through anstream: NO_COLOR is about colours.
+        let _gone_reader = stderr.write_all(b"\x1b[2J\x1b[3J\x1b[H");
+    }
 }
 
 /// Prints clap's answer to a command line that is no command: help is data, the rest is a mistake.
