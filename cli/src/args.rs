@@ -98,6 +98,9 @@ pub(crate) enum TemplateName {
 /// are shown and the last good code keeps serving. Files of `[assets]` are served from disk, so they
 /// need no rebuild.
 ///
+/// Rooms see as environment what `[vars]` of room.toml, `.env`, `.env.local` and --var set, the later one
+/// over the earlier one, and nothing of this shell's. A save of these files is picked up too.
+///
 /// The rooms' data is kept in `.room/state`. What rooms log is printed as it happens.
 /// Ctrl-C stops: rooms finish what they are at, sockets are closed with 1012.
 ///
@@ -124,7 +127,8 @@ pub(crate) struct DevArgs {
     /// Build with this cargo profile
     #[arg(long, value_name = "NAME", default_value = "dev")]
     pub(crate) profile: String,
-    /// Set a variable of the rooms, over `[vars]` of room.toml; may be repeated
+    /// Set a variable of the rooms, over `.env.local`, over `.env`, over `[vars]` of room.toml; may be
+    /// repeated
     #[arg(long = "var", value_name = "KEY=VALUE", value_parser = variable)]
     pub(crate) vars: Vec<(String, String)>,
     /// Say more about what the platform does; twice for everything

@@ -18,6 +18,7 @@ pub(crate) use node::Node;
 pub(crate) use stop::Stop;
 
 use crate::cargo::{Noise, Outcome, Plan};
+use crate::dotenv::{self, DotEnv};
 use crate::manifest;
 use crate::print::{self, BAD, BOLD, DIM, LINK, WARN, styled};
 use crate::project::Project;
@@ -26,6 +27,7 @@ use build::Builder;
 use keys::{Key, Keys};
 use reload::{Deployment, Reloader, Served};
 use room_runtime::Deployed;
+use std::collections::BTreeMap;
 use tokio::time::Instant;
 use watch::{Changes, Scope, Watcher};
 
@@ -51,6 +53,7 @@ enum Pressed {
 /// One run of `room dev`.
 pub(crate) struct Session {
     project: Project,
+    dotenv: DotEnv,
     choices: Choices,
     watcher: Watcher,
     builder: Builder,
@@ -68,9 +71,10 @@ impl Session {
     /// A session that serves nothing yet.
     ///
     /// # Errors
-    /// The files or signals cannot be watched.
+    /// A mistake in `.env`; or the files or signals cannot be watched.
     pub(crate) fn new(project: Project, node: Node, choices: Choices) -> anyhow::Result<Self> {
         Ok(Self {
+            dotenv: DotEnv::read(&project.root)?,
             watcher: Watcher::new(Scope::of(&project, None))?,
             project,
             choices,
@@ -166,6 +170,12 @@ impl Session {
                 Err(err) => return self.refuse(&err),
             }
         }
+        if dotenv::FILES.iter().any(|file| changes.touch(file)) {
+            match DotEnv::read(&self.project.root) {
+                Ok(dotenv) => self.dotenv = dotenv,
+                Err(mistake) => return self.refuse(&mistake.into()),
+            }
+        }
         self.start_build(Noise::Quiet);
     }
 
@@ -197,7 +207,7 @@ impl Session {
             Ok(Outcome::Refused) => return self.keep("it does not compile"),
             Err(err) => return self.refuse(&err),
         };
-        let deployment = Deployment::of(&self.project, &components, &self.choices.vars);
+        let deployment = Deployment::of(&self.project, &components, self.vars());
         match self.reloader.serve(deployment).await {
             Ok(Served::First) => self.welcome(),
             Ok(Served::Reloaded(deployed)) => self.reloaded(&deployed, built.took.as_secs_f64()),
@@ -207,6 +217,14 @@ impl Session {
                 self.keep("it does not load");
             }
         }
+    }
+
+    /// What rooms see as environment, the strongest last.
+    fn vars(&self) -> BTreeMap<String, String> {
+        let mut vars = self.project.manifest.vars.clone();
+        vars.extend(self.dotenv.vars().clone());
+        vars.extend(self.choices.vars.iter().cloned());
+        vars
     }
 
     /// Prints a mistake and goes on with what there is.
@@ -237,6 +255,10 @@ impl Session {
         for party in &self.project.manifest.parties {
             let url = format!("ws://{}/parties/{}/<room>", host(addr), party.name);
             print::talk(format_args!("  {:<10} {}", "WebSocket", styled(LINK, url)));
+        }
+        if !self.dotenv.files().is_empty() {
+            let files = self.dotenv.files().join(", ");
+            print::talk(format_args!("  {:<10} {files}", "Variables"));
         }
         if addr.ip().is_unspecified() {
             print::talk(styled(

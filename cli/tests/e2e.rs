@@ -224,6 +224,40 @@ fn variables_and_the_assets_folder_change_without_a_restart() {
     assert_eq!(dev.stop().0, Some(0));
 }
 
+#[test]
+fn dotenv_files_go_over_room_toml_are_picked_up_and_never_shown() {
+    let project = answer("e2e-dotenv");
+    project.write(".env", "GREETING=dot-one");
+    let mut dev = Dev::start(project.root(), &["--ephemeral"]);
+    dev.line("Variables  .env", STEP_MAX);
+    assert_eq!(dev.http("GET", LOBBY), (200, "one dot-one 0".to_owned()));
+    let saves = [
+        (".env", "GREETING=dot-two", "dot-two"),
+        (".env.local", "export GREETING='dot local' # mine", "dot local"),
+        (".env.local", "", "dot-two"),
+        (".env", "", "hello"),
+    ];
+    for (file, text, seen) in saves {
+        project.write(file, text);
+        dev.line("reloaded in", BUILD_MAX);
+        assert_eq!(dev.http("GET", LOBBY), (200, format!("one {seen} 0")));
+    }
+    project.write(".env", "# mine\nGREETING='dot-secret");
+    dev.line(".env:2: the value of GREETING has no closing '", STEP_MAX);
+    dev.line("the last good code keeps serving", STEP_MAX);
+    assert_eq!(dev.http("GET", LOBBY), (200, "one hello 0".to_owned()));
+    let (code, lines) = dev.stop();
+    assert_eq!(code, Some(0));
+    assert!(!lines.iter().any(|line| line.contains("dot-") || line.contains("dot local")));
+
+    let refused = room(project.root(), &["dev", "--port", "0"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    project.write(".env", "GREETING=dot-three");
+    let dev = Dev::start(project.root(), &["--ephemeral", "--var", "GREETING=flag"]);
+    assert_eq!(dev.http("GET", LOBBY), (200, "one flag 0".to_owned()));
+    assert_eq!(dev.stop().0, Some(0));
+}
+
 /// A build script that calls the test when it starts, and goes on when it is told to.
 struct Builds(TcpListener);
 

@@ -36,11 +36,13 @@ pub(super) struct Reloader {
 }
 
 impl Deployment {
-    /// A project with the components made of it, and variables over its own.
-    pub(super) fn of(project: &Project, made: &[Component], vars: &[(String, String)]) -> Self {
-        let mut all: BTreeMap<_, _> = project.manifest.vars.clone();
-        all.extend(vars.iter().cloned());
-        let vars: Vec<_> = all.into_iter().collect();
+    /// A project with the components made of it, and what its rooms see as environment.
+    pub(super) fn of(
+        project: &Project,
+        made: &[Component],
+        vars: BTreeMap<String, String>,
+    ) -> Self {
+        let vars: Vec<_> = vars.into_iter().collect();
         let parties = project.manifest.parties.iter().filter_map(|party| {
             let component = made.iter().find(|component| component.party == party.name)?;
             Some(PartyConfig {
