@@ -43,6 +43,7 @@ pub(crate) enum Command {
     /// first line, and its keys are completed and checked as you type.
     #[command(after_long_help = "Example:\n  room schema > room.schema.json")]
     Schema,
+    Explain(ExplainArgs),
     Completions(CompletionsArgs),
 }
 
@@ -297,6 +298,22 @@ select(.overridden)'")]
 pub(crate) struct LimitsArgs {
     #[command(flatten)]
     pub(crate) project: ProjectArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Explain a kind of mistake
+///
+/// Prints what a code such as R0012 in `error[R0012]` means, what leads to it, and how it is put right.
+/// Without a code, lists them all.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room explain\n  room explain R0012\n  \
+room explain --json | jq -r '.[].code'")]
+pub(crate) struct ExplainArgs {
+    /// The code
+    #[arg(value_name = "CODE")]
+    pub(crate) code: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -8,6 +8,7 @@ mod target;
 
 pub(crate) use process::Group;
 
+use crate::codes::Code;
 use crate::mistake::Mistake;
 use crate::project::Project;
 use anyhow::Context as _;
@@ -158,16 +159,19 @@ impl Package {
         let file = dir.join("Cargo.toml");
         let mut packages = metadata.packages.iter();
         let package = packages.find(|package| package.manifest_path == file).ok_or_else(|| {
-            Mistake::new(format_args!("{} has no [package] in it", file.display()))
-                .help("a party's `path` is the folder of a package, not of a workspace")
+            Mistake::new(
+                Code::NotAPackage,
+                format_args!("{} has no [package] in it", file.display()),
+            )
+            .help("a party's `path` is the folder of a package, not of a workspace")
         })?;
         let makes_component =
             package.targets.iter().any(|target| target.crate_types.contains(&CrateType::CDyLib));
         if !makes_component {
-            return Err(Mistake::new(format_args!(
-                "the package {} makes no component",
-                package.name
-            ))
+            return Err(Mistake::new(
+                Code::NoComponent,
+                format_args!("the package {} makes no component", package.name),
+            )
             .help("add to its Cargo.toml:\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]")
             .into());
         }
@@ -247,7 +251,11 @@ fn metadata(dir: &Path) -> anyhow::Result<cargo_metadata::Metadata> {
     command.exec().map_err(|err| match err {
         cargo_metadata::Error::CargoMetadata { stderr } => {
             let words = stderr.trim().trim_start_matches("error: ");
-            Mistake::new(format_args!("cargo cannot read {}: {words}", dir.display())).into()
+            Mistake::new(
+                Code::CargoRefuses,
+                format_args!("cargo cannot read {}: {words}", dir.display()),
+            )
+            .into()
         }
         cargo_metadata::Error::Io(err) => no_cargo(err),
         other => anyhow::Error::new(other).context("cargo's description of the package is odd"),
@@ -262,7 +270,7 @@ fn cargo(dir: &Path) -> tokio::process::Command {
 }
 
 fn no_cargo(err: std::io::Error) -> anyhow::Error {
-    Mistake::new(format_args!("cargo cannot be run: {err}"))
+    Mistake::new(Code::NoRust, format_args!("cargo cannot be run: {err}"))
         .help("rooms are compiled with Rust: install it from https://rustup.rs")
         .into()
 }

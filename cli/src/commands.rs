@@ -7,6 +7,7 @@ mod backup;
 mod build;
 mod completions;
 mod dev;
+mod explain;
 mod export;
 mod limits;
 mod new;
@@ -33,6 +34,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Import(args) => export::import(&args),
         Command::Limits(args) => limits::run(&args),
         Command::Schema => schema::run(),
+        Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::codes::Code;
 use crate::mistake::Mistake;
 use crate::project::shown;
 use std::collections::BTreeMap;
@@ -42,7 +43,9 @@ impl DotEnv {
                 continue;
             }
             let name = shown(&path);
-            match text(&path).map_err(|why| vec![Mistake::new(format_args!("{name} {why}"))]) {
+            match text(&path)
+                .map_err(|why| vec![Mistake::new(Code::BadDotEnv, format_args!("{name} {why}"))])
+            {
                 Ok(text) => match parse(&name, &text) {
                     Ok(vars) => {
                         all.vars.extend(vars);
@@ -108,7 +111,7 @@ fn parse(file: &str, text: &str) -> Result<BTreeMap<String, String>, Vec<Mistake
             Ok(None) => {}
             Err((problem, help)) => {
                 let message = format!("{file}:{line}: {problem}");
-                mistakes.push(Mistake::new(message).help(help));
+                mistakes.push(Mistake::new(Code::BadDotEnv, message).help(help));
             }
         }
     }

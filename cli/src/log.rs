@@ -3,6 +3,7 @@
 //! Invariant: what a guest logged is data: nothing in it can steer the terminal. It does not know who
 //! logs: everything comes as tracing events, a room's under the target `room::guest`.
 
+use crate::codes::Code;
 use crate::mistake::Mistake;
 use crate::print::{self, BAD, DIM, GOOD, WARN, styled};
 use anyhow::Context as _;
@@ -29,7 +30,7 @@ pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<()> {
         _ => "info,room_runtime=trace,room::guest=trace",
     });
     let filter = EnvFilter::builder().parse(directives).map_err(|err| {
-        Mistake::new(format_args!("`{directives}` is no log filter: {err}"))
+        Mistake::new(Code::BadFilter, format_args!("`{directives}` is no log filter: {err}"))
             .help("write it as `debug`, or `warn,room_runtime=debug,room::guest=info`")
     })?;
     // Not `init`, which also brings in the `log` crate's records: the compiler of guests writes them

@@ -4,9 +4,11 @@
 //! through anstream, but for data without any, and the one that clears a terminal. A reader that went away (`room schema | head`) is no error. It does not know
 //! what a line means.
 
+use crate::codes::Code;
 use crate::mistake::Mistake;
 use anstyle::{AnsiColor, Style};
 use miette::{GraphicalReportHandler, GraphicalTheme};
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -74,7 +76,7 @@ pub(crate) fn failure(err: &anyhow::Error) -> ExitCode {
 /// Prints an error without ending anything.
 pub(crate) fn report(err: &anyhow::Error) {
     match err.downcast_ref::<Mistake>() {
-        Some(mistake) => talk(drawn(mistake, GraphicalTheme::unicode()).trim_end()),
+        Some(mistake) => talk(all_drawn(mistake, &GraphicalTheme::unicode())),
         None => {
             talk(format_args!("{BAD}error{BAD:#}: {}", causes(err)));
             if !is_mistake(err) {
@@ -86,15 +88,34 @@ pub(crate) fn report(err: &anyhow::Error) {
     }
 }
 
+/// Draws a mistake, or all that it holds together, and says how to learn more.
+fn all_drawn(mistake: &Mistake, theme: &GraphicalTheme) -> String {
+    let mut drawings: Vec<_> = mistake.held().iter().map(|held| drawn(held, theme)).collect();
+    drawings.push(drawn(mistake, theme));
+    let codes = mistake.held().iter().chain([mistake]).filter_map(Mistake::code).map(Code::text);
+    let codes: Vec<_> = codes.collect::<BTreeSet<_>>().into_iter().collect();
+    let hint = match codes[..] {
+        [code] => format!("for more about this, run `room explain {code}`"),
+        _ => format!("for more, run `room explain` with one of {}", codes.join(", ")),
+    };
+    drawings.join("\n\n") + "\n" + &theme.styles.help.style(hint).to_string()
+}
+
 /// Draws a mistake with the line it is in.
-fn drawn(mistake: &Mistake, theme: GraphicalTheme) -> String {
+fn drawn(mistake: &Mistake, theme: &GraphicalTheme) -> String {
+    let mut theme = theme.clone();
+    let code = mistake.code().map(|code| format!("[{}]", code.text())).unwrap_or_default();
+    theme.characters.error = format!("error{code}:");
     let mut out = String::new();
     let drawn = GraphicalReportHandler::new_themed(theme)
         .with_width(100)
         .with_links(false)
         .render_report(&mut out, mistake);
     match drawn {
-        Ok(()) => out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"),
+        Ok(()) => {
+            let text = out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+            text.trim().to_owned()
+        }
         Err(_) => mistake.to_string(),
     }
 }
@@ -118,5 +139,5 @@ fn is_mistake(err: &anyhow::Error) -> bool {
 /// The drawing without colour, for snapshots.
 #[cfg(test)]
 pub(crate) fn plain(mistake: &Mistake) -> String {
-    drawn(mistake, GraphicalTheme::unicode_nocolor())
+    all_drawn(mistake, &GraphicalTheme::unicode_nocolor())
 }

@@ -8,6 +8,7 @@
 mod tests;
 
 use crate::args::TemplateName;
+use crate::codes::Code;
 use crate::manifest;
 use crate::mistake::Mistake;
 use include_dir::{Dir, File, include_dir};
@@ -128,14 +129,19 @@ impl ProjectName {
         ];
         let help = "lower-case letters, digits, `-` and `_`, as in `room new my-chat`";
         if let Some(problem) = manifest::name_problem(text) {
-            return Err(Mistake::new(problem).help(help));
+            return Err(Mistake::new(Code::BadProjectName, problem).help(help));
         }
         if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
-            return Err(Mistake::new("a package's name starts with a letter").help(help));
+            return Err(Mistake::new(
+                Code::BadProjectName,
+                "a package's name starts with a letter",
+            )
+            .help(help));
         }
         if TAKEN.contains(&text.replace('_', "-").as_str()) {
             let message = format!("`{text}` means something else in Rust already");
-            return Err(Mistake::new(message).help(format!("take another one, as `my-{text}`")));
+            return Err(Mistake::new(Code::BadProjectName, message)
+                .help(format!("take another one, as `my-{text}`")));
         }
         Ok(Self(text.to_owned()))
     }

@@ -5,6 +5,7 @@
 
 use super::wait_for;
 use crate::args::DevArgs;
+use crate::codes::Code;
 use crate::dev::{Choices, Node, Session, Stop};
 use crate::log;
 use crate::mistake::Mistake;
@@ -60,7 +61,9 @@ async fn listen(args: &DevArgs, project: &Project) -> anyhow::Result<Node> {
         Some(port) => format!("port {port} is taken"),
         None => format!("the ports {first} to {last} are all taken"),
     };
-    Err(Mistake::new(message).help("choose another one with --port, or 0 for any").into())
+    Err(Mistake::new(Code::PortTaken, message)
+        .help("choose another one with --port, or 0 for any")
+        .into())
 }
 
 fn is_free(addr: SocketAddr) -> bool {
@@ -95,5 +98,5 @@ fn refused(err: StartError) -> anyhow::Error {
         }
     };
     let text = print::causes(&anyhow::Error::new(err));
-    Mistake::new(format_args!("the server does not start: {text}")).help(help).into()
+    Mistake::new(Code::NoStart, format_args!("the server does not start: {text}")).help(help).into()
 }
