@@ -29,6 +29,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     New(NewArgs),
+    Init(InitArgs),
     Dev(DevArgs),
     Build(BuildArgs),
     Test(TestArgs),
@@ -78,6 +79,27 @@ pub(crate) struct NewArgs {
     /// Use the SDK of this folder instead of a copy of it
     #[arg(long, value_name = "PATH", env = "ROOM_SDK", value_hint = ValueHint::DirPath)]
     pub(crate) sdk: Option<PathBuf>,
+}
+
+/// Make a project of a PartyKit project
+///
+/// Reads a partykit.json, or the `partykit` of a package.json, and writes a room.toml for it, with a blank
+/// room in `rooms/PARTY` for each party, whose code is to be ported by hand, and the SDK's source in
+/// `vendor/room-sdk`. Tells for each key what it became, or why it has no counterpart. Nothing that exists
+/// is written over.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room init --from partykit.json\n  room init --from \
+../chat/package.json chat --json")]
+pub(crate) struct InitArgs {
+    /// The file to import
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) from: PathBuf,
+    /// The project's folder [default: the folder of the file]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) path: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What a new project starts from.

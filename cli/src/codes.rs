@@ -211,10 +211,18 @@ codes! {
         "A server runs on the data folder and was asked, and what was asked for is not possible there.",
         "`room import` for a party that the project does not have.",
         "The message has the server's words.";
-    NoSuchCode "R0042" "there is no such code",
+    Unexplained "R0042" "there is no such code",
         "The codes of mistakes are R and four digits. Those of the compiler, as E0308, are explained by `rustc --explain`.",
         "$ room explain R9999",
         "`room explain` without a code lists all.";
+    NotJson "R0043" "partykit.json is not valid JSON",
+        "The file breaks the rules of JSON, so that nothing in it can be understood. Comments and commas at the end are fine.",
+        "// partykit.json\n{ \"name\": }",
+        "The mark shows where it stopped making sense.";
+    BadPartyKit "R0044" "partykit.json cannot be imported",
+        "A key is none that PartyKit has, or its value is of the wrong kind. Nothing was written.",
+        "// partykit.json\n{ \"mian\": \"src/server.ts\" }",
+        "Put it right in partykit.json, or remove the key.";
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod completions;
 mod dev;
 mod explain;
 mod export;
+mod init;
 mod limits;
 mod new;
 mod schema;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::New(args) => new::run(&args),
+        Command::Init(args) => init::run(&args),
         Command::Dev(args) => dev::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Test(args) => test::run(&args),

@@ -1,7 +1,7 @@
 //! The command `room`. Owns the way from the command line to an exit code.
 //!
 //! Invariant: 0 is done, 1 is a mistake of the user with a way out named, 2 is ours. It does not know
-//! what any command does: that is `commands/`, in reading order `new`, `dev`, `build`, `test`,
+//! what any command does: that is `commands/`, in reading order `new`, `init`, `dev`, `build`, `test`,
 //! `backup`, `export`, `limits`, `schema`, `explain`, `completions`. A project is read by `project`, `manifest` and `dotenv`,
 //! cargo is spoken to by `cargo`, the loop of `room dev` is `dev/`, the data of rooms is found by `data`,
 //! a running server by `control` and asked by `server`, and only `print` prints.
@@ -20,6 +20,7 @@ mod log;
 mod manifest;
 mod mistake;
 mod output;
+mod partykit;
 mod print;
 mod project;
 mod server;

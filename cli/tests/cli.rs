@@ -151,7 +151,9 @@ fn a_name_that_is_a_keyword_is_refused() {
 fn completions_name_every_command() {
     let dir = tempfile::tempdir().unwrap();
     let script = stdout(&room(dir.path(), &["completions", "bash"]));
-    for command in ["new", "dev", "build", "test", "limits", "schema", "explain", "completions"] {
+    for command in
+        ["new", "init", "dev", "build", "test", "limits", "schema", "explain", "completions"]
+    {
         assert!(script.contains(command), "{command}");
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 fn find(code: &str) -> Result<&'static Page, Mistake> {
     let found = PAGES.iter().find(|page| page.code.eq_ignore_ascii_case(code));
     found.ok_or_else(|| {
-        Mistake::new(Code::NoSuchCode, format_args!("there is no code {code}"))
+        Mistake::new(Code::Unexplained, format_args!("there is no code {code}"))
             .help("`room explain` lists all; what the compiler says, `rustc --explain` explains")
     })
 }

@@ -347,7 +347,7 @@ fn advice(name: &str, place: &str, known: &[&str]) -> String {
 }
 
 /// The known key that looks most like `name`, if one looks like it at all.
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     const ALIKE: f64 = 0.8;
     let scored = known.iter().map(|key| (strsim::jaro_winkler(name, key), *key));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
