@@ -6,6 +6,7 @@
 
 mod browser;
 mod build;
+pub(crate) mod faults;
 mod keys;
 mod node;
 mod reload;
@@ -24,12 +25,16 @@ use crate::print::{self, BAD, BOLD, DIM, LINK, WARN, styled};
 use crate::project::Project;
 use browser::host;
 use build::Builder;
+use faults::Faults;
 use keys::{Key, Keys};
 use reload::{Deployment, Reloader, Served};
-use room_runtime::Deployed;
+use room_runtime::{Deployed, Notice};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 use watch::{Changes, Scope, Watcher};
+
+/// What pages show of a build that failed before the compiler did.
+const SEE_TERMINAL: &str = "The terminal of `room dev` has the words of cargo.";
 
 /// What the command line chose for this session.
 #[derive(Debug, Clone)]
@@ -59,6 +64,9 @@ pub(crate) struct Session {
     builder: Builder,
     reloader: Reloader,
     keys: Keys,
+    faults: Faults,
+    /// Whether the last build was no good: pages show that, and no fault of the old code.
+    bad_build: bool,
     /// Whether the last key was the one to reset, and the next one decides.
     asked: bool,
     /// What cargo said about the project, until a save makes it worth asking again.
@@ -72,7 +80,12 @@ impl Session {
     ///
     /// # Errors
     /// A mistake in `.env`; or the files or signals cannot be watched.
-    pub(crate) fn new(project: Project, node: Node, choices: Choices) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        project: Project,
+        node: Node,
+        choices: Choices,
+        faults: Faults,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
             dotenv: DotEnv::read(&project.root)?,
             watcher: Watcher::new(Scope::of(&project, None))?,
@@ -81,6 +94,8 @@ impl Session {
             builder: Builder::default(),
             reloader: Reloader::new(node),
             keys: Keys::listen()?,
+            faults,
+            bad_build: false,
             asked: false,
             plan: None,
             since: Instant::now(),
@@ -108,6 +123,7 @@ impl Session {
                     }
                     Pressed::End => break,
                 },
+                fault = self.faults.next() => self.failed(fault),
                 changes = self.watcher.changed() => self.saved(&changes?),
                 built = self.builder.finished() => {
                     let built = self.built(built);
@@ -204,17 +220,25 @@ impl Session {
     async fn built(&mut self, built: build::Built) {
         let components = match built.outcome {
             Ok(Outcome::Built(components)) => components,
-            Ok(Outcome::Refused) => return self.keep("it does not compile"),
+            Ok(Outcome::Refused(errors)) => {
+                let errors = if errors.is_empty() { SEE_TERMINAL.to_owned() } else { errors };
+                return self.keep("it does not compile", errors);
+            }
             Err(err) => return self.refuse(&err),
         };
         let deployment = Deployment::of(&self.project, &components, self.vars());
-        match self.reloader.serve(deployment).await {
+        let served = self.reloader.serve(deployment).await;
+        if served.is_ok() {
+            self.bad_build = false;
+            self.reloader.show(None);
+        }
+        match served {
             Ok(Served::First) => self.welcome(),
             Ok(Served::Reloaded(deployed)) => self.reloaded(&deployed, built.took.as_secs_f64()),
             Ok(Served::Same) => print::talk(styled(DIM, "· the built code is the same")),
             Err(err) => {
                 print::talk(format_args!("{BAD}error{BAD:#}: {}", print::causes(&err)));
-                self.keep("it does not load");
+                self.keep("it does not load", print::causes(&err));
             }
         }
     }
@@ -231,10 +255,20 @@ impl Session {
     fn refuse(&mut self, err: &anyhow::Error) {
         self.builder.cancel();
         print::report(err);
-        self.keep("the project has a mistake");
+        self.keep("the project has a mistake", print::plain_report(err));
     }
 
-    fn keep(&self, why: &str) {
+    /// Shows a fault of the code that serves on its pages; the log has it already.
+    fn failed(&mut self, fault: String) {
+        if !self.bad_build {
+            self.reloader.show(Some(Notice { title: "a room failed".to_owned(), text: fault }));
+        }
+    }
+
+    /// Says that there is nothing new to serve, here and on the pages.
+    fn keep(&mut self, why: &str, text: String) {
+        self.bad_build = true;
+        self.reloader.show(Some(Notice { title: why.to_owned(), text }));
         let mark = styled(BAD, "✗");
         let now = if self.reloader.is_serving() {
             "the last good code keeps serving"

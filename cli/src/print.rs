@@ -55,6 +55,14 @@ pub(crate) fn clear() {
     }
 }
 
+/// Clears the line that another program shows its progress in, if talk goes to a terminal.
+pub(crate) fn clear_line() {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let _gone_reader = stderr.write_all(b"\r\x1b[K");
+    }
+}
+
 /// Prints clap's answer to a command line that is no command: help is data, the rest is a mistake.
 pub(crate) fn usage(refusal: &clap::Error) -> ExitCode {
     let text = refusal.render();
@@ -136,8 +144,12 @@ fn is_mistake(err: &anyhow::Error) -> bool {
     err.chain().any(|cause| cause.is::<Mistake>())
 }
 
-/// The drawing without colour, for snapshots.
-#[cfg(test)]
+/// An error without colour, for those who read it elsewhere.
+pub(crate) fn plain_report(err: &anyhow::Error) -> String {
+    err.downcast_ref::<Mistake>().map_or_else(|| causes(err), plain)
+}
+
+/// The drawing without colour.
 pub(crate) fn plain(mistake: &Mistake) -> String {
     all_drawn(mistake, &GraphicalTheme::unicode_nocolor())
 }

@@ -23,14 +23,14 @@ const PORTS_TRIED: u16 = 100;
 
 /// Serves until a signal or a key ends it.
 pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
-    log::install(args.verbose, args.log.as_deref())?;
+    let faults = log::install(args.verbose, args.log.as_deref())?;
     let project = Project::find(&args.project)?;
     let choices = Choices { profile: args.profile.clone(), vars: args.vars.clone() };
     wait_for(async {
         let node = listen(args, &project).await?.announce()?;
         // Before the session changes the terminal, or an end in between would leave it so.
         let stop = Stop::listen()?;
-        Session::new(project, node, choices)?.run(stop).await?;
+        Session::new(project, node, choices, faults)?.run(stop).await?;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -6,7 +6,7 @@
 use super::node::Node;
 use crate::cargo::Component;
 use crate::project::Project;
-use room_runtime::{Deployed, PartyConfig};
+use room_runtime::{Deployed, Notice, PartyConfig};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,6 +33,8 @@ pub(super) enum Served {
 pub(super) struct Reloader {
     node: Node,
     last: Option<Deployment>,
+    /// What pages are shown.
+    notice: Option<Notice>,
 }
 
 impl Deployment {
@@ -74,7 +76,7 @@ impl Deployment {
 impl Reloader {
     /// A server without a deployment.
     pub(super) fn new(node: Node) -> Self {
-        Self { node, last: None }
+        Self { node, last: None, notice: None }
     }
 
     /// Puts a deployment into service. Rooms take it over between two events; sockets stay.
@@ -97,6 +99,12 @@ impl Reloader {
             Some(_) => Served::Reloaded(deployed),
             None => Served::First,
         })
+    }
+
+    /// Shows pages what is wrong, or that nothing is.
+    pub(super) fn show(&mut self, notice: Option<Notice>) {
+        self.notice.clone_from(&notice);
+        self.node.runtime().set_notice(notice);
     }
 
     /// Whether something was deployed.
@@ -126,6 +134,7 @@ impl Reloader {
     /// See [`Node::forget`].
     pub(super) async fn forget(self) -> anyhow::Result<Self> {
         let mut new = Self::new(self.node.forget().await?);
+        new.show(self.notice);
         if let Some(last) = self.last {
             new.serve(last).await?;
         }
