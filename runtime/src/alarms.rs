@@ -74,7 +74,7 @@ impl Alarms {
                         self.resting.insert(room);
                     }
                 }
-                _ = rested.tick(), if self.from != AlarmsFrom::START => self.start_again(),
+                _ = rested.tick(), if self.has_told() => self.start_again(),
                 () = bell.rings() => {}
                 () = tokio::time::sleep(wait) => {}
             }
@@ -114,6 +114,11 @@ impl Alarms {
         let due: Vec<RoomId> = first.into_iter().map(|(_, room)| room).collect();
         self.ringing.extend(due.iter().cloned());
         Ok((due, wait))
+    }
+
+    /// True if something is passed over by the next look.
+    fn has_told(&self) -> bool {
+        self.from != AlarmsFrom::START || !self.resting.is_empty()
     }
 
     /// Those that rested are told again, and those that are still there although they were dealt with.

@@ -4,6 +4,7 @@
 //! It does not know what the data means, but for [`Garble`](crate::files).
 
 use crate::files;
+use crate::load::Words;
 use crate::power::Power;
 use room_tests::Dice;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,16 @@ impl Ground {
         match &self.place {
             Place::Folder(dir) | Place::Garbled(dir) => dir.path().join("data"),
             Place::Power(power) => power.mount_point().join("data"),
+        }
+    }
+
+    /// Whether what the server says from the moment of the crash on counts. A machine without power says
+    /// nothing; ours goes on for a moment, and its syncs are not to be believed then, as the kernel tells a
+    /// sync that all is well whose journal another one has just seen fail.
+    pub(crate) fn words(&self) -> Words {
+        match &self.place {
+            Place::Power(_) => Words::Lost,
+            Place::Folder(_) | Place::Garbled(_) => Words::Heard,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Clients that keep a server busy until it dies. Owns what they ask for, and when it is enough.
 //!
 //! Invariant: a client reads until nothing more comes, so what reached it before or after the death of
-//! the server counts. It does not know how the server dies, nor what must survive.
+//! the server counts; if the machine dies, with which its words do, what came before that. It does not
+//! know what must survive.
 
 use crate::audit::{Heard, State, Witness};
 use room_tests::{Dice, Got, TestClient, within};
@@ -39,6 +40,17 @@ struct Shared {
     enough: Notify,
     /// From here on a connection may end.
     dying: AtomicBool,
+    /// From here on nothing is heard.
+    deaf: AtomicBool,
+}
+
+/// What becomes of the words that a server says while it dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// They arrive, and count.
+    Heard,
+    /// Nobody hears them.
+    Lost,
 }
 
 impl Load {
@@ -53,6 +65,7 @@ impl Load {
             missing: AtomicU64::new(answers),
             enough: Notify::new(),
             dying: AtomicBool::new(false),
+            deaf: AtomicBool::new(false),
         });
         let mut connected = Vec::new();
         for (room, state) in states {
@@ -86,8 +99,9 @@ impl Load {
         tokio::time::timeout(ANSWERS_WAIT, self.shared.enough.notified()).await.is_ok()
     }
 
-    /// From here on connections may end.
-    pub(crate) fn expect_end(&self) {
+    /// From here on connections may end, and words are lost if the network dies with the server.
+    pub(crate) fn expect_end(&self, words: Words) {
+        self.shared.deaf.store(words == Words::Lost, Ordering::SeqCst);
         self.shared.dying.store(true, Ordering::SeqCst);
     }
 
@@ -116,6 +130,7 @@ impl Caller {
                 self.client.try_send(&message).await;
             }
             match self.client.recv().await {
+                Got::Text(_) if self.shared.deaf.load(Ordering::SeqCst) => return self.witness,
                 Got::Text(text) => {
                     if self.witness.hears(&text) == Heard::Answer {
                         self.waiting = self.waiting.saturating_sub(1);

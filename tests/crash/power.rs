@@ -8,9 +8,9 @@
 //!
 //! The outer file system's cache plays the cache of a disk: what the inner one has written but not
 //! flushed lies there, in memory. A cut shuts the outer file system down by `EXT4_IOC_SHUTDOWN` without
-//! flushing its journal, which is atomic: from then on nothing reaches `outer.img`, and every sync
-//! fails. What survives is what was synced, and whatever the kernel wrote back by itself, as its timers
-//! had it. Then both are mounted again, and both replay their journals.
+//! flushing its journal: from then on nothing reaches `outer.img`. What survives is what was synced, and
+//! whatever the kernel wrote back by itself, as its timers had it. Then both are mounted again, and both
+//! replay their journals. What the server says after a cut has begun does not count.
 //!
 //! Not covered: a disk that tears a sector, or that lies about its flushes.
 //!
@@ -119,7 +119,6 @@ impl Power {
     /// Cuts the power. Nothing is written from here on.
     pub(crate) fn cut(&self) {
         shut_down(&self.path("outer"));
-        shut_down(&self.path("inner"));
     }
 
     /// Mounts what is left. Nobody may use it any more.

@@ -169,7 +169,8 @@ impl Folder {
                 return Ok(());
             };
             if Instant::now() > deadline {
-                let text = format!("{room}: alarms do not ring: {:?}", state.pending);
+                let figures = server.figures().await;
+                let text = format!("{room}: alarms do not ring: {:?}\n  {figures}", state.pending);
                 return Err(vec![Problem::new(Kind::Alarm, text)]);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -189,7 +190,7 @@ impl Folder {
         let load = Load::start(server.addr, states, answers, &mut self.dice).await;
         let enough = load.enough().await;
         self.moment(MOMENT_US_MAX);
-        load.expect_end();
+        load.expect_end(self.ground.words());
         self.ground.strike();
         server.kill().await;
         let mut problems = self.learn(load.end().await, tally);

@@ -70,6 +70,13 @@ impl Server {
         value.ok_or_else(said)
     }
 
+    /// What it counts, for whoever wonders why nothing happens.
+    pub(crate) async fn figures(&self) -> String {
+        let page = self.addr.get("/_room/metrics").await.text();
+        let figures = page.lines().filter(|line| !line.starts_with('#') && !line.contains("{le="));
+        figures.collect::<Vec<_>>().join("\n  ")
+    }
+
     /// Kills it, and waits until it is gone.
     pub(crate) async fn kill(self) {
         end(self.child).await;

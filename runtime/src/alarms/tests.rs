@@ -132,6 +132,22 @@ async fn alarms_that_rest_are_not_read_again_and_hide_none_that_is_set_before_th
 }
 
 #[tokio::test]
+async fn what_still_rang_when_all_began_anew_and_then_had_to_rest_is_told_again() {
+    let store = Store::in_memory(&limits()).unwrap();
+    set(&store, &room("late"), NOW).await;
+    there_are(&store, 1).await;
+    let mut alarms = alarms(&store, Clock::at(NOW + HOUR));
+    assert_eq!(alarms.due().unwrap().0, [room("late")]);
+    alarms.start_again();
+    assert_eq!(alarms.due().unwrap().0, []);
+    alarms.resting.extend(alarms.ringing.drain());
+    assert_eq!(alarms.due().unwrap().0, []);
+    assert!(alarms.has_told());
+    alarms.start_again();
+    assert_eq!(alarms.due().unwrap().0, [room("late")]);
+}
+
+#[tokio::test]
 async fn a_wait_is_never_longer_than_a_machine_that_slept_may_be_late() {
     let store = Store::in_memory(&limits()).unwrap();
     let mut alarms = alarms(&store, Clock::at(NOW));
