@@ -31,6 +31,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     New(NewArgs),
+    Init(InitArgs),
     Dev(DevArgs),
     Build(BuildArgs),
     Test(TestArgs),
@@ -52,6 +53,7 @@ pub(crate) enum Command {
     /// first line, and its keys are completed and checked as you type.
     #[command(after_long_help = "Example:\n  room schema > room.schema.json")]
     Schema,
+    Explain(ExplainArgs),
     Completions(CompletionsArgs),
 }
 
@@ -88,6 +90,27 @@ pub(crate) struct NewArgs {
     pub(crate) sdk: Option<PathBuf>,
 }
 
+/// Make a project of a PartyKit project
+///
+/// Reads a partykit.json, or the `partykit` of a package.json, and writes a room.toml for it, with a blank
+/// room in `rooms/PARTY` for each party, whose code is to be ported by hand, and the SDK's source in
+/// `vendor/room-sdk`. Tells for each key what it became, or why it has no counterpart. Nothing that exists
+/// is written over.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room init --from partykit.json\n  room init --from \
+../chat/package.json chat --json")]
+pub(crate) struct InitArgs {
+    /// The file to import
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) from: PathBuf,
+    /// The project's folder [default: the folder of the file]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) path: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// What a new project starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TemplateName {
@@ -107,8 +130,15 @@ pub(crate) enum TemplateName {
 /// are shown and the last good code keeps serving. Files of `[assets]` are served from disk, so they
 /// need no rebuild.
 ///
+/// Rooms see as environment what `[vars]` of room.toml, `.env`, `.env.local` and --var set, the later one
+/// over the earlier one, and nothing of this shell's. A save of these files is picked up too.
+///
 /// The rooms' data is kept in `.room/state`. What rooms log is printed as it happens.
 /// Ctrl-C stops: rooms finish what they are at, sockets are closed with 1012.
+///
+/// Keys, if stdin is a terminal: o open (the page, in a browser), d dashboard (`/_room/`), r rebuild (now,
+/// without a save), c clear (the screen), x reset (forget what rooms have stored, after a y), q quit,
+/// h help.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room dev\n  room dev rooms-examples/chat --port 8080\n  \
@@ -129,7 +159,8 @@ pub(crate) struct DevArgs {
     /// Build with this cargo profile
     #[arg(long, value_name = "NAME", default_value = "dev")]
     pub(crate) profile: String,
-    /// Set a variable of the rooms, over `[vars]` of room.toml; may be repeated
+    /// Set a variable of the rooms, over `.env.local`, over `.env`, over `[vars]` of room.toml; may be
+    /// repeated
     #[arg(long = "var", value_name = "KEY=VALUE", value_parser = variable)]
     pub(crate) vars: Vec<(String, String)>,
     /// Say more about what the platform does; twice for everything
@@ -366,6 +397,22 @@ select(.overridden)'")]
 pub(crate) struct LimitsArgs {
     #[command(flatten)]
     pub(crate) project: ProjectArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Explain a kind of mistake
+///
+/// Prints what a code such as R0012 in `error[R0012]` means, what leads to it, and how it is put right.
+/// Without a code, lists them all.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room explain\n  room explain R0012\n  \
+room explain --json | jq -r '.[].code'")]
+pub(crate) struct ExplainArgs {
+    /// The code
+    #[arg(value_name = "CODE")]
+    pub(crate) code: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

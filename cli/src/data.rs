@@ -4,6 +4,7 @@
 //! not know what is done with the data.
 
 use crate::args::{DataArgs, ProjectArgs};
+use crate::codes::Code;
 use crate::mistake::Mistake;
 use crate::project::{EPHEMERAL, Project, STATE, shown};
 use crate::server::Server;
@@ -61,7 +62,7 @@ impl DataFolder {
     /// # Errors
     /// A mistake: they are no names.
     pub(crate) fn room(&self, party: &str, room: &str) -> anyhow::Result<RoomId> {
-        let wrong = |err: room_runtime::NameError| Mistake::new(err);
+        let wrong = |err: room_runtime::NameError| Mistake::new(Code::BadRoomName, err);
         let max = usize::try_from(self.limits.room_name_bytes_max).unwrap_or(usize::MAX);
         Ok(RoomId::new(PartyName::parse(party).map_err(wrong)?, room, max).map_err(wrong)?)
     }
@@ -85,17 +86,20 @@ impl DataFolder {
     pub(crate) fn refused(&self, err: OfflineError) -> anyhow::Error {
         let dir = shown(&self.dir);
         let mistake = match &err {
-            OfflineError::NoStore(_) => Mistake::new(format_args!("there is no data in {dir}"))
-                .help("`room dev` makes it when it runs; --data names another folder"),
-            OfflineError::HasStore(_) => {
-                Mistake::new(format_args!("{dir} has data in it, which restore never replaces"))
-                    .help(format_args!(
-                        "stop the server if one runs on it, and move it away: \
-                         `mv {dir} {dir}.old`; or restore into another folder with --data"
-                    ))
+            OfflineError::NoStore(_) => {
+                Mistake::new(Code::NoData, format_args!("there is no data in {dir}"))
+                    .help("`room dev` makes it when it runs; --data names another folder")
             }
+            OfflineError::HasStore(_) => Mistake::new(
+                Code::HasData,
+                format_args!("{dir} has data in it, which restore never replaces"),
+            )
+            .help(format_args!(
+                "stop the server if one runs on it, and move it away: \
+                         `mv {dir} {dir}.old`; or restore into another folder with --data"
+            )),
             OfflineError::Store(StoreError::Corrupt(_) | StoreError::Closed) => return err.into(),
-            OfflineError::Store(_) => Mistake::new(&err),
+            OfflineError::Store(_) => Mistake::new(Code::StoreRefused, &err),
         };
         mistake.into()
     }

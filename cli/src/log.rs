@@ -4,6 +4,8 @@
 //! Invariant: what a guest logged is data: nothing in it can steer the terminal. It does not know who
 //! logs: of this process everything comes as tracing events, a room's under the target `room::guest`.
 
+use crate::codes::Code;
+use crate::dev::faults::{self, Faults};
 use crate::mistake::Mistake;
 use crate::print::{self, BAD, DIM, GOOD, WARN, styled};
 use anyhow::Context as _;
@@ -15,28 +17,29 @@ use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::{self, Layer, SubscriberExt as _};
 
 /// Under which target rooms log.
-const GUEST: &str = "room::guest";
+pub(crate) const GUEST: &str = "room::guest";
 
 /// Prints log lines from here on: rooms' own always, the platform's by `verbose`, or what the filter
-/// says.
+/// says. → What hears of rooms' faults.
 ///
 /// # Errors
 /// A mistake: the filter is none.
-pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<()> {
+pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<Faults> {
     let directives = filter.unwrap_or(match verbose {
         0 => "warn,room::guest=trace",
         1 => "warn,room_runtime=info,room::guest=trace",
         _ => "info,room_runtime=trace,room::guest=trace",
     });
     let filter = EnvFilter::builder().parse(directives).map_err(|err| {
-        Mistake::new(format_args!("`{directives}` is no log filter: {err}"))
+        Mistake::new(Code::BadFilter, format_args!("`{directives}` is no log filter: {err}"))
             .help("write it as `debug`, or `warn,room_runtime=debug,room::guest=info`")
     })?;
     // Not `init`, which also brings in the `log` crate's records: the compiler of guests writes them
     // by the million, and asking about each takes longer than compiling.
-    let lines = tracing_subscriber::registry().with(Lines.with_filter(filter));
+    let (listener, faults) = faults::listen();
+    let lines = tracing_subscriber::registry().with(Lines.with_filter(filter)).with(listener);
     tracing::subscriber::set_global_default(lines).context("a second log was installed")?;
-    Ok(())
+    Ok(faults)
 }
 
 /// Prints each event as one line.

@@ -3,6 +3,7 @@
 //! Invariant: an answer is whole or an error: its length is told before it comes, or the end of its chunks.
 //! It does not know what is asked.
 
+use crate::codes::Code;
 use crate::control::Control;
 use crate::mistake::Mistake;
 use crate::stream::Events;
@@ -184,16 +185,19 @@ fn read_head(from: &mut BufReader<TcpStream>) -> io::Result<Head> {
 fn refused(status: u16, text: &str) -> anyhow::Error {
     match status {
         401 => unreachable("it does not know the token in control.json"),
-        503 => Mistake::new(format_args!("the server cannot do it now: {text}"))
+        503 => Mistake::new(Code::ServerBusy, format_args!("the server cannot do it now: {text}"))
             .help("try again a little later; if no project is served yet, build it first")
             .into(),
-        400..=499 => Mistake::new(text).into(),
+        400..=499 => Mistake::new(Code::ServerRefused, text).into(),
         _ => anyhow::anyhow!("the server failed: {text}"),
     }
 }
 
 fn unreachable(why: &str) -> anyhow::Error {
-    Mistake::new(format_args!("the data folder is in use, and who uses it cannot be asked: {why}"))
-        .help("wait for the other command, or stop the process that uses the folder")
-        .into()
+    Mistake::new(
+        Code::InUse,
+        format_args!("the data folder is in use, and who uses it cannot be asked: {why}"),
+    )
+    .help("wait for the other command, or stop the process that uses the folder")
+    .into()
 }

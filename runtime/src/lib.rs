@@ -37,7 +37,7 @@ pub use admin::{AdminToken, offline};
 pub use config::{
     Audience, AutoResponse, Config, ConfigError, PartyConfig, Project, StorageConfig, WhenQuiet,
 };
-pub use door::{connection_of_query, room_of_path};
+pub use door::{Notice, connection_of_query, room_of_path};
 pub use id::{ConnectionId, NameError, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};
 pub use logs::Logs;

@@ -164,6 +164,7 @@ limits! {
 
     // Modules and the store.
     module_bytes_max: "bytes" = 64 * MIB, "Size of a module", "the module is refused";
+    overlay_pages_max: "pages" = 64, "Pages that show a developer's notices at the same time", "a further page shows none, and hears 503";
     door_instances_max: "instances" = 32, "Before-hooks that run at the same time", "further requests wait, at most `connect_ms_max`";
     held_bytes_max: "bytes" = 32 * MIB, "Bytes that a room has said and the disk has not confirmed", "the room handles nothing more until the disk has";
     commit_bytes_max: "bytes" = 64 * MIB, "Bytes of the commits that wait for the disk", "rooms that write wait";

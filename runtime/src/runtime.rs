@@ -8,7 +8,7 @@ use crate::alarms::Alarms;
 use crate::clock::Clock;
 use crate::cluster::Ring;
 use crate::config::{Config, ConfigError, PartyConfig, Project, StorageConfig};
-use crate::door::{FrontDoor, Listener};
+use crate::door::{FrontDoor, Listener, Notice};
 use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
 use crate::logs::{LogLevel, Logs};
@@ -221,6 +221,12 @@ impl Runtime {
             hashes.join(", ")
         );
         Ok((Deployed { rooms, connections }, what))
+    }
+
+    /// Tells pages that load `/_room/overlay.js` what is wrong with the code behind them, until the next
+    /// call; none if nothing is. Nobody hears of it unless the audience is [`crate::Audience::Developer`].
+    pub fn set_notice(&self, notice: Option<Notice>) {
+        self.door.set_notice(notice);
     }
 
     /// Compiles a party's module, away from the threads that run rooms.

@@ -4,6 +4,7 @@
 //! the terminal. It does not know how the server is found and asked.
 
 use crate::args::LogsArgs;
+use crate::codes::Code;
 use crate::data::{DataFolder, encoded};
 use crate::log;
 use crate::mistake::Mistake;
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
                 let message =
                     format!("there is no server on {dir} whose log could be shown: {why}");
                 let help = "start one with `room dev`; --data names another folder";
-                return Err(Mistake::new(message).help(help).into());
+                return Err(Mistake::new(Code::NoServer, message).help(help).into());
             }
             Err(Unanswered::Away(_)) => {
                 if !std::mem::replace(&mut away, true) {

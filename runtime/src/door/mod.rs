@@ -12,12 +12,14 @@ mod hooks;
 mod http;
 mod listener;
 mod logs;
+mod overlay;
 mod socket;
 mod status;
 mod upgrade;
 
 pub use address::{connection_of_query, room_of_path};
 pub(crate) use listener::Listener;
+pub use overlay::Notice;
 
 use crate::admin::Admin;
 use crate::clock::Clock;
@@ -34,7 +36,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -52,6 +54,10 @@ struct Inner {
     metrics: Metrics,
     /// The folder of static files, if the project has one.
     assets: Mutex<Option<PathBuf>>,
+    /// What pages show over themselves.
+    notices: watch::Sender<Option<Arc<Notice>>>,
+    /// Places of pages that do.
+    overlays: Arc<Semaphore>,
     /// Instances that hooks may use at the same time.
     hooks: Semaphore,
     /// Told when the node stops.
@@ -71,6 +77,8 @@ impl FrontDoor {
         metrics: Metrics,
     ) -> Self {
         let hooks = Semaphore::new(size(limits.door_instances_max).min(Semaphore::MAX_PERMITS));
+        let overlays =
+            Arc::new(Semaphore::new(size(limits.overlay_pages_max).min(Semaphore::MAX_PERMITS)));
         Self(Arc::new(Inner {
             rooms,
             ring,
@@ -80,6 +88,8 @@ impl FrontDoor {
             audience,
             metrics,
             assets: Mutex::default(),
+            notices: watch::Sender::new(None),
+            overlays,
             hooks,
             closing: CancellationToken::new(),
             sockets: TaskTracker::new(),
@@ -94,6 +104,8 @@ impl FrontDoor {
             .route("/_room/health", get(http::health))
             .route("/_room/metrics", get(http::metrics))
             .merge(admin::router(admin))
+            .route("/_room/overlay.js", get(overlay::script))
+            .route("/_room/overlay", get(overlay::events))
             .route("/_room/partysocket/{file}", get(assets::partysocket))
             .fallback(assets::serve)
             .layer(http::count_requests(self.0.metrics.door.clone()))
@@ -103,6 +115,11 @@ impl FrontDoor {
     /// Serves static files from this folder from now on.
     pub(crate) fn set_assets(&self, dir: Option<PathBuf>) {
         *self.0.assets.lock().unwrap_or_else(PoisonError::into_inner) = dir;
+    }
+
+    /// Tells a developer's pages what is wrong from now on; none if nothing is.
+    pub(crate) fn set_notice(&self, notice: Option<Notice>) {
+        self.0.notices.send_replace(notice.map(Arc::new));
     }
 
     fn assets(&self) -> Option<PathBuf> {
