@@ -4,6 +4,7 @@
 //! is and how it is reached is `server`'s alone, so that another way there changes nothing here.
 
 use crate::args::operate::{KeyArgs, RoomArgs, ServerArgs};
+use crate::codes::Code;
 use crate::data::{DataFolder, path_of};
 use crate::mistake::Mistake;
 use crate::print;
@@ -37,7 +38,7 @@ impl Operator {
         let folder = DataFolder::find(&args.data)?;
         let server = Server::running_on(&folder.dir).ok_or_else(|| {
             let message = format_args!("no server runs on {}", shown(&folder.dir)).to_string();
-            Mistake::new(message)
+            Mistake::new(Code::NoServer, message)
                 .help("start it first: `room dev`; --data names another server's data folder")
         })?;
         Ok(Self { folder, server, json: args.json })
@@ -110,12 +111,14 @@ pub(crate) fn key(args: &KeyArgs) -> anyhow::Result<String> {
     let bytes = match args.encoded {
         false => args.key.clone().into_bytes(),
         true => decoded(&args.key).ok_or_else(|| {
-            Mistake::new(format_args!("{:?} is not percent-encoded", args.key))
+            Mistake::new(Code::BadKey, format_args!("{:?} is not percent-encoded", args.key))
                 .help("each % is followed by two hexadecimal digits: `%FF`; a % itself is `%25`")
         })?,
     };
     if bytes.is_empty() {
-        return Err(Mistake::new("the key is empty").help("keys have at least one byte").into());
+        return Err(Mistake::new(Code::BadKey, "the key is empty")
+            .help("keys have at least one byte")
+            .into());
     }
     Ok(encoded(&bytes))
 }

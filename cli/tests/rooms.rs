@@ -94,52 +94,12 @@ impl Socket {
     }
 }
 
-#[test]
-fn a_server_is_looked_into_and_its_rooms_are_changed() {
-    let project = Project::copy("tests/conformance/guest", "rooms-served");
-    project.write("src/lib.rs", COUNT);
-    project.write("room.toml", "name = \"count\"\n");
-    let root = project.root();
-    let dev = Dev::start(root, &[]);
-    for room in ["lobby", "game-1", "game-22"] {
-        assert_eq!(dev.http("POST", &format!("/party/{room}")), (200, "1".to_owned()));
-    }
-    lists_rooms(root);
-    let port = port(root);
-    let socket = Socket::open(port, "/party/lobby?_pk=alice&token=s3cret");
-    let seen = good(root, &["inspect", "lobby"]);
-    for told in [
-        "main/lobby",
-        "running",
-        "1 keys, 6 bytes",
-        "alice  http://x/party/lobby?_pk=alice&token=…",
-    ] {
-        assert!(seen.contains(told), "no {told} in\n{seen}");
-    }
-    assert!(!seen.contains("s3cret"));
-    assert_eq!(json_of(root, &["inspect", "lobby"])["connection_count"], 1);
-    edits_storage(root, &dev);
-    sends_clients_away(root, port, socket);
-    refuses_what_is_not_there(root);
-    assert_eq!(dev.stop().0, Some(0));
-    let said = refused(root, &["rooms"]);
-    assert!(said.contains("no server runs on .room/state") && said.contains("room dev"), "{said}");
-}
-
-/// Where the server of a project listens.
-fn port(root: &Path) -> u16 {
-    let control = std::fs::read(root.join(".room/state/control.json")).expect("it serves");
-    let control: Value = serde_json::from_slice(&control).expect("it is JSON");
-    let address: Option<std::net::SocketAddr> =
-        control["address"].as_str().and_then(|address| address.parse().ok());
-    address.expect("an address").port()
-}
-
-fn lists_rooms(root: &Path) {
+/// Rooms are listed, searched and paged through.
+fn lists(root: &Path) {
     let listed = json_of(root, &["rooms"]);
     let names: Vec<&str> = listed["rooms"]
         .as_array()
-        .expect("a page has rooms")
+        .expect("rooms are a list")
         .iter()
         .filter_map(|room| room["room"].as_str())
         .collect();
@@ -155,8 +115,25 @@ fn lists_rooms(root: &Path) {
     assert_eq!(good(root, &["rooms", "--limit", "1", "--all"]).lines().count(), 4);
 }
 
-fn edits_storage(root: &Path, dev: &Dev) {
-    // The socket stays while what is stored is changed below the room.
+/// A room is shown, and no secret of its client.
+fn looks(root: &Path, port: u16) -> Socket {
+    let socket = Socket::open(port, "/party/lobby?_pk=alice&token=s3cret");
+    let seen = good(root, &["inspect", "lobby"]);
+    for told in [
+        "main/lobby",
+        "running",
+        "1 keys, 6 bytes",
+        "alice  http://x/party/lobby?_pk=alice&token=…",
+    ] {
+        assert!(seen.contains(told), "no {told} in\n{seen}");
+    }
+    assert!(!seen.contains("s3cret"));
+    assert_eq!(json_of(root, &["inspect", "lobby"])["connection_count"], 1);
+    socket
+}
+
+/// What is stored is changed, and the room sees it.
+fn edits(root: &Path, dev: &Dev) {
     assert_eq!(good(root, &["storage", "get", "lobby", "count"]), "1\n");
     assert_eq!(
         good(root, &["storage", "set", "lobby", "count", " 40 "]),
@@ -179,7 +156,8 @@ fn edits_storage(root: &Path, dev: &Dev) {
     assert!(said.contains("the value is no JSON") && said.contains("--text"), "{said}");
 }
 
-fn sends_clients_away(root: &Path, port: u16, socket: Socket) {
+/// Connections and rooms go.
+fn closes(root: &Path, port: u16, socket: Socket) {
     assert_eq!(good(root, &["kick", "lobby", "alice"]), "closed alice of main/lobby with 4403\n");
     assert_eq!(socket.closed(), 4403);
     let socket = Socket::open(port, "/party/lobby?_pk=alice");
@@ -197,7 +175,23 @@ fn sends_clients_away(root: &Path, port: u16, socket: Socket) {
     assert_eq!(socket.closed(), 4410);
 }
 
-fn refuses_what_is_not_there(root: &Path) {
+#[test]
+fn a_server_is_looked_into_and_its_rooms_are_changed() {
+    let project = Project::copy("tests/conformance/guest", "rooms-served");
+    project.write("src/lib.rs", COUNT);
+    project.write("room.toml", "name = \"count\"\n");
+    let root = project.root();
+    let dev = Dev::start(root, &[]);
+    let port = dev.port();
+    for room in ["lobby", "game-1", "game-22"] {
+        assert_eq!(dev.http("POST", &format!("/party/{room}")), (200, "1".to_owned()));
+    }
+
+    lists(root);
+    let socket = looks(root, port);
+    // The socket stays while what is stored is changed below the room.
+    edits(root, &dev);
+    closes(root, port, socket);
     for (args, why) in [
         (&["inspect", "lobby"][..], "there is no room main/lobby"),
         (&["inspect", "lobby", "--party", "other"], "there is no room other/lobby"),
@@ -209,4 +203,7 @@ fn refuses_what_is_not_there(root: &Path) {
         let said = refused(root, args);
         assert!(said.contains(why), "{said}");
     }
+    assert_eq!(dev.stop().0, Some(0));
+    let said = refused(root, &["rooms"]);
+    assert!(said.contains("no server runs on .room/state") && said.contains("room dev"), "{said}");
 }

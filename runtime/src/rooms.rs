@@ -14,6 +14,7 @@ use crate::config::{AutoResponse, WhenQuiet};
 use crate::event::{CloseFrame, Request, Response};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{Limits, ms, size};
+use crate::logs::{LogLevel, Logs};
 use crate::metrics::{RoomMetrics, level};
 use crate::room::{
     Actor, AlarmGuard, Figures, Joined, Mail, Mailbox, Otherwise, Parts, Places, RoomError,
@@ -127,8 +128,9 @@ impl Rooms {
         let places = Places::new(engine.rooms_max(), engine.memory().clone(), limits.clone());
         let spares = size(limits.reload_rooms_max).min(Semaphore::MAX_PERMITS);
         let spares = Arc::new(Semaphore::new(spares));
+        let logs = engine.logs().clone();
         Self(Arc::new(Inner {
-            parts: Parts { store, limits, clock, places, spares, metrics },
+            parts: Parts { store, limits, clock, places, spares, metrics, logs },
             state: Mutex::default(),
             begun: Instant::now(),
             tasks: TaskTracker::new(),
@@ -234,6 +236,8 @@ impl Rooms {
         // A panic is our bug, not the guest's: it costs this room and nothing else.
         if AssertUnwindSafe(run).catch_unwind().await.is_err() {
             tracing::error!(%room, "the room panicked; this is a bug of the runtime");
+            let text = "the room panicked; this is a bug of the runtime";
+            self.logs().room(LogLevel::Error, room, text);
         }
         let left = resident.mailbox.close();
         {
@@ -245,7 +249,7 @@ impl Rooms {
     }
 
     async fn run(&self, room: &RoomId, resident: &Resident, party: Party) {
-        let (parts, metrics) = (self.0.parts.clone(), &self.0.parts.metrics);
+        let (parts, metrics, logs) = (self.0.parts.clone(), &self.0.parts.metrics, self.logs());
         let Resident { mailbox, figures, .. } = resident;
         let ends = (mailbox.clone(), figures.clone());
         let actor = Actor::new(room.clone(), ends, party.code, party.when_quiet, parts);
@@ -253,17 +257,26 @@ impl Rooms {
             Ok(actor) => actor,
             Err(error) => {
                 metrics.broken.increment(1);
+                tracing::error!(%room, %error, "the room does not begin: its storage failed");
+                let text = format!("the room does not begin: its storage failed: {error}");
+                logs.room(LogLevel::Error, room, &text);
                 return refuse_all(mailbox, &error);
             }
         };
         metrics.activations.increment(1);
         tracing::debug!(%room, "activated");
+        logs.room(LogLevel::Debug, room, "activated");
         match actor.run(|mailbox| self.state().leave(room, mailbox)).await {
             Stopped::Evicted => {
                 metrics.evictions.increment(1);
                 tracing::debug!(%room, "evicted");
+                logs.room(LogLevel::Debug, room, "evicted");
             }
-            Stopped::Drained => tracing::debug!(%room, "drained"),
+            Stopped::Drained => {
+                tracing::debug!(%room, "drained");
+                logs.room(LogLevel::Debug, room, "stopped");
+            }
+            // It was said when it broke.
             Stopped::Broken(error) => {
                 metrics.broken.increment(1);
                 tracing::warn!(%room, %error, "stopped");
@@ -370,6 +383,11 @@ impl Rooms {
     /// Why no room can be served, if the store has failed.
     pub(crate) fn storage_failure(&self) -> Option<StoreError> {
         self.0.parts.store.failure()
+    }
+
+    /// What watchers of this node read.
+    pub(crate) fn logs(&self) -> &Logs {
+        &self.0.parts.logs
     }
 
     /// How many rooms run.

@@ -11,7 +11,7 @@ const ROOMS: &str = "/_room/admin/rooms";
 
 /// Asks as the operator.
 async fn ask(node: &TestNode, method: &str, path: &str, body: &[u8]) -> Reply {
-    let secret = format!("Bearer {}", node.secret().unwrap());
+    let secret = format!("Bearer {}", node.secret());
     node.request(method, &format!("/_room/admin/{path}"), &[("authorization", &secret)], body).await
 }
 

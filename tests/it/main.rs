@@ -15,6 +15,7 @@ mod faults;
 mod hibernation;
 mod hooks;
 mod inspect;
+mod logs;
 mod metrics;
 mod order;
 mod pressure;

@@ -6,6 +6,7 @@
 use crate::args::operate::{
     StorageArgs, StorageCommand, StorageKeyArgs, StorageListArgs, StorageSetArgs,
 };
+use crate::codes::Code;
 use crate::mistake::Mistake;
 use crate::operator::{Operator, key, word};
 use crate::print::{self, DIM, styled};
@@ -84,12 +85,14 @@ fn given(args: &StorageSetArgs) -> anyhow::Result<Vec<u8>> {
             true => std::io::stdin().read_to_end(&mut bytes),
             false => std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes)),
         };
-        read.map_err(|err| Mistake::new(format_args!("{} cannot be read: {err}", file.display())))?;
+        read.map_err(|err| {
+            Mistake::new(Code::Unreadable, format_args!("{} cannot be read: {err}", file.display()))
+        })?;
         return Ok(bytes);
     }
     let json = args.value.as_deref().unwrap_or_default();
     let value: Value = serde_json::from_str(json).map_err(|err| {
-        Mistake::new(format_args!("the value is no JSON: {err}"))
+        Mistake::new(Code::BadValue, format_args!("the value is no JSON: {err}"))
             .help("a text in JSON has quotes: '\"hello\"'; --text stores it without them")
     })?;
     Ok(value.to_string().into_bytes())

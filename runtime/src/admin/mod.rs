@@ -39,7 +39,8 @@ pub(crate) struct Admin(Arc<Inner>);
 
 struct Inner {
     token: AdminToken,
-    scratch: ScratchFolder,
+    /// None if the data is in memory only.
+    scratch: Option<ScratchFolder>,
     store: Store,
     rooms: Rooms,
     limits: Arc<Limits>,
@@ -55,6 +56,9 @@ pub(crate) enum AdminError {
     /// As much of it is done as may be at a time.
     #[error("{0} backups, exports and imports run already")]
     Busy(u64),
+    /// There is no folder for files.
+    #[error("the data is in memory only")]
+    InMemory,
     /// There is no such room.
     #[error("nothing is stored for the room {0}")]
     NothingStored(RoomId),
@@ -96,17 +100,17 @@ impl From<RoomError> for AdminError {
 }
 
 impl Admin {
-    /// For the node whose data lies in this folder, and nowhere else open.
+    /// For the node whose data lies in this folder, and nowhere else open; or in memory only.
     ///
     /// # Errors
     /// [`StoreError::Io`] if the folder cannot be written to.
     pub(crate) fn new(
-        dir: &Path,
+        dir: Option<&Path>,
         store: Store,
         rooms: Rooms,
         limits: Arc<Limits>,
     ) -> Result<Self, StoreError> {
-        let scratch = ScratchFolder::new(dir)?;
+        let scratch = dir.map(ScratchFolder::new).transpose()?;
         let places = size(limits.admin_transfers_max).min(Semaphore::MAX_PERMITS);
         let (places, tasks) = (Arc::new(Semaphore::new(places)), TaskTracker::new());
         let scans = Semaphore::new(size(limits.admin_scans_max).min(Semaphore::MAX_PERMITS));
@@ -131,11 +135,18 @@ impl Admin {
     /// A file for one piece of work, and the right to do it.
     ///
     /// # Errors
-    /// [`AdminError::Busy`].
+    /// [`AdminError::Busy`], [`AdminError::InMemory`].
     pub(crate) fn scratch(&self) -> Result<Scratch, AdminError> {
+        let folder = self.0.scratch.as_ref().ok_or(AdminError::InMemory)?;
         let place = self.0.places.clone().try_acquire_owned();
         let place = place.map_err(|_| AdminError::Busy(self.0.limits.admin_transfers_max))?;
-        Ok(self.0.scratch.file(Some(place)))
+        Ok(folder.file(Some(place)))
+    }
+
+    /// A file beside the one that is asked for.
+    fn copy(&self) -> Result<Scratch, AdminError> {
+        let folder = self.0.scratch.as_ref().ok_or(AdminError::InMemory)?;
+        Ok(folder.file(None))
     }
 
     /// The right to look at many stored rooms.
@@ -167,7 +178,7 @@ impl Admin {
     /// # Cancel safety
     /// Dropped before it returns, the file is made, and removed.
     pub(crate) async fn export(&self, room: RoomId) -> Result<Scratch, AdminError> {
-        let (file, copy) = (self.scratch()?, self.0.scratch.file(None));
+        let (file, copy) = (self.scratch()?, self.copy()?);
         let store = self.0.store.clone();
         self.whole(async move {
             let content = store.export(&room, copy.path().to_owned()).await?;

@@ -5,6 +5,7 @@
 //! lies in files, whatever its size. It does not know what a backup or an export is.
 //!
 //! ```text
+//! GET  /logs                         the node's log: see `door/logs.rs`
 //! POST /backup                       the backup
 //! GET  /rooms/:party/:room/export    the room as lines of JSON
 //! PUT  /rooms/:party/:room/import    such lines; answers {"room":…,"keys":…}
@@ -19,8 +20,8 @@ mod rooms;
 mod storage;
 mod target;
 
-use super::FrontDoor;
 use super::status::DoorError;
+use super::{FrontDoor, logs};
 use crate::admin::{Admin, AdminError, Scratch};
 use crate::config::Audience;
 use crate::id::{PartyName, RoomId};
@@ -41,11 +42,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 /// Entries of a page whose length is not asked for: about what a person looks at.
 const PAGE: u64 = 100;
 
-/// All routes there are, so that no path falls through to the project's files. Without an operator's work
-/// to do, nobody is let in.
-pub(super) fn router(admin: Option<Admin>) -> Router<FrontDoor> {
+/// All routes there are, so that no path falls through to the project's files.
+pub(super) fn router(admin: Admin) -> Router<FrontDoor> {
     let nothing = async || shown(DoorError::NotFound);
     Router::new()
+        .route("/_room/admin/logs", get(logs::watch))
         .route("/_room/admin/backup", post(backup))
         .route("/_room/admin/rooms/{party}/{room}/export", get(export))
         .route("/_room/admin/rooms/{party}/{room}/import", put(import))
@@ -66,10 +67,10 @@ pub(super) fn router(admin: Option<Admin>) -> Router<FrontDoor> {
 }
 
 /// Lets the operator in, and nobody else, whatever the path.
-async fn let_in(State(admin): State<Option<Admin>>, mut request: Request, next: Next) -> Response {
+async fn let_in(State(admin): State<Admin>, mut request: Request, next: Next) -> Response {
     let offered = bearer(request.headers());
-    match admin {
-        Some(admin) if offered.is_some_and(|offered| admin.token().is(offered)) => {
+    match offered {
+        Some(offered) if admin.token().is(offered) => {
             request.extensions_mut().insert(admin);
             next.run(request).await
         }
@@ -184,6 +185,7 @@ impl From<AdminError> for DoorError {
     fn from(error: AdminError) -> Self {
         match error {
             AdminError::Busy(max) => Self::TransfersFull(max),
+            AdminError::InMemory => Self::InMemory,
             AdminError::NothingStored(room) => Self::NothingStored(room),
             AdminError::Lines(text) => Self::Lines(text),
             AdminError::NoRoom(_) | AdminError::NoConnection(..) | AdminError::NoKey(_) => {

@@ -20,6 +20,7 @@ use crate::connection::{Connection, Link};
 use crate::event::{Answer, CloseFrame, Ending, Event, Handshake, Message};
 use crate::id::{RoomId, Serial};
 use crate::limits::{ms, size};
+use crate::logs::LogLevel;
 use crate::store::StoreError;
 use crate::turn::Output;
 use crate::wasm::Code;
@@ -394,8 +395,10 @@ impl Actor {
                     let fault = FaultRecord { at_ms: now, event: "alarm", reason, backtrace: None };
                     self.turns.figures.note_fault(fault);
                 }
-                tracing::warn!(room = %self.turns.room, %error, tries = alarm.tries + 1, retry = next.is_some(),
-                    "the alarm failed");
+                let (tries, retry) = (alarm.tries + 1, next.is_some());
+                tracing::warn!(room = %self.turns.room, %error, tries, retry, "the alarm failed");
+                let then = if retry { "it is tried again" } else { "it is dropped" };
+                self.turns.log(LogLevel::Warn, &format!("the alarm failed, try {tries}; {then}"));
                 let offset = self.turns.store.commit_alarm(next).await?;
                 self.turns.outlet.hold(Some(offset), Vec::new(), Reply::Alarm(done));
             }
@@ -458,6 +461,7 @@ impl Actor {
     /// over. The next activation begins with what the disk holds.
     fn broken(&mut self, error: StoreError) -> Stopped {
         tracing::error!(room = %self.turns.room, %error, "the room breaks: its storage failed");
+        self.turns.log(LogLevel::Error, &format!("the room breaks: its storage failed: {error}"));
         self.turns.rest();
         let room_error = RoomError::from(error.clone());
         self.turns.outlet.abandon(&room_error, &CloseFrame::new(1011, "the room's storage failed"));

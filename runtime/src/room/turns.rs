@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::event::{Answer, Event};
 use crate::id::{ModuleHash, RoomId, Serial};
 use crate::limits::Limits;
+use crate::logs::{LogLevel, Logs};
 use crate::metrics::{RoomMetrics, TurnEnd};
 use crate::store::{Offset, RoomStore, Store, StoreError};
 use crate::turn::{Output, Turn};
@@ -34,6 +35,8 @@ pub(crate) struct Parts {
     /// One permit for each instance that may start before the one that it replaces is gone.
     pub(crate) spares: Arc<Semaphore>,
     pub(crate) metrics: Arc<RoomMetrics>,
+    /// What watchers of the node read.
+    pub(crate) logs: Logs,
 }
 
 /// The turns of one room.
@@ -320,22 +323,29 @@ impl Turns {
         };
         let (room, event) = (&self.room, event.name());
         self.note_fault(event, fault);
-        match fault {
-            GuestFault::Trapped { backtrace, .. } => {
-                tracing::error!(target: "room::guest", party = %room.party(), room = room.name(),
-                    event, "turn dropped: {fault}\n{backtrace}");
-            }
-            _ => tracing::error!(target: "room::guest", party = %room.party(), room = room.name(),
-                event, "turn dropped: {fault}"),
-        }
+        let text = match fault {
+            GuestFault::Trapped { backtrace, .. } => format!("turn dropped: {fault}\n{backtrace}"),
+            _ => format!("turn dropped: {fault}"),
+        };
+        tracing::error!(target: "room::guest", party = %room.party(), room = room.name(), event,
+            "{text}");
+        self.log(LogLevel::Error, &format!("{event}: {text}"));
         if fault.spares_instance() {
             return;
         }
         let now = Instant::now();
         if let Some(rest) = self.faults.fault(now, &self.parts.limits) {
             self.figures.note_rest(now + rest);
-            tracing::error!(%room, rest_ms = rest.as_millis(), "the room failed repeatedly and rests");
+            let rest_ms = rest.as_millis();
+            tracing::error!(%room, rest_ms, "the room failed repeatedly and rests");
+            let text = format!("the room failed repeatedly and rests for {rest_ms} ms");
+            self.log(LogLevel::Error, &text);
         }
+    }
+
+    /// Says something about the room to who watches the node.
+    pub(super) fn log(&self, level: LogLevel, text: &str) {
+        self.parts.logs.room(level, &self.room, text);
     }
 
     fn note_fault(&self, event: &'static str, fault: &GuestFault) {
