@@ -3,6 +3,8 @@
 //! Invariant: flags win over `ROOM_*` variables, which win over `room.toml`, which wins over defaults;
 //! the first two are decided here, by clap. It does not know what the commands do.
 
+pub(crate) mod operate;
+
 use crate::output::Existing;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use std::net::IpAddr;
@@ -33,10 +35,17 @@ pub(crate) enum Command {
     Dev(DevArgs),
     Build(BuildArgs),
     Test(TestArgs),
+    Logs(LogsArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Export(ExportArgs),
     Import(ImportArgs),
+    Rooms(operate::RoomsArgs),
+    Inspect(operate::InspectArgs),
+    Storage(operate::StorageArgs),
+    Kick(operate::KickArgs),
+    Close(operate::CloseArgs),
+    DeleteRoom(operate::DeleteRoomArgs),
     Limits(LimitsArgs),
     /// Print the JSON schema of room.toml
     ///
@@ -204,6 +213,74 @@ pub(crate) struct DataArgs {
     /// The project's folder [default: found upward from the current folder]
     #[arg(long, value_name = "PATH", env = "ROOM_PROJECT", value_hint = ValueHint::DirPath)]
     pub(crate) project: Option<PathBuf>,
+}
+
+/// Show what the rooms and the platform log, as it happens
+///
+/// Asks the server that runs on the data folder: `room dev`, also with --ephemeral. Shown is what rooms
+/// write, and what the platform says about them: activations, faults with their backtraces, clients that
+/// were turned away, deployments. The server keeps the newest lines (see `room limits`) and filters them
+/// before it sends them. A `·` marks what the platform says.
+///
+/// With --follow it goes on until Ctrl-C: across deployments, and across restarts of the server, which it
+/// waits for. If lines were dropped before they could be shown, it says how many.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_long_help = "Examples:\n  room logs -f\n  room logs -f --room 'game-*' --level warn\n  \
+room logs --grep timeout --tail 50\n  room logs -f --json | jq -r 'select(.kind == \"guest\") | .text'"
+)]
+pub(crate) struct LogsArgs {
+    /// Go on with what comes
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only rooms of such names: `*` stands for any text, `?` for any character
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) room: Option<String>,
+    /// Only rooms of this party
+    #[arg(long, value_name = "NAME")]
+    pub(crate) party: Option<String>,
+    /// Only this level and those above
+    #[arg(long, value_enum)]
+    pub(crate) level: Option<LevelName>,
+    /// Only lines with this text in them
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) grep: Option<String>,
+    /// Begin with the last N of these lines [default: 20 with --follow, else all that are kept]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) tail: Option<u64>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Print a JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How much a line of the log matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LevelName {
+    /// Everything
+    Trace,
+    /// Activations and evictions of rooms, too
+    Debug,
+    /// What happens as it should
+    Info,
+    /// What may go wrong
+    Warn,
+    /// What went wrong
+    Error,
+}
+
+impl LevelName {
+    /// As the server calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// What becomes of a file that is there already.

@@ -223,6 +223,22 @@ codes! {
         "A key is none that PartyKit has, or its value is of the wrong kind. Nothing was written.",
         "// partykit.json\n{ \"mian\": \"src/server.ts\" }",
         "Put it right in partykit.json, or remove the key.";
+    NoServer "R0045" "no server runs on the data",
+        "The command asks the server that runs on a data folder, and none does.",
+        "$ room rooms --data data",
+        "Start it first, as `room dev`; --data names another server's data folder.";
+    BadKey "R0046" "this cannot be a key of a room's storage",
+        "A key has at least one byte; with --encoded it is percent-encoded.",
+        "`room storage get lobby '%F' --encoded`, while a server runs.",
+        "Write each byte that is no text as % and two hexadecimal digits: `%FF`; a % itself is `%25`.";
+    BadValue "R0047" "the value is no JSON",
+        "`room storage set` takes JSON, as the SDK's rooms store it.",
+        "`room storage set lobby greeting hello`, while a server runs.",
+        "A text in JSON has quotes: '\"hello\"'. --text stores it without them, --file what is in a file.";
+    NotAgreed "R0048" "nothing was deleted",
+        "What cannot be undone is asked for first, and the answer was no, or there was no terminal to ask.",
+        "`room delete-room lobby` in a script.",
+        "Answer y, or add --yes.";
 }
 
 #[cfg(test)]

@@ -1,18 +1,24 @@
 //! The verbs. Owns which function does what the command line asked; one file a verb.
 //!
-//! Invariant: a verb prints data to stdout and everything else to stderr, and asks nothing on its own. What it
+//! Invariant: a verb prints data to stdout and everything else to stderr, and asks nothing, but
+//! for `delete-room` and the keys of `dev` on a terminal. What it
 //! can work without a project or a network, it does. It does not know how a verb does its work.
 
 mod backup;
 mod build;
+mod close;
 mod completions;
 mod dev;
 mod explain;
 mod export;
 mod init;
+mod inspect;
 mod limits;
+mod logs;
 mod new;
+mod rooms;
 mod schema;
+mod storage;
 mod test;
 
 use crate::args::{Args, Command};
@@ -34,6 +40,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Restore(args) => backup::restore(&args),
         Command::Export(args) => export::export(&args),
         Command::Import(args) => export::import(&args),
+        Command::Logs(args) => logs::run(&args),
+        Command::Rooms(args) => rooms::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Storage(args) => storage::run(&args),
+        Command::Kick(args) => close::kick(&args),
+        Command::Close(args) => close::close(&args),
+        Command::DeleteRoom(args) => close::delete_room(&args),
         Command::Limits(args) => limits::run(&args),
         Command::Schema => schema::run(),
         Command::Explain(args) => explain::run(&args),

@@ -6,16 +6,18 @@
 use crate::args::{DataArgs, ProjectArgs};
 use crate::codes::Code;
 use crate::mistake::Mistake;
-use crate::project::{Project, shown};
+use crate::project::{EPHEMERAL, Project, STATE, shown};
 use crate::server::Server;
 use room_runtime::offline::OfflineError;
 use room_runtime::{Limits, PartyName, RoomId, StoreError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The data of some rooms.
 pub(crate) struct DataFolder {
     pub(crate) dir: PathBuf,
     pub(crate) limits: Limits,
+    /// Where a server of the same project that keeps its data in memory says how to ask it.
+    ephemeral: Option<PathBuf>,
 }
 
 /// What was done with a folder, or who can do it.
@@ -33,8 +35,8 @@ impl DataFolder {
     /// A mistake: there is neither; or `room.toml` is wrong.
     pub(crate) fn find(args: &DataArgs) -> anyhow::Result<Self> {
         let project = ProjectArgs { path: None, project: args.project.clone() };
-        let (dir, project) = match &args.data {
-            Some(dir) => (dir.clone(), Project::look(&project)?),
+        let (dir, project, ephemeral) = match &args.data {
+            Some(dir) => (dir.clone(), Project::look(&project)?, None),
             None => {
                 let project = Project::find(&project).map_err(|err| match err.is::<Mistake>() {
                     true => {
@@ -42,11 +44,17 @@ impl DataFolder {
                     }
                     false => err,
                 })?;
-                (project.own(crate::project::STATE), Some(project))
+                let ephemeral = project.own(EPHEMERAL);
+                (project.own(STATE), Some(project), Some(ephemeral))
             }
         };
         let limits = project.map(|project| project.manifest.limits).unwrap_or_default();
-        Ok(Self { dir, limits })
+        Ok(Self { dir, limits, ephemeral })
+    }
+
+    /// The folders in which a server may have said how to ask it, the one to be asked first before.
+    pub(crate) fn announcements(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.dir.as_path()).chain(self.ephemeral.as_deref())
     }
 
     /// The room with this name and party.
@@ -99,14 +107,19 @@ impl DataFolder {
 
 /// The path of an operator's work on a room.
 pub(crate) fn path_of(room: &RoomId, work: &str) -> String {
-    let mut segment = String::new();
-    for byte in room.name().bytes() {
+    format!("/_room/admin/rooms/{}/{}/{work}", room.party(), encoded(room.name()))
+}
+
+/// A text as part of a path or a query.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                segment.push(char::from(byte));
+                out.push(char::from(byte));
             }
-            byte => segment.push_str(&format!("%{byte:02X}")),
+            byte => out.push_str(&format!("%{byte:02X}")),
         }
     }
-    format!("/_room/admin/rooms/{}/{segment}/{work}", room.party())
+    out
 }

@@ -40,6 +40,14 @@ pub(crate) fn data(text: impl Display) {
     let _gone_reader = writeln!(anstream::stdout(), "{text}");
 }
 
+/// Writes a piece of data of which more may come, to stdout.
+///
+/// # Errors
+/// Nobody reads it any more.
+pub(crate) fn more_data(text: impl Display) -> std::io::Result<()> {
+    writeln!(anstream::stdout(), "{text}")
+}
+
 /// Where data goes that is written as it comes: it has no colour.
 pub(crate) fn bytes() -> impl std::io::Write {
     std::io::stdout().lock()

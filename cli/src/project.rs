@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// The folder of the rooms' data, among what is our own in a project.
 pub(crate) const STATE: &str = "state";
 
+/// The folder in which a server whose data is in memory says how to ask it, beside [`STATE`].
+pub(crate) const EPHEMERAL: &str = "ephemeral";
+
 /// A manifest and the folder it describes.
 #[derive(Debug, Clone)]
 pub(crate) struct Project {

@@ -10,7 +10,7 @@ use crate::dev::{Choices, Node, Session, Stop};
 use crate::log;
 use crate::mistake::Mistake;
 use crate::print::{self, WARN, styled};
-use crate::project::{Project, STATE};
+use crate::project::{EPHEMERAL, Project, STATE};
 use room_runtime::{Audience, Config, StartError, StorageConfig};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -27,7 +27,8 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     let project = Project::find(&args.project)?;
     let choices = Choices { profile: args.profile.clone(), vars: args.vars.clone() };
     wait_for(async {
-        let node = listen(args, &project).await?.announce()?;
+        let dir = project.own(if args.ephemeral { EPHEMERAL } else { STATE });
+        let node = listen(args, &project).await?.announce(dir)?;
         // Before the session changes the terminal, or an end in between would leave it so.
         let stop = Stop::listen()?;
         Session::new(project, node, choices, faults)?.run(stop).await?;

@@ -7,13 +7,14 @@ use crate::control::Announced;
 use anyhow::Context as _;
 use room_runtime::{Config, Runtime, StartError, StorageConfig};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A server that runs, and what it was started with.
 pub(crate) struct Node {
     config: Config,
     runtime: Runtime,
-    announced: Option<Announced>,
+    /// The folder in which commands find it, and what they find.
+    announced: Option<(PathBuf, Announced)>,
 }
 
 impl Node {
@@ -29,16 +30,14 @@ impl Node {
         Ok(Self { config, runtime, announced: None })
     }
 
-    /// Tells commands how to find it, as long as it runs.
+    /// Tells commands in this folder how to find it, as long as it runs.
     ///
     /// # Errors
-    /// The data folder cannot be written to.
-    pub(crate) fn announce(mut self) -> anyhow::Result<Self> {
-        if let (StorageConfig::Disk(dir), Some(token)) =
-            (&self.config.storage, self.runtime.admin_token())
-        {
-            self.announced = Some(Announced::new(dir, self.runtime.addr(), token.secret())?);
-        }
+    /// The folder cannot be written to.
+    pub(crate) fn announce(mut self, dir: PathBuf) -> anyhow::Result<Self> {
+        let token = self.runtime.admin_token();
+        let announced = Announced::new(&dir, self.runtime.addr(), token.secret())?;
+        self.announced = Some((dir, announced));
         Ok(self)
     }
 
@@ -65,12 +64,16 @@ impl Node {
     /// Dropped before it returns, nothing runs, and the data may be removed in part.
     pub(super) async fn forget(self) -> anyhow::Result<Self> {
         let config = Config { listen: self.runtime.addr(), ..self.config.clone() };
+        let announced = self.announced.as_ref().map(|(dir, _)| dir.clone());
         self.stop().await;
         if let StorageConfig::Disk(dir) = &config.storage {
             remove(dir).with_context(|| format!("{} cannot be removed", dir.display()))?;
         }
         let node = Self::start(config).await.context("the server does not start again")?;
-        node.announce()
+        match announced {
+            Some(dir) => node.announce(dir),
+            None => Ok(node),
+        }
     }
 }
 

@@ -75,6 +75,11 @@ impl Dev {
         self.port
     }
 
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Waits for the next line that has this text in it.
     pub(crate) fn line(&mut self, text: &str, max: Duration) -> String {
         let deadline = Instant::now() + max;
@@ -113,7 +118,7 @@ impl Dev {
 
     /// Asks it over HTTP. → The status and the body.
     pub(crate) fn http(&self, method: &str, path: &str) -> (u16, String) {
-        let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        let mut tcp = TcpStream::connect(("127.0.0.1", self.port())).expect("it listens");
         tcp.set_read_timeout(Some(STEP_MAX)).expect("there can be a time limit");
         let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         tcp.write_all(head.as_bytes()).expect("a request can be sent");

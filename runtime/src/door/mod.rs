@@ -11,6 +11,7 @@ mod assets;
 mod hooks;
 mod http;
 mod listener;
+mod logs;
 mod overlay;
 mod socket;
 mod status;
@@ -26,6 +27,7 @@ use crate::cluster::Ring;
 use crate::config::Audience;
 use crate::id::{NodeId, RoomId};
 use crate::limits::{Limits, size};
+use crate::logs::LogLevel;
 use crate::metrics::Metrics;
 use crate::rooms::Rooms;
 use axum::Router;
@@ -94,8 +96,8 @@ impl FrontDoor {
         }))
     }
 
-    /// All routes. Without an operator's work to do, nobody is let in where it is asked for.
-    pub(crate) fn router(&self, admin: Option<Admin>) -> Router {
+    /// All routes.
+    pub(crate) fn router(&self, admin: Admin) -> Router {
         Router::new()
             .route("/parties/{*room}", any(to_room))
             .route("/party/{*room}", any(to_room))
@@ -146,6 +148,24 @@ impl FrontDoor {
         Ok(room)
     }
 
+    /// What a client that asked for this URL is told of an error. Who watches the node reads all of it.
+    fn refuse(&self, error: &status::DoorError, uri: &::http::Uri) -> status::Shown {
+        let shown = error.show(self.0.audience);
+        let server = shown.status.is_server_error();
+        let level = if server { LogLevel::Warn } else { LogLevel::Info };
+        let told = shown.id.as_ref().map(|id| format!(" and was told {id}")).unwrap_or_default();
+        self.note(level, uri, &format!("a client was turned away{told}: {error}"));
+        shown
+    }
+
+    /// Says something about the room of a URL to who watches the node. What leads to no room is not worth
+    /// a line: strangers would fill the log with it.
+    fn note(&self, level: LogLevel, uri: &::http::Uri, text: &str) {
+        if let Ok(Some(room)) = room_of_path(uri.path(), &self.0.limits) {
+            self.0.rooms.logs().room(level, &room, text);
+        }
+    }
+
     /// Tells every WebSocket that the server goes, and waits until they are closed.
     ///
     /// # Cancel safety
@@ -162,8 +182,9 @@ async fn to_room(State(door): State<FrontDoor>, request: Request) -> Response {
     if upgrade::is_asked_for(request.headers()) {
         return socket::open(door, request).await;
     }
+    let uri = request.uri().clone();
     match http::ask_room(&door, request).await {
         Ok(response) => response,
-        Err(error) => error.show(door.0.audience).into_response(),
+        Err(error) => door.refuse(&error, &uri).into_response(),
     }
 }
