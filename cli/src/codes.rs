@@ -224,21 +224,21 @@ codes! {
         "// partykit.json\n{ \"mian\": \"src/server.ts\" }",
         "Put it right in partykit.json, or remove the key.";
     NoServer "R0045" "no server runs on the data",
-        "The command asks the server that runs on a data folder, and none does.",
+        "The command asks a server that runs, and none serves this data folder.",
         "$ room rooms --data data",
-        "Start it first, as `room dev`; --data names another server's data folder.";
-    BadKey "R0046" "this cannot be a key of a room's storage",
-        "A key has at least one byte; with --encoded it is percent-encoded.",
-        "`room storage get lobby '%F' --encoded`, while a server runs.",
-        "Write each byte that is no text as % and two hexadecimal digits: `%FF`; a % itself is `%25`.";
-    BadValue "R0047" "the value is no JSON",
-        "`room storage set` takes JSON, as the SDK's rooms store it.",
-        "`room storage set lobby greeting hello`, while a server runs.",
-        "A text in JSON has quotes: '\"hello\"'. --text stores it without them, --file what is in a file.";
-    NotAgreed "R0048" "nothing was deleted",
-        "What cannot be undone is asked for first, and the answer was no, or there was no terminal to ask.",
+        "Start one: `room dev`, or `room serve`; --data names another server's data folder.";
+    NotConfirmed "R0046" "it was not confirmed",
+        "What cannot be undone is asked about on a terminal, and needs --yes where there is none.",
         "`room delete-room lobby` in a script.",
-        "Answer y, or add --yes.";
+        "Add --yes if you mean it. Nothing was deleted.";
+    BadValue "R0047" "a value to store is no JSON",
+        "Rooms that are written with the SDK store JSON, so that is what is taken unless --text or --file says otherwise.",
+        "`room storage set lobby title hello`",
+        "Put a text in quotes, which a shell needs quotes around: `'\"hello\"'`; or store it as it is with --text.";
+    BadKey "R0048" "this cannot be a key",
+        "A key has at least one byte. With --encoded it is percent-encoded: each % is followed by two hexadecimal digits.",
+        "`room storage get lobby --encoded %F`",
+        "Write a byte as `%FF`, and a % itself as `%25`.";
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The verbs. Owns which function does what the command line asked; one file a verb.
 //!
-//! Invariant: a verb prints data to stdout and everything else to stderr, and asks nothing, but
-//! for `delete-room` and the keys of `dev` on a terminal. What it
+//! Invariant: a verb prints data to stdout and everything else to stderr, and asks nothing on its own, but for
+//! `delete-room` on a terminal. What it
 //! can work without a project or a network, it does. It does not know how a verb does its work.
 
 mod backup;

@@ -43,7 +43,7 @@ pub(crate) fn delete_room(args: &DeleteRoomArgs) -> anyhow::Result<ExitCode> {
     let operator = Operator::find(&args.server)?;
     let room = operator.room(&args.room)?;
     if !args.yes && !is_agreed(&room.name)? {
-        return Err(Mistake::new(Code::NotAgreed, "nothing was deleted").into());
+        return Err(Mistake::new(Code::NotConfirmed, "nothing was deleted").into());
     }
     let answer = operator.about(&room, ("DELETE", ""), &[])?;
     operator.print(&answer, |answer| {
@@ -57,7 +57,7 @@ pub(crate) fn delete_room(args: &DeleteRoomArgs) -> anyhow::Result<ExitCode> {
 fn is_agreed(room: &str) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         let message = format!("{room} would be deleted for good, and there is no terminal to ask");
-        return Err(Mistake::new(Code::NotAgreed, message).help("add --yes").into());
+        return Err(Mistake::new(Code::NotConfirmed, message).help("add --yes").into());
     }
     print::talk(format_args!("delete {room} and everything that is stored for it? [y/N]"));
     let mut answer = String::new();

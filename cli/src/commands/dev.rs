@@ -27,8 +27,7 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     let project = Project::find(&args.project)?;
     let choices = Choices { profile: args.profile.clone(), vars: args.vars.clone() };
     wait_for(async {
-        let dir = project.own(if args.ephemeral { EPHEMERAL } else { STATE });
-        let node = listen(args, &project).await?.announce(dir)?;
+        let node = listen(args, &project).await?.announce()?;
         // Before the session changes the terminal, or an end in between would leave it so.
         let stop = Stop::listen()?;
         Session::new(project, node, choices, faults)?.run(stop).await?;
@@ -45,7 +44,8 @@ async fn listen(args: &DevArgs, project: &Project) -> anyhow::Result<Node> {
         if !is_free(SocketAddr::new(args.host, port)) {
             continue;
         }
-        match Node::start(config(args, project, port)).await {
+        let dir = project.own(if args.ephemeral { EPHEMERAL } else { STATE });
+        match Node::start(config(args, project, port), dir).await {
             Ok(node) => {
                 if port != first {
                     let port = node.runtime().addr().port();

@@ -13,31 +13,31 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Node {
     config: Config,
     runtime: Runtime,
-    /// The folder in which commands find it, and what they find.
-    announced: Option<(PathBuf, Announced)>,
+    /// Where commands find it.
+    dir: PathBuf,
+    announced: Option<Announced>,
 }
 
 impl Node {
-    /// Starts a server.
+    /// Starts a server. Commands find it by what lies in `dir`.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
     ///
     /// # Cancel safety
     /// Dropped before it returns, nothing is left running.
-    pub(crate) async fn start(config: Config) -> Result<Self, StartError> {
+    pub(crate) async fn start(config: Config, dir: PathBuf) -> Result<Self, StartError> {
         let runtime = Runtime::start(config.clone()).await?;
-        Ok(Self { config, runtime, announced: None })
+        Ok(Self { config, runtime, dir, announced: None })
     }
 
-    /// Tells commands in this folder how to find it, as long as it runs.
+    /// Tells commands how to find it, as long as it runs.
     ///
     /// # Errors
-    /// The folder cannot be written to.
-    pub(crate) fn announce(mut self, dir: PathBuf) -> anyhow::Result<Self> {
-        let token = self.runtime.admin_token();
-        let announced = Announced::new(&dir, self.runtime.addr(), token.secret())?;
-        self.announced = Some((dir, announced));
+    /// The data folder cannot be written to.
+    pub(crate) fn announce(mut self) -> anyhow::Result<Self> {
+        let token = self.runtime.admin_token().secret();
+        self.announced = Some(Announced::new(&self.dir, self.runtime.addr(), token)?);
         Ok(self)
     }
 
@@ -64,16 +64,13 @@ impl Node {
     /// Dropped before it returns, nothing runs, and the data may be removed in part.
     pub(super) async fn forget(self) -> anyhow::Result<Self> {
         let config = Config { listen: self.runtime.addr(), ..self.config.clone() };
-        let announced = self.announced.as_ref().map(|(dir, _)| dir.clone());
+        let dir = self.dir.clone();
         self.stop().await;
         if let StorageConfig::Disk(dir) = &config.storage {
             remove(dir).with_context(|| format!("{} cannot be removed", dir.display()))?;
         }
-        let node = Self::start(config).await.context("the server does not start again")?;
-        match announced {
-            Some(dir) => node.announce(dir),
-            None => Ok(node),
-        }
+        let node = Self::start(config, dir).await.context("the server does not start again")?;
+        node.announce()
     }
 }
 
