@@ -137,8 +137,8 @@ pub(crate) enum TemplateName {
 /// Ctrl-C stops: rooms finish what they are at, sockets are closed with 1012.
 ///
 /// Keys, if stdin is a terminal: o open (the page, in a browser), d dashboard (`/_room/`), r rebuild (now,
-/// without a save), c clear (the screen), x reset (forget what rooms have stored, after a y), q quit,
-/// h help.
+/// without a save), u url (for other machines, as a QR code, if --host lets them in), c clear (the screen),
+/// x reset (forget what rooms have stored, after a y), q quit, h help.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room dev\n  room dev rooms-examples/chat --port 8080\n  \
