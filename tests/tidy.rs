@@ -167,7 +167,9 @@ const LAYERS: &[(&str, &str)] = &[
     ("alarms", "limits id clock store rooms"),
     ("admin", "limits id store rooms"),
     ("door", "limits id clock metrics config connection event wasm cluster room rooms admin"),
-    ("runtime", "limits id clock metrics config wasm store cluster rooms alarms admin door"),
+    ("node", "limits id clock metrics config wasm store cluster rooms alarms admin door"),
+    ("runtime", "config store admin door node"),
+    ("server", "limits id clock config store door node"),
     ("lib", "*"),
 ];
 
