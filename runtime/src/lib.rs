@@ -9,6 +9,7 @@
 //! - `wasm` compiles and calls guests; `turn` is what one call read, wrote and said.
 //! - `admin` is an operator's work on what is stored: backups, exports, imports; [`offline`] without a node.
 //! - `store` keeps the rooms' bytes; `alarms` wakes rooms; `cluster` says which node a room is on.
+//! - `logs` keeps the newest lines of the log for who watches it.
 //! - `metrics` is what they count; [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`] are the
 //!   values they share.
 
@@ -22,6 +23,7 @@ mod door;
 pub mod event;
 pub mod id;
 pub mod limits;
+mod logs;
 mod metrics;
 pub mod node;
 mod room;
@@ -38,9 +40,10 @@ pub use admin::{AdminToken, offline};
 pub use config::{
     Audience, AutoResponse, Config, ConfigError, PartyConfig, Project, StorageConfig, WhenQuiet,
 };
-pub use door::{connection_of_query, room_of_path};
+pub use door::{Notice, connection_of_query, room_of_path};
 pub use id::{ConnectionId, NameError, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};
+pub use logs::Logs;
 pub use node::{DeployError, Deployed, OpenError};
 pub use room::RoomError;
 pub use runtime::{Runtime, StartError};

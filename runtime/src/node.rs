@@ -9,11 +9,12 @@ use crate::alarms::Alarms;
 use crate::clock::Clock;
 use crate::cluster::Ring;
 use crate::config::{Audience, PartyConfig, Project, StorageConfig};
-use crate::door::FrontDoor;
+use crate::door::{FrontDoor, Notice};
 use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
+use crate::logs::{LogLevel, Logs};
 use crate::metrics::Metrics;
-use crate::rooms::{Party, ReloadError, Rooms};
+use crate::rooms::{Party, ReloadError, Reloaded, Rooms};
 use crate::store::{Store, StoreError, Verified};
 use crate::wasm::{Code, Engine, EngineError, Instance, LoadError};
 use axum::Router;
@@ -33,10 +34,10 @@ pub(crate) struct Node {
     rooms: Rooms,
     door: FrontDoor,
     store: Store,
-    /// None if its data is in memory only.
-    admin: Option<Admin>,
+    admin: Admin,
     limits: Arc<Limits>,
     clock: Clock,
+    logs: Logs,
     /// One deployment at a time.
     deploying: Mutex<()>,
     stop: CancellationToken,
@@ -119,16 +120,16 @@ impl Node {
             StorageConfig::Disk(dir) => Store::open_counted(dir, &limits, counts)?,
             StorageConfig::Memory => Store::in_memory_counted(&limits, counts)?,
         };
-        let engine = Engine::new(limits.clone(), cache_dir)?;
         let clock = Clock::system();
+        let logs = Logs::new(&limits, clock);
+        let engine = Engine::new(limits.clone(), cache_dir, logs.clone())?;
         let counts = metrics.rooms.clone();
         let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine, counts);
-        let admin = match storage {
-            StorageConfig::Disk(dir) => {
-                Some(Admin::new(dir, store.clone(), rooms.clone(), limits.clone())?)
-            }
+        let dir = match storage {
+            StorageConfig::Disk(dir) => Some(dir.as_path()),
             StorageConfig::Memory => None,
         };
+        let admin = Admin::new(dir, store.clone(), rooms.clone(), limits.clone())?;
         let node = NodeId::new(ONLY_NODE);
         let ring = Ring::new((node.clone(), 1), Vec::new());
         let counts = metrics.clone();
@@ -145,15 +146,11 @@ impl Node {
             admin,
             limits,
             clock,
+            logs,
             deploying: Mutex::new(()),
             alarms: Mutex::new(Some(tokio::spawn(alarms.run()))),
             stop,
         })
-    }
-
-    /// The routes for everybody.
-    pub(crate) fn public_router(&self) -> Router {
-        self.door.router(None)
     }
 
     /// Every route, the operator's included.
@@ -161,9 +158,9 @@ impl Node {
         self.door.router(self.admin.clone())
     }
 
-    /// What an operator has to show; none if the data is in memory only.
-    pub(crate) fn admin_token(&self) -> Option<&AdminToken> {
-        self.admin.as_ref().map(Admin::token)
+    /// What an operator has to show.
+    pub(crate) fn admin_token(&self) -> &AdminToken {
+        self.admin.token()
     }
 
     /// Told when it is to take no new clients.
@@ -181,6 +178,16 @@ impl Node {
     /// Not to be dropped once rooms are taking over: some would run the new code and some the old.
     pub(crate) async fn deploy(&self, project: Project) -> Result<Deployed, DeployError> {
         let _one_at_a_time = self.deploying.lock().await;
+        let outcome = self.put_in_place(project).await;
+        match &outcome {
+            Ok((_, what)) => self.logs.node(LogLevel::Info, &format!("deployed {what}")),
+            Err(error) => self.logs.node(LogLevel::Warn, &format!("not deployed: {error}")),
+        }
+        outcome.map(|(done, _)| done)
+    }
+
+    /// Puts a project in place, and says in words what was done.
+    async fn put_in_place(&self, project: Project) -> Result<(Deployed, String), DeployError> {
         if project.parties.is_empty() {
             return Err(DeployError::NoParty);
         }
@@ -192,9 +199,24 @@ impl Node {
                 return Err(DeployError::Twice(name));
             }
         }
+        let hash =
+            |(name, party): (&PartyName, &Party)| format!("{name} {}", party.code.module.hash());
+        let mut hashes: Vec<String> = parties.iter().map(hash).collect();
+        hashes.sort_unstable();
         let done = self.rooms.deploy(parties).await.map_err(start_error)?;
         self.door.set_assets(project.assets);
-        Ok(Deployed { rooms: done.rooms, connections: done.connections })
+        let Reloaded { rooms, connections } = done;
+        let what = format!(
+            "{}; rooms that took it over: {rooms}, connections that stayed: {connections}",
+            hashes.join(", ")
+        );
+        Ok((Deployed { rooms, connections }, what))
+    }
+
+    /// Tells pages that load `/_room/overlay.js` what is wrong with the code behind them, until the next
+    /// call; none if nothing is. Nobody hears of it unless the audience is [`crate::Audience::Developer`].
+    pub(crate) fn set_notice(&self, notice: Option<Notice>) {
+        self.door.set_notice(notice);
     }
 
     /// Compiles a party's module, away from the threads that run rooms.
@@ -245,9 +267,9 @@ impl Node {
             }
             self.door.drain().await;
             self.rooms.drain().await;
-            if let Some(admin) = &self.admin {
-                admin.drain().await;
-            }
+            self.admin.drain().await;
+            // Behind the last line that rooms have to say.
+            self.logs.close();
             served.await;
         };
         if tokio::time::timeout(ms(self.limits.drain_ms_max), end).await.is_err() {

@@ -4,7 +4,7 @@
 
 use crate::admin::AdminToken;
 use crate::config::{Config, ConfigError, Project};
-use crate::door::Listener;
+use crate::door::{Listener, Notice};
 use crate::node::{DeployError, Deployed, Node, OpenError};
 use crate::store::{StoreError, Verified};
 use std::net::SocketAddr;
@@ -65,9 +65,8 @@ impl Runtime {
         self.addr
     }
 
-    /// What an operator has to show at `/_room/admin/`; none if the data is in memory only, as then nobody
-    /// is let in there.
-    pub fn admin_token(&self) -> Option<&AdminToken> {
+    /// What an operator has to show at `/_room/admin/`.
+    pub fn admin_token(&self) -> &AdminToken {
         self.node.admin_token()
     }
 
@@ -81,6 +80,12 @@ impl Runtime {
     /// Not to be dropped once rooms are taking over: some would run the new code and some the old.
     pub async fn deploy(&self, project: Project) -> Result<Deployed, DeployError> {
         self.node.deploy(project).await
+    }
+
+    /// Tells pages that load `/_room/overlay.js` what is wrong with the code behind them, until the next
+    /// call; none if nothing is. Nobody hears of it unless the audience is [`crate::Audience::Developer`].
+    pub fn set_notice(&self, notice: Option<Notice>) {
+        self.node.set_notice(notice);
     }
 
     /// Reads everything that is stored and checks that it agrees with itself; see [`Verified`]. Meant for

@@ -151,7 +151,7 @@ impl Site {
 
     /// What an operator has to show to its node.
     pub(super) fn node_token(&self) -> String {
-        self.node.admin_token().map(|token| token.secret().to_owned()).unwrap_or_default()
+        self.node.admin_token().secret().to_owned()
     }
 
     /// The versions that are kept, and the number of the one that is served.
@@ -330,7 +330,7 @@ impl Site {
             });
         }
         let done = self.node.deploy(Project { parties, assets }).await?;
-        self.hosts.put(&self.name, release.hosts.clone(), self.node.public_router());
+        self.hosts.put(&self.name, release.hosts.clone(), self.node.router());
         Ok(done)
     }
 
