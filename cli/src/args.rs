@@ -4,6 +4,7 @@
 //! the first two are decided here, by clap. It does not know what the commands do.
 
 pub(crate) mod operate;
+pub(crate) mod remote;
 
 use crate::output::Existing;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
@@ -40,6 +41,13 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     Export(ExportArgs),
     Import(ImportArgs),
+    Serve(remote::ServeArgs),
+    Deploy(remote::DeployArgs),
+    List(remote::ListArgs),
+    Rollback(remote::RollbackArgs),
+    Env(remote::EnvArgs),
+    Token(remote::TokenArgs),
+    Delete(remote::DeleteArgs),
     Rooms(operate::RoomsArgs),
     Inspect(operate::InspectArgs),
     Storage(operate::StorageArgs),

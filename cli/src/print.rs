@@ -165,3 +165,11 @@ pub(crate) fn plain_report(err: &anyhow::Error) -> String {
 pub(crate) fn plain(mistake: &Mistake) -> String {
     all_drawn(mistake, &GraphicalTheme::unicode_nocolor())
 }
+
+/// A time, as people here write it.
+pub(crate) fn time(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
+    time.map_or_else(String::new, |time| {
+        time.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S").to_string()
+    })
+}

@@ -20,6 +20,7 @@ mod metrics;
 mod order;
 mod pressure;
 mod reload;
+mod server;
 mod sockets;
 mod storage;
 mod turns;

@@ -18,6 +18,7 @@ mod status;
 mod upgrade;
 
 pub use address::{connection_of_query, room_of_path};
+pub(crate) use admin::bearer;
 pub(crate) use listener::Listener;
 pub use overlay::Notice;
 
