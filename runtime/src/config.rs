@@ -4,6 +4,11 @@
 //! together. It is read by `runtime.rs` alone, which hands each part its piece. It binds and opens
 //! nothing, and does not know where the choices came from.
 
+mod origin;
+
+pub(crate) use origin::Origins;
+pub use origin::{Origin, OriginError};
+
 use crate::limits::Limits;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,6 +54,9 @@ pub struct Project {
     pub parties: Vec<PartyConfig>,
     /// The folder of its static files.
     pub assets: Option<PathBuf>,
+    /// The origins whose pages may open WebSockets to its rooms, as [`Origin::parse`] reads them. None
+    /// given lets every page in; the server's own pages always are.
+    pub origins: Vec<String>,
 }
 
 /// One party of a project.

@@ -33,7 +33,8 @@ pub mod wasm;
 pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use admin::{AdminToken, offline};
 pub use config::{
-    Audience, AutoResponse, Config, ConfigError, PartyConfig, Project, StorageConfig, WhenQuiet,
+    Audience, AutoResponse, Config, ConfigError, Origin, OriginError, PartyConfig, Project,
+    StorageConfig, WhenQuiet,
 };
 pub use door::{connection_of_query, room_of_path};
 pub use id::{ConnectionId, NameError, PartyName, RoomId};

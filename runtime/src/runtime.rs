@@ -7,7 +7,9 @@ use crate::admin::{Admin, AdminToken};
 use crate::alarms::Alarms;
 use crate::clock::Clock;
 use crate::cluster::Ring;
-use crate::config::{Config, ConfigError, PartyConfig, Project, StorageConfig};
+use crate::config::{
+    Config, ConfigError, OriginError, Origins, PartyConfig, Project, StorageConfig,
+};
 use crate::door::{FrontDoor, Listener};
 use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
@@ -85,6 +87,9 @@ pub enum DeployError {
         /// What is wrong with it.
         problem: String,
     },
+    /// One of its origins is none, or they are too many.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
     /// A module was refused.
     #[error("party {party}: {error}")]
     Load {
@@ -190,10 +195,11 @@ impl Runtime {
         if project.parties.is_empty() {
             return Err(DeployError::NoParty);
         }
+        let origins = Origins::parse(&project.origins, &self.limits)?;
         let mut parties = HashMap::new();
         for config in project.parties {
             let name = PartyName::parse(&config.name)?;
-            let party = self.load(&name, config).await?;
+            let party = self.load(&name, config, origins.clone()).await?;
             if parties.insert(name.clone(), party).is_some() {
                 return Err(DeployError::Twice(name));
             }
@@ -204,7 +210,12 @@ impl Runtime {
     }
 
     /// Compiles a party's module, away from the threads that run rooms.
-    async fn load(&self, name: &PartyName, config: PartyConfig) -> Result<Party, DeployError> {
+    async fn load(
+        &self,
+        name: &PartyName,
+        config: PartyConfig,
+        origins: Origins,
+    ) -> Result<Party, DeployError> {
         let engine = self.engine.clone();
         let PartyConfig { module, vars, when_quiet, auto_response, .. } = config;
         if let Some(problem) = auto_response.as_ref().and_then(|own| own.problem(&self.limits)) {
@@ -220,7 +231,7 @@ impl Runtime {
         let probe = RoomId::new(name.clone(), "-", usize::MAX)?;
         let instance = Instance::new(&code, &probe, self.clock).await;
         instance.map_err(|fault| refused(LoadError::Start(fault.to_string())))?;
-        Ok(Party { code, when_quiet, auto_response: auto_response.map(Arc::new) })
+        Ok(Party { code, when_quiet, auto_response: auto_response.map(Arc::new), origins })
     }
 
     /// Reads everything that is stored and checks that it agrees with itself; see [`Verified`]. Meant for
@@ -235,18 +246,21 @@ impl Runtime {
         self.store.verify().await
     }
 
-    /// Stops: no new clients, sockets closed with 1012, rooms finished, everything on disk.
+    /// Stops: no new clients; sockets closed with 1012, each at a moment of its own within
+    /// [`Limits::drain_spread_ms`] and working until then; rooms finished; everything on disk.
     ///
     /// # Cancel safety
     /// Dropped before it returns, what was not finished is dropped with the process; what was
     /// acknowledged is on disk all the same.
     pub async fn drain(self) {
         self.stop.cancel();
-        self.alarms.abort();
+        let alarms = self.alarms.abort_handle();
         let end = async {
+            // Rooms work for their clients until the last of these is gone.
+            self.door.drain().await;
+            alarms.abort();
             // An aborted task holds the store until it is dropped, and the folder with it.
             drop(self.alarms.await);
-            self.door.drain().await;
             self.rooms.drain().await;
             if let Some(admin) = &self.admin {
                 admin.drain().await;
@@ -254,7 +268,9 @@ impl Runtime {
             // Ends with the last request.
             drop(self.serving.await);
         };
-        if tokio::time::timeout(ms(self.limits.drain_ms_max), end).await.is_err() {
+        let max = ms(self.limits.drain_ms_max.saturating_add(self.limits.drain_spread_ms));
+        if tokio::time::timeout(max, end).await.is_err() {
+            alarms.abort();
             tracing::warn!("not everything ended within drain_ms_max; the rest is dropped");
         }
         let store = self.store;

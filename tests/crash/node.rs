@@ -68,7 +68,7 @@ async fn start(
         when_quiet: WhenQuiet::Stay,
         auto_response: None,
     };
-    runtime.deploy(Project { parties: vec![party], assets: None }).await?;
+    runtime.deploy(Project { parties: vec![party], ..Project::default() }).await?;
     Ok((runtime, problems))
 }
 

@@ -18,6 +18,7 @@ mod metrics;
 mod order;
 mod pressure;
 mod reload;
+mod security;
 mod sockets;
 mod storage;
 mod turns;

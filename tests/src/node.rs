@@ -20,6 +20,7 @@ pub struct Setup {
     when_quiet: WhenQuiet,
     auto_response: Option<AutoResponse>,
     assets: Option<PathBuf>,
+    origins: Vec<String>,
 }
 
 /// A node that listens on loopback and serves the puppet as party `main`.
@@ -35,12 +36,19 @@ impl Setup {
         let limits = Limits {
             rooms_active_max: 64,
             door_instances_max: 8,
-            drain_spread_ms: 1,
             alarm_retry_ms_min: 20,
             ..Limits::default()
         };
         let (audience, when_quiet) = (Audience::Developer, WhenQuiet::Stay);
-        Self { limits, audience, disk: None, when_quiet, auto_response: None, assets: None }
+        Self {
+            limits,
+            audience,
+            disk: None,
+            when_quiet,
+            auto_response: None,
+            assets: None,
+            origins: Vec::new(),
+        }
     }
 
     /// A node with a folder of its own on disk.
@@ -84,6 +92,13 @@ impl Setup {
     #[must_use]
     pub fn assets(mut self, dir: impl Into<PathBuf>) -> Self {
         self.assets = Some(dir.into());
+        self
+    }
+
+    /// With pages of these origins let in, and of no others.
+    #[must_use]
+    pub fn origins(mut self, origins: &[&str]) -> Self {
+        self.origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
         self
     }
 
@@ -176,7 +191,8 @@ impl TestNode {
     /// # Errors
     /// As [`Runtime::deploy`].
     pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
-        let project = Project { parties, assets: self.setup.assets.clone() };
+        let (assets, origins) = (self.setup.assets.clone(), self.setup.origins.clone());
+        let project = Project { parties, assets, origins };
         within("a deployment", self.runtime.deploy(project)).await
     }
 

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 pub(super) struct Deployment {
     parties: Vec<PartyConfig>,
     assets: Option<PathBuf>,
+    origins: Vec<String>,
 }
 
 /// What came of it.
@@ -50,7 +51,8 @@ impl Deployment {
                 auto_response: party.auto_response.as_ref().map(|own| own.get_ref().clone()),
             })
         });
-        Self { parties: parties.collect(), assets: project.assets() }
+        let origins = project.manifest.origins.clone();
+        Self { parties: parties.collect(), assets: project.assets(), origins }
     }
 
     fn same_as(&self, other: &Self) -> bool {
@@ -59,6 +61,7 @@ impl Deployment {
             (name, vars, when_quiet, auto_response)
         };
         self.assets == other.assets
+            && self.origins == other.origins
             && self.parties.len() == other.parties.len()
             && self
                 .parties
@@ -88,6 +91,7 @@ impl Reloader {
         let project = room_runtime::Project {
             parties: deployment.parties.clone(),
             assets: deployment.assets.clone(),
+            origins: deployment.origins.clone(),
         };
         let deployed = self.runtime.deploy(project).await?;
         Ok(match self.last.replace(deployment) {

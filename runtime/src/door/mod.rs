@@ -8,6 +8,7 @@ mod address;
 mod admin;
 mod answer;
 mod assets;
+mod head;
 mod hooks;
 mod http;
 mod listener;
@@ -28,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::rooms::Rooms;
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use std::path::PathBuf;
@@ -94,6 +96,7 @@ impl FrontDoor {
             .merge(admin::router(admin))
             .route("/_room/partysocket/{file}", get(assets::partysocket))
             .fallback(assets::serve)
+            .layer(from_fn_with_state(self.clone(), head::check))
             .layer(http::count_requests(self.0.metrics.door.clone()))
             .with_state(self.clone())
     }

@@ -47,6 +47,12 @@ impl Handshake {
         *bare.version_mut() = request.version();
         *bare.headers_mut() = request.headers().clone();
         let answer = create_response(&bare).map_err(|error| fail(&error))?;
+        // Another server on the way might take the body for the first frames, or those for the body.
+        let empty =
+            request.headers().get(header::CONTENT_LENGTH).is_none_or(|length| length == "0");
+        if !empty || request.headers().contains_key(header::TRANSFER_ENCODING) {
+            return Err(fail(&"it has a body"));
+        }
         let upgrade = request
             .extensions_mut()
             .remove::<OnUpgrade>()

@@ -44,7 +44,7 @@ pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
         auto_response: None,
         when_quiet: WhenQuiet::Stay,
     };
-    runtime.deploy(Project { parties: vec![party], assets: None }).await?;
+    runtime.deploy(Project { parties: vec![party], ..Project::default() }).await?;
     writeln!(std::io::stdout(), "{}", runtime.addr())?;
     std::future::pending().await
 }
