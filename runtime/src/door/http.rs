@@ -12,7 +12,7 @@ use crate::limits::{Limits, ms, size};
 use crate::metrics::{DoorMetrics, StatusClass, level};
 use crate::wasm::DoorCall;
 use ::http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -88,6 +88,10 @@ pub(super) async fn ask_room(door: &FrontDoor, request: Request) -> Result<Respo
 }
 
 async fn read_body(body: Body, limits: &Limits) -> Result<Bytes, DoorError> {
+    // What tells beforehand that it is too large is not waited for.
+    if body.size_hint().lower() > limits.body_bytes_max {
+        return Err(DoorError::BodyTooLarge(limits.body_bytes_max));
+    }
     let read = Limited::new(body, size(limits.body_bytes_max)).collect();
     match tokio::time::timeout(ms(limits.body_ms_max), read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),

@@ -125,9 +125,11 @@ async fn what_follows_an_upgrade_is_no_request() {
                    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let mut client = RawClient::open(node.addr()).await;
-    client.write(format!("{upgrade}{SMUGGLED}").as_bytes()).await;
+    // Twice, so that what its bytes say as a frame is there whole.
+    client.write(format!("{upgrade}{SMUGGLED}{SMUGGLED}").as_bytes()).await;
     assert!(client.head().await.starts_with("HTTP/1.1 101"));
     assert_eq!(client.frame().await.and_then(|frame| frame.close_code()), Some(1002));
+    client.finish().await;
     assert_eq!(client.rest().await, b"");
     no_victim(&node, "what followed").await;
 }

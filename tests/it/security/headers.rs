@@ -8,7 +8,7 @@ const BROKEN: [&str; 9] = [
     "x-room:a%0d%0aset-cookie:stolen%3d1",
     "x-room:a%0aset-cookie:stolen%3d1",
     "x-room:a%0dset-cookie:stolen%3d1",
-    "x-room:a%0d%0a%0d%0a<script>",
+    "x-room:a%0d%0a%0d%0a%3cscript%3e",
     "x-room:a%00",
     "x-room%0d%0aset-cookie:stolen%3d1",
     "x-room%20:a",
