@@ -23,10 +23,21 @@ pub struct Config {
     pub storage: StorageConfig,
     /// The folder for compiled code; without one every start compiles again.
     pub cache_dir: Option<PathBuf>,
+    /// The files of its certificate; without them it speaks plain HTTP.
+    pub tls: Option<Tls>,
     /// Every bound.
     pub limits: Limits,
     /// Who reads the error texts.
     pub audience: Audience,
+}
+
+/// The files of a certificate, in PEM. They are read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and behind it those that vouch for it.
+    pub cert: PathBuf,
+    /// Its private key, without a password.
+    pub key: PathBuf,
 }
 
 /// Where the rooms' data lies.

@@ -34,9 +34,9 @@ pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use admin::{AdminToken, offline};
 pub use config::{
     Audience, AutoResponse, Config, ConfigError, Origin, OriginError, PartyConfig, Project,
-    StorageConfig, WhenQuiet,
+    StorageConfig, Tls, WhenQuiet,
 };
-pub use door::{connection_of_query, room_of_path};
+pub use door::{TlsError, connection_of_query, room_of_path};
 pub use id::{ConnectionId, NameError, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};
 pub use room::RoomError;

@@ -101,6 +101,7 @@ limits! {
 
     // Times a client meets.
     header_ms_max: "ms" = 10_000, "Time for a client to send a request's head, the first or the next one", "the connection is closed";
+    tls_handshake_ms_max: "ms" = 10_000, "Time for a client to bring about a TLS handshake", "the connection is closed";
     body_ms_max: "ms" = 30_000, "Time for a client to send a request's body", "408";
     ping_interval_ms: "ms" = 30_000, "Time between two pings of the server", "a ping is sent";
     pong_ms_max: "ms" = 15_000, "Time for any sign of life after a ping", "the connection counts as dropped: on_close with 1006";
@@ -150,6 +151,10 @@ limits! {
     log_line_bytes_max: "bytes" = 8 * KIB, "Length of a line in a room's log", "the line is cut";
     log_lines_max: "lines" = 1_000, "Log lines of one turn", "further lines are dropped and counted";
     fault_text_bytes_max: "bytes" = 8 * KIB, "Length of a guest's own error text", "the text is cut";
+
+    // The certificate's files.
+    tls_reload_ms: "ms" = 10_000, "Time between two looks at the certificate and its key", "they are read again, and serve if they changed and are a pair";
+    tls_file_bytes_max: "bytes" = MIB, "Size of the certificate's file, its chain included, and of its key's", "the pair is refused";
 
     // What an operator may ask of a node that serves.
     admin_transfers_max: "transfers" = 4, "Backups, exports and imports at the same time", "503";

@@ -10,7 +10,7 @@ use crate::cluster::Ring;
 use crate::config::{
     Config, ConfigError, OriginError, Origins, PartyConfig, Project, StorageConfig,
 };
-use crate::door::{FrontDoor, Listener};
+use crate::door::{Certificates, FrontDoor, Listener, TlsError};
 use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
 use crate::metrics::Metrics;
@@ -59,6 +59,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The data cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -129,7 +132,11 @@ impl Runtime {
         config.check()?;
         let limits = Arc::new(config.limits);
         let addr = config.listen;
-        let listener = Listener::bind(addr, limits.clone()).await;
+        let tls = match config.tls {
+            Some(files) => Some(Certificates::read(files, limits.clone()).await?),
+            None => None,
+        };
+        let listener = Listener::bind(addr, limits.clone(), tls).await;
         let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
         let metrics = Metrics::new();
         let counts = metrics.store.clone();

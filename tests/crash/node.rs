@@ -56,6 +56,7 @@ async fn start(
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         storage: StorageConfig::Disk(data),
         cache_dir: Some(cache),
+        tls: None,
         limits,
         audience: Audience::Developer,
     });

@@ -21,4 +21,5 @@ mod reload;
 mod security;
 mod sockets;
 mod storage;
+mod tls;
 mod turns;

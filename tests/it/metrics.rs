@@ -156,6 +156,7 @@ async fn node_on(dir: &Path, audience: Audience) -> Runtime {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         storage: StorageConfig::Disk(dir.join("data")),
         cache_dir: None,
+        tls: None,
         limits,
         audience,
     };

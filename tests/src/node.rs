@@ -5,7 +5,7 @@
 use crate::{TestClient, guest, within};
 use room_runtime::{
     Audience, AutoResponse, Config, DeployError, Deployed, Limits, PartyConfig, Project, Runtime,
-    StorageConfig, WhenQuiet,
+    StartError, StorageConfig, Tls, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -21,6 +21,7 @@ pub struct Setup {
     auto_response: Option<AutoResponse>,
     assets: Option<PathBuf>,
     origins: Vec<String>,
+    tls: Option<Tls>,
 }
 
 /// A node that listens on loopback and serves the puppet as party `main`.
@@ -48,6 +49,7 @@ impl Setup {
             auto_response: None,
             assets: None,
             origins: Vec::new(),
+            tls: None,
         }
     }
 
@@ -102,6 +104,13 @@ impl Setup {
         self
     }
 
+    /// With TLS, from these files.
+    #[must_use]
+    pub fn tls(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls = Some(Tls { cert: cert.into(), key: key.into() });
+        self
+    }
+
     /// Starts a node and deploys the puppet to it.
     ///
     /// # Panics
@@ -117,6 +126,14 @@ impl Setup {
     /// # Panics
     /// When it does not start.
     pub async fn start_empty(self) -> TestNode {
+        self.try_start_empty().await.expect("a node starts")
+    }
+
+    /// Starts a node without parties, if it starts.
+    ///
+    /// # Errors
+    /// As [`Runtime::start`].
+    pub async fn try_start_empty(self) -> Result<TestNode, StartError> {
         let storage = match &self.disk {
             Some(dir) => StorageConfig::Disk(dir.path().join("data")),
             None => StorageConfig::Memory,
@@ -125,11 +142,12 @@ impl Setup {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             storage,
             cache_dir: Some(room_test_guest::target_dir().join("guests/compiled")),
+            tls: self.tls.clone(),
             limits: self.limits.clone(),
             audience: self.audience,
         };
-        let runtime = within("a node to start", Runtime::start(config)).await;
-        TestNode { runtime: runtime.expect("a node starts"), setup: self }
+        let runtime = within("a node to start", Runtime::start(config)).await?;
+        Ok(TestNode { runtime, setup: self })
     }
 }
 

@@ -17,7 +17,8 @@ mod status;
 mod upgrade;
 
 pub use address::{connection_of_query, room_of_path};
-pub(crate) use listener::Listener;
+pub use listener::TlsError;
+pub(crate) use listener::{Certificates, Listener};
 
 use crate::admin::Admin;
 use crate::clock::Clock;

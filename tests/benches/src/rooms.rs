@@ -33,6 +33,7 @@ pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
         listen: ([127, 0, 0, 1], 0).into(),
         storage: disk.map_or(StorageConfig::Memory, StorageConfig::Disk),
         cache_dir: None,
+        tls: None,
         limits,
         audience: Audience::Public,
     })
