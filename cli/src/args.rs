@@ -3,6 +3,8 @@
 //! Invariant: flags win over `ROOM_*` variables, which win over `room.toml`, which wins over defaults;
 //! the first two are decided here, by clap. It does not know what the commands do.
 
+pub(crate) mod operate;
+
 use crate::output::Existing;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use std::net::IpAddr;
@@ -29,13 +31,21 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     New(NewArgs),
+    Init(InitArgs),
     Dev(DevArgs),
     Build(BuildArgs),
     Test(TestArgs),
+    Logs(LogsArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Export(ExportArgs),
     Import(ImportArgs),
+    Rooms(operate::RoomsArgs),
+    Inspect(operate::InspectArgs),
+    Storage(operate::StorageArgs),
+    Kick(operate::KickArgs),
+    Close(operate::CloseArgs),
+    DeleteRoom(operate::DeleteRoomArgs),
     Limits(LimitsArgs),
     /// Print the JSON schema of room.toml
     ///
@@ -43,6 +53,7 @@ pub(crate) enum Command {
     /// first line, and its keys are completed and checked as you type.
     #[command(after_long_help = "Example:\n  room schema > room.schema.json")]
     Schema,
+    Explain(ExplainArgs),
     Completions(CompletionsArgs),
 }
 
@@ -79,6 +90,27 @@ pub(crate) struct NewArgs {
     pub(crate) sdk: Option<PathBuf>,
 }
 
+/// Make a project of a PartyKit project
+///
+/// Reads a partykit.json, or the `partykit` of a package.json, and writes a room.toml for it, with a blank
+/// room in `rooms/PARTY` for each party, whose code is to be ported by hand, and the SDK's source in
+/// `vendor/room-sdk`. Tells for each key what it became, or why it has no counterpart. Nothing that exists
+/// is written over.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room init --from partykit.json\n  room init --from \
+../chat/package.json chat --json")]
+pub(crate) struct InitArgs {
+    /// The file to import
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) from: PathBuf,
+    /// The project's folder [default: the folder of the file]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) path: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// What a new project starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TemplateName {
@@ -98,8 +130,15 @@ pub(crate) enum TemplateName {
 /// are shown and the last good code keeps serving. Files of `[assets]` are served from disk, so they
 /// need no rebuild.
 ///
+/// Rooms see as environment what `[vars]` of room.toml, `.env`, `.env.local` and --var set, the later one
+/// over the earlier one, and nothing of this shell's. A save of these files is picked up too.
+///
 /// The rooms' data is kept in `.room/state`. What rooms log is printed as it happens.
 /// Ctrl-C stops: rooms finish what they are at, sockets are closed with 1012.
+///
+/// Keys, if stdin is a terminal: o open (the page, in a browser), d dashboard (`/_room/`), r rebuild (now,
+/// without a save), c clear (the screen), x reset (forget what rooms have stored, after a y), q quit,
+/// h help.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room dev\n  room dev rooms-examples/chat --port 8080\n  \
@@ -120,7 +159,8 @@ pub(crate) struct DevArgs {
     /// Build with this cargo profile
     #[arg(long, value_name = "NAME", default_value = "dev")]
     pub(crate) profile: String,
-    /// Set a variable of the rooms, over `[vars]` of room.toml; may be repeated
+    /// Set a variable of the rooms, over `.env.local`, over `.env`, over `[vars]` of room.toml; may be
+    /// repeated
     #[arg(long = "var", value_name = "KEY=VALUE", value_parser = variable)]
     pub(crate) vars: Vec<(String, String)>,
     /// Say more about what the platform does; twice for everything
@@ -173,6 +213,74 @@ pub(crate) struct DataArgs {
     /// The project's folder [default: found upward from the current folder]
     #[arg(long, value_name = "PATH", env = "ROOM_PROJECT", value_hint = ValueHint::DirPath)]
     pub(crate) project: Option<PathBuf>,
+}
+
+/// Show what the rooms and the platform log, as it happens
+///
+/// Asks the server that runs on the data folder: `room dev`, also with --ephemeral. Shown is what rooms
+/// write, and what the platform says about them: activations, faults with their backtraces, clients that
+/// were turned away, deployments. The server keeps the newest lines (see `room limits`) and filters them
+/// before it sends them. A `·` marks what the platform says.
+///
+/// With --follow it goes on until Ctrl-C: across deployments, and across restarts of the server, which it
+/// waits for. If lines were dropped before they could be shown, it says how many.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_long_help = "Examples:\n  room logs -f\n  room logs -f --room 'game-*' --level warn\n  \
+room logs --grep timeout --tail 50\n  room logs -f --json | jq -r 'select(.kind == \"guest\") | .text'"
+)]
+pub(crate) struct LogsArgs {
+    /// Go on with what comes
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only rooms of such names: `*` stands for any text, `?` for any character
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) room: Option<String>,
+    /// Only rooms of this party
+    #[arg(long, value_name = "NAME")]
+    pub(crate) party: Option<String>,
+    /// Only this level and those above
+    #[arg(long, value_enum)]
+    pub(crate) level: Option<LevelName>,
+    /// Only lines with this text in them
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) grep: Option<String>,
+    /// Begin with the last N of these lines [default: 20 with --follow, else all that are kept]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) tail: Option<u64>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Print a JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How much a line of the log matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LevelName {
+    /// Everything
+    Trace,
+    /// Activations and evictions of rooms, too
+    Debug,
+    /// What happens as it should
+    Info,
+    /// What may go wrong
+    Warn,
+    /// What went wrong
+    Error,
+}
+
+impl LevelName {
+    /// As the server calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// What becomes of a file that is there already.
@@ -289,6 +397,22 @@ select(.overridden)'")]
 pub(crate) struct LimitsArgs {
     #[command(flatten)]
     pub(crate) project: ProjectArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Explain a kind of mistake
+///
+/// Prints what a code such as R0012 in `error[R0012]` means, what leads to it, and how it is put right.
+/// Without a code, lists them all.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room explain\n  room explain R0012\n  \
+room explain --json | jq -r '.[].code'")]
+pub(crate) struct ExplainArgs {
+    /// The code
+    #[arg(value_name = "CODE")]
+    pub(crate) code: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -8,10 +8,13 @@ mod target;
 
 pub(crate) use process::Group;
 
+use crate::codes::Code;
 use crate::mistake::Mistake;
+use crate::print;
 use crate::project::Project;
 use anyhow::Context as _;
-use cargo_metadata::{CrateType, Message, MetadataCommand, PackageId};
+use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
+use cargo_metadata::{Artifact, CrateType, Message, MetadataCommand, PackageId};
 use room_runtime::PartyName;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,9 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 /// What guests are compiled for.
 const TARGET: &str = "wasm32-wasip2";
+
+/// How much of the compiler's errors is kept, in bytes; further ones are only printed.
+const ERRORS_BYTES_MAX: usize = 64 * 1024;
 
 /// The packages of a project, and which party is made of which.
 #[derive(Debug, Clone)]
@@ -57,8 +63,9 @@ pub(crate) struct Component {
 pub(crate) enum Outcome {
     /// Every party has a component.
     Built(Vec<Component>),
-    /// The compiler refused and has said why.
-    Refused,
+    /// The compiler refused and has said why: its errors as plain text, which is empty if cargo found
+    /// something before it.
+    Refused(String),
 }
 
 /// How much cargo says besides the compiler's messages.
@@ -105,13 +112,13 @@ impl Plan {
         for package in &self.packages {
             target::ensure(&package.dir).await?;
             match package.build(profile, noise).await? {
-                Some(path) => {
+                Ok(path) => {
                     let bytes = tokio::fs::read(&path)
                         .await
                         .with_context(|| format!("cargo's output {} is gone", path.display()))?;
                     made.push((path, Arc::<[u8]>::from(bytes)));
                 }
-                None => return Ok(Outcome::Refused),
+                Err(errors) => return Ok(Outcome::Refused(errors)),
             }
         }
         let components = self.parties.iter().map(|(party, index)| {
@@ -158,16 +165,19 @@ impl Package {
         let file = dir.join("Cargo.toml");
         let mut packages = metadata.packages.iter();
         let package = packages.find(|package| package.manifest_path == file).ok_or_else(|| {
-            Mistake::new(format_args!("{} has no [package] in it", file.display()))
-                .help("a party's `path` is the folder of a package, not of a workspace")
+            Mistake::new(
+                Code::NotAPackage,
+                format_args!("{} has no [package] in it", file.display()),
+            )
+            .help("a party's `path` is the folder of a package, not of a workspace")
         })?;
         let makes_component =
             package.targets.iter().any(|target| target.crate_types.contains(&CrateType::CDyLib));
         if !makes_component {
-            return Err(Mistake::new(format_args!(
-                "the package {} makes no component",
-                package.name
-            ))
+            return Err(Mistake::new(
+                Code::NoComponent,
+                format_args!("the package {} makes no component", package.name),
+            )
             .help("add to its Cargo.toml:\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]")
             .into());
         }
@@ -182,12 +192,12 @@ impl Package {
         })
     }
 
-    /// Compiles it. → The component, or nothing if the compiler refused.
-    async fn build(&self, profile: &str, noise: Noise) -> anyhow::Result<Option<PathBuf>> {
+    /// Compiles it. → The component, or the compiler's errors if it refused.
+    async fn build(&self, profile: &str, noise: Noise) -> anyhow::Result<Result<PathBuf, String>> {
         let mut command = cargo(&self.dir);
         command.args(["build", "--lib", "--target", TARGET, "--profile", profile]);
         command.args(["--package", &self.id.repr]);
-        command.arg("--message-format=json-render-diagnostics");
+        command.arg("--message-format=json-diagnostic-rendered-ansi");
         if noise == Noise::Quiet {
             command.arg("--quiet");
         }
@@ -196,27 +206,45 @@ impl Package {
         let stdout = cargo.stdout().context("cargo has no stdout")?;
         let mut lines = BufReader::new(stdout).lines();
         let mut component = None;
+        let mut errors = String::new();
         while let Some(line) = lines.next_line().await.context("cargo's messages end early")? {
-            component = self.component_of(&line).or(component);
+            match Message::parse_stream(line.as_bytes()).next() {
+                Some(Ok(Message::CompilerArtifact(made))) => {
+                    component = self.component_of(made).or(component);
+                }
+                Some(Ok(Message::CompilerMessage(said))) => say(&said.message, noise, &mut errors),
+                _ => {}
+            }
         }
         if !cargo.wait().await?.success() {
-            return Ok(None);
+            return Ok(Err(errors));
         }
         let component = component.with_context(|| format!("cargo made no {TARGET} component"))?;
-        Ok(Some(component))
+        Ok(Ok(component))
     }
 
-    /// The component that one of cargo's messages reports, if it does and it is this package's.
-    fn component_of(&self, line: &str) -> Option<PathBuf> {
-        let Ok(Message::CompilerArtifact(made)) = Message::parse_stream(line.as_bytes()).next()?
-        else {
-            return None;
-        };
+    /// The component among what cargo made, if there is one and it is this package's.
+    fn component_of(&self, made: Artifact) -> Option<PathBuf> {
         if made.package_id != self.id {
             return None;
         }
         let mut files = made.filenames.into_iter();
         files.find(|file| file.extension() == Some("wasm")).map(Into::into)
+    }
+}
+
+/// Prints what the compiler says, and keeps it if it is an error and there is space.
+fn say(said: &Diagnostic, noise: Noise, errors: &mut String) {
+    let Some(rendered) = &said.rendered else { return };
+    if noise == Noise::Full {
+        print::clear_line();
+    }
+    print::talk(format_args!("{}\n", rendered.trim_end()));
+    let plain = anstream::adapter::strip_str(rendered).to_string();
+    if matches!(said.level, DiagnosticLevel::Error | DiagnosticLevel::Ice)
+        && errors.len() + plain.len() <= ERRORS_BYTES_MAX
+    {
+        errors.push_str(&plain);
     }
 }
 
@@ -247,7 +275,11 @@ fn metadata(dir: &Path) -> anyhow::Result<cargo_metadata::Metadata> {
     command.exec().map_err(|err| match err {
         cargo_metadata::Error::CargoMetadata { stderr } => {
             let words = stderr.trim().trim_start_matches("error: ");
-            Mistake::new(format_args!("cargo cannot read {}: {words}", dir.display())).into()
+            Mistake::new(
+                Code::CargoRefuses,
+                format_args!("cargo cannot read {}: {words}", dir.display()),
+            )
+            .into()
         }
         cargo_metadata::Error::Io(err) => no_cargo(err),
         other => anyhow::Error::new(other).context("cargo's description of the package is odd"),
@@ -262,7 +294,7 @@ fn cargo(dir: &Path) -> tokio::process::Command {
 }
 
 fn no_cargo(err: std::io::Error) -> anyhow::Error {
-    Mistake::new(format_args!("cargo cannot be run: {err}"))
+    Mistake::new(Code::NoRust, format_args!("cargo cannot be run: {err}"))
         .help("rooms are compiled with Rust: install it from https://rustup.rs")
         .into()
 }

@@ -1,16 +1,24 @@
 //! The verbs. Owns which function does what the command line asked; one file a verb.
 //!
-//! Invariant: a verb prints data to stdout and everything else to stderr, and asks nothing. What it
+//! Invariant: a verb prints data to stdout and everything else to stderr, and asks nothing on its own, but for
+//! `delete-room` on a terminal. What it
 //! can work without a project or a network, it does. It does not know how a verb does its work.
 
 mod backup;
 mod build;
+mod close;
 mod completions;
 mod dev;
+mod explain;
 mod export;
+mod init;
+mod inspect;
 mod limits;
+mod logs;
 mod new;
+mod rooms;
 mod schema;
+mod storage;
 mod test;
 
 use crate::args::{Args, Command};
@@ -24,6 +32,7 @@ use std::process::ExitCode;
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::New(args) => new::run(&args),
+        Command::Init(args) => init::run(&args),
         Command::Dev(args) => dev::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Test(args) => test::run(&args),
@@ -31,8 +40,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Restore(args) => backup::restore(&args),
         Command::Export(args) => export::export(&args),
         Command::Import(args) => export::import(&args),
+        Command::Logs(args) => logs::run(&args),
+        Command::Rooms(args) => rooms::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Storage(args) => storage::run(&args),
+        Command::Kick(args) => close::kick(&args),
+        Command::Close(args) => close::close(&args),
+        Command::DeleteRoom(args) => close::delete_room(&args),
         Command::Limits(args) => limits::run(&args),
         Command::Schema => schema::run(),
+        Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }

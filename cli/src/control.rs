@@ -32,7 +32,10 @@ impl Control {
 }
 
 /// The file while its server runs. It is gone with this.
-pub(crate) struct Announced(PathBuf);
+pub(crate) struct Announced {
+    dir: PathBuf,
+    address: SocketAddr,
+}
 
 impl Announced {
     /// Writes where this server listens.
@@ -44,6 +47,7 @@ impl Announced {
             Control { format: FORMAT, address: from_here(listens), token: token.to_owned() };
         let (path, new) = (dir.join(FILE), dir.join(format!("{FILE}.new")));
         let written = || -> anyhow::Result<()> {
+            std::fs::create_dir_all(dir)?;
             // One that is there is a crashed server's, and may be open to others.
             if new.exists() {
                 std::fs::remove_file(&new)?;
@@ -52,14 +56,17 @@ impl Announced {
             Ok(std::fs::rename(&new, &path)?)
         };
         written().with_context(|| format!("{} cannot be written", path.display()))?;
-        Ok(Self(path))
+        Ok(Self { dir: dir.to_owned(), address: from_here(listens) })
     }
 }
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        // One that stays tells nothing that works.
-        drop(std::fs::remove_file(&self.0));
+        // Another server may have written its own since, where no lock keeps it out.
+        if Control::read(&self.dir).is_some_and(|control| control.address == self.address) {
+            // One that stays tells nothing that works.
+            drop(std::fs::remove_file(self.dir.join(FILE)));
+        }
     }
 }
 
@@ -101,7 +108,11 @@ mod tests {
             let mode = dir.path().join(FILE).metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+        let newer =
+            Announced::new(dir.path(), SocketAddr::from(([0, 0, 0, 0], 2000)), "newer").unwrap();
         drop(announced);
+        assert_eq!(Control::read(dir.path()).unwrap().token, "newer");
+        drop(newer);
         assert!(Control::read(dir.path()).is_none());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }

@@ -4,17 +4,20 @@
 //! not know what is done with the data.
 
 use crate::args::{DataArgs, ProjectArgs};
+use crate::codes::Code;
 use crate::mistake::Mistake;
-use crate::project::{Project, shown};
+use crate::project::{EPHEMERAL, Project, STATE, shown};
 use crate::server::Server;
 use room_runtime::offline::OfflineError;
 use room_runtime::{Limits, PartyName, RoomId, StoreError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The data of some rooms.
 pub(crate) struct DataFolder {
     pub(crate) dir: PathBuf,
     pub(crate) limits: Limits,
+    /// Where a server of the same project that keeps its data in memory says how to ask it.
+    ephemeral: Option<PathBuf>,
 }
 
 /// What was done with a folder, or who can do it.
@@ -32,8 +35,8 @@ impl DataFolder {
     /// A mistake: there is neither; or `room.toml` is wrong.
     pub(crate) fn find(args: &DataArgs) -> anyhow::Result<Self> {
         let project = ProjectArgs { path: None, project: args.project.clone() };
-        let (dir, project) = match &args.data {
-            Some(dir) => (dir.clone(), Project::look(&project)?),
+        let (dir, project, ephemeral) = match &args.data {
+            Some(dir) => (dir.clone(), Project::look(&project)?, None),
             None => {
                 let project = Project::find(&project).map_err(|err| match err.is::<Mistake>() {
                     true => {
@@ -41,11 +44,17 @@ impl DataFolder {
                     }
                     false => err,
                 })?;
-                (project.own(crate::project::STATE), Some(project))
+                let ephemeral = project.own(EPHEMERAL);
+                (project.own(STATE), Some(project), Some(ephemeral))
             }
         };
         let limits = project.map(|project| project.manifest.limits).unwrap_or_default();
-        Ok(Self { dir, limits })
+        Ok(Self { dir, limits, ephemeral })
+    }
+
+    /// The folders in which a server may have said how to ask it, the one to be asked first before.
+    pub(crate) fn announcements(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.dir.as_path()).chain(self.ephemeral.as_deref())
     }
 
     /// The room with this name and party.
@@ -53,7 +62,7 @@ impl DataFolder {
     /// # Errors
     /// A mistake: they are no names.
     pub(crate) fn room(&self, party: &str, room: &str) -> anyhow::Result<RoomId> {
-        let wrong = |err: room_runtime::NameError| Mistake::new(err);
+        let wrong = |err: room_runtime::NameError| Mistake::new(Code::BadRoomName, err);
         let max = usize::try_from(self.limits.room_name_bytes_max).unwrap_or(usize::MAX);
         Ok(RoomId::new(PartyName::parse(party).map_err(wrong)?, room, max).map_err(wrong)?)
     }
@@ -77,17 +86,20 @@ impl DataFolder {
     pub(crate) fn refused(&self, err: OfflineError) -> anyhow::Error {
         let dir = shown(&self.dir);
         let mistake = match &err {
-            OfflineError::NoStore(_) => Mistake::new(format_args!("there is no data in {dir}"))
-                .help("`room dev` makes it when it runs; --data names another folder"),
-            OfflineError::HasStore(_) => {
-                Mistake::new(format_args!("{dir} has data in it, which restore never replaces"))
-                    .help(format_args!(
-                        "stop the server if one runs on it, and move it away: \
-                         `mv {dir} {dir}.old`; or restore into another folder with --data"
-                    ))
+            OfflineError::NoStore(_) => {
+                Mistake::new(Code::NoData, format_args!("there is no data in {dir}"))
+                    .help("`room dev` makes it when it runs; --data names another folder")
             }
+            OfflineError::HasStore(_) => Mistake::new(
+                Code::HasData,
+                format_args!("{dir} has data in it, which restore never replaces"),
+            )
+            .help(format_args!(
+                "stop the server if one runs on it, and move it away: \
+                         `mv {dir} {dir}.old`; or restore into another folder with --data"
+            )),
             OfflineError::Store(StoreError::Corrupt(_) | StoreError::Closed) => return err.into(),
-            OfflineError::Store(_) => Mistake::new(&err),
+            OfflineError::Store(_) => Mistake::new(Code::StoreRefused, &err),
         };
         mistake.into()
     }
@@ -95,14 +107,19 @@ impl DataFolder {
 
 /// The path of an operator's work on a room.
 pub(crate) fn path_of(room: &RoomId, work: &str) -> String {
-    let mut segment = String::new();
-    for byte in room.name().bytes() {
+    format!("/_room/admin/rooms/{}/{}/{work}", room.party(), encoded(room.name()))
+}
+
+/// A text as part of a path or a query.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                segment.push(char::from(byte));
+                out.push(char::from(byte));
             }
-            byte => segment.push_str(&format!("%{byte:02X}")),
+            byte => out.push_str(&format!("%{byte:02X}")),
         }
     }
-    format!("/_room/admin/rooms/{}/{segment}/{work}", room.party())
+    out
 }

@@ -2,24 +2,39 @@
 //!
 //! Invariant: what was built last and without mistakes serves, whatever has been saved since; a newer
 //! save ends the build of an older one. It does not know how files are watched, packages compiled or
-//! rooms reloaded: those are its three parts.
+//! rooms reloaded: those are its three parts; nor how keys are read.
 
+mod browser;
 mod build;
+pub(crate) mod faults;
+mod keys;
+mod node;
 mod reload;
+mod stop;
+#[cfg(unix)]
+mod terminal;
 mod watch;
 
+pub(crate) use node::Node;
+pub(crate) use stop::Stop;
+
 use crate::cargo::{Noise, Outcome, Plan};
-use crate::control::Announced;
+use crate::dotenv::{self, DotEnv};
 use crate::manifest;
 use crate::print::{self, BAD, BOLD, DIM, LINK, WARN, styled};
 use crate::project::Project;
-use anyhow::Context as _;
+use browser::host;
 use build::Builder;
+use faults::Faults;
+use keys::{Key, Keys};
 use reload::{Deployment, Reloader, Served};
-use room_runtime::{Deployed, Runtime};
-use std::net::SocketAddr;
+use room_runtime::{Deployed, Notice};
+use std::collections::BTreeMap;
 use tokio::time::Instant;
 use watch::{Changes, Scope, Watcher};
+
+/// What pages show of a build that failed before the compiler did.
+const SEE_TERMINAL: &str = "The terminal of `room dev` has the words of cargo.";
 
 /// What the command line chose for this session.
 #[derive(Debug, Clone)]
@@ -30,13 +45,30 @@ pub(crate) struct Choices {
     pub(crate) vars: Vec<(String, String)>,
 }
 
+/// What is left to do after a key was pressed.
+enum Pressed {
+    /// Nothing.
+    Done,
+    /// The rooms' data is to go.
+    Forget,
+    /// The session is over.
+    End,
+}
+
 /// One run of `room dev`.
 pub(crate) struct Session {
     project: Project,
+    dotenv: DotEnv,
     choices: Choices,
     watcher: Watcher,
     builder: Builder,
     reloader: Reloader,
+    keys: Keys,
+    faults: Faults,
+    /// Whether the last build was no good: pages show that, and no fault of the old code.
+    bad_build: bool,
+    /// Whether the last key was the one to reset, and the next one decides.
+    asked: bool,
     /// What cargo said about the project, until a save makes it worth asking again.
     plan: Option<Plan>,
     /// When the save happened whose build runs; at first, when the session started.
@@ -47,38 +79,57 @@ impl Session {
     /// A session that serves nothing yet.
     ///
     /// # Errors
-    /// The files cannot be watched.
+    /// A mistake in `.env`; or the files or signals cannot be watched.
     pub(crate) fn new(
         project: Project,
-        runtime: Runtime,
+        node: Node,
         choices: Choices,
+        faults: Faults,
     ) -> anyhow::Result<Self> {
-        let since = Instant::now();
-        let watcher = Watcher::new(Scope::of(&project, None))?;
-        let (builder, reloader) = (Builder::default(), Reloader::new(runtime));
-        Ok(Self { project, choices, watcher, builder, reloader, plan: None, since })
+        Ok(Self {
+            dotenv: DotEnv::read(&project.root)?,
+            watcher: Watcher::new(Scope::of(&project, None))?,
+            project,
+            choices,
+            builder: Builder::default(),
+            reloader: Reloader::new(node),
+            keys: Keys::listen()?,
+            faults,
+            bad_build: false,
+            asked: false,
+            plan: None,
+            since: Instant::now(),
+        })
     }
 
-    /// Builds, serves, and does so again at every save, until Ctrl-C or SIGTERM; then drains. Commands find
-    /// the server until then.
+    /// Builds, serves, and does so again at every save, until a signal or a key ends it; then drains.
     ///
     /// # Errors
-    /// Signals or files cannot be watched. What is wrong with the project is printed, and waited out.
-    pub(crate) async fn run(mut self, announced: Option<Announced>) -> anyhow::Result<()> {
-        let stop = stop_signal()?;
-        tokio::pin!(stop);
+    /// Signals or files cannot be watched, or the server does not come back after a reset. What is wrong
+    /// with the project is printed, and waited out.
+    pub(crate) async fn run(mut self, mut stop: Stop) -> anyhow::Result<()> {
         self.start_build(Noise::Full);
         loop {
             tokio::select! {
                 // A save goes before the build that it made worthless.
                 biased;
-                () = &mut stop => break,
+                () = stop.asked() => break,
+                key = self.keys.next() => match self.pressed(key) {
+                    Pressed::Done => {}
+                    Pressed::Forget => {
+                        self.reloader = self.reloader.forget().await?;
+                        let mark = styled(print::GOOD, "✓");
+                        print::talk(format_args!("{mark} everything that rooms stored is gone"));
+                    }
+                    Pressed::End => break,
+                },
+                fault = self.faults.next() => self.failed(fault),
                 changes = self.watcher.changed() => self.saved(&changes?),
                 built = self.builder.finished() => {
                     let built = self.built(built);
                     // A signal ends the session even in the middle of a reload.
                     tokio::select! {
-                        () = &mut stop => break,
+                        () = stop.asked() => break,
                         () = built => {}
                     }
                 }
@@ -86,9 +137,41 @@ impl Session {
         }
         self.builder.cancel();
         print::talk(styled(DIM, "\nstopping"));
-        drop(announced);
-        self.reloader.into_runtime().drain().await;
+        self.reloader.stop().await;
         Ok(())
+    }
+
+    /// Does what a key asks for, as far as it can be done at once.
+    fn pressed(&mut self, key: Key) -> Pressed {
+        if std::mem::take(&mut self.asked) {
+            if key == Key::Yes {
+                return Pressed::Forget;
+            }
+            print::talk("everything is kept");
+            return Pressed::Done;
+        }
+        match key {
+            Key::Open => browser::open(self.reloader.addr(), "/"),
+            Key::Dashboard => browser::open(self.reloader.addr(), "/_room/"),
+            Key::Rebuild => {
+                self.since = Instant::now();
+                self.plan = None;
+                self.start_build(Noise::Quiet);
+            }
+            Key::Clear => {
+                print::clear();
+                print::talk(keys::line());
+            }
+            Key::Reset => {
+                self.asked = true;
+                let text = "forget everything that rooms have stored here? y is yes";
+                print::talk(styled(WARN, text));
+            }
+            Key::Quit => return Pressed::End,
+            Key::Help => print::talk(keys::help()),
+            Key::Yes | Key::Other => {}
+        }
+        Pressed::Done
     }
 
     /// Reads again what a save may have changed, and starts a build.
@@ -101,6 +184,12 @@ impl Session {
             match Project::read(&self.project.root) {
                 Ok(project) => self.take_over(project),
                 Err(err) => return self.refuse(&err),
+            }
+        }
+        if dotenv::FILES.iter().any(|file| changes.touch(file)) {
+            match DotEnv::read(&self.project.root) {
+                Ok(dotenv) => self.dotenv = dotenv,
+                Err(mistake) => return self.refuse(&mistake.into()),
             }
         }
         self.start_build(Noise::Quiet);
@@ -131,29 +220,55 @@ impl Session {
     async fn built(&mut self, built: build::Built) {
         let components = match built.outcome {
             Ok(Outcome::Built(components)) => components,
-            Ok(Outcome::Refused) => return self.keep("it does not compile"),
+            Ok(Outcome::Refused(errors)) => {
+                let errors = if errors.is_empty() { SEE_TERMINAL.to_owned() } else { errors };
+                return self.keep("it does not compile", errors);
+            }
             Err(err) => return self.refuse(&err),
         };
-        let deployment = Deployment::of(&self.project, &components, &self.choices.vars);
-        match self.reloader.serve(deployment).await {
+        let deployment = Deployment::of(&self.project, &components, self.vars());
+        let served = self.reloader.serve(deployment).await;
+        if served.is_ok() {
+            self.bad_build = false;
+            self.reloader.show(None);
+        }
+        match served {
             Ok(Served::First) => self.welcome(),
             Ok(Served::Reloaded(deployed)) => self.reloaded(&deployed, built.took.as_secs_f64()),
-            Ok(Served::Same) => print::talk(styled(DIM, "· saved; the built code is the same")),
+            Ok(Served::Same) => print::talk(styled(DIM, "· the built code is the same")),
             Err(err) => {
                 print::talk(format_args!("{BAD}error{BAD:#}: {}", print::causes(&err)));
-                self.keep("it does not load");
+                self.keep("it does not load", print::causes(&err));
             }
         }
+    }
+
+    /// What rooms see as environment, the strongest last.
+    fn vars(&self) -> BTreeMap<String, String> {
+        let mut vars = self.project.manifest.vars.clone();
+        vars.extend(self.dotenv.vars().clone());
+        vars.extend(self.choices.vars.iter().cloned());
+        vars
     }
 
     /// Prints a mistake and goes on with what there is.
     fn refuse(&mut self, err: &anyhow::Error) {
         self.builder.cancel();
         print::report(err);
-        self.keep("the project has a mistake");
+        self.keep("the project has a mistake", print::plain_report(err));
     }
 
-    fn keep(&self, why: &str) {
+    /// Shows a fault of the code that serves on its pages; the log has it already.
+    fn failed(&mut self, fault: String) {
+        if !self.bad_build {
+            self.reloader.show(Some(Notice { title: "a room failed".to_owned(), text: fault }));
+        }
+    }
+
+    /// Says that there is nothing new to serve, here and on the pages.
+    fn keep(&mut self, why: &str, text: String) {
+        self.bad_build = true;
+        self.reloader.show(Some(Notice { title: why.to_owned(), text }));
         let mark = styled(BAD, "✗");
         let now = if self.reloader.is_serving() {
             "the last good code keeps serving"
@@ -175,13 +290,21 @@ impl Session {
             let url = format!("ws://{}/parties/{}/<room>", host(addr), party.name);
             print::talk(format_args!("  {:<10} {}", "WebSocket", styled(LINK, url)));
         }
+        if !self.dotenv.files().is_empty() {
+            let files = self.dotenv.files().join(", ");
+            print::talk(format_args!("  {:<10} {files}", "Variables"));
+        }
         if addr.ip().is_unspecified() {
             print::talk(styled(
                 DIM,
                 "  other machines can reach it under this machine's addresses",
             ));
         }
-        print::talk(styled(DIM, "\n  saves are picked up; Ctrl-C stops\n"));
+        print::talk(styled(DIM, "\n  saves are picked up; Ctrl-C stops"));
+        if self.keys.are_there() {
+            print::talk(format_args!("  {}", keys::line()));
+        }
+        print::talk("");
     }
 
     fn reloaded(&self, deployed: &Deployed, build: f64) {
@@ -201,34 +324,4 @@ impl Session {
 /// `1 room`, `3 rooms`
 fn counted(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
-}
-
-/// How a browser on this machine calls the address.
-fn host(addr: SocketAddr) -> String {
-    if addr.ip().is_loopback() || addr.ip().is_unspecified() {
-        format!("localhost:{}", addr.port())
-    } else {
-        addr.to_string()
-    }
-}
-
-/// Completes at Ctrl-C, or when the system asks the process to end.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let why = "signals cannot be waited for";
-        let mut interrupt = signal(SignalKind::interrupt()).context(why)?;
-        let mut terminate = signal(SignalKind::terminate()).context(why)?;
-        Ok(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        })
-    }
-    #[cfg(not(unix))]
-    Ok(async {
-        let _refused = tokio::signal::ctrl_c().await;
-    })
 }

@@ -1,42 +1,45 @@
-//! The lines of rooms and platform on the terminal. Owns how they look and which are shown.
+//! The lines of rooms and platform on the terminal. Owns how they look, and which this process shows of
+//! its own.
 //!
 //! Invariant: what a guest logged is data: nothing in it can steer the terminal. It does not know who
-//! logs: everything comes as tracing events, a room's under the target `room::guest`.
+//! logs: of this process everything comes as tracing events, a room's under the target `room::guest`.
 
+use crate::codes::Code;
+use crate::dev::faults::{self, Faults};
 use crate::mistake::Mistake;
 use crate::print::{self, BAD, DIM, GOOD, WARN, styled};
 use anyhow::Context as _;
+use chrono::{DateTime, Local};
 use std::fmt::{self, Write as _};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::EnvFilter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{ChronoLocal, FormatTime as _};
 use tracing_subscriber::layer::{self, Layer, SubscriberExt as _};
 
 /// Under which target rooms log.
-const GUEST: &str = "room::guest";
+pub(crate) const GUEST: &str = "room::guest";
 
 /// Prints log lines from here on: rooms' own always, the platform's by `verbose`, or what the filter
-/// says.
+/// says. → What hears of rooms' faults.
 ///
 /// # Errors
 /// A mistake: the filter is none.
-pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<()> {
+pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<Faults> {
     let directives = filter.unwrap_or(match verbose {
         0 => "warn,room::guest=trace",
         1 => "warn,room_runtime=info,room::guest=trace",
         _ => "info,room_runtime=trace,room::guest=trace",
     });
     let filter = EnvFilter::builder().parse(directives).map_err(|err| {
-        Mistake::new(format_args!("`{directives}` is no log filter: {err}"))
+        Mistake::new(Code::BadFilter, format_args!("`{directives}` is no log filter: {err}"))
             .help("write it as `debug`, or `warn,room_runtime=debug,room::guest=info`")
     })?;
     // Not `init`, which also brings in the `log` crate's records: the compiler of guests writes them
     // by the million, and asking about each takes longer than compiling.
-    let lines = tracing_subscriber::registry().with(Lines.with_filter(filter));
+    let (listener, faults) = faults::listen();
+    let lines = tracing_subscriber::registry().with(Lines.with_filter(filter)).with(listener);
     tracing::subscriber::set_global_default(lines).context("a second log was installed")?;
-    Ok(())
+    Ok(faults)
 }
 
 /// Prints each event as one line.
@@ -84,12 +87,6 @@ impl Visit for Words {
 
 /// `12:03:04 INFO main/lobby hello`
 fn line(time: &str, level: &Level, target: &str, words: &Words) -> String {
-    let style = match *level {
-        Level::ERROR => BAD,
-        Level::WARN => WARN,
-        Level::INFO => GOOD,
-        _ => DIM,
-    };
     let who = match (words.party.as_str(), words.room.as_str()) {
         ("", "") if target == GUEST => String::new(),
         ("", "") => "room".to_owned(),
@@ -98,9 +95,29 @@ fn line(time: &str, level: &Level, target: &str, words: &Words) -> String {
         (party, "") => party.to_owned(),
         (party, room) => format!("{party}/{room}"),
     };
-    let (time, level) = (styled(DIM, time), styled(style, format_args!("{level:>5}")));
     let rest = styled(DIM, harmless(&words.rest));
-    format!("{time} {level} {} {}{rest}", harmless(&who), harmless(&words.message))
+    drawn(time, level.as_str(), &who, &words.message) + &rest
+}
+
+/// When, how much it matters (in letters of either case), who, what: as one line, if `what` is one.
+pub(crate) fn drawn(time: &str, level: &str, who: &str, what: &str) -> String {
+    let level = level.to_ascii_uppercase();
+    let style = match level.as_str() {
+        "ERROR" => BAD,
+        "WARN" => WARN,
+        "INFO" => GOOD,
+        _ => DIM,
+    };
+    let (time, level) = (styled(DIM, time), styled(style, format_args!("{:>5}", harmless(&level))));
+    format!("{time} {level} {} {}", harmless(who), harmless(what))
+}
+
+/// A time in milliseconds since 1970 as clocks here show it, with its day if that is not today.
+pub(crate) fn time(ms: i64) -> String {
+    let Some(utc) = DateTime::from_timestamp_millis(ms) else { return ms.to_string() };
+    let (local, today) = (utc.with_timezone(&Local), Local::now().date_naive());
+    let format = if local.date_naive() == today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+    local.format(format).to_string()
 }
 
 /// Text without what a terminal acts on; line breaks continue under the message.
@@ -118,9 +135,7 @@ fn harmless(text: &str) -> String {
 }
 
 fn now() -> String {
-    let mut text = String::new();
-    let told = ChronoLocal::new("%H:%M:%S".to_owned()).format_time(&mut Writer::new(&mut text));
-    told.map(|()| text).unwrap_or_default()
+    Local::now().format("%H:%M:%S").to_string()
 }
 
 #[cfg(test)]

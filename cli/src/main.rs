@@ -1,26 +1,32 @@
 //! The command `room`. Owns the way from the command line to an exit code.
 //!
 //! Invariant: 0 is done, 1 is a mistake of the user with a way out named, 2 is ours. It does not know
-//! what any command does: that is `commands/`, in reading order `new`, `dev`, `build`, `test`,
-//! `backup`, `export`, `limits`, `schema`, `completions`. A project is read by `project` and `manifest`,
-//! cargo is spoken to by `cargo`, the loop of `room dev` is `dev/`, the data of rooms is found by `data`,
-//! a running server by `control` and asked by `server`, and only `print` prints.
+//! what any command does: that is `commands/`, in reading order `new`, `init`, `dev`, `build`, `test`, `logs`,
+//! `backup`, `export`, `rooms`, `inspect`, `storage`, `close`, `limits`, `schema`, `explain`, `completions`. A
+//! project is read by `project`, `manifest` and `dotenv`, cargo is spoken to by `cargo`, the loop of `room dev` is
+//! `dev/`, the data of rooms is found by `data`, a running server by `control` and asked by `server` and `stream`,
+//! about rooms by `operator`, and only `print` prints.
 #![forbid(unsafe_code)]
 
 mod args;
 mod cargo;
+mod codes;
 mod commands;
 mod component;
 mod control;
 mod data;
 mod dev;
+mod dotenv;
 mod log;
 mod manifest;
 mod mistake;
+mod operator;
 mod output;
+mod partykit;
 mod print;
 mod project;
 mod server;
+mod stream;
 mod template;
 
 use clap::Parser as _;

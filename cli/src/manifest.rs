@@ -8,6 +8,8 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use read::nearest;
+
 use crate::mistake::Mistake;
 use room_runtime::{AutoResponse, Limits, PartyName, WhenQuiet};
 use schemars::{JsonSchema, Schema, json_schema};

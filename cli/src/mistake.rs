@@ -1,8 +1,10 @@
-//! What the user can put right. Owns the three parts of such a message: what, where, what to do.
+//! What the user can put right. Owns the parts of such a message: its kind, what, where, what to do.
 //!
-//! Invariant: an error that holds a [`Mistake`] leaves with exit code 1, every other one with 2.
+//! Invariant: an error that holds a [`Mistake`] leaves with exit code 1, every other one with 2; each has a
+//! kind, but for one that only holds several.
 //! It does not know how it is drawn; that is `print`.
 
+use crate::codes::Code;
 use miette::{Diagnostic, LabeledSpan, NamedSource};
 use std::fmt::Display;
 use std::ops::Range;
@@ -13,25 +15,27 @@ use std::sync::Arc;
 #[error("{message}")]
 pub(crate) struct Mistake {
     message: String,
+    code: Option<Code>,
     #[help]
     help: Option<String>,
     #[source_code]
     text: Option<Arc<NamedSource<String>>>,
     #[label(collection)]
     labels: Vec<LabeledSpan>,
-    #[related]
-    related: Vec<Mistake>,
+    /// Those that this one only holds together.
+    held: Vec<Mistake>,
 }
 
 impl Mistake {
-    /// A mistake with nothing but its sentence.
-    pub(crate) fn new(message: impl Display) -> Self {
+    /// A mistake of a kind, with nothing but its sentence.
+    pub(crate) fn new(code: Code, message: impl Display) -> Self {
         Self {
             message: message.to_string(),
+            code: Some(code),
             help: None,
             text: None,
             labels: Vec::new(),
-            related: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -56,6 +60,23 @@ impl Mistake {
         if mistakes.len() == 1 {
             return mistakes.remove(0);
         }
-        Self { related: mistakes, ..Self::new(message) }
+        Self {
+            message: message.to_string(),
+            code: None,
+            help: None,
+            text: None,
+            labels: Vec::new(),
+            held: mistakes,
+        }
+    }
+
+    /// Its kind; none if it only holds others together.
+    pub(crate) fn code(&self) -> Option<Code> {
+        self.code
+    }
+
+    /// The mistakes that it holds together.
+    pub(crate) fn held(&self) -> &[Mistake] {
+        &self.held
     }
 }

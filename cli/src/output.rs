@@ -3,6 +3,7 @@
 //! Invariant: a file that exists is replaced only if that was asked for, and only by a whole one. It does
 //! not know what is in it.
 
+use crate::codes::Code;
 use crate::mistake::Mistake;
 use crate::project::shown;
 use std::fs::File;
@@ -31,20 +32,30 @@ impl NewFile {
     /// A mistake: it is there already, or its folder is not.
     pub(crate) fn at(path: &Path, existing: Existing) -> anyhow::Result<Self> {
         let Some(name) = path.file_name() else {
-            return Err(Mistake::new(format_args!("{} is no file", path.display())).into());
+            return Err(Mistake::new(
+                Code::NotAFile,
+                format_args!("{} is no file", path.display()),
+            )
+            .into());
         };
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
         let dir = dir.unwrap_or(Path::new("."));
         if !dir.is_dir() {
             let message = format!("there is no folder {}", dir.display());
-            return Err(Mistake::new(message).help("make it first, or name another file").into());
+            return Err(Mistake::new(Code::NoFolder, message)
+                .help("make it first, or name another file")
+                .into());
         }
         if path.is_dir() {
-            return Err(Mistake::new(format_args!("{} is a folder", shown(path))).into());
+            return Err(
+                Mistake::new(Code::NotAFile, format_args!("{} is a folder", shown(path))).into()
+            );
         }
         if path.exists() && existing == Existing::Kept {
             let message = format!("{} exists", shown(path));
-            return Err(Mistake::new(message).help("name another file, or add --force").into());
+            return Err(Mistake::new(Code::Exists, message)
+                .help("name another file, or add --force")
+                .into());
         }
         // In the same folder, or it could not be renamed.
         let part = format!(".{}.{}.part", name.to_string_lossy(), std::process::id());
@@ -76,7 +87,11 @@ impl NewFile {
     }
 
     fn refused(&self, err: &std::io::Error) -> anyhow::Error {
-        Mistake::new(format_args!("{} cannot be written: {err}", shown(&self.path))).into()
+        Mistake::new(
+            Code::NotWritable,
+            format_args!("{} cannot be written: {err}", shown(&self.path)),
+        )
+        .into()
     }
 }
 

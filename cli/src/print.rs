@@ -1,14 +1,16 @@
 //! The only file that prints. Owns the two ways out: data to stdout, talk to stderr.
 //!
 //! Invariant: colour and escapes reach terminals only, and `NO_COLOR` is honoured: every line goes
-//! through anstream, but for data without any. A reader that went away (`room schema | head`) is no error. It does not know
+//! through anstream, but for data without any, and the one that clears a terminal. A reader that went away (`room schema | head`) is no error. It does not know
 //! what a line means.
 
+use crate::codes::Code;
 use crate::mistake::Mistake;
 use anstyle::{AnsiColor, Style};
 use miette::{GraphicalReportHandler, GraphicalTheme};
+use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 /// Said less loudly than the rest.
@@ -34,6 +36,14 @@ pub(crate) fn data(text: impl Display) {
     let _gone_reader = writeln!(anstream::stdout(), "{text}");
 }
 
+/// Writes a piece of data of which more may come, to stdout.
+///
+/// # Errors
+/// Nobody reads it any more.
+pub(crate) fn more_data(text: impl Display) -> std::io::Result<()> {
+    writeln!(anstream::stdout(), "{text}")
+}
+
 /// Where data goes that is written as it comes: it has no colour.
 pub(crate) fn bytes() -> impl std::io::Write {
     std::io::stdout().lock()
@@ -42,6 +52,23 @@ pub(crate) fn bytes() -> impl std::io::Write {
 /// Says something to the person at the terminal, on stderr.
 pub(crate) fn talk(line: impl Display) {
     let _gone_reader = writeln!(anstream::stderr(), "{line}");
+}
+
+/// Clears the screen, if talk goes to one.
+pub(crate) fn clear() {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        // Not through anstream: NO_COLOR is about colours.
+        let _gone_reader = stderr.write_all(b"\x1b[2J\x1b[3J\x1b[H");
+    }
+}
+
+/// Clears the line that another program shows its progress in, if talk goes to a terminal.
+pub(crate) fn clear_line() {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let _gone_reader = stderr.write_all(b"\r\x1b[K");
+    }
 }
 
 /// Prints clap's answer to a command line that is no command: help is data, the rest is a mistake.
@@ -65,7 +92,7 @@ pub(crate) fn failure(err: &anyhow::Error) -> ExitCode {
 /// Prints an error without ending anything.
 pub(crate) fn report(err: &anyhow::Error) {
     match err.downcast_ref::<Mistake>() {
-        Some(mistake) => talk(drawn(mistake, GraphicalTheme::unicode()).trim_end()),
+        Some(mistake) => talk(all_drawn(mistake, &GraphicalTheme::unicode())),
         None => {
             talk(format_args!("{BAD}error{BAD:#}: {}", causes(err)));
             if !is_mistake(err) {
@@ -77,15 +104,34 @@ pub(crate) fn report(err: &anyhow::Error) {
     }
 }
 
+/// Draws a mistake, or all that it holds together, and says how to learn more.
+fn all_drawn(mistake: &Mistake, theme: &GraphicalTheme) -> String {
+    let mut drawings: Vec<_> = mistake.held().iter().map(|held| drawn(held, theme)).collect();
+    drawings.push(drawn(mistake, theme));
+    let codes = mistake.held().iter().chain([mistake]).filter_map(Mistake::code).map(Code::text);
+    let codes: Vec<_> = codes.collect::<BTreeSet<_>>().into_iter().collect();
+    let hint = match codes[..] {
+        [code] => format!("for more about this, run `room explain {code}`"),
+        _ => format!("for more, run `room explain` with one of {}", codes.join(", ")),
+    };
+    drawings.join("\n\n") + "\n" + &theme.styles.help.style(hint).to_string()
+}
+
 /// Draws a mistake with the line it is in.
-fn drawn(mistake: &Mistake, theme: GraphicalTheme) -> String {
+fn drawn(mistake: &Mistake, theme: &GraphicalTheme) -> String {
+    let mut theme = theme.clone();
+    let code = mistake.code().map(|code| format!("[{}]", code.text())).unwrap_or_default();
+    theme.characters.error = format!("error{code}:");
     let mut out = String::new();
     let drawn = GraphicalReportHandler::new_themed(theme)
         .with_width(100)
         .with_links(false)
         .render_report(&mut out, mistake);
     match drawn {
-        Ok(()) => out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"),
+        Ok(()) => {
+            let text = out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+            text.trim().to_owned()
+        }
         Err(_) => mistake.to_string(),
     }
 }
@@ -106,8 +152,12 @@ fn is_mistake(err: &anyhow::Error) -> bool {
     err.chain().any(|cause| cause.is::<Mistake>())
 }
 
-/// The drawing without colour, for snapshots.
-#[cfg(test)]
+/// An error without colour, for those who read it elsewhere.
+pub(crate) fn plain_report(err: &anyhow::Error) -> String {
+    err.downcast_ref::<Mistake>().map_or_else(|| causes(err), plain)
+}
+
+/// The drawing without colour.
 pub(crate) fn plain(mistake: &Mistake) -> String {
-    drawn(mistake, GraphicalTheme::unicode_nocolor())
+    all_drawn(mistake, &GraphicalTheme::unicode_nocolor())
 }

@@ -4,6 +4,7 @@
 //! not know what is in them.
 
 use crate::args::ProjectArgs;
+use crate::codes::Code;
 use crate::manifest::{self, Manifest};
 use crate::mistake::Mistake;
 use anyhow::Context as _;
@@ -11,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 /// The folder of the rooms' data, among what is our own in a project.
 pub(crate) const STATE: &str = "state";
+
+/// The folder in which a server whose data is in memory says how to ask it, beside [`STATE`].
+pub(crate) const EPHEMERAL: &str = "ephemeral";
 
 /// A manifest and the folder it describes.
 #[derive(Debug, Clone)]
@@ -29,9 +33,12 @@ impl Project {
     pub(crate) fn find(args: &ProjectArgs) -> anyhow::Result<Self> {
         match Self::look(args)? {
             Some(project) => Ok(project),
-            None => Err(Mistake::new("there is no room.toml here, nor in any folder above")
-                .help("`room new my-project` makes a project; or name its folder")
-                .into()),
+            None => Err(Mistake::new(
+                Code::NoProject,
+                "there is no room.toml here, nor in any folder above",
+            )
+            .help("`room new my-project` makes a project; or name its folder")
+            .into()),
         }
     }
 
@@ -58,7 +65,7 @@ impl Project {
         if !root.join(manifest::FILE).is_file() {
             let message = format!("there is no room.toml in {}", path.display());
             let help = "name the folder that has one; `room new` makes a project";
-            return Err(Mistake::new(message).help(help).into());
+            return Err(Mistake::new(Code::NoProject, message).help(help).into());
         }
         let root = root.canonicalize().context("the project's folder cannot be read")?;
         Self::read(&root)
@@ -71,7 +78,7 @@ impl Project {
     pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
         let file = root.join(manifest::FILE);
         let text = std::fs::read_to_string(&file).map_err(|err| {
-            Mistake::new(format_args!("{} cannot be read: {err}", file.display()))
+            Mistake::new(Code::Unreadable, format_args!("{} cannot be read: {err}", file.display()))
         })?;
         let shown = shown(&file);
         let project = Self { root: root.to_owned(), manifest: Manifest::parse(&shown, &text)? };
@@ -95,7 +102,11 @@ impl Project {
                 );
                 let help = "set `path` to the folder of its package, relative to room.toml";
                 let at = party.path.span();
-                mistakes.push(Mistake::new(message).at(file, text, at, "this party").help(help));
+                mistakes.push(
+                    Mistake::new(Code::NoPackage, message)
+                        .at(file, text, at, "this party")
+                        .help(help),
+                );
             }
         }
         if let Some(assets) = &self.manifest.assets
@@ -104,7 +115,9 @@ impl Project {
             let message = format!("the folder {} does not exist", assets.get_ref().display());
             let help = "make the folder, or remove `[assets]`";
             let at = assets.span();
-            mistakes.push(Mistake::new(message).at(file, text, at, "this folder").help(help));
+            mistakes.push(
+                Mistake::new(Code::NoAssets, message).at(file, text, at, "this folder").help(help),
+            );
         }
         mistakes
     }

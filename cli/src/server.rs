@@ -1,10 +1,12 @@
 //! A server on this machine, as a command asks it. Owns the little HTTP that this takes.
 //!
-//! Invariant: an answer is whole or an error: its length is told before it comes. It does not know what
-//! is asked.
+//! Invariant: an answer is whole or an error: its length is told before it comes, or the end of its chunks.
+//! It does not know what is asked.
 
+use crate::codes::Code;
 use crate::control::Control;
 use crate::mistake::Mistake;
+use crate::stream::Events;
 use anyhow::{Context as _, bail};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write};
 use std::net::TcpStream;
@@ -13,6 +15,8 @@ use std::time::Duration;
 
 /// How long a server may say nothing. It has the copy of everything to make before it answers.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
+/// How long a server may say nothing in an answer that goes on: it sends signs of life.
+const STREAM_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How long the text of a refusal may be, in bytes.
 const REFUSAL_BYTES_MAX: u64 = 64 * 1024;
 /// How long the head of an answer may be, in bytes.
@@ -24,7 +28,22 @@ pub(crate) struct Server(Control);
 /// What a server answered, but for its body.
 struct Head {
     status: u16,
-    length: u64,
+    length: Length,
+}
+
+/// How long an answer's body is.
+#[derive(Clone, Copy)]
+enum Length {
+    Bytes(u64),
+    Chunked,
+}
+
+/// Why there is no answer that goes on.
+pub(crate) enum Unanswered {
+    /// Nobody answers now; that may change.
+    Away(String),
+    /// It will not be done.
+    Refused(anyhow::Error),
 }
 
 impl Server {
@@ -34,6 +53,58 @@ impl Server {
     /// A mistake: whoever has it open cannot be asked.
     pub(crate) fn of(dir: &Path) -> anyhow::Result<Self> {
         Control::read(dir).map(Self).ok_or_else(|| unreachable("it has not said how to ask it"))
+    }
+
+    /// The server that has said in this folder how to ask it, if one has.
+    pub(crate) fn announced(dir: &Path) -> Option<Self> {
+        Control::read(dir).map(Self)
+    }
+
+    /// Asks for an answer that goes on.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub(crate) fn stream(&self, path: &str) -> Result<Events, Unanswered> {
+        let away = |err: io::Error| Unanswered::Away(format!("{}: {err}", self.0.address));
+        let sent = TcpStream::connect(self.0.address).and_then(|mut tcp| {
+            tcp.set_read_timeout(Some(STREAM_SILENCE_MAX))?;
+            tcp.write_all(self.head("GET", path, 0).as_bytes())?;
+            Ok(tcp)
+        });
+        let mut answer = BufReader::new(sent.map_err(away)?);
+        let Head { status, length } = read_head(&mut answer).map_err(away)?;
+        match (status, length) {
+            (200, Length::Chunked) => Ok(Events::new(Box::new(answer))),
+            (200, Length::Bytes(_)) => {
+                Err(Unanswered::Refused(anyhow::anyhow!("the server has no such answer")))
+            }
+            (status, length) => {
+                let text = refusal(answer, length).map_err(away)?;
+                Err(match status {
+                    // What is announced may be older than the server.
+                    401 => {
+                        Unanswered::Away("it does not know the token in control.json".to_owned())
+                    }
+                    503 => Unanswered::Away(text),
+                    status => Unanswered::Refused(refused(status, &text)),
+                })
+            }
+        }
+    }
+
+    /// The head of a request with a body of so many bytes.
+    fn head(&self, method: &str, path: &str, length: usize) -> String {
+        let Control { address, token, .. } = &self.0;
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+             content-length: {length}\r\nconnection: close\r\n\r\n"
+        )
+    }
+
+    /// The server that serves this folder's data now; none if nobody answers where one said it listens.
+    pub(crate) fn running_on(dir: &Path) -> Option<Self> {
+        let control = Control::read(dir)?;
+        TcpStream::connect(control.address).is_ok().then_some(Self(control))
     }
 
     /// Asks for something, and writes the answer's body. How many bytes that were.
@@ -47,15 +118,11 @@ impl Server {
         body: &[u8],
         out: &mut dyn Write,
     ) -> anyhow::Result<u64> {
-        let Control { address, token, .. } = &self.0;
+        let address = self.0.address;
         let mut tcp = TcpStream::connect(address)
             .map_err(|err| unreachable(&format!("nobody answers at {address}: {err}")))?;
         tcp.set_read_timeout(Some(SILENCE_MAX)).context("a connection cannot be set up")?;
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n",
-            body.len()
-        );
+        let head = self.head(method, path, body.len());
         let sent = tcp.write_all(head.as_bytes()).and_then(|()| tcp.write_all(body));
         let mut answer = BufReader::new(tcp);
         // A server that refuses may do so before it has read everything.
@@ -65,16 +132,26 @@ impl Server {
             (Err(err), Ok(())) => bail!("the server does not answer as expected: {err}"),
         };
         if status != 200 {
-            let mut text = String::new();
-            answer.take(length.min(REFUSAL_BYTES_MAX)).read_to_string(&mut text)?;
-            return Err(refused(status, &text));
+            return Err(refused(status, &refusal(answer, length)?));
         }
+        let Length::Bytes(length) = length else { bail!("the server does not tell the length") };
         let got = io::copy(&mut answer.take(length), out)?;
         if got < length {
             bail!("the answer of the server broke off after {got} of {length} bytes");
         }
         Ok(got)
     }
+}
+
+/// The text of a refusal.
+fn refusal(answer: BufReader<TcpStream>, length: Length) -> io::Result<String> {
+    let mut text = String::new();
+    let max = match length {
+        Length::Bytes(length) => length.min(REFUSAL_BYTES_MAX),
+        Length::Chunked => 0,
+    };
+    answer.take(max).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn read_head(from: &mut BufReader<TcpStream>) -> io::Result<Head> {
@@ -88,7 +165,10 @@ fn read_head(from: &mut BufReader<TcpStream>) -> io::Result<Head> {
         let line = line?;
         match line.split_once(':') {
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.trim().parse().ok();
+                length = value.trim().parse().ok().map(Length::Bytes);
+            }
+            Some((name, value)) if name.eq_ignore_ascii_case("transfer-encoding") => {
+                length = value.trim().eq_ignore_ascii_case("chunked").then_some(Length::Chunked);
             }
             Some(_) => {}
             None if line.is_empty() => {
@@ -105,16 +185,19 @@ fn read_head(from: &mut BufReader<TcpStream>) -> io::Result<Head> {
 fn refused(status: u16, text: &str) -> anyhow::Error {
     match status {
         401 => unreachable("it does not know the token in control.json"),
-        503 => Mistake::new(format_args!("the server cannot do it now: {text}"))
+        503 => Mistake::new(Code::ServerBusy, format_args!("the server cannot do it now: {text}"))
             .help("try again a little later; if no project is served yet, build it first")
             .into(),
-        400..=499 => Mistake::new(text).into(),
+        400..=499 => Mistake::new(Code::ServerRefused, text).into(),
         _ => anyhow::anyhow!("the server failed: {text}"),
     }
 }
 
 fn unreachable(why: &str) -> anyhow::Error {
-    Mistake::new(format_args!("the data folder is in use, and who uses it cannot be asked: {why}"))
-        .help("wait for the other command, or stop the process that uses the folder")
-        .into()
+    Mistake::new(
+        Code::InUse,
+        format_args!("the data folder is in use, and who uses it cannot be asked: {why}"),
+    )
+    .help("wait for the other command, or stop the process that uses the folder")
+    .into()
 }

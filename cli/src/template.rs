@@ -8,9 +8,11 @@
 mod tests;
 
 use crate::args::TemplateName;
+use crate::codes::Code;
 use crate::manifest;
 use crate::mistake::Mistake;
 use include_dir::{Dir, File, include_dir};
+use room_runtime::PartyName;
 use std::path::{Path, PathBuf};
 
 /// Files of every template: the package, what git ignores, a first README.
@@ -128,14 +130,19 @@ impl ProjectName {
         ];
         let help = "lower-case letters, digits, `-` and `_`, as in `room new my-chat`";
         if let Some(problem) = manifest::name_problem(text) {
-            return Err(Mistake::new(problem).help(help));
+            return Err(Mistake::new(Code::BadProjectName, problem).help(help));
         }
         if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
-            return Err(Mistake::new("a package's name starts with a letter").help(help));
+            return Err(Mistake::new(
+                Code::BadProjectName,
+                "a package's name starts with a letter",
+            )
+            .help(help));
         }
         if TAKEN.contains(&text.replace('_', "-").as_str()) {
             let message = format!("`{text}` means something else in Rust already");
-            return Err(Mistake::new(message).help(format!("take another one, as `my-{text}`")));
+            return Err(Mistake::new(Code::BadProjectName, message)
+                .help(format!("take another one, as `my-{text}`")));
         }
         Ok(Self(text.to_owned()))
     }
@@ -227,8 +234,18 @@ impl NewFile {
     }
 }
 
-/// The SDK's files.
-fn vendored() -> Vec<NewFile> {
+/// The files of one party of a project: a blank room, built with the SDK in this folder.
+pub(crate) fn party(party: &PartyName, sdk: &str) -> Vec<NewFile> {
+    // Whatever the party is called, this is a crate's name.
+    let name = ProjectName(format!("party-{party}"));
+    let mut files = render(TemplateName::Blank, &name, &Sdk::Folder(sdk.to_owned()));
+    let of_project = ["room.toml", "README.md"].map(Path::new);
+    files.retain(|file| !of_project.contains(&&*file.path) && !file.path.starts_with("web"));
+    files
+}
+
+/// The SDK's files, as a project carries them.
+pub(crate) fn vendored() -> Vec<NewFile> {
     let root = Path::new(VENDORED);
     let content = SDK_MANIFEST.as_bytes().to_vec();
     let mut files = vec![NewFile { path: root.join("Cargo.toml"), content }];

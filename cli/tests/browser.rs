@@ -14,14 +14,19 @@ use std::path::{Path, PathBuf};
 const CHROMIUM: [&str; 4] =
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
+/// Runs the file that is named like the example.
 fn check(example: &str) {
-    let project =
-        Project::copy(&format!("rooms-examples/{example}"), &format!("browser-{example}"));
+    check_with(example, example);
+}
+
+/// Runs a file with a copy of an example.
+fn check_with(example: &str, file: &str) {
+    let project = Project::copy(&format!("rooms-examples/{example}"), &format!("browser-{file}"));
     let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
     std::fs::create_dir_all(&screenshots).expect("a folder can be made");
     let (chromium, screenshots) = (chromium(), screenshots.to_string_lossy().into_owned());
     let env = [("CHROMIUM", chromium.to_str().expect("UTF-8")), ("SCREENSHOTS", &screenshots)];
-    node::run(&format!("browser/{example}.mjs"), &project, &env);
+    node::run(&format!("browser/{file}.mjs"), &project, &env);
 }
 
 fn chromium() -> PathBuf {
@@ -45,4 +50,9 @@ fn two_tabs_count_together() {
 #[test]
 fn two_tabs_see_each_others_cursors() {
     check("cursors");
+}
+
+#[test]
+fn a_page_shows_what_is_wrong_with_its_code_until_it_is_right() {
+    check_with("counter", "overlay");
 }

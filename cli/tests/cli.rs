@@ -61,8 +61,9 @@ fn a_mistake_is_talk_and_leaves_with_1() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stdout(&output), "");
     expect![[r#"
-        |  × there is no room.toml here, nor in any folder above
+        |error[R0001]: there is no room.toml here, nor in any folder above
         |  help: `room new my-project` makes a project; or name its folder
+        |for more about this, run `room explain R0001`
     "#]]
     .assert_eq(&drawn(&output));
 }
@@ -86,10 +87,7 @@ fn what_room_toml_names_must_exist() {
     let output = room(dir.path(), &["build", "."]);
     assert_eq!(output.status.code(), Some(1));
     expect![[r#"
-        |  × room.toml has 2 mistakes
-        |
-        |Error:
-        |  × the party game has no cargo package: there is no Cargo.toml in game
+        |error[R0015]: the party game has no cargo package: there is no Cargo.toml in game
         |   ╭─[room.toml:3:8]
         | 2 │ [parties.game]
         | 3 │ path = "game"
@@ -99,8 +97,7 @@ fn what_room_toml_names_must_exist() {
         |   ╰────
         |  help: set `path` to the folder of its package, relative to room.toml
         |
-        |Error:
-        |  × the folder web does not exist
+        |error[R0016]: the folder web does not exist
         |   ╭─[room.toml:5:7]
         | 4 │ [assets]
         | 5 │ dir = "web"
@@ -108,6 +105,9 @@ fn what_room_toml_names_must_exist() {
         |   ·         ╰── this folder
         |   ╰────
         |  help: make the folder, or remove `[assets]`
+        |
+        |error: room.toml has 2 mistakes
+        |for more, run `room explain` with one of R0015, R0016
     "#]]
     .assert_eq(&drawn(&output));
 }
@@ -126,8 +126,9 @@ fn a_new_project_is_complete_and_never_written_over() {
     let again = room(dir.path(), &["new", "my-chat"]);
     assert_eq!(again.status.code(), Some(1));
     expect![[r#"
-        |  × my-chat exists and is not empty
+        |error[R0028]: my-chat exists and is not empty
         |  help: choose another name, or empty the folder first
+        |for more about this, run `room explain R0028`
     "#]]
     .assert_eq(&drawn(&again));
 }
@@ -138,8 +139,9 @@ fn a_name_that_is_a_keyword_is_refused() {
     let output = room(dir.path(), &["new", "fn"]);
     assert_eq!(output.status.code(), Some(1));
     expect![[r#"
-        |  × `fn` means something else in Rust already
+        |error[R0009]: `fn` means something else in Rust already
         |  help: take another one, as `my-fn`
+        |for more about this, run `room explain R0009`
     "#]]
     .assert_eq(&drawn(&output));
     assert!(!dir.path().join("fn").exists());
@@ -149,7 +151,9 @@ fn a_name_that_is_a_keyword_is_refused() {
 fn completions_name_every_command() {
     let dir = tempfile::tempdir().unwrap();
     let script = stdout(&room(dir.path(), &["completions", "bash"]));
-    for command in ["new", "dev", "build", "test", "limits", "schema", "completions"] {
+    for command in
+        ["new", "init", "dev", "build", "test", "limits", "schema", "explain", "completions"]
+    {
         assert!(script.contains(command), "{command}");
     }
 }

@@ -115,6 +115,79 @@ fn a_new_blank_room_is_tested_built_and_served() {
     check_template("blank");
 }
 
+/// A PartyKit project that was imported: two parties, each a package, beside what PartyKit has there.
+fn imported() -> tempfile::TempDir {
+    let place = tempfile::tempdir().expect("a temporary folder can be made");
+    let write = |file: &str, text: &str| {
+        let path = place.path().join(file);
+        std::fs::create_dir_all(path.parent().expect("it is in the project")).expect("it is ours");
+        std::fs::write(path, text).expect("it is ours");
+    };
+    write("public/index.html", "the page");
+    write("src/server.ts", "export default class {}");
+    write(
+        "partykit.json",
+        r#"{
+          "name": "imported", "main": "src/server.ts", "parties": { "lobby": "src/lobby.ts" },
+          "serve": "public", "vars": { "A": "b" }, "port": 8080, // and no more
+        }"#,
+    );
+    let rows = done(place.path(), &["init", "--from", "partykit.json", "--json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&rows).expect("it is JSON");
+    let of = |key: &str| rows.iter().find(|row| row["key"] == key).expect("each key has one");
+    assert_eq!(of("parties.lobby")["taken"], true);
+    assert_eq!(of("port")["taken"], false);
+    let source = std::fs::read_to_string(place.path().join("src/server.ts"));
+    assert_eq!(source.ok().as_deref(), Some("export default class {}"));
+    for party in ["main", "lobby"] {
+        let package = place.path().join("rooms").join(party);
+        // The same versions as here, so that nothing has to be downloaded.
+        std::fs::copy(project::repo().join("Cargo.lock"), package.join("Cargo.lock"))
+            .expect("the package is there");
+    }
+    place
+}
+
+#[test]
+fn several_parties_of_an_imported_project_are_tested_built_and_served() {
+    let place = imported();
+    let root = place.path();
+    let again = room(root, &["init", "--from", "partykit.json"]).output().unwrap();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("room.toml exists"));
+
+    assert_eq!(
+        done(root, &["test"]).matches("test what_one_says_reaches_the_others ... ok").count(),
+        2
+    );
+    let built = done(root, &["build", "--profile", "dev", "--json"]);
+    let built: serde_json::Value = serde_json::from_str(&built).expect("it is JSON");
+    assert_eq!((&built[0]["party"], &built[1]["party"]), (&"main".into(), &"lobby".into()));
+    assert_ne!(built[0]["path"], built[1]["path"]);
+
+    let save = |party: &str, word: &str| {
+        let source = ANSWER.replace("\"one\"", &format!("{word:?}"));
+        std::fs::write(root.join("rooms").join(party).join("src/lib.rs"), source).unwrap();
+    };
+    save("main", "main-one");
+    save("lobby", "lobby-one");
+    let mut dev = Dev::start(root, &["--ephemeral"]);
+    let answer = |dev: &Dev, party: &str| dev.http("GET", &format!("/parties/{party}/a")).1;
+    assert_eq!(answer(&dev, "main"), "main-one  0");
+    assert_eq!(answer(&dev, "lobby"), "lobby-one  0");
+    assert_eq!(dev.http("GET", "/").1, "the page");
+    // A save of one party's package is picked up, and the other one goes on.
+    save("lobby", "lobby-two");
+    dev.line("reloaded in", BUILD_MAX);
+    assert_eq!(answer(&dev, "lobby"), "lobby-two  0");
+    assert_eq!(answer(&dev, "main"), "main-one  0");
+    // One that does not compile keeps both as they were.
+    std::fs::write(root.join("rooms/main/src/lib.rs"), "nonsense").unwrap();
+    dev.line("it does not compile: the last good code keeps serving", BUILD_MAX);
+    assert_eq!(answer(&dev, "main"), "main-one  0");
+    assert_eq!(dev.stop().0, Some(0));
+}
+
 #[test]
 fn a_release_build_is_small_and_keeps_what_it_needs() {
     let project = answer("e2e-release");
@@ -221,6 +294,40 @@ fn variables_and_the_assets_folder_change_without_a_restart() {
     project.write("room.toml", "name = ");
     dev.line("the project has a mistake: the last good code keeps serving", STEP_MAX);
     assert_eq!(dev.http("GET", LOBBY), (200, "one goodbye 0".to_owned()));
+    assert_eq!(dev.stop().0, Some(0));
+}
+
+#[test]
+fn dotenv_files_go_over_room_toml_are_picked_up_and_never_shown() {
+    let project = answer("e2e-dotenv");
+    project.write(".env", "GREETING=dot-one");
+    let mut dev = Dev::start(project.root(), &["--ephemeral"]);
+    dev.line("Variables  .env", STEP_MAX);
+    assert_eq!(dev.http("GET", LOBBY), (200, "one dot-one 0".to_owned()));
+    let saves = [
+        (".env", "GREETING=dot-two", "dot-two"),
+        (".env.local", "export GREETING='dot local' # mine", "dot local"),
+        (".env.local", "", "dot-two"),
+        (".env", "", "hello"),
+    ];
+    for (file, text, seen) in saves {
+        project.write(file, text);
+        dev.line("reloaded in", BUILD_MAX);
+        assert_eq!(dev.http("GET", LOBBY), (200, format!("one {seen} 0")));
+    }
+    project.write(".env", "# mine\nGREETING='dot-secret");
+    dev.line(".env:2: the value of GREETING has no closing '", STEP_MAX);
+    dev.line("the last good code keeps serving", STEP_MAX);
+    assert_eq!(dev.http("GET", LOBBY), (200, "one hello 0".to_owned()));
+    let (code, lines) = dev.stop();
+    assert_eq!(code, Some(0));
+    assert!(!lines.iter().any(|line| line.contains("dot-") || line.contains("dot local")));
+
+    let refused = room(project.root(), &["dev", "--port", "0"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    project.write(".env", "GREETING=dot-three");
+    let dev = Dev::start(project.root(), &["--ephemeral", "--var", "GREETING=flag"]);
+    assert_eq!(dev.http("GET", LOBBY), (200, "one flag 0".to_owned()));
     assert_eq!(dev.stop().0, Some(0));
 }
 

@@ -7,6 +7,7 @@ use crate::id::{ConnectionId, Serial};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// A client of a room.
@@ -90,6 +91,12 @@ impl Connections {
     /// All connections, closing ones included.
     pub fn all(&self) -> impl Iterator<Item = &Connection> {
         self.by_serial.values()
+    }
+
+    /// Those who joined after this one, closing ones included.
+    pub(crate) fn after(&self, serial: Option<Serial>) -> impl Iterator<Item = &Connection> {
+        let start = serial.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_serial.range((start, Bound::Unbounded)).map(|(_, connection)| connection)
     }
 
     /// How many there are, closing ones included.

@@ -8,6 +8,7 @@
 //! - `wasm` compiles and calls guests; `turn` is what one call read, wrote and said.
 //! - `admin` is an operator's work on what is stored: backups, exports, imports; [`offline`] without a node.
 //! - `store` keeps the rooms' bytes; `alarms` wakes rooms; `cluster` says which node a room is on.
+//! - `logs` keeps the newest lines of the log for who watches it.
 //! - `metrics` is what they count; [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`] are the
 //!   values they share.
 
@@ -21,6 +22,7 @@ mod door;
 pub mod event;
 pub mod id;
 pub mod limits;
+mod logs;
 mod metrics;
 mod room;
 mod rooms;
@@ -36,9 +38,10 @@ pub use config::{
     Audience, AutoResponse, Config, ConfigError, Origin, OriginError, PartyConfig, Project,
     StorageConfig, Tls, WhenQuiet,
 };
-pub use door::{TlsError, connection_of_query, room_of_path};
+pub use door::{Notice, TlsError, connection_of_query, room_of_path};
 pub use id::{ConnectionId, NameError, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};
+pub use logs::Logs;
 pub use room::RoomError;
 pub use runtime::{DeployError, Deployed, Runtime, StartError};
 pub use store::{ContentError, RoomContent, StoreError, Verified};

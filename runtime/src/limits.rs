@@ -159,10 +159,28 @@ limits! {
     // What an operator may ask of a node that serves.
     admin_transfers_max: "transfers" = 4, "Backups, exports and imports at the same time", "503";
     import_bytes_max: "bytes" = 2 * GIB, "Size of the lines of a room that is imported", "413";
+    inspect_ms_max: "ms" = 1_000, "Time a room has to tell an operator how it is", "it is shown as busy, with what is known without it";
+    fault_records_max: "faults" = 8, "Recent faults of a room in memory that are kept to be looked at", "the oldest goes";
+    fault_records_bytes_max: "bytes" = 32 * KIB, "Bytes of the texts and backtraces of a room's recent faults", "the oldest goes; the newest is kept";
+    admin_page_entries_max: "entries" = 1_000, "Rooms, connections or keys in one answer to an operator", "the answer says where the next one begins";
+    admin_page_bytes_max: "bytes" = MIB, "Bytes of keys, values and states in one answer to an operator, which has at least one of them", "the answer says where the next one begins";
+    admin_scan_rooms_max: "rooms" = 20_000, "Stored rooms that are looked at in one step, and for one page that is sorted by name", "the page is shorter, and says where the next one begins";
+    admin_scan_ms_max: "ms" = 30_000, "Time to look at all stored rooms, to sort or to count them", "504";
+    admin_scans_max: "scans" = 2, "Looks at many stored rooms at the same time", "further ones wait";
+    stored_count_ms: "ms" = 10_000, "Age at which the number of stored rooms is counted anew when it is asked for, or ten times what counting took", "they are counted";
     import_ms_max: "ms" = 600_000, "Time for the lines of a room that is imported to arrive", "408";
+
+    // The log as it can be watched.
+    log_ring_lines: "lines" = 10_000, "Lines of the node's log that are kept for who watches it", "the oldest goes; who had not read it is told how many it missed";
+    log_ring_bytes: "bytes" = 4 * MIB, "Bytes of these lines", "the oldest goes; who had not read it is told how many it missed";
+    log_batch_bytes: "bytes" = 64 * KIB, "Bytes of the log that a watcher is handed at once, or one line if that is larger", "the rest follows when it has taken them";
+    log_watchers_max: "watchers" = 32, "Clients that watch the log at the same time", "503";
+    log_filter_bytes_max: "bytes" = 1_024, "Length of a text by which a watcher filters the log", "400";
+    log_heartbeat_ms: "ms" = 10_000, "Time without a line after which a watcher of the log is sent a sign of life", "it is sent one";
 
     // Modules and the store.
     module_bytes_max: "bytes" = 64 * MIB, "Size of a module", "the module is refused";
+    overlay_pages_max: "pages" = 64, "Pages that show a developer's notices at the same time", "a further page shows none, and hears 503";
     door_instances_max: "instances" = 32, "Before-hooks that run at the same time", "further requests wait, at most `connect_ms_max`";
     held_bytes_max: "bytes" = 32 * MIB, "Bytes that a room has said and the disk has not confirmed", "the room handles nothing more until the disk has";
     commit_bytes_max: "bytes" = 64 * MIB, "Bytes of the commits that wait for the disk", "rooms that write wait";
@@ -235,6 +253,10 @@ impl Limits {
         must(
             self.chunk_bytes <= CHUNK_BYTES_CEILING,
             "chunk_bytes may be at most 4096: sled loses larger pieces at a power cut",
+        );
+        must(
+            self.log_line_bytes_max <= self.log_ring_bytes,
+            "log_line_bytes_max must not exceed log_ring_bytes, or such a line could never be watched",
         );
         must(
             self.broken_ms_min <= self.broken_ms_max,

@@ -3,19 +3,24 @@
 //! Invariant: at most one actor a [`RoomId`]. A hundred first visitors find the same one, as it is put
 //! on the list in one step with being made; it leaves the list in one step with closing its mailbox.
 //! One that takes another's place begins when the other has ended. It does not know how a room works or
-//! who visits it.
+//! who visits it. `operate` is what an operator may do to them.
+
+mod operate;
+
+pub(crate) use operate::{Figured, Look, NodeGlance};
 
 use crate::clock::Clock;
 use crate::config::{AutoResponse, Origins, WhenQuiet};
-use crate::event::{Request, Response};
+use crate::event::{CloseFrame, Request, Response};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{Limits, ms, size};
+use crate::logs::{LogLevel, Logs};
 use crate::metrics::{RoomMetrics, level};
 use crate::room::{
-    Actor, AlarmGuard, Joined, Mail, Mailbox, Otherwise, Parts, Places, RoomError, RoomHandle,
-    Stopped, Visitor,
+    Actor, AlarmGuard, Figures, Joined, Mail, Mailbox, Otherwise, Parts, Places, RoomError,
+    RoomHandle, Stopped, Totals, Visitor,
 };
-use crate::store::{RoomContent, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::wasm::{Code, Engine};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -23,6 +28,7 @@ use hashbrown::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +39,7 @@ pub(crate) struct Rooms(Arc<Inner>);
 struct Inner {
     parts: Parts,
     state: Mutex<State>,
+    begun: Instant,
     tasks: TaskTracker,
 }
 
@@ -42,6 +49,8 @@ struct State {
     /// What open sockets of a party are told of its answers.
     answers: HashMap<PartyName, watch::Sender<Option<Arc<AutoResponse>>>>,
     running: HashMap<RoomId, Resident>,
+    /// What the rooms came to that have left memory.
+    gone: Totals,
     draining: bool,
 }
 
@@ -49,6 +58,7 @@ struct State {
 #[derive(Clone)]
 struct Resident {
     mailbox: Mailbox,
+    figures: Arc<Figures>,
     phase: Phase,
     /// Told when nothing of it is left.
     ended: CancellationToken,
@@ -65,7 +75,8 @@ enum Phase {
 
 impl Resident {
     fn new(phase: Phase, limits: &Arc<Limits>) -> Self {
-        Self { mailbox: Mailbox::new(limits.clone()), phase, ended: CancellationToken::new() }
+        let (mailbox, figures) = (Mailbox::new(limits.clone()), Figures::new(limits.clone()));
+        Self { mailbox, figures: Arc::new(figures), phase, ended: CancellationToken::new() }
     }
 }
 
@@ -119,9 +130,11 @@ impl Rooms {
         let places = Places::new(engine.rooms_max(), engine.memory().clone(), limits.clone());
         let spares = size(limits.reload_rooms_max).min(Semaphore::MAX_PERMITS);
         let spares = Arc::new(Semaphore::new(spares));
+        let logs = engine.logs().clone();
         Self(Arc::new(Inner {
-            parts: Parts { store, limits, clock, places, spares, metrics },
+            parts: Parts { store, limits, clock, places, spares, metrics, logs },
             state: Mutex::default(),
+            begun: Instant::now(),
             tasks: TaskTracker::new(),
         }))
     }
@@ -214,7 +227,7 @@ impl Rooms {
     fn activate(&self, room: RoomId, resident: Resident, party: Party) {
         let rooms = self.clone();
         self.0.tasks.spawn(async move {
-            let run = rooms.run(&room, &resident.mailbox, party);
+            let run = rooms.run(&room, &resident, party);
             rooms.reside(&room, &resident, run).await;
         });
     }
@@ -225,87 +238,52 @@ impl Rooms {
         // A panic is our bug, not the guest's: it costs this room and nothing else.
         if AssertUnwindSafe(run).catch_unwind().await.is_err() {
             tracing::error!(%room, "the room panicked; this is a bug of the runtime");
+            let text = "the room panicked; this is a bug of the runtime";
+            self.logs().room(LogLevel::Error, room, text);
         }
         let left = resident.mailbox.close();
-        self.state().forget(room, &resident.mailbox);
+        {
+            let mut state = self.state();
+            state.forget(room, &resident.mailbox);
+            state.gone.add(&resident.figures);
+        }
         left.into_iter().for_each(|mail| mail.fail(&RoomError::Gone));
     }
 
-    async fn run(&self, room: &RoomId, mailbox: &Mailbox, party: Party) {
-        let (parts, metrics) = (self.0.parts.clone(), &self.0.parts.metrics);
-        let actor = Actor::new(room.clone(), mailbox.clone(), party.code, party.when_quiet, parts);
+    async fn run(&self, room: &RoomId, resident: &Resident, party: Party) {
+        let (parts, metrics, logs) = (self.0.parts.clone(), &self.0.parts.metrics, self.logs());
+        let Resident { mailbox, figures, .. } = resident;
+        let ends = (mailbox.clone(), figures.clone());
+        let actor = Actor::new(room.clone(), ends, party.code, party.when_quiet, parts);
         let mut actor = match actor.await {
             Ok(actor) => actor,
             Err(error) => {
                 metrics.broken.increment(1);
+                tracing::error!(%room, %error, "the room does not begin: its storage failed");
+                let text = format!("the room does not begin: its storage failed: {error}");
+                logs.room(LogLevel::Error, room, &text);
                 return refuse_all(mailbox, &error);
             }
         };
         metrics.activations.increment(1);
         tracing::debug!(%room, "activated");
+        logs.room(LogLevel::Debug, room, "activated");
         match actor.run(|mailbox| self.state().leave(room, mailbox)).await {
             Stopped::Evicted => {
                 metrics.evictions.increment(1);
                 tracing::debug!(%room, "evicted");
+                logs.room(LogLevel::Debug, room, "evicted");
             }
-            Stopped::Drained => tracing::debug!(%room, "drained"),
+            Stopped::Drained => {
+                tracing::debug!(%room, "drained");
+                logs.room(LogLevel::Debug, room, "stopped");
+            }
+            // It was said when it broke.
             Stopped::Broken(error) => {
                 metrics.broken.increment(1);
                 tracing::warn!(%room, %error, "stopped");
             }
         }
-    }
-
-    /// Replaces everything that is stored for a room. If it runs it is stopped first, and its clients are
-    /// told to come back; who comes meanwhile waits, and meets the new content. Returns when that is
-    /// durable.
-    ///
-    /// # Errors
-    /// [`Unreachable`]: nothing was changed, or, if the storage failed, as [`Store::import`] says. The room
-    /// goes on with what is stored.
-    ///
-    /// # Cancel safety
-    /// Dropped before it returns, the room is replaced all the same.
-    pub(crate) async fn import(&self, content: RoomContent) -> Result<(), Unreachable> {
-        let (room, (reply, answer)) = (content.room().clone(), oneshot::channel());
-        let (next, before) = self.take_place(&room)?;
-        let rooms = self.clone();
-        self.0.tasks.spawn(async move {
-            let run = async {
-                if let Some(before) = before {
-                    before.ended.cancelled().await;
-                }
-                let imported = rooms.0.parts.store.import(content).await;
-                // Who does not wait any more needs no answer.
-                drop(reply.send(imported));
-                let party = rooms.state().begin(&room, &next.mailbox);
-                if let Some(party) = party {
-                    rooms.run(&room, &next.mailbox, party).await;
-                }
-            };
-            rooms.reside(&room, &next, run).await;
-        });
-        let imported = answer.await.map_err(|_| RoomError::Gone)?;
-        imported.map_err(|error| RoomError::from(error).into())
-    }
-
-    /// Puts a resident that waits for its content on the list, in one step with telling the one before,
-    /// if there is one, to end. Both of them.
-    fn take_place(&self, room: &RoomId) -> Result<(Resident, Option<Resident>), Unreachable> {
-        let mut state = self.state();
-        if state.draining {
-            return Err(RoomError::Draining.into());
-        }
-        if !state.parties.contains_key(room.party()) {
-            return Err(Unreachable::UnknownParty(room.party().clone()));
-        }
-        let next = Resident::new(Phase::Waiting, &self.0.parts.limits);
-        let before = state.running.insert(room.clone(), next.clone());
-        if let Some(before) = &before {
-            // One that is just leaving needs no telling.
-            drop(before.mailbox.push(Mail::Stop("the room's storage was replaced")));
-        }
-        Ok((next, before))
     }
 
     /// Puts other code in place for all parties, and lets the running rooms take it over between two
@@ -393,7 +371,8 @@ impl Rooms {
         for (room, resident) in self.residents() {
             if !parties.contains_key(room.party()) {
                 // One that left meanwhile needs no telling.
-                drop(resident.mailbox.push(Mail::Stop("the party is not served any more")));
+                let frame = CloseFrame::new(1012, "the party is not served any more");
+                drop(resident.mailbox.push(Mail::Stop(frame)));
             }
         }
     }
@@ -406,6 +385,11 @@ impl Rooms {
     /// Why no room can be served, if the store has failed.
     pub(crate) fn storage_failure(&self) -> Option<StoreError> {
         self.0.parts.store.failure()
+    }
+
+    /// What watchers of this node read.
+    pub(crate) fn logs(&self) -> &Logs {
+        &self.0.parts.logs
     }
 
     /// How many rooms run.
@@ -440,7 +424,8 @@ impl Rooms {
         self.state().draining = true;
         for (_, resident) in self.residents() {
             // One that left meanwhile needs no telling.
-            drop(resident.mailbox.push(Mail::Stop("the server is shutting down")));
+            let frame = CloseFrame::new(1012, "the server is shutting down");
+            drop(resident.mailbox.push(Mail::Stop(frame)));
         }
         self.0.tasks.close();
         self.0.tasks.wait().await;

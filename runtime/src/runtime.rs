@@ -10,11 +10,12 @@ use crate::cluster::Ring;
 use crate::config::{
     Config, ConfigError, OriginError, Origins, PartyConfig, Project, StorageConfig,
 };
-use crate::door::{Certificates, FrontDoor, Listener, TlsError};
+use crate::door::{Certificates, FrontDoor, Listener, Notice, TlsError};
 use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
+use crate::logs::{LogLevel, Logs};
 use crate::metrics::Metrics;
-use crate::rooms::{Party, ReloadError, Rooms};
+use crate::rooms::{Party, ReloadError, Reloaded, Rooms};
 use crate::store::{Store, StoreError, Verified};
 use crate::wasm::{Code, Engine, EngineError, Instance, LoadError};
 use hashbrown::HashMap;
@@ -34,10 +35,10 @@ pub struct Runtime {
     rooms: Rooms,
     door: FrontDoor,
     store: Store,
-    /// None if its data is in memory only.
-    admin: Option<Admin>,
+    admin: Admin,
     limits: Arc<Limits>,
     clock: Clock,
+    logs: Logs,
     /// One deployment at a time.
     deploying: Mutex<()>,
     stop: CancellationToken,
@@ -144,16 +145,16 @@ impl Runtime {
             StorageConfig::Disk(dir) => Store::open_counted(dir, &limits, counts)?,
             StorageConfig::Memory => Store::in_memory_counted(&limits, counts)?,
         };
-        let engine = Engine::new(limits.clone(), config.cache_dir.as_deref())?;
         let clock = Clock::system();
+        let logs = Logs::new(&limits, clock);
+        let engine = Engine::new(limits.clone(), config.cache_dir.as_deref(), logs.clone())?;
         let counts = metrics.rooms.clone();
         let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine, counts);
-        let admin = match &config.storage {
-            StorageConfig::Disk(dir) => {
-                Some(Admin::new(dir, store.clone(), rooms.clone(), limits.clone())?)
-            }
+        let dir = match &config.storage {
+            StorageConfig::Disk(dir) => Some(dir.as_path()),
             StorageConfig::Memory => None,
         };
+        let admin = Admin::new(dir, store.clone(), rooms.clone(), limits.clone())?;
         let node = NodeId::new(ONLY_NODE);
         let ring = Ring::new((node.clone(), 1), Vec::new());
         let (counts, audience) = (metrics.clone(), config.audience);
@@ -169,6 +170,7 @@ impl Runtime {
             store,
             limits,
             clock,
+            logs,
             deploying: Mutex::new(()),
             alarms: tokio::spawn(alarms.run()),
             serving: tokio::spawn(listener.serve(door.router(admin.clone()), stop.clone())),
@@ -183,10 +185,9 @@ impl Runtime {
         self.addr
     }
 
-    /// What an operator has to show at `/_room/admin/`; none if the data is in memory only, as then nobody
-    /// is let in there.
-    pub fn admin_token(&self) -> Option<&AdminToken> {
-        self.admin.as_ref().map(Admin::token)
+    /// What an operator has to show at `/_room/admin/`.
+    pub fn admin_token(&self) -> &AdminToken {
+        self.admin.token()
     }
 
     /// Puts a project in place of the one before. Running rooms take over the new code between two
@@ -199,6 +200,16 @@ impl Runtime {
     /// Not to be dropped once rooms are taking over: some would run the new code and some the old.
     pub async fn deploy(&self, project: Project) -> Result<Deployed, DeployError> {
         let _one_at_a_time = self.deploying.lock().await;
+        let outcome = self.put_in_place(project).await;
+        match &outcome {
+            Ok((_, what)) => self.logs.node(LogLevel::Info, &format!("deployed {what}")),
+            Err(error) => self.logs.node(LogLevel::Warn, &format!("not deployed: {error}")),
+        }
+        outcome.map(|(done, _)| done)
+    }
+
+    /// Puts a project in place, and says in words what was done.
+    async fn put_in_place(&self, project: Project) -> Result<(Deployed, String), DeployError> {
         if project.parties.is_empty() {
             return Err(DeployError::NoParty);
         }
@@ -211,9 +222,24 @@ impl Runtime {
                 return Err(DeployError::Twice(name));
             }
         }
+        let hash =
+            |(name, party): (&PartyName, &Party)| format!("{name} {}", party.code.module.hash());
+        let mut hashes: Vec<String> = parties.iter().map(hash).collect();
+        hashes.sort_unstable();
         let done = self.rooms.deploy(parties).await.map_err(start_error)?;
         self.door.set_assets(project.assets);
-        Ok(Deployed { rooms: done.rooms, connections: done.connections })
+        let Reloaded { rooms, connections } = done;
+        let what = format!(
+            "{}; rooms that took it over: {rooms}, connections that stayed: {connections}",
+            hashes.join(", ")
+        );
+        Ok((Deployed { rooms, connections }, what))
+    }
+
+    /// Tells pages that load `/_room/overlay.js` what is wrong with the code behind them, until the next
+    /// call; none if nothing is. Nobody hears of it unless the audience is [`crate::Audience::Developer`].
+    pub fn set_notice(&self, notice: Option<Notice>) {
+        self.door.set_notice(notice);
     }
 
     /// Compiles a party's module, away from the threads that run rooms.
@@ -269,9 +295,9 @@ impl Runtime {
             // An aborted task holds the store until it is dropped, and the folder with it.
             drop(self.alarms.await);
             self.rooms.drain().await;
-            if let Some(admin) = &self.admin {
-                admin.drain().await;
-            }
+            self.admin.drain().await;
+            // Behind the last line that rooms have to say.
+            self.logs.close();
             // Ends with the last request.
             drop(self.serving.await);
         };

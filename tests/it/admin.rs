@@ -11,7 +11,7 @@ const IMPORT: &str = "/_room/admin/rooms/main/lobby/import";
 
 /// Asks as the operator.
 async fn ask(node: &TestNode, method: &str, path: &str, body: &[u8]) -> Reply {
-    let secret = format!("Bearer {}", node.secret().unwrap());
+    let secret = format!("Bearer {}", node.secret());
     node.request(method, path, &[("authorization", &secret)], body).await
 }
 
@@ -45,7 +45,7 @@ fn number(entries: &[Value], key: &str) -> u64 {
 async fn whoever_does_not_show_the_token_hears_401_and_nothing_else() {
     let node = Setup::disk().start().await;
     node.post("lobby", &json!([{"put": ["k", 1]}])).await;
-    let secret = node.secret().unwrap();
+    let secret = node.secret();
     let wrong = [
         None,
         Some("Bearer".to_owned()),
@@ -73,16 +73,24 @@ async fn whoever_does_not_show_the_token_hears_401_and_nothing_else() {
     assert_eq!(node.get("/_room/admin").await.status, 401);
     assert_eq!(ask(&node, "GET", "/_room/admin/nowhere", &[]).await.status, 404);
     assert_eq!(ask(&node, "GET", "/_room/admin/backup", &[]).await.status, 405);
-    // Nobody is let in where there is no data folder to take the token from.
+}
+
+#[tokio::test]
+async fn what_is_in_memory_only_is_not_backed_up_or_exported() {
     let node = Setup::memory().start().await;
-    assert_eq!(node.secret(), None);
+    node.post("lobby", &json!([{"put": ["k", 1]}])).await;
     assert_eq!(node.request("POST", "/_room/admin/backup", &[], &[]).await.status, 401);
+    for (method, path) in [("POST", "/_room/admin/backup"), ("GET", EXPORT), ("PUT", IMPORT)] {
+        let reply = ask(&node, method, path, b"x").await;
+        assert_eq!(reply.status, 409, "{method} {path}");
+        assert!(reply.text().contains("in memory"), "{}", reply.text());
+    }
 }
 
 #[tokio::test]
 async fn a_token_is_good_for_one_start() {
     let node = Setup::disk().start().await;
-    let old = format!("Bearer {}", node.secret().unwrap());
+    let old = format!("Bearer {}", node.secret());
     let node = node.restart().await;
     let headers = [("authorization", old.as_str())];
     assert_eq!(node.request("POST", "/_room/admin/backup", &headers, &[]).await.status, 401);
@@ -193,7 +201,7 @@ async fn a_client_that_does_not_read_keeps_a_place_until_it_goes_and_leaves_no_f
         assert_eq!(node.post("lobby", &json!(puts)).await.status, 200);
     }
     let mut idle = RawClient::open(node.addr()).await;
-    let secret = node.secret().unwrap();
+    let secret = node.secret();
     let request = format!(
         "POST /_room/admin/backup HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n\r\n"
     );

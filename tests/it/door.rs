@@ -271,3 +271,23 @@ async fn too_many_hooks_wait_for_each_other() {
     let replies = futures_util::future::join_all(paths.iter().map(|path| node.get(path))).await;
     assert!(replies.iter().all(|reply| reply.status == 200), "{replies:?}");
 }
+
+#[tokio::test]
+async fn notices_are_for_developers_and_pages_have_places() {
+    let public = Setup::memory().public().start().await;
+    let script = public.request("GET", "/_room/overlay.js", &[], b"").await;
+    assert_eq!((script.status, script.text().lines().count()), (200, 1));
+    assert_eq!(public.request("GET", "/_room/overlay", &[], b"").await.status, 404);
+
+    let node = Setup::memory().limits(|limits| limits.overlay_pages_max = 1).start().await;
+    let script = node.request("GET", "/_room/overlay.js", &[], b"").await;
+    assert!(script.text().contains("textContent"));
+    let mut page = RawClient::open(node.addr()).await;
+    page.write(b"GET /_room/overlay HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let head = page.head().await;
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/event-stream"), "{head}");
+    assert_eq!(node.request("GET", "/_room/overlay", &[], b"").await.status, 503);
+    // A page that stays does not hold up the end.
+    node.stop().await;
+    assert!(String::from_utf8_lossy(&page.rest().await).contains("data: null"));
+}

@@ -14,6 +14,8 @@ mod fault_matrix;
 mod faults;
 mod hibernation;
 mod hooks;
+mod inspect;
+mod logs;
 mod metrics;
 mod order;
 mod pressure;

@@ -4,11 +4,13 @@
 //! test waits for what it wants to see. It does not know what the tests are about.
 
 mod client;
+mod events;
 mod http;
 mod node;
 mod raw;
 
 pub use client::{Got, TestClient};
+pub use events::{EventStream, SentEvent};
 pub use http::{Reply, Requests, script};
 pub use node::{Setup, TestNode, auto_response, variant};
 pub use raw::{RawClient, RawFrame, masked};

@@ -167,9 +167,9 @@ impl TestNode {
         self.setup.disk.as_ref().map(|dir| dir.path().join("data"))
     }
 
-    /// The secret of its operator, if its data is on disk.
-    pub fn secret(&self) -> Option<String> {
-        self.runtime.admin_token().map(|token| token.secret().to_owned())
+    /// The secret of its operator.
+    pub fn secret(&self) -> String {
+        self.runtime.admin_token().secret().to_owned()
     }
 
     /// Connects a client to a room of the party `main`: `lobby?_pk=alice`.

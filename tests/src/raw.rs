@@ -5,7 +5,7 @@
 use crate::within;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// A raw connection.
 pub struct RawClient {
@@ -37,6 +37,17 @@ impl RawClient {
     /// When nobody listens.
     pub async fn open(addr: SocketAddr) -> Self {
         let tcp = within("a TCP connection", TcpStream::connect(addr)).await;
+        Self { tcp: tcp.expect("the node listens"), buffer: Vec::new() }
+    }
+
+    /// Opens a TCP connection that takes little before it is read.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub async fn narrow(addr: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4 * 1024).expect("a socket has a buffer");
+        let tcp = within("a TCP connection", socket.connect(addr)).await;
         Self { tcp: tcp.expect("the node listens"), buffer: Vec::new() }
     }
 
@@ -82,6 +93,19 @@ impl RawClient {
         }
     }
 
+    /// The next chunk of a body that is sent in chunks: an empty one at its end, none if it broke off.
+    pub async fn chunk(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some((chunk, size)) = parse_chunk(&self.buffer) {
+                self.buffer.drain(..size);
+                return Some(chunk);
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
     /// Everything up to the end of the connection.
     pub async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}
@@ -107,6 +131,15 @@ impl RawClient {
         let read = within("bytes from the server", self.tcp.read_buf(&mut self.buffer)).await;
         read.is_ok_and(|count| count > 0)
     }
+}
+
+/// A chunk at the beginning of these bytes, and how many of them it takes.
+fn parse_chunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let head = bytes.windows(2).position(|two| two == b"\r\n")?;
+    let size = usize::from_str_radix(std::str::from_utf8(&bytes[..head]).ok()?, 16).ok()?;
+    let end = head + 2 + size;
+    let chunk = bytes.get(head + 2..end)?.to_vec();
+    bytes.get(end..end + 2).map(|_| (chunk, end + 2))
 }
 
 /// A frame at the beginning of these bytes, and how many of them it takes.

@@ -3,6 +3,7 @@
 //! Invariant: nothing is downloaded without saying so. It does not know what is compiled.
 
 use super::TARGET;
+use crate::codes::Code;
 use crate::mistake::Mistake;
 use crate::print;
 use std::collections::BTreeSet;
@@ -35,12 +36,18 @@ async fn add(dir: &Path) -> anyhow::Result<()> {
     let added = Command::new("rustup").args(["target", "add", TARGET]).current_dir(dir).status();
     match added.await {
         Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(Mistake::new(format_args!("the target {TARGET} could not be added"))
-            .help("rustup says why, above")
-            .into()),
-        Err(_) => Err(Mistake::new(format_args!("this compiler cannot compile for {TARGET}"))
-            .help("install Rust from https://rustup.rs, or the target with your system's packages")
-            .into()),
+        Ok(_) => Err(Mistake::new(
+            Code::NoTarget,
+            format_args!("the target {TARGET} could not be added"),
+        )
+        .help("rustup says why, above")
+        .into()),
+        Err(_) => Err(Mistake::new(
+            Code::NoTarget,
+            format_args!("this compiler cannot compile for {TARGET}"),
+        )
+        .help("install Rust from https://rustup.rs, or the target with your system's packages")
+        .into()),
     }
 }
 
@@ -51,7 +58,7 @@ async fn is_installed(dir: &Path) -> anyhow::Result<bool> {
         .output()
         .await;
     let answer = asked.map_err(|err| {
-        Mistake::new(format_args!("rustc cannot be run: {err}"))
+        Mistake::new(Code::NoRust, format_args!("rustc cannot be run: {err}"))
             .help("rooms are compiled with Rust: install it from https://rustup.rs")
     })?;
     let libdir = String::from_utf8_lossy(&answer.stdout);

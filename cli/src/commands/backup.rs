@@ -4,6 +4,7 @@
 
 use super::wait_for;
 use crate::args::{BackupArgs, RestoreArgs};
+use crate::codes::Code;
 use crate::data::{DataFolder, Way};
 use crate::mistake::Mistake;
 use crate::output::NewFile;
@@ -50,13 +51,15 @@ pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let folder = DataFolder::find(&args.data)?;
     if !args.file.is_file() {
         let message = format!("there is no file {}", args.file.display());
-        return Err(Mistake::new(message).help("`room backup FILE` makes one").into());
+        return Err(Mistake::new(Code::NoFile, message)
+            .help("`room backup FILE` makes one")
+            .into());
     }
     offline::restore(&args.file, &folder.dir).map_err(|err| match err {
         // It is the backup that is damaged: there is no other data yet.
-        OfflineError::Store(StoreError::Corrupt(what)) => {
-            Mistake::new(what).help("take another backup; nothing was restored").into()
-        }
+        OfflineError::Store(StoreError::Corrupt(what)) => Mistake::new(Code::BadBackup, what)
+            .help("take another backup; nothing was restored")
+            .into(),
         err => folder.refused(err),
     })?;
     print::talk(format_args!("restored into {}", shown(&folder.dir)));

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let plan = Plan::of(&project)?;
     let components = match wait_for(plan.build(&args.profile, Noise::Full))? {
         Outcome::Built(components) => components,
-        Outcome::Refused => return Ok(ExitCode::from(1)),
+        Outcome::Refused(_) => return Ok(ExitCode::from(1)),
     };
     let made = components.into_iter().map(Made::of).collect::<anyhow::Result<Vec<_>>>()?;
     if args.json {

@@ -5,13 +5,13 @@
 
 use super::wait_for;
 use crate::args::DevArgs;
-use crate::control::Announced;
-use crate::dev::{Choices, Session};
+use crate::codes::Code;
+use crate::dev::{Choices, Node, Session, Stop};
 use crate::log;
 use crate::mistake::Mistake;
 use crate::print::{self, WARN, styled};
-use crate::project::{Project, STATE};
-use room_runtime::{Audience, Config, Runtime, StartError, StorageConfig};
+use crate::project::{EPHEMERAL, Project, STATE};
+use room_runtime::{Audience, Config, StartError, StorageConfig};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -21,24 +21,22 @@ const PORT: u16 = 1999;
 /// How many ports after [`PORT`] are tried before it is the user's turn to choose.
 const PORTS_TRIED: u16 = 100;
 
-/// Serves until Ctrl-C or SIGTERM.
+/// Serves until a signal or a key ends it.
 pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
-    log::install(args.verbose, args.log.as_deref())?;
+    let faults = log::install(args.verbose, args.log.as_deref())?;
     let project = Project::find(&args.project)?;
     let choices = Choices { profile: args.profile.clone(), vars: args.vars.clone() };
     wait_for(async {
-        let runtime = listen(args, &project).await?;
-        let token = runtime.admin_token();
-        let announced =
-            token.map(|token| Announced::new(&project.own(STATE), runtime.addr(), token.secret()));
-        let announced = announced.transpose()?;
-        Session::new(project, runtime, choices)?.run(announced).await?;
+        let node = listen(args, &project).await?.announce()?;
+        // Before the session changes the terminal, or an end in between would leave it so.
+        let stop = Stop::listen()?;
+        Session::new(project, node, choices, faults)?.run(stop).await?;
         Ok(ExitCode::SUCCESS)
     })
 }
 
 /// Starts the runtime on the port that was asked for, or on the first free one.
-async fn listen(args: &DevArgs, project: &Project) -> anyhow::Result<Runtime> {
+async fn listen(args: &DevArgs, project: &Project) -> anyhow::Result<Node> {
     let first = args.port.unwrap_or(PORT);
     let last = if args.port.is_some() { first } else { first + PORTS_TRIED };
     for port in first..=last {
@@ -46,13 +44,15 @@ async fn listen(args: &DevArgs, project: &Project) -> anyhow::Result<Runtime> {
         if !is_free(SocketAddr::new(args.host, port)) {
             continue;
         }
-        match Runtime::start(config(args, project, port)).await {
-            Ok(runtime) => {
+        let dir = project.own(if args.ephemeral { EPHEMERAL } else { STATE });
+        match Node::start(config(args, project, port), dir).await {
+            Ok(node) => {
                 if port != first {
-                    let text = format!("port {first} is taken, using {}", runtime.addr().port());
+                    let port = node.runtime().addr().port();
+                    let text = format!("port {first} is taken, using {port}");
                     print::talk(styled(WARN, text));
                 }
-                return Ok(runtime);
+                return Ok(node);
             }
             Err(StartError::Listen { source, .. }) if source.kind() == ErrorKind::AddrInUse => {}
             Err(err) => return Err(refused(err)),
@@ -62,7 +62,9 @@ async fn listen(args: &DevArgs, project: &Project) -> anyhow::Result<Runtime> {
         Some(port) => format!("port {port} is taken"),
         None => format!("the ports {first} to {last} are all taken"),
     };
-    Err(Mistake::new(message).help("choose another one with --port, or 0 for any").into())
+    Err(Mistake::new(Code::PortTaken, message)
+        .help("choose another one with --port, or 0 for any")
+        .into())
 }
 
 fn is_free(addr: SocketAddr) -> bool {
@@ -98,5 +100,5 @@ fn refused(err: StartError) -> anyhow::Error {
         }
     };
     let text = print::causes(&anyhow::Error::new(err));
-    Mistake::new(format_args!("the server does not start: {text}")).help(help).into()
+    Mistake::new(Code::NoStart, format_args!("the server does not start: {text}")).help(help).into()
 }

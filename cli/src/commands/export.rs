@@ -4,11 +4,11 @@
 
 use super::wait_for;
 use crate::args::{ExportArgs, ImportArgs};
+use crate::codes::Code;
 use crate::data::{DataFolder, Way, path_of};
 use crate::mistake::Mistake;
 use crate::output::NewFile;
 use crate::print;
-use anyhow::Context as _;
 use room_runtime::{ContentError, RoomContent, RoomId, offline};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -48,7 +48,11 @@ fn write<W: Write>(
             out.flush()?;
         }
         Way::Direct(None) => {
-            return Err(Mistake::new(format_args!("nothing is stored for the room {room}")).into());
+            return Err(Mistake::new(
+                Code::NothingStored,
+                format_args!("nothing is stored for the room {room}"),
+            )
+            .into());
         }
         Way::Through(server) => {
             let mut out = open()?;
@@ -92,17 +96,19 @@ fn read(file: &Path, folder: &DataFolder) -> anyhow::Result<RoomContent> {
     } else {
         let opened = File::open(file);
         Box::new(opened.map_err(|err| {
-            Mistake::new(format_args!("{} cannot be read: {err}", file.display()))
+            Mistake::new(Code::Unreadable, format_args!("{} cannot be read: {err}", file.display()))
         })?)
     };
     match RoomContent::read(BufReader::new(from), &folder.limits) {
         Ok(content) => Ok(content),
         Err(err @ ContentError::Line { .. }) => {
             let message = format!("{}: {err}", file.display());
-            Err(Mistake::new(message)
+            Err(Mistake::new(Code::BadLines, message)
                 .help("nothing was imported; `room export` shows what it looks like")
                 .into())
         }
-        Err(err) => Err(err).with_context(|| format!("{} cannot be read", file.display())),
+        Err(err) => {
+            Err(Mistake::new(Code::Unreadable, format_args!("{}: {err}", file.display())).into())
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! `template`.
 
 use crate::args::NewArgs;
+use crate::codes::Code;
 use crate::mistake::Mistake;
 use crate::print::{self, BOLD, GOOD, styled};
 use crate::project::shown;
@@ -22,7 +23,10 @@ pub(crate) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     for file in template::render(args.template, &name, &sdk) {
         let path = args.path.join(&file.path);
         write(&path, &file.content).map_err(|err| {
-            Mistake::new(format_args!("{} cannot be written: {err}", path.display()))
+            Mistake::new(
+                Code::NotWritable,
+                format_args!("{} cannot be written: {err}", path.display()),
+            )
         })?;
     }
     next_steps(&args.path, &name);
@@ -44,7 +48,7 @@ fn refuse_if_used(path: &Path) -> anyhow::Result<()> {
     if !used {
         return Ok(());
     }
-    Err(Mistake::new(format_args!("{} exists and is not empty", path.display()))
+    Err(Mistake::new(Code::Exists, format_args!("{} exists and is not empty", path.display()))
         .help("choose another name, or empty the folder first")
         .into())
 }
@@ -52,7 +56,7 @@ fn refuse_if_used(path: &Path) -> anyhow::Result<()> {
 /// The checkout's folder, absolute, as the new project's place says nothing about it.
 fn sdk_folder(path: &Path) -> anyhow::Result<String> {
     let no_sdk = || {
-        Mistake::new(format_args!("{} is not the SDK", path.display()))
+        Mistake::new(Code::NotTheSdk, format_args!("{} is not the SDK", path.display()))
             .help("--sdk takes the folder `sdk` of a checkout of room, which has a Cargo.toml")
     };
     let absolute = path.canonicalize().map_err(|_| no_sdk())?;

@@ -1,11 +1,12 @@
-//! What `room dev` serves. Owns the runtime, and what was deployed to it last.
+//! What `room dev` serves. Owns the server, and what was deployed to it last.
 //!
 //! Invariant: a deployment that fails leaves the one before it serving, and one that changes nothing
 //! is not made. It does not know where modules come from.
 
+use super::node::Node;
 use crate::cargo::Component;
 use crate::project::Project;
-use room_runtime::{Deployed, PartyConfig, Runtime};
+use room_runtime::{Deployed, Notice, PartyConfig};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,16 +32,20 @@ pub(super) enum Served {
 
 /// Puts deployments into service.
 pub(super) struct Reloader {
-    runtime: Runtime,
+    node: Node,
     last: Option<Deployment>,
+    /// What pages are shown.
+    notice: Option<Notice>,
 }
 
 impl Deployment {
-    /// A project with the components made of it, and variables over its own.
-    pub(super) fn of(project: &Project, made: &[Component], vars: &[(String, String)]) -> Self {
-        let mut all: BTreeMap<_, _> = project.manifest.vars.clone();
-        all.extend(vars.iter().cloned());
-        let vars: Vec<_> = all.into_iter().collect();
+    /// A project with the components made of it, and what its rooms see as environment.
+    pub(super) fn of(
+        project: &Project,
+        made: &[Component],
+        vars: BTreeMap<String, String>,
+    ) -> Self {
+        let vars: Vec<_> = vars.into_iter().collect();
         let parties = project.manifest.parties.iter().filter_map(|party| {
             let component = made.iter().find(|component| component.party == party.name)?;
             Some(PartyConfig {
@@ -72,9 +77,9 @@ impl Deployment {
 }
 
 impl Reloader {
-    /// A runtime without a deployment.
-    pub(super) fn new(runtime: Runtime) -> Self {
-        Self { runtime, last: None }
+    /// A server without a deployment.
+    pub(super) fn new(node: Node) -> Self {
+        Self { node, last: None, notice: None }
     }
 
     /// Puts a deployment into service. Rooms take it over between two events; sockets stay.
@@ -93,11 +98,17 @@ impl Reloader {
             assets: deployment.assets.clone(),
             origins: deployment.origins.clone(),
         };
-        let deployed = self.runtime.deploy(project).await?;
+        let deployed = self.node.runtime().deploy(project).await?;
         Ok(match self.last.replace(deployment) {
             Some(_) => Served::Reloaded(deployed),
             None => Served::First,
         })
+    }
+
+    /// Shows pages what is wrong, or that nothing is.
+    pub(super) fn show(&mut self, notice: Option<Notice>) {
+        self.notice.clone_from(&notice);
+        self.node.runtime().set_notice(notice);
     }
 
     /// Whether something was deployed.
@@ -107,11 +118,30 @@ impl Reloader {
 
     /// Where it listens.
     pub(super) fn addr(&self) -> SocketAddr {
-        self.runtime.addr()
+        self.node.runtime().addr()
     }
 
-    /// The runtime, to stop it.
-    pub(super) fn into_runtime(self) -> Runtime {
-        self.runtime
+    /// Ends the server.
+    ///
+    /// # Cancel safety
+    /// See [`Node::stop`].
+    pub(super) async fn stop(self) {
+        self.node.stop().await;
+    }
+
+    /// Starts the server again without what its rooms have stored, and serves what it served.
+    ///
+    /// # Errors
+    /// It does not start, or no longer takes what it served: nothing runs.
+    ///
+    /// # Cancel safety
+    /// See [`Node::forget`].
+    pub(super) async fn forget(self) -> anyhow::Result<Self> {
+        let mut new = Self::new(self.node.forget().await?);
+        new.show(self.notice);
+        if let Some(last) = self.last {
+            new.serve(last).await?;
+        }
+        Ok(new)
     }
 }

@@ -4,6 +4,7 @@
 //! next. It does not know the file system.
 
 use super::{Manifest, Party, name_problem};
+use crate::codes::Code;
 use crate::mistake::Mistake;
 use room_runtime::{AutoResponse, Limits, Origin, PartyName, WhenQuiet};
 use std::collections::BTreeMap;
@@ -50,7 +51,7 @@ pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Mistake> {
 
 fn not_toml(file: &str, text: &str, err: &toml::de::Error) -> Mistake {
     let message = err.message().trim().replace('\n', "; ");
-    let mistake = Mistake::new(format_args!("{file} is not valid TOML: {message}"));
+    let mistake = Mistake::new(Code::NotToml, format_args!("{file} is not valid TOML: {message}"));
     match err.span() {
         Some(span) => mistake.at(file, text, span, "here"),
         None => mistake,
@@ -89,7 +90,7 @@ impl Reader<'_> {
             parties.push(Party::default_at(0..0));
         }
         let Some(name) = name else {
-            self.complain("the project has no name", 0..0, "here")
+            self.complain(Code::NoName, "the project has no name", 0..0, "here")
                 .help_last("put `name = \"my-project\"` at the top of the file");
             return None;
         };
@@ -99,7 +100,7 @@ impl Reader<'_> {
     fn name(&mut self, value: &Value<'_>) -> Option<String> {
         let name = self.string("name", value)?;
         if let Some(problem) = name_problem(&name) {
-            self.complain(&problem, value.span(), "this name")
+            self.complain(Code::BadProjectName, &problem, value.span(), "this name")
                 .help_last("lower-case letters, digits, `-` and `_`, as in `name = \"my-chat\"`");
         }
         Some(name)
@@ -114,15 +115,16 @@ impl Reader<'_> {
             let name = match PartyName::parse(key.get_ref()) {
                 Ok(name) => name,
                 Err(err) => {
-                    self.complain(&err.to_string(), key.span(), "this name").help_last(
-                        "1 to 64 letters, digits, `-` and `_`, as in `[parties.chat-room]`",
-                    );
+                    self.complain(Code::BadPartyName, &err.to_string(), key.span(), "this name")
+                        .help_last(
+                            "1 to 64 letters, digits, `-` and `_`, as in `[parties.chat-room]`",
+                        );
                     continue;
                 }
             };
             if parties.iter().any(|party| party.name == name) {
                 let message = format!("the party {name} is there twice");
-                self.complain(&message, key.span(), "the second one").help_last(
+                self.complain(Code::PartyTwice, &message, key.span(), "the second one").help_last(
                     "`ChatRoom`, `chat_room` and `chat-room` are one name; remove one of them",
                 );
                 continue;
@@ -167,9 +169,10 @@ impl Reader<'_> {
         }
         let (Some(request), Some(response)) = (request, response) else {
             let message = format!("`{place}` has a `request` and a `response`");
-            self.complain(&message, value.span(), "one is missing").help_last(
-                "write it as `auto_response = { request = \"ping\", response = \"pong\" }`",
-            );
+            self.complain(Code::BadAutoResponse, &message, value.span(), "one is missing")
+                .help_last(
+                    "write it as `auto_response = { request = \"ping\", response = \"pong\" }`",
+                );
             return None;
         };
         Some(Spanned::new(value.span(), AutoResponse { request: request?, response: response? }))
@@ -179,7 +182,7 @@ impl Reader<'_> {
     fn auto_responses(&mut self, parties: &[Party], limits: &Limits) {
         for answer in parties.iter().filter_map(|party| party.auto_response.as_ref()) {
             if let Some(problem) = answer.get_ref().problem(limits) {
-                self.complain(&problem, answer.span(), "this answer");
+                self.complain(Code::BadAutoResponse, &problem, answer.span(), "this answer");
             }
         }
     }
@@ -193,8 +196,13 @@ impl Reader<'_> {
             }
         }
         let Some((dir, span)) = dir else {
-            self.complain("[assets] names no folder", value.span(), "this section")
-                .help_last("add `dir = \"web\"`, or remove the section");
+            self.complain(
+                Code::BadAssets,
+                "[assets] names no folder",
+                value.span(),
+                "this section",
+            )
+            .help_last("add `dir = \"web\"`, or remove the section");
             return None;
         };
         dir.map(|dir| Spanned::new(span, PathBuf::from(dir)))
@@ -204,8 +212,13 @@ impl Reader<'_> {
         let mut origins = Vec::new();
         // What other tools mean by a text here.
         if value.get_ref().is_str() {
-            self.complain("`serve` must be a section", value.span(), "this is a text")
-                .help_last("static files are `[assets]` with `dir = \"web\"`");
+            self.complain(
+                Code::WrongType,
+                "`serve` must be a section",
+                value.span(),
+                "this is a text",
+            )
+            .help_last("static files are `[assets]` with `dir = \"web\"`");
             return origins;
         }
         let Some(table) = self.table("serve", value) else {
@@ -230,12 +243,17 @@ impl Reader<'_> {
     fn origins(&mut self, origins: Vec<Spanned<String>>, limits: &Limits) -> Vec<String> {
         for (count, origin) in origins.iter().enumerate() {
             if let Err(error) = Origin::parse(origin.get_ref()) {
-                self.complain(&error.to_string(), origin.span(), "this origin");
+                self.complain(Code::BadOrigin, &error.to_string(), origin.span(), "this origin");
             }
             if count as u64 == limits.origins_max {
                 let message = format!("more origins than origins_max allows ({count})");
-                self.complain(&message, origin.span(), "the first that is too many")
-                    .help_last("remove some, or set `origins_max` in `[limits]`");
+                self.complain(
+                    Code::BadOrigin,
+                    &message,
+                    origin.span(),
+                    "the first that is too many",
+                )
+                .help_last("remove some, or set `origins_max` in `[limits]`");
             }
         }
         origins.into_iter().map(Spanned::into_inner).collect()
@@ -249,8 +267,13 @@ impl Reader<'_> {
         for (key, value) in table {
             let name = key.get_ref().to_string();
             if name.is_empty() || name.contains(['=', '\0']) {
-                self.complain("this cannot be a variable's name", key.span(), "this name")
-                    .help_last("a name is not empty and has no `=` in it");
+                self.complain(
+                    Code::BadVariable,
+                    "this cannot be a variable's name",
+                    key.span(),
+                    "this name",
+                )
+                .help_last("a name is not empty and has no `=` in it");
             }
             if let Some(value) = self.string(&format!("vars.{name}"), value) {
                 vars.insert(name, value);
@@ -282,7 +305,7 @@ impl Reader<'_> {
         let limits: Limits = serde_json::from_value(values.into()).unwrap_or_default();
         for problem in limits.problems() {
             let span = blamed(table, &problem).unwrap_or_else(|| value.span());
-            self.complain(&problem, span, "this limit")
+            self.complain(Code::BadLimits, &problem, span, "this limit")
                 .help_last("`room limits` explains each limit");
         }
         limits
@@ -301,7 +324,7 @@ impl Reader<'_> {
                 other => format!("this is {}", kind(other)),
             };
             let message = format!("`{place}` must be a whole number of at least {min}");
-            self.complain(&message, value.span(), &label);
+            self.complain(Code::WrongNumber, &message, value.span(), &label);
         }
         number
     }
@@ -325,7 +348,7 @@ impl Reader<'_> {
     fn wrong_type(&mut self, place: &str, wanted: &str, value: &Value<'_>) {
         let message = format!("`{place}` must be {wanted}");
         let label = format!("this is {}", kind(value.get_ref()));
-        self.complain(&message, value.span(), &label);
+        self.complain(Code::WrongType, &message, value.span(), &label);
         if wanted.contains("quotes") && !matches!(value.get_ref(), DeValue::Table(_)) {
             let text = self.text.get(value.span()).unwrap_or_default();
             self.help_last(&format!("write it as \"{text}\""));
@@ -340,11 +363,18 @@ impl Reader<'_> {
     fn unknown(&mut self, key: &Key<'_>, place: &str, known: &[&str]) {
         let name = key.get_ref().as_ref();
         let message = format!("{place} has no key `{name}`");
-        self.complain(&message, key.span(), "unknown key").help_last(&advice(name, place, known));
+        self.complain(Code::UnknownKey, &message, key.span(), "unknown key")
+            .help_last(&advice(name, place, known));
     }
 
-    fn complain(&mut self, message: &str, span: Range<usize>, label: &str) -> &mut Self {
-        self.mistakes.push(Mistake::new(message).at(self.file, self.text, span, label));
+    fn complain(
+        &mut self,
+        code: Code,
+        message: &str,
+        span: Range<usize>,
+        label: &str,
+    ) -> &mut Self {
+        self.mistakes.push(Mistake::new(code, message).at(self.file, self.text, span, label));
         self
     }
 
@@ -377,7 +407,7 @@ fn advice(name: &str, place: &str, known: &[&str]) -> String {
 }
 
 /// The known key that looks most like `name`, if one looks like it at all.
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     const ALIKE: f64 = 0.8;
     let scored = known.iter().map(|key| (strsim::jaro_winkler(name, key), *key));
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));

@@ -69,7 +69,7 @@ fn an_unknown_key_is_shown_with_the_nearest_known_one() {
     check(
         "name = \"chat\"\n\n[asset]\ndir = \"web\"\n",
         expect![[r#"
-            |  × room.toml has no key `asset`
+            |error[R0004]: room.toml has no key `asset`
             |   ╭─[room.toml:3:2]
             | 2 │
             | 3 │ [asset]
@@ -78,6 +78,7 @@ fn an_unknown_key_is_shown_with_the_nearest_known_one() {
             | 4 │ dir = "web"
             |   ╰────
             |  help: did you mean `assets`?
+            |for more about this, run `room explain R0004`
         "#]],
     );
 }
@@ -87,7 +88,7 @@ fn an_unknown_limit_is_shown_with_the_nearest_known_one() {
     check(
         "name = \"chat\"\n[limits]\nturn_max_ms = 5\n",
         expect![[r#"
-            |  × [limits] has no key `turn_max_ms`
+            |error[R0004]: [limits] has no key `turn_max_ms`
             |   ╭─[room.toml:3:1]
             | 2 │ [limits]
             | 3 │ turn_max_ms = 5
@@ -95,6 +96,7 @@ fn an_unknown_limit_is_shown_with_the_nearest_known_one() {
             |   ·      ╰── unknown key
             |   ╰────
             |  help: did you mean `turn_ms_max`?
+            |for more about this, run `room explain R0004`
         "#]],
     );
 }
@@ -104,10 +106,7 @@ fn all_mistakes_are_named_together() {
     check(
         "port = 8080\n[parties.main]\npaht = \"x\"\nhibernate = \"yes\"\n[vars]\nSIZE = 3\n",
         expect![[r#"
-            |  × room.toml has 5 mistakes
-            |
-            |Error:
-            |  × room.toml has no key `port`
+            |error[R0004]: room.toml has no key `port`
             |   ╭─[room.toml:1:1]
             | 1 │ port = 8080
             |   · ──┬─
@@ -116,8 +115,7 @@ fn all_mistakes_are_named_together() {
             |   ╰────
             |  help: the port is a flag: `room dev --port 8080`
             |
-            |Error:
-            |  × [parties.main] has no key `paht`
+            |error[R0004]: [parties.main] has no key `paht`
             |   ╭─[room.toml:3:1]
             | 2 │ [parties.main]
             | 3 │ paht = "x"
@@ -127,8 +125,7 @@ fn all_mistakes_are_named_together() {
             |   ╰────
             |  help: did you mean `path`?
             |
-            |Error:
-            |  × `parties.main.hibernate` must be true or false
+            |error[R0005]: `parties.main.hibernate` must be true or false
             |   ╭─[room.toml:4:13]
             | 3 │ paht = "x"
             | 4 │ hibernate = "yes"
@@ -137,8 +134,7 @@ fn all_mistakes_are_named_together() {
             | 5 │ [vars]
             |   ╰────
             |
-            |Error:
-            |  × `vars.SIZE` must be a text in quotes
+            |error[R0005]: `vars.SIZE` must be a text in quotes
             |   ╭─[room.toml:6:8]
             | 5 │ [vars]
             | 6 │ SIZE = 3
@@ -147,8 +143,7 @@ fn all_mistakes_are_named_together() {
             |   ╰────
             |  help: write it as "3"
             |
-            |Error:
-            |  × the project has no name
+            |error[R0008]: the project has no name
             |   ╭─[room.toml:1:1]
             | 1 │ port = 8080
             |   · ▲
@@ -156,6 +151,9 @@ fn all_mistakes_are_named_together() {
             | 2 │ [parties.main]
             |   ╰────
             |  help: put `name = "my-project"` at the top of the file
+            |
+            |error: room.toml has 5 mistakes
+            |for more, run `room explain` with one of R0004, R0005, R0008
         "#]],
     );
 }
@@ -165,7 +163,7 @@ fn a_limit_that_contradicts_another_is_pointed_at() {
     check(
         "name = \"chat\"\n[limits]\nturn_ms_max = 5\n",
         expect![[r#"
-            |  × tick_ms must not exceed turn_ms_max
+            |error[R0007]: tick_ms must not exceed turn_ms_max
             |   ╭─[room.toml:3:1]
             | 2 │ [limits]
             | 3 │ turn_ms_max = 5
@@ -173,6 +171,7 @@ fn a_limit_that_contradicts_another_is_pointed_at() {
             |   ·      ╰── this limit
             |   ╰────
             |  help: `room limits` explains each limit
+            |for more about this, run `room explain R0007`
         "#]],
     );
 }
@@ -182,10 +181,7 @@ fn an_auto_response_is_checked_like_everything_else() {
     check(
         "name = \"chat\"\n[parties.main]\nauto_response = { request = \"ping\", reply = \"pong\" }\n",
         expect![[r#"
-            |  × room.toml has 2 mistakes
-            |
-            |Error:
-            |  × parties.main.auto_response has no key `reply`
+            |error[R0004]: parties.main.auto_response has no key `reply`
             |   ╭─[room.toml:3:37]
             | 2 │ [parties.main]
             | 3 │ auto_response = { request = "ping", reply = "pong" }
@@ -194,8 +190,7 @@ fn an_auto_response_is_checked_like_everything_else() {
             |   ╰────
             |  help: the keys here are `request`, `response`
             |
-            |Error:
-            |  × `parties.main.auto_response` has a `request` and a `response`
+            |error[R0012]: `parties.main.auto_response` has a `request` and a `response`
             |   ╭─[room.toml:3:17]
             | 2 │ [parties.main]
             | 3 │ auto_response = { request = "ping", reply = "pong" }
@@ -203,25 +198,29 @@ fn an_auto_response_is_checked_like_everything_else() {
             |   ·                                   ╰── one is missing
             |   ╰────
             |  help: write it as `auto_response = { request = "ping", response = "pong" }`
+            |
+            |error: room.toml has 2 mistakes
+            |for more, run `room explain` with one of R0004, R0012
         "#]],
     );
     check(
         "name = \"chat\"\n[parties.main]\nauto_response = \"ping\"\n",
         expect![[r#"
-        |  × `parties.main.auto_response` must be a section
-        |   ╭─[room.toml:3:17]
-        | 2 │ [parties.main]
-        | 3 │ auto_response = "ping"
-        |   ·                 ───┬──
-        |   ·                    ╰── this is a text
-        |   ╰────
-        |  help: write it as `[parties.main.auto_response]` on a line of its own
-    "#]],
+            |error[R0005]: `parties.main.auto_response` must be a section
+            |   ╭─[room.toml:3:17]
+            | 2 │ [parties.main]
+            | 3 │ auto_response = "ping"
+            |   ·                 ───┬──
+            |   ·                    ╰── this is a text
+            |   ╰────
+            |  help: write it as `[parties.main.auto_response]` on a line of its own
+            |for more about this, run `room explain R0005`
+        "#]],
     );
     check(
         "name = \"chat\"\n[parties.main.auto_response]\nrequest = \"\"\nresponse = \"pong\"\n",
         expect![[r#"
-            |  × the request of an auto_response is empty
+            |error[R0012]: the request of an auto_response is empty
             |   ╭─[room.toml:2:1]
             | 1 │ name = "chat"
             | 2 │ [parties.main.auto_response]
@@ -229,13 +228,14 @@ fn an_auto_response_is_checked_like_everything_else() {
             |   ·               ╰── this answer
             | 3 │ request = ""
             |   ╰────
+            |for more about this, run `room explain R0012`
         "#]],
     );
     check(
         "name = \"chat\"\n[parties.main]\nauto_response = { request = \"ping\", response = \"pong\" }\n\
          [limits]\nauto_response_bytes_max = 3\n",
         expect![[r#"
-            |  × the request of an auto_response has 4 bytes, auto_response_bytes_max allows 3
+            |error[R0012]: the request of an auto_response has 4 bytes, auto_response_bytes_max allows 3
             |   ╭─[room.toml:3:17]
             | 2 │ [parties.main]
             | 3 │ auto_response = { request = "ping", response = "pong" }
@@ -243,6 +243,7 @@ fn an_auto_response_is_checked_like_everything_else() {
             |   ·                                    ╰── this answer
             | 4 │ [limits]
             |   ╰────
+            |for more about this, run `room explain R0012`
         "#]],
     );
 }
@@ -266,13 +267,14 @@ fn a_limit_is_a_positive_whole_number() {
     check(
         "name = \"chat\"\n[limits]\nturn_ms_max = -5\n",
         expect![[r#"
-            |  × `limits.turn_ms_max` must be a whole number of at least 1
+            |error[R0006]: `limits.turn_ms_max` must be a whole number of at least 1
             |   ╭─[room.toml:3:15]
             | 2 │ [limits]
             | 3 │ turn_ms_max = -5
             |   ·               ─┬
             |   ·                ╰── this is out of range
             |   ╰────
+            |for more about this, run `room explain R0006`
         "#]],
     );
 }
@@ -282,7 +284,7 @@ fn a_limit_at_the_top_is_sent_to_its_section() {
     check(
         "name = \"chat\"\nturn_ms_max = 5\n",
         expect![[r#"
-            |  × room.toml has no key `turn_ms_max`
+            |error[R0004]: room.toml has no key `turn_ms_max`
             |   ╭─[room.toml:2:1]
             | 1 │ name = "chat"
             | 2 │ turn_ms_max = 5
@@ -290,6 +292,7 @@ fn a_limit_at_the_top_is_sent_to_its_section() {
             |   ·      ╰── unknown key
             |   ╰────
             |  help: it belongs to `[limits]`
+            |for more about this, run `room explain R0004`
         "#]],
     );
 }
@@ -299,12 +302,13 @@ fn a_text_that_is_no_toml_is_shown_where_it_ends_to_be() {
     check(
         "name = \"chat\n",
         expect![[r#"
-            |  × room.toml is not valid TOML: invalid basic string, expected `"`
+            |error[R0003]: room.toml is not valid TOML: invalid basic string, expected `"`
             |   ╭─[room.toml:1:13]
             | 1 │ name = "chat
             |   ·             ▲
             |   ·             ╰── here
             |   ╰────
+            |for more about this, run `room explain R0003`
         "#]],
     );
 }
@@ -314,13 +318,14 @@ fn a_bad_name_is_explained() {
     check(
         "name = \"My Chat\"\n",
         expect![[r#"
-            |  × a project's name cannot have 'M' in it
+            |error[R0009]: a project's name cannot have 'M' in it
             |   ╭─[room.toml:1:8]
             | 1 │ name = "My Chat"
             |   ·        ────┬────
             |   ·            ╰── this name
             |   ╰────
             |  help: lower-case letters, digits, `-` and `_`, as in `name = "my-chat"`
+            |for more about this, run `room explain R0009`
         "#]],
     );
 }
@@ -330,7 +335,7 @@ fn two_spellings_of_one_party_are_refused() {
     check(
         "name = \"chat\"\n[parties.ChatRoom]\n[parties.chat_room]\n",
         expect![[r#"
-            |  × the party chat-room is there twice
+            |error[R0011]: the party chat-room is there twice
             |   ╭─[room.toml:3:10]
             | 2 │ [parties.ChatRoom]
             | 3 │ [parties.chat_room]
@@ -338,6 +343,7 @@ fn two_spellings_of_one_party_are_refused() {
             |   ·              ╰── the second one
             |   ╰────
             |  help: `ChatRoom`, `chat_room` and `chat-room` are one name; remove one of them
+            |for more about this, run `room explain R0011`
         "#]],
     );
 }
@@ -347,10 +353,11 @@ fn an_empty_file_has_no_name() {
     check(
         "",
         expect![[r#"
-            |  × the project has no name
+            |error[R0008]: the project has no name
             |   ╭─[room.toml:1:1]
             |   ╰────
             |  help: put `name = "my-project"` at the top of the file
+            |for more about this, run `room explain R0008`
         "#]],
     );
 }

@@ -5,7 +5,7 @@
 
 use super::project::target_dir;
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,9 @@ use tokio::time::Instant;
 pub(crate) const BUILD_MAX: Duration = Duration::from_secs(240);
 /// How long anything else may take.
 pub(crate) const STEP_MAX: Duration = Duration::from_secs(30);
+
+/// What stands for the end of the process among its lines.
+const END: &str = "(end)";
 
 /// A running `room dev`.
 pub(crate) struct Dev {
@@ -37,20 +40,30 @@ impl Dev {
 
     /// Starts it.
     pub(crate) fn spawn(project: &Path, args: &[&str]) -> Self {
-        let mut child = room(project, &["dev"])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command was built with this test");
-        let terminal = child.stderr.take().expect("it was asked for");
+        let mut command = room(project, &["dev"]);
+        // Whoever is no terminal presses no keys, whatever comes from there.
+        let (stdin, mut keys) = std::io::pipe().expect("a pipe can be made");
+        keys.write_all(b"q").expect("a pipe has space");
+        command.args(args).stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped());
+        Self::run(command, |child| vec![Box::new(child.stderr.take().expect("it was asked for"))])
+    }
+
+    /// Starts the command, whose words can be read there.
+    pub(crate) fn run(
+        mut command: Command,
+        terminal: impl FnOnce(&mut Child) -> Vec<Box<dyn Read + Send>>,
+    ) -> Self {
+        let mut child = command.spawn().expect("the command was built with this test");
         let (send, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(terminal).lines().map_while(Result::ok) {
-                drop(send.send(line));
-            }
-        });
+        for words in terminal(&mut child) {
+            let send = send.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(words).lines().map_while(Result::ok) {
+                    drop(send.send(line));
+                }
+                drop(send.send(END.to_owned()));
+            });
+        }
         Self { child, port: 0, lines: Mutex::new(lines), seen: Vec::new() }
     }
 
@@ -59,6 +72,11 @@ impl Dev {
         let line = self.line("Local  ", BUILD_MAX);
         let port = line.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
         self.port = port.unwrap_or_else(|| panic!("there is no port in {line}"));
+        self.port
+    }
+
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
@@ -80,21 +98,27 @@ impl Dev {
     }
 
     /// Presses Ctrl-C, and waits for the end. → The exit code, and all lines of its life.
-    pub(crate) fn stop(mut self) -> (Option<i32>, Vec<String>) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).expect("it still runs");
-        let deadline = Instant::now() + STEP_MAX;
-        // The terminal closes with the process.
-        while let Ok(line) = self.next_line(deadline) {
-            self.seen.push(line);
-        }
-        assert!(Instant::now() < deadline, "Ctrl-C did not end it:\n{}", self.seen.join("\n"));
+    pub(crate) fn stop(self) -> (Option<i32>, Vec<String>) {
+        self.signal(Signal::INT);
+        self.ended()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it still runs");
+    }
+
+    /// Waits for the end. → The exit code, and all lines of its life.
+    pub(crate) fn ended(mut self) -> (Option<i32>, Vec<String>) {
+        // What it writes to closes with the process.
+        self.line(END, STEP_MAX);
         let status = self.child.wait().expect("a child can be waited for");
         (status.code(), std::mem::take(&mut self.seen))
     }
 
     /// Asks it over HTTP. → The status and the body.
     pub(crate) fn http(&self, method: &str, path: &str) -> (u16, String) {
-        let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        let mut tcp = TcpStream::connect(("127.0.0.1", self.port())).expect("it listens");
         tcp.set_read_timeout(Some(STEP_MAX)).expect("there can be a time limit");
         let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         tcp.write_all(head.as_bytes()).expect("a request can be sent");

@@ -1,25 +1,36 @@
-//! What an operator may do with what is stored, while the node serves or without one. Owns the work that
-//! takes files, and how much of it there is at a time.
+//! What an operator may do with rooms, while the node serves or without one. Owns the work that takes files
+//! or looks at many rooms, and how much of it there is at a time.
 //!
 //! Invariant: what was begun comes to its end, whoever asked for it and left; then its files are gone. It
 //! does not know how it is asked, or how it answers.
 
+mod count;
+mod glob;
+mod listing;
+mod look;
 pub mod offline;
 mod scratch;
 mod token;
 
+pub(crate) use glob::Glob;
+pub(crate) use listing::{Cursor, Listing, RoomList, Row, Sort};
+pub(crate) use look::Looked;
 pub(crate) use scratch::Scratch;
 pub use token::AdminToken;
 
+pub(crate) use crate::store::Line;
+
 use crate::id::RoomId;
 use crate::limits::{Limits, size};
+use crate::room::RoomError;
 use crate::rooms::{Rooms, Unreachable};
 use crate::store::{RoomContent, Store, StoreError};
+use count::Counting;
 use scratch::ScratchFolder;
 use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
 /// An operator's work on one node. Cheap to clone.
@@ -28,11 +39,14 @@ pub(crate) struct Admin(Arc<Inner>);
 
 struct Inner {
     token: AdminToken,
-    scratch: ScratchFolder,
+    /// None if the data is in memory only.
+    scratch: Option<ScratchFolder>,
     store: Store,
     rooms: Rooms,
     limits: Arc<Limits>,
     places: Arc<Semaphore>,
+    scans: Semaphore,
+    counting: Counting,
     tasks: TaskTracker,
 }
 
@@ -42,9 +56,29 @@ pub(crate) enum AdminError {
     /// As much of it is done as may be at a time.
     #[error("{0} backups, exports and imports run already")]
     Busy(u64),
+    /// There is no folder for files.
+    #[error("the data is in memory only")]
+    InMemory,
     /// There is no such room.
     #[error("nothing is stored for the room {0}")]
     NothingStored(RoomId),
+    /// Nobody knows such a room.
+    #[error("there is no room {0}: it is not in memory, and nothing is stored for it")]
+    NoRoom(RoomId),
+    /// The room has no such connection.
+    #[error("the room {0} has no open connection {1:?}")]
+    NoConnection(RoomId, String),
+    /// The room has no such key.
+    #[error("the room {0} has no such key")]
+    NoKey(RoomId),
+    /// A limit is in the way.
+    #[error("{0}")]
+    Refused(String),
+    /// Too many rooms are stored for what was asked.
+    #[error(
+        "looking at all stored rooms takes longer than {0} ms; ask for one party, or raise admin_scan_ms_max"
+    )]
+    TooLong(u64),
     /// What was sent is no room.
     #[error("{0}")]
     Lines(String),
@@ -59,22 +93,38 @@ impl From<StoreError> for AdminError {
     }
 }
 
+impl From<RoomError> for AdminError {
+    fn from(error: RoomError) -> Self {
+        Self::Room(error.into())
+    }
+}
+
 impl Admin {
-    /// For the node whose data lies in this folder, and nowhere else open.
+    /// For the node whose data lies in this folder, and nowhere else open; or in memory only.
     ///
     /// # Errors
     /// [`StoreError::Io`] if the folder cannot be written to.
     pub(crate) fn new(
-        dir: &Path,
+        dir: Option<&Path>,
         store: Store,
         rooms: Rooms,
         limits: Arc<Limits>,
     ) -> Result<Self, StoreError> {
-        let scratch = ScratchFolder::new(dir)?;
+        let scratch = dir.map(ScratchFolder::new).transpose()?;
         let places = size(limits.admin_transfers_max).min(Semaphore::MAX_PERMITS);
         let (places, tasks) = (Arc::new(Semaphore::new(places)), TaskTracker::new());
-        let token = AdminToken::random();
-        Ok(Self(Arc::new(Inner { token, scratch, store, rooms, limits, places, tasks })))
+        let scans = Semaphore::new(size(limits.admin_scans_max).min(Semaphore::MAX_PERMITS));
+        Ok(Self(Arc::new(Inner {
+            token: AdminToken::random(),
+            scratch,
+            store,
+            rooms,
+            limits,
+            places,
+            scans,
+            counting: Counting::new(),
+            tasks,
+        })))
     }
 
     /// What an operator has to show.
@@ -85,11 +135,23 @@ impl Admin {
     /// A file for one piece of work, and the right to do it.
     ///
     /// # Errors
-    /// [`AdminError::Busy`].
+    /// [`AdminError::Busy`], [`AdminError::InMemory`].
     pub(crate) fn scratch(&self) -> Result<Scratch, AdminError> {
+        let folder = self.0.scratch.as_ref().ok_or(AdminError::InMemory)?;
         let place = self.0.places.clone().try_acquire_owned();
         let place = place.map_err(|_| AdminError::Busy(self.0.limits.admin_transfers_max))?;
-        Ok(self.0.scratch.file(Some(place)))
+        Ok(folder.file(Some(place)))
+    }
+
+    /// A file beside the one that is asked for.
+    fn copy(&self) -> Result<Scratch, AdminError> {
+        let folder = self.0.scratch.as_ref().ok_or(AdminError::InMemory)?;
+        Ok(folder.file(None))
+    }
+
+    /// The right to look at many stored rooms.
+    async fn scan(&self) -> Result<SemaphorePermit<'_>, AdminError> {
+        self.0.scans.acquire().await.map_err(|_| StoreError::Closed.into())
     }
 
     /// A copy of everything that is stored, as one file.
@@ -116,7 +178,7 @@ impl Admin {
     /// # Cancel safety
     /// Dropped before it returns, the file is made, and removed.
     pub(crate) async fn export(&self, room: RoomId) -> Result<Scratch, AdminError> {
-        let (file, copy) = (self.scratch()?, self.0.scratch.file(None));
+        let (file, copy) = (self.scratch()?, self.copy()?);
         let store = self.0.store.clone();
         self.whole(async move {
             let content = store.export(&room, copy.path().to_owned()).await?;

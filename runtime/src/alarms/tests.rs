@@ -4,6 +4,7 @@ use super::*;
 use crate::config::{Origins, WhenQuiet};
 use crate::event::Request;
 use crate::id::{ModuleHash, PartyName};
+use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::rooms::Party;
 use crate::store::testing::{Disk, alarms as found};
@@ -29,7 +30,7 @@ fn limits() -> Arc<Limits> {
 
 fn engine(limits: &Arc<Limits>) -> Engine {
     let cache = room_test_guest::target_dir().join("guests/compiled");
-    Engine::new(limits.clone(), Some(&cache)).unwrap()
+    Engine::new(limits.clone(), Some(&cache), Logs::new(limits, Clock::system())).unwrap()
 }
 
 fn rooms_on(store: &Store, limits: Arc<Limits>, clock: Clock, engine: &Engine) -> Rooms {

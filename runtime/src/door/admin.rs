@@ -5,13 +5,23 @@
 //! lies in files, whatever its size. It does not know what a backup or an export is.
 //!
 //! ```text
+//! GET  /logs                         the node's log: see `door/logs.rs`
 //! POST /backup                       the backup
 //! GET  /rooms/:party/:room/export    the room as lines of JSON
 //! PUT  /rooms/:party/:room/import    such lines; answers {"room":…,"keys":…}
 //! ```
+//!
+//! The other routes are described where they are served: `rooms` has all rooms at once, `room` one of them,
+//! `storage` its keys.
 
-use super::FrontDoor;
+mod query;
+mod room;
+mod rooms;
+mod storage;
+mod target;
+
 use super::status::DoorError;
+use super::{FrontDoor, logs};
 use crate::admin::{Admin, AdminError, Scratch};
 use crate::config::Audience;
 use crate::id::{PartyName, RoomId};
@@ -29,14 +39,27 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 
-/// All routes there are, so that no path falls through to the project's files. Without an operator's work
-/// to do, nobody is let in.
-pub(super) fn router(admin: Option<Admin>) -> Router<FrontDoor> {
+/// Entries of a page whose length is not asked for: about what a person looks at.
+const PAGE: u64 = 100;
+
+/// All routes there are, so that no path falls through to the project's files.
+pub(super) fn router(admin: Admin) -> Router<FrontDoor> {
     let nothing = async || shown(DoorError::NotFound);
     Router::new()
+        .route("/_room/admin/logs", get(logs::watch))
         .route("/_room/admin/backup", post(backup))
         .route("/_room/admin/rooms/{party}/{room}/export", get(export))
         .route("/_room/admin/rooms/{party}/{room}/import", put(import))
+        .route("/_room/admin/overview", get(rooms::overview))
+        .route("/_room/admin/rooms", get(rooms::list))
+        .route("/_room/admin/rooms/{party}/{room}", get(room::inspect).delete(room::delete))
+        .route("/_room/admin/rooms/{party}/{room}/close", post(room::close))
+        .route("/_room/admin/rooms/{party}/{room}/kick", post(room::kick))
+        .route("/_room/admin/rooms/{party}/{room}/storage", get(storage::list))
+        .route(
+            "/_room/admin/rooms/{party}/{room}/storage/{*key}",
+            get(storage::get).put(storage::put).delete(storage::delete),
+        )
         .route("/_room/admin", any(nothing))
         .route("/_room/admin/", any(nothing))
         .route("/_room/admin/{*path}", any(nothing))
@@ -44,10 +67,10 @@ pub(super) fn router(admin: Option<Admin>) -> Router<FrontDoor> {
 }
 
 /// Lets the operator in, and nobody else, whatever the path.
-async fn let_in(State(admin): State<Option<Admin>>, mut request: Request, next: Next) -> Response {
+async fn let_in(State(admin): State<Admin>, mut request: Request, next: Next) -> Response {
     let offered = bearer(request.headers());
-    match admin {
-        Some(admin) if offered.is_some_and(|offered| admin.token().is(offered)) => {
+    match offered {
+        Some(offered) if admin.token().is(offered) => {
             request.extensions_mut().insert(admin);
             next.run(request).await
         }
@@ -77,7 +100,7 @@ async fn export(
     Path(names): Path<(String, String)>,
 ) -> Response {
     let sent = async {
-        let room = room(&door, &names)?;
+        let room = named(&door, &names)?;
         send(&door, admin.export(room).await?, "application/x-ndjson").await
     };
     sent.await.unwrap_or_else(shown)
@@ -90,7 +113,7 @@ async fn import(
     body: Body,
 ) -> Response {
     let imported = async {
-        let room = room(&door, &names)?;
+        let room = named(&door, &names)?;
         if door.0.rooms.is_empty() {
             return Err(DoorError::Starting);
         }
@@ -101,7 +124,7 @@ async fn import(
     imported.await.unwrap_or_else(shown)
 }
 
-fn room(door: &FrontDoor, (party, room): &(String, String)) -> Result<RoomId, DoorError> {
+fn named(door: &FrontDoor, (party, room): &(String, String)) -> Result<RoomId, DoorError> {
     let party = PartyName::parse(party)?;
     door.here(RoomId::new(party, room, size(door.0.limits.room_name_bytes_max))?)
 }
@@ -165,8 +188,14 @@ impl From<AdminError> for DoorError {
     fn from(error: AdminError) -> Self {
         match error {
             AdminError::Busy(max) => Self::TransfersFull(max),
+            AdminError::InMemory => Self::InMemory,
             AdminError::NothingStored(room) => Self::NothingStored(room),
             AdminError::Lines(text) => Self::Lines(text),
+            AdminError::NoRoom(_) | AdminError::NoConnection(..) | AdminError::NoKey(_) => {
+                Self::Missing(error.to_string())
+            }
+            AdminError::Refused(text) => Self::Asked(text),
+            AdminError::TooLong(max) => Self::TooLong(max),
             AdminError::Room(error) => Self::Room(error),
         }
     }

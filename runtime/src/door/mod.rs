@@ -12,6 +12,8 @@ mod head;
 mod hooks;
 mod http;
 mod listener;
+mod logs;
+mod overlay;
 mod socket;
 mod status;
 mod upgrade;
@@ -19,6 +21,7 @@ mod upgrade;
 pub use address::{connection_of_query, room_of_path};
 pub use listener::TlsError;
 pub(crate) use listener::{Certificates, Listener};
+pub use overlay::Notice;
 
 use crate::admin::Admin;
 use crate::clock::Clock;
@@ -26,6 +29,7 @@ use crate::cluster::Ring;
 use crate::config::Audience;
 use crate::id::{NodeId, RoomId};
 use crate::limits::{Limits, size};
+use crate::logs::LogLevel;
 use crate::metrics::Metrics;
 use crate::rooms::Rooms;
 use axum::Router;
@@ -35,7 +39,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -53,6 +57,10 @@ struct Inner {
     metrics: Metrics,
     /// The folder of static files, if the project has one.
     assets: Mutex<Option<PathBuf>>,
+    /// What pages show over themselves.
+    notices: watch::Sender<Option<Arc<Notice>>>,
+    /// Places of pages that do.
+    overlays: Arc<Semaphore>,
     /// Instances that hooks may use at the same time.
     hooks: Semaphore,
     /// Told when the node stops.
@@ -72,6 +80,8 @@ impl FrontDoor {
         metrics: Metrics,
     ) -> Self {
         let hooks = Semaphore::new(size(limits.door_instances_max).min(Semaphore::MAX_PERMITS));
+        let overlays =
+            Arc::new(Semaphore::new(size(limits.overlay_pages_max).min(Semaphore::MAX_PERMITS)));
         Self(Arc::new(Inner {
             rooms,
             ring,
@@ -81,20 +91,24 @@ impl FrontDoor {
             audience,
             metrics,
             assets: Mutex::default(),
+            notices: watch::Sender::new(None),
+            overlays,
             hooks,
             closing: CancellationToken::new(),
             sockets: TaskTracker::new(),
         }))
     }
 
-    /// All routes. Without an operator's work to do, nobody is let in where it is asked for.
-    pub(crate) fn router(&self, admin: Option<Admin>) -> Router {
+    /// All routes.
+    pub(crate) fn router(&self, admin: Admin) -> Router {
         Router::new()
             .route("/parties/{*room}", any(to_room))
             .route("/party/{*room}", any(to_room))
             .route("/_room/health", get(http::health))
             .route("/_room/metrics", get(http::metrics))
             .merge(admin::router(admin))
+            .route("/_room/overlay.js", get(overlay::script))
+            .route("/_room/overlay", get(overlay::events))
             .route("/_room/partysocket/{file}", get(assets::partysocket))
             .fallback(assets::serve)
             .layer(from_fn_with_state(self.clone(), head::check))
@@ -105,6 +119,11 @@ impl FrontDoor {
     /// Serves static files from this folder from now on.
     pub(crate) fn set_assets(&self, dir: Option<PathBuf>) {
         *self.0.assets.lock().unwrap_or_else(PoisonError::into_inner) = dir;
+    }
+
+    /// Tells a developer's pages what is wrong from now on; none if nothing is.
+    pub(crate) fn set_notice(&self, notice: Option<Notice>) {
+        self.0.notices.send_replace(notice.map(Arc::new));
     }
 
     fn assets(&self) -> Option<PathBuf> {
@@ -133,6 +152,24 @@ impl FrontDoor {
         Ok(room)
     }
 
+    /// What a client that asked for this URL is told of an error. Who watches the node reads all of it.
+    fn refuse(&self, error: &status::DoorError, uri: &::http::Uri) -> status::Shown {
+        let shown = error.show(self.0.audience);
+        let server = shown.status.is_server_error();
+        let level = if server { LogLevel::Warn } else { LogLevel::Info };
+        let told = shown.id.as_ref().map(|id| format!(" and was told {id}")).unwrap_or_default();
+        self.note(level, uri, &format!("a client was turned away{told}: {error}"));
+        shown
+    }
+
+    /// Says something about the room of a URL to who watches the node. What leads to no room is not worth
+    /// a line: strangers would fill the log with it.
+    fn note(&self, level: LogLevel, uri: &::http::Uri, text: &str) {
+        if let Ok(Some(room)) = room_of_path(uri.path(), &self.0.limits) {
+            self.0.rooms.logs().room(level, &room, text);
+        }
+    }
+
     /// Tells every WebSocket that the server goes, and waits until they are closed.
     ///
     /// # Cancel safety
@@ -149,8 +186,9 @@ async fn to_room(State(door): State<FrontDoor>, request: Request) -> Response {
     if upgrade::is_asked_for(request.headers()) {
         return socket::open(door, request).await;
     }
+    let uri = request.uri().clone();
     match http::ask_room(&door, request).await {
         Ok(response) => response,
-        Err(error) => error.show(door.0.audience).into_response(),
+        Err(error) => door.refuse(&error, &uri).into_response(),
     }
 }

@@ -13,6 +13,7 @@ use super::upgrade::{Handshake, Socket};
 use crate::event::{CloseFrame, Ending, Handshake as Goodbye, Message, Text};
 use crate::id::RoomId;
 use crate::limits::{Limits, ms, size};
+use crate::logs::LogLevel;
 use crate::metrics::{DoorMetrics, Refusal};
 use crate::room::{Frame, Joined, Outbox, RoomError, Visitor};
 use crate::wasm::DoorCall;
@@ -35,11 +36,12 @@ use tokio_util::sync::CancellationToken;
 /// has let the client in, or by a socket that closes at once with the reason.
 pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
     let (begun, metrics) = (Instant::now(), door.0.metrics.door.clone());
+    let uri = request.uri().clone();
     let handshake = match Handshake::of(&mut request, &door.0.limits) {
         Ok(handshake) => handshake,
         Err(error) => {
             metrics.refusals.count(error.refusal());
-            return error.show(door.0.audience).into_response();
+            return door.refuse(&error, &uri).into_response();
         }
     };
     let refusal = match join(&door, request).await {
@@ -49,15 +51,21 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
         }
         Ok(Entry::Response(response)) => {
             metrics.refusals.count(Refusal::Hook);
+            let status = response.status();
+            let text = format!("a client was turned away by on_before_connect with {status}");
+            door.note(LogLevel::Info, &uri, &text);
             return response;
         }
         Ok(Entry::Refused(frame)) => {
             metrics.refusals.count(Refusal::Hook);
+            let (code, why) = (frame.code, &frame.reason);
+            let text = format!("a client was turned away by on_before_connect with {code}: {why}");
+            door.note(LogLevel::Info, &uri, &text);
             frame
         }
         Err(error) => {
             metrics.refusals.count(error.refusal());
-            let shown = error.show(door.0.audience);
+            let shown = door.refuse(&error, &uri);
             // Once open, a client sends what it kept while the server was away, and would lose it
             // here: what may succeed a little later is not opened at all.
             if shown.retry_after.is_some() {

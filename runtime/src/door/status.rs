@@ -53,6 +53,31 @@ pub(super) enum DoorError {
     /// What is to be imported is no room.
     #[error("{0}")]
     Lines(String),
+    /// What is asked for is spelled wrong.
+    #[error("the parameter {name} {problem}")]
+    Parameter {
+        /// Which.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// As many watch the log as may at a time.
+    #[error("{0} clients watch the log already")]
+    WatchersFull(u64),
+    /// There is no folder for the files that this takes.
+    #[error("this server keeps its data in memory: there is nothing to back up, export or import")]
+    InMemory,
+    /// What an operator asks for is not to be had so.
+    #[error("{0}")]
+    Asked(String),
+    /// What an operator asks about is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// Too many rooms are stored for what an operator asks.
+    #[error(
+        "looking at all stored rooms takes longer than {0} ms; ask for one party, or raise admin_scan_ms_max"
+    )]
+    TooLong(u64),
     /// Another node runs the room.
     #[error("the room is on node {}", .0.as_str())]
     Elsewhere(NodeId),
@@ -70,6 +95,8 @@ pub(super) struct Shown {
     pub(super) frame: CloseFrame,
     /// The body of the plain response.
     pub(super) text: String,
+    /// Under which id the log has what the text leaves out.
+    pub(super) id: Option<String>,
     /// Seconds after which the same request may succeed.
     pub(super) retry_after: Option<u32>,
 }
@@ -82,13 +109,21 @@ impl DoorError {
     /// that it may be.
     fn codes(&self) -> (u16, u16) {
         match self {
-            Self::Name(_) | Self::Head(_) | Self::Handshake(_) | Self::Lines(_) => (400, 4400),
+            Self::Name(_)
+            | Self::Head(_)
+            | Self::Handshake(_)
+            | Self::Lines(_)
+            | Self::Asked(_)
+            | Self::Parameter { .. } => (400, 4400),
+            Self::Missing(_) => (404, 4404),
+            Self::TooLong(_) => (504, 1013),
             Self::Unauthorized => (401, 4401),
             Self::Origin(_) => (403, 4403),
             Self::NotFound | Self::NothingStored(_) | Self::Room(Unreachable::UnknownParty(_)) => {
                 (404, 4404)
             }
-            Self::Starting | Self::TransfersFull(_) => (503, 1013),
+            Self::InMemory => (409, 4409),
+            Self::Starting | Self::TransfersFull(_) | Self::WatchersFull(_) => (503, 1013),
             Self::BodyMissing => (408, 4408),
             Self::BodyTooLarge(_) => (413, 1009),
             Self::UriTooLong(_) => (414, 4414),
@@ -108,15 +143,21 @@ impl DoorError {
             Self::Name(_) | Self::Head(_) | Self::Handshake(_) | Self::UriTooLong(_) => {
                 Refusal::Malformed
             }
-            Self::BodyMissing | Self::BodyTooLarge(_) | Self::Lines(_) => Refusal::Malformed,
+            Self::BodyMissing | Self::BodyTooLarge(_) | Self::Lines(_) | Self::Parameter { .. } => {
+                Refusal::Malformed
+            }
             // The operator's paths have no WebSockets.
+            Self::Asked(_) => Refusal::Malformed,
+            Self::TooLong(_) => Refusal::TimedOut,
             Self::NotFound
+            | Self::Missing(_)
             | Self::Unauthorized
+            | Self::InMemory
             | Self::NothingStored(_)
             | Self::Room(Unreachable::UnknownParty(_)) => Refusal::NotFound,
             Self::Origin(_) => Refusal::Origin,
             Self::Starting => Refusal::Starting,
-            Self::TransfersFull(_) => Refusal::Busy,
+            Self::TransfersFull(_) | Self::WatchersFull(_) => Refusal::Busy,
             Self::Elsewhere(_) => Refusal::Elsewhere,
             Self::Room(Unreachable::Room(error)) => match error {
                 RoomError::Busy => Refusal::Busy,
@@ -143,16 +184,19 @@ impl DoorError {
     /// The error as this audience may see it. What is kept from it is logged with the id it sees.
     pub(super) fn show(&self, audience: Audience) -> Shown {
         let (status, code) = self.codes();
+        let mut kept_under = None;
         let text = match audience {
             Audience::Public if !self.is_public() => {
                 let id = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
                 tracing::warn!(id, error = %self, "a client was told of an internal error");
-                format!("the room failed; the server's log has the cause under {id}")
+                let text = format!("the room failed; the server's log has the cause under {id}");
+                kept_under = Some(id);
+                text
             }
             Audience::Public | Audience::Developer => self.to_string(),
         };
         let retryable = match self {
-            Self::Starting | Self::TransfersFull(_) => true,
+            Self::Starting | Self::TransfersFull(_) | Self::WatchersFull(_) => true,
             Self::Room(Unreachable::Room(error)) => error.is_retryable(),
             _ => false,
         };
@@ -160,6 +204,7 @@ impl DoorError {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             frame: CloseFrame::new(code, &text),
             text,
+            id: kept_under,
             retry_after: retryable.then_some(RETRY_AFTER),
         }
     }
@@ -198,6 +243,12 @@ mod tests {
                 RoomId::new(PartyName::parse("x").unwrap(), "lobby", 10).unwrap(),
             ),
             DoorError::Lines("line 2: not JSON".to_owned()),
+            DoorError::Parameter { name: "x".to_owned(), problem: "is wrong".to_owned() },
+            DoorError::WatchersFull(4),
+            DoorError::InMemory,
+            DoorError::Asked("limit is a number".to_owned()),
+            DoorError::Missing("there is no room x/lobby".to_owned()),
+            DoorError::TooLong(10),
             DoorError::UriTooLong(10),
             DoorError::BodyTooLarge(10),
             DoorError::BodyMissing,
@@ -232,6 +283,12 @@ mod tests {
             503 1013 4 backups, exports and imports run already retry
             404 4404 nothing is stored for the room x/lobby 
             400 4400 line 2: not JSON 
+            400 4400 the parameter x is wrong 
+            503 1013 4 clients watch the log already retry
+            409 4409 this server keeps its data in memory: there is nothing to back up, export or import 
+            400 4400 limit is a number 
+            404 4404 there is no room x/lobby 
+            504 1013 looking at all stored rooms takes longer than 10 ms; ask for one party, or raise admin_scan_ms_max 
             414 4414 the URL is longer than 10 bytes 
             413 1009 the body is larger than 10 bytes 
             408 4408 the body did not arrive 

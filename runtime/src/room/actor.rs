@@ -4,7 +4,12 @@
 //! the host is synchronous or suspends this loop, so this loop *is* the room's input gate. It does
 //! not know sockets, nodes or files: events come in by the mailbox, effects leave by the gate.
 
+mod operator;
+
+pub(crate) use operator::{Inspection, Window};
+
 use super::alarm::next_try;
+use super::figures::{FaultRecord, Figures};
 use super::mailbox::Mailbox;
 use super::outlet::Reply;
 use super::places::{Seat, Verdict};
@@ -15,6 +20,7 @@ use crate::connection::{Connection, Link};
 use crate::event::{Answer, CloseFrame, Ending, Event, Handshake, Message};
 use crate::id::{RoomId, Serial};
 use crate::limits::{ms, size};
+use crate::logs::LogLevel;
 use crate::store::StoreError;
 use crate::turn::Output;
 use crate::wasm::Code;
@@ -66,14 +72,14 @@ impl Actor {
     /// Nothing is held while it waits.
     pub(crate) async fn new(
         room: RoomId,
-        mailbox: Mailbox,
+        (mailbox, figures): (Mailbox, Arc<Figures>),
         code: Code,
         when_quiet: WhenQuiet,
         parts: Parts,
     ) -> Result<Self, StoreError> {
         Ok(Self {
             mailbox,
-            turns: Turns::new(room, code, parts).await?,
+            turns: Turns::new(room, figures, code, parts).await?,
             when_quiet,
             last_event: Instant::now(),
             behind: 0,
@@ -118,8 +124,10 @@ impl Actor {
 
     async fn handle_all(&mut self, batch: Vec<Mail>) -> Result<Flow, StoreError> {
         let mut batch = batch.into_iter();
+        let mut events = false;
         while let Some(mail) = batch.next() {
             self.behind = batch.len();
+            events |= mail.is_event();
             // While the disk is behind, the mailbox fills up and slows the clients down.
             let held_max = size(self.turns.parts.limits.held_bytes_max);
             let handled = match self.hold_down_to(held_max).await {
@@ -136,9 +144,10 @@ impl Actor {
             };
             match flow {
                 Ok(Flow::On) => {}
-                Ok(Flow::Stop(why)) => {
+                Ok(Flow::Stop(frame)) => {
                     batch.for_each(|mail| mail.fail(&RoomError::Draining));
-                    return self.drain(why).await.map(|()| Flow::Stop(why));
+                    self.drain(&frame).await?;
+                    return Ok(Flow::Stop(frame));
                 }
                 Err(error) => {
                     batch.for_each(|mail| mail.fail(&error.clone().into()));
@@ -146,13 +155,18 @@ impl Actor {
                 }
             }
         }
-        self.last_event = Instant::now();
+        if events {
+            self.last_event = Instant::now();
+            self.turns.figures.note_used(self.last_event);
+        }
+        self.turns.figures.note_stage(self.turns.stage());
         Ok(Flow::On)
     }
 
     /// Waits for a mail, for durability, for the time when a quiet room leaves memory, or until
     /// another room needs its place.
     async fn wait(&mut self) -> Result<Woken, StoreError> {
+        self.turns.figures.note_stage(self.turns.stage());
         let quiet = self.quiet_after();
         let deadline = self.last_event + quiet.unwrap_or_default();
         let seat = self.turns.seat();
@@ -205,7 +219,9 @@ impl Actor {
     // Events. Each is handled whole before the next; an error is the store's and ends the room.
 
     async fn handle(&mut self, mail: Mail) -> Result<Flow, StoreError> {
-        self.tell_unheard().await?;
+        if mail.is_event() {
+            self.tell_unheard().await?;
+        }
         match mail {
             Mail::Connect(joining) => self.connect(*joining).await?,
             Mail::Message { from, message } => self.message(from, message).await?,
@@ -237,7 +253,11 @@ impl Actor {
                 let connections = self.turns.outlet.roster.len() - self.unheard.len();
                 drop(reply.send(outcome.map(|()| connections)));
             }
-            Mail::Stop(why) => return Ok(Flow::Stop(why)),
+            Mail::Stop(frame) => return Ok(Flow::Stop(frame)),
+            // Who does not wait any more needs no answer.
+            Mail::Inspect { window, reply } => drop(reply.send(self.inspection(window))),
+            Mail::Kick { id, frame, reply } => drop(reply.send(self.kick(&id, frame))),
+            Mail::Edit { edit, reply } => self.edit(edit, reply).await?,
         }
         Ok(Flow::On)
     }
@@ -252,6 +272,7 @@ impl Actor {
     async fn message(&mut self, from: Serial, message: Message) -> Result<(), StoreError> {
         let sender = self.turns.outlet.roster.get(from).filter(|c| c.link == Link::Open);
         let Some(connection) = sender.map(|sender| sender.id.clone()) else { return Ok(()) };
+        self.turns.figures.note_received();
         match self.turn(&Event::Message { connection, message }, None).await? {
             Ok(turn) => self.turns.hold(turn, Reply::Nobody),
             Err(RoomError::Guest(_)) => {}
@@ -294,7 +315,8 @@ impl Actor {
         let serial = Serial(self.joined);
         let (tags, state) = (Arc::default(), Bytes::new());
         let connection = Connection { id, serial, uri, tags, state, link: Link::Open };
-        self.turns.outlet.roster.join(connection.clone(), outbox);
+        let since_ms = self.turns.parts.clock.wall_ms();
+        self.turns.outlet.roster.join(connection.clone(), outbox, since_ms);
         match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
             Ok(turn) => {
                 let admission = Admission::new(self.mailbox.clone(), serial);
@@ -368,8 +390,15 @@ impl Actor {
                 let counted =
                     if next.is_some() { &metrics.alarms_retried } else { &metrics.alarms_dropped };
                 counted.increment(1);
-                tracing::warn!(room = %self.turns.room, %error, tries = alarm.tries + 1, retry = next.is_some(),
-                    "the alarm failed");
+                if next.is_none() {
+                    let reason = format!("the alarm is dropped after {} tries", alarm.tries + 1);
+                    let fault = FaultRecord { at_ms: now, event: "alarm", reason, backtrace: None };
+                    self.turns.figures.note_fault(fault);
+                }
+                let (tries, retry) = (alarm.tries + 1, next.is_some());
+                tracing::warn!(room = %self.turns.room, %error, tries, retry, "the alarm failed");
+                let then = if retry { "it is tried again" } else { "it is dropped" };
+                self.turns.log(LogLevel::Warn, &format!("the alarm failed, try {tries}; {then}"));
                 let offset = self.turns.store.commit_alarm(next).await?;
                 self.turns.outlet.hold(Some(offset), Vec::new(), Reply::Alarm(done));
             }
@@ -408,9 +437,9 @@ impl Actor {
     // Ends.
 
     /// Waits until everything is said, and says goodbye to those who are still there.
-    async fn drain(&mut self, why: &str) -> Result<(), StoreError> {
+    async fn drain(&mut self, frame: &CloseFrame) -> Result<(), StoreError> {
         self.hold_down_to(0).await?;
-        self.turns.outlet.roster.close_all(&CloseFrame::new(1012, why));
+        self.turns.outlet.roster.close_all(frame);
         self.mailbox.close().into_iter().for_each(|mail| mail.fail(&RoomError::Draining));
         Ok(())
     }
@@ -432,6 +461,7 @@ impl Actor {
     /// over. The next activation begins with what the disk holds.
     fn broken(&mut self, error: StoreError) -> Stopped {
         tracing::error!(room = %self.turns.room, %error, "the room breaks: its storage failed");
+        self.turns.log(LogLevel::Error, &format!("the room breaks: its storage failed: {error}"));
         self.turns.rest();
         let room_error = RoomError::from(error.clone());
         self.turns.outlet.abandon(&room_error, &CloseFrame::new(1011, "the room's storage failed"));
@@ -459,7 +489,7 @@ async fn told(seat: Option<&Seat>) {
 /// Whether the loop goes on.
 enum Flow {
     On,
-    Stop(&'static str),
+    Stop(CloseFrame),
 }
 
 /// Why the loop woke up.

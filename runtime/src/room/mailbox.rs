@@ -159,7 +159,7 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Message;
+    use crate::event::{CloseFrame, Message};
     use crate::id::Serial;
 
     fn message(text: &str) -> Mail {
@@ -191,7 +191,7 @@ mod tests {
     fn what_ends_a_connection_is_taken_even_when_it_is_full() {
         let full = mailbox(1, 1000);
         assert!(full.push(message("a")).is_ok());
-        assert!(full.push(Mail::Stop("bye")).is_ok());
+        assert!(full.push(Mail::Stop(CloseFrame::new(1012, "bye"))).is_ok());
     }
 
     #[tokio::test(start_paused = true)]

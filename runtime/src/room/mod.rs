@@ -5,7 +5,9 @@
 
 mod actor;
 mod alarm;
+mod edit;
 mod faults;
+mod figures;
 mod gate;
 mod live;
 mod mailbox;
@@ -15,14 +17,17 @@ mod places;
 mod roster;
 mod turns;
 
-pub(crate) use actor::{Actor, Stopped};
+pub(crate) use actor::{Actor, Inspection, Stopped, Window};
+pub(crate) use edit::{Edit, EditReply};
+pub(crate) use figures::{FaultRecord, Figures, Glance, Stage, Totals};
 pub(crate) use mailbox::{Mailbox, Refused};
 pub(crate) use outbox::{Frame, Outbox, OutboxSender, outbox};
 pub(crate) use places::Places;
+pub(crate) use roster::Client;
 pub(crate) use turns::Parts;
 
 use crate::config::{AutoResponse, WhenQuiet};
-use crate::event::{Ending, Message, Request, Response};
+use crate::event::{CloseFrame, Ending, Message, Request, Response};
 use crate::id::{ConnectionId, Serial};
 use crate::limits::{Limits, ms};
 use crate::metrics::RoomMetrics;
@@ -81,7 +86,30 @@ pub(crate) enum Mail {
         reply: oneshot::Sender<Result<usize, RoomError>>,
     },
     /// The room ends; its clients are told this.
-    Stop(&'static str),
+    Stop(CloseFrame),
+    /// An operator wants to know how it is.
+    Inspect {
+        /// Which of its clients to tell of.
+        window: Window,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Inspection>,
+    },
+    /// An operator ends a connection.
+    Kick {
+        /// Whose.
+        id: String,
+        /// With what.
+        frame: CloseFrame,
+        /// Told whether it was there.
+        reply: oneshot::Sender<bool>,
+    },
+    /// An operator changes what is stored.
+    Edit {
+        /// How.
+        edit: Edit,
+        /// Where the outcome goes.
+        reply: EditReply,
+    },
 }
 
 /// What a room does when code that it was given does not start.
@@ -126,14 +154,22 @@ impl Mail {
             Self::Message { message, .. } => message.len(),
             Self::Request { request, .. } => request.size(),
             Self::Failed { error, .. } => error.len(),
+            Self::Edit { edit, .. } => edit.size(),
             Self::Closed { .. } | Self::Alarm { .. } | Self::Reload { .. } | Self::Stop(_) => 0,
+            Self::Inspect { .. } | Self::Kick { .. } => 0,
         }
     }
 
     /// False for what must get through and is few by itself: at most two a connection, one alarm, and
     /// what the node says.
     fn is_bounded(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Message { .. } | Self::Request { .. })
+        let visits = matches!(self, Self::Connect(_) | Self::Message { .. } | Self::Request { .. });
+        visits || !self.is_event()
+    }
+
+    /// False for what an operator asks: it keeps no room in memory, and wakes no guest.
+    fn is_event(&self) -> bool {
+        !matches!(self, Self::Inspect { .. } | Self::Kick { .. } | Self::Edit { .. })
     }
 
     /// Answers whoever waits that it will not happen.
@@ -143,6 +179,9 @@ impl Mail {
             Self::Connect(joining) => drop(joining.reply.send(Err(error.clone()))),
             Self::Request { reply, .. } => drop(reply.send(Err(error.clone()))),
             Self::Reload { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Edit { reply, .. } => drop(reply.send(Err(error.clone()))),
+            // They hear that nobody answers.
+            Self::Inspect { .. } | Self::Kick { .. } => {}
             Self::Message { .. }
             | Self::Failed { .. }
             | Self::Closed { .. }

@@ -61,6 +61,13 @@ impl OutboxSender {
         self.0.send(message);
     }
 
+    /// How far the client is behind: messages and bytes that wait for its socket.
+    pub(crate) fn lag(&self) -> (usize, usize) {
+        let queue = self.0.queue();
+        let goodbye = matches!(queue.frames.back(), Some(Frame::Close(_)));
+        (queue.frames.len() - usize::from(goodbye), queue.bytes)
+    }
+
     /// Queues the last frame. Without effect if there is one.
     pub(crate) fn close(&self, frame: CloseFrame) {
         let mut queue = self.0.queue();

@@ -3,9 +3,10 @@
 //! Invariant: nothing leaves but through the gate, in the order of the turns. It does not know guests
 //! or where commits go: it asks what became of them.
 
+use super::figures::Figures;
 use super::gate::OutputGate;
 use super::roster::Roster;
-use super::{Admission, AlarmGuard, RoomError};
+use super::{Admission, AlarmGuard, EditReply, RoomError};
 use crate::event::{CloseFrame, Response};
 use crate::id::Serial;
 use crate::metrics::RoomMetrics;
@@ -47,6 +48,8 @@ pub(super) enum Reply {
     /// A request that failed.
     NoResponse(oneshot::Sender<Result<Response, RoomError>>, RoomError),
     Alarm(AlarmGuard),
+    /// A change of a key, and whether the key was there before.
+    Edited(EditReply, bool),
 }
 
 impl Release {
@@ -62,8 +65,8 @@ impl Release {
 
 impl Outlet {
     /// Nobody is connected, and nothing waits.
-    pub(super) fn new(metrics: Arc<RoomMetrics>) -> Self {
-        let (roster, gate) = (Roster::default(), OutputGate::default());
+    pub(super) fn new(metrics: Arc<RoomMetrics>, figures: Arc<Figures>) -> Self {
+        let (roster, gate) = (Roster::new(figures), OutputGate::default());
         Self { roster, gate, held_bytes: 0, metrics }
     }
 
@@ -111,6 +114,7 @@ impl Outlet {
                 }
                 Reply::Response(reply, _) => drop(reply.send(Err(error.clone()))),
                 Reply::NoResponse(reply, _) => drop(reply.send(Err(error.clone()))),
+                Reply::Edited(reply, _) => drop(reply.send(Err(error.clone()))),
                 Reply::Nobody | Reply::Left(_) | Reply::Alarm(_) => {}
             }
         }
@@ -132,6 +136,7 @@ impl Outlet {
             Reply::Response(reply, response) => drop(reply.send(Ok(response))),
             Reply::NoResponse(reply, error) => drop(reply.send(Err(error))),
             Reply::Alarm(done) => drop(done.send(())),
+            Reply::Edited(reply, was_there) => drop(reply.send(Ok(Ok(was_there)))),
         }
     }
 }

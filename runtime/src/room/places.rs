@@ -107,6 +107,11 @@ impl Places {
         self.0.total
     }
 
+    /// Bytes of the guests' memories.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.0.memory.bytes()
+    }
+
     /// How many are taken.
     pub(crate) fn taken(&self) -> usize {
         self.0.total - self.state().free

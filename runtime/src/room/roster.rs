@@ -3,6 +3,7 @@
 //! Invariant: a broadcast reaches those who were open when its turn committed, once and in order,
 //! and nobody who came later. It does not know when something may be said.
 
+use super::figures::Figures;
 use super::outbox::OutboxSender;
 use crate::connection::{Connection, Connections, Link};
 use crate::event::CloseFrame;
@@ -13,15 +14,50 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Who is connected, and where to reach them.
-#[derive(Default)]
 pub(super) struct Roster {
     connections: Arc<Connections>,
     /// Off the list, but what was said to all in their time may still be held back.
     leaving: BTreeMap<Serial, Connection>,
-    outboxes: HashMap<Serial, OutboxSender>,
+    outboxes: HashMap<Serial, Line>,
+    figures: Arc<Figures>,
+}
+
+/// The way to a client.
+struct Line {
+    outbox: OutboxSender,
+    /// When it was let in, in milliseconds since 1970.
+    since_ms: u64,
+}
+
+/// A client as its room's operator sees it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) connection: Connection,
+    /// When it was let in, in milliseconds since 1970.
+    pub(crate) since_ms: u64,
+    /// Messages that wait for its socket.
+    pub(crate) lag_messages: usize,
+    /// Their bytes.
+    pub(crate) lag_bytes: usize,
 }
 
 impl Roster {
+    /// Nobody is there.
+    pub(super) fn new(figures: Arc<Figures>) -> Self {
+        let (connections, leaving, outboxes) = Default::default();
+        Self { connections, leaving, outboxes, figures }
+    }
+
+    /// The clients that came after this one, in the order they came.
+    pub(super) fn clients(&self, after: Option<Serial>) -> impl Iterator<Item = Client> {
+        self.connections.after(after).filter_map(|connection| {
+            let line = self.outboxes.get(&connection.serial)?;
+            let (lag_messages, lag_bytes) = line.outbox.lag();
+            let (connection, since_ms) = (connection.clone(), line.since_ms);
+            Some(Client { connection, since_ms, lag_messages, lag_bytes })
+        })
+    }
+
     /// The connections, for a turn to read.
     pub(super) fn connections(&self) -> Arc<Connections> {
         self.connections.clone()
@@ -44,9 +80,10 @@ impl Roster {
     }
 
     /// Adds a client whose id nobody has.
-    pub(super) fn join(&mut self, connection: Connection, outbox: OutboxSender) {
-        self.outboxes.insert(connection.serial, outbox);
+    pub(super) fn join(&mut self, connection: Connection, outbox: OutboxSender, since_ms: u64) {
+        self.outboxes.insert(connection.serial, Line { outbox, since_ms });
         self.edit().insert(connection);
+        self.figures.note_connections(self.len());
     }
 
     /// Takes a client off the list. Its outbox stays until [`Roster::hang_up`], as what was said to it
@@ -57,6 +94,7 @@ impl Roster {
         {
             self.leaving.insert(serial, connection);
         }
+        self.figures.note_connections(self.len());
     }
 
     /// Ends a client's outbox, behind what was said to it.
@@ -105,11 +143,13 @@ impl Roster {
 
     /// Says what a turn had to say. `horizon` is the newest connection of its time.
     pub(super) fn say(&self, outputs: Vec<Output>, horizon: Option<Serial>) {
+        let mut said = 0;
         for output in outputs {
             match output {
                 Output::Send { to, message } => {
-                    if let Some(outbox) = self.outboxes.get(&to) {
-                        outbox.send(&message);
+                    if let Some(line) = self.outboxes.get(&to) {
+                        line.outbox.send(&message);
+                        said += 1;
                     }
                 }
                 Output::Close { to, frame } => self.close(to, frame),
@@ -121,25 +161,29 @@ impl Roster {
                             && is_meant_for(connection, tag.as_deref(), &without)
                     });
                     for connection in heard {
-                        if let Some(outbox) = self.outboxes.get(&connection.serial) {
-                            outbox.send(&message);
+                        if let Some(line) = self.outboxes.get(&connection.serial) {
+                            line.outbox.send(&message);
+                            said += 1;
                         }
                     }
                 }
             }
         }
+        if said > 0 {
+            self.figures.note_sent(said);
+        }
     }
 
     /// Ends one connection after what was said to it so far.
     pub(super) fn close(&self, to: Serial, frame: CloseFrame) {
-        if let Some(outbox) = self.outboxes.get(&to) {
-            outbox.close(frame);
+        if let Some(line) = self.outboxes.get(&to) {
+            line.outbox.close(frame);
         }
     }
 
     /// Ends all connections.
     pub(super) fn close_all(&self, frame: &CloseFrame) {
-        self.outboxes.values().for_each(|outbox| outbox.close(frame.clone()));
+        self.outboxes.values().for_each(|line| line.outbox.close(frame.clone()));
     }
 
     /// The connections, to change. A turn's share of them has ended by then, so nothing is copied.

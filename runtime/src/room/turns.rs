@@ -5,14 +5,16 @@
 //! not know where events come from.
 
 use super::faults::Faults;
+use super::figures::{FaultRecord, Figures, Stage};
 use super::live::{Hold, Live};
 use super::outlet::{Outlet, Reply};
 use super::places::{Place, Places, Seat};
 use super::{Otherwise, RoomError};
 use crate::clock::Clock;
 use crate::event::{Answer, Event};
-use crate::id::{RoomId, Serial};
+use crate::id::{ModuleHash, RoomId, Serial};
 use crate::limits::Limits;
+use crate::logs::{LogLevel, Logs};
 use crate::metrics::{RoomMetrics, TurnEnd};
 use crate::store::{Offset, RoomStore, Store, StoreError};
 use crate::turn::{Output, Turn};
@@ -33,6 +35,8 @@ pub(crate) struct Parts {
     /// One permit for each instance that may start before the one that it replaces is gone.
     pub(crate) spares: Arc<Semaphore>,
     pub(crate) metrics: Arc<RoomMetrics>,
+    /// What watchers of the node read.
+    pub(crate) logs: Logs,
 }
 
 /// The turns of one room.
@@ -42,6 +46,7 @@ pub(super) struct Turns {
     pub(super) store: RoomStore,
     pub(super) outlet: Outlet,
     pub(super) settled: watch::Receiver<Offset>,
+    pub(super) figures: Arc<Figures>,
     code: Code,
     live: Option<Live>,
     faults: Faults,
@@ -64,10 +69,16 @@ impl Turns {
     ///
     /// # Cancel safety
     /// Nothing is held while it waits.
-    pub(super) async fn new(room: RoomId, code: Code, parts: Parts) -> Result<Self, StoreError> {
+    pub(super) async fn new(
+        room: RoomId,
+        figures: Arc<Figures>,
+        code: Code,
+        parts: Parts,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             store: parts.store.room(&room).await?,
-            outlet: Outlet::new(parts.metrics.clone()),
+            outlet: Outlet::new(parts.metrics.clone(), figures.clone()),
+            figures,
             settled: parts.store.settled(),
             room,
             parts,
@@ -118,6 +129,22 @@ impl Turns {
         self.live.is_some()
     }
 
+    /// What it has: an instance or none. A rest is told by the figures themselves.
+    pub(super) fn stage(&self) -> Stage {
+        if self.is_live() { Stage::Running } else { Stage::Hibernated }
+    }
+
+    /// The code that its next event meets.
+    pub(super) fn module(&self) -> ModuleHash {
+        self.code.module.hash()
+    }
+
+    /// Faults so far are forgotten.
+    pub(super) fn forgive(&mut self) {
+        self.faults.forget();
+        self.figures.note_no_rest();
+    }
+
     /// Drops the instance; the next event meets a new one.
     pub(super) fn rest(&mut self) {
         self.live = None;
@@ -150,7 +177,7 @@ impl Turns {
         }
         let old_code = std::mem::replace(&mut self.code, code);
         let Some(old) = self.live.take() else {
-            self.faults.forget();
+            self.forgive();
             return Ok(Ok(()));
         };
         let started = match self.parts.spares.clone().try_acquire_owned() {
@@ -160,7 +187,7 @@ impl Turns {
         match (&started, &mut self.live) {
             (Ok(()), Some(new)) => {
                 new.take_over(old);
-                self.faults.forget();
+                self.forgive();
             }
             _ if otherwise == Otherwise::Rest => self.live = None,
             _ => {
@@ -220,8 +247,11 @@ impl Turns {
         let span = tracing::debug_span!("turn", room = %self.room, event = event.name(),
             number = self.events, module = %self.code.module.hash());
         let begun = Instant::now();
+        self.figures.note_begin(event.name(), begun);
         let called = self.deliver(&mut live, event, about).instrument(span).await?;
-        self.parts.metrics.turn_seconds.record(begun.elapsed());
+        let took = begun.elapsed();
+        self.figures.note_end(took);
+        self.parts.metrics.turn_seconds.record(took);
         let spared = called.as_ref().err().is_none_or(GuestFault::spares_instance);
         self.live = spared.then_some(live);
         let (answer, turn) = match called {
@@ -292,20 +322,39 @@ impl Turns {
             return;
         };
         let (room, event) = (&self.room, event.name());
-        match fault {
-            GuestFault::Trapped { backtrace, .. } => {
-                tracing::error!(target: "room::guest", party = %room.party(), room = room.name(),
-                    event, "turn dropped: {fault}\n{backtrace}");
-            }
-            _ => tracing::error!(target: "room::guest", party = %room.party(), room = room.name(),
-                event, "turn dropped: {fault}"),
-        }
+        self.note_fault(event, fault);
+        let text = match fault {
+            GuestFault::Trapped { backtrace, .. } => format!("turn dropped: {fault}\n{backtrace}"),
+            _ => format!("turn dropped: {fault}"),
+        };
+        tracing::error!(target: "room::guest", party = %room.party(), room = room.name(), event,
+            "{text}");
+        self.log(LogLevel::Error, &format!("{event}: {text}"));
         if fault.spares_instance() {
             return;
         }
-        if let Some(rest) = self.faults.fault(Instant::now(), &self.parts.limits) {
-            tracing::error!(%room, rest_ms = rest.as_millis(), "the room failed repeatedly and rests");
+        let now = Instant::now();
+        if let Some(rest) = self.faults.fault(now, &self.parts.limits) {
+            self.figures.note_rest(now + rest);
+            let rest_ms = rest.as_millis();
+            tracing::error!(%room, rest_ms, "the room failed repeatedly and rests");
+            let text = format!("the room failed repeatedly and rests for {rest_ms} ms");
+            self.log(LogLevel::Error, &text);
         }
+    }
+
+    /// Says something about the room to who watches the node.
+    pub(super) fn log(&self, level: LogLevel, text: &str) {
+        self.parts.logs.room(level, &self.room, text);
+    }
+
+    fn note_fault(&self, event: &'static str, fault: &GuestFault) {
+        let backtrace = match fault {
+            GuestFault::Trapped { backtrace, .. } => Some(backtrace.clone()),
+            GuestFault::Rejected(_) | GuestFault::Overrun(_) => None,
+        };
+        let (at_ms, reason) = (self.parts.clock.wall_ms(), fault.to_string());
+        self.figures.note_fault(FaultRecord { at_ms, event, reason, backtrace });
     }
 
     /// Hands what a turn said to the gate.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::event::{CloseFrame, Message};
 use crate::id::ConnectionId;
+use crate::logs::{Begin, LogFilter, Seen};
 use crate::metrics::Metrics;
 use crate::room::{Frame, Outbox};
 use crate::store::RoomContent;
@@ -28,7 +29,8 @@ impl Node {
         let limits = Arc::new(limits);
         let disk = Disk::default();
         let cache = room_test_guest::target_dir().join("guests/compiled");
-        let engine = Engine::new(limits.clone(), Some(&cache)).unwrap();
+        let engine =
+            Engine::new(limits.clone(), Some(&cache), Logs::new(&limits, Clock::system())).unwrap();
         let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
         let metrics = Metrics::new();
         let store = disk.counted_store(&limits, metrics.store.clone());
@@ -238,6 +240,26 @@ async fn a_store_that_fails_shows_in_the_metrics_until_it_works_again() {
     assert!(node.request(r#"[{"put":["k",1]}]"#).await.is_ok());
     prints(&node, "room_activations_total 2");
     prints(&node, "room_store_failures_total 1");
+}
+
+#[tokio::test]
+async fn a_room_that_breaks_says_so_to_who_watches() {
+    let node = Node::start().await;
+    let filter = LogFilter { level: Some(LogLevel::Warn), ..LogFilter::default() };
+    let mut watcher = node.rooms.logs().watch(Begin::Oldest, filter).unwrap();
+    let _a = node.connect("a").await;
+    node.disk.fail();
+    assert!(node.request(r#"[{"put":["k",1]}]"#).await.is_err());
+    assert!(node.request("[]").await.is_err());
+    let mut texts = Vec::new();
+    while texts.len() < 2 && within(watcher.wait()).await {
+        texts.extend(watcher.read().unwrap_or_default().into_iter().map(|seen| match seen {
+            Seen::Line(line) => line.text.to_string(),
+            seen => panic!("{seen:?}"),
+        }));
+    }
+    assert!(texts[0].starts_with("the room breaks: its storage failed: "), "{texts:?}");
+    assert!(texts[1].starts_with("the room does not begin: its storage failed: "), "{texts:?}");
 }
 
 #[tokio::test]

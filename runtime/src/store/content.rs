@@ -11,15 +11,13 @@
 //! {"key_base64":"/wA=","base64":"AAEC"}
 //! ```
 //!
-//! A value that is JSON as `serde_json` would write it is shown as such; else a text is a text; else it
-//! is base64.
+//! `entry.rs` has the form of an entry.
 
+use super::entry::Line;
 use super::{AlarmRecord, Record, StoreError, Wipe};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{Limits, size};
 use crate::span::Key;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -74,26 +72,6 @@ struct Head {
 struct Alarm {
     due_ms: u64,
     tries: u32,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Line {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_base64: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some")]
-    json: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    base64: Option<String>,
-}
-
-/// A `null` that is there is a value, too.
-fn some<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(from).map(Some)
 }
 
 impl RoomContent {
@@ -168,7 +146,7 @@ impl RoomContent {
         let mut bytes = 0;
         for (line, text) in lines {
             let text = text.map_err(|source| ContentError::Read { line, source })?;
-            let entry = read_entry(&text, limits);
+            let entry = Line::read(&text, limits);
             let (key, value) = entry.map_err(|problem| ContentError::Line { line, problem })?;
             bytes += (key.len() + value.len()) as u64;
             if bytes > limits.room_bytes_max {
@@ -203,54 +181,6 @@ fn read_head(text: &str, limits: &Limits) -> Result<RoomContent, String> {
     let mut content = RoomContent::of(room.map_err(|error| error.to_string())?);
     content.alarm = head.alarm.map(|Alarm { due_ms, tries }| AlarmRecord { due_ms, tries });
     Ok(content)
-}
-
-fn read_entry(text: &str, limits: &Limits) -> Result<(Key, Bytes), String> {
-    let line: Line = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let decode = |text: String| BASE64_STANDARD.decode(text).map_err(|error| error.to_string());
-    let key = match (line.key, line.key_base64) {
-        (Some(text), None) => text.into_bytes(),
-        (None, Some(base64)) => decode(base64)?,
-        _ => return Err("an entry has either `key` or `key_base64`".to_owned()),
-    };
-    let value = match (line.json, line.text, line.base64) {
-        (Some(json), None, None) => json.to_string().into_bytes(),
-        (None, Some(text), None) => text.into_bytes(),
-        (None, None, Some(base64)) => decode(base64)?,
-        _ => return Err("an entry has one of `json`, `text` and `base64`".to_owned()),
-    };
-    if !(1..=size(limits.key_bytes_max)).contains(&key.len()) {
-        return Err(format!("a key has 1 to {} bytes (key_bytes_max)", limits.key_bytes_max));
-    }
-    if value.len() > size(limits.value_bytes_max) {
-        return Err(format!(
-            "a value has at most {} bytes (value_bytes_max)",
-            limits.value_bytes_max
-        ));
-    }
-    Ok((key, value.into()))
-}
-
-impl Line {
-    fn of(key: &Key, value: &Bytes) -> Self {
-        let mut line = Self::default();
-        match std::str::from_utf8(key) {
-            Ok(text) => line.key = Some(text.to_owned()),
-            Err(_) => line.key_base64 = Some(BASE64_STANDARD.encode(key)),
-        }
-        match (json_of(value), std::str::from_utf8(value)) {
-            (Some(json), _) => line.json = Some(json),
-            (None, Ok(text)) => line.text = Some(text.to_owned()),
-            (None, Err(_)) => line.base64 = Some(BASE64_STANDARD.encode(value)),
-        }
-        line
-    }
-}
-
-/// The JSON that these bytes are, if writing it again gives the same bytes.
-fn json_of(bytes: &Bytes) -> Option<Value> {
-    let value: Value = serde_json::from_slice(bytes).ok()?;
-    (value.to_string().as_bytes() == bytes).then_some(value)
 }
 
 #[cfg(test)]

@@ -86,6 +86,13 @@ pub(super) fn all_infos() -> Span {
     between(vec![VERSION, INFO], Bound::Excluded(vec![VERSION, INFO + 1]))
 }
 
+/// What is known of the rooms of one party.
+pub(super) fn infos_of(party: &PartyName) -> Span {
+    let mut prefix = vec![VERSION, INFO];
+    put_text(&mut prefix, party.as_str());
+    below(&prefix, &Span::ALL)
+}
+
 /// The keys of all guests.
 pub(super) fn all_guests() -> Span {
     between(vec![VERSION, GUEST], Bound::Excluded(vec![VERSION, GUEST + 1]))
@@ -133,11 +140,15 @@ pub(super) fn decode_guest(key: &[u8]) -> Result<(RoomId, &[u8]), StoreError> {
 /// Lengths go before the texts: no room's keys can begin with another room's.
 fn with_room(mut key: Key, room: &RoomId) -> Key {
     for text in [room.party().as_str(), room.name()] {
-        // Names are bounded far below this by `id.rs`.
-        key.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
-        key.put_slice(text.as_bytes());
+        put_text(&mut key, text);
     }
     key
+}
+
+fn put_text(key: &mut Key, text: &str) {
+    // Names are bounded far below this by `id.rs`.
+    key.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
+    key.put_slice(text.as_bytes());
 }
 
 /// The room at the start of these bytes, and what follows.

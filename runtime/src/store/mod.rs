@@ -12,10 +12,12 @@
 mod applier;
 mod apply;
 mod backend;
+mod browse;
 mod committer;
 mod content;
 mod copies;
 mod due;
+mod entry;
 mod files;
 mod folder;
 mod frame;
@@ -31,8 +33,11 @@ mod transfer;
 mod verify;
 
 pub use backend::StoreError;
+pub(crate) use browse::{KeyPage, RoomSpan, name_order};
 pub use content::{ContentError, RoomContent};
 pub(crate) use due::{AlarmsFrom, Bell};
+pub(crate) use entry::Line;
+pub(crate) use keys::RoomFacts;
 pub(crate) use record::{Change, Record, Wipe};
 pub(crate) use room::{AlarmRecord, RoomStore, Settled};
 pub use verify::Verified;

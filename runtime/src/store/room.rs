@@ -81,6 +81,12 @@ impl RoomStore {
         self.reader.pending.lock().info.alarm
     }
 
+    /// What is known of the room: its alarm and turns as of the last commit, its keys and bytes as of the
+    /// last one that has reached the tree.
+    pub(crate) fn facts(&self) -> RoomFacts {
+        self.reader.pending.lock().info
+    }
+
     /// Applies the writes of one turn of this code, and returns the position at which they become
     /// durable.
     ///
@@ -147,7 +153,7 @@ impl RoomStore {
     ///
     /// # Cancel safety
     /// Nothing is held while it waits.
-    pub(super) async fn durable(&self, offset: Offset) -> Result<(), StoreError> {
+    pub(crate) async fn durable(&self, offset: Offset) -> Result<(), StoreError> {
         let mut settled = self.committer.settled();
         let waited = settled.wait_for(|at| *at >= offset).await;
         waited.map_err(|_| StoreError::Closed)?;

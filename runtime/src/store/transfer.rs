@@ -62,6 +62,17 @@ impl Store {
         read.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// Forgets a room, and returns when that is durable. The caller makes sure that it does not run.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the room is as it was.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the room may be as it was.
+    pub(crate) async fn forget(&self, room: &RoomId) -> Result<(), StoreError> {
+        self.import(RoomContent::of(room.clone())).await
+    }
+
     /// Replaces everything that is stored for a room, and returns when that is durable. Where there is
     /// nothing to put in its place, the room is forgotten. The caller makes sure that it does not run.
     ///

@@ -13,6 +13,7 @@ use super::budget::GuestMemory;
 use super::host::Host;
 use super::module::LoadError;
 use crate::limits::{Limits, MEMORY_BYTES_CEILING, ms, size};
+use crate::logs::Logs;
 use std::path::Path;
 use std::sync::Arc;
 use wasmtime::component::Linker;
@@ -43,6 +44,7 @@ pub struct Engine {
     limits: Arc<Limits>,
     rooms_max: u64,
     memory: GuestMemory,
+    logs: Logs,
 }
 
 /// Why no engine could be made.
@@ -51,12 +53,17 @@ pub struct Engine {
 pub struct EngineError(pub String);
 
 impl Engine {
-    /// An engine whose compiled code is kept in `cache_dir`, if there is one.
+    /// An engine whose compiled code is kept in `cache_dir`, if there is one, and whose guests write to
+    /// `logs`.
     ///
     /// # Errors
     /// [`EngineError`]: the address space for the pool is not to be had, or the cache folder cannot
     /// be made.
-    pub fn new(limits: Arc<Limits>, cache_dir: Option<&Path>) -> Result<Self, EngineError> {
+    pub fn new(
+        limits: Arc<Limits>,
+        cache_dir: Option<&Path>,
+        logs: Logs,
+    ) -> Result<Self, EngineError> {
         let fail = |error: wasmtime::Error| EngineError(format!("{error:#}"));
         let rooms_max = rooms_max(&limits, mappings_max());
         let mut config = Config::new();
@@ -76,7 +83,7 @@ impl Engine {
         let inner = wasmtime::Engine::new(&config).map_err(fail)?;
         let linker = Arc::new(super::host::linker(&inner).map_err(fail)?);
         spawn_ticker(inner.weak(), limits.tick_ms).map_err(|e| EngineError(e.to_string()))?;
-        Ok(Self { inner, linker, limits, rooms_max, memory: GuestMemory::default() })
+        Ok(Self { inner, linker, limits, rooms_max, memory: GuestMemory::default(), logs })
     }
 
     /// How many rooms can have an instance at the same time.
@@ -87,6 +94,11 @@ impl Engine {
     /// What the rooms of this engine have of memory.
     pub(crate) fn memory(&self) -> &GuestMemory {
         &self.memory
+    }
+
+    /// Where the guests of this engine write.
+    pub(crate) fn logs(&self) -> &Logs {
+        &self.logs
     }
 
     /// The limits that guests of this engine live by.

@@ -55,7 +55,7 @@ impl Instance {
     /// [`GuestFault`]: its initialisers failed, or no slot of the pool is free.
     pub(crate) async fn new(code: &Code, room: &RoomId, clock: Clock) -> Result<Self, GuestFault> {
         let engine = &code.module.engine;
-        let log = GuestLog::new(room.party().clone(), room.name(), engine.limits());
+        let log = GuestLog::new(room.clone(), engine.limits(), engine.logs().clone());
         let wasi = wasi::context(clock, &log, &code.vars);
         let budget = Budget::new(engine.limits().clone());
         let host = Host::new(budget, log.clone(), wasi, room.party().as_str(), room.name());

@@ -1,12 +1,13 @@
-//! A guest's log lines. Owns their way into the process's one log.
+//! A guest's log lines. Owns their way into the process's one log, and into that of the node.
 //!
 //! Invariant: a line is one line, whatever the guest puts in it, and it leaves at once. It does not
-//! know who reads the log.
+//! know who reads the logs.
 
 use super::bindings::room::runtime::log::Level;
 use super::fault::cut;
-use crate::id::PartyName;
+use crate::id::RoomId;
 use crate::limits::{Limits, size};
+use crate::logs::{LogLevel, Logs, one_line};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct GuestLog(Arc<Inner>);
 
 struct Inner {
-    party: PartyName,
-    room: String,
+    room: RoomId,
+    logs: Logs,
     line_bytes_max: usize,
     lines_max: u64,
     state: Mutex<State>,
@@ -37,10 +38,10 @@ pub(super) enum Stdio {
 }
 
 impl GuestLog {
-    pub(super) fn new(party: PartyName, room: &str, limits: &Limits) -> Self {
+    pub(super) fn new(room: RoomId, limits: &Limits, logs: Logs) -> Self {
         Self(Arc::new(Inner {
-            party,
-            room: room.to_owned(),
+            room,
+            logs,
             line_bytes_max: size(limits.log_line_bytes_max),
             lines_max: limits.log_lines_max,
             state: Mutex::default(),
@@ -107,12 +108,13 @@ impl GuestLog {
         let drop_it = state.lines > self.0.lines_max;
         drop(state);
         if !drop_it {
-            self.emit(level, &one_line(cut(line, self.0.line_bytes_max)));
+            self.emit(level, &one_line(&cut(line, self.0.line_bytes_max)));
         }
     }
 
     fn emit(&self, level: Level, line: &str) {
-        let (party, room) = (&self.0.party, self.0.room.as_str());
+        let (party, room) = (self.0.room.party(), self.0.room.name());
+        self.0.logs.guest(level.into(), &self.0.room, line);
         match level {
             Level::Trace => tracing::trace!(target: "room::guest", %party, room, "{line}"),
             Level::Debug => tracing::debug!(target: "room::guest", %party, room, "{line}"),
@@ -128,28 +130,47 @@ impl GuestLog {
     }
 }
 
-/// A guest must not be able to forge a second line, or to move a terminal's cursor.
-fn one_line(line: String) -> String {
-    if !line.contains(char::is_control) {
-        return line;
-    }
-    line.chars().fold(String::with_capacity(line.len() + 8), |mut out, c| {
-        if c.is_control() && c != '\t' {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Trace => Self::Trace,
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Warn => Self::Warn,
+            Level::Error => Self::Error,
         }
-        out
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::id::PartyName;
+    use crate::logs::{Begin, LogFilter, Seen};
 
-    #[test]
-    fn a_guest_cannot_forge_a_line() {
-        assert_eq!(one_line("a\nERROR b\u{1b}[2J".to_owned()), "a\\nERROR b\\u{1b}[2J");
-        assert_eq!(one_line("tab\tstays".to_owned()), "tab\tstays");
+    #[tokio::test]
+    async fn a_guest_cannot_forge_a_line() {
+        let limits = Limits::default();
+        let logs = Logs::new(&limits, Clock::system());
+        let room = RoomId::new(PartyName::parse("main").unwrap(), "lobby", 256).unwrap();
+        let log = GuestLog::new(room, &limits, logs.clone());
+        let fields = [("a\nb".to_owned(), "\u{1b}[31mred".to_owned())];
+        log.write(Level::Info, "a\nERROR b\u{1b}[2J".to_owned(), &fields);
+        log.print(Stdio::Err, b"tab\tstays\r\x1b]0;title\x07\n");
+        let mut watcher = logs.watch(Begin::Oldest, LogFilter::default()).unwrap();
+        let texts: Vec<String> = watcher
+            .read()
+            .unwrap()
+            .into_iter()
+            .map(|seen| match seen {
+                Seen::Line(line) => line.text.to_string(),
+                seen => panic!("{seen:?}"),
+            })
+            .collect();
+        assert_eq!(
+            texts,
+            ["a\\nERROR b\\u{1b}[2J a\\nb=\\u{1b}[31mred", "tab\tstays\\r\\u{1b}]0;title\\u{7}"]
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! the static files, cargo's outputs and lock file. It does not know when to look.
 
 use crate::cargo::Plan;
+use crate::dotenv;
 use crate::manifest;
 use crate::project::Project;
 use ignore::{DirEntry, WalkBuilder};
@@ -42,11 +43,12 @@ pub(super) struct Snapshot {
 }
 
 impl Scope {
-    /// What decides how a project is built and served: its `room.toml`, and its packages as far as
-    /// they are known.
+    /// What decides how a project is built and served: its `room.toml`, its variables, and its packages as
+    /// far as they are known.
     pub(in crate::dev) fn of(project: &Project, plan: Option<&Plan>) -> Self {
         let mut scope = Self::default();
         scope.files.insert(project.root.join(manifest::FILE));
+        scope.files.extend(dotenv::FILES.map(|file| project.root.join(file)));
         scope.ignored.extend(project.assets().and_then(|dir| dir.canonicalize().ok()));
         match plan {
             Some(plan) => {

@@ -1,12 +1,15 @@
 //! Whatever bytes come as a module: a module, or an error in words.
 
 use super::*;
+use crate::clock::Clock;
 use crate::limits::Limits;
+use crate::logs::Logs;
 use proptest::prelude::*;
 
 fn engine() -> Engine {
     let limits = Limits { rooms_active_max: 1, door_instances_max: 1, ..Limits::default() };
-    Engine::new(Arc::new(limits), None).unwrap()
+    let logs = Logs::new(&limits, Clock::system());
+    Engine::new(Arc::new(limits), None, logs).unwrap()
 }
 
 /// The smallest thing that compiles: a component with a module in it that has some code.

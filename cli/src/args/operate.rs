@@ -1,0 +1,245 @@
+//! The command line of what is asked of a server that runs. Owns its words and manual pages.
+//!
+//! Invariant: all of these commands find their server, name their room and print JSON in the same way. It does
+//! not know what the commands do.
+
+use super::DataArgs;
+use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// The server that is asked, and how its answer is printed.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// One room.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RoomArgs {
+    /// The room's name
+    #[arg(value_name = "ROOM")]
+    pub(crate) room: String,
+    /// The room's party
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) party: String,
+}
+
+/// List the rooms of the server that runs here
+///
+/// Shows rooms that are in memory and rooms that are only stored. Sorted by name, the shorter of two names
+/// comes first, and a million rooms are paged through without reading them all; by bytes, all stored rooms
+/// are looked at once a page; by connections, messages or last activity, only rooms in memory are shown, as
+/// nobody counts for the others. The server is the one that runs on the data folder.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_long_help = "Examples:\n  room rooms\n  room rooms --search 'game-*' --sort connections\n  \
+room rooms --all --json | jq -r '.rooms[].room'"
+)]
+pub(crate) struct RoomsArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Only rooms of this party
+    #[arg(long, value_name = "NAME")]
+    pub(crate) party: Option<String>,
+    /// Only rooms whose whole name is like this; `*` is anything, `?` any one character
+    #[arg(short, long, value_name = "GLOB")]
+    pub(crate) search: Option<String>,
+    /// What to sort by; the most comes first, but for names
+    #[arg(long, value_enum, default_value_t = RoomSort::Name)]
+    pub(crate) sort: RoomSort,
+    /// Turn the order around
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// How many rooms to show, at most what `room limits` says of admin_page_entries_max
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 100)]
+    pub(crate) limit: u64,
+    /// Where to go on: the `next` that a page of the same order ended with
+    #[arg(long, value_name = "NEXT", conflicts_with = "all")]
+    pub(crate) after: Option<String>,
+    /// Show all pages, one after the other; as JSON, each is a value of its own
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// What rooms are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoomSort {
+    /// Party, then name
+    Name,
+    /// Open connections
+    Connections,
+    /// Messages either way, since the room came into memory
+    Messages,
+    /// Stored bytes
+    Bytes,
+    /// Last activity
+    Active,
+}
+
+/// Show how a room is
+///
+/// Shows its phase (running, hibernated, broken, asleep), its code, its connections with their state and how
+/// far each is behind, what it stores, its alarm, its recent faults with their backtraces, and how long its
+/// callbacks take. Looking does not wake a room. Of the addresses that clients connected with, the values of
+/// the query are left out, as clients put secrets there. A room that does not answer within
+/// `inspect_ms_max` is shown as busy, with what is known without it.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room inspect lobby\n  room inspect game-7 --party game \
+--json | jq '.recent_faults[0].backtrace'")]
+pub(crate) struct InspectArgs {
+    #[command(flatten)]
+    pub(crate) room: RoomArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// How many connections to show
+    #[arg(short, long, value_name = "COUNT", default_value_t = 100)]
+    pub(crate) connections: u64,
+    /// Show the connections after this one: the `next` of an answer
+    #[arg(long, value_name = "NEXT")]
+    pub(crate) after: Option<u64>,
+}
+
+/// Look at and change what is stored for a room
+///
+/// A room that runs makes a change itself, between two events; then its instance is dropped, so that nothing
+/// it remembers hides the change: its next event meets `on_start` first. Its connections stay.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StorageArgs {
+    #[command(subcommand)]
+    pub(crate) what: StorageCommand,
+}
+
+/// What is done with the storage.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StorageCommand {
+    List(StorageListArgs),
+    Get(StorageKeyArgs),
+    Set(StorageSetArgs),
+    Delete(StorageKeyArgs),
+}
+
+/// List keys with their values, in byte order
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room storage list lobby\n  \
+room storage list lobby --prefix user: --json")]
+pub(crate) struct StorageListArgs {
+    #[command(flatten)]
+    pub(crate) room: RoomArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Only keys that begin with this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prefix: Option<String>,
+    /// How many keys to show
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 100)]
+    pub(crate) limit: u64,
+    /// Where to go on: the `next` that a page ended with
+    #[arg(long, value_name = "NEXT")]
+    pub(crate) after: Option<String>,
+}
+
+/// One key.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct KeyArgs {
+    /// The key
+    #[arg(value_name = "KEY")]
+    pub(crate) key: String,
+    /// KEY is percent-encoded: `%FF` is one byte; for keys that are no text
+    #[arg(short, long)]
+    pub(crate) encoded: bool,
+}
+
+/// Print one key's value, or remove the key
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room storage get lobby count\n  \
+room storage delete lobby count\n  room storage get lobby --encoded %FF%00 --json")]
+pub(crate) struct StorageKeyArgs {
+    #[command(flatten)]
+    pub(crate) room: RoomArgs,
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Set one key
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room storage set lobby count 7\n  \
+room storage set lobby motd '\"hello\"'\n  room storage set lobby note --text hello\n  \
+room storage set lobby image --file image.png")]
+pub(crate) struct StorageSetArgs {
+    #[command(flatten)]
+    pub(crate) room: RoomArgs,
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+    /// The value, as JSON: that is how the SDK's rooms store theirs
+    #[arg(value_name = "JSON", required_unless_present_any = ["text", "file"])]
+    pub(crate) value: Option<String>,
+    /// The value, as it is
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["value", "file"])]
+    pub(crate) text: Option<String>,
+    /// The file with the value, as it is; `-` is stdin
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "value")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Close one connection of a room
+///
+/// The client is closed with 4403 unless --code says otherwise. The stock partysocket comes back after every
+/// code, unless its page says by `shouldReconnectOnClose` that it does not after 44xx.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room kick lobby alice\n  \
+room kick lobby alice --code 4001 --reason 'be nice'")]
+pub(crate) struct KickArgs {
+    #[command(flatten)]
+    pub(crate) room: RoomArgs,
+    /// The connection's id, as `room inspect` shows it
+    #[arg(value_name = "CONNECTION")]
+    pub(crate) connection: String,
+    /// The close code: 1000, 1001, 1008, 1011 to 1013, or 3000 to 4999
+    #[arg(long, default_value_t = 4403)]
+    pub(crate) code: u16,
+    /// What the client is told, at most 123 bytes
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Close all connections of a room and let it leave memory
+///
+/// Clients are closed with 1012, so that they come back, and find a room that has started anew. As when a
+/// server stops, what the room was told before is finished first, and `on_close` is not called.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Example:\n  room close lobby")]
+pub(crate) struct CloseArgs {
+    #[command(flatten)]
+    pub(crate) room: RoomArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Delete a room with everything that is stored for it
+///
+/// Its keys and its alarm go, and its clients are closed with 4410. It cannot be undone: `room export` keeps
+/// a copy. Whoever connects to the name later meets a new room.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_long_help = "Examples:\n  room delete-room lobby\n  room export old -o old.jsonl && \
+room delete-room old --yes"
+)]
+pub(crate) struct DeleteRoomArgs {
+    #[command(flatten)]
+    pub(crate) room: RoomArgs,
+    /// Do not ask; needed where there is no terminal
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}

@@ -1,0 +1,285 @@
+//! Every kind of mistake, with its code and its page. Owns the codes; `room explain` prints the pages.
+//!
+//! Invariant: a code means the same for ever: a kind that goes takes its code with it, and a new kind gets the
+//! next one. Each kind has a page, by how the table is made; tests hold that each is used, and that
+//! the examples that start with `$`, `# room.toml`, `# .env` or `// partykit.json` lead to it. It does not
+//! know where mistakes are made.
+
+use serde::Serialize;
+
+/// What is told about a kind of mistake.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Page {
+    /// Its code.
+    pub(crate) code: &'static str,
+    /// What it is, in few words.
+    pub(crate) title: &'static str,
+    /// What it means.
+    pub(crate) meaning: &'static str,
+    /// What leads to it.
+    pub(crate) example: &'static str,
+    /// How it is put right.
+    pub(crate) remedy: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident $code:literal $title:literal, $meaning:literal, $example:literal, $remedy:literal;)*) => {
+        /// A kind of mistake.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Code {
+            $(#[doc = $title] $name,)*
+        }
+
+        /// The table, in the order of the codes.
+        pub(crate) const PAGES: &[Page] = &[
+            $(Page {
+                code: $code, title: $title, meaning: $meaning, example: $example, remedy: $remedy,
+            },)*
+        ];
+    };
+}
+
+impl Code {
+    /// The code as it is printed.
+    pub(crate) fn text(self) -> &'static str {
+        PAGES[self as usize].code
+    }
+}
+
+codes! {
+    NoProject "R0001" "there is no room.toml",
+        "The command works on a project, which is a folder with a room.toml. It looked in the folder that was named, or in the current one and all above it.",
+        "$ room build",
+        "Change into the project, name its folder (`room build my-chat`), or make one: `room new my-chat`.";
+    Unreadable "R0002" "a file cannot be read",
+        "The file is there and the system does not let this user read it, or it is no text.",
+        "$ mkdir lines\n$ room import lines --data data",
+        "Name a file that you may read; `ls -l` shows whose it is.";
+    NotToml "R0003" "room.toml is not valid TOML",
+        "The file breaks the rules of TOML (https://toml.io), so that nothing in it can be understood.",
+        "# room.toml\nname = chat",
+        "The mark shows where it stopped making sense. A text stands in quotes: `name = \"chat\"`.";
+    UnknownKey "R0004" "room.toml has no such key",
+        "The key is none that a room.toml has. It is refused rather than passed over, as a key with a typing error would silently do nothing.",
+        "# room.toml\nname = \"chat\"\n[limits]\nturn_ms_mx = 5",
+        "Take the key that is proposed. `room schema` prints all there are, for editors to check as you type.";
+    WrongType "R0005" "a value of room.toml is of the wrong kind",
+        "The key is right, and its value is a text where a number is expected, or the like.",
+        "# room.toml\nname = 5",
+        "Write it as the help says.";
+    WrongNumber "R0006" "a limit is no whole number, or too small",
+        "Limits are whole numbers of at least 1; only `drain_spread_ms` may be 0. None of the others can be turned off, as each keeps the server alive.",
+        "# room.toml\nname = \"chat\"\n[limits]\nturn_ms_max = 0",
+        "`room limits` shows each limit's unit and default.";
+    BadLimits "R0007" "limits contradict each other",
+        "Each limit is fine by itself, and together they cannot be kept.",
+        "# room.toml\nname = \"chat\"\n[limits]\nturn_ms_max = 100\ntick_ms = 200",
+        "The message says which ones, and how they relate.";
+    NoName "R0008" "the project has no name",
+        "A project's name stands at the top of its room.toml; everything else has a default.",
+        "# room.toml\n[vars]\nA = \"b\"",
+        "Put `name = \"my-chat\"` on the first line.";
+    BadProjectName "R0009" "this cannot be a project's name",
+        "A name becomes a part of host names, and that of a new project a Rust crate's name too: up to 63 lower-case letters, digits, `-` and `_`, and no word that means something in Rust.",
+        "$ room new fn",
+        "Take another name, such as `my-chat`.";
+    BadPartyName "R0010" "this cannot be a party's name",
+        "A party's name stands in URLs: 1 to 64 letters, digits, `-` and `_`.",
+        "# room.toml\nname = \"chat\"\n[parties.\"a b\"]",
+        "Take another name: `[parties.chat-room]`.";
+    PartyTwice "R0011" "two parties have the same name",
+        "Clients may spell a party's name as `ChatRoom`, `chat_room` or `chat-room`, so these are one name.",
+        "# room.toml\nname = \"chat\"\n[parties.chat-room]\n[parties.ChatRoom]",
+        "Remove one of them, or give it a name of its own.";
+    BadAutoResponse "R0012" "an auto_response cannot be used",
+        "It has a request, which is not empty, and a response, and both keep to `auto_response_bytes_max`.",
+        "# room.toml\nname = \"chat\"\n[parties.main]\nauto_response = { request = \"ping\" }",
+        "Write it as `auto_response = { request = \"ping\", response = \"pong\" }`.";
+    BadAssets "R0013" "[assets] names no folder",
+        "The section says that there are static files, and not where.",
+        "# room.toml\nname = \"chat\"\n[assets]",
+        "Add `dir = \"web\"`, or remove the section.";
+    BadVariable "R0014" "this cannot be a variable's name",
+        "The name of a variable is not empty and has no `=` in it, as nothing could read it otherwise.",
+        "# room.toml\nname = \"chat\"\n[vars]\n\"A=B\" = \"c\"",
+        "Take another name.";
+    NoPackage "R0015" "a party has no cargo package",
+        "The `path` of a party, `.` if there is none, is the folder of the cargo package with its code, and there is no Cargo.toml.",
+        "# room.toml\nname = \"chat\"\n[parties.game]\npath = \"game\"",
+        "Set `path` to the package's folder, relative to room.toml; or start with `room new`, and copy its Cargo.toml.";
+    NoAssets "R0016" "the folder of [assets] is not there",
+        "The static files are served from this folder, relative to room.toml.",
+        "# room.toml\nname = \"chat\"\n[assets]\ndir = \"web\"",
+        "Make the folder, or build the page that belongs in it, or remove `[assets]`.";
+    BadDotEnv "R0017" "a line of .env cannot be read",
+        "A line is `KEY=value` or a comment; a value that has quotes around it closes them. The line is not shown, as its value may be a secret.",
+        "# .env\nA=\"b",
+        "The README of the command has the grammar, under Variables. Put a value with special characters in '…'.";
+    NoRust "R0018" "Rust is not installed",
+        "Rooms are compiled with Rust, whose `cargo` or `rustc` cannot be run.",
+        "Rust is not installed, or not on this shell's PATH.",
+        "Install it from https://rustup.rs, and open a new shell.";
+    NoTarget "R0019" "the compiler cannot compile for rooms",
+        "Rooms are compiled for the target wasm32-wasip2, which this compiler does not have. `room` adds it with rustup, which is not there or failed.",
+        "The machine is not online, or Rust is a package of the system.",
+        "Run `rustup target add wasm32-wasip2`, or install the target with your system's packages.";
+    CargoRefuses "R0020" "cargo cannot read a package",
+        "Cargo was asked what the package consists of, and refused. Its words are in the message.",
+        "A Cargo.toml with a mistake in it, or a dependency whose folder is not there.",
+        "Put right what cargo names; `cargo metadata --no-deps` in the package says it again.";
+    NotAPackage "R0021" "the folder of a party is no package",
+        "Its Cargo.toml has no `[package]`: it is that of a workspace.",
+        "A party whose `path` is the root of a workspace.",
+        "Set `path` to the folder of one of its members.";
+    NoComponent "R0022" "a package makes no component",
+        "A room is a library that is compiled to a component, which cargo makes of crates of the type `cdylib`.",
+        "A Cargo.toml without `[lib]`.",
+        "Add to it: `[lib]` with `crate-type = [\"cdylib\", \"rlib\"]`. The second one is for the tests.";
+    PortTaken "R0023" "the port is taken",
+        "Another program listens on this port. A port that you choose is never replaced by another one.",
+        "A second `room dev --port 1999` on one machine.",
+        "Choose another one with --port, 0 for any that is free, or leave the flag out.";
+    NoStart "R0024" "the server does not start",
+        "The address cannot be had, or the data folder cannot be opened: its disk, its rights, or another server.",
+        "$ room new chat --template blank\n$ cd chat\n$ room dev --host 192.0.2.1",
+        "The message has the system's words. `--ephemeral` needs no data folder, --host 127.0.0.1 no network.";
+    BadFilter "R0025" "this is no filter for the log",
+        "The filter says which lines are shown, as tracing's directives.",
+        "$ room dev --log =debug=",
+        "Write it as `debug`, or `warn,room_runtime=debug,room::guest=info`.";
+    NotAFile "R0026" "a file is expected",
+        "What is named is a folder, or nothing that could be a file.",
+        "$ mkdir -p data out\n$ room backup out --data data",
+        "Name a file in it: `out/all.room`.";
+    NoFolder "R0027" "the folder of a file is not there",
+        "The file would be made in a folder that does not exist.",
+        "$ mkdir data\n$ room backup out/all.room --data data",
+        "Make the folder first, or name another file.";
+    Exists "R0028" "something is there already",
+        "Nothing that exists is replaced without being told to, as it is somebody's work.",
+        "$ mkdir chat\n$ touch chat/notes\n$ room new chat",
+        "Choose another name. A file that a command makes is replaced with --force.";
+    NotWritable "R0029" "a file cannot be written",
+        "The disk is full, or this user may not write there.",
+        "$ touch chat\n$ room new chat/room",
+        "The message has the system's words; name a place where you may write.";
+    NotTheSdk "R0030" "--sdk names something else",
+        "The flag takes the folder `sdk` of a checkout of room.",
+        "$ room new chat --sdk .",
+        "Name that folder, or leave the flag out: the SDK's source is then put into the project.";
+    NoFile "R0031" "the file is not there",
+        "There is no file of this name.",
+        "$ room restore monday.room --data data",
+        "`room backup FILE` makes one.";
+    NoData "R0032" "there is no data",
+        "The folder is not there, or no server has ever kept data in it.",
+        "$ room export lobby --data data",
+        "Run `room dev` once, or name another folder with --data.";
+    HasData "R0033" "there is data already",
+        "A backup is restored only where there is no data, which would be lost.",
+        "A second `room restore monday.room` into one folder.",
+        "Stop the server if one runs on it, and move the folder away, or restore into another one with --data.";
+    InUse "R0034" "the data is in use, and its server cannot be asked",
+        "A process has the data folder open. A server says how it is asked in control.json in that folder, and this one has not, or does not answer.",
+        "A second command while `room restore` runs.",
+        "Wait for the other command, or stop the process that uses the folder.";
+    StoreRefused "R0035" "the data cannot be opened",
+        "The folder cannot be read or written, its disk is full, or it was written by another version.",
+        "A data folder of another user.",
+        "The message has the reason. What is there is left as it is.";
+    BadBackup "R0036" "the backup is damaged",
+        "A backup is checked from its start to its end before anything is written, and this one is cut off, altered, or of another version.",
+        "$ echo something > monday.room\n$ room restore monday.room --data data",
+        "Take another backup. Nothing was restored.";
+    BadLines "R0037" "the lines of a room cannot be read",
+        "`room import` takes lines of JSON as `room export` prints them: one about the room, then one for each key. All are checked before anything is replaced.",
+        "$ echo something | room import - --data data",
+        "The message has the line. `room export` shows what they look like.";
+    NothingStored "R0038" "nothing is stored for the room",
+        "The room has never stored anything, or its name is spelled differently; names of rooms are case-sensitive.",
+        "`room export Lobby` when it is `lobby`.",
+        "Check the name, and the party with --party.";
+    BadRoomName "R0039" "this cannot be a room's name",
+        "A room's name is not empty and at most `room_name_bytes_max` long; that of its party is 1 to 64 letters, digits, `-` and `_`.",
+        "$ room export lobby --party 'a b' --data data",
+        "Check both names.";
+    ServerBusy "R0040" "the server cannot do it now",
+        "It has as much to do as its limits allow, or serves no project yet.",
+        "Many backups at the same time.",
+        "Try again a little later; if no project is served yet, build it first.";
+    ServerRefused "R0041" "the server refuses",
+        "A server runs on the data folder and was asked, and what was asked for is not possible there.",
+        "`room import` for a party that the project does not have.",
+        "The message has the server's words.";
+    Unexplained "R0042" "there is no such code",
+        "The codes of mistakes are R and four digits. Those of the compiler, as E0308, are explained by `rustc --explain`.",
+        "$ room explain R9999",
+        "`room explain` without a code lists all.";
+    NotJson "R0043" "partykit.json is not valid JSON",
+        "The file breaks the rules of JSON, so that nothing in it can be understood. Comments and commas at the end are fine.",
+        "// partykit.json\n{ \"name\": }",
+        "The mark shows where it stopped making sense.";
+    BadPartyKit "R0044" "partykit.json cannot be imported",
+        "A key is none that PartyKit has, or its value is of the wrong kind. Nothing was written.",
+        "// partykit.json\n{ \"mian\": \"src/server.ts\" }",
+        "Put it right in partykit.json, or remove the key.";
+    NoServer "R0045" "no server runs on the data",
+        "The command asks a server that runs, and none serves this data folder.",
+        "$ room rooms --data data",
+        "Start one: `room dev`, or `room serve`; --data names another server's data folder.";
+    NotConfirmed "R0046" "it was not confirmed",
+        "What cannot be undone is asked about on a terminal, and needs --yes where there is none.",
+        "`room delete-room lobby` in a script.",
+        "Add --yes if you mean it. Nothing was deleted.";
+    BadValue "R0047" "a value to store is no JSON",
+        "Rooms that are written with the SDK store JSON, so that is what is taken unless --text or --file says otherwise.",
+        "`room storage set lobby title hello`",
+        "Put a text in quotes, which a shell needs quotes around: `'\"hello\"'`; or store it as it is with --text.";
+    BadKey "R0048" "this cannot be a key",
+        "A key has at least one byte. With --encoded it is percent-encoded: each % is followed by two hexadecimal digits.",
+        "`room storage get lobby --encoded %F`",
+        "Write a byte as `%FF`, and a % itself as `%25`.";
+    BadOrigin "R0049" "this cannot be an origin",
+        "The origins of `[serve]` are what browsers say of a page: a scheme, a host, and a port if it is not the scheme's own, with nothing behind them. They are at most `origins_max`.",
+        "# room.toml\nname = \"chat\"\n[serve]\norigins = [\"chat.example.com\"]",
+        "Write it as `https://chat.example.com`, or `https://*.example.com` for all names below; list none to let every page in.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// The sources, without tests.
+    fn sources(dir: &Path) -> String {
+        let mut all = String::new();
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                all += &sources(&path);
+            } else if !path.ends_with("tests.rs") && !path.ends_with("codes.rs") {
+                let text = std::fs::read_to_string(path).unwrap();
+                all += text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn every_page_is_used_and_codes_are_counted_without_a_gap() {
+        let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+        let table = include_str!("codes.rs");
+        for (number, page) in PAGES.iter().enumerate() {
+            assert_eq!(page.code, format!("R{:04}", number + 1));
+            let before = table.split(&format!(" {:?} ", page.code)).next().unwrap();
+            let name = before.rsplit(' ').next().unwrap();
+            let used = sources.match_indices(&format!("Code::{name}")).any(|(at, found)| {
+                !sources[at + found.len()..].starts_with(|c: char| c.is_alphanumeric())
+            });
+            assert!(used, "nothing leads to {} {name}", page.code);
+            for text in [page.meaning, page.remedy] {
+                assert!(text.ends_with('.'), "{} {text}", page.code);
+            }
+        }
+    }
+}

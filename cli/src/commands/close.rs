@@ -1,0 +1,66 @@
+//! `room kick`, `room close` and `room delete-room`. Owns what is asked before something is lost.
+//!
+//! Invariant: a room is deleted only by somebody who said so: on a terminal by an answer, elsewhere by a flag.
+//! It does not know what becomes of the clients.
+
+use crate::args::operate::{CloseArgs, DeleteRoomArgs, KickArgs};
+use crate::codes::Code;
+use crate::mistake::Mistake;
+use crate::operator::Operator;
+use crate::print;
+use serde_json::json;
+use std::io::{BufRead as _, IsTerminal as _};
+use std::process::ExitCode;
+
+/// Closes one connection.
+pub(crate) fn kick(args: &KickArgs) -> anyhow::Result<ExitCode> {
+    let operator = Operator::find(&args.server)?;
+    let room = operator.room(&args.room)?;
+    let mut body = json!({ "connection": args.connection, "code": args.code });
+    if let Some(reason) = &args.reason {
+        body["reason"] = reason.as_str().into();
+    }
+    let answer = operator.about(&room, ("POST", "kick"), body.to_string().as_bytes())?;
+    operator.print(&answer, |answer| {
+        format!("closed {} of {} with {}", args.connection, room.name, answer["code"])
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Closes all connections of a room.
+pub(crate) fn close(args: &CloseArgs) -> anyhow::Result<ExitCode> {
+    let operator = Operator::find(&args.server)?;
+    let room = operator.room(&args.room)?;
+    let answer = operator.about(&room, ("POST", "close"), &[])?;
+    operator.print(&answer, |answer| {
+        format!("closed {} and its {} connections", room.name, answer["connections"])
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Deletes a room.
+pub(crate) fn delete_room(args: &DeleteRoomArgs) -> anyhow::Result<ExitCode> {
+    let operator = Operator::find(&args.server)?;
+    let room = operator.room(&args.room)?;
+    if !args.yes && !is_agreed(&room.name)? {
+        return Err(Mistake::new(Code::NotConfirmed, "nothing was deleted").into());
+    }
+    let answer = operator.about(&room, ("DELETE", ""), &[])?;
+    operator.print(&answer, |answer| {
+        let (keys, bytes) = (&answer["keys"], &answer["bytes"]);
+        format!("deleted {} with {keys} keys, {bytes} bytes", room.name)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the person at the terminal.
+fn is_agreed(room: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        let message = format!("{room} would be deleted for good, and there is no terminal to ask");
+        return Err(Mistake::new(Code::NotConfirmed, message).help("add --yes").into());
+    }
+    print::talk(format_args!("delete {room} and everything that is stored for it? [y/N]"));
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

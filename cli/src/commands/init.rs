@@ -1,0 +1,193 @@
+//! `room init`. Owns which files an imported project gets, and what is told about it.
+//!
+//! Invariant: nothing that exists is written over, and nothing is written before all was understood. It does
+//! not know what the keys of another tool mean; that is `partykit`.
+
+use crate::args::InitArgs;
+use crate::codes::Code;
+use crate::manifest;
+use crate::mistake::Mistake;
+use crate::partykit::{self, Import, Row};
+use crate::print::{self, BOLD, DIM, GOOD, WARN, styled};
+use crate::project::{Project, shown};
+use crate::template;
+use room_runtime::PartyName;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// How long the file may be, in bytes; a longer one is refused, as it is something else.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// What git ignores of a project.
+const GITIGNORE: &str = "/.room/\n/.env\n/.env.local\n";
+
+/// Reads the other tool's file, writes the project, and tells what became of each key.
+pub(crate) fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
+    let text = read(&args.from)?;
+    let import = partykit::import(&shown(&args.from), &text)?;
+    let from = folder_of(&args.from)?;
+    let dir = args.path.clone().unwrap_or_else(|| from.clone());
+    let manifest_file = dir.join(manifest::FILE);
+    if manifest_file.exists() {
+        return Err(Mistake::new(Code::Exists, format_args!("{} exists", shown(&manifest_file)))
+            .help("import into another folder: `room init --from partykit.json DIR`")
+            .into());
+    }
+    std::fs::create_dir_all(&dir).map_err(|err| unwritable(&dir, &err))?;
+    let dir = dir.canonicalize().map_err(|err| unwritable(&dir, &err))?;
+    let rows = write(&dir, &from, import)?;
+    // What was written is what every other command reads.
+    Project::read(&dir)?;
+    if args.json {
+        print::data(serde_json::to_string_pretty(&rows)?);
+    } else {
+        rows.iter().for_each(|row| print::data(line(row)));
+    }
+    print::talk(format_args!("\n{} {}", styled(GOOD, "✓ made"), shown(&dir.join(manifest::FILE))));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(file: &Path) -> Result<String, Mistake> {
+    let refused = |why: &dyn std::fmt::Display| {
+        Mistake::new(Code::Unreadable, format_args!("{} cannot be read: {why}", shown(file)))
+    };
+    let opened = std::fs::File::open(file).map_err(|err| refused(&err))?;
+    let mut text = String::new();
+    opened.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|err| refused(&err))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(refused(&format_args!("it is longer than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(text)
+}
+
+/// The folder that paths in the file are relative to, absolute.
+fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
+    let absolute = file.canonicalize()?;
+    Ok(absolute.parent().unwrap_or(Path::new("/")).to_owned())
+}
+
+/// Writes the project. → What is to be told about it.
+fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Row>> {
+    let mut rows = std::mem::take(&mut import.rows);
+    let mut note = |key: &str, taken, note: String| {
+        rows.push(Row { key: key.to_owned(), taken, note });
+    };
+    if import.name.is_none() {
+        let name = dir.file_name().map(|name| name.to_string_lossy().to_lowercase());
+        let name = name.filter(|name| manifest::name_problem(name).is_none());
+        let name = name.unwrap_or_else(|| "my-project".to_owned());
+        note("name", true, format!("name = {name:?}; there was none"));
+        import.name = Some(name);
+    }
+    if import.parties.is_empty() {
+        let main = PartyName::parse("main")?;
+        note("main", true, "[parties.main] path = \"rooms/main\"; there was none".to_owned());
+        import.parties.push((main, String::new()));
+    }
+    let mut absent = None;
+    if let Some(assets) = import.assets.take() {
+        let folder = from.join(&assets);
+        let path = relative(dir, &folder);
+        if folder.is_dir() {
+            import.assets = Some(path);
+        } else {
+            let text = format!("left out as a comment in room.toml: {path} is not there");
+            note("serve", false, text);
+            absent = Some(path);
+        }
+    }
+    for (party, _) in &import.parties {
+        let own = dir.join("rooms").join(party.as_str());
+        if own.join("Cargo.toml").exists() {
+            note("rooms", false, format!("rooms/{party} was there, and is as it was"));
+            continue;
+        }
+        for file in template::party(party, "../../vendor/room-sdk") {
+            put(&own.join(&file.path), &file.content)?;
+        }
+    }
+    for file in template::vendored() {
+        put(&dir.join(&file.path), &file.content)?;
+    }
+    if !put(&dir.join(".gitignore"), GITIGNORE.as_bytes())? {
+        note(".gitignore", false, "it was there: add /.room/ to it".to_owned());
+    }
+    put(&dir.join(manifest::FILE), text_of(&import, absent.as_deref())?.as_bytes())?;
+    Ok(rows)
+}
+
+/// The room.toml of what was imported.
+fn text_of(import: &Import, absent: Option<&str>) -> anyhow::Result<String> {
+    let mut all = toml::Table::new();
+    all.insert("name".to_owned(), import.name.clone().unwrap_or_default().into());
+    let mut parties = toml::Table::new();
+    for (party, _) in &import.parties {
+        let path = toml::Value::from(format!("rooms/{party}"));
+        parties.insert(party.to_string(), toml::Table::from_iter([("path".into(), path)]).into());
+    }
+    all.insert("parties".to_owned(), parties.into());
+    if let Some(assets) = &import.assets {
+        let dir = toml::Value::from(assets.clone());
+        all.insert("assets".to_owned(), toml::Table::from_iter([("dir".into(), dir)]).into());
+    }
+    if !import.vars.is_empty() {
+        let vars = import.vars.iter().map(|(name, value)| (name.clone(), value.clone().into()));
+        all.insert("vars".to_owned(), vars.collect::<toml::Table>().into());
+    }
+    let mut text = toml::to_string(&all)?;
+    if let Some(absent) = absent {
+        let dir = toml::Value::from(absent);
+        text.push_str(&format!("\n# The folder was not there yet.\n# [assets]\n# dir = {dir}\n"));
+    }
+    Ok(text)
+}
+
+/// Writes a file that is not there. → Whether it was not.
+fn put(path: &Path, content: &[u8]) -> Result<bool, Mistake> {
+    let written = || -> std::io::Result<()> {
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        OpenOptions::new().write(true).create_new(true).open(path)?.write_all(content)
+    };
+    match written() {
+        Ok(()) => Ok(true),
+        Err(err) if err.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(err) => Err(unwritable(path, &err)),
+    }
+}
+
+fn unwritable(path: &Path, err: &std::io::Error) -> Mistake {
+    Mistake::new(Code::NotWritable, format_args!("{} cannot be written: {err}", shown(path)))
+}
+
+/// The way from a folder to a path, both absolute, with `/`.
+fn relative(from: &Path, to: &Path) -> String {
+    let to: PathBuf = to.canonicalize().unwrap_or_else(|_| to.components().collect());
+    let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(shared).map(|_| "..".to_owned());
+    let down = to.components().skip(shared);
+    let down = down.map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let parts: Vec<_> = up.chain(down).collect();
+    if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
+}
+
+fn line(row: &Row) -> String {
+    let Row { key, taken, note } = row;
+    let mark = if *taken { styled(GOOD, "taken") } else { styled(WARN, "left ") };
+    format!("{mark}  {}  {}", styled(BOLD, format_args!("{key:<20}")), styled(DIM, note))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_goes_up_and_down() {
+        let way = |from: &str, to: &str| relative(Path::new(from), Path::new(to));
+        assert_eq!(way("/no-such/a", "/no-such/a/web"), "web");
+        assert_eq!(way("/no-such/a/b", "/no-such/c/web"), "../../c/web");
+        assert_eq!(way("/no-such/a", "/no-such/a"), ".");
+    }
+}

@@ -1,0 +1,177 @@
+//! `room logs`. Owns that a log that is followed goes on, whatever becomes of its server.
+//!
+//! Invariant: no line is shown twice, and none is left out without a word; what others wrote cannot steer
+//! the terminal. It does not know how the server is found and asked.
+
+use crate::args::LogsArgs;
+use crate::codes::Code;
+use crate::data::{DataFolder, encoded};
+use crate::log;
+use crate::mistake::Mistake;
+use crate::print::{self, DIM, WARN, styled};
+use crate::project::shown;
+use crate::server::{Server, Unanswered};
+use crate::stream::{Event, Events};
+use anyhow::Context as _;
+use serde::Deserialize;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How many lines a log that is followed begins with.
+const TAIL: u64 = 20;
+/// How long to wait before a server that is gone is looked for again.
+const RETRY: Duration = Duration::from_millis(300);
+
+/// Shows the log of the server that runs, and follows it.
+pub(crate) fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
+    let folder = DataFolder::find(&args.data)?;
+    let mut reader = Reader { args, last: None };
+    let mut away = false;
+    loop {
+        match open(&folder, &reader.path()) {
+            Ok(events) => {
+                if std::mem::take(&mut away) {
+                    print::talk(styled(DIM, "· the server is back"));
+                }
+                match reader.read(events)? {
+                    End::NobodyReads => return Ok(ExitCode::SUCCESS),
+                    End::Said if !args.follow => return Ok(ExitCode::SUCCESS),
+                    End::Said => {}
+                    End::BrokeOff(err) if !args.follow => {
+                        return Err(err).context("the log broke off");
+                    }
+                    End::BrokeOff(_) => {}
+                }
+            }
+            Err(Unanswered::Refused(err)) => return Err(err),
+            // Whoever was never there may be asked for by mistake.
+            Err(Unanswered::Away(why)) if reader.last.is_none() => {
+                let dir = shown(&folder.dir);
+                let message =
+                    format!("there is no server on {dir} whose log could be shown: {why}");
+                let help = "start one with `room dev`; --data names another folder";
+                return Err(Mistake::new(Code::NoServer, message).help(help).into());
+            }
+            Err(Unanswered::Away(_)) => {
+                if !std::mem::replace(&mut away, true) {
+                    let text = "· the server is gone; waiting until it is back, Ctrl-C stops";
+                    print::talk(styled(DIM, text));
+                }
+            }
+        }
+        std::thread::sleep(RETRY);
+    }
+}
+
+/// Asks whichever server runs now: after a restart it is another one, at another address.
+fn open(folder: &DataFolder, path: &str) -> Result<Events, Unanswered> {
+    let mut why = "none has said how to ask it".to_owned();
+    for dir in folder.announcements() {
+        let Some(server) = Server::announced(dir) else { continue };
+        match server.stream(path) {
+            Err(Unanswered::Away(this)) => why = this,
+            answer => return answer,
+        }
+    }
+    Err(Unanswered::Away(why))
+}
+
+/// Who reads a log, and how far it is.
+struct Reader<'a> {
+    args: &'a LogsArgs,
+    /// The number behind which it goes on.
+    last: Option<u64>,
+}
+
+/// How the events of one answer ended.
+enum End {
+    /// The server said so: it stops, or there is no more.
+    Said,
+    /// The connection is gone.
+    BrokeOff(io::Error),
+    /// Whoever read what is printed has seen enough.
+    NobodyReads,
+}
+
+/// A line as the server sends it.
+#[derive(Deserialize)]
+struct Line {
+    time_ms: i64,
+    level: String,
+    kind: String,
+    party: Option<String>,
+    room: Option<String>,
+    text: String,
+}
+
+impl Reader<'_> {
+    /// What to ask the server for.
+    fn path(&self) -> String {
+        let LogsArgs { follow, room, party, level, grep, tail, .. } = self.args;
+        let level = level.map(|level| level.name().to_owned());
+        let mut path = format!("/_room/admin/logs?follow={}", u8::from(*follow));
+        let filters = [("room", room), ("party", party), ("level", &level), ("grep", grep)];
+        for (name, value) in filters {
+            if let Some(value) = value {
+                path.push_str(&format!("&{name}={}", encoded(value)));
+            }
+        }
+        match (self.last, tail.or(follow.then_some(TAIL))) {
+            (Some(last), _) => path.push_str(&format!("&after={last}")),
+            (None, Some(tail)) => path.push_str(&format!("&tail={tail}")),
+            (None, None) => {}
+        }
+        path
+    }
+
+    /// Shows what comes until it ends.
+    ///
+    /// # Errors
+    /// What comes is no log.
+    fn read(&mut self, mut events: Events) -> anyhow::Result<End> {
+        loop {
+            let event = match events.next() {
+                Ok(Some(event)) => event,
+                Ok(None) => return Ok(End::Said),
+                Err(err) => return Ok(End::BrokeOff(err)),
+            };
+            if let Some(text) = self.drawn(&event)?
+                && print::more_data(text).is_err()
+            {
+                return Ok(End::NobodyReads);
+            }
+            self.last = event.id.or(self.last);
+        }
+    }
+
+    /// An event as it is shown; none if it is not.
+    fn drawn(&self, event: &Event) -> anyhow::Result<Option<String>> {
+        let Some(data) = &event.data else { return Ok(None) };
+        let drawn = match (event.name.as_deref(), self.args.json) {
+            (None, true) | (Some("missed"), true) => data.clone(),
+            (None, false) => line(&serde_json::from_str(data).context("this is no line of a log")?),
+            (Some("missed"), false) => {
+                let missed: serde_json::Value = serde_json::from_str(data)?;
+                styled(WARN, format_args!("… {} lines missed", missed["missed"]))
+            }
+            (Some("restarted"), true) => r#"{"restarted":true}"#.to_owned(),
+            (Some("restarted"), false) => {
+                styled(WARN, "… the server was started again; its log begins anew")
+            }
+            // Of a server that is newer than this.
+            (Some(_), _) => return Ok(None),
+        };
+        Ok(Some(drawn))
+    }
+}
+
+/// A line for people. What the platform says is marked where no guest can write.
+fn line(line: &Line) -> String {
+    let who = match (&line.party, &line.room) {
+        (Some(party), Some(room)) => format!("{party}/{room}"),
+        _ => "room".to_owned(),
+    };
+    let who = if line.kind == "guest" { who } else { format!("· {who}") };
+    log::drawn(&log::time(line.time_ms), &line.level, &who, &line.text)
+}

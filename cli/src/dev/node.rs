@@ -1,0 +1,82 @@
+//! The server of a session. Owns how it starts, stops, and starts again without its data.
+//!
+//! Invariant: the data is removed only between an end that was waited for and the next start, and the
+//! address stays. It does not know what is served.
+
+use crate::control::Announced;
+use anyhow::Context as _;
+use room_runtime::{Config, Runtime, StartError, StorageConfig};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// A server that runs, and what it was started with.
+pub(crate) struct Node {
+    config: Config,
+    runtime: Runtime,
+    /// Where commands find it.
+    dir: PathBuf,
+    announced: Option<Announced>,
+}
+
+impl Node {
+    /// Starts a server. Commands find it by what lies in `dir`.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, nothing is left running.
+    pub(crate) async fn start(config: Config, dir: PathBuf) -> Result<Self, StartError> {
+        let runtime = Runtime::start(config.clone()).await?;
+        Ok(Self { config, runtime, dir, announced: None })
+    }
+
+    /// Tells commands how to find it, as long as it runs.
+    ///
+    /// # Errors
+    /// The data folder cannot be written to.
+    pub(crate) fn announce(mut self) -> anyhow::Result<Self> {
+        let token = self.runtime.admin_token().secret();
+        self.announced = Some(Announced::new(&self.dir, self.runtime.addr(), token)?);
+        Ok(self)
+    }
+
+    /// What serves.
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Ends it: rooms finish what they are at, sockets are closed with 1012.
+    ///
+    /// # Cancel safety
+    /// See [`Runtime::drain`].
+    pub(super) async fn stop(self) {
+        drop(self.announced);
+        self.runtime.drain().await;
+    }
+
+    /// Ends it, removes what its rooms have stored, and starts it again at the same address.
+    ///
+    /// # Errors
+    /// The data cannot be removed, or somebody took the address meanwhile: nothing runs.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, nothing runs, and the data may be removed in part.
+    pub(super) async fn forget(self) -> anyhow::Result<Self> {
+        let config = Config { listen: self.runtime.addr(), ..self.config.clone() };
+        let dir = self.dir.clone();
+        self.stop().await;
+        if let StorageConfig::Disk(dir) = &config.storage {
+            remove(dir).with_context(|| format!("{} cannot be removed", dir.display()))?;
+        }
+        let node = Self::start(config, dir).await.context("the server does not start again")?;
+        node.announce()
+    }
+}
+
+fn remove(dir: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(err) if err.kind() != ErrorKind::NotFound => Err(err),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,108 @@
+use super::*;
+use proptest::prelude::*;
+
+fn parsed(text: &str) -> Vec<(String, String)> {
+    match parse(".env", text) {
+        Ok(vars) => vars.into_iter().collect(),
+        Err(mistakes) => panic!("{mistakes:?}"),
+    }
+}
+
+fn refused(text: &str) -> Vec<String> {
+    match parse(".env", text) {
+        Ok(vars) => panic!("{vars:?}"),
+        Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn every_form_of_a_line_is_read() {
+    let cases = [
+        ("A=b", "b"),
+        ("A = b ", "b"),
+        ("export A=b", "b"),
+        ("A=", ""),
+        ("A= # nothing", ""),
+        ("A=b # a comment", "b"),
+        ("A=b#c", "b#c"),
+        ("A=#b", ""),
+        ("A=b=c", "b=c"),
+        ("A=it's", "it's"),
+        ("A=$HOME", "$HOME"),
+        ("A='b # c' # d", "b # c"),
+        ("A='b\\n'", "b\\n"),
+        ("A=`b'\"c`", "b'\"c"),
+        ("A=\"b\\n\\t\\\"\\\\\\$c\"", "b\n\t\"\\$c"),
+        ("A=\"b\r\nc\"\r\n", "b\nc"),
+        ("A='b\nc=d\n'", "b\nc=d\n"),
+        ("\u{feff}A=b\r\n", "b"),
+        ("A=é", "é"),
+    ];
+    for (text, value) in cases {
+        assert_eq!(parsed(text), [("A".to_owned(), value.to_owned())], "{text:?}");
+    }
+    assert_eq!(parsed("# a\n\n  \n").len(), 0);
+    assert_eq!(parsed("a.b-c_1=x\nB='\n'\nC=y").len(), 3);
+}
+
+#[test]
+fn mistakes_have_lines_and_hide_values() {
+    let text =
+        "A=1\nsecret\n1A=secret\nB=\"secret\\q\"\nC='x'secret\nA=secret\nE=\"\nsecret\nA=x\n";
+    assert_eq!(
+        refused(text),
+        [
+            ".env:2: this line has no `=`",
+            ".env:3: what stands before `=` is no name",
+            ".env:4: the value of B has a `\\` that means nothing",
+            ".env:5: something follows the value of C",
+            ".env:6: A is there twice, first on line 1",
+            ".env:7: the value of E has no closing \"",
+        ]
+    );
+    assert_eq!(refused("A=\0"), [".env:1: the value of A has a NUL in it"]);
+}
+
+#[test]
+fn the_local_file_wins_and_a_folder_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = || DotEnv::read(dir.path());
+    assert!(read().unwrap().vars().is_empty());
+    std::fs::write(dir.path().join(".env"), "A=1\nB=1").unwrap();
+    std::fs::create_dir(dir.path().join(".env.local")).unwrap();
+    assert_eq!(read().unwrap().files(), [".env"]);
+    std::fs::remove_dir(dir.path().join(".env.local")).unwrap();
+    std::fs::write(dir.path().join(".env.local"), "B=2").unwrap();
+    let both = read().unwrap();
+    assert_eq!(both.files(), FILES);
+    assert_eq!((both.vars()["A"].as_str(), both.vars()["B"].as_str()), ("1", "2"));
+}
+
+#[test]
+fn what_is_no_such_file_is_refused_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(".env");
+    for (bytes, why) in [
+        (vec![b'#'; 256 * 1024 + 1], "is longer than 262144 bytes"),
+        (vec![b'A', b'=', 0xff], "is not UTF-8"),
+    ] {
+        std::fs::write(&file, bytes).unwrap();
+        let refused = DotEnv::read(dir.path()).err().unwrap().to_string();
+        assert!(refused.ends_with(why), "{refused}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_variables_or_mistakes_without_values(text in "[A=\"'` #\\\\\n\r$aé]{0,40}") {
+        if let Err(mistakes) = parse(".env", &text) {
+            let lines = text.lines().count();
+            for mistake in mistakes {
+                let said = mistake.to_string();
+                let line: usize = said.split(':').nth(1).unwrap().parse().unwrap();
+                prop_assert!((1..=lines).contains(&line), "{said}");
+                prop_assert!(!said.contains('é'), "{said}");
+            }
+        }
+    }
+}

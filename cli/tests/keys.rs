@@ -1,0 +1,155 @@
+//! The keys of `room dev`, pressed at a terminal.
+#![cfg(unix)]
+
+#[path = "common/dev.rs"]
+mod dev;
+#[path = "common/project.rs"]
+mod project;
+#[path = "common/terminal.rs"]
+mod terminal;
+
+use dev::{BUILD_MAX, Dev, STEP_MAX, room};
+use project::Project;
+use rustix::process::Signal;
+use rustix::termios::LocalModes;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Stdio;
+use terminal::Terminal;
+
+/// A room that counts what is posted.
+const COUNT: &str = r#"//! Counts.
+use room_sdk::prelude::*;
+
+/// Keeps its count in the storage.
+#[derive(Default)]
+pub struct Count;
+
+impl Room for Count {
+    fn on_request(&mut self, ctx: &Context, request: Request) -> Result<Response> {
+        let mut count: u64 = ctx.storage().get("count")?.unwrap_or_default();
+        if request.method() == "POST" {
+            count += 1;
+            ctx.storage().put("count", &count)?;
+        }
+        Ok(Response::text(count.to_string()))
+    }
+}
+
+room_sdk::export!(Count);
+"#;
+
+const LOBBY: &str = "/party/lobby";
+
+/// A project, with a browser in `bin` that only writes down what it is to show.
+fn project(name: &str) -> Project {
+    let project = Project::copy("tests/conformance/guest", name);
+    project.write("src/lib.rs", COUNT);
+    project.write("room.toml", "name = \"count\"\n");
+    let shown = project.root().join("shown");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &shown, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
+        .expect("a pipe can be made");
+    project.write("bin/xdg-open", &format!("#!/bin/sh\nprintf %s \"$1\" > {shown:?}\n"));
+    let browser = project.root().join("bin/xdg-open");
+    std::fs::set_permissions(browser, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    project
+}
+
+/// Waits for what the browser shows.
+fn shown(project: &Path) -> String {
+    let (pipe, (send, came)) = (project.join("shown"), std::sync::mpsc::channel());
+    std::thread::spawn(move || drop(send.send(std::fs::read_to_string(pipe))));
+    came.recv_timeout(STEP_MAX).expect("a browser is opened").expect("it says what it shows")
+}
+
+fn start(terminal: &Terminal, project: &Project, args: &[&str]) -> (Dev, u16) {
+    let mut dev = terminal.dev(project.root(), args, &project.root().join("bin"));
+    let port = dev.ready();
+    dev.line("o open · d dashboard · r rebuild · c clear · x reset · q quit · h help", STEP_MAX);
+    (dev, port)
+}
+
+fn gives_single_keys(terminal: &Terminal) -> bool {
+    !terminal.mode().local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO)
+}
+
+#[test]
+fn each_key_does_what_its_line_says() {
+    let (project, terminal) = (project("keys-all"), Terminal::open());
+    let found = terminal.mode();
+    let (mut dev, port) = start(&terminal, &project, &[]);
+    assert!(gives_single_keys(&terminal));
+
+    for help in ["h", "?"] {
+        terminal.press(help);
+        dev.line("show these lines", STEP_MAX);
+    }
+    terminal.press("o");
+    dev.line("opening", STEP_MAX);
+    assert_eq!(shown(project.root()), format!("http://localhost:{port}/"));
+    terminal.press("d");
+    assert_eq!(shown(project.root()), format!("http://localhost:{port}/_room/"));
+    terminal.press("r");
+    dev.line("the built code is the same", BUILD_MAX);
+    terminal.press("c");
+    dev.line("\u{1b}[2J", STEP_MAX);
+
+    assert_eq!(dev.http("POST", LOBBY).1, "1");
+    terminal.press("x");
+    dev.line("forget everything that rooms have stored here?", STEP_MAX);
+    terminal.press("n");
+    dev.line("everything is kept", STEP_MAX);
+    assert_eq!(dev.http("POST", LOBBY).1, "2");
+    terminal.press("x");
+    dev.line("forget everything that rooms have stored here?", STEP_MAX);
+    terminal.press("y");
+    dev.line("everything that rooms stored is gone", STEP_MAX);
+    assert_eq!(dev.http("POST", LOBBY).1, "1");
+    // Commands find the server that was started again.
+    let mut backup = room(project.root(), &["backup", "after.room"]);
+    assert!(backup.stdout(Stdio::null()).status().expect("it was built").success());
+
+    terminal.press("q");
+    dev.line("stopping", STEP_MAX);
+    assert_eq!(dev.ended().0, Some(0));
+    assert_eq!(format!("{:?}", terminal.mode()), format!("{found:?}"));
+}
+
+#[test]
+fn the_terminal_is_left_as_it_was_found_at_every_end() {
+    let project = project("keys-ends");
+    let new = || {
+        let terminal = Terminal::open();
+        let found = format!("{:?}", terminal.mode());
+        (terminal, found)
+    };
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        let (terminal, found) = new();
+        let (dev, _) = start(&terminal, &project, &["--ephemeral"]);
+        assert!(gives_single_keys(&terminal));
+        dev.signal(signal);
+        assert_eq!(dev.ended().0, Some(0), "{signal:?}");
+        assert_eq!(format!("{:?}", terminal.mode()), found, "{signal:?}");
+    }
+    // One that ends with an error, as somebody made its data a file that cannot be removed with it.
+    let (terminal, found) = new();
+    let (mut dev, _) = start(&terminal, &project, &[]);
+    terminal.press("x");
+    dev.line("forget everything that rooms have stored here?", STEP_MAX);
+    std::fs::remove_dir_all(project.root().join(".room/state")).expect("it is ours");
+    project.write(".room/state", "no folder");
+    terminal.press("y");
+    dev.line("cannot be removed", STEP_MAX);
+    assert_eq!(dev.ended().0, Some(2));
+    assert_eq!(format!("{:?}", terminal.mode()), found);
+}
+
+#[test]
+fn without_a_terminal_there_are_no_keys() {
+    let project = project("keys-none");
+    let dev = Dev::start(project.root(), &["--ephemeral"]);
+    assert_eq!(dev.http("POST", LOBBY).1, "1");
+    let (code, lines) = dev.stop();
+    assert_eq!(code, Some(0));
+    assert!(!lines.iter().any(|line| line.contains("q quit")), "{lines:?}");
+}

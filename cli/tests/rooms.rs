@@ -1,0 +1,209 @@
+//! Looking inside a server as a shell does: lists, one room, its storage, its clients.
+#![cfg(unix)]
+
+#[path = "common/dev.rs"]
+mod dev;
+#[path = "common/project.rs"]
+mod project;
+
+use dev::{Dev, STEP_MAX, room};
+use project::Project;
+use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Stdio;
+
+/// A room that counts what is posted.
+const COUNT: &str = r#"//! Counts.
+use room_sdk::prelude::*;
+
+/// Keeps its count in the storage.
+#[derive(Default)]
+pub struct Count;
+
+impl Room for Count {
+    fn on_request(&mut self, ctx: &Context, request: Request) -> Result<Response> {
+        let mut count: u64 = ctx.storage().get("count")?.unwrap_or_default();
+        if request.method() == "POST" {
+            count += 1;
+            ctx.storage().put("count", &count)?;
+        }
+        Ok(Response::text(count.to_string()))
+    }
+}
+
+room_sdk::export!(Count);
+"#;
+
+const LOBBY: &str = "/party/lobby";
+
+/// Runs a command. → Its exit code, stdout and stderr.
+fn run(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let done = room(dir, args).stdin(Stdio::null()).output().expect("the command was built");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (done.status.code(), text(&done.stdout), text(&done.stderr))
+}
+
+/// Runs a command that must go well. → Its stdout.
+fn good(dir: &Path, args: &[&str]) -> String {
+    let (code, out, talk) = run(dir, args);
+    assert_eq!(code, Some(0), "{args:?}\n{talk}");
+    out
+}
+
+fn json_of(dir: &Path, args: &[&str]) -> Value {
+    serde_json::from_str(&good(dir, &[args, &["--json"]].concat())).expect("it is JSON")
+}
+
+/// Runs a command that must be refused as the user's mistake. → What it said, on one line.
+fn refused(dir: &Path, args: &[&str]) -> String {
+    let (code, out, talk) = run(dir, args);
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{args:?}\n{talk}");
+    talk.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
+}
+
+/// A WebSocket of which only the first bytes are read.
+struct Socket(TcpStream);
+
+impl Socket {
+    fn open(port: u16, path: &str) -> Self {
+        let mut tcp = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        tcp.set_read_timeout(Some(STEP_MAX)).expect("there can be a time limit");
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        tcp.write_all(head.as_bytes()).expect("a request can be sent");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            tcp.read_exact(&mut byte).expect("an answer has a head");
+            answer.extend(byte);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+        Self(tcp)
+    }
+
+    /// The code of the close frame that must come next, which is a small one.
+    fn closed(mut self) -> u16 {
+        let mut head = [0; 4];
+        self.0.read_exact(&mut head).expect("a close frame comes");
+        assert_eq!(head[0], 0x88, "{head:?}");
+        u16::from_be_bytes([head[2], head[3]])
+    }
+}
+
+/// Rooms are listed, searched and paged through.
+fn lists(root: &Path) {
+    let listed = json_of(root, &["rooms"]);
+    let names: Vec<&str> = listed["rooms"]
+        .as_array()
+        .expect("rooms are a list")
+        .iter()
+        .filter_map(|room| room["room"].as_str())
+        .collect();
+    assert_eq!(names, ["lobby", "game-1", "game-22"]);
+    let table = good(root, &["rooms", "--search", "game-*", "--reverse"]);
+    let rows: Vec<&str> = table.lines().collect();
+    assert!(rows[0].starts_with("ROOM") && rows[1].starts_with("main/game-22  running"), "{table}");
+    assert_eq!(rows.len(), 3);
+    let (_, first, talk) = run(root, &["rooms", "--limit", "1"]);
+    assert!(first.contains("main/lobby") && talk.contains("--after main%2Flobby"), "{talk}");
+    let rest = json_of(root, &["rooms", "--after", "main%2Flobby", "--sort", "name"]);
+    assert_eq!(rest["rooms"].as_array().map(Vec::len), Some(2));
+    assert_eq!(good(root, &["rooms", "--limit", "1", "--all"]).lines().count(), 4);
+}
+
+/// A room is shown, and no secret of its client.
+fn looks(root: &Path, port: u16) -> Socket {
+    let socket = Socket::open(port, "/party/lobby?_pk=alice&token=s3cret");
+    let seen = good(root, &["inspect", "lobby"]);
+    for told in [
+        "main/lobby",
+        "running",
+        "1 keys, 6 bytes",
+        "alice  http://x/party/lobby?_pk=alice&token=…",
+    ] {
+        assert!(seen.contains(told), "no {told} in\n{seen}");
+    }
+    assert!(!seen.contains("s3cret"));
+    assert_eq!(json_of(root, &["inspect", "lobby"])["connection_count"], 1);
+    socket
+}
+
+/// What is stored is changed, and the room sees it.
+fn edits(root: &Path, dev: &Dev) {
+    assert_eq!(good(root, &["storage", "get", "lobby", "count"]), "1\n");
+    assert_eq!(
+        good(root, &["storage", "set", "lobby", "count", " 40 "]),
+        "replaced count of main/lobby\n"
+    );
+    assert_eq!(dev.http("POST", LOBBY), (200, "41".to_owned()));
+    good(root, &["storage", "set", "lobby", "--encoded", "%FF", "--text", "a b"]);
+    let entries = json_of(root, &["storage", "list", "lobby"]);
+    let wanted = json!([
+        {"key": "count", "bytes": 2, "json": 41},
+        {"key_base64": "/w==", "bytes": 3, "text": "a b"},
+    ]);
+    assert_eq!(entries, json!({"entries": wanted, "next": null}));
+    assert_eq!(
+        good(root, &["storage", "list", "lobby", "--prefix", "c"]),
+        "count = 41  (2 bytes)\n"
+    );
+    good(root, &["storage", "delete", "lobby", "--encoded", "%FF"]);
+    let said = refused(root, &["storage", "set", "lobby", "count", "no json"]);
+    assert!(said.contains("the value is no JSON") && said.contains("--text"), "{said}");
+}
+
+/// Connections and rooms go.
+fn closes(root: &Path, port: u16, socket: Socket) {
+    assert_eq!(good(root, &["kick", "lobby", "alice"]), "closed alice of main/lobby with 4403\n");
+    assert_eq!(socket.closed(), 4403);
+    let socket = Socket::open(port, "/party/lobby?_pk=alice");
+    assert_eq!(good(root, &["close", "lobby"]), "closed main/lobby and its 1 connections\n");
+    assert_eq!(socket.closed(), 1012);
+    assert_eq!(json_of(root, &["inspect", "lobby"])["phase"], "asleep");
+    let socket = Socket::open(port, "/party/lobby?_pk=alice");
+    let said = refused(root, &["delete-room", "lobby"]);
+    assert!(
+        said.contains("main/lobby would be deleted for good") && said.contains("add --yes"),
+        "{said}"
+    );
+    let deleted = json_of(root, &["delete-room", "lobby", "--yes"]);
+    assert_eq!(deleted, json!({"room": "main/lobby", "connections": 1, "keys": 1, "bytes": 7}));
+    assert_eq!(socket.closed(), 4410);
+}
+
+#[test]
+fn a_server_is_looked_into_and_its_rooms_are_changed() {
+    let project = Project::copy("tests/conformance/guest", "rooms-served");
+    project.write("src/lib.rs", COUNT);
+    project.write("room.toml", "name = \"count\"\n");
+    let root = project.root();
+    let dev = Dev::start(root, &[]);
+    let port = dev.port();
+    for room in ["lobby", "game-1", "game-22"] {
+        assert_eq!(dev.http("POST", &format!("/party/{room}")), (200, "1".to_owned()));
+    }
+
+    lists(root);
+    let socket = looks(root, port);
+    // The socket stays while what is stored is changed below the room.
+    edits(root, &dev);
+    closes(root, port, socket);
+    for (args, why) in [
+        (&["inspect", "lobby"][..], "there is no room main/lobby"),
+        (&["inspect", "lobby", "--party", "other"], "there is no room other/lobby"),
+        (&["kick", "game-1", "bob"], "the room main/game-1 has no open connection \"bob\""),
+        (&["kick", "game-1", "bob", "--code", "1006"], "a connection is closed with 1000,"),
+        (&["storage", "get", "game-1", "nothing"], "the room main/game-1 has no such key"),
+        (&["rooms", "--limit", "0"], "limit is a number from 1 to 1000"),
+    ] {
+        let said = refused(root, args);
+        assert!(said.contains(why), "{said}");
+    }
+    assert_eq!(dev.stop().0, Some(0));
+    let said = refused(root, &["rooms"]);
+    assert!(said.contains("no server runs on .room/state") && said.contains("room dev"), "{said}");
+}

@@ -1,0 +1,95 @@
+//! How many rooms are stored. Owns when they are counted.
+//!
+//! Invariant: counting all of them is one piece of work at a time, in steps, and takes at most a tenth of the
+//! time, however often it is asked for. It does not know who wants to know.
+
+use super::{Admin, AdminError};
+use crate::limits::{ms, size};
+use crate::store::RoomSpan;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// What was counted last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    /// Rooms for which something is stored.
+    pub(crate) rooms: u64,
+    /// Bytes of all their keys and values.
+    pub(crate) bytes: u64,
+    /// When that was.
+    pub(crate) at: Instant,
+    took: Duration,
+}
+
+/// The last count, and whether the next one is on its way.
+pub(super) struct Counting(watch::Sender<State>);
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    last: Option<Counted>,
+    counts: bool,
+}
+
+impl Counting {
+    pub(super) fn new() -> Self {
+        Self(watch::Sender::new(State::default()))
+    }
+}
+
+impl Admin {
+    /// How many rooms are stored, as of a moment ago. None if they were not counted yet, which begins with
+    /// this.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, they are counted all the same.
+    pub(crate) async fn stored(&self) -> Option<Counted> {
+        let counting = &self.0.counting.0;
+        let mut begins = false;
+        counting.send_if_modified(|state| {
+            begins = !state.counts && !state.last.is_some_and(|last| self.is_fresh(&last));
+            state.counts |= begins;
+            false
+        });
+        if begins {
+            let this = self.clone();
+            self.0.tasks.spawn(async move {
+                let counted = this.count().await;
+                this.0.counting.0.send_modify(|state| {
+                    // What cannot be counted is counted the next time.
+                    *state = State { last: counted.ok().or(state.last), counts: false };
+                });
+            });
+        }
+        let mut changes = counting.subscribe();
+        let done = changes.wait_for(|state| !state.counts);
+        // What was counted before is told while it is counted anew.
+        if tokio::time::timeout(ms(self.0.limits.inspect_ms_max), done).await.is_err() {
+            tracing::debug!("the stored rooms are still being counted");
+        }
+        counting.borrow().last
+    }
+
+    fn is_fresh(&self, last: &Counted) -> bool {
+        last.at.elapsed() < ms(self.0.limits.stored_count_ms).max(last.took * 10)
+    }
+
+    async fn count(&self) -> Result<Counted, AdminError> {
+        let _place = self.scan().await?;
+        let (begun, limit) = (Instant::now(), self.0.limits.admin_scan_ms_max);
+        let step = size(self.0.limits.admin_scan_rooms_max);
+        let (mut rooms, mut bytes, mut span) = (0, 0, RoomSpan::default());
+        loop {
+            let stored = self.0.store.rooms(span.clone(), step).await?;
+            rooms += stored.len() as u64;
+            bytes += stored.iter().map(|(_, facts)| facts.bytes).sum::<u64>();
+            if stored.len() < step {
+                return Ok(Counted { rooms, bytes, at: Instant::now(), took: begun.elapsed() });
+            }
+            span.after = stored.last().map(|(room, _)| room.clone());
+            if self.0.tasks.is_closed() || begun.elapsed() > ms(limit) {
+                return Err(AdminError::TooLong(limit));
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Rooms as a list: which, in which order, and where the next page begins. Owns paging and sorting.
+//!
+//! Invariant: what a page costs is bounded, however many rooms there are. By name, a page reads its own part
+//! of the store alone; by a live figure, it looks at the rooms in memory alone; by bytes, it looks at all
+//! stored rooms in steps, keeps only the page, and ends when nobody waits for it. A room that changes its
+//! place between two pages may be on both or on none. It does not know how a list is shown.
+
+use super::glob::Glob;
+use super::{Admin, AdminError};
+use crate::id::{PartyName, RoomId};
+use crate::limits::{ms, size};
+use crate::room::{Figures, Glance};
+use crate::rooms::Figured;
+use crate::span::Direction;
+use crate::store::{RoomFacts, RoomSpan, name_order};
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// What rooms are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// Party, then name; the shorter of two names first, as `room-2` and `room-10` should be.
+    Name,
+    /// Open connections. Rooms in memory only.
+    Connections,
+    /// Messages either way since the room came into memory. Rooms in memory only.
+    Messages,
+    /// Stored bytes.
+    Bytes,
+    /// When it handled something last. Rooms in memory only.
+    Active,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct RoomList {
+    pub(crate) party: Option<PartyName>,
+    pub(crate) search: Option<Glob>,
+    pub(crate) sort: Sort,
+    pub(crate) direction: Direction,
+    /// At most so many rooms.
+    pub(crate) limit: usize,
+    /// Where the page before ended.
+    pub(crate) after: Option<Cursor>,
+}
+
+/// The end of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// What the list is sorted by; 0 if that is the name.
+    pub(crate) value: u64,
+    /// The last room.
+    pub(crate) room: RoomId,
+}
+
+/// One room of a list.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) room: RoomId,
+    /// What is stored for it.
+    pub(crate) facts: Option<RoomFacts>,
+    /// How it is, if it is in memory.
+    pub(crate) glance: Option<Glance>,
+}
+
+/// A page.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub(crate) rows: Vec<Row>,
+    /// Where the next page begins; none if this is the last.
+    pub(crate) next: Option<Cursor>,
+}
+
+/// A room with what it is sorted by.
+struct Ranked {
+    value: u64,
+    room: RoomId,
+    facts: Option<RoomFacts>,
+}
+
+impl RoomList {
+    fn wants(&self, room: &RoomId) -> bool {
+        self.party.as_ref().is_none_or(|party| room.party() == party)
+            && self.search.as_ref().is_none_or(|search| search.matches(room.name()))
+    }
+
+    /// Which of two rooms comes first. Those of the same value are sorted by name, from first to last.
+    fn order(&self, (value, room): (u64, &RoomId), (other, rival): (u64, &RoomId)) -> Ordering {
+        let names = name_order(room).cmp(&name_order(rival));
+        let turned = |order: Ordering| match self.direction {
+            Direction::Forward => order,
+            Direction::Reverse => order.reverse(),
+        };
+        match self.sort {
+            Sort::Name => turned(names),
+            _ => turned(value.cmp(&other)).then(names),
+        }
+    }
+
+    /// True if a room comes behind the page before.
+    fn is_ahead(&self, value: u64, room: &RoomId) -> bool {
+        self.after.as_ref().is_none_or(|after| {
+            self.order((after.value, &after.room), (value, room)) == Ordering::Less
+        })
+    }
+
+    /// Puts rooms in order, and leaves as many of them as a page has, and one that tells that there are
+    /// more.
+    fn keep(&self, ranked: &mut Vec<Ranked>) {
+        ranked.sort_by(|a, b| self.order((a.value, &a.room), (b.value, &b.room)));
+        ranked.truncate(self.limit + 1);
+    }
+}
+
+impl Admin {
+    /// A page of the rooms that are stored or in memory.
+    ///
+    /// # Errors
+    /// [`AdminError::TooLong`]: there are too many stored rooms to be sorted by bytes; and what the store
+    /// says.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub(crate) async fn list(&self, list: &RoomList) -> Result<Listing, AdminError> {
+        match list.sort {
+            Sort::Name => self.by_name(list).await,
+            Sort::Bytes => {
+                let limit = self.0.limits.admin_scan_ms_max;
+                let sorted = tokio::time::timeout(ms(limit), self.by_bytes(list)).await;
+                sorted.unwrap_or(Err(AdminError::TooLong(limit)))
+            }
+            Sort::Connections => self.by_figure(list, Figures::connections).await,
+            Sort::Messages => self.by_figure(list, Figures::messages).await,
+            Sort::Active => self.by_figure(list, |figures| self.0.rooms.used_us(figures)).await,
+        }
+    }
+
+    /// The stored rooms with those in memory between them. The page ends early if many were looked at in
+    /// vain.
+    async fn by_name(&self, list: &RoomList) -> Result<Listing, AdminError> {
+        let _place = self.scan().await?;
+        let mut running = self.running(list);
+        running.sort_by(|(a, _), (b, _)| list.order((0, a), (0, b)));
+        let mut running = running.into_iter().map(|(room, _)| room).peekable();
+        let mut span = RoomSpan {
+            party: list.party.clone(),
+            after: list.after.as_ref().map(|after| after.room.clone()),
+            direction: list.direction,
+        };
+        let mut rows: Vec<Row> = Vec::new();
+        let mut left = size(self.0.limits.admin_scan_rooms_max);
+        loop {
+            // Without a search all that is read is shown.
+            let wanted = match &list.search {
+                None => list.limit + 1 - rows.len().min(list.limit),
+                Some(_) => left,
+            };
+            let max = wanted.min(left);
+            let stored = self.0.store.rooms(span.clone(), max).await?;
+            let (read, is_last) = (stored.len(), stored.len() < max);
+            for (room, facts) in stored {
+                while let Some(before) =
+                    running.next_if(|id| list.order((0, id), (0, &room)) == Ordering::Less)
+                {
+                    rows.push(self.row(before, None));
+                }
+                running.next_if_eq(&room);
+                if list.wants(&room) {
+                    rows.push(self.row(room.clone(), Some(facts)));
+                }
+                span.after = Some(room);
+                if rows.len() > list.limit {
+                    return Ok(cut(rows, list.limit));
+                }
+            }
+            left -= read;
+            if is_last {
+                rows.extend(running.map(|room| self.row(room, None)));
+                return Ok(cut(rows, list.limit));
+            }
+            if left == 0 {
+                let next = span.after.map(|room| Cursor { value: 0, room });
+                return Ok(Listing { rows, next });
+            }
+        }
+    }
+
+    /// All stored rooms, the first of which are kept while the others pass.
+    async fn by_bytes(&self, list: &RoomList) -> Result<Listing, AdminError> {
+        let _place = self.scan().await?;
+        let step = size(self.0.limits.admin_scan_rooms_max);
+        let mut span = RoomSpan { party: list.party.clone(), ..RoomSpan::default() };
+        // Those in memory of which nothing is stored are found by not being met.
+        let mut unmet: hashbrown::HashSet<RoomId> =
+            self.running(list).into_iter().map(|(room, _)| room).collect();
+        let mut ranked: Vec<Ranked> = Vec::new();
+        loop {
+            let stored = self.0.store.rooms(span.clone(), step).await?;
+            let is_last = stored.len() < step;
+            span.after = stored.last().map(|(room, _)| room.clone()).or(span.after);
+            for (room, facts) in stored {
+                unmet.remove(&room);
+                if list.wants(&room) && list.is_ahead(facts.bytes, &room) {
+                    ranked.push(Ranked { value: facts.bytes, room, facts: Some(facts) });
+                    if ranked.len() > 2 * list.limit {
+                        list.keep(&mut ranked);
+                    }
+                }
+            }
+            if is_last {
+                break;
+            }
+            // Rooms and other looks at the store come in between.
+            tokio::task::yield_now().await;
+        }
+        let unmet = unmet.into_iter().filter(|room| list.is_ahead(0, room));
+        ranked.extend(unmet.map(|room| Ranked { value: 0, room, facts: None }));
+        list.keep(&mut ranked);
+        Ok(self.page(list, ranked))
+    }
+
+    /// The rooms in memory, by something that they count.
+    async fn by_figure(
+        &self,
+        list: &RoomList,
+        value: impl Fn(&Figures) -> u64,
+    ) -> Result<Listing, AdminError> {
+        let ranked = self.running(list).into_iter().map(|(room, figures)| {
+            let value = value(&figures);
+            Ranked { value, room, facts: None }
+        });
+        let mut ranked: Vec<Ranked> =
+            ranked.filter(|ranked| list.is_ahead(ranked.value, &ranked.room)).collect();
+        list.keep(&mut ranked);
+        let shown = ranked.len().min(list.limit);
+        let rooms = ranked[..shown].iter().map(|ranked| ranked.room.clone()).collect();
+        let facts = self.0.store.facts_of(rooms).await?;
+        for (ranked, facts) in ranked.iter_mut().zip(facts) {
+            ranked.facts = facts;
+        }
+        Ok(self.page(list, ranked))
+    }
+
+    /// The rooms in memory that are asked for and, when they are sorted by name, come behind the page
+    /// before.
+    fn running(&self, list: &RoomList) -> Vec<Figured> {
+        let mut running = self.0.rooms.figures();
+        running.retain(|(room, _)| {
+            list.wants(room) && (list.sort != Sort::Name || list.is_ahead(0, room))
+        });
+        running
+    }
+
+    fn page(&self, list: &RoomList, mut ranked: Vec<Ranked>) -> Listing {
+        let more = ranked.len() > list.limit;
+        ranked.truncate(list.limit);
+        let last = ranked.last().filter(|_| more);
+        let next = last.map(|last| Cursor { value: last.value, room: last.room.clone() });
+        let rows = ranked.into_iter().map(|ranked| self.row(ranked.room, ranked.facts)).collect();
+        Listing { rows, next }
+    }
+
+    fn row(&self, room: RoomId, facts: Option<RoomFacts>) -> Row {
+        let figures: Option<Arc<Figures>> = self.0.rooms.figures_of(&room);
+        let glance = figures.map(|figures| self.0.rooms.glance_at(&figures));
+        Row { room, facts, glance }
+    }
+}
+
+/// The page of these rows, which may be one more.
+fn cut(mut rows: Vec<Row>, limit: usize) -> Listing {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let last = rows.last().filter(|_| more);
+    let next = last.map(|last| Cursor { value: 0, room: last.room.clone() });
+    Listing { rows, next }
+}

@@ -1,0 +1,133 @@
+//! What the query of an operator's request says. Owns its words and what is told about wrong ones.
+//!
+//! Invariant: a word that is not known, or is there twice, is an error that names those that are known; values
+//! are bytes, as keys are. It does not know what the words ask for.
+
+use super::super::status::DoorError;
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+
+/// The words of a query.
+pub(super) struct Query(Vec<(String, Vec<u8>)>);
+
+impl Query {
+    /// The words of this query, all of which are among `known`.
+    ///
+    /// # Errors
+    /// [`DoorError::Asked`].
+    pub(super) fn of(uri: &http::Uri, known: &[&str]) -> Result<Self, DoorError> {
+        let mut words: Vec<(String, Vec<u8>)> = Vec::new();
+        let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        for pair in pairs {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
+            if !known.contains(&name.as_str()) {
+                let known = known.join(", ");
+                return Err(asked(format!("the query has {name:?} in it; it may have {known}")));
+            }
+            if words.iter().any(|(other, _)| *other == name) {
+                return Err(asked(format!("the query has {name} in it twice")));
+            }
+            words.push((name, decoded(value)));
+        }
+        Ok(Self(words))
+    }
+
+    /// The bytes of a word, if it is there.
+    pub(super) fn bytes(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_slice())
+    }
+
+    /// The text of a word, if it is there and says something.
+    ///
+    /// # Errors
+    /// [`DoorError::Asked`]: it is no UTF-8.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, DoorError> {
+        let bytes = self.bytes(name).filter(|bytes| !bytes.is_empty());
+        let text = bytes.map(std::str::from_utf8).transpose();
+        text.map_err(|_| asked(format!("{name} is not valid UTF-8 after percent-decoding")))
+    }
+
+    /// The number of a word, 1 to `max`, or another one if it is not there.
+    ///
+    /// # Errors
+    /// [`DoorError::Asked`].
+    pub(super) fn number(&self, name: &str, otherwise: u64, max: u64) -> Result<u64, DoorError> {
+        let Some(text) = self.text(name)? else { return Ok(otherwise.min(max)) };
+        let number = text.parse().ok().filter(|number| (1..=max).contains(number));
+        number.ok_or_else(|| asked(format!("{name} is a number from 1 to {max}, not {text:?}")))
+    }
+
+    /// The choice of a word: the first one if it is not there.
+    ///
+    /// # Errors
+    /// [`DoorError::Asked`].
+    pub(super) fn choice<T: Copy>(
+        &self,
+        name: &str,
+        choices: &[(&str, T)],
+    ) -> Result<T, DoorError> {
+        let text = self.text(name)?;
+        let chosen = choices.iter().find(|(choice, _)| text.is_none_or(|text| text == *choice));
+        chosen.map(|(_, value)| *value).ok_or_else(|| {
+            let choices: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
+            let text = text.unwrap_or_default();
+            asked(format!("{name} is one of {}, not {text:?}", choices.join(", ")))
+        })
+    }
+}
+
+/// A query's value: percent-decoded, and a plus is a space.
+fn decoded(value: &str) -> Vec<u8> {
+    let value =
+        if value.contains('+') { Cow::Owned(value.replace('+', " ")) } else { value.into() };
+    percent_decode_str(&value).collect()
+}
+
+/// What is wrong with what was asked.
+pub(super) fn asked(text: String) -> DoorError {
+    DoorError::Asked(text)
+}
+
+/// Bytes as they stand in a path or a query.
+pub(super) fn encoded(bytes: &[u8]) -> String {
+    percent_encoding::percent_encode(bytes, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Result<Query, DoorError> {
+        Query::of(&format!("/x?{text}").parse().unwrap(), &["a", "b"])
+    }
+
+    #[test]
+    fn words_are_read_and_wrong_ones_are_named() {
+        let read = query("a=%FF+%2B&b=7").unwrap();
+        assert_eq!(read.bytes("a"), Some(&b"\xff +"[..]));
+        assert_eq!(read.number("b", 1, 9), Ok(7));
+        assert!(read.text("a").is_err());
+        for (text, problem) in [
+            ("c=1", "the query has \"c\" in it; it may have a, b"),
+            ("a=1&a=2", "the query has a in it twice"),
+        ] {
+            assert_eq!(query(text).err().map(|error| error.to_string()).as_deref(), Some(problem));
+        }
+        for text in ["b=0", "b=10", "b=x", "b=-1"] {
+            assert!(query(text).unwrap().number("b", 1, 9).is_err(), "{text}");
+        }
+        assert_eq!(query("b=").unwrap().number("b", 50, 9), Ok(9));
+        let choices = [("x", 1), ("y", 2)];
+        assert_eq!(query("").unwrap().choice("a", &choices), Ok(1));
+        assert_eq!(query("a=y").unwrap().choice("a", &choices), Ok(2));
+        let error = query("a=z").unwrap().choice("a", &choices).unwrap_err();
+        assert_eq!(error.to_string(), "a is one of x, y, not \"z\"");
+    }
+
+    #[test]
+    fn bytes_come_back_from_what_they_are_encoded_as() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(decoded(&encoded(&all)), all);
+    }
+}

@@ -1,0 +1,253 @@
+//! `/_room/admin/rooms/:party/:room`: one room. Owns what is told of it, and how its clients are sent away.
+//!
+//! Invariant: of the address that a client connected with, the values of the query are left out but for its
+//! id: that is where clients put their secrets. It does not know how a room is asked.
+//!
+//! ```text
+//! GET    /rooms/:party/:room?connections=&after=   how it is; does not wake it
+//! DELETE /rooms/:party/:room                       deletes what is stored; clients are closed with 4410
+//! POST   /rooms/:party/:room/close                 closes all clients with 1012, so that they come back
+//! POST   /rooms/:party/:room/kick                  {"connection":ID,"code":4403,"reason":"…"}
+//! ```
+
+use super::super::FrontDoor;
+use super::super::status::DoorError;
+use super::query::{Query, asked};
+use super::target::Target;
+use super::{PAGE, shown};
+use crate::admin::{Admin, Line, Looked};
+use crate::connection::Link;
+use crate::event::CloseFrame;
+use crate::id::Serial;
+use crate::limits::size;
+use crate::room::{Client, FaultRecord, Glance, Window};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// What a client is closed with that is sent away: as all 44xx, coming back is of no use.
+const KICKED: u16 = 4403;
+/// What the clients of a room are closed with that is deleted.
+const DELETED: u16 = 4410;
+
+pub(super) async fn inspect(
+    State(door): State<FrontDoor>,
+    Extension(admin): Extension<Admin>,
+    uri: http::Uri,
+) -> Response {
+    let inspected = async {
+        let limits = &door.0.limits;
+        let target = Target::of(&door, &uri)?;
+        let query = Query::of(&uri, &["connections", "after"])?;
+        let clients_max = size(query.number("connections", PAGE, limits.admin_page_entries_max)?);
+        let after = query.number("after", 0, u64::MAX)?;
+        let after = (after > 0).then_some(Serial(after));
+        let window = Window { after, clients_max, bytes_max: size(limits.admin_page_bytes_max) };
+        let looked = admin.inspect(&target.room, window).await?;
+        Ok(Json(report(&target, &looked)).into_response())
+    };
+    inspected.await.unwrap_or_else(shown)
+}
+
+pub(super) async fn delete(
+    State(door): State<FrontDoor>,
+    Extension(admin): Extension<Admin>,
+    uri: http::Uri,
+) -> Response {
+    let deleted = async {
+        let target = Target::of(&door, &uri)?;
+        Query::of(&uri, &[])?;
+        let frame = CloseFrame::new(DELETED, "the room was deleted");
+        let (connections, facts) = admin.delete(&target.room, frame).await?;
+        Ok(Json(json!({
+            "room": target.room.to_string(),
+            "connections": connections,
+            "keys": facts.map_or(0, |facts| facts.keys),
+            "bytes": facts.map_or(0, |facts| facts.bytes),
+        }))
+        .into_response())
+    };
+    deleted.await.unwrap_or_else(shown)
+}
+
+pub(super) async fn close(
+    State(door): State<FrontDoor>,
+    Extension(admin): Extension<Admin>,
+    uri: http::Uri,
+) -> Response {
+    let closed = async {
+        let target = Target::of(&door, &uri)?;
+        Query::of(&uri, &[])?;
+        let frame = CloseFrame::new(1012, "the room was closed by its operator");
+        let connections = admin.close(&target.room, frame).await?;
+        let room = target.room.to_string();
+        Ok(Json(json!({ "room": room, "connections": connections })).into_response())
+    };
+    closed.await.unwrap_or_else(shown)
+}
+
+/// The body of a kick.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kick {
+    connection: String,
+    code: Option<u16>,
+    reason: Option<String>,
+}
+
+pub(super) async fn kick(
+    State(door): State<FrontDoor>,
+    Extension(admin): Extension<Admin>,
+    uri: http::Uri,
+    body: Bytes,
+) -> Response {
+    let kicked = async {
+        let target = Target::of(&door, &uri)?;
+        Query::of(&uri, &[])?;
+        let kick: Kick = serde_json::from_slice(&body).map_err(|error| {
+            let form = "{\"connection\":ID,\"code\":4403,\"reason\":\"why\"}";
+            asked(format!("the body is {form}, the last two of which may be missing: {error}"))
+        })?;
+        let frame = frame(kick.code.unwrap_or(KICKED), kick.reason)?;
+        let (room, id) = (target.room.to_string(), kick.connection.clone());
+        let (code, reason) = (frame.code, frame.reason.clone());
+        admin.kick(&target.room, kick.connection, frame).await?;
+        let said = json!({ "room": room, "connection": id, "code": code, "reason": reason });
+        Ok(Json(said).into_response())
+    };
+    kicked.await.unwrap_or_else(shown)
+}
+
+/// RFC 6455 section 7.4: what a server may end a connection with.
+fn frame(code: u16, reason: Option<String>) -> Result<CloseFrame, DoorError> {
+    if !matches!(code, 1000 | 1001 | 1008 | 1011..=1013 | 3000..=4999) {
+        let codes = "1000, 1001, 1008, 1011 to 1013, or 3000 to 4999";
+        return Err(asked(format!("a connection is closed with {codes}, not with {code}")));
+    }
+    let reason = reason.unwrap_or_else(|| "closed by the operator".to_owned());
+    if reason.len() > CloseFrame::REASON_BYTES_MAX {
+        let max = CloseFrame::REASON_BYTES_MAX;
+        return Err(asked(format!("a reason has at most {max} bytes, this one {}", reason.len())));
+    }
+    Ok(CloseFrame { code, reason })
+}
+
+// What is told.
+
+fn report(target: &Target, looked: &Looked) -> Value {
+    let facts = looked.facts.unwrap_or_default();
+    let alarm = facts.alarm.map(|alarm| json!({ "due_ms": alarm.due_ms, "tries": alarm.tries }));
+    let mut report = json!({
+        "party": target.room.party().as_str(),
+        "room": target.room.name(),
+        "phase": looked.stage().name(),
+        "storage": { "keys": facts.keys, "bytes": facts.bytes, "turns": facts.turns },
+        "alarm": alarm,
+    });
+    let Some(look) = &looked.look else { return report };
+    add_figures(&mut report, &look.glance);
+    report["recent_faults"] = look.faults.iter().map(fault).collect();
+    // A room that does not say so itself works for longer than anybody waits for it.
+    report["busy"] = look.words.is_none().into();
+    if let Some(words) = &look.words {
+        report["module"] = words.module.to_string().into();
+        report["waiting_events"] = words.waiting.into();
+        report["held_bytes"] = words.held_bytes.into();
+        report["connections"] = words.clients.iter().map(client).collect();
+        let last = words.clients.last().filter(|_| words.more);
+        report["next"] = last.map(|last| last.connection.serial.0.to_string()).into();
+    }
+    report
+}
+
+fn add_figures(report: &mut Value, glance: &Glance) {
+    report["connection_count"] = glance.connections.into();
+    report["messages_in"] = glance.messages_in.into();
+    report["messages_out"] = glance.messages_out.into();
+    report["last_active_ms"] = glance.last_active_ms.into();
+    report["faults"] = glance.faults.into();
+    report["rests_ms"] = glance.rests.map(millis).into();
+    let at_work =
+        glance.at_work.map(|(event, since)| json!({ "event": event, "for_ms": millis(since) }));
+    report["at_work"] = at_work.into();
+    let times = glance.times;
+    report["turn_times"] = json!({
+        "count": times.count,
+        "mean_us": times.mean_us,
+        "p50_us": times.p50_us,
+        "p99_us": times.p99_us,
+        "longest_us": times.longest_us,
+    });
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn fault(fault: &FaultRecord) -> Value {
+    json!({
+        "at_ms": fault.at_ms,
+        "event": fault.event,
+        "reason": fault.reason,
+        "backtrace": fault.backtrace,
+    })
+}
+
+fn client(client: &Client) -> Value {
+    let connection = &client.connection;
+    let state = serde_json::to_value(Line::of_value(&connection.state)).unwrap_or_default();
+    json!({
+        "id": connection.id.as_str(),
+        "uri": without_secrets(&connection.uri),
+        "tags": connection.tags.to_vec(),
+        "state": (!connection.state.is_empty()).then_some(state),
+        "state_bytes": connection.state.len(),
+        "lag": { "messages": client.lag_messages, "bytes": client.lag_bytes },
+        "since_ms": client.since_ms,
+        "closing": connection.link == Link::Closing,
+    })
+}
+
+/// An address without the values of its query, but for the client's id.
+fn without_secrets(uri: &str) -> String {
+    let Some((path, query)) = uri.split_once('?') else { return uri.to_owned() };
+    let pairs: Vec<String> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some(("_pk", _)) | None => pair.to_owned(),
+            Some((_, "")) => pair.to_owned(),
+            Some((name, _)) => format!("{name}=…"),
+        })
+        .collect();
+    format!("{path}?{}", pairs.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_a_secret() {
+        for (uri, shown) in [
+            ("http://h/party/x", "http://h/party/x"),
+            ("http://h/party/x?", "http://h/party/x?"),
+            ("http://h/x?_pk=a&token=s3cret&flag&e=", "http://h/x?_pk=a&token=…&flag&e="),
+            ("http://h/x?t=a=b?c", "http://h/x?t=…"),
+        ] {
+            assert_eq!(without_secrets(uri), shown);
+        }
+    }
+
+    #[test]
+    fn a_close_that_no_server_may_send_is_refused() {
+        for code in [0, 999, 1005, 1006, 1009, 1015, 2000, 5000] {
+            assert!(frame(code, None).is_err(), "{code}");
+        }
+        assert_eq!(frame(4000, Some("why".to_owned())), Ok(CloseFrame::new(4000, "why")));
+        assert!(frame(4000, Some("x".repeat(124))).is_err());
+    }
+}

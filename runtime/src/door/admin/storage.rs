@@ -1,0 +1,126 @@
+//! `/_room/admin/rooms/:party/:room/storage`: what is stored for a room, key by key. Owns how keys and values
+//! look.
+//!
+//! Invariant: a key in a path or a query is its bytes, percent-encoded, whatever they are; a value that comes
+//! in is the body as it is. It does not know whether the room runs.
+//!
+//! ```text
+//! GET    /rooms/:party/:room/storage?prefix=&start=&limit=
+//!   {"entries":[{"key":"count","bytes":1,"json":3}],"next":"…"}      `next` is the next page's `start`
+//! GET    /rooms/:party/:room/storage/:key     {"key":"count","bytes":1,"json":3}
+//! PUT    /rooms/:party/:room/storage/:key     the value; answers {"key":"count","was_there":true}
+//! DELETE /rooms/:party/:room/storage/:key     answers the same
+//! ```
+//!
+//! Entries have the form of an export's. A room that runs makes the change itself, between two turns; its
+//! next event meets a fresh instance, so that nothing it remembers hides the change. Its connections stay.
+
+use super::super::FrontDoor;
+use super::super::status::DoorError;
+use super::query::{Query, encoded};
+use super::target::Target;
+use super::{PAGE, shown};
+use crate::admin::{Admin, Line};
+use crate::limits::{ms, size};
+use crate::room::Edit;
+use crate::span::{Key, ListOptions};
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Value, json};
+
+pub(super) async fn list(
+    State(door): State<FrontDoor>,
+    Extension(admin): Extension<Admin>,
+    uri: http::Uri,
+) -> Response {
+    let listed = async {
+        let target = Target::of(&door, &uri)?;
+        let query = Query::of(&uri, &["prefix", "start", "limit"])?;
+        let given = |name| query.bytes(name).filter(|bytes| !bytes.is_empty()).map(<[u8]>::to_vec);
+        let (prefix, start) = (given("prefix"), given("start"));
+        let options = ListOptions { prefix, start, ..ListOptions::default() };
+        let limit = size(query.number("limit", PAGE, door.0.limits.admin_page_entries_max)?);
+        let page = admin.entries(&target.room, options, limit).await?;
+        let entries: Vec<Value> =
+            page.entries.iter().map(|(key, value)| entry(key, Some(value))).collect();
+        let next = page.next.map(|key| encoded(&key));
+        Ok(Json(json!({ "entries": entries, "next": next })).into_response())
+    };
+    listed.await.unwrap_or_else(shown)
+}
+
+pub(super) async fn get(
+    State(door): State<FrontDoor>,
+    Extension(admin): Extension<Admin>,
+    uri: http::Uri,
+) -> Response {
+    let got = async {
+        let (target, key) = Target::with_key(&door, &uri)?;
+        let value = admin.value(&target.room, &key).await?;
+        Ok(Json(entry(&key, Some(&value))).into_response())
+    };
+    got.await.unwrap_or_else(shown)
+}
+
+pub(super) async fn put(
+    State(door): State<FrontDoor>,
+    Extension(admin): Extension<Admin>,
+    uri: http::Uri,
+    body: Body,
+) -> Response {
+    let put = async {
+        let (target, key) = Target::with_key(&door, &uri)?;
+        let value = Some(receive(&door, body).await?);
+        edit(&admin, &target, Edit { key, value }).await
+    };
+    put.await.unwrap_or_else(shown)
+}
+
+pub(super) async fn delete(
+    State(door): State<FrontDoor>,
+    Extension(admin): Extension<Admin>,
+    uri: http::Uri,
+) -> Response {
+    let deleted = async {
+        let (target, key) = Target::with_key(&door, &uri)?;
+        edit(&admin, &target, Edit { key, value: None }).await
+    };
+    deleted.await.unwrap_or_else(shown)
+}
+
+async fn edit(admin: &Admin, target: &Target, edit: Edit) -> Result<Response, DoorError> {
+    let mut said = entry(&edit.key, None);
+    said["was_there"] = admin.edit(&target.room, edit).await?.into();
+    Ok(Json(said).into_response())
+}
+
+/// A value that comes in, within its bounds.
+async fn receive(door: &FrontDoor, body: Body) -> Result<Bytes, DoorError> {
+    let limits = &door.0.limits;
+    let body = Limited::new(body, size(limits.value_bytes_max));
+    let received = tokio::time::timeout(ms(limits.body_ms_max), body.collect()).await;
+    match received {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(DoorError::BodyTooLarge(limits.value_bytes_max))
+        }
+        Ok(Err(_)) | Err(_) => Err(DoorError::BodyMissing),
+    }
+}
+
+/// An entry in the form of an export, with the size of its value; without a value, the key.
+fn entry(key: &Key, value: Option<&Bytes>) -> Value {
+    let line = match value {
+        Some(value) => Line::of(key, value),
+        None => Line::of_key(key),
+    };
+    let mut entry = serde_json::to_value(line).unwrap_or_default();
+    if let Some(value) = value {
+        entry["bytes"] = value.len().into();
+    }
+    entry
+}

@@ -1,0 +1,70 @@
+//! Which room, and which of its keys, the path of an operator's request names. Owns the reading of paths.
+//!
+//! Invariant: each part of the path is percent-decoded once; a key may be any bytes, and a slash in it may be
+//! encoded or not. It does not know what is asked of the room.
+
+use super::super::FrontDoor;
+use super::super::status::DoorError;
+use super::query::{Query, asked};
+use crate::id::{PartyName, RoomId};
+use crate::limits::size;
+use crate::span::Key;
+use percent_encoding::percent_decode_str;
+
+/// What a path names.
+pub(super) struct Target {
+    pub(super) room: RoomId,
+}
+
+impl Target {
+    /// The room of a path.
+    ///
+    /// # Errors
+    /// [`DoorError::Name`], or the room is on another node.
+    pub(super) fn of(door: &FrontDoor, uri: &http::Uri) -> Result<Self, DoorError> {
+        let (party, room, _) = parts(uri.path()).ok_or(DoorError::NotFound)?;
+        let party = percent_decode_str(party).decode_utf8_lossy();
+        let party = PartyName::parse(&party)?;
+        let room = RoomId::from_segment(party, room, size(door.0.limits.room_name_bytes_max))?;
+        Ok(Self { room: door.here(room)? })
+    }
+
+    /// The room and the key of a path, whose query has nothing to say.
+    ///
+    /// # Errors
+    /// As [`Target::of`]; [`DoorError::Asked`] if the key is none.
+    pub(super) fn with_key(door: &FrontDoor, uri: &http::Uri) -> Result<(Self, Key), DoorError> {
+        let target = Self::of(door, uri)?;
+        Query::of(uri, &[])?;
+        let (.., rest) = parts(uri.path()).ok_or(DoorError::NotFound)?;
+        let key = rest.split_once('/').map_or("", |(_, key)| key);
+        let key: Key = percent_decode_str(key).collect();
+        let max = door.0.limits.key_bytes_max;
+        if !(1..=size(max)).contains(&key.len()) {
+            return Err(asked(format!("a key has 1 to {max} bytes (key_bytes_max)")));
+        }
+        Ok((target, key))
+    }
+}
+
+/// The party, the room, and what follows, as they stand in the path.
+fn parts(path: &str) -> Option<(&str, &str, &str)> {
+    let (party, rest) = path.strip_prefix("/_room/admin/rooms/")?.split_once('/')?;
+    let (room, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    Some((party, room, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_taken_apart_before_they_are_decoded() {
+        let found = |rest: &str| {
+            parts(&format!("/_room/admin/rooms/{rest}")).map(|(a, b, c)| [a, b, c].join(" | "))
+        };
+        assert_eq!(found("main/a%2Fb").as_deref(), Some("main | a%2Fb | "));
+        assert_eq!(found("main/a/storage/x/y%2F").as_deref(), Some("main | a | storage/x/y%2F"));
+        assert_eq!(found("main"), None);
+    }
+}

@@ -1,0 +1,284 @@
+//! `GET /_room/admin/logs`: the node's log as server-sent events. Owns the parameters and the format.
+//!
+//! Invariant: a client that takes nothing costs what one batch takes, and nobody waits for it; a stream
+//! that was cut goes on behind its last event, of which nothing is repeated or left out untold. It does not
+//! know what is logged.
+//!
+//! ```text
+//! follow=1      goes on with what comes, until the node stops; else it ends with what is kept
+//! room=game-*   rooms of such names: `*` any text, `?` any character    party=NAME    rooms of a party
+//! level=warn    this level and above                                    grep=TEXT     with this text in it
+//! tail=N        begins with the last N lines of these                   after=SEQ     begins behind a number
+//!
+//! id: 17…       of each event, to go on behind it, as EventSource does by itself (`Last-Event-ID`)
+//! data: {…}     a line: seq, time_ms, level, kind (guest, platform), party and room (or null), text
+//! event: missed        data: {"missed":N}: so many lines, of any kind, were dropped before they were read
+//! event: restarted     data: {}: the number is of an earlier start; what follows is this one's log
+//! ```
+
+use super::FrontDoor;
+use super::status::DoorError;
+use crate::config::Audience;
+use crate::id::PartyName;
+use crate::limits::{Limits, ms, size};
+use crate::logs::{Begin, Glob, LogFilter, LogLevel, Seen, TooMany, Watcher};
+use ::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use percent_encoding::percent_decode_str;
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// After how many milliseconds EventSource comes back by itself.
+const RETRY_MS: u64 = 1_000;
+/// Where EventSource says how far it was.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Opens the log to the operator.
+pub(super) async fn watch(
+    State(door): State<FrontDoor>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    match open(&door, &headers, query.as_deref().unwrap_or_default()) {
+        Ok(response) => response,
+        Err(error) => error.show(Audience::Developer).into_response(),
+    }
+}
+
+fn open(door: &FrontDoor, headers: &HeaderMap, query: &str) -> Result<Response, DoorError> {
+    let limits = &door.0.limits;
+    let Asked { follow, mut begin, filter } = Asked::of(query, limits)?;
+    if let Some(id) = headers.get(LAST_EVENT_ID) {
+        let id = id.to_str().ok().and_then(|id| id.parse().ok());
+        begin = Begin::After(id.ok_or_else(|| wrong("Last-Event-ID", "is no number of a line"))?);
+    }
+    let watcher = door.0.rooms.logs().watch(begin, filter)?;
+    let heartbeat = ms(limits.log_heartbeat_ms);
+    let stream = Stream { watcher, follow, heartbeat, greeted: false };
+    let body = unfold(stream, |mut stream| async move {
+        stream.next().await.map(|chunk| (Ok::<_, Infallible>(Bytes::from(chunk)), stream))
+    });
+    let mut response = Response::new(Body::from_stream(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Proxies that gather responses would keep lines back.
+    let unbuffered = HeaderName::from_static("x-accel-buffering");
+    headers.insert(unbuffered, HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// Whether a stream goes on when it has told what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Follow {
+    Yes,
+    No,
+}
+
+/// What a query asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    follow: Follow,
+    begin: Begin,
+    filter: LogFilter,
+}
+
+impl Asked {
+    /// Reads a query. The last one of a name counts.
+    fn of(query: &str, limits: &Limits) -> Result<Self, DoorError> {
+        let (mut follow, mut tail, mut after) = (Follow::No, None, None);
+        let mut filter = LogFilter::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decoded(name, value)?;
+            match name {
+                "follow" => follow = follow_of(&value)?,
+                "room" => filter.room = Some(Glob::new(bounded("room", &value, limits)?)),
+                "party" => filter.party = Some(party_of(&value)?),
+                "level" => filter.level = Some(level_of(&value)?),
+                "grep" => filter.grep = Some(bounded("grep", &value, limits)?.to_owned()),
+                "tail" => tail = Some(size(number("tail", &value)?)),
+                "after" => after = Some(number("after", &value)?),
+                _ => {
+                    let known = "there are follow, room, party, level, grep, tail and after";
+                    return Err(wrong(name, &format!("is not known; {known}")));
+                }
+            }
+        }
+        let begin = match (tail, after) {
+            (Some(_), Some(_)) => return Err(wrong("tail", "cannot be given together with after")),
+            (Some(count), None) => Begin::Tail(count),
+            (None, Some(seq)) => Begin::After(seq),
+            (None, None) => Begin::Oldest,
+        };
+        Ok(Self { follow, begin, filter })
+    }
+}
+
+fn wrong(name: &str, problem: &str) -> DoorError {
+    DoorError::Parameter { name: name.to_owned(), problem: problem.to_owned() }
+}
+
+/// A value, decoded as forms are.
+fn decoded(name: &str, value: &str) -> Result<String, DoorError> {
+    let spaced = value.replace('+', " ");
+    let text = percent_decode_str(&spaced).decode_utf8();
+    text.map(Into::into).map_err(|_| wrong(name, "is not valid UTF-8 after percent-decoding"))
+}
+
+fn follow_of(value: &str) -> Result<Follow, DoorError> {
+    match value {
+        "1" | "true" | "" => Ok(Follow::Yes),
+        "0" | "false" => Ok(Follow::No),
+        _ => Err(wrong("follow", &format!("is {value:?}; it can be 1 or 0"))),
+    }
+}
+
+fn party_of(value: &str) -> Result<PartyName, DoorError> {
+    PartyName::parse(value).map_err(|error| wrong("party", &format!("is no party: {error}")))
+}
+
+fn level_of(value: &str) -> Result<LogLevel, DoorError> {
+    LogLevel::parse(value).ok_or_else(|| {
+        let names = LogLevel::ALL.map(LogLevel::name).join(", ");
+        wrong("level", &format!("is {value:?}; it can be one of {names}"))
+    })
+}
+
+fn number(name: &str, value: &str) -> Result<u64, DoorError> {
+    value.parse().map_err(|_| wrong(name, &format!("is {value:?}; it must be a whole number")))
+}
+
+fn bounded<'a>(name: &str, value: &'a str, limits: &Limits) -> Result<&'a str, DoorError> {
+    let max = limits.log_filter_bytes_max;
+    if value.len() as u64 > max {
+        let found = value.len();
+        return Err(wrong(name, &format!("has {found} bytes, log_filter_bytes_max allows {max}")));
+    }
+    Ok(value)
+}
+
+/// A response that is being sent.
+struct Stream {
+    watcher: Watcher,
+    follow: Follow,
+    heartbeat: Duration,
+    greeted: bool,
+}
+
+impl Stream {
+    /// What is sent next; none at the end. It is asked for when the client has taken what came before.
+    async fn next(&mut self) -> Option<String> {
+        if !std::mem::replace(&mut self.greeted, true) {
+            // The first id makes a client that is cut off at once go on here, and not at the end. One
+            // that is to hear of another start must ask again with what it has.
+            let id =
+                (!self.watcher.begins_anew()).then(|| format!("id: {}\n", self.watcher.last()));
+            return Some(format!("retry: {RETRY_MS}\n{}\n", id.unwrap_or_default()));
+        }
+        loop {
+            match self.watcher.read() {
+                Some(seen) if seen.is_empty() => {
+                    // There may be much that the filter keeps back, and others use this thread.
+                    tokio::task::yield_now().await;
+                }
+                Some(seen) => return Some(events(&seen, self.watcher.last())),
+                None if self.follow == Follow::No => return None,
+                None => match tokio::time::timeout(self.heartbeat, self.watcher.wait()).await {
+                    Ok(true) => {}
+                    Ok(false) => return None,
+                    // What was kept back needs no second look, so the id is told without an event.
+                    Err(_) => return Some(format!(": alive\nid: {}\n\n", self.watcher.last())),
+                },
+            }
+        }
+    }
+}
+
+/// What was seen as events, of which a client knows at the end that it has read up to `last`.
+fn events(seen: &[Seen], last: u64) -> String {
+    let mut out = String::new();
+    let mut told = None;
+    for seen in seen {
+        // Writing to a string cannot fail, and neither can it to make JSON of a line.
+        let _ = match seen {
+            Seen::Restarted => write!(out, "event: restarted\ndata: {{}}\n\n"),
+            Seen::Missed { count, last } => {
+                told = Some(*last);
+                write!(out, "id: {last}\nevent: missed\ndata: {{\"missed\":{count}}}\n\n")
+            }
+            Seen::Line(line) => {
+                told = Some(line.seq);
+                let json = serde_json::to_string(&**line).unwrap_or_default();
+                write!(out, "id: {}\ndata: {json}\n\n", line.seq)
+            }
+        };
+    }
+    if told != Some(last) {
+        let _ = write!(out, "id: {last}\n\n");
+    }
+    out
+}
+
+impl From<TooMany> for DoorError {
+    fn from(TooMany(max): TooMany) -> Self {
+        Self::WatchersFull(max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_query_asks_for_what_it_says() {
+        let query = "follow=1&room=game-*&party=ChatRoom&level=WARN&grep=a+b%26c&after=12";
+        let asked = Asked::of(query, &Limits::default()).unwrap();
+        let filter = LogFilter {
+            room: Some(Glob::new("game-*")),
+            party: Some(PartyName::parse("chat-room").unwrap()),
+            level: Some(LogLevel::Warn),
+            grep: Some("a b&c".to_owned()),
+        };
+        assert_eq!(asked, Asked { follow: Follow::Yes, begin: Begin::After(12), filter });
+        let asked = Asked::of("tail=0&follow=0", &Limits::default()).unwrap();
+        assert_eq!((asked.follow, asked.begin), (Follow::No, Begin::Tail(0)));
+        assert_eq!(Asked::of("", &Limits::default()).unwrap().begin, Begin::Oldest);
+    }
+
+    #[test]
+    fn a_parameter_that_is_wrong_is_named() {
+        let wrong = |query: &str| Asked::of(query, &Limits::default()).unwrap_err().to_string();
+        let queries =
+            ["level=loud", "follow=maybe", "tail=-1", "after=", "party=a/b", "grep=%FF", "lvl=1"];
+        let mut all: Vec<String> = queries.iter().map(|query| wrong(query)).collect();
+        all.push(wrong("tail=1&after=1"));
+        all.push(wrong(&format!("room={}", "x".repeat(1_025))));
+        expect![[r#"
+            the parameter level is "loud"; it can be one of trace, debug, info, warn, error
+            the parameter follow is "maybe"; it can be 1 or 0
+            the parameter tail is "-1"; it must be a whole number
+            the parameter after is ""; it must be a whole number
+            the parameter party is no party: the party name has '/' in it, which is not allowed
+            the parameter grep is not valid UTF-8 after percent-decoding
+            the parameter lvl is not known; there are follow, room, party, level, grep, tail and after
+            the parameter tail cannot be given together with after
+            the parameter room has 1025 bytes, log_filter_bytes_max allows 1024"#]]
+        .assert_eq(&all.join("\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_answered(query in "[ -~é]{0,60}", pairs in "((room|grep|tail)=[a-z0-9%*?&]{0,9}&){0,4}") {
+            let _ = Asked::of(&query, &Limits::default());
+            let _ = Asked::of(&pairs, &Limits::default());
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `/_room/overlay.js` and what it shows: the news for pages about the code behind them. Owns the way from
+//! whoever serves a project in development to its pages.
+//!
+//! Invariant: only a developer's node tells anything, to at most `overlay_pages_max` pages at a time, and a
+//! page hears the newest notice, however many came before. It does not know what a notice is about.
+
+use super::FrontDoor;
+use super::status::DoorError;
+use crate::config::Audience;
+use crate::limits::ms;
+use ::http::{StatusCode, header};
+use axum::extract::State;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::unfold;
+use serde::Serialize;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The script that pages load.
+const SCRIPT: &str = include_str!("overlay.js");
+/// What they load in production, so that they need not differ.
+const NOTHING: &str = "// What is wrong with the code is shown in development only.\n";
+
+/// What pages show over themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// What it is, in few words.
+    pub title: String,
+    /// All of it, as plain text.
+    pub text: String,
+}
+
+/// `/_room/overlay.js`.
+pub(super) async fn script(State(door): State<FrontDoor>) -> Response {
+    let text = match door.0.audience {
+        Audience::Developer => SCRIPT,
+        Audience::Public => NOTHING,
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, text).into_response()
+}
+
+/// `/_room/overlay`: an event stream with the newest notice, and each that follows; `null` is none.
+pub(super) async fn events(State(door): State<FrontDoor>) -> Response {
+    if door.0.audience == Audience::Public {
+        return DoorError::NotFound.show(Audience::Public).into_response();
+    }
+    let Ok(place) = door.0.overlays.clone().try_acquire_owned() else {
+        let text = "overlay_pages_max pages show notices already";
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    };
+    let mut notices = door.0.notices.subscribe();
+    notices.mark_changed();
+    let closing = door.0.closing.clone();
+    let every = ms(door.0.limits.ping_interval_ms);
+    let stream = unfold((notices, closing, place), |(mut notices, closing, place)| async {
+        let event = closing.run_until_cancelled(next(&mut notices)).await??;
+        Some((Ok::<_, Infallible>(event), (notices, closing, place)))
+    });
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(every)).into_response()
+}
+
+/// Waits for the next notice; none if nobody tells any more.
+async fn next(notices: &mut watch::Receiver<Option<Arc<Notice>>>) -> Option<Event> {
+    notices.changed().await.ok()?;
+    let notice = notices.borrow_and_update().clone();
+    Event::default().json_data(notice.as_deref()).ok()
+}

@@ -1,0 +1,89 @@
+//! One line of the log. Owns its shape, in memory and as JSON.
+//!
+//! Invariant: its number is its own, and higher than those of all lines before. It does not know where it
+//! is kept.
+
+use crate::id::RoomId;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl LogLevel {
+    /// All of them, from the one that matters least.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error];
+
+    /// The level of this name, in letters of either case.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name().eq_ignore_ascii_case(text))
+    }
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Who wrote a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogKind {
+    /// A room's own code.
+    Guest,
+    /// What runs it.
+    Platform,
+}
+
+/// A line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogLine {
+    /// Its number.
+    pub(crate) seq: u64,
+    /// When it was written, in milliseconds since 1970.
+    pub(crate) time_ms: u64,
+    pub(crate) level: LogLevel,
+    pub(crate) kind: LogKind,
+    /// The room it is about; none if it is about the node.
+    pub(crate) room: Option<RoomId>,
+    /// One line of a guest, or one or more of the platform.
+    pub(crate) text: Box<str>,
+}
+
+impl LogLine {
+    /// What it takes in memory, in bytes. A room's name is counted although its lines share it.
+    pub(super) fn size(&self) -> usize {
+        let names = self.room.as_ref().map_or(0, |room| room.name().len());
+        size_of::<Self>() + names + self.text.len()
+    }
+}
+
+impl Serialize for LogLine {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kind = match self.kind {
+            LogKind::Guest => "guest",
+            LogKind::Platform => "platform",
+        };
+        let mut line = serializer.serialize_struct("LogLine", 7)?;
+        line.serialize_field("seq", &self.seq)?;
+        line.serialize_field("time_ms", &self.time_ms)?;
+        line.serialize_field("level", self.level.name())?;
+        line.serialize_field("kind", kind)?;
+        line.serialize_field("party", &self.room.as_ref().map(|room| room.party().as_str()))?;
+        line.serialize_field("room", &self.room.as_ref().map(RoomId::name))?;
+        line.serialize_field("text", &self.text)?;
+        line.end()
+    }
+}

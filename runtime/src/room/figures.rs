@@ -1,0 +1,399 @@
+//! What can be told of a room without asking it. Owns its counts, its turn times and its recent faults.
+//!
+//! Invariant: the room's actor writes, anybody may read at any time, and neither waits for the other for
+//! longer than a copy takes; what is kept is bounded, however often a guest fails. It does not know who
+//! reads, or what the numbers are good for.
+
+use crate::clock::Clock;
+use crate::limits::{Limits, size};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The figures of one room that is in memory.
+pub(crate) struct Figures {
+    /// What times are counted from.
+    begun: Instant,
+    stage: AtomicU8,
+    connections: AtomicU64,
+    messages_in: AtomicU64,
+    messages_out: AtomicU64,
+    /// When it handled something last, in nanoseconds.
+    used: AtomicU64,
+    /// Until when it rests because its guest failed too often, in nanoseconds; 0 if it never did.
+    rests_until: AtomicU64,
+    times: TurnTimes,
+    seldom: Mutex<Seldom>,
+    limits: Arc<Limits>,
+}
+
+/// What is more than a number.
+#[derive(Default)]
+struct Seldom {
+    /// The callback that runs, and since when.
+    at_work: Option<(&'static str, Instant)>,
+    faults: VecDeque<FaultRecord>,
+    fault_bytes: usize,
+    faults_total: u64,
+}
+
+/// Something that a room's guest did wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FaultRecord {
+    /// When, in milliseconds since 1970.
+    pub(crate) at_ms: u64,
+    /// The name of the event that it was told of.
+    pub(crate) event: &'static str,
+    /// What happened.
+    pub(crate) reason: String,
+    /// The guest's frames, innermost first, if it trapped.
+    pub(crate) backtrace: Option<String>,
+}
+
+impl FaultRecord {
+    fn bytes(&self) -> usize {
+        self.reason.len() + self.backtrace.as_ref().map_or(0, String::len)
+    }
+}
+
+/// Where a room stands. `Asleep` is for those that are in no memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It waits for its content, or its storage is being opened.
+    Activating,
+    /// It has an instance.
+    Running,
+    /// It has none; its connections, if there are any, stay, and its next event makes one.
+    Hibernated,
+    /// It failed too often and rests for a while.
+    Broken,
+    /// It is stored and not in memory.
+    Asleep,
+}
+
+impl Stage {
+    const ALL: [Self; 5] =
+        [Self::Activating, Self::Running, Self::Hibernated, Self::Broken, Self::Asleep];
+
+    /// Its name for an operator.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Activating => "activating",
+            Self::Running => "running",
+            Self::Hibernated => "hibernated",
+            Self::Broken => "broken",
+            Self::Asleep => "asleep",
+        }
+    }
+}
+
+/// A room's figures at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Glance {
+    pub(crate) stage: Stage,
+    /// How long it rests on, if it is broken.
+    pub(crate) rests: Option<Duration>,
+    pub(crate) connections: u64,
+    /// Messages that it was told of since it came into memory.
+    pub(crate) messages_in: u64,
+    /// Messages that it has put into outboxes since; a broadcast counts once for each who hears it.
+    pub(crate) messages_out: u64,
+    /// When it handled something last, in milliseconds since 1970.
+    pub(crate) last_active_ms: u64,
+    /// The callback that runs, and for how long.
+    pub(crate) at_work: Option<(&'static str, Duration)>,
+    /// Faults since it came into memory.
+    pub(crate) faults: u64,
+    pub(crate) times: TimesGlance,
+}
+
+/// What rooms that left memory came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) connections: u64,
+    pub(crate) messages_in: u64,
+    pub(crate) messages_out: u64,
+    pub(crate) turns: u64,
+    pub(crate) faults: u64,
+}
+
+impl Totals {
+    /// Adds what a room came to.
+    pub(crate) fn add(&mut self, figures: &Figures) {
+        self.connections += figures.connections();
+        self.messages_in += figures.messages_in.load(Ordering::Relaxed);
+        self.messages_out += figures.messages_out.load(Ordering::Relaxed);
+        self.turns += figures.times.count();
+        self.faults += figures.seldom().faults_total;
+    }
+}
+
+impl Figures {
+    /// A room that has done nothing yet.
+    pub(crate) fn new(limits: Arc<Limits>) -> Self {
+        Self {
+            begun: Instant::now(),
+            stage: AtomicU8::new(0),
+            connections: AtomicU64::new(0),
+            messages_in: AtomicU64::new(0),
+            messages_out: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            rests_until: AtomicU64::new(0),
+            times: TurnTimes::default(),
+            seldom: Mutex::default(),
+            limits,
+        }
+    }
+
+    // What the actor notes.
+
+    /// It has come into memory, or has an instance, or none.
+    pub(super) fn note_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    /// So many are connected.
+    pub(super) fn note_connections(&self, count: usize) {
+        self.connections.store(count as u64, Ordering::Relaxed);
+    }
+
+    /// A message came.
+    pub(super) fn note_received(&self) {
+        self.messages_in.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many were told something.
+    pub(super) fn note_sent(&self, count: u64) {
+        self.messages_out.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// It has handled something.
+    pub(super) fn note_used(&self, at: Instant) {
+        self.used.store(self.nanos(at), Ordering::Relaxed);
+    }
+
+    /// Its guest begins with an event.
+    pub(super) fn note_begin(&self, event: &'static str, at: Instant) {
+        self.seldom().at_work = Some((event, at));
+    }
+
+    /// Its guest is done with it.
+    pub(super) fn note_end(&self, took: Duration) {
+        self.seldom().at_work = None;
+        self.times.record(took);
+    }
+
+    /// It rests until then.
+    pub(super) fn note_rest(&self, until: Instant) {
+        self.rests_until.store(self.nanos(until), Ordering::Relaxed);
+    }
+
+    /// It gets a new chance.
+    pub(super) fn note_no_rest(&self) {
+        self.rests_until.store(0, Ordering::Relaxed);
+    }
+
+    /// Its guest did something wrong. The oldest faults go when there are too many.
+    pub(super) fn note_fault(&self, fault: FaultRecord) {
+        let mut seldom = self.seldom();
+        seldom.faults_total += 1;
+        seldom.fault_bytes += fault.bytes();
+        seldom.faults.push_back(fault);
+        // The last one is kept in any case; its texts are bounded where they are made.
+        while seldom.faults.len() > 1
+            && (seldom.faults.len() > size(self.limits.fault_records_max)
+                || seldom.fault_bytes > size(self.limits.fault_records_bytes_max))
+        {
+            let gone = seldom.faults.pop_front().map_or(0, |fault| fault.bytes());
+            seldom.fault_bytes -= gone;
+        }
+    }
+
+    // What anybody may read.
+
+    /// All of them but the faults.
+    pub(crate) fn glance(&self, clock: &Clock) -> Glance {
+        let now = Instant::now();
+        let (at_work, faults) = {
+            let seldom = self.seldom();
+            let at_work = seldom.at_work.map(|(event, at)| (event, now.duration_since(at)));
+            (at_work, seldom.faults_total)
+        };
+        let until = Duration::from_nanos(self.rests_until.load(Ordering::Relaxed));
+        let rests =
+            until.checked_sub(now.duration_since(self.begun)).filter(|rest| !rest.is_zero());
+        let noted = Stage::ALL[usize::from(self.stage.load(Ordering::Relaxed))];
+        Glance {
+            stage: if rests.is_some() { Stage::Broken } else { noted },
+            rests,
+            connections: self.connections(),
+            messages_in: self.messages_in.load(Ordering::Relaxed),
+            messages_out: self.messages_out.load(Ordering::Relaxed),
+            last_active_ms: clock.wall_ms().saturating_sub(self.quiet_ms(now)),
+            at_work,
+            faults,
+            times: self.times.glance(),
+        }
+    }
+
+    /// True while it rests because its guest failed too often.
+    pub(crate) fn is_broken(&self) -> bool {
+        let until = Duration::from_nanos(self.rests_until.load(Ordering::Relaxed));
+        until > self.begun.elapsed()
+    }
+
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Messages either way.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages_in.load(Ordering::Relaxed) + self.messages_out.load(Ordering::Relaxed)
+    }
+
+    /// When it handled something last.
+    pub(crate) fn used(&self) -> Instant {
+        self.begun + Duration::from_nanos(self.used.load(Ordering::Relaxed))
+    }
+
+    /// For how long it has handled nothing, in milliseconds.
+    fn quiet_ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.used()).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Its recent faults, the newest first.
+    pub(crate) fn faults(&self) -> Vec<FaultRecord> {
+        self.seldom().faults.iter().rev().cloned().collect()
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.begun).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX)
+    }
+
+    fn seldom(&self) -> MutexGuard<'_, Seldom> {
+        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
+        self.seldom.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many turns took how long: a count for each doubling of a microsecond, up to a minute and more.
+#[derive(Default)]
+struct TurnTimes {
+    counts: [AtomicU64; TurnTimes::BUCKETS],
+    micros: AtomicU64,
+    longest: AtomicU64,
+}
+
+/// Turn times at one moment. A percentile is the upper end of its doubling, but no more than the longest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TimesGlance {
+    pub(crate) count: u64,
+    pub(crate) mean_us: u64,
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
+    pub(crate) longest_us: u64,
+}
+
+impl TurnTimes {
+    /// 2²⁶ µs are 67 s, far beyond what a turn may take.
+    const BUCKETS: usize = 27;
+
+    fn record(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = (u64::BITS - micros.leading_zeros()) as usize;
+        self.counts[bucket.min(Self::BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+        self.longest.fetch_max(micros, Ordering::Relaxed);
+    }
+
+    fn count(&self) -> u64 {
+        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    fn glance(&self) -> TimesGlance {
+        let counts: Vec<u64> = self.counts.iter().map(|c| c.load(Ordering::Relaxed)).collect();
+        let count: u64 = counts.iter().sum();
+        let longest_us = self.longest.load(Ordering::Relaxed);
+        let percentile = |percent: u64| {
+            let (rank, mut seen) = ((count * percent).div_ceil(100), 0);
+            let bucket = counts.iter().position(|count| {
+                seen += count;
+                seen >= rank
+            });
+            (1 << bucket.unwrap_or_default()).min(longest_us)
+        };
+        TimesGlance {
+            count,
+            mean_us: self.micros.load(Ordering::Relaxed) / count.max(1),
+            p50_us: percentile(50),
+            p99_us: percentile(99),
+            longest_us,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(bytes: usize) -> FaultRecord {
+        let reason = "x".repeat(bytes);
+        FaultRecord { at_ms: 1, event: "message", reason, backtrace: None }
+    }
+
+    fn figures(records: u64, bytes: u64) -> Figures {
+        let limits = Limits {
+            fault_records_max: records,
+            fault_records_bytes_max: bytes,
+            ..Limits::default()
+        };
+        Figures::new(Arc::new(limits))
+    }
+
+    #[test]
+    fn the_newest_faults_are_kept_within_their_bounds() {
+        let lengths = |figures: &Figures| -> Vec<usize> {
+            figures.faults().iter().map(FaultRecord::bytes).collect()
+        };
+        let by_count = figures(2, 1_000);
+        (1..=4).for_each(|bytes| by_count.note_fault(fault(bytes)));
+        assert_eq!(lengths(&by_count), [4, 3]);
+        let by_bytes = figures(9, 10);
+        [4, 4, 4, 50].into_iter().for_each(|bytes| by_bytes.note_fault(fault(bytes)));
+        assert_eq!(lengths(&by_bytes), [50]);
+        by_bytes.note_fault(fault(3));
+        assert_eq!(lengths(&by_bytes), [3]);
+        assert_eq!(by_bytes.glance(&Clock::system()).faults, 5);
+    }
+
+    #[test]
+    fn turn_times_are_told_within_a_doubling() {
+        let times = TurnTimes::default();
+        assert_eq!(times.glance(), TimesGlance::default());
+        (0..98).for_each(|_| times.record(Duration::from_micros(100)));
+        times.record(Duration::from_millis(50));
+        times.record(Duration::from_secs(3_600));
+        let glance = times.glance();
+        assert_eq!((glance.count, glance.p50_us, glance.p99_us), (100, 128, 65_536));
+        assert_eq!(glance.longest_us, 3_600_000_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rest_passes_and_activity_is_told_by_the_clock() {
+        let (figures, clock) = (figures(1, 1), Clock::system());
+        assert_eq!(figures.glance(&clock).stage, Stage::Activating);
+        figures.note_stage(Stage::Hibernated);
+        figures.note_rest(Instant::now() + Duration::from_secs(5));
+        figures.note_used(Instant::now());
+        let used = figures.glance(&clock).last_active_ms;
+        let glance = figures.glance(&clock);
+        assert_eq!((glance.stage, glance.rests), (Stage::Broken, Some(Duration::from_secs(5))));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        let glance = figures.glance(&clock);
+        assert_eq!((glance.stage, glance.rests), (Stage::Hibernated, None));
+        assert!(glance.last_active_ms.abs_diff(used) <= 1);
+    }
+}

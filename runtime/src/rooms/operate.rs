@@ -1,0 +1,338 @@
+//! What an operator may do to a room, whether it runs or not. Owns how a room is looked at and changed from
+//! outside.
+//!
+//! Invariant: a room that runs is changed by its own actor between two turns, or stopped first; one that is
+//! at rest is changed by whoever takes its place on the list, so that nobody runs it meanwhile. Looking
+//! wakes nobody. It does not know who asks.
+
+use super::{Phase, Resident, Rooms, State, Unreachable};
+use crate::event::CloseFrame;
+use crate::id::{ModuleHash, RoomId};
+use crate::limits::{Limits, ms};
+use crate::room::{
+    Edit, FaultRecord, Figures, Glance, Inspection, Mail, Refused, RoomError, Totals, Window,
+};
+use crate::store::{RoomContent, StoreError};
+use crate::turn;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A room in memory with its figures.
+pub(crate) type Figured = (RoomId, Arc<Figures>);
+
+/// What a node comes to.
+#[derive(Debug)]
+pub(crate) struct NodeGlance {
+    /// Rooms in memory.
+    pub(crate) running: usize,
+    /// Rooms with an instance.
+    pub(crate) live: usize,
+    /// Those that there may be.
+    pub(crate) live_max: usize,
+    /// Rooms in memory that rest because their guests failed.
+    pub(crate) broken: usize,
+    /// Since the node started. The connections are those of now.
+    pub(crate) totals: Totals,
+    /// Bytes of all guests' memories.
+    pub(crate) guest_bytes: u64,
+    /// How many there may be.
+    pub(crate) guest_bytes_max: u64,
+    /// Since when the node runs, in seconds.
+    pub(crate) uptime_seconds: u64,
+    pub(crate) failure: Option<StoreError>,
+}
+
+/// What is known of a room in memory: its own words are missing if it is busy.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) glance: Glance,
+    /// The newest first.
+    pub(crate) faults: Vec<FaultRecord>,
+    pub(crate) words: Option<Inspection>,
+}
+
+/// Whoever has a room while it does not run, and whom it waits for.
+struct Taken {
+    next: Resident,
+    before: Option<Resident>,
+}
+
+impl Rooms {
+    // Looking.
+
+    /// The rooms in memory, in no order.
+    pub(crate) fn figures(&self) -> Vec<Figured> {
+        let state = self.state();
+        let figured = |(id, resident): (&RoomId, &Resident)| (id.clone(), resident.figures.clone());
+        state.running.iter().map(figured).collect()
+    }
+
+    /// The figures of a room, if it is in memory.
+    pub(crate) fn figures_of(&self, room: &RoomId) -> Option<Arc<Figures>> {
+        self.state().running.get(room).map(|resident| resident.figures.clone())
+    }
+
+    /// The figures as they are now.
+    pub(crate) fn glance_at(&self, figures: &Figures) -> Glance {
+        figures.glance(&self.0.parts.clock)
+    }
+
+    /// When a room was used last, in microseconds since the node started.
+    pub(crate) fn used_us(&self, figures: &Figures) -> u64 {
+        let since = figures.used().saturating_duration_since(self.0.begun);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// What the node comes to at the moment.
+    pub(crate) fn glance(&self) -> NodeGlance {
+        let (parts, figures) = (&self.0.parts, self.figures());
+        let mut totals = self.state().gone;
+        totals.connections = 0;
+        let mut broken = 0;
+        for (_, room) in &figures {
+            totals.add(room);
+            broken += usize::from(room.is_broken());
+        }
+        NodeGlance {
+            running: figures.len(),
+            live: self.live(),
+            live_max: self.live_max(),
+            broken,
+            totals,
+            guest_bytes: parts.places.memory_bytes(),
+            guest_bytes_max: parts.limits.rooms_memory_bytes_max,
+            uptime_seconds: self.0.begun.elapsed().as_secs(),
+            failure: self.storage_failure(),
+        }
+    }
+
+    /// Looks at a room in memory. None if it is not there. A room that does not tell in time is busy.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub(crate) async fn inspect(&self, room: &RoomId, window: Window) -> Option<Look> {
+        let Resident { mailbox, figures, .. } = self.state().running.get(room).cloned()?;
+        let (reply, words) = oneshot::channel();
+        let words = match mailbox.push(Mail::Inspect { window, reply }) {
+            Ok(()) => {
+                let patience = ms(self.0.parts.limits.inspect_ms_max);
+                tokio::time::timeout(patience, words).await.ok().and_then(Result::ok)
+            }
+            Err(Refused::Closed(_)) => return None,
+            Err(Refused::Full(_)) => None,
+        };
+        let glance = figures.glance(&self.0.parts.clock);
+        Some(Look { glance, faults: figures.faults(), words })
+    }
+
+    // Changing.
+
+    /// Closes one connection of a room. False if the room is not in memory, or nobody has this id.
+    ///
+    /// # Errors
+    /// [`RoomError::Busy`] or [`RoomError::TimedOut`]: the room works, and may do it all the same.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, it is done all the same.
+    pub(crate) async fn kick(
+        &self,
+        room: &RoomId,
+        id: String,
+        frame: CloseFrame,
+    ) -> Result<bool, RoomError> {
+        let Some(Resident { mailbox, .. }) = self.state().running.get(room).cloned() else {
+            return Ok(false);
+        };
+        let (reply, kicked) = oneshot::channel();
+        match mailbox.push(Mail::Kick { id, frame, reply }) {
+            Ok(()) => {}
+            Err(Refused::Closed(_)) => return Ok(false),
+            Err(Refused::Full(_)) => return Err(RoomError::Busy),
+        }
+        match tokio::time::timeout(ms(self.0.parts.limits.request_ms_max), kicked).await {
+            // One that ends closes everybody.
+            Ok(kicked) => Ok(kicked.unwrap_or(true)),
+            Err(_) => Err(RoomError::TimedOut),
+        }
+    }
+
+    /// Changes one key of a room, and returns when that is durable: whether the key was there before. A
+    /// room that runs does it itself, and its next event meets a fresh instance; its connections stay. The
+    /// inner error is a limit's.
+    ///
+    /// # Errors
+    /// [`RoomError`]: nothing was changed; if it is [`RoomError::TimedOut`], it may be changed yet.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, it is done all the same.
+    pub(crate) async fn edit(
+        &self,
+        room: &RoomId,
+        edit: Edit,
+    ) -> Result<Result<bool, turn::Refusal>, RoomError> {
+        loop {
+            let found = self.state().find_or_take(room, &self.0.parts.limits)?;
+            let mailbox = match found {
+                Found::Running(resident) => resident.mailbox,
+                Found::Free(taken) => {
+                    let (rooms, id) = (self.clone(), room.clone());
+                    let written = self.work_on(room, taken, async move {
+                        let store = rooms.0.parts.store.room(&id).await?;
+                        let (writes, was_there) =
+                            match edit.writes(&store, &rooms.0.parts.limits)? {
+                                Ok(changed) => changed,
+                                Err(refusal) => return Ok(Err(refusal)),
+                            };
+                        if !writes.is_empty() {
+                            let none = ModuleHash::NONE;
+                            store.durable(store.commit(writes, none).await?).await?;
+                        }
+                        Ok(Ok(was_there))
+                    });
+                    return written.await;
+                }
+            };
+            let (reply, edited) = oneshot::channel();
+            match mailbox.push(Mail::Edit { edit: edit.clone(), reply }) {
+                Ok(()) => {
+                    let patience = ms(self.0.parts.limits.request_ms_max);
+                    let edited = tokio::time::timeout(patience, edited).await;
+                    return edited
+                        .map_err(|_| RoomError::TimedOut)?
+                        .unwrap_or(Err(RoomError::Gone));
+                }
+                Err(Refused::Full(_)) => return Err(RoomError::Busy),
+                // It is just leaving.
+                Err(Refused::Closed(_)) => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    /// Stops a room if it runs, and closes its connections with this; who comes meanwhile waits, and meets
+    /// a room that starts anew. How many connections there were.
+    ///
+    /// # Errors
+    /// [`RoomError::Draining`]: the node stops.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, it is done all the same.
+    pub(crate) async fn close(&self, room: &RoomId, frame: CloseFrame) -> Result<u64, RoomError> {
+        let Some(connections) = self.connections(room) else { return Ok(0) };
+        let taken = self.state().take_place(room, frame, &self.0.parts.limits)?;
+        self.work_on(room, taken, async { Ok(()) }).await?;
+        Ok(connections)
+    }
+
+    /// Forgets everything that is stored for a room, and returns when that is durable. If it runs it is
+    /// stopped first, and its connections are closed with this. How many there were.
+    ///
+    /// # Errors
+    /// [`RoomError`]: the room is stopped, and what is stored is as it was.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, it is done all the same.
+    pub(crate) async fn delete(&self, room: &RoomId, frame: CloseFrame) -> Result<u64, RoomError> {
+        let connections = self.connections(room).unwrap_or_default();
+        let taken = self.state().take_place(room, frame, &self.0.parts.limits)?;
+        let (store, id) = (self.0.parts.store.clone(), room.clone());
+        self.work_on(room, taken, async move { store.forget(&id).await }).await?;
+        Ok(connections)
+    }
+
+    /// How many connections a room in memory has.
+    pub(crate) fn connections(&self, room: &RoomId) -> Option<u64> {
+        self.state().running.get(room).map(|resident| resident.figures.connections())
+    }
+
+    /// Replaces everything that is stored for a room. If it runs it is stopped first, and its clients are
+    /// told to come back; who comes meanwhile waits, and meets the new content. Returns when that is
+    /// durable.
+    ///
+    /// # Errors
+    /// [`Unreachable`]: nothing was changed, or, if the storage failed, as [`crate::store::Store::import`]
+    /// says. The room goes on with what is stored.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the room is replaced all the same.
+    pub(crate) async fn import(&self, content: RoomContent) -> Result<(), Unreachable> {
+        let room = content.room().clone();
+        let frame = CloseFrame::new(1012, "the room's storage was replaced");
+        let taken = {
+            let mut state = self.state();
+            if !state.draining && !state.parties.contains_key(room.party()) {
+                return Err(Unreachable::UnknownParty(room.party().clone()));
+            }
+            state.take_place(&room, frame, &self.0.parts.limits)?
+        };
+        let store = self.0.parts.store.clone();
+        Ok(self.work_on(&room, taken, async move { store.import(content).await }).await?)
+    }
+
+    /// Does something with a room's storage when the one before has ended; then the room runs, if somebody
+    /// waits for it.
+    async fn work_on<T: Send + 'static>(
+        &self,
+        room: &RoomId,
+        Taken { next, before }: Taken,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, RoomError> {
+        let (rooms, room) = (self.clone(), room.clone());
+        let (reply, answer) = oneshot::channel();
+        self.0.tasks.spawn(async move {
+            let run = async {
+                if let Some(before) = before {
+                    before.ended.cancelled().await;
+                }
+                // Who does not wait any more needs no answer.
+                drop(reply.send(work.await));
+                let party = rooms.state().begin(&room, &next.mailbox);
+                if let Some(party) = party {
+                    rooms.run(&room, &next, party).await;
+                }
+            };
+            rooms.reside(&room, &next, run).await;
+        });
+        Ok(answer.await.map_err(|_| RoomError::Gone)??)
+    }
+}
+
+/// Who has a room.
+enum Found {
+    Running(Resident),
+    Free(Taken),
+}
+
+impl State {
+    /// Whoever is on the list for a room, or the one who is on it from now on, in one step.
+    fn find_or_take(&mut self, room: &RoomId, limits: &Arc<Limits>) -> Result<Found, RoomError> {
+        if self.draining {
+            return Err(RoomError::Draining);
+        }
+        if let Some(resident) = self.running.get(room) {
+            return Ok(Found::Running(resident.clone()));
+        }
+        let next = Resident::new(Phase::Waiting, limits);
+        self.running.insert(room.clone(), next.clone());
+        Ok(Found::Free(Taken { next, before: None }))
+    }
+
+    /// Puts a resident that waits for its content on the list, in one step with telling the one before,
+    /// if there is one, to end.
+    fn take_place(
+        &mut self,
+        room: &RoomId,
+        frame: CloseFrame,
+        limits: &Arc<Limits>,
+    ) -> Result<Taken, RoomError> {
+        if self.draining {
+            return Err(RoomError::Draining);
+        }
+        let next = Resident::new(Phase::Waiting, limits);
+        let before = self.running.insert(room.clone(), next.clone());
+        if let Some(before) = &before {
+            // One that is just leaving needs no telling.
+            drop(before.mailbox.push(Mail::Stop(frame)));
+        }
+        Ok(Taken { next, before })
+    }
+}

@@ -1,0 +1,257 @@
+//! Looking at what is stored, from outside the rooms. Owns how much one look reads.
+//!
+//! Invariant: a look changes nothing, wakes nobody, reads a bounded piece, and sees everything that was
+//! committed before it was asked for. It does not know which rooms run.
+
+use super::apply::info_of;
+use super::keys::{self, RoomFacts};
+use super::{Store, StoreError};
+use crate::id::{PartyName, RoomId};
+use crate::span::{Direction, Key, ListOptions, Span};
+use bytes::Bytes;
+use hashbrown::HashSet;
+use std::ops::Bound;
+
+/// Which stored rooms to look at, and in which direction: by party, then by name, the shorter of two first
+/// and those of one length by their bytes. That is how they lie, so a piece costs only itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RoomSpan {
+    /// Those of this party; of all if there is none.
+    pub(crate) party: Option<PartyName>,
+    /// Those behind this one, in the direction.
+    pub(crate) after: Option<RoomId>,
+    /// From the first to the last, or from the last to the first.
+    pub(crate) direction: Direction,
+}
+
+/// A room's keys from outside.
+#[derive(Debug, Default)]
+pub(crate) struct KeyPage {
+    /// In order.
+    pub(crate) entries: Vec<(Key, Bytes)>,
+    /// The key that comes next, if there are more.
+    pub(crate) next: Option<Key>,
+}
+
+/// Where a room stands among others when they are sorted by name.
+pub(crate) fn name_order(room: &RoomId) -> (usize, &str, usize, &str) {
+    let (party, name) = (room.party().as_str(), room.name());
+    (party.len(), party, name.len(), name)
+}
+
+impl Store {
+    /// What is known of a room; none if nothing is stored for it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub(crate) async fn facts(&self, room: &RoomId) -> Result<Option<RoomFacts>, StoreError> {
+        Ok(self.facts_of(vec![room.clone()]).await?.pop().flatten())
+    }
+
+    /// As [`Store::facts`], of several rooms, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub(crate) async fn facts_of(
+        &self,
+        rooms: Vec<RoomId>,
+    ) -> Result<Vec<Option<RoomFacts>>, StoreError> {
+        self.look(move |store| {
+            let tree = store.applier.shared().tree();
+            let facts = rooms.iter().map(|room| {
+                let facts = info_of(&*tree, room)?;
+                Ok((facts != RoomFacts::default()).then_some(facts))
+            });
+            facts.collect()
+        })
+        .await
+    }
+
+    /// The next stored rooms, at most so many. Fewer are the last ones.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub(crate) async fn rooms(
+        &self,
+        span: RoomSpan,
+        max: usize,
+    ) -> Result<Vec<(RoomId, RoomFacts)>, StoreError> {
+        self.look(move |store| {
+            let entries = store.applier.shared().tree().scan(&span.keys(), HashSet::new());
+            let rooms = entries.take(max).map(|entry| {
+                let (key, value) = entry?;
+                Ok((keys::decode_info_key(&key)?, keys::decode_info(&value)?))
+            });
+            rooms.collect()
+        })
+        .await
+    }
+
+    /// A page of what is stored for a room: at most so many entries, and about so many bytes, but at least
+    /// one entry.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub(crate) async fn entries(
+        &self,
+        room: &RoomId,
+        options: ListOptions,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> Result<KeyPage, StoreError> {
+        let prefix = keys::guest_prefix(room);
+        self.look(move |store| {
+            let span = Span::of(&options).map_err(|why| StoreError::Io(why.to_owned()))?;
+            let (mut page, mut bytes) = (KeyPage::default(), 0);
+            // While it is read nothing is applied: a large value lies in pieces, all of one moment.
+            let shared = store.applier.shared();
+            let _still = shared.copy();
+            for entry in shared.tree().scan(&keys::below(&prefix, &span), HashSet::new()) {
+                let (key, value) = entry?;
+                let key = key[prefix.len()..].to_vec();
+                bytes += key.len() + value.len();
+                let full = page.entries.len() >= entries_max || bytes > bytes_max;
+                if full && !page.entries.is_empty() {
+                    page.next = Some(key);
+                    break;
+                }
+                page.entries.push((key, value));
+            }
+            Ok(page)
+        })
+        .await
+    }
+
+    /// The value of a room's key.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed.
+    pub(crate) async fn value(
+        &self,
+        room: &RoomId,
+        key: &[u8],
+    ) -> Result<Option<Bytes>, StoreError> {
+        let key = [&keys::guest_prefix(room), key].concat();
+        self.look(move |store| {
+            let shared = store.applier.shared();
+            let _still = shared.copy();
+            shared.tree().get(&key)
+        })
+        .await
+    }
+
+    /// Reads, away from the threads that run rooms. Damage that it meets has the tree made anew.
+    async fn look<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.applied().await?;
+        let store = self.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            read(&store).inspect_err(|error| {
+                if matches!(error, StoreError::Corrupt(_)) {
+                    store.applier.shared().distrust(error);
+                }
+            })
+        });
+        reading.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl RoomSpan {
+    fn keys(&self) -> Span {
+        let mut span = match &self.party {
+            Some(party) => keys::infos_of(party),
+            None => keys::all_infos(),
+        };
+        span.direction = self.direction;
+        if let Some(after) = &self.after {
+            let after: Bound<Key> = Bound::Excluded(keys::info(after));
+            match self.direction {
+                Direction::Forward => span.start = after,
+                Direction::Reverse => span.end = after,
+            }
+        }
+        span
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::store::RoomContent;
+
+    fn id(text: &str) -> RoomId {
+        let (party, name) = text.split_once('/').unwrap();
+        RoomId::new(PartyName::parse(party).unwrap(), name, 256).unwrap()
+    }
+
+    /// A store with these rooms, each with one key.
+    async fn store(rooms: &[&str]) -> Store {
+        let store = Store::in_memory(&Limits::default()).unwrap();
+        for room in rooms {
+            let lines = format!(
+                "{{\"room-export\":1,\"party\":\"{}\",\"room\":\"{}\",\"alarm\":null}}\n\
+                 {{\"key\":\"k\",\"json\":1}}",
+                id(room).party(),
+                id(room).name()
+            );
+            let content = RoomContent::read(lines.as_bytes(), &Limits::default()).unwrap();
+            store.import(content).await.unwrap();
+        }
+        store
+    }
+
+    #[tokio::test]
+    async fn rooms_are_read_in_pieces_in_both_directions() {
+        let names = ["a/1", "a/2", "a/10", "b/x", "bb/a", "bb/b"];
+        let store = store(&["bb/b", "a/10", "b/x", "a/2", "bb/a", "a/1"]).await;
+        for (direction, wanted) in [
+            (Direction::Forward, names.to_vec()),
+            (Direction::Reverse, names.iter().rev().copied().collect()),
+        ] {
+            let (mut found, mut span) = (Vec::new(), RoomSpan { direction, ..RoomSpan::default() });
+            loop {
+                let piece = store.rooms(span.clone(), 2).await.unwrap();
+                let Some((last, _)) = piece.last() else { break };
+                span.after = Some(last.clone());
+                found.extend(piece.iter().map(|(room, _)| room.to_string()));
+            }
+            assert_eq!(found, wanted);
+        }
+        let span = RoomSpan { party: Some(id("b/x").party().clone()), ..RoomSpan::default() };
+        let found = store.rooms(span, 9).await.unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].1.keys, found[0].1.bytes), (1, 2));
+        let mut sorted = names.map(id);
+        sorted.reverse();
+        sorted.sort_by(|a, b| name_order(a).cmp(&name_order(b)));
+        assert_eq!(sorted, names.map(id));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_stored_is_not_known() {
+        let store = store(&["a/1"]).await;
+        assert_eq!(store.facts(&id("a/2")).await, Ok(None));
+        assert_eq!(store.value(&id("a/1"), b"k").await, Ok(Some(Bytes::from_static(b"1"))));
+        assert_eq!(store.value(&id("a/1"), b"l").await, Ok(None));
+        let page = store.entries(&id("a/2"), ListOptions::default(), 9, 9).await.unwrap();
+        assert!(page.entries.is_empty() && page.next.is_none());
+    }
+}
