@@ -229,9 +229,9 @@ mod tests {
         DoorError::Room(error.into())
     }
 
-    #[test]
-    fn the_table() {
-        let errors = [
+    /// One of each kind.
+    fn errors() -> Vec<DoorError> {
+        vec![
             DoorError::Name(NameError::Empty("room")),
             DoorError::NotFound,
             DoorError::Room(Unreachable::UnknownParty(PartyName::parse("x").unwrap())),
@@ -263,8 +263,12 @@ mod tests {
             room(RoomError::Broken),
             room(RoomError::Guest(GuestFault::Rejected("secret".to_owned()))),
             room(RoomError::Storage(StoreError::Io("secret".to_owned()))),
-        ];
-        let table: String = errors
+        ]
+    }
+
+    #[test]
+    fn the_table() {
+        let table: String = errors()
             .iter()
             .map(|error| {
                 let shown = error.show(Audience::Public);

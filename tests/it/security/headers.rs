@@ -40,7 +40,7 @@ async fn a_hooks_response_cannot_end_its_own_head() {
         let (reply, socket) = hooked(header).await;
         assert_eq!((reply.status, reply.header("set-cookie")), (500, None), "{header}");
         // A hook that fails turns a socket away with a close frame.
-        let mut socket = socket.ok().unwrap();
+        let mut socket = socket.unwrap();
         assert_eq!(socket.header("set-cookie"), None, "{header}");
         assert_eq!(socket.closed().await.0, 1011, "{header}");
     }
@@ -85,13 +85,13 @@ async fn what_a_client_offers_comes_back_as_one_line() {
     let node = Setup::memory().start().await;
     let offered = [("sec-websocket-protocol", "chat, x\tset-cookie: a=1")];
     let client = TestClient::try_connect(node.addr(), "/party/lobby", &offered).await;
-    let client = client.ok().unwrap();
+    let client = client.unwrap();
     assert_eq!(client.header("sec-websocket-protocol"), Some("chat"));
     assert_eq!(client.header("set-cookie"), None);
     // Nor is compression, which one small frame could make a large one.
     let offered = [("sec-websocket-extensions", "permessage-deflate")];
     let client = TestClient::try_connect(node.addr(), "/party/lobby", &offered).await;
-    assert_eq!(client.ok().unwrap().header("sec-websocket-extensions"), None);
+    assert_eq!(client.unwrap().header("sec-websocket-extensions"), None);
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn two_origins_must_both_be_listed() {
     let node = Setup::memory().origins(&["https://chat.example.com"]).start().await;
     let headers = [("origin", "https://chat.example.com"), ("origin", "https://evil.example")];
     let client = TestClient::try_connect(node.addr(), "/party/lobby", &headers).await;
-    assert_eq!(client.ok().expect("it is accepted").closed().await.0, 4403);
+    assert_eq!(client.expect("it is accepted").closed().await.0, 4403);
 }
 
 #[tokio::test]
