@@ -67,8 +67,8 @@ codes! {
         "The key is right, and its value is a text where a number is expected, or the like.",
         "# room.toml\nname = 5",
         "Write it as the help says.";
-    WrongNumber "R0006" "a limit is no whole number above 0",
-        "Limits are whole numbers of at least 1. None of them can be turned off, as each keeps the server alive.",
+    WrongNumber "R0006" "a limit is no whole number, or too small",
+        "Limits are whole numbers of at least 1; only `drain_spread_ms` may be 0. None of the others can be turned off, as each keeps the server alive.",
         "# room.toml\nname = \"chat\"\n[limits]\nturn_ms_max = 0",
         "`room limits` shows each limit's unit and default.";
     BadLimits "R0007" "limits contradict each other",
@@ -247,6 +247,10 @@ codes! {
         "--to is the address where `room serve` listens for operators: http, a host and a port.",
         "$ room list --name chat --to https://chat.example.com/admin --token x",
         "Write it as http://127.0.0.1:1998. A server elsewhere is best reached through `ssh -L 1998:localhost:1998 its-name`.";
+    BadOrigin "R0051" "this cannot be an origin",
+        "The origins of `[serve]` are what browsers say of a page: a scheme, a host, and a port if it is not the scheme's own, with nothing behind them. They are at most `origins_max`.",
+        "# room.toml\nname = \"chat\"\n[serve]\norigins = [\"chat.example.com\"]",
+        "Write it as `https://chat.example.com`, or `https://*.example.com` for all names below; list none to let every page in.";
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub(crate) struct Manifest {
     pub(crate) parties: Vec<Party>,
     /// The folder of its static files, relative to the file.
     pub(crate) assets: Option<Spanned<PathBuf>>,
+    /// The origins whose pages may open WebSockets; none lets every page in.
+    pub(crate) origins: Vec<String>,
     /// The environment its rooms see.
     pub(crate) vars: BTreeMap<String, String>,
     /// Every bound, with the project's own values.
@@ -105,6 +107,9 @@ pub(crate) struct Keys {
     /// The static files, served next to the rooms.
     #[schemars(default, with = "AssetsKeys", skip_serializing_if = "Option::is_none")]
     assets: Option<AssetsKeys>,
+    /// Who is served.
+    #[schemars(default, with = "ServeKeys", skip_serializing_if = "Option::is_none")]
+    serve: Option<ServeKeys>,
     /// The environment that the rooms see (`std::env::var`).
     #[schemars(default)]
     vars: BTreeMap<String, String>,
@@ -150,6 +155,18 @@ struct AssetsKeys {
     dir: String,
 }
 
+/// Who is served.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct ServeKeys {
+    /// The origins whose pages may open WebSockets, such as `https://chat.example.com`, or
+    /// `https://*.example.com` for every name below `example.com`. Without any, every page may; the server's
+    /// own pages always may. `origins_max` bounds how many there are.
+    #[schemars(default)]
+    origins: Vec<String>,
+}
+
 fn here() -> String {
     ".".to_owned()
 }
@@ -158,7 +175,7 @@ fn limits_schema(_: &mut schemars::SchemaGenerator) -> Schema {
     let rows = Limits::TABLE.iter().map(|row| {
         let text = format!("{}, in {}. At the bound: {}.", row.what, row.unit, row.at_bound);
         let value = serde_json::json!({
-            "type": "integer", "minimum": 1, "default": row.default, "description": text,
+            "type": "integer", "minimum": row.min(), "default": row.default, "description": text,
         });
         (row.name.to_owned(), value)
     });

@@ -4,6 +4,11 @@
 //! together. It is read by `runtime.rs` alone, which hands each part its piece. It binds and opens
 //! nothing, and does not know where the choices came from.
 
+mod origin;
+
+pub(crate) use origin::Origins;
+pub use origin::{Origin, OriginError};
+
 use crate::limits::Limits;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -19,10 +24,21 @@ pub struct Config {
     pub storage: StorageConfig,
     /// The folder for compiled code; without one every start compiles again.
     pub cache_dir: Option<PathBuf>,
+    /// The files of its certificate; without them it speaks plain HTTP.
+    pub tls: Option<Tls>,
     /// Every bound.
     pub limits: Limits,
     /// Who reads the error texts.
     pub audience: Audience,
+}
+
+/// The files of a certificate, in PEM. They are read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and behind it those that vouch for it.
+    pub cert: PathBuf,
+    /// Its private key, without a password.
+    pub key: PathBuf,
 }
 
 /// Where the rooms' data lies.
@@ -50,6 +66,9 @@ pub struct Project {
     pub parties: Vec<PartyConfig>,
     /// The folder of its static files.
     pub assets: Option<PathBuf>,
+    /// The origins whose pages may open WebSockets to its rooms, as [`Origin::parse`] reads them. None
+    /// given lets every page in; the server's own pages always are.
+    pub origins: Vec<String>,
 }
 
 /// One party of a project.

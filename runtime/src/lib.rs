@@ -38,9 +38,10 @@ pub mod wasm;
 pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use admin::{AdminToken, offline};
 pub use config::{
-    Audience, AutoResponse, Config, ConfigError, PartyConfig, Project, StorageConfig, WhenQuiet,
+    Audience, AutoResponse, Config, ConfigError, Origin, OriginError, PartyConfig, Project,
+    StorageConfig, Tls, WhenQuiet,
 };
-pub use door::{Notice, connection_of_query, room_of_path};
+pub use door::{Notice, TlsError, connection_of_query, room_of_path};
 pub use id::{ConnectionId, NameError, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};
 pub use logs::Logs;

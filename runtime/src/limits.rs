@@ -21,6 +21,16 @@ pub struct LimitRow {
     pub at_bound: &'static str,
 }
 
+/// Limits for which none at all is a choice, too.
+const MAY_BE_ZERO: [&str; 1] = ["drain_spread_ms"];
+
+impl LimitRow {
+    /// The least that it may be set to.
+    pub fn min(&self) -> u64 {
+        u64::from(!MAY_BE_ZERO.contains(&self.name))
+    }
+}
+
 macro_rules! limits {
     ($($name:ident: $unit:literal = $default:expr, $what:literal, $at_bound:literal;)*) => {
         /// Every bound, with its default. The unit is the last word of the name (`ms`, `bytes`) or a count.
@@ -77,6 +87,7 @@ limits! {
     header_bytes_max: "bytes" = 64 * KIB, "Size of a request's head", "431";
     room_name_bytes_max: "bytes" = 256, "Length of a room's name after decoding", "400";
     auto_response_bytes_max: "bytes" = 2 * KIB, "Length of each text of a party's `auto_response`", "the project is refused";
+    origins_max: "origins" = 64, "Origins that a project lists", "the project is refused";
     connection_id_bytes_max: "bytes" = 256, "Length of a connection's id (`_pk`)", "400";
 
     // What a client may occupy.
@@ -90,14 +101,15 @@ limits! {
 
     // Times a client meets.
     header_ms_max: "ms" = 10_000, "Time for a client to send a request's head, the first or the next one", "the connection is closed";
+    tls_handshake_ms_max: "ms" = 10_000, "Time for a client to bring about a TLS handshake", "the connection is closed";
     body_ms_max: "ms" = 30_000, "Time for a client to send a request's body", "408";
     ping_interval_ms: "ms" = 30_000, "Time between two pings of the server", "a ping is sent";
     pong_ms_max: "ms" = 15_000, "Time for any sign of life after a ping", "the connection counts as dropped: on_close with 1006";
     close_ms_max: "ms" = 5_000, "Time for a client to answer a close frame", "the socket is dropped";
     write_ms_max: "ms" = 30_000, "Time a socket may refuse to take bytes", "the connection counts as dropped: on_close with 1006";
     accept_backoff_ms_max: "ms" = 1_000, "Longest pause after a failed accept", "accepting is tried again";
-    drain_ms_max: "ms" = 10_000, "Time for rooms and sockets to end when the server stops", "what is left is dropped";
-    drain_spread_ms: "ms" = 1_000, "Window over which sockets are closed with 1012 when the server stops", "every socket has been told to close";
+    drain_ms_max: "ms" = 10_000, "Time for rooms and sockets to end when the server stops, after `drain_spread_ms`", "what is left is dropped";
+    drain_spread_ms: "ms" = 0, "Window in which each socket is closed with 1012 at a moment of its own when the server stops; 0 closes all at once", "every socket has been told to close";
 
     // A room's queue and life.
     mailbox_events_max: "events" = 1_024, "Events that wait before one room", "a socket stops reading; a request is answered 503";
@@ -139,6 +151,10 @@ limits! {
     log_line_bytes_max: "bytes" = 8 * KIB, "Length of a line in a room's log", "the line is cut";
     log_lines_max: "lines" = 1_000, "Log lines of one turn", "further lines are dropped and counted";
     fault_text_bytes_max: "bytes" = 8 * KIB, "Length of a guest's own error text", "the text is cut";
+
+    // The certificate's files.
+    tls_reload_ms: "ms" = 10_000, "Time between two looks at the certificate and its key", "they are read again, and serve if they changed and are a pair";
+    tls_file_bytes_max: "bytes" = MIB, "Size of the certificate's file, its chain included, and of its key's", "the pair is refused";
 
     // What an operator may ask of a node that serves.
     admin_transfers_max: "transfers" = 4, "Backups, exports and imports at the same time", "503";
@@ -198,8 +214,8 @@ impl Limits {
                 problems.push(sentence.to_owned());
             }
         };
-        for (name, value) in self.values() {
-            must(value > 0, &format!("{name} must be at least 1"));
+        for ((name, value), row) in self.values().into_iter().zip(Self::TABLE) {
+            must(value >= row.min(), &format!("{name} must be at least {}", row.min()));
         }
         must(
             self.memory_bytes_max <= MEMORY_BYTES_CEILING,
@@ -273,6 +289,12 @@ mod tests {
     fn a_limit_that_contradicts_another_is_named() {
         let limits = Limits { turn_ms_max: 5, ..Limits::default() };
         assert_eq!(limits.problems(), ["tick_ms must not exceed turn_ms_max"]);
+    }
+
+    #[test]
+    fn a_limit_is_at_least_one_unless_none_at_all_is_a_choice() {
+        let limits = Limits { drain_spread_ms: 0, faults_max: 0, ..Limits::default() };
+        assert_eq!(limits.problems(), ["faults_max must be at least 1"]);
     }
 
     #[test]

@@ -155,6 +155,7 @@ words! {
         NotFound "not_found",
         Starting "starting",
         Elsewhere "elsewhere",
+        Origin "origin",
         Hook "hook",
         Busy "busy",
         Full "full",

@@ -8,7 +8,7 @@ use crate::admin::{Admin, AdminToken};
 use crate::alarms::Alarms;
 use crate::clock::Clock;
 use crate::cluster::Ring;
-use crate::config::{Audience, PartyConfig, Project, StorageConfig};
+use crate::config::{Audience, OriginError, Origins, PartyConfig, Project, StorageConfig};
 use crate::door::{FrontDoor, Notice};
 use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
@@ -76,6 +76,9 @@ pub enum DeployError {
         /// What is wrong with it.
         problem: String,
     },
+    /// One of its origins is none, or they are too many.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
     /// A module was refused.
     #[error("party {party}: {error}")]
     Load {
@@ -191,10 +194,11 @@ impl Node {
         if project.parties.is_empty() {
             return Err(DeployError::NoParty);
         }
+        let origins = Origins::parse(&project.origins, &self.limits)?;
         let mut parties = HashMap::new();
         for config in project.parties {
             let name = PartyName::parse(&config.name)?;
-            let party = self.load(&name, config).await?;
+            let party = self.load(&name, config, origins.clone()).await?;
             if parties.insert(name.clone(), party).is_some() {
                 return Err(DeployError::Twice(name));
             }
@@ -220,7 +224,12 @@ impl Node {
     }
 
     /// Compiles a party's module, away from the threads that run rooms.
-    async fn load(&self, name: &PartyName, config: PartyConfig) -> Result<Party, DeployError> {
+    async fn load(
+        &self,
+        name: &PartyName,
+        config: PartyConfig,
+        origins: Origins,
+    ) -> Result<Party, DeployError> {
         let engine = self.engine.clone();
         let PartyConfig { module, vars, when_quiet, auto_response, .. } = config;
         if let Some(problem) = auto_response.as_ref().and_then(|own| own.problem(&self.limits)) {
@@ -236,7 +245,7 @@ impl Node {
         let probe = RoomId::new(name.clone(), "-", usize::MAX)?;
         let instance = Instance::new(&code, &probe, self.clock).await;
         instance.map_err(|fault| refused(LoadError::Start(fault.to_string())))?;
-        Ok(Party { code, when_quiet, auto_response: auto_response.map(Arc::new) })
+        Ok(Party { code, when_quiet, auto_response: auto_response.map(Arc::new), origins })
     }
 
     /// Reads everything that is stored and checks that it agrees with itself; see [`Verified`]. Meant for
@@ -259,20 +268,27 @@ impl Node {
     /// acknowledged is on disk all the same.
     pub(crate) async fn drain(&self, served: impl Future<Output = ()>) {
         self.stop.cancel();
+        let alarms = self.alarms.lock().await.take();
+        let ringing = alarms.as_ref().map(JoinHandle::abort_handle);
         let end = async {
-            if let Some(alarms) = self.alarms.lock().await.take() {
+            // Rooms work for their clients until the last of these is gone.
+            self.door.drain().await;
+            if let Some(alarms) = alarms {
                 alarms.abort();
                 // An aborted task holds the store until it is dropped, and the folder with it.
                 drop(alarms.await);
             }
-            self.door.drain().await;
             self.rooms.drain().await;
             self.admin.drain().await;
             // Behind the last line that rooms have to say.
             self.logs.close();
             served.await;
         };
-        if tokio::time::timeout(ms(self.limits.drain_ms_max), end).await.is_err() {
+        let max = ms(self.limits.drain_ms_max.saturating_add(self.limits.drain_spread_ms));
+        if tokio::time::timeout(max, end).await.is_err() {
+            if let Some(ringing) = ringing {
+                ringing.abort();
+            }
             tracing::warn!("not everything ended within drain_ms_max; the rest is dropped");
         }
         let store = self.store.clone();

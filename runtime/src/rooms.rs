@@ -10,7 +10,7 @@ mod operate;
 pub(crate) use operate::{Figured, Look, NodeGlance};
 
 use crate::clock::Clock;
-use crate::config::{AutoResponse, WhenQuiet};
+use crate::config::{AutoResponse, Origins, WhenQuiet};
 use crate::event::{CloseFrame, Request, Response};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{Limits, ms, size};
@@ -86,6 +86,8 @@ pub(crate) struct Party {
     pub(crate) code: Code,
     pub(crate) when_quiet: WhenQuiet,
     pub(crate) auto_response: Option<Arc<AutoResponse>>,
+    /// Whose pages may open WebSockets to its rooms.
+    pub(crate) origins: Origins,
 }
 
 /// Why a room cannot be asked.

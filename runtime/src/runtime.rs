@@ -4,7 +4,7 @@
 
 use crate::admin::AdminToken;
 use crate::config::{Config, ConfigError, Project};
-use crate::door::{Listener, Notice};
+use crate::door::{Certificates, Listener, Notice, TlsError};
 use crate::node::{DeployError, Deployed, Node, OpenError};
 use crate::store::{StoreError, Verified};
 use std::net::SocketAddr;
@@ -32,6 +32,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The data or the engine cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -49,7 +52,11 @@ impl Runtime {
         config.check()?;
         let limits = Arc::new(config.limits);
         let addr = config.listen;
-        let listener = Listener::bind(addr, limits.clone()).await;
+        let tls = match config.tls {
+            Some(files) => Some(Certificates::read(files, limits.clone()).await?),
+            None => None,
+        };
+        let listener = Listener::bind(addr, limits.clone(), tls).await;
         let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
         let cache = config.cache_dir.as_deref();
         let node = Node::open(&config.storage, cache, limits, config.audience)?;
@@ -100,7 +107,8 @@ impl Runtime {
         self.node.verify_storage().await
     }
 
-    /// Stops: no new clients, sockets closed with 1012, rooms finished, everything on disk.
+    /// Stops: no new clients; sockets closed with 1012, each at a moment of its own within
+    /// [`Limits::drain_spread_ms`] and working until then; rooms finished; everything on disk.
     ///
     /// # Cancel safety
     /// Dropped before it returns, what was not finished is dropped with the process; what was

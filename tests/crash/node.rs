@@ -56,6 +56,7 @@ async fn start(
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         storage: StorageConfig::Disk(data),
         cache_dir: Some(cache),
+        tls: None,
         limits,
         audience: Audience::Developer,
     });
@@ -68,7 +69,7 @@ async fn start(
         when_quiet: WhenQuiet::Stay,
         auto_response: None,
     };
-    runtime.deploy(Project { parties: vec![party], assets: None }).await?;
+    runtime.deploy(Project { parties: vec![party], ..Project::default() }).await?;
     Ok((runtime, problems))
 }
 

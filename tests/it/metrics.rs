@@ -150,13 +150,13 @@ async fn node_on(dir: &Path, audience: Audience) -> Runtime {
         door_instances_max: 2,
         log_segment_bytes: 1 << 20,
         store_retry_ms: 20,
-        drain_spread_ms: 1,
         ..room_runtime::Limits::default()
     };
     let config = Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         storage: StorageConfig::Disk(dir.join("data")),
         cache_dir: None,
+        tls: None,
         limits,
         audience,
     };
@@ -168,7 +168,7 @@ async fn node_on(dir: &Path, audience: Audience) -> Runtime {
         when_quiet: WhenQuiet::Stay,
         auto_response: None,
     };
-    node.deploy(Project { parties: vec![party], assets: None }).await.unwrap();
+    node.deploy(Project { parties: vec![party], ..Project::default() }).await.unwrap();
     node
 }
 

@@ -28,7 +28,8 @@ impl Operated {
             ..Limits::default()
         };
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let config = ServerConfig { data: data.to_owned(), listen: any, admin: any, limits };
+        let config =
+            ServerConfig { data: data.to_owned(), listen: any, admin: any, tls: None, limits };
         let server = within("a server to start", Server::start(config)).await.unwrap();
         let token = server.first_token().map(|NewToken { secret, .. }| secret.clone());
         Self { server, token: token.unwrap_or_default() }

@@ -2,6 +2,9 @@
 
 use room_tests::{Got, RawClient, Requests, Setup, TestClient, TestNode, masked, until};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::watch;
 
 /// The events of a room, as soon as there are so many.
 async fn events(node: &TestNode, room: &str, count: usize) -> Vec<String> {
@@ -274,4 +277,42 @@ async fn an_open_socket_keeps_its_place_among_the_nodes_connections() {
     }
     client.close(Some((1000, ""))).await;
     assert_eq!(waiting.await.status, 200);
+}
+
+#[tokio::test]
+async fn sockets_close_one_after_the_other_while_the_node_drains_and_work_until_then() {
+    let node = Setup::memory()
+        // The window comes on top of the time to end, or most sockets would never hear of it.
+        .limits(|limits| (limits.drain_ms_max, limits.drain_spread_ms) = (2_000, 4_000))
+        .start()
+        .await;
+    let (told, worked) = (watch::Sender::new(0), Arc::new(AtomicUsize::new(0)));
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let mut client = RawClient::upgrade(node.addr(), "/party/lobby").await;
+        let (told, worked, mut another) = (told.clone(), worked.clone(), told.subscribe());
+        clients.spawn(async move {
+            loop {
+                let frame = tokio::select! {
+                    frame = client.frame() => frame.expect("nobody is cut off"),
+                    _ = another.changed() => {
+                        client.write(&masked(0x81, b"hello")).await;
+                        continue;
+                    }
+                };
+                let Some(code) = frame.close_code() else {
+                    worked.fetch_add(1, Ordering::SeqCst);
+                    continue;
+                };
+                assert_eq!(code, 1012);
+                told.send_modify(|count| *count += 1);
+                // The node waits for the answer.
+                return client.write(&masked(0x88, &1012_u16.to_be_bytes())).await;
+            }
+        });
+    }
+    node.stop().await;
+    assert_eq!(*told.borrow(), 8, "the node did not wait for its sockets");
+    assert!(worked.load(Ordering::SeqCst) > 0, "no socket worked once the first was closed");
+    clients.join_all().await;
 }

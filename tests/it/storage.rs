@@ -85,6 +85,7 @@ async fn two_nodes_cannot_have_the_same_folder() {
         listen: ([127, 0, 0, 1], 0).into(),
         storage: StorageConfig::Disk(node.data_dir().unwrap()),
         cache_dir: None,
+        tls: None,
         limits: node.limits().clone(),
         audience: room_runtime::Audience::Developer,
     };

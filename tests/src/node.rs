@@ -5,7 +5,7 @@
 use crate::{TestClient, guest, within};
 use room_runtime::{
     Audience, AutoResponse, Config, DeployError, Deployed, Limits, PartyConfig, Project, Runtime,
-    StorageConfig, WhenQuiet,
+    StartError, StorageConfig, Tls, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -20,6 +20,8 @@ pub struct Setup {
     when_quiet: WhenQuiet,
     auto_response: Option<AutoResponse>,
     assets: Option<PathBuf>,
+    origins: Vec<String>,
+    tls: Option<Tls>,
 }
 
 /// A node that listens on loopback and serves the puppet as party `main`.
@@ -35,12 +37,20 @@ impl Setup {
         let limits = Limits {
             rooms_active_max: 64,
             door_instances_max: 8,
-            drain_spread_ms: 1,
             alarm_retry_ms_min: 20,
             ..Limits::default()
         };
         let (audience, when_quiet) = (Audience::Developer, WhenQuiet::Stay);
-        Self { limits, audience, disk: None, when_quiet, auto_response: None, assets: None }
+        Self {
+            limits,
+            audience,
+            disk: None,
+            when_quiet,
+            auto_response: None,
+            assets: None,
+            origins: Vec::new(),
+            tls: None,
+        }
     }
 
     /// A node with a folder of its own on disk.
@@ -87,6 +97,20 @@ impl Setup {
         self
     }
 
+    /// With pages of these origins let in, and of no others.
+    #[must_use]
+    pub fn origins(mut self, origins: &[&str]) -> Self {
+        self.origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        self
+    }
+
+    /// With TLS, from these files.
+    #[must_use]
+    pub fn tls(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls = Some(Tls { cert: cert.into(), key: key.into() });
+        self
+    }
+
     /// Starts a node and deploys the puppet to it.
     ///
     /// # Panics
@@ -102,6 +126,14 @@ impl Setup {
     /// # Panics
     /// When it does not start.
     pub async fn start_empty(self) -> TestNode {
+        self.try_start_empty().await.expect("a node starts")
+    }
+
+    /// Starts a node without parties, if it starts.
+    ///
+    /// # Errors
+    /// As [`Runtime::start`].
+    pub async fn try_start_empty(self) -> Result<TestNode, StartError> {
         let storage = match &self.disk {
             Some(dir) => StorageConfig::Disk(dir.path().join("data")),
             None => StorageConfig::Memory,
@@ -110,11 +142,12 @@ impl Setup {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             storage,
             cache_dir: Some(room_test_guest::target_dir().join("guests/compiled")),
+            tls: self.tls.clone(),
             limits: self.limits.clone(),
             audience: self.audience,
         };
-        let runtime = within("a node to start", Runtime::start(config)).await;
-        TestNode { runtime: runtime.expect("a node starts"), setup: self }
+        let runtime = within("a node to start", Runtime::start(config)).await?;
+        Ok(TestNode { runtime, setup: self })
     }
 }
 
@@ -176,7 +209,8 @@ impl TestNode {
     /// # Errors
     /// As [`Runtime::deploy`].
     pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
-        let project = Project { parties, assets: self.setup.assets.clone() };
+        let (assets, origins) = (self.setup.assets.clone(), self.setup.origins.clone());
+        let project = Project { parties, assets, origins };
         within("a deployment", self.runtime.deploy(project)).await
     }
 

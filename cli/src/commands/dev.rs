@@ -85,6 +85,7 @@ fn config(args: &DevArgs, project: &Project, port: u16) -> Config {
         listen: SocketAddr::new(args.host, port),
         storage,
         cache_dir: Some(project.own("cache")),
+        tls: None,
         limits: project.manifest.limits.clone(),
         audience: Audience::Developer,
     }

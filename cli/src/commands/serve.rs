@@ -10,7 +10,7 @@ use crate::log;
 use crate::mistake::Mistake;
 use crate::print::{self, BOLD, WARN, styled};
 use room_runtime::server::ServeError;
-use room_runtime::{Limits, Server, ServerConfig};
+use room_runtime::{Limits, Server, ServerConfig, Tls};
 use std::process::ExitCode;
 
 /// Serves until it is told to stop.
@@ -40,7 +40,14 @@ fn config(args: &ServeArgs) -> anyhow::Result<ServerConfig> {
     if !problems.is_empty() {
         return Err(Mistake::new(Code::BadLimits, problems.join("; ")).into());
     }
-    Ok(ServerConfig { data: args.data.clone(), listen: args.listen, admin: args.admin, limits })
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| Tls { cert, key });
+    Ok(ServerConfig {
+        data: args.data.clone(),
+        listen: args.listen,
+        admin: args.admin,
+        tls,
+        limits,
+    })
 }
 
 async fn welcome(server: &Server) {
@@ -68,6 +75,7 @@ async fn welcome(server: &Server) {
 fn refused(err: ServeError) -> anyhow::Error {
     let help = match &err {
         ServeError::Listen { .. } => "choose other addresses with --listen and --admin",
+        ServeError::Tls(_) => "check the files of --tls-cert and --tls-key",
         ServeError::InUse(_) => "stop the other server, or name another folder with --data",
         ServeError::File(_) => "check the folder's owner, and the space on its disk",
     };

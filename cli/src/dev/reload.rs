@@ -16,6 +16,7 @@ use std::path::PathBuf;
 pub(super) struct Deployment {
     parties: Vec<PartyConfig>,
     assets: Option<PathBuf>,
+    origins: Vec<String>,
 }
 
 /// What came of it.
@@ -55,7 +56,8 @@ impl Deployment {
                 auto_response: party.auto_response.as_ref().map(|own| own.get_ref().clone()),
             })
         });
-        Self { parties: parties.collect(), assets: project.assets() }
+        let origins = project.manifest.origins.clone();
+        Self { parties: parties.collect(), assets: project.assets(), origins }
     }
 
     fn same_as(&self, other: &Self) -> bool {
@@ -64,6 +66,7 @@ impl Deployment {
             (name, vars, when_quiet, auto_response)
         };
         self.assets == other.assets
+            && self.origins == other.origins
             && self.parties.len() == other.parties.len()
             && self
                 .parties
@@ -93,6 +96,7 @@ impl Reloader {
         let project = room_runtime::Project {
             parties: deployment.parties.clone(),
             assets: deployment.assets.clone(),
+            origins: deployment.origins.clone(),
         };
         let deployed = self.node.runtime().deploy(project).await?;
         Ok(match self.last.replace(deployment) {

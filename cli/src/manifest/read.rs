@@ -6,7 +6,7 @@
 use super::{Manifest, Party, name_problem};
 use crate::codes::Code;
 use crate::mistake::Mistake;
-use room_runtime::{AutoResponse, Limits, PartyName, WhenQuiet};
+use room_runtime::{AutoResponse, Limits, Origin, PartyName, WhenQuiet};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -14,21 +14,22 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys of the file and of its sections.
-pub(super) const TOP: &[&str] = &["name", "parties", "assets", "vars", "limits"];
+pub(super) const TOP: &[&str] = &["name", "parties", "assets", "serve", "vars", "limits"];
 pub(super) const PARTY: &[&str] = &["path", "hibernate", "auto_response"];
 pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(super) const ASSETS: &[&str] = &["dir"];
+pub(super) const SERVE: &[&str] = &["origins"];
 
 /// What other tools call it, and what it is here.
 const FOREIGN: &[(&str, &str)] = &[
     ("main", "the code of a room is a cargo package: `[parties.main]` with `path = \".\"`"),
-    ("serve", "static files are `[assets]` with `dir = \"web\"`"),
     ("port", "the port is a flag: `room dev --port 8080`"),
     ("persist", "data is kept by default; `room dev --ephemeral` keeps none"),
     ("path", "it belongs to a party: `[parties.main]`"),
     ("hibernate", "it belongs to a party: `[parties.main]`"),
     ("auto_response", "it belongs to a party: `[parties.main]`"),
     ("dir", "it belongs to `[assets]`"),
+    ("origins", "it belongs to `[serve]`"),
     ("env", "variables are `[vars]`"),
 ];
 
@@ -69,6 +70,7 @@ impl Reader<'_> {
         let mut name = None;
         let mut parties = Vec::new();
         let mut assets = None;
+        let mut origins = Vec::new();
         let mut vars = BTreeMap::new();
         let mut limits = Limits::default();
         for (key, value) in table {
@@ -76,12 +78,14 @@ impl Reader<'_> {
                 "name" => name = Some(self.name(value)),
                 "parties" => parties = self.parties(value),
                 "assets" => assets = self.assets(value),
+                "serve" => origins = self.serve(value),
                 "vars" => vars = self.vars(value),
                 "limits" => limits = self.limits(value),
                 _ => self.unknown(key, "room.toml", TOP),
             }
         }
         self.auto_responses(&parties, &limits);
+        let origins = self.origins(origins, &limits);
         if parties.is_empty() {
             parties.push(Party::default_at(0..0));
         }
@@ -90,7 +94,7 @@ impl Reader<'_> {
                 .help_last("put `name = \"my-project\"` at the top of the file");
             return None;
         };
-        Some(Manifest { name: name?, parties, assets, vars, limits })
+        Some(Manifest { name: name?, parties, assets, origins, vars, limits })
     }
 
     fn name(&mut self, value: &Value<'_>) -> Option<String> {
@@ -204,6 +208,57 @@ impl Reader<'_> {
         dir.map(|dir| Spanned::new(span, PathBuf::from(dir)))
     }
 
+    fn serve(&mut self, value: &Value<'_>) -> Vec<Spanned<String>> {
+        let mut origins = Vec::new();
+        // What other tools mean by a text here.
+        if value.get_ref().is_str() {
+            self.complain(
+                Code::WrongType,
+                "`serve` must be a section",
+                value.span(),
+                "this is a text",
+            )
+            .help_last("static files are `[assets]` with `dir = \"web\"`");
+            return origins;
+        }
+        let Some(table) = self.table("serve", value) else {
+            return origins;
+        };
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "origins" => match value.get_ref().as_array() {
+                    Some(list) => origins.extend(list.iter().filter_map(|value| {
+                        let text = self.string("serve.origins", value)?;
+                        Some(Spanned::new(value.span(), text))
+                    })),
+                    None => self.wrong_type("serve.origins", "a list", value),
+                },
+                _ => self.unknown(key, "[serve]", SERVE),
+            }
+        }
+        origins
+    }
+
+    /// Complains about what is no origin, and about too many, which is known when all is read.
+    fn origins(&mut self, origins: Vec<Spanned<String>>, limits: &Limits) -> Vec<String> {
+        for (count, origin) in origins.iter().enumerate() {
+            if let Err(error) = Origin::parse(origin.get_ref()) {
+                self.complain(Code::BadOrigin, &error.to_string(), origin.span(), "this origin");
+            }
+            if count as u64 == limits.origins_max {
+                let message = format!("more origins than origins_max allows ({count})");
+                self.complain(
+                    Code::BadOrigin,
+                    &message,
+                    origin.span(),
+                    "the first that is too many",
+                )
+                .help_last("remove some, or set `origins_max` in `[limits]`");
+            }
+        }
+        origins.into_iter().map(Spanned::into_inner).collect()
+    }
+
     fn vars(&mut self, value: &Value<'_>) -> BTreeMap<String, String> {
         let mut vars = BTreeMap::new();
         let Some(table) = self.table("vars", value) else {
@@ -239,9 +294,11 @@ impl Reader<'_> {
         let names: Vec<_> = Limits::TABLE.iter().map(|row| row.name).collect();
         for (key, value) in table {
             let name = key.get_ref().as_ref();
-            if !names.contains(&name) {
+            let Some(row) = Limits::TABLE.iter().find(|row| row.name == name) else {
                 self.unknown(key, "[limits]", &names);
-            } else if let Some(number) = self.count(&format!("limits.{name}"), value) {
+                continue;
+            };
+            if let Some(number) = self.count(&format!("limits.{name}"), value, row.min()) {
                 values.insert(name.to_owned(), number.into());
             }
         }
@@ -254,19 +311,19 @@ impl Reader<'_> {
         limits
     }
 
-    /// A whole number of at least 1.
-    fn count(&mut self, place: &str, value: &Value<'_>) -> Option<u64> {
+    /// A whole number of at least so much.
+    fn count(&mut self, place: &str, value: &Value<'_>, min: u64) -> Option<u64> {
         let number = value
             .get_ref()
             .as_integer()
             .and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok())
-            .filter(|n| *n > 0);
+            .filter(|n| *n >= min);
         if number.is_none() {
             let label = match value.get_ref() {
                 DeValue::Integer(_) => "this is out of range".to_owned(),
                 other => format!("this is {}", kind(other)),
             };
-            let message = format!("`{place}` must be a whole number of at least 1");
+            let message = format!("`{place}` must be a whole number of at least {min}");
             self.complain(Code::WrongNumber, &message, value.span(), &label);
         }
         number
@@ -295,6 +352,9 @@ impl Reader<'_> {
         if wanted.contains("quotes") && !matches!(value.get_ref(), DeValue::Table(_)) {
             let text = self.text.get(value.span()).unwrap_or_default();
             self.help_last(&format!("write it as \"{text}\""));
+        } else if wanted == "a list" {
+            let text = self.text.get(value.span()).unwrap_or_default();
+            self.help_last(&format!("write it as [{text}]"));
         } else if wanted == "a section" {
             self.help_last(&format!("write it as `[{place}]` on a line of its own"));
         }

@@ -33,6 +33,8 @@ fn everything_is_read() {
         auto_response = { request = "ping", response = "pong" }
         [assets]
         dir = "web"
+        [serve]
+        origins = ["https://chat.example.com", "https://*.example.com"]
         [vars]
         GREETING = "hello"
         [limits]
@@ -57,6 +59,7 @@ fn everything_is_read() {
     let (request, response) = ("ping".to_owned(), "pong".to_owned());
     assert_eq!(answers, [None, Some(AutoResponse { request, response })]);
     assert_eq!(manifest.assets.unwrap().get_ref(), std::path::Path::new("web"));
+    assert_eq!(manifest.origins, ["https://chat.example.com", "https://*.example.com"]);
     assert_eq!(manifest.vars["GREETING"], "hello");
     assert_eq!(manifest.limits, Limits { turn_ms_max: 2_000, ..Limits::default() });
 }
@@ -246,6 +249,20 @@ fn an_auto_response_is_checked_like_everything_else() {
 }
 
 #[test]
+fn an_origin_is_checked_where_it_stands() {
+    check(
+        "name = \"chat\"\n[serve]\norigins = [\"https://a.example\", \"b.example\"]\n",
+        expect![[]],
+    );
+    check("name = \"chat\"\n[serve]\norigins = \"https://a.example\"\n", expect![[]]);
+    check("name = \"chat\"\nserve = \"web\"\n", expect![[]]);
+    check(
+        "name = \"chat\"\n[serve]\norigins = [\"https://a\", \"https://b\"]\n[limits]\norigins_max = 1\n",
+        expect![[]],
+    );
+}
+
+#[test]
 fn a_limit_is_a_positive_whole_number() {
     check(
         "name = \"chat\"\n[limits]\nturn_ms_max = -5\n",
@@ -362,6 +379,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     assert_eq!(keys(&schema["$defs"]["PartyKeys"]), sorted(read::PARTY));
     assert_eq!(keys(&schema["$defs"]["AutoResponseKeys"]), sorted(read::AUTO_RESPONSE));
     assert_eq!(keys(&schema["$defs"]["AssetsKeys"]), sorted(read::ASSETS));
+    assert_eq!(keys(&schema["$defs"]["ServeKeys"]), sorted(read::SERVE));
     let limits: Vec<_> = Limits::TABLE.iter().map(|row| row.name).collect();
     assert_eq!(keys(&schema["properties"]["limits"]), sorted(&limits));
 }
@@ -378,7 +396,7 @@ proptest! {
     fn any_soup_of_its_words_is_a_manifest_or_a_mistake(
         words in proptest::collection::vec(
             prop_oneof![
-                Just("name"), Just("parties"), Just("assets"), Just("vars"), Just("limits"),
+                Just("name"), Just("parties"), Just("assets"), Just("vars"), Just("limits"), Just("serve"), Just("origins"),
                 Just("path"), Just("dir"), Just("turn_ms_max"), Just("="), Just("["), Just("]"),
                 Just("."), Just("\n"), Just("\"x\""), Just("1"), Just("true"), Just("ä"), Just("{"),
                 Just("}"), Just(","),

@@ -1,7 +1,7 @@
 //! What is due, by which clock, and who is told of it.
 
 use super::*;
-use crate::config::WhenQuiet;
+use crate::config::{Origins, WhenQuiet};
 use crate::event::Request;
 use crate::id::{ModuleHash, PartyName};
 use crate::logs::Logs;
@@ -176,7 +176,8 @@ async fn run(disk: &Disk, now: Duration) -> Rooms {
     let (store, engine) = (disk.store(&limits), engine(&limits));
     let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
     let code = Code { module, vars: Arc::default() };
-    let party = Party { code, when_quiet: WhenQuiet::Stay, auto_response: None };
+    let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
+    let party = Party { code, when_quiet, auto_response: None, origins };
     let rooms = rooms_on(&store, limits.clone(), clock, &engine);
     rooms.deploy(HashMap::from([(PartyName::parse("main").unwrap(), party)])).await.unwrap();
     let ringing = tokio::spawn(Alarms::new(store.clone(), rooms.clone(), clock, limits).run());

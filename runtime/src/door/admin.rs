@@ -27,7 +27,7 @@ use crate::config::Audience;
 use crate::id::{PartyName, RoomId};
 use crate::limits::{ms, size};
 use ::http::{HeaderMap, HeaderValue, header};
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Path, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -132,6 +132,9 @@ fn named(door: &FrontDoor, (party, room): &(String, String)) -> Result<RoomId, D
 /// Puts a body into a file, within its bounds.
 async fn receive(door: &FrontDoor, body: Body, into: Scratch) -> Result<Scratch, DoorError> {
     let limits = &door.0.limits;
+    if body.size_hint().lower() > limits.import_bytes_max {
+        return Err(DoorError::BodyTooLarge(limits.import_bytes_max));
+    }
     let mut body = Limited::new(body, size(limits.import_bytes_max));
     let failed = |error| AdminError::from(into.failed(&error));
     let receiving = async {

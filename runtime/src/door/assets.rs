@@ -1,7 +1,8 @@
 //! Static files: the project's own, and the stock client for pages without a build step. Owns what of
 //! a folder may be seen.
 //!
-//! Invariant: nothing outside the folder is read, and nothing hidden in it. It does not know rooms.
+//! Invariant: nothing outside the folder is read, and nothing hidden in it, whatever links lead there. It
+//! does not know rooms.
 
 use super::FrontDoor;
 use super::status::DoorError;
@@ -9,6 +10,7 @@ use ::http::{HeaderName, HeaderValue, Method, header};
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
+use std::path::{Path as FilePath, PathBuf};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
@@ -39,7 +41,7 @@ pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Re
     };
     let readable = matches!(*request.method(), Method::GET | Method::HEAD);
     let path = request.uri().path();
-    if !readable || is_hidden(path) || path.starts_with(RESERVED) {
+    if !readable || is_hidden(path) || path.starts_with(RESERVED) || !is_within(&dir, path).await {
         return not_found();
     }
     let Ok(response) = ServeDir::new(dir).oneshot(request).await;
@@ -53,8 +55,30 @@ pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Re
 fn is_hidden(path: &str) -> bool {
     // Decoded first, as the service that reads the file does it.
     let path = percent_decode_str(path).decode_utf8_lossy();
-    let mut segments = path.split(['/', '\\']);
-    segments.any(|segment| segment.starts_with('.') && segment != ".well-known")
+    path.split(['/', '\\']).any(is_hidden_name)
+}
+
+fn is_hidden_name(name: &str) -> bool {
+    name.starts_with('.') && name != ".well-known"
+}
+
+/// True if what the path leads to lies in the folder and is not hidden in it when all links are followed.
+/// A link is its author's, but so is what it hides by mistake.
+async fn is_within(dir: &FilePath, path: &str) -> bool {
+    let Ok(path) = percent_decode_str(path.trim_start_matches('/')).decode_utf8() else {
+        return false;
+    };
+    let Ok(root) = tokio::fs::canonicalize(dir).await else { return false };
+    let may_be_seen = |found: PathBuf| {
+        found.strip_prefix(&root).is_ok_and(|below| {
+            !below.components().any(|part| is_hidden_name(&part.as_os_str().to_string_lossy()))
+        })
+    };
+    let path = root.join(&*path);
+    // For a folder its index is served, if it has one.
+    let index = tokio::fs::canonicalize(path.join("index.html")).await;
+    let found = tokio::fs::canonicalize(path).await;
+    found.is_ok_and(may_be_seen) && index.ok().is_none_or(may_be_seen)
 }
 
 /// Files change under the hands of their author: browsers keep them, but ask each time.

@@ -5,6 +5,7 @@
 
 use super::FrontDoor;
 use super::hooks::{self, Decision};
+use super::listener::{Arrival, Scheme};
 use super::status::{DoorError, Shown, status_of_refusal};
 use crate::config::Audience;
 use crate::event;
@@ -12,7 +13,7 @@ use crate::limits::{Limits, ms, size};
 use crate::metrics::{DoorMetrics, StatusClass, level};
 use crate::wasm::DoorCall;
 use ::http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -88,6 +89,10 @@ pub(super) async fn ask_room(door: &FrontDoor, request: Request) -> Result<Respo
 }
 
 async fn read_body(body: Body, limits: &Limits) -> Result<Bytes, DoorError> {
+    // What tells beforehand that it is too large is not waited for.
+    if body.size_hint().lower() > limits.body_bytes_max {
+        return Err(DoorError::BodyTooLarge(limits.body_bytes_max));
+    }
     let read = Limited::new(body, size(limits.body_bytes_max)).collect();
     match tokio::time::timeout(ms(limits.body_ms_max), read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -102,10 +107,11 @@ async fn read_body(body: Body, limits: &Limits) -> Result<Bytes, DoorError> {
 pub(super) fn plain(parts: &Parts, body: Bytes) -> event::Request {
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let scheme = parts.extensions.get::<Arrival>().map_or(Scheme::Http, |arrival| arrival.scheme);
     let headers = parts.headers.iter();
     event::Request {
         method: parts.method.as_str().to_owned(),
-        uri: format!("http://{}{path}", host.unwrap_or("localhost")),
+        uri: format!("{}://{}{path}", scheme.as_str(), host.unwrap_or("localhost")),
         headers: headers
             .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
             .collect(),

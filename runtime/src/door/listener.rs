@@ -1,7 +1,13 @@
 //! The accept loop. Owns the listening socket and how many clients it lets in.
 //!
-//! Invariant: a failed accept never ends it, and a client that says nothing is let go. It does not
-//! know what the clients ask for.
+//! Invariant: a failed accept never ends it, and a client that says nothing is let go. What a client does
+//! not hurry with, its handshake first of all, keeps nobody else waiting. It does not know what the clients
+//! ask for.
+
+mod tls;
+
+pub(crate) use tls::Certificates;
+pub use tls::TlsError;
 
 use crate::limits::{Limits, ms, size};
 use ::http::Request;
@@ -13,6 +19,7 @@ use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +37,8 @@ pub(crate) struct Listener {
     tcp: TcpListener,
     addr: SocketAddr,
     limits: Arc<Limits>,
+    /// None if it speaks plain HTTP.
+    tls: Option<Certificates>,
 }
 
 impl Listener {
@@ -40,10 +49,14 @@ impl Listener {
     ///
     /// # Cancel safety
     /// Dropped before it returns, nothing is bound.
-    pub(crate) async fn bind(addr: SocketAddr, limits: Arc<Limits>) -> std::io::Result<Self> {
+    pub(crate) async fn bind(
+        addr: SocketAddr,
+        limits: Arc<Limits>,
+        tls: Option<Certificates>,
+    ) -> std::io::Result<Self> {
         let tcp = TcpListener::bind(addr).await?;
         let addr = tcp.local_addr()?;
-        Ok(Self { tcp, addr, limits })
+        Ok(Self { tcp, addr, limits, tls })
     }
 
     /// The address, with the port that was taken.
@@ -59,6 +72,9 @@ impl Listener {
         let places = Arc::new(Semaphore::new(size(self.limits.connections_max)));
         let connections = TaskTracker::new();
         let server = server(&self.limits);
+        if let Some(tls) = self.tls.clone() {
+            tokio::spawn(stop.clone().run_until_cancelled_owned(tls.look_after()));
+        }
         loop {
             let next = async { (places.clone().acquire_owned().await, self.accept().await) };
             let (Ok(place), tcp) = (tokio::select! {
@@ -70,14 +86,23 @@ impl Listener {
             // Without it, small frames wait for the acknowledgement of those before. A socket that
             // refuses the option is served all the same.
             drop(tcp.set_nodelay(true));
-            let place = Place(Arc::new(place));
+            let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
+            let arrival = Arrival { place: Place(Arc::new(place)), scheme };
             let service = router.clone().map_request(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(place.clone());
+                request.extensions_mut().insert(arrival.clone());
                 request
             });
             let service = TowerToHyperService::new(service);
-            let connection = server.serve_connection(TokioIo::new(tcp), service).with_upgrades();
-            connections.spawn(run(connection, stop.clone()));
+            let (server, stop) = (server.clone(), stop.clone());
+            match self.tls.clone() {
+                None => connections.spawn(run(server, tcp, service, stop)),
+                Some(tls) => connections.spawn(async move {
+                    let handshake = stop.run_until_cancelled(tls.accept(tcp)).await;
+                    if let Some(stream) = handshake.flatten() {
+                        run(server, stream, service, stop).await;
+                    }
+                }),
+            };
         }
         drop(self.tcp);
         connections.close();
@@ -100,6 +125,29 @@ impl Listener {
     }
 }
 
+/// How a request came. It is among its extensions.
+#[derive(Clone)]
+pub(super) struct Arrival {
+    pub(super) place: Place,
+    pub(super) scheme: Scheme,
+}
+
+/// What stands before a URL's `://`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// A client's place among those that may be connected. Each request carries it, so that a socket which
 /// outlives its HTTP connection keeps it.
 #[derive(Clone)]
@@ -108,15 +156,16 @@ pub(super) struct Place(
 );
 
 /// Answers one client's requests, until it goes or the node stops.
-async fn run<F>(
-    connection: http1::UpgradeableConnection<
-        TokioIo<TcpStream>,
-        TowerToHyperService<MapRequest<Router, F>>,
-    >,
+async fn run<S, F>(
+    server: http1::Builder,
+    stream: S,
+    service: TowerToHyperService<MapRequest<Router, F>>,
     stop: CancellationToken,
 ) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: FnMut(Request<Incoming>) -> Request<Incoming> + Clone + Send + 'static,
 {
+    let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

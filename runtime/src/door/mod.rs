@@ -8,6 +8,7 @@ mod address;
 mod admin;
 mod answer;
 mod assets;
+mod head;
 mod hooks;
 mod http;
 mod listener;
@@ -19,7 +20,8 @@ mod upgrade;
 
 pub use address::{connection_of_query, room_of_path};
 pub(crate) use admin::bearer;
-pub(crate) use listener::Listener;
+pub use listener::TlsError;
+pub(crate) use listener::{Certificates, Listener};
 pub use overlay::Notice;
 
 use crate::admin::Admin;
@@ -33,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::rooms::Rooms;
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use std::path::PathBuf;
@@ -109,6 +112,7 @@ impl FrontDoor {
             .route("/_room/overlay", get(overlay::events))
             .route("/_room/partysocket/{file}", get(assets::partysocket))
             .fallback(assets::serve)
+            .layer(from_fn_with_state(self.clone(), head::check))
             .layer(http::count_requests(self.0.metrics.door.clone()))
             .with_state(self.clone())
     }

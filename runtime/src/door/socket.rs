@@ -11,11 +11,13 @@ use super::http::{plain, respond};
 use super::status::DoorError;
 use super::upgrade::{Handshake, Socket};
 use crate::event::{CloseFrame, Ending, Handshake as Goodbye, Message, Text};
+use crate::id::RoomId;
 use crate::limits::{Limits, ms, size};
 use crate::logs::LogLevel;
 use crate::metrics::{DoorMetrics, Refusal};
 use crate::room::{Frame, Joined, Outbox, RoomError, Visitor};
 use crate::wasm::DoorCall;
+use ::http::{HeaderMap, header};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -92,6 +94,7 @@ enum Entry {
 async fn join(door: &FrontDoor, request: Request) -> Result<Entry, DoorError> {
     let room = door.room(request.uri())?;
     let id = connection_of_query(request.uri().query(), &door.0.limits)?;
+    check_origin(door, &room, request.headers())?;
     let (parts, _) = request.into_parts();
     let request = plain(&parts, Bytes::new());
     match hooks::ask(door, DoorCall::BeforeConnect, request, &room).await? {
@@ -102,6 +105,21 @@ async fn join(door: &FrontDoor, request: Request) -> Result<Entry, DoorError> {
         Decision::Respond(response) => Ok(Entry::Response(respond(response))),
         Decision::Refuse(frame) => Ok(Entry::Refused(frame)),
     }
+}
+
+/// Browsers let any page open a WebSocket to any server, with the user's cookies, and say only whose page
+/// it is. Clients that are no browsers say nothing, and could say anything.
+fn check_origin(door: &FrontDoor, room: &RoomId, headers: &HeaderMap) -> Result<(), DoorError> {
+    // A party that is not there is reported by who asks it.
+    let Some(party) = door.0.rooms.party(room.party()) else { return Ok(()) };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    for origin in headers.get_all(header::ORIGIN) {
+        let origin = origin.to_str().unwrap_or("what is no origin");
+        if !party.origins.let_in(origin, host) {
+            return Err(DoorError::Origin(origin.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 fn welcome(door: &FrontDoor, handshake: Handshake, joined: Joined) -> Response {
@@ -337,12 +355,12 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-/// Returns some time after the node was told to stop: all clients coming back at the same moment would
+/// Returns at some moment within the window after the node was told to stop: all clients coming back at the same moment would
 /// be one more problem for whoever starts next.
 async fn leave(closing: &CancellationToken, limits: &Limits) {
     closing.cancelled().await;
-    let spread = uuid::Uuid::new_v4().as_u64_pair().0 % limits.drain_spread_ms;
-    tokio::time::sleep(ms(spread)).await;
+    let moments = limits.drain_spread_ms.saturating_add(1);
+    tokio::time::sleep(ms(uuid::Uuid::new_v4().as_u64_pair().0 % moments)).await;
 }
 
 /// What a read error means: whose fault it was, and what the client is told.
@@ -383,5 +401,38 @@ fn from_wire(frame: Option<wire::CloseFrame>) -> CloseFrame {
     match frame {
         Some(frame) => CloseFrame { code: frame.code.into(), reason: frame.reason.to_string() },
         None => CloseFrame { code: 1005, reason: String::new() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long after the node was told to stop a socket is closed.
+    async fn leaves_after(drain_spread_ms: u64) -> Duration {
+        let limits = Limits { drain_spread_ms, ..Limits::default() };
+        let closing = CancellationToken::new();
+        closing.cancel();
+        let begun = Instant::now();
+        leave(&closing, &limits).await;
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sockets_are_closed_at_moments_of_their_own_within_the_window() {
+        let mut moments = Vec::new();
+        for _ in 0..64 {
+            moments.push(leaves_after(60_000).await);
+        }
+        assert!(moments.iter().all(|moment| *moment <= ms(60_001)), "{moments:?}");
+        // A timer rounds up to its next millisecond. That one half of the window stays empty is as likely
+        // as 64 coins of one side.
+        assert!(moments.iter().any(|moment| *moment < ms(30_000)), "{moments:?}");
+        assert!(moments.iter().any(|moment| *moment > ms(30_000)), "{moments:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_window_sockets_are_closed_at_once() {
+        assert!(leaves_after(0).await <= ms(1));
     }
 }

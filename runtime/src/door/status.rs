@@ -32,9 +32,15 @@ pub(super) enum DoorError {
     /// The body did not come in time, or broke off.
     #[error("the body did not arrive")]
     BodyMissing,
+    /// No two servers would read it alike.
+    #[error("this is no HTTP request: {0}")]
+    Head(&'static str),
     /// The upgrade is none.
     #[error("this is no WebSocket handshake: {0}")]
     Handshake(String),
+    /// The page that opens the WebSocket is of an origin that the project does not list.
+    #[error("the project's origins do not list {0}")]
+    Origin(String),
     /// It is for the operator alone.
     #[error("this needs the token of the server's operator")]
     Unauthorized,
@@ -104,6 +110,7 @@ impl DoorError {
     fn codes(&self) -> (u16, u16) {
         match self {
             Self::Name(_)
+            | Self::Head(_)
             | Self::Handshake(_)
             | Self::Lines(_)
             | Self::Asked(_)
@@ -111,6 +118,7 @@ impl DoorError {
             Self::Missing(_) => (404, 4404),
             Self::TooLong(_) => (504, 1013),
             Self::Unauthorized => (401, 4401),
+            Self::Origin(_) => (403, 4403),
             Self::NotFound | Self::NothingStored(_) | Self::Room(Unreachable::UnknownParty(_)) => {
                 (404, 4404)
             }
@@ -132,7 +140,9 @@ impl DoorError {
     /// What it is counted as, if it kept a client from its WebSocket.
     pub(super) fn refusal(&self) -> Refusal {
         match self {
-            Self::Name(_) | Self::Handshake(_) | Self::UriTooLong(_) => Refusal::Malformed,
+            Self::Name(_) | Self::Head(_) | Self::Handshake(_) | Self::UriTooLong(_) => {
+                Refusal::Malformed
+            }
             Self::BodyMissing | Self::BodyTooLarge(_) | Self::Lines(_) | Self::Parameter { .. } => {
                 Refusal::Malformed
             }
@@ -145,6 +155,7 @@ impl DoorError {
             | Self::InMemory
             | Self::NothingStored(_)
             | Self::Room(Unreachable::UnknownParty(_)) => Refusal::NotFound,
+            Self::Origin(_) => Refusal::Origin,
             Self::Starting => Refusal::Starting,
             Self::TransfersFull(_) | Self::WatchersFull(_) => Refusal::Busy,
             Self::Elsewhere(_) => Refusal::Elsewhere,
@@ -218,14 +229,15 @@ mod tests {
         DoorError::Room(error.into())
     }
 
-    #[test]
-    fn the_table() {
-        let errors = [
+    /// One of each kind.
+    fn errors() -> Vec<DoorError> {
+        vec![
             DoorError::Name(NameError::Empty("room")),
             DoorError::NotFound,
             DoorError::Room(Unreachable::UnknownParty(PartyName::parse("x").unwrap())),
             DoorError::Starting,
             DoorError::Unauthorized,
+            DoorError::Origin("https://a.example".to_owned()),
             DoorError::TransfersFull(4),
             DoorError::NothingStored(
                 RoomId::new(PartyName::parse("x").unwrap(), "lobby", 10).unwrap(),
@@ -240,6 +252,7 @@ mod tests {
             DoorError::UriTooLong(10),
             DoorError::BodyTooLarge(10),
             DoorError::BodyMissing,
+            DoorError::Head("it has two Host headers"),
             DoorError::Handshake("no key".to_owned()),
             DoorError::Elsewhere(NodeId::new("b")),
             room(RoomError::Busy),
@@ -250,8 +263,12 @@ mod tests {
             room(RoomError::Broken),
             room(RoomError::Guest(GuestFault::Rejected("secret".to_owned()))),
             room(RoomError::Storage(StoreError::Io("secret".to_owned()))),
-        ];
-        let table: String = errors
+        ]
+    }
+
+    #[test]
+    fn the_table() {
+        let table: String = errors()
             .iter()
             .map(|error| {
                 let shown = error.show(Audience::Public);
@@ -266,6 +283,7 @@ mod tests {
             404 4404 party x not found 
             503 1013 the server is starting retry
             401 4401 this needs the token of the server's operator 
+            403 4403 the project's origins do not list https://a.example 
             503 1013 4 backups, exports and imports run already retry
             404 4404 nothing is stored for the room x/lobby 
             400 4400 line 2: not JSON 
@@ -278,6 +296,7 @@ mod tests {
             414 4414 the URL is longer than 10 bytes 
             413 1009 the body is larger than 10 bytes 
             408 4408 the body did not arrive 
+            400 4400 this is no HTTP request: it has two Host headers 
             400 4400 this is no WebSocket handshake: no key 
             421 4421 the room is on node b 
             503 1013 the room is busy retry

@@ -4,7 +4,7 @@
 //! take all memory. The first subprotocol that a client offers is chosen, since a client that offered
 //! one fails if none is. It does not know rooms.
 
-use super::listener::Place;
+use super::listener::{Arrival, Place};
 use super::status::DoorError;
 use crate::limits::{Limits, size};
 use ::http::{HeaderMap, HeaderValue, header};
@@ -47,6 +47,12 @@ impl Handshake {
         *bare.version_mut() = request.version();
         *bare.headers_mut() = request.headers().clone();
         let answer = create_response(&bare).map_err(|error| fail(&error))?;
+        // Another server on the way might take the body for the first frames, or those for the body.
+        let empty =
+            request.headers().get(header::CONTENT_LENGTH).is_none_or(|length| length == "0");
+        if !empty || request.headers().contains_key(header::TRANSFER_ENCODING) {
+            return Err(fail(&"it has a body"));
+        }
         let upgrade = request
             .extensions_mut()
             .remove::<OnUpgrade>()
@@ -55,7 +61,7 @@ impl Handshake {
         if let Some(protocol) = first_protocol(request.headers()) {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         }
-        let place = request.extensions_mut().remove::<Place>();
+        let place = request.extensions().get::<Arrival>().map(|arrival| arrival.place.clone());
         Ok(Self { response, upgrade, config: config(limits), place })
     }
 

@@ -36,7 +36,7 @@ impl Node {
         let store = disk.counted_store(&limits, metrics.store.clone());
         let rooms = Rooms::new(store, limits, Clock::system(), &engine, metrics.rooms.clone());
         let code = Code { module, vars: Arc::default() };
-        let party = Party { code, when_quiet, auto_response: None };
+        let party = Party { code, when_quiet, auto_response: None, origins: Origins::default() };
         let name = PartyName::parse("main").unwrap();
         rooms.deploy(HashMap::from([(name, party)])).await.unwrap();
         Self { rooms, disk, metrics }

@@ -25,7 +25,8 @@ pub use release::{BlobId, NoBlobId, Release, ReleaseAsset, ReleaseParty};
 pub use tokens::{NewToken, Scope, TokenRecord};
 
 use crate::clock::Clock;
-use crate::door::Listener;
+use crate::config::Tls;
+use crate::door::{Certificates, Listener, TlsError};
 use crate::limits::Limits;
 use audit::Audit;
 use blobs::Blobs;
@@ -55,6 +56,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where operators come.
     pub admin: SocketAddr,
+    /// The certificate for clients; without one they come by plain HTTP.
+    pub tls: Option<Tls>,
     /// The bounds of the listeners and of what operators may ask for; projects bring their own.
     pub limits: Limits,
 }
@@ -70,6 +73,9 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Another process serves this folder.
     #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
@@ -118,16 +124,21 @@ impl Server {
     pub async fn start(config: ServerConfig) -> Result<Self, ServeError> {
         let ServerConfig { data, limits, .. } = config;
         let shared_limits = Arc::new(limits.clone());
-        let bind = async |addr| {
-            let listener = Listener::bind(addr, shared_limits.clone()).await;
+        let tls = match config.tls {
+            Some(files) => Some(Certificates::read(files, shared_limits.clone()).await?),
+            None => None,
+        };
+        let bind = async |addr, tls| {
+            let listener = Listener::bind(addr, shared_limits.clone(), tls).await;
             listener.map_err(|source| ServeError::Listen { addr, source })
         };
-        let (public, admin) = (bind(config.listen).await?, bind(config.admin).await?);
+        let (public, admin) = (bind(config.listen, tls).await?, bind(config.admin, None).await?);
         let lock = lock(&data)?;
         let shared = Shared {
             blobs: Blobs::open(&data.join("blobs"), limits.module_bytes_max)?,
             hosts: Hosts::default(),
             cache: data.join("compiled"),
+            drain_spread_ms: limits.drain_spread_ms,
         };
         let clock = Clock::system();
         let tokens = Tokens::open(&data)?;

@@ -3,7 +3,7 @@
 //! Invariant: a [`Release`] that passed [`Release::problems`] names nothing outside of its project, and
 //! what it names is there if its blobs are. It does not know what a server makes of it.
 
-use crate::config::AutoResponse;
+use crate::config::{AutoResponse, Origins};
 use crate::id::PartyName;
 use crate::limits::Limits;
 use hashbrown::HashSet;
@@ -38,6 +38,9 @@ pub struct Release {
     /// The names by which clients call the project; none if it is the only one of its server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
+    /// The pages that may open WebSockets; all if there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
 }
 
 /// One party of a release.
@@ -136,7 +139,11 @@ impl Release {
             problems.push("the project has no party".to_owned());
         }
         match self.limits() {
-            Ok(limits) => problems.extend(limits.problems()),
+            Ok(limits) => {
+                problems.extend(limits.problems());
+                problems
+                    .extend(Origins::parse(&self.origins, &limits).err().map(|no| no.to_string()));
+            }
             Err(problem) => problems.push(problem),
         }
         if self.assets.len() > ASSETS_MAX {

@@ -33,6 +33,7 @@ pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
         listen: ([127, 0, 0, 1], 0).into(),
         storage: disk.map_or(StorageConfig::Memory, StorageConfig::Disk),
         cache_dir: None,
+        tls: None,
         limits,
         audience: Audience::Public,
     })
@@ -44,7 +45,7 @@ pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
         auto_response: None,
         when_quiet: WhenQuiet::Stay,
     };
-    runtime.deploy(Project { parties: vec![party], assets: None }).await?;
+    runtime.deploy(Project { parties: vec![party], ..Project::default() }).await?;
     writeln!(std::io::stdout(), "{}", runtime.addr())?;
     std::future::pending().await
 }

@@ -248,6 +248,11 @@ fn decide(request: Request, lobby: &Lobby) -> Result<Verdict> {
         Some("refuse-1000") => Ok(Verdict::refuse(1000, "no such refusal")),
         Some("respond") => Ok(Verdict::respond(Response::text("teapot").with_status(418))),
         Some("respond-99") => Ok(Verdict::respond(Response::text("no status").with_status(99))),
+        Some("respond-header") => {
+            let header = request.query("header").unwrap_or_default();
+            let (name, value) = header.split_once(':').unwrap_or((&header, ""));
+            Ok(Verdict::respond(Response::text("hooked").with_header(name, value)))
+        }
         Some("header") => {
             let added = format!("{}/{}", lobby.party(), lobby.room());
             Ok(Verdict::forward(request.with_header("x-added", &added)))

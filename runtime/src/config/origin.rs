@@ -1,0 +1,309 @@
+//! Which pages may open WebSockets. Owns what an origin is and which of them a project lets in.
+//!
+//! Invariant: an origin that is listed is one that a browser can send; none listed means that every page is
+//! let in, as a room's own hook may decide better. Pure: it does not know requests, only their headers'
+//! texts.
+
+use crate::limits::Limits;
+use std::fmt;
+use std::sync::Arc;
+
+/// What a browser says of a page: `https://chat.example.com`, with a port if it is not the scheme's own.
+/// In a project's list, `https://*.example.com` stands for every name below `example.com`, and not for
+/// itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    scheme: String,
+    host: Host,
+    /// None if it is the scheme's own.
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    /// This one, in lower case.
+    Is(String),
+    /// All that end so: `.example.com`.
+    Below(String),
+}
+
+/// Why a text is no origin, as a sentence that says what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OriginError(String);
+
+/// The longest host name: RFC 1035 section 2.3.4.
+const HOST_BYTES_MAX: usize = 253;
+
+impl Origin {
+    /// Reads an origin as it stands in a project's list.
+    ///
+    /// # Errors
+    /// [`OriginError`] says what is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, OriginError> {
+        let wrong = |why: &str| {
+            let shown: String = text.chars().take(HOST_BYTES_MAX).collect();
+            Err(OriginError(format!("{shown:?} is no origin: {why}")))
+        };
+        if text == "*" {
+            return wrong("to let every page in, list no origins at all");
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return wrong("it begins with a scheme, as in https://chat.example.com");
+        };
+        if rest.contains(['/', '?', '#']) {
+            return wrong("it ends behind the host and its port, without a path or a slash");
+        }
+        if rest.contains('@') {
+            return wrong("it has no user in it");
+        }
+        let Some(origin) = Self::read(scheme, rest) else {
+            return wrong(
+                "its host is a name in ASCII or an address, as in https://chat.example.com:8443, and a \
+                 star stands only for the first part of a name with others behind it",
+            );
+        };
+        Ok(origin)
+    }
+
+    /// An origin as a browser sent it: one page's, so that a star in it is no star.
+    fn sent(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        Self::read(scheme, rest).filter(|origin| matches!(origin.host, Host::Is(_)))
+    }
+
+    fn read(scheme: &str, authority: &str) -> Option<Self> {
+        let scheme = scheme.to_ascii_lowercase();
+        let named = scheme.starts_with(|c: char| c.is_ascii_lowercase());
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
+        if !named || !scheme.chars().all(plain) {
+            return None;
+        }
+        let (host, port) = split_port(authority)?;
+        let port = port.filter(|port| Some(*port) != own_port(&scheme));
+        let host = match host.strip_prefix('*') {
+            Some(below) => {
+                let parts = below.strip_prefix('.').filter(|parts| is_host(parts));
+                parts.filter(|parts| !parts.starts_with('['))?;
+                Host::Below(below.to_ascii_lowercase())
+            }
+            None => Host::Is(Some(host).filter(|host| is_host(host))?.to_ascii_lowercase()),
+        };
+        Some(Self { scheme, host, port })
+    }
+
+    fn covers(&self, page: &Self) -> bool {
+        let host = match (&self.host, &page.host) {
+            (Host::Is(own), Host::Is(host)) => own == host,
+            (Host::Below(end), Host::Is(host)) => host.len() > end.len() && host.ends_with(end),
+            (_, Host::Below(_)) => false,
+        };
+        host && self.scheme == page.scheme && self.port == page.port
+    }
+
+    /// True if the page came from this server, as far as the `Host` header tells. A proxy may have taken
+    /// TLS off, so that the scheme is the page's.
+    fn is_at(&self, host: &str) -> bool {
+        let web = matches!(self.scheme.as_str(), "http" | "https");
+        web && Self::read(&self.scheme, host).is_some_and(|own| own == *self)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (star, host) = match &self.host {
+            Host::Is(host) => ("", host),
+            Host::Below(end) => ("*", end),
+        };
+        write!(f, "{}://{star}{host}", self.scheme)?;
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The host and the port of an authority; none if the port is none.
+fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    // The colons of an IPv6 address stand in brackets.
+    let from = authority.rfind(']').unwrap_or(0);
+    let Some(colon) = authority[from..].find(':') else {
+        return Some((authority, None));
+    };
+    let (host, port) = (&authority[..from + colon], &authority[from + colon + 1..]);
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = digits.then(|| port.parse().ok())??;
+    Some((host, Some(port)))
+}
+
+fn own_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    }
+}
+
+/// True for a name and for an IPv6 address in brackets. An extension's page has its id for a name.
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        let address = address.strip_suffix(']');
+        return address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+    }
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let part = |part: &str| !part.is_empty() && part.bytes().all(letter);
+    host.len() <= HOST_BYTES_MAX && host.split('.').all(part)
+}
+
+/// The origins whose pages a project lets in. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Origins(Arc<[Origin]>);
+
+impl Origins {
+    /// Reads a project's list.
+    ///
+    /// # Errors
+    /// [`OriginError`]: one of them is none, or they are more than [`Limits::origins_max`].
+    pub(crate) fn parse(list: &[String], limits: &Limits) -> Result<Self, OriginError> {
+        let max = limits.origins_max;
+        if list.len() as u64 > max {
+            let count = list.len();
+            return Err(OriginError(format!("{count} origins, origins_max allows {max}")));
+        }
+        list.iter().map(|text| Origin::parse(text)).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// True if a page of this origin may open a WebSocket to a server that it called `host`. What is no
+    /// origin, such as `null`, is no page that could be listed.
+    pub(crate) fn let_in(&self, origin: &str, host: Option<&str>) -> bool {
+        if self.0.is_empty() {
+            return true;
+        }
+        Origin::sent(origin).is_some_and(|page| {
+            host.is_some_and(|host| page.is_at(host)) || self.0.iter().any(|own| own.covers(&page))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn origins(list: &[&str]) -> Origins {
+        let list: Vec<String> = list.iter().map(|text| (*text).to_owned()).collect();
+        Origins::parse(&list, &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn none_listed_lets_every_page_in() {
+        assert!(origins(&[]).let_in("https://anything.example", None));
+        assert!(origins(&[]).let_in("null", None));
+    }
+
+    #[test]
+    fn a_listed_page_is_let_in_and_what_looks_like_it_is_not() {
+        let own = origins(&["https://chat.example.com", "http://localhost:3000"]);
+        for page in [
+            "https://chat.example.com",
+            "https://CHAT.example.com",
+            "https://chat.example.com:443",
+            "http://localhost:3000",
+        ] {
+            assert!(own.let_in(page, None), "{page}");
+        }
+        for page in [
+            "http://chat.example.com",
+            "https://chat.example.com:8443",
+            "https://chat.example.com.evil.example",
+            "https://evilchat.example.com",
+            "https://example.com",
+            "https://chat.example.com@evil.example",
+            "https://chat.example.com/",
+            "http://localhost",
+            "null",
+            "",
+            "*",
+        ] {
+            assert!(!own.let_in(page, None), "{page}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_every_name_below_and_not_for_the_name_itself() {
+        let own = origins(&["https://*.example.com"]);
+        assert!(own.let_in("https://a.example.com", None));
+        assert!(own.let_in("https://a.b.example.com", None));
+        for page in [
+            "https://example.com",
+            "https://.example.com",
+            "https://evilexample.com",
+            "https://*.example.com",
+            "http://a.example.com",
+        ] {
+            assert!(!own.let_in(page, None), "{page}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_the_server_itself_is_always_let_in() {
+        let own = origins(&["https://elsewhere.example"]);
+        for (page, host) in [
+            ("http://localhost:1999", "localhost:1999"),
+            ("https://chat.example.com", "chat.example.com"),
+            ("https://chat.example.com", "Chat.Example.com:443"),
+            ("http://[::1]:1999", "[::1]:1999"),
+        ] {
+            assert!(own.let_in(page, Some(host)), "{page} at {host}");
+        }
+        for (page, host) in [
+            ("http://localhost:2000", "localhost:1999"),
+            ("https://chat.example.com", "chat.example.com:80"),
+            ("chrome-extension://abc", "abc"),
+            ("http://a.example.com", "*.example.com"),
+        ] {
+            assert!(!own.let_in(page, Some(host)), "{page} at {host}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_said_to_be_none_and_why() {
+        for (text, why) in [
+            ("*", "list no origins"),
+            ("chat.example.com", "scheme"),
+            ("https://chat.example.com/", "slash"),
+            ("https://me@example.com", "user"),
+            ("https://", "host"),
+            ("https://*", "star"),
+            ("https://a.*.com", "star"),
+            ("https://*example.com", "star"),
+            ("https://*.[::1]", "star"),
+            ("https://münchen.example", "ASCII"),
+            ("https://a:99999", "host"),
+            ("https://a:", "host"),
+            ("1https://a", "host"),
+        ] {
+            let error = Origin::parse(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        let many = vec!["https://a.example".to_owned(); 3];
+        let limits = Limits { origins_max: 2, ..Limits::default() };
+        let error = Origins::parse(&many, &limits).unwrap_err().to_string();
+        assert_eq!(error, "3 origins, origins_max allows 2");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_printed_and_read_again(text in "(https?|app)://(\\*\\.)?[a-z0-9.]{1,12}(:[0-9]{1,5})?") {
+            if let Ok(origin) = Origin::parse(&text) {
+                prop_assert_eq!(Origin::parse(&origin.to_string()), Ok(origin));
+            }
+        }
+
+        #[test]
+        fn any_text_is_an_origin_or_none(text in any::<String>(), host in any::<String>()) {
+            let _ = Origin::parse(&text);
+            let _ = origins(&["https://*.example.com"]).let_in(&text, Some(&host));
+        }
+    }
+}

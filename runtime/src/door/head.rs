@@ -1,0 +1,57 @@
+//! What every request's head must have, before any route looks at it. Owns the `Host` header's check.
+//!
+//! Invariant: what goes on names exactly one host, or is of HTTP/1.0 and names none, so that the URL a room
+//! sees is one. It does not know what is asked for.
+
+use super::FrontDoor;
+use super::status::DoorError;
+use ::http::uri::Authority;
+use ::http::{HeaderMap, Version, header};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+/// Lets requests pass whose head is sound, and answers the others.
+pub(super) async fn check(State(door): State<FrontDoor>, request: Request, next: Next) -> Response {
+    match host_problem(request.version(), request.headers()) {
+        None => next.run(request).await,
+        Some(problem) => DoorError::Head(problem).show(door.0.audience).into_response(),
+    }
+}
+
+/// What is wrong with a request's `Host`: RFC 9112 section 3.2.
+fn host_problem(version: Version, headers: &HeaderMap) -> Option<&'static str> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let Some(host) = hosts.next() else {
+        return (version >= Version::HTTP_11).then_some("it has no Host header");
+    };
+    if hosts.next().is_some() {
+        return Some("it has two Host headers");
+    }
+    let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    let good =
+        authority.is_some_and(|host| !host.as_str().contains('@') && !host.host().is_empty());
+    (!good).then_some("its Host header names no host")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_one_host() {
+        let problem = |version, hosts: &[&str]| {
+            let hosts = hosts.iter().map(|host| (header::HOST, host.parse().unwrap()));
+            host_problem(version, &hosts.collect::<HeaderMap>())
+        };
+        for host in ["localhost", "localhost:1999", "chat.example.com", "127.0.0.1:1", "[::1]:80"] {
+            assert_eq!(problem(Version::HTTP_11, &[host]), None, "{host}");
+        }
+        for host in ["", "a b", "a/b", "a?b", "me@a", ":80", "a#b", "a\\b", "http://a"] {
+            assert!(problem(Version::HTTP_11, &[host]).is_some(), "{host:?}");
+        }
+        assert_eq!(problem(Version::HTTP_11, &[]), Some("it has no Host header"));
+        assert_eq!(problem(Version::HTTP_11, &["a", "a"]), Some("it has two Host headers"));
+        assert_eq!(problem(Version::HTTP_10, &[]), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! Headers that guests or clients make up to say more than one thing.
+
+use room_tests::{RawClient, Requests, Setup, TestClient};
+use serde_json::json;
+
+/// Pairs of a name and a value, URL-encoded, of which each would end its line or the head.
+const BROKEN: [&str; 9] = [
+    "x-room:a%0d%0aset-cookie:stolen%3d1",
+    "x-room:a%0aset-cookie:stolen%3d1",
+    "x-room:a%0dset-cookie:stolen%3d1",
+    "x-room:a%0d%0a%0d%0a%3cscript%3e",
+    "x-room:a%00",
+    "x-room%0d%0aset-cookie:stolen%3d1",
+    "x-room%20:a",
+    "x(room):a",
+    ":a",
+];
+
+#[tokio::test]
+async fn a_rooms_response_cannot_end_its_own_head() {
+    let node = Setup::memory().start().await;
+    for header in BROKEN {
+        let path = format!("/party/r/status?code=200&header={header}");
+        let reply = node.request("POST", &path, &[], b"body").await;
+        assert_eq!(reply.status, 500, "{header}");
+        assert_eq!(reply.header("set-cookie"), None, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn a_hooks_response_cannot_end_its_own_head() {
+    let node = Setup::memory().start().await;
+    let hooked = async |header: &str| {
+        let path = format!("/party/r?verdict=respond-header&header={header}");
+        (node.get(&path).await, TestClient::try_connect(node.addr(), &path, &[]).await)
+    };
+    let (reply, _) = hooked("x-room:a").await;
+    assert_eq!((reply.status, reply.header("x-room")), (200, Some("a")));
+    for header in BROKEN {
+        let (reply, socket) = hooked(header).await;
+        assert_eq!((reply.status, reply.header("set-cookie")), (500, None), "{header}");
+        // A hook that fails turns a socket away with a close frame.
+        let mut socket = socket.unwrap();
+        assert_eq!(socket.header("set-cookie"), None, "{header}");
+        assert_eq!(socket.closed().await.0, 1011, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn a_guest_cannot_say_how_a_response_is_framed() {
+    let node = Setup::memory().start().await;
+    for header in
+        ["transfer-encoding:chunked", "content-length:2", "connection:upgrade", "trailer:x"]
+    {
+        let path = format!("/party/r/status?code=200&header={header}");
+        assert_eq!(node.request("POST", &path, &[], b"body").await.status, 500, "{header}");
+        let path = format!("/party/r?verdict=respond-header&header={header}");
+        assert_eq!(node.get(&path).await.status, 500, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_names_no_host_or_two_reaches_no_room() {
+    let node = Setup::memory().start().await;
+    for (lines, problem) in [
+        ("", "it has no Host header"),
+        ("Host: a\r\nHost: b\r\n", "it has two Host headers"),
+        ("Host: a\r\nHost: a\r\n", "it has two Host headers"),
+        ("Host: a/party/other\r\n", "its Host header names no host"),
+        ("Host: me@evil.example\r\n", "its Host header names no host"),
+        ("Host:\r\n", "its Host header names no host"),
+    ] {
+        let mut client = RawClient::open(node.addr()).await;
+        let head = format!("GET /party/lobby HTTP/1.1\r\nConnection: close\r\n{lines}\r\n");
+        client.write(head.as_bytes()).await;
+        assert!(client.head().await.starts_with("HTTP/1.1 400"), "{lines:?}");
+        let text = String::from_utf8(client.rest().await).unwrap();
+        assert_eq!(text, format!("this is no HTTP request: {problem}"), "{lines:?}");
+    }
+    assert_eq!(node.report("lobby").await["handled"], 1);
+}
+
+#[tokio::test]
+async fn what_a_client_offers_comes_back_as_one_line() {
+    let node = Setup::memory().start().await;
+    let offered = [("sec-websocket-protocol", "chat, x\tset-cookie: a=1")];
+    let client = TestClient::try_connect(node.addr(), "/party/lobby", &offered).await;
+    let client = client.unwrap();
+    assert_eq!(client.header("sec-websocket-protocol"), Some("chat"));
+    assert_eq!(client.header("set-cookie"), None);
+    // Nor is compression, which one small frame could make a large one.
+    let offered = [("sec-websocket-extensions", "permessage-deflate")];
+    let client = TestClient::try_connect(node.addr(), "/party/lobby", &offered).await;
+    assert_eq!(client.unwrap().header("sec-websocket-extensions"), None);
+}
+
+#[tokio::test]
+async fn a_compressed_body_reaches_the_room_as_it_came() {
+    let node = Setup::memory().start().await;
+    // What a zip bomb begins with: nothing here takes it for more than its bytes.
+    let packed = [31, 139, 8, 0, 0, 0, 0, 0, 0, 3, 75, 76, 74, 6, 0];
+    for encoding in ["gzip", "deflate", "br", "zstd"] {
+        let headers = [("Content-Encoding", encoding), ("Accept-Encoding", "gzip, br")];
+        let reply = node.request("POST", "/party/x/reflect", &headers, &packed).await;
+        assert_eq!(reply.json()["body"], json!(packed), "{encoding}");
+        assert_eq!(reply.header("content-encoding"), None);
+    }
+}

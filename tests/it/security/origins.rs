@@ -1,0 +1,67 @@
+//! Pages that open WebSockets to a server they do not belong to.
+
+use room_tests::{Requests, Setup, TestClient, TestNode};
+use serde_json::json;
+
+/// What becomes of a page's WebSocket: none if it is let in, else the close frame.
+async fn page(node: &TestNode, origin: &str) -> Option<(u16, String)> {
+    let path = "/parties/main/lobby?_pk=page";
+    let client = TestClient::try_connect(node.addr(), path, &[("origin", origin)]).await;
+    let mut client = client.unwrap_or_else(|status| panic!("{origin} was answered with {status}"));
+    // A room that let it in answers; a door that did not has closed before.
+    client.try_send("hello").await;
+    match client.recv().await {
+        room_tests::Got::Close(code, reason) => Some((code, reason)),
+        got => {
+            assert_eq!(got, room_tests::Got::Text("hello".to_owned()));
+            client.close(None).await;
+            assert!(matches!(client.recv().await, room_tests::Got::Close(..)));
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_is_turned_away_where_origins_are_listed() {
+    let own = ["https://chat.example.com", "https://*.apps.example.com"];
+    let node = Setup::memory().origins(&own).start().await;
+    for origin in ["https://evil.example", "http://chat.example.com", "null"] {
+        let reason = format!("the project's origins do not list {origin}");
+        assert_eq!(page(&node, origin).await, Some((4403, reason)), "{origin}");
+    }
+    // The room heard nothing of them: this is its first event.
+    assert_eq!(node.report("lobby").await["events"], json!([]));
+    for origin in ["https://chat.example.com", "https://a.apps.example.com"] {
+        assert_eq!(page(&node, origin).await, None, "{origin}");
+    }
+    // A page of the server itself, and a client that is no browser.
+    assert_eq!(page(&node, &format!("http://{}", node.addr())).await, None);
+    assert_eq!(node.connect("lobby").await.echo("hello").await, "hello");
+}
+
+#[tokio::test]
+async fn every_page_is_let_in_where_no_origins_are_listed() {
+    let node = Setup::memory().start().await;
+    for origin in ["https://evil.example", "null"] {
+        assert_eq!(page(&node, origin).await, None, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn two_origins_must_both_be_listed() {
+    let node = Setup::memory().origins(&["https://chat.example.com"]).start().await;
+    let headers = [("origin", "https://chat.example.com"), ("origin", "https://evil.example")];
+    let client = TestClient::try_connect(node.addr(), "/party/lobby", &headers).await;
+    assert_eq!(client.expect("it is accepted").closed().await.0, 4403);
+}
+
+#[tokio::test]
+async fn a_project_whose_origins_are_none_is_refused_and_the_one_before_goes_on() {
+    let node = Setup::memory().origins(&["chat.example.com"]).start_empty().await;
+    let refused = node.deploy(room_tests::guest("puppet"), &[]).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "\"chat.example.com\" is no origin: it begins with a scheme, as in https://chat.example.com"
+    );
+    assert_eq!(node.get("/party/lobby").await.status, 503);
+}
