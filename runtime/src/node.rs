@@ -9,7 +9,7 @@ use crate::alarms::Alarms;
 use crate::clock::Clock;
 use crate::cluster::Ring;
 use crate::config::{Audience, OriginError, Origins, PartyConfig, Project, StorageConfig};
-use crate::door::{FrontDoor, Notice};
+use crate::door::{FrontDoor, Notice, Routes};
 use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
 use crate::logs::{LogLevel, Logs};
@@ -17,7 +17,6 @@ use crate::metrics::Metrics;
 use crate::rooms::{Party, ReloadError, Reloaded, Rooms};
 use crate::store::{Store, StoreError, Verified};
 use crate::wasm::{Code, Engine, EngineError, Instance, LoadError};
-use axum::Router;
 use hashbrown::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -157,7 +156,7 @@ impl Node {
     }
 
     /// Every route, the operator's included.
-    pub(crate) fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Routes {
         self.door.router(self.admin.clone())
     }
 

@@ -207,7 +207,7 @@ pub(super) fn var_problem(name: &str) -> Option<&'static str> {
 }
 
 /// True for `chat.example.com` and `*.example.com`, in lower case, without a port.
-fn is_host(host: &str) -> bool {
+pub fn is_host(host: &str) -> bool {
     let name = host.strip_prefix("*.").unwrap_or(host);
     let is_label = |label: &str| {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

@@ -9,10 +9,10 @@ use super::file::{self, FileError};
 use super::hosts::Hosts;
 use super::release::{BlobId, Release, var_problem};
 use crate::config::{Audience, PartyConfig, Project, StorageConfig, WhenQuiet};
+use crate::door::Routes;
 use crate::limits::Limits;
 use crate::node::{DeployError, Deployed, Node, OpenError};
 use crate::store::StoreError;
-use axum::Router;
 use hashbrown::HashSet;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -146,7 +146,7 @@ impl Site {
     }
 
     /// Every route of its node, for the operator.
-    pub(super) fn router(&self) -> Router {
+    pub(super) fn router(&self) -> Routes {
         self.node.router()
     }
 
