@@ -173,7 +173,9 @@ const LAYERS: &[(&str, &str)] = &[
         "door",
         "limits id clock metrics logs config connection event span wasm cluster room rooms admin",
     ),
-    ("runtime", "limits id clock metrics logs config wasm store cluster rooms alarms admin door"),
+    ("node", "limits id clock metrics logs config wasm store cluster rooms alarms admin door"),
+    ("runtime", "config store admin door node"),
+    ("server", "limits id clock config store door node"),
     ("lib", "*"),
 ];
 

@@ -4,6 +4,7 @@
 //! the first two are decided here, by clap. It does not know what the commands do.
 
 pub(crate) mod operate;
+pub(crate) mod remote;
 
 use crate::output::Existing;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
@@ -40,6 +41,13 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     Export(ExportArgs),
     Import(ImportArgs),
+    Serve(remote::ServeArgs),
+    Deploy(remote::DeployArgs),
+    List(remote::ListArgs),
+    Rollback(remote::RollbackArgs),
+    Env(remote::EnvArgs),
+    Token(remote::TokenArgs),
+    Delete(remote::DeleteArgs),
     Rooms(operate::RoomsArgs),
     Inspect(operate::InspectArgs),
     Storage(operate::StorageArgs),
@@ -137,8 +145,8 @@ pub(crate) enum TemplateName {
 /// Ctrl-C stops: rooms finish what they are at, sockets are closed with 1012.
 ///
 /// Keys, if stdin is a terminal: o open (the page, in a browser), d dashboard (`/_room/`), r rebuild (now,
-/// without a save), c clear (the screen), x reset (forget what rooms have stored, after a y), q quit,
-/// h help.
+/// without a save), u url (for other machines, as a QR code, if --host lets them in), c clear (the screen),
+/// x reset (forget what rooms have stored, after a y), q quit, h help.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room dev\n  room dev rooms-examples/chat --port 8080\n  \

@@ -239,7 +239,15 @@ codes! {
         "A key has at least one byte. With --encoded it is percent-encoded: each % is followed by two hexadecimal digits.",
         "`room storage get lobby --encoded %F`",
         "Write a byte as `%FF`, and a % itself as `%25`.";
-    BadOrigin "R0049" "this cannot be an origin",
+    BadToken "R0049" "the server does not accept the token",
+        "A server that was deployed to is asked with a token, and this one is misspelled, revoked, or good for less than what was asked.",
+        "$ room list --name chat --to http://127.0.0.1:9 --token 'no token'",
+        "`room token list` shows the tokens and their scopes; `room token create` makes one. `room serve` prints the first.";
+    BadUrl "R0050" "this is no address of a server",
+        "--to is the address where `room serve` listens for operators: http, a host and a port.",
+        "$ room list --name chat --to https://chat.example.com/admin --token x",
+        "Write it as http://127.0.0.1:1998. A server elsewhere is best reached through `ssh -L 1998:localhost:1998 its-name`.";
+    BadOrigin "R0051" "this cannot be an origin",
         "The origins of `[serve]` are what browsers say of a page: a scheme, a host, and a port if it is not the scheme's own, with nothing behind them. They are at most `origins_max`.",
         "# room.toml\nname = \"chat\"\n[serve]\norigins = [\"chat.example.com\"]",
         "Write it as `https://chat.example.com`, or `https://*.example.com` for all names below; list none to let every page in.";

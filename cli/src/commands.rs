@@ -1,13 +1,14 @@
 //! The verbs. Owns which function does what the command line asked; one file a verb.
 //!
 //! Invariant: a verb prints data to stdout and everything else to stderr, and asks nothing on its own, but for
-//! `delete-room` on a terminal. What it
+//! `delete` and `delete-room` on a terminal. What it
 //! can work without a project or a network, it does. It does not know how a verb does its work.
 
 mod backup;
 mod build;
 mod close;
 mod completions;
+mod deploy;
 mod dev;
 mod explain;
 mod export;
@@ -18,11 +19,16 @@ mod logs;
 mod new;
 mod rooms;
 mod schema;
+mod serve;
 mod storage;
 mod test;
 
 use crate::args::{Args, Command};
+use crate::codes::Code;
+use crate::mistake::Mistake;
+use crate::print;
 use anyhow::Context as _;
+use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 
 /// Does what was asked. → The exit code.
@@ -41,6 +47,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Export(args) => export::export(&args),
         Command::Import(args) => export::import(&args),
         Command::Logs(args) => logs::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Deploy(args) => deploy::deploy(&args),
+        Command::List(args) => deploy::list(&args),
+        Command::Rollback(args) => deploy::roll_back(&args),
+        Command::Env(args) => deploy::env(&args),
+        Command::Token(args) => deploy::token(&args),
+        Command::Delete(args) => deploy::delete(&args),
         Command::Rooms(args) => rooms::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Storage(args) => storage::run(&args),
@@ -52,6 +65,21 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
+}
+
+/// Asks the person at the terminal whether something may be deleted.
+///
+/// # Errors
+/// A mistake: there is no terminal.
+fn yes(what: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        let message = format!("{what} would be deleted for good, and there is no terminal to ask");
+        return Err(Mistake::new(Code::NotConfirmed, message).help("add --yes").into());
+    }
+    print::talk(format_args!("delete {what}? [y/N]"));
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Waits for asynchronous work from a verb, none of which is asynchronous itself.

@@ -26,7 +26,7 @@ use crate::project::Project;
 use browser::host;
 use build::Builder;
 use faults::Faults;
-use keys::{Key, Keys};
+use keys::{Key, Keys, Reach};
 use reload::{Deployment, Reloader, Served};
 use room_runtime::{Deployed, Notice};
 use std::collections::BTreeMap;
@@ -153,6 +153,7 @@ impl Session {
         match key {
             Key::Open => browser::open(self.reloader.addr(), "/"),
             Key::Dashboard => browser::open(self.reloader.addr(), "/_room/"),
+            Key::Code => self.show_code(),
             Key::Rebuild => {
                 self.since = Instant::now();
                 self.plan = None;
@@ -160,7 +161,7 @@ impl Session {
             }
             Key::Clear => {
                 print::clear();
-                print::talk(keys::line());
+                print::talk(keys::line(self.reach()));
             }
             Key::Reset => {
                 self.asked = true;
@@ -168,7 +169,7 @@ impl Session {
                 print::talk(styled(WARN, text));
             }
             Key::Quit => return Pressed::End,
-            Key::Help => print::talk(keys::help()),
+            Key::Help => print::talk(keys::help(self.reach())),
             Key::Yes | Key::Other => {}
         }
         Pressed::Done
@@ -251,6 +252,22 @@ impl Session {
         vars
     }
 
+    /// Who gets in.
+    fn reach(&self) -> Reach {
+        browser::lan(self.reloader.addr()).map_or(Reach::Here, |_| Reach::Lan)
+    }
+
+    /// Shows the address for other machines, if they get in.
+    fn show_code(&self) {
+        if let Some(lan) = browser::lan(self.reloader.addr()) {
+            let url = format!("http://{lan}/");
+            if let Some(code) = browser::code(&url) {
+                code.lines().for_each(|line| print::talk(styled(print::LIGHT, line)));
+            }
+            print::talk(styled(LINK, url));
+        }
+    }
+
     /// Prints a mistake and goes on with what there is.
     fn refuse(&mut self, err: &anyhow::Error) {
         self.builder.cancel();
@@ -286,6 +303,13 @@ impl Session {
         print::talk(format_args!("\n  {version}  {name} is ready in {seconds:.1} s\n"));
         let web = format!("http://{}/", host(addr));
         print::talk(format_args!("  {:<10} {}", "Local", styled(LINK, web)));
+        if let Some(lan) = browser::lan(addr) {
+            let web = format!("http://{lan}/");
+            print::talk(format_args!("  {:<10} {}", "Network", styled(LINK, web)));
+        } else if addr.ip().is_unspecified() {
+            let text = "  other machines get in, but this one has no network now";
+            print::talk(styled(DIM, text));
+        }
         for party in &self.project.manifest.parties {
             let url = format!("ws://{}/parties/{}/<room>", host(addr), party.name);
             print::talk(format_args!("  {:<10} {}", "WebSocket", styled(LINK, url)));
@@ -294,15 +318,9 @@ impl Session {
             let files = self.dotenv.files().join(", ");
             print::talk(format_args!("  {:<10} {files}", "Variables"));
         }
-        if addr.ip().is_unspecified() {
-            print::talk(styled(
-                DIM,
-                "  other machines can reach it under this machine's addresses",
-            ));
-        }
         print::talk(styled(DIM, "\n  saves are picked up; Ctrl-C stops"));
         if self.keys.are_there() {
-            print::talk(format_args!("  {}", keys::line()));
+            print::talk(format_args!("  {}", keys::line(self.reach())));
         }
         print::talk("");
     }

@@ -1,11 +1,11 @@
 //! The command `room`. Owns the way from the command line to an exit code.
 //!
 //! Invariant: 0 is done, 1 is a mistake of the user with a way out named, 2 is ours. It does not know
-//! what any command does: that is `commands/`, in reading order `new`, `init`, `dev`, `build`, `test`, `logs`,
-//! `backup`, `export`, `rooms`, `inspect`, `storage`, `close`, `limits`, `schema`, `explain`, `completions`. A
+//! what any command does: that is `commands/`, in reading order `new`, `init`, `dev`, `build`, `test`, `serve`,
+//! `deploy`, `logs`, `backup`, `export`, `rooms`, `inspect`, `storage`, `close`, `limits`, `schema`, `explain`, `completions`. A
 //! project is read by `project`, `manifest` and `dotenv`, cargo is spoken to by `cargo`, the loop of `room dev` is
 //! `dev/`, the data of rooms is found by `data`, a running server by `control` and asked by `server` and `stream`,
-//! about rooms by `operator`, and only `print` prints.
+//! about rooms by `operator`, one somewhere else by `remote`, and only `print` prints.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -25,6 +25,7 @@ mod output;
 mod partykit;
 mod print;
 mod project;
+mod remote;
 mod server;
 mod stream;
 mod template;

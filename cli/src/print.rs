@@ -6,7 +6,7 @@
 
 use crate::codes::Code;
 use crate::mistake::Mistake;
-use anstyle::{AnsiColor, Style};
+use anstyle::{AnsiColor, Color, Style};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -25,6 +25,10 @@ pub(crate) const WARN: Style = AnsiColor::Yellow.on_default().bold();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 /// What can be clicked or copied.
 pub(crate) const LINK: Style = AnsiColor::Cyan.on_default();
+
+/// What is drawn is light and the rest is dark, whatever colours the terminal has.
+pub(crate) const LIGHT: Style =
+    AnsiColor::BrightWhite.on_default().bg_color(Some(Color::Ansi(AnsiColor::Black)));
 
 /// `text` in `style`.
 pub(crate) fn styled(style: Style, text: impl Display) -> String {
@@ -160,4 +164,12 @@ pub(crate) fn plain_report(err: &anyhow::Error) -> String {
 /// The drawing without colour.
 pub(crate) fn plain(mistake: &Mistake) -> String {
     all_drawn(mistake, &GraphicalTheme::unicode_nocolor())
+}
+
+/// A time, as people here write it.
+pub(crate) fn time(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
+    time.map_or_else(String::new, |time| {
+        time.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S").to_string()
+    })
 }

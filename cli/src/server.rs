@@ -1,4 +1,4 @@
-//! A server on this machine, as a command asks it. Owns the little HTTP that this takes.
+//! A server, as a command asks it. Owns the little HTTP that this takes.
 //!
 //! Invariant: an answer is whole or an error: its length is told before it comes, or the end of its chunks.
 //! It does not know what is asked.
@@ -9,7 +9,7 @@ use crate::mistake::Mistake;
 use crate::stream::Events;
 use anyhow::{Context as _, bail};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,8 +22,27 @@ const REFUSAL_BYTES_MAX: u64 = 64 * 1024;
 /// How long the head of an answer may be, in bytes.
 const HEAD_BYTES_MAX: u64 = 64 * 1024;
 
-/// A server that has a data folder open.
-pub(crate) struct Server(Control);
+/// A server that runs.
+pub(crate) struct Server {
+    address: SocketAddr,
+    token: String,
+    known_by: KnownBy,
+}
+
+/// How a command came to know a server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KnownBy {
+    /// By what lies in the data folder that it has open.
+    Folder,
+    /// By what the user said.
+    User,
+}
+
+impl From<Control> for Server {
+    fn from(Control { address, token, .. }: Control) -> Self {
+        Self { address, token, known_by: KnownBy::Folder }
+    }
+}
 
 /// What a server answered, but for its body.
 struct Head {
@@ -52,12 +71,17 @@ impl Server {
     /// # Errors
     /// A mistake: whoever has it open cannot be asked.
     pub(crate) fn of(dir: &Path) -> anyhow::Result<Self> {
-        Control::read(dir).map(Self).ok_or_else(|| unreachable("it has not said how to ask it"))
+        Control::read(dir).map(Self::from).ok_or_else(|| in_use("it has not said how to ask it"))
+    }
+
+    /// The server at an address that the user named.
+    pub(crate) fn at(address: SocketAddr, token: String) -> Self {
+        Self { address, token, known_by: KnownBy::User }
     }
 
     /// The server that has said in this folder how to ask it, if one has.
     pub(crate) fn announced(dir: &Path) -> Option<Self> {
-        Control::read(dir).map(Self)
+        Control::read(dir).map(Self::from)
     }
 
     /// Asks for an answer that goes on.
@@ -65,8 +89,8 @@ impl Server {
     /// # Errors
     /// [`Unanswered`].
     pub(crate) fn stream(&self, path: &str) -> Result<Events, Unanswered> {
-        let away = |err: io::Error| Unanswered::Away(format!("{}: {err}", self.0.address));
-        let sent = TcpStream::connect(self.0.address).and_then(|mut tcp| {
+        let away = |err: io::Error| Unanswered::Away(format!("{}: {err}", self.address));
+        let sent = TcpStream::connect(self.address).and_then(|mut tcp| {
             tcp.set_read_timeout(Some(STREAM_SILENCE_MAX))?;
             tcp.write_all(self.head("GET", path, 0).as_bytes())?;
             Ok(tcp)
@@ -86,7 +110,7 @@ impl Server {
                         Unanswered::Away("it does not know the token in control.json".to_owned())
                     }
                     503 => Unanswered::Away(text),
-                    status => Unanswered::Refused(refused(status, &text)),
+                    status => Unanswered::Refused(self.refused(status, &text)),
                 })
             }
         }
@@ -94,7 +118,7 @@ impl Server {
 
     /// The head of a request with a body of so many bytes.
     fn head(&self, method: &str, path: &str, length: usize) -> String {
-        let Control { address, token, .. } = &self.0;
+        let Self { address, token, .. } = self;
         format!(
             "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
              content-length: {length}\r\nconnection: close\r\n\r\n"
@@ -104,7 +128,7 @@ impl Server {
     /// The server that serves this folder's data now; none if nobody answers where one said it listens.
     pub(crate) fn running_on(dir: &Path) -> Option<Self> {
         let control = Control::read(dir)?;
-        TcpStream::connect(control.address).is_ok().then_some(Self(control))
+        TcpStream::connect(control.address).is_ok().then_some(Self::from(control))
     }
 
     /// Asks for something, and writes the answer's body. How many bytes that were.
@@ -118,9 +142,9 @@ impl Server {
         body: &[u8],
         out: &mut dyn Write,
     ) -> anyhow::Result<u64> {
-        let address = self.0.address;
+        let address = self.address;
         let mut tcp = TcpStream::connect(address)
-            .map_err(|err| unreachable(&format!("nobody answers at {address}: {err}")))?;
+            .map_err(|err| self.unreachable(&format!("nobody answers at {address}: {err}")))?;
         tcp.set_read_timeout(Some(SILENCE_MAX)).context("a connection cannot be set up")?;
         let head = self.head(method, path, body.len());
         let sent = tcp.write_all(head.as_bytes()).and_then(|()| tcp.write_all(body));
@@ -132,7 +156,7 @@ impl Server {
             (Err(err), Ok(())) => bail!("the server does not answer as expected: {err}"),
         };
         if status != 200 {
-            return Err(refused(status, &refusal(answer, length)?));
+            return Err(self.refused(status, &refusal(answer, length)?));
         }
         let Length::Bytes(length) = length else { bail!("the server does not tell the length") };
         let got = io::copy(&mut answer.take(length), out)?;
@@ -140,6 +164,38 @@ impl Server {
             bail!("the answer of the server broke off after {got} of {length} bytes");
         }
         Ok(got)
+    }
+
+    /// Why a server did not do it, to the one who asked.
+    fn refused(&self, status: u16, text: &str) -> anyhow::Error {
+        // Some answers are JSON, and their error is a sentence.
+        let json: Option<serde_json::Value> = serde_json::from_str(text).ok();
+        let sentence = json.as_ref().and_then(|json| json["error"].as_str());
+        let text = sentence.unwrap_or(text).trim_end();
+        match (status, self.known_by) {
+            (401, KnownBy::Folder) => {
+                self.unreachable("it does not know the token in control.json")
+            }
+            (401 | 403, KnownBy::User) => Mistake::new(Code::BadToken, text)
+                .help("`room token list` shows which there are; `room token create` makes more")
+                .into(),
+            (503, _) => {
+                Mistake::new(Code::ServerBusy, format_args!("the server cannot do it now: {text}"))
+                    .help("try again a little later; if no project is served yet, build it first")
+                    .into()
+            }
+            (400..=499, _) => Mistake::new(Code::ServerRefused, text).into(),
+            _ => anyhow::anyhow!("the server failed: {text}"),
+        }
+    }
+
+    fn unreachable(&self, why: &str) -> anyhow::Error {
+        match self.known_by {
+            KnownBy::Folder => in_use(why),
+            KnownBy::User => Mistake::new(Code::NoServer, why)
+                .help("is `room serve` running there, and is this its address for operators?")
+                .into(),
+        }
     }
 }
 
@@ -181,19 +237,7 @@ fn read_head(from: &mut BufReader<TcpStream>) -> io::Result<Head> {
     Err(wrong("its head has no end"))
 }
 
-/// Why a server did not do it, to the one who asked.
-fn refused(status: u16, text: &str) -> anyhow::Error {
-    match status {
-        401 => unreachable("it does not know the token in control.json"),
-        503 => Mistake::new(Code::ServerBusy, format_args!("the server cannot do it now: {text}"))
-            .help("try again a little later; if no project is served yet, build it first")
-            .into(),
-        400..=499 => Mistake::new(Code::ServerRefused, text).into(),
-        _ => anyhow::anyhow!("the server failed: {text}"),
-    }
-}
-
-fn unreachable(why: &str) -> anyhow::Error {
+fn in_use(why: &str) -> anyhow::Error {
     Mistake::new(
         Code::InUse,
         format_args!("the data folder is in use, and who uses it cannot be asked: {why}"),

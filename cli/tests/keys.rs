@@ -116,6 +116,26 @@ fn each_key_does_what_its_line_says() {
 }
 
 #[test]
+fn other_machines_get_an_address_and_a_code_if_they_get_in() {
+    let (project, terminal) = (project("keys-lan"), Terminal::open());
+    let args = ["--ephemeral", "--host", "0.0.0.0"];
+    let mut dev = terminal.dev(project.root(), &args, &project.root().join("bin"));
+    let port = dev.ready();
+    let text = dev.line("  ", STEP_MAX);
+    // A machine without a network has no such line, and no key.
+    if text.contains("Network") {
+        let url = text.trim_end().rsplit(' ').next().expect("there is an address").to_owned();
+        assert!(url.ends_with(&format!(":{port}/")), "{text}");
+        dev.line("u url", STEP_MAX);
+        terminal.press("u");
+        dev.line("█", STEP_MAX);
+        dev.line(&url, STEP_MAX);
+    }
+    dev.signal(Signal::INT);
+    assert_eq!(dev.ended().0, Some(0));
+}
+
+#[test]
 fn the_terminal_is_left_as_it_was_found_at_every_end() {
     let project = project("keys-ends");
     let new = || {

@@ -10,6 +10,7 @@ pub(crate) use origin::Origins;
 pub use origin::{Origin, OriginError};
 
 use crate::limits::Limits;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -86,7 +87,8 @@ pub struct PartyConfig {
 }
 
 /// A text message of a client that is answered with another one, and that the room never hears of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AutoResponse {
     /// The whole text of the message that is answered.
     pub request: String,

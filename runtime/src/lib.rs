@@ -2,7 +2,8 @@
 //!
 //! A code map, in reading order; `ARCHITECTURE.md` has the invariants and who guards them.
 //!
-//! - [`runtime`] starts and stops a node: [`Runtime`], from a [`Config`].
+//! - [`runtime`] is a [`node`] with a listener: [`Runtime`], from a [`Config`].
+//! - [`server`] has many of them, and takes what is deployed: [`Server`].
 //! - `door` is the front door: sockets, HTTP, static files, the table of errors.
 //! - `rooms` knows which rooms run; `room` is one of them: mailbox, actor, gate, outbox.
 //! - `wasm` compiles and calls guests; `turn` is what one call read, wrote and said.
@@ -24,9 +25,11 @@ pub mod id;
 pub mod limits;
 mod logs;
 mod metrics;
+pub mod node;
 mod room;
 mod rooms;
 pub mod runtime;
+pub mod server;
 pub mod span;
 pub mod store;
 pub mod turn;
@@ -42,7 +45,9 @@ pub use door::{Notice, TlsError, connection_of_query, room_of_path};
 pub use id::{ConnectionId, NameError, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};
 pub use logs::Logs;
+pub use node::{DeployError, Deployed, OpenError};
 pub use room::RoomError;
-pub use runtime::{DeployError, Deployed, Runtime, StartError};
+pub use runtime::{Runtime, StartError};
+pub use server::{Server, ServerConfig};
 pub use store::{ContentError, RoomContent, StoreError, Verified};
 pub use wasm::{GuestFault, LoadError};

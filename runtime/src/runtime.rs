@@ -1,49 +1,21 @@
-//! A whole node. Owns the order in which the parts start and stop.
+//! A whole node with its listener: what `room dev` runs. Owns that it listens before it opens anything.
 //!
-//! Invariant: what is started here is stopped in reverse, and a part gets only its piece of the
-//! configuration. It does not know what the parts do.
+//! Invariant: what is started here is stopped in reverse. It does not know what serves the requests.
 
-use crate::admin::{Admin, AdminToken};
-use crate::alarms::Alarms;
-use crate::clock::Clock;
-use crate::cluster::Ring;
-use crate::config::{
-    Config, ConfigError, OriginError, Origins, PartyConfig, Project, StorageConfig,
-};
-use crate::door::{Certificates, FrontDoor, Listener, Notice, TlsError};
-use crate::id::{NameError, NodeId, PartyName, RoomId};
-use crate::limits::{Limits, ms};
-use crate::logs::{LogLevel, Logs};
-use crate::metrics::Metrics;
-use crate::rooms::{Party, ReloadError, Reloaded, Rooms};
-use crate::store::{Store, StoreError, Verified};
-use crate::wasm::{Code, Engine, EngineError, Instance, LoadError};
-use hashbrown::HashMap;
+use crate::admin::AdminToken;
+use crate::config::{Config, ConfigError, Project};
+use crate::door::{Certificates, Listener, Notice, TlsError};
+use crate::node::{DeployError, Deployed, Node, OpenError};
+use crate::store::{StoreError, Verified};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-
-/// The name of a node that is alone.
-const ONLY_NODE: &str = "node-1";
 
 /// A node that serves rooms.
 pub struct Runtime {
+    node: Node,
     addr: SocketAddr,
-    engine: Engine,
-    rooms: Rooms,
-    door: FrontDoor,
-    store: Store,
-    admin: Admin,
-    limits: Arc<Limits>,
-    clock: Clock,
-    logs: Logs,
-    /// One deployment at a time.
-    deploying: Mutex<()>,
-    stop: CancellationToken,
     serving: JoinHandle<()>,
-    alarms: JoinHandle<()>,
 }
 
 /// Why a node does not start. Nothing is left running.
@@ -63,62 +35,9 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The data cannot be opened.
+    /// The data or the engine cannot be opened.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The engine cannot be set up.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-}
-
-/// Why a project was not put in place. What was served before goes on.
-#[derive(Debug, thiserror::Error)]
-pub enum DeployError {
-    /// The project has no party at all.
-    #[error("the project has no party")]
-    NoParty,
-    /// A party's name is none.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// Two parties are spelled differently and are the same.
-    #[error("the party {0} is there twice")]
-    Twice(PartyName),
-    /// Its auto-response cannot be used.
-    #[error("party {party}: {problem}")]
-    AutoResponse {
-        /// Whose.
-        party: PartyName,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// One of its origins is none, or they are too many.
-    #[error(transparent)]
-    Origin(#[from] OriginError),
-    /// A module was refused.
-    #[error("party {party}: {error}")]
-    Load {
-        /// Whose.
-        party: PartyName,
-        /// Why.
-        error: LoadError,
-    },
-    /// The new code did not start in a running room; the old is back in place everywhere.
-    #[error("the new code does not start in room {room}, the old one is back: {reason}")]
-    Start {
-        /// The room.
-        room: String,
-        /// What happened.
-        reason: String,
-    },
-}
-
-/// What a deployment did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deployed {
-    /// Rooms that took over the new code.
-    pub rooms: usize,
-    /// Connections that stayed open meanwhile.
-    pub connections: usize,
+    Open(#[from] OpenError),
 }
 
 impl Runtime {
@@ -139,44 +58,12 @@ impl Runtime {
         };
         let listener = Listener::bind(addr, limits.clone(), tls).await;
         let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
-        let metrics = Metrics::new();
-        let counts = metrics.store.clone();
-        let store = match &config.storage {
-            StorageConfig::Disk(dir) => Store::open_counted(dir, &limits, counts)?,
-            StorageConfig::Memory => Store::in_memory_counted(&limits, counts)?,
-        };
-        let clock = Clock::system();
-        let logs = Logs::new(&limits, clock);
-        let engine = Engine::new(limits.clone(), config.cache_dir.as_deref(), logs.clone())?;
-        let counts = metrics.rooms.clone();
-        let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine, counts);
-        let dir = match &config.storage {
-            StorageConfig::Disk(dir) => Some(dir.as_path()),
-            StorageConfig::Memory => None,
-        };
-        let admin = Admin::new(dir, store.clone(), rooms.clone(), limits.clone())?;
-        let node = NodeId::new(ONLY_NODE);
-        let ring = Ring::new((node.clone(), 1), Vec::new());
-        let (counts, audience) = (metrics.clone(), config.audience);
-        let door =
-            FrontDoor::new(rooms.clone(), ring, node, limits.clone(), clock, audience, counts);
-        let alarms = Alarms::new(store.clone(), rooms.clone(), clock, limits.clone());
-        let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(metrics.look_after()));
+        let cache = config.cache_dir.as_deref();
+        let node = Node::open(&config.storage, cache, limits, config.audience)?;
         Ok(Self {
             addr: listener.addr(),
-            engine,
-            rooms,
-            store,
-            limits,
-            clock,
-            logs,
-            deploying: Mutex::new(()),
-            alarms: tokio::spawn(alarms.run()),
-            serving: tokio::spawn(listener.serve(door.router(admin.clone()), stop.clone())),
-            admin,
-            door,
-            stop,
+            serving: tokio::spawn(listener.serve(node.router(), node.stopping())),
+            node,
         })
     }
 
@@ -187,7 +74,7 @@ impl Runtime {
 
     /// What an operator has to show at `/_room/admin/`.
     pub fn admin_token(&self) -> &AdminToken {
-        self.admin.token()
+        self.node.admin_token()
     }
 
     /// Puts a project in place of the one before. Running rooms take over the new code between two
@@ -199,72 +86,13 @@ impl Runtime {
     /// # Cancel safety
     /// Not to be dropped once rooms are taking over: some would run the new code and some the old.
     pub async fn deploy(&self, project: Project) -> Result<Deployed, DeployError> {
-        let _one_at_a_time = self.deploying.lock().await;
-        let outcome = self.put_in_place(project).await;
-        match &outcome {
-            Ok((_, what)) => self.logs.node(LogLevel::Info, &format!("deployed {what}")),
-            Err(error) => self.logs.node(LogLevel::Warn, &format!("not deployed: {error}")),
-        }
-        outcome.map(|(done, _)| done)
-    }
-
-    /// Puts a project in place, and says in words what was done.
-    async fn put_in_place(&self, project: Project) -> Result<(Deployed, String), DeployError> {
-        if project.parties.is_empty() {
-            return Err(DeployError::NoParty);
-        }
-        let origins = Origins::parse(&project.origins, &self.limits)?;
-        let mut parties = HashMap::new();
-        for config in project.parties {
-            let name = PartyName::parse(&config.name)?;
-            let party = self.load(&name, config, origins.clone()).await?;
-            if parties.insert(name.clone(), party).is_some() {
-                return Err(DeployError::Twice(name));
-            }
-        }
-        let hash =
-            |(name, party): (&PartyName, &Party)| format!("{name} {}", party.code.module.hash());
-        let mut hashes: Vec<String> = parties.iter().map(hash).collect();
-        hashes.sort_unstable();
-        let done = self.rooms.deploy(parties).await.map_err(start_error)?;
-        self.door.set_assets(project.assets);
-        let Reloaded { rooms, connections } = done;
-        let what = format!(
-            "{}; rooms that took it over: {rooms}, connections that stayed: {connections}",
-            hashes.join(", ")
-        );
-        Ok((Deployed { rooms, connections }, what))
+        self.node.deploy(project).await
     }
 
     /// Tells pages that load `/_room/overlay.js` what is wrong with the code behind them, until the next
     /// call; none if nothing is. Nobody hears of it unless the audience is [`crate::Audience::Developer`].
     pub fn set_notice(&self, notice: Option<Notice>) {
-        self.door.set_notice(notice);
-    }
-
-    /// Compiles a party's module, away from the threads that run rooms.
-    async fn load(
-        &self,
-        name: &PartyName,
-        config: PartyConfig,
-        origins: Origins,
-    ) -> Result<Party, DeployError> {
-        let engine = self.engine.clone();
-        let PartyConfig { module, vars, when_quiet, auto_response, .. } = config;
-        if let Some(problem) = auto_response.as_ref().and_then(|own| own.problem(&self.limits)) {
-            return Err(DeployError::AutoResponse { party: name.clone(), problem });
-        }
-        let loading = tokio::task::spawn_blocking(move || engine.load(&module)).await;
-        let loaded = loading.unwrap_or_else(|panic| {
-            Err(LoadError::Compile(format!("the compiler panicked: {panic}")))
-        });
-        let refused = |error| DeployError::Load { party: name.clone(), error };
-        let code = Code { module: loaded.map_err(refused)?, vars: vars.into() };
-        // Rooms may all be asleep: a module that cannot even be instantiated must not wait for them.
-        let probe = RoomId::new(name.clone(), "-", usize::MAX)?;
-        let instance = Instance::new(&code, &probe, self.clock).await;
-        instance.map_err(|fault| refused(LoadError::Start(fault.to_string())))?;
-        Ok(Party { code, when_quiet, auto_response: auto_response.map(Arc::new), origins })
+        self.node.set_notice(notice);
     }
 
     /// Reads everything that is stored and checks that it agrees with itself; see [`Verified`]. Meant for
@@ -276,44 +104,19 @@ impl Runtime {
     /// # Cancel safety
     /// Nothing is held while it waits.
     pub async fn verify_storage(&self) -> Result<Verified, StoreError> {
-        self.store.verify().await
+        self.node.verify_storage().await
     }
 
     /// Stops: no new clients; sockets closed with 1012, each at a moment of its own within
-    /// [`Limits::drain_spread_ms`] and working until then; rooms finished; everything on disk.
+    /// [`Limits::drain_spread_ms`](crate::Limits::drain_spread_ms) and working until then; rooms finished;
+    /// everything on disk.
     ///
     /// # Cancel safety
     /// Dropped before it returns, what was not finished is dropped with the process; what was
     /// acknowledged is on disk all the same.
     pub async fn drain(self) {
-        self.stop.cancel();
-        let alarms = self.alarms.abort_handle();
-        let end = async {
-            // Rooms work for their clients until the last of these is gone.
-            self.door.drain().await;
-            alarms.abort();
-            // An aborted task holds the store until it is dropped, and the folder with it.
-            drop(self.alarms.await);
-            self.rooms.drain().await;
-            self.admin.drain().await;
-            // Behind the last line that rooms have to say.
-            self.logs.close();
-            // Ends with the last request.
-            drop(self.serving.await);
-        };
-        let max = ms(self.limits.drain_ms_max.saturating_add(self.limits.drain_spread_ms));
-        if tokio::time::timeout(max, end).await.is_err() {
-            alarms.abort();
-            tracing::warn!("not everything ended within drain_ms_max; the rest is dropped");
-        }
-        let store = self.store;
-        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
-            tracing::error!("the store panicked while it was closed");
-        }
+        let Self { node, serving, .. } = self;
+        // A listener that panicked has no requests any more.
+        node.drain(async { drop(serving.await) }).await;
     }
-}
-
-fn start_error(ReloadError { room, error }: ReloadError) -> DeployError {
-    let room = room.map_or_else(|| "(any)".to_owned(), |room| room.to_string());
-    DeployError::Start { room, reason: error.to_string() }
 }

@@ -62,7 +62,7 @@ test("a fault of a room is shown, until the code is replaced", async () => {
   await server.line(/reloaded in/, BUILD_MS);
   await page.click("#increment");
   await shows("<b>failed</b> in lobby");
-  assert.match(await text(), /^main\/lobby, message: turn dropped: /);
+  assert.match(await text(), /^main\/lobby failed in message\n/);
   // What the panic said is among it.
   assert.ok((await text()).includes("<b>failed</b> in lobby"), await text());
   assert.equal(await overlay().locator("b").count(), 0);

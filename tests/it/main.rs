@@ -21,6 +21,7 @@ mod order;
 mod pressure;
 mod reload;
 mod security;
+mod server;
 mod sockets;
 mod storage;
 mod tls;

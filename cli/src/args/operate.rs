@@ -108,6 +108,10 @@ pub(crate) struct InspectArgs {
 /// A room that runs makes a change itself, between two events; then its instance is dropped, so that nothing
 /// it remembers hides the change: its next event meets `on_start` first. Its connections stay.
 #[derive(Debug, ClapArgs)]
+#[command(
+    after_long_help = "Examples:\n  room storage list lobby\n  room storage get lobby count\n  \
+room storage set lobby count 7\n  room storage delete lobby count"
+)]
 pub(crate) struct StorageArgs {
     #[command(subcommand)]
     pub(crate) what: StorageCommand,

@@ -3,13 +3,12 @@
 //! Invariant: a room is deleted only by somebody who said so: on a terminal by an answer, elsewhere by a flag.
 //! It does not know what becomes of the clients.
 
+use super::yes;
 use crate::args::operate::{CloseArgs, DeleteRoomArgs, KickArgs};
 use crate::codes::Code;
 use crate::mistake::Mistake;
 use crate::operator::Operator;
-use crate::print;
 use serde_json::json;
-use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 
 /// Closes one connection.
@@ -42,7 +41,7 @@ pub(crate) fn close(args: &CloseArgs) -> anyhow::Result<ExitCode> {
 pub(crate) fn delete_room(args: &DeleteRoomArgs) -> anyhow::Result<ExitCode> {
     let operator = Operator::find(&args.server)?;
     let room = operator.room(&args.room)?;
-    if !args.yes && !is_agreed(&room.name)? {
+    if !args.yes && !yes(&room.name)? {
         return Err(Mistake::new(Code::NotConfirmed, "nothing was deleted").into());
     }
     let answer = operator.about(&room, ("DELETE", ""), &[])?;
@@ -51,16 +50,4 @@ pub(crate) fn delete_room(args: &DeleteRoomArgs) -> anyhow::Result<ExitCode> {
         format!("deleted {} with {keys} keys, {bytes} bytes", room.name)
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Asks the person at the terminal.
-fn is_agreed(room: &str) -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        let message = format!("{room} would be deleted for good, and there is no terminal to ask");
-        return Err(Mistake::new(Code::NotConfirmed, message).help("add --yes").into());
-    }
-    print::talk(format_args!("delete {room} and everything that is stored for it? [y/N]"));
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -4,7 +4,9 @@
 //! what is on a page.
 
 use crate::print::{self, LINK, WARN, styled};
-use std::net::SocketAddr;
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 /// How a browser on this machine calls the address.
 pub(super) fn host(addr: SocketAddr) -> String {
@@ -13,6 +15,32 @@ pub(super) fn host(addr: SocketAddr) -> String {
     } else {
         addr.to_string()
     }
+}
+
+/// The address at which other machines of the network reach the server; none if they do not.
+pub(super) fn lan(addr: SocketAddr) -> Option<SocketAddr> {
+    match addr.ip() {
+        ip if ip.is_loopback() => None,
+        ip if ip.is_unspecified() => own_ip().map(|ip| SocketAddr::new(ip, addr.port())),
+        _ => Some(addr),
+    }
+}
+
+/// The address of this machine in its network, which the system names when it is to choose one for a way
+/// out. Nothing is sent: the way leads to an address that is kept for documentation (RFC 5737).
+fn own_ip() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
+}
+
+/// The URL of a server as a code to be photographed; what is drawn is its light part.
+pub(super) fn code(url: &str) -> Option<String> {
+    // A screen is neither torn nor stained, and a small code fits it better.
+    let code = QrCode::with_error_correction_level(url, EcLevel::L).ok()?;
+    let (dark, light) = (Dense1x2::Light, Dense1x2::Dark);
+    Some(code.render::<Dense1x2>().dark_color(dark).light_color(light).build())
 }
 
 /// Opens a path of the server in the browser of whoever sits here.
@@ -36,5 +64,25 @@ mod tests {
         assert_eq!(host(SocketAddr::from(([127, 0, 0, 1], 1))), "localhost:1");
         assert_eq!(host(SocketAddr::from(([0, 0, 0, 0], 1))), "localhost:1");
         assert_eq!(host(SocketAddr::from(([10, 0, 0, 2], 1))), "10.0.0.2:1");
+    }
+
+    #[test]
+    fn others_are_sent_where_they_get_in() {
+        assert_eq!(lan(SocketAddr::from(([127, 0, 0, 1], 1))), None);
+        let own = SocketAddr::from(([10, 0, 0, 2], 1));
+        assert_eq!(lan(own), Some(own));
+        // A machine without a network has none.
+        if let Some(addr) = lan(SocketAddr::from(([0, 0, 0, 0], 1))) {
+            assert!(!addr.ip().is_loopback() && !addr.ip().is_unspecified(), "{addr}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_square_and_has_a_quiet_edge() {
+        let code = code("http://192.168.178.23:1999/").unwrap();
+        let lines: Vec<_> = code.lines().map(|line| line.chars().count()).collect();
+        // Version 2 has 25 modules and 4 on each side; a line of text has two rows.
+        assert_eq!(lines, vec![33; 17]);
+        assert!(code.lines().next().unwrap().chars().all(|c| c == '█'), "{code}");
     }
 }

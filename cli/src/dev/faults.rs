@@ -74,8 +74,9 @@ impl<S: Subscriber> Layer<S> for Listener {
             }
             return;
         };
-        let mut text = format!("{room}, {event}: {message}\n\n");
-        text.extend(before.lines.drain(..).map(|line| line + "\n"));
+        // What it said comes first: a panic's own words are worth more than where it was caught.
+        let said: String = before.lines.drain(..).map(|line| line + "\n").collect();
+        let text = format!("{room} failed in {event}\n\n{said}{message}\n");
         self.send.send_replace(Some(text));
     }
 }

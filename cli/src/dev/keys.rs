@@ -25,6 +25,8 @@ pub(super) enum Key {
     Dashboard,
     /// A build without a save.
     Rebuild,
+    /// The address for other machines, as a code.
+    Code,
     /// An empty screen.
     Clear,
     /// An end of all that rooms have stored, if it is meant.
@@ -40,10 +42,11 @@ pub(super) enum Key {
 }
 
 /// The keys, each with its name in one line and its meaning.
-const KEYS: [(char, Key, &str, &str); 7] = [
+const KEYS: [(char, Key, &str, &str); 8] = [
     ('o', Key::Open, "open", "open the project's page in a browser"),
     ('d', Key::Dashboard, "dashboard", "open the server's page `/_room/` in a browser"),
     ('r', Key::Rebuild, "rebuild", "build now, without a save"),
+    ('u', Key::Code, "url", "show the address for other machines as a QR code"),
     ('c', Key::Clear, "clear", "clear the screen"),
     ('x', Key::Reset, "reset", "forget everything that rooms have stored; asks for y first"),
     ('q', Key::Quit, "quit", "stop, as Ctrl-C does"),
@@ -62,16 +65,30 @@ impl Key {
     }
 }
 
+/// Whether other machines get in, and there is an address to show them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Only this machine.
+    Here,
+    /// The network, too.
+    Lan,
+}
+
+/// The keys that are of use.
+fn useful(reach: Reach) -> impl Iterator<Item = &'static (char, Key, &'static str, &'static str)> {
+    KEYS.iter().filter(move |(_, key, ..)| *key != Key::Code || reach == Reach::Lan)
+}
+
 /// All keys on one line.
-pub(super) fn line() -> String {
-    let keys = KEYS.iter().map(|(key, _, name, _)| format!("{} {name}", styled(BOLD, key)));
+pub(super) fn line(reach: Reach) -> String {
+    let keys = useful(reach).map(|(key, _, name, _)| format!("{} {name}", styled(BOLD, key)));
     keys.collect::<Vec<_>>().join(" · ")
 }
 
 /// A line for each key.
-pub(super) fn help() -> String {
+pub(super) fn help(reach: Reach) -> String {
     let lines =
-        KEYS.iter().map(|(key, _, _, meaning)| format!("  {}  {meaning}", styled(BOLD, key)));
+        useful(reach).map(|(key, _, _, meaning)| format!("  {}  {meaning}", styled(BOLD, key)));
     lines.collect::<Vec<_>>().join("\n")
 }
 

@@ -43,7 +43,7 @@ impl Stop {
     ///
     /// # Cancel safety
     /// Loses nothing.
-    pub(super) async fn asked(&mut self) {
+    pub(crate) async fn asked(&mut self) {
         #[cfg(unix)]
         std::future::poll_fn(|context| {
             // All are asked: only one that was asked wakes this.

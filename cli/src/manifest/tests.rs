@@ -253,14 +253,14 @@ fn an_origin_is_checked_where_it_stands() {
     check(
         "name = \"chat\"\n[serve]\norigins = [\"https://a.example\", \"b.example\"]\n",
         expect![[r#"
-            |error[R0049]: "b.example" is no origin: it begins with a scheme, as in https://chat.example.com
+            |error[R0051]: "b.example" is no origin: it begins with a scheme, as in https://chat.example.com
             |   ╭─[room.toml:3:33]
             | 2 │ [serve]
             | 3 │ origins = ["https://a.example", "b.example"]
             |   ·                                 ─────┬─────
             |   ·                                      ╰── this origin
             |   ╰────
-            |for more about this, run `room explain R0049`
+            |for more about this, run `room explain R0051`
         "#]],
     );
     check(
@@ -294,7 +294,7 @@ fn an_origin_is_checked_where_it_stands() {
     check(
         "name = \"chat\"\n[serve]\norigins = [\"https://a\", \"https://b\"]\n[limits]\norigins_max = 1\n",
         expect![[r#"
-            |error[R0049]: more origins than origins_max allows (1)
+            |error[R0051]: more origins than origins_max allows (1)
             |   ╭─[room.toml:3:25]
             | 2 │ [serve]
             | 3 │ origins = ["https://a", "https://b"]
@@ -303,7 +303,7 @@ fn an_origin_is_checked_where_it_stands() {
             | 4 │ [limits]
             |   ╰────
             |  help: remove some, or set `origins_max` in `[limits]`
-            |for more about this, run `room explain R0049`
+            |for more about this, run `room explain R0051`
         "#]],
     );
 }

@@ -84,7 +84,7 @@ async fn let_in(State(admin): State<Admin>, mut request: Request, next: Next) ->
 }
 
 /// What follows `Bearer` in the headers.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }

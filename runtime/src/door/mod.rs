@@ -19,6 +19,7 @@ mod status;
 mod upgrade;
 
 pub use address::{connection_of_query, room_of_path};
+pub(crate) use admin::bearer;
 pub use listener::TlsError;
 pub(crate) use listener::{Certificates, Listener};
 pub use overlay::Notice;

@@ -1,0 +1,220 @@
+//! The words of the commands for servers: `serve`, `deploy` and what manages what was deployed.
+
+use super::ProjectArgs;
+use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Serve what is deployed here
+///
+/// The production server. It starts with nothing, serves what `room deploy` sends to it, and serves it
+/// again after every restart. Clients come to --listen; operators, that is `room deploy` and the like, to
+/// --admin, which only this machine reaches unless you say otherwise. On an empty data folder the
+/// first token is printed, once.
+/// SIGTERM and Ctrl-C stop it: rooms finish what they are at, sockets are closed with 1012 at random
+/// moments within --drain-seconds, so that not all clients come back at once.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_long_help = "Examples:\n  room serve --data /srv/room\n  room serve --data /srv/room \
+--listen 0.0.0.0:80 --drain-seconds 5"
+)]
+pub(crate) struct ServeArgs {
+    /// The folder for everything that the server keeps; made if it is not there
+    #[arg(long, value_name = "DIR", env = "ROOM_DATA", value_hint = ValueHint::DirPath)]
+    pub(crate) data: PathBuf,
+    /// Where clients come
+    #[arg(long, value_name = "ADDRESS", env = "ROOM_LISTEN", default_value = "0.0.0.0:1999")]
+    pub(crate) listen: SocketAddr,
+    /// The certificate that clients see, with its chain, in PEM; read again when it changes
+    #[arg(long, value_name = "FILE", env = "ROOM_TLS_CERT", requires = "tls_key", value_hint = ValueHint::FilePath)]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", env = "ROOM_TLS_KEY", requires = "tls_cert", value_hint = ValueHint::FilePath)]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Where operators come
+    #[arg(long, value_name = "ADDRESS", env = "ROOM_ADMIN", default_value = "127.0.0.1:1998")]
+    pub(crate) admin: SocketAddr,
+    /// Over how many seconds sockets are closed when the server stops
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) drain_seconds: u64,
+    /// Which log lines to show, as tracing's directives
+    #[arg(long, value_name = "FILTER", env = "ROOM_LOG")]
+    pub(crate) log: Option<String>,
+}
+
+/// A server that runs somewhere.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RemoteArgs {
+    /// The server's address for operators, as http://127.0.0.1:1998
+    #[arg(long, value_name = "URL", env = "ROOM_TO")]
+    pub(crate) to: String,
+    /// The token to show it
+    #[arg(long, value_name = "TOKEN", env = "ROOM_TOKEN", hide_env_values = true)]
+    pub(crate) token: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A project on a server that runs somewhere.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DeployedArgs {
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+    /// The project's name [default: that of the project here]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+/// Build the project and serve it on a server
+///
+/// Builds for release, uploads what the server does not have, and puts all parties and files in place at
+/// once. Rooms that run take the new code over between two events; their sockets, states and storage
+/// stay. Code that does not compile, load or start anywhere never becomes current: what was served goes
+/// on, everywhere.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room deploy --to http://127.0.0.1:1998\n  \
+ssh -L 1998:localhost:1998 my-server  # and then the same\n  room deploy --dry-run")]
+pub(crate) struct DeployArgs {
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Build with this cargo profile
+    #[arg(long, value_name = "NAME", default_value = "release")]
+    pub(crate) profile: String,
+}
+
+/// List the versions of a project on a server
+///
+/// Shows every version that can be gone back to, who deployed it and when, and which is served.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room list\n  room list --name chat --json")]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) deployed: DeployedArgs,
+}
+
+/// Go back to another version
+///
+/// Serves a version that was deployed before, at once: it is on the server, compiled. Sockets stay.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room rollback\n  room rollback 7")]
+pub(crate) struct RollbackArgs {
+    /// The version's number [default: the one before the current one]
+    #[arg(value_name = "VERSION")]
+    pub(crate) version: Option<u64>,
+    #[command(flatten)]
+    pub(crate) deployed: DeployedArgs,
+}
+
+/// Set what rooms see as environment on a server
+///
+/// Variables that are set on the server go over `[vars]` of room.toml. A change lets the rooms start anew with
+/// it; sockets stay. Secrets are never shown again.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct EnvArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) verb: EnvVerb,
+}
+
+/// What may be done with variables.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EnvVerb {
+    /// Show the variables; secrets without their values
+    List(DeployedArgs),
+    /// Set one
+    #[command(after_long_help = "Examples:\n  room env set GREETING hello\n  \
+pass show api-key | room env set API_KEY - --secret")]
+    Set {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        variable: String,
+        /// Its value; `-` reads it from stdin
+        #[arg(value_name = "VALUE")]
+        value: String,
+        /// Never show it again
+        #[arg(long)]
+        secret: bool,
+        #[command(flatten)]
+        deployed: DeployedArgs,
+    },
+    /// Remove one
+    Remove {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        variable: String,
+        #[command(flatten)]
+        deployed: DeployedArgs,
+    },
+}
+
+/// Say who may ask a server for what
+///
+/// A token's secret is printed when it is made, and never again: the server keeps its hash.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TokenArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) verb: TokenVerb,
+}
+
+/// What may be done with tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenVerb {
+    /// Make one
+    #[command(after_long_help = "Examples:\n  room token create laptop --scope deploy\n  \
+room token create prometheus")]
+    Create {
+        /// What it is for
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// What it is good for
+        #[arg(long, value_enum, default_value_t = ScopeName::Read)]
+        scope: ScopeName,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Show them
+    List(RemoteArgs),
+    /// Make one worthless
+    Revoke {
+        /// Its id, from `room token list`
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+}
+
+/// What a token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScopeName {
+    /// To look at everything but secrets
+    Read,
+    /// To deploy, roll back and set variables, too
+    Deploy,
+    /// Everything
+    Admin,
+}
+
+/// Delete a project from a server, with all that its rooms store
+///
+/// Its sockets are closed, and its versions, files, variables and data are removed. There is no way back but a
+/// backup.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Examples:\n  room delete chat --yes")]
+pub(crate) struct DeleteArgs {
+    /// The project's name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}

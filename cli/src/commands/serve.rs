@@ -1,0 +1,76 @@
+//! `room serve`. Owns what an operator is told when the server starts and stops.
+//!
+//! Invariant: the first token is printed to stdout and nowhere else. It does not know what is served.
+
+use super::wait_for;
+use crate::args::remote::ServeArgs;
+use crate::codes::Code;
+use crate::dev::Stop;
+use crate::log;
+use crate::mistake::Mistake;
+use crate::print::{self, BOLD, WARN, styled};
+use room_runtime::server::ServeError;
+use room_runtime::{Limits, Server, ServerConfig, Tls};
+use std::process::ExitCode;
+
+/// Serves until it is told to stop.
+pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    drop(log::install(0, args.log.as_deref())?);
+    let config = config(args)?;
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    wait_for(async {
+        let mut stop = Stop::listen()?;
+        let server = Server::start(config).await.map_err(refused)?;
+        welcome(&server, scheme).await;
+        stop.asked().await;
+        print::talk("stopping: rooms finish what they are at");
+        server.drain().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn config(args: &ServeArgs) -> anyhow::Result<ServerConfig> {
+    let defaults = Limits::default();
+    let limits =
+        Limits { drain_spread_ms: args.drain_seconds.saturating_mul(1_000), ..defaults };
+    let problems = limits.problems();
+    if !problems.is_empty() {
+        return Err(Mistake::new(Code::BadLimits, problems.join("; ")).into());
+    }
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone());
+    let tls = tls.map(|(cert, key)| Tls { cert, key });
+    let (data, listen, admin) = (args.data.clone(), args.listen, args.admin);
+    Ok(ServerConfig { data, listen, tls, admin, limits })
+}
+
+async fn welcome(server: &Server, scheme: &str) {
+    print::talk(format_args!("clients    {scheme}://{}", server.addr()));
+    print::talk(format_args!("operators  http://{}", server.admin_addr()));
+    let projects = server.projects().await;
+    match projects.is_empty() {
+        true => print::talk("nothing is deployed yet"),
+        false => print::talk(format_args!("serving    {}", projects.join(", "))),
+    }
+    for (name, why) in server.broken().await {
+        print::talk(styled(WARN, format_args!("not served {name}: {why}")));
+    }
+    if let Some(token) = server.first_token() {
+        print::talk("the first token, which is shown only this once:");
+        print::data(styled(BOLD, &token.secret));
+        print::talk(format_args!(
+            "deploy with: ROOM_TOKEN=… room deploy --to http://{}",
+            server.admin_addr()
+        ));
+    }
+}
+
+/// Why the server did not start, to the one who can change it.
+fn refused(err: ServeError) -> anyhow::Error {
+    let help = match &err {
+        ServeError::Listen { .. } => "choose other addresses with --listen and --admin",
+        ServeError::Tls(_) => "check --tls-cert and --tls-key",
+        ServeError::InUse(_) => "stop the other server, or name another folder with --data",
+        ServeError::File(_) => "check the folder's owner, and the space on its disk",
+    };
+    Mistake::new(Code::NoStart, format_args!("the server does not start: {err}")).help(help).into()
+}

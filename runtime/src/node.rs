@@ -1,0 +1,308 @@
+//! What serves the rooms of one project: everything but a listener. Owns the order in which the parts
+//! start and stop.
+//!
+//! Invariant: what is started here is stopped in reverse, and a part gets only its piece of the
+//! configuration. It does not know what the parts do, nor how clients get to it.
+
+use crate::admin::{Admin, AdminToken};
+use crate::alarms::Alarms;
+use crate::clock::Clock;
+use crate::cluster::Ring;
+use crate::config::{Audience, OriginError, Origins, PartyConfig, Project, StorageConfig};
+use crate::door::{FrontDoor, Notice};
+use crate::id::{NameError, NodeId, PartyName, RoomId};
+use crate::limits::{Limits, ms};
+use crate::logs::{LogLevel, Logs};
+use crate::metrics::Metrics;
+use crate::rooms::{Party, ReloadError, Reloaded, Rooms};
+use crate::store::{Store, StoreError, Verified};
+use crate::wasm::{Code, Engine, EngineError, Instance, LoadError};
+use axum::Router;
+use hashbrown::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The name of a node that is alone.
+const ONLY_NODE: &str = "node-1";
+
+/// What serves rooms, once somebody brings it requests.
+pub(crate) struct Node {
+    engine: Engine,
+    rooms: Rooms,
+    door: FrontDoor,
+    store: Store,
+    admin: Admin,
+    limits: Arc<Limits>,
+    clock: Clock,
+    logs: Logs,
+    /// One deployment at a time.
+    deploying: Mutex<()>,
+    stop: CancellationToken,
+    /// None when it was stopped.
+    alarms: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Why a node cannot be opened. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine cannot be set up.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Why a project was not put in place. What was served before goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// The project has no party at all.
+    #[error("the project has no party")]
+    NoParty,
+    /// A party's name is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Two parties are spelled differently and are the same.
+    #[error("the party {0} is there twice")]
+    Twice(PartyName),
+    /// Its auto-response cannot be used.
+    #[error("party {party}: {problem}")]
+    AutoResponse {
+        /// Whose.
+        party: PartyName,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// One of its origins is none, or they are too many.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    /// A module was refused.
+    #[error("party {party}: {error}")]
+    Load {
+        /// Whose.
+        party: PartyName,
+        /// Why.
+        error: LoadError,
+    },
+    /// The new code did not start in a running room; the old is back in place everywhere.
+    #[error("the new code does not start in room {room}, the old one is back: {reason}")]
+    Start {
+        /// The room.
+        room: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// What a deployment did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deployed {
+    /// Rooms that took over the new code.
+    pub rooms: usize,
+    /// Connections that stayed open meanwhile.
+    pub connections: usize,
+}
+
+impl Node {
+    /// Opens the data; there are no parties yet.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is left running.
+    pub(crate) fn open(
+        storage: &StorageConfig,
+        cache_dir: Option<&Path>,
+        limits: Arc<Limits>,
+        audience: Audience,
+    ) -> Result<Self, OpenError> {
+        let metrics = Metrics::new();
+        let counts = metrics.store.clone();
+        let store = match storage {
+            StorageConfig::Disk(dir) => Store::open_counted(dir, &limits, counts)?,
+            StorageConfig::Memory => Store::in_memory_counted(&limits, counts)?,
+        };
+        let clock = Clock::system();
+        let logs = Logs::new(&limits, clock);
+        let engine = Engine::new(limits.clone(), cache_dir, logs.clone())?;
+        let counts = metrics.rooms.clone();
+        let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine, counts);
+        let dir = match storage {
+            StorageConfig::Disk(dir) => Some(dir.as_path()),
+            StorageConfig::Memory => None,
+        };
+        let admin = Admin::new(dir, store.clone(), rooms.clone(), limits.clone())?;
+        let node = NodeId::new(ONLY_NODE);
+        let ring = Ring::new((node.clone(), 1), Vec::new());
+        let counts = metrics.clone();
+        let door =
+            FrontDoor::new(rooms.clone(), ring, node, limits.clone(), clock, audience, counts);
+        let alarms = Alarms::new(store.clone(), rooms.clone(), clock, limits.clone());
+        let stop = CancellationToken::new();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(metrics.look_after()));
+        Ok(Self {
+            engine,
+            rooms,
+            door,
+            store,
+            admin,
+            limits,
+            clock,
+            logs,
+            deploying: Mutex::new(()),
+            alarms: Mutex::new(Some(tokio::spawn(alarms.run()))),
+            stop,
+        })
+    }
+
+    /// Every route, the operator's included.
+    pub(crate) fn router(&self) -> Router {
+        self.door.router(self.admin.clone())
+    }
+
+    /// What an operator has to show.
+    pub(crate) fn admin_token(&self) -> &AdminToken {
+        self.admin.token()
+    }
+
+    /// Told when it is to take no new clients.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Puts a project in place of the one before. Running rooms take over the new code between two
+    /// turns; their sockets, connection states and storage stay.
+    ///
+    /// # Errors
+    /// [`DeployError`]: what was served before goes on.
+    ///
+    /// # Cancel safety
+    /// Not to be dropped once rooms are taking over: some would run the new code and some the old.
+    pub(crate) async fn deploy(&self, project: Project) -> Result<Deployed, DeployError> {
+        let _one_at_a_time = self.deploying.lock().await;
+        let outcome = self.put_in_place(project).await;
+        match &outcome {
+            Ok((_, what)) => self.logs.node(LogLevel::Info, &format!("deployed {what}")),
+            Err(error) => self.logs.node(LogLevel::Warn, &format!("not deployed: {error}")),
+        }
+        outcome.map(|(done, _)| done)
+    }
+
+    /// Puts a project in place, and says in words what was done.
+    async fn put_in_place(&self, project: Project) -> Result<(Deployed, String), DeployError> {
+        if project.parties.is_empty() {
+            return Err(DeployError::NoParty);
+        }
+        let origins = Origins::parse(&project.origins, &self.limits)?;
+        let mut parties = HashMap::new();
+        for config in project.parties {
+            let name = PartyName::parse(&config.name)?;
+            let party = self.load(&name, config, origins.clone()).await?;
+            if parties.insert(name.clone(), party).is_some() {
+                return Err(DeployError::Twice(name));
+            }
+        }
+        let hash =
+            |(name, party): (&PartyName, &Party)| format!("{name} {}", party.code.module.hash());
+        let mut hashes: Vec<String> = parties.iter().map(hash).collect();
+        hashes.sort_unstable();
+        let done = self.rooms.deploy(parties).await.map_err(start_error)?;
+        self.door.set_assets(project.assets);
+        let Reloaded { rooms, connections } = done;
+        let what = format!(
+            "{}; rooms that took it over: {rooms}, connections that stayed: {connections}",
+            hashes.join(", ")
+        );
+        Ok((Deployed { rooms, connections }, what))
+    }
+
+    /// Tells pages that load `/_room/overlay.js` what is wrong with the code behind them, until the next
+    /// call; none if nothing is. Nobody hears of it unless the audience is [`crate::Audience::Developer`].
+    pub(crate) fn set_notice(&self, notice: Option<Notice>) {
+        self.door.set_notice(notice);
+    }
+
+    /// Compiles a party's module, away from the threads that run rooms.
+    async fn load(
+        &self,
+        name: &PartyName,
+        config: PartyConfig,
+        origins: Origins,
+    ) -> Result<Party, DeployError> {
+        let engine = self.engine.clone();
+        let PartyConfig { module, vars, when_quiet, auto_response, .. } = config;
+        if let Some(problem) = auto_response.as_ref().and_then(|own| own.problem(&self.limits)) {
+            return Err(DeployError::AutoResponse { party: name.clone(), problem });
+        }
+        let loading = tokio::task::spawn_blocking(move || engine.load(&module)).await;
+        let loaded = loading.unwrap_or_else(|panic| {
+            Err(LoadError::Compile(format!("the compiler panicked: {panic}")))
+        });
+        let refused = |error| DeployError::Load { party: name.clone(), error };
+        let code = Code { module: loaded.map_err(refused)?, vars: vars.into() };
+        // Rooms may all be asleep: a module that cannot even be instantiated must not wait for them.
+        let probe = RoomId::new(name.clone(), "-", usize::MAX)?;
+        let instance = Instance::new(&code, &probe, self.clock).await;
+        instance.map_err(|fault| refused(LoadError::Start(fault.to_string())))?;
+        Ok(Party { code, when_quiet, auto_response: auto_response.map(Arc::new), origins })
+    }
+
+    /// Reads everything that is stored and checks that it agrees with itself; see [`Verified`]. Meant for
+    /// a node without visitors: rooms that commit meanwhile may show up as problems.
+    ///
+    /// # Errors
+    /// [`StoreError`] if something cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is held while it waits.
+    pub(crate) async fn verify_storage(&self) -> Result<Verified, StoreError> {
+        self.store.verify().await
+    }
+
+    /// Stops: sockets closed with 1012 over `drain_spread_ms`, rooms finished, everything on disk. `served` is done with the last
+    /// request.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, what was not finished is dropped with the process; what was
+    /// acknowledged is on disk all the same.
+    pub(crate) async fn drain(&self, served: impl Future<Output = ()>) {
+        self.stop.cancel();
+        let end = async {
+            // Rooms work for their clients until the last of these is gone.
+            self.door.drain().await;
+            self.silence().await;
+            self.rooms.drain().await;
+            self.admin.drain().await;
+            // Behind the last line that rooms have to say.
+            self.logs.close();
+            served.await;
+        };
+        let max = self.limits.drain_ms_max.saturating_add(self.limits.drain_spread_ms);
+        if tokio::time::timeout(ms(max), end).await.is_err() {
+            self.silence().await;
+            tracing::warn!("not everything ended within drain_ms_max; the rest is dropped");
+        }
+        let store = self.store.clone();
+        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+            tracing::error!("the store panicked while it was closed");
+        }
+    }
+}
+
+impl Node {
+    /// Ends the ringing of alarms. An aborted task holds the store until it is dropped, and the folder with
+    /// it.
+    async fn silence(&self) {
+        let alarms = self.alarms.lock().await.take();
+        if let Some(alarms) = alarms {
+            alarms.abort();
+            drop(alarms.await);
+        }
+    }
+}
+
+fn start_error(ReloadError { room, error }: ReloadError) -> DeployError {
+    let room = room.map_or_else(|| "(any)".to_owned(), |room| room.to_string());
+    DeployError::Start { room, reason: error.to_string() }
+}

@@ -1,0 +1,183 @@
+//! What is known of a project on disk: its versions, which one is served, and its variables. Owns the
+//! files, and that they change as a whole.
+//!
+//! Invariant: what a change that failed left is what was there before. It does not know how a version is
+//! served.
+
+use super::file::{self, FileError};
+use super::release::Release;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The version of both files.
+const FORMAT: u32 = 1;
+/// How many versions are kept to go back to.
+const VERSIONS_MAX: usize = 50;
+
+/// A release that was deployed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Counts from 1.
+    pub number: u64,
+    /// When it was deployed, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// The token with which it was deployed, by its name.
+    pub by: String,
+    /// What is served.
+    pub release: Release,
+}
+
+/// A variable that was set on the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variable {
+    /// Its value.
+    pub value: String,
+    /// Whether it is never shown again.
+    #[serde(default)]
+    pub secret: bool,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Versions {
+    format: u32,
+    current: Option<u64>,
+    versions: Vec<Version>,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Variables {
+    format: u32,
+    variables: BTreeMap<String, Variable>,
+}
+
+/// A project's folder, as it is on disk.
+pub(super) struct Catalog {
+    dir: PathBuf,
+    versions: Versions,
+    variables: Variables,
+}
+
+impl Catalog {
+    /// What is in a project's folder.
+    ///
+    /// # Errors
+    /// [`FileError`], also if a newer server has written it.
+    pub(super) fn open(dir: &Path) -> Result<Self, FileError> {
+        let (at, env) = (dir.join("versions.json"), dir.join("env.json"));
+        let empty = || Versions { format: FORMAT, ..Versions::default() };
+        let versions: Versions = file::read(&at)?.unwrap_or_else(empty);
+        file::check_format(&at, versions.format, FORMAT)?;
+        let empty = || Variables { format: FORMAT, ..Variables::default() };
+        let variables: Variables = file::read(&env)?.unwrap_or_else(empty);
+        file::check_format(&env, variables.format, FORMAT)?;
+        Ok(Self { dir: dir.to_owned(), versions, variables })
+    }
+
+    /// The versions that are kept, the oldest first.
+    pub(super) fn versions(&self) -> &[Version] {
+        &self.versions.versions
+    }
+
+    /// The version that is served.
+    pub(super) fn current(&self) -> Option<&Version> {
+        self.version(self.versions.current?)
+    }
+
+    /// The version with this number.
+    pub(super) fn version(&self, number: u64) -> Option<&Version> {
+        self.versions.versions.iter().find(|version| version.number == number)
+    }
+
+    /// The version that was deployed before the one that is served.
+    pub(super) fn before(&self) -> Option<&Version> {
+        let current = self.versions.current?;
+        self.versions.versions.iter().rev().find(|version| version.number < current)
+    }
+
+    /// The number of the next version.
+    pub(super) fn next(&self) -> u64 {
+        self.versions.versions.last().map_or(1, |version| version.number + 1)
+    }
+
+    /// Notes that a version is served from now on, and forgets the oldest.
+    ///
+    /// # Errors
+    /// [`FileError`]: nothing is noted.
+    pub(super) fn serve(&mut self, version: Version) -> Result<(), FileError> {
+        let mut versions = self.versions.clone();
+        versions.current = Some(version.number);
+        if self.version(version.number).is_none() {
+            versions.versions.push(version);
+        }
+        let excess = versions.versions.len().saturating_sub(VERSIONS_MAX);
+        let current = versions.current;
+        let mut at = 0;
+        versions.versions.retain(|version| {
+            at += 1;
+            at > excess || Some(version.number) == current
+        });
+        file::replace(&self.dir.join("versions.json"), &versions)?;
+        self.versions = versions;
+        Ok(())
+    }
+
+    /// The variables that were set on the server.
+    pub(super) fn variables(&self) -> &BTreeMap<String, Variable> {
+        &self.variables.variables
+    }
+
+    /// Replaces the variables. Those before.
+    ///
+    /// # Errors
+    /// [`FileError`]: they are what they were.
+    pub(super) fn set_variables(
+        &mut self,
+        variables: BTreeMap<String, Variable>,
+    ) -> Result<BTreeMap<String, Variable>, FileError> {
+        let new = Variables { format: FORMAT, variables };
+        file::replace(&self.dir.join("env.json"), &new)?;
+        Ok(std::mem::replace(&mut self.variables, new).variables)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(number: u64) -> Version {
+        Version { number, created_ms: number, by: "me".into(), release: Release::default() }
+    }
+
+    #[test]
+    fn versions_are_remembered_and_the_served_one_is_never_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut catalog = Catalog::open(dir.path()).unwrap();
+        assert_eq!((catalog.next(), catalog.current(), catalog.before()), (1, None, None));
+        for number in 1..=3 {
+            catalog.serve(version(number)).unwrap();
+        }
+        catalog.serve(version(1)).unwrap();
+        let mut catalog = Catalog::open(dir.path()).unwrap();
+        assert_eq!(catalog.current(), Some(&version(1)));
+        assert_eq!((catalog.next(), catalog.before(), catalog.versions().len()), (4, None, 3));
+        for number in 4..=VERSIONS_MAX as u64 + 3 {
+            catalog.serve(version(number)).unwrap();
+        }
+        assert_eq!(catalog.versions().len(), VERSIONS_MAX);
+        assert_eq!(catalog.before().unwrap().number, VERSIONS_MAX as u64 + 2);
+    }
+
+    #[test]
+    fn variables_are_remembered_and_nobody_else_reads_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut catalog = Catalog::open(dir.path()).unwrap();
+        let key = Variable { value: "s3cret".into(), secret: true };
+        let before = catalog.set_variables([("KEY".to_owned(), key.clone())].into()).unwrap();
+        assert!(before.is_empty());
+        assert_eq!(Catalog::open(dir.path()).unwrap().variables()["KEY"], key);
+        std::fs::write(dir.path().join("env.json"), r#"{"format":9,"variables":{}}"#).unwrap();
+        let error = Catalog::open(dir.path()).err().unwrap().to_string();
+        assert!(error.contains("env.json") && error.contains("version 9"), "{error}");
+    }
+}

@@ -1,0 +1,92 @@
+//! Small files that are replaced as a whole. Owns that after a crash one is the old or the new.
+//!
+//! Invariant: what is private is never readable by others, not even for a moment. It does not know what
+//! is in them.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Something that went wrong with a file or a folder.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", .path.display())]
+pub struct FileError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl FileError {
+    /// The file, and what the system said of it.
+    pub(super) fn new(path: &Path, source: io::Error) -> Self {
+        Self { path: path.to_owned(), source }
+    }
+
+    /// True if there is no space for it.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+/// What is in a file of JSON; none if it is not there.
+///
+/// # Errors
+/// [`FileError`]: it cannot be read or understood.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
+    match fs::read(path) {
+        Ok(json) => serde_json::from_slice(&json).map(Some).map_err(|error| {
+            FileError::new(path, io::Error::new(io::ErrorKind::InvalidData, error))
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileError::new(path, error)),
+    }
+}
+
+/// Refuses a file that a newer server has written.
+///
+/// # Errors
+/// [`FileError`].
+pub(super) fn check_format(path: &Path, found: u32, known: u32) -> Result<(), FileError> {
+    if found == known {
+        return Ok(());
+    }
+    let text = format!("it is of version {found}, and this server knows version {known}");
+    Err(FileError::new(path, io::Error::new(io::ErrorKind::InvalidData, text)))
+}
+
+/// Replaces a file by this as JSON. Only the user of this process can read it.
+///
+/// # Errors
+/// [`FileError`]: it is what it was.
+pub(super) fn replace(path: &Path, content: &impl Serialize) -> Result<(), FileError> {
+    let new = path.with_extension("new");
+    let written = || {
+        let json = serde_json::to_vec_pretty(content)?;
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            // What a crash left may be open to others.
+            _ => {}
+        }
+        let mut file = private(&new)?;
+        file.write_all(&json)?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        path.parent().map_or(Ok(()), sync_folder)
+    };
+    written().map_err(|error| FileError::new(path, error))
+}
+
+/// Makes what was created and renamed in a folder survive a crash.
+pub(super) fn sync_folder(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// A new file that nobody else can read.
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}

@@ -1,0 +1,168 @@
+//! Which project a client means. Owns the names by which they are called.
+//!
+//! Invariant: a request reaches the project that its host names, or none; what is the operator's is no
+//! client's. It does not know what a project answers.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, Uri, header};
+use std::sync::{Arc, PoisonError, RwLock};
+use tower::ServiceExt;
+
+/// The projects of a server by their names. Cheap to clone; clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Hosts(Arc<RwLock<Vec<Named>>>);
+
+#[derive(Clone)]
+struct Named {
+    project: String,
+    /// `chat.example.com`, `*.example.com`; none if it answers to every name that is nobody's.
+    hosts: Vec<String>,
+    router: Router,
+}
+
+impl Hosts {
+    /// Who answers to these names already, if somebody else does.
+    pub(super) fn taken(&self, project: &str, hosts: &[String]) -> Option<String> {
+        let others = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let same = |other: &&Named| {
+            let both_any = hosts.is_empty() && other.hosts.is_empty();
+            both_any || other.hosts.iter().any(|host| hosts.contains(host))
+        };
+        let other = others.iter().filter(|other| other.project != project).find(same);
+        other.map(|other| other.project.clone())
+    }
+
+    /// Sends clients who use these names to a project from now on.
+    pub(super) fn put(&self, project: &str, hosts: Vec<String>, router: Router) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|named| named.project != project);
+        all.push(Named { project: project.to_owned(), hosts, router });
+    }
+
+    /// Sends nobody to a project any more.
+    pub(super) fn remove(&self, project: &str) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|named| named.project != project);
+    }
+
+    /// The project that is called by this name; the longest name decides.
+    fn find(&self, host: &str) -> Option<Router> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let of = |named: &Named| match named.hosts.is_empty() {
+            true => Some(0),
+            false => named.hosts.iter().filter_map(|name| matches(name, host)).max(),
+        };
+        let best = all.iter().filter_map(|named| Some((of(named)?, named)));
+        best.max_by_key(|(length, _)| *length).map(|(_, named)| named.router.clone())
+    }
+
+    /// Everything that clients may ask for.
+    pub(super) fn router(&self) -> Router {
+        let hosts = self.clone();
+        Router::new().fallback(move |request: Request| async move { hosts.answer(request).await })
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        if is_operators(request.uri().path()) {
+            return (StatusCode::NOT_FOUND, "not found").into_response();
+        }
+        match self.find(&host_of(request.uri(), request.headers())) {
+            Some(router) => {
+                let Ok(response) = router.oneshot(request).await;
+                response
+            }
+            None if self.is_empty() => {
+                // Whoever comes before the first deployment is to come again; partysocket does.
+                let retry = [(header::RETRY_AFTER, "1")];
+                let text = "no project is served yet";
+                (StatusCode::SERVICE_UNAVAILABLE, retry, text).into_response()
+            }
+            None => (StatusCode::NOT_FOUND, "no project has this host").into_response(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+/// True if a path is for the operator: it is asked for at the other listener.
+fn is_operators(path: &str) -> bool {
+    path == "/_room/metrics" || path == "/_room/admin" || path.starts_with("/_room/admin/")
+}
+
+/// The name by which a client calls the server, in lower case and without a port.
+fn host_of(uri: &Uri, headers: &HeaderMap) -> String {
+    let header = || headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host =
+        uri.authority().map(http::uri::Authority::as_str).or_else(header).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// How much of a host a name says, if it is one of the host's.
+fn matches(name: &str, host: &str) -> Option<usize> {
+    let is_it = match name.strip_prefix('*') {
+        Some(end) => host.len() > end.len() && host.ends_with(end),
+        None => name == host,
+    };
+    // A plain name of the same length says more than one with a star.
+    is_it.then_some(name.len() * 2 + usize::from(!name.starts_with('*')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn asked(hosts: &Hosts, host: &str) -> String {
+        let request = Request::builder().uri("/").header(header::HOST, host);
+        let response = hosts.answer(request.body(axum::body::Body::empty()).unwrap()).await;
+        let body = axum::body::to_bytes(response.into_body(), 1_000).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    fn says(text: &'static str) -> Router {
+        Router::new().fallback(move || async move { text })
+    }
+
+    #[tokio::test]
+    async fn the_name_that_says_most_decides() {
+        let hosts = Hosts::default();
+        assert_eq!(asked(&hosts, "a.example.com").await, "no project is served yet");
+        hosts.put("any", Vec::new(), says("any"));
+        hosts.put("star", vec!["*.example.com".into()], says("star"));
+        hosts.put("one", vec!["one.example.com".into(), "one.org".into()], says("one"));
+        for (host, project) in [
+            ("one.example.com", "one"),
+            ("ONE.example.com:1999", "one"),
+            ("one.org.", "one"),
+            ("two.example.com", "star"),
+            ("example.com", "any"),
+            ("127.0.0.1:8080", "any"),
+            ("[::1]:8080", "any"),
+            ("", "any"),
+        ] {
+            assert_eq!(asked(&hosts, host).await, project, "{host}");
+        }
+        assert_eq!(hosts.taken("new", &[]), Some("any".into()));
+        assert_eq!(hosts.taken("new", &["one.org".into()]), Some("one".into()));
+        assert_eq!(hosts.taken("one", &["one.org".into()]), None);
+        hosts.remove("any");
+        assert_eq!(asked(&hosts, "example.com").await, "no project has this host");
+    }
+
+    #[test]
+    fn what_is_the_operators_is_no_clients() {
+        for path in ["/_room/metrics", "/_room/admin", "/_room/admin/rooms"] {
+            assert!(is_operators(path), "{path}");
+        }
+        for path in ["/_room/health", "/_room/partysocket/index.js", "/_room/administrator", "/"] {
+            assert!(!is_operators(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! A server to which projects are deployed: what `room serve` runs. Owns the data folder, and who is served
+//! where.
+//!
+//! Invariant: what was deployed is served again after every restart, as it was; a project that cannot be
+//! served keeps no other from it. It does not know rooms: a `site` has a [`Node`](crate::node) for them.
+//!
+//! ```text
+//! DATA/tokens.json  audit.log  blobs/HASH  compiled/
+//! DATA/projects/NAME/versions.json  env.json  assets/VERSION/  rooms/
+//! ```
+
+mod api;
+mod audit;
+mod blobs;
+mod catalog;
+mod file;
+mod hosts;
+mod release;
+mod site;
+mod tokens;
+
+pub use catalog::{Variable, Version};
+pub use file::FileError;
+pub use release::{BlobId, NoBlobId, Release, ReleaseAsset, ReleaseParty};
+pub use tokens::{NewToken, Scope, TokenRecord};
+
+use crate::clock::Clock;
+use crate::config::Tls;
+use crate::door::{Certificates, Listener, TlsError};
+use crate::limits::Limits;
+use audit::Audit;
+use blobs::Blobs;
+use hosts::Hosts;
+use site::{Shared, Site, SiteError};
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokens::{TokenError, Tokens};
+use tokio::sync::RwLock;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Most projects of a server.
+const PROJECTS_MAX: usize = 1_000;
+/// What the first token is called.
+const FIRST_TOKEN: &str = "first";
+
+/// What a server needs to start.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The folder of everything that it keeps.
+    pub data: PathBuf,
+    /// Where clients come. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The certificate that clients see; without one they are spoken to in plain HTTP. Operators always are.
+    pub tls: Option<Tls>,
+    /// Where operators come.
+    pub admin: SocketAddr,
+    /// The bounds of the listeners and of what operators may ask for; projects bring their own.
+    pub limits: Limits,
+}
+
+/// Why a server does not start. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be had.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Another process serves this folder.
+    #[error("{} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// The folder cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// A server that runs.
+pub struct Server {
+    core: Core,
+    addr: SocketAddr,
+    admin: SocketAddr,
+    first: Option<NewToken>,
+    stop: CancellationToken,
+    serving: [JoinHandle<()>; 2],
+    /// Held as long as the folder is in use.
+    _lock: File,
+}
+
+/// What answers operators. Cheap to clone.
+#[derive(Clone)]
+struct Core(Arc<Inner>);
+
+struct Inner {
+    data: PathBuf,
+    limits: Limits,
+    clock: Clock,
+    tokens: Tokens,
+    audit: Audit,
+    shared: Shared,
+    /// Those that are served, and why the others are not.
+    sites: RwLock<BTreeMap<String, Result<Arc<Site>, String>>>,
+    uploads: tokio::sync::Semaphore,
+}
+
+impl Server {
+    /// Starts a server with everything that was deployed to it.
+    ///
+    /// # Errors
+    /// [`ServeError`]; nothing is left running. A project that cannot be served is named in the log, and
+    /// by [`Server::broken`].
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, nothing is left running.
+    pub async fn start(config: ServerConfig) -> Result<Self, ServeError> {
+        let ServerConfig { data, limits, .. } = config;
+        let shared_limits = Arc::new(limits.clone());
+        let tls = match config.tls {
+            Some(files) => Some(Certificates::read(files, shared_limits.clone()).await?),
+            None => None,
+        };
+        let bind = async |addr, tls| {
+            let listener = Listener::bind(addr, shared_limits.clone(), tls).await;
+            listener.map_err(|source| ServeError::Listen { addr, source })
+        };
+        let (public, admin) = (bind(config.listen, tls).await?, bind(config.admin, None).await?);
+        let lock = lock(&data)?;
+        let shared = Shared {
+            blobs: Blobs::open(&data.join("blobs"), limits.module_bytes_max)?,
+            hosts: Hosts::default(),
+            cache: data.join("compiled"),
+            drain_spread_ms: limits.drain_spread_ms,
+        };
+        let clock = Clock::system();
+        let tokens = Tokens::open(&data)?;
+        let first = match tokens.is_empty() {
+            true => Some(first_token(&tokens, &clock)?),
+            false => None,
+        };
+        let uploads = usize::try_from(limits.admin_transfers_max).unwrap_or(usize::MAX);
+        let core = Core(Arc::new(Inner {
+            audit: Audit::open(&data)?,
+            uploads: tokio::sync::Semaphore::new(uploads.min(tokio::sync::Semaphore::MAX_PERMITS)),
+            data,
+            limits,
+            clock,
+            tokens,
+            shared,
+            sites: RwLock::default(),
+        }));
+        core.open_all().await?;
+        let stop = CancellationToken::new();
+        let hosts = core.0.shared.hosts.router();
+        Ok(Self {
+            addr: public.addr(),
+            admin: admin.addr(),
+            first,
+            serving: [
+                tokio::spawn(public.serve(hosts, stop.clone())),
+                tokio::spawn(admin.serve(api::router(core.clone()), stop.clone())),
+            ],
+            core,
+            stop,
+            _lock: lock,
+        })
+    }
+
+    /// Where clients come.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where operators come.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The token that was made because there was none. It is told nowhere else, and never again.
+    pub fn first_token(&self) -> Option<&NewToken> {
+        self.first.as_ref()
+    }
+
+    /// The projects that are served, by their names.
+    pub async fn projects(&self) -> Vec<String> {
+        let sites = self.core.0.sites.read().await;
+        sites.iter().filter(|(_, site)| site.is_ok()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The projects that cannot be served, and why.
+    pub async fn broken(&self) -> Vec<(String, String)> {
+        let sites = self.core.0.sites.read().await;
+        let broken = |(name, site): (&String, &Result<_, String>)| {
+            site.as_ref().err().map(|why| (name.clone(), why.clone()))
+        };
+        sites.iter().filter_map(broken).collect()
+    }
+
+    /// Stops: no new clients, sockets closed with 1012, rooms finished, everything on disk.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, what was not finished is dropped with the process; what was acknowledged
+    /// is on disk all the same.
+    pub async fn drain(self) {
+        self.stop.cancel();
+        let sites = std::mem::take(&mut *self.core.0.sites.write().await);
+        let mut closing = tokio::task::JoinSet::new();
+        for site in sites.into_values().flatten() {
+            closing.spawn(async move { site.close().await });
+        }
+        closing.join_all().await;
+        for serving in self.serving {
+            // A listener that panicked has no requests any more.
+            drop(serving.await);
+        }
+    }
+}
+
+/// Keeps other servers out of a folder, which is made if it is not there.
+fn lock(data: &std::path::Path) -> Result<File, ServeError> {
+    let path = data.join("lock");
+    let named = |error| FileError::new(&path, error);
+    fs::create_dir_all(data.join("projects")).map_err(named)?;
+    let file = File::create(&path).map_err(named)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ServeError::InUse(data.to_owned())),
+        Err(TryLockError::Error(error)) => Err(named(error).into()),
+    }
+}
+
+fn first_token(tokens: &Tokens, clock: &Clock) -> Result<NewToken, FileError> {
+    tokens.create(FIRST_TOKEN, Scope::Admin, clock.wall_ms()).map_err(|error| match error {
+        TokenError::File(error) => error,
+        // There is none, and its name is good.
+        other => FileError::new(std::path::Path::new("tokens.json"), std::io::Error::other(other)),
+    })
+}
+
+impl Core {
+    /// Opens every project that is on disk.
+    async fn open_all(&self) -> Result<(), FileError> {
+        let dir = self.0.data.join("projects");
+        let entries = fs::read_dir(&dir).map_err(|error| FileError::new(&dir, error))?;
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        for name in names {
+            if name.ends_with(".gone") {
+                // What a crash left of a project that was deleted.
+                drop(fs::remove_dir_all(dir.join(&name)));
+                continue;
+            }
+            let opened = Site::open(&name, dir.join(&name), &self.0.shared, None).await;
+            let site = opened.map(Arc::new).map_err(|error| {
+                tracing::error!(project = name, %error, "the project cannot be served");
+                error.to_string()
+            });
+            self.0.sites.write().await.insert(name, site);
+        }
+        Ok(())
+    }
+
+    /// The project of this name, if it is served.
+    async fn site(&self, name: &str) -> Option<Result<Arc<Site>, String>> {
+        self.0.sites.read().await.get(name).cloned()
+    }
+
+    /// The project of this name, which is opened if it is not there yet.
+    async fn site_for(&self, name: &str, release: &Release) -> Result<Arc<Site>, api::ApiError> {
+        if let Some(site) = self.site(name).await {
+            return site.map_err(api::ApiError::Broken);
+        }
+        site::check(release, name, &self.0.shared.hosts)?;
+        let mut sites = self.0.sites.write().await;
+        if let Some(site) = sites.get(name) {
+            return site.clone().map_err(api::ApiError::Broken);
+        }
+        if sites.len() >= PROJECTS_MAX {
+            let problem = format!("there are {PROJECTS_MAX} projects already");
+            return Err(SiteError::Wrong(vec![problem]).into());
+        }
+        let dir = self.0.data.join("projects").join(name);
+        let site = Arc::new(Site::open(name, dir, &self.0.shared, Some(release)).await?);
+        sites.insert(name.to_owned(), Ok(site.clone()));
+        Ok(site)
+    }
+
+    /// Stops serving a project, and removes all that is on disk of it.
+    async fn delete(&self, name: &str) -> Result<bool, FileError> {
+        let Some(site) = self.0.sites.write().await.remove(name) else { return Ok(false) };
+        if let Ok(site) = site {
+            site.close().await;
+        }
+        site::remove(&self.0.data.join("projects").join(name))?;
+        Ok(true)
+    }
+
+    /// Removes the blobs that no version of any project needs.
+    async fn collect(&self) {
+        let sites = self.0.sites.read().await;
+        if sites.values().any(Result::is_err) {
+            // What a project needs that cannot be opened is not known.
+            return;
+        }
+        let needed = sites.values().flatten().flat_map(|site| site.needs()).collect();
+        if let Err(error) = self.0.shared.blobs.collect(&needed) {
+            tracing::warn!(%error, "old blobs stay");
+        }
+    }
+}

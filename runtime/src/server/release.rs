@@ -1,0 +1,275 @@
+//! What is to be served, as `room deploy` says it. Owns its shape and its checks.
+//!
+//! Invariant: a [`Release`] that passed [`Release::problems`] names nothing outside of its project, and
+//! what it names is there if its blobs are. It does not know what a server makes of it.
+
+use crate::config::{AutoResponse, Origins};
+use crate::id::PartyName;
+use crate::limits::Limits;
+use hashbrown::HashSet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// Most static files of a release.
+const ASSETS_MAX: usize = 20_000;
+/// Longest path of a static file, in bytes.
+const ASSET_PATH_BYTES_MAX: usize = 1_024;
+/// Most problems that are told at once.
+const PROBLEMS_MAX: usize = 20;
+
+/// The parties of a project with their modules, its static files and its settings. What is large is
+/// uploaded before, and named by its hash.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// The parties, at least one.
+    pub parties: Vec<ReleaseParty>,
+    /// The static files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assets: Vec<ReleaseAsset>,
+    /// The environment that rooms see, under what `room env set` has set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, String>,
+    /// The limits that are not at their defaults.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, u64>,
+    /// The names by which clients call the project; none if it is the only one of its server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// The origins whose pages may open WebSockets; none lets every page in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+}
+
+/// One party of a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseParty {
+    /// Its name.
+    pub name: String,
+    /// Its module.
+    pub module: BlobId,
+    /// Whether quiet rooms leave memory although sockets are open.
+    #[serde(default)]
+    pub hibernate: bool,
+    /// A text that is answered without the room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_response: Option<AutoResponse>,
+}
+
+/// One static file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseAsset {
+    /// Where it is served, relative, with `/` between its parts.
+    pub path: String,
+    /// Its content.
+    pub blob: BlobId,
+}
+
+/// The name of some bytes: their BLAKE3 hash in 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BlobId([u8; 32]);
+
+impl BlobId {
+    /// The name of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::of_hash(blake3::hash(bytes))
+    }
+
+    pub(super) fn of_hash(hash: blake3::Hash) -> Self {
+        Self(*hash.as_bytes())
+    }
+}
+
+/// Why a text is no [`BlobId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no hash: it has 64 hexadecimal digits")]
+pub struct NoBlobId(String);
+
+impl FromStr for BlobId {
+    type Err = NoBlobId;
+
+    fn from_str(text: &str) -> Result<Self, NoBlobId> {
+        blake3::Hash::from_hex(text).map(Self::of_hash).map_err(|_| NoBlobId(text.to_owned()))
+    }
+}
+
+impl fmt::Display for BlobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for BlobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Serialize for BlobId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for BlobId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Release {
+    /// What is wrong with it, a sentence each; empty if it can be served.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut seen = HashSet::new();
+        for party in &self.parties {
+            match PartyName::parse(&party.name) {
+                Err(error) => problems.push(error.to_string()),
+                Ok(name) if !seen.insert(name.clone()) => {
+                    problems.push(format!("the party {name} is there twice"));
+                }
+                Ok(_) => {}
+            }
+        }
+        if self.parties.is_empty() {
+            problems.push("the project has no party".to_owned());
+        }
+        match self.limits() {
+            Ok(limits) => {
+                problems.extend(limits.problems());
+                let origins = Origins::parse(&self.origins, &limits);
+                problems.extend(origins.err().map(|error| error.to_string()));
+            }
+            Err(problem) => problems.push(problem),
+        }
+        if self.assets.len() > ASSETS_MAX {
+            problems.push(format!("{} files, at most {ASSETS_MAX}", self.assets.len()));
+        }
+        let mut paths = HashSet::new();
+        problems.extend(self.assets.iter().filter_map(|asset| {
+            let path = &asset.path;
+            let problem = path_problem(path).or((!paths.insert(path)).then_some("is there twice"));
+            problem.map(|problem| format!("the file {path:?} {problem}"))
+        }));
+        problems.extend(self.vars.keys().filter_map(|name| {
+            let problem = var_problem(name)?;
+            Some(format!("the variable {name:?} {problem}"))
+        }));
+        let bad_hosts = self.hosts.iter().filter(|host| !is_host(host));
+        problems.extend(bad_hosts.map(|host| format!("`{host}` is no host name")));
+        problems.truncate(PROBLEMS_MAX);
+        problems
+    }
+
+    /// The limits, with their defaults.
+    ///
+    /// # Errors
+    /// A sentence, if there is no such limit.
+    pub fn limits(&self) -> Result<Limits, String> {
+        let values = self.limits.iter().map(|(name, value)| (name.clone(), (*value).into()));
+        let values = serde_json::Value::Object(values.collect());
+        serde_json::from_value(values).map_err(|error| format!("limits: {error}"))
+    }
+
+    /// Everything that must have been uploaded, each once.
+    pub fn blobs(&self) -> HashSet<BlobId> {
+        let modules = self.parties.iter().map(|party| party.module);
+        modules.chain(self.assets.iter().map(|asset| asset.blob)).collect()
+    }
+}
+
+/// What is wrong with the path of a static file, in the words that follow it.
+fn path_problem(path: &str) -> Option<&'static str> {
+    if path.len() > ASSET_PATH_BYTES_MAX {
+        return Some("has too long a path");
+    }
+    if path.contains(|c: char| c == '\\' || c.is_control()) {
+        return Some("has a character in its path that no path may have");
+    }
+    let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    (!path.split('/').all(is_plain)).then_some("leads out of the folder, or nowhere")
+}
+
+/// What is wrong with the name of a variable, in the words that follow it.
+pub(super) fn var_problem(name: &str) -> Option<&'static str> {
+    match () {
+        () if name.is_empty() => Some("has no name"),
+        () if name.len() > 256 => Some("has too long a name"),
+        () if name.contains(|c: char| c == '=' || c.is_control()) => {
+            Some("has a character in its name that no variable may have")
+        }
+        () => None,
+    }
+}
+
+/// True for `chat.example.com` and `*.example.com`, in lower case, without a port.
+fn is_host(host: &str) -> bool {
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    let is_label = |label: &str| {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        (1..=63).contains(&label.len()) && label.chars().all(plain)
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release() -> Release {
+        let module = BlobId::of(b"module");
+        let main =
+            ReleaseParty { name: "main".into(), module, hibernate: false, auto_response: None };
+        Release { parties: vec![main], ..Release::default() }
+    }
+
+    fn with_asset(path: &str) -> Release {
+        let asset = ReleaseAsset { path: path.to_owned(), blob: BlobId::of(b"") };
+        Release { assets: vec![asset], ..release() }
+    }
+
+    #[test]
+    fn a_path_that_leads_out_is_refused_however_it_is_spelled() {
+        for path in ["index.html", "a/b.js", ".well-known/x", "...", "a b"] {
+            assert_eq!(with_asset(path).problems(), Vec::<String>::new(), "{path}");
+        }
+        let long = "a".repeat(ASSET_PATH_BYTES_MAX + 1);
+        for path in ["", "/etc/passwd", "..", "a/../../b", "a//b", "a/", "a\\..\\b", "a\0", &long] {
+            assert_eq!(with_asset(path).problems().len(), 1, "{path}");
+        }
+        let twice = Release {
+            assets: [with_asset("a").assets, with_asset("a").assets].concat(),
+            ..release()
+        };
+        assert_eq!(twice.problems(), ["the file \"a\" is there twice"]);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let mut wrong = release();
+        wrong.parties.push(wrong.parties[0].clone());
+        wrong.parties.push(ReleaseParty { name: "a b".into(), ..wrong.parties[0].clone() });
+        wrong.limits.insert("turn_ms".into(), 1);
+        wrong.vars.insert("A=B".into(), String::new());
+        wrong.hosts = vec!["*.example.com".into(), "Example.com".into(), "a:80".into()];
+        let problems = wrong.problems().join("\n");
+        for part in ["main is there twice", "party", "turn_ms", "A=B", "`Example.com`", "`a:80`"] {
+            assert!(problems.contains(part), "{part}: {problems}");
+        }
+        assert_eq!(Release::default().problems(), ["the project has no party"]);
+    }
+
+    #[test]
+    fn a_release_is_read_as_it_was_written_and_a_newer_one_is_refused() {
+        let text = serde_json::to_string(&with_asset("a")).unwrap();
+        assert_eq!(serde_json::from_str::<Release>(&text).unwrap(), with_asset("a"));
+        let newer = text.replacen('{', "{\"colour\":1,", 1);
+        let error = serde_json::from_str::<Release>(&newer).unwrap_err().to_string();
+        assert!(error.contains("colour"), "{error}");
+        assert!("0123".parse::<BlobId>().is_err());
+    }
+}

@@ -1,0 +1,390 @@
+//! A server to which projects are deployed: what operators ask of it over HTTP, and what clients notice.
+
+use room_runtime::server::{BlobId, NewToken};
+use room_runtime::{Limits, Server, ServerConfig};
+use room_tests::{Reply, Requests, TestClient, guest, variant, within};
+use serde_json::{Value, json};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Clients of the load test.
+const CLIENTS: usize = 200;
+/// Deployments under their eyes.
+const DEPLOYS: u64 = 10;
+
+/// A server, and what its operator has.
+struct Operated {
+    server: Server,
+    token: String,
+}
+
+impl Operated {
+    async fn start(data: &Path) -> Self {
+        let limits = Limits {
+            rooms_active_max: 32,
+            door_instances_max: 1,
+            drain_spread_ms: 1,
+            ..Limits::default()
+        };
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let config =
+            ServerConfig { data: data.to_owned(), listen: any, tls: None, admin: any, limits };
+        let server = within("a server to start", Server::start(config)).await.unwrap();
+        let token = server.first_token().map(|NewToken { secret, .. }| secret.clone());
+        Self { server, token: token.unwrap_or_default() }
+    }
+
+    /// Asks as the operator. Paths begin behind `/_room/admin/`.
+    async fn ask(&self, method: &str, path: &str, body: &[u8]) -> Reply {
+        ask(self.server.admin_addr(), &self.token, method, path, body).await
+    }
+
+    /// Asks for something that must go well.
+    async fn good(&self, method: &str, path: &str, body: Value) -> Value {
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let reply = self.ask(method, path, &body).await;
+        assert_eq!(reply.status, 200, "{method} {path}: {}", reply.text());
+        reply.json()
+    }
+
+    /// Asks for something that must be refused with this status. What was said.
+    async fn refused(&self, status: u16, method: &str, path: &str, body: &Value) -> String {
+        let reply = self.ask(method, path, body.to_string().as_bytes()).await;
+        assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
+        reply.json()["error"].as_str().unwrap().to_owned()
+    }
+
+    async fn upload(&self, bytes: &[u8]) -> String {
+        let id = BlobId::of(bytes).to_string();
+        let reply = self.ask("PUT", &format!("blobs/{id}"), bytes).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        id
+    }
+
+    /// Deploys a module as the party `main` of a project, with one variable and one file.
+    async fn deploy(&self, project: &str, module: &[u8], version: &str) -> Value {
+        let release = self.release(module, version).await;
+        self.good("POST", &format!("projects/{project}/deploy"), release).await
+    }
+
+    async fn release(&self, module: &[u8], version: &str) -> Value {
+        let (module, page) = (self.upload(module).await, self.upload(version.as_bytes()).await);
+        json!({
+            "parties": [{"name": "main", "module": module}],
+            "assets": [{"path": "index.html", "blob": page}],
+            "vars": {"VERSION": version},
+        })
+    }
+
+    async fn report(&self, room: &str) -> Value {
+        self.server.addr().get(&format!("/parties/main/{room}")).await.json()
+    }
+
+    async fn page(&self) -> String {
+        self.server.addr().get("/").await.text()
+    }
+}
+
+async fn ask(addr: SocketAddr, token: &str, method: &str, path: &str, body: &[u8]) -> Reply {
+    let bearer = format!("Bearer {token}");
+    let path = format!("/_room/admin/{path}");
+    addr.request(method, &path, &[("authorization", &bearer)], body).await
+}
+
+#[tokio::test]
+async fn a_deployment_is_served_gone_back_from_and_remembered_and_no_socket_notices() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    let reply = operated.server.addr().get("/parties/main/lobby").await;
+    assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
+    let puppet = guest("puppet");
+    let first = operated.deploy("chat", &puppet, "1").await;
+    assert_eq!(
+        first,
+        json!({"version": 1, "rooms": 0, "connections": 0, "limits_wait_for_restart": false})
+    );
+    let mut client = TestClient::connect(operated.server.addr(), "/parties/main/lobby").await;
+    client.ask(json!([{"put": ["k", 1]}, {"say": "put"}])).await;
+
+    let second = operated.deploy("chat", &variant(&puppet, 2), "2").await;
+    assert_eq!(
+        (&second["version"], &second["rooms"], &second["connections"]),
+        (&json!(2), &json!(1), &json!(1))
+    );
+    let report = operated.report("lobby").await;
+    assert_eq!((&report["version"], operated.page().await), (&json!("2"), "2".to_owned()));
+    operated.good("POST", "projects/chat/rollback", Value::Null).await;
+    let report = operated.report("lobby").await;
+    assert_eq!((&report["version"], operated.page().await), (&json!("1"), "1".to_owned()));
+    assert_eq!(client.echo("still here").await, "still here");
+    let versions = operated.good("GET", "projects/chat/versions", Value::Null).await;
+    let current = |version: &Value| (version["number"].clone(), version["current"].clone());
+    let listed: Vec<_> = versions.as_array().unwrap().iter().map(current).collect();
+    assert_eq!(listed, [(json!(1), json!(true)), (json!(2), json!(false))]);
+    operated.good("POST", "projects/chat/rollback?version=2", Value::Null).await;
+    let said =
+        operated.refused(404, "POST", "projects/chat/rollback?version=9", &Value::Null).await;
+    assert_eq!(said, "there is no version 9");
+
+    let token = operated.token.clone();
+    within("a server to stop", operated.server.drain()).await;
+    assert_eq!(client.closed().await.0, 1012);
+    let operated = Operated { token, ..Operated::start(dir.path()).await };
+    assert!(operated.server.first_token().is_none());
+    let report = operated.report("lobby").await;
+    assert_eq!((&report["version"], operated.page().await), (&json!("2"), "2".to_owned()));
+    assert!(report["keys"].to_string().contains("\"k\""), "{report}");
+    within("a server to stop", operated.server.drain()).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_never_becomes_current() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    operated.deploy("chat", &guest("puppet"), "1").await;
+    let good = operated.release(&guest("puppet"), "2").await;
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut release = good.clone();
+        change(&mut release);
+        release
+    };
+    let at = "projects/chat/deploy";
+    let nothing = BlobId::of(b"nobody has uploaded this").to_string();
+    let missing = with(&|release| release["parties"][0]["module"] = json!(nothing));
+    let reply = operated.ask("POST", at, missing.to_string().as_bytes()).await;
+    assert_eq!((reply.status, &reply.json()["missing"]), (409, &json!([nothing])));
+    let text = operated.upload(b"this is no module").await;
+    let no_module = with(&|release| release["parties"][0]["module"] = json!(text));
+    let said = operated.refused(422, "POST", at, &no_module).await;
+    assert!(said.starts_with("party main: "), "{said}");
+    for (status, change, why) in [
+        (
+            400,
+            &(|release: &mut Value| release["assets"][0]["path"] = json!("../x"))
+                as &dyn Fn(&mut Value),
+            "leads out",
+        ),
+        (400, &|release: &mut Value| release["parties"] = json!([]), "no party"),
+        (400, &|release: &mut Value| release["limits"] = json!({"turn_ms": 1}), "turn_ms"),
+        (400, &|release: &mut Value| release["newer"] = json!(1), "unknown field `newer`"),
+        (400, &|release: &mut Value| release["hosts"] = json!(["A b"]), "no host name"),
+    ] {
+        let said = operated.refused(status, "POST", at, &with(change)).await;
+        assert!(said.contains(why), "{said}");
+    }
+    let said = operated.refused(400, "POST", "projects/No%20Name/deploy", &good).await;
+    assert!(said.contains("a project's name"), "{said}");
+    let said = operated.refused(409, "POST", "projects/other/deploy", &good).await;
+    assert!(said.contains("chat answers to the same hosts"), "{said}");
+    let cut = operated.ask("PUT", &format!("blobs/{nothing}"), b"cut").await;
+    assert_eq!(cut.status, 400, "{}", cut.text());
+
+    let plan = operated.good("POST", "projects/chat/plan", good).await;
+    assert_eq!(
+        plan,
+        json!({
+            "current": 1, "missing": [], "changes": ["~ file index.html", "~ variable VERSION"],
+        })
+    );
+    let versions = operated.good("GET", "projects/chat/versions", Value::Null).await;
+    assert_eq!(versions.as_array().map(Vec::len), Some(1));
+    assert_eq!(operated.report("lobby").await["version"], "1");
+    within("a server to stop", operated.server.drain()).await;
+}
+
+#[tokio::test]
+async fn projects_are_told_apart_by_their_hosts_and_are_gone_when_they_are_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    for (project, host) in [("one", "one.example.com"), ("two", "*.example.com")] {
+        let mut release = operated.release(&guest("puppet"), project).await;
+        release["hosts"] = json!([host]);
+        operated.good("POST", &format!("projects/{project}/deploy"), release).await;
+    }
+    let served = async |host: &str| {
+        let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let mut client = room_tests::RawClient::open(operated.server.addr()).await;
+        client.write(request.as_bytes()).await;
+        let head = client.head().await;
+        (
+            head.split(' ').nth(1).unwrap().to_owned(),
+            String::from_utf8(client.rest().await).unwrap(),
+        )
+    };
+    assert_eq!(served("ONE.example.com:80").await, ("200".into(), "one".into()));
+    assert_eq!(served("else.example.com").await, ("200".into(), "two".into()));
+    assert_eq!(served("example.org").await.0, "404");
+    let projects = operated.good("GET", "projects", Value::Null).await;
+    assert_eq!(projects[0], json!({"name": "one", "version": 1, "hosts": ["one.example.com"]}));
+    operated.good("DELETE", "projects/one", Value::Null).await;
+    operated.refused(404, "DELETE", "projects/one", &Value::Null).await;
+    assert_eq!(served("one.example.com").await, ("200".into(), "two".into()));
+    assert!(!dir.path().join("projects/one").exists());
+    within("a server to stop", operated.server.drain()).await;
+}
+
+#[tokio::test]
+async fn variables_reach_the_rooms_and_secrets_are_shown_to_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    operated.deploy("chat", &guest("puppet"), "1").await;
+    let body = json!({"value": "s3cret", "secret": true});
+    operated.good("PUT", "projects/chat/env/VERSION", body).await;
+    assert_eq!(operated.report("lobby").await["version"], "s3cret");
+    operated.good("PUT", "projects/chat/env/OTHER", json!({"value": "seen"})).await;
+    let listed = operated.good("GET", "projects/chat/env", Value::Null).await;
+    let wanted = json!([
+        {"name": "OTHER", "secret": false, "value": "seen"},
+        {"name": "VERSION", "secret": true},
+    ]);
+    assert_eq!(listed, wanted);
+    operated.refused(400, "PUT", "projects/chat/env/A%3DB", &json!({"value": ""})).await;
+    operated.refused(404, "DELETE", "projects/chat/env/NONE", &Value::Null).await;
+    operated.good("DELETE", "projects/chat/env/VERSION", Value::Null).await;
+    assert_eq!(operated.report("lobby").await["version"], "1");
+    let audit = std::fs::read_to_string(dir.path().join("audit.log")).unwrap();
+    assert!(audit.contains("\"path\":\"/_room/admin/projects/chat/env/VERSION\",\"status\":200"));
+    assert!(!audit.contains("s3cret") && !audit.contains(&operated.token), "{audit}");
+    within("a server to stop", operated.server.drain()).await;
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_its_scope_and_until_it_is_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    operated.deploy("chat", &guest("puppet"), "1").await;
+    let admin = operated.server.admin_addr();
+    let mut tokens = Vec::new();
+    for scope in ["read", "deploy"] {
+        let made = operated.good("POST", "tokens", json!({"name": scope, "scope": scope})).await;
+        tokens.push((
+            made["id"].as_str().unwrap().to_owned(),
+            made["secret"].as_str().unwrap().to_owned(),
+        ));
+    }
+    let described: Value = operated.good("GET", "openapi.json", Value::Null).await;
+    for (path, methods) in described["paths"].as_object().unwrap() {
+        for (method, told) in methods.as_object().unwrap() {
+            let path = path.replace("{project}", "chat").replace("{path}", "overview");
+            let path = path.replace("{id}", "none").replace("{hash}", "0").replace("{name}", "X");
+            let path = path.strip_prefix("/_room/admin/").unwrap();
+            let method = method.to_uppercase();
+            let status = async |token: &str| ask(admin, token, &method, path, &[]).await.status;
+            assert_eq!(status("").await, 401, "{method} {path}");
+            assert_eq!(status("room_0").await, 401, "{method} {path}");
+            let scope = told["x-scope"].as_str().unwrap();
+            let refused = [status(&tokens[0].1).await == 403, status(&tokens[1].1).await == 403];
+            let wanted = [scope != "read", scope == "admin"];
+            assert_eq!(refused, wanted, "{method} {path} needs {scope}");
+        }
+    }
+    for path in ["", "nowhere", "projects/chat/node/nowhere", "projects/%2e%2e/versions"] {
+        assert_eq!(operated.ask("GET", path, &[]).await.status, 404, "{path}");
+    }
+    // What is the operator's is not to be had where clients come.
+    let here = operated.server.addr();
+    assert_eq!(ask(here, &operated.token, "GET", "projects", &[]).await.status, 404);
+    assert_eq!(here.get("/_room/metrics").await.status, 404);
+    operated.good("DELETE", &format!("tokens/{}", tokens[0].0), Value::Null).await;
+    assert_eq!(ask(admin, &tokens[0].1, "GET", "projects", &[]).await.status, 401);
+    within("a server to stop", operated.server.drain()).await;
+}
+
+/// The file that describes the paths and the router that serves them name the same ones.
+#[tokio::test]
+async fn every_path_is_described() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    let described: Value = operated.good("GET", "openapi.json", Value::Null).await;
+    let mut described: Vec<String> =
+        described["paths"].as_object().unwrap().keys().cloned().collect();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src/server/api.rs");
+    let source = std::fs::read_to_string(source).unwrap();
+    let mut routes: Vec<String> = source
+        .split("\"/_room/admin/")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once('"')?.0.replace("{*path}", "{path}")))
+        // What only begins a path ends with a slash, or with nothing.
+        .filter(|path| !path.is_empty() && !path.contains("{rest}"))
+        .map(|path| format!("/_room/admin/{path}"))
+        .collect();
+    described.sort();
+    routes.sort();
+    assert_eq!(described, routes);
+    within("a server to stop", operated.server.drain()).await;
+}
+
+#[tokio::test]
+async fn the_node_of_a_project_answers_its_operator_through_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    operated.deploy("chat", &guest("puppet"), "1").await;
+    let client = TestClient::connect(operated.server.addr(), "/parties/main/a%20b?_pk=x").await;
+    let rooms = operated.good("GET", "projects/chat/node/rooms", Value::Null).await;
+    assert_eq!(rooms["rooms"][0]["room"], "a b", "{rooms}");
+    let seen = operated.good("GET", "projects/chat/node/rooms/main/a%20b", Value::Null).await;
+    assert_eq!(seen["connection_count"], 1, "{seen}");
+    let metrics = operated.ask("GET", "projects/chat/node/metrics", &[]).await;
+    assert!(metrics.text().contains("room_sockets_open 1"), "{}", metrics.text());
+    drop(client);
+    within("a server to stop", operated.server.drain()).await;
+}
+
+#[tokio::test]
+async fn a_project_that_cannot_be_opened_keeps_no_other_from_being_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    operated.deploy("chat", &guest("puppet"), "1").await;
+    let token = operated.token.clone();
+    within("a server to stop", operated.server.drain()).await;
+    std::fs::create_dir(dir.path().join("projects/hurt")).unwrap();
+    std::fs::write(dir.path().join("projects/hurt/versions.json"), "{").unwrap();
+    let operated = Operated { token, ..Operated::start(dir.path()).await };
+    assert_eq!(operated.server.projects().await, ["chat"]);
+    assert!(operated.server.broken().await[0].1.contains("versions.json"));
+    assert_eq!(operated.report("lobby").await["version"], "1");
+    let admin = operated.server.admin_addr();
+    assert_eq!(
+        (admin.get("/_room/ready").await.status, admin.get("/_room/health").await.status),
+        (503, 200)
+    );
+    operated.refused(500, "GET", "projects/hurt/versions", &Value::Null).await;
+    operated.good("DELETE", "projects/hurt", Value::Null).await;
+    assert_eq!(admin.get("/_room/ready").await.status, 200);
+    within("a server to stop", operated.server.drain()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_clients_notice_nothing_of_ten_deployments() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    let puppet = guest("puppet");
+    operated.deploy("chat", &puppet, "0").await;
+    static ENDED: AtomicBool = AtomicBool::new(false);
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..CLIENTS {
+        let path = format!("/parties/main/room-{}", client % 20);
+        let mut client = TestClient::connect(operated.server.addr(), &path).await;
+        clients.spawn(async move {
+            let mut said = 0_u64;
+            // Each message comes back before the next is sent, so one that is lost is noticed.
+            while !ENDED.load(Ordering::SeqCst) {
+                let text = said.to_string();
+                assert_eq!(client.echo(&text).await, text);
+                said += 1;
+            }
+            said
+        });
+    }
+    for mark in 1..=DEPLOYS {
+        let module = variant(&puppet, u8::try_from(mark).unwrap());
+        let done = operated.deploy("chat", &module, &mark.to_string()).await;
+        assert_eq!((&done["version"], &done["connections"]), (&json!(mark + 1), &json!(CLIENTS)));
+    }
+    ENDED.store(true, Ordering::SeqCst);
+    let said = within("all clients to end", clients.join_all()).await;
+    assert_eq!(said.len(), CLIENTS);
+    assert!(said.iter().all(|said| *said > 0), "{said:?}");
+    within("a server to stop", operated.server.drain()).await;
+}
