@@ -31,8 +31,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 fn config(args: &ServeArgs) -> anyhow::Result<ServerConfig> {
     let defaults = Limits::default();
-    let limits =
-        Limits { drain_spread_ms: args.drain_seconds.saturating_mul(1_000), ..defaults };
+    let limits = Limits { drain_spread_ms: args.drain_seconds.saturating_mul(1_000), ..defaults };
     let problems = limits.problems();
     if !problems.is_empty() {
         return Err(Mistake::new(Code::BadLimits, problems.join("; ")).into());
