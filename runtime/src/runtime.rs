@@ -108,7 +108,8 @@ impl Runtime {
     }
 
     /// Stops: no new clients; sockets closed with 1012, each at a moment of its own within
-    /// [`Limits::drain_spread_ms`] and working until then; rooms finished; everything on disk.
+    /// [`Limits::drain_spread_ms`](crate::Limits::drain_spread_ms) and working until then; rooms finished;
+    /// everything on disk.
     ///
     /// # Cancel safety
     /// Dropped before it returns, what was not finished is dropped with the process; what was

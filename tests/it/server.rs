@@ -2,7 +2,7 @@
 
 use room_runtime::server::{BlobId, NewToken};
 use room_runtime::{Limits, Server, ServerConfig};
-use room_tests::{Reply, Requests, TestClient, guest, variant, within};
+use room_tests::{Got, Reply, Requests, TestClient, guest, until, variant, within};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -21,10 +21,14 @@ struct Operated {
 
 impl Operated {
     async fn start(data: &Path) -> Self {
+        Self::start_draining_for(data, 1).await
+    }
+
+    async fn start_draining_for(data: &Path, drain_spread_ms: u64) -> Self {
         let limits = Limits {
             rooms_active_max: 32,
             door_instances_max: 1,
-            drain_spread_ms: 1,
+            drain_spread_ms,
             ..Limits::default()
         };
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -90,6 +94,53 @@ async fn ask(addr: SocketAddr, token: &str, method: &str, path: &str, body: &[u8
     let bearer = format!("Bearer {token}");
     let path = format!("/_room/admin/{path}");
     addr.request(method, &path, &[("authorization", &bearer)], body).await
+}
+
+#[tokio::test]
+async fn pages_are_asked_for_the_origins_of_the_release() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    let mut release = operated.release(&guest("puppet"), "1").await;
+    release["origins"] = json!(["chat.example.com"]);
+    let said = operated.refused(400, "POST", "projects/chat/deploy", &release).await;
+    assert!(said.contains("is no origin: it begins with a scheme"), "{said}");
+    release["origins"] = json!(["https://chat.example.com"]);
+    operated.good("POST", "projects/chat/deploy", release).await;
+    for (origin, code) in [("https://evil.example", Some(4403)), ("https://chat.example.com", None)]
+    {
+        let (addr, path) = (operated.server.addr(), "/parties/main/lobby");
+        let mut page = TestClient::try_connect(addr, path, &[("origin", origin)]).await.unwrap();
+        match code {
+            Some(code) => assert_eq!(page.closed().await.0, code, "{origin}"),
+            None => assert_eq!(page.echo("let in").await, "let in"),
+        }
+    }
+    within("a server to stop", operated.server.drain()).await;
+}
+
+#[tokio::test]
+async fn sockets_leave_over_the_servers_window_and_not_their_projects() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start_draining_for(dir.path(), 60_000).await;
+    operated.deploy("chat", &guest("puppet"), "1").await;
+    let addr = operated.server.addr();
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(TestClient::connect(addr, "/parties/main/lobby").await);
+    }
+    let drained = tokio::spawn(operated.server.drain());
+    until("the server to stop listening", async || {
+        tokio::net::TcpStream::connect(addr).await.is_err()
+    })
+    .await;
+    // With a window of none, all would be closed by now or before they are asked.
+    let mut worked = 0;
+    for mut client in clients {
+        client.try_send("still here").await;
+        worked += u32::from(client.recv().await == Got::Text("still here".to_owned()));
+    }
+    assert!(worked > 0, "all sockets were closed at once");
+    within("a server to stop", drained).await.unwrap();
 }
 
 #[tokio::test]

@@ -17,10 +17,11 @@ use std::process::ExitCode;
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     drop(log::install(0, args.log.as_deref())?);
     let config = config(args)?;
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
     wait_for(async {
         let mut stop = Stop::listen()?;
         let server = Server::start(config).await.map_err(refused)?;
-        welcome(&server).await;
+        welcome(&server, scheme).await;
         stop.asked().await;
         print::talk("stopping: rooms finish what they are at");
         server.drain().await;
@@ -30,28 +31,19 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 fn config(args: &ServeArgs) -> anyhow::Result<ServerConfig> {
     let defaults = Limits::default();
-    let spread = args.drain_seconds.saturating_mul(1_000).max(1);
-    let limits = Limits {
-        drain_spread_ms: spread,
-        drain_ms_max: defaults.drain_ms_max.saturating_add(spread),
-        ..defaults
-    };
+    let limits = Limits { drain_spread_ms: args.drain_seconds.saturating_mul(1_000), ..defaults };
     let problems = limits.problems();
     if !problems.is_empty() {
         return Err(Mistake::new(Code::BadLimits, problems.join("; ")).into());
     }
-    let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| Tls { cert, key });
-    Ok(ServerConfig {
-        data: args.data.clone(),
-        listen: args.listen,
-        admin: args.admin,
-        tls,
-        limits,
-    })
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone());
+    let tls = tls.map(|(cert, key)| Tls { cert, key });
+    let (data, listen, admin) = (args.data.clone(), args.listen, args.admin);
+    Ok(ServerConfig { data, listen, tls, admin, limits })
 }
 
-async fn welcome(server: &Server) {
-    print::talk(format_args!("clients    http://{}", server.addr()));
+async fn welcome(server: &Server, scheme: &str) {
+    print::talk(format_args!("clients    {scheme}://{}", server.addr()));
     print::talk(format_args!("operators  http://{}", server.admin_addr()));
     let projects = server.projects().await;
     match projects.is_empty() {
@@ -75,7 +67,7 @@ async fn welcome(server: &Server) {
 fn refused(err: ServeError) -> anyhow::Error {
     let help = match &err {
         ServeError::Listen { .. } => "choose other addresses with --listen and --admin",
-        ServeError::Tls(_) => "check the files of --tls-cert and --tls-key",
+        ServeError::Tls(_) => "check --tls-cert and --tls-key",
         ServeError::InUse(_) => "stop the other server, or name another folder with --data",
         ServeError::File(_) => "check the folder's owner, and the space on its disk",
     };
