@@ -144,7 +144,7 @@ pub(crate) enum TemplateName {
 /// The rooms' data is kept in `.room/state`. What rooms log is printed as it happens.
 /// Ctrl-C stops: rooms finish what they are at, sockets are closed with 1012.
 ///
-/// Keys, if stdin is a terminal: o open (the page, in a browser), d dashboard (`/_room/`), r rebuild (now,
+/// Keys, if stdin is a terminal: o open (the page, in a browser), r rebuild (now,
 /// without a save), u url (for other machines, as a QR code, if --host lets them in), c clear (the screen),
 /// x reset (forget what rooms have stored, after a y), q quit, h help.
 #[derive(Debug, ClapArgs)]

@@ -151,8 +151,7 @@ impl Session {
             return Pressed::Done;
         }
         match key {
-            Key::Open => browser::open(self.reloader.addr(), "/"),
-            Key::Dashboard => browser::open(self.reloader.addr(), "/_room/"),
+            Key::Open => browser::open(self.reloader.addr()),
             Key::Code => self.show_code(),
             Key::Rebuild => {
                 self.since = Instant::now();

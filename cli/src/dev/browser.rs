@@ -43,9 +43,9 @@ pub(super) fn code(url: &str) -> Option<String> {
     Some(code.render::<Dense1x2>().dark_color(dark).light_color(light).build())
 }
 
-/// Opens a path of the server in the browser of whoever sits here.
-pub(super) fn open(addr: SocketAddr, path: &str) {
-    let url = format!("http://{}{path}", host(addr));
+/// Opens the project's page in the browser of whoever sits here.
+pub(super) fn open(addr: SocketAddr) {
+    let url = format!("http://{}/", host(addr));
     match open::that_detached(&url) {
         Ok(()) => print::talk(format_args!("opening {}", styled(LINK, url))),
         Err(_) => {
