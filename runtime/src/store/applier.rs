@@ -250,6 +250,8 @@ impl Worker {
             }
             Err(error) => {
                 tracing::error!(%error, "the stored tree cannot be made anew yet");
+                // Who waits for the tree is told that there is none.
+                self.applied.send_modify(|_| {});
                 let open = |backlog: &mut Backlog| !backlog.closed;
                 let backlog = self.shared.backlog();
                 // Whatever ends the wait, the next round looks at it.
