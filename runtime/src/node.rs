@@ -260,7 +260,7 @@ impl Node {
         self.store.verify().await
     }
 
-    /// Stops: sockets closed with 1012 over `drain_spread_ms`, rooms finished, everything on disk. `served` is done with the last
+    /// Stops: sockets closed with 1012, rooms finished, everything on disk. `served` is done with the last
     /// request.
     ///
     /// # Cancel safety
@@ -268,36 +268,32 @@ impl Node {
     /// acknowledged is on disk all the same.
     pub(crate) async fn drain(&self, served: impl Future<Output = ()>) {
         self.stop.cancel();
+        let alarms = self.alarms.lock().await.take();
+        let ringing = alarms.as_ref().map(JoinHandle::abort_handle);
         let end = async {
             // Rooms work for their clients until the last of these is gone.
             self.door.drain().await;
-            self.silence().await;
+            if let Some(alarms) = alarms {
+                alarms.abort();
+                // An aborted task holds the store until it is dropped, and the folder with it.
+                drop(alarms.await);
+            }
             self.rooms.drain().await;
             self.admin.drain().await;
             // Behind the last line that rooms have to say.
             self.logs.close();
             served.await;
         };
-        let max = self.limits.drain_ms_max.saturating_add(self.limits.drain_spread_ms);
-        if tokio::time::timeout(ms(max), end).await.is_err() {
-            self.silence().await;
+        let max = ms(self.limits.drain_ms_max.saturating_add(self.limits.drain_spread_ms));
+        if tokio::time::timeout(max, end).await.is_err() {
+            if let Some(ringing) = ringing {
+                ringing.abort();
+            }
             tracing::warn!("not everything ended within drain_ms_max; the rest is dropped");
         }
         let store = self.store.clone();
         if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
             tracing::error!("the store panicked while it was closed");
-        }
-    }
-}
-
-impl Node {
-    /// Ends the ringing of alarms. An aborted task holds the store until it is dropped, and the folder with
-    /// it.
-    async fn silence(&self) {
-        let alarms = self.alarms.lock().await.take();
-        if let Some(alarms) = alarms {
-            alarms.abort();
-            drop(alarms.await);
         }
     }
 }

@@ -25,15 +25,15 @@ pub(crate) struct ServeArgs {
     /// Where clients come
     #[arg(long, value_name = "ADDRESS", env = "ROOM_LISTEN", default_value = "0.0.0.0:1999")]
     pub(crate) listen: SocketAddr,
-    /// The certificate that clients see, with its chain, in PEM; read again when it changes
-    #[arg(long, value_name = "FILE", env = "ROOM_TLS_CERT", requires = "tls_key", value_hint = ValueHint::FilePath)]
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// Its private key, in PEM
-    #[arg(long, value_name = "FILE", env = "ROOM_TLS_KEY", requires = "tls_cert", value_hint = ValueHint::FilePath)]
-    pub(crate) tls_key: Option<PathBuf>,
     /// Where operators come
     #[arg(long, value_name = "ADDRESS", env = "ROOM_ADMIN", default_value = "127.0.0.1:1998")]
     pub(crate) admin: SocketAddr,
+    /// The certificate for clients, in PEM; read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
+    pub(crate) tls_key: Option<PathBuf>,
     /// Over how many seconds sockets are closed when the server stops
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) drain_seconds: u64,

@@ -54,10 +54,10 @@ pub struct ServerConfig {
     pub data: PathBuf,
     /// Where clients come. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The certificate that clients see; without one they are spoken to in plain HTTP. Operators always are.
-    pub tls: Option<Tls>,
     /// Where operators come.
     pub admin: SocketAddr,
+    /// The certificate for clients; without one they come by plain HTTP.
+    pub tls: Option<Tls>,
     /// The bounds of the listeners and of what operators may ask for; projects bring their own.
     pub limits: Limits,
 }

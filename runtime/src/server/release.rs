@@ -38,7 +38,7 @@ pub struct Release {
     /// The names by which clients call the project; none if it is the only one of its server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
-    /// The origins whose pages may open WebSockets; none lets every page in.
+    /// The pages that may open WebSockets; all if there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<String>,
 }
@@ -141,8 +141,8 @@ impl Release {
         match self.limits() {
             Ok(limits) => {
                 problems.extend(limits.problems());
-                let origins = Origins::parse(&self.origins, &limits);
-                problems.extend(origins.err().map(|error| error.to_string()));
+                problems
+                    .extend(Origins::parse(&self.origins, &limits).err().map(|no| no.to_string()));
             }
             Err(problem) => problems.push(problem),
         }

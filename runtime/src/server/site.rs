@@ -114,8 +114,8 @@ impl Site {
         let release = catalog.current().map(|version| &version.release).or(release);
         let limits = release.map(|release| release.limits.clone()).unwrap_or_default();
         let values = release.map_or_else(|| Ok(Limits::default()), Release::limits);
-        let values = values.map_err(|problem| SiteError::Wrong(vec![problem]))?;
-        let values = Limits { drain_spread_ms: shared.drain_spread_ms, ..values };
+        let mut values = values.map_err(|problem| SiteError::Wrong(vec![problem]))?;
+        values.drain_spread_ms = shared.drain_spread_ms;
         let storage = StorageConfig::Disk(dir.join("rooms"));
         let cache = shared.cache.clone();
         let opening =
@@ -408,8 +408,7 @@ pub(super) struct Shared {
     pub(super) hosts: Hosts,
     /// The folder of compiled code.
     pub(super) cache: PathBuf,
-    /// Over how long sockets are closed when the server stops, whatever a project asks for: it is for whoever
-    /// starts next.
+    /// Over how long sockets are closed when the server stops.
     pub(super) drain_spread_ms: u64,
 }
 
@@ -451,11 +450,11 @@ pub(super) fn difference(from: Option<&Release>, to: &Release) -> Vec<String> {
     let hosts = |release: &Release| -> BTreeMap<String, String> {
         release.hosts.iter().map(|host| (host.clone(), String::new())).collect()
     };
+    compare("host", &hosts(from), &hosts(to), &mut lines);
     let origins = |release: &Release| -> BTreeMap<String, String> {
         release.origins.iter().map(|origin| (origin.clone(), String::new())).collect()
     };
     compare("origin", &origins(from), &origins(to), &mut lines);
-    compare("host", &hosts(from), &hosts(to), &mut lines);
     lines
 }
 
@@ -511,6 +510,7 @@ mod tests {
             vars: [("KEY".to_owned(), "other".to_owned())].into(),
             limits: [("turn_ms_max".to_owned(), 5)].into(),
             hosts: vec!["a.org".to_owned()],
+            ..Release::default()
         };
         let lines = difference(Some(&from), &to);
         let wanted = [
