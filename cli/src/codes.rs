@@ -251,6 +251,10 @@ codes! {
         "The origins of `[serve]` are what browsers say of a page: a scheme, a host, and a port if it is not the scheme's own, with nothing behind them. They are at most `origins_max`.",
         "# room.toml\nname = \"chat\"\n[serve]\norigins = [\"chat.example.com\"]",
         "Write it as `https://chat.example.com`, or `https://*.example.com` for all names below; list none to let every page in.";
+    BadHost "R0052" "this cannot be a host name",
+        "The hosts of `[serve]` are the names by which clients call the project: lower-case letters, digits and `-` between dots, without a scheme or a port.",
+        "# room.toml\nname = \"chat\"\n[serve]\nhosts = [\"https://chat.example.com\"]",
+        "Write it as `chat.example.com`, or `*.example.com` for all names below.";
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub(crate) struct Manifest {
     pub(crate) parties: Vec<Party>,
     /// The folder of its static files, relative to the file.
     pub(crate) assets: Option<Spanned<PathBuf>>,
+    /// The names by which clients call the project on a server; none if it is the only one there.
+    pub(crate) hosts: Vec<String>,
     /// The origins whose pages may open WebSockets; none lets every page in.
     pub(crate) origins: Vec<String>,
     /// The environment its rooms see.
@@ -160,6 +162,10 @@ struct AssetsKeys {
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "the type is the schema, and is never made")]
 struct ServeKeys {
+    /// The host names by which clients call the project where several are served: `chat.example.com`, or
+    /// `*.example.com`. Without any, it answers to every name that is no other project's.
+    #[schemars(default)]
+    hosts: Vec<String>,
     /// The origins whose pages may open WebSockets, such as `https://chat.example.com`, or
     /// `https://*.example.com` for every name below `example.com`. Without any, every page may; the server's
     /// own pages always may. `origins_max` bounds how many there are.

@@ -54,6 +54,13 @@ impl Clock {
     }
 }
 
+/// How long ago a file was changed, by the system's clock, which its time is from.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+pub(crate) fn age(file: &std::fs::Metadata) -> Duration {
+    let since = |time| SystemTime::now().duration_since(time).ok();
+    file.modified().ok().and_then(since).unwrap_or_default()
+}
+
 /// How long the machine has slept since it was switched on, as far as it was ever seen: what two clocks
 /// that are read one after the other differ by is never too much, and sometimes a little too little.
 fn slept() -> Duration {

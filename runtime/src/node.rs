@@ -9,7 +9,7 @@ use crate::alarms::Alarms;
 use crate::clock::Clock;
 use crate::cluster::Ring;
 use crate::config::{Audience, OriginError, Origins, PartyConfig, Project, StorageConfig};
-use crate::door::{FrontDoor, Notice};
+use crate::door::{FrontDoor, Notice, Routes};
 use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
 use crate::logs::{LogLevel, Logs};
@@ -17,7 +17,6 @@ use crate::metrics::Metrics;
 use crate::rooms::{Party, ReloadError, Reloaded, Rooms};
 use crate::store::{Store, StoreError, Verified};
 use crate::wasm::{Code, Engine, EngineError, Instance, LoadError};
-use axum::Router;
 use hashbrown::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -157,7 +156,7 @@ impl Node {
     }
 
     /// Every route, the operator's included.
-    pub(crate) fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Routes {
         self.door.router(self.admin.clone())
     }
 
@@ -260,40 +259,44 @@ impl Node {
         self.store.verify().await
     }
 
-    /// Stops: sockets closed with 1012, rooms finished, everything on disk. `served` is done with the last
-    /// request.
+    /// Stops: sockets closed with 1012 over `drain_spread_ms`, rooms finished, everything on disk. `served` is
+    /// done with the last request.
     ///
     /// # Cancel safety
     /// Dropped before it returns, what was not finished is dropped with the process; what was
     /// acknowledged is on disk all the same.
     pub(crate) async fn drain(&self, served: impl Future<Output = ()>) {
         self.stop.cancel();
-        let alarms = self.alarms.lock().await.take();
-        let ringing = alarms.as_ref().map(JoinHandle::abort_handle);
         let end = async {
             // Rooms work for their clients until the last of these is gone.
             self.door.drain().await;
-            if let Some(alarms) = alarms {
-                alarms.abort();
-                // An aborted task holds the store until it is dropped, and the folder with it.
-                drop(alarms.await);
-            }
+            self.silence().await;
             self.rooms.drain().await;
             self.admin.drain().await;
             // Behind the last line that rooms have to say.
             self.logs.close();
             served.await;
         };
-        let max = ms(self.limits.drain_ms_max.saturating_add(self.limits.drain_spread_ms));
-        if tokio::time::timeout(max, end).await.is_err() {
-            if let Some(ringing) = ringing {
-                ringing.abort();
-            }
+        let max = self.limits.drain_ms_max.saturating_add(self.limits.drain_spread_ms);
+        if tokio::time::timeout(ms(max), end).await.is_err() {
+            self.silence().await;
             tracing::warn!("not everything ended within drain_ms_max; the rest is dropped");
         }
         let store = self.store.clone();
         if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
             tracing::error!("the store panicked while it was closed");
+        }
+    }
+}
+
+impl Node {
+    /// Ends the ringing of alarms. An aborted task holds the store until it is dropped, and the folder with
+    /// it.
+    async fn silence(&self) {
+        let alarms = self.alarms.lock().await.take();
+        if let Some(alarms) = alarms {
+            alarms.abort();
+            drop(alarms.await);
         }
     }
 }

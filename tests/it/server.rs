@@ -33,7 +33,7 @@ impl Operated {
         };
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config =
-            ServerConfig { data: data.to_owned(), listen: any, tls: None, admin: any, limits };
+            ServerConfig { data: data.to_owned(), listen: any, admin: any, tls: None, limits };
         let server = within("a server to start", Server::start(config)).await.unwrap();
         let token = server.first_token().map(|NewToken { secret, .. }| secret.clone());
         Self { server, token: token.unwrap_or_default() }

@@ -1,4 +1,6 @@
 //! The words of the commands for servers: `serve`, `deploy` and what manages what was deployed.
+//!
+//! Invariant: a token is never shown by a manual page. It does not know what the commands do.
 
 use super::ProjectArgs;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};

@@ -68,8 +68,12 @@ fn release(
     made: &[Component],
 ) -> anyhow::Result<(Release, BTreeMap<BlobId, Content>)> {
     let (manifest, mut contents) = (&project.manifest, BTreeMap::new());
-    let (vars, origins) = (manifest.vars.clone(), manifest.origins.clone());
-    let mut release = Release { vars, origins, ..Release::default() };
+    let mut release = Release {
+        vars: manifest.vars.clone(),
+        hosts: manifest.hosts.clone(),
+        origins: manifest.origins.clone(),
+        ..Release::default()
+    };
     for party in &manifest.parties {
         let component = made.iter().find(|component| component.party == party.name);
         let bytes = &component.context("a party was not built")?.bytes;
@@ -175,7 +179,7 @@ pub(crate) fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
             let mark = if version["current"] == json!(true) { "→" } else { " " };
             let at = version["created_ms"].as_u64().map(crate::print::time).unwrap_or_default();
             let by = version["by"].as_str().unwrap_or_default();
-            format!("{mark} {:>4}  {at}  {by}", version["number"])
+            format!("{mark} {:>4}  {at}  {by}", version["number"].as_u64().unwrap_or_default())
         };
         let lines: Vec<_> = versions.as_array().into_iter().flatten().map(line).collect();
         lines.join("\n")

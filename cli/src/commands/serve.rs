@@ -36,14 +36,10 @@ fn config(args: &ServeArgs) -> anyhow::Result<ServerConfig> {
     if !problems.is_empty() {
         return Err(Mistake::new(Code::BadLimits, problems.join("; ")).into());
     }
-    let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| Tls { cert, key });
-    Ok(ServerConfig {
-        data: args.data.clone(),
-        listen: args.listen,
-        admin: args.admin,
-        tls,
-        limits,
-    })
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone());
+    let tls = tls.map(|(cert, key)| Tls { cert, key });
+    let (data, listen, admin) = (args.data.clone(), args.listen, args.admin);
+    Ok(ServerConfig { data, listen, tls, admin, limits })
 }
 
 async fn welcome(server: &Server, scheme: &str) {
@@ -71,7 +67,7 @@ async fn welcome(server: &Server, scheme: &str) {
 fn refused(err: ServeError) -> anyhow::Error {
     let help = match &err {
         ServeError::Listen { .. } => "choose other addresses with --listen and --admin",
-        ServeError::Tls(_) => "check the files of --tls-cert and --tls-key",
+        ServeError::Tls(_) => "check --tls-cert and --tls-key",
         ServeError::InUse(_) => "stop the other server, or name another folder with --data",
         ServeError::File(_) => "check the folder's owner, and the space on its disk",
     };

@@ -6,6 +6,7 @@
 use super::{Manifest, Party, name_problem};
 use crate::codes::Code;
 use crate::mistake::Mistake;
+use room_runtime::server::is_host;
 use room_runtime::{AutoResponse, Limits, Origin, PartyName, WhenQuiet};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,7 +19,7 @@ pub(super) const TOP: &[&str] = &["name", "parties", "assets", "serve", "vars", 
 pub(super) const PARTY: &[&str] = &["path", "hibernate", "auto_response"];
 pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(super) const ASSETS: &[&str] = &["dir"];
-pub(super) const SERVE: &[&str] = &["origins"];
+pub(super) const SERVE: &[&str] = &["hosts", "origins"];
 
 /// What other tools call it, and what it is here.
 const FOREIGN: &[(&str, &str)] = &[
@@ -32,6 +33,13 @@ const FOREIGN: &[(&str, &str)] = &[
     ("origins", "it belongs to `[serve]`"),
     ("env", "variables are `[vars]`"),
 ];
+
+/// What `[serve]` says, as far as it can be read.
+#[derive(Default)]
+struct Serve {
+    hosts: Vec<String>,
+    origins: Vec<Spanned<String>>,
+}
 
 type Key<'a> = Spanned<DeString<'a>>;
 type Value<'a> = Spanned<DeValue<'a>>;
@@ -70,7 +78,7 @@ impl Reader<'_> {
         let mut name = None;
         let mut parties = Vec::new();
         let mut assets = None;
-        let mut origins = Vec::new();
+        let mut serve = Serve::default();
         let mut vars = BTreeMap::new();
         let mut limits = Limits::default();
         for (key, value) in table {
@@ -78,14 +86,14 @@ impl Reader<'_> {
                 "name" => name = Some(self.name(value)),
                 "parties" => parties = self.parties(value),
                 "assets" => assets = self.assets(value),
-                "serve" => origins = self.serve(value),
+                "serve" => serve = self.serve(value),
                 "vars" => vars = self.vars(value),
                 "limits" => limits = self.limits(value),
                 _ => self.unknown(key, "room.toml", TOP),
             }
         }
         self.auto_responses(&parties, &limits);
-        let origins = self.origins(origins, &limits);
+        let origins = self.origins(serve.origins, &limits);
         if parties.is_empty() {
             parties.push(Party::default_at(0..0));
         }
@@ -94,7 +102,7 @@ impl Reader<'_> {
                 .help_last("put `name = \"my-project\"` at the top of the file");
             return None;
         };
-        Some(Manifest { name: name?, parties, assets, origins, vars, limits })
+        Some(Manifest { name: name?, parties, assets, hosts: serve.hosts, origins, vars, limits })
     }
 
     fn name(&mut self, value: &Value<'_>) -> Option<String> {
@@ -208,8 +216,8 @@ impl Reader<'_> {
         dir.map(|dir| Spanned::new(span, PathBuf::from(dir)))
     }
 
-    fn serve(&mut self, value: &Value<'_>) -> Vec<Spanned<String>> {
-        let mut origins = Vec::new();
+    fn serve(&mut self, value: &Value<'_>) -> Serve {
+        let mut serve = Serve::default();
         // What other tools mean by a text here.
         if value.get_ref().is_str() {
             self.complain(
@@ -219,24 +227,40 @@ impl Reader<'_> {
                 "this is a text",
             )
             .help_last("static files are `[assets]` with `dir = \"web\"`");
-            return origins;
+            return serve;
         }
         let Some(table) = self.table("serve", value) else {
-            return origins;
+            return serve;
         };
         for (key, value) in table {
             match key.get_ref().as_ref() {
-                "origins" => match value.get_ref().as_array() {
-                    Some(list) => origins.extend(list.iter().filter_map(|value| {
-                        let text = self.string("serve.origins", value)?;
-                        Some(Spanned::new(value.span(), text))
-                    })),
-                    None => self.wrong_type("serve.origins", "a list", value),
-                },
+                "origins" => serve.origins = self.strings("serve.origins", value),
+                "hosts" => serve.hosts = self.hosts(value),
                 _ => self.unknown(key, "[serve]", SERVE),
             }
         }
-        origins
+        serve
+    }
+
+    /// The host names by which clients call the project.
+    fn hosts(&mut self, value: &Value<'_>) -> Vec<String> {
+        let hosts = self.strings("serve.hosts", value);
+        for host in hosts.iter().filter(|host| !is_host(host.get_ref())) {
+            let message = format!("`{}` is no host name", host.get_ref());
+            self.complain(Code::BadHost, &message, host.span(), "this host")
+                .help_last("lower-case names without a port: `chat.example.com`, `*.example.com`");
+        }
+        hosts.into_iter().map(Spanned::into_inner).collect()
+    }
+
+    /// A list of texts.
+    fn strings(&mut self, place: &str, value: &Value<'_>) -> Vec<Spanned<String>> {
+        let Some(list) = value.get_ref().as_array() else {
+            self.wrong_type(place, "a list", value);
+            return Vec::new();
+        };
+        let text = |value| Some(Spanned::new(Value::span(value), self.string(place, value)?));
+        list.iter().filter_map(text).collect()
     }
 
     /// Complains about what is no origin, and about too many, which is known when all is read.

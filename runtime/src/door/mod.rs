@@ -44,6 +44,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// What answers requests, for whoever hands it on to a listener.
+pub(crate) type Routes = Router;
+
 /// What the door needs from the node. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct FrontDoor(Arc<Inner>);

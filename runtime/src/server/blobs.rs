@@ -5,11 +5,12 @@
 
 use super::file::{self, FileError};
 use super::release::BlobId;
+use crate::clock::age;
 use futures_util::{Stream, StreamExt};
 use hashbrown::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
@@ -134,12 +135,6 @@ impl Blobs {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "files have the system's time")]
-fn age(file: &std::fs::Metadata) -> Duration {
-    let since = |time| SystemTime::now().duration_since(time).ok();
-    file.modified().ok().and_then(since).unwrap_or_default()
-}
-
 /// A file that is not whole yet. It is gone with this, unless it got its name.
 struct Part(PathBuf);
 
@@ -192,7 +187,7 @@ mod tests {
         blobs.put(old, pieces(&[b"old"])).await.unwrap();
         blobs.put(new, pieces(&[b"new"])).await.unwrap();
         let file = std::fs::File::options().write(true).open(blobs.path(old)).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
         blobs.collect(&HashSet::from([old])).unwrap();
         assert!(blobs.has(old) && blobs.has(new));
         blobs.collect(&HashSet::new()).unwrap();

@@ -21,7 +21,7 @@ mod tokens;
 
 pub use catalog::{Variable, Version};
 pub use file::FileError;
-pub use release::{BlobId, NoBlobId, Release, ReleaseAsset, ReleaseParty};
+pub use release::{BlobId, NoBlobId, Release, ReleaseAsset, ReleaseParty, is_host};
 pub use tokens::{NewToken, Scope, TokenRecord};
 
 use crate::clock::Clock;

@@ -38,7 +38,7 @@ pub struct Release {
     /// The names by which clients call the project; none if it is the only one of its server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
-    /// The pages that may open WebSockets; all if there is none.
+    /// The origins whose pages may open WebSockets; none lets every page in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<String>,
 }
@@ -141,8 +141,8 @@ impl Release {
         match self.limits() {
             Ok(limits) => {
                 problems.extend(limits.problems());
-                problems
-                    .extend(Origins::parse(&self.origins, &limits).err().map(|no| no.to_string()));
+                let origins = Origins::parse(&self.origins, &limits);
+                problems.extend(origins.err().map(|error| error.to_string()));
             }
             Err(problem) => problems.push(problem),
         }
@@ -207,7 +207,7 @@ pub(super) fn var_problem(name: &str) -> Option<&'static str> {
 }
 
 /// True for `chat.example.com` and `*.example.com`, in lower case, without a port.
-fn is_host(host: &str) -> bool {
+pub fn is_host(host: &str) -> bool {
     let name = host.strip_prefix("*.").unwrap_or(host);
     let is_label = |label: &str| {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

@@ -9,10 +9,10 @@ use super::file::{self, FileError};
 use super::hosts::Hosts;
 use super::release::{BlobId, Release, var_problem};
 use crate::config::{Audience, PartyConfig, Project, StorageConfig, WhenQuiet};
+use crate::door::Routes;
 use crate::limits::Limits;
 use crate::node::{DeployError, Deployed, Node, OpenError};
 use crate::store::StoreError;
-use axum::Router;
 use hashbrown::HashSet;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -114,8 +114,8 @@ impl Site {
         let release = catalog.current().map(|version| &version.release).or(release);
         let limits = release.map(|release| release.limits.clone()).unwrap_or_default();
         let values = release.map_or_else(|| Ok(Limits::default()), Release::limits);
-        let mut values = values.map_err(|problem| SiteError::Wrong(vec![problem]))?;
-        values.drain_spread_ms = shared.drain_spread_ms;
+        let values = values.map_err(|problem| SiteError::Wrong(vec![problem]))?;
+        let values = Limits { drain_spread_ms: shared.drain_spread_ms, ..values };
         let storage = StorageConfig::Disk(dir.join("rooms"));
         let cache = shared.cache.clone();
         let opening =
@@ -146,7 +146,7 @@ impl Site {
     }
 
     /// Every route of its node, for the operator.
-    pub(super) fn router(&self) -> Router {
+    pub(super) fn router(&self) -> Routes {
         self.node.router()
     }
 
@@ -408,7 +408,8 @@ pub(super) struct Shared {
     pub(super) hosts: Hosts,
     /// The folder of compiled code.
     pub(super) cache: PathBuf,
-    /// Over how long sockets are closed when the server stops.
+    /// Over how long sockets are closed when the server stops, whatever a project asks for: it is for whoever
+    /// starts next.
     pub(super) drain_spread_ms: u64,
 }
 
@@ -450,11 +451,11 @@ pub(super) fn difference(from: Option<&Release>, to: &Release) -> Vec<String> {
     let hosts = |release: &Release| -> BTreeMap<String, String> {
         release.hosts.iter().map(|host| (host.clone(), String::new())).collect()
     };
-    compare("host", &hosts(from), &hosts(to), &mut lines);
     let origins = |release: &Release| -> BTreeMap<String, String> {
         release.origins.iter().map(|origin| (origin.clone(), String::new())).collect()
     };
     compare("origin", &origins(from), &origins(to), &mut lines);
+    compare("host", &hosts(from), &hosts(to), &mut lines);
     lines
 }
 

@@ -1,0 +1,287 @@
+//! `room serve` and what is deployed to it, as two shells see it, with a client that stays connected.
+#![cfg(unix)]
+
+#[path = "common/project.rs"]
+mod project;
+
+use project::{Project, target_dir};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// How long the compiler may take, on a machine that has other things to do.
+const BUILD_MAX: Duration = Duration::from_secs(240);
+/// How long anything else may take.
+const STEP_MAX: Duration = Duration::from_secs(30);
+
+/// A room that says its word.
+const SAYS: &str = r#"//! Says a word.
+use room_sdk::prelude::*;
+
+/// Has a word.
+#[derive(Default)]
+pub struct Says;
+
+impl Room for Says {
+    fn on_message(&mut self, _: &Context, conn: &Connection, _: Message) -> Result {
+        conn.send(Message::text(format!("one {}", std::env::var("WORD").unwrap_or_default())))
+    }
+}
+
+room_sdk::export!(Says);
+"#;
+
+/// A running `room serve`.
+struct Served {
+    child: Child,
+    talk: Receiver<String>,
+    clients: String,
+    operators: String,
+    token: String,
+}
+
+impl Served {
+    fn start(data: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_room"))
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin",
+                "127.0.0.1:0",
+                "--drain-seconds",
+                "1",
+            ])
+            .arg("--data")
+            .arg(data)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command was built with this test");
+        let (send, talk) = channel();
+        let stderr = child.stderr.take().expect("it was asked for");
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                drop(send.send(line));
+            }
+        });
+        let mut served = Self {
+            child,
+            talk,
+            clients: String::new(),
+            operators: String::new(),
+            token: String::new(),
+        };
+        served.clients = served.line("clients").rsplit('/').next().unwrap_or_default().to_owned();
+        served.operators =
+            served.line("operators").split_whitespace().last().unwrap_or_default().to_owned();
+        served
+    }
+
+    /// Reads the first token.
+    fn first_token(&mut self) {
+        self.line("the first token");
+        let stdout = self.child.stdout.take().expect("it was asked for");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("the token comes");
+        self.token = line.trim().to_owned();
+    }
+
+    fn line(&self, text: &str) -> String {
+        loop {
+            let line = self.talk.recv_timeout(STEP_MAX).expect("the server says so");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Asks it from a project's folder.
+    fn room(&self, dir: &Path, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_room"))
+            .args(args)
+            .args(["--to", &self.operators])
+            .current_dir(dir)
+            .env("ROOM_TOKEN", &self.token)
+            .env("CARGO_TARGET_DIR", target_dir())
+            .env("NO_COLOR", "1")
+            .output()
+            .expect("the command was built with this test")
+    }
+
+    /// Asks it for something that must go well. → Its stdout.
+    fn good(&self, dir: &Path, args: &[&str]) -> String {
+        let output = self.room(dir, args);
+        let talk = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{args:?}\n{talk}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Asks it for something that must be refused. → What was said.
+    fn refused(&self, dir: &Path, args: &[&str]) -> String {
+        let output = self.room(dir, args);
+        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{args:?}\n{talk}");
+        talk.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
+    }
+
+    /// Sends SIGTERM, and waits for the end. → The exit code.
+    fn stop(mut self) -> Option<i32> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it still runs");
+        while self.talk.recv_timeout(STEP_MAX).is_ok() {}
+        self.child.wait().expect("a child can be waited for").code()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // A test that fails leaves nothing behind; after `stop` there is nothing left to end.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A client with an open WebSocket.
+struct Socket(TcpStream);
+
+impl Socket {
+    fn open(addr: &str) -> Self {
+        let mut tcp = TcpStream::connect(addr).expect("it listens");
+        tcp.set_read_timeout(Some(BUILD_MAX)).expect("there can be a time limit");
+        let head = "GET /party/lobby HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        tcp.write_all(head.as_bytes()).expect("a request can be sent");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            tcp.read_exact(&mut byte).expect("an answer comes");
+            answer.extend(byte);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+        Self(tcp)
+    }
+
+    /// Says something, and reads the answer; pings are passed over.
+    fn ask(&mut self) -> String {
+        self.0.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'?']).expect("a message can be sent");
+        loop {
+            let (first, text) = self.frame();
+            if first == 0x81 {
+                return text;
+            }
+            assert_eq!(first, 0x89, "{text}");
+        }
+    }
+
+    fn frame(&mut self) -> (u8, String) {
+        let mut head = [0; 2];
+        self.0.read_exact(&mut head).expect("a frame comes");
+        let mut payload = vec![0; usize::from(head[1])];
+        self.0.read_exact(&mut payload).expect("a frame is whole");
+        (head[0], String::from_utf8_lossy(&payload).into_owned())
+    }
+}
+
+#[test]
+fn a_project_is_deployed_changed_and_rolled_back_under_a_client_that_notices_only_its_words() {
+    let project = Project::copy("tests/conformance/guest", "deployed");
+    project.write("src/lib.rs", SAYS);
+    project
+        .write("room.toml", "name = \"says\"\n[vars]\nWORD = \"hello\"\n[assets]\ndir = \"web\"\n");
+    project.write("web/index.html", "the web");
+    project.write("web/.secret", "hidden");
+    let root = project.root();
+    let mut served = Served::start(&root.join("data"));
+    served.first_token();
+
+    let planned: Value =
+        serde_json::from_str(&served.good(root, &["deploy", "--dry-run", "--json"]))
+            .expect("it is JSON");
+    assert_eq!(planned["current"], Value::Null);
+    let said = served.good(root, &["deploy"]);
+    assert!(said.contains("says is at version 1 · 0 rooms reloaded, 0 sockets kept"), "{said}");
+    let mut socket = Socket::open(&served.clients);
+    assert_eq!(socket.ask(), "one hello");
+
+    project.write("src/lib.rs", &SAYS.replace("one {}", "two {}"));
+    let said = served.good(root, &["deploy"]);
+    assert!(said.contains("says is at version 2 · 1 rooms reloaded, 1 sockets kept"), "{said}");
+    assert_eq!(socket.ask(), "two hello");
+    served.good(root, &["env", "set", "WORD", "bye", "--secret"]);
+    assert_eq!(socket.ask(), "two bye");
+    assert_eq!(served.good(root, &["env", "list"]), "WORD=(secret)\n");
+    served.good(root, &["rollback"]);
+    assert_eq!(socket.ask(), "one bye");
+    served.good(root, &["env", "remove", "WORD"]);
+    served.good(root, &["rollback", "2"]);
+    assert_eq!(socket.ask(), "two hello");
+    let listed = served.good(root, &["list"]);
+    assert!(listed.lines().any(|line| line.starts_with("→    2")), "{listed}");
+
+    // Code that does not compile is not sent, and what serves goes on.
+    project.write("src/lib.rs", "no rust");
+    assert_eq!(served.room(root, &["deploy"]).status.code(), Some(1));
+    assert_eq!(socket.ask(), "two hello");
+    tokens(&mut served, root);
+
+    let said = served.refused(root, &["delete", "says"]);
+    assert!(said.contains("add --yes"), "{said}");
+    served.good(root, &["delete", "says", "--yes"]);
+    assert_eq!(socket.frame().0, 0x88);
+    assert_eq!(served.stop(), Some(0));
+}
+
+/// Tokens are good for their scope, and until they are revoked.
+fn tokens(served: &mut Served, root: &Path) {
+    let made: Value =
+        serde_json::from_str(&served.good(root, &["token", "create", "reader", "--json"]))
+            .expect("it is JSON");
+    let admin = std::mem::replace(
+        &mut served.token,
+        made["secret"].as_str().expect("it has one").to_owned(),
+    );
+    served.good(root, &["list"]);
+    let said = served.refused(root, &["rollback"]);
+    assert!(said.contains("a token with the scope deploy"), "{said}");
+    let reader = std::mem::replace(&mut served.token, admin);
+    let id = made["id"].as_str().expect("it has one");
+    served.good(root, &["token", "revoke", id]);
+    assert!(!served.good(root, &["token", "list"]).contains(id));
+    let admin = std::mem::replace(&mut served.token, reader);
+    let said = served.refused(root, &["list"]);
+    assert!(said.contains("R0049") && !said.contains(&served.token), "{said}");
+    served.token = admin;
+}
+
+#[test]
+fn what_was_deployed_is_served_after_a_restart_and_only_one_server_has_a_folder() {
+    let project = Project::copy("tests/conformance/guest", "deployed-again");
+    project.write("src/lib.rs", SAYS);
+    project.write("room.toml", "name = \"says\"\n[vars]\nWORD = \"hello\"\n");
+    let root = project.root();
+    let mut served = Served::start(&root.join("data"));
+    served.first_token();
+    served.good(root, &["deploy"]);
+    let second = Command::new(env!("CARGO_BIN_EXE_room"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
+        .arg(root.join("data"))
+        .output()
+        .expect("the command was built with this test");
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains("is in use by another process") && second.stdout.is_empty(), "{said}");
+    let token = served.token.clone();
+    assert_eq!(served.stop(), Some(0));
+    let mut served = Served::start(&root.join("data"));
+    served.token = token;
+    assert_eq!(Socket::open(&served.clients).ask(), "one hello");
+    served.good(root, &["list"]);
+    assert_eq!(served.stop(), Some(0));
+}
