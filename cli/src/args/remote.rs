@@ -118,6 +118,9 @@ pub(crate) struct RollbackArgs {
 /// Variables that are set on the server go over `[vars]` of room.toml. A change lets the rooms start anew with
 /// it; sockets stay. Secrets are never shown again.
 #[derive(Debug, ClapArgs)]
+#[command(
+    after_long_help = "Examples:\n  room env set GREETING hello\n  room env list\n  room env remove GREETING"
+)]
 pub(crate) struct EnvArgs {
     /// What to do
     #[command(subcommand)]
@@ -159,6 +162,10 @@ pass show api-key | room env set API_KEY - --secret")]
 ///
 /// A token's secret is printed when it is made, and never again: the server keeps its hash.
 #[derive(Debug, ClapArgs)]
+#[command(
+    after_long_help = "Examples:\n  room token create laptop --scope deploy\n  room token list\n  \
+room token revoke 1a2b3c4d"
+)]
 pub(crate) struct TokenArgs {
     /// What to do
     #[command(subcommand)]
