@@ -95,7 +95,7 @@ codes! {
         "It has a request, which is not empty, and a response, and both keep to `auto_response_bytes_max`.",
         "# room.toml\nname = \"chat\"\n[parties.main]\nauto_response = { request = \"ping\" }",
         "Write it as `auto_response = { request = \"ping\", response = \"pong\" }`.";
-    BadAssets "R0013" "[assets] names no folder",
+    BadAssets "R0013" "the section assets names no folder",
         "The section says that there are static files, and not where.",
         "# room.toml\nname = \"chat\"\n[assets]",
         "Add `dir = \"web\"`, or remove the section.";
@@ -107,7 +107,7 @@ codes! {
         "The `path` of a party, `.` if there is none, is the folder of the cargo package with its code, and there is no Cargo.toml.",
         "# room.toml\nname = \"chat\"\n[parties.game]\npath = \"game\"",
         "Set `path` to the package's folder, relative to room.toml; or start with `room new`, and copy its Cargo.toml.";
-    NoAssets "R0016" "the folder of [assets] is not there",
+    NoAssets "R0016" "the folder of the assets is not there",
         "The static files are served from this folder, relative to room.toml.",
         "# room.toml\nname = \"chat\"\n[assets]\ndir = \"web\"",
         "Make the folder, or build the page that belongs in it, or remove `[assets]`.";

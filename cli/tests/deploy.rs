@@ -46,7 +46,8 @@ struct Served {
 }
 
 impl Served {
-    fn start(data: &Path) -> Self {
+    /// Starts it on the folder `data` of a project's folder.
+    fn start(root: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_room"))
             .args([
                 "serve",
@@ -57,8 +58,8 @@ impl Served {
                 "--drain-seconds",
                 "1",
             ])
-            .arg("--data")
-            .arg(data)
+            .args(["--data", "data"])
+            .current_dir(root)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -198,7 +199,7 @@ fn a_project_is_deployed_changed_and_rolled_back_under_a_client_that_notices_onl
     project.write("web/index.html", "the web");
     project.write("web/.secret", "hidden");
     let root = project.root();
-    let mut served = Served::start(&root.join("data"));
+    let mut served = Served::start(root);
     served.first_token();
 
     let planned: Value =
@@ -266,7 +267,7 @@ fn what_was_deployed_is_served_after_a_restart_and_only_one_server_has_a_folder(
     project.write("src/lib.rs", SAYS);
     project.write("room.toml", "name = \"says\"\n[vars]\nWORD = \"hello\"\n");
     let root = project.root();
-    let mut served = Served::start(&root.join("data"));
+    let mut served = Served::start(root);
     served.first_token();
     served.good(root, &["deploy"]);
     let second = Command::new(env!("CARGO_BIN_EXE_room"))
@@ -279,7 +280,7 @@ fn what_was_deployed_is_served_after_a_restart_and_only_one_server_has_a_folder(
     assert!(said.contains("is in use by another process") && second.stdout.is_empty(), "{said}");
     let token = served.token.clone();
     assert_eq!(served.stop(), Some(0));
-    let mut served = Served::start(&root.join("data"));
+    let mut served = Served::start(root);
     served.token = token;
     assert_eq!(Socket::open(&served.clients).ask(), "one hello");
     served.good(root, &["list"]);

@@ -134,6 +134,8 @@ impl Server {
         };
         let (public, admin) = (bind(config.listen, tls).await?, bind(config.admin, None).await?);
         let lock = lock(&data)?;
+        // What is compiled is kept under an absolute path, wherever this process was started.
+        let data = fs::canonicalize(&data).map_err(|error| FileError::new(&data, error))?;
         let shared = Shared {
             blobs: Blobs::open(&data.join("blobs"), limits.module_bytes_max)?,
             hosts: Hosts::default(),
