@@ -7,8 +7,9 @@ use super::audit::Entry;
 use super::blobs::BlobError;
 use super::catalog::Variable;
 use super::file::FileError;
+use super::plan::{Plan, missing};
 use super::release::{BlobId, NoBlobId, Release};
-use super::site::{self, Changed, Plan, Site, SiteError};
+use super::site::{self, Changed, Site, SiteError};
 use super::tokens::{Scope, TokenError, TokenRecord};
 use super::{Core, tokens};
 use crate::door::bearer;
@@ -309,9 +310,7 @@ async fn plan(
     }
     let shared = &core.0.shared;
     site::check(&release, &project, &shared.hosts)?;
-    let (missing, changes) =
-        (site::missing(&release, &shared.blobs), site::difference(None, &release));
-    Ok(Json(Plan { current: None, missing, changes }))
+    Ok(Json(Plan::of(None, &release, &shared.blobs)))
 }
 
 async fn deploy(
@@ -322,7 +321,7 @@ async fn deploy(
 ) -> Result<Json<Changed>, ApiError> {
     check_name(&project)?;
     let release: Release = read_json(&core, body).await?;
-    let missing = site::missing(&release, &core.0.shared.blobs);
+    let missing = missing(&release, &core.0.shared.blobs);
     if !missing.is_empty() {
         return Err(SiteError::Missing(missing).into());
     }

@@ -15,6 +15,7 @@ mod blobs;
 mod catalog;
 mod file;
 mod hosts;
+mod plan;
 mod release;
 mod site;
 mod tokens;

@@ -7,6 +7,7 @@ use super::blobs::Blobs;
 use super::catalog::{Catalog, Variable, Version};
 use super::file::{self, FileError};
 use super::hosts::Hosts;
+use super::plan::{Plan, missing};
 use super::release::{BlobId, Release, var_problem};
 use crate::config::{Audience, PartyConfig, Project, StorageConfig, WhenQuiet};
 use crate::door::Routes;
@@ -52,17 +53,6 @@ pub(super) struct Changed {
     pub(super) connections: usize,
     /// Whether `limits` differ from those that the project was opened with: they apply at the next start.
     pub(super) limits_wait_for_restart: bool,
-}
-
-/// What a deployment would do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Plan {
-    /// The version that is served.
-    pub(super) current: Option<u64>,
-    /// What is to be uploaded before.
-    pub(super) missing: Vec<BlobId>,
-    /// What would be different, a line each; `+` is new, `-` goes, `~` changes.
-    pub(super) changes: Vec<String>,
 }
 
 /// Why a project is served as before.
@@ -174,11 +164,8 @@ impl Site {
         check(release, &self.name, &self.hosts)?;
         let catalog = self.catalog();
         let current = catalog.current();
-        Ok(Plan {
-            current: current.map(|version| version.number),
-            missing: missing(release, &self.blobs),
-            changes: difference(current.map(|version| &version.release), release),
-        })
+        let served = current.map(|version| (version.number, &version.release));
+        Ok(Plan::of(served, release, &self.blobs))
     }
 
     /// Serves a release as a new version.
@@ -422,108 +409,10 @@ pub(super) fn check(release: &Release, project: &str, hosts: &Hosts) -> Result<(
     hosts.taken(project, &release.hosts).map_or(Ok(()), |other| Err(SiteError::HostTaken(other)))
 }
 
-/// What a release needs and nobody has uploaded.
-pub(super) fn missing(release: &Release, blobs: &Blobs) -> Vec<BlobId> {
-    let mut missing: Vec<_> = release.blobs().into_iter().filter(|id| !blobs.has(*id)).collect();
-    missing.sort();
-    missing
-}
-
-/// What differs between what is served and what is to be, a line each.
-pub(super) fn difference(from: Option<&Release>, to: &Release) -> Vec<String> {
-    let nothing = Release::default();
-    let from = from.unwrap_or(&nothing);
-    let mut lines = Vec::new();
-    let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
-    let parties = |release: &Release| -> BTreeMap<String, String> {
-        release.parties.iter().map(|party| (party.name.clone(), text(party))).collect()
-    };
-    compare("party", &parties(from), &parties(to), &mut lines);
-    let assets = |release: &Release| -> BTreeMap<String, String> {
-        release.assets.iter().map(|asset| (asset.path.clone(), asset.blob.to_string())).collect()
-    };
-    compare("file", &assets(from), &assets(to), &mut lines);
-    compare("variable", &from.vars, &to.vars, &mut lines);
-    let limits = |release: &Release| -> BTreeMap<String, String> {
-        release.limits.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
-    };
-    compare("limit", &limits(from), &limits(to), &mut lines);
-    let hosts = |release: &Release| -> BTreeMap<String, String> {
-        release.hosts.iter().map(|host| (host.clone(), String::new())).collect()
-    };
-    let origins = |release: &Release| -> BTreeMap<String, String> {
-        release.origins.iter().map(|origin| (origin.clone(), String::new())).collect()
-    };
-    compare("origin", &origins(from), &origins(to), &mut lines);
-    compare("host", &hosts(from), &hosts(to), &mut lines);
-    lines
-}
-
-fn compare(
-    what: &str,
-    from: &BTreeMap<String, String>,
-    to: &BTreeMap<String, String>,
-    lines: &mut Vec<String>,
-) {
-    for name in from.keys().filter(|name| !to.contains_key(*name)) {
-        lines.push(format!("- {what} {name}"));
-    }
-    for (name, value) in to {
-        match from.get(name) {
-            None => lines.push(format!("+ {what} {name}")),
-            Some(before) if before != value => lines.push(format!("~ {what} {name}")),
-            Some(_) => {}
-        }
-    }
-}
-
 /// Removes everything that is on disk of a project that is not served.
 pub(super) fn remove(dir: &Path) -> Result<(), FileError> {
     let gone = dir.with_extension("gone");
     // One move takes it off the list; what is slow comes after that.
     let removed = fs::rename(dir, &gone).and_then(|()| fs::remove_dir_all(&gone));
     removed.map_err(|error| FileError::new(dir, error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::release::{ReleaseAsset, ReleaseParty};
-    use super::*;
-
-    #[test]
-    fn a_difference_names_everything_that_changes_and_no_value() {
-        let party = |name: &str, module: &[u8]| ReleaseParty {
-            name: name.to_owned(),
-            module: BlobId::of(module),
-            hibernate: false,
-            auto_response: None,
-        };
-        let asset = |path: &str| ReleaseAsset { path: path.to_owned(), blob: BlobId::of(b"") };
-        let from = Release {
-            parties: vec![party("main", b"1"), party("gone", b"1")],
-            assets: vec![asset("a")],
-            vars: [("KEY".to_owned(), "s3cret".to_owned())].into(),
-            ..Release::default()
-        };
-        let to = Release {
-            parties: vec![party("main", b"2"), party("new", b"1")],
-            assets: vec![asset("a"), asset("b")],
-            vars: [("KEY".to_owned(), "other".to_owned())].into(),
-            limits: [("turn_ms_max".to_owned(), 5)].into(),
-            hosts: vec!["a.org".to_owned()],
-            ..Release::default()
-        };
-        let lines = difference(Some(&from), &to);
-        let wanted = [
-            "- party gone",
-            "~ party main",
-            "+ party new",
-            "+ file b",
-            "~ variable KEY",
-            "+ limit turn_ms_max",
-            "+ host a.org",
-        ];
-        assert_eq!(lines, wanted);
-        assert_eq!(difference(Some(&to), &to), Vec::<String>::new());
-    }
 }
