@@ -202,7 +202,7 @@ impl Worker {
                 Next::Stop => return,
             }
             match self.apply(&behind, upto) {
-                Ok(infos) => self.settle(&std::mem::take(&mut behind), &infos),
+                Ok(()) => behind = Vec::new(),
                 // They stay behind, and are applied once more when there is a tree again.
                 Err(error) => self.shared.distrust(&error),
             }
@@ -261,11 +261,8 @@ impl Worker {
         }
     }
 
-    fn apply(
-        &self,
-        commits: &[Commit],
-        upto: Offset,
-    ) -> Result<HashMap<RoomId, RoomFacts>, StoreError> {
+    /// Brings commits into the tree, then tells whoever waits for them.
+    fn apply(&self, commits: &[Commit], upto: Offset) -> Result<(), StoreError> {
         let tree = self.shared.tree();
         let mut changes = Changes::on(&*tree);
         let mut copy = self.shared.copy();
@@ -276,8 +273,10 @@ impl Worker {
         if let Some(copy) = &mut *copy {
             commits.iter().for_each(|commit| copy.hear(&commit.record));
         }
+        // The rooms first: who waits for the tree finds nothing of theirs on its way any more.
+        self.settle(commits, &infos);
         self.applied.send_replace(upto);
-        Ok(infos)
+        Ok(())
     }
 
     /// Tells the rooms, and those who wait for alarms.
