@@ -8,6 +8,7 @@ use crate::codes::Code;
 use crate::dev::faults::{self, Faults};
 use crate::mistake::Mistake;
 use crate::print::{self, BAD, DIM, GOOD, WARN, styled};
+use crate::traces::{self, Traces};
 use anyhow::Context as _;
 use chrono::{DateTime, Local};
 use std::fmt::{self, Write as _};
@@ -20,11 +21,12 @@ use tracing_subscriber::layer::{self, Layer, SubscriberExt as _};
 pub(crate) const GUEST: &str = "room::guest";
 
 /// Prints log lines from here on: rooms' own always, the platform's by `verbose`, or what the filter
-/// says. → What hears of rooms' faults.
+/// says; and sends spans to a collector, if the environment names one. → What hears of rooms' faults, and
+/// what sends its last spans when it is dropped.
 ///
 /// # Errors
-/// A mistake: the filter is none.
-pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<Faults> {
+/// A mistake: the filter is none, or the collector cannot be used.
+pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<(Faults, Traces)> {
     let directives = filter.unwrap_or(match verbose {
         0 => "warn,room::guest=trace",
         1 => "warn,room_runtime=info,room::guest=trace",
@@ -37,9 +39,11 @@ pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<Fault
     // Not `init`, which also brings in the `log` crate's records: the compiler of guests writes them
     // by the million, and asking about each takes longer than compiling.
     let (listener, faults) = faults::listen();
-    let lines = tracing_subscriber::registry().with(Lines.with_filter(filter)).with(listener);
+    let (spans, traces) = traces::from_env()?;
+    let lines =
+        tracing_subscriber::registry().with(spans).with(Lines.with_filter(filter)).with(listener);
     tracing::subscriber::set_global_default(lines).context("a second log was installed")?;
-    Ok(faults)
+    Ok((faults, traces))
 }
 
 /// Prints each event as one line.

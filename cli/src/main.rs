@@ -5,7 +5,8 @@
 //! `deploy`, `logs`, `backup`, `export`, `rooms`, `inspect`, `storage`, `close`, `limits`, `schema`, `explain`, `completions`. A
 //! project is read by `project`, `manifest` and `dotenv`, cargo is spoken to by `cargo`, the loop of `room dev` is
 //! `dev/`, the data of rooms is found by `data`, a running server by `control` and asked by `server` and `stream`,
-//! about rooms by `operator`, one somewhere else by `remote`, and only `print` prints.
+//! about rooms by `operator`, one somewhere else by `remote`, and only `print` prints. `log` and `traces` say what
+//! happens meanwhile, to the terminal and to a collector.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -29,6 +30,7 @@ mod remote;
 mod server;
 mod stream;
 mod template;
+mod traces;
 
 use clap::Parser as _;
 use std::process::ExitCode;

@@ -4,6 +4,9 @@
 
 #[path = "common/dev.rs"]
 mod dev;
+#[cfg(feature = "otlp")]
+#[path = "logs/otlp.rs"]
+mod otlp;
 #[path = "common/project.rs"]
 mod project;
 
@@ -308,4 +311,16 @@ fn a_server_that_runs_is_watched_through_saves_and_restarts() {
     following.line_with("main/lobby two PUT");
     assert_eq!(dev.stop().0, Some(0));
     assert!(!root.join(".room/ephemeral/control.json").exists());
+}
+
+/// What this `room` cannot do is said before anything else goes on.
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn who_asks_for_spans_is_told_that_they_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = room(dir.path(), &["dev"]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9").stdin(Stdio::null());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "there is no project");
+    assert!(text(&output.stderr).contains("--features otlp"), "{}", text(&output.stderr));
 }

@@ -23,7 +23,7 @@ const PORTS_TRIED: u16 = 100;
 
 /// Serves until a signal or a key ends it.
 pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
-    let faults = log::install(args.verbose, args.log.as_deref())?;
+    let (faults, _traces) = log::install(args.verbose, args.log.as_deref())?;
     let project = Project::find(&args.project)?;
     let choices = Choices { profile: args.profile.clone(), vars: args.vars.clone() };
     wait_for(async {

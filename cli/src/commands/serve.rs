@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 /// Serves until it is told to stop.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    drop(log::install(0, args.log.as_deref())?);
+    let (_, _traces) = log::install(0, args.log.as_deref())?;
     let config = config(args)?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     wait_for(async {

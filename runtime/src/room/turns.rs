@@ -22,7 +22,7 @@ use crate::wasm::{Code, Flush, GuestFault, Overrun};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, field};
 
 /// What a room needs from the node it runs on.
 #[derive(Clone)]
@@ -245,10 +245,13 @@ impl Turns {
         let Some(mut live) = self.live.take() else { return Ok(Err(RoomError::Gone)) };
         self.events += 1;
         let span = tracing::debug_span!("turn", room = %self.room, event = event.name(),
-            number = self.events, module = %self.code.module.hash());
+            number = self.events, module = %self.code.module.hash(), fault = field::Empty);
         let begun = Instant::now();
         self.figures.note_begin(event.name(), begun);
-        let called = self.deliver(&mut live, event, about).instrument(span).await?;
+        let called = self.deliver(&mut live, event, about).instrument(span.clone()).await?;
+        if let Err(fault) = &called {
+            span.record("fault", field::display(fault));
+        }
         let took = begun.elapsed();
         self.figures.note_end(took);
         self.parts.metrics.turn_seconds.record(took);

@@ -1,0 +1,100 @@
+//! Spans for a collector of OpenTelemetry: one for each turn. Owns when they are sent, and their end.
+//!
+//! Invariant: without the feature `otlp`, or without the collector's address in the environment, no span is
+//! made. A collector that is slow or away costs spans, never a turn. It does not know what a turn is.
+//!
+//! The variables are OpenTelemetry's own (its specification, "OTLP exporter configuration"):
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` turns it on and `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and the
+//! rest mean what they mean elsewhere. What waits to be sent is bounded by `OTEL_BSP_MAX_QUEUE_SIZE`, by default
+//! 2048 spans; more are dropped, and counted in a warning.
+
+/// By what the environment says that spans are wanted, and where.
+const ADDRESSES: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+
+/// True if the environment asks for spans.
+fn is_wanted() -> bool {
+    ADDRESSES.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+#[cfg(feature = "otlp")]
+mod exporter {
+    use super::is_wanted;
+    use crate::codes::Code;
+    use crate::mistake::Mistake;
+    use opentelemetry::trace::TracerProvider as _;
+    use opentelemetry_otlp::SpanExporter;
+    use opentelemetry_sdk::Resource;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing::Subscriber;
+    use tracing_subscriber::filter::Targets;
+    use tracing_subscriber::layer::Layer;
+    use tracing_subscriber::registry::LookupSpan;
+
+    /// What is called by this name unless the environment has another one.
+    const SERVICE: &str = "room";
+
+    /// Sends spans until it is dropped, the last ones then.
+    #[derive(Default)]
+    pub(crate) struct Traces(Option<SdkTracerProvider>);
+
+    impl Drop for Traces {
+        fn drop(&mut self) {
+            // Whatever went wrong, nobody is left to act on it.
+            let _nobody_asks = self.0.take().map(|provider| provider.shutdown());
+        }
+    }
+
+    /// What makes spans for the collector that the environment names, if it names one.
+    ///
+    /// # Errors
+    /// A mistake: what it says of the collector is of no use.
+    pub(crate) fn from_env<S>() -> anyhow::Result<(Option<impl Layer<S>>, Traces)>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        if !is_wanted() {
+            return Ok((None, Traces::default()));
+        }
+        let exporter = SpanExporter::builder().with_http().build().map_err(|err| {
+            Mistake::new(Code::BadUrl, format_args!("no spans can be sent: {err}"))
+                .help("set OTEL_EXPORTER_OTLP_ENDPOINT to a URL such as http://localhost:4318")
+        })?;
+        let named = std::env::var_os("OTEL_SERVICE_NAME").is_some();
+        let resource = Resource::builder();
+        let resource = if named { resource } else { resource.with_service_name(SERVICE) };
+        let provider = SdkTracerProvider::builder()
+            .with_resource(resource.build())
+            .with_batch_exporter(exporter)
+            .build();
+        let layer = tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer(SERVICE))
+            .with_location(false)
+            .with_threads(false)
+            .with_filter(Targets::new().with_target("room_runtime", tracing::Level::DEBUG));
+        Ok((Some(layer), Traces(Some(provider))))
+    }
+}
+
+#[cfg(not(feature = "otlp"))]
+mod exporter {
+    use super::is_wanted;
+    use crate::print::{self, WARN, styled};
+    use tracing_subscriber::layer::Identity;
+
+    /// Nothing: this `room` sends no spans.
+    pub(crate) struct Traces;
+
+    /// Says so if the environment asks for spans, which this `room` does not send.
+    ///
+    /// # Errors
+    /// None.
+    pub(crate) fn from_env() -> anyhow::Result<(Option<Identity>, Traces)> {
+        if is_wanted() {
+            let text = "no spans are sent: this `room` was built without `--features otlp`";
+            print::talk(styled(WARN, text));
+        }
+        Ok((None, Traces))
+    }
+}
+
+pub(crate) use exporter::{Traces, from_env};
