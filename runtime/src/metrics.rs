@@ -25,6 +25,9 @@ const SECONDS: [f64; 17] = [
     0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
 ];
 
+/// The content type of what is printed: Prometheus' text format.
+pub(crate) const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 const SOURCE: Metadata<'static> = Metadata::new("room", Level::INFO, None);
 
 /// What a metric can do.
@@ -324,6 +327,35 @@ impl Metrics {
 #[expect(clippy::cast_precision_loss, reason = "nothing here comes near 2⁵³")]
 pub(crate) fn level(count: u64) -> f64 {
     count as f64
+}
+
+/// What several nodes print as one text, each line with the name of its project as a label: every metric
+/// once, with the lines of all nodes below it, as the format wants it.
+pub(crate) fn together(nodes: &[(String, String)]) -> String {
+    let mut families: Vec<(&str, String)> = Vec::new();
+    for (project, text) in nodes {
+        let mut at = 0;
+        for line in text.lines() {
+            if let Some(about) = line.strip_prefix("# ") {
+                let name = about.split(' ').nth(1).unwrap_or_default();
+                at = families.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+                    families.push((name, String::new()));
+                    families.len() - 1
+                });
+                let lines = &mut families[at].1;
+                if !lines.lines().any(|known| known == line) {
+                    lines.push_str(&format!("{line}\n"));
+                }
+            } else if let (Some((metric, value)), Some((_, lines))) =
+                (line.rsplit_once(' '), families.get_mut(at))
+            {
+                let (name, labels) = metric.split_once('{').unwrap_or((metric, "}"));
+                let comma = if labels == "}" { "" } else { "," };
+                lines.push_str(&format!("{name}{{project=\"{project}\"{comma}{labels} {value}\n"));
+            }
+        }
+    }
+    families.into_iter().map(|(_, lines)| lines).collect()
 }
 
 #[cfg(test)]

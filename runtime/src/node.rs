@@ -160,6 +160,11 @@ impl Node {
         self.door.router(self.admin.clone())
     }
 
+    /// What it counts, in Prometheus' text format.
+    pub(crate) fn metrics(&self) -> String {
+        self.door.metrics()
+    }
+
     /// What an operator has to show.
     pub(crate) fn admin_token(&self) -> &AdminToken {
         self.admin.token()

@@ -31,7 +31,7 @@ use crate::config::Audience;
 use crate::id::{NodeId, RoomId};
 use crate::limits::{Limits, size};
 use crate::logs::LogLevel;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, level};
 use crate::rooms::Rooms;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -118,6 +118,13 @@ impl FrontDoor {
             .layer(from_fn_with_state(self.clone(), head::check))
             .layer(http::count_requests(self.0.metrics.door.clone()))
             .with_state(self.clone())
+    }
+
+    /// What `METRICS.md` lists, as it is now, in Prometheus' text format.
+    pub(crate) fn metrics(&self) -> String {
+        self.0.rooms.measure();
+        self.0.metrics.door.sockets.set(level(self.0.sockets.len() as u64));
+        self.0.metrics.text()
     }
 
     /// Serves static files from this folder from now on.

@@ -9,7 +9,12 @@ fn page() -> String {
     let mut page = "# Metrics\n\n\
         `GET /_room/metrics` prints them in Prometheus' text format. No metric has a label for the room: what is\n\
         printed does not grow with what runs. Counters begin at 0 when the node starts. This page is made from\n\
-        the table in `src/metrics.rs`, by its test.\n\n\
+        the table in `src/metrics.rs`, by its test; `grafana.json` beside it is a dashboard for Grafana that shows\n\
+        them all.\n\n\
+        `room serve` prints them for all its projects, each line with the label `project`, where operators ask:\n\n\
+        ```yaml\nscrape_configs:\n  - job_name: room\n    metrics_path: /_room/metrics\n    \
+        authorization: { credentials_file: /etc/prometheus/room-token } # made by `room token create NAME --scope read`\n    \
+        static_configs: [{ targets: [\"127.0.0.1:1998\"] }]\n```\n\n\
         | metric | kind | unit | what it says |\n|---|---|---|---|\n"
         .to_owned();
     for row in METRICS {
@@ -80,4 +85,38 @@ fn two_nodes_of_a_process_count_for_themselves() {
         assert!(text.contains(line), "{line} is not in {text}");
     }
     assert!(two.text().contains("room_store_commits_total 0\n"));
+}
+
+#[test]
+fn several_nodes_print_each_metric_once_with_their_names_on_the_lines() {
+    let one =
+        "# HELP a_total As.\n# TYPE a_total counter\na_total 1\n\n# TYPE b gauge\nb{x=\"y\"} 2\n";
+    let two = "# HELP a_total As.\n# TYPE a_total counter\na_total 3\n";
+    let nodes = [("chat".to_owned(), one.to_owned()), ("game".to_owned(), two.to_owned())];
+    let wanted = "# HELP a_total As.\n# TYPE a_total counter\na_total{project=\"chat\"} 1\n\
+        a_total{project=\"game\"} 3\n# TYPE b gauge\nb{project=\"chat\",x=\"y\"} 2\n";
+    assert_eq!(together(&nodes), wanted);
+}
+
+/// The words of an expression that may be metrics.
+fn words(expression: &str) -> impl Iterator<Item = &str> {
+    let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("room_"))
+}
+
+#[test]
+fn the_dashboard_for_grafana_asks_for_metrics_that_there_are_and_leaves_none_out() {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../grafana.json")).unwrap();
+    let mut asked = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            asked.extend(words(target["expr"].as_str().unwrap()));
+        }
+    }
+    let printed = METRICS.iter().map(|row| match row.kind {
+        MetricKind::Histogram => format!("{}_bucket", row.name),
+        _ => row.name.to_owned(),
+    });
+    assert_eq!(asked, printed.collect::<BTreeSet<_>>().iter().map(String::as_str).collect());
 }

@@ -14,6 +14,7 @@ use super::tokens::{Scope, TokenError, TokenRecord};
 use super::{Core, tokens};
 use crate::door::bearer;
 use crate::limits::ms;
+use crate::metrics;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -38,6 +39,7 @@ pub(super) fn router(core: Core) -> Router {
     let guarded = Router::new()
         .route("/_room/admin/openapi.json", get(openapi))
         .route("/_room/admin/server", get(server))
+        .route("/_room/metrics", get(print_metrics))
         .route("/_room/admin/tokens", get(list_tokens).post(create_token))
         .route("/_room/admin/tokens/{id}", delete(revoke_token))
         .route("/_room/admin/blobs/{hash}", put(put_blob))
@@ -409,6 +411,14 @@ async fn changed_variable(
         Ok(Json(json!({ "name": name, "rooms": rooms })).into_response())
     })
     .await
+}
+
+/// What all projects count, each line with its project's name as a label.
+async fn print_metrics(State(core): State<Core>) -> Response {
+    let sites = core.0.sites.read().await;
+    let served = sites.iter().filter_map(|(name, site)| Some((name, site.as_ref().ok()?)));
+    let printed: Vec<_> = served.map(|(name, site)| (name.clone(), site.metrics())).collect();
+    ([(header::CONTENT_TYPE, metrics::TEXT)], metrics::together(&printed)).into_response()
 }
 
 /// Everything that a project's node answers its operator: rooms, backups, logs, metrics.

@@ -140,6 +140,11 @@ impl Site {
         self.node.router()
     }
 
+    /// What its node counts, in Prometheus' text format.
+    pub(super) fn metrics(&self) -> String {
+        self.node.metrics()
+    }
+
     /// What an operator has to show to its node.
     pub(super) fn node_token(&self) -> String {
         self.node.admin_token().secret().to_owned()
