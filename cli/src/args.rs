@@ -448,4 +448,6 @@ fn variable(text: &str) -> Result<(String, String), String> {
 }
 
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 #[path = "common/project.rs"]
 mod project;
 
-use project::{Project, target_dir};
+use project::{Project, repo, target_dir};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -284,5 +284,48 @@ fn what_was_deployed_is_served_after_a_restart_and_only_one_server_has_a_folder(
     served.token = token;
     assert_eq!(Socket::open(&served.clients).ask(), "one hello");
     served.good(root, &["list"]);
+    assert_eq!(served.stop(), Some(0));
+}
+
+/// The lines that the guide has a reader type in two terminals, from nothing to a server and back.
+#[test]
+fn what_the_guide_has_a_reader_type_does_what_it_says() {
+    let guide = include_str!("../README.md");
+    let mut blocks = guide.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let (first, second) = (blocks.next().expect("a server"), blocks.next().expect("a project"));
+    assert!(first.starts_with("room serve --data data --listen 127.0.0.1:8080 "), "{first}");
+    assert_eq!(blocks.next(), None, "a block that nobody runs");
+    let place = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut served = Served::start(place.path());
+    served.first_token();
+    let address = format!("http://{}", served.operators.trim_start_matches("http://"));
+    let typed = second.replace("http://127.0.0.1:1998", &address);
+    let typed = typed.replace("room_…", &served.token);
+    // The same crates as here, so that nothing has to be looked up.
+    let lock = repo().join("Cargo.lock");
+    let typed = typed.replace("cd hello\n", &format!("cd hello\ncp '{}' .\n", lock.display()));
+    let bin = Path::new(env!("CARGO_BIN_EXE_room")).parent().expect("it lies in a folder");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = [bin.to_owned()].into_iter().chain(std::env::split_paths(&path));
+    let output = Command::new("sh")
+        .args(["-eux", "-c", &typed])
+        .current_dir(place.path())
+        .env("PATH", std::env::join_paths(folders).expect("a folder's name has no colon"))
+        .env("CARGO_TARGET_DIR", target_dir())
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("there is a shell");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for part in ["hello is at version 1", "hello is at version 2", "→    2"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+    let listed: Value =
+        serde_json::from_str(&served.good(&place.path().join("hello"), &["list", "--json"]))
+            .expect("it is JSON");
+    let current = listed.as_array().map(|versions| versions.iter().map(|one| &one["current"]));
+    let current: Vec<_> = current.into_iter().flatten().collect();
+    assert_eq!(current, [true, false], "{listed}");
+    assert_eq!(served.good(&place.path().join("hello"), &["env", "list"]), "SEASON=winter\n");
     assert_eq!(served.stop(), Some(0));
 }

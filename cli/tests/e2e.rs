@@ -74,6 +74,25 @@ fn done(project: &Path, args: &[&str]) -> String {
     text(&stdout)
 }
 
+/// The first of the two commands of the front page serves the chat room; the second one is what CI runs.
+#[test]
+fn the_two_commands_of_the_front_page() {
+    let page = include_str!("../../README.md");
+    let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks: Vec<&str> = blocks.map(str::trim).collect();
+    let [first, second] = blocks[..] else { panic!("there are two commands: {blocks:?}") };
+    let args = first.strip_prefix("cargo run --release -p room-cli -- ");
+    let args: Vec<&str> = args.expect("it is `room`").split(' ').collect();
+    let (verb, rest) = args.split_first().expect("there is a verb");
+    assert_eq!(*verb, "dev");
+    let dev = Dev::start(project::repo(), &[rest, &["--ephemeral"]].concat());
+    let (status, page) = dev.http("GET", "/");
+    assert!(status == 200 && page.contains("/_room/partysocket/index.js"), "{status} {page}");
+    assert_eq!(dev.stop().0, Some(0));
+    let ci = std::fs::read_to_string(project::repo().join(".ci/run")).expect("CI is there");
+    assert!(ci.lines().any(|line| line.starts_with(second)), "{second}");
+}
+
 /// Makes a project of a template, away from this repository, and does with it what its README says.
 fn check_template(template: &str) {
     let name = format!("new-{template}");
