@@ -448,6 +448,4 @@ fn variable(text: &str) -> Result<(String, String), String> {
 }
 
 #[cfg(test)]
-mod docs;
-#[cfg(test)]
 mod tests;

@@ -26,7 +26,7 @@ const SECONDS: [f64; 17] = [
 ];
 
 /// The content type of what is printed: Prometheus' text format.
-pub(crate) const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(crate) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const SOURCE: Metadata<'static> = Metadata::new("room", Level::INFO, None);
 

@@ -1,3 +1,5 @@
+mod docs;
+
 use super::*;
 use clap::CommandFactory as _;
 use expect_test::expect;

@@ -10,7 +10,7 @@ use super::status::{DoorError, Shown, status_of_refusal};
 use crate::config::Audience;
 use crate::event;
 use crate::limits::{Limits, ms, size};
-use crate::metrics::{self, DoorMetrics, StatusClass};
+use crate::metrics::{DoorMetrics, StatusClass, TEXT_FORMAT};
 use crate::wasm::DoorCall;
 use ::http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use axum::body::{Body, HttpBody};
@@ -45,7 +45,7 @@ pub(super) async fn health(State(door): State<FrontDoor>) -> Response {
 
 /// `/_room/metrics`: what `METRICS.md` lists, in Prometheus' text format.
 pub(super) async fn metrics(State(door): State<FrontDoor>) -> Response {
-    ([(header::CONTENT_TYPE, metrics::TEXT)], door.metrics()).into_response()
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], door.metrics()).into_response()
 }
 
 /// Counts every response by its status.

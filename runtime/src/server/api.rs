@@ -14,7 +14,7 @@ use super::tokens::{Scope, TokenError, TokenRecord};
 use super::{Core, tokens};
 use crate::door::bearer;
 use crate::limits::ms;
-use crate::metrics;
+use crate::metrics::{TEXT_FORMAT, together};
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -418,7 +418,7 @@ async fn print_metrics(State(core): State<Core>) -> Response {
     let sites = core.0.sites.read().await;
     let served = sites.iter().filter_map(|(name, site)| Some((name, site.as_ref().ok()?)));
     let printed: Vec<_> = served.map(|(name, site)| (name.clone(), site.metrics())).collect();
-    ([(header::CONTENT_TYPE, metrics::TEXT)], metrics::together(&printed)).into_response()
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], together(&printed)).into_response()
 }
 
 /// Everything that a project's node answers its operator: rooms, backups, logs, metrics.

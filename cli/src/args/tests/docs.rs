@@ -1,13 +1,13 @@
 //! Command lines in the documentation: `room` takes each of them.
 
-use super::*;
+use super::super::*;
 use clap::CommandFactory as _;
 use std::collections::BTreeSet;
 
-const GUIDE: &str = include_str!("../../README.md");
-const FRONT: &str = include_str!("../../../README.md");
-const GALLERY: &str = include_str!("../../../rooms-examples/README.md");
-const MAP: &str = include_str!("../../../runtime/ARCHITECTURE.md");
+const GUIDE: &str = include_str!("../../../README.md");
+const FRONT: &str = include_str!("../../../../README.md");
+const GALLERY: &str = include_str!("../../../../rooms-examples/README.md");
+const MAP: &str = include_str!("../../../../runtime/ARCHITECTURE.md");
 
 /// What stands between backticks, and begins with `room` or a variable before it.
 fn spans(text: &str) -> Vec<String> {
@@ -86,7 +86,7 @@ fn refusal(line: &[String], is_whole: bool) -> Option<String> {
 
 #[test]
 fn every_command_that_the_documentation_names_is_taken() {
-    let texts = [GUIDE, FRONT, GALLERY, MAP, include_str!("../../../sdk/src/lib.rs")];
+    let texts = [GUIDE, FRONT, GALLERY, MAP, include_str!("../../../../sdk/src/lib.rs")];
     let mut refused = Vec::new();
     for span in texts.iter().flat_map(|text| spans(text)) {
         for line in lines(&span) {
@@ -130,9 +130,9 @@ fn the_guide_has_a_row_for_every_command() {
 
 #[test]
 fn what_the_packages_start_is_taken() {
-    let unit = include_str!("../../packaging/room.service");
+    let unit = include_str!("../../../packaging/room.service");
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/"));
-    let image = include_str!("../../packaging/Dockerfile");
+    let image = include_str!("../../../packaging/Dockerfile");
     let command = image.lines().find_map(|line| line.strip_prefix("CMD "));
     let command: Vec<String> = serde_json::from_str(command.unwrap()).unwrap();
     let command = [vec!["room".to_owned()], command].concat();
