@@ -170,7 +170,9 @@ impl Roster {
                             said += 1;
                         }
                     }
-                    self.tap.went(Whom::Many(said - before), &message);
+                    if said > before {
+                        self.tap.went(Whom::Many(said - before), &message);
+                    }
                 }
             }
         }

@@ -159,8 +159,7 @@ async fn who_watches_a_room_sees_what_it_says_when_it_is_durable_and_not_before(
     tell(&a, r#"[{"put":["k",1]},{"say":"wrote"}]"#).await;
     tell(&a, r#"[{"close":[4000,"bye"]}]"#).await;
     node.held().await;
-    let late = visitor("late");
-    let mut joining = std::pin::pin!(node.rooms.connect(&lobby(), late));
+    let mut joining = std::pin::pin!(node.connect("late"));
     assert!(futures_util::poll!(joining.as_mut()).is_pending());
     settle().await;
     assert_eq!(
@@ -168,7 +167,7 @@ async fn who_watches_a_room_sees_what_it_says_when_it_is_durable_and_not_before(
         [r#"in text [{"put":["k",1]},{"say":"wrote"}]"#, r#"in text [{"close":[4000,"bye"]}]"#]
     );
     node.disk.work();
-    within(joining).await.unwrap();
+    joining.await;
     assert_eq!(passed(), ["out text wrote", "out close bye", "in open "]);
 }
 
