@@ -54,10 +54,9 @@ export class Server {
   /** How many of them were waited for already. */
   #seen = 0;
 
-  constructor(port, args) {
-    const command = ["dev", project, "--port", String(port), ...args];
+  constructor(command) {
     const env = { ...process.env, NO_COLOR: "1" };
-    this.#child = spawn(process.env.ROOM_BIN, command, { env, stdio: ["ignore", "ignore", "pipe"] });
+    this.#child = spawn(process.env.ROOM_BIN, command, { env, cwd: project, stdio: ["ignore", "pipe", "pipe"] });
     running.add(this.#child);
     this.#ended = once(this.#child, "exit").then(([code]) => {
       running.delete(this.#child);
@@ -65,19 +64,37 @@ export class Server {
       this.#wake();
       return code;
     });
-    createInterface({ input: this.#child.stderr }).on("line", (line) => {
-      this.lines.push(line);
-      this.#wake();
-    });
+    for (const input of [this.#child.stdout, this.#child.stderr]) {
+      createInterface({ input }).on("line", (line) => {
+        this.lines.push(line);
+        this.#wake();
+      });
+    }
   }
 
   /** A server that is ready; without a port, on one that is free. */
   static async start({ port = 0, args = [] } = {}) {
-    const server = new Server(port, args);
+    const server = new Server(["dev", project, "--port", String(port), ...args]);
     const line = await server.line(/Local\s+http:/, BUILD_MS);
     server.port = Number(/:(\d+)\//.exec(line)[1]);
     server.host = `127.0.0.1:${server.port}`;
     server.url = `http://${server.host}`;
+    return server;
+  }
+
+  /** `room serve` on a folder in the project's, with nothing deployed to it; `token` is its first one. */
+  static async serve() {
+    const server = new Server(["serve", "--data", "data", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    const url = async (what) => /http:\S+/.exec(await server.line(what))[0];
+    server.url = await url(/^clients/);
+    server.host = new URL(server.url).host;
+    server.admin = await url(/^operators/);
+    server.dashboard = await url(/^dashboard/);
+    // Lines of the two outputs come in any order.
+    const token = () => server.lines.find((line) => line.startsWith("room_"));
+    await server.line(/deploy with/);
+    if (!token()) await server.line(/^room_/);
+    server.token = token();
     return server;
   }
 

@@ -97,6 +97,14 @@ fn none(what: &str, found: Vec<String>) {
     assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
 }
 
+/// Where HTTP is served: to clients and, of a server, to operators.
+const SERVING: [&str; 4] = [
+    "runtime/src/door/",
+    "runtime/src/server/api.rs",
+    "runtime/src/server/hosts.rs",
+    "runtime/src/server/page.rs",
+];
+
 /// A library has one home, so that replacing it touches one place.
 #[test]
 fn each_library_has_one_home() {
@@ -104,19 +112,13 @@ fn each_library_has_one_home() {
         ("wasmtime", &["runtime/src/wasm/"]),
         ("wasmtime_wasi", &["runtime/src/wasm/"]),
         ("sled", &["runtime/src/store/sled.rs"]),
-        (
-            "axum",
-            &["runtime/src/door/", "runtime/src/server/api.rs", "runtime/src/server/hosts.rs"],
-        ),
+        ("axum", &SERVING),
         ("hyper", &["runtime/src/door/"]),
         ("hyper_util", &["runtime/src/door/"]),
         ("tokio_rustls", &["runtime/src/door/"]),
         ("rustls", &["runtime/src/door/"]),
         ("tokio_tungstenite", &["runtime/src/door/"]),
-        (
-            "http",
-            &["runtime/src/door/", "runtime/src/server/api.rs", "runtime/src/server/hosts.rs"],
-        ),
+        ("http", &SERVING),
         ("rustix", &["runtime/src/clock.rs"]),
         ("metrics", &["runtime/src/metrics.rs"]),
         ("metrics_exporter_prometheus", &["runtime/src/metrics.rs"]),
@@ -168,16 +170,20 @@ const LAYERS: &[(&str, &str)] = &[
     ("connection", "limits id"),
     ("turn", "limits id connection event span"),
     ("logs", "limits id clock"),
+    ("taps", "limits id clock event"),
     ("wasm", "limits id clock logs config connection event span turn"),
     ("store", "limits id clock metrics config connection event span turn"),
     ("cluster", "limits id"),
-    ("room", "limits id clock metrics logs config connection event span turn wasm store"),
-    ("rooms", "limits id clock metrics logs config connection event span turn wasm store room"),
+    ("room", "limits id clock metrics logs taps config connection event span turn wasm store"),
+    (
+        "rooms",
+        "limits id clock metrics logs taps config connection event span turn wasm store room",
+    ),
     ("alarms", "limits id clock store rooms"),
     ("admin", "limits id event span turn store room rooms"),
     (
         "door",
-        "limits id clock metrics logs config connection event span wasm cluster room rooms admin",
+        "limits id clock metrics logs taps config connection event span wasm cluster room rooms admin",
     ),
     ("node", "limits id clock metrics logs config wasm store cluster rooms alarms admin door"),
     ("runtime", "config store admin door node"),

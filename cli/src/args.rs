@@ -144,7 +144,10 @@ pub(crate) enum TemplateName {
 /// The rooms' data is kept in `.room/state`. What rooms log is printed as it happens.
 /// Ctrl-C stops: rooms finish what they are at, sockets are closed with 1012.
 ///
-/// Keys, if stdin is a terminal: o open (the page, in a browser), r rebuild (now,
+/// The dashboard at `/_room/` shows rooms, storage, live messages and logs. It asks for the server's token,
+/// which the key d brings along, and which stands in `.room/state/control.json`.
+///
+/// Keys, if stdin is a terminal: o open (the page, in a browser), d dashboard (in a browser), r rebuild (now,
 /// without a save), u url (for other machines, as a QR code, if --host lets them in), c clear (the screen),
 /// x reset (forget what rooms have stored, after a y), q quit, h help.
 #[derive(Debug, ClapArgs)]

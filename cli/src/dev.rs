@@ -152,6 +152,9 @@ impl Session {
         }
         match key {
             Key::Open => browser::open(self.reloader.addr()),
+            Key::Dashboard => {
+                browser::open_dashboard(self.reloader.addr(), self.reloader.token());
+            }
             Key::Code => self.show_code(),
             Key::Rebuild => {
                 self.since = Instant::now();
@@ -313,6 +316,8 @@ impl Session {
             let url = format!("ws://{}/parties/{}/<room>", host(addr), party.name);
             print::talk(format_args!("  {:<10} {}", "WebSocket", styled(LINK, url)));
         }
+        let page = browser::dashboard(addr);
+        print::talk(format_args!("  {:<10} {}", "Dashboard", styled(LINK, page)));
         if !self.dotenv.files().is_empty() {
             let files = self.dotenv.files().join(", ");
             print::talk(format_args!("  {:<10} {files}", "Variables"));

@@ -21,12 +21,22 @@ fn check(example: &str) {
 
 /// Runs a file with a copy of an example.
 fn check_with(example: &str, file: &str) {
-    let project = Project::copy(&format!("rooms-examples/{example}"), &format!("browser-{file}"));
+    run(&Project::copy(&format!("rooms-examples/{example}"), &format!("browser-{file}")), file);
+}
+
+/// Runs a file with a room that does what its messages tell it.
+fn check_with_puppet(file: &str, manifest: &str) {
+    let project = Project::copy("tests/guests/puppet", &format!("browser-{file}"));
+    project.write("room.toml", manifest);
+    run(&project, file);
+}
+
+fn run(project: &Project, file: &str) {
     let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
     std::fs::create_dir_all(&screenshots).expect("a folder can be made");
     let (chromium, screenshots) = (chromium(), screenshots.to_string_lossy().into_owned());
     let env = [("CHROMIUM", chromium.to_str().expect("UTF-8")), ("SCREENSHOTS", &screenshots)];
-    node::run(&format!("browser/{file}.mjs"), &project, &env);
+    node::run(&format!("browser/{file}.mjs"), project, &env);
 }
 
 fn chromium() -> PathBuf {
@@ -55,4 +65,15 @@ fn two_tabs_see_each_others_cursors() {
 #[test]
 fn a_page_shows_what_is_wrong_with_its_code_until_it_is_right() {
     check_with("counter", "overlay");
+}
+
+#[test]
+fn a_dashboard_shows_what_goes_on_and_changes_it() {
+    check_with_puppet("dashboard", "name = \"dash\"\n");
+}
+
+#[test]
+fn a_dashboard_of_a_server_rolls_back_and_no_client_notices() {
+    let manifest = "name = \"dash\"\n\n[serve]\n\n[vars]\nVERSION = \"1\"\n";
+    check_with_puppet("dashboard-server", manifest);
 }

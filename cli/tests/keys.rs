@@ -65,7 +65,7 @@ fn shown(project: &Path) -> String {
 fn start(terminal: &Terminal, project: &Project, args: &[&str]) -> (Dev, u16) {
     let mut dev = terminal.dev(project.root(), args, &project.root().join("bin"));
     let port = dev.ready();
-    dev.line("o open · r rebuild · c clear · x reset · q quit · h help", STEP_MAX);
+    dev.line("o open · d dashboard · r rebuild · c clear · x reset · q quit · h help", STEP_MAX);
     (dev, port)
 }
 
@@ -87,6 +87,14 @@ fn each_key_does_what_its_line_says() {
     terminal.press("o");
     dev.line("opening", STEP_MAX);
     assert_eq!(shown(project.root()), format!("http://localhost:{port}/"));
+    terminal.press("d");
+    let line = dev.line("opening", STEP_MAX);
+    let opened = shown(project.root());
+    let (page, token) = opened.split_once("#token=").expect("the token is in the fragment");
+    assert_eq!(page, format!("http://localhost:{port}/_room/"));
+    assert!(line.ends_with(page), "{line}");
+    let control = std::fs::read_to_string(project.root().join(".room/state/control.json"));
+    assert!(!token.is_empty() && control.expect("commands find it").contains(token));
     terminal.press("r");
     dev.line("the built code is the same", BUILD_MAX);
     terminal.press("c");

@@ -9,7 +9,7 @@
 //! - `wasm` compiles and calls guests; `turn` is what one call read, wrote and said.
 //! - `admin` is an operator's work on what is stored: backups, exports, imports; [`offline`] without a node.
 //! - `store` keeps the rooms' bytes; `alarms` wakes rooms; `cluster` says which node a room is on.
-//! - `logs` keeps the newest lines of the log for who watches it.
+//! - `logs` keeps the newest lines of the log for who watches it; `taps` tells what passes through a room.
 //! - `metrics` is what they count; [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`] are the
 //!   values they share.
 
@@ -32,6 +32,7 @@ pub mod runtime;
 pub mod server;
 pub mod span;
 pub mod store;
+mod taps;
 pub mod turn;
 pub mod wasm;
 

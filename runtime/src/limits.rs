@@ -173,10 +173,14 @@ limits! {
     // The log as it can be watched.
     log_ring_lines: "lines" = 10_000, "Lines of the node's log that are kept for who watches it", "the oldest goes; who had not read it is told how many it missed";
     log_ring_bytes: "bytes" = 4 * MIB, "Bytes of these lines", "the oldest goes; who had not read it is told how many it missed";
-    log_batch_bytes: "bytes" = 64 * KIB, "Bytes of the log that a watcher is handed at once, or one line if that is larger", "the rest follows when it has taken them";
+    log_batch_bytes: "bytes" = 64 * KIB, "Bytes of the log, or of what passed through a room, that a watcher is handed at once, or one line if that is larger", "the rest follows when it has taken them";
     log_watchers_max: "watchers" = 32, "Clients that watch the log at the same time", "503";
     log_filter_bytes_max: "bytes" = 1_024, "Length of a text by which a watcher filters the log", "400";
-    log_heartbeat_ms: "ms" = 10_000, "Time without a line after which a watcher of the log is sent a sign of life", "it is sent one";
+    tap_watchers_max: "watchers" = 16, "Clients that watch what passes through rooms at the same time", "503";
+    tap_lines_max: "messages" = 1_024, "What passed through a room and waits for a client that watches it", "the oldest goes; the client is told how many it missed";
+    tap_bytes_max: "bytes" = MIB, "Bytes of what waits for a client that watches a room", "the oldest goes; the client is told how many it missed";
+    tap_excerpt_bytes: "bytes" = 2 * KIB, "Bytes of a message that are shown to who watches its room", "the rest is left out, and that is told";
+    log_heartbeat_ms: "ms" = 10_000, "Time without a line after which a watcher of the log, or of a room, is sent a sign of life", "it is sent one";
 
     // Modules and the store.
     module_bytes_max: "bytes" = 64 * MIB, "Size of a module", "the module is refused";
@@ -257,6 +261,10 @@ impl Limits {
         must(
             self.log_line_bytes_max <= self.log_ring_bytes,
             "log_line_bytes_max must not exceed log_ring_bytes, or such a line could never be watched",
+        );
+        must(
+            self.tap_excerpt_bytes <= self.tap_bytes_max,
+            "tap_excerpt_bytes must not exceed tap_bytes_max, or such a message could never be watched",
         );
         must(
             self.broken_ms_min <= self.broken_ms_max,

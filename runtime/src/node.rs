@@ -280,6 +280,7 @@ impl Node {
             self.admin.drain().await;
             // Behind the last line that rooms have to say.
             self.logs.close();
+            self.rooms.taps().close();
             served.await;
         };
         let max = self.limits.drain_ms_max.saturating_add(self.limits.drain_spread_ms);

@@ -21,6 +21,7 @@ use crate::room::{
     RoomHandle, Stopped, Totals, Visitor,
 };
 use crate::store::{Store, StoreError};
+use crate::taps::Taps;
 use crate::wasm::{Code, Engine};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -130,9 +131,9 @@ impl Rooms {
         let places = Places::new(engine.rooms_max(), engine.memory().clone(), limits.clone());
         let spares = size(limits.reload_rooms_max).min(Semaphore::MAX_PERMITS);
         let spares = Arc::new(Semaphore::new(spares));
-        let logs = engine.logs().clone();
+        let (logs, taps) = (engine.logs().clone(), Taps::new(&limits, clock));
         Self(Arc::new(Inner {
-            parts: Parts { store, limits, clock, places, spares, metrics, logs },
+            parts: Parts { store, limits, clock, places, spares, metrics, logs, taps },
             state: Mutex::default(),
             begun: Instant::now(),
             tasks: TaskTracker::new(),
@@ -390,6 +391,11 @@ impl Rooms {
     /// What watchers of this node read.
     pub(crate) fn logs(&self) -> &Logs {
         &self.0.parts.logs
+    }
+
+    /// Who watches which room.
+    pub(crate) fn taps(&self) -> &Taps {
+        &self.0.parts.taps
     }
 
     /// How many rooms run.

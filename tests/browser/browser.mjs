@@ -25,14 +25,20 @@ export async function open() {
     errors,
     /** A tab with a page, once its socket is open. */
     async tab(url) {
-      const page = await context.newPage();
-      page.on("pageerror", (error) => errors.push(String(error)));
-      page.on("requestfailed", (request) => errors.push(`${request.url()} failed`));
-      page.on("console", (message) => {
-        if (message.type() === "error" || message.type() === "warning") errors.push(message.text());
-      });
+      const page = await this.blank();
       await page.goto(url);
       await page.locator('#status[data-is="connected"]').waitFor();
+      return page;
+    },
+    /** A tab with nothing in it yet; `expected` are complaints that belong to its test. */
+    async blank(expected = /(?!)/) {
+      const page = await context.newPage();
+      const complain = (text) => expected.test(text) || errors.push(text);
+      page.on("pageerror", (error) => complain(String(error)));
+      page.on("requestfailed", (request) => complain(`${request.url()} failed`));
+      page.on("console", (message) => {
+        if (message.type() === "error" || message.type() === "warning") complain(message.text());
+      });
       return page;
     },
     async close() {

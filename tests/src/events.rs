@@ -39,15 +39,28 @@ impl EventStream {
     ///
     /// # Panics
     /// When it is not answered with 200.
-    pub async fn of(mut client: RawClient, node: &TestNode, query: &str, headers: &str) -> Self {
+    pub async fn of(client: RawClient, node: &TestNode, query: &str, headers: &str) -> Self {
+        Self::open(client, node, &format!("logs?{query}"), headers).await
+    }
+
+    /// Watches what passes through a room of `main`. Whatever passes from now on is read.
+    ///
+    /// # Panics
+    /// When it is not answered with 200.
+    pub async fn watch(node: &TestNode, room: &str) -> Self {
+        let path = format!("rooms/main/{room}/messages");
+        Self::open(RawClient::open(node.addr()).await, node, &path, "").await
+    }
+
+    async fn open(mut client: RawClient, node: &TestNode, path: &str, headers: &str) -> Self {
         let secret = node.secret();
         let request = format!(
-            "GET /_room/admin/logs?{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n\
+            "GET /_room/admin/{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n\
              {headers}\r\n"
         );
         client.write(request.as_bytes()).await;
         let head = client.head().await;
-        assert!(head.starts_with("HTTP/1.1 200"), "{query} was answered with {head}");
+        assert!(head.starts_with("HTTP/1.1 200"), "{path} was answered with {head}");
         assert!(head.contains("content-type: text/event-stream\r\n"), "{head}");
         Self { client, text: String::new(), ready: VecDeque::new() }
     }

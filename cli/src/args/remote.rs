@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// The production server. It starts with nothing, serves what `room deploy` sends to it, and serves it
 /// again after every restart. Clients come to --listen; operators, that is `room deploy` and the like, to
 /// --admin, which only this machine reaches unless you say otherwise. On an empty data folder the
-/// first token is printed, once.
+/// first token is printed, once. The dashboard is at the operators' address, at `/_room/`; it asks for a token.
 /// SIGTERM and Ctrl-C stop it: rooms finish what they are at, sockets are closed with 1012 at random
 /// moments within --drain-seconds, so that not all clients come back at once.
 #[derive(Debug, ClapArgs)]

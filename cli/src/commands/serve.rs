@@ -45,6 +45,7 @@ fn config(args: &ServeArgs) -> anyhow::Result<ServerConfig> {
 async fn welcome(server: &Server, scheme: &str) {
     print::talk(format_args!("clients    {scheme}://{}", server.addr()));
     print::talk(format_args!("operators  http://{}", server.admin_addr()));
+    print::talk(format_args!("dashboard  http://{}/_room/", server.admin_addr()));
     let projects = server.projects().await;
     match projects.is_empty() {
         true => print::talk("nothing is deployed yet"),

@@ -43,10 +43,24 @@ pub(super) fn code(url: &str) -> Option<String> {
     Some(code.render::<Dense1x2>().dark_color(dark).light_color(light).build())
 }
 
+/// Where the dashboard is.
+pub(super) fn dashboard(addr: SocketAddr) -> String {
+    format!("http://{}/_room/", host(addr))
+}
+
 /// Opens the project's page in the browser of whoever sits here.
 pub(super) fn open(addr: SocketAddr) {
-    let url = format!("http://{}/", host(addr));
-    match open::that_detached(&url) {
+    open_as(&format!("http://{}/", host(addr)), "");
+}
+
+/// Opens the dashboard there. Its token is in the fragment, which is sent to nobody and shown to nobody: the
+/// page takes it out of the address.
+pub(super) fn open_dashboard(addr: SocketAddr, token: &str) {
+    open_as(&dashboard(addr), &format!("#token={token}"));
+}
+
+fn open_as(url: &str, secret: &str) {
+    match open::that_detached(format!("{url}{secret}")) {
         Ok(()) => print::talk(format_args!("opening {}", styled(LINK, url))),
         Err(_) => {
             let text = "there is no browser to open here; the address is";

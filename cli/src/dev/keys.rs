@@ -21,6 +21,8 @@ const WAITING_MAX: usize = 16;
 pub(super) enum Key {
     /// The project's page in a browser.
     Open,
+    /// The server's own page in a browser.
+    Dashboard,
     /// A build without a save.
     Rebuild,
     /// The address for other machines, as a code.
@@ -40,8 +42,9 @@ pub(super) enum Key {
 }
 
 /// The keys, each with its name in one line and its meaning.
-const KEYS: [(char, Key, &str, &str); 7] = [
+const KEYS: [(char, Key, &str, &str); 8] = [
     ('o', Key::Open, "open", "open the project's page in a browser"),
+    ('d', Key::Dashboard, "dashboard", "open the dashboard: rooms, storage, messages, logs"),
     ('r', Key::Rebuild, "rebuild", "build now, without a save"),
     ('u', Key::Code, "url", "show the address for other machines as a QR code"),
     ('c', Key::Clear, "clear", "clear the screen"),

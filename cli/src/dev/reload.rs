@@ -121,6 +121,11 @@ impl Reloader {
         self.node.runtime().addr()
     }
 
+    /// What its operator has to show.
+    pub(super) fn token(&self) -> &str {
+        self.node.runtime().admin_token().secret()
+    }
+
     /// Ends the server.
     ///
     /// # Cancel safety

@@ -12,8 +12,9 @@
 //! ```
 //!
 //! The other routes are described where they are served: `rooms` has all rooms at once, `room` one of them,
-//! `storage` its keys.
+//! `messages` what passes through it, `storage` its keys.
 
+mod messages;
 mod query;
 mod room;
 mod rooms;
@@ -55,6 +56,7 @@ pub(super) fn router(admin: Admin) -> Router<FrontDoor> {
         .route("/_room/admin/rooms/{party}/{room}", get(room::inspect).delete(room::delete))
         .route("/_room/admin/rooms/{party}/{room}/close", post(room::close))
         .route("/_room/admin/rooms/{party}/{room}/kick", post(room::kick))
+        .route("/_room/admin/rooms/{party}/{room}/messages", get(messages::watch))
         .route("/_room/admin/rooms/{party}/{room}/storage", get(storage::list))
         .route(
             "/_room/admin/rooms/{party}/{room}/storage/{*key}",

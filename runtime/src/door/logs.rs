@@ -17,24 +17,19 @@
 //! ```
 
 use super::FrontDoor;
+use super::events::{self, Events, RETRY_MS};
 use super::status::DoorError;
 use crate::config::Audience;
 use crate::id::PartyName;
 use crate::limits::{Limits, ms, size};
 use crate::logs::{Begin, Glob, LogFilter, LogLevel, Seen, TooMany, Watcher};
-use ::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::body::Body;
+use ::http::{HeaderMap, HeaderName};
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::stream::unfold;
 use percent_encoding::percent_decode_str;
-use std::convert::Infallible;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// After how many milliseconds EventSource comes back by itself.
-const RETRY_MS: u64 = 1_000;
 /// Where EventSource says how far it was.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -59,18 +54,7 @@ fn open(door: &FrontDoor, headers: &HeaderMap, query: &str) -> Result<Response, 
     }
     let watcher = door.0.rooms.logs().watch(begin, filter)?;
     let heartbeat = ms(limits.log_heartbeat_ms);
-    let stream = Stream { watcher, follow, heartbeat, greeted: false };
-    let body = unfold(stream, |mut stream| async move {
-        stream.next().await.map(|chunk| (Ok::<_, Infallible>(Bytes::from(chunk)), stream))
-    });
-    let mut response = Response::new(Body::from_stream(body));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // Proxies that gather responses would keep lines back.
-    let unbuffered = HeaderName::from_static("x-accel-buffering");
-    headers.insert(unbuffered, HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(events::stream(Stream { watcher, follow, heartbeat, greeted: false }))
 }
 
 /// Whether a stream goes on when it has told what is there.
@@ -171,8 +155,7 @@ struct Stream {
     greeted: bool,
 }
 
-impl Stream {
-    /// What is sent next; none at the end. It is asked for when the client has taken what came before.
+impl Events for Stream {
     async fn next(&mut self) -> Option<String> {
         if !std::mem::replace(&mut self.greeted, true) {
             // The first id makes a client that is cut off at once go on here, and not at the end. One
@@ -187,7 +170,7 @@ impl Stream {
                     // There may be much that the filter keeps back, and others use this thread.
                     tokio::task::yield_now().await;
                 }
-                Some(seen) => return Some(events(&seen, self.watcher.last())),
+                Some(seen) => return Some(written(&seen, self.watcher.last())),
                 None if self.follow == Follow::No => return None,
                 None => match tokio::time::timeout(self.heartbeat, self.watcher.wait()).await {
                     Ok(true) => {}
@@ -201,7 +184,7 @@ impl Stream {
 }
 
 /// What was seen as events, of which a client knows at the end that it has read up to `last`.
-fn events(seen: &[Seen], last: u64) -> String {
+fn written(seen: &[Seen], last: u64) -> String {
     let mut out = String::new();
     let mut told = None;
     for seen in seen {

@@ -8,6 +8,8 @@ mod address;
 mod admin;
 mod answer;
 mod assets;
+mod dashboard;
+mod events;
 mod head;
 mod hooks;
 mod http;
@@ -20,6 +22,7 @@ mod upgrade;
 
 pub use address::{connection_of_query, room_of_path};
 pub(crate) use admin::bearer;
+pub(crate) use dashboard::{Place, host, is_plain_host, router as dashboard};
 pub use listener::TlsError;
 pub(crate) use listener::{Certificates, Listener};
 pub use overlay::Notice;
@@ -105,11 +108,17 @@ impl FrontDoor {
 
     /// All routes.
     pub(crate) fn router(&self, admin: Admin) -> Router {
+        // Where clients come, nothing is the operator's.
+        let dashboard = match self.0.audience {
+            Audience::Developer => dashboard::router(|_, _| dashboard::Place::Node),
+            Audience::Public => Router::new(),
+        };
         Router::new()
             .route("/parties/{*room}", any(to_room))
             .route("/party/{*room}", any(to_room))
             .route("/_room/health", get(http::health))
             .route("/_room/metrics", get(http::metrics))
+            .merge(dashboard)
             .merge(admin::router(admin))
             .route("/_room/overlay.js", get(overlay::script))
             .route("/_room/overlay", get(overlay::events))

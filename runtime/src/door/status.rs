@@ -64,6 +64,9 @@ pub(super) enum DoorError {
     /// As many watch the log as may at a time.
     #[error("{0} clients watch the log already")]
     WatchersFull(u64),
+    /// As many watch what passes through rooms as may at a time.
+    #[error("{0} clients watch rooms already")]
+    TapsFull(u64),
     /// There is no folder for the files that this takes.
     #[error("this server keeps its data in memory: there is nothing to back up, export or import")]
     InMemory,
@@ -123,7 +126,9 @@ impl DoorError {
                 (404, 4404)
             }
             Self::InMemory => (409, 4409),
-            Self::Starting | Self::TransfersFull(_) | Self::WatchersFull(_) => (503, 1013),
+            Self::Starting | Self::TransfersFull(_) | Self::WatchersFull(_) | Self::TapsFull(_) => {
+                (503, 1013)
+            }
             Self::BodyMissing => (408, 4408),
             Self::BodyTooLarge(_) => (413, 1009),
             Self::UriTooLong(_) => (414, 4414),
@@ -157,7 +162,7 @@ impl DoorError {
             | Self::Room(Unreachable::UnknownParty(_)) => Refusal::NotFound,
             Self::Origin(_) => Refusal::Origin,
             Self::Starting => Refusal::Starting,
-            Self::TransfersFull(_) | Self::WatchersFull(_) => Refusal::Busy,
+            Self::TransfersFull(_) | Self::WatchersFull(_) | Self::TapsFull(_) => Refusal::Busy,
             Self::Elsewhere(_) => Refusal::Elsewhere,
             Self::Room(Unreachable::Room(error)) => match error {
                 RoomError::Busy => Refusal::Busy,
@@ -196,7 +201,9 @@ impl DoorError {
             Audience::Public | Audience::Developer => self.to_string(),
         };
         let retryable = match self {
-            Self::Starting | Self::TransfersFull(_) | Self::WatchersFull(_) => true,
+            Self::Starting | Self::TransfersFull(_) | Self::WatchersFull(_) | Self::TapsFull(_) => {
+                true
+            }
             Self::Room(Unreachable::Room(error)) => error.is_retryable(),
             _ => false,
         };
@@ -245,6 +252,7 @@ mod tests {
             DoorError::Lines("line 2: not JSON".to_owned()),
             DoorError::Parameter { name: "x".to_owned(), problem: "is wrong".to_owned() },
             DoorError::WatchersFull(4),
+            DoorError::TapsFull(4),
             DoorError::InMemory,
             DoorError::Asked("limit is a number".to_owned()),
             DoorError::Missing("there is no room x/lobby".to_owned()),
@@ -289,6 +297,7 @@ mod tests {
             400 4400 line 2: not JSON 
             400 4400 the parameter x is wrong 
             503 1013 4 clients watch the log already retry
+            503 1013 4 clients watch rooms already retry
             409 4409 this server keeps its data in memory: there is nothing to back up, export or import 
             400 4400 limit is a number 
             404 4404 there is no room x/lobby 

@@ -273,6 +273,7 @@ impl Actor {
         let sender = self.turns.outlet.roster.get(from).filter(|c| c.link == Link::Open);
         let Some(connection) = sender.map(|sender| sender.id.clone()) else { return Ok(()) };
         self.turns.figures.note_received();
+        self.turns.tap.came(&connection, &message);
         match self.turn(&Event::Message { connection, message }, None).await? {
             Ok(turn) => self.turns.hold(turn, Reply::Nobody),
             Err(RoomError::Guest(_)) => {}
@@ -333,6 +334,7 @@ impl Actor {
 
     async fn close(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
         if self.turns.outlet.roster.retire(who) {
+            self.turns.outlet.roster.ended(who, &ending);
             self.tell_end(who, ending).await?;
             self.turns.outlet.hold(None, Vec::new(), Reply::Left(who));
         }
@@ -393,6 +395,7 @@ impl Actor {
                 if next.is_none() {
                     let reason = format!("the alarm is dropped after {} tries", alarm.tries + 1);
                     let fault = FaultRecord { at_ms: now, event: "alarm", reason, backtrace: None };
+                    self.turns.tap.failed(fault.event, &fault.reason);
                     self.turns.figures.note_fault(fault);
                 }
                 let (tries, retry) = (alarm.tries + 1, next.is_some());
@@ -462,6 +465,7 @@ impl Actor {
     fn broken(&mut self, error: StoreError) -> Stopped {
         tracing::error!(room = %self.turns.room, %error, "the room breaks: its storage failed");
         self.turns.log(LogLevel::Error, &format!("the room breaks: its storage failed: {error}"));
+        self.turns.tap.failed("storage", &error.to_string());
         self.turns.rest();
         let room_error = RoomError::from(error.clone());
         self.turns.outlet.abandon(&room_error, &CloseFrame::new(1011, "the room's storage failed"));

@@ -11,6 +11,7 @@ use crate::event::{CloseFrame, Response};
 use crate::id::Serial;
 use crate::metrics::RoomMetrics;
 use crate::store::{Offset, Settled, StoreError};
+use crate::taps::RoomTap;
 use crate::turn::Output;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -65,8 +66,8 @@ impl Release {
 
 impl Outlet {
     /// Nobody is connected, and nothing waits.
-    pub(super) fn new(metrics: Arc<RoomMetrics>, figures: Arc<Figures>) -> Self {
-        let (roster, gate) = (Roster::new(figures), OutputGate::default());
+    pub(super) fn new(metrics: Arc<RoomMetrics>, figures: Arc<Figures>, tap: Arc<RoomTap>) -> Self {
+        let (roster, gate) = (Roster::new(figures, tap), OutputGate::default());
         Self { roster, gate, held_bytes: 0, metrics }
     }
 
@@ -125,6 +126,9 @@ impl Outlet {
         self.held_bytes -= release.bytes();
         if let Some(since) = release.since {
             self.metrics.gate_seconds.record(since.elapsed());
+        }
+        if let Reply::Opened(_, admission) = &release.reply {
+            self.roster.opened(admission.serial);
         }
         self.roster.say(release.outputs, release.horizon);
         // Who does not wait any more has gone: an admission that is dropped tells the room so.

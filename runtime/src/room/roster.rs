@@ -6,8 +6,9 @@
 use super::figures::Figures;
 use super::outbox::OutboxSender;
 use crate::connection::{Connection, Connections, Link};
-use crate::event::CloseFrame;
+use crate::event::{CloseFrame, Ending};
 use crate::id::Serial;
+use crate::taps::{RoomTap, Whom};
 use crate::turn::{Effects, Output, is_meant_for};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub(super) struct Roster {
     leaving: BTreeMap<Serial, Connection>,
     outboxes: HashMap<Serial, Line>,
     figures: Arc<Figures>,
+    tap: Arc<RoomTap>,
 }
 
 /// The way to a client.
@@ -43,9 +45,9 @@ pub(crate) struct Client {
 
 impl Roster {
     /// Nobody is there.
-    pub(super) fn new(figures: Arc<Figures>) -> Self {
+    pub(super) fn new(figures: Arc<Figures>, tap: Arc<RoomTap>) -> Self {
         let (connections, leaving, outboxes) = Default::default();
-        Self { connections, leaving, outboxes, figures }
+        Self { connections, leaving, outboxes, figures, tap }
     }
 
     /// The clients that came after this one, in the order they came.
@@ -150,6 +152,7 @@ impl Roster {
                     if let Some(line) = self.outboxes.get(&to) {
                         line.outbox.send(&message);
                         said += 1;
+                        self.whom(to).inspect(|whom| self.tap.went(*whom, &message));
                     }
                 }
                 Output::Close { to, frame } => self.close(to, frame),
@@ -160,30 +163,56 @@ impl Roster {
                         Some(connection.serial) <= horizon
                             && is_meant_for(connection, tag.as_deref(), &without)
                     });
+                    let before = said;
                     for connection in heard {
                         if let Some(line) = self.outboxes.get(&connection.serial) {
                             line.outbox.send(&message);
                             said += 1;
                         }
                     }
+                    if said > before {
+                        self.tap.went(Whom::Many(said - before), &message);
+                    }
                 }
             }
         }
         if said > 0 {
-            self.figures.note_sent(said);
+            self.figures.note_sent(said as u64);
         }
     }
 
     /// Ends one connection after what was said to it so far.
     pub(super) fn close(&self, to: Serial, frame: CloseFrame) {
         if let Some(line) = self.outboxes.get(&to) {
+            self.whom(to).inspect(|whom| self.tap.closed(*whom, &frame));
             line.outbox.close(frame);
         }
     }
 
     /// Ends all connections.
     pub(super) fn close_all(&self, frame: &CloseFrame) {
+        self.tap.closed(Whom::Many(self.outboxes.len()), frame);
         self.outboxes.values().for_each(|line| line.outbox.close(frame.clone()));
+    }
+
+    /// Tells who watches that a client is let in.
+    pub(super) fn opened(&self, who: Serial) {
+        if let Some(connection) = self.get(who) {
+            self.tap.opened(&connection.id);
+        }
+    }
+
+    /// Tells who watches how a connection ended.
+    pub(super) fn ended(&self, who: Serial, ending: &Ending) {
+        if let Some(connection) = self.get(who) {
+            self.tap.ended(&connection.id, ending);
+        }
+    }
+
+    /// Somebody who is on the list, or was.
+    fn whom(&self, who: Serial) -> Option<Whom<'_>> {
+        let connection = self.get(who).or_else(|| self.leaving.get(&who));
+        connection.map(|connection| Whom::One(&connection.id))
     }
 
     /// The connections, to change. A turn's share of them has ended by then, so nothing is copied.

@@ -17,6 +17,7 @@ use crate::limits::Limits;
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::{RoomMetrics, TurnEnd};
 use crate::store::{Offset, RoomStore, Store, StoreError};
+use crate::taps::{RoomTap, Taps};
 use crate::turn::{Output, Turn};
 use crate::wasm::{Code, Flush, GuestFault, Overrun};
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<RoomMetrics>,
     /// What watchers of the node read.
     pub(crate) logs: Logs,
+    /// Who watches which room.
+    pub(crate) taps: Taps,
 }
 
 /// The turns of one room.
@@ -47,6 +50,8 @@ pub(super) struct Turns {
     pub(super) outlet: Outlet,
     pub(super) settled: watch::Receiver<Offset>,
     pub(super) figures: Arc<Figures>,
+    /// What passes is told there.
+    pub(super) tap: Arc<RoomTap>,
     code: Code,
     live: Option<Live>,
     faults: Faults,
@@ -75,10 +80,12 @@ impl Turns {
         code: Code,
         parts: Parts,
     ) -> Result<Self, StoreError> {
+        let tap = Arc::new(parts.taps.of(room.clone()));
         Ok(Self {
             store: parts.store.room(&room).await?,
-            outlet: Outlet::new(parts.metrics.clone(), figures.clone()),
+            outlet: Outlet::new(parts.metrics.clone(), figures.clone(), tap.clone()),
             figures,
+            tap,
             settled: parts.store.settled(),
             room,
             parts,
@@ -357,6 +364,7 @@ impl Turns {
             GuestFault::Rejected(_) | GuestFault::Overrun(_) => None,
         };
         let (at_ms, reason) = (self.parts.clock.wall_ms(), fault.to_string());
+        self.tap.failed(event, &reason);
         self.figures.note_fault(FaultRecord { at_ms, event, reason, backtrace });
     }
 

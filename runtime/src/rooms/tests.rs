@@ -141,6 +141,56 @@ async fn nothing_is_said_before_what_it_depends_on_is_durable() {
 }
 
 #[tokio::test]
+async fn who_watches_a_room_sees_what_it_says_when_it_is_durable_and_not_before() {
+    let node = Node::start().await;
+    let mut tap = node.rooms.taps().watch(lobby()).unwrap();
+    let mut passed = || {
+        let batches = std::iter::from_fn(|| tap.read()).flat_map(|batch| batch.passed);
+        let told = |one: &crate::taps::Passed| {
+            let one = serde_json::to_value(one).unwrap();
+            let word = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
+            format!("{} {} {}", word("direction"), word("kind"), word("text"))
+        };
+        batches.map(|one| told(&one)).collect::<Vec<_>>()
+    };
+    let a = node.connect("a").await;
+    assert_eq!(passed(), ["in open "]);
+    node.disk.hold();
+    tell(&a, r#"[{"put":["k",1]},{"say":"wrote"}]"#).await;
+    tell(&a, r#"[{"close":[4000,"bye"]}]"#).await;
+    node.held().await;
+    let mut joining = std::pin::pin!(node.connect("late"));
+    assert!(futures_util::poll!(joining.as_mut()).is_pending());
+    settle().await;
+    assert_eq!(
+        passed(),
+        [r#"in text [{"put":["k",1]},{"say":"wrote"}]"#, r#"in text [{"close":[4000,"bye"]}]"#]
+    );
+    node.disk.work();
+    joining.await;
+    assert_eq!(passed(), ["out text wrote", "out close bye", "in open "]);
+}
+
+#[tokio::test]
+async fn who_watches_a_room_never_sees_what_was_lost() {
+    let node = Node::start().await;
+    let a = node.connect("a").await;
+    let mut tap = node.rooms.taps().watch(lobby()).unwrap();
+    node.disk.hold();
+    tell(&a, r#"[{"put":["k",1]},{"say":"never said"}]"#).await;
+    node.held().await;
+    node.disk.fail();
+    let mut seen = String::new();
+    while !seen.contains("\"fault\"") {
+        assert!(within(tap.wait()).await);
+        let passed = tap.read().unwrap().passed;
+        seen +=
+            &passed.iter().map(|one| serde_json::to_string(&**one).unwrap()).collect::<String>();
+    }
+    assert!(!seen.contains("\"text\":\"never said\""), "{seen}");
+}
+
+#[tokio::test]
 async fn a_response_and_a_handshake_wait_for_the_disk_too() {
     let node = Node::start().await;
     let _first = node.connect("first").await;

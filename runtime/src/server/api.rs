@@ -11,7 +11,7 @@ use super::plan::{Plan, missing};
 use super::release::{BlobId, NoBlobId, Release};
 use super::site::{self, Changed, Site, SiteError};
 use super::tokens::{Scope, TokenError, TokenRecord};
-use super::{Core, tokens};
+use super::{Core, page, tokens};
 use crate::door::bearer;
 use crate::limits::ms;
 use crate::metrics::{TEXT_FORMAT, together};
@@ -61,6 +61,7 @@ pub(super) fn router(core: Core) -> Router {
     Router::new()
         .route("/_room/health", get(async || "ok\n"))
         .route("/_room/ready", get(ready))
+        .merge(page::router(&core))
         .fallback_service(guarded.with_state(core.clone()))
         .with_state(core)
 }
@@ -229,11 +230,17 @@ async fn ready(State(core): State<Core>) -> Response {
     }
 }
 
-async fn server(State(core): State<Core>) -> Response {
+async fn server(State(core): State<Core>, Extension(who): Extension<TokenRecord>) -> Response {
     let projects = core.0.sites.read().await.len();
     let version = env!("CARGO_PKG_VERSION");
     let up = core.0.clock.monotonic().as_secs();
-    Json(json!({ "version": version, "up_seconds": up, "projects": projects })).into_response()
+    Json(json!({
+        "version": version,
+        "up_seconds": up,
+        "projects": projects,
+        "token": { "name": who.name, "scope": who.scope },
+    }))
+    .into_response()
 }
 
 async fn list_tokens(State(core): State<Core>) -> Json<Vec<TokenRecord>> {

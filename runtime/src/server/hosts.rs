@@ -58,6 +58,12 @@ impl Hosts {
         best.max_by_key(|(length, _)| *length).map(|(_, named)| named.router.clone())
     }
 
+    /// True if a project lists this name, and does not only answer to it because it is nobody's.
+    pub(super) fn are_named(&self, host: &str) -> bool {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().flat_map(|named| &named.hosts).any(|name| matches(name, host).is_some())
+    }
+
     /// Everything that clients may ask for.
     pub(super) fn router(&self) -> Router {
         let hosts = self.clone();
@@ -90,7 +96,10 @@ impl Hosts {
 
 /// True if a path is for the operator: it is asked for at the other listener.
 fn is_operators(path: &str) -> bool {
-    path == "/_room/metrics" || path == "/_room/admin" || path.starts_with("/_room/admin/")
+    path.starts_with("/_room/dashboard")
+        || matches!(path, "/_room" | "/_room/" | "/_room/metrics")
+        || path == "/_room/admin"
+        || path.starts_with("/_room/admin/")
 }
 
 /// The name by which a client calls the server, in lower case and without a port.
@@ -149,6 +158,8 @@ mod tests {
         ] {
             assert_eq!(asked(&hosts, host).await, project, "{host}");
         }
+        assert!(hosts.are_named("one.org") && hosts.are_named("x.example.com"));
+        assert!(!hosts.are_named("example.com") && !hosts.are_named("evil.org"));
         assert_eq!(hosts.taken("new", &[]), Some("any".into()));
         assert_eq!(hosts.taken("new", &["one.org".into()]), Some("one".into()));
         assert_eq!(hosts.taken("one", &["one.org".into()]), None);
@@ -158,7 +169,15 @@ mod tests {
 
     #[test]
     fn what_is_the_operators_is_no_clients() {
-        for path in ["/_room/metrics", "/_room/admin", "/_room/admin/rooms"] {
+        for path in [
+            "/_room/metrics",
+            "/_room/admin",
+            "/_room/admin/rooms",
+            "/_room",
+            "/_room/",
+            "/_room/dashboard.json",
+            "/_room/dashboard/main.js",
+        ] {
             assert!(is_operators(path), "{path}");
         }
         for path in ["/_room/health", "/_room/partysocket/index.js", "/_room/administrator", "/"] {

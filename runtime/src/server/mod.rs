@@ -15,6 +15,7 @@ mod blobs;
 mod catalog;
 mod file;
 mod hosts;
+mod page;
 mod plan;
 mod release;
 mod site;
@@ -97,12 +98,21 @@ pub struct Server {
     _lock: File,
 }
 
+/// How clients' WebSockets come.
+#[derive(Clone, Copy)]
+enum Scheme {
+    Ws,
+    Wss,
+}
+
 /// What answers operators. Cheap to clone.
 #[derive(Clone)]
 struct Core(Arc<Inner>);
 
 struct Inner {
     data: PathBuf,
+    /// Where clients come, and whether by TLS.
+    public: (SocketAddr, Scheme),
     limits: Limits,
     clock: Clock,
     tokens: Tokens,
@@ -125,6 +135,7 @@ impl Server {
     pub async fn start(config: ServerConfig) -> Result<Self, ServeError> {
         let ServerConfig { data, limits, .. } = config;
         let shared_limits = Arc::new(limits.clone());
+        let scheme = if config.tls.is_some() { Scheme::Wss } else { Scheme::Ws };
         let tls = match config.tls {
             Some(files) => Some(Certificates::read(files, shared_limits.clone()).await?),
             None => None,
@@ -154,6 +165,7 @@ impl Server {
             audit: Audit::open(&data)?,
             uploads: tokio::sync::Semaphore::new(uploads.min(tokio::sync::Semaphore::MAX_PERMITS)),
             data,
+            public: (public.addr(), scheme),
             limits,
             clock,
             tokens,

@@ -1,0 +1,84 @@
+//! `GET /_room/admin/rooms/:party/:room/messages`: what passes through a room, as server-sent events. Owns the
+//! format.
+//!
+//! Invariant: a client that takes nothing costs its queue and one batch, and no room waits for it; what was
+//! dropped is told. The room is not woken, need not be in memory, and may come and go: the stream stays,
+//! until the node stops. It does not know what passes.
+//!
+//! ```text
+//! data: {…}     what passed: time_ms, direction (in, out, null), kind (open, text, binary, close, fault),
+//!               connection or to (how many heard it), bytes, text (an excerpt; of a binary its digits),
+//!               cut (whether there is more), code and clean of a close, event of a fault
+//! event: missed        data: {"missed":N}: so much passed and was dropped before it was read
+//! ```
+//!
+//! What comes in is told before the room handles it; what goes out when its turn is durable, and not before.
+//! A text that a party's `auto_response` answers passes no room.
+
+use super::super::FrontDoor;
+use super::super::events::{self, Events, RETRY_MS};
+use super::super::status::DoorError;
+use super::query::Query;
+use super::shown;
+use super::target::Target;
+use crate::limits::ms;
+use crate::taps::{Batch, Tap, TapsFull};
+use axum::extract::State;
+use axum::response::Response;
+use std::fmt::Write;
+use std::time::Duration;
+
+pub(super) async fn watch(State(door): State<FrontDoor>, uri: http::Uri) -> Response {
+    let opened = || {
+        let target = Target::of(&door, &uri)?;
+        Query::of(&uri, &[])?;
+        let tap = door.0.rooms.taps().watch(target.room)?;
+        let heartbeat = ms(door.0.limits.log_heartbeat_ms);
+        Ok(events::stream(Stream { tap, heartbeat, greeted: false }))
+    };
+    opened().unwrap_or_else(shown)
+}
+
+/// A response that is being sent.
+struct Stream {
+    tap: Tap,
+    heartbeat: Duration,
+    greeted: bool,
+}
+
+impl Events for Stream {
+    async fn next(&mut self) -> Option<String> {
+        if !std::mem::replace(&mut self.greeted, true) {
+            return Some(format!("retry: {RETRY_MS}\n\n"));
+        }
+        loop {
+            if let Some(batch) = self.tap.read() {
+                return Some(written(&batch));
+            }
+            match tokio::time::timeout(self.heartbeat, self.tap.wait()).await {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(_) => return Some(": alive\n\n".to_owned()),
+            }
+        }
+    }
+}
+
+fn written(Batch { missed, passed }: &Batch) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail, and neither can it to make JSON of what passed.
+    if *missed > 0 {
+        let _ = write!(out, "event: missed\ndata: {{\"missed\":{missed}}}\n\n");
+    }
+    for passed in passed {
+        let json = serde_json::to_string(&**passed).unwrap_or_default();
+        let _ = write!(out, "data: {json}\n\n");
+    }
+    out
+}
+
+impl From<TapsFull> for DoorError {
+    fn from(TapsFull(max): TapsFull) -> Self {
+        Self::TapsFull(max)
+    }
+}

@@ -1,0 +1,87 @@
+//! The operator's page on a server. Owns the address at which the page, as a client, reaches a project.
+//!
+//! Invariant: the address is where this server's clients come, by a name that a project lists, or by that of
+//! the page's own host: a link to the page cannot make it talk to anybody else. It does not know what is on
+//! the page.
+
+use super::{Core, Scheme};
+use crate::door::{Place, dashboard, host, is_plain_host};
+use axum::Router;
+use http::{HeaderMap, Uri};
+use std::net::{IpAddr, SocketAddr};
+
+/// Its routes.
+pub(super) fn router(core: &Core) -> Router<Core> {
+    let core = core.clone();
+    dashboard(move |uri, headers| {
+        let asked = asked(uri).filter(|asked| core.0.shared.hosts.are_named(asked));
+        Place::Server(sockets(core.0.public, asked, headers))
+    })
+}
+
+/// The project's name that the query asks for: `?host=chat.example.com`.
+fn asked(uri: &Uri) -> Option<&str> {
+    let mut words = uri.query()?.split('&');
+    words.find_map(|word| word.strip_prefix("host=")).filter(|host| is_plain_host(host))
+}
+
+/// Where WebSockets go. A listener of all addresses is reached as the page was.
+fn sockets((addr, scheme): (SocketAddr, Scheme), asked: Option<&str>, page: &HeaderMap) -> String {
+    let own = || host(page).map(without_port).filter(|_| addr.ip().is_unspecified());
+    let name = asked.or_else(own).map_or_else(|| of(addr.ip()), str::to_owned);
+    let (scheme, own_port) = match scheme {
+        Scheme::Ws => ("ws", 80),
+        Scheme::Wss => ("wss", 443),
+    };
+    match addr.port() == own_port {
+        true => format!("{scheme}://{name}"),
+        false => format!("{scheme}://{name}:{}", addr.port()),
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn of(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderValue, header};
+
+    fn to(listen: &str, scheme: Scheme, asked: Option<&str>, page: &'static str) -> String {
+        let page = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(page))]);
+        sockets((listen.parse().unwrap(), scheme), asked, &page)
+    }
+
+    #[test]
+    fn a_page_connects_where_clients_come() {
+        let (ws, wss) = (Scheme::Ws, Scheme::Wss);
+        assert_eq!(to("0.0.0.0:1999", ws, None, "box:1998"), "ws://box:1999");
+        assert_eq!(to("[::]:80", ws, None, "[::1]:1998"), "ws://[::1]");
+        assert_eq!(to("0.0.0.0:443", wss, None, "box"), "wss://box");
+        assert_eq!(to("127.0.0.1:1999", ws, None, "localhost:1998"), "ws://127.0.0.1:1999");
+        assert_eq!(to("[::1]:1999", ws, None, "localhost:1998"), "ws://[::1]:1999");
+        assert_eq!(to("0.0.0.0:8443", wss, Some("chat.org"), "box"), "wss://chat.org:8443");
+        assert_eq!(to("0.0.0.0:1999", ws, None, "a b"), "ws://0.0.0.0:1999");
+    }
+
+    #[test]
+    fn a_query_asks_for_a_name_and_nothing_else() {
+        let asked =
+            |query: &str| asked(&format!("/_room/?{query}").parse().unwrap()).map(str::to_owned);
+        assert_eq!(asked("x=1&host=chat.org").as_deref(), Some("chat.org"));
+        for query in ["host=", "hosts=a", "host=a%20b", "host=a;b", "host=*", ""] {
+            assert_eq!(asked(query), None, "{query}");
+        }
+    }
+}

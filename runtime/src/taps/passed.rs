@@ -1,0 +1,140 @@
+//! One thing that passed through a room. Owns its shape, in memory and as JSON.
+//!
+//! Invariant: of a message no more is kept than an excerpt, cut between characters, whatever its size. It does
+//! not know who reads it.
+
+use crate::event::{CloseFrame, Ending, Handshake, Message};
+use crate::id::ConnectionId;
+use serde::{Serialize, Serializer};
+use std::fmt::Write as _;
+
+/// Something that passed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Passed {
+    /// When, in milliseconds since 1970.
+    time_ms: u64,
+    /// `in`: from a client; `out`: from the room; none for what happened in it.
+    direction: Option<&'static str>,
+    /// `open`, `text`, `binary`, `close` or `fault`.
+    kind: &'static str,
+    /// Whose; none if it is about several or none.
+    #[serde(serialize_with = "as_text")]
+    connection: Option<ConnectionId>,
+    /// How many heard it, if it was said to several at once.
+    to: Option<usize>,
+    /// The size of a message.
+    bytes: Option<usize>,
+    /// The beginning of a text, of a binary in hexadecimal digits; a reason.
+    text: Option<String>,
+    /// Whether that is not all of it.
+    cut: bool,
+    /// What a connection was closed with.
+    code: Option<u16>,
+    /// Whether both sides had said so.
+    clean: Option<bool>,
+    /// At what event a guest failed.
+    event: Option<&'static str>,
+}
+
+/// Who hears something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whom<'a> {
+    /// One connection.
+    One(&'a ConnectionId),
+    /// So many at once.
+    Many(usize),
+}
+
+impl Passed {
+    pub(super) fn opened(who: &ConnectionId) -> Self {
+        Self {
+            direction: Some("in"),
+            kind: "open",
+            connection: Some(who.clone()),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn came(from: &ConnectionId, message: &Message, excerpt_bytes: usize) -> Self {
+        let connection = Some(from.clone());
+        Self { direction: Some("in"), connection, ..Self::message(message, excerpt_bytes) }
+    }
+
+    pub(super) fn went(to: Whom<'_>, message: &Message, excerpt_bytes: usize) -> Self {
+        Self::message(message, excerpt_bytes).to(to)
+    }
+
+    pub(super) fn closed(to: Whom<'_>, frame: &CloseFrame) -> Self {
+        let (code, text) = (Some(frame.code), Some(frame.reason.clone()));
+        Self { kind: "close", code, text, ..Self::default() }.to(to)
+    }
+
+    pub(super) fn ended(who: &ConnectionId, ending: &Ending) -> Self {
+        let CloseFrame { code, reason } = &ending.frame;
+        Self {
+            direction: Some("in"),
+            kind: "close",
+            connection: Some(who.clone()),
+            code: Some(*code),
+            text: Some(reason.clone()),
+            clean: Some(ending.handshake == Handshake::Clean),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn failed(event: &'static str, reason: &str, excerpt_bytes: usize) -> Self {
+        let (text, cut) = excerpt(reason, excerpt_bytes);
+        Self { kind: "fault", event: Some(event), text: Some(text), cut, ..Self::default() }
+    }
+
+    fn message(message: &Message, excerpt_bytes: usize) -> Self {
+        let (kind, (text, cut)) = match message {
+            Message::Text(text) => ("text", excerpt(text.as_str(), excerpt_bytes)),
+            Message::Binary(bytes) => ("binary", digits(bytes, excerpt_bytes)),
+        };
+        Self { kind, text: Some(text), cut, bytes: Some(message.len()), ..Self::default() }
+    }
+
+    fn to(self, whom: Whom<'_>) -> Self {
+        let (connection, to) = match whom {
+            Whom::One(one) => (Some(one.clone()), None),
+            Whom::Many(count) => (None, Some(count)),
+        };
+        Self { direction: Some("out"), connection, to, ..self }
+    }
+
+    /// The same, with its time.
+    pub(super) fn at(self, time_ms: u64) -> Self {
+        Self { time_ms, ..self }
+    }
+
+    /// What it takes in memory, in bytes. A connection's id is counted although others share it.
+    pub(super) fn size(&self) -> usize {
+        let text = self.text.as_ref().map_or(0, String::len);
+        size_of::<Self>() + text + self.connection.as_ref().map_or(0, |id| id.as_str().len())
+    }
+}
+
+fn as_text<S: Serializer>(id: &Option<ConnectionId>, serializer: S) -> Result<S::Ok, S::Error> {
+    id.as_ref().map(ConnectionId::as_str).serialize(serializer)
+}
+
+/// The beginning of a text, and whether there is more.
+fn excerpt(text: &str, bytes_max: usize) -> (String, bool) {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    (text[..end].to_owned(), end < text.len())
+}
+
+/// The first bytes as digits, and whether there are more.
+fn digits(bytes: &[u8], digits_max: usize) -> (String, bool) {
+    let shown = bytes.len().min(digits_max / 2);
+    let mut digits = String::with_capacity(shown * 2);
+    for byte in &bytes[..shown] {
+        // Writing to a string cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+    }
+    (digits, shown < bytes.len())
+}
