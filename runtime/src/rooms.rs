@@ -21,6 +21,7 @@ use crate::room::{
     RoomHandle, Stopped, Totals, Visitor,
 };
 use crate::store::{Store, StoreError};
+use crate::ttl::{Lifetime, Served};
 use crate::wasm::{Code, Engine};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -86,6 +87,8 @@ pub(crate) struct Party {
     pub(crate) code: Code,
     pub(crate) when_quiet: WhenQuiet,
     pub(crate) auto_response: Option<Arc<AutoResponse>>,
+    /// How long its rooms are kept when nobody uses them; for ever, if none.
+    pub(crate) lifetime: Option<Lifetime>,
     /// Whose pages may open WebSockets to its rooms.
     pub(crate) origins: Origins,
 }
@@ -126,13 +129,14 @@ impl Rooms {
         clock: Clock,
         engine: &Engine,
         metrics: Arc<RoomMetrics>,
+        served: Served,
     ) -> Self {
         let places = Places::new(engine.rooms_max(), engine.memory().clone(), limits.clone());
         let spares = size(limits.reload_rooms_max).min(Semaphore::MAX_PERMITS);
         let spares = Arc::new(Semaphore::new(spares));
         let logs = engine.logs().clone();
         Self(Arc::new(Inner {
-            parts: Parts { store, limits, clock, places, spares, metrics, logs },
+            parts: Parts { store, limits, clock, served, places, spares, metrics, logs },
             state: Mutex::default(),
             begun: Instant::now(),
             tasks: TaskTracker::new(),
@@ -200,6 +204,20 @@ impl Rooms {
         }
     }
 
+    /// Tells a room that nobody may have used it for too long; `done` as with [`Rooms::ring`].
+    pub(crate) fn expire(&self, room: &RoomId, done: AlarmGuard) {
+        if let Ok(handle) = self.handle(room) {
+            drop(handle.mailbox.push(Mail::Expire { done }));
+        }
+    }
+
+    /// The parties whose rooms end when nobody uses them.
+    pub(crate) fn lifetimes(&self) -> Vec<(PartyName, Lifetime)> {
+        let state = self.state();
+        let parties = state.parties.iter();
+        parties.filter_map(|(name, party)| Some((name.clone(), party.lifetime?))).collect()
+    }
+
     /// The handle of a room, which is activated if it does not run.
     fn handle(&self, room: &RoomId) -> Result<RoomHandle, Unreachable> {
         let mut state = self.state();
@@ -254,7 +272,8 @@ impl Rooms {
         let (parts, metrics, logs) = (self.0.parts.clone(), &self.0.parts.metrics, self.logs());
         let Resident { mailbox, figures, .. } = resident;
         let ends = (mailbox.clone(), figures.clone());
-        let actor = Actor::new(room.clone(), ends, party.code, party.when_quiet, parts);
+        let code = (party.code, party.lifetime);
+        let actor = Actor::new(room.clone(), ends, code, party.when_quiet, parts);
         let mut actor = match actor.await {
             Ok(actor) => actor,
             Err(error) => {
@@ -479,8 +498,8 @@ async fn reload_one(
     otherwise: Otherwise,
 ) -> (RoomId, Result<usize, RoomError>) {
     let (reply, answer) = oneshot::channel();
-    let Party { code, when_quiet, .. } = party;
-    if mailbox.push(Mail::Reload { code, when_quiet, otherwise, reply }).is_err() {
+    let Party { code, when_quiet, lifetime, .. } = party;
+    if mailbox.push(Mail::Reload { code, when_quiet, lifetime, otherwise, reply }).is_err() {
         // It left meanwhile; the next visitor meets the new code.
         return (room, Ok(0));
     }

@@ -10,6 +10,7 @@ mod admin;
 mod alarms;
 mod auto_response;
 mod door;
+mod expiry;
 mod fault_matrix;
 mod faults;
 mod hibernation;

@@ -84,6 +84,7 @@ fn release(
             module,
             hibernate: party.when_quiet == WhenQuiet::Hibernate,
             auto_response: party.auto_response.as_ref().map(|own| own.get_ref().clone()),
+            ttl: party.ttl,
         });
     }
     let defaults = Limits::default();

@@ -32,6 +32,9 @@ fn shown(report: &Value) -> String {
         let tries = tries.map(|tries| format!(", failed {tries} times")).unwrap_or_default();
         line("alarm", format!("{}{tries}", ago(due)));
     }
+    if let Some(due) = report["expires_ms"].as_u64() {
+        line("expires", format!("{}, if nobody uses it", ago(due)));
+    }
     if report["module"].is_string() {
         line("module", text(&report["module"]));
     }

@@ -315,6 +315,7 @@ impl Site {
                 vars: vars.clone(),
                 when_quiet: if party.hibernate { WhenQuiet::Hibernate } else { WhenQuiet::Stay },
                 auto_response: party.auto_response.clone(),
+                ttl: party.ttl,
             });
         }
         let done =
