@@ -17,7 +17,7 @@ use crate::limits::{Limits, ms, size};
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::{RoomMetrics, level};
 use crate::room::{
-    Actor, AlarmGuard, Figures, Joined, Mail, Mailbox, Otherwise, Parts, Places, RoomError,
+    Actor, AlarmGuard, Figures, Joined, Mail, Mailbox, Orders, Otherwise, Parts, Places, RoomError,
     RoomHandle, Stopped, Totals, Visitor,
 };
 use crate::store::{Store, StoreError};
@@ -91,6 +91,13 @@ pub(crate) struct Party {
     pub(crate) lifetime: Option<Lifetime>,
     /// Whose pages may open WebSockets to its rooms.
     pub(crate) origins: Origins,
+}
+
+impl Party {
+    fn orders(self) -> Orders {
+        let Self { code, when_quiet, lifetime, .. } = self;
+        Orders { code, when_quiet, lifetime }
+    }
 }
 
 /// Why a room cannot be asked.
@@ -272,8 +279,7 @@ impl Rooms {
         let (parts, metrics, logs) = (self.0.parts.clone(), &self.0.parts.metrics, self.logs());
         let Resident { mailbox, figures, .. } = resident;
         let ends = (mailbox.clone(), figures.clone());
-        let code = (party.code, party.lifetime);
-        let actor = Actor::new(room.clone(), ends, code, party.when_quiet, parts);
+        let actor = Actor::new(room.clone(), ends, party.orders(), parts);
         let mut actor = match actor.await {
             Ok(actor) => actor,
             Err(error) => {
@@ -498,8 +504,8 @@ async fn reload_one(
     otherwise: Otherwise,
 ) -> (RoomId, Result<usize, RoomError>) {
     let (reply, answer) = oneshot::channel();
-    let Party { code, when_quiet, lifetime, .. } = party;
-    if mailbox.push(Mail::Reload { code, when_quiet, lifetime, otherwise, reply }).is_err() {
+    let to = Box::new(party.orders());
+    if mailbox.push(Mail::Reload { to, otherwise, reply }).is_err() {
         // It left meanwhile; the next visitor meets the new code.
         return (room, Ok(0));
     }

@@ -34,7 +34,7 @@ async fn inspect(node: &TestNode, room: &str) -> (u16, Value) {
     let secret = format!("Bearer {}", node.secret());
     let path = format!("/_room/admin/rooms/main/{room}");
     let reply = node.request("GET", &path, &[("authorization", &secret)], &[]).await;
-    (reply.status, reply.json())
+    (reply.status, serde_json::from_slice(&reply.body).unwrap_or_default())
 }
 
 /// Stops the node. After its next start it has served so many hours more.

@@ -15,7 +15,7 @@ use super::mailbox::Mailbox;
 use super::outlet::Reply;
 use super::places::{Seat, Verdict};
 use super::turns::{Committed, Parts, Turns};
-use super::{Admission, AlarmGuard, Joining, Mail, RoomError, Visitor};
+use super::{Admission, AlarmGuard, Joining, Mail, Orders, RoomError, Visitor};
 use crate::config::WhenQuiet;
 use crate::connection::{Connection, Link};
 use crate::event::{Answer, CloseFrame, Ending, Event, Handshake, Message};
@@ -23,9 +23,7 @@ use crate::id::{RoomId, Serial};
 use crate::limits::{ms, size};
 use crate::logs::LogLevel;
 use crate::store::StoreError;
-use crate::ttl::Lifetime;
 use crate::turn::Output;
-use crate::wasm::Code;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -77,10 +75,10 @@ impl Actor {
     pub(crate) async fn new(
         room: RoomId,
         (mailbox, figures): (Mailbox, Arc<Figures>),
-        (code, lifetime): (Code, Option<Lifetime>),
-        when_quiet: WhenQuiet,
+        orders: Orders,
         parts: Parts,
     ) -> Result<Self, StoreError> {
+        let Orders { code, when_quiet, lifetime } = orders;
         Ok(Self {
             mailbox,
             turns: Turns::new(room, figures, (code, lifetime), parts).await?,
@@ -266,7 +264,8 @@ impl Actor {
             }
             Mail::Alarm { done } => self.alarm(done).await?,
             Mail::Expire { done } => self.expire(done).await?,
-            Mail::Reload { code, when_quiet, lifetime, otherwise, reply } => {
+            Mail::Reload { to, otherwise, reply } => {
+                let Orders { code, when_quiet, lifetime } = *to;
                 self.when_quiet = when_quiet;
                 self.turns.usage.set_lifetime(lifetime);
                 self.failed_start = None;

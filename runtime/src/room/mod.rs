@@ -83,12 +83,8 @@ pub(crate) enum Mail {
     },
     /// Other code takes over.
     Reload {
-        /// The code.
-        code: Code,
-        /// What the room does from now on when it is quiet.
-        when_quiet: WhenQuiet,
-        /// How long it is kept from now on when nobody uses it.
-        lifetime: Option<Lifetime>,
+        /// What the room runs from now on.
+        to: Box<Orders>,
         /// What becomes of the room if the code does not start.
         otherwise: Otherwise,
         /// Where the outcome goes: how many connections stayed.
@@ -119,6 +115,16 @@ pub(crate) enum Mail {
         /// Where the outcome goes.
         reply: EditReply,
     },
+}
+
+/// What a room runs, and how long it stays.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    pub(crate) code: Code,
+    /// What it does when it is quiet.
+    pub(crate) when_quiet: WhenQuiet,
+    /// How long it is kept when nobody uses it; for ever, if none.
+    pub(crate) lifetime: Option<Lifetime>,
 }
 
 /// What a room does when code that it was given does not start.

@@ -155,17 +155,18 @@ impl RoomStore {
     }
 
     /// Notes that the room was used, if anything is stored for it. No turn depends on the note: if it is
-    /// lost, the room does not break.
+    /// lost, the room does not break. The room's later reads of it see it at once. False if nothing is
+    /// stored.
     ///
     /// # Errors
     /// [`StoreError`]: nothing was noted.
     ///
     /// # Cancel safety
     /// As [`RoomStore::commit`].
-    pub(crate) async fn note_use(&self, touch: Touch) -> Result<Option<Offset>, StoreError> {
+    pub(crate) async fn note_use(&self, touch: Touch) -> Result<bool, StoreError> {
         let info = self.facts();
         if info.turns == 0 {
-            return Ok(None);
+            return Ok(false);
         }
         self.committer.space().await;
         let change = Change { touch: Some(touch), ..Change::default() };
@@ -173,7 +174,8 @@ impl RoomStore {
         let record = Record { offset: Offset::default(), room, turn: info.turns, module, change };
         let commit = Commit { pending: Arc::new(PendingCell::new(info, 0)), record };
         let cell = &self.reader.pending;
-        self.committer.push(commit, |_| cell.lock().info.touch = Some(touch)).map(Some)
+        self.committer.push(commit, |_| cell.lock().info.touch = Some(touch))?;
+        Ok(true)
     }
 
     /// Commits any change.

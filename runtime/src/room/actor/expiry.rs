@@ -71,7 +71,12 @@ impl Actor {
                 tracing::warn!(room = %self.turns.room, %error, tries, "the room's end failed");
                 let text = format!("on_expire failed, try {tries}; it is tried again");
                 self.turns.log(LogLevel::Warn, &text);
-                self.turns.store.note_use(next).await?
+                if let Err(error) = self.turns.store.note_use(next).await {
+                    // It is told again as it is, and counts this try once more.
+                    tracing::debug!(room = %self.turns.room, %error, "the try is not noted");
+                    return Ok(());
+                }
+                None
             }
             None => {
                 let at_ms = self.turns.parts.clock.wall_ms();

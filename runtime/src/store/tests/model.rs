@@ -151,7 +151,7 @@ impl World {
                 let touch = Touch { at_ms: *at, tries: 0 };
                 let noted = self.room(*room).await.note_use(touch).await.unwrap();
                 let model = &mut self.models[*room];
-                assert_eq!(noted.is_some(), model.known);
+                assert_eq!(noted, model.known);
                 model.used = if model.known { Some(*at) } else { None };
             }
             Step::End { room } => {
