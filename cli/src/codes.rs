@@ -255,6 +255,10 @@ codes! {
         "The hosts of `[serve]` are the names by which clients call the project: lower-case letters, digits and `-` between dots, without a scheme or a port.",
         "# room.toml\nname = \"chat\"\n[serve]\nhosts = [\"https://chat.example.com\"]",
         "Write it as `chat.example.com`, or `*.example.com` for all names below.";
+    BadTtl "R0053" "this cannot be a ttl",
+        "The `ttl` of a party is how long its rooms are kept when nobody uses them: a whole number with its unit, seconds, minutes, hours, days or weeks, from `1s` to `520w`.",
+        "# room.toml\nname = \"chat\"\n[parties.main]\nttl = \"30 days\"",
+        "Write it as `ttl = \"30d\"`, or remove it to keep rooms for ever.";
 }
 
 #[cfg(test)]

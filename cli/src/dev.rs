@@ -334,16 +334,11 @@ impl Session {
         let mark = styled(print::GOOD, "✓");
         let kept = format!(
             "{}, {} kept",
-            counted(deployed.rooms, "room"),
-            counted(deployed.connections, "socket")
+            print::counted(deployed.rooms, "room"),
+            print::counted(deployed.connections, "socket")
         );
         print::talk(format_args!(
             "{mark} reloaded in {seconds:.1} s · build {build:.1} s · {kept}"
         ));
     }
-}
-
-/// `1 room`, `3 rooms`
-fn counted(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }

@@ -11,7 +11,7 @@ mod tests;
 pub(crate) use read::nearest;
 
 use crate::mistake::Mistake;
-use room_runtime::{AutoResponse, Limits, PartyName, WhenQuiet};
+use room_runtime::{AutoResponse, Limits, PartyName, Ttl, WhenQuiet};
 use schemars::{JsonSchema, Schema, json_schema};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -53,6 +53,8 @@ pub(crate) struct Party {
     pub(crate) when_quiet: WhenQuiet,
     /// A text that is answered without the room.
     pub(crate) auto_response: Option<Spanned<AutoResponse>>,
+    /// How long a room is kept that nobody uses; for ever, if none.
+    pub(crate) ttl: Option<Ttl>,
 }
 
 impl Manifest {
@@ -73,6 +75,7 @@ impl Party {
             path: Spanned::new(span, PathBuf::from(".")),
             when_quiet: WhenQuiet::Stay,
             auto_response: None,
+            ttl: None,
         }
     }
 }
@@ -134,6 +137,16 @@ struct PartyKeys {
     /// A text message that is answered without waking the room, as a sign of life.
     #[schemars(default, with = "AutoResponseKeys", skip_serializing_if = "Option::is_none")]
     auto_response: Option<AutoResponseKeys>,
+    /// Rooms that nobody has used for so long are deleted, after `on_expire`: a whole number with `s`, `m`,
+    /// `h`, `d` or `w`. A connection, a message, a request and an alarm that rings are uses. Without it,
+    /// rooms are kept for ever.
+    #[schemars(
+        default,
+        with = "String",
+        regex(pattern = "^[0-9]+[smhdw]$"),
+        skip_serializing_if = "Option::is_none"
+    )]
+    ttl: Option<String>,
 }
 
 /// A text message that is answered without waking the room. The room never hears of it.

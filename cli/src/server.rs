@@ -8,6 +8,7 @@ use crate::control::Control;
 use crate::mistake::Mistake;
 use crate::stream::Events;
 use anyhow::{Context as _, bail};
+use room_runtime::server::API_VERSION;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -121,7 +122,7 @@ impl Server {
         let Self { address, token, .. } = self;
         format!(
             "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
-             content-length: {length}\r\nconnection: close\r\n\r\n"
+             room-api: {API_VERSION}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
         )
     }
 
@@ -184,6 +185,9 @@ impl Server {
                     .help("try again a little later; if no project is served yet, build it first")
                     .into()
             }
+            (507, _) => Mistake::new(Code::ServerRefused, text)
+                .help("free space on the server's disk and try again; what was served goes on")
+                .into(),
             (400..=499, _) => Mistake::new(Code::ServerRefused, text).into(),
             _ => anyhow::anyhow!("the server failed: {text}"),
         }

@@ -213,7 +213,7 @@ fn a_project_is_deployed_changed_and_rolled_back_under_a_client_that_notices_onl
 
     project.write("src/lib.rs", &SAYS.replace("one {}", "two {}"));
     let said = served.good(root, &["deploy"]);
-    assert!(said.contains("says is at version 2 · 1 rooms reloaded, 1 sockets kept"), "{said}");
+    assert!(said.contains("says is at version 2 · 1 room reloaded, 1 socket kept"), "{said}");
     assert_eq!(socket.ask(), "two hello");
     served.good(root, &["env", "set", "WORD", "bye", "--secret"]);
     assert_eq!(socket.ask(), "two bye");

@@ -119,12 +119,9 @@ fn lists(root: &Path) {
 fn looks(root: &Path, port: u16) -> Socket {
     let socket = Socket::open(port, "/party/lobby?_pk=alice&token=s3cret");
     let seen = good(root, &["inspect", "lobby"]);
-    for told in [
-        "main/lobby",
-        "running",
-        "1 keys, 6 bytes",
-        "alice  http://x/party/lobby?_pk=alice&token=…",
-    ] {
+    for told in
+        ["main/lobby", "running", "1 key, 6 bytes", "alice  http://x/party/lobby?_pk=alice&token=…"]
+    {
         assert!(seen.contains(told), "no {told} in\n{seen}");
     }
     assert!(!seen.contains("s3cret"));
@@ -161,7 +158,7 @@ fn closes(root: &Path, port: u16, socket: Socket) {
     assert_eq!(good(root, &["kick", "lobby", "alice"]), "closed alice of main/lobby with 4403\n");
     assert_eq!(socket.closed(), 4403);
     let socket = Socket::open(port, "/party/lobby?_pk=alice");
-    assert_eq!(good(root, &["close", "lobby"]), "closed main/lobby and its 1 connections\n");
+    assert_eq!(good(root, &["close", "lobby"]), "closed main/lobby and its 1 connection\n");
     assert_eq!(socket.closed(), 1012);
     assert_eq!(json_of(root, &["inspect", "lobby"])["phase"], "asleep");
     let socket = Socket::open(port, "/party/lobby?_pk=alice");

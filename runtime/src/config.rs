@@ -10,6 +10,7 @@ pub(crate) use origin::Origins;
 pub use origin::{Origin, OriginError};
 
 use crate::limits::Limits;
+use crate::ttl::Ttl;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -84,6 +85,8 @@ pub struct PartyConfig {
     pub when_quiet: WhenQuiet,
     /// A text that is answered without the room, as a sign of life.
     pub auto_response: Option<AutoResponse>,
+    /// How long a room is kept that nobody uses; for ever, if none.
+    pub ttl: Option<Ttl>,
 }
 
 /// A text message of a client that is answered with another one, and that the room never hears of.

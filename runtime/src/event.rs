@@ -44,6 +44,8 @@ pub enum Event {
     Request(Request),
     /// The room's alarm is due.
     Alarm,
+    /// Nobody has used the room for too long: it is deleted with this turn.
+    Expire,
 }
 
 impl Event {
@@ -57,6 +59,7 @@ impl Event {
             Self::Error { .. } => "error",
             Self::Request(_) => "request",
             Self::Alarm => "alarm",
+            Self::Expire => "expire",
         }
     }
 }

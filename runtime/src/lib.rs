@@ -8,9 +8,9 @@
 //! - `rooms` knows which rooms run; `room` is one of them: mailbox, actor, gate, outbox.
 //! - `wasm` compiles and calls guests; `turn` is what one call read, wrote and said.
 //! - `admin` is an operator's work on what is stored: backups, exports, imports; [`offline`] without a node.
-//! - `store` keeps the rooms' bytes; `alarms` wakes rooms; `cluster` says which node a room is on.
+//! - `store` keeps the rooms' bytes; `alarms` wakes rooms, `expiry` ends them; `cluster` says which node a room is on.
 //! - `logs` keeps the newest lines of the log for who watches it; `taps` tells what passes through a room.
-//! - `metrics` is what they count; [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`] are the
+//! - `metrics` is what they count; [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`], [`ttl`] are the
 //!   values they share.
 
 mod admin;
@@ -21,6 +21,7 @@ pub mod config;
 pub mod connection;
 mod door;
 pub mod event;
+mod expiry;
 pub mod id;
 pub mod limits;
 mod logs;
@@ -33,6 +34,7 @@ pub mod server;
 pub mod span;
 pub mod store;
 mod taps;
+pub mod ttl;
 pub mod turn;
 pub mod wasm;
 
@@ -51,4 +53,5 @@ pub use room::RoomError;
 pub use runtime::{Runtime, StartError};
 pub use server::{Server, ServerConfig};
 pub use store::{ContentError, RoomContent, StoreError, Verified};
+pub use ttl::{Ttl, TtlError};
 pub use wasm::{GuestFault, LoadError};

@@ -200,6 +200,11 @@ limits! {
     alarm_tries_max: "tries" = 6, "Retries of a failed alarm, after 2 s, 4 s, …", "the alarm is dropped with an error in the log";
     alarm_retry_ms_min: "ms" = 2_000, "Pause before the first retry of an alarm, doubled for each further one", "the alarm is tried again";
     alarms_batch_max: "alarms" = 1_024, "Due alarms that are delivered at once, and at most half of `rooms_active_max`", "the rest follow in the next batch";
+    use_note_ms: "ms" = 86_400_000, "Age at which the note of when a room was used is old, in a party without `ttl`; with one it is an eighth of that", "it is written anew with the room's next commit; where there is a `ttl`, at once";
+    expiries_batch_max: "rooms" = 32, "Rooms that end at the same time because nobody uses them, and at most a quarter of `rooms_active_max`", "the rest follow in the next batch";
+    expiry_pause_ms: "ms" = 100, "Time between two batches of rooms that nobody uses", "the next batch is told";
+    expiry_look_ms_max: "ms" = 10_000, "Longest time between two looks at the rooms that nobody uses: a changed `ttl` is late by no more", "they are looked at again";
+    service_note_ms: "ms" = 60_000, "Time between two notes of how long the node has served: a crash costs no more of it", "it is noted";
     alarm_look_ms_max: "ms" = 10_000, "Longest time between two looks at the alarms: after the machine slept, they are late by no more", "they are looked at again";
 }
 

@@ -273,6 +273,10 @@ metrics! {
             "Alarms whose turn failed, to be tried again";
         alarms_dropped: Counter = "room_alarms_dropped_total", "alarms",
             "Alarms whose turn failed too often, and that are gone";
+        expired: Counter = "room_expired_total", "rooms",
+            "Rooms that were deleted because nobody used them";
+        expiries_retried: Counter = "room_expiries_retried_total", "rooms",
+            "Ends of rooms that failed in their guest, to be tried again";
     }
     /// What the door counts.
     door DoorMetrics {

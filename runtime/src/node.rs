@@ -10,12 +10,14 @@ use crate::clock::Clock;
 use crate::cluster::Ring;
 use crate::config::{Audience, OriginError, Origins, PartyConfig, Project, StorageConfig};
 use crate::door::{FrontDoor, Notice, Routes};
+use crate::expiry::{self, Expiry};
 use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::Metrics;
 use crate::rooms::{Party, ReloadError, Reloaded, Rooms};
 use crate::store::{Store, StoreError, Verified};
+use crate::ttl::{Lifetime, Served};
 use crate::wasm::{Code, Engine, EngineError, Instance, LoadError};
 use hashbrown::HashMap;
 use std::path::Path;
@@ -36,12 +38,13 @@ pub(crate) struct Node {
     admin: Admin,
     limits: Arc<Limits>,
     clock: Clock,
+    served: Served,
     logs: Logs,
     /// One deployment at a time.
     deploying: Mutex<()>,
     stop: CancellationToken,
-    /// None when it was stopped.
-    alarms: Mutex<Option<JoinHandle<()>>>,
+    /// What rings and ends rooms; nothing when it was stopped.
+    wakers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Why a node cannot be opened. Nothing is left running.
@@ -78,6 +81,9 @@ pub enum DeployError {
     /// One of its origins is none, or they are too many.
     #[error(transparent)]
     Origin(#[from] OriginError),
+    /// To what its rooms were held before cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A module was refused.
     #[error("party {party}: {error}")]
     Load {
@@ -126,7 +132,8 @@ impl Node {
         let logs = Logs::new(&limits, clock);
         let engine = Engine::new(limits.clone(), cache_dir, logs.clone())?;
         let counts = metrics.rooms.clone();
-        let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine, counts);
+        let served = Served::from(store.service()?.served_ms);
+        let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine, counts, served);
         let dir = match storage {
             StorageConfig::Disk(dir) => Some(dir.as_path()),
             StorageConfig::Memory => None,
@@ -138,6 +145,7 @@ impl Node {
         let door =
             FrontDoor::new(rooms.clone(), ring, node, limits.clone(), clock, audience, counts);
         let alarms = Alarms::new(store.clone(), rooms.clone(), clock, limits.clone());
+        let expiry = Expiry::new(store.clone(), rooms.clone(), served, limits.clone());
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(metrics.look_after()));
         Ok(Self {
@@ -148,9 +156,10 @@ impl Node {
             admin,
             limits,
             clock,
+            served,
             logs,
             deploying: Mutex::new(()),
-            alarms: Mutex::new(Some(tokio::spawn(alarms.run()))),
+            wakers: Mutex::new(vec![tokio::spawn(alarms.run()), tokio::spawn(expiry.run())]),
             stop,
         })
     }
@@ -199,10 +208,12 @@ impl Node {
             return Err(DeployError::NoParty);
         }
         let origins = Origins::parse(&project.origins, &self.limits)?;
+        let lifetimes = self.lifetimes(&project.parties)?;
         let mut parties = HashMap::new();
         for config in project.parties {
             let name = PartyName::parse(&config.name)?;
-            let party = self.load(&name, config, origins.clone()).await?;
+            let mut party = self.load(&name, config, origins.clone()).await?;
+            party.lifetime = lifetimes.get(&name).copied();
             if parties.insert(name.clone(), party).is_some() {
                 return Err(DeployError::Twice(name));
             }
@@ -212,6 +223,7 @@ impl Node {
         let mut hashes: Vec<String> = parties.iter().map(hash).collect();
         hashes.sort_unstable();
         let done = self.rooms.deploy(parties).await.map_err(start_error)?;
+        expiry::keep(&self.store, self.served, Some(&lifetimes));
         self.door.set_assets(project.assets);
         let Reloaded { rooms, connections } = done;
         let what = format!(
@@ -219,6 +231,20 @@ impl Node {
             hashes.join(", ")
         );
         Ok((Deployed { rooms, connections }, what))
+    }
+
+    /// To what the rooms of these parties are held.
+    fn lifetimes(
+        &self,
+        parties: &[PartyConfig],
+    ) -> Result<HashMap<PartyName, Lifetime>, DeployError> {
+        let mut ttls = Vec::new();
+        for PartyConfig { name, ttl, .. } in parties {
+            if let Some(ttl) = ttl {
+                ttls.push((PartyName::parse(name)?, *ttl));
+            }
+        }
+        Ok(expiry::lifetimes(&self.store, self.served, &ttls)?)
     }
 
     /// Tells pages that load `/_room/overlay.js` what is wrong with the code behind them, until the next
@@ -249,7 +275,8 @@ impl Node {
         let probe = RoomId::new(name.clone(), "-", usize::MAX)?;
         let instance = Instance::new(&code, &probe, self.clock).await;
         instance.map_err(|fault| refused(LoadError::Start(fault.to_string())))?;
-        Ok(Party { code, when_quiet, auto_response: auto_response.map(Arc::new), origins })
+        let auto_response = auto_response.map(Arc::new);
+        Ok(Party { code, when_quiet, auto_response, lifetime: None, origins })
     }
 
     /// Reads everything that is stored and checks that it agrees with itself; see [`Verified`]. Meant for
@@ -288,21 +315,25 @@ impl Node {
             self.silence().await;
             tracing::warn!("not everything ended within drain_ms_max; the rest is dropped");
         }
-        let store = self.store.clone();
-        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+        let (store, served) = (self.store.clone(), self.served);
+        let close = move || {
+            expiry::keep(&store, served, None);
+            store.close();
+        };
+        if tokio::task::spawn_blocking(close).await.is_err() {
             tracing::error!("the store panicked while it was closed");
         }
     }
 }
 
 impl Node {
-    /// Ends the ringing of alarms. An aborted task holds the store until it is dropped, and the folder with
-    /// it.
+    /// Ends the ringing of alarms and the search for rooms that nobody uses. An aborted task holds the store
+    /// until it is dropped, and the folder with it.
     async fn silence(&self) {
-        let alarms = self.alarms.lock().await.take();
-        if let Some(alarms) = alarms {
-            alarms.abort();
-            drop(alarms.await);
+        let wakers = std::mem::take(&mut *self.wakers.lock().await);
+        for waker in wakers {
+            waker.abort();
+            drop(waker.await);
         }
     }
 }

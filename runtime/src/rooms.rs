@@ -17,11 +17,12 @@ use crate::limits::{Limits, ms, size};
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::{RoomMetrics, level};
 use crate::room::{
-    Actor, AlarmGuard, Figures, Joined, Mail, Mailbox, Otherwise, Parts, Places, RoomError,
+    Actor, AlarmGuard, Figures, Joined, Mail, Mailbox, Orders, Otherwise, Parts, Places, RoomError,
     RoomHandle, Stopped, Totals, Visitor,
 };
 use crate::store::{Store, StoreError};
 use crate::taps::Taps;
+use crate::ttl::{Lifetime, Served};
 use crate::wasm::{Code, Engine};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -87,8 +88,17 @@ pub(crate) struct Party {
     pub(crate) code: Code,
     pub(crate) when_quiet: WhenQuiet,
     pub(crate) auto_response: Option<Arc<AutoResponse>>,
+    /// How long its rooms are kept when nobody uses them; for ever, if none.
+    pub(crate) lifetime: Option<Lifetime>,
     /// Whose pages may open WebSockets to its rooms.
     pub(crate) origins: Origins,
+}
+
+impl Party {
+    fn orders(self) -> Orders {
+        let Self { code, when_quiet, lifetime, .. } = self;
+        Orders { code, when_quiet, lifetime }
+    }
 }
 
 /// Why a room cannot be asked.
@@ -127,13 +137,14 @@ impl Rooms {
         clock: Clock,
         engine: &Engine,
         metrics: Arc<RoomMetrics>,
+        served: Served,
     ) -> Self {
         let places = Places::new(engine.rooms_max(), engine.memory().clone(), limits.clone());
         let spares = size(limits.reload_rooms_max).min(Semaphore::MAX_PERMITS);
         let spares = Arc::new(Semaphore::new(spares));
         let (logs, taps) = (engine.logs().clone(), Taps::new(&limits, clock));
         Self(Arc::new(Inner {
-            parts: Parts { store, limits, clock, places, spares, metrics, logs, taps },
+            parts: Parts { store, limits, clock, served, places, spares, metrics, logs, taps },
             state: Mutex::default(),
             begun: Instant::now(),
             tasks: TaskTracker::new(),
@@ -201,6 +212,20 @@ impl Rooms {
         }
     }
 
+    /// Tells a room that nobody may have used it for too long; `done` as with [`Rooms::ring`].
+    pub(crate) fn expire(&self, room: &RoomId, done: AlarmGuard) {
+        if let Ok(handle) = self.handle(room) {
+            drop(handle.mailbox.push(Mail::Expire { done }));
+        }
+    }
+
+    /// The parties whose rooms end when nobody uses them.
+    pub(crate) fn lifetimes(&self) -> Vec<(PartyName, Lifetime)> {
+        let state = self.state();
+        let parties = state.parties.iter();
+        parties.filter_map(|(name, party)| Some((name.clone(), party.lifetime?))).collect()
+    }
+
     /// The handle of a room, which is activated if it does not run.
     fn handle(&self, room: &RoomId) -> Result<RoomHandle, Unreachable> {
         let mut state = self.state();
@@ -255,7 +280,7 @@ impl Rooms {
         let (parts, metrics, logs) = (self.0.parts.clone(), &self.0.parts.metrics, self.logs());
         let Resident { mailbox, figures, .. } = resident;
         let ends = (mailbox.clone(), figures.clone());
-        let actor = Actor::new(room.clone(), ends, party.code, party.when_quiet, parts);
+        let actor = Actor::new(room.clone(), ends, party.orders(), parts);
         let mut actor = match actor.await {
             Ok(actor) => actor,
             Err(error) => {
@@ -485,8 +510,8 @@ async fn reload_one(
     otherwise: Otherwise,
 ) -> (RoomId, Result<usize, RoomError>) {
     let (reply, answer) = oneshot::channel();
-    let Party { code, when_quiet, .. } = party;
-    if mailbox.push(Mail::Reload { code, when_quiet, otherwise, reply }).is_err() {
+    let to = Box::new(party.orders());
+    if mailbox.push(Mail::Reload { to, otherwise, reply }).is_err() {
         // It left meanwhile; the next visitor meets the new code.
         return (room, Ok(0));
     }

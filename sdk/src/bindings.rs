@@ -2724,6 +2724,97 @@ pub mod room {
 pub mod exports {
     pub mod room {
         pub mod runtime {
+            /// What a room does when it ends because nobody uses it. A module may do without this interface.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod expiry {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_expire_cabi<T_: Guest>() -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result0 = { T_::on_expire() };
+                        let ptr1 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result0 {
+                            Ok(_) => {
+                                *ptr1.add(0).cast::<u8>() = (0i32) as u8;
+                            }
+                            Err(e) => {
+                                *ptr1.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec2 = (e.into_bytes()).into_boxed_slice();
+                                let ptr2 = vec2.as_ptr().cast::<u8>();
+                                let len2 = vec2.len();
+                                ::core::mem::forget(vec2);
+                                *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len2;
+                                *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr2.cast_mut();
+                            }
+                        };
+                        ptr1
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_expire<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {}
+                            _ => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l1, l2, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// Nobody has used the room for its party's `ttl`: it is deleted with this turn, and what the turn
+                    /// writes or sets goes with it. Nobody is connected.
+                    ///
+                    /// On `err`, and after a trap, the call is tried again as `on-alarm` is; after the last try the room
+                    /// is deleted all the same.
+                    #[allow(async_fn_in_trait)]
+                    fn on_expire() -> ::core::result::Result<(), _rt::String>;
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_room_runtime_expiry_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "room:runtime/expiry@0.1.0#on-expire")] unsafe extern "C" fn
+                        export_on_expire() -> * mut u8 { unsafe { $($path_to_types)*::
+                        _export_on_expire_cabi::<$ty > () } } #[unsafe (export_name =
+                        "cabi_post_room:runtime/expiry@0.1.0#on-expire")] unsafe extern
+                        "C" fn _post_return_on_expire(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_on_expire::<$ty > (arg0) } }
+                        };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_room_runtime_expiry_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 3 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 3
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
             /// What a room does at each event. An `err` drops the turn, is logged with the room's name, and keeps
             /// the instance; a trap drops the turn and the instance.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
@@ -5078,6 +5169,9 @@ macro_rules! __export_module_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
+        exports::room::runtime::expiry::__export_room_runtime_expiry_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::room::runtime::expiry);
+        $($path_to_types_root)*::
         exports::room::runtime::events::__export_room_runtime_events_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::events);
         $($path_to_types_root)*::
@@ -5086,10 +5180,10 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2364] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2421] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xbf\x11\x01A\x02\x01\
-A\x16\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf8\x11\x01A\x02\x01\
+A\x18\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
@@ -5127,26 +5221,27 @@ s\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x03\0
 time/room@0.1.0\x05\x08\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05e\
 rror\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07message\
 s\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\
-\x09\x02\x03\0\0\x07request\x02\x03\0\0\x08response\x01B\x1d\x02\x03\x02\x01\x01\
-\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x0a\x04\0\x07request\x03\0\x02\x02\x03\
-\x02\x01\x0b\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x02\x04\0\x0aconnection\
-\x03\0\x06\x02\x03\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\
-\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\
-\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07reques\
-t\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnections\x07message\x01\0\
-\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05clea\
-n\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\
-\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\
-\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/events@0.\
-1.0\x05\x0c\x01B\x0e\x02\x03\x02\x01\x0a\x04\0\x07request\x03\0\0\x02\x03\x02\x01\
-\x0b\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x04\
-\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07\
-verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\
-\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\
-\x04\0\x11on-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x0d\x04\
-\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09prod\
-ucers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x06\
-0.63.0";
+\x09\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:ru\
+ntime/expiry@0.1.0\x05\x0a\x02\x03\0\0\x07request\x02\x03\0\0\x08response\x01B\x1d\
+\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x0b\x04\0\x07reque\
+st\x03\0\x02\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x02\
+\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x08\
+\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\
+\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aco\
+nnection\x07\x07request\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnec\
+tions\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnection\x07\
+\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aconnectio\
+n\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07re\
+quest\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19r\
+oom:runtime/events@0.1.0\x05\x0d\x01B\x0e\x02\x03\x02\x01\x0b\x04\0\x07request\x03\
+\0\0\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x0b\
+close-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06refu\
+se\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05lob\
+by\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11\
+on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\x0b\x04\0\x17room:runti\
+me/door@0.1.0\x05\x0e\x04\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06\
+module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262\
+.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }

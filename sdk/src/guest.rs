@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::panic;
 use std::time::UNIX_EPOCH;
 
-use crate::bindings::exports::room::runtime::{door, events};
+use crate::bindings::exports::room::runtime::{door, events, expiry};
 use crate::bindings::room::runtime::{alarm, connections, log, room, storage, types};
 use crate::connection::{Close, Connection};
 use crate::context::Context;
@@ -85,6 +85,12 @@ impl<R: Room> events::Guest for Component<R> {
 
     fn on_alarm() -> Result<(), String> {
         Self::turn(|room, ctx| room.on_alarm(ctx))
+    }
+}
+
+impl<R: Room> expiry::Guest for Component<R> {
+    fn on_expire() -> Result<(), String> {
+        Self::turn(|room, ctx| room.on_expire(ctx))
     }
 }
 

@@ -145,6 +145,16 @@ pub trait Room: Default + 'static {
         Ok(())
     }
 
+    /// The room ends: nobody has used it for its party's `ttl` (in `room.toml`), and everything that it
+    /// stores is deleted with this turn, what the turn writes included. Nobody is connected.
+    ///
+    /// A connection, a message, a request, and an alarm that rings are uses. An alarm that is set for
+    /// later is none, and goes with the room. On `Err` it is tried again as an alarm is; after the last
+    /// try the room is deleted all the same.
+    fn on_expire(&mut self, ctx: &Context) -> Result {
+        Ok(())
+    }
+
     /// Decides about a WebSocket before any room hears of it: the place to check a token. There is no
     /// room here, so no storage and no connections. `Err` refuses with 4401 and the error's text.
     fn on_before_connect(request: Request, lobby: &Lobby) -> Result<Verdict> {

@@ -68,6 +68,7 @@ async fn start(
         vars: Vec::new(),
         when_quiet: WhenQuiet::Stay,
         auto_response: None,
+        ttl: None,
     };
     runtime.deploy(Project { parties: vec![party], ..Project::default() }).await?;
     Ok((runtime, problems))

@@ -34,6 +34,7 @@ async fn party_names_match_in_every_spelling() {
         vars: Vec::new(),
         when_quiet: WhenQuiet::Stay,
         auto_response: None,
+        ttl: None,
     };
     node.deploy_project(vec![party("main"), party("ChatRoom")]).await.unwrap();
     for spelling in ["chat-room", "ChatRoom", "chat_room", "CHAT_ROOM", "chatRoom"] {

@@ -167,6 +167,7 @@ async fn node_on(dir: &Path, audience: Audience) -> Runtime {
         vars: Vec::new(),
         when_quiet: WhenQuiet::Stay,
         auto_response: None,
+        ttl: None,
     };
     node.deploy(Project { parties: vec![party], ..Project::default() }).await.unwrap();
     node

@@ -65,6 +65,7 @@ async fn a_party_that_is_gone_says_goodbye() {
         vars: Vec::new(),
         when_quiet: WhenQuiet::Stay,
         auto_response: None,
+        ttl: None,
     };
     node.deploy_project(vec![party]).await.unwrap();
     assert_eq!(client.closed().await.0, 1012);

@@ -5,7 +5,7 @@
 use crate::{TestClient, guest, within};
 use room_runtime::{
     Audience, AutoResponse, Config, DeployError, Deployed, Limits, PartyConfig, Project, Runtime,
-    StartError, StorageConfig, Tls, WhenQuiet,
+    StartError, StorageConfig, Tls, Ttl, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -19,6 +19,7 @@ pub struct Setup {
     disk: Option<TempDir>,
     when_quiet: WhenQuiet,
     auto_response: Option<AutoResponse>,
+    ttl: Option<Ttl>,
     assets: Option<PathBuf>,
     origins: Vec<String>,
     tls: Option<Tls>,
@@ -47,6 +48,7 @@ impl Setup {
             disk: None,
             when_quiet,
             auto_response: None,
+            ttl: None,
             assets: None,
             origins: Vec::new(),
             tls: None,
@@ -87,6 +89,23 @@ impl Setup {
     #[must_use]
     pub fn auto_response(mut self, request: &str, response: &str) -> Self {
         self.auto_response = Some(auto_response(request, response));
+        self
+    }
+
+    /// With rooms that end when nobody uses them for so long.
+    ///
+    /// # Panics
+    /// When the text is no ttl.
+    #[must_use]
+    pub fn ttl(mut self, ttl: &str) -> Self {
+        self.ttl = Some(ttl.parse().expect("a ttl"));
+        self
+    }
+
+    /// With rooms that are kept for ever.
+    #[must_use]
+    pub fn no_ttl(mut self) -> Self {
+        self.ttl = None;
         self
     }
 
@@ -201,6 +220,7 @@ impl TestNode {
             vars: vars.collect(),
             when_quiet: self.setup.when_quiet,
             auto_response: self.setup.auto_response.clone(),
+            ttl: self.setup.ttl,
         }
     }
 

@@ -40,7 +40,7 @@ pub(crate) fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         print::data(serde_json::to_string_pretty(&made)?);
     } else {
-        let bytes = styled(DIM, format_args!("{bytes} bytes"));
+        let bytes = styled(DIM, print::counted(bytes, "byte"));
         print::data(format_args!("{}  {bytes}", styled(BOLD, shown(&made.file))));
     }
     Ok(ExitCode::SUCCESS)

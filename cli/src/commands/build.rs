@@ -6,7 +6,7 @@ use super::wait_for;
 use crate::args::BuildArgs;
 use crate::cargo::{Component, Noise, Outcome, Plan};
 use crate::component::imports;
-use crate::print::{self, BOLD, DIM, styled};
+use crate::print::{self, BOLD, DIM, counted, styled};
 use crate::project::{Project, shown};
 use room_runtime::id::ModuleHash;
 use serde::Serialize;
@@ -53,7 +53,8 @@ impl Made {
 
     fn line(&self) -> String {
         let Self { party, path, bytes, hash, imports } = self;
-        let facts = format!("{} KiB · {} imports · {hash}", bytes.div_ceil(1024), imports.len());
+        let facts =
+            format!("{} KiB · {} · {hash}", bytes.div_ceil(1024), counted(imports.len(), "import"));
         format!("{}  {}  {}", styled(BOLD, party), shown(path), styled(DIM, facts))
     }
 }

@@ -3,11 +3,13 @@
 //! Invariant: a room is deleted only by somebody who said so: on a terminal by an answer, elsewhere by a flag.
 //! It does not know what becomes of the clients.
 
+use super::inspect::amounts;
 use super::yes;
 use crate::args::operate::{CloseArgs, DeleteRoomArgs, KickArgs};
 use crate::codes::Code;
 use crate::mistake::Mistake;
 use crate::operator::Operator;
+use crate::print::counted;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -32,7 +34,7 @@ pub(crate) fn close(args: &CloseArgs) -> anyhow::Result<ExitCode> {
     let room = operator.room(&args.room)?;
     let answer = operator.about(&room, ("POST", "close"), &[])?;
     operator.print(&answer, |answer| {
-        format!("closed {} and its {} connections", room.name, answer["connections"])
+        format!("closed {} and its {}", room.name, counted(&answer["connections"], "connection"))
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -46,8 +48,7 @@ pub(crate) fn delete_room(args: &DeleteRoomArgs) -> anyhow::Result<ExitCode> {
     }
     let answer = operator.about(&room, ("DELETE", ""), &[])?;
     operator.print(&answer, |answer| {
-        let (keys, bytes) = (&answer["keys"], &answer["bytes"]);
-        format!("deleted {} with {keys} keys, {bytes} bytes", room.name)
+        format!("deleted {} with {}", room.name, amounts(&answer["keys"], &answer["bytes"]))
     })?;
     Ok(ExitCode::SUCCESS)
 }

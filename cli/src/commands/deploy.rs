@@ -13,7 +13,7 @@ use crate::codes::Code;
 use crate::component::imports;
 use crate::mistake::Mistake;
 use crate::operator::encoded;
-use crate::print::{self, BOLD, DIM, GOOD, styled};
+use crate::print::{self, BOLD, DIM, GOOD, counted, styled};
 use crate::project::Project;
 use crate::remote::{Remote, project_path};
 use anyhow::Context as _;
@@ -46,7 +46,10 @@ pub(crate) fn deploy(args: &DeployArgs) -> anyhow::Result<ExitCode> {
     for component in &components {
         let (party, size) = (&component.party, component.bytes.len().div_ceil(1024));
         let imports = imports(&component.bytes)?.len();
-        print::talk(styled(DIM, format_args!("{party}  {size} KiB, {imports} imports")));
+        print::talk(styled(
+            DIM,
+            format_args!("{party}  {size} KiB, {}", counted(imports, "import")),
+        ));
     }
     let (release, contents) = release(&project, &components)?;
     let (path, body) =
@@ -84,6 +87,7 @@ fn release(
             module,
             hibernate: party.when_quiet == WhenQuiet::Hibernate,
             auto_response: party.auto_response.as_ref().map(|own| own.get_ref().clone()),
+            ttl: party.ttl,
         });
     }
     let defaults = Limits::default();
@@ -158,9 +162,11 @@ fn plan_in_words(plan: &Value) -> String {
 /// What a change of what is served did.
 fn served(name: &str, done: &Value) -> String {
     let mark = styled(GOOD, "✓");
-    let (version, rooms, sockets) = (&done["version"], &done["rooms"], &done["connections"]);
+    let version = &done["version"];
+    let (rooms, sockets) =
+        (counted(&done["rooms"], "room"), counted(&done["connections"], "socket"));
     let mut text = format!(
-        "{mark} {} is at version {version} · {rooms} rooms reloaded, {sockets} sockets kept",
+        "{mark} {} is at version {version} · {rooms} reloaded, {sockets} kept",
         styled(BOLD, name)
     );
     if done["limits_wait_for_restart"] == json!(true) {
@@ -224,14 +230,14 @@ pub(crate) fn env(args: &EnvArgs) -> anyhow::Result<ExitCode> {
             let body = serde_json::to_vec(&json!({ "value": value, "secret": secret }))?;
             let done = remote.ask("PUT", &path, &body)?;
             remote.print(&done, |done| {
-                format!("{variable} is set; {} rooms reloaded", done["rooms"])
+                format!("{variable} is set; {} reloaded", counted(&done["rooms"], "room"))
             })?;
         }
         EnvVerb::Remove { variable, deployed } => {
             let (remote, path) = at(deployed, variable)?;
             let done = remote.ask("DELETE", &path, &[])?;
             remote.print(&done, |done| {
-                format!("{variable} is removed; {} rooms reloaded", done["rooms"])
+                format!("{variable} is removed; {} reloaded", counted(&done["rooms"], "room"))
             })?;
         }
     }

@@ -85,7 +85,7 @@ pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
         again.write(&mut lines)?;
         server.ask("PUT", &path_of(&room, "import"), &lines, &mut io::sink())?;
     }
-    print::talk(format_args!("{room} has {keys} keys now"));
+    print::talk(format_args!("{room} has {} now", print::counted(keys, "key")));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,6 +5,7 @@
 
 use crate::args::operate::InspectArgs;
 use crate::operator::{Operator, ago, span};
+use crate::print::counted;
 use serde_json::Value;
 use std::process::ExitCode;
 
@@ -26,11 +27,15 @@ fn shown(report: &Value) -> String {
     let mut line = |name: &str, told: String| lines.push(format!("  {name:<12} {told}"));
     line("phase", phase(report));
     let storage = &report["storage"];
-    line("storage", format!("{} keys, {} bytes", storage["keys"], storage["bytes"]));
+    line("storage", amounts(&storage["keys"], &storage["bytes"]));
     if let Some(due) = report["alarm"]["due_ms"].as_u64() {
         let tries = report["alarm"]["tries"].as_u64().filter(|tries| *tries > 0);
-        let tries = tries.map(|tries| format!(", failed {tries} times")).unwrap_or_default();
+        let tries =
+            tries.map(|tries| format!(", failed {}", counted(tries, "time"))).unwrap_or_default();
         line("alarm", format!("{}{tries}", ago(due)));
+    }
+    if let Some(due) = report["expires_ms"].as_u64() {
+        line("expires", format!("{}, if nobody uses it", ago(due)));
     }
     if report["module"].is_string() {
         line("module", text(&report["module"]));
@@ -49,6 +54,11 @@ fn shown(report: &Value) -> String {
     }
     lines.extend(list(&report["recent_faults"]).map(fault));
     lines.join("\n")
+}
+
+/// Keys with their bytes.
+pub(super) fn amounts(keys: &Value, bytes: &Value) -> String {
+    format!("{}, {}", counted(keys, "key"), counted(bytes, "byte"))
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
@@ -92,7 +102,11 @@ fn connection(connection: &Value) -> String {
     }
     let lag = &connection["lag"];
     if lag["messages"].as_u64().unwrap_or_default() > 0 {
-        told.push_str(&format!("  behind by {} messages, {} bytes", lag["messages"], lag["bytes"]));
+        told.push_str(&format!(
+            "  behind by {}, {}",
+            counted(&lag["messages"], "message"),
+            counted(&lag["bytes"], "byte")
+        ));
     }
     if connection["closing"] == true {
         told.push_str("  closing");

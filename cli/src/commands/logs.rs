@@ -8,7 +8,7 @@ use crate::codes::Code;
 use crate::data::{DataFolder, encoded};
 use crate::log;
 use crate::mistake::Mistake;
-use crate::print::{self, DIM, WARN, styled};
+use crate::print::{self, DIM, WARN, counted, styled};
 use crate::project::shown;
 use crate::server::{Server, Unanswered};
 use crate::stream::{Event, Events};
@@ -153,7 +153,7 @@ impl Reader<'_> {
             (None, false) => line(&serde_json::from_str(data).context("this is no line of a log")?),
             (Some("missed"), false) => {
                 let missed: serde_json::Value = serde_json::from_str(data)?;
-                styled(WARN, format_args!("… {} lines missed", missed["missed"]))
+                styled(WARN, format_args!("… {} missed", counted(&missed["missed"], "line")))
             }
             (Some("restarted"), true) => r#"{"restarted":true}"#.to_owned(),
             (Some("restarted"), false) => {

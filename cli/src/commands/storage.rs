@@ -99,7 +99,7 @@ fn given(args: &StorageSetArgs) -> anyhow::Result<Vec<u8>> {
 }
 
 fn entry(entry: &Value) -> String {
-    let bytes = styled(DIM, format_args!("({} bytes)", entry["bytes"]));
+    let bytes = styled(DIM, format_args!("({})", print::counted(&entry["bytes"], "byte")));
     format!("{} = {}  {bytes}", named(entry), value(entry))
 }
 

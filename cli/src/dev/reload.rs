@@ -54,6 +54,7 @@ impl Deployment {
                 vars: vars.clone(),
                 when_quiet: party.when_quiet,
                 auto_response: party.auto_response.as_ref().map(|own| own.get_ref().clone()),
+                ttl: party.ttl,
             })
         });
         let origins = project.manifest.origins.clone();
@@ -62,8 +63,9 @@ impl Deployment {
 
     fn same_as(&self, other: &Self) -> bool {
         let key = |party: &PartyConfig| {
-            let PartyConfig { name, vars, when_quiet, auto_response, module: _ } = party.clone();
-            (name, vars, when_quiet, auto_response)
+            let PartyConfig { name, vars, when_quiet, auto_response, ttl, module: _ } =
+                party.clone();
+            (name, vars, when_quiet, auto_response, ttl)
         };
         self.assets == other.assets
             && self.origins == other.origins

@@ -7,7 +7,7 @@ use super::{Manifest, Party, name_problem};
 use crate::codes::Code;
 use crate::mistake::Mistake;
 use room_runtime::server::is_host;
-use room_runtime::{AutoResponse, Limits, Origin, PartyName, WhenQuiet};
+use room_runtime::{AutoResponse, Limits, Origin, PartyName, Ttl, TtlError, WhenQuiet};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys of the file and of its sections.
 pub(super) const TOP: &[&str] = &["name", "parties", "assets", "serve", "vars", "limits"];
-pub(super) const PARTY: &[&str] = &["path", "hibernate", "auto_response"];
+pub(super) const PARTY: &[&str] = &["path", "hibernate", "auto_response", "ttl"];
 pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(super) const ASSETS: &[&str] = &["dir"];
 pub(super) const SERVE: &[&str] = &["hosts", "origins"];
@@ -29,6 +29,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("path", "it belongs to a party: `[parties.main]`"),
     ("hibernate", "it belongs to a party: `[parties.main]`"),
     ("auto_response", "it belongs to a party: `[parties.main]`"),
+    ("ttl", "it belongs to a party: `[parties.main]`"),
     ("dir", "it belongs to `[assets]`"),
     ("origins", "it belongs to `[serve]`"),
     ("env", "variables are `[vars]`"),
@@ -160,10 +161,23 @@ impl Reader<'_> {
                     let place = format!("{place}.auto_response");
                     party.auto_response = self.auto_response(&place, value);
                 }
+                "ttl" => party.ttl = self.ttl(&format!("{place}.ttl"), value),
                 _ => self.unknown(key, &format!("[{place}]"), PARTY),
             }
         }
         Some(party)
+    }
+
+    fn ttl(&mut self, place: &str, value: &Value<'_>) -> Option<Ttl> {
+        match self.string(place, value)?.parse() {
+            Ok(ttl) => Some(ttl),
+            Err(error) => {
+                let error: TtlError = error;
+                self.complain(Code::BadTtl, &error.to_string(), value.span(), "this time")
+                    .help_last("write it as `ttl = \"30d\"`, or remove it to keep rooms for ever");
+                None
+            }
+        }
     }
 
     fn auto_response(&mut self, place: &str, value: &Value<'_>) -> Option<Spanned<AutoResponse>> {

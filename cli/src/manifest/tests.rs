@@ -30,6 +30,7 @@ fn everything_is_read() {
         path = "room"
         [parties.ChatRoom]
         hibernate = true
+        ttl = "30d"
         auto_response = { request = "ping", response = "pong" }
         [assets]
         dir = "web"
@@ -58,6 +59,8 @@ fn everything_is_read() {
         .collect();
     let (request, response) = ("ping".to_owned(), "pong".to_owned());
     assert_eq!(answers, [None, Some(AutoResponse { request, response })]);
+    let ttls: Vec<_> = manifest.parties.iter().map(|party| party.ttl).collect();
+    assert_eq!(ttls, [None, Some("30d".parse().unwrap())]);
     assert_eq!(manifest.assets.unwrap().get_ref(), std::path::Path::new("web"));
     assert_eq!(manifest.origins, ["https://chat.example.com", "https://*.example.com"]);
     assert_eq!(manifest.vars["GREETING"], "hello");

@@ -21,6 +21,8 @@ pub(crate) struct Looked {
     pub(crate) facts: Option<RoomFacts>,
     /// What it is like in memory, if it is there.
     pub(crate) look: Option<Look>,
+    /// When it ends if nobody uses it any more, in milliseconds since 1970.
+    pub(crate) expires_ms: Option<u64>,
 }
 
 impl Looked {
@@ -48,7 +50,8 @@ impl Admin {
             Some(facts) => Some(facts),
             None => self.must_know(room).await?,
         };
-        Ok(Looked { facts, look })
+        let expires_ms = facts.and_then(|facts| self.0.rooms.expires_ms(room, &facts));
+        Ok(Looked { facts, look, expires_ms })
     }
 
     /// What the node comes to.

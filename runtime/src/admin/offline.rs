@@ -6,7 +6,7 @@
 use super::scratch::ScratchFolder;
 use crate::id::RoomId;
 use crate::limits::Limits;
-use crate::store::{RoomContent, Store, StoreError};
+use crate::store::{RoomContent, Store, StoreError, Touch};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -81,7 +81,12 @@ pub async fn export(
 /// Dropped before it returns, the room may be as it was, or have a part of its new content.
 pub async fn import(dir: &Path, content: RoomContent, limits: &Limits) -> Result<(), OfflineError> {
     let store = open(dir, limits, Missing::Made).await?;
-    let done = store.import(content).await;
+    let done = match store.service() {
+        Ok(service) => {
+            store.import(content, Some(Touch { at_ms: service.served_ms, tries: 0 })).await
+        }
+        Err(error) => Err(error),
+    };
     close(store).await;
     Ok(done?)
 }

@@ -8,6 +8,7 @@ use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::rooms::Party;
 use crate::store::testing::{Disk, alarms as found};
+use crate::ttl::Served;
 use crate::turn::{AlarmChange, Writes};
 use crate::wasm::{Code, Engine};
 use hashbrown::HashMap;
@@ -34,7 +35,8 @@ fn engine(limits: &Arc<Limits>) -> Engine {
 }
 
 fn rooms_on(store: &Store, limits: Arc<Limits>, clock: Clock, engine: &Engine) -> Rooms {
-    Rooms::new(store.clone(), limits, clock, engine, Metrics::new().rooms)
+    let served = Served::from(0);
+    Rooms::new(store.clone(), limits, clock, engine, Metrics::new().rooms, served)
 }
 
 fn alarms(store: &Store, clock: Clock) -> Alarms {
@@ -53,7 +55,7 @@ fn numbered(numbers: impl IntoIterator<Item = u32>) -> Vec<RoomId> {
 
 async fn change(store: &Store, room: &RoomId, alarm: AlarmChange) {
     let writes = Writes { alarm, ..Writes::default() };
-    store.room(room).await.unwrap().commit(writes, ModuleHash::NONE).await.unwrap();
+    store.room(room).await.unwrap().commit(writes, ModuleHash::NONE, None).await.unwrap();
 }
 
 async fn set(store: &Store, room: &RoomId, due: Duration) {
@@ -177,7 +179,7 @@ async fn run(disk: &Disk, now: Duration) -> Rooms {
     let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
     let code = Code { module, vars: Arc::default() };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
-    let party = Party { code, when_quiet, auto_response: None, origins };
+    let party = Party { code, when_quiet, auto_response: None, lifetime: None, origins };
     let rooms = rooms_on(&store, limits.clone(), clock, &engine);
     rooms.deploy(HashMap::from([(PartyName::parse("main").unwrap(), party)])).await.unwrap();
     let ringing = tokio::spawn(Alarms::new(store.clone(), rooms.clone(), clock, limits).run());

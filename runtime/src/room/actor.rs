@@ -4,6 +4,7 @@
 //! the host is synchronous or suspends this loop, so this loop *is* the room's input gate. It does
 //! not know sockets, nodes or files: events come in by the mailbox, effects leave by the gate.
 
+mod expiry;
 mod operator;
 
 pub(crate) use operator::{Inspection, Window};
@@ -14,7 +15,7 @@ use super::mailbox::Mailbox;
 use super::outlet::Reply;
 use super::places::{Seat, Verdict};
 use super::turns::{Committed, Parts, Turns};
-use super::{Admission, AlarmGuard, Joining, Mail, RoomError, Visitor};
+use super::{Admission, AlarmGuard, Joining, Mail, Orders, RoomError, Visitor};
 use crate::config::WhenQuiet;
 use crate::connection::{Connection, Link};
 use crate::event::{Answer, CloseFrame, Ending, Event, Handshake, Message};
@@ -23,7 +24,6 @@ use crate::limits::{ms, size};
 use crate::logs::LogLevel;
 use crate::store::StoreError;
 use crate::turn::Output;
-use crate::wasm::Code;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -53,6 +53,8 @@ pub(crate) struct Actor {
     unheard: Vec<(Serial, Ending)>,
     /// Connections let in so far: the serial of the last one.
     joined: u64,
+    /// True if nothing keeps it in memory: it was told of its end, and nothing else came since.
+    leaves: bool,
 }
 
 /// An instance that did not start: whoever waited for it meanwhile fails with its error.
@@ -73,19 +75,20 @@ impl Actor {
     pub(crate) async fn new(
         room: RoomId,
         (mailbox, figures): (Mailbox, Arc<Figures>),
-        code: Code,
-        when_quiet: WhenQuiet,
+        orders: Orders,
         parts: Parts,
     ) -> Result<Self, StoreError> {
+        let Orders { code, when_quiet, lifetime } = orders;
         Ok(Self {
             mailbox,
-            turns: Turns::new(room, figures, code, parts).await?,
+            turns: Turns::new(room, figures, (code, lifetime), parts).await?,
             when_quiet,
             last_event: Instant::now(),
             behind: 0,
             failed_start: None,
             unheard: Vec::new(),
             joined: 0,
+            leaves: false,
         })
     }
 
@@ -128,6 +131,9 @@ impl Actor {
         while let Some(mail) = batch.next() {
             self.behind = batch.len();
             events |= mail.is_event();
+            if mail.is_use() {
+                self.turns.usage.used();
+            }
             // While the disk is behind, the mailbox fills up and slows the clients down.
             let held_max = size(self.turns.parts.limits.held_bytes_max);
             let handled = match self.hold_down_to(held_max).await {
@@ -155,7 +161,9 @@ impl Actor {
                 }
             }
         }
+        self.turns.note_use().await;
         if events {
+            self.leaves = false;
             self.last_event = Instant::now();
             self.turns.figures.note_used(self.last_event);
         }
@@ -169,6 +177,7 @@ impl Actor {
         self.turns.figures.note_stage(self.turns.stage());
         let quiet = self.quiet_after();
         let deadline = self.last_event + quiet.unwrap_or_default();
+        let renewal = self.renewal();
         let seat = self.turns.seat();
         let may_rest = self.may_rest();
         match &seat {
@@ -184,6 +193,11 @@ impl Actor {
             }
             () = tokio::time::sleep_until(deadline), if quiet.is_some() => Ok(Woken::Quiet),
             () = told(seat.as_deref()), if may_rest => Ok(Woken::Quiet),
+            () = tokio::time::sleep_until(renewal.unwrap_or(deadline)), if renewal.is_some() => {
+                self.turns.usage.used();
+                self.turns.note_use().await;
+                Ok(Woken::Work)
+            }
         };
         // Whatever else came in the same moment waits: the place is promised to another room.
         if seat.is_some_and(|seat| seat.work() == Verdict::Go) {
@@ -208,6 +222,9 @@ impl Actor {
         let limits = &self.turns.parts.limits;
         if self.turns.outlet.is_holding() {
             return None;
+        }
+        if self.leaves && self.is_left() {
+            return Some(std::time::Duration::ZERO);
         }
         if self.turns.outlet.roster.is_empty() || !self.unheard.is_empty() {
             return Some(ms(limits.idle_evict_ms));
@@ -246,8 +263,11 @@ impl Actor {
                 }
             }
             Mail::Alarm { done } => self.alarm(done).await?,
-            Mail::Reload { code, when_quiet, otherwise, reply } => {
+            Mail::Expire { done } => self.expire(done).await?,
+            Mail::Reload { to, otherwise, reply } => {
+                let Orders { code, when_quiet, lifetime } = *to;
                 self.when_quiet = when_quiet;
+                self.turns.usage.set_lifetime(lifetime);
                 self.failed_start = None;
                 let outcome = self.turns.reload(code, otherwise).await?;
                 let connections = self.turns.outlet.roster.len() - self.unheard.len();
@@ -373,6 +393,7 @@ impl Actor {
             self.turns.outlet.hold(None, Vec::new(), Reply::Alarm(done));
             return Ok(());
         };
+        self.turns.usage.used();
         let turn = self.turn(&Event::Alarm, None).await?;
         let metrics = self.turns.parts.metrics.clone();
         if matches!(turn, Ok(_) | Err(RoomError::Guest(_))) {

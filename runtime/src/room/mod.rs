@@ -16,6 +16,7 @@ mod outlet;
 mod places;
 mod roster;
 mod turns;
+mod usage;
 
 pub(crate) use actor::{Actor, Inspection, Stopped, Window};
 pub(crate) use edit::{Edit, EditReply};
@@ -32,6 +33,7 @@ use crate::id::{ConnectionId, Serial};
 use crate::limits::{Limits, ms};
 use crate::metrics::RoomMetrics;
 use crate::store::StoreError;
+use crate::ttl::Lifetime;
 use crate::wasm::{Code, GuestFault};
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
@@ -74,12 +76,15 @@ pub(crate) enum Mail {
         /// Told when it was dealt with; dropped untold, it was not.
         done: AlarmGuard,
     },
+    /// Nobody may have used the room for too long.
+    Expire {
+        /// Told when it was dealt with; dropped untold, it was not.
+        done: AlarmGuard,
+    },
     /// Other code takes over.
     Reload {
-        /// The code.
-        code: Code,
-        /// What the room does from now on when it is quiet.
-        when_quiet: WhenQuiet,
+        /// What the room runs from now on.
+        to: Box<Orders>,
         /// What becomes of the room if the code does not start.
         otherwise: Otherwise,
         /// Where the outcome goes: how many connections stayed.
@@ -110,6 +115,16 @@ pub(crate) enum Mail {
         /// Where the outcome goes.
         reply: EditReply,
     },
+}
+
+/// What a room runs, and how long it stays.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    pub(crate) code: Code,
+    /// What it does when it is quiet.
+    pub(crate) when_quiet: WhenQuiet,
+    /// How long it is kept when nobody uses it; for ever, if none.
+    pub(crate) lifetime: Option<Lifetime>,
 }
 
 /// What a room does when code that it was given does not start.
@@ -156,7 +171,7 @@ impl Mail {
             Self::Failed { error, .. } => error.len(),
             Self::Edit { edit, .. } => edit.size(),
             Self::Closed { .. } | Self::Alarm { .. } | Self::Reload { .. } | Self::Stop(_) => 0,
-            Self::Inspect { .. } | Self::Kick { .. } => 0,
+            Self::Inspect { .. } | Self::Kick { .. } | Self::Expire { .. } => 0,
         }
     }
 
@@ -167,9 +182,24 @@ impl Mail {
         visits || !self.is_event()
     }
 
-    /// False for what an operator asks: it keeps no room in memory, and wakes no guest.
+    /// False for what an operator asks, and for a room's end: it keeps no room in memory.
     fn is_event(&self) -> bool {
-        !matches!(self, Self::Inspect { .. } | Self::Kick { .. } | Self::Edit { .. })
+        !matches!(
+            self,
+            Self::Inspect { .. } | Self::Kick { .. } | Self::Edit { .. } | Self::Expire { .. }
+        )
+    }
+
+    /// True for what clients do, and for changes of what is stored. An alarm is one if it is due.
+    fn is_use(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Message { .. } | Self::Request { .. } | Self::Edit { .. } => {
+                true
+            }
+            Self::Failed { .. } | Self::Closed { .. } => true,
+            Self::Alarm { .. } | Self::Expire { .. } | Self::Reload { .. } | Self::Stop(_) => false,
+            Self::Inspect { .. } | Self::Kick { .. } => false,
+        }
     }
 
     /// Answers whoever waits that it will not happen.
@@ -183,6 +213,7 @@ impl Mail {
             // They hear that nobody answers.
             Self::Inspect { .. } | Self::Kick { .. } => {}
             Self::Message { .. }
+            | Self::Expire { .. }
             | Self::Failed { .. }
             | Self::Closed { .. }
             | Self::Alarm { .. }

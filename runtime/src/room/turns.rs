@@ -9,6 +9,7 @@ use super::figures::{FaultRecord, Figures, Stage};
 use super::live::{Hold, Live};
 use super::outlet::{Outlet, Reply};
 use super::places::{Place, Places, Seat};
+use super::usage::Usage;
 use super::{Otherwise, RoomError};
 use crate::clock::Clock;
 use crate::event::{Answer, Event};
@@ -16,8 +17,9 @@ use crate::id::{ModuleHash, RoomId, Serial};
 use crate::limits::Limits;
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::{RoomMetrics, TurnEnd};
-use crate::store::{Offset, RoomStore, Store, StoreError};
+use crate::store::{Offset, RoomStore, Store, StoreError, Touch};
 use crate::taps::{RoomTap, Taps};
+use crate::ttl::{Lifetime, Served};
 use crate::turn::{Output, Turn};
 use crate::wasm::{Code, Flush, GuestFault, Overrun};
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) limits: Arc<Limits>,
     pub(crate) clock: Clock,
+    /// For how long the node has served.
+    pub(crate) served: Served,
     /// One for each room that may have an instance.
     pub(crate) places: Places,
     /// One permit for each instance that may start before the one that it replaces is gone.
@@ -52,6 +56,7 @@ pub(super) struct Turns {
     pub(super) figures: Arc<Figures>,
     /// What passes is told there.
     pub(super) tap: Arc<RoomTap>,
+    pub(super) usage: Usage,
     code: Code,
     live: Option<Live>,
     faults: Faults,
@@ -77,11 +82,12 @@ impl Turns {
     pub(super) async fn new(
         room: RoomId,
         figures: Arc<Figures>,
-        code: Code,
+        (code, lifetime): (Code, Option<Lifetime>),
         parts: Parts,
     ) -> Result<Self, StoreError> {
         let tap = Arc::new(parts.taps.of(room.clone()));
         Ok(Self {
+            usage: Usage::new(parts.served, lifetime, &parts.limits),
             store: parts.store.room(&room).await?,
             outlet: Outlet::new(parts.metrics.clone(), figures.clone(), tap.clone()),
             figures,
@@ -273,7 +279,10 @@ impl Turns {
         {
             return Ok(Err(GuestFault::Rejected(problem).into()));
         }
-        let (outputs, offset) = self.commit(turn).await?;
+        let (outputs, offset) = match event {
+            Event::Expire => self.commit_end(turn).await?,
+            _ => self.commit(turn).await?,
+        };
         Ok(Ok(Committed { answer, outputs, offset }))
     }
 
@@ -321,10 +330,44 @@ impl Turns {
         let writes = std::mem::take(&mut effects.writes);
         let offset = match writes.is_empty() {
             true => None,
-            false => Some(self.store.commit(writes, self.code.module.hash()).await?),
+            false => Some(self.store.commit(writes, self.module(), self.note()).await?),
         };
         self.outlet.roster.apply(&mut effects);
         Ok((effects.outputs, offset))
+    }
+
+    /// What is to be noted of the room's use with a commit.
+    pub(super) fn note(&self) -> Option<Touch> {
+        self.usage.note(self.store.touch())
+    }
+
+    /// Notes that the room was used, where that must not wait for a commit. A store that cannot note it
+    /// now is asked again later: the room needs it for nothing.
+    pub(super) async fn note_use(&mut self) {
+        if let Some(touch) = self.usage.own_note(self.store.touch())
+            && let Err(error) = self.store.note_use(touch).await
+        {
+            tracing::debug!(room = %self.room, %error, "the room's use is not noted");
+        }
+    }
+
+    /// Takes what a room's last turn says, and deletes everything that is stored for it, this turn's own
+    /// writes included.
+    async fn commit_end(
+        &mut self,
+        turn: Turn,
+    ) -> Result<(Vec<Output>, Option<Offset>), StoreError> {
+        let mut effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
+        let offset = self.end().await?;
+        self.outlet.roster.apply(&mut effects);
+        Ok((effects.outputs, Some(offset)))
+    }
+
+    /// Deletes everything that is stored for the room. What its instance remembers goes with it.
+    pub(super) async fn end(&mut self) -> Result<Offset, StoreError> {
+        self.rest();
+        self.usage.forget();
+        self.store.commit_end(self.module()).await
     }
 
     fn fault(&mut self, event: &Event, error: &RoomError) {

@@ -10,9 +10,9 @@ use crate::event::CloseFrame;
 use crate::id::{ModuleHash, RoomId};
 use crate::limits::{Limits, ms};
 use crate::room::{
-    Edit, FaultRecord, Figures, Glance, Inspection, Mail, Refused, RoomError, Totals, Window,
+    Edit, FaultRecord, Figures, Glance, Inspection, Mail, Parts, Refused, RoomError, Totals, Window,
 };
-use crate::store::{RoomContent, StoreError};
+use crate::store::{RoomContent, RoomFacts, StoreError, Touch};
 use crate::turn;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -125,7 +125,21 @@ impl Rooms {
         Some(Look { glance, faults: figures.faults(), words })
     }
 
+    /// When a room ends of which this is stored, if nobody uses it any more, in milliseconds since 1970 as
+    /// this node counts them. None if its party keeps its rooms.
+    pub(crate) fn expires_ms(&self, room: &RoomId, facts: &RoomFacts) -> Option<u64> {
+        let lifetime = self.state().parties.get(room.party())?.lifetime?;
+        let Parts { clock, served, .. } = &self.0.parts;
+        let wait_ms = lifetime.due_ms(facts.touch?.at_ms).saturating_sub(served.ms());
+        Some(clock.wall_ms().saturating_add(wait_ms))
+    }
+
     // Changing.
+
+    /// A note that a room is used now.
+    fn used_now(&self) -> Option<Touch> {
+        Some(Touch { at_ms: self.0.parts.served.ms(), tries: 0 })
+    }
 
     /// Closes one connection of a room. False if the room is not in memory, or nobody has this id.
     ///
@@ -185,7 +199,8 @@ impl Rooms {
                             };
                         if !writes.is_empty() {
                             let none = ModuleHash::NONE;
-                            store.durable(store.commit(writes, none).await?).await?;
+                            let touch = rooms.used_now();
+                            store.durable(store.commit(writes, none, touch).await?).await?;
                         }
                         Ok(Ok(was_there))
                     });
@@ -265,7 +280,8 @@ impl Rooms {
             state.take_place(&room, frame, &self.0.parts.limits)?
         };
         let store = self.0.parts.store.clone();
-        Ok(self.work_on(&room, taken, async move { store.import(content).await }).await?)
+        let touch = self.used_now();
+        Ok(self.work_on(&room, taken, async move { store.import(content, touch).await }).await?)
     }
 
     /// Does something with a room's storage when the one before has ended; then the room runs, if somebody

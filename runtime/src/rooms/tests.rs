@@ -34,9 +34,11 @@ impl Node {
         let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
         let metrics = Metrics::new();
         let store = disk.counted_store(&limits, metrics.store.clone());
-        let rooms = Rooms::new(store, limits, Clock::system(), &engine, metrics.rooms.clone());
+        let (clock, served) = (Clock::system(), Served::from(0));
+        let rooms = Rooms::new(store, limits, clock, &engine, metrics.rooms.clone(), served);
         let code = Code { module, vars: Arc::default() };
-        let party = Party { code, when_quiet, auto_response: None, origins: Origins::default() };
+        let origins = Origins::default();
+        let party = Party { code, when_quiet, auto_response: None, lifetime: None, origins };
         let name = PartyName::parse("main").unwrap();
         rooms.deploy(HashMap::from([(name, party)])).await.unwrap();
         Self { rooms, disk, metrics }

@@ -21,7 +21,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post, put};
 use axum::{Extension, Json, Router};
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -31,6 +31,11 @@ use tower::ServiceExt;
 
 /// The description of everything below.
 const OPENAPI: &str = include_str!("openapi.json");
+/// The version of everything below, as a number. Who asks in another one is told what to upgrade; who
+/// names none is taken to know what it asks for.
+pub const API_VERSION: u64 = 1;
+/// The header that names it, in requests and in answers.
+const API_HEADER: HeaderName = HeaderName::from_static("room-api");
 /// Size of a JSON body, in bytes: a release with as many files as there may be.
 const JSON_BYTES_MAX: usize = 8 << 20;
 
@@ -73,6 +78,8 @@ pub(super) enum ApiError {
     Unauthorized,
     #[error("this needs a token with the scope {}", scope_name(*.0))]
     Forbidden(Scope),
+    #[error("{}", other_version(.0))]
+    Version(String),
     #[error("there is nothing here")]
     NotFound,
     #[error("there is no project {0}")]
@@ -107,9 +114,10 @@ impl ApiError {
             Self::NotFound | Self::NoProject(_) | Self::Token(TokenError::Unknown(_)) => {
                 StatusCode::NOT_FOUND
             }
-            Self::Malformed(_) | Self::Hash(_) | Self::Token(TokenError::Name) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Version(_)
+            | Self::Malformed(_)
+            | Self::Hash(_)
+            | Self::Token(TokenError::Name) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyMissing => StatusCode::REQUEST_TIMEOUT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
@@ -137,6 +145,18 @@ fn site_status(error: &SiteError) -> StatusCode {
         // The project is at fault, and what was served before goes on.
         SiteError::Deploy(_) => StatusCode::UNPROCESSABLE_ENTITY,
         SiteError::Open(_) | SiteError::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// What to do about a version of the API that is not this one.
+fn other_version(asked: &str) -> String {
+    let here = format!("this server speaks version {API_VERSION} of its API for operators");
+    match asked.parse::<u64>() {
+        Ok(asked) if asked > API_VERSION => {
+            format!("{here}, and was asked in version {asked}: upgrade the server")
+        }
+        Ok(asked) => format!("{here}, and was asked in version {asked}: upgrade `room`"),
+        Err(_) => format!("{here}; `{API_HEADER}` is a number"),
     }
 }
 
@@ -195,20 +215,29 @@ async fn let_in(State(core): State<Core>, mut request: Request, next: Next) -> R
     let who = bearer(request.headers()).and_then(|secret| core.0.tokens.check(secret));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let needed = scope_of(&method, &path);
-    let response = match &who {
+    let mut response = match &who {
         None => ApiError::Unauthorized.into_response(),
         Some(who) if who.scope < needed => ApiError::Forbidden(needed).into_response(),
-        Some(who) => {
-            request.extensions_mut().insert(who.clone());
-            next.run(request).await
-        }
+        Some(who) => match asked_in_other_version(&request) {
+            Some(other) => ApiError::Version(other).into_response(),
+            None => {
+                request.extensions_mut().insert(who.clone());
+                next.run(request).await
+            }
+        },
     };
+    response.headers_mut().insert(API_HEADER, HeaderValue::from(API_VERSION));
     if method != Method::GET && method != Method::HEAD {
         let now = core.0.clock.wall_ms();
         let asked = (method.as_str(), path.as_str());
         core.0.audit.note(&Entry::new(now, who.as_ref(), asked, response.status().as_u16()));
     }
     response
+}
+
+fn asked_in_other_version(request: &Request) -> Option<String> {
+    let asked = String::from_utf8_lossy(request.headers().get(API_HEADER)?.as_bytes());
+    (asked != API_VERSION.to_string()).then(|| asked.chars().take(20).collect())
 }
 
 async fn openapi() -> Response {
@@ -224,7 +253,7 @@ async fn ready(State(core): State<Core>) -> Response {
         true => "ready\n".into_response(),
         // Names are the operator's; how many tells a load balancer enough.
         false => {
-            let text = format!("{} projects cannot be served\n", broken.len());
+            let text = format!("projects that cannot be served: {}\n", broken.len());
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
     }

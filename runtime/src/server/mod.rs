@@ -21,6 +21,7 @@ mod release;
 mod site;
 mod tokens;
 
+pub use api::API_VERSION;
 pub use catalog::{Variable, Version};
 pub use file::FileError;
 pub use release::{BlobId, NoBlobId, Release, ReleaseAsset, ReleaseParty, is_host};

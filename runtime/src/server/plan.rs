@@ -96,6 +96,7 @@ mod tests {
             module: BlobId::of(module),
             hibernate: false,
             auto_response: None,
+            ttl: None,
         };
         let asset = |path: &str| ReleaseAsset { path: path.to_owned(), blob: BlobId::of(b"") };
         let from = Release {

@@ -6,6 +6,7 @@
 use crate::config::{AutoResponse, Origins};
 use crate::id::PartyName;
 use crate::limits::Limits;
+use crate::ttl::Ttl;
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,6 +58,9 @@ pub struct ReleaseParty {
     /// A text that is answered without the room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_response: Option<AutoResponse>,
+    /// How long a room is kept that nobody uses, such as `30d`; for ever, if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Ttl>,
 }
 
 /// One static file.
@@ -222,8 +226,13 @@ mod tests {
 
     fn release() -> Release {
         let module = BlobId::of(b"module");
-        let main =
-            ReleaseParty { name: "main".into(), module, hibernate: false, auto_response: None };
+        let main = ReleaseParty {
+            name: "main".into(),
+            module,
+            hibernate: false,
+            auto_response: None,
+            ttl: None,
+        };
         Release { parties: vec![main], ..Release::default() }
     }
 

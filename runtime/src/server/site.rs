@@ -62,7 +62,7 @@ pub(super) enum SiteError {
     Busy,
     #[error("{}", .0.join("; "))]
     Wrong(Vec<String>),
-    #[error("{} blobs are not there: upload them first", .0.len())]
+    #[error("what it needs is not all there, upload it first: {}", .0.len())]
     Missing(Vec<BlobId>),
     #[error("the project {0} answers to the same hosts; give each its own under [serve] hosts")]
     HostTaken(String),
@@ -83,7 +83,13 @@ pub(super) enum SiteError {
 impl SiteError {
     /// True if the disk has no space.
     pub(super) fn is_full(&self) -> bool {
-        matches!(self, Self::File(error) if error.is_full())
+        match self {
+            Self::File(error) => error.is_full(),
+            Self::Open(OpenError::Store(error)) | Self::Deploy(DeployError::Store(error)) => {
+                error.is_full()
+            }
+            _ => false,
+        }
     }
 }
 
@@ -320,6 +326,7 @@ impl Site {
                 vars: vars.clone(),
                 when_quiet: if party.hibernate { WhenQuiet::Hibernate } else { WhenQuiet::Stay },
                 auto_response: party.auto_response.clone(),
+                ttl: party.ttl,
             });
         }
         let done =

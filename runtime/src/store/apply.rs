@@ -6,7 +6,7 @@
 
 use super::backend::Tree;
 use super::keys::{self, RoomFacts};
-use super::{Offset, Record, StoreError, Wipe};
+use super::{Offset, Record, StoreError, Touch, Wipe};
 use crate::id::RoomId;
 use crate::span::{Key, Overlay};
 use bytes::Bytes;
@@ -53,17 +53,35 @@ impl<'a> Changes<'a> {
             }
             info.alarm = alarm;
         }
+        let touch = match record.change.wipe {
+            Wipe::Room => Some(record.change.touch),
+            _ => record.change.touch.map(Some),
+        };
+        if let Some(touch) = touch {
+            self.note_use(room, &mut info, touch);
+        }
         let prefix = keys::guest_prefix(room);
         for (key, value) in &record.change.keys {
             self.put([prefix.as_slice(), key].concat(), key.len(), value.clone(), &mut info)?;
         }
         info.turns = info.turns.max(record.turn);
         if record.change.wipe == Wipe::Room && (info.keys, info.alarm) == (0, None) {
+            self.note_use(room, &mut info, None);
             info = RoomFacts::default();
         }
         self.rooms.insert(room.clone(), info);
         self.last = self.last.max(record.offset);
         Ok(())
+    }
+
+    fn note_use(&mut self, room: &RoomId, info: &mut RoomFacts, touch: Option<Touch>) {
+        if let Some(old) = info.touch {
+            self.batch.insert(keys::touched(old.at_ms, room), None);
+        }
+        if let Some(new) = touch {
+            self.batch.insert(keys::touched(new.at_ms, room), Some(Bytes::new()));
+        }
+        info.touch = touch;
     }
 
     fn put(

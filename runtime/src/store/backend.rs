@@ -36,6 +36,13 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// True if the disk has no space, by the words that the system has for it.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Io(text) if text.contains("No space left") || text.contains("quota"))
+    }
+}
+
 /// Keys in the order of a span.
 pub(super) type Keys = Box<dyn Iterator<Item = Result<Key, StoreError>>>;
 

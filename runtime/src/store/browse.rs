@@ -213,7 +213,7 @@ mod tests {
                 id(room).name()
             );
             let content = RoomContent::read(lines.as_bytes(), &Limits::default()).unwrap();
-            store.import(content).await.unwrap();
+            store.import(content, None).await.unwrap();
         }
         store
     }

@@ -8,6 +8,7 @@
 //! lock                    held while a process has the store open
 //! state                   format, the tree's folder, its checkpoint, how it was left
 //! log/<number>.log        the commit log
+//! service                 for how long it was served
 //! snapshot-<offset>       everything up to an offset, as of which the log is needed
 //! tree-<number>/          sled's files
 //! ```

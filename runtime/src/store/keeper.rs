@@ -311,7 +311,8 @@ impl Slice {
     fn add(&mut self, key: &[u8], value: bytes::Bytes, offset: Offset) -> Result<(), StoreError> {
         if let Ok(room) = keys::decode_info_key(key) {
             let info = keys::decode_info(&value)?;
-            let change = Change { alarm: info.alarm.map(Some), ..Change::default() };
+            let keys::RoomFacts { alarm, touch, .. } = info;
+            let change = Change { alarm: alarm.map(Some), touch, ..Change::default() };
             self.records.push(told(offset, room, info.turns, change));
             return Ok(());
         }

@@ -8,9 +8,10 @@
 //! version 'i' len party len name                  → what is known of a room: turns, keys, bytes, alarm
 //! version 'r' len party len name, key             → a value of the guest
 //! version 'd' due ms, len party len name          → an alarm, in the order of time
+//! version 't' len party, used ms, len name        → when a room was used last, in the order of time
 //! ```
 
-use super::room::AlarmRecord;
+use super::room::{AlarmRecord, Touch};
 use super::{Offset, StoreError};
 use crate::id::{PartyName, RoomId};
 use crate::span::{Direction, Key, Span, after_prefix};
@@ -24,6 +25,7 @@ const APPLIED: u8 = b'a';
 const DUE: u8 = b'd';
 const INFO: u8 = b'i';
 const GUEST: u8 = b'r';
+const TOUCHED: u8 = b't';
 
 /// What is known of a room besides what its guest wrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub(crate) struct RoomFacts {
     pub(crate) bytes: u64,
     /// The alarm.
     pub(crate) alarm: Option<AlarmRecord>,
+    /// When it was used last.
+    pub(crate) touch: Option<Touch>,
 }
 
 /// The key under which the applied offset lies.
@@ -79,6 +83,47 @@ pub(super) fn alarms_from(due_ms: u64) -> Key {
     let mut key = vec![VERSION, DUE];
     key.put_u64(due_ms);
     key
+}
+
+/// The key of a room in the order in which those of its party were used.
+pub(super) fn touched(at_ms: u64, room: &RoomId) -> Key {
+    let mut key = touched_from(room.party(), at_ms);
+    put_text(&mut key, room.name());
+    key
+}
+
+/// The rooms of a party that were used before this time, in the order of time.
+pub(super) fn touched_before(party: &PartyName, before_ms: u64) -> Span {
+    between(touched_from(party, 0), Bound::Excluded(touched_from(party, before_ms)))
+}
+
+/// The rooms that were used, by their party and then by time.
+pub(super) fn all_touched() -> Span {
+    between(vec![VERSION, TOUCHED], Bound::Excluded(vec![VERSION, TOUCHED + 1]))
+}
+
+/// What comes before a party in [`all_touched`].
+pub(super) fn touched_below(party: &PartyName) -> Span {
+    between(vec![VERSION, TOUCHED], Bound::Excluded(touched_from(party, 0)))
+}
+
+fn touched_from(party: &PartyName, at_ms: u64) -> Key {
+    let mut key = vec![VERSION, TOUCHED];
+    put_text(&mut key, party.as_str());
+    key.put_u64(at_ms);
+    key
+}
+
+/// The time and the room of a key made by [`touched`].
+pub(super) fn decode_touched(key: &[u8]) -> Result<(u64, RoomId), StoreError> {
+    let decode = || {
+        let (party, rest) = decode_text(key.strip_prefix(&[VERSION, TOUCHED])?)?;
+        let (at, rest) = rest.split_first_chunk::<8>()?;
+        let (name, rest) = decode_text(rest)?;
+        let room = RoomId::new(PartyName::parse(party).ok()?, name, usize::MAX).ok()?;
+        rest.is_empty().then_some((u64::from_be_bytes(*at), room))
+    };
+    decode().ok_or_else(|| StoreError::Corrupt(format!("no key of a room's use: {key:02x?}")))
 }
 
 /// What is known of all rooms.
@@ -180,15 +225,24 @@ pub(super) fn below(prefix: &[u8], span: &Span) -> Span {
     Span { start, end, direction: span.direction }
 }
 
-/// What is known of a room as it is stored.
+/// Bytes of an alarm, and of a use behind its mark.
+const TIMED: usize = 12;
+
+/// What is known of a room as it is stored: three numbers, the alarm if there is one, and behind a mark
+/// when it was used last, if that is known.
 pub(super) fn encode_info(info: &RoomFacts) -> Bytes {
-    let mut bytes = Vec::with_capacity(36);
+    let mut bytes = Vec::with_capacity(24 + TIMED + 1 + TIMED);
     for number in [info.turns, info.keys, info.bytes] {
         bytes.put_u64(number);
     }
     if let Some(alarm) = info.alarm {
         bytes.put_u64(alarm.due_ms);
         bytes.put_u32(alarm.tries);
+    }
+    if let Some(touch) = info.touch {
+        bytes.put_u8(TOUCHED);
+        bytes.put_u64(touch.at_ms);
+        bytes.put_u32(touch.tries);
     }
     bytes.into()
 }
@@ -202,10 +256,15 @@ pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomFacts, StoreError> {
             keys: rest.try_get_u64().ok()?,
             bytes: rest.try_get_u64().ok()?,
             alarm: None,
+            touch: None,
         };
-        if !rest.is_empty() {
+        if rest.len() == TIMED || rest.len() == TIMED + 1 + TIMED {
             let (due_ms, tries) = (rest.try_get_u64().ok()?, rest.try_get_u32().ok()?);
             info.alarm = Some(AlarmRecord { due_ms, tries });
+        }
+        if rest.len() == 1 + TIMED && rest.get_u8() == TOUCHED {
+            let (at_ms, tries) = (rest.get_u64(), rest.get_u32());
+            info.touch = Some(Touch { at_ms, tries });
         }
         rest.is_empty().then_some(info)
     };
@@ -216,6 +275,7 @@ pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomFacts, StoreError> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::ops::RangeBounds;
 
     fn id(party: &str, name: &str) -> RoomId {
         RoomId::new(PartyName::parse(party).unwrap(), name, 1024).unwrap()
@@ -229,6 +289,27 @@ mod tests {
             let room = id("main", &name);
             prop_assert_eq!(decode_due(&due(a, &room)), Ok((a, room.clone())));
             prop_assert_eq!(due(a, &room).cmp(&due(b, &room)), a.cmp(&b));
+        }
+
+        #[test]
+        fn a_use_is_read_back_and_ordered_by_time_within_its_party(
+            a in any::<u64>(), b in any::<u64>(), name in "[^\\p{Cc}]{1,30}", other in "[a-z]{1,9}",
+        ) {
+            let (room, other) = (id("main", &name), id(&other, "x"));
+            prop_assert_eq!(decode_touched(&touched(a, &room)), Ok((a, room.clone())));
+            prop_assert_eq!(touched(a, &room).cmp(&touched(b, &room)), a.cmp(&b));
+            let before = touched_before(room.party(), b);
+            let holds = |key: Key| (before.start.clone(), before.end.clone()).contains(&key);
+            prop_assert_eq!(holds(touched(a, &room)), a < b);
+            prop_assert!(other.party() == room.party() || !holds(touched(a, &other)));
+        }
+
+        #[test]
+        fn any_bytes_are_a_key_of_a_use_or_damaged(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let key = [&[VERSION, TOUCHED][..], &bytes].concat();
+            if let Ok((at, room)) = decode_touched(&key) {
+                prop_assert_eq!(touched(at, &room), key);
+            }
         }
 
         #[test]
@@ -250,10 +331,13 @@ mod tests {
     #[test]
     fn what_is_known_of_a_room_is_read_back() {
         for alarm in [None, Some(AlarmRecord { due_ms: 1_700_000_000_000, tries: 3 })] {
-            let info = RoomFacts { turns: 7, keys: 2, bytes: 300, alarm };
-            assert_eq!(decode_info(&encode_info(&info)), Ok(info));
+            for touch in [None, Some(Touch { at_ms: 86_400_000, tries: 2 })] {
+                let info = RoomFacts { turns: 7, keys: 2, bytes: 300, alarm, touch };
+                assert_eq!(decode_info(&encode_info(&info)), Ok(info));
+            }
         }
         assert!(decode_info(&Bytes::from_static(b"short")).is_err());
+        assert!(decode_info(&Bytes::from_static(&[0; 37])).is_err());
         assert!(decode_info(&Bytes::from_static(&[0; 25])).is_err());
     }
 

@@ -28,8 +28,10 @@ mod memory;
 mod pending;
 mod record;
 mod room;
+mod service;
 mod sled;
 mod transfer;
+mod unused;
 mod verify;
 
 pub use backend::StoreError;
@@ -39,7 +41,8 @@ pub(crate) use due::{AlarmsFrom, Bell};
 pub(crate) use entry::Line;
 pub(crate) use keys::RoomFacts;
 pub(crate) use record::{Change, Record, Wipe};
-pub(crate) use room::{AlarmRecord, RoomStore, Settled};
+pub(crate) use room::{AlarmRecord, RoomStore, Settled, Touch};
+pub(crate) use service::{Service, TtlNote};
 pub use verify::Verified;
 
 use crate::id::RoomId;
@@ -50,6 +53,7 @@ use backend::{Journal, Tree};
 use committer::Committer;
 use folder::Folder;
 use keeper::{Keeper, OnDisk};
+use service::ServiceFile;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -70,6 +74,7 @@ pub struct Store {
     applier: Arc<Applier>,
     keeper: Arc<Keeper>,
     metrics: Arc<StoreMetrics>,
+    service: Arc<ServiceFile>,
     limits: Limits,
 }
 
@@ -106,6 +111,7 @@ impl Store {
             tree: opened.tree,
             rebuild,
             on_disk: Some(on_disk),
+            service: ServiceFile::read(dir),
             last: opened.last,
             limits,
             metrics,
@@ -130,6 +136,7 @@ impl Store {
             tree: Arc::new(memory::Memory::default()),
             rebuild: Box::new(|| Err(StoreError::Closed)),
             on_disk: None,
+            service: ServiceFile::default(),
             last: Offset::default(),
             limits,
             metrics,
@@ -137,7 +144,7 @@ impl Store {
     }
 
     fn on(parts: Parts<'_>) -> Result<Self, StoreError> {
-        let Parts { journal, tree, rebuild, on_disk, last, limits, metrics } = parts;
+        let Parts { journal, tree, rebuild, on_disk, service, last, limits, metrics } = parts;
         let applier = Applier::start(tree, rebuild, last, limits, metrics.clone())?;
         let keeper =
             Keeper::start(applier.shared(), applier.applied(), on_disk, limits, metrics.clone())?;
@@ -147,6 +154,7 @@ impl Store {
             applier: Arc::new(applier),
             keeper: Arc::new(keeper),
             metrics,
+            service: Arc::new(service),
             limits: limits.clone(),
         })
     }
@@ -251,6 +259,7 @@ struct Parts<'a> {
     tree: Arc<dyn Tree>,
     rebuild: Rebuild,
     on_disk: Option<OnDisk>,
+    service: ServiceFile,
     /// The offset of the last commit before.
     last: Offset,
     limits: &'a Limits,

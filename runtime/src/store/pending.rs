@@ -29,7 +29,7 @@ pub(super) struct Pending {
     applied: Offset,
     durable: Offset,
     lost: Option<StoreError>,
-    /// What is known of the room. Its alarm and turns are as of the last commit, its keys and bytes as
+    /// What is known of the room. Its alarm, use and turns are as of the last commit, its keys and bytes as
     /// of the last one that is in the tree.
     pub(super) info: RoomFacts,
     /// Bytes of what is on its way, as if it replaced nothing.
@@ -87,6 +87,9 @@ impl Pending {
             self.forget();
             self.cleared = Some(record.offset);
         }
+        if change.wipe == Wipe::Room {
+            (self.info.alarm, self.info.touch) = (None, None);
+        }
         for (key, value) in &change.keys {
             self.staged_bytes += entry_bytes(key, value.as_ref());
             let old = self.keys.insert(key.clone(), (record.offset, value.clone()));
@@ -96,7 +99,10 @@ impl Pending {
         if let Some(alarm) = change.alarm {
             self.info.alarm = alarm;
         }
-        self.info.turns = record.turn;
+        self.info.touch = change.touch.or(self.info.touch);
+        let is_gone =
+            change.wipe == Wipe::Room && change.keys.is_empty() && self.info.alarm.is_none();
+        self.info.turns = if is_gone { 0 } else { record.turn };
         self.last = record.offset;
     }
 

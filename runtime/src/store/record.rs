@@ -5,11 +5,12 @@
 //! not know where the bytes lie.
 //!
 //! ```text
-//! u16 len, party · u16 len, name · u64 turn · 32 bytes module · u8 wipe · u8 alarm [u64 due ms, u32 tries]
+//! u16 len, party · u16 len, name · u64 turn · 32 bytes module · u8 wipe · u8 what follows
+//! [alarm: u64 due ms, u32 tries] · [use: u64 at ms, u32 tries]
 //! u32 count · count × (u32 len, key · u32 len, value, or u32 max for a removal)
 //! ```
 
-use super::{AlarmRecord, Offset, StoreError};
+use super::{AlarmRecord, Offset, StoreError, Touch};
 use crate::id::{ModuleHash, PartyName, RoomId};
 use crate::span::Overlay;
 use crate::turn::Cleared;
@@ -39,6 +40,8 @@ pub(crate) struct Change {
     pub(crate) keys: Overlay,
     /// The alarm, if it changes.
     pub(crate) alarm: Option<Option<AlarmRecord>>,
+    /// When the room was used, if that is noted. It goes with the room alone.
+    pub(crate) touch: Option<Touch>,
 }
 
 /// What goes before a change writes.
@@ -64,6 +67,10 @@ impl From<Cleared> for Wipe {
 
 /// In place of a value's length: the key is removed.
 const REMOVED: u32 = u32::MAX;
+/// What follows: the alarm goes, or an alarm, and besides a use.
+const ALARM_GOES: u8 = 1;
+const ALARM: u8 = 2;
+const USE: u8 = 4;
 
 impl Record {
     /// Appends the record's bytes, without its offset.
@@ -77,14 +84,17 @@ impl Record {
             Wipe::Keys => 1,
             Wipe::Room => 2,
         });
-        match self.change.alarm {
-            None => out.put_u8(0),
-            Some(None) => out.put_u8(1),
-            Some(Some(alarm)) => {
-                out.put_u8(2);
-                out.put_u64(alarm.due_ms);
-                out.put_u32(alarm.tries);
-            }
+        let touch = self.change.touch;
+        let alarm = match self.change.alarm {
+            None => 0,
+            Some(None) => ALARM_GOES,
+            Some(Some(_)) => ALARM,
+        };
+        out.put_u8(alarm | if touch.is_some() { USE } else { 0 });
+        let alarm = self.change.alarm.flatten().map(|alarm| (alarm.due_ms, alarm.tries));
+        for (at_ms, tries) in alarm.into_iter().chain(touch.map(|use_| (use_.at_ms, use_.tries))) {
+            out.put_u64(at_ms);
+            out.put_u32(tries);
         }
         out.put_u32(length(self.change.keys.len()));
         for (key, value) in &self.change.keys {
@@ -132,14 +142,19 @@ impl Reader {
             2 => Wipe::Room,
             _ => return None,
         };
-        let alarm = match self.0.try_get_u8().ok()? {
+        let follows = self.0.try_get_u8().ok()?;
+        let alarm = match follows & !USE {
             0 => None,
-            1 => Some(None),
-            2 => Some(Some(AlarmRecord {
-                due_ms: self.0.try_get_u64().ok()?,
-                tries: self.0.try_get_u32().ok()?,
-            })),
+            ALARM_GOES => Some(None),
+            ALARM => {
+                let (due_ms, tries) = self.timed()?;
+                Some(Some(AlarmRecord { due_ms, tries }))
+            }
             _ => return None,
+        };
+        let touch = match follows & USE {
+            0 => None,
+            _ => self.timed().map(|(at_ms, tries)| Some(Touch { at_ms, tries }))?,
         };
         let mut keys = Overlay::new();
         for _ in 0..self.0.try_get_u32().ok()? {
@@ -151,8 +166,12 @@ impl Reader {
             };
             keys.insert(key, value);
         }
-        let change = Change { wipe, keys, alarm };
+        let change = Change { wipe, keys, alarm, touch };
         self.0.is_empty().then_some(Record { offset, room, turn, module, change })
+    }
+
+    fn timed(&mut self) -> Option<(u64, u32)> {
+        Some((self.0.try_get_u64().ok()?, self.0.try_get_u32().ok()?))
     }
 
     fn short(&mut self) -> Option<String> {
@@ -179,8 +198,10 @@ mod tests {
         );
         let alarm = prop::option::of(prop::option::of((any::<u64>(), any::<u32>())));
         let wipe = prop::sample::select(vec![Wipe::Nothing, Wipe::Keys, Wipe::Room]);
-        ("[a-z]{1,9}", "[^\\p{Cc}]{1,30}", any::<u64>(), any::<[u8; 32]>(), wipe, keys, alarm)
-            .prop_map(|(party, name, turn, module, wipe, keys, alarm)| Record {
+        let touch = prop::option::of((any::<u64>(), any::<u32>()));
+        let timed = (alarm, touch);
+        ("[a-z]{1,9}", "[^\\p{Cc}]{1,30}", any::<u64>(), any::<[u8; 32]>(), wipe, keys, timed)
+            .prop_map(|(party, name, turn, module, wipe, keys, (alarm, touch))| Record {
                 offset: Offset(turn ^ 7),
                 room: RoomId::new(PartyName::parse(&party).unwrap(), &name, 1024).unwrap(),
                 turn,
@@ -190,6 +211,7 @@ mod tests {
                     keys,
                     alarm: alarm
                         .map(|alarm| alarm.map(|(due_ms, tries)| AlarmRecord { due_ms, tries })),
+                    touch: touch.map(|(at_ms, tries)| Touch { at_ms, tries }),
                 },
             })
     }

@@ -9,7 +9,7 @@ use super::backend::StoreError;
 use super::committer::{Commit, Committer};
 use super::keys::{self, RoomFacts};
 use super::pending::{Pending, PendingCell};
-use super::{Change, Offset, Record, blocking};
+use super::{Change, Offset, Record, Wipe, blocking};
 use crate::id::{ModuleHash, RoomId};
 use crate::limits::{Limits, ms, size};
 use crate::span::{Direction, Entries, Key, Overlay, Span, merged};
@@ -25,6 +25,16 @@ pub(crate) struct AlarmRecord {
     /// When, in milliseconds since 1970.
     pub(crate) due_ms: u64,
     /// How often it was tried and failed.
+    pub(crate) tries: u32,
+}
+
+/// A note of when a room was used last, by the time for which its node has served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Touch {
+    /// When, in milliseconds of service. For a room whose end has failed, so long before the next try
+    /// that it is due then.
+    pub(crate) at_ms: u64,
+    /// How often its end was tried and failed since.
     pub(crate) tries: u32,
 }
 
@@ -81,14 +91,19 @@ impl RoomStore {
         self.reader.pending.lock().info.alarm
     }
 
-    /// What is known of the room: its alarm and turns as of the last commit, its keys and bytes as of the
+    /// When the room was used last, as of the last note.
+    pub(crate) fn touch(&self) -> Option<Touch> {
+        self.reader.pending.lock().info.touch
+    }
+
+    /// What is known of the room: its alarm, use and turns as of the last commit, its keys and bytes as of the
     /// last one that has reached the tree.
     pub(crate) fn facts(&self) -> RoomFacts {
         self.reader.pending.lock().info
     }
 
     /// Applies the writes of one turn of this code, and returns the position at which they become
-    /// durable.
+    /// durable. With it goes a note that the room was used, if there is one.
     ///
     /// Later reads of this room see them at once. Waits while too much waits for the disk.
     ///
@@ -101,13 +116,14 @@ impl RoomStore {
         &self,
         writes: Writes,
         module: ModuleHash,
+        touch: Option<Touch>,
     ) -> Result<Offset, StoreError> {
         let alarm = match writes.alarm {
             AlarmChange::Keep => None,
             AlarmChange::Set(due_ms) => Some(Some(AlarmRecord { due_ms, tries: 0 })),
             AlarmChange::Delete => Some(None),
         };
-        let change = Change { wipe: writes.cleared.into(), keys: writes.keys, alarm };
+        let change = Change { wipe: writes.cleared.into(), keys: writes.keys, alarm, touch };
         self.commit_change(change, module).await
     }
 
@@ -124,6 +140,42 @@ impl RoomStore {
     ) -> Result<Offset, StoreError> {
         let change = Change { alarm: Some(alarm), ..Change::default() };
         self.commit_change(change, ModuleHash::NONE).await
+    }
+
+    /// Forgets everything that is stored for the room.
+    ///
+    /// # Errors
+    /// As [`RoomStore::commit`].
+    ///
+    /// # Cancel safety
+    /// As [`RoomStore::commit`].
+    pub(crate) async fn commit_end(&self, module: ModuleHash) -> Result<Offset, StoreError> {
+        let change = Change { wipe: Wipe::Room, alarm: Some(None), ..Change::default() };
+        self.commit_change(change, module).await
+    }
+
+    /// Notes that the room was used, if anything is stored for it. No turn depends on the note: if it is
+    /// lost, the room does not break. The room's later reads of it see it at once. False if nothing is
+    /// stored.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing was noted.
+    ///
+    /// # Cancel safety
+    /// As [`RoomStore::commit`].
+    pub(crate) async fn note_use(&self, touch: Touch) -> Result<bool, StoreError> {
+        let info = self.facts();
+        if info.turns == 0 {
+            return Ok(false);
+        }
+        self.committer.space().await;
+        let change = Change { touch: Some(touch), ..Change::default() };
+        let (room, module) = (self.room.clone(), ModuleHash::NONE);
+        let record = Record { offset: Offset::default(), room, turn: info.turns, module, change };
+        let commit = Commit { pending: Arc::new(PendingCell::new(info, 0)), record };
+        let cell = &self.reader.pending;
+        self.committer.push(commit, |_| cell.lock().info.touch = Some(touch))?;
+        Ok(true)
     }
 
     /// Commits any change.

@@ -6,8 +6,9 @@
 use super::apply::Changes;
 use super::backend::{Journal, StoreError, Tree};
 use super::memory::Memory;
+use super::service::ServiceFile;
 use super::{AlarmsFrom, Offset, Parts, Record, Store};
-use crate::id::RoomId;
+use crate::id::{PartyName, RoomId};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, StoreMetrics};
 use std::ops::ControlFlow;
@@ -30,6 +31,18 @@ pub(crate) fn alarms(store: &Store) -> Vec<(u64, RoomId)> {
     });
     shown.unwrap();
     alarms
+}
+
+/// The rooms of the party `main` that were used, in the order of the times of their uses.
+pub(crate) fn uses(store: &Store) -> Vec<(u64, RoomId)> {
+    let mut uses = Vec::new();
+    let main = PartyName::parse("main").unwrap();
+    let shown = store.used_before(&main, u64::MAX, |at_ms, room| {
+        uses.push((at_ms, room));
+        ControlFlow::Continue(())
+    });
+    shown.unwrap();
+    uses
 }
 
 /// How long a sync waits at most: a test that failed must not leave the committer waiting for ever.
@@ -71,6 +84,7 @@ impl Disk {
             tree: self.tree().unwrap(),
             rebuild: Box::new(move || disk.tree()),
             on_disk: None,
+            service: ServiceFile::default(),
             last: self.synced().last().map_or(Offset::default(), |record| record.offset),
             limits: &limits,
             metrics,

@@ -6,7 +6,7 @@ mod recovery;
 use super::backend::Tree;
 use super::memory::Memory;
 use super::sled::Sled;
-use super::testing::{Disk, alarms};
+use super::testing::{Disk, alarms, uses};
 use super::{RoomStore, Settled, Store, StoreError};
 use crate::id::{ModuleHash, PartyName, RoomId};
 use crate::limits::Limits;
@@ -82,7 +82,7 @@ fn writes(changes: &[(&str, Option<&str>)]) -> Writes {
 /// Commits and waits until the commit is settled.
 async fn commit(store: &Store, room: &RoomStore, writes: Writes) -> Settled {
     let mut settled = store.settled();
-    let offset = room.commit(writes, ModuleHash::NONE).await.unwrap();
+    let offset = room.commit(writes, ModuleHash::NONE, None).await.unwrap();
     settled.wait_for(|at| *at >= offset).await.unwrap();
     room.settled(offset)
 }
@@ -121,7 +121,10 @@ async fn any_store_keeps_rooms_apart(store: Store) {
     store.applied().await.unwrap();
     assert_eq!(alarms(&store), [(30, room("one"))]);
     store.close();
-    assert_eq!(one.commit(writes(&[("e", None)]), ModuleHash::NONE).await, Err(StoreError::Closed));
+    assert_eq!(
+        one.commit(writes(&[("e", None)]), ModuleHash::NONE, None).await,
+        Err(StoreError::Closed)
+    );
 }
 
 #[tokio::test]
@@ -143,13 +146,13 @@ async fn a_room_reads_what_it_committed_before_the_disk_has_it() {
     commit(&store, &one, writes(&[("a", Some("1")), ("b", Some("1"))])).await;
     disk.hold();
     let first =
-        one.commit(writes(&[("a", Some("2")), ("b", None)]), ModuleHash::NONE).await.unwrap();
-    let second = one.commit(writes(&[("c", Some("3"))]), ModuleHash::NONE).await.unwrap();
+        one.commit(writes(&[("a", Some("2")), ("b", None)]), ModuleHash::NONE, None).await.unwrap();
+    let second = one.commit(writes(&[("c", Some("3"))]), ModuleHash::NONE, None).await.unwrap();
     assert_eq!(one.settled(first), Settled::Waiting);
     assert_eq!(one.view().get(b"a"), Ok(value("2")));
     assert_eq!(listed(&one), "a c");
     let cleared = Writes { cleared: Cleared::Yes, ..writes(&[("d", Some("4"))]) };
-    let third = one.commit(cleared, ModuleHash::NONE).await.unwrap();
+    let third = one.commit(cleared, ModuleHash::NONE, None).await.unwrap();
     assert_eq!(listed(&one), "d");
     assert!(first < second && second < third);
     disk.work();
@@ -167,7 +170,7 @@ async fn what_a_failed_flush_lost_is_lost_to_its_room_alone_and_for_good() {
     disk.fail();
     let lost = Settled::Lost(StoreError::Io("told to fail".to_owned()));
     assert_eq!(commit(&store, &one, writes(&[("lost", Some("1"))])).await, lost);
-    let refused = two.commit(writes(&[("not", None)]), ModuleHash::NONE).await;
+    let refused = two.commit(writes(&[("not", None)]), ModuleHash::NONE, None).await;
     assert!(matches!(refused, Err(StoreError::Io(_))) && store.failure().is_some(), "{refused:?}");
     disk.work();
     works_again(&store).await;
@@ -184,11 +187,11 @@ async fn what_waited_behind_a_failed_flush_is_lost_with_it() {
     let (one, two) =
         (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
     disk.hold();
-    let first = one.commit(writes(&[("a", Some("1"))]), ModuleHash::NONE).await.unwrap();
+    let first = one.commit(writes(&[("a", Some("1"))]), ModuleHash::NONE, None).await.unwrap();
     while !disk.is_waited_for() {
         tokio::task::yield_now().await;
     }
-    let behind = two.commit(writes(&[("b", Some("1"))]), ModuleHash::NONE).await.unwrap();
+    let behind = two.commit(writes(&[("b", Some("1"))]), ModuleHash::NONE, None).await.unwrap();
     disk.fail();
     let mut settled = store.settled();
     settled.wait_for(|offset| *offset >= behind).await.unwrap();
@@ -204,7 +207,7 @@ async fn a_listing_does_not_read_values_that_are_being_replaced() {
     let (long, short) = ("long ".repeat(2_000), "short".to_owned());
     for round in 0..200 {
         let text = if round % 2 == 0 { &long } else { &short };
-        one.commit(writes(&[("a", Some(text)), ("b", Some(text))]), ModuleHash::NONE)
+        one.commit(writes(&[("a", Some(text)), ("b", Some(text))]), ModuleHash::NONE, None)
             .await
             .unwrap();
         let view = one.view();
@@ -254,7 +257,7 @@ async fn a_room_that_is_full_is_measured_exactly() {
     assert_eq!(put(&mut first, "a", 59), Ok(()));
     assert_eq!(put(&mut first, "b", 40), Err(Refusal::UsedUp("room_bytes_max")));
     assert_eq!(put(&mut first, "b", 39), Ok(()));
-    one.commit(first.finish().unwrap().writes, ModuleHash::NONE).await.unwrap();
+    one.commit(first.finish().unwrap().writes, ModuleHash::NONE, None).await.unwrap();
     // Nothing was read back to learn that the room is full, and replacing is no adding.
     let mut second = turn();
     assert_eq!(put(&mut second, "c", 0), Err(Refusal::UsedUp("room_bytes_max")));

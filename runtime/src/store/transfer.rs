@@ -5,7 +5,7 @@
 //! It does not know who is allowed to ask, or whether a room runs.
 
 use super::content::RoomContent;
-use super::{Change, Store, StoreError, Wipe, copies, files, folder};
+use super::{Change, Store, StoreError, Touch, Wipe, copies, files, folder};
 use crate::id::{ModuleHash, RoomId};
 use crate::limits::size;
 use std::path::{Path, PathBuf};
@@ -70,11 +70,12 @@ impl Store {
     /// # Cancel safety
     /// Dropped before it returns, the room may be as it was.
     pub(crate) async fn forget(&self, room: &RoomId) -> Result<(), StoreError> {
-        self.import(RoomContent::of(room.clone())).await
+        self.import(RoomContent::of(room.clone()), None).await
     }
 
     /// Replaces everything that is stored for a room, and returns when that is durable. Where there is
-    /// nothing to put in its place, the room is forgotten. The caller makes sure that it does not run.
+    /// nothing to put in its place, the room is forgotten. `touch` counts as its last use. The caller makes
+    /// sure that it does not run.
     ///
     /// A room of up to a quarter of `commit_bytes_max` is replaced in one step. A larger one comes in
     /// pieces: what is interrupted leaves a part of it, and can be done again.
@@ -84,10 +85,14 @@ impl Store {
     ///
     /// # Cancel safety
     /// Dropped before it returns, the room may be as it was, or have a part of its new content.
-    pub(crate) async fn import(&self, content: RoomContent) -> Result<(), StoreError> {
+    pub(crate) async fn import(
+        &self,
+        content: RoomContent,
+        touch: Option<Touch>,
+    ) -> Result<(), StoreError> {
         let store = self.room(&content.room).await?;
         let alarm = Some(content.alarm);
-        let mut change = Change { wipe: Wipe::Room, alarm, ..Change::default() };
+        let mut change = Change { wipe: Wipe::Room, alarm, touch, ..Change::default() };
         let (mut bytes, piece) = (0, size(self.limits.commit_bytes_max) / 4);
         let mut last = None;
         for (key, value) in content.entries {

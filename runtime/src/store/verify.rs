@@ -28,7 +28,7 @@ const PROBLEMS_MAX: usize = 100;
 
 impl Store {
     /// Reads everything that is stored, and checks that the counts of keys and bytes of each room, and
-    /// the alarms, are what its keys say. Rooms must not commit meanwhile, or it finds that they did.
+    /// the alarms and uses, are what its keys say. Rooms must not commit meanwhile, or it finds that they did.
     ///
     /// # Errors
     /// [`StoreError`] if something cannot be read.
@@ -46,7 +46,7 @@ fn verify(tree: &dyn Tree) -> Result<Verified, StoreError> {
     let mut found = Verified::default();
     for key in tree.keys(&keys::all_infos()) {
         found.rooms += 1;
-        check_alarm(tree, &keys::decode_info_key(&key?)?, &mut found)?;
+        check_times(tree, &keys::decode_info_key(&key?)?, &mut found)?;
     }
     let mut counted: Option<(RoomId, RoomFacts)> = None;
     for entry in tree.scan(&keys::all_guests(), HashSet::new()) {
@@ -79,14 +79,26 @@ fn verify(tree: &dyn Tree) -> Result<Verified, StoreError> {
             found.problem(format!("{room} has no alarm at {due_ms}, though it is listed"));
         }
     }
+    for key in tree.keys(&keys::all_touched()) {
+        let (at_ms, room) = keys::decode_touched(&key?)?;
+        if info_of(tree, &room)?.touch.is_none_or(|touch| touch.at_ms != at_ms) {
+            found.problem(format!("{room} was not used at {at_ms}, though it is listed"));
+        }
+    }
     Ok(found)
 }
 
-fn check_alarm(tree: &dyn Tree, room: &RoomId, found: &mut Verified) -> Result<(), StoreError> {
-    if let Some(alarm) = info_of(tree, room)?.alarm
+fn check_times(tree: &dyn Tree, room: &RoomId, found: &mut Verified) -> Result<(), StoreError> {
+    let info = info_of(tree, room)?;
+    if let Some(alarm) = info.alarm
         && tree.get(&keys::due(alarm.due_ms, room))?.is_none()
     {
         found.problem(format!("the alarm of {room} at {} is not listed", alarm.due_ms));
+    }
+    if let Some(touch) = info.touch
+        && tree.get(&keys::touched(touch.at_ms, room))?.is_none()
+    {
+        found.problem(format!("the use of {room} at {} is not listed", touch.at_ms));
     }
     Ok(())
 }

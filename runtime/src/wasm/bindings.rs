@@ -5,7 +5,7 @@
 
 wasmtime::component::bindgen!({
     path: "../sdk/wit",
-    world: "module",
+    world: "core",
     imports: {
         "room:runtime/room.flush": async | trappable,
         default: trappable,

@@ -3,7 +3,7 @@
 //! Invariant: a call changes the turn or is refused with a reason; nothing leaves from here. It does
 //! not know what becomes of the turn.
 
-use super::bindings::Module as World;
+use super::bindings::Core as World;
 use super::bindings::room::runtime::{alarm, connections, log, room, storage, types};
 use super::budget::Budget;
 use super::fault::Overrun;

@@ -3,14 +3,14 @@
 //! Invariant: a call returns its turn whole, or a fault and no turn. After a fault that does not
 //! spare it, an instance is not called again. It does not know which room it serves or why.
 
-use super::bindings::Module as World;
+use super::bindings::Core as World;
 use super::bindings::exports::room::runtime::door;
 use super::bindings::room::runtime::types;
 use super::budget::{Budget, GuestMemory};
 use super::fault::{GuestFault, Overrun, cut};
 use super::host::Host;
 use super::log::GuestLog;
-use super::module::Code;
+use super::module::{Code, Module};
 use super::wasi;
 use crate::clock::Clock;
 use crate::connection::Connection;
@@ -21,6 +21,7 @@ use crate::turn::{Refusal, Turn};
 use std::future::Future;
 use tokio::sync::mpsc;
 use wasmtime::Store;
+use wasmtime::component::TypedFunc;
 
 pub(crate) use super::host::Flush;
 
@@ -28,6 +29,8 @@ pub(crate) use super::host::Flush;
 pub(crate) struct Instance {
     store: Store<Host>,
     world: World,
+    /// Called when the room ends, if the module wants to be.
+    on_expire: Option<TypedFunc<(), (Result<(), String>,)>>,
     log: GuestLog,
 }
 
@@ -68,8 +71,8 @@ impl Instance {
         store.data_mut().budget.start_turn();
         store.set_hostcall_fuel(size(engine.limits().memory_bytes_max));
         let wall_ms = engine.limits().turn_wall_ms_max;
-        match within(ms(wall_ms), code.module.pre.instantiate_async(&mut store)).await {
-            Some(Ok(world)) => Ok(Self { store, world, log }),
+        match within(ms(wall_ms), enter(&code.module, &mut store)).await {
+            Some(Ok((world, on_expire))) => Ok(Self { store, world, on_expire, log }),
             Some(Err(error)) => Err(GuestFault::of(&error, &store.data().budget)),
             None => Err(GuestFault::Overrun(Overrun::Wall { ms: wall_ms })),
         }
@@ -192,6 +195,10 @@ impl Instance {
                 return Ok(response.map(|response| Answer::Response(response.into())));
             }
             Event::Alarm => events.call_on_alarm(store).await,
+            Event::Expire => match &self.on_expire {
+                Some(on_expire) => on_expire.call_async(store, ()).await.map(|(done,)| done),
+                None => Ok(Ok(())),
+            },
         };
         Ok(done?.map(|()| Answer::Done))
     }
@@ -222,6 +229,17 @@ impl Instance {
             .await?;
         Ok(done.map(|()| Answer::Tags(tags)))
     }
+}
+
+/// What a new instance exports, those functions included that are not everybody's.
+async fn enter(
+    module: &Module,
+    store: &mut Store<Host>,
+) -> wasmtime::Result<(World, Option<TypedFunc<(), (Result<(), String>,)>>)> {
+    let instance = module.pre.instantiate_async(&mut *store).await?;
+    let world = module.exports.load(&mut *store, &instance)?;
+    let on_expire = module.on_expire.map(|index| instance.get_typed_func(&mut *store, index));
+    Ok((world, on_expire.transpose()?))
 }
 
 fn tags_refused(refusal: &Refusal) -> String {

@@ -3,14 +3,14 @@
 //! Invariant: a [`Module`] exports our world and imports nothing that we do not give, so that
 //! instantiating it can fail only for want of room or by its own initialisers. It does not know rooms.
 
-use super::bindings::ModulePre;
+use super::bindings::CoreIndices;
 use super::budget::GuestMemory;
 use super::engine::Engine;
 use super::host::Host;
 use crate::id::ModuleHash;
 use crate::limits::size;
 use std::sync::Arc;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 /// The contract's package, without its version.
 const PACKAGE: &str = "room:runtime/";
@@ -18,6 +18,8 @@ const PACKAGE: &str = "room:runtime/";
 const VERSION: &str = "0.1.0";
 /// What a module must export.
 const EXPORTS: [&str; 2] = ["room:runtime/events@0.1.0", "room:runtime/door@0.1.0"];
+/// What a module may export besides.
+const EXPIRY: &str = "room:runtime/expiry@0.1.0";
 /// The parts of WASI 0.2 that are linked. Sockets and HTTP are not among them.
 const WASI: [&str; 5] =
     ["wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:io/", "wasi:filesystem/"];
@@ -75,7 +77,11 @@ pub enum LoadError {
 /// A compiled module, ready to be instantiated. Cheap to clone.
 #[derive(Clone)]
 pub struct Module {
-    pub(super) pre: Arc<ModulePre<Host>>,
+    pub(super) pre: Arc<InstancePre<Host>>,
+    /// Where what the contract asks for is in it.
+    pub(super) exports: Arc<CoreIndices>,
+    /// Where `on-expire` is, if it has one: modules that are older than it have none.
+    pub(super) on_expire: Option<ComponentExportIndex>,
     pub(super) engine: Engine,
     hash: ModuleHash,
 }
@@ -120,9 +126,15 @@ impl Module {
         let pre = engine
             .linker()
             .instantiate_pre(&component)
-            .and_then(ModulePre::new)
             .map_err(|error| LoadError::Interface(format!("{error:#}")))?;
-        Ok(Self { pre: Arc::new(pre), engine: engine.clone(), hash: ModuleHash::of(bytes) })
+        let exports = CoreIndices::new(&pre);
+        let exports = exports.map_err(|error| LoadError::Interface(format!("{error:#}")))?;
+        let expiry = component.get_export_index(None, EXPIRY);
+        let on_expire =
+            expiry.and_then(|expiry| component.get_export_index(Some(&expiry), "on-expire"));
+        let (pre, exports) = (Arc::new(pre), Arc::new(exports));
+        let hash = ModuleHash::of(bytes);
+        Ok(Self { pre, exports, on_expire, engine: engine.clone(), hash })
     }
 
     /// The hash of its bytes.

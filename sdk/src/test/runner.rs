@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::limits;
 use super::mock::{set_tags, with_world};
-use super::world::{Ended, Inbox, Link, LogLine, Pending, Phase, World};
+use super::world::{Ended, Inbox, Keys, Link, LogLine, Pending, Phase, World};
 use crate::connection::{Close, Connection};
 use crate::context::Context;
 use crate::host::ConnectionData;
@@ -222,6 +222,24 @@ impl<R: Room> Runner<R> {
             let due_ms = self.world.now_ms.saturating_add(1_000 << failures);
             self.world.alarm = Some(Pending { failures, due_ms });
         }
+    }
+
+    /// Tells the room that it ends, until it has heard or was told often enough, and deletes it.
+    pub(super) fn expire(&mut self) {
+        for failures in 0..=ALARM_RETRIES_MAX {
+            if self.call(|room, ctx| room.on_expire(ctx)).is_ok() {
+                break;
+            }
+            if failures == ALARM_RETRIES_MAX {
+                let text = "on_expire failed too often; the room is deleted all the same";
+                self.report(Level::Error, text.to_owned());
+            } else {
+                self.world.now_ms = self.world.now_ms.saturating_add(2_000 << failures);
+            }
+        }
+        drop(self.world.store_all(Keys::new()));
+        self.world.alarm = None;
+        self.live = None;
     }
 
     /// Runs one callback as a turn.

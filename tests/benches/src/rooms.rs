@@ -43,6 +43,7 @@ pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
         module: std::fs::read(module)?.into(),
         vars: Vec::new(),
         auto_response: None,
+        ttl: None,
         when_quiet: WhenQuiet::Stay,
     };
     runtime.deploy(Project { parties: vec![party], ..Project::default() }).await?;

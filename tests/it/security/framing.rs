@@ -102,6 +102,23 @@ async fn chunks_that_are_none_reach_no_room_and_end_the_connection() {
 }
 
 #[tokio::test]
+async fn lines_that_end_in_bare_line_feeds_make_one_request_of_the_length_that_it_says() {
+    let node = Setup::memory().start().await;
+    let request = format!(
+        "POST /party/x/reflect HTTP/1.1\nHost: x\nConnection: close\nContent-Length: {}\n\n{SMUGGLED}",
+        SMUGGLED.len()
+    );
+    let said = answers(&node, request.as_bytes()).await;
+    assert_eq!(statuses(&said).len(), 1, "{said}");
+    // Nor does one hide a second length.
+    let hidden = format!(
+        "POST /party/x HTTP/1.1\r\nHost: x\r\nX-One: 1\nContent-Length: 0\r\nContent-Length: 9\r\n\r\n{SMUGGLED}"
+    );
+    assert_eq!(statuses(&answers(&node, hidden.as_bytes()).await), [400]);
+    no_victim(&node, "what the body says").await;
+}
+
+#[tokio::test]
 async fn a_body_that_breaks_off_reaches_no_room() {
     let node = Setup::memory().start().await;
     for (what, rest) in [

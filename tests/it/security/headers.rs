@@ -46,6 +46,37 @@ async fn a_hooks_response_cannot_end_its_own_head() {
     }
 }
 
+/// Everything that names something and could come back in a head: rooms, ids, files and folders.
+#[tokio::test]
+async fn a_name_with_the_end_of_a_line_in_it_ends_no_head() {
+    let site = tempfile::tempdir().unwrap();
+    std::fs::create_dir(site.path().join("docs")).unwrap();
+    std::fs::write(site.path().join("docs/index.html"), "docs").unwrap();
+    let node = Setup::memory().assets(site.path()).start().await;
+    const EVIL: &str = "%0d%0aset-cookie:stolen%3d1%0d%0a%0d%0a";
+    for path in [
+        format!("/party/a{EVIL}"),
+        format!("/parties/main{EVIL}/a"),
+        format!("/party/a/rest{EVIL}?x={EVIL}"),
+        format!("/party/a?_pk={EVIL}"),
+        format!("/docs{EVIL}"),
+        format!("/docs?{EVIL}"),
+        format!("/docs/{EVIL}/.."),
+        format!("//{EVIL}evil.example/docs"),
+        format!("/_room/{EVIL}"),
+    ] {
+        let reply = node.get(&path).await;
+        assert_eq!(reply.header("set-cookie"), None, "{path}");
+        // Where a folder is redirected to its index, it stays on this server.
+        let leads = reply.header("location").unwrap_or("/");
+        assert!(leads.starts_with('/') && !leads.starts_with("//"), "{path} leads to {leads}");
+        let socket = TestClient::try_connect(node.addr(), &path, &[]).await;
+        if let Ok(socket) = socket {
+            assert_eq!(socket.header("set-cookie"), None, "{path}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_guest_cannot_say_how_a_response_is_framed() {
     let node = Setup::memory().start().await;

@@ -147,6 +147,7 @@ fn report(target: &Target, looked: &Looked) -> Value {
         "phase": looked.stage().name(),
         "storage": { "keys": facts.keys, "bytes": facts.bytes, "turns": facts.turns },
         "alarm": alarm,
+        "expires_ms": looked.expires_ms,
     });
     let Some(look) = &looked.look else { return report };
     add_figures(&mut report, &look.glance);

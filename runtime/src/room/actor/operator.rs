@@ -94,7 +94,8 @@ impl Actor {
                 self.turns.rest();
                 self.turns.forgive();
                 self.failed_start = None;
-                Some(self.turns.store.commit(writes, ModuleHash::NONE).await?)
+                let note = self.turns.note();
+                Some(self.turns.store.commit(writes, ModuleHash::NONE, note).await?)
             }
         };
         self.turns.outlet.hold(offset, Vec::new(), Reply::Edited(reply, was_there));

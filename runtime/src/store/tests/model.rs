@@ -5,7 +5,7 @@
 //! lives, four for each that is lived: `PROPTEST_CASES=10000 cargo test -p room-runtime --lib plain_map`.
 
 use super::super::testing::{Disk, Image};
-use super::super::{RoomContent, RoomStore, Store};
+use super::super::{RoomContent, RoomStore, Store, Touch};
 use crate::id::{ModuleHash, PartyName, RoomId};
 use crate::limits::Limits;
 use crate::span::{Direction, Key, ListOptions};
@@ -19,7 +19,9 @@ const ROOMS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Turn { room: usize, acts: Vec<Act>, kept: bool },
+    Turn { room: usize, acts: Vec<Act>, kept: bool, used: Used },
+    Use { room: usize, at: u64 },
+    End { room: usize },
     Evict { room: usize },
     Crash(Crash),
     Export { room: usize },
@@ -48,6 +50,9 @@ enum Act {
     DeleteAlarm,
 }
 
+/// When a room is used: a time of service.
+type Used = Option<u64>;
+
 fn key() -> impl Strategy<Value = Key> {
     prop::collection::vec(prop::sample::select(vec![0, b'a', b'b', 0xff]), 1..4)
 }
@@ -75,10 +80,13 @@ fn act() -> impl Strategy<Value = Act> {
 
 fn step() -> impl Strategy<Value = Step> {
     let room = || 0..ROOMS;
-    let turn = (room(), prop::collection::vec(act(), 1..8), prop::bool::weighted(0.8));
+    let used = prop::option::of(1..9u64);
+    let turn = (room(), prop::collection::vec(act(), 1..8), prop::bool::weighted(0.8), used);
     let crash = prop::sample::select(vec![Crash::Not, Crash::Process, Crash::Machine]);
     prop_oneof![
-        12 => turn.prop_map(|(room, acts, kept)| Step::Turn { room, acts, kept }),
+        12 => turn.prop_map(|(room, acts, kept, used)| Step::Turn { room, acts, kept, used }),
+        2 => (room(), 1..9u64).prop_map(|(room, at)| Step::Use { room, at }),
+        1 => room().prop_map(|room| Step::End { room }),
         2 => room().prop_map(|room| Step::Evict { room }),
         1 => crash.prop_map(Step::Crash),
         1 => room().prop_map(|room| Step::Export { room }),
@@ -92,6 +100,9 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     keys: BTreeMap<Key, Bytes>,
     alarm: Option<u64>,
+    used: Used,
+    /// Whether anything is known of it, be it that nothing is left.
+    known: bool,
 }
 
 /// A store, what it should hold, and its live rooms.
@@ -135,30 +146,47 @@ impl World {
 
     async fn take(&mut self, step: &Step) {
         match step {
-            Step::Turn { room, acts, kept } => self.turn(*room, acts, *kept).await,
+            Step::Turn { room, acts, kept, used } => self.turn(*room, acts, *kept, *used).await,
+            Step::Use { room, at } => {
+                let touch = Touch { at_ms: *at, tries: 0 };
+                let noted = self.room(*room).await.note_use(touch).await.unwrap();
+                let model = &mut self.models[*room];
+                assert_eq!(noted, model.known);
+                model.used = if model.known { Some(*at) } else { None };
+            }
+            Step::End { room } => {
+                self.room(*room).await.commit_end(ModuleHash::of(b"code")).await.unwrap();
+                self.models[*room] = Model::default();
+            }
             Step::Evict { room } => self.rooms[*room] = None,
             Step::Crash(crash) => self.crash(*crash).await,
             Step::Export { room } => {
                 let content = self.export(*room).await;
                 let known = content.unwrap_or_else(|| RoomContent::of(id(*room)));
-                assert_eq!(as_model(&known), self.models[*room]);
+                let model = &self.models[*room];
+                let wanted = (model.keys.clone(), model.alarm);
+                assert_eq!((known.entries, known.alarm.map(|alarm| alarm.due_ms)), wanted);
             }
             Step::Replace { from, to } => {
                 if let Some(content) = self.export(*from).await {
                     self.rooms[*to] = None;
-                    self.store.import(content.renamed(id(*to))).await.unwrap();
-                    self.models[*to] = self.models[*from].clone();
+                    let used = Some(Touch { at_ms: 9, tries: 0 });
+                    self.store.import(content.renamed(id(*to)), used).await.unwrap();
+                    let Model { keys, alarm, .. } = self.models[*from].clone();
+                    let known = !keys.is_empty() || alarm.is_some();
+                    let used = known.then_some(9);
+                    self.models[*to] = Model { keys, alarm, used, known };
                 }
             }
             Step::Delete { room } => {
                 self.rooms[*room] = None;
-                self.store.import(RoomContent::of(id(*room))).await.unwrap();
+                self.store.import(RoomContent::of(id(*room)), None).await.unwrap();
                 self.models[*room] = Model::default();
             }
         }
     }
 
-    async fn turn(&mut self, room: usize, acts: &[Act], kept: bool) {
+    async fn turn(&mut self, room: usize, acts: &[Act], kept: bool, used: Used) {
         let (mut model, limits) = (self.models[room].clone(), self.limits.clone());
         let store = self.room(room).await;
         let mut turn = Turn::new(store.view(), Arc::default(), None, limits);
@@ -166,7 +194,9 @@ impl World {
         let effects = turn.finish().unwrap();
         if kept {
             if !effects.writes.is_empty() {
-                store.commit(effects.writes, ModuleHash::of(b"code")).await.unwrap();
+                let touch = used.map(|at_ms| Touch { at_ms, tries: 0 });
+                store.commit(effects.writes, ModuleHash::of(b"code"), touch).await.unwrap();
+                (model.known, model.used) = (true, used.or(model.used));
             }
             self.models[room] = model;
         }
@@ -206,7 +236,7 @@ impl World {
         self.store.applied().await.unwrap();
         let verified = self.store.verify().await.unwrap();
         assert_eq!(verified.problems, Vec::<String>::new());
-        let mut alarms = Vec::new();
+        let (mut alarms, mut uses) = (Vec::new(), Vec::new());
         for room in 0..ROOMS {
             let model = self.models[room].clone();
             let bytes: usize = model.keys.iter().map(|(k, v)| k.len() + v.len()).sum();
@@ -215,15 +245,14 @@ impl World {
             assert_eq!(entries.collect::<BTreeMap<_, _>>(), model.keys);
             assert_eq!((view.bytes(), view.alarm()), (bytes as u64, model.alarm));
             alarms.extend(model.alarm.map(|at| (at, id(room))));
+            uses.extend(model.used.map(|at| (at, id(room))));
         }
         alarms.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.to_string().cmp(&b.1.to_string())));
         assert_eq!(super::alarms(&self.store), alarms);
+        uses.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.to_string().cmp(&b.1.to_string())));
+        assert_eq!(self.store.last_use().unwrap(), uses.last().map_or(0, |(at, _)| *at));
+        assert_eq!(super::uses(&self.store), uses);
     }
-}
-
-fn as_model(content: &RoomContent) -> Model {
-    let alarm = content.alarm.map(|alarm| alarm.due_ms);
-    Model { keys: content.entries.clone(), alarm }
 }
 
 /// Does one thing to the turn and to the model, and compares what they say.
@@ -240,7 +269,7 @@ fn act_on_both(act: &Act, turn: &mut Turn, model: &mut Model) {
         }
         Act::DeleteAll => {
             turn.delete_all();
-            *model = Model::default();
+            (model.keys, model.alarm) = (BTreeMap::new(), None);
         }
         Act::List(options) => {
             let page = turn.list(options).unwrap();

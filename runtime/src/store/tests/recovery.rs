@@ -398,6 +398,7 @@ fn store_with(tree: Arc<dyn Tree>, disk: &Disk, limits: &Limits) -> Store {
         journal: Box::new(disk.clone()),
         tree,
         rebuild: Box::new(move || remade.tree()),
+        service: Default::default(),
         on_disk: None,
         last: Offset::default(),
         limits,

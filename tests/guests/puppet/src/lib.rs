@@ -232,6 +232,17 @@ impl Room for Puppet {
         note(ctx, format!("alarm in {}", ctx.name()))
     }
 
+    fn on_expire(&mut self, ctx: &Context) -> Result {
+        self.handled += 1;
+        let events: Vec<String> = ctx.storage().get(EVENTS)?.unwrap_or_default();
+        println!("{} expires after {} events", ctx.name(), events.len());
+        // What is kept in between goes with the rest.
+        ctx.storage().put("expires", &true)?;
+        Plan::run(self, ctx, "on_expire", None)?;
+        ctx.alarm().set_in(std::time::Duration::from_secs(3_600));
+        Ok(())
+    }
+
     fn on_before_connect(request: Request, lobby: &Lobby) -> Result<Verdict> {
         decide(request, lobby)
     }

@@ -1,0 +1,81 @@
+//! The end of a room that nobody uses, as its author tests it.
+
+use std::time::Duration;
+
+use room_sdk::prelude::*;
+use room_sdk::test::TestRoom;
+
+/// Counts its visitors, and says how many there were when it ends.
+#[derive(Default)]
+struct Guestbook {
+    ends: u32,
+}
+
+impl Room for Guestbook {
+    fn on_connect(&mut self, ctx: &Context, _: &Connection, _: &Request) -> Result {
+        let visitors: u32 = ctx.storage().get("visitors")?.unwrap_or_default();
+        ctx.alarm().set_in(Duration::from_secs(3_600));
+        ctx.storage().put("visitors", &(visitors + 1))
+    }
+
+    fn on_expire(&mut self, ctx: &Context) -> Result {
+        self.ends += 1;
+        let fails: u32 = ctx.var("FAILS").map_or(Ok(0), |fails| fails.parse())?;
+        let visitors: u32 = ctx.storage().get("visitors")?.unwrap_or_default();
+        ctx.storage().put("ends", &self.ends)?;
+        ensure!(self.ends > fails, "failed with {visitors} visitors");
+        log::info!("ends after {visitors} visitors");
+        Ok(())
+    }
+}
+
+fn visited(fails: &str) -> TestRoom<Guestbook> {
+    let room = TestRoom::<Guestbook>::builder("lobby").var("FAILS", fails).build::<Guestbook>();
+    room.connect("ada").close(1000, "");
+    room.connect("bob").close(1000, "");
+    room
+}
+
+fn logged(room: &TestRoom<Guestbook>, text: &str) -> bool {
+    room.logs().iter().any(|line| line.message.contains(text))
+}
+
+#[test]
+fn a_room_that_expires_is_told_and_begins_anew() {
+    let room = visited("0");
+    room.expire();
+    assert!(logged(&room, "ends after 2 visitors"));
+    assert!(room.storage().is_empty() && room.alarm().is_none());
+    room.connect("eve").close(1000, "");
+    assert_eq!(room.storage().get::<u32>("visitors"), Some(1));
+    room.expire();
+    assert!(logged(&room, "ends after 1 visitors"));
+}
+
+#[test]
+fn an_end_that_fails_is_tried_again_with_what_was_there() {
+    let room = visited("2");
+    let begun = room.now();
+    room.expire();
+    assert_eq!(room.take_errors(), ["failed with 2 visitors", "failed with 2 visitors"]);
+    assert_eq!(room.now().as_millis() - begun.as_millis(), 6_000);
+    assert!(logged(&room, "ends after 2 visitors") && room.storage().is_empty());
+}
+
+#[test]
+fn an_end_that_only_fails_comes_all_the_same() {
+    let room = visited("1000");
+    room.expire();
+    let errors = room.take_errors();
+    assert_eq!(errors.len(), 8);
+    assert_eq!(errors[7], "on_expire failed too often; the room is deleted all the same");
+    assert!(room.storage().is_empty());
+}
+
+#[test]
+#[should_panic(expected = "somebody is connected")]
+fn a_room_that_is_in_use_does_not_expire() {
+    let room = visited("0");
+    let _ada = room.connect("ada");
+    room.expire();
+}

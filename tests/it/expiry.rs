@@ -1,0 +1,181 @@
+//! Rooms that nobody uses: who ends, who does not, and what their guests hear of it.
+//!
+//! A node's time of service is what a ttl counts, so a test that needs days of it writes them into the
+//! folder of a node that stands still.
+
+use room_runtime::Limits;
+use room_tests::{EventStream, Requests, Setup, TestNode, guest, until};
+use serde_json::{Value, json};
+
+const HOUR: u64 = 3_600_000;
+
+fn quick(limits: &mut Limits) {
+    (limits.expiry_look_ms_max, limits.expiry_pause_ms) = (20, 1);
+    (limits.alarm_retry_ms_min, limits.alarm_tries_max) = (1, 3);
+    (limits.hibernate_ms, limits.idle_evict_ms) = (20, 20);
+}
+
+async fn counted(node: &TestNode, metric: &str) -> u64 {
+    let text = node.get("/_room/metrics").await.text();
+    let line = text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+    line.unwrap().parse().unwrap()
+}
+
+async fn expired(node: &TestNode, rooms: u64) {
+    until(&format!("{rooms} rooms to expire"), async || {
+        counted(node, "room_expired_total").await >= rooms
+    })
+    .await;
+    assert_eq!(counted(node, "room_expired_total").await, rooms);
+}
+
+/// What an operator is told of a room, whom that does not wake.
+async fn inspect(node: &TestNode, room: &str) -> (u16, Value) {
+    let secret = format!("Bearer {}", node.secret());
+    let path = format!("/_room/admin/rooms/main/{room}");
+    let reply = node.request("GET", &path, &[("authorization", &secret)], &[]).await;
+    (reply.status, serde_json::from_slice(&reply.body).unwrap_or_default())
+}
+
+/// Stops the node. After its next start it has served so many hours more.
+async fn after(node: TestNode, hours: u64) -> Setup {
+    let file = node.data_dir().unwrap().join("service");
+    let setup = node.stop().await;
+    let mut service: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let served = service["served_ms"].as_u64().unwrap();
+    service["served_ms"] = json!(served + hours * HOUR);
+    std::fs::write(&file, service.to_string()).unwrap();
+    setup
+}
+
+#[tokio::test]
+async fn a_room_that_nobody_uses_is_told_and_deleted_and_begins_anew() {
+    let node = Setup::memory().ttl("1s").limits(quick).start().await;
+    let mut log = EventStream::follow(&node, "room=lobby&level=info").await;
+    node.post("lobby", &json!([{"put": ["k", 1]}, {"alarm_in": 3_600_000}])).await;
+    let texts = log.texts_to("expired").await;
+    let last: Vec<_> = texts.iter().rev().take(2).rev().collect();
+    assert_eq!(
+        last,
+        ["lobby expires after 0 events", "expired: nobody has used the room for its ttl"]
+    );
+    expired(&node, 1).await;
+    until("the room to be forgotten", async || inspect(&node, "lobby").await.0 == 404).await;
+    let report = node.report("lobby").await;
+    assert_eq!((&report["starts"], &report["keys"]), (&json!(1), &json!([])));
+    assert_eq!(report["alarm"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_room_with_a_client_stays_and_so_does_one_that_keeps_being_used() {
+    let node = Setup::memory().hibernate().ttl("1s").limits(quick).start().await;
+    let mut client = node.connect("kept").await;
+    client.ask(json!([{"put": ["k", 1]}, {"say": "put"}])).await;
+    node.post("used", &json!([{"put": ["k", 1]}])).await;
+    // Each of these takes a whole ttl, in which the one hibernates and the other is asked now and then.
+    for (count, name) in ["first", "second"].into_iter().enumerate() {
+        node.post(name, &json!([{"put": ["k", 1]}])).await;
+        until("a room to expire", async || {
+            assert_eq!(node.report("used").await["keys"], json!(["k"]));
+            counted(&node, "room_expired_total").await > count as u64
+        })
+        .await;
+    }
+    expired(&node, 2).await;
+    assert_eq!(client.ask(json!([{"get": "k"}])).await, "1");
+    // From now on nobody uses it either.
+    drop(client);
+    expired(&node, 4).await;
+    assert_eq!(node.report("kept").await["keys"], json!([]));
+}
+
+#[tokio::test]
+async fn an_end_that_fails_is_tried_again() {
+    let node = Setup::memory().ttl("1s").limits(quick).start().await;
+    for how in [json!({"err": "not yet"}), json!({"panic": "not yet"}), json!("trap")] {
+        node.post("lobby", &json!([{"put": ["k", 1]}, {"plan": ["on_expire", 1, [how]]}])).await;
+        let before = counted(&node, "room_expiries_retried_total").await;
+        until("the room to expire", async || inspect(&node, "lobby").await.0 == 404).await;
+        assert_eq!(counted(&node, "room_expiries_retried_total").await, before + 1);
+    }
+    expired(&node, 3).await;
+}
+
+#[tokio::test]
+async fn an_end_that_only_fails_comes_all_the_same_with_an_error_in_the_log() {
+    let node = Setup::memory().ttl("1s").limits(quick).start().await;
+    let mut log = EventStream::follow(&node, "room=lobby&level=error").await;
+    let plan = json!([{"put": ["k", 1]}, {"plan": ["on_expire", 1_000, [{"err": "never"}]]}]);
+    node.post("lobby", &plan).await;
+    let texts = log.texts_to("although").await;
+    assert_eq!(
+        texts.last().unwrap(),
+        "expired: the room is deleted although on_expire failed 4 times"
+    );
+    expired(&node, 1).await;
+    assert_eq!(counted(&node, "room_expiries_retried_total").await, 3);
+    assert_eq!(node.report("lobby").await["keys"], json!([]));
+}
+
+#[tokio::test]
+async fn a_module_that_is_older_than_on_expire_is_served_and_its_rooms_expire() {
+    let node = Setup::memory().ttl("1s").limits(quick).start_empty().await;
+    let (known, other) = (b"room:runtime/expiry@0.1.0", b"room:runtime/exqiry@0.1.0");
+    let mut module = guest("puppet").to_vec();
+    let named: Vec<usize> = module
+        .windows(known.len())
+        .enumerate()
+        .filter_map(|(at, bytes)| (bytes == known).then_some(at))
+        .collect();
+    assert!(!named.is_empty());
+    for at in named {
+        module[at..at + other.len()].copy_from_slice(other);
+    }
+    node.deploy(module.into(), &[]).await.unwrap();
+    node.post("lobby", &json!([{"put": ["k", 1]}])).await;
+    let plan = json!([{"plan": ["on_expire", 1_000, [{"err": "nobody asks"}]]}]);
+    node.post("lobby", &plan).await;
+    expired(&node, 1).await;
+    assert_eq!(counted(&node, "room_expiries_retried_total").await, 0);
+}
+
+#[tokio::test]
+async fn deadlines_survive_a_restart_and_a_longer_ttl_keeps_who_would_be_due() {
+    let node = Setup::disk().ttl("1d").limits(quick).start().await;
+    node.post("old", &json!([{"put": ["k", 1]}])).await;
+    let (_, told) = inspect(&node, "old").await;
+    let now = room_runtime::clock::Clock::system().wall_ms();
+    let hours = told["expires_ms"].as_u64().unwrap().saturating_sub(now) / HOUR;
+    assert!((26..=27).contains(&hours), "{told}");
+
+    let node = after(node, 20).await.start().await;
+    node.post("young", &json!([{"put": ["k", 1]}])).await;
+    // The old one has been unused for 200 hours, and the young one for 180.
+    let node = after(node, 180).await.ttl("7d").start().await;
+    expired(&node, 1).await;
+    assert_eq!(inspect(&node, "old").await.0, 404);
+    assert_eq!(inspect(&node, "young").await.0, 200);
+    // A party without a ttl keeps what it has.
+    let node = after(node, 9_000).await.no_ttl().start().await;
+    assert_eq!(inspect(&node, "young").await.1["expires_ms"], Value::Null);
+    assert_eq!(node.report("young").await["keys"], json!(["k"]));
+}
+
+#[tokio::test]
+async fn a_ttl_that_is_new_or_shorter_leaves_every_room_its_whole_time() {
+    let node = Setup::disk().limits(quick).start().await;
+    node.post("old", &json!([{"put": ["k", 1]}])).await;
+    let node = after(node, 9_000).await.ttl("2d").start().await;
+    let expires = async |node: &TestNode| {
+        let now = room_runtime::clock::Clock::system().wall_ms();
+        let (_, told) = inspect(node, "old").await;
+        told["expires_ms"].as_u64().unwrap().saturating_sub(now) / HOUR
+    };
+    assert!((53..=54).contains(&expires(&node).await));
+    let node = after(node, 40).await.ttl("1d").start().await;
+    assert!((26..=27).contains(&expires(&node).await));
+    let node = after(node, 20).await.start().await;
+    assert!((6..=7).contains(&expires(&node).await));
+    let node = after(node, 7).await.start().await;
+    expired(&node, 1).await;
+}

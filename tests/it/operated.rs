@@ -1,0 +1,103 @@
+//! A server with its operator, for the tests of both. Owns how it is started and asked.
+
+use room_runtime::server::{BlobId, NewToken};
+use room_runtime::{Limits, Server, ServerConfig};
+use room_tests::{Reply, Requests, within};
+use serde_json::{Value, json};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+/// A server, and what its operator has.
+pub(crate) struct Operated {
+    pub(crate) server: Server,
+    pub(crate) token: String,
+}
+
+impl Operated {
+    pub(crate) async fn start(data: &Path) -> Self {
+        Self::start_draining_for(data, 1).await
+    }
+
+    pub(crate) async fn start_draining_for(data: &Path, drain_spread_ms: u64) -> Self {
+        Self::start_with(data, Limits { drain_spread_ms, ..Limits::default() }).await
+    }
+
+    /// Starts it with other limits of its listeners.
+    pub(crate) async fn start_with(data: &Path, limits: Limits) -> Self {
+        let limits = Limits { rooms_active_max: 32, door_instances_max: 1, ..limits };
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let config =
+            ServerConfig { data: data.to_owned(), listen: any, admin: any, tls: None, limits };
+        let server = within("a server to start", Server::start(config)).await.unwrap();
+        let token = server.first_token().map(|NewToken { secret, .. }| secret.clone());
+        Self { server, token: token.unwrap_or_default() }
+    }
+
+    /// Asks as the operator. A path that does not begin with a slash begins behind `/_room/admin/`.
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &[u8]) -> Reply {
+        ask(self.server.admin_addr(), &self.token, method, path, body).await
+    }
+
+    /// Asks for something that must go well.
+    pub(crate) async fn good(&self, method: &str, path: &str, body: Value) -> Value {
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let reply = self.ask(method, path, &body).await;
+        assert_eq!(reply.status, 200, "{method} {path}: {}", reply.text());
+        reply.json()
+    }
+
+    /// Asks for something that must be refused with this status. What was said.
+    pub(crate) async fn refused(
+        &self,
+        status: u16,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> String {
+        let reply = self.ask(method, path, body.to_string().as_bytes()).await;
+        assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
+        reply.json()["error"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn upload(&self, bytes: &[u8]) -> String {
+        let id = BlobId::of(bytes).to_string();
+        let reply = self.ask("PUT", &format!("blobs/{id}"), bytes).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        id
+    }
+
+    /// Deploys a module as the party `main` of a project, with one variable and one file.
+    pub(crate) async fn deploy(&self, project: &str, module: &[u8], version: &str) -> Value {
+        let release = self.release(module, version).await;
+        self.good("POST", &format!("projects/{project}/deploy"), release).await
+    }
+
+    pub(crate) async fn release(&self, module: &[u8], version: &str) -> Value {
+        let (module, page) = (self.upload(module).await, self.upload(version.as_bytes()).await);
+        json!({
+            "parties": [{"name": "main", "module": module}],
+            "assets": [{"path": "index.html", "blob": page}],
+            "vars": {"VERSION": version},
+        })
+    }
+
+    pub(crate) async fn report(&self, room: &str) -> Value {
+        self.server.addr().get(&format!("/parties/main/{room}")).await.json()
+    }
+
+    pub(crate) async fn page(&self) -> String {
+        self.server.addr().get("/").await.text()
+    }
+}
+
+pub(crate) async fn ask(
+    addr: SocketAddr,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> Reply {
+    let bearer = format!("Bearer {token}");
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/_room/admin/{path}") };
+    addr.request(method, &path, &[("authorization", &bearer)], body).await
+}
