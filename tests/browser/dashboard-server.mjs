@@ -62,7 +62,7 @@ test("one click goes back to a version, and a client notices no close", async ()
   assert.equal(await version(), "2");
   await reads(section("Versions").locator("tr.current"), /2/);
   await page.getByRole("button", { name: "Serve version 1" }).click();
-  await reads(page.locator("#notice"), /Version 1 serves: 1 rooms took it over, 1 connections stayed/);
+  await reads(page.locator("#notice"), /Version 1 serves: 1 room took it over, 1 connection stayed/);
   await reads(section("Versions").locator("tr.current"), /^1/);
   await shoot(page, "dashboard-versions");
   assert.equal(await version(), "1");

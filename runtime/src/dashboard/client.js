@@ -36,7 +36,7 @@ export function client(party, room, signal) {
       socket = null;
       words.disabled = submit.disabled = true;
       say(toggle, "Connect");
-      lines.tell("refused", opened ? "closed" : "not connected");
+      lines.tell(opened ? "over" : "refused", opened ? "closed" : "not connected");
       lines.add({ kind: "note", text: ending(code, reason, opened) });
     });
   }

@@ -7,7 +7,7 @@ import * as as from "./format.js";
 
 /** The panel, and how it is told what there is. */
 export function connections(path) {
-  const list = table("Connections", ["Id", "Since", "#Lag", "Tags", "State", ""]);
+  const list = table("Connections", ["Id", "Since", "+#Lag", "+Tags", "State", ""]);
   const empty = el("p", { class: "empty" }, "Nobody is connected.");
   const total = el("span", { class: "state" });
   const node = panel("Connections", [total], list.node, empty);
@@ -25,7 +25,7 @@ export function connections(path) {
 function makeRow({ id, uri }, path) {
   const away = button("Kick…", () => kick(path, id), {
     disabled: !may("admin"), title: may("admin") ? null : "This needs a token with the scope admin", "aria-label": `Kick ${id}` });
-  return el("tr", {}, el("th", { scope: "row", title: uri }, id), el("td"), el("td", { class: "number" }),
+  return el("tr", {}, el("th", { scope: "row", title: uri }, id), el("td"), el("td", { class: "number lag" }),
     el("td", { class: "tags" }), el("td", { class: "mono cut" }), el("td", { class: "act" }, away));
 }
 

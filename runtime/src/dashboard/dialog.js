@@ -15,6 +15,7 @@ export function dialog(title, body, verb, act, { danger = false } = {}) {
     const form = el("form", { method: "dialog", on: { submit: async (event) => {
       event.preventDefault();
       go.disabled = true;
+      problem.hidden = true;
       try {
         await act(form.elements);
         done = true;
@@ -39,7 +40,7 @@ export function notice(text, kind = "good") {
   line.className = kind;
   line.hidden = false;
   clearTimeout(line.timer);
-  line.timer = setTimeout(() => (line.hidden = true), 8_000);
+  line.timer = setTimeout(() => (line.hidden = true), 6_000);
 }
 
 /** Does something, and shows why it was refused. */

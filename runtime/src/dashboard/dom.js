@@ -73,10 +73,12 @@ export function panel(title, tools = [], ...children) {
     children);
 }
 
-/** A table with a heading for each column; columns whose heading begins with # hold numbers. */
+/** A table with a heading for each column. One that begins with # is of numbers, with + of what small screens leave out. */
 export function table(caption, columns) {
-  const heads = columns.map((name) =>
-    el("th", { scope: "col", class: name.startsWith("#") && "number" }, name.replace("#", "")));
+  const heads = columns.map((name) => {
+    const kinds = [name.includes("#") && "number", name.includes("+") && "wide"];
+    return el("th", { scope: "col", class: kinds.filter(Boolean).join(" ") || null }, name.replace(/^[#+]+/, ""));
+  });
   const body = el("tbody");
   const whole = el("table", {},
     el("caption", { class: "hidden" }, caption), el("thead", {}, el("tr", {}, heads)), body);

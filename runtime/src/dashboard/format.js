@@ -5,6 +5,9 @@ const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumFract
 
 export const count = (n) => (n == null ? "–" : whole.format(n));
 
+/** `1 room`, `3 rooms` */
+export const counted = (n, thing) => `${count(n)} ${thing}${n === 1 ? "" : "s"}`;
+
 export const rate = (n) => (n == null ? "–" : n >= 10_000 ? short.format(n) : n >= 10 ? whole.format(n) : String(Math.round(n * 10) / 10));
 
 export function bytes(n) {

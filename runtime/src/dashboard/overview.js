@@ -1,16 +1,42 @@
-// What the node comes to, second by second.
+// What the node comes to, second by second. It is looked at from the first sight of this view on, also while
+// another one is shown, so that the charts have no holes.
 
-import { get, node, text } from "./api.js";
+import { get, node, session, text } from "./api.js";
 import { Chart } from "./chart.js";
 import { el, every, keep, panel, say, table } from "./dom.js";
 import * as as from "./format.js";
 import { parse, quantile } from "./metrics.js";
-import { makeRow, updateRow } from "./rooms.js";
+import { COLUMNS, makeRow, updateRow } from "./rooms.js";
 
 const LOOK_MS = 1_000;
 const BUSIEST = 8;
 
+/** The node that is looked at: `{project, token, charts, facts, problem, stop}`. */
+let watch = null;
+
 export function overview(main, signal) {
+  if (watch?.project !== session.project || watch.token !== session.token) {
+    watch?.stop.abort();
+    watch = begin();
+  }
+  const busiest = table("The rooms with the most connections", COLUMNS);
+  const nobody = el("p", { class: "empty", hidden: true }, "No room is in memory.");
+  main.append(el("h1", { class: "hidden" }, "Overview"), watch.problem,
+    el("div", { class: "charts" }, Object.values(watch.charts).map(({ node }) => node)),
+    el("div", { class: "two" },
+      panel("Busiest rooms", [], busiest.node, nobody), panel("Node", [], watch.facts)));
+
+  every(LOOK_MS, signal, async () => {
+    // What keeps it from being told is told above.
+    const found = await get(node(`rooms?sort=connections&limit=${BUSIEST}`)).catch(() => null);
+    if (signal.aborted || !found) return;
+    keep(busiest.body, found.rooms, ({ party, room }) => `${party}/${room}`, makeRow, updateRow);
+    nobody.hidden = found.rooms.length > 0;
+  });
+}
+
+/** Begins to look at the node. */
+function begin() {
   const charts = {
     connections: new Chart("Connections", as.count),
     messages: new Chart("Messages a second", as.rate, ["in", "out"]),
@@ -21,33 +47,28 @@ export function overview(main, signal) {
   };
   const facts = el("dl", { class: "facts" });
   const problem = el("p", { class: "problem", role: "alert", hidden: true });
-  const busiest = table("The rooms with the most connections", ["Room", "Phase", "#Connections", "#In", "#Out", "#Keys", "#Stored", "Active"]);
-  const nobody = el("p", { class: "empty", hidden: true }, "No room is in memory.");
-  main.append(el("h1", { class: "hidden" }, "Overview"), problem,
-    el("div", { class: "charts" }, Object.values(charts).map(({ node }) => node)),
-    el("div", { class: "two" },
-      panel("Busiest rooms", [], busiest.node, nobody), panel("Node", [], facts)));
-
-  let before;
-  every(LOOK_MS, signal, async () => {
+  const stop = new AbortController();
+  const { project, token } = session;
+  const paths = [node("overview"), node("metrics")];
+  let before = null;
+  every(LOOK_MS, stop.signal, async () => {
+    if (session.token !== token || session.project !== project) return stop.abort();
+    let trouble = "";
     try {
-      const [now, metrics, { rooms }] = await Promise.all([
-        get(node("overview")), text(node("metrics")), get(node(`rooms?sort=connections&limit=${BUSIEST}`))]);
-      if (signal.aborted) return;
+      const [now, metrics] = await Promise.all([get(paths[0]), text(paths[1])]);
       const look = { at: performance.now(), ...parse(metrics), now };
       draw(charts, before, look);
       before = look;
       tell(facts, now);
-      keep(busiest.body, rooms, ({ party, room }) => `${party}/${room}`, makeRow, updateRow);
-      nobody.hidden = rooms.length > 0;
-      problem.hidden = !now.storage_failure;
-      say(problem, `The storage fails: ${now.storage_failure}`);
+      if (now.storage_failure) trouble = `The storage fails: ${now.storage_failure}`;
     } catch (error) {
-      if (signal.aborted) return;
-      problem.hidden = false;
-      say(problem, error.message);
+      trouble = error.message;
+      before = null;
     }
+    problem.hidden = !trouble;
+    say(problem, trouble);
   });
+  return { project, token, charts, facts, problem, stop };
 }
 
 function draw(charts, before, { at, buckets, now }) {

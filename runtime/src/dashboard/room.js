@@ -92,7 +92,7 @@ function close(path, name) {
   const why = el("p", {}, `Closes all connections of ${name} with 1012, so that they come back, and lets the room leave memory. What is stored stays.`);
   return dialog("Close this room?", why, "Close the room", async () => {
     const { connections } = await send("POST", path("/close"));
-    notice(`Closed, with ${connections} connections.`);
+    notice(`Closed, with ${as.counted(connections, "connection")}.`);
   });
 }
 
@@ -100,7 +100,7 @@ function remove(path, name) {
   const why = el("p", {}, `Deletes everything that ${name} stores, for good, and closes its connections with 4410.`);
   return dialog("Delete this room?", why, "Delete for good", async () => {
     const { keys, connections } = await send("DELETE", path());
-    notice(`Deleted ${keys} keys; ${connections} connections were closed.`);
+    notice(`Deleted ${as.counted(keys, "key")}, and closed ${as.counted(connections, "connection")}.`);
     location.hash = link("rooms");
   }, { danger: true });
 }

@@ -13,7 +13,7 @@ export function rooms(main, signal) {
   const search = el("input", { type: "search", placeholder: "game-*", autocomplete: "off", spellcheck: "false" });
   const party = el("input", { type: "search", placeholder: "any", autocomplete: "off", spellcheck: "false", size: "10" });
   const sort = choice("sort", SORTS, begin);
-  const list = table("Rooms", ["Room", "Phase", "#Connections", "#In", "#Out", "#Keys", "#Stored", "Active"]);
+  const list = table("Rooms", COLUMNS);
   const empty = el("p", { class: "empty", hidden: true });
   const back = button("Previous", () => { pages.pop(); look(); });
   const on = button("Next", () => { pages.push(next); look(); });
@@ -71,6 +71,8 @@ const CELLS = [
   ["bytes", "number", ({ bytes }) => as.bytes(bytes)],
   ["active", "", ({ last_active_ms }) => as.ago(last_active_ms)],
 ];
+
+export const COLUMNS = ["Room", "Phase", "#Connections", "+#In", "+#Out", "+#Keys", "+#Stored", "+Active"];
 
 /** A row of a table of rooms. */
 export function makeRow({ party, room }) {

@@ -103,6 +103,10 @@ async function edit(path, entry) {
 
 /** What stands in the editor, as bytes. JSON is stored as rooms do it: without the spaces of the editor. */
 function toBytes(form, text) {
-  if (form === "json") return JSON.stringify(parse(text));
-  return form === "text" ? text : bytesOf(text);
+  if (form === "text") return text;
+  try {
+    return form === "json" ? JSON.stringify(parse(text)) : bytesOf(text);
+  } catch (error) {
+    throw new Error(`This is no ${form === "json" ? "JSON" : "Base64"}: ${error.message}`);
+  }
 }

@@ -31,7 +31,7 @@ export function versions(main, signal) {
     const go = button("Roll back", () => attempt(async () => {
       go.disabled = true;
       const done = await send("POST", `${base}/rollback?version=${number}`).finally(() => (go.disabled = false));
-      notice(`Version ${done.version} serves: ${as.count(done.rooms)} rooms took it over, ${as.count(done.connections)} connections stayed.`);
+      notice(`Version ${done.version} serves: ${as.counted(done.rooms, "room")} took it over, ${as.counted(done.connections, "connection")} stayed.`);
       await learnProjects();
       await look();
     }), { "aria-label": `Serve version ${number}` });

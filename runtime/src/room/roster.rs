@@ -7,7 +7,7 @@ use super::figures::Figures;
 use super::outbox::OutboxSender;
 use crate::connection::{Connection, Connections, Link};
 use crate::event::{CloseFrame, Ending};
-use crate::id::Serial;
+use crate::id::{ConnectionId, Serial};
 use crate::taps::{RoomTap, Whom};
 use crate::turn::{Effects, Output, is_meant_for};
 use hashbrown::HashMap;
@@ -152,7 +152,7 @@ impl Roster {
                     if let Some(line) = self.outboxes.get(&to) {
                         line.outbox.send(&message);
                         said += 1;
-                        self.whom(to).inspect(|whom| self.tap.went(*whom, &message));
+                        self.tell(to, |tap, id| tap.went(Whom::One(id), &message));
                     }
                 }
                 Output::Close { to, frame } => self.close(to, frame),
@@ -184,7 +184,7 @@ impl Roster {
     /// Ends one connection after what was said to it so far.
     pub(super) fn close(&self, to: Serial, frame: CloseFrame) {
         if let Some(line) = self.outboxes.get(&to) {
-            self.whom(to).inspect(|whom| self.tap.closed(*whom, &frame));
+            self.tell(to, |tap, id| tap.closed(Whom::One(id), &frame));
             line.outbox.close(frame);
         }
     }
@@ -197,22 +197,22 @@ impl Roster {
 
     /// Tells who watches that a client is let in.
     pub(super) fn opened(&self, who: Serial) {
-        if let Some(connection) = self.get(who) {
-            self.tap.opened(&connection.id);
-        }
+        self.tell(who, RoomTap::opened);
     }
 
     /// Tells who watches how a connection ended.
     pub(super) fn ended(&self, who: Serial, ending: &Ending) {
-        if let Some(connection) = self.get(who) {
-            self.tap.ended(&connection.id, ending);
-        }
+        self.tell(who, |tap, id| tap.ended(id, ending));
     }
 
-    /// Somebody who is on the list, or was.
-    fn whom(&self, who: Serial) -> Option<Whom<'_>> {
-        let connection = self.get(who).or_else(|| self.leaving.get(&who));
-        connection.map(|connection| Whom::One(&connection.id))
+    /// Tells something of a client that is on the list, or was, to who watches, if anybody does.
+    fn tell(&self, who: Serial, told: impl FnOnce(&RoomTap, &ConnectionId)) {
+        if !self.tap.may_be_watched() {
+            return;
+        }
+        if let Some(connection) = self.get(who).or_else(|| self.leaving.get(&who)) {
+            told(&self.tap, &connection.id);
+        }
     }
 
     /// The connections, to change. A turn's share of them has ended by then, so nothing is copied.

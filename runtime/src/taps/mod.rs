@@ -134,6 +134,11 @@ impl Taps {
 }
 
 impl RoomTap {
+    /// False if nobody watches any room, so that there is nobody to tell anything.
+    pub(crate) fn may_be_watched(&self) -> bool {
+        self.taps.0.count.load(Ordering::Acquire) > 0
+    }
+
     /// A client was let in.
     pub(crate) fn opened(&self, who: &ConnectionId) {
         self.tell(|_| Passed::opened(who));
@@ -166,10 +171,10 @@ impl RoomTap {
 
     /// Tells who watches the room, if anybody does.
     fn tell(&self, passed: impl FnOnce(usize) -> Passed) {
-        let inner = &self.taps.0;
-        if inner.count.load(Ordering::Acquire) == 0 {
+        if !self.may_be_watched() {
             return;
         }
+        let inner = &self.taps.0;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let version = inner.version.load(Ordering::Acquire);
         if known.version != version {
