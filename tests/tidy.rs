@@ -181,7 +181,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     ("node", "limits id clock metrics logs config wasm store cluster rooms alarms admin door"),
     ("runtime", "config store admin door node"),
-    ("server", "limits id clock config store door node"),
+    ("server", "limits id clock metrics config store door node"),
     ("lib", "*"),
 ];
 

@@ -166,6 +166,13 @@ words! {
         Gone "gone",
         Draining "draining",
     }
+    /// What is wrong with the header of the PROXY protocol that a connection has to begin with.
+    BadPreamble "reason" {
+        Malformed "malformed",
+        TooLarge "too_large",
+        TimedOut "timed_out",
+        BrokenOff "broken_off",
+    }
     /// The first digit of a response's status.
     StatusClass "status" {
         Switched "1xx",
@@ -194,6 +201,14 @@ macro_rules! metrics {
             pub(crate) struct $holder {
                 $(#[doc = $help] pub(crate) $field: $kind,)*
             }
+
+            impl $holder {
+                /// Describes them to the recorder, at zero.
+                fn on(recorder: &PrometheusRecorder) -> Self {
+                    $(describe(recorder, $name, <$kind as Metric>::KIND, $help);)*
+                    Self { $($field: Metric::register(recorder, $name),)* }
+                }
+            }
         )*
 
         /// The metrics of one node. Cheap to clone; clones are the same metrics.
@@ -206,7 +221,7 @@ macro_rules! metrics {
         impl Metrics {
             fn on(recorder: &PrometheusRecorder) -> Self {
                 Self {
-                    $($part: Arc::new($holder { $($field: Metric::register(recorder, $name),)* }),)*
+                    $($part: Arc::new($holder::on(recorder)),)*
                     printer: recorder.handle(),
                 }
             }
@@ -284,22 +299,57 @@ metrics! {
         messages_received: Counter = "room_messages_received_total", "messages",
             "Messages that clients sent, those that are answered without their room included";
     }
+    /// What the listener counts. A server with several projects has one listener for all of them.
+    listener ListenerMetrics {
+        bad_preambles: By<BadPreamble> = "room_proxy_headers_refused_total", "connections",
+            "Connections of trusted proxies that were closed because they did not begin with a header of the PROXY protocol; of a server with several projects, its own `/_room/admin/metrics` has them";
+    }
+}
+
+fn recorder() -> PrometheusRecorder {
+    let builder = PrometheusBuilder::new().set_buckets(&SECONDS);
+    builder.expect("there are buckets").build_recorder()
+}
+
+fn describe(
+    recorder: &PrometheusRecorder,
+    name: &'static str,
+    kind: MetricKind,
+    help: &'static str,
+) {
+    let (name, help) = (KeyName::from_const_str(name), help.into());
+    match kind {
+        MetricKind::Counter => recorder.describe_counter(name, None, help),
+        MetricKind::Gauge => recorder.describe_gauge(name, None, help),
+        MetricKind::Histogram => recorder.describe_histogram(name, None, help),
+    }
+}
+
+/// The metrics of a server that has many nodes: those of what it does not do for one of them.
+#[derive(Clone)]
+pub(crate) struct ServerMetrics {
+    pub(crate) listener: Arc<ListenerMetrics>,
+    printer: PrometheusHandle,
+}
+
+impl ServerMetrics {
+    /// All metrics, at zero.
+    pub(crate) fn new() -> Self {
+        let recorder = recorder();
+        let listener = Arc::new(ListenerMetrics::on(&recorder));
+        Self { listener, printer: recorder.handle() }
+    }
+
+    /// All of them in Prometheus' text format.
+    pub(crate) fn text(&self) -> String {
+        self.printer.render()
+    }
 }
 
 impl Metrics {
     /// All metrics, at zero.
     pub(crate) fn new() -> Self {
-        let builder = PrometheusBuilder::new().set_buckets(&SECONDS);
-        let recorder = builder.expect("there are buckets").build_recorder();
-        for row in METRICS {
-            let (name, help) = (KeyName::from_const_str(row.name), row.help.into());
-            match row.kind {
-                MetricKind::Counter => recorder.describe_counter(name, None, help),
-                MetricKind::Gauge => recorder.describe_gauge(name, None, help),
-                MetricKind::Histogram => recorder.describe_histogram(name, None, help),
-            }
-        }
-        Self::on(&recorder)
+        Self::on(&recorder())
     }
 
     /// All of them in Prometheus' text format.

@@ -13,7 +13,7 @@ use crate::door::{FrontDoor, Notice, Routes};
 use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
 use crate::logs::{LogLevel, Logs};
-use crate::metrics::Metrics;
+use crate::metrics::{ListenerMetrics, Metrics};
 use crate::rooms::{Party, ReloadError, Reloaded, Rooms};
 use crate::store::{Store, StoreError, Verified};
 use crate::wasm::{Code, Engine, EngineError, Instance, LoadError};
@@ -37,6 +37,7 @@ pub(crate) struct Node {
     limits: Arc<Limits>,
     clock: Clock,
     logs: Logs,
+    metrics: Metrics,
     /// One deployment at a time.
     deploying: Mutex<()>,
     stop: CancellationToken,
@@ -139,7 +140,7 @@ impl Node {
             FrontDoor::new(rooms.clone(), ring, node, limits.clone(), clock, audience, counts);
         let alarms = Alarms::new(store.clone(), rooms.clone(), clock, limits.clone());
         let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(metrics.look_after()));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(metrics.clone().look_after()));
         Ok(Self {
             engine,
             rooms,
@@ -149,6 +150,7 @@ impl Node {
             limits,
             clock,
             logs,
+            metrics,
             deploying: Mutex::new(()),
             alarms: Mutex::new(Some(tokio::spawn(alarms.run()))),
             stop,
@@ -163,6 +165,11 @@ impl Node {
     /// What an operator has to show.
     pub(crate) fn admin_token(&self) -> &AdminToken {
         self.admin.token()
+    }
+
+    /// What its listener counts, if it has one of its own.
+    pub(crate) fn listener_metrics(&self) -> Arc<ListenerMetrics> {
+        self.metrics.listener.clone()
     }
 
     /// Told when it is to take no new clients.

@@ -19,6 +19,7 @@ mod logs;
 mod metrics;
 mod order;
 mod pressure;
+mod proxies;
 mod reload;
 mod security;
 mod server;

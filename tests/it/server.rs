@@ -1,7 +1,7 @@
 //! A server to which projects are deployed: what operators ask of it over HTTP, and what clients notice.
 
 use room_runtime::server::{BlobId, NewToken};
-use room_runtime::{Limits, Server, ServerConfig};
+use room_runtime::{Limits, Proxies, Server, ServerConfig};
 use room_tests::{Got, Reply, Requests, TestClient, guest, until, variant, within};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,8 +32,15 @@ impl Operated {
             ..Limits::default()
         };
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let config =
-            ServerConfig { data: data.to_owned(), listen: any, admin: any, tls: None, limits };
+        let config = ServerConfig {
+            data: data.to_owned(),
+            listen: any,
+            admin: any,
+            tls: None,
+            admin_tls: None,
+            proxies: Proxies::default(),
+            limits,
+        };
         let server = within("a server to start", Server::start(config)).await.unwrap();
         let token = server.first_token().map(|NewToken { secret, .. }| secret.clone());
         Self { server, token: token.unwrap_or_default() }

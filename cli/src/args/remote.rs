@@ -4,6 +4,7 @@
 
 use super::ProjectArgs;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};
+use room_runtime::Network;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -15,10 +16,16 @@ use std::path::PathBuf;
 /// first token is printed, once.
 /// SIGTERM and Ctrl-C stop it: rooms finish what they are at, sockets are closed with 1012 at random
 /// moments within --drain-seconds, so that not all clients come back at once.
+///
+/// Behind a proxy, name it by --trusted-proxy: only then rooms see the clients' addresses and the scheme and
+/// host that they used, from X-Forwarded-For, -Proto and -Host (or Forwarded). What anybody else says there
+/// reaches no room. With --proxy-protocol, trusted proxies begin each connection with a PROXY header, before
+/// TLS; one without is closed. Connections from elsewhere are served as without it.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room serve --data /srv/room\n  room serve --data /srv/room \
---listen 0.0.0.0:80 --drain-seconds 5"
+--listen 0.0.0.0:80 --drain-seconds 5\n  room serve --data /srv/room --trusted-proxy 10.0.0.0/8 \
+--proxy-protocol"
 )]
 pub(crate) struct ServeArgs {
     /// The folder for everything that the server keeps; made if it is not there
@@ -36,6 +43,16 @@ pub(crate) struct ServeArgs {
     /// Its key, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Let operators come by TLS, too, with the same certificate
+    #[arg(long, requires = "tls_cert")]
+    pub(crate) admin_tls: bool,
+    /// A proxy or a network of them, as 10.0.0.0/8, whose word counts about who its clients are; may be
+    /// repeated
+    #[arg(long, value_name = "CIDR", env = "ROOM_TRUSTED_PROXY", value_delimiter = ',')]
+    pub(crate) trusted_proxy: Vec<Network>,
+    /// Trusted proxies begin each connection with a header of the PROXY protocol, version 1 or 2
+    #[arg(long, requires = "trusted_proxy")]
+    pub(crate) proxy_protocol: bool,
     /// Over how many seconds sockets are closed when the server stops
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) drain_seconds: u64,

@@ -8,6 +8,7 @@ mod address;
 mod admin;
 mod answer;
 mod assets;
+mod forwarded;
 mod head;
 mod hooks;
 mod http;
@@ -21,7 +22,7 @@ mod upgrade;
 pub use address::{connection_of_query, room_of_path};
 pub(crate) use admin::bearer;
 pub use listener::TlsError;
-pub(crate) use listener::{Certificates, Listener};
+pub(crate) use listener::{Certificates, Listener, Way};
 pub use overlay::Notice;
 
 use crate::admin::Admin;

@@ -38,6 +38,7 @@ pub(super) fn router(core: Core) -> Router {
     let guarded = Router::new()
         .route("/_room/admin/openapi.json", get(openapi))
         .route("/_room/admin/server", get(server))
+        .route("/_room/admin/metrics", get(metrics))
         .route("/_room/admin/tokens", get(list_tokens).post(create_token))
         .route("/_room/admin/tokens/{id}", delete(revoke_token))
         .route("/_room/admin/blobs/{hash}", put(put_blob))
@@ -232,6 +233,12 @@ async fn server(State(core): State<Core>) -> Response {
     let version = env!("CARGO_PKG_VERSION");
     let up = core.0.clock.monotonic().as_secs();
     Json(json!({ "version": version, "up_seconds": up, "projects": projects })).into_response()
+}
+
+/// What the server counts that is no project's.
+async fn metrics(State(core): State<Core>) -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, core.0.metrics.text()).into_response()
 }
 
 async fn list_tokens(State(core): State<Core>) -> Json<Vec<TokenRecord>> {
