@@ -3,6 +3,8 @@
 
 #[path = "common/project.rs"]
 mod project;
+#[path = "common/pty.rs"]
+mod pty;
 #[path = "common/served.rs"]
 mod served;
 
@@ -12,7 +14,7 @@ use served::Served;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// How long the compiler may take, on a machine that has other things to do.
@@ -145,6 +147,51 @@ fn tokens(served: &mut Served, root: &Path) {
     let said = served.refused(root, &["list"]);
     assert!(said.contains("R0049") && !said.contains(&served.token), "{said}");
     served.token = admin;
+}
+
+/// Deploys on a terminal. → What its person saw.
+fn watched(served: &Served, root: &Path, args: &[&str]) -> String {
+    let (mut person, process) = pty::open();
+    let mut command = served.command(root, args);
+    command.stdout(Stdio::null()).stderr(process);
+    let mut child = command.spawn().expect("the command was built with this test");
+    // The command holds the other end; without it, reading ends with the process.
+    drop(command);
+    let reading = std::thread::spawn(move || {
+        let (mut seen, mut piece) = (Vec::new(), [0; 1024]);
+        while let Ok(count @ 1..) = person.read(&mut piece) {
+            seen.extend_from_slice(&piece[..count]);
+        }
+        String::from_utf8_lossy(&seen).into_owned()
+    });
+    assert!(child.wait().expect("a child can be waited for").success());
+    reading.join().expect("it only reads")
+}
+
+#[test]
+fn who_watches_a_deployment_sees_how_far_it_is_and_a_pipe_gets_the_outcome() {
+    let project = Project::copy("tests/conformance/guest", "deployed-watched");
+    project.write("src/lib.rs", SAYS);
+    project.write("room.toml", "name = \"says\"\n[assets]\ndir = \"web\"\n");
+    project.write("web/large.txt", &"0123456789abcdef".repeat(128 * 1024));
+    let root = project.root();
+    let mut served = Served::start(root);
+    served.first_token();
+    let seen = watched(&served, root, &["deploy"]);
+    let (drawn, after) = seen.rsplit_once("\r\u{1b}[K").unwrap_or_default();
+    assert!(drawn.contains("uploading ─") && drawn.contains(" 0 B of 2."), "{seen}");
+    assert!(drawn.contains("uploading ━") && !after.contains("uploading"), "{seen}");
+    assert!(after.contains("uploaded 2 files, 2."), "{seen}");
+    // Piped, and for a program, there is nothing that moves.
+    project.write("web/large.txt", &"fedcba9876543210".repeat(128 * 1024));
+    let done = served.room(root, &["deploy"]);
+    let talk = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(talk.contains("uploaded 1 files, 2.0 MiB\n"), "{talk}");
+    assert!(!talk.contains("uploading") && !talk.contains('\r'), "{talk}");
+    project.write("web/large.txt", &"again and again ".repeat(128 * 1024));
+    let seen = watched(&served, root, &["deploy", "--json"]);
+    assert!(seen.contains("uploaded 1 files") && !seen.contains("uploading"), "{seen}");
+    assert_eq!(served.stop(), Some(0));
 }
 
 #[test]

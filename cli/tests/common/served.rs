@@ -88,17 +88,26 @@ impl Served {
         }
     }
 
-    /// Asks it from a project's folder.
-    pub(crate) fn room(&self, dir: &Path, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_room"))
+    /// A command that asks it from a project's folder.
+    pub(crate) fn command(&self, dir: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_room"));
+        for name in ["ROOM_PROJECT", "ROOM_DATA", "ROOM_TO", "ROOM_CA_FILE", "CI"] {
+            command.env_remove(name);
+        }
+        command
             .args(args)
             .args(["--to", &self.operators])
             .current_dir(dir)
             .env("ROOM_TOKEN", &self.token)
             .env("CARGO_TARGET_DIR", target_dir())
             .env("NO_COLOR", "1")
-            .output()
-            .expect("the command was built with this test")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Asks it from a project's folder.
+    pub(crate) fn room(&self, dir: &Path, args: &[&str]) -> Output {
+        self.command(dir, args).output().expect("the command was built with this test")
     }
 
     /// Asks it for something that must go well. → Its stdout.
