@@ -134,7 +134,10 @@ impl Address {
                 "its certificate is for other names".to_owned(),
                 "name it in --to as its certificate does",
             ),
-            TlsError::InvalidCertificate(CertificateError::UnknownIssuer) => (
+            // A bad signature is that of another authority of the same name.
+            TlsError::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            ) => (
                 "nobody who is trusted here vouches for its certificate".to_owned(),
                 "--ca-file names the certificate of an authority of your own",
             ),

@@ -129,7 +129,7 @@ fn looks(served: &mut Served, root: &Path) {
     assert_eq!(room["connections"][0]["id"], "alice");
     assert_eq!(served.good(root, &["storage", "get", "lobby", "count"]), "1\n");
     let other = ["storage", "list", "lobby", "--name", "two"];
-    assert_eq!(served.good(root, &other), "count = 2\n");
+    assert!(served.good(root, &other).starts_with("count = 2 "));
     assert!(served.good(root, &["export", "lobby"]).contains("\"count\""));
     for args in [
         &["storage", "set", "lobby", "count", "9"][..],
