@@ -5,9 +5,11 @@
 //! nothing, and does not know where the choices came from.
 
 mod origin;
+mod proxies;
 
 pub(crate) use origin::Origins;
 pub use origin::{Origin, OriginError};
+pub use proxies::{Network, NetworkError, Preamble, Proxies};
 
 use crate::limits::Limits;
 use crate::ttl::Ttl;
@@ -27,6 +29,8 @@ pub struct Config {
     pub cache_dir: Option<PathBuf>,
     /// The files of its certificate; without them it speaks plain HTTP.
     pub tls: Option<Tls>,
+    /// What stands before it.
+    pub proxies: Proxies,
     /// Every bound.
     pub limits: Limits,
     /// Who reads the error texts.
@@ -144,6 +148,7 @@ impl Config {
         {
             problems.push(format!("the data folder {} is a file", dir.display()));
         }
+        problems.extend(self.proxies.problem());
         if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
     }
 }

@@ -41,8 +41,8 @@ pub mod wasm;
 pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use admin::{AdminToken, offline};
 pub use config::{
-    Audience, AutoResponse, Config, ConfigError, Origin, OriginError, PartyConfig, Project,
-    StorageConfig, Tls, WhenQuiet,
+    Audience, AutoResponse, Config, ConfigError, Network, NetworkError, Origin, OriginError,
+    PartyConfig, Preamble, Project, Proxies, StorageConfig, Tls, WhenQuiet,
 };
 pub use door::{Notice, TlsError, connection_of_query, room_of_path};
 pub use id::{ConnectionId, NameError, PartyName, RoomId};

@@ -102,6 +102,9 @@ limits! {
     // Times a client meets.
     header_ms_max: "ms" = 10_000, "Time for a client to send a request's head, the first or the next one", "the connection is closed";
     tls_handshake_ms_max: "ms" = 10_000, "Time for a client to bring about a TLS handshake", "the connection is closed";
+    proxy_header_ms_max: "ms" = 5_000, "Time for a trusted proxy to send the header of the PROXY protocol", "the connection is closed, and counted";
+    proxy_header_bytes_max: "bytes" = 4 * KIB, "Size of the header of the PROXY protocol, version 2", "the connection is closed, and counted";
+    proxy_log_ms: "ms" = 10_000, "Time between two lines of the log about such headers", "they are counted, and the next line says how many there were";
     body_ms_max: "ms" = 30_000, "Time for a client to send a request's body", "408";
     ping_interval_ms: "ms" = 30_000, "Time between two pings of the server", "a ping is sent";
     pong_ms_max: "ms" = 15_000, "Time for any sign of life after a ping", "the connection counts as dropped: on_close with 1006";

@@ -169,6 +169,13 @@ words! {
         Gone "gone",
         Draining "draining",
     }
+    /// What is wrong with the header of the PROXY protocol that a connection has to begin with.
+    BadPreamble "reason" {
+        Malformed "malformed",
+        TooLarge "too_large",
+        TimedOut "timed_out",
+        BrokenOff "broken_off",
+    }
     /// The first digit of a response's status.
     StatusClass "status" {
         Switched "1xx",
@@ -197,6 +204,14 @@ macro_rules! metrics {
             pub(crate) struct $holder {
                 $(#[doc = $help] pub(crate) $field: $kind,)*
             }
+
+            impl $holder {
+                /// Describes them to the recorder, at zero.
+                fn on(recorder: &PrometheusRecorder) -> Self {
+                    $(describe(recorder, $name, <$kind as Metric>::KIND, $help);)*
+                    Self { $($field: Metric::register(recorder, $name),)* }
+                }
+            }
         )*
 
         /// The metrics of one node. Cheap to clone; clones are the same metrics.
@@ -209,7 +224,7 @@ macro_rules! metrics {
         impl Metrics {
             fn on(recorder: &PrometheusRecorder) -> Self {
                 Self {
-                    $($part: Arc::new($holder { $($field: Metric::register(recorder, $name),)* }),)*
+                    $($part: Arc::new($holder::on(recorder)),)*
                     printer: recorder.handle(),
                 }
             }
@@ -291,22 +306,57 @@ metrics! {
         messages_received: Counter = "room_messages_received_total", "messages",
             "Messages that clients sent, those that are answered without their room included";
     }
+    /// What the listener counts. A server with several projects has one listener for all of them.
+    listener ListenerMetrics {
+        bad_preambles: By<BadPreamble> = "room_proxy_headers_refused_total", "connections",
+            "Connections of trusted proxies that were closed because they did not begin with a header of the PROXY protocol";
+    }
+}
+
+fn recorder() -> PrometheusRecorder {
+    let builder = PrometheusBuilder::new().set_buckets(&SECONDS);
+    builder.expect("there are buckets").build_recorder()
+}
+
+fn describe(
+    recorder: &PrometheusRecorder,
+    name: &'static str,
+    kind: MetricKind,
+    help: &'static str,
+) {
+    let (name, help) = (KeyName::from_const_str(name), help.into());
+    match kind {
+        MetricKind::Counter => recorder.describe_counter(name, None, help),
+        MetricKind::Gauge => recorder.describe_gauge(name, None, help),
+        MetricKind::Histogram => recorder.describe_histogram(name, None, help),
+    }
+}
+
+/// The metrics of a server that has many nodes: those of what it does not do for one of them.
+#[derive(Clone)]
+pub(crate) struct ServerMetrics {
+    pub(crate) listener: Arc<ListenerMetrics>,
+    printer: PrometheusHandle,
+}
+
+impl ServerMetrics {
+    /// All metrics, at zero.
+    pub(crate) fn new() -> Self {
+        let recorder = recorder();
+        let listener = Arc::new(ListenerMetrics::on(&recorder));
+        Self { listener, printer: recorder.handle() }
+    }
+
+    /// All of them in Prometheus' text format.
+    pub(crate) fn text(&self) -> String {
+        self.printer.render()
+    }
 }
 
 impl Metrics {
     /// All metrics, at zero.
     pub(crate) fn new() -> Self {
-        let builder = PrometheusBuilder::new().set_buckets(&SECONDS);
-        let recorder = builder.expect("there are buckets").build_recorder();
-        for row in METRICS {
-            let (name, help) = (KeyName::from_const_str(row.name), row.help.into());
-            match row.kind {
-                MetricKind::Counter => recorder.describe_counter(name, None, help),
-                MetricKind::Gauge => recorder.describe_gauge(name, None, help),
-                MetricKind::Histogram => recorder.describe_histogram(name, None, help),
-            }
-        }
-        Self::on(&recorder)
+        Self::on(&recorder())
     }
 
     /// All of them in Prometheus' text format.
@@ -333,11 +383,12 @@ pub(crate) fn level(count: u64) -> f64 {
     count as f64
 }
 
-/// What several nodes print as one text, each line with the name of its project as a label: every metric
-/// once, with the lines of all nodes below it, as the format wants it.
-pub(crate) fn together(nodes: &[(String, String)]) -> String {
+/// What a server and its nodes print as one text, each line of a node with the name of its project as a label:
+/// every metric once, with all its lines below it, as the format wants it.
+pub(crate) fn together(server: &str, nodes: &[(String, String)]) -> String {
     let mut families: Vec<(&str, String)> = Vec::new();
-    for (project, text) in nodes {
+    let nodes = nodes.iter().map(|(project, text)| (Some(project.as_str()), text.as_str()));
+    for (project, text) in std::iter::once((None, server)).chain(nodes) {
         let mut at = 0;
         for line in text.lines() {
             if let Some(about) = line.strip_prefix("# ") {
@@ -353,13 +404,20 @@ pub(crate) fn together(nodes: &[(String, String)]) -> String {
             } else if let (Some((metric, value)), Some((_, lines))) =
                 (line.rsplit_once(' '), families.get_mut(at))
             {
-                let (name, labels) = metric.split_once('{').unwrap_or((metric, "}"));
-                let comma = if labels == "}" { "" } else { "," };
-                lines.push_str(&format!("{name}{{project=\"{project}\"{comma}{labels} {value}\n"));
+                let metric = labelled(metric, project);
+                lines.push_str(&format!("{metric} {value}\n"));
             }
         }
     }
     families.into_iter().map(|(_, lines)| lines).collect()
+}
+
+/// A metric with its labels and the project's.
+fn labelled(metric: &str, project: Option<&str>) -> String {
+    let Some(project) = project else { return metric.to_owned() };
+    let (name, labels) = metric.split_once('{').unwrap_or((metric, "}"));
+    let comma = if labels == "}" { "" } else { "," };
+    format!("{name}{{project=\"{project}\"{comma}{labels}")
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::expiry::{self, Expiry};
 use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
 use crate::logs::{LogLevel, Logs};
-use crate::metrics::Metrics;
+use crate::metrics::{ListenerMetrics, Metrics};
 use crate::rooms::{Party, ReloadError, Reloaded, Rooms};
 use crate::store::{Store, StoreError, Verified};
 use crate::ttl::{Lifetime, Served};
@@ -40,6 +40,7 @@ pub(crate) struct Node {
     clock: Clock,
     served: Served,
     logs: Logs,
+    metrics: Metrics,
     /// One deployment at a time.
     deploying: Mutex<()>,
     stop: CancellationToken,
@@ -112,7 +113,8 @@ pub struct Deployed {
 }
 
 impl Node {
-    /// Opens the data; there are no parties yet.
+    /// Opens the data; there are no parties yet. The process's log tells the lines of a `project` by its name,
+    /// which is empty if there is only one.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is left running.
@@ -121,6 +123,7 @@ impl Node {
         cache_dir: Option<&Path>,
         limits: Arc<Limits>,
         audience: Audience,
+        project: &str,
     ) -> Result<Self, OpenError> {
         let metrics = Metrics::new();
         let counts = metrics.store.clone();
@@ -129,7 +132,7 @@ impl Node {
             StorageConfig::Memory => Store::in_memory_counted(&limits, counts)?,
         };
         let clock = Clock::system();
-        let logs = Logs::new(&limits, clock);
+        let logs = Logs::of(&limits, clock, project);
         let engine = Engine::new(limits.clone(), cache_dir, logs.clone())?;
         let counts = metrics.rooms.clone();
         let served = Served::from(store.service()?.served_ms);
@@ -147,7 +150,7 @@ impl Node {
         let alarms = Alarms::new(store.clone(), rooms.clone(), clock, limits.clone());
         let expiry = Expiry::new(store.clone(), rooms.clone(), served, limits.clone());
         let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(metrics.look_after()));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(metrics.clone().look_after()));
         Ok(Self {
             engine,
             rooms,
@@ -158,6 +161,7 @@ impl Node {
             clock,
             served,
             logs,
+            metrics,
             deploying: Mutex::new(()),
             wakers: Mutex::new(vec![tokio::spawn(alarms.run()), tokio::spawn(expiry.run())]),
             stop,
@@ -177,6 +181,11 @@ impl Node {
     /// What an operator has to show.
     pub(crate) fn admin_token(&self) -> &AdminToken {
         self.admin.token()
+    }
+
+    /// What its listener counts, if it has one of its own.
+    pub(crate) fn listener_metrics(&self) -> Arc<ListenerMetrics> {
+        self.metrics.listener.clone()
     }
 
     /// Told when it is to take no new clients.

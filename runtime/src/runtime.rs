@@ -4,7 +4,7 @@
 
 use crate::admin::AdminToken;
 use crate::config::{Config, ConfigError, Project};
-use crate::door::{Certificates, Listener, Notice, TlsError};
+use crate::door::{Certificates, Listener, Notice, TlsError, Way};
 use crate::node::{DeployError, Deployed, Node, OpenError};
 use crate::store::{StoreError, Verified};
 use std::net::SocketAddr;
@@ -56,15 +56,14 @@ impl Runtime {
             Some(files) => Some(Certificates::read(files, limits.clone()).await?),
             None => None,
         };
-        let listener = Listener::bind(addr, limits.clone(), tls).await;
+        let way = Way { tls, proxies: Arc::new(config.proxies) };
+        let listener = Listener::bind(addr, limits.clone(), way).await;
         let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
         let cache = config.cache_dir.as_deref();
-        let node = Node::open(&config.storage, cache, limits, config.audience)?;
-        Ok(Self {
-            addr: listener.addr(),
-            serving: tokio::spawn(listener.serve(node.router(), node.stopping())),
-            node,
-        })
+        let node = Node::open(&config.storage, cache, limits, config.audience, "")?;
+        let addr = listener.addr();
+        let serving = listener.serve(node.router(), node.listener_metrics(), node.stopping());
+        Ok(Self { addr, serving: tokio::spawn(serving), node })
     }
 
     /// Where it listens.

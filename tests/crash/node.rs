@@ -6,7 +6,7 @@
 //! that it is going to be killed.
 
 use room_runtime::{
-    Audience, Config, Limits, PartyConfig, Project, Runtime, StorageConfig, WhenQuiet,
+    Audience, Config, Limits, PartyConfig, Project, Proxies, Runtime, StorageConfig, WhenQuiet,
 };
 use serde_json::{Value, json};
 use std::error::Error;
@@ -57,6 +57,7 @@ async fn start(
         storage: StorageConfig::Disk(data),
         cache_dir: Some(cache),
         tls: None,
+        proxies: Proxies::default(),
         limits,
         audience: Audience::Developer,
     });

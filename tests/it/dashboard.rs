@@ -1,7 +1,7 @@
 //! The operator's page as it is served: its headers, and what is told to who shows no token.
 
 use room_runtime::server::NewToken;
-use room_runtime::{Limits, Server, ServerConfig};
+use room_runtime::{Limits, Proxies, Server, ServerConfig};
 use room_tests::{Reply, Requests, Setup, guest, within};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,6 +18,8 @@ async fn server(data: &std::path::Path, listen: &str) -> (Server, String) {
         listen: listen.parse().unwrap(),
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         tls: None,
+        admin_tls: None,
+        proxies: Proxies::default(),
         limits: Limits { rooms_active_max: 32, door_instances_max: 1, ..Limits::default() },
     };
     let server = within("a server to start", Server::start(config)).await.unwrap();

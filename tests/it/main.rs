@@ -24,6 +24,7 @@ mod metrics;
 mod operated;
 mod order;
 mod pressure;
+mod proxies;
 mod reload;
 mod security;
 mod server;

@@ -1,7 +1,7 @@
 //! A server with its operator, for the tests of both. Owns how it is started and asked.
 
 use room_runtime::server::{BlobId, NewToken};
-use room_runtime::{Limits, Server, ServerConfig};
+use room_runtime::{Limits, Proxies, Server, ServerConfig};
 use room_tests::{Reply, Requests, within};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,8 +26,15 @@ impl Operated {
     pub(crate) async fn start_with(data: &Path, limits: Limits) -> Self {
         let limits = Limits { rooms_active_max: 32, door_instances_max: 1, ..limits };
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let config =
-            ServerConfig { data: data.to_owned(), listen: any, admin: any, tls: None, limits };
+        let config = ServerConfig {
+            data: data.to_owned(),
+            listen: any,
+            admin: any,
+            tls: None,
+            admin_tls: None,
+            proxies: Proxies::default(),
+            limits,
+        };
         let server = within("a server to start", Server::start(config)).await.unwrap();
         let token = server.first_token().map(|NewToken { secret, .. }| secret.clone());
         Self { server, token: token.unwrap_or_default() }

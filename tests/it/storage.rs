@@ -86,6 +86,7 @@ async fn two_nodes_cannot_have_the_same_folder() {
         storage: StorageConfig::Disk(node.data_dir().unwrap()),
         cache_dir: None,
         tls: None,
+        proxies: room_runtime::Proxies::default(),
         limits: node.limits().clone(),
         audience: room_runtime::Audience::Developer,
     };

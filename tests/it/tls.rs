@@ -17,17 +17,17 @@ use tokio_rustls::rustls::{
 use tokio_tungstenite::tungstenite::Message;
 
 /// A self-signed certificate for `localhost`, and what trusts it.
-struct Own {
+pub(crate) struct Own {
     pair: CertifiedKey<rcgen::KeyPair>,
 }
 
 impl Own {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { pair: generate_simple_self_signed(["localhost".to_owned()]).unwrap() }
     }
 
     /// Writes `cert.pem` and `key.pem` into a folder.
-    fn write(&self, dir: &Path) {
+    pub(crate) fn write(&self, dir: &Path) {
         std::fs::write(dir.join("key.pem"), self.pair.signing_key.serialize_pem()).unwrap();
         std::fs::write(dir.join("cert.pem"), self.pair.cert.pem()).unwrap();
     }
@@ -43,6 +43,24 @@ impl Own {
         versions: &[&'static SupportedProtocolVersion],
         protocols: &[&str],
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(node.addr()).await?;
+        self.shake_hands_as(tcp, versions, protocols).await
+    }
+
+    /// As a client of today, on a connection that is there.
+    pub(crate) async fn shake_hands(
+        &self,
+        tcp: TcpStream,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        self.shake_hands_as(tcp, &[&TLS13], &[]).await
+    }
+
+    async fn shake_hands_as(
+        &self,
+        tcp: TcpStream,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&str],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.der()).unwrap();
         let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -51,7 +69,6 @@ impl Own {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let tcp = TcpStream::connect(node.addr()).await?;
         let name = ServerName::try_from("localhost").unwrap();
         let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
         within("a TLS handshake", handshake).await

@@ -4,8 +4,8 @@
 
 use crate::{TestClient, guest, within};
 use room_runtime::{
-    Audience, AutoResponse, Config, DeployError, Deployed, Limits, PartyConfig, Project, Runtime,
-    StartError, StorageConfig, Tls, Ttl, WhenQuiet,
+    Audience, AutoResponse, Config, DeployError, Deployed, Limits, PartyConfig, Preamble, Project,
+    Proxies, Runtime, StartError, StorageConfig, Tls, Ttl, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -23,6 +23,7 @@ pub struct Setup {
     assets: Option<PathBuf>,
     origins: Vec<String>,
     tls: Option<Tls>,
+    proxies: Proxies,
 }
 
 /// A node that listens on loopback and serves the puppet as party `main`.
@@ -52,6 +53,7 @@ impl Setup {
             assets: None,
             origins: Vec::new(),
             tls: None,
+            proxies: Proxies::default(),
         }
     }
 
@@ -130,6 +132,17 @@ impl Setup {
         self
     }
 
+    /// With these proxies before it.
+    ///
+    /// # Panics
+    /// When one is no network.
+    #[must_use]
+    pub fn proxies(mut self, trusted: &[&str], preamble: Preamble) -> Self {
+        let trusted = trusted.iter().map(|text| text.parse().expect("a network")).collect();
+        self.proxies = Proxies { trusted, preamble };
+        self
+    }
+
     /// Starts a node and deploys the puppet to it.
     ///
     /// # Panics
@@ -162,6 +175,7 @@ impl Setup {
             storage,
             cache_dir: Some(room_test_guest::target_dir().join("guests/compiled")),
             tls: self.tls.clone(),
+            proxies: self.proxies.clone(),
             limits: self.limits.clone(),
             audience: self.audience,
         };

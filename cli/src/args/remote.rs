@@ -4,6 +4,7 @@
 
 use super::ProjectArgs;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};
+use room_runtime::Network;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -15,10 +16,16 @@ use std::path::PathBuf;
 /// first token is printed, once. The dashboard is at the operators' address, at `/_room/`; it asks for a token.
 /// SIGTERM and Ctrl-C stop it: rooms finish what they are at, sockets are closed with 1012 at random
 /// moments within --drain-seconds, so that not all clients come back at once.
+///
+/// Behind a proxy, name it by --trusted-proxy: only then rooms see the clients' addresses and the scheme and
+/// host that they used, from X-Forwarded-For, -Proto and -Host (or Forwarded). What anybody else says there
+/// reaches no room. With --proxy-protocol, trusted proxies begin each connection with a PROXY header, before
+/// TLS; one without is closed. Connections from elsewhere are served as without it.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room serve --data /srv/room\n  room serve --data /srv/room \
---listen 0.0.0.0:80 --drain-seconds 5"
+--listen 0.0.0.0:80 --drain-seconds 5\n  room serve --data /srv/room --trusted-proxy 10.0.0.0/8 \
+--proxy-protocol"
 )]
 pub(crate) struct ServeArgs {
     /// The folder for everything that the server keeps; made if it is not there
@@ -36,6 +43,16 @@ pub(crate) struct ServeArgs {
     /// Its key, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Let operators come by TLS, too, with the same certificate
+    #[arg(long, requires = "tls_cert")]
+    pub(crate) admin_tls: bool,
+    /// A proxy or a network of them, as 10.0.0.0/8, whose word counts about who its clients are; may be
+    /// repeated
+    #[arg(long, value_name = "CIDR", env = "ROOM_TRUSTED_PROXY", value_delimiter = ',')]
+    pub(crate) trusted_proxy: Vec<Network>,
+    /// Trusted proxies begin each connection with a header of the PROXY protocol, version 1 or 2
+    #[arg(long, requires = "trusted_proxy")]
+    pub(crate) proxy_protocol: bool,
     /// Over how many seconds sockets are closed when the server stops
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) drain_seconds: u64,
@@ -47,15 +64,35 @@ pub(crate) struct ServeArgs {
 /// A server that runs somewhere.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RemoteArgs {
-    /// The server's address for operators, as http://127.0.0.1:1998
+    /// The server's address for operators, as https://rooms.example.com or http://127.0.0.1:1998
     #[arg(long, value_name = "URL", env = "ROOM_TO")]
     pub(crate) to: String,
     /// The token to show it
     #[arg(long, value_name = "TOKEN", env = "ROOM_TOKEN", hide_env_values = true)]
     pub(crate) token: String,
+    /// Trust the certificate authorities in this file, in PEM, in place of this machine's
+    #[arg(long, value_name = "FILE", env = "ROOM_CA_FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca_file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A server elsewhere that is asked in place of the one that runs here.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ElsewhereArgs {
+    /// Ask the server with this address for operators, as https://rooms.example.com
+    #[arg(long, value_name = "URL", env = "ROOM_TO")]
+    pub(crate) to: Option<String>,
+    /// The token to show it: of scope read to look, of scope admin to change or copy everything
+    #[arg(long, value_name = "TOKEN", env = "ROOM_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Which of its projects [default: that of the project here]
+    #[arg(long = "name", id = "project_name", value_name = "PROJECT")]
+    pub(crate) name: Option<String>,
+    /// Trust the certificate authorities in this file, in PEM, in place of this machine's
+    #[arg(long, value_name = "FILE", env = "ROOM_CA_FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// A project on a server that runs somewhere.

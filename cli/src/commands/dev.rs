@@ -11,7 +11,7 @@ use crate::log;
 use crate::mistake::Mistake;
 use crate::print::{self, WARN, styled};
 use crate::project::{EPHEMERAL, Project, STATE};
-use room_runtime::{Audience, Config, StartError, StorageConfig};
+use room_runtime::{Audience, Config, Proxies, StartError, StorageConfig};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -86,6 +86,7 @@ fn config(args: &DevArgs, project: &Project, port: u16) -> Config {
         storage,
         cache_dir: Some(project.own("cache")),
         tls: None,
+        proxies: Proxies::default(),
         limits: project.manifest.limits.clone(),
         audience: Audience::Developer,
     }

@@ -10,18 +10,19 @@ use crate::log;
 use crate::mistake::Mistake;
 use crate::print::{self, BOLD, WARN, styled};
 use room_runtime::server::ServeError;
-use room_runtime::{Limits, Server, ServerConfig, Tls};
+use room_runtime::{Limits, Preamble, Proxies, Server, ServerConfig, Tls};
 use std::process::ExitCode;
 
 /// Serves until it is told to stop.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let (_, _traces) = log::install(0, args.log.as_deref())?;
     let config = config(args)?;
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let scheme = |tls: &Option<Tls>| if tls.is_some() { "https" } else { "http" };
+    let schemes = [scheme(&config.tls), scheme(&config.admin_tls)];
     wait_for(async {
         let mut stop = Stop::listen()?;
         let server = Server::start(config).await.map_err(refused)?;
-        welcome(&server, scheme).await;
+        welcome(&server, schemes).await;
         stop.asked().await;
         print::talk("stopping: rooms finish what they are at");
         server.drain().await;
@@ -38,14 +39,22 @@ fn config(args: &ServeArgs) -> anyhow::Result<ServerConfig> {
     }
     let tls = args.tls_cert.clone().zip(args.tls_key.clone());
     let tls = tls.map(|(cert, key)| Tls { cert, key });
-    let (data, listen, admin) = (args.data.clone(), args.listen, args.admin);
-    Ok(ServerConfig { data, listen, tls, admin, limits })
+    let preamble = if args.proxy_protocol { Preamble::ProxyHeader } else { Preamble::Nothing };
+    Ok(ServerConfig {
+        data: args.data.clone(),
+        listen: args.listen,
+        admin: args.admin,
+        admin_tls: tls.clone().filter(|_| args.admin_tls),
+        tls,
+        proxies: Proxies { trusted: args.trusted_proxy.clone(), preamble },
+        limits,
+    })
 }
 
-async fn welcome(server: &Server, scheme: &str) {
-    print::talk(format_args!("clients    {scheme}://{}", server.addr()));
-    print::talk(format_args!("operators  http://{}", server.admin_addr()));
-    print::talk(format_args!("dashboard  http://{}/_room/", server.admin_addr()));
+async fn welcome(server: &Server, [clients, operators]: [&str; 2]) {
+    print::talk(format_args!("clients    {clients}://{}", server.addr()));
+    print::talk(format_args!("operators  {operators}://{}", server.admin_addr()));
+    print::talk(format_args!("dashboard  {operators}://{}/_room/", server.admin_addr()));
     let projects = server.projects().await;
     match projects.is_empty() {
         true => print::talk("nothing is deployed yet"),
@@ -58,7 +67,7 @@ async fn welcome(server: &Server, scheme: &str) {
         print::talk("the first token, which is shown only this once:");
         print::data(styled(BOLD, &token.secret));
         print::talk(format_args!(
-            "deploy with: ROOM_TOKEN=… room deploy --to http://{}",
+            "deploy with: ROOM_TOKEN=… room deploy --to {operators}://{}",
             server.admin_addr()
         ));
     }
@@ -68,6 +77,7 @@ async fn welcome(server: &Server, scheme: &str) {
 fn refused(err: ServeError) -> anyhow::Error {
     let help = match &err {
         ServeError::Listen { .. } => "choose other addresses with --listen and --admin",
+        ServeError::Proxies(_) => "name them: --trusted-proxy 10.0.0.0/8",
         ServeError::Tls(_) => "check --tls-cert and --tls-key",
         ServeError::InUse(_) => "stop the other server, or name another folder with --data",
         ServeError::File(_) => "check the folder's owner, and the space on its disk",

@@ -4,14 +4,20 @@
 //! not hurry with, its handshake first of all, keeps nobody else waiting. It does not know what the clients
 //! ask for.
 
+mod entrance;
+mod proxy_header;
 mod tls;
 
 pub(crate) use tls::Certificates;
 pub use tls::TlsError;
 
+use super::forwarded;
+use crate::config::Proxies;
 use crate::limits::{Limits, ms, size};
+use crate::metrics::ListenerMetrics;
 use ::http::Request;
 use axum::Router;
+use entrance::{Entrance, Stream};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -37,8 +43,16 @@ pub(crate) struct Listener {
     tcp: TcpListener,
     addr: SocketAddr,
     limits: Arc<Limits>,
-    /// None if it speaks plain HTTP.
-    tls: Option<Certificates>,
+    way: Way,
+}
+
+/// By which way clients come to a listener.
+#[derive(Clone, Default)]
+pub(crate) struct Way {
+    /// None if they speak plain HTTP.
+    pub(crate) tls: Option<Certificates>,
+    /// What stands before it.
+    pub(crate) proxies: Arc<Proxies>,
 }
 
 impl Listener {
@@ -52,11 +66,11 @@ impl Listener {
     pub(crate) async fn bind(
         addr: SocketAddr,
         limits: Arc<Limits>,
-        tls: Option<Certificates>,
+        way: Way,
     ) -> std::io::Result<Self> {
         let tcp = TcpListener::bind(addr).await?;
         let addr = tcp.local_addr()?;
-        Ok(Self { tcp, addr, limits, tls })
+        Ok(Self { tcp, addr, limits, way })
     }
 
     /// The address, with the port that was taken.
@@ -68,16 +82,22 @@ impl Listener {
     ///
     /// # Cancel safety
     /// Dropped before it returns, requests that have begun go on by themselves.
-    pub(crate) async fn serve(self, router: Router, stop: CancellationToken) {
+    pub(crate) async fn serve(
+        self,
+        router: Router,
+        metrics: Arc<ListenerMetrics>,
+        stop: CancellationToken,
+    ) {
         let places = Arc::new(Semaphore::new(size(self.limits.connections_max)));
         let connections = TaskTracker::new();
         let server = server(&self.limits);
-        if let Some(tls) = self.tls.clone() {
+        if let Some(tls) = self.way.tls.clone() {
             tokio::spawn(stop.clone().run_until_cancelled_owned(tls.look_after()));
         }
+        let entrance = Entrance::new(self.way.clone(), self.limits.clone(), metrics);
         loop {
             let next = async { (places.clone().acquire_owned().await, self.accept().await) };
-            let (Ok(place), tcp) = (tokio::select! {
+            let (Ok(place), (tcp, from)) = (tokio::select! {
                 next = next => next,
                 () = stop.cancelled() => break,
             }) else {
@@ -86,23 +106,23 @@ impl Listener {
             // Without it, small frames wait for the acknowledgement of those before. A socket that
             // refuses the option is served all the same.
             drop(tcp.set_nodelay(true));
-            let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
-            let arrival = Arrival { place: Place(Arc::new(place)), scheme };
-            let service = router.clone().map_request(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(arrival.clone());
-                request
+            let place = Place(Arc::new(place));
+            let (server, stop, router) = (server.clone(), stop.clone(), router.clone());
+            let (entrance, proxies) = (entrance.clone(), self.way.proxies.clone());
+            connections.spawn(async move {
+                let entered = stop.run_until_cancelled(entrance.enter(tcp, from.ip())).await;
+                let Some((stream, peer)) = entered.flatten() else { return };
+                let service = router.map_request(move |mut request: Request<Incoming>| {
+                    let scheme = forwarded::settle(&mut request, peer, &proxies);
+                    request.extensions_mut().insert(Arrival { place: place.clone(), scheme });
+                    request
+                });
+                let service = TowerToHyperService::new(service);
+                match stream {
+                    Stream::Plain(tcp) => run(server, tcp, service, stop).await,
+                    Stream::Tls(tls) => run(server, tls, service, stop).await,
+                }
             });
-            let service = TowerToHyperService::new(service);
-            let (server, stop) = (server.clone(), stop.clone());
-            match self.tls.clone() {
-                None => connections.spawn(run(server, tcp, service, stop)),
-                Some(tls) => connections.spawn(async move {
-                    let handshake = stop.run_until_cancelled(tls.accept(tcp)).await;
-                    if let Some(stream) = handshake.flatten() {
-                        run(server, stream, service, stop).await;
-                    }
-                }),
-            };
         }
         drop(self.tcp);
         connections.close();
@@ -110,11 +130,11 @@ impl Listener {
     }
 
     /// The next client. Errors (a client that is gone already, no file descriptors left) are waited out.
-    async fn accept(&self) -> TcpStream {
+    async fn accept(&self) -> (TcpStream, SocketAddr) {
         let mut pause = BACKOFF_MIN;
         loop {
             match self.tcp.accept().await {
-                Ok((tcp, _)) => return tcp,
+                Ok(client) => return client,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(pause).await;

@@ -10,6 +10,7 @@ mod answer;
 mod assets;
 mod dashboard;
 mod events;
+mod forwarded;
 mod head;
 mod hooks;
 mod http;
@@ -24,7 +25,7 @@ pub use address::{connection_of_query, room_of_path};
 pub(crate) use admin::bearer;
 pub(crate) use dashboard::{Place, host, is_plain_host, router as dashboard};
 pub use listener::TlsError;
-pub(crate) use listener::{Certificates, Listener};
+pub(crate) use listener::{Certificates, Listener, Way};
 pub use overlay::Notice;
 
 use crate::admin::Admin;

@@ -93,9 +93,9 @@ fn several_nodes_print_each_metric_once_with_their_names_on_the_lines() {
         "# HELP a_total As.\n# TYPE a_total counter\na_total 1\n\n# TYPE b gauge\nb{x=\"y\"} 2\n";
     let two = "# HELP a_total As.\n# TYPE a_total counter\na_total 3\n";
     let nodes = [("chat".to_owned(), one.to_owned()), ("game".to_owned(), two.to_owned())];
-    let wanted = "# HELP a_total As.\n# TYPE a_total counter\na_total{project=\"chat\"} 1\n\
-        a_total{project=\"game\"} 3\n# TYPE b gauge\nb{project=\"chat\",x=\"y\"} 2\n";
-    assert_eq!(together(&nodes), wanted);
+    let wanted = "# TYPE b gauge\nb{x=\"z\"} 4\nb{project=\"chat\",x=\"y\"} 2\n# HELP a_total As.\n\
+        # TYPE a_total counter\na_total{project=\"chat\"} 1\na_total{project=\"game\"} 3\n";
+    assert_eq!(together("# TYPE b gauge\nb{x=\"z\"} 4\n", &nodes), wanted);
 }
 
 /// The words of an expression that may be metrics.

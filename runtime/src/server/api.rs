@@ -449,12 +449,13 @@ async fn changed_variable(
     .await
 }
 
-/// What all projects count, each line with its project's name as a label.
+/// What all projects count, each line with its project's name as a label, and what is no project's.
 async fn print_metrics(State(core): State<Core>) -> Response {
     let sites = core.0.sites.read().await;
     let served = sites.iter().filter_map(|(name, site)| Some((name, site.as_ref().ok()?)));
     let printed: Vec<_> = served.map(|(name, site)| (name.clone(), site.metrics())).collect();
-    ([(header::CONTENT_TYPE, TEXT_FORMAT)], together(&printed)).into_response()
+    let text = together(&core.0.metrics.text(), &printed);
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
 }
 
 /// Everything that a project's node answers its operator: rooms, backups, logs, metrics.
@@ -474,6 +475,8 @@ async fn ask_node(
     let token = HeaderValue::try_from(format!("Bearer {}", site.node_token()));
     let token = token.map_err(|_| ApiError::NotFound)?;
     request.headers_mut().insert(header::AUTHORIZATION, token);
+    // What this router took from the path is no part of the one that the node reads.
+    request.extensions_mut().clear();
     let Ok(response) = site.router().oneshot(request).await;
     Ok(response)
 }

@@ -28,9 +28,10 @@ pub use release::{BlobId, NoBlobId, Release, ReleaseAsset, ReleaseParty, is_host
 pub use tokens::{NewToken, Scope, TokenRecord};
 
 use crate::clock::Clock;
-use crate::config::Tls;
-use crate::door::{Certificates, Listener, TlsError};
+use crate::config::{Proxies, Tls};
+use crate::door::{Certificates, Listener, TlsError, Way};
 use crate::limits::Limits;
+use crate::metrics::ServerMetrics;
 use audit::Audit;
 use blobs::Blobs;
 use hosts::Hosts;
@@ -61,6 +62,10 @@ pub struct ServerConfig {
     pub admin: SocketAddr,
     /// The certificate for clients; without one they come by plain HTTP.
     pub tls: Option<Tls>,
+    /// The certificate for operators; without one they come by plain HTTP.
+    pub admin_tls: Option<Tls>,
+    /// What stands between clients and it. Operators come without a proxy.
+    pub proxies: Proxies,
     /// The bounds of the listeners and of what operators may ask for; projects bring their own.
     pub limits: Limits,
 }
@@ -76,6 +81,9 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The choice of proxies contradicts itself.
+    #[error("{0}")]
+    Proxies(String),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -119,6 +127,7 @@ struct Inner {
     tokens: Tokens,
     audit: Audit,
     shared: Shared,
+    metrics: ServerMetrics,
     /// Those that are served, and why the others are not.
     sites: RwLock<BTreeMap<String, Result<Arc<Site>, String>>>,
     uploads: tokio::sync::Semaphore,
@@ -135,17 +144,22 @@ impl Server {
     /// Dropped before it returns, nothing is left running.
     pub async fn start(config: ServerConfig) -> Result<Self, ServeError> {
         let ServerConfig { data, limits, .. } = config;
+        if let Some(problem) = config.proxies.problem() {
+            return Err(ServeError::Proxies(problem));
+        }
         let shared_limits = Arc::new(limits.clone());
         let scheme = if config.tls.is_some() { Scheme::Wss } else { Scheme::Ws };
-        let tls = match config.tls {
-            Some(files) => Some(Certificates::read(files, shared_limits.clone()).await?),
-            None => None,
-        };
-        let bind = async |addr, tls| {
-            let listener = Listener::bind(addr, shared_limits.clone(), tls).await;
+        let bind = async |addr, files: Option<Tls>, proxies| {
+            let tls = match files {
+                Some(files) => Some(Certificates::read(files, shared_limits.clone()).await?),
+                None => None,
+            };
+            let way = Way { tls, proxies: Arc::new(proxies) };
+            let listener = Listener::bind(addr, shared_limits.clone(), way).await;
             listener.map_err(|source| ServeError::Listen { addr, source })
         };
-        let (public, admin) = (bind(config.listen, tls).await?, bind(config.admin, None).await?);
+        let public = bind(config.listen, config.tls, config.proxies).await?;
+        let admin = bind(config.admin, config.admin_tls, Proxies::default()).await?;
         let lock = lock(&data)?;
         // What is compiled is kept under an absolute path, wherever this process was started.
         let data = fs::canonicalize(&data).map_err(|error| FileError::new(&data, error))?;
@@ -171,18 +185,22 @@ impl Server {
             clock,
             tokens,
             shared,
+            metrics: ServerMetrics::new(),
             sites: RwLock::default(),
         }));
         core.open_all().await?;
         let stop = CancellationToken::new();
+        let counts = core.0.metrics.listener.clone();
+        // Operators come without a proxy, so that there is nothing to count.
+        let none = ServerMetrics::new().listener;
         let hosts = core.0.shared.hosts.router();
         Ok(Self {
             addr: public.addr(),
             admin: admin.addr(),
             first,
             serving: [
-                tokio::spawn(public.serve(hosts, stop.clone())),
-                tokio::spawn(admin.serve(api::router(core.clone()), stop.clone())),
+                tokio::spawn(public.serve(hosts, counts, stop.clone())),
+                tokio::spawn(admin.serve(api::router(core.clone()), none, stop.clone())),
             ],
             core,
             stop,

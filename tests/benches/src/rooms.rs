@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result};
 use room_runtime::{
-    Audience, Config, Limits, PartyConfig, Project, Runtime, StorageConfig, WhenQuiet,
+    Audience, Config, Limits, PartyConfig, Project, Proxies, Runtime, StorageConfig, WhenQuiet,
 };
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -34,6 +34,7 @@ pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
         storage: disk.map_or(StorageConfig::Memory, StorageConfig::Disk),
         cache_dir: None,
         tls: None,
+        proxies: Proxies::default(),
         limits,
         audience: Audience::Public,
     })

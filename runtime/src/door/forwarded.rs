@@ -1,0 +1,328 @@
+//! Who asks, as the proxies on the way tell it. Owns `Forwarded` and `X-Forwarded-*`.
+//!
+//! Invariant: what goes on names its client in exactly one `X-Forwarded-For` with one address, which the
+//! client could not choose; of what only a proxy may say, nothing is left that a stranger said. It does not
+//! know which requests are answered.
+
+use super::listener::Scheme;
+use crate::config::Proxies;
+use ::http::uri::PathAndQuery;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use std::net::IpAddr;
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// What the names of all headers begin with that proxies make up.
+const MADE_UP: &str = "x-forwarded-";
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// Its address; of a PROXY header, what that says.
+    pub(super) addr: IpAddr,
+    /// What it speaks.
+    pub(super) scheme: Scheme,
+    /// Whether it may be one that asks for others.
+    pub(super) asks_for: AsksFor,
+}
+
+/// For whom the other end of a connection may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AsksFor {
+    /// For itself, and if it is a trusted proxy for others.
+    Anybody,
+    /// For somebody whom its proxy could not name: what it says of others is not believed.
+    Unknown,
+}
+
+/// What the headers say about the client.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    client: Option<IpAddr>,
+    scheme: Option<Scheme>,
+    host: Option<HeaderValue>,
+}
+
+/// Puts in a request's head what is believed of its client in place of what was said. What stands before its
+/// URL's `://`.
+pub(super) fn settle<B>(request: &mut Request<B>, peer: Peer, proxies: &Proxies) -> Scheme {
+    let is_trusted = peer.asks_for == AsksFor::Anybody && proxies.trusts(peer.addr);
+    let told = match is_trusted {
+        true => told(request.headers(), proxies),
+        false => Told::default(),
+    };
+    forget(request.headers_mut(), is_trusted);
+    let client = told.client.unwrap_or(peer.addr).to_canonical();
+    if let Ok(client) = HeaderValue::try_from(client.to_string()) {
+        request.headers_mut().insert(FOR, client);
+    }
+    if let Some(host) = told.host {
+        rename(request, host);
+    }
+    told.scheme.unwrap_or(peer.scheme)
+}
+
+/// Removes what is settled, and what a stranger made up. What else a trusted proxy sends is its word.
+fn forget(headers: &mut HeaderMap, is_trusted: bool) {
+    for name in [header::FORWARDED, FOR, PROTO, HOST, REAL_IP] {
+        headers.remove(name);
+    }
+    if !is_trusted {
+        let made_up = headers.keys().filter(|name| name.as_str().starts_with(MADE_UP));
+        for name in made_up.cloned().collect::<Vec<_>>() {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Calls the server as the client did. A head that names two hosts stays as it is, to be refused.
+fn rename<B>(request: &mut Request<B>, host: HeaderValue) {
+    if request.headers().get_all(header::HOST).iter().count() > 1 {
+        return;
+    }
+    request.headers_mut().insert(header::HOST, host);
+    if request.uri().authority().is_some() {
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
+    }
+}
+
+/// What a trusted proxy says. `X-Forwarded-*` go before `Forwarded`: few proxies know the latter, and those
+/// let one of a stranger pass.
+fn told(headers: &HeaderMap, proxies: &Proxies) -> Told {
+    let all = |name: &HeaderName| -> Vec<String> {
+        headers.get_all(name).iter().flat_map(listed).collect()
+    };
+    let (mut clients, mut schemes, mut hosts) = (all(&FOR), all(&PROTO), all(&HOST));
+    if clients.is_empty() && schemes.is_empty() && hosts.is_empty() {
+        let elements = headers.get_all(header::FORWARDED).iter();
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        for element in elements.flat_map(|value| parts(&text(value), ',')) {
+            clients.push(parameter(&element, "for").unwrap_or_default());
+            schemes.push(parameter(&element, "proto").unwrap_or_default());
+            hosts.push(parameter(&element, "host").unwrap_or_default());
+        }
+    }
+    let (client, hops) = client(&clients, proxies);
+    // Each proxy of a row adds its own, or writes over what was there.
+    let own = |list: &[String]| {
+        list.len().checked_sub(1).and_then(|last| list.get(last.saturating_sub(hops))).cloned()
+    };
+    let host = own(&hosts).filter(|host| !host.is_empty());
+    Told {
+        client,
+        scheme: own(&schemes).and_then(|scheme| scheme_of(&scheme)),
+        host: host.and_then(|host| HeaderValue::try_from(host).ok()),
+    }
+}
+
+/// The last address that is no trusted proxy's, and how many of those stand behind it. What is no address
+/// hides all before it.
+fn client(list: &[String], proxies: &Proxies) -> (Option<IpAddr>, usize) {
+    let mut found = (None, 0);
+    for (hops, text) in list.iter().rev().enumerate() {
+        let Some(addr) = address(text) else { break };
+        found = (Some(addr), hops);
+        if !proxies.trusts(addr) {
+            break;
+        }
+    }
+    found
+}
+
+fn scheme_of(text: &str) -> Option<Scheme> {
+    match text.to_ascii_lowercase().as_str() {
+        "http" | "ws" => Some(Scheme::Http),
+        "https" | "wss" => Some(Scheme::Https),
+        _ => None,
+    }
+}
+
+/// `192.0.2.7`, `192.0.2.7:80`, `2001:db8::7`, `[2001:db8::7]`, `[2001:db8::7]:80`.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|addr| addr.ip());
+    bare.parse().ok().or_else(with_port).map(|addr: IpAddr| addr.to_canonical())
+}
+
+/// The words between commas. What is no text is one word that says nothing.
+fn listed(value: &HeaderValue) -> Vec<String> {
+    let words = value.to_str().unwrap_or_default().split(',');
+    words.map(|word| word.trim().to_owned()).collect()
+}
+
+/// The parts between separators that stand in no quotes.
+fn parts(text: &str, separator: char) -> Vec<String> {
+    let (mut parts, mut part) = (Vec::new(), String::new());
+    let (mut quoted, mut escaped) = (false, false);
+    for c in text.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            c if c == separator && !quoted => {
+                parts.push(std::mem::take(&mut part));
+                continue;
+            }
+            _ => {}
+        }
+        part.push(c);
+    }
+    parts.push(part);
+    parts.iter().map(|part| part.trim().to_owned()).collect()
+}
+
+/// A parameter of one element of `Forwarded`: RFC 7239 section 4.
+fn parameter(element: &str, name: &str) -> Option<String> {
+    let named = parts(element, ';').into_iter().find_map(|pair| {
+        let (own, value) = pair.split_once('=')?;
+        own.eq_ignore_ascii_case(name).then(|| value.to_owned())
+    })?;
+    let Some(quoted) = named.strip_prefix('"') else { return Some(named) };
+    let mut escaped = false;
+    let plain = |c: &char| {
+        escaped = *c == '\\' && !escaped;
+        !escaped
+    };
+    Some(quoted.strip_suffix('"')?.chars().filter(plain).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn proxies() -> Proxies {
+        let trusted = ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap());
+        Proxies { trusted: trusted.to_vec(), ..Proxies::default() }
+    }
+
+    fn peer(addr: &str) -> Peer {
+        let addr = addr.parse().unwrap();
+        Peer { addr, scheme: Scheme::Http, asks_for: AsksFor::Anybody }
+    }
+
+    /// What goes on of a request: client, scheme, host, and the names of all headers.
+    fn settled(peer: Peer, headers: &[(&str, &str)]) -> (String, String) {
+        let mut request = Request::builder().uri("/").header("host", "here");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(()).unwrap();
+        let scheme = settle(&mut request, peer, &proxies());
+        let text = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
+        let mut names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let told = format!("{} {}://{}", text("x-forwarded-for"), scheme.as_str(), text("host"));
+        (told, names.join(" "))
+    }
+
+    #[test]
+    fn nothing_that_a_stranger_says_is_left() {
+        let (told, names) = settled(
+            peer("192.0.2.9"),
+            &[
+                ("x-forwarded-for", "6.6.6.6"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "evil"),
+                ("x-forwarded-user", "admin"),
+                ("x-real-ip", "6.6.6.6"),
+                ("forwarded", "for=6.6.6.6;proto=https"),
+                ("accept", "*/*"),
+            ],
+        );
+        assert_eq!(told, "192.0.2.9 http://here");
+        assert_eq!(names, "accept host x-forwarded-for");
+        let unknown = Peer { asks_for: AsksFor::Unknown, ..peer("10.0.0.1") };
+        let (told, names) =
+            settled(unknown, &[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-x", "")]);
+        assert_eq!(
+            (told.as_str(), names.as_str()),
+            ("10.0.0.1 http://here", "host x-forwarded-for")
+        );
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_who_asks() {
+        let told = |headers: &[(&str, &str)]| settled(peer("10.0.0.1"), headers).0;
+        let for_ = |list: &str| told(&[("x-forwarded-for", list)]);
+        assert_eq!(for_("192.0.2.7"), "192.0.2.7 http://here");
+        // What the client said itself stands before it.
+        assert_eq!(for_("6.6.6.6, 192.0.2.7,10.0.0.9"), "192.0.2.7 http://here");
+        assert_eq!(for_("10.0.0.8, 10.0.0.9"), "10.0.0.8 http://here");
+        assert_eq!(for_("[2001:db8::7]:80"), "2001:db8::7 http://here");
+        assert_eq!(for_("::ffff:192.0.2.7"), "192.0.2.7 http://here");
+        assert_eq!(for_("192.0.2.7:4711, fd00::1"), "192.0.2.7 http://here");
+        // What is no address hides what is before it.
+        for list in ["unknown", "6.6.6.6, unknown", "6.6.6.6,", "6.6.6.6 7.7.7.7", ""] {
+            assert_eq!(for_(list), "10.0.0.1 http://here", "{list}");
+        }
+        assert_eq!(for_("6.6.6.6, _x, 10.0.0.9"), "10.0.0.9 http://here");
+        let two = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "192.0.2.7")];
+        assert_eq!(told(&two), "192.0.2.7 http://here");
+    }
+
+    #[test]
+    fn scheme_and_host_are_those_of_the_clients_own_hop() {
+        let told = |list: &str, proto: &str, host: &str| {
+            let headers = [
+                ("x-forwarded-for", list),
+                ("x-forwarded-proto", proto),
+                ("x-forwarded-host", host),
+            ];
+            settled(peer("10.0.0.1"), &headers).0
+        };
+        assert_eq!(told("192.0.2.7", "https", "chat.org"), "192.0.2.7 https://chat.org");
+        assert_eq!(told("192.0.2.7", "WSS", ""), "192.0.2.7 https://here");
+        assert_eq!(told("192.0.2.7", "gopher", "a:8"), "192.0.2.7 http://a:8");
+        assert_eq!(told("192.0.2.7, 10.0.0.9", "https, http", "out, in"), "192.0.2.7 https://out");
+        assert_eq!(told("192.0.2.7, 10.0.0.9", "https", "out"), "192.0.2.7 https://out");
+        assert_eq!(told("6.6.6.6, 192.0.2.7", "http, https", "a, b"), "192.0.2.7 https://b");
+        let (_, names) =
+            settled(peer("10.0.0.1"), &[("x-forwarded-user", "me"), ("x-real-ip", "x")]);
+        assert_eq!(names, "host x-forwarded-for x-forwarded-user");
+    }
+
+    #[test]
+    fn the_standard_header_is_read_where_the_older_ones_are_missing() {
+        let told = |value: &str| settled(peer("10.0.0.1"), &[("forwarded", value)]).0;
+        assert_eq!(told("for=192.0.2.7"), "192.0.2.7 http://here");
+        assert_eq!(
+            told(r#"for=6.6.6.6, For="[2001:db8::7]:4711";Proto=https;host="a:8", for=10.0.0.9"#),
+            "2001:db8::7 https://a:8"
+        );
+        assert_eq!(told(r#"for="1\92.0.2.7""#), "192.0.2.7 http://here");
+        for odd in ["for=unknown", "for=_x", "for", "", r#"for="192.0.2.7"#, r#"for="a,b;c""#] {
+            assert_eq!(told(odd), "10.0.0.1 http://here", "{odd}");
+        }
+        let both = [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "192.0.2.7")];
+        assert_eq!(settled(peer("10.0.0.1"), &both).0, "192.0.2.7 http://here");
+    }
+
+    #[test]
+    fn a_host_is_put_in_place_of_one_and_never_of_two() {
+        let mut request = Request::builder().uri("http://inner/a?b").header("host", "inner");
+        request = request.header("x-forwarded-host", "outer");
+        let mut request = request.body(()).unwrap();
+        settle(&mut request, peer("10.0.0.1"), &proxies());
+        assert_eq!(request.uri().to_string(), "/a?b");
+        assert_eq!(request.headers()["host"], "outer");
+        request.headers_mut().append("host", "b".parse().unwrap());
+        request.headers_mut().append("x-forwarded-host", "outer".parse().unwrap());
+        settle(&mut request, peer("10.0.0.1"), &proxies());
+        assert_eq!(request.headers().get_all("host").iter().count(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn a_client_cannot_choose_its_address(said in "[ -~]{0,60}", forwarded in "[ -~]{0,60}") {
+            // A proxy adds whom it sees to what it was sent.
+            let list = format!("{said}, 192.0.2.7");
+            let headers = [("x-forwarded-for", list.as_str()), ("forwarded", forwarded.as_str())];
+            let (told, _) = settled(peer("10.0.0.1"), &headers);
+            prop_assert!(told.starts_with("192.0.2.7 "), "{}", told);
+        }
+    }
+}

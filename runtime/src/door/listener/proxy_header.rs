@@ -1,0 +1,336 @@
+//! The header of the PROXY protocol, versions 1 and 2: who a proxy says its connection is for. Owns its form.
+//!
+//! Invariant: any bytes are a header, the beginning of one, or none, which is told as soon as it is certain;
+//! what is read is never more than the header. It does not know who sent it, and whether to believe it.
+
+use super::Scheme;
+use crate::limits::{Limits, ms, size};
+use crate::metrics::BadPreamble;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+/// What version 2 begins with.
+const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+/// What version 1 begins with.
+const WORD: &[u8; 6] = b"PROXY ";
+/// The longest header of version 1, its end included.
+const LINE_BYTES_MAX: usize = 107;
+/// What of version 2 is there always, the length of the rest at its end.
+const FIXED_BYTES: usize = 16;
+/// Version 2: the addresses of two ends of TCP, with their ports.
+const IPV4_BYTES: usize = 12;
+const IPV6_BYTES: usize = 36;
+/// Version 2: the type of the entry about TLS, and what in its first byte says that the client used it.
+const TYPE_SSL: u8 = 0x20;
+const CLIENT_SSL: u8 = 1;
+
+/// What a header says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Header {
+    /// The client. None if the proxy speaks for itself, or does not know.
+    pub(super) client: Option<IpAddr>,
+    /// What the client spoke with the proxy; none if it does not say so.
+    pub(super) scheme: Option<Scheme>,
+}
+
+/// What bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// A header, to the last of them.
+    Header(Header),
+    /// The beginning of one.
+    Begun(Missing),
+}
+
+/// What certainly belongs to a header that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    Bytes(usize),
+    /// All up to the end of the line.
+    Line,
+}
+
+/// Reads a header, and nothing behind it. None if the proxy left without a word, as one does that only looks
+/// whether somebody is here.
+///
+/// # Errors
+/// [`BadPreamble`]: the connection is of no use.
+///
+/// # Cancel safety
+/// Dropped before it returns, a part of the header has been read.
+pub(super) async fn read(
+    tcp: &mut TcpStream,
+    limits: &Limits,
+) -> Result<Option<Header>, BadPreamble> {
+    let reading = read_whole(tcp, size(limits.proxy_header_bytes_max));
+    let limit = ms(limits.proxy_header_ms_max);
+    tokio::time::timeout(limit, reading).await.unwrap_or(Err(BadPreamble::TimedOut))
+}
+
+async fn read_whole(tcp: &mut TcpStream, bytes_max: usize) -> Result<Option<Header>, BadPreamble> {
+    let mut bytes = Vec::new();
+    loop {
+        let missing = match parse(&bytes, bytes_max)? {
+            Found::Header(header) => return Ok(Some(header)),
+            Found::Begun(Missing::Bytes(count)) => count,
+            Found::Begun(Missing::Line) => rest_of_line(tcp).await?,
+        };
+        let from = bytes.len();
+        bytes.resize(from + missing, 0);
+        match tcp.read(&mut bytes[from..]).await {
+            Ok(0) | Err(_) if from == 0 => return Ok(None),
+            Ok(0) | Err(_) => return Err(BadPreamble::BrokenOff),
+            Ok(count) => bytes.truncate(from + count),
+        }
+    }
+}
+
+/// How many of the bytes that are there belong to the line.
+async fn rest_of_line(tcp: &TcpStream) -> Result<usize, BadPreamble> {
+    let mut there = [0; LINE_BYTES_MAX];
+    match tcp.peek(&mut there).await {
+        Ok(0) | Err(_) => Err(BadPreamble::BrokenOff),
+        Ok(count) => {
+            let end = there[..count].iter().position(|byte| *byte == b'\n');
+            Ok(end.map_or(count, |end| end + 1))
+        }
+    }
+}
+
+fn parse(bytes: &[u8], bytes_max: usize) -> Result<Found, BadPreamble> {
+    if bytes.len() < SIGNATURE.len() {
+        let could_be =
+            SIGNATURE.starts_with(bytes) || WORD.starts_with(&bytes[..bytes.len().min(WORD.len())]);
+        // No header is shorter than the signature.
+        let missing = Found::Begun(Missing::Bytes(SIGNATURE.len() - bytes.len()));
+        return could_be.then_some(missing).ok_or(BadPreamble::Malformed);
+    }
+    if bytes.starts_with(SIGNATURE) {
+        version_2(bytes, bytes_max)
+    } else if bytes.starts_with(WORD) {
+        version_1(bytes)
+    } else {
+        Err(BadPreamble::Malformed)
+    }
+}
+
+/// `PROXY TCP4 192.0.2.7 192.0.2.1 56324 443`
+fn version_1(bytes: &[u8]) -> Result<Found, BadPreamble> {
+    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+        return match bytes.len() {
+            ..LINE_BYTES_MAX => Ok(Found::Begun(Missing::Line)),
+            _ => Err(BadPreamble::TooLarge),
+        };
+    };
+    if end >= LINE_BYTES_MAX {
+        return Err(BadPreamble::TooLarge);
+    }
+    let line = bytes[..end].strip_suffix(b"\r").filter(|_| end + 1 == bytes.len());
+    let words = line.and_then(|line| std::str::from_utf8(line).ok()).map(|line| line.split(' '));
+    let words: Vec<&str> = words.into_iter().flatten().collect();
+    let port = |text: &str| text.parse::<u16>().is_ok_and(|port| port.to_string() == text);
+    let client: Option<IpAddr> = match words[..] {
+        // What follows is to be ignored.
+        ["PROXY", "UNKNOWN", ..] => return Ok(Found::Header(Header::default())),
+        ["PROXY", "TCP4", client, here, from, to] if port(from) && port(to) => {
+            let here = here.parse::<Ipv4Addr>().is_ok();
+            client.parse::<Ipv4Addr>().ok().filter(|_| here).map(IpAddr::V4)
+        }
+        ["PROXY", "TCP6", client, here, from, to] if port(from) && port(to) => {
+            let here = here.parse::<Ipv6Addr>().is_ok();
+            client.parse::<Ipv6Addr>().ok().filter(|_| here).map(IpAddr::V6)
+        }
+        _ => None,
+    };
+    let client = Some(client.ok_or(BadPreamble::Malformed)?);
+    Ok(Found::Header(Header { client, scheme: None }))
+}
+
+fn version_2(bytes: &[u8], bytes_max: usize) -> Result<Found, BadPreamble> {
+    let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED_BYTES>() else {
+        return Ok(Found::Begun(Missing::Bytes(FIXED_BYTES - bytes.len())));
+    };
+    let [.., command, kind, high, low] = *fixed;
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    if FIXED_BYTES + length > bytes_max {
+        return Err(BadPreamble::TooLarge);
+    }
+    if !matches!(command, 0x20 | 0x21) {
+        return Err(BadPreamble::Malformed);
+    }
+    if rest.len() < length {
+        return Ok(Found::Begun(Missing::Bytes(length - rest.len())));
+    }
+    if rest.len() > length {
+        return Err(BadPreamble::Malformed);
+    }
+    if command == 0x20 {
+        // The proxy asks for itself; the rest is to be ignored.
+        return Ok(Found::Header(Header::default()));
+    }
+    let (client, entries) = match kind {
+        0x11 => rest.split_at_checked(IPV4_BYTES).map(|(ends, entries)| {
+            (ends.first_chunk::<4>().map(|client| IpAddr::from(*client)), entries)
+        }),
+        0x21 => rest.split_at_checked(IPV6_BYTES).map(|(ends, entries)| {
+            (ends.first_chunk::<16>().map(|client| IpAddr::from(*client)), entries)
+        }),
+        // Unspecified, or a socket of the proxy's machine: its ends have no address.
+        0x00 | 0x31 => Some((None, &[][..])),
+        _ => None,
+    }
+    .ok_or(BadPreamble::Malformed)?;
+    Ok(Found::Header(Header { client, scheme: scheme(entries)? }))
+}
+
+/// What the entry about TLS says, if there is one.
+fn scheme(mut entries: &[u8]) -> Result<Option<Scheme>, BadPreamble> {
+    let mut scheme = None;
+    while let Some(([kind, high, low], rest)) = entries.split_first_chunk::<3>() {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let (value, behind) = rest.split_at_checked(length).ok_or(BadPreamble::Malformed)?;
+        if *kind == TYPE_SSL {
+            let used = value.first().is_some_and(|flags| flags & CLIENT_SSL != 0);
+            scheme = Some(if used { Scheme::Https } else { Scheme::Http });
+        }
+        entries = behind;
+    }
+    if entries.is_empty() { Ok(scheme) } else { Err(BadPreamble::Malformed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAX: usize = 4 * 1024;
+
+    /// What is found, read as it would come from a socket. How many bytes of it were taken.
+    fn feed(bytes: &[u8]) -> (Result<Found, BadPreamble>, usize) {
+        let mut taken = 0;
+        loop {
+            let found = parse(&bytes[..taken], MAX);
+            let rest = &bytes[taken..];
+            let more = match found {
+                Ok(Found::Begun(Missing::Bytes(count))) => count,
+                Ok(Found::Begun(Missing::Line)) => {
+                    let there = &rest[..rest.len().min(LINE_BYTES_MAX)];
+                    let end = there.iter().position(|byte| *byte == b'\n');
+                    end.map_or(there.len(), |end| end + 1)
+                }
+                _ => return (found, taken),
+            };
+            if more == 0 || more > rest.len() {
+                return (found, taken);
+            }
+            taken += more;
+        }
+    }
+
+    fn v2(command: u8, kind: u8, rest: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+        [&SIGNATURE[..], &[command, kind], &length, rest].concat()
+    }
+
+    fn header(bytes: &[u8]) -> Header {
+        let behind = [bytes, b"GET / HTTP/1.1\r\n\r\n"].concat();
+        let (found, taken) = feed(&behind);
+        assert_eq!(taken, bytes.len(), "{found:?}");
+        let Ok(Found::Header(header)) = found else { panic!("{found:?}") };
+        header
+    }
+
+    #[test]
+    fn both_versions_name_the_client() {
+        let client = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        let v1 = |line: &str| header(format!("{line}\r\n").as_bytes()).client;
+        assert_eq!(v1("PROXY TCP4 192.0.2.7 192.0.2.1 56324 443"), client("192.0.2.7"));
+        assert_eq!(v1("PROXY TCP6 2001:db8::7 2001:db8::1 1 65535"), client("2001:db8::7"));
+        assert_eq!(v1("PROXY UNKNOWN"), None);
+        assert_eq!(v1("PROXY UNKNOWN ffff::1 ffff::2 1 2"), None);
+        let ends4 = [192, 0, 2, 7, 192, 0, 2, 1, 220, 4, 1, 187];
+        assert_eq!(header(&v2(0x21, 0x11, &ends4)).client, client("192.0.2.7"));
+        let ends6 = [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[7], &[0; 20]].concat();
+        assert_eq!(header(&v2(0x21, 0x21, &ends6)).client, client("2001:db8::7"));
+        for (command, kind, rest) in
+            [(0x20, 0x11, &ends4[..]), (0x20, 0, &[]), (0x21, 0, &[9]), (0x21, 0x31, &[0; 216])]
+        {
+            assert_eq!(header(&v2(command, kind, rest)), Header::default());
+        }
+    }
+
+    #[test]
+    fn version_2_tells_whether_the_client_used_tls() {
+        let ends = [192, 0, 2, 7, 192, 0, 2, 1, 220, 4, 1, 187];
+        let with = |entries: &[u8]| v2(0x21, 0x11, &[&ends[..], entries].concat());
+        // An entry that says nothing here, then the one about TLS with its flags and what was verified.
+        let told = |flags: u8| with(&[4, 0, 1, 0, TYPE_SSL, 0, 5, flags, 0, 0, 0, 0]);
+        assert_eq!(header(&told(7)).scheme, Some(Scheme::Https));
+        assert_eq!(header(&told(0)).scheme, Some(Scheme::Http));
+        assert_eq!(header(&with(&[])).scheme, None);
+        for cut in [&[TYPE_SSL][..], &[TYPE_SSL, 0], &[TYPE_SSL, 0, 5, 1]] {
+            assert_eq!(feed(&with(cut)).0, Err(BadPreamble::Malformed));
+        }
+    }
+
+    #[test]
+    fn what_is_no_header_is_none_as_soon_as_it_is_certain() {
+        for line in [
+            "GET / HTTP/1.1\r\n",
+            "PROXYTCP4 1.2.3.4 1.2.3.4 1 1\r\n",
+            "PROXY TCP4 1.2.3.4 1.2.3.4 1 1\n",
+            "PROXY TCP4 1.2.3.4 1.2.3.4 1 65536\r\n",
+            "PROXY TCP4 1.2.3.4 1.2.3.4 01 1\r\n",
+            "PROXY TCP4 1.2.3.4 1.2.3.4 +1 1\r\n",
+            "PROXY TCP4 01.2.3.4 1.2.3.4 1 1\r\n",
+            "PROXY TCP4 1.2.3.4  1.2.3.4 1 1\r\n",
+            "PROXY TCP4 ::1 ::1 1 1\r\n",
+            "PROXY TCP6 1.2.3.4 1.2.3.4 1 1\r\n",
+            "PROXY UDP4 1.2.3.4 1.2.3.4 1 1\r\n",
+            "PROXY TCP4\r\n",
+            "PROXY \r\n     \r\n",
+        ] {
+            assert_eq!(feed(line.as_bytes()).0, Err(BadPreamble::Malformed), "{line}");
+        }
+        for (command, kind, rest) in
+            [(0x11, 0, 0), (0x22, 0, 0), (0x21, 0x11, 11), (0x21, 0x12, 12)]
+        {
+            let bytes = v2(command, kind, &vec![0; rest]);
+            assert_eq!(feed(&bytes).0, Err(BadPreamble::Malformed), "{bytes:?}");
+        }
+        let long = format!("PROXY UNKNOWN {}", "x".repeat(200));
+        assert_eq!(feed(long.as_bytes()).0, Err(BadPreamble::TooLarge));
+        // Its length alone says so.
+        assert_eq!(feed(&v2(0x21, 0, &vec![0; MAX])[..16]).0, Err(BadPreamble::TooLarge));
+    }
+
+    /// Bytes that are often nearly a header.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let some = || proptest::collection::vec(any::<u8>(), 0..300);
+        prop_oneof![
+            some(),
+            some().prop_map(|rest| [&SIGNATURE[..], &rest].concat()),
+            (any::<bool>(), 0_u8..0x40, some()).prop_map(|(proxy, kind, rest)| v2(
+                0x20 | u8::from(proxy),
+                kind,
+                &rest
+            )),
+            "PROXY (TCP4|TCP6|UNKNOWN) [0-9a-f:. ]{0,110}\r?\n?.*".prop_map(String::into_bytes),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_header_the_beginning_of_one_or_none(bytes in bytes()) {
+            let (found, taken) = feed(&bytes);
+            prop_assert!(taken <= bytes.len().min(MAX));
+            // However much has come so far, it is never taken for something else.
+            for cut in 0..taken {
+                let (early, read) = feed(&bytes[..cut]);
+                prop_assert!(read <= cut);
+                prop_assert!(matches!(early, Ok(Found::Begun(_))) || early == found, "{:?}", early);
+            }
+        }
+    }
+}
