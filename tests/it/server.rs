@@ -299,7 +299,7 @@ async fn the_node_of_a_project_answers_its_operator_through_the_server() {
     assert!(lines.text().contains("\"k\""), "{}", lines.text());
     let copy = "projects/chat/node/rooms/main/copy/import";
     let imported = operated.ask("PUT", copy, lines.text().as_bytes()).await;
-    assert_eq!(imported.json(), json!({"room": "main/copy", "keys": 1}));
+    assert_eq!((imported.status, &imported.json()["room"]), (200, &json!("main/copy")));
     let metrics = operated.ask("GET", "projects/chat/node/metrics", &[]).await;
     assert!(metrics.text().contains("room_sockets_open 1"), "{}", metrics.text());
     // The same of all projects at once, as Prometheus scrapes it.
