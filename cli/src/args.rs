@@ -8,6 +8,7 @@ pub(crate) mod remote;
 
 use crate::output::Existing;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use remote::ElsewhereArgs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -225,7 +226,8 @@ pub(crate) struct DataArgs {
 
 /// Show what the rooms and the platform log, as it happens
 ///
-/// Asks the server that runs on the data folder: `room dev`, also with --ephemeral. Shown is what rooms
+/// Asks the server that runs on the data folder: `room dev`, also with --ephemeral; or with --to one
+/// elsewhere, about one of its projects. Shown is what rooms
 /// write, and what the platform says about them: activations, faults with their backtraces, clients that
 /// were turned away, deployments. The server keeps the newest lines (see `room limits`) and filters them
 /// before it sends them. A `·` marks what the platform says.
@@ -258,6 +260,8 @@ pub(crate) struct LogsArgs {
     pub(crate) tail: Option<u64>,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) elsewhere: ElsewhereArgs,
     /// Print a JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -310,7 +314,7 @@ impl ForceArgs {
 ///
 /// Takes a backup while rooms go on: every room is in it as it was at one and the same moment, with all
 /// that was acknowledged before. If a server runs on the data folder, it is asked to do it; otherwise the
-/// folder is read here. The file is read back before it gets its name. It holds whatever the rooms store:
+/// folder is read here. With --to a server elsewhere is asked. The file is read back before it gets its name. It holds whatever the rooms store:
 /// keep it as safe as the data itself.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room backup monday.room\n  room backup \
@@ -322,6 +326,8 @@ pub(crate) struct BackupArgs {
     #[command(flatten)]
     pub(crate) data: DataArgs,
     #[command(flatten)]
+    pub(crate) elsewhere: ElsewhereArgs,
+    #[command(flatten)]
     pub(crate) force: ForceArgs,
     /// Print JSON
     #[arg(long)]
@@ -332,7 +338,8 @@ pub(crate) struct BackupArgs {
 ///
 /// Writes what `room backup` has copied into a data folder that is empty or not there yet; the next server
 /// on it serves the rooms as they were. Data that is there is never replaced: move it away first. The
-/// backup is checked from its start to its end before anything is written.
+/// backup is checked from its start to its end before anything is written. It is for a folder of this machine:
+/// a server elsewhere is restored where its data folder is, into `projects/NAME/rooms`, while it does not run.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room restore monday.room --data restored\n  \
 mv .room/state .room/state.old && room restore monday.room")]
@@ -351,7 +358,7 @@ pub(crate) struct RestoreArgs {
 /// are its state at one moment. `room import` reads them back.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_long_help = "Examples:\n  room export lobby\n  room export lobby -o lobby.jsonl\n  \
+    after_long_help = "Examples:\n  room export lobby --to https://rooms.example.com\n  room export lobby\n  room export lobby -o lobby.jsonl\n  \
 room export game-7 --party game | jq -r 'select(.key) | .key'"
 )]
 pub(crate) struct ExportArgs {
@@ -363,6 +370,8 @@ pub(crate) struct ExportArgs {
     pub(crate) party: String,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) elsewhere: ElsewhereArgs,
     /// Write to this file instead of stdout
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
@@ -393,6 +402,8 @@ pub(crate) struct ImportArgs {
     pub(crate) party: Option<String>,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) elsewhere: ElsewhereArgs,
 }
 
 /// Show every limit, its value and what happens at it

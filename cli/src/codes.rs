@@ -244,9 +244,9 @@ codes! {
         "$ room list --name chat --to http://127.0.0.1:9 --token 'no token'",
         "`room token list` shows the tokens and their scopes; `room token create` makes one. `room serve` prints the first.";
     BadUrl "R0050" "this is no address of a server",
-        "--to is the address where `room serve` listens for operators: http, a host and a port.",
+        "--to is the address where `room serve` listens for operators, or a proxy before it: http or https, a host and perhaps a port.",
         "$ room list --name chat --to https://chat.example.com/admin --token x",
-        "Write it as http://127.0.0.1:1998. A server elsewhere is best reached through `ssh -L 1998:localhost:1998 its-name`.";
+        "Write it as http://127.0.0.1:1998, or https://rooms.example.com. A server that speaks no TLS is best reached through `ssh -L 1998:localhost:1998 its-name`.";
     BadOrigin "R0051" "this cannot be an origin",
         "The origins of `[serve]` are what browsers say of a page: a scheme, a host, and a port if it is not the scheme's own, with nothing behind them. They are at most `origins_max`.",
         "# room.toml\nname = \"chat\"\n[serve]\norigins = [\"chat.example.com\"]",
@@ -255,6 +255,18 @@ codes! {
         "The hosts of `[serve]` are the names by which clients call the project: lower-case letters, digits and `-` between dots, without a scheme or a port.",
         "# room.toml\nname = \"chat\"\n[serve]\nhosts = [\"https://chat.example.com\"]",
         "Write it as `chat.example.com`, or `*.example.com` for all names below.";
+    UntrustedServer "R0053" "the server is not trusted",
+        "A server that is asked over https shows a certificate for its name, for which an authority vouches that this machine trusts. This one's has expired, is for another name, is vouched for by nobody who is trusted, or there is no TLS at all.",
+        "`room rooms --to https://127.0.0.1:1998`",
+        "The message says which. --ca-file names the certificate of an authority of your own, or one that vouches for itself.";
+    BadCaFile "R0054" "there are no certificate authorities",
+        "What vouches for a server's certificate is read from --ca-file, or from where this system keeps it, and there is none in PEM.",
+        "$ room rooms --name chat --to https://127.0.0.1:9 --token x --ca-file nowhere.pem",
+        "Name a file that has certificates between `-----BEGIN CERTIFICATE-----` lines, or install the system's, often as the package ca-certificates.";
+    TwoPlaces "R0055" "two places are named",
+        "A command works on the rooms of a data folder here, or of a server elsewhere, and the command line or the environment name both.",
+        "$ room rooms --name chat --data data --to http://127.0.0.1:9 --token x",
+        "Leave out --data, or --to. A flag goes over ROOM_TO and ROOM_DATA.";
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::mistake::Mistake;
 use crate::project::{EPHEMERAL, Project, STATE, shown};
 use crate::server::Server;
 use room_runtime::offline::OfflineError;
-use room_runtime::{Limits, PartyName, RoomId, StoreError};
+use room_runtime::{Limits, RoomId, StoreError};
 use std::path::{Path, PathBuf};
 
 /// The data of some rooms.
@@ -57,16 +57,6 @@ impl DataFolder {
         std::iter::once(self.dir.as_path()).chain(self.ephemeral.as_deref())
     }
 
-    /// The room with this name and party.
-    ///
-    /// # Errors
-    /// A mistake: they are no names.
-    pub(crate) fn room(&self, party: &str, room: &str) -> anyhow::Result<RoomId> {
-        let wrong = |err: room_runtime::NameError| Mistake::new(Code::BadRoomName, err);
-        let max = usize::try_from(self.limits.room_name_bytes_max).unwrap_or(usize::MAX);
-        Ok(RoomId::new(PartyName::parse(party).map_err(wrong)?, room, max).map_err(wrong)?)
-    }
-
     /// What came of an attempt to do something with the folder: if a process has it open, that one is to be
     /// asked.
     ///
@@ -105,9 +95,9 @@ impl DataFolder {
     }
 }
 
-/// The path of an operator's work on a room.
+/// The path of an operator's work on a room, below that of all their work.
 pub(crate) fn path_of(room: &RoomId, work: &str) -> String {
-    format!("/_room/admin/rooms/{}/{}/{work}", room.party(), encoded(room.name()))
+    format!("rooms/{}/{}/{work}", room.party(), encoded(room.name()))
 }
 
 /// A text as part of a path or a query.

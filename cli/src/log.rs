@@ -57,6 +57,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 #[derive(Default)]
 struct Words {
     message: String,
+    project: String,
     party: String,
     room: String,
     rest: String,
@@ -66,6 +67,7 @@ impl Words {
     fn take(&mut self, field: &Field, text: &str) {
         match field.name() {
             "message" => self.message.push_str(text),
+            "project" => self.project.push_str(text),
             "party" => self.party.push_str(text),
             "room" => self.room.push_str(text),
             name => {
@@ -94,6 +96,11 @@ fn line(time: &str, level: &Level, target: &str, words: &Words) -> String {
         ("", room) => room.to_owned(),
         (party, "") => party.to_owned(),
         (party, room) => format!("{party}/{room}"),
+    };
+    // Where one process serves several, the same room may be in each of them.
+    let who = match words.project.as_str() {
+        "" => who,
+        project => format!("{project}:{who}"),
     };
     let rest = styled(DIM, harmless(&words.rest));
     drawn(time, level.as_str(), &who, &words.message) + &rest
@@ -150,11 +157,14 @@ mod tests {
     fn a_rooms_line_says_when_how_and_who() {
         let words = Words {
             message: "hello".into(),
+            project: String::new(),
             party: "main".into(),
             room: "lobby".into(),
             rest: String::new(),
         };
         assert_eq!(plain(GUEST, &words), "12:03:04  INFO main/lobby hello");
+        let words = Words { project: "chat".into(), ..words };
+        assert_eq!(plain(GUEST, &words), "12:03:04  INFO chat:main/lobby hello");
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! what any command does: that is `commands/`, in reading order `new`, `init`, `dev`, `build`, `test`, `serve`,
 //! `deploy`, `logs`, `backup`, `export`, `rooms`, `inspect`, `storage`, `close`, `limits`, `schema`, `explain`, `completions`. A
 //! project is read by `project`, `manifest` and `dotenv`, cargo is spoken to by `cargo`, the loop of `room dev` is
-//! `dev/`, the data of rooms is found by `data`, a running server by `control` and asked by `server` and `stream`,
-//! about rooms by `operator`, one somewhere else by `remote`, and only `print` prints.
+//! `dev/`, the data of rooms is found by `place` and `data`, a running server by `control`, reached by `link` and asked
+//! by `server` and `stream`, about rooms by `operator`, about what was deployed by `remote`, and only `print` prints.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -17,13 +17,16 @@ mod control;
 mod data;
 mod dev;
 mod dotenv;
+mod link;
 mod log;
 mod manifest;
 mod mistake;
 mod operator;
 mod output;
 mod partykit;
+mod place;
 mod print;
+mod progress;
 mod project;
 mod remote;
 mod server;

@@ -1,12 +1,13 @@
 //! A server as an operator asks it about rooms. Owns the way from a command line to the server's answer.
 //!
 //! Invariant: an answer is JSON or an error with a way out. It does not know what is asked. Where the server
-//! is and how it is reached is `server`'s alone, so that another way there changes nothing here.
+//! is and how it is reached is told by `place` and `server`, so that here both ways are one.
 
 use crate::args::operate::{KeyArgs, RoomArgs, ServerArgs};
 use crate::codes::Code;
-use crate::data::{DataFolder, path_of};
+use crate::data::path_of;
 use crate::mistake::Mistake;
+use crate::place::{Elsewhere, Place};
 use crate::print;
 use crate::project::shown;
 use crate::server::Server;
@@ -16,8 +17,9 @@ use serde_json::Value;
 
 /// The server that a command line means.
 pub(crate) struct Operator {
-    folder: DataFolder,
-    server: Server,
+    place: Place,
+    /// The one that runs here, if it is not elsewhere.
+    here: Option<Server>,
     json: bool,
 }
 
@@ -30,18 +32,30 @@ pub(crate) struct Chosen {
 }
 
 impl Operator {
-    /// The server that runs on the data folder.
+    /// The server that runs on the data folder, or the one elsewhere.
     ///
     /// # Errors
-    /// A mistake: none does.
+    /// A mistake: none runs here, or it is not clear which is meant.
     pub(crate) fn find(args: &ServerArgs) -> anyhow::Result<Self> {
-        let folder = DataFolder::find(&args.data)?;
-        let server = Server::running_on(&folder.dir).ok_or_else(|| {
-            let message = format_args!("no server runs on {}", shown(&folder.dir)).to_string();
-            Mistake::new(Code::NoServer, message)
-                .help("start it first: `room dev`; --data names another server's data folder")
-        })?;
-        Ok(Self { folder, server, json: args.json })
+        let place = Place::find(&args.data, &args.elsewhere)?;
+        let here = match &place {
+            Place::Elsewhere(_) => None,
+            Place::Here(folder) => Some(Server::running_on(&folder.dir).ok_or_else(|| {
+                let message = format_args!("no server runs on {}", shown(&folder.dir)).to_string();
+                Mistake::new(Code::NoServer, message).help(
+                    "start it first: `room dev`; --data names another server's data folder, --to a \
+                     server elsewhere",
+                )
+            })?),
+        };
+        Ok(Self { place, here, json: args.json })
+    }
+
+    fn server(&self) -> anyhow::Result<&Server> {
+        match &self.place {
+            Place::Elsewhere(Elsewhere { server, .. }) => Ok(server),
+            Place::Here(_) => self.here.as_ref().context("no server was found"),
+        }
     }
 
     /// A room of this server.
@@ -49,17 +63,17 @@ impl Operator {
     /// # Errors
     /// A mistake: its name is none.
     pub(crate) fn room(&self, args: &RoomArgs) -> anyhow::Result<Chosen> {
-        let room = self.folder.room(&args.party, &args.room)?;
+        let room = self.place.room(&args.party, &args.room)?;
         Ok(Chosen { name: room.to_string(), path: path_of(&room, "") })
     }
 
-    /// Asks, and reads the answer. Paths begin behind `/_room/admin/`.
+    /// Asks, and reads the answer. Paths begin below that of all operators' work.
     ///
     /// # Errors
     /// A mistake if the server refused.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
         let mut answer = Vec::new();
-        self.server.ask(method, &format!("/_room/admin/{path}"), body, &mut answer)?;
+        self.server()?.ask(method, path, body, &mut answer)?;
         serde_json::from_slice(&answer).context("the server's answer is no JSON")
     }
 
@@ -80,7 +94,7 @@ impl Operator {
             rest => format!("{}{rest}", room.path),
         };
         let mut answer = Vec::new();
-        self.server.ask(method, &path, body, &mut answer)?;
+        self.server()?.ask(method, &path, body, &mut answer)?;
         serde_json::from_slice(&answer).context("the server's answer is no JSON")
     }
 

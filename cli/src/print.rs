@@ -67,6 +67,18 @@ pub(crate) fn clear() {
     }
 }
 
+/// True if talk goes to a terminal at which somebody may watch how something goes on.
+pub(crate) fn is_watched() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("CI").is_none()
+}
+
+/// Writes over the line of talk that is the last one, and does not end it. Ask [`is_watched`] before.
+pub(crate) fn over(line: &str) {
+    let mut stderr = anstream::stderr();
+    clear_line();
+    let _gone_reader = write!(stderr, "{line}").and_then(|()| stderr.flush());
+}
+
 /// Clears the line that another program shows its progress in, if talk goes to a terminal.
 pub(crate) fn clear_line() {
     let mut stderr = std::io::stderr();

@@ -6,13 +6,15 @@
 use crate::args::ProjectArgs;
 use crate::args::remote::{DeployedArgs, RemoteArgs};
 use crate::codes::Code;
+use crate::link::Address;
 use crate::mistake::Mistake;
 use crate::print;
 use crate::project::Project;
 use crate::server::Server;
 use anyhow::Context as _;
+use room_runtime::server::BlobId;
 use serde_json::Value;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
 
 /// A server and how its answers are printed.
 pub(crate) struct Remote {
@@ -26,13 +28,7 @@ impl Remote {
     /// # Errors
     /// A mistake: its URL or its token is none.
     pub(crate) fn of(args: &RemoteArgs) -> anyhow::Result<Self> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if args.token.is_empty() || !args.token.chars().all(plain) {
-            return Err(Mistake::new(Code::BadToken, "this is no token of a server")
-                .help("`room serve` prints the first one; `room token create` makes more")
-                .into());
-        }
-        let server = Server::at(address(&args.to)?, args.token.clone());
+        let server = server(&args.to, &args.token, args.ca_file.as_deref())?;
         Ok(Self { server, json: args.json })
     }
 
@@ -42,8 +38,28 @@ impl Remote {
     /// A mistake if the server refused, or cannot be reached.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
         let mut answer = Vec::new();
-        self.server.ask(method, &format!("/_room/admin/{path}"), body, &mut answer)?;
+        self.server.ask(method, path, body, &mut answer)?;
         serde_json::from_slice(&answer).context("the server's answer is no JSON")
+    }
+
+    /// Sends a blob, and tells how many more of its bytes are on their way.
+    ///
+    /// # Errors
+    /// As [`Remote::ask`].
+    pub(crate) fn upload(
+        &self,
+        id: &BlobId,
+        bytes: &[u8],
+        told: &mut dyn FnMut(usize),
+    ) -> anyhow::Result<()> {
+        let path = format!("blobs/{id}");
+        self.server.send(("PUT", &path), bytes, told, &mut std::io::sink())?;
+        Ok(())
+    }
+
+    /// True if who asked is a program.
+    pub(crate) fn prints_json(&self) -> bool {
+        self.json
     }
 
     /// Prints an answer: as it is, or in words.
@@ -63,6 +79,24 @@ impl Remote {
     }
 }
 
+/// The server at a URL.
+///
+/// # Errors
+/// A mistake: its URL, its token or the file of its authorities is none.
+pub(crate) fn server(url: &str, token: &str, ca_file: Option<&Path>) -> anyhow::Result<Server> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if token.is_empty() || !token.chars().all(plain) {
+        let message = match token {
+            "" => "the server needs a token, and none is given",
+            _ => "this is no token of a server",
+        };
+        return Err(Mistake::new(Code::BadToken, message)
+            .help("--token or ROOM_TOKEN gives it; `room serve` prints the first one, and `room token create` makes more")
+            .into());
+    }
+    Ok(Server::at(Address::of(url, ca_file)?, token.to_owned()))
+}
+
 /// The path of a project on a server.
 ///
 /// # Errors
@@ -73,46 +107,4 @@ pub(crate) fn project_path(args: &DeployedArgs) -> anyhow::Result<String> {
         None => Project::find(&ProjectArgs { path: None, project: None })?.manifest.name,
     };
     Ok(format!("projects/{}", crate::operator::encoded(name.as_bytes())))
-}
-
-/// Where a URL leads.
-fn address(url: &str) -> anyhow::Result<SocketAddr> {
-    let wrong = |why: &str| {
-        Mistake::new(Code::BadUrl, format_args!("{url} is no address of a server: {why}")).help(
-            "write it as http://127.0.0.1:1998; a server elsewhere is best reached through \
-             `ssh -L 1998:localhost:1998 its-name`",
-        )
-    };
-    if url.starts_with("https://") {
-        return Err(wrong("the operator's listener speaks plain HTTP").into());
-    }
-    let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
-    if rest.is_empty() || rest.contains('/') {
-        return Err(wrong("it has a host and a port, and no path").into());
-    }
-    let with_port = match rest.rsplit_once(':') {
-        Some((_, port)) if port.parse::<u16>().is_ok() => rest.to_owned(),
-        _ => format!("{rest}:1998"),
-    };
-    let mut found = with_port.to_socket_addrs().map_err(|err| wrong(&err.to_string()))?;
-    Ok(found.next().ok_or_else(|| wrong("it has no address"))?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_leads_to_an_address_or_says_why_not() {
-        for (url, leads) in [
-            ("http://127.0.0.1:7/", "127.0.0.1:7"),
-            ("127.0.0.1", "127.0.0.1:1998"),
-            ("http://[::1]:7", "[::1]:7"),
-        ] {
-            assert_eq!(address(url).unwrap().to_string(), leads);
-        }
-        for url in ["", "http://", "https://127.0.0.1:7", "http://127.0.0.1:7/x", "http://a b:7"] {
-            assert!(address(url).unwrap_err().is::<Mistake>(), "{url}");
-        }
-    }
 }

@@ -5,11 +5,11 @@
 
 use crate::codes::Code;
 use crate::control::Control;
+use crate::link::{Address, Link, NoLink};
 use crate::mistake::Mistake;
 use crate::stream::Events;
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,10 +21,16 @@ const STREAM_SILENCE_MAX: Duration = Duration::from_secs(60);
 const REFUSAL_BYTES_MAX: u64 = 64 * 1024;
 /// How long the head of an answer may be, in bytes.
 const HEAD_BYTES_MAX: u64 = 64 * 1024;
+/// What is sent of a body before somebody is told of it, in bytes.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Below which path operators ask for everything.
+const BASE: &str = "/_room/admin/";
 
 /// A server that runs.
 pub(crate) struct Server {
-    address: SocketAddr,
+    address: Address,
+    /// Below which path it is asked.
+    base: String,
     token: String,
     known_by: KnownBy,
 }
@@ -40,7 +46,8 @@ enum KnownBy {
 
 impl From<Control> for Server {
     fn from(Control { address, token, .. }: Control) -> Self {
-        Self { address, token, known_by: KnownBy::Folder }
+        let (address, base) = (Address::here(address), BASE.to_owned());
+        Self { address, base, token, known_by: KnownBy::Folder }
     }
 }
 
@@ -75,8 +82,14 @@ impl Server {
     }
 
     /// The server at an address that the user named.
-    pub(crate) fn at(address: SocketAddr, token: String) -> Self {
-        Self { address, token, known_by: KnownBy::User }
+    pub(crate) fn at(address: Address, token: String) -> Self {
+        Self { address, base: BASE.to_owned(), token, known_by: KnownBy::User }
+    }
+
+    /// What answers for one of its projects, as a server that has no others.
+    pub(crate) fn of_project(self, name: &str) -> Self {
+        let name = crate::data::encoded(name);
+        Self { base: format!("{BASE}projects/{name}/node/"), ..self }
     }
 
     /// The server that has said in this folder how to ask it, if one has.
@@ -84,17 +97,20 @@ impl Server {
         Control::read(dir).map(Self::from)
     }
 
-    /// Asks for an answer that goes on.
+    /// Asks for an answer that goes on. Paths begin below that of all operators' work.
     ///
     /// # Errors
     /// [`Unanswered`].
     pub(crate) fn stream(&self, path: &str) -> Result<Events, Unanswered> {
-        let away = |err: io::Error| Unanswered::Away(format!("{}: {err}", self.address));
-        let sent = TcpStream::connect(self.address).and_then(|mut tcp| {
-            tcp.set_read_timeout(Some(STREAM_SILENCE_MAX))?;
-            tcp.write_all(self.head("GET", path, 0).as_bytes())?;
-            Ok(tcp)
-        });
+        let away =
+            |err: io::Error| Unanswered::Away(format!("{}: {err}", self.address.authority()));
+        let mut link = match self.address.connect(STREAM_SILENCE_MAX) {
+            Ok(link) => link,
+            Err(NoLink::Away(err)) => return Err(away(err)),
+            Err(NoLink::Untrusted(err)) => return Err(Unanswered::Refused(err)),
+        };
+        let head = self.head("GET", path, 0);
+        let sent = link.write_all(head.as_bytes()).and_then(|()| link.flush()).map(|()| link);
         let mut answer = BufReader::new(sent.map_err(away)?);
         let Head { status, length } = read_head(&mut answer).map_err(away)?;
         match (status, length) {
@@ -106,7 +122,7 @@ impl Server {
                 let text = refusal(answer, length).map_err(away)?;
                 Err(match status {
                     // What is announced may be older than the server.
-                    401 => {
+                    401 if self.known_by == KnownBy::Folder => {
                         Unanswered::Away("it does not know the token in control.json".to_owned())
                     }
                     503 => Unanswered::Away(text),
@@ -118,20 +134,22 @@ impl Server {
 
     /// The head of a request with a body of so many bytes.
     fn head(&self, method: &str, path: &str, length: usize) -> String {
-        let Self { address, token, .. } = self;
+        let Self { address, base, token, .. } = self;
+        let host = address.authority();
         format!(
-            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+            "{method} {base}{path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\
              content-length: {length}\r\nconnection: close\r\n\r\n"
         )
     }
 
     /// The server that serves this folder's data now; none if nobody answers where one said it listens.
     pub(crate) fn running_on(dir: &Path) -> Option<Self> {
-        let control = Control::read(dir)?;
-        TcpStream::connect(control.address).is_ok().then_some(Self::from(control))
+        let server = Self::announced(dir)?;
+        server.address.connect(SILENCE_MAX).is_ok().then_some(server)
     }
 
-    /// Asks for something, and writes the answer's body. How many bytes that were.
+    /// Asks for something, and writes the answer's body. How many bytes that were. Paths begin below that of
+    /// all operators' work.
     ///
     /// # Errors
     /// A mistake if the server refused; else a failure, and a part of the body may have been written.
@@ -142,13 +160,27 @@ impl Server {
         body: &[u8],
         out: &mut dyn Write,
     ) -> anyhow::Result<u64> {
-        let address = self.address;
-        let mut tcp = TcpStream::connect(address)
-            .map_err(|err| self.unreachable(&format!("nobody answers at {address}: {err}")))?;
-        tcp.set_read_timeout(Some(SILENCE_MAX)).context("a connection cannot be set up")?;
-        let head = self.head(method, path, body.len());
-        let sent = tcp.write_all(head.as_bytes()).and_then(|()| tcp.write_all(body));
-        let mut answer = BufReader::new(tcp);
+        self.send((method, path), body, &mut |_| {}, out)
+    }
+
+    /// As [`Server::ask`], and tells how many more bytes of the request's body are on their way.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub(crate) fn send(
+        &self,
+        (method, path): (&str, &str),
+        body: &[u8],
+        told: &mut dyn FnMut(usize),
+        out: &mut dyn Write,
+    ) -> anyhow::Result<u64> {
+        let address = self.address.authority();
+        let mut link = self.address.connect(SILENCE_MAX).map_err(|err| match err {
+            NoLink::Away(err) => self.unreachable(&format!("nobody answers at {address}: {err}")),
+            NoLink::Untrusted(err) => err,
+        })?;
+        let sent = write(&mut link, &self.head(method, path, body.len()), body, told);
+        let mut answer = BufReader::new(link);
         // A server that refuses may do so before it has read everything.
         let Head { status, length } = match (read_head(&mut answer), sent) {
             (Ok(head), _) => head,
@@ -199,8 +231,18 @@ impl Server {
     }
 }
 
+/// Sends a request, piece by piece.
+fn write(link: &mut Link, head: &str, body: &[u8], told: &mut dyn FnMut(usize)) -> io::Result<()> {
+    link.write_all(head.as_bytes())?;
+    for piece in body.chunks(PIECE_BYTES) {
+        link.write_all(piece)?;
+        told(piece.len());
+    }
+    link.flush()
+}
+
 /// The text of a refusal.
-fn refusal(answer: BufReader<TcpStream>, length: Length) -> io::Result<String> {
+fn refusal(answer: BufReader<Link>, length: Length) -> io::Result<String> {
     let mut text = String::new();
     let max = match length {
         Length::Bytes(length) => length.min(REFUSAL_BYTES_MAX),
@@ -210,7 +252,7 @@ fn refusal(answer: BufReader<TcpStream>, length: Length) -> io::Result<String> {
     Ok(text)
 }
 
-fn read_head(from: &mut BufReader<TcpStream>) -> io::Result<Head> {
+fn read_head(from: &mut BufReader<Link>) -> io::Result<Head> {
     let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut lines = from.take(HEAD_BYTES_MAX).lines();
     let first = lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;

@@ -3,21 +3,22 @@
 
 #[path = "common/project.rs"]
 mod project;
+#[path = "common/pty.rs"]
+mod pty;
+#[path = "common/served.rs"]
+mod served;
 
-use project::{Project, target_dir};
-use rustix::process::{Pid, Signal, kill_process};
+use project::Project;
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use served::Served;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// How long the compiler may take, on a machine that has other things to do.
 const BUILD_MAX: Duration = Duration::from_secs(240);
-/// How long anything else may take.
-const STEP_MAX: Duration = Duration::from_secs(30);
 
 /// A room that says its word.
 const SAYS: &str = r#"//! Says a word.
@@ -35,119 +36,6 @@ impl Room for Says {
 
 room_sdk::export!(Says);
 "#;
-
-/// A running `room serve`.
-struct Served {
-    child: Child,
-    talk: Receiver<String>,
-    clients: String,
-    operators: String,
-    token: String,
-}
-
-impl Served {
-    /// Starts it on the folder `data` of a project's folder.
-    fn start(root: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_room"))
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--admin",
-                "127.0.0.1:0",
-                "--drain-seconds",
-                "1",
-            ])
-            .args(["--data", "data"])
-            .current_dir(root)
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command was built with this test");
-        let (send, talk) = channel();
-        let stderr = child.stderr.take().expect("it was asked for");
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                drop(send.send(line));
-            }
-        });
-        let mut served = Self {
-            child,
-            talk,
-            clients: String::new(),
-            operators: String::new(),
-            token: String::new(),
-        };
-        served.clients = served.line("clients").rsplit('/').next().unwrap_or_default().to_owned();
-        served.operators =
-            served.line("operators").split_whitespace().last().unwrap_or_default().to_owned();
-        served
-    }
-
-    /// Reads the first token.
-    fn first_token(&mut self) {
-        self.line("the first token");
-        let stdout = self.child.stdout.take().expect("it was asked for");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("the token comes");
-        self.token = line.trim().to_owned();
-    }
-
-    fn line(&self, text: &str) -> String {
-        loop {
-            let line = self.talk.recv_timeout(STEP_MAX).expect("the server says so");
-            if line.contains(text) {
-                return line;
-            }
-        }
-    }
-
-    /// Asks it from a project's folder.
-    fn room(&self, dir: &Path, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_room"))
-            .args(args)
-            .args(["--to", &self.operators])
-            .current_dir(dir)
-            .env("ROOM_TOKEN", &self.token)
-            .env("CARGO_TARGET_DIR", target_dir())
-            .env("NO_COLOR", "1")
-            .output()
-            .expect("the command was built with this test")
-    }
-
-    /// Asks it for something that must go well. → Its stdout.
-    fn good(&self, dir: &Path, args: &[&str]) -> String {
-        let output = self.room(dir, args);
-        let talk = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{args:?}\n{talk}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    /// Asks it for something that must be refused. → What was said.
-    fn refused(&self, dir: &Path, args: &[&str]) -> String {
-        let output = self.room(dir, args);
-        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{args:?}\n{talk}");
-        talk.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
-    }
-
-    /// Sends SIGTERM, and waits for the end. → The exit code.
-    fn stop(mut self) -> Option<i32> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it still runs");
-        while self.talk.recv_timeout(STEP_MAX).is_ok() {}
-        self.child.wait().expect("a child can be waited for").code()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // A test that fails leaves nothing behind; after `stop` there is nothing left to end.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
 
 /// A client with an open WebSocket.
 struct Socket(TcpStream);
@@ -259,6 +147,51 @@ fn tokens(served: &mut Served, root: &Path) {
     let said = served.refused(root, &["list"]);
     assert!(said.contains("R0049") && !said.contains(&served.token), "{said}");
     served.token = admin;
+}
+
+/// Deploys on a terminal. → What its person saw.
+fn watched(served: &Served, root: &Path, args: &[&str]) -> String {
+    let (mut person, process) = pty::open();
+    let mut command = served.command(root, args);
+    command.stdout(Stdio::null()).stderr(process);
+    let mut child = command.spawn().expect("the command was built with this test");
+    // The command holds the other end; without it, reading ends with the process.
+    drop(command);
+    let reading = std::thread::spawn(move || {
+        let (mut seen, mut piece) = (Vec::new(), [0; 1024]);
+        while let Ok(count @ 1..) = person.read(&mut piece) {
+            seen.extend_from_slice(&piece[..count]);
+        }
+        String::from_utf8_lossy(&seen).into_owned()
+    });
+    assert!(child.wait().expect("a child can be waited for").success());
+    reading.join().expect("it only reads")
+}
+
+#[test]
+fn who_watches_a_deployment_sees_how_far_it_is_and_a_pipe_gets_the_outcome() {
+    let project = Project::copy("tests/conformance/guest", "deployed-watched");
+    project.write("src/lib.rs", SAYS);
+    project.write("room.toml", "name = \"says\"\n[assets]\ndir = \"web\"\n");
+    project.write("web/large.txt", &"0123456789abcdef".repeat(128 * 1024));
+    let root = project.root();
+    let mut served = Served::start(root);
+    served.first_token();
+    let seen = watched(&served, root, &["deploy"]);
+    let (drawn, after) = seen.rsplit_once("\r\u{1b}[K").unwrap_or_default();
+    assert!(drawn.contains("uploading ─") && drawn.contains(" 0 B of 2."), "{seen}");
+    assert!(drawn.contains("uploading ━") && !after.contains("uploading"), "{seen}");
+    assert!(after.contains("uploaded 2 files, 2."), "{seen}");
+    // Piped, and for a program, there is nothing that moves.
+    project.write("web/large.txt", &"fedcba9876543210".repeat(128 * 1024));
+    let done = served.room(root, &["deploy"]);
+    let talk = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(talk.contains("uploaded 1 files, 2.0 MiB\n"), "{talk}");
+    assert!(!talk.contains("uploading") && !talk.contains('\r'), "{talk}");
+    project.write("web/large.txt", &"again and again ".repeat(128 * 1024));
+    let seen = watched(&served, root, &["deploy", "--json"]);
+    assert!(seen.contains("uploaded 1 files") && !seen.contains("uploading"), "{seen}");
+    assert_eq!(served.stop(), Some(0));
 }
 
 #[test]

@@ -14,6 +14,9 @@ fn shell(dir: &Path, line: &str) -> Output {
     for name in ["ROOM_PROJECT", "ROOM_DATA", "ROOM_PORT", "ROOM_HOST", "ROOM_LOG", "ROOM_SDK"] {
         command.env_remove(name);
     }
+    for name in ["ROOM_TO", "ROOM_TOKEN", "ROOM_CA_FILE"] {
+        command.env_remove(name);
+    }
     command
         .args(["-c", line])
         .current_dir(dir)

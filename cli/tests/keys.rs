@@ -5,6 +5,8 @@
 mod dev;
 #[path = "common/project.rs"]
 mod project;
+#[path = "common/pty.rs"]
+mod pty;
 #[path = "common/terminal.rs"]
 mod terminal;
 

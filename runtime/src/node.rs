@@ -107,7 +107,8 @@ pub struct Deployed {
 }
 
 impl Node {
-    /// Opens the data; there are no parties yet.
+    /// Opens the data; there are no parties yet. The process's log tells the lines of a `project` by its name,
+    /// which is empty if there is only one.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is left running.
@@ -116,6 +117,7 @@ impl Node {
         cache_dir: Option<&Path>,
         limits: Arc<Limits>,
         audience: Audience,
+        project: &str,
     ) -> Result<Self, OpenError> {
         let metrics = Metrics::new();
         let counts = metrics.store.clone();
@@ -124,7 +126,7 @@ impl Node {
             StorageConfig::Memory => Store::in_memory_counted(&limits, counts)?,
         };
         let clock = Clock::system();
-        let logs = Logs::new(&limits, clock);
+        let logs = Logs::of(&limits, clock, project);
         let engine = Engine::new(limits.clone(), cache_dir, logs.clone())?;
         let counts = metrics.rooms.clone();
         let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine, counts);

@@ -237,7 +237,7 @@ impl Rooms {
         let _ended = resident.ended.clone().drop_guard();
         // A panic is our bug, not the guest's: it costs this room and nothing else.
         if AssertUnwindSafe(run).catch_unwind().await.is_err() {
-            tracing::error!(%room, "the room panicked; this is a bug of the runtime");
+            tracing::error!(project = self.logs().project(), %room, "the room panicked; this is a bug of the runtime");
             let text = "the room panicked; this is a bug of the runtime";
             self.logs().room(LogLevel::Error, room, text);
         }
@@ -252,36 +252,36 @@ impl Rooms {
 
     async fn run(&self, room: &RoomId, resident: &Resident, party: Party) {
         let (parts, metrics, logs) = (self.0.parts.clone(), &self.0.parts.metrics, self.logs());
-        let Resident { mailbox, figures, .. } = resident;
+        let (project, Resident { mailbox, figures, .. }) = (logs.project(), resident);
         let ends = (mailbox.clone(), figures.clone());
         let actor = Actor::new(room.clone(), ends, party.code, party.when_quiet, parts);
         let mut actor = match actor.await {
             Ok(actor) => actor,
             Err(error) => {
                 metrics.broken.increment(1);
-                tracing::error!(%room, %error, "the room does not begin: its storage failed");
+                tracing::error!(project, %room, %error, "the room does not begin: its storage failed");
                 let text = format!("the room does not begin: its storage failed: {error}");
                 logs.room(LogLevel::Error, room, &text);
                 return refuse_all(mailbox, &error);
             }
         };
         metrics.activations.increment(1);
-        tracing::debug!(%room, "activated");
+        tracing::debug!(project, %room, "activated");
         logs.room(LogLevel::Debug, room, "activated");
         match actor.run(|mailbox| self.state().leave(room, mailbox)).await {
             Stopped::Evicted => {
                 metrics.evictions.increment(1);
-                tracing::debug!(%room, "evicted");
+                tracing::debug!(project, %room, "evicted");
                 logs.room(LogLevel::Debug, room, "evicted");
             }
             Stopped::Drained => {
-                tracing::debug!(%room, "drained");
+                tracing::debug!(project, %room, "drained");
                 logs.room(LogLevel::Debug, room, "stopped");
             }
             // It was said when it broke.
             Stopped::Broken(error) => {
                 metrics.broken.increment(1);
-                tracing::warn!(%room, %error, "stopped");
+                tracing::warn!(project, %room, %error, "stopped");
             }
         }
     }

@@ -60,7 +60,7 @@ impl Runtime {
         let listener = Listener::bind(addr, limits.clone(), way).await;
         let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
         let cache = config.cache_dir.as_deref();
-        let node = Node::open(&config.storage, cache, limits, config.audience)?;
+        let node = Node::open(&config.storage, cache, limits, config.audience, "")?;
         let addr = listener.addr();
         let serving = listener.serve(node.router(), node.listener_metrics(), node.stopping());
         Ok(Self { addr, serving: tokio::spawn(serving), node })

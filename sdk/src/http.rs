@@ -110,6 +110,9 @@ impl Request {
     }
 
     /// The first header of this name in any case, if its value is UTF-8.
+    ///
+    /// The server sets `x-forwarded-for` to the client's address, and to nothing else: it is there in
+    /// every request that came from outside, and no client can choose it.
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.headers, name)
     }

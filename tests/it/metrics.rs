@@ -1,7 +1,8 @@
 //! What a node counts, as whoever looks after it reads it.
 
 use room_runtime::{
-    Audience, Config, METRICS, MetricKind, PartyConfig, Project, Proxies, Runtime, StorageConfig, WhenQuiet,
+    Audience, Config, METRICS, MetricKind, PartyConfig, Project, Proxies, Runtime, StorageConfig,
+    WhenQuiet,
 };
 use room_tests::{Requests, Setup, TestClient, guest, until};
 use serde_json::json;

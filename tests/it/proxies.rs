@@ -246,10 +246,7 @@ async fn the_forwarded_host_chooses_the_project() {
         admin: any,
         tls: None,
         admin_tls: None,
-        proxies: Proxies {
-            trusted: vec![HERE.parse().unwrap()],
-            preamble: Preamble::ProxyHeader,
-        },
+        proxies: Proxies { trusted: vec![HERE.parse().unwrap()], preamble: Preamble::ProxyHeader },
         limits: Limits { rooms_active_max: 32, door_instances_max: 1, ..Limits::default() },
     };
     let lost = Proxies { trusted: Vec::new(), ..config.proxies.clone() };

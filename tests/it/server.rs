@@ -378,11 +378,17 @@ async fn the_node_of_a_project_answers_its_operator_through_the_server() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     operated.deploy("chat", &guest("puppet"), "1").await;
-    let client = TestClient::connect(operated.server.addr(), "/parties/main/a%20b?_pk=x").await;
+    let mut client = TestClient::connect(operated.server.addr(), "/parties/main/a%20b?_pk=x").await;
     let rooms = operated.good("GET", "projects/chat/node/rooms", Value::Null).await;
     assert_eq!(rooms["rooms"][0]["room"], "a b", "{rooms}");
     let seen = operated.good("GET", "projects/chat/node/rooms/main/a%20b", Value::Null).await;
     assert_eq!(seen["connection_count"], 1, "{seen}");
+    client.ask(json!([{"put": ["k", 1]}, {"say": "wrote"}])).await;
+    let lines = operated.ask("GET", "projects/chat/node/rooms/main/a%20b/export", &[]).await;
+    assert!(lines.text().contains("\"k\""), "{}", lines.text());
+    let copy = "projects/chat/node/rooms/main/copy/import";
+    let imported = operated.ask("PUT", copy, lines.text().as_bytes()).await;
+    assert_eq!((imported.status, &imported.json()["room"]), (200, &json!("main/copy")));
     let metrics = operated.ask("GET", "projects/chat/node/metrics", &[]).await;
     assert!(metrics.text().contains("room_sockets_open 1"), "{}", metrics.text());
     drop(client);

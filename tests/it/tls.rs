@@ -48,7 +48,10 @@ impl Own {
     }
 
     /// As a client of today, on a connection that is there.
-    pub(crate) async fn shake_hands(&self, tcp: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn shake_hands(
+        &self,
+        tcp: TcpStream,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         self.shake_hands_as(tcp, &[&TLS13], &[]).await
     }
 

@@ -4,8 +4,8 @@
 
 use crate::{TestClient, guest, within};
 use room_runtime::{
-    Audience, AutoResponse, Config, DeployError, Deployed, Limits, PartyConfig, Preamble, Project, Proxies,
-    Runtime, StartError, StorageConfig, Tls, WhenQuiet,
+    Audience, AutoResponse, Config, DeployError, Deployed, Limits, PartyConfig, Preamble, Project,
+    Proxies, Runtime, StartError, StorageConfig, Tls, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 //! not know what the commands do.
 
 use super::DataArgs;
+use super::remote::ElsewhereArgs;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
@@ -12,6 +13,8 @@ use std::path::PathBuf;
 pub(crate) struct ServerArgs {
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) elsewhere: ElsewhereArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -28,15 +31,15 @@ pub(crate) struct RoomArgs {
     pub(crate) party: String,
 }
 
-/// List the rooms of the server that runs here
+/// List the rooms of a server
 ///
 /// Shows rooms that are in memory and rooms that are only stored. Sorted by name, the shorter of two names
 /// comes first, and a million rooms are paged through without reading them all; by bytes, all stored rooms
 /// are looked at once a page; by connections, messages or last activity, only rooms in memory are shown, as
-/// nobody counts for the others. The server is the one that runs on the data folder.
+/// nobody counts for the others. The server is the one that runs on the data folder, or the one of --to.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_long_help = "Examples:\n  room rooms\n  room rooms --search 'game-*' --sort connections\n  \
+    after_long_help = "Examples:\n  room rooms\n  room rooms --to https://rooms.example.com --name chat\n  room rooms --search 'game-*' --sort connections\n  \
 room rooms --all --json | jq -r '.rooms[].room'"
 )]
 pub(crate) struct RoomsArgs {

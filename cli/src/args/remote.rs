@@ -64,15 +64,35 @@ pub(crate) struct ServeArgs {
 /// A server that runs somewhere.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RemoteArgs {
-    /// The server's address for operators, as http://127.0.0.1:1998
+    /// The server's address for operators, as https://rooms.example.com or http://127.0.0.1:1998
     #[arg(long, value_name = "URL", env = "ROOM_TO")]
     pub(crate) to: String,
     /// The token to show it
     #[arg(long, value_name = "TOKEN", env = "ROOM_TOKEN", hide_env_values = true)]
     pub(crate) token: String,
+    /// Trust the certificate authorities in this file, in PEM, in place of this machine's
+    #[arg(long, value_name = "FILE", env = "ROOM_CA_FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca_file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A server elsewhere that is asked in place of the one that runs here.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ElsewhereArgs {
+    /// Ask the server with this address for operators, as https://rooms.example.com
+    #[arg(long, value_name = "URL", env = "ROOM_TO")]
+    pub(crate) to: Option<String>,
+    /// The token to show it: of scope read to look, of scope admin to change or copy everything
+    #[arg(long, value_name = "TOKEN", env = "ROOM_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Which of its projects [default: that of the project here]
+    #[arg(long = "name", id = "project_name", value_name = "PROJECT")]
+    pub(crate) name: Option<String>,
+    /// Trust the certificate authorities in this file, in PEM, in place of this machine's
+    #[arg(long, value_name = "FILE", env = "ROOM_CA_FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// A project on a server that runs somewhere.

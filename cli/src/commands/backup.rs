@@ -8,8 +8,10 @@ use crate::codes::Code;
 use crate::data::{DataFolder, Way};
 use crate::mistake::Mistake;
 use crate::output::NewFile;
+use crate::place::Place;
 use crate::print::{self, BOLD, DIM, styled};
 use crate::project::shown;
+use crate::server::Server;
 use room_runtime::StoreError;
 use room_runtime::offline::{self, OfflineError};
 use serde::Serialize;
@@ -25,14 +27,19 @@ struct Made {
 
 /// Makes a backup.
 pub(crate) fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
-    let folder = DataFolder::find(&args.data)?;
+    let place = Place::find(&args.data, &args.elsewhere)?;
     let new = NewFile::at(&args.file, args.force.existing())?;
-    let done =
-        wait_for(async { Ok(offline::backup(&folder.dir, new.part(), &folder.limits).await) })?;
-    let bytes = match folder.way(done)? {
-        Way::Direct(bytes) => bytes,
-        Way::Through(server) => {
-            server.ask("POST", "/_room/admin/backup", &[], &mut new.create()?)?
+    let through = |server: &Server| server.ask("POST", "backup", &[], &mut new.create()?);
+    let bytes = match &place {
+        Place::Elsewhere(elsewhere) => through(&elsewhere.server)?,
+        Place::Here(folder) => {
+            let limits = &folder.limits;
+            let done =
+                wait_for(async { Ok(offline::backup(&folder.dir, new.part(), limits).await) })?;
+            match folder.way(done)? {
+                Way::Direct(bytes) => bytes,
+                Way::Through(server) => through(&server)?,
+            }
         }
     };
     new.finish()?;

@@ -14,6 +14,7 @@ use crate::component::imports;
 use crate::mistake::Mistake;
 use crate::operator::encoded;
 use crate::print::{self, BOLD, DIM, GOOD, styled};
+use crate::progress::{Progress, amount};
 use crate::project::Project;
 use crate::remote::{Remote, project_path};
 use anyhow::Context as _;
@@ -30,6 +31,18 @@ use std::process::ExitCode;
 enum Content {
     Made(std::sync::Arc<[u8]>),
     File(PathBuf),
+}
+
+impl Content {
+    fn len(&self) -> anyhow::Result<u64> {
+        Ok(match self {
+            Self::Made(bytes) => bytes.len() as u64,
+            Self::File(path) => {
+                let known = std::fs::metadata(path);
+                known.with_context(|| format!("{} cannot be read", path.display()))?.len()
+            }
+        })
+    }
 }
 
 /// Builds the project and serves it on a server.
@@ -127,15 +140,26 @@ fn upload(
         .flatten()
         .filter_map(|id| id.as_str()?.parse().ok())
         .collect();
-    for (at, id) in missing.iter().enumerate() {
-        let bytes = match contents.get(id).context("the server wants what was not announced")? {
+    let wanted = |id| contents.get(id).context("the server wants what was not announced");
+    let mut total = 0;
+    for id in &missing {
+        total += wanted(id)?.len()?;
+    }
+    let mut progress = match remote.prints_json() {
+        true => Progress::unseen(),
+        false => Progress::of("uploading", total),
+    };
+    for id in &missing {
+        let bytes = match wanted(id)? {
             Content::Made(bytes) => bytes.to_vec(),
             Content::File(path) => read(path)?,
         };
-        let kib = bytes.len().div_ceil(1024);
-        let step = format!("uploading {} of {}, {kib} KiB", at + 1, missing.len());
-        print::talk(styled(DIM, step));
-        remote.ask("PUT", &format!("blobs/{id}"), &bytes)?;
+        remote.upload(id, &bytes, &mut |count| progress.more(count))?;
+    }
+    drop(progress);
+    if !missing.is_empty() {
+        let done = format!("uploaded {} files, {}", missing.len(), amount(total));
+        print::talk(styled(DIM, done));
     }
     Ok(())
 }

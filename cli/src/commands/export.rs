@@ -5,11 +5,13 @@
 use super::wait_for;
 use crate::args::{ExportArgs, ImportArgs};
 use crate::codes::Code;
-use crate::data::{DataFolder, Way, path_of};
+use crate::data::{Way, path_of};
 use crate::mistake::Mistake;
 use crate::output::NewFile;
+use crate::place::Place;
 use crate::print;
-use room_runtime::{ContentError, RoomContent, RoomId, offline};
+use crate::server::Server;
+use room_runtime::{ContentError, Limits, RoomContent, RoomId, offline};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
@@ -17,15 +19,15 @@ use std::process::ExitCode;
 
 /// Writes down what is stored for a room.
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
-    let folder = DataFolder::find(&args.data)?;
-    let room = folder.room(&args.party, &args.room)?;
+    let place = Place::find(&args.data, &args.elsewhere)?;
+    let room = place.room(&args.party, &args.room)?;
     match &args.output {
         Some(path) => {
             let new = NewFile::at(path, args.force.existing())?;
-            write(&folder, &room, &mut || new.create())?;
+            write(&place, &room, &mut || new.create())?;
             new.finish()?;
         }
-        None => match write(&folder, &room, &mut || Ok(print::bytes())) {
+        None => match write(&place, &room, &mut || Ok(print::bytes())) {
             // Whoever reads has seen enough.
             Err(err) if is_gone(&err) => {}
             written => written?,
@@ -36,10 +38,19 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
 
 /// Writes the lines of a room to what is opened when there is something to write.
 fn write<W: Write>(
-    folder: &DataFolder,
+    place: &Place,
     room: &RoomId,
     open: &mut dyn FnMut() -> anyhow::Result<W>,
 ) -> anyhow::Result<()> {
+    let through = |server: &Server, open: &mut dyn FnMut() -> anyhow::Result<W>| {
+        let mut out = open()?;
+        server.ask("GET", &path_of(room, "export"), &[], &mut out)?;
+        anyhow::Ok(out.flush()?)
+    };
+    let folder = match place {
+        Place::Here(folder) => folder,
+        Place::Elsewhere(elsewhere) => return through(&elsewhere.server, open),
+    };
     let done = wait_for(async { Ok(offline::export(&folder.dir, room, &folder.limits).await) })?;
     match folder.way(done)? {
         Way::Direct(Some(content)) => {
@@ -54,11 +65,7 @@ fn write<W: Write>(
             )
             .into());
         }
-        Way::Through(server) => {
-            let mut out = open()?;
-            server.ask("GET", &path_of(room, "export"), &[], &mut out)?;
-            out.flush()?;
-        }
+        Way::Through(server) => through(&server, open)?,
     }
     Ok(())
 }
@@ -70,27 +77,35 @@ fn is_gone(err: &anyhow::Error) -> bool {
 
 /// Replaces what is stored for a room.
 pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
-    let folder = DataFolder::find(&args.data)?;
-    let content = read(&args.file, &folder)?;
+    let place = Place::find(&args.data, &args.elsewhere)?;
+    let content = read(&args.file, place.limits())?;
     let party = args.party.as_deref().unwrap_or(content.room().party().as_str());
     let name = args.room.as_deref().unwrap_or(content.room().name());
-    let room = folder.room(party, name)?;
+    let room = place.room(party, name)?;
     let content = content.renamed(room.clone());
     let keys = content.keys();
-    // A server takes the same lines again.
-    let again = content.clone();
-    let done = wait_for(async { Ok(offline::import(&folder.dir, content, &folder.limits).await) })?;
-    if let Way::Through(server) = folder.way(done)? {
+    let through = |server: &Server, content: &RoomContent| {
         let mut lines = Vec::new();
-        again.write(&mut lines)?;
-        server.ask("PUT", &path_of(&room, "import"), &lines, &mut io::sink())?;
+        content.write(&mut lines)?;
+        server.ask("PUT", &path_of(&room, "import"), &lines, &mut io::sink())
+    };
+    match &place {
+        Place::Elsewhere(elsewhere) => drop(through(&elsewhere.server, &content)?),
+        Place::Here(folder) => {
+            // A server takes the same lines again.
+            let (again, limits) = (content.clone(), &folder.limits);
+            let done = wait_for(async { Ok(offline::import(&folder.dir, content, limits).await) })?;
+            if let Way::Through(server) = folder.way(done)? {
+                through(&server, &again)?;
+            }
+        }
     }
     print::talk(format_args!("{room} has {keys} keys now"));
     Ok(ExitCode::SUCCESS)
 }
 
 /// Reads lines from a file, or from stdin.
-fn read(file: &Path, folder: &DataFolder) -> anyhow::Result<RoomContent> {
+fn read(file: &Path, limits: &Limits) -> anyhow::Result<RoomContent> {
     let from: Box<dyn Read> = if file == Path::new("-") {
         Box::new(io::stdin())
     } else {
@@ -99,7 +114,7 @@ fn read(file: &Path, folder: &DataFolder) -> anyhow::Result<RoomContent> {
             Mistake::new(Code::Unreadable, format_args!("{} cannot be read: {err}", file.display()))
         })?)
     };
-    match RoomContent::read(BufReader::new(from), &folder.limits) {
+    match RoomContent::read(BufReader::new(from), limits) {
         Ok(content) => Ok(content),
         Err(err @ ContentError::Line { .. }) => {
             let message = format!("{}: {err}", file.display());

@@ -5,9 +5,10 @@
 
 use crate::args::LogsArgs;
 use crate::codes::Code;
-use crate::data::{DataFolder, encoded};
+use crate::data::encoded;
 use crate::log;
 use crate::mistake::Mistake;
+use crate::place::Place;
 use crate::print::{self, DIM, WARN, styled};
 use crate::project::shown;
 use crate::server::{Server, Unanswered};
@@ -25,11 +26,11 @@ const RETRY: Duration = Duration::from_millis(300);
 
 /// Shows the log of the server that runs, and follows it.
 pub(crate) fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
-    let folder = DataFolder::find(&args.data)?;
+    let place = Place::find(&args.data, &args.elsewhere)?;
     let mut reader = Reader { args, last: None };
     let mut away = false;
     loop {
-        match open(&folder, &reader.path()) {
+        match open(&place, &reader.path()) {
             Ok(events) => {
                 if std::mem::take(&mut away) {
                     print::talk(styled(DIM, "· the server is back"));
@@ -47,11 +48,7 @@ pub(crate) fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
             Err(Unanswered::Refused(err)) => return Err(err),
             // Whoever was never there may be asked for by mistake.
             Err(Unanswered::Away(why)) if reader.last.is_none() => {
-                let dir = shown(&folder.dir);
-                let message =
-                    format!("there is no server on {dir} whose log could be shown: {why}");
-                let help = "start one with `room dev`; --data names another folder";
-                return Err(Mistake::new(Code::NoServer, message).help(help).into());
+                return Err(away_from(&place, &why).into());
             }
             Err(Unanswered::Away(_)) => {
                 if !std::mem::replace(&mut away, true) {
@@ -64,8 +61,28 @@ pub(crate) fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Why there is no log, to the one who looked for it.
+fn away_from(place: &Place, why: &str) -> Mistake {
+    let (place, help) = match place {
+        Place::Here(folder) => (
+            shown(&folder.dir).to_string(),
+            "start one with `room dev`; --data names another folder, --to a server elsewhere",
+        ),
+        Place::Elsewhere(elsewhere) => (
+            elsewhere.name.clone(),
+            "is `room serve` running there, and is this its address for operators?",
+        ),
+    };
+    let message = format!("there is no server on {place} whose log could be shown: {why}");
+    Mistake::new(Code::NoServer, message).help(help)
+}
+
 /// Asks whichever server runs now: after a restart it is another one, at another address.
-fn open(folder: &DataFolder, path: &str) -> Result<Events, Unanswered> {
+fn open(place: &Place, path: &str) -> Result<Events, Unanswered> {
+    let folder = match place {
+        Place::Here(folder) => folder,
+        Place::Elsewhere(elsewhere) => return elsewhere.server.stream(path),
+    };
     let mut why = "none has said how to ask it".to_owned();
     for dir in folder.announcements() {
         let Some(server) = Server::announced(dir) else { continue };
@@ -110,7 +127,7 @@ impl Reader<'_> {
     fn path(&self) -> String {
         let LogsArgs { follow, room, party, level, grep, tail, .. } = self.args;
         let level = level.map(|level| level.name().to_owned());
-        let mut path = format!("/_room/admin/logs?follow={}", u8::from(*follow));
+        let mut path = format!("logs?follow={}", u8::from(*follow));
         let filters = [("room", room), ("party", party), ("level", &level), ("grep", grep)];
         for (name, value) in filters {
             if let Some(value) = value {

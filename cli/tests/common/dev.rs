@@ -144,6 +144,9 @@ pub(crate) fn room(project: &Path, args: &[&str]) -> Command {
     for name in ["ROOM_PROJECT", "ROOM_DATA", "ROOM_PORT", "ROOM_HOST", "ROOM_LOG", "ROOM_SDK"] {
         command.env_remove(name);
     }
+    for name in ["ROOM_TO", "ROOM_TOKEN", "ROOM_CA_FILE"] {
+        command.env_remove(name);
+    }
     command
         .args(args)
         .current_dir(project)

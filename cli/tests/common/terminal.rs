@@ -4,11 +4,10 @@
 //! not know what keys do.
 
 use super::dev::{Dev, room};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use super::pty;
 use rustix::termios::{Termios, tcgetattr};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -21,13 +20,8 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// A new terminal.
     pub(crate) fn open() -> Self {
-        let person: OwnedFd =
-            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
-        grantpt(&person).and_then(|()| unlockpt(&person)).expect("it is ours");
-        let name = ptsname(&person, Vec::new()).expect("it has a name");
-        let name = name.into_string().expect("it is UTF-8");
-        let process = OpenOptions::new().read(true).write(true).open(name).expect("it is ours");
-        Self { person: person.into(), process }
+        let (person, process) = pty::open();
+        Self { person, process }
     }
 
     /// Starts `room dev` at it, with folders before those in which programs are looked for.

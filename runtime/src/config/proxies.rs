@@ -30,7 +30,8 @@ impl Proxies {
     /// What is wrong with the choice, as a sentence; none if it can be used.
     pub fn problem(&self) -> Option<String> {
         let nobody = self.preamble == Preamble::ProxyHeader && self.trusted.is_empty();
-        nobody.then(|| "PROXY headers are taken from trusted proxies, and there are none".to_owned())
+        nobody
+            .then(|| "PROXY headers are taken from trusted proxies, and there are none".to_owned())
     }
 
     /// True if what comes from this address is a trusted proxy's.
@@ -82,7 +83,8 @@ impl FromStr for Network {
     type Err = NetworkError;
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let wrong = |why: &str| NetworkError(format!("{why}, as in 10.0.0.0/8, 10.1.2.3 or fd00::/8"));
+        let wrong =
+            |why: &str| NetworkError(format!("{why}, as in 10.0.0.0/8, 10.1.2.3 or fd00::/8"));
         let (addr, bits) = match text.split_once('/') {
             Some((addr, bits)) => (addr, Some(bits)),
             None => (text, None),
@@ -110,7 +112,9 @@ impl FromStr for Network {
         };
         // 10.1.2.3/8 may be meant as all of 10, or as one address.
         if first != addr {
-            let why = format!("{addr} has more than {bits} bits; for all of the network write {first}/{bits}");
+            let why = format!(
+                "{addr} has more than {bits} bits; for all of the network write {first}/{bits}"
+            );
             return Err(NetworkError(why));
         }
         Ok(Self { first, bits })

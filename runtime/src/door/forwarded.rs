@@ -236,8 +236,12 @@ mod tests {
         assert_eq!(told, "192.0.2.9 http://here");
         assert_eq!(names, "accept host x-forwarded-for");
         let unknown = Peer { asks_for: AsksFor::Unknown, ..peer("10.0.0.1") };
-        let (told, names) = settled(unknown, &[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-x", "")]);
-        assert_eq!((told.as_str(), names.as_str()), ("10.0.0.1 http://here", "host x-forwarded-for"));
+        let (told, names) =
+            settled(unknown, &[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-x", "")]);
+        assert_eq!(
+            (told.as_str(), names.as_str()),
+            ("10.0.0.1 http://here", "host x-forwarded-for")
+        );
     }
 
     #[test]
@@ -263,8 +267,11 @@ mod tests {
     #[test]
     fn scheme_and_host_are_those_of_the_clients_own_hop() {
         let told = |list: &str, proto: &str, host: &str| {
-            let headers =
-                [("x-forwarded-for", list), ("x-forwarded-proto", proto), ("x-forwarded-host", host)];
+            let headers = [
+                ("x-forwarded-for", list),
+                ("x-forwarded-proto", proto),
+                ("x-forwarded-host", host),
+            ];
             settled(peer("10.0.0.1"), &headers).0
         };
         assert_eq!(told("192.0.2.7", "https", "chat.org"), "192.0.2.7 https://chat.org");
@@ -273,7 +280,8 @@ mod tests {
         assert_eq!(told("192.0.2.7, 10.0.0.9", "https, http", "out, in"), "192.0.2.7 https://out");
         assert_eq!(told("192.0.2.7, 10.0.0.9", "https", "out"), "192.0.2.7 https://out");
         assert_eq!(told("6.6.6.6, 192.0.2.7", "http, https", "a, b"), "192.0.2.7 https://b");
-        let (_, names) = settled(peer("10.0.0.1"), &[("x-forwarded-user", "me"), ("x-real-ip", "x")]);
+        let (_, names) =
+            settled(peer("10.0.0.1"), &[("x-forwarded-user", "me"), ("x-real-ip", "x")]);
         assert_eq!(names, "host x-forwarded-for x-forwarded-user");
     }
 

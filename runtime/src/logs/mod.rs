@@ -32,6 +32,8 @@ use tokio::sync::{Notify, Semaphore};
 pub struct Logs(Arc<Inner>);
 
 struct Inner {
+    /// Whose log it is; empty if there is only one.
+    project: Box<str>,
     ring: Mutex<Ring>,
     /// Told of each line, and of the end.
     changed: Notify,
@@ -46,13 +48,21 @@ struct Inner {
 pub(crate) struct TooMany(pub(crate) u64);
 
 impl Logs {
-    /// A log with nothing in it. Its first line gets the microseconds since 1970 as its number, so that
-    /// the numbers of a node that is started again are higher, and told from those before.
+    /// A log with nothing in it, of no project.
+    #[cfg(test)]
     pub(crate) fn new(limits: &Limits, clock: Clock) -> Self {
+        Self::of(limits, clock, "")
+    }
+
+    /// A log with nothing in it. Its first line gets the microseconds since 1970 as its number, so that
+    /// the numbers of a node that is started again are higher, and told from those before. A process may
+    /// have a log for each of several projects; the name is empty if it has one.
+    pub(crate) fn of(limits: &Limits, clock: Clock, project: &str) -> Self {
         let first = u64::try_from(clock.wall().as_micros()).unwrap_or(u64::MAX / 2);
         let ring = Ring::new(first, size(limits.log_ring_lines), size(limits.log_ring_bytes));
         let places = size(limits.log_watchers_max).min(Semaphore::MAX_PERMITS);
         Self(Arc::new(Inner {
+            project: project.into(),
             ring: Mutex::new(ring),
             changed: Notify::new(),
             clock,
@@ -60,6 +70,11 @@ impl Logs {
             watchers_max: limits.log_watchers_max,
             batch_bytes: size(limits.log_batch_bytes),
         }))
+    }
+
+    /// Whose log it is, for the log of the whole process; empty if there is only one.
+    pub(crate) fn project(&self) -> &str {
+        &self.0.project
     }
 
     /// Keeps a line that a guest wrote.

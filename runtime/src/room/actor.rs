@@ -379,7 +379,7 @@ impl Actor {
         match turn {
             Ok(turn) => self.turns.hold(turn, Reply::Alarm(done)),
             Err(error) if !matches!(error, RoomError::Guest(_)) => {
-                tracing::debug!(room = %self.turns.room, %error, "the alarm waits");
+                tracing::debug!(project = self.turns.project(), room = %self.turns.room, %error, "the alarm waits");
             }
             // What it flushed before it failed has set another one.
             Err(_) if self.turns.store.alarm().is_some_and(|current| current != alarm) => {
@@ -396,7 +396,7 @@ impl Actor {
                     self.turns.figures.note_fault(fault);
                 }
                 let (tries, retry) = (alarm.tries + 1, next.is_some());
-                tracing::warn!(room = %self.turns.room, %error, tries, retry, "the alarm failed");
+                tracing::warn!(project = self.turns.project(), room = %self.turns.room, %error, tries, retry, "the alarm failed");
                 let then = if retry { "it is tried again" } else { "it is dropped" };
                 self.turns.log(LogLevel::Warn, &format!("the alarm failed, try {tries}; {then}"));
                 let offset = self.turns.store.commit_alarm(next).await?;
@@ -460,7 +460,7 @@ impl Actor {
     /// The storage failed: nothing that was held back is ever said, and everybody is told that it is
     /// over. The next activation begins with what the disk holds.
     fn broken(&mut self, error: StoreError) -> Stopped {
-        tracing::error!(room = %self.turns.room, %error, "the room breaks: its storage failed");
+        tracing::error!(project = self.turns.project(), room = %self.turns.room, %error, "the room breaks: its storage failed");
         self.turns.log(LogLevel::Error, &format!("the room breaks: its storage failed: {error}"));
         self.turns.rest();
         let room_error = RoomError::from(error.clone());

@@ -327,8 +327,9 @@ impl Turns {
             GuestFault::Trapped { backtrace, .. } => format!("turn dropped: {fault}\n{backtrace}"),
             _ => format!("turn dropped: {fault}"),
         };
-        tracing::error!(target: "room::guest", party = %room.party(), room = room.name(), event,
-            "{text}");
+        let project = self.parts.logs.project();
+        tracing::error!(target: "room::guest", project, party = %room.party(), room = room.name(),
+            event, "{text}");
         self.log(LogLevel::Error, &format!("{event}: {text}"));
         if fault.spares_instance() {
             return;
@@ -337,10 +338,15 @@ impl Turns {
         if let Some(rest) = self.faults.fault(now, &self.parts.limits) {
             self.figures.note_rest(now + rest);
             let rest_ms = rest.as_millis();
-            tracing::error!(%room, rest_ms, "the room failed repeatedly and rests");
+            tracing::error!(project, %room, rest_ms, "the room failed repeatedly and rests");
             let text = format!("the room failed repeatedly and rests for {rest_ms} ms");
             self.log(LogLevel::Error, &text);
         }
+    }
+
+    /// Whose room it is, as the process's log tells it.
+    pub(super) fn project(&self) -> &str {
+        self.parts.logs.project()
     }
 
     /// Says something about the room to who watches the node.

@@ -435,6 +435,8 @@ async fn ask_node(
     let token = HeaderValue::try_from(format!("Bearer {}", site.node_token()));
     let token = token.map_err(|_| ApiError::NotFound)?;
     request.headers_mut().insert(header::AUTHORIZATION, token);
+    // What this router took from the path is no part of the one that the node reads.
+    request.extensions_mut().clear();
     let Ok(response) = site.router().oneshot(request).await;
     Ok(response)
 }

@@ -108,8 +108,8 @@ impl Site {
         let values = Limits { drain_spread_ms: shared.drain_spread_ms, ..values };
         let storage = StorageConfig::Disk(dir.join("rooms"));
         let cache = shared.cache.clone();
-        let opening =
-            move || Node::open(&storage, Some(&cache), Arc::new(values), Audience::Public);
+        let (values, own) = (Arc::new(values), name.to_owned());
+        let opening = move || Node::open(&storage, Some(&cache), values, Audience::Public, &own);
         let node = tokio::runtime::Handle::current();
         let node = tokio::task::spawn_blocking(move || {
             // What a node starts runs on the same threads as everything.

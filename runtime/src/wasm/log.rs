@@ -114,13 +114,14 @@ impl GuestLog {
 
     fn emit(&self, level: Level, line: &str) {
         let (party, room) = (self.0.room.party(), self.0.room.name());
+        let project = self.0.logs.project();
         self.0.logs.guest(level.into(), &self.0.room, line);
         match level {
-            Level::Trace => tracing::trace!(target: "room::guest", %party, room, "{line}"),
-            Level::Debug => tracing::debug!(target: "room::guest", %party, room, "{line}"),
-            Level::Info => tracing::info!(target: "room::guest", %party, room, "{line}"),
-            Level::Warn => tracing::warn!(target: "room::guest", %party, room, "{line}"),
-            Level::Error => tracing::error!(target: "room::guest", %party, room, "{line}"),
+            Level::Trace => tracing::trace!(target: "room::guest", project, %party, room, "{line}"),
+            Level::Debug => tracing::debug!(target: "room::guest", project, %party, room, "{line}"),
+            Level::Info => tracing::info!(target: "room::guest", project, %party, room, "{line}"),
+            Level::Warn => tracing::warn!(target: "room::guest", project, %party, room, "{line}"),
+            Level::Error => tracing::error!(target: "room::guest", project, %party, room, "{line}"),
         }
     }
 

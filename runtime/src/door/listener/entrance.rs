@@ -11,6 +11,7 @@ use crate::limits::{Limits, ms};
 use crate::metrics::{BadPreamble, ListenerMetrics};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
@@ -81,7 +82,7 @@ impl Entrance {
 
 impl Complaints {
     /// How many were kept back before this one; none if it is kept back itself.
-    fn due(&mut self, now: Instant, pause: std::time::Duration) -> Option<u64> {
+    fn due(&mut self, now: Instant, pause: Duration) -> Option<u64> {
         if self.last.is_some_and(|last| now.duration_since(last) < pause) {
             self.kept_back += 1;
             return None;
@@ -103,7 +104,6 @@ fn named(peer: Peer, header: Header) -> Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
     async fn complaints_are_rare_and_tell_how_many_were_kept_back() {

@@ -68,10 +68,7 @@ pub(super) async fn read(
     tokio::time::timeout(limit, reading).await.unwrap_or(Err(BadPreamble::TimedOut))
 }
 
-async fn read_whole(
-    tcp: &mut TcpStream,
-    bytes_max: usize,
-) -> Result<Option<Header>, BadPreamble> {
+async fn read_whole(tcp: &mut TcpStream, bytes_max: usize) -> Result<Option<Header>, BadPreamble> {
     let mut bytes = Vec::new();
     loop {
         let missing = match parse(&bytes, bytes_max)? {
@@ -103,8 +100,8 @@ async fn rest_of_line(tcp: &TcpStream) -> Result<usize, BadPreamble> {
 
 fn parse(bytes: &[u8], bytes_max: usize) -> Result<Found, BadPreamble> {
     if bytes.len() < SIGNATURE.len() {
-        let could_be = SIGNATURE.starts_with(bytes)
-            || WORD.starts_with(&bytes[..bytes.len().min(WORD.len())]);
+        let could_be =
+            SIGNATURE.starts_with(bytes) || WORD.starts_with(&bytes[..bytes.len().min(WORD.len())]);
         // No header is shorter than the signature.
         let missing = Found::Begun(Missing::Bytes(SIGNATURE.len() - bytes.len()));
         return could_be.then_some(missing).ok_or(BadPreamble::Malformed);
@@ -296,7 +293,9 @@ mod tests {
         ] {
             assert_eq!(feed(line.as_bytes()).0, Err(BadPreamble::Malformed), "{line}");
         }
-        for (command, kind, rest) in [(0x11, 0, 0), (0x22, 0, 0), (0x21, 0x11, 11), (0x21, 0x12, 12)] {
+        for (command, kind, rest) in
+            [(0x11, 0, 0), (0x22, 0, 0), (0x21, 0x11, 11), (0x21, 0x12, 12)]
+        {
             let bytes = v2(command, kind, &vec![0; rest]);
             assert_eq!(feed(&bytes).0, Err(BadPreamble::Malformed), "{bytes:?}");
         }
