@@ -93,6 +93,7 @@ test("a token that only reads sees everything and changes nothing", async () => 
   await other.getByRole("link", { name: "Versions" }).click();
   await reads(other.locator("tbody tr"), /needs a deploy token/);
   await other.goto(`${server.dashboard}#/@dash/room/main/lobby`);
+  await reads(other.locator("main"), /it looks, and changes nothing/);
   for (const name of ["Close…", "Delete…", "New key…", "Kick watcher"]) {
     await other.getByRole("button", { name, disabled: true }).waitFor();
   }

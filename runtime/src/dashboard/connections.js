@@ -25,7 +25,7 @@ export function connections(path) {
 function makeRow({ id, uri }, path) {
   const away = button("Kick…", () => kick(path, id), {
     disabled: !may("admin"), title: may("admin") ? null : "This needs a token with the scope admin", "aria-label": `Kick ${id}` });
-  return el("tr", {}, el("th", { scope: "row", title: uri }, id), el("td"), el("td", { class: "number lag" }),
+  return el("tr", {}, el("th", { scope: "row", title: uri }, id), el("td", { class: "since" }), el("td", { class: "number lag" }),
     el("td", { class: "tags" }), el("td", { class: "mono cut" }), el("td", { class: "act" }, away));
 }
 

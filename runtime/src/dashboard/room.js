@@ -1,7 +1,7 @@
 // One room: how it is, who is there, what it stores and says.
 
 import { link } from "./address.js";
-import { get, may, roomPath, send } from "./api.js";
+import { get, may, roomPath, send, session } from "./api.js";
 import { client } from "./client.js";
 import { connections } from "./connections.js";
 import { dialog, notice } from "./dialog.js";
@@ -30,6 +30,7 @@ export function room(main, signal, party, name) {
     el("div", { class: "room-head" },
       el("a", { class: "back", href: link("rooms") }, "Rooms"),
       el("h1", {}, el("span", { class: "party" }, `${party}/`), name), phase, el("div", { class: "tools" }, acts)),
+    may("admin") ? "" : el("p", { class: "hint" }, `This token has the scope ${session.scope}: it looks, and changes nothing here.`),
     problem,
     el("div", { class: "inspector" },
       el("div", {},
