@@ -8,6 +8,9 @@ import { BUILD_MS, STEP_MS, Server, edit, project, within } from "../server.mjs"
 import WebSocket from "ws";
 import { open, shoot } from "./browser.mjs";
 
+/** What is asked for ends with the page or view that asked. */
+const EXPECTED = /\/_room\/admin\/\S+ failed$/;
+
 let server, browser, page, socket;
 let closes = 0;
 
@@ -47,8 +50,7 @@ before(async () => {
   await edit("room.toml", 'VERSION = "1"', 'VERSION = "2"');
   await deploy();
   browser = await open();
-  // A stream ends with the view that reads it.
-  page = await browser.blank(/messages failed$/);
+  page = await browser.blank(EXPECTED);
   await page.addInitScript(() => {
     window.violations = [];
     addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) =>
@@ -100,7 +102,7 @@ test("the client in the page comes where clients come, by another port", async (
 
 test("a token that only reads sees everything and changes nothing", async () => {
   const { secret } = await ask("POST", "tokens", JSON.stringify({ name: "looks", scope: "read" }));
-  const other = await browser.blank(/messages failed$/);
+  const other = await browser.blank(EXPECTED);
   await other.goto(`${server.dashboard}#token=${secret}`);
   await reads(other.locator("#bar"), /read token/);
   await other.getByRole("link", { name: "Versions" }).click();
