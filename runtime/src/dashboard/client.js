@@ -30,7 +30,13 @@ export function client(party, room, signal) {
 
   function connect() {
     const query = id.value ? `?_pk=${encodeURIComponent(id.value)}` : "";
-    const mine = new WebSocket(`${address()}${query}`);
+    let mine;
+    try {
+      mine = new WebSocket(`${address()}${query}`);
+    } catch (error) {
+      // A page that came by TLS may not connect without it.
+      return lines.add({ kind: "note", text: error.message });
+    }
     mine.binaryType = "arraybuffer";
     socket = mine;
     lines.tell("waiting", "connecting");
