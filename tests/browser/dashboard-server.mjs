@@ -8,13 +8,19 @@ import { BUILD_MS, STEP_MS, Server, edit, project, within } from "../server.mjs"
 import WebSocket from "ws";
 import { open, shoot } from "./browser.mjs";
 
+/** What is asked for ends with the page or view that asked. */
+const EXPECTED = /\/_room\/admin\/\S+ failed$/;
+
 let server, browser, page, socket;
 let closes = 0;
 
 /** Deploys what the project is now. */
 async function deploy() {
   const env = { ...process.env, ROOM_TOKEN: server.token, NO_COLOR: "1" };
-  const child = spawn(process.env.ROOM_BIN, ["deploy", project, "--to", server.admin], { env, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(process.env.ROOM_BIN, ["deploy", project, "--to", server.admin], {
+    env,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   let said = "";
   child.stderr.on("data", (piece) => (said += piece));
   const [code] = await within(BUILD_MS, "deployment", once(child, "exit"), () => said);
@@ -23,13 +29,19 @@ async function deploy() {
 
 /** Asks the server as its operator. */
 async function ask(method, path, body) {
-  const answer = await fetch(`${server.admin}/_room/admin/${path}`, { method, body, headers: { authorization: `Bearer ${server.token}` } });
+  const answer = await fetch(`${server.admin}/_room/admin/${path}`, {
+    method,
+    body,
+    headers: { authorization: `Bearer ${server.token}` },
+  });
   assert.equal(answer.status, 200);
   return answer.json();
 }
 
-const version = async () => (await (await fetch(`${server.url}/parties/main/lobby`)).json()).version;
-const section = (name) => page.locator("section.panel", { has: page.getByRole("heading", { name, exact: true }) });
+const version = async () =>
+  (await (await fetch(`${server.url}/parties/main/lobby`)).json()).version;
+const section = (name) =>
+  page.locator("section.panel", { has: page.getByRole("heading", { name, exact: true }) });
 const reads = (locator, pattern) => locator.filter({ hasText: pattern }).first().waitFor();
 
 before(async () => {
@@ -38,12 +50,12 @@ before(async () => {
   await edit("room.toml", 'VERSION = "1"', 'VERSION = "2"');
   await deploy();
   browser = await open();
-  // A stream ends with the view that reads it.
-  page = await browser.blank(/messages failed$/);
+  page = await browser.blank(EXPECTED);
   await page.addInitScript(() => {
     window.violations = [];
     addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) =>
-      window.violations.push(`${violatedDirective} ${blockedURI}`));
+      window.violations.push(`${violatedDirective} ${blockedURI}`),
+    );
   });
   socket = new WebSocket(`ws://${server.host}/parties/main/lobby?_pk=watcher`);
   socket.addEventListener("close", () => (closes += 1));
@@ -62,7 +74,10 @@ test("one click goes back to a version, and a client notices no close", async ()
   assert.equal(await version(), "2");
   await reads(section("Versions").locator("tr.current"), /2/);
   await page.getByRole("button", { name: "Serve version 1" }).click();
-  await reads(page.locator("#notice"), /Version 1 serves: 1 room took it over, 1 connection stayed/);
+  await reads(
+    page.locator("#notice"),
+    /Version 1 serves: 1 room took it over, 1 connection stayed/,
+  );
   await reads(section("Versions").locator("tr.current"), /^1/);
   await shoot(page, "dashboard-versions");
   assert.equal(await version(), "1");
@@ -87,12 +102,13 @@ test("the client in the page comes where clients come, by another port", async (
 
 test("a token that only reads sees everything and changes nothing", async () => {
   const { secret } = await ask("POST", "tokens", JSON.stringify({ name: "looks", scope: "read" }));
-  const other = await browser.blank(/messages failed$/);
+  const other = await browser.blank(EXPECTED);
   await other.goto(`${server.dashboard}#token=${secret}`);
   await reads(other.locator("#bar"), /read token/);
   await other.getByRole("link", { name: "Versions" }).click();
   await reads(other.locator("tbody tr"), /needs a deploy token/);
   await other.goto(`${server.dashboard}#/@dash/room/main/lobby`);
+  await reads(other.locator("main"), /it looks, and changes nothing/);
   for (const name of ["Close…", "Delete…", "New key…", "Kick watcher"]) {
     await other.getByRole("button", { name, disabled: true }).waitFor();
   }
@@ -104,7 +120,10 @@ test("a page whose origin is not listed is told what to do", async () => {
   await deploy();
   const pane = section("Client");
   await pane.getByRole("button", { name: "Connect", exact: true }).click();
-  await reads(pane.locator("li.note"), /4403.*Add http:\/\/127\.0\.0\.1:\d+ to origins under \[serve\]/);
+  await reads(
+    pane.locator("li.note"),
+    /4403.*Add http:\/\/127\.0\.0\.1:\d+ to origins under \[serve\]/,
+  );
 });
 
 test("a project that lists its hosts is reached by one of them", async () => {

@@ -45,6 +45,10 @@ export function keepToken(token) {
 /** True if the token is good for what needs this scope. */
 export const may = (scope) => SCOPES.indexOf(session.scope) >= SCOPES.indexOf(scope);
 
+/** What a button has if the token must be good for more than it may be. */
+export const needs = (scope) =>
+  may(scope) ? {} : { disabled: true, title: `This needs a token with the scope ${scope}` };
+
 /** Learns what this page belongs to, which needs no token. */
 export async function learnPlace() {
   const place = await fetch(`dashboard.json${location.search}`);
@@ -86,7 +90,8 @@ export const segment = (text) =>
 
 export const get = async (path) => parse(await (await ask("GET", path)).text());
 export const text = async (path) => (await ask("GET", path)).text();
-export const send = async (method, path, body) => parse(await (await ask(method, path, body)).text());
+export const send = async (method, path, body) =>
+  parse(await (await ask(method, path, body)).text());
 
 /** Asks, and throws what is not 2xx. */
 export async function ask(method, path, body, { signal, accept } = {}) {
@@ -118,6 +123,7 @@ export function parse(text) {
   if (!JSON.rawJSON) return JSON.parse(text);
   const exact = (_, value, { source } = {}) =>
     typeof value === "number" && source && String(value) !== source && !/[.eE]/.test(source)
-      ? JSON.rawJSON(source) : value;
+      ? JSON.rawJSON(source)
+      : value;
   return JSON.parse(text, exact);
 }

@@ -22,14 +22,24 @@ export class Chart {
       value: el("b", {}, "–"),
     }));
     this.area = svg("path", { class: "area" });
-    this.drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" },
-      this.area, this.#series.map(({ line }) => line));
+    this.drawing = svg(
+      "svg",
+      { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" },
+      this.area,
+      this.#series.map(({ line }) => line),
+    );
     this.top = el("span", { class: "top" });
     const figures = this.#series.map(({ name, value }, at) =>
-      el("span", { class: `figure figure-${at}` }, value, name && el("small", {}, ` ${name}`)));
+      el("span", { class: `figure figure-${at}` }, value, name && el("small", {}, ` ${name}`)),
+    );
     this.title = title;
-    this.node = el("figure", { class: "chart" },
-      el("figcaption", {}, title), el("div", { class: "figures" }, figures), el("div", { class: "plot" }, this.drawing, this.top));
+    this.node = el(
+      "figure",
+      { class: "chart" },
+      el("figcaption", {}, title),
+      el("div", { class: "figures" }, figures),
+      el("div", { class: "plot" }, this.drawing, this.top),
+    );
   }
 
   /** Adds a sample: a value for each series, null where there is none. */
@@ -47,21 +57,29 @@ export class Chart {
     this.#series.forEach(({ line }, at) => line.setAttribute("d", this.#path(at, x, y)));
     const first = this.#samples.map((sample) => sample[0]);
     const filled = first.every((value) => value != null) && first.length > 1;
-    this.area.setAttribute("d", filled ? `${this.#path(0, x, y)}V${HEIGHT}H${x(0).toFixed(1)}Z` : "");
+    this.area.setAttribute(
+      "d",
+      filled ? `${this.#path(0, x, y)}V${HEIGHT}H${x(0).toFixed(1)}Z` : "",
+    );
     say(this.top, top > 0 ? this.#format(top) : "");
-    this.drawing.setAttribute("aria-label", `${this.title}: ${this.#spoken()}; at most ${this.#format(top)} in the last ${this.#samples.length} samples`);
+    this.drawing.setAttribute(
+      "aria-label",
+      `${this.title}: ${this.#spoken()}; at most ${this.#format(top)} in the last ${this.#samples.length} samples`,
+    );
   }
 
   #path(series, x, y) {
     let drawn = false;
-    return this.#samples.map((sample, at) => {
-      const value = sample[series];
-      const move = drawn ? "L" : "M";
-      drawn = value != null;
-      if (!drawn) return "";
-      const alone = move === "M" && this.#samples[at + 1]?.[series] == null;
-      return `${move}${x(at).toFixed(1)} ${y(value).toFixed(1)}${alone ? "h0.1" : ""}`;
-    }).join("");
+    return this.#samples
+      .map((sample, at) => {
+        const value = sample[series];
+        const move = drawn ? "L" : "M";
+        drawn = value != null;
+        if (!drawn) return "";
+        const alone = move === "M" && this.#samples[at + 1]?.[series] == null;
+        return `${move}${x(at).toFixed(1)} ${y(value).toFixed(1)}${alone ? "h0.1" : ""}`;
+      })
+      .join("");
   }
 
   #spoken() {

@@ -12,22 +12,49 @@ export function dialog(title, body, verb, act, { danger = false } = {}) {
     const problem = el("p", { class: "problem", role: "alert", hidden: true });
     const go = el("button", { type: "submit", class: danger ? "danger" : "primary" }, verb);
     let done = false;
-    const form = el("form", { method: "dialog", on: { submit: async (event) => {
-      event.preventDefault();
-      go.disabled = true;
-      problem.hidden = true;
-      try {
-        await act(form.elements);
-        done = true;
-        box.close();
-      } catch (error) {
-        problem.textContent = error.message;
-        problem.hidden = false;
-      }
-      go.disabled = false;
-    } } }, el("h2", {}, title), body, problem,
-    el("div", { class: "actions" }, button("Cancel", () => box.close()), go));
-    const box = el("dialog", { on: { close: () => { box.remove(); resolve(done); } } }, form);
+    const form = el(
+      "form",
+      {
+        method: "dialog",
+        on: {
+          submit: async (event) => {
+            event.preventDefault();
+            go.disabled = true;
+            problem.hidden = true;
+            try {
+              await act(form.elements);
+              done = true;
+              box.close();
+            } catch (error) {
+              problem.textContent = error.message;
+              problem.hidden = false;
+            }
+            go.disabled = false;
+          },
+        },
+      },
+      el("h2", {}, title),
+      body,
+      problem,
+      el(
+        "div",
+        { class: "actions" },
+        button("Cancel", () => box.close()),
+        go,
+      ),
+    );
+    const box = el(
+      "dialog",
+      {
+        on: {
+          close: () => {
+            box.remove();
+            resolve(done);
+          },
+        },
+      },
+      form,
+    );
     document.body.append(box);
     box.showModal();
   });

@@ -61,6 +61,16 @@ export function choice(name, options, on) {
   return el("select", { name, on: { change: on } }, items);
 }
 
+/** A field for what is looked for. */
+export const search = (placeholder, attributes = {}) =>
+  el("input", {
+    type: "search",
+    placeholder,
+    autocomplete: "off",
+    spellcheck: "false",
+    ...attributes,
+  });
+
 export function button(text, on, attributes = {}) {
   return el("button", { type: "button", ...attributes, on: { click: on } }, text);
 }
@@ -68,21 +78,45 @@ export function button(text, on, attributes = {}) {
 /** A part of a page, with a heading and what stands beside it. */
 export function panel(title, tools = [], ...children) {
   const id = `panel-${title.toLowerCase().replaceAll(/\W+/g, "-")}`;
-  return el("section", { class: "panel", "aria-labelledby": id },
-    el("div", { class: "panel-head" }, el("h2", { id }, title), el("div", { class: "tools" }, tools)),
-    children);
+  return el(
+    "section",
+    { class: "panel", "aria-labelledby": id },
+    el(
+      "div",
+      { class: "panel-head" },
+      el("h2", { id }, title),
+      el("div", { class: "tools" }, tools),
+    ),
+    children,
+  );
 }
 
 /** A table with a heading for each column. One that begins with # is of numbers, with + of what small screens leave out. */
 export function table(caption, columns) {
   const heads = columns.map((name) => {
     const kinds = [name.includes("#") && "number", name.includes("+") && "wide"];
-    return el("th", { scope: "col", class: kinds.filter(Boolean).join(" ") || null }, name.replace(/^[#+]+/, ""));
+    return el(
+      "th",
+      { scope: "col", class: kinds.filter(Boolean).join(" ") || null },
+      name.replace(/^[#+]+/, ""),
+    );
   });
   const body = el("tbody");
-  const whole = el("table", {},
-    el("caption", { class: "hidden" }, caption), el("thead", {}, el("tr", {}, heads)), body);
-  return { body, node: el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, whole) };
+  const whole = el(
+    "table",
+    {},
+    el("caption", { class: "hidden" }, caption),
+    el("thead", {}, el("tr", {}, heads)),
+    body,
+  );
+  return {
+    body,
+    node: el(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+      whole,
+    ),
+  };
 }
 
 /** Runs `work` now and then, while the page is looked at, until the signal. */

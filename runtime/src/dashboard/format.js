@@ -8,12 +8,20 @@ export const count = (n) => (n == null ? "–" : whole.format(n));
 /** `1 room`, `3 rooms` */
 export const counted = (n, thing) => `${count(n)} ${thing}${n === 1 ? "" : "s"}`;
 
-export const rate = (n) => (n == null ? "–" : n >= 10_000 ? short.format(n) : n >= 10 ? whole.format(n) : String(Math.round(n * 10) / 10));
+export const rate = (n) =>
+  n == null
+    ? "–"
+    : n >= 10_000
+      ? short.format(n)
+      : n >= 10
+        ? whole.format(n)
+        : String(Math.round(n * 10) / 10);
 
 export function bytes(n) {
   if (n == null) return "–";
   for (const unit of ["B", "KiB", "MiB", "GiB"]) {
-    if (n < 1024 || unit === "GiB") return `${n < 10 && unit !== "B" ? n.toFixed(1) : Math.round(n)} ${unit}`;
+    if (n < 1024 || unit === "GiB")
+      return `${n < 10 && unit !== "B" ? n.toFixed(1) : Math.round(n)} ${unit}`;
     n /= 1024;
   }
 }
@@ -29,7 +37,12 @@ export const micros = (us) => seconds(us == null ? null : us / 1e6);
 
 /** How long something takes or took, in the two largest units. */
 export function span(s) {
-  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const units = [
+    ["d", 86400],
+    ["h", 3600],
+    ["min", 60],
+    ["s", 1],
+  ];
   const parts = [];
   let rest = Math.max(0, Math.floor(s));
   for (const [name, size] of units) {

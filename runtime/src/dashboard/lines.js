@@ -3,7 +3,7 @@
 // Invariant: it keeps the newest lines, no more than its bound, paused or not; what went while it was paused is
 // counted. What is selected or scrolled to stays: it follows the end only if it stands there.
 
-import { button, el, say } from "./dom.js";
+import { button, el, say, search } from "./dom.js";
 
 const LINES_MAX = 1_000;
 
@@ -21,11 +21,19 @@ export class Lines {
   constructor(label, make, text) {
     this.#make = make;
     this.#text = text;
-    this.list = el("ol", { class: "lines", tabindex: "0", role: "log", "aria-live": "off", "aria-label": label });
+    this.list = el("ol", {
+      class: "lines",
+      tabindex: "0",
+      role: "log",
+      "aria-live": "off",
+      "aria-label": label,
+    });
     this.pause = button("Pause", () => this.#pause(), { "aria-pressed": "false" });
-    this.clear = button("Clear", () => this.#clear());
-    this.filter = el("input", { type: "search", placeholder: "Filter", "aria-label": `Filter ${label}`,
-      on: { input: () => this.#refilter() } });
+    this.clear = button("Clear", () => this.forget());
+    this.filter = search("Filter", {
+      "aria-label": `Filter ${label}`,
+      on: { input: () => this.#refilter() },
+    });
     this.state = el("span", { class: "state", role: "status" });
   }
 
@@ -59,7 +67,10 @@ export class Lines {
 
   #draw() {
     this.#drawing = false;
-    const fresh = this.#fresh.splice(0).slice(-LINES_MAX).filter((item) => this.#fits(item));
+    const fresh = this.#fresh
+      .splice(0)
+      .slice(-LINES_MAX)
+      .filter((item) => this.#fits(item));
     const { list } = this;
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 24;
     list.append(...fresh.map((item) => this.#make(item)));
@@ -79,7 +90,8 @@ export class Lines {
     this.#redraw();
   }
 
-  #clear() {
+  /** Drops all lines. */
+  forget() {
     this.#all = [];
     this.#held = this.#gone = 0;
     if (this.paused) say(this.pause, "Resume");
@@ -91,7 +103,9 @@ export class Lines {
     if (!this.paused) return this.#redraw();
     // What came meanwhile is not shown by a filter either.
     const shown = this.#all.slice(0, this.#all.length - Math.min(this.#held, this.#all.length));
-    this.list.replaceChildren(...shown.filter((item) => this.#fits(item)).map((item) => this.#make(item)));
+    this.list.replaceChildren(
+      ...shown.filter((item) => this.#fits(item)).map((item) => this.#make(item)),
+    );
   }
 
   #redraw() {

@@ -11,7 +11,12 @@ import { versions } from "./versions.js";
 
 /** What there is to look at. */
 const VIEWS = { overview, rooms, room, logs, versions };
-const TABS = [["overview", "Overview"], ["rooms", "Rooms"], ["logs", "Logs"], ["versions", "Versions"]];
+const TABS = [
+  ["overview", "Overview"],
+  ["rooms", "Rooms"],
+  ["logs", "Logs"],
+  ["versions", "Versions"],
+];
 
 const bar = document.getElementById("bar");
 const main = document.getElementById("main");
@@ -47,7 +52,13 @@ function show() {
   main.replaceChildren();
   document.title = `${[...rest].reverse().join(" · ") || view} – ${session.project ?? "room"}`;
   if (session.mode === "server" && !session.project) {
-    main.append(el("p", { class: "empty" }, "Nothing is deployed yet: room deploy --to this address puts a project here."));
+    main.append(
+      el(
+        "p",
+        { class: "empty" },
+        "Nothing is deployed yet: room deploy --to this address puts a project here.",
+      ),
+    );
   } else if (broken()) {
     main.append(el("p", { class: "empty" }, `The project cannot be served: ${broken()}`));
   } else {
@@ -67,14 +78,34 @@ function drawBar(view) {
   });
   project.value = session.project;
   bar.replaceChildren(
-    el("a", { class: "brand", href: link("overview") }, el("img", { src: "dashboard/icon.svg", alt: "", width: "20", height: "20" }), "room"),
+    el(
+      "a",
+      { class: "brand", href: link("overview") },
+      el("img", { src: "dashboard/icon.svg", alt: "", width: "20", height: "20" }),
+      "room",
+    ),
     session.mode === "server" ? field("Project", project) : "",
-    el("nav", { "aria-label": "Views" },
-      tabs.map(([name, text]) => el("a", { href: link(name), "aria-current": name === here && "page" }, text))),
-    el("span", { class: "who" },
-      may("admin") ? "" : el("span", { class: "badge", title: "Changes need a token with a larger scope" }, `${session.scope} token`),
+    el(
+      "nav",
+      { "aria-label": "Views" },
+      tabs.map(([name, text]) =>
+        el("a", { href: link(name), "aria-current": name === here && "page" }, text),
+      ),
+    ),
+    el(
+      "span",
+      { class: "who" },
+      may("admin")
+        ? ""
+        : el(
+            "span",
+            { class: "badge", title: "Changes need a token with a larger scope" },
+            `${session.scope} token`,
+          ),
       el("small", { class: "version" }, session.version),
-      button("Sign out", () => signOut(""))));
+      button("Sign out", () => signOut("")),
+    ),
+  );
 }
 
 function signOut(why) {
@@ -85,20 +116,46 @@ function signOut(why) {
 /** Asks who is there. */
 function askForToken(why) {
   leaving.abort();
-  bar.replaceChildren(el("span", { class: "brand" }, el("img", { src: "dashboard/icon.svg", alt: "", width: "20", height: "20" }), "room"));
+  bar.replaceChildren(
+    el(
+      "span",
+      { class: "brand" },
+      el("img", { src: "dashboard/icon.svg", alt: "", width: "20", height: "20" }),
+      "room",
+    ),
+  );
   main.className = "sign-in";
   document.title = "Sign in – room";
-  const token = el("input", { type: "password", autocomplete: "off", spellcheck: "false", required: true });
+  const token = el("input", {
+    type: "password",
+    autocomplete: "off",
+    spellcheck: "false",
+    required: true,
+  });
   const problem = el("p", { class: "problem", role: "alert", hidden: !why }, why);
-  const where = session.mode === "node"
-    ? "At the terminal of room dev, the key d opens this page with its token. It also stands in control.json in the project's folder .room/state."
-    : "room token create makes one; room serve prints the first one when it starts.";
-  main.replaceChildren(el("form", { on: { submit: (event) => {
-    event.preventDefault();
-    keepToken(token.value.trim());
-    start();
-  } } }, el("h1", {}, "This needs a token"), field("Token", token), problem,
-  el("button", { type: "submit", class: "primary" }, "Sign in"), el("p", { class: "hint" }, where)));
+  const where =
+    session.mode === "node"
+      ? "At the terminal of room dev, the key d opens this page with its token. It also stands in control.json in the project's folder .room/state."
+      : "room token create makes one; room serve prints the first one when it starts.";
+  main.replaceChildren(
+    el(
+      "form",
+      {
+        on: {
+          submit: (event) => {
+            event.preventDefault();
+            keepToken(token.value.trim());
+            start();
+          },
+        },
+      },
+      el("h1", {}, "This needs a token"),
+      field("Token", token),
+      problem,
+      el("button", { type: "submit", class: "primary" }, "Sign in"),
+      el("p", { class: "hint" }, where),
+    ),
+  );
   token.focus();
 }
 
@@ -108,7 +165,9 @@ async function start() {
   try {
     await signIn();
   } catch (error) {
-    return error.status === 401 ? askForToken("The server does not know this token.") : askForToken(error.message);
+    return error.status === 401
+      ? askForToken("The server does not know this token.")
+      : askForToken(error.message);
   }
   show();
 }

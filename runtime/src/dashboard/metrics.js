@@ -8,7 +8,11 @@ export function parse(text) {
     const [, name, le, value] = /^(\w+)(?:\{le="([^"]+)"\})? (\S+)$/.exec(line) ?? [];
     if (name === undefined) continue;
     if (le === undefined) values[name] = Number(value);
-    else (buckets[name.replace(/_bucket$/, "")] ??= []).push([le === "+Inf" ? Infinity : Number(le), Number(value)]);
+    else
+      (buckets[name.replace(/_bucket$/, "")] ??= []).push([
+        le === "+Inf" ? Infinity : Number(le),
+        Number(value),
+      ]);
   }
   return { values, buckets };
 }

@@ -21,10 +21,21 @@ export function overview(main, signal) {
   }
   const busiest = table("The rooms with the most connections", COLUMNS);
   const nobody = el("p", { class: "empty", hidden: true }, "No room is in memory.");
-  main.append(el("h1", { class: "hidden" }, "Overview"), watch.problem,
-    el("div", { class: "charts" }, Object.values(watch.charts).map(({ node }) => node)),
-    el("div", { class: "two" },
-      panel("Busiest rooms", [], busiest.node, nobody), panel("Node", [], watch.facts)));
+  main.append(
+    el("h1", { class: "hidden" }, "Overview"),
+    watch.problem,
+    el(
+      "div",
+      { class: "charts" },
+      Object.values(watch.charts).map(({ node }) => node),
+    ),
+    el(
+      "div",
+      { class: "two" },
+      panel("Busiest rooms", [], busiest.node, nobody),
+      panel("Node", [], watch.facts),
+    ),
+  );
 
   every(LOOK_MS, signal, async () => {
     // What keeps it from being told is told above.
@@ -74,7 +85,8 @@ function begin() {
 function draw(charts, before, { at, buckets, now }) {
   const seconds = before && (at - before.at) / 1000;
   const rate = (name) => (before ? Math.max(0, now[name] - before.now[name]) / seconds : null);
-  const quantiles = (name) => [0.5, 0.99].map((q) => (before ? quantile(q, before.buckets[name], buckets[name]) : null));
+  const quantiles = (name) =>
+    [0.5, 0.99].map((q) => (before ? quantile(q, before.buckets[name], buckets[name]) : null));
   charts.connections.add(now.connections);
   charts.messages.add(rate("messages_in"), rate("messages_out"));
   charts.turns.add(...quantiles("room_turn_seconds"));
@@ -85,14 +97,30 @@ function draw(charts, before, { at, buckets, now }) {
 
 function tell(facts, now) {
   const rows = [
-    ["Rooms in memory", `${as.count(now.rooms.running)}, ${as.count(now.rooms.live)} of ${as.count(now.rooms.live_max)} instances`],
+    [
+      "Rooms in memory",
+      `${as.count(now.rooms.running)}, ${as.count(now.rooms.live)} of ${as.count(now.rooms.live_max)} instances`,
+    ],
     ["Broken rooms", as.count(now.rooms.broken)],
-    ["Stored rooms", now.stored ? `${as.count(now.stored.rooms)}, ${as.bytes(now.stored.bytes)}` : "too many to count"],
+    [
+      "Stored rooms",
+      now.stored
+        ? `${as.count(now.stored.rooms)}, ${as.bytes(now.stored.bytes)}`
+        : "too many to count",
+    ],
     ["Turns", as.count(now.turns)],
     ["Faults", as.count(now.faults)],
-    ["Memory of guests", `${as.bytes(now.guest_memory_bytes)} of ${as.bytes(now.guest_memory_bytes_max)}`],
+    [
+      "Memory of guests",
+      `${as.bytes(now.guest_memory_bytes)} of ${as.bytes(now.guest_memory_bytes_max)}`,
+    ],
     ["Up", as.span(now.uptime_seconds)],
   ];
-  keep(facts, rows, ([name]) => name, ([name]) => el("div", {}, el("dt", {}, name), el("dd")),
-    (row, [, value]) => say(row.lastChild, value));
+  keep(
+    facts,
+    rows,
+    ([name]) => name,
+    ([name]) => el("div", {}, el("dt", {}, name), el("dd")),
+    (row, [, value]) => say(row.lastChild, value),
+  );
 }

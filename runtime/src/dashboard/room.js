@@ -1,7 +1,7 @@
 // One room: how it is, who is there, what it stores and says.
 
 import { link } from "./address.js";
-import { get, may, roomPath, send } from "./api.js";
+import { get, may, needs, roomPath, send, session } from "./api.js";
 import { client } from "./client.js";
 import { connections } from "./connections.js";
 import { dialog, notice } from "./dialog.js";
@@ -12,7 +12,6 @@ import { storage } from "./storage.js";
 
 const LOOK_MS = 1_000;
 const CLIENTS = 100;
-const NEEDS_ADMIN = "This needs a token with the scope admin";
 
 export function room(main, signal, party, name) {
   const path = (rest) => roomPath(party, name, rest);
@@ -23,18 +22,45 @@ export function room(main, signal, party, name) {
   const problem = el("p", { class: "problem", role: "alert", hidden: true });
   const clients = connections(path);
   const acts = [
-    button("Close…", () => close(path, name), { title: may("admin") ? null : NEEDS_ADMIN, disabled: !may("admin") }),
-    button("Delete…", () => remove(path, name), { class: "danger", title: may("admin") ? null : NEEDS_ADMIN, disabled: !may("admin") }),
+    button("Close…", () => close(path, name), {
+      ...needs("admin"),
+    }),
+    button("Delete…", () => remove(path, name), {
+      class: "danger",
+      ...needs("admin"),
+    }),
   ];
   main.append(
-    el("div", { class: "room-head" },
+    el(
+      "div",
+      { class: "room-head" },
       el("a", { class: "back", href: link("rooms") }, "Rooms"),
-      el("h1", {}, el("span", { class: "party" }, `${party}/`), name), phase, el("div", { class: "tools" }, acts)),
+      el("h1", {}, el("span", { class: "party" }, `${party}/`), name),
+      phase,
+      el("div", { class: "tools" }, acts),
+    ),
+    may("admin")
+      ? ""
+      : el(
+          "p",
+          { class: "hint" },
+          `This token has the scope ${session.scope}: it looks, and changes nothing here.`,
+        ),
     problem,
-    el("div", { class: "inspector" },
-      el("div", {},
-        panel("State", [], facts), clients.node, storage(path, signal), panel("Recent faults", [], faults, none)),
-      el("div", {}, messages(path, signal), client(party, name, signal))));
+    el(
+      "div",
+      { class: "inspector" },
+      el(
+        "div",
+        {},
+        panel("State", [], facts),
+        clients.node,
+        storage(path, signal),
+        panel("Recent faults", [], faults, none),
+      ),
+      el("div", {}, messages(path, signal), client(party, name, signal)),
+    ),
+  );
 
   every(LOOK_MS, signal, async () => {
     let seen = { phase: "not there", storage: {} };
@@ -52,7 +78,13 @@ export function room(main, signal, party, name) {
     tell(facts, seen);
     clients.show(seen);
     const found = seen.recent_faults ?? [];
-    keep(faults, found, (fault) => `${fault.at_ms} ${fault.event} ${fault.reason}`, makeFault, () => {});
+    keep(
+      faults,
+      found,
+      (fault) => `${fault.at_ms} ${fault.event} ${fault.reason}`,
+      makeFault,
+      () => {},
+    );
     none.hidden = found.length > 0;
   });
 }
@@ -61,17 +93,33 @@ function tell(facts, seen) {
   const times = seen.turn_times;
   const rows = [
     ["Module", seen.module ? seen.module.slice(0, 16) : "–"],
-    ["Turns", times ? `${as.count(times.count)}, p50 ${as.micros(times.p50_us)}, p99 ${as.micros(times.p99_us)}, longest ${as.micros(times.longest_us)}` : as.count(seen.storage.turns)],
+    [
+      "Turns",
+      times
+        ? `${as.count(times.count)}, p50 ${as.micros(times.p50_us)}, p99 ${as.micros(times.p99_us)}, longest ${as.micros(times.longest_us)}`
+        : as.count(seen.storage.turns),
+    ],
     ["Messages", `${as.count(seen.messages_in)} in, ${as.count(seen.messages_out)} out`],
     ["Stored", `${as.count(seen.storage.keys)} keys, ${as.bytes(seen.storage.bytes)}`],
     ["Alarm", alarm(seen.alarm)],
-    ["At work", seen.at_work ? `${seen.at_work.event} for ${as.seconds(seen.at_work.for_ms / 1000)}` : "–"],
-    ["Waiting", `${as.count(seen.waiting_events)} events, ${as.bytes(seen.held_bytes)} for the disk`],
+    [
+      "At work",
+      seen.at_work ? `${seen.at_work.event} for ${as.seconds(seen.at_work.for_ms / 1000)}` : "–",
+    ],
+    [
+      "Waiting",
+      `${as.count(seen.waiting_events)} events, ${as.bytes(seen.held_bytes)} for the disk`,
+    ],
     ["Last active", as.ago(seen.last_active_ms)],
     ["Rests", seen.rests_ms ? as.seconds(seen.rests_ms / 1000) : "–"],
   ];
-  keep(facts, rows, ([name]) => name, ([name]) => el("div", {}, el("dt", {}, name), el("dd")),
-    (row, [, value]) => say(row.lastChild, value));
+  keep(
+    facts,
+    rows,
+    ([name]) => name,
+    ([name]) => el("div", {}, el("dt", {}, name), el("dd")),
+    (row, [, value]) => say(row.lastChild, value),
+  );
 }
 
 function alarm(alarm) {
@@ -82,14 +130,23 @@ function alarm(alarm) {
 }
 
 function makeFault({ at_ms, event, reason, backtrace }) {
-  return el("li", {},
+  return el(
+    "li",
+    {},
     el("div", { class: "meta" }, el("time", {}, as.clock(at_ms)), ` in ${event}`),
     el("p", {}, reason),
-    backtrace ? el("details", {}, el("summary", {}, "Backtrace"), el("pre", { tabindex: "0" }, backtrace)) : null);
+    backtrace
+      ? el("details", {}, el("summary", {}, "Backtrace"), el("pre", { tabindex: "0" }, backtrace))
+      : null,
+  );
 }
 
 function close(path, name) {
-  const why = el("p", {}, `Closes all connections of ${name} with 1012, so that they come back, and lets the room leave memory. What is stored stays.`);
+  const why = el(
+    "p",
+    {},
+    `Closes all connections of ${name} with 1012, so that they come back, and lets the room leave memory. What is stored stays.`,
+  );
   return dialog("Close this room?", why, "Close the room", async () => {
     const { connections } = await send("POST", path("/close"));
     notice(`Closed, with ${as.counted(connections, "connection")}.`);
@@ -97,10 +154,22 @@ function close(path, name) {
 }
 
 function remove(path, name) {
-  const why = el("p", {}, `Deletes everything that ${name} stores, for good, and closes its connections with 4410.`);
-  return dialog("Delete this room?", why, "Delete for good", async () => {
-    const { keys, connections } = await send("DELETE", path());
-    notice(`Deleted ${as.counted(keys, "key")}, and closed ${as.counted(connections, "connection")}.`);
-    location.hash = link("rooms");
-  }, { danger: true });
+  const why = el(
+    "p",
+    {},
+    `Deletes everything that ${name} stores, for good, and closes its connections with 4410.`,
+  );
+  return dialog(
+    "Delete this room?",
+    why,
+    "Delete for good",
+    async () => {
+      const { keys, connections } = await send("DELETE", path());
+      notice(
+        `Deleted ${as.counted(keys, "key")}, and closed ${as.counted(connections, "connection")}.`,
+      );
+      location.hash = link("rooms");
+    },
+    { danger: true },
+  );
 }

@@ -2,32 +2,60 @@
 
 import { link } from "./address.js";
 import { get, node } from "./api.js";
-import { button, choice, el, every, field, keep, panel, say, table } from "./dom.js";
+import { button, choice, el, every, field, keep, panel, say, search, table } from "./dom.js";
 import * as as from "./format.js";
 
 const LOOK_MS = 2_000;
 const PAGE = 50;
-const SORTS = [["name", "Name"], ["connections", "Connections"], ["messages", "Messages"], ["bytes", "Stored bytes"], ["active", "Last active"]];
+const SORTS = [
+  ["name", "Name"],
+  ["connections", "Connections"],
+  ["messages", "Messages"],
+  ["bytes", "Stored bytes"],
+  ["active", "Last active"],
+];
 
 export function rooms(main, signal) {
-  const search = el("input", { type: "search", placeholder: "game-*", autocomplete: "off", spellcheck: "false" });
-  const party = el("input", { type: "search", placeholder: "any", autocomplete: "off", spellcheck: "false", size: "10" });
+  const named = search("game-*");
+  const party = search("any", { size: "10" });
   const sort = choice("sort", SORTS, begin);
   const list = table("Rooms", COLUMNS);
   const empty = el("p", { class: "empty", hidden: true });
-  const back = button("Previous", () => { pages.pop(); look(); });
-  const on = button("Next", () => { pages.push(next); look(); });
+  const back = button("Previous", () => {
+    pages.pop();
+    look();
+  });
+  const on = button("Next", () => {
+    pages.push(next);
+    look();
+  });
   const page = el("span", { class: "state", role: "status" });
   /** Where each page up to this one begins. */
   let pages = [""];
   let next = null;
   let asked = 0;
 
-  const form = el("form", { class: "filters", role: "search", on: { submit: (event) => { event.preventDefault(); begin(); } } },
-    field("Name", search), field("Party", party), field("Sort by", sort));
-  [search, party].forEach((input) => input.addEventListener("input", begin));
-  main.append(el("h1", { class: "hidden" }, "Rooms"),
-    panel("Rooms", form, list.node, empty, el("div", { class: "pages" }, back, page, on)));
+  const form = el(
+    "form",
+    {
+      class: "filters",
+      role: "search",
+      on: {
+        submit: (event) => {
+          event.preventDefault();
+          begin();
+        },
+      },
+    },
+    field("Name", named),
+    field("Party", party),
+    field("Sort by", sort),
+  );
+  [named, party].forEach((input) => input.addEventListener("input", begin));
+  main.append(
+    el("h1", { class: "hidden" }, "Rooms"),
+    panel("Rooms", form, list.node, empty, el("div", { class: "pages" }, back, page, on)),
+  );
 
   function begin() {
     pages = [""];
@@ -38,7 +66,7 @@ export function rooms(main, signal) {
     const mine = ++asked;
     const query = new URLSearchParams({ limit: PAGE, sort: sort.value });
     // Part of a name is what people type; a pattern is one that has a star in it.
-    const words = search.value.trim();
+    const words = named.value.trim();
     if (words) query.set("search", /[*?]/.test(words) ? words : `*${words}*`);
     if (party.value.trim()) query.set("party", party.value.trim());
     const after = pages.at(-1);
@@ -56,7 +84,13 @@ export function rooms(main, signal) {
     on.disabled = next === null;
     say(page, found.rooms.length ? `Page ${pages.length}` : "");
     empty.hidden = found.rooms.length > 0;
-    say(empty, problem || (words || party.value ? "No room is called so." : "There are no rooms yet: the first one begins when somebody connects."));
+    say(
+      empty,
+      problem ||
+        (words || party.value
+          ? "No room is called so."
+          : "There are no rooms yet: the first one begins when somebody connects."),
+    );
   }
 
   return every(LOOK_MS, signal, look);
@@ -72,12 +106,31 @@ const CELLS = [
   ["active", "", ({ last_active_ms }) => as.ago(last_active_ms)],
 ];
 
-export const COLUMNS = ["Room", "Phase", "#Connections", "+#In", "+#Out", "+#Keys", "+#Stored", "+Active"];
+export const COLUMNS = [
+  "Room",
+  "Phase",
+  "#Connections",
+  "+#In",
+  "+#Out",
+  "+#Keys",
+  "+#Stored",
+  "+Active",
+];
 
 /** A row of a table of rooms. */
 export function makeRow({ party, room }) {
-  const name = el("a", { href: link("room", party, room) }, el("span", { class: "party" }, `${party}/`), room);
-  return el("tr", {}, el("th", { scope: "row" }, name), CELLS.map(([cell, kind]) => el("td", { class: `${kind} ${cell}` })));
+  const name = el(
+    "a",
+    { href: link("room", party, room) },
+    el("span", { class: "party" }, `${party}/`),
+    room,
+  );
+  return el(
+    "tr",
+    {},
+    el("th", { scope: "row" }, name),
+    CELLS.map(([cell, kind]) => el("td", { class: `${kind} ${cell}` })),
+  );
 }
 
 export function updateRow(row, found) {

@@ -21,7 +21,10 @@ export async function follow(path, signal, { event, state }) {
     } catch (error) {
       if (signal.aborted) return;
       const final = error instanceof Refused && error.status >= 400 && error.status < 500;
-      state(final ? "refused" : "waiting", error instanceof Refused ? error.message : "the stream broke off; opening it again");
+      state(
+        final ? "refused" : "waiting",
+        error instanceof Refused ? error.message : "the stream broke off; opening it again",
+      );
       if (final) return;
     }
     await pause(RETRY_MS, signal);
@@ -61,7 +64,15 @@ function parse(block) {
   return event;
 }
 
-const pause = (ms, signal) => new Promise((resolve) => {
-  const timer = setTimeout(resolve, ms);
-  signal.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true });
-});
+const pause = (ms, signal) =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
+  });

@@ -28,17 +28,36 @@ export function versions(main, signal) {
   }
 
   function make({ number, created_ms, by, parties, files }) {
-    const go = button("Roll back", () => attempt(async () => {
-      go.disabled = true;
-      const done = await send("POST", `${base}/rollback?version=${number}`).finally(() => (go.disabled = false));
-      notice(`Version ${done.version} serves: ${as.counted(done.rooms, "room")} took it over, ${as.counted(done.connections, "connection")} stayed.`);
-      await learnProjects();
-      await look();
-    }), { "aria-label": `Serve version ${number}` });
+    const go = button(
+      "Roll back",
+      () =>
+        attempt(async () => {
+          go.disabled = true;
+          const done = await send("POST", `${base}/rollback?version=${number}`).finally(
+            () => (go.disabled = false),
+          );
+          notice(
+            `Version ${done.version} serves: ${as.counted(done.rooms, "room")} took it over, ${as.counted(done.connections, "connection")} stayed.`,
+          );
+          await learnProjects();
+          await look();
+        }),
+      { "aria-label": `Serve version ${number}` },
+    );
     const needs = may("deploy") ? go : el("small", {}, "needs a deploy token");
-    const modules = parties.map(({ name, module }) => el("div", {}, `${name} `, el("span", { class: "mono" }, String(module).slice(0, 12))));
-    return el("tr", {}, el("th", { scope: "row", class: "number" }, String(number)), el("td", {}, as.date(created_ms)), el("td", {}, by),
-      el("td", {}, modules), el("td", { class: "number" }, as.count(files)), el("td", { class: "act" }, needs, el("span", { class: "badge" }, "serving")));
+    const modules = parties.map(({ name, module }) =>
+      el("div", {}, `${name} `, el("span", { class: "mono" }, String(module).slice(0, 12))),
+    );
+    return el(
+      "tr",
+      {},
+      el("th", { scope: "row", class: "number" }, String(number)),
+      el("td", {}, as.date(created_ms)),
+      el("td", {}, by),
+      el("td", {}, modules),
+      el("td", { class: "number" }, as.count(files)),
+      el("td", { class: "act" }, needs, el("span", { class: "badge" }, "serving")),
+    );
   }
 
   every(LOOK_MS, signal, look);

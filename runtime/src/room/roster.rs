@@ -191,7 +191,9 @@ impl Roster {
 
     /// Ends all connections.
     pub(super) fn close_all(&self, frame: &CloseFrame) {
-        self.tap.closed(Whom::Many(self.outboxes.len()), frame);
+        if !self.outboxes.is_empty() {
+            self.tap.closed(Whom::Many(self.outboxes.len()), frame);
+        }
         self.outboxes.values().for_each(|line| line.outbox.close(frame.clone()));
     }
 
