@@ -92,7 +92,7 @@ fn with_data() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary folder can be made");
     let done = fed(dir.path(), &["import", "-", "--data", "data"], &lines("lobby", 7));
     assert_eq!(done.code, Some(0), "{}", done.talk);
-    assert_eq!(done.talk, "main/lobby has 1 keys now\n");
+    assert_eq!(done.talk, "main/lobby has 1 key now\n");
     dir
 }
 

@@ -201,7 +201,7 @@ fn finds(served: &Served, root: &Path) {
     let said = served.refused(root, &["rooms", "--name", "three"]);
     assert!(said.contains("there is no project three"), "{said}");
     let said = served.refused(root, &["rooms", "--data", "data"]);
-    assert!(said.contains("R0055"), "{said}");
+    assert!(said.contains("R0056"), "{said}");
     let elsewhere = tempfile::tempdir().expect("a temporary folder can be made");
     let said = served.refused(elsewhere.path(), &["rooms"]);
     assert!(said.contains("R0001"), "{said}");
@@ -241,13 +241,13 @@ fn a_server_is_reached_over_tls_if_its_certificate_is_trusted() {
     assert!(shown.contains("deployed"), "{shown}");
     for command in ["rooms", "logs", "list"] {
         let said = served.refused(root, &[command, "--ca-file", "other.pem"]);
-        assert!(said.contains("R0053") && said.contains("--ca-file names"), "{said}");
+        assert!(said.contains("R0054") && said.contains("--ca-file names"), "{said}");
     }
     let said = served.refused(root, &["rooms", "--ca-file", "room.toml"]);
-    assert!(said.contains("R0054"), "{said}");
+    assert!(said.contains("R0055"), "{said}");
     let name = std::mem::replace(&mut served.operators, by_address);
     let said = served.refused(root, &["rooms", "--ca-file", "own.pem"]);
-    assert!(said.contains("R0053") && said.contains("for other names"), "{said}");
+    assert!(said.contains("R0054") && said.contains("for other names"), "{said}");
     // Plain HTTP where TLS is spoken is told so, and so is TLS where plain HTTP is.
     served.operators = name.replace("https", "http");
     let said = served.refused(root, &["rooms"]);
@@ -257,6 +257,6 @@ fn a_server_is_reached_over_tls_if_its_certificate_is_trusted() {
     plain.operators = plain.operators.replace("http", "https");
     plain.token = "room_0".to_owned();
     let said = plain.refused(root, &["rooms", "--ca-file", "own.pem"]);
-    assert!(said.contains("R0053") && said.contains("it does not speak TLS"), "{said}");
+    assert!(said.contains("R0054") && said.contains("it does not speak TLS"), "{said}");
     assert_eq!(plain.stop(), Some(0));
 }

@@ -58,10 +58,15 @@ pub(super) fn settle<B>(request: &mut Request<B>, peer: Peer, proxies: &Proxies)
     if let Ok(client) = HeaderValue::try_from(client.to_string()) {
         request.headers_mut().insert(FOR, client);
     }
-    if let Some(host) = told.host {
+    if let Some(host) = told.host.or_else(|| named(request)) {
         rename(request, host);
     }
     told.scheme.unwrap_or(peer.scheme)
+}
+
+/// The host of a request for a whole URL: it goes over what `Host` says (RFC 9112 section 3.2.2).
+fn named<B>(request: &Request<B>) -> Option<HeaderValue> {
+    HeaderValue::try_from(request.uri().authority()?.as_str()).ok()
 }
 
 /// Removes what is settled, and what a stranger made up. What else a trusted proxy sends is its word.
@@ -217,6 +222,16 @@ mod tests {
         names.sort_unstable();
         let told = format!("{} {}://{}", text("x-forwarded-for"), scheme.as_str(), text("host"));
         (told, names.join(" "))
+    }
+
+    #[test]
+    fn a_whole_url_goes_over_the_host_beside_it() {
+        let request =
+            Request::builder().uri("http://one.example/a?b").header("host", "two.example");
+        let mut request = request.body(()).unwrap();
+        settle(&mut request, peer("192.0.2.9"), &proxies());
+        assert_eq!(request.uri(), "/a?b");
+        assert_eq!(request.headers()["host"], "one.example");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{HeaderMap, StatusCode, header};
 use std::sync::{Arc, PoisonError, RwLock};
 use tower::ServiceExt;
 
@@ -74,7 +74,7 @@ impl Hosts {
         if is_operators(request.uri().path()) {
             return (StatusCode::NOT_FOUND, "not found").into_response();
         }
-        match self.find(&host_of(request.uri(), request.headers())) {
+        match self.find(&host_of(request.headers())) {
             Some(router) => {
                 let Ok(response) = router.oneshot(request).await;
                 response
@@ -103,10 +103,8 @@ fn is_operators(path: &str) -> bool {
 }
 
 /// The name by which a client calls the server, in lower case and without a port.
-fn host_of(uri: &Uri, headers: &HeaderMap) -> String {
-    let header = || headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host =
-        uri.authority().map(http::uri::Authority::as_str).or_else(header).unwrap_or_default();
+fn host_of(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
