@@ -3,8 +3,9 @@
 //! A node's time of service is what a ttl counts, so a test that needs days of it writes them into the
 //! folder of a node that stands still.
 
+use crate::operated::Operated;
 use room_runtime::Limits;
-use room_tests::{EventStream, Requests, Setup, TestNode, guest, until};
+use room_tests::{EventStream, Requests, Setup, TestNode, guest, until, within};
 use serde_json::{Value, json};
 
 const HOUR: u64 = 3_600_000;
@@ -153,7 +154,7 @@ async fn deadlines_survive_a_restart_and_a_longer_ttl_keeps_who_would_be_due() {
     // The old one has been unused for 200 hours, and the young one for 180.
     let node = after(node, 180).await.ttl("7d").start().await;
     expired(&node, 1).await;
-    assert_eq!(inspect(&node, "old").await.0, 404);
+    until("it to be forgotten", async || inspect(&node, "old").await.0 == 404).await;
     assert_eq!(inspect(&node, "young").await.0, 200);
     // A party without a ttl keeps what it has.
     let node = after(node, 9_000).await.no_ttl().start().await;
@@ -178,4 +179,28 @@ async fn a_ttl_that_is_new_or_shorter_leaves_every_room_its_whole_time() {
     assert!((6..=7).contains(&expires(&node).await));
     let node = after(node, 7).await.start().await;
     expired(&node, 1).await;
+}
+
+#[tokio::test]
+async fn a_deployed_ttl_reaches_the_rooms_and_one_that_is_none_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    let mut release = operated.release(&guest("puppet"), "1").await;
+    release["parties"][0]["ttl"] = json!("30 days");
+    let said = operated.refused(400, "POST", "projects/chat/deploy", &release).await;
+    assert!(said.contains("a ttl is a whole number with its unit"), "{said}");
+    let told = async || {
+        operated.server.addr().post("lobby", &json!([{"put": ["k", 1]}])).await;
+        let path = "projects/chat/node/rooms/main/lobby";
+        operated.good("GET", path, Value::Null).await["expires_ms"].clone()
+    };
+    release["parties"][0]["ttl"] = json!("30d");
+    operated.good("POST", "projects/chat/deploy", release.clone()).await;
+    let now = room_runtime::clock::Clock::system().wall_ms();
+    let days = told().await.as_u64().unwrap().saturating_sub(now) / (24 * HOUR);
+    assert!((33..=34).contains(&days), "{days}");
+    release["parties"][0].as_object_mut().unwrap().remove("ttl");
+    operated.good("POST", "projects/chat/deploy", release).await;
+    assert_eq!(told().await, Value::Null);
+    within("a server to stop", operated.server.drain()).await;
 }

@@ -86,7 +86,7 @@ pub(crate) enum RoomSort {
 /// Show how a room is
 ///
 /// Shows its phase (running, hibernated, broken, asleep), its code, its connections with their state and how
-/// far each is behind, what it stores, its alarm, its recent faults with their backtraces, and how long its
+/// far each is behind, what it stores, its alarm, when it expires, its recent faults with their backtraces, and how long its
 /// callbacks take. Looking does not wake a room. Of the addresses that clients connected with, the values of
 /// the query are left out, as clients put secrets there. A room that does not answer within
 /// `inspect_ms_max` is shown as busy, with what is known without it.

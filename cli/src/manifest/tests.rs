@@ -458,3 +458,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_ttl_is_a_time_in_quotes() {
+    check("name = \"chat\"\n[parties.main]\nttl = \"30 days\"\n", expect![[r#""#]]);
+    check("name = \"chat\"\nttl = \"30d\"\n[parties.main]\nttl = 30\n", expect![[r#""#]]);
+}

@@ -3,6 +3,7 @@
 use super::*;
 use crate::clock::Clock;
 use crate::config::{Origins, WhenQuiet};
+use crate::event::Request;
 use crate::id::ModuleHash;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
@@ -153,4 +154,30 @@ async fn what_is_due_is_deleted_and_the_rest_is_there() {
     }
     run.abort();
     drop(run.await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_room_that_is_used_after_it_was_found_is_not_deleted() {
+    let store = Store::in_memory(&limits()).unwrap();
+    for number in 0..2 {
+        use_room(&store, &room(number), 0).await;
+    }
+    drop(store.room(&room(0)).await.unwrap());
+    let mut expiry = expiry(&store, 100 * HOUR, eight_hours()).await;
+    assert_eq!(expiry.due().unwrap().0, [room(0), room(1)]);
+    let request = Request {
+        method: "GET".to_owned(),
+        uri: "http://localhost/parties/main/room-00000".to_owned(),
+        headers: Vec::new(),
+        body: bytes::Bytes::new(),
+    };
+    assert_eq!(expiry.rooms.request(&room(0), request).await.unwrap().status, 200);
+    for number in 0..2 {
+        let (_, answer) = tell(expiry.rooms.clone(), room(number)).await;
+        assert!(answer == Answer::DealtWith);
+    }
+    // Waits until the store has what was said of it.
+    drop(store.room(&room(2)).await.unwrap());
+    assert!(store.facts(&room(0)).await.unwrap().is_some());
+    assert_eq!(store.facts(&room(1)).await.unwrap(), None);
 }

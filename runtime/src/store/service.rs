@@ -3,7 +3,7 @@
 //! Invariant: it is replaced as a whole, and one that is lost or older than it should be delays what is
 //! reckoned by it, and never hastens it. It is no part of a backup. It does not know what is reckoned.
 
-use super::{Store, StoreError, files};
+use super::{Store, StoreError, blocking, files};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,8 @@ impl Store {
         let json =
             serde_json::to_vec(&service).map_err(|error| StoreError::Io(error.to_string()))?;
         *self.service.known.lock().unwrap_or_else(PoisonError::into_inner) = service;
-        self.service.path.as_ref().map_or(Ok(()), |path| files::replace(path, &json))
+        let path = self.service.path.as_ref();
+        path.map_or(Ok(()), |path| blocking(|| files::replace(path, &json)))
     }
 }
 
