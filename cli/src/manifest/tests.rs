@@ -461,6 +461,44 @@ proptest! {
 
 #[test]
 fn a_ttl_is_a_time_in_quotes() {
-    check("name = \"chat\"\n[parties.main]\nttl = \"30 days\"\n", expect![[r#""#]]);
-    check("name = \"chat\"\nttl = \"30d\"\n[parties.main]\nttl = 30\n", expect![[r#""#]]);
+    check(
+        "name = \"chat\"\n[parties.main]\nttl = \"30 days\"\n",
+        expect![[r#"
+        |error[R0053]: a ttl is a whole number with its unit: `90s`, `15m`, `12h`, `30d` or `8w`
+        |   ╭─[room.toml:3:7]
+        | 2 │ [parties.main]
+        | 3 │ ttl = "30 days"
+        |   ·       ────┬────
+        |   ·           ╰── this time
+        |   ╰────
+        |  help: write it as `ttl = "30d"`, or remove it to keep rooms for ever
+        |for more about this, run `room explain R0053`
+    "#]],
+    );
+    check(
+        "name = \"chat\"\nttl = \"30d\"\n[parties.main]\nttl = 30\n",
+        expect![[r#"
+        |error[R0004]: room.toml has no key `ttl`
+        |   ╭─[room.toml:2:1]
+        | 1 │ name = "chat"
+        | 2 │ ttl = "30d"
+        |   · ─┬─
+        |   ·  ╰── unknown key
+        | 3 │ [parties.main]
+        |   ╰────
+        |  help: it belongs to a party: `[parties.main]`
+        |
+        |error[R0005]: `parties.main.ttl` must be a text in quotes
+        |   ╭─[room.toml:4:7]
+        | 3 │ [parties.main]
+        | 4 │ ttl = 30
+        |   ·       ─┬
+        |   ·        ╰── this is a whole number
+        |   ╰────
+        |  help: write it as "30"
+        |
+        |error: room.toml has 2 mistakes
+        |for more, run `room explain` with one of R0004, R0005
+    "#]],
+    );
 }
