@@ -186,11 +186,11 @@ fn who_watches_a_deployment_sees_how_far_it_is_and_a_pipe_gets_the_outcome() {
     project.write("web/large.txt", &"fedcba9876543210".repeat(128 * 1024));
     let done = served.room(root, &["deploy"]);
     let talk = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(talk.contains("uploaded 1 files, 2.0 MiB\n"), "{talk}");
+    assert!(talk.contains("uploaded 1 file, 2.0 MiB\n"), "{talk}");
     assert!(!talk.contains("uploading") && !talk.contains('\r'), "{talk}");
     project.write("web/large.txt", &"again and again ".repeat(128 * 1024));
     let seen = watched(&served, root, &["deploy", "--json"]);
-    assert!(seen.contains("uploaded 1 files") && !seen.contains("uploading"), "{seen}");
+    assert!(seen.contains("uploaded 1 file") && !seen.contains("uploading"), "{seen}");
     assert_eq!(served.stop(), Some(0));
 }
 

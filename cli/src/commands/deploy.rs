@@ -162,7 +162,7 @@ fn upload(
     }
     drop(progress);
     if !missing.is_empty() {
-        let done = format!("uploaded {} files, {}", missing.len(), amount(total));
+        let done = format!("uploaded {}, {}", counted(missing.len(), "file"), amount(total));
         print::talk(styled(DIM, done));
     }
     Ok(())

@@ -100,7 +100,7 @@ function tell(facts, seen) {
         : as.count(seen.storage.turns),
     ],
     ["Messages", `${as.count(seen.messages_in)} in, ${as.count(seen.messages_out)} out`],
-    ["Stored", `${as.count(seen.storage.keys)} keys, ${as.bytes(seen.storage.bytes)}`],
+    ["Stored", `${as.counted(seen.storage.keys, "key")}, ${as.bytes(seen.storage.bytes)}`],
     ["Alarm", alarm(seen.alarm)],
     [
       "At work",
