@@ -244,7 +244,7 @@ codes! {
         "$ room list --name chat --to http://127.0.0.1:9 --token 'no token'",
         "`room token list` shows the tokens and their scopes; `room token create` makes one. `room serve` prints the first.";
     BadUrl "R0050" "this is no address of a server",
-        "--to is the address where `room serve` listens for operators: http, a host and a port.",
+        "--to is the address where `room serve` listens for operators, and `room bench` takes the one for clients: http, a host and a port.",
         "$ room list --name chat --to https://chat.example.com/admin --token x",
         "Write it as http://127.0.0.1:1998. A server elsewhere is best reached through `ssh -L 1998:localhost:1998 its-name`.";
     BadOrigin "R0051" "this cannot be an origin",
@@ -255,6 +255,18 @@ codes! {
         "The hosts of `[serve]` are the names by which clients call the project: lower-case letters, digits and `-` between dots, without a scheme or a port.",
         "# room.toml\nname = \"chat\"\n[serve]\nhosts = [\"https://chat.example.com\"]",
         "Write it as `chat.example.com`, or `*.example.com` for all names below.";
+    NotTheBench "R0053" "the room there is not the one for benchmarks",
+        "`room bench` speaks the protocol of `rooms-examples/bench`, and what is served there is another room, or no room at all.",
+        "`room bench http://127.0.0.1:1999` while `room dev` serves a chat.",
+        "Serve it with `room dev rooms-examples/bench`, or deploy that folder; --party names the party if it is not `main`.";
+    NoAnswer "R0054" "nobody answers at the URL",
+        "No connection to the server came about, or nothing came over it.",
+        "$ room bench http://127.0.0.1:9",
+        "Start a server, and take the URL that it prints for clients.";
+    BadLoad "R0055" "this load cannot be made",
+        "More rooms than clients were asked for, more messages than a client may have on their way, or more connections than the system lets this process open.",
+        "$ room bench http://127.0.0.1:9 echo --clients 10 --rooms 20",
+        "The message has the numbers, and what to change.";
 }
 
 #[cfg(test)]

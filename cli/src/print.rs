@@ -67,7 +67,15 @@ pub(crate) fn clear() {
     }
 }
 
-/// Clears the line that another program shows its progress in, if talk goes to a terminal.
+/// Shows how far something is, in a line that the next one replaces, if talk goes to a terminal.
+pub(crate) fn progress(line: impl Display) {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let _gone_reader = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
+    }
+}
+
+/// Clears the line that progress is shown in, if talk goes to a terminal.
 pub(crate) fn clear_line() {
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
