@@ -249,7 +249,7 @@ mod tests {
         };
         let text = anstream::adapter::strip_str(&table(&[outcome(), failed])).to_string();
         expect![[r#"
-                                                              a second     p50     p90     p99   p99.9      max
+                                                            a second     p50     p90     p99   p99.9      max
             fanout  1,000 clients in 10 rooms, 1 in flight   123,456  500 µs  900 µs  990 µs  999 µs  1.00 ms
                     last delivery                                     500 µs  900 µs  990 µs  999 µs  1.00 ms
             fanout  1,000 clients in 10 rooms, 1 in flight   123,456  500 µs  900 µs  990 µs  999 µs  1.00 ms

@@ -196,6 +196,9 @@ impl Reader {
     ///
     /// # Errors
     /// It ended in another way.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost but what is not wanted.
     pub(crate) async fn closed(&mut self) -> Result<(), Broken> {
         loop {
             match self.read(|_| {}).await {

@@ -53,7 +53,9 @@ async fn serve(mut tcp: TcpStream, manner: Manner) -> std::io::Result<()> {
                     Manner::Skips if number == WRONG_AT => 2,
                     _ => 1,
                 };
-                body = format!(r#"{{"t":"count","s":{number},"n":{count}}}"#).into_bytes();
+                let asked: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                let asked = &asked["s"];
+                body = format!(r#"{{"t":"count","s":{asked},"n":{count}}}"#).into_bytes();
             }
             let wrong = number == WRONG_AT;
             if wrong && manner == Manner::Alters {
@@ -91,8 +93,11 @@ async fn load(scenario: Scenario, manner: Manner, in_flight: usize, rate: Option
     let length = Length {
         warm_up: Duration::from_millis(1),
         measured: Duration::from_millis(200),
-        // As long as it takes on a machine that does other things, where everything comes back.
-        patience: Duration::from_secs(if manner == Manner::Drops { 1 } else { 30 }),
+        // As long as it takes on a machine that does other things, unless something never comes.
+        patience: match manner {
+            Manner::Drops | Manner::Alters => Duration::from_secs(3),
+            _ => Duration::from_secs(60),
+        },
     };
     let mut stop = Stop::listen().unwrap();
     probe(&target).await.unwrap();

@@ -164,12 +164,11 @@ impl Client {
     }
 
     fn send_due(&self, due: u64) {
-        if self.missing() >= OUT_MAX || !self.link.takes(message::BYTES_MIN) {
+        let is_behind = self.missing() >= OUT_MAX || !self.link.takes(message::BYTES_MIN);
+        if is_behind || self.is_broken.get() {
             return self.tally.not_sent();
         }
-        if !self.is_broken.get() {
-            self.send(due);
-        }
+        self.send(due);
     }
 
     fn send(&self, due: u64) {

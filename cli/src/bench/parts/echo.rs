@@ -107,6 +107,7 @@ impl Client {
     /// Sends as many as lack, with one write.
     fn top_up(&self, in_flight: u64) {
         let now = self.tally.run.now();
+        // One that broke is no longer read, so that this is not asked for it again.
         if self.missing() < in_flight && self.tally.run.is_open(now) {
             self.send(in_flight - self.missing(), now);
         }
@@ -114,16 +115,14 @@ impl Client {
 
     /// Sends one that is due, unless too many are on their way already.
     pub(super) fn send_due(&self, due: u64) {
-        if self.missing() >= OUT_MAX || !self.link.takes(self.payload_bytes) {
+        let is_behind = self.missing() >= OUT_MAX || !self.link.takes(self.payload_bytes);
+        if is_behind || self.is_broken.get() {
             return self.tally.not_sent();
         }
         self.send(1, due);
     }
 
     fn send(&self, count: u64, due: u64) {
-        if self.is_broken.get() {
-            return;
-        }
         let (mut body, mut out) = (Vec::new(), Vec::new());
         for number in self.sent.get()..self.sent.get() + count {
             message::write(&mut body, Kind::Echo, Stamp { number, due }, self.payload_bytes);

@@ -141,12 +141,11 @@ impl Room {
     /// Broadcasts what is due, unless the server is too far behind.
     fn send_due(&self, due: u64) {
         let behind = self.sent.get() - self.over.get();
-        if behind >= OUT_MAX || !self.speaker.takes(self.payload_bytes) {
+        let is_behind = behind >= OUT_MAX || !self.speaker.takes(self.payload_bytes);
+        if is_behind || self.is_broken.get() {
             return self.tally.not_sent();
         }
-        if !self.is_broken.get() {
-            self.send(due);
-        }
+        self.send(due);
     }
 
     fn send(&self, due: u64) {
