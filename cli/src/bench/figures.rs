@@ -146,11 +146,15 @@ fn described(plan: &Plan) -> String {
         (None, Scenario::Connect | Scenario::Cold) => String::new(),
         (None, _) => format!(", {in_flight} in flight"),
     };
-    let (clients, rooms) = (count(*clients as f64), count(*rooms as f64));
+    let of = |number: usize, what: &str| {
+        let end = if number == 1 { "" } else { "s" };
+        format!("{} {what}{end}", count(number as f64))
+    };
+    let rooms = of(*rooms, "room");
     match plan.scenario {
-        Scenario::Cold => format!("{clients} at a time, a new room each{how}"),
-        Scenario::Connect => format!("{clients} at a time, {rooms} rooms{how}"),
-        _ => format!("{clients} clients in {rooms} rooms{how}"),
+        Scenario::Cold => format!("{} at a time, a new room each{how}", count(*clients as f64)),
+        Scenario::Connect => format!("{} at a time, {rooms}{how}", count(*clients as f64)),
+        _ => format!("{} in {rooms}{how}", of(*clients, "client")),
     }
 }
 

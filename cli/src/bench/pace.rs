@@ -33,7 +33,7 @@ impl Schedule {
     }
 }
 
-/// A clock that counts nanoseconds from its making, and wakes at a time.
+/// A clock that wakes at a time, for one at a time who waits.
 pub(crate) struct Pacer {
     epoch: Instant,
     #[cfg(target_os = "linux")]

@@ -42,7 +42,6 @@ pub(crate) struct Run {
     /// Sent, and not come back.
     out: Cell<u64>,
     all_back: Notify,
-    pacer: Pacer,
 }
 
 impl Run {
@@ -57,7 +56,6 @@ impl Run {
             until: Cell::new(from.saturating_add(ns(length.measured))),
             out: Cell::new(0),
             all_back: Notify::new(),
-            pacer: Pacer::new(epoch),
         })
     }
 
@@ -98,11 +96,12 @@ impl Run {
     /// # Cancel safety
     /// What was not due yet is not done.
     pub(crate) async fn pace(&self, a_second: u64, mut act: impl FnMut(u64)) {
-        let mut schedule = Schedule::new(self.now(), a_second);
+        // Each schedule has a clock of its own, as one wakes for one time only.
+        let (mut schedule, pacer) = (Schedule::new(self.now(), a_second), Pacer::new(self.epoch));
         // What is due and was not done yet is waited for, as what is out.
         self.sent(1);
         while self.is_open(schedule.due()) {
-            self.pacer.wait(schedule.due()).await;
+            pacer.wait(schedule.due()).await;
             let now = self.now();
             for _ in 0..BURST {
                 let due = schedule.due();

@@ -10,6 +10,7 @@ use crate::dev::Stop;
 use crate::mistake::Mistake;
 use crate::print::{self, BAD};
 use anyhow::Context as _;
+use serde::Serialize;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,6 +23,13 @@ const MIXED_RATE: u64 = 1_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How many bytes a client may have on their way.
 const IN_FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What is printed for machines.
+#[derive(Serialize)]
+struct Report<'a> {
+    url: &'a str,
+    runs: &'a [Outcome],
+}
 
 /// Loads a server.
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
@@ -55,8 +63,8 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
 
 fn show(args: &BenchArgs, outcomes: &[Outcome]) -> anyhow::Result<ExitCode> {
     if args.json {
-        let json = serde_json::json!({ "url": args.url, "runs": outcomes });
-        print::data(serde_json::to_string_pretty(&json)?);
+        let report = Report { url: &args.url, runs: outcomes };
+        print::data(serde_json::to_string_pretty(&report)?);
     } else {
         print::data(bench::table(outcomes));
     }
