@@ -3,6 +3,7 @@
 //! Invariant: flags win over `ROOM_*` variables, which win over `room.toml`, which wins over defaults;
 //! the first two are decided here, by clap. It does not know what the commands do.
 
+pub(crate) mod bench;
 pub(crate) mod operate;
 pub(crate) mod remote;
 
@@ -55,6 +56,7 @@ pub(crate) enum Command {
     Kick(operate::KickArgs),
     Close(operate::CloseArgs),
     DeleteRoom(operate::DeleteRoomArgs),
+    Bench(bench::BenchArgs),
     Limits(LimitsArgs),
     /// Print the JSON schema of room.toml
     ///

@@ -244,7 +244,7 @@ codes! {
         "$ room list --name chat --to http://127.0.0.1:9 --token 'no token'",
         "`room token list` shows the tokens and their scopes; `room token create` makes one. `room serve` prints the first.";
     BadUrl "R0050" "this is no address of a server",
-        "--to is the address where `room serve` listens for operators, or a proxy before it: http or https, a host and perhaps a port.",
+        "--to is the address where `room serve` listens for operators, or a proxy before it: http or https, a host and perhaps a port. `room bench` takes the one for clients: http, a host and a port.",
         "$ room list --name chat --to https://chat.example.com/admin --token x",
         "Write it as http://127.0.0.1:1998, or https://rooms.example.com. A server that speaks no TLS is best reached through `ssh -L 1998:localhost:1998 its-name`.";
     BadOrigin "R0051" "this cannot be an origin",
@@ -271,6 +271,18 @@ codes! {
         "A command works on the rooms of a data folder here, or of a server elsewhere, and the command line or the environment name both.",
         "$ room rooms --name chat --data data --to http://127.0.0.1:9 --token x",
         "Leave out --data, or --to. A flag goes over ROOM_TO and ROOM_DATA.";
+    NotTheBench "R0057" "the room there is not the one for benchmarks",
+        "`room bench` speaks the protocol of `rooms-examples/bench`, and what is served there is another room, or no room at all.",
+        "`room bench http://127.0.0.1:1999` while `room dev` serves a chat.",
+        "Serve it with `room dev rooms-examples/bench`, or deploy that folder; --party names the party if it is not `main`.";
+    NoAnswer "R0058" "nobody answers at the URL",
+        "No connection to the server came about, or nothing came over it.",
+        "$ room bench http://127.0.0.1:9",
+        "Start a server, and take the URL that it prints for clients.";
+    BadLoad "R0059" "this load cannot be made",
+        "More rooms than clients were asked for, more messages than a client may have on their way, or more connections than the system lets this process open.",
+        "$ room bench http://127.0.0.1:9 echo --clients 10 --rooms 20",
+        "The message has the numbers, and what to change.";
 }
 
 #[cfg(test)]

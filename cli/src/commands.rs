@@ -5,6 +5,7 @@
 //! can work without a project or a network, it does. It does not know how a verb does its work.
 
 mod backup;
+mod bench;
 mod build;
 mod close;
 mod completions;
@@ -60,6 +61,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Kick(args) => close::kick(&args),
         Command::Close(args) => close::close(&args),
         Command::DeleteRoom(args) => close::delete_room(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Limits(args) => limits::run(&args),
         Command::Schema => schema::run(),
         Command::Explain(args) => explain::run(&args),

@@ -79,6 +79,13 @@ pub(crate) fn over(line: &str) {
     let _gone_reader = write!(stderr, "{line}").and_then(|()| stderr.flush());
 }
 
+/// Shows how far something is, in a line that the next one replaces, if somebody may watch.
+pub(crate) fn progress(line: impl Display) {
+    if is_watched() {
+        over(&line.to_string());
+    }
+}
+
 /// Clears the line that another program shows its progress in, if talk goes to a terminal.
 pub(crate) fn clear_line() {
     let mut stderr = std::io::stderr();

@@ -4,10 +4,10 @@
 //! a single turn: with [`Limits::commit_turns_max`] of 1 a room waits until the queue before the disk
 //! is empty, and a flush takes what is in the queue. It does not know how the store works.
 
-use crate::load::{Figures, median};
-use crate::process::measure;
+use crate::figures::{Figures, Report};
+use crate::process::bench;
 use crate::rooms::Setup;
-use crate::{disk, guest, rooms};
+use crate::{disk, guest, rooms, tool};
 use anyhow::Result;
 use room_runtime::Limits;
 use std::io::Write;
@@ -20,7 +20,7 @@ const ROOMS: [u64; 4] = [1, 16, 64, 256];
 
 /// Runs everything and prints one table.
 pub(crate) fn table() -> Result<()> {
-    let module = guest::build("room-example-bench")?;
+    let (tool, module) = (tool::build()?, guest::build("room-example-bench")?);
     let mut out = std::io::stdout().lock();
     writeln!(out, "The disk: {}.\n", disk::describe()?)?;
     writeln!(
@@ -32,11 +32,16 @@ pub(crate) fn table() -> Result<()> {
     let mut runs = ROOMS.map(|_| [Vec::new(), Vec::new()]);
     for _ in 0..RUNS {
         for (rooms, [single, shared]) in ROOMS.iter().zip(&mut runs) {
-            single.push(run(&module, *rooms, Limits { commit_turns_max: 1, ..Limits::default() })?);
-            shared.push(run(&module, *rooms, Limits::default())?);
+            single.push(run(
+                &tool,
+                &module,
+                *rooms,
+                Limits { commit_turns_max: 1, ..Limits::default() },
+            )?);
+            shared.push(run(&tool, &module, *rooms, Limits::default())?);
         }
     }
-    let medians = runs.map(|of| of.map(median));
+    let medians = runs.map(|of| of.map(|runs| Report::median(&runs).figures));
     let one_room = medians[0];
     for (rooms, [single, shared]) in ROOMS.into_iter().zip(medians) {
         row(&mut out, rooms, "one turn", single, [one_room[0], single])?;
@@ -46,12 +51,13 @@ pub(crate) fn table() -> Result<()> {
 }
 
 /// Loads a node with an empty folder.
-fn run(module: &Path, rooms: u64, limits: Limits) -> Result<Figures> {
+fn run(tool: &Path, module: &Path, rooms: u64, limits: Limits) -> Result<Report> {
     let folder = disk::folder()?;
     let setup = Setup { disk: Some(folder.path().join("data")), limits };
     let server = rooms::arguments(module, &setup)?;
     let server: Vec<&str> = server.iter().map(String::as_str).collect();
-    measure(&server, &["keep", &rooms.to_string()])
+    let rooms = rooms.to_string();
+    bench(tool, &server, &["durable", "--clients", &rooms, "--rooms", &rooms])
 }
 
 fn row(
@@ -61,10 +67,10 @@ fn row(
     of: Figures,
     beside: [Figures; 2],
 ) -> Result<()> {
-    let Figures { a_second, p50_us, p99_us, .. } = of;
-    let [one_room, single] = beside.map(|other| a_second as f64 / other.a_second.max(1) as f64);
+    let Figures { per_second, p50_us, p99_us, .. } = of;
+    let [one_room, single] = beside.map(|other| per_second / other.per_second.max(1.0));
     Ok(writeln!(
         out,
-        "| {rooms} | {carries} | {a_second} | {p50_us} | {p99_us} | {one_room:.2} | {single:.2} |"
+        "| {rooms} | {carries} | {per_second:.0} | {p50_us:.0} | {p99_us:.0} | {one_room:.2} | {single:.2} |"
     )?)
 }

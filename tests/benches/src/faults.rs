@@ -3,8 +3,8 @@
 //! Invariant: every fault is repeated without a pause for as long as the neighbours are measured, on
 //! the one core that they share. It does not know why a fault costs what it costs.
 
-use crate::load::{Figures, median};
-use crate::process::measure;
+use crate::figures::Figures;
+use crate::process;
 use crate::rooms::Setup;
 use crate::{disk, guest, rooms};
 use anyhow::{Context, Result};
@@ -53,21 +53,21 @@ pub(crate) fn table() -> Result<()> {
         "| the other room does | p50 ms | p99 ms | max ms | p99 ticks | more than alone |"
     )?;
     writeln!(out, "|---|---:|---:|---:|---:|---:|")?;
-    let alone = runs(&module, &["beside"], Kept::InMemory)?;
+    let alone = runs(&module, &[], Kept::InMemory)?;
     row(&mut out, "nothing", alone, alone)?;
     for (name, script, answers, kept) in FAULTS {
-        let beside = runs(&module, &["beside", script, answers], kept)?;
+        let beside = runs(&module, &[script, answers], kept)?;
         row(&mut out, name, beside, alone)?;
     }
     Ok(())
 }
 
-fn runs(module: &Path, load: &[&str], kept: Kept) -> Result<Figures> {
-    let runs = (0..RUNS).map(|_| run(module, load, kept)).collect::<Result<Vec<_>>>()?;
-    Ok(median(runs))
+fn runs(module: &Path, fault: &[&str], kept: Kept) -> Result<Figures> {
+    let runs = (0..RUNS).map(|_| run(module, fault, kept)).collect::<Result<Vec<_>>>()?;
+    Ok(Figures::median(runs))
 }
 
-fn run(module: &Path, load: &[&str], kept: Kept) -> Result<Figures> {
+fn run(module: &Path, fault: &[&str], kept: Kept) -> Result<Figures> {
     let folder = match kept {
         Kept::InMemory => None,
         Kept::OnDisk => Some(disk::folder()?),
@@ -75,12 +75,12 @@ fn run(module: &Path, load: &[&str], kept: Kept) -> Result<Figures> {
     let disk = folder.as_ref().map(|folder| folder.path().join("data"));
     let server = rooms::arguments(module, &Setup { disk, ..Setup::default() })?;
     let server: Vec<&str> = server.iter().map(String::as_str).collect();
-    measure(&server, load).with_context(|| format!("beside {load:?}"))
+    process::beside(&server, fault).with_context(|| format!("beside {fault:?}"))
 }
 
 fn row(out: &mut impl Write, name: &str, of: Figures, alone: Figures) -> Result<()> {
-    let ms = |us: u64| us as f64 / 1_000.0;
-    let ticks = |us: u64| ms(us) / Limits::default().tick_ms as f64;
+    let ms = |us: f64| us / 1_000.0;
+    let ticks = |us: f64| ms(us) / Limits::default().tick_ms as f64;
     Ok(writeln!(
         out,
         "| {name} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |",
@@ -88,6 +88,6 @@ fn row(out: &mut impl Write, name: &str, of: Figures, alone: Figures) -> Result<
         ms(of.p99_us),
         ms(of.max_us),
         ticks(of.p99_us),
-        ticks(of.p99_us.saturating_sub(alone.p99_us)),
+        ticks((of.p99_us - alone.p99_us).max(0.0)),
     )?)
 }

@@ -1,7 +1,7 @@
-//! WebSocket frames by hand, so that the load costs little beside what it measures.
+//! WebSocket frames by hand: of a client that talks to rooms which are not for benchmarks, and of the raw server.
 //!
-//! Invariant: a frame is counted when its last byte has come. It knows text frames of servers, which
-//! are not masked, and nothing else of the protocol.
+//! Invariant: a frame is counted when its last byte has come. It knows text frames that are whole, their ends, and
+//! nothing else of the protocol. It does not know what they say.
 
 use anyhow::{Result, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -93,6 +93,62 @@ impl Client {
     }
 }
 
+/// A frame of a client.
+pub(crate) enum Received<'a> {
+    /// A text message, with its mask taken off.
+    Text(&'a [u8]),
+    /// The end.
+    Close,
+}
+
+/// Steps over the first whole frame of a client, and takes its mask off in place. → It, and how many bytes it had.
+///
+/// # Errors
+/// It is none that the load sends.
+pub(crate) fn received(bytes: &mut [u8]) -> Result<Option<(Received<'_>, usize)>> {
+    let (mask_at, length) = match *bytes {
+        [_, length @ 0x80..0xfe, ..] => (2, usize::from(length & 0x7f)),
+        [_, 0xfe, high, low, ..] => (4, usize::from(u16::from_be_bytes([high, low]))),
+        [_, 0xff, 0, 0, 0, 0, a, b, c, d, ..] => {
+            (10, usize::try_from(u32::from_be_bytes([a, b, c, d]))?)
+        }
+        [_, 0xff, ..] if bytes.len() < 10 => return Ok(None),
+        [] | [_] | [_, 0xfe, ..] => return Ok(None),
+        [first, second, ..] => bail!("the load sent a frame of {first:#x} {second:#x}"),
+    };
+    let (body_at, end) = (mask_at + 4, mask_at + 4 + length);
+    if bytes.len() < end {
+        return Ok(None);
+    }
+    let mask = [bytes[mask_at], bytes[mask_at + 1], bytes[mask_at + 2], bytes[mask_at + 3]];
+    let (kind, body) = (bytes[0], &mut bytes[body_at..end]);
+    for (byte, mask) in body.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+    match kind {
+        0x81 => Ok(Some((Received::Text(body), end))),
+        0x88 => Ok(Some((Received::Close, end))),
+        other => bail!("the load sent opcode {other:#x}"),
+    }
+}
+
+/// Appends a text frame of a server.
+pub(crate) fn answer(into: &mut Vec<u8>, body: &[u8]) {
+    into.push(0x81);
+    match (u8::try_from(body.len()), u16::try_from(body.len())) {
+        (Ok(short @ ..126), _) => into.push(short),
+        (_, Ok(length)) => {
+            into.push(126);
+            into.extend_from_slice(&length.to_be_bytes());
+        }
+        _ => {
+            into.push(127);
+            into.extend_from_slice(&(body.len() as u64).to_be_bytes());
+        }
+    }
+    into.extend_from_slice(body);
+}
+
 /// A text frame of a client, masked with zeros.
 pub(crate) fn text(payload: &str) -> Vec<u8> {
     // The payloads here are far shorter than the second length that needs a longer head.
@@ -104,4 +160,33 @@ pub(crate) fn text(payload: &str) -> Vec<u8> {
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(&payload.as_bytes()[..usize::from(length)]);
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clients_frames_are_read_unmasked_and_answered_at_any_length() {
+        for length in [0, 1, 125, 126, 70_000] {
+            let body = vec![b'x'; length];
+            let mut answered = Vec::new();
+            answer(&mut answered, &body);
+            // The same bytes as a client sends, but for the mask.
+            let mut frame = answered[..answered.len() - length].to_vec();
+            frame[1] |= 0x80;
+            frame.extend_from_slice(&[1, 2, 3, 4]);
+            frame.extend(body.iter().zip([1, 2, 3, 4].iter().cycle()).map(|(a, b)| a ^ b));
+            for cut in [1, frame.len() / 2, frame.len() - 1] {
+                assert!(received(&mut frame[..cut].to_vec()).unwrap().is_none());
+            }
+            let whole = frame.len();
+            match received(&mut frame).unwrap() {
+                Some((Received::Text(text), end)) => assert!(text == body && end == whole),
+                _ => panic!("a text of {length} bytes was not read"),
+            }
+        }
+        assert!(received(&mut [0x81, 5, 1, 2, 3, 4, 5]).is_err());
+        assert!(matches!(received(&mut [0x88, 0x80, 0, 0, 0, 0]), Ok(Some((Received::Close, 6)))));
+    }
 }

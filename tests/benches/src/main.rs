@@ -1,22 +1,27 @@
 //! Measures the runtime on this machine, each scenario against something in the same run.
 //!
-//! - `cargo run --release -p room-benches`: what a room costs beside a bare axum server
+//! - `cargo run --release -p room-benches`: what a room costs beside a bare axum server and a raw loop, written to
+//!   `runtime/PERFORMANCE.md`
 //! - `cargo run --release -p room-benches -- durable`: durable turns a second, many rooms to one flush
 //! - `cargo run --release -p room-benches -- faults`: what neighbours of a faulty guest notice
 //!
-//! Owns the words of the command line. Invariant: servers and load are processes of their own, started
-//! from this program. It does not know what is measured.
+//! Owns the words of the command line. Invariant: servers and load are processes of their own: servers this
+//! program, the load `room bench`. It does not know what is measured.
 
 mod bare;
+mod beside;
 mod compare;
 mod disk;
 mod durable;
 mod faults;
+mod figures;
 mod frames;
 mod guest;
-mod load;
+mod page;
 mod process;
+mod raw;
 mod rooms;
+mod tool;
 
 use anyhow::{Result, bail};
 
@@ -26,9 +31,11 @@ fn main() -> Result<()> {
         [] => compare::table(),
         ["durable"] => durable::table(),
         ["faults"] => faults::table(),
-        ["serve", "bare"] => bare::serve(),
+        ["serve", "axum"] => bare::serve(),
+        ["serve", "raw"] => raw::serve(None),
+        ["serve", "raw", folder] => raw::serve(Some(folder.into())),
         ["serve", "room", module, setup] => rooms::serve(module.as_ref(), setup),
-        ["load", addr, ref load @ ..] => load::run_and_print(addr.parse()?, load),
+        ["beside", addr, ref fault @ ..] => beside::run_and_print(addr.parse()?, fault),
         _ => bail!("usage: room-benches [durable | faults]"),
     }
 }

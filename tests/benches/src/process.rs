@@ -3,24 +3,52 @@
 //! Invariant: a server has the first core to itself and the load the second, where there are two and
 //! `taskset` is to be had. It does not know what is measured.
 
+use crate::figures::{Figures, Report};
 use anyhow::{Context, Result, bail};
-use serde::de::DeserializeOwned;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// Starts a server, loads it from another process, and stops it. What the load printed.
-pub(crate) fn measure<T: DeserializeOwned>(server: &[&str], load: &[&str]) -> Result<T> {
+/// Starts a server, loads it by `room bench`, and stops it. → What that reports.
+///
+/// # Errors
+/// One of them fails, or not everything came back as it should.
+pub(crate) fn bench(room: &Path, server: &[&str], load: &[&str]) -> Result<Report> {
     let server = Server::start(server)?;
-    let output = on_core(1)?
-        .args(["load", &server.addr.to_string()])
-        .args(load)
-        .stderr(Stdio::inherit())
-        .output()?;
+    let mut command = on_core(1, room)?;
+    command.args(["bench", &format!("http://{}", server.addr), "--json"]).args(load);
+    Report::read(&output(command)?)
+}
+
+/// Starts a server, measures quiet clients beside a fault of it, and stops it.
+///
+/// # Errors
+/// One of them fails.
+pub(crate) fn beside(server: &[&str], fault: &[&str]) -> Result<Figures> {
+    let server = Server::start(server)?;
+    let mut command = on_core(1, &std::env::current_exe()?)?;
+    command.args(["beside", &server.addr.to_string()]).args(fault);
+    Ok(serde_json::from_slice(&output(command)?)?)
+}
+
+/// Lets this process, and those that it starts, have as many connections as the system allows.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn raise_limits() -> Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+        .context("the limit of open files cannot be raised")
+}
+
+fn output(mut command: Command) -> Result<Vec<u8>> {
+    let output = command.stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
-        bail!("the load {load:?} failed: {}", output.status);
+        bail!("{command:?} failed: {}", output.status);
     }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    Ok(output.stdout)
 }
 
 struct Server {
@@ -31,7 +59,8 @@ struct Server {
 impl Server {
     /// Starts a server and reads the address that it prints.
     fn start(args: &[&str]) -> Result<Self> {
-        let mut process = on_core(0)?.arg("serve").args(args).stdout(Stdio::piped()).spawn()?;
+        let mut command = on_core(0, &std::env::current_exe()?)?;
+        let mut process = command.arg("serve").args(args).stdout(Stdio::piped()).spawn()?;
         let stdout = process.stdout.take().context("the server's output is piped")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
@@ -48,15 +77,14 @@ impl Drop for Server {
     }
 }
 
-/// This program, pinned to one core where `taskset` is to be had.
-fn on_core(core: usize) -> Result<Command> {
-    let this = std::env::current_exe()?;
+/// A program, pinned to one core where `taskset` is to be had.
+fn on_core(core: usize, program: &Path) -> Result<Command> {
     let cores = std::thread::available_parallelism()?.get();
     let pinned = cores > 1 && Command::new("taskset").arg("-V").output().is_ok();
     if !pinned {
-        return Ok(Command::new(this));
+        return Ok(Command::new(program));
     }
     let mut command = Command::new("taskset");
-    command.arg("-c").arg(core.to_string()).arg(this);
+    command.arg("-c").arg(core.to_string()).arg(program);
     Ok(command)
 }

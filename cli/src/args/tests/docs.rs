@@ -53,6 +53,7 @@ fn words(line: &str) -> Vec<String> {
             "URL" => "http://127.0.0.1:1998",
             "N" | "VERSION" => "1",
             "LEVEL" => "warn",
+            "SCENARIO" => "echo",
             "SHELL" => "bash",
             "CIDR" => "10.0.0.0/8",
             word => word,

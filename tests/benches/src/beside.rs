@@ -4,11 +4,12 @@
 //! time since it should have sent: a server that stands still is charged for all that it keeps waiting.
 //! It does not know what the other room does.
 
-use super::{Figures, Window, figures};
+use crate::figures::Figures;
 use crate::frames::{Client, text};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
+use std::io::Write;
 use std::net::SocketAddr;
 use tokio::time::{Duration, Instant};
 
@@ -17,11 +18,46 @@ const NEIGHBOURS: u32 = 16;
 /// Time between two messages of a quiet client.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What the other room is told, and how often it answers before it is over.
-pub(super) type Fault<'a> = (&'a str, usize);
+/// Time before anything counts.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Time in which messages count.
+const MEASURED: Duration = Duration::from_secs(4);
 
-/// Measures the quiet clients, beside a fault if there is one.
-pub(super) async fn run(addr: SocketAddr, fault: Option<Fault<'_>>) -> Result<Figures> {
+/// What the other room is told, and how often it answers before it is over.
+type Fault<'a> = (&'a str, usize);
+
+/// The time in which messages count.
+#[derive(Clone, Copy)]
+struct Window {
+    from: Instant,
+    until: Instant,
+}
+
+impl Window {
+    fn after_warm_up() -> Self {
+        let from = Instant::now() + WARM_UP;
+        Self { from, until: from + MEASURED }
+    }
+
+    fn has(self, now: Instant) -> bool {
+        (self.from..self.until).contains(&now)
+    }
+}
+
+/// Measures quiet clients, beside a fault if these words name one and how often it answers, and prints their
+/// figures as JSON.
+#[tokio::main(flavor = "current_thread")]
+pub(crate) async fn run_and_print(addr: SocketAddr, fault: &[&str]) -> Result<()> {
+    let fault = match *fault {
+        [] => None,
+        [script, answers] => Some((script, answers.parse()?)),
+        _ => bail!("a fault is a script and a number of answers"),
+    };
+    let figures = run(addr, fault).await?;
+    Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(&figures)?)?)
+}
+
+async fn run(addr: SocketAddr, fault: Option<Fault<'_>>) -> Result<Figures> {
     let open = |room: String| async move {
         Client::connect(addr, &format!("{room}?quiet=1&hello=hi")).await
     };
@@ -39,7 +75,9 @@ pub(super) async fn run(addr: SocketAddr, fault: Option<Fault<'_>>) -> Result<Fi
     for histogram in histograms {
         all.add(histogram)?;
     }
-    Ok(figures(all.len(), &all))
+    let us = |quantile| all.value_at_quantile(quantile) as f64 / 1_000.0;
+    let per_second = all.len() as f64 / MEASURED.as_secs_f64();
+    Ok(Figures { per_second, p50_us: us(0.5), p99_us: us(0.99), max_us: us(1.0) })
 }
 
 /// Sends at its times, which lie between those of the others.

@@ -1,0 +1,246 @@
+//! One connection of the load. Owns its bytes in both directions.
+//!
+//! Invariant: what is sent goes out in order, at once if the kernel takes it; reading and writing never wait for
+//! each other; while nothing comes, a connection holds no buffer. It does not know what messages mean.
+
+use super::frames::{self, Frame, Odd};
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// How many bytes are read at a time.
+const READ_BYTES: usize = 256 * 1024;
+/// How long the head of an answer to the handshake may be, in bytes.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How many bytes of a connection may wait to be sent. Whoever would send more is told.
+pub(crate) const OUT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How a connection ended, or why there is none.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// The system says so.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The server ended it without a word.
+    #[error("the server ended the connection without a close frame")]
+    Ended,
+    /// The server closed it.
+    #[error("closed with {code} {reason}")]
+    Closed {
+        /// The close code.
+        code: u16,
+        /// What the server said about it.
+        reason: String,
+    },
+    /// The server answered the handshake with something else.
+    #[error("the handshake was answered `{0}`")]
+    Refused(String),
+    /// It is no WebSocket.
+    #[error(transparent)]
+    Odd(#[from] Odd),
+    /// The first message is not that of the room for benchmarks.
+    #[error("the room said `{0}`")]
+    Stranger(String),
+    /// Nothing came for so long.
+    #[error("nothing came for {} s", .0.as_secs())]
+    Silent(Duration),
+}
+
+/// Where all connections read to, one after the other.
+#[derive(Clone)]
+pub(crate) struct Scratch(Rc<RefCell<Vec<u8>>>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(Rc::new(RefCell::new(vec![0; READ_BYTES])))
+    }
+}
+
+/// The sending side.
+pub(crate) struct Link {
+    tcp: TcpStream,
+    /// What the kernel has not taken yet.
+    out: RefCell<Vec<u8>>,
+    flushes: Cell<bool>,
+}
+
+/// The receiving side.
+pub(crate) struct Reader {
+    link: Rc<Link>,
+    /// The begin of a frame whose end has not come.
+    rest: Vec<u8>,
+    scratch: Scratch,
+}
+
+impl Link {
+    /// Asks for a WebSocket on a connection.
+    ///
+    /// # Errors
+    /// [`Broken::Refused`] if the answer is another one.
+    ///
+    /// # Cancel safety
+    /// The connection is closed.
+    pub(crate) async fn upgrade(
+        tcp: TcpStream,
+        request: &str,
+        scratch: &Scratch,
+    ) -> Result<(Rc<Self>, Reader), Broken> {
+        let link = Self { tcp, out: RefCell::default(), flushes: Cell::new(false) };
+        let link = Rc::new(link);
+        link.send(request.as_bytes());
+        let mut head = Vec::new();
+        let end = loop {
+            link.tcp.readable().await?;
+            let mut scratch = scratch.0.borrow_mut();
+            match link.tcp.try_read(&mut scratch) {
+                Ok(0) => return Err(Broken::Ended),
+                Ok(count) => head.extend_from_slice(&scratch[..count]),
+                Err(err) if err.kind() == ErrorKind::WouldBlock => {}
+                Err(err) => return Err(err.into()),
+            }
+            if let Some(at) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break at + 4;
+            }
+            if head.len() > HEAD_BYTES_MAX {
+                return Err(Broken::Refused("a head without an end".to_owned()));
+            }
+        };
+        if !head.starts_with(b"HTTP/1.1 101") {
+            let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+            let line = String::from_utf8_lossy(line);
+            return Err(Broken::Refused(line.chars().flat_map(char::escape_debug).collect()));
+        }
+        let rest = head.split_off(end);
+        Ok((link.clone(), Reader { link, rest, scratch: scratch.clone() }))
+    }
+
+    /// Sends frames, at once or as soon as the kernel takes them. If the connection is broken they are lost,
+    /// and its reader is told why.
+    pub(crate) fn send(self: &Rc<Self>, frames: &[u8]) {
+        let mut out = self.out.borrow_mut();
+        let mut rest = frames;
+        if out.is_empty() {
+            match self.tcp.try_write(rest) {
+                Ok(count) => rest = &rest[count..],
+                Err(err) if err.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+        if rest.is_empty() {
+            return;
+        }
+        out.extend_from_slice(rest);
+        if !self.flushes.replace(true) {
+            tokio::task::spawn_local(self.clone().flush());
+        }
+    }
+
+    /// Whether so many bytes more may wait to be sent.
+    pub(crate) fn takes(&self, bytes: usize) -> bool {
+        self.out.borrow().len() + bytes <= OUT_BYTES_MAX
+    }
+
+    /// Says goodbye.
+    pub(crate) fn close(self: &Rc<Self>) {
+        let mut frame = Vec::new();
+        frames::close(&mut frame);
+        self.send(&frame);
+    }
+
+    /// Sends what waits.
+    async fn flush(self: Rc<Self>) {
+        while self.tcp.writable().await.is_ok() {
+            let mut out = self.out.borrow_mut();
+            match self.tcp.try_write(&out) {
+                Ok(count) => drop(out.drain(..count)),
+                Err(err) if err.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+            if out.is_empty() {
+                // What was needed once need not be held for ever.
+                *out = Vec::new();
+                break;
+            }
+        }
+        self.flushes.set(false);
+    }
+}
+
+impl Reader {
+    /// Waits until at least one message is there, and hands over all that are. → How many.
+    ///
+    /// # Errors
+    /// [`Broken`]: no more will come. What came before was handed over.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn read(&mut self, mut take: impl FnMut(&[u8])) -> Result<usize, Broken> {
+        let mut count = self.parse(&[], &mut take)?;
+        while count == 0 {
+            self.link.tcp.readable().await?;
+            let scratch = self.scratch.clone();
+            let mut scratch = scratch.0.borrow_mut();
+            match self.link.tcp.try_read(&mut scratch) {
+                Ok(0) => return Err(Broken::Ended),
+                Ok(length) => count = self.parse(&scratch[..length], &mut take)?,
+                Err(err) if err.kind() == ErrorKind::WouldBlock => {}
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Ok(count)
+    }
+
+    /// Waits for the end of a connection, whose close frame was sent.
+    ///
+    /// # Errors
+    /// It ended in another way.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost but what is not wanted.
+    pub(crate) async fn closed(&mut self) -> Result<(), Broken> {
+        loop {
+            match self.read(|_| {}).await {
+                Ok(_) => {}
+                Err(Broken::Closed { code: 1000 | 1005, .. } | Broken::Ended) => return Ok(()),
+                Err(err) => return Err(err),
+            }
+        }
+    }
+
+    /// Hands over the messages that these bytes complete.
+    fn parse(&mut self, fresh: &[u8], take: &mut impl FnMut(&[u8])) -> Result<usize, Broken> {
+        let mut rest = std::mem::take(&mut self.rest);
+        let is_joined = !rest.is_empty();
+        if is_joined {
+            rest.extend_from_slice(fresh);
+        }
+        let bytes = if is_joined { &rest } else { fresh };
+        let (mut at, mut count) = (0, 0);
+        while let Some((frame, length)) = frames::next(&bytes[at..])? {
+            at += length;
+            match frame {
+                Frame::Message(body) => {
+                    take(body);
+                    count += 1;
+                }
+                Frame::Ping(body) => {
+                    let mut pong = Vec::new();
+                    frames::pong(&mut pong, body);
+                    self.link.send(&pong);
+                }
+                Frame::Pong => {}
+                Frame::Close(code, reason) => {
+                    let reason = String::from_utf8_lossy(reason);
+                    let reason = reason.chars().flat_map(char::escape_debug).collect();
+                    return Err(Broken::Closed { code, reason });
+                }
+            }
+        }
+        if at < bytes.len() {
+            self.rest = bytes[at..].to_vec();
+        }
+        Ok(count)
+    }
+}

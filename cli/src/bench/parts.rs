@@ -1,0 +1,166 @@
+//! The parts of a run: one scenario each. Owns what they have in common, from the first connection to the outcome.
+//!
+//! Invariant: whatever a part opened is open before any part starts, and is closed when all have ended. It does
+//! not know how long a run takes.
+
+mod durable;
+mod echo;
+mod fanout;
+mod idle;
+mod visits;
+
+use super::figures::{Beside, Outcome, Plan};
+use super::memory::Held;
+use super::run::{Run, Tally};
+use super::target::Target;
+use crate::args::bench::Scenario;
+use durable::Durable;
+use echo::Echo;
+use fanout::Fanout;
+use idle::Idle;
+use std::fmt::Display;
+use std::rc::Rc;
+use std::sync::OnceLock;
+use visits::Visits;
+
+/// How many messages may be on their way where a rate asks for more: a server that is further behind will not
+/// catch up.
+const OUT_MAX: u64 = 65_536;
+
+/// The name of a room that no other run has, as rooms are told apart by what comes out of them.
+fn room_name(what: &str, which: impl Display) -> String {
+    static RUN: OnceLock<String> = OnceLock::new();
+    let run = RUN.get_or_init(|| format!("{:x}", chrono::Utc::now().timestamp_millis()));
+    format!("bench-{run}-{what}-{which}")
+}
+
+/// A scenario whose connections are open.
+pub(crate) struct Prepared {
+    plan: Plan,
+    part: Part,
+}
+
+enum Part {
+    Echo(Echo),
+    Fanout(Fanout),
+    Durable(Durable),
+    Visits(Visits),
+    Idle(Idle),
+}
+
+/// A scenario that runs.
+pub(crate) struct Running {
+    plan: Plan,
+    part: Sending,
+    tally: Rc<Tally>,
+    beside: Rc<Tally>,
+    held: Option<Held>,
+}
+
+enum Sending {
+    Echo(Vec<Rc<echo::Client>>),
+    Fanout(Vec<Rc<fanout::Room>>),
+    Durable(Vec<Rc<durable::Client>>),
+    Visits,
+    Idle(idle::Holding),
+}
+
+impl Prepared {
+    /// Opens what a scenario needs.
+    ///
+    /// # Errors
+    /// A mistake: not all connections could be opened.
+    ///
+    /// # Cancel safety
+    /// What was opened is closed.
+    pub(crate) async fn of(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
+        let part = match plan.scenario {
+            Scenario::Echo | Scenario::Mixed => Part::Echo(Echo::prepare(target, plan).await?),
+            Scenario::Fanout => Part::Fanout(Fanout::prepare(target, plan).await?),
+            Scenario::Durable => Part::Durable(Durable::prepare(target, plan).await?),
+            Scenario::Connect | Scenario::Cold => {
+                Part::Visits(Visits::prepare(target, plan).await?)
+            }
+            Scenario::Idle => Part::Idle(Idle::prepare(target, plan).await?),
+        };
+        Ok(Self { plan: plan.clone(), part })
+    }
+
+    /// Begins.
+    ///
+    /// # Errors
+    /// None: a histogram's bounds are right.
+    pub(crate) fn start(self, run: &Rc<Run>) -> anyhow::Result<Running> {
+        let (tally, beside, plan) = (Tally::new(run)?, Tally::new(run)?, self.plan);
+        let part = match self.part {
+            Part::Echo(echo) => Sending::Echo(echo.start(&plan, &tally)),
+            Part::Fanout(fanout) => Sending::Fanout(fanout.start(&plan, &tally, &beside)),
+            Part::Durable(durable) => Sending::Durable(durable.start(&plan, &tally)),
+            Part::Visits(visits) => {
+                visits.start(&tally, &beside);
+                Sending::Visits
+            }
+            Part::Idle(idle) => Sending::Idle(idle.start(&plan, &tally)),
+        };
+        Ok(Running { plan, part, tally, beside, held: None })
+    }
+}
+
+impl Running {
+    /// How far it is, in words.
+    pub(crate) fn progress(&self) -> String {
+        format!("{} {}", self.plan.scenario.name(), self.tally.progress())
+    }
+
+    /// Does what is left when the window has ended.
+    pub(crate) fn ending(&mut self) {
+        if let Sending::Idle(holding) = &self.part {
+            self.held = Some(holding.ask(&self.tally));
+        }
+    }
+
+    /// Says goodbye on all connections. → What it came to.
+    pub(crate) fn outcome(self) -> Outcome {
+        let beside = match self.plan.scenario {
+            Scenario::Fanout => Some("last delivery"),
+            Scenario::Cold => Some("warm room"),
+            _ => None,
+        };
+        let (count, latency_us, not_sent, mut check) = self.tally.sums();
+        match &self.part {
+            Sending::Echo(clients) => {
+                check.lost = clients.iter().map(|client| client.missing()).sum();
+                clients.iter().for_each(|client| client.close());
+            }
+            Sending::Idle(holding) => {
+                check.lost = holding.clients.iter().map(|client| client.missing()).sum();
+                holding.clients.iter().for_each(|client| client.close());
+            }
+            Sending::Fanout(rooms) => {
+                check.lost = rooms.iter().map(|room| room.missing()).sum();
+                rooms.iter().for_each(|room| room.close());
+            }
+            Sending::Durable(clients) => {
+                let (lost, left_out) = durable::missing(clients);
+                check.lost = lost;
+                check.wrong_counts += left_out;
+                clients.iter().for_each(|client| client.close());
+            }
+            Sending::Visits => {}
+        }
+        let seconds = self.tally.run.seconds();
+        let per_second = if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
+        let beside = beside.map(|what| Beside { what, latency_us: self.beside.sums().1 });
+        Outcome {
+            plan: self.plan,
+            seconds,
+            count,
+            per_second,
+            latency_us,
+            beside,
+            not_sent,
+            check,
+            memory: self.held,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `durable`: increments that are answered when they are on the disk. Owns what each room has counted.
+//!
+//! Invariant: of the counts of a room none is given twice or left out, and none of a client goes back. It does
+//! not know where a room keeps them.
+
+use crate::bench::check::{Came, Row};
+use crate::bench::figures::Plan;
+use crate::bench::frames;
+use crate::bench::link::{Broken, Link, Reader};
+use crate::bench::message;
+use crate::bench::open;
+use crate::bench::parts::OUT_MAX;
+use crate::bench::run::Tally;
+use crate::bench::target::{ENTER_MAX, Target};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use tokio::task::spawn_local;
+
+/// A connection, and the count that its room began with, of the first one of each room.
+type Opened = (Rc<Link>, Reader, Option<u64>);
+
+/// The connections before anything counts.
+pub(super) struct Durable(Vec<Opened>);
+
+/// What a room has counted.
+struct Counter {
+    counts: RefCell<Row>,
+    /// The highest count that there can be, and one more.
+    end: Cell<u64>,
+}
+
+/// Who counts.
+pub(super) struct Client {
+    link: Rc<Link>,
+    counter: Rc<Counter>,
+    sent: Cell<u64>,
+    back: Cell<u64>,
+    row: RefCell<Row>,
+    /// The highest count it was told.
+    highest: Cell<u64>,
+    /// When those that are on their way were due, and the number of the first of them.
+    due: RefCell<VecDeque<u64>>,
+    due_from: Cell<u64>,
+    is_broken: Cell<bool>,
+    tally: Rc<Tally>,
+}
+
+impl Durable {
+    /// Opens the connections, and learns what each room counted before.
+    ///
+    /// # Errors
+    /// As [`open::all`].
+    ///
+    /// # Cancel safety
+    /// All are closed.
+    pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
+        let (target, rooms) = (target.clone(), plan.rooms);
+        let opening = open::all(plan.clients, async move |number| {
+            // The same rooms in every run, as what they store stays.
+            let (link, mut reader) = target.open(&format!("bench-{}", number % rooms)).await?;
+            let first = match number < rooms {
+                true => Some(first_count(&link, &mut reader).await?),
+                false => None,
+            };
+            Ok((link, reader, first))
+        });
+        opening.await.map(Self)
+    }
+
+    /// Increments, until the window ends.
+    pub(super) fn start(self, plan: &Plan, tally: &Rc<Tally>) -> Vec<Rc<Client>> {
+        let (mut clients, mut counters) = (Vec::new(), Vec::new());
+        for (number, (link, reader, first)) in self.0.into_iter().enumerate() {
+            if let Some(first) = first {
+                let counts = RefCell::new(Row::from(first + 1));
+                counters.push(Rc::new(Counter { counts, end: Cell::new(first + 1) }));
+            }
+            let client = Rc::new(Client {
+                link,
+                counter: counters[number % plan.rooms].clone(),
+                sent: Cell::new(0),
+                back: Cell::new(0),
+                row: RefCell::default(),
+                highest: Cell::new(0),
+                due: RefCell::default(),
+                due_from: Cell::new(0),
+                is_broken: Cell::new(false),
+                tally: tally.clone(),
+            });
+            let in_flight = if plan.rate.is_none() { plan.in_flight as u64 } else { 0 };
+            client.top_up(in_flight);
+            spawn_local(client.clone().run(reader, in_flight));
+            clients.push(client);
+        }
+        if let Some(rate) = plan.rate {
+            let (turns, tally) = (clients.clone(), tally.clone());
+            spawn_local(async move {
+                let mut turns = turns.iter().cycle();
+                let send = |due| turns.next().into_iter().for_each(|client| client.send_due(due));
+                tally.run.pace(rate, send).await;
+            });
+        }
+        clients
+    }
+}
+
+/// Increments once, before anything counts. → The count.
+async fn first_count(link: &Rc<Link>, reader: &mut Reader) -> Result<u64, Broken> {
+    let (mut body, mut out, mut answer) = (Vec::new(), Vec::new(), Vec::new());
+    message::write_increment(&mut body, 0);
+    frames::text(&mut out, &body);
+    link.send(&out);
+    let reading = reader.read(|body| answer = body.to_vec());
+    tokio::time::timeout(ENTER_MAX, reading).await.map_err(|_| Broken::Silent(ENTER_MAX))??;
+    let count = message::read_count(&answer).map(|(_, count)| count);
+    count.ok_or_else(|| Broken::Stranger(String::from_utf8_lossy(&answer).escape_debug().collect()))
+}
+
+/// What all clients together did not hear of, and counts that were left out although all were answered.
+pub(super) fn missing(clients: &[Rc<Client>]) -> (u64, u64) {
+    let lost = clients.iter().map(|client| client.missing()).sum();
+    let mut left_out = 0;
+    for (number, client) in clients.iter().enumerate() {
+        let is_of = |other: &&Rc<Client>| Rc::ptr_eq(&other.counter, &client.counter);
+        if clients[..number].iter().any(|other| is_of(&other)) {
+            continue;
+        }
+        // A count whose answer did not come is lost, and not left out.
+        let unheard: u64 = clients[number..].iter().filter(is_of).map(|of| of.missing()).sum();
+        left_out += client.counter.counts.borrow().gaps().saturating_sub(unheard);
+    }
+    (lost, left_out)
+}
+
+impl Client {
+    /// Says goodbye.
+    pub(super) fn close(&self) {
+        self.link.close();
+    }
+
+    fn missing(&self) -> u64 {
+        self.sent.get() - self.back.get()
+    }
+
+    async fn run(self: Rc<Self>, mut reader: Reader, in_flight: u64) {
+        loop {
+            match reader.read(|body| self.take(body)).await {
+                Ok(_) => self.top_up(in_flight),
+                Err(err) => {
+                    self.is_broken.set(true);
+                    self.tally.found(|check| check.broke(&err));
+                    return self.tally.run.settled(self.missing());
+                }
+            }
+        }
+    }
+
+    fn top_up(&self, in_flight: u64) {
+        let now = self.tally.run.now();
+        while self.missing() < in_flight && self.tally.run.is_open(now) && !self.is_broken.get() {
+            self.send(now);
+        }
+    }
+
+    fn send_due(&self, due: u64) {
+        let is_behind = self.missing() >= OUT_MAX || !self.link.takes(message::BYTES_MIN);
+        if is_behind || self.is_broken.get() {
+            return self.tally.not_sent();
+        }
+        self.send(due);
+    }
+
+    fn send(&self, due: u64) {
+        let (mut body, mut out) = (Vec::new(), Vec::new());
+        message::write_increment(&mut body, self.sent.replace(self.sent.get() + 1));
+        frames::text(&mut out, &body);
+        self.due.borrow_mut().push_back(due);
+        self.counter.end.set(self.counter.end.get() + 1);
+        self.tally.run.sent(1);
+        self.link.send(&out);
+    }
+
+    fn take(&self, body: &[u8]) {
+        let now = self.tally.run.now();
+        let Some((number, count)) = message::read_count(body) else {
+            return self.tally.check(Came::Unsent);
+        };
+        let came = self.row.borrow_mut().take(number, self.sent.get());
+        self.tally.check(came);
+        let counted = self.counter.counts.borrow_mut().take(count, self.counter.end.get());
+        // Counts of several clients cross on their way, so that one may be late, but not for the same client.
+        let is_wrong = matches!(counted, Came::Twice | Came::Unsent) || count <= self.highest.get();
+        self.tally.found(|check| check.wrong_counts += u64::from(is_wrong));
+        self.highest.set(self.highest.get().max(count));
+        if matches!(came, Came::Once | Came::Late) {
+            self.back.set(self.back.get() + 1);
+            self.tally.run.settled(1);
+            if let Some(due) = self.due_of(number) {
+                self.tally.came(due, now);
+            }
+        }
+    }
+
+    /// When an increment was due; none if a later one was answered first.
+    fn due_of(&self, number: u64) -> Option<u64> {
+        let mut waiting = self.due.borrow_mut();
+        let mut due = None;
+        while self.due_from.get() <= number {
+            due = waiting.pop_front();
+            self.due_from.set(self.due_from.get() + 1);
+        }
+        due
+    }
+}

@@ -1,0 +1,156 @@
+//! `echo`: messages that come back to their sender. Owns the clients and the numbers of their messages.
+//!
+//! Invariant: each client has as many messages on their way as it should, or sends when they are due. It does
+//! not know what a room does with them.
+
+use crate::bench::check::{Came, Row};
+use crate::bench::figures::Plan;
+use crate::bench::frames;
+use crate::bench::link::{Broken, Link, Reader};
+use crate::bench::message::{self, Kind, Stamp};
+use crate::bench::open;
+use crate::bench::parts::{OUT_MAX, room_name};
+use crate::bench::run::Tally;
+use crate::bench::target::Target;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use tokio::task::spawn_local;
+
+/// The connections before anything is sent.
+pub(super) struct Echo(Vec<(Rc<Link>, Reader)>);
+
+/// A connection whose messages are numbered.
+pub(super) struct Client {
+    link: Rc<Link>,
+    /// How many were sent, which is the next one's number.
+    sent: Cell<u64>,
+    /// How many came back.
+    back: Cell<u64>,
+    row: RefCell<Row>,
+    is_broken: Cell<bool>,
+    payload_bytes: usize,
+    tally: Rc<Tally>,
+}
+
+impl Echo {
+    /// Opens the connections.
+    ///
+    /// # Errors
+    /// As [`open::all`].
+    ///
+    /// # Cancel safety
+    /// All are closed.
+    pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
+        let (target, rooms) = (target.clone(), plan.rooms);
+        let opening = open::all(plan.clients, async move |number| {
+            target.open(&room_name("echo", number % rooms)).await
+        });
+        opening.await.map(Self)
+    }
+
+    /// Sends, until the window ends.
+    pub(super) fn start(self, plan: &Plan, tally: &Rc<Tally>) -> Vec<Rc<Client>> {
+        let mut clients = Vec::new();
+        for (link, reader) in self.0 {
+            let client = Client::new(link, plan.payload_bytes, tally);
+            let in_flight = if plan.rate.is_none() { plan.in_flight as u64 } else { 0 };
+            client.top_up(in_flight);
+            spawn_local(client.clone().run(reader, in_flight));
+            clients.push(client);
+        }
+        if let Some(rate) = plan.rate {
+            let (turns, tally) = (clients.clone(), tally.clone());
+            spawn_local(async move {
+                let mut turns = turns.iter().cycle();
+                let send = |due| turns.next().into_iter().for_each(|client| client.send_due(due));
+                tally.run.pace(rate, send).await;
+            });
+        }
+        clients
+    }
+}
+
+impl Client {
+    /// One that has sent nothing.
+    pub(super) fn new(link: Rc<Link>, payload_bytes: usize, tally: &Rc<Tally>) -> Rc<Self> {
+        Rc::new(Self {
+            link,
+            sent: Cell::new(0),
+            back: Cell::new(0),
+            row: RefCell::default(),
+            is_broken: Cell::new(false),
+            payload_bytes,
+            tally: tally.clone(),
+        })
+    }
+
+    /// Reads until the connection breaks, and keeps so many messages on their way.
+    pub(super) async fn run(self: Rc<Self>, mut reader: Reader, in_flight: u64) {
+        loop {
+            match reader.read(|body| self.take(body)).await {
+                Ok(_) => self.top_up(in_flight),
+                Err(err) => return self.broke(&err),
+            }
+        }
+    }
+
+    /// How many were sent and did not come back.
+    pub(super) fn missing(&self) -> u64 {
+        self.sent.get() - self.back.get()
+    }
+
+    /// Says goodbye.
+    pub(super) fn close(&self) {
+        self.link.close();
+    }
+
+    /// Sends as many as lack, with one write.
+    fn top_up(&self, in_flight: u64) {
+        let now = self.tally.run.now();
+        // One that broke is no longer read, so that this is not asked for it again.
+        if self.missing() < in_flight && self.tally.run.is_open(now) {
+            self.send(in_flight - self.missing(), now);
+        }
+    }
+
+    /// Sends one that is due, unless too many are on their way already.
+    pub(super) fn send_due(&self, due: u64) {
+        let is_behind = self.missing() >= OUT_MAX || !self.link.takes(self.payload_bytes);
+        if is_behind || self.is_broken.get() {
+            return self.tally.not_sent();
+        }
+        self.send(1, due);
+    }
+
+    fn send(&self, count: u64, due: u64) {
+        let (mut body, mut out) = (Vec::new(), Vec::new());
+        for number in self.sent.get()..self.sent.get() + count {
+            message::write(&mut body, Kind::Echo, Stamp { number, due }, self.payload_bytes);
+            frames::text(&mut out, &body);
+        }
+        self.sent.set(self.sent.get() + count);
+        self.tally.run.sent(count);
+        self.link.send(&out);
+    }
+
+    fn take(&self, body: &[u8]) {
+        let now = self.tally.run.now();
+        let Some(Stamp { number, due }) = message::read(body, Kind::Echo, self.payload_bytes)
+        else {
+            return self.tally.check(Came::Unsent);
+        };
+        let came = self.row.borrow_mut().take(number, self.sent.get());
+        self.tally.check(came);
+        if matches!(came, Came::Once | Came::Late) {
+            self.back.set(self.back.get() + 1);
+            self.tally.came(due, now);
+            self.tally.run.settled(1);
+        }
+    }
+
+    fn broke(&self, err: &Broken) {
+        self.is_broken.set(true);
+        self.tally.found(|check| check.broke(err));
+        self.tally.run.settled(self.missing());
+    }
+}

@@ -1,0 +1,83 @@
+//! `idle`: connections that do nothing. Owns them, and the looks at the server's memory.
+//!
+//! Invariant: the memory of each is that between two looks, with a first few open at both, so that what a
+//! server makes once is not counted; at the end each is asked whether it is still there. It does not know
+//! what the server keeps for one.
+
+use super::echo::Client;
+use crate::bench::figures::Plan;
+use crate::bench::link::{Link, Reader};
+use crate::bench::memory::{Held, Resident, resident};
+use crate::bench::open;
+use crate::bench::parts::room_name;
+use crate::bench::run::Tally;
+use crate::bench::target::Target;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use tokio::task::spawn_local;
+
+/// Of so many connections one is open before the first look.
+const FIRST: usize = 10;
+
+/// The connections before anything is measured.
+pub(super) struct Idle {
+    members: Vec<(Rc<Link>, Reader)>,
+    first: usize,
+    before: Result<Resident, String>,
+    addr: SocketAddr,
+    pid: Option<u32>,
+}
+
+/// The connections while they are held.
+pub(super) struct Holding {
+    /// Who holds them.
+    pub(super) clients: Vec<Rc<Client>>,
+    first: usize,
+    before: Result<Resident, String>,
+    addr: SocketAddr,
+    pid: Option<u32>,
+}
+
+impl Idle {
+    /// Opens the connections, the first few before the look.
+    ///
+    /// # Errors
+    /// As [`open::all`].
+    ///
+    /// # Cancel safety
+    /// All are closed.
+    pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
+        let (rooms, addr, pid) = (plan.rooms, target.addr, plan.pid);
+        let opener = |from: usize| {
+            let target = target.clone();
+            async move |number| target.open(&room_name("idle", (from + number) % rooms)).await
+        };
+        let first = plan.clients.div_ceil(FIRST);
+        let mut members = open::all(first, opener(0)).await?;
+        let before = resident(addr, pid);
+        members.extend(open::all(plan.clients - first, opener(first)).await?);
+        Ok(Self { members, first, before, addr, pid })
+    }
+
+    /// Holds them.
+    pub(super) fn start(self, plan: &Plan, tally: &Rc<Tally>) -> Holding {
+        let Self { members, first, before, addr, pid } = self;
+        let held = members.into_iter().map(|(link, reader)| {
+            let client = Client::new(link, plan.payload_bytes, tally);
+            spawn_local(client.clone().run(reader, 0));
+            client
+        });
+        Holding { clients: held.collect(), first, before, addr, pid }
+    }
+}
+
+impl Holding {
+    /// Looks at the memory again, and asks each connection whether it is there.
+    pub(super) fn ask(&self, tally: &Tally) -> Held {
+        let after = resident(self.addr, self.pid);
+        let more = self.clients.len() - self.first;
+        let now = tally.run.now();
+        self.clients.iter().for_each(|client| client.send_due(now));
+        Held::between(&self.before, &after, more as u64)
+    }
+}

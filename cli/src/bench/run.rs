@@ -1,0 +1,238 @@
+//! One run: its clock, the time in which things count, and what still has to come back.
+//!
+//! Owns the order of a run: warm up, measure, stop sending, wait for what is out. Invariant: nothing new is sent
+//! behind the window's end, and every wait has one. It does not know what is sent.
+
+use super::check::{Came, Check};
+use super::figures::{Latency, count};
+use super::pace::{Pacer, Schedule};
+use crate::dev::Stop;
+use crate::print;
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Due messages that are sent before what has come is looked at.
+const BURST: usize = 64;
+/// How often progress is shown.
+const SHOWN_EVERY: Duration = Duration::from_millis(250);
+/// The longest time that is told from others.
+const LATENCY_NS_MAX: u64 = 600_000_000_000;
+
+/// How long a run takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Length {
+    /// Time before anything counts.
+    pub(crate) warm_up: Duration,
+    /// Time in which things count.
+    pub(crate) measured: Duration,
+    /// Time for what is out to come back.
+    pub(crate) patience: Duration,
+}
+
+/// What all parts of a run share.
+pub(crate) struct Run {
+    epoch: Instant,
+    from: u64,
+    until: Cell<u64>,
+    /// Sent, and not come back.
+    out: Cell<u64>,
+    all_back: Notify,
+}
+
+impl Run {
+    /// A run that begins now.
+    pub(crate) fn begin(length: Length) -> Rc<Self> {
+        let epoch = Instant::now();
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let from = ns(length.warm_up);
+        Rc::new(Self {
+            epoch,
+            from,
+            until: Cell::new(from.saturating_add(ns(length.measured))),
+            out: Cell::new(0),
+            all_back: Notify::new(),
+        })
+    }
+
+    /// Nanoseconds since its begin.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether more is sent at this time.
+    pub(crate) fn is_open(&self, now: u64) -> bool {
+        now < self.until.get()
+    }
+
+    fn counts(&self, at: u64) -> bool {
+        (self.from..self.until.get()).contains(&at)
+    }
+
+    /// How long it measured.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.until.get().saturating_sub(self.from) as f64 / 1e9
+    }
+
+    /// Notes that so much was sent.
+    pub(crate) fn sent(&self, count: u64) {
+        self.out.set(self.out.get() + count);
+    }
+
+    /// Notes that so much came back, or never will.
+    pub(crate) fn settled(&self, count: u64) {
+        self.out.set(self.out.get().saturating_sub(count));
+        if self.out.get() == 0 {
+            self.all_back.notify_one();
+        }
+    }
+
+    /// Does something at each due time until the window ends.
+    ///
+    /// # Cancel safety
+    /// What was not due yet is not done.
+    pub(crate) async fn pace(&self, a_second: u64, mut act: impl FnMut(u64)) {
+        // Each schedule has a clock of its own, as one wakes for one time only.
+        let (mut schedule, pacer) = (Schedule::new(self.now(), a_second), Pacer::new(self.epoch));
+        // What is due and was not done yet is waited for, as what is out.
+        self.sent(1);
+        while self.is_open(schedule.due()) {
+            pacer.wait(schedule.due()).await;
+            let now = self.now();
+            for _ in 0..BURST {
+                let due = schedule.due();
+                if due > now || !self.is_open(due) {
+                    break;
+                }
+                act(due);
+                schedule.advance();
+            }
+            tokio::task::yield_now().await;
+        }
+        self.settled(1);
+    }
+
+    /// Waits until the window has ended, or the user ends it.
+    ///
+    /// # Errors
+    /// None but of the system's signals.
+    ///
+    /// # Cancel safety
+    /// The window stays open.
+    pub(crate) async fn measured(&self, stop: &mut Stop, progress: &dyn Fn() -> String) -> Ended {
+        let end = self.epoch + Duration::from_nanos(self.until.get());
+        let mut shown = tokio::time::interval(SHOWN_EVERY);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(end) => return Ended::InTime,
+                () = stop.asked() => {
+                    self.until.set(self.now().min(self.until.get()));
+                    return Ended::ByUser;
+                }
+                _ = shown.tick() => {
+                    let (at, of) = (self.epoch.elapsed().as_secs(), (end - self.epoch).as_secs());
+                    print::progress(format_args!("{at} s of {of} s: {}", progress()));
+                }
+            }
+        }
+    }
+
+    /// Waits until all is back, for so long at most, or until the user has enough.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn drained(&self, patience: Duration, stop: &mut Stop) {
+        let back = async {
+            while self.out.get() > 0 {
+                self.all_back.notified().await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(patience, back) => {}
+            () = stop.asked() => {}
+        }
+    }
+}
+
+/// Who ended a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Its time was over.
+    InTime,
+    /// Ctrl-C.
+    ByUser,
+}
+
+/// What one part of a run counts.
+pub(crate) struct Tally {
+    /// The run.
+    pub(crate) run: Rc<Run>,
+    count: Cell<u64>,
+    latency: RefCell<Histogram<u64>>,
+    not_sent: Cell<u64>,
+    check: RefCell<Check>,
+}
+
+impl Tally {
+    /// Nothing counted yet.
+    ///
+    /// # Errors
+    /// None: the bounds are right.
+    pub(crate) fn new(run: &Rc<Run>) -> anyhow::Result<Rc<Self>> {
+        Ok(Rc::new(Self {
+            run: run.clone(),
+            count: Cell::new(0),
+            latency: RefCell::new(histogram()?),
+            not_sent: Cell::new(0),
+            check: RefCell::default(),
+        }))
+    }
+
+    /// Counts what came of something that was due.
+    pub(crate) fn came(&self, due: u64, now: u64) {
+        if self.run.counts(now) {
+            self.count.set(self.count.get() + 1);
+        }
+        if self.run.counts(due) {
+            self.latency.borrow_mut().saturating_record(now.saturating_sub(due));
+        }
+    }
+
+    /// Notes what a number was to its row.
+    pub(crate) fn check(&self, came: Came) {
+        self.check.borrow_mut().came(came);
+    }
+
+    /// Changes what was found.
+    pub(crate) fn found(&self, change: impl FnOnce(&mut Check)) {
+        change(&mut self.check.borrow_mut());
+    }
+
+    /// Notes that something was due and not sent.
+    pub(crate) fn not_sent(&self) {
+        self.not_sent.set(self.not_sent.get() + 1);
+    }
+
+    /// How much has counted, in words.
+    pub(crate) fn progress(&self) -> String {
+        count(self.count.get() as f64)
+    }
+
+    /// The count, the latencies, what was not sent, and what was found.
+    pub(crate) fn sums(&self) -> (u64, Latency, u64, Check) {
+        let latency = Latency::of(&self.latency.borrow());
+        (self.count.get(), latency, self.not_sent.get(), self.check.borrow().clone())
+    }
+}
+
+/// An empty histogram of nanoseconds, exact to a thousandth.
+///
+/// # Errors
+/// None: the bounds are right.
+fn histogram() -> anyhow::Result<Histogram<u64>> {
+    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).context("a histogram has other bounds")
+}

@@ -1,0 +1,28 @@
+//! The load that users have, too: `room bench`. Owns its build.
+//!
+//! Invariant: it is the program of this workspace, in the same profile as this one. It does not know what it
+//! loads.
+
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Builds `room` and returns where it lies.
+///
+/// # Errors
+/// It does not build.
+pub(crate) fn build() -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let folder = this.parent().context("a program lies in a folder")?;
+    let mut command = Command::new("cargo");
+    command.args(["build", "-p", "room-cli"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // The folder has the profile's name, below the one that cargo was told.
+    command.arg("--target-dir").arg(folder.parent().context("a profile lies in a folder")?);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    if !command.status().context("cargo is not on the PATH")?.success() {
+        bail!("`room` does not build");
+    }
+    Ok(folder.join("room"))
+}
