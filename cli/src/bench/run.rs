@@ -5,6 +5,7 @@
 
 use super::check::{Came, Check};
 use super::figures::{Latency, count};
+use super::link::Link;
 use super::pace::{Pacer, Schedule};
 use crate::dev::Stop;
 use crate::print;
@@ -167,10 +168,20 @@ pub(crate) enum Ended {
     ByUser,
 }
 
+/// Where messages are put together, one after the other.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    /// A message.
+    pub(crate) body: Vec<u8>,
+    /// Frames that are sent at once.
+    pub(crate) frames: Vec<u8>,
+}
+
 /// What one part of a run counts.
 pub(crate) struct Tally {
     /// The run.
     pub(crate) run: Rc<Run>,
+    buffers: RefCell<Buffers>,
     count: Cell<u64>,
     latency: RefCell<Histogram<u64>>,
     not_sent: Cell<u64>,
@@ -185,11 +196,20 @@ impl Tally {
     pub(crate) fn new(run: &Rc<Run>) -> anyhow::Result<Rc<Self>> {
         Ok(Rc::new(Self {
             run: run.clone(),
+            buffers: RefCell::default(),
             count: Cell::new(0),
             latency: RefCell::new(histogram()?),
             not_sent: Cell::new(0),
             check: RefCell::default(),
         }))
+    }
+
+    /// Puts frames together and sends them.
+    pub(crate) fn send(&self, link: &Rc<Link>, fill: impl FnOnce(&mut Buffers)) {
+        let mut buffers = self.buffers.borrow_mut();
+        buffers.frames.clear();
+        fill(&mut buffers);
+        link.send(&buffers.frames);
     }
 
     /// Counts what came of something that was due.

@@ -10,7 +10,7 @@ use crate::bench::link::{Broken, Link, Reader};
 use crate::bench::message;
 use crate::bench::open;
 use crate::bench::parts::OUT_MAX;
-use crate::bench::run::Tally;
+use crate::bench::run::{Buffers, Tally};
 use crate::bench::target::{ENTER_MAX, Target};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -172,13 +172,14 @@ impl Client {
     }
 
     fn send(&self, due: u64) {
-        let (mut body, mut out) = (Vec::new(), Vec::new());
-        message::write_increment(&mut body, self.sent.replace(self.sent.get() + 1));
-        frames::text(&mut out, &body);
+        let number = self.sent.replace(self.sent.get() + 1);
         self.due.borrow_mut().push_back(due);
         self.counter.end.set(self.counter.end.get() + 1);
         self.tally.run.sent(1);
-        self.link.send(&out);
+        self.tally.send(&self.link, |Buffers { body, frames }| {
+            message::write_increment(body, number);
+            frames::text(frames, body);
+        });
     }
 
     fn take(&self, body: &[u8]) {

@@ -10,7 +10,7 @@ use crate::bench::link::{Broken, Link, Reader};
 use crate::bench::message::{self, Kind, Stamp};
 use crate::bench::open;
 use crate::bench::parts::{OUT_MAX, room_name};
-use crate::bench::run::Tally;
+use crate::bench::run::{Buffers, Tally};
 use crate::bench::target::Target;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -123,14 +123,14 @@ impl Client {
     }
 
     fn send(&self, count: u64, due: u64) {
-        let (mut body, mut out) = (Vec::new(), Vec::new());
-        for number in self.sent.get()..self.sent.get() + count {
-            message::write(&mut body, Kind::Echo, Stamp { number, due }, self.payload_bytes);
-            frames::text(&mut out, &body);
-        }
-        self.sent.set(self.sent.get() + count);
+        let first = self.sent.replace(self.sent.get() + count);
         self.tally.run.sent(count);
-        self.link.send(&out);
+        self.tally.send(&self.link, |Buffers { body, frames }| {
+            for number in first..first + count {
+                message::write(body, Kind::Echo, Stamp { number, due }, self.payload_bytes);
+                frames::text(frames, body);
+            }
+        });
     }
 
     fn take(&self, body: &[u8]) {

@@ -10,7 +10,7 @@ use crate::bench::link::{Broken, Link, Reader};
 use crate::bench::message::{self, Kind, Stamp};
 use crate::bench::open;
 use crate::bench::parts::{OUT_MAX, room_name};
-use crate::bench::run::Tally;
+use crate::bench::run::{Buffers, Tally};
 use crate::bench::target::Target;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -149,14 +149,14 @@ impl Room {
     }
 
     fn send(&self, due: u64) {
-        let (mut body, mut out) = (Vec::new(), Vec::new());
         let number = self.sent.replace(self.sent.get() + 1);
-        message::write(&mut body, Kind::Cast, Stamp { number, due }, self.payload_bytes);
-        frames::text(&mut out, &body);
         let members = self.members.borrow().len();
         self.pending.borrow_mut().push_back(Pending { due, left: members });
         self.tally.run.sent(members as u64);
-        self.speaker.send(&out);
+        self.tally.send(&self.speaker, |Buffers { body, frames }| {
+            message::write(body, Kind::Cast, Stamp { number, due }, self.payload_bytes);
+            frames::text(frames, body);
+        });
     }
 
     fn heard(&self, member: &Member, body: &[u8]) {
