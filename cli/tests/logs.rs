@@ -30,10 +30,11 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A command that goes on, and what it prints.
+/// A command that goes on, and what it prints. Nobody knows the order of the two streams.
 struct Following {
     child: Child,
-    lines: Receiver<String>,
+    data: Receiver<String>,
+    talk: Receiver<String>,
 }
 
 impl Following {
@@ -41,35 +42,36 @@ impl Following {
         let mut command = room(dir, &[&["logs", "-f"], args].concat());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the command was built with this test");
-        let (send, lines) = channel();
-        let out = child.stdout.take().expect("it was asked for");
-        let talk = child.stderr.take().expect("it was asked for");
-        let pipes: [Box<dyn std::io::Read + Send>; 2] = [Box::new(out), Box::new(talk)];
-        for pipe in pipes {
-            let send = send.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                    drop(send.send(line));
-                }
-            });
-        }
-        Self { child, lines }
+        let data = lines(child.stdout.take().expect("it was asked for"));
+        let talk = lines(child.stderr.take().expect("it was asked for"));
+        Self { child, data, talk }
     }
 
-    /// The next line of either stream.
+    /// The next line of stdout.
     fn line(&self) -> String {
-        self.lines.recv_timeout(STEP_MAX).expect("a line comes in time")
+        self.data.recv_timeout(STEP_MAX).expect("a line comes in time")
     }
 
-    /// The next line that has this in it.
-    fn line_with(&self, word: &str) -> String {
-        loop {
-            let line = self.line();
-            if line.contains(word) {
-                return line;
-            }
-        }
+    /// Waits for the next line of stdout that has this in it.
+    fn line_with(&self, word: &str) {
+        while !self.line().contains(word) {}
     }
+
+    /// Waits for the next line of stderr that has this in it.
+    fn talk_with(&self, word: &str) {
+        while !self.talk.recv_timeout(STEP_MAX).expect("a line comes in time").contains(word) {}
+    }
+}
+
+/// The lines of a stream, as they come.
+fn lines(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (send, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            drop(send.send(line));
+        }
+    });
+    lines
 }
 
 impl Drop for Following {
@@ -162,7 +164,7 @@ fn what_is_followed_goes_on_behind_what_was_shown_whatever_the_server_does() {
     assert_eq!(following.line(), r#"{"missed":3}"#);
     // It is not ready, then it is another one, at another address, which has another token first.
     assert_eq!(server.refuses(503, "the server is starting"), format!("{query}&after=12"));
-    assert!(following.line().contains("the server is gone"));
+    following.talk_with("the server is gone");
     server.refuses(401, "no");
     drop(server);
     let server = Told::announced(dir.path());
@@ -172,13 +174,13 @@ fn what_is_followed_goes_on_behind_what_was_shown_whatever_the_server_does() {
     );
     let (path, tcp) = server.streams(&events);
     assert_eq!(path, format!("{query}&after=12"));
-    assert!(following.line_with("back").contains("the server is back"));
+    following.talk_with("the server is back");
     assert_eq!(following.line(), r#"{"restarted":true}"#);
     assert_eq!(serde_json::from_str::<Value>(&following.line()).unwrap()["seq"], 99);
     drop(tcp);
     // What will never work is not tried again.
     assert_eq!(server.refuses(400, "the parameter x is wrong"), format!("{query}&after=99"));
-    assert!(following.line_with("parameter").contains("the parameter x is wrong"));
+    following.talk_with("the parameter x is wrong");
     assert_eq!(following.child.wait().unwrap().code(), Some(1));
 }
 
@@ -304,7 +306,7 @@ fn a_server_that_runs_is_watched_through_saves_and_restarts() {
 
     // The next server listens elsewhere, and keeps its data in memory.
     assert_eq!(dev.stop().0, Some(0));
-    following.line_with("the server is gone");
+    following.talk_with("the server is gone");
     let dev = Dev::start(root, &["--ephemeral"]);
     following.line_with("its log begins anew");
     dev.http("PUT", "/party/lobby");

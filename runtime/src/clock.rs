@@ -12,6 +12,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
+/// Waits until a moment, or for ever if there is none: then nothing is asked of the timer.
+///
+/// # Cancel safety
+/// Nothing is held while it waits.
+pub(crate) async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Wall time of this process. Cheap to copy; all copies agree.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {

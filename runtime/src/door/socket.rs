@@ -10,6 +10,7 @@ use super::hooks::{self, Decision};
 use super::http::{plain, respond};
 use super::status::DoorError;
 use super::upgrade::{Handshake, Socket};
+use crate::clock::until;
 use crate::event::{CloseFrame, Ending, Handshake as Goodbye, Message, Text};
 use crate::id::RoomId;
 use crate::limits::{Limits, ms, size};
@@ -279,7 +280,7 @@ async fn write(
                 let frame = CloseFrame::new(1012, "the server is shutting down");
                 Some(Wire::Close(Some(to_wire(&frame))))
             }
-            () = sleep_until(pinged.map(|(pong_by, _)| pong_by)) => {
+            () = until(pinged.map(|(pong_by, _)| pong_by)) => {
                 let before = pinged.take().map(|(_, before)| before);
                 if before == Some(heard.load(Ordering::Relaxed)) {
                     return Done::Lost;
@@ -346,13 +347,6 @@ async fn send_batch(
     }
     sink.flush().await?;
     Ok(sent)
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Returns at some moment within the window after the node was told to stop: all clients coming back at the same moment would

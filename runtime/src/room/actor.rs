@@ -16,6 +16,7 @@ use super::outlet::Reply;
 use super::places::{Seat, Verdict};
 use super::turns::{Committed, Parts, Turns};
 use super::{Admission, AlarmGuard, Joining, Mail, Orders, RoomError, Visitor};
+use crate::clock::until;
 use crate::config::WhenQuiet;
 use crate::connection::{Connection, Link};
 use crate::event::{Answer, CloseFrame, Ending, Event, Handshake, Message};
@@ -175,8 +176,7 @@ impl Actor {
     /// another room needs its place.
     async fn wait(&mut self) -> Result<Woken, StoreError> {
         self.turns.figures.note_stage(self.turns.stage());
-        let quiet = self.quiet_after();
-        let deadline = self.last_event + quiet.unwrap_or_default();
+        let quiet = self.quiet_after().map(|quiet| self.last_event + quiet);
         let renewal = self.renewal();
         let seat = self.turns.seat();
         let may_rest = self.may_rest();
@@ -191,9 +191,9 @@ impl Actor {
                 changed.map_err(|_| StoreError::Closed)?;
                 self.turns.release().map(|()| Woken::Work)
             }
-            () = tokio::time::sleep_until(deadline), if quiet.is_some() => Ok(Woken::Quiet),
+            () = until(quiet) => Ok(Woken::Quiet),
             () = told(seat.as_deref()), if may_rest => Ok(Woken::Quiet),
-            () = tokio::time::sleep_until(renewal.unwrap_or(deadline)), if renewal.is_some() => {
+            () = until(renewal) => {
                 self.turns.usage.used();
                 self.turns.note_use().await;
                 Ok(Woken::Work)
