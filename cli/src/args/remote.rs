@@ -64,7 +64,7 @@ pub(crate) struct ServeArgs {
 /// A server that runs somewhere.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RemoteArgs {
-    /// The server's address for operators, as https://rooms.example.com or http://127.0.0.1:1998
+    /// The server's address for operators, as `https://rooms.example.com` or `http://127.0.0.1:1998`
     #[arg(long, value_name = "URL", env = "ROOM_TO")]
     pub(crate) to: String,
     /// The token to show it
@@ -81,7 +81,7 @@ pub(crate) struct RemoteArgs {
 /// A server elsewhere that is asked in place of the one that runs here.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ElsewhereArgs {
-    /// Ask the server with this address for operators, as https://rooms.example.com
+    /// Ask the server with this address for operators, as `https://rooms.example.com`
     #[arg(long, value_name = "URL", env = "ROOM_TO")]
     pub(crate) to: Option<String>,
     /// The token to show it: of scope read to look, of scope admin to change or copy everything

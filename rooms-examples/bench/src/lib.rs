@@ -2,15 +2,13 @@
 //!
 //! Owns a protocol that asks for one thing at a time: `{"t":"echo",…}` comes back to its sender as it
 //! is, `{"t":"cast",…}` goes to all as it is, `{"t":"incr","s":S}` adds one to a durable counter and
-//! is answered `{"t":"count","s":S,"n":N}`, `{"t":"keep",…}` is stored as it is and comes back. Invariant:
-//! a message costs no more than what it asks for. It does not know who measures.
+//! is answered `{"t":"count","s":S,"n":N}`. Invariant: a message costs no more than what it asks for. It does
+//! not know who measures.
 
 use room_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
 
 const KEY: &str = "n";
-/// Where the last `keep` lies.
-const KEPT: &str = "kept";
 
 /// The room; the field is a copy of what is stored.
 #[derive(Default)]
@@ -55,10 +53,6 @@ impl Room for Bench {
                 conn.send(&Count { t: "count", s, n })?;
                 self.n = n;
                 Ok(())
-            }
-            "keep" => {
-                ctx.storage().raw().put(KEPT, message.as_bytes())?;
-                conn.send(message)
             }
             other => bail!("unknown message {other:?}"),
         }

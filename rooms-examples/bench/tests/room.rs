@@ -33,17 +33,6 @@ fn incr_counts_durably() {
 }
 
 #[test]
-fn keep_stores_what_it_answers() {
-    let room = TestRoom::<Bench>::new("r");
-    let a = room.connect("a");
-    a.received();
-    let keep = r#"{"t":"keep","n":"1"}"#;
-    a.send_text(keep);
-    assert_eq!(a.received(), [Message::text(keep)]);
-    assert_eq!(room.storage().get::<serde_json::Value>("kept"), serde_json::from_str(keep).ok());
-}
-
-#[test]
 fn what_is_unknown_fails_its_turn_only() {
     let room = TestRoom::<Bench>::new("r");
     let a = room.connect("a");

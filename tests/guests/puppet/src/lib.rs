@@ -232,6 +232,7 @@ impl Room for Puppet {
         note(ctx, format!("alarm in {}", ctx.name()))
     }
 
+    #[expect(clippy::print_stdout, reason = "what a room prints is in its log")]
     fn on_expire(&mut self, ctx: &Context) -> Result {
         self.handled += 1;
         let events: Vec<String> = ctx.storage().get(EVENTS)?.unwrap_or_default();
