@@ -98,9 +98,10 @@ fn none(what: &str, found: Vec<String>) {
 }
 
 /// Where HTTP is served: to clients and, of a server, to operators.
-const SERVING: [&str; 4] = [
+const SERVING: [&str; 5] = [
     "runtime/src/door/",
     "runtime/src/server/api.rs",
+    "runtime/src/server/failure.rs",
     "runtime/src/server/hosts.rs",
     "runtime/src/server/page.rs",
 ];

@@ -1,6 +1,8 @@
 //! The keys of `room dev`, pressed at a terminal.
 #![cfg(unix)]
 
+#[path = "common/count.rs"]
+mod count;
 #[path = "common/dev.rs"]
 mod dev;
 #[path = "common/project.rs"]
@@ -10,6 +12,7 @@ mod pty;
 #[path = "common/terminal.rs"]
 mod terminal;
 
+use count::COUNT;
 use dev::{BUILD_MAX, Dev, STEP_MAX, room};
 use project::Project;
 use rustix::process::Signal;
@@ -18,28 +21,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use terminal::Terminal;
-
-/// A room that counts what is posted.
-const COUNT: &str = r#"//! Counts.
-use room_sdk::prelude::*;
-
-/// Keeps its count in the storage.
-#[derive(Default)]
-pub struct Count;
-
-impl Room for Count {
-    fn on_request(&mut self, ctx: &Context, request: Request) -> Result<Response> {
-        let mut count: u64 = ctx.storage().get("count")?.unwrap_or_default();
-        if request.method() == "POST" {
-            count += 1;
-            ctx.storage().put("count", &count)?;
-        }
-        Ok(Response::text(count.to_string()))
-    }
-}
-
-room_sdk::export!(Count);
-"#;
 
 const LOBBY: &str = "/party/lobby";
 

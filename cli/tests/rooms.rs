@@ -1,11 +1,14 @@
 //! Looking inside a server as a shell does: lists, one room, its storage, its clients.
 #![cfg(unix)]
 
+#[path = "common/count.rs"]
+mod count;
 #[path = "common/dev.rs"]
 mod dev;
 #[path = "common/project.rs"]
 mod project;
 
+use count::COUNT;
 use dev::{Dev, STEP_MAX, room};
 use project::Project;
 use serde_json::{Value, json};
@@ -13,28 +16,6 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
-
-/// A room that counts what is posted.
-const COUNT: &str = r#"//! Counts.
-use room_sdk::prelude::*;
-
-/// Keeps its count in the storage.
-#[derive(Default)]
-pub struct Count;
-
-impl Room for Count {
-    fn on_request(&mut self, ctx: &Context, request: Request) -> Result<Response> {
-        let mut count: u64 = ctx.storage().get("count")?.unwrap_or_default();
-        if request.method() == "POST" {
-            count += 1;
-            ctx.storage().put("count", &count)?;
-        }
-        Ok(Response::text(count.to_string()))
-    }
-}
-
-room_sdk::export!(Count);
-"#;
 
 const LOBBY: &str = "/party/lobby";
 

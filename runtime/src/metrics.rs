@@ -386,22 +386,23 @@ pub(crate) fn level(count: u64) -> f64 {
 /// What a server and its nodes print as one text, each line of a node with the name of its project as a label:
 /// every metric once, with all its lines below it, as the format wants it.
 pub(crate) fn together(server: &str, nodes: &[(String, String)]) -> String {
-    let mut families: Vec<(&str, String)> = Vec::new();
+    // Each with its name, who printed it first and so describes it, and its lines.
+    let mut families: Vec<(&str, Option<&str>, String)> = Vec::new();
     let nodes = nodes.iter().map(|(project, text)| (Some(project.as_str()), text.as_str()));
     for (project, text) in std::iter::once((None, server)).chain(nodes) {
         let mut at = 0;
         for line in text.lines() {
             if let Some(about) = line.strip_prefix("# ") {
                 let name = about.split(' ').nth(1).unwrap_or_default();
-                at = families.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
-                    families.push((name, String::new()));
+                at = families.iter().position(|(known, ..)| *known == name).unwrap_or_else(|| {
+                    families.push((name, project, String::new()));
                     families.len() - 1
                 });
-                let lines = &mut families[at].1;
-                if !lines.lines().any(|known| known == line) {
+                let (_, first, lines) = &mut families[at];
+                if *first == project {
                     lines.push_str(&format!("{line}\n"));
                 }
-            } else if let (Some((metric, value)), Some((_, lines))) =
+            } else if let (Some((metric, value)), Some((.., lines))) =
                 (line.rsplit_once(' '), families.get_mut(at))
             {
                 let metric = labelled(metric, project);
@@ -409,7 +410,7 @@ pub(crate) fn together(server: &str, nodes: &[(String, String)]) -> String {
             }
         }
     }
-    families.into_iter().map(|(_, lines)| lines).collect()
+    families.into_iter().map(|(.., lines)| lines).collect()
 }
 
 /// A metric with its labels and the project's.

@@ -21,6 +21,7 @@ use idle::Idle;
 use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::OnceLock;
+use tokio::task::spawn_local;
 use visits::Visits;
 
 /// How many messages may be on their way where a rate asks for more: a server that is further behind will not
@@ -32,6 +33,16 @@ fn room_name(what: &str, which: impl Display) -> String {
     static RUN: OnceLock<String> = OnceLock::new();
     let run = RUN.get_or_init(|| format!("{:x}", chrono::Utc::now().timestamp_millis()));
     format!("bench-{run}-{what}-{which}")
+}
+
+/// Lets those who send take turns, so many times a second, until the window ends.
+fn in_turns<T: 'static>(all: &[Rc<T>], rate: u64, tally: &Rc<Tally>, send_due: fn(&T, u64)) {
+    let (all, run) = (all.to_vec(), tally.run.clone());
+    spawn_local(async move {
+        let mut turns = all.iter().cycle();
+        let send = |due| turns.next().into_iter().for_each(|one| send_due(one, due));
+        run.pace(rate, send).await;
+    });
 }
 
 /// A scenario whose connections are open.

@@ -74,7 +74,8 @@ pub(super) fn count_requests(
 pub(super) async fn ask_room(door: &FrontDoor, request: Request) -> Result<Response, DoorError> {
     let room = door.room(request.uri())?;
     let (parts, body) = request.into_parts();
-    let body = read_body(body, &door.0.limits).await?;
+    let limits = &door.0.limits;
+    let body = read_body(body, limits.body_bytes_max, limits).await?;
     let request = plain(&parts, body);
     match hooks::ask(door, DoorCall::BeforeRequest, request, &room).await? {
         Decision::Forward(request) => Ok(respond(door.0.rooms.request(&room, request).await?)),
@@ -85,17 +86,26 @@ pub(super) async fn ask_room(door: &FrontDoor, request: Request) -> Result<Respo
     }
 }
 
-async fn read_body(body: Body, limits: &Limits) -> Result<Bytes, DoorError> {
+/// A body of so many bytes at most, which arrives within `body_ms_max`.
+///
+/// # Errors
+/// [`DoorError::BodyTooLarge`], [`DoorError::BodyMissing`].
+///
+/// # Cancel safety
+/// What was read is lost.
+pub(super) async fn read_body(
+    body: Body,
+    bytes_max: u64,
+    limits: &Limits,
+) -> Result<Bytes, DoorError> {
     // What tells beforehand that it is too large is not waited for.
-    if body.size_hint().lower() > limits.body_bytes_max {
-        return Err(DoorError::BodyTooLarge(limits.body_bytes_max));
+    if body.size_hint().lower() > bytes_max {
+        return Err(DoorError::BodyTooLarge(bytes_max));
     }
-    let read = Limited::new(body, size(limits.body_bytes_max)).collect();
+    let read = Limited::new(body, size(bytes_max)).collect();
     match tokio::time::timeout(ms(limits.body_ms_max), read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(DoorError::BodyTooLarge(limits.body_bytes_max))
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(DoorError::BodyTooLarge(bytes_max)),
         Ok(Err(_)) | Err(_) => Err(DoorError::BodyMissing),
     }
 }

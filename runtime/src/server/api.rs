@@ -4,13 +4,12 @@
 //! before its answer. It does not know how anything is done. `openapi.json` describes it.
 
 use super::audit::Entry;
-use super::blobs::BlobError;
 use super::catalog::Variable;
-use super::file::FileError;
+use super::failure::ApiError;
 use super::plan::{Plan, missing};
-use super::release::{BlobId, NoBlobId, Release};
+use super::release::{BlobId, Release};
 use super::site::{self, Changed, Site, SiteError};
-use super::tokens::{Scope, TokenError, TokenRecord};
+use super::tokens::{Scope, TokenRecord};
 use super::{Core, page, tokens};
 use crate::door::bearer;
 use crate::limits::ms;
@@ -35,7 +34,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 /// names none is taken to know what it asks for.
 pub const API_VERSION: u64 = 1;
 /// The header that names it, in requests and in answers.
-const API_HEADER: HeaderName = HeaderName::from_static("room-api");
+pub(super) const API_HEADER: HeaderName = HeaderName::from_static("room-api");
 /// Size of a JSON body, in bytes: a release with as many files as there may be.
 const JSON_BYTES_MAX: usize = 8 << 20;
 
@@ -69,129 +68,6 @@ pub(super) fn router(core: Core) -> Router {
         .merge(page::router(&core))
         .fallback_service(guarded.with_state(core.clone()))
         .with_state(core)
-}
-
-/// Why something was not done.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ApiError {
-    #[error("this needs a token that the server knows")]
-    Unauthorized,
-    #[error("this needs a token with the scope {}", scope_name(*.0))]
-    Forbidden(Scope),
-    #[error("{}", other_version(.0))]
-    Version(String),
-    #[error("there is nothing here")]
-    NotFound,
-    #[error("there is no project {0}")]
-    NoProject(String),
-    #[error("the project cannot be served: {0}")]
-    Broken(String),
-    #[error("{0}")]
-    Malformed(String),
-    #[error("the body has more than {0} bytes")]
-    TooLarge(u64),
-    #[error("the body did not arrive in time, or broke off")]
-    BodyMissing,
-    #[error("too many uploads run already; try again")]
-    Busy,
-    #[error("the server made a mistake; its log has it")]
-    Panicked,
-    #[error(transparent)]
-    Site(#[from] SiteError),
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    #[error(transparent)]
-    Hash(#[from] NoBlobId),
-    #[error(transparent)]
-    File(#[from] FileError),
-}
-
-impl ApiError {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::NoProject(_) | Self::Token(TokenError::Unknown(_)) => {
-                StatusCode::NOT_FOUND
-            }
-            Self::Version(_)
-            | Self::Malformed(_)
-            | Self::Hash(_)
-            | Self::Token(TokenError::Name) => StatusCode::BAD_REQUEST,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyMissing => StatusCode::REQUEST_TIMEOUT,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Token(TokenError::Full) => StatusCode::CONFLICT,
-            Self::Site(error) if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
-            Self::File(error) | Self::Token(TokenError::File(error)) if error.is_full() => {
-                StatusCode::INSUFFICIENT_STORAGE
-            }
-            Self::Site(error) => site_status(error),
-            Self::Panicked | Self::Broken(_) | Self::File(_) | Self::Token(TokenError::File(_)) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
-        }
-    }
-}
-
-fn site_status(error: &SiteError) -> StatusCode {
-    match error {
-        SiteError::Wrong(_) => StatusCode::BAD_REQUEST,
-        SiteError::NoVersion(_) | SiteError::NoVariable(_) => StatusCode::NOT_FOUND,
-        SiteError::Busy
-        | SiteError::Missing(_)
-        | SiteError::HostTaken(_)
-        | SiteError::NoVersionBefore => StatusCode::CONFLICT,
-        // The project is at fault, and what was served before goes on.
-        SiteError::Deploy(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        SiteError::Open(_) | SiteError::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-/// What to do about a version of the API that is not this one.
-fn other_version(asked: &str) -> String {
-    let here = format!("this server speaks version {API_VERSION} of its API for operators");
-    match asked.parse::<u64>() {
-        Ok(asked) if asked > API_VERSION => {
-            format!("{here}, and was asked in version {asked}: upgrade the server")
-        }
-        Ok(asked) => format!("{here}, and was asked in version {asked}: upgrade `room`"),
-        Err(_) => format!("{here}; `{API_HEADER}` is a number"),
-    }
-}
-
-fn scope_name(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Read => "read",
-        Scope::Deploy => "deploy",
-        Scope::Admin => "admin",
-    }
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let mut body = json!({ "error": self.to_string() });
-        if let Self::Site(SiteError::Missing(missing)) = &self {
-            body["missing"] = json!(missing);
-        }
-        let mut response = (self.status(), Json(body)).into_response();
-        if matches!(self, Self::Unauthorized) {
-            let scheme = HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
-        }
-        response
-    }
-}
-
-impl From<BlobError> for ApiError {
-    fn from(error: BlobError) -> Self {
-        match error {
-            BlobError::Other { .. } => Self::Malformed(error.to_string()),
-            BlobError::TooLarge(max) => Self::TooLarge(max),
-            BlobError::BrokenOff(_) => Self::BodyMissing,
-            BlobError::File(error) => Self::File(error),
-        }
-    }
 }
 
 /// What a request needs.

@@ -13,6 +13,7 @@ mod api;
 mod audit;
 mod blobs;
 mod catalog;
+mod failure;
 mod file;
 mod hosts;
 mod page;
@@ -307,14 +308,18 @@ impl Core {
     }
 
     /// The project of this name, which is opened if it is not there yet.
-    async fn site_for(&self, name: &str, release: &Release) -> Result<Arc<Site>, api::ApiError> {
+    async fn site_for(
+        &self,
+        name: &str,
+        release: &Release,
+    ) -> Result<Arc<Site>, failure::ApiError> {
         if let Some(site) = self.site(name).await {
-            return site.map_err(api::ApiError::Broken);
+            return site.map_err(failure::ApiError::Broken);
         }
         site::check(release, name, &self.0.shared.hosts)?;
         let mut sites = self.0.sites.write().await;
         if let Some(site) = sites.get(name) {
-            return site.clone().map_err(api::ApiError::Broken);
+            return site.clone().map_err(failure::ApiError::Broken);
         }
         if sites.len() >= PROJECTS_MAX {
             let problem = format!("there are {PROJECTS_MAX} projects already");

@@ -9,7 +9,7 @@ use crate::bench::frames;
 use crate::bench::link::{Broken, Link, Reader};
 use crate::bench::message;
 use crate::bench::open;
-use crate::bench::parts::OUT_MAX;
+use crate::bench::parts::{OUT_MAX, in_turns};
 use crate::bench::run::{Buffers, Tally};
 use crate::bench::target::{ENTER_MAX, Target};
 use std::cell::{Cell, RefCell};
@@ -94,12 +94,7 @@ impl Durable {
             clients.push(client);
         }
         if let Some(rate) = plan.rate {
-            let (turns, tally) = (clients.clone(), tally.clone());
-            spawn_local(async move {
-                let mut turns = turns.iter().cycle();
-                let send = |due| turns.next().into_iter().for_each(|client| client.send_due(due));
-                tally.run.pace(rate, send).await;
-            });
+            in_turns(&clients, rate, tally, Client::send_due);
         }
         clients
     }

@@ -9,7 +9,7 @@ use crate::bench::frames;
 use crate::bench::link::{Broken, Link, Reader};
 use crate::bench::message::{self, Kind, Stamp};
 use crate::bench::open;
-use crate::bench::parts::{OUT_MAX, room_name};
+use crate::bench::parts::{OUT_MAX, in_turns, room_name};
 use crate::bench::run::{Buffers, Tally};
 use crate::bench::target::Target;
 use std::cell::{Cell, RefCell};
@@ -59,12 +59,7 @@ impl Echo {
             clients.push(client);
         }
         if let Some(rate) = plan.rate {
-            let (turns, tally) = (clients.clone(), tally.clone());
-            spawn_local(async move {
-                let mut turns = turns.iter().cycle();
-                let send = |due| turns.next().into_iter().for_each(|client| client.send_due(due));
-                tally.run.pace(rate, send).await;
-            });
+            in_turns(&clients, rate, tally, Client::send_due);
         }
         clients
     }

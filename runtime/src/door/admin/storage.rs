@@ -16,12 +16,13 @@
 //! next event meets a fresh instance, so that nothing it remembers hides the change. Its connections stay.
 
 use super::super::FrontDoor;
+use super::super::http::read_body;
 use super::super::status::DoorError;
 use super::query::{Query, encoded};
 use super::target::Target;
 use super::{PAGE, shown};
 use crate::admin::{Admin, Line};
-use crate::limits::{ms, size};
+use crate::limits::size;
 use crate::room::Edit;
 use crate::span::{Key, ListOptions};
 use axum::body::Body;
@@ -29,7 +30,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
 
 pub(super) async fn list(
@@ -74,7 +74,8 @@ pub(super) async fn put(
 ) -> Response {
     let put = async {
         let (target, key) = Target::with_key(&door, &uri)?;
-        let value = Some(receive(&door, body).await?);
+        let limits = &door.0.limits;
+        let value = Some(read_body(body, limits.value_bytes_max, limits).await?);
         edit(&admin, &target, Edit { key, value }).await
     };
     put.await.unwrap_or_else(shown)
@@ -96,20 +97,6 @@ async fn edit(admin: &Admin, target: &Target, edit: Edit) -> Result<Response, Do
     let mut said = entry(&edit.key, None);
     said["was_there"] = admin.edit(&target.room, edit).await?.into();
     Ok(Json(said).into_response())
-}
-
-/// A value that comes in, within its bounds.
-async fn receive(door: &FrontDoor, body: Body) -> Result<Bytes, DoorError> {
-    let limits = &door.0.limits;
-    let body = Limited::new(body, size(limits.value_bytes_max));
-    let received = tokio::time::timeout(ms(limits.body_ms_max), body.collect()).await;
-    match received {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(DoorError::BodyTooLarge(limits.value_bytes_max))
-        }
-        Ok(Err(_)) | Err(_) => Err(DoorError::BodyMissing),
-    }
 }
 
 /// An entry in the form of an export, with the size of its value; without a value, the key.

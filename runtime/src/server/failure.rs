@@ -1,0 +1,138 @@
+//! Why an operator's request was not done, and how that is answered. Owns the status of each failure.
+//!
+//! Invariant: every failure is JSON with its words under `error`, and what the project is at fault for is told
+//! from the server's own. It does not know what was asked.
+
+use super::api::{API_HEADER, API_VERSION};
+use super::blobs::BlobError;
+use super::file::FileError;
+use super::release::NoBlobId;
+use super::site::SiteError;
+use super::tokens::{Scope, TokenError};
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("this needs a token that the server knows")]
+    Unauthorized,
+    #[error("this needs a token with the scope {}", scope_name(*.0))]
+    Forbidden(Scope),
+    #[error("{}", other_version(.0))]
+    Version(String),
+    #[error("there is nothing here")]
+    NotFound,
+    #[error("there is no project {0}")]
+    NoProject(String),
+    #[error("the project cannot be served: {0}")]
+    Broken(String),
+    #[error("{0}")]
+    Malformed(String),
+    #[error("the body has more than {0} bytes")]
+    TooLarge(u64),
+    #[error("the body did not arrive in time, or broke off")]
+    BodyMissing,
+    #[error("too many uploads run already; try again")]
+    Busy,
+    #[error("the server made a mistake; its log has it")]
+    Panicked,
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Hash(#[from] NoBlobId),
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::NoProject(_) | Self::Token(TokenError::Unknown(_)) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Version(_)
+            | Self::Malformed(_)
+            | Self::Hash(_)
+            | Self::Token(TokenError::Name) => StatusCode::BAD_REQUEST,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyMissing => StatusCode::REQUEST_TIMEOUT,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Token(TokenError::Full) => StatusCode::CONFLICT,
+            Self::Site(error) if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
+            Self::File(error) | Self::Token(TokenError::File(error)) if error.is_full() => {
+                StatusCode::INSUFFICIENT_STORAGE
+            }
+            Self::Site(error) => site_status(error),
+            Self::Panicked | Self::Broken(_) | Self::File(_) | Self::Token(TokenError::File(_)) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+}
+
+fn site_status(error: &SiteError) -> StatusCode {
+    match error {
+        SiteError::Wrong(_) => StatusCode::BAD_REQUEST,
+        SiteError::NoVersion(_) | SiteError::NoVariable(_) => StatusCode::NOT_FOUND,
+        SiteError::Busy
+        | SiteError::Missing(_)
+        | SiteError::HostTaken(_)
+        | SiteError::NoVersionBefore => StatusCode::CONFLICT,
+        // The project is at fault, and what was served before goes on.
+        SiteError::Deploy(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        SiteError::Open(_) | SiteError::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// What to do about a version of the API that is not this one.
+fn other_version(asked: &str) -> String {
+    let here = format!("this server speaks version {API_VERSION} of its API for operators");
+    match asked.parse::<u64>() {
+        Ok(asked) if asked > API_VERSION => {
+            format!("{here}, and was asked in version {asked}: upgrade the server")
+        }
+        Ok(asked) => format!("{here}, and was asked in version {asked}: upgrade `room`"),
+        Err(_) => format!("{here}; `{API_HEADER}` is a number"),
+    }
+}
+
+fn scope_name(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Read => "read",
+        Scope::Deploy => "deploy",
+        Scope::Admin => "admin",
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut body = json!({ "error": self.to_string() });
+        if let Self::Site(SiteError::Missing(missing)) = &self {
+            body["missing"] = json!(missing);
+        }
+        let mut response = (self.status(), Json(body)).into_response();
+        if matches!(self, Self::Unauthorized) {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}
+
+impl From<BlobError> for ApiError {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Other { .. } => Self::Malformed(error.to_string()),
+            BlobError::TooLarge(max) => Self::TooLarge(max),
+            BlobError::BrokenOff(_) => Self::BodyMissing,
+            BlobError::File(error) => Self::File(error),
+        }
+    }
+}
