@@ -196,7 +196,8 @@ async fn run(
             joined.failed(error);
             joined.ended(Ending { frame: frame.clone(), handshake: Goodbye::Missing });
             if let Ok(socket) = sink.reunite(stream) {
-                drop(tokio::time::timeout(close_max, explain(socket, frame)).await);
+                // Boxed, as every connection would hold its buffer for all its life.
+                drop(tokio::time::timeout(close_max, Box::pin(explain(socket, frame))).await);
             }
         }
         Done::Lost | Done::Closing => joined.ended(Ending::broken_off()),

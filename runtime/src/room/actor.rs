@@ -127,14 +127,15 @@ impl Actor {
     }
 
     async fn handle_all(&mut self, batch: Vec<Mail>) -> Result<Flow, StoreError> {
+        // Once for all of them: to read the clock costs as much as to find a connection.
+        if batch.iter().any(Mail::is_use) {
+            self.turns.usage.used();
+        }
         let mut batch = batch.into_iter();
         let mut events = false;
         while let Some(mail) = batch.next() {
             self.behind = batch.len();
             events |= mail.is_event();
-            if mail.is_use() {
-                self.turns.usage.used();
-            }
             // While the disk is behind, the mailbox fills up and slows the clients down.
             let held_max = size(self.turns.parts.limits.held_bytes_max);
             let handled = match self.hold_down_to(held_max).await {
@@ -187,8 +188,7 @@ impl Actor {
         }
         let woken = tokio::select! {
             () = self.mailbox.filled() => Ok(Woken::Work),
-            changed = self.turns.settled.changed(), if self.turns.outlet.is_holding() => {
-                changed.map_err(|_| StoreError::Closed)?;
+            () = self.turns.store.settles(), if self.turns.outlet.is_holding() => {
                 self.turns.release().map(|()| Woken::Work)
             }
             () = until(quiet) => Ok(Woken::Quiet),
@@ -475,7 +475,7 @@ impl Actor {
             _ => this.turns.outlet.held_bytes() > bytes_max,
         };
         while holds(self) {
-            self.turns.settled.changed().await.map_err(|_| StoreError::Closed)?;
+            self.turns.store.settles().await;
             self.turns.release()?;
         }
         Ok(())

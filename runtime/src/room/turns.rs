@@ -23,7 +23,7 @@ use crate::ttl::{Lifetime, Served};
 use crate::turn::{Output, Turn};
 use crate::wasm::{Code, Flush, GuestFault, Overrun};
 use std::sync::Arc;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{Instrument, field};
 
@@ -52,13 +52,13 @@ pub(super) struct Turns {
     pub(super) parts: Parts,
     pub(super) store: RoomStore,
     pub(super) outlet: Outlet,
-    pub(super) settled: watch::Receiver<Offset>,
     pub(super) figures: Arc<Figures>,
     /// What passes is told there.
     pub(super) tap: Arc<RoomTap>,
     pub(super) usage: Usage,
     code: Code,
-    live: Option<Live>,
+    /// Boxed, as it is taken out for each turn and put back.
+    live: Option<Box<Live>>,
     faults: Faults,
     /// Events delivered so far: the number of the last one.
     events: u64,
@@ -92,7 +92,6 @@ impl Turns {
             outlet: Outlet::new(parts.metrics.clone(), figures.clone(), tap.clone()),
             figures,
             tap,
-            settled: parts.store.settled(),
             room,
             parts,
             code,
@@ -104,7 +103,7 @@ impl Turns {
 
     /// Makes sure that there is an instance, which has started.
     pub(super) async fn ready(&mut self) -> Result<Result<(), RoomError>, StoreError> {
-        if self.faults.is_broken(Instant::now()) {
+        if self.faults.is_broken(Instant::now) {
             return Ok(Err(RoomError::Broken));
         }
         if self.live.is_some() {
@@ -124,17 +123,14 @@ impl Turns {
             tokio::select! {
                 biased;
                 taken = &mut taking => return Ok(taken),
-                changed = self.settled.changed(), if self.outlet.is_holding() => {
-                    changed.map_err(|_| StoreError::Closed)?;
-                    self.release()?;
-                }
+                () = self.store.settles(), if self.outlet.is_holding() => self.release()?,
             }
         }
     }
 
     /// The seat of the instance, if there is one.
     pub(super) fn seat(&self) -> Option<Arc<Seat>> {
-        self.live.as_ref().and_then(Live::seat)
+        self.live.as_deref().and_then(Live::seat)
     }
 
     /// True if there is an instance.
@@ -199,7 +195,7 @@ impl Turns {
         };
         match (&started, &mut self.live) {
             (Ok(()), Some(new)) => {
-                new.take_over(old);
+                new.take_over(*old);
                 self.forgive();
             }
             _ if otherwise == Otherwise::Rest => self.live = None,
@@ -215,7 +211,7 @@ impl Turns {
     async fn start(&mut self, hold: Hold) -> Result<Result<(), RoomError>, StoreError> {
         let begun = Instant::now();
         match Live::new(&self.code, &self.room, self.parts.clock, hold).await {
-            Ok(live) => self.live = Some(live),
+            Ok(live) => self.live = Some(Box::new(live)),
             Err(error) => {
                 self.fault(&Event::Start, &error);
                 return Ok(Err(error));
@@ -261,7 +257,11 @@ impl Turns {
             number = self.events, module = %self.code.module.hash(), fault = field::Empty);
         let begun = Instant::now();
         self.figures.note_begin(event.name(), begun);
-        let called = self.deliver(&mut live, event, about).instrument(span.clone()).await?;
+        let called = {
+            // By reference, as the state of a call would be copied into what instruments it.
+            let delivery = std::pin::pin!(self.deliver(&mut live, event, about));
+            delivery.instrument(span.clone()).await?
+        };
         if let Err(fault) = &called {
             span.record("fault", field::display(fault));
         }
@@ -301,10 +301,7 @@ impl Turns {
                 biased;
                 called = &mut call => return Ok(called),
                 Some(flush) = live.flushes.recv() => self.flush(flush, about).await?,
-                changed = self.settled.changed(), if self.outlet.is_holding() => {
-                    changed.map_err(|_| StoreError::Closed)?;
-                    self.release()?;
-                }
+                () = self.store.settles(), if self.outlet.is_holding() => self.release()?,
             }
         }
     }

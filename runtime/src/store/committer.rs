@@ -6,7 +6,7 @@
 
 use super::applier::Shared as Applier;
 use super::backend::{Journal, StoreError};
-use super::pending::{Pending, PendingCell};
+use super::pending::PendingCell;
 use super::{Offset, Record};
 use crate::limits::{Limits, ms, size};
 use crate::metrics::StoreMetrics;
@@ -25,10 +25,6 @@ pub(super) struct Commit {
 }
 
 impl Commit {
-    fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock()
-    }
-
     /// Its size while it waits.
     pub(super) fn bytes(&self) -> usize {
         let keys = self.record.change.keys.iter();
@@ -81,6 +77,7 @@ impl Committer {
         let (settled_tx, settled) = watch::channel(last);
         let mut writer = Writer {
             journal,
+            at_work: Vec::new(),
             applier: applier.clone(),
             shared: shared.clone(),
             settled: settled_tx,
@@ -183,6 +180,8 @@ impl Shared {
 /// What the thread owns.
 struct Writer {
     journal: Box<dyn Journal>,
+    /// The group that is being written.
+    at_work: Vec<Commit>,
     applier: Arc<Applier>,
     shared: Arc<Shared>,
     settled: watch::Sender<Offset>,
@@ -192,36 +191,38 @@ struct Writer {
 
 impl Writer {
     fn run(&mut self) {
-        while let Some((mut commits, last)) = self.next() {
+        while let Some((commits, last)) = self.next() {
+            self.at_work = commits;
             // What a room committed after a loss was made from what was lost.
-            commits.retain(|commit| !commit.pending().is_lost());
-            let written = self.write(&commits);
-            for commit in &commits {
+            self.at_work.retain(|commit| !commit.pending.lock().is_lost());
+            let written = self.write();
+            for commit in &self.at_work {
                 match &written {
-                    Ok(()) => commit.pending().settle(last),
-                    Err(error) => commit.pending().lose(error),
+                    Ok(()) => commit.pending.settle(last),
+                    Err(error) => commit.pending.lose(error),
                 }
             }
             self.settled.send_replace(last);
             // What was lost is passed over there, too: whoever waits for it must not wait for ever.
-            let durable = if written.is_ok() { commits } else { Vec::new() };
+            let group = std::mem::take(&mut self.at_work);
+            let durable = if written.is_ok() { group } else { Vec::new() };
             self.applier.push(durable, last);
         }
     }
 
-    fn write(&mut self, commits: &[Commit]) -> Result<(), StoreError> {
+    fn write(&mut self) -> Result<(), StoreError> {
         let failed = self.shared.queue().failed.clone();
         if let Some(error) = failed {
             return Err(error);
         }
-        if commits.is_empty() {
+        if self.at_work.is_empty() {
             return Ok(());
         }
-        let begun = Instant::now();
-        let written = self.journal.append(&mut commits.iter().map(|commit| &commit.record));
-        self.count(commits.len(), begun.elapsed(), &written);
+        let (begun, turns) = (Instant::now(), self.at_work.len());
+        let written = self.journal.append(&mut self.at_work.iter().map(|commit| &commit.record));
+        self.count(turns, begun.elapsed(), &written);
         if let Err(error) = &written {
-            tracing::error!(%error, turns = commits.len(), "a commit failed; its rooms break");
+            tracing::error!(%error, turns, "a commit failed; its rooms break");
             self.shared.queue().failed = Some(error.clone());
         }
         written
@@ -277,5 +278,20 @@ impl Writer {
                 drop(self.shared.filled.wait_timeout_while(queue, self.retry, open));
             }
         }
+    }
+}
+
+impl Drop for Writer {
+    /// Nothing is left when the store was closed. A thread that fell over leaves rooms that wait, and
+    /// those that will: they are told.
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue();
+        queue.closed = true;
+        let waiting = std::mem::take(&mut queue.commits);
+        drop(queue);
+        for commit in self.at_work.drain(..).chain(waiting) {
+            commit.pending.lose(&StoreError::Closed);
+        }
+        self.shared.drained.notify_waiters();
     }
 }

@@ -11,12 +11,16 @@ use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// A room's [`Pending`], shared with those who bring its commits on their way.
 pub(super) struct PendingCell {
     state: Mutex<Pending>,
     /// Somebody may wait here until everything is applied.
     applied: Condvar,
+    /// The room waits here for what becomes of its commits: it alone is woken when one of them is settled,
+    /// and not with every sync that other rooms wait for.
+    settled: Notify,
 }
 
 /// What a room committed and the tree does not show yet.
@@ -54,12 +58,33 @@ impl PendingCell {
             recent_bytes: 0,
             recent_bytes_max,
         };
-        Self { state: Mutex::new(state), applied: Condvar::new() }
+        Self { state: Mutex::new(state), applied: Condvar::new(), settled: Notify::new() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Pending> {
         // It is changed by moves that cannot panic, so what a panicking holder left is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything up to this offset is durable.
+    pub(super) fn settle(&self, durable: Offset) {
+        self.lock().durable = durable;
+        self.settled.notify_one();
+    }
+
+    /// What was on its way did not arrive.
+    pub(super) fn lose(&self, error: &StoreError) {
+        self.lock().lost = Some(error.clone());
+        self.settled.notify_one();
+    }
+
+    /// Returns when commits may have been settled or lost since the last time. For the one room whose
+    /// commits they are.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the next call returns at once if there were any.
+    pub(super) async fn settles(&self) {
+        self.settled.notified().await;
     }
 
     /// The tree has everything up to this commit, which left this to be known of the room.
@@ -104,16 +129,6 @@ impl Pending {
             change.wipe == Wipe::Room && change.keys.is_empty() && self.info.alarm.is_none();
         self.info.turns = if is_gone { 0 } else { record.turn };
         self.last = record.offset;
-    }
-
-    /// Everything up to this offset is durable.
-    pub(super) fn settle(&mut self, durable: Offset) {
-        self.durable = durable;
-    }
-
-    /// What was on its way did not arrive.
-    pub(super) fn lose(&mut self, error: &StoreError) {
-        self.lost = Some(error.clone());
     }
 
     pub(super) fn is_lost(&self) -> bool {

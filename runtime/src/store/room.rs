@@ -215,6 +215,14 @@ impl RoomStore {
         }
     }
 
+    /// Returns when commits of this room may have been settled since the last time.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the next call returns at once if there were any.
+    pub(crate) async fn settles(&self) {
+        self.reader.pending.settles().await;
+    }
+
     /// What became of the commit at this offset.
     pub(crate) fn settled(&self, offset: Offset) -> Settled {
         self.reader.pending.lock().settled(offset)

@@ -19,6 +19,7 @@ use crate::id::RoomId;
 use crate::limits::{ms, size};
 use crate::turn::{Refusal, Turn};
 use std::future::Future;
+use std::pin::{Pin, pin};
 use tokio::sync::mpsc;
 use wasmtime::Store;
 use wasmtime::component::TypedFunc;
@@ -71,7 +72,8 @@ impl Instance {
         store.data_mut().budget.start_turn();
         store.set_hostcall_fuel(size(engine.limits().memory_bytes_max));
         let wall_ms = engine.limits().turn_wall_ms_max;
-        match within(ms(wall_ms), enter(&code.module, &mut store)).await {
+        let entered = within(ms(wall_ms), pin!(enter(&code.module, &mut store))).await;
+        match entered {
             Some(Ok((world, on_expire))) => Ok(Self { store, world, on_expire, log }),
             Some(Err(error)) => Err(GuestFault::of(&error, &store.data().budget)),
             None => Err(GuestFault::Overrun(Overrun::Wall { ms: wall_ms })),
@@ -154,7 +156,7 @@ impl Instance {
         self.store.data_mut().budget.start_turn();
         self.store.set_epoch_deadline(1);
         self.log.start_turn();
-        let result = within(ms(limits.turn_wall_ms_max), call(self)).await;
+        let result = within(ms(limits.turn_wall_ms_max), pin!(call(self))).await;
         self.log.end_turn();
         match result {
             None => Err(GuestFault::Overrun(Overrun::Wall { ms: limits.turn_wall_ms_max })),
@@ -172,7 +174,8 @@ impl Instance {
         let done = match event {
             Event::Start => events.call_on_start(store).await,
             Event::Connect { connection, request } => {
-                return self.connect(connection, request).await;
+                // Boxed, as every turn would make space for what it holds.
+                return Box::pin(self.connect(connection, request)).await;
             }
             Event::Message { connection, message } => {
                 events.call_on_message(store, connection.as_str(), message_param(message)).await
@@ -250,9 +253,11 @@ fn tags_refused(refusal: &Refusal) -> String {
 }
 
 /// The call's result, or none if it did not end in time. Polled at once, so that the common call,
-/// which never waits, does not touch the timer.
-async fn within<T>(limit: std::time::Duration, call: impl Future<Output = T>) -> Option<T> {
-    let mut call = std::pin::pin!(call);
+/// which never waits, does not touch the timer. Taken by reference, as its state would be copied.
+async fn within<T>(
+    limit: std::time::Duration,
+    mut call: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
     if let std::task::Poll::Ready(result) = futures_util::poll!(call.as_mut()) {
         return Some(result);
     }
