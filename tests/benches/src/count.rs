@@ -1,13 +1,13 @@
 //! Instructions that an event takes, counted by valgrind. Owns those runs, their table and the stored figures.
 //!
-//! Invariant: what is counted happens in one process, on one thread, one event after the other, so that a count is the
-//! same whatever else the machine does. It is made once with N events and once with 2N, and the difference counts:
-//! what comes before the first event and after the last one does not. The client's part is in it. It does not know
-//! how long anything takes.
+//! Invariant: what is counted happens in one process, on one thread but for the store's, one event after the other, so
+//! that a count is the same whatever else the machine does. It is made once with N events and once with 2N, and the
+//! difference counts: what comes before the first event and after the last one does not. The client's part is in it.
+//! It does not know how long anything takes.
 
 use crate::frames::{Client, text};
 use crate::rooms::Setup;
-use crate::{guest, rooms};
+use crate::{guest, process, rooms};
 use anyhow::{Context, Result, bail};
 use room_runtime::Limits;
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What may differ from the stored figure, in percent.
-const TOLERANCE_PERCENT: f64 = 2.0;
+/// By how much a count may differ from the stored one, in percent. Runs of one build differ by less than half of one,
+/// and a durable turn's, which another thread commits, by one; the rest is for what changes elsewhere do to inlining.
+const TOLERANCE_PERCENT: f64 = 3.0;
 /// Functions that are not counted: a clock that is calibrated at the start for as long as that takes.
 const UNSTEADY: [&str; 2] = ["quanta::", "clock_gettime"];
 /// How this is run to store what was counted.
@@ -34,8 +35,8 @@ struct Case {
 }
 
 const CASES: [Case; 3] = [
-    Case { name: "turn", message: r#"{"t":"echo","x":"0123456789"}"#, clients: 1, events: 1_000 },
-    Case { name: "durable_turn", message: r#"{"t":"incr","s":1}"#, clients: 1, events: 1_000 },
+    Case { name: "turn", message: r#"{"t":"echo","x":"0123456789"}"#, clients: 1, events: 2_000 },
+    Case { name: "durable_turn", message: r#"{"t":"incr","s":1}"#, clients: 1, events: 2_000 },
     Case {
         name: "broadcast_to_100",
         message: r#"{"t":"cast","x":"0123456789"}"#,
@@ -93,6 +94,7 @@ fn count() -> Result<Counts> {
     if !cfg!(feature = "valgrind") {
         bail!("under valgrind this runs only with its feature, as in `{UPDATE}`");
     }
+    let made_with = format!("{}, {}", version("rustc")?, version("valgrind")?);
     let module = guest::build("room-example-bench")?;
     let folder = tempfile::tempdir()?;
     let mut instructions = BTreeMap::new();
@@ -104,20 +106,21 @@ fn count() -> Result<Counts> {
         let each = twice.saturating_sub(once) / case.events;
         instructions.insert(case.name.to_owned(), each);
     }
-    let made_with = format!("{}, {}", version("rustc")?, version("valgrind")?);
     Ok(Counts { made_with, instructions })
 }
 
 fn version(program: &str) -> Result<String> {
     let output = Command::new(program).arg("--version").output();
-    let output = output.with_context(|| format!("{program} is not on the PATH"))?;
+    let output =
+        output.with_context(|| format!("{program} is not on the PATH; is it installed?"))?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// The instructions of a whole process that handles so many events.
 fn counted(case: &Case, events: u64, module: &Path, folder: &Path) -> Result<u64> {
     let counts = folder.join("counts");
-    let output = Command::new("valgrind")
+    // On one core, so that which thread goes on does not hang on how busy the other ones are.
+    let output = process::on_core(0, "valgrind".as_ref())?
         .args(["--tool=cachegrind", "--cache-sim=no"])
         .arg(format!("--cachegrind-out-file={}", counts.display()))
         .arg(std::env::current_exe()?)
@@ -125,8 +128,7 @@ fn counted(case: &Case, events: u64, module: &Path, folder: &Path) -> Result<u64
         .args([module, &folder.join("cache")])
         // To valgrind a string instruction is as many as it has bytes, and libc clears 4 KiB with one.
         .env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-ERMS")
-        .output()
-        .context("valgrind is not on the PATH: `apt-get install valgrind`")?;
+        .output()?;
     if !output.status.success() {
         bail!("{} does not run: {}", case.name, String::from_utf8_lossy(&output.stderr));
     }
@@ -169,6 +171,8 @@ async fn run(case: &str, events: u64, module: &Path, cache: &Path) -> Result<()>
             }
         }
     }
+    drop(clients);
+    runtime.drain().await;
     Ok(())
 }
 
@@ -184,6 +188,7 @@ fn limits() -> Limits {
         turn_wall_ms_max: HOUR_MS,
         connect_ms_max: HOUR_MS,
         ping_interval_ms: HOUR_MS,
+        apply_gather_ms: HOUR_MS,
         ..Limits::default()
     }
 }
@@ -194,7 +199,11 @@ fn table(counted: &Counts, stored: &Counts) -> String {
         format!("{:20}{:>10}{:>10}{:>11}\n", "instructions", "counted", "stored", "change");
     for (name, now) in &counted.instructions {
         let then = stored.instructions.get(name).copied().unwrap_or_default();
-        table += &format!("{name:20}{now:>10}{then:>10}{:>+9.1} %\n", change_percent(*now, then));
+        let change = match then {
+            0 => "new".to_owned(),
+            then => format!("{:+.1} %", change_percent(*now, then)),
+        };
+        table += &format!("{name:20}{now:>10}{then:>10}{change:>11}\n");
     }
     table
 }
@@ -246,14 +255,14 @@ mod tests {
     #[test]
     fn a_count_that_changed_is_told_to_either_side() {
         let stored = counts("one compiler", 10_000);
-        for near in [9_801, 10_000, 10_199] {
+        for near in [9_701, 10_000, 10_299] {
             assert_eq!(complaint(&counts("another compiler", near), &stored), None);
         }
-        let more = complaint(&counts("one compiler", 10_300), &stored).unwrap();
-        assert!(more.contains("turn takes more") && more.contains("+3.0 %"), "{more}");
+        let more = complaint(&counts("one compiler", 10_400), &stored).unwrap();
+        assert!(more.contains("turn takes more") && more.contains("+4.0 %"), "{more}");
         assert!(more.contains(UPDATE) && !more.contains("compiler"), "{more}");
-        let fewer = complaint(&counts("another compiler", 9_700), &stored).unwrap();
-        assert!(fewer.contains("turn takes fewer") && fewer.contains("-3.0 %"), "{fewer}");
+        let fewer = complaint(&counts("another compiler", 9_600), &stored).unwrap();
+        assert!(fewer.contains("turn takes fewer") && fewer.contains("-4.0 %"), "{fewer}");
         assert!(fewer.contains("with one compiler, these with another compiler"), "{fewer}");
         assert!(complaint(&stored, &Counts::default()).is_some());
     }
