@@ -4,6 +4,8 @@
 //!   `runtime/PERFORMANCE.md`
 //! - `cargo run --release -p room-benches -- durable`: durable turns a second, many rooms to one flush
 //! - `cargo run --release -p room-benches -- faults`: what neighbours of a faulty guest notice
+//! - `cargo run --profile count -p room-benches --features valgrind -- count`: instructions an event takes, against
+//!   those in `counts.toml`
 //!
 //! Owns the words of the command line. Invariant: servers and load are processes of their own: servers this
 //! program, the load `room bench`. It does not know what is measured.
@@ -11,6 +13,7 @@
 mod bare;
 mod beside;
 mod compare;
+mod count;
 mod disk;
 mod durable;
 mod faults;
@@ -31,11 +34,12 @@ fn main() -> Result<()> {
         [] => compare::table(),
         ["durable"] => durable::table(),
         ["faults"] => faults::table(),
+        ["count", ref how @ ..] => count::command(how),
         ["serve", "axum"] => bare::serve(),
         ["serve", "raw"] => raw::serve(None),
         ["serve", "raw", folder] => raw::serve(Some(folder.into())),
         ["serve", "room", module, setup] => rooms::serve(module.as_ref(), setup),
         ["beside", addr, ref fault @ ..] => beside::run_and_print(addr.parse()?, fault),
-        _ => bail!("usage: room-benches [durable | faults]"),
+        _ => bail!("usage: room-benches [durable | faults | count]"),
     }
 }

@@ -78,7 +78,7 @@ impl Drop for Server {
 }
 
 /// A program, pinned to one core where `taskset` is to be had.
-fn on_core(core: usize, program: &Path) -> Result<Command> {
+pub(crate) fn on_core(core: usize, program: &Path) -> Result<Command> {
     let cores = std::thread::available_parallelism()?.get();
     let pinned = cores > 1 && Command::new("taskset").arg("-V").output().is_ok();
     if !pinned {

@@ -28,11 +28,19 @@ pub(crate) fn arguments(module: &Path, setup: &Setup) -> Result<[String; 3]> {
 /// Serves the module as party `main` on a free port, which is printed, until the process is killed.
 #[tokio::main]
 pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
-    let Setup { disk, limits } = serde_json::from_str(setup)?;
+    let runtime = start(module, serde_json::from_str(setup)?, None).await?;
+    writeln!(std::io::stdout(), "{}", runtime.addr())?;
+    std::future::pending().await
+}
+
+/// A node that serves the module as party `main` on a free port. Its compiled code is kept in `cache`, if there is
+/// one.
+pub(crate) async fn start(module: &Path, setup: Setup, cache: Option<&Path>) -> Result<Runtime> {
+    let Setup { disk, limits } = setup;
     let runtime = Runtime::start(Config {
         listen: ([127, 0, 0, 1], 0).into(),
         storage: disk.map_or(StorageConfig::Memory, StorageConfig::Disk),
-        cache_dir: None,
+        cache_dir: cache.map(Path::to_path_buf),
         tls: None,
         proxies: Proxies::default(),
         limits,
@@ -48,6 +56,5 @@ pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
         when_quiet: WhenQuiet::Stay,
     };
     runtime.deploy(Project { parties: vec![party], ..Project::default() }).await?;
-    writeln!(std::io::stdout(), "{}", runtime.addr())?;
-    std::future::pending().await
+    Ok(runtime)
 }

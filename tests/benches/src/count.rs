@@ -1,0 +1,269 @@
+//! Instructions that an event takes, counted by valgrind. Owns those runs, their table and the stored figures.
+//!
+//! Invariant: what is counted happens in one process, on one thread but for the store's, one event after the other, so
+//! that a count is the same whatever else the machine does. It is made once with N events and once with 2N, and the
+//! difference counts: what comes before the first event and after the last one does not. The client's part is in it.
+//! It does not know how long anything takes.
+
+use crate::frames::{Client, text};
+use crate::rooms::Setup;
+use crate::{guest, process, rooms};
+use anyhow::{Context, Result, bail};
+use room_runtime::Limits;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// By how much a count may differ from the stored one, in percent. Runs of one build differ by less than half of one,
+/// and a durable turn's, which another thread commits, by one; the rest is for what changes elsewhere do to inlining.
+const TOLERANCE_PERCENT: f64 = 3.0;
+/// Functions that are not counted: a clock that is calibrated at the start for as long as that takes.
+const UNSTEADY: [&str; 2] = ["quanta::", "clock_gettime"];
+/// How this is run to store what was counted.
+const UPDATE: &str =
+    "cargo run --profile count -p room-benches --features valgrind -- count --update";
+
+/// What is counted: the key of its figure, what its message asks for, and how many clients hear of it.
+struct Case {
+    name: &'static str,
+    message: &'static str,
+    clients: usize,
+    /// How many are counted.
+    events: u64,
+}
+
+const CASES: [Case; 3] = [
+    Case { name: "turn", message: r#"{"t":"echo","x":"0123456789"}"#, clients: 1, events: 2_000 },
+    Case { name: "durable_turn", message: r#"{"t":"incr","s":1}"#, clients: 1, events: 2_000 },
+    Case {
+        name: "broadcast_to_100",
+        message: r#"{"t":"cast","x":"0123456789"}"#,
+        clients: 100,
+        events: 100,
+    },
+];
+
+/// What is stored.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Counts {
+    /// What compiled and counted: other versions may count otherwise.
+    made_with: String,
+    /// Instructions that one event takes.
+    instructions: BTreeMap<String, u64>,
+}
+
+/// Does what the arguments after `count` say.
+pub(crate) fn command(how: &[&str]) -> Result<()> {
+    match *how {
+        [] => check(),
+        ["--update"] => update(),
+        ["events", case, events, module, cache] => {
+            run(case, events.parse()?, module.as_ref(), cache.as_ref())
+        }
+        _ => bail!("usage: room-benches count [--update]"),
+    }
+}
+
+fn check() -> Result<()> {
+    let stored: Counts = toml::from_str(&std::fs::read_to_string(file())?)?;
+    let counted = count()?;
+    write!(std::io::stdout(), "{}", table(&counted, &stored))?;
+    match complaint(&counted, &stored) {
+        Some(complaint) => bail!(complaint),
+        None => Ok(()),
+    }
+}
+
+fn update() -> Result<()> {
+    let counted = count()?;
+    let stored = std::fs::read_to_string(file()).unwrap_or_default();
+    let stored = toml::from_str(&stored).unwrap_or_default();
+    write!(std::io::stdout(), "{}", table(&counted, &stored))?;
+    let head = format!("# Instructions that one event takes. Written by\n# `{UPDATE}`.\n");
+    Ok(std::fs::write(file(), head + &toml::to_string(&counted)?)?)
+}
+
+fn file() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("counts.toml")
+}
+
+/// Runs everything under valgrind.
+fn count() -> Result<Counts> {
+    if !cfg!(feature = "valgrind") {
+        bail!("under valgrind this runs only with its feature, as in `{UPDATE}`");
+    }
+    let made_with = format!("{}, {}", version("rustc")?, version("valgrind")?);
+    let module = guest::build("room-example-bench")?;
+    let folder = tempfile::tempdir()?;
+    let mut instructions = BTreeMap::new();
+    // The first run compiles the module, which the others find in the cache.
+    counted(&CASES[0], 0, &module, folder.path())?;
+    for case in &CASES {
+        let once = counted(case, case.events, &module, folder.path())?;
+        let twice = counted(case, 2 * case.events, &module, folder.path())?;
+        let each = twice.saturating_sub(once) / case.events;
+        instructions.insert(case.name.to_owned(), each);
+    }
+    Ok(Counts { made_with, instructions })
+}
+
+fn version(program: &str) -> Result<String> {
+    let output = Command::new(program).arg("--version").output();
+    let output =
+        output.with_context(|| format!("{program} is not on the PATH; is it installed?"))?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// The instructions of a whole process that handles so many events.
+fn counted(case: &Case, events: u64, module: &Path, folder: &Path) -> Result<u64> {
+    let counts = folder.join("counts");
+    // On one core, so that which thread goes on does not hang on how busy the other ones are.
+    let output = process::on_core(0, "valgrind".as_ref())?
+        .args(["--tool=cachegrind", "--cache-sim=no"])
+        .arg(format!("--cachegrind-out-file={}", counts.display()))
+        .arg(std::env::current_exe()?)
+        .args(["count", "events", case.name, &events.to_string()])
+        .args([module, &folder.join("cache")])
+        // To valgrind a string instruction is as many as it has bytes, and libc clears 4 KiB with one.
+        .env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-ERMS")
+        .output()?;
+    if !output.status.success() {
+        bail!("{} does not run: {}", case.name, String::from_utf8_lossy(&output.stderr));
+    }
+    match sum(&std::fs::read_to_string(counts)?) {
+        0 => bail!("valgrind has counted nothing"),
+        sum => Ok(sum),
+    }
+}
+
+/// All that cachegrind's file has, which is a line for each line of a function, without what is not steady.
+fn sum(counts: &str) -> u64 {
+    let (mut sum, mut steady) = (0, true);
+    for line in counts.lines() {
+        if let Some(function) = line.strip_prefix("fn=") {
+            steady = !UNSTEADY.iter().any(|unsteady| function.starts_with(unsteady));
+        } else if line.starts_with(|first: char| first.is_ascii_digit()) && steady {
+            let count = line.split(' ').nth(1).and_then(|count| count.parse::<u64>().ok());
+            sum += count.unwrap_or_default();
+        }
+    }
+    sum
+}
+
+/// Starts a node, and lets one client after the other say something and all hear of it.
+#[tokio::main(flavor = "current_thread")]
+async fn run(case: &str, events: u64, module: &Path, cache: &Path) -> Result<()> {
+    let case = CASES.iter().find(|one| one.name == case).context("no such case")?;
+    let setup = Setup { limits: limits(), ..Setup::default() };
+    let runtime = rooms::start(module, setup, Some(cache)).await?;
+    let mut clients = Vec::new();
+    for _ in 0..case.clients {
+        clients.push(Client::connect(runtime.addr(), "counted").await?);
+    }
+    let message = text(case.message);
+    for _ in 0..events {
+        clients[0].write(&message).await?;
+        for client in &mut clients {
+            if client.read().await? != 1 {
+                bail!("more came back than was said");
+            }
+        }
+    }
+    drop(clients);
+    runtime.drain().await;
+    Ok(())
+}
+
+/// Few places, as valgrind has not the address space for many; and no clock that ticks meanwhile, as all takes long.
+fn limits() -> Limits {
+    const HOUR_MS: u64 = 3_600_000;
+    Limits {
+        rooms_active_max: 4,
+        door_instances_max: 1,
+        reload_rooms_max: 1,
+        tick_ms: HOUR_MS,
+        turn_ms_max: HOUR_MS,
+        turn_wall_ms_max: HOUR_MS,
+        connect_ms_max: HOUR_MS,
+        ping_interval_ms: HOUR_MS,
+        apply_gather_ms: HOUR_MS,
+        ..Limits::default()
+    }
+}
+
+/// A row for each case.
+fn table(counted: &Counts, stored: &Counts) -> String {
+    let mut table =
+        format!("{:20}{:>10}{:>10}{:>11}\n", "instructions", "counted", "stored", "change");
+    for (name, now) in &counted.instructions {
+        let then = stored.instructions.get(name).copied().unwrap_or_default();
+        let change = match then {
+            0 => "new".to_owned(),
+            then => format!("{:+.1} %", change_percent(*now, then)),
+        };
+        table += &format!("{name:20}{now:>10}{then:>10}{change:>11}\n");
+    }
+    table
+}
+
+/// What is to be said of those that changed; none if all are as stored.
+fn complaint(counted: &Counts, stored: &Counts) -> Option<String> {
+    let mut said = String::new();
+    for (name, now) in &counted.instructions {
+        let then = stored.instructions.get(name).copied().unwrap_or_default();
+        let percent = change_percent(*now, then);
+        if percent.abs() <= TOLERANCE_PERCENT {
+            continue;
+        }
+        let advice =
+            if percent > 0.0 { "more than stored: find out why" } else { "fewer than stored" };
+        said += &format!(
+            "{name} takes {advice} ({percent:+.1} %, and {TOLERANCE_PERCENT} are tolerated)\n"
+        );
+    }
+    if said.is_empty() {
+        return None;
+    }
+    if counted.made_with != stored.made_with {
+        let (now, then) = (&counted.made_with, &stored.made_with);
+        said += &format!("those stored were made with {then}, these with {now}\n");
+    }
+    Some(format!("{said}if this is meant, store it, and say why in the commit: `{UPDATE}`"))
+}
+
+fn change_percent(now: u64, then: u64) -> f64 {
+    (now as f64 / then.max(1) as f64 - 1.0) * 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(made_with: &str, turn: u64) -> Counts {
+        let instructions = BTreeMap::from([("turn".to_owned(), turn)]);
+        Counts { made_with: made_with.to_owned(), instructions }
+    }
+
+    #[test]
+    fn what_waits_for_a_clock_is_not_counted() {
+        let file = "desc: x\nevents: Ir\nfl=a.rs\nfn=a::b\n0 5\n12 70\nfn=quanta::c\n1 900\nfl=d\nfn=d\n0 1\nsummary: 976\n";
+        assert_eq!(sum(file), 76);
+    }
+
+    #[test]
+    fn a_count_that_changed_is_told_to_either_side() {
+        let stored = counts("one compiler", 10_000);
+        for near in [9_701, 10_000, 10_299] {
+            assert_eq!(complaint(&counts("another compiler", near), &stored), None);
+        }
+        let more = complaint(&counts("one compiler", 10_400), &stored).unwrap();
+        assert!(more.contains("turn takes more") && more.contains("+4.0 %"), "{more}");
+        assert!(more.contains(UPDATE) && !more.contains("compiler"), "{more}");
+        let fewer = complaint(&counts("another compiler", 9_600), &stored).unwrap();
+        assert!(fewer.contains("turn takes fewer") && fewer.contains("-4.0 %"), "{fewer}");
+        assert!(fewer.contains("with one compiler, these with another compiler"), "{fewer}");
+        assert!(complaint(&stored, &Counts::default()).is_some());
+    }
+}
