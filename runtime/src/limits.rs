@@ -95,7 +95,7 @@ limits! {
     room_connections_max: "connections" = 5_000, "Open connections of one room", "accepted and closed with 1013";
     outbox_bytes_max: "bytes" = 4 * MIB, "Bytes queued for one connection", "that connection is closed with 1013; its room never waits";
     outbox_frames_max: "frames" = 16_384, "Frames queued for one connection", "that connection is closed with 1013; its room never waits";
-    socket_read_bytes: "bytes" = 4 * KIB, "Read buffer of a socket at rest", "it is read in more than one step";
+    socket_read_bytes: "bytes" = 2 * KIB, "Read buffer of a socket at rest", "it is read in more than one step";
     socket_write_bytes: "bytes" = 16 * KIB, "Bytes a socket gathers before it writes to the network", "it writes without waiting for the end of the batch";
     socket_batch_frames_max: "frames" = 256, "Frames a socket reads or writes before it looks at its other side", "the rest follows in the next batch";
 

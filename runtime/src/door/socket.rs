@@ -3,6 +3,8 @@
 //! Invariant: what is read goes to the room in order; what the room says is written in order, as many
 //! frames to a flush as there are; the room hears of the end once. It does not know what frames mean.
 
+mod pulse;
+
 use super::FrontDoor;
 use super::address::connection_of_query;
 use super::answer::Answers;
@@ -10,7 +12,6 @@ use super::hooks::{self, Decision};
 use super::http::{plain, respond};
 use super::status::DoorError;
 use super::upgrade::{Handshake, Socket};
-use crate::clock::until;
 use crate::event::{CloseFrame, Ending, Handshake as Goodbye, Message, Text};
 use crate::id::RoomId;
 use crate::limits::{Limits, ms, size};
@@ -22,10 +23,11 @@ use ::http::{HeaderMap, header};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use pulse::{Pulse, attend};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
@@ -168,21 +170,21 @@ async fn run(
     metrics: &DoorMetrics,
 ) {
     let (mut sink, mut stream) = socket.split();
-    let heard = AtomicU64::new(0);
+    let pulse = Pulse::default();
     let done = {
-        let reading = read(&mut stream, &joined, &heard, &limits, metrics);
-        let writing = write(&mut sink, &joined.outbox, &heard, &limits, &closing);
-        tokio::pin!(reading, writing);
-        tokio::select! {
-            done = &mut reading => done,
-            done = &mut writing => match done {
-                // The client may still send until it has read our close frame.
-                Done::Closing => {
-                    let answer = tokio::time::timeout(ms(limits.close_ms_max), reading).await;
-                    answer.unwrap_or(Done::Lost)
-                }
-                done => done,
-            },
+        // Each side is looked at when something happened to it, and not whenever something happened to
+        // another: a message is read once and answered once.
+        let mut sides = FuturesUnordered::<BoxFuture<'_, Done>>::new();
+        sides.push(Box::pin(read(&mut stream, &joined, &pulse, &limits, metrics)));
+        sides.push(Box::pin(write(&mut sink, &joined.outbox, &pulse, &limits)));
+        sides.push(Box::pin(attend(&joined.outbox, &pulse, &limits, &closing)));
+        match sides.next().await {
+            // The client may still send until it has read our close frame.
+            Some(Done::Closing) => {
+                let answer = tokio::time::timeout(ms(limits.close_ms_max), sides.next()).await;
+                answer.ok().flatten().unwrap_or(Done::Lost)
+            }
+            done => done.unwrap_or(Done::Lost),
         }
     };
     let close_max = ms(limits.close_ms_max);
@@ -218,14 +220,14 @@ async fn explain(mut socket: Socket, frame: CloseFrame) {
 async fn read(
     stream: &mut SplitStream<Socket>,
     joined: &Joined,
-    heard: &AtomicU64,
+    pulse: &Pulse,
     limits: &Limits,
     metrics: &DoorMetrics,
 ) -> Done {
     let mut answers = Answers::new(joined.answers.clone());
     let mut answered = 0;
     while let Some(frame) = stream.next().await {
-        heard.fetch_add(1, Ordering::Relaxed);
+        pulse.heard();
         let message = match frame {
             Ok(Wire::Text(text)) => {
                 Text::from_utf8(Bytes::from(text)).map_or_else(|| Message::text(""), Message::Text)
@@ -262,41 +264,15 @@ async fn read(
 async fn write(
     sink: &mut SplitSink<Socket, Wire>,
     outbox: &Outbox,
-    heard: &AtomicU64,
+    pulse: &Pulse,
     limits: &Limits,
-    closing: &CancellationToken,
 ) -> Done {
-    let mut ping = tokio::time::interval(ms(limits.ping_interval_ms));
-    ping.reset();
-    // The last ping: when an answer must be there, and what had been heard before.
-    let mut pinged: Option<(Instant, u64)> = None;
-    let leaving = leave(closing, limits);
-    tokio::pin!(leaving);
     let mut sent = Sent::All;
     loop {
-        // What is rare goes first: a room that talks without a pause must not keep it waiting.
-        let first = tokio::select! {
-            biased;
-            () = &mut leaving => {
-                let frame = CloseFrame::new(1012, "the server is shutting down");
-                Some(Wire::Close(Some(to_wire(&frame))))
-            }
-            () = until(pinged.map(|(pong_by, _)| pong_by)) => {
-                let before = pinged.take().map(|(_, before)| before);
-                if before == Some(heard.load(Ordering::Relaxed)) {
-                    return Done::Lost;
-                }
-                continue;
-            }
-            _ = ping.tick(), if pinged.is_none() => {
-                let pong_by = Instant::now() + ms(limits.pong_ms_max);
-                pinged = Some((pong_by, heard.load(Ordering::Relaxed)));
-                Some(Wire::Ping(Bytes::new()))
-            }
-            () = outbox.filled(), if sent == Sent::All => None,
-            () = std::future::ready(()), if sent == Sent::More => None,
-        };
-        let batch = send_batch(sink, outbox, first, limits);
+        if sent == Sent::All {
+            outbox.filled().await;
+        }
+        let batch = send_batch(sink, outbox, pulse, limits);
         sent = tokio::select! {
             biased;
             sent = batch => match sent {
@@ -330,32 +306,26 @@ enum Sent {
     Close,
 }
 
-/// Writes a frame, if there is one, and the next batch of the outbox, with one flush for all: a flush
-/// for each frame costs ten times as much.
+/// Writes the next batch of the outbox with one flush: a flush for each frame costs ten times as much.
 async fn send_batch(
     sink: &mut SplitSink<Socket, Wire>,
     outbox: &Outbox,
-    first: Option<Wire>,
+    pulse: &Pulse,
     limits: &Limits,
 ) -> Result<Sent, Error> {
     let max = size(limits.socket_batch_frames_max);
-    let closes = |frame: &Wire| matches!(frame, Wire::Close(_));
-    let frames = if first.as_ref().is_some_and(closes) { Vec::new() } else { outbox.take(max) };
+    let frames = outbox.take(max);
     let mut sent = if frames.len() < max { Sent::All } else { Sent::More };
-    for frame in first.into_iter().chain(frames.into_iter().map(Wire::from)) {
-        sent = if closes(&frame) { Sent::Close } else { sent };
-        sink.feed(frame).await?;
+    let pings = frames.contains(&Frame::Ping);
+    for frame in frames {
+        sent = if matches!(frame, Frame::Close(_)) { Sent::Close } else { sent };
+        sink.feed(frame.into()).await?;
     }
     sink.flush().await?;
+    if pings {
+        pulse.pinged();
+    }
     Ok(sent)
-}
-
-/// Returns at some moment within the window after the node was told to stop: all clients coming back at the same moment would
-/// be one more problem for whoever starts next.
-async fn leave(closing: &CancellationToken, limits: &Limits) {
-    closing.cancelled().await;
-    let moments = limits.drain_spread_ms.saturating_add(1);
-    tokio::time::sleep(ms(uuid::Uuid::new_v4().as_u64_pair().0 % moments)).await;
 }
 
 /// What a read error means: whose fault it was, and what the client is told.
@@ -383,6 +353,7 @@ impl From<Frame> for Wire {
                 Self::Text(Utf8Bytes::try_from(text.into_bytes()).unwrap_or_default())
             }
             Frame::Close(frame) => Self::Close(Some(to_wire(&frame))),
+            Frame::Ping => Self::Ping(Bytes::new()),
         }
     }
 }
@@ -396,38 +367,5 @@ fn from_wire(frame: Option<wire::CloseFrame>) -> CloseFrame {
     match frame {
         Some(frame) => CloseFrame { code: frame.code.into(), reason: frame.reason.to_string() },
         None => CloseFrame { code: 1005, reason: String::new() },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// How long after the node was told to stop a socket is closed.
-    async fn leaves_after(drain_spread_ms: u64) -> Duration {
-        let limits = Limits { drain_spread_ms, ..Limits::default() };
-        let closing = CancellationToken::new();
-        closing.cancel();
-        let begun = Instant::now();
-        leave(&closing, &limits).await;
-        begun.elapsed()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn sockets_are_closed_at_moments_of_their_own_within_the_window() {
-        let mut moments = Vec::new();
-        for _ in 0..64 {
-            moments.push(leaves_after(60_000).await);
-        }
-        assert!(moments.iter().all(|moment| *moment <= ms(60_001)), "{moments:?}");
-        // A timer rounds up to its next millisecond. That one half of the window stays empty is as likely
-        // as 64 coins of one side.
-        assert!(moments.iter().any(|moment| *moment < ms(30_000)), "{moments:?}");
-        assert!(moments.iter().any(|moment| *moment > ms(30_000)), "{moments:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_a_window_sockets_are_closed_at_once() {
-        assert!(leaves_after(0).await <= ms(1));
     }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Frame {
     Message(Message),
     /// The last frame.
     Close(CloseFrame),
+    /// Asks the client whether it is there.
+    Ping,
 }
 
 /// The room's end.
@@ -40,6 +42,8 @@ struct Queue {
     frames: VecDeque<Frame>,
     bytes: usize,
     closed: bool,
+    /// A ping goes before everything else.
+    pings: bool,
 }
 
 /// The two ends of a new, empty outbox.
@@ -87,6 +91,11 @@ impl Drop for OutboxSender {
 }
 
 impl Queue {
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.bytes = 0;
+    }
+
     fn end(&mut self, frame: CloseFrame) {
         self.frames.push_back(Frame::Close(frame));
         self.closed = true;
@@ -99,15 +108,33 @@ impl Outbox {
         self.0.send(message);
     }
 
-    /// Takes the next frames, at most `max`. Empty if there are none.
+    /// Puts a ping before everything that waits.
+    pub(crate) fn ping(&self) {
+        self.0.queue().pings = true;
+        self.0.filled.notify_one();
+    }
+
+    /// Throws away what waits and queues the last frame, as the server stops. Without effect if there is one.
+    pub(crate) fn leave(&self, frame: CloseFrame) {
+        let mut queue = self.0.queue();
+        if !queue.closed {
+            queue.clear();
+            queue.end(frame);
+        }
+        drop(queue);
+        self.0.filled.notify_one();
+    }
+
+    /// Takes the next frames, at most `max` and a ping. Empty if there are none.
     pub(crate) fn take(&self, max: usize) -> Vec<Frame> {
         let mut queue = self.0.queue();
         let count = queue.frames.len().min(max);
-        let frames: Vec<Frame> = queue.frames.drain(..count).collect();
+        let ping = std::mem::take(&mut queue.pings).then_some(Frame::Ping);
+        let frames: Vec<Frame> = ping.into_iter().chain(queue.frames.drain(..count)).collect();
         queue.bytes -= frames.iter().map(Frame::size).sum::<usize>();
         drop(queue);
-        let goodbye = matches!(frames.last(), Some(Frame::Close(_)));
-        self.0.metrics.messages_sent.increment((frames.len() - usize::from(goodbye)) as u64);
+        let messages = frames.iter().filter(|frame| matches!(frame, Frame::Message(_))).count();
+        self.0.metrics.messages_sent.increment(messages as u64);
         frames
     }
 
@@ -133,7 +160,7 @@ impl Frame {
     fn size(&self) -> usize {
         match self {
             Self::Message(message) => message.len(),
-            Self::Close(_) => 0,
+            Self::Close(_) | Self::Ping => 0,
         }
     }
 }
@@ -147,8 +174,7 @@ impl Inner {
         let full =
             queue.frames.len() >= self.frames_max || queue.bytes + message.len() > self.bytes_max;
         if full {
-            queue.frames.clear();
-            queue.bytes = 0;
+            queue.clear();
             queue.end(CloseFrame::new(1013, "too slow: the outbox is full"));
             self.metrics.outbox_overflows.increment(1);
             self.overflowed.notify_one();
@@ -211,6 +237,19 @@ mod tests {
         assert!(matches!(&socket.take(10)[..], [Frame::Close(frame)] if frame.code == 1013));
         socket.answer(&Message::text("pong"));
         assert_eq!(socket.take(10), []);
+    }
+
+    #[test]
+    fn a_ping_goes_first_and_a_server_that_stops_says_only_goodbye() {
+        let (room, socket) = small();
+        room.send(&Message::text("hi"));
+        socket.ping();
+        socket.ping();
+        assert_eq!(socket.take(10), [Frame::Ping, Frame::Message(Message::text("hi"))]);
+        room.send(&Message::text("never sent"));
+        socket.leave(CloseFrame::new(1012, "bye"));
+        room.close(CloseFrame::new(4001, "too late"));
+        assert_eq!(socket.take(10), [Frame::Close(CloseFrame::new(1012, "bye"))]);
     }
 
     #[test]
