@@ -8,6 +8,9 @@
 //! six mappings (four for its memory, two for a fiber's stack) of the 65,530 that Linux allows a
 //! process by default, so [`Engine::rooms_max`] follows that limit. An arena of our own needs no
 //! mapping a room, but 12 to 16 % more time in guests and unsafe code; it pays beyond 10,000 rooms.
+//!
+//! A slot keeps no memory when its instance is gone. What the pool could keep is its low end, and in a
+//! Rust guest that is the far end of the stack, which nothing else ever touches.
 
 use super::budget::GuestMemory;
 use super::host::Host;
@@ -33,8 +36,6 @@ const MAPPINGS_RESERVED: u64 = 5_000;
 const MAPPINGS_DEFAULT: u64 = 65_530;
 /// Host functions run on the guest's fiber: what they need beside the guest's own stack.
 const HOST_STACK_BYTES: u64 = 512 * 1024;
-/// Memory of a slot that stays mapped between two instances, so that a small room faults no pages.
-const KEEP_RESIDENT_BYTES: usize = 64 * 1024;
 
 /// Compiles and runs guests. Cheap to clone; clones are the same engine.
 #[derive(Clone)]
@@ -160,8 +161,7 @@ fn pool(limits: &Limits, rooms_max: u64) -> PoolingAllocationConfig {
         .total_tables(count(instances * CORE_INSTANCES_PER_ROOM))
         .total_stacks(count(instances))
         .table_elements(TABLE_ELEMENTS_MAX)
-        .max_memory_size(size(MEMORY_BYTES_CEILING))
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
+        .max_memory_size(size(MEMORY_BYTES_CEILING));
     pool
 }
 
