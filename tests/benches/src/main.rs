@@ -4,6 +4,7 @@
 //!   `runtime/PERFORMANCE.md`
 //! - `cargo run --release -p room-benches -- durable`: durable turns a second, many rooms to one flush
 //! - `cargo run --release -p room-benches -- faults`: what neighbours of a faulty guest notice
+//! - `cargo run --release -p room-benches -- scale`: what many rooms and clients cost; `scale live`: that part alone
 //!
 //! Owns the words of the command line. Invariant: servers and load are processes of their own: servers this
 //! program, the load `room bench`. It does not know what is measured.
@@ -11,16 +12,25 @@
 mod bare;
 mod beside;
 mod compare;
+mod crowd;
+mod crowded;
 mod disk;
 mod durable;
 mod faults;
 mod figures;
 mod frames;
+mod growth;
 mod guest;
+mod held;
+mod memory;
 mod page;
 mod process;
 mod raw;
+mod rollout;
 mod rooms;
+mod scale;
+mod served;
+mod steady;
 mod tool;
 
 use anyhow::{Result, bail};
@@ -31,11 +41,12 @@ fn main() -> Result<()> {
         [] => compare::table(),
         ["durable"] => durable::table(),
         ["faults"] => faults::table(),
+        ["scale", ref parts @ ..] => scale::table(parts),
         ["serve", "axum"] => bare::serve(),
         ["serve", "raw"] => raw::serve(None),
         ["serve", "raw", folder] => raw::serve(Some(folder.into())),
         ["serve", "room", module, setup] => rooms::serve(module.as_ref(), setup),
         ["beside", addr, ref fault @ ..] => beside::run_and_print(addr.parse()?, fault),
-        _ => bail!("usage: room-benches [durable | faults]"),
+        _ => bail!("usage: room-benches [durable | faults | scale [PART]…]"),
     }
 }
