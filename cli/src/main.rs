@@ -5,8 +5,8 @@
 //! `deploy`, `logs`, `backup`, `export`, `rooms`, `inspect`, `storage`, `close`, `bench`, `limits`, `schema`, `explain`, `completions`. A
 //! project is read by `project`, `manifest` and `dotenv`, cargo is spoken to by `cargo`, the loop of `room dev` is
 //! `dev/`, the data of rooms is found by `place` and `data`, a running server by `control`, reached by `link` and asked
-//! by `server` and `stream`, about rooms by `operator`, about what was deployed by `remote`, loaded by `bench`, and only
-//! `print` prints. `log` and `traces` say what happens meanwhile, to the terminal and to a collector.
+//! by `server` and `stream`, about rooms by `operator`, about what was deployed by `remote`, loaded by `bench`. `files` is how
+//! many connections the system allows, and only `print` prints. `log` and `traces` say what happens meanwhile, to the terminal and to a collector.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -19,6 +19,7 @@ mod control;
 mod data;
 mod dev;
 mod dotenv;
+mod files;
 mod link;
 mod log;
 mod manifest;

@@ -280,7 +280,8 @@ impl Rooms {
         let (parts, metrics, logs) = (self.0.parts.clone(), &self.0.parts.metrics, self.logs());
         let (project, Resident { mailbox, figures, .. }) = (logs.project(), resident);
         let ends = (mailbox.clone(), figures.clone());
-        let actor = Actor::new(room.clone(), ends, party.orders(), parts);
+        // In a box, as what it takes to begin would stay with the task.
+        let actor = Box::pin(Actor::new(room.clone(), ends, party.orders(), parts));
         let mut actor = match actor.await {
             Ok(actor) => actor,
             Err(error) => {

@@ -6,6 +6,7 @@ use super::wait_for;
 use crate::args::remote::ServeArgs;
 use crate::codes::Code;
 use crate::dev::Stop;
+use crate::files;
 use crate::log;
 use crate::mistake::Mistake;
 use crate::print::{self, BOLD, WARN, styled};
@@ -13,16 +14,21 @@ use room_runtime::server::ServeError;
 use room_runtime::{Limits, Preamble, Proxies, Server, ServerConfig, Tls};
 use std::process::ExitCode;
 
+/// Files that a server has open besides its connections: its data, its listeners, its threads' own.
+const OTHER_FILES: u64 = 64;
+
 /// Serves until it is told to stop.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let (_, _traces) = log::install(0, args.log.as_deref())?;
     let config = config(args)?;
     let scheme = |tls: &Option<Tls>| if tls.is_some() { "https" } else { "http" };
     let schemes = [scheme(&config.tls), scheme(&config.admin_tls)];
+    let (files, connections_max) = (files::raise(), config.limits.connections_max);
     wait_for(async {
         let mut stop = Stop::listen()?;
         let server = Server::start(config).await.map_err(refused)?;
         welcome(&server, schemes).await;
+        files.inspect(|files| tell_files(*files, connections_max));
         stop.asked().await;
         print::talk("stopping: rooms finish what they are at");
         server.drain().await;
@@ -69,6 +75,22 @@ async fn welcome(server: &Server, [clients, operators]: [&str; 2]) {
         print::talk(format_args!(
             "deploy with: ROOM_TOKEN=… room deploy --to {operators}://{}",
             server.admin_addr()
+        ));
+    }
+}
+
+/// How many connections the system allows, and how to get more if that is fewer than the limits do.
+fn tell_files(files: u64, connections_max: u64) {
+    let connections = files.saturating_sub(OTHER_FILES).min(connections_max);
+    print::talk(format_args!("files      {files} at most, for {connections} connections"));
+    if connections < connections_max {
+        let needed = connections_max + OTHER_FILES;
+        print::talk(styled(
+            WARN,
+            format_args!(
+                "connections_max is {connections_max}: raise the limit to {needed} open files, as by \
+                 LimitNOFILE={needed} in a unit of systemd's"
+            ),
         ));
     }
 }

@@ -102,7 +102,7 @@ impl Actor {
                 match self.wait().await {
                     Ok(Woken::Work) => {}
                     Ok(Woken::Quiet) if !self.unheard.is_empty() => {
-                        if let Err(error) = self.tell_unheard().await {
+                        if let Err(error) = Box::pin(self.tell_unheard()).await {
                             return self.broken(error);
                         }
                         self.failed_start = None;
@@ -118,7 +118,8 @@ impl Actor {
                 }
                 continue;
             }
-            match self.handle_all(batch).await {
+            // In a box: while a room waits it holds none of the space that its turns need.
+            match Box::pin(self.handle_all(batch)).await {
                 Ok(Flow::On) => {}
                 Ok(Flow::Stop(_)) => return Stopped::Drained,
                 Err(error) => return self.broken(error),

@@ -314,7 +314,7 @@ impl Turns {
     /// Ends a turn in the middle of a callback and begins another.
     async fn flush(&mut self, flush: Flush, about: Option<Serial>) -> Result<(), StoreError> {
         let Flush { turn, resume } = flush;
-        let (outputs, offset) = self.commit(turn).await?;
+        let (outputs, offset) = self.commit(*turn).await?;
         self.outlet.hold(offset, outputs, Reply::Nobody);
         // Whoever does not resume was stopped by its budget meanwhile.
         drop(resume.send(self.begin(about)));

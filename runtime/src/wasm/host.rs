@@ -32,8 +32,8 @@ pub(super) struct Host {
 
 /// A guest asks to commit what its turn did so far.
 pub(crate) struct Flush {
-    /// The turn up to here.
-    pub(crate) turn: Turn,
+    /// The turn up to here. In a box, as its channel keeps space for many as soon as there is an instance.
+    pub(crate) turn: Box<Turn>,
     /// Where the next turn goes.
     pub(crate) resume: oneshot::Sender<Turn>,
 }
@@ -229,7 +229,7 @@ impl room::Host for Host {
         };
         let (resume, resumed) = oneshot::channel();
         // Either end is gone only when the room stops in the middle of this call.
-        flushes.send(Flush { turn, resume }).await.map_err(|_| stopped())?;
+        flushes.send(Flush { turn: Box::new(turn), resume }).await.map_err(|_| stopped())?;
         self.turn = Some(resumed.await.map_err(|_| stopped())?);
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! Quiet rooms beside one that misbehaves. Owns the clients of both.
 //!
-//! Invariant: each quiet client sends at fixed times, however late an answer is, and what counts is the
-//! time since it should have sent: a server that stands still is charged for all that it keeps waiting.
-//! It does not know what the other room does.
+//! Invariant: the quiet clients send at fixed times, all of them at other ones. It does not know what the other room
+//! does.
 
 use crate::figures::Figures;
 use crate::frames::{Client, text};
+use crate::steady;
 use anyhow::{Result, bail};
 use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
@@ -81,23 +81,10 @@ async fn run(addr: SocketAddr, fault: Option<Fault<'_>>) -> Result<Figures> {
 }
 
 /// Sends at its times, which lie between those of the others.
-async fn neighbour(mut client: Client, n: u32, window: Window) -> Result<Histogram<u64>> {
-    let frame = text(&"x".repeat(64));
-    let mut latencies = Histogram::new(3)?;
-    let mut due = Instant::now() + PAUSE * n / NEIGHBOURS;
-    while due < window.until {
-        // A timer fires up to a millisecond late, which is not the server's.
-        let late = Instant::now() >= due;
-        tokio::time::sleep_until(due).await;
-        let from = if late { due } else { Instant::now() };
-        client.write(&frame).await?;
-        client.read().await?;
-        if window.has(due) {
-            latencies.record(u64::try_from(from.elapsed().as_nanos())?)?;
-        }
-        due += PAUSE;
-    }
-    Ok(latencies)
+async fn neighbour(client: Client, n: u32, window: Window) -> Result<Histogram<u64>> {
+    let first = Instant::now() + PAUSE * n / NEIGHBOURS;
+    let (goes_on, counts) = (|due| due < window.until, |due| window.has(due));
+    steady::send(client, &"x".repeat(64), (first, PAUSE), goes_on, counts).await
 }
 
 /// Tells the room to do it and, as soon as that is over and the room answers again, once more.

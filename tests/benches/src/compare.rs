@@ -7,7 +7,8 @@ use crate::figures::Report;
 use crate::page::{self, Row};
 use crate::process::bench;
 use crate::rooms::{self, Setup};
-use crate::{disk, guest, process, tool};
+use crate::scale::{self, Bench};
+use crate::{disk, tool};
 use anyhow::{Context, Result};
 use std::path::Path;
 
@@ -144,15 +145,13 @@ const CASES: [Case; 7] = [
 /// # Errors
 /// Something does not build, a server or the load fails, or the page cannot be written.
 pub(crate) fn table() -> Result<()> {
-    process::raise_limits()?;
-    let tool = tool::build()?;
-    let module = guest::build("room-example-bench")?;
+    let (tool, room) = (tool::build()?, Bench::build()?);
     let mut runs: Vec<Vec<Vec<Report>>> =
         CASES.iter().map(|case| vec![Vec::new(); case.servers.len()]).collect();
     for _ in 0..RUNS {
         for (case, runs) in CASES.iter().zip(&mut runs) {
             for (server, runs) in case.servers.iter().zip(runs) {
-                let report = run(&tool, &module, *server, case.load);
+                let report = run(&tool, &room.module, *server, case.load);
                 runs.push(report.with_context(|| format!("{server:?}, {:?}", case.load))?);
             }
         }
@@ -162,6 +161,7 @@ pub(crate) fn table() -> Result<()> {
         let medians: Vec<Report> = runs.iter().map(|runs| Report::median(runs)).collect();
         rows.extend(case.lines.iter().map(|line| row(case, line, &medians)));
     }
+    rows.extend(scale::rows(&room, &[])?);
     page::write(&rows)
 }
 

@@ -157,7 +157,7 @@ fn sum(counts: &str) -> u64 {
 async fn run(case: &str, events: u64, module: &Path, cache: &Path) -> Result<()> {
     let case = CASES.iter().find(|one| one.name == case).context("no such case")?;
     let setup = Setup { limits: limits(), ..Setup::default() };
-    let runtime = rooms::start(module, setup, Some(cache)).await?;
+    let runtime = rooms::node(module, setup, Some(cache)).await?;
     let mut clients = Vec::new();
     for _ in 0..case.clients {
         clients.push(Client::connect(runtime.addr(), "counted").await?);

@@ -53,7 +53,7 @@ pub(crate) fn table() -> Result<()> {
 /// Loads a node with an empty folder.
 fn run(tool: &Path, module: &Path, rooms: u64, limits: Limits) -> Result<Report> {
     let folder = disk::folder()?;
-    let setup = Setup { disk: Some(folder.path().join("data")), limits };
+    let setup = Setup { disk: Some(folder.path().join("data")), limits, ..Setup::default() };
     let server = rooms::arguments(module, &setup)?;
     let server: Vec<&str> = server.iter().map(String::as_str).collect();
     let rooms = rooms.to_string();

@@ -6,6 +6,7 @@
 //! - `cargo run --release -p room-benches -- faults`: what neighbours of a faulty guest notice
 //! - `cargo run --profile count -p room-benches --features valgrind -- count`: instructions an event takes, against
 //!   those in `counts.toml`
+//! - `cargo run --release -p room-benches -- scale`: what many rooms and clients cost; `scale live`: that part alone
 //!
 //! Owns the words of the command line. Invariant: servers and load are processes of their own: servers this
 //! program, the load `room bench`. It does not know what is measured.
@@ -14,16 +15,25 @@ mod bare;
 mod beside;
 mod compare;
 mod count;
+mod crowd;
+mod crowded;
 mod disk;
 mod durable;
 mod faults;
 mod figures;
 mod frames;
+mod growth;
 mod guest;
+mod held;
+mod memory;
 mod page;
 mod process;
 mod raw;
+mod rollout;
 mod rooms;
+mod scale;
+mod served;
+mod steady;
 mod tool;
 
 use anyhow::{Result, bail};
@@ -35,11 +45,12 @@ fn main() -> Result<()> {
         ["durable"] => durable::table(),
         ["faults"] => faults::table(),
         ["count", ref how @ ..] => count::command(how),
+        ["scale", ref parts @ ..] => scale::table(parts),
         ["serve", "axum"] => bare::serve(),
         ["serve", "raw"] => raw::serve(None),
         ["serve", "raw", folder] => raw::serve(Some(folder.into())),
         ["serve", "room", module, setup] => rooms::serve(module.as_ref(), setup),
         ["beside", addr, ref fault @ ..] => beside::run_and_print(addr.parse()?, fault),
-        _ => bail!("usage: room-benches [durable | faults | count]"),
+        _ => bail!("usage: room-benches [durable | faults | count | scale [PART]…]"),
     }
 }

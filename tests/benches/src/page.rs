@@ -22,6 +22,17 @@ pub(crate) struct Row {
     pub(crate) bar: Option<(&'static str, bool)>,
 }
 
+impl Row {
+    /// A row of the runtime alone.
+    pub(crate) fn alone(
+        what: &'static str,
+        (room, unit): (f64, &'static str),
+        bar: Option<(&'static str, bool)>,
+    ) -> Self {
+        Self { what, unit, room, axum: None, raw: None, bar }
+    }
+}
+
 /// Puts a table into the page, and prints it.
 ///
 /// # Errors
@@ -32,7 +43,15 @@ pub(crate) fn write(rows: &[Row]) -> Result<()> {
     let table = format!("{}\n{}", machine(), table(rows));
     let text = replaced(&text, &table).context("runtime/PERFORMANCE.md lacks its two marks")?;
     std::fs::write(&path, text).context("runtime/PERFORMANCE.md cannot be written")?;
-    Ok(writeln!(std::io::stdout(), "{table}")?)
+    print(rows)
+}
+
+/// Prints a table.
+///
+/// # Errors
+/// Nobody listens any more.
+pub(crate) fn print(rows: &[Row]) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{}\n{}", machine(), table(rows))?)
 }
 
 /// The text with this between its marks.

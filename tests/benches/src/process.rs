@@ -6,10 +6,13 @@
 use crate::figures::{Figures, Report};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// As many files as the most connections of a measurement need, where the system lets us.
+const FILES_WANTED: u64 = 24_000;
 
 /// Starts a server, loads it by `room bench`, and stops it. → What that reports.
 ///
@@ -17,8 +20,16 @@ use std::process::{Child, Command, Stdio};
 /// One of them fails, or not everything came back as it should.
 pub(crate) fn bench(room: &Path, server: &[&str], load: &[&str]) -> Result<Report> {
     let server = Server::start(server)?;
+    load_by(room, server.addr, load)
+}
+
+/// Loads a server that runs by `room bench`. → What that reports.
+///
+/// # Errors
+/// The load fails, or not everything came back as it should.
+pub(crate) fn load_by(room: &Path, addr: SocketAddr, load: &[&str]) -> Result<Report> {
     let mut command = on_core(1, room)?;
-    command.args(["bench", &format!("http://{}", server.addr), "--json"]).args(load);
+    command.args(["bench", &format!("http://{addr}"), "--json"]).args(load);
     Report::read(&output(command)?)
 }
 
@@ -33,14 +44,21 @@ pub(crate) fn beside(server: &[&str], fault: &[&str]) -> Result<Figures> {
     Ok(serde_json::from_slice(&output(command)?)?)
 }
 
-/// Lets this process, and those that it starts, have as many connections as the system allows.
+/// Lets this process, and those that it starts, have as many connections as the system allows. → How many files
+/// that are.
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn raise_limits() -> Result<()> {
+pub(crate) fn raise_limits() -> Result<usize> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
-        .context("the limit of open files cannot be raised")
+    let wanted = maximum.map(|maximum| maximum.max(FILES_WANTED));
+    // Above the maximum only root gets.
+    let tried = setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum: wanted });
+    tried
+        .or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }))
+        .context("the limit of open files cannot be raised")?;
+    let current = getrlimit(Resource::Nofile).current;
+    Ok(current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX)))
 }
 
 fn output(mut command: Command) -> Result<Vec<u8>> {
@@ -51,21 +69,50 @@ fn output(mut command: Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-struct Server {
+/// A server of this program.
+pub(crate) struct Server {
     process: Child,
-    addr: SocketAddr,
+    /// What it is told, and what it says.
+    ends: (ChildStdin, BufReader<ChildStdout>),
+    /// Where it listens.
+    pub(crate) addr: SocketAddr,
 }
 
 impl Server {
     /// Starts a server and reads the address that it prints.
-    fn start(args: &[&str]) -> Result<Self> {
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) fn start(args: &[&str]) -> Result<Self> {
         let mut command = on_core(0, &std::env::current_exe()?)?;
-        let mut process = command.arg("serve").args(args).stdout(Stdio::piped()).spawn()?;
-        let stdout = process.stdout.take().context("the server's output is piped")?;
+        command.arg("serve").args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn()?;
+        let told = process.stdin.take().context("the server's input is piped")?;
+        let said = process.stdout.take().context("the server's output is piped")?;
+        let mut ends = (told, BufReader::new(said));
         let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
+        ends.1.read_line(&mut line)?;
         let addr = line.trim().parse().with_context(|| format!("the server printed {line:?}"))?;
-        Ok(Self { process, addr })
+        Ok(Self { process, ends, addr })
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Has it do what a line says, and waits. → The line that it answers.
+    ///
+    /// # Errors
+    /// It ended.
+    pub(crate) fn tell(&mut self, line: &str) -> Result<String> {
+        let (told, said) = &mut self.ends;
+        writeln!(told, "{line}").context("the server is gone")?;
+        let mut answer = String::new();
+        if said.read_line(&mut answer)? == 0 {
+            bail!("the server ended when it was told {line:?}");
+        }
+        Ok(answer.trim().to_owned())
     }
 }
 

@@ -1,7 +1,10 @@
 //! The runtime under test. Owns a node with one party, and nothing else.
 //!
-//! Invariant: it is set up as its arguments say. It does not know who loads it.
+//! Invariant: it is set up as its arguments say, and each line that it reads is a module, which it deploys before it
+//! answers with how many rooms took it over. It does not know who loads it.
 
+use crate::process::Server;
+use crate::scale::Bench;
 use anyhow::{Context, Result};
 use room_runtime::{
     Audience, Config, Limits, PartyConfig, Project, Proxies, Runtime, StorageConfig, WhenQuiet,
@@ -9,14 +12,24 @@ use room_runtime::{
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// What can be different about a node.
 #[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Setup {
     /// The folder of its data; none if it is in memory.
     pub(crate) disk: Option<PathBuf>,
     /// Its limits.
     pub(crate) limits: Limits,
+    /// Whether quiet rooms leave memory although clients are there.
+    pub(crate) hibernates: bool,
+}
+
+impl Setup {
+    fn when_quiet(&self) -> WhenQuiet {
+        if self.hibernates { WhenQuiet::Hibernate } else { WhenQuiet::Stay }
+    }
 }
 
 /// The arguments by which this program serves a module.
@@ -25,18 +38,38 @@ pub(crate) fn arguments(module: &Path, setup: &Setup) -> Result<[String; 3]> {
     Ok(["room".to_owned(), module.to_owned(), serde_json::to_string(setup)?])
 }
 
+/// Starts such a node, with the room for benchmarks.
+///
+/// # Errors
+/// It does not start.
+pub(crate) fn start(bench: &Bench, setup: &Setup) -> Result<Server> {
+    let arguments = arguments(&bench.module, setup)?;
+    Server::start(&arguments.each_ref().map(String::as_str))
+}
+
 /// Serves the module as party `main` on a free port, which is printed, until the process is killed.
 #[tokio::main]
 pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
-    let runtime = start(module, serde_json::from_str(setup)?, None).await?;
+    let setup: Setup = serde_json::from_str(setup)?;
+    let when_quiet = setup.when_quiet();
+    let runtime = node(module, setup, None).await?;
     writeln!(std::io::stdout(), "{}", runtime.addr())?;
+    let mut told = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(module) = told.next_line().await? {
+        let done = runtime.deploy(project(module.as_ref(), when_quiet)?).await?;
+        writeln!(std::io::stdout(), "{}", done.rooms)?;
+    }
     std::future::pending().await
 }
 
 /// A node that serves the module as party `main` on a free port. Its compiled code is kept in `cache`, if there is
 /// one.
-pub(crate) async fn start(module: &Path, setup: Setup, cache: Option<&Path>) -> Result<Runtime> {
-    let Setup { disk, limits } = setup;
+///
+/// # Errors
+/// It does not start.
+pub(crate) async fn node(module: &Path, setup: Setup, cache: Option<&Path>) -> Result<Runtime> {
+    let when_quiet = setup.when_quiet();
+    let Setup { disk, limits, .. } = setup;
     let runtime = Runtime::start(Config {
         listen: ([127, 0, 0, 1], 0).into(),
         storage: disk.map_or(StorageConfig::Memory, StorageConfig::Disk),
@@ -47,14 +80,18 @@ pub(crate) async fn start(module: &Path, setup: Setup, cache: Option<&Path>) -> 
         audience: Audience::Public,
     })
     .await?;
+    runtime.deploy(project(module, when_quiet)?).await?;
+    Ok(runtime)
+}
+
+fn project(module: &Path, when_quiet: WhenQuiet) -> Result<Project> {
     let party = PartyConfig {
         name: "main".to_owned(),
         module: std::fs::read(module)?.into(),
         vars: Vec::new(),
         auto_response: None,
         ttl: None,
-        when_quiet: WhenQuiet::Stay,
+        when_quiet,
     };
-    runtime.deploy(Project { parties: vec![party], ..Project::default() }).await?;
-    Ok(runtime)
+    Ok(Project { parties: vec![party], ..Project::default() })
 }

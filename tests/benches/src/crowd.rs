@@ -1,0 +1,117 @@
+//! Many clients of one server. Owns how they come, and those that stay.
+//!
+//! Invariant: a bounded number is on its way at a time, and a client that the server turns away or leaves without
+//! an answer is an error. It does not know what is measured meanwhile.
+
+use crate::frames::{Client, text};
+use anyhow::{Context, Result, bail};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use std::net::SocketAddr;
+use std::ops::Range;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Duration, Instant, sleep, timeout};
+
+/// Clients that come at the same time, which a server's backlog has room for.
+const TOGETHER: usize = 64;
+/// What a client waits for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Time between two questions to a server that is not where it should be yet.
+const ASKED_EVERY: Duration = Duration::from_millis(50);
+
+/// What a visitor says, which is answered with one message.
+pub(crate) const ECHO: &str = r#"{"t":"echo"}"#;
+/// As [`ECHO`], and its answer means that something is on the disk.
+pub(crate) const INCREMENT: &str = r#"{"t":"incr","s":1}"#;
+
+/// Lets a client into each room, and keeps it there.
+///
+/// # Errors
+/// One of them is not let in.
+pub(crate) async fn hold(addr: SocketAddr, names: Vec<String>) -> Result<Vec<Client>> {
+    let clients = names.into_iter().map(|room| patient(room, addr, None));
+    stream::iter(clients).buffered(TOGETHER).try_collect().await
+}
+
+/// Lets a client into each room, which says something, hears the answer, and leaves.
+///
+/// # Errors
+/// One of them is not let in, or not answered.
+pub(crate) async fn visit(addr: SocketAddr, rooms: Range<usize>, say: &'static str) -> Result<()> {
+    let visits = rooms.map(|number| async move {
+        patient(name("room", number), addr, Some(say)).await.map(drop)
+    });
+    stream::iter(visits).buffer_unordered(TOGETHER).try_collect().await
+}
+
+/// Asks each client's room for an answer.
+///
+/// # Errors
+/// One of them does not get it.
+pub(crate) async fn ask(clients: &mut [Client]) -> Result<()> {
+    let asking = clients.iter_mut().map(|client| async move {
+        client.write(&text(ECHO)).await?;
+        timeout(PATIENCE, client.read()).await.context("a client has no answer")?.map(drop)
+    });
+    // Collected first: an iterator over what it borrows is not general enough for the stream.
+    stream::iter(asking.collect::<Vec<_>>()).buffer_unordered(TOGETHER).try_collect().await
+}
+
+/// The name of a room.
+pub(crate) fn name(of: &str, number: usize) -> String {
+    format!("{of}-{number}")
+}
+
+async fn patient(room: String, addr: SocketAddr, say: Option<&'static str>) -> Result<Client> {
+    let coming = async {
+        let mut client = Client::connect(addr, &room).await?;
+        if let Some(say) = say {
+            client.write(&text(say)).await?;
+            client.read().await?;
+        }
+        anyhow::Ok(client)
+    };
+    timeout(PATIENCE, coming).await.with_context(|| format!("{room} does not answer"))?
+}
+
+/// Waits until a number of the server's metrics is no more than this.
+///
+/// # Errors
+/// It does not come about in time, or the server has no such metric.
+pub(crate) async fn settled(addr: SocketAddr, metric: &str, most: f64) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let now = gauge(addr, metric).await?;
+        if now <= most {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            bail!("{metric} is {now} for {PATIENCE:?}, and should be {most}");
+        }
+        sleep(ASKED_EVERY).await;
+    }
+}
+
+/// A number of the server's metrics.
+///
+/// # Errors
+/// The server has no such metric, or does not answer.
+pub(crate) async fn gauge(addr: SocketAddr, metric: &str) -> Result<f64> {
+    let text = get(addr, "/_room/metrics").await?;
+    let line = text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+    let line = line.with_context(|| format!("the server does not tell {metric}"))?;
+    Ok(line.trim().parse()?)
+}
+
+/// Asks a server for a page, on a connection of its own. → All that it answers.
+///
+/// # Errors
+/// It is not there, or breaks off.
+pub(crate) async fn get(addr: SocketAddr, path: &str) -> Result<String> {
+    let mut tcp = TcpStream::connect(addr).await?;
+    let asked = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
+    tcp.write_all(asked.as_bytes()).await?;
+    let mut answer = String::new();
+    timeout(PATIENCE, tcp.read_to_string(&mut answer)).await.context("the server is silent")??;
+    Ok(answer)
+}

@@ -1,0 +1,92 @@
+//! What an event and a start cost when there are many rooms. Owns those runs and their bars.
+//!
+//! Invariant: a server with many rooms and connections and one with few take turns on one core under the same load,
+//! so that a machine that slows down does so for both. It does not know what a server keeps of a room.
+
+use crate::crowd::{self, INCREMENT};
+use crate::figures::median;
+use crate::frames::Client;
+use crate::page::Row;
+use crate::process::load_by;
+use crate::scale::Bench;
+use crate::served::{End, Served};
+use crate::tool;
+use anyhow::Result;
+
+/// Runs of each server and load; the median counts.
+const RUNS: usize = 3;
+/// Stored rooms of the two servers.
+const FEW: usize = 1_000;
+const MANY: usize = 100_000;
+/// Connections of the server with many rooms, where there are files for them, and the rooms that they share.
+const CONNECTIONS: usize = 18_000;
+const SHARED: usize = 100;
+/// Files that the load and a server need besides.
+const OTHER_FILES: usize = 1_000;
+
+/// A load, and what its row says.
+type Load = (&'static str, &'static [&'static str]);
+
+const LOADS: [Load; 2] = [
+    ("an echo with 100,000 rooms and 18,000 connections costs more than with 1,000", &["echo"]),
+    ("the same, an event that is made durable", &["durable", "--clients", "64", "--rooms", "64"]),
+];
+
+/// What is measured.
+///
+/// # Errors
+/// A server does not work.
+pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
+    let tool = tool::build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut many = runtime.block_on(Served::with_rooms(&tool, bench))?;
+    runtime.block_on(crowd::visit(many.addr, 0..MANY, INCREMENT))?;
+    let mut rows = vec![
+        start(&runtime, &mut many, End::Stopped, "start with 100,000 stored rooms")?,
+        start(&runtime, &mut many, End::Killed, "the same after a kill")?,
+    ];
+    let few = runtime.block_on(Served::with_rooms(&tool, bench))?;
+    runtime.block_on(crowd::visit(few.addr, 0..FEW, INCREMENT))?;
+    let most = CONNECTIONS.min(bench.files.saturating_sub(OTHER_FILES));
+    let crowds = [(&many, most), (&few, FEW)];
+    let mut held = Vec::new();
+    for (server, count) in crowds {
+        held.push(runtime.block_on(hold(server, count))?);
+    }
+    for (what, load) in LOADS {
+        let mut rates = crowds.map(|_| Vec::new());
+        for _ in 0..RUNS {
+            for ((server, _), rates) in crowds.iter().zip(&mut rates) {
+                rates.push(load_by(&tool, server.addr, load)?.figures.per_second);
+            }
+        }
+        let [many, few] = rates.map(median);
+        let more = (few / many - 1.0) * 100.0;
+        rows.push(Row::alone(what, (more, "%"), Some(("≤ 20 %", more <= 20.0))));
+    }
+    for mut clients in held {
+        runtime.block_on(crowd::ask(&mut clients))?;
+    }
+    Ok(rows)
+}
+
+async fn hold(server: &Served, count: usize) -> Result<Vec<Client>> {
+    let names = (0..count).map(|number| crowd::name("shared", number % SHARED)).collect();
+    crowd::hold(server.addr, names).await
+}
+
+/// Ends a server and starts it again, some times.
+fn start(
+    runtime: &tokio::runtime::Runtime,
+    server: &mut Served,
+    end: End,
+    what: &'static str,
+) -> Result<Row> {
+    let mut runs = Vec::new();
+    for _ in 0..RUNS {
+        server.end(end)?;
+        runs.push(runtime.block_on(server.restart())?.as_secs_f64() * 1e3);
+    }
+    let took = median(runs);
+    Ok(Row::alone(what, (took, "ms"), Some(("< 2,000 ms", took < 2_000.0))))
+}

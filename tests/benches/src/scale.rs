@@ -1,0 +1,64 @@
+//! What many rooms and many clients cost. Owns the parts of it, and their order.
+//!
+//! Invariant: each part starts servers of its own and leaves none; the clients are this process's. It does not know
+//! how a part gets its figures.
+
+use crate::page::{self, Row};
+use crate::{crowded, growth, guest, memory, process, rollout};
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+
+/// What is measured, and with what.
+pub(crate) struct Bench {
+    /// The room for benchmarks.
+    pub(crate) module: PathBuf,
+    /// How many files a process may have open.
+    pub(crate) files: usize,
+}
+
+impl Bench {
+    /// Builds the room, and lets this process have as many files as it gets.
+    ///
+    /// # Errors
+    /// It does not build.
+    pub(crate) fn build() -> Result<Self> {
+        Ok(Self { module: guest::build("room-example-bench")?, files: process::raise_limits()? })
+    }
+}
+
+/// A part: its name on the command line, and what measures it.
+type Part = (&'static str, fn(&Bench) -> Result<Vec<Row>>);
+
+const PARTS: [Part; 5] = [
+    ("memory", memory::rows),
+    ("live", crowded::rows),
+    ("visits", memory::visited),
+    ("growth", growth::rows),
+    ("deploy", rollout::rows),
+];
+
+/// Measures these parts, or all if none is named, and prints one table.
+///
+/// # Errors
+/// There is no such part, or one fails.
+pub(crate) fn table(named: &[&str]) -> Result<()> {
+    if let Some(unknown) = named.iter().find(|name| !PARTS.iter().any(|(part, _)| part == *name)) {
+        let parts = PARTS.map(|(name, _)| name).join(", ");
+        bail!("scale has no part {unknown:?}, only {parts}");
+    }
+    page::print(&rows(&Bench::build()?, named)?)
+}
+
+/// The rows of these parts, or of all if none is named.
+///
+/// # Errors
+/// One fails.
+pub(crate) fn rows(bench: &Bench, named: &[&str]) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (name, measure) in PARTS {
+        if named.is_empty() || named.contains(&name) {
+            rows.extend(measure(bench).with_context(|| format!("scale {name}"))?);
+        }
+    }
+    Ok(rows)
+}

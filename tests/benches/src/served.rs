@@ -1,0 +1,131 @@
+//! The server as an operator has it: `room serve`. Owns its folder, what is deployed to it, and its restarts.
+//!
+//! Invariant: it has been started when a client was let into a room. It does not know who comes.
+
+use crate::crowd;
+use crate::disk;
+use crate::frames::Client;
+use crate::process::on_core;
+use crate::scale::Bench;
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+use tokio::time::{Duration, Instant, sleep, timeout};
+
+/// How long a start may take before it has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Time between two tries to reach it.
+const TRIED_EVERY: Duration = Duration::from_millis(1);
+
+/// A server with a folder, which may be running.
+pub(crate) struct Served {
+    tool: PathBuf,
+    folder: TempDir,
+    process: Option<Child>,
+    /// Where clients come.
+    pub(crate) addr: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// How a server ends.
+#[derive(Clone, Copy)]
+pub(crate) enum End {
+    /// It is asked to.
+    Stopped,
+    /// It is not asked.
+    Killed,
+}
+
+impl Served {
+    /// Starts a server in an empty folder on a disk, and deploys the room for benchmarks to it.
+    ///
+    /// # Errors
+    /// It does not start, or refuses the room.
+    pub(crate) async fn with_rooms(tool: &Path, bench: &Bench) -> Result<Self> {
+        let (tool, folder) = (tool.to_owned(), disk::folder()?);
+        let mut this = Self { tool, folder, process: None, addr: free()?, admin: free()? };
+        let token = this.spawn(Stdio::piped())?;
+        this.answering("/").await?;
+        let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../rooms-examples/bench");
+        let mut command = Command::new(&this.tool);
+        command.args(["deploy", "--to", &format!("http://{}", this.admin)]).current_dir(example);
+        // Where it is built already.
+        let built = bench.module.ancestors().nth(3).context("a module lies in a target folder")?;
+        command.env("ROOM_TOKEN", token).env("CARGO_TARGET_DIR", built).stdout(Stdio::null());
+        if !command.stderr(Stdio::null()).status()?.success() {
+            bail!("`room deploy` failed");
+        }
+        Ok(this)
+    }
+
+    /// Starts it again. → How long that took, from the start of the process to a client in a room.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) async fn restart(&mut self) -> Result<Duration> {
+        let begun = Instant::now();
+        self.spawn(Stdio::null())?;
+        let trying = async {
+            while Client::connect(self.addr, "first").await.is_err() {
+                sleep(TRIED_EVERY).await;
+            }
+        };
+        timeout(PATIENCE, trying).await.context("the server does not start")?;
+        Ok(begun.elapsed())
+    }
+
+    /// Ends it, and waits until it has.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn end(&mut self, end: End) -> Result<()> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        match end {
+            End::Killed => process.kill()?,
+            End::Stopped => kill_process(Pid::from_child(&process), Signal::TERM)?,
+        }
+        process.wait()?;
+        Ok(())
+    }
+
+    /// Starts the process. → What it prints first, if that is asked for: its first token.
+    fn spawn(&mut self, stdout: Stdio) -> Result<String> {
+        let mut command = on_core(0, &self.tool)?;
+        command.arg("serve").arg("--data").arg(self.folder.path().join("data"));
+        command.args(["--listen", &self.addr.to_string(), "--admin", &self.admin.to_string()]);
+        let mut process = command.stdout(stdout).stderr(Stdio::null()).spawn()?;
+        let mut line = String::new();
+        let said = process.stdout.take();
+        self.process = Some(process);
+        if let Some(said) = said {
+            BufReader::new(said).read_line(&mut line)?;
+        }
+        Ok(line.trim().to_owned())
+    }
+
+    /// Waits until it answers to this path, whatever it says.
+    async fn answering(&self, path: &str) -> Result<()> {
+        let asking = async {
+            while crowd::get(self.addr, path).await.is_err() {
+                sleep(TRIED_EVERY).await;
+            }
+        };
+        timeout(PATIENCE, asking).await.context("the server does not start")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // One that ended by itself need not be killed.
+        let _ = self.end(End::Killed);
+    }
+}
+
+/// An address that nobody has at the moment.
+fn free() -> Result<SocketAddr> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}
