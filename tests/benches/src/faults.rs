@@ -29,7 +29,7 @@ const FAULTS: [Fault; 11] = [
     ("a trap", r#"["trap"]"#, "0", Kept::InMemory),
     ("a panic", r#"[{"panic":"ouch"}]"#, "0", Kept::InMemory),
     ("a returned error", r#"[{"err":"no"}]"#, "0", Kept::InMemory),
-    ("an endless loop, to the end of its second", r#"["loop"]"#, "0", Kept::InMemory),
+    ("an endless loop, to the end of its second", LOOP, "0", Kept::InMemory),
     ("a leak, 1 MiB a turn to the limit", r#"[{"leak":1048576}]"#, "0", Kept::InMemory),
     ("an endless allocation", r#"["alloc"]"#, "0", Kept::InMemory),
     ("a stack overflow, the host's", r#"["recurse"]"#, "0", Kept::InMemory),
@@ -38,6 +38,7 @@ const FAULTS: [Fault; 11] = [
     ("3 MB of sends a turn", SENDS, "3", Kept::InMemory),
     ("7 MiB of writes a turn, on a disk", WRITES, "0", Kept::OnDisk),
 ];
+const LOOP: &str = r#"["loop"]"#;
 const SENDS: &str =
     r#"[{"broadcast_bytes":1000000},{"broadcast_bytes":1000000},{"broadcast_bytes":1000000}]"#;
 const WRITES: &str = r#"[{"put_bytes":["a",1048576]},{"put_bytes":["b",1048576]},{"put_bytes":["c",1048576]},{"put_bytes":["d",1048576]},{"put_bytes":["e",1048576]},{"put_bytes":["f",1048576]},{"put_bytes":["g",1048576]}]"#;
@@ -60,6 +61,15 @@ pub(crate) fn table() -> Result<()> {
         row(&mut out, name, beside, alone)?;
     }
     Ok(())
+}
+
+/// Quiet rooms alone, and beside one that computes to the end of its budget, over and over.
+///
+/// # Errors
+/// Something does not build, or the server does not work.
+pub(crate) fn endless_loop() -> Result<[Figures; 2]> {
+    let module = guest::build("room-guest-puppet")?;
+    Ok([runs(&module, &[], Kept::InMemory)?, runs(&module, &[LOOP, "0"], Kept::InMemory)?])
 }
 
 fn runs(module: &Path, fault: &[&str], kept: Kept) -> Result<Figures> {

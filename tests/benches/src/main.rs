@@ -26,6 +26,7 @@ mod growth;
 mod guest;
 mod held;
 mod memory;
+mod neighbours;
 mod page;
 mod process;
 mod raw;

@@ -14,6 +14,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 /// As many files as the most connections of a measurement need, where the system lets us.
 const FILES_WANTED: u64 = 24_000;
 
+/// How long a load runs that nobody ends.
+const ENDLESS_SECONDS: &str = "3600";
+
 /// Starts a server, loads it by `room bench`, and stops it. → What that reports.
 ///
 /// # Errors
@@ -59,6 +62,29 @@ pub(crate) fn raise_limits() -> Result<usize> {
         .context("the limit of open files cannot be raised")?;
     let current = getrlimit(Resource::Nofile).current;
     Ok(current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX)))
+}
+
+/// A load that runs until this is dropped.
+pub(crate) struct Beside(Child);
+
+impl Beside {
+    /// Loads a server that runs by `room bench`. The load is on its way when it returns.
+    ///
+    /// # Errors
+    /// The process does not start.
+    pub(crate) fn begin(room: &Path, addr: SocketAddr, load: &[&str]) -> Result<Self> {
+        let mut command = on_core(1, room)?;
+        command.args(["bench", &format!("http://{addr}"), "--seconds", ENDLESS_SECONDS]).args(load);
+        Ok(Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // One that ended by itself need not be killed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn output(mut command: Command) -> Result<Vec<u8>> {

@@ -4,7 +4,7 @@
 //! how a part gets its figures.
 
 use crate::page::{self, Row};
-use crate::{crowded, growth, guest, memory, process, rollout};
+use crate::{crowded, growth, guest, memory, neighbours, process, rollout};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 
@@ -29,12 +29,13 @@ impl Bench {
 /// A part: its name on the command line, and what measures it.
 type Part = (&'static str, fn(&Bench) -> Result<Vec<Row>>);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("memory", memory::rows),
     ("live", crowded::rows),
     ("visits", memory::visited),
     ("growth", growth::rows),
     ("deploy", rollout::rows),
+    ("neighbours", neighbours::rows),
 ];
 
 /// Measures these parts, or all if none is named, and prints one table.
