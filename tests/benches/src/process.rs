@@ -13,6 +13,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// As many files as the most connections of a measurement need, where the system lets us.
 const FILES_WANTED: u64 = 24_000;
+/// How long idle clients stay if nobody ends them.
+const IDLE_SECONDS: &str = "3600";
 
 /// Starts a server, loads it by `room bench`, and stops it. → What that reports.
 ///
@@ -59,6 +61,35 @@ pub(crate) fn raise_limits() -> Result<usize> {
         .context("the limit of open files cannot be raised")?;
     let current = getrlimit(Resource::Nofile).current;
     Ok(current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX)))
+}
+
+/// Clients that do nothing, in a process of their own, until this is dropped.
+pub(crate) struct Idle(Child);
+
+impl Idle {
+    /// Lets so many come by `room bench`, which answers the server's pings. They are on their way when it returns.
+    ///
+    /// # Errors
+    /// The process does not start.
+    pub(crate) fn begin(
+        room: &Path,
+        addr: SocketAddr,
+        clients: usize,
+        rooms: usize,
+    ) -> Result<Self> {
+        let mut command = on_core(1, room)?;
+        command.args(["bench", &format!("http://{addr}"), "idle", "--seconds", IDLE_SECONDS]);
+        command.args(["--clients", &clients.to_string(), "--rooms", &rooms.to_string()]);
+        Ok(Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        // One that ended by itself need not be killed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn output(mut command: Command) -> Result<Vec<u8>> {
