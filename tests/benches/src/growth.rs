@@ -1,20 +1,24 @@
 //! What an event and a start cost when there are many rooms. Owns those runs and their bars.
 //!
 //! Invariant: a server with many rooms and connections and one with few take turns on one core under the same load,
-//! so that a machine that slows down does so for both. It does not know what a server keeps of a room.
+//! and what counts is the processor time that the server itself used: what others do on the machine is not charged.
+//! It does not know what a server keeps of a room.
 
 use crate::crowd::{self, INCREMENT};
 use crate::figures::median;
-use crate::frames::Client;
+use crate::held;
 use crate::page::Row;
-use crate::process::load_by;
+use crate::process::{Beside, load_by};
 use crate::scale::Bench;
 use crate::served::{End, Served};
 use crate::tool;
 use anyhow::Result;
+use std::path::Path;
 
 /// Runs of each server and load; the median counts.
 const RUNS: usize = 3;
+/// How long each load runs.
+const SECONDS: u32 = 5;
 /// Stored rooms of the two servers.
 const FEW: usize = 1_000;
 const MANY: usize = 100_000;
@@ -51,28 +55,39 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let crowds = [(&many, most), (&few, FEW)];
     let mut held = Vec::new();
     for (server, count) in crowds {
-        held.push(runtime.block_on(hold(server, count))?);
+        let [clients, rooms] = [count, SHARED].map(|count| count.to_string());
+        let idle = ["idle", "--clients", &clients, "--rooms", &rooms];
+        // They answer the server's pings, which a client of this process would not.
+        held.push(Beside::begin(&tool, server.addr, &idle)?);
+        runtime.block_on(server.holds(count))?;
     }
     for (what, load) in LOADS {
-        let mut rates = crowds.map(|_| Vec::new());
+        let mut costs = crowds.map(|_| Vec::new());
         for _ in 0..RUNS {
-            for ((server, _), rates) in crowds.iter().zip(&mut rates) {
-                rates.push(load_by(&tool, server.addr, load)?.figures.per_second);
+            for ((server, _), costs) in crowds.iter().zip(&mut costs) {
+                costs.push(cost(&tool, server, load)?);
             }
         }
-        let [many, few] = rates.map(median);
-        let more = (few / many - 1.0) * 100.0;
+        let [many, few] = costs.map(median);
+        let more = (many / few - 1.0) * 100.0;
         rows.push(Row::alone(what, (more, "%"), Some(("≤ 20 %", more <= 20.0))));
     }
-    for mut clients in held {
-        runtime.block_on(crowd::ask(&mut clients))?;
+    for (server, count) in crowds {
+        runtime.block_on(server.holds(count))?;
     }
+    drop(held);
     Ok(rows)
 }
 
-async fn hold(server: &Served, count: usize) -> Result<Vec<Client>> {
-    let names = (0..count).map(|number| crowd::name("shared", number % SHARED)).collect();
-    crowd::hold(server.addr, names).await
+/// The processor time of an event, in seconds.
+fn cost(tool: &Path, server: &Served, load: &[&str]) -> Result<f64> {
+    let pid = server.pid()?;
+    let before = held::used(pid)?;
+    // Everything counts, so that what was used is all of these events.
+    let seconds = SECONDS.to_string();
+    let whole = [load, &["--warmup-seconds", "0", "--seconds", &seconds]].concat();
+    let a_second = load_by(tool, server.addr, &whole)?.figures.per_second;
+    Ok((held::used(pid)? - before) / (a_second * f64::from(SECONDS)))
 }
 
 /// Ends a server and starts it again, some times.

@@ -1,9 +1,12 @@
-//! What a server's process holds. Owns the reading of `/proc`.
+//! What a server's process holds and has used. Owns the reading of `/proc`.
 //!
 //! Invariant: a figure is of the process that was named, at one moment. It does not know what the
 //! process does.
 
 use anyhow::{Context, Result};
+
+/// In how many parts of a second the kernel tells processor time, on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What a process holds at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -40,6 +43,23 @@ impl Held {
     }
 }
 
+/// The processor time that a process has used, in seconds.
+///
+/// # Errors
+/// As [`Held::of`].
+pub(crate) fn used(pid: u32) -> Result<f64> {
+    let stat = read(pid, "stat")?;
+    Ok(ticks(&stat).context("a process has its times")? / TICKS_PER_SECOND)
+}
+
+/// How many files a process has open, its connections among them.
+///
+/// # Errors
+/// As [`Held::of`].
+pub(crate) fn files(pid: u32) -> Result<usize> {
+    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
 fn read(pid: u32, file: &str) -> Result<String> {
     let path = format!("/proc/{pid}/{file}");
     std::fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))
@@ -50,6 +70,14 @@ fn kib(status: &str, name: &str) -> Option<f64> {
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
+/// User and system time of a process's `stat`, whose second word may have anything in its brackets.
+fn ticks(stat: &str) -> Option<f64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut words = rest.split_whitespace().skip(11);
+    let mut next = || words.next()?.parse::<f64>().ok();
+    Some(next()? + next()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +85,8 @@ mod tests {
     #[test]
     fn the_files_of_the_kernel_are_read() {
         assert_eq!(kib("Name:\tx\nVmRSS:\t    2048 kB\n", "VmRSS:"), Some(2_048.0));
+        let stat = "7 (a ) b) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0 20 0";
+        assert_eq!(ticks(stat), Some(42.0));
     }
 
     #[cfg(target_os = "linux")]

@@ -5,6 +5,7 @@
 use crate::crowd;
 use crate::disk;
 use crate::frames::Client;
+use crate::held;
 use crate::process::on_core;
 use crate::scale::Bench;
 use anyhow::{Context, Result, bail};
@@ -20,6 +21,8 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two tries to reach it.
 const TRIED_EVERY: Duration = Duration::from_millis(1);
+/// Time between two looks at how many connections it has.
+const COUNTED_EVERY: Duration = Duration::from_millis(50);
 
 /// A server with a folder, which may be running.
 pub(crate) struct Served {
@@ -90,6 +93,29 @@ impl Served {
         }
         process.wait()?;
         Ok(())
+    }
+
+    /// Its process.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("the server does not run")?.id())
+    }
+
+    /// Waits until it has so many connections at least.
+    ///
+    /// # Errors
+    /// It has fewer for a long time.
+    pub(crate) async fn holds(&self, connections: usize) -> Result<()> {
+        let pid = self.pid()?;
+        let counting = async {
+            while held::files(pid)? < connections {
+                sleep(COUNTED_EVERY).await;
+            }
+            anyhow::Ok(())
+        };
+        timeout(PATIENCE, counting).await.context("connections are missing")?
     }
 
     /// Starts the process. → What it prints first, if that is asked for: its first token.

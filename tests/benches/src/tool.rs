@@ -15,7 +15,9 @@ pub(crate) fn build() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let folder = this.parent().context("a program lies in a folder")?;
     let mut command = Command::new("cargo");
-    command.args(["build", "-p", "room-cli"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // With this package, as what both depend on would be built with other features for one alone.
+    command.args(["build", "-p", "room-cli", "-p", "room-benches", "--bin", "room"]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
     // The folder has the profile's name, below the one that cargo was told.
     command.arg("--target-dir").arg(folder.parent().context("a profile lies in a folder")?);
     if !cfg!(debug_assertions) {
