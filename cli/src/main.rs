@@ -2,11 +2,12 @@
 //!
 //! Invariant: 0 is done, 1 is a mistake of the user with a way out named, 2 is ours. It does not know
 //! what any command does: that is `commands/`, in reading order `new`, `init`, `dev`, `build`, `test`, `serve`,
-//! `deploy`, `logs`, `backup`, `export`, `rooms`, `inspect`, `storage`, `close`, `bench`, `limits`, `schema`, `explain`, `completions`. A
-//! project is read by `project`, `manifest` and `dotenv`, cargo is spoken to by `cargo`, the loop of `room dev` is
-//! `dev/`, the data of rooms is found by `place` and `data`, a running server by `control`, reached by `link` and asked
-//! by `server` and `stream`, about rooms by `operator`, about what was deployed by `remote`, loaded by `bench`. `files` is how
-//! many connections the system allows, and only `print` prints. `log` and `traces` say what happens meanwhile, to the terminal and to a collector.
+//! `deploy`, `logs`, `backup`, `export`, `rooms`, `inspect`, `storage`, `close`, `bench`, `limits`, `schema`,
+//! `explain`, `completions`. A project is read by `project`, `manifest` and `dotenv`, cargo is spoken to by
+//! `cargo`, the loop of `room dev` is `dev/`, the data of rooms is found by `place` and `data`, a running server by
+//! `control`, reached by `link` and asked by `server` and `stream`, about rooms by `operator`, about what was
+//! deployed by `remote`, loaded by `bench`. `files` is how many connections the system allows, and only `print`
+//! prints. `log` and `traces` say what happens meanwhile, to the terminal and to a collector.
 #![forbid(unsafe_code)]
 
 mod args;

@@ -67,6 +67,7 @@ enum Mood {
     Works,
     Waits,
     Fails,
+    FallsOver,
 }
 
 impl Disk {
@@ -123,6 +124,11 @@ impl Disk {
         self.set(Mood::Fails);
     }
 
+    /// The thread that syncs panics, which it never should.
+    pub(crate) fn fall_over(&self) {
+        self.set(Mood::FallsOver);
+    }
+
     fn set(&self, mood: Mood) {
         *self.mood() = mood;
         self.0.changed.notify_all();
@@ -148,6 +154,7 @@ impl Journal for Disk {
             .wait_timeout_while(mood, HOLD_MAX, waits)
             .unwrap_or_else(PoisonError::into_inner);
         self.0.waiting.store(false, Ordering::SeqCst);
+        assert!(*mood != Mood::FallsOver, "told to fall over");
         if *mood != Mood::Works {
             return Err(StoreError::Io("told to fail".to_owned()));
         }

@@ -13,6 +13,7 @@ use crate::limits::Limits;
 use crate::span::{Direction, ListOptions, Overlay, Span};
 use crate::turn::{AlarmChange, Cleared, Refusal, Turn, Writes};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use hashbrown::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -178,6 +179,39 @@ async fn what_a_failed_flush_lost_is_lost_to_its_room_alone_and_for_good() {
     assert_eq!(commit(&store, &one, writes(&[("after", Some("1"))])).await, lost);
     assert_eq!(commit(&store, &two, writes(&[("fine", Some("1"))])).await, Settled::Durable);
     assert_eq!(listed(&store.room(&room("one")).await.unwrap()), "kept");
+}
+
+#[tokio::test]
+async fn a_sync_wakes_the_rooms_whose_commits_it_settles_and_no_others() {
+    let disk = Disk::default();
+    let store = disk.store(&limits());
+    let (one, two) =
+        (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
+    assert_eq!(commit(&store, &two, writes(&[("a", Some("1"))])).await, Settled::Durable);
+    two.settles().await;
+    assert!(one.settles().now_or_never().is_none());
+    assert!(two.settles().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_committer_that_falls_over_leaves_nobody_waiting() {
+    let disk = Disk::default();
+    let store = disk.store(&limits());
+    let (one, two) =
+        (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
+    disk.hold();
+    let at_work = one.commit(writes(&[("a", Some("1"))]), ModuleHash::NONE, None).await.unwrap();
+    while !disk.is_waited_for() {
+        tokio::task::yield_now().await;
+    }
+    let behind = two.commit(writes(&[("b", Some("1"))]), ModuleHash::NONE, None).await.unwrap();
+    disk.fall_over();
+    one.settles().await;
+    two.settles().await;
+    assert_eq!(one.settled(at_work), Settled::Lost(StoreError::Closed));
+    assert_eq!(two.settled(behind), Settled::Lost(StoreError::Closed));
+    let refused = two.commit(writes(&[("c", Some("1"))]), ModuleHash::NONE, None).await;
+    assert_eq!(refused, Err(StoreError::Closed));
 }
 
 #[tokio::test]
