@@ -3,21 +3,23 @@
 //! Invariant: at most one actor a [`RoomId`]. A hundred first visitors find the same one, as it is put
 //! on the list in one step with being made; it leaves the list in one step with closing its mailbox.
 //! One that takes another's place begins when the other has ended. It does not know how a room works or
-//! who visits it. `operate` is what an operator may do to them.
+//! who visits it. `operate` is what an operator may do to them, `rollout` how they come to new code.
 
 mod operate;
+mod rollout;
 
 pub(crate) use operate::{Figured, Look, NodeGlance};
+pub(crate) use rollout::{ReloadError, Reloaded};
 
 use crate::clock::Clock;
 use crate::config::{AutoResponse, Origins, WhenQuiet};
 use crate::event::{CloseFrame, Request, Response};
 use crate::id::{PartyName, RoomId};
-use crate::limits::{Limits, ms, size};
+use crate::limits::{Limits, size};
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::{RoomMetrics, level};
 use crate::room::{
-    Actor, AlarmGuard, Figures, Joined, Mail, Mailbox, Orders, Otherwise, Parts, Places, RoomError,
+    Actor, AlarmGuard, Figures, Joined, Mail, Mailbox, Orders, Parts, Places, RoomError,
     RoomHandle, Stopped, Totals, Visitor,
 };
 use crate::store::{Store, StoreError};
@@ -25,11 +27,10 @@ use crate::taps::Taps;
 use crate::ttl::{Lifetime, Served};
 use crate::wasm::{Code, Engine};
 use futures_util::FutureExt;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -110,24 +111,6 @@ pub(crate) enum Unreachable {
     /// The room said no.
     #[error(transparent)]
     Room(#[from] RoomError),
-}
-
-/// What a change of code did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reloaded {
-    /// Rooms that took it over.
-    pub(crate) rooms: usize,
-    /// Connections that stayed open meanwhile.
-    pub(crate) connections: usize,
-}
-
-/// Why new code was not kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ReloadError {
-    /// The room in which it did not start.
-    pub(crate) room: Option<RoomId>,
-    /// What happened there.
-    pub(crate) error: RoomError,
 }
 
 impl Rooms {
@@ -313,97 +296,6 @@ impl Rooms {
         }
     }
 
-    /// Puts other code in place for all parties, and lets the running rooms take it over between two
-    /// turns. If it does not start in one of them, the old code is put back everywhere.
-    ///
-    /// # Errors
-    /// [`ReloadError`]: the first room that did not start, or none if some did not answer in time.
-    ///
-    /// # Cancel safety
-    /// Dropped before it returns, some rooms may run the new code and some the old: not to be dropped.
-    pub(crate) async fn deploy(
-        &self,
-        parties: HashMap<PartyName, Party>,
-    ) -> Result<Reloaded, ReloadError> {
-        let old = std::mem::replace(&mut self.state().parties, parties.clone());
-        let limit = ms(self.0.parts.limits.reload_ms_max);
-        let reload = self.reload_all(&parties, Otherwise::KeepOld);
-        let outcome = tokio::time::timeout(limit, reload)
-            .await
-            .unwrap_or(Err(ReloadError { room: None, error: RoomError::TimedOut }));
-        match &outcome {
-            Ok(_) => {
-                self.change_answers(&parties);
-                self.stop_rooms_without(&parties);
-            }
-            Err(_) => {
-                self.state().parties = old.clone();
-                // Every room is told, whatever becomes of the others; one in which the old code does
-                // not start either meets it fresh at its next event.
-                drop(tokio::time::timeout(limit, self.reload_all(&old, Otherwise::Rest)).await);
-            }
-        }
-        outcome
-    }
-
-    async fn reload_all(
-        &self,
-        parties: &HashMap<PartyName, Party>,
-        otherwise: Otherwise,
-    ) -> Result<Reloaded, ReloadError> {
-        let together = size(self.0.parts.limits.reload_rooms_max);
-        let mut reloads = FuturesUnordered::new();
-        // One that waits for its content takes the code that is in place when it begins.
-        let running = self.residents().into_iter();
-        let mut running = running.filter(|(_, resident)| resident.phase == Phase::Running);
-        let (mut done, mut failed) = (Reloaded::default(), None);
-        loop {
-            let goes_on = failed.is_none() || otherwise == Otherwise::Rest;
-            while goes_on
-                && reloads.len() < together
-                && let Some((room, resident)) = running.next()
-            {
-                if let Some(party) = parties.get(room.party()).cloned() {
-                    reloads.push(reload_one(room, resident.mailbox, party, otherwise));
-                }
-            }
-            match reloads.next().await {
-                None => return failed.map_or(Ok(done), Err),
-                Some((_, Ok(connections))) => {
-                    done.rooms += 1;
-                    done.connections += connections;
-                }
-                Some((room, Err(error))) => {
-                    failed.get_or_insert(ReloadError { room: Some(room), error });
-                }
-            }
-        }
-    }
-
-    /// Tells the open sockets what is answered without their rooms from now on.
-    fn change_answers(&self, parties: &HashMap<PartyName, Party>) {
-        let mut state = self.state();
-        state.answers.retain(|name, _| parties.contains_key(name));
-        for (name, party) in parties {
-            state.answers.entry(name.clone()).or_default().send_if_modified(|answer| {
-                let changed = *answer != party.auto_response;
-                answer.clone_from(&party.auto_response);
-                changed
-            });
-        }
-    }
-
-    /// Ends the rooms whose party is gone, and says so to their clients.
-    fn stop_rooms_without(&self, parties: &HashMap<PartyName, Party>) {
-        for (room, resident) in self.residents() {
-            if !parties.contains_key(room.party()) {
-                // One that left meanwhile needs no telling.
-                let frame = CloseFrame::new(1012, "the party is not served any more");
-                drop(resident.mailbox.push(Mail::Stop(frame)));
-            }
-        }
-    }
-
     fn residents(&self) -> Vec<(RoomId, Resident)> {
         let state = self.state();
         state.running.iter().map(|(id, resident)| (id.clone(), resident.clone())).collect()
@@ -501,27 +393,6 @@ impl State {
         }
         self.parties.get(room.party()).cloned()
     }
-}
-
-/// Lets one room take over other code: how many connections stayed.
-async fn reload_one(
-    room: RoomId,
-    mailbox: Mailbox,
-    party: Party,
-    otherwise: Otherwise,
-) -> (RoomId, Result<usize, RoomError>) {
-    let (reply, answer) = oneshot::channel();
-    let to = Box::new(party.orders());
-    if mailbox.push(Mail::Reload { to, otherwise, reply }).is_err() {
-        // It left meanwhile; the next visitor meets the new code.
-        return (room, Ok(0));
-    }
-    let outcome = match answer.await {
-        // A room that ends in the middle says nothing about the code.
-        Err(_) | Ok(Err(RoomError::Storage(_) | RoomError::Draining | RoomError::Gone)) => Ok(0),
-        Ok(outcome) => outcome,
-    };
-    (room, outcome)
 }
 
 /// A room whose storage cannot be read answers everybody with that.

@@ -28,7 +28,9 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         let mut stop = Stop::listen()?;
         let server = Server::start(config).await.map_err(refused)?;
         welcome(&server, schemes).await;
-        files.inspect(|files| tell_files(*files, connections_max));
+        if let Some(files) = files {
+            tell_files(files, connections_max);
+        }
         stop.asked().await;
         print::talk("stopping: rooms finish what they are at");
         server.drain().await;

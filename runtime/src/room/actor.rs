@@ -4,6 +4,7 @@
 //! the host is synchronous or suspends this loop, so this loop *is* the room's input gate. It does
 //! not know sockets, nodes or files: events come in by the mailbox, effects leave by the gate.
 
+mod clients;
 mod expiry;
 mod operator;
 
@@ -15,17 +16,16 @@ use super::mailbox::Mailbox;
 use super::outlet::Reply;
 use super::places::{Seat, Verdict};
 use super::turns::{Committed, Parts, Turns};
-use super::{Admission, AlarmGuard, Joining, Mail, Orders, RoomError, Visitor};
+use super::{AlarmGuard, Mail, Orders, RoomError};
 use crate::clock::until;
 use crate::config::WhenQuiet;
-use crate::connection::{Connection, Link};
-use crate::event::{Answer, CloseFrame, Ending, Event, Handshake, Message};
+use crate::connection::Link;
+use crate::event::{Answer, CloseFrame, Ending, Event, Message};
 use crate::id::{RoomId, Serial};
 use crate::limits::{ms, size};
 use crate::logs::LogLevel;
 use crate::store::StoreError;
 use crate::turn::Output;
-use bytes::Bytes;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -311,78 +311,6 @@ impl Actor {
     async fn plain(&mut self, event: Event, about: Option<Serial>) -> Result<(), StoreError> {
         if let Ok(turn) = self.turn(&event, about).await? {
             self.turns.hold(turn, Reply::Nobody);
-        }
-        Ok(())
-    }
-
-    async fn connect(&mut self, joining: Joining) -> Result<(), StoreError> {
-        let Joining { visitor: Visitor { id, uri, request }, outbox, reply } = joining;
-        // Before it is on the list: what `on_start` broadcasts is not for who is not in yet. And before
-        // it replaces anybody: who cannot be let in replaces nobody.
-        if let Err(error) = self.ready().await? {
-            self.refuse(Reply::NotOpened(reply, error));
-            return Ok(());
-        }
-        if let Some(old) = self.turns.outlet.roster.by_id(id.as_str()).map(|old| old.serial) {
-            let frame = CloseFrame::new(4009, "replaced by a new connection");
-            let goodbye = Output::Close { to: old, frame: frame.clone() };
-            self.turns.outlet.hold(None, vec![goodbye], Reply::Nobody);
-            self.close(old, Ending { frame, handshake: Handshake::Missing }).await?;
-        }
-        if self.turns.outlet.roster.len() >= size(self.turns.parts.limits.room_connections_max) {
-            self.refuse(Reply::NotOpened(reply, RoomError::Full));
-            return Ok(());
-        }
-        self.joined += 1;
-        let serial = Serial(self.joined);
-        let (tags, state) = (Arc::default(), Bytes::new());
-        let connection = Connection { id, serial, uri, tags, state, link: Link::Open };
-        let since_ms = self.turns.parts.clock.wall_ms();
-        self.turns.outlet.roster.join(connection.clone(), outbox, since_ms);
-        match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
-            Ok(turn) => {
-                let admission = Admission::new(self.mailbox.clone(), serial);
-                self.turns.hold(turn, Reply::Opened(reply, admission));
-            }
-            Err(error) => {
-                self.turns.outlet.roster.leave(serial);
-                self.turns.outlet.roster.hang_up(serial);
-                self.refuse(Reply::NotOpened(reply, error));
-            }
-        }
-        Ok(())
-    }
-
-    async fn close(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
-        if self.turns.outlet.roster.retire(who) {
-            self.turns.outlet.roster.ended(who, &ending);
-            self.tell_end(who, ending).await?;
-            self.turns.outlet.hold(None, Vec::new(), Reply::Left(who));
-        }
-        Ok(())
-    }
-
-    /// Tells the guest of a connection's end, and forgets it; if it cannot be told, later.
-    async fn tell_end(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
-        let Some(connection) = self.turns.outlet.roster.get(who).cloned() else { return Ok(()) };
-        let event = Event::Close { connection, ending: ending.clone() };
-        match self.turn(&event, Some(who)).await? {
-            Ok(turn) => self.turns.hold(turn, Reply::Nobody),
-            Err(RoomError::Guest(_)) => {}
-            Err(_) => {
-                self.unheard.push((who, ending));
-                return Ok(());
-            }
-        }
-        self.turns.outlet.roster.leave(who);
-        Ok(())
-    }
-
-    /// Tells of the ends that could not be told of when they came: there was no place for an instance,
-    /// or the room had a rest.
-    async fn tell_unheard(&mut self) -> Result<(), StoreError> {
-        for (who, ending) in std::mem::take(&mut self.unheard) {
-            self.tell_end(who, ending).await?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::store::RoomContent;
 use crate::store::testing::Disk;
 use crate::wasm::Engine;
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::time::Duration;
 
 /// Rooms that run the puppet, on a disk that does what it is told.

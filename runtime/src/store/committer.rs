@@ -282,11 +282,12 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Nothing is left when the store was closed. A thread that fell over leaves rooms that wait, and
-    /// those that will: they are told.
+    /// Nothing is left when the store was closed. A thread that fell over leaves rooms that wait: they are
+    /// told, and nothing is taken any more.
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
         queue.closed = true;
+        queue.failed.get_or_insert(StoreError::Closed);
         let waiting = std::mem::take(&mut queue.commits);
         drop(queue);
         for commit in self.at_work.drain(..).chain(waiting) {

@@ -211,7 +211,7 @@ async fn a_committer_that_falls_over_leaves_nobody_waiting() {
     assert_eq!(one.settled(at_work), Settled::Lost(StoreError::Closed));
     assert_eq!(two.settled(behind), Settled::Lost(StoreError::Closed));
     let refused = two.commit(writes(&[("c", Some("1"))]), ModuleHash::NONE, None).await;
-    assert_eq!(refused, Err(StoreError::Closed));
+    assert_eq!((refused, store.failure()), (Err(StoreError::Closed), Some(StoreError::Closed)));
 }
 
 #[tokio::test]

@@ -3,14 +3,13 @@
 //! Invariant: every ratio is of one session, with the same load on all, in turns, so that a machine that slows
 //! down does so for all. It does not know how any of the servers works.
 
+use crate::disk;
 use crate::figures::Report;
 use crate::page::{self, Row};
 use crate::process::bench;
 use crate::rooms::{self, Setup};
 use crate::scale::{self, Bench};
-use crate::{disk, tool};
 use anyhow::{Context, Result};
-use std::path::Path;
 
 /// Runs of each server and scenario; the median counts.
 const RUNS: usize = 3;
@@ -145,13 +144,13 @@ const CASES: [Case; 7] = [
 /// # Errors
 /// Something does not build, a server or the load fails, or the page cannot be written.
 pub(crate) fn table() -> Result<()> {
-    let (tool, room) = (tool::build()?, Bench::build()?);
+    let with = Bench::build()?;
     let mut runs: Vec<Vec<Vec<Report>>> =
         CASES.iter().map(|case| vec![Vec::new(); case.servers.len()]).collect();
     for _ in 0..RUNS {
         for (case, runs) in CASES.iter().zip(&mut runs) {
             for (server, runs) in case.servers.iter().zip(runs) {
-                let report = run(&tool, &room.module, *server, case.load);
+                let report = run(&with, *server, case.load);
                 runs.push(report.with_context(|| format!("{server:?}, {:?}", case.load))?);
             }
         }
@@ -161,12 +160,12 @@ pub(crate) fn table() -> Result<()> {
         let medians: Vec<Report> = runs.iter().map(|runs| Report::median(runs)).collect();
         rows.extend(case.lines.iter().map(|line| row(case, line, &medians)));
     }
-    rows.extend(scale::rows(&room, &[])?);
+    rows.extend(scale::rows(&with, &[])?);
     page::write(&rows)
 }
 
 /// Loads one server once.
-fn run(tool: &Path, module: &Path, server: Served, load: &[&str]) -> Result<Report> {
+fn run(Bench { tool, module, .. }: &Bench, server: Served, load: &[&str]) -> Result<Report> {
     let folder = match server {
         Served::RoomOnDisk | Served::Sled => Some(disk::folder()?),
         Served::Room | Served::Axum | Served::Raw => None,

@@ -11,9 +11,7 @@ use crate::page::Row;
 use crate::process::{Beside, load_by};
 use crate::scale::Bench;
 use crate::served::{End, Served};
-use crate::tool;
 use anyhow::Result;
-use std::path::Path;
 
 /// Runs of each server and load; the median counts.
 const RUNS: usize = 3;
@@ -41,15 +39,14 @@ const LOADS: [Load; 2] = [
 /// # Errors
 /// A server does not work.
 pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
-    let tool = tool::build()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut many = runtime.block_on(Served::with_rooms(&tool, bench))?;
+    let mut many = runtime.block_on(Served::with_rooms(bench))?;
     runtime.block_on(crowd::visit(many.addr, 0..MANY, INCREMENT))?;
     let mut rows = vec![
         start(&runtime, &mut many, End::Stopped, "start with 100,000 stored rooms")?,
         start(&runtime, &mut many, End::Killed, "the same after a kill")?,
     ];
-    let few = runtime.block_on(Served::with_rooms(&tool, bench))?;
+    let few = runtime.block_on(Served::with_rooms(bench))?;
     runtime.block_on(crowd::visit(few.addr, 0..FEW, INCREMENT))?;
     let most = CONNECTIONS.min(bench.files.saturating_sub(OTHER_FILES));
     let crowds = [(&many, most), (&few, FEW)];
@@ -58,14 +55,14 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
         let [clients, rooms] = [count, SHARED].map(|count| count.to_string());
         let idle = ["idle", "--clients", &clients, "--rooms", &rooms];
         // They answer the server's pings, which a client of this process would not.
-        held.push(Beside::begin(&tool, server.addr, &idle)?);
+        held.push(Beside::begin(&bench.tool, server.addr, &idle)?);
         runtime.block_on(server.holds(count))?;
     }
     for (what, load) in LOADS {
         let mut costs = crowds.map(|_| Vec::new());
         for _ in 0..RUNS {
             for ((server, _), costs) in crowds.iter().zip(&mut costs) {
-                costs.push(cost(&tool, server, load)?);
+                costs.push(cost(bench, server, load)?);
             }
         }
         let [many, few] = costs.map(median);
@@ -80,13 +77,13 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 /// The processor time of an event, in seconds.
-fn cost(tool: &Path, server: &Served, load: &[&str]) -> Result<f64> {
+fn cost(bench: &Bench, server: &Served, load: &[&str]) -> Result<f64> {
     let pid = server.pid()?;
     let before = held::used(pid)?;
     // Everything counts, so that what was used is all of these events.
     let seconds = SECONDS.to_string();
     let whole = [load, &["--warmup-seconds", "0", "--seconds", &seconds]].concat();
-    let a_second = load_by(tool, server.addr, &whole)?.figures.per_second;
+    let a_second = load_by(&bench.tool, server.addr, &whole)?.figures.per_second;
     Ok((held::used(pid)? - before) / (a_second * f64::from(SECONDS)))
 }
 

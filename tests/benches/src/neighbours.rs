@@ -3,16 +3,15 @@
 //! Invariant: quiet clients send at fixed times, beside the neighbour and beside what it is held against, in turns.
 //! It does not know why a neighbour costs what it costs.
 
+use crate::disk;
 use crate::faults;
 use crate::figures::median;
 use crate::page::Row;
 use crate::process::{Beside, load_by};
 use crate::rooms::{self, Setup};
 use crate::scale::Bench;
-use crate::{disk, tool};
 use anyhow::Result;
 use room_runtime::Limits;
-use std::path::Path;
 
 /// Runs of each neighbour; the median counts.
 const RUNS: usize = 5;
@@ -27,11 +26,10 @@ const ECHOES: &[&str] = &["echo", "--clients", "64", "--rooms", "64", "--rate", 
 /// # Errors
 /// Something does not build, or a load fails.
 pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
-    let tool = tool::build()?;
     let (mut gated, mut free) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        gated.push(p50_us(bench, &tool, DURABLE)?);
-        free.push(p50_us(bench, &tool, ECHOES)?);
+        gated.push(p50_us(bench, DURABLE)?);
+        free.push(p50_us(bench, ECHOES)?);
     }
     let more = (median(gated) / median(free) - 1.0) * 100.0;
     let [alone, beside] = faults::endless_loop()?;
@@ -52,10 +50,10 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 /// How late the quiet clients' echoes are beside such a neighbour.
-fn p50_us(bench: &Bench, tool: &Path, neighbour: &[&str]) -> Result<f64> {
+fn p50_us(bench: &Bench, neighbour: &[&str]) -> Result<f64> {
     let folder = disk::folder()?;
     let disk = Some(folder.path().join("data"));
     let server = rooms::start(bench, &Setup { disk, ..Setup::default() })?;
-    let _beside = Beside::begin(tool, server.addr, neighbour)?;
-    Ok(load_by(tool, server.addr, QUIET)?.figures.p50_us)
+    let _beside = Beside::begin(&bench.tool, server.addr, neighbour)?;
+    Ok(load_by(&bench.tool, server.addr, QUIET)?.figures.p50_us)
 }

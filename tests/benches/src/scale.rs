@@ -4,12 +4,14 @@
 //! how a part gets its figures.
 
 use crate::page::{self, Row};
-use crate::{crowded, growth, guest, memory, neighbours, process, rollout};
+use crate::{crowded, growth, guest, memory, neighbours, process, rollout, tool};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 
 /// What is measured, and with what.
 pub(crate) struct Bench {
+    /// `room`, which has the load and the server of operators.
+    pub(crate) tool: PathBuf,
     /// The room for benchmarks.
     pub(crate) module: PathBuf,
     /// How many files a process may have open.
@@ -17,12 +19,13 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Builds the room, and lets this process have as many files as it gets.
+    /// Builds both, and lets this process have as many files as it gets.
     ///
     /// # Errors
-    /// It does not build.
+    /// One of them does not build.
     pub(crate) fn build() -> Result<Self> {
-        Ok(Self { module: guest::build("room-example-bench")?, files: process::raise_limits()? })
+        let module = guest::build("room-example-bench")?;
+        Ok(Self { tool: tool::build()?, module, files: process::raise_limits()? })
     }
 }
 

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tokio::time::{Duration, Instant, sleep, timeout};
@@ -48,8 +48,8 @@ impl Served {
     ///
     /// # Errors
     /// It does not start, or refuses the room.
-    pub(crate) async fn with_rooms(tool: &Path, bench: &Bench) -> Result<Self> {
-        let (tool, folder) = (tool.to_owned(), disk::folder()?);
+    pub(crate) async fn with_rooms(bench: &Bench) -> Result<Self> {
+        let (tool, folder) = (bench.tool.clone(), disk::folder()?);
         let mut this = Self { tool, folder, process: None, addr: free()?, admin: free()? };
         let token = this.spawn(Stdio::piped())?;
         this.answering("/").await?;

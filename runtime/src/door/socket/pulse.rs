@@ -34,6 +34,9 @@ impl Pulse {
 }
 
 /// Pings a client, and tells it when the server stops. Returns when the client is not there any more.
+///
+/// # Cancel safety
+/// Dropped before it returns, nobody looks after the client any more.
 pub(super) async fn attend(
     outbox: &Outbox,
     pulse: &Pulse,

@@ -1,0 +1,92 @@
+//! Clients that come and go. Owns the order in which a room, its guest and who is connected learn of it.
+//!
+//! Invariant: the guest hears of each connection's end once, of a replaced one before its successor comes, and
+//! while it hears of it the connection is still on the list. It does not know sockets.
+
+use super::super::outlet::Reply;
+use super::super::{Admission, Joining, RoomError, Visitor};
+use super::Actor;
+use crate::connection::{Connection, Link};
+use crate::event::{CloseFrame, Ending, Event, Handshake};
+use crate::id::Serial;
+use crate::limits::size;
+use crate::store::StoreError;
+use crate::turn::Output;
+use bytes::Bytes;
+use std::sync::Arc;
+
+impl Actor {
+    /// A client wants in.
+    pub(super) async fn connect(&mut self, joining: Joining) -> Result<(), StoreError> {
+        let Joining { visitor: Visitor { id, uri, request }, outbox, reply } = joining;
+        // Before it is on the list: what `on_start` broadcasts is not for who is not in yet. And before
+        // it replaces anybody: who cannot be let in replaces nobody.
+        if let Err(error) = self.ready().await? {
+            self.refuse(Reply::NotOpened(reply, error));
+            return Ok(());
+        }
+        if let Some(old) = self.turns.outlet.roster.by_id(id.as_str()).map(|old| old.serial) {
+            let frame = CloseFrame::new(4009, "replaced by a new connection");
+            let goodbye = Output::Close { to: old, frame: frame.clone() };
+            self.turns.outlet.hold(None, vec![goodbye], Reply::Nobody);
+            self.close(old, Ending { frame, handshake: Handshake::Missing }).await?;
+        }
+        if self.turns.outlet.roster.len() >= size(self.turns.parts.limits.room_connections_max) {
+            self.refuse(Reply::NotOpened(reply, RoomError::Full));
+            return Ok(());
+        }
+        self.joined += 1;
+        let serial = Serial(self.joined);
+        let (tags, state) = (Arc::default(), Bytes::new());
+        let connection = Connection { id, serial, uri, tags, state, link: Link::Open };
+        let since_ms = self.turns.parts.clock.wall_ms();
+        self.turns.outlet.roster.join(connection.clone(), outbox, since_ms);
+        match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
+            Ok(turn) => {
+                let admission = Admission::new(self.mailbox.clone(), serial);
+                self.turns.hold(turn, Reply::Opened(reply, admission));
+            }
+            Err(error) => {
+                self.turns.outlet.roster.leave(serial);
+                self.turns.outlet.roster.hang_up(serial);
+                self.refuse(Reply::NotOpened(reply, error));
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection ended, unless that was handled already.
+    pub(super) async fn close(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
+        if self.turns.outlet.roster.retire(who) {
+            self.turns.outlet.roster.ended(who, &ending);
+            self.tell_end(who, ending).await?;
+            self.turns.outlet.hold(None, Vec::new(), Reply::Left(who));
+        }
+        Ok(())
+    }
+
+    /// Tells the guest of a connection's end, and forgets it; if it cannot be told, later.
+    async fn tell_end(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
+        let Some(connection) = self.turns.outlet.roster.get(who).cloned() else { return Ok(()) };
+        let event = Event::Close { connection, ending: ending.clone() };
+        match self.turn(&event, Some(who)).await? {
+            Ok(turn) => self.turns.hold(turn, Reply::Nobody),
+            Err(RoomError::Guest(_)) => {}
+            Err(_) => {
+                self.unheard.push((who, ending));
+                return Ok(());
+            }
+        }
+        self.turns.outlet.roster.leave(who);
+        Ok(())
+    }
+
+    /// Tells of the ends that could not be told of when they came: there was no place for an instance,
+    /// or the room had a rest.
+    pub(super) async fn tell_unheard(&mut self) -> Result<(), StoreError> {
+        for (who, ending) in std::mem::take(&mut self.unheard) {
+            self.tell_end(who, ending).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! New code for the rooms that run. Owns the order in which they take it over, and the way back.
+//!
+//! Invariant: all rooms run the new code, or none that could go back to the old one; a bounded number takes it over
+//! at a time. It does not know where the code comes from or how a room takes it over.
+
+use super::{Party, Phase, Rooms};
+use crate::event::CloseFrame;
+use crate::id::{PartyName, RoomId};
+use crate::limits::{ms, size};
+use crate::room::{Mail, Mailbox, Otherwise, RoomError};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use hashbrown::HashMap;
+use tokio::sync::oneshot;
+
+/// What a change of code did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reloaded {
+    /// Rooms that took it over.
+    pub(crate) rooms: usize,
+    /// Connections that stayed open meanwhile.
+    pub(crate) connections: usize,
+}
+
+/// Why new code was not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReloadError {
+    /// The room in which it did not start.
+    pub(crate) room: Option<RoomId>,
+    /// What happened there.
+    pub(crate) error: RoomError,
+}
+
+impl Rooms {
+    /// Puts other code in place for all parties, and lets the running rooms take it over between two
+    /// turns. If it does not start in one of them, the old code is put back everywhere.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: the first room that did not start, or none if some did not answer in time.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, some rooms may run the new code and some the old: not to be dropped.
+    pub(crate) async fn deploy(
+        &self,
+        parties: HashMap<PartyName, Party>,
+    ) -> Result<Reloaded, ReloadError> {
+        let old = std::mem::replace(&mut self.state().parties, parties.clone());
+        let limit = ms(self.0.parts.limits.reload_ms_max);
+        let reload = self.reload_all(&parties, Otherwise::KeepOld);
+        let outcome = tokio::time::timeout(limit, reload)
+            .await
+            .unwrap_or(Err(ReloadError { room: None, error: RoomError::TimedOut }));
+        match &outcome {
+            Ok(_) => {
+                self.change_answers(&parties);
+                self.stop_rooms_without(&parties);
+            }
+            Err(_) => {
+                self.state().parties = old.clone();
+                // Every room is told, whatever becomes of the others; one in which the old code does
+                // not start either meets it fresh at its next event.
+                drop(tokio::time::timeout(limit, self.reload_all(&old, Otherwise::Rest)).await);
+            }
+        }
+        outcome
+    }
+
+    async fn reload_all(
+        &self,
+        parties: &HashMap<PartyName, Party>,
+        otherwise: Otherwise,
+    ) -> Result<Reloaded, ReloadError> {
+        let together = size(self.0.parts.limits.reload_rooms_max);
+        let mut reloads = FuturesUnordered::new();
+        // One that waits for its content takes the code that is in place when it begins.
+        let running = self.residents().into_iter();
+        let mut running = running.filter(|(_, resident)| resident.phase == Phase::Running);
+        let (mut done, mut failed) = (Reloaded::default(), None);
+        loop {
+            let goes_on = failed.is_none() || otherwise == Otherwise::Rest;
+            while goes_on
+                && reloads.len() < together
+                && let Some((room, resident)) = running.next()
+            {
+                if let Some(party) = parties.get(room.party()).cloned() {
+                    reloads.push(reload_one(room, resident.mailbox, party, otherwise));
+                }
+            }
+            match reloads.next().await {
+                None => return failed.map_or(Ok(done), Err),
+                Some((_, Ok(connections))) => {
+                    done.rooms += 1;
+                    done.connections += connections;
+                }
+                Some((room, Err(error))) => {
+                    failed.get_or_insert(ReloadError { room: Some(room), error });
+                }
+            }
+        }
+    }
+
+    /// Tells the open sockets what is answered without their rooms from now on.
+    fn change_answers(&self, parties: &HashMap<PartyName, Party>) {
+        let mut state = self.state();
+        state.answers.retain(|name, _| parties.contains_key(name));
+        for (name, party) in parties {
+            state.answers.entry(name.clone()).or_default().send_if_modified(|answer| {
+                let changed = *answer != party.auto_response;
+                answer.clone_from(&party.auto_response);
+                changed
+            });
+        }
+    }
+
+    /// Ends the rooms whose party is gone, and says so to their clients.
+    fn stop_rooms_without(&self, parties: &HashMap<PartyName, Party>) {
+        for (room, resident) in self.residents() {
+            if !parties.contains_key(room.party()) {
+                // One that left meanwhile needs no telling.
+                let frame = CloseFrame::new(1012, "the party is not served any more");
+                drop(resident.mailbox.push(Mail::Stop(frame)));
+            }
+        }
+    }
+}
+
+/// Lets one room take over other code: how many connections stayed.
+async fn reload_one(
+    room: RoomId,
+    mailbox: Mailbox,
+    party: Party,
+    otherwise: Otherwise,
+) -> (RoomId, Result<usize, RoomError>) {
+    let (reply, answer) = oneshot::channel();
+    let to = Box::new(party.orders());
+    if mailbox.push(Mail::Reload { to, otherwise, reply }).is_err() {
+        // It left meanwhile; the next visitor meets the new code.
+        return (room, Ok(0));
+    }
+    let outcome = match answer.await {
+        // A room that ends in the middle says nothing about the code.
+        Err(_) | Ok(Err(RoomError::Storage(_) | RoomError::Draining | RoomError::Gone)) => Ok(0),
+        Ok(outcome) => outcome,
+    };
+    (room, outcome)
+}
