@@ -11,6 +11,9 @@ const ARGS = [
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
 
+/** What is asked for ends with the page or view that asked, be it an icon that nobody waits for. */
+const ENDED_BY_PAGE = "net::ERR_ABORTED";
+
 /** A browser; `errors` gathers what its pages complain about. */
 export async function open() {
   const profile = await mkdtemp(join(tmpdir(), "room-browser-"));
@@ -35,7 +38,10 @@ export async function open() {
       const page = await context.newPage();
       const complain = (text) => expected.test(text) || errors.push(text);
       page.on("pageerror", (error) => complain(String(error)));
-      page.on("requestfailed", (request) => complain(`${request.url()} failed`));
+      page.on("requestfailed", (request) => {
+        const { errorText } = request.failure();
+        if (errorText !== ENDED_BY_PAGE) complain(`${request.url()} failed: ${errorText}`);
+      });
       page.on("console", (message) => {
         if (message.type() === "error" || message.type() === "warning") complain(message.text());
       });
