@@ -118,7 +118,7 @@ fn each_library_has_one_home() {
         ("hyper_util", &["runtime/src/door/"]),
         ("tokio_rustls", &["runtime/src/door/"]),
         ("rustls", &["runtime/src/door/"]),
-        ("tokio_tungstenite", &["runtime/src/door/"]),
+        ("tokio_tungstenite", &["runtime/src/door/", "runtime/src/event.rs"]),
         ("http", &SERVING),
         ("rustix", &["runtime/src/clock.rs"]),
         ("metrics", &["runtime/src/metrics.rs"]),

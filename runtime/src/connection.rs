@@ -46,7 +46,8 @@ impl Connection {
 /// The connections of one room.
 #[derive(Clone, Debug, Default)]
 pub struct Connections {
-    by_serial: BTreeMap<Serial, Connection>,
+    /// In boxes, as a map that has one of them has space for eleven.
+    by_serial: BTreeMap<Serial, Box<Connection>>,
     by_id: HashMap<ConnectionId, Serial>,
 }
 
@@ -54,11 +55,11 @@ impl Connections {
     /// Adds a connection whose id nobody has; the caller has ended the one that had it.
     pub(crate) fn insert(&mut self, connection: Connection) {
         self.by_id.insert(connection.id.clone(), connection.serial);
-        self.by_serial.insert(connection.serial, connection);
+        self.by_serial.insert(connection.serial, Box::new(connection));
     }
 
     /// Forgets a connection. None if it was gone already.
-    pub(crate) fn remove(&mut self, serial: Serial) -> Option<Connection> {
+    pub(crate) fn remove(&mut self, serial: Serial) -> Option<Box<Connection>> {
         let connection = self.by_serial.remove(&serial)?;
         if self.by_id.get(&connection.id) == Some(&serial) {
             self.by_id.remove(&connection.id);
@@ -68,35 +69,33 @@ impl Connections {
 
     /// The connection with this serial.
     pub fn get(&self, serial: Serial) -> Option<&Connection> {
-        self.by_serial.get(&serial)
+        self.by_serial.get(&serial).map(Box::as_ref)
     }
 
     /// The connection with this serial, to change.
     pub(crate) fn get_mut(&mut self, serial: Serial) -> Option<&mut Connection> {
-        self.by_serial.get_mut(&serial)
+        self.by_serial.get_mut(&serial).map(Box::as_mut)
     }
 
     /// The connection with this id.
     pub fn by_id(&self, id: &str) -> Option<&Connection> {
-        self.by_serial.get(self.by_id.get(id)?)
+        self.get(*self.by_id.get(id)?)
     }
 
     /// The open connections in the order they joined, those with `tag` if one is given.
     pub fn open<'a>(&'a self, tag: Option<&'a str>) -> impl Iterator<Item = &'a Connection> {
-        self.by_serial
-            .values()
-            .filter(move |c| c.link == Link::Open && tag.is_none_or(|tag| c.has_tag(tag)))
+        self.all().filter(move |c| c.link == Link::Open && tag.is_none_or(|tag| c.has_tag(tag)))
     }
 
     /// All connections, closing ones included.
     pub fn all(&self) -> impl Iterator<Item = &Connection> {
-        self.by_serial.values()
+        self.by_serial.values().map(Box::as_ref)
     }
 
     /// Those who joined after this one, closing ones included.
     pub(crate) fn after(&self, serial: Option<Serial>) -> impl Iterator<Item = &Connection> {
         let start = serial.map_or(Bound::Unbounded, Bound::Excluded);
-        self.by_serial.range((start, Bound::Unbounded)).map(|(_, connection)| connection)
+        self.by_serial.range((start, Bound::Unbounded)).map(|(_, connection)| connection.as_ref())
     }
 
     /// How many there are, closing ones included.

@@ -6,6 +6,7 @@
 use crate::connection::Connection;
 use crate::id::ConnectionId;
 use bytes::Bytes;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// One thing that happened to a room: one turn.
 #[derive(Clone, Debug)]
@@ -78,37 +79,10 @@ pub enum Answer {
 /// One WebSocket message. Cloning shares the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Text; the bytes are UTF-8.
-    Text(Text),
+    /// Text. Its type is that of the library which reads it, as it was found to be UTF-8 there, once.
+    Text(Utf8Bytes),
     /// Anything.
     Binary(Bytes),
-}
-
-/// Shared bytes that are UTF-8.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text(Bytes);
-
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        Self(text.into_bytes().into())
-    }
-}
-
-impl Text {
-    /// The text of these bytes, or none if they are not UTF-8.
-    pub fn from_utf8(bytes: Bytes) -> Option<Self> {
-        std::str::from_utf8(&bytes).is_ok().then_some(Self(bytes))
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-
-    /// The text's bytes, shared.
-    pub fn into_bytes(self) -> Bytes {
-        self.0
-    }
 }
 
 impl Message {
@@ -120,7 +94,7 @@ impl Message {
     /// Its payload in bytes.
     pub fn len(&self) -> usize {
         match self {
-            Self::Text(text) => text.0.len(),
+            Self::Text(text) => text.len(),
             Self::Binary(bytes) => bytes.len(),
         }
     }

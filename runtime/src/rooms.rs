@@ -29,6 +29,7 @@ use crate::wasm::{Code, Engine};
 use futures_util::FutureExt;
 use hashbrown::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -40,7 +41,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct Rooms(Arc<Inner>);
 
 struct Inner {
-    parts: Parts,
+    parts: Arc<Parts>,
     state: Mutex<State>,
     begun: Instant,
     tasks: TaskTracker,
@@ -126,8 +127,9 @@ impl Rooms {
         let spares = size(limits.reload_rooms_max).min(Semaphore::MAX_PERMITS);
         let spares = Arc::new(Semaphore::new(spares));
         let (logs, taps) = (engine.logs().clone(), Taps::new(&limits, clock));
+        let parts = Parts { store, limits, clock, served, places, spares, metrics, logs, taps };
         Self(Arc::new(Inner {
-            parts: Parts { store, limits, clock, served, places, spares, metrics, logs, taps },
+            parts: Arc::new(parts),
             state: Mutex::default(),
             begun: Instant::now(),
             tasks: TaskTracker::new(),
@@ -228,21 +230,27 @@ impl Rooms {
         };
         let answers = state.answers.entry(room.party().clone()).or_default().subscribe();
         drop(state);
-        let Parts { limits, metrics, .. } = &self.0.parts;
+        let Parts { limits, metrics, .. } = &*self.0.parts;
         Ok(RoomHandle { mailbox, answers, limits: limits.clone(), metrics: metrics.clone() })
     }
 
     /// Starts a room's actor as a task of its own.
     fn activate(&self, room: RoomId, resident: Resident, party: Party) {
-        let rooms = self.clone();
+        let (rooms, orders) = (self.clone(), Box::new(party.orders()));
         self.0.tasks.spawn(async move {
-            let run = rooms.run(&room, &resident, party);
+            let run = pin!(rooms.run(&room, &resident, orders));
             rooms.reside(&room, &resident, run).await;
         });
     }
 
-    /// Lets a resident run to its end, and takes it off the list.
-    async fn reside(&self, room: &RoomId, resident: &Resident, run: impl Future<Output = ()>) {
+    /// Lets a resident run to its end, and takes it off the list. `run` comes by reference, as the task would
+    /// hold space for it twice.
+    async fn reside(
+        &self,
+        room: &RoomId,
+        resident: &Resident,
+        run: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) {
         let _ended = resident.ended.clone().drop_guard();
         // A panic is our bug, not the guest's: it costs this room and nothing else.
         if AssertUnwindSafe(run).catch_unwind().await.is_err() {
@@ -259,12 +267,13 @@ impl Rooms {
         left.into_iter().for_each(|mail| mail.fail(&RoomError::Gone));
     }
 
-    async fn run(&self, room: &RoomId, resident: &Resident, party: Party) {
+    /// Runs a room to its end. The orders come in a box, as the task would hold space for them all along.
+    async fn run(&self, room: &RoomId, resident: &Resident, orders: Box<Orders>) {
         let (parts, metrics, logs) = (self.0.parts.clone(), &self.0.parts.metrics, self.logs());
         let (project, Resident { mailbox, figures, .. }) = (logs.project(), resident);
         let ends = (mailbox.clone(), figures.clone());
         // In a box, as what it takes to begin would stay with the task.
-        let actor = Box::pin(Actor::new(room.clone(), ends, party.orders(), parts));
+        let actor = Box::pin(Actor::new(room.clone(), ends, *orders, parts));
         let mut actor = match actor.await {
             Ok(actor) => actor,
             Err(error) => {

@@ -12,7 +12,7 @@ use super::hooks::{self, Decision};
 use super::http::{plain, respond};
 use super::status::DoorError;
 use super::upgrade::{Handshake, Socket};
-use crate::event::{CloseFrame, Ending, Handshake as Goodbye, Message, Text};
+use crate::event::{CloseFrame, Ending, Handshake as Goodbye, Message};
 use crate::id::RoomId;
 use crate::limits::{Limits, ms, size};
 use crate::logs::LogLevel;
@@ -32,7 +32,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
-use tokio_tungstenite::tungstenite::{Message as Wire, Utf8Bytes, protocol as wire};
+use tokio_tungstenite::tungstenite::{Message as Wire, protocol as wire};
 use tokio_util::sync::CancellationToken;
 
 /// Opens a WebSocket to the room of the request's path. The handshake is answered only when the room
@@ -229,9 +229,7 @@ async fn read(
     while let Some(frame) = stream.next().await {
         pulse.heard();
         let message = match frame {
-            Ok(Wire::Text(text)) => {
-                Text::from_utf8(Bytes::from(text)).map_or_else(|| Message::text(""), Message::Text)
-            }
+            Ok(Wire::Text(text)) => Message::Text(text),
             Ok(Wire::Binary(bytes)) => Message::Binary(bytes),
             Ok(Wire::Close(frame)) => return Done::Closed(from_wire(frame)),
             Ok(Wire::Ping(_) | Wire::Pong(_) | Wire::Frame(_)) => continue,
@@ -349,9 +347,7 @@ impl From<Frame> for Wire {
     fn from(frame: Frame) -> Self {
         match frame {
             Frame::Message(Message::Binary(bytes)) => Self::Binary(bytes),
-            Frame::Message(Message::Text(text)) => {
-                Self::Text(Utf8Bytes::try_from(text.into_bytes()).unwrap_or_default())
-            }
+            Frame::Message(Message::Text(text)) => Self::Text(text),
             Frame::Close(frame) => Self::Close(Some(to_wire(&frame))),
             Frame::Ping => Self::Ping(Bytes::new()),
         }

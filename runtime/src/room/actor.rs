@@ -77,7 +77,7 @@ impl Actor {
         room: RoomId,
         (mailbox, figures): (Mailbox, Arc<Figures>),
         orders: Orders,
-        parts: Parts,
+        parts: Arc<Parts>,
     ) -> Result<Self, StoreError> {
         let Orders { code, when_quiet, lifetime } = orders;
         Ok(Self {

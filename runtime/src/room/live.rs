@@ -7,14 +7,14 @@ use super::RoomError;
 use super::places::{Place, Seat};
 use crate::clock::Clock;
 use crate::id::RoomId;
-use crate::wasm::{Code, Flush, Instance};
+use crate::wasm::{Code, Flushes, Instance};
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// An instance, with what it asks for in the middle of a call.
 pub(super) struct Live {
     pub(super) instance: Instance,
-    pub(super) flushes: mpsc::Receiver<Flush>,
+    pub(super) flushes: Flushes,
     /// After the instance: its place is free when it is gone.
     hold: Hold,
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(super) struct Roster {
     connections: Arc<Connections>,
     /// Off the list, but what was said to all in their time may still be held back.
-    leaving: BTreeMap<Serial, Connection>,
+    leaving: BTreeMap<Serial, Box<Connection>>,
     outboxes: HashMap<Serial, Line>,
     figures: Arc<Figures>,
     tap: Arc<RoomTap>,
@@ -158,7 +158,7 @@ impl Roster {
                 Output::Close { to, frame } => self.close(to, frame),
                 Output::Broadcast { message, tag, without } => {
                     // Who has left since hears what came before its goodbye, and nothing after it.
-                    let all = self.connections.all().chain(self.leaving.values());
+                    let all = self.connections.all().chain(self.leaving.values().map(Box::as_ref));
                     let heard = all.filter(|connection| {
                         Some(connection.serial) <= horizon
                             && is_meant_for(connection, tag.as_deref(), &without)
@@ -212,7 +212,8 @@ impl Roster {
         if !self.tap.may_be_watched() {
             return;
         }
-        if let Some(connection) = self.get(who).or_else(|| self.leaving.get(&who)) {
+        if let Some(connection) = self.get(who).or_else(|| self.leaving.get(&who).map(Box::as_ref))
+        {
             told(&self.tap, &connection.id);
         }
     }

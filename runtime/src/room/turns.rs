@@ -28,7 +28,6 @@ use tokio::time::Instant;
 use tracing::{Instrument, field};
 
 /// What a room needs from the node it runs on.
-#[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) limits: Arc<Limits>,
@@ -49,7 +48,7 @@ pub(crate) struct Parts {
 /// The turns of one room.
 pub(super) struct Turns {
     pub(super) room: RoomId,
-    pub(super) parts: Parts,
+    pub(super) parts: Arc<Parts>,
     pub(super) store: RoomStore,
     pub(super) outlet: Outlet,
     pub(super) figures: Arc<Figures>,
@@ -83,7 +82,7 @@ impl Turns {
         room: RoomId,
         figures: Arc<Figures>,
         (code, lifetime): (Code, Option<Lifetime>),
-        parts: Parts,
+        parts: Arc<Parts>,
     ) -> Result<Self, StoreError> {
         let tap = Arc::new(parts.taps.of(room.clone()));
         Ok(Self {
@@ -300,7 +299,7 @@ impl Turns {
             tokio::select! {
                 biased;
                 called = &mut call => return Ok(called),
-                Some(flush) = live.flushes.recv() => self.flush(flush, about).await?,
+                flush = live.flushes.next() => self.flush(flush, about).await?,
                 () = self.store.settles(), if self.outlet.is_holding() => self.release()?,
             }
         }
@@ -314,7 +313,7 @@ impl Turns {
     /// Ends a turn in the middle of a callback and begins another.
     async fn flush(&mut self, flush: Flush, about: Option<Serial>) -> Result<(), StoreError> {
         let Flush { turn, resume } = flush;
-        let (outputs, offset) = self.commit(*turn).await?;
+        let (outputs, offset) = self.commit(turn).await?;
         self.outlet.hold(offset, outputs, Reply::Nobody);
         // Whoever does not resume was stopped by its budget meanwhile.
         drop(resume.send(self.begin(about)));

@@ -14,6 +14,7 @@ use crate::room::{
 };
 use crate::store::{RoomContent, RoomFacts, StoreError, Touch};
 use crate::turn;
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -129,7 +130,7 @@ impl Rooms {
     /// this node counts them. None if its party keeps its rooms.
     pub(crate) fn expires_ms(&self, room: &RoomId, facts: &RoomFacts) -> Option<u64> {
         let lifetime = self.state().parties.get(room.party())?.lifetime?;
-        let Parts { clock, served, .. } = &self.0.parts;
+        let Parts { clock, served, .. } = &*self.0.parts;
         let wait_ms = lifetime.due_ms(facts.touch?.at_ms).saturating_sub(served.ms());
         Some(clock.wall_ms().saturating_add(wait_ms))
     }
@@ -295,7 +296,7 @@ impl Rooms {
         let (rooms, room) = (self.clone(), room.clone());
         let (reply, answer) = oneshot::channel();
         self.0.tasks.spawn(async move {
-            let run = async {
+            let run = pin!(async {
                 if let Some(before) = before {
                     before.ended.cancelled().await;
                 }
@@ -303,9 +304,9 @@ impl Rooms {
                 drop(reply.send(work.await));
                 let party = rooms.state().begin(&room, &next.mailbox);
                 if let Some(party) = party {
-                    rooms.run(&room, &next, party).await;
+                    rooms.run(&room, &next, Box::new(party.orders())).await;
                 }
-            };
+            });
             rooms.reside(&room, &next, run).await;
         });
         Ok(answer.await.map_err(|_| RoomError::Gone)??)

@@ -75,7 +75,8 @@ pub struct Store {
     keeper: Arc<Keeper>,
     metrics: Arc<StoreMetrics>,
     service: Arc<ServiceFile>,
-    limits: Limits,
+    /// Shared, as each room has a store at hand.
+    limits: Arc<Limits>,
 }
 
 impl Store {
@@ -155,7 +156,7 @@ impl Store {
             keeper: Arc::new(keeper),
             metrics,
             service: Arc::new(service),
-            limits: limits.clone(),
+            limits: Arc::new(limits.clone()),
         })
     }
 

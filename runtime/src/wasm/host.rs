@@ -7,13 +7,13 @@ use super::bindings::Core as World;
 use super::bindings::room::runtime::{alarm, connections, log, room, storage, types};
 use super::budget::Budget;
 use super::fault::Overrun;
+use super::flush::Flushes;
 use super::log::GuestLog;
 use crate::connection::Connection;
 use crate::event::{CloseFrame, Message};
 use crate::limits::{Limits, size};
 use crate::span::{Direction, ListOptions};
 use crate::turn::{Refusal, Turn};
-use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -23,19 +23,12 @@ pub(super) struct Host {
     pub(super) log: GuestLog,
     /// The turn that a call is part of; none before the first and in the hooks at the door.
     pub(super) turn: Option<Turn>,
-    pub(super) flushes: Option<mpsc::Sender<Flush>>,
+    /// Where its flushes go; nowhere in the hooks at the door.
+    pub(super) flushes: Option<Flushes>,
     party: String,
     room: String,
     wasi: WasiCtx,
     table: ResourceTable,
-}
-
-/// A guest asks to commit what its turn did so far.
-pub(crate) struct Flush {
-    /// The turn up to here. In a box, as its channel keeps space for many as soon as there is an instance.
-    pub(crate) turn: Box<Turn>,
-    /// Where the next turn goes.
-    pub(crate) resume: oneshot::Sender<Turn>,
 }
 
 impl Host {
@@ -227,10 +220,7 @@ impl room::Host for Host {
         let (Some(turn), Some(flushes)) = (self.turn.take(), &self.flushes) else {
             return Ok(());
         };
-        let (resume, resumed) = oneshot::channel();
-        // Either end is gone only when the room stops in the middle of this call.
-        flushes.send(Flush { turn: Box::new(turn), resume }).await.map_err(|_| stopped())?;
-        self.turn = Some(resumed.await.map_err(|_| stopped())?);
+        self.turn = Some(flushes.ask(turn).await.ok_or_else(stopped)?);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use super::bindings::exports::room::runtime::door;
 use super::bindings::room::runtime::types;
 use super::budget::{Budget, GuestMemory};
 use super::fault::{GuestFault, Overrun, cut};
+use super::flush::Flushes;
 use super::host::Host;
 use super::log::GuestLog;
 use super::module::{Code, Module};
@@ -20,11 +21,8 @@ use crate::limits::{ms, size};
 use crate::turn::{Refusal, Turn};
 use std::future::Future;
 use std::pin::{Pin, pin};
-use tokio::sync::mpsc;
 use wasmtime::Store;
 use wasmtime::component::TypedFunc;
-
-pub(crate) use super::host::Flush;
 
 /// A guest of one room, or of none for the hooks at the door.
 pub(crate) struct Instance {
@@ -86,10 +84,8 @@ impl Instance {
     }
 
     /// Where the guest's calls to `room.flush` go from now on.
-    pub(crate) fn flushes(&mut self) -> mpsc::Receiver<Flush> {
-        let (flushes, received) = mpsc::channel(1);
-        self.store.data_mut().flushes = Some(flushes);
-        received
+    pub(crate) fn flushes(&mut self) -> Flushes {
+        self.store.data_mut().flushes.insert(Flushes::default()).clone()
     }
 
     /// Delivers one event. The turn comes back with what the guest did in it.

@@ -61,8 +61,8 @@ impl GuestLog {
 
     /// Ends the lines that a turn began.
     pub(super) fn end_turn(&self) {
-        for stream in [Stdio::Out, Stdio::Err] {
-            let rest = std::mem::take(&mut self.state().partial[stream as usize]);
+        let rests = std::mem::take(&mut self.state().partial);
+        for (stream, rest) in [Stdio::Out, Stdio::Err].into_iter().zip(rests) {
             if !rest.is_empty() {
                 self.stdio_line(stream, &rest);
             }

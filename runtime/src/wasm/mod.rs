@@ -7,6 +7,7 @@ mod bindings;
 mod budget;
 mod engine;
 mod fault;
+mod flush;
 mod host;
 mod instance;
 mod log;
@@ -17,5 +18,6 @@ pub(crate) use budget::GuestMemory;
 pub use engine::{Engine, EngineError};
 pub use fault::{GuestFault, Overrun};
 
-pub(crate) use instance::{DoorCall, Flush, Instance, Verdict};
+pub(crate) use flush::{Flush, Flushes};
+pub(crate) use instance::{DoorCall, Instance, Verdict};
 pub use module::{Code, LoadError, Module};
