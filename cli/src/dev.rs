@@ -30,7 +30,7 @@ use keys::{Key, Keys, Reach};
 use reload::{Deployment, Reloader, Served};
 use room_runtime::{Deployed, Notice};
 use std::collections::BTreeMap;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 use watch::{Changes, Scope, Watcher};
 
 /// What pages show of a build that failed before the compiler did.
@@ -237,7 +237,7 @@ impl Session {
         }
         match served {
             Ok(Served::First) => self.welcome(),
-            Ok(Served::Reloaded(deployed)) => self.reloaded(&deployed, built.took.as_secs_f64()),
+            Ok(Served::Reloaded(deployed)) => self.reloaded(&deployed, built.took),
             Ok(Served::Same) => print::talk(styled(DIM, "· the built code is the same")),
             Err(err) => {
                 print::talk(format_args!("{BAD}error{BAD:#}: {}", print::causes(&err)));
@@ -329,8 +329,9 @@ impl Session {
         print::talk("");
     }
 
-    fn reloaded(&self, deployed: &Deployed, build: f64) {
-        let seconds = self.since.elapsed().as_secs_f64();
+    fn reloaded(&self, deployed: &Deployed, build: Duration) {
+        let [all, build, compile] =
+            [self.since.elapsed(), build, deployed.compiled].map(|took| took.as_secs_f64());
         let mark = styled(print::GOOD, "✓");
         let kept = format!(
             "{}, {} kept",
@@ -338,7 +339,7 @@ impl Session {
             print::counted(deployed.connections, "socket")
         );
         print::talk(format_args!(
-            "{mark} reloaded in {seconds:.1} s · build {build:.1} s · {kept}"
+            "{mark} reloaded in {all:.2} s · build {build:.2} s · compile {compile:.2} s · {kept}"
         ));
     }
 }

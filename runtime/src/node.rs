@@ -24,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The name of a node that is alone.
@@ -110,6 +111,8 @@ pub struct Deployed {
     pub rooms: usize,
     /// Connections that stayed open meanwhile.
     pub connections: usize,
+    /// Time to compile the modules for this machine, or to find them compiled.
+    pub compiled: Duration,
 }
 
 impl Node {
@@ -218,7 +221,7 @@ impl Node {
         }
         let origins = Origins::parse(&project.origins, &self.limits)?;
         let lifetimes = self.lifetimes(&project.parties)?;
-        let mut parties = HashMap::new();
+        let (begun, mut parties) = (Instant::now(), HashMap::new());
         for config in project.parties {
             let name = PartyName::parse(&config.name)?;
             let mut party = self.load(&name, config, origins.clone()).await?;
@@ -227,6 +230,7 @@ impl Node {
                 return Err(DeployError::Twice(name));
             }
         }
+        let compiled = begun.elapsed();
         let hash =
             |(name, party): (&PartyName, &Party)| format!("{name} {}", party.code.module.hash());
         let mut hashes: Vec<String> = parties.iter().map(hash).collect();
@@ -239,7 +243,7 @@ impl Node {
             "{}; rooms that took it over: {rooms}, connections that stayed: {connections}",
             hashes.join(", ")
         );
-        Ok((Deployed { rooms, connections }, what))
+        Ok((Deployed { rooms, connections, compiled }, what))
     }
 
     /// To what the rooms of these parties are held.

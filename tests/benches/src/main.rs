@@ -19,6 +19,7 @@ mod crowd;
 mod crowded;
 mod disk;
 mod durable;
+mod edits;
 mod faults;
 mod figures;
 mod frames;

@@ -1,10 +1,10 @@
-//! What many rooms and many clients cost. Owns the parts of it, and their order.
+//! What many rooms and many clients cost, and what an edit of their code. Owns the parts of it, and their order.
 //!
 //! Invariant: each part starts servers of its own and leaves none; the clients are this process's. It does not know
 //! how a part gets its figures.
 
 use crate::page::{self, Row};
-use crate::{crowded, growth, guest, memory, neighbours, process, rollout, tool};
+use crate::{crowded, edits, growth, guest, memory, neighbours, process, rollout, tool};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 
@@ -32,13 +32,14 @@ impl Bench {
 /// A part: its name on the command line, and what measures it.
 type Part = (&'static str, fn(&Bench) -> Result<Vec<Row>>);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("memory", memory::rows),
     ("live", crowded::rows),
     ("visits", memory::visited),
     ("growth", growth::rows),
     ("deploy", rollout::rows),
     ("neighbours", neighbours::rows),
+    ("edits", edits::rows),
 ];
 
 /// Measures these parts, or all if none is named, and prints one table.

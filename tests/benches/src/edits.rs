@@ -1,0 +1,116 @@
+//! From a save to new code that is live. Owns a project of the chat example, its edits, and their bars.
+//!
+//! Invariant: an edit changes the code that is built, and the next one waits until it serves. It does not know how
+//! `room dev` notices a save.
+
+use crate::figures::median;
+use crate::page::Row;
+use crate::scale::Bench;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use tokio::time::Instant;
+
+/// Edits; the median counts.
+const EDITS: u32 = 9;
+/// The project's name.
+const NAME: &str = "edited";
+/// What says that the server is there, and that it serves what was saved.
+const READY: &str = "saves are picked up";
+const RELOADED: &str = "reloaded in ";
+
+/// Where the time of one edit went, in milliseconds.
+struct Edit {
+    /// From the save to the line that says so.
+    all: f64,
+    /// Cargo's part.
+    cargo: f64,
+    /// Compiling the module for this machine.
+    compile: f64,
+}
+
+/// What is measured.
+///
+/// # Errors
+/// The project cannot be made, or an edit does not come to serve.
+pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
+    let folder = tempfile::tempdir()?;
+    let mut making = Command::new(&bench.tool);
+    making.args(["new", NAME, "--template", "chat"]).current_dir(folder.path());
+    if !making.stdout(Stdio::null()).stderr(Stdio::null()).status()?.success() {
+        bail!("`room new` failed");
+    }
+    let project = folder.path().join(NAME);
+    let mut dev = Dev::start(&bench.tool, &project)?;
+    let code = project.join("src/lib.rs");
+    let before = fs::read_to_string(&code)?;
+    let mut edits = Vec::new();
+    for number in 0..EDITS {
+        let begun = Instant::now();
+        fs::write(&code, format!("{before}\n#[used]\nstatic EDIT: u32 = {number};\n"))?;
+        let line = dev.line_with(RELOADED)?;
+        let all = begun.elapsed().as_secs_f64() * 1e3;
+        let (cargo, compile) = (part(&line, "build ")?, part(&line, "compile ")?);
+        edits.push(Edit { all, cargo, compile });
+    }
+    let of = |part: fn(&Edit) -> f64| median(edits.iter().map(part).collect());
+    let (all, own) = (of(|edit| edit.all), of(|edit| edit.all - edit.cargo - edit.compile));
+    Ok(vec![
+        Row::alone(
+            "an edit of the chat example, from the save to new code that is live, p50",
+            (all, "ms"),
+            Some(("< 1,500 ms", all < 1_500.0)),
+        ),
+        Row::alone("of that, cargo", (of(|edit| edit.cargo), "ms"), None),
+        Row::alone("of that, compiling for this machine", (of(|edit| edit.compile), "ms"), None),
+        Row::alone("the rest: `room dev` itself", (own, "ms"), Some(("< 50 ms", own < 50.0))),
+    ])
+}
+
+/// The milliseconds behind this word, which are told in seconds.
+fn part(line: &str, word: &str) -> Result<f64> {
+    let told = line.split_once(word).and_then(|(_, rest)| rest.split(' ').next());
+    let told = told.with_context(|| format!("no {word:?} in {line:?}"))?;
+    Ok(told.parse::<f64>()? * 1e3)
+}
+
+/// `room dev`, until it is dropped.
+struct Dev {
+    process: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+impl Dev {
+    /// Starts it. It serves when this returns.
+    fn start(tool: &Path, project: &Path) -> Result<Self> {
+        let mut command = Command::new(tool);
+        command.args(["dev", "--ephemeral"]).current_dir(project);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.spawn()?;
+        let said = process.stderr.take().context("its stderr is piped")?;
+        let mut this = Self { process, lines: BufReader::new(said).lines() };
+        this.line_with(READY)?;
+        Ok(this)
+    }
+
+    /// The next line with this text in it.
+    fn line_with(&mut self, text: &str) -> Result<String> {
+        for line in &mut self.lines {
+            let line = line?;
+            if line.contains(text) {
+                return Ok(line);
+            }
+        }
+        bail!("`room dev` ended before it said {text:?}")
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // One that ended by itself need not be killed.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
