@@ -121,8 +121,8 @@ limits! {
     mailbox_wait_ms_max: "ms" = 5_000, "Time a socket waits for room in a mailbox", "that connection is closed with 1013";
     request_ms_max: "ms" = 30_000, "Time from a request's delivery to its answer", "504; the turn goes on";
     connect_ms_max: "ms" = 10_000, "Time from an upgrade's delivery to its answer", "503";
-    rooms_active_max: "rooms" = 10_000, "Rooms with a live instance on this node, at most what the kernel's mappings allow", "the idle room that was used least recently is evicted; if none is idle, the room answers 503";
-    rooms_memory_bytes_max: "bytes" = 16 * GIB, "Linear memories of all live rooms together; pages that a guest never touched count, too", "as with `rooms_active_max`";
+    rooms_active_max: "rooms" = 10_000, "Rooms with a live instance, those of one project and those of the process, at most what the kernel's mappings allow", "the idle room that was used least recently is evicted; if none is idle, the room answers 503";
+    rooms_memory_bytes_max: "bytes" = 16 * GIB, "Linear memories of live rooms together, those of one project and those of the process; pages that a guest never touched count, too", "as with `rooms_active_max`";
     place_wait_ms_max: "ms" = 2_000, "Time a room waits for the place of another one that is to leave memory", "it answers 503";
     idle_evict_ms: "ms" = 30_000, "Time without an event after which a room without connections leaves memory", "the room is evicted";
     hibernate_ms: "ms" = 10_000, "Time without an event after which a party with `hibernate` drops a room's instance", "the instance is dropped, the sockets stay";
@@ -130,15 +130,15 @@ limits! {
     fault_window_ms: "ms" = 10_000, "Time in which faults in a row count together", "the count starts again";
     broken_ms_min: "ms" = 1_000, "First back-off of a broken room", "the next event tries again";
     broken_ms_max: "ms" = 60_000, "Longest back-off of a broken room", "the next event tries again";
-    reload_rooms_max: "rooms" = 32, "Rooms of a party that take over a new module at the same time", "the others wait for their turn";
+    reload_rooms_max: "rooms" = 32, "Rooms that take over a new module at the same time, those of one project and those of the process", "the others wait for their turn";
     reload_ms_max: "ms" = 30_000, "Time for all rooms of a party to take over a new module", "the old module is put back";
 
     // One turn of a guest.
     turn_ms_max: "ms" = 1_000, "Time a callback may compute", "the turn is dropped and the instance discarded";
     turn_wall_ms_max: "ms" = 10_000, "Time a callback may take, sleeping included", "the turn is dropped and the instance discarded";
-    tick_ms: "ms" = 10, "Time after which a busy guest yields its thread", "other rooms run";
+    tick_ms: "ms" = 10, "Time after which a busy guest yields its thread; the process has one for all projects", "other rooms run";
     memory_bytes_max: "bytes" = 16 * MIB, "Linear memory of an instance, at most 64 MiB", "the allocation fails, which most guests answer with a trap";
-    stack_bytes_max: "bytes" = 512 * KIB, "Stack of an instance", "the turn is dropped and the instance discarded";
+    stack_bytes_max: "bytes" = 512 * KIB, "Stack of an instance; the process has one size for all projects", "the turn is dropped and the instance discarded";
     turn_sends_max: "messages" = 10_000, "Messages, broadcasts and closes of one turn", "the send is refused";
     turn_send_bytes_max: "bytes" = 16 * MIB, "Bytes sent by one turn, a broadcast counted once", "the send is refused";
     turn_writes_max: "writes" = 10_000, "Keys written by one turn, or asked for in one call", "the call is refused";
@@ -188,7 +188,7 @@ limits! {
     // Modules and the store.
     module_bytes_max: "bytes" = 64 * MIB, "Size of a module", "the module is refused";
     overlay_pages_max: "pages" = 64, "Pages that show a developer's notices at the same time", "a further page shows none, and hears 503";
-    door_instances_max: "instances" = 32, "Before-hooks that run at the same time", "further requests wait, at most `connect_ms_max`";
+    door_instances_max: "instances" = 32, "Before-hooks that run at the same time, those of one project and those of the process", "further requests wait, at most `connect_ms_max`";
     held_bytes_max: "bytes" = 32 * MIB, "Bytes that a room has said and the disk has not confirmed", "the room handles nothing more until the disk has";
     commit_bytes_max: "bytes" = 64 * MIB, "Bytes of the commits that wait for the disk", "rooms that write wait";
     commit_turns_max: "turns" = 16_384, "Commits that wait for the disk", "rooms that write wait";
@@ -218,6 +218,22 @@ pub(crate) const MEMORY_BYTES_CEILING: u64 = 64 * MIB;
 const CHUNK_BYTES_CEILING: u64 = 4 * KIB;
 
 impl Limits {
+    /// These limits of a project in a process that has others: what is the process's is as the process has it, and
+    /// no share of it is larger than the whole.
+    pub(crate) fn within_process(&self, process: &Self) -> Self {
+        let memory = self.rooms_memory_bytes_max.min(process.rooms_memory_bytes_max);
+        Self {
+            tick_ms: process.tick_ms,
+            stack_bytes_max: process.stack_bytes_max,
+            rooms_active_max: self.rooms_active_max.min(process.rooms_active_max),
+            rooms_memory_bytes_max: memory,
+            memory_bytes_max: self.memory_bytes_max.min(memory),
+            reload_rooms_max: self.reload_rooms_max.min(process.reload_rooms_max),
+            door_instances_max: self.door_instances_max.min(process.door_instances_max),
+            ..self.clone()
+        }
+    }
+
     /// Names every relation between limits that does not hold, as sentences for the operator.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -305,6 +321,17 @@ mod tests {
     fn a_limit_that_contradicts_another_is_named() {
         let limits = Limits { turn_ms_max: 5, ..Limits::default() };
         assert_eq!(limits.problems(), ["tick_ms must not exceed turn_ms_max"]);
+    }
+
+    #[test]
+    fn a_project_has_no_more_than_its_process() {
+        let process = Limits { tick_ms: 5, rooms_active_max: 100, ..Limits::default() };
+        let small = Limits { rooms_active_max: 7, tick_ms: 50, faults_max: 3, ..Limits::default() };
+        let within = small.within_process(&process);
+        assert_eq!((within.rooms_active_max, within.tick_ms, within.faults_max), (7, 5, 3));
+        let large = Limits { rooms_active_max: 1_000, ..Limits::default() };
+        assert_eq!(large.within_process(&process).rooms_active_max, 100);
+        assert_eq!(process.within_process(&process), process);
     }
 
     #[test]

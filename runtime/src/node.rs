@@ -15,14 +15,13 @@ use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, ms};
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::{ListenerMetrics, Metrics};
-use crate::rooms::{Party, ReloadError, Reloaded, Rooms};
+use crate::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
 use crate::store::{Store, StoreError, Verified};
 use crate::ttl::{Lifetime, Served};
-use crate::wasm::{Code, Engine, EngineError, Instance, LoadError};
+use crate::wasm::{Code, Engine, Instance, LoadError};
 use hashbrown::HashMap;
-use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +32,8 @@ const ONLY_NODE: &str = "node-1";
 /// What serves rooms, once somebody brings it requests.
 pub(crate) struct Node {
     engine: Engine,
+    /// One permit for each instance that tries out new code.
+    spares: Arc<Semaphore>,
     rooms: Rooms,
     door: FrontDoor,
     store: Store,
@@ -55,9 +56,6 @@ pub enum OpenError {
     /// The data cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The engine cannot be set up.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
 }
 
 /// Why a project was not put in place. What was served before goes on.
@@ -116,30 +114,30 @@ pub struct Deployed {
 }
 
 impl Node {
-    /// Opens the data; there are no parties yet. The process's log tells the lines of a `project` by its name,
-    /// which is empty if there is only one.
+    /// Opens the data; there are no parties yet. Its guests run on `host`. The process's log tells the lines of a
+    /// `project` by its name, which is empty if there is only one.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is left running.
     pub(crate) fn open(
         storage: &StorageConfig,
-        cache_dir: Option<&Path>,
-        limits: Arc<Limits>,
+        host: &GuestHost,
+        limits: &Limits,
         audience: Audience,
         project: &str,
     ) -> Result<Self, OpenError> {
         let metrics = Metrics::new();
-        let counts = metrics.store.clone();
+        let clock = Clock::system();
+        let logs = Logs::of(limits, clock, project);
+        let guests = host.for_project(limits, logs.clone());
+        let (limits, counts) = (guests.limits.clone(), metrics.store.clone());
         let store = match storage {
             StorageConfig::Disk(dir) => Store::open_counted(dir, &limits, counts)?,
             StorageConfig::Memory => Store::in_memory_counted(&limits, counts)?,
         };
-        let clock = Clock::system();
-        let logs = Logs::of(&limits, clock, project);
-        let engine = Engine::new(limits.clone(), cache_dir, logs.clone())?;
         let counts = metrics.rooms.clone();
         let served = Served::from(store.service()?.served_ms);
-        let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine, counts, served);
+        let rooms = Rooms::new(store.clone(), clock, &guests, counts, served);
         let dir = match storage {
             StorageConfig::Disk(dir) => Some(dir.as_path()),
             StorageConfig::Memory => None,
@@ -148,14 +146,15 @@ impl Node {
         let node = NodeId::new(ONLY_NODE);
         let ring = Ring::new((node.clone(), 1), Vec::new());
         let counts = metrics.clone();
-        let door =
-            FrontDoor::new(rooms.clone(), ring, node, limits.clone(), clock, audience, counts);
+        let door = FrontDoor::new(rooms.clone(), ring, node, &guests, clock, audience, counts);
         let alarms = Alarms::new(store.clone(), rooms.clone(), clock, limits.clone());
         let expiry = Expiry::new(store.clone(), rooms.clone(), served, limits.clone());
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(metrics.clone().look_after()));
+        let Guests { engine, spares, .. } = guests;
         Ok(Self {
             engine,
+            spares,
             rooms,
             door,
             store,
@@ -285,6 +284,7 @@ impl Node {
         let refused = |error| DeployError::Load { party: name.clone(), error };
         let code = Code { module: loaded.map_err(refused)?, vars: vars.into() };
         // Rooms may all be asleep: a module that cannot even be instantiated must not wait for them.
+        let _spare = self.spares.acquire().await;
         let probe = RoomId::new(name.clone(), "-", usize::MAX)?;
         let instance = Instance::new(&code, &probe, self.clock).await;
         instance.map_err(|fault| refused(LoadError::Start(fault.to_string())))?;

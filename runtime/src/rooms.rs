@@ -5,9 +5,11 @@
 //! One that takes another's place begins when the other has ended. It does not know how a room works or
 //! who visits it. `operate` is what an operator may do to them, `rollout` how they come to new code.
 
+mod guests;
 mod operate;
 mod rollout;
 
+pub(crate) use guests::{GuestHost, Guests};
 pub(crate) use operate::{Figured, Look, NodeGlance};
 pub(crate) use rollout::{ReloadError, Reloaded};
 
@@ -15,23 +17,23 @@ use crate::clock::Clock;
 use crate::config::{AutoResponse, Origins, WhenQuiet};
 use crate::event::{CloseFrame, Request, Response};
 use crate::id::{PartyName, RoomId};
-use crate::limits::{Limits, size};
+use crate::limits::Limits;
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::{RoomMetrics, level};
 use crate::room::{
-    Actor, AlarmGuard, Figures, Joined, Mail, Mailbox, Orders, Parts, Places, RoomError,
-    RoomHandle, Stopped, Totals, Visitor,
+    Actor, AlarmGuard, Figures, Joined, Mail, Mailbox, Orders, Parts, RoomError, RoomHandle,
+    Stopped, Totals, Visitor,
 };
 use crate::store::{Store, StoreError};
 use crate::taps::Taps;
 use crate::ttl::{Lifetime, Served};
-use crate::wasm::{Code, Engine};
+use crate::wasm::Code;
 use futures_util::FutureExt;
 use hashbrown::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -117,15 +119,13 @@ pub(crate) enum Unreachable {
 impl Rooms {
     pub(crate) fn new(
         store: Store,
-        limits: Arc<Limits>,
         clock: Clock,
-        engine: &Engine,
+        guests: &Guests,
         metrics: Arc<RoomMetrics>,
         served: Served,
     ) -> Self {
-        let places = Places::new(engine.rooms_max(), engine.memory().clone(), limits.clone());
-        let spares = size(limits.reload_rooms_max).min(Semaphore::MAX_PERMITS);
-        let spares = Arc::new(Semaphore::new(spares));
+        let Guests { engine, places, spares, limits, .. } = guests;
+        let (limits, places, spares) = (limits.clone(), places.clone(), spares.clone());
         let (logs, taps) = (engine.logs().clone(), Taps::new(&limits, clock));
         let parts = Parts { store, limits, clock, served, places, spares, metrics, logs, taps };
         Self(Arc::new(Inner {

@@ -6,7 +6,9 @@ use crate::admin::AdminToken;
 use crate::config::{Config, ConfigError, Project};
 use crate::door::{Certificates, Listener, Notice, TlsError, Way};
 use crate::node::{DeployError, Deployed, Node, OpenError};
+use crate::rooms::GuestHost;
 use crate::store::{StoreError, Verified};
+use crate::wasm::EngineError;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -35,9 +37,12 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The data or the engine cannot be opened.
+    /// The data cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The engine cannot be set up.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }
 
 impl Runtime {
@@ -59,8 +64,8 @@ impl Runtime {
         let way = Way { tls, proxies: Arc::new(config.proxies) };
         let listener = Listener::bind(addr, limits.clone(), way).await;
         let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
-        let cache = config.cache_dir.as_deref();
-        let node = Node::open(&config.storage, cache, limits, config.audience, "")?;
+        let host = GuestHost::new(&limits, config.cache_dir.as_deref())?;
+        let node = Node::open(&config.storage, &host, &limits, config.audience, "")?;
         let addr = listener.addr();
         let serving = listener.serve(node.router(), node.listener_metrics(), node.stopping());
         Ok(Self { addr, serving: tokio::spawn(serving), node })

@@ -24,6 +24,7 @@ mod metrics;
 mod operated;
 mod order;
 mod pressure;
+mod projects;
 mod proxies;
 mod reload;
 mod security;

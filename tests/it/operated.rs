@@ -22,9 +22,14 @@ impl Operated {
         Self::start_with(data, Limits { drain_spread_ms, ..Limits::default() }).await
     }
 
-    /// Starts it with other limits of its listeners.
+    /// Starts it with other limits, and space for few rooms, as many servers run beside each other here.
     pub(crate) async fn start_with(data: &Path, limits: Limits) -> Self {
         let limits = Limits { rooms_active_max: 32, door_instances_max: 1, ..limits };
+        Self::start_as_shipped(data, limits).await
+    }
+
+    /// Starts it with these limits, and no others.
+    pub(crate) async fn start_as_shipped(data: &Path, limits: Limits) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = ServerConfig {
             data: data.to_owned(),

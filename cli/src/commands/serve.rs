@@ -105,6 +105,10 @@ fn refused(err: ServeError) -> anyhow::Error {
         ServeError::Tls(_) => "check --tls-cert and --tls-key",
         ServeError::InUse(_) => "stop the other server, or name another folder with --data",
         ServeError::File(_) => "check the folder's owner, and the space on its disk",
+        ServeError::Engine(_) => {
+            "check `ulimit -v` and vm.overcommit_memory: guests need address space, not memory; or lower \
+             rooms_active_max"
+        }
     };
     Mistake::new(Code::NoStart, format_args!("the server does not start: {err}")).help(help).into()
 }

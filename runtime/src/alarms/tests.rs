@@ -4,13 +4,12 @@ use super::*;
 use crate::config::{Origins, WhenQuiet};
 use crate::event::Request;
 use crate::id::{ModuleHash, PartyName};
-use crate::logs::Logs;
 use crate::metrics::Metrics;
-use crate::rooms::Party;
+use crate::rooms::{GuestHost, Guests, Party};
 use crate::store::testing::{Disk, alarms as found};
 use crate::ttl::Served;
 use crate::turn::{AlarmChange, Writes};
-use crate::wasm::{Code, Engine};
+use crate::wasm::Code;
 use hashbrown::HashMap;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,19 +28,14 @@ fn limits() -> Arc<Limits> {
     })
 }
 
-fn engine(limits: &Arc<Limits>) -> Engine {
-    let cache = room_test_guest::target_dir().join("guests/compiled");
-    Engine::new(limits.clone(), Some(&cache), Logs::new(limits, Clock::system())).unwrap()
-}
-
-fn rooms_on(store: &Store, limits: Arc<Limits>, clock: Clock, engine: &Engine) -> Rooms {
+fn rooms_on(store: &Store, clock: Clock, guests: &Guests) -> Rooms {
     let served = Served::from(0);
-    Rooms::new(store.clone(), limits, clock, engine, Metrics::new().rooms, served)
+    Rooms::new(store.clone(), clock, guests, Metrics::new().rooms, served)
 }
 
 fn alarms(store: &Store, clock: Clock) -> Alarms {
     let limits = limits();
-    let rooms = rooms_on(store, limits.clone(), clock, &engine(&limits));
+    let rooms = rooms_on(store, clock, &GuestHost::alone(&limits).unwrap());
     Alarms::new(store.clone(), rooms, clock, limits)
 }
 
@@ -175,12 +169,12 @@ async fn a_clock_that_was_set_back_before_a_restart_only_delays() {
 /// Lets the puppet's rooms run on this disk at this time until no alarm is left.
 async fn run(disk: &Disk, now: Duration) -> Rooms {
     let (limits, clock) = (limits(), Clock::at(now));
-    let (store, engine) = (disk.store(&limits), engine(&limits));
-    let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
+    let (store, guests) = (disk.store(&limits), GuestHost::alone(&limits).unwrap());
+    let module = guests.engine.load(&room_test_guest::guest("puppet")).unwrap();
     let code = Code { module, vars: Arc::default() };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
     let party = Party { code, when_quiet, auto_response: None, lifetime: None, origins };
-    let rooms = rooms_on(&store, limits.clone(), clock, &engine);
+    let rooms = rooms_on(&store, clock, &guests);
     rooms.deploy(HashMap::from([(PartyName::parse("main").unwrap(), party)])).await.unwrap();
     let ringing = tokio::spawn(Alarms::new(store.clone(), rooms.clone(), clock, limits).run());
     there_are(&store, 0).await;

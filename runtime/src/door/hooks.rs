@@ -11,6 +11,7 @@ use crate::limits::ms;
 use crate::room::RoomError;
 use crate::rooms::Unreachable;
 use crate::wasm::{DoorCall, GuestFault, Instance, Verdict};
+use tokio::sync::AcquireError;
 
 /// The code by which a hook refuses that returned an error: PartyKit answers 401 to it.
 const ERROR_CODE: u16 = 4401;
@@ -43,7 +44,11 @@ pub(super) async fn ask(
     let party = door.0.rooms.party(room.party());
     let party = party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))?;
     let limit = ms(door.0.limits.connect_ms_max);
-    let Ok(Ok(_place)) = tokio::time::timeout(limit, door.0.hooks.acquire()).await else {
+    // The project's own permit comes first, so that a project's crowd takes none of the process's while it waits.
+    let permits = async {
+        Ok::<_, AcquireError>((door.0.hooks.acquire().await?, door.0.all_hooks.acquire().await?))
+    };
+    let Ok(Ok(_permits)) = tokio::time::timeout(limit, permits).await else {
         return Err(failed(RoomError::Busy));
     };
     let instance = Instance::new(&party.code, room, door.0.clock).await;

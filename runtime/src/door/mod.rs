@@ -36,7 +36,7 @@ use crate::id::{NodeId, RoomId};
 use crate::limits::{Limits, size};
 use crate::logs::LogLevel;
 use crate::metrics::{Metrics, level};
-use crate::rooms::Rooms;
+use crate::rooms::{Guests, Rooms};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
@@ -69,8 +69,10 @@ struct Inner {
     notices: watch::Sender<Option<Arc<Notice>>>,
     /// Places of pages that do.
     overlays: Arc<Semaphore>,
-    /// Instances that hooks may use at the same time.
+    /// Instances that hooks of this project may use at the same time.
     hooks: Semaphore,
+    /// Instances that hooks of all projects may use at the same time.
+    all_hooks: Arc<Semaphore>,
     /// Told when the node stops.
     closing: CancellationToken,
     /// The open WebSockets.
@@ -82,11 +84,12 @@ impl FrontDoor {
         rooms: Rooms,
         ring: Ring,
         node: NodeId,
-        limits: Arc<Limits>,
+        guests: &Guests,
         clock: Clock,
         audience: Audience,
         metrics: Metrics,
     ) -> Self {
+        let (limits, all_hooks) = (guests.limits.clone(), guests.hooks.clone());
         let hooks = Semaphore::new(size(limits.door_instances_max).min(Semaphore::MAX_PERMITS));
         let overlays =
             Arc::new(Semaphore::new(size(limits.overlay_pages_max).min(Semaphore::MAX_PERMITS)));
@@ -102,6 +105,7 @@ impl FrontDoor {
             notices: watch::Sender::new(None),
             overlays,
             hooks,
+            all_hooks,
             closing: CancellationToken::new(),
             sockets: TaskTracker::new(),
         }))

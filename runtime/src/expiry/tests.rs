@@ -5,12 +5,11 @@ use crate::clock::Clock;
 use crate::config::{Origins, WhenQuiet};
 use crate::event::Request;
 use crate::id::ModuleHash;
-use crate::logs::Logs;
 use crate::metrics::Metrics;
-use crate::rooms::Party;
+use crate::rooms::{GuestHost, Party};
 use crate::store::Touch;
 use crate::turn::{AlarmChange, Writes};
-use crate::wasm::{Code, Engine};
+use crate::wasm::Code;
 
 const HOUR: u64 = 3_600_000;
 
@@ -41,12 +40,10 @@ async fn use_room(store: &Store, room: &RoomId, at_ms: u64) {
 /// A node that has served so long, with rooms that end after eight hours, or never.
 async fn expiry(store: &Store, served_ms: u64, lifetime: Option<Lifetime>) -> Expiry {
     let (limits, served) = (limits(), Served::from(served_ms));
-    let cache = room_test_guest::target_dir().join("guests/compiled");
-    let logs = Logs::new(&limits, Clock::system());
-    let engine = Engine::new(limits.clone(), Some(&cache), logs).unwrap();
+    let guests = GuestHost::alone(&limits).unwrap();
     let (clock, counts) = (Clock::system(), Metrics::new().rooms);
-    let rooms = Rooms::new(store.clone(), limits.clone(), clock, &engine, counts, served);
-    let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
+    let rooms = Rooms::new(store.clone(), clock, &guests, counts, served);
+    let module = guests.engine.load(&room_test_guest::guest("puppet")).unwrap();
     let code = Code { module, vars: Arc::default() };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
     let party = Party { code, when_quiet, auto_response: None, lifetime, origins };

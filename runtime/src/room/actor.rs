@@ -265,14 +265,14 @@ impl Actor {
             }
             Mail::Alarm { done } => self.alarm(done).await?,
             Mail::Expire { done } => self.expire(done).await?,
-            Mail::Reload { to, otherwise, reply } => {
+            Mail::Reload { to, otherwise, spare, reply } => {
                 let Orders { code, when_quiet, lifetime } = *to;
                 self.when_quiet = when_quiet;
                 self.turns.usage.set_lifetime(lifetime);
                 self.failed_start = None;
-                let outcome = self.turns.reload(code, otherwise).await?;
+                let outcome = self.turns.reload(code, otherwise, spare).await?;
                 let connections = self.turns.outlet.roster.len() - self.unheard.len();
-                drop(reply.send(outcome.map(|()| connections)));
+                drop(reply.send(outcome.map(|is_other| is_other.then_some(connections))));
             }
             Mail::Stop(frame) => return Ok(Flow::Stop(frame)),
             // Who does not wait any more needs no answer.

@@ -23,7 +23,7 @@ pub(crate) use edit::{Edit, EditReply};
 pub(crate) use figures::{FaultRecord, Figures, Glance, Stage, Totals};
 pub(crate) use mailbox::{Mailbox, Refused};
 pub(crate) use outbox::{Frame, Outbox, OutboxSender, outbox};
-pub(crate) use places::Places;
+pub(crate) use places::{Places, SharedPlaces};
 pub(crate) use roster::Client;
 pub(crate) use turns::Parts;
 
@@ -36,7 +36,7 @@ use crate::store::StoreError;
 use crate::ttl::Lifetime;
 use crate::wasm::{Code, GuestFault};
 use std::sync::Arc;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 /// Something that waits before a room, with where its answer goes.
 #[derive(Debug)]
@@ -87,8 +87,10 @@ pub(crate) enum Mail {
         to: Box<Orders>,
         /// What becomes of the room if the code does not start.
         otherwise: Otherwise,
-        /// Where the outcome goes: how many connections stayed.
-        reply: oneshot::Sender<Result<usize, RoomError>>,
+        /// What lets the new instance start before the old one is gone.
+        spare: OwnedSemaphorePermit,
+        /// Where the outcome goes: how many connections stayed, or none if the room runs that code already.
+        reply: oneshot::Sender<Result<Option<usize>, RoomError>>,
     },
     /// The room ends; its clients are told this.
     Stop(CloseFrame),

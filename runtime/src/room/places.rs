@@ -1,33 +1,36 @@
-//! The places for live instances of one node. Owns who has one, and which room goes when all are taken.
+//! The right to have a live instance. Owns who has one, and which room goes when all are taken.
 //!
-//! Invariant: never more instances than places; a room that was told to go gives its place up before
-//! it handles anything else, and one that works or has promised to stay is never told. It does not know
-//! what rooms do.
+//! Invariant: never more instances than places, neither in the process nor in a project; a room that was told
+//! to go gives its place up before it handles anything else, and one that works or has promised to stay is
+//! never told. It does not know what rooms do.
 //!
-//! Who was used least recently goes first. The order is kept lazily: a room that is used again notes
-//! the time on its own seat, and the search moves it when it meets it. So an event costs two writes
-//! to memory that no other room writes to, and a search costs O(log n) for each room it moves, which
-//! was used since it was moved last; it never looks at all rooms.
+//! The process has [`SharedPlaces`], as its address space and its mappings are one. A project has [`Places`]
+//! among them: no more than its own limit. Where a project is at its limit, its own least recently used room
+//! goes; where the process is, the least recently used one of all projects.
+//!
+//! The order is kept lazily: a room that is used again notes the time on its own seat, and the search moves it
+//! when it meets it. So an event costs two writes to memory that no other room writes to, and a search costs
+//! O(log n) for each room it moves, which was used since it was moved last; it never looks at all rooms. It
+//! does look at all projects, of which a server has a thousand at most, and only while a room waits.
 
 use super::RoomError;
 use crate::limits::{Limits, ms, size};
 use crate::wasm::GuestMemory;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
-/// The places of a node. Cheap to clone; clones are the same places.
+/// The places of a process. Cheap to clone; clones are the same places.
 #[derive(Clone)]
-pub(crate) struct Places(Arc<Inner>);
+pub(crate) struct SharedPlaces(Arc<Shared>);
 
-struct Inner {
+struct Shared {
     state: Mutex<State>,
     total: usize,
-    memory: GuestMemory,
+    /// Bytes that the guests of all projects may have.
     memory_max: u64,
-    limits: Arc<Limits>,
     /// What times of use are counted from.
     start: Instant,
 }
@@ -36,14 +39,52 @@ struct State {
     free: usize,
     /// Places given so far: the number of the last seat.
     given: u64,
-    /// Rooms that may be told to go, by the time of their use as it was when they were put here.
-    order: BTreeMap<(u64, u64), Arc<Seat>>,
+    /// Rooms that waited so far: the ticket of the last one.
+    tickets: u64,
     /// Rooms that were told and have not gone yet.
     told: usize,
     /// Rooms that have promised to stay.
     staying: usize,
-    /// Rooms that want a place, first come, first served.
-    waiting: VecDeque<oneshot::Sender<Place>>,
+    /// Rooms that wait for a place.
+    waiting: usize,
+    /// By their numbers.
+    projects: BTreeMap<u64, Project>,
+    /// The number of the last project.
+    numbers: u64,
+}
+
+/// What one project has of the places.
+struct Project {
+    total: usize,
+    memory: GuestMemory,
+    memory_max: u64,
+    taken: usize,
+    told: usize,
+    staying: usize,
+    /// Rooms that may be told to go, by the time of their use as it was when they were put here.
+    order: BTreeMap<(u64, u64), Arc<Seat>>,
+    /// Rooms that want a place, by their tickets: first come, first served.
+    waiting: BTreeMap<u64, Waiter>,
+}
+
+/// A room in the queue, as those see it that give places.
+struct Waiter {
+    places: Places,
+    to: oneshot::Sender<Place>,
+}
+
+/// The places of one project. Cheap to clone; clones are the same places.
+#[derive(Clone)]
+pub(crate) struct Places(Arc<Membership>);
+
+/// A project's entry in the shared state, until it is dropped.
+struct Membership {
+    shared: Arc<Shared>,
+    number: u64,
+    total: usize,
+    memory: GuestMemory,
+    memory_max: u64,
+    wait: Duration,
 }
 
 /// The right to one live instance, until it is dropped.
@@ -80,41 +121,76 @@ pub(super) enum Verdict {
     Go,
 }
 
-impl Places {
-    /// So many places, all free.
-    pub(crate) fn new(total: u64, memory: GuestMemory, limits: Arc<Limits>) -> Self {
+/// A room in the queue for a place. Dropped, it leaves the queue.
+struct Ticket {
+    places: Places,
+    number: u64,
+    granted: oneshot::Receiver<Place>,
+}
+
+impl SharedPlaces {
+    /// So many places, all free, whose guests may have so many bytes of memory together.
+    pub(crate) fn new(total: u64, memory_max: u64) -> Self {
         let total = size(total);
         let state = State {
             free: total,
             given: 0,
-            order: BTreeMap::new(),
+            tickets: 0,
             told: 0,
             staying: 0,
-            waiting: VecDeque::new(),
+            waiting: 0,
+            projects: BTreeMap::new(),
+            numbers: 0,
         };
-        Self(Arc::new(Inner {
-            state: Mutex::new(state),
-            total,
-            memory,
-            memory_max: limits.rooms_memory_bytes_max,
-            limits,
-            start: Instant::now(),
-        }))
+        let (state, start) = (Mutex::new(state), Instant::now());
+        Self(Arc::new(Shared { state, total, memory_max, start }))
     }
 
+    /// The places of one project, which are at most `rooms_active_max`. `memory` is what its guests have.
+    pub(crate) fn for_project(&self, limits: &Limits, memory: GuestMemory) -> Places {
+        let total = size(limits.rooms_active_max).min(self.0.total);
+        let memory_max = limits.rooms_memory_bytes_max;
+        let mut state = self.0.state();
+        state.numbers += 1;
+        let number = state.numbers;
+        let project = Project {
+            total,
+            memory: memory.clone(),
+            memory_max,
+            taken: 0,
+            told: 0,
+            staying: 0,
+            order: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        };
+        state.projects.insert(number, project);
+        drop(state);
+        let wait = ms(limits.place_wait_ms_max);
+        let shared = self.0.clone();
+        Places(Arc::new(Membership { shared, number, total, memory, memory_max, wait }))
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.shared.state().projects.remove(&self.number);
+    }
+}
+
+impl Places {
     /// How many there are.
     pub(crate) fn total(&self) -> usize {
         self.0.total
     }
 
-    /// Bytes of the guests' memories.
+    /// Bytes of the memories of the project's guests.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.0.memory.bytes()
     }
 
     /// How many are taken.
     pub(crate) fn taken(&self) -> usize {
-        self.0.total - self.state().free
+        self.state().projects.get(&self.0.number).map_or(0, |project| project.taken)
     }
 
     /// A place: a free one, or that of the room that was used least recently and may go.
@@ -125,39 +201,56 @@ impl Places {
     /// # Cancel safety
     /// Dropped before it returns, no place is lost.
     pub(super) async fn take(&self) -> Result<Place, RoomError> {
-        let mut granted = {
+        let mut ticket = {
             let mut state = self.state();
-            let fits = state.free > 0 && self.has_memory_for(&state, 1);
-            if fits && state.waiting.is_empty() {
+            let shared = &self.0.shared;
+            let Some(project) = state.projects.get(&self.0.number) else {
+                return Err(RoomError::Draining);
+            };
+            let (fits, shared_fits) = (project.has_space_for(1), shared.has_space_for(&state, 1));
+            if fits && shared_fits && project.waiting.is_empty() {
                 return Ok(self.give(&mut state));
             }
-            if !fits && state.staying == self.0.total - state.free {
+            let all_stay = |staying: usize, taken: usize| staying == taken;
+            let in_vain = match (fits, shared_fits) {
+                (false, _) => all_stay(project.staying, project.taken),
+                (true, false) => all_stay(state.staying, shared.total - state.free),
+                (true, true) => false,
+            };
+            if in_vain {
                 // Waiting would not help: everybody has promised to stay.
                 return Err(RoomError::Busy);
             }
-            let (sender, receiver) = oneshot::channel();
-            state.waiting.push_back(sender);
-            // Those who wait may have left, or memory may be free since they came.
-            let refused = self.serve(&mut state);
-            drop(state);
-            drop(refused);
-            receiver
+            let ticket = self.queue(&mut state);
+            // Memory may be free since those who wait came.
+            shared.serve(&mut state, self);
+            ticket
         };
-        let limit = ms(self.0.limits.place_wait_ms_max);
-        if let Ok(Ok(place)) = tokio::time::timeout(limit, &mut granted).await {
+        if let Ok(Ok(place)) = tokio::time::timeout(self.0.wait, &mut ticket.granted).await {
             return Ok(place);
         }
-        granted.close();
-        let mut state = self.state();
-        state.waiting.retain(|waiter| !waiter.is_closed());
-        drop(state);
-        // It may have come at the last moment.
-        granted.try_recv().map_err(|_| RoomError::Busy)
+        // It may have come at the last moment. Off the queue, it cannot come any more.
+        self.state().leave_queue(&ticket);
+        ticket.granted.try_recv().map_err(|_| RoomError::Busy)
+    }
+
+    fn queue(&self, state: &mut State) -> Ticket {
+        let (sender, granted) = oneshot::channel();
+        state.tickets += 1;
+        state.waiting += 1;
+        let number = state.tickets;
+        if let Some(project) = state.projects.get_mut(&self.0.number) {
+            project.waiting.insert(number, Waiter { places: self.clone(), to: sender });
+        }
+        Ticket { places: self.clone(), number, granted }
     }
 
     fn give(&self, state: &mut State) -> Place {
         state.free -= 1;
         state.given += 1;
+        if let Some(project) = state.projects.get_mut(&self.0.number) {
+            project.taken += 1;
+        }
         Place(Arc::new(Seat {
             places: self.clone(),
             number: state.given,
@@ -169,82 +262,183 @@ impl Places {
         }))
     }
 
-    /// True if the guests may have so many instances more, of the size that they have on average.
-    fn has_memory_for(&self, state: &State, more: u64) -> bool {
-        let bytes = self.0.memory.bytes();
-        let average = bytes / (self.0.total - state.free).max(1) as u64;
-        bytes.saturating_add(average.saturating_mul(more)) <= self.0.memory_max
-    }
-
-    /// Gives what is free to those who wait. Comes back with the places of those who have left, to be
-    /// dropped without the lock.
-    fn serve(&self, state: &mut State) -> Vec<Place> {
-        let (mut given, mut refused) = (0, Vec::new());
-        while state.free > 0
-            && self.has_memory_for(state, given + 1)
-            && let Some(waiter) = state.waiting.pop_front()
-        {
-            if waiter.is_closed() {
-                continue;
-            }
-            let place = self.give(state);
-            given += 1;
-            refused.extend(waiter.send(place).err());
-        }
-        self.make_space(state);
-        refused
-    }
-
-    /// Tells as many rooms to go as others want their places, or one while the guests have too much
-    /// memory; fewer if no more may go.
-    fn make_space(&self, state: &mut State) {
-        let wanted = state.waiting.len().max(usize::from(self.has_too_much_memory()));
-        while state.told < wanted {
-            let Some(((listed_at, _), seat)) = state.order.pop_first() else { return };
-            let status = seat.status.load(Ordering::SeqCst);
-            let used = seat.used.load(Ordering::SeqCst);
-            let next = match status & IDLE {
-                // It works: when it is idle again, it lists itself.
-                0 => 0,
-                _ if used == listed_at => TOLD,
-                _ => status,
-            };
-            let swapped =
-                seat.status.compare_exchange(status, next, Ordering::SeqCst, Ordering::SeqCst);
-            match (swapped, next) {
-                (Ok(_), 0) => {}
-                (Ok(_), TOLD) => {
-                    state.told += 1;
-                    seat.go.notify_one();
-                }
-                // It was used since, or begins or ends to be idle right now: it is met again.
-                _ => state.list(seat, used),
-            }
-        }
-    }
-
     fn has_too_much_memory(&self) -> bool {
-        self.0.memory.bytes() > self.0.memory_max
+        let Membership { memory, memory_max, shared, .. } = &*self.0;
+        memory.bytes() > *memory_max || memory.all_bytes() > shared.memory_max
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.shared.state()
+    }
+}
+
+impl Shared {
+    /// True if the process has so many places more, and its guests may have the memory of so many instances
+    /// more, of the size that they have on average.
+    fn has_space_for(&self, state: &State, more: usize) -> bool {
+        let bytes = state.memory_bytes();
+        state.free >= more && has_memory(bytes, self.total - state.free, more, self.memory_max)
+    }
+
+    /// Gives what is free to those who wait, and tells rooms to go for the rest of them. `by` is whose places
+    /// have changed.
+    fn serve(&self, state: &mut State, by: &Places) {
+        let mut given = 0;
+        while state.waiting > 0 && self.has_space_for(state, given + 1) {
+            let first = |(number, project): (&u64, &Project)| {
+                let (ticket, _) = project.waiting.first_key_value()?;
+                project.has_space_for(given + 1).then_some((*ticket, *number))
+            };
+            let Some((_, number)) = state.projects.iter().filter_map(first).min() else { break };
+            let Some(project) = state.projects.get_mut(&number) else { break };
+            let Some((_, waiter)) = project.waiting.pop_first() else { break };
+            state.waiting -= 1;
+            given += 1;
+            // It listens: a ticket leaves the queue before it stops to, and this one was in it.
+            drop(waiter.to.send(waiter.places.give(state)));
+        }
+        self.make_space(state, by);
+    }
+
+    /// Tells rooms to go: in each project whose limit keeps rooms waiting as many of its own, and of all projects
+    /// as many as the process has no places for; one, where guests have too much memory. Fewer if no more may go.
+    fn make_space(&self, state: &mut State, by: &Places) {
+        let own = by.0.number;
+        if state.projects.get(&own).is_some_and(Project::has_too_much_memory) {
+            self.tell(state, own, 1);
+        }
+        let mut wanted = usize::from(state.memory_bytes() > self.memory_max);
+        if state.waiting > 0 {
+            let waits = |project: &&Project| !project.waiting.is_empty();
+            let at_limit = |project: &&Project| waits(project) && !project.has_space_for(1);
+            let numbers: Vec<u64> = state
+                .projects
+                .iter()
+                .filter(|(_, project)| at_limit(project))
+                .map(|(number, _)| *number)
+                .collect();
+            for number in numbers {
+                let waiting =
+                    state.projects.get(&number).map_or(0, |project| project.waiting.len());
+                self.tell(state, number, waiting);
+            }
+            let projects = state.projects.values();
+            let others = projects.filter(|project| waits(project) && !at_limit(project));
+            wanted = wanted.max(others.map(|project| project.waiting.len()).sum());
+        }
+        // What goes in a project at its limit makes space for that project alone.
+        let promised =
+            |project: &Project| if project.waiting.is_empty() { 0 } else { project.told };
+        while wanted > 0 {
+            let at_limit = state.projects.values().filter(|project| !project.has_space_for(1));
+            if state.told - at_limit.map(promised).sum::<usize>() >= wanted {
+                return;
+            }
+            let first = |(number, project): (&u64, &Project)| {
+                project.order.first_key_value().map(|(used, _)| (*used, *number))
+            };
+            let Some((_, number)) = state.projects.iter().filter_map(first).min() else { return };
+            self.tell_next(state, number);
+        }
+    }
+
+    /// Tells rooms of one project to go until so many have been told and have not gone.
+    fn tell(&self, state: &mut State, number: u64, wanted: usize) {
+        let goes_on = |project: &Project| project.told < wanted && !project.order.is_empty();
+        while state.projects.get(&number).is_some_and(goes_on) {
+            self.tell_next(state, number);
+        }
+    }
+
+    /// Looks at the room of a project that heads the order: tells it to go, or puts it where it belongs.
+    fn tell_next(&self, state: &mut State, number: u64) {
+        let Some(project) = state.projects.get_mut(&number) else { return };
+        let Some(((listed_at, _), seat)) = project.order.pop_first() else { return };
+        let status = seat.status.load(Ordering::SeqCst);
+        let used = seat.used.load(Ordering::SeqCst);
+        let next = match status & IDLE {
+            // It works: when it is idle again, it lists itself.
+            0 => 0,
+            _ if used == listed_at => TOLD,
+            _ => status,
+        };
+        let swapped =
+            seat.status.compare_exchange(status, next, Ordering::SeqCst, Ordering::SeqCst);
+        match (swapped, next) {
+            (Ok(_), 0) => {}
+            (Ok(_), TOLD) => {
+                project.told += 1;
+                state.told += 1;
+                seat.go.notify_one();
+            }
+            // It was used since, or begins or ends to be idle right now: it is met again.
+            _ => project.list(seat, used),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is changed by moves that cannot panic, so what a panicking holder left is whole.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// True if guests that have so many bytes may have so many instances more, of the size that they have on
+/// average.
+fn has_memory(bytes: u64, instances: usize, more: usize, max: u64) -> bool {
+    let average = bytes / instances.max(1) as u64;
+    bytes.saturating_add(average.saturating_mul(more as u64)) <= max
+}
+
 impl State {
+    /// What the guests of all projects have.
+    fn memory_bytes(&self) -> u64 {
+        self.projects.values().next().map_or(0, |project| project.memory.all_bytes())
+    }
+
+    fn set_staying(&mut self, seat: &Seat, stays: bool) {
+        let Some(project) = self.projects.get_mut(&seat.places.0.number) else { return };
+        match (seat.stays.swap(stays, Ordering::SeqCst), stays) {
+            (false, true) => {
+                project.staying += 1;
+                self.staying += 1;
+            }
+            (true, false) => {
+                project.staying -= 1;
+                self.staying -= 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn leave_queue(&mut self, ticket: &Ticket) {
+        let project = self.projects.get_mut(&ticket.places.0.number);
+        if project.is_some_and(|project| project.waiting.remove(&ticket.number).is_some()) {
+            self.waiting -= 1;
+        }
+    }
+}
+
+impl Project {
+    /// True if its limits allow so many places more.
+    fn has_space_for(&self, more: usize) -> bool {
+        self.taken + more <= self.total
+            && has_memory(self.memory.bytes(), self.taken, more, self.memory_max)
+    }
+
+    fn has_too_much_memory(&self) -> bool {
+        self.memory.bytes() > self.memory_max
+    }
+
     fn list(&mut self, seat: Arc<Seat>, used: u64) {
         seat.listed_at.store(used, Ordering::SeqCst);
         self.order.insert((used, seat.number), seat);
     }
+}
 
-    fn set_staying(&mut self, seat: &Seat, stays: bool) {
-        match (seat.stays.swap(stays, Ordering::SeqCst), stays) {
-            (false, true) => self.staying += 1,
-            (true, false) => self.staying -= 1,
-            _ => {}
-        }
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // What it was given at the last moment goes back when `granted` is dropped, without the lock.
+        self.places.state().leave_queue(self);
     }
 }
 
@@ -255,23 +449,24 @@ impl Place {
 }
 
 impl Drop for Place {
-    /// Whoever waits longest has it next.
+    /// The room that has waited longest has it next.
     fn drop(&mut self) {
         let Self(seat) = self;
         let mut state = seat.places.state();
+        state.set_staying(seat, false);
         state.free += 1;
         let status = seat.status.swap(0, Ordering::SeqCst);
-        if status & LISTED != 0 {
-            let listed_at = seat.listed_at.load(Ordering::SeqCst);
-            state.order.remove(&(listed_at, seat.number));
+        let told = status & TOLD != 0;
+        state.told -= usize::from(told);
+        if let Some(project) = state.projects.get_mut(&seat.places.0.number) {
+            project.taken -= 1;
+            project.told -= usize::from(told);
+            if status & LISTED != 0 {
+                let listed_at = seat.listed_at.load(Ordering::SeqCst);
+                project.order.remove(&(listed_at, seat.number));
+            }
         }
-        if status & TOLD != 0 {
-            state.told -= 1;
-        }
-        state.set_staying(seat, false);
-        let refused = seat.places.serve(&mut state);
-        drop(state);
-        drop(refused);
+        seat.places.0.shared.serve(&mut state, &seat.places);
     }
 }
 
@@ -279,7 +474,8 @@ impl Seat {
     /// The room waits for something to do, and may be told to go until it [works](Seat::work) again.
     /// `used` is when it had something to do last.
     pub(super) fn idle(self: &Arc<Self>, used: Instant) {
-        let since = used.saturating_duration_since(self.places.0.start);
+        let shared = &self.places.0.shared;
+        let since = used.saturating_duration_since(shared.start);
         let used = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
         self.used.store(used, Ordering::SeqCst);
         let before = self.status.fetch_or(IDLE, Ordering::SeqCst);
@@ -289,12 +485,12 @@ impl Seat {
         }
         let mut state = self.places.state();
         state.set_staying(self, false);
-        if !listed {
+        if !listed && let Some(project) = state.projects.get_mut(&self.places.0.number) {
             // No search sees it before it is listed, so the two steps are one.
             self.status.fetch_or(LISTED, Ordering::SeqCst);
-            state.list(self.clone(), used);
+            project.list(self.clone(), used);
         }
-        self.places.make_space(&mut state);
+        shared.make_space(&mut state, &self.places);
     }
 
     /// The room waits for something to do, and promises its clients to stay meanwhile.
@@ -304,7 +500,7 @@ impl Seat {
         }
         let mut state = self.places.state();
         state.set_staying(self, true);
-        self.places.make_space(&mut state);
+        self.places.0.shared.make_space(&mut state, &self.places);
     }
 
     /// The room has something to do again, or wants to go by itself. From now on it is not told.

@@ -23,7 +23,7 @@ use crate::ttl::{Lifetime, Served};
 use crate::turn::{Output, Turn};
 use crate::wasm::{Code, Flush, GuestFault, Overrun};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::{Instrument, field};
 
@@ -174,24 +174,22 @@ impl Turns {
     }
 
     /// Takes over other code. The old instance goes only when the new one has started, or when
-    /// `otherwise` says so.
+    /// `otherwise` says so. Returns whether the code is another one than before.
     pub(super) async fn reload(
         &mut self,
         code: Code,
         otherwise: Otherwise,
-    ) -> Result<Result<(), RoomError>, StoreError> {
+        spare: OwnedSemaphorePermit,
+    ) -> Result<Result<bool, RoomError>, StoreError> {
         if code.is(&self.code) {
-            return Ok(Ok(()));
+            return Ok(Ok(false));
         }
         let old_code = std::mem::replace(&mut self.code, code);
         let Some(old) = self.live.take() else {
             self.forgive();
-            return Ok(Ok(()));
+            return Ok(Ok(true));
         };
-        let started = match self.parts.spares.clone().try_acquire_owned() {
-            Ok(spare) => self.start(Hold::Spare(spare)).await?,
-            Err(_) => Err(RoomError::Busy),
-        };
+        let started = self.start(Hold::Spare(spare)).await?;
         match (&started, &mut self.live) {
             (Ok(()), Some(new)) => {
                 new.take_over(*old);
@@ -203,7 +201,7 @@ impl Turns {
                 self.live = Some(old);
             }
         }
-        Ok(started)
+        Ok(started.map(|()| true))
     }
 
     /// Makes a new instance and lets it start. Nothing is delivered to it if it does not.

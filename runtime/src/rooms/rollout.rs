@@ -10,7 +10,8 @@ use crate::limits::{ms, size};
 use crate::room::{Mail, Mailbox, Otherwise, RoomError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashMap;
-use tokio::sync::oneshot;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, oneshot};
 
 /// What a change of code did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,15 +83,18 @@ impl Rooms {
                 && let Some((room, resident)) = running.next()
             {
                 if let Some(party) = parties.get(room.party()).cloned() {
-                    reloads.push(reload_one(room, resident.mailbox, party, otherwise));
+                    let spares = self.0.parts.spares.clone();
+                    reloads.push(reload_one(room, resident.mailbox, party, otherwise, spares));
                 }
             }
             match reloads.next().await {
                 None => return failed.map_or(Ok(done), Err),
-                Some((_, Ok(connections))) => {
+                Some((_, Ok(Some(connections)))) => {
                     done.rooms += 1;
                     done.connections += connections;
                 }
+                // It runs that code already, or has left.
+                Some((_, Ok(None))) => {}
                 Some((room, Err(error))) => {
                     failed.get_or_insert(ReloadError { room: Some(room), error });
                 }
@@ -123,22 +127,26 @@ impl Rooms {
     }
 }
 
-/// Lets one room take over other code: how many connections stayed.
+/// Lets one room take over other code, when one of `spares` is free. Returns how many connections stayed; none if
+/// the room takes over nothing.
 async fn reload_one(
     room: RoomId,
     mailbox: Mailbox,
     party: Party,
     otherwise: Otherwise,
-) -> (RoomId, Result<usize, RoomError>) {
+    spares: Arc<Semaphore>,
+) -> (RoomId, Result<Option<usize>, RoomError>) {
+    // They are never closed.
+    let Ok(spare) = spares.acquire_owned().await else { return (room, Err(RoomError::Draining)) };
     let (reply, answer) = oneshot::channel();
     let to = Box::new(party.orders());
-    if mailbox.push(Mail::Reload { to, otherwise, reply }).is_err() {
-        // It left meanwhile; the next visitor meets the new code.
-        return (room, Ok(0));
+    if mailbox.push(Mail::Reload { to, otherwise, spare, reply }).is_err() {
+        // It has left; the next visitor meets the new code.
+        return (room, Ok(None));
     }
     let outcome = match answer.await {
         // A room that ends in the middle says nothing about the code.
-        Err(_) | Ok(Err(RoomError::Storage(_) | RoomError::Draining | RoomError::Gone)) => Ok(0),
+        Err(_) | Ok(Err(RoomError::Storage(_) | RoomError::Draining | RoomError::Gone)) => Ok(None),
         Ok(outcome) => outcome,
     };
     (room, outcome)

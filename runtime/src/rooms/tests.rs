@@ -8,7 +8,6 @@ use crate::metrics::Metrics;
 use crate::room::{Frame, Outbox};
 use crate::store::RoomContent;
 use crate::store::testing::Disk;
-use crate::wasm::Engine;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::time::Duration;
@@ -29,14 +28,12 @@ impl Node {
         let limits = Limits { rooms_active_max, door_instances_max: 1, ..Limits::default() };
         let limits = Arc::new(limits);
         let disk = Disk::default();
-        let cache = room_test_guest::target_dir().join("guests/compiled");
-        let engine =
-            Engine::new(limits.clone(), Some(&cache), Logs::new(&limits, Clock::system())).unwrap();
-        let module = engine.load(&room_test_guest::guest("puppet")).unwrap();
+        let guests = GuestHost::alone(&limits).unwrap();
+        let module = guests.engine.load(&room_test_guest::guest("puppet")).unwrap();
         let metrics = Metrics::new();
         let store = disk.counted_store(&limits, metrics.store.clone());
         let (clock, served) = (Clock::system(), Served::from(0));
-        let rooms = Rooms::new(store, limits, clock, &engine, metrics.rooms.clone(), served);
+        let rooms = Rooms::new(store, clock, &guests, metrics.rooms.clone(), served);
         let code = Code { module, vars: Arc::default() };
         let origins = Origins::default();
         let party = Party { code, when_quiet, auto_response: None, lifetime: None, origins };

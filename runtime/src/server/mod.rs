@@ -33,6 +33,8 @@ use crate::config::{Proxies, Tls};
 use crate::door::{Certificates, Listener, TlsError, Way};
 use crate::limits::Limits;
 use crate::metrics::ServerMetrics;
+use crate::rooms::GuestHost;
+use crate::wasm::EngineError;
 use audit::Audit;
 use blobs::Blobs;
 use hosts::Hosts;
@@ -67,7 +69,8 @@ pub struct ServerConfig {
     pub admin_tls: Option<Tls>,
     /// What stands between clients and it. Operators come without a proxy.
     pub proxies: Proxies,
-    /// The bounds of the listeners and of what operators may ask for; projects bring their own.
+    /// The bounds of the process: of its listeners, of what operators may ask for, and of what all projects have
+    /// together. Projects bring their own, which are bounded by these.
     pub limits: Limits,
 }
 
@@ -94,6 +97,9 @@ pub enum ServeError {
     /// The folder cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The engine cannot be set up.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }
 
 /// A server that runs.
@@ -167,7 +173,7 @@ impl Server {
         let shared = Shared {
             blobs: Blobs::open(&data.join("blobs"), limits.module_bytes_max)?,
             hosts: Hosts::default(),
-            cache: data.join("compiled"),
+            guests: GuestHost::new(&shared_limits, Some(&data.join("compiled")))?,
             drain_spread_ms: limits.drain_spread_ms,
         };
         let clock = Clock::system();

@@ -13,6 +13,7 @@ use crate::config::{Audience, PartyConfig, Project, StorageConfig, WhenQuiet};
 use crate::door::Routes;
 use crate::limits::Limits;
 use crate::node::{DeployError, Deployed, Node, OpenError};
+use crate::rooms::GuestHost;
 use crate::store::StoreError;
 use hashbrown::HashSet;
 use serde::Serialize;
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Mutex as Turn, MutexGuard as MyTurn};
 
 /// Most variables of a project.
@@ -113,9 +114,8 @@ impl Site {
         let values = values.map_err(|problem| SiteError::Wrong(vec![problem]))?;
         let values = Limits { drain_spread_ms: shared.drain_spread_ms, ..values };
         let storage = StorageConfig::Disk(dir.join("rooms"));
-        let cache = shared.cache.clone();
-        let (values, own) = (Arc::new(values), name.to_owned());
-        let opening = move || Node::open(&storage, Some(&cache), values, Audience::Public, &own);
+        let (guests, own) = (shared.guests.clone(), name.to_owned());
+        let opening = move || Node::open(&storage, &guests, &values, Audience::Public, &own);
         let node = tokio::runtime::Handle::current();
         let node = tokio::task::spawn_blocking(move || {
             // What a node starts runs on the same threads as everything.
@@ -194,6 +194,17 @@ impl Site {
     ) -> Result<Changed, SiteError> {
         let _turn = self.turn()?;
         check(&release, &self.name, &self.hosts)?;
+        if let Some(current) = self.catalog().current().filter(|current| current.release == release)
+        {
+            // The same again is no new version, and no room has anything to take over.
+            let waits = current.release.limits != self.limits;
+            return Ok(Changed {
+                version: current.number,
+                rooms: 0,
+                connections: 0,
+                limits_wait_for_restart: waits,
+            });
+        }
         let missing = missing(&release, &self.blobs);
         if !missing.is_empty() {
             return Err(SiteError::Missing(missing));
@@ -405,8 +416,8 @@ impl Site {
 pub(super) struct Shared {
     pub(super) blobs: Blobs,
     pub(super) hosts: Hosts,
-    /// The folder of compiled code.
-    pub(super) cache: PathBuf,
+    /// What runs their guests.
+    pub(super) guests: GuestHost,
     /// Over how long sockets are closed when the server stops, whatever a project asks for: it is for whoever
     /// starts next.
     pub(super) drain_spread_ms: u64,

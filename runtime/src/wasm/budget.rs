@@ -9,22 +9,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-/// The linear memories of the rooms of a node together. Clones are the same count.
+/// The linear memories of the rooms of a project together, and of all projects of the process. Clones are the
+/// same count.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct GuestMemory(Arc<AtomicU64>);
+pub(crate) struct GuestMemory {
+    own: Arc<AtomicU64>,
+    all: Arc<AtomicU64>,
+}
 
 impl GuestMemory {
-    /// How many bytes they have together. A number to decide by, exact when nothing grows.
+    /// The memories of another project's rooms, of which there are none yet.
+    pub(crate) fn of_another_project(&self) -> Self {
+        Self { own: Arc::default(), all: self.all.clone() }
+    }
+
+    /// How many bytes the project's rooms have together. A number to decide by, exact when nothing grows.
     pub(crate) fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.own.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes the rooms of all projects have together.
+    pub(crate) fn all_bytes(&self) -> u64 {
+        self.all.load(Ordering::Relaxed)
     }
 
     pub(crate) fn add(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.own.fetch_add(bytes, Ordering::Relaxed);
+        self.all.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn remove(&self, bytes: u64) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.own.fetch_sub(bytes, Ordering::Relaxed);
+        self.all.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

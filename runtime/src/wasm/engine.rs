@@ -1,12 +1,13 @@
-//! The one wasmtime engine of a node. Owns how memories are allocated, and the tick.
+//! The one wasmtime engine of the process. Owns how memories are allocated, the tick, and that a module is
+//! compiled and kept once, however many projects run it.
 //!
-//! Invariant: the pool is never larger than the kernel lets this process map. It does not know
-//! modules.
+//! Invariant: there is one pool a process, and it is never larger than the kernel lets this process map. It does
+//! not know what is in a module.
 //!
 //! Memories come from wasmtime's pool with copy-on-write images: instantiating costs 10 µs instead
 //! of 17 µs on demand, and a fault's fresh instance is as cheap as the first. A live instance takes
 //! six mappings (four for its memory, two for a fiber's stack) of the 65,530 that Linux allows a
-//! process by default, so [`Engine::rooms_max`] follows that limit. An arena of our own needs no
+//! process by default, so [`SharedEngine::rooms_max`] follows that limit. An arena of our own needs no
 //! mapping a room, but 12 to 16 % more time in guests and unsafe code; it pays beyond 10,000 rooms.
 //!
 //! A slot keeps no memory when its instance is gone. What the pool could keep is its low end, and in a
@@ -14,11 +15,13 @@
 
 use super::budget::GuestMemory;
 use super::host::Host;
-use super::module::LoadError;
+use super::module::{Compiled, LoadError};
+use crate::id::ModuleHash;
 use crate::limits::{Limits, MEMORY_BYTES_CEILING, ms, size};
 use crate::logs::Logs;
+use hashbrown::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wasmtime::component::Linker;
 use wasmtime::{
     Cache, CacheConfig, Config, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig,
@@ -40,16 +43,31 @@ const HOST_STACK_BYTES: u64 = 512 * 1024;
 const RESERVED_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// What lies between two memories, as wasmtime has it.
 const GUARD_BYTES: u64 = 32 * 1024 * 1024;
-/// Address space for all memories: of the 128 TiB that Linux gives a process, the rest is for the rest.
+/// Upper bound for all guest memories. Linux gives a process 128 TiB; the remainder is left for heap, stacks and
+/// libraries.
 const ADDRESS_SPACE_BYTES: u64 = 120 * 1024 * 1024 * 1024 * 1024;
 
-/// Compiles and runs guests. Cheap to clone; clones are the same engine.
+/// The engine of the process: what compiles and runs the guests of all projects. Cheap to clone; clones are the
+/// same engine.
+#[derive(Clone)]
+pub(crate) struct SharedEngine(Arc<Shared>);
+
+struct Shared {
+    inner: wasmtime::Engine,
+    linker: Linker<Host>,
+    rooms_max: u64,
+    memory: GuestMemory,
+    /// Compiled modules by their hashes, as long as a project has them. Each has a lock of its own, so that of
+    /// those who ask for the same one at the same time one compiles it.
+    modules: Mutex<HashMap<ModuleHash, Arc<Mutex<Weak<Compiled>>>>>,
+}
+
+/// The engine as one project sees it: with its limits, its count of memory and its log. Cheap to clone; clones
+/// are the same engine.
 #[derive(Clone)]
 pub struct Engine {
-    inner: wasmtime::Engine,
-    linker: Arc<Linker<Host>>,
+    shared: SharedEngine,
     limits: Arc<Limits>,
-    rooms_max: u64,
     memory: GuestMemory,
     logs: Logs,
 }
@@ -59,64 +77,69 @@ pub struct Engine {
 #[error("cannot set up the WebAssembly engine: {0}")]
 pub struct EngineError(pub String);
 
-impl Engine {
-    /// An engine whose compiled code is kept in `cache_dir`, if there is one, and whose guests write to
-    /// `logs`.
+impl SharedEngine {
+    /// An engine with a pool for as many instances as these limits allow, whose compiled code is kept in
+    /// `cache_dir`, if there is one.
     ///
     /// # Errors
     /// [`EngineError`]: the address space for the pool is not to be had, or the cache folder cannot
     /// be made.
-    pub fn new(
-        limits: Arc<Limits>,
-        cache_dir: Option<&Path>,
-        logs: Logs,
-    ) -> Result<Self, EngineError> {
+    pub(crate) fn new(limits: &Limits, cache_dir: Option<&Path>) -> Result<Self, EngineError> {
         let fail = |error: wasmtime::Error| EngineError(format!("{error:#}"));
-        let rooms_max = rooms_max(&limits, mappings_max());
+        let rooms_max = rooms_max(limits, mappings_max());
         let mut config = Config::new();
         config
             .epoch_interruption(true)
             .max_wasm_stack(size(limits.stack_bytes_max))
             .async_stack_size(size(limits.stack_bytes_max + HOST_STACK_BYTES))
             // Functions are named all the same. Files and lines would be read out of the module's debug
-            // sections anew for each frame of each trap: a second of the thread for a panic.
+            // sections again for each frame of each trap: a second of the thread for a panic.
             .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable)
-            .memory_reservation(reserved(rooms_max + spare_instances(&limits)))
+            .memory_reservation(reserved(rooms_max + spare_instances(limits)))
             .memory_guard_size(GUARD_BYTES)
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(&limits, rooms_max)));
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits, rooms_max)));
         if let Some(dir) = cache_dir {
             let mut cache = CacheConfig::new();
             cache.with_directory(dir);
             config.cache(Some(Cache::new(cache).map_err(fail)?));
         }
         let inner = wasmtime::Engine::new(&config).map_err(fail)?;
-        let linker = Arc::new(super::host::linker(&inner).map_err(fail)?);
+        let linker = super::host::linker(&inner).map_err(fail)?;
         spawn_ticker(inner.weak(), limits.tick_ms).map_err(|e| EngineError(e.to_string()))?;
-        Ok(Self { inner, linker, limits, rooms_max, memory: GuestMemory::default(), logs })
+        let (memory, modules) = (GuestMemory::default(), Mutex::default());
+        Ok(Self(Arc::new(Shared { inner, linker, rooms_max, memory, modules })))
     }
 
-    /// How many rooms can have an instance at the same time.
-    pub fn rooms_max(&self) -> u64 {
-        self.rooms_max
+    /// How many rooms can have an instance at the same time, those of all projects together.
+    pub(crate) fn rooms_max(&self) -> u64 {
+        self.0.rooms_max
     }
 
-    /// What the rooms of this engine have of memory.
+    /// The engine for a project with these limits, whose guests write to `logs`.
+    pub(crate) fn for_project(&self, limits: Arc<Limits>, logs: Logs) -> Engine {
+        let memory = self.0.memory.of_another_project();
+        Engine { shared: self.clone(), limits, memory, logs }
+    }
+}
+
+impl Engine {
+    /// What the rooms of this project have of memory.
     pub(crate) fn memory(&self) -> &GuestMemory {
         &self.memory
     }
 
-    /// Where the guests of this engine write.
+    /// Where the guests of this project write.
     pub(crate) fn logs(&self) -> &Logs {
         &self.logs
     }
 
-    /// The limits that guests of this engine live by.
+    /// The limits that guests of this project live by.
     pub fn limits(&self) -> &Arc<Limits> {
         &self.limits
     }
 
-    /// Compiles and checks a module. Takes tens of milliseconds, or less than one if it is cached:
-    /// not for an async thread.
+    /// Compiles and checks a module, unless a project of this process has it already. Takes tens of
+    /// milliseconds, or less than one if it is in the cache folder: not for an async thread.
     ///
     /// # Errors
     /// [`LoadError`] says what is wrong with the module; nothing is kept of it.
@@ -124,12 +147,38 @@ impl Engine {
         super::Module::load(self, bytes)
     }
 
+    /// The compiled module of this hash: the one that another project has, or what `compile` makes.
+    pub(super) fn compiled(
+        &self,
+        hash: ModuleHash,
+        compile: impl FnOnce() -> Result<Compiled, LoadError>,
+    ) -> Result<Arc<Compiled>, LoadError> {
+        let entry = {
+            let modules = self.shared.0.modules.lock();
+            let mut modules = modules.unwrap_or_else(PoisonError::into_inner);
+            // Of those that nobody has any more only the hash is left; who compiles one holds its entry.
+            modules.retain(|_, entry| {
+                let kept = entry.try_lock().map_or(true, |module| module.strong_count() > 0);
+                kept || Arc::strong_count(entry) > 1
+            });
+            modules.entry(hash).or_default().clone()
+        };
+        // A compiler that panicked has left what was there before.
+        let mut module = entry.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiled) = module.upgrade() {
+            return Ok(compiled);
+        }
+        let compiled = Arc::new(compile()?);
+        *module = Arc::downgrade(&compiled);
+        Ok(compiled)
+    }
+
     pub(super) fn inner(&self) -> &wasmtime::Engine {
-        &self.inner
+        &self.shared.0.inner
     }
 
     pub(super) fn linker(&self) -> &Linker<Host> {
-        &self.linker
+        &self.shared.0.linker
     }
 }
 

@@ -235,9 +235,10 @@ async fn enter(
     module: &Module,
     store: &mut Store<Host>,
 ) -> wasmtime::Result<(World, Option<TypedFunc<(), (Result<(), String>,)>>)> {
-    let instance = module.pre.instantiate_async(&mut *store).await?;
-    let world = module.exports.load(&mut *store, &instance)?;
-    let on_expire = module.on_expire.map(|index| instance.get_typed_func(&mut *store, index));
+    let instance = module.compiled.pre.instantiate_async(&mut *store).await?;
+    let world = module.compiled.exports.load(&mut *store, &instance)?;
+    let on_expire =
+        module.compiled.on_expire.map(|index| instance.get_typed_func(&mut *store, index));
     Ok((world, on_expire.transpose()?))
 }
 

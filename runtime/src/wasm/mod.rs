@@ -15,6 +15,7 @@ mod module;
 mod wasi;
 
 pub(crate) use budget::GuestMemory;
+pub(crate) use engine::SharedEngine;
 pub use engine::{Engine, EngineError};
 pub use fault::{GuestFault, Overrun};
 

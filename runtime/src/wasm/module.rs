@@ -1,7 +1,7 @@
 //! A guest's code, compiled and checked. Owns what a module must be to be let in.
 //!
 //! Invariant: a [`Module`] exports our world and imports nothing that we do not give, so that
-//! instantiating it can fail only for want of room or by its own initialisers. It does not know rooms.
+//! instantiating it can fail only for lack of space or by its own initialisers. It does not know rooms.
 
 use super::bindings::CoreIndices;
 use super::budget::GuestMemory;
@@ -74,15 +74,20 @@ pub enum LoadError {
     },
 }
 
-/// A compiled module, ready to be instantiated. Cheap to clone.
+/// A compiled module, ready to be instantiated by one project. Cheap to clone.
 #[derive(Clone)]
 pub struct Module {
-    pub(super) pre: Arc<InstancePre<Host>>,
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) engine: Engine,
+}
+
+/// What all projects of the process that run a module share of it.
+pub(super) struct Compiled {
+    pub(super) pre: InstancePre<Host>,
     /// Where what the contract asks for is in it.
-    pub(super) exports: Arc<CoreIndices>,
+    pub(super) exports: CoreIndices,
     /// Where `on-expire` is, if it has one: modules that are older than it have none.
     pub(super) on_expire: Option<ComponentExportIndex>,
-    pub(super) engine: Engine,
     hash: ModuleHash,
 }
 
@@ -101,15 +106,15 @@ impl Code {
         self.module.engine.memory()
     }
 
-    /// True if both are the same compiled module with the same environment.
+    /// True if both are the same bytes with the same environment.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.module.pre, &other.module.pre) && self.vars == other.vars
+        self.module.hash() == other.module.hash() && self.vars == other.vars
     }
 }
 
 impl std::fmt::Debug for Module {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Module({})", self.hash)
+        write!(f, "Module({})", self.hash())
     }
 }
 
@@ -120,6 +125,19 @@ impl Module {
             return Err(LoadError::TooLarge { bytes: bytes.len(), max });
         }
         check_preamble(bytes)?;
+        let hash = ModuleHash::of(bytes);
+        let compiled = engine.compiled(hash, || Compiled::new(engine, bytes, hash))?;
+        Ok(Self { compiled, engine: engine.clone() })
+    }
+
+    /// The hash of its bytes.
+    pub fn hash(&self) -> ModuleHash {
+        self.compiled.hash
+    }
+}
+
+impl Compiled {
+    fn new(engine: &Engine, bytes: &[u8], hash: ModuleHash) -> Result<Self, LoadError> {
         let component = Component::from_binary(engine.inner(), bytes)
             .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
         check_world(engine, &component)?;
@@ -132,14 +150,7 @@ impl Module {
         let expiry = component.get_export_index(None, EXPIRY);
         let on_expire =
             expiry.and_then(|expiry| component.get_export_index(Some(&expiry), "on-expire"));
-        let (pre, exports) = (Arc::new(pre), Arc::new(exports));
-        let hash = ModuleHash::of(bytes);
-        Ok(Self { pre, exports, on_expire, engine: engine.clone(), hash })
-    }
-
-    /// The hash of its bytes.
-    pub fn hash(&self) -> ModuleHash {
-        self.hash
+        Ok(Self { pre, exports, on_expire, hash })
     }
 }
 

@@ -16,9 +16,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// By how much a count may differ from the stored one, in percent. Runs of one build differ by less than half of one,
-/// and a durable turn's, which another thread commits, by one; the rest is for what changes elsewhere do to inlining.
+/// By how much a count may exceed the stored one, in percent. Runs of one build on one thread differ by less than half
+/// of one; the rest is for what changes elsewhere do to inlining.
 const TOLERANCE_PERCENT: f64 = 3.0;
+/// Runs of a case in which a second thread takes part. Whether it sleeps between two commits or finds the next one
+/// waiting is the scheduler's choice, which one run in a few makes for all events: 5 % between two machines. The
+/// smallest of the runs is the count in which it slept least.
+const THREADED_RUNS: u32 = 3;
 /// Functions that are not counted: a clock that is calibrated at the start for as long as that takes.
 const UNSTEADY: [&str; 2] = ["quanta::", "clock_gettime"];
 /// How this is run to store what was counted.
@@ -32,16 +36,31 @@ struct Case {
     clients: usize,
     /// How many are counted.
     events: u64,
+    /// How often; the smallest count is kept.
+    runs: u32,
 }
 
 const CASES: [Case; 3] = [
-    Case { name: "turn", message: r#"{"t":"echo","x":"0123456789"}"#, clients: 1, events: 2_000 },
-    Case { name: "durable_turn", message: r#"{"t":"incr","s":1}"#, clients: 1, events: 2_000 },
+    Case {
+        name: "turn",
+        message: r#"{"t":"echo","x":"0123456789"}"#,
+        clients: 1,
+        events: 2_000,
+        runs: 1,
+    },
+    Case {
+        name: "durable_turn",
+        message: r#"{"t":"incr","s":1}"#,
+        clients: 1,
+        events: 2_000,
+        runs: THREADED_RUNS,
+    },
     Case {
         name: "broadcast_to_100",
         message: r#"{"t":"cast","x":"0123456789"}"#,
         clients: 100,
         events: 100,
+        runs: 1,
     },
 ];
 
@@ -101,8 +120,8 @@ fn count() -> Result<Counts> {
     // The first run compiles the module, which the others find in the cache.
     counted(&CASES[0], 0, &module, folder.path())?;
     for case in &CASES {
-        let once = counted(case, case.events, &module, folder.path())?;
-        let twice = counted(case, 2 * case.events, &module, folder.path())?;
+        let once = smallest(case, case.events, &module, folder.path())?;
+        let twice = smallest(case, 2 * case.events, &module, folder.path())?;
         let each = twice.saturating_sub(once) / case.events;
         instructions.insert(case.name.to_owned(), each);
     }
@@ -114,6 +133,15 @@ fn version(program: &str) -> Result<String> {
     let output =
         output.with_context(|| format!("{program} is not on the PATH; is it installed?"))?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// The smallest count of as many runs as the case asks for.
+fn smallest(case: &Case, events: u64, module: &Path, folder: &Path) -> Result<u64> {
+    let mut smallest = u64::MAX;
+    for _ in 0..case.runs {
+        smallest = smallest.min(counted(case, events, module, folder)?);
+    }
+    Ok(smallest)
 }
 
 /// The instructions of a whole process that handles so many events.
@@ -208,20 +236,19 @@ fn table(counted: &Counts, stored: &Counts) -> String {
     table
 }
 
-/// What is to be said of those that changed; none if all are as stored.
+/// Names the cases that take more instructions than stored. Fewer are no failure: the table shows them, and whoever
+/// meant it stores them.
 fn complaint(counted: &Counts, stored: &Counts) -> Option<String> {
     let mut said = String::new();
     for (name, now) in &counted.instructions {
         let then = stored.instructions.get(name).copied().unwrap_or_default();
         let percent = change_percent(*now, then);
-        if percent.abs() <= TOLERANCE_PERCENT {
-            continue;
+        if percent > TOLERANCE_PERCENT {
+            said += &format!(
+                "{name} takes more instructions than stored ({percent:+.1} %, and {TOLERANCE_PERCENT} are \
+                 tolerated): find out why\n"
+            );
         }
-        let advice =
-            if percent > 0.0 { "more than stored: find out why" } else { "fewer than stored" };
-        said += &format!(
-            "{name} takes {advice} ({percent:+.1} %, and {TOLERANCE_PERCENT} are tolerated)\n"
-        );
     }
     if said.is_empty() {
         return None;
@@ -253,17 +280,16 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_changed_is_told_to_either_side() {
+    fn only_a_count_that_grew_beyond_the_tolerance_is_a_failure() {
         let stored = counts("one compiler", 10_000);
-        for near in [9_701, 10_000, 10_299] {
+        for near in [5_000, 9_701, 10_000, 10_299] {
             assert_eq!(complaint(&counts("another compiler", near), &stored), None);
         }
         let more = complaint(&counts("one compiler", 10_400), &stored).unwrap();
         assert!(more.contains("turn takes more") && more.contains("+4.0 %"), "{more}");
         assert!(more.contains(UPDATE) && !more.contains("compiler"), "{more}");
-        let fewer = complaint(&counts("another compiler", 9_600), &stored).unwrap();
-        assert!(fewer.contains("turn takes fewer") && fewer.contains("-4.0 %"), "{fewer}");
-        assert!(fewer.contains("with one compiler, these with another compiler"), "{fewer}");
+        let other = complaint(&counts("another compiler", 10_400), &stored).unwrap();
+        assert!(other.contains("with one compiler, these with another compiler"), "{other}");
         assert!(complaint(&stored, &Counts::default()).is_some());
     }
 }

@@ -10,8 +10,12 @@ fn places(total: u64) -> Places {
 }
 
 fn with_memory(total: u64, memory: GuestMemory, bytes: u64) -> Places {
-    let limits = Limits { rooms_memory_bytes_max: bytes, ..Limits::default() };
-    Places::new(total, memory, Arc::new(limits))
+    let limits = Limits { rooms_memory_bytes_max: bytes, ..limits(total) };
+    SharedPlaces::new(total, u64::MAX).for_project(&limits, memory)
+}
+
+fn limits(total: u64) -> Limits {
+    Limits { rooms_active_max: total, ..Limits::default() }
 }
 
 async fn take(places: &Places) -> Place {
@@ -25,7 +29,7 @@ fn is_told(place: &Place) -> bool {
 
 /// Makes a room idle that was used so many seconds after the start.
 fn idle(places: &Places, place: &Place, seconds: u32) {
-    place.seat().idle(places.0.start + SECOND * seconds);
+    place.seat().idle(places.0.shared.start + SECOND * seconds);
 }
 
 /// A room that wants a place, as far as it gets at once.
@@ -191,8 +195,8 @@ async fn who_left_the_queue_keeps_nobody_waiting() {
 /// given twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn places_are_never_lost_and_never_given_twice() {
-    let limits = Limits { place_wait_ms_max: 60_000, ..Limits::default() };
-    let places = Places::new(3, GuestMemory::default(), Arc::new(limits));
+    let limits = Limits { place_wait_ms_max: 60_000, ..limits(3) };
+    let places = SharedPlaces::new(3, u64::MAX).for_project(&limits, GuestMemory::default());
     let rooms = (0..16).map(|_| {
         let places = places.clone();
         tokio::spawn(async move {
@@ -219,7 +223,8 @@ async fn places_are_never_lost_and_never_given_twice() {
     }
     let state = places.state();
     assert_eq!((state.free, state.told, state.staying), (3, 0, 0));
-    assert!(state.order.is_empty() && state.waiting.is_empty());
+    let project = &state.projects[&places.0.number];
+    assert!(project.order.is_empty() && project.waiting.is_empty() && state.waiting == 0);
 }
 
 /// A search moves only rooms that were used since it met them last.
@@ -236,10 +241,90 @@ async fn a_search_among_many_rooms_moves_few() {
         }
         held.push(place);
     }
-    assert_eq!(places.state().order.len(), 500);
+    assert_eq!(places.state().projects[&places.0.number].order.len(), 500);
     let new = wanting(&places);
     tokio::task::yield_now().await;
     assert!(is_told(&held[0]));
     drop(held.swap_remove(0));
     assert!(new.await.unwrap().is_ok());
+}
+
+/// Two projects in a process, the first of which may have so many places.
+fn two_projects(total: u64, first: u64) -> (Places, Places) {
+    let shared = SharedPlaces::new(total, u64::MAX);
+    let of = |total| shared.for_project(&limits(total), GuestMemory::default());
+    (of(first), of(total))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_at_its_own_limit_makes_only_its_own_rooms_go() {
+    let (small, large) = two_projects(10, 1);
+    let (one, other) = (take(&small).await, take(&large).await);
+    // The other project's room was used longer ago, and may go.
+    idle(&large, &other, 1);
+    idle(&small, &one, 2);
+    let wants = wanting(&small);
+    one.seat().told().await;
+    assert!(!is_told(&other));
+    drop(one);
+    assert!(wants.await.unwrap().is_ok());
+    assert_eq!((small.taken(), large.taken(), small.total(), large.total()), (0, 1, 1, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_process_makes_the_least_recently_used_room_of_any_project_go() {
+    let (first, second) = two_projects(2, 2);
+    let (a, b) = (take(&first).await, take(&first).await);
+    idle(&first, &a, 2);
+    idle(&first, &b, 1);
+    let wants = wanting(&second);
+    b.seat().told().await;
+    assert!(!is_told(&a));
+    drop(b);
+    let _c = wants.await.unwrap().unwrap();
+    assert_eq!((first.taken(), second.taken()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_their_own_project_keep_no_other_waiting() {
+    let (small, large) = two_projects(2, 1);
+    let works = take(&small).await;
+    let wants = wanting(&small);
+    tokio::task::yield_now().await;
+    // A place of the process is free, and the project that waits may not have it.
+    let asked = Instant::now();
+    let other = take(&large).await;
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    drop(works);
+    assert!(wants.await.unwrap().is_ok());
+    drop(other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_memory_of_all_projects_is_bounded_together() {
+    let shared = SharedPlaces::new(10, 100);
+    let all = GuestMemory::default();
+    let (one, two) = (all.of_another_project(), all.of_another_project());
+    let first = shared.for_project(&limits(10), one.clone());
+    let second = shared.for_project(&limits(10), two.clone());
+    let a = take(&first).await;
+    one.add(80);
+    idle(&first, &a, 1);
+    let wants = wanting(&second);
+    a.seat().told().await;
+    one.remove(80);
+    drop(a);
+    assert!(wants.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_that_is_gone_leaves_no_place_taken() {
+    let (first, second) = two_projects(1, 1);
+    let place = take(&first).await;
+    drop(first);
+    let wants = wanting(&second);
+    tokio::task::yield_now().await;
+    drop(place);
+    assert!(wants.await.unwrap().is_ok());
+    assert_eq!(second.state().projects.len(), 1);
 }

@@ -4,12 +4,13 @@ use super::*;
 use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::logs::Logs;
+use crate::wasm::SharedEngine;
 use proptest::prelude::*;
 
 fn engine() -> Engine {
     let limits = Limits { rooms_active_max: 1, door_instances_max: 1, ..Limits::default() };
     let logs = Logs::new(&limits, Clock::system());
-    Engine::new(Arc::new(limits), None, logs).unwrap()
+    SharedEngine::new(&limits, None).unwrap().for_project(Arc::new(limits), logs)
 }
 
 /// The smallest thing that compiles: a component with a module in it that has some code.
