@@ -92,6 +92,11 @@ impl Connections {
         self.by_serial.values().map(Box::as_ref)
     }
 
+    /// The one that joined last, closing ones included. Costs the same however many there are.
+    pub(crate) fn newest(&self) -> Option<Serial> {
+        self.by_serial.last_key_value().map(|(serial, _)| *serial)
+    }
+
     /// Those who joined after this one, closing ones included.
     pub(crate) fn after(&self, serial: Option<Serial>) -> impl Iterator<Item = &Connection> {
         let start = serial.map_or(Bound::Unbounded, Bound::Excluded);
@@ -135,6 +140,17 @@ mod tests {
         assert_eq!(ids(None), ["zoe", "adam", "mia"]);
         assert_eq!(ids(Some("blue")), ["zoe", "mia"]);
         assert_eq!(ids(Some("adam")), ["adam"]);
+    }
+
+    #[test]
+    fn the_newest_is_the_one_that_joined_last_and_is_still_there() {
+        let mut all = Connections::default();
+        assert_eq!(all.newest(), None);
+        all.insert(connection("a", 1, &[]));
+        all.insert(connection("b", 2, &[]));
+        assert_eq!(all.newest(), Some(Serial(2)));
+        all.remove(Serial(2));
+        assert_eq!(all.newest(), Some(Serial(1)));
     }
 
     #[test]

@@ -5,12 +5,13 @@
 //! One that takes another's place begins when the other has ended. It does not know how a room works or
 //! who visits it. `operate` is what an operator may do to them, `rollout` how they come to new code.
 
+mod census;
 mod guests;
 mod operate;
 mod rollout;
 
 pub(crate) use guests::{GuestHost, Guests};
-pub(crate) use operate::{Figured, Look, NodeGlance};
+pub(crate) use operate::{Look, NodeGlance};
 pub(crate) use rollout::{ReloadError, Reloaded};
 
 use crate::clock::Clock;
@@ -28,6 +29,7 @@ use crate::store::{Store, StoreError};
 use crate::taps::Taps;
 use crate::ttl::{Lifetime, Served};
 use crate::wasm::Code;
+use census::Census;
 use futures_util::FutureExt;
 use hashbrown::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -45,6 +47,7 @@ pub(crate) struct Rooms(Arc<Inner>);
 struct Inner {
     parts: Arc<Parts>,
     state: Mutex<State>,
+    census: Arc<Census>,
     begun: Instant,
     tasks: TaskTracker,
 }
@@ -54,10 +57,50 @@ struct State {
     parties: HashMap<PartyName, Party>,
     /// What open sockets of a party are told of its answers.
     answers: HashMap<PartyName, watch::Sender<Option<Arc<AutoResponse>>>>,
-    running: HashMap<RoomId, Resident>,
+    running: Residents,
     /// What the rooms came to that have left memory.
     gone: Totals,
     draining: bool,
+}
+
+/// The rooms in memory: those that are on the list are in the census.
+#[derive(Default)]
+struct Residents {
+    by_id: HashMap<RoomId, Resident>,
+    census: Arc<Census>,
+}
+
+impl Residents {
+    fn of(census: &Arc<Census>) -> Self {
+        Self { by_id: HashMap::new(), census: census.clone() }
+    }
+
+    fn insert(&mut self, room: RoomId, resident: Resident) -> Option<Resident> {
+        self.census.insert(room.clone(), resident.figures.clone());
+        self.by_id.insert(room, resident)
+    }
+
+    fn remove(&mut self, room: &RoomId) {
+        if let Some(resident) = self.by_id.remove(room) {
+            self.census.remove(room, &resident.figures);
+        }
+    }
+
+    fn get(&self, room: &RoomId) -> Option<&Resident> {
+        self.by_id.get(room)
+    }
+
+    fn get_mut(&mut self, room: &RoomId) -> Option<&mut Resident> {
+        self.by_id.get_mut(room)
+    }
+
+    fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&RoomId, &Resident)> {
+        self.by_id.iter()
+    }
 }
 
 /// Who is on the list for a room.
@@ -128,9 +171,11 @@ impl Rooms {
         let (limits, places, spares) = (limits.clone(), places.clone(), spares.clone());
         let (logs, taps) = (engine.logs().clone(), Taps::new(&limits, clock));
         let parts = Parts { store, limits, clock, served, places, spares, metrics, logs, taps };
+        let census = Arc::new(Census::default());
         Self(Arc::new(Inner {
             parts: Arc::new(parts),
-            state: Mutex::default(),
+            state: Mutex::new(State { running: Residents::of(&census), ..State::default() }),
+            census,
             begun: Instant::now(),
             tasks: TaskTracker::new(),
         }))

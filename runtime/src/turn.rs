@@ -210,7 +210,7 @@ impl Turn {
         let to = self.target(id)?;
         check_close(&frame)?;
         self.count_output()?;
-        self.effects.closed.push(to);
+        self.effects.closed.insert(to);
         self.effects.outputs.push(Output::Close { to, frame });
         Ok(())
     }

@@ -156,3 +156,25 @@ async fn a_busy_guest_keeps_no_socket_waiting_on_the_only_thread() {
     // The guest computes for a hundred ticks.
     assert!(heard > 10, "{heard} messages in a hundred ticks");
 }
+
+/// Each loop takes its whole time. What clients that are gone have queued must not be worked through first.
+#[tokio::test]
+async fn messages_of_clients_that_are_gone_keep_nobody_waiting_while_the_guest_fails() {
+    let node = node().await;
+    let mut gone = Vec::new();
+    for _ in 0..8 {
+        let mut client = node.connect("lobby").await;
+        for _ in 0..8 {
+            client.tell(json!(["loop"])).await;
+        }
+        gone.push(client);
+    }
+    let mut stays = node.connect("lobby").await;
+    gone.clear();
+    assert_eq!(stays.echo("still served").await, "still served");
+    let secret = format!("Bearer {}", node.secret());
+    let headers = [("authorization", secret.as_str())];
+    let overview = node.request("GET", "/_room/admin/overview", &headers, &[]).await.json();
+    let faults = overview["faults"].as_u64().unwrap();
+    assert!(faults < 32, "{faults} of 64 messages of clients that are gone were worked through");
+}

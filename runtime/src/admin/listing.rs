@@ -10,9 +10,9 @@ use super::{Admin, AdminError};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{ms, size};
 use crate::room::{Figures, Glance};
-use crate::rooms::Figured;
 use crate::span::Direction;
 use crate::store::{RoomFacts, RoomSpan, name_order};
+use hashbrown::HashSet;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -139,9 +139,9 @@ impl Admin {
     /// vain.
     async fn by_name(&self, list: &RoomList) -> Result<Listing, AdminError> {
         let _place = self.scan().await?;
-        let mut running = self.running(list);
-        running.sort_by(|(a, _), (b, _)| list.order((0, a), (0, b)));
-        let mut running = running.into_iter().map(|(room, _)| room).peekable();
+        // No page has more of those in memory than these.
+        let running = self.running(list, |_| 0);
+        let mut running = running.into_iter().map(|ranked| ranked.room).peekable();
         let mut span = RoomSpan {
             party: list.party.clone(),
             after: list.after.as_ref().map(|after| after.room.clone()),
@@ -191,8 +191,12 @@ impl Admin {
         let step = size(self.0.limits.admin_scan_rooms_max);
         let mut span = RoomSpan { party: list.party.clone(), ..RoomSpan::default() };
         // Those in memory of which nothing is stored are found by not being met.
-        let mut unmet: hashbrown::HashSet<RoomId> =
-            self.running(list).into_iter().map(|(room, _)| room).collect();
+        let mut unmet: HashSet<RoomId> = HashSet::new();
+        self.0.rooms.visit(|room, _| {
+            if list.wants(room) {
+                unmet.insert(room.clone());
+            }
+        });
         let mut ranked: Vec<Ranked> = Vec::new();
         loop {
             let stored = self.0.store.rooms(span.clone(), step).await?;
@@ -225,13 +229,7 @@ impl Admin {
         list: &RoomList,
         value: impl Fn(&Figures) -> u64,
     ) -> Result<Listing, AdminError> {
-        let ranked = self.running(list).into_iter().map(|(room, figures)| {
-            let value = value(&figures);
-            Ranked { value, room, facts: None }
-        });
-        let mut ranked: Vec<Ranked> =
-            ranked.filter(|ranked| list.is_ahead(ranked.value, &ranked.room)).collect();
-        list.keep(&mut ranked);
+        let mut ranked = self.running(list, value);
         let shown = ranked.len().min(list.limit);
         let rooms = ranked[..shown].iter().map(|ranked| ranked.room.clone()).collect();
         let facts = self.0.store.facts_of(rooms).await?;
@@ -241,14 +239,21 @@ impl Admin {
         Ok(self.page(list, ranked))
     }
 
-    /// The rooms in memory that are asked for and, when they are sorted by name, come behind the page
-    /// before.
-    fn running(&self, list: &RoomList) -> Vec<Figured> {
-        let mut running = self.0.rooms.figures();
-        running.retain(|(room, _)| {
-            list.wants(room) && (list.sort != Sort::Name || list.is_ahead(0, room))
+    /// The rooms in memory that are asked for and come behind the page before, in order: as many as a page has,
+    /// and one that tells that there are more.
+    fn running(&self, list: &RoomList, value: impl Fn(&Figures) -> u64) -> Vec<Ranked> {
+        let mut ranked = Vec::new();
+        self.0.rooms.visit(|room, figures| {
+            let value = value(figures);
+            if list.wants(room) && list.is_ahead(value, room) {
+                ranked.push(Ranked { value, room: room.clone(), facts: None });
+                if ranked.len() > 2 * list.limit {
+                    list.keep(&mut ranked);
+                }
+            }
         });
-        running
+        list.keep(&mut ranked);
+        ranked
     }
 
     fn page(&self, list: &RoomList, mut ranked: Vec<Ranked>) -> Listing {

@@ -293,6 +293,14 @@ impl Actor {
     async fn message(&mut self, from: Serial, message: Message) -> Result<(), StoreError> {
         let sender = self.turns.outlet.roster.get(from).filter(|c| c.link == Link::Open);
         let Some(connection) = sender.map(|sender| sender.id.clone()) else { return Ok(()) };
+        // A client that has left cannot be answered. Where the guest fails, what it left behind would keep those
+        // waiting who are there: each message of it may take the guest's whole time.
+        if self.turns.is_failing() && self.turns.outlet.roster.has_left(from) {
+            let text =
+                format!("dropped a message of {connection}, which is gone, as the guest fails");
+            self.turns.parts.logs.room(LogLevel::Debug, &self.turns.room, &text);
+            return Ok(());
+        }
         self.turns.figures.note_received();
         self.turns.tap.came(&connection, &message);
         match self.turn(&Event::Message { connection, message }, None).await? {

@@ -44,6 +44,11 @@ impl Faults {
         Some(rest)
     }
 
+    /// True from a fault until the guest does well again.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.in_a_row > 0
+    }
+
     /// True while the room rests. A room that never had to is not asked for the time.
     pub(crate) fn is_broken(&self, now: impl FnOnce() -> Instant) -> bool {
         self.broken_until.is_some_and(|until| now() < until)

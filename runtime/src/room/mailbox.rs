@@ -7,7 +7,7 @@ use super::{Mail, RoomError};
 use crate::limits::{Limits, ms, size};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as Line, Notify};
 
 /// A room's mailbox. Cheap to clone; clones are the same mailbox.
 #[derive(Clone)]
@@ -16,7 +16,10 @@ pub(crate) struct Mailbox(Arc<Inner>);
 struct Inner {
     queue: Mutex<Queue>,
     filled: Notify,
+    /// Told to the first in the line.
     drained: Notify,
+    /// Those who wait for space, first come, first served: only the first looks at what was taken.
+    line: Line<()>,
     limits: Arc<Limits>,
 }
 
@@ -44,8 +47,8 @@ pub(crate) enum Refused {
 
 impl Mailbox {
     pub(crate) fn new(limits: Arc<Limits>) -> Self {
-        let (filled, drained) = (Notify::new(), Notify::new());
-        Self(Arc::new(Inner { queue: Mutex::default(), filled, drained, limits }))
+        let (filled, drained, line) = (Notify::new(), Notify::new(), Line::new(()));
+        Self(Arc::new(Inner { queue: Mutex::default(), filled, drained, line, limits }))
     }
 
     /// Puts a mail behind those that wait.
@@ -64,7 +67,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Puts a mail behind those that wait, as soon as there is room for it.
+    /// Puts a mail behind those that wait, as soon as there is space for it and all who asked before have theirs.
     ///
     /// # Errors
     /// [`RoomError::Busy`] if there was none within `mailbox_wait_ms_max`; [`RoomError::Gone`] if the
@@ -73,12 +76,16 @@ impl Mailbox {
     /// # Cancel safety
     /// Dropped before it returns, the mail was not delivered and is lost.
     pub(crate) async fn push_when_free(&self, mail: Mail) -> Result<(), RoomError> {
-        let mut mail = match self.push(mail) {
-            Ok(()) => return Ok(()),
-            Err(Refused::Closed(_)) => return Err(RoomError::Gone),
-            Err(Refused::Full(mail)) => mail,
-        };
+        let mut mail = mail;
+        if let Ok(_nobody_waits) = self.0.line.try_lock() {
+            mail = match self.push(mail) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Closed(_)) => return Err(RoomError::Gone),
+                Err(Refused::Full(mail)) => mail,
+            };
+        }
         let waited = async {
+            let _first = self.0.line.lock().await;
             loop {
                 let drained = self.0.drained.notified();
                 tokio::pin!(drained);
@@ -103,7 +110,7 @@ impl Mailbox {
         queue.bytes -= batch.iter().map(Mail::size).sum::<usize>();
         drop(queue);
         if !batch.is_empty() {
-            self.0.drained.notify_waiters();
+            self.0.drained.notify_one();
         }
         batch
     }
@@ -135,7 +142,8 @@ impl Mailbox {
         queue.bytes = 0;
         let rest = std::mem::take(&mut queue.mails);
         drop(queue);
-        self.0.drained.notify_waiters();
+        // The first leaves, and the others after it find the mailbox closed.
+        self.0.drained.notify_one();
         rest
     }
 
@@ -206,6 +214,51 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(full.take().len(), 1);
         assert_eq!(waiting.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_get_space_in_the_order_in_which_they_came() {
+        let full = mailbox(1, 1000);
+        assert!(full.push(message("0")).is_ok());
+        let mut waiting = Vec::new();
+        for number in 1..=20 {
+            let full = full.clone();
+            let text = number.to_string();
+            waiting.push(tokio::spawn(async move { full.push_when_free(message(&text)).await }));
+            tokio::task::yield_now().await;
+        }
+        let mut came = Vec::new();
+        while came.len() <= 20 {
+            for mail in full.take() {
+                let Mail::Message { message, .. } = mail else { panic!("{mail:?}") };
+                came.push(message);
+            }
+            tokio::task::yield_now().await;
+        }
+        let expected: Vec<_> = (0..=20).map(|number| Message::text(number.to_string())).collect();
+        assert_eq!(came, expected);
+        for waiting in waiting {
+            assert_eq!(waiting.await.unwrap(), Ok(()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_wait_hear_at_once_that_the_room_is_gone() {
+        let full = mailbox(1, 1000);
+        assert!(full.push(message("0")).is_ok());
+        let waiting: Vec<_> = (0..20)
+            .map(|_| {
+                let full = full.clone();
+                tokio::spawn(async move { full.push_when_free(message("more")).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let begun = tokio::time::Instant::now();
+        full.close();
+        for waiting in waiting {
+            assert_eq!(waiting.await.unwrap(), Err(RoomError::Gone));
+        }
+        assert_eq!(begun.elapsed(), std::time::Duration::ZERO);
     }
 
     #[test]

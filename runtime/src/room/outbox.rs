@@ -65,6 +65,12 @@ impl OutboxSender {
         self.0.send(message);
     }
 
+    /// True if the socket is gone: nobody takes what is queued.
+    pub(crate) fn is_gone(&self) -> bool {
+        // The room has one end and the socket the other.
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// How far the client is behind: messages and bytes that wait for its socket.
     pub(crate) fn lag(&self) -> (usize, usize) {
         let queue = self.0.queue();

@@ -329,7 +329,10 @@ impl Shared {
         // What goes in a project at its limit makes space for that project alone.
         let promised =
             |project: &Project| if project.waiting.is_empty() { 0 } else { project.told };
-        while wanted > 0 {
+        if wanted == 0 {
+            return;
+        }
+        loop {
             let at_limit = state.projects.values().filter(|project| !project.has_space_for(1));
             if state.told - at_limit.map(promised).sum::<usize>() >= wanted {
                 return;

@@ -138,9 +138,14 @@ impl Roster {
         }
     }
 
+    /// True if the socket of a connection is gone, of which the room has yet to hear.
+    pub(super) fn has_left(&self, who: Serial) -> bool {
+        self.outboxes.get(&who).is_none_or(|line| line.outbox.is_gone())
+    }
+
     /// Who has joined so far: the newest serial.
     pub(super) fn horizon(&self) -> Option<Serial> {
-        self.connections.all().last().map(|connection| connection.serial)
+        self.connections.newest()
     }
 
     /// Says what a turn had to say. `horizon` is the newest connection of its time.

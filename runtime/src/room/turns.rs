@@ -147,6 +147,11 @@ impl Turns {
         self.code.module.hash()
     }
 
+    /// True from a fault of the guest until it does well again.
+    pub(super) fn is_failing(&self) -> bool {
+        self.faults.is_failing()
+    }
+
     /// Faults so far are forgotten.
     pub(super) fn forgive(&mut self) {
         self.faults.forget();

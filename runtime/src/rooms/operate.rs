@@ -18,9 +18,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// A room in memory with its figures.
-pub(crate) type Figured = (RoomId, Arc<Figures>);
-
 /// What a node comes to.
 #[derive(Debug)]
 pub(crate) struct NodeGlance {
@@ -61,11 +58,9 @@ struct Taken {
 impl Rooms {
     // Looking.
 
-    /// The rooms in memory, in no order.
-    pub(crate) fn figures(&self) -> Vec<Figured> {
-        let state = self.state();
-        let figured = |(id, resident): (&RoomId, &Resident)| (id.clone(), resident.figures.clone());
-        state.running.iter().map(figured).collect()
+    /// Shows every room in memory to `visit`, in no order; no room waits meanwhile.
+    pub(crate) fn visit(&self, visit: impl FnMut(&RoomId, &Arc<Figures>)) {
+        self.0.census.visit(visit);
     }
 
     /// The figures of a room, if it is in memory.
@@ -86,16 +81,17 @@ impl Rooms {
 
     /// What the node comes to at the moment.
     pub(crate) fn glance(&self) -> NodeGlance {
-        let (parts, figures) = (&self.0.parts, self.figures());
+        let parts = &self.0.parts;
         let mut totals = self.state().gone;
         totals.connections = 0;
-        let mut broken = 0;
-        for (_, room) in &figures {
+        let (mut running, mut broken) = (0, 0);
+        self.visit(|_, room| {
             totals.add(room);
+            running += 1;
             broken += usize::from(room.is_broken());
-        }
+        });
         NodeGlance {
-            running: figures.len(),
+            running,
             live: self.live(),
             live_max: self.live_max(),
             broken,

@@ -13,7 +13,7 @@ use crate::metrics::StoreMetrics;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex as Line, Notify, watch};
 use tokio::time::Instant;
 
 /// One room's commit on its way to the disk.
@@ -46,8 +46,10 @@ struct Shared {
     queue: Mutex<Queue>,
     /// The thread waits here for commits.
     filled: Condvar,
-    /// Rooms wait here for space.
+    /// The first of the rooms that wait for space is told here.
     drained: Notify,
+    /// The rooms that wait for space, first come, first served.
+    line: Line<()>,
 }
 
 #[derive(Default)]
@@ -73,6 +75,7 @@ impl Committer {
             queue: Mutex::new(Queue { next: last.0, ..Queue::default() }),
             filled: Condvar::new(),
             drained: Notify::new(),
+            line: Line::new(()),
         });
         let (settled_tx, settled) = watch::channel(last);
         let mut writer = Writer {
@@ -105,6 +108,8 @@ impl Committer {
     /// # Cancel safety
     /// Nothing is held while it waits.
     pub(super) async fn space(&self) {
+        // Only the first in the line is woken when commits were taken; the next one looks after it.
+        let _first = self.shared.line.lock().await;
         loop {
             let drained = self.shared.drained.notified();
             tokio::pin!(drained);
@@ -159,7 +164,7 @@ impl Committer {
     pub(super) fn close(&self) {
         self.shared.queue().closed = true;
         self.shared.filled.notify_one();
-        self.shared.drained.notify_waiters();
+        self.shared.drained.notify_one();
         super::join(&self.thread);
     }
 }
@@ -259,7 +264,7 @@ impl Writer {
         let commits = std::mem::take(&mut queue.commits);
         let last = Offset(queue.next);
         drop(queue);
-        shared.drained.notify_waiters();
+        shared.drained.notify_one();
         Some((commits, last))
     }
 
@@ -293,6 +298,6 @@ impl Drop for Writer {
         for commit in self.at_work.drain(..).chain(waiting) {
             commit.pending.lose(&StoreError::Closed);
         }
-        self.shared.drained.notify_waiters();
+        self.shared.drained.notify_one();
     }
 }

@@ -110,7 +110,7 @@ pub struct Effects {
     /// New states of connections.
     pub states: HashMap<Serial, Bytes>,
     /// Connections that are closed.
-    pub closed: Vec<Serial>,
+    pub closed: BTreeSet<Serial>,
     /// The tags of the connection that opens.
     pub tags: Option<(Serial, Arc<[String]>)>,
 }
