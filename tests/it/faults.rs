@@ -160,16 +160,20 @@ async fn a_busy_guest_keeps_no_socket_waiting_on_the_only_thread() {
 /// Each loop takes its whole time. What clients that are gone have queued must not be worked through first.
 #[tokio::test]
 async fn messages_of_clients_that_are_gone_keep_nobody_waiting_while_the_guest_fails() {
-    let node = node().await;
+    let node = Setup::memory()
+        .limits(|limits| (limits.turn_ms_max, limits.faults_max) = (200, 1_000))
+        .start()
+        .await;
     let mut gone = Vec::new();
     for _ in 0..8 {
-        let mut client = node.connect("lobby").await;
+        gone.push(node.connect("lobby").await);
+    }
+    let mut stays = node.connect("lobby").await;
+    for client in &mut gone {
         for _ in 0..8 {
             client.tell(json!(["loop"])).await;
         }
-        gone.push(client);
     }
-    let mut stays = node.connect("lobby").await;
     gone.clear();
     assert_eq!(stays.echo("still served").await, "still served");
     let secret = format!("Bearer {}", node.secret());

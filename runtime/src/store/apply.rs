@@ -150,6 +150,27 @@ pub(super) fn info_of(tree: &dyn Tree, room: &RoomId) -> Result<RoomFacts, Store
     stored.map_or_else(|| Ok(RoomFacts::default()), |bytes| keys::decode_info(&bytes))
 }
 
+/// True if the tree is of this store. One that does not say so was made before stores had names, and says it from now
+/// on.
+///
+/// # Errors
+/// [`StoreError`]: the tree cannot be used.
+pub(super) fn belongs_to(tree: &dyn Tree, store: u128) -> Result<bool, StoreError> {
+    match tree.get(&keys::store())? {
+        Some(found) => Ok(*found == store.to_be_bytes()),
+        None => mark(tree, store).map(|()| true),
+    }
+}
+
+/// Notes of which store a tree is.
+///
+/// # Errors
+/// [`StoreError`]: it is not noted.
+pub(super) fn mark(tree: &dyn Tree, store: u128) -> Result<(), StoreError> {
+    let name = Bytes::copy_from_slice(&store.to_be_bytes());
+    tree.apply(&[(keys::store(), Some(name))].into_iter().collect())
+}
+
 /// The offset up to which everything is in the tree.
 pub(super) fn applied(tree: &dyn Tree) -> Result<Offset, StoreError> {
     tree.get(&keys::applied())?.map_or_else(|| Ok(Offset::default()), keys::decode_offset)

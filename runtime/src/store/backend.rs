@@ -59,6 +59,10 @@ pub(super) trait Journal: Send {
     /// # Errors
     /// Not yet.
     fn resume(&mut self) -> Result<(), StoreError>;
+
+    /// Notes that nothing waits any more, and how far everything is durable: damage of the last record is told from
+    /// one that was never whole. Best effort, and not synced: it only has to outlive the process.
+    fn mark(&mut self) {}
 }
 
 /// Ordered bytes with atomic batches: what all records came to. A batch that is applied can be read at

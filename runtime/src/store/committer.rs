@@ -85,6 +85,8 @@ impl Committer {
             shared: shared.clone(),
             settled: settled_tx,
             retry: ms(limits.store_retry_ms),
+            quiet: ms(limits.apply_gather_ms),
+            is_marked: true,
             metrics,
         };
         let thread = super::thread("room-commit", move || writer.run())?;
@@ -191,6 +193,10 @@ struct Writer {
     shared: Arc<Shared>,
     settled: watch::Sender<Offset>,
     retry: Duration,
+    /// After so long without a commit the journal is marked.
+    quiet: Duration,
+    /// True if nothing was committed since.
+    is_marked: bool,
     metrics: Arc<StoreMetrics>,
 }
 
@@ -252,8 +258,10 @@ impl Writer {
             if queue.closed {
                 return None;
             }
-            queue = if queue.failed.is_none() {
+            queue = if queue.failed.is_none() && self.is_marked {
                 shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner)
+            } else if queue.failed.is_none() {
+                self.mark_when_quiet(&shared, queue)
             } else {
                 drop(queue);
                 self.resume();
@@ -261,11 +269,30 @@ impl Writer {
             };
         }
         queue.bytes = 0;
+        self.is_marked = false;
         let commits = std::mem::take(&mut queue.commits);
         let last = Offset(queue.next);
         drop(queue);
         shared.drained.notify_one();
         Some((commits, last))
+    }
+
+    /// Waits a little for commits, and marks the journal if none come.
+    fn mark_when_quiet<'a>(
+        &mut self,
+        shared: &'a Shared,
+        queue: MutexGuard<'a, Queue>,
+    ) -> MutexGuard<'a, Queue> {
+        let nothing = |queue: &mut Queue| queue.commits.is_empty() && !queue.closed;
+        let waited = shared.filled.wait_timeout_while(queue, self.quiet, nothing);
+        let (queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !waited.timed_out() {
+            return queue;
+        }
+        drop(queue);
+        self.journal.mark();
+        self.is_marked = true;
+        shared.queue()
     }
 
     /// Tries to go on after a failure, and waits a little if it cannot yet.

@@ -79,7 +79,7 @@ impl CopyWriter {
     /// [`StoreError::Io`]: what went wrong since it was begun.
     pub(super) fn finish(mut self, end: Offset) -> Result<u64, StoreError> {
         self.frame.clear();
-        frame::encode_mark(Offset(end.0 + 1), &mut self.frame);
+        frame::encode_mark(Offset(end.0 + 1), Offset::default(), &mut self.frame);
         self.write();
         if let Some(error) = self.failed {
             return Err(error);
@@ -117,7 +117,7 @@ pub(super) fn read(
         whole(path, at, file.read_exact(&mut body))?;
         let frame = head.with(body.into()).ok_or_else(damaged)?;
         at += (HEAD_BYTES + frame.body.len()) as u64;
-        if frame.body.is_empty() {
+        if frame.is_mark() {
             return Ok(Offset(frame.offset.0 - 1));
         }
         each(frame.record()?)?;

@@ -31,7 +31,10 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// A store's folder, held by this process.
 pub(super) struct Folder {
     dir: PathBuf,
+    id: u128,
     state: Mutex<State>,
+    /// Where the log ended when it was closed: what follows there is not needed.
+    end: Mutex<Option<(PathBuf, u64)>>,
     limits: Limits,
     _lock: File,
 }
@@ -48,6 +51,19 @@ struct State {
     boot: Option<String>,
     /// Whether everything was closed in order.
     clean: bool,
+    /// Which store this is, in hexadecimal digits. None where it was written before stores had names.
+    #[serde(default)]
+    store: Option<String>,
+    /// The newest segment of the log, and its length at least.
+    #[serde(default)]
+    segment: Option<Segment>,
+}
+
+/// What is noted of a segment of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Segment {
+    number: u64,
+    bytes: u64,
 }
 
 /// A store's folder, made whole.
@@ -72,16 +88,28 @@ impl Folder {
         files::at(dir, || std::fs::create_dir_all(dir.join("log")))?;
         let lock = lock(dir)?;
         let state = read_state(dir)?;
+        let noted = state.as_ref().and_then(|state| state.store.as_ref());
+        let noted = noted.and_then(|store| u128::from_str_radix(store, 16).ok());
+        let id = match noted {
+            Some(id) => id,
+            None => {
+                log::store_of(&dir.join("log"))?.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128())
+            }
+        };
         let folder = Arc::new(Self {
             dir: dir.to_owned(),
+            id,
             state: Mutex::new(state.clone().unwrap_or_default()),
+            end: Mutex::default(),
             limits: limits.clone(),
             _lock: lock,
         });
+        folder.check_log(state.as_ref())?;
         let (tree, last) = match state.as_ref().map(|state| folder.trusted_tree(state)) {
             Some(Ok(opened)) => opened,
-            Some(Err(reason)) => {
-                tracing::warn!(%reason, "the stored tree is made anew from the log");
+            Some(Err(Distrust::Log(error))) => return Err(error),
+            Some(Err(Distrust::Tree(reason))) => {
+                tracing::warn!(%reason, "the stored tree is rebuilt from the log");
                 folder.rebuild()?
             }
             None => folder.rebuild()?,
@@ -93,8 +121,37 @@ impl Folder {
         Ok(Opened { folder, tree, last, log_bytes, snapshot_bytes })
     }
 
+    /// Holds the log's files against what is noted of them.
+    fn check_log(&self, state: Option<&State>) -> Result<(), StoreError> {
+        let segment = state.and_then(|state| state.segment);
+        let expected = log::Expected {
+            id: self.id,
+            newest: segment.map(|Segment { number, bytes }| (number, bytes)),
+            snapshot: Offset(self.snapshot()?.map_or(0, |(_, end)| end)),
+        };
+        // Without the file `state`, the operator has decided to go on with what can be read.
+        if state.is_some() { log::check(&self.log(), &expected) } else { Ok(()) }
+    }
+
     /// The tree that is there, brought up to date, if there is reason to believe it.
-    fn trusted_tree(&self, state: &State) -> Result<(Arc<dyn Tree>, Offset), StoreError> {
+    fn trusted_tree(&self, state: &State) -> Result<(Arc<dyn Tree>, Offset), Distrust> {
+        let (tree, checkpoint) = self.stored_tree(state)?;
+        let (applied, batch) = (apply::applied(&tree)?, self.limits.copy_slice_bytes);
+        let last = replay(&tree, batch, |each| log::read(&self.log(), checkpoint, each))?;
+        if applied > last {
+            return Err(Distrust::Log(StoreError::Corrupt(format!(
+                "the log in {} ends with offset {}, and the tree has turns up to {}; {}",
+                self.log().display(),
+                last.0,
+                applied.0,
+                log::WAYS_ON
+            ))));
+        }
+        Ok((Arc::new(tree), last))
+    }
+
+    /// The tree that is there as it is, with its checkpoint.
+    fn stored_tree(&self, state: &State) -> Result<(Sled, Offset), StoreError> {
         if !state.clean && (state.boot.is_none() || state.boot != boot()) {
             return Err(StoreError::Corrupt("the machine stopped while it was written".to_owned()));
         }
@@ -102,13 +159,15 @@ impl Folder {
         if !dir.is_dir() {
             return Err(StoreError::Corrupt(format!("{} is missing", dir.display())));
         }
-        let (tree, batch) = (Sled::open(&dir, &self.limits)?, self.limits.copy_slice_bytes);
+        let tree = Sled::open(&dir, &self.limits)?;
         let (checkpoint, applied) = (Offset(state.checkpoint), apply::applied(&tree)?);
         if applied < checkpoint {
             return Err(StoreError::Corrupt("sled lost what it had on disk".to_owned()));
         }
-        let last = replay(&tree, batch, |each| log::read(&self.log(), checkpoint, each))?;
-        Ok((Arc::new(tree), last))
+        if !apply::belongs_to(&tree, self.id)? {
+            return Err(StoreError::Corrupt(format!("{} is another store's", dir.display())));
+        }
+        Ok((tree, checkpoint))
     }
 
     /// Makes a new tree from the newest snapshot and the log behind it.
@@ -118,10 +177,19 @@ impl Folder {
         files::remove(&dir)?;
         let (tree, batch) = (Sled::open(&dir, &self.limits)?, self.limits.copy_slice_bytes);
         let mut from = Offset::default();
-        if let Some((path, _)) = self.snapshot()? {
+        if let Some((path, end)) = self.snapshot()? {
             from = replay(&tree, batch, |each| copies::read(&path, each))?;
+            if from != Offset(end) {
+                return Err(StoreError::Corrupt(format!(
+                    "{} is not the snapshot that was made under this name: it ends with offset {}; put the file \
+                     back as it was, or restore a backup",
+                    path.display(),
+                    from.0
+                )));
+            }
         }
         let last = replay(&tree, batch, |each| log::read(&self.log(), from, each))?;
+        apply::mark(&tree, self.id)?;
         tree.sync()?;
         self.write_state(|state| {
             state.tree = number;
@@ -195,14 +263,40 @@ impl Folder {
         self.write_state(|state| state.checkpoint = upto.0)
     }
 
-    /// Notes that everything was closed in order.
+    /// Which store this is.
+    pub(super) fn id(&self) -> u128 {
+        self.id
+    }
+
+    /// Notes the newest segment of the log, which has so many bytes from now on, before anything is written to it.
+    pub(super) fn note_segment(&self, number: u64, bytes: u64) -> Result<(), StoreError> {
+        self.write_state(|state| state.segment = Some(Segment { number, bytes }))
+    }
+
+    /// Keeps in mind where the log ends, which is closed.
+    pub(super) fn keep_end(&self, segment: PathBuf, bytes: u64) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some((segment, bytes));
+    }
+
+    /// Notes that everything was closed in order, and gives back the space behind the end of the log.
     pub(super) fn note_clean(&self) -> Result<(), StoreError> {
-        self.write_state(|state| state.clean = true)
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.write_state(|state| {
+            state.clean = true;
+            if let (Some(segment), Some((_, bytes))) = (&mut state.segment, &end) {
+                segment.bytes = *bytes;
+            }
+        })?;
+        // Only now: shorter than noted, it would be missed.
+        end.map_or(Ok(()), |(path, bytes)| {
+            files::at(&path, || File::options().write(true).open(&path)?.set_len(bytes))
+        })
     }
 
     fn write_state(&self, change: impl FnOnce(&mut State)) -> Result<(), StoreError> {
         let mut state = self.state();
-        let mut new = State { boot: boot(), ..state.clone() };
+        let store = Some(format!("{:032x}", self.id));
+        let mut new = State { boot: boot(), store, ..state.clone() };
         change(&mut new);
         let json = serde_json::to_vec_pretty(&new);
         let json = json.map_err(|error| StoreError::Io(error.to_string()))?;
@@ -219,7 +313,22 @@ impl Folder {
 
 impl Default for State {
     fn default() -> Self {
-        Self { format: FORMAT, tree: 0, checkpoint: 0, boot: boot(), clean: false }
+        let (boot, store, segment) = (boot(), None, None);
+        Self { format: FORMAT, tree: 0, checkpoint: 0, boot, clean: false, store, segment }
+    }
+}
+
+/// Why the tree that is there is not taken.
+enum Distrust {
+    /// It is damaged or may be: the log has everything.
+    Tree(StoreError),
+    /// It has more than the log has.
+    Log(StoreError),
+}
+
+impl From<StoreError> for Distrust {
+    fn from(error: StoreError) -> Self {
+        Self::Tree(error)
     }
 }
 

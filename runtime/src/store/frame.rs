@@ -25,6 +25,11 @@ pub(super) struct Frame {
 }
 
 impl Frame {
+    /// True if it is a mark, and no record.
+    pub(super) fn is_mark(&self) -> bool {
+        self.body.is_empty()
+    }
+
     /// The record in it.
     ///
     /// # Errors
@@ -78,10 +83,10 @@ pub(super) fn encode(record: &Record, durable: Offset, out: &mut Vec<u8>) {
 }
 
 /// Appends a frame without a body, which no record has.
-pub(super) fn encode_mark(offset: Offset, out: &mut Vec<u8>) {
+pub(super) fn encode_mark(offset: Offset, durable: Offset, out: &mut Vec<u8>) {
     let start = out.len();
     out.put_bytes(0, HEAD_BYTES);
-    put_head(out, start, offset, Offset::default());
+    put_head(out, start, offset, durable);
 }
 
 /// Fills in the head of the frame that begins here and is the last.

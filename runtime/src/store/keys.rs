@@ -8,6 +8,7 @@
 //! version 'i' len party len name                  → what is known of a room: turns, keys, bytes, alarm
 //! version 'r' len party len name, key             → a value of the guest
 //! version 'd' due ms, len party len name          → an alarm, in the order of time
+//! version 's'                                     → the store that the tree is of
 //! version 't' len party, used ms, len name        → when a room was used last, in the order of time
 //! ```
 
@@ -25,6 +26,7 @@ const APPLIED: u8 = b'a';
 const DUE: u8 = b'd';
 const INFO: u8 = b'i';
 const GUEST: u8 = b'r';
+const STORE: u8 = b's';
 const TOUCHED: u8 = b't';
 
 /// What is known of a room besides what its guest wrote.
@@ -45,6 +47,11 @@ pub(crate) struct RoomFacts {
 /// The key under which the applied offset lies.
 pub(super) fn applied() -> Key {
     vec![VERSION, APPLIED]
+}
+
+/// The key under which the store's name lies.
+pub(super) fn store() -> Key {
+    vec![VERSION, STORE]
 }
 
 /// An applied offset as it is stored.

@@ -5,37 +5,48 @@
 //! what becomes of the records.
 //!
 //! The log is a row of segments. Each says after which offset it goes on, so that what lies behind that
-//! in the segment before is void: torn by a crash, or written by a sync that failed. A segment's file has
-//! its full length from the start and holds zeros where nothing was written, as a sync is cheaper where
-//! the length does not change (114 µs and 160 µs on the machine of the measurements).
+//! in the segment before is void: torn by a crash, or written by a sync that failed. It also says of which store
+//! it is, so that a segment of another one is not taken for it. A segment's file has its full length from the
+//! start and holds zeros where nothing was written, as a sync is cheaper where the length does not change (114 µs
+//! and 160 µs on the machine of the measurements). The folder notes number and length of the newest one before
+//! anything is written to it, so that one that is cut or gone is missed.
 //!
 //! ```text
-//! segment = "roomlog\n" · u32 version · u64 after · u32 CRC-32 of both · frames · zeros
+//! segment = "roomlog\n" · u32 version · u64 after · u128 store · u32 CRC-32 of these · frames · zeros
 //! ```
+//!
+//! Version 1, which is still read, has no `store`. When nothing waits any more, a mark is written: a frame without a
+//! body that says up to where all is durable.
 
 use super::backend::Journal;
-use super::frame::{self, Frame};
+use super::folder::Folder;
+use super::frame::{self, Frame, HEAD_BYTES};
 use super::{Offset, Record, StoreError, files};
 use crate::limits::{Limits, size};
 use crate::metrics::StoreMetrics;
 use bytes::{Buf, BufMut, Bytes};
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const MAGIC: &[u8; 8] = b"roomlog\n";
-const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 24;
+const VERSION: u32 = 2;
+const HEADER_BYTES: usize = 40;
+/// The version before stores had names.
+const NAMELESS: u32 = 1;
+const NAMELESS_HEADER_BYTES: usize = 24;
 const SUFFIX: &str = "log";
 
 /// The end of the log, to write to.
 pub(super) struct Log {
-    dir: PathBuf,
+    folder: Arc<Folder>,
     /// None after a write that failed: what that left in the file must not be followed by anything.
     segment: Option<Segment>,
+    /// The one before, until there is a newer one: the newest has its full length, or is missed.
+    ended: Option<Segment>,
     next_number: u64,
     durable: Offset,
     segment_bytes: u64,
@@ -52,23 +63,25 @@ struct Segment {
 }
 
 impl Log {
-    /// Goes on with the log in this folder, behind `after`, in a new segment. `written` counts the
+    /// Goes on with the log of this folder, behind `after`, in a new segment. `written` counts the
     /// bytes of records, those before included.
     ///
     /// # Errors
     /// [`StoreError::Io`]: nothing of the log was changed.
     pub(super) fn go_on(
-        dir: &Path,
+        folder: Arc<Folder>,
         after: Offset,
         written: Arc<AtomicU64>,
         limits: &Limits,
         metrics: Arc<StoreMetrics>,
     ) -> Result<Self, StoreError> {
         // One that was begun and not finished is none, so its number is used again.
-        let next_number = segments(dir)?.last().map_or(1, |segment| segment.number + 1);
+        let last = segments(&folder.log())?.pop();
+        let next_number = last.as_ref().map_or(1, |segment| segment.number + 1);
         let mut log = Self {
-            dir: dir.to_owned(),
+            folder,
             segment: None,
+            ended: None,
             next_number,
             durable: after,
             segment_bytes: limits.log_segment_bytes,
@@ -82,16 +95,21 @@ impl Log {
 
     /// Begins a segment, on disk before anything is written to it.
     fn begin_segment(&mut self) -> Result<(), StoreError> {
-        let path = self.dir.join(format!("{:020}.{SUFFIX}", self.next_number));
+        let dir = self.folder.log();
+        let path = dir.join(format!("{:020}.{SUFFIX}", self.next_number));
         let file = files::at(&path, || {
             let mut options = OpenOptions::new();
             let file = options.write(true).create(true).truncate(true).open(&path)?;
             file.set_len(self.segment_bytes)?;
-            file.write_all_at(&header(self.durable), 0)?;
+            file.write_all_at(&header(self.durable, self.folder.id()), 0)?;
             file.sync_all()?;
             Ok(file)
         })?;
-        files::sync_dir(&self.dir)?;
+        files::sync_dir(&dir)?;
+        self.folder.note_segment(self.next_number, self.segment_bytes)?;
+        if let Some(before) = self.ended.take() {
+            before.shorten();
+        }
         self.next_number += 1;
         self.segment = Some(Segment { path, file, end: HEADER_BYTES as u64 });
         Ok(())
@@ -109,12 +127,10 @@ impl Log {
         self.segment.as_mut().ok_or(StoreError::Closed)
     }
 
-    /// Gives back the space behind what was written.
+    /// Writes nothing to this segment any more.
     fn end_segment(&mut self) {
-        if let Some(segment) = self.segment.take()
-            && let Err(error) = segment.file.set_len(segment.end)
-        {
-            tracing::warn!(path = %segment.path.display(), %error, "cannot shorten a full segment");
+        if let Some(segment) = self.segment.take() {
+            self.ended = Some(segment);
         }
     }
 
@@ -157,11 +173,38 @@ impl Journal for Log {
         self.end_segment();
         self.begin_segment()
     }
+
+    fn mark(&mut self) {
+        let Some(segment) = &mut self.segment else { return };
+        if segment.end + HEAD_BYTES as u64 > self.segment_bytes || self.durable == Offset::default()
+        {
+            return;
+        }
+        self.buffer.clear();
+        frame::encode_mark(self.durable, self.durable, &mut self.buffer);
+        // One that is written in part is overwritten by what comes next, and until then reads as a torn end.
+        if segment.file.write_all_at(&self.buffer, segment.end).is_ok() {
+            segment.end += HEAD_BYTES as u64;
+        }
+    }
 }
 
 impl Drop for Log {
+    /// The newest segment stays as long as it is: a process that is killed while it closes the store must not leave
+    /// one that looks as if it were cut.
     fn drop(&mut self) {
-        self.end_segment();
+        if let Some(Segment { path, end, .. }) = self.segment.take() {
+            self.folder.keep_end(path, end);
+        }
+    }
+}
+
+impl Segment {
+    /// Gives back the space behind what was written.
+    fn shorten(&self) {
+        if let Err(error) = self.file.set_len(self.end) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot shorten a segment of the log");
+        }
     }
 }
 
@@ -179,7 +222,8 @@ pub(super) fn read(
 ) -> Result<Offset, StoreError> {
     let segments = segments(dir)?;
     let mut last = from;
-    for (at, Found { path, after, .. }) in segments.iter().enumerate() {
+    for (at, found) in segments.iter().enumerate() {
+        let Found { path, after, .. } = found;
         let goes_on = segments.get(at + 1).map(|next| next.after);
         if goes_on.is_some_and(|after| after <= from) {
             continue;
@@ -192,7 +236,7 @@ pub(super) fn read(
                 path.display()
             )));
         }
-        read_segment(path, *after, goes_on, &mut |frame| {
+        read_segment(found, goes_on, &mut |frame| {
             if frame.offset > from {
                 last = frame.offset;
                 each(frame.record()?)?;
@@ -205,15 +249,18 @@ pub(super) fn read(
 
 /// Reads the frames of one segment up to where the next one goes on.
 fn read_segment(
-    path: &Path,
-    after: Offset,
+    Found { path, after, header_bytes, .. }: &Found,
     goes_on: Option<Offset>,
     each: &mut dyn FnMut(Frame) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let mut rest = Bytes::from(files::at(path, || fs::read(path))?).split_off(HEADER_BYTES);
+    let mut rest = Bytes::from(files::at(path, || fs::read(path))?).split_off(*header_bytes);
     let length = rest.len();
-    let mut last = after;
+    let mut last = *after;
     while let Some((frame, behind)) = frame::decode(&rest) {
+        if frame.is_mark() && frame.durable <= last {
+            rest = behind;
+            continue;
+        }
         if frame.offset <= last || goes_on.is_some_and(|offset| frame.offset > offset) {
             break;
         }
@@ -226,7 +273,7 @@ fn read_segment(
         None => knows_of_later(&rest, last),
     };
     if is_damaged {
-        let at = HEADER_BYTES + length - rest.len();
+        let at = header_bytes + length - rest.len();
         return Err(StoreError::Corrupt(format!(
             "{} is damaged at byte {at}, and turns that were acknowledged lie behind that; restore a backup, or move it and all later files of its folder away to go on with offset {}",
             path.display(),
@@ -266,12 +313,78 @@ pub(super) fn cut(dir: &Path, upto: Offset) -> Result<(), StoreError> {
     files::sync_dir(dir)
 }
 
+/// What the folder knows of its log, to be held against the files.
+pub(super) struct Expected {
+    /// The store.
+    pub(super) id: u128,
+    /// The newest segment that was noted, and its length in bytes.
+    pub(super) newest: Option<(u64, u64)>,
+    /// What needs no log: the offset of the snapshot, or of none.
+    pub(super) snapshot: Offset,
+}
+
+/// Finds files that are missing, cut, or of another store. What is inside of them is not read.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] names the file, and how to go on.
+pub(super) fn check(dir: &Path, expected: &Expected) -> Result<(), StoreError> {
+    let segments = segments(dir)?;
+    let corrupt = |what: String| Err(StoreError::Corrupt(format!("{what}; {WAYS_ON}")));
+    for Found { path, store, .. } in &segments {
+        if store.is_some_and(|store| store != expected.id) {
+            return corrupt(format!("{} belongs to another store", path.display()));
+        }
+    }
+    if let Some(first) = segments.first()
+        && first.after > expected.snapshot
+    {
+        return corrupt(format!(
+            "the log begins behind offset {} with {}, and the turns before it are in no snapshot",
+            first.after.0,
+            first.path.display()
+        ));
+    }
+    for pair in segments.windows(2) {
+        if pair[1].number != pair[0].number + 1 {
+            let missing = dir.join(format!("{:020}.{SUFFIX}", pair[0].number + 1));
+            return corrupt(format!("{} is missing", missing.display()));
+        }
+    }
+    let Some((number, bytes)) = expected.newest else { return Ok(()) };
+    match segments.last() {
+        Some(last) if last.number > number => Ok(()),
+        Some(last) if last.number == number => {
+            let length = files::length(&last.path)?;
+            if length >= bytes {
+                return Ok(());
+            }
+            corrupt(format!("{} has {length} bytes and had {bytes}", last.path.display()))
+        }
+        _ => {
+            let missing = dir.join(format!("{number:020}.{SUFFIX}"));
+            corrupt(format!("{} is missing", missing.display()))
+        }
+    }
+}
+
+/// The store that the segments say they are of; none if none of them says it.
+pub(super) fn store_of(dir: &Path) -> Result<Option<u128>, StoreError> {
+    Ok(segments(dir)?.iter().rev().find_map(|segment| segment.store))
+}
+
+/// What to do where acknowledged turns may be missing.
+pub(super) const WAYS_ON: &str = "acknowledged turns may be lost: put the file back as it was, or restore a backup; to go on \
+    with what can be read, remove the file `state` beside `log`";
+
 /// A segment in the folder.
 struct Found {
     number: u64,
     path: PathBuf,
     /// The offset that it goes on after.
     after: Offset,
+    /// The store that it is of, if it says so.
+    store: Option<u128>,
+    header_bytes: usize,
 }
 
 /// The segments in order. A newest one without a whole header was begun and never written to, and is
@@ -282,7 +395,9 @@ fn segments(dir: &Path) -> Result<Vec<Found>, StoreError> {
     let mut segments = Vec::with_capacity(files.len());
     for (number, path) in files {
         match header_of(&path)? {
-            Some(after) => segments.push(Found { number, path, after }),
+            Some(Header { after, store, bytes }) => {
+                segments.push(Found { number, path, after, store, header_bytes: bytes });
+            }
             None if Some(number) == newest && !holds_frames(&path)? => {}
             None => {
                 return Err(StoreError::Corrupt(format!(
@@ -295,20 +410,25 @@ fn segments(dir: &Path) -> Result<Vec<Found>, StoreError> {
     Ok(segments)
 }
 
-fn header_of(path: &Path) -> Result<Option<Offset>, StoreError> {
-    let mut header = [0; HEADER_BYTES];
-    let read = files::at(path, || match File::open(path)?.read_exact_at(&mut header, 0) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        read => read.map(|()| true),
-    });
-    if read? { decode_header(&header) } else { Ok(None) }
+/// What a segment says of itself.
+struct Header {
+    after: Offset,
+    store: Option<u128>,
+    bytes: usize,
+}
+
+fn header_of(path: &Path) -> Result<Option<Header>, StoreError> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    files::at(path, || File::open(path)?.take(HEADER_BYTES as u64).read_to_end(&mut header))?;
+    decode_header(&header)
 }
 
 /// True if something was written where the frames lie: then there was a header once.
 fn holds_frames(path: &Path) -> Result<bool, StoreError> {
-    let mut bytes = Bytes::from(files::at(path, || fs::read(path))?);
-    let frames = bytes.split_off(HEADER_BYTES.min(bytes.len()));
-    Ok(frame::decode(&frames).is_some())
+    let bytes = Bytes::from(files::at(path, || fs::read(path))?);
+    let frames = |from: usize| bytes.slice(from.min(bytes.len())..);
+    let lie_behind = |header: usize| frame::decode(&frames(header)).is_some();
+    Ok(lie_behind(HEADER_BYTES) || lie_behind(NAMELESS_HEADER_BYTES))
 }
 
 /// The files of the segments in order, with their numbers.
@@ -324,26 +444,46 @@ fn numbers(dir: &Path) -> Result<Vec<(u64, PathBuf)>, StoreError> {
     Ok(numbers)
 }
 
-fn header(after: Offset) -> Vec<u8> {
+fn header(after: Offset, store: u128) -> Vec<u8> {
     let mut header = MAGIC.to_vec();
     header.put_u32(VERSION);
     header.put_u64(after.0);
+    header.put_u128(store);
     let sum = crc32fast::hash(&header[MAGIC.len()..]);
     header.put_u32(sum);
     header
 }
 
-/// The offset that a segment goes on after; none if these bytes are no header.
-fn decode_header(header: &[u8; HEADER_BYTES]) -> Result<Option<Offset>, StoreError> {
-    let Some(mut rest) = header.strip_prefix(MAGIC) else { return Ok(None) };
-    let sum = crc32fast::hash(&rest[..12]);
-    let (version, after) = (rest.get_u32(), Offset(rest.get_u64()));
-    match () {
-        () if sum != rest.get_u32() => Ok(None),
-        () if version != VERSION => Err(StoreError::Format {
-            found: format!("log {version}"),
-            wanted: format!("log {VERSION}"),
-        }),
-        () => Ok(Some(after)),
+/// What these bytes say of their segment; none if they are no header.
+fn decode_header(header: &[u8]) -> Result<Option<Header>, StoreError> {
+    let Some(body) = header.strip_prefix(MAGIC) else { return Ok(None) };
+    let Some(version) = body.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else {
+        return Ok(None);
+    };
+    let bytes = if version == NAMELESS { NAMELESS_HEADER_BYTES } else { HEADER_BYTES };
+    let Some(body) = body.get(..bytes - MAGIC.len()) else { return Ok(None) };
+    let (mut told, mut sum) = body.split_at(body.len() - 4);
+    if crc32fast::hash(told) != sum.get_u32() {
+        return Ok(None);
     }
+    if version > VERSION {
+        let (found, wanted) = (format!("log {version}"), format!("log {VERSION}"));
+        return Err(StoreError::Format { found, wanted });
+    }
+    told.advance(4);
+    let after = Offset(told.get_u64());
+    let store = (version != NAMELESS).then(|| told.get_u128());
+    Ok(Some(Header { after, store, bytes }))
+}
+
+/// True if a segment ends with a mark.
+#[cfg(test)]
+pub(super) fn is_marked(path: &Path) -> Result<bool, StoreError> {
+    let mut rest = Bytes::from(files::at(path, || fs::read(path))?).split_off(HEADER_BYTES);
+    let mut is_marked = false;
+    while let Some((frame, behind)) = frame::decode(&rest) {
+        is_marked = frame.is_mark();
+        rest = behind;
+    }
+    Ok(is_marked)
 }

@@ -100,7 +100,7 @@ impl Store {
         let folder = opened.folder;
         let written = Arc::new(AtomicU64::new(opened.log_bytes));
         let journal =
-            log::Log::go_on(&folder.log(), opened.last, written.clone(), limits, metrics.clone())?;
+            log::Log::go_on(folder.clone(), opened.last, written.clone(), limits, metrics.clone())?;
         let rebuild: Rebuild = Box::new({
             let folder = folder.clone();
             move || folder.renew()

@@ -1,5 +1,6 @@
 //! What every store promises, checked on each of them, and what the disk's promises besides.
 
+mod damage;
 mod model;
 mod recovery;
 

@@ -122,9 +122,13 @@ async fn a_torn_end_of_the_log_is_passed_over_and_never_comes_back() {
         rewrite(&newest, |mut file| {
             let written = file.iter().rposition(|byte| *byte != 0).unwrap() + 1;
             // The start of a turn that nobody was told of: a head without its body.
-            let torn = [&file[24..60], &[round; 30]].concat();
+            let torn = [&file[40..76], &[round; 30]].concat();
+            let length = file.len();
             file.truncate(written);
-            [file, torn].concat()
+            let mut file = [file, torn].concat();
+            // It has its full length from the start.
+            file.resize(length.max(file.len()), 0);
+            file
         });
         assert_eq!(keys_in(image.dir(), &limits()).await, ALL);
     }
@@ -170,7 +174,7 @@ async fn damage_among_acknowledged_turns_is_named_and_nothing_is_changed() {
             file
         });
         let error = Store::open(image.dir(), &limits()).err().unwrap().to_string();
-        assert!(error.contains("is damaged at byte 24") && error.contains("backup"), "{error}");
+        assert!(error.contains("is damaged at byte 40") && error.contains("backup"), "{error}");
         std::fs::write(path, whole).unwrap();
     }
     std::fs::rename(&segments(image.dir())[1], image.dir().join("elsewhere")).unwrap();
