@@ -23,6 +23,7 @@ mod folder;
 mod frame;
 mod keeper;
 mod keys;
+mod leftovers;
 mod log;
 mod memory;
 mod pending;
@@ -41,6 +42,7 @@ pub(crate) use due::{AlarmsFrom, Bell};
 pub(crate) use entry::Line;
 pub(crate) use keys::RoomFacts;
 pub(crate) use record::{Change, Record, Wipe};
+use room::Links;
 pub(crate) use room::{AlarmRecord, RoomStore, Settled, Touch};
 pub(crate) use service::{Service, TtlNote};
 pub use verify::Verified;
@@ -53,6 +55,7 @@ use backend::{Journal, Tree};
 use committer::Committer;
 use folder::Folder;
 use keeper::{Keeper, OnDisk};
+use leftovers::Leftovers;
 use service::ServiceFile;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -75,6 +78,7 @@ pub struct Store {
     keeper: Arc<Keeper>,
     metrics: Arc<StoreMetrics>,
     service: Arc<ServiceFile>,
+    leftovers: Arc<Leftovers>,
     /// Shared, as each room has a store at hand.
     limits: Arc<Limits>,
 }
@@ -151,6 +155,7 @@ impl Store {
             Keeper::start(applier.shared(), applier.applied(), on_disk, limits, metrics.clone())?;
         let committer = Committer::start(journal, applier.shared(), last, limits, metrics.clone())?;
         Ok(Self {
+            leftovers: Arc::new(Leftovers::new(applier.applied())),
             committer: Arc::new(committer),
             applier: Arc::new(applier),
             keeper: Arc::new(keeper),
@@ -161,7 +166,7 @@ impl Store {
     }
 
     /// The storage of one room. The caller makes sure that it is the only one who has it. Waits until
-    /// the tree has what the room committed before.
+    /// the tree has what the room committed before, and not for what other rooms did.
     ///
     /// # Errors
     /// [`StoreError`] if the store has failed, or what is known of the room cannot be read.
@@ -169,18 +174,27 @@ impl Store {
     /// # Cancel safety
     /// Nothing is held while it waits.
     pub(crate) async fn room(&self, room: &RoomId) -> Result<RoomStore, StoreError> {
-        self.applied().await?;
+        self.applied_upto(self.leftovers.of(room)).await?;
         if let Some(error) = self.failure() {
             return Err(error);
         }
         let shared = self.applier.shared();
         let info = blocking(|| apply::info_of(&*shared.tree(), room))?;
-        Ok(RoomStore::new(shared, self.committer.clone(), room, info, &self.limits))
+        let links = Links {
+            applier: shared,
+            committer: self.committer.clone(),
+            leftovers: self.leftovers.clone(),
+        };
+        Ok(RoomStore::new(links, room, info, &self.limits))
     }
 
     /// Waits until the tree has everything that was committed before, but for what was lost.
     async fn applied(&self) -> Result<(), StoreError> {
-        let last = self.committer.last();
+        self.applied_upto(self.committer.last()).await
+    }
+
+    /// Waits until the tree has everything up to an offset, but for what was lost.
+    async fn applied_upto(&self, last: Offset) -> Result<(), StoreError> {
         let mut applied = self.applier.applied();
         loop {
             if *applied.borrow_and_update() >= last {
@@ -214,8 +228,7 @@ impl Store {
         self.metrics.waiting_for_tree.set(level(settled.0.saturating_sub(applied.0)));
     }
 
-    /// Changes whenever a commit that changed an alarm has reached the tree.
-    /// What rings when an alarm was set.
+    /// Returns the bell that rings when an alarm was set or moved earlier.
     pub(crate) fn alarm_bell(&self) -> Arc<Bell> {
         self.applier.alarm_bell()
     }

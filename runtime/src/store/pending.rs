@@ -4,7 +4,7 @@
 //! may wait for the disk, and by the limit on what is remembered. It does not know where the bytes go.
 
 use super::keys::RoomFacts;
-use super::{Offset, Record, Settled, StoreError, Wipe};
+use super::{Offset, Record, Settled, StoreError, Touch, Wipe};
 use crate::span::{Key, Overlay, Span};
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -29,6 +29,8 @@ pub(super) struct Pending {
     cleared: Option<Offset>,
     /// The last commit.
     last: Offset,
+    /// The last note of use, which is a commit that nobody waits for.
+    noted: Offset,
     /// The last commit that is in the tree.
     applied: Offset,
     durable: Offset,
@@ -49,6 +51,7 @@ impl PendingCell {
             keys: BTreeMap::new(),
             cleared: None,
             last: Offset::default(),
+            noted: Offset::default(),
             applied: Offset::default(),
             durable: Offset::default(),
             lost: None,
@@ -129,6 +132,17 @@ impl Pending {
             change.wipe == Wipe::Room && change.keys.is_empty() && self.info.alarm.is_none();
         self.info.turns = if is_gone { 0 } else { record.turn };
         self.last = record.offset;
+    }
+
+    /// Takes up a note of use that is on its way from now on.
+    pub(super) fn note_use(&mut self, touch: Touch, at: Offset) {
+        self.info.touch = Some(touch);
+        self.noted = at;
+    }
+
+    /// The last commit or note of use.
+    pub(super) fn last(&self) -> Offset {
+        self.last.max(self.noted)
     }
 
     pub(super) fn is_lost(&self) -> bool {

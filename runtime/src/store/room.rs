@@ -8,6 +8,7 @@ use super::applier::Shared as Applier;
 use super::backend::StoreError;
 use super::committer::{Commit, Committer};
 use super::keys::{self, RoomFacts};
+use super::leftovers::Leftovers;
 use super::pending::{Pending, PendingCell};
 use super::{Change, Offset, Record, Wipe, blocking};
 use crate::id::{ModuleHash, RoomId};
@@ -53,7 +54,21 @@ pub(crate) enum Settled {
 pub(crate) struct RoomStore {
     reader: Arc<Reader>,
     committer: Arc<Committer>,
+    leftovers: Arc<Leftovers>,
     room: RoomId,
+}
+
+/// What a room's storage works with.
+pub(super) struct Links {
+    pub(super) applier: Arc<Applier>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) leftovers: Arc<Leftovers>,
+}
+
+impl Drop for RoomStore {
+    fn drop(&mut self) {
+        self.leftovers.leave(&self.room, self.reader.pending.lock().last());
+    }
 }
 
 /// What a turn reads from.
@@ -66,10 +81,9 @@ struct Reader {
 }
 
 impl RoomStore {
-    /// The storage of a room of which this is known, and of which nothing is on its way.
+    /// Storage handle for a room whose stored facts are `info`. The room must have no commit in flight.
     pub(super) fn new(
-        applier: Arc<Applier>,
-        committer: Arc<Committer>,
+        Links { applier, committer, leftovers }: Links,
         room: &RoomId,
         info: RoomFacts,
         limits: &Limits,
@@ -78,7 +92,7 @@ impl RoomStore {
         let guest_prefix = keys::guest_prefix(room);
         let wait_max = ms(limits.turn_wall_ms_max);
         let reader = Arc::new(Reader { applier, pending, guest_prefix, wait_max });
-        Self { reader, committer, room: room.clone() }
+        Self { reader, committer, leftovers, room: room.clone() }
     }
 
     /// What the next turn reads from.
@@ -174,7 +188,7 @@ impl RoomStore {
         let record = Record { offset: Offset::default(), room, turn: info.turns, module, change };
         let commit = Commit { pending: Arc::new(PendingCell::new(info, 0)), record };
         let cell = &self.reader.pending;
-        self.committer.push(commit, |_| cell.lock().info.touch = Some(touch))?;
+        self.committer.push(commit, |record| cell.lock().note_use(touch, record.offset))?;
         Ok(true)
     }
 

@@ -307,3 +307,19 @@ async fn a_room_that_is_full_is_measured_exactly() {
     second.delete_all();
     assert_eq!(put(&mut second, "d", 99), Ok(()));
 }
+
+/// A slow disk, or a tree that is far behind, stops the rooms that wait for it and no others.
+#[tokio::test]
+async fn a_room_that_begins_waits_for_its_own_commits_and_for_no_others() {
+    let limits = Limits { apply_gather_ms: 3_600_000, ..limits() };
+    let store = Disk::default().store(&limits);
+    let busy = store.room(&room("busy")).await.unwrap();
+    assert_eq!(commit(&store, &busy, writes(&[("a", Some("1"))])).await, Settled::Durable);
+    let behind = |store: &Store| *store.applier.applied().borrow() < store.committer.last();
+    drop(store.room(&room("other")).await.unwrap());
+    assert!(behind(&store), "another room's activation waited for the tree");
+    // The room itself finds what it left.
+    drop(busy);
+    let again = store.room(&room("busy")).await.unwrap();
+    assert_eq!((listed(&again), behind(&store)), ("a".to_owned(), false));
+}
