@@ -179,6 +179,7 @@ async fn what_a_failed_flush_lost_is_lost_to_its_room_alone_and_for_good() {
     // What the room made of what was lost does not reach the disk either.
     assert_eq!(commit(&store, &one, writes(&[("after", Some("1"))])).await, lost);
     assert_eq!(commit(&store, &two, writes(&[("fine", Some("1"))])).await, Settled::Durable);
+    drop(one);
     assert_eq!(listed(&store.room(&room("one")).await.unwrap()), "kept");
 }
 
