@@ -1,6 +1,6 @@
 //! The rooms under test. Owns their build.
 //!
-//! Invariant: it is the release build of the package as it stands. It does not know the protocol that
+//! Invariant: it is the build for shipping of the package as it stands. It does not know the protocol that
 //! a room speaks.
 
 use anyhow::{Context, Result, bail};
@@ -12,7 +12,7 @@ pub(crate) fn build(package: &str) -> Result<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     let target = root.join("target").join("guests");
     let status = Command::new("cargo")
-        .args(["build", "--release", "--target", "wasm32-wasip2", "-p", package])
+        .args(["build", "--profile", "dist", "--target", "wasm32-wasip2", "-p", package])
         .arg("--target-dir")
         .arg(&target)
         .current_dir(&root)
@@ -22,5 +22,5 @@ pub(crate) fn build(package: &str) -> Result<PathBuf> {
         bail!("the room does not build; is the target there? `rustup target add wasm32-wasip2`");
     }
     let module = format!("{}.wasm", package.replace('-', "_"));
-    Ok(target.join("wasm32-wasip2/release").join(module))
+    Ok(target.join("wasm32-wasip2/dist").join(module))
 }

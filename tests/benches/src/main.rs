@@ -1,12 +1,12 @@
 //! Measures the runtime on this machine, each scenario against something in the same run.
 //!
-//! - `cargo run --release -p room-benches`: what a room costs beside a bare axum server and a raw loop, written to
+//! - `cargo run --profile dist -p room-benches`: what a room costs beside a bare axum server and a raw loop, written to
 //!   `runtime/PERFORMANCE.md`
-//! - `cargo run --release -p room-benches -- durable`: durable turns a second, many rooms to one flush
-//! - `cargo run --release -p room-benches -- faults`: what neighbours of a faulty guest notice
+//! - `cargo run --profile dist -p room-benches -- durable`: durable turns a second, many rooms to one flush
+//! - `cargo run --profile dist -p room-benches -- faults`: what neighbours of a faulty guest notice
 //! - `cargo run --profile count -p room-benches --features valgrind -- count`: instructions an event takes, against
 //!   those in `counts.toml`
-//! - `cargo run --release -p room-benches -- scale`: what many rooms and clients cost; `scale live`: that part alone
+//! - `cargo run --profile dist -p room-benches -- scale`: what many rooms and clients cost; `scale live`: that part alone
 //!
 //! Owns the words of the command line. Invariant: servers and load are processes of their own: servers this
 //! program, the load `room bench`. It does not know what is measured.

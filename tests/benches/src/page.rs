@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-const BEGIN: &str = "<!-- figures: written by `cargo run --release -p room-benches` -->";
+const BEGIN: &str = "<!-- figures: written by `cargo run --profile dist -p room-benches` -->";
 const END: &str = "<!-- end of figures -->";
 
 /// One row of the table.
@@ -103,7 +103,13 @@ fn machine() -> String {
     let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     let kernel = read("/proc/sys/kernel/osrelease");
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let profile = if cfg!(debug_assertions) { "**a debug build**" } else { "a release build" };
+    // The folder has the profile's name.
+    let exe = std::env::current_exe().unwrap_or_default();
+    let profile = match exe.parent().and_then(|dir| dir.file_name()).and_then(|name| name.to_str())
+    {
+        Some("dist") => "a build of the profile dist".to_owned(),
+        other => format!("**a build of the profile {}, not dist**", other.unwrap_or("unknown")),
+    };
     format!(
         "{}, {cores} cores, {} {}; {profile}, the medians of three runs.\n",
         cpu.unwrap_or("a processor without a name").trim(),

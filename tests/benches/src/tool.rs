@@ -20,8 +20,9 @@ pub(crate) fn build() -> Result<PathBuf> {
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     // The folder has the profile's name, below the one that cargo was told.
     command.arg("--target-dir").arg(folder.parent().context("a profile lies in a folder")?);
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
+    match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => {}
+        Some(profile) => drop(command.args(["--profile", profile])),
     }
     if !command.status().context("cargo is not on the PATH")?.success() {
         bail!("`room` does not build");

@@ -37,11 +37,20 @@ fn build(name: &str) -> Arc<[u8]> {
     add_target();
     let package = format!("room-guest-{name}");
     run(Command::new("cargo")
-        .args(["build", "--release", "--target", TARGET, "--package", &package, "--target-dir"])
+        .args([
+            "build",
+            "--profile",
+            "dist",
+            "--target",
+            TARGET,
+            "--package",
+            &package,
+            "--target-dir",
+        ])
         .arg(&target)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")));
     let file = format!("{}.wasm", package.replace('-', "_"));
-    let path = target.join(TARGET).join("release").join(file);
+    let path = target.join(TARGET).join("dist").join(file);
     let bytes = std::fs::read(&path);
     bytes.unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display())).into()
 }
