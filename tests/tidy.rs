@@ -162,6 +162,7 @@ fn the_environment_and_the_clock_have_one_home_each() {
 /// What each part of the runtime may know of the others: those to its left.
 const LAYERS: &[(&str, &str)] = &[
     ("limits", ""),
+    ("assets", ""),
     ("clock", ""),
     ("metrics", ""),
     ("ttl", ""),
@@ -186,7 +187,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("admin", "limits id event span turn store room rooms"),
     (
         "door",
-        "limits id clock metrics logs taps config connection event span wasm cluster room rooms admin",
+        "limits id clock metrics logs taps assets config connection event span wasm cluster room rooms admin",
     ),
     (
         "node",

@@ -4,7 +4,8 @@
 //!
 //! - [`runtime`] is a [`node`] with a listener: [`Runtime`], from a [`Config`].
 //! - [`server`] has many of them, and takes what is deployed: [`Server`].
-//! - `door` is the front door: sockets, HTTP, static files, the table of errors.
+//! - `door` is the front door: sockets, HTTP, static files, the table of errors; [`assets`] says which files are
+//!   public.
 //! - `rooms` knows which rooms run; `room` is one of them: mailbox, actor, gate, outbox.
 //! - `wasm` compiles and calls guests; `turn` is what one call read, wrote and said.
 //! - `admin` is an operator's work on what is stored: backups, exports, imports; [`offline`] without a node.
@@ -15,6 +16,7 @@
 
 mod admin;
 mod alarms;
+pub mod assets;
 pub mod clock;
 mod cluster;
 pub mod config;

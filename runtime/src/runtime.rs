@@ -17,7 +17,10 @@ use tokio::task::JoinHandle;
 pub struct Runtime {
     node: Node,
     addr: SocketAddr,
-    serving: JoinHandle<()>,
+    /// One for each address.
+    serving: Vec<JoinHandle<()>>,
+    config: Config,
+    way: Way,
 }
 
 /// Why a node does not start. Nothing is left running.
@@ -55,23 +58,44 @@ impl Runtime {
     /// Dropped before it returns, nothing is left running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check()?;
-        let limits = Arc::new(config.limits);
+        let limits = Arc::new(config.limits.clone());
         let addr = config.listen;
-        let tls = match config.tls {
+        let tls = match config.tls.clone() {
             Some(files) => Some(Certificates::read(files, limits.clone()).await?),
             None => None,
         };
-        let way = Way { tls, proxies: Arc::new(config.proxies) };
-        let listener = Listener::bind(addr, limits.clone(), way).await;
+        let way = Way { tls, proxies: Arc::new(config.proxies.clone()) };
+        let listener = Listener::bind(addr, limits.clone(), way.clone()).await;
         let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
         let host = GuestHost::new(&limits, config.cache_dir.as_deref())?;
         let node = Node::open(&config.storage, &host, &limits, config.audience, "")?;
         let addr = listener.addr();
-        let serving = listener.serve(node.router(), node.listener_metrics(), node.stopping());
-        Ok(Self { addr, serving: tokio::spawn(serving), node })
+        let mut runtime = Self { addr, serving: Vec::new(), node, config, way };
+        runtime.serve(listener);
+        Ok(runtime)
     }
 
-    /// Where it listens.
+    /// Listens at another address, too. It lets as many clients in as the first one.
+    ///
+    /// # Errors
+    /// Those of the operating system, for example that the port is taken.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, nothing is bound.
+    pub async fn listen_too(&mut self, addr: SocketAddr) -> std::io::Result<()> {
+        let listener =
+            Listener::bind(addr, Arc::new(self.config.limits.clone()), self.way.clone()).await?;
+        self.serve(listener);
+        Ok(())
+    }
+
+    fn serve(&mut self, listener: Listener) {
+        let node = &self.node;
+        let serving = listener.serve(node.router(), node.listener_metrics(), node.stopping());
+        self.serving.push(tokio::spawn(serving));
+    }
+
+    /// Where it listens first.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -121,6 +145,11 @@ impl Runtime {
     pub async fn drain(self) {
         let Self { node, serving, .. } = self;
         // A listener that panicked has no requests any more.
-        node.drain(async { drop(serving.await) }).await;
+        let ended = async {
+            for serving in serving {
+                drop(serving.await);
+            }
+        };
+        node.drain(ended).await;
     }
 }

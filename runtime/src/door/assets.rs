@@ -6,6 +6,7 @@
 
 use super::FrontDoor;
 use super::status::DoorError;
+use crate::assets::{is_hidden_name, is_public};
 use ::http::{HeaderName, HeaderValue, Method, header};
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -58,22 +59,13 @@ fn is_hidden(path: &str) -> bool {
     path.split(['/', '\\']).any(is_hidden_name)
 }
 
-fn is_hidden_name(name: &str) -> bool {
-    name.starts_with('.') && name != ".well-known"
-}
-
-/// True if what the path leads to lies in the folder and is not hidden in it when all links are followed.
-/// A link is its author's, but so is what it hides by mistake.
+/// True if what the path leads to is public when all links are followed.
 async fn is_within(dir: &FilePath, path: &str) -> bool {
     let Ok(path) = percent_decode_str(path.trim_start_matches('/')).decode_utf8() else {
         return false;
     };
     let Ok(root) = tokio::fs::canonicalize(dir).await else { return false };
-    let may_be_seen = |found: PathBuf| {
-        found.strip_prefix(&root).is_ok_and(|below| {
-            !below.components().any(|part| is_hidden_name(&part.as_os_str().to_string_lossy()))
-        })
-    };
+    let may_be_seen = |found: PathBuf| is_public(&root, &found);
     let path = root.join(&*path);
     // For a folder its index is served, if it has one.
     let index = tokio::fs::canonicalize(path.join("index.html")).await;

@@ -159,13 +159,23 @@ impl FrontDoor {
     fn room(&self, uri: &::http::Uri) -> Result<RoomId, status::DoorError> {
         let limits = &self.0.limits;
         if self.0.rooms.is_empty() {
-            return Err(status::DoorError::Starting);
+            return Err(self.nothing_served());
         }
         let asked = uri.path_and_query().map_or(0, |asked| asked.as_str().len());
         if asked > size(limits.uri_bytes_max) {
             return Err(status::DoorError::UriTooLong(limits.uri_bytes_max));
         }
         self.here(room_of_path(uri.path(), limits)?.ok_or(status::DoorError::NotFound)?)
+    }
+
+    /// Why there are no rooms yet. Its author has broken it; to anybody else it is starting.
+    fn nothing_served(&self) -> status::DoorError {
+        match &*self.0.notices.borrow() {
+            Some(notice) if self.0.audience == Audience::Developer => {
+                status::DoorError::Unbuilt(notice.title.clone())
+            }
+            _ => status::DoorError::Starting,
+        }
     }
 
     /// The room, if this node is the one to run it.

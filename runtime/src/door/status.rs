@@ -23,6 +23,9 @@ pub(super) enum DoorError {
     /// No project was deployed yet.
     #[error("the server is starting")]
     Starting,
+    /// There is no code to serve, and its author is told why.
+    #[error("nothing is served yet: {0}")]
+    Unbuilt(String),
     /// The URL is too long.
     #[error("the URL is longer than {0} bytes")]
     UriTooLong(u64),
@@ -126,9 +129,11 @@ impl DoorError {
                 (404, 4404)
             }
             Self::InMemory => (409, 4409),
-            Self::Starting | Self::TransfersFull(_) | Self::WatchersFull(_) | Self::TapsFull(_) => {
-                (503, 1013)
-            }
+            Self::Starting
+            | Self::Unbuilt(_)
+            | Self::TransfersFull(_)
+            | Self::WatchersFull(_)
+            | Self::TapsFull(_) => (503, 1013),
             Self::BodyMissing => (408, 4408),
             Self::BodyTooLarge(_) => (413, 1009),
             Self::UriTooLong(_) => (414, 4414),
@@ -161,7 +166,7 @@ impl DoorError {
             | Self::NothingStored(_)
             | Self::Room(Unreachable::UnknownParty(_)) => Refusal::NotFound,
             Self::Origin(_) => Refusal::Origin,
-            Self::Starting => Refusal::Starting,
+            Self::Starting | Self::Unbuilt(_) => Refusal::Starting,
             Self::TransfersFull(_) | Self::WatchersFull(_) | Self::TapsFull(_) => Refusal::Busy,
             Self::Elsewhere(_) => Refusal::Elsewhere,
             Self::Room(Unreachable::Room(error)) => match error {
@@ -201,9 +206,11 @@ impl DoorError {
             Audience::Public | Audience::Developer => self.to_string(),
         };
         let retryable = match self {
-            Self::Starting | Self::TransfersFull(_) | Self::WatchersFull(_) | Self::TapsFull(_) => {
-                true
-            }
+            Self::Starting
+            | Self::Unbuilt(_)
+            | Self::TransfersFull(_)
+            | Self::WatchersFull(_)
+            | Self::TapsFull(_) => true,
             Self::Room(Unreachable::Room(error)) => error.is_retryable(),
             _ => false,
         };
@@ -243,6 +250,7 @@ mod tests {
             DoorError::NotFound,
             DoorError::Room(Unreachable::UnknownParty(PartyName::parse("x").unwrap())),
             DoorError::Starting,
+            DoorError::Unbuilt("it does not compile".to_owned()),
             DoorError::Unauthorized,
             DoorError::Origin("https://a.example".to_owned()),
             DoorError::TransfersFull(4),
@@ -290,6 +298,7 @@ mod tests {
             404 4404 not found 
             404 4404 party x not found 
             503 1013 the server is starting retry
+            503 1013 nothing is served yet: it does not compile retry
             401 4401 this needs the token of the server's operator 
             403 4403 the project's origins do not list https://a.example 
             503 1013 4 backups, exports and imports run already retry
