@@ -3,14 +3,15 @@
 //! Invariant: flags win over `ROOM_*` variables, which win over `room.toml`, which wins over defaults;
 //! the first two are decided here, by clap. It does not know what the commands do.
 
+pub(crate) mod address;
 pub(crate) mod bench;
 pub(crate) mod operate;
 pub(crate) mod remote;
 
 use crate::output::Existing;
+use address::{ListenAt, listen_at};
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use remote::ElsewhereArgs;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Make, run and test rooms.
@@ -83,14 +84,14 @@ pub(crate) struct ProjectArgs {
 ///
 /// Writes a project that builds, tests and runs untouched. The SDK's source is put beside it in
 /// `vendor/room-sdk`, so that no registry and no checkout is needed; with --sdk the project uses a
-/// checkout instead. A folder that has something in it is left alone.
+/// checkout instead. A folder that has something in it but `.git` is left alone.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room new chat\n  room new apps/score --template counter\n  \
 room new mine --template blank --sdk ../room/sdk"
 )]
 pub(crate) struct NewArgs {
-    /// The folder to make; its last part is the project's name
+    /// The folder to make, or `.` for this one; its last part is the project's name
     #[arg(value_name = "NAME", value_hint = ValueHint::DirPath)]
     pub(crate) path: PathBuf,
     /// What to start from
@@ -135,8 +136,8 @@ pub(crate) enum TemplateName {
 
 /// Run the project here and reload it at every save
 ///
-/// Builds the project's parties, serves them on this machine, and watches their sources, `Cargo.toml`,
-/// `room.toml` and local path dependencies. A save is compiled and swapped in between two messages:
+/// Builds the project's parties, serves them on this machine, and watches all files that cargo has read for
+/// them, and `room.toml`. A save is compiled and swapped in between two messages:
 /// open sockets, their ids and the rooms' storage stay. If it does not compile, the compiler's words
 /// are shown and the last good code keeps serving. Files of `[assets]` are served from disk, so they
 /// need no rebuild.
@@ -164,9 +165,9 @@ pub(crate) struct DevArgs {
     /// The port [default: 1999, or the next free one]
     #[arg(short, long, env = "ROOM_PORT")]
     pub(crate) port: Option<u16>,
-    /// The address to listen on; 0.0.0.0 lets other machines in
-    #[arg(long, env = "ROOM_HOST", default_value = "127.0.0.1")]
-    pub(crate) host: IpAddr,
+    /// The address to listen on, with or without a port; 0.0.0.0 lets other machines in
+    #[arg(long, env = "ROOM_HOST", default_value = "localhost", value_parser = listen_at)]
+    pub(crate) host: ListenAt,
     /// Keep the rooms' data in memory only
     #[arg(long)]
     pub(crate) ephemeral: bool,
@@ -177,6 +178,9 @@ pub(crate) struct DevArgs {
     /// repeated
     #[arg(long = "var", value_name = "KEY=VALUE", value_parser = variable)]
     pub(crate) vars: Vec<(String, String)>,
+    /// Look at the files again and again, where the system does not tell of saves; found out by itself, too
+    #[arg(long)]
+    pub(crate) poll: bool,
     /// Say more about what the platform does; twice for everything
     #[arg(short, long, action = ArgAction::Count)]
     pub(crate) verbose: u8,

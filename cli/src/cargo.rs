@@ -3,10 +3,16 @@
 //! Invariant: a call that is dropped takes its compilers with it, so at most one build of a caller
 //! runs. Cargo's own words reach the terminal unchanged. It does not know rooms, only packages.
 
+mod config;
+mod guest;
+mod inputs;
+mod lock;
 mod process;
 mod target;
 
+pub(crate) use inputs::{Inputs, Times, disk_time};
 pub(crate) use process::Group;
+pub(crate) use target::forget as forget_toolchain;
 
 use crate::codes::Code;
 use crate::mistake::Mistake;
@@ -15,6 +21,7 @@ use crate::project::Project;
 use anyhow::Context as _;
 use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
 use cargo_metadata::{Artifact, CrateType, Message, MetadataCommand, PackageId};
+use inputs::Reading;
 use room_runtime::PartyName;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -40,11 +47,13 @@ pub(crate) struct Plan {
 struct Package {
     id: PackageId,
     dir: PathBuf,
-    /// Its folder and those of the packages it depends on by path.
-    sources: BTreeSet<PathBuf>,
-    /// The `Cargo.toml` of its workspace, which has its profiles.
+    /// What its build reads, as far as manifests tell.
+    inputs: Inputs,
+    /// The folder of its workspace.
     workspace: PathBuf,
     target_dir: PathBuf,
+    /// The folder that its guests are built into.
+    own: PathBuf,
 }
 
 /// One party's compiled code.
@@ -58,7 +67,16 @@ pub(crate) struct Component {
     pub(crate) bytes: Arc<[u8]>,
 }
 
-/// How a build ended that could be tried at all.
+/// A build that could be tried at all.
+#[derive(Debug)]
+pub(crate) struct Build {
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// What it read.
+    pub(crate) inputs: Inputs,
+}
+
+/// How a build ended.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// Every party has a component.
@@ -107,25 +125,27 @@ impl Plan {
     ///
     /// # Cancel safety
     /// Dropping it kills the build with all its compilers.
-    pub(crate) async fn build(&self, profile: &str, noise: Noise) -> anyhow::Result<Outcome> {
-        let mut made = Vec::new();
+    pub(crate) async fn build(&self, profile: &str, noise: Noise) -> anyhow::Result<Build> {
+        let (mut made, mut inputs) = (Vec::new(), Inputs::default());
         for package in &self.packages {
             target::ensure(&package.dir).await?;
-            match package.build(profile, noise).await? {
+            let (built, read) = package.build(profile, noise).await?;
+            inputs.extend(read);
+            match built {
                 Ok(path) => {
                     let bytes = tokio::fs::read(&path)
                         .await
                         .with_context(|| format!("cargo's output {} is gone", path.display()))?;
                     made.push((path, Arc::<[u8]>::from(bytes)));
                 }
-                Err(errors) => return Ok(Outcome::Refused(errors)),
+                Err(errors) => return Ok(Build { outcome: Outcome::Refused(errors), inputs }),
             }
         }
         let components = self.parties.iter().map(|(party, index)| {
             let (path, bytes) = made[*index].clone();
             Component { party: party.clone(), path, bytes }
         });
-        Ok(Outcome::Built(components.collect()))
+        Ok(Build { outcome: Outcome::Built(components.collect()), inputs })
     }
 
     /// Runs the packages' own tests, each with these arguments. → Whether all passed.
@@ -134,8 +154,13 @@ impl Plan {
     /// Dropping it leaves the tests running.
     pub(crate) async fn test(&self, rest: &[String]) -> anyhow::Result<bool> {
         for package in &self.packages {
-            let mut command = cargo(&package.dir);
-            command.args(["test", "--package", &package.id.repr]).args(rest);
+            let mut command = guest::cargo(&package.dir, &package.own);
+            command.args(["test", "--package", &package.id.repr]);
+            // What guests are compiled for runs no tests.
+            if config::build_target(&package.dir).is_some_and(|target| target.starts_with("wasm")) {
+                command.args(["--target", "host-tuple"]);
+            }
+            command.args(rest);
             if !command.status().await.map_err(no_cargo)?.success() {
                 return Ok(false);
             }
@@ -143,14 +168,11 @@ impl Plan {
         Ok(true)
     }
 
-    /// The folders whose files decide what is built.
-    pub(crate) fn sources(&self) -> BTreeSet<PathBuf> {
-        self.packages.iter().flat_map(|package| package.sources.iter().cloned()).collect()
-    }
-
-    /// Files outside of [`Plan::sources`] that decide too.
-    pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
-        self.packages.iter().map(|package| package.workspace.clone()).collect()
+    /// What is known to be read before anything is built.
+    pub(crate) fn inputs(&self) -> Inputs {
+        let mut all = Inputs::default();
+        self.packages.iter().for_each(|package| all.extend(package.inputs.clone()));
+        all
     }
 
     /// The folders cargo writes to.
@@ -181,21 +203,25 @@ impl Package {
             .help("add to its Cargo.toml:\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]")
             .into());
         }
-        let mut sources = BTreeSet::from([dir.clone()]);
-        gather_local(package, &mut sources);
+        let target_dir: PathBuf = metadata.target_directory.clone().into();
         Ok(Self {
             id: package.id.clone(),
+            inputs: known(&dir, package, &metadata),
+            own: guest::own_dir(&target_dir, &file),
             dir,
-            sources,
-            workspace: metadata.workspace_root.join("Cargo.toml").into(),
-            target_dir: metadata.target_directory.clone().into(),
+            workspace: metadata.workspace_root.into(),
+            target_dir,
         })
     }
 
-    /// Compiles it. → The component, or the compiler's errors if it refused.
-    async fn build(&self, profile: &str, noise: Noise) -> anyhow::Result<Result<PathBuf, String>> {
-        let mut command = cargo(&self.dir);
-        command.args(["build", "--lib", "--target", TARGET, "--profile", profile]);
+    /// Compiles it. → The component, or the compiler's errors if it refused; and what was read.
+    async fn build(
+        &self,
+        profile: &str,
+        noise: Noise,
+    ) -> anyhow::Result<(Result<PathBuf, String>, Inputs)> {
+        lock::wait(&self.locks(profile)).await;
+        let mut command = guest::build(&self.dir, &self.own, profile);
         command.args(["--package", &self.id.repr]);
         command.arg("--message-format=json-diagnostic-rendered-ansi");
         if noise == Noise::Quiet {
@@ -207,20 +233,46 @@ impl Package {
         let mut lines = BufReader::new(stdout).lines();
         let mut component = None;
         let mut errors = String::new();
+        let mut reading = Reading::of(&self.workspace);
         while let Some(line) = lines.next_line().await.context("cargo's messages end early")? {
             match Message::parse_stream(line.as_bytes()).next() {
                 Some(Ok(Message::CompilerArtifact(made))) => {
+                    let (manifest, source) = (&made.manifest_path, &made.target.src_path);
+                    reading.made(&made.package_id.repr, manifest.as_ref(), source.as_ref());
                     component = self.component_of(made).or(component);
                 }
-                Some(Ok(Message::CompilerMessage(said))) => say(&said.message, noise, &mut errors),
+                Some(Ok(Message::BuildScriptExecuted(ran))) => {
+                    reading.ran(&ran.package_id.repr, ran.out_dir.as_ref());
+                }
+                Some(Ok(Message::CompilerMessage(said))) => {
+                    reading.tried(&said.package_id.repr, said.target.src_path.as_ref());
+                    reading.missed(&said.message);
+                    say(&said.message, noise, &mut errors);
+                }
                 _ => {}
             }
         }
-        if !cargo.wait().await?.success() {
-            return Ok(Err(errors));
+        let done = cargo.wait().await?.success();
+        let component = component.filter(|_| done);
+        let inputs = reading.end(component.as_deref(), &self.lists(profile)).without(&self.own);
+        if !done {
+            return Ok((Err(errors), inputs));
         }
         let component = component.with_context(|| format!("cargo made no {TARGET} component"))?;
-        Ok(Ok(component))
+        Ok((Ok(component), inputs))
+    }
+
+    /// The files that cargo locks for a build.
+    fn locks(&self, profile: &str) -> [PathBuf; 2] {
+        let profile = guest::profile_dir(profile);
+        [self.own.join(TARGET).join(profile), self.own.join(profile)]
+            .map(|dir| dir.join(".cargo-lock"))
+    }
+
+    /// The folders in which compilers leave lists of what they read.
+    fn lists(&self, profile: &str) -> [PathBuf; 2] {
+        let profile = guest::profile_dir(profile);
+        [self.own.join(TARGET).join(profile), self.own.join(profile)].map(|dir| dir.join("deps"))
     }
 
     /// The component among what cargo made, if there is one and it is this package's.
@@ -248,24 +300,47 @@ fn say(said: &Diagnostic, noise: Noise, errors: &mut String) {
     }
 }
 
+/// What a package's build reads, as its manifest and those around it tell.
+fn known(
+    dir: &Path,
+    package: &cargo_metadata::Package,
+    metadata: &cargo_metadata::Metadata,
+) -> Inputs {
+    let mut inputs = Inputs::default();
+    inputs.add_package(dir);
+    let root = metadata.workspace_root.as_std_path();
+    inputs.files.extend(["Cargo.toml", "Cargo.lock"].map(|file| root.join(file)));
+    // Cargo reads the manifests of all members, whichever it builds.
+    inputs.files.extend(metadata.packages.iter().map(|member| (&member.manifest_path).into()));
+    inputs.files.extend(config::files(dir));
+    inputs.files.extend(config::toolchain_files(dir));
+    let mut seen = BTreeSet::from([dir.to_owned()]);
+    gather_local(package, &mut seen);
+    for patch in config::patches(&root.join("Cargo.toml")) {
+        gather_at(&patch, &mut seen);
+    }
+    seen.iter().for_each(|dir| inputs.add_package(dir));
+    inputs
+}
+
 /// Adds the folders of the packages this one depends on by path, and of those they depend on.
+fn gather_local(package: &cargo_metadata::Package, seen: &mut BTreeSet<PathBuf>) {
+    let paths = package.dependencies.iter().filter_map(|dependency| dependency.path.as_ref());
+    paths.for_each(|path| gather_at(path.as_std_path(), seen));
+}
+
+/// Adds a package's folder, and those of the packages it depends on by path.
 ///
-/// A dependency that cargo cannot read is left out: the build will say so better.
-fn gather_local(package: &cargo_metadata::Package, sources: &mut BTreeSet<PathBuf>) {
-    for dependency in &package.dependencies {
-        let Some(dir) = dependency.path.as_ref().and_then(|dir| dir.canonicalize().ok()) else {
-            continue;
-        };
-        if !sources.insert(dir.clone()) {
-            continue;
-        }
-        let Ok(metadata) = metadata(&dir) else {
-            continue;
-        };
-        let file = dir.join("Cargo.toml");
-        if let Some(found) = metadata.packages.iter().find(|found| found.manifest_path == file) {
-            gather_local(found, sources);
-        }
+/// A package that cargo cannot read is left out: the build will say so better.
+fn gather_at(dir: &Path, seen: &mut BTreeSet<PathBuf>) {
+    let Ok(dir) = dir.canonicalize() else { return };
+    if !seen.insert(dir.clone()) {
+        return;
+    }
+    let Ok(metadata) = metadata(&dir) else { return };
+    let file = dir.join("Cargo.toml");
+    if let Some(found) = metadata.packages.iter().find(|found| found.manifest_path == file) {
+        gather_local(found, seen);
     }
 }
 
@@ -284,13 +359,6 @@ fn metadata(dir: &Path) -> anyhow::Result<cargo_metadata::Metadata> {
         cargo_metadata::Error::Io(err) => no_cargo(err),
         other => anyhow::Error::new(other).context("cargo's description of the package is odd"),
     })
-}
-
-/// Cargo, run in this folder, so that its toolchain file and its `.cargo/config.toml` apply.
-fn cargo(dir: &Path) -> tokio::process::Command {
-    let mut command = tokio::process::Command::new("cargo");
-    command.current_dir(dir);
-    command
 }
 
 fn no_cargo(err: std::io::Error) -> anyhow::Error {

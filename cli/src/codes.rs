@@ -283,6 +283,10 @@ codes! {
         "More rooms than clients were asked for, more messages than a client may have on their way, or more connections than the system lets this process open.",
         "$ room bench http://127.0.0.1:9 echo --clients 10 --rooms 20",
         "The message has the numbers, and what to change.";
+    PublicSources "R0060" "the static files hold the project's sources",
+        "Everything in the folder of `[assets]` that is not hidden can be read by everybody, and this one holds the project's room.toml or the package of a party.",
+        "# room.toml\nname = \"chat\"\n[assets]\ndir = \".\"",
+        "Put the pages into a folder of their own and name that: `dir = \"web\"`.";
 }
 
 #[cfg(test)]

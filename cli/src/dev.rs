@@ -13,16 +13,18 @@ mod reload;
 mod stop;
 #[cfg(unix)]
 mod terminal;
+mod unrest;
 mod watch;
 
 pub(crate) use node::Node;
 pub(crate) use stop::Stop;
+pub(crate) use watch::Notice as Watching;
 
-use crate::cargo::{Noise, Outcome, Plan};
+use crate::cargo::{self, Inputs, Noise, Outcome, Plan};
 use crate::dotenv::{self, DotEnv};
 use crate::manifest;
 use crate::print::{self, BAD, BOLD, DIM, LINK, WARN, styled};
-use crate::project::Project;
+use crate::project::{Project, shown};
 use browser::host;
 use build::Builder;
 use faults::Faults;
@@ -31,6 +33,7 @@ use reload::{Deployment, Reloader, Served};
 use room_runtime::{Deployed, Notice};
 use std::collections::BTreeMap;
 use tokio::time::{Duration, Instant};
+use unrest::{After, Meaning, Unrest};
 use watch::{Changes, Scope, Watcher};
 
 /// What pages show of a build that failed before the compiler did.
@@ -43,6 +46,8 @@ pub(crate) struct Choices {
     pub(crate) profile: String,
     /// Variables over those of `room.toml`.
     pub(crate) vars: Vec<(String, String)>,
+    /// How saves are noticed.
+    pub(crate) watching: Watching,
 }
 
 /// What is left to do after a key was pressed.
@@ -71,6 +76,11 @@ pub(crate) struct Session {
     asked: bool,
     /// What cargo said about the project, until a save makes it worth asking again.
     plan: Option<Plan>,
+    /// What the last builds read.
+    read: Inputs,
+    /// Whether the compiler refused last, or could not be asked: then nobody knows all that it would read.
+    unread: bool,
+    unrest: Unrest,
     /// When the save happened whose build runs; at first, when the session started.
     since: Instant,
 }
@@ -79,7 +89,7 @@ impl Session {
     /// A session that serves nothing yet.
     ///
     /// # Errors
-    /// A mistake in `.env`; or the files or signals cannot be watched.
+    /// A mistake in `.env`; or the terminal cannot be read.
     pub(crate) fn new(
         project: Project,
         node: Node,
@@ -88,7 +98,7 @@ impl Session {
     ) -> anyhow::Result<Self> {
         Ok(Self {
             dotenv: DotEnv::read(&project.root)?,
-            watcher: Watcher::new(Scope::of(&project, None))?,
+            watcher: Watcher::new(Scope::of(&project, None, &Inputs::default()), choices.watching),
             project,
             choices,
             builder: Builder::default(),
@@ -98,6 +108,9 @@ impl Session {
             bad_build: false,
             asked: false,
             plan: None,
+            read: Inputs::default(),
+            unread: true,
+            unrest: Unrest::default(),
             since: Instant::now(),
         })
     }
@@ -105,7 +118,7 @@ impl Session {
     /// Builds, serves, and does so again at every save, until a signal or a key ends it; then drains.
     ///
     /// # Errors
-    /// Signals or files cannot be watched, or the server does not come back after a reset. What is wrong
+    /// The server does not come back after a reset. What is wrong
     /// with the project is printed, and waited out.
     pub(crate) async fn run(mut self, mut stop: Stop) -> anyhow::Result<()> {
         self.start_build(Noise::Full);
@@ -124,7 +137,7 @@ impl Session {
                     Pressed::End => break,
                 },
                 fault = self.faults.next() => self.failed(fault),
-                changes = self.watcher.changed() => self.saved(&changes?),
+                changes = self.watcher.changed() => self.saved(&changes),
                 built = self.builder.finished() => {
                     let built = self.built(built);
                     // A signal ends the session even in the middle of a reload.
@@ -177,11 +190,29 @@ impl Session {
         Pressed::Done
     }
 
+    /// Whether changes call for a build now.
+    fn is_due(&mut self, changes: &Changes) -> bool {
+        if self.builder.is_running() {
+            return self.unrest.changed(&changes.files, &changes.perhaps) == Meaning::Restart;
+        }
+        let mut files = changes.files.clone();
+        if self.unread {
+            files.extend(changes.perhaps.iter().cloned());
+        }
+        self.unrest.is_worth_a_build(&files)
+    }
+
     /// Reads again what a save may have changed, and starts a build.
     fn saved(&mut self, changes: &Changes) {
+        if !self.is_due(changes) {
+            return;
+        }
         self.since = changes.since;
-        if changes.touch("Cargo.toml") {
+        if ["Cargo.toml", "config.toml", "config"].iter().any(|file| changes.touch(file)) {
             self.plan = None;
+        }
+        if ["rust-toolchain", "rust-toolchain.toml"].iter().any(|file| changes.touch(file)) {
+            cargo::forget_toolchain();
         }
         if changes.touch(manifest::FILE) {
             match Project::read(&self.project.root) {
@@ -214,14 +245,53 @@ impl Session {
             Ok(plan) => plan,
             Err(err) => return self.refuse(&err),
         };
-        self.watcher.watch(Scope::of(&self.project, Some(&plan)));
+        self.watcher.watch(Scope::of(&self.project, Some(&plan), &self.read), None);
         self.plan = Some(plan.clone());
+        self.unrest.started();
         self.builder.start(plan, self.choices.profile.clone(), noise);
     }
 
-    /// Deploys what a build made, or says why there is nothing to deploy.
+    /// Watches what a build read, deploys what it made, and builds again if it missed a save.
     async fn built(&mut self, built: build::Built) {
-        let components = match built.outcome {
+        let after = self.learn(&built);
+        self.serve(built).await;
+        for file in &after.written {
+            let text = format!("the build writes {} itself: that starts no build", shown(file));
+            print::talk(styled(WARN, text));
+        }
+        for file in &after.restless {
+            let text = format!(
+                "{} changes during every build: alone it starts no build until another file is saved",
+                shown(file)
+            );
+            print::talk(styled(WARN, text));
+        }
+        if after.again {
+            self.since = Instant::now();
+            self.start_build(Noise::Quiet);
+        }
+    }
+
+    /// Takes in what a build read, and what changed meanwhile.
+    fn learn(&mut self, built: &build::Built) -> After {
+        let Ok(build) = &built.outcome else {
+            self.unread = true;
+            return self.unrest.ended(true, cargo::Times::default());
+        };
+        self.unread = matches!(build.outcome, Outcome::Refused(_));
+        if !self.unread {
+            self.read = Inputs::default();
+        }
+        self.read.extend(build.inputs.clone());
+        let times = build.inputs.times;
+        let scope = Scope::of(&self.project, self.plan.as_ref(), &self.read);
+        self.watcher.watch(scope, Some(times.scripts.unwrap_or(built.started)));
+        self.unrest.ended(self.unread, times)
+    }
+
+    /// Deploys what a build made, or says why there is nothing to deploy.
+    async fn serve(&mut self, built: build::Built) {
+        let components = match built.outcome.map(|build| build.outcome) {
             Ok(Outcome::Built(components)) => components,
             Ok(Outcome::Refused(errors)) => {
                 let errors = if errors.is_empty() { SEE_TERMINAL.to_owned() } else { errors };
@@ -273,6 +343,7 @@ impl Session {
     /// Prints a mistake and goes on with what there is.
     fn refuse(&mut self, err: &anyhow::Error) {
         self.builder.cancel();
+        self.unread = true;
         print::report(err);
         self.keep("the project has a mistake", print::plain_report(err));
     }
@@ -322,7 +393,11 @@ impl Session {
             let files = self.dotenv.files().join(", ");
             print::talk(format_args!("  {:<10} {files}", "Variables"));
         }
-        print::talk(styled(DIM, "\n  saves are picked up; Ctrl-C stops"));
+        let how = match self.watcher.notice() {
+            Watching::Events => "",
+            Watching::Polling => " by looking at the files again and again",
+        };
+        print::talk(styled(DIM, format_args!("\n  saves are picked up{how}; Ctrl-C stops")));
         if self.keys.are_there() {
             print::talk(format_args!("  {}", keys::line(self.reach())));
         }

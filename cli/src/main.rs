@@ -6,7 +6,7 @@
 //! `explain`, `completions`. A project is read by `project`, `manifest` and `dotenv`, cargo is spoken to by
 //! `cargo`, the loop of `room dev` is `dev/`, the data of rooms is found by `place` and `data`, a running server by
 //! `control`, reached by `link` and asked by `server` and `stream`, about rooms by `operator`, about what was
-//! deployed by `remote`, loaded by `bench`. `files` is how many connections the system allows, and only `print`
+//! deployed by `remote`, loaded by `bench`. `workspace` is the one a new package lies in. `files` is how many connections the system allows, and only `print`
 //! prints. `log` and `traces` say what happens meanwhile, to the terminal and to a collector.
 #![forbid(unsafe_code)]
 
@@ -37,6 +37,7 @@ mod server;
 mod stream;
 mod template;
 mod traces;
+mod workspace;
 
 use clap::Parser as _;
 use std::process::ExitCode;

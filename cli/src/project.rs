@@ -119,7 +119,27 @@ impl Project {
                 Mistake::new(Code::NoAssets, message).at(file, text, at, "this folder").help(help),
             );
         }
+        mistakes.extend(self.public_sources(file, text));
         mistakes
+    }
+
+    /// What would be public with the static files, and is none of them.
+    fn public_sources(&self, file: &str, text: &str) -> Option<Mistake> {
+        let assets = self.manifest.assets.as_ref()?;
+        let dir = self.assets()?.canonicalize().ok()?;
+        let parties = self.manifest.parties.iter();
+        let packages = parties.map(|party| self.root.join(party.path.get_ref()).join("Cargo.toml"));
+        let mut own = std::iter::once(self.root.join(manifest::FILE)).chain(packages);
+        let found = own.find(|own| own.canonicalize().is_ok_and(|own| own.starts_with(&dir)))?;
+        let message = format!(
+            "the folder {} holds the project's own files: everything in it would be public, as {}",
+            assets.get_ref().display(),
+            shown(&found)
+        );
+        let help =
+            "put the pages into a folder of their own, such as `web`, and write `dir = \"web\"`";
+        let mistake = Mistake::new(Code::PublicSources, message);
+        Some(mistake.at(file, text, assets.span(), "this folder").help(help))
     }
 
     /// The folder of the static files, absolute.

@@ -84,17 +84,29 @@ impl Remote {
 /// # Errors
 /// A mistake: its URL, its token or the file of its authorities is none.
 pub(crate) fn server(url: &str, token: &str, ca_file: Option<&Path>) -> anyhow::Result<Server> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if token.is_empty() || !token.chars().all(plain) {
-        let message = match token {
-            "" => "the server needs a token, and none is given",
-            _ => "this is no token of a server",
-        };
-        return Err(Mistake::new(Code::BadToken, message)
-            .help("--token or ROOM_TOKEN gives it; `room serve` prints the first one, and `room token create` makes more")
-            .into());
-    }
+    let token = token_of(token).map_err(|message| {
+        let help = "--token or ROOM_TOKEN gives it; `room serve` prints the first one, and `room token \
+                    create` makes more";
+        Mistake::new(Code::BadToken, message).help(help)
+    })?;
     Ok(Server::at(Address::of(url, ca_file)?, token.to_owned()))
+}
+
+/// The token in a text, as files and shells hand it on: with white space around it.
+fn token_of(text: &str) -> Result<&str, String> {
+    let token = text.trim();
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    match token.char_indices().find(|(_, c)| !plain(*c)) {
+        None if token.is_empty() => Err("the server needs a token, and none is given".to_owned()),
+        None => Ok(token),
+        Some((at, c)) if c.is_whitespace() => {
+            Err(format!("the token has white space in it, after {at} characters"))
+        }
+        Some((at, _)) => Err(format!(
+            "the token has a character in it that no token has, after {at} characters: only letters, digits, \
+             `_` and `-` are allowed"
+        )),
+    }
 }
 
 /// The path of a project on a server.
@@ -107,4 +119,25 @@ pub(crate) fn project_path(args: &DeployedArgs) -> anyhow::Result<String> {
         None => Project::find(&ProjectArgs { path: None, project: None })?.manifest.name,
     };
     Ok(format!("projects/{}", crate::operator::encoded(name.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::token_of;
+
+    #[test]
+    fn white_space_around_a_token_is_no_part_of_it_and_in_it_is_named() {
+        for text in ["room_a-1", "room_a-1\n", " room_a-1\r\n", "\troom_a-1"] {
+            assert_eq!(token_of(text), Ok("room_a-1"));
+        }
+        let refused = |text| token_of(text).unwrap_err();
+        assert!(
+            refused("room_a b").contains("white space in it, after 6"),
+            "{}",
+            refused("room_a b")
+        );
+        assert!(refused("room_a\nroom_b").contains("white space"));
+        assert!(refused("room_ä").contains("a character in it that no token has, after 5"));
+        assert!(refused(" \n").contains("none is given"));
+    }
 }

@@ -48,7 +48,7 @@ static SDK_MANIFEST: &str = include_str!("../../sdk/Cargo.toml");
 static SDK_SRC: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sdk/src");
 static SDK_WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sdk/wit");
 /// Where in the project.
-const VENDORED: &str = "vendor/room-sdk";
+pub(crate) const VENDORED: &str = "vendor/room-sdk";
 
 /// A name that a project, a package and a crate can have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +59,19 @@ pub(crate) struct ProjectName(String);
 pub(crate) enum Sdk {
     /// A copy of ours, inside the project.
     Copy,
-    /// The one in this folder, absolute.
+    /// The one in this folder.
     Folder(String),
+    /// The one that the workspace names for its members.
+    Inherited,
+}
+
+/// What a new package is to cargo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// A workspace of its own, with its own profiles.
+    Alone,
+    /// A member of the workspace around it, which has the profiles.
+    Member,
 }
 
 /// A file to write.
@@ -159,7 +170,12 @@ impl ProjectName {
 }
 
 /// The files of a new project.
-pub(crate) fn render(template: TemplateName, name: &ProjectName, sdk: &Sdk) -> Vec<NewFile> {
+pub(crate) fn render(
+    template: TemplateName,
+    name: &ProjectName,
+    sdk: &Sdk,
+    home: Home,
+) -> Vec<NewFile> {
     let mut files = Vec::new();
     gather(&COMMON, Path::new(""), &mut files);
     let own = match template {
@@ -175,7 +191,7 @@ pub(crate) fn render(template: TemplateName, name: &ProjectName, sdk: &Sdk) -> V
     files.retain(|file| own.iter().all(|other| other.path != file.path));
     files.extend(own);
     for file in &mut files {
-        file.fill(name, sdk);
+        file.fill(name, sdk, home);
     }
     if matches!(sdk, Sdk::Copy) {
         files.extend(vendored());
@@ -207,15 +223,17 @@ impl Example {
 
 impl NewFile {
     /// Puts the project's facts where the template has gaps, in the file's name too.
-    fn fill(&mut self, name: &ProjectName, sdk: &Sdk) {
-        let folder = match sdk {
-            Sdk::Copy => VENDORED,
-            Sdk::Folder(folder) => folder,
-        };
+    fn fill(&mut self, name: &ProjectName, sdk: &Sdk, home: Home) {
         // Both TOML and Rust read this form of a text.
-        let sdk = format!("{{ path = {folder:?} }}");
+        let at = |folder: &str| format!("{{ path = {folder:?} }}");
+        let sdk = match sdk {
+            Sdk::Copy => at(VENDORED),
+            Sdk::Folder(folder) => at(folder),
+            Sdk::Inherited => "{ workspace = true }".to_owned(),
+        };
         self.edit(|text| {
-            text.replace("{{name}}", name.as_str())
+            for_home(text, home)
+                .replace("{{name}}", name.as_str())
                 .replace("{{crate}}", &name.snake())
                 .replace("{{sdk}}", &sdk)
         });
@@ -234,11 +252,27 @@ impl NewFile {
     }
 }
 
-/// The files of one party of a project: a blank room, built with the SDK in this folder.
-pub(crate) fn party(party: &PartyName, sdk: &str) -> Vec<NewFile> {
+/// Leaves out what a package has only if it stands alone.
+fn for_home(text: &str, home: Home) -> String {
+    let (begin, end) = ("{{alone}}\n", "{{/alone}}\n");
+    let mut left = String::new();
+    let mut parts = text.split(begin);
+    left.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let (alone, rest) = part.split_once(end).unwrap_or((part, ""));
+        if home == Home::Alone {
+            left.push_str(alone);
+        }
+        left.push_str(rest);
+    }
+    left
+}
+
+/// The files of one party of a project: a blank room, built with this SDK.
+pub(crate) fn party(party: &PartyName, sdk: &Sdk, home: Home) -> Vec<NewFile> {
     // Whatever the party is called, this is a crate's name.
     let name = ProjectName(format!("party-{party}"));
-    let mut files = render(TemplateName::Blank, &name, &Sdk::Folder(sdk.to_owned()));
+    let mut files = render(TemplateName::Blank, &name, sdk, home);
     let of_project = ["room.toml", "README.md"].map(Path::new);
     files.retain(|file| !of_project.contains(&&*file.path) && !file.path.starts_with("web"));
     files

@@ -157,3 +157,103 @@ fn completions_name_every_command() {
         assert!(script.contains(command), "{command}");
     }
 }
+
+/// Writes a file of a folder.
+fn write(dir: &Path, file: &str, text: &str) {
+    let path = dir.join(file);
+    std::fs::create_dir_all(path.parent().expect("it is in a folder")).expect("it is ours");
+    std::fs::write(path, text).expect("it is ours");
+}
+
+#[test]
+fn the_folder_one_is_in_becomes_a_project_named_after_it() {
+    for with_git in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path().join("my-chat");
+        std::fs::create_dir(&here).unwrap();
+        if with_git {
+            std::fs::create_dir(here.join(".git")).unwrap();
+        }
+        let made = room(&here, &["new", ".", "--template", "blank"]);
+        assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+        let said = stderr(&made);
+        assert!(said.contains("made my-chat") && !said.contains("cd "), "{said}");
+        let manifest = std::fs::read_to_string(here.join("room.toml")).unwrap();
+        assert!(manifest.contains("name = \"my-chat\""), "{manifest}");
+        // What is there is left alone.
+        assert_eq!(room(&here, &["new", "."]).status.code(), Some(1));
+    }
+}
+
+/// The members of a workspace, by cargo.
+fn members(root: &Path) -> Vec<String> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(root);
+    let output = cargo.output().expect("there is cargo");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let packages = metadata["packages"].as_array().expect("there are packages").iter();
+    let mut names: Vec<_> =
+        packages.map(|package| package["name"].as_str().expect("it is text").to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_new_project_fits_into_the_workspace_it_lies_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    write(root, "Cargo.toml", "[workspace]\nmembers = [\"apps/*\", \"imported/rooms/*\"]\n");
+    for name in ["apps/score", "apps/other", "elsewhere/alone"] {
+        let made = room(root, &["new", name, "--template", "blank"]);
+        assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    }
+    write(root, "imported/partykit.json", "{ \"name\": \"x\", \"main\": \"a.ts\" }");
+    let made = room(root, &["init", "--from", "imported/partykit.json"]);
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    assert_eq!(members(root), ["other", "party-main", "room-sdk", "score"]);
+    assert_eq!(members(&root.join("elsewhere/alone")), ["alone"]);
+
+    // One that has the SDK for its members has them inherit it.
+    let text =
+        "[workspace]\nmembers = [\"apps/*\"]\n[workspace.dependencies]\nroom-sdk = \"0.1\"\n";
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "Cargo.toml", text);
+    let made = room(dir.path(), &["new", "apps/score"]);
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    assert_eq!(members(dir.path()), ["score"]);
+    assert!(!dir.path().join("vendor").exists() && !dir.path().join("apps/score/vendor").exists());
+}
+
+#[test]
+fn the_projects_own_files_are_never_static_files() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "Cargo.toml", "");
+    write(dir.path(), "game/Cargo.toml", "");
+    for (assets, party) in
+        [(".", "."), ("./", "game"), ("web/..", "."), ("game", "game"), ("..", ".")]
+    {
+        std::fs::create_dir_all(dir.path().join("web")).unwrap();
+        let text =
+            format!("name = \"x\"\n[parties.main]\npath = {party:?}\n[assets]\ndir = {assets:?}\n");
+        write(dir.path(), "room.toml", &text);
+        let refused = room(dir.path(), &["build"]);
+        assert_eq!(refused.status.code(), Some(1), "{assets}");
+        let said = stderr(&refused);
+        assert!(said.contains("R0060") && said.contains("dir = \"web\""), "{said}");
+    }
+}
+
+#[test]
+fn an_address_to_listen_on_may_be_short_and_a_wrong_one_is_told_how() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [["dev", "--host", "http://localhost"], ["serve", "--listen", "local"]] {
+        let refused = room(dir.path(), &args);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(
+            stderr(&refused).contains("`localhost:8080`, `:8080` or `8080`"),
+            "{}",
+            stderr(&refused)
+        );
+    }
+}

@@ -8,7 +8,7 @@ mod pty;
 #[path = "common/served.rs"]
 mod served;
 
-use project::{Project, repo, target_dir};
+use project::{Place, Project, repo, target_dir};
 use serde_json::Value;
 use served::Served;
 use std::io::{Read as _, Write as _};
@@ -86,6 +86,16 @@ fn a_project_is_deployed_changed_and_rolled_back_under_a_client_that_notices_onl
         .write("room.toml", "name = \"says\"\n[vars]\nWORD = \"hello\"\n[assets]\ndir = \"web\"\n");
     project.write("web/index.html", "the web");
     project.write("web/.secret", "hidden");
+    project.write("web/.well-known/x", "known");
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(to, project.root().join("web").join(name)).expect("it is ours");
+    };
+    link("index.html", "link.html");
+    link(".secret", "shown.txt");
+    link("../room.toml", "manifest.txt");
+    link("nowhere", "broken.txt");
+    link("../src", "src");
+    link(".", "around");
     let root = project.root();
     let mut served = Served::start(root);
     served.first_token();
@@ -96,6 +106,7 @@ fn a_project_is_deployed_changed_and_rolled_back_under_a_client_that_notices_onl
     assert_eq!(planned["current"], Value::Null);
     let said = served.good(root, &["deploy"]);
     assert!(said.contains("says is at version 1 · 0 rooms reloaded, 0 sockets kept"), "{said}");
+    static_files(&served, root);
     let mut socket = Socket::open(&served.clients);
     assert_eq!(socket.ask(), "one hello");
 
@@ -127,6 +138,41 @@ fn a_project_is_deployed_changed_and_rolled_back_under_a_client_that_notices_onl
     assert_eq!(served.stop(), Some(0));
 }
 
+/// The status and the body at a path.
+fn get(addr: &str, path: &str) -> (u16, String) {
+    let mut tcp = TcpStream::connect(addr).expect("it listens");
+    tcp.set_read_timeout(Some(BUILD_MAX)).expect("there can be a time limit");
+    let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    tcp.write_all(head.as_bytes()).expect("a request can be sent");
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).expect("an answer comes");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+    (
+        head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("it has a status"),
+        body.to_owned(),
+    )
+}
+
+/// What is deployed of a folder of static files is what `room dev` serves of it, and the rest is named.
+fn static_files(served: &Served, root: &Path) {
+    let public =
+        [("/link.html", "the web"), ("/index.html", "the web"), ("/.well-known/x", "known")];
+    for (path, text) in public {
+        assert_eq!(get(&served.clients, path), (200, text.to_owned()), "{path}");
+    }
+    let others = ["/shown.txt", "/manifest.txt", "/broken.txt", "/src/lib.rs", "/.secret"];
+    for path in others {
+        assert_eq!(get(&served.clients, path).0, 404, "{path}");
+    }
+    let again = served.room(root, &["deploy", "--dry-run"]);
+    let talk = String::from_utf8_lossy(&again.stderr).into_owned();
+    for name in ["shown.txt", "manifest.txt", "broken.txt", "src", "around"] {
+        let is_named = talk.lines().any(|line| line.contains("left out") && line.contains(name));
+        assert!(is_named, "{name} is not in {talk}");
+    }
+    assert!(!talk.contains(".secret"), "{talk}");
+}
+
 /// Tokens are good for their scope, and until they are revoked.
 fn tokens(served: &mut Served, root: &Path) {
     let made: Value =
@@ -143,6 +189,10 @@ fn tokens(served: &mut Served, root: &Path) {
     let id = made["id"].as_str().expect("it has one");
     served.good(root, &["token", "revoke", id]);
     assert!(!served.good(root, &["token", "list"]).contains(id));
+    // A file has a line end behind it.
+    served.token.push('\n');
+    served.good(root, &["list"]);
+    served.token.pop();
     let admin = std::mem::replace(&mut served.token, reader);
     let said = served.refused(root, &["list"]);
     assert!(said.contains("R0049") && !said.contains(&served.token), "{said}");
@@ -209,6 +259,7 @@ fn what_was_deployed_is_served_after_a_restart_and_only_one_server_has_a_folder(
         .output()
         .expect("the command was built with this test");
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    let said = said.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
     assert_eq!(second.status.code(), Some(1), "{said}");
     assert!(said.contains("is in use by another process") && second.stdout.is_empty(), "{said}");
     let token = served.token.clone();
@@ -228,7 +279,7 @@ fn what_the_guide_has_a_reader_type_does_what_it_says() {
     let (first, second) = (blocks.next().expect("a server"), blocks.next().expect("a project"));
     assert!(first.starts_with("room serve --data data --listen 127.0.0.1:8080 "), "{first}");
     assert_eq!(blocks.next(), None, "a block that nobody runs");
-    let place = tempfile::tempdir().expect("a temporary folder can be made");
+    let place = Place::take();
     let mut served = Served::start(place.path());
     served.first_token();
     let address = format!("http://{}", served.operators.trim_start_matches("http://"));

@@ -8,7 +8,8 @@ mod dev;
 mod project;
 
 use dev::{BUILD_MAX, Dev, STEP_MAX, room};
-use project::Project;
+use project::{Place, Project};
+use rustix::process::Signal;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -96,12 +97,18 @@ fn the_two_commands_of_the_front_page() {
 /// Makes a project of a template, away from this repository, and does with it what its README says.
 fn check_template(template: &str) {
     let name = format!("new-{template}");
-    let place = tempfile::tempdir().expect("a temporary folder can be made");
+    let place = Place::take();
     done(place.path(), &["new", &name, "--template", template]);
     let project = place.path().join(&name);
     // The same versions as here, so that nothing has to be downloaded.
     std::fs::copy(project::repo().join("Cargo.lock"), project.join("Cargo.lock"))
         .expect("the project is there");
+    if template == "blank" {
+        // What is compiled for guests by default is not what tests run on.
+        let config = project.join(".cargo/config.toml");
+        std::fs::create_dir(config.parent().expect("it is in a folder")).expect("it is ours");
+        std::fs::write(config, "[build]\ntarget = \"wasm32-wasip2\"\n").expect("it is ours");
+    }
     let tested = done(&project, &["test"]);
     assert!(tested.contains("test result: ok"), "{tested}");
 
@@ -135,8 +142,8 @@ fn a_new_blank_room_is_tested_built_and_served() {
 }
 
 /// A PartyKit project that was imported: two parties, each a package, beside what PartyKit has there.
-fn imported() -> tempfile::TempDir {
-    let place = tempfile::tempdir().expect("a temporary folder can be made");
+fn imported() -> Place {
+    let place = Place::take();
     let write = |file: &str, text: &str| {
         let path = place.path().join(file);
         std::fs::create_dir_all(path.parent().expect("it is in the project")).expect("it is ours");
@@ -251,14 +258,25 @@ fn a_port_that_is_taken_is_replaced_only_if_nobody_chose_it() {
     let port = dev.ready();
     assert!(said.ends_with(&port.to_string()), "{said}");
     assert_eq!(dev.http("GET", LOBBY), (200, "one hello 0".to_owned()));
+    // What browsers take `localhost` for is ours, whichever of both it is.
+    assert_eq!(dev.http_at(("::1", port), "GET", LOBBY), (200, "one hello 0".to_owned()));
     drop(taken);
+    let other = TcpListener::bind(("::1", 0)).expect("a port is free");
+    let busy = other.local_addr().expect("it listens").port().to_string();
+    let refused = room(project.root(), &["dev", "--port", &busy]).output().unwrap();
+    let talk = String::from_utf8_lossy(&refused.stderr);
+    assert!(talk.contains(&format!("port {busy} is taken, at ::1")), "{talk}");
 
     let port = port.to_string();
     let refused = room(project.root(), &["dev", "--port", &port]).output().unwrap();
     let talk = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1));
     assert!(talk.contains(&format!("port {port} is taken")), "{talk}");
-    assert_eq!(dev.stop().0, Some(0));
+    // Who started it goes away: it is told, and ends as by any other signal.
+    dev.signal(Signal::HUP);
+    let (code, lines) = dev.ended();
+    assert_eq!(code, Some(0));
+    assert_eq!(count(&lines, "stopping"), 1, "{}", lines.join("\n"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Invariant: a token is never shown by a manual page. It does not know what the commands do.
 
 use super::ProjectArgs;
+use super::address::{clients, operators};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};
 use room_runtime::Network;
 use std::net::SocketAddr;
@@ -31,11 +32,11 @@ pub(crate) struct ServeArgs {
     /// The folder for everything that the server keeps; made if it is not there
     #[arg(long, value_name = "DIR", env = "ROOM_DATA", value_hint = ValueHint::DirPath)]
     pub(crate) data: PathBuf,
-    /// Where clients come
-    #[arg(long, value_name = "ADDRESS", env = "ROOM_LISTEN", default_value = "0.0.0.0:1999")]
+    /// Where clients come; a host or a port may be left out
+    #[arg(long, value_name = "ADDRESS", env = "ROOM_LISTEN", default_value = "0.0.0.0:1999", value_parser = clients)]
     pub(crate) listen: SocketAddr,
-    /// Where operators come
-    #[arg(long, value_name = "ADDRESS", env = "ROOM_ADMIN", default_value = "127.0.0.1:1998")]
+    /// Where operators come; a host or a port may be left out
+    #[arg(long, value_name = "ADDRESS", env = "ROOM_ADMIN", default_value = "127.0.0.1:1998", value_parser = operators)]
     pub(crate) admin: SocketAddr,
     /// The certificate for clients, in PEM; read again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]

@@ -31,6 +31,13 @@ pub(super) async fn ensure(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Asks again at the next build: another toolchain may have been chosen.
+pub(crate) fn forget() {
+    if let Ok(mut sure) = SURE.lock() {
+        sure.clear();
+    }
+}
+
 async fn add(dir: &Path) -> anyhow::Result<()> {
     print::talk(format_args!("adding the compiler's target: rustup target add {TARGET}"));
     let added = Command::new("rustup").args(["target", "add", TARGET]).current_dir(dir).status();

@@ -27,7 +27,7 @@ struct Made {
 pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let project = Project::find(&args.project)?;
     let plan = Plan::of(&project)?;
-    let components = match wait_for(plan.build(&args.profile, Noise::Full))? {
+    let components = match wait_for(plan.build(&args.profile, Noise::Full))?.outcome {
         Outcome::Built(components) => components,
         Outcome::Refused(_) => return Ok(ExitCode::from(1)),
     };

@@ -3,6 +3,8 @@
 //! Invariant: only what the server does not have is uploaded, and nothing is served before all of it is there.
 //! It does not know how a server serves it.
 
+mod assets;
+
 use super::{wait_for, yes};
 use crate::args::remote::{
     DeleteArgs, DeployArgs, DeployedArgs, EnvArgs, EnvVerb, ListArgs, RollbackArgs, ScopeName,
@@ -13,12 +15,11 @@ use crate::codes::Code;
 use crate::component::imports;
 use crate::mistake::Mistake;
 use crate::operator::encoded;
-use crate::print::{self, BOLD, DIM, GOOD, counted, styled};
+use crate::print::{self, BOLD, DIM, GOOD, WARN, counted, styled};
 use crate::progress::{Progress, amount};
 use crate::project::Project;
 use crate::remote::{Remote, project_path};
 use anyhow::Context as _;
-use ignore::WalkBuilder;
 use room_runtime::server::{BlobId, Release, ReleaseAsset, ReleaseParty};
 use room_runtime::{Limits, WhenQuiet};
 use serde_json::{Value, json};
@@ -52,7 +53,7 @@ pub(crate) fn deploy(args: &DeployArgs) -> anyhow::Result<ExitCode> {
     // Asked before anything is built: a wrong token or address is told at once.
     remote.ask("GET", "server", &[])?;
     let plan = Plan::of(&project)?;
-    let components = match wait_for(plan.build(&args.profile, Noise::Full))? {
+    let components = match wait_for(plan.build(&args.profile, Noise::Full))?.outcome {
         Outcome::Built(components) => components,
         Outcome::Refused(_) => return Ok(ExitCode::from(1)),
     };
@@ -108,22 +109,15 @@ fn release(
     let set = set.filter(|(name, value)| defaults.value_of(name) != Some(*value));
     release.limits = set.map(|(name, value)| (name.to_owned(), value)).collect();
     if let Some(dir) = project.assets() {
-        // What is hidden is not served, so it is not sent.
-        for entry in WalkBuilder::new(&dir).standard_filters(false).hidden(true).build() {
-            let entry = entry.context("the static files cannot be listed")?;
-            if !entry.file_type().is_some_and(|kind| kind.is_file()) {
-                continue;
-            }
-            let path = entry.into_path();
-            let name = path.strip_prefix(&dir).context("a file lies elsewhere")?;
-            let parts: Option<Vec<&str>> = name.iter().map(|part| part.to_str()).collect();
-            let parts = parts.with_context(|| format!("{} is no text", name.display()))?;
-            let bytes = read(&path)?;
-            let blob = BlobId::of(&bytes);
-            release.assets.push(ReleaseAsset { path: parts.join("/"), blob });
+        let found = assets::find(&dir)?;
+        for left in &found.left_out {
+            print::talk(styled(WARN, format_args!("left out {left}")));
+        }
+        for (name, path) in found.files {
+            let blob = BlobId::of(&read(&path)?);
+            release.assets.push(ReleaseAsset { path: name, blob });
             contents.insert(blob, Content::File(path));
         }
-        release.assets.sort_by(|a, b| a.path.cmp(&b.path));
     }
     Ok((release, contents))
 }

@@ -5,8 +5,9 @@
 
 use super::wait_for;
 use crate::args::DevArgs;
+use crate::args::address::Host;
 use crate::codes::Code;
-use crate::dev::{Choices, Node, Session, Stop};
+use crate::dev::{Choices, Node, Session, Stop, Watching};
 use crate::log;
 use crate::mistake::Mistake;
 use crate::print::{self, WARN, styled};
@@ -25,7 +26,8 @@ const PORTS_TRIED: u16 = 100;
 pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     let (faults, _traces) = log::install(args.verbose, args.log.as_deref())?;
     let project = Project::find(&args.project)?;
-    let choices = Choices { profile: args.profile.clone(), vars: args.vars.clone() };
+    let watching = if args.poll { Watching::Polling } else { Watching::Events };
+    let choices = Choices { profile: args.profile.clone(), vars: args.vars.clone(), watching };
     wait_for(async {
         let node = listen(args, &project).await?.announce()?;
         // Before the session changes the terminal, or an end in between would leave it so.
@@ -37,34 +39,54 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
 
 /// Starts the runtime on the port that was asked for, or on the first free one.
 async fn listen(args: &DevArgs, project: &Project) -> anyhow::Result<Node> {
-    let first = args.port.unwrap_or(PORT);
-    let last = if args.port.is_some() { first } else { first + PORTS_TRIED };
-    for port in first..=last {
+    let host = args.host.host.unwrap_or(Host::Localhost);
+    let named = args.port.or(args.host.port);
+    let ports = match named {
+        // The one that is free now may be taken when it is asked for at the other address.
+        Some(0) => vec![0; usize::from(PORTS_TRIED)],
+        Some(port) => vec![port],
+        None => (PORT..=PORT + PORTS_TRIED).collect(),
+    };
+    let mut taken = None;
+    for port in ports {
+        let port = if port == 0 { any_port(host)? } else { port };
         // Asked before the store is opened, which an attempt in vain would have to undo.
-        if !is_free(SocketAddr::new(args.host, port)) {
+        if let Some(busy) = host.at(port).into_iter().find(|addr| !is_free(*addr)) {
+            taken.get_or_insert(busy);
             continue;
         }
         let dir = project.own(if args.ephemeral { EPHEMERAL } else { STATE });
-        match Node::start(config(args, project, port), dir).await {
+        let mut addrs = host.at(port);
+        let config = config(args, project, addrs.remove(0));
+        match Node::start(config, addrs, dir).await {
             Ok(node) => {
-                if port != first {
-                    let port = node.runtime().addr().port();
-                    let text = format!("port {first} is taken, using {port}");
+                if let (Some(busy), None) = (taken, named) {
+                    let text = format!("port {} is taken, using {port}", busy.port());
                     print::talk(styled(WARN, text));
                 }
                 return Ok(node);
             }
-            Err(StartError::Listen { source, .. }) if source.kind() == ErrorKind::AddrInUse => {}
+            Err(StartError::Listen { addr, source }) if source.kind() == ErrorKind::AddrInUse => {
+                taken.get_or_insert(addr);
+            }
             Err(err) => return Err(refused(err)),
         }
     }
-    let message = match args.port {
-        Some(port) => format!("port {port} is taken"),
-        None => format!("the ports {first} to {last} are all taken"),
+    let message = match (named, taken) {
+        (Some(port @ 1..), Some(busy)) => format!("port {port} is taken, at {}", busy.ip()),
+        _ => format!("the ports {PORT} to {} are all taken", PORT + PORTS_TRIED),
     };
     Err(Mistake::new(Code::PortTaken, message)
         .help("choose another one with --port, or 0 for any")
         .into())
+}
+
+/// A port that is free now.
+fn any_port(host: Host) -> anyhow::Result<u16> {
+    let addr = host.at(0).remove(0);
+    let bound = std::net::TcpListener::bind(addr);
+    let bound = bound.map_err(|source| refused(StartError::Listen { addr, source }))?;
+    Ok(bound.local_addr()?.port())
 }
 
 fn is_free(addr: SocketAddr) -> bool {
@@ -75,14 +97,14 @@ fn is_free(addr: SocketAddr) -> bool {
     }
 }
 
-fn config(args: &DevArgs, project: &Project, port: u16) -> Config {
+fn config(args: &DevArgs, project: &Project, listen: SocketAddr) -> Config {
     let storage = if args.ephemeral {
         StorageConfig::Memory
     } else {
         StorageConfig::Disk(project.own(STATE))
     };
     Config {
-        listen: SocketAddr::new(args.host, port),
+        listen,
         storage,
         cache_dir: Some(project.own("cache")),
         tls: None,

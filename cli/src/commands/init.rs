@@ -3,6 +3,7 @@
 //! Invariant: nothing that exists is written over, and nothing is written before all was understood. It does
 //! not know what the keys of another tool mean; that is `partykit`.
 
+use super::new::share_sdk;
 use crate::args::InitArgs;
 use crate::codes::Code;
 use crate::manifest;
@@ -10,7 +11,8 @@ use crate::mistake::Mistake;
 use crate::partykit::{self, Import, Row};
 use crate::print::{self, BOLD, DIM, GOOD, WARN, styled};
 use crate::project::{Project, shown};
-use crate::template;
+use crate::template::{self, Home, Sdk, VENDORED};
+use crate::workspace::{Workspace, relative};
 use room_runtime::PartyName;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -103,12 +105,18 @@ fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Row>
             note("rooms", false, format!("rooms/{party} was there, and is as it was"));
             continue;
         }
-        for file in template::party(party, "../../vendor/room-sdk") {
+        let (sdk, home) = match Workspace::of(&own) {
+            Some(workspace) => (share_sdk(&own, &workspace)?, Home::Member),
+            None => {
+                for file in template::vendored() {
+                    put(&dir.join(&file.path), &file.content)?;
+                }
+                (Sdk::Folder(relative(&own, &dir.join(VENDORED))), Home::Alone)
+            }
+        };
+        for file in template::party(party, &sdk, home) {
             put(&own.join(&file.path), &file.content)?;
         }
-    }
-    for file in template::vendored() {
-        put(&dir.join(&file.path), &file.content)?;
     }
     if !put(&dir.join(".gitignore"), GITIGNORE.as_bytes())? {
         note(".gitignore", false, "it was there: add /.room/ to it".to_owned());
@@ -162,32 +170,8 @@ fn unwritable(path: &Path, err: &std::io::Error) -> Mistake {
     Mistake::new(Code::NotWritable, format_args!("{} cannot be written: {err}", shown(path)))
 }
 
-/// The way from a folder to a path, both absolute, with `/`.
-fn relative(from: &Path, to: &Path) -> String {
-    let to: PathBuf = to.canonicalize().unwrap_or_else(|_| to.components().collect());
-    let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
-    let up = from.components().skip(shared).map(|_| "..".to_owned());
-    let down = to.components().skip(shared);
-    let down = down.map(|part| part.as_os_str().to_string_lossy().into_owned());
-    let parts: Vec<_> = up.chain(down).collect();
-    if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
-}
-
 fn line(row: &Row) -> String {
     let Row { key, taken, note } = row;
     let mark = if *taken { styled(GOOD, "taken") } else { styled(WARN, "left ") };
     format!("{mark}  {}  {}", styled(BOLD, format_args!("{key:<20}")), styled(DIM, note))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_way_goes_up_and_down() {
-        let way = |from: &str, to: &str| relative(Path::new(from), Path::new(to));
-        assert_eq!(way("/no-such/a", "/no-such/a/web"), "web");
-        assert_eq!(way("/no-such/a/b", "/no-such/c/web"), "../../c/web");
-        assert_eq!(way("/no-such/a", "/no-such/a"), ".");
-    }
 }

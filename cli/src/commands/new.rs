@@ -6,9 +6,10 @@
 use crate::args::NewArgs;
 use crate::codes::Code;
 use crate::mistake::Mistake;
-use crate::print::{self, BOLD, GOOD, styled};
+use crate::print::{self, BOLD, DIM, GOOD, styled};
 use crate::project::shown;
-use crate::template::{self, ProjectName, Sdk};
+use crate::template::{self, Home, ProjectName, Sdk, VENDORED};
+use crate::workspace::{Workspace, relative};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -16,33 +17,37 @@ use std::process::ExitCode;
 pub(crate) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     let name = name_of(&args.path)?;
     refuse_if_used(&args.path)?;
-    let sdk = match &args.sdk {
-        Some(path) => Sdk::Folder(sdk_folder(path)?),
-        None => Sdk::Copy,
+    let workspace = Workspace::of(&args.path);
+    let home = if workspace.is_some() { Home::Member } else { Home::Alone };
+    let sdk = match (&args.sdk, &workspace) {
+        (Some(path), _) => Sdk::Folder(sdk_folder(path)?),
+        (None, Some(workspace)) => share_sdk(&args.path, workspace)?,
+        (None, None) => Sdk::Copy,
     };
-    for file in template::render(args.template, &name, &sdk) {
-        let path = args.path.join(&file.path);
-        write(&path, &file.content).map_err(|err| {
-            Mistake::new(
-                Code::NotWritable,
-                format_args!("{} cannot be written: {err}", path.display()),
-            )
-        })?;
+    for file in template::render(args.template, &name, &sdk, home) {
+        put(&args.path.join(&file.path), &file.content)?;
+    }
+    if let Some(Workspace { root, .. }) = &workspace {
+        let text = format!("it is a member of the workspace in {}", shown(root));
+        print::talk(styled(DIM, text));
     }
     next_steps(&args.path, &name);
     Ok(ExitCode::SUCCESS)
 }
 
-/// The last part of the path, as a name.
+/// The last part of the path, as a name; of a path such as `.` that of the folder it means.
 fn name_of(path: &Path) -> anyhow::Result<ProjectName> {
-    let last = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let here = path.canonicalize().ok();
+    let named = path.file_name().or_else(|| here.as_ref()?.file_name());
+    let last = named.and_then(|name| name.to_str()).unwrap_or_default();
     Ok(ProjectName::parse(last)?)
 }
 
 /// A folder with something in it is somebody's work.
 fn refuse_if_used(path: &Path) -> anyhow::Result<()> {
     let used = match std::fs::read_dir(path) {
-        Ok(mut entries) => entries.next().is_some(),
+        // An empty repository is where many begin.
+        Ok(entries) => entries.flatten().any(|entry| entry.file_name() != ".git"),
         Err(_) => path.exists(),
     };
     if !used {
@@ -67,16 +72,32 @@ fn sdk_folder(path: &Path) -> anyhow::Result<String> {
     Ok(absolute.to_str().ok_or_else(no_sdk)?.to_owned())
 }
 
-fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
+/// The SDK of a workspace's members: what its manifest names, or one copy for all of them.
+pub(super) fn share_sdk(dir: &Path, workspace: &Workspace) -> anyhow::Result<Sdk> {
+    if workspace.has_sdk {
+        return Ok(Sdk::Inherited);
     }
-    std::fs::write(path, content)
+    let copy = workspace.root.join(VENDORED);
+    if !copy.join("Cargo.toml").exists() {
+        for file in template::vendored() {
+            put(&workspace.root.join(&file.path), &file.content)?;
+        }
+    }
+    Ok(Sdk::Folder(relative(dir, &copy)))
+}
+
+fn put(path: &Path, content: &[u8]) -> Result<(), Mistake> {
+    let parent = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    parent.and_then(|()| std::fs::write(path, content)).map_err(|err| {
+        Mistake::new(Code::NotWritable, format_args!("{} cannot be written: {err}", path.display()))
+    })
 }
 
 fn next_steps(path: &Path, name: &ProjectName) {
     print::talk(format_args!("{} {}", styled(GOOD, "✓ made"), styled(BOLD, name.as_str())));
-    print::talk(format_args!("\n  cd {}", shown(path)));
+    let is_here = path.canonicalize().ok() == std::env::current_dir().ok();
+    let step = if is_here { String::new() } else { format!("\n  cd {}", shown(path)) };
+    print::talk(step);
     print::talk("  room dev     # serve it here, reload at every save");
     print::talk("  room test    # run its tests, no server needed\n");
 }

@@ -3,9 +3,9 @@
 //! Invariant: starting a build ends the one before it, compilers included. It does not know what is
 //! done with what was built.
 
-use crate::cargo::{Noise, Outcome, Plan};
+use crate::cargo::{Build, Noise, Plan, disk_time};
 use anyhow::Context as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -19,7 +19,9 @@ pub(super) struct Builder {
 #[derive(Debug)]
 pub(super) struct Built {
     /// What it made.
-    pub(super) outcome: anyhow::Result<Outcome>,
+    pub(super) outcome: anyhow::Result<Build>,
+    /// When it started.
+    pub(super) started: SystemTime,
     /// How long it took.
     pub(super) took: Duration,
 }
@@ -29,9 +31,9 @@ impl Builder {
     pub(super) fn start(&mut self, plan: Plan, profile: String, noise: Noise) {
         self.cancel();
         self.running = Some(tokio::spawn(async move {
-            let start = Instant::now();
+            let (start, started) = (Instant::now(), disk_time());
             let outcome = plan.build(&profile, noise).await;
-            Built { outcome, took: start.elapsed() }
+            Built { outcome, started, took: start.elapsed() }
         }));
     }
 
@@ -40,6 +42,11 @@ impl Builder {
         if let Some(running) = self.running.take() {
             running.abort();
         }
+    }
+
+    /// Whether one runs.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
     }
 
     /// Waits for the end of the build that runs; if none does, forever.
@@ -54,6 +61,7 @@ impl Builder {
         self.running = None;
         ended.unwrap_or_else(|err| Built {
             outcome: Err(err).context("the build ended in the middle"),
+            started: disk_time(),
             took: Duration::ZERO,
         })
     }

@@ -7,11 +7,14 @@ use crate::control::Announced;
 use anyhow::Context as _;
 use room_runtime::{Config, Runtime, StartError, StorageConfig};
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// A server that runs, and what it was started with.
 pub(crate) struct Node {
     config: Config,
+    /// Where it listens besides.
+    others: Vec<SocketAddr>,
     runtime: Runtime,
     /// Where commands find it.
     dir: PathBuf,
@@ -19,16 +22,31 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a server. Commands find it by what lies in `dir`.
+    /// Starts a server that listens at these other addresses, too, as far as this machine has them. Commands
+    /// find it by what lies in `dir`.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
     ///
     /// # Cancel safety
     /// Dropped before it returns, nothing is left running.
-    pub(crate) async fn start(config: Config, dir: PathBuf) -> Result<Self, StartError> {
-        let runtime = Runtime::start(config.clone()).await?;
-        Ok(Self { config, runtime, dir, announced: None })
+    pub(crate) async fn start(
+        config: Config,
+        others: Vec<SocketAddr>,
+        dir: PathBuf,
+    ) -> Result<Self, StartError> {
+        let mut runtime = Runtime::start(config.clone()).await?;
+        for addr in others.clone() {
+            match runtime.listen_too(addr).await {
+                Err(source) if source.kind() == ErrorKind::AddrInUse => {
+                    runtime.drain().await;
+                    return Err(StartError::Listen { addr, source });
+                }
+                // A machine without IPv6 has only one loopback.
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(Self { config, others, runtime, dir, announced: None })
     }
 
     /// Tells commands how to find it, as long as it runs.
@@ -64,12 +82,13 @@ impl Node {
     /// Dropped before it returns, nothing runs, and the data may be removed in part.
     pub(super) async fn forget(self) -> anyhow::Result<Self> {
         let config = Config { listen: self.runtime.addr(), ..self.config.clone() };
-        let dir = self.dir.clone();
+        let (others, dir) = (self.others.clone(), self.dir.clone());
         self.stop().await;
         if let StorageConfig::Disk(dir) = &config.storage {
             remove(dir).with_context(|| format!("{} cannot be removed", dir.display()))?;
         }
-        let node = Self::start(config, dir).await.context("the server does not start again")?;
+        let node =
+            Self::start(config, others, dir).await.context("the server does not start again")?;
         node.announce()
     }
 }

@@ -11,6 +11,26 @@ use std::task::Poll;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Whether this process was started to go on when who started it goes away.
+#[cfg(target_os = "linux")]
+fn outlives(_at_terminal: bool) -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
+}
+
+/// Whether the system's facts about a process say that it ignores SIGHUP, the first of all signals.
+#[cfg(target_os = "linux")]
+fn ignores_hangup(status: &str) -> bool {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 == 1)
+}
+
+/// Elsewhere nothing tells; at a terminal it is unlikely.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn outlives(at_terminal: bool) -> bool {
+    !at_terminal
+}
+
 /// The wish that the session ends.
 pub(crate) struct Stop {
     #[cfg(unix)]
@@ -18,17 +38,17 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// Listens to Ctrl-C, and to the system; at a terminal also to its Ctrl-\ and its going away. A process
-    /// without one may have been told to outlive it (`nohup`).
+    /// Listens to Ctrl-C, to the system, and to the going away of who started this, unless it was told to
+    /// outlive that (`nohup`); at a terminal also to its Ctrl-\.
     ///
     /// # Errors
     /// The system tells nothing of signals.
     #[cfg(unix)]
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
-        if std::io::stdin().is_terminal() {
-            kinds.extend([SignalKind::hangup(), SignalKind::quit()]);
-        }
+        let at_terminal = std::io::stdin().is_terminal();
+        kinds.extend(at_terminal.then(SignalKind::quit));
+        kinds.extend((!outlives(at_terminal)).then(SignalKind::hangup));
         let signals: Result<_, _> = kinds.into_iter().map(signal).collect();
         Ok(Self { signals: signals.context("signals cannot be waited for")? })
     }
@@ -53,5 +73,19 @@ impl Stop {
         .await;
         #[cfg(not(unix))]
         drop(tokio::signal::ctrl_c().await);
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::ignores_hangup;
+
+    #[test]
+    fn who_was_told_to_outlive_its_terminal_is_known_by_the_signals_it_ignores() {
+        let status = |ignored: &str| format!("Name:\troom\nSigBlk:\t0001\nSigIgn:\t{ignored}\n");
+        assert!(ignores_hangup(&status("0000000000000001")));
+        assert!(ignores_hangup(&status("0000000000001003")));
+        assert!(!ignores_hangup(&status("0000000000001000")));
+        assert!(!ignores_hangup(""));
     }
 }

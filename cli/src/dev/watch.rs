@@ -1,47 +1,68 @@
-//! Saves. Owns which files count, and that each change of their content is reported once.
+//! Saves. Owns that each change of a file's content is reported once.
 //!
-//! Invariant: what `room` and cargo write themselves is never a change, and neither is a file that was
-//! saved with the content it had. It does not know what a change leads to.
+//! Invariant: a file that was saved with the content it had is no change. Whether the system tells of changes
+//! or not, they are found: it is looked now and then anyway, and more often once a change was found of which
+//! the system had not told. It does not know what a change leads to.
 //!
-//! Each folder is watched by itself, so that ignored ones, `target/` above all, cost nothing. An event
-//! only says that it is time to look; what changed is found by looking.
+//! Each folder is watched by itself, so that `target/` and the like cost nothing. An event only says that it
+//! is time to look; what changed is found by looking.
 
-mod scan;
+mod scope;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use anyhow::Context as _;
+use crate::print::{self, WARN, styled};
 use notify_debouncer_full::notify::{RecommendedWatcher, RecursiveMode};
 use notify_debouncer_full::{DebounceEventResult, Debouncer, RecommendedCache, new_debouncer};
-pub(super) use scan::Scope;
-use scan::Snapshot;
+pub(super) use scope::Scope;
+use snapshot::{Difference, Snapshot};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// How long the files must be quiet: an editor's save is several steps.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// How often that is looked at.
 const TICK: Duration = Duration::from_millis(5);
+/// How often it is looked if the system tells of changes.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often it is looked if it does not.
+const POLL: Duration = Duration::from_millis(300);
+
+/// How saves are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// By what the system tells, as long as it does.
+    Events,
+    /// By looking again and again.
+    Polling,
+}
 
 /// Files that were saved with a new content, made, or removed.
 #[derive(Debug)]
 pub(super) struct Changes {
-    /// Which.
+    /// Those that matter.
     pub(super) files: BTreeSet<PathBuf>,
+    /// Those that matter if the last build failed.
+    pub(super) perhaps: BTreeSet<PathBuf>,
     /// When the first of these saves was noticed.
     pub(super) since: Instant,
 }
 
 /// Watches the files of a scope.
 pub(super) struct Watcher {
-    debouncer: Debouncer<RecommendedWatcher, RecommendedCache>,
+    /// What the system tells by; none if only looking is left.
+    debouncer: Option<Debouncer<RecommendedWatcher, RecommendedCache>>,
     events: mpsc::Receiver<Instant>,
+    wake: mpsc::Sender<Instant>,
     scope: Scope,
     seen: Snapshot,
     folders: BTreeSet<PathBuf>,
+    /// Whether a change was found of which the system had not told, and it has told of nothing since.
+    in_doubt: bool,
 }
 
 impl Changes {
@@ -53,12 +74,10 @@ impl Changes {
 
 impl Watcher {
     /// Starts to watch.
-    ///
-    /// # Errors
-    /// The system offers no way to.
-    pub(super) fn new(scope: Scope) -> anyhow::Result<Self> {
+    pub(super) fn new(scope: Scope, notice: Notice) -> Self {
         // One waiting event is enough: it says that it is time to look, and looking finds everything.
-        let (send, events) = mpsc::channel(1);
+        let (wake, events) = mpsc::channel(1);
+        let send = wake.clone();
         let handler = move |result: DebounceEventResult| {
             let since = match &result {
                 // Reading a file is an event too, and looking reads.
@@ -70,16 +89,24 @@ impl Watcher {
                 let _one_waits_already = send.try_send(Instant::from_std(since));
             }
         };
-        let debouncer = new_debouncer(DEBOUNCE, Some(TICK), handler)
-            .context("the system offers no way to watch files")?;
-        let seen = Snapshot::default();
-        let mut watcher = Self { debouncer, events, scope, seen, folders: BTreeSet::new() };
+        let debouncer = match notice {
+            Notice::Events => new_debouncer(DEBOUNCE, Some(TICK), handler).ok(),
+            Notice::Polling => None,
+        };
+        let (seen, folders) = (Snapshot::default(), BTreeSet::new());
+        let mut watcher = Self { debouncer, events, wake, scope, seen, folders, in_doubt: false };
         watcher.look();
-        Ok(watcher)
+        watcher
     }
 
-    /// Watches another scope from here on. Files that come with it are no changes.
-    pub(super) fn watch(&mut self, scope: Scope) {
+    /// How it notices saves.
+    pub(super) fn notice(&self) -> Notice {
+        if self.debouncer.is_some() { Notice::Events } else { Notice::Polling }
+    }
+
+    /// Watches another scope from here on. Files that come with it are changes if they changed after a build
+    /// has read them, which is what `read` tells.
+    pub(super) fn watch(&mut self, scope: Scope, read: Option<SystemTime>) {
         if scope == self.scope {
             return;
         }
@@ -87,32 +114,71 @@ impl Watcher {
         self.scope = scope;
         self.look();
         // A save between the last look and this one is still to be reported.
-        self.seen.keep_known(known);
+        self.seen.take_over(known, read);
+        let _one_waits_already = self.wake.try_send(Instant::now());
     }
 
     /// Waits for the next changes.
     ///
-    /// # Errors
-    /// The watch has ended.
-    ///
     /// # Cancel safety
-    /// Loses nothing: between the event and the answer it does not wait.
-    pub(super) async fn changed(&mut self) -> anyhow::Result<Changes> {
+    /// Loses nothing: between the last look and the answer it does not wait.
+    pub(super) async fn changed(&mut self) -> Changes {
         loop {
-            let since = self.events.recv().await.context("files are no longer watched")?;
-            let files = self.look();
-            if !files.is_empty() {
-                return Ok(Changes { files, since });
+            let pause = if self.debouncer.is_some() { LOOK } else { POLL };
+            let since = tokio::select! {
+                // The other end is here, too: it does not end.
+                event = self.events.recv() => {
+                    self.in_doubt = false;
+                    event
+                }
+                () = sleep(pause) => None,
+            };
+            let since = match since {
+                Some(since) => since,
+                None => match self.look_anyway().await {
+                    Some(since) => since,
+                    None => continue,
+                },
+            };
+            let Difference { files, perhaps } = self.look();
+            if !files.is_empty() || !perhaps.is_empty() {
+                return Changes { files, perhaps, since };
             }
         }
     }
 
+    /// Looks whether there is something of which the system did not tell. → When it was found.
+    async fn look_anyway(&mut self) -> Option<Instant> {
+        let now = self.scope.scan(&self.seen);
+        let difference = now.differs_from(&self.seen);
+        if difference.is_empty() {
+            return None;
+        }
+        let since = Instant::now();
+        let is_watched =
+            |file: &PathBuf| file.parent().is_some_and(|folder| self.folders.contains(folder));
+        let untold = self.debouncer.is_some() && difference.all().any(is_watched);
+        if untold && std::mem::replace(&mut self.in_doubt, true) {
+            self.poll("the system does not tell of saves here");
+        }
+        // It may be in the middle of a save.
+        sleep(DEBOUNCE).await;
+        Some(since)
+    }
+
+    /// Does without the system from here on.
+    fn poll(&mut self, why: &str) {
+        self.debouncer = None;
+        let text = format!("{why}: the files are looked at every {} ms", POLL.as_millis());
+        print::talk(styled(WARN, text));
+    }
+
     /// Looks at everything. → What differs from the last look. New folders are watched too.
-    fn look(&mut self) -> BTreeSet<PathBuf> {
-        let mut now = self.scope.scan();
+    fn look(&mut self) -> Difference {
+        let mut now = self.scope.scan(&self.seen);
         while self.follow(&now) {
             // A file may have come into a new folder before its watch did.
-            now = self.scope.scan();
+            now = self.scope.scan(&self.seen);
         }
         let changed = now.differs_from(&self.seen);
         self.seen = now;
@@ -121,19 +187,29 @@ impl Watcher {
 
     /// Watches the folders of a scan. → Whether one of them is new.
     fn follow(&mut self, scan: &Snapshot) -> bool {
-        let mut grew = false;
+        let Some(debouncer) = &mut self.debouncer else { return false };
+        let (mut grew, mut refused) = (false, None);
         for gone in self.folders.difference(&scan.folders) {
-            let _gone_by_itself = self.debouncer.unwatch(gone);
+            let _gone_by_itself = debouncer.unwatch(gone);
         }
         self.folders.retain(|folder| scan.folders.contains(folder));
         for folder in &scan.folders {
-            // One that cannot be watched, as it just went away, is tried again at the next look.
-            if !self.folders.contains(folder)
-                && self.debouncer.watch(folder, RecursiveMode::NonRecursive).is_ok()
-            {
-                self.folders.insert(folder.clone());
-                grew = true;
+            if self.folders.contains(folder) {
+                continue;
             }
+            match debouncer.watch(folder, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.folders.insert(folder.clone());
+                    grew = true;
+                }
+                // One that just went away is no longer there at the next look.
+                Err(err) if folder.is_dir() => refused = Some(err),
+                Err(_) => {}
+            }
+        }
+        if let Some(err) = refused {
+            self.poll(&format!("the system does not tell of saves ({err})"));
+            return false;
         }
         grew
     }

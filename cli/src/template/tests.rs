@@ -15,7 +15,7 @@ fn text(files: &[NewFile], path: &str) -> String {
 #[test]
 fn every_template_has_what_a_project_needs() {
     for template in TemplateName::value_variants() {
-        let files = render(*template, &name("my-thing"), &Sdk::Copy);
+        let files = render(*template, &name("my-thing"), &Sdk::Copy, Home::Alone);
         let manifest = Manifest::parse("room.toml", &text(&files, "room.toml")).unwrap();
         assert_eq!(manifest.name, "my-thing", "{template:?}");
         let package = text(&files, "Cargo.toml");
@@ -32,7 +32,9 @@ fn every_template_has_what_a_project_needs() {
 #[test]
 fn nothing_of_the_template_is_left() {
     for template in TemplateName::value_variants() {
-        for file in render(*template, &name("my-thing"), &Sdk::Folder("/sdk".to_owned())) {
+        for file in
+            render(*template, &name("my-thing"), &Sdk::Folder("/sdk".to_owned()), Home::Alone)
+        {
             let path = file.path.display().to_string();
             assert!(!path.ends_with(".tmpl"), "{path}");
             let Ok(text) = String::from_utf8(file.content) else {
@@ -47,7 +49,8 @@ fn nothing_of_the_template_is_left() {
 
 #[test]
 fn a_checkout_of_the_sdk_is_not_copied() {
-    let files = render(TemplateName::Blank, &name("x"), &Sdk::Folder("/some/sdk".to_owned()));
+    let files =
+        render(TemplateName::Blank, &name("x"), &Sdk::Folder("/some/sdk".to_owned()), Home::Alone);
     assert!(text(&files, "Cargo.toml").contains("room-sdk = { path = \"/some/sdk\" }"));
     assert!(!files.iter().any(|file| file.path.starts_with("vendor")));
 }
@@ -55,8 +58,10 @@ fn a_checkout_of_the_sdk_is_not_copied() {
 #[test]
 fn a_file_is_written_once() {
     for template in TemplateName::value_variants() {
-        let mut paths: Vec<_> =
-            render(*template, &name("x"), &Sdk::Copy).into_iter().map(|file| file.path).collect();
+        let mut paths: Vec<_> = render(*template, &name("x"), &Sdk::Copy, Home::Alone)
+            .into_iter()
+            .map(|file| file.path)
+            .collect();
         let all = paths.len();
         paths.sort();
         paths.dedup();
@@ -72,4 +77,19 @@ fn names_that_cannot_be_a_crate_are_refused() {
     for good in ["a", "my-chat", "chat_2"] {
         assert!(ProjectName::parse(good).is_ok(), "{good:?}");
     }
+}
+
+#[test]
+fn a_member_of_a_workspace_has_no_workspace_and_no_profiles_of_its_own() {
+    let alone =
+        text(&render(TemplateName::Blank, &name("x"), &Sdk::Copy, Home::Alone), "Cargo.toml");
+    assert!(alone.contains("\n[workspace]\n") && alone.contains("[profile.release]"), "{alone}");
+    let files = render(TemplateName::Blank, &name("x"), &Sdk::Inherited, Home::Member);
+    let member = text(&files, "Cargo.toml");
+    assert!(!member.contains("[workspace]") && !member.contains("[profile"), "{member}");
+    assert!(
+        member.contains("[lib]") && member.contains("room-sdk = { workspace = true }"),
+        "{member}"
+    );
+    assert!(!member.contains("{{"), "{member}");
 }

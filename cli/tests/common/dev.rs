@@ -118,7 +118,12 @@ impl Dev {
 
     /// Asks it over HTTP. → The status and the body.
     pub(crate) fn http(&self, method: &str, path: &str) -> (u16, String) {
-        let mut tcp = TcpStream::connect(("127.0.0.1", self.port())).expect("it listens");
+        self.http_at(("127.0.0.1", self.port()), method, path)
+    }
+
+    /// As [`Dev::http`], at another of its addresses.
+    pub(crate) fn http_at(&self, at: (&str, u16), method: &str, path: &str) -> (u16, String) {
+        let mut tcp = TcpStream::connect(at).expect("it listens");
         tcp.set_read_timeout(Some(STEP_MAX)).expect("there can be a time limit");
         let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         tcp.write_all(head.as_bytes()).expect("a request can be sent");
@@ -140,7 +145,9 @@ impl Drop for Dev {
 
 /// The command in a project's folder, without what the environment may say.
 pub(crate) fn room(project: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_room"));
+    // Whoever runs the tests may have told them to outlive a terminal (`nohup`), which would be inherited.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_room")]);
     for name in ["ROOM_PROJECT", "ROOM_DATA", "ROOM_PORT", "ROOM_HOST", "ROOM_LOG", "ROOM_SDK"] {
         command.env_remove(name);
     }

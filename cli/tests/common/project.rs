@@ -1,20 +1,55 @@
 //! Projects in temporary folders. Owns how they get a manifest and where they are compiled.
 //!
-//! Invariant: a project has a package name of its own, so that several can share one target folder,
-//! and what they all depend on is compiled once. It does not know what is done with them.
+//! Invariant: no two tests have one folder at a time, and the next test has it again, so that what cargo has
+//! compiled for its dependencies is there. It does not know what is done with the projects.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// A project outside of the repository, which goes away with this.
 pub(crate) struct Project {
-    dir: TempDir,
+    /// In a folder of its own, in which files may lie beside it.
+    root: PathBuf,
+    _place: Place,
+}
+
+/// A folder that a test has for itself.
+pub(crate) struct Place {
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Place {
+    /// Takes one that nobody has, and empties it.
+    pub(crate) fn take() -> Self {
+        let all = std::env::temp_dir().join("room-tests");
+        std::fs::create_dir_all(&all).expect("a temporary folder can be made");
+        let all = all.canonicalize().expect("it was just made");
+        for number in 0.. {
+            let lock = File::create(all.join(format!("{number}.lock"))).expect("it is ours");
+            if lock.try_lock().is_err() {
+                continue;
+            }
+            let dir = all.join(number.to_string());
+            // A first one has nothing to empty.
+            drop(std::fs::remove_dir_all(&dir));
+            std::fs::create_dir(&dir).expect("it is empty, and ours");
+            return Self { dir, _lock: lock };
+        }
+        unreachable!("there are more numbers than tests")
+    }
+
+    /// Its folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir
+    }
 }
 
 impl Project {
     /// A copy of a room of this repository, with a manifest of its own.
     pub(crate) fn copy(room: &str, name: &str) -> Self {
-        let project = Self { dir: tempfile::tempdir().expect("a temporary folder can be made") };
+        let place = Place::take();
+        let project = Self { root: place.path().join("project"), _place: place };
         for part in ["src", "web", "room.toml"] {
             copy(&repo().join(room).join(part), &project.root().join(part));
         }
@@ -26,7 +61,7 @@ impl Project {
 
     /// Its folder.
     pub(crate) fn root(&self) -> &Path {
-        self.dir.path()
+        &self.root
     }
 
     /// Writes a file of it.

@@ -1,0 +1,68 @@
+//! How cargo is called for guests. Owns the folder that a package's guests are built into, and what of a
+//! user's configuration reaches them.
+//!
+//! Invariant: no two packages share a folder, so what lies there was built from this package and nothing
+//! else. What is configured for the machine's own target reaches no guest. It does not know what is built.
+
+use super::TARGET;
+use room_runtime::id::ModuleHash;
+use std::path::{Path, PathBuf};
+use tokio::process::Command;
+
+/// Makes the flags of the guests' target a list that is not empty, behind which cargo does not look at
+/// `[build] rustflags`. What a user has set for the target itself stays in it.
+const OWN_FLAG: &str = "--cfg=room_guest";
+
+/// How many characters of a hash name a folder.
+const HASH_CHARS: usize = 16;
+
+/// Cargo, run in this folder, so that its toolchain file and its `.cargo/config.toml` apply. It writes to
+/// this other folder and nowhere else.
+pub(super) fn cargo(dir: &Path, own: &Path) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(dir);
+    // Cargo's folder for intermediate files is another one, and may be shared, too.
+    command.env("CARGO_TARGET_DIR", own).env("CARGO_BUILD_BUILD_DIR", own);
+    command
+}
+
+/// As [`cargo`], to compile for guests.
+pub(super) fn build(dir: &Path, own: &Path, profile: &str) -> Command {
+    let mut command = cargo(dir, own);
+    command.args(["build", "--lib", "--target", TARGET, "--profile", profile]);
+    command.arg("--config").arg(format!("target.{TARGET}.rustflags=[{OWN_FLAG:?}]"));
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // The files that cargo says it read are told from the root on.
+    command.env("CARGO_BUILD_DEP_INFO_BASEDIR", "/");
+    command
+}
+
+/// The folder of a package's own, in cargo's.
+pub(super) fn own_dir(target_dir: &Path, manifest: &Path) -> PathBuf {
+    let hash = ModuleHash::of(manifest.as_os_str().as_encoded_bytes()).to_string();
+    let end = hash.char_indices().nth(HASH_CHARS).map_or(hash.len(), |(at, _)| at);
+    target_dir.join("room").join(&hash[..end])
+}
+
+/// What cargo calls the folder of a profile.
+pub(super) fn profile_dir(profile: &str) -> &str {
+    match profile {
+        "dev" | "test" => "debug",
+        "bench" => "release",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_of_one_name_and_version_have_a_folder_each() {
+        let of = |manifest: &str| own_dir(Path::new("/t"), Path::new(manifest));
+        let (one, two) = (of("/one/chat/Cargo.toml"), of("/two/chat/Cargo.toml"));
+        assert_ne!(one, two);
+        assert_eq!(one, of("/one/chat/Cargo.toml"));
+        assert!(one.starts_with("/t/room"), "{}", one.display());
+    }
+}

@@ -1,0 +1,208 @@
+//! Files that change while a build runs. Owns whether that ends the build.
+//!
+//! Invariant: no file, however often it changes, keeps a build from its end twice in a row; a save that a
+//! build may have missed leads to another build. It does not know what is built.
+
+use crate::cargo::Times;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// After so many builds in a row during which a file changed, it alone starts no other.
+const ROUNDS_MAX: u32 = 3;
+
+/// What has changed during builds.
+#[derive(Debug, Default)]
+pub(super) struct Unrest {
+    /// During the build that runs.
+    now: BTreeSet<PathBuf>,
+    /// During the one before it.
+    before: BTreeSet<PathBuf>,
+    /// What changed and was not built yet.
+    waiting: BTreeSet<PathBuf>,
+    /// What matters if the build that runs fails.
+    perhaps: BTreeSet<PathBuf>,
+    /// How many builds in a row came to their end and had missed something.
+    rounds: u32,
+    /// What builds write themselves.
+    written: BTreeSet<PathBuf>,
+    /// What changes all the time.
+    restless: BTreeSet<PathBuf>,
+}
+
+/// What a change during a build means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// The build is worthless.
+    Restart,
+    /// It is looked at again when the build has ended.
+    Wait,
+}
+
+/// What is to be done at the end of a build.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct After {
+    /// Whether it missed something.
+    pub(super) again: bool,
+    /// Files that builds write, to be named.
+    pub(super) written: BTreeSet<PathBuf>,
+    /// Files that change all the time, to be named.
+    pub(super) restless: BTreeSet<PathBuf>,
+}
+
+impl Unrest {
+    /// A build starts.
+    pub(super) fn started(&mut self) {
+        self.before = std::mem::take(&mut self.now);
+        self.waiting.clear();
+        self.perhaps.clear();
+    }
+
+    /// Whether files that changed while no build ran are worth one. A save of another one ends the patience
+    /// with those that change all the time.
+    pub(super) fn is_worth_a_build(&mut self, files: &BTreeSet<PathBuf>) -> bool {
+        let worth = !files.is_subset(&self.restless);
+        if worth {
+            self.rounds = 0;
+        }
+        worth
+    }
+
+    /// Files changed while a build runs.
+    pub(super) fn changed(
+        &mut self,
+        files: &BTreeSet<PathBuf>,
+        perhaps: &BTreeSet<PathBuf>,
+    ) -> Meaning {
+        self.perhaps.extend(perhaps.iter().cloned());
+        let known = |file: &PathBuf| {
+            if is_lock(file) {
+                return true;
+            }
+            [&self.before, &self.written, &self.restless].iter().any(|all| all.contains(file))
+        };
+        let new = files.iter().any(|file| !known(file));
+        self.now.extend(files.iter().cloned());
+        self.waiting.extend(files.iter().cloned());
+        if new { Meaning::Restart } else { Meaning::Wait }
+    }
+
+    /// A build came to its end, and had read what by when.
+    pub(super) fn ended(&mut self, failed: bool, times: Times) -> After {
+        let mut missed = std::mem::take(&mut self.waiting);
+        let read = missed.extract_if(.., |file| {
+            let changed = file.metadata().and_then(|facts| facts.modified()).ok();
+            let until = if is_lock(file) { times.locked } else { times.scripts };
+            changed.zip(until).is_some_and(|(changed, until)| changed <= until)
+        });
+        let mut after = After { written: read.collect(), ..After::default() };
+        // Everybody knows that cargo writes its lock file.
+        after.written.retain(|file| !is_lock(file) && self.written.insert(file.clone()));
+        missed.retain(|file| !self.restless.contains(file));
+        if failed {
+            missed.append(&mut self.perhaps);
+        }
+        self.rounds = if missed.is_empty() { 0 } else { self.rounds + 1 };
+        if self.rounds > ROUNDS_MAX {
+            self.rounds = 0;
+            missed.retain(|file| {
+                !self.before.contains(file) || {
+                    self.restless.insert(file.clone());
+                    after.restless.insert(file.clone());
+                    false
+                }
+            });
+        }
+        after.again = !missed.is_empty();
+        after
+    }
+}
+
+fn is_lock(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name == "Cargo.lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cargo::disk_time;
+
+    fn files(names: &[&str]) -> BTreeSet<PathBuf> {
+        names.iter().map(PathBuf::from).collect()
+    }
+
+    const NONE: BTreeSet<PathBuf> = BTreeSet::new();
+
+    #[test]
+    fn a_save_ends_a_build_and_a_file_that_changes_in_the_next_one_does_not() {
+        let mut unrest = Unrest::default();
+        unrest.started();
+        assert_eq!(unrest.changed(&files(&["a"]), &NONE), Meaning::Restart);
+        unrest.started();
+        assert_eq!(unrest.changed(&files(&["a"]), &NONE), Meaning::Wait);
+        // Another one is a save.
+        assert_eq!(unrest.changed(&files(&["a", "b"]), &NONE), Meaning::Restart);
+    }
+
+    #[test]
+    fn what_a_build_may_have_missed_is_built_again() {
+        let mut unrest = Unrest::default();
+        for _ in 0..2 {
+            unrest.started();
+            unrest.changed(&files(&["a"]), &NONE);
+        }
+        assert!(unrest.ended(false, Times::default()).again);
+        unrest.started();
+        assert_eq!(unrest.ended(false, Times::default()), After::default());
+    }
+
+    #[test]
+    fn what_a_build_script_wrote_was_read_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("build_info.rs");
+        let all = BTreeSet::from([file.clone()]);
+        let mut unrest = Unrest::default();
+        let mut named = 0;
+        for round in 0..4 {
+            unrest.started();
+            std::fs::write(&file, format!("{round}")).unwrap();
+            if unrest.changed(&all, &NONE) == Meaning::Restart {
+                assert_eq!(round, 0);
+                continue;
+            }
+            let after = unrest.ended(false, Times { scripts: Some(disk_time()), locked: None });
+            assert!(!after.again);
+            named += after.written.len();
+        }
+        assert_eq!(named, 1);
+        // A save of it while nothing runs is a save.
+        assert!(unrest.is_worth_a_build(&all));
+    }
+
+    #[test]
+    fn what_changes_all_the_time_is_named_and_starts_no_builds() {
+        let mut unrest = Unrest::default();
+        let log = files(&["log"]);
+        let mut ended = Vec::new();
+        for _ in 0..8 {
+            unrest.started();
+            if unrest.changed(&log, &NONE) == Meaning::Wait {
+                ended.push(unrest.ended(false, Times::default()));
+            }
+        }
+        let named: Vec<_> = ended.iter().filter(|after| !after.restless.is_empty()).collect();
+        assert_eq!(named.len(), 1, "{ended:?}");
+        assert!(!ended.last().unwrap().again);
+        assert!(!unrest.is_worth_a_build(&log));
+        assert!(unrest.is_worth_a_build(&files(&["log", "lib.rs"])));
+    }
+
+    #[test]
+    fn what_nobody_read_matters_if_the_build_fails() {
+        let mut unrest = Unrest::default();
+        for (failed, again) in [(false, false), (true, true)] {
+            unrest.started();
+            assert_eq!(unrest.changed(&NONE, &files(&["new.rs"])), Meaning::Wait);
+            assert_eq!(unrest.ended(failed, Times::default()).again, again);
+        }
+    }
+}

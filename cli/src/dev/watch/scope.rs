@@ -1,0 +1,157 @@
+//! Which files are looked at. Owns how much a change of each of them means.
+//!
+//! Invariant: a file that a build read counts, whatever ignores it; what `room`, cargo and editors write for
+//! themselves never counts unless a build read it. Ignore rules are git's, and end where its repository does.
+//! It does not know when to look.
+
+use super::snapshot::Snapshot;
+use crate::cargo::{Inputs, Plan, Times};
+use crate::dotenv;
+use crate::manifest;
+use crate::project::Project;
+use ignore::{DirEntry, WalkBuilder};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// How much a change of a file means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Weight {
+    /// It matters if the last build failed, as nobody knows all that that one would have read.
+    Perhaps,
+    /// As [`Weight::Perhaps`], but that it comes or goes matters always.
+    Coming,
+    /// It matters: a build read it.
+    Read,
+}
+
+/// Which files to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::dev) struct Scope {
+    /// What builds read.
+    pub(super) inputs: Inputs,
+    /// Folders to leave out.
+    pub(super) ignored: BTreeSet<PathBuf>,
+}
+
+/// What is to be looked at now.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) files: BTreeMap<PathBuf, Weight>,
+    /// The folders in which a change shows.
+    pub(super) folders: BTreeSet<PathBuf>,
+}
+
+impl Scope {
+    /// What decides how a project is built and served: its `room.toml`, its variables, its packages as far as
+    /// they are known, and what their last builds read.
+    pub(in crate::dev) fn of(project: &Project, plan: Option<&Plan>, read: &Inputs) -> Self {
+        let mut scope = Self { inputs: read.clone(), ignored: BTreeSet::new() };
+        scope.inputs.times = Times::default();
+        let own = [manifest::FILE].into_iter().chain(dotenv::FILES);
+        scope.inputs.files.extend(own.map(|file| project.root.join(file)));
+        scope.ignored.extend(project.assets().and_then(|dir| dir.canonicalize().ok()));
+        match plan {
+            Some(plan) => {
+                scope.inputs.extend(plan.inputs());
+                scope.ignored.extend(plan.outputs());
+            }
+            // Cargo could not be asked yet; a change of these may be what it takes.
+            None => {
+                for party in &project.manifest.parties {
+                    let Ok(dir) = project.root.join(party.path.get_ref()).canonicalize() else {
+                        continue;
+                    };
+                    let manifests = dir.ancestors().map(|above| above.join("Cargo.toml"));
+                    scope.inputs.files.extend(manifests);
+                    scope.inputs.sources.insert(dir.join("src"));
+                    scope.inputs.roots.insert(dir);
+                }
+            }
+        }
+        scope
+    }
+
+    /// Looks at all of it. What cannot be read is not there.
+    pub(super) fn scan(&self, before: &Snapshot) -> Snapshot {
+        Snapshot::of(self.find(), before)
+    }
+
+    fn find(&self) -> Found {
+        let Inputs { files, trees, packages, sources, roots, .. } = &self.inputs;
+        let mut found = Found::default();
+        roots.iter().for_each(|dir| self.walk_package(dir, Weight::Perhaps, &mut found));
+        sources.iter().for_each(|dir| self.walk(dir, Rules::Visible, Weight::Coming, &mut found));
+        packages.iter().for_each(|dir| self.walk_package(dir, Weight::Read, &mut found));
+        trees.iter().for_each(|dir| self.walk(dir, Rules::None, Weight::Read, &mut found));
+        files.iter().for_each(|file| found.add(file.clone(), Weight::Read));
+        for file in files.iter().filter(|file| file.exists()) {
+            // A link is saved where it leads to. Of what is not there, only looking tells.
+            let real = file.canonicalize().ok();
+            let places = [Some(file.clone()), real].into_iter().flatten();
+            found.folders.extend(places.filter_map(|file| Some(file.parent()?.to_owned())));
+        }
+        found
+    }
+
+    /// Goes through a package as git sees it, or all of it if git does not see it.
+    fn walk_package(&self, dir: &Path, weight: Weight, found: &mut Found) {
+        let mut seen = Found::default();
+        self.walk(dir, Rules::Git, weight, &mut seen);
+        if seen.files.is_empty() {
+            self.walk(dir, Rules::Visible, weight, &mut seen);
+        }
+        seen.files.into_iter().for_each(|(file, weight)| found.add(file, weight));
+        found.folders.extend(seen.folders);
+    }
+
+    fn walk(&self, folder: &Path, rules: Rules, weight: Weight, found: &mut Found) {
+        let ignored = self.ignored.clone();
+        let mut walk = WalkBuilder::new(folder);
+        walk.standard_filters(false).follow_links(true);
+        if rules != Rules::None {
+            walk.hidden(true);
+            walk.filter_entry(move |entry| entry.depth() == 0 || is_source(entry, &ignored));
+        }
+        if rules == Rules::Git {
+            walk.parents(true).git_ignore(true).git_exclude(true).git_global(true);
+        }
+        for entry in walk.build().flatten() {
+            match entry.file_type() {
+                Some(kind) if kind.is_dir() => drop(found.folders.insert(entry.into_path())),
+                Some(kind) if kind.is_file() => found.add(entry.into_path(), weight),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What of a folder is left out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rules {
+    /// Nothing.
+    None,
+    /// What is hidden, a cache, or an editor's own.
+    Visible,
+    /// And what git ignores.
+    Git,
+}
+
+/// Whether this may be somebody's work. Git's and hidden files are sorted out by the walk itself.
+fn is_source(entry: &DirEntry, ignored: &BTreeSet<PathBuf>) -> bool {
+    let name = entry.file_name().to_string_lossy();
+    if entry.file_type().is_some_and(|kind| kind.is_dir()) {
+        // Every tool that writes caches marks them with this file, cargo too.
+        let is_cache = entry.path().join("CACHEDIR.TAG").exists();
+        return name != "node_modules" && !is_cache && !ignored.contains(entry.path());
+    }
+    // The first is what cargo writes itself, the second to try whether it may write, the others are editors'.
+    let others = ["Cargo.lock", "4913"];
+    !others.contains(&&*name) && !name.ends_with('~') && !name.ends_with(".tmp")
+}
+
+impl Found {
+    fn add(&mut self, file: PathBuf, weight: Weight) {
+        let known = self.files.entry(file).or_insert(weight);
+        *known = weight.max(*known);
+    }
+}
