@@ -63,6 +63,11 @@ fn two_tabs_see_each_others_cursors() {
 }
 
 #[test]
+fn a_page_uses_the_stock_client_of_npm() {
+    check_with("counter", "stock");
+}
+
+#[test]
 fn a_page_shows_what_is_wrong_with_its_code_until_it_is_right() {
     check_with("counter", "overlay");
 }

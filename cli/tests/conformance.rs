@@ -1,4 +1,4 @@
-//! The stock npm clients against a real server: what `tests/conformance/*.mjs` says holds.
+//! The stock npm client and our own against a real server: what `tests/conformance/*.mjs` says holds.
 //!
 //! Each file gets a project of its own with the room of `tests/conformance/guest`, and starts the
 //! server itself, as some of them stop it or change its source.
@@ -19,6 +19,11 @@ fn check(name: &str) {
 #[test]
 fn clients_get_into_rooms_and_are_heard() {
     check("connect");
+}
+
+#[test]
+fn the_stock_client_and_our_own_behave_alike() {
+    check("clients");
 }
 
 #[test]

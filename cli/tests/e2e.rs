@@ -88,7 +88,7 @@ fn the_two_commands_of_the_front_page() {
     assert_eq!(*verb, "dev");
     let dev = Dev::start(project::repo(), &[rest, &["--ephemeral"]].concat());
     let (status, page) = dev.http("GET", "/");
-    assert!(status == 200 && page.contains("/_room/partysocket/index.js"), "{status} {page}");
+    assert!(status == 200 && page.contains("/_room/client.js"), "{status} {page}");
     assert_eq!(dev.stop().0, Some(0));
     let ci = std::fs::read_to_string(project::repo().join(".ci/run")).expect("CI is there");
     assert!(ci.lines().any(|line| line.starts_with(second)), "{second}");
@@ -122,7 +122,7 @@ fn check_template(template: &str) {
     let dev = Dev::start(&project, &["--ephemeral"]);
     let (status, page) = dev.http("GET", "/");
     assert_eq!(status, 200);
-    assert!(page.contains("/_room/partysocket/index.js"), "{page}");
+    assert!(page.contains("/_room/client.js"), "{page}");
     assert_eq!(dev.stop().0, Some(0));
 }
 

@@ -1,7 +1,8 @@
-// Clients for the tests: the stock `partysocket` under Node, with what it heard kept in order.
+// Clients for the tests: the stock `partysocket` and our own under Node, with what they heard kept in order.
 
-import PartySocket from "partysocket";
+import Stock from "partysocket";
 import WebSocket from "ws";
+import Own from "../../sdk/js/client.js";
 import { STEP_MS, within } from "../server.mjs";
 
 /** Keeps the events of a socket until somebody asks for them. */
@@ -55,11 +56,18 @@ export class Ear {
   }
 }
 
-/** The stock client, which tries again quickly. */
-export function party(server, options) {
-  const quick = { minReconnectionDelay: 50, maxReconnectionDelay: 200, minUptime: 1 };
-  return new Ear(new PartySocket({ host: server.host, WebSocket, ...quick, ...options }));
-}
+export { Own, Stock };
+
+/** Options of a client that tries again quickly. */
+export const QUICK = { minReconnectionDelay: 50, maxReconnectionDelay: 200, minUptime: 1 };
+
+/** The clients that every room must understand, and that must understand every room. */
+export const clients = Object.entries({ stock: Stock, own: Own }).map(([name, Client]) => ({
+  name,
+  Client,
+  /** A client of a room of the server, which tries again quickly. */
+  party: (server, options) => new Ear(new Client({ host: server.host, WebSocket, ...QUICK, ...options })),
+}));
 
 /** A WebSocket without anything around it. */
 export function plain(server, path) {

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Server } from "../server.mjs";
-import { party } from "./client.mjs";
+import { clients } from "./client.mjs";
 
-test("clients come back after a crash: same id, what they said meanwhile, what was stored", async () => {
+for (const { name, party } of clients) test(`${name} clients come back after a crash: same id, what they said meanwhile, what was stored`, async () => {
   let server = await Server.start();
   const client = party(server, { room: "home", query: () => ({ token: "still me" }) });
   const { id } = await client.welcome();

@@ -3,26 +3,26 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BUILD_MS, Server, edit } from "../server.mjs";
-import { party, plain } from "./client.mjs";
+import { clients, plain } from "./client.mjs";
 
 test("the same sockets get the new code, and no close", async () => {
   const server = await Server.start();
-  const stock = party(server, { room: "live" });
+  const parties = clients.map(({ party }) => party(server, { room: "live" }));
   const bare = plain(server, "/parties/chat-room/live");
-  const clients = [stock, bare];
-  for (const client of clients) {
+  const all = [...parties, bare];
+  for (const client of all) {
     await client.welcome();
     client.socket.send("version");
     assert.equal(await client.hears(), "one");
   }
   await edit("src/lib.rs", 'VERSION: &str = "one"', 'VERSION: &str = "two"');
-  assert.match(await server.line(/reloaded in/, BUILD_MS), /2 rooms, 2 sockets kept/);
-  for (const client of clients) {
+  assert.match(await server.line(/reloaded in/, BUILD_MS), /2 rooms, 3 sockets kept/);
+  for (const client of all) {
     client.socket.send("version");
     assert.equal(await client.hears(), "two");
     assert.equal(client.waiting("close"), 0);
   }
-  assert.equal(stock.waiting("open"), 1, "it was opened once");
-  clients.forEach(({ socket }) => socket.close());
+  for (const client of parties) assert.equal(client.waiting("open"), 1, "it was opened once");
+  all.forEach(({ socket }) => socket.close());
   await server.stop();
 });

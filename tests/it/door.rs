@@ -194,12 +194,28 @@ async fn health_says_which_node_it_is_and_how_many_rooms_run() {
 }
 
 #[tokio::test]
-async fn the_stock_client_is_served() {
+async fn the_client_is_served_to_pages_of_any_origin_and_once() {
     let node = Setup::memory().start().await;
-    let reply = node.get("/_room/partysocket/index.js").await;
-    assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/javascript")));
-    assert!(reply.text().contains("PartySocket"));
-    assert_eq!(node.get("/_room/partysocket/other.js").await.status, 404);
+    let reply = node.get("/_room/client.js").await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(reply.header("cross-origin-resource-policy"), Some("cross-origin"));
+    assert_eq!(reply.header("cache-control"), Some("public, max-age=3600"));
+    assert!(reply.text().contains("export class PartySocket"));
+    let tag = reply.header("etag").unwrap().to_owned();
+    let other = r#""other""#.to_owned();
+    for (known, status) in [
+        (tag.clone(), 304),
+        (format!("W/{tag}"), 304),
+        (format!("{other}, {tag}"), 304),
+        ("*".to_owned(), 304),
+        (other, 200),
+    ] {
+        let headers = [("if-none-match", known.as_str())];
+        let again = node.request("GET", "/_room/client.js", &headers, &[]).await;
+        assert_eq!((again.status, again.text().is_empty()), (status, status == 304), "{known}");
+    }
 }
 
 /// A folder with something to see, something hidden, and something beside it.

@@ -198,8 +198,9 @@ pub(crate) struct StorageSetArgs {
 
 /// Close one connection of a room
 ///
-/// The client is closed with 4403 unless --code says otherwise. The stock partysocket comes back after every
-/// code, unless its page says by `shouldReconnectOnClose` that it does not after 44xx.
+/// The client is closed with 4403 unless --code says otherwise. The client of `/_room/client.js` stays away after
+/// 44xx; the stock partysocket comes back after every code, unless its page says otherwise by
+/// `shouldReconnectOnClose`.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room kick lobby alice\n  \
 room kick lobby alice --code 4001 --reason 'be nice'")]

@@ -1,5 +1,4 @@
-//! Static files: the project's own, and the stock client for pages without a build step. Owns what of
-//! a folder may be seen.
+//! Static files of the project. Owns what of its folder may be seen.
 //!
 //! Invariant: nothing outside the folder is read, and nothing hidden in it, whatever links lead there. It
 //! does not know rooms.
@@ -8,31 +7,15 @@ use super::FrontDoor;
 use super::status::DoorError;
 use crate::assets::{is_hidden_name, is_public};
 use ::http::{HeaderName, HeaderValue, Method, header};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::{Path, PathBuf};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
-/// The stock `partysocket` client, as its npm package has it: `tests/conformance` compares them.
-const PARTYSOCKET: [(&str, &str); 2] = [
-    ("index.js", include_str!("partysocket/index.js")),
-    ("ws.js", include_str!("partysocket/ws.js")),
-];
-
 /// Paths that are the server's own, whatever the project's folder has.
 const RESERVED: &str = "/_room/";
-
-/// `/_room/partysocket/:file`.
-pub(super) async fn partysocket(Path(file): Path<String>) -> Response {
-    match PARTYSOCKET.iter().find(|(name, _)| *name == file) {
-        Some((_, text)) => {
-            headed(([(header::CONTENT_TYPE, "text/javascript")], *text).into_response())
-        }
-        None => (::http::StatusCode::NOT_FOUND, "not found").into_response(),
-    }
-}
 
 /// Everything that is no other route: a file of the project, or 404.
 pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Response {
@@ -60,7 +43,7 @@ fn is_hidden(path: &str) -> bool {
 }
 
 /// True if what the path leads to is public when all links are followed.
-async fn is_within(dir: &FilePath, path: &str) -> bool {
+async fn is_within(dir: &Path, path: &str) -> bool {
     let Ok(path) = percent_decode_str(path.trim_start_matches('/')).decode_utf8() else {
         return false;
     };

@@ -8,6 +8,7 @@ mod address;
 mod admin;
 mod answer;
 mod assets;
+mod client;
 mod dashboard;
 mod events;
 mod forwarded;
@@ -127,7 +128,7 @@ impl FrontDoor {
             .merge(admin::router(admin))
             .route("/_room/overlay.js", get(overlay::script))
             .route("/_room/overlay", get(overlay::events))
-            .route("/_room/partysocket/{file}", get(assets::partysocket))
+            .route("/_room/client.js", get(client::script))
             .fallback(assets::serve)
             .layer(from_fn_with_state(self.clone(), head::check))
             .layer(http::count_requests(self.0.metrics.door.clone()))

@@ -80,7 +80,7 @@ impl Hosts {
                 response
             }
             None if self.is_empty() => {
-                // Whoever comes before the first deployment is to come again; partysocket does.
+                // Whoever comes before the first deployment is to come again; clients do.
                 let retry = [(header::RETRY_AFTER, "1")];
                 let text = "no project is served yet";
                 (StatusCode::SERVICE_UNAVAILABLE, retry, text).into_response()
@@ -178,7 +178,7 @@ mod tests {
         ] {
             assert!(is_operators(path), "{path}");
         }
-        for path in ["/_room/health", "/_room/partysocket/index.js", "/_room/administrator", "/"] {
+        for path in ["/_room/health", "/_room/client.js", "/_room/administrator", "/"] {
             assert!(!is_operators(path), "{path}");
         }
     }
