@@ -8,16 +8,38 @@ use crate::limits::Limits;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a browser says of a page: `https://chat.example.com`, with a port if it is not the scheme's own.
-/// In a project's list, `https://*.example.com` stands for every name below `example.com`, and not for
-/// itself.
+/// What a browser says of a page: `https://chat.example.com`, with a port if it is not the scheme's own; or
+/// `null`, if it says nothing. In a project's list, `https://*.example.com` stands for every name below
+/// `example.com`, and not for itself, and `http://localhost:*` for every port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct Origin(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Of a page whose origin is hidden: a file, or a frame in a sandbox, which any site can make.
+    Hidden,
+    Site(Site),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Site {
     scheme: String,
     host: Host,
-    /// None if it is the scheme's own.
-    port: Option<u16>,
+    port: Port,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Port {
+    /// The scheme's own.
+    Own,
+    /// This one.
+    Is(u16),
+    /// Each.
+    Any,
+}
+
+/// How a hidden origin is written.
+const HIDDEN: &str = "null";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
@@ -48,6 +70,9 @@ impl Origin {
         if text == "*" {
             return wrong("to let every page in, list no origins at all");
         }
+        if text == HIDDEN {
+            return Ok(Self(Kind::Hidden));
+        }
         let Some((scheme, rest)) = text.split_once("://") else {
             return wrong("it begins with a scheme, as in https://chat.example.com");
         };
@@ -57,19 +82,22 @@ impl Origin {
         if rest.contains('@') {
             return wrong("it has no user in it");
         }
-        let Some(origin) = Self::read(scheme, rest) else {
+        let Some(site) = Site::read(scheme, rest) else {
             return wrong(
                 "its host is a name in ASCII or an address, as in https://chat.example.com:8443, and a \
-                 star stands only for the first part of a name with others behind it",
+                 star stands only for the first part of a name with others behind it, or for the port",
             );
         };
-        Ok(origin)
+        Ok(Self(Kind::Site(site)))
     }
+}
 
+impl Site {
     /// An origin as a browser sent it: one page's, so that a star in it is no star.
     fn sent(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
-        Self::read(scheme, rest).filter(|origin| matches!(origin.host, Host::Is(_)))
+        let site = Self::read(scheme, rest)?;
+        (matches!(site.host, Host::Is(_)) && site.port != Port::Any).then_some(site)
     }
 
     fn read(scheme: &str, authority: &str) -> Option<Self> {
@@ -80,7 +108,10 @@ impl Origin {
             return None;
         }
         let (host, port) = split_port(authority)?;
-        let port = port.filter(|port| Some(*port) != own_port(&scheme));
+        let port = match port {
+            Port::Is(port) if Some(port) == own_port(&scheme) => Port::Own,
+            port => port,
+        };
         let host = match host.strip_prefix('*') {
             Some(below) => {
                 let parts = below.strip_prefix('.').filter(|parts| is_host(parts));
@@ -98,7 +129,8 @@ impl Origin {
             (Host::Below(end), Host::Is(host)) => host.len() > end.len() && host.ends_with(end),
             (_, Host::Below(_)) => false,
         };
-        host && self.scheme == page.scheme && self.port == page.port
+        let port = self.port == Port::Any || self.port == page.port;
+        host && port && self.scheme == page.scheme
     }
 
     /// True if the page came from this server, as far as the `Host` header tells. A proxy may have taken
@@ -111,29 +143,42 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Hidden => f.write_str(HIDDEN),
+            Kind::Site(site) => site.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (star, host) = match &self.host {
             Host::Is(host) => ("", host),
             Host::Below(end) => ("*", end),
         };
         write!(f, "{}://{star}{host}", self.scheme)?;
         match self.port {
-            Some(port) => write!(f, ":{port}"),
-            None => Ok(()),
+            Port::Own => Ok(()),
+            Port::Is(port) => write!(f, ":{port}"),
+            Port::Any => f.write_str(":*"),
         }
     }
 }
 
 /// The host and the port of an authority; none if the port is none.
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+fn split_port(authority: &str) -> Option<(&str, Port)> {
     // The colons of an IPv6 address stand in brackets.
     let from = authority.rfind(']').unwrap_or(0);
     let Some(colon) = authority[from..].find(':') else {
-        return Some((authority, None));
+        return Some((authority, Port::Own));
     };
     let (host, port) = (&authority[..from + colon], &authority[from + colon + 1..]);
+    if port == "*" {
+        return Some((host, Port::Any));
+    }
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let port = digits.then(|| port.parse().ok())??;
-    Some((host, Some(port)))
+    Some((host, Port::Is(port)))
 }
 
 fn own_port(scheme: &str) -> Option<u16> {
@@ -173,14 +218,17 @@ impl Origins {
         list.iter().map(|text| Origin::parse(text)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// True if a page of this origin may open a WebSocket to a server that it called `host`. What is no
-    /// origin, such as `null`, is no page that could be listed.
+    /// True if a page of this origin may open a WebSocket to a server that it called `host`.
     pub(crate) fn let_in(&self, origin: &str, host: Option<&str>) -> bool {
         if self.0.is_empty() {
             return true;
         }
-        Origin::sent(origin).is_some_and(|page| {
-            host.is_some_and(|host| page.is_at(host)) || self.0.iter().any(|own| own.covers(&page))
+        if origin == HIDDEN {
+            return self.0.iter().any(|own| own.0 == Kind::Hidden);
+        }
+        Site::sent(origin).is_some_and(|page| {
+            let listed = |own: &Origin| matches!(&own.0, Kind::Site(site) if site.covers(&page));
+            host.is_some_and(|host| page.is_at(host)) || self.0.iter().any(listed)
         })
     }
 }
@@ -246,6 +294,45 @@ mod tests {
     }
 
     #[test]
+    fn a_star_stands_for_every_port_and_for_nothing_else() {
+        let own = origins(&["http://localhost:*", "https://*.example.com:*", "http://[::1]:*"]);
+        for page in [
+            "http://localhost",
+            "http://localhost:80",
+            "http://localhost:3000",
+            "http://LOCALHOST:65535",
+            "https://a.example.com:8443",
+            "https://a.example.com",
+            "http://[::1]:5173",
+        ] {
+            assert!(own.let_in(page, None), "{page}");
+        }
+        for page in [
+            "https://localhost:3000",
+            "http://localhost.evil.example:3000",
+            "http://localhost:*",
+            "http://127.0.0.1:3000",
+            "http://localhost:3000:4000",
+            "https://example.com:8443",
+            "null",
+        ] {
+            assert!(!own.let_in(page, None), "{page}");
+        }
+        assert!(!own.let_in("http://a.example", Some("a.example:*")));
+    }
+
+    #[test]
+    fn a_page_that_hides_its_origin_is_let_in_where_that_is_listed() {
+        let own = origins(&["null", "https://chat.example.com"]);
+        assert!(own.let_in("null", None));
+        assert!(own.let_in("https://chat.example.com", None));
+        for page in ["NULL", "null://", "null:80", "", "http://null", "https://evil.example"] {
+            assert!(!own.let_in(page, None), "{page}");
+        }
+        assert!(!origins(&["https://chat.example.com"]).let_in("null", Some("null")));
+    }
+
+    #[test]
     fn a_page_of_the_server_itself_is_always_let_in() {
         let own = origins(&["https://elsewhere.example"]);
         for (page, host) in [
@@ -281,6 +368,10 @@ mod tests {
             ("https://münchen.example", "ASCII"),
             ("https://a:99999", "host"),
             ("https://a:", "host"),
+            ("https://a:**", "port"),
+            ("https://a:8*", "port"),
+            ("https://*:*", "star"),
+            ("Null", "scheme"),
             ("1https://a", "host"),
         ] {
             let error = Origin::parse(text).unwrap_err().to_string();
@@ -294,7 +385,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_printed_and_read_again(text in "(https?|app)://(\\*\\.)?[a-z0-9.]{1,12}(:[0-9]{1,5})?") {
+        fn what_is_read_is_printed_and_read_again(text in "(https?|app)://(\\*\\.)?[a-z0-9.]{1,12}(:[0-9]{1,5}|:\\*)?|null") {
             if let Ok(origin) = Origin::parse(&text) {
                 prop_assert_eq!(Origin::parse(&origin.to_string()), Ok(origin));
             }
@@ -303,7 +394,7 @@ mod tests {
         #[test]
         fn any_text_is_an_origin_or_none(text in any::<String>(), host in any::<String>()) {
             let _ = Origin::parse(&text);
-            let _ = origins(&["https://*.example.com"]).let_in(&text, Some(&host));
+            let _ = origins(&["https://*.example.com:*", "null"]).let_in(&text, Some(&host));
         }
     }
 }

@@ -40,6 +40,18 @@ async fn a_page_of_another_origin_is_turned_away_where_origins_are_listed() {
 }
 
 #[tokio::test]
+async fn every_port_of_a_host_and_pages_without_an_origin_can_be_listed() {
+    let node = Setup::memory().origins(&["http://localhost:*", "null"]).start().await;
+    for origin in ["http://localhost:3000", "http://localhost", "null"] {
+        assert_eq!(page(&node, origin).await, None, "{origin}");
+    }
+    for origin in ["https://localhost:3000", "http://localhost.evil.example:3000"] {
+        let reason = format!("the project's origins do not list {origin}");
+        assert_eq!(page(&node, origin).await, Some((4403, reason)), "{origin}");
+    }
+}
+
+#[tokio::test]
 async fn every_page_is_let_in_where_no_origins_are_listed() {
     let node = Setup::memory().start().await;
     for origin in ["https://evil.example", "null"] {
