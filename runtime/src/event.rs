@@ -108,7 +108,7 @@ impl Message {
 /// A close code with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFrame {
-    /// As RFC 6455 section 7.4 has them; 1005 and 1006 are only ever received.
+    /// As RFC 6455 section 7.4 has them. [`CloseFrame::NO_CODE`] stands for none; 1006 is never sent.
     pub code: u16,
     /// UTF-8, at most [`CloseFrame::REASON_BYTES_MAX`] bytes.
     pub reason: String,
@@ -118,6 +118,9 @@ impl CloseFrame {
     /// A control frame carries 125 bytes, two of them the code: RFC 6455 section 5.5.
     pub const REASON_BYTES_MAX: usize = 123;
 
+    /// Stands for a frame that carries no code and no reason: RFC 6455 section 7.1.5.
+    pub const NO_CODE: u16 = 1005;
+
     /// The frame with this code, and as much of the reason as fits.
     pub fn new(code: u16, reason: &str) -> Self {
         let mut end = reason.len().min(Self::REASON_BYTES_MAX);
@@ -125,6 +128,11 @@ impl CloseFrame {
             end -= 1;
         }
         Self { code, reason: reason[..end].to_owned() }
+    }
+
+    /// True if a frame may carry the code. 1004, 1005, 1006 and 1015 say what no frame says.
+    pub(crate) fn has_sendable_code(&self) -> bool {
+        matches!(self.code, 1000..=4999) && !matches!(self.code, 1004..=1006 | 1015)
     }
 }
 

@@ -3,6 +3,8 @@
 //! Invariant: no queue, buffer, retry, size or wait in this crate is bounded by a number that is not
 //! a field here. It does not know who asks: the parts get the whole struct from `Runtime::start`.
 
+mod relations;
+
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -81,7 +83,8 @@ const GIB: u64 = 1024 * MIB;
 
 limits! {
     // Sizes a client meets.
-    message_bytes_max: "bytes" = MIB, "Size of one WebSocket message, either way", "from a client: close 1009; from a room: the send is refused";
+    message_bytes_max: "bytes" = MIB, "Size of one WebSocket message of a client", "close 1009";
+    room_message_bytes_max: "bytes" = 32 * MIB, "Size of one WebSocket message of a room", "the send is refused";
     body_bytes_max: "bytes" = 4 * MIB, "Size of an HTTP request's body", "413";
     uri_bytes_max: "bytes" = 8 * KIB, "Length of a request's path and query", "414";
     header_bytes_max: "bytes" = 64 * KIB, "Size of a request's head", "431";
@@ -93,7 +96,9 @@ limits! {
     // What a client may occupy.
     connections_max: "connections" = 20_000, "Open TCP connections of this node", "further ones wait in the kernel's backlog";
     room_connections_max: "connections" = 5_000, "Open connections of one room", "accepted and closed with 1013";
-    outbox_bytes_max: "bytes" = 4 * MIB, "Bytes queued for one connection", "that connection is closed with 1013; its room never waits";
+    replacements_max: "replacements" = 10, "Connections with one id that replace each other within `replacement_window_ms`", "the newer one is accepted and closed with 1013, and the log names the id";
+    replacement_window_ms: "ms" = 60_000, "Time in which they count together", "the count starts again";
+    outbox_bytes_max: "bytes" = 36 * MIB, "Bytes queued for one connection", "that connection is closed with 1013; its room never waits";
     outbox_frames_max: "frames" = 16_384, "Frames queued for one connection", "that connection is closed with 1013; its room never waits";
     socket_read_bytes: "bytes" = 2 * KIB, "Read buffer of a socket at rest", "it is read in more than one step";
     socket_write_bytes: "bytes" = 16 * KIB, "Bytes a socket gathers before it writes to the network", "it writes without waiting for the end of the batch";
@@ -137,10 +142,10 @@ limits! {
     turn_ms_max: "ms" = 1_000, "Time a callback may compute", "the turn is dropped and the instance discarded";
     turn_wall_ms_max: "ms" = 10_000, "Time a callback may take, sleeping included", "the turn is dropped and the instance discarded";
     tick_ms: "ms" = 10, "Time after which a busy guest yields its thread; the process has one for all projects", "other rooms run";
-    memory_bytes_max: "bytes" = 16 * MIB, "Linear memory of an instance, at most 64 MiB", "the allocation fails, which most guests answer with a trap";
+    memory_bytes_max: "bytes" = 64 * MIB, "Linear memory of an instance, at most 64 MiB", "the allocation fails, which most guests answer with a trap";
     stack_bytes_max: "bytes" = 512 * KIB, "Stack of an instance; the process has one size for all projects", "the turn is dropped and the instance discarded";
     turn_sends_max: "messages" = 10_000, "Messages, broadcasts and closes of one turn", "the send is refused";
-    turn_send_bytes_max: "bytes" = 16 * MIB, "Bytes sent by one turn, a broadcast counted once", "the send is refused";
+    turn_send_bytes_max: "bytes" = 32 * MIB, "Bytes sent by one turn, a broadcast counted once", "the send is refused";
     turn_writes_max: "writes" = 10_000, "Keys written by one turn, or asked for in one call", "the call is refused";
     turn_write_bytes_max: "bytes" = 8 * MIB, "Bytes of keys and values written by one turn", "the write is refused";
     key_bytes_max: "bytes" = 2_048, "Length of a storage key", "the call is refused";
@@ -233,69 +238,6 @@ impl Limits {
             ..self.clone()
         }
     }
-
-    /// Names every relation between limits that does not hold, as sentences for the operator.
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut must = |holds: bool, sentence: &str| {
-            if !holds {
-                problems.push(sentence.to_owned());
-            }
-        };
-        for ((name, value), row) in self.values().into_iter().zip(Self::TABLE) {
-            must(value >= row.min(), &format!("{name} must be at least {}", row.min()));
-        }
-        must(
-            self.memory_bytes_max <= MEMORY_BYTES_CEILING,
-            "memory_bytes_max may be at most 67108864 (64 MiB)",
-        );
-        must(
-            self.memory_bytes_max <= self.rooms_memory_bytes_max,
-            "memory_bytes_max must not exceed rooms_memory_bytes_max",
-        );
-        must(self.tick_ms <= self.turn_ms_max, "tick_ms must not exceed turn_ms_max");
-        must(
-            self.turn_ms_max <= self.turn_wall_ms_max,
-            "turn_ms_max must not exceed turn_wall_ms_max",
-        );
-        must(
-            self.message_bytes_max <= self.mailbox_bytes_max,
-            "message_bytes_max must not exceed mailbox_bytes_max, or such a message could never be delivered",
-        );
-        must(
-            self.body_bytes_max + self.header_bytes_max <= self.mailbox_bytes_max,
-            "body_bytes_max and header_bytes_max together must not exceed mailbox_bytes_max, or such a request could never be delivered",
-        );
-        must(
-            self.message_bytes_max <= self.outbox_bytes_max,
-            "message_bytes_max must not exceed outbox_bytes_max, or such a message could never be sent",
-        );
-        must(
-            self.value_bytes_max <= self.turn_write_bytes_max,
-            "value_bytes_max must not exceed turn_write_bytes_max",
-        );
-        must(
-            self.turn_write_bytes_max <= self.commit_bytes_max,
-            "turn_write_bytes_max must not exceed commit_bytes_max, or such a turn could never commit",
-        );
-        must(
-            self.chunk_bytes <= CHUNK_BYTES_CEILING,
-            "chunk_bytes may be at most 4096: sled loses larger pieces at a power cut",
-        );
-        must(
-            self.log_line_bytes_max <= self.log_ring_bytes,
-            "log_line_bytes_max must not exceed log_ring_bytes, or such a line could never be watched",
-        );
-        must(
-            self.tap_excerpt_bytes <= self.tap_bytes_max,
-            "tap_excerpt_bytes must not exceed tap_bytes_max, or such a message could never be watched",
-        );
-        must(
-            self.broken_ms_min <= self.broken_ms_max,
-            "broken_ms_min must not exceed broken_ms_max",
-        );
-        problems
-    }
 }
 
 /// A limit in milliseconds as a duration.
@@ -313,17 +255,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_agree_with_each_other() {
-        assert_eq!(Limits::default().problems(), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_limit_that_contradicts_another_is_named() {
-        let limits = Limits { turn_ms_max: 5, ..Limits::default() };
-        assert_eq!(limits.problems(), ["tick_ms must not exceed turn_ms_max"]);
-    }
-
-    #[test]
     fn a_project_has_no_more_than_its_process() {
         let process = Limits { tick_ms: 5, rooms_active_max: 100, ..Limits::default() };
         let small = Limits { rooms_active_max: 7, tick_ms: 50, faults_max: 3, ..Limits::default() };
@@ -332,12 +263,6 @@ mod tests {
         let large = Limits { rooms_active_max: 1_000, ..Limits::default() };
         assert_eq!(large.within_process(&process).rooms_active_max, 100);
         assert_eq!(process.within_process(&process), process);
-    }
-
-    #[test]
-    fn a_limit_is_at_least_one_unless_none_at_all_is_a_choice() {
-        let limits = Limits { drain_spread_ms: 0, faults_max: 0, ..Limits::default() };
-        assert_eq!(limits.problems(), ["faults_max must be at least 1"]);
     }
 
     #[test]

@@ -162,6 +162,7 @@ words! {
         Hook "hook",
         Busy "busy",
         Full "full",
+        Contended "contended",
         Guest "guest",
         Storage "storage",
         Broken "broken",

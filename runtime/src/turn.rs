@@ -201,14 +201,17 @@ impl Turn {
         Ok(())
     }
 
-    /// Closes a connection after what was sent to it so far.
+    /// Closes a connection after what was sent to it so far. One that is closed already, or whose end
+    /// the event is about, stays as it is.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`]; [`Refusal::Invalid`] if RFC 6455 does not let an application send the
-    /// code, or the reason is too long; [`Refusal::UsedUp`].
+    /// [`Refusal::NotFound`]; [`Refusal::Invalid`] if a room may not send the code, or the reason is too
+    /// long; [`Refusal::UsedUp`].
     pub fn close(&mut self, id: &str, frame: CloseFrame) -> Result<(), Refusal> {
-        let to = self.target(id)?;
         check_close(&frame)?;
+        let Ok(to) = self.target(id) else {
+            return self.connections.by_id(id).map(|_| ()).ok_or(Refusal::NotFound);
+        };
         self.count_output()?;
         self.effects.closed.insert(to);
         self.effects.outputs.push(Output::Close { to, frame });
@@ -234,8 +237,8 @@ impl Turn {
     }
 
     fn admit(&mut self, message: &Message) -> Result<(), Refusal> {
-        if message.len() > size(self.limits.message_bytes_max) {
-            return Err(Refusal::TooLarge(self.limits.message_bytes_max));
+        if message.len() > size(self.limits.room_message_bytes_max) {
+            return Err(Refusal::TooLarge(self.limits.room_message_bytes_max));
         }
         self.count_output()?;
         if self.send_bytes + message.len() > size(self.limits.turn_send_bytes_max) {
@@ -385,11 +388,14 @@ impl Turn {
     }
 }
 
-/// RFC 6455 section 7.4: an application may send 1000 and 3000 to 4999.
+/// A room may send what a frame can carry, and no code at all.
 fn check_close(frame: &CloseFrame) -> Result<(), Refusal> {
-    if frame.code != 1000 && !(3000..=4999).contains(&frame.code) {
+    if frame.code == CloseFrame::NO_CODE && !frame.reason.is_empty() {
+        return Err(Refusal::Invalid("a close without a code has no reason".to_owned()));
+    }
+    if frame.code != CloseFrame::NO_CODE && !frame.has_sendable_code() {
         return Err(Refusal::Invalid(format!(
-            "a room may close with 1000 or 3000 to 4999, not {}",
+            "a room may close with 1000 to 4999 except 1004, 1005, 1006 and 1015, not {}",
             frame.code
         )));
     }

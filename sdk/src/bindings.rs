@@ -88,8 +88,9 @@ pub mod room {
             /// A client, as the room sees it.
             #[derive(Clone)]
             pub struct Connection {
-                /// The client's `_pk`, or one made by the host. Unique among the room's connections: a second
-                /// client with the same id replaces the first.
+                /// The client's `_pk`, or one made by the host. Unique among the room's connections: a newer one
+                /// with the same id replaces the older one, which is closed with 4409. It is a connection's and
+                /// not a user's, and the client chose it.
                 pub id: _rt::String,
                 /// The URL it connected with, query included.
                 pub uri: _rt::String,
@@ -133,7 +134,8 @@ pub mod room {
             /// Why a connection ended, or should end.
             #[derive(Clone)]
             pub struct CloseFrame {
-                /// 1000 or 3000 to 4999 when the room closes; what was received (or 1005, 1006) when it ended.
+                /// When the room closes: 1000 to 4999 but 1004, 1006 and 1015, where 1005 stands for a frame
+                /// without a code and without a reason. When it ended: what was received, or 1005 or 1006.
                 pub code: u16,
                 /// UTF-8, at most 123 bytes.
                 pub reason: _rt::String,
@@ -168,7 +170,7 @@ pub mod room {
                 NotFound,
                 /// The state is larger than the limit `connection_state_bytes_max`, given here in bytes.
                 StateTooLarge(u32),
-                /// The message is larger than the limit `message_bytes_max`, given here in bytes.
+                /// The message is larger than the limit `room_message_bytes_max`, given here in bytes.
                 MessageTooLarge(u32),
                 /// This turn already sent as much as this limit allows (`turn_sends_max` or
                 /// `turn_send_bytes_max`).
@@ -870,7 +872,8 @@ pub mod room {
             /// Closes a connection when the turn commits, after what was sent to it before.
             ///
             /// The close frame carries `code` and `reason`. `on-close` follows once the client answered, or
-            /// the time for that ran out.
+            /// the time for that ran out. Closing a connection that is closed already, or that the running
+            /// `on-close` is about, does nothing.
             #[allow(async_fn_in_trait)]
             pub fn close(
                 id: &str,

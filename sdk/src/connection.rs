@@ -26,6 +26,9 @@ pub(crate) fn forget_states() {
     STATE_VERSION.set(STATE_VERSION.get().wrapping_add(1));
 }
 
+/// Stands for a close frame without a code: RFC 6455 section 7.1.5.
+pub(crate) const NO_CODE: u16 = 1005;
+
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Close {
@@ -87,7 +90,12 @@ impl Connection {
         })
     }
 
-    /// The client's id: its `_pk`, or one made by the host. Unique among the room's connections.
+    /// The client's id: its `_pk`, or one made by the host. Unique among the room's connections: a newer
+    /// one with the same id replaces this one, which is closed with 4409.
+    ///
+    /// It is the connection's and stays when its client comes back; a user with two tabs has two. The
+    /// client chose it, so it proves nothing: who a user is stands in a token that
+    /// [`on_before_connect`](crate::Room::on_before_connect) checks.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -99,7 +107,12 @@ impl Connection {
 
     /// The first value of a parameter of the URL's query, decoded.
     pub fn query(&self, name: &str) -> Option<String> {
-        uri::query(self.uri(), name)
+        uri::query_all(self.uri(), name).next()
+    }
+
+    /// All values of a parameter of the URL's query, decoded, in the order they came.
+    pub fn query_all(&self, name: &str) -> Vec<String> {
+        uri::query_all(self.uri(), name).collect()
     }
 
     /// What [`Room::tags`](crate::Room::tags) returned for it; empty if it is gone.
@@ -124,10 +137,31 @@ impl Connection {
     /// Closes the connection when the turn commits, after what was sent to it before.
     /// [`Room::on_close`](crate::Room::on_close) follows.
     ///
+    /// Codes of 44xx tell the client that another try would end the same way. Closing twice, or in the
+    /// connection's own `on_close`, does nothing.
+    ///
     /// # Errors
-    /// [`ConnectionError::NotFound`]; [`ConnectionError::InvalidClose`] if `code` is neither 1000 nor
-    /// 3000 to 4999, or `reason` is longer than 123 bytes.
+    /// [`ConnectionError::NotFound`]; [`ConnectionError::InvalidClose`] if `code` is not 1000 to 4999, or
+    /// is 1004, 1005, 1006 or 1015, or if `reason` is longer than 123 bytes.
     pub fn close(&self, code: u16, reason: &str) -> Result {
+        if code == NO_CODE {
+            let why = "1005 stands for no code: call close_without_code".to_owned();
+            return Err(ConnectionError::InvalidClose(why))
+                .with_context(|| format!("cannot close {:?}", self.id));
+        }
+        self.close_with(code, reason)
+    }
+
+    /// Closes the connection like [`close`](Self::close), with a frame that carries no code and no
+    /// reason: the client reads 1005.
+    ///
+    /// # Errors
+    /// [`ConnectionError::NotFound`].
+    pub fn close_without_code(&self) -> Result {
+        self.close_with(NO_CODE, "")
+    }
+
+    fn close_with(&self, code: u16, reason: &str) -> Result {
         Current::close(&self.id, code, reason)
             .with_context(|| format!("cannot close {:?}", self.id))
     }

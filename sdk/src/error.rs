@@ -33,7 +33,7 @@ pub enum ConnectionError {
     NotFound,
     /// The state is larger than the limit `connection_state_bytes_max`, given here in bytes.
     StateTooLarge(u32),
-    /// The message is larger than the limit `message_bytes_max`, given here in bytes.
+    /// The message is larger than the limit `room_message_bytes_max`, given here in bytes.
     MessageTooLarge(u32),
     /// This turn already sent as much as a limit allows: `turn_sends_max` or `turn_send_bytes_max`.
     TooManySends {
@@ -55,7 +55,7 @@ impl fmt::Display for ConnectionError {
                 write!(f, "{what} {max} bytes; {}", Raise("connection_state_bytes_max"))
             }
             Self::MessageTooLarge(max) => {
-                let raise = Raise("message_bytes_max");
+                let raise = Raise("room_message_bytes_max");
                 write!(f, "the message is larger than {max} bytes; {raise}")
             }
             Self::TooManySends { limit, max } => {

@@ -22,6 +22,17 @@ fn set_header(headers: &mut Vec<Header>, name: &str, value: &str) {
     headers.push((name, value.as_bytes().to_vec()));
 }
 
+/// Adds a header behind those of this name.
+fn add_header(headers: &mut Vec<Header>, name: &str, value: &str) {
+    headers.push((name.to_ascii_lowercase(), value.as_bytes().to_vec()));
+}
+
+/// The values of all headers of this name that are UTF-8, in order.
+fn header_all<'a>(headers: &'a [Header], name: &str) -> impl Iterator<Item = &'a str> {
+    let named = headers.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name));
+    named.filter_map(|(_, value)| std::str::from_utf8(value).ok())
+}
+
 /// The first header of this name, if it is UTF-8.
 fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
     let (_, value) = headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name))?;
@@ -44,6 +55,10 @@ fn pairs(headers: &[Header]) -> impl Iterator<Item = (&str, &str)> {
 /// assert_eq!(request.method(), "GET");
 /// assert_eq!(request.rest(), "/history");
 /// assert_eq!(request.query("limit").as_deref(), Some("5"));
+///
+/// let request = Request::get("/?tag=a&tag=b").with_header("x-is", "1").with_header_added("x-is", "2");
+/// assert_eq!(request.query_all("tag"), ["a", "b"]);
+/// assert_eq!(request.header_all("x-is").collect::<Vec<_>>(), ["1", "2"]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -77,6 +92,13 @@ impl Request {
         self
     }
 
+    /// Adds a header and leaves those of the same name as they are.
+    #[must_use]
+    pub fn with_header_added(mut self, name: &str, value: &str) -> Self {
+        add_header(&mut self.headers, name, value);
+        self
+    }
+
     /// Sets the body.
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
@@ -106,7 +128,12 @@ impl Request {
 
     /// The first value of a query parameter, decoded.
     pub fn query(&self, name: &str) -> Option<String> {
-        uri::query(&self.uri, name)
+        uri::query_all(&self.uri, name).next()
+    }
+
+    /// All values of a query parameter, decoded, in the order they came.
+    pub fn query_all(&self, name: &str) -> Vec<String> {
+        uri::query_all(&self.uri, name).collect()
     }
 
     /// The first header of this name in any case, if its value is UTF-8.
@@ -117,7 +144,14 @@ impl Request {
         header(&self.headers, name)
     }
 
-    /// Names in lower case and values, in the order they came; those that are not UTF-8 are left out.
+    /// The values of all headers of this name in any case, in the order they came; those that are not
+    /// UTF-8 are left out.
+    pub fn header_all(&self, name: &str) -> impl Iterator<Item = &str> {
+        header_all(&self.headers, name)
+    }
+
+    /// Names in lower case and values, those of one name in the order they came; values that are not UTF-8
+    /// are left out.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         pairs(&self.headers)
     }
@@ -149,8 +183,13 @@ impl Request {
 /// ```
 /// use room_sdk::Response;
 ///
-/// let response = Response::json(&[1, 2])?.with_status(201).with_header("cache-control", "no-store");
+/// let response = Response::json(&[1, 2])?
+///     .with_status(201)
+///     .with_header("cache-control", "no-store")
+///     .with_header_added("set-cookie", "a=1")
+///     .with_header_added("set-cookie", "b=2");
 /// assert_eq!(response.status_code(), 201);
+/// assert_eq!(response.header_all("set-cookie").collect::<Vec<_>>(), ["a=1", "b=2"]);
 /// assert_eq!(response.header("content-type"), Some("application/json"));
 /// # Ok::<(), room_sdk::Error>(())
 /// ```
@@ -206,6 +245,14 @@ impl Response {
         self
     }
 
+    /// Adds a header behind those of the same name, such as a second `set-cookie`. What
+    /// [`with_header`](Self::with_header) says of names holds.
+    #[must_use]
+    pub fn with_header_added(mut self, name: &str, value: &str) -> Self {
+        add_header(&mut self.headers, name, value);
+        self
+    }
+
     /// Sets the body.
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
@@ -221,6 +268,11 @@ impl Response {
     /// The first header of this name in any case, if its value is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.headers, name)
+    }
+
+    /// The values of all headers of this name in any case, in order; those that are not UTF-8 are left out.
+    pub fn header_all(&self, name: &str) -> impl Iterator<Item = &str> {
+        header_all(&self.headers, name)
     }
 
     /// The whole body.

@@ -35,11 +35,12 @@ pub(crate) fn rest(uri: &str) -> &str {
     }
 }
 
-/// The first value of a query parameter, decoded.
-pub(crate) fn query(uri: &str, name: &str) -> Option<String> {
-    let (_, query) = uri.split_once('?')?;
+/// The values of a query parameter, decoded, in order.
+pub(crate) fn query_all(uri: &str, name: &str) -> impl Iterator<Item = String> {
+    let (_, query) = uri.split_once('?').unwrap_or_default();
     let query = query.split('#').next().unwrap_or_default();
-    query.split('&').find_map(|pair| {
+    // Without a query there is one pair with nothing in it, which is no parameter.
+    query.split('&').filter(|pair| !pair.is_empty()).filter_map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode(key) == name).then(|| decode(value))
     })
@@ -95,9 +96,10 @@ mod tests {
         let uri = "http://localhost:1999/parties/main/my%20room/history/2?a=1&b=x%20y+z&a=2";
         assert_eq!(path(uri), "/parties/main/my%20room/history/2");
         assert_eq!(rest(uri), "/history/2");
-        assert_eq!(query(uri, "a").as_deref(), Some("1"));
-        assert_eq!(query(uri, "b").as_deref(), Some("x y z"));
-        assert_eq!(query(uri, "c"), None);
+        let query = |name| query_all(uri, name).collect::<Vec<_>>();
+        assert_eq!(query("a"), ["1", "2"]);
+        assert_eq!(query("b"), ["x y z"]);
+        assert_eq!(query("c"), [""; 0]);
     }
 
     #[test]

@@ -48,6 +48,7 @@ impl Room for Actor {
         ensure!(again.state::<String>()?.as_deref() == Some("gone"), "by every handle");
         ctx.flush()?;
         ensure!(again.state::<String>()?.as_deref() == Some("gone"), "and after a flush");
+        conn.close(4002, "over")?;
         ctx.storage().put("closed", &true)
     }
 
@@ -145,12 +146,12 @@ fn the_bytes_of_a_turns_sends_are_bounded() {
             (0..times).try_for_each(|_| ctx.broadcast(Message::binary(vec![0; MIB])).send())
         }
     };
-    assert_eq!(turn(&room, &a, cast(16)), None);
-    names(turn(&room, &a, cast(17)), "turn_send_bytes_max", 16 * MIB as u64);
+    assert_eq!(turn(&room, &a, cast(32)), None);
+    names(turn(&room, &a, cast(33)), "turn_send_bytes_max", 32 * MIB as u64);
     names(
-        turn(&room, &a, |_, conn| conn.send(Message::binary(vec![0; MIB + 1]))),
-        "message_bytes_max",
-        MIB as u64,
+        turn(&room, &a, |_, conn| conn.send(Message::binary(vec![0; 32 * MIB + 1]))),
+        "room_message_bytes_max",
+        32 * MIB as u64,
     );
     names(
         turn(&room, &a, |_, conn| conn.set_state(&"x".repeat(16 * 1024))),
@@ -260,8 +261,11 @@ fn a_connection_that_has_ended_takes_its_state_along() {
 fn a_close_frame_is_one_that_a_room_may_send() {
     let (room, a) = room();
     for (code, reason, words) in [
-        (1001, String::new(), "not 1001"),
-        (2999, String::new(), "not 2999"),
+        (999, String::new(), "not 999"),
+        (1004, String::new(), "not 1004"),
+        (1005, String::new(), "call close_without_code"),
+        (1006, String::new(), "not 1006"),
+        (1015, String::new(), "not 1015"),
         (5000, String::new(), "not 5000"),
         (4000, "x".repeat(124), "at most 123 bytes, this one has 124"),
     ] {
@@ -269,14 +273,32 @@ fn a_close_frame_is_one_that_a_room_may_send() {
         assert!(error.as_ref().is_some_and(|error| error.contains(words)), "{words}: {error:?}");
     }
     assert!(a.closed().is_none());
-    // Who is gone is gone, whatever the frame.
-    let error = turn(&room, &a, |_, conn| {
-        conn.close(1000, "")?;
-        let refused = conn.close(1001, "").unwrap_err();
-        ensure!(refused.downcast_ref() == Some(&ConnectionError::NotFound), "{refused}");
-        Ok(())
-    });
-    assert_eq!(error, None);
+}
+
+#[test]
+fn closing_what_is_closed_changes_nothing_and_is_no_error() {
+    for code in [1000, 1001, 1016, 2999, 3000, 4999] {
+        let (room, a) = room();
+        let error = turn(&room, &a, move |_, conn| {
+            conn.close(code, "first")?;
+            conn.close(4001, "again")?;
+            conn.close_without_code()
+        });
+        assert_eq!(error, None);
+        let close = a.closed().expect("it is closed");
+        assert_eq!((close.code, close.reason.as_str()), (code, "first"));
+        // `on_close` of this room closes once more.
+        assert_eq!(room.take_errors(), Vec::<String>::new());
+        assert_eq!(room.storage().get("closed"), Some(true));
+    }
+}
+
+#[test]
+fn a_room_closes_without_a_code() {
+    let (room, a) = room();
+    assert_eq!(turn(&room, &a, |_, conn| conn.close_without_code()), None);
+    let close = a.closed().expect("it is closed");
+    assert_eq!((close.code, close.reason.as_str(), close.clean), (1005, "", true));
 }
 
 #[test]

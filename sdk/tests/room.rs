@@ -235,10 +235,10 @@ fn a_broadcast_reaches_whom_it_names() {
 fn a_dropped_broadcast_that_is_refused_fails_the_turn() {
     let room = room();
     let a = room.connect("a");
-    a.send(&[Do::Put(text("k"), 1), Do::CastBytes(1024 * 1024 + 1)]);
-    assert!(room.last_error().is_some_and(|error| error.contains("message_bytes_max")));
+    a.send(&[Do::Put(text("k"), 1), Do::CastBytes(32 * 1024 * 1024 + 1)]);
+    assert!(room.last_error().is_some_and(|error| error.contains("room_message_bytes_max")));
     assert!(room.storage().is_empty());
-    a.send(&[Do::CastBytes(1024 * 1024)]);
+    a.send(&[Do::CastBytes(32 * 1024 * 1024)]);
     assert_eq!(room.take_errors().len(), 1);
 }
 
@@ -248,13 +248,13 @@ fn every_limit_is_named() {
     let a = room.connect("a");
     let mib = 1024 * 1024;
     for (action, limit) in [
-        (vec![Do::SendBytes(mib + 1)], "message_bytes_max"),
+        (vec![Do::SendBytes(32 * mib + 1)], "room_message_bytes_max"),
         (vec![Do::PutBytes(mib + 1)], "value_bytes_max"),
         (vec![Do::Put(text(""), 1)], "key_bytes_max"),
         (vec![Do::Put("k".repeat(2049), 1)], "key_bytes_max"),
         (vec![Do::PutMany(10_001)], "turn_writes_max"),
         (vec![Do::SendBytes(1); 10_001], "turn_sends_max"),
-        (vec![Do::Close(text("a"), 1001)], "1001"),
+        (vec![Do::Close(text("a"), 1006)], "1006"),
     ] {
         a.send(&action);
         let error = room.take_errors().pop().unwrap_or_default();
@@ -286,11 +286,11 @@ fn a_second_connection_with_an_id_replaces_the_first() {
     let first = room.connect("a");
     first.received();
     let second = room.connect("a");
-    assert_eq!(first.closed().map(|close| close.code), Some(4009));
+    assert_eq!(first.closed().map(|close| close.code), Some(4409));
     assert!(first.received().is_empty());
     assert_eq!(second.received_json::<String>(), ["hello a None"]);
     assert_eq!(room.connection_ids(), ["a"]);
-    assert!(logged(&room, "a left: 4009 \"replaced by a new connection\""));
+    assert!(logged(&room, "a left: 4409 \"replaced by a newer connection with the same id\""));
 }
 
 #[test]

@@ -83,6 +83,7 @@ async fn an_answer_that_breaks_its_limit_is_refused() {
 async fn a_client_that_pings_and_reads_nothing_is_closed_with_1013() {
     let limits = |limits: &mut Limits| {
         (limits.outbox_frames_max, limits.outbox_bytes_max) = (64, 1 << 20);
+        limits.room_message_bytes_max = 1 << 20;
     };
     let answer = "x".repeat(2_048);
     let node = Setup::memory().auto_response("ping", &answer).limits(limits).start().await;

@@ -29,8 +29,8 @@ fn faults() -> Vec<(Value, Instance, &'static str)> {
         (json!({"sleep": 60_000}), Instance::Lost, "turn_wall_ms_max"),
         (json!({"err": "no"}), Instance::Kept, "no"),
         (json!("flood"), Instance::Kept, "turn_sends_max"),
-        (json!({"broadcast_bytes": mib + 1}), Instance::Kept, "message_bytes_max"),
-        (json!({"broadcast_often": [17, mib]}), Instance::Kept, "turn_send_bytes_max"),
+        (json!({"broadcast_bytes": 32 * mib + 1}), Instance::Kept, "room_message_bytes_max"),
+        (json!({"broadcast_often": [33, mib]}), Instance::Kept, "turn_send_bytes_max"),
         (json!({"put_bytes": ["big", mib + 1]}), Instance::Kept, "value_bytes_max"),
         (json!({"put_many_bytes": [9, mib]}), Instance::Kept, "turn_write_bytes_max"),
         (json!({"put_many": 5_001}), Instance::Kept, "turn_writes_max"),
@@ -322,7 +322,7 @@ async fn a_slow_leak_costs_the_turn_that_hits_the_limit_and_what_the_instance_ke
     let mut client = node.connect("lobby?quiet=1").await;
     let mut counted = 0_u32;
     for turn in 0..50 {
-        client.tell(json!([{"add": "n"}, {"leak": 1 << 20}])).await;
+        client.tell(json!([{"add": "n"}, {"leak": 4 << 20}])).await;
         client.send(format!("after {turn}")).await;
         let said = client.text().await;
         if said == format!("after {turn}") {

@@ -71,7 +71,7 @@ async fn what_is_too_large_is_refused_with_the_limits_name() {
         assert_eq!(reply.status, 500);
         assert!(reply.text().contains(words), "{step}: {}", reply.text());
     }
-    for step in [json!({"say_bytes": (1 << 20) + 1}), json!({"set_state": "x".repeat(20_000)})] {
+    for step in [json!({"say_bytes": (32 << 20) + 1}), json!({"set_state": "x".repeat(20_000)})] {
         client.tell(json!([{"say": "lost"}, step])).await;
     }
     assert_eq!(client.echo("next").await, "next");

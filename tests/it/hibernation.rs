@@ -123,9 +123,9 @@ async fn the_same_id_replaces_a_connection_of_a_hibernated_room() {
     let mut old = node.connect("lobby?_pk=a&state=old").await;
     asleep(&node).await;
     let mut new = node.connect("lobby?_pk=a&state=new").await;
-    assert_eq!(old.closed().await.0, 4009);
+    assert_eq!(old.closed().await.0, 4409);
     let report = report(&mut new).await;
-    assert!(report["events"][1].as_str().unwrap().starts_with("close a 4009 "), "{report}");
+    assert!(report["events"][1].as_str().unwrap().starts_with("close a 4409 "), "{report}");
     assert_eq!(report["connections"][0]["state"], "new");
 }
 

@@ -121,7 +121,10 @@ async fn a_room_that_makes_room_keeps_its_clients_their_state_and_their_tags() {
 
 #[tokio::test]
 async fn guests_with_too_much_memory_together_make_idle_rooms_go() {
-    let limits = |limits: &mut Limits| limits.rooms_memory_bytes_max = 40 << 20;
+    let limits = |limits: &mut Limits| {
+        (limits.rooms_memory_bytes_max, limits.memory_bytes_max) = (40 << 20, 16 << 20);
+        (limits.room_message_bytes_max, limits.response_bytes_max) = (8 << 20, 8 << 20);
+    };
     let node = node(Setup::memory().limits(limits), 32).await;
     let keep = json!([{"keep": 10 << 20}]);
     for room in 0..8 {

@@ -1,6 +1,8 @@
 //! One WebSocket: its frames, its end, and what the room hears of both.
 
-use room_tests::{Got, RawClient, Requests, Setup, TestClient, TestNode, masked, until};
+use room_tests::{
+    EventStream, Got, RawClient, Requests, Setup, TestClient, TestNode, masked, until,
+};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -159,11 +161,51 @@ async fn a_client_that_does_not_answer_a_close_is_dropped() {
 async fn close_codes_that_a_room_may_not_send_are_refused() {
     let node = Setup::memory().start().await;
     let mut client = node.connect("lobby").await;
-    for code in [999, 1001, 1005, 1006, 2999, 5000] {
+    for code in [999, 1004, 1005, 1006, 1015, 5000] {
         client.tell(json!([{"say": "never said"}, {"close": [code, ""]}])).await;
     }
     client.tell(json!([{"say": "never said"}, {"close": [4000, "x".repeat(124)]}])).await;
     assert_eq!(client.echo("still here").await, "still here");
+}
+
+#[tokio::test]
+async fn a_room_closes_with_every_code_that_a_frame_can_carry_and_without_one() {
+    let node = Setup::memory().start().await;
+    for code in [1000, 1001, 1003, 1007, 1011, 1014, 1016, 2999, 3000, 4000, 4999] {
+        let mut client = RawClient::upgrade(node.addr(), "/party/lobby?_pk=raw").await;
+        let script = json!([{"close": [code, "bye"]}]).to_string();
+        client.write(&masked(0x81, script.as_bytes())).await;
+        let frame = client.frame().await.expect("a close frame");
+        assert_eq!(frame.close_code(), Some(code));
+        client.write(&masked(0x88, &frame.payload)).await;
+        assert_eq!(client.frame().await, None);
+    }
+    let mut client = RawClient::upgrade(node.addr(), "/party/bare?_pk=raw").await;
+    client.write(&masked(0x81, br#"["close_without_code"]"#)).await;
+    let frame = client.frame().await.expect("a close frame");
+    assert_eq!((frame.opcode, frame.payload.len()), (8, 0));
+    client.write(&masked(0x88, &[])).await;
+    assert_eq!(client.frame().await, None);
+    let end = r#"close raw 1005 "" clean=true state="""#;
+    assert_eq!(events(&node, "bare", 2).await, ["connect raw", end]);
+}
+
+#[tokio::test]
+async fn closing_what_is_closed_changes_nothing_and_is_no_error() {
+    let node = Setup::memory().start().await;
+    let mut client = node.connect("lobby?_pk=a").await;
+    let mut witness = node.connect("lobby?_pk=b").await;
+    let again = json!([{"close": [4001, "again"]}, "close_without_code"]);
+    witness.tell(json!([{"plan": ["on_close", 1, again]}])).await;
+    assert_eq!(witness.echo("planned").await, "planned");
+    client
+        .tell(json!([{"say": "kept"}, {"close": [1001, "first"]}, {"close": [4001, "again"]}]))
+        .await;
+    assert_eq!(client.text().await, "kept", "the turn was not refused");
+    assert_eq!(client.closed().await, (1001, "first".to_owned()));
+    assert_eq!(client.recv().await, Got::End);
+    let end = r#"close a 1001 "first" clean=true state="""#;
+    assert_eq!(events(&node, "lobby", 3).await[2], end, "its on_close was not refused either");
 }
 
 #[tokio::test]
@@ -188,13 +230,68 @@ async fn the_first_subprotocol_is_chosen() {
 }
 
 #[tokio::test]
+async fn a_room_may_say_more_than_a_client_may() {
+    let node = Setup::memory().start().await;
+    let limits = node.limits().clone();
+    let mut client = node.connect("lobby?_pk=a").await;
+    let mut other = node.connect("lobby?_pk=b").await;
+    for bytes in [2 << 20, limits.room_message_bytes_max] {
+        client.tell(json!([{"broadcast_bytes": bytes}])).await;
+        for hears in [&mut client, &mut other] {
+            assert_eq!(hears.text().await.len() as u64, bytes);
+        }
+    }
+    let too_much = limits.room_message_bytes_max + 1;
+    client.tell(json!([{"broadcast_bytes": too_much}])).await;
+    assert_eq!(client.echo("refused").await, "refused");
+    // A snapshot that grew keeps nobody out, and a client that says as much is told so.
+    let mut late = node.connect("lobby?_pk=c").await;
+    late.send(&"x".repeat(2 << 20)).await;
+    assert_eq!(late.closed().await.0, 1009);
+}
+
+const REPLACED: &str = "replaced by a newer connection with the same id";
+
+#[tokio::test]
+async fn two_tabs_with_one_id_do_not_throw_each_other_out_for_ever() {
+    let node = Setup::memory().limits(|limits| limits.replacements_max = 3).start().await;
+    let mut log = EventStream::follow(&node, "room=lobby&level=warn").await;
+    let mut tab = node.connect("lobby?_pk=same").await;
+    for _ in 0..3 {
+        let newer = node.connect("lobby?_pk=same").await;
+        assert_eq!(tab.closed().await, (4409, REPLACED.to_owned()));
+        tab = newer;
+    }
+    for _ in 0..3 {
+        let (code, reason) = node.connect("lobby?_pk=same").await.closed().await;
+        assert_eq!(code, 1013);
+        assert!(reason.contains("an id belongs to one connection"), "{reason}");
+    }
+    // Who was there stays, and other ids are none of this.
+    assert_eq!(tab.echo("still here").await, "still here");
+    assert_eq!(node.connect("lobby?_pk=other").await.echo("hello").await, "hello");
+    // Whom the room closed may come again.
+    tab.tell(json!([{"close": [4000, "bye"]}])).await;
+    let mut again = node.connect("lobby?_pk=same").await;
+    assert_eq!(again.echo("back").await, "back");
+    again.tell(json!([{"err": "the end"}])).await;
+    let said = log.texts_to("the end").await;
+    let named =
+        said.iter().filter(|text| text.contains(r#"the id "same" replaced each other 3 times"#));
+    assert_eq!(named.count(), 1, "it is said once a window: {said:?}");
+}
+
+#[tokio::test]
 async fn a_second_client_with_the_same_id_replaces_the_first() {
     let node = Setup::memory().start().await;
     let mut first = node.connect("lobby?_pk=same&state=first").await;
     let mut second = node.connect("lobby?_pk=same&state=second").await;
-    assert_eq!(first.closed().await, (4009, "replaced by a new connection".to_owned()));
-    let replaced = r#"close same 4009 "replaced by a new connection" clean=false state="first""#;
-    assert_eq!(events(&node, "lobby", 3).await, ["connect same", replaced, "connect same"]);
+    assert_eq!(first.closed().await, (4409, REPLACED.to_owned()));
+    let replaced = format!(r#"close same 4409 "{REPLACED}" clean=false state="first""#);
+    assert_eq!(
+        events(&node, "lobby", 3).await,
+        ["connect same", replaced.as_str(), "connect same"]
+    );
     // The end of the first socket does not touch the second.
     assert_eq!(first.recv().await, Got::End);
     assert_eq!(second.ask(json!(["state"])).await, r#""second""#);
@@ -230,7 +327,7 @@ async fn a_full_room_is_closed_with_1013() {
 async fn a_slow_client_is_closed_with_1013_and_costs_nobody_else() {
     let node = Setup::memory()
         .limits(|limits| {
-            limits.message_bytes_max = 64 << 10;
+            limits.room_message_bytes_max = 64 << 10;
             limits.outbox_bytes_max = 256 << 10;
         })
         .start()

@@ -141,7 +141,7 @@ fn welcome(door: &FrontDoor, handshake: Handshake, joined: Joined) -> Response {
 /// Accepts and closes, so that the client can read why.
 async fn turn_away(mut socket: Socket, frame: CloseFrame, close_max: Duration) {
     let goodbye = async {
-        if socket.send(Wire::Close(Some(to_wire(&frame)))).await.is_ok() {
+        if socket.send(Wire::Close(to_wire(&frame))).await.is_ok() {
             while let Some(Ok(_)) = socket.next().await {}
         }
     };
@@ -209,7 +209,7 @@ async fn run(
 /// Tells a client what it did wrong. The rest of what it sent is read and thrown away: a socket that
 /// is closed with unread bytes is reset, and the client would never see the frame.
 async fn explain(mut socket: Socket, frame: CloseFrame) {
-    if socket.send(Wire::Close(Some(to_wire(&frame)))).await.is_err() {
+    if socket.send(Wire::Close(to_wire(&frame))).await.is_err() {
         return;
     }
     let io = socket.get_mut();
@@ -348,20 +348,21 @@ impl From<Frame> for Wire {
         match frame {
             Frame::Message(Message::Binary(bytes)) => Self::Binary(bytes),
             Frame::Message(Message::Text(text)) => Self::Text(text),
-            Frame::Close(frame) => Self::Close(Some(to_wire(&frame))),
+            Frame::Close(frame) => Self::Close(to_wire(&frame)),
             Frame::Ping => Self::Ping(Bytes::new()),
         }
     }
 }
 
-fn to_wire(frame: &CloseFrame) -> wire::CloseFrame {
-    wire::CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() }
+fn to_wire(frame: &CloseFrame) -> Option<wire::CloseFrame> {
+    let coded = frame.code != CloseFrame::NO_CODE;
+    coded
+        .then(|| wire::CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() })
 }
 
-/// A close frame without a code is 1005: RFC 6455 section 7.1.5.
 fn from_wire(frame: Option<wire::CloseFrame>) -> CloseFrame {
     match frame {
         Some(frame) => CloseFrame { code: frame.code.into(), reason: frame.reason.to_string() },
-        None => CloseFrame { code: 1005, reason: String::new() },
+        None => CloseFrame::new(CloseFrame::NO_CODE, ""),
     }
 }

@@ -139,7 +139,9 @@ impl DoorError {
             Self::UriTooLong(_) => (414, 4414),
             Self::Elsewhere(_) => (421, 4421),
             Self::Room(Unreachable::Room(error)) => match error {
-                RoomError::Busy | RoomError::Full | RoomError::Gone => (503, 1013),
+                RoomError::Busy | RoomError::Full | RoomError::Contended | RoomError::Gone => {
+                    (503, 1013)
+                }
                 RoomError::Draining => (503, 1012),
                 RoomError::TimedOut => (504, 1013),
                 RoomError::Guest(_) | RoomError::Storage(_) | RoomError::Broken => (500, 1011),
@@ -172,6 +174,7 @@ impl DoorError {
             Self::Room(Unreachable::Room(error)) => match error {
                 RoomError::Busy => Refusal::Busy,
                 RoomError::Full => Refusal::Full,
+                RoomError::Contended => Refusal::Contended,
                 RoomError::Guest(_) => Refusal::Guest,
                 RoomError::Storage(_) => Refusal::Storage,
                 RoomError::Broken => Refusal::Broken,
@@ -273,6 +276,7 @@ mod tests {
             DoorError::Elsewhere(NodeId::new("b")),
             room(RoomError::Busy),
             room(RoomError::Full),
+            room(RoomError::Contended),
             room(RoomError::Gone),
             room(RoomError::Draining),
             room(RoomError::TimedOut),
@@ -319,6 +323,7 @@ mod tests {
             421 4421 the room is on node b 
             503 1013 the room is busy retry
             503 1013 the room is full 
+            503 1013 connections with this id replace each other too often: an id belongs to one connection 
             503 1013 the room stopped retry
             503 1012 the server is shutting down retry
             504 1013 the room did not answer in time retry

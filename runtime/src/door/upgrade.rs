@@ -91,11 +91,14 @@ impl Handshake {
 
 fn config(limits: &Limits) -> WebSocketConfig {
     let message = size(limits.message_bytes_max);
+    let written = size(limits.room_message_bytes_max.max(limits.auto_response_bytes_max));
     WebSocketConfig::default()
         .read_buffer_size(size(limits.socket_read_bytes))
         .write_buffer_size(size(limits.socket_write_bytes))
         // What one message may add to what is gathered already; beyond it nothing is accepted.
-        .max_write_buffer_size(size(limits.socket_write_bytes) + message + 1024)
+        .max_write_buffer_size(
+            size(limits.socket_write_bytes).saturating_add(written).saturating_add(1024),
+        )
         .max_message_size(Some(message))
         .max_frame_size(Some(message))
 }

@@ -14,6 +14,7 @@ mod mailbox;
 mod outbox;
 mod outlet;
 mod places;
+mod replacements;
 mod roster;
 mod turns;
 mod usage;
@@ -233,6 +234,11 @@ pub enum RoomError {
     /// It has as many connections as it may have.
     #[error("the room is full")]
     Full,
+    /// Connections with one id replaced each other too often.
+    #[error(
+        "connections with this id replace each other too often: an id belongs to one connection"
+    )]
+    Contended,
     /// Its guest failed.
     #[error(transparent)]
     Guest(#[from] GuestFault),

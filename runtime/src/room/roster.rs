@@ -5,6 +5,7 @@
 
 use super::figures::Figures;
 use super::outbox::OutboxSender;
+use super::replacements::Replacements;
 use crate::connection::{Connection, Connections, Link};
 use crate::event::{CloseFrame, Ending};
 use crate::id::{ConnectionId, Serial};
@@ -29,6 +30,16 @@ struct Line {
     outbox: OutboxSender,
     /// When it was let in, in milliseconds since 1970.
     since_ms: u64,
+    replacements: Replacements,
+}
+
+/// A way to a client that comes.
+pub(super) struct Arrival {
+    pub(super) outbox: OutboxSender,
+    /// When it is let in, in milliseconds since 1970.
+    pub(super) since_ms: u64,
+    /// What it knows of those that had its id before it.
+    pub(super) replacements: Replacements,
 }
 
 /// A client as its room's operator sees it.
@@ -82,10 +93,16 @@ impl Roster {
     }
 
     /// Adds a client whose id nobody has.
-    pub(super) fn join(&mut self, connection: Connection, outbox: OutboxSender, since_ms: u64) {
-        self.outboxes.insert(connection.serial, Line { outbox, since_ms });
+    pub(super) fn join(&mut self, connection: Connection, arrival: Arrival) {
+        let Arrival { outbox, since_ms, replacements } = arrival;
+        self.outboxes.insert(connection.serial, Line { outbox, since_ms, replacements });
         self.edit().insert(connection);
         self.figures.note_connections(self.len());
+    }
+
+    /// What a client knows of those that had its id before it; none if it is not there.
+    pub(super) fn replacements(&mut self, serial: Serial) -> Option<&mut Replacements> {
+        self.outboxes.get_mut(&serial).map(|line| &mut line.replacements)
     }
 
     /// Takes a client off the list. Its outbox stays until [`Roster::hang_up`], as what was said to it

@@ -352,7 +352,8 @@ async fn who_is_replaced_hears_what_was_said_to_all_before() {
     node.held().await;
     assert_eq!(a.outbox.take(9), []);
     node.disk.work();
-    let replaced = Frame::Close(CloseFrame::new(4009, "replaced by a new connection"));
+    let replaced =
+        Frame::Close(CloseFrame::new(4409, "replaced by a newer connection with the same id"));
     assert_eq!(heard(&a.outbox, 2).await, [text("to all"), replaced]);
     assert_eq!(heard(&again.await.outbox, 1).await, [text("to the others")]);
     assert_eq!(heard(&b.outbox, 2).await, [text("to all"), text("to the others")]);

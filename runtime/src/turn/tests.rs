@@ -4,7 +4,7 @@ use super::*;
 use crate::connection::connection;
 
 const LIMITS: fn() -> Limits = || Limits {
-    message_bytes_max: 10,
+    room_message_bytes_max: 10,
     turn_sends_max: 3,
     turn_send_bytes_max: 20,
     turn_writes_max: 3,
@@ -88,7 +88,26 @@ fn a_turn_sees_its_own_connections_changes() {
     assert_eq!(turn.close("b", CloseFrame::new(4000, "bye")), Ok(()));
     assert_eq!(open(&turn, None), ["a"]);
     assert_eq!(turn.send("b", text("late")), Err(Refusal::NotFound));
-    assert_eq!(turn.close("b", CloseFrame::new(4000, "twice")), Err(Refusal::NotFound));
+}
+
+#[test]
+fn closing_what_is_closed_changes_nothing_and_is_no_error() {
+    let mut turn = turn();
+    assert_eq!(turn.close("b", CloseFrame::new(4000, "first")), Ok(()));
+    for _ in 0..LIMITS().turn_sends_max {
+        assert_eq!(turn.close("b", CloseFrame::new(4001, "again")), Ok(()));
+    }
+    assert_eq!(turn.close("nobody", CloseFrame::new(4000, "")), Err(Refusal::NotFound));
+    let first = Output::Close { to: Serial(2), frame: CloseFrame::new(4000, "first") };
+    assert_eq!(turn.finish().unwrap().outputs, [first]);
+
+    // The one that ended, as `on_close` sees it.
+    let mut connections = Connections::default();
+    connections.insert(Connection { link: Link::Closing, ..connection("a", 1, &[]) });
+    let mut turn =
+        Turn::new(Arc::new(EmptyView), Arc::new(connections), Some(Serial(1)), LIMITS().into());
+    assert_eq!(turn.close("a", CloseFrame::new(1000, "")), Ok(()));
+    assert_eq!(turn.finish().unwrap().outputs, []);
 }
 
 #[test]
@@ -112,14 +131,16 @@ fn tags_are_bounded() {
 }
 
 #[test]
-fn only_close_frames_that_an_application_may_send_are_taken() {
-    for code in [0, 999, 1001, 1005, 1006, 1011, 2999, 5000] {
+fn only_close_frames_that_a_room_may_send_are_taken() {
+    for code in [0, 999, 1004, 1006, 1015, 5000, u16::MAX] {
         let refused = turn().close("a", CloseFrame::new(code, ""));
         assert!(matches!(refused, Err(Refusal::Invalid(_))), "{code}");
     }
     let frame = CloseFrame { code: 4000, reason: "x".repeat(124) };
     assert!(matches!(turn().close("a", frame), Err(Refusal::Invalid(_))));
-    for code in [1000, 3000, 4999] {
+    let frame = CloseFrame { code: CloseFrame::NO_CODE, reason: "why".to_owned() };
+    assert!(matches!(turn().close("a", frame), Err(Refusal::Invalid(_))));
+    for code in [1000, 1001, 1003, CloseFrame::NO_CODE, 1007, 1014, 1016, 2999, 3000, 4999] {
         assert_eq!(turn().close("a", CloseFrame::new(code, "")), Ok(()), "{code}");
     }
 }

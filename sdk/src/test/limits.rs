@@ -3,12 +3,15 @@
 //! Owns the numbers and the checks that need nothing else. Invariant: what the runtime refuses by
 //! default the mock refuses, with the same error. It does not know a project's own `[limits]`.
 
+use crate::connection::NO_CODE;
 use crate::error::{ConnectionError, StorageError};
 use crate::http::{Response, Verdict};
 use crate::message::Message;
 
-/// A longer message is refused; one from a client ends its connection with 1009.
+/// A longer message from a client ends its connection with 1009.
 pub(super) const MESSAGE_BYTES_MAX: u32 = 1024 * 1024;
+/// A longer message of a room is refused.
+const ROOM_MESSAGE_BYTES_MAX: u32 = 32 * 1024 * 1024;
 /// A longer key is refused.
 pub(super) const KEY_BYTES_MAX: u32 = 2048;
 /// A longer value is refused.
@@ -22,7 +25,7 @@ pub(super) const TURN_WRITES_MAX: usize = 10_000;
 /// More messages, broadcasts and closes in one turn are refused.
 pub(super) const TURN_SENDS_MAX: usize = 10_000;
 /// More bytes sent in one turn are refused; a broadcast counts once.
-pub(super) const TURN_SEND_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const TURN_SEND_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// More bytes of keys and values in a room are refused, unless a test wants fewer.
 pub(super) const ROOM_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// A page of a listing ends here. Small, so that tests of rooms cross pages.
@@ -52,11 +55,17 @@ fn fits(bytes: &[u8], max: u32) -> bool {
     u32::try_from(bytes.len()).is_ok_and(|len| len <= max)
 }
 
+/// True if a client may send it.
+pub(super) fn may_come(message: &Message) -> bool {
+    fits(message.as_bytes(), MESSAGE_BYTES_MAX)
+}
+
+/// A message of the room.
 pub(super) fn check_message(message: &Message) -> Result<(), ConnectionError> {
-    if fits(message.as_bytes(), MESSAGE_BYTES_MAX) {
+    if fits(message.as_bytes(), ROOM_MESSAGE_BYTES_MAX) {
         Ok(())
     } else {
-        Err(ConnectionError::MessageTooLarge(MESSAGE_BYTES_MAX))
+        Err(ConnectionError::MessageTooLarge(ROOM_MESSAGE_BYTES_MAX))
     }
 }
 
@@ -69,8 +78,14 @@ pub(super) fn check_state(state: &[u8]) -> Result<(), ConnectionError> {
 }
 
 pub(super) fn check_close(code: u16, reason: &str) -> Result<(), ConnectionError> {
-    if code != 1000 && !(3000..=4999).contains(&code) {
-        let why = format!("a room may close with 1000 or 3000 to 4999, not {code}");
+    if code == NO_CODE {
+        // The SDK has no way to give it a reason.
+        return Ok(());
+    }
+    if !(1000..=4999).contains(&code) || matches!(code, 1004..=1006 | 1015) {
+        let why = format!(
+            "a room may close with 1000 to 4999 except 1004, 1005, 1006 and 1015, not {code}"
+        );
         return Err(ConnectionError::InvalidClose(why));
     }
     if reason.len() > CLOSE_REASON_BYTES_MAX {

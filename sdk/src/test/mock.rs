@@ -97,8 +97,13 @@ impl Host for Mock {
 
     fn close(id: &str, code: u16, reason: &str) -> Result<(), ConnectionError> {
         world(|world| {
-            let client = world.open_by_id(id)?.client;
+            world.turn_mut();
             limits::check_close(code, reason)?;
+            let Ok(link) = world.open_by_id(id) else {
+                let known = world.is_closed(id);
+                return known.then_some(()).ok_or(ConnectionError::NotFound);
+            };
+            let client = link.client;
             world.count_output()?;
             world.open_by_id(id)?.phase = Phase::Closing;
             let close = Close { code, reason: reason.to_owned(), clean: true };

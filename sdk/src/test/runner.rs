@@ -77,8 +77,8 @@ impl<R: Room> Runner<R> {
     fn replace(&mut self, id: &str) {
         let old = self.world.links.iter().find(|link| link.data.id == id).map(|link| link.client);
         if let Some(old) = old {
-            let reason = "replaced by a new connection".to_owned();
-            self.world.end(old, Close { code: 4009, reason, clean: false });
+            let reason = "replaced by a newer connection with the same id".to_owned();
+            self.world.end(old, Close { code: 4409, reason, clean: false });
             self.settle();
         }
     }
@@ -103,7 +103,7 @@ impl<R: Room> Runner<R> {
 
     /// Hands on a message from a client, unless it is too large.
     pub(super) fn message(&mut self, client: usize, message: Message) {
-        if limits::check_message(&message).is_err() {
+        if !limits::may_come(&message) {
             let error = format!("a message is larger than {} bytes", limits::MESSAGE_BYTES_MAX);
             self.fail(client, 1009, &error);
         } else if let Some(link) = self.world.link_of(client) {

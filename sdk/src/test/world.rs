@@ -188,6 +188,13 @@ impl World {
             .ok_or(ConnectionError::NotFound)
     }
 
+    /// True if the connection with this id was closed, and the room has not heard of its end to the last.
+    pub(super) fn is_closed(&self, id: &str) -> bool {
+        let closing = self.links.iter().map(|link| &link.data);
+        let ended = self.ended.iter().map(|ended| &ended.data);
+        closing.chain(ended).chain(&self.about).any(|data| data.id == id)
+    }
+
     /// Counts one send, broadcast or close of the turn.
     pub(super) fn count_output(&mut self) -> Result<(), ConnectionError> {
         let turn = self.turn_mut();

@@ -46,6 +46,34 @@ async fn a_hooks_response_cannot_end_its_own_head() {
     }
 }
 
+#[tokio::test]
+async fn what_is_said_twice_reaches_the_room_twice_and_leaves_it_twice() {
+    let node = Setup::memory().start().await;
+    let cookies = "header=set-cookie:a%3d1&header=x-one:1&header=set-cookie:b%3d2";
+    for path in [
+        format!("/party/r/status?code=200&{cookies}"),
+        format!("/party/r?verdict=respond-header&{cookies}"),
+    ] {
+        let reply = node.request("POST", &path, &[], b"body").await;
+        let set = reply.headers.iter().filter(|(name, _)| name == "set-cookie");
+        let set: Vec<&str> = set.map(|(_, value)| value.as_str()).collect();
+        assert_eq!(set, ["a=1", "b=2"], "{path}");
+        assert_eq!(reply.header("x-one"), Some("1"));
+    }
+    let sent = [("x-tag", "a"), ("x-other", "o"), ("X-Tag", "b, c"), ("x-tag", "a")];
+    for path in ["/party/r/reflect", "/party/r/reflect?verdict=header"] {
+        let seen = node.request("GET", path, &sent, &[]).await.json();
+        let headers = seen["headers"].as_array().unwrap().iter();
+        let tags: Vec<_> =
+            headers.filter(|header| header[0] == "x-tag").map(|header| &header[1]).collect();
+        assert_eq!(tags, ["a", "b, c", "a"], "{path}");
+    }
+    let seen = node.get("/party/r/reflect?verdict=header").await.json();
+    for value in ["main/r", "too"] {
+        assert!(seen["headers"].as_array().unwrap().contains(&json!(["x-added", value])));
+    }
+}
+
 /// Everything that names something and could come back in a head: rooms, ids, files and folders.
 #[tokio::test]
 async fn a_name_with_the_end_of_a_line_in_it_ends_no_head() {

@@ -4,16 +4,23 @@
 //! while it hears of it the connection is still on the list. It does not know sockets.
 
 use super::super::outlet::Reply;
+use super::super::replacements::{Newcomer, Replacements};
+use super::super::roster::Arrival;
 use super::super::{Admission, Joining, RoomError, Visitor};
 use super::Actor;
 use crate::connection::{Connection, Link};
 use crate::event::{CloseFrame, Ending, Event, Handshake};
-use crate::id::Serial;
+use crate::id::{ConnectionId, Serial};
 use crate::limits::size;
+use crate::logs::LogLevel;
 use crate::store::StoreError;
 use crate::turn::Output;
 use bytes::Bytes;
 use std::sync::Arc;
+
+/// The close code of a connection whose id a newer one has. Clients know 44xx to be final: if each came
+/// back, they would throw each other out for ever.
+const REPLACED: u16 = 4409;
 
 impl Actor {
     /// A client wants in.
@@ -25,12 +32,11 @@ impl Actor {
             self.refuse(Reply::NotOpened(reply, error));
             return Ok(());
         }
-        if let Some(old) = self.turns.outlet.roster.by_id(id.as_str()).map(|old| old.serial) {
-            let frame = CloseFrame::new(4009, "replaced by a new connection");
-            let goodbye = Output::Close { to: old, frame: frame.clone() };
-            self.turns.outlet.hold(None, vec![goodbye], Reply::Nobody);
-            self.close(old, Ending { frame, handshake: Handshake::Missing }).await?;
-        }
+        let since_ms = self.turns.parts.clock.wall_ms();
+        let Some(replacements) = self.make_way(&id, since_ms).await? else {
+            self.refuse(Reply::NotOpened(reply, RoomError::Contended));
+            return Ok(());
+        };
         if self.turns.outlet.roster.len() >= size(self.turns.parts.limits.room_connections_max) {
             self.refuse(Reply::NotOpened(reply, RoomError::Full));
             return Ok(());
@@ -39,8 +45,8 @@ impl Actor {
         let serial = Serial(self.joined);
         let (tags, state) = (Arc::default(), Bytes::new());
         let connection = Connection { id, serial, uri, tags, state, link: Link::Open };
-        let since_ms = self.turns.parts.clock.wall_ms();
-        self.turns.outlet.roster.join(connection.clone(), outbox, since_ms);
+        let arrival = Arrival { outbox, since_ms, replacements };
+        self.turns.outlet.roster.join(connection.clone(), arrival);
         match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
             Ok(turn) => {
                 let admission = Admission::new(self.mailbox.clone(), serial);
@@ -53,6 +59,53 @@ impl Actor {
             }
         }
         Ok(())
+    }
+
+    /// Ends the connection that has a newcomer's id, if there is one. → What the newcomer knows of those
+    /// before it; none if it is to be turned away, as they replaced each other too often.
+    async fn make_way(
+        &mut self,
+        id: &ConnectionId,
+        now_ms: u64,
+    ) -> Result<Option<Replacements>, StoreError> {
+        let roster = &mut self.turns.outlet.roster;
+        let Some((old, link)) = roster.by_id(id.as_str()).map(|old| (old.serial, old.link)) else {
+            return Ok(Some(Replacements::default()));
+        };
+        let mut known = roster.replacements(old).copied().unwrap_or_default();
+        // Who was closed is expected to come again.
+        if link == Link::Open
+            && let Some(replacements) = roster.replacements(old)
+        {
+            match replacements.meet(now_ms, &self.turns.parts.limits) {
+                Newcomer::Replaces(next) => known = next,
+                Newcomer::Refused { first } => {
+                    if first {
+                        self.warn_of(id);
+                    }
+                    return Ok(None);
+                }
+            }
+        }
+        let frame = CloseFrame::new(REPLACED, "replaced by a newer connection with the same id");
+        let goodbye = Output::Close { to: old, frame: frame.clone() };
+        self.turns.outlet.hold(None, vec![goodbye], Reply::Nobody);
+        self.close(old, Ending { frame, handshake: Handshake::Missing }).await?;
+        Ok(Some(known))
+    }
+
+    /// Says whose newcomers are refused. The guest's log has it, too, as the room's author chose the ids.
+    fn warn_of(&self, id: &ConnectionId) {
+        let limits = &self.turns.parts.limits;
+        let text = format!(
+            "connections with the id {id:?} replaced each other {} times in {} ms, and newer ones are refused \
+             until that time is over: give each tab an id of its own",
+            limits.replacements_max,
+            limits.replacement_window_ms,
+            id = id.as_str(),
+        );
+        tracing::warn!(project = self.turns.project(), room = %self.turns.room, "{text}");
+        self.turns.log(LogLevel::Warn, &text);
     }
 
     /// A connection ended, unless that was handled already.

@@ -41,6 +41,8 @@ impl Room for Conformance {
         match text.split(' ').collect::<Vec<_>>()[..] {
             ["version"] => conn.send(Message::text(VERSION)),
             ["close", code, reason] => conn.close(code.parse()?, reason),
+            ["close"] => conn.close_without_code(),
+            ["large", bytes] => conn.send(Message::text("x".repeat(bytes.parse()?))),
             ["count"] => {
                 let count = ctx.storage().get("count")?.unwrap_or(0_u32) + 1;
                 ctx.storage().put("count", &count)?;
@@ -67,6 +69,11 @@ impl Room for Conformance {
                 Ok(echo.with_body(request.body()))
             }
             ("GET", "/fail") => bail!("as it was told"),
+            ("GET", "/cookies") => {
+                let tags = Response::json(&request.query_all("tag"))?;
+                let one = tags.with_header_added("set-cookie", "a=1; Path=/");
+                Ok(one.with_header_added("set-cookie", "b=2; Path=/"))
+            }
             (method, rest) => Response::json(&json!({
                 "method": method,
                 "rest": rest,

@@ -200,9 +200,9 @@ impl Room for Puppet {
             "/status" => {
                 let status = request.query("code").unwrap_or_default().parse()?;
                 let mut response = Response::text(request.text()?).with_status(status);
-                if let Some(header) = request.query("header") {
+                for header in request.query_all("header") {
                     let (name, value) = header.split_once(':').unwrap_or((&header, ""));
-                    response = response.with_header(name, value);
+                    response = response.with_header_added(name, value);
                 }
                 Ok(response)
             }
@@ -261,13 +261,19 @@ fn decide(request: Request, lobby: &Lobby) -> Result<Verdict> {
         Some("respond") => Ok(Verdict::respond(Response::text("teapot").with_status(418))),
         Some("respond-99") => Ok(Verdict::respond(Response::text("no status").with_status(99))),
         Some("respond-header") => {
-            let header = request.query("header").unwrap_or_default();
-            let (name, value) = header.split_once(':').unwrap_or((&header, ""));
-            Ok(Verdict::respond(Response::text("hooked").with_header(name, value)))
+            let hooked = request.query_all("header").iter().fold(
+                Response::text("hooked"),
+                |response, header| {
+                    let (name, value) = header.split_once(':').unwrap_or((header, ""));
+                    response.with_header_added(name, value)
+                },
+            );
+            Ok(Verdict::respond(hooked))
         }
         Some("header") => {
             let added = format!("{}/{}", lobby.party(), lobby.room());
-            Ok(Verdict::forward(request.with_header("x-added", &added)))
+            let request = request.with_header("x-added", &added);
+            Ok(Verdict::forward(request.with_header_added("x-added", "too")))
         }
         how => misbehave(how).map(|()| Verdict::forward(request)),
     }

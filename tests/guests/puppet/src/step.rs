@@ -33,6 +33,8 @@ pub(crate) enum Step {
     BroadcastTagged(String, String),
     /// Closes the connection that asks.
     Close(u16, String),
+    /// Closes the connection without a code.
+    CloseWithoutCode,
     /// Closes another connection.
     CloseOther(String, u16, String),
     /// Replaces the state of the connection that asks.
@@ -154,6 +156,7 @@ impl Step {
                 ctx.broadcast(Message::text(text)).tagged(tag).send()
             }
             Self::Close(code, reason) => me(conn)?.close(code, &reason),
+            Self::CloseWithoutCode => me(conn)?.close_without_code(),
             Self::CloseOther(id, code, reason) => {
                 let other = ctx.connection(&id).ok_or_else(|| anyhow!("{id} is gone"))?;
                 other.close(code, &reason)

@@ -1,0 +1,245 @@
+//! What must hold between limits. Owns the sentences for the operator.
+//!
+//! Invariant: under limits that are let in, whatever one of them allows can be done under all the others. It
+//! does not know who sets them.
+
+use super::{CHUNK_BYTES_CEILING, Limits, MEMORY_BYTES_CEILING};
+
+/// Whether it holds, and what is said if it does not.
+type Relation = (fn(&Limits) -> bool, &'static str);
+
+/// The sentences begin with the limit that is most likely to be the wrong one.
+const RELATIONS: &[Relation] = &[
+    // What fits into a guest: it has to hold a whole message, and something besides.
+    (
+        |l| l.memory_bytes_max <= MEMORY_BYTES_CEILING,
+        "memory_bytes_max may be at most 67108864 (64 MiB)",
+    ),
+    (
+        |l| l.memory_bytes_max <= l.rooms_memory_bytes_max,
+        "memory_bytes_max must not exceed rooms_memory_bytes_max",
+    ),
+    (
+        |l| l.message_bytes_max < l.memory_bytes_max,
+        "message_bytes_max must be less than memory_bytes_max, or no room could hold such a message",
+    ),
+    (
+        |l| l.room_message_bytes_max < l.memory_bytes_max,
+        "room_message_bytes_max must be less than memory_bytes_max, or no room could make such a message",
+    ),
+    (
+        |l| l.response_bytes_max < l.memory_bytes_max,
+        "response_bytes_max must be less than memory_bytes_max, or no room could make such a response",
+    ),
+    (
+        |l| l.body_bytes_max.saturating_add(l.header_bytes_max) < l.memory_bytes_max,
+        "body_bytes_max and header_bytes_max together must be less than memory_bytes_max, or no room could hold such a request",
+    ),
+    (
+        |l| l.value_bytes_max < l.memory_bytes_max,
+        "value_bytes_max must be less than memory_bytes_max, or no room could hold such a value",
+    ),
+    (
+        |l| l.list_page_bytes_max < l.memory_bytes_max,
+        "list_page_bytes_max must be less than memory_bytes_max, or no room could hold such a page",
+    ),
+    (
+        |l| l.connection_state_bytes_max < l.memory_bytes_max,
+        "connection_state_bytes_max must be less than memory_bytes_max, or no room could hold such a state",
+    ),
+    // What fits into a queue.
+    (
+        |l| l.message_bytes_max <= l.mailbox_bytes_max,
+        "message_bytes_max must not exceed mailbox_bytes_max, or such a message could never be delivered",
+    ),
+    (
+        |l| l.body_bytes_max.saturating_add(l.header_bytes_max) <= l.mailbox_bytes_max,
+        "body_bytes_max and header_bytes_max together must not exceed mailbox_bytes_max, or such a request could never be delivered",
+    ),
+    (
+        |l| l.room_message_bytes_max <= l.outbox_bytes_max,
+        "room_message_bytes_max must not exceed outbox_bytes_max, or such a message could never be sent",
+    ),
+    (
+        |l| l.room_message_bytes_max <= l.turn_send_bytes_max,
+        "room_message_bytes_max must not exceed turn_send_bytes_max, or no turn could send such a message",
+    ),
+    (
+        |l| l.auto_response_bytes_max <= l.outbox_bytes_max,
+        "auto_response_bytes_max must not exceed outbox_bytes_max, or such an answer could never be sent",
+    ),
+    (
+        |l| l.auto_response_bytes_max <= l.message_bytes_max,
+        "auto_response_bytes_max must not exceed message_bytes_max, or no client could send such a request",
+    ),
+    // What fits into a request's head.
+    (
+        |l| l.uri_bytes_max <= l.header_bytes_max,
+        "uri_bytes_max must not exceed header_bytes_max, or such a path could never be asked for",
+    ),
+    (
+        |l| l.room_name_bytes_max <= l.uri_bytes_max,
+        "room_name_bytes_max must not exceed uri_bytes_max, or such a room could never be asked for",
+    ),
+    (
+        |l| l.connection_id_bytes_max <= l.uri_bytes_max,
+        "connection_id_bytes_max must not exceed uri_bytes_max, or no client could have such an id",
+    ),
+    // Times.
+    (|l| l.tick_ms <= l.turn_ms_max, "tick_ms must not exceed turn_ms_max"),
+    (|l| l.turn_ms_max <= l.turn_wall_ms_max, "turn_ms_max must not exceed turn_wall_ms_max"),
+    (|l| l.broken_ms_min <= l.broken_ms_max, "broken_ms_min must not exceed broken_ms_max"),
+    // What fits into the store.
+    (
+        |l| l.value_bytes_max.saturating_add(l.key_bytes_max) <= l.turn_write_bytes_max,
+        "value_bytes_max and key_bytes_max together must not exceed turn_write_bytes_max, or no turn could write such a value",
+    ),
+    (
+        |l| l.value_bytes_max.saturating_add(l.key_bytes_max) <= l.room_bytes_max,
+        "value_bytes_max and key_bytes_max together must not exceed room_bytes_max, or no room could store such a value",
+    ),
+    (
+        |l| l.turn_write_bytes_max <= l.commit_bytes_max,
+        "turn_write_bytes_max must not exceed commit_bytes_max, or such a turn could never commit",
+    ),
+    (
+        |l| l.chunk_bytes <= CHUNK_BYTES_CEILING,
+        "chunk_bytes may be at most 4096: sled loses larger pieces at a power cut",
+    ),
+    // What can be watched.
+    (
+        |l| l.log_line_bytes_max <= l.log_ring_bytes,
+        "log_line_bytes_max must not exceed log_ring_bytes, or such a line could never be watched",
+    ),
+    (
+        |l| l.tap_excerpt_bytes <= l.tap_bytes_max,
+        "tap_excerpt_bytes must not exceed tap_bytes_max, or such a message could never be watched",
+    ),
+];
+
+impl Limits {
+    /// Names every relation between limits that does not hold, as sentences for the operator.
+    pub fn problems(&self) -> Vec<String> {
+        let rows = self.values().into_iter().zip(Self::TABLE);
+        let small = rows.filter(|((_, value), row)| *value < row.min());
+        let mut problems: Vec<String> = small
+            .map(|((name, _), row)| format!("{name} must be at least {}", row.min()))
+            .collect();
+        let broken = RELATIONS.iter().filter(|(holds, _)| !holds(self));
+        problems.extend(broken.map(|(_, sentence)| (*sentence).to_owned()));
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_agree_with_each_other() {
+        assert_eq!(Limits::default().problems(), Vec::<String>::new());
+    }
+
+    /// Limits as they are by default, but for these.
+    fn with(values: &[(&str, u64)]) -> Limits {
+        let mut all = serde_json::to_value(Limits::default()).unwrap();
+        for (name, value) in values {
+            all[*name] = (*value).into();
+        }
+        serde_json::from_value(all).unwrap()
+    }
+
+    const MIB: u64 = 1 << 20;
+    const ALL: u64 = u64::MAX;
+    /// Limits that break one relation, and how its sentence begins.
+    const CASES: &[(&[(&str, u64)], &str)] = &[
+        (&[("memory_bytes_max", 65 * MIB)], "memory_bytes_max may be"),
+        (&[("rooms_memory_bytes_max", 63 * MIB)], "memory_bytes_max must not exceed rooms_"),
+        (
+            &[("message_bytes_max", 64 * MIB), ("mailbox_bytes_max", ALL)],
+            "message_bytes_max must be less than memory",
+        ),
+        (
+            &[
+                ("room_message_bytes_max", 64 * MIB),
+                ("outbox_bytes_max", ALL),
+                ("turn_send_bytes_max", ALL),
+            ],
+            "room_message_bytes_max must be less than memory",
+        ),
+        (&[("response_bytes_max", 64 * MIB)], "response_bytes_max must be less"),
+        (
+            &[("body_bytes_max", 64 * MIB), ("mailbox_bytes_max", ALL)],
+            "body_bytes_max and header_bytes_max together must be less than memory",
+        ),
+        (
+            &[
+                ("value_bytes_max", 64 * MIB),
+                ("turn_write_bytes_max", ALL),
+                ("commit_bytes_max", ALL),
+            ],
+            "value_bytes_max must be less than memory",
+        ),
+        (&[("list_page_bytes_max", 64 * MIB)], "list_page_bytes_max must be less"),
+        (&[("connection_state_bytes_max", 64 * MIB)], "connection_state_bytes_max must be"),
+        (&[("message_bytes_max", 17 * MIB)], "message_bytes_max must not exceed mailbox"),
+        (
+            &[("body_bytes_max", 16 * MIB)],
+            "body_bytes_max and header_bytes_max together must not exceed mailbox",
+        ),
+        (&[("outbox_bytes_max", 31 * MIB)], "room_message_bytes_max must not exceed outbox"),
+        (&[("turn_send_bytes_max", 31 * MIB)], "room_message_bytes_max must not exceed turn_"),
+        (
+            &[("outbox_bytes_max", 1_024), ("room_message_bytes_max", 1_024)],
+            "auto_response_bytes_max must not exceed outbox",
+        ),
+        (&[("message_bytes_max", 1_024)], "auto_response_bytes_max must not exceed message"),
+        (&[("uri_bytes_max", MIB)], "uri_bytes_max must not exceed header"),
+        (&[("room_name_bytes_max", 9_000)], "room_name_bytes_max must not exceed uri"),
+        (&[("connection_id_bytes_max", 9_000)], "connection_id_bytes_max must not exceed uri"),
+        (&[("tick_ms", 1_001)], "tick_ms must not exceed turn_ms_max"),
+        (&[("turn_ms_max", 10_001)], "turn_ms_max must not exceed turn_wall_ms_max"),
+        (&[("broken_ms_min", 60_001)], "broken_ms_min must not exceed broken_ms_max"),
+        // A turn counts keys, too.
+        (
+            &[("value_bytes_max", 8 * MIB)],
+            "value_bytes_max and key_bytes_max together must not exceed turn_",
+        ),
+        (
+            &[("room_bytes_max", MIB)],
+            "value_bytes_max and key_bytes_max together must not exceed room_",
+        ),
+        (&[("commit_bytes_max", 7 * MIB)], "turn_write_bytes_max must not exceed commit"),
+        (&[("chunk_bytes", 4_097)], "chunk_bytes may be at most 4096"),
+        (&[("log_line_bytes_max", 5 * MIB)], "log_line_bytes_max must not exceed log_ring"),
+        (&[("tap_excerpt_bytes", 2 * MIB)], "tap_excerpt_bytes must not exceed tap_bytes"),
+    ];
+
+    #[test]
+    fn each_relation_is_found_broken_and_named_alone() {
+        for (values, begins) in CASES {
+            let problems = with(values).problems();
+            assert_eq!(problems.len(), 1, "{begins}: {problems:?}");
+            assert!(problems[0].starts_with(begins), "{begins}: {problems:?}");
+        }
+        for (_, sentence) in RELATIONS {
+            let named = CASES.iter().filter(|(_, begins)| sentence.starts_with(begins));
+            assert_eq!(named.count(), 1, "one case for: {sentence}");
+        }
+    }
+
+    #[test]
+    fn sums_that_overflow_are_too_large() {
+        let limits = with(&[("body_bytes_max", u64::MAX), ("value_bytes_max", u64::MAX)]);
+        let problems = limits.problems().join("\n");
+        for name in ["body_bytes_max and", "value_bytes_max and"] {
+            assert!(problems.contains(name), "{name}: {problems}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_at_least_one_unless_none_at_all_is_a_choice() {
+        let limits = Limits { drain_spread_ms: 0, faults_max: 0, ..Limits::default() };
+        assert_eq!(limits.problems(), ["faults_max must be at least 1"]);
+    }
+}
