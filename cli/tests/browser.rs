@@ -68,6 +68,12 @@ fn a_page_uses_the_stock_client_of_npm() {
 }
 
 #[test]
+fn a_page_of_another_origin_uses_the_client_that_the_server_has() {
+    let project = Project::copy("tests/conformance/guest", "browser-client");
+    run(&project, "client");
+}
+
+#[test]
 fn a_page_shows_what_is_wrong_with_its_code_until_it_is_right() {
     check_with("counter", "overlay");
 }

@@ -7,7 +7,7 @@ import { clients } from "./client.mjs";
 
 for (const { name, party } of clients) test(`${name} clients come back after a crash: same id, what they said meanwhile, what was stored`, async () => {
   let server = await Server.start();
-  const client = party(server, { room: "home", query: () => ({ token: "still me" }) });
+  const client = party(server, { room: `home-${name}`, query: () => ({ token: "still me" }) });
   const { id } = await client.welcome();
   client.socket.send("count");
   assert.equal(await client.hears(), "count 1");

@@ -7,7 +7,7 @@ import { clients, plain } from "./client.mjs";
 
 test("the same sockets get the new code, and no close", async () => {
   const server = await Server.start();
-  const parties = clients.map(({ party }) => party(server, { room: "live" }));
+  const parties = clients.map(({ name, party }) => party(server, { room: `live-${name}` }));
   const bare = plain(server, "/parties/chat-room/live");
   const all = [...parties, bare];
   for (const client of all) {
@@ -16,7 +16,7 @@ test("the same sockets get the new code, and no close", async () => {
     assert.equal(await client.hears(), "one");
   }
   await edit("src/lib.rs", 'VERSION: &str = "one"', 'VERSION: &str = "two"');
-  assert.match(await server.line(/reloaded in/, BUILD_MS), /2 rooms, 3 sockets kept/);
+  assert.match(await server.line(/reloaded in/, BUILD_MS), /3 rooms, 3 sockets kept/);
   for (const client of all) {
     client.socket.send("version");
     assert.equal(await client.hears(), "two");
