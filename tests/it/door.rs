@@ -194,6 +194,18 @@ async fn health_says_which_node_it_is_and_how_many_rooms_run() {
 }
 
 #[tokio::test]
+async fn the_largest_response_can_be_made_and_no_larger_one() {
+    let node = Setup::memory().start().await;
+    let most = node.limits().response_bytes_max;
+    let large = async |bytes: u64| node.get(&format!("/party/r/large?bytes={bytes}")).await;
+    let reply = large(most).await;
+    assert_eq!((reply.status, reply.body.len() as u64), (200, most));
+    let reply = large(most + 1).await;
+    assert_eq!(reply.status, 500);
+    assert!(reply.text().contains("response_bytes_max"), "{}", reply.text());
+}
+
+#[tokio::test]
 async fn the_client_is_served_to_pages_of_any_origin_and_once() {
     let node = Setup::memory().start().await;
     let reply = node.get("/_room/client.js").await;

@@ -197,6 +197,10 @@ impl Room for Puppet {
                 "headers": request.headers().collect::<Vec<_>>(),
                 "body": request.body(),
             })),
+            "/large" => {
+                let bytes = request.query("bytes").unwrap_or_default().parse()?;
+                Ok(Response::text("x".repeat(bytes)))
+            }
             "/status" => {
                 let status = request.query("code").unwrap_or_default().parse()?;
                 let mut response = Response::text(request.text()?).with_status(status);
