@@ -62,8 +62,7 @@ async fn a_start_that_fails_fails_its_visitor_and_the_next_one_tries_again() {
 async fn an_idle_room_leaves_memory_and_its_state_stays() {
     let node = Setup::memory().limits(|limits| limits.idle_evict_ms = 50).start().await;
     node.post("lobby", &json!([{"put": ["kept", 1]}])).await;
-    until("the room to be evicted", async || node.get("/_room/health").await.json()["rooms"] == 0)
-        .await;
+    until("the room to be evicted", async || node.running().await == 0).await;
     let report = node.report("lobby").await;
     assert_eq!((&report["starts"], &report["keys"]), (&json!(2), &json!(["kept"])));
 }
@@ -73,10 +72,7 @@ async fn a_room_with_a_connection_stays() {
     let node = Setup::memory().limits(|limits| limits.idle_evict_ms = 20).start().await;
     let mut client = node.connect("visited").await;
     node.report("empty").await;
-    until("the empty room to be evicted", async || {
-        node.get("/_room/health").await.json()["rooms"] == 1
-    })
-    .await;
+    until("the empty room to be evicted", async || node.running().await == 1).await;
     assert_eq!(client.echo("here").await, "here");
     assert_eq!(node.report("visited").await["starts"], 1);
 }

@@ -26,8 +26,7 @@ async fn an_alarm_fires_and_is_gone() {
 async fn an_alarm_wakes_a_room_that_left_memory() {
     let node = Setup::memory().limits(|limits| limits.idle_evict_ms = 20).start().await;
     node.post("lobby", &json!([{"alarm_in": 400}])).await;
-    until("the room to be evicted", async || node.get("/_room/health").await.json()["rooms"] == 0)
-        .await;
+    until("the room to be evicted", async || node.running().await == 0).await;
     rang(&node, "lobby").await;
 }
 

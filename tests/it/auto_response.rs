@@ -27,7 +27,7 @@ async fn a_hibernated_room_stays_asleep_while_its_clients_ping() {
     let node =
         Setup::memory().hibernate().auto_response("ping", "pong").limits(limits).start().await;
     let mut client = node.connect("lobby?_pk=a").await;
-    let live = async || node.get("/_room/health").await.json()["live"].clone();
+    let live = async || node.live().await;
     until("the room to sleep", async || live().await == 0).await;
     for _ in 0..100 {
         assert_eq!(client.echo("ping").await, "pong");

@@ -11,8 +11,7 @@ async fn node(setup: Setup) -> TestNode {
 
 /// Waits until no room has an instance.
 async fn asleep(node: &TestNode) {
-    until("every room to sleep", async || node.get("/_room/health").await.json()["live"] == 0)
-        .await;
+    until("every room to sleep", async || node.live().await == 0).await;
 }
 
 /// The room's report, asked for by a client of it.
@@ -155,10 +154,7 @@ async fn a_close_that_could_not_be_told_at_once_is_told_with_its_connection() {
     let sleep = json!([{"sleep": 1_500}]);
     let works = node.post("works", &sleep);
     let leaves = async {
-        until("the other room to work", async || {
-            node.get("/_room/health").await.json()["live"] == 1
-        })
-        .await;
+        until("the other room to work", async || node.live().await == 1).await;
         client.close(None).await;
         client.closed().await;
         assert_eq!(node.get("/party/lobby").await.status, 503);

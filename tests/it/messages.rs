@@ -85,19 +85,18 @@ async fn a_watcher_stays_through_deployments_sleep_and_the_rooms_end() {
     let node = Setup::memory().hibernate().limits(limits).start().await;
     // It is in no memory, and nothing is stored for it: watching does not change that.
     let mut watcher = EventStream::watch(&node, "lobby").await;
-    assert_eq!(node.get("/_room/health").await.json()["rooms"], 0);
+    assert_eq!(node.running().await, 0);
     let mut a = node.connect("lobby?_pk=a").await;
     node.deploy(variant(&guest("puppet"), 1), &[]).await.unwrap();
     assert_eq!(a.echo("new code").await, "new code");
     up_to(&mut watcher, "new code").await;
-    until("the room to sleep", async || node.get("/_room/health").await.json()["live"] == 0).await;
+    until("the room to sleep", async || node.live().await == 0).await;
     assert_eq!(a.echo("awake").await, "awake");
     let woken = up_to(&mut watcher, "awake").await;
     assert!(woken.iter().all(|one| one["kind"] == "text"), "{woken:?}");
     assert_eq!(ask(&node, "POST", "lobby/close", &[]).await, 200);
     assert_eq!(a.closed().await.0, 1012);
-    until("the room to be gone", async || node.get("/_room/health").await.json()["rooms"] == 0)
-        .await;
+    until("the room to be gone", async || node.running().await == 0).await;
     let mut b = node.connect("lobby?_pk=b").await;
     assert_eq!(b.echo("second life").await, "second life");
     let all = up_to(&mut watcher, "second life").await;

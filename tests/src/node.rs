@@ -2,7 +2,7 @@
 //!
 //! Invariant: two nodes share nothing but compiled code, and a node's folder is gone with it.
 
-use crate::{TestClient, guest, within};
+use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
     Audience, AutoResponse, Config, DeployError, Deployed, Limits, PartyConfig, Preamble, Project,
     Proxies, Runtime, StartError, StorageConfig, Tls, Ttl, WhenQuiet,
@@ -203,6 +203,23 @@ impl TestNode {
     /// The secret of its operator.
     pub fn secret(&self) -> String {
         self.runtime.admin_token().secret().to_owned()
+    }
+
+    /// How many rooms are in memory, as its operator is told.
+    pub async fn running(&self) -> u64 {
+        self.counted("running").await
+    }
+
+    /// How many rooms have an instance, as its operator is told.
+    pub async fn live(&self) -> u64 {
+        self.counted("live").await
+    }
+
+    async fn counted(&self, what: &str) -> u64 {
+        let bearer = format!("Bearer {}", self.secret());
+        let headers = [("authorization", bearer.as_str())];
+        let reply = self.request("GET", "/_room/admin/overview", &headers, &[]).await;
+        reply.json()["rooms"][what].as_u64().expect("the overview counts rooms")
     }
 
     /// Connects a client to a room of the party `main`: `lobby?_pk=alice`.

@@ -7,7 +7,6 @@ use super::FrontDoor;
 use super::hooks::{self, Decision};
 use super::listener::{Arrival, Scheme};
 use super::status::{DoorError, Shown, status_of_refusal};
-use crate::config::Audience;
 use crate::event;
 use crate::limits::{Limits, ms, size};
 use crate::metrics::{DoorMetrics, StatusClass, TEXT_FORMAT};
@@ -21,26 +20,13 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::sync::Arc;
 use tower::util::MapResponseLayer;
 
-/// `/_room/health`: whether the node can serve rooms, which one it is, how many rooms it runs, and how
-/// many of them have an instance (those that hibernate have none). A developer reads why it cannot.
+/// `/_room/health`: whether the node can serve rooms, and nothing else, as anybody may ask. Operators read the
+/// rest at `/_room/admin/overview`.
 pub(super) async fn health(State(door): State<FrontDoor>) -> Response {
-    let failure = door.0.rooms.storage_failure();
-    let (status, word) = match &failure {
-        None => (StatusCode::OK, "ok"),
-        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage failed"),
-    };
-    let mut body = serde_json::json!({
-        "status": word,
-        "node": door.0.node.as_str(),
-        "version": env!("CARGO_PKG_VERSION"),
-        "rooms": door.0.rooms.count(),
-        "live": door.0.rooms.live(),
-    });
-    // It may name folders of the server.
-    if let (Some(error), Audience::Developer) = (failure, door.0.audience) {
-        body["error"] = error.to_string().into();
+    match door.0.rooms.storage_failure() {
+        None => "ok\n".into_response(),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage failed\n").into_response(),
     }
-    (status, axum::Json(body)).into_response()
 }
 
 /// `/_room/metrics`: what `METRICS.md` lists, in Prometheus' text format.

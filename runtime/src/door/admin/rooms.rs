@@ -50,7 +50,10 @@ pub(super) async fn list(
     listed.await.unwrap_or_else(shown)
 }
 
-pub(super) async fn overview(Extension(admin): Extension<Admin>) -> Response {
+pub(super) async fn overview(
+    State(door): State<FrontDoor>,
+    Extension(admin): Extension<Admin>,
+) -> Response {
     let (node, stored) = (admin.overview(), admin.stored().await);
     let stored = stored.map(|stored| {
         let age = u64::try_from(stored.at.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -74,6 +77,7 @@ pub(super) async fn overview(Extension(admin): Extension<Admin>) -> Response {
         "uptime_seconds": node.uptime_seconds,
         "storage_failure": node.failure.map(|error| error.to_string()),
         "version": env!("CARGO_PKG_VERSION"),
+        "node": door.0.node.as_str(),
     }))
     .into_response()
 }
