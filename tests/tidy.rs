@@ -98,10 +98,11 @@ fn none(what: &str, found: Vec<String>) {
 }
 
 /// Where HTTP is served: to clients and, of a server, to operators.
-const SERVING: [&str; 5] = [
+const SERVING: [&str; 6] = [
     "runtime/src/door/",
     "runtime/src/server/api.rs",
     "runtime/src/server/failure.rs",
+    "runtime/src/server/guard.rs",
     "runtime/src/server/hosts.rs",
     "runtime/src/server/page.rs",
 ];

@@ -140,9 +140,9 @@ codes! {
         "A second `room dev --port 1999` on one machine.",
         "Choose another one with --port, 0 for any that is free, or leave the flag out.";
     NoStart "R0024" "the server does not start",
-        "The address cannot be had, or the data folder cannot be opened: its disk, its rights, or another server.",
+        "The address cannot be had, or the data folder cannot be opened: its disk, its rights, another server, or a damaged file.",
         "$ room new chat --template blank\n$ cd chat\n$ room dev --host 192.0.2.1",
-        "The message has the system's words. `--ephemeral` needs no data folder, --host 127.0.0.1 no network.";
+        "The message has the system's words, or names the file and how to go on without it. `--ephemeral` needs no data folder, --host 127.0.0.1 no network.";
     BadFilter "R0025" "this is no filter for the log",
         "The filter says which lines are shown, as tracing's directives.",
         "$ room dev --log =debug=",

@@ -166,6 +166,7 @@ limits! {
 
     // What an operator may ask of a node that serves.
     admin_transfers_max: "transfers" = 4, "Backups, exports and imports at the same time", "503";
+    admin_changes_max: "changes" = 64, "Operators' changes of a server that run at the same time", "503";
     import_bytes_max: "bytes" = 2 * GIB, "Size of the lines of a room that is imported", "413";
     inspect_ms_max: "ms" = 1_000, "Time a room has to tell an operator how it is", "it is shown as busy, with what is known without it";
     fault_records_max: "faults" = 8, "Recent faults of a room in memory that are kept to be looked at", "the oldest goes";

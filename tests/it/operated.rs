@@ -1,8 +1,8 @@
 //! A server with its operator, for the tests of both. Owns how it is started and asked.
 
-use room_runtime::server::{BlobId, NewToken};
+use room_runtime::server::{BlobId, NewToken, ServeError};
 use room_runtime::{Limits, Proxies, Server, ServerConfig};
-use room_tests::{Reply, Requests, within};
+use room_tests::{RawClient, Reply, Requests, within};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -24,12 +24,21 @@ impl Operated {
 
     /// Starts it with other limits, and space for few rooms, as many servers run beside each other here.
     pub(crate) async fn start_with(data: &Path, limits: Limits) -> Self {
+        Self::try_start(data, limits).await.unwrap()
+    }
+
+    /// Starts it, if it starts.
+    pub(crate) async fn try_start(data: &Path, limits: Limits) -> Result<Self, ServeError> {
         let limits = Limits { rooms_active_max: 32, door_instances_max: 1, ..limits };
-        Self::start_as_shipped(data, limits).await
+        Self::try_start_as_shipped(data, limits).await
     }
 
     /// Starts it with these limits, and no others.
     pub(crate) async fn start_as_shipped(data: &Path, limits: Limits) -> Self {
+        Self::try_start_as_shipped(data, limits).await.unwrap()
+    }
+
+    async fn try_start_as_shipped(data: &Path, limits: Limits) -> Result<Self, ServeError> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = ServerConfig {
             data: data.to_owned(),
@@ -40,9 +49,16 @@ impl Operated {
             proxies: Proxies::default(),
             limits,
         };
-        let server = within("a server to start", Server::start(config)).await.unwrap();
+        let server = within("a server to start", Server::start(config)).await?;
         let token = server.first_token().map(|NewToken { secret, .. }| secret.clone());
-        Self { server, token: token.unwrap_or_default() }
+        Ok(Self { server, token: token.unwrap_or_default() })
+    }
+
+    /// Starts it again on what is there, with the token of before.
+    pub(crate) async fn restart(self, data: &Path) -> Self {
+        let Self { server, token } = self;
+        within("a server to stop", server.drain()).await;
+        Self { token, ..Self::start(data).await }
     }
 
     /// Asks as the operator. A path that does not begin with a slash begins behind `/_room/admin/`.
@@ -91,6 +107,27 @@ impl Operated {
             "assets": [{"path": "index.html", "blob": page}],
             "vars": {"VERSION": version},
         })
+    }
+
+    /// As [`Operated::release`], for one of several projects: it is called `PROJECT.example.com`, and has few
+    /// places for rooms.
+    pub(crate) async fn named_release(&self, project: &str, module: &[u8], version: &str) -> Value {
+        let mut release = self.release(module, version).await;
+        release["hosts"] = json!([format!("{project}.example.com")]);
+        release["limits"] = json!({"rooms_active_max": 8, "door_instances_max": 1});
+        release
+    }
+
+    /// What a client gets who calls a project by its name; none if it is not there.
+    pub(crate) async fn asked(&self, project: &str, path: &str) -> Option<Vec<u8>> {
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {project}.example.com\r\nConnection: close\r\n\r\n"
+        );
+        let mut client = RawClient::open(self.server.addr()).await;
+        client.write(head.as_bytes()).await;
+        let head = client.head().await;
+        let body = client.rest().await;
+        head.starts_with("HTTP/1.1 200").then_some(body)
     }
 
     pub(crate) async fn report(&self, room: &str) -> Value {

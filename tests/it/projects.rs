@@ -39,8 +39,8 @@ async fn many_projects_on_default_limits_are_served_at_once_and_after_a_restart(
             within("a server to stop", operated.server.drain()).await;
             operated = start(dir.path()).await;
         }
-        assert_eq!(operated.server.broken().await, [], "after a restart: {restarted}");
-        assert_eq!(operated.server.projects().await.len(), PROJECTS);
+        assert_eq!(operated.server.broken(), [], "after a restart: {restarted}");
+        assert_eq!(operated.server.projects().len(), PROJECTS);
         for number in 0..PROJECTS {
             let (status, report) = report(&operated, &host(number)).await;
             assert_eq!(status, 200, "{number} after a restart: {restarted}");

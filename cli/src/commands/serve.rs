@@ -63,12 +63,12 @@ async fn welcome(server: &Server, [clients, operators]: [&str; 2]) {
     print::talk(format_args!("clients    {clients}://{}", server.addr()));
     print::talk(format_args!("operators  {operators}://{}", server.admin_addr()));
     print::talk(format_args!("dashboard  {operators}://{}/_room/", server.admin_addr()));
-    let projects = server.projects().await;
+    let projects = server.projects();
     match projects.is_empty() {
         true => print::talk("nothing is deployed yet"),
         false => print::talk(format_args!("serving    {}", projects.join(", "))),
     }
-    for (name, why) in server.broken().await {
+    for (name, why) in server.broken() {
         print::talk(styled(WARN, format_args!("not served {name}: {why}")));
     }
     if let Some(token) = server.first_token() {
@@ -104,6 +104,10 @@ fn refused(err: ServeError) -> anyhow::Error {
         ServeError::Proxies(_) => "name them: --trusted-proxy 10.0.0.0/8",
         ServeError::Tls(_) => "check --tls-cert and --tls-key",
         ServeError::InUse(_) => "stop the other server, or name another folder with --data",
+        ServeError::Tokens(_) => {
+            "put a copy back, or move tokens.json away: the next start prints a new first token, the old \
+             ones are worthless, and all projects stay as they are"
+        }
         ServeError::File(_) => "check the folder's owner, and the space on its disk",
         ServeError::Engine(_) => {
             "check `ulimit -v` and vm.overcommit_memory: guests need address space, not memory; or lower \

@@ -1,26 +1,27 @@
-//! What operators ask of a server, over HTTP. Owns who may ask for what, and how it is answered.
+//! What operators ask of a server, over HTTP. Owns the paths, and how each is answered.
 //!
-//! Invariant: nobody is answered without a token that is good for it, and each change stands in the audit
-//! before its answer. It does not know how anything is done. `openapi.json` describes it.
+//! Invariant: all of it but what needs no token is behind the [`guard`](super::guard), which carries changes out
+//! whatever becomes of their operator. It does not know how anything is done. `openapi.json` describes it.
 
-use super::audit::Entry;
 use super::catalog::Variable;
 use super::failure::ApiError;
+use super::guard::let_in;
 use super::plan::{Plan, missing};
 use super::release::{BlobId, Release};
 use super::site::{self, Changed, Site, SiteError};
+use super::slots::Held;
 use super::tokens::{Scope, TokenRecord};
 use super::{Core, page, tokens};
-use crate::door::bearer;
 use crate::limits::ms;
 use crate::metrics::{TEXT_FORMAT, together};
+use crate::store::blocking;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post, put};
 use axum::{Extension, Json, Router};
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -70,73 +71,25 @@ pub(super) fn router(core: Core) -> Router {
         .with_state(core)
 }
 
-/// What a request needs.
-fn scope_of(method: &Method, path: &str) -> Scope {
-    let path = path.strip_prefix("/_room/admin/").unwrap_or_default();
-    let parts: Vec<&str> = path.split('/').collect();
-    match (method, &parts[..]) {
-        (_, ["tokens", ..]) => Scope::Admin,
-        (_, ["blobs", ..]) | (_, ["projects", _, "plan" | "deploy" | "rollback" | "env", ..])
-            if *method != Method::GET =>
-        {
-            Scope::Deploy
-        }
-        (&Method::GET | &Method::HEAD, _) => Scope::Read,
-        _ => Scope::Admin,
-    }
-}
-
-/// Lets in who shows a token that is good for it, and notes every change.
-async fn let_in(State(core): State<Core>, mut request: Request, next: Next) -> Response {
-    let who = bearer(request.headers()).and_then(|secret| core.0.tokens.check(secret));
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let needed = scope_of(&method, &path);
-    let mut response = match &who {
-        None => ApiError::Unauthorized.into_response(),
-        Some(who) if who.scope < needed => ApiError::Forbidden(needed).into_response(),
-        Some(who) => match asked_in_other_version(&request) {
-            Some(other) => ApiError::Version(other).into_response(),
-            None => {
-                request.extensions_mut().insert(who.clone());
-                next.run(request).await
-            }
-        },
-    };
-    response.headers_mut().insert(API_HEADER, HeaderValue::from(API_VERSION));
-    if method != Method::GET && method != Method::HEAD {
-        let now = core.0.clock.wall_ms();
-        let asked = (method.as_str(), path.as_str());
-        core.0.audit.note(&Entry::new(now, who.as_ref(), asked, response.status().as_u16()));
-    }
-    response
-}
-
-fn asked_in_other_version(request: &Request) -> Option<String> {
-    let asked = String::from_utf8_lossy(request.headers().get(API_HEADER)?.as_bytes());
-    (asked != API_VERSION.to_string()).then(|| asked.chars().take(20).collect())
-}
-
 async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }
 
 /// 200 when every project is served, else 503.
 async fn ready(State(core): State<Core>) -> Response {
-    let sites = core.0.sites.read().await;
-    let broken: Vec<&str> =
-        sites.iter().filter(|(_, site)| site.is_err()).map(|(name, _)| name.as_str()).collect();
-    match broken.is_empty() {
-        true => "ready\n".into_response(),
+    let broken = core.0.slots.all().iter().filter(|(_, site)| site.is_err()).count();
+    match broken {
+        0 => "ready\n".into_response(),
         // Names are the operator's; how many tells a load balancer enough.
-        false => {
-            let text = format!("projects that cannot be served: {}\n", broken.len());
+        broken => {
+            let text = format!("projects that cannot be served: {broken}\n");
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
     }
 }
 
 async fn server(State(core): State<Core>, Extension(who): Extension<TokenRecord>) -> Response {
-    let projects = core.0.sites.read().await.len();
+    let projects = core.0.slots.all().len();
     let version = env!("CARGO_PKG_VERSION");
     let up = core.0.clock.monotonic().as_secs();
     Json(json!({
@@ -164,14 +117,15 @@ async fn create_token(
     body: Body,
 ) -> Result<Json<tokens::NewToken>, ApiError> {
     let TokenWish { name, scope } = read_json(&core, body).await?;
-    Ok(Json(core.0.tokens.create(&name, scope, core.0.clock.wall_ms())?))
+    let now_ms = core.0.clock.wall_ms();
+    Ok(Json(blocking(|| core.0.tokens.create(&name, scope, now_ms))?))
 }
 
 async fn revoke_token(
     State(core): State<Core>,
     Path(id): Path<String>,
 ) -> Result<Json<TokenRecord>, ApiError> {
-    Ok(Json(core.0.tokens.revoke(&id)?))
+    Ok(Json(blocking(|| core.0.tokens.revoke(&id))?))
 }
 
 async fn put_blob(
@@ -189,27 +143,26 @@ async fn put_blob(
 }
 
 async fn list_projects(State(core): State<Core>) -> Response {
-    let sites = core.0.sites.read().await;
-    let line = |(name, site): (&String, &Result<Arc<Site>, String>)| match site {
+    let line = |(name, site): (String, Result<Arc<Site>, String>)| match site {
         Ok(site) => {
-            let (versions, current) = site.versions();
-            let served = versions.into_iter().find(|version| Some(version.number) == current);
-            let hosts = served.map(|version| version.release.hosts).unwrap_or_default();
-            json!({ "name": name, "version": current, "hosts": hosts })
+            let catalog = site.catalog();
+            let served = catalog.current();
+            let version = served.map(|version| version.number);
+            let hosts = served.map(|version| version.release.hosts.as_slice()).unwrap_or_default();
+            json!({ "name": name, "version": version, "hosts": hosts })
         }
         Err(why) => json!({ "name": name, "broken": why }),
     };
-    Json(sites.iter().map(line).collect::<Vec<_>>()).into_response()
+    Json(core.0.slots.all().into_iter().map(line).collect::<Vec<_>>()).into_response()
 }
 
 async fn delete_project(
     State(core): State<Core>,
     Path(project): Path<String>,
 ) -> Result<Response, ApiError> {
-    match core.delete(&project).await? {
-        true => Ok(Json(json!({ "deleted": project })).into_response()),
-        false => Err(ApiError::NoProject(project)),
-    }
+    check_name(&project)?;
+    core.delete(&project).await?;
+    Ok(Json(json!({ "deleted": project })).into_response())
 }
 
 async fn plan(
@@ -219,12 +172,13 @@ async fn plan(
 ) -> Result<Json<Plan>, ApiError> {
     check_name(&project)?;
     let release: Release = read_json(&core, body).await?;
-    if let Some(site) = core.site(&project).await {
-        return Ok(Json(site.map_err(ApiError::Broken)?.plan(&release)?));
+    // One that is not served may lack just this release.
+    if let Held::Open(site) = core.0.slots.get(&project) {
+        return Ok(Json(blocking(|| site.plan(&release))?));
     }
     let shared = &core.0.shared;
     site::check(&release, &project, &shared.hosts)?;
-    Ok(Json(Plan::of(None, &release, &shared.blobs)))
+    Ok(Json(blocking(|| Plan::of(None, &release, &shared.blobs))))
 }
 
 async fn deploy(
@@ -235,26 +189,19 @@ async fn deploy(
 ) -> Result<Json<Changed>, ApiError> {
     check_name(&project)?;
     let release: Release = read_json(&core, body).await?;
-    let missing = missing(&release, &core.0.shared.blobs);
+    let missing = blocking(|| missing(&release, &core.0.shared.blobs));
     if !missing.is_empty() {
         return Err(SiteError::Missing(missing).into());
     }
-    // It comes to its end, whoever asked for it and left.
-    finished(async move {
-        let now = core.0.clock.wall_ms();
-        let site = core.site_for(&project, &release).await?;
-        let done = site.deploy(release, &who.name, now).await?;
-        core.collect().await;
-        Ok(Json(done))
-    })
-    .await
+    Ok(Json(core.deploy(&project, release, &who.name).await?))
 }
 
 async fn versions(
     State(core): State<Core>,
     Path(project): Path<String>,
 ) -> Result<Response, ApiError> {
-    let (versions, current) = found(&core, &project).await?.versions();
+    let catalog = core.found(&project)?.catalog();
+    let current = catalog.current().map(|version| version.number);
     let line = |version: &super::Version| {
         json!({
             "number": version.number,
@@ -265,7 +212,7 @@ async fn versions(
             "files": version.release.assets.len(),
         })
     };
-    Ok(Json(versions.iter().map(line).collect::<Vec<_>>()).into_response())
+    Ok(Json(catalog.versions().iter().map(line).collect::<Vec<_>>()).into_response())
 }
 
 #[derive(Default, Deserialize)]
@@ -279,20 +226,20 @@ async fn roll_back(
     Path(project): Path<String>,
     Query(to): Query<RollBack>,
 ) -> Result<Json<Changed>, ApiError> {
-    let site = found(&core, &project).await?;
-    finished(async move { Ok(Json(site.roll_back(to.version).await?)) }).await
+    let (_claim, site) = core.claimed(&project)?;
+    Ok(Json(site.roll_back(to.version).await?))
 }
 
 async fn variables(
     State(core): State<Core>,
     Path(project): Path<String>,
 ) -> Result<Response, ApiError> {
-    let variables = found(&core, &project).await?.variables();
+    let catalog = core.found(&project)?.catalog();
     let line = |(name, variable): (&String, &Variable)| match variable.secret {
         true => json!({ "name": name, "secret": true }),
         false => json!({ "name": name, "secret": false, "value": variable.value }),
     };
-    Ok(Json(variables.iter().map(line).collect::<Vec<_>>()).into_response())
+    Ok(Json(catalog.variables().iter().map(line).collect::<Vec<_>>()).into_response())
 }
 
 async fn set_variable(
@@ -300,36 +247,35 @@ async fn set_variable(
     Path((project, name)): Path<(String, String)>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let site = found(&core, &project).await?;
+    core.found(&project)?;
     let to: Variable = read_json(&core, body).await?;
-    changed_variable(site, name, Some(to)).await
+    change_variable(&core, &project, &name, Some(to)).await
 }
 
 async fn remove_variable(
     State(core): State<Core>,
     Path((project, name)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    changed_variable(found(&core, &project).await?, name, None).await
+    change_variable(&core, &project, &name, None).await
 }
 
-async fn changed_variable(
-    site: Arc<Site>,
-    name: String,
+async fn change_variable(
+    core: &Core,
+    project: &str,
+    name: &str,
     to: Option<Variable>,
 ) -> Result<Response, ApiError> {
-    finished(async move {
-        let done = site.set_variable(&name, to).await?;
-        let rooms = done.map_or(0, |done| done.rooms);
-        Ok(Json(json!({ "name": name, "rooms": rooms })).into_response())
-    })
-    .await
+    let (_claim, site) = core.claimed(project)?;
+    let done = site.set_variable(name, to).await?;
+    let rooms = done.map_or(0, |done| done.rooms);
+    Ok(Json(json!({ "name": name, "rooms": rooms })).into_response())
 }
 
 /// What all projects count, each line with its project's name as a label, and what is no project's.
 async fn print_metrics(State(core): State<Core>) -> Response {
-    let sites = core.0.sites.read().await;
-    let served = sites.iter().filter_map(|(name, site)| Some((name, site.as_ref().ok()?)));
-    let printed: Vec<_> = served.map(|(name, site)| (name.clone(), site.metrics())).collect();
+    let all = core.0.slots.all().into_iter();
+    let printed: Vec<_> =
+        all.filter_map(|(name, site)| Some((name, site.ok()?.metrics()))).collect();
     let text = together(&core.0.metrics.text(), &printed);
     ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
 }
@@ -340,7 +286,7 @@ async fn ask_node(
     Path((project, path)): Path<(String, String)>,
     mut request: Request,
 ) -> Result<Response, ApiError> {
-    let site = found(&core, &project).await?;
+    let site = core.found(&project)?;
     let raw = request.uri().path();
     // As it was sent: names of rooms are encoded in it, and stay so.
     let rest = raw.splitn(7, '/').nth(6).unwrap_or(&path);
@@ -357,11 +303,6 @@ async fn ask_node(
     Ok(response)
 }
 
-async fn found(core: &Core, project: &str) -> Result<Arc<Site>, ApiError> {
-    let site = core.site(project).await;
-    site.ok_or_else(|| ApiError::NoProject(project.to_owned()))?.map_err(ApiError::Broken)
-}
-
 /// Refuses what cannot be the name of a project, which is also the name of a folder.
 fn check_name(project: &str) -> Result<(), ApiError> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
@@ -370,16 +311,6 @@ fn check_name(project: &str) -> Result<(), ApiError> {
     }
     let text = "a project's name has 1 to 64 lower-case letters, digits, `-` and `_`";
     Err(ApiError::Malformed(text.to_owned()))
-}
-
-/// Lets something come to its end, also if the client leaves meanwhile.
-async fn finished<T: Send + 'static>(
-    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
-) -> Result<T, ApiError> {
-    tokio::spawn(work).await.unwrap_or_else(|panic| {
-        tracing::error!(%panic, "an operator's work panicked; this is a bug of the server");
-        Err(ApiError::Panicked)
-    })
 }
 
 /// A body of JSON, within its bounds.

@@ -1,15 +1,17 @@
 //! Who changed what on the server, and when. Owns the file of it.
 //!
-//! Invariant: each change is a line of JSON, written before its answer; no secret is in it. It does not
-//! know what the changes are.
+//! Invariant: each change is two lines of JSON with one id, what is asked for before it begins and what came
+//! of it before its answer; what was refused is one line. No secret is in it. It does not know what the
+//! changes are.
 
 use super::file::FileError;
 use super::tokens::TokenRecord;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use uuid::Uuid;
 
 /// Bytes of the file at which it becomes the old one.
 const BYTES_MAX: u64 = 16 << 20;
@@ -20,31 +22,50 @@ pub(super) struct Audit {
     file: Mutex<File>,
 }
 
-/// One change that was asked for.
-#[derive(Serialize)]
-pub(super) struct Entry<'a> {
-    /// In milliseconds since 1970.
-    pub(super) at_ms: u64,
-    /// The token's id; none if it was no token.
-    pub(super) token: Option<&'a str>,
-    /// The token's name.
-    pub(super) name: Option<&'a str>,
-    pub(super) method: &'a str,
-    pub(super) path: &'a str,
-    pub(super) status: u16,
+/// How far a change is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Phase {
+    /// It begins now. One without a [`Phase::Done`] was cut off by a crash.
+    Begun,
+    /// It has ended.
+    Done,
+    /// It was not let in.
+    Refused,
 }
 
-impl<'a> Entry<'a> {
-    /// A change that somebody asked for, or tried to.
-    pub(super) fn new(
-        at_ms: u64,
-        who: Option<&'a TokenRecord>,
-        asked: (&'a str, &'a str),
-        status: u16,
-    ) -> Self {
-        let (method, path) = asked;
-        let (token, name) = (who.map(|who| who.id.as_str()), who.map(|who| who.name.as_str()));
-        Self { at_ms, token, name, method, path, status }
+/// A line of the list.
+#[derive(Clone, Serialize)]
+pub(super) struct Entry {
+    /// In milliseconds since 1970.
+    pub(super) at_ms: u64,
+    /// The change's own.
+    pub(super) id: String,
+    pub(super) phase: Phase,
+    /// The token's id; none if it was no token.
+    pub(super) token: Option<String>,
+    /// The token's name.
+    pub(super) name: Option<String>,
+    pub(super) method: String,
+    pub(super) path: String,
+    /// How it was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<u16>,
+}
+
+impl Entry {
+    /// A change that somebody asks for.
+    pub(super) fn new(who: Option<&TokenRecord>, method: &str, path: &str) -> Self {
+        Self {
+            at_ms: 0,
+            id: Uuid::new_v4().simple().to_string(),
+            phase: Phase::Begun,
+            token: who.map(|who| who.id.clone()),
+            name: who.map(|who| who.name.clone()),
+            method: method.to_owned(),
+            path: path.to_owned(),
+            status: None,
+        }
     }
 }
 
@@ -55,12 +76,19 @@ impl Audit {
     /// [`FileError`].
     pub(super) fn open(data: &Path) -> Result<Self, FileError> {
         let path = data.join("audit.log");
-        let file = append_to(&path)?;
+        let mut file = append_to(&path)?;
+        if !ends_a_line(&path).map_err(|error| FileError::new(&path, error))? {
+            tracing::warn!(
+                "{} breaks off within a line; the next one is begun below it",
+                path.display()
+            );
+            file.write_all(b"\n").map_err(|error| FileError::new(&path, error))?;
+        }
         Ok(Self { path, file: Mutex::new(file) })
     }
 
-    /// Adds a line. What cannot be written is in the server's log at least.
-    pub(super) fn note(&self, entry: &Entry<'_>) {
+    /// Adds a line. What cannot be written is in the server's log at least. Blocks until the system has it.
+    pub(super) fn note(&self, entry: &Entry) {
         let line = serde_json::to_string(entry).unwrap_or_default();
         tracing::info!(target: "room::audit", "{line}");
         if let Err(error) = self.write(&line) {
@@ -80,10 +108,43 @@ impl Audit {
     }
 }
 
+/// True if nothing, or a whole line, is at the end of a file.
+fn ends_a_line(path: &Path) -> std::io::Result<bool> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() == 0 {
+        return Ok(true);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
 fn append_to(path: &Path) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
     options.create(true).append(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map_err(|error| FileError::new(path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_off_spoils_none_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        std::fs::write(&path, "{\"at_ms\":1,\"na").unwrap();
+        Audit::open(dir.path()).unwrap().note(&Entry::new(None, "PUT", "/a"));
+        Audit::open(dir.path()).unwrap().note(&Entry::new(None, "PUT", "/b"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        for line in lines {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["phase"], "begun");
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! Modules and static files by their hash. Owns that a blob that is there is whole.
 //!
-//! Invariant: a file under a hash has the bytes of that hash; what was interrupted left nothing under it.
-//! It does not know what the bytes are.
+//! Invariant: what is read has the bytes of its hash; a file that has others is moved aside, so that it counts as
+//! missing and is uploaded again. What was interrupted left nothing. It does not know what the bytes are.
 
 use super::file::{self, FileError};
 use super::release::BlobId;
 use crate::clock::age;
+use crate::store::blocking;
 use futures_util::{Stream, StreamExt};
 use hashbrown::HashSet;
 use std::io;
@@ -76,13 +77,58 @@ impl Blobs {
         self.path(id).is_file()
     }
 
-    /// What is in a blob.
+    /// Returns the bytes of a blob.
     ///
     /// # Errors
-    /// [`FileError`], also if it is not there.
+    /// [`FileError`]: it is not there, or its bytes are others than its name says.
     pub(super) fn read(&self, id: BlobId) -> Result<Vec<u8>, FileError> {
+        let bytes = std::fs::read(self.path(id)).map_err(|error| self.unreadable(id, error))?;
+        self.must_be(id, BlobId::of(&bytes))?;
+        Ok(bytes)
+    }
+
+    /// Looks whether a blob is whole.
+    ///
+    /// # Errors
+    /// As [`Blobs::read`].
+    pub(super) fn check(&self, id: BlobId) -> Result<(), FileError> {
+        let found = of_file(&self.path(id)).map_err(|error| self.unreadable(id, error))?;
+        self.must_be(id, found)
+    }
+
+    fn unreadable(&self, id: BlobId, error: io::Error) -> FileError {
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                let text = "it is missing; `room deploy` uploads it again";
+                FileError::damaged(&self.path(id), text)
+            }
+            _ => FileError::new(&self.path(id), error),
+        }
+    }
+
+    /// Moves a blob aside whose bytes are others than its name says.
+    fn must_be(&self, id: BlobId, found: BlobId) -> Result<(), FileError> {
+        if found == id {
+            return Ok(());
+        }
         let path = self.path(id);
-        std::fs::read(&path).map_err(|error| FileError::new(&path, error))
+        let aside = self.dir.join(format!("{id}.damaged"));
+        let error = match std::fs::rename(&path, &aside) {
+            Ok(()) => FileError::damaged(
+                &path,
+                &format!(
+                    "its bytes are not those of its name: the file is damaged, and was moved to {}; \
+                     `room deploy` uploads it again",
+                    aside.display()
+                ),
+            ),
+            Err(error) => FileError::damaged(
+                &path,
+                &format!("the file is damaged, and cannot be moved aside ({error}); remove it"),
+            ),
+        };
+        tracing::error!(%error, "a module or a static file is damaged");
+        Err(error)
     }
 
     /// Keeps bytes as they come. How many there were.
@@ -117,7 +163,7 @@ impl Blobs {
         }
         file.sync_all().await.map_err(failed)?;
         tokio::fs::rename(&part.0, self.path(id)).await.map_err(failed)?;
-        file::sync_folder(&self.dir).map_err(failed)?;
+        blocking(|| file::sync_folder(&self.dir)).map_err(failed)?;
         Ok(length)
     }
 
@@ -133,6 +179,13 @@ impl Blobs {
         }
         Ok(())
     }
+}
+
+/// The name of a file's bytes.
+pub(super) fn of_file(path: &Path) -> io::Result<BlobId> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(path)?)?;
+    Ok(BlobId::of_hash(hasher.finalize()))
 }
 
 /// A file that is not whole yet. It is gone with this, unless it got its name.
@@ -175,6 +228,26 @@ mod tests {
         assert_eq!(blobs.put(id, pieces(&[b"who", b"le"])).await.unwrap(), 5);
         assert_eq!(blobs.put(id, pieces(&[b"whole"])).await.unwrap(), 5);
         assert_eq!((blobs.read(id).unwrap(), files(dir.path())), (b"whole".to_vec(), 1));
+    }
+
+    #[tokio::test]
+    async fn a_blob_with_other_bytes_is_moved_aside_and_taken_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(dir.path(), 10).unwrap();
+        let id = BlobId::of(b"whole");
+        blobs.put(id, pieces(&[b"whole"])).await.unwrap();
+        for damage in [&b"whola"[..], b"who", b""] {
+            for look in [|blobs: &Blobs, id| blobs.read(id).map(drop), Blobs::check] {
+                std::fs::write(blobs.path(id), damage).unwrap();
+                let error = look(&blobs, id).unwrap_err().to_string();
+                assert!(error.contains(&id.to_string()) && error.contains("damaged"), "{error}");
+                assert!(!blobs.has(id));
+                let error = look(&blobs, id).unwrap_err().to_string();
+                assert!(error.contains("is missing"), "{error}");
+                blobs.put(id, pieces(&[b"whole"])).await.unwrap();
+                look(&blobs, id).unwrap();
+            }
+        }
     }
 
     #[tokio::test]

@@ -5,13 +5,18 @@
 //! served.
 
 use super::file::{self, FileError};
+use super::ledger::Ledger;
 use super::release::Release;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The version of both files.
 const FORMAT: u32 = 1;
+/// The file of the versions.
+pub(super) const VERSIONS: &str = "versions.json";
+/// The file of the variables.
+const VARIABLES: &str = "env.json";
 /// How many versions are kept to go back to.
 const VERSIONS_MAX: usize = 50;
 
@@ -52,26 +57,27 @@ struct Variables {
 }
 
 /// A project's folder, as it is on disk.
+#[derive(Clone)]
 pub(super) struct Catalog {
-    dir: PathBuf,
+    ledger: Ledger,
     versions: Versions,
     variables: Variables,
 }
 
 impl Catalog {
-    /// What is in a project's folder.
+    /// What is in the folder of the project of this name. Versions that were removed are none.
     ///
     /// # Errors
-    /// [`FileError`], also if a newer server has written it.
-    pub(super) fn open(dir: &Path) -> Result<Self, FileError> {
-        let (at, env) = (dir.join("versions.json"), dir.join("env.json"));
+    /// [`FileError`]: a file is damaged, or a newer server has written it.
+    pub(super) fn open(dir: &Path, project: &str) -> Result<Self, FileError> {
+        let mut ledger = Ledger::open(dir, project);
         let empty = || Versions { format: FORMAT, ..Versions::default() };
-        let versions: Versions = file::read(&at)?.unwrap_or_else(empty);
-        file::check_format(&at, versions.format, FORMAT)?;
+        let versions: Versions = ledger.read_or_lost(VERSIONS)?.unwrap_or_else(empty);
+        file::check_format(&dir.join(VERSIONS), versions.format, FORMAT)?;
         let empty = || Variables { format: FORMAT, ..Variables::default() };
-        let variables: Variables = file::read(&env)?.unwrap_or_else(empty);
-        file::check_format(&env, variables.format, FORMAT)?;
-        Ok(Self { dir: dir.to_owned(), versions, variables })
+        let variables: Variables = ledger.read(VARIABLES)?.unwrap_or_else(empty);
+        file::check_format(&dir.join(VARIABLES), variables.format, FORMAT)?;
+        Ok(Self { ledger, versions, variables })
     }
 
     /// The versions that are kept, the oldest first.
@@ -117,7 +123,7 @@ impl Catalog {
             at += 1;
             at > excess || Some(version.number) == current
         });
-        file::replace(&self.dir.join("versions.json"), &versions)?;
+        self.ledger.write(VERSIONS, &versions)?;
         self.versions = versions;
         Ok(())
     }
@@ -136,7 +142,7 @@ impl Catalog {
         variables: BTreeMap<String, Variable>,
     ) -> Result<BTreeMap<String, Variable>, FileError> {
         let new = Variables { format: FORMAT, variables };
-        file::replace(&self.dir.join("env.json"), &new)?;
+        self.ledger.write(VARIABLES, &new)?;
         Ok(std::mem::replace(&mut self.variables, new).variables)
     }
 }
@@ -152,13 +158,13 @@ mod tests {
     #[test]
     fn versions_are_remembered_and_the_served_one_is_never_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let mut catalog = Catalog::open(dir.path()).unwrap();
+        let mut catalog = Catalog::open(dir.path(), "chat").unwrap();
         assert_eq!((catalog.next(), catalog.current(), catalog.before()), (1, None, None));
         for number in 1..=3 {
             catalog.serve(version(number)).unwrap();
         }
         catalog.serve(version(1)).unwrap();
-        let mut catalog = Catalog::open(dir.path()).unwrap();
+        let mut catalog = Catalog::open(dir.path(), "chat").unwrap();
         assert_eq!(catalog.current(), Some(&version(1)));
         assert_eq!((catalog.next(), catalog.before(), catalog.versions().len()), (4, None, 3));
         for number in 4..=VERSIONS_MAX as u64 + 3 {
@@ -171,13 +177,14 @@ mod tests {
     #[test]
     fn variables_are_remembered_and_nobody_else_reads_them() {
         let dir = tempfile::tempdir().unwrap();
-        let mut catalog = Catalog::open(dir.path()).unwrap();
+        let mut catalog = Catalog::open(dir.path(), "chat").unwrap();
         let key = Variable { value: "s3cret".into(), secret: true };
         let before = catalog.set_variables([("KEY".to_owned(), key.clone())].into()).unwrap();
         assert!(before.is_empty());
-        assert_eq!(Catalog::open(dir.path()).unwrap().variables()["KEY"], key);
-        std::fs::write(dir.path().join("env.json"), r#"{"format":9,"variables":{}}"#).unwrap();
-        let error = Catalog::open(dir.path()).err().unwrap().to_string();
+        assert_eq!(Catalog::open(dir.path(), "chat").unwrap().variables()["KEY"], key);
+        let newer = Variables { format: 9, ..Variables::default() };
+        catalog.ledger.write(VARIABLES, &newer).unwrap();
+        let error = Catalog::open(dir.path(), "chat").err().unwrap().to_string();
         assert!(error.contains("env.json") && error.contains("version 9"), "{error}");
     }
 }

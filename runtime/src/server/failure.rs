@@ -37,6 +37,10 @@ pub(super) enum ApiError {
     BodyMissing,
     #[error("too many uploads run already; try again")]
     Busy,
+    #[error("{0} changes are under way already, which is admin_changes_max; try again")]
+    TooManyChanges(u64),
+    #[error("the server is shutting down")]
+    Stopping,
     #[error("the server made a mistake; its log has it")]
     Panicked,
     #[error(transparent)]
@@ -63,7 +67,9 @@ impl ApiError {
             | Self::Token(TokenError::Name) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyMissing => StatusCode::REQUEST_TIMEOUT,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::TooManyChanges(_) | Self::Stopping => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Token(TokenError::Full) => StatusCode::CONFLICT,
             Self::Site(error) if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
             Self::File(error) | Self::Token(TokenError::File(error)) if error.is_full() => {
@@ -87,7 +93,9 @@ fn site_status(error: &SiteError) -> StatusCode {
         | SiteError::NoVersionBefore => StatusCode::CONFLICT,
         // The project is at fault, and what was served before goes on.
         SiteError::Deploy(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        SiteError::Open(_) | SiteError::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        SiteError::Open(_) | SiteError::File(_) | SiteError::Unversioned(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 

@@ -3,8 +3,6 @@
 //! Invariant: what is private is never readable by others, not even for a moment. It does not know what
 //! is in them.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,21 +21,29 @@ impl FileError {
         Self { path: path.to_owned(), source }
     }
 
+    /// The file, what is wrong with what is in it, and how to go on.
+    pub(super) fn damaged(path: &Path, text: &str) -> Self {
+        Self::new(path, io::Error::new(io::ErrorKind::InvalidData, text))
+    }
+
+    /// True if what is in it is at fault, and not the disk or whose it is.
+    pub fn is_damage(&self) -> bool {
+        self.source.kind() == io::ErrorKind::InvalidData
+    }
+
     /// True if there is no space for it.
     pub(super) fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 }
 
-/// What is in a file of JSON; none if it is not there.
+/// Returns the bytes of a file, or none if it is not there.
 ///
 /// # Errors
-/// [`FileError`]: it cannot be read or understood.
-pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
+/// [`FileError`]: it cannot be read.
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match fs::read(path) {
-        Ok(json) => serde_json::from_slice(&json).map(Some).map_err(|error| {
-            FileError::new(path, io::Error::new(io::ErrorKind::InvalidData, error))
-        }),
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::new(path, error)),
     }
@@ -52,24 +58,23 @@ pub(super) fn check_format(path: &Path, found: u32, known: u32) -> Result<(), Fi
         return Ok(());
     }
     let text = format!("it is of version {found}, and this server knows version {known}");
-    Err(FileError::new(path, io::Error::new(io::ErrorKind::InvalidData, text)))
+    Err(FileError::damaged(path, &text))
 }
 
-/// Replaces a file by this as JSON. Only the user of this process can read it.
+/// Replaces a file. Only the user of this process can read it.
 ///
 /// # Errors
 /// [`FileError`]: it is what it was.
-pub(super) fn replace(path: &Path, content: &impl Serialize) -> Result<(), FileError> {
+pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), FileError> {
     let new = path.with_extension("new");
     let written = || {
-        let json = serde_json::to_vec_pretty(content)?;
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             // What a crash left may be open to others.
             _ => {}
         }
         let mut file = private(&new)?;
-        file.write_all(&json)?;
+        file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&new, path)?;
         path.parent().map_or(Ok(()), sync_folder)

@@ -7,12 +7,19 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tower::ServiceExt;
 
 /// The projects of a server by their names. Cheap to clone; clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct Hosts(Arc<RwLock<Vec<Named>>>);
+pub(super) struct Hosts(Arc<RwLock<Names>>);
+
+#[derive(Default)]
+struct Names {
+    served: Vec<Named>,
+    /// Those that a project is about to answer to.
+    reserved: Vec<(String, Vec<String>)>,
+}
 
 #[derive(Clone)]
 struct Named {
@@ -23,33 +30,47 @@ struct Named {
 }
 
 impl Hosts {
-    /// Who answers to these names already, if somebody else does.
+    /// Who answers to these names already, or is about to, if somebody else does.
     pub(super) fn taken(&self, project: &str, hosts: &[String]) -> Option<String> {
-        let others = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let same = |other: &&Named| {
-            let both_any = hosts.is_empty() && other.hosts.is_empty();
-            both_any || other.hosts.iter().any(|host| hosts.contains(host))
-        };
-        let other = others.iter().filter(|other| other.project != project).find(same);
-        other.map(|other| other.project.clone())
+        self.read().taken(project, hosts)
+    }
+
+    /// Keeps these names for a project until it is served or does without them.
+    ///
+    /// # Errors
+    /// The project that has one of them.
+    pub(super) fn reserve(&self, project: &str, hosts: &[String]) -> Result<Reserved, String> {
+        let mut names = self.write();
+        if let Some(other) = names.taken(project, hosts) {
+            return Err(other);
+        }
+        names.reserved.push((project.to_owned(), hosts.to_vec()));
+        Ok(Reserved { hosts: self.clone(), project: project.to_owned() })
     }
 
     /// Sends clients who use these names to a project from now on.
     pub(super) fn put(&self, project: &str, hosts: Vec<String>, router: Router) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|named| named.project != project);
-        all.push(Named { project: project.to_owned(), hosts, router });
+        let served = &mut self.write().served;
+        served.retain(|named| named.project != project);
+        served.push(Named { project: project.to_owned(), hosts, router });
     }
 
     /// Sends nobody to a project any more.
     pub(super) fn remove(&self, project: &str) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|named| named.project != project);
+        self.write().served.retain(|named| named.project != project);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Names> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Names> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The project that is called by this name; the longest name decides.
     fn find(&self, host: &str) -> Option<Router> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let all = &self.read().served;
         let of = |named: &Named| match named.hosts.is_empty() {
             true => Some(0),
             false => named.hosts.iter().filter_map(|name| matches(name, host)).max(),
@@ -60,8 +81,11 @@ impl Hosts {
 
     /// True if a project lists this name, and does not only answer to it because it is nobody's.
     pub(super) fn are_named(&self, host: &str) -> bool {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter().flat_map(|named| &named.hosts).any(|name| matches(name, host).is_some())
+        self.read()
+            .served
+            .iter()
+            .flat_map(|named| &named.hosts)
+            .any(|name| matches(name, host).is_some())
     }
 
     /// Everything that clients may ask for.
@@ -90,7 +114,33 @@ impl Hosts {
     }
 
     fn is_empty(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.read().served.is_empty()
+    }
+}
+
+impl Names {
+    fn taken(&self, project: &str, hosts: &[String]) -> Option<String> {
+        let served = self.served.iter().map(|named| (&named.project, &named.hosts));
+        let reserved = self.reserved.iter().map(|(project, hosts)| (project, hosts));
+        let same = |(_, other): &(&String, &Vec<String>)| {
+            let both_any = hosts.is_empty() && other.is_empty();
+            both_any || other.iter().any(|host| hosts.contains(host))
+        };
+        let mut others = served.chain(reserved).filter(|(other, _)| *other != project);
+        others.find(same).map(|(other, _)| other.clone())
+    }
+}
+
+/// Names that nobody else gets while this is held.
+#[must_use]
+pub(super) struct Reserved {
+    hosts: Hosts,
+    project: String,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.hosts.write().reserved.retain(|(project, _)| *project != self.project);
     }
 }
 
@@ -161,6 +211,12 @@ mod tests {
         assert_eq!(hosts.taken("new", &[]), Some("any".into()));
         assert_eq!(hosts.taken("new", &["one.org".into()]), Some("one".into()));
         assert_eq!(hosts.taken("one", &["one.org".into()]), None);
+        // Names that are reserved are nobody else's, until they are let go.
+        let reserved = hosts.reserve("new", &["new.org".into()]).unwrap();
+        assert_eq!(hosts.reserve("other", &["new.org".into()]).err(), Some("new".into()));
+        assert_eq!(hosts.taken("new", &["new.org".into()]), None);
+        drop(reserved);
+        assert!(hosts.reserve("other", &["new.org".into()]).is_ok());
         hosts.remove("any");
         assert_eq!(asked(&hosts, "example.com").await, "no project has this host");
     }

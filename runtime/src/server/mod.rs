@@ -5,8 +5,8 @@
 //! served keeps no other from it. It does not know rooms: a `site` has a [`Node`](crate::node) for them.
 //!
 //! ```text
-//! DATA/tokens.json  audit.log  blobs/HASH  compiled/
-//! DATA/projects/NAME/versions.json  env.json  assets/VERSION/  rooms/
+//! DATA/tokens.json  changes.json  audit.log  blobs/HASH  compiled/
+//! DATA/projects/NAME/versions.json  env.json  changes.json  assets/VERSION/  rooms/
 //! ```
 
 mod api;
@@ -15,11 +15,17 @@ mod blobs;
 mod catalog;
 mod failure;
 mod file;
+mod folder;
+mod guard;
 mod hosts;
+mod layout;
+mod ledger;
 mod page;
 mod plan;
+mod projects;
 mod release;
 mod site;
+mod slots;
 mod tokens;
 
 pub use api::API_VERSION;
@@ -31,26 +37,25 @@ pub use tokens::{NewToken, Scope, TokenRecord};
 use crate::clock::Clock;
 use crate::config::{Proxies, Tls};
 use crate::door::{Certificates, Listener, TlsError, Way};
-use crate::limits::Limits;
+use crate::limits::{Limits, size};
 use crate::metrics::ServerMetrics;
 use crate::rooms::GuestHost;
 use crate::wasm::EngineError;
 use audit::Audit;
 use blobs::Blobs;
 use hosts::Hosts;
-use site::{Shared, Site, SiteError};
-use std::collections::BTreeMap;
+use site::Shared;
+use slots::Slots;
 use std::fs::{self, File, TryLockError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokens::{TokenError, Tokens};
-use tokio::sync::RwLock;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-/// Most projects of a server.
-const PROJECTS_MAX: usize = 1_000;
 /// What the first token is called.
 const FIRST_TOKEN: &str = "first";
 
@@ -94,6 +99,9 @@ pub enum ServeError {
     /// Another process serves this folder.
     #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
+    /// The tokens are damaged. Nobody is let in by what is left of them.
+    #[error("{0}")]
+    Tokens(FileError),
     /// The folder cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
@@ -135,9 +143,19 @@ struct Inner {
     audit: Audit,
     shared: Shared,
     metrics: ServerMetrics,
-    /// Those that are served, and why the others are not.
-    sites: RwLock<BTreeMap<String, Result<Arc<Site>, String>>>,
-    uploads: tokio::sync::Semaphore,
+    slots: Slots,
+    changes: Changes,
+    uploads: Semaphore,
+}
+
+/// The changes of operators that are under way.
+struct Changes {
+    /// Waited for when the server stops.
+    running: TaskTracker,
+    /// As many as there may be.
+    places: Arc<Semaphore>,
+    /// No more of them begin.
+    stop: CancellationToken,
 }
 
 impl Server {
@@ -177,15 +195,16 @@ impl Server {
             drain_spread_ms: limits.drain_spread_ms,
         };
         let clock = Clock::system();
-        let tokens = Tokens::open(&data)?;
+        let tokens = Tokens::open(&data).map_err(refused)?;
         let first = match tokens.is_empty() {
             true => Some(first_token(&tokens, &clock)?),
             false => None,
         };
-        let uploads = usize::try_from(limits.admin_transfers_max).unwrap_or(usize::MAX);
+        let stop = CancellationToken::new();
         let core = Core(Arc::new(Inner {
             audit: Audit::open(&data)?,
-            uploads: tokio::sync::Semaphore::new(uploads.min(tokio::sync::Semaphore::MAX_PERMITS)),
+            uploads: places(limits.admin_transfers_max),
+            changes: Changes::new(&limits, stop.clone()),
             data,
             public: (public.addr(), scheme),
             limits,
@@ -193,10 +212,9 @@ impl Server {
             tokens,
             shared,
             metrics: ServerMetrics::new(),
-            sites: RwLock::default(),
+            slots: Slots::default(),
         }));
         core.open_all().await?;
-        let stop = CancellationToken::new();
         let counts = core.0.metrics.listener.clone();
         // Operators come without a proxy, so that there is nothing to count.
         let none = ServerMetrics::new().listener;
@@ -231,30 +249,30 @@ impl Server {
     }
 
     /// The projects that are served, by their names.
-    pub async fn projects(&self) -> Vec<String> {
-        let sites = self.core.0.sites.read().await;
-        sites.iter().filter(|(_, site)| site.is_ok()).map(|(name, _)| name.clone()).collect()
+    pub fn projects(&self) -> Vec<String> {
+        let all = self.core.0.slots.all().into_iter();
+        all.filter(|(_, site)| site.is_ok()).map(|(name, _)| name).collect()
     }
 
     /// The projects that cannot be served, and why.
-    pub async fn broken(&self) -> Vec<(String, String)> {
-        let sites = self.core.0.sites.read().await;
-        let broken = |(name, site): (&String, &Result<_, String>)| {
-            site.as_ref().err().map(|why| (name.clone(), why.clone()))
-        };
-        sites.iter().filter_map(broken).collect()
+    pub fn broken(&self) -> Vec<(String, String)> {
+        let all = self.core.0.slots.all().into_iter();
+        all.filter_map(|(name, site)| Some((name, site.err()?))).collect()
     }
 
-    /// Stops: no new clients, sockets closed with 1012, rooms finished, everything on disk.
+    /// Stops: no new clients, operators' changes brought to their end, sockets closed with 1012, rooms finished,
+    /// everything on disk.
     ///
     /// # Cancel safety
     /// Dropped before it returns, what was not finished is dropped with the process; what was acknowledged
     /// is on disk all the same.
     pub async fn drain(self) {
         self.stop.cancel();
-        let sites = std::mem::take(&mut *self.core.0.sites.write().await);
+        let changes = &self.core.0.changes.running;
+        changes.close();
+        changes.wait().await;
         let mut closing = tokio::task::JoinSet::new();
-        for site in sites.into_values().flatten() {
+        for site in self.core.0.slots.take() {
             closing.spawn(async move { site.close().await });
         }
         closing.join_all().await;
@@ -262,6 +280,19 @@ impl Server {
             // A listener that panicked has no requests any more.
             drop(serving.await);
         }
+    }
+}
+
+/// As many permits as a limit says.
+fn places(limit: u64) -> Semaphore {
+    Semaphore::new(size(limit).min(Semaphore::MAX_PERMITS))
+}
+
+/// Why the tokens cannot be read.
+fn refused(error: FileError) -> ServeError {
+    match error.is_damage() {
+        true => ServeError::Tokens(error),
+        false => ServeError::File(error),
     }
 }
 
@@ -284,79 +315,4 @@ fn first_token(tokens: &Tokens, clock: &Clock) -> Result<NewToken, FileError> {
         // There is none, and its name is good.
         other => FileError::new(std::path::Path::new("tokens.json"), std::io::Error::other(other)),
     })
-}
-
-impl Core {
-    /// Opens every project that is on disk.
-    async fn open_all(&self) -> Result<(), FileError> {
-        let dir = self.0.data.join("projects");
-        let entries = fs::read_dir(&dir).map_err(|error| FileError::new(&dir, error))?;
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        for name in names {
-            if name.ends_with(".gone") {
-                // What a crash left of a project that was deleted.
-                drop(fs::remove_dir_all(dir.join(&name)));
-                continue;
-            }
-            let opened = Site::open(&name, dir.join(&name), &self.0.shared, None).await;
-            let site = opened.map(Arc::new).map_err(|error| {
-                tracing::error!(project = name, %error, "the project cannot be served");
-                error.to_string()
-            });
-            self.0.sites.write().await.insert(name, site);
-        }
-        Ok(())
-    }
-
-    /// The project of this name, if it is served.
-    async fn site(&self, name: &str) -> Option<Result<Arc<Site>, String>> {
-        self.0.sites.read().await.get(name).cloned()
-    }
-
-    /// The project of this name, which is opened if it is not there yet.
-    async fn site_for(
-        &self,
-        name: &str,
-        release: &Release,
-    ) -> Result<Arc<Site>, failure::ApiError> {
-        if let Some(site) = self.site(name).await {
-            return site.map_err(failure::ApiError::Broken);
-        }
-        site::check(release, name, &self.0.shared.hosts)?;
-        let mut sites = self.0.sites.write().await;
-        if let Some(site) = sites.get(name) {
-            return site.clone().map_err(failure::ApiError::Broken);
-        }
-        if sites.len() >= PROJECTS_MAX {
-            let problem = format!("there are {PROJECTS_MAX} projects already");
-            return Err(SiteError::Wrong(vec![problem]).into());
-        }
-        let dir = self.0.data.join("projects").join(name);
-        let site = Arc::new(Site::open(name, dir, &self.0.shared, Some(release)).await?);
-        sites.insert(name.to_owned(), Ok(site.clone()));
-        Ok(site)
-    }
-
-    /// Stops serving a project, and removes all that is on disk of it.
-    async fn delete(&self, name: &str) -> Result<bool, FileError> {
-        let Some(site) = self.0.sites.write().await.remove(name) else { return Ok(false) };
-        if let Ok(site) = site {
-            site.close().await;
-        }
-        site::remove(&self.0.data.join("projects").join(name))?;
-        Ok(true)
-    }
-
-    /// Removes the blobs that no version of any project needs.
-    async fn collect(&self) {
-        let sites = self.0.sites.read().await;
-        if sites.values().any(Result::is_err) {
-            // What a project needs that cannot be opened is not known.
-            return;
-        }
-        let needed = sites.values().flatten().flat_map(|site| site.needs()).collect();
-        if let Err(error) = self.0.shared.blobs.collect(&needed) {
-            tracing::warn!(%error, "old blobs stay");
-        }
-    }
 }

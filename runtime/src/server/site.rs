@@ -1,12 +1,15 @@
 //! One project on the server: what serves its rooms, and what is known of it on disk. Owns that both agree.
 //!
 //! Invariant: the version that is served is the one that is noted as current, also after a crash; a change
-//! that failed leaves the version before it serving. It does not know who asks.
+//! that failed leaves the version before it serving. Changes come one after the other: whoever makes one has the
+//! project's [`Claim`](super::slots::Claim). It does not know who asks.
 
 use super::blobs::Blobs;
 use super::catalog::{Catalog, Variable, Version};
-use super::file::{self, FileError};
-use super::hosts::Hosts;
+use super::file::FileError;
+use super::folder::Folder;
+use super::hosts::{Hosts, Reserved};
+use super::layout;
 use super::plan::{Plan, missing};
 use super::release::{BlobId, Release, var_problem};
 use crate::config::{Audience, PartyConfig, Project, StorageConfig, WhenQuiet};
@@ -14,15 +17,12 @@ use crate::door::Routes;
 use crate::limits::Limits;
 use crate::node::{DeployError, Deployed, Node, OpenError};
 use crate::rooms::GuestHost;
-use crate::store::StoreError;
+use crate::store::{StoreError, blocking};
 use hashbrown::HashSet;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Mutex as Turn, MutexGuard as MyTurn};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most variables of a project.
 const VARIABLES_MAX: usize = 1_000;
@@ -32,15 +32,14 @@ const VARIABLE_BYTES_MAX: usize = 64 * 1024;
 /// A project that is served, or was opened to be.
 pub(super) struct Site {
     name: String,
-    dir: PathBuf,
+    folder: Folder,
     blobs: Blobs,
     hosts: Hosts,
     node: Node,
     /// The limits that the node runs with; others apply at the next start.
     limits: BTreeMap<String, u64>,
-    catalog: Mutex<Catalog>,
-    /// One change at a time.
-    changing: Turn<()>,
+    /// Replaced as a whole, so that nobody waits for the disk to read it.
+    catalog: Mutex<Arc<Catalog>>,
 }
 
 /// What a change did.
@@ -69,6 +68,11 @@ pub(super) enum SiteError {
     HostTaken(String),
     #[error("there is no version {0}")]
     NoVersion(u64),
+    #[error(
+        "{0} has no version: deploy it, which keeps what its rooms have stored, or delete it; if its \
+         versions.json was lost, that can be put back as well"
+    )]
+    Unversioned(String),
     #[error("there is no version to go back to")]
     NoVersionBefore,
     #[error("there is no variable {0}")]
@@ -95,25 +99,61 @@ impl SiteError {
 }
 
 impl Site {
-    /// Opens a project's folder, which is made if it is not there, and serves what was served last.
-    /// `release` is what is about to be deployed, if the folder is new.
+    /// Opens a project's folder, and serves what was served last.
     ///
     /// # Errors
     /// [`SiteError`]: nothing runs.
+    ///
+    /// # Cancel safety
+    /// Not to be dropped before it returns.
     pub(super) async fn open(
+        folder: Folder,
         name: &str,
-        dir: PathBuf,
         shared: &Shared,
-        release: Option<&Release>,
     ) -> Result<Self, SiteError> {
-        fs::create_dir_all(&dir).map_err(|error| FileError::new(&dir, error))?;
-        let catalog = Catalog::open(&dir)?;
-        let release = catalog.current().map(|version| &version.release).or(release);
-        let limits = release.map(|release| release.limits.clone()).unwrap_or_default();
-        let values = release.map_or_else(|| Ok(Limits::default()), Release::limits);
-        let values = values.map_err(|problem| SiteError::Wrong(vec![problem]))?;
+        let catalog = blocking(|| Catalog::open(folder.path(), name))?;
+        let Some(version) = catalog.current().cloned() else {
+            return Err(SiteError::Unversioned(name.to_owned()));
+        };
+        let reserved = reserve(&shared.hosts, name, &version.release)?;
+        let variables = catalog.variables().clone();
+        let site = Self::with_node(folder, name, shared, (catalog, &version.release)).await?;
+        if let Err(error) = site.activate(&version, variables).await {
+            site.close().await;
+            return Err(error);
+        }
+        site.answer_to(reserved, version.release.hosts);
+        blocking(|| site.folder.settle());
+        Ok(site)
+    }
+
+    /// Opens a folder in which nothing is served, with the limits of the release that is to be served next.
+    ///
+    /// # Errors
+    /// [`SiteError`]: nothing runs.
+    ///
+    /// # Cancel safety
+    /// Not to be dropped before it returns.
+    pub(super) async fn create(
+        folder: Folder,
+        name: &str,
+        shared: &Shared,
+        release: &Release,
+    ) -> Result<Self, SiteError> {
+        let catalog = blocking(|| Catalog::open(folder.path(), name))?;
+        Self::with_node(folder, name, shared, (catalog, release)).await
+    }
+
+    async fn with_node(
+        folder: Folder,
+        name: &str,
+        shared: &Shared,
+        (catalog, release): (Catalog, &Release),
+    ) -> Result<Self, SiteError> {
+        let limits = release.limits.clone();
+        let values = release.limits().map_err(|problem| SiteError::Wrong(vec![problem]))?;
         let values = Limits { drain_spread_ms: shared.drain_spread_ms, ..values };
-        let storage = StorageConfig::Disk(dir.join("rooms"));
+        let storage = StorageConfig::Disk(folder.path().join("rooms"));
         let (guests, own) = (shared.guests.clone(), name.to_owned());
         let opening = move || Node::open(&storage, &guests, &values, Audience::Public, &own);
         let node = tokio::runtime::Handle::current();
@@ -123,22 +163,15 @@ impl Site {
             opening()
         });
         let node = node.await.unwrap_or(Err(OpenError::Store(StoreError::Closed)))?;
-        let site = Self {
+        Ok(Self {
             name: name.to_owned(),
-            dir,
+            folder,
             blobs: shared.blobs.clone(),
             hosts: shared.hosts.clone(),
             node,
             limits,
-            catalog: Mutex::new(catalog),
-            changing: Turn::default(),
-        };
-        let current = site.catalog().current().cloned();
-        let variables = site.catalog().variables().clone();
-        if let Some(version) = current {
-            site.activate(&version, variables).await?;
-        }
-        Ok(site)
+            catalog: Mutex::new(Arc::new(catalog)),
+        })
     }
 
     /// Every route of its node, for the operator.
@@ -156,10 +189,10 @@ impl Site {
         self.node.admin_token().secret().to_owned()
     }
 
-    /// The versions that are kept, and the number of the one that is served.
-    pub(super) fn versions(&self) -> (Vec<Version>, Option<u64>) {
-        let catalog = self.catalog();
-        (catalog.versions().to_vec(), catalog.current().map(|version| version.number))
+    /// What is noted of it, as it is now.
+    pub(super) fn catalog(&self) -> Arc<Catalog> {
+        // It is replaced in one move, so what a panicking holder left is whole.
+        self.catalog.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Everything that a version may need.
@@ -167,7 +200,7 @@ impl Site {
         self.catalog().versions().iter().flat_map(|version| version.release.blobs()).collect()
     }
 
-    /// What a deployment of this release would do.
+    /// What a deployment of this release would do. Blocks.
     ///
     /// # Errors
     /// [`SiteError::Wrong`], [`SiteError::HostTaken`].
@@ -192,7 +225,6 @@ impl Site {
         by: &str,
         now_ms: u64,
     ) -> Result<Changed, SiteError> {
-        let _turn = self.turn()?;
         check(&release, &self.name, &self.hosts)?;
         if let Some(current) = self.catalog().current().filter(|current| current.release == release)
         {
@@ -205,7 +237,24 @@ impl Site {
                 limits_wait_for_restart: waits,
             });
         }
-        let missing = missing(&release, &self.blobs);
+        self.deploy_first(release, by, now_ms).await
+    }
+
+    /// Serves a release as a new version where nothing is served yet.
+    ///
+    /// # Errors
+    /// As [`Site::deploy`].
+    ///
+    /// # Cancel safety
+    /// Not to be dropped before it returns.
+    pub(super) async fn deploy_first(
+        &self,
+        release: Release,
+        by: &str,
+        now_ms: u64,
+    ) -> Result<Changed, SiteError> {
+        check(&release, &self.name, &self.hosts)?;
+        let missing = blocking(|| missing(&release, &self.blobs));
         if !missing.is_empty() {
             return Err(SiteError::Missing(missing));
         }
@@ -222,52 +271,42 @@ impl Site {
     /// # Cancel safety
     /// Not to be dropped before it returns.
     pub(super) async fn roll_back(&self, to: Option<u64>) -> Result<Changed, SiteError> {
-        let _turn = self.turn()?;
-        let version = {
-            let catalog = self.catalog();
-            match to {
-                Some(number) => {
-                    catalog.version(number).cloned().ok_or(SiteError::NoVersion(number))
-                }
-                None => catalog.before().cloned().ok_or(SiteError::NoVersionBefore),
-            }?
+        let catalog = self.catalog();
+        let version = match to {
+            Some(number) => catalog.version(number).ok_or(SiteError::NoVersion(number))?,
+            None => catalog.before().ok_or(SiteError::NoVersionBefore)?,
         };
         check(&version.release, &self.name, &self.hosts)?;
-        self.serve(version).await
+        self.serve(version.clone()).await
     }
 
-    /// Puts a version in place of the current one, and notes it.
+    /// Puts a version in place of the current one, notes it, and then lets clients in by its names. So no
+    /// client stores anything in a project whose first version is not noted.
     async fn serve(&self, version: Version) -> Result<Changed, SiteError> {
-        let before = self.catalog().current().cloned();
-        let variables = self.catalog().variables().clone();
+        let reserved = reserve(&self.hosts, &self.name, &version.release)?;
+        let catalog = self.catalog();
+        let variables = catalog.variables().clone();
         let done = self.activate(&version, variables.clone()).await?;
         let (number, limits) = (version.number, version.release.limits.clone());
-        let noted = self.catalog().serve(version);
-        if let Err(error) = noted {
+        let hosts = version.release.hosts.clone();
+        if let Err(error) = self.note(|catalog| catalog.serve(version)) {
             // A crash would bring the version before back, so it is brought back now.
-            if let Some(before) = before {
-                self.activate(&before, variables).await?;
-            } else {
-                self.hosts.remove(&self.name);
+            if let Some(before) = catalog.current() {
+                self.activate(before, variables).await?;
             }
             return Err(error.into());
         }
-        self.forget_assets(number);
+        self.answer_to(reserved, hosts);
+        blocking(|| {
+            self.folder.settle();
+            layout::forget(&self.assets_dir(), number);
+        });
         Ok(Changed {
             version: number,
             rooms: done.rooms,
             connections: done.connections,
             limits_wait_for_restart: limits != self.limits,
         })
-    }
-
-    /// The variables that were set, without the values of secrets.
-    pub(super) fn variables(&self) -> BTreeMap<String, Variable> {
-        let mut variables = self.catalog().variables().clone();
-        for variable in variables.values_mut().filter(|variable| variable.secret) {
-            variable.value.clear();
-        }
-        variables
     }
 
     /// Sets a variable, or removes it, and lets the rooms start anew with it.
@@ -282,39 +321,30 @@ impl Site {
         name: &str,
         to: Option<Variable>,
     ) -> Result<Option<Deployed>, SiteError> {
-        let _turn = self.turn()?;
-        let problem = var_problem(name).map(str::to_owned).or_else(|| {
-            let too_long = to.as_ref().is_some_and(|to| to.value.len() > VARIABLE_BYTES_MAX);
-            too_long.then(|| format!("has a value of more than {VARIABLE_BYTES_MAX} bytes"))
-        });
-        if let Some(problem) = problem {
-            return Err(SiteError::Wrong(vec![format!("the variable {name:?} {problem}")]));
-        }
-        let mut variables = self.catalog().variables().clone();
-        match to {
-            Some(to) => drop(variables.insert(name.to_owned(), to)),
-            None if variables.remove(name).is_none() => {
-                return Err(SiteError::NoVariable(name.to_owned()));
-            }
-            None => {}
-        }
-        if variables.len() > VARIABLES_MAX {
-            let problem = format!("there are more than {VARIABLES_MAX} variables");
-            return Err(SiteError::Wrong(vec![problem]));
-        }
-        let current = self.catalog().current().cloned();
-        let done = match &current {
+        let catalog = self.catalog();
+        let before = catalog.variables();
+        let variables = changed(before, name, to)?;
+        let done = match catalog.current() {
             Some(current) => Some(self.activate(current, variables.clone()).await?),
             None => None,
         };
-        let saved = self.catalog().set_variables(variables);
-        if let Err(error) = saved {
-            let before = self.catalog().variables().clone();
-            if let Some(current) = &current {
-                self.activate(current, before).await?;
+        if let Err(error) = self.note(|catalog| catalog.set_variables(variables)) {
+            if let Some(current) = catalog.current() {
+                self.activate(current, before.clone()).await?;
             }
             return Err(error.into());
         }
+        Ok(done)
+    }
+
+    /// Changes what is noted, away from the threads that run rooms.
+    fn note<T>(
+        &self,
+        change: impl FnOnce(&mut Catalog) -> Result<T, FileError>,
+    ) -> Result<T, FileError> {
+        let mut new = Catalog::clone(&self.catalog());
+        let done = blocking(|| change(&mut new))?;
+        *self.catalog.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(done)
     }
 
@@ -325,80 +355,41 @@ impl Site {
         variables: BTreeMap<String, Variable>,
     ) -> Result<Deployed, SiteError> {
         let release = &version.release;
-        let assets = self.lay_out(version)?;
         let mut vars = release.vars.clone();
         vars.extend(variables.into_iter().map(|(name, variable)| (name, variable.value)));
         let vars: Vec<_> = vars.into_iter().collect();
-        let mut parties = Vec::with_capacity(release.parties.len());
-        for party in &release.parties {
-            parties.push(PartyConfig {
-                name: party.name.clone(),
-                module: self.blobs.read(party.module)?.into(),
-                vars: vars.clone(),
-                when_quiet: if party.hibernate { WhenQuiet::Hibernate } else { WhenQuiet::Stay },
-                auto_response: party.auto_response.clone(),
-                ttl: party.ttl,
-            });
-        }
-        let done =
-            self.node.deploy(Project { parties, assets, origins: release.origins.clone() }).await?;
-        self.hosts.put(&self.name, release.hosts.clone(), self.node.router());
-        Ok(done)
-    }
-
-    /// Lays out the static files of a version in a folder of its own, unless they are there. The folder;
-    /// none if it has no files.
-    fn lay_out(&self, version: &Version) -> Result<Option<PathBuf>, SiteError> {
-        if version.release.assets.is_empty() {
-            return Ok(None);
-        }
-        let dir = self.assets_dir().join(version.number.to_string());
-        if dir.is_dir() {
-            return Ok(Some(dir));
-        }
-        let new = dir.with_extension("new");
-        let laid_out = || {
-            match fs::remove_dir_all(&new) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+        let read = || {
+            let assets = layout::lay_out(&self.assets_dir(), version, &self.blobs)?;
+            let mut parties = Vec::with_capacity(release.parties.len());
+            for party in &release.parties {
+                parties.push(PartyConfig {
+                    name: party.name.clone(),
+                    module: self.blobs.read(party.module)?.into(),
+                    vars: vars.clone(),
+                    when_quiet: if party.hibernate {
+                        WhenQuiet::Hibernate
+                    } else {
+                        WhenQuiet::Stay
+                    },
+                    auto_response: party.auto_response.clone(),
+                    ttl: party.ttl,
+                });
             }
-            fs::create_dir_all(&new)?;
-            for asset in &version.release.assets {
-                let path = new.join(&asset.path);
-                path.parent().map_or(Ok(()), fs::create_dir_all)?;
-                let blob = self.blobs.path(asset.blob);
-                // The same file under another name; where that is not possible, a copy.
-                fs::hard_link(&blob, &path).or_else(|_| fs::copy(&blob, &path).map(drop))?;
-            }
-            fs::rename(&new, &dir)?;
-            file::sync_folder(&self.assets_dir())
+            Ok::<_, FileError>((assets, parties))
         };
-        laid_out().map_err(|error| FileError::new(&dir, error))?;
-        Ok(Some(dir))
+        let (assets, parties) = blocking(read)?;
+        let origins = release.origins.clone();
+        Ok(self.node.deploy(Project { parties, assets, origins }).await?)
     }
 
-    /// Removes the static files of all versions but one: they can be laid out again.
-    fn forget_assets(&self, but: u64) {
-        let but = but.to_string();
-        let entries = fs::read_dir(self.assets_dir()).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.file_name() != but.as_str()) {
-            if let Err(error) = fs::remove_dir_all(entry.path()) {
-                tracing::warn!(path = %entry.path().display(), %error, "old files stay");
-            }
-        }
+    /// Lets clients in by these names, and by no others.
+    fn answer_to(&self, reserved: Reserved, hosts: Vec<String>) {
+        self.hosts.put(&self.name, hosts, self.node.router());
+        drop(reserved);
     }
 
     fn assets_dir(&self) -> PathBuf {
-        self.dir.join("assets")
-    }
-
-    fn turn(&self) -> Result<MyTurn<'_, ()>, SiteError> {
-        self.changing.try_lock().map_err(|_| SiteError::Busy)
-    }
-
-    fn catalog(&self) -> MutexGuard<'_, Catalog> {
-        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
-        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+        self.folder.path().join("assets")
     }
 
     /// Stops serving; what is on disk stays.
@@ -409,6 +400,38 @@ impl Site {
         self.hosts.remove(&self.name);
         self.node.drain(async {}).await;
     }
+}
+
+/// What variables are like after one was set, or removed.
+fn changed(
+    before: &BTreeMap<String, Variable>,
+    name: &str,
+    to: Option<Variable>,
+) -> Result<BTreeMap<String, Variable>, SiteError> {
+    let problem = var_problem(name).map(str::to_owned).or_else(|| {
+        let too_long = to.as_ref().is_some_and(|to| to.value.len() > VARIABLE_BYTES_MAX);
+        too_long.then(|| format!("has a value of more than {VARIABLE_BYTES_MAX} bytes"))
+    });
+    if let Some(problem) = problem {
+        return Err(SiteError::Wrong(vec![format!("the variable {name:?} {problem}")]));
+    }
+    let mut variables = before.clone();
+    match to {
+        Some(to) => drop(variables.insert(name.to_owned(), to)),
+        None if variables.remove(name).is_none() => {
+            return Err(SiteError::NoVariable(name.to_owned()));
+        }
+        None => {}
+    }
+    if variables.len() > VARIABLES_MAX {
+        let problem = format!("there are more than {VARIABLES_MAX} variables");
+        return Err(SiteError::Wrong(vec![problem]));
+    }
+    Ok(variables)
+}
+
+fn reserve(hosts: &Hosts, project: &str, release: &Release) -> Result<Reserved, SiteError> {
+    hosts.reserve(project, &release.hosts).map_err(SiteError::HostTaken)
 }
 
 /// What all projects of a server share. Cheap to clone.
@@ -430,12 +453,4 @@ pub(super) fn check(release: &Release, project: &str, hosts: &Hosts) -> Result<(
         return Err(SiteError::Wrong(problems));
     }
     hosts.taken(project, &release.hosts).map_or(Ok(()), |other| Err(SiteError::HostTaken(other)))
-}
-
-/// Removes everything that is on disk of a project that is not served.
-pub(super) fn remove(dir: &Path) -> Result<(), FileError> {
-    let gone = dir.with_extension("gone");
-    // One move takes it off the list; what is slow comes after that.
-    let removed = fs::rename(dir, &gone).and_then(|()| fs::remove_dir_all(&gone));
-    removed.map_err(|error| FileError::new(dir, error))
 }

@@ -4,13 +4,17 @@
 //! a comparison takes says nothing of it. It does not know what is asked.
 
 use super::file::{self, FileError};
+use super::ledger::Ledger;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 /// The version of the file.
 const FORMAT: u32 = 1;
+/// The file of the tokens, and whose it is.
+const FILE: &str = "tokens.json";
+const OWNER: &str = "server";
 /// What a secret begins with, so that scanners find one that was published.
 const PREFIX: &str = "room_";
 /// Most tokens of a server.
@@ -80,21 +84,22 @@ pub(super) enum TokenError {
 
 /// The tokens of a server.
 pub(super) struct Tokens {
-    path: PathBuf,
+    /// Held while they change.
+    ledger: Mutex<Ledger>,
     kept: Mutex<Vec<Kept>>,
 }
 
 impl Tokens {
-    /// Those of a data folder.
+    /// Those of a data folder; none if the file is not there.
     ///
     /// # Errors
-    /// [`FileError`], also if the file is of another version.
+    /// [`FileError`]: the file is damaged, or a newer server has written it.
     pub(super) fn open(data: &Path) -> Result<Self, FileError> {
-        let path = data.join("tokens.json");
+        let mut ledger = Ledger::open(data, OWNER);
         let on_disk: OnDisk =
-            file::read(&path)?.unwrap_or(OnDisk { format: FORMAT, tokens: Vec::new() });
-        file::check_format(&path, on_disk.format, FORMAT)?;
-        Ok(Self { path, kept: Mutex::new(on_disk.tokens) })
+            ledger.read_or_lost(FILE)?.unwrap_or(OnDisk { format: FORMAT, tokens: Vec::new() });
+        file::check_format(&data.join(FILE), on_disk.format, FORMAT)?;
+        Ok(Self { ledger: Mutex::new(ledger), kept: Mutex::new(on_disk.tokens) })
     }
 
     /// True if nobody could ask for anything.
@@ -102,7 +107,7 @@ impl Tokens {
         self.kept().is_empty()
     }
 
-    /// Makes one.
+    /// Makes one. Blocks until the disk has it.
     ///
     /// # Errors
     /// [`TokenError`]: there is no such token.
@@ -115,8 +120,9 @@ impl Tokens {
         if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
             return Err(TokenError::Name);
         }
-        let mut kept = self.kept();
-        if kept.len() >= TOKENS_MAX {
+        let mut ledger = self.ledger();
+        let mut tokens = self.kept().clone();
+        if tokens.len() >= TOKENS_MAX {
             return Err(TokenError::Full);
         }
         let [id, one, two] = std::array::from_fn(|_| Uuid::new_v4().simple().to_string());
@@ -128,10 +134,8 @@ impl Tokens {
         };
         let secret = format!("{PREFIX}{one}{two}");
         let hash = blake3::hash(secret.as_bytes()).to_hex().to_string();
-        let mut tokens = kept.clone();
         tokens.push(Kept { record: record.clone(), hash });
-        self.save(&tokens)?;
-        *kept = tokens;
+        self.save(&mut ledger, tokens)?;
         Ok(NewToken { record, secret })
     }
 
@@ -140,18 +144,17 @@ impl Tokens {
         self.kept().iter().map(|kept| kept.record.clone()).collect()
     }
 
-    /// Makes one worthless.
+    /// Makes one worthless. Blocks until the disk has it.
     ///
     /// # Errors
     /// [`TokenError`]: it is good for what it was.
     pub(super) fn revoke(&self, id: &str) -> Result<TokenRecord, TokenError> {
-        let mut kept = self.kept();
-        let at = kept.iter().position(|kept| kept.record.id == id);
+        let mut ledger = self.ledger();
+        let mut tokens = self.kept().clone();
+        let at = tokens.iter().position(|kept| kept.record.id == id);
         let at = at.ok_or_else(|| TokenError::Unknown(id.to_owned()))?;
-        let mut tokens = kept.clone();
         let revoked = tokens.remove(at);
-        self.save(&tokens)?;
-        *kept = tokens;
+        self.save(&mut ledger, tokens)?;
         Ok(revoked.record)
     }
 
@@ -168,8 +171,16 @@ impl Tokens {
         found
     }
 
-    fn save(&self, tokens: &[Kept]) -> Result<(), FileError> {
-        file::replace(&self.path, &OnDisk { format: FORMAT, tokens: tokens.to_vec() })
+    fn save(&self, ledger: &mut Ledger, tokens: Vec<Kept>) -> Result<(), FileError> {
+        let on_disk = OnDisk { format: FORMAT, tokens };
+        ledger.write(FILE, &on_disk)?;
+        *self.kept() = on_disk.tokens;
+        Ok(())
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // What a panicking holder left counts one change too many at most, which is no harm.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {

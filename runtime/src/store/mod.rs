@@ -281,7 +281,7 @@ struct Parts<'a> {
 }
 
 /// Does something that may wait for the disk. On a thread that runs rooms, the others go on elsewhere.
-fn blocking<T>(act: impl FnOnce() -> T) -> T {
+pub(crate) fn blocking<T>(act: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(act),
         _ => act(),

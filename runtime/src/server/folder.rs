@@ -1,0 +1,210 @@
+//! The folder of a project. Owns how it is made and how it goes.
+//!
+//! Invariant: a project whose deletion has begun is not served again, and one whose first deployment did not
+//! end leaves no folder, also after a crash. Marker files say so; each has the project's name in it, so that one
+//! that was moved to another project does nothing there. It does not know what a project is.
+//!
+//! ```text
+//! NAME/deleted   its deletion has begun
+//! NAME/new       its first deployment has begun
+//! NAME.gone/     what is left of one that was deleted
+//! ```
+
+use super::catalog::VERSIONS;
+use super::file::{self, FileError};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The marker of a deletion.
+const DELETED: &str = "deleted";
+/// The marker of a first deployment.
+const NEW: &str = "new";
+/// What the folder's name ends with while it is removed.
+pub(super) const GONE: &str = "gone";
+
+/// The folder of a project, which may not be there.
+#[derive(Clone, Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    name: String,
+}
+
+/// What a start finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A project.
+    Project,
+    /// What a deletion left, or a first deployment that did not end.
+    Remains,
+}
+
+/// Whether a folder was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    Now,
+    Before,
+}
+
+impl Folder {
+    /// The folder of the project of this name.
+    pub(super) fn of(projects: &Path, name: &str) -> Self {
+        Self { path: projects.join(name), name: name.to_owned() }
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Looks what it is. Blocks.
+    ///
+    /// # Errors
+    /// [`FileError`]: the marker of a deletion is damaged, or another project's.
+    pub(super) fn look(&self) -> Result<Found, FileError> {
+        if self.is_deleted()? {
+            return Ok(Found::Remains);
+        }
+        let new = file::read(&self.path.join(NEW))?;
+        let unserved = new.is_some_and(|text| self.is_own(&text));
+        Ok(match unserved && !self.path.join(VERSIONS).exists() {
+            true => Found::Remains,
+            false => Found::Project,
+        })
+    }
+
+    /// Makes it if it is not there, marked as new. Blocks.
+    ///
+    /// # Errors
+    /// [`FileError`]: it cannot be made, or the deletion of what is there has begun.
+    pub(super) fn make(&self) -> Result<Made, FileError> {
+        if self.path.exists() {
+            return match self.is_deleted()? {
+                true => Err(FileError::damaged(
+                    &self.path,
+                    "the deletion of this project has begun; delete it again to finish it",
+                )),
+                false => Ok(Made::Before),
+            };
+        }
+        let made = || {
+            fs::create_dir(&self.path)?;
+            self.path.parent().map_or(Ok(()), file::sync_folder)
+        };
+        made().map_err(|error| FileError::new(&self.path, error))?;
+        self.mark(NEW)?;
+        Ok(Made::Now)
+    }
+
+    /// Notes that its first version is served. Blocks.
+    pub(super) fn settle(&self) {
+        // As long as there are versions, the marker says nothing.
+        match fs::remove_file(self.path.join(NEW)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "{} stays", self.path.join(NEW).display());
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes that its deletion has begun. From then on it is not served again, whatever happens. Blocks.
+    ///
+    /// # Errors
+    /// [`FileError`]: it is not noted.
+    pub(super) fn begin_deletion(&self) -> Result<(), FileError> {
+        self.mark(DELETED)
+    }
+
+    /// Removes it with all that is in it, if it is there. Blocks.
+    ///
+    /// # Errors
+    /// [`FileError`]: what is left is removed at the next start, if its deletion had begun.
+    pub(super) fn remove(&self) -> Result<(), FileError> {
+        let gone = self.path.with_extension(GONE);
+        let removed = || {
+            remove_all(&gone)?;
+            // One move frees the name, and takes the marker along with all the rest.
+            match fs::rename(&self.path, &gone) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                moved => moved?,
+            }
+            self.path.parent().map_or(Ok(()), file::sync_folder)?;
+            remove_all(&gone)
+        };
+        removed().map_err(|error| FileError::new(&self.path, error))
+    }
+
+    fn mark(&self, marker: &str) -> Result<(), FileError> {
+        file::replace(&self.path.join(marker), self.name.as_bytes())
+    }
+
+    fn is_deleted(&self) -> Result<bool, FileError> {
+        let path = self.path.join(DELETED);
+        match file::read(&path)? {
+            None => Ok(false),
+            Some(text) if self.is_own(&text) => Ok(true),
+            Some(_) => Err(FileError::damaged(
+                &path,
+                "the marker of a deletion is damaged, or another project's. Delete the project again to \
+                 finish its deletion, or remove this file to serve the project, and start again",
+            )),
+        }
+    }
+
+    fn is_own(&self, text: &[u8]) -> bool {
+        text == self.name.as_bytes()
+    }
+}
+
+/// Removes a folder if it is there.
+pub(super) fn remove_all(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_end_is_told_from_a_project() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::of(dir.path(), "chat");
+        assert_eq!(folder.make().unwrap(), Made::Now);
+        assert_eq!(folder.look().unwrap(), Found::Remains);
+        fs::write(folder.path().join(VERSIONS), "{}").unwrap();
+        assert_eq!(
+            (folder.look().unwrap(), folder.make().unwrap()),
+            (Found::Project, Made::Before)
+        );
+        folder.settle();
+        fs::remove_file(folder.path().join(VERSIONS)).unwrap();
+        assert_eq!(folder.look().unwrap(), Found::Project);
+        folder.begin_deletion().unwrap();
+        assert_eq!(folder.look().unwrap(), Found::Remains);
+        assert!(folder.make().unwrap_err().to_string().contains("has begun"));
+        folder.remove().unwrap();
+        folder.remove().unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_marker_of_another_project_deletes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (chat, game) = (Folder::of(dir.path(), "chat"), Folder::of(dir.path(), "game"));
+        for folder in [&chat, &game] {
+            folder.make().unwrap();
+            folder.settle();
+        }
+        chat.begin_deletion().unwrap();
+        fs::rename(chat.path().join(DELETED), game.path().join(DELETED)).unwrap();
+        let error = game.look().unwrap_err().to_string();
+        assert!(error.contains("deleted") && error.contains("remove this file"), "{error}");
+        assert!(game.make().is_err());
+        fs::remove_file(game.path().join(DELETED)).unwrap();
+        fs::write(game.path().join(NEW), "chat").unwrap();
+        assert_eq!(game.look().unwrap(), Found::Project);
+    }
+}

@@ -1,0 +1,214 @@
+//! What is done with whole projects: opening all, the first deployment, deletion. Owns their order.
+//!
+//! Invariant: a first deployment that fails leaves nothing behind; a deletion that has begun is finished, at the
+//! latest by the next start; nothing waits while a project is opened but what wants to change the same one. It
+//! does not know how a project is served.
+
+use super::Core;
+use super::failure::ApiError;
+use super::file::FileError;
+use super::folder::{Folder, Found, GONE, Made, remove_all};
+use super::release::Release;
+use super::site::{self, Changed, Site, SiteError};
+use super::slots::{Claim, Held, Unclaimed};
+use crate::store::blocking;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Most projects of a server.
+const PROJECTS_MAX: usize = 1_000;
+
+impl Core {
+    /// Opens every project that is on disk, and finishes what was begun before.
+    ///
+    /// # Errors
+    /// [`FileError`]: the folder of all projects cannot be read.
+    pub(super) async fn open_all(&self) -> Result<(), FileError> {
+        let projects = self.projects_dir();
+        for name in blocking(|| names(&projects))? {
+            let folder = Folder::of(&projects, &name);
+            let held = match blocking(|| finish(&folder)) {
+                Ok(Found::Remains) => continue,
+                Ok(Found::Project) => match Site::open(folder, &name, &self.0.shared).await {
+                    Ok(site) => Held::Open(Arc::new(site)),
+                    Err(error) => Held::Broken(error.to_string()),
+                },
+                Err(error) => Held::Broken(error.to_string()),
+            };
+            if let Held::Broken(why) = &held {
+                tracing::error!(project = name, why, "the project cannot be served");
+            }
+            self.0.slots.insert(name, held);
+        }
+        Ok(())
+    }
+
+    /// The project of this name.
+    ///
+    /// # Errors
+    /// [`ApiError`]: it is not there, or is not served.
+    pub(super) fn found(&self, project: &str) -> Result<Arc<Site>, ApiError> {
+        match self.0.slots.get(project) {
+            Held::Open(site) => Ok(site),
+            Held::Broken(why) => Err(ApiError::Broken(why)),
+            Held::Nothing => Err(ApiError::NoProject(project.to_owned())),
+        }
+    }
+
+    /// The project of this name, and the right to change it.
+    ///
+    /// # Errors
+    /// As [`Core::found`], and if another change is under way.
+    pub(super) fn claimed(&self, project: &str) -> Result<(Claim, Arc<Site>), ApiError> {
+        let claim = self.claim(project, usize::MAX)?;
+        Ok((claim, self.found(project)?))
+    }
+
+    fn claim(&self, project: &str, max: usize) -> Result<Claim, ApiError> {
+        self.0.slots.claim(project, max).map_err(|error| match error {
+            Unclaimed::Busy => SiteError::Busy.into(),
+            Unclaimed::Full => {
+                let problem = format!("there are {PROJECTS_MAX} projects already");
+                SiteError::Wrong(vec![problem]).into()
+            }
+        })
+    }
+
+    /// Serves a release as a new version of a project, which is made if it is not there. One that could not be
+    /// served is, if this is what it lacked.
+    ///
+    /// # Errors
+    /// [`ApiError`]: what was served before goes on; if there was no project, there is none.
+    ///
+    /// # Cancel safety
+    /// Not to be dropped before it returns.
+    pub(super) async fn deploy(
+        &self,
+        project: &str,
+        release: Release,
+        by: &str,
+    ) -> Result<Changed, ApiError> {
+        let claim = self.claim(project, PROJECTS_MAX)?;
+        let now_ms = self.0.clock.wall_ms();
+        let done = match claim.held() {
+            Held::Open(site) => site.deploy(release, by, now_ms).await?,
+            Held::Nothing | Held::Broken(_) => {
+                let (site, done) = self.deploy_first(project, release, by).await?;
+                claim.put(Held::Open(site));
+                done
+            }
+        };
+        self.collect(&claim);
+        Ok(done)
+    }
+
+    /// Serves a release where nothing is served.
+    async fn deploy_first(
+        &self,
+        project: &str,
+        release: Release,
+        by: &str,
+    ) -> Result<(Arc<Site>, Changed), ApiError> {
+        let shared = &self.0.shared;
+        site::check(&release, project, &shared.hosts)?;
+        let folder = Folder::of(&self.projects_dir(), project);
+        let made = blocking(|| folder.make())?;
+        let served = async {
+            let site = Site::create(folder.clone(), project, shared, &release).await?;
+            match site.deploy_first(release, by, self.0.clock.wall_ms()).await {
+                Ok(done) => Ok((Arc::new(site), done)),
+                Err(error) => {
+                    site.close().await;
+                    Err(error)
+                }
+            }
+        };
+        let served = served.await;
+        if served.is_err()
+            && made == Made::Now
+            && let Err(error) = blocking(|| folder.remove())
+        {
+            tracing::error!(%error, "what a failed deployment left is removed at the next start");
+        }
+        Ok(served?)
+    }
+
+    /// Stops serving a project, and removes all that is on disk of it.
+    ///
+    /// # Errors
+    /// [`ApiError`]: it goes on if its deletion could not be noted. If it was, the project is not served any
+    /// more, and what is left is removed by another deletion or the next start.
+    ///
+    /// # Cancel safety
+    /// Not to be dropped before it returns.
+    pub(super) async fn delete(&self, project: &str) -> Result<(), ApiError> {
+        let claim = self.claim(project, usize::MAX)?;
+        let held = claim.held();
+        if matches!(held, Held::Nothing) {
+            return Err(ApiError::NoProject(project.to_owned()));
+        }
+        let folder = Folder::of(&self.projects_dir(), project);
+        blocking(|| folder.begin_deletion())?;
+        claim.put(Held::Nothing);
+        if let Held::Open(site) = held {
+            site.close().await;
+        }
+        blocking(|| folder.remove()).map_err(|error| {
+            claim.put(Held::Broken(format!(
+                "it is deleted, but for what cannot be removed: {error}"
+            )));
+            error.into()
+        })
+    }
+
+    /// Removes the blobs that no version of any project needs.
+    fn collect(&self, claim: &Claim) {
+        let all = self.0.slots.all();
+        // What a project needs that is not open, or that is just being changed, is not known.
+        if !claim.is_alone() || all.iter().any(|(_, site)| site.is_err()) {
+            return;
+        }
+        let needed = all.iter().filter_map(|(_, site)| site.as_ref().ok());
+        let needed = needed.flat_map(|site| site.needs()).collect();
+        if let Err(error) = blocking(|| self.0.shared.blobs.collect(&needed)) {
+            tracing::warn!(%error, "old blobs stay");
+        }
+    }
+
+    fn projects_dir(&self) -> PathBuf {
+        self.0.data.join("projects")
+    }
+}
+
+/// The names of the projects on disk. What is left of deleted ones is removed.
+fn names(projects: &Path) -> Result<Vec<String>, FileError> {
+    let listed = || {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(projects)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if Path::new(&name).extension().is_some_and(|end| end == GONE) {
+                if let Err(error) = remove_all(&entry.path()) {
+                    tracing::warn!(%error, "{} stays", entry.path().display());
+                }
+            } else if entry.file_type()?.is_dir() {
+                names.push(name);
+            }
+        }
+        // In the same order at each start, if two claim one host.
+        names.sort();
+        Ok(names)
+    };
+    listed().map_err(|error| FileError::new(projects, error))
+}
+
+/// Finishes what was begun with a folder before this start.
+fn finish(folder: &Folder) -> Result<Found, FileError> {
+    let found = folder.look()?;
+    if found == Found::Remains {
+        folder.remove()?;
+        tracing::info!("{} is removed: it was begun before this start", folder.path().display());
+    }
+    Ok(found)
+}
