@@ -164,6 +164,7 @@ fn the_environment_and_the_clock_have_one_home_each() {
 const LAYERS: &[(&str, &str)] = &[
     ("limits", ""),
     ("assets", ""),
+    ("byte_budget", ""),
     ("clock", ""),
     ("metrics", ""),
     ("ttl", ""),
@@ -178,17 +179,20 @@ const LAYERS: &[(&str, &str)] = &[
     ("wasm", "limits id clock logs config connection event span turn"),
     ("store", "limits id clock metrics config connection event span turn"),
     ("cluster", "limits id"),
-    ("room", "limits id clock metrics logs taps ttl config connection event span turn wasm store"),
+    (
+        "room",
+        "limits byte_budget id clock metrics logs taps ttl config connection event span turn wasm store",
+    ),
     (
         "rooms",
-        "limits id clock metrics logs taps ttl config connection event span turn wasm store room",
+        "limits byte_budget id clock metrics logs taps ttl config connection event span turn wasm store room",
     ),
     ("alarms", "limits id clock store rooms"),
     ("expiry", "limits id ttl store rooms"),
     ("admin", "limits id event span turn store room rooms"),
     (
         "door",
-        "limits id clock metrics logs taps assets config connection event span wasm cluster room rooms admin",
+        "limits byte_budget id clock metrics logs taps assets config connection event span wasm cluster room rooms admin",
     ),
     (
         "node",

@@ -88,13 +88,17 @@ limits! {
     body_bytes_max: "bytes" = 4 * MIB, "Size of an HTTP request's body", "413";
     uri_bytes_max: "bytes" = 8 * KIB, "Length of a request's path and query", "414";
     header_bytes_max: "bytes" = 64 * KIB, "Size of a request's head", "431";
+    headers_max: "headers" = 100, "Headers of a request", "431";
     room_name_bytes_max: "bytes" = 256, "Length of a room's name after decoding", "400";
     auto_response_bytes_max: "bytes" = 2 * KIB, "Length of each text of a party's `auto_response`", "the project is refused";
     origins_max: "origins" = 64, "Origins that a project lists", "the project is refused";
     connection_id_bytes_max: "bytes" = 256, "Length of a connection's id (`_pk`)", "400";
 
     // What a client may occupy.
+    buffered_bytes_max: "bytes" = 2 * GIB, "Bytes of unfinished messages, mailboxes, outboxes and request bodies of this node together, counted in pages of 4 KiB; who keeps less than a page is not counted", "the newest demand is refused as at its own bound: an unfinished message or a client that is behind is closed with 1013, a request is answered 503, a socket stops reading; what is queued alone in an empty mailbox or outbox is taken all the same";
     connections_max: "connections" = 20_000, "Open TCP connections of this node", "further ones wait in the kernel's backlog";
+    connections_per_address_max: "connections" = 10_000, "Open connections of one client's address, or of one IPv6 network of 64 bits; behind a trusted proxy, requests and sockets of one client", "429; as many as an eighth more are closed without an answer";
+    half_open_max: "connections" = 4_096, "Connections that have not sent the head of their first request", "the one that has been silent longest is closed";
     room_connections_max: "connections" = 5_000, "Open connections of one room", "accepted and closed with 1013";
     replacements_max: "replacements" = 10, "Connections with one id that replace each other within `replacement_window_ms`", "the newer one is accepted and closed with 1013, and the log names the id";
     replacement_window_ms: "ms" = 60_000, "Time in which they count together", "the count starts again";
@@ -105,15 +109,19 @@ limits! {
     socket_batch_frames_max: "frames" = 256, "Frames a socket reads or writes before it looks at its other side", "the rest follows in the next batch";
 
     // Times a client meets.
-    header_ms_max: "ms" = 10_000, "Time for a client to send a request's head, the first or the next one", "the connection is closed";
+    header_ms_max: "ms" = 10_000, "Time for a client to send the head of its first request", "the connection is closed";
+    keep_alive_ms_max: "ms" = 75_000, "Time from a response to the end of the next request's head on the same connection", "the connection is closed";
     tls_handshake_ms_max: "ms" = 10_000, "Time for a client to bring about a TLS handshake", "the connection is closed";
     proxy_header_ms_max: "ms" = 5_000, "Time for a trusted proxy to send the header of the PROXY protocol", "the connection is closed, and counted";
     proxy_header_bytes_max: "bytes" = 4 * KIB, "Size of the header of the PROXY protocol, version 2", "the connection is closed, and counted";
     proxy_log_ms: "ms" = 10_000, "Time between two lines of the log about such headers", "they are counted, and the next line says how many there were";
     body_ms_max: "ms" = 30_000, "Time for a client to send a request's body", "408";
+    message_ms_max: "ms" = 30_000, "Time for a client to finish a WebSocket message that it has begun, as far as the server waits for it", "close 1008";
     ping_interval_ms: "ms" = 30_000, "Time between two pings of the server", "a ping is sent";
     pong_ms_max: "ms" = 15_000, "Time for any sign of life after a ping", "the connection counts as dropped: on_close with 1006";
-    close_ms_max: "ms" = 5_000, "Time for a client to answer a close frame", "the socket is dropped";
+    close_ms_max: "ms" = 5_000, "Time for a client to answer a close frame, and for a room to answer what came before a frame that is invalid", "the socket is dropped; the rest of the answers is not sent";
+    linger_ms_max: "ms" = 5_000, "Time for a client to end a connection that the server has ended", "the connection is closed";
+    linger_bytes_max: "bytes" = 64 * MIB, "Bytes that a client may still send after the server's last answer, which are thrown away", "the connection is closed, and the client may see a reset in place of the answer";
     write_ms_max: "ms" = 30_000, "Time a socket may refuse to take bytes", "the connection counts as dropped: on_close with 1006";
     accept_backoff_ms_max: "ms" = 1_000, "Longest pause after a failed accept", "accepting is tried again";
     drain_ms_max: "ms" = 10_000, "Time for rooms and sockets to end when the server stops, after `drain_spread_ms`", "what is left is dropped";

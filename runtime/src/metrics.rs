@@ -177,6 +177,11 @@ words! {
         TimedOut "timed_out",
         BrokenOff "broken_off",
     }
+    /// Of what kind there were too many connections.
+    Crowd "reason" {
+        Address "address",
+        HalfOpen "half_open",
+    }
     /// The first digit of a response's status.
     StatusClass "status" {
         Switched "1xx",
@@ -304,6 +309,8 @@ metrics! {
             "Clients that did not get their WebSocket";
         requests: By<StatusClass> = "room_requests_total", "requests",
             "Requests that were answered, handshakes included";
+        buffered_bytes: Gauge = "room_buffered_bytes", "bytes",
+            "Bytes kept for clients and rooms of what `buffered_bytes_max` bounds";
         messages_received: Counter = "room_messages_received_total", "messages",
             "Messages that clients sent, those that are answered without their room included";
     }
@@ -311,6 +318,8 @@ metrics! {
     listener ListenerMetrics {
         bad_preambles: By<BadPreamble> = "room_proxy_headers_refused_total", "connections",
             "Connections of trusted proxies that were closed because they did not begin with a header of the PROXY protocol";
+        refused: By<Crowd> = "room_connections_refused_total", "connections",
+            "Connections that were refused or closed because there were too many of their kind";
     }
 }
 

@@ -14,11 +14,11 @@ pub(crate) use guests::{GuestHost, Guests};
 pub(crate) use operate::{Look, NodeGlance};
 pub(crate) use rollout::{ReloadError, Reloaded};
 
+use crate::byte_budget::ByteBudget;
 use crate::clock::Clock;
 use crate::config::{AutoResponse, Origins, WhenQuiet};
 use crate::event::{CloseFrame, Request, Response};
 use crate::id::{PartyName, RoomId};
-use crate::limits::Limits;
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::{RoomMetrics, level};
 use crate::room::{
@@ -123,9 +123,11 @@ enum Phase {
 }
 
 impl Resident {
-    fn new(phase: Phase, limits: &Arc<Limits>) -> Self {
-        let (mailbox, figures) = (Mailbox::new(limits.clone()), Figures::new(limits.clone()));
-        Self { mailbox, figures: Arc::new(figures), phase, ended: CancellationToken::new() }
+    fn new(phase: Phase, parts: &Parts) -> Self {
+        let limits = &parts.limits;
+        let mailbox = Mailbox::new(limits.clone(), &parts.bytes);
+        let figures = Arc::new(Figures::new(limits.clone()));
+        Self { mailbox, figures, phase, ended: CancellationToken::new() }
     }
 }
 
@@ -167,11 +169,12 @@ impl Rooms {
         metrics: Arc<RoomMetrics>,
         served: Served,
     ) -> Self {
-        let Guests { engine, places, spares, limits, .. } = guests;
+        let Guests { engine, places, spares, bytes, limits, .. } = guests;
         let (limits, places, spares) = (limits.clone(), places.clone(), spares.clone());
         let (logs, taps) = (engine.logs().clone(), Taps::new(&limits, clock));
-        let parts = Parts { store, limits, clock, served, places, spares, metrics, logs, taps };
-        let census = Arc::new(Census::default());
+        let (bytes, census) = (bytes.clone(), Arc::new(Census::default()));
+        let parts =
+            Parts { store, limits, clock, served, places, spares, metrics, logs, taps, bytes };
         Self(Arc::new(Inner {
             parts: Arc::new(parts),
             state: Mutex::new(State { running: Residents::of(&census), ..State::default() }),
@@ -267,7 +270,7 @@ impl Rooms {
             None => {
                 let party = state.parties.get(room.party()).cloned();
                 let party = party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))?;
-                let resident = Resident::new(Phase::Running, &self.0.parts.limits);
+                let resident = Resident::new(Phase::Running, &self.0.parts);
                 state.running.insert(room.clone(), resident.clone());
                 self.activate(room.clone(), resident.clone(), party);
                 resident.mailbox
@@ -275,8 +278,9 @@ impl Rooms {
         };
         let answers = state.answers.entry(room.party().clone()).or_default().subscribe();
         drop(state);
-        let Parts { limits, metrics, .. } = &*self.0.parts;
-        Ok(RoomHandle { mailbox, answers, limits: limits.clone(), metrics: metrics.clone() })
+        let Parts { limits, metrics, bytes, .. } = &*self.0.parts;
+        let (limits, metrics, bytes) = (limits.clone(), metrics.clone(), bytes.clone());
+        Ok(RoomHandle { mailbox, answers, limits, metrics, bytes })
     }
 
     /// Starts a room's actor as a task of its own.
@@ -363,6 +367,11 @@ impl Rooms {
     /// What watchers of this node read.
     pub(crate) fn logs(&self) -> &Logs {
         &self.0.parts.logs
+    }
+
+    /// What the node may keep for clients and rooms.
+    pub(crate) fn bytes(&self) -> &ByteBudget {
+        &self.0.parts.bytes
     }
 
     /// Who watches which room.

@@ -79,6 +79,15 @@ for (const { name, Client } of clients) describe(name, () => {
     }
   });
 
+  test("an answer that comes while the body is still sent is read", async () => {
+    const body = new Uint8Array(5 << 20);
+    for (let round = 0; round < 20; round++) {
+      const response = await fetch(`${server.url}/party/web/x`, { method: "POST", body });
+      assert.equal(response.status, 413);
+      assert.match(await response.text(), /^the body is larger than/);
+    }
+  });
+
   test("health says that the node serves", async () => {
     const health = await (await fetch(`${server.url}/_room/health`)).text();
     assert.equal(health, "ok\n");

@@ -73,6 +73,24 @@ impl RawClient {
         drop(within("bytes to be written", self.tcp.write_all(bytes)).await);
     }
 
+    /// Sends bytes, all of them.
+    ///
+    /// # Errors
+    /// The connection was reset before.
+    pub async fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        within("bytes to be written", self.tcp.write_all(bytes)).await
+    }
+
+    /// Everything up to the end of the connection, if it is a clean one.
+    ///
+    /// # Errors
+    /// The connection was reset.
+    pub async fn ended(&mut self) -> std::io::Result<Vec<u8>> {
+        let tcp = &mut self.tcp;
+        within("the end of a connection", tcp.read_to_end(&mut self.buffer)).await?;
+        Ok(std::mem::take(&mut self.buffer))
+    }
+
     /// Says that nothing more will be sent.
     pub async fn finish(&mut self) {
         drop(within("the end to be written", self.tcp.shutdown()).await);

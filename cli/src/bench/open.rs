@@ -56,8 +56,10 @@ pub(crate) async fn all<T: 'static>(
             let message =
                 format!("only {} of {total} connections opened: {err}", found.borrow().len());
             return Err(Mistake::new(Code::ServerBusy, message)
-                .help("ask for fewer clients, or raise the server's connections_max, room_connections_max \
-                       or file limit")
+                .help(
+                    "ask for fewer clients, or raise the server's connections_max, \
+                       connections_per_address_max, room_connections_max or file limit",
+                )
                 .into());
         }
     }

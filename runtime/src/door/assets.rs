@@ -6,7 +6,8 @@
 use super::FrontDoor;
 use super::status::DoorError;
 use crate::assets::{is_hidden_name, is_public};
-use ::http::{HeaderName, HeaderValue, Method, header};
+use ::http::{HeaderName, HeaderValue, Method, Uri, header};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
@@ -28,11 +29,26 @@ pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Re
     if !readable || is_hidden(path) || path.starts_with(RESERVED) || !is_within(&dir, path).await {
         return not_found();
     }
+    let mut request = request;
+    if let Some(wanted) = request.headers_mut().remove(header::IF_RANGE)
+        && tag_of(&dir, request.uri().clone()).await != Some(wanted)
+    {
+        request.headers_mut().remove(header::RANGE);
+    }
     let Ok(response) = ServeDir::new(dir).oneshot(request).await;
     if response.status() == ::http::StatusCode::NOT_FOUND {
         return not_found();
     }
-    headed(response.map(axum::body::Body::new))
+    headed(response.map(Body::new))
+}
+
+/// The entity tag of a file as it is now. Who wants a part of a file only if it is still the one it has (`If-Range`,
+/// RFC 9110 section 13.1.5) has to name it: a time stands for no file, as two changes within a second have the same.
+async fn tag_of(dir: &FilePath, uri: Uri) -> Option<HeaderValue> {
+    let mut head = Request::new(Body::empty());
+    (*head.method_mut(), *head.uri_mut()) = (Method::HEAD, uri);
+    let Ok(now) = ServeDir::new(dir).oneshot(head).await;
+    now.headers().get(header::ETAG).cloned()
 }
 
 /// Hidden files (`.git`, `.env`) are not for the public; `.well-known` is (RFC 8615).
@@ -59,6 +75,14 @@ async fn is_within(dir: &Path, path: &str) -> bool {
 /// Files change under the hands of their author: browsers keep them, but ask each time.
 fn headed(mut response: Response) -> Response {
     let headers = response.headers_mut();
+    // Without it, a browser guesses, and each one in its own way.
+    if let Some(kind) = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
+        && kind.starts_with("text/")
+        && !kind.contains("charset")
+        && let Ok(kind) = HeaderValue::try_from(format!("{kind}; charset=utf-8"))
+    {
+        headers.insert(header::CONTENT_TYPE, kind);
+    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(
         HeaderName::from_static("x-content-type-options"),

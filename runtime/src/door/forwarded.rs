@@ -45,23 +45,37 @@ struct Told {
     host: Option<HeaderValue>,
 }
 
-/// Puts in a request's head what is believed of its client in place of what was said. What stands before its
-/// URL's `://`.
-pub(super) fn settle<B>(request: &mut Request<B>, peer: Peer, proxies: &Proxies) -> Scheme {
-    let is_trusted = peer.asks_for == AsksFor::Anybody && proxies.trusts(peer.addr);
+/// What is believed of a request's client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Client {
+    pub(super) addr: IpAddr,
+    /// What stands before its URL's `://`.
+    pub(super) scheme: Scheme,
+}
+
+impl Peer {
+    /// True if what it says of others is believed.
+    pub(super) fn is_trusted(&self, proxies: &Proxies) -> bool {
+        self.asks_for == AsksFor::Anybody && proxies.trusts(self.addr)
+    }
+}
+
+/// Puts in a request's head what is believed of its client in place of what was said.
+pub(super) fn settle<B>(request: &mut Request<B>, peer: Peer, proxies: &Proxies) -> Client {
+    let is_trusted = peer.is_trusted(proxies);
     let told = match is_trusted {
         true => told(request.headers(), proxies),
         false => Told::default(),
     };
     forget(request.headers_mut(), is_trusted);
-    let client = told.client.unwrap_or(peer.addr).to_canonical();
-    if let Ok(client) = HeaderValue::try_from(client.to_string()) {
+    let addr = told.client.unwrap_or(peer.addr).to_canonical();
+    if let Ok(client) = HeaderValue::try_from(addr.to_string()) {
         request.headers_mut().insert(FOR, client);
     }
     if let Some(host) = told.host.or_else(|| named(request)) {
         rename(request, host);
     }
-    told.scheme.unwrap_or(peer.scheme)
+    Client { addr, scheme: told.scheme.unwrap_or(peer.scheme) }
 }
 
 /// The host of a request for a whole URL: it goes over what `Host` says (RFC 9112 section 3.2.2).
@@ -216,7 +230,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let mut request = request.body(()).unwrap();
-        let scheme = settle(&mut request, peer, &proxies());
+        let scheme = settle(&mut request, peer, &proxies()).scheme;
         let text = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
         let mut names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();

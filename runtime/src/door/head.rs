@@ -1,22 +1,33 @@
-//! What every request's head must have, before any route looks at it. Owns the `Host` header's check.
+//! What every request's head must have, before any route looks at it. Owns the `Host` header's check, and what goes
+//! to no route: WebSockets, and clients of an address that has too many connections.
 //!
 //! Invariant: what goes on names exactly one host, or is of HTTP/1.0 and names none, so that the URL a room
 //! sees is one. It does not know what is asked for.
 
-use super::FrontDoor;
+use super::listener::Arrival;
 use super::status::DoorError;
+use super::{FrontDoor, socket, upgrade};
 use ::http::uri::Authority;
 use ::http::{HeaderMap, Version, header};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Lets requests pass whose head is sound, and answers the others.
+/// Lets requests pass whose head is sound, and answers the others. One that asks for a WebSocket goes to no route:
+/// wherever it leads, its client reads the reason from a close frame.
 pub(super) async fn check(State(door): State<FrontDoor>, request: Request, next: Next) -> Response {
-    match host_problem(request.version(), request.headers()) {
-        None => next.run(request).await,
-        Some(problem) => DoorError::Head(problem).show(door.0.audience).into_response(),
+    let refuse = |error: DoorError| error.show(door.0.audience).into_response();
+    let crowded = request.extensions().get::<Arrival>().and_then(|arrival| arrival.crowded);
+    if let Some(connections) = crowded {
+        return refuse(DoorError::AddressFull(connections));
     }
+    if let Some(problem) = host_problem(request.version(), request.headers()) {
+        return refuse(DoorError::Head(problem));
+    }
+    if upgrade::is_asked_for(request.headers()) {
+        return socket::open(door, request).await;
+    }
+    next.run(request).await
 }
 
 /// What is wrong with a request's `Host`: RFC 9112 section 3.2.

@@ -7,6 +7,8 @@ use super::FrontDoor;
 use super::hooks::{self, Decision};
 use super::listener::{Arrival, Scheme};
 use super::status::{DoorError, Shown, status_of_refusal};
+use super::upgrade;
+use crate::byte_budget::BytePermit;
 use crate::event;
 use crate::limits::{Limits, ms, size};
 use crate::metrics::{DoorMetrics, StatusClass, TEXT_FORMAT};
@@ -61,7 +63,8 @@ pub(super) async fn ask_room(door: &FrontDoor, request: Request) -> Result<Respo
     let room = door.room(request.uri())?;
     let (parts, body) = request.into_parts();
     let limits = &door.0.limits;
-    let body = read_body(body, limits.body_bytes_max, limits).await?;
+    let mut permit = door.0.rooms.bytes().permit();
+    let body = read_body(body, limits.body_bytes_max, limits, &mut permit).await?;
     let request = plain(&parts, body);
     match hooks::ask(door, DoorCall::BeforeRequest, request, &room).await? {
         Decision::Forward(request) => Ok(respond(door.0.rooms.request(&room, request).await?)),
@@ -75,7 +78,7 @@ pub(super) async fn ask_room(door: &FrontDoor, request: Request) -> Result<Respo
 /// A body of so many bytes at most, which arrives within `body_ms_max`.
 ///
 /// # Errors
-/// [`DoorError::BodyTooLarge`], [`DoorError::BodyMissing`].
+/// [`DoorError::BodyTooLarge`], [`DoorError::BodyMissing`], [`DoorError::BuffersFull`]. The permit covers what was read.
 ///
 /// # Cancel safety
 /// What was read is lost.
@@ -83,17 +86,36 @@ pub(super) async fn read_body(
     body: Body,
     bytes_max: u64,
     limits: &Limits,
+    permit: &mut BytePermit,
 ) -> Result<Bytes, DoorError> {
     // What tells beforehand that it is too large is not waited for.
     if body.size_hint().lower() > bytes_max {
         return Err(DoorError::BodyTooLarge(bytes_max));
     }
-    let read = Limited::new(body, size(bytes_max)).collect();
-    match tokio::time::timeout(ms(limits.body_ms_max), read).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(DoorError::BodyTooLarge(bytes_max)),
-        Ok(Err(_)) | Err(_) => Err(DoorError::BodyMissing),
+    let read = collect(body, bytes_max, permit);
+    let read = tokio::time::timeout(ms(limits.body_ms_max), read).await;
+    read.unwrap_or(Err(DoorError::BodyMissing))
+}
+
+/// Gathers a body as it comes, as far as there is memory for it.
+async fn collect(body: Body, bytes_max: u64, permit: &mut BytePermit) -> Result<Bytes, DoorError> {
+    let (mut body, mut bytes) = (Limited::new(body, size(bytes_max)), Vec::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+            true => DoorError::BodyTooLarge(bytes_max),
+            false => DoorError::BodyMissing,
+        })?;
+        // Trailers tell nothing that is passed on.
+        let Ok(data) = frame.into_data() else { continue };
+        if !permit.cover(bytes.len() + data.len()) {
+            return Err(DoorError::BuffersFull);
+        }
+        if bytes.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
+        bytes.extend_from_slice(&data);
     }
+    Ok(bytes.into())
 }
 
 /// A request as a room sees it.
@@ -112,10 +134,18 @@ pub(super) fn plain(parts: &Parts, body: Bytes) -> event::Request {
     }
 }
 
-/// A room's response as HTTP. It was checked when its turn ended.
+/// A room's response as HTTP. It was checked when its turn ended. A status that has no content (RFC 9110 sections
+/// 15.3.5, 15.3.6, 15.4.5) has none, whatever the room says: a client would take it for the next response.
 pub(super) fn respond(response: event::Response) -> Response {
-    let mut out = Response::new(Body::from(response.body));
-    *out.status_mut() = StatusCode::from_u16(response.status).unwrap_or_default();
+    let status = StatusCode::from_u16(response.status).unwrap_or_default();
+    let body = match status {
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => {
+            Body::empty()
+        }
+        _ => Body::from(response.body),
+    };
+    let mut out = Response::new(body);
+    *out.status_mut() = status;
     for (name, value) in response.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             out.headers_mut().append(name, value);
@@ -129,6 +159,14 @@ impl IntoResponse for Shown {
         let mut response = (self.status, self.text).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            // RFC 6455 section 4.4, RFC 9110 section 15.5.22.
+            let fixed = HeaderValue::from_static;
+            let headers = response.headers_mut();
+            headers.insert(header::SEC_WEBSOCKET_VERSION, fixed(upgrade::VERSION));
+            headers.insert(header::UPGRADE, fixed("websocket"));
+            headers.insert(header::CONNECTION, fixed("upgrade"));
         }
         response
     }

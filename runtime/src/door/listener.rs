@@ -1,27 +1,33 @@
 //! The accept loop. Owns the listening socket and how many clients it lets in.
 //!
 //! Invariant: a failed accept never ends it, and a client that says nothing is let go. What a client does
-//! not hurry with, its handshake first of all, keeps nobody else waiting. It does not know what the clients
-//! ask for.
+//! not hurry with, its handshake first of all, keeps nobody else waiting. An address has only so many connections.
+//! It does not know what the clients ask for.
 
+mod crowd;
 mod entrance;
+mod linger;
 mod proxy_header;
 mod tls;
 
 pub(crate) use tls::Certificates;
 pub use tls::TlsError;
 
-use super::forwarded;
-use crate::config::Proxies;
+use super::forwarded::{self, Peer};
+use super::status::DoorError;
+use crate::config::{Audience, Proxies};
 use crate::limits::{Limits, ms, size};
-use crate::metrics::ListenerMetrics;
-use ::http::Request;
+use crate::metrics::{Crowd, ListenerMetrics};
+use ::http::{Request, header};
 use axum::Router;
+use axum::response::IntoResponse;
+use crowd::{AddressPlace, Addresses, Entry, HalfOpen, SilentPlace};
 use entrance::{Entrance, Stream};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use linger::Linger;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +43,8 @@ use tower::util::MapRequest;
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
 /// hyper needs this much to parse any head at all.
 const HEAD_BYTES_MIN: usize = 8 * 1024;
+/// hyper's own bound of a head's headers.
+const HEADERS_DEFAULT: u64 = 100;
 
 /// A bound socket that is not served yet.
 pub(crate) struct Listener {
@@ -88,13 +96,23 @@ impl Listener {
         metrics: Arc<ListenerMetrics>,
         stop: CancellationToken,
     ) {
-        let places = Arc::new(Semaphore::new(size(self.limits.connections_max)));
         let connections = TaskTracker::new();
-        let server = server(&self.limits);
         if let Some(tls) = self.way.tls.clone() {
             tokio::spawn(stop.clone().run_until_cancelled_owned(tls.look_after()));
         }
-        let entrance = Entrance::new(self.way.clone(), self.limits.clone(), metrics);
+        let limits = &self.limits;
+        let hall = Arc::new(Hall {
+            entrance: Entrance::new(self.way.clone(), limits.clone(), metrics.clone()),
+            server: server(limits),
+            addresses: Addresses::new(limits),
+            half_open: HalfOpen::new(limits),
+            proxies: self.way.proxies.clone(),
+            limits: limits.clone(),
+            router,
+            metrics,
+            stop: stop.clone(),
+        });
+        let places = Arc::new(Semaphore::new(size(limits.connections_max)));
         loop {
             let next = async { (places.clone().acquire_owned().await, self.accept().await) };
             let (Ok(place), (tcp, from)) = (tokio::select! {
@@ -106,23 +124,7 @@ impl Listener {
             // Without it, small frames wait for the acknowledgement of those before. A socket that
             // refuses the option is served all the same.
             drop(tcp.set_nodelay(true));
-            let place = Place(Arc::new(place));
-            let (server, stop, router) = (server.clone(), stop.clone(), router.clone());
-            let (entrance, proxies) = (entrance.clone(), self.way.proxies.clone());
-            connections.spawn(async move {
-                let entered = stop.run_until_cancelled(entrance.enter(tcp, from.ip())).await;
-                let Some((stream, peer)) = entered.flatten() else { return };
-                let service = router.map_request(move |mut request: Request<Incoming>| {
-                    let scheme = forwarded::settle(&mut request, peer, &proxies);
-                    request.extensions_mut().insert(Arrival { place: place.clone(), scheme });
-                    request
-                });
-                let service = TowerToHyperService::new(service);
-                match stream {
-                    Stream::Plain(tcp) => run(server, tcp, service, stop).await,
-                    Stream::Tls(tls) => run(server, tls, service, stop).await,
-                }
-            });
+            connections.spawn(hall.clone().receive(tcp, from, Arc::new(place)));
         }
         drop(self.tcp);
         connections.close();
@@ -145,11 +147,148 @@ impl Listener {
     }
 }
 
+/// What all connections of a listener share.
+struct Hall {
+    entrance: Entrance,
+    server: http1::Builder,
+    addresses: Addresses,
+    half_open: HalfOpen,
+    proxies: Arc<Proxies>,
+    limits: Arc<Limits>,
+    router: Router,
+    metrics: Arc<ListenerMetrics>,
+    stop: CancellationToken,
+}
+
+impl Hall {
+    /// Serves one connection to its end.
+    async fn receive(
+        self: Arc<Self>,
+        tcp: TcpStream,
+        from: SocketAddr,
+        permit: Arc<OwnedSemaphorePermit>,
+    ) {
+        let (silent, another_went) = self.half_open.enter();
+        if another_went {
+            self.metrics.refused.count(Crowd::HalfOpen);
+        }
+        let entered = tokio::select! {
+            entered = self.entrance.enter(tcp, from.ip()) => entered,
+            () = silent.pushed_out() => return,
+            () = self.stop.cancelled() => return,
+        };
+        let Some((stream, peer)) = entered else { return };
+        // A proxy's own address is nobody's: its requests are counted one by one.
+        let entry = match peer.is_trusted(&self.proxies) {
+            true => None,
+            false => Some(self.addresses.enter(peer.addr)),
+        };
+        let (address, crowded) = match entry {
+            None => (None, false),
+            Some(Entry::Place(place)) => (Some(Arc::new(place)), false),
+            Some(Entry::Refused(place)) => (Some(Arc::new(place)), true),
+            Some(Entry::Closed) => return self.metrics.refused.count(Crowd::Address),
+        };
+        let (silent, place) = (Arc::new(silent), Place { permit, address });
+        let guest = Guest { hall: self.clone(), peer, place, silent: silent.clone() };
+        let guest = Arc::new(guest);
+        let router = match crowded {
+            true => self.refusal(),
+            false => self.router.clone(),
+        };
+        let service = router.map_request(move |request| guest.settle(request));
+        let service = TowerToHyperService::new(service);
+        let (limits, stop) = (self.limits.clone(), self.stop.clone());
+        match stream {
+            Stream::Plain(tcp) => {
+                self.run(Linger::new(tcp, limits, stop), service, &silent).await;
+            }
+            Stream::Tls(tls) => {
+                self.run(Linger::new(tls, limits, stop), service, &silent).await;
+            }
+        }
+    }
+
+    /// What an address with too many connections is answered.
+    fn refusal(&self) -> Router {
+        self.metrics.refused.count(Crowd::Address);
+        let max = self.limits.connections_per_address_max;
+        Router::new().fallback(move || async move {
+            let shown = DoorError::AddressFull(max).show(Audience::Public);
+            ([(header::CONNECTION, "close")], shown).into_response()
+        })
+    }
+
+    /// Answers one client's requests, until it goes or the node stops.
+    async fn run<S, F>(
+        &self,
+        stream: S,
+        service: TowerToHyperService<MapRequest<Router, F>>,
+        silent: &SilentPlace,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: FnMut(Request<Incoming>) -> Request<Incoming> + Clone + Send + 'static,
+    {
+        let connection = self.server.serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection.with_upgrades());
+        let first = async {
+            let head_max = tokio::time::sleep(ms(self.limits.header_ms_max));
+            tokio::select! {
+                () = head_max => {}
+                () = silent.pushed_out() => {}
+                () = silent.has_asked() => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = first => return,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        // A client that breaks off or talks nonsense has been answered by hyper where it can be.
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection failed");
+        }
+    }
+}
+
+/// The client of one connection.
+struct Guest {
+    hall: Arc<Hall>,
+    peer: Peer,
+    place: Place,
+    silent: Arc<SilentPlace>,
+}
+
+impl Guest {
+    /// Puts in a request what is known of its client.
+    fn settle(&self, mut request: Request<Incoming>) -> Request<Incoming> {
+        self.silent.asked();
+        let client = forwarded::settle(&mut request, self.peer, &self.hall.proxies);
+        let (mut place, mut crowded) = (self.place.clone(), None);
+        if place.address.is_none() {
+            match self.hall.addresses.enter(client.addr) {
+                Entry::Place(address) => place.address = Some(Arc::new(address)),
+                Entry::Refused(_) | Entry::Closed => {
+                    self.hall.metrics.refused.count(Crowd::Address);
+                    crowded = Some(self.hall.limits.connections_per_address_max);
+                }
+            }
+        }
+        request.extensions_mut().insert(Arrival { place, scheme: client.scheme, crowded });
+        request
+    }
+}
+
 /// How a request came. It is among its extensions.
 #[derive(Clone)]
 pub(super) struct Arrival {
     pub(super) place: Place,
     pub(super) scheme: Scheme,
+    /// How many connections its client's address may have, if it has them all.
+    pub(super) crowded: Option<u64>,
 }
 
 /// What stands before a URL's `://`.
@@ -168,45 +307,30 @@ impl Scheme {
     }
 }
 
-/// A client's place among those that may be connected. Each request carries it, so that a socket which
-/// outlives its HTTP connection keeps it.
+/// A client's place among those that may be connected, and among those of its address. Each request carries it, so
+/// that a socket which outlives its HTTP connection keeps it.
 #[derive(Clone)]
-pub(super) struct Place(
-    #[expect(dead_code, reason = "it is held, not read")] Arc<OwnedSemaphorePermit>,
-);
-
-/// Answers one client's requests, until it goes or the node stops.
-async fn run<S, F>(
-    server: http1::Builder,
-    stream: S,
-    service: TowerToHyperService<MapRequest<Router, F>>,
-    stop: CancellationToken,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: FnMut(Request<Incoming>) -> Request<Incoming> + Clone + Send + 'static,
-{
-    let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    // A client that breaks off or talks nonsense has been answered by hyper where it can be.
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection failed");
-    }
+pub(super) struct Place {
+    #[expect(dead_code, reason = "it is held, not read")]
+    permit: Arc<OwnedSemaphorePermit>,
+    /// None where each request has its own.
+    address: Option<Arc<AddressPlace>>,
 }
 
 /// HTTP/1.1 and nothing else. Not hyper-util's builder for both versions: it waits without a time limit
 /// for the first bytes, by which it tells them apart.
 fn server(limits: &Limits) -> http1::Builder {
     let mut server = http1::Builder::new();
+    // The first head has a time of its own, which may be less.
+    let head_ms_max = limits.keep_alive_ms_max.max(limits.header_ms_max);
     server
         .timer(TokioTimer::new())
-        .header_read_timeout(ms(limits.header_ms_max))
+        .header_read_timeout(ms(head_ms_max))
+        .max_header_size(size(limits.header_bytes_max))
         .max_buf_size(size(limits.header_bytes_max).max(HEAD_BYTES_MIN));
+    // Set to anything, it costs an allocation for each request.
+    if limits.headers_max != HEADERS_DEFAULT {
+        server.max_headers(size(limits.headers_max));
+    }
     server
 }

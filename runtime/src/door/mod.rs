@@ -139,6 +139,7 @@ impl FrontDoor {
     pub(crate) fn metrics(&self) -> String {
         self.0.rooms.measure();
         self.0.metrics.door.sockets.set(level(self.0.sockets.len() as u64));
+        self.0.metrics.door.buffered_bytes.set(level(self.0.rooms.bytes().granted()));
         self.0.metrics.text()
     }
 
@@ -217,11 +218,8 @@ impl FrontDoor {
     }
 }
 
-/// A request for a room: a WebSocket if it asks for an upgrade, else plain HTTP.
+/// A plain request for a room.
 async fn to_room(State(door): State<FrontDoor>, request: Request) -> Response {
-    if upgrade::is_asked_for(request.headers()) {
-        return socket::open(door, request).await;
-    }
     let uri = request.uri().clone();
     match http::ask_room(&door, request).await {
         Ok(response) => response,

@@ -11,7 +11,7 @@ use super::answer::Answers;
 use super::hooks::{self, Decision};
 use super::http::{plain, respond};
 use super::status::DoorError;
-use super::upgrade::{Handshake, Socket};
+use super::upgrade::{Handshake, IntakeError, Socket};
 use crate::event::{CloseFrame, Ending, Handshake as Goodbye, Message};
 use crate::id::RoomId;
 use crate::limits::{Limits, ms, size};
@@ -29,7 +29,7 @@ use futures_util::{SinkExt, StreamExt};
 use pulse::{Pulse, attend};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::{Message as Wire, protocol as wire};
@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
     let (begun, metrics) = (Instant::now(), door.0.metrics.door.clone());
     let uri = request.uri().clone();
-    let handshake = match Handshake::of(&mut request, &door.0.limits) {
+    let handshake = match Handshake::of(&mut request, &door.0.limits, door.0.rooms.bytes()) {
         Ok(handshake) => handshake,
         Err(error) => {
             metrics.refusals.count(error.refusal());
@@ -144,6 +144,7 @@ async fn turn_away(mut socket: Socket, frame: CloseFrame, close_max: Duration) {
         if socket.send(Wire::Close(to_wire(&frame))).await.is_ok() {
             while let Some(Ok(_)) = socket.next().await {}
         }
+        shut_down(&mut socket).await;
     };
     // Whoever does not answer in time is left.
     drop(tokio::time::timeout(close_max, goodbye).await);
@@ -153,12 +154,31 @@ async fn turn_away(mut socket: Socket, frame: CloseFrame, close_max: Duration) {
 enum Done {
     /// The client closed, or answered our close frame.
     Closed(CloseFrame),
-    /// The client broke the protocol: it is told this, and what it sent was no frame.
-    Failed(CloseFrame, String),
+    /// The client is told this, and what it sent was no frame.
+    Failed(Fault),
     /// The connection is gone.
     Lost,
     /// We sent a close frame and wait for the client's.
     Closing,
+}
+
+/// Why the server ends a connection.
+struct Fault {
+    /// What the client is told.
+    frame: CloseFrame,
+    /// What the room is told.
+    error: String,
+    /// What the client hears before it ends.
+    before: Before,
+}
+
+/// What a client still hears when the server ends its connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// The answers to all that it said.
+    AllAnswers,
+    /// The answers that are there.
+    ReadyAnswers,
 }
 
 /// Carries frames both ways until one side ends, and says goodbye.
@@ -171,7 +191,7 @@ async fn run(
 ) {
     let (mut sink, mut stream) = socket.split();
     let pulse = Pulse::default();
-    let done = {
+    let end = {
         // Each side is looked at when something happened to it, and not whenever something happened to
         // another: a message is read once and answered once.
         let mut sides = FuturesUnordered::<BoxFuture<'_, Done>>::new();
@@ -184,37 +204,60 @@ async fn run(
                 let answer = tokio::time::timeout(ms(limits.close_ms_max), sides.next()).await;
                 answer.ok().flatten().unwrap_or(Done::Lost)
             }
+            Some(Done::Failed(fault)) => fail(fault, &joined, &limits, &mut sides).await,
             done => done.unwrap_or(Done::Lost),
         }
     };
-    let close_max = ms(limits.close_ms_max);
-    match done {
+    match end {
         Done::Closed(frame) => {
             joined.ended(Ending { frame, handshake: Goodbye::Clean });
             // tungstenite has the answer ready; this is what carries it out.
-            drop(tokio::time::timeout(close_max, sink.close()).await);
+            drop(tokio::time::timeout(ms(limits.close_ms_max), sink.close()).await);
         }
-        Done::Failed(frame, error) => {
-            joined.failed(error);
-            joined.ended(Ending { frame: frame.clone(), handshake: Goodbye::Missing });
-            if let Ok(socket) = sink.reunite(stream) {
-                // Boxed, as every connection would hold its buffer for all its life.
-                drop(tokio::time::timeout(close_max, Box::pin(explain(socket, frame))).await);
-            }
-        }
-        Done::Lost | Done::Closing => joined.ended(Ending::broken_off()),
+        // The close frame of a fault is out, and the room has heard of its end.
+        Done::Closing => {}
+        // After the close frame, nothing is left to be said.
+        Done::Failed(_) => joined.ended(Ending::broken_off()),
+        Done::Lost => return joined.ended(Ending::broken_off()),
+    }
+    // The room sees that nobody is left to be answered.
+    drop(joined);
+    if let Ok(mut socket) = sink.reunite(stream) {
+        // Boxed, as every connection would hold its space for all its life.
+        Box::pin(shut_down(&mut socket)).await;
     }
 }
 
-/// Tells a client what it did wrong. The rest of what it sent is read and thrown away: a socket that
-/// is closed with unread bytes is reset, and the client would never see the frame.
-async fn explain(mut socket: Socket, frame: CloseFrame) {
-    if socket.send(Wire::Close(to_wire(&frame))).await.is_err() {
-        return;
+/// Ends a connection by the server's doing: RFC 6455 section 7.1.7. The answers to what the client said before
+/// go first. Returns [`Done::Closing`] when the close frame is out.
+async fn fail(
+    fault: Fault,
+    joined: &Joined,
+    limits: &Limits,
+    sides: &mut FuturesUnordered<BoxFuture<'_, Done>>,
+) -> Done {
+    let Fault { frame, error, before } = fault;
+    let close_max = ms(limits.close_ms_max);
+    joined.failed(error);
+    if before == Before::AllAnswers {
+        joined.outbox.end_later(frame.clone());
     }
-    let io = socket.get_mut();
-    let mut rest = [0; 4096];
-    while io.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+    joined.ended(Ending { frame: frame.clone(), handshake: Goodbye::Missing });
+    if before == Before::AllAnswers
+        && let Ok(done) = tokio::time::timeout(close_max, sides.next()).await
+    {
+        return done.unwrap_or(Done::Lost);
+    }
+    joined.outbox.end_now(frame);
+    let done = tokio::time::timeout(close_max, sides.next()).await;
+    done.ok().flatten().unwrap_or(Done::Lost)
+}
+
+/// Ends the connection as RFC 6455 section 7.1.1 asks for it: the client reads the end behind the last frame, and
+/// what it still sends is thrown away.
+async fn shut_down(socket: &mut Socket) {
+    // It is over, whether or not the client was there to hear of it.
+    drop(socket.get_mut().shutdown().await);
 }
 
 async fn read(
@@ -248,8 +291,9 @@ async fn read(
         match joined.message(message).await {
             Ok(()) => {}
             Err(RoomError::Busy) => {
-                let why = "the room did not take a message in time".to_owned();
-                return Done::Failed(CloseFrame::new(1013, "the room is busy"), why);
+                let error = "the room did not take a message in time".to_owned();
+                let frame = CloseFrame::new(1013, "the room is busy");
+                return Done::Failed(Fault { frame, error, before: Before::ReadyAnswers });
             }
             // The room has said goodbye, and the writing side is about to pass it on. Until the client
             // has read it, what it sends is for nobody.
@@ -338,9 +382,20 @@ fn failed(error: &Error, limits: &Limits) -> Done {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return Done::Lost,
         Error::Utf8(_) => CloseFrame::new(1007, "a text message is not valid UTF-8"),
         Error::Protocol(error) => CloseFrame::new(1002, &error.to_string()),
+        Error::Io(error) => match refused(error) {
+            Some(IntakeError::Frame(what)) => CloseFrame::new(1002, what),
+            Some(error @ IntakeError::Overdue(_)) => CloseFrame::new(1008, &error.to_string()),
+            Some(error @ IntakeError::BuffersFull) => CloseFrame::new(1013, &error.to_string()),
+            None => return Done::Lost,
+        },
         _ => return Done::Lost,
     };
-    Done::Failed(frame, error.to_string())
+    Done::Failed(Fault { frame, error: error.to_string(), before: Before::AllAnswers })
+}
+
+/// Why the client is read no further, if that is the server's doing.
+fn refused(error: &std::io::Error) -> Option<IntakeError> {
+    error.get_ref()?.downcast_ref().copied()
 }
 
 impl From<Frame> for Wire {

@@ -38,9 +38,18 @@ pub(super) enum DoorError {
     /// No two servers would read it alike.
     #[error("this is no HTTP request: {0}")]
     Head(&'static str),
-    /// The upgrade is none.
-    #[error("this is no WebSocket handshake: {0}")]
+    /// The upgrade is invalid.
+    #[error("this is not a valid WebSocket handshake: {0}")]
     Handshake(String),
+    /// The client speaks another version of the WebSocket protocol.
+    #[error("this server speaks version 13 of the WebSocket protocol")]
+    WebSocketVersion,
+    /// All memory for what clients send is taken.
+    #[error("the server's buffers are full")]
+    BuffersFull,
+    /// The client's address has as many connections open as it may have.
+    #[error("this address has {0} connections open, as many as it may have: close one first")]
+    AddressFull(u64),
     /// The page that opens the WebSocket is of an origin that the project does not list.
     #[error("the project's origins do not list {0}")]
     Origin(String),
@@ -121,6 +130,8 @@ impl DoorError {
             | Self::Lines(_)
             | Self::Asked(_)
             | Self::Parameter { .. } => (400, 4400),
+            Self::WebSocketVersion => (426, 4426),
+            Self::AddressFull(_) => (429, 1013),
             Self::Missing(_) => (404, 4404),
             Self::TooLong(_) => (504, 1013),
             Self::Unauthorized => (401, 4401),
@@ -131,6 +142,7 @@ impl DoorError {
             Self::InMemory => (409, 4409),
             Self::Starting
             | Self::Unbuilt(_)
+            | Self::BuffersFull
             | Self::TransfersFull(_)
             | Self::WatchersFull(_)
             | Self::TapsFull(_) => (503, 1013),
@@ -155,9 +167,11 @@ impl DoorError {
             Self::Name(_) | Self::Head(_) | Self::Handshake(_) | Self::UriTooLong(_) => {
                 Refusal::Malformed
             }
-            Self::BodyMissing | Self::BodyTooLarge(_) | Self::Lines(_) | Self::Parameter { .. } => {
-                Refusal::Malformed
-            }
+            Self::WebSocketVersion
+            | Self::BodyMissing
+            | Self::BodyTooLarge(_)
+            | Self::Lines(_)
+            | Self::Parameter { .. } => Refusal::Malformed,
             // The operator's paths have no WebSockets.
             Self::Asked(_) => Refusal::Malformed,
             Self::TooLong(_) => Refusal::TimedOut,
@@ -170,6 +184,7 @@ impl DoorError {
             Self::Origin(_) => Refusal::Origin,
             Self::Starting | Self::Unbuilt(_) => Refusal::Starting,
             Self::TransfersFull(_) | Self::WatchersFull(_) | Self::TapsFull(_) => Refusal::Busy,
+            Self::BuffersFull | Self::AddressFull(_) => Refusal::Busy,
             Self::Elsewhere(_) => Refusal::Elsewhere,
             Self::Room(Unreachable::Room(error)) => match error {
                 RoomError::Busy => Refusal::Busy,
@@ -211,6 +226,8 @@ impl DoorError {
         let retryable = match self {
             Self::Starting
             | Self::Unbuilt(_)
+            | Self::BuffersFull
+            | Self::AddressFull(_)
             | Self::TransfersFull(_)
             | Self::WatchersFull(_)
             | Self::TapsFull(_) => true,
@@ -273,6 +290,9 @@ mod tests {
             DoorError::BodyMissing,
             DoorError::Head("it has two Host headers"),
             DoorError::Handshake("no key".to_owned()),
+            DoorError::WebSocketVersion,
+            DoorError::BuffersFull,
+            DoorError::AddressFull(10),
             DoorError::Elsewhere(NodeId::new("b")),
             room(RoomError::Busy),
             room(RoomError::Full),
@@ -319,7 +339,10 @@ mod tests {
             413 1009 the body is larger than 10 bytes 
             408 4408 the body did not arrive 
             400 4400 this is no HTTP request: it has two Host headers 
-            400 4400 this is no WebSocket handshake: no key 
+            400 4400 this is not a valid WebSocket handshake: no key 
+            426 4426 this server speaks version 13 of the WebSocket protocol 
+            503 1013 the server's buffers are full retry
+            429 1013 this address has 10 connections open, as many as it may have: close one first retry
             421 4421 the room is on node b 
             503 1013 the room is busy retry
             503 1013 the room is full 

@@ -1,29 +1,43 @@
 //! The WebSocket handshake. Owns the upgrade of a request to a socket.
 //!
-//! Invariant: buffers and sizes are set from the limits, as tungstenite's own defaults let one client
-//! take all memory. The first subprotocol that a client offers is chosen, since a client that offered
-//! one fails if none is. It does not know rooms.
+//! Invariant: a handshake is answered with 101 only if it keeps every rule of RFC 6455 section 4.2.1. Buffers and
+//! sizes are set from the limits, as tungstenite's own defaults let one client take all memory. The first
+//! subprotocol that a client offers is chosen, since a client that offered one fails if none is. It does not know
+//! rooms.
+
+mod frames;
+mod intake;
+
+pub(super) use intake::IntakeError;
 
 use super::listener::{Arrival, Place};
 use super::status::DoorError;
+use crate::byte_budget::{ByteBudget, BytePermit};
 use crate::limits::{Limits, size};
-use ::http::{HeaderMap, HeaderValue, header};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use intake::{Bounds, Intake};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::server::create_response;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 /// A WebSocket of the front door.
-pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+pub(super) type Socket = WebSocketStream<Intake<TokioIo<Upgraded>>>;
+
+/// The version of the protocol that is spoken: RFC 6455.
+pub(super) const VERSION: &str = "13";
+/// Bytes of a handshake's key.
+const KEY_BYTES: usize = 16;
 
 /// True if a request wants to become a WebSocket.
 pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
-    upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket"))
+    words(headers, &header::UPGRADE).any(|word| word.eq_ignore_ascii_case("websocket"))
 }
 
 /// A valid handshake that was not answered yet.
@@ -31,6 +45,8 @@ pub(super) struct Handshake {
     response: Response,
     upgrade: OnUpgrade,
     config: WebSocketConfig,
+    bounds: Bounds,
+    permit: BytePermit,
     place: Option<Place>,
 }
 
@@ -38,31 +54,46 @@ impl Handshake {
     /// Checks a request's handshake.
     ///
     /// # Errors
-    /// [`DoorError::Handshake`] says what is missing in it.
-    pub(super) fn of(request: &mut Request, limits: &Limits) -> Result<Self, DoorError> {
-        let fail = |error: &dyn std::fmt::Display| DoorError::Handshake(error.to_string());
-        let mut bare = ::http::Request::new(());
-        *bare.method_mut() = request.method().clone();
-        *bare.uri_mut() = request.uri().clone();
-        *bare.version_mut() = request.version();
-        *bare.headers_mut() = request.headers().clone();
-        let answer = create_response(&bare).map_err(|error| fail(&error))?;
-        // Another server on the way might take the body for the first frames, or those for the body.
-        let empty =
-            request.headers().get(header::CONTENT_LENGTH).is_none_or(|length| length == "0");
-        if !empty || request.headers().contains_key(header::TRANSFER_ENCODING) {
-            return Err(fail(&"it has a body"));
+    /// [`DoorError::Handshake`] says what is wrong with it; [`DoorError::WebSocketVersion`] that it is one of
+    /// another version.
+    pub(super) fn of(
+        request: &mut Request,
+        limits: &Limits,
+        budget: &ByteBudget,
+    ) -> Result<Self, DoorError> {
+        let invalid = |what: &str| DoorError::Handshake(what.to_owned());
+        check_head(request).map_err(invalid)?;
+        let headers = request.headers();
+        let version = only(headers, &header::SEC_WEBSOCKET_VERSION)
+            .ok_or_else(|| invalid("it must have one Sec-WebSocket-Version header"))?;
+        if version.as_bytes() != VERSION.as_bytes() {
+            return Err(DoorError::WebSocketVersion);
         }
+        let accept = accept(headers).map_err(invalid)?;
+        let protocol = first_protocol(headers).map_err(invalid)?;
         let upgrade = request
             .extensions_mut()
             .remove::<OnUpgrade>()
-            .ok_or_else(|| fail(&"this connection cannot be upgraded"))?;
-        let mut response = answer.map(|()| Body::empty());
-        if let Some(protocol) = first_protocol(request.headers()) {
-            response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
-        }
+            .ok_or_else(|| invalid("this connection cannot be upgraded"))?;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let fixed = HeaderValue::from_static;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, fixed("Upgrade"));
+        headers.insert(header::UPGRADE, fixed("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        headers.extend(protocol.map(|protocol| (header::SEC_WEBSOCKET_PROTOCOL, protocol)));
         let place = request.extensions().get::<Arrival>().map(|arrival| arrival.place.clone());
-        Ok(Self { response, upgrade, config: config(limits), place })
+        let Limits { message_ms_max, message_bytes_max, .. } = *limits;
+        let bounds = Bounds { message_ms_max, message_bytes_max };
+        Ok(Self {
+            response,
+            upgrade,
+            config: config(limits),
+            bounds,
+            permit: budget.permit(),
+            place,
+        })
     }
 
     /// The answer to the client, and the socket that it becomes when the answer is sent, with the
@@ -70,11 +101,11 @@ impl Handshake {
     pub(super) fn accept(
         self,
     ) -> (Response, impl Future<Output = Option<(Socket, Option<Place>)>>) {
-        let Self { response, upgrade, config, place } = self;
+        let Self { response, upgrade, config, bounds, permit, place } = self;
         let socket = async move {
             match upgrade.await {
                 Ok(io) => {
-                    let io = TokioIo::new(io);
+                    let io = Intake::new(TokioIo::new(io), bounds, permit);
                     let socket =
                         WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
                     Some((socket, place))
@@ -87,6 +118,51 @@ impl Handshake {
         };
         (response, socket)
     }
+}
+
+/// What RFC 6455 section 4.2.1 asks of the request besides its own headers. `Host` was checked before.
+fn check_head(request: &Request) -> Result<(), &'static str> {
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return Err("its method must be GET");
+    }
+    if request.version() < Version::HTTP_11 {
+        return Err("its version must be HTTP/1.1");
+    }
+    if !words(headers, &header::CONNECTION).any(|word| word.eq_ignore_ascii_case("upgrade")) {
+        return Err("its Connection header must contain Upgrade");
+    }
+    // Another server on the way might take the body for the first frames, or those for the body.
+    let empty = headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0");
+    if !empty || headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err("it must have no body");
+    }
+    Ok(())
+}
+
+/// What shows the client that its handshake was understood.
+fn accept(headers: &HeaderMap) -> Result<HeaderValue, &'static str> {
+    const PROBLEM: &str = "it must have one Sec-WebSocket-Key header, of 16 bytes in base64";
+    let key = only(headers, &header::SEC_WEBSOCKET_KEY).ok_or(PROBLEM)?;
+    let bytes = BASE64_STANDARD.decode(key.as_bytes()).map_err(|_| PROBLEM)?;
+    if bytes.len() != KEY_BYTES {
+        return Err(PROBLEM);
+    }
+    HeaderValue::try_from(derive_accept_key(key.as_bytes())).map_err(|_| PROBLEM)
+}
+
+/// The value of a header that is there once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    first.filter(|_| values.next().is_none())
+}
+
+/// The words of a header that is a list, which may be there more than once.
+fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter();
+    let words = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    words.map(str::trim).filter(|word| !word.is_empty())
 }
 
 fn config(limits: &Limits) -> WebSocketConfig {
@@ -103,8 +179,22 @@ fn config(limits: &Limits) -> WebSocketConfig {
         .max_frame_size(Some(message))
 }
 
-fn first_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
-    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
-    let first = offered.split(',').next()?.trim();
-    (!first.is_empty()).then(|| HeaderValue::from_str(first).ok())?
+/// The subprotocol that is spoken, if the client offers any.
+fn first_protocol(headers: &HeaderMap) -> Result<Option<HeaderValue>, &'static str> {
+    const PROBLEM: &str = "its Sec-WebSocket-Protocol header must be a list of tokens";
+    let name = &header::SEC_WEBSOCKET_PROTOCOL;
+    if headers.get_all(name).iter().any(|value| value.to_str().is_err()) {
+        return Err(PROBLEM);
+    }
+    let mut offered = words(headers, name);
+    let first = offered.next();
+    if first.into_iter().chain(offered).any(|word| !is_token(word)) {
+        return Err(PROBLEM);
+    }
+    Ok(first.and_then(|first| HeaderValue::from_str(first).ok()))
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }

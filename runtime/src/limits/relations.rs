@@ -57,6 +57,10 @@ const RELATIONS: &[Relation] = &[
         "body_bytes_max and header_bytes_max together must not exceed mailbox_bytes_max, or such a request could never be delivered",
     ),
     (
+        |l| l.message_bytes_max.max(l.body_bytes_max) <= l.buffered_bytes_max,
+        "message_bytes_max and body_bytes_max must not exceed buffered_bytes_max, or the largest could never be received",
+    ),
+    (
         |l| l.room_message_bytes_max <= l.outbox_bytes_max,
         "room_message_bytes_max must not exceed outbox_bytes_max, or such a message could never be sent",
     ),

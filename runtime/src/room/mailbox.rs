@@ -4,6 +4,7 @@
 //! hands back what it was given. It does not know what the events mean.
 
 use super::{Mail, RoomError};
+use crate::byte_budget::{ByteBudget, BytePermit};
 use crate::limits::{Limits, ms, size};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,10 +24,13 @@ struct Inner {
     limits: Arc<Limits>,
 }
 
-#[derive(Default)]
 struct Queue {
     mails: VecDeque<Mail>,
     bytes: usize,
+    /// Bytes of what was taken last: the room is about to handle it.
+    taken: usize,
+    /// For both.
+    permit: BytePermit,
     closed: bool,
 }
 
@@ -46,9 +50,11 @@ pub(crate) enum Refused {
 }
 
 impl Mailbox {
-    pub(crate) fn new(limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(limits: Arc<Limits>, budget: &ByteBudget) -> Self {
         let (filled, drained, line) = (Notify::new(), Notify::new(), Line::new(()));
-        Self(Arc::new(Inner { queue: Mutex::default(), filled, drained, line, limits }))
+        let (mails, permit) = (VecDeque::new(), budget.permit());
+        let queue = Mutex::new(Queue { mails, bytes: 0, taken: 0, permit, closed: false });
+        Self(Arc::new(Inner { queue, filled, drained, line, limits }))
     }
 
     /// Puts a mail behind those that wait.
@@ -58,6 +64,11 @@ impl Mailbox {
             return Err(Refused::Closed(mail));
         }
         if mail.is_bounded() && self.is_full(&queue, mail.size()) {
+            return Err(Refused::Full(mail));
+        }
+        let sum = queue.bytes + queue.taken + mail.size();
+        // One mail at a time is taken whatever others keep: a room goes on, and who waits is woken by it.
+        if !queue.permit.cover(sum) && mail.is_bounded() && !queue.mails.is_empty() {
             return Err(Refused::Full(mail));
         }
         queue.bytes += mail.size();
@@ -102,12 +113,16 @@ impl Mailbox {
         tokio::time::timeout(limit, waited).await.unwrap_or(Err(RoomError::Busy))
     }
 
-    /// Takes the next events, at most `mailbox_batch_max`. Empty if there are none.
+    /// Takes the next events, at most `mailbox_batch_max`. Empty if there are none. Those of the call before have
+    /// been handled.
     pub(crate) fn take(&self) -> Vec<Mail> {
         let mut queue = self.queue();
         let count = queue.mails.len().min(size(self.0.limits.mailbox_batch_max));
         let batch: Vec<Mail> = queue.mails.drain(..count).collect();
-        queue.bytes -= batch.iter().map(Mail::size).sum::<usize>();
+        queue.taken = batch.iter().map(Mail::size).sum();
+        queue.bytes -= queue.taken;
+        let kept = queue.bytes + queue.taken;
+        queue.permit.shrink(kept);
         drop(queue);
         if !batch.is_empty() {
             self.0.drained.notify_one();
@@ -139,7 +154,8 @@ impl Mailbox {
     pub(crate) fn close(&self) -> VecDeque<Mail> {
         let mut queue = self.queue();
         queue.closed = true;
-        queue.bytes = 0;
+        (queue.bytes, queue.taken) = (0, 0);
+        queue.permit.shrink(0);
         let rest = std::mem::take(&mut queue.mails);
         drop(queue);
         // The first leaves, and the others after it find the mailbox closed.
@@ -175,11 +191,27 @@ mod tests {
     }
 
     fn mailbox(events: u64, bytes: u64) -> Mailbox {
-        Mailbox::new(Arc::new(Limits {
-            mailbox_events_max: events,
-            mailbox_bytes_max: bytes,
-            ..Limits::default()
-        }))
+        let limits =
+            Limits { mailbox_events_max: events, mailbox_bytes_max: bytes, ..Limits::default() };
+        Mailbox::new(Arc::new(limits), &ByteBudget::new(1 << 20))
+    }
+
+    #[test]
+    fn where_others_keep_everything_one_mail_at_a_time_is_taken() {
+        let budget = ByteBudget::new(64 * 1024);
+        let greedy = Mailbox::new(Arc::default(), &budget);
+        let large = message(&"x".repeat(40 * 1024));
+        assert!(greedy.push(large).is_ok());
+        let other = Mailbox::new(Arc::default(), &budget);
+        let large = || message(&"x".repeat(30 * 1024));
+        assert!(other.push(large()).is_ok(), "it is empty");
+        assert!(matches!(other.push(large()), Err(Refused::Full(_))));
+        assert!(budget.granted() <= 64 * 1024);
+        assert_eq!(other.take().len(), 1);
+        assert!(other.push(large()).is_ok());
+        // What the greedy one hands out counts until it asks for more.
+        assert_eq!((greedy.take().len(), budget.granted()), (1, 40 * 1024));
+        assert_eq!((greedy.take().len(), budget.granted()), (0, 0));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) use places::{Places, SharedPlaces};
 pub(crate) use roster::Client;
 pub(crate) use turns::Parts;
 
+use crate::byte_budget::ByteBudget;
 use crate::config::{AutoResponse, WhenQuiet};
 use crate::event::{CloseFrame, Ending, Message, Request, Response};
 use crate::id::{ConnectionId, Serial};
@@ -37,6 +38,7 @@ use crate::store::StoreError;
 use crate::ttl::Lifetime;
 use crate::wasm::{Code, GuestFault};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 /// Something that waits before a room, with where its answer goes.
@@ -274,6 +276,8 @@ pub(crate) struct RoomHandle {
     pub(crate) answers: watch::Receiver<Option<Arc<AutoResponse>>>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) metrics: Arc<RoomMetrics>,
+    /// From which the outboxes of its connections are taken.
+    pub(crate) bytes: ByteBudget,
 }
 
 /// A connection that a room has let in, as its socket holds it.
@@ -291,25 +295,30 @@ pub(crate) struct Joined {
 pub(crate) struct Admission {
     mailbox: Mailbox,
     serial: Serial,
-    said_goodbye: bool,
+    said_goodbye: AtomicBool,
 }
 
 impl Admission {
     pub(crate) fn new(mailbox: Mailbox, serial: Serial) -> Self {
-        Self { mailbox, serial, said_goodbye: false }
+        Self { mailbox, serial, said_goodbye: AtomicBool::new(false) }
     }
 
     fn tell(&self, mail: Mail) {
         // A room that is gone has told its connections already.
         drop(self.mailbox.push(mail));
     }
+
+    /// Reports the end, unless that was done.
+    fn ended(&self, ending: Ending) {
+        if !self.said_goodbye.swap(true, Ordering::Relaxed) {
+            self.tell(Mail::Closed { who: self.serial, ending });
+        }
+    }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        if !self.said_goodbye {
-            self.tell(Mail::Closed { who: self.serial, ending: Ending::broken_off() });
-        }
+        self.ended(Ending::broken_off());
     }
 }
 
@@ -331,10 +340,10 @@ impl Joined {
         self.admission.tell(Mail::Failed { who: self.admission.serial, error });
     }
 
-    /// Reports how the connection ended.
-    pub(crate) fn ended(mut self, ending: Ending) {
-        self.admission.said_goodbye = true;
-        self.admission.tell(Mail::Closed { who: self.admission.serial, ending });
+    /// Reports how the connection ended. What the room had to say to it until it hears of the end still
+    /// comes out of the outbox, and the outbox ends behind that.
+    pub(crate) fn ended(&self, ending: Ending) {
+        self.admission.ended(ending);
     }
 }
 
@@ -352,7 +361,7 @@ impl RoomHandle {
         &self,
         visitor: Visitor,
     ) -> Result<Result<Joined, RoomError>, Visitor> {
-        let (sender, outbox) = outbox(&self.limits, self.metrics.clone());
+        let (sender, outbox) = outbox(&self.limits, self.metrics.clone(), &self.bytes);
         let (reply, answer) = oneshot::channel();
         let joining = Joining { visitor, outbox: sender, reply };
         match self.mailbox.push(Mail::Connect(Box::new(joining))) {

@@ -3,6 +3,7 @@
 //! Invariant: a room never waits for a client. At the bound the queue is thrown away and the
 //! connection closed with 1013; after a close frame nothing follows. It does not know sockets.
 
+use crate::byte_budget::{ByteBudget, BytePermit};
 use crate::event::{CloseFrame, Message};
 use crate::limits::{Limits, size};
 use crate::metrics::RoomMetrics;
@@ -37,19 +38,30 @@ struct Inner {
     metrics: Arc<RoomMetrics>,
 }
 
-#[derive(Default)]
 struct Queue {
     frames: VecDeque<Frame>,
     bytes: usize,
+    /// Bytes of what was taken last: the socket is about to write it.
+    taken: usize,
+    /// For both.
+    permit: BytePermit,
     closed: bool,
+    /// What the client is told at the end, whatever the room says: it broke the protocol.
+    verdict: Option<CloseFrame>,
     /// A ping goes before everything else.
     pings: bool,
 }
 
 /// The two ends of a new, empty outbox.
-pub(crate) fn outbox(limits: &Limits, metrics: Arc<RoomMetrics>) -> (OutboxSender, Outbox) {
+pub(crate) fn outbox(
+    limits: &Limits,
+    metrics: Arc<RoomMetrics>,
+    budget: &ByteBudget,
+) -> (OutboxSender, Outbox) {
+    let (frames, permit) = (VecDeque::new(), budget.permit());
+    let (bytes, taken, closed, pings) = (0, 0, false, false);
     let inner = Arc::new(Inner {
-        queue: Mutex::default(),
+        queue: Mutex::new(Queue { frames, bytes, taken, permit, closed, verdict: None, pings }),
         filled: Notify::new(),
         overflowed: Notify::new(),
         bytes_max: size(limits.outbox_bytes_max),
@@ -80,12 +92,7 @@ impl OutboxSender {
 
     /// Queues the last frame. Without effect if there is one.
     pub(crate) fn close(&self, frame: CloseFrame) {
-        let mut queue = self.0.queue();
-        if !queue.closed {
-            queue.end(frame);
-        }
-        drop(queue);
-        self.0.filled.notify_one();
+        self.0.close(frame);
     }
 }
 
@@ -100,9 +107,23 @@ impl Queue {
     fn clear(&mut self) {
         self.frames.clear();
         self.bytes = 0;
+        self.permit.shrink(self.taken);
+    }
+
+    /// True if there is memory for so many bytes more. Who keeps up gets its message in any case.
+    fn covers(&mut self, more: usize) -> bool {
+        let keeps_up = self.frames.is_empty() && self.taken == 0;
+        self.permit.cover(self.bytes + self.taken + more) || keeps_up
+    }
+
+    /// What was taken last is written.
+    fn written(&mut self) {
+        self.taken = 0;
+        self.permit.shrink(self.bytes);
     }
 
     fn end(&mut self, frame: CloseFrame) {
+        let frame = self.verdict.take().unwrap_or(frame);
         self.frames.push_back(Frame::Close(frame));
         self.closed = true;
     }
@@ -131,24 +152,39 @@ impl Outbox {
         self.0.filled.notify_one();
     }
 
-    /// Takes the next frames, at most `max` and a ping. Empty if there are none.
+    /// Makes this the last frame when the room ends the outbox. Without effect if it has ended.
+    pub(crate) fn end_later(&self, frame: CloseFrame) {
+        self.0.queue().verdict = Some(frame);
+    }
+
+    /// Queues the last frame behind what waits, and waits for the room no longer. Without effect if there
+    /// is one.
+    pub(crate) fn end_now(&self, frame: CloseFrame) {
+        self.0.close(frame);
+    }
+
+    /// Takes the next frames, at most `max` and a ping. Empty if there are none. Those of the call before have
+    /// been written.
     pub(crate) fn take(&self, max: usize) -> Vec<Frame> {
         let mut queue = self.0.queue();
+        queue.written();
         let count = queue.frames.len().min(max);
         let ping = std::mem::take(&mut queue.pings).then_some(Frame::Ping);
         let frames: Vec<Frame> = ping.into_iter().chain(queue.frames.drain(..count)).collect();
-        queue.bytes -= frames.iter().map(Frame::size).sum::<usize>();
+        queue.taken = frames.iter().map(Frame::size).sum();
+        queue.bytes -= queue.taken;
         drop(queue);
         let messages = frames.iter().filter(|frame| matches!(frame, Frame::Message(_))).count();
         self.0.metrics.messages_sent.increment(messages as u64);
         frames
     }
 
-    /// Returns when there may be something to take. For the one socket that writes.
+    /// Returns when there may be something to take. For the one socket that writes, which has written what it took.
     ///
     /// # Cancel safety
     /// Dropped before it returns, the next call returns at once if something came.
     pub(crate) async fn filled(&self) {
+        self.0.queue().written();
         self.0.filled.notified().await;
     }
 
@@ -179,7 +215,7 @@ impl Inner {
         }
         let full =
             queue.frames.len() >= self.frames_max || queue.bytes + message.len() > self.bytes_max;
-        if full {
+        if full || !queue.covers(message.len()) {
             queue.clear();
             queue.end(CloseFrame::new(1013, "too slow: the outbox is full"));
             self.metrics.outbox_overflows.increment(1);
@@ -187,6 +223,15 @@ impl Inner {
         } else {
             queue.bytes += message.len();
             queue.frames.push_back(Frame::Message(message.clone()));
+        }
+        drop(queue);
+        self.filled.notify_one();
+    }
+
+    fn close(&self, frame: CloseFrame) {
+        let mut queue = self.queue();
+        if !queue.closed {
+            queue.end(frame);
         }
         drop(queue);
         self.filled.notify_one();
@@ -205,7 +250,28 @@ mod tests {
 
     fn small() -> (OutboxSender, Outbox) {
         let limits = Limits { outbox_frames_max: 2, outbox_bytes_max: 10, ..Limits::default() };
-        outbox(&limits, Metrics::new().rooms)
+        outbox(&limits, Metrics::new().rooms, &ByteBudget::new(1 << 20))
+    }
+
+    #[test]
+    fn where_others_keep_everything_who_is_behind_is_closed_and_who_keeps_up_is_not() {
+        let budget = ByteBudget::new(64 * 1024);
+        let new = || outbox(&Limits::default(), Metrics::new().rooms, &budget);
+        let large = Message::text("x".repeat(30 * 1024));
+        let (slow, behind) = new();
+        slow.send(&large);
+        slow.send(&large);
+        let (room, socket) = new();
+        for _ in 0..3 {
+            room.send(&large);
+            assert!(matches!(&socket.take(10)[..], [Frame::Message(_)]));
+            futures_util::FutureExt::now_or_never(socket.filled()).unwrap();
+            // What was taken is written by then.
+        }
+        assert!(budget.granted() <= 64 * 1024);
+        slow.send(&large);
+        assert!(matches!(&behind.take(10)[..], [Frame::Close(frame)] if frame.code == 1013));
+        assert_eq!(budget.granted(), 0);
     }
 
     #[test]
@@ -256,6 +322,23 @@ mod tests {
         socket.leave(CloseFrame::new(1012, "bye"));
         room.close(CloseFrame::new(4001, "too late"));
         assert_eq!(socket.take(10), [Frame::Close(CloseFrame::new(1012, "bye"))]);
+    }
+
+    #[test]
+    fn a_verdict_of_the_socket_goes_over_the_rooms_last_frame() {
+        let (room, socket) = small();
+        room.send(&Message::text("hi"));
+        socket.end_later(CloseFrame::new(1002, "bad frame"));
+        assert_eq!(socket.take(10), [Frame::Message(Message::text("hi"))]);
+        drop(room);
+        assert_eq!(socket.take(10), [Frame::Close(CloseFrame::new(1002, "bad frame"))]);
+        let (room, socket) = small();
+        socket.end_later(CloseFrame::new(1002, "bad frame"));
+        room.send(&Message::text("hi"));
+        socket.end_now(CloseFrame::new(1002, "bad frame"));
+        drop(room);
+        let last = Frame::Close(CloseFrame::new(1002, "bad frame"));
+        assert_eq!(socket.take(10), [Frame::Message(Message::text("hi")), last]);
     }
 
     #[test]

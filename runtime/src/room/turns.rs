@@ -11,6 +11,7 @@ use super::outlet::{Outlet, Reply};
 use super::places::{Place, Places, Seat};
 use super::usage::Usage;
 use super::{Otherwise, RoomError};
+use crate::byte_budget::ByteBudget;
 use crate::clock::Clock;
 use crate::event::{Answer, Event};
 use crate::id::{ModuleHash, RoomId, Serial};
@@ -43,6 +44,8 @@ pub(crate) struct Parts {
     pub(crate) logs: Logs,
     /// Who watches which room.
     pub(crate) taps: Taps,
+    /// What mailboxes and outboxes may keep.
+    pub(crate) bytes: ByteBudget,
 }
 
 /// The turns of one room.

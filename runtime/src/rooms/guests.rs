@@ -1,10 +1,11 @@
-//! What may run guests. Owns the engine with the permits for its instances: the places of rooms, the spares of
-//! rooms that take over new code, and the hooks at the door.
+//! What may run guests. Owns the engine with the permits for its instances (the places of rooms, the spares of
+//! rooms that take over new code, the hooks at the door) and the bytes that are kept for them.
 //!
 //! Invariant: a permit stands for an instance that the engine's pool has space for. The pool and the permits are
 //! the process's ([`GuestHost`]); a project ([`Guests`]) has of them what its own limits allow. It does not know
 //! what the instances do.
 
+use crate::byte_budget::ByteBudget;
 use crate::limits::{Limits, size};
 use crate::logs::Logs;
 use crate::room::{Places, SharedPlaces};
@@ -20,6 +21,7 @@ pub(crate) struct GuestHost {
     places: SharedPlaces,
     spares: Arc<Semaphore>,
     hooks: Arc<Semaphore>,
+    bytes: ByteBudget,
     limits: Arc<Limits>,
 }
 
@@ -31,6 +33,8 @@ pub(crate) struct Guests {
     pub(crate) spares: Arc<Semaphore>,
     /// One permit for each hook that may run at the door.
     pub(crate) hooks: Arc<Semaphore>,
+    /// What is kept for guests and clients of all projects.
+    pub(crate) bytes: ByteBudget,
     /// The project's limits, none of which exceeds what the process has.
     pub(crate) limits: Arc<Limits>,
 }
@@ -48,6 +52,7 @@ impl GuestHost {
             engine,
             spares: permits(limits.reload_rooms_max),
             hooks: permits(limits.door_instances_max),
+            bytes: ByteBudget::new(limits.buffered_bytes_max),
             limits: limits.clone(),
         })
     }
@@ -57,7 +62,8 @@ impl GuestHost {
         let limits = Arc::new(limits.within_process(&self.limits));
         let engine = self.engine.for_project(limits.clone(), logs);
         let places = self.places.for_project(&limits, engine.memory().clone());
-        Guests { engine, places, spares: self.spares.clone(), hooks: self.hooks.clone(), limits }
+        let (spares, hooks) = (self.spares.clone(), self.hooks.clone());
+        Guests { engine, places, spares, hooks, bytes: self.bytes.clone(), limits }
     }
 
     /// What runs the guests of a project that has the process for itself.

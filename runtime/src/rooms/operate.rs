@@ -8,7 +8,7 @@
 use super::{Phase, Resident, Rooms, State, Unreachable};
 use crate::event::CloseFrame;
 use crate::id::{ModuleHash, RoomId};
-use crate::limits::{Limits, ms};
+use crate::limits::ms;
 use crate::room::{
     Edit, FaultRecord, Figures, Glance, Inspection, Mail, Parts, Refused, RoomError, Totals, Window,
 };
@@ -182,7 +182,7 @@ impl Rooms {
         edit: Edit,
     ) -> Result<Result<bool, turn::Refusal>, RoomError> {
         loop {
-            let found = self.state().find_or_take(room, &self.0.parts.limits)?;
+            let found = self.state().find_or_take(room, &self.0.parts)?;
             let mailbox = match found {
                 Found::Running(resident) => resident.mailbox,
                 Found::Free(taken) => {
@@ -230,7 +230,7 @@ impl Rooms {
     /// Dropped before it returns, it is done all the same.
     pub(crate) async fn close(&self, room: &RoomId, frame: CloseFrame) -> Result<u64, RoomError> {
         let Some(connections) = self.connections(room) else { return Ok(0) };
-        let taken = self.state().take_place(room, frame, &self.0.parts.limits)?;
+        let taken = self.state().take_place(room, frame, &self.0.parts)?;
         self.work_on(room, taken, async { Ok(()) }).await?;
         Ok(connections)
     }
@@ -245,7 +245,7 @@ impl Rooms {
     /// Dropped before it returns, it is done all the same.
     pub(crate) async fn delete(&self, room: &RoomId, frame: CloseFrame) -> Result<u64, RoomError> {
         let connections = self.connections(room).unwrap_or_default();
-        let taken = self.state().take_place(room, frame, &self.0.parts.limits)?;
+        let taken = self.state().take_place(room, frame, &self.0.parts)?;
         let (store, id) = (self.0.parts.store.clone(), room.clone());
         self.work_on(room, taken, async move { store.forget(&id).await }).await?;
         Ok(connections)
@@ -274,7 +274,7 @@ impl Rooms {
             if !state.draining && !state.parties.contains_key(room.party()) {
                 return Err(Unreachable::UnknownParty(room.party().clone()));
             }
-            state.take_place(&room, frame, &self.0.parts.limits)?
+            state.take_place(&room, frame, &self.0.parts)?
         };
         let store = self.0.parts.store.clone();
         let touch = self.used_now();
@@ -317,14 +317,14 @@ enum Found {
 
 impl State {
     /// Whoever is on the list for a room, or the one who is on it from now on, in one step.
-    fn find_or_take(&mut self, room: &RoomId, limits: &Arc<Limits>) -> Result<Found, RoomError> {
+    fn find_or_take(&mut self, room: &RoomId, parts: &Parts) -> Result<Found, RoomError> {
         if self.draining {
             return Err(RoomError::Draining);
         }
         if let Some(resident) = self.running.get(room) {
             return Ok(Found::Running(resident.clone()));
         }
-        let next = Resident::new(Phase::Waiting, limits);
+        let next = Resident::new(Phase::Waiting, parts);
         self.running.insert(room.clone(), next.clone());
         Ok(Found::Free(Taken { next, before: None }))
     }
@@ -335,12 +335,12 @@ impl State {
         &mut self,
         room: &RoomId,
         frame: CloseFrame,
-        limits: &Arc<Limits>,
+        parts: &Parts,
     ) -> Result<Taken, RoomError> {
         if self.draining {
             return Err(RoomError::Draining);
         }
-        let next = Resident::new(Phase::Waiting, limits);
+        let next = Resident::new(Phase::Waiting, parts);
         let before = self.running.insert(room.clone(), next.clone());
         if let Some(before) = &before {
             // One that is just leaving needs no telling.

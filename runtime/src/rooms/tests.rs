@@ -3,6 +3,7 @@
 use super::*;
 use crate::event::{CloseFrame, Message};
 use crate::id::ConnectionId;
+use crate::limits::Limits;
 use crate::logs::{Begin, LogFilter, Seen};
 use crate::metrics::Metrics;
 use crate::room::{Frame, Outbox};

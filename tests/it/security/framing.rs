@@ -165,7 +165,10 @@ async fn an_upgrade_with_a_body_is_refused() {
         );
         let answers = answers(&node, request.as_bytes()).await;
         assert_eq!(statuses(&answers), [400], "{answers}");
-        assert!(answers.contains("this is no WebSocket handshake: it has a body"), "{answers}");
+        assert!(
+            answers.contains("this is not a valid WebSocket handshake: it must have no body"),
+            "{answers}"
+        );
     }
     assert_eq!(node.report("lobby").await["events"], json!([]));
 }

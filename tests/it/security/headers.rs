@@ -144,6 +144,9 @@ async fn what_a_client_offers_comes_back_as_one_line() {
     let node = Setup::memory().start().await;
     let offered = [("sec-websocket-protocol", "chat, x\tset-cookie: a=1")];
     let client = TestClient::try_connect(node.addr(), "/party/lobby", &offered).await;
+    assert_eq!(client.err(), Some(400));
+    let offered = [("sec-websocket-protocol", "chat"), ("sec-websocket-protocol", "set-cookie")];
+    let client = TestClient::try_connect(node.addr(), "/party/lobby", &offered).await;
     let client = client.unwrap();
     assert_eq!(client.header("sec-websocket-protocol"), Some("chat"));
     assert_eq!(client.header("set-cookie"), None);

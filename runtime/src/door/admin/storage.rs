@@ -75,7 +75,8 @@ pub(super) async fn put(
     let put = async {
         let (target, key) = Target::with_key(&door, &uri)?;
         let limits = &door.0.limits;
-        let value = Some(read_body(body, limits.value_bytes_max, limits).await?);
+        let mut permit = door.0.rooms.bytes().permit();
+        let value = Some(read_body(body, limits.value_bytes_max, limits, &mut permit).await?);
         edit(&admin, &target, Edit { key, value }).await
     };
     put.await.unwrap_or_else(shown)

@@ -1,0 +1,271 @@
+//! Where in its frames a client is. Owns the reading of frame heads, beside the library that reads messages.
+//!
+//! Invariant: at every byte it is known whether a message is unfinished and how large it is so far. It refuses
+//! what the library lets pass and RFC 6455 does not. Pure: it does not know sockets, time or limits.
+
+/// The longest head of a frame: two bytes, eight of length, four of mask.
+const HEAD_BYTES_MAX: usize = 14;
+/// The opcode of a close frame, and the first one of a control frame.
+const CLOSE: u8 = 8;
+
+/// The frames of one client, as far as their bytes have come.
+#[derive(Default)]
+pub(super) struct Frames {
+    head: [u8; HEAD_BYTES_MAX],
+    /// Bytes of the head that have come.
+    have: usize,
+    /// Bytes of the payload that have not come, once the head is there.
+    left: Option<u64>,
+    /// The first two bytes of a close frame's payload, as far as they have come.
+    code: Vec<u8>,
+    /// True between the first and the last frame of a message in pieces.
+    in_pieces: bool,
+    /// Payload of the frames of the unfinished message, the rest of the newest one included.
+    bytes: u64,
+    /// Messages, and control frames outside of them, that are complete.
+    complete: u64,
+}
+
+/// A byte at which the frames stop being valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Violation {
+    /// How many of the bytes are still valid.
+    pub(super) valid: usize,
+    /// What is wrong.
+    pub(super) what: &'static str,
+}
+
+impl Frames {
+    /// Follows the client through these bytes.
+    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let (read, valid) = match self.left {
+                None => self.head(rest[0]),
+                Some(left) => self.payload(rest, left),
+            };
+            at += read;
+            // The last byte that is wrong is kept from the library.
+            valid.map_err(|what| Violation { valid: at - 1, what })?;
+        }
+        Ok(())
+    }
+
+    /// True if something has begun and is not complete.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.have > 0 || self.in_pieces
+    }
+
+    /// How many messages, and control frames outside of them, are complete.
+    pub(super) fn complete(&self) -> u64 {
+        self.complete
+    }
+
+    /// Bytes of the unfinished message: what its frames so far say that they carry.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn head(&mut self, byte: u8) -> (usize, Result<(), &'static str>) {
+        self.head[self.have] = byte;
+        self.have += 1;
+        let valid = match self.have {
+            0..2 => Ok(()),
+            have if have < self.head_bytes() => Ok(()),
+            _ => self.begin(),
+        };
+        (1, valid)
+    }
+
+    /// How long the head is, once its first two bytes are there.
+    fn head_bytes(&self) -> usize {
+        let length = match self.head[1] & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let mask = if self.is_masked() { 4 } else { 0 };
+        2 + length + mask
+    }
+
+    fn is_masked(&self) -> bool {
+        self.head[1] & 0x80 != 0
+    }
+
+    fn opcode(&self) -> u8 {
+        self.head[0] & 0x0f
+    }
+
+    /// The head is there.
+    fn begin(&mut self) -> Result<(), &'static str> {
+        let length = self.length()?;
+        if self.opcode() < CLOSE {
+            self.bytes = self.bytes.saturating_add(length);
+        }
+        self.left = Some(length);
+        if length == 0 {
+            self.end();
+        }
+        Ok(())
+    }
+
+    fn length(&self) -> Result<u64, &'static str> {
+        let (length, min) = match self.head[1] & 0x7f {
+            126 => (u64::from(u16::from_be_bytes([self.head[2], self.head[3]])), 126),
+            127 => {
+                let mut bytes = [0; 8];
+                bytes.copy_from_slice(&self.head[2..10]);
+                (u64::from_be_bytes(bytes), 1 << 16)
+            }
+            length => (u64::from(length), 0),
+        };
+        if length >> 63 != 0 {
+            return Err("the highest bit of a frame's length is set");
+        }
+        match length < min {
+            true => Err("a frame's length takes more bytes than it needs"),
+            false => Ok(length),
+        }
+    }
+
+    fn payload(&mut self, bytes: &[u8], left: u64) -> (usize, Result<(), &'static str>) {
+        let may = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        // A close frame is looked at up to its code, so that its last byte can be kept back.
+        let looks = self.opcode() == CLOSE && self.code.len() < 2;
+        let read = if looks { may.min(2 - self.code.len()) } else { may };
+        let left = left - read as u64;
+        self.left = Some(left);
+        if looks {
+            let at = self.code.len();
+            let mask = self.mask();
+            let plain = bytes[..read].iter().enumerate();
+            self.code.extend(plain.map(|(i, byte)| byte ^ mask[at + i]));
+            if let [high, low] = self.code[..]
+                && !is_allowed(u16::from_be_bytes([high, low]))
+            {
+                return (read, Err("a close frame has a code that is not to be sent"));
+            }
+        }
+        if left == 0 {
+            self.end();
+        }
+        (read, Ok(()))
+    }
+
+    fn mask(&self) -> [u8; 4] {
+        match self.is_masked() {
+            true => {
+                let end = self.head_bytes();
+                [self.head[end - 4], self.head[end - 3], self.head[end - 2], self.head[end - 1]]
+            }
+            false => [0; 4],
+        }
+    }
+
+    /// A frame is complete.
+    fn end(&mut self) {
+        if self.opcode() < CLOSE {
+            self.in_pieces = self.head[0] & 0x80 == 0;
+        }
+        if !self.in_pieces {
+            self.bytes = 0;
+            self.complete += 1;
+        }
+        (self.have, self.left) = (0, None);
+        self.code.clear();
+    }
+}
+
+/// True if a client's close frame may carry this code: RFC 6455 section 7.4 and what IANA has registered since, of
+/// which 1014 is said by gateways alone.
+fn is_allowed(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1013 | 3000..=4999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A masked frame, with its length in this form: 0, 2 or 8 bytes more.
+    fn frame(first: u8, form: u8, payload: &[u8]) -> Vec<u8> {
+        let length = payload.len() as u64;
+        let mut frame = vec![first];
+        match form {
+            0 => frame.push(0x80 | u8::try_from(length).unwrap()),
+            2 => {
+                frame.push(0x80 | 126);
+                frame.extend(u16::try_from(length).unwrap().to_be_bytes());
+            }
+            _ => {
+                frame.push(0x80 | 127);
+                frame.extend(length.to_be_bytes());
+            }
+        }
+        frame.extend([7; 4]);
+        frame.extend(payload.iter().map(|byte| byte ^ 7));
+        frame
+    }
+
+    fn followed(bytes: &[u8]) -> (Frames, Result<(), Violation>) {
+        let mut frames = Frames::default();
+        let valid = frames.follow(bytes);
+        (frames, valid)
+    }
+
+    #[test]
+    fn an_unfinished_message_is_known_at_every_byte() {
+        let message = [frame(0x01, 0, b"abc"), frame(0x89, 0, b"p"), frame(0x80, 0, b"d")].concat();
+        for end in 1..message.len() {
+            let (frames, valid) = followed(&message[..end]);
+            assert_eq!((valid, frames.is_unfinished()), (Ok(()), true), "{end}");
+            assert_eq!(frames.complete(), 0, "{end}");
+        }
+        let (frames, _) = followed(&message);
+        assert_eq!((frames.is_unfinished(), frames.complete(), frames.bytes()), (false, 1, 0));
+    }
+
+    #[test]
+    fn a_frame_counts_as_large_as_it_says_it_is() {
+        let (frames, _) = followed(&frame(0x02, 8, &[0; 70_000])[..20]);
+        assert_eq!((frames.is_unfinished(), frames.bytes()), (true, 70_000));
+        let pieces = [frame(0x02, 0, &[0; 100]), frame(0x00, 2, &[0; 1_000])].concat();
+        assert_eq!(followed(&pieces).0.bytes(), 1_100);
+    }
+
+    #[test]
+    fn what_the_library_lets_pass_is_refused_before_its_last_byte() {
+        let cases = [
+            (frame(0x81, 2, b"short"), 7),
+            (frame(0x81, 8, b"short"), 13),
+            (frame(0x82, 8, &[0; 65_535]), 13),
+            (frame(0x88, 0, &1005_u16.to_be_bytes()), 7),
+            (frame(0x88, 0, &[&[0, 0][..], b"reason"].concat()), 7),
+            ([&[0x82, 0xff, 0x80][..], &[0; 11]].concat(), 13),
+        ];
+        for (bytes, valid) in cases {
+            let (_, outcome) = followed(&bytes);
+            assert_eq!(outcome.unwrap_err().valid, valid, "{:?}", &bytes[..bytes.len().min(16)]);
+        }
+        for code in [1000, 1003, 1007, 1013, 3000, 4999_u16] {
+            assert_eq!(followed(&frame(0x88, 0, &code.to_be_bytes())).1, Ok(()), "{code}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_how_the_bytes_are_cut(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0..200_usize) {
+            let cut = cut.min(bytes.len());
+            let (whole, all) = followed(&bytes);
+            let mut pieces = Frames::default();
+            let first = pieces.follow(&bytes[..cut]);
+            let second = first.and_then(|()| pieces.follow(&bytes[cut..]).map_err(|v| Violation { valid: v.valid + cut, ..v }));
+            prop_assert_eq!(all, second);
+            if all.is_ok() {
+                prop_assert_eq!(whole.is_unfinished(), pieces.is_unfinished());
+                prop_assert_eq!(whole.bytes(), pieces.bytes());
+            }
+        }
+    }
+}
