@@ -17,6 +17,7 @@ mod door;
 mod expiry;
 mod fault_matrix;
 mod faults;
+mod frames;
 mod handshake;
 mod hangups;
 mod hibernation;
