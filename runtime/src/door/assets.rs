@@ -44,7 +44,7 @@ pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Re
 
 /// The entity tag of a file as it is now. Who wants a part of a file only if it is still the one it has (`If-Range`,
 /// RFC 9110 section 13.1.5) has to name it: a time stands for no file, as two changes within a second have the same.
-async fn tag_of(dir: &FilePath, uri: Uri) -> Option<HeaderValue> {
+async fn tag_of(dir: &Path, uri: Uri) -> Option<HeaderValue> {
     let mut head = Request::new(Body::empty());
     (*head.method_mut(), *head.uri_mut()) = (Method::HEAD, uri);
     let Ok(now) = ServeDir::new(dir).oneshot(head).await;
