@@ -161,18 +161,18 @@ for (const { name, party } of clients) describe(name, () => {
     assert.equal(await other.stop(), 0);
     for (const client of clients) assert.equal((await client.next("close")).code, 1012);
   });
-});
 
-test("a client that sends too much reads why, and its end is clean", async () => {
-  const client = plain(server, "/parties/main/large");
-  await client.welcome();
-  client.socket.send(new Uint8Array(2 << 20));
-  const { code, wasClean } = await client.next("close");
-  assert.deepEqual({ code, wasClean }, { code: 1009, wasClean: true });
-});
+  test("a client that sends too much reads why, and its end is clean", async () => {
+    const client = plain(server, "/parties/main/large");
+    await client.welcome();
+    client.socket.send(new Uint8Array(2 << 20));
+    const { code, wasClean } = await client.next("close");
+    assert.deepEqual({ code, wasClean }, { code: 1009, wasClean: true });
+  });
 
-test("a path that is no room is closed with a final code", async () => {
-  const client = plain(server, "/nowhere");
-  const { code, reason } = await client.next("close");
-  assert.deepEqual({ code, reason }, { code: 4404, reason: "not found" });
+  test("a path that is no room is closed with a final code", async () => {
+    const client = plain(server, "/nowhere");
+    const { code, reason } = await client.next("close");
+    assert.deepEqual({ code, reason }, { code: 4404, reason: "not found" });
+  });
 });
