@@ -120,6 +120,18 @@ impl Ledger {
         Ok(())
     }
 
+    /// The bytes of a file that is not counted: an older copy of it is as good as the newest.
+    ///
+    /// # Errors
+    /// [`FileError`]: the content cannot be written as JSON.
+    pub(super) fn sealed(
+        owner: &str,
+        name: &str,
+        content: &impl Serialize,
+    ) -> Result<Vec<u8>, FileError> {
+        bytes(Path::new(name), owner, name, (0, content))
+    }
+
     fn count(&mut self, name: &str, counts: Counts) -> Result<(), FileError> {
         self.counts.insert(name.to_owned(), counts);
         seal(&self.dir.join(COUNTS), &self.owner, COUNTS, (0, &self.counts))
@@ -130,13 +142,22 @@ fn seal<T: Serialize>(
     path: &Path,
     owner: &str,
     file: &str,
-    (change, content): (u64, T),
+    what: (u64, T),
 ) -> Result<(), FileError> {
+    super::file::replace(path, &bytes(path, owner, file, what)?)
+}
+
+fn bytes<T: Serialize>(
+    path: &Path,
+    owner: &str,
+    file: &str,
+    (change, content): (u64, T),
+) -> Result<Vec<u8>, FileError> {
     let (owner, file) = (owner.to_owned(), file.to_owned());
     let body = serde_json::to_vec_pretty(&Sealed { owner, file, change, content });
     let body = body.map_err(|error| FileError::new(path, error.into()))?;
     let check = blake3::hash(&body).to_hex();
-    file::replace(path, &[BEGIN, check.as_bytes(), MIDDLE, &body, END].concat())
+    Ok([BEGIN, check.as_bytes(), MIDDLE, &body, END].concat())
 }
 
 fn unseal<T: DeserializeOwned>(

@@ -5,7 +5,7 @@
 //! served keeps no other from it. It does not know rooms: a `site` has a [`Node`](crate::node) for them.
 //!
 //! ```text
-//! DATA/tokens.json  changes.json  audit.log  blobs/HASH  compiled/
+//! DATA/tokens.json  changes.json  audit.log  blobs/HASH  compiled/  compiled.json
 //! DATA/projects/NAME/versions.json  env.json  changes.json  assets/VERSION/  rooms/
 //! ```
 
@@ -13,6 +13,7 @@ mod api;
 mod audit;
 mod blobs;
 mod catalog;
+mod compiled;
 mod failure;
 mod file;
 mod folder;
@@ -40,6 +41,7 @@ use crate::door::{Certificates, Listener, TlsError, Way};
 use crate::limits::{Limits, size};
 use crate::metrics::ServerMetrics;
 use crate::rooms::GuestHost;
+use crate::store::blocking;
 use crate::wasm::EngineError;
 use audit::Audit;
 use blobs::Blobs;
@@ -188,6 +190,7 @@ impl Server {
         let lock = lock(&data)?;
         // What is compiled is kept under an absolute path, wherever this process was started.
         let data = fs::canonicalize(&data).map_err(|error| FileError::new(&data, error))?;
+        compiled::verify(&data, &data.join("compiled"))?;
         let shared = Shared {
             blobs: Blobs::open(&data.join("blobs"), limits.module_bytes_max)?,
             hosts: Hosts::default(),
@@ -280,6 +283,8 @@ impl Server {
             // A listener that panicked has no requests any more.
             drop(serving.await);
         }
+        let data = &self.core.0.data;
+        blocking(|| compiled::note(data, &data.join("compiled")));
     }
 }
 

@@ -4,13 +4,13 @@
 //! latest by the next start; nothing waits while a project is opened but what wants to change the same one. It
 //! does not know how a project is served.
 
-use super::Core;
 use super::failure::ApiError;
 use super::file::FileError;
 use super::folder::{Folder, Found, GONE, Made, remove_all};
 use super::release::Release;
 use super::site::{self, Changed, Site, SiteError};
 use super::slots::{Claim, Held, Unclaimed};
+use super::{Core, compiled};
 use crate::store::blocking;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -100,6 +100,8 @@ impl Core {
             }
         };
         self.collect(&claim);
+        let data = &self.0.data;
+        blocking(|| compiled::note(data, &data.join("compiled")));
         Ok(done)
     }
 
