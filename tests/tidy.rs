@@ -198,8 +198,8 @@ const LAYERS: &[(&str, &str)] = &[
         "node",
         "limits id clock metrics logs ttl config wasm store cluster rooms alarms expiry admin door",
     ),
-    ("runtime", "config store admin door node"),
-    ("server", "limits id clock ttl config metrics store door node"),
+    ("runtime", "config rooms wasm store admin door node"),
+    ("server", "limits id clock ttl config metrics wasm rooms store door node"),
     ("lib", "*"),
 ];
 

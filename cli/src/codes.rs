@@ -52,7 +52,7 @@ codes! {
         "$ room build",
         "Change into the project, name its folder (`room build my-chat`), or make one: `room new my-chat`.";
     Unreadable "R0002" "a file cannot be read",
-        "The file is there and the system does not let this user read it, or it is no text.",
+        "The file is there and the system does not let this user read it, or it is not text.",
         "$ mkdir lines\n$ room import lines --data data",
         "Name a file that you may read; `ls -l` shows whose it is.";
     NotToml "R0003" "room.toml is not valid TOML",
@@ -60,14 +60,14 @@ codes! {
         "# room.toml\nname = chat",
         "The mark shows where it stopped making sense. A text stands in quotes: `name = \"chat\"`.";
     UnknownKey "R0004" "room.toml has no such key",
-        "The key is none that a room.toml has. It is refused rather than passed over, as a key with a typing error would silently do nothing.",
+        "A room.toml has no such key. It is refused rather than passed over, as a key with a typing error would silently do nothing.",
         "# room.toml\nname = \"chat\"\n[limits]\nturn_ms_mx = 5",
         "Take the key that is proposed. `room schema` prints all there are, for editors to check as you type.";
     WrongType "R0005" "a value of room.toml is of the wrong kind",
         "The key is right, and its value is a text where a number is expected, or the like.",
         "# room.toml\nname = 5",
         "Write it as the help says.";
-    WrongNumber "R0006" "a limit is no whole number, or too small",
+    WrongNumber "R0006" "a limit is not a whole number, or is too small",
         "Limits are whole numbers of at least 1; only `drain_spread_ms` may be 0. None of the others can be turned off, as each keeps the server alive.",
         "# room.toml\nname = \"chat\"\n[limits]\nturn_ms_max = 0",
         "`room limits` shows each limit's unit and default.";
@@ -127,7 +127,7 @@ codes! {
         "Cargo was asked what the package consists of, and refused. Its words are in the message.",
         "A Cargo.toml with a mistake in it, or a dependency whose folder is not there.",
         "Put right what cargo names; `cargo metadata --no-deps` in the package says it again.";
-    NotAPackage "R0021" "the folder of a party is no package",
+    NotAPackage "R0021" "the folder of a party is not a package",
         "Its Cargo.toml has no `[package]`: it is that of a workspace.",
         "A party whose `path` is the root of a workspace.",
         "Set `path` to the folder of one of its members.";
@@ -143,7 +143,7 @@ codes! {
         "The address cannot be had, or the data folder cannot be opened: its disk, its rights, another server, or a damaged file.",
         "$ room new chat --template blank\n$ cd chat\n$ room dev --host 192.0.2.1",
         "The message has the system's words, or names the file and how to go on without it. `--ephemeral` needs no data folder, --host 127.0.0.1 no network.";
-    BadFilter "R0025" "this is no filter for the log",
+    BadFilter "R0025" "this is not a log filter",
         "The filter says which lines are shown, as tracing's directives.",
         "$ room dev --log =debug=",
         "Write it as `debug`, or `warn,room_runtime=debug,room::guest=info`.";
@@ -220,7 +220,7 @@ codes! {
         "// partykit.json\n{ \"name\": }",
         "The mark shows where it stopped making sense.";
     BadPartyKit "R0044" "partykit.json cannot be imported",
-        "A key is none that PartyKit has, or its value is of the wrong kind. Nothing was written.",
+        "PartyKit has no such key, or the key's value is of the wrong kind. Nothing was written.",
         "// partykit.json\n{ \"mian\": \"src/server.ts\" }",
         "Put it right in partykit.json, or remove the key.";
     NoServer "R0045" "no server runs on the data",
@@ -228,10 +228,10 @@ codes! {
         "$ room rooms --data data",
         "Start one: `room dev`, or `room serve`; --data names another server's data folder.";
     NotConfirmed "R0046" "it was not confirmed",
-        "What cannot be undone is asked about on a terminal, and needs --yes where there is none.",
+        "What cannot be undone is asked about on a terminal, and needs --yes where there is no terminal.",
         "`room delete-room lobby` in a script.",
         "Add --yes if you mean it. Nothing was deleted.";
-    BadValue "R0047" "a value to store is no JSON",
+    BadValue "R0047" "a value to store is not JSON",
         "Rooms that are written with the SDK store JSON, so that is what is taken unless --text or --file says otherwise.",
         "`room storage set lobby title hello`",
         "Put a text in quotes, which a shell needs quotes around: `'\"hello\"'`; or store it as it is with --text.";
@@ -243,7 +243,7 @@ codes! {
         "A server that was deployed to is asked with a token, and this one is misspelled, revoked, or good for less than what was asked.",
         "$ room list --name chat --to http://127.0.0.1:9 --token 'no token'",
         "`room token list` shows the tokens and their scopes; `room token create` makes one. `room serve` prints the first.";
-    BadUrl "R0050" "this is no address of a server",
+    BadUrl "R0050" "this is not a server address",
         "--to is the address where `room serve` listens for operators, or a proxy before it: http or https, a host and perhaps a port. `room bench` takes the one for clients: http, a host and a port.",
         "$ room list --name chat --to https://chat.example.com/admin --token x",
         "Write it as http://127.0.0.1:1998, or https://rooms.example.com. A server that speaks no TLS is best reached through `ssh -L 1998:localhost:1998 its-name`.";
@@ -260,11 +260,11 @@ codes! {
         "# room.toml\nname = \"chat\"\n[parties.main]\nttl = \"30 days\"",
         "Write it as `ttl = \"30d\"`, or remove it to keep rooms for ever.";
     UntrustedServer "R0054" "the server is not trusted",
-        "A server that is asked over https shows a certificate for its name, for which an authority vouches that this machine trusts. This one's has expired, is for another name, is vouched for by nobody who is trusted, or there is no TLS at all.",
+        "A server that is asked over https shows a certificate for its name, signed by an authority that this machine trusts. This server's certificate has expired, is for another name or is signed by an authority that is not trusted, or the server does not use TLS.",
         "`room rooms --to https://127.0.0.1:1998`",
         "The message says which. --ca-file names the certificate of an authority of your own, or one that vouches for itself.";
     BadCaFile "R0055" "there are no certificate authorities",
-        "What vouches for a server's certificate is read from --ca-file, or from where this system keeps it, and there is none in PEM.",
+        "The authorities that sign servers' certificates are read from --ca-file, or from where this system keeps it, and no certificate in PEM was found there.",
         "$ room rooms --name chat --to https://127.0.0.1:9 --token x --ca-file nowhere.pem",
         "Name a file that has certificates between `-----BEGIN CERTIFICATE-----` lines, or install the system's, often as the package ca-certificates.";
     TwoPlaces "R0056" "two places are named",

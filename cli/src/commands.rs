@@ -75,7 +75,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// A mistake: there is no terminal.
 fn yes(what: &str) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        let message = format!("{what} would be deleted for good, and there is no terminal to ask");
+        let message = format!(
+            "{what} would be deleted permanently, and there is no terminal on which to ask"
+        );
         return Err(Mistake::new(Code::NotConfirmed, message).help("add --yes").into());
     }
     print::talk(format_args!("delete {what}? [y/N]"));

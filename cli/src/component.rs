@@ -14,7 +14,7 @@ pub(crate) fn imports(bytes: &[u8]) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload.context("cargo's output is no component")? {
+        match payload.context("cargo's output is not a component")? {
             // What is nested inside imports from its surroundings, not from the host.
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),

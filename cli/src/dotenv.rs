@@ -137,7 +137,7 @@ fn entry<'t>(rest: &mut &'t str) -> Result<Option<(&'t str, String)>, Wrong> {
     if key.is_empty() || !key.chars().all(allowed) || key.starts_with(|c: char| c.is_ascii_digit())
     {
         let help = "a name has letters, digits, `_`, `-` and `.`, and starts with no digit";
-        return Err(("what stands before `=` is no name".to_owned(), help));
+        return Err(("the text before `=` is not a name".to_owned(), help));
     }
     let at = line.find('=').map_or(line.len(), |at| at + 1);
     let value = text[at..].trim_start_matches([' ', '\t']);

@@ -53,18 +53,18 @@ impl Address {
     /// A mistake: it is no URL of a server, or the authorities cannot be read.
     pub(crate) fn of(url: &str, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let wrong = |why: &str| {
-            Mistake::new(Code::BadUrl, format_args!("{url} is no address of a server: {why}"))
+            Mistake::new(Code::BadUrl, format_args!("{url} is not a server address: {why}"))
                 .help("write it as https://rooms.example.com, or as http://127.0.0.1:1998")
         };
         let (is_https, rest) = match url.split_once("://") {
             Some(("https", rest)) => (true, rest),
             Some(("http", rest)) => (false, rest),
             None => (false, url),
-            Some(_) => return Err(wrong("it begins with http or https").into()),
+            Some(_) => return Err(wrong("it must start with http:// or https://").into()),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.contains('/') {
-            return Err(wrong("it has a host and a port, and no path").into());
+            return Err(wrong("it must have a host and a port, and no path").into());
         }
         let own_port = if is_https { HTTPS_PORT } else { OPERATORS_PORT };
         let (host, port) = split(authority, own_port).ok_or_else(|| wrong("it has no host"))?;

@@ -33,7 +33,7 @@ pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<(Faul
         _ => "info,room_runtime=trace,room::guest=trace",
     });
     let filter = EnvFilter::builder().parse(directives).map_err(|err| {
-        Mistake::new(Code::BadFilter, format_args!("`{directives}` is no log filter: {err}"))
+        Mistake::new(Code::BadFilter, format_args!("`{directives}` is not a log filter: {err}"))
             .help("write it as `debug`, or `warn,room_runtime=debug,room::guest=info`")
     })?;
     // Not `init`, which also brings in the `log` crate's records: the compiler of guests writes them

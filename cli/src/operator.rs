@@ -74,7 +74,7 @@ impl Operator {
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
         let mut answer = Vec::new();
         self.server()?.ask(method, path, body, &mut answer)?;
-        serde_json::from_slice(&answer).context("the server's answer is no JSON")
+        serde_json::from_slice(&answer).context("the server's answer is not JSON")
     }
 
     /// As [`Operator::ask`], about a room. What follows its path is `rest`.
@@ -95,7 +95,7 @@ impl Operator {
         };
         let mut answer = Vec::new();
         self.server()?.ask(method, &path, body, &mut answer)?;
-        serde_json::from_slice(&answer).context("the server's answer is no JSON")
+        serde_json::from_slice(&answer).context("the server's answer is not JSON")
     }
 
     /// Prints an answer as it is if JSON was asked for, else as a person reads it.

@@ -34,7 +34,7 @@ impl NewFile {
         let Some(name) = path.file_name() else {
             return Err(Mistake::new(
                 Code::NotAFile,
-                format_args!("{} is no file", path.display()),
+                format_args!("{} is not a file", path.display()),
             )
             .into());
         };

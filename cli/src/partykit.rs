@@ -104,7 +104,7 @@ pub(crate) fn import(file: &str, text: &str) -> Result<Import, Mistake> {
             None => reader.complain("there is no `partykit` in it", 0..0, "here"),
         },
         Some(object) => reader.document(object),
-        None => reader.complain("it is no object", 0..0, "here"),
+        None => reader.complain("it is not an object", 0..0, "here"),
     }
     if reader.mistakes.is_empty() {
         return Ok(reader.import);

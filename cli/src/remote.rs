@@ -39,7 +39,7 @@ impl Remote {
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
         let mut answer = Vec::new();
         self.server.ask(method, path, body, &mut answer)?;
-        serde_json::from_slice(&answer).context("the server's answer is no JSON")
+        serde_json::from_slice(&answer).context("the server's answer is not JSON")
     }
 
     /// Sends a blob, and tells how many more of its bytes are on their way.

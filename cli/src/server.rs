@@ -261,7 +261,7 @@ fn read_head(from: &mut BufReader<Link>) -> io::Result<Head> {
     let mut lines = from.take(HEAD_BYTES_MAX).lines();
     let first = lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
     let status = first.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
-    let status = status.ok_or_else(|| wrong("this is no HTTP"))?;
+    let status = status.ok_or_else(|| wrong("the answer is not HTTP"))?;
     let mut length = None;
     for line in lines {
         let line = line?;

@@ -87,7 +87,7 @@ impl Chunks {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let size = line.trim_end().split(';').next().unwrap_or_default();
-        u64::from_str_radix(size, 16).map_err(|_| wrong("this is no chunk"))
+        u64::from_str_radix(size, 16).map_err(|_| wrong("the answer is not valid chunked encoding"))
     }
 }
 

@@ -221,7 +221,7 @@ impl Response {
         }
         self.headers.iter().find_map(|(name, value)| {
             if name.is_empty() || !name.bytes().all(is_token) {
-                return Some(format!("{name:?} is no name for a response header"));
+                return Some(format!("{name:?} is not a valid name for a response header"));
             }
             if FRAMING.contains(&name.to_ascii_lowercase().as_str()) {
                 return Some(format!("a room cannot set the response header {name:?}"));

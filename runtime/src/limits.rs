@@ -131,7 +131,7 @@ limits! {
     mailbox_events_max: "events" = 1_024, "Events that wait before one room", "a socket stops reading; a request is answered 503";
     mailbox_bytes_max: "bytes" = 16 * MIB, "Bytes of the events that wait before one room", "a socket stops reading; a request is answered 503";
     mailbox_batch_max: "events" = 64, "Events a room takes from its mailbox at once", "the rest is the next batch";
-    mailbox_wait_ms_max: "ms" = 5_000, "Time a socket waits for room in a mailbox", "that connection is closed with 1013";
+    mailbox_wait_ms_max: "ms" = 5_000, "Time a socket waits for space in a mailbox", "that connection is closed with 1013";
     request_ms_max: "ms" = 30_000, "Time from a request's delivery to its answer", "504; the turn goes on";
     connect_ms_max: "ms" = 10_000, "Time from an upgrade's delivery to its answer", "503";
     rooms_active_max: "rooms" = 10_000, "Rooms with a live instance, those of one project and those of the process, at most what the kernel's mappings allow", "the idle room that was used least recently is evicted; if none is idle, the room answers 503";

@@ -19,7 +19,7 @@ async fn pages_are_asked_for_the_origins_of_the_release() {
     let mut release = operated.release(&guest("puppet"), "1").await;
     release["origins"] = json!(["chat.example.com"]);
     let said = operated.refused(400, "POST", "projects/chat/deploy", &release).await;
-    assert!(said.contains("is no origin: it begins with a scheme"), "{said}");
+    assert!(said.contains("is not an origin: it must start with a scheme"), "{said}");
     release["origins"] = json!(["https://chat.example.com"]);
     operated.good("POST", "projects/chat/deploy", release).await;
     for (origin, code) in [("https://evil.example", Some(4403)), ("https://chat.example.com", None)]

@@ -39,18 +39,18 @@ impl Target {
     /// A mistake: it is no such URL, or its host has no address.
     pub(crate) fn of(url: &str, party: &str) -> anyhow::Result<Self> {
         let wrong = |why: &str| {
-            Mistake::new(Code::BadUrl, format_args!("{url} is no address of a server: {why}"))
+            Mistake::new(Code::BadUrl, format_args!("{url} is not a server address: {why}"))
                 .help("write it as http://127.0.0.1:1999, as `room dev` prints it")
         };
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         match scheme {
             "http" | "ws" => {}
-            "https" | "wss" => return Err(wrong("the load speaks no TLS").into()),
-            _ => return Err(wrong("it begins with http:// or ws://").into()),
+            "https" | "wss" => return Err(wrong("`room bench` does not support TLS").into()),
+            _ => return Err(wrong("it must start with http:// or ws://").into()),
         }
         let host = rest.trim_end_matches('/');
         if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
-            return Err(wrong("it has a host and a port, and no path").into());
+            return Err(wrong("it must have a host and a port, and no path").into());
         }
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };

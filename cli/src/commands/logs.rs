@@ -167,7 +167,7 @@ impl Reader<'_> {
         let Some(data) = &event.data else { return Ok(None) };
         let drawn = match (event.name.as_deref(), self.args.json) {
             (None, true) | (Some("missed"), true) => data.clone(),
-            (None, false) => line(&serde_json::from_str(data).context("this is no line of a log")?),
+            (None, false) => line(&serde_json::from_str(data).context("this is not a log line")?),
             (Some("missed"), false) => {
                 let missed: serde_json::Value = serde_json::from_str(data)?;
                 styled(WARN, format_args!("… {} missed", counted(&missed["missed"], "line")))

@@ -92,7 +92,7 @@ fn given(args: &StorageSetArgs) -> anyhow::Result<Vec<u8>> {
     }
     let json = args.value.as_deref().unwrap_or_default();
     let value: Value = serde_json::from_str(json).map_err(|err| {
-        Mistake::new(Code::BadValue, format_args!("the value is no JSON: {err}"))
+        Mistake::new(Code::BadValue, format_args!("the value is not JSON: {err}"))
             .help("a text in JSON has quotes: '\"hello\"'; --text stores it without them")
     })?;
     Ok(value.to_string().into_bytes())

@@ -53,7 +53,7 @@ fn mistakes_have_lines_and_hide_values() {
         refused(text),
         [
             ".env:2: this line has no `=`",
-            ".env:3: what stands before `=` is no name",
+            ".env:3: the text before `=` is not a name",
             ".env:4: the value of B has a `\\` that means nothing",
             ".env:5: something follows the value of C",
             ".env:6: A is there twice, first on line 1",

@@ -260,7 +260,7 @@ impl Reader<'_> {
     fn hosts(&mut self, value: &Value<'_>) -> Vec<String> {
         let hosts = self.strings("serve.hosts", value);
         for host in hosts.iter().filter(|host| !is_host(host.get_ref())) {
-            let message = format!("`{}` is no host name", host.get_ref());
+            let message = format!("`{}` is not a host name", host.get_ref());
             self.complain(Code::BadHost, &message, host.span(), "this host")
                 .help_last("lower-case names without a port: `chat.example.com`, `*.example.com`");
         }

@@ -65,7 +65,7 @@ impl Origin {
     pub fn parse(text: &str) -> Result<Self, OriginError> {
         let wrong = |why: &str| {
             let shown: String = text.chars().take(HOST_BYTES_MAX).collect();
-            Err(OriginError(format!("{shown:?} is no origin: {why}")))
+            Err(OriginError(format!("{shown:?} is not an origin: {why}")))
         };
         if text == "*" {
             return wrong("to let every page in, list no origins at all");
@@ -74,7 +74,7 @@ impl Origin {
             return Ok(Self(Kind::Hidden));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return wrong("it begins with a scheme, as in https://chat.example.com");
+            return wrong("it must start with a scheme, such as https://chat.example.com");
         };
         if rest.contains(['/', '?', '#']) {
             return wrong("it ends behind the host and its port, without a path or a slash");

@@ -84,12 +84,12 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
         let wrong =
-            |why: &str| NetworkError(format!("{why}, as in 10.0.0.0/8, 10.1.2.3 or fd00::/8"));
+            |why: &str| NetworkError(format!("{why}, such as 10.0.0.0/8, 10.1.2.3 or fd00::/8"));
         let (addr, bits) = match text.split_once('/') {
             Some((addr, bits)) => (addr, Some(bits)),
             None => (text, None),
         };
-        let addr: IpAddr = addr.parse().map_err(|_| wrong("it begins with an IP address"))?;
+        let addr: IpAddr = addr.parse().map_err(|_| wrong("it must start with an IP address"))?;
         let bits_max: u8 = if addr.is_ipv4() { 32 } else { 128 };
         let digits = |bits: &&str| bits.bytes().all(|byte| byte.is_ascii_digit());
         let bits = match bits {
@@ -98,7 +98,9 @@ impl FromStr for Network {
                 .filter(digits)
                 .and_then(|bits| bits.parse().ok())
                 .filter(|bits| *bits <= bits_max)
-                .ok_or_else(|| wrong(&format!("behind the slash stands 0 to {bits_max}")))?,
+                .ok_or_else(|| {
+                    wrong(&format!("the number after the slash must be from 0 to {bits_max}"))
+                })?,
         };
         let (addr, bits) = match (addr, addr.to_canonical()) {
             (IpAddr::V6(_), IpAddr::V4(own)) if bits >= MAPPED_BITS => {

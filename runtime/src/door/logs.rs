@@ -50,7 +50,7 @@ fn open(door: &FrontDoor, headers: &HeaderMap, query: &str) -> Result<Response, 
     let Asked { follow, mut begin, filter } = Asked::of(query, limits)?;
     if let Some(id) = headers.get(LAST_EVENT_ID) {
         let id = id.to_str().ok().and_then(|id| id.parse().ok());
-        begin = Begin::After(id.ok_or_else(|| wrong("Last-Event-ID", "is no number of a line"))?);
+        begin = Begin::After(id.ok_or_else(|| wrong("Last-Event-ID", "is not a line number"))?);
     }
     let watcher = door.0.rooms.logs().watch(begin, filter)?;
     let heartbeat = ms(limits.log_heartbeat_ms);
@@ -124,7 +124,8 @@ fn follow_of(value: &str) -> Result<Follow, DoorError> {
 }
 
 fn party_of(value: &str) -> Result<PartyName, DoorError> {
-    PartyName::parse(value).map_err(|error| wrong("party", &format!("is no party: {error}")))
+    PartyName::parse(value)
+        .map_err(|error| wrong("party", &format!("is not a party name: {error}")))
 }
 
 fn level_of(value: &str) -> Result<LogLevel, DoorError> {

@@ -117,7 +117,7 @@ fn check_origin(door: &FrontDoor, room: &RoomId, headers: &HeaderMap) -> Result<
     let Some(party) = door.0.rooms.party(room.party()) else { return Ok(()) };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     for origin in headers.get_all(header::ORIGIN) {
-        let origin = origin.to_str().unwrap_or("what is no origin");
+        let origin = origin.to_str().unwrap_or("an origin that is not text");
         if !party.origins.let_in(origin, host) {
             return Err(DoorError::Origin(origin.to_owned()));
         }

@@ -36,7 +36,7 @@ pub(super) enum DoorError {
     #[error("the body did not arrive")]
     BodyMissing,
     /// No two servers would read it alike.
-    #[error("this is no HTTP request: {0}")]
+    #[error("this is not a valid HTTP request: {0}")]
     Head(&'static str),
     /// The upgrade is invalid.
     #[error("this is not a valid WebSocket handshake: {0}")]

@@ -90,7 +90,7 @@ impl BlobId {
 
 /// Why a text is no [`BlobId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no hash: it has 64 hexadecimal digits")]
+#[error("`{0}` is not a blob hash: expected 64 hexadecimal digits")]
 pub struct NoBlobId(String);
 
 impl FromStr for BlobId {
@@ -164,7 +164,7 @@ impl Release {
             Some(format!("the variable {name:?} {problem}"))
         }));
         let bad_hosts = self.hosts.iter().filter(|host| !is_host(host));
-        problems.extend(bad_hosts.map(|host| format!("`{host}` is no host name")));
+        problems.extend(bad_hosts.map(|host| format!("`{host}` is not a host name")));
         problems.truncate(PROBLEMS_MAX);
         problems
     }

@@ -135,7 +135,7 @@ fn check_header(path: &Path, file: &mut File) -> Result<(), StoreError> {
                 wanted: format!("copy {VERSION}"),
             }),
         },
-        _ => Err(StoreError::Corrupt(format!("{} is no copy of a store", path.display()))),
+        _ => Err(StoreError::Corrupt(format!("{} is not a copy of a store", path.display()))),
     }
 }
 

@@ -43,7 +43,7 @@ impl ServiceFile {
         let path = dir.join(FILE);
         let known = match std::fs::read(&path) {
             Ok(json) => serde_json::from_slice(&json).unwrap_or_else(|error| {
-                tracing::warn!(%error, "{} is no file of this store; it is made anew", path.display());
+                tracing::warn!(%error, "{} is not a file of this store; it is written again", path.display());
                 Service::default()
             }),
             Err(_) => Service::default(),

@@ -47,7 +47,7 @@ pub enum LoadError {
     },
     /// It does not export what a room must.
     #[error(
-        "the module does not export {0}: it is no room; with the Rust SDK, is `room_sdk::export!` called?"
+        "the module does not export {0}: it is not a room. With the Rust SDK, call `room_sdk::export!`"
     )]
     MissingExport(&'static str),
     /// It imports what no room is given.

@@ -149,7 +149,7 @@ pub(super) fn check_response(response: &Response) -> Result<(), String> {
 
 fn check_header(name: &str, value: &[u8]) -> Result<(), String> {
     if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(format!("{name:?} is no name for a response header"));
+        return Err(format!("{name:?} is not a valid name for a response header"));
     }
     if FRAMING.contains(&name.to_ascii_lowercase().as_str()) {
         return Err(format!("a room cannot set the response header {name:?}"));

@@ -73,7 +73,7 @@ async fn a_project_whose_origins_are_none_is_refused_and_the_one_before_goes_on(
     let refused = node.deploy(room_tests::guest("puppet"), &[]).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "\"chat.example.com\" is no origin: it begins with a scheme, as in https://chat.example.com"
+        "\"chat.example.com\" is not an origin: it must start with a scheme, such as https://chat.example.com"
     );
     assert_eq!(node.get("/party/lobby").await.status, 503);
 }

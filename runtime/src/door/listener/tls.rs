@@ -74,7 +74,7 @@ impl Certificates {
                 Ok(Looked::Same) => {}
                 Ok(Looked::Renewed) => tracing::info!("the new certificate serves"),
                 Err(error) => {
-                    tracing::warn!(%error, "the new certificate is no good, the old one goes on");
+                    tracing::warn!(%error, "the new certificate is invalid; the old one stays in use");
                 }
             }
         }
