@@ -144,7 +144,7 @@ fn what_is_damaged_or_of_another_version_is_refused_and_changes_nothing() {
         (&whole[..whole.len() - 3], "is damaged or cut short at byte"),
         (&damaged, "is damaged or cut short at byte"),
         (&newer, "the data has format copy 2, this version reads format copy 1"),
-        (b"something else", "is no copy of a store"),
+        (b"something else", "is not a copy of a store"),
     ];
     for (bytes, why) in cases {
         std::fs::write(dir.join("bad.room"), bytes).unwrap();

@@ -302,7 +302,7 @@ fn a_server_that_runs_is_watched_through_saves_and_restarts() {
     assert!(text(&deployed.stdout).contains("INFO · room deployed main "), "{deployed:?}");
     let wrong = run(root, &["logs", "--party", "a/b"]);
     assert_eq!(wrong.status.code(), Some(1));
-    assert!(text(&wrong.stderr).contains("the parameter party is no party"), "{wrong:?}");
+    assert!(text(&wrong.stderr).contains("the parameter party is not a party name"), "{wrong:?}");
 
     // The next server listens elsewhere, and keeps its data in memory.
     assert_eq!(dev.stop().0, Some(0));

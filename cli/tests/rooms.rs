@@ -131,7 +131,7 @@ fn edits(root: &Path, dev: &Dev) {
     );
     good(root, &["storage", "delete", "lobby", "--encoded", "%FF"]);
     let said = refused(root, &["storage", "set", "lobby", "count", "no json"]);
-    assert!(said.contains("the value is no JSON") && said.contains("--text"), "{said}");
+    assert!(said.contains("the value is not JSON") && said.contains("--text"), "{said}");
 }
 
 /// Connections and rooms go.

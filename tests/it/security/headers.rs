@@ -134,7 +134,7 @@ async fn a_request_that_names_no_host_or_two_reaches_no_room() {
         client.write(head.as_bytes()).await;
         assert!(client.head().await.starts_with("HTTP/1.1 400"), "{lines:?}");
         let text = String::from_utf8(client.rest().await).unwrap();
-        assert_eq!(text, format!("this is no HTTP request: {problem}"), "{lines:?}");
+        assert_eq!(text, format!("this is not a valid HTTP request: {problem}"), "{lines:?}");
     }
     assert_eq!(node.report("lobby").await["handled"], 1);
 }

@@ -85,7 +85,7 @@ impl Found {
         match entry.file_type() {
             Some(kind) if kind.is_dir() => return,
             Some(kind) if kind.is_file() => {}
-            _ => return self.leave_out(root, path, "it is no file"),
+            _ => return self.leave_out(root, path, "it is not a regular file"),
         }
         let name = path.strip_prefix(root).unwrap_or(path);
         let parts: Option<Vec<&str>> = name.iter().map(|part| part.to_str()).collect();
