@@ -135,7 +135,7 @@ async fn what_cannot_be_served_never_becomes_current() {
         (400, &|release: &mut Value| release["parties"] = json!([]), "no party"),
         (400, &|release: &mut Value| release["limits"] = json!({"turn_ms": 1}), "turn_ms"),
         (400, &|release: &mut Value| release["newer"] = json!(1), "unknown field `newer`"),
-        (400, &|release: &mut Value| release["hosts"] = json!(["A b"]), "no host name"),
+        (400, &|release: &mut Value| release["hosts"] = json!(["A b"]), "is not a host name"),
     ] {
         let said = operated.refused(status, "POST", at, &with(change)).await;
         assert!(said.contains(why), "{said}");

@@ -338,7 +338,7 @@ mod tests {
             414 4414 the URL is longer than 10 bytes 
             413 1009 the body is larger than 10 bytes 
             408 4408 the body did not arrive 
-            400 4400 this is no HTTP request: it has two Host headers 
+            400 4400 this is not a valid HTTP request: it has two Host headers 
             400 4400 this is not a valid WebSocket handshake: no key 
             426 4426 this server speaks version 13 of the WebSocket protocol 
             503 1013 the server's buffers are full retry
