@@ -159,8 +159,8 @@ mod tests {
     #[test]
     fn what_is_no_network_is_said_to_be_none_and_why() {
         for (text, why) in [
-            ("", "begins with an IP address"),
-            ("proxy.example.com", "begins with an IP address"),
+            ("", "must start with an IP address"),
+            ("proxy.example.com", "must start with an IP address"),
             ("10.0.0.0/33", "0 to 32"),
             ("::/129", "0 to 128"),
             ("10.0.0.0/", "0 to 32"),
