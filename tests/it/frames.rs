@@ -294,7 +294,7 @@ async fn play(addr: SocketAddr, number: usize, case: Case) -> Option<String> {
 async fn play_all(cases: Vec<Case>) {
     let count = cases.len();
     let node = Setup::memory().limits(|limits| {
-        (limits.message_bytes_max, limits.outbox_bytes_max) = (MESSAGE_MAX as u64, 4 << 20);
+        limits.message_bytes_max = MESSAGE_MAX as u64;
         // A sequence that is waited for as long is a failure.
         (limits.close_ms_max, limits.linger_ms_max) = (600_000, 600_000);
     });

@@ -191,6 +191,10 @@ mod tests {
             &[("body_bytes_max", 16 * MIB)],
             "body_bytes_max and header_bytes_max together must not exceed mailbox",
         ),
+        (
+            &[("buffered_bytes_max", 3 * MIB)],
+            "message_bytes_max and body_bytes_max must not exceed",
+        ),
         (&[("outbox_bytes_max", 31 * MIB)], "room_message_bytes_max must not exceed outbox"),
         (&[("turn_send_bytes_max", 31 * MIB)], "room_message_bytes_max must not exceed turn_"),
         (
