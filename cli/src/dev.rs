@@ -166,7 +166,7 @@ impl Session {
         match key {
             Key::Open => browser::open(self.reloader.addr()),
             Key::Dashboard => {
-                browser::open_dashboard(self.reloader.addr(), self.reloader.token());
+                browser::open_dashboard(self.reloader.addr(), &self.reloader.sign_in_code());
             }
             Key::Code => self.show_code(),
             Key::Rebuild => {
@@ -387,7 +387,7 @@ impl Session {
             let url = format!("ws://{}/parties/{}/<room>", host(addr), party.name);
             print::talk(format_args!("  {:<10} {}", "WebSocket", styled(LINK, url)));
         }
-        let page = browser::dashboard(addr);
+        let page = browser::dashboard_link(addr, &self.reloader.sign_in_code());
         print::talk(format_args!("  {:<10} {}", "Dashboard", styled(LINK, page)));
         if !self.dotenv.files().is_empty() {
             let files = self.dotenv.files().join(", ");

@@ -73,11 +73,12 @@ fn each_key_does_what_its_line_says() {
     terminal.press("d");
     let line = dev.line("opening", STEP_MAX);
     let opened = shown(project.root());
-    let (page, token) = opened.split_once("#token=").expect("the token is in the fragment");
+    let (page, code) = opened.split_once("#link=").expect("the code is in the fragment");
     assert_eq!(page, format!("http://localhost:{port}/_room/"));
     assert!(line.ends_with(page), "{line}");
     let control = std::fs::read_to_string(project.root().join(".room/state/control.json"));
-    assert!(!token.is_empty() && control.expect("commands find it").contains(token));
+    // It is good once, and is not the token.
+    assert!(!code.is_empty() && !control.expect("commands find it").contains(code));
     terminal.press("r");
     dev.line("the built code is the same", BUILD_MAX);
     terminal.press("c");

@@ -201,6 +201,7 @@ limits! {
 
     // Modules and the store.
     module_bytes_max: "bytes" = 64 * MIB, "Size of a module", "the module is refused";
+    sign_in_codes_max: "links" = 16, "Links to the dashboard that nobody has used yet", "the oldest is good no more";
     overlay_pages_max: "pages" = 64, "Pages that show a developer's notices at the same time", "a further page shows none, and hears 503";
     door_instances_max: "instances" = 32, "Before-hooks that run at the same time, those of one project and those of the process", "further requests wait, at most `connect_ms_max`";
     held_bytes_max: "bytes" = 32 * MIB, "Bytes that a room has said and the disk has not confirmed", "the room handles nothing more until the disk has";

@@ -185,6 +185,11 @@ impl Node {
         self.admin.token()
     }
 
+    /// Makes a code by which one browser signs in to the dashboard, once.
+    pub(crate) fn sign_in_code(&self) -> String {
+        self.door.sign_in_code()
+    }
+
     /// What its listener counts, if it has one of its own.
     pub(crate) fn listener_metrics(&self) -> Arc<ListenerMetrics> {
         self.metrics.listener.clone()

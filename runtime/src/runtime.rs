@@ -105,6 +105,13 @@ impl Runtime {
         self.node.admin_token()
     }
 
+    /// Makes a code by which one browser on this machine signs in to the dashboard, once: `/_room/#link=CODE` is the
+    /// page that uses it. Of more than [`Limits::sign_in_codes_max`](crate::Limits::sign_in_codes_max) that nobody has
+    /// used, the oldest is good no more. With another audience than [`crate::Audience::Developer`] no code is good.
+    pub fn sign_in_code(&self) -> String {
+        self.node.sign_in_code()
+    }
+
     /// Puts a project in place of the one before. Running rooms take over the new code between two
     /// turns; their sockets, connection states and storage stay.
     ///

@@ -13,14 +13,16 @@ const PHONE = { width: 360, height: 740 };
 /** A room is asked for that is not there yet. */
 const EXPECTED = /status of 404/;
 
-let server, browser, page, token;
+let server, browser, page, token, link;
 before(async () => {
   server = await Server.start();
   browser = await open();
   ({ token } = JSON.parse(await readFile(join(project, ".room/state/control.json"), "utf8")));
   page = await browser.blank(EXPECTED);
   await count(page);
-  await page.goto(`${server.url}/_room/#token=${token}`);
+  // The link from the terminal, which signs one page in.
+  link = server.lines.find((line) => line.includes("#link=")).match(/http:\S+/)[0];
+  await page.goto(link);
 });
 after(async () => {
   await browser?.close();

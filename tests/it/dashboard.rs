@@ -2,7 +2,7 @@
 
 use room_runtime::server::NewToken;
 use room_runtime::{Limits, Proxies, Server, ServerConfig};
-use room_tests::{Reply, Requests, Setup, guest, within};
+use room_tests::{RawClient, Reply, Requests, Setup, TestNode, guest, within};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -137,4 +137,49 @@ async fn without_a_token_the_page_learns_what_it_is_and_nothing_else() {
         assert_eq!(public.get(path).await.status, 404, "{path}");
     }
     within("a server to stop", server.drain()).await;
+}
+
+/// What a page at `origin` is answered that wants to sign in with a code, by this name of the server.
+async fn sign_in(node: &TestNode, (host, origin): (&str, &str), code: &str) -> Reply {
+    let body = json!({ "code": code }).to_string();
+    let head = format!(
+        "POST /_room/sign-in HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nContent-Type: application/json\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut client = RawClient::open(node.addr()).await;
+    client.write(head.as_bytes()).await;
+    let head = client.head().await;
+    Reply::of(&head, client.rest().await)
+}
+
+#[tokio::test]
+async fn a_link_signs_one_page_of_the_server_in_and_no_other() {
+    let node = Setup::memory().start().await;
+    let own = format!("localhost:{}", node.addr().port());
+    let (good, code) = (format!("http://{own}"), node.sign_in_code());
+    // Pages of other sites, and this server by a name that is not this machine's.
+    let rebound = format!("evil.example:{}", node.addr().port());
+    let foreign = format!("http://{rebound}");
+    for who in [(own.as_str(), "http://evil.example"), (own.as_str(), "null"), (&rebound, &foreign)] {
+        let refused = sign_in(&node, who, &code).await;
+        assert_eq!(refused.status, 403, "{who:?}: {}", refused.text());
+        assert!(!refused.text().contains(&node.secret()), "{who:?}");
+    }
+    assert_eq!(sign_in(&node, (&own, &good), "made up").await.status, 403);
+    let signed_in = sign_in(&node, (&own, &good), &code).await;
+    assert_eq!(signed_in.json(), json!({ "token": node.secret() }));
+    assert_eq!(signed_in.header("cache-control"), Some("no-store"));
+    // A second use, by whoever has seen the link.
+    let again = sign_in(&node, (&own, &good), &code).await;
+    assert_eq!(again.status, 403);
+    assert!(again.text().contains("this link has been used"), "{}", again.text());
+}
+
+#[tokio::test]
+async fn where_others_come_no_link_is_good() {
+    let node = Setup::memory().public().start().await;
+    let own = format!("localhost:{}", node.addr().port());
+    let (good, code) = (format!("http://{own}"), node.sign_in_code());
+    assert_eq!(sign_in(&node, (&own, &good), &code).await.status, 404);
 }

@@ -37,7 +37,8 @@ impl Reply {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
     }
 
-    fn parse(head: &str, rest: Vec<u8>) -> Self {
+    /// An answer with this head, and what followed it until the connection ended.
+    pub fn of(head: &str, rest: Vec<u8>) -> Self {
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
         let headers: Vec<(String, String)> = lines
@@ -90,7 +91,7 @@ pub trait Requests {
             let mut client = RawClient::open(addr).await;
             client.write(&request).await;
             let head = client.head().await;
-            Reply::parse(&head, client.rest().await)
+            Reply::of(&head, client.rest().await)
         }
     }
 

@@ -205,6 +205,11 @@ impl TestNode {
         self.runtime.admin_token().secret().to_owned()
     }
 
+    /// A code by which one browser signs in to the dashboard, once.
+    pub fn sign_in_code(&self) -> String {
+        self.runtime.sign_in_code()
+    }
+
     /// How many rooms are in memory, as its operator is told.
     pub async fn running(&self) -> u64 {
         self.counted("running").await

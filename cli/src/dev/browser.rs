@@ -53,10 +53,15 @@ pub(super) fn open(addr: SocketAddr) {
     open_as(&format!("http://{}/", host(addr)), "");
 }
 
-/// Opens the dashboard there. Its token is in the fragment, which is sent to nobody and shown to nobody: the
-/// page takes it out of the address.
-pub(super) fn open_dashboard(addr: SocketAddr, token: &str) {
-    open_as(&dashboard(addr), &format!("#token={token}"));
+/// The dashboard, opened by a code that is good once. It is in the fragment, which no browser sends: the page takes it
+/// out of the address.
+pub(super) fn dashboard_link(addr: SocketAddr, code: &str) -> String {
+    format!("{}#link={code}", dashboard(addr))
+}
+
+/// Opens the dashboard there.
+pub(super) fn open_dashboard(addr: SocketAddr, code: &str) {
+    open_as(&dashboard(addr), &format!("#link={code}"));
 }
 
 fn open_as(url: &str, secret: &str) {

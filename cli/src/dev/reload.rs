@@ -123,9 +123,9 @@ impl Reloader {
         self.node.runtime().addr()
     }
 
-    /// What its operator has to show.
-    pub(super) fn token(&self) -> &str {
-        self.node.runtime().admin_token().secret()
+    /// Makes a code by which one browser signs in to the dashboard, once.
+    pub(super) fn sign_in_code(&self) -> String {
+        self.node.runtime().sign_in_code()
     }
 
     /// Ends the server.

@@ -28,12 +28,29 @@ export const session = {
   onExpired: () => {},
 };
 
-/** Takes a token over from the address, and out of it. */
-export function takeTokenFromAddress() {
-  const token = /^#token=([^&]*)/.exec(location.hash)?.[1];
-  if (token === undefined) return;
-  keepToken(decodeURIComponent(token));
+/**
+ * Takes a token over from the address, or the code of a link that is exchanged for one, and out of it. Returns why
+ * that failed; nothing if it did not.
+ */
+export async function takeTokenFromAddress() {
+  const [, kind, value] = /^#(token|link)=([^&]*)/.exec(location.hash) ?? [];
+  if (kind === undefined) return undefined;
   history.replaceState(null, "", location.pathname + location.search);
+  if (kind === "token") keepToken(decodeURIComponent(value));
+  return kind === "link" ? redeem(decodeURIComponent(value)) : undefined;
+}
+
+/** Exchanges the code of a link. A tab that has signed in before needs none. */
+async function redeem(code) {
+  const headers = { "content-type": "application/json" };
+  try {
+    const answer = await fetch("sign-in", { method: "POST", headers, body: JSON.stringify({ code }) });
+    const said = await answer.json();
+    if (answer.ok) keepToken(said.token);
+    return answer.ok || session.token ? undefined : said.error;
+  } catch {
+    return "The server does not answer.";
+  }
 }
 
 export function keepToken(token) {

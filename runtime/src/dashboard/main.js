@@ -135,7 +135,7 @@ function askForToken(why) {
   const problem = el("p", { class: "problem", role: "alert", hidden: !why }, why);
   const where =
     session.mode === "node"
-      ? "At the terminal of room dev, the key d opens this page with its token. It also stands in control.json in the project's folder .room/state."
+      ? "room dev prints a link that opens this page, once; its key d opens another one. The token itself stands in control.json in the project's folder .room/state."
       : "room token create makes one; room serve prints the first one when it starts.";
   main.replaceChildren(
     el(
@@ -160,8 +160,8 @@ function askForToken(why) {
 }
 
 /** Signs in with the token that is kept, and shows what the address asks for. */
-async function start() {
-  if (!session.token) return askForToken("");
+async function start(problem = "") {
+  if (!session.token) return askForToken(problem);
   try {
     await signIn();
   } catch (error) {
@@ -174,6 +174,6 @@ async function start() {
 
 session.onExpired = () => signOut("The server does not know this token.");
 addEventListener("hashchange", () => session.token && show());
-takeTokenFromAddress();
+const problem = await takeTokenFromAddress();
 await learnPlace();
-await start();
+await start(problem);

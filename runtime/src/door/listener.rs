@@ -277,7 +277,9 @@ impl Guest {
                 }
             }
         }
-        request.extensions_mut().insert(Arrival { place, scheme: client.scheme, crowded });
+        let addr = if self.peer.addr.is_loopback() { client.addr } else { self.peer.addr };
+        let arrival = Arrival { place, scheme: client.scheme, client: addr, crowded };
+        request.extensions_mut().insert(arrival);
         request
     }
 }
@@ -287,6 +289,8 @@ impl Guest {
 pub(super) struct Arrival {
     pub(super) place: Place,
     pub(super) scheme: Scheme,
+    /// Where its client is: of this machine only if who brought the request is, too.
+    pub(super) client: IpAddr,
     /// How many connections its client's address may have, if it has them all.
     pub(super) crowded: Option<u64>,
 }

@@ -18,6 +18,7 @@ mod http;
 mod listener;
 mod logs;
 mod overlay;
+mod sign_in;
 mod socket;
 mod status;
 mod upgrade;
@@ -38,11 +39,11 @@ use crate::limits::{Limits, size};
 use crate::logs::LogLevel;
 use crate::metrics::{Metrics, level};
 use crate::rooms::{Guests, Rooms};
-use axum::Router;
+use axum::{Extension, Router};
 use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, watch};
@@ -74,6 +75,8 @@ struct Inner {
     hooks: Semaphore,
     /// Instances that hooks of all projects may use at the same time.
     all_hooks: Arc<Semaphore>,
+    /// What signs browsers in to the dashboard.
+    sign_in_codes: sign_in::SignInCodes,
     /// Told when the node stops.
     closing: CancellationToken,
     /// The open WebSockets.
@@ -107,6 +110,7 @@ impl FrontDoor {
             overlays,
             hooks,
             all_hooks,
+            sign_in_codes: sign_in::SignInCodes::default(),
             closing: CancellationToken::new(),
             sockets: TaskTracker::new(),
         }))
@@ -114,6 +118,7 @@ impl FrontDoor {
 
     /// All routes.
     pub(crate) fn router(&self, admin: Admin) -> Router {
+        let token = admin.token().clone();
         // Where clients come, nothing is the operator's.
         let dashboard = match self.0.audience {
             Audience::Developer => dashboard::router(|_, _| dashboard::Place::Node),
@@ -129,6 +134,7 @@ impl FrontDoor {
             .route("/_room/overlay.js", get(overlay::script))
             .route("/_room/overlay", get(overlay::events))
             .route("/_room/client.js", get(client::script))
+            .route("/_room/sign-in", post(sign_in::sign_in).layer(Extension(token)))
             .fallback(assets::serve)
             .layer(from_fn_with_state(self.clone(), head::check))
             .layer(http::count_requests(self.0.metrics.door.clone()))
@@ -146,6 +152,11 @@ impl FrontDoor {
     /// Serves static files from this folder from now on.
     pub(crate) fn set_assets(&self, dir: Option<PathBuf>) {
         *self.0.assets.lock().unwrap_or_else(PoisonError::into_inner) = dir;
+    }
+
+    /// Makes a code by which one browser signs in to the dashboard, once.
+    pub(crate) fn sign_in_code(&self) -> String {
+        self.0.sign_in_codes.issue(size(self.0.limits.sign_in_codes_max))
     }
 
     /// Tells a developer's pages what is wrong from now on; none if nothing is.

@@ -1,0 +1,179 @@
+//! `/_room/sign-in`: the dashboard by one click from the terminal. Owns the single-use codes in such links.
+//!
+//! Invariant: a code is good once, for a page of this server's own that a browser on this machine has opened by a
+//! name of this machine. A page of another site cannot use one, even if it knew it: it can neither send the
+//! `Origin` of this server, nor a body of JSON without asking first, nor call the server by a name of its own (DNS
+//! rebinding). It does not know what the token is good for.
+
+use super::FrontDoor;
+use super::listener::Arrival;
+use crate::admin::AdminToken;
+use crate::config::Audience;
+use ::http::{HeaderMap, StatusCode, header};
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Longest body, in bytes: a code has 64.
+const BODY_BYTES_MAX: usize = 1_024;
+/// Why a code is not taken, which does not say whether it ever was one.
+const SPENT: &str = "this link has been used: press d in the terminal of `room dev` for another one";
+
+/// The codes that nobody has used yet.
+#[derive(Default)]
+pub(super) struct SignInCodes(Mutex<VecDeque<AdminToken>>);
+
+/// What the page sends.
+#[derive(Deserialize)]
+struct Asked {
+    code: String,
+}
+
+impl SignInCodes {
+    /// Makes a code. Of more than `max` that nobody has used, the oldest is forgotten.
+    pub(super) fn issue(&self, max: usize) -> String {
+        let code = AdminToken::random();
+        let secret = code.secret().to_owned();
+        let mut codes = self.codes();
+        codes.push_back(code);
+        while codes.len() > max {
+            codes.pop_front();
+        }
+        secret
+    }
+
+    /// True if this code was made and nobody has used it before.
+    fn redeem(&self, offered: &str) -> bool {
+        let mut codes = self.codes();
+        let found = codes.iter().position(|code| code.is(offered));
+        found.is_some_and(|at| codes.remove(at).is_some())
+    }
+
+    fn codes(&self) -> MutexGuard<'_, VecDeque<AdminToken>> {
+        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Exchanges a code for the operator's token. `{"code":"…"}` is answered by `{"token":"…"}`.
+pub(super) async fn sign_in(
+    State(door): State<FrontDoor>,
+    token: axum::Extension<AdminToken>,
+    request: Request,
+) -> Response {
+    if door.0.audience != Audience::Developer {
+        return (StatusCode::NOT_FOUND, "not found").into_response();
+    }
+    let client = request.extensions().get::<Arrival>().map(|arrival| arrival.client);
+    if let Some(problem) = problem(client, request.headers()) {
+        return refused(problem);
+    }
+    let body = to_bytes(Body::new(request.into_body()), BODY_BYTES_MAX).await;
+    let asked = body.ok().and_then(|body| serde_json::from_slice::<Asked>(&body).ok());
+    match asked {
+        Some(Asked { code }) if door.0.sign_in_codes.redeem(&code) => {
+            let told = serde_json::json!({ "token": token.secret() });
+            ([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response()
+        }
+        _ => refused(SPENT),
+    }
+}
+
+fn refused(problem: &str) -> Response {
+    let told = serde_json::json!({ "error": problem });
+    (StatusCode::FORBIDDEN, [(header::CACHE_CONTROL, "no-store")], Json(told)).into_response()
+}
+
+/// Why nobody is signed in by this request, whatever its code is.
+fn problem(client: Option<IpAddr>, headers: &HeaderMap) -> Option<&'static str> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if !client.is_some_and(|addr| addr.to_canonical().is_loopback()) {
+        return Some("a link signs in browsers on the machine of `room dev` only: use its token elsewhere");
+    }
+    let host = text(header::HOST).unwrap_or_default();
+    if !is_this_machine(host) {
+        return Some("open the link as it was printed: its host must be localhost, 127.0.0.1 or [::1]");
+    }
+    let own = [format!("http://{host}"), format!("https://{host}")];
+    let is_own = text(header::ORIGIN).is_some_and(|origin| own.iter().any(|own| own == origin));
+    let is_foreign = headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin");
+    if !is_own || is_foreign {
+        return Some("only the dashboard's own page can use a link");
+    }
+    let is_json = text(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
+    (!is_json).then_some("the body must be JSON: {\"code\":\"…\"}")
+}
+
+/// True for the names by which a machine calls itself, with or without a port.
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let plain = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || plain.parse::<IpAddr>().is_ok_and(|addr| addr.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(host: &str, origin: &str, site: &str) -> HeaderMap {
+        let pairs = [
+            (header::HOST, host),
+            (header::ORIGIN, origin),
+            (header::CONTENT_TYPE, "application/json"),
+            (header::HeaderName::from_static("sec-fetch-site"), site),
+        ];
+        pairs.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_code_is_good_once_and_the_oldest_of_too_many_is_forgotten() {
+        let codes = SignInCodes::default();
+        let made: Vec<String> = (0..4).map(|_| codes.issue(3)).collect();
+        assert!(!codes.redeem(&made[0]), "the oldest");
+        assert!(!codes.redeem("") && !codes.redeem(&made[1][1..]));
+        assert!(codes.redeem(&made[2]) && !codes.redeem(&made[2]));
+        assert!(codes.redeem(&made[1]) && codes.redeem(&made[3]));
+    }
+
+    #[test]
+    fn only_this_machines_own_page_may_sign_in() {
+        let here: Option<IpAddr> = Some([127, 0, 0, 1].into());
+        for host in ["localhost:1999", "LOCALHOST", "127.0.0.1:1", "[::1]:1999"] {
+            let own = headers(host, &format!("http://{host}"), "same-origin");
+            assert_eq!(problem(here, &own), None, "{host}");
+        }
+        let own = headers("localhost:1999", "http://localhost:1999", "same-origin");
+        for elsewhere in [None, Some([10, 0, 0, 2].into())] {
+            assert!(problem(elsewhere, &own).is_some_and(|said| said.contains("machine")));
+        }
+        // A name that leads here and is not ours: DNS rebinding.
+        for host in ["evil.example:1999", "localhost.evil.example", "127.0.0.1.evil.example", "", "10.0.0.1"] {
+            let rebound = headers(host, &format!("http://{host}"), "same-origin");
+            assert!(problem(here, &rebound).is_some_and(|said| said.contains("its host")), "{host}");
+        }
+        for (origin, site) in [
+            ("http://evil.example", "cross-site"),
+            ("http://localhost:3000", "same-site"),
+            ("http://localhost:1999", "cross-site"),
+            ("null", "same-origin"),
+        ] {
+            let foreign = headers("localhost:1999", origin, site);
+            assert!(problem(here, &foreign).is_some_and(|said| said.contains("own page")), "{origin}");
+        }
+        let mut form = own.clone();
+        form.insert(header::CONTENT_TYPE, "text/plain".parse().unwrap());
+        assert!(problem(here, &form).is_some_and(|said| said.contains("JSON")));
+        let mut bare = own;
+        bare.remove(header::ORIGIN);
+        assert!(problem(here, &bare).is_some());
+    }
+}
