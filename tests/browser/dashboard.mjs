@@ -101,6 +101,15 @@ test("a wrong token is refused in words, and the right one lets in", async () =>
   await other.close();
 });
 
+test("a link that has been used is refused in words", async () => {
+  const other = await browser.blank(/403/);
+  await other.goto(link);
+  await see(other.getByRole("alert").filter({ hasText: "this link has been used" }));
+  assert.ok(!other.url().includes("link="), other.url());
+  assert.equal(await other.evaluate(() => sessionStorage.getItem("room-token")), null);
+  await other.close();
+});
+
 test("the overview shows live figures", async () => {
   const a = await client("lobby", "a");
   const b = await client("lobby", "b");
