@@ -161,7 +161,8 @@ async fn a_link_signs_one_page_of_the_server_in_and_no_other() {
     // Pages of other sites, and this server by a name that is not this machine's.
     let rebound = format!("evil.example:{}", node.addr().port());
     let foreign = format!("http://{rebound}");
-    for who in [(own.as_str(), "http://evil.example"), (own.as_str(), "null"), (&rebound, &foreign)] {
+    for who in [(own.as_str(), "http://evil.example"), (own.as_str(), "null"), (&rebound, &foreign)]
+    {
         let refused = sign_in(&node, who, &code).await;
         assert_eq!(refused.status, 403, "{who:?}: {}", refused.text());
         assert!(!refused.text().contains(&node.secret()), "{who:?}");

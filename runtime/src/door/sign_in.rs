@@ -22,7 +22,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Longest body, in bytes: a code has 64.
 const BODY_BYTES_MAX: usize = 1_024;
 /// Why a code is not taken, which does not say whether it ever was one.
-const SPENT: &str = "this link has been used: press d in the terminal of `room dev` for another one";
+const SPENT: &str =
+    "this link has been used: press d in the terminal of `room dev` for another one";
 
 /// The codes that nobody has used yet.
 #[derive(Default)]
@@ -93,11 +94,15 @@ fn refused(problem: &str) -> Response {
 fn problem(client: Option<IpAddr>, headers: &HeaderMap) -> Option<&'static str> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if !client.is_some_and(|addr| addr.to_canonical().is_loopback()) {
-        return Some("a link signs in browsers on the machine of `room dev` only: use its token elsewhere");
+        return Some(
+            "a link signs in browsers on the machine of `room dev` only: use its token elsewhere",
+        );
     }
     let host = text(header::HOST).unwrap_or_default();
     if !is_this_machine(host) {
-        return Some("open the link as it was printed: its host must be localhost, 127.0.0.1 or [::1]");
+        return Some(
+            "open the link as it was printed: its host must be localhost, 127.0.0.1 or [::1]",
+        );
     }
     let own = [format!("http://{host}"), format!("https://{host}")];
     let is_own = text(header::ORIGIN).is_some_and(|origin| own.iter().any(|own| own == origin));
@@ -105,7 +110,8 @@ fn problem(client: Option<IpAddr>, headers: &HeaderMap) -> Option<&'static str> 
     if !is_own || is_foreign {
         return Some("only the dashboard's own page can use a link");
     }
-    let is_json = text(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
+    let is_json =
+        text(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
     (!is_json).then_some("the body must be JSON: {\"code\":\"…\"}")
 }
 
@@ -156,9 +162,18 @@ mod tests {
             assert!(problem(elsewhere, &own).is_some_and(|said| said.contains("machine")));
         }
         // A name that leads here and is not ours: DNS rebinding.
-        for host in ["evil.example:1999", "localhost.evil.example", "127.0.0.1.evil.example", "", "10.0.0.1"] {
+        for host in [
+            "evil.example:1999",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+            "10.0.0.1",
+        ] {
             let rebound = headers(host, &format!("http://{host}"), "same-origin");
-            assert!(problem(here, &rebound).is_some_and(|said| said.contains("its host")), "{host}");
+            assert!(
+                problem(here, &rebound).is_some_and(|said| said.contains("its host")),
+                "{host}"
+            );
         }
         for (origin, site) in [
             ("http://evil.example", "cross-site"),
@@ -167,7 +182,10 @@ mod tests {
             ("null", "same-origin"),
         ] {
             let foreign = headers("localhost:1999", origin, site);
-            assert!(problem(here, &foreign).is_some_and(|said| said.contains("own page")), "{origin}");
+            assert!(
+                problem(here, &foreign).is_some_and(|said| said.contains("own page")),
+                "{origin}"
+            );
         }
         let mut form = own.clone();
         form.insert(header::CONTENT_TYPE, "text/plain".parse().unwrap());
