@@ -174,6 +174,7 @@ limits! {
 
     // What an operator may ask of a node that serves.
     admin_transfers_max: "transfers" = 4, "Backups, exports and imports at the same time", "503";
+    projects_opening_max: "projects" = 8, "Projects that a server opens at the same time when it starts", "the others wait for their turn";
     admin_changes_max: "changes" = 64, "Operators' changes of a server that run at the same time", "503";
     import_bytes_max: "bytes" = 2 * GIB, "Size of the lines of a room that is imported", "413";
     inspect_ms_max: "ms" = 1_000, "Time a room has to tell an operator how it is", "it is shown as busy, with what is known without it";

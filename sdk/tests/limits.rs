@@ -344,9 +344,9 @@ fn a_response_is_checked_wherever_it_comes_from() {
     for (response, words) in [
         (plain().with_status(199), "199"),
         (plain().with_status(600), "600"),
-        (plain().with_header("", "x"), "no name"),
-        (plain().with_header("a b", "x"), "no name"),
-        (plain().with_header("ä", "x"), "no name"),
+        (plain().with_header("", "x"), "not a valid name"),
+        (plain().with_header("a b", "x"), "not a valid name"),
+        (plain().with_header("ä", "x"), "not a valid name"),
         (plain().with_header("Content-Length", "2"), "cannot set"),
         (plain().with_header("Keep-Alive", "1"), "cannot set"),
         (plain().with_header("TE", "x"), "cannot set"),

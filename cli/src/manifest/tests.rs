@@ -256,7 +256,8 @@ fn an_origin_is_checked_where_it_stands() {
     check(
         "name = \"chat\"\n[serve]\norigins = [\"https://a.example\", \"b.example\"]\n",
         expect![[r#"
-            |error[R0051]: "b.example" is not an origin: it must start with a scheme, such as https://chat.example.com
+            |error[R0051]: "b.example" is not an origin: it must start with a scheme, such as https://
+            |  │ chat.example.com
             |   ╭─[room.toml:3:33]
             | 2 │ [serve]
             | 3 │ origins = ["https://a.example", "b.example"]

@@ -93,13 +93,13 @@ fn all_mistakes_are_shown_with_their_places() {
     check(
         "[]",
         expect![[r#"
-        |error[R0044]: it is no object
-        |   ╭─[partykit.json:1:1]
-        | 1 │ []
-        |   · ▲
-        |   · ╰── here
-        |   ╰────
-        |for more about this, run `room explain R0044`
-    "#]],
+            |error[R0044]: it is not an object
+            |   ╭─[partykit.json:1:1]
+            | 1 │ []
+            |   · ▲
+            |   · ╰── here
+            |   ╰────
+            |for more about this, run `room explain R0044`
+        "#]],
     );
 }

@@ -250,7 +250,7 @@ mod tests {
             the parameter follow is "maybe"; it can be 1 or 0
             the parameter tail is "-1"; it must be a whole number
             the parameter after is ""; it must be a whole number
-            the parameter party is no party: the party name has '/' in it, which is not allowed
+            the parameter party is not a party name: the party name has '/' in it, which is not allowed
             the parameter grep is not valid UTF-8 after percent-decoding
             the parameter lvl is not known; there are follow, room, party, level, grep, tail and after
             the parameter tail cannot be given together with after

@@ -11,10 +11,12 @@ use super::release::Release;
 use super::site::{self, Changed, Site, SiteError};
 use super::slots::{Claim, Held, Unclaimed};
 use super::{Core, compiled};
+use crate::limits::size;
 use crate::store::blocking;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::task::JoinSet;
 
 /// Most projects of a server.
 const PROJECTS_MAX: usize = 1_000;
@@ -25,23 +27,38 @@ impl Core {
     /// # Errors
     /// [`FileError`]: the folder of all projects cannot be read.
     pub(super) async fn open_all(&self) -> Result<(), FileError> {
-        let projects = self.projects_dir();
-        for name in blocking(|| names(&projects))? {
-            let folder = Folder::of(&projects, &name);
-            let held = match blocking(|| finish(&folder)) {
-                Ok(Found::Remains) => continue,
-                Ok(Found::Project) => match Site::open(folder, &name, &self.0.shared).await {
-                    Ok(site) => Held::Open(Arc::new(site)),
-                    Err(error) => Held::Broken(error.to_string()),
-                },
-                Err(error) => Held::Broken(error.to_string()),
-            };
-            if let Held::Broken(why) = &held {
-                tracing::error!(project = name, why, "the project cannot be served");
+        let together = size(self.0.limits.projects_opening_max);
+        let mut opening = JoinSet::new();
+        for name in blocking(|| names(&self.projects_dir()))? {
+            if opening.len() >= together {
+                // One that panics has said so, and is not served.
+                drop(opening.join_next().await);
             }
-            self.0.slots.insert(name, held);
+            let core = self.clone();
+            opening.spawn(async move { core.open_one(name).await });
         }
+        while opening.join_next().await.is_some() {}
         Ok(())
+    }
+
+    /// Opens a project that is on disk, or finishes what was begun with it.
+    async fn open_one(&self, name: String) {
+        self.0
+            .slots
+            .insert(name.clone(), Held::Broken("it panicked while it was opened".to_owned()));
+        let folder = Folder::of(&self.projects_dir(), &name);
+        let held = match blocking(|| finish(&folder)) {
+            Ok(Found::Remains) => return self.0.slots.remove(&name),
+            Ok(Found::Project) => match Site::open(folder, &name, &self.0.shared).await {
+                Ok(site) => Held::Open(Arc::new(site)),
+                Err(error) => Held::Broken(error.to_string()),
+            },
+            Err(error) => Held::Broken(error.to_string()),
+        };
+        if let Held::Broken(why) = &held {
+            tracing::error!(project = name, why, "the project cannot be served");
+        }
+        self.0.slots.insert(name, held);
     }
 
     /// The project of this name.

@@ -43,6 +43,11 @@ impl Slots {
         self.lock().insert(name, Slot { held, changing: false });
     }
 
+    /// Takes what turned out to be no project out, before anybody changes anything.
+    pub(super) fn remove(&self, name: &str) {
+        self.lock().remove(name);
+    }
+
     /// What there is under a name.
     pub(super) fn get(&self, name: &str) -> Held {
         self.lock().get(name).map_or(Held::Nothing, |slot| slot.held.clone())

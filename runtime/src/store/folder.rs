@@ -22,9 +22,14 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The version of all this.
 const FORMAT: u32 = 2;
+/// How often a lock is tried, and the pause between two tries: a process that this one is starting has the files of
+/// this one for a moment, one that was closed just now among them.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// Which machine this is, since it was started. It changes with every start of the kernel.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -116,6 +121,7 @@ impl Folder {
         };
         folder.write_state(|state| state.clean = false)?;
         folder.tidy()?;
+        folder.remove_unfinished()?;
         let snapshot_bytes = folder.snapshot()?.map_or(Ok(0), |(path, _)| files::length(&path))?;
         let log_bytes = log::length(&folder.log())?;
         Ok(Opened { folder, tree, last, log_bytes, snapshot_bytes })
@@ -242,15 +248,23 @@ impl Folder {
         Ok(snapshots.max_by_key(|(_, end)| *end))
     }
 
-    /// Removes what nothing needs any more: other trees, older snapshots, copies that were not finished.
+    /// Removes what was begun and not finished. Only where nobody has begun anything yet: what is replaced while the
+    /// store is open has such a name for a moment.
+    fn remove_unfinished(&self) -> Result<(), StoreError> {
+        let names = files::list(&self.dir)?.into_iter();
+        names
+            .filter(|name| name.ends_with(".new"))
+            .try_for_each(|name| files::remove(&self.dir.join(name)))
+    }
+
+    /// Removes what nothing needs any more: other trees and older snapshots.
     fn tidy(&self) -> Result<(), StoreError> {
         let snapshot = self.snapshot()?.map(|(path, _)| path);
         let tree = self.tree_dir(self.state().tree);
         for name in files::list(&self.dir)? {
             let path = self.dir.join(&name);
             let is_old = (name.starts_with("tree-") && path != tree)
-                || (name.starts_with("snapshot-") && Some(&path) != snapshot.as_ref())
-                || name.ends_with(".new");
+                || (name.starts_with("snapshot-") && Some(&path) != snapshot.as_ref());
             if is_old {
                 files::remove(&path)?;
             }
@@ -355,11 +369,14 @@ pub(super) fn restore(copy: &Path, dir: &Path) -> Result<(), StoreError> {
 fn lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join("lock");
     let file = files::at(&path, || File::create(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.display().to_string())),
-        Err(TryLockError::Error(error)) => files::at(&path, || Err(error)),
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return files::at(&path, || Err(error)),
+        }
     }
+    Err(StoreError::InUse(dir.display().to_string()))
 }
 
 /// What the folder says of itself; none if there is no store in it yet.

@@ -108,7 +108,9 @@ impl Tree for Sled {
         caught(|| match self.values.stored(key)?.as_deref().and_then(<[u8]>::split_first) {
             Some((&CUT, header)) => Ok(Some(decode_header(header)?.0)),
             Some((&WHOLE, value)) => Ok(Some(value.len())),
-            Some((kind, _)) => Err(StoreError::Corrupt(format!("no value begins with {kind}"))),
+            Some((kind, _)) => {
+                Err(StoreError::Corrupt(format!("no stored value starts with the byte {kind}")))
+            }
             None => Ok(None),
         })
     }

@@ -91,7 +91,10 @@ async fn commit(store: &Store, room: &RoomStore, writes: Writes) -> Settled {
 
 /// Waits until the store has found out that its disk works again.
 async fn works_again(store: &Store) {
-    while store.failure().is_some() || store.room(&room("any")).await.is_err() {
+    while store.failure().is_some()
+        || store.applied().await.is_err()
+        || store.room(&room("any")).await.is_err()
+    {
         tokio::task::yield_now().await;
     }
 }

@@ -17,10 +17,19 @@ pub(crate) struct Client {
 impl Client {
     /// Connects to a room and waits for its hello.
     pub(crate) async fn connect(addr: std::net::SocketAddr, room: &str) -> Result<Self> {
+        Self::connect_to(addr, &addr.to_string(), room).await
+    }
+
+    /// As [`Client::connect`], to the project that answers to this host.
+    pub(crate) async fn connect_to(
+        addr: std::net::SocketAddr,
+        host: &str,
+        room: &str,
+    ) -> Result<Self> {
         let mut tcp = TcpStream::connect(addr).await?;
         tcp.set_nodelay(true)?;
         let request = format!(
-            "GET /parties/main/{room} HTTP/1.1\r\nhost: {addr}\r\nupgrade: websocket\r\n\
+            "GET /parties/main/{room} HTTP/1.1\r\nhost: {host}\r\nupgrade: websocket\r\n\
              connection: upgrade\r\nsec-websocket-version: 13\r\n\
              sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );

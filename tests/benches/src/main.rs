@@ -30,6 +30,7 @@ mod memory;
 mod neighbours;
 mod page;
 mod process;
+mod projects;
 mod raw;
 mod rollout;
 mod rooms;

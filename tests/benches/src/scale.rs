@@ -4,7 +4,7 @@
 //! how a part gets its figures.
 
 use crate::page::{self, Row};
-use crate::{crowded, edits, growth, guest, memory, neighbours, process, rollout, tool};
+use crate::{crowded, edits, growth, guest, memory, neighbours, process, projects, rollout, tool};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 
@@ -32,13 +32,14 @@ impl Bench {
 /// A part: its name on the command line, and what measures it.
 type Part = (&'static str, fn(&Bench) -> Result<Vec<Row>>);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("memory", memory::rows),
     ("live", crowded::rows),
     ("visits", memory::visited),
     ("growth", growth::rows),
     ("deploy", rollout::rows),
     ("neighbours", neighbours::rows),
+    ("projects", projects::rows),
     ("edits", edits::rows),
 ];
 

@@ -15,6 +15,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 /// How long a start may take before it has failed.
@@ -29,6 +31,8 @@ pub(crate) struct Served {
     tool: PathBuf,
     folder: TempDir,
     process: Option<Child>,
+    /// What its operator shows.
+    token: String,
     /// Where clients come.
     pub(crate) addr: SocketAddr,
     admin: SocketAddr,
@@ -50,19 +54,49 @@ impl Served {
     /// It does not start, or refuses the room.
     pub(crate) async fn with_rooms(bench: &Bench) -> Result<Self> {
         let (tool, folder) = (bench.tool.clone(), disk::folder()?);
-        let mut this = Self { tool, folder, process: None, addr: free()?, admin: free()? };
-        let token = this.spawn(Stdio::piped())?;
+        let mut this = Self {
+            tool,
+            folder,
+            process: None,
+            token: String::new(),
+            addr: free()?,
+            admin: free()?,
+        };
+        this.token = this.spawn(Stdio::piped())?;
         this.answering("/").await?;
         let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../rooms-examples/bench");
         let mut command = Command::new(&this.tool);
         command.args(["deploy", "--to", &format!("http://{}", this.admin)]).current_dir(example);
         // Where it is built already.
         let built = bench.module.ancestors().nth(3).context("a module lies in a target folder")?;
-        command.env("ROOM_TOKEN", token).env("CARGO_TARGET_DIR", built).stdout(Stdio::null());
+        command.env("ROOM_TOKEN", &this.token).env("CARGO_TARGET_DIR", built).stdout(Stdio::null());
         if !command.stderr(Stdio::null()).status()?.success() {
             bail!("`room deploy` failed");
         }
         Ok(this)
+    }
+
+    /// Asks as its operator. → The answer's body.
+    ///
+    /// # Errors
+    /// It does not answer, or not with 200.
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>> {
+        let head = format!(
+            "{method} /_room/admin/{path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n",
+            self.admin,
+            self.token,
+            body.len()
+        );
+        let mut tcp = TcpStream::connect(self.admin).await?;
+        tcp.write_all(&[head.as_bytes(), body].concat()).await?;
+        let mut answer = Vec::new();
+        tcp.read_to_end(&mut answer).await?;
+        if !answer.starts_with(b"HTTP/1.1 200") {
+            bail!("{method} {path}: {}", String::from_utf8_lossy(&answer));
+        }
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        Ok(answer.split_off(end.context("an answer has a head")? + 4))
     }
 
     /// Starts it again. → How long that took, from the start of the process to a client in a room.
