@@ -6,6 +6,7 @@
 //! CRASH_KILLS=1000 cargo test --release -p room-tests --test crash -- --nocapture kills
 //! CRASH_CUTS=1000 cargo test --release -p room-tests --test crash -- --nocapture cuts
 //! CRASH_SEED=7 …                                              other draws
+//! CRASH_MUST=1 …                                              fails where no power can be cut, and does not pass
 //! ```
 //!
 //! Each prints a tally. What a run draws comes from its seed; when the server is hit depends on the
@@ -57,7 +58,11 @@ async fn cuts_of_power() {
     match power::stage("cuts_of_power") {
         Stage::Inside => passes("power cuts", Crash::PowerCut, number("CRASH_CUTS", 8)).await,
         Stage::Ran(well) => assert!(well, "see above"),
-        Stage::Nowhere(why) => say(&format!("0 power cuts, skipped: {why}")),
+        Stage::Nowhere(why) => {
+            let must = std::env::var_os("CRASH_MUST").is_some();
+            assert!(!must, "CRASH_MUST is set, and no power can be cut: {why}");
+            say(&format!("0 power cuts, skipped: {why}"));
+        }
     }
 }
 
