@@ -166,6 +166,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("assets", ""),
     ("byte_budget", ""),
     ("clock", ""),
+    ("line", ""),
     ("metrics", ""),
     ("ttl", ""),
     ("id", "limits"),
@@ -177,11 +178,11 @@ const LAYERS: &[(&str, &str)] = &[
     ("logs", "limits id clock"),
     ("taps", "limits id clock event"),
     ("wasm", "limits id clock logs config connection event span turn"),
-    ("store", "limits id clock metrics config connection event span turn"),
+    ("store", "limits line id clock metrics config connection event span turn"),
     ("cluster", "limits id"),
     (
         "room",
-        "limits byte_budget id clock metrics logs taps ttl config connection event span turn wasm store",
+        "limits line byte_budget id clock metrics logs taps ttl config connection event span turn wasm store",
     ),
     (
         "rooms",

@@ -11,7 +11,7 @@
 //! - `admin` is an operator's work on what is stored: backups, exports, imports; [`offline`] without a node.
 //! - `store` keeps the rooms' bytes; `alarms` wakes rooms, `expiry` ends them; `cluster` says which node a room is on.
 //! - `logs` keeps the newest lines of the log for who watches it; `taps` tells what passes through a room.
-//! - `byte_budget` is what the node may keep for clients and rooms; `metrics` is what they count; [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`], [`ttl`] are the
+//! - `byte_budget` is what the node may keep for clients and rooms, `line` who waits for space; `metrics` is what they count; [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`], [`ttl`] are the
 //!   values they share.
 
 mod admin;
@@ -27,6 +27,7 @@ pub mod event;
 mod expiry;
 pub mod id;
 pub mod limits;
+mod line;
 mod logs;
 mod metrics;
 pub mod node;

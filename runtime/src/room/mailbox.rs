@@ -6,9 +6,10 @@
 use super::{Mail, RoomError};
 use crate::byte_budget::{ByteBudget, BytePermit};
 use crate::limits::{Limits, ms, size};
+use crate::line::Line;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Mutex as Line, Notify};
+use tokio::sync::Notify;
 
 /// A room's mailbox. Cheap to clone; clones are the same mailbox.
 #[derive(Clone)]
@@ -20,7 +21,7 @@ struct Inner {
     /// Told to the first in the line.
     drained: Notify,
     /// Those who wait for space, first come, first served: only the first looks at what was taken.
-    line: Line<()>,
+    line: Line,
     limits: Arc<Limits>,
 }
 
@@ -51,7 +52,7 @@ pub(crate) enum Refused {
 
 impl Mailbox {
     pub(crate) fn new(limits: Arc<Limits>, budget: &ByteBudget) -> Self {
-        let (filled, drained, line) = (Notify::new(), Notify::new(), Line::new(()));
+        let (filled, drained, line) = (Notify::new(), Notify::new(), Line::default());
         let (mails, permit) = (VecDeque::new(), budget.permit());
         let queue = Mutex::new(Queue { mails, bytes: 0, taken: 0, permit, closed: false });
         Self(Arc::new(Inner { queue, filled, drained, line, limits }))
@@ -88,7 +89,7 @@ impl Mailbox {
     /// Dropped before it returns, the mail was not delivered and is lost.
     pub(crate) async fn push_when_free(&self, mail: Mail) -> Result<(), RoomError> {
         let mut mail = mail;
-        if let Ok(_nobody_waits) = self.0.line.try_lock() {
+        if self.0.line.is_empty() {
             mail = match self.push(mail) {
                 Ok(()) => return Ok(()),
                 Err(Refused::Closed(_)) => return Err(RoomError::Gone),
@@ -96,7 +97,7 @@ impl Mailbox {
             };
         }
         let waited = async {
-            let _first = self.0.line.lock().await;
+            let _first = self.0.line.first().await;
             loop {
                 let drained = self.0.drained.notified();
                 tokio::pin!(drained);

@@ -9,11 +9,12 @@ use super::backend::{Journal, StoreError};
 use super::pending::PendingCell;
 use super::{Offset, Record};
 use crate::limits::{Limits, ms, size};
+use crate::line::Line;
 use crate::metrics::StoreMetrics;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{Mutex as Line, Notify, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// One room's commit on its way to the disk.
@@ -49,7 +50,7 @@ struct Shared {
     /// The first of the rooms that wait for space is told here.
     drained: Notify,
     /// The rooms that wait for space, first come, first served.
-    line: Line<()>,
+    line: Line,
 }
 
 #[derive(Default)]
@@ -75,7 +76,7 @@ impl Committer {
             queue: Mutex::new(Queue { next: last.0, ..Queue::default() }),
             filled: Condvar::new(),
             drained: Notify::new(),
-            line: Line::new(()),
+            line: Line::default(),
         });
         let (settled_tx, settled) = watch::channel(last);
         let mut writer = Writer {
@@ -110,22 +111,28 @@ impl Committer {
     /// # Cancel safety
     /// Nothing is held while it waits.
     pub(super) async fn space(&self) {
-        // Only the first in the line is woken when commits were taken; the next one looks after it.
-        let _first = self.shared.line.lock().await;
+        if !self.shared.line.is_empty() || !self.has_space() {
+            Box::pin(self.wait_in_line()).await;
+        }
+    }
+
+    /// Waits until all who came before have space, and then there is some.
+    async fn wait_in_line(&self) {
+        let _first = self.shared.line.first().await;
         loop {
             let drained = self.shared.drained.notified();
             tokio::pin!(drained);
             drained.as_mut().enable();
-            {
-                let queue = self.shared.queue();
-                if queue.closed
-                    || (queue.bytes < self.bytes_max && queue.commits.len() < self.turns_max)
-                {
-                    return;
-                }
+            if self.has_space() {
+                return;
             }
             drained.await;
         }
+    }
+
+    fn has_space(&self) -> bool {
+        let queue = self.shared.queue();
+        queue.closed || (queue.bytes < self.bytes_max && queue.commits.len() < self.turns_max)
     }
 
     /// Queues a commit. `stage` sees it with its offset before the committer does.
@@ -283,10 +290,10 @@ impl Writer {
         shared: &'a Shared,
         queue: MutexGuard<'a, Queue>,
     ) -> MutexGuard<'a, Queue> {
-        let nothing = |queue: &mut Queue| queue.commits.is_empty() && !queue.closed;
-        let waited = shared.filled.wait_timeout_while(queue, self.quiet, nothing);
+        let waited = shared.filled.wait_timeout(queue, self.quiet);
         let (queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        if !waited.timed_out() {
+        // Whatever else ended the wait, the caller looks at it.
+        if !waited.timed_out() || !queue.commits.is_empty() || queue.closed {
             return queue;
         }
         drop(queue);
