@@ -72,7 +72,8 @@ async function client(room, id) {
   };
 }
 
-const go = (hash) => page.goto(`${server.url}/_room/#/${hash}`);
+// On the origin of the link, as the tab keeps its token for that.
+const go = (hash) => page.goto(`${new URL(link).origin}/_room/#/${hash}`);
 const panel = (name) => page.getByRole("region", { name, exact: true }).first();
 const section = (name) =>
   page.locator("section.panel", { has: page.getByRole("heading", { name, exact: true }) });
