@@ -145,7 +145,7 @@ fn closes(root: &Path, port: u16, socket: Socket) {
     let socket = Socket::open(port, "/party/lobby?_pk=alice");
     let said = refused(root, &["delete-room", "lobby"]);
     assert!(
-        said.contains("main/lobby would be deleted for good") && said.contains("add --yes"),
+        said.contains("main/lobby would be deleted permanently") && said.contains("add --yes"),
         "{said}"
     );
     let deleted = json_of(root, &["delete-room", "lobby", "--yes"]);
