@@ -38,8 +38,10 @@ enum Moment {
     OnceBegun,
 }
 
+/// The one that waits for the audit comes first: all tokens are made at one path, where what an operator left earlier
+/// may begin at any time.
 const MOMENTS: [Moment; 4] =
-    [Moment::AfterHead, Moment::Inside, Moment::AfterLast, Moment::OnceBegun];
+    [Moment::OnceBegun, Moment::AfterHead, Moment::Inside, Moment::AfterLast];
 
 /// One change that one operator asks for.
 struct Attempt {
