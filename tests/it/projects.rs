@@ -11,7 +11,8 @@ use tokio::time::Instant;
 /// More than a process could hold when each project had an engine of its own: that ended with the third. As many as
 /// a server may have with `PROJECTS=1000`.
 fn projects() -> usize {
-    std::env::var("PROJECTS").map_or(12, |number| number.parse().unwrap())
+    let asked = std::env::var_os("PROJECTS");
+    asked.map_or(12, |number| number.to_str().unwrap().parse().unwrap())
 }
 
 async fn start(data: &Path) -> Operated {

@@ -19,8 +19,9 @@ use std::process::Command;
 /// By how much a count may exceed the stored one, in percent. Runs of one build on one thread differ by less than half
 /// of one; the rest is for what changes elsewhere do to inlining.
 const TOLERANCE_PERCENT: f64 = 3.0;
-/// The same where a second thread takes part: two machines have differed by five.
-const THREADED_TOLERANCE_PERCENT: f64 = 8.0;
+/// The same where a second thread takes part: between a machine at rest and one with other work, and between two
+/// machines, runs of one build have differed by nine.
+const THREADED_TOLERANCE_PERCENT: f64 = 15.0;
 /// Runs of a case in which a second thread takes part. Whether it sleeps between two commits or finds the next one
 /// waiting is the scheduler's choice, which one run in a few makes for all events: 5 % between two machines. The
 /// smallest of the runs is the count in which it slept least.
