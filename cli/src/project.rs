@@ -123,7 +123,7 @@ impl Project {
         mistakes
     }
 
-    /// What would be public with the static files, and is none of them.
+    /// The project's own files that the assets folder would make public by mistake.
     fn public_sources(&self, file: &str, text: &str) -> Option<Mistake> {
         let assets = self.manifest.assets.as_ref()?;
         let dir = self.assets()?.canonicalize().ok()?;

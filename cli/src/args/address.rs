@@ -28,7 +28,7 @@ pub(crate) enum Host {
 }
 
 impl Host {
-    /// Its addresses with a port, the first of which has to be had.
+    /// Its addresses with a port. The server must be able to listen on the first.
     pub(crate) fn at(self, port: u16) -> Vec<SocketAddr> {
         match self {
             Self::Localhost => {

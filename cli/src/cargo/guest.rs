@@ -32,7 +32,7 @@ pub(super) fn build(dir: &Path, own: &Path, profile: &str) -> Command {
     command.args(["build", "--lib", "--target", TARGET, "--profile", profile]);
     command.arg("--config").arg(format!("target.{TARGET}.rustflags=[{OWN_FLAG:?}]"));
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    // The files that cargo says it read are told from the root on.
+    // Cargo lists the files that it read relative to the workspace's root.
     command.env("CARGO_BUILD_DEP_INFO_BASEDIR", "/");
     command
 }

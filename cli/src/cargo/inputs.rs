@@ -140,7 +140,7 @@ impl Reading {
         match component {
             Some(component) => {
                 let listed = dep_info(&component.with_extension("d"));
-                // Cargo's own list is told from the root on.
+                // Cargo lists paths relative to the workspace's root.
                 self.add(&listed, Path::new("/"));
             }
             None => {

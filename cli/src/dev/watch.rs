@@ -61,7 +61,7 @@ pub(super) struct Watcher {
     scope: Scope,
     seen: Snapshot,
     folders: BTreeSet<PathBuf>,
-    /// Whether a change was found of which the system had not told, and it has told of nothing since.
+    /// Whether the watcher found a change that the system did not report, and the system has reported nothing since.
     in_doubt: bool,
 }
 
@@ -147,7 +147,7 @@ impl Watcher {
         }
     }
 
-    /// Looks whether there is something of which the system did not tell. → When it was found.
+    /// Looks for a change that the system did not report. Returns when it found one.
     async fn look_anyway(&mut self) -> Option<Instant> {
         let now = self.scope.scan(&self.seen);
         let difference = now.differs_from(&self.seen);

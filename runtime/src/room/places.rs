@@ -13,9 +13,15 @@
 //! O(log n) for each room it moves, which was used since it was moved last; it never looks at all rooms. It
 //! does look at all projects, of which a server has a thousand at most, and only while a room waits.
 
+mod seat;
+
+pub(crate) use seat::Place;
+pub(super) use seat::{Seat, Verdict};
+
 use super::RoomError;
 use crate::limits::{Limits, ms, size};
 use crate::wasm::GuestMemory;
+use seat::{IDLE, TOLD};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -85,40 +91,6 @@ struct Membership {
     memory: GuestMemory,
     memory_max: u64,
     wait: Duration,
-}
-
-/// The right to one live instance, until it is dropped.
-pub(crate) struct Place(Arc<Seat>);
-
-/// A place as its room knows it.
-pub(super) struct Seat {
-    places: Places,
-    number: u64,
-    /// When the room was used last, in nanoseconds since the start of the places.
-    used: AtomicU64,
-    /// Some of [`IDLE`], [`LISTED`], [`TOLD`].
-    status: AtomicU8,
-    /// The time under which it lies in the order. Written under the lock.
-    listed_at: AtomicU64,
-    /// Whether the room has promised to stay. Written under the lock.
-    stays: AtomicBool,
-    go: Notify,
-}
-
-/// The room waits for something to do, and may be told to go.
-const IDLE: u8 = 1;
-/// The seat is in the order.
-const LISTED: u8 = 2;
-/// The room was told to go. Nothing follows.
-const TOLD: u8 = 4;
-
-/// What a room that waited has to do first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Nothing.
-    Stay,
-    /// It gives up its place, which another one waits for.
-    Go,
 }
 
 /// A room in the queue for a place. Dropped, it leaves the queue.
@@ -442,84 +414,6 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         // What it was given at the last moment goes back when `granted` is dropped, without the lock.
         self.places.state().leave_queue(self);
-    }
-}
-
-impl Place {
-    pub(super) fn seat(&self) -> Arc<Seat> {
-        self.0.clone()
-    }
-}
-
-impl Drop for Place {
-    /// The room that has waited longest has it next.
-    fn drop(&mut self) {
-        let Self(seat) = self;
-        let mut state = seat.places.state();
-        state.set_staying(seat, false);
-        state.free += 1;
-        let status = seat.status.swap(0, Ordering::SeqCst);
-        let told = status & TOLD != 0;
-        state.told -= usize::from(told);
-        if let Some(project) = state.projects.get_mut(&seat.places.0.number) {
-            project.taken -= 1;
-            project.told -= usize::from(told);
-            if status & LISTED != 0 {
-                let listed_at = seat.listed_at.load(Ordering::SeqCst);
-                project.order.remove(&(listed_at, seat.number));
-            }
-        }
-        seat.places.0.shared.serve(&mut state, &seat.places);
-    }
-}
-
-impl Seat {
-    /// The room waits for something to do, and may be told to go until it [works](Seat::work) again.
-    /// `used` is when it had something to do last.
-    pub(super) fn idle(self: &Arc<Self>, used: Instant) {
-        let shared = &self.places.0.shared;
-        let since = used.saturating_duration_since(shared.start);
-        let used = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-        self.used.store(used, Ordering::SeqCst);
-        let before = self.status.fetch_or(IDLE, Ordering::SeqCst);
-        let listed = before & LISTED != 0;
-        if listed && !self.stays.load(Ordering::SeqCst) && !self.places.has_too_much_memory() {
-            return;
-        }
-        let mut state = self.places.state();
-        state.set_staying(self, false);
-        if !listed && let Some(project) = state.projects.get_mut(&self.places.0.number) {
-            // No search sees it before it is listed, so the two steps are one.
-            self.status.fetch_or(LISTED, Ordering::SeqCst);
-            project.list(self.clone(), used);
-        }
-        shared.make_space(&mut state, &self.places);
-    }
-
-    /// The room waits for something to do, and promises its clients to stay meanwhile.
-    pub(super) fn stay(&self) {
-        if self.stays.load(Ordering::SeqCst) && !self.places.has_too_much_memory() {
-            return;
-        }
-        let mut state = self.places.state();
-        state.set_staying(self, true);
-        self.places.0.shared.make_space(&mut state, &self.places);
-    }
-
-    /// The room has something to do again, or wants to go by itself. From now on it is not told.
-    pub(super) fn work(&self) -> Verdict {
-        match self.status.fetch_and(!IDLE, Ordering::SeqCst) & TOLD {
-            0 => Verdict::Stay,
-            _ => Verdict::Go,
-        }
-    }
-
-    /// Returns when the room was told to go. For the one actor that waits.
-    ///
-    /// # Cancel safety
-    /// Dropped before it returns, the next call returns at once if the room was told.
-    pub(super) async fn told(&self) {
-        self.go.notified().await;
     }
 }
 

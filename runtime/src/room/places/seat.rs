@@ -1,0 +1,122 @@
+//! A room's seat among those with a live instance. Owns what the room notes on it without a lock.
+//!
+//! Invariant: a room that works is not told to go, and one that was told learns of it before it handles anything.
+//! It does not know who gets the place next.
+
+use super::Places;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// The right to one live instance, until it is dropped.
+pub(crate) struct Place(pub(super) Arc<Seat>);
+
+/// A place as its room knows it.
+pub(in crate::room) struct Seat {
+    pub(super) places: Places,
+    pub(super) number: u64,
+    /// When the room was used last, in nanoseconds since the start of the places.
+    pub(super) used: AtomicU64,
+    /// Some of [`IDLE`], [`LISTED`], [`TOLD`].
+    pub(super) status: AtomicU8,
+    /// The time under which it lies in the order. Written under the lock.
+    pub(super) listed_at: AtomicU64,
+    /// Whether the room has promised to stay. Written under the lock.
+    pub(super) stays: AtomicBool,
+    pub(super) go: Notify,
+}
+
+/// The room waits for something to do, and may be told to go.
+pub(super) const IDLE: u8 = 1;
+/// The seat is in the order.
+pub(super) const LISTED: u8 = 2;
+/// The room was told to go. Nothing follows.
+pub(super) const TOLD: u8 = 4;
+
+/// What a room that waited has to do first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::room) enum Verdict {
+    /// Nothing.
+    Stay,
+    /// It gives up its place, which another one waits for.
+    Go,
+}
+
+impl Place {
+    pub(in crate::room) fn seat(&self) -> Arc<Seat> {
+        self.0.clone()
+    }
+}
+
+impl Drop for Place {
+    /// The room that has waited longest has it next.
+    fn drop(&mut self) {
+        let Self(seat) = self;
+        let mut state = seat.places.state();
+        state.set_staying(seat, false);
+        state.free += 1;
+        let status = seat.status.swap(0, Ordering::SeqCst);
+        let told = status & TOLD != 0;
+        state.told -= usize::from(told);
+        if let Some(project) = state.projects.get_mut(&seat.places.0.number) {
+            project.taken -= 1;
+            project.told -= usize::from(told);
+            if status & LISTED != 0 {
+                let listed_at = seat.listed_at.load(Ordering::SeqCst);
+                project.order.remove(&(listed_at, seat.number));
+            }
+        }
+        seat.places.0.shared.serve(&mut state, &seat.places);
+    }
+}
+
+impl Seat {
+    /// The room waits for something to do, and may be told to go until it [works](Seat::work) again.
+    /// `used` is when it had something to do last.
+    pub(in crate::room) fn idle(self: &Arc<Self>, used: Instant) {
+        let shared = &self.places.0.shared;
+        let since = used.saturating_duration_since(shared.start);
+        let used = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        self.used.store(used, Ordering::SeqCst);
+        let before = self.status.fetch_or(IDLE, Ordering::SeqCst);
+        let listed = before & LISTED != 0;
+        if listed && !self.stays.load(Ordering::SeqCst) && !self.places.has_too_much_memory() {
+            return;
+        }
+        let mut state = self.places.state();
+        state.set_staying(self, false);
+        if !listed && let Some(project) = state.projects.get_mut(&self.places.0.number) {
+            // No search sees it before it is listed, so the two steps are one.
+            self.status.fetch_or(LISTED, Ordering::SeqCst);
+            project.list(self.clone(), used);
+        }
+        shared.make_space(&mut state, &self.places);
+    }
+
+    /// The room waits for something to do, and promises its clients to stay meanwhile.
+    pub(in crate::room) fn stay(&self) {
+        if self.stays.load(Ordering::SeqCst) && !self.places.has_too_much_memory() {
+            return;
+        }
+        let mut state = self.places.state();
+        state.set_staying(self, true);
+        self.places.0.shared.make_space(&mut state, &self.places);
+    }
+
+    /// The room has something to do again, or wants to go by itself. From now on it is not told.
+    pub(in crate::room) fn work(&self) -> Verdict {
+        match self.status.fetch_and(!IDLE, Ordering::SeqCst) & TOLD {
+            0 => Verdict::Stay,
+            _ => Verdict::Go,
+        }
+    }
+
+    /// Returns when the room was told to go. For the one actor that waits.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the next call returns at once if the room was told.
+    pub(in crate::room) async fn told(&self) {
+        self.go.notified().await;
+    }
+}
