@@ -221,7 +221,7 @@ impl Package {
         noise: Noise,
     ) -> anyhow::Result<(Result<PathBuf, String>, Inputs)> {
         lock::wait(&self.locks(profile)).await;
-        let mut command = guest::build(&self.dir, &self.own, profile);
+        let mut command = guest::build(&self.dir, &self.workspace, &self.own, profile);
         command.args(["--package", &self.id.repr]);
         command.arg("--message-format=json-diagnostic-rendered-ansi");
         if noise == Noise::Quiet {

@@ -82,7 +82,7 @@ fn the_two_commands_of_the_front_page() {
     let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let blocks: Vec<&str> = blocks.map(str::trim).collect();
     let [first, second] = blocks[..] else { panic!("there are two commands: {blocks:?}") };
-    let args = first.strip_prefix("cargo run --release -p room-cli -- ");
+    let args = first.strip_prefix("cargo run -p room-cli -- ");
     let args: Vec<&str> = args.expect("it is `room`").split(' ').collect();
     let (verb, rest) = args.split_first().expect("there is a verb");
     assert_eq!(*verb, "dev");

@@ -3,12 +3,12 @@
 //! Invariant: what is started here is stopped in reverse. It does not know what serves the requests.
 
 use crate::admin::AdminToken;
-use crate::config::{Config, ConfigError, Project};
+use crate::config::{Audience, Config, ConfigError, Project};
 use crate::door::{Certificates, Listener, Notice, TlsError, Way};
 use crate::node::{DeployError, Deployed, Node, OpenError};
 use crate::rooms::GuestHost;
 use crate::store::{StoreError, Verified};
-use crate::wasm::EngineError;
+use crate::wasm::{CodeCaches, EngineError};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -67,7 +67,12 @@ impl Runtime {
         let way = Way { tls, proxies: Arc::new(config.proxies.clone()) };
         let listener = Listener::bind(addr, limits.clone(), way.clone()).await;
         let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
-        let host = GuestHost::new(&limits, config.cache_dir.as_deref())?;
+        let caches = CodeCaches {
+            folder: config.cache_dir.as_deref(),
+            // Developers edit their modules.
+            functions: config.audience == Audience::Developer,
+        };
+        let host = GuestHost::new(&limits, caches)?;
         let node = Node::open(&config.storage, &host, &limits, config.audience, "")?;
         let addr = listener.addr();
         let mut runtime = Self { addr, serving: Vec::new(), node, config, way };

@@ -39,6 +39,18 @@ fn target_in(config: &toml::Table) -> Option<String> {
     }
 }
 
+/// Whether the user has chosen how much guests are optimised in the profile `dev`: in the environment, in cargo's
+/// configuration for this folder, or in the manifest of its workspace.
+pub(super) fn chooses_opt_level(dir: &Path, workspace: &Path) -> bool {
+    let is_in = |config: toml::Table| {
+        let profile = config.get("profile").and_then(|profiles| profiles.get("dev"));
+        profile.and_then(|profile| profile.get("opt-level")).is_some()
+    };
+    std::env::var_os("CARGO_PROFILE_DEV_OPT_LEVEL").is_some()
+        || files(dir).iter().filter_map(|file| table(file)).any(is_in)
+        || table(&workspace.join("Cargo.toml")).is_some_and(is_in)
+}
+
 /// The folders that the `[patch]` sections of a file name.
 pub(super) fn patches(file: &Path) -> Vec<PathBuf> {
     let dir = file.parent().unwrap_or(Path::new("/"));
@@ -76,6 +88,24 @@ mod tests {
         let near = "[build]\ntarget = [\"near\"]";
         std::fs::write(inner.join(".cargo/config.toml"), near).unwrap();
         assert_eq!(build_target(&inner).as_deref(), Some("near"));
+    }
+
+    #[test]
+    fn an_opt_level_is_the_users_wherever_cargo_reads_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let package = dir.path().join("package");
+        std::fs::create_dir_all(package.join(".cargo")).unwrap();
+        let chosen = "[profile.dev]\nopt-level = 3";
+        for file in ["Cargo.toml", "package/.cargo/config.toml"] {
+            assert!(!chooses_opt_level(&package, dir.path()), "before {file}");
+            let file = dir.path().join(file);
+            std::fs::write(&file, "[profile.dev]\ndebug = 1\n[profile.release]\nopt-level = 3")
+                .unwrap();
+            assert!(!chooses_opt_level(&package, dir.path()), "{}", file.display());
+            std::fs::write(&file, chosen).unwrap();
+            assert!(chooses_opt_level(&package, dir.path()), "{}", file.display());
+            std::fs::remove_file(&file).unwrap();
+        }
     }
 
     #[test]

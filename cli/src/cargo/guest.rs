@@ -4,7 +4,7 @@
 //! Invariant: no two packages share a folder, so what lies there was built from this package and nothing
 //! else. What is configured for the machine's own target reaches no guest. It does not know what is built.
 
-use super::TARGET;
+use super::{TARGET, config};
 use room_runtime::id::ModuleHash;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
@@ -12,6 +12,11 @@ use tokio::process::Command;
 /// Makes the flags of the guests' target a list that is not empty, behind which cargo does not look at
 /// `[build] rustflags`. What a user has set for the target itself stays in it.
 const OWN_FLAG: &str = "--cfg=room_guest";
+
+/// How much guests are optimised in the profile `dev`, as an option of cargo. Against no optimising at all, the
+/// compiler takes a tenth of a second more and the module half the time to compile for this machine, and it
+/// runs twice as fast.
+const OPT_LEVEL: &str = "profile.dev.opt-level=1";
 
 /// How many characters of a hash name a folder.
 const HASH_CHARS: usize = 16;
@@ -26,9 +31,12 @@ pub(super) fn cargo(dir: &Path, own: &Path) -> Command {
     command
 }
 
-/// As [`cargo`], to compile for guests.
-pub(super) fn build(dir: &Path, own: &Path, profile: &str) -> Command {
+/// As [`cargo`], to compile for guests of a workspace.
+pub(super) fn build(dir: &Path, workspace: &Path, own: &Path, profile: &str) -> Command {
     let mut command = cargo(dir, own);
+    if profile == "dev" && !config::chooses_opt_level(dir, workspace) {
+        command.args(["--config", OPT_LEVEL]);
+    }
     command.args(["build", "--lib", "--target", TARGET, "--profile", profile]);
     command.arg("--config").arg(format!("target.{TARGET}.rustflags=[{OWN_FLAG:?}]"));
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");

@@ -9,8 +9,7 @@ use crate::byte_budget::ByteBudget;
 use crate::limits::{Limits, size};
 use crate::logs::Logs;
 use crate::room::{Places, SharedPlaces};
-use crate::wasm::{Engine, EngineError, SharedEngine};
-use std::path::Path;
+use crate::wasm::{CodeCaches, Engine, EngineError, SharedEngine};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -40,13 +39,12 @@ pub(crate) struct Guests {
 }
 
 impl GuestHost {
-    /// An engine with permits for as many instances as these limits allow. Compiled code is kept in `cache_dir`, if
-    /// there is one.
+    /// An engine with permits for as many instances as these limits allow.
     ///
     /// # Errors
     /// [`EngineError`]: the address space is not to be had, or the cache folder cannot be made.
-    pub(crate) fn new(limits: &Arc<Limits>, cache_dir: Option<&Path>) -> Result<Self, EngineError> {
-        let engine = SharedEngine::new(limits, cache_dir)?;
+    pub(crate) fn new(limits: &Arc<Limits>, caches: CodeCaches<'_>) -> Result<Self, EngineError> {
+        let engine = SharedEngine::new(limits, caches)?;
         Ok(Self {
             places: SharedPlaces::new(engine.rooms_max(), limits.rooms_memory_bytes_max),
             engine,
@@ -74,7 +72,8 @@ impl GuestHost {
     pub(crate) fn alone(limits: &Arc<Limits>) -> Result<Guests, EngineError> {
         let cache = room_test_guest::target_dir().join("guests/compiled");
         let logs = Logs::new(limits, crate::clock::Clock::system());
-        Ok(Self::new(limits, Some(&cache))?.for_project(limits, logs))
+        let caches = CodeCaches { folder: Some(&cache), functions: false };
+        Ok(Self::new(limits, caches)?.for_project(limits, logs))
     }
 }
 

@@ -42,7 +42,7 @@ use crate::limits::{Limits, size};
 use crate::metrics::ServerMetrics;
 use crate::rooms::GuestHost;
 use crate::store::blocking;
-use crate::wasm::EngineError;
+use crate::wasm::{CodeCaches, EngineError};
 use audit::Audit;
 use blobs::Blobs;
 use hosts::Hosts;
@@ -190,11 +190,13 @@ impl Server {
         let lock = lock(&data)?;
         // What is compiled is kept under an absolute path, wherever this process was started.
         let data = fs::canonicalize(&data).map_err(|error| FileError::new(&data, error))?;
-        compiled::verify(&data, &data.join("compiled"))?;
+        let folder = data.join("compiled");
+        compiled::verify(&data, &folder)?;
+        let caches = CodeCaches { folder: Some(&folder), functions: false };
         let shared = Shared {
             blobs: Blobs::open(&data.join("blobs"), limits.module_bytes_max)?,
             hosts: Hosts::default(),
-            guests: GuestHost::new(&shared_limits, Some(&data.join("compiled")))?,
+            guests: GuestHost::new(&shared_limits, caches)?,
             drain_spread_ms: limits.drain_spread_ms,
         };
         let clock = Clock::system();

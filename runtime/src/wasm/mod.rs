@@ -8,6 +8,7 @@ mod budget;
 mod engine;
 mod fault;
 mod flush;
+mod function_cache;
 mod host;
 mod instance;
 mod log;
@@ -15,7 +16,7 @@ mod module;
 mod wasi;
 
 pub(crate) use budget::GuestMemory;
-pub(crate) use engine::SharedEngine;
+pub(crate) use engine::{CodeCaches, SharedEngine};
 pub use engine::{Engine, EngineError};
 pub use fault::{GuestFault, Overrun};
 

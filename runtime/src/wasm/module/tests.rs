@@ -4,13 +4,13 @@ use super::*;
 use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::logs::Logs;
-use crate::wasm::SharedEngine;
+use crate::wasm::{CodeCaches, SharedEngine};
 use proptest::prelude::*;
 
 fn engine() -> Engine {
     let limits = Limits { rooms_active_max: 1, door_instances_max: 1, ..Limits::default() };
     let logs = Logs::new(&limits, Clock::system());
-    SharedEngine::new(&limits, None).unwrap().for_project(Arc::new(limits), logs)
+    SharedEngine::new(&limits, CodeCaches::default()).unwrap().for_project(Arc::new(limits), logs)
 }
 
 /// The smallest thing that compiles: a component with a module in it that has some code.
