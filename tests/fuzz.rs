@@ -1,98 +1,66 @@
-//! Every byte that a stranger controls, drawn at random: whatever it is, the node goes on.
+//! What strangers send to a whole node: kept inputs of `inputs/corpus`, and changes of them. Whatever comes, the
+//! node goes on.
 //!
-//! Each test runs for a short time; `FUZZ_SECONDS` makes it longer, `FUZZ_SEED` repeats a run. The
-//! manifest of a project is not here: its own tests in `cli` draw it at random.
+//! How to keep an input, or try more of them, is said in `inputs/src/lib.rs`. The parts of the runtime try theirs
+//! beside their code, as do `room.toml` and `.env` in `cli`.
 
 use room_runtime::{ConnectionId, Limits, RoomId, connection_of_query, room_of_path};
-use room_tests::{Dice, RawClient, Requests, Setup, TestNode, masked, seed};
-use std::time::Duration;
-use tokio::time::Instant;
+use room_test_inputs::Inputs;
+use room_tests::{RawClient, Requests, Setup, TestNode};
 
-/// When a test has done enough.
-fn end() -> Instant {
-    let given = std::env::var_os("FUZZ_SECONDS").and_then(|text| text.to_str()?.parse().ok());
-    Instant::now() + Duration::from_secs(given.unwrap_or(2))
+/// How many connections a test of a whole node makes with changed inputs.
+const CONNECTIONS: usize = 300;
+/// After so many of them, a client of good will is served in between.
+const BETWEEN: usize = 25;
+
+/// Bytes with each of them percent-encoded.
+fn encoded(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("%{byte:02x}")).collect()
 }
 
-const PIECES: [&str; 20] = [
-    "/",
-    "//",
-    "/parties/",
-    "/party/",
-    "main",
-    "..",
-    "%",
-    "%2",
-    "%2f",
-    "%00",
-    "%ff",
-    "%C3%A9",
-    "é",
-    "?",
-    "&",
-    "_pk=",
-    "=",
-    "+",
-    "\u{202e}",
-    "a",
-];
-
-/// Text that is almost a URL.
-fn almost_url(dice: &mut Dice) -> String {
-    let count = dice.below(12);
-    let mut text: String = (0..count).map(|_| PIECES[dice.below(PIECES.len())]).collect();
-    if dice.below(10) == 0 {
-        text = text.repeat(dice.below(100));
+/// Percent-decoded bytes; a `%` without two digits is itself.
+fn decoded(text: &str) -> Vec<u8> {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((byte, behind)) = rest.split_first() {
+        let digit = |at: usize| behind.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match (byte, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.extend(u8::try_from(high * 16 + low));
+                rest = &behind[2..];
+            }
+            _ => {
+                bytes.push(*byte);
+                rest = behind;
+            }
+        }
     }
-    let count = dice.below(6);
-    text + &String::from_utf8_lossy(&dice.bytes(count))
+    bytes
 }
 
 #[test]
 fn any_url_means_a_room_or_is_refused() {
-    let (mut dice, limits, end) = (Dice(seed()), Limits::default(), end());
-    while Instant::now() < end {
-        for _ in 0..1_000 {
-            let url = almost_url(&mut dice);
-            if let Ok(Some(room)) = room_of_path(&url, &limits) {
-                let name = room.name();
-                assert!(
-                    (1..=256).contains(&name.len()) && !name.contains(char::is_control),
-                    "{url:?}"
-                );
-                assert_eq!(RoomId::new(room.party().clone(), name, 256), Ok(room.clone()));
-            }
-            if let Ok(id) = connection_of_query(Some(&url), &limits) {
-                assert_eq!(ConnectionId::parse(id.as_str(), 256), Ok(id.clone()), "{url:?}");
-            }
+    let limits = Limits::default();
+    let words =
+        ["/", "/parties/", "/party/", "%2f", "%00", "%ff", "%C3%A9", "é", "?", "&", "_pk=", "+"];
+    Inputs::of("room-paths", &words).each(|input| {
+        let url = String::from_utf8_lossy(input);
+        let (path, query) = url.split_once('?').unwrap_or((&url, ""));
+        if let Ok(Some(room)) = room_of_path(path, &limits) {
+            let name = room.name();
+            assert!((1..=256).contains(&name.len()) && !name.contains(char::is_control));
+            assert_eq!(RoomId::new(room.party().clone(), name, 256), Ok(room.clone()));
+            let at = if path.starts_with("/party/") { 2 } else { 3 };
+            let segment = path.split('/').nth(at).unwrap_or_default();
+            assert_eq!(decoded(segment), name.as_bytes(), "it is decoded once");
+            let again = format!("/parties/{}/{}", room.party(), encoded(name.as_bytes()));
+            assert_eq!(room_of_path(&again, &limits), Ok(Some(room)));
         }
-    }
-}
-
-/// A frame that is right, nearly right, or noise.
-fn almost_frame(dice: &mut Dice) -> Vec<u8> {
-    let size = match dice.below(8) {
-        0 => dice.below(70_000),
-        1 => 126,
-        _ => dice.below(20),
-    };
-    let payload = dice.bytes(size);
-    let first = match dice.below(3) {
-        0 => 0x81,
-        1 => 0x82,
-        _ => dice.bytes(1)[0],
-    };
-    let mut frame = masked(first, &payload);
-    match dice.below(6) {
-        0 => frame.truncate(dice.below(frame.len())),
-        1 => {
-            let at = dice.below(frame.len().min(14));
-            frame[at] = dice.bytes(1)[0];
+        if let Ok(id) = connection_of_query(Some(query), &limits) {
+            assert_eq!(ConnectionId::parse(id.as_str(), 256), Ok(id.clone()));
+            let again = format!("_pk={}", encoded(id.as_str().as_bytes()));
+            assert_eq!(connection_of_query(Some(&again), &limits), Ok(id));
         }
-        2 => return dice.bytes(size),
-        _ => {}
-    }
-    frame
+    });
 }
 
 async fn serves(node: &TestNode) {
@@ -103,40 +71,50 @@ async fn serves(node: &TestNode) {
 #[tokio::test]
 async fn no_frames_break_a_node() {
     let node = Setup::memory().limits(|limits| limits.close_ms_max = 50).start().await;
-    let (mut dice, end) = (Dice(seed()), end());
-    while Instant::now() < end {
-        for _ in 0..10 {
-            let mut client = RawClient::upgrade(node.addr(), "/party/lobby?quiet=1").await;
-            for _ in 0..dice.below(8) {
-                client.write(&almost_frame(&mut dice)).await;
-            }
-            if dice.below(2) == 0 {
-                client.finish().await;
-            }
+    let mut inputs = Inputs::of("websocket-frames", &["\u{0}", "\u{1}a"]);
+    let kept = inputs.kept().to_vec();
+    let changed: Vec<_> = (0..CONNECTIONS).map(|_| inputs.changed()).collect();
+    for (number, input) in kept.into_iter().chain(changed).enumerate() {
+        let mut client = RawClient::upgrade(node.addr(), "/party/lobby?quiet=1").await;
+        client.write(&input).await;
+        if number % 2 == 0 {
+            client.finish().await;
         }
-        serves(&node).await;
+        if number % BETWEEN == 0 {
+            serves(&node).await;
+        }
     }
+    serves(&node).await;
     assert_eq!(node.report("lobby").await["starts"], 1);
 }
 
 #[tokio::test]
 async fn no_requests_break_a_node() {
-    let node = Setup::memory().limits(|limits| limits.header_ms_max = 200).start().await;
-    let (mut dice, end) = (Dice(seed()), end());
-    while Instant::now() < end {
-        for _ in 0..20 {
-            let url = almost_url(&mut dice);
-            let method = ["GET", "POST", "HEAD", "OPTIONS", "G\u{0}T"][dice.below(5)];
-            let count = dice.below(40);
-            let noise = String::from_utf8_lossy(&dice.bytes(count)).into_owned();
-            let request = format!(
-                "{method} {url} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Noise: {noise}\r\n\r\n"
-            );
-            let mut client = RawClient::open(node.addr()).await;
-            client.write(request.as_bytes()).await;
-            client.finish().await;
-            client.rest().await;
+    let node = Setup::memory().limits(|limits| limits.header_ms_max = 2_000).start().await;
+    let mut urls = Inputs::of("room-paths", &["/party/", "%00", " ", "\r\n"]);
+    let mut heads = Inputs::of("forwarded", &["\r\n", "\r\n\r\n", ": ", "host", "\u{0}"]);
+    let kept = urls.kept().to_vec();
+    let changed: Vec<_> = (0..CONNECTIONS).map(|_| (urls.changed(), heads.changed())).collect();
+    for (number, (url, head)) in
+        kept.into_iter().map(|url| (url, Vec::new())).chain(changed).enumerate()
+    {
+        let method = ["GET", "POST", "HEAD", "OPTIONS", "G\u{0}T"][number % 5];
+        let request = [
+            method.as_bytes(),
+            b" ",
+            &url,
+            b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n",
+            &head,
+            b"\r\n\r\n",
+        ]
+        .concat();
+        let mut client = RawClient::open(node.addr()).await;
+        client.write(&request).await;
+        client.finish().await;
+        client.rest().await;
+        if number % BETWEEN == 0 {
+            serves(&node).await;
         }
-        serves(&node).await;
     }
+    serves(&node).await;
 }

@@ -168,6 +168,25 @@ mod tests {
     }
 
     #[test]
+    fn any_text_is_the_end_of_a_page_or_refused() {
+        let words = [":", "/", "0", "main", "é", "%"];
+        room_test_inputs::Inputs::of("room-cursors", &words).each(|input| {
+            for (name, sort) in SORTS {
+                let Ok(list) = asks(&format!("sort={name}&after={}", encoded(input))) else {
+                    continue;
+                };
+                let Some(cursor) = list.after else {
+                    assert!(input.is_empty(), "a cursor was passed over");
+                    continue;
+                };
+                assert!(!cursor.room.name().contains(char::is_control));
+                let again = asks(&format!("sort={name}&after={}", write(&cursor, sort))).unwrap();
+                assert_eq!(again.after, Some(cursor));
+            }
+        });
+    }
+
+    #[test]
     fn the_most_comes_first_but_for_names() {
         assert_eq!(asks("").unwrap().direction, Direction::Forward);
         assert_eq!(asks("sort=bytes").unwrap().direction, Direction::Reverse);

@@ -186,7 +186,10 @@ fn is_allowed(code: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use room_test_inputs::Inputs;
+    use std::io::Cursor;
+    use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::OpCode;
 
     /// A masked frame, with its length in this form: 0, 2 or 8 bytes more.
     fn frame(first: u8, form: u8, payload: &[u8]) -> Vec<u8> {
@@ -253,19 +256,63 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn it_does_not_matter_how_the_bytes_are_cut(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0..200_usize) {
-            let cut = cut.min(bytes.len());
-            let (whole, all) = followed(&bytes);
-            let mut pieces = Frames::default();
-            let first = pieces.follow(&bytes[..cut]);
-            let second = first.and_then(|()| pieces.follow(&bytes[cut..]).map_err(|v| Violation { valid: v.valid + cut, ..v }));
-            prop_assert_eq!(all, second);
-            if all.is_ok() {
-                prop_assert_eq!(whole.is_unfinished(), pieces.is_unfinished());
-                prop_assert_eq!(whole.bytes(), pieces.bytes());
+    /// What the library makes of the heads: how much is complete, and whether something is unfinished. None if
+    /// it refuses one of them.
+    fn counted(mut bytes: &[u8]) -> Option<(u64, bool)> {
+        let (mut complete, mut in_pieces) = (0, false);
+        while !bytes.is_empty() {
+            let mut cursor = Cursor::new(bytes);
+            let Some((head, length)) = FrameHeader::parse(&mut cursor).ok()? else {
+                return Some((complete, true));
+            };
+            let end = cursor.position().saturating_add(length);
+            let Some(rest) = usize::try_from(end).ok().and_then(|end| bytes.get(end..)) else {
+                return Some((complete, true));
+            };
+            if let OpCode::Data(_) = head.opcode {
+                in_pieces = !head.is_final;
             }
+            complete += u64::from(!in_pieces);
+            bytes = rest;
         }
+        Some((complete, in_pieces))
+    }
+
+    #[test]
+    fn it_does_not_matter_how_the_bytes_are_cut() {
+        Inputs::of("websocket-frames", &["\u{0}", "\u{1}a"]).each(|bytes| {
+            let (whole, all) = followed(bytes);
+            // All cuts of what is short, and some of what is long.
+            for cut in (0..=bytes.len()).step_by(1 + bytes.len() / 64) {
+                let mut pieces = Frames::default();
+                let first = pieces.follow(&bytes[..cut]);
+                let second = first.and_then(|()| {
+                    let moved = |v: Violation| Violation { valid: v.valid + cut, ..v };
+                    pieces.follow(&bytes[cut..]).map_err(moved)
+                });
+                assert_eq!(all, second, "cut at {cut}");
+                if all.is_ok() {
+                    assert_eq!(whole.is_unfinished(), pieces.is_unfinished(), "cut at {cut}");
+                    assert_eq!(whole.bytes(), pieces.bytes(), "cut at {cut}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_complete_is_what_the_library_says() {
+        Inputs::of("websocket-frames", &["\u{0}", "\u{1}a"]).each(|bytes| {
+            let (frames, valid) = followed(bytes);
+            match (valid, counted(bytes)) {
+                (Ok(()), Some(wanted)) => {
+                    assert_eq!((frames.complete(), frames.is_unfinished()), wanted);
+                }
+                (Err(violation), _) => {
+                    assert!(violation.valid < bytes.len());
+                    assert_eq!(followed(&bytes[..violation.valid]).1, Ok(()));
+                }
+                (Ok(()), None) => {}
+            }
+        });
     }
 }
