@@ -1,7 +1,7 @@
 //! A guest's fault is its own: what it may do and what bounds it, while a neighbour is being served.
 //! Every fault in every callback is in `fault_matrix`.
 
-use room_tests::{Requests, Setup, TestClient, TestNode, until};
+use room_tests::{Requests, Setup, TestClient, until};
 use serde_json::json;
 
 /// Sends numbers to a room and expects each of them back, until told to stop. How many came.
@@ -21,16 +21,9 @@ fn neighbour(
     (stop, talking)
 }
 
-async fn node() -> TestNode {
-    Setup::memory()
-        .limits(|limits| (limits.turn_ms_max, limits.turn_wall_ms_max) = (200, 2_000))
-        .start()
-        .await
-}
-
 #[tokio::test]
 async fn a_short_sleep_is_no_fault_and_holds_up_nobody() {
-    let node = node().await;
+    let node = Setup::memory().start().await;
     let (stop, talking) = neighbour(node.connect("neighbour").await);
     let mut client = node.connect("lobby").await;
     assert_eq!(client.ask(json!([{"sleep": 100}, {"say": "awake"}])).await, "awake");
@@ -80,7 +73,7 @@ async fn what_is_too_large_is_refused_with_the_limits_name() {
 
 #[tokio::test]
 async fn a_guest_has_no_files_and_no_environment_but_its_own() {
-    let node = node().await;
+    let node = Setup::memory().start().await;
     node.deploy(room_tests::guest("puppet"), &[("GREETING", "hello")]).await.unwrap();
     let asked = json!([{"var": "GREETING"}, "var_count", {"open": "/etc/passwd"}, {"open": "."}]);
     let said = node.post("lobby", &asked).await;
@@ -89,7 +82,7 @@ async fn a_guest_has_no_files_and_no_environment_but_its_own() {
 
 #[tokio::test]
 async fn logging_and_printing_harm_nothing() {
-    let node = node().await;
+    let node = Setup::memory().start().await;
     let lines = json!([{"log": "a\nb"}, {"print": "no end of line"}, {"print": "x\n".repeat(5_000)}, {"say": "done"}]);
     let said = node.post("lobby", &lines).await;
     assert_eq!(room_tests::script(&said), ["done"]);
@@ -100,7 +93,7 @@ async fn a_room_that_faults_repeatedly_rests_and_recovers() {
     let node = Setup::memory()
         .limits(|limits| {
             limits.faults_max = 3;
-            limits.broken_ms_min = 200;
+            limits.broken_ms_min = 2_000;
         })
         .start()
         .await;
@@ -123,7 +116,7 @@ async fn a_room_that_faults_repeatedly_rests_and_recovers() {
 #[tokio::test]
 async fn a_busy_guest_shares_its_thread() {
     // One thread runs everything here; eight rooms compute on it, and the ninth is served meanwhile.
-    let node = Setup::memory().limits(|limits| limits.turn_ms_max = 100).start().await;
+    let node = Setup::memory().limits(|limits| limits.turn_ms_max = 500).start().await;
     let (stop, talking) = neighbour(node.connect("neighbour").await);
     let mut busy = Vec::new();
     for room in 0..8 {
@@ -161,7 +154,7 @@ async fn a_busy_guest_keeps_no_socket_waiting_on_the_only_thread() {
 #[tokio::test]
 async fn messages_of_clients_that_are_gone_keep_nobody_waiting_while_the_guest_fails() {
     let node = Setup::memory()
-        .limits(|limits| (limits.turn_ms_max, limits.faults_max) = (200, 1_000))
+        .limits(|limits| (limits.turn_ms_max, limits.faults_max) = (500, 1_000))
         .start()
         .await;
     let mut gone = Vec::new();

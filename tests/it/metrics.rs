@@ -44,7 +44,7 @@ async fn a_node_prints_what_is_documented_and_no_name_of_a_room() {
 
 #[tokio::test]
 async fn a_node_counts_what_its_rooms_and_its_door_do() {
-    let limits = |limits: &mut room_runtime::Limits| limits.turn_ms_max = 200;
+    let limits = |limits: &mut room_runtime::Limits| limits.turn_ms_max = 1_000;
     let node = Setup::disk().limits(limits).start().await;
     let mut client = node.connect("lobby").await;
     assert_eq!(client.ask(json!([{"put": ["k", 1]}, {"say": "wrote"}])).await, "wrote");

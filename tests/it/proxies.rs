@@ -166,7 +166,7 @@ async fn a_proxy_header_that_comes_in_pieces_is_one() {
 /// What is no header, is too large, is cut off or does not come ends the connection, without an answer.
 #[tokio::test]
 async fn a_trusted_connection_without_a_proxy_header_is_closed_and_counted() {
-    let limits = |limits: &mut Limits| limits.proxy_header_ms_max = 200;
+    let limits = |limits: &mut Limits| limits.proxy_header_ms_max = 1_000;
     let setup = Setup::memory().limits(limits);
     // This test is here twice: as the proxy, and as who asks for the metrics.
     let node = setup.proxies(&["127.0.0.2"], Preamble::ProxyHeader).start().await;

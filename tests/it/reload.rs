@@ -42,7 +42,7 @@ async fn no_message_is_lost_while_code_is_replaced() {
 #[tokio::test]
 async fn new_code_that_does_not_start_never_replaces_what_works() {
     for how in ["err", "panic", "loop"] {
-        let node = Setup::memory().limits(|limits| limits.turn_ms_max = 100).start().await;
+        let node = Setup::memory().limits(|limits| limits.turn_ms_max = 500).start().await;
         let mut client = node.connect("lobby?_pk=a&state=kept").await;
         let failed = node.deploy(variant(&guest("puppet"), 1), &[("START", how)]).await;
         assert!(

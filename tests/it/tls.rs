@@ -160,7 +160,7 @@ async fn a_client_without_tls_is_told_so_and_one_that_says_nothing_is_let_go() {
     let (dir, own) = (tempfile::tempdir().unwrap(), Own::new());
     own.write(dir.path());
     let setup = Setup::memory().tls(dir.path().join("cert.pem"), dir.path().join("key.pem"));
-    let limits = |limits: &mut room_runtime::Limits| limits.tls_handshake_ms_max = 200;
+    let limits = |limits: &mut room_runtime::Limits| limits.tls_handshake_ms_max = 1_000;
     let node = setup.limits(limits).start().await;
     let mut plain = RawClient::open(node.addr()).await;
     plain.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
