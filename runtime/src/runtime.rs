@@ -4,7 +4,7 @@
 
 use crate::admin::AdminToken;
 use crate::config::{Audience, Config, ConfigError, Project};
-use crate::door::{Certificates, Listener, Notice, TlsError, Way};
+use crate::door::{Capacity, Certificates, Listener, Notice, TlsError, Way};
 use crate::node::{DeployError, Deployed, Node, OpenError};
 use crate::rooms::GuestHost;
 use crate::store::{StoreError, Verified};
@@ -21,6 +21,8 @@ pub struct Runtime {
     serving: Vec<JoinHandle<()>>,
     config: Config,
     way: Way,
+    /// What all addresses share.
+    capacity: Capacity,
 }
 
 /// Why a node does not start. Nothing is left running.
@@ -65,7 +67,8 @@ impl Runtime {
             None => None,
         };
         let way = Way { tls, proxies: Arc::new(config.proxies.clone()) };
-        let listener = Listener::bind(addr, limits.clone(), way.clone()).await;
+        let capacity = Capacity::new(&limits);
+        let listener = Listener::bind(addr, limits.clone(), way.clone(), capacity.clone()).await;
         let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
         let caches = CodeCaches {
             folder: config.cache_dir.as_deref(),
@@ -75,12 +78,12 @@ impl Runtime {
         let host = GuestHost::new(&limits, caches)?;
         let node = Node::open(&config.storage, &host, &limits, config.audience, "")?;
         let addr = listener.addr();
-        let mut runtime = Self { addr, serving: Vec::new(), node, config, way };
+        let mut runtime = Self { addr, serving: Vec::new(), node, config, way, capacity };
         runtime.serve(listener);
         Ok(runtime)
     }
 
-    /// Listens at another address, too. It lets as many clients in as the first one.
+    /// Listens at another address, too. All addresses together let as many clients in as the limits say.
     ///
     /// # Errors
     /// Those of the operating system, for example that the port is taken.
@@ -88,9 +91,9 @@ impl Runtime {
     /// # Cancel safety
     /// Dropped before it returns, nothing is bound.
     pub async fn listen_too(&mut self, addr: SocketAddr) -> std::io::Result<()> {
-        let listener =
-            Listener::bind(addr, Arc::new(self.config.limits.clone()), self.way.clone()).await?;
-        self.serve(listener);
+        let limits = Arc::new(self.config.limits.clone());
+        let (way, capacity) = (self.way.clone(), self.capacity.clone());
+        self.serve(Listener::bind(addr, limits, way, capacity).await?);
         Ok(())
     }
 

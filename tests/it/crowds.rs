@@ -1,8 +1,10 @@
 //! Many clients that want everything and do nothing: the node's memory is bounded, others are served, and they go.
 
+use futures_util::FutureExt;
 use room_runtime::{Limits, Preamble};
 use room_tests::{RawClient, Requests, Setup, TestClient, TestNode, masked, until};
 use serde_json::json;
+use std::net::SocketAddr;
 
 /// What the node keeps for its clients and rooms, in bytes.
 async fn buffered(node: &TestNode) -> u64 {
@@ -240,6 +242,32 @@ async fn behind_a_trusted_proxy_each_clients_own_address_is_counted() {
     }
     let reply = node.request("GET", "/party/x", &[("X-Forwarded-For", "192.0.2.3")], &[]).await;
     assert_eq!(reply.status, 200);
+    for client in &mut clients {
+        assert_eq!(client.echo("still here").await, "still here");
+    }
+}
+
+#[tokio::test]
+async fn all_addresses_of_a_node_share_its_places() {
+    let limits = |limits: &mut Limits| limits.connections_max = 4;
+    let mut node = Setup::memory().limits(limits).start().await;
+    let first = node.addr();
+    let second = SocketAddr::from(([127, 0, 0, 2], first.port()));
+    node.listen_too(second).await;
+    let mut clients = Vec::new();
+    for addr in [first, second, second, second] {
+        clients.push(TestClient::connect(addr, "/party/lobby?quiet=1").await);
+    }
+    let mut late = RawClient::open(first).await;
+    late.write(b"GET /_room/health HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    // The node looks at all its sockets in each of these rounds.
+    for round in 0..20 {
+        assert_eq!(clients[0].echo(&round.to_string()).await, round.to_string());
+    }
+    let mut head = Box::pin(late.head());
+    assert_eq!(head.as_mut().now_or_never(), None, "there is no place");
+    clients.pop().unwrap().close(Some((1000, ""))).await;
+    assert!(head.await.starts_with("HTTP/1.1 200"));
     for client in &mut clients {
         assert_eq!(client.echo("still here").await, "still here");
     }

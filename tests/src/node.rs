@@ -190,6 +190,14 @@ impl TestNode {
         self.runtime.addr()
     }
 
+    /// Listens at another address of this machine, too.
+    ///
+    /// # Panics
+    /// When the address is not to be had.
+    pub async fn listen_too(&mut self, addr: SocketAddr) {
+        self.runtime.listen_too(addr).await.expect("the address is free");
+    }
+
     /// Its limits.
     pub fn limits(&self) -> &Limits {
         &self.setup.limits

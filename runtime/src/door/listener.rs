@@ -10,6 +10,7 @@ mod linger;
 mod proxy_header;
 mod tls;
 
+pub(crate) use crowd::Capacity;
 pub(crate) use tls::Certificates;
 pub use tls::TlsError;
 
@@ -21,7 +22,7 @@ use crate::metrics::{Crowd, ListenerMetrics};
 use ::http::{Request, header};
 use axum::Router;
 use axum::response::IntoResponse;
-use crowd::{AddressPlace, Addresses, Entry, HalfOpen, SilentPlace};
+use crowd::{AddressPlace, Entry, SilentPlace};
 use entrance::{Entrance, Stream};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -52,6 +53,7 @@ pub(crate) struct Listener {
     addr: SocketAddr,
     limits: Arc<Limits>,
     way: Way,
+    capacity: Capacity,
 }
 
 /// By which way clients come to a listener.
@@ -64,7 +66,7 @@ pub(crate) struct Way {
 }
 
 impl Listener {
-    /// Binds the address.
+    /// Binds the address. Listeners with the same capacity share it.
     ///
     /// # Errors
     /// Those of the operating system, for example that the port is taken.
@@ -75,10 +77,11 @@ impl Listener {
         addr: SocketAddr,
         limits: Arc<Limits>,
         way: Way,
+        capacity: Capacity,
     ) -> std::io::Result<Self> {
         let tcp = TcpListener::bind(addr).await?;
         let addr = tcp.local_addr()?;
-        Ok(Self { tcp, addr, limits, way })
+        Ok(Self { tcp, addr, limits, way, capacity })
     }
 
     /// The address, with the port that was taken.
@@ -104,18 +107,21 @@ impl Listener {
         let hall = Arc::new(Hall {
             entrance: Entrance::new(self.way.clone(), limits.clone(), metrics.clone()),
             server: server(limits),
-            addresses: Addresses::new(limits),
-            half_open: HalfOpen::new(limits),
+            capacity: self.capacity.clone(),
             proxies: self.way.proxies.clone(),
             limits: limits.clone(),
             router,
             metrics,
             stop: stop.clone(),
         });
-        let places = Arc::new(Semaphore::new(size(limits.connections_max)));
         loop {
-            let next = async { (places.clone().acquire_owned().await, self.accept().await) };
-            let (Ok(place), (tcp, from)) = (tokio::select! {
+            // A place is taken for a client that is there: one that is kept for the next client would be missed by
+            // the other listeners.
+            let next = async {
+                let client = self.accept().await;
+                (client, self.capacity.place().await)
+            };
+            let ((tcp, from), Some(place)) = (tokio::select! {
                 next = next => next,
                 () = stop.cancelled() => break,
             }) else {
@@ -151,8 +157,7 @@ impl Listener {
 struct Hall {
     entrance: Entrance,
     server: http1::Builder,
-    addresses: Addresses,
-    half_open: HalfOpen,
+    capacity: Capacity,
     proxies: Arc<Proxies>,
     limits: Arc<Limits>,
     router: Router,
@@ -168,7 +173,7 @@ impl Hall {
         from: SocketAddr,
         permit: Arc<OwnedSemaphorePermit>,
     ) {
-        let (silent, another_went) = self.half_open.enter();
+        let (silent, another_went) = self.capacity.half_open.enter();
         if another_went {
             self.metrics.refused.count(Crowd::HalfOpen);
         }
@@ -181,7 +186,7 @@ impl Hall {
         // A proxy's own address is nobody's: its requests are counted one by one.
         let entry = match peer.is_trusted(&self.proxies) {
             true => None,
-            false => Some(self.addresses.enter(peer.addr)),
+            false => Some(self.capacity.addresses.enter(peer.addr)),
         };
         let (address, crowded) = match entry {
             None => (None, false),
@@ -269,7 +274,7 @@ impl Guest {
         let client = forwarded::settle(&mut request, self.peer, &self.hall.proxies);
         let (mut place, mut crowded) = (self.place.clone(), None);
         if place.address.is_none() {
-            match self.hall.addresses.enter(client.addr) {
+            match self.hall.capacity.addresses.enter(client.addr) {
                 Entry::Place(address) => place.address = Some(Arc::new(address)),
                 Entry::Refused(_) | Entry::Closed => {
                     self.hall.metrics.refused.count(Crowd::Address);

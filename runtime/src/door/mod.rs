@@ -27,7 +27,7 @@ pub use address::{connection_of_query, room_of_path};
 pub(crate) use admin::bearer;
 pub(crate) use dashboard::{Place, host, is_plain_host, router as dashboard};
 pub use listener::TlsError;
-pub(crate) use listener::{Certificates, Listener, Way};
+pub(crate) use listener::{Capacity, Certificates, Listener, Way};
 pub use overlay::Notice;
 
 use crate::admin::Admin;

@@ -37,7 +37,7 @@ pub use tokens::{NewToken, Scope, TokenRecord};
 
 use crate::clock::Clock;
 use crate::config::{Proxies, Tls};
-use crate::door::{Certificates, Listener, TlsError, Way};
+use crate::door::{Capacity, Certificates, Listener, TlsError, Way};
 use crate::limits::{Limits, size};
 use crate::metrics::ServerMetrics;
 use crate::rooms::GuestHost;
@@ -182,7 +182,9 @@ impl Server {
                 None => None,
             };
             let way = Way { tls, proxies: Arc::new(proxies) };
-            let listener = Listener::bind(addr, shared_limits.clone(), way).await;
+            // Clients never keep operators out.
+            let capacity = Capacity::new(&shared_limits);
+            let listener = Listener::bind(addr, shared_limits.clone(), way, capacity).await;
             listener.map_err(|source| ServeError::Listen { addr, source })
         };
         let public = bind(config.listen, config.tls, config.proxies).await?;

@@ -8,7 +8,36 @@ use crate::limits::{Limits, size};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+
+/// How many connections listeners let in together. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Capacity {
+    places: Arc<Semaphore>,
+    pub(super) addresses: Addresses,
+    pub(super) half_open: HalfOpen,
+}
+
+impl Capacity {
+    /// As much as these limits allow.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let places = size(limits.connections_max).min(Semaphore::MAX_PERMITS);
+        Self {
+            places: Arc::new(Semaphore::new(places)),
+            addresses: Addresses::new(limits),
+            half_open: HalfOpen::new(limits),
+        }
+    }
+
+    /// A place for one more connection, as soon as there is one. None if there never will be.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, no place is taken.
+    pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().acquire_owned().await.ok()
+    }
+}
 
 /// The bits of an IPv6 address that name a network: whoever has one address has all of its network.
 const NETWORK: u128 = !((1 << 64) - 1);
