@@ -2,7 +2,7 @@
 
 use crate::operated::{Operated, ask};
 use room_runtime::server::BlobId;
-use room_tests::{Got, Requests, TestClient, guest, until, variant, within};
+use room_tests::{Got, RawClient, Requests, TestClient, guest, until, variant, within};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -188,6 +188,35 @@ async fn projects_are_told_apart_by_their_hosts_and_are_gone_when_they_are_delet
     operated.refused(404, "DELETE", "projects/one", &Value::Null).await;
     assert_eq!(served("one.example.com").await, ("200".into(), "two".into()));
     assert!(!dir.path().join("projects/one").exists());
+    within("a server to stop", operated.server.drain()).await;
+}
+
+#[tokio::test]
+async fn a_websocket_of_no_project_is_accepted_and_closed_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    let addr = operated.server.addr();
+    // What may succeed a little later is not opened at all.
+    assert_eq!(TestClient::try_connect(addr, "/party/lobby", &[]).await.err(), Some(503));
+    let mut release = operated.release(&guest("puppet"), "one").await;
+    release["hosts"] = json!(["one.example.com"]);
+    operated.good("POST", "projects/one/deploy", release).await;
+    for (path, reason) in [
+        ("/party/lobby", "no project has this host"),
+        ("/nowhere", "no project has this host"),
+        ("/_room/admin/rooms", "not found"),
+    ] {
+        let mut client = TestClient::connect(addr, path).await;
+        assert_eq!(client.closed().await, (4404, reason.to_owned()), "{path}");
+    }
+    // What is no handshake, or names two hosts, is answered as by a project.
+    let no_key = [("upgrade", "websocket"), ("connection", "upgrade")];
+    assert_eq!(addr.request("GET", "/party/lobby", &no_key, &[]).await.status, 400);
+    let mut two = RawClient::open(addr).await;
+    two.write(b"GET /party/lobby HTTP/1.1\r\nHost: a\r\nHost: b\r\nUpgrade: websocket\r\n\r\n")
+        .await;
+    assert!(two.head().await.starts_with("HTTP/1.1 400"));
+    assert_eq!(addr.request("GET", "/party/lobby", &[], &[]).await.status, 404);
     within("a server to stop", operated.server.drain()).await;
 }
 

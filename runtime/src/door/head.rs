@@ -16,18 +16,20 @@ use axum::response::{IntoResponse, Response};
 /// Lets requests pass whose head is sound, and answers the others. One that asks for a WebSocket goes to no route:
 /// wherever it leads, its client reads the reason from a close frame.
 pub(super) async fn check(State(door): State<FrontDoor>, request: Request, next: Next) -> Response {
-    let refuse = |error: DoorError| error.show(door.0.audience).into_response();
-    let crowded = request.extensions().get::<Arrival>().and_then(|arrival| arrival.crowded);
-    if let Some(connections) = crowded {
-        return refuse(DoorError::AddressFull(connections));
-    }
-    if let Some(problem) = host_problem(request.version(), request.headers()) {
-        return refuse(DoorError::Head(problem));
+    if let Some(error) = problem(&request) {
+        return error.show(door.0.audience).into_response();
     }
     if upgrade::is_asked_for(request.headers()) {
         return socket::open(door, request).await;
     }
     next.run(request).await
+}
+
+/// Why a request is not to be answered, whatever it asks for.
+pub(super) fn problem(request: &Request) -> Option<DoorError> {
+    let crowded = request.extensions().get::<Arrival>().and_then(|arrival| arrival.crowded);
+    let host = || host_problem(request.version(), request.headers()).map(DoorError::Head);
+    crowded.map(DoorError::AddressFull).or_else(host)
 }
 
 /// What is wrong with a request's `Host`: RFC 9112 section 3.2.

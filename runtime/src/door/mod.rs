@@ -18,6 +18,7 @@ mod http;
 mod listener;
 mod logs;
 mod overlay;
+mod porter;
 mod sign_in;
 mod socket;
 mod status;
@@ -29,6 +30,7 @@ pub(crate) use dashboard::{Place, host, is_plain_host, router as dashboard};
 pub use listener::TlsError;
 pub(crate) use listener::{Capacity, Certificates, Listener, Way};
 pub use overlay::Notice;
+pub(crate) use porter::{Misled, Porter};
 
 use crate::admin::Admin;
 use crate::clock::Clock;

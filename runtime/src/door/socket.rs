@@ -34,6 +34,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::{Message as Wire, protocol as wire};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Opens a WebSocket to the room of the request's path. The handshake is answered only when the room
 /// has let the client in, or by a socket that closes at once with the reason.
@@ -77,11 +78,21 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
             shown.frame
         }
     };
+    refuse(handshake, refusal, &door.0.limits, &door.0.sockets)
+}
+
+/// Answers a handshake with a socket that closes at once with this frame, one of `sockets` until then.
+pub(super) fn refuse(
+    handshake: Handshake,
+    frame: CloseFrame,
+    limits: &Limits,
+    sockets: &TaskTracker,
+) -> Response {
     let (response, socket) = handshake.accept();
-    let close_max = ms(door.0.limits.close_ms_max);
-    door.0.sockets.spawn(async move {
+    let close_max = ms(limits.close_ms_max);
+    sockets.spawn(async move {
         if let Some((socket, _place)) = socket.await {
-            turn_away(socket, refusal, close_max).await;
+            turn_away(socket, frame, close_max).await;
         }
     });
     response

@@ -20,6 +20,12 @@ pub(super) enum DoorError {
     /// The path leads nowhere.
     #[error("not found")]
     NotFound,
+    /// No project of the server has the host that the client names.
+    #[error("no project has this host")]
+    UnknownHost,
+    /// The server has no project yet.
+    #[error("no project is served yet")]
+    NoProject,
     /// No project was deployed yet.
     #[error("the server is starting")]
     Starting,
@@ -136,11 +142,13 @@ impl DoorError {
             Self::TooLong(_) => (504, 1013),
             Self::Unauthorized => (401, 4401),
             Self::Origin(_) => (403, 4403),
-            Self::NotFound | Self::NothingStored(_) | Self::Room(Unreachable::UnknownParty(_)) => {
-                (404, 4404)
-            }
+            Self::NotFound
+            | Self::UnknownHost
+            | Self::NothingStored(_)
+            | Self::Room(Unreachable::UnknownParty(_)) => (404, 4404),
             Self::InMemory => (409, 4409),
             Self::Starting
+            | Self::NoProject
             | Self::Unbuilt(_)
             | Self::BuffersFull
             | Self::TransfersFull(_)
@@ -176,13 +184,14 @@ impl DoorError {
             Self::Asked(_) => Refusal::Malformed,
             Self::TooLong(_) => Refusal::TimedOut,
             Self::NotFound
+            | Self::UnknownHost
             | Self::Missing(_)
             | Self::Unauthorized
             | Self::InMemory
             | Self::NothingStored(_)
             | Self::Room(Unreachable::UnknownParty(_)) => Refusal::NotFound,
             Self::Origin(_) => Refusal::Origin,
-            Self::Starting | Self::Unbuilt(_) => Refusal::Starting,
+            Self::Starting | Self::NoProject | Self::Unbuilt(_) => Refusal::Starting,
             Self::TransfersFull(_) | Self::WatchersFull(_) | Self::TapsFull(_) => Refusal::Busy,
             Self::BuffersFull | Self::AddressFull(_) => Refusal::Busy,
             Self::Elsewhere(_) => Refusal::Elsewhere,
@@ -225,6 +234,7 @@ impl DoorError {
         };
         let retryable = match self {
             Self::Starting
+            | Self::NoProject
             | Self::Unbuilt(_)
             | Self::BuffersFull
             | Self::AddressFull(_)
@@ -269,6 +279,8 @@ mod tests {
             DoorError::Name(NameError::Empty("room")),
             DoorError::NotFound,
             DoorError::Room(Unreachable::UnknownParty(PartyName::parse("x").unwrap())),
+            DoorError::UnknownHost,
+            DoorError::NoProject,
             DoorError::Starting,
             DoorError::Unbuilt("it does not compile".to_owned()),
             DoorError::Unauthorized,
@@ -321,6 +333,8 @@ mod tests {
             400 4400 the room name is empty 
             404 4404 not found 
             404 4404 party x not found 
+            404 4404 no project has this host 
+            503 1013 no project is served yet retry
             503 1013 the server is starting retry
             503 1013 nothing is served yet: it does not compile retry
             401 4401 this needs the token of the server's operator 

@@ -55,6 +55,11 @@ impl GuestHost {
         })
     }
 
+    /// What is kept for guests and clients of all projects.
+    pub(crate) fn bytes(&self) -> &ByteBudget {
+        &self.bytes
+    }
+
     /// What runs the guests of a project with these limits, which write to `logs`.
     pub(crate) fn for_project(&self, limits: &Limits, logs: Logs) -> Guests {
         let limits = Arc::new(limits.within_process(&self.limits));

@@ -3,10 +3,11 @@
 //! Invariant: a request reaches the project that its host names, or none; what is the operator's is no
 //! client's. It does not know what a project answers.
 
+use crate::door::{Misled, Porter};
 use axum::Router;
 use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use http::{HeaderMap, header};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tower::ServiceExt;
 
@@ -88,28 +89,24 @@ impl Hosts {
             .any(|name| matches(name, host).is_some())
     }
 
-    /// Everything that clients may ask for.
-    pub(super) fn router(&self) -> Router {
+    /// Everything that clients may ask for. The porter answers those of no project.
+    pub(super) fn router(&self, porter: Porter) -> Router {
         let hosts = self.clone();
-        Router::new().fallback(move |request: Request| async move { hosts.answer(request).await })
+        Router::new()
+            .fallback(move |request: Request| async move { hosts.answer(request, &porter).await })
     }
 
-    async fn answer(&self, request: Request) -> Response {
+    async fn answer(&self, request: Request, porter: &Porter) -> Response {
         if is_operators(request.uri().path()) {
-            return (StatusCode::NOT_FOUND, "not found").into_response();
+            return porter.answer(request, Misled::Path);
         }
         match self.find(&host_of(request.headers())) {
             Some(router) => {
                 let Ok(response) = router.oneshot(request).await;
                 response
             }
-            None if self.is_empty() => {
-                // Whoever comes before the first deployment is to come again; clients do.
-                let retry = [(header::RETRY_AFTER, "1")];
-                let text = "no project is served yet";
-                (StatusCode::SERVICE_UNAVAILABLE, retry, text).into_response()
-            }
-            None => (StatusCode::NOT_FOUND, "no project has this host").into_response(),
+            None if self.is_empty() => porter.answer(request, Misled::NoProject),
+            None => porter.answer(request, Misled::Host),
         }
     }
 
@@ -175,10 +172,13 @@ fn matches(name: &str, host: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::byte_budget::ByteBudget;
 
     async fn asked(hosts: &Hosts, host: &str) -> String {
         let request = Request::builder().uri("/").header(header::HOST, host);
-        let response = hosts.answer(request.body(axum::body::Body::empty()).unwrap()).await;
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let porter = Porter::new(Arc::default(), ByteBudget::new(1));
+        let response = hosts.answer(request, &porter).await;
         let body = axum::body::to_bytes(response.into_body(), 1_000).await.unwrap();
         String::from_utf8(body.to_vec()).unwrap()
     }

@@ -37,7 +37,7 @@ pub use tokens::{NewToken, Scope, TokenRecord};
 
 use crate::clock::Clock;
 use crate::config::{Proxies, Tls};
-use crate::door::{Capacity, Certificates, Listener, TlsError, Way};
+use crate::door::{Capacity, Certificates, Listener, Porter, TlsError, Way};
 use crate::limits::{Limits, size};
 use crate::metrics::ServerMetrics;
 use crate::rooms::GuestHost;
@@ -120,6 +120,7 @@ pub struct Server {
     first: Option<NewToken>,
     stop: CancellationToken,
     serving: [JoinHandle<()>; 2],
+    porter: Porter,
     /// Held as long as the folder is in use.
     _lock: File,
 }
@@ -225,7 +226,8 @@ impl Server {
         let counts = core.0.metrics.listener.clone();
         // Operators come without a proxy, so that there is nothing to count.
         let none = ServerMetrics::new().listener;
-        let hosts = core.0.shared.hosts.router();
+        let porter = Porter::new(shared_limits, core.0.shared.guests.bytes().clone());
+        let hosts = core.0.shared.hosts.router(porter.clone());
         Ok(Self {
             addr: public.addr(),
             admin: admin.addr(),
@@ -236,6 +238,7 @@ impl Server {
             ],
             core,
             stop,
+            porter,
             _lock: lock,
         })
     }
@@ -283,6 +286,7 @@ impl Server {
             closing.spawn(async move { site.close().await });
         }
         closing.join_all().await;
+        self.porter.drain().await;
         for serving in self.serving {
             // A listener that panicked has no requests any more.
             drop(serving.await);

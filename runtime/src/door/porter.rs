@@ -1,0 +1,70 @@
+//! What clients hear whom a server sends to no project. Owns that a WebSocket among them is told why.
+//!
+//! Invariant: they are answered as a project's own door would: what asks for a WebSocket is accepted and closed with a
+//! reason, unless trying again may help. It does not know which projects there are.
+
+use super::status::DoorError;
+use super::upgrade::{self, Handshake};
+use super::{head, socket};
+use crate::byte_budget::ByteBudget;
+use crate::config::Audience;
+use crate::limits::Limits;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+use tokio_util::task::TaskTracker;
+
+/// Answers clients of no project. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Porter {
+    limits: Arc<Limits>,
+    bytes: ByteBudget,
+    /// The WebSockets that are being closed.
+    sockets: TaskTracker,
+}
+
+/// Why a client is of no project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misled {
+    /// What it asks for is the operator's.
+    Path,
+    /// No project has the host that it names.
+    Host,
+    /// There is no project yet.
+    NoProject,
+}
+
+impl Porter {
+    pub(crate) fn new(limits: Arc<Limits>, bytes: ByteBudget) -> Self {
+        Self { limits, bytes, sockets: TaskTracker::new() }
+    }
+
+    /// What such a client is answered.
+    pub(crate) fn answer(&self, mut request: Request, why: Misled) -> Response {
+        if let Some(error) = head::problem(&request) {
+            return error.show(Audience::Public).into_response();
+        }
+        let error = match why {
+            Misled::Path => DoorError::NotFound,
+            Misled::Host => DoorError::UnknownHost,
+            Misled::NoProject => DoorError::NoProject,
+        };
+        let shown = error.show(Audience::Public);
+        if shown.retry_after.is_some() || !upgrade::is_asked_for(request.headers()) {
+            return shown.into_response();
+        }
+        match Handshake::of(&mut request, &self.limits, &self.bytes) {
+            Ok(handshake) => socket::refuse(handshake, shown.frame, &self.limits, &self.sockets),
+            Err(error) => error.show(Audience::Public).into_response(),
+        }
+    }
+
+    /// Waits until the WebSockets are closed.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, they go on closing by themselves.
+    pub(crate) async fn drain(&self) {
+        self.sockets.close();
+        self.sockets.wait().await;
+    }
+}
