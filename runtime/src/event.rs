@@ -118,6 +118,10 @@ impl CloseFrame {
     /// A control frame carries 125 bytes, two of them the code: RFC 6455 section 5.5.
     pub const REASON_BYTES_MAX: usize = 123;
 
+    /// The codes that a room and an operator may close with, in words: 1004, 1005, 1006 and 1015 say what no frame
+    /// says.
+    pub const CODES: &str = "1000 to 4999 except 1004, 1005, 1006 and 1015";
+
     /// Stands for a frame that carries no code and no reason: RFC 6455 section 7.1.5.
     pub const NO_CODE: u16 = 1005;
 
@@ -130,7 +134,7 @@ impl CloseFrame {
         Self { code, reason: reason[..end].to_owned() }
     }
 
-    /// True if a frame may carry the code. 1004, 1005, 1006 and 1015 say what no frame says.
+    /// True if the code is one of [`CloseFrame::CODES`].
     pub(crate) fn has_sendable_code(&self) -> bool {
         matches!(self.code, 1000..=4999) && !matches!(self.code, 1004..=1006 | 1015)
     }

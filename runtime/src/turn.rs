@@ -395,7 +395,8 @@ fn check_close(frame: &CloseFrame) -> Result<(), Refusal> {
     }
     if frame.code != CloseFrame::NO_CODE && !frame.has_sendable_code() {
         return Err(Refusal::Invalid(format!(
-            "a room may close with 1000 to 4999 except 1004, 1005, 1006 and 1015, not {}",
+            "a room may close with {}, not {}",
+            CloseFrame::CODES,
             frame.code
         )));
     }

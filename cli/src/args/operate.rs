@@ -6,6 +6,7 @@
 use super::DataArgs;
 use super::remote::ElsewhereArgs;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};
+use room_runtime::event::CloseFrame;
 use std::path::PathBuf;
 
 /// The server that is asked, and how its answer is printed.
@@ -210,8 +211,7 @@ pub(crate) struct KickArgs {
     /// The connection's id, as `room inspect` shows it
     #[arg(value_name = "CONNECTION")]
     pub(crate) connection: String,
-    /// The close code: 1000, 1001, 1008, 1011 to 1013, or 3000 to 4999
-    #[arg(long, default_value_t = 4403)]
+    #[arg(long, default_value_t = 4403, help = format!("The close code: {}", CloseFrame::CODES))]
     pub(crate) code: u16,
     /// What the client is told, at most 123 bytes
     #[arg(long, value_name = "TEXT")]
