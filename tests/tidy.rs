@@ -274,6 +274,39 @@ fn names_in_braces_are_seen_as_used() {
     assert_eq!(used_of_crate(code), ["room", "store", "wasm", "id"]);
 }
 
+/// Bounds that no operator and no author of a room runs into, beside the code that they bound.
+const OWN_BOUNDS: [(&str, &str); 10] = [
+    ("config/origin.rs", "HOST_BYTES_MAX"),
+    ("door/listener/proxy_header.rs", "LINE_BYTES_MAX"),
+    ("door/sign_in.rs", "BODY_BYTES_MAX"),
+    ("door/upgrade/frames.rs", "HEAD_BYTES_MAX"),
+    ("event.rs", "REASON_BYTES_MAX"),
+    ("server/release.rs", "PROBLEMS_MAX"),
+    ("store/testing.rs", "HOLD_MAX"),
+    ("store/verify.rs", "PROBLEMS_MAX"),
+    ("ttl.rs", "MAX"),
+    ("wasm/wasi.rs", "PRINT_BYTES_MAX"),
+];
+
+/// Whoever meets a bound finds it in the table of `room limits`.
+#[test]
+fn every_bound_is_in_the_table_of_limits() {
+    let mut found = Vec::new();
+    for source in rust("runtime/src") {
+        let path = source.path.trim_start_matches("runtime/src/");
+        for (number, line) in source.lines() {
+            let constant = line.split_once("const ").and_then(|(_, rest)| rest.split_once(':'));
+            let Some((name, _)) = constant.filter(|(name, _)| name.ends_with("MAX")) else {
+                continue;
+            };
+            if !path.starts_with("limits") && !OWN_BOUNDS.contains(&(path, name)) {
+                found.push(format!("{path}:{number} {name}"));
+            }
+        }
+    }
+    none("a bound that is in no table: it belongs into limits.rs or limits/fixed.rs", found);
+}
+
 /// The contract between host and guest is the WIT, and nothing else.
 #[test]
 fn the_runtime_and_the_sdk_do_not_know_each_other() {

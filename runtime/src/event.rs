@@ -5,6 +5,7 @@
 
 use crate::connection::Connection;
 use crate::id::ConnectionId;
+use crate::limits::fixed::RESPONSE_HEADERS_MAX;
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -201,9 +202,6 @@ pub struct Response {
 /// Headers that frame a message: only the server knows what they must be.
 const FRAMING: [&str; 7] =
     ["connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
-
-/// Far more than any client reads, and far less than what breaks HTTP libraries.
-const RESPONSE_HEADERS_MAX: usize = 256;
 
 impl Response {
     /// What makes it no HTTP response, as a sentence for the room's author; none if it is one.

@@ -3,11 +3,10 @@
 //! Invariant: a value of these types is well-formed, so nothing past the door checks again.
 //! It does not know what the names lead to.
 
+use crate::limits::fixed::PARTY_BYTES_MAX;
 use std::fmt;
 use std::sync::Arc;
 
-/// The longest party name, in bytes. A party is a word in a URL and in `room.toml`, not data.
-const PARTY_BYTES_MAX: usize = 64;
 /// The longest room name, in bytes, that any configuration can allow.
 const ROOM_BYTES_CEILING: usize = 1_024;
 

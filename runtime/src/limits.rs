@@ -1,8 +1,9 @@
 //! Every bound of the runtime, in one place. Owns the numbers, their units and their relations.
 //!
 //! Invariant: no queue, buffer, retry, size or wait in this crate is bounded by a number that is not
-//! a field here. It does not know who asks: the parts get the whole struct from `Runtime::start`.
+//! a field here, or a row of [`Limits::FIXED`]. It does not know who asks: the parts get the whole struct from `Runtime::start`.
 
+pub(crate) mod fixed;
 mod relations;
 
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! `room limits`. Owns how a limit is shown.
 //!
-//! Invariant: every limit of the runtime is shown, with the value that applies here. It does not know
+//! Invariant: every limit of the runtime is shown, with the value that applies here, and every bound that nobody sets. It does not know
 //! what a limit bounds beyond the words in the runtime's table.
 
 use crate::args::LimitsArgs;
@@ -17,6 +17,7 @@ struct Row {
     limit: LimitRow,
     value: u64,
     overridden: bool,
+    fixed: bool,
 }
 
 /// Prints the limits.
@@ -38,8 +39,15 @@ fn rows(limits: &Limits) -> Vec<Row> {
         limit: *limit,
         value,
         overridden: value != limit.default,
+        fixed: false,
     };
-    values.map(row).collect()
+    let fixed = |limit: &LimitRow| Row {
+        limit: *limit,
+        value: limit.default,
+        overridden: false,
+        fixed: true,
+    };
+    values.map(row).chain(Limits::FIXED.iter().map(fixed)).collect()
 }
 
 /// Each limit on two lines: its value, then what it bounds and what happens there.
@@ -47,10 +55,12 @@ fn table(rows: &[Row]) -> String {
     let width = rows.iter().map(|row| row.limit.name.len()).max().unwrap_or(0);
     let lines = rows.iter().map(|row| {
         let LimitRow { name, unit, default, what, at_bound } = row.limit;
-        let own = if row.overridden {
-            styled(LINK, format_args!("  (room.toml; default {default})"))
-        } else {
-            String::new()
+        let own = match row {
+            Row { fixed: true, .. } => styled(LINK, "  (fixed)"),
+            Row { overridden: true, .. } => {
+                styled(LINK, format_args!("  (room.toml; default {default})"))
+            }
+            _ => String::new(),
         };
         let name = styled(BOLD, format_args!("{name:width$}"));
         let value = row.value;
@@ -78,5 +88,14 @@ mod tests {
             .assert_eq(lines.next().unwrap());
         expect!["  Time a callback may compute. At the bound: the turn is dropped and the instance discarded."]
             .assert_eq(lines.next().unwrap());
+    }
+
+    #[test]
+    fn what_nobody_sets_is_shown_and_marked() {
+        let text = table(&rows(&Limits::default()));
+        let text = anstream::adapter::strip_str(&text).to_string();
+        let line = text.lines().find(|line| line.starts_with("projects_max"));
+        expect!["projects_max                       1000 projects  (fixed)"]
+            .assert_eq(line.unwrap());
     }
 }

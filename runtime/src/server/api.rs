@@ -12,6 +12,7 @@ use super::site::{self, Changed, Site, SiteError};
 use super::slots::Held;
 use super::tokens::{Scope, TokenRecord};
 use super::{Core, page, tokens};
+use crate::limits::fixed::OPERATOR_BODY_BYTES_MAX;
 use crate::limits::ms;
 use crate::metrics::{TEXT_FORMAT, together};
 use crate::store::blocking;
@@ -36,8 +37,6 @@ const OPENAPI: &str = include_str!("openapi.json");
 pub const API_VERSION: u64 = 1;
 /// The header that names it, in requests and in answers.
 pub(super) const API_HEADER: HeaderName = HeaderName::from_static("room-api");
-/// Size of a JSON body, in bytes: a release with as many files as there may be.
-const JSON_BYTES_MAX: usize = 8 << 20;
 
 /// All routes for operators.
 pub(super) fn router(core: Core) -> Router {
@@ -315,11 +314,11 @@ fn check_name(project: &str) -> Result<(), ApiError> {
 
 /// A body of JSON, within its bounds.
 async fn read_json<T: DeserializeOwned>(core: &Core, body: Body) -> Result<T, ApiError> {
-    let limited = Limited::new(body, JSON_BYTES_MAX);
+    let limited = Limited::new(body, OPERATOR_BODY_BYTES_MAX);
     let arriving = tokio::time::timeout(ms(core.0.limits.body_ms_max), limited.collect());
     let body = arriving.await.map_err(|_| ApiError::BodyMissing)?;
     let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-        true => ApiError::TooLarge(JSON_BYTES_MAX as u64),
+        true => ApiError::TooLarge(OPERATOR_BODY_BYTES_MAX as u64),
         false => ApiError::BodyMissing,
     })?;
     serde_json::from_slice(&body.to_bytes()).map_err(|error| {

@@ -6,15 +6,13 @@
 
 use super::file::FileError;
 use super::tokens::TokenRecord;
+use crate::limits::fixed::AUDIT_BYTES_MAX;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use uuid::Uuid;
-
-/// Bytes of the file at which it becomes the old one.
-const BYTES_MAX: u64 = 16 << 20;
 
 /// The list of changes: `audit.log`, and `audit.log.old` before it.
 pub(super) struct Audit {
@@ -100,7 +98,7 @@ impl Audit {
         // A line is written in one call, so what a panicking holder left is whole.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let named = |error| FileError::new(&self.path, error);
-        if file.metadata().map_err(named)?.len() > BYTES_MAX {
+        if file.metadata().map_err(named)?.len() > AUDIT_BYTES_MAX {
             std::fs::rename(&self.path, self.path.with_extension("log.old")).map_err(named)?;
             *file = append_to(&self.path)?;
         }

@@ -6,17 +6,18 @@
 use super::file::{self, FileError};
 use super::release::BlobId;
 use crate::clock::age;
+use crate::limits::fixed::BLOB_UNUSED_MS_MAX;
+use crate::limits::ms;
 use crate::store::blocking;
 use futures_util::{Stream, StreamExt};
 use hashbrown::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
-/// How long a blob may lie unused: a deployment uploads first, and names what it needs at its end.
-const UNUSED_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How the name of a damaged blob ends.
+const DAMAGED: &str = "damaged";
 
 /// The blobs of a server. Cheap to clone.
 #[derive(Clone)]
@@ -167,13 +168,14 @@ impl Blobs {
         Ok(length)
     }
 
-    /// Removes what nobody needs and nobody has just uploaded.
+    /// Removes what nobody needs and nobody has just uploaded: a deployment uploads first, and names what it needs at
+    /// its end.
     pub(super) fn collect(&self, needed: &HashSet<BlobId>) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.dir)? {
             let entry = entry?;
             let id = entry.file_name().to_str().and_then(|name| name.parse::<BlobId>().ok());
             let Some(id) = id else { continue };
-            if !needed.contains(&id) && age(&entry.metadata()?) > UNUSED_MAX {
+            if !needed.contains(&id) && age(&entry.metadata()?) > ms(BLOB_UNUSED_MS_MAX) {
                 std::fs::remove_file(entry.path())?;
             }
         }

@@ -7,6 +7,7 @@
 use super::file::{self, FileError};
 use super::ledger::Ledger;
 use super::release::Release;
+use crate::limits::fixed::VERSIONS_MAX;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,8 +18,6 @@ const FORMAT: u32 = 1;
 pub(super) const VERSIONS: &str = "versions.json";
 /// The file of the variables.
 const VARIABLES: &str = "env.json";
-/// How many versions are kept to go back to.
-const VERSIONS_MAX: usize = 50;
 
 /// A release that was deployed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

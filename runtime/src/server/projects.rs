@@ -11,15 +11,13 @@ use super::release::Release;
 use super::site::{self, Changed, Site, SiteError};
 use super::slots::{Claim, Held, Unclaimed};
 use super::{Core, compiled};
+use crate::limits::fixed::PROJECTS_MAX;
 use crate::limits::size;
 use crate::store::blocking;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::task::JoinSet;
-
-/// Most projects of a server.
-const PROJECTS_MAX: usize = 1_000;
 
 impl Core {
     /// Opens every project that is on disk, and finishes what was begun before.

@@ -6,6 +6,7 @@
 use crate::config::{AutoResponse, Origins};
 use crate::id::PartyName;
 use crate::limits::Limits;
+use crate::limits::fixed::{ASSET_PATH_BYTES_MAX, ASSETS_MAX};
 use crate::ttl::Ttl;
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
@@ -13,10 +14,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// Most static files of a release.
-const ASSETS_MAX: usize = 20_000;
-/// Longest path of a static file, in bytes.
-const ASSET_PATH_BYTES_MAX: usize = 1_024;
 /// Most problems that are told at once.
 const PROBLEMS_MAX: usize = 20;
 

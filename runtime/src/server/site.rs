@@ -15,6 +15,7 @@ use super::release::{BlobId, Release, var_problem};
 use crate::config::{Audience, PartyConfig, Project, StorageConfig, WhenQuiet};
 use crate::door::Routes;
 use crate::limits::Limits;
+use crate::limits::fixed::{VARIABLE_BYTES_MAX, VARIABLES_MAX};
 use crate::node::{DeployError, Deployed, Node, OpenError};
 use crate::rooms::GuestHost;
 use crate::store::{StoreError, blocking};
@@ -23,11 +24,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Most variables of a project.
-const VARIABLES_MAX: usize = 1_000;
-/// Longest value of a variable, in bytes.
-const VARIABLE_BYTES_MAX: usize = 64 * 1024;
 
 /// A project that is served, or was opened to be.
 pub(super) struct Site {

@@ -5,6 +5,7 @@
 
 use super::file::{self, FileError};
 use super::ledger::Ledger;
+use crate::limits::fixed::TOKENS_MAX;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,8 +18,6 @@ const FILE: &str = "tokens.json";
 const OWNER: &str = "server";
 /// What a secret begins with, so that scanners find one that was published.
 const PREFIX: &str = "room_";
-/// Most tokens of a server.
-const TOKENS_MAX: usize = 1_000;
 
 /// What a token is good for. Each one includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! has is counted until it is gone. It does not know what the guest is.
 
 use super::fault::Overrun;
+use crate::limits::fixed::TABLE_ELEMENTS_MAX;
 use crate::limits::{Limits, size};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -154,7 +155,7 @@ impl ResourceLimiter for Budget {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= super::engine::TABLE_ELEMENTS_MAX)
+        Ok(desired <= TABLE_ELEMENTS_MAX)
     }
 }
 

@@ -18,6 +18,7 @@ use super::function_cache::FunctionCache;
 use super::host::Host;
 use super::module::{Compiled, LoadError};
 use crate::id::ModuleHash;
+use crate::limits::fixed::TABLE_ELEMENTS_MAX;
 use crate::limits::{Limits, MEMORY_BYTES_CEILING, ms, size};
 use crate::logs::Logs;
 use hashbrown::HashMap;
@@ -28,8 +29,6 @@ use wasmtime::{
     Cache, CacheConfig, Config, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig,
 };
 
-/// Entries in a guest's table of functions. Rust's own tables have a few hundred.
-pub(super) const TABLE_ELEMENTS_MAX: usize = 20_000;
 /// A component made from one module is three core instances: the module and two shims.
 const CORE_INSTANCES_PER_ROOM: u64 = 3;
 /// What one live instance costs of `vm.max_map_count`.
