@@ -65,6 +65,12 @@ impl Clock {
     }
 }
 
+/// When a file was changed last, since 1970; never, if the system does not tell.
+pub(crate) fn changed(file: &std::fs::Metadata) -> Duration {
+    let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
+    file.modified().ok().and_then(since).unwrap_or_default()
+}
+
 /// How long ago a file was changed, by the system's clock, which its time is from.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
 pub(crate) fn age(file: &std::fs::Metadata) -> Duration {

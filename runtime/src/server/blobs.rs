@@ -1,12 +1,13 @@
 //! Modules and static files by their hash. Owns that a blob that is there is whole.
 //!
-//! Invariant: what is read has the bytes of its hash; a file that has others is moved aside, so that it counts as
-//! missing and is uploaded again. What was interrupted left nothing. It does not know what the bytes are.
+//! Invariant: what is read has the bytes of its hash; a file that has others is moved aside to `HASH.damaged`, so that
+//! it counts as missing and is uploaded again. Of these, the newest few are kept to be looked at, until their blob is
+//! uploaded. What was interrupted left nothing. It does not know what the bytes are.
 
 use super::file::{self, FileError};
 use super::release::BlobId;
 use crate::clock::age;
-use crate::limits::fixed::BLOB_UNUSED_MS_MAX;
+use crate::limits::fixed::{BLOB_UNUSED_MS_MAX, DAMAGED_BLOBS_MAX};
 use crate::limits::ms;
 use crate::store::blocking;
 use futures_util::{Stream, StreamExt};
@@ -113,8 +114,10 @@ impl Blobs {
             return Ok(());
         }
         let path = self.path(id);
-        let aside = self.dir.join(format!("{id}.damaged"));
-        let error = match std::fs::rename(&path, &aside) {
+        let aside = self.aside(id);
+        let moved = std::fs::rename(&path, &aside);
+        self.thin_out(&aside);
+        let error = match moved {
             Ok(()) => FileError::damaged(
                 &path,
                 &format!(
@@ -130,6 +133,27 @@ impl Blobs {
         };
         tracing::error!(%error, "a module or a static file is damaged");
         Err(error)
+    }
+
+    /// Where a damaged blob is moved to.
+    fn aside(&self, id: BlobId) -> PathBuf {
+        self.dir.join(format!("{id}.{DAMAGED}"))
+    }
+
+    /// Removes the oldest of the damaged blobs, but never this one.
+    fn thin_out(&self, newest: &Path) {
+        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path()).filter(|path| path != newest);
+        let damaged = paths.filter(|path| path.extension().is_some_and(|end| end == DAMAGED));
+        let mut by_age: Vec<_> = damaged
+            .map(|path| (path.metadata().and_then(|facts| facts.modified()).ok(), path))
+            .collect();
+        by_age.sort();
+        let excess = (by_age.len() + 1).saturating_sub(DAMAGED_BLOBS_MAX);
+        for (_, path) in by_age.into_iter().take(excess) {
+            // One that stays is removed the next time.
+            drop(std::fs::remove_file(path));
+        }
     }
 
     /// Keeps bytes as they come. How many there were.
@@ -164,6 +188,8 @@ impl Blobs {
         }
         file.sync_all().await.map_err(failed)?;
         tokio::fs::rename(&part.0, self.path(id)).await.map_err(failed)?;
+        // There seldom is one, and it is of no use any more.
+        drop(tokio::fs::remove_file(self.aside(id)).await);
         blocking(|| file::sync_folder(&self.dir)).map_err(failed)?;
         Ok(length)
     }
@@ -246,10 +272,30 @@ mod tests {
                 assert!(!blobs.has(id));
                 let error = look(&blobs, id).unwrap_err().to_string();
                 assert!(error.contains("is missing"), "{error}");
+                assert!(blobs.aside(id).is_file());
                 blobs.put(id, pieces(&[b"whole"])).await.unwrap();
                 look(&blobs, id).unwrap();
+                assert_eq!(files(dir.path()), 1, "the damaged one is gone");
             }
         }
+    }
+
+    #[test]
+    fn of_many_damaged_blobs_the_newest_few_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(dir.path(), 10).unwrap();
+        let ids: Vec<_> = (0..20_u8).map(|number| BlobId::of(&[number])).collect();
+        for (id, second) in ids.iter().zip(1..) {
+            std::fs::write(blobs.path(*id), "damaged").unwrap();
+            let file = std::fs::File::options().write(true).open(blobs.path(*id)).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(second))
+                .unwrap();
+            assert!(blobs.check(*id).is_err());
+            assert!(blobs.aside(*id).is_file());
+        }
+        let kept: Vec<_> = ids.iter().filter(|id| blobs.aside(**id).is_file()).collect();
+        assert_eq!(kept, ids[20 - DAMAGED_BLOBS_MAX..].iter().collect::<Vec<_>>());
+        assert_eq!(files(dir.path()), DAMAGED_BLOBS_MAX);
     }
 
     #[tokio::test]

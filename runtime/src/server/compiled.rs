@@ -1,16 +1,20 @@
 //! The folder of compiled code, which is machine code for this process. Owns that none of it runs that was altered.
 //!
 //! Invariant: at a start, a file whose bytes are not those that were noted is removed, and its module is compiled
-//! again. It does not know what writes the files, nor what is in them.
+//! again. A file is read once, and again when its length or its time has changed. It does not know what writes the
+//! files, nor what is in them.
 
 use super::file::FileError;
 use super::ledger::Ledger;
 use super::release::BlobId;
 use super::{blobs, file};
+use crate::clock::changed;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// The file of what is noted, beside the folder.
 const NOTED: &str = "compiled.json";
@@ -20,45 +24,108 @@ const OWNER: &str = "server";
 /// Files by their paths, with the hash of their bytes.
 type Sums = BTreeMap<PathBuf, BlobId>;
 
-/// Removes what was altered, or was not noted, since [`note`]. Blocks.
-///
-/// # Errors
-/// [`FileError`]: a file cannot be removed.
-pub(super) fn verify(data: &Path, dir: &Path) -> Result<(), FileError> {
-    let noted = Ledger::open(data, OWNER).read_or_lost::<Sums>(NOTED).unwrap_or_else(|error| {
-        tracing::warn!(%error, "all modules are compiled again");
-        None
-    });
-    let noted = noted.unwrap_or_default();
-    let removed = || {
-        for path in files(dir)? {
-            let is_noted = noted.get(&path).is_some_and(|sum| {
-                blobs::of_file(&dir.join(&path)).is_ok_and(|found| found == *sum)
-            });
-            if !is_noted {
-                fs::remove_file(dir.join(&path))?;
-            }
-        }
-        Ok(())
-    };
-    removed().map_err(|error: io::Error| FileError::new(dir, error))
+/// The folder, and what of it was read.
+pub(super) struct Compiled {
+    data: PathBuf,
+    dir: PathBuf,
+    /// Held while the folder is looked at.
+    known: Mutex<Known>,
 }
 
-/// Notes what there is now. What is not noted is only compiled again. Blocks.
-pub(super) fn note(data: &Path, dir: &Path) {
-    let noted = || {
-        let mut sums = Sums::new();
-        for path in files(dir).map_err(|error| FileError::new(dir, error))? {
-            // One that is replaced at this moment is not noted.
-            if let Ok(sum) = blobs::of_file(&dir.join(&path)) {
-                sums.insert(path, sum);
+/// What was read of the folder, and what is noted of it; none if that has to be written.
+struct Known {
+    read: BTreeMap<PathBuf, Read>,
+    noted: Option<Sums>,
+}
+
+/// A file as it was when it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Read {
+    bytes: u64,
+    changed: Duration,
+    sum: BlobId,
+}
+
+impl Compiled {
+    /// The folder `compiled` of this one, without what was altered, or was not noted, since [`Compiled::note`].
+    /// Blocks.
+    ///
+    /// # Errors
+    /// [`FileError`]: a file cannot be removed.
+    pub(super) fn verified(data: &Path) -> Result<Self, FileError> {
+        let noted = Ledger::open(data, OWNER).read_or_lost::<Sums>(NOTED).unwrap_or_else(|error| {
+            tracing::warn!(%error, "all modules are compiled again");
+            None
+        });
+        let dir = data.join("compiled");
+        let sum_of = |path: &Path| noted.as_ref()?.get(path);
+        let left = || {
+            let mut left = BTreeMap::new();
+            for path in files(&dir)? {
+                let read = read(&dir.join(&path)).ok();
+                match read.filter(|read| sum_of(&path) == Some(&read.sum)) {
+                    Some(read) => drop(left.insert(path, read)),
+                    None => fs::remove_file(dir.join(&path))?,
+                }
             }
-        }
-        file::replace(&data.join(NOTED), &Ledger::sealed(OWNER, NOTED, &sums)?)
-    };
-    if let Err(error) = noted() {
-        tracing::warn!(%error, "modules are compiled again at the next start");
+            Ok(left)
+        };
+        let read = left().map_err(|error: io::Error| FileError::new(&dir, error))?;
+        Ok(Self { data: data.to_owned(), dir, known: Mutex::new(Known { read, noted }) })
     }
+
+    /// The folder.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Notes what there is now. What is not noted is only compiled again. How many files were read for it. Blocks.
+    pub(super) fn note(&self) -> usize {
+        self.try_note().unwrap_or_else(|error| {
+            tracing::warn!(%error, "modules are compiled again at the next start");
+            0
+        })
+    }
+
+    fn try_note(&self) -> Result<usize, FileError> {
+        // What a panicking holder left is only read again.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut now, mut count) = (BTreeMap::new(), 0);
+        for path in files(&self.dir).map_err(|error| FileError::new(&self.dir, error))? {
+            let file = self.dir.join(&path);
+            let state = state(&file).ok();
+            let same =
+                known.read.get(&path).filter(|read| Some((read.bytes, read.changed)) == state);
+            let found = match same {
+                Some(read) => Some(*read),
+                None => {
+                    count += 1;
+                    // One that is replaced at this moment is not noted.
+                    read(&file).ok()
+                }
+            };
+            now.extend(found.map(|read| (path, read)));
+        }
+        let sums: Sums = now.iter().map(|(path, read)| (path.clone(), read.sum)).collect();
+        known.read = now;
+        if known.noted.as_ref() != Some(&sums) {
+            file::replace(&self.data.join(NOTED), &Ledger::sealed(OWNER, NOTED, &sums)?)?;
+            known.noted = Some(sums);
+        }
+        Ok(count)
+    }
+}
+
+/// The length of a file, and when it was changed last.
+fn state(file: &Path) -> io::Result<(u64, Duration)> {
+    let facts = fs::metadata(file)?;
+    Ok((facts.len(), changed(&facts)))
+}
+
+/// Reads a file. What is written to it meanwhile is told by its time at the next look.
+fn read(file: &Path) -> io::Result<Read> {
+    let (bytes, changed) = state(file)?;
+    Ok(Read { bytes, changed, sum: blobs::of_file(file)? })
 }
 
 /// The files below a folder, by their paths in it. None if it is not there.
@@ -85,24 +152,47 @@ fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
 
+    fn left(compiled: &Compiled) -> Vec<String> {
+        let mut left: Vec<_> = files(compiled.dir()).unwrap();
+        left.sort();
+        left.iter().map(|path| path.to_string_lossy().into_owned()).collect()
+    }
+
     #[test]
     fn only_what_was_noted_and_is_unchanged_stays() {
         let data = tempfile::tempdir().unwrap();
-        let dir = data.path().join("compiled");
+        let compiled = Compiled::verified(data.path()).unwrap();
+        let dir = compiled.dir().to_owned();
         fs::create_dir_all(dir.join("modules")).unwrap();
         for name in ["good", "modules/good", "modules/flipped"] {
             fs::write(dir.join(name), name).unwrap();
         }
-        note(data.path(), &dir);
+        compiled.note();
         fs::write(dir.join("modules/flipped"), "modules/flippee").unwrap();
         fs::write(dir.join("modules/new"), "nobody has noted it").unwrap();
-        verify(data.path(), &dir).unwrap();
-        let mut left = files(&dir).unwrap();
-        left.sort();
-        assert_eq!(left, [PathBuf::from("good"), PathBuf::from("modules/good")]);
+        let compiled = Compiled::verified(data.path()).unwrap();
+        assert_eq!(left(&compiled), ["good", "modules/good"]);
         fs::write(data.path().join(NOTED), "{").unwrap();
-        verify(data.path(), &dir).unwrap();
-        assert!(files(&dir).unwrap().is_empty());
-        verify(data.path(), &data.path().join("nowhere")).unwrap();
+        assert_eq!(left(&Compiled::verified(data.path()).unwrap()), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_is_read_again_only_when_it_has_changed() {
+        let data = tempfile::tempdir().unwrap();
+        let compiled = Compiled::verified(data.path()).unwrap();
+        fs::create_dir_all(compiled.dir()).unwrap();
+        for name in ["one", "two", "three"] {
+            fs::write(compiled.dir().join(name), name).unwrap();
+        }
+        assert_eq!((compiled.note(), compiled.note()), (3, 0));
+        fs::write(compiled.dir().join("two"), "longer").unwrap();
+        fs::write(compiled.dir().join("four"), "new").unwrap();
+        fs::remove_file(compiled.dir().join("three")).unwrap();
+        let file = fs::File::options().write(true).open(compiled.dir().join("one")).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert_eq!((compiled.note(), compiled.note()), (3, 0));
+        // What a start has read is not read for the next note.
+        let compiled = Compiled::verified(data.path()).unwrap();
+        assert_eq!((left(&compiled).len(), compiled.note()), (3, 0));
     }
 }

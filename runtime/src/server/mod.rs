@@ -45,6 +45,7 @@ use crate::store::blocking;
 use crate::wasm::{CodeCaches, EngineError};
 use audit::Audit;
 use blobs::Blobs;
+use compiled::Compiled;
 use hosts::Hosts;
 use site::Shared;
 use slots::Slots;
@@ -138,6 +139,7 @@ struct Core(Arc<Inner>);
 
 struct Inner {
     data: PathBuf,
+    compiled: Compiled,
     /// Where clients come, and whether by TLS.
     public: (SocketAddr, Scheme),
     limits: Limits,
@@ -193,9 +195,8 @@ impl Server {
         let lock = lock(&data)?;
         // What is compiled is kept under an absolute path, wherever this process was started.
         let data = fs::canonicalize(&data).map_err(|error| FileError::new(&data, error))?;
-        let folder = data.join("compiled");
-        compiled::verify(&data, &folder)?;
-        let caches = CodeCaches { folder: Some(&folder), functions: false };
+        let compiled = Compiled::verified(&data)?;
+        let caches = CodeCaches { folder: Some(compiled.dir()), functions: false };
         let shared = Shared {
             blobs: Blobs::open(&data.join("blobs"), limits.module_bytes_max)?,
             hosts: Hosts::default(),
@@ -213,6 +214,7 @@ impl Server {
             audit: Audit::open(&data)?,
             uploads: places(limits.admin_transfers_max),
             changes: Changes::new(&limits, stop.clone()),
+            compiled,
             data,
             public: (public.addr(), scheme),
             limits,
@@ -291,8 +293,7 @@ impl Server {
             // A listener that panicked has no requests any more.
             drop(serving.await);
         }
-        let data = &self.core.0.data;
-        blocking(|| compiled::note(data, &data.join("compiled")));
+        blocking(|| self.core.0.compiled.note());
     }
 }
 

@@ -4,13 +4,13 @@
 //! latest by the next start; nothing waits while a project is opened but what wants to change the same one. It
 //! does not know how a project is served.
 
+use super::Core;
 use super::failure::ApiError;
 use super::file::FileError;
 use super::folder::{Folder, Found, GONE, Made, remove_all};
 use super::release::Release;
 use super::site::{self, Changed, Site, SiteError};
 use super::slots::{Claim, Held, Unclaimed};
-use super::{Core, compiled};
 use crate::limits::fixed::PROJECTS_MAX;
 use crate::limits::size;
 use crate::store::blocking;
@@ -115,8 +115,7 @@ impl Core {
             }
         };
         self.collect(&claim);
-        let data = &self.0.data;
-        blocking(|| compiled::note(data, &data.join("compiled")));
+        blocking(|| self.0.compiled.note());
         Ok(done)
     }
 
