@@ -237,9 +237,12 @@ const CHUNK_BYTES_CEILING: u64 = 4 * KIB;
 impl Limits {
     /// These limits of a project in a process that has others: what is the process's is as the process has it, and
     /// no share of it is larger than the whole.
-    pub(crate) fn within_process(&self, process: &Self) -> Self {
+    ///
+    /// # Errors
+    /// [`Misfit`]: limits that agreed with each other do not any more.
+    pub(crate) fn within_process(&self, process: &Self) -> Result<Self, Misfit> {
         let memory = self.rooms_memory_bytes_max.min(process.rooms_memory_bytes_max);
-        Self {
+        let within = Self {
             tick_ms: process.tick_ms,
             stack_bytes_max: process.stack_bytes_max,
             rooms_active_max: self.rooms_active_max.min(process.rooms_active_max),
@@ -248,9 +251,18 @@ impl Limits {
             reload_rooms_max: self.reload_rooms_max.min(process.reload_rooms_max),
             door_instances_max: self.door_instances_max.min(process.door_instances_max),
             ..self.clone()
+        };
+        match within.problems() {
+            problems if problems.is_empty() => Ok(within),
+            problems => Err(Misfit(problems)),
         }
     }
 }
+
+/// Why a project's limits do not fit into those of its process, as sentences for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("within the limits of the process, {}", .0.join("; "))]
+pub struct Misfit(Vec<String>);
 
 /// A limit in milliseconds as a duration.
 pub(crate) fn ms(limit: u64) -> Duration {
@@ -265,16 +277,73 @@ pub(crate) fn size(limit: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_project_has_no_more_than_its_process() {
         let process = Limits { tick_ms: 5, rooms_active_max: 100, ..Limits::default() };
         let small = Limits { rooms_active_max: 7, tick_ms: 50, faults_max: 3, ..Limits::default() };
-        let within = small.within_process(&process);
+        let within = small.within_process(&process).unwrap();
         assert_eq!((within.rooms_active_max, within.tick_ms, within.faults_max), (7, 5, 3));
         let large = Limits { rooms_active_max: 1_000, ..Limits::default() };
-        assert_eq!(large.within_process(&process).rooms_active_max, 100);
-        assert_eq!(process.within_process(&process), process);
+        assert_eq!(large.within_process(&process).unwrap().rooms_active_max, 100);
+        assert_eq!(process.within_process(&process).unwrap(), process);
+    }
+
+    #[test]
+    fn what_a_process_takes_from_a_project_may_leave_limits_that_disagree() {
+        let process = Limits { tick_ms: 50, rooms_memory_bytes_max: 16 * MIB, ..Limits::default() };
+        let hasty = Limits { turn_ms_max: 20, ..Limits::default() };
+        let misfit = hasty.within_process(&process).unwrap_err().to_string();
+        let begins =
+            "within the limits of the process, room_message_bytes_max must be less than memory";
+        assert!(misfit.starts_with(begins), "{misfit}");
+        assert!(misfit.contains("; tick_ms must not exceed turn_ms_max"), "{misfit}");
+    }
+
+    /// Limits of which some are others than by default, and which agree with each other.
+    fn agreeing() -> impl Strategy<Value = Limits> {
+        let factors = prop::sample::select(vec![0.0, 0.01, 0.25, 0.5, 2.0, 100.0]);
+        let changes = prop::collection::vec((0..Limits::TABLE.len(), factors), 0..12);
+        let names = ["tick_ms", "turn_ms_max", "rooms_memory_bytes_max", "memory_bytes_max"];
+        let places = prop::sample::select(names.to_vec());
+        let more =
+            prop::collection::vec((places, prop::sample::select(vec![0.02, 0.3, 1.5, 40.0])), 0..4);
+        (changes, more).prop_map(|(changes, more)| {
+            let changes = changes.into_iter().map(|(at, factor)| (Limits::TABLE[at].name, factor));
+            let mut limits = Limits::default();
+            for (name, factor) in changes.chain(more) {
+                let mut all = serde_json::to_value(&limits).unwrap();
+                let value = all[name].as_u64().unwrap() as f64 * factor;
+                all[name] = (value as u64).into();
+                let changed: Limits = serde_json::from_value(all).unwrap();
+                // One that breaks a relation is left out.
+                if changed.problems().is_empty() {
+                    limits = changed;
+                }
+            }
+            limits
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn limits_that_fit_into_a_process_agree_and_have_no_more_than_it(
+            project in agreeing(),
+            process in agreeing(),
+        ) {
+            match project.within_process(&process) {
+                Ok(within) => {
+                    prop_assert_eq!(within.problems(), [""; 0]);
+                    prop_assert_eq!(within.tick_ms, process.tick_ms);
+                    prop_assert!(within.rooms_active_max <= process.rooms_active_max);
+                    prop_assert!(within.memory_bytes_max <= process.rooms_memory_bytes_max);
+                    // It fits again, and nothing more is taken.
+                    prop_assert_eq!(within.within_process(&process), Ok(within.clone()));
+                }
+                Err(Misfit(problems)) => prop_assert!(!problems.is_empty()),
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::config::{Audience, OriginError, Origins, PartyConfig, Project, Storag
 use crate::door::{FrontDoor, Notice, Routes};
 use crate::expiry::{self, Expiry};
 use crate::id::{NameError, NodeId, PartyName, RoomId};
-use crate::limits::{Limits, ms};
+use crate::limits::{Limits, Misfit, ms};
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::{ListenerMetrics, Metrics};
 use crate::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
@@ -56,6 +56,9 @@ pub enum OpenError {
     /// The data cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The project's limits do not fit into those of the process.
+    #[error(transparent)]
+    Limits(#[from] Misfit),
 }
 
 /// Why a project was not put in place. What was served before goes on.
@@ -129,7 +132,7 @@ impl Node {
         let metrics = Metrics::new();
         let clock = Clock::system();
         let logs = Logs::of(limits, clock, project);
-        let guests = host.for_project(limits, logs.clone());
+        let guests = host.for_project(limits, logs.clone())?;
         let (limits, counts) = (guests.limits.clone(), metrics.store.clone());
         let store = match storage {
             StorageConfig::Disk(dir) => Store::open_counted(dir, &limits, counts)?,

@@ -19,6 +19,26 @@ async fn start(data: &Path) -> Operated {
     Operated::start_as_shipped(data, Limits { drain_spread_ms: 1, ..Limits::default() }).await
 }
 
+/// A project's limits may be good by themselves, and leave none that agree where the process has less.
+#[tokio::test]
+async fn limits_that_do_not_fit_into_the_process_are_refused_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    let mut release = operated.release(&guest("puppet"), "1").await;
+    release["limits"] = json!({"turn_ms_max": 5, "tick_ms": 5});
+    let said = operated.refused(400, "POST", "projects/chat/deploy", &release).await;
+    let wanted = "within the limits of the process, tick_ms must not exceed turn_ms_max";
+    assert!(said.contains(wanted), "{said}");
+    operated.refused(400, "POST", "projects/chat/plan", &release).await;
+    release["limits"] = json!({"turn_ms_max": 10, "tick_ms": 5});
+    operated.good("POST", "projects/chat/deploy", release).await;
+    // A release that comes later is held against the same limits.
+    let mut later = operated.release(&guest("puppet"), "2").await;
+    later["limits"] = json!({"turn_ms_max": 5, "tick_ms": 5});
+    operated.refused(400, "POST", "projects/chat/deploy", &later).await;
+    within("a server to stop", operated.server.drain()).await;
+}
+
 fn host(number: usize) -> String {
     format!("p{number}.example.com")
 }

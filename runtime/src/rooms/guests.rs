@@ -6,7 +6,7 @@
 //! what the instances do.
 
 use crate::byte_budget::ByteBudget;
-use crate::limits::{Limits, size};
+use crate::limits::{Limits, Misfit, size};
 use crate::logs::Logs;
 use crate::room::{Places, SharedPlaces};
 use crate::wasm::{CodeCaches, Engine, EngineError, SharedEngine};
@@ -61,12 +61,23 @@ impl GuestHost {
     }
 
     /// What runs the guests of a project with these limits, which write to `logs`.
-    pub(crate) fn for_project(&self, limits: &Limits, logs: Logs) -> Guests {
-        let limits = Arc::new(limits.within_process(&self.limits));
+    ///
+    /// # Errors
+    /// [`Misfit`]: the project's limits ask for more than the process can give.
+    pub(crate) fn for_project(&self, limits: &Limits, logs: Logs) -> Result<Guests, Misfit> {
+        let limits = Arc::new(self.fitting(limits)?);
         let engine = self.engine.for_project(limits.clone(), logs);
         let places = self.places.for_project(&limits, engine.memory().clone());
         let (spares, hooks) = (self.spares.clone(), self.hooks.clone());
-        Guests { engine, places, spares, hooks, bytes: self.bytes.clone(), limits }
+        Ok(Guests { engine, places, spares, hooks, bytes: self.bytes.clone(), limits })
+    }
+
+    /// The limits of a project as they are here.
+    ///
+    /// # Errors
+    /// As [`GuestHost::for_project`].
+    pub(crate) fn fitting(&self, limits: &Limits) -> Result<Limits, Misfit> {
+        limits.within_process(&self.limits)
     }
 
     /// What runs the guests of a project that has the process for itself.
@@ -78,7 +89,7 @@ impl GuestHost {
         let cache = room_test_guest::target_dir().join("guests/compiled");
         let logs = Logs::new(limits, crate::clock::Clock::system());
         let caches = CodeCaches { folder: Some(&cache), functions: false };
-        Ok(Self::new(limits, caches)?.for_project(limits, logs))
+        Ok(Self::new(limits, caches)?.for_project(limits, logs).expect("they are its own"))
     }
 }
 

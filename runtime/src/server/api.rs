@@ -176,7 +176,7 @@ async fn plan(
         return Ok(Json(blocking(|| site.plan(&release))?));
     }
     let shared = &core.0.shared;
-    site::check(&release, &project, &shared.hosts)?;
+    site::check(&release, &project, &shared.hosts, &shared.guests)?;
     Ok(Json(blocking(|| Plan::of(None, &release, &shared.blobs))))
 }
 

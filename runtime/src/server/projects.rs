@@ -127,7 +127,7 @@ impl Core {
         by: &str,
     ) -> Result<(Arc<Site>, Changed), ApiError> {
         let shared = &self.0.shared;
-        site::check(&release, project, &shared.hosts)?;
+        site::check(&release, project, &shared.hosts, &shared.guests)?;
         let folder = Folder::of(&self.projects_dir(), project);
         let made = blocking(|| folder.make())?;
         let served = async {

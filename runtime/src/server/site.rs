@@ -31,6 +31,7 @@ pub(super) struct Site {
     folder: Folder,
     blobs: Blobs,
     hosts: Hosts,
+    guests: GuestHost,
     node: Node,
     /// The limits that the node runs with; others apply at the next start.
     limits: BTreeMap<String, u64>,
@@ -164,6 +165,7 @@ impl Site {
             folder,
             blobs: shared.blobs.clone(),
             hosts: shared.hosts.clone(),
+            guests: shared.guests.clone(),
             node,
             limits,
             catalog: Mutex::new(Arc::new(catalog)),
@@ -201,7 +203,7 @@ impl Site {
     /// # Errors
     /// [`SiteError::Wrong`], [`SiteError::HostTaken`].
     pub(super) fn plan(&self, release: &Release) -> Result<Plan, SiteError> {
-        check(release, &self.name, &self.hosts)?;
+        check(release, &self.name, &self.hosts, &self.guests)?;
         let catalog = self.catalog();
         let current = catalog.current();
         let served = current.map(|version| (version.number, &version.release));
@@ -249,7 +251,7 @@ impl Site {
         by: &str,
         now_ms: u64,
     ) -> Result<Changed, SiteError> {
-        check(&release, &self.name, &self.hosts)?;
+        check(&release, &self.name, &self.hosts, &self.guests)?;
         let missing = blocking(|| missing(&release, &self.blobs));
         if !missing.is_empty() {
             return Err(SiteError::Missing(missing));
@@ -272,7 +274,7 @@ impl Site {
             Some(number) => catalog.version(number).ok_or(SiteError::NoVersion(number))?,
             None => catalog.before().ok_or(SiteError::NoVersionBefore)?,
         };
-        check(&version.release, &self.name, &self.hosts)?;
+        check(&version.release, &self.name, &self.hosts, &self.guests)?;
         self.serve(version.clone()).await
     }
 
@@ -443,8 +445,17 @@ pub(super) struct Shared {
 }
 
 /// Refuses a release that cannot be served.
-pub(super) fn check(release: &Release, project: &str, hosts: &Hosts) -> Result<(), SiteError> {
-    let problems = release.problems();
+pub(super) fn check(
+    release: &Release,
+    project: &str,
+    hosts: &Hosts,
+    guests: &GuestHost,
+) -> Result<(), SiteError> {
+    let mut problems = release.problems();
+    if problems.is_empty() {
+        let misfit = release.limits().ok().and_then(|limits| guests.fitting(&limits).err());
+        problems.extend(misfit.map(|misfit| misfit.to_string()));
+    }
     if !problems.is_empty() {
         return Err(SiteError::Wrong(problems));
     }
