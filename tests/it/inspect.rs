@@ -113,6 +113,27 @@ async fn ten_thousand_stored_rooms_are_paged_through_searched_and_sorted() {
 }
 
 #[tokio::test]
+async fn rooms_in_memory_of_which_nothing_is_stored_are_among_those_sorted_by_bytes() {
+    let limits = |limits: &mut Limits| limits.admin_scan_rooms_max = 3;
+    let node = Setup::disk().limits(limits).start().await;
+    let name = |number: usize| format!("fail-start-always-{number:02}");
+    for number in (0..20).step_by(2) {
+        store(&node, &name(number), 1).await;
+    }
+    // They fail to start, and so have stored nothing.
+    for number in [1, 11, 19, 21] {
+        assert_eq!(node.get(&format!("/party/{}", name(number))).await.status, 500);
+    }
+    let empty = [1, 11, 19, 21].map(name);
+    let stored: Vec<String> = (0..20).step_by(2).map(name).collect();
+    for limit in [1, 3, 100] {
+        let query = format!("sort=bytes&limit={limit}");
+        assert_eq!(all(&node, &query).await, [&stored[..], &empty].concat());
+        assert_eq!(all(&node, &format!("{query}&order=asc")).await, [&empty, &stored[..]].concat());
+    }
+}
+
+#[tokio::test]
 async fn rooms_in_memory_are_sorted_by_what_they_count() {
     let node = Setup::disk().start().await;
     let mut clients = Vec::new();

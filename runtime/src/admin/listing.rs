@@ -12,7 +12,6 @@ use crate::limits::{ms, size};
 use crate::room::{Figures, Glance};
 use crate::span::Direction;
 use crate::store::{RoomFacts, RoomSpan, name_order};
-use hashbrown::HashSet;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -103,12 +102,51 @@ impl RoomList {
             self.order((after.value, &after.room), (value, room)) == Ordering::Less
         })
     }
+}
 
-    /// Puts rooms in order, and leaves as many of them as a page has, and one that tells that there are
-    /// more.
-    fn keep(&self, ranked: &mut Vec<Ranked>) {
-        ranked.sort_by(|a, b| self.order((a.value, &a.room), (b.value, &b.room)));
-        ranked.truncate(self.limit + 1);
+/// The first rooms of those that pass: as many as a page has, and one that tells that there are more. The others
+/// are not copied.
+struct First<'l> {
+    list: &'l RoomList,
+    ranked: Vec<Ranked>,
+    /// True if all behind so many as are kept were removed: who comes behind the last of these is not among them.
+    is_cut: bool,
+}
+
+impl<'l> First<'l> {
+    fn of(list: &'l RoomList) -> Self {
+        Self { list, ranked: Vec::new(), is_cut: false }
+    }
+
+    /// Takes a room if it may be among the first, and says whether it was taken.
+    fn pass(&mut self, value: u64, room: &RoomId, facts: Option<RoomFacts>) -> bool {
+        let list = self.list;
+        if !list.is_ahead(value, room) {
+            return false;
+        }
+        let last = self.ranked.get(list.limit).filter(|_| self.is_cut);
+        let order = |last: &Ranked| list.order((last.value, &last.room), (value, room));
+        if last.is_some_and(|last| order(last) == Ordering::Less) {
+            return false;
+        }
+        self.ranked.push(Ranked { value, room: room.clone(), facts });
+        if self.ranked.len() > 2 * (list.limit + 1) {
+            self.cut();
+        }
+        true
+    }
+
+    fn cut(&mut self) {
+        let list = self.list;
+        self.ranked.sort_by(|a, b| list.order((a.value, &a.room), (b.value, &b.room)));
+        self.is_cut = self.ranked.len() > list.limit;
+        self.ranked.truncate(list.limit + 1);
+    }
+
+    /// The rooms, in order.
+    fn rooms(mut self) -> Vec<Ranked> {
+        self.cut();
+        self.ranked
     }
 }
 
@@ -185,42 +223,38 @@ impl Admin {
         }
     }
 
-    /// All stored rooms, the first of which are kept while the others pass.
+    /// All stored rooms, the first of which are kept while the others pass, and between them those in memory of
+    /// which nothing is stored.
     async fn by_bytes(&self, list: &RoomList) -> Result<Listing, AdminError> {
         let _place = self.scan().await?;
         let step = size(self.0.limits.admin_scan_rooms_max);
         let mut span = RoomSpan { party: list.party.clone(), ..RoomSpan::default() };
-        // Those in memory of which nothing is stored are found by not being met.
-        let mut unmet: HashSet<RoomId> = HashSet::new();
-        self.0.rooms.visit(|room, _| {
-            if list.wants(room) {
-                unmet.insert(room.clone());
-            }
-        });
-        let mut ranked: Vec<Ranked> = Vec::new();
+        let mut first = First::of(list);
         loop {
             let stored = self.0.store.rooms(span.clone(), step).await?;
             let is_last = stored.len() < step;
-            span.after = stored.last().map(|(room, _)| room.clone()).or(span.after);
-            for (room, facts) in stored {
-                unmet.remove(&room);
-                if list.wants(&room) && list.is_ahead(facts.bytes, &room) {
-                    ranked.push(Ranked { value: facts.bytes, room, facts: Some(facts) });
-                    if ranked.len() > 2 * list.limit {
-                        list.keep(&mut ranked);
-                    }
+            let to = stored.last().map(|(room, _)| room).filter(|_| !is_last);
+            let is_here = |room: &RoomId| {
+                span.after.as_ref().is_none_or(|from| name_order(from) < name_order(room))
+                    && to.is_none_or(|to| name_order(room) <= name_order(to))
+            };
+            self.0.rooms.visit(|room, _| {
+                if list.wants(room) && is_here(room) && position(&stored, room).is_err() {
+                    first.pass(0, room, None);
+                }
+            });
+            for (room, facts) in &stored {
+                if list.wants(room) {
+                    first.pass(facts.bytes, room, Some(*facts));
                 }
             }
             if is_last {
-                break;
+                return Ok(self.page(list, first.rooms()));
             }
+            span.after = to.cloned();
             // Rooms and other looks at the store come in between.
             tokio::task::yield_now().await;
         }
-        let unmet = unmet.into_iter().filter(|room| list.is_ahead(0, room));
-        ranked.extend(unmet.map(|room| Ranked { value: 0, room, facts: None }));
-        list.keep(&mut ranked);
-        Ok(self.page(list, ranked))
     }
 
     /// The rooms in memory, by something that they count.
@@ -242,18 +276,13 @@ impl Admin {
     /// The rooms in memory that are asked for and come behind the page before, in order: as many as a page has,
     /// and one that tells that there are more.
     fn running(&self, list: &RoomList, value: impl Fn(&Figures) -> u64) -> Vec<Ranked> {
-        let mut ranked = Vec::new();
+        let mut first = First::of(list);
         self.0.rooms.visit(|room, figures| {
-            let value = value(figures);
-            if list.wants(room) && list.is_ahead(value, room) {
-                ranked.push(Ranked { value, room: room.clone(), facts: None });
-                if ranked.len() > 2 * list.limit {
-                    list.keep(&mut ranked);
-                }
+            if list.wants(room) {
+                first.pass(value(figures), room, None);
             }
         });
-        list.keep(&mut ranked);
-        ranked
+        first.rooms()
     }
 
     fn page(&self, list: &RoomList, mut ranked: Vec<Ranked>) -> Listing {
@@ -272,6 +301,11 @@ impl Admin {
     }
 }
 
+/// Where a room is among stored ones, which come in the order of their names.
+fn position(stored: &[(RoomId, RoomFacts)], room: &RoomId) -> Result<usize, usize> {
+    stored.binary_search_by(|(other, _)| name_order(other).cmp(&name_order(room)))
+}
+
 /// The page of these rows, which may be one more.
 fn cut(mut rows: Vec<Row>, limit: usize) -> Listing {
     let more = rows.len() > limit;
@@ -279,4 +313,57 @@ fn cut(mut rows: Vec<Row>, limit: usize) -> Listing {
     let last = rows.last().filter(|_| more);
     let next = last.map(|last| Cursor { value: 0, room: last.room.clone() });
     Listing { rows, next }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn list(sort: Sort, direction: Direction, limit: usize) -> RoomList {
+        RoomList { party: None, search: None, sort, direction, limit, after: None }
+    }
+
+    fn room(number: usize) -> RoomId {
+        RoomId::new(PartyName::parse("main").unwrap(), &format!("room-{number}"), 256).unwrap()
+    }
+
+    #[test]
+    fn what_is_copied_for_a_page_hardly_grows_with_the_number_of_rooms() {
+        let list = list(Sort::Bytes, Direction::Reverse, 100);
+        let copied = |count: usize| {
+            let mut first = First::of(&list);
+            // A prime number walks through all of them in a disorder of its own.
+            let numbers = (0..count).map(|at| at * 7_919 % count);
+            numbers.filter(|number| first.pass(*number as u64, &room(*number), None)).count()
+        };
+        let (few, many) = (copied(10_000), copied(100_000));
+        assert!(few <= 2_000 && many <= 3_000, "{few} of 10,000 and {many} of 100,000");
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_rooms_are_those_of_all_in_order(
+            values in prop::collection::vec(0..20_u64, 0..200),
+            limit in 1..20_usize,
+            turned in any::<bool>(),
+            after in prop::option::of(0..20_u64),
+        ) {
+            let direction = if turned { Direction::Reverse } else { Direction::Forward };
+            let after = after.map(|value| Cursor { value, room: room(7) });
+            let list = RoomList { after, ..list(Sort::Bytes, direction, limit) };
+            let mut first = First::of(&list);
+            let mut all = Vec::new();
+            for (number, value) in values.into_iter().enumerate() {
+                first.pass(value, &room(number), None);
+                all.push((value, room(number)));
+            }
+            all.retain(|(value, room)| list.is_ahead(*value, room));
+            all.sort_by(|(a, x), (b, y)| list.order((*a, x), (*b, y)));
+            all.truncate(limit + 1);
+            let found: Vec<_> =
+                first.rooms().into_iter().map(|ranked| (ranked.value, ranked.room)).collect();
+            prop_assert_eq!(found, all);
+        }
+    }
 }
