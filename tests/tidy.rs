@@ -521,3 +521,28 @@ fn tests_of_whole_nodes_have_names_of_their_own() {
     }
     none("a name that two tests have", twice);
 }
+
+/// What a test of a room meets is what the room meets on a server that nobody has configured.
+#[test]
+fn the_mock_host_has_the_runtimes_limits() {
+    let text = std::fs::read_to_string(root().join("sdk/src/test/limits.rs")).unwrap();
+    let defaults = room_runtime::Limits::default();
+    let (mut same, mut found) = (0, Vec::new());
+    for line in text.lines() {
+        let Some((_, constant)) = line.split_once("const ") else { continue };
+        let (name, rest) = constant.split_once(':').unwrap();
+        let value = rest.split_once('=').unwrap().1.trim_end_matches(';');
+        let factors = value.split('*').map(|factor| factor.trim().replace('_', ""));
+        let value: Option<u64> = factors.map(|factor| factor.parse::<u64>().ok()).product();
+        let limit = defaults.value_of(&name.to_lowercase());
+        // Its pages are small, so that tests of rooms cross them.
+        if name != "LIST_PAGE_ENTRIES_MAX" && limit.is_some() {
+            same += 1;
+            if value != limit {
+                found.push(format!("{name} is {value:?}, and not {limit:?}"));
+            }
+        }
+    }
+    assert!(same >= 10, "only {same} limits were found");
+    none("limits of the mock host that are others than the runtime's", found);
+}

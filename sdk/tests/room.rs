@@ -294,6 +294,34 @@ fn a_second_connection_with_an_id_replaces_the_first() {
 }
 
 #[test]
+fn connections_that_replace_each_other_too_often_are_refused_until_the_window_ends() {
+    let room = room();
+    let mut last = room.connect("a");
+    for _ in 0..10 {
+        let next = room.connect("a");
+        assert_eq!(last.closed().map(|close| close.code), Some(4409));
+        last = next;
+    }
+    last.received();
+    let heard = room.logs().len();
+    let reason =
+        "connections with this id replace each other too often: an id belongs to one connection";
+    for _ in 0..2 {
+        let refused = room.connect("a");
+        let closed = refused.closed().map(|close| (close.code, close.reason));
+        assert_eq!(closed, Some((1013, text(reason))));
+    }
+    // The room hears of neither, and its log names the id once.
+    assert_eq!(room.logs().len(), heard + 1);
+    assert!(room.logs()[heard].message.contains("the id \"a\" replaced each other 10 times"));
+    assert_eq!((last.closed(), room.connection_ids()), (None, vec![text("a")]));
+    assert!(room.connect("b").closed().is_none());
+    room.advance(Duration::from_secs(60));
+    assert!(room.connect("a").closed().is_none());
+    assert_eq!(last.closed().map(|close| close.code), Some(4409));
+}
+
+#[test]
 fn the_door_decides_before_the_room_hears() {
     let room = room();
     let closed = |token: &str| {

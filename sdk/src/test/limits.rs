@@ -38,6 +38,10 @@ pub(super) const TAG_BYTES_MAX: usize = 256;
 const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// More headers of a response fail the turn.
 const RESPONSE_HEADERS_MAX: usize = 256;
+/// After more replacements of one id within the window, a newcomer is closed with 1013.
+pub(super) const REPLACEMENTS_MAX: u64 = 10;
+/// Time in which they count together.
+pub(super) const REPLACEMENT_WINDOW_MS: u64 = 60_000;
 /// A longer reason is refused; the WebSocket protocol has no room for more.
 const CLOSE_REASON_BYTES_MAX: usize = 123;
 

@@ -43,6 +43,7 @@
 mod client;
 mod limits;
 mod mock;
+mod replacements;
 mod runner;
 mod turn;
 mod world;

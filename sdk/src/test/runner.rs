@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::limits;
 use super::mock::{set_tags, with_world};
+use super::replacements::{Newcomer, Replacements};
 use super::world::{Ended, Inbox, Keys, Link, LogLine, Pending, Phase, World};
 use crate::connection::{Close, Connection};
 use crate::context::Context;
@@ -27,6 +28,9 @@ const ALARMS_AT_ONCE_MAX: u32 = 1_000;
 const HOOK_ERROR_CODE: u16 = 4401;
 /// What a client hears of a fault.
 const FAILED: &str = "the room failed";
+/// What a client hears whose id changes hands too often.
+const CONTENDED: &str =
+    "connections with this id replace each other too often: an id belongs to one connection";
 
 #[derive(Debug)]
 pub(super) struct Runner<R> {
@@ -69,25 +73,57 @@ impl<R: Room> Runner<R> {
             Verdict::Refuse { code, reason } => return Err((code, reason)),
         }
         self.start().map_err(failed)?;
-        self.replace(id);
-        self.open(client, id, &request).map_err(failed)
+        let Some(replacements) = self.replace(id) else {
+            return Err((1013, CONTENDED.to_owned()));
+        };
+        self.open((client, replacements), id, &request).map_err(failed)
     }
 
-    /// Ends the connection that has this id already. Its `on_close` runs before the new `on_connect`.
-    fn replace(&mut self, id: &str) {
-        let old = self.world.links.iter().find(|link| link.data.id == id).map(|link| link.client);
-        if let Some(old) = old {
-            let reason = "replaced by a newer connection with the same id".to_owned();
-            self.world.end(old, Close { code: 4409, reason, clean: false });
-            self.settle();
+    /// Ends the connection that has this id already. Its `on_close` runs before the new `on_connect`. Returns what
+    /// the newcomer knows of those before it; none if they replaced each other too often, and it is turned away.
+    fn replace(&mut self, id: &str) -> Option<Replacements> {
+        let now_ms = self.world.now_ms;
+        let Some(old) = self.world.links.iter_mut().find(|link| link.data.id == id) else {
+            return Some(Replacements::default());
+        };
+        let client = old.client;
+        match old.replacements.meet(now_ms) {
+            Newcomer::Replaces(known) => {
+                let reason = "replaced by a newer connection with the same id".to_owned();
+                self.world.end(client, Close { code: 4409, reason, clean: false });
+                self.settle();
+                Some(known)
+            }
+            Newcomer::Refused { first } => {
+                if first {
+                    self.warn_of(id);
+                }
+                None
+            }
         }
     }
 
+    /// Says whose newcomers are refused.
+    fn warn_of(&mut self, id: &str) {
+        let (max, window_ms) = (limits::REPLACEMENTS_MAX, limits::REPLACEMENT_WINDOW_MS);
+        let message = format!(
+            "connections with the id {id:?} replaced each other {max} times in {window_ms} ms, and newer ones are \
+             refused until that time is over: give each tab an id of its own"
+        );
+        self.world.logs.push(LogLine { level: Level::Warn, message, fields: Vec::new() });
+    }
+
     /// The turn of `tags` and `on_connect`.
-    fn open(&mut self, client: usize, id: &str, request: &Request) -> Result<(), String> {
+    fn open(
+        &mut self,
+        (client, replacements): (usize, Replacements),
+        id: &str,
+        request: &Request,
+    ) -> Result<(), String> {
         let uri = request.uri.clone();
         let data = ConnectionData { id: id.to_owned(), uri, ..ConnectionData::default() };
-        self.world.links.push(Link { data: data.clone(), client, phase: Phase::Open });
+        let phase = Phase::Open;
+        self.world.links.push(Link { data: data.clone(), client, phase, replacements });
         let opened = self.turn(|live| {
             let conn = Connection::from_data(data);
             let tags = live.turn(|room, ctx| room.tags(ctx, &conn, request))?;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::limits;
+use super::replacements::Replacements;
 use super::turn::{Output, Turn, Undo};
 use crate::connection::Close;
 use crate::error::ConnectionError;
@@ -54,6 +55,7 @@ pub(super) struct Link {
     pub(super) data: ConnectionData,
     pub(super) client: usize,
     pub(super) phase: Phase,
+    pub(super) replacements: Replacements,
 }
 
 /// A link is closing from the moment its room closed it until the turn commits.
