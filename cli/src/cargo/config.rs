@@ -1,14 +1,46 @@
-//! Cargo's configuration. Owns where its files are, and the one value of them that is asked for here.
+//! Cargo's configuration. Owns where its files are, those that they include among them, and the one value of them
+//! that is asked for here.
 //!
 //! Invariant: it only reads. What cannot be read is not there: cargo says what is wrong with it. It does not
 //! know what cargo makes of the values.
 
+use super::inputs::plain;
 use std::path::{Path, PathBuf};
 
-/// The files that configure a cargo run in this folder, the strongest first, whether they are there or not.
+/// As many files are read at most: nobody has written more of them.
+const FILES_MAX: usize = 1_000;
+
+/// The files that configure a cargo run in this folder, the strongest first, whether they are there or not. A file
+/// goes over those that it includes, and of these the later one over the earlier one.
 pub(super) fn files(dir: &Path) -> Vec<PathBuf> {
     let folders = dir.ancestors().map(|above| above.join(".cargo")).chain(home());
-    folders.flat_map(|dir| [dir.join("config.toml"), dir.join("config")]).collect()
+    let mut files = Vec::new();
+    for file in folders.flat_map(|dir| [dir.join("config.toml"), dir.join("config")]) {
+        add(file, &mut files);
+    }
+    files
+}
+
+/// Adds a file, and those that it includes. Cargo refuses files that include each other.
+fn add(file: PathBuf, files: &mut Vec<PathBuf>) {
+    if files.len() < FILES_MAX && !files.contains(&file) {
+        let included = included(&file);
+        files.push(file);
+        included.into_iter().rev().for_each(|file| add(file, files));
+    }
+}
+
+/// The files that a file names under `include`, from where it is itself: a list of paths, or of tables with a path.
+fn included(file: &Path) -> Vec<PathBuf> {
+    let dir = file.parent().unwrap_or(Path::new("/"));
+    let list = match table(file).and_then(|mut config| config.remove("include")) {
+        Some(toml::Value::Array(list)) => list,
+        one => one.into_iter().collect(),
+    };
+    let path =
+        |one: &toml::Value| one.as_str().or_else(|| one.get("path")?.as_str()).map(str::to_owned);
+    let paths = list.iter().filter_map(path).filter(|path| path.ends_with(".toml"));
+    paths.map(|path| plain(&dir.join(path))).collect()
 }
 
 /// The files that choose the toolchain for this folder, whether they are there or not.
@@ -106,6 +138,33 @@ mod tests {
             assert!(chooses_opt_level(&package, dir.path()), "{}", file.display());
             std::fs::remove_file(&file).unwrap();
         }
+    }
+
+    #[test]
+    fn included_files_are_looked_for_where_cargo_reads_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        std::fs::create_dir_all(root.join(".cargo/more")).unwrap();
+        let write = |file: &str, text: &str| std::fs::write(root.join(file), text).unwrap();
+        write(
+            ".cargo/config.toml",
+            r#"include = ["first.toml", { path = "../second.toml", optional = true }, "third", 7, {}]"#,
+        );
+        write(".cargo/first.toml", "include = \"more/inner.toml\"\n[build]\ntarget = \"first\"");
+        write(
+            ".cargo/more/inner.toml",
+            "include = [\"../first.toml\"]\n[build]\ntarget = \"inner\"",
+        );
+        let found = files(root);
+        let own =
+            [".cargo/config.toml", "second.toml", ".cargo/first.toml", ".cargo/more/inner.toml"];
+        assert_eq!(found[..own.len()], own.map(|file| root.join(file)));
+        assert_eq!(found[own.len()], root.join(".cargo/config"));
+        assert_eq!(build_target(root).as_deref(), Some("first"));
+        write("second.toml", "[build]\ntarget = \"second\"");
+        assert_eq!(build_target(root).as_deref(), Some("second"));
+        write(".cargo/config.toml", "include = [\"first.toml\"]\n[build]\ntarget = \"own\"");
+        assert_eq!(build_target(root).as_deref(), Some("own"));
     }
 
     #[test]

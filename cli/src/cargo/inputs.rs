@@ -205,7 +205,7 @@ fn is_local(id: &str) -> bool {
 }
 
 /// A path without `.` and `..`, as text: a link is not followed.
-fn plain(path: &Path) -> PathBuf {
+pub(super) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {
