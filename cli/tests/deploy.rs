@@ -9,6 +9,7 @@ mod pty;
 mod served;
 
 use project::{Place, Project, repo, target_dir};
+use rustix::process::Signal;
 use serde_json::Value;
 use served::Served;
 use std::io::{Read as _, Write as _};
@@ -263,12 +264,18 @@ fn what_was_deployed_is_served_after_a_restart_and_only_one_server_has_a_folder(
     assert_eq!(second.status.code(), Some(1), "{said}");
     assert!(said.contains("is in use by another process") && second.stdout.is_empty(), "{said}");
     let token = served.token.clone();
-    assert_eq!(served.stop(), Some(0));
+    // Whoever started it goes away.
+    assert_eq!(served.stop_by(&[Signal::HUP]), Some(0));
     let mut served = Served::start(root);
     served.token = token;
-    assert_eq!(Socket::open(&served.clients).ask(), "one hello");
+    let mut socket = Socket::open(&served.clients);
+    assert_eq!(socket.ask(), "one hello");
     served.good(root, &["list"]);
-    assert_eq!(served.stop(), Some(0));
+    // Who is impatient changes nothing: the client is told, and the end is as clean.
+    let stopped = served.stop_by(&[Signal::TERM, Signal::TERM, Signal::INT, Signal::HUP]);
+    assert_eq!(stopped, Some(0));
+    let (first, text) = socket.frame();
+    assert!(first == 0x88 && text.ends_with("the server is shutting down"), "{first:#x} {text}");
 }
 
 /// The lines that the guide has a reader type in two terminals, from nothing to a server and back.

@@ -15,8 +15,9 @@ use std::path::PathBuf;
 /// again after every restart. Clients come to --listen; operators, that is `room deploy` and the like, to
 /// --admin, which only this machine reaches unless you say otherwise. On an empty data folder the
 /// first token is printed, once. The dashboard is at the operators' address, at `/_room/`; it asks for a token.
-/// SIGTERM and Ctrl-C stop it: rooms finish what they are at, sockets are closed with 1012 at random
-/// moments within --drain-seconds, so that not all clients come back at once.
+/// SIGTERM, Ctrl-C and, unless it was started by `nohup`, SIGHUP stop it: rooms finish what they are at, sockets
+/// are closed with 1012 at random moments within --drain-seconds, so that not all clients come back at once.
+/// Further signals change nothing. A new certificate needs none: its files are looked at every ten seconds.
 ///
 /// Behind a proxy, name it by --trusted-proxy: only then rooms see the clients' addresses and the scheme and
 /// host that they used, from X-Forwarded-For, -Proto and -Host (or Forwarded). What anybody else says there

@@ -127,8 +127,19 @@ impl Served {
     }
 
     /// Sends SIGTERM, and waits for the end. → The exit code.
-    pub(crate) fn stop(mut self) -> Option<i32> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it still runs");
+    pub(crate) fn stop(self) -> Option<i32> {
+        self.stop_by(&[Signal::TERM])
+    }
+
+    /// Sends these signals, all but the first while it stops, and waits for the end. → The exit code.
+    pub(crate) fn stop_by(mut self, signals: &[Signal]) -> Option<i32> {
+        for (number, signal) in signals.iter().enumerate() {
+            // It is nobody else's process before it has been waited for.
+            kill_process(Pid::from_child(&self.child), *signal).expect("it can be told");
+            if number == 0 {
+                self.line("stopping");
+            }
+        }
         while self.talk.recv_timeout(STEP_MAX).is_ok() {}
         self.child.wait().expect("a child can be waited for").code()
     }
