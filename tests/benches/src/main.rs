@@ -23,6 +23,7 @@ mod edits;
 mod faults;
 mod figures;
 mod frames;
+mod greedy;
 mod growth;
 mod guest;
 mod held;

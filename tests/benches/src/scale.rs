@@ -4,7 +4,9 @@
 //! how a part gets its figures.
 
 use crate::page::{self, Row};
-use crate::{crowded, edits, growth, guest, memory, neighbours, process, projects, rollout, tool};
+use crate::{
+    crowded, edits, greedy, growth, guest, memory, neighbours, process, projects, rollout, tool,
+};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 
@@ -32,7 +34,7 @@ impl Bench {
 /// A part: its name on the command line, and what measures it.
 type Part = (&'static str, fn(&Bench) -> Result<Vec<Row>>);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("memory", memory::rows),
     ("live", crowded::rows),
     ("visits", memory::visited),
@@ -41,6 +43,7 @@ const PARTS: [Part; 8] = [
     ("neighbours", neighbours::rows),
     ("projects", projects::rows),
     ("edits", edits::rows),
+    ("crowd", greedy::rows),
 ];
 
 /// Measures these parts, or all if none is named, and prints one table.
