@@ -3,32 +3,37 @@
 //! Invariant: an id belongs to at most one connection, and only open ones are listed. It outlives
 //! the instance (reload, faults, hibernation). It does not know sockets or queues.
 
+use crate::encoding;
 use crate::id::{ConnectionId, Serial};
 use bytes::Bytes;
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 /// A client of a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// The client's choice.
     pub id: ConnectionId,
     /// Ours.
     pub serial: Serial,
     /// The URL it connected with.
+    #[serde(with = "encoding::shared")]
     pub uri: Arc<str>,
     /// What the room gave it, without its id.
+    #[serde(with = "encoding::shared")]
     pub tags: Arc<[String]>,
     /// What the room keeps with it.
+    #[serde(with = "encoding::bytes")]
     pub state: Bytes,
     /// Whether it takes part.
     pub link: Link,
 }
 
 /// Where a connection stands. Only forward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Link {
     /// It takes part.
     Open,

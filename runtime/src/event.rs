@@ -4,13 +4,18 @@
 //! recorded, replayed and sent to another node. It does not know who waits for an answer.
 
 use crate::connection::Connection;
+use crate::encoding;
 use crate::id::ConnectionId;
 use crate::limits::fixed::RESPONSE_HEADERS_MAX;
 use bytes::Bytes;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+use serde::{Deserialize, Serialize};
+
+mod text;
+
+pub use text::Text;
 
 /// One thing that happened to a room: one turn.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A new instance takes over the room.
     Start,
@@ -67,7 +72,7 @@ impl Event {
 }
 
 /// What a guest answered to an event that has an answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// The callback returned.
     Done,
@@ -78,18 +83,18 @@ pub enum Answer {
 }
 
 /// One WebSocket message. Cloning shares the bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// Text. Its type is that of the library which reads it, as it was found to be UTF-8 there, once.
-    Text(Utf8Bytes),
+    /// Text.
+    Text(Text),
     /// Anything.
-    Binary(Bytes),
+    Binary(#[serde(with = "encoding::bytes")] Bytes),
 }
 
 impl Message {
     /// A text message.
     pub fn text(text: impl Into<String>) -> Self {
-        Self::Text(text.into().into())
+        Self::Text(Text::from(text.into()))
     }
 
     /// Its payload in bytes.
@@ -107,7 +112,7 @@ impl Message {
 }
 
 /// A close code with its reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloseFrame {
     /// As RFC 6455 section 7.4 has them. [`CloseFrame::NO_CODE`] stands for none; 1006 is never sent.
     pub code: u16,
@@ -142,7 +147,7 @@ impl CloseFrame {
 }
 
 /// How a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
     /// The last close frame; 1005 if it had no code, 1006 if there was none.
     pub frame: CloseFrame,
@@ -158,7 +163,7 @@ impl Ending {
 }
 
 /// Whether both sides said goodbye.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Handshake {
     /// Both sent a close frame.
     Clean,
@@ -167,7 +172,7 @@ pub enum Handshake {
 }
 
 /// An HTTP request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// `GET`, `POST`, …
     pub method: String,
@@ -176,6 +181,7 @@ pub struct Request {
     /// In the order they came, names in lower case.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The whole body.
+    #[serde(with = "encoding::bytes")]
     pub body: Bytes,
 }
 
@@ -189,13 +195,14 @@ impl Request {
 }
 
 /// An HTTP response.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Response {
     /// 200 to 599.
     pub status: u16,
     /// Names with values.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The whole body.
+    #[serde(with = "encoding::bytes")]
     pub body: Bytes,
 }
 

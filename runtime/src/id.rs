@@ -4,6 +4,7 @@
 //! It does not know what the names lead to.
 
 use crate::limits::fixed::PARTY_BYTES_MAX;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -175,7 +176,8 @@ impl fmt::Debug for RoomId {
 }
 
 /// A client's id as its room sees it: what it sent as `_pk`, or one we made.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ConnectionId(Arc<str>);
 
 impl ConnectionId {
@@ -199,6 +201,20 @@ impl ConnectionId {
     }
 }
 
+impl TryFrom<String> for ConnectionId {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::parse(&text, usize::MAX)
+    }
+}
+
+impl From<ConnectionId> for String {
+    fn from(id: ConnectionId) -> Self {
+        id.as_str().to_owned()
+    }
+}
+
 impl std::borrow::Borrow<str> for ConnectionId {
     fn borrow(&self) -> &str {
         &self.0
@@ -219,7 +235,7 @@ impl fmt::Debug for ConnectionId {
 
 /// Tells two sockets of one client apart: the id is the client's choice, the serial is ours. Serials
 /// of a room grow in the order its connections joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Serial(pub(crate) u64);
 
 /// One process that runs rooms.

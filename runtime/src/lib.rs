@@ -12,7 +12,7 @@
 //! - `store` keeps the rooms' bytes; `alarms` wakes rooms, `expiry` ends them; `cluster` says which node a room is on.
 //! - `logs` keeps the newest lines of the log for who watches it; `taps` tells what passes through a room.
 //! - `byte_budget` is what the node may keep for clients and rooms, `line` who waits for space; `metrics` is what they count; [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`], [`ttl`] are the
-//!   values they share.
+//!   values they share; `encoding` is how they are serialised.
 
 mod admin;
 mod alarms;
@@ -23,6 +23,7 @@ mod cluster;
 pub mod config;
 pub mod connection;
 mod door;
+mod encoding;
 pub mod event;
 mod expiry;
 pub mod id;

@@ -17,7 +17,7 @@ mod view;
 
 use effects::entry_bytes;
 pub(crate) use effects::is_meant_for;
-pub use effects::{AlarmChange, Cleared, Effects, Output, Writes};
+pub use effects::{AlarmChange, Cleared, Effects, Output, Tags, Writes};
 pub use view::{EmptyView, ReadError, View};
 
 /// Why a call of the guest was refused. The turn goes on.
@@ -122,7 +122,7 @@ impl Turn {
     /// A connection's tags as this turn sees them.
     pub fn tags_of<'a>(&'a self, connection: &'a Connection) -> &'a [String] {
         match &self.effects.tags {
-            Some((serial, tags)) if *serial == connection.serial => tags,
+            Some(Tags { to, tags }) if *to == connection.serial => tags,
             _ => &connection.tags,
         }
     }
@@ -143,7 +143,7 @@ impl Turn {
                 tag.len()
             )));
         }
-        self.effects.tags = Some((serial, tags.into()));
+        self.effects.tags = Some(Tags { to: serial, tags: tags.into() });
         Ok(())
     }
 

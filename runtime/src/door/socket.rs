@@ -12,7 +12,7 @@ use super::hooks::{self, Decision};
 use super::http::{plain, respond};
 use super::status::DoorError;
 use super::upgrade::{Handshake, IntakeError, Socket};
-use crate::event::{CloseFrame, Ending, Handshake as Goodbye, Message};
+use crate::event::{CloseFrame, Ending, Handshake as Goodbye, Message, Text};
 use crate::id::RoomId;
 use crate::limits::{Limits, ms, size};
 use crate::logs::LogLevel;
@@ -32,6 +32,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Message as Wire, protocol as wire};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -283,7 +284,10 @@ async fn read(
     while let Some(frame) = stream.next().await {
         pulse.heard();
         let message = match frame {
-            Ok(Wire::Text(text)) => Message::Text(text),
+            Ok(Wire::Text(text)) => {
+                let text = Text::try_from(Bytes::from(text));
+                Message::Text(text.expect("the library reads text that is UTF-8"))
+            }
             Ok(Wire::Binary(bytes)) => Message::Binary(bytes),
             Ok(Wire::Close(frame)) => return Done::Closed(from_wire(frame)),
             Ok(Wire::Ping(_) | Wire::Pong(_) | Wire::Frame(_)) => continue,
@@ -413,7 +417,10 @@ impl From<Frame> for Wire {
     fn from(frame: Frame) -> Self {
         match frame {
             Frame::Message(Message::Binary(bytes)) => Self::Binary(bytes),
-            Frame::Message(Message::Text(text)) => Self::Text(text),
+            // As the library would frame it, but for that it would check once more what is UTF-8.
+            Frame::Message(Message::Text(text)) => {
+                Self::Frame(wire::frame::Frame::message(text, OpCode::Data(Data::Text), true))
+            }
             Frame::Close(frame) => Self::Close(to_wire(&frame)),
             Frame::Ping => Self::Ping(Bytes::new()),
         }

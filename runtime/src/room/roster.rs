@@ -10,7 +10,7 @@ use crate::connection::{Connection, Connections, Link};
 use crate::event::{CloseFrame, Ending};
 use crate::id::{ConnectionId, Serial};
 use crate::taps::{RoomTap, Whom};
-use crate::turn::{Effects, Output, is_meant_for};
+use crate::turn::{Effects, Output, Tags, is_meant_for};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -148,8 +148,8 @@ impl Roster {
                 connection.link = Link::Closing;
             }
         }
-        if let Some((serial, tags)) = tags
-            && let Some(connection) = connections.get_mut(serial)
+        if let Some(Tags { to, tags }) = tags
+            && let Some(connection) = connections.get_mut(to)
         {
             connection.tags = tags;
         }

@@ -4,16 +4,17 @@
 //! carried out. It does not know the rules by which they were let in.
 
 use crate::connection::Connection;
+use crate::encoding;
 use crate::event::{CloseFrame, Message};
 use crate::id::Serial;
 use crate::span::Overlay;
 use bytes::Bytes;
-use hashbrown::HashMap;
-use std::collections::BTreeSet;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Something a turn says to the outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Output {
     /// A message for one connection.
     Send {
@@ -51,7 +52,7 @@ impl Output {
 }
 
 /// What a turn does to the room's alarm.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AlarmChange {
     /// Nothing.
     #[default]
@@ -63,18 +64,19 @@ pub enum AlarmChange {
 }
 
 /// What a turn writes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writes {
     /// Whether everything that was stored goes first.
     pub cleared: Cleared,
     /// The keys that change.
+    #[serde(with = "encoding::overlay")]
     pub keys: Overlay,
     /// The alarm.
     pub alarm: AlarmChange,
 }
 
 /// Whether a turn removed all keys before it wrote its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cleared {
     /// The keys that it did not write stay.
     #[default]
@@ -100,19 +102,32 @@ pub(super) fn entry_bytes(key: &[u8], value: Option<&Bytes>) -> usize {
     key.len() + value.map_or(0, Bytes::len)
 }
 
+/// The tags that a turn gives to the connection that it opens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tags {
+    /// Whose.
+    pub to: Serial,
+    /// What it carries from now on.
+    #[serde(with = "encoding::shared")]
+    pub tags: Arc<[String]>,
+}
+
 /// Everything a turn does, once it commits.
-#[derive(Debug, Default)]
+///
+/// Equal effects are serialised as equal bytes, so that a turn and its repetition can be compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effects {
     /// For the store.
     pub writes: Writes,
     /// For the clients, in order.
     pub outputs: Vec<Output>,
     /// New states of connections.
-    pub states: HashMap<Serial, Bytes>,
+    #[serde(with = "encoding::map_to_bytes")]
+    pub states: BTreeMap<Serial, Bytes>,
     /// Connections that are closed.
     pub closed: BTreeSet<Serial>,
     /// The tags of the connection that opens.
-    pub tags: Option<(Serial, Arc<[String]>)>,
+    pub tags: Option<Tags>,
 }
 
 /// True if a broadcast is meant for this connection.
