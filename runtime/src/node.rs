@@ -18,7 +18,7 @@ use crate::metrics::{ListenerMetrics, Metrics};
 use crate::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
 use crate::store::{Store, StoreError, Verified};
 use crate::ttl::{Lifetime, Served};
-use crate::wasm::{Code, Engine, Instance, LoadError};
+use crate::wasm::{Code, Engine, Instance, LiveSamples, LoadError};
 use hashbrown::HashMap;
 use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore};
@@ -294,7 +294,7 @@ impl Node {
         // Rooms may all be asleep: a module that cannot even be instantiated must not wait for them.
         let _spare = self.spares.acquire().await;
         let probe = RoomId::new(name.clone(), "-", usize::MAX)?;
-        let instance = Instance::new(&code, &probe, self.clock).await;
+        let instance = Instance::new(&code, &probe, LiveSamples::of_system(self.clock)).await;
         instance.map_err(|fault| refused(LoadError::Start(fault.to_string())))?;
         let auto_response = auto_response.map(Arc::new);
         Ok(Party { code, when_quiet, auto_response, lifetime: None, origins })

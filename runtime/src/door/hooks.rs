@@ -10,7 +10,7 @@ use crate::id::RoomId;
 use crate::limits::ms;
 use crate::room::RoomError;
 use crate::rooms::Unreachable;
-use crate::wasm::{DoorCall, GuestFault, Instance, Verdict};
+use crate::wasm::{DoorCall, GuestFault, Instance, LiveSamples, Verdict};
 use tokio::sync::AcquireError;
 
 /// The code by which a hook refuses that returned an error: PartyKit answers 401 to it.
@@ -51,7 +51,8 @@ pub(super) async fn ask(
     let Ok(Ok(_permits)) = tokio::time::timeout(limit, permits).await else {
         return Err(failed(RoomError::Busy));
     };
-    let instance = Instance::new(&party.code, room, door.0.clock).await;
+    let samples = LiveSamples::of_system(door.0.clock);
+    let instance = Instance::new(&party.code, room, samples).await;
     let mut instance = instance.map_err(|fault| failed(fault.into()))?;
     match instance.ask_door(call, &request, room).await {
         Ok(verdict) => decide(verdict, request, door.0.limits.response_bytes_max),

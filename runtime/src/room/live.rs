@@ -7,7 +7,7 @@ use super::RoomError;
 use super::places::{Place, Seat};
 use crate::clock::Clock;
 use crate::id::RoomId;
-use crate::wasm::{Code, Flushes, Instance};
+use crate::wasm::{Code, Flushes, Instance, LiveSamples};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -41,7 +41,7 @@ impl Live {
         clock: Clock,
         hold: Hold,
     ) -> Result<Self, RoomError> {
-        let mut instance = Instance::new(code, room, clock).await?;
+        let mut instance = Instance::new(code, room, LiveSamples::of_system(clock)).await?;
         instance.count_memory(code.memory());
         Ok(Self { flushes: instance.flushes(), instance, hold })
     }

@@ -98,6 +98,10 @@ impl SharedEngine {
         let mut config = Config::new();
         config
             .epoch_interruption(true)
+            // What a NaN looks like must not depend on the machine: a turn is a function of its inputs. A loop of nothing
+            // but floating-point arithmetic takes three to eight times as long for it, all else as long as before.
+            .cranelift_nan_canonicalization(true)
+            .relaxed_simd_deterministic(true)
             .max_wasm_stack(size(limits.stack_bytes_max))
             .async_stack_size(size(limits.stack_bytes_max + HOST_STACK_BYTES))
             // Functions are named all the same. Files and lines would be read out of the module's debug

@@ -12,8 +12,8 @@ use super::flush::Flushes;
 use super::host::Host;
 use super::log::GuestLog;
 use super::module::{Code, Module};
+use super::samples::SampleSource;
 use super::wasi;
-use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::event::{Answer, CloseFrame, Ending, Event, Handshake, Message, Request, Response};
 use crate::id::RoomId;
@@ -51,14 +51,19 @@ pub(crate) enum Verdict {
 type CallResult<T> = wasmtime::Result<Result<T, String>>;
 
 impl Instance {
-    /// A new instance for this room. Nothing of the guest has run but its initialisers.
+    /// A new instance for this room, which learns of time and chance what `samples` says. Nothing of the guest has
+    /// run but its initialisers.
     ///
     /// # Errors
     /// [`GuestFault`]: its initialisers failed, or no slot of the pool is free.
-    pub(crate) async fn new(code: &Code, room: &RoomId, clock: Clock) -> Result<Self, GuestFault> {
+    pub(crate) async fn new(
+        code: &Code,
+        room: &RoomId,
+        samples: Box<dyn SampleSource>,
+    ) -> Result<Self, GuestFault> {
         let engine = &code.module.engine;
         let log = GuestLog::new(room.clone(), engine.limits(), engine.logs().clone());
-        let wasi = wasi::context(clock, &log, &code.vars);
+        let wasi = wasi::context(samples, &log, &code.vars);
         let budget = Budget::new(engine.limits().clone());
         let host = Host::new(budget, log.clone(), wasi, room.party().as_str(), room.name());
         let mut store = Store::new(engine.inner(), host);

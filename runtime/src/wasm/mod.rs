@@ -13,6 +13,7 @@ mod host;
 mod instance;
 mod log;
 mod module;
+mod samples;
 mod wasi;
 
 pub(crate) use budget::GuestMemory;
@@ -23,3 +24,7 @@ pub use fault::{GuestFault, Overrun};
 pub(crate) use flush::{Flush, Flushes};
 pub(crate) use instance::{DoorCall, Instance, Verdict};
 pub use module::{Code, LoadError, Module};
+pub(crate) use samples::LiveSamples;
+
+#[cfg(test)]
+mod tests;

@@ -1,57 +1,36 @@
-//! What of WASI a guest gets: clocks, random numbers, its variables, and output into the log.
+//! What of WASI a guest gets: time and chance of its samples, its variables, and output into the log.
 //!
 //! Invariant: nothing here opens a file, a socket or the host's own streams. It does not know the
 //! room's functions.
 
 use super::log::{GuestLog, Stdio};
-use crate::clock::Clock;
+use super::samples::{self, SampleSource};
 use bytes::Bytes;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::io::AsyncWrite;
+use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx};
 
 /// The most a guest may print in one call. It is cut into lines at once, so this bounds a copy.
 const PRINT_BYTES_MAX: usize = 64 * 1024;
 
 /// The WASI context of one instance.
-pub(super) fn context(clock: Clock, log: &GuestLog, vars: &[(String, String)]) -> WasiCtx {
+pub(super) fn context(
+    source: Box<dyn SampleSource>,
+    log: &GuestLog,
+    vars: &[(String, String)],
+) -> WasiCtx {
     let mut builder = WasiCtx::builder();
     builder
-        .wall_clock(GuestClock(clock))
-        .monotonic_clock(GuestClock(clock))
         .stdout(LogStream { log: log.clone(), stream: Stdio::Out })
         .stderr(LogStream { log: log.clone(), stream: Stdio::Err })
         .allow_tcp(false)
         .allow_udp(false)
         .envs(vars);
+    samples::give(&mut builder, source);
     builder.build()
-}
-
-/// The host's time as the guest sees it.
-struct GuestClock(Clock);
-
-impl HostWallClock for GuestClock {
-    fn resolution(&self) -> Duration {
-        Duration::from_millis(1)
-    }
-
-    fn now(&self) -> Duration {
-        self.0.wall()
-    }
-}
-
-impl HostMonotonicClock for GuestClock {
-    fn resolution(&self) -> u64 {
-        1
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.0.monotonic().as_nanos()).unwrap_or(u64::MAX)
-    }
 }
 
 /// A standard stream that ends in the log.

@@ -86,6 +86,8 @@ fn engine(strategy: InstanceAllocationStrategy) -> Result<Engine> {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
         .max_wasm_stack(STACK_BYTES)
         .async_stack_size(2 * STACK_BYTES)
         .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable)

@@ -10,6 +10,7 @@
 
 mod faults;
 mod plan;
+mod samples;
 mod step;
 
 use plan::Plan;

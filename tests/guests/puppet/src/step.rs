@@ -3,7 +3,7 @@
 //! Invariant: a step that fails fails the turn. It does not know which event brought the script.
 
 use crate::plan::Plan;
-use crate::{Puppet, faults};
+use crate::{Puppet, faults, samples};
 use room_sdk::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
@@ -81,6 +81,12 @@ pub(crate) enum Step {
     Print(String),
     /// Says whether a file can be opened.
     Open(String),
+    /// Says what every source of randomness gives.
+    Random,
+    /// Says what the clocks show.
+    Time,
+    /// Says the bits of results that are not a number.
+    NotANumber,
     /// Ends the turn so far.
     Flush,
     /// Fails.
@@ -225,6 +231,9 @@ impl Step {
                 Ok(std::io::stdout().write_all(text.as_bytes())?)
             }
             Self::Open(path) => say(std::fs::File::open(path).is_ok().to_string()),
+            Self::Random => say(samples::random()),
+            Self::Time => say(samples::time()),
+            Self::NotANumber => say(samples::not_a_number()),
             Self::Flush => ctx.flush(),
             Self::Err(text) => Err(anyhow!(text)),
             Self::Panic(text) => panic!("{text}"),

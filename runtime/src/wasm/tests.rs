@@ -1,0 +1,39 @@
+//! Real guests in instances, without a room around them.
+
+mod replay;
+
+use super::samples::SampleSource;
+use super::{Code, LiveSamples, SharedEngine};
+use crate::clock::Clock;
+use crate::id::{PartyName, RoomId};
+use crate::limits::Limits;
+use crate::logs::Logs;
+use std::sync::Arc;
+
+/// A machine that is busy with other tests must not stop a guest.
+fn limits() -> Arc<Limits> {
+    let limits = Limits {
+        rooms_active_max: 4,
+        door_instances_max: 1,
+        turn_ms_max: 60_000,
+        turn_wall_ms_max: 60_000,
+        ..Limits::default()
+    };
+    Arc::new(limits)
+}
+
+/// The puppet, compiled.
+fn puppet(limits: &Arc<Limits>) -> Code {
+    let cache = room_test_guest::target_dir().join("guests/compiled");
+    let logs = Logs::new(limits, Clock::system());
+    let engine = SharedEngine::new(limits, Some(&cache)).unwrap().for_project(limits.clone(), logs);
+    Code { module: engine.load(&room_test_guest::guest("puppet")).unwrap(), vars: Arc::default() }
+}
+
+fn room() -> RoomId {
+    RoomId::new(PartyName::parse("main").unwrap(), "lobby", 256).unwrap()
+}
+
+fn seeded(seed: u64) -> Box<dyn SampleSource> {
+    LiveSamples::seeded(Clock::system(), seed)
+}
