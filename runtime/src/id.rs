@@ -238,6 +238,39 @@ impl fmt::Debug for ConnectionId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Serial(pub(crate) u64);
 
+/// The number of an event or an output of a room. Shown as `epoch-seq`.
+///
+/// Numbers of a room grow, within an epoch without a gap. Where the epoch changes, what came last in the one before may
+/// be unknown.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub struct SequenceNumber {
+    /// Which activation of the room gave it: later ones have greater epochs.
+    pub epoch: u64,
+    /// Its place: counted from 1, on from the last number of the epoch before that is durable.
+    pub seq: u64,
+}
+
+impl SequenceNumber {
+    /// The number so many places later.
+    #[must_use]
+    pub fn after(self, places: u64) -> Self {
+        Self { seq: self.seq.saturating_add(places), ..self }
+    }
+}
+
+impl fmt::Display for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.seq)
+    }
+}
+
+/// Tells the commits of a node that may run a room from those of one that no longer may: it grows whenever the room
+/// gets another owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fence(pub(crate) u64);
+
 /// One process that runs rooms.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(Arc<str>);

@@ -285,7 +285,7 @@ impl Actor {
 
     /// Tells who waits that it failed, in order with what was said before.
     fn refuse(&mut self, reply: Reply) {
-        self.turns.outlet.hold(None, Vec::new(), reply);
+        self.turns.outlet.answer(None, reply);
     }
 
     /// A message of a connection that is still open. If the room could not take it, and that is not its
@@ -309,7 +309,7 @@ impl Actor {
             Err(error) => {
                 let frame = CloseFrame::new(1013, &error.to_string());
                 let goodbye = Output::Close { to: from, frame };
-                self.turns.outlet.hold(None, vec![goodbye], Reply::Nobody);
+                self.turns.say(goodbye);
             }
         }
         Ok(())
@@ -327,7 +327,7 @@ impl Actor {
         let now = self.turns.parts.clock.wall_ms();
         let Some(alarm) = self.turns.store.alarm().filter(|alarm| alarm.due_ms <= now) else {
             // It was changed meanwhile; when that is durable, it is looked at again.
-            self.turns.outlet.hold(None, Vec::new(), Reply::Alarm(done));
+            self.turns.outlet.answer(None, Reply::Alarm(done));
             return Ok(());
         };
         self.turns.usage.used();
@@ -343,7 +343,7 @@ impl Actor {
             }
             // What it flushed before it failed has set another one.
             Err(_) if self.turns.store.alarm().is_some_and(|current| current != alarm) => {
-                self.turns.outlet.hold(None, Vec::new(), Reply::Alarm(done));
+                self.turns.outlet.answer(None, Reply::Alarm(done));
             }
             Err(error) => {
                 let next = next_try(alarm, now, &self.turns.parts.limits);
@@ -361,7 +361,7 @@ impl Actor {
                 let then = if retry { "it is tried again" } else { "it is dropped" };
                 self.turns.log(LogLevel::Warn, &format!("the alarm failed, try {tries}; {then}"));
                 let offset = self.turns.store.commit_alarm(next).await?;
-                self.turns.outlet.hold(Some(offset), Vec::new(), Reply::Alarm(done));
+                self.turns.outlet.answer(Some(offset), Reply::Alarm(done));
             }
         }
         Ok(())

@@ -5,7 +5,7 @@
 
 use super::figures::Figures;
 use super::gate::OutputGate;
-use super::roster::Roster;
+use super::roster::{Roster, Said};
 use super::{Admission, AlarmGuard, EditReply, RoomError};
 use crate::event::{CloseFrame, Response};
 use crate::id::Serial;
@@ -28,7 +28,7 @@ pub(super) struct Outlet {
 
 /// What leaves a room when its turn is durable.
 struct Release {
-    outputs: Vec<Output>,
+    said: Said,
     /// The newest connection of its time: a broadcast is not for those who came later.
     horizon: Option<Serial>,
     reply: Reply,
@@ -55,7 +55,7 @@ pub(super) enum Reply {
 
 impl Release {
     fn bytes(&self) -> usize {
-        let outputs: usize = self.outputs.iter().map(Output::bytes).sum();
+        let outputs: usize = self.said.outputs.iter().map(Output::bytes).sum();
         let reply = match &self.reply {
             Reply::Response(_, response) => response.body.len(),
             _ => 0,
@@ -72,14 +72,19 @@ impl Outlet {
     }
 
     /// Takes what a turn says. `commit` is where its writes become durable, if it wrote.
-    pub(super) fn hold(&mut self, commit: Option<Offset>, outputs: Vec<Output>, reply: Reply) {
+    pub(super) fn hold(&mut self, commit: Option<Offset>, said: Said, reply: Reply) {
         let waits = commit.is_some() || self.is_holding();
         let since = waits.then(Instant::now);
-        let release = Release { outputs, horizon: self.roster.horizon(), reply, since };
+        let release = Release { said, horizon: self.roster.horizon(), reply, since };
         self.held_bytes += release.bytes();
         if let Some(release) = self.gate.hold(commit, release) {
             self.let_out(release);
         }
+    }
+
+    /// Takes an answer to who waits for it, where nothing is said besides. `commit` is what it waits for.
+    pub(super) fn answer(&mut self, commit: Option<Offset>, reply: Reply) {
+        self.hold(commit, Said::default(), reply);
     }
 
     /// Bytes that are said and not durable.
@@ -130,7 +135,7 @@ impl Outlet {
         if let Reply::Opened(_, admission) = &release.reply {
             self.roster.opened(admission.serial);
         }
-        self.roster.say(release.outputs, release.horizon);
+        self.roster.say(release.said, release.horizon);
         // Who does not wait any more has gone: an admission that is dropped tells the room so.
         match release.reply {
             Reply::Nobody => {}

@@ -8,7 +8,7 @@ use super::outbox::OutboxSender;
 use super::replacements::Replacements;
 use crate::connection::{Connection, Connections, Link};
 use crate::event::{CloseFrame, Ending};
-use crate::id::{ConnectionId, Serial};
+use crate::id::{ConnectionId, SequenceNumber, Serial};
 use crate::taps::{RoomTap, Whom};
 use crate::turn::{Effects, Output, Tags, is_meant_for};
 use hashbrown::HashMap;
@@ -31,6 +31,14 @@ struct Line {
     /// When it was let in, in milliseconds since 1970.
     since_ms: u64,
     replacements: Replacements,
+}
+
+/// Outputs in the order in which they leave.
+#[derive(Default)]
+pub(super) struct Said {
+    /// The number of the first one; each further one has the next.
+    pub(super) first: SequenceNumber,
+    pub(super) outputs: Vec<Output>,
 }
 
 /// A way to a client that comes.
@@ -166,18 +174,19 @@ impl Roster {
     }
 
     /// Says what a turn had to say. `horizon` is the newest connection of its time.
-    pub(super) fn say(&self, outputs: Vec<Output>, horizon: Option<Serial>) {
+    pub(super) fn say(&self, Said { first, outputs }: Said, horizon: Option<Serial>) {
         let mut said = 0;
-        for output in outputs {
+        for (at, output) in outputs.into_iter().enumerate() {
+            let number = first.after(at as u64);
             match output {
                 Output::Send { to, message } => {
                     if let Some(line) = self.outboxes.get(&to) {
                         line.outbox.send(&message);
                         said += 1;
-                        self.tell(to, |tap, id| tap.went(Whom::One(id), &message));
+                        self.tell(to, |tap, id| tap.went(number, Whom::One(id), &message));
                     }
                 }
-                Output::Close { to, frame } => self.close(to, frame),
+                Output::Close { to, frame } => self.close(number, to, frame),
                 Output::Broadcast { message, tag, without } => {
                     // Who has left since hears what came before its goodbye, and nothing after it.
                     let all = self.connections.all().chain(self.leaving.values().map(Box::as_ref));
@@ -193,7 +202,7 @@ impl Roster {
                         }
                     }
                     if said > before {
-                        self.tap.went(Whom::Many(said - before), &message);
+                        self.tap.went(number, Whom::Many(said - before), &message);
                     }
                 }
             }
@@ -204,9 +213,9 @@ impl Roster {
     }
 
     /// Ends one connection after what was said to it so far.
-    pub(super) fn close(&self, to: Serial, frame: CloseFrame) {
+    fn close(&self, number: SequenceNumber, to: Serial, frame: CloseFrame) {
         if let Some(line) = self.outboxes.get(&to) {
-            self.tell(to, |tap, id| tap.closed(Whom::One(id), &frame));
+            self.tell(to, |tap, id| tap.closed(Some(number), Whom::One(id), &frame));
             line.outbox.close(frame);
         }
     }
@@ -214,7 +223,7 @@ impl Roster {
     /// Ends all connections.
     pub(super) fn close_all(&self, frame: &CloseFrame) {
         if !self.outboxes.is_empty() {
-            self.tap.closed(Whom::Many(self.outboxes.len()), frame);
+            self.tap.closed(None, Whom::Many(self.outboxes.len()), frame);
         }
         self.outboxes.values().for_each(|line| line.outbox.close(frame.clone()));
     }

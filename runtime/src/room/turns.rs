@@ -9,6 +9,7 @@ use super::figures::{FaultRecord, Figures, Stage};
 use super::live::{Hold, Live};
 use super::outlet::{Outlet, Reply};
 use super::places::{Place, Places, Seat};
+use super::roster::Said;
 use super::usage::Usage;
 use super::{Otherwise, RoomError};
 use crate::byte_budget::ByteBudget;
@@ -62,14 +63,12 @@ pub(super) struct Turns {
     /// Boxed, as it is taken out for each turn and put back.
     live: Option<Box<Live>>,
     faults: Faults,
-    /// Events delivered so far: the number of the last one.
-    events: u64,
 }
 
 /// A turn that committed: its outputs and where its writes become durable.
 pub(super) struct Committed {
     pub(super) answer: Answer,
-    outputs: Vec<Output>,
+    said: Said,
     offset: Option<Offset>,
 }
 
@@ -99,7 +98,6 @@ impl Turns {
             code,
             live: None,
             faults: Faults::default(),
-            events: 0,
         })
     }
 
@@ -257,9 +255,9 @@ impl Turns {
         about: Option<Serial>,
     ) -> Result<Result<Committed, RoomError>, StoreError> {
         let Some(mut live) = self.live.take() else { return Ok(Err(RoomError::Gone)) };
-        self.events += 1;
+        let number = self.store.sequence().take(1);
         let span = tracing::debug_span!("turn", room = %self.room, event = event.name(),
-            number = self.events, module = %self.code.module.hash(), fault = field::Empty);
+            %number, module = %self.code.module.hash(), fault = field::Empty);
         let begun = Instant::now();
         self.figures.note_begin(event.name(), begun);
         let called = {
@@ -284,11 +282,11 @@ impl Turns {
         {
             return Ok(Err(GuestFault::Rejected(problem).into()));
         }
-        let (outputs, offset) = match event {
+        let (said, offset) = match event {
             Event::Expire => self.commit_end(turn).await?,
             _ => self.commit(turn).await?,
         };
-        Ok(Ok(Committed { answer, outputs, offset }))
+        Ok(Ok(Committed { answer, said, offset }))
     }
 
     /// Runs one callback, commits what it flushes, and meanwhile lets out what becomes durable.
@@ -319,23 +317,25 @@ impl Turns {
     /// Ends a turn in the middle of a callback and begins another.
     async fn flush(&mut self, flush: Flush, about: Option<Serial>) -> Result<(), StoreError> {
         let Flush { turn, resume } = flush;
-        let (outputs, offset) = self.commit(turn).await?;
-        self.outlet.hold(offset, outputs, Reply::Nobody);
+        let (said, offset) = self.commit(turn).await?;
+        self.outlet.hold(offset, said, Reply::Nobody);
         // Whoever does not resume was stopped by its budget meanwhile.
         drop(resume.send(self.begin(about)));
         Ok(())
     }
 
     /// Hands a turn's writes to the store and applies the rest of it to the room.
-    async fn commit(&mut self, turn: Turn) -> Result<(Vec<Output>, Option<Offset>), StoreError> {
+    async fn commit(&mut self, turn: Turn) -> Result<(Said, Option<Offset>), StoreError> {
         let mut effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
         let writes = std::mem::take(&mut effects.writes);
+        // Before the commit, which makes their numbers durable.
+        let said = self.numbered(std::mem::take(&mut effects.outputs));
         let offset = match writes.is_empty() {
             true => None,
             false => Some(self.store.commit(writes, self.module(), self.note()).await?),
         };
         self.outlet.roster.apply(&mut effects);
-        Ok((effects.outputs, offset))
+        Ok((said, offset))
     }
 
     /// What is to be noted of the room's use with a commit.
@@ -355,14 +355,12 @@ impl Turns {
 
     /// Takes what a room's last turn says, and deletes everything that is stored for it, this turn's own
     /// writes included.
-    async fn commit_end(
-        &mut self,
-        turn: Turn,
-    ) -> Result<(Vec<Output>, Option<Offset>), StoreError> {
+    async fn commit_end(&mut self, turn: Turn) -> Result<(Said, Option<Offset>), StoreError> {
         let mut effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
+        let said = self.numbered(std::mem::take(&mut effects.outputs));
         let offset = self.end().await?;
         self.outlet.roster.apply(&mut effects);
-        Ok((effects.outputs, Some(offset)))
+        Ok((said, Some(offset)))
     }
 
     /// Deletes everything that is stored for the room. What its instance remembers goes with it.
@@ -421,7 +419,18 @@ impl Turns {
 
     /// Hands what a turn said to the gate.
     pub(super) fn hold(&mut self, turn: Committed, reply: Reply) {
-        self.outlet.hold(turn.offset, turn.outputs, reply);
+        self.outlet.hold(turn.offset, turn.said, reply);
+    }
+
+    /// Hands something to the gate that no turn said, behind what the turns before did.
+    pub(super) fn say(&mut self, output: Output) {
+        let said = self.numbered(vec![output]);
+        self.outlet.hold(None, said, Reply::Nobody);
+    }
+
+    /// Gives outputs the next numbers.
+    fn numbered(&self, outputs: Vec<Output>) -> Said {
+        Said { first: self.store.sequence().take(outputs.len()), outputs }
     }
 
     /// Lets out everything that has become durable.

@@ -1,5 +1,7 @@
 //! What leaves a room, and when: with a real guest, and a disk that waits or breaks.
 
+mod numbers;
+
 use super::*;
 use crate::event::{CloseFrame, Message};
 use crate::id::ConnectionId;
@@ -26,9 +28,13 @@ impl Node {
     }
 
     async fn with(when_quiet: WhenQuiet, rooms_active_max: u64) -> Self {
+        Self::on(Disk::default(), when_quiet, rooms_active_max).await
+    }
+
+    /// A node on a disk that may have something on it.
+    async fn on(disk: Disk, when_quiet: WhenQuiet, rooms_active_max: u64) -> Self {
         let limits = Limits { rooms_active_max, door_instances_max: 1, ..Limits::default() };
         let limits = Arc::new(limits);
-        let disk = Disk::default();
         let guests = GuestHost::alone(&limits).unwrap();
         let module = guests.engine.load(&room_test_guest::guest("puppet")).unwrap();
         let metrics = Metrics::new();

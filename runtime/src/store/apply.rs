@@ -65,6 +65,7 @@ impl<'a> Changes<'a> {
             self.put([prefix.as_slice(), key].concat(), key.len(), value.clone(), &mut info)?;
         }
         info.turns = info.turns.max(record.turn);
+        info.number = info.number.max(record.number);
         if record.change.wipe == Wipe::Room && (info.keys, info.alarm) == (0, None) {
             self.note_use(room, &mut info, None);
             info = RoomFacts::default();

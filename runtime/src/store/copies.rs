@@ -20,7 +20,9 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"roomcopy";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The version before records had versions, which is still read: records tell themselves apart.
+const UNVERSIONED: u32 = 1;
 const HEADER_BYTES: usize = 12;
 
 /// A copy that is being made.
@@ -129,7 +131,7 @@ fn check_header(path: &Path, file: &mut File) -> Result<(), StoreError> {
     files::at(path, || file.take(HEADER_BYTES as u64).read_to_end(&mut header))?;
     match header.strip_prefix(MAGIC) {
         Some(mut version) if version.len() == 4 => match version.get_u32() {
-            VERSION => Ok(()),
+            VERSION | UNVERSIONED => Ok(()),
             found => Err(StoreError::Format {
                 found: format!("copy {found}"),
                 wanted: format!("copy {VERSION}"),
@@ -148,4 +150,20 @@ fn whole<T>(path: &Path, at: u64, read: io::Result<T>) -> Result<T, StoreError> 
 
 fn damaged(path: &Path, at: u64) -> StoreError {
     StoreError::Corrupt(format!("{} is damaged or cut short at byte {at}", path.display()))
+}
+
+/// A copy's bytes as they were before records had versions.
+#[cfg(test)]
+pub(super) fn unversioned(file: Vec<u8>) -> Vec<u8> {
+    let mut rest = bytes::Bytes::from(file).split_off(HEADER_BYTES);
+    let mut old = [&MAGIC[..], &UNVERSIONED.to_be_bytes()].concat();
+    while let Some((frame, behind)) = frame::decode(&rest) {
+        let (offset, durable) = (frame.offset, frame.durable);
+        match frame.is_mark() {
+            true => frame::encode_mark(offset, durable, &mut old),
+            false => frame::encode_unversioned(&frame.record().unwrap(), durable, &mut old),
+        }
+        rest = behind;
+    }
+    old
 }

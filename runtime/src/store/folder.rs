@@ -17,6 +17,7 @@ use super::apply::{self, Changes};
 use super::backend::{StoreError, Tree};
 use super::sled::Sled;
 use super::{Offset, Record, copies, files, log};
+use crate::clock::Clock;
 use crate::limits::Limits;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
@@ -62,6 +63,9 @@ struct State {
     /// The newest segment of the log, and its length at least.
     #[serde(default)]
     segment: Option<Segment>,
+    /// When it was opened last, as [`opening`] counts.
+    #[serde(default)]
+    opened: u64,
 }
 
 /// What is noted of a segment of the log.
@@ -77,6 +81,8 @@ pub(super) struct Opened {
     pub(super) tree: Arc<dyn Tree>,
     /// The offset of the last turn.
     pub(super) last: Offset,
+    /// This opening, noted on disk.
+    pub(super) opened: u64,
     /// The size of the log, in bytes.
     pub(super) log_bytes: u64,
     /// The size of the last snapshot, in bytes.
@@ -119,12 +125,16 @@ impl Folder {
             }
             None => folder.rebuild()?,
         };
-        folder.write_state(|state| state.clean = false)?;
+        folder.write_state(|state| {
+            state.clean = false;
+            state.opened = opening(state.opened);
+        })?;
+        let opened = folder.state().opened;
         folder.tidy()?;
         folder.remove_unfinished()?;
         let snapshot_bytes = folder.snapshot()?.map_or(Ok(0), |(path, _)| files::length(&path))?;
         let log_bytes = log::length(&folder.log())?;
-        Ok(Opened { folder, tree, last, log_bytes, snapshot_bytes })
+        Ok(Opened { folder, tree, last, opened, log_bytes, snapshot_bytes })
     }
 
     /// Holds the log's files against what is noted of them.
@@ -327,8 +337,8 @@ impl Folder {
 
 impl Default for State {
     fn default() -> Self {
-        let (boot, store, segment) = (boot(), None, None);
-        Self { format: FORMAT, tree: 0, checkpoint: 0, boot, clean: false, store, segment }
+        let (boot, store, segment, opened) = (boot(), None, None, 0);
+        Self { format: FORMAT, tree: 0, checkpoint: 0, boot, clean: false, store, segment, opened }
     }
 }
 
@@ -364,6 +374,13 @@ pub(super) fn restore(copy: &Path, dir: &Path) -> Result<(), StoreError> {
         File::open(&new)?.sync_all()
     })?;
     files::put_in_place(&new, &dir.join(format!("snapshot-{:020}", end.0)))
+}
+
+/// The number of an opening: greater than that of the one before, whatever the clock says, and greater than that of
+/// an older copy of the store, which the number before does not tell of, as far as the clock is right. In milliseconds
+/// since 1970.
+pub(super) fn opening(before: u64) -> u64 {
+    Clock::system().wall_ms().max(before.saturating_add(1))
 }
 
 fn lock(dir: &Path) -> Result<File, StoreError> {

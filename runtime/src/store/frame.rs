@@ -82,6 +82,15 @@ pub(super) fn encode(record: &Record, durable: Offset, out: &mut Vec<u8>) {
     put_head(out, start, record.offset, durable);
 }
 
+/// As [`encode`], with the record as it was before records had versions.
+#[cfg(test)]
+pub(super) fn encode_unversioned(record: &Record, durable: Offset, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.put_bytes(0, HEAD_BYTES);
+    super::record::encode_unversioned(record, out);
+    put_head(out, start, record.offset, durable);
+}
+
 /// Appends a frame without a body, which no record has.
 pub(super) fn encode_mark(offset: Offset, durable: Offset, out: &mut Vec<u8>) {
     let start = out.len();
@@ -121,13 +130,14 @@ fn sum(offset: Offset, durable: Offset, body: &[u8]) -> u32 {
 mod tests {
     use super::super::{Change, Wipe};
     use super::*;
-    use crate::id::{ModuleHash, PartyName, RoomId};
+    use crate::id::{ModuleHash, PartyName, RoomId, SequenceNumber};
 
     fn framed() -> Bytes {
         let room = RoomId::new(PartyName::parse("main").unwrap(), "one", 256).unwrap();
         let change = Change { wipe: Wipe::Keys, ..Change::default() };
         let module = ModuleHash::of(b"");
-        let record = Record { offset: Offset(9), room, turn: 1, module, change };
+        let number = SequenceNumber { epoch: 1, seq: 2 };
+        let record = Record { offset: Offset(9), ..Record::of(room, 1, number, module, change) };
         let mut bytes = Vec::new();
         encode(&record, Offset(8), &mut bytes);
         bytes.into()

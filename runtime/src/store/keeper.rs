@@ -7,7 +7,7 @@ use super::applier::Shared as Applier;
 use super::copies::{self, CopyWriter};
 use super::folder::Folder;
 use super::{Change, Offset, Record, StoreError, keys, log};
-use crate::id::{ModuleHash, RoomId};
+use crate::id::{ModuleHash, RoomId, SequenceNumber};
 use crate::limits::{Limits, ms, size};
 use crate::metrics::StoreMetrics;
 use crate::span::{Key, Span};
@@ -311,14 +311,15 @@ impl Slice {
     fn add(&mut self, key: &[u8], value: bytes::Bytes, offset: Offset) -> Result<(), StoreError> {
         if let Ok(room) = keys::decode_info_key(key) {
             let info = keys::decode_info(&value)?;
-            let keys::RoomFacts { alarm, touch, .. } = info;
+            let keys::RoomFacts { turns, number, alarm, touch, .. } = info;
             let change = Change { alarm: alarm.map(Some), touch, ..Change::default() };
-            self.records.push(told(offset, room, info.turns, change));
+            self.records.push(told(offset, room, turns, number, change));
             return Ok(());
         }
         let (room, key) = keys::decode_guest(key)?;
         if self.records.last().is_none_or(|record| record.room != room) {
-            self.records.push(told(offset, room, 0, Change::default()));
+            let number = SequenceNumber::default();
+            self.records.push(told(offset, room, 0, number, Change::default()));
         }
         if let Some(record) = self.records.last_mut() {
             record.change.keys.insert(key.to_vec(), Some(value));
@@ -328,6 +329,6 @@ impl Slice {
 }
 
 /// A record of what was found, which no guest's turn wrote.
-fn told(offset: Offset, room: RoomId, turn: u64, change: Change) -> Record {
-    Record { offset, room, turn, module: ModuleHash::NONE, change }
+fn told(offset: Offset, room: RoomId, turn: u64, number: SequenceNumber, change: Change) -> Record {
+    Record { offset, ..Record::of(room, turn, number, ModuleHash::NONE, change) }
 }

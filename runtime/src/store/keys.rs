@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! version 'a'                                     → the offset up to which everything is applied
-//! version 'i' len party len name                  → what is known of a room: turns, keys, bytes, alarm
+//! version 'i' len party len name                  → what is known of a room: turns, keys, bytes, alarm, number
 //! version 'r' len party len name, key             → a value of the guest
 //! version 'd' due ms, len party len name          → an alarm, in the order of time
 //! version 's'                                     → the store that the tree is of
@@ -14,7 +14,7 @@
 
 use super::room::{AlarmRecord, Touch};
 use super::{Offset, StoreError};
-use crate::id::{PartyName, RoomId};
+use crate::id::{PartyName, RoomId, SequenceNumber};
 use crate::span::{Direction, Key, Span, after_prefix};
 use bytes::{Buf, BufMut, Bytes};
 use std::ops::Bound;
@@ -25,6 +25,7 @@ const VERSION: u8 = 1;
 const APPLIED: u8 = b'a';
 const DUE: u8 = b'd';
 const INFO: u8 = b'i';
+const NUMBERED: u8 = b'n';
 const GUEST: u8 = b'r';
 const STORE: u8 = b's';
 const TOUCHED: u8 = b't';
@@ -38,6 +39,8 @@ pub(crate) struct RoomFacts {
     pub(crate) keys: u64,
     /// Bytes of the guest's keys and values.
     pub(crate) bytes: u64,
+    /// The last number that is known to be given.
+    pub(crate) number: SequenceNumber,
     /// The alarm.
     pub(crate) alarm: Option<AlarmRecord>,
     /// When it was used last.
@@ -234,13 +237,15 @@ pub(super) fn below(prefix: &[u8], span: &Span) -> Span {
 
 /// Bytes of an alarm, and of a use behind its mark.
 const TIMED: usize = 12;
+/// Bytes of the last number and its mark.
+const NUMBERED_BYTES: usize = 17;
 
-/// What is known of a room as it is stored: three numbers, the alarm if there is one, and behind a mark
-/// when it was used last, if that is known.
+/// What is known of a room as it is stored: three counts, the alarm if there is one, behind a mark when it was used
+/// last, if that is known, and behind another one the last number, if there is one.
 pub(super) fn encode_info(info: &RoomFacts) -> Bytes {
-    let mut bytes = Vec::with_capacity(24 + TIMED + 1 + TIMED);
-    for number in [info.turns, info.keys, info.bytes] {
-        bytes.put_u64(number);
+    let mut bytes = Vec::with_capacity(24 + TIMED + 1 + TIMED + NUMBERED_BYTES);
+    for count in [info.turns, info.keys, info.bytes] {
+        bytes.put_u64(count);
     }
     if let Some(alarm) = info.alarm {
         bytes.put_u64(alarm.due_ms);
@@ -250,6 +255,11 @@ pub(super) fn encode_info(info: &RoomFacts) -> Bytes {
         bytes.put_u8(TOUCHED);
         bytes.put_u64(touch.at_ms);
         bytes.put_u32(touch.tries);
+    }
+    if info.number != SequenceNumber::default() {
+        bytes.put_u8(NUMBERED);
+        bytes.put_u64(info.number.epoch);
+        bytes.put_u64(info.number.seq);
     }
     bytes.into()
 }
@@ -262,16 +272,24 @@ pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomFacts, StoreError> {
             turns: rest.try_get_u64().ok()?,
             keys: rest.try_get_u64().ok()?,
             bytes: rest.try_get_u64().ok()?,
+            number: SequenceNumber::default(),
             alarm: None,
             touch: None,
         };
-        if rest.len() == TIMED || rest.len() == TIMED + 1 + TIMED {
+        let follow = |rest: &[u8], behind: usize| {
+            rest.len() == behind || rest.len() == behind + NUMBERED_BYTES
+        };
+        // A mark and a time more than the alarm may follow it.
+        if follow(rest, TIMED) || follow(rest, TIMED + 1 + TIMED) {
             let (due_ms, tries) = (rest.try_get_u64().ok()?, rest.try_get_u32().ok()?);
             info.alarm = Some(AlarmRecord { due_ms, tries });
         }
-        if rest.len() == 1 + TIMED && rest.get_u8() == TOUCHED {
+        if follow(rest, 1 + TIMED) && rest.get_u8() == TOUCHED {
             let (at_ms, tries) = (rest.get_u64(), rest.get_u32());
             info.touch = Some(Touch { at_ms, tries });
+        }
+        if rest.len() == NUMBERED_BYTES && rest.get_u8() == NUMBERED {
+            info.number = SequenceNumber { epoch: rest.get_u64(), seq: rest.get_u64() };
         }
         rest.is_empty().then_some(info)
     };
@@ -339,8 +357,15 @@ mod tests {
     fn what_is_known_of_a_room_is_read_back() {
         for alarm in [None, Some(AlarmRecord { due_ms: 1_700_000_000_000, tries: 3 })] {
             for touch in [None, Some(Touch { at_ms: 86_400_000, tries: 2 })] {
-                let info = RoomFacts { turns: 7, keys: 2, bytes: 300, alarm, touch };
-                assert_eq!(decode_info(&encode_info(&info)), Ok(info));
+                for number in [SequenceNumber::default(), SequenceNumber { epoch: 1 << 40, seq: 9 }]
+                {
+                    let info = RoomFacts { turns: 7, keys: 2, bytes: 300, number, alarm, touch };
+                    let bytes = encode_info(&info);
+                    assert_eq!(decode_info(&bytes), Ok(info));
+                    assert!(
+                        (24..bytes.len()).all(|cut| decode_info(&bytes.slice(..cut)) != Ok(info))
+                    );
+                }
             }
         }
         assert!(decode_info(&Bytes::from_static(b"short")).is_err());

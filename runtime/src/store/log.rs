@@ -15,7 +15,7 @@
 //! segment = "roomlog\n" · u32 version · u64 after · u128 store · u32 CRC-32 of these · frames · zeros
 //! ```
 //!
-//! Version 1, which is still read, has no `store`. When nothing waits any more, a mark is written: a frame without a
+//! Versions 1 and 2 are still read: their records have no versions, and version 1 has no `store`. When nothing waits any more, a mark is written: a frame without a
 //! body that says up to where all is durable.
 
 use super::backend::Journal;
@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const MAGIC: &[u8; 8] = b"roomlog\n";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER_BYTES: usize = 40;
 /// The version before stores had names.
 const NAMELESS: u32 = 1;
@@ -486,4 +486,32 @@ pub(super) fn is_marked(path: &Path) -> Result<bool, StoreError> {
         rest = behind;
     }
     Ok(is_marked)
+}
+
+/// A segment's bytes as they were before records had versions.
+#[cfg(test)]
+pub(super) fn unversioned(file: Vec<u8>) -> Vec<u8> {
+    let (length, file) = (file.len(), with_version(file, 2));
+    let mut rest = Bytes::from(file.clone()).split_off(HEADER_BYTES);
+    let mut old = file[..HEADER_BYTES].to_vec();
+    while let Some((frame, behind)) = frame::decode(&rest) {
+        let (offset, durable) = (frame.offset, frame.durable);
+        match frame.is_mark() {
+            true => frame::encode_mark(offset, durable, &mut old),
+            false => frame::encode_unversioned(&frame.record().unwrap(), durable, &mut old),
+        }
+        rest = behind;
+    }
+    old.resize(length, 0);
+    old
+}
+
+/// A segment's bytes, said to be of another version.
+#[cfg(test)]
+pub(super) fn with_version(mut file: Vec<u8>, version: u32) -> Vec<u8> {
+    let told = MAGIC.len()..HEADER_BYTES - 4;
+    file[told.start..told.start + 4].copy_from_slice(&version.to_be_bytes());
+    let sum = crc32fast::hash(&file[told.clone()]);
+    file[told.end..told.end + 4].copy_from_slice(&sum.to_be_bytes());
+    file
 }

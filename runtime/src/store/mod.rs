@@ -29,6 +29,7 @@ mod memory;
 mod pending;
 mod record;
 mod room;
+mod sequence;
 mod service;
 mod sled;
 mod transfer;
@@ -56,6 +57,7 @@ use committer::Committer;
 use folder::Folder;
 use keeper::{Keeper, OnDisk};
 use leftovers::Leftovers;
+use sequence::Epochs;
 use service::ServiceFile;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -79,6 +81,7 @@ pub struct Store {
     metrics: Arc<StoreMetrics>,
     service: Arc<ServiceFile>,
     leftovers: Arc<Leftovers>,
+    epochs: Arc<Epochs>,
     /// Shared, as each room has a store at hand.
     limits: Arc<Limits>,
 }
@@ -117,6 +120,7 @@ impl Store {
             rebuild,
             on_disk: Some(on_disk),
             service: ServiceFile::read(dir),
+            opened: opened.opened,
             last: opened.last,
             limits,
             metrics,
@@ -142,6 +146,7 @@ impl Store {
             rebuild: Box::new(|| Err(StoreError::Closed)),
             on_disk: None,
             service: ServiceFile::default(),
+            opened: folder::opening(0),
             last: Offset::default(),
             limits,
             metrics,
@@ -149,13 +154,15 @@ impl Store {
     }
 
     fn on(parts: Parts<'_>) -> Result<Self, StoreError> {
-        let Parts { journal, tree, rebuild, on_disk, service, last, limits, metrics } = parts;
+        let Parts { journal, tree, rebuild, on_disk, service, opened, last, limits, metrics } =
+            parts;
         let applier = Applier::start(tree, rebuild, last, limits, metrics.clone())?;
         let keeper =
             Keeper::start(applier.shared(), applier.applied(), on_disk, limits, metrics.clone())?;
         let committer = Committer::start(journal, applier.shared(), last, limits, metrics.clone())?;
         Ok(Self {
             leftovers: Arc::new(Leftovers::new(applier.applied())),
+            epochs: Arc::new(Epochs::of_opening(opened)),
             committer: Arc::new(committer),
             applier: Arc::new(applier),
             keeper: Arc::new(keeper),
@@ -184,6 +191,7 @@ impl Store {
             applier: shared,
             committer: self.committer.clone(),
             leftovers: self.leftovers.clone(),
+            epoch: self.epochs.next(),
         };
         Ok(RoomStore::new(links, room, info, &self.limits))
     }
@@ -274,6 +282,8 @@ struct Parts<'a> {
     rebuild: Rebuild,
     on_disk: Option<OnDisk>,
     service: ServiceFile,
+    /// Greater than at every opening before.
+    opened: u64,
     /// The offset of the last commit before.
     last: Offset,
     limits: &'a Limits,

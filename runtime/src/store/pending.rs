@@ -130,7 +130,10 @@ impl Pending {
         self.info.touch = change.touch.or(self.info.touch);
         let is_gone =
             change.wipe == Wipe::Room && change.keys.is_empty() && self.info.alarm.is_none();
-        self.info.turns = if is_gone { 0 } else { record.turn };
+        (self.info.turns, self.info.number) = match is_gone {
+            true => Default::default(),
+            false => (record.turn, record.number),
+        };
         self.last = record.offset;
     }
 

@@ -5,13 +5,16 @@
 //! not know where the bytes lie.
 //!
 //! ```text
-//! u16 len, party · u16 len, name · u64 turn · 32 bytes module · u8 wipe · u8 what follows
-//! [alarm: u64 due ms, u32 tries] · [use: u64 at ms, u32 tries]
-//! u32 count · count × (u32 len, key · u32 len, value, or u32 max for a removal)
+//! u8 version · u16 len, party · u16 len, name · u64 turn · 32 bytes module · u8 wipe · u8 what follows
+//! u64 epoch · u64 seq · [alarm: u64 due ms, u32 tries] · [use: u64 at ms, u32 tries] · [u64 fence]
+//! u32 count · count × (u32 len, key · u32 len, value, or u32 max for a removal) · [outputs: u32 len, bytes]
 //! ```
+//!
+//! Records of before versions, which are still read, have no version, number, fence or outputs. They begin with the
+//! length of a party's name, which is at most 64, and so with a zero.
 
 use super::{AlarmRecord, Offset, StoreError, Touch};
-use crate::id::{ModuleHash, PartyName, RoomId};
+use crate::id::{Fence, ModuleHash, PartyName, RoomId, SequenceNumber};
 use crate::span::Overlay;
 use crate::turn::Cleared;
 use bytes::{Buf, BufMut, Bytes};
@@ -25,10 +28,17 @@ pub(crate) struct Record {
     pub(crate) room: RoomId,
     /// Which of the room's turns that changed something, counted from 1; 0 if it is no turn of a guest.
     pub(crate) turn: u64,
+    /// The number of the last thing that had happened in the room, the turn's own outputs included. Later events may
+    /// have numbers that are in no record, as their turns changed nothing.
+    pub(crate) number: SequenceNumber,
     /// The code that ran; all zeros if none did.
     pub(crate) module: ModuleHash,
     /// What it changed.
     pub(crate) change: Change,
+    /// By which right the room was run; none where the store is one node's alone.
+    pub(crate) fence: Option<Fence>,
+    /// What the turn said, in a form of its own; none unless it is kept.
+    pub(crate) outputs: Option<Bytes>,
 }
 
 /// A change to what is stored for a room.
@@ -71,10 +81,29 @@ const REMOVED: u32 = u32::MAX;
 const ALARM_GOES: u8 = 1;
 const ALARM: u8 = 2;
 const USE: u8 = 4;
+const FENCE: u8 = 8;
+const OUTPUTS: u8 = 16;
+
+/// What records begin with. Those of before begin with 0.
+const VERSION: u8 = 2;
+const UNVERSIONED: u8 = 0;
 
 impl Record {
+    /// A record that has no place yet, is fenced by nothing, and keeps no outputs.
+    pub(crate) fn of(
+        room: RoomId,
+        turn: u64,
+        number: SequenceNumber,
+        module: ModuleHash,
+        change: Change,
+    ) -> Self {
+        let offset = Offset::default();
+        Self { offset, room, turn, number, module, change, fence: None, outputs: None }
+    }
+
     /// Appends the record's bytes, without its offset.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u8(VERSION);
         put_short(out, self.room.party().as_str());
         put_short(out, self.room.name());
         out.put_u64(self.turn);
@@ -90,11 +119,23 @@ impl Record {
             Some(None) => ALARM_GOES,
             Some(Some(_)) => ALARM,
         };
-        out.put_u8(alarm | if touch.is_some() { USE } else { 0 });
+        let given = |flag: u8, is_given: bool| if is_given { flag } else { 0 };
+        let (fence, outputs) = (self.fence, self.outputs.as_ref());
+        out.put_u8(
+            alarm
+                | given(USE, touch.is_some())
+                | given(FENCE, fence.is_some())
+                | given(OUTPUTS, outputs.is_some()),
+        );
+        out.put_u64(self.number.epoch);
+        out.put_u64(self.number.seq);
         let alarm = self.change.alarm.flatten().map(|alarm| (alarm.due_ms, alarm.tries));
         for (at_ms, tries) in alarm.into_iter().chain(touch.map(|use_| (use_.at_ms, use_.tries))) {
             out.put_u64(at_ms);
             out.put_u32(tries);
+        }
+        if let Some(Fence(fence)) = fence {
+            out.put_u64(fence);
         }
         out.put_u32(length(self.change.keys.len()));
         for (key, value) in &self.change.keys {
@@ -102,6 +143,10 @@ impl Record {
             out.put_slice(key);
             out.put_u32(value.as_ref().map_or(REMOVED, |value| length(value.len())));
             out.put_slice(value.as_deref().unwrap_or_default());
+        }
+        if let Some(outputs) = outputs {
+            out.put_u32(length(outputs.len()));
+            out.put_slice(outputs);
         }
     }
 
@@ -132,6 +177,14 @@ struct Reader(Bytes);
 
 impl Reader {
     fn record(mut self, offset: Offset) -> Option<Record> {
+        let has_version = match *self.0.first()? {
+            UNVERSIONED => false,
+            VERSION => {
+                self.0.advance(1);
+                true
+            }
+            _ => return None,
+        };
         let party = PartyName::parse(&self.short()?).ok()?;
         let room = RoomId::new(party, &self.short()?, usize::MAX).ok()?;
         let turn = self.0.try_get_u64().ok()?;
@@ -143,7 +196,11 @@ impl Reader {
             _ => return None,
         };
         let follows = self.0.try_get_u8().ok()?;
-        let alarm = match follows & !USE {
+        let (known, number) = match has_version {
+            true => (USE | FENCE | OUTPUTS, self.number()?),
+            false => (USE, SequenceNumber::default()),
+        };
+        let alarm = match follows & !known {
             0 => None,
             ALARM_GOES => Some(None),
             ALARM => {
@@ -156,6 +213,10 @@ impl Reader {
             0 => None,
             _ => self.timed().map(|(at_ms, tries)| Some(Touch { at_ms, tries }))?,
         };
+        let fence = match follows & FENCE {
+            0 => None,
+            _ => Some(Fence(self.0.try_get_u64().ok()?)),
+        };
         let mut keys = Overlay::new();
         for _ in 0..self.0.try_get_u32().ok()? {
             let len = self.0.try_get_u32().ok()?;
@@ -166,8 +227,21 @@ impl Reader {
             };
             keys.insert(key, value);
         }
+        let outputs = match follows & OUTPUTS {
+            0 => None,
+            _ => {
+                let len = self.0.try_get_u32().ok()?;
+                Some(self.take(len)?)
+            }
+        };
         let change = Change { wipe, keys, alarm, touch };
-        self.0.is_empty().then_some(Record { offset, room, turn, module, change })
+        let record = Record { offset, room, turn, number, module, change, fence, outputs };
+        self.0.is_empty().then_some(record)
+    }
+
+    fn number(&mut self) -> Option<SequenceNumber> {
+        let (epoch, seq) = (self.0.try_get_u64().ok()?, self.0.try_get_u64().ok()?);
+        Some(SequenceNumber { epoch, seq })
     }
 
     fn timed(&mut self) -> Option<(u64, u32)> {
@@ -185,6 +259,19 @@ impl Reader {
     }
 }
 
+/// The record as it was encoded before records had versions.
+#[cfg(test)]
+pub(super) fn encode_unversioned(record: &Record, out: &mut Vec<u8>) {
+    let start = out.len();
+    record.encode(out);
+    assert_eq!((record.fence, &record.outputs), (None, &None));
+    let name_bytes = record.room.party().as_str().len() + record.room.name().len();
+    // What follows is told in one byte, behind two lengths, the turn, the module and what is wiped.
+    let behind_flags = start + 1 + 2 + 2 + name_bytes + 8 + 32 + 1 + 1;
+    out.drain(behind_flags..behind_flags + 16);
+    out.remove(start);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,21 +286,60 @@ mod tests {
         let alarm = prop::option::of(prop::option::of((any::<u64>(), any::<u32>())));
         let wipe = prop::sample::select(vec![Wipe::Nothing, Wipe::Keys, Wipe::Room]);
         let touch = prop::option::of((any::<u64>(), any::<u32>()));
-        let timed = (alarm, touch);
-        ("[a-z]{1,9}", "[^\\p{Cc}]{1,30}", any::<u64>(), any::<[u8; 32]>(), wipe, keys, timed)
-            .prop_map(|(party, name, turn, module, wipe, keys, (alarm, touch))| Record {
-                offset: Offset(turn ^ 7),
-                room: RoomId::new(PartyName::parse(&party).unwrap(), &name, 1024).unwrap(),
-                turn,
-                module: ModuleHash::from_bytes(module),
-                change: Change {
-                    wipe,
-                    keys,
-                    alarm: alarm
-                        .map(|alarm| alarm.map(|(due_ms, tries)| AlarmRecord { due_ms, tries })),
-                    touch: touch.map(|(at_ms, tries)| Touch { at_ms, tries }),
-                },
-            })
+        let outputs = prop::option::of(prop::collection::vec(any::<u8>(), 0..50));
+        let optional = (alarm, touch, prop::option::of(any::<u64>()), outputs);
+        let room = ("[a-z]{1,9}", "[^\\p{Cc}]{1,30}");
+        let number = any::<(u64, u64)>();
+        (room, any::<u64>(), number, any::<[u8; 32]>(), wipe, keys, optional).prop_map(
+            |((party, name), turn, (epoch, seq), module, wipe, keys, optional)| {
+                let (alarm, touch, fence, outputs) = optional;
+                Record {
+                    offset: Offset(turn ^ 7),
+                    room: RoomId::new(PartyName::parse(&party).unwrap(), &name, 1024).unwrap(),
+                    turn,
+                    number: SequenceNumber { epoch, seq },
+                    module: ModuleHash::from_bytes(module),
+                    change: Change {
+                        wipe,
+                        keys,
+                        alarm: alarm.map(|alarm| {
+                            alarm.map(|(due_ms, tries)| AlarmRecord { due_ms, tries })
+                        }),
+                        touch: touch.map(|(at_ms, tries)| Touch { at_ms, tries }),
+                    },
+                    fence: fence.map(Fence),
+                    outputs: outputs.map(Bytes::from),
+                }
+            },
+        )
+    }
+
+    #[test]
+    fn the_bytes_of_before_versions_still_mean_what_they_meant() {
+        let (seven, two) = (7_u64.to_be_bytes(), 2_u32.to_be_bytes());
+        let bytes = [
+            &b"\0\x04main\0\x03one"[..],
+            &seven,
+            &[9; 32],
+            &[1, ALARM | USE],
+            &seven,
+            &two,
+            &seven,
+            &two,
+            &two,
+            b"\0\0\0\x01a\xff\xff\xff\xff\0\0\0\x01k\0\0\0\x05value",
+        ];
+        let change = Change {
+            wipe: Wipe::Keys,
+            keys: [(b"a".to_vec(), None), (b"k".to_vec(), Some(Bytes::from_static(b"value")))]
+                .into(),
+            alarm: Some(Some(AlarmRecord { due_ms: 7, tries: 2 })),
+            touch: Some(Touch { at_ms: 7, tries: 2 }),
+        };
+        let room = RoomId::new(PartyName::parse("main").unwrap(), "one", 256).unwrap();
+        let (number, module) = (SequenceNumber::default(), ModuleHash::from_bytes([9; 32]));
+        let wanted = Record { offset: Offset(1), ..Record::of(room, 7, number, module, change) };
+        assert_eq!(Record::decode(Offset(1), bytes.concat().into()), Ok(wanted));
     }
 
     proptest! {
@@ -221,6 +347,15 @@ mod tests {
         fn a_record_is_read_back(record in records()) {
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
+            prop_assert_eq!(Record::decode(record.offset, bytes.into()), Ok(record));
+        }
+
+        #[test]
+        fn a_record_of_before_versions_is_read_without_what_it_lacked(record in records()) {
+            let number = SequenceNumber::default();
+            let record = Record { number, fence: None, outputs: None, ..record };
+            let mut bytes = Vec::new();
+            encode_unversioned(&record, &mut bytes);
             prop_assert_eq!(Record::decode(record.offset, bytes.into()), Ok(record));
         }
 

@@ -10,6 +10,7 @@ use super::committer::{Commit, Committer};
 use super::keys::{self, RoomFacts};
 use super::leftovers::Leftovers;
 use super::pending::{Pending, PendingCell};
+use super::sequence::Sequence;
 use super::{Change, Offset, Record, Wipe, blocking};
 use crate::id::{ModuleHash, RoomId};
 use crate::limits::{Limits, ms, size};
@@ -56,6 +57,7 @@ pub(crate) struct RoomStore {
     committer: Arc<Committer>,
     leftovers: Arc<Leftovers>,
     room: RoomId,
+    sequence: Sequence,
 }
 
 /// What a room's storage works with.
@@ -63,6 +65,8 @@ pub(super) struct Links {
     pub(super) applier: Arc<Applier>,
     pub(super) committer: Arc<Committer>,
     pub(super) leftovers: Arc<Leftovers>,
+    /// The epoch of the room's numbers.
+    pub(super) epoch: u64,
 }
 
 impl Drop for RoomStore {
@@ -83,16 +87,22 @@ struct Reader {
 impl RoomStore {
     /// Storage handle for a room whose stored facts are `info`. The room must have no commit in flight.
     pub(super) fn new(
-        Links { applier, committer, leftovers }: Links,
+        Links { applier, committer, leftovers, epoch }: Links,
         room: &RoomId,
         info: RoomFacts,
         limits: &Limits,
     ) -> Self {
+        let sequence = Sequence::behind(info.number, epoch);
         let pending = Arc::new(PendingCell::new(info, size(limits.room_cache_bytes_max)));
         let guest_prefix = keys::guest_prefix(room);
         let wait_max = ms(limits.turn_wall_ms_max);
         let reader = Arc::new(Reader { applier, pending, guest_prefix, wait_max });
-        Self { reader, committer, leftovers, room: room.clone() }
+        Self { reader, committer, leftovers, room: room.clone(), sequence }
+    }
+
+    /// The numbers of what happens in the room. A commit makes those that were taken before it durable.
+    pub(crate) fn sequence(&self) -> &Sequence {
+        &self.sequence
     }
 
     /// What the next turn reads from.
@@ -184,8 +194,8 @@ impl RoomStore {
         }
         self.committer.space().await;
         let change = Change { touch: Some(touch), ..Change::default() };
-        let (room, module) = (self.room.clone(), ModuleHash::NONE);
-        let record = Record { offset: Offset::default(), room, turn: info.turns, module, change };
+        let (room, number) = (self.room.clone(), self.sequence.last());
+        let record = Record::of(room, info.turns, number, ModuleHash::NONE, change);
         let commit = Commit { pending: Arc::new(PendingCell::new(info, 0)), record };
         let cell = &self.reader.pending;
         self.committer.push(commit, |record| cell.lock().note_use(touch, record.offset))?;
@@ -207,7 +217,7 @@ impl RoomStore {
         self.committer.space().await;
         let cell = &self.reader.pending;
         let (room, turn) = (self.room.clone(), cell.lock().info.turns + 1);
-        let record = Record { offset: Offset::default(), room, turn, module, change };
+        let record = Record::of(room, turn, self.sequence.last(), module, change);
         let commit = Commit { pending: cell.clone(), record };
         self.committer.push(commit, |record| cell.lock().stage(record))
     }

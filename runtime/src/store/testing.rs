@@ -8,12 +8,12 @@ use super::backend::{Journal, StoreError, Tree};
 use super::memory::Memory;
 use super::service::ServiceFile;
 use super::{AlarmsFrom, Offset, Parts, Record, Store};
-use crate::id::{PartyName, RoomId};
+use crate::id::{PartyName, RoomId, SequenceNumber};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, StoreMetrics};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +55,7 @@ pub(crate) struct Disk(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     synced: Mutex<Vec<Record>>,
+    openings: AtomicU64,
     mood: Mutex<Mood>,
     changed: Condvar,
     waiting: AtomicBool,
@@ -86,6 +87,7 @@ impl Disk {
             rebuild: Box::new(move || disk.tree()),
             on_disk: None,
             service: ServiceFile::default(),
+            opened: self.0.openings.fetch_add(1, Ordering::Relaxed) + 1,
             last: self.synced().last().map_or(Offset::default(), |record| record.offset),
             limits: &limits,
             metrics,
@@ -122,6 +124,12 @@ impl Disk {
     /// Syncs fail from now on, those that wait first, and what was not synced is lost.
     pub(crate) fn fail(&self) {
         self.set(Mood::Fails);
+    }
+
+    /// The numbers that were synced with commits of this room.
+    pub(crate) fn numbers(&self, room: &RoomId) -> Vec<SequenceNumber> {
+        let synced = self.synced();
+        synced.iter().filter(|record| record.room == *room).map(|record| record.number).collect()
     }
 
     /// The thread that syncs panics, which it never should.

@@ -1,6 +1,7 @@
 //! What every store promises, checked on each of them, and what the disk's promises besides.
 
 mod damage;
+mod formats;
 mod inputs;
 mod model;
 mod recovery;

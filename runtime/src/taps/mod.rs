@@ -14,7 +14,7 @@ pub(crate) use watcher::{Batch, Tap};
 
 use crate::clock::Clock;
 use crate::event::{CloseFrame, Ending, Message};
-use crate::id::{ConnectionId, RoomId};
+use crate::id::{ConnectionId, RoomId, SequenceNumber};
 use crate::limits::{Limits, size};
 use hashbrown::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -150,13 +150,13 @@ impl RoomTap {
     }
 
     /// The room has said something: what it depends on is durable.
-    pub(crate) fn went(&self, to: Whom<'_>, message: &Message) {
-        self.tell(|excerpt| Passed::went(to, message, excerpt));
+    pub(crate) fn went(&self, number: SequenceNumber, to: Whom<'_>, message: &Message) {
+        self.tell(|excerpt| Passed::went(number, to, message, excerpt));
     }
 
-    /// The room has ended connections, behind what it said to them.
-    pub(crate) fn closed(&self, to: Whom<'_>, frame: &CloseFrame) {
-        self.tell(|_| Passed::closed(to, frame));
+    /// Connections are ended, behind what the room said to them; without a number if that is not the room's doing.
+    pub(crate) fn closed(&self, number: Option<SequenceNumber>, to: Whom<'_>, frame: &CloseFrame) {
+        self.tell(|_| Passed::closed(number, to, frame));
     }
 
     /// A connection has ended.

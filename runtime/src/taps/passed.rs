@@ -4,7 +4,7 @@
 //! not know who reads it.
 
 use crate::event::{CloseFrame, Ending, Handshake, Message};
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, SequenceNumber};
 use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
 
@@ -34,6 +34,9 @@ pub(crate) struct Passed {
     clean: Option<bool>,
     /// At what event a guest failed.
     event: Option<&'static str>,
+    /// The number of what the room said, as `epoch-seq`.
+    #[serde(serialize_with = "as_shown")]
+    number: Option<SequenceNumber>,
 }
 
 /// Who hears something.
@@ -60,13 +63,18 @@ impl Passed {
         Self { direction: Some("in"), connection, ..Self::message(message, excerpt_bytes) }
     }
 
-    pub(super) fn went(to: Whom<'_>, message: &Message, excerpt_bytes: usize) -> Self {
-        Self::message(message, excerpt_bytes).to(to)
+    pub(super) fn went(
+        number: SequenceNumber,
+        to: Whom<'_>,
+        message: &Message,
+        excerpt_bytes: usize,
+    ) -> Self {
+        Self { number: Some(number), ..Self::message(message, excerpt_bytes).to(to) }
     }
 
-    pub(super) fn closed(to: Whom<'_>, frame: &CloseFrame) -> Self {
+    pub(super) fn closed(number: Option<SequenceNumber>, to: Whom<'_>, frame: &CloseFrame) -> Self {
         let (code, text) = (Some(frame.code), Some(frame.reason.clone()));
-        Self { kind: "close", code, text, ..Self::default() }.to(to)
+        Self { kind: "close", code, text, number, ..Self::default() }.to(to)
     }
 
     pub(super) fn ended(who: &ConnectionId, ending: &Ending) -> Self {
@@ -117,6 +125,13 @@ impl Passed {
 
 fn as_text<S: Serializer>(id: &Option<ConnectionId>, serializer: S) -> Result<S::Ok, S::Error> {
     id.as_ref().map(ConnectionId::as_str).serialize(serializer)
+}
+
+fn as_shown<S: Serializer>(
+    number: &Option<SequenceNumber>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    number.map(|number| number.to_string()).serialize(serializer)
 }
 
 /// The beginning of a text, and whether there is more.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::event::Handshake;
-use crate::id::PartyName;
+use crate::id::{PartyName, SequenceNumber};
 use serde_json::{Value, json};
 
 fn room(name: &str) -> RoomId {
@@ -44,11 +44,12 @@ fn a_watcher_reads_what_passes_through_its_room_from_then_on() {
     lobby.came(&id("a"), &Message::text("before"));
     let mut tap = taps.watch(room("lobby")).unwrap();
     let frame = CloseFrame::new(4001, "bye");
+    let number = SequenceNumber { epoch: 7, seq: 12 };
     lobby.opened(&id("a"));
     other.opened(&id("b"));
     lobby.came(&id("a"), &Message::text("häää"));
-    lobby.went(Whom::Many(2), &Message::Binary(vec![0, 255, 7].into()));
-    lobby.closed(Whom::One(&id("a")), &frame);
+    lobby.went(number, Whom::Many(2), &Message::Binary(vec![0, 255, 7].into()));
+    lobby.closed(Some(number.after(1)), Whom::One(&id("a")), &frame);
     lobby.ended(&id("a"), &Ending { frame, handshake: Handshake::Clean });
     lobby.failed("message", "out");
     assert_eq!(
@@ -56,8 +57,8 @@ fn a_watcher_reads_what_passes_through_its_room_from_then_on() {
         [
             json!({"direction": "in", "kind": "open", "connection": "a"}),
             json!({"direction": "in", "kind": "text", "connection": "a", "bytes": 7, "text": "hä", "cut": true}),
-            json!({"direction": "out", "kind": "binary", "to": 2, "bytes": 3, "text": "00ff", "cut": true}),
-            json!({"direction": "out", "kind": "close", "connection": "a", "code": 4001, "text": "bye"}),
+            json!({"direction": "out", "kind": "binary", "to": 2, "bytes": 3, "text": "00ff", "cut": true, "number": "7-12"}),
+            json!({"direction": "out", "kind": "close", "connection": "a", "code": 4001, "text": "bye", "number": "7-13"}),
             json!({"direction": "in", "kind": "close", "connection": "a", "code": 4001, "text": "bye", "clean": true}),
             json!({"kind": "fault", "event": "message", "text": "out"}),
         ]

@@ -89,7 +89,7 @@ impl Actor {
         }
         let frame = CloseFrame::new(REPLACED, "replaced by a newer connection with the same id");
         let goodbye = Output::Close { to: old, frame: frame.clone() };
-        self.turns.outlet.hold(None, vec![goodbye], Reply::Nobody);
+        self.turns.say(goodbye);
         self.close(old, Ending { frame, handshake: Handshake::Missing }).await?;
         Ok(Some(known))
     }
@@ -113,7 +113,7 @@ impl Actor {
         if self.turns.outlet.roster.retire(who) {
             self.turns.outlet.roster.ended(who, &ending);
             self.tell_end(who, ending).await?;
-            self.turns.outlet.hold(None, Vec::new(), Reply::Left(who));
+            self.turns.outlet.answer(None, Reply::Left(who));
         }
         Ok(())
     }

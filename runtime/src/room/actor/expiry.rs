@@ -40,7 +40,7 @@ impl Actor {
         let Some(due) = noted.filter(|noted| self.turns.usage.is_due(*noted)) else {
             // It was used meanwhile, or its party keeps rooms for longer now.
             self.turns.note_use().await;
-            self.turns.outlet.hold(None, Vec::new(), Reply::Alarm(done));
+            self.turns.outlet.answer(None, Reply::Alarm(done));
             return Ok(());
         };
         match self.turn(&Event::Expire, None).await? {
@@ -87,7 +87,7 @@ impl Actor {
                 Some(self.turns.end().await?)
             }
         };
-        self.turns.outlet.hold(offset, Vec::new(), Reply::Alarm(done));
+        self.turns.outlet.answer(offset, Reply::Alarm(done));
         Ok(())
     }
 

@@ -72,7 +72,7 @@ impl Actor {
             return false;
         };
         outlet.roster.retire(to);
-        outlet.hold(None, vec![Output::Close { to, frame }], Reply::Nobody);
+        self.turns.say(Output::Close { to, frame });
         true
     }
 
@@ -98,7 +98,7 @@ impl Actor {
                 Some(self.turns.store.commit(writes, ModuleHash::NONE, note).await?)
             }
         };
-        self.turns.outlet.hold(offset, Vec::new(), Reply::Edited(reply, was_there));
+        self.turns.outlet.answer(offset, Reply::Edited(reply, was_there));
         Ok(())
     }
 }

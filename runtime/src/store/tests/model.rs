@@ -101,6 +101,8 @@ struct Model {
     keys: BTreeMap<Key, Bytes>,
     alarm: Option<u64>,
     used: Used,
+    /// The place of the last number that is durable; 0 where nothing is known of the room.
+    seq: u64,
     /// Whether anything is known of it, be it that nothing is left.
     known: bool,
 }
@@ -111,6 +113,8 @@ struct World {
     store: Store,
     rooms: Vec<Option<RoomStore>>,
     models: Vec<Model>,
+    /// The last epoch that each room had.
+    epochs: Vec<u64>,
     limits: Arc<Limits>,
     exports: usize,
 }
@@ -134,12 +138,19 @@ impl World {
         let store = place.store(&limits);
         let rooms = (0..ROOMS).map(|_| None).collect();
         let models = vec![Model::default(); ROOMS];
-        Self { place, store, rooms, models, limits: Arc::new(limits), exports: 0 }
+        let epochs = vec![0; ROOMS];
+        Self { place, store, rooms, models, epochs, limits: Arc::new(limits), exports: 0 }
     }
 
     async fn room(&mut self, room: usize) -> &RoomStore {
         if self.rooms[room].is_none() {
-            self.rooms[room] = Some(self.store.room(&id(room)).await.unwrap());
+            let store = self.store.room(&id(room)).await.unwrap();
+            // Numbers go on behind the last durable one, in an epoch that no number before was in.
+            let last = store.sequence().last();
+            assert_eq!(last.seq, self.models[room].seq);
+            assert!(last.epoch > self.epochs[room]);
+            self.epochs[room] = last.epoch;
+            self.rooms[room] = Some(store);
         }
         self.rooms[room].as_ref().unwrap()
     }
@@ -149,10 +160,12 @@ impl World {
             Step::Turn { room, acts, kept, used } => self.turn(*room, acts, *kept, *used).await,
             Step::Use { room, at } => {
                 let touch = Touch { at_ms: *at, tries: 0 };
-                let noted = self.room(*room).await.note_use(touch).await.unwrap();
+                let store = self.room(*room).await;
+                let (noted, last) = (store.note_use(touch).await.unwrap(), store.sequence().last());
                 let model = &mut self.models[*room];
                 assert_eq!(noted, model.known);
                 model.used = if model.known { Some(*at) } else { None };
+                model.seq = if model.known { last.seq } else { 0 };
             }
             Step::End { room } => {
                 self.room(*room).await.commit_end(ModuleHash::of(b"code")).await.unwrap();
@@ -174,8 +187,9 @@ impl World {
                     self.store.import(content.renamed(id(*to)), used).await.unwrap();
                     let Model { keys, alarm, .. } = self.models[*from].clone();
                     let known = !keys.is_empty() || alarm.is_some();
+                    let seq = if known { self.models[*to].seq } else { 0 };
                     let used = known.then_some(9);
-                    self.models[*to] = Model { keys, alarm, used, known };
+                    self.models[*to] = Model { keys, alarm, used, seq, known };
                 }
             }
             Step::Delete { room } => {
@@ -189,6 +203,7 @@ impl World {
     async fn turn(&mut self, room: usize, acts: &[Act], kept: bool, used: Used) {
         let (mut model, limits) = (self.models[room].clone(), self.limits.clone());
         let store = self.room(room).await;
+        let event = store.sequence().take(1);
         let mut turn = Turn::new(store.view(), Arc::default(), None, limits);
         acts.iter().for_each(|act| act_on_both(act, &mut turn, &mut model));
         let effects = turn.finish().unwrap();
@@ -197,6 +212,7 @@ impl World {
                 let touch = used.map(|at_ms| Touch { at_ms, tries: 0 });
                 store.commit(effects.writes, ModuleHash::of(b"code"), touch).await.unwrap();
                 (model.known, model.used) = (true, used.or(model.used));
+                model.seq = event.seq;
             }
             self.models[room] = model;
         }

@@ -1,0 +1,81 @@
+//! The numbers of what happens in a room.
+
+use super::*;
+use crate::id::SequenceNumber;
+
+/// The places of the numbers that commits of the lobby made durable, all of which have one epoch.
+fn places(node: &Node) -> Vec<u64> {
+    let numbers = node.disk.numbers(&lobby());
+    assert!(numbers.iter().all(|number| number.epoch == numbers[0].epoch), "{numbers:?}");
+    numbers.iter().map(|number| number.seq).collect()
+}
+
+fn last(node: &Node) -> SequenceNumber {
+    *node.disk.numbers(&lobby()).last().unwrap()
+}
+
+#[tokio::test]
+async fn every_event_and_every_output_has_the_next_number() {
+    let node = Node::start().await;
+    let mut tap = node.rooms.taps().watch(lobby()).unwrap();
+    // The start is 1 and the connection 2.
+    let a = node.connect("a").await;
+    // 3, which says 4 and 5.
+    tell(&a, r#"[{"say":"x"},{"broadcast":"y"}]"#).await;
+    // 6, whose outputs are dropped with it.
+    tell(&a, r#"[{"say":"never"},{"err":"no"}]"#).await;
+    // 7, which says 8 before it flushes and 9 after that.
+    tell(&a, r#"[{"put":["k",1]},{"say":"z"},"flush",{"say":"w"}]"#).await;
+    assert_eq!(heard(&a.outbox, 4).await, ["x", "y", "z", "w"].map(text));
+    // The goodbye is 10, the end of the old connection 11, which says 12 to those who are left, and the new
+    // connection 13.
+    let _again = node.connect("a").await;
+    assert_eq!(places(&node), [1, 2, 8, 12, 13]);
+    let numbers: Vec<_> = std::iter::from_fn(|| tap.read())
+        .flat_map(|batch| batch.passed)
+        .filter_map(|passed| {
+            let passed = serde_json::to_value(&*passed).unwrap();
+            passed["number"].as_str().map(str::to_owned)
+        })
+        .collect();
+    let epoch = last(&node).epoch;
+    assert_eq!(numbers, [4, 5, 8, 9, 10].map(|seq| format!("{epoch}-{seq}")));
+}
+
+#[tokio::test]
+async fn numbers_go_on_while_a_room_sleeps() {
+    let node = Node::with(WhenQuiet::Hibernate, 1).await;
+    let a = node.connect("a").await;
+    tell(&a, "free").await;
+    assert_eq!(heard(&a.outbox, 1).await, [text("free")]);
+    assert_eq!(places(&node), [1, 2]);
+    // Another room takes the only place, and gives it back: the lobby starts again.
+    let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
+    assert!(within(node.rooms.request(&other, post("[]"))).await.is_ok());
+    tell(&a, "free").await;
+    assert_eq!(heard(&a.outbox, 1).await, [text("free")]);
+    assert_eq!(places(&node), [1, 2, 5]);
+}
+
+#[tokio::test]
+async fn a_crash_makes_no_number_that_was_seen_one_of_something_else() {
+    let node = Node::start().await;
+    let a = node.connect("a").await;
+    let before = last(&node);
+    // These are seen, and no commit has them.
+    tell(&a, "free").await;
+    assert_eq!(heard(&a.outbox, 1).await, [text("free")]);
+    assert_eq!(last(&node), before);
+    let disk = node.disk.clone();
+    // Nothing that the room does in its last moments reaches the disk.
+    disk.fail();
+    drop((a, node));
+    settle().await;
+    disk.work();
+    let node = Node::on(disk, WhenQuiet::Stay, 4).await;
+    assert_eq!(node.request(r#"[{"put":["k",1]}]"#).await, Ok("[]".to_owned()));
+    let after: Vec<_> = node.disk.numbers(&lobby()).into_iter().filter(|n| *n > before).collect();
+    assert!(after.iter().all(|number| number.epoch > before.epoch), "{before:?} {after:?}");
+    let places: Vec<_> = after.iter().map(|number| number.seq - before.seq).collect();
+    assert_eq!(places, [1, 2]);
+}

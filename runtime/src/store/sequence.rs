@@ -1,0 +1,82 @@
+//! The numbers of what happens in a room. Owns that none is given twice.
+//!
+//! Invariant: each event and each output gets the next number of its room. A number is an epoch and a place in it.
+//! Within an epoch the places are dense; each activation of a room begins an epoch that no activation before it had,
+//! behind the last place that is durable. So what a crash leaves unknown is never a number of something else. It does
+//! not know what is numbered.
+
+use crate::id::SequenceNumber;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The numbers of one room, as long as it is in memory.
+pub(crate) struct Sequence {
+    epoch: u64,
+    /// The last place that was given. Only the room itself takes places, one turn after the other.
+    last: AtomicU64,
+}
+
+impl Sequence {
+    /// Goes on behind the last number that is durable, in this epoch or, if that number is of a later one, in the
+    /// one after it.
+    pub(super) fn behind(durable: SequenceNumber, epoch: u64) -> Self {
+        let epoch = epoch.max(durable.epoch.saturating_add(1));
+        Self { epoch, last: AtomicU64::new(durable.seq) }
+    }
+
+    /// Takes so many numbers, and returns the first of them.
+    pub(crate) fn take(&self, count: usize) -> SequenceNumber {
+        let last = self.last();
+        let first = last.after(1);
+        self.last.store(last.after(count as u64).seq, Ordering::Relaxed);
+        first
+    }
+
+    /// The last number that was taken; the last durable one if none was.
+    pub(crate) fn last(&self) -> SequenceNumber {
+        SequenceNumber { epoch: self.epoch, seq: self.last.load(Ordering::Relaxed) }
+    }
+}
+
+/// The epochs of a store's rooms: the upper bits say when the store was opened, the lower bits count activations.
+pub(super) struct Epochs(AtomicU64);
+
+/// Activations that an opening has epochs for before it uses those of a millisecond later.
+const ACTIVATION_BITS: u32 = 22;
+
+impl Epochs {
+    /// `opened` is greater than at every opening before.
+    pub(super) fn of_opening(opened: u64) -> Self {
+        Self(AtomicU64::new(opened << ACTIVATION_BITS))
+    }
+
+    /// An epoch that no activation had.
+    pub(super) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_dense_within_an_epoch_and_go_on_behind_what_is_durable() {
+        let number = |epoch, seq| SequenceNumber { epoch, seq };
+        let sequence = Sequence::behind(number(3, 40), 7);
+        assert_eq!(sequence.last(), number(7, 40));
+        assert_eq!(
+            [sequence.take(1), sequence.take(3), sequence.take(1)],
+            [41, 42, 45].map(|at| number(7, at))
+        );
+        assert_eq!((sequence.take(0), sequence.last()), (number(7, 46), number(7, 45)));
+        // A restored copy may be of a store whose clock was ahead.
+        assert_eq!(Sequence::behind(number(9, 1), 7).take(1), number(10, 2));
+    }
+
+    #[test]
+    fn epochs_grow_with_each_activation_and_each_opening() {
+        let (one, two) = (Epochs::of_opening(5), Epochs::of_opening(6));
+        let first = one.next();
+        assert!(first < one.next() && one.next() < two.next());
+    }
+}
