@@ -46,13 +46,30 @@ impl StoreError {
 /// Keys in the order of a span.
 pub(super) type Keys = Box<dyn Iterator<Item = Result<Key, StoreError>>>;
 
+/// What became of one record of an append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Appended {
+    /// It survives a crash.
+    Durable,
+    /// It does not count, and neither does any later record of its room in the same append.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a journal that one node has to itself refuses nobody")
+    )]
+    Refused(StoreError),
+}
+
 /// Where turns become durable.
 pub(super) trait Journal: Send {
-    /// Appends records and makes them survive a crash. Blocks.
+    /// Appends records and makes them survive a crash: what became of each, in their order. A room's record that is
+    /// refused is nobody else's loss. Blocks.
     ///
     /// # Errors
     /// None of them counts, whatever of them reached the disk; the next append begins behind them.
-    fn append(&mut self, records: &mut dyn Iterator<Item = &Record>) -> Result<(), StoreError>;
+    fn append(
+        &mut self,
+        records: &mut dyn Iterator<Item = &Record>,
+    ) -> Result<Vec<Appended>, StoreError>;
 
     /// Finds out whether it can go on after an append that failed.
     ///

@@ -1,11 +1,11 @@
 //! The one thread that makes turns durable. Owns the order of commits.
 //!
 //! Invariant: everything that waits becomes one group with one sync, and a commit is settled only
-//! after that sync returned. A failed sync loses its whole group, and every room in it is told
-//! before the watermark moves. It does not know what becomes of what is durable.
+//! after that sync returned. A failed sync loses its whole group, a record that is refused its own room's commits
+//! alone, and every room is told before the watermark moves. It does not know what becomes of what is durable.
 
 use super::applier::Shared as Applier;
-use super::backend::{Journal, StoreError};
+use super::backend::{Appended, Journal, StoreError};
 use super::pending::PendingCell;
 use super::{Offset, Record};
 use crate::limits::{Limits, ms, size};
@@ -213,32 +213,45 @@ impl Writer {
             self.at_work = commits;
             // What a room committed after a loss was made from what was lost.
             self.at_work.retain(|commit| !commit.pending.lock().is_lost());
-            let written = self.write();
-            for commit in &self.at_work {
-                match &written {
-                    Ok(()) => commit.pending.settle(last),
-                    Err(error) => commit.pending.lose(error),
-                }
+            match self.write() {
+                Ok(appended) => self.settle(appended),
+                Err(error) => self.at_work.drain(..).for_each(|lost| lost.pending.lose(&error)),
             }
             self.settled.send_replace(last);
             // What was lost is passed over there, too: whoever waits for it must not wait for ever.
-            let group = std::mem::take(&mut self.at_work);
-            let durable = if written.is_ok() { group } else { Vec::new() };
-            self.applier.push(durable, last);
+            self.applier.push(std::mem::take(&mut self.at_work), last);
         }
     }
 
-    fn write(&mut self) -> Result<(), StoreError> {
+    /// Tells each room what became of its commit, and keeps those that are durable.
+    fn settle(&mut self, appended: Vec<Appended>) {
+        let mut appended = appended.into_iter();
+        self.at_work.retain(|Commit { pending, record }| {
+            match appended.next().expect("a journal tells of each record") {
+                Appended::Durable => pending.settle(record.offset),
+                Appended::Refused(error) => {
+                    let room = &record.room;
+                    tracing::error!(%error, %room, "a commit was refused; its room breaks");
+                    pending.lose(&error);
+                    return false;
+                }
+            }
+            true
+        });
+    }
+
+    /// What became of each commit at work.
+    fn write(&mut self) -> Result<Vec<Appended>, StoreError> {
         let failed = self.shared.queue().failed.clone();
         if let Some(error) = failed {
             return Err(error);
         }
         if self.at_work.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let (begun, turns) = (Instant::now(), self.at_work.len());
         let written = self.journal.append(&mut self.at_work.iter().map(|commit| &commit.record));
-        self.count(turns, begun.elapsed(), &written);
+        self.count(begun.elapsed(), &written);
         if let Err(error) = &written {
             tracing::error!(%error, turns, "a commit failed; its rooms break");
             self.shared.queue().failed = Some(error.clone());
@@ -246,12 +259,13 @@ impl Writer {
         written
     }
 
-    fn count(&self, turns: usize, took: Duration, written: &Result<(), StoreError>) {
+    fn count(&self, took: Duration, written: &Result<Vec<Appended>, StoreError>) {
         self.metrics.commit_seconds.record(took);
         match written {
-            Ok(()) => {
+            Ok(appended) => {
+                let durable = appended.iter().filter(|one| **one == Appended::Durable).count();
                 self.metrics.groups.increment(1);
-                self.metrics.commits.increment(turns as u64);
+                self.metrics.commits.increment(durable as u64);
             }
             Err(_) => self.metrics.failures.increment(1),
         }

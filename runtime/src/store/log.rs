@@ -18,7 +18,7 @@
 //! Versions 1 and 2 are still read: their records have no versions, and version 1 has no `store`. When nothing waits any more, a mark is written: a frame without a
 //! body that says up to where all is durable.
 
-use super::backend::Journal;
+use super::backend::{Appended, Journal};
 use super::folder::Folder;
 use super::frame::{self, Frame, HEAD_BYTES};
 use super::{Offset, Record, StoreError, files};
@@ -146,13 +146,18 @@ impl Log {
 }
 
 impl Journal for Log {
-    fn append(&mut self, records: &mut dyn Iterator<Item = &Record>) -> Result<(), StoreError> {
+    fn append(
+        &mut self,
+        records: &mut dyn Iterator<Item = &Record>,
+    ) -> Result<Vec<Appended>, StoreError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        let mut last = self.durable;
+        let (mut last, mut appended) = (self.durable, Vec::new());
         for record in records {
             frame::encode(record, self.durable, &mut buffer);
             last = record.offset;
+            // Alone on its disk, the log refuses nobody.
+            appended.push(Appended::Durable);
         }
         let wrote = self.write(&buffer);
         match &wrote {
@@ -166,7 +171,7 @@ impl Journal for Log {
         }
         buffer.shrink_to(size(self.segment_bytes));
         self.buffer = buffer;
-        wrote
+        wrote.map(|()| appended)
     }
 
     fn resume(&mut self) -> Result<(), StoreError> {

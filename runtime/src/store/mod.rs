@@ -8,6 +8,8 @@
 //! one sync, after which they are durable → `applier`: into the tree, from which rooms read. Until then a
 //! room reads its own writes from `pending`. The `keeper` makes snapshots and cuts the log. What is durable
 //! is in the newest snapshot and the log behind it; the tree, which is sled's, can always be made anew.
+//!
+#![doc = include_str!("CONTRACT.md")]
 
 mod applier;
 mod apply;

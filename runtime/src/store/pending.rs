@@ -69,7 +69,7 @@ impl PendingCell {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything up to this offset is durable.
+    /// The room's commits up to this offset are durable.
     pub(super) fn settle(&self, durable: Offset) {
         self.lock().durable = durable;
         self.settled.notify_one();

@@ -4,13 +4,14 @@
 //! does not know what the tests are about.
 
 use super::apply::Changes;
-use super::backend::{Journal, StoreError, Tree};
+use super::backend::{Appended, Journal, StoreError, Tree};
 use super::memory::Memory;
 use super::service::ServiceFile;
 use super::{AlarmsFrom, Offset, Parts, Record, Store};
 use crate::id::{PartyName, RoomId, SequenceNumber};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, StoreMetrics};
+use hashbrown::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,6 +56,7 @@ pub(crate) struct Disk(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     synced: Mutex<Vec<Record>>,
+    refused: Mutex<HashSet<RoomId>>,
     openings: AtomicU64,
     mood: Mutex<Mood>,
     changed: Condvar,
@@ -126,6 +128,15 @@ impl Disk {
         self.set(Mood::Fails);
     }
 
+    /// Records of this room are refused from now on, or taken again, whatever becomes of others.
+    pub(crate) fn refuse(&self, room: &RoomId, refused: bool) {
+        let mut rooms = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match refused {
+            true => rooms.insert(room.clone()),
+            false => rooms.remove(room),
+        };
+    }
+
     /// The numbers that were synced with commits of this room.
     pub(crate) fn numbers(&self, room: &RoomId) -> Vec<SequenceNumber> {
         let synced = self.synced();
@@ -152,7 +163,10 @@ impl Disk {
 }
 
 impl Journal for Disk {
-    fn append(&mut self, records: &mut dyn Iterator<Item = &Record>) -> Result<(), StoreError> {
+    fn append(
+        &mut self,
+        records: &mut dyn Iterator<Item = &Record>,
+    ) -> Result<Vec<Appended>, StoreError> {
         let mood = self.mood();
         self.0.waiting.store(*mood == Mood::Waits, Ordering::SeqCst);
         let waits = |mood: &mut Mood| *mood == Mood::Waits;
@@ -166,8 +180,15 @@ impl Journal for Disk {
         if *mood != Mood::Works {
             return Err(StoreError::Io("told to fail".to_owned()));
         }
-        self.synced().extend(records.cloned());
-        Ok(())
+        let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let appended = records.map(|record| {
+            if refused.contains(&record.room) {
+                return Appended::Refused(StoreError::Io("told to refuse".to_owned()));
+            }
+            self.synced().push(record.clone());
+            Appended::Durable
+        });
+        Ok(appended.collect())
     }
 
     fn resume(&mut self) -> Result<(), StoreError> {

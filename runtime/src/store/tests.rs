@@ -5,6 +5,7 @@ mod formats;
 mod inputs;
 mod model;
 mod recovery;
+mod refused;
 
 use super::backend::Tree;
 use super::memory::Memory;

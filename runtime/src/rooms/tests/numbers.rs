@@ -1,4 +1,4 @@
-//! The numbers of what happens in a room.
+//! The numbers of what happens in a room, and what becomes of a room whose record is refused.
 
 use super::*;
 use crate::id::SequenceNumber;
@@ -78,4 +78,24 @@ async fn a_crash_makes_no_number_that_was_seen_one_of_something_else() {
     assert!(after.iter().all(|number| number.epoch > before.epoch), "{before:?} {after:?}");
     let places: Vec<_> = after.iter().map(|number| number.seq - before.seq).collect();
     assert_eq!(places, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_refused_record_breaks_its_room_alone() {
+    let node = Node::start().await;
+    let a = node.connect("a").await;
+    let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
+    node.disk.hold();
+    tell(&a, r#"[{"put":["lost",1]},{"say":"lost"}]"#).await;
+    let mut asked = std::pin::pin!(node.rooms.request(&other, post(r#"[{"add":"n"}]"#)));
+    assert!(futures_util::poll!(asked.as_mut()).is_pending());
+    node.held().await;
+    node.disk.refuse(&lobby(), true);
+    node.disk.work();
+    let end = Frame::Close(CloseFrame::new(1011, "the room's storage failed"));
+    assert_eq!(heard(&a.outbox, 1).await, [end]);
+    assert_eq!(within(asked).await.unwrap().status, 200);
+    assert_eq!(node.rooms.storage_failure(), None);
+    node.disk.refuse(&lobby(), false);
+    assert_eq!(node.request(r#"[{"list":{}}]"#).await, Ok(r#"[""]"#.to_owned()));
 }
