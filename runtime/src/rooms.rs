@@ -22,7 +22,7 @@ use crate::id::{PartyName, RoomId};
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::{RoomMetrics, level};
 use crate::room::{
-    Actor, AlarmGuard, Figures, Joined, Mail, Mailbox, Orders, Parts, RoomError, RoomHandle,
+    Actor, AlarmGuard, Figures, Joined, Left, Mailbox, Orders, Parts, RoomError, RoomHandle,
     Stopped, Totals, Visitor,
 };
 use crate::store::{Store, StoreError};
@@ -106,7 +106,7 @@ impl Residents {
 /// Who is on the list for a room.
 #[derive(Clone)]
 struct Resident {
-    mailbox: Mailbox,
+    handle: RoomHandle,
     figures: Arc<Figures>,
     phase: Phase,
     /// Told when nothing of it is left.
@@ -123,11 +123,14 @@ enum Phase {
 }
 
 impl Resident {
-    fn new(phase: Phase, parts: &Parts) -> Self {
-        let limits = &parts.limits;
-        let mailbox = Mailbox::new(limits.clone(), &parts.bytes);
-        let figures = Arc::new(Figures::new(limits.clone()));
-        Self { mailbox, figures, phase, ended: CancellationToken::new() }
+    fn new(phase: Phase, handle: RoomHandle, parts: &Parts) -> Self {
+        let figures = Arc::new(Figures::new(parts.limits.clone()));
+        Self { handle, figures, phase, ended: CancellationToken::new() }
+    }
+
+    /// True if this is whose mailbox it is.
+    fn has(&self, mailbox: &Mailbox) -> bool {
+        self.handle.mailbox().is(mailbox)
     }
 }
 
@@ -207,9 +210,9 @@ impl Rooms {
         mut visitor: Visitor,
     ) -> Result<Joined, Unreachable> {
         loop {
-            match self.handle(room)?.connect(visitor).await {
-                Ok(answer) => return Ok(answer?),
-                Err(back) => visitor = back,
+            match self.handle(room)?.connect(visitor) {
+                Ok(joined) => return Ok(joined.await?),
+                Err(Left(back)) => visitor = back,
             }
             tokio::task::yield_now().await;
         }
@@ -228,9 +231,9 @@ impl Rooms {
         mut request: Request,
     ) -> Result<Response, Unreachable> {
         loop {
-            match self.handle(room)?.request(request).await {
-                Ok(answer) => return Ok(answer?),
-                Err(back) => request = back,
+            match self.handle(room)?.request(request) {
+                Ok(response) => return Ok(response.await?),
+                Err(Left(back)) => request = back,
             }
             tokio::task::yield_now().await;
         }
@@ -240,15 +243,14 @@ impl Rooms {
     /// if it could not be.
     pub(crate) fn ring(&self, room: &RoomId, done: AlarmGuard) {
         if let Ok(handle) = self.handle(room) {
-            // A room that is just leaving drops `done`, and the alarm is found due once more.
-            drop(handle.mailbox.push(Mail::Alarm { done }));
+            handle.alarm(done);
         }
     }
 
     /// Tells a room that nobody may have used it for too long; `done` as with [`Rooms::ring`].
     pub(crate) fn expire(&self, room: &RoomId, done: AlarmGuard) {
         if let Ok(handle) = self.handle(room) {
-            drop(handle.mailbox.push(Mail::Expire { done }));
+            handle.expire(done);
         }
     }
 
@@ -265,22 +267,16 @@ impl Rooms {
         if state.draining {
             return Err(RoomError::Draining.into());
         }
-        let mailbox = match state.running.get(room) {
-            Some(resident) => resident.mailbox.clone(),
-            None => {
-                let party = state.parties.get(room.party()).cloned();
-                let party = party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))?;
-                let resident = Resident::new(Phase::Running, &self.0.parts);
-                state.running.insert(room.clone(), resident.clone());
-                self.activate(room.clone(), resident.clone(), party);
-                resident.mailbox
-            }
-        };
-        let answers = state.answers.entry(room.party().clone()).or_default().subscribe();
-        drop(state);
-        let Parts { limits, metrics, bytes, .. } = &*self.0.parts;
-        let (limits, metrics, bytes) = (limits.clone(), metrics.clone(), bytes.clone());
-        Ok(RoomHandle { mailbox, answers, limits, metrics, bytes })
+        if let Some(resident) = state.running.get(room) {
+            return Ok(resident.handle.clone());
+        }
+        let party = state.parties.get(room.party()).cloned();
+        let party = party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))?;
+        let resident = state.new_resident(room, Phase::Running, &self.0.parts);
+        state.running.insert(room.clone(), resident.clone());
+        let handle = resident.handle.clone();
+        self.activate(room.clone(), resident, party);
+        Ok(handle)
     }
 
     /// Starts a room's actor as a task of its own.
@@ -307,20 +303,21 @@ impl Rooms {
             let text = "the room panicked; this is a bug of the runtime";
             self.logs().room(LogLevel::Error, room, text);
         }
-        let left = resident.mailbox.close();
+        let mailbox = resident.handle.mailbox();
+        let left = mailbox.close();
         {
             let mut state = self.state();
-            state.forget(room, &resident.mailbox);
+            state.forget(room, mailbox);
             state.gone.add(&resident.figures);
         }
-        left.into_iter().for_each(|mail| mail.fail(&RoomError::Gone));
+        left.fail(&RoomError::Gone);
     }
 
     /// Runs a room to its end. The orders come in a box, as the task would hold space for them all along.
     async fn run(&self, room: &RoomId, resident: &Resident, orders: Box<Orders>) {
         let (parts, metrics, logs) = (self.0.parts.clone(), &self.0.parts.metrics, self.logs());
-        let (project, Resident { mailbox, figures, .. }) = (logs.project(), resident);
-        let ends = (mailbox.clone(), figures.clone());
+        let (project, mailbox) = (logs.project(), resident.handle.mailbox());
+        let ends = (mailbox.clone(), resident.figures.clone());
         // In a box, as what it takes to begin would stay with the task.
         let actor = Box::pin(Actor::new(room.clone(), ends, *orders, parts));
         let mut actor = match actor.await {
@@ -330,7 +327,7 @@ impl Rooms {
                 tracing::error!(project, %room, %error, "the room does not begin: its storage failed");
                 let text = format!("the room does not begin: its storage failed: {error}");
                 logs.room(LogLevel::Error, room, &text);
-                return refuse_all(mailbox, &error);
+                return mailbox.close().fail(&error.into());
             }
         };
         metrics.activations.increment(1);
@@ -410,9 +407,7 @@ impl Rooms {
     pub(crate) async fn drain(&self) {
         self.state().draining = true;
         for (_, resident) in self.residents() {
-            // One that left meanwhile needs no telling.
-            let frame = CloseFrame::new(1012, "the server is shutting down");
-            drop(resident.mailbox.push(Mail::Stop(frame)));
+            resident.handle.stop(CloseFrame::new(1012, "the server is shutting down"));
         }
         self.0.tasks.close();
         self.0.tasks.wait().await;
@@ -425,6 +420,12 @@ impl Rooms {
 }
 
 impl State {
+    /// A resident with a mailbox of its own, to be put on the list.
+    fn new_resident(&mut self, room: &RoomId, phase: Phase, parts: &Arc<Parts>) -> Resident {
+        let answers = self.answers.entry(room.party().clone()).or_default().subscribe();
+        Resident::new(phase, RoomHandle::new(answers, parts.clone()), parts)
+    }
+
     /// Closes a mailbox if nothing waits in it, in one step with taking the room off the list. True if it
     /// is closed now.
     fn leave(&mut self, room: &RoomId, mailbox: &Mailbox) -> bool {
@@ -437,7 +438,7 @@ impl State {
 
     /// Takes a room off the list, unless another mailbox has taken its place.
     fn forget(&mut self, room: &RoomId, mailbox: &Mailbox) {
-        if self.running.get(room).is_some_and(|resident| resident.mailbox.is(mailbox)) {
+        if self.running.get(room).is_some_and(|resident| resident.has(mailbox)) {
             self.running.remove(room);
         }
     }
@@ -450,17 +451,12 @@ impl State {
         }
         // If another one has taken its place already, it is told to stop by a mail.
         if let Some(resident) = self.running.get_mut(room)
-            && resident.mailbox.is(mailbox)
+            && resident.has(mailbox)
         {
             resident.phase = Phase::Running;
         }
         self.parties.get(room.party()).cloned()
     }
-}
-
-/// A room whose storage cannot be read answers everybody with that.
-fn refuse_all(mailbox: &Mailbox, error: &StoreError) {
-    mailbox.close().into_iter().for_each(|mail| mail.fail(&error.clone().into()));
 }
 
 #[cfg(test)]

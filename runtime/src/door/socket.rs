@@ -114,8 +114,7 @@ async fn join(door: &FrontDoor, request: Request) -> Result<Entry, DoorError> {
     let request = plain(&parts, Bytes::new());
     match hooks::ask(door, DoorCall::BeforeConnect, request, &room).await? {
         Decision::Forward(request) => {
-            let visitor = Visitor { id, uri: request.uri.as_str().into(), request };
-            Ok(Entry::Joined(door.0.rooms.connect(&room, visitor).await?))
+            Ok(Entry::Joined(door.0.rooms.connect(&room, Visitor { id, request }).await?))
         }
         Decision::Respond(response) => Ok(Entry::Response(respond(response))),
         Decision::Refuse(frame) => Ok(Entry::Refused(frame)),

@@ -12,11 +12,12 @@ pub(crate) use operator::{Inspection, Window};
 
 use super::alarm::next_try;
 use super::figures::{FaultRecord, Figures};
+use super::mail::{Command, EditOrder, Errand, EventMail, Mail, OrderMail, Parting, Visit};
 use super::mailbox::Mailbox;
-use super::outlet::Reply;
+use super::outlet::{Due, Reply};
 use super::places::{Seat, Verdict};
 use super::turns::{Committed, Parts, Turns};
-use super::{AlarmGuard, Mail, Orders, RoomError};
+use super::{AlarmGuard, Orders, RoomError};
 use crate::clock::until;
 use crate::config::WhenQuiet;
 use crate::connection::Link;
@@ -129,14 +130,14 @@ impl Actor {
 
     async fn handle_all(&mut self, batch: Vec<Mail>) -> Result<Flow, StoreError> {
         // Once for all of them: to read the clock costs as much as to find a connection.
-        if batch.iter().any(Mail::is_use) {
+        if batch.iter().any(|mail| mail.class().is_use) {
             self.turns.usage.used();
         }
         let mut batch = batch.into_iter();
         let mut events = false;
         while let Some(mail) = batch.next() {
             self.behind = batch.len();
-            events |= mail.is_event();
+            events |= mail.class().wakes;
             // While the disk is behind, the mailbox fills up and slows the clients down.
             let held_max = size(self.turns.parts.limits.held_bytes_max);
             let handled = match self.hold_down_to(held_max).await {
@@ -237,50 +238,69 @@ impl Actor {
     // Events. Each is handled whole before the next; an error is the store's and ends the room.
 
     async fn handle(&mut self, mail: Mail) -> Result<Flow, StoreError> {
-        if mail.is_event() {
+        if mail.class().wakes {
             self.tell_unheard().await?;
         }
         match mail {
-            Mail::Connect(joining) => self.connect(*joining).await?,
-            Mail::Message { from, message } => self.message(from, message).await?,
-            Mail::Failed { who, error } => {
+            Mail::Event(EventMail::Visit(visit)) => self.visit(visit).await?,
+            Mail::Event(EventMail::Parting(Parting::Failed { who, error })) => {
                 if let Some(connection) = self.turns.outlet.roster.get(who).cloned() {
                     self.plain(Event::Error { connection, error }, Some(who)).await?;
                 }
             }
-            Mail::Closed { who, ending } => self.close(who, ending).await?,
-            Mail::Request { request, reply } => {
-                match self.turn(&Event::Request(*request), None).await? {
-                    Ok(turn) => {
-                        let reply = match turn.answer {
-                            Answer::Response(ref response) => {
-                                Reply::Response(reply, response.clone())
-                            }
-                            Answer::Done | Answer::Tags(_) => Reply::Nobody,
-                        };
-                        self.turns.hold(turn, reply);
-                    }
-                    Err(error) => self.refuse(Reply::NoResponse(reply, error)),
-                }
+            Mail::Event(EventMail::Parting(Parting::Closed { who, ending })) => {
+                self.close(who, ending).await?;
             }
-            Mail::Alarm { done } => self.alarm(done).await?,
-            Mail::Expire { done } => self.expire(done).await?,
-            Mail::Reload { to, otherwise, spare, reply } => {
+            Mail::Event(EventMail::Alarm(ring)) => self.alarm(ring.0).await?,
+            Mail::Order(OrderMail::Command(Command::Stop(frame))) => return Ok(Flow::Stop(frame)),
+            Mail::Order(OrderMail::Command(Command::Reload { to, otherwise, spare, reply })) => {
                 let Orders { code, when_quiet, lifetime } = *to;
                 self.when_quiet = when_quiet;
                 self.turns.usage.set_lifetime(lifetime);
                 self.failed_start = None;
                 let outcome = self.turns.reload(code, otherwise, spare).await?;
                 let connections = self.turns.outlet.roster.len() - self.unheard.len();
+                // A sender that does not wait any more needs no answer.
                 drop(reply.send(outcome.map(|is_other| is_other.then_some(connections))));
             }
-            Mail::Stop(frame) => return Ok(Flow::Stop(frame)),
-            // Who does not wait any more needs no answer.
-            Mail::Inspect { window, reply } => drop(reply.send(self.inspection(window))),
-            Mail::Kick { id, frame, reply } => drop(reply.send(self.kick(&id, frame))),
-            Mail::Edit { edit, reply } => self.edit(edit, reply).await?,
+            Mail::Order(OrderMail::Errand(errand)) => self.errand(errand).await?,
+            Mail::Order(OrderMail::Edit(EditOrder { edit, reply })) => {
+                self.edit(edit, reply).await?;
+            }
         }
         Ok(Flow::On)
+    }
+
+    async fn visit(&mut self, visit: Visit) -> Result<(), StoreError> {
+        match visit {
+            Visit::Connect(joining) => self.connect(*joining).await,
+            Visit::Message { from, message } => self.message(from, message).await,
+            Visit::Request { request, reply } => {
+                match self.turn(&Event::Request(*request), None).await? {
+                    Ok(mut turn) => {
+                        let reply = match std::mem::replace(&mut turn.answer, Answer::Done) {
+                            Answer::Response(response) => {
+                                Reply::Response(Due::new(reply, Ok(response)))
+                            }
+                            Answer::Done | Answer::Tags(_) => Reply::Nobody,
+                        };
+                        self.turns.hold(turn, reply);
+                    }
+                    Err(error) => self.refuse(Reply::Response(Due::new(reply, Err(error)))),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn errand(&mut self, errand: Errand) -> Result<(), StoreError> {
+        // A sender that does not wait any more needs no answer.
+        match errand {
+            Errand::Inspect { window, reply } => drop(reply.send(self.inspection(window))),
+            Errand::Kick { id, frame, reply } => drop(reply.send(self.kick(&id, frame))),
+            Errand::Expire { done } => self.expire(done).await?,
+        }
+        Ok(())
     }
 
     /// Tells who waits that it failed, in order with what was said before.
@@ -401,7 +421,7 @@ impl Actor {
     async fn drain(&mut self, frame: &CloseFrame) -> Result<(), StoreError> {
         self.hold_down_to(0).await?;
         self.turns.outlet.roster.close_all(frame);
-        self.mailbox.close().into_iter().for_each(|mail| mail.fail(&RoomError::Draining));
+        self.mailbox.close().fail(&RoomError::Draining);
         Ok(())
     }
 
@@ -427,7 +447,7 @@ impl Actor {
         self.turns.rest();
         let room_error = RoomError::from(error.clone());
         self.turns.outlet.abandon(&room_error, &CloseFrame::new(1011, "the room's storage failed"));
-        self.mailbox.close().into_iter().for_each(|mail| mail.fail(&room_error));
+        self.mailbox.close().fail(&room_error);
         Stopped::Broken(error)
     }
 }

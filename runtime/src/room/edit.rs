@@ -20,7 +20,7 @@ pub(crate) struct Edit {
 }
 
 /// Where the outcome of an edit goes: whether the key was there before, or why nothing was changed.
-pub(crate) type EditReply = oneshot::Sender<Result<Result<bool, Refusal>, RoomError>>;
+pub(super) type EditReply = oneshot::Sender<Result<Result<bool, Refusal>, RoomError>>;
 
 impl Edit {
     /// Its size in a mailbox, in bytes.

@@ -3,7 +3,8 @@
 //! Invariant: first in, first out, bounded by count and by bytes. A closed mailbox takes nothing and
 //! hands back what it was given. It does not know what the events mean.
 
-use super::{Mail, RoomError};
+use super::RoomError;
+use super::mail::{Mail, Post};
 use crate::byte_budget::{ByteBudget, BytePermit};
 use crate::limits::{Limits, ms, size};
 use crate::line::Line;
@@ -43,15 +44,26 @@ impl std::fmt::Debug for Mailbox {
 
 /// Why a mail was not taken. It is handed back.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub(super) enum Refused<P> {
     /// The mailbox is at its bound.
-    Full(Mail),
+    Full(P),
     /// The room is gone; ask for it again.
-    Closed(Mail),
+    Closed(P),
+}
+
+/// The mails that a room did not handle.
+#[must_use]
+pub(crate) struct Leftover(VecDeque<Mail>);
+
+impl Leftover {
+    /// Answers their senders that they will not be handled.
+    pub(crate) fn fail(self, error: &RoomError) {
+        self.0.into_iter().for_each(|mail| mail.fail(error));
+    }
 }
 
 impl Mailbox {
-    pub(crate) fn new(limits: Arc<Limits>, budget: &ByteBudget) -> Self {
+    pub(super) fn new(limits: Arc<Limits>, budget: &ByteBudget) -> Self {
         let (filled, drained, line) = (Notify::new(), Notify::new(), Line::default());
         let (mails, permit) = (VecDeque::new(), budget.permit());
         let queue = Mutex::new(Queue { mails, bytes: 0, taken: 0, permit, closed: false });
@@ -59,21 +71,22 @@ impl Mailbox {
     }
 
     /// Puts a mail behind those that wait.
-    pub(crate) fn push(&self, mail: Mail) -> Result<(), Refused> {
+    pub(super) fn push<P: Post>(&self, post: P) -> Result<(), Refused<P>> {
+        let (bounded, bytes) = (P::CLASS.bounded, post.bytes());
         let mut queue = self.queue();
         if queue.closed {
-            return Err(Refused::Closed(mail));
+            return Err(Refused::Closed(post));
         }
-        if mail.is_bounded() && self.is_full(&queue, mail.size()) {
-            return Err(Refused::Full(mail));
+        if bounded && self.is_full(&queue, bytes) {
+            return Err(Refused::Full(post));
         }
-        let sum = queue.bytes + queue.taken + mail.size();
+        let sum = queue.bytes + queue.taken + bytes;
         // One mail at a time is taken whatever others keep: a room goes on, and who waits is woken by it.
-        if !queue.permit.cover(sum) && mail.is_bounded() && !queue.mails.is_empty() {
-            return Err(Refused::Full(mail));
+        if !queue.permit.cover(sum) && bounded && !queue.mails.is_empty() {
+            return Err(Refused::Full(post));
         }
-        queue.bytes += mail.size();
-        queue.mails.push_back(mail);
+        queue.bytes += bytes;
+        queue.mails.push_back(post.into());
         drop(queue);
         self.0.filled.notify_one();
         Ok(())
@@ -87,13 +100,13 @@ impl Mailbox {
     ///
     /// # Cancel safety
     /// Dropped before it returns, the mail was not delivered and is lost.
-    pub(crate) async fn push_when_free(&self, mail: Mail) -> Result<(), RoomError> {
-        let mut mail = mail;
+    pub(super) async fn push_when_free<P: Post>(&self, post: P) -> Result<(), RoomError> {
+        let mut post = post;
         if self.0.line.is_empty() {
-            mail = match self.push(mail) {
+            post = match self.push(post) {
                 Ok(()) => return Ok(()),
                 Err(Refused::Closed(_)) => return Err(RoomError::Gone),
-                Err(Refused::Full(mail)) => mail,
+                Err(Refused::Full(post)) => post,
             };
         }
         let waited = async {
@@ -102,10 +115,10 @@ impl Mailbox {
                 let drained = self.0.drained.notified();
                 tokio::pin!(drained);
                 drained.as_mut().enable();
-                mail = match self.push(mail) {
+                post = match self.push(post) {
                     Ok(()) => return Ok(()),
                     Err(Refused::Closed(_)) => return Err(RoomError::Gone),
-                    Err(Refused::Full(mail)) => mail,
+                    Err(Refused::Full(post)) => post,
                 };
                 drained.await;
             }
@@ -116,11 +129,11 @@ impl Mailbox {
 
     /// Takes the next events, at most `mailbox_batch_max`. Empty if there are none. Those of the call before have
     /// been handled.
-    pub(crate) fn take(&self) -> Vec<Mail> {
+    pub(super) fn take(&self) -> Vec<Mail> {
         let mut queue = self.queue();
         let count = queue.mails.len().min(size(self.0.limits.mailbox_batch_max));
         let batch: Vec<Mail> = queue.mails.drain(..count).collect();
-        queue.taken = batch.iter().map(Mail::size).sum();
+        queue.taken = batch.iter().map(Mail::bytes).sum();
         queue.bytes -= queue.taken;
         let kept = queue.bytes + queue.taken;
         queue.permit.shrink(kept);
@@ -132,7 +145,7 @@ impl Mailbox {
     }
 
     /// How many wait.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.queue().mails.len()
     }
 
@@ -140,7 +153,7 @@ impl Mailbox {
     ///
     /// # Cancel safety
     /// Dropped before it returns, the next call returns at once if something came.
-    pub(crate) async fn filled(&self) {
+    pub(super) async fn filled(&self) {
         self.0.filled.notified().await;
     }
 
@@ -152,7 +165,7 @@ impl Mailbox {
     }
 
     /// Closes the mailbox and returns what waits in it.
-    pub(crate) fn close(&self) -> VecDeque<Mail> {
+    pub(crate) fn close(&self) -> Leftover {
         let mut queue = self.queue();
         queue.closed = true;
         (queue.bytes, queue.taken) = (0, 0);
@@ -161,7 +174,7 @@ impl Mailbox {
         drop(queue);
         // The first leaves, and the others after it find the mailbox closed.
         self.0.drained.notify_one();
-        rest
+        Leftover(rest)
     }
 
     /// True if both are the same mailbox.
@@ -183,12 +196,13 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mail::{Command, EventMail, Visit};
     use super::*;
     use crate::event::{CloseFrame, Message};
     use crate::id::Serial;
 
-    fn message(text: &str) -> Mail {
-        Mail::Message { from: Serial(1), message: Message::text(text) }
+    fn message(text: &str) -> Visit {
+        Visit::Message { from: Serial(1), message: Message::text(text) }
     }
 
     fn mailbox(events: u64, bytes: u64) -> Mailbox {
@@ -232,7 +246,7 @@ mod tests {
     fn what_ends_a_connection_is_taken_even_when_it_is_full() {
         let full = mailbox(1, 1000);
         assert!(full.push(message("a")).is_ok());
-        assert!(full.push(Mail::Stop(CloseFrame::new(1012, "bye"))).is_ok());
+        assert!(full.push(Command::Stop(CloseFrame::new(1012, "bye"))).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -263,8 +277,12 @@ mod tests {
         let mut came = Vec::new();
         while came.len() <= 20 {
             for mail in full.take() {
-                let Mail::Message { message, .. } = mail else { panic!("{mail:?}") };
-                came.push(message);
+                match mail {
+                    Mail::Event(EventMail::Visit(Visit::Message { message, .. })) => {
+                        came.push(message);
+                    }
+                    mail => panic!("{mail:?}"),
+                }
             }
             tokio::task::yield_now().await;
         }
@@ -287,7 +305,7 @@ mod tests {
             .collect();
         tokio::task::yield_now().await;
         let begun = tokio::time::Instant::now();
-        full.close();
+        full.close().fail(&RoomError::Gone);
         for waiting in waiting {
             assert_eq!(waiting.await.unwrap(), Err(RoomError::Gone));
         }
@@ -299,7 +317,7 @@ mod tests {
         let closed = mailbox(10, 1000);
         assert!(closed.push(message("a")).is_ok());
         assert!(!closed.close_if_empty());
-        assert_eq!(closed.close().len(), 1);
+        assert_eq!(closed.close().0.len(), 1);
         assert!(matches!(closed.push(message("b")), Err(Refused::Closed(_))));
     }
 }

@@ -71,6 +71,12 @@ pub(crate) fn outbox(
     (OutboxSender(inner.clone()), Outbox(inner))
 }
 
+impl std::fmt::Debug for OutboxSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OutboxSender")
+    }
+}
+
 impl OutboxSender {
     /// Queues a message, or closes the connection if it is too far behind.
     pub(crate) fn send(&self, message: &Message) {

@@ -5,14 +5,15 @@
 
 use super::figures::Figures;
 use super::gate::OutputGate;
+use super::handle::Admission;
 use super::roster::{Roster, Said};
-use super::{Admission, AlarmGuard, EditReply, RoomError};
+use super::{AlarmGuard, RoomError};
 use crate::event::{CloseFrame, Response};
 use crate::id::Serial;
 use crate::metrics::RoomMetrics;
 use crate::store::{Offset, Settled, StoreError};
 use crate::taps::RoomTap;
-use crate::turn::Output;
+use crate::turn::{Output, Refusal};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -39,25 +40,58 @@ struct Release {
 /// Who waits for a turn besides the connections.
 pub(super) enum Reply {
     Nobody,
-    /// A client that is let in.
-    Opened(oneshot::Sender<Result<Admission, RoomError>>, Admission),
+    /// A client that wants in. One that is not let in must not hear of it before what led to it is durable, either.
+    Joined(Due<Admission>),
     /// A connection whose end was handled: its outbox ends here, behind what was said to it.
     Left(Serial),
-    /// A client that is not let in: it must not hear of a failure before what led to it is durable.
-    NotOpened(oneshot::Sender<Result<Admission, RoomError>>, RoomError),
-    Response(oneshot::Sender<Result<Response, RoomError>>, Response),
-    /// A request that failed.
-    NoResponse(oneshot::Sender<Result<Response, RoomError>>, RoomError),
+    Response(Due<Response>),
     Alarm(AlarmGuard),
     /// A change of a key, and whether the key was there before.
-    Edited(EditReply, bool),
+    Edited(Due<Result<bool, Refusal>>),
+}
+
+/// An answer that is due when its turn is durable.
+pub(super) struct Due<T> {
+    to: oneshot::Sender<Result<T, RoomError>>,
+    outcome: Result<T, RoomError>,
+}
+
+impl<T> Due<T> {
+    pub(super) fn new(
+        to: oneshot::Sender<Result<T, RoomError>>,
+        outcome: Result<T, RoomError>,
+    ) -> Self {
+        Self { to, outcome }
+    }
+
+    fn send(self) {
+        // A caller that does not wait any more has gone: an admission that is dropped tells the room so.
+        drop(self.to.send(self.outcome));
+    }
+
+    fn fail(self, error: &RoomError) {
+        drop(self.to.send(Err(error.clone())));
+    }
+}
+
+impl Reply {
+    /// Answers the caller that the turn is lost.
+    fn fail(self, error: &RoomError) {
+        match self {
+            Self::Joined(due) => due.fail(error),
+            Self::Response(due) => due.fail(error),
+            Self::Edited(due) => due.fail(error),
+            // The loss of the guard says it.
+            Self::Nobody | Self::Left(_) | Self::Alarm(_) => {}
+        }
+    }
 }
 
 impl Release {
     fn bytes(&self) -> usize {
         let outputs: usize = self.said.outputs.iter().map(Output::bytes).sum();
         let reply = match &self.reply {
-            Reply::Response(_, response) => response.body.len(),
+            Reply::Response(Due { outcome: Ok(response), .. }) => response.body.len(),
             _ => 0,
         };
         outputs + reply
@@ -114,15 +148,7 @@ impl Outlet {
     /// Throws away what is held, and tells those who wait, and everybody connected, that it is over.
     pub(super) fn abandon(&mut self, error: &RoomError, frame: &CloseFrame) {
         for release in self.gate.abandon() {
-            match release.reply {
-                Reply::Opened(reply, _) | Reply::NotOpened(reply, _) => {
-                    drop(reply.send(Err(error.clone())));
-                }
-                Reply::Response(reply, _) => drop(reply.send(Err(error.clone()))),
-                Reply::NoResponse(reply, _) => drop(reply.send(Err(error.clone()))),
-                Reply::Edited(reply, _) => drop(reply.send(Err(error.clone()))),
-                Reply::Nobody | Reply::Left(_) | Reply::Alarm(_) => {}
-            }
+            release.reply.fail(error);
         }
         self.roster.close_all(frame);
     }
@@ -132,20 +158,17 @@ impl Outlet {
         if let Some(since) = release.since {
             self.metrics.gate_seconds.record(since.elapsed());
         }
-        if let Reply::Opened(_, admission) = &release.reply {
+        if let Reply::Joined(Due { outcome: Ok(admission), .. }) = &release.reply {
             self.roster.opened(admission.serial);
         }
         self.roster.say(release.said, release.horizon);
-        // Who does not wait any more has gone: an admission that is dropped tells the room so.
         match release.reply {
             Reply::Nobody => {}
-            Reply::Opened(reply, admission) => drop(reply.send(Ok(admission))),
+            Reply::Joined(due) => due.send(),
             Reply::Left(serial) => self.roster.hang_up(serial),
-            Reply::NotOpened(reply, error) => drop(reply.send(Err(error))),
-            Reply::Response(reply, response) => drop(reply.send(Ok(response))),
-            Reply::NoResponse(reply, error) => drop(reply.send(Err(error))),
+            Reply::Response(due) => due.send(),
             Reply::Alarm(done) => drop(done.send(())),
-            Reply::Edited(reply, was_there) => drop(reply.send(Ok(Ok(was_there)))),
+            Reply::Edited(due) => due.send(),
         }
     }
 }

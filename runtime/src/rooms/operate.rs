@@ -8,9 +8,8 @@
 use super::{Phase, Resident, Rooms, State, Unreachable};
 use crate::event::CloseFrame;
 use crate::id::{ModuleHash, RoomId};
-use crate::limits::ms;
 use crate::room::{
-    Edit, FaultRecord, Figures, Glance, Inspection, Mail, Parts, Refused, RoomError, Totals, Window,
+    Edit, FaultRecord, Figures, Glance, Inspection, Left, Parts, RoomError, Totals, Window,
 };
 use crate::store::{RoomContent, RoomFacts, StoreError, Touch};
 use crate::turn;
@@ -108,16 +107,8 @@ impl Rooms {
     /// # Cancel safety
     /// Nothing is changed.
     pub(crate) async fn inspect(&self, room: &RoomId, window: Window) -> Option<Look> {
-        let Resident { mailbox, figures, .. } = self.state().running.get(room).cloned()?;
-        let (reply, words) = oneshot::channel();
-        let words = match mailbox.push(Mail::Inspect { window, reply }) {
-            Ok(()) => {
-                let patience = ms(self.0.parts.limits.inspect_ms_max);
-                tokio::time::timeout(patience, words).await.ok().and_then(Result::ok)
-            }
-            Err(Refused::Closed(_)) => return None,
-            Err(Refused::Full(_)) => None,
-        };
+        let Resident { handle, figures, .. } = self.state().running.get(room).cloned()?;
+        let words = handle.inspect(window).ok()?.await;
         let glance = figures.glance(&self.0.parts.clock);
         Some(Look { glance, faults: figures.faults(), words })
     }
@@ -151,19 +142,12 @@ impl Rooms {
         id: String,
         frame: CloseFrame,
     ) -> Result<bool, RoomError> {
-        let Some(Resident { mailbox, .. }) = self.state().running.get(room).cloned() else {
+        let Some(Resident { handle, .. }) = self.state().running.get(room).cloned() else {
             return Ok(false);
         };
-        let (reply, kicked) = oneshot::channel();
-        match mailbox.push(Mail::Kick { id, frame, reply }) {
-            Ok(()) => {}
-            Err(Refused::Closed(_)) => return Ok(false),
-            Err(Refused::Full(_)) => return Err(RoomError::Busy),
-        }
-        match tokio::time::timeout(ms(self.0.parts.limits.request_ms_max), kicked).await {
-            // One that ends closes everybody.
-            Ok(kicked) => Ok(kicked.unwrap_or(true)),
-            Err(_) => Err(RoomError::TimedOut),
+        match handle.kick(id, frame) {
+            Ok(kicked) => kicked.await,
+            Err(Left(())) => Ok(false),
         }
     }
 
@@ -179,12 +163,12 @@ impl Rooms {
     pub(crate) async fn edit(
         &self,
         room: &RoomId,
-        edit: Edit,
+        mut edit: Edit,
     ) -> Result<Result<bool, turn::Refusal>, RoomError> {
         loop {
             let found = self.state().find_or_take(room, &self.0.parts)?;
-            let mailbox = match found {
-                Found::Running(resident) => resident.mailbox,
+            let handle = match found {
+                Found::Running(resident) => resident.handle,
                 Found::Free(taken) => {
                     let (rooms, id) = (self.clone(), room.clone());
                     let written = self.work_on(room, taken, async move {
@@ -204,19 +188,12 @@ impl Rooms {
                     return written.await;
                 }
             };
-            let (reply, edited) = oneshot::channel();
-            match mailbox.push(Mail::Edit { edit: edit.clone(), reply }) {
-                Ok(()) => {
-                    let patience = ms(self.0.parts.limits.request_ms_max);
-                    let edited = tokio::time::timeout(patience, edited).await;
-                    return edited
-                        .map_err(|_| RoomError::TimedOut)?
-                        .unwrap_or(Err(RoomError::Gone));
-                }
-                Err(Refused::Full(_)) => return Err(RoomError::Busy),
+            match handle.edit(edit) {
+                Ok(edited) => return edited.await,
                 // It is just leaving.
-                Err(Refused::Closed(_)) => tokio::task::yield_now().await,
+                Err(Left(back)) => edit = back,
             }
+            tokio::task::yield_now().await;
         }
     }
 
@@ -298,7 +275,7 @@ impl Rooms {
                 }
                 // Who does not wait any more needs no answer.
                 drop(reply.send(work.await));
-                let party = rooms.state().begin(&room, &next.mailbox);
+                let party = rooms.state().begin(&room, next.handle.mailbox());
                 if let Some(party) = party {
                     rooms.run(&room, &next, Box::new(party.orders())).await;
                 }
@@ -317,14 +294,14 @@ enum Found {
 
 impl State {
     /// Whoever is on the list for a room, or the one who is on it from now on, in one step.
-    fn find_or_take(&mut self, room: &RoomId, parts: &Parts) -> Result<Found, RoomError> {
+    fn find_or_take(&mut self, room: &RoomId, parts: &Arc<Parts>) -> Result<Found, RoomError> {
         if self.draining {
             return Err(RoomError::Draining);
         }
         if let Some(resident) = self.running.get(room) {
             return Ok(Found::Running(resident.clone()));
         }
-        let next = Resident::new(Phase::Waiting, parts);
+        let next = self.new_resident(room, Phase::Waiting, parts);
         self.running.insert(room.clone(), next.clone());
         Ok(Found::Free(Taken { next, before: None }))
     }
@@ -335,16 +312,15 @@ impl State {
         &mut self,
         room: &RoomId,
         frame: CloseFrame,
-        parts: &Parts,
+        parts: &Arc<Parts>,
     ) -> Result<Taken, RoomError> {
         if self.draining {
             return Err(RoomError::Draining);
         }
-        let next = Resident::new(Phase::Waiting, parts);
+        let next = self.new_resident(room, Phase::Waiting, parts);
         let before = self.running.insert(room.clone(), next.clone());
         if let Some(before) = &before {
-            // One that is just leaving needs no telling.
-            drop(before.mailbox.push(Mail::Stop(frame)));
+            before.handle.stop(frame);
         }
         Ok(Taken { next, before })
     }

@@ -7,11 +7,11 @@ use super::{Party, Phase, Rooms};
 use crate::event::CloseFrame;
 use crate::id::{PartyName, RoomId};
 use crate::limits::{ms, size};
-use crate::room::{Mail, Mailbox, Otherwise, RoomError};
+use crate::room::{Otherwise, RoomError, RoomHandle};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashMap;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 /// What a change of code did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Rooms {
             {
                 if let Some(party) = parties.get(room.party()).cloned() {
                     let spares = self.0.parts.spares.clone();
-                    reloads.push(reload_one(room, resident.mailbox, party, otherwise, spares));
+                    reloads.push(reload_one(room, resident.handle, party, otherwise, spares));
                 }
             }
             match reloads.next().await {
@@ -119,9 +119,7 @@ impl Rooms {
     fn stop_rooms_without(&self, parties: &HashMap<PartyName, Party>) {
         for (room, resident) in self.residents() {
             if !parties.contains_key(room.party()) {
-                // One that left meanwhile needs no telling.
-                let frame = CloseFrame::new(1012, "the party is not served any more");
-                drop(resident.mailbox.push(Mail::Stop(frame)));
+                resident.handle.stop(CloseFrame::new(1012, "the party is not served any more"));
             }
         }
     }
@@ -131,23 +129,21 @@ impl Rooms {
 /// the room takes over nothing.
 async fn reload_one(
     room: RoomId,
-    mailbox: Mailbox,
+    handle: RoomHandle,
     party: Party,
     otherwise: Otherwise,
     spares: Arc<Semaphore>,
 ) -> (RoomId, Result<Option<usize>, RoomError>) {
     // They are never closed.
     let Ok(spare) = spares.acquire_owned().await else { return (room, Err(RoomError::Draining)) };
-    let (reply, answer) = oneshot::channel();
-    let to = Box::new(party.orders());
-    if mailbox.push(Mail::Reload { to, otherwise, spare, reply }).is_err() {
+    let Ok(outcome) = handle.reload(party.orders(), otherwise, spare) else {
         // It has left; the next visitor meets the new code.
         return (room, Ok(None));
-    }
-    let outcome = match answer.await {
+    };
+    let outcome = match outcome.await {
         // A room that ends in the middle says nothing about the code.
-        Err(_) | Ok(Err(RoomError::Storage(_) | RoomError::Draining | RoomError::Gone)) => Ok(None),
-        Ok(outcome) => outcome,
+        Err(RoomError::Storage(_) | RoomError::Draining | RoomError::Gone) => Ok(None),
+        outcome => outcome,
     };
     (room, outcome)
 }

@@ -107,7 +107,7 @@ fn post(script: &str) -> Request {
 fn visitor(id: &str) -> Visitor {
     let request = Request { method: "GET".to_owned(), ..post("") };
     let id = ConnectionId::parse(id, 256).unwrap();
-    Visitor { id, uri: request.uri.as_str().into(), request }
+    Visitor { id, request }
 }
 
 async fn tell(client: &Joined, text: &str) {

@@ -3,10 +3,12 @@
 //! Invariant: the guest hears of each connection's end once, of a replaced one before its successor comes, and
 //! while it hears of it the connection is still on the list. It does not know sockets.
 
-use super::super::outlet::Reply;
+use super::super::RoomError;
+use super::super::handle::{Admission, Visitor};
+use super::super::mail::Joining;
+use super::super::outlet::{Due, Reply};
 use super::super::replacements::{Newcomer, Replacements};
 use super::super::roster::Arrival;
-use super::super::{Admission, Joining, RoomError, Visitor};
 use super::Actor;
 use crate::connection::{Connection, Link};
 use crate::event::{CloseFrame, Ending, Event, Handshake};
@@ -25,24 +27,25 @@ const REPLACED: u16 = 4409;
 impl Actor {
     /// A client wants in.
     pub(super) async fn connect(&mut self, joining: Joining) -> Result<(), StoreError> {
-        let Joining { visitor: Visitor { id, uri, request }, outbox, reply } = joining;
+        let Joining { visitor: Visitor { id, request }, outbox, reply } = joining;
         // Before it is on the list: what `on_start` broadcasts is not for who is not in yet. And before
         // it replaces anybody: who cannot be let in replaces nobody.
         if let Err(error) = self.ready().await? {
-            self.refuse(Reply::NotOpened(reply, error));
+            self.refuse(Reply::Joined(Due::new(reply, Err(error))));
             return Ok(());
         }
         let since_ms = self.turns.parts.clock.wall_ms();
         let Some(replacements) = self.make_way(&id, since_ms).await? else {
-            self.refuse(Reply::NotOpened(reply, RoomError::Contended));
+            self.refuse(Reply::Joined(Due::new(reply, Err(RoomError::Contended))));
             return Ok(());
         };
         if self.turns.outlet.roster.len() >= size(self.turns.parts.limits.room_connections_max) {
-            self.refuse(Reply::NotOpened(reply, RoomError::Full));
+            self.refuse(Reply::Joined(Due::new(reply, Err(RoomError::Full))));
             return Ok(());
         }
         self.joined += 1;
         let serial = Serial(self.joined);
+        let uri = Arc::from(request.uri.as_str());
         let (tags, state) = (Arc::default(), Bytes::new());
         let connection = Connection { id, serial, uri, tags, state, link: Link::Open };
         let arrival = Arrival { outbox, since_ms, replacements };
@@ -50,12 +53,12 @@ impl Actor {
         match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
             Ok(turn) => {
                 let admission = Admission::new(self.mailbox.clone(), serial);
-                self.turns.hold(turn, Reply::Opened(reply, admission));
+                self.turns.hold(turn, Reply::Joined(Due::new(reply, Ok(admission))));
             }
             Err(error) => {
                 self.turns.outlet.roster.leave(serial);
                 self.turns.outlet.roster.hang_up(serial);
-                self.refuse(Reply::NotOpened(reply, error));
+                self.refuse(Reply::Joined(Due::new(reply, Err(error))));
             }
         }
         Ok(())

@@ -4,7 +4,7 @@
 //! know who asks.
 
 use super::super::edit::{Edit, EditReply};
-use super::super::outlet::Reply;
+use super::super::outlet::{Due, Reply};
 use super::super::roster::Client;
 use super::Actor;
 use crate::connection::Link;
@@ -98,7 +98,7 @@ impl Actor {
                 Some(self.turns.store.commit(writes, ModuleHash::NONE, note).await?)
             }
         };
-        self.turns.outlet.answer(offset, Reply::Edited(reply, was_there));
+        self.turns.outlet.answer(offset, Reply::Edited(Due::new(reply, Ok(Ok(was_there)))));
         Ok(())
     }
 }
