@@ -3,13 +3,15 @@
 //! Invariant: at most one actor a [`RoomId`]. A hundred first visitors find the same one, as it is put
 //! on the list in one step with being made; it leaves the list in one step with closing its mailbox.
 //! One that takes another's place begins when the other has ended. It does not know how a room works or
-//! who visits it. `operate` is what an operator may do to them, `rollout` how they come to new code.
+//! who visits it. `entrance` is how clients get in, `operate` what an operator may do to them, `rollout` how they come to new code.
 
 mod census;
+mod entrance;
 mod guests;
 mod operate;
 mod rollout;
 
+pub(crate) use entrance::Entrance;
 pub(crate) use guests::{GuestHost, Guests};
 pub(crate) use operate::{Look, NodeGlance};
 pub(crate) use rollout::{ReloadError, Reloaded};
@@ -17,13 +19,12 @@ pub(crate) use rollout::{ReloadError, Reloaded};
 use crate::byte_budget::ByteBudget;
 use crate::clock::Clock;
 use crate::config::{AutoResponse, Origins, WhenQuiet};
-use crate::event::{CloseFrame, Request, Response};
+use crate::event::CloseFrame;
 use crate::id::{PartyName, RoomId};
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::{RoomMetrics, level};
 use crate::room::{
-    Actor, AlarmGuard, Figures, Joined, Left, Mailbox, Orders, Parts, RoomError, RoomHandle,
-    Stopped, Totals, Visitor,
+    Actor, AlarmGuard, Figures, Mailbox, Orders, Parts, RoomError, RoomHandle, Stopped, Totals,
 };
 use crate::store::{Store, StoreError};
 use crate::taps::Taps;
@@ -54,7 +55,7 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    parties: HashMap<PartyName, Party>,
+    parties: HashMap<PartyName, Arc<Party>>,
     /// What open sockets of a party are told of its answers.
     answers: HashMap<PartyName, watch::Sender<Option<Arc<AutoResponse>>>>,
     running: Residents,
@@ -114,12 +115,12 @@ struct Resident {
 }
 
 /// How far a resident is.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 enum Phase {
     /// It waits for its content, and does not know yet which code it runs.
     Waiting,
-    /// It runs.
-    Running,
+    /// It runs. This is what it runs when it comes to the end of its mailbox.
+    Running(Arc<Party>),
 }
 
 impl Resident {
@@ -147,9 +148,9 @@ pub(crate) struct Party {
 }
 
 impl Party {
-    fn orders(self) -> Orders {
+    fn orders(&self) -> Orders {
         let Self { code, when_quiet, lifetime, .. } = self;
-        Orders { code, when_quiet, lifetime }
+        Orders { code: code.clone(), when_quiet: *when_quiet, lifetime: *lifetime }
     }
 }
 
@@ -192,53 +193,6 @@ impl Rooms {
         self.state().parties.is_empty()
     }
 
-    /// The code of a party, if there is such a party.
-    pub(crate) fn party(&self, name: &PartyName) -> Option<Party> {
-        self.state().parties.get(name).cloned()
-    }
-
-    /// Lets a client into a room, which is activated if it does not run.
-    ///
-    /// # Errors
-    /// [`Unreachable`].
-    ///
-    /// # Cancel safety
-    /// As [`RoomHandle::connect`].
-    pub(crate) async fn connect(
-        &self,
-        room: &RoomId,
-        mut visitor: Visitor,
-    ) -> Result<Joined, Unreachable> {
-        loop {
-            match self.handle(room)?.connect(visitor) {
-                Ok(joined) => return Ok(joined.await?),
-                Err(Left(back)) => visitor = back,
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Asks a room for a response; it is activated if it does not run.
-    ///
-    /// # Errors
-    /// [`Unreachable`].
-    ///
-    /// # Cancel safety
-    /// As [`RoomHandle::request`].
-    pub(crate) async fn request(
-        &self,
-        room: &RoomId,
-        mut request: Request,
-    ) -> Result<Response, Unreachable> {
-        loop {
-            match self.handle(room)?.request(request) {
-                Ok(response) => return Ok(response.await?),
-                Err(Left(back)) => request = back,
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
     /// Tells a room that its alarm is due; `done` is told when that was dealt with, and dropped untold
     /// if it could not be.
     pub(crate) fn ring(&self, room: &RoomId, done: AlarmGuard) {
@@ -270,22 +224,22 @@ impl Rooms {
         if let Some(resident) = state.running.get(room) {
             return Ok(resident.handle.clone());
         }
-        let party = state.parties.get(room.party()).cloned();
-        let party = party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))?;
-        let resident = state.new_resident(room, Phase::Running, &self.0.parts);
-        state.running.insert(room.clone(), resident.clone());
-        let handle = resident.handle.clone();
-        self.activate(room.clone(), resident, party);
-        Ok(handle)
+        let party = state.party(room)?.clone();
+        Ok(self.activate(&mut state, room, party))
     }
 
-    /// Starts a room's actor as a task of its own.
-    fn activate(&self, room: RoomId, resident: Resident, party: Party) {
-        let (rooms, orders) = (self.clone(), Box::new(party.orders()));
+    /// Puts a room on the list, and starts its actor as a task of its own.
+    fn activate(&self, state: &mut State, room: &RoomId, party: Arc<Party>) -> RoomHandle {
+        let orders = Box::new(party.orders());
+        let resident = state.new_resident(room, Phase::Running(party), &self.0.parts);
+        let handle = resident.handle.clone();
+        state.running.insert(room.clone(), resident.clone());
+        let (rooms, room) = (self.clone(), room.clone());
         self.0.tasks.spawn(async move {
             let run = pin!(rooms.run(&room, &resident, orders));
             rooms.reside(&room, &resident, run).await;
         });
+        handle
     }
 
     /// Lets a resident run to its end, and takes it off the list. `run` comes by reference, as the task would
@@ -445,17 +399,18 @@ impl State {
 
     /// Notes that a room begins to run, and returns what it runs; none if nobody waits for it, or its
     /// party is gone.
-    fn begin(&mut self, room: &RoomId, mailbox: &Mailbox) -> Option<Party> {
+    fn begin(&mut self, room: &RoomId, mailbox: &Mailbox) -> Option<Arc<Party>> {
         if self.leave(room, mailbox) {
             return None;
         }
+        let party = self.parties.get(room.party()).cloned()?;
         // If another one has taken its place already, it is told to stop by a mail.
         if let Some(resident) = self.running.get_mut(room)
             && resident.has(mailbox)
         {
-            resident.phase = Phase::Running;
+            resident.phase = Phase::Running(party.clone());
         }
-        self.parties.get(room.party()).cloned()
+        Some(party)
     }
 }
 

@@ -200,7 +200,8 @@ async fn a_clock_that_was_set_forward_before_a_restart_rings_everything_once() {
             headers: Vec::new(),
             body: bytes::Bytes::new(),
         };
-        let response = rooms.request(&room(name), request).await.unwrap();
+        let entrance = rooms.entrance(&room(name)).unwrap();
+        let response = rooms.request(&entrance, request).await.unwrap().unwrap();
         let report: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!(report["events"], serde_json::json!([format!("alarm in {name}")]));
     }

@@ -6,10 +6,9 @@
 use super::FrontDoor;
 use super::status::DoorError;
 use crate::event::{CloseFrame, Request, Response};
-use crate::id::RoomId;
 use crate::limits::ms;
 use crate::room::RoomError;
-use crate::rooms::Unreachable;
+use crate::rooms::Entrance;
 use crate::wasm::{DoorCall, GuestFault, Instance, LiveSamples, Verdict};
 use tokio::sync::AcquireError;
 
@@ -17,6 +16,9 @@ use tokio::sync::AcquireError;
 const ERROR_CODE: u16 = 4401;
 /// The codes a hook may refuse with.
 const REFUSALS: std::ops::RangeInclusive<u16> = 4000..=4999;
+
+/// How often a client is looked at again because other code was put in place: each time is a deployment.
+pub(super) const LOOKS_MAX: usize = 8;
 
 /// What a hook decided.
 pub(super) enum Decision {
@@ -28,21 +30,20 @@ pub(super) enum Decision {
     Refuse(CloseFrame),
 }
 
-/// Asks a party's hook about a request for one of its rooms.
+/// Asks the hook at an entrance about a request for its room.
 ///
 /// # Errors
-/// [`DoorError`]: there is no such party, its hook failed, or too many hooks run.
+/// [`DoorError`]: the hook failed, or too many hooks run.
 ///
 /// # Cancel safety
 /// Dropped before it returns, nothing is left of it.
 pub(super) async fn ask(
     door: &FrontDoor,
     call: DoorCall,
+    entrance: &Entrance,
     request: Request,
-    room: &RoomId,
 ) -> Result<Decision, DoorError> {
-    let party = door.0.rooms.party(room.party());
-    let party = party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))?;
+    let (room, code) = (entrance.room(), &entrance.party().code);
     let limit = ms(door.0.limits.connect_ms_max);
     // The project's own permit comes first, so that a project's crowd takes none of the process's while it waits.
     let permits = async {
@@ -52,7 +53,7 @@ pub(super) async fn ask(
         return Err(failed(RoomError::Busy));
     };
     let samples = LiveSamples::of_system(door.0.clock);
-    let instance = Instance::new(&party.code, room, samples).await;
+    let instance = Instance::new(code, room, samples).await;
     let mut instance = instance.map_err(|fault| failed(fault.into()))?;
     match instance.ask_door(call, &request, room).await {
         Ok(verdict) => decide(verdict, request, door.0.limits.response_bytes_max),
@@ -78,6 +79,11 @@ fn decide(verdict: Verdict, original: Request, body_max: u64) -> Result<Decision
             Err(failed(GuestFault::Rejected(problem).into()))
         }
     }
+}
+
+/// The room stays out of reach: each time that a client was let in, other code was put in place.
+pub(super) fn outrun() -> DoorError {
+    failed(RoomError::Busy)
 }
 
 fn failed(error: RoomError) -> DoorError {

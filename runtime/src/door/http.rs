@@ -3,11 +3,11 @@
 //! Invariant: a request is read whole, within its bounds, before a room hears of it. It does not know
 //! which room answers.
 
-use super::FrontDoor;
-use super::hooks::{self, Decision};
+use super::hooks::{self, Decision, LOOKS_MAX};
 use super::listener::{Arrival, Scheme};
 use super::status::{DoorError, Shown, status_of_refusal};
 use super::upgrade;
+use super::{FrontDoor, Named};
 use crate::byte_budget::BytePermit;
 use crate::event;
 use crate::limits::{Limits, ms, size};
@@ -59,20 +59,32 @@ pub(super) fn count_requests(
 ///
 /// # Cancel safety
 /// Dropped before it returns, the room still handles what it was asked.
-pub(super) async fn ask_room(door: &FrontDoor, request: Request) -> Result<Response, DoorError> {
-    let room = door.room(request.uri())?;
+pub(super) async fn ask_room(
+    door: &FrontDoor,
+    request: Request,
+    named: &Named,
+) -> Result<Response, DoorError> {
+    let room = door.room(request.uri(), named)?;
     let (parts, body) = request.into_parts();
     let limits = &door.0.limits;
     let mut permit = door.0.rooms.bytes().permit();
     let body = read_body(body, limits.body_bytes_max, limits, &mut permit).await?;
-    let request = plain(&parts, body);
-    match hooks::ask(door, DoorCall::BeforeRequest, request, &room).await? {
-        Decision::Forward(request) => Ok(respond(door.0.rooms.request(&room, request).await?)),
-        Decision::Respond(response) => Ok(respond(response)),
-        Decision::Refuse(frame) => {
-            Ok((status_of_refusal(frame.code), frame.reason).into_response())
+    for _ in 0..LOOKS_MAX {
+        let entrance = door.0.rooms.entrance(&room)?;
+        let request = plain(&parts, body.clone());
+        match hooks::ask(door, DoorCall::BeforeRequest, &entrance, request).await? {
+            Decision::Forward(request) => {
+                if let Some(response) = door.0.rooms.request(&entrance, request).await? {
+                    return Ok(respond(response));
+                }
+            }
+            Decision::Respond(response) => return Ok(respond(response)),
+            Decision::Refuse(frame) => {
+                return Ok((status_of_refusal(frame.code), frame.reason).into_response());
+            }
         }
     }
+    Err(hooks::outrun())
 }
 
 /// A body of so many bytes at most, which arrives within `body_ms_max`.

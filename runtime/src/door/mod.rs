@@ -36,7 +36,7 @@ use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::cluster::Ring;
 use crate::config::Audience;
-use crate::id::{NodeId, RoomId};
+use crate::id::{NameError, NodeId, RoomId};
 use crate::limits::{Limits, size};
 use crate::logs::LogLevel;
 use crate::metrics::{Metrics, level};
@@ -54,6 +54,9 @@ use tokio_util::task::TaskTracker;
 
 /// What answers requests, for whoever hands it on to a listener.
 pub(crate) type Routes = Router;
+
+/// The room that a request's URL names, if it leads to any. Read once for a request.
+type Named = Result<Option<RoomId>, NameError>;
 
 /// What the door needs from the node. Cheap to clone.
 #[derive(Clone)]
@@ -170,8 +173,13 @@ impl FrontDoor {
         self.0.assets.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The room of a URL, if this node is the one to run it.
-    fn room(&self, uri: &::http::Uri) -> Result<RoomId, status::DoorError> {
+    /// The room that a URL names.
+    fn named(&self, uri: &::http::Uri) -> Named {
+        room_of_path(uri.path(), &self.0.limits)
+    }
+
+    /// The room that a URL names, if this node is the one to run it.
+    fn room(&self, uri: &::http::Uri, named: &Named) -> Result<RoomId, status::DoorError> {
         let limits = &self.0.limits;
         if self.0.rooms.is_empty() {
             return Err(self.nothing_served());
@@ -180,7 +188,7 @@ impl FrontDoor {
         if asked > size(limits.uri_bytes_max) {
             return Err(status::DoorError::UriTooLong(limits.uri_bytes_max));
         }
-        self.here(room_of_path(uri.path(), limits)?.ok_or(status::DoorError::NotFound)?)
+        self.here(named.clone()?.ok_or(status::DoorError::NotFound)?)
     }
 
     /// Why there are no rooms yet. Its author has broken it; to anybody else it is starting.
@@ -202,21 +210,21 @@ impl FrontDoor {
         Ok(room)
     }
 
-    /// What a client that asked for this URL is told of an error. Who watches the node reads all of it.
-    fn refuse(&self, error: &status::DoorError, uri: &::http::Uri) -> status::Shown {
+    /// What a client that asked for a room is told of an error. Who watches the node reads all of it.
+    fn refuse(&self, error: &status::DoorError, named: &Named) -> status::Shown {
         let shown = error.show(self.0.audience);
         let server = shown.status.is_server_error();
         let level = if server { LogLevel::Warn } else { LogLevel::Info };
         let told = shown.id.as_ref().map(|id| format!(" and was told {id}")).unwrap_or_default();
-        self.note(level, uri, &format!("a client was turned away{told}: {error}"));
+        self.note(level, named, &format!("a client was turned away{told}: {error}"));
         shown
     }
 
-    /// Says something about the room of a URL to who watches the node. What leads to no room is not worth
+    /// Says something about the room that a URL names to who watches the node. What leads to no room is not worth
     /// a line: strangers would fill the log with it.
-    fn note(&self, level: LogLevel, uri: &::http::Uri, text: &str) {
-        if let Ok(Some(room)) = room_of_path(uri.path(), &self.0.limits) {
-            self.0.rooms.logs().room(level, &room, text);
+    fn note(&self, level: LogLevel, named: &Named, text: &str) {
+        if let Ok(Some(room)) = named {
+            self.0.rooms.logs().room(level, room, text);
         }
     }
 
@@ -233,9 +241,9 @@ impl FrontDoor {
 
 /// A plain request for a room.
 async fn to_room(State(door): State<FrontDoor>, request: Request) -> Response {
-    let uri = request.uri().clone();
-    match http::ask_room(&door, request).await {
+    let named = door.named(request.uri());
+    match http::ask_room(&door, request, &named).await {
         Ok(response) => response,
-        Err(error) => door.refuse(&error, &uri).into_response(),
+        Err(error) => door.refuse(&error, &named).into_response(),
     }
 }

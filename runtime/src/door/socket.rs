@@ -5,19 +5,19 @@
 
 mod pulse;
 
-use super::FrontDoor;
 use super::address::connection_of_query;
 use super::answer::Answers;
-use super::hooks::{self, Decision};
+use super::hooks::{self, Decision, LOOKS_MAX};
 use super::http::{plain, respond};
 use super::status::DoorError;
 use super::upgrade::{Handshake, IntakeError, Socket};
+use super::{FrontDoor, Named};
 use crate::event::{CloseFrame, Ending, Handshake as Goodbye, Message, Text};
-use crate::id::RoomId;
 use crate::limits::{Limits, ms, size};
 use crate::logs::LogLevel;
 use crate::metrics::{DoorMetrics, Refusal};
 use crate::room::{Frame, Joined, Outbox, RoomError, Visitor};
+use crate::rooms::Entrance;
 use crate::wasm::DoorCall;
 use ::http::{HeaderMap, header};
 use axum::extract::Request;
@@ -41,15 +41,15 @@ use tokio_util::task::TaskTracker;
 /// has let the client in, or by a socket that closes at once with the reason.
 pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
     let (begun, metrics) = (Instant::now(), door.0.metrics.door.clone());
-    let uri = request.uri().clone();
+    let named = door.named(request.uri());
     let handshake = match Handshake::of(&mut request, &door.0.limits, door.0.rooms.bytes()) {
         Ok(handshake) => handshake,
         Err(error) => {
             metrics.refusals.count(error.refusal());
-            return door.refuse(&error, &uri).into_response();
+            return door.refuse(&error, &named).into_response();
         }
     };
-    let refusal = match join(&door, request).await {
+    let refusal = match join(&door, request, &named).await {
         Ok(Entry::Joined(joined)) => {
             metrics.open_seconds.record(begun.elapsed());
             return welcome(&door, handshake, joined);
@@ -58,19 +58,19 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
             metrics.refusals.count(Refusal::Hook);
             let status = response.status();
             let text = format!("a client was turned away by on_before_connect with {status}");
-            door.note(LogLevel::Info, &uri, &text);
+            door.note(LogLevel::Info, &named, &text);
             return response;
         }
         Ok(Entry::Refused(frame)) => {
             metrics.refusals.count(Refusal::Hook);
             let (code, why) = (frame.code, &frame.reason);
             let text = format!("a client was turned away by on_before_connect with {code}: {why}");
-            door.note(LogLevel::Info, &uri, &text);
+            door.note(LogLevel::Info, &named, &text);
             frame
         }
         Err(error) => {
             metrics.refusals.count(error.refusal());
-            let shown = door.refuse(&error, &uri);
+            let shown = door.refuse(&error, &named);
             // Once open, a client sends what it kept while the server was away, and would lose it
             // here: what may succeed a little later is not opened at all.
             if shown.retry_after.is_some() {
@@ -106,30 +106,36 @@ enum Entry {
     Refused(CloseFrame),
 }
 
-async fn join(door: &FrontDoor, request: Request) -> Result<Entry, DoorError> {
-    let room = door.room(request.uri())?;
+/// Origin, hook and room are those of one look at what is in place for the room; if that has changed when the
+/// client is to join, all of it is done once more.
+async fn join(door: &FrontDoor, request: Request, named: &Named) -> Result<Entry, DoorError> {
+    let room = door.room(request.uri(), named)?;
     let id = connection_of_query(request.uri().query(), &door.0.limits)?;
-    check_origin(door, &room, request.headers())?;
     let (parts, _) = request.into_parts();
-    let request = plain(&parts, Bytes::new());
-    match hooks::ask(door, DoorCall::BeforeConnect, request, &room).await? {
-        Decision::Forward(request) => {
-            Ok(Entry::Joined(door.0.rooms.connect(&room, Visitor { id, request }).await?))
+    for _ in 0..LOOKS_MAX {
+        let entrance = door.0.rooms.entrance(&room)?;
+        check_origin(&entrance, &parts.headers)?;
+        let request = plain(&parts, Bytes::new());
+        let request = match hooks::ask(door, DoorCall::BeforeConnect, &entrance, request).await? {
+            Decision::Forward(request) => request,
+            Decision::Respond(response) => return Ok(Entry::Response(respond(response))),
+            Decision::Refuse(frame) => return Ok(Entry::Refused(frame)),
+        };
+        let visitor = Visitor { id: id.clone(), request };
+        if let Some(joined) = door.0.rooms.connect(&entrance, visitor).await? {
+            return Ok(Entry::Joined(joined));
         }
-        Decision::Respond(response) => Ok(Entry::Response(respond(response))),
-        Decision::Refuse(frame) => Ok(Entry::Refused(frame)),
     }
+    Err(hooks::outrun())
 }
 
 /// Browsers let any page open a WebSocket to any server, with the user's cookies, and say only whose page
 /// it is. Clients that are no browsers say nothing, and could say anything.
-fn check_origin(door: &FrontDoor, room: &RoomId, headers: &HeaderMap) -> Result<(), DoorError> {
-    // A party that is not there is reported by who asks it.
-    let Some(party) = door.0.rooms.party(room.party()) else { return Ok(()) };
+fn check_origin(entrance: &Entrance, headers: &HeaderMap) -> Result<(), DoorError> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     for origin in headers.get_all(header::ORIGIN) {
         let origin = origin.to_str().unwrap_or("an origin that is not text");
-        if !party.origins.let_in(origin, host) {
+        if !entrance.party().origins.let_in(origin, host) {
             return Err(DoorError::Origin(origin.to_owned()));
         }
     }

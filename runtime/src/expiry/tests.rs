@@ -168,7 +168,8 @@ async fn a_room_that_is_used_after_it_was_found_is_not_deleted() {
         headers: Vec::new(),
         body: bytes::Bytes::new(),
     };
-    assert_eq!(expiry.rooms.request(&room(0), request).await.unwrap().status, 200);
+    let entrance = expiry.rooms.entrance(&room(0)).unwrap();
+    assert_eq!(expiry.rooms.request(&entrance, request).await.unwrap().unwrap().status, 200);
     for number in 0..2 {
         let (_, answer) = tell(expiry.rooms.clone(), room(number)).await;
         assert!(answer == Answer::DealtWith);

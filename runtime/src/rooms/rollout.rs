@@ -3,15 +3,14 @@
 //! Invariant: all rooms run the new code, or none that could go back to the old one; a bounded number takes it over
 //! at a time. It does not know where the code comes from or how a room takes it over.
 
-use super::{Party, Phase, Rooms};
+use super::{Party, Phase, Resident, Rooms};
 use crate::event::CloseFrame;
 use crate::id::{PartyName, RoomId};
 use crate::limits::{ms, size};
-use crate::room::{Otherwise, RoomError, RoomHandle};
+use crate::room::{Otherwise, RoomError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashMap;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// What a change of code did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +43,8 @@ impl Rooms {
         &self,
         parties: HashMap<PartyName, Party>,
     ) -> Result<Reloaded, ReloadError> {
+        let parties = parties.into_iter().map(|(name, party)| (name, Arc::new(party)));
+        let parties: HashMap<PartyName, Arc<Party>> = parties.collect();
         let old = std::mem::replace(&mut self.state().parties, parties.clone());
         let limit = ms(self.0.parts.limits.reload_ms_max);
         let reload = self.reload_all(&parties, Otherwise::KeepOld);
@@ -67,14 +68,15 @@ impl Rooms {
 
     async fn reload_all(
         &self,
-        parties: &HashMap<PartyName, Party>,
+        parties: &HashMap<PartyName, Arc<Party>>,
         otherwise: Otherwise,
     ) -> Result<Reloaded, ReloadError> {
         let together = size(self.0.parts.limits.reload_rooms_max);
         let mut reloads = FuturesUnordered::new();
         // One that waits for its content takes the code that is in place when it begins.
         let running = self.residents().into_iter();
-        let mut running = running.filter(|(_, resident)| resident.phase == Phase::Running);
+        let mut running =
+            running.filter(|(_, resident)| matches!(resident.phase, Phase::Running(_)));
         let (mut done, mut failed) = (Reloaded::default(), None);
         loop {
             let goes_on = failed.is_none() || otherwise == Otherwise::Rest;
@@ -83,8 +85,7 @@ impl Rooms {
                 && let Some((room, resident)) = running.next()
             {
                 if let Some(party) = parties.get(room.party()).cloned() {
-                    let spares = self.0.parts.spares.clone();
-                    reloads.push(reload_one(room, resident.handle, party, otherwise, spares));
+                    reloads.push(self.reload_one(room, resident, party, otherwise));
                 }
             }
             match reloads.next().await {
@@ -103,7 +104,7 @@ impl Rooms {
     }
 
     /// Tells the open sockets what is answered without their rooms from now on.
-    fn change_answers(&self, parties: &HashMap<PartyName, Party>) {
+    fn change_answers(&self, parties: &HashMap<PartyName, Arc<Party>>) {
         let mut state = self.state();
         state.answers.retain(|name, _| parties.contains_key(name));
         for (name, party) in parties {
@@ -116,34 +117,42 @@ impl Rooms {
     }
 
     /// Ends the rooms whose party is gone, and says so to their clients.
-    fn stop_rooms_without(&self, parties: &HashMap<PartyName, Party>) {
+    fn stop_rooms_without(&self, parties: &HashMap<PartyName, Arc<Party>>) {
         for (room, resident) in self.residents() {
             if !parties.contains_key(room.party()) {
                 resident.handle.stop(CloseFrame::new(1012, "the party is not served any more"));
             }
         }
     }
-}
 
-/// Lets one room take over other code, when one of `spares` is free. Returns how many connections stayed; none if
-/// the room takes over nothing.
-async fn reload_one(
-    room: RoomId,
-    handle: RoomHandle,
-    party: Party,
-    otherwise: Otherwise,
-    spares: Arc<Semaphore>,
-) -> (RoomId, Result<Option<usize>, RoomError>) {
-    // They are never closed.
-    let Ok(spare) = spares.acquire_owned().await else { return (room, Err(RoomError::Draining)) };
-    let Ok(outcome) = handle.reload(party.orders(), otherwise, spare) else {
+    /// Lets one room take over other code, when a spare is free. Returns how many connections stayed; none if the
+    /// room takes over nothing.
+    async fn reload_one(
+        &self,
+        room: RoomId,
+        resident: Resident,
+        party: Arc<Party>,
+        otherwise: Otherwise,
+    ) -> (RoomId, Result<Option<usize>, RoomError>) {
+        let spare = self.0.parts.spares.clone().acquire_owned().await;
+        // They are never closed.
+        let Ok(spare) = spare else { return (room, Err(RoomError::Draining)) };
+        let queued = {
+            let mut state = self.state();
+            let found = state.running.get_mut(&room);
+            found.filter(|found| found.has(resident.handle.mailbox())).and_then(|found| {
+                let queued = found.handle.reload(party.orders(), otherwise, spare).ok()?;
+                found.phase = Phase::Running(party);
+                Some(queued)
+            })
+        };
         // It has left; the next visitor meets the new code.
-        return (room, Ok(None));
-    };
-    let outcome = match outcome.await {
-        // A room that ends in the middle says nothing about the code.
-        Err(RoomError::Storage(_) | RoomError::Draining | RoomError::Gone) => Ok(None),
-        outcome => outcome,
-    };
-    (room, outcome)
+        let Some(outcome) = queued else { return (room, Ok(None)) };
+        let outcome = match outcome.await {
+            // A room that ends in the middle says nothing about the code.
+            Err(RoomError::Storage(_) | RoomError::Draining | RoomError::Gone) => Ok(None),
+            outcome => outcome,
+        };
+        (room, outcome)
+    }
 }

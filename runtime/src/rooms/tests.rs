@@ -3,12 +3,12 @@
 mod numbers;
 
 use super::*;
-use crate::event::{CloseFrame, Message};
+use crate::event::{CloseFrame, Message, Request};
 use crate::id::ConnectionId;
 use crate::limits::Limits;
 use crate::logs::{Begin, LogFilter, Seen};
 use crate::metrics::Metrics;
-use crate::room::{Frame, Outbox};
+use crate::room::{Frame, Joined, Outbox, Visitor};
 use crate::store::RoomContent;
 use crate::store::testing::Disk;
 use bytes::Bytes;
@@ -50,12 +50,20 @@ impl Node {
     }
 
     async fn connect(&self, id: &str) -> Joined {
-        within(self.rooms.connect(&lobby(), visitor(id))).await.unwrap()
+        let entrance = self.rooms.entrance(&lobby()).unwrap();
+        within(self.rooms.connect(&entrance, visitor(id))).await.unwrap().unwrap()
     }
 
     async fn request(&self, script: &str) -> Result<String, Unreachable> {
-        let response = within(self.rooms.request(&lobby(), post(script))).await?;
+        let entrance = self.rooms.entrance(&lobby())?;
+        let response = within(self.rooms.request(&entrance, post(script))).await?.unwrap();
         Ok(String::from_utf8_lossy(&response.body).into_owned())
+    }
+
+    /// What was deployed last.
+    fn parties(&self) -> HashMap<PartyName, Party> {
+        let state = self.rooms.state();
+        state.parties.iter().map(|(name, party)| (name.clone(), (**party).clone())).collect()
     }
 
     /// Waits until a commit waits for the disk, and everything that could be said without it is said.
@@ -374,7 +382,8 @@ async fn what_a_room_holds_back_is_said_though_it_made_room_for_another() {
     tell(&a, r#"[{"put":["k",1]},{"say":"wrote"}]"#).await;
     node.held().await;
     let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
-    let mut asked = std::pin::pin!(node.rooms.request(&other, post("[]")));
+    let entrance = node.rooms.entrance(&other).unwrap();
+    let mut asked = std::pin::pin!(node.rooms.request(&entrance, post("[]")));
     for _ in 0..100 {
         // What its own start wrote waits for the disk, too.
         assert!(futures_util::poll!(asked.as_mut()).is_pending());
@@ -495,7 +504,7 @@ async fn an_import_leaves_other_rooms_alone_and_nothing_behind() {
 #[tokio::test]
 async fn imports_of_one_room_happen_one_after_the_other_and_code_is_replaced_meanwhile() {
     let node = Node::start().await;
-    let parties = node.rooms.state().parties.clone();
+    let parties = node.parties();
     node.disk.hold();
     let imports = (0..3).map(|_| node.rooms.import(content(&lobby())));
     let mut imports = std::pin::pin!(futures_util::future::join_all(imports));
@@ -506,4 +515,38 @@ async fn imports_of_one_room_happen_one_after_the_other_and_code_is_replaced_mea
     node.disk.work();
     assert_eq!(within(imports).await, [Ok(()), Ok(()), Ok(())]);
     assert_eq!(node.request(LOOK).await, Ok(r#"["imported","1"]"#.to_owned()));
+}
+
+#[tokio::test]
+async fn what_lets_a_client_in_is_what_its_room_runs_whatever_is_deployed_in_between() {
+    let node = Node::start().await;
+    let before = node.rooms.entrance(&lobby()).unwrap();
+    node.rooms.deploy(node.parties()).await.unwrap();
+    // The room does not run yet: it would begin with what is in place now.
+    assert!(node.rooms.connect(&before, visitor("a")).await.unwrap().is_none());
+    assert!(node.rooms.request(&before, post("[]")).await.unwrap().is_none());
+    assert_eq!(node.rooms.count(), 0, "an entrance that is closed activates nothing");
+    let _a = node.connect("a").await;
+    // It runs, and is not told yet of what is deployed.
+    let spares = node.rooms.0.parts.spares.clone();
+    let all = u32::try_from(spares.available_permits()).unwrap();
+    let kept = spares.acquire_many(all).await.unwrap();
+    let before = node.rooms.entrance(&lobby()).unwrap();
+    let mut deploying = std::pin::pin!(node.rooms.deploy(node.parties()));
+    assert!(futures_util::poll!(deploying.as_mut()).is_pending());
+    assert!(within(node.rooms.connect(&before, visitor("b"))).await.unwrap().is_some());
+    let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
+    let newest = node.rooms.entrance(&other).unwrap();
+    let leads_to_newest = || {
+        let entrance = node.rooms.entrance(&lobby()).unwrap();
+        std::ptr::eq(newest.party(), entrance.party())
+    };
+    assert!(!leads_to_newest());
+    assert!(within(node.rooms.request(&newest, post("[]"))).await.unwrap().is_some());
+    // From the moment at which it is told, the old entrance is closed, and the one of all rooms leads to it, too.
+    drop(kept);
+    within(deploying).await.unwrap();
+    assert!(node.rooms.connect(&before, visitor("c")).await.unwrap().is_none());
+    assert!(leads_to_newest());
+    node.connect("c").await;
 }

@@ -1,0 +1,129 @@
+//! How clients get to rooms. Owns the one look at a room's party by which a client is let in or turned away.
+//!
+//! Invariant: an entrance leads to a room only while what is in place for the room is what the entrance showed.
+//! This is checked in one step with queueing what the client asks, and a room that runs is told of other code in
+//! one step with noting that other code is in place for it. So no deployment comes between the decision to let a
+//! client in and the code that meets it. It does not know who decides, or how.
+
+use super::{Party, Phase, Rooms, State, Unreachable};
+use crate::event::{Request, Response};
+use crate::id::RoomId;
+use crate::room::{Joined, Left, RoomError, RoomHandle, Visitor};
+use std::sync::Arc;
+
+/// What is in place for a room at one moment.
+pub(crate) struct Entrance {
+    room: RoomId,
+    party: Arc<Party>,
+}
+
+impl Entrance {
+    /// Where it leads.
+    pub(crate) fn room(&self) -> &RoomId {
+        &self.room
+    }
+
+    /// By what clients are let in.
+    pub(crate) fn party(&self) -> &Party {
+        &self.party
+    }
+}
+
+impl Rooms {
+    /// Looks at what is in place for a room. Nothing is activated by it.
+    ///
+    /// # Errors
+    /// [`Unreachable::UnknownParty`].
+    pub(crate) fn entrance(&self, room: &RoomId) -> Result<Entrance, Unreachable> {
+        let state = self.state();
+        let party = state.party(room)?;
+        let party = state.running.get(room).map_or(party, |resident| resident.runs(party)).clone();
+        Ok(Entrance { room: room.clone(), party })
+    }
+
+    /// Lets a client into a room, which is activated if it does not run. None if something else is in place for the
+    /// room by now: the client is to be looked at by that.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    ///
+    /// # Cancel safety
+    /// As [`RoomHandle::connect`].
+    pub(crate) async fn connect(
+        &self,
+        entrance: &Entrance,
+        mut visitor: Visitor,
+    ) -> Result<Option<Joined>, Unreachable> {
+        loop {
+            match self.through(entrance, |handle| handle.connect(visitor))? {
+                None => return Ok(None),
+                Some(Ok(joined)) => return Ok(Some(joined.await?)),
+                Some(Err(Left(back))) => visitor = back,
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Asks a room for a response; it is activated if it does not run. None as with [`Rooms::connect`].
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    ///
+    /// # Cancel safety
+    /// As [`RoomHandle::request`].
+    pub(crate) async fn request(
+        &self,
+        entrance: &Entrance,
+        mut request: Request,
+    ) -> Result<Option<Response>, Unreachable> {
+        loop {
+            match self.through(entrance, |handle| handle.request(request))? {
+                None => return Ok(None),
+                Some(Ok(response)) => return Ok(Some(response.await?)),
+                Some(Err(Left(back))) => request = back,
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Asks the room something, in one step with finding that the entrance still leads to it.
+    fn through<T>(
+        &self,
+        entrance: &Entrance,
+        ask: impl FnOnce(&RoomHandle) -> T,
+    ) -> Result<Option<T>, Unreachable> {
+        let (mut state, room) = (self.state(), &entrance.room);
+        if state.draining {
+            return Err(RoomError::Draining.into());
+        }
+        let party = state.party(room)?;
+        if let Some(resident) = state.running.get(room) {
+            let is_open = Arc::ptr_eq(resident.runs(party), &entrance.party);
+            return Ok(is_open.then(|| ask(&resident.handle)));
+        }
+        if !Arc::ptr_eq(party, &entrance.party) {
+            return Ok(None);
+        }
+        let handle = self.activate(&mut state, room, entrance.party.clone());
+        Ok(Some(ask(&handle)))
+    }
+}
+
+impl State {
+    /// The party of a room, as it is for rooms that begin now.
+    pub(super) fn party(&self, room: &RoomId) -> Result<&Arc<Party>, Unreachable> {
+        let party = self.parties.get(room.party());
+        party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))
+    }
+}
+
+impl super::Resident {
+    /// What a mail that is queued now meets, where rooms that begin now run `newest`. A resident that waits for its
+    /// content runs what is in place when it begins.
+    fn runs<'a>(&'a self, newest: &'a Arc<Party>) -> &'a Arc<Party> {
+        match &self.phase {
+            Phase::Waiting => newest,
+            Phase::Running(party) => party,
+        }
+    }
+}
