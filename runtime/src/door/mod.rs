@@ -8,6 +8,7 @@ mod address;
 mod admin;
 mod answer;
 mod assets;
+mod carrier;
 mod client;
 mod dashboard;
 mod events;

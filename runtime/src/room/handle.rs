@@ -8,7 +8,7 @@
 use super::edit::{Edit, EditReply};
 use super::mail::{AlarmRing, Command, EditOrder, Errand, Joining, Parting, Visit};
 use super::mailbox::{Mailbox, Refused};
-use super::outbox::{Outbox, outbox};
+use super::outbox::{ConnectionKey, Outbox, Outboxes};
 use super::{AlarmGuard, Inspection, Orders, Otherwise, Parts, RoomError, Window};
 use crate::config::AutoResponse;
 use crate::event::{CloseFrame, Ending, Message, Request, Response};
@@ -48,7 +48,7 @@ pub(crate) struct Joined {
     admission: Admission,
     /// What is answered without the room, as it changes with the party's configuration.
     pub(crate) answers: watch::Receiver<Option<Arc<AutoResponse>>>,
-    /// What the room says to it.
+    /// What the room says to it comes from there.
     pub(crate) outbox: Outbox,
 }
 
@@ -75,8 +75,8 @@ impl RoomHandle {
         &self.mailbox
     }
 
-    /// Asks to let a client in. Its socket may be opened when the future returns; what the room said to it since
-    /// waits in the outbox.
+    /// Asks to let a client in, whom the room answers through an outbox of its socket with this key. When the future
+    /// returns, what the room said to it since waits there.
     ///
     /// # Errors
     /// [`Left`]; [`RoomError`] says why the client is not let in.
@@ -86,16 +86,16 @@ impl RoomHandle {
     pub(crate) fn connect(
         &self,
         visitor: Visitor,
+        (outboxes, key): (&Outboxes, ConnectionKey),
     ) -> Result<impl Future<Output = Result<Joined, RoomError>> + use<>, Left<Visitor>> {
-        let Parts { limits, metrics, bytes, .. } = &*self.parts;
-        let (sender, outbox) = outbox(limits, metrics.clone(), bytes);
+        let (sender, outbox) = outboxes.open(key);
         let (reply, answer) = oneshot::channel();
         let joining = Joining { visitor, outbox: sender, reply };
         let queued = match self.mailbox.push(Visit::Connect(Box::new(joining))) {
             Err(Refused::Closed(Visit::Connect(joining))) => return Err(Left(joining.visitor)),
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
-        let (patience, answers) = (ms(limits.connect_ms_max), self.answers.clone());
+        let (patience, answers) = (ms(self.parts.limits.connect_ms_max), self.answers.clone());
         Ok(async move {
             queued?;
             match tokio::time::timeout(patience, answer).await {

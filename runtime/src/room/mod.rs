@@ -27,7 +27,7 @@ pub(crate) use figures::{FaultRecord, Figures, Glance, Stage, Totals};
 pub(crate) use handle::{Joined, Left, RoomHandle, Visitor};
 pub(crate) use mail::AlarmGuard;
 pub(crate) use mailbox::Mailbox;
-pub(crate) use outbox::{Frame, Outbox};
+pub(crate) use outbox::{ConnectionKey, Outboxes, Said};
 pub(crate) use places::{Places, SharedPlaces};
 pub(crate) use roster::Client;
 pub(crate) use turns::Parts;

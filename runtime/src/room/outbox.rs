@@ -1,7 +1,9 @@
-//! The queue behind one connection. Owns what the room said and the network has not taken yet.
+//! The queues between rooms and the clients behind one socket. Owns what the rooms said and the network has not
+//! taken yet.
 //!
-//! Invariant: a room never waits for a client. At the bound the queue is thrown away and the
-//! connection closed with 1013; after a close frame nothing follows. It does not know sockets.
+//! Invariant: a room never waits for a client. At its bound a queue is thrown away and ends, and nothing follows its
+//! end. Each queue that has something stands once in one line of the socket, so that the socket's task sleeps only
+//! while all are empty, and takes from each in turn. It does not know sockets, frames or protocols.
 
 use crate::byte_budget::{ByteBudget, BytePermit};
 use crate::event::{CloseFrame, Message};
@@ -11,64 +13,189 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// Something to be written to a connection.
+/// Which of its connections a socket means. It is the socket's own number, and no room knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectionKey(pub(crate) usize);
+
+/// What comes out of an outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Frame {
+pub(crate) enum Said {
     /// A message.
     Message(Message),
-    /// The last frame.
-    Close(CloseFrame),
-    /// Asks the client whether it is there.
-    Ping,
+    /// The last word: the connection is over.
+    Goodbye(CloseFrame),
+    /// The last word, in place of everything that waited: the client was too far behind.
+    Overflow,
 }
 
-/// The room's end.
-pub(crate) struct OutboxSender(Arc<Inner>);
+/// All outboxes of one socket, as its task reads them. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Outboxes(Arc<Inner>);
 
-/// The socket's end.
-pub(crate) struct Outbox(Arc<Inner>);
+/// A room's end of an outbox.
+pub(crate) struct OutboxSender {
+    socket: Arc<Inner>,
+    slot: usize,
+}
+
+/// The socket's end of an outbox.
+pub(crate) struct Outbox {
+    socket: Arc<Inner>,
+    slot: usize,
+}
 
 struct Inner {
-    queue: Mutex<Queue>,
+    state: Mutex<State>,
+    /// Signalled when the line gets its first outbox, and by [`Outboxes::wake`].
     filled: Notify,
-    /// Told when the bound was hit.
+    /// Signalled when an outbox came to its bound.
     overflowed: Notify,
     bytes_max: usize,
-    frames_max: usize,
+    messages_max: usize,
+    budget: ByteBudget,
     metrics: Arc<RoomMetrics>,
 }
 
+#[derive(Default)]
+struct State {
+    /// A slot is used again when both ends of its outbox are gone.
+    slots: Vec<Slot>,
+    /// The slots that have something, each once: the one that has waited longest comes first.
+    line: VecDeque<usize>,
+    /// What was taken last came from there.
+    taken_from: Option<usize>,
+    woken: bool,
+}
+
+struct Slot {
+    key: ConnectionKey,
+    queue: Queue,
+    has_sender: bool,
+    has_reader: bool,
+}
+
 struct Queue {
-    frames: VecDeque<Frame>,
+    said: VecDeque<Said>,
     bytes: usize,
     /// Bytes of what was taken last: the socket is about to write it.
     taken: usize,
     /// For both.
     permit: BytePermit,
-    closed: bool,
-    /// What the client is told at the end, whatever the room says: it broke the protocol.
-    verdict: Option<CloseFrame>,
-    /// A ping goes before everything else.
-    pings: bool,
+    ended: bool,
+    /// True if it stands in the line.
+    in_line: bool,
 }
 
-/// The two ends of a new, empty outbox.
-pub(crate) fn outbox(
-    limits: &Limits,
-    metrics: Arc<RoomMetrics>,
-    budget: &ByteBudget,
-) -> (OutboxSender, Outbox) {
-    let (frames, permit) = (VecDeque::new(), budget.permit());
-    let (bytes, taken, closed, pings) = (0, 0, false, false);
-    let inner = Arc::new(Inner {
-        queue: Mutex::new(Queue { frames, bytes, taken, permit, closed, verdict: None, pings }),
-        filled: Notify::new(),
-        overflowed: Notify::new(),
-        bytes_max: size(limits.outbox_bytes_max),
-        frames_max: size(limits.outbox_frames_max),
-        metrics,
-    });
-    (OutboxSender(inner.clone()), Outbox(inner))
+impl Outboxes {
+    /// No outbox yet.
+    pub(crate) fn new(limits: &Limits, metrics: Arc<RoomMetrics>, budget: ByteBudget) -> Self {
+        Self(Arc::new(Inner {
+            state: Mutex::default(),
+            filled: Notify::new(),
+            overflowed: Notify::new(),
+            bytes_max: size(limits.outbox_bytes_max),
+            messages_max: size(limits.outbox_frames_max),
+            budget,
+            metrics,
+        }))
+    }
+
+    /// Makes a new, empty outbox, and returns its two ends.
+    pub(crate) fn open(&self, key: ConnectionKey) -> (OutboxSender, Outbox) {
+        let permit = self.0.budget.permit();
+        let (said, bytes, taken, ended, in_line) = (VecDeque::new(), 0, 0, false, false);
+        let queue = Queue { said, bytes, taken, permit, ended, in_line };
+        let new = Slot { key, queue, has_sender: true, has_reader: true };
+        let mut state = self.0.state();
+        let free = state.slots.iter().position(|slot| !slot.has_sender && !slot.has_reader);
+        let slot = free.unwrap_or(state.slots.len());
+        match state.slots.get_mut(slot) {
+            Some(free) => *free = new,
+            None => state.slots.push(new),
+        }
+        drop(state);
+        let socket = self.0.clone();
+        (OutboxSender { socket: socket.clone(), slot }, Outbox { socket, slot })
+    }
+
+    /// Takes the next words of one connection, at most `max`, as soon as there are any. None if it was woken by
+    /// [`Outboxes::wake`]. For the one task that writes, which has written what it took before.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, nothing was taken.
+    pub(crate) async fn next(&self, max: usize, into: &mut Vec<Said>) -> Option<ConnectionKey> {
+        loop {
+            if let Some(woken) = self.take(max, into) {
+                return woken;
+            }
+            self.0.filled.notified().await;
+        }
+    }
+
+    /// As [`Outboxes::next`], without waiting; the outer none is for nothing at all.
+    pub(crate) fn take(&self, max: usize, into: &mut Vec<Said>) -> Option<Option<ConnectionKey>> {
+        let mut state = self.0.state();
+        state.written();
+        if std::mem::take(&mut state.woken) {
+            return Some(None);
+        }
+        let slot = state.line.pop_front()?;
+        let Slot { key, queue, .. } = &mut state.slots[slot];
+        let (key, count) = (*key, queue.said.len().min(max));
+        let before = into.len();
+        into.extend(queue.said.drain(..count));
+        queue.taken = into[before..].iter().map(Said::bytes).sum();
+        queue.bytes -= queue.taken;
+        queue.in_line = !queue.said.is_empty();
+        if queue.in_line {
+            state.line.push_back(slot);
+        }
+        state.taken_from = Some(slot);
+        drop(state);
+        let messages = into[before..].iter().filter(|said| matches!(said, Said::Message(_)));
+        self.0.metrics.messages_sent.increment(messages.count() as u64);
+        Some(Some(key))
+    }
+
+    /// Makes [`Outboxes::next`] return: the task has something else to do.
+    pub(crate) fn wake(&self) {
+        self.0.state().woken = true;
+        self.0.filled.notify_one();
+    }
+
+    /// Returns when an outbox came to its bound: the client takes too little, so its socket should not wait long
+    /// for it. For the one task that writes.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the next call returns at once if one did.
+    pub(crate) async fn overflowed(&self) {
+        self.0.overflowed.notified().await;
+    }
+}
+
+impl OutboxSender {
+    /// Queues a message, or ends the outbox if the client is too far behind.
+    pub(crate) fn send(&self, message: &Message) {
+        self.socket.send(self.slot, message);
+    }
+
+    /// True if the socket is gone: nobody takes what is queued.
+    pub(crate) fn is_gone(&self) -> bool {
+        !self.socket.state().slots[self.slot].has_reader
+    }
+
+    /// How far the client is behind: messages and bytes that wait for its socket.
+    pub(crate) fn lag(&self) -> (usize, usize) {
+        let state = self.socket.state();
+        let queue = &state.slots[self.slot].queue;
+        let last_word = queue.said.back().is_some_and(|said| !matches!(said, Said::Message(_)));
+        (queue.said.len() - usize::from(last_word), queue.bytes)
+    }
+
+    /// Ends the outbox with this, behind what was said. Without effect if it has ended.
+    pub(crate) fn close(&self, frame: CloseFrame) {
+        self.socket.end(self.slot, frame);
+    }
 }
 
 impl std::fmt::Debug for OutboxSender {
@@ -77,282 +204,146 @@ impl std::fmt::Debug for OutboxSender {
     }
 }
 
-impl OutboxSender {
-    /// Queues a message, or closes the connection if it is too far behind.
-    pub(crate) fn send(&self, message: &Message) {
-        self.0.send(message);
-    }
-
-    /// True if the socket is gone: nobody takes what is queued.
-    pub(crate) fn is_gone(&self) -> bool {
-        // The room has one end and the socket the other.
-        Arc::strong_count(&self.0) == 1
-    }
-
-    /// How far the client is behind: messages and bytes that wait for its socket.
-    pub(crate) fn lag(&self) -> (usize, usize) {
-        let queue = self.0.queue();
-        let goodbye = matches!(queue.frames.back(), Some(Frame::Close(_)));
-        (queue.frames.len() - usize::from(goodbye), queue.bytes)
-    }
-
-    /// Queues the last frame. Without effect if there is one.
-    pub(crate) fn close(&self, frame: CloseFrame) {
-        self.0.close(frame);
-    }
-}
-
 impl Drop for OutboxSender {
     /// A room that is gone says no more; its clients may come back.
     fn drop(&mut self) {
         self.close(CloseFrame::new(1011, "the room stopped"));
-    }
-}
-
-impl Queue {
-    fn clear(&mut self) {
-        self.frames.clear();
-        self.bytes = 0;
-        self.permit.shrink(self.taken);
-    }
-
-    /// True if there is memory for so many bytes more. Who keeps up gets its message in any case.
-    fn covers(&mut self, more: usize) -> bool {
-        let keeps_up = self.frames.is_empty() && self.taken == 0;
-        self.permit.cover(self.bytes + self.taken + more) || keeps_up
-    }
-
-    /// What was taken last is written.
-    fn written(&mut self) {
-        self.taken = 0;
-        self.permit.shrink(self.bytes);
-    }
-
-    fn end(&mut self, frame: CloseFrame) {
-        let frame = self.verdict.take().unwrap_or(frame);
-        self.frames.push_back(Frame::Close(frame));
-        self.closed = true;
+        self.socket.state().slots[self.slot].has_sender = false;
     }
 }
 
 impl Outbox {
     /// Queues an answer that needs no room, behind what the room said, with the same bound.
     pub(crate) fn answer(&self, message: &Message) {
-        self.0.send(message);
+        self.socket.send(self.slot, message);
     }
 
-    /// Puts a ping before everything that waits.
-    pub(crate) fn ping(&self) {
-        self.0.queue().pings = true;
-        self.0.filled.notify_one();
+    /// Ends the outbox with this, behind what was said: the room is waited for no longer. Without effect if it has
+    /// ended.
+    pub(crate) fn end(&self, frame: CloseFrame) {
+        self.socket.end(self.slot, frame);
     }
 
-    /// Throws away what waits and queues the last frame, as the server stops. Without effect if there is one.
-    pub(crate) fn leave(&self, frame: CloseFrame) {
-        let mut queue = self.0.queue();
-        if !queue.closed {
-            queue.clear();
-            queue.end(frame);
-        }
-        drop(queue);
-        self.0.filled.notify_one();
-    }
-
-    /// Makes this the last frame when the room ends the outbox. Without effect if it has ended.
-    pub(crate) fn end_later(&self, frame: CloseFrame) {
-        self.0.queue().verdict = Some(frame);
-    }
-
-    /// Queues the last frame behind what waits, and waits for the room no longer. Without effect if there
-    /// is one.
-    pub(crate) fn end_now(&self, frame: CloseFrame) {
-        self.0.close(frame);
-    }
-
-    /// Takes the next frames, at most `max` and a ping. Empty if there are none. Those of the call before have
-    /// been written.
-    pub(crate) fn take(&self, max: usize) -> Vec<Frame> {
-        let mut queue = self.0.queue();
-        queue.written();
-        let count = queue.frames.len().min(max);
-        let ping = std::mem::take(&mut queue.pings).then_some(Frame::Ping);
-        let frames: Vec<Frame> = ping.into_iter().chain(queue.frames.drain(..count)).collect();
-        queue.taken = frames.iter().map(Frame::size).sum();
-        queue.bytes -= queue.taken;
-        drop(queue);
-        let messages = frames.iter().filter(|frame| matches!(frame, Frame::Message(_))).count();
-        self.0.metrics.messages_sent.increment(messages as u64);
-        frames
-    }
-
-    /// Returns when there may be something to take. For the one socket that writes, which has written what it took.
-    ///
-    /// # Cancel safety
-    /// Dropped before it returns, the next call returns at once if something came.
-    pub(crate) async fn filled(&self) {
-        self.0.queue().written();
-        self.0.filled.notified().await;
-    }
-
-    /// Returns when the bound was hit: the client takes too little, so its socket should not wait long
-    /// for it. For the one socket that writes.
-    ///
-    /// # Cancel safety
-    /// As [`Outbox::filled`].
-    pub(crate) async fn overflowed(&self) {
-        self.0.overflowed.notified().await;
+    /// Throws away what waits, and keeps nothing more that the room says.
+    pub(crate) fn discard(&self) {
+        self.socket.state().silence(self.slot);
     }
 }
 
-impl Frame {
-    fn size(&self) -> usize {
+impl Drop for Outbox {
+    /// Nobody takes what waits.
+    fn drop(&mut self) {
+        let mut state = self.socket.state();
+        state.silence(self.slot);
+        state.taken_from = state.taken_from.filter(|from| *from != self.slot);
+        let Slot { queue, has_reader, .. } = &mut state.slots[self.slot];
+        *has_reader = false;
+        queue.taken = 0;
+        queue.permit.shrink(0);
+    }
+}
+
+impl Said {
+    fn bytes(&self) -> usize {
         match self {
             Self::Message(message) => message.len(),
-            Self::Close(_) | Self::Ping => 0,
+            Self::Goodbye(_) | Self::Overflow => 0,
         }
+    }
+}
+
+impl Queue {
+    fn clear(&mut self) {
+        self.said.clear();
+        self.bytes = 0;
+        self.permit.shrink(self.taken);
+    }
+
+    /// True if there is memory for so many bytes more. Who keeps up gets its message in any case.
+    fn covers(&mut self, more: usize) -> bool {
+        let keeps_up = self.said.is_empty() && self.taken == 0;
+        self.permit.cover(self.bytes + self.taken + more) || keeps_up
+    }
+
+    fn end(&mut self, last: Said) {
+        self.said.push_back(last);
+        self.ended = true;
+    }
+}
+
+impl State {
+    /// What was taken last is written.
+    fn written(&mut self) {
+        if let Some(slot) = self.taken_from.take() {
+            let queue = &mut self.slots[slot].queue;
+            queue.taken = 0;
+            queue.permit.shrink(queue.bytes);
+        }
+    }
+
+    /// Ends a slot's queue without a last word, and throws away what waits in it.
+    fn silence(&mut self, slot: usize) {
+        self.line.retain(|waiting| *waiting != slot);
+        let queue = &mut self.slots[slot].queue;
+        queue.clear();
+        queue.said = VecDeque::new();
+        (queue.ended, queue.in_line) = (true, false);
+    }
+
+    /// Puts a slot that has something in the line. True if it did not stand there.
+    fn line_up(&mut self, slot: usize) -> bool {
+        let was_in_line = std::mem::replace(&mut self.slots[slot].queue.in_line, true);
+        if !was_in_line {
+            self.line.push_back(slot);
+        }
+        !was_in_line
     }
 }
 
 impl Inner {
-    fn send(&self, message: &Message) {
-        let mut queue = self.queue();
-        if queue.closed {
+    fn send(&self, slot: usize, message: &Message) {
+        let mut state = self.state();
+        let queue = &mut state.slots[slot].queue;
+        if queue.ended {
             return;
         }
-        let full =
-            queue.frames.len() >= self.frames_max || queue.bytes + message.len() > self.bytes_max;
-        if full || !queue.covers(message.len()) {
+        let more = message.len();
+        let full = queue.said.len() >= self.messages_max || queue.bytes + more > self.bytes_max;
+        if full || !queue.covers(more) {
             queue.clear();
-            queue.end(CloseFrame::new(1013, "too slow: the outbox is full"));
+            queue.end(Said::Overflow);
             self.metrics.outbox_overflows.increment(1);
             self.overflowed.notify_one();
         } else {
-            queue.bytes += message.len();
-            queue.frames.push_back(Frame::Message(message.clone()));
+            queue.bytes += more;
+            queue.said.push_back(Said::Message(message.clone()));
         }
-        drop(queue);
-        self.filled.notify_one();
+        self.ring(state, slot);
     }
 
-    fn close(&self, frame: CloseFrame) {
-        let mut queue = self.queue();
-        if !queue.closed {
-            queue.end(frame);
+    fn end(&self, slot: usize, frame: CloseFrame) {
+        let mut state = self.state();
+        let queue = &mut state.slots[slot].queue;
+        if !queue.ended {
+            queue.end(Said::Goodbye(frame));
+            self.ring(state, slot);
         }
-        drop(queue);
-        self.filled.notify_one();
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        // The queue is changed by moves that cannot panic, so what a panicking holder left is whole.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Lines a slot up, and wakes the socket's task for it, which looks at the line before it sleeps.
+    fn ring(&self, mut state: MutexGuard<'_, State>, slot: usize) {
+        let is_new = state.line_up(slot);
+        drop(state);
+        if is_new {
+            self.filled.notify_one();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is changed by moves that cannot panic, so what a panicking holder left is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::Metrics;
-
-    fn small() -> (OutboxSender, Outbox) {
-        let limits = Limits { outbox_frames_max: 2, outbox_bytes_max: 10, ..Limits::default() };
-        outbox(&limits, Metrics::new().rooms, &ByteBudget::new(1 << 20))
-    }
-
-    #[test]
-    fn where_others_keep_everything_who_is_behind_is_closed_and_who_keeps_up_is_not() {
-        let budget = ByteBudget::new(64 * 1024);
-        let new = || outbox(&Limits::default(), Metrics::new().rooms, &budget);
-        let large = Message::text("x".repeat(30 * 1024));
-        let (slow, behind) = new();
-        slow.send(&large);
-        slow.send(&large);
-        let (room, socket) = new();
-        for _ in 0..3 {
-            room.send(&large);
-            assert!(matches!(&socket.take(10)[..], [Frame::Message(_)]));
-            futures_util::FutureExt::now_or_never(socket.filled()).unwrap();
-            // What was taken is written by then.
-        }
-        assert!(budget.granted() <= 64 * 1024);
-        slow.send(&large);
-        assert!(matches!(&behind.take(10)[..], [Frame::Close(frame)] if frame.code == 1013));
-        assert_eq!(budget.granted(), 0);
-    }
-
-    #[test]
-    fn a_slow_client_loses_its_queue_and_is_closed_with_1013() {
-        let (room, socket) = small();
-        for text in ["1", "2", "3", "4"] {
-            room.send(&Message::text(text));
-        }
-        let frames = socket.take(10);
-        assert!(matches!(&frames[..], [Frame::Close(frame)] if frame.code == 1013));
-        let (room, socket) = small();
-        room.send(&Message::text("eleven bytes"));
-        assert!(matches!(&socket.take(10)[..], [Frame::Close(frame)] if frame.code == 1013));
-    }
-
-    #[test]
-    fn nothing_follows_a_close_frame() {
-        let (room, socket) = small();
-        room.send(&Message::text("hi"));
-        room.close(CloseFrame::new(4001, "bye"));
-        room.send(&Message::text("lost"));
-        drop(room);
-        let last = Frame::Close(CloseFrame::new(4001, "bye"));
-        assert_eq!(socket.take(10), [Frame::Message(Message::text("hi")), last]);
-    }
-
-    #[test]
-    fn an_answer_without_the_room_keeps_order_and_bound() {
-        let (room, socket) = small();
-        room.send(&Message::text("first"));
-        socket.answer(&Message::text("pong"));
-        let frames = ["first", "pong"].map(|text| Frame::Message(Message::text(text)));
-        assert_eq!(socket.take(10), frames);
-        (0..3).for_each(|_| socket.answer(&Message::text("pong")));
-        assert!(matches!(&socket.take(10)[..], [Frame::Close(frame)] if frame.code == 1013));
-        socket.answer(&Message::text("pong"));
-        assert_eq!(socket.take(10), []);
-    }
-
-    #[test]
-    fn a_ping_goes_first_and_a_server_that_stops_says_only_goodbye() {
-        let (room, socket) = small();
-        room.send(&Message::text("hi"));
-        socket.ping();
-        socket.ping();
-        assert_eq!(socket.take(10), [Frame::Ping, Frame::Message(Message::text("hi"))]);
-        room.send(&Message::text("never sent"));
-        socket.leave(CloseFrame::new(1012, "bye"));
-        room.close(CloseFrame::new(4001, "too late"));
-        assert_eq!(socket.take(10), [Frame::Close(CloseFrame::new(1012, "bye"))]);
-    }
-
-    #[test]
-    fn a_verdict_of_the_socket_goes_over_the_rooms_last_frame() {
-        let (room, socket) = small();
-        room.send(&Message::text("hi"));
-        socket.end_later(CloseFrame::new(1002, "bad frame"));
-        assert_eq!(socket.take(10), [Frame::Message(Message::text("hi"))]);
-        drop(room);
-        assert_eq!(socket.take(10), [Frame::Close(CloseFrame::new(1002, "bad frame"))]);
-        let (room, socket) = small();
-        socket.end_later(CloseFrame::new(1002, "bad frame"));
-        room.send(&Message::text("hi"));
-        socket.end_now(CloseFrame::new(1002, "bad frame"));
-        drop(room);
-        let last = Frame::Close(CloseFrame::new(1002, "bad frame"));
-        assert_eq!(socket.take(10), [Frame::Message(Message::text("hi")), last]);
-    }
-
-    #[test]
-    fn what_was_taken_makes_space() {
-        let (room, socket) = small();
-        for _ in 0..5 {
-            room.send(&Message::text("five5"));
-            assert_eq!(socket.take(1).len(), 1);
-        }
-    }
-}
+mod tests;

@@ -1,14 +1,14 @@
 //! How clients get to rooms. Owns the one look at a room's party by which a client is let in or turned away.
 //!
 //! Invariant: an entrance leads to a room only while what is in place for the room is what the entrance showed.
-//! This is checked in one step with queueing what the client asks, and a room that runs is told of other code in
-//! one step with noting that other code is in place for it. So no deployment comes between the decision to let a
+//! This is checked in one step with queueing what the client asks, and a room that runs is handed other code in one
+//! step with noting that other code is in place for it. So no deployment comes between the decision to let a
 //! client in and the code that meets it. It does not know who decides, or how.
 
 use super::{Party, Phase, Rooms, State, Unreachable};
 use crate::event::{Request, Response};
 use crate::id::RoomId;
-use crate::room::{Joined, Left, RoomError, RoomHandle, Visitor};
+use crate::room::{ConnectionKey, Joined, Left, Outboxes, Parts, RoomError, RoomHandle, Visitor};
 use std::sync::Arc;
 
 /// What is in place for a room at one moment.
@@ -41,6 +41,12 @@ impl Rooms {
         Ok(Entrance { room: room.clone(), party })
     }
 
+    /// The outboxes of a new socket.
+    pub(crate) fn outboxes(&self) -> Outboxes {
+        let Parts { limits, metrics, bytes, .. } = &*self.0.parts;
+        Outboxes::new(limits, metrics.clone(), bytes.clone())
+    }
+
     /// Lets a client into a room, which is activated if it does not run. None if something else is in place for the
     /// room by now: the client is to be looked at by that.
     ///
@@ -53,9 +59,10 @@ impl Rooms {
         &self,
         entrance: &Entrance,
         mut visitor: Visitor,
+        to: (&Outboxes, ConnectionKey),
     ) -> Result<Option<Joined>, Unreachable> {
         loop {
-            match self.through(entrance, |handle| handle.connect(visitor))? {
+            match self.through(entrance, |handle| handle.connect(visitor, to))? {
                 None => return Ok(None),
                 Some(Ok(joined)) => return Ok(Some(joined.await?)),
                 Some(Err(Left(back))) => visitor = back,

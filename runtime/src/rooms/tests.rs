@@ -8,7 +8,7 @@ use crate::id::ConnectionId;
 use crate::limits::Limits;
 use crate::logs::{Begin, LogFilter, Seen};
 use crate::metrics::Metrics;
-use crate::room::{Frame, Joined, Outbox, Visitor};
+use crate::room::{ConnectionKey, Joined, Outboxes, Said, Visitor};
 use crate::store::RoomContent;
 use crate::store::testing::Disk;
 use bytes::Bytes;
@@ -49,9 +49,17 @@ impl Node {
         Self { rooms, disk, metrics }
     }
 
-    async fn connect(&self, id: &str) -> Joined {
+    async fn connect(&self, id: &str) -> Client {
         let entrance = self.rooms.entrance(&lobby()).unwrap();
-        within(self.rooms.connect(&entrance, visitor(id))).await.unwrap().unwrap()
+        self.enter(&entrance, id).await.unwrap()
+    }
+
+    /// Lets a client in, unless something else is in place by now than at the entrance.
+    async fn enter(&self, entrance: &Entrance, id: &str) -> Option<Client> {
+        let outboxes = self.rooms.outboxes();
+        let to = (&outboxes, ConnectionKey(0));
+        let joined = within(self.rooms.connect(entrance, visitor(id), to)).await.unwrap()?;
+        Some(Client { joined, outboxes })
     }
 
     async fn request(&self, script: &str) -> Result<String, Unreachable> {
@@ -88,6 +96,21 @@ impl Node {
     }
 }
 
+/// A client that is in the lobby.
+struct Client {
+    joined: Joined,
+    outboxes: Outboxes,
+}
+
+impl Client {
+    /// What the room has said to it, at most so many words.
+    fn take(&self, max: usize) -> Vec<Said> {
+        let mut said = Vec::new();
+        self.outboxes.take(max, &mut said);
+        said
+    }
+}
+
 /// Lets every task run that can: the test's runtime has one thread.
 async fn settle() {
     for _ in 0..100 {
@@ -118,22 +141,21 @@ fn visitor(id: &str) -> Visitor {
     Visitor { id, request }
 }
 
-async fn tell(client: &Joined, text: &str) {
-    within(client.message(Message::text(text))).await.unwrap();
+async fn tell(client: &Client, text: &str) {
+    within(client.joined.message(Message::text(text))).await.unwrap();
 }
 
-/// The next `count` frames.
-async fn heard(outbox: &Outbox, count: usize) -> Vec<Frame> {
-    let mut frames = outbox.take(count);
-    while frames.len() < count {
-        within(outbox.filled()).await;
-        frames.extend(outbox.take(count - frames.len()));
+/// The next `count` words.
+async fn heard(client: &Client, count: usize) -> Vec<Said> {
+    let mut said = Vec::new();
+    while said.len() < count {
+        within(client.outboxes.next(count - said.len(), &mut said)).await;
     }
-    frames
+    said
 }
 
-fn text(text: &str) -> Frame {
-    Frame::Message(Message::text(text))
+fn text(text: &str) -> Said {
+    Said::Message(Message::text(text))
 }
 
 #[tokio::test]
@@ -141,18 +163,18 @@ async fn nothing_is_said_before_what_it_depends_on_is_durable() {
     let node = Node::start().await;
     let (a, b) = (node.connect("a").await, node.connect("b").await);
     tell(&a, "free").await;
-    assert_eq!(heard(&a.outbox, 1).await, [text("free")]);
+    assert_eq!(heard(&a, 1).await, [text("free")]);
     node.disk.hold();
     tell(&a, r#"[{"put":["k",1]},{"say":"wrote"},{"broadcast":"to all"}]"#).await;
     tell(&a, "behind").await;
     tell(&a, r#"[{"close":[4000,"bye"]}]"#).await;
     node.held().await;
-    assert_eq!((a.outbox.take(9), b.outbox.take(9)), (Vec::new(), Vec::new()));
+    assert_eq!((a.take(9), b.take(9)), (Vec::new(), Vec::new()));
     node.disk.work();
-    let bye = Frame::Close(CloseFrame::new(4000, "bye"));
+    let bye = Said::Goodbye(CloseFrame::new(4000, "bye"));
     let all = [text("wrote"), text("to all"), text("behind"), bye];
-    assert_eq!(heard(&a.outbox, 4).await, all);
-    assert_eq!(heard(&b.outbox, 1).await, [text("to all")]);
+    assert_eq!(heard(&a, 4).await, all);
+    assert_eq!(heard(&b, 1).await, [text("to all")]);
 }
 
 #[tokio::test]
@@ -234,10 +256,10 @@ async fn a_turn_goes_on_while_the_disk_is_busy() {
         tell(&a, r#"[{"add":"n"}]"#).await;
     }
     node.held().await;
-    assert_eq!(a.outbox.take(9), []);
+    assert_eq!(a.take(9), []);
     node.disk.work();
-    let sums: Vec<Frame> = (1..=10).map(|sum| text(&sum.to_string())).collect();
-    assert_eq!(heard(&a.outbox, 10).await, sums);
+    let sums: Vec<Said> = (1..=10).map(|sum| text(&sum.to_string())).collect();
+    assert_eq!(heard(&a, 10).await, sums);
 }
 
 #[tokio::test]
@@ -252,11 +274,11 @@ async fn what_waited_for_a_failed_flush_is_never_said() {
     assert!(futures_util::poll!(asked.as_mut()).is_pending());
     node.held().await;
     node.disk.fail();
-    let end = Frame::Close(CloseFrame::new(1011, "the room's storage failed"));
-    assert_eq!(heard(&a.outbox, 1).await, [end]);
+    let end = Said::Goodbye(CloseFrame::new(1011, "the room's storage failed"));
+    assert_eq!(heard(&a, 1).await, [end]);
     assert!(matches!(asked.await, Err(Unreachable::Room(RoomError::Storage(_)))));
     settle().await;
-    assert_eq!(a.outbox.take(9), []);
+    assert_eq!(a.take(9), []);
     node.disk.work();
     node.works_again().await;
     // The next activation begins with what the disk has.
@@ -272,7 +294,7 @@ async fn a_room_whose_disk_stays_broken_serves_nobody_and_others_go_on() {
         let refused = node.request(r#"[{"put":["k",1]}]"#).await;
         assert!(matches!(refused, Err(Unreachable::Room(RoomError::Storage(_)))), "{refused:?}");
     }
-    assert!(matches!(&heard(&a.outbox, 1).await[..], [Frame::Close(frame)] if frame.code == 1011));
+    assert!(matches!(&heard(&a, 1).await[..], [Said::Goodbye(frame)] if frame.code == 1011));
     node.disk.work();
     node.works_again().await;
     assert_eq!(node.request(r#"[{"put":["k",1]}]"#).await, Ok("[]".to_owned()));
@@ -338,7 +360,7 @@ async fn what_waits_for_the_disk_is_counted_and_how_long_it_is_held_back() {
     };
     let before = held(&node);
     tell(&a, "free").await;
-    assert_eq!(heard(&a.outbox, 1).await, [text("free")]);
+    assert_eq!(heard(&a, 1).await, [text("free")]);
     assert_eq!(held(&node), before, "a turn that waits for nothing is not measured");
     node.disk.hold();
     tell(&a, r#"[{"put":["k",1]},{"say":"wrote"}]"#).await;
@@ -346,7 +368,7 @@ async fn what_waits_for_the_disk_is_counted_and_how_long_it_is_held_back() {
     node.held().await;
     prints(&node, "room_store_waiting_for_disk 1");
     node.disk.work();
-    assert_eq!(heard(&a.outbox, 2).await, [text("wrote"), text("behind")]);
+    assert_eq!(heard(&a, 2).await, [text("wrote"), text("behind")]);
     prints(&node, "room_store_waiting_for_disk 0");
     assert_eq!(held(&node), before + 2);
 }
@@ -365,13 +387,13 @@ async fn who_is_replaced_hears_what_was_said_to_all_before() {
     // Said after it was replaced, and before it knows.
     tell(&b, r#"[{"broadcast":"to the others"}]"#).await;
     node.held().await;
-    assert_eq!(a.outbox.take(9), []);
+    assert_eq!(a.take(9), []);
     node.disk.work();
     let replaced =
-        Frame::Close(CloseFrame::new(4409, "replaced by a newer connection with the same id"));
-    assert_eq!(heard(&a.outbox, 2).await, [text("to all"), replaced]);
-    assert_eq!(heard(&again.await.outbox, 1).await, [text("to the others")]);
-    assert_eq!(heard(&b.outbox, 2).await, [text("to all"), text("to the others")]);
+        Said::Goodbye(CloseFrame::new(4409, "replaced by a newer connection with the same id"));
+    assert_eq!(heard(&a, 2).await, [text("to all"), replaced]);
+    assert_eq!(heard(&again.await, 1).await, [text("to the others")]);
+    assert_eq!(heard(&b, 2).await, [text("to all"), text("to the others")]);
 }
 
 #[tokio::test]
@@ -389,9 +411,9 @@ async fn what_a_room_holds_back_is_said_though_it_made_room_for_another() {
         assert!(futures_util::poll!(asked.as_mut()).is_pending());
         tokio::task::yield_now().await;
     }
-    assert_eq!(a.outbox.take(9), []);
+    assert_eq!(a.take(9), []);
     node.disk.work();
-    assert_eq!(heard(&a.outbox, 1).await, [text("wrote")]);
+    assert_eq!(heard(&a, 1).await, [text("wrote")]);
     assert!(within(asked).await.is_ok());
     assert_eq!(node.request(r#"[{"get":"~starts"}]"#).await, Ok(r#"["2"]"#.to_owned()));
 }
@@ -406,11 +428,11 @@ async fn draining_waits_for_what_is_held() {
     let mut draining = std::pin::pin!(node.rooms.drain());
     assert!(futures_util::poll!(draining.as_mut()).is_pending());
     settle().await;
-    assert_eq!(a.outbox.take(9), []);
+    assert_eq!(a.take(9), []);
     node.disk.work();
     within(draining).await;
-    let goodbye = Frame::Close(CloseFrame::new(1012, "the server is shutting down"));
-    assert_eq!(heard(&a.outbox, 2).await, [text("wrote"), goodbye]);
+    let goodbye = Said::Goodbye(CloseFrame::new(1012, "the server is shutting down"));
+    assert_eq!(heard(&a, 2).await, [text("wrote"), goodbye]);
     assert!(matches!(node.request("[]").await, Err(Unreachable::Room(RoomError::Draining))));
 }
 
@@ -460,11 +482,11 @@ async fn a_room_that_is_replaced_ends_first_and_its_clients_are_told_to_come_bac
         assert!(futures_util::poll!(asked.as_mut()).is_pending());
         tokio::task::yield_now().await;
     }
-    assert_eq!(a.outbox.take(9), []);
+    assert_eq!(a.take(9), []);
     node.disk.work();
     // What it had begun is finished and said before it goes.
-    let goodbye = Frame::Close(CloseFrame::new(1012, "the room's storage was replaced"));
-    assert_eq!(heard(&a.outbox, 2).await, [text("wrote"), goodbye]);
+    let goodbye = Said::Goodbye(CloseFrame::new(1012, "the room's storage was replaced"));
+    assert_eq!(heard(&a, 2).await, [text("wrote"), goodbye]);
     assert_eq!(within(importing).await, Ok(()));
     assert_eq!(asked.await, Ok(r#"["imported","1"]"#.to_owned()));
     let _back = node.connect("a").await;
@@ -493,7 +515,7 @@ async fn an_import_leaves_other_rooms_alone_and_nothing_behind() {
     let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
     assert_eq!(within(node.rooms.import(content(&other))).await, Ok(()));
     tell(&a, "still here").await;
-    assert_eq!(heard(&a.outbox, 1).await, [text("still here")]);
+    assert_eq!(heard(&a, 1).await, [text("still here")]);
     settle().await;
     assert_eq!(node.rooms.count(), 1);
     let nobody = RoomId::new(PartyName::parse("nobody").unwrap(), "x", 256).unwrap();
@@ -523,7 +545,7 @@ async fn what_lets_a_client_in_is_what_its_room_runs_whatever_is_deployed_in_bet
     let before = node.rooms.entrance(&lobby()).unwrap();
     node.rooms.deploy(node.parties()).await.unwrap();
     // The room does not run yet: it would begin with what is in place now.
-    assert!(node.rooms.connect(&before, visitor("a")).await.unwrap().is_none());
+    assert!(node.enter(&before, "a").await.is_none());
     assert!(node.rooms.request(&before, post("[]")).await.unwrap().is_none());
     assert_eq!(node.rooms.count(), 0, "an entrance that is closed activates nothing");
     let _a = node.connect("a").await;
@@ -534,7 +556,7 @@ async fn what_lets_a_client_in_is_what_its_room_runs_whatever_is_deployed_in_bet
     let before = node.rooms.entrance(&lobby()).unwrap();
     let mut deploying = std::pin::pin!(node.rooms.deploy(node.parties()));
     assert!(futures_util::poll!(deploying.as_mut()).is_pending());
-    assert!(within(node.rooms.connect(&before, visitor("b"))).await.unwrap().is_some());
+    assert!(node.enter(&before, "b").await.is_some());
     let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
     let newest = node.rooms.entrance(&other).unwrap();
     let leads_to_newest = || {
@@ -546,7 +568,7 @@ async fn what_lets_a_client_in_is_what_its_room_runs_whatever_is_deployed_in_bet
     // From the moment at which it is told, the old entrance is closed, and the one of all rooms leads to it, too.
     drop(kept);
     within(deploying).await.unwrap();
-    assert!(node.rooms.connect(&before, visitor("c")).await.unwrap().is_none());
+    assert!(node.enter(&before, "c").await.is_none());
     assert!(leads_to_newest());
     node.connect("c").await;
 }

@@ -3,7 +3,7 @@
 mod replay;
 
 use super::samples::SampleSource;
-use super::{Code, LiveSamples, SharedEngine};
+use super::{Code, CodeCaches, LiveSamples, SharedEngine};
 use crate::clock::Clock;
 use crate::id::{PartyName, RoomId};
 use crate::limits::Limits;
@@ -25,8 +25,9 @@ fn limits() -> Arc<Limits> {
 /// The puppet, compiled.
 fn puppet(limits: &Arc<Limits>) -> Code {
     let cache = room_test_guest::target_dir().join("guests/compiled");
+    let caches = CodeCaches { folder: Some(&cache), functions: false };
     let logs = Logs::new(limits, Clock::system());
-    let engine = SharedEngine::new(limits, Some(&cache)).unwrap().for_project(limits.clone(), logs);
+    let engine = SharedEngine::new(limits, caches).unwrap().for_project(limits.clone(), logs);
     Code { module: engine.load(&room_test_guest::guest("puppet")).unwrap(), vars: Arc::default() }
 }
 

@@ -26,7 +26,7 @@ async fn every_event_and_every_output_has_the_next_number() {
     tell(&a, r#"[{"say":"never"},{"err":"no"}]"#).await;
     // 7, which says 8 before it flushes and 9 after that.
     tell(&a, r#"[{"put":["k",1]},{"say":"z"},"flush",{"say":"w"}]"#).await;
-    assert_eq!(heard(&a.outbox, 4).await, ["x", "y", "z", "w"].map(text));
+    assert_eq!(heard(&a, 4).await, ["x", "y", "z", "w"].map(text));
     // The goodbye is 10, the end of the old connection 11, which says 12 to those who are left, and the new
     // connection 13.
     let _again = node.connect("a").await;
@@ -47,13 +47,14 @@ async fn numbers_go_on_while_a_room_sleeps() {
     let node = Node::with(WhenQuiet::Hibernate, 1).await;
     let a = node.connect("a").await;
     tell(&a, "free").await;
-    assert_eq!(heard(&a.outbox, 1).await, [text("free")]);
+    assert_eq!(heard(&a, 1).await, [text("free")]);
     assert_eq!(places(&node), [1, 2]);
     // Another room takes the only place, and gives it back: the lobby starts again.
     let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
-    assert!(within(node.rooms.request(&other, post("[]"))).await.is_ok());
+    let entrance = node.rooms.entrance(&other).unwrap();
+    assert!(within(node.rooms.request(&entrance, post("[]"))).await.unwrap().is_some());
     tell(&a, "free").await;
-    assert_eq!(heard(&a.outbox, 1).await, [text("free")]);
+    assert_eq!(heard(&a, 1).await, [text("free")]);
     assert_eq!(places(&node), [1, 2, 5]);
 }
 
@@ -64,7 +65,7 @@ async fn a_crash_makes_no_number_that_was_seen_one_of_something_else() {
     let before = last(&node);
     // These are seen, and no commit has them.
     tell(&a, "free").await;
-    assert_eq!(heard(&a.outbox, 1).await, [text("free")]);
+    assert_eq!(heard(&a, 1).await, [text("free")]);
     assert_eq!(last(&node), before);
     let disk = node.disk.clone();
     // Nothing that the room does in its last moments reaches the disk.
@@ -87,14 +88,15 @@ async fn a_refused_record_breaks_its_room_alone() {
     let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
     node.disk.hold();
     tell(&a, r#"[{"put":["lost",1]},{"say":"lost"}]"#).await;
+    let other = node.rooms.entrance(&other).unwrap();
     let mut asked = std::pin::pin!(node.rooms.request(&other, post(r#"[{"add":"n"}]"#)));
     assert!(futures_util::poll!(asked.as_mut()).is_pending());
     node.held().await;
     node.disk.refuse(&lobby(), true);
     node.disk.work();
-    let end = Frame::Close(CloseFrame::new(1011, "the room's storage failed"));
-    assert_eq!(heard(&a.outbox, 1).await, [end]);
-    assert_eq!(within(asked).await.unwrap().status, 200);
+    let end = Said::Goodbye(CloseFrame::new(1011, "the room's storage failed"));
+    assert_eq!(heard(&a, 1).await, [end]);
+    assert_eq!(within(asked).await.unwrap().unwrap().status, 200);
     assert_eq!(node.rooms.storage_failure(), None);
     node.disk.refuse(&lobby(), false);
     assert_eq!(node.request(r#"[{"list":{}}]"#).await, Ok(r#"[""]"#.to_owned()));

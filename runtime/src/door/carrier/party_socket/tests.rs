@@ -1,0 +1,337 @@
+//! A plain WebSocket without sockets: calls go in, acts come out, and time is a number.
+
+use super::*;
+use proptest::prelude::*;
+
+const KEY: ConnectionKey = PartySocket::KEY;
+
+/// A carrier with what it asked for so far.
+struct Wire {
+    carrier: PartySocket,
+    begun: Instant,
+    acts: Vec<Act>,
+    frames: Vec<Frame>,
+}
+
+impl Wire {
+    /// A connection that is pinged each ten seconds, has three for an answer, and five to close.
+    fn open() -> Self {
+        let limits = Limits {
+            ping_interval_ms: 10_000,
+            pong_ms_max: 3_000,
+            close_ms_max: 5_000,
+            ..Limits::default()
+        };
+        let begun = Instant::now();
+        let carrier = PartySocket::new(&limits, begun);
+        Self { carrier, begun, acts: Vec::new(), frames: Vec::new() }
+    }
+
+    fn at(&self, seconds: u64) -> Instant {
+        self.begun + Duration::from_secs(seconds)
+    }
+
+    /// What the carrier asked for since the last call.
+    fn acts(&mut self) -> Vec<Act> {
+        std::mem::take(&mut self.acts)
+    }
+
+    fn frames(&mut self) -> Vec<Frame> {
+        std::mem::take(&mut self.frames)
+    }
+
+    fn said(&mut self, said: Said) -> Vec<Frame> {
+        self.carrier.said(KEY, said, &mut self.frames);
+        self.frames()
+    }
+
+    fn ended(&mut self, end: WireEnd, seconds: u64) -> Vec<Act> {
+        let now = self.at(seconds);
+        self.carrier.ended(end, now, &mut self.acts);
+        self.acts()
+    }
+
+    fn written(&mut self, written: Written, seconds: u64) -> Vec<Act> {
+        let now = self.at(seconds);
+        self.carrier.written(written, now, &mut self.acts);
+        self.acts()
+    }
+
+    fn refused(&mut self, seconds: u64) -> Vec<Act> {
+        let now = self.at(seconds);
+        self.carrier.refused(KEY, now, &mut self.acts);
+        self.acts()
+    }
+
+    fn tick(&mut self, seconds: u64) -> Vec<Act> {
+        let now = self.at(seconds);
+        self.carrier.tick(now, &mut self.acts);
+        self.acts()
+    }
+
+    /// When it wants its next tick, in seconds.
+    fn due(&self) -> Option<u64> {
+        self.carrier.due().map(|due| due.duration_since(self.begun).as_secs())
+    }
+}
+
+fn frame(code: u16) -> CloseFrame {
+    CloseFrame::new(code, "why")
+}
+
+fn message() -> Message {
+    Message::text("hi")
+}
+
+fn fault() -> WireEnd {
+    WireEnd::Fault(Fault { frame: frame(1002), error: "bad".to_owned() })
+}
+
+fn leave(frame: CloseFrame, handshake: Handshake) -> Act {
+    Act::Leave(KEY, Ending { frame, handshake })
+}
+
+fn broken_off() -> Act {
+    Act::Leave(KEY, Ending::broken_off())
+}
+
+/// What a fault is reported as.
+fn reports() -> Vec<Act> {
+    vec![Act::Report(KEY, "bad".to_owned()), leave(frame(1002), Handshake::Missing)]
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_pass_both_ways() {
+    let mut wire = Wire::open();
+    assert_eq!(wire.carrier.heard(Heard::Message(message())), Some((KEY, message())));
+    assert_eq!(wire.carrier.heard(Heard::SignOfLife), None);
+    assert_eq!(wire.said(Said::Message(message())), [Frame::Message(message())]);
+    assert_eq!(wire.due(), Some(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_of_the_client_is_answered_and_reported_as_clean() {
+    let mut wire = Wire::open();
+    let acts = wire.ended(WireEnd::Closed(frame(1001)), 1);
+    let expected = [leave(frame(1001), Handshake::Clean), Act::HangUp(Farewell::Reply)];
+    assert_eq!(acts, expected);
+    assert_eq!(wire.due(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_of_the_room_waits_for_the_clients_answer() {
+    let mut wire = Wire::open();
+    assert_eq!(wire.said(Said::Goodbye(frame(4000))), [Frame::Close(frame(4000))]);
+    assert_eq!(wire.said(Said::Message(message())), []);
+    // Until the client has read it, what it sends is the room's.
+    assert_eq!(wire.carrier.heard(Heard::Message(message())), Some((KEY, message())));
+    assert_eq!(wire.written(Written::Close, 1), []);
+    assert_eq!(wire.due(), Some(6));
+    let acts = wire.ended(WireEnd::Closed(frame(4000)), 2);
+    assert_eq!(acts, [leave(frame(4000), Handshake::Clean), Act::HangUp(Farewell::Reply)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_answer_a_goodbye_is_dropped() {
+    let mut wire = Wire::open();
+    wire.said(Said::Goodbye(frame(4000)));
+    wire.written(Written::Close, 1);
+    assert_eq!(wire.tick(5), []);
+    assert_eq!(wire.tick(6), [broken_off(), Act::HangUp(Farewell::Drop)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outbox_at_its_bound_closes_with_1013() {
+    let mut wire = Wire::open();
+    let frames = wire.said(Said::Overflow);
+    assert_eq!(frames, [Frame::Close(CloseFrame::new(1013, "too slow: the outbox is full"))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_closes_behind_the_answers_to_what_came_before() {
+    let mut wire = Wire::open();
+    assert_eq!(wire.ended(fault(), 1), reports());
+    assert!(!wire.carrier.listens());
+    assert_eq!(wire.said(Said::Message(message())), [Frame::Message(message())]);
+    // The room's own last word gives way to the fault.
+    assert_eq!(wire.said(Said::Goodbye(frame(1011))), [Frame::Close(frame(1002))]);
+    assert_eq!(wire.written(Written::Close, 2), [Act::HangUp(Farewell::ShutDown)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_waits_for_answers_once_and_for_the_client_once() {
+    let mut wire = Wire::open();
+    assert_eq!(wire.ended(fault(), 1), reports());
+    assert_eq!((wire.due(), wire.tick(5)), (Some(6), Vec::new()));
+    assert_eq!(wire.tick(6), [Act::End(KEY, frame(1002))]);
+    assert_eq!((wire.due(), wire.tick(9)), (Some(10), Vec::new()));
+    assert_eq!(wire.tick(11), [Act::HangUp(Farewell::Drop)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_room_ends_the_connection_behind_the_answers_that_are_there() {
+    let mut wire = Wire::open();
+    let busy = CloseFrame::new(1013, "the room is busy");
+    let acts = wire.refused(1);
+    let error = "the room did not take a message in time".to_owned();
+    let left = leave(busy.clone(), Handshake::Missing);
+    assert_eq!(acts, [Act::Report(KEY, error), left, Act::End(KEY, busy.clone())]);
+    assert_eq!(wire.said(Said::Goodbye(busy.clone())), [Frame::Close(busy)]);
+    assert_eq!(wire.due(), Some(6));
+    assert_eq!(wire.tick(6), [Act::HangUp(Farewell::Drop)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_behind_our_close_frame_is_reported_as_broken_off() {
+    let mut wire = Wire::open();
+    wire.said(Said::Goodbye(frame(4000)));
+    wire.written(Written::Close, 1);
+    assert_eq!(wire.ended(fault(), 2), [broken_off(), Act::HangUp(Farewell::ShutDown)]);
+    // While the frame is on its way, the client reads that, and is not waited for.
+    let mut wire = Wire::open();
+    wire.said(Said::Goodbye(frame(4000)));
+    assert_eq!(wire.ended(fault(), 2), reports());
+    assert_eq!(wire.written(Written::Close, 3), [Act::HangUp(Farewell::ShutDown)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_gone_is_reported_once() {
+    let mut wire = Wire::open();
+    assert_eq!(wire.ended(WireEnd::Lost, 1), [broken_off(), Act::HangUp(Farewell::Drop)]);
+    assert_eq!((wire.ended(WireEnd::Lost, 2), wire.tick(100)), (Vec::new(), Vec::new()));
+    let mut wire = Wire::open();
+    assert_eq!(wire.ended(fault(), 1), reports());
+    assert_eq!(wire.ended(WireEnd::Lost, 2), [Act::HangUp(Farewell::Drop)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_answers_no_ping_is_gone() {
+    let mut wire = Wire::open();
+    assert_eq!(wire.tick(10), [Act::Ping]);
+    assert_eq!(wire.written(Written::Ping, 11), []);
+    assert_eq!((wire.due(), wire.tick(13)), (Some(14), Vec::new()));
+    assert_eq!(wire.tick(14), [broken_off(), Act::HangUp(Farewell::Drop)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stops_says_only_goodbye_at_its_time() {
+    let mut wire = Wire::open();
+    let at = wire.at(3);
+    wire.carrier.stop(at);
+    assert_eq!((wire.due(), wire.tick(2)), (Some(3), Vec::new()));
+    let goodbye = CloseFrame::new(1012, "the server is shutting down");
+    assert_eq!(wire.tick(3), [Act::Close(goodbye)]);
+    assert_eq!(wire.said(Said::Message(message())), []);
+    assert_eq!(wire.said(Said::Goodbye(frame(4000))), []);
+    wire.written(Written::Close, 4);
+    assert_eq!(wire.due(), Some(9));
+    // One that ends for another reason reads that.
+    let mut wire = Wire::open();
+    assert_eq!(wire.ended(fault(), 1), reports());
+    wire.carrier.stop(at);
+    let at = wire.at(2);
+    wire.carrier.stop(at);
+    assert_eq!(wire.tick(2), [Act::Close(frame(1002))]);
+}
+
+/// What may happen to a connection.
+#[derive(Clone, Debug)]
+enum Happens {
+    Heard,
+    Refused,
+    Ended(WireEnd),
+    Said(Said),
+    /// What waits to be written is out.
+    Written,
+    Stop,
+    /// Time passes until the next tick is due.
+    Tick,
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    prop_oneof![
+        4 => Just(Happens::Heard),
+        1 => Just(Happens::Refused),
+        1 => Just(Happens::Ended(WireEnd::Closed(frame(1000)))),
+        1 => Just(Happens::Ended(fault())),
+        1 => Just(Happens::Ended(WireEnd::Lost)),
+        4 => Just(Happens::Said(Said::Message(message()))),
+        1 => Just(Happens::Said(Said::Goodbye(frame(4000)))),
+        1 => Just(Happens::Said(Said::Overflow)),
+        3 => Just(Happens::Written),
+        1 => Just(Happens::Stop),
+        4 => Just(Happens::Tick),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn in_any_order_a_room_hears_of_one_end_and_a_client_of_nothing_behind_a_close_frame(
+        history in prop::collection::vec(happens(), 0..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _clock = runtime.enter();
+        let (mut wire, mut now) = (Wire::open(), 0);
+        let (mut waiting, mut written, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        for happens in history {
+            // A driver stops at the end, and reads as long as the carrier listens.
+            if all.iter().any(|act| matches!(act, Act::HangUp(_))) {
+                break;
+            }
+            let listens = wire.carrier.listens();
+            let acts = match happens {
+                Happens::Heard if listens => {
+                    prop_assert!(wire.carrier.heard(Heard::Message(message())).is_some());
+                    Vec::new()
+                }
+                Happens::Refused if listens => wire.refused(now),
+                Happens::Ended(end) if listens || end == WireEnd::Lost => wire.ended(end, now),
+                Happens::Heard | Happens::Refused | Happens::Ended(_) => continue,
+                Happens::Said(said) => {
+                    waiting.extend(wire.said(said));
+                    Vec::new()
+                }
+                Happens::Written => {
+                    let batch = std::mem::take(&mut waiting);
+                    let mut acts = Vec::new();
+                    for frame in batch {
+                        match &frame {
+                            Frame::Ping => acts.extend(wire.written(Written::Ping, now)),
+                            Frame::Close(_) => acts.extend(wire.written(Written::Close, now)),
+                            Frame::Message(_) => {}
+                        }
+                        written.push(frame);
+                    }
+                    acts
+                }
+                Happens::Stop => {
+                    let at = wire.at(now + 1);
+                    wire.carrier.stop(at);
+                    Vec::new()
+                }
+                Happens::Tick => {
+                    now = now.max(wire.due().unwrap_or(now));
+                    wire.tick(now)
+                }
+            };
+            for act in &acts {
+                match act {
+                    Act::Ping => {
+                        prop_assert!(!waiting.contains(&Frame::Ping), "two pings wait");
+                        waiting.insert(0, Frame::Ping);
+                    }
+                    Act::Close(frame) => waiting = vec![Frame::Close(frame.clone())],
+                    _ => {}
+                }
+            }
+            all.extend(acts);
+        }
+        let leaves = all.iter().filter(|act| matches!(act, Act::Leave(..))).count();
+        let over = all.iter().any(|act| matches!(act, Act::HangUp(_)));
+        prop_assert!(leaves <= 1, "{all:?}");
+        prop_assert!(!over || leaves == 1, "an end of which the room does not hear: {all:?}");
+        written.extend(waiting);
+        let close = written.iter().position(|frame| matches!(frame, Frame::Close(_)));
+        prop_assert!(close.is_none_or(|at| at + 1 == written.len()), "{written:?}");
+    }
+}

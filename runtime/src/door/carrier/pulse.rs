@@ -1,0 +1,125 @@
+//! When a client is pinged, and when it counts as gone. Pure; owns the times.
+//!
+//! Invariant: a client that is pinged and then says nothing for `pong_ms_max` is lost, and the time runs from when
+//! the ping is out: a client that is slow to take what lies before it is not taken for dead. It does not know how
+//! frames are read or written.
+
+use crate::limits::{Limits, ms};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What is known of a client's life.
+pub(super) struct Pulse {
+    stage: Stage,
+    /// When the ping after the one in work is due.
+    next: Instant,
+    /// True if the client said something since the last ping was asked for.
+    heard: bool,
+    interval: Duration,
+    patience: Duration,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Resting,
+    /// A ping is asked for, and not out yet.
+    Asked,
+    /// A ping is out, and the client has until then.
+    Out(Instant),
+}
+
+/// What is to be done about a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beat {
+    Nothing,
+    Ping,
+    Lost,
+}
+
+impl Pulse {
+    /// A client that is there now.
+    pub(super) fn new(limits: &Limits, now: Instant) -> Self {
+        let interval = ms(limits.ping_interval_ms);
+        let (stage, next) = (Stage::Resting, now + interval);
+        Self { stage, next, heard: false, interval, patience: ms(limits.pong_ms_max) }
+    }
+
+    /// The client said something.
+    pub(super) fn heard(&mut self) {
+        self.heard = true;
+    }
+
+    /// The ping is out.
+    pub(super) fn pinged(&mut self, now: Instant) {
+        self.stage = Stage::Out(now + self.patience);
+    }
+
+    /// When to look again; none until a ping is out.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Resting => Some(self.next),
+            Stage::Asked => None,
+            Stage::Out(until) => Some(until),
+        }
+    }
+
+    /// What is to be done at this time. A ping that is named counts as asked for.
+    pub(super) fn beat(&mut self, now: Instant) -> Beat {
+        if let Stage::Out(until) = self.stage
+            && now >= until
+        {
+            if !self.heard {
+                return Beat::Lost;
+            }
+            self.stage = Stage::Resting;
+        }
+        if matches!(self.stage, Stage::Resting) && now >= self.next {
+            self.next += self.interval;
+            (self.stage, self.heard) = (Stage::Asked, false);
+            return Beat::Ping;
+        }
+        Beat::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A pulse with a ping each ten seconds, and three for an answer.
+    fn pulse(now: Instant) -> Pulse {
+        let limits = Limits { ping_interval_ms: 10_000, pong_ms_max: 3_000, ..Limits::default() };
+        Pulse::new(&limits, now)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_answers_is_pinged_at_each_interval() {
+        let begun = Instant::now();
+        let mut pulse = pulse(begun);
+        for round in 1..=3 {
+            let at = begun + 10 * round * SECOND;
+            assert_eq!(pulse.due(), Some(at));
+            assert_eq!(pulse.beat(at - SECOND), Beat::Nothing);
+            assert_eq!(pulse.beat(at), Beat::Ping);
+            pulse.pinged(at + SECOND);
+            pulse.heard();
+            assert_eq!(pulse.due(), Some(at + 4 * SECOND));
+            assert_eq!(pulse.beat(at + 4 * SECOND), Beat::Nothing);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_after_a_ping_is_lost() {
+        let begun = Instant::now();
+        let mut pulse = pulse(begun);
+        pulse.heard();
+        assert_eq!(pulse.beat(begun + 10 * SECOND), Beat::Ping);
+        // What it said before the ping is no answer, and while the ping is not out no time runs.
+        assert_eq!((pulse.due(), pulse.beat(begun + 100 * SECOND)), (None, Beat::Nothing));
+        pulse.pinged(begun + 100 * SECOND);
+        assert_eq!(pulse.beat(begun + 102 * SECOND), Beat::Nothing);
+        assert_eq!(pulse.beat(begun + 103 * SECOND), Beat::Lost);
+    }
+}
