@@ -193,7 +193,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     ("alarms", "limits id clock store rooms"),
     ("expiry", "limits id ttl store rooms"),
-    ("admin", "limits id event span turn store room rooms"),
+    ("admin", "limits id logs event span turn store room rooms"),
     (
         "door",
         "limits byte_budget id clock metrics logs taps assets config connection event span wasm cluster room rooms admin",

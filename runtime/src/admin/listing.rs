@@ -5,10 +5,10 @@
 //! stored rooms in steps, keeps only the page, and ends when nobody waits for it. A room that changes its
 //! place between two pages may be on both or on none. It does not know how a list is shown.
 
-use super::glob::Glob;
 use super::{Admin, AdminError};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{ms, size};
+use crate::logs::Glob;
 use crate::room::{Figures, Glance};
 use crate::span::Direction;
 use crate::store::{RoomFacts, RoomSpan, name_order};

@@ -5,14 +5,12 @@
 //! does not know how it is asked, or how it answers.
 
 mod count;
-mod glob;
 mod listing;
 mod look;
 pub mod offline;
 mod scratch;
 mod token;
 
-pub(crate) use glob::Glob;
 pub(crate) use listing::{Cursor, Listing, RoomList, Row, Sort};
 pub(crate) use look::Looked;
 pub(crate) use scratch::Scratch;
