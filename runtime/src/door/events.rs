@@ -1,4 +1,4 @@
-//! Server-sent events for operators, as a response. Owns its headers.
+//! Server-sent events as a response. Owns its headers, and the signs of life between events.
 //!
 //! Invariant: a piece is asked for when the client has taken the one before, so a client that takes nothing
 //! costs one piece and is waited for by nobody. It does not know what the events say.
@@ -9,20 +9,55 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::unfold;
 use std::convert::Infallible;
+use std::time::Duration;
 
 /// After how many milliseconds EventSource comes back by itself.
 pub(super) const RETRY_MS: u64 = 1_000;
 
 /// What makes a stream, piece by piece.
 pub(super) trait Events: Send + 'static {
-    /// The next piece, of whole events; none at the end.
+    /// Returns the piece that the stream begins with.
+    fn greeting(&self) -> String {
+        format!("retry: {RETRY_MS}\n\n")
+    }
+
+    /// Waits for the next piece, of whole events. Returns none at the end.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, nothing is lost.
     fn next(&mut self) -> impl Future<Output = Option<String>> + Send;
+
+    /// Returns a piece without an event, for a client that heard nothing for a heartbeat.
+    fn sign_of_life(&self) -> String {
+        ": alive\n\n".to_owned()
+    }
+}
+
+/// Where a stream is.
+struct Stream<E> {
+    events: E,
+    greeted: bool,
+    heartbeat: Duration,
+}
+
+impl<E: Events> Stream<E> {
+    async fn next(&mut self) -> Option<String> {
+        if !std::mem::replace(&mut self.greeted, true) {
+            return Some(self.events.greeting());
+        }
+        match tokio::time::timeout(self.heartbeat, self.events.next()).await {
+            Ok(piece) => piece,
+            Err(_) => Some(self.events.sign_of_life()),
+        }
+    }
 }
 
 /// A response that goes on until the events end, or the client leaves.
-pub(super) fn stream(events: impl Events) -> Response {
-    let body = unfold(events, |mut events| async move {
-        events.next().await.map(|piece| (Ok::<_, Infallible>(Bytes::from(piece)), events))
+pub(super) fn stream(events: impl Events, heartbeat: Duration) -> Response {
+    let stream = Stream { events, greeted: false, heartbeat };
+    let body = unfold(stream, |mut stream| async move {
+        let piece = stream.next().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(piece)), stream))
     });
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();

@@ -28,7 +28,6 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use std::fmt::Write;
-use std::time::Duration;
 
 /// Where EventSource says how far it was.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -53,8 +52,7 @@ fn open(door: &FrontDoor, headers: &HeaderMap, query: &str) -> Result<Response, 
         begin = Begin::After(id.ok_or_else(|| wrong("Last-Event-ID", "is not a line number"))?);
     }
     let watcher = door.0.rooms.logs().watch(begin, filter)?;
-    let heartbeat = ms(limits.log_heartbeat_ms);
-    Ok(events::stream(Stream { watcher, follow, heartbeat, greeted: false }))
+    Ok(events::stream(Stream { watcher, follow }, ms(limits.log_heartbeat_ms)))
 }
 
 /// Whether a stream goes on when it has told what is there.
@@ -152,19 +150,18 @@ fn bounded<'a>(name: &str, value: &'a str, limits: &Limits) -> Result<&'a str, D
 struct Stream {
     watcher: Watcher,
     follow: Follow,
-    heartbeat: Duration,
-    greeted: bool,
 }
 
 impl Events for Stream {
+    fn greeting(&self) -> String {
+        // The first id makes a client that is cut off at once go on here, and not at the end. One
+        // that is to hear of another start must ask again with what it has.
+        let last = self.watcher.last();
+        let id = (!self.watcher.begins_anew()).then(|| format!("id: {last}\n"));
+        format!("retry: {RETRY_MS}\n{}\n", id.unwrap_or_default())
+    }
+
     async fn next(&mut self) -> Option<String> {
-        if !std::mem::replace(&mut self.greeted, true) {
-            // The first id makes a client that is cut off at once go on here, and not at the end. One
-            // that is to hear of another start must ask again with what it has.
-            let id =
-                (!self.watcher.begins_anew()).then(|| format!("id: {}\n", self.watcher.last()));
-            return Some(format!("retry: {RETRY_MS}\n{}\n", id.unwrap_or_default()));
-        }
         loop {
             match self.watcher.read() {
                 Some(seen) if seen.is_empty() => {
@@ -173,14 +170,15 @@ impl Events for Stream {
                 }
                 Some(seen) => return Some(written(&seen, self.watcher.last())),
                 None if self.follow == Follow::No => return None,
-                None => match tokio::time::timeout(self.heartbeat, self.watcher.wait()).await {
-                    Ok(true) => {}
-                    Ok(false) => return None,
-                    // What was kept back needs no second look, so the id is told without an event.
-                    Err(_) => return Some(format!(": alive\nid: {}\n\n", self.watcher.last())),
-                },
+                None if self.watcher.wait().await => {}
+                None => return None,
             }
         }
+    }
+
+    fn sign_of_life(&self) -> String {
+        // What was kept back needs no second look, so the id is told without an event.
+        format!(": alive\nid: {}\n\n", self.watcher.last())
     }
 }
 

@@ -5,18 +5,17 @@
 //! page hears the newest notice, however many came before. It does not know what a notice is about.
 
 use super::FrontDoor;
+use super::events::{self, Events};
 use super::status::DoorError;
 use crate::config::Audience;
 use crate::limits::ms;
 use ::http::{StatusCode, header};
 use axum::extract::State;
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::unfold;
 use serde::Serialize;
-use std::convert::Infallible;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio_util::sync::CancellationToken;
 
 /// The script that pages load.
 const SCRIPT: &str = include_str!("overlay.js");
@@ -58,17 +57,22 @@ pub(super) async fn events(State(door): State<FrontDoor>) -> Response {
     let mut notices = door.0.notices.subscribe();
     notices.mark_changed();
     let closing = door.0.closing.clone();
-    let every = ms(door.0.limits.ping_interval_ms);
-    let stream = unfold((notices, closing, place), |(mut notices, closing, place)| async {
-        let event = closing.run_until_cancelled(next(&mut notices)).await??;
-        Some((Ok::<_, Infallible>(event), (notices, closing, place)))
-    });
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(every)).into_response()
+    let heartbeat = ms(door.0.limits.ping_interval_ms);
+    events::stream(Notices { notices, closing, _place: place }, heartbeat)
 }
 
-/// Waits for the next notice; none if nobody tells any more.
-async fn next(notices: &mut watch::Receiver<Option<Arc<Notice>>>) -> Option<Event> {
-    notices.changed().await.ok()?;
-    let notice = notices.borrow_and_update().clone();
-    Event::default().json_data(notice.as_deref()).ok()
+/// What one page hears.
+struct Notices {
+    notices: watch::Receiver<Option<Arc<Notice>>>,
+    closing: CancellationToken,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Events for Notices {
+    async fn next(&mut self) -> Option<String> {
+        self.closing.run_until_cancelled(self.notices.changed()).await?.ok()?;
+        let notice = self.notices.borrow_and_update().clone();
+        let json = serde_json::to_string(&notice.as_deref()).ok()?;
+        Some(format!("data: {json}\n\n"))
+    }
 }

@@ -16,7 +16,7 @@
 //! A text that a party's `auto_response` answers passes no room.
 
 use super::super::FrontDoor;
-use super::super::events::{self, Events, RETRY_MS};
+use super::super::events::{self, Events};
 use super::super::status::DoorError;
 use super::query::Query;
 use super::shown;
@@ -26,39 +26,28 @@ use crate::taps::{Batch, Tap, TapsFull};
 use axum::extract::State;
 use axum::response::Response;
 use std::fmt::Write;
-use std::time::Duration;
 
 pub(super) async fn watch(State(door): State<FrontDoor>, uri: http::Uri) -> Response {
     let opened = || {
         let target = Target::of(&door, &uri)?;
         Query::of(&uri, &[])?;
         let tap = door.0.rooms.taps().watch(target.room)?;
-        let heartbeat = ms(door.0.limits.log_heartbeat_ms);
-        Ok(events::stream(Stream { tap, heartbeat, greeted: false }))
+        Ok(events::stream(Stream(tap), ms(door.0.limits.log_heartbeat_ms)))
     };
     opened().unwrap_or_else(shown)
 }
 
 /// A response that is being sent.
-struct Stream {
-    tap: Tap,
-    heartbeat: Duration,
-    greeted: bool,
-}
+struct Stream(Tap);
 
 impl Events for Stream {
     async fn next(&mut self) -> Option<String> {
-        if !std::mem::replace(&mut self.greeted, true) {
-            return Some(format!("retry: {RETRY_MS}\n\n"));
-        }
         loop {
-            if let Some(batch) = self.tap.read() {
+            if let Some(batch) = self.0.read() {
                 return Some(written(&batch));
             }
-            match tokio::time::timeout(self.heartbeat, self.tap.wait()).await {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(_) => return Some(": alive\n\n".to_owned()),
+            if !self.0.wait().await {
+                return None;
             }
         }
     }
