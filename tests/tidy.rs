@@ -193,16 +193,16 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     ("alarms", "limits id clock store rooms"),
     ("expiry", "limits id ttl store rooms"),
-    ("admin", "limits id logs event span turn store room rooms"),
+    ("operator", "limits id logs event span turn store room rooms"),
     (
         "door",
-        "limits byte_budget id clock metrics logs taps assets config connection event span wasm cluster room rooms admin",
+        "limits byte_budget id clock metrics logs taps assets config connection event span wasm cluster room rooms operator",
     ),
     (
         "node",
-        "limits id clock metrics logs ttl config wasm store cluster rooms alarms expiry admin door",
+        "limits id clock metrics logs ttl config wasm store cluster rooms alarms expiry operator door",
     ),
-    ("runtime", "config rooms wasm store admin door node"),
+    ("runtime", "config rooms wasm store operator door node"),
     ("server", "limits id clock ttl config metrics wasm rooms store door node"),
     ("lib", "*"),
 ];

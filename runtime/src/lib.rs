@@ -8,13 +8,12 @@
 //!   public.
 //! - `rooms` knows which rooms run; `room` is one of them: mailbox, actor, gate, outbox.
 //! - `wasm` compiles and calls guests; `turn` is what one call read, wrote and said.
-//! - `admin` is an operator's work on what is stored: backups, exports, imports; [`offline`] without a node.
+//! - `operator` is an operator's work on what is stored: backups, exports, imports; [`offline`] without a node.
 //! - `store` keeps the rooms' bytes; `alarms` wakes rooms, `expiry` ends them; `cluster` says which node a room is on.
 //! - `logs` keeps the newest lines of the log for who watches it; `taps` tells what passes through a room.
 //! - `byte_budget` is what the node may keep for clients and rooms, `line` who waits for space; `metrics` is what they count; [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`], [`ttl`] are the
 //!   values they share; `encoding` is how they are serialised.
 
-mod admin;
 mod alarms;
 pub mod assets;
 mod byte_budget;
@@ -32,6 +31,7 @@ mod line;
 mod logs;
 mod metrics;
 pub mod node;
+mod operator;
 mod room;
 mod rooms;
 pub mod runtime;
@@ -44,7 +44,6 @@ pub mod turn;
 pub mod wasm;
 
 pub use crate::metrics::{METRICS, MetricKind, MetricRow};
-pub use admin::{AdminToken, offline};
 pub use config::{
     Audience, AutoResponse, Config, ConfigError, Network, NetworkError, Origin, OriginError,
     PartyConfig, Preamble, Project, Proxies, StorageConfig, Tls, WhenQuiet,
@@ -54,6 +53,7 @@ pub use id::{ConnectionId, NameError, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};
 pub use logs::Logs;
 pub use node::{DeployError, Deployed, OpenError};
+pub use operator::{AdminToken, offline};
 pub use room::RoomError;
 pub use runtime::{Runtime, StartError};
 pub use server::{Server, ServerConfig};

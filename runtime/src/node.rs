@@ -4,7 +4,6 @@
 //! Invariant: what is started here is stopped in reverse, and a part gets only its piece of the
 //! configuration. It does not know what the parts do, nor how clients get to it.
 
-use crate::admin::{Admin, AdminToken};
 use crate::alarms::Alarms;
 use crate::clock::Clock;
 use crate::cluster::Ring;
@@ -15,6 +14,7 @@ use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, Misfit, ms};
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::{ListenerMetrics, Metrics};
+use crate::operator::{AdminToken, Operator};
 use crate::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
 use crate::store::{Store, StoreError, Verified};
 use crate::ttl::{Lifetime, Served};
@@ -37,7 +37,7 @@ pub(crate) struct Node {
     rooms: Rooms,
     door: FrontDoor,
     store: Store,
-    admin: Admin,
+    operator: Operator,
     limits: Arc<Limits>,
     clock: Clock,
     served: Served,
@@ -145,7 +145,7 @@ impl Node {
             StorageConfig::Disk(dir) => Some(dir.as_path()),
             StorageConfig::Memory => None,
         };
-        let admin = Admin::new(dir, store.clone(), rooms.clone(), limits.clone())?;
+        let operator = Operator::new(dir, store.clone(), rooms.clone(), limits.clone())?;
         let node = NodeId::new(ONLY_NODE);
         let ring = Ring::new((node.clone(), 1), Vec::new());
         let counts = metrics.clone();
@@ -161,7 +161,7 @@ impl Node {
             rooms,
             door,
             store,
-            admin,
+            operator,
             limits,
             clock,
             served,
@@ -175,7 +175,7 @@ impl Node {
 
     /// Every route, the operator's included.
     pub(crate) fn router(&self) -> Routes {
-        self.door.router(self.admin.clone())
+        self.door.router(self.operator.clone())
     }
 
     /// What it counts, in Prometheus' text format.
@@ -185,7 +185,7 @@ impl Node {
 
     /// What an operator has to show.
     pub(crate) fn admin_token(&self) -> &AdminToken {
-        self.admin.token()
+        self.operator.token()
     }
 
     /// Makes a code by which one browser signs in to the dashboard, once.
@@ -325,7 +325,7 @@ impl Node {
             self.door.drain().await;
             self.silence().await;
             self.rooms.drain().await;
-            self.admin.drain().await;
+            self.operator.drain().await;
             // Behind the last line that rooms have to say.
             self.logs.close();
             self.rooms.taps().close();

@@ -2,10 +2,10 @@
 //!
 //! Invariant: what is started here is stopped in reverse. It does not know what serves the requests.
 
-use crate::admin::AdminToken;
 use crate::config::{Audience, Config, ConfigError, Project};
 use crate::door::{Capacity, Certificates, Listener, Notice, TlsError, Way};
 use crate::node::{DeployError, Deployed, Node, OpenError};
+use crate::operator::AdminToken;
 use crate::rooms::GuestHost;
 use crate::store::{StoreError, Verified};
 use crate::wasm::{CodeCaches, EngineError};

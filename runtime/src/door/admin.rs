@@ -23,10 +23,10 @@ mod target;
 
 use super::status::DoorError;
 use super::{FrontDoor, logs};
-use crate::admin::{Admin, AdminError, Scratch};
 use crate::config::Audience;
 use crate::id::{PartyName, RoomId};
 use crate::limits::{ms, size};
+use crate::operator::{Operator, OperatorError, Scratch};
 use ::http::{HeaderMap, HeaderValue, header};
 use axum::body::{Body, HttpBody};
 use axum::extract::{Path, Request, State};
@@ -44,7 +44,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 const PAGE: u64 = 100;
 
 /// All routes there are, so that no path falls through to the project's files.
-pub(super) fn router(admin: Admin) -> Router<FrontDoor> {
+pub(super) fn router(operator: Operator) -> Router<FrontDoor> {
     let nothing = async || shown(DoorError::NotFound);
     Router::new()
         .route("/_room/admin/logs", get(logs::watch))
@@ -65,15 +65,15 @@ pub(super) fn router(admin: Admin) -> Router<FrontDoor> {
         .route("/_room/admin", any(nothing))
         .route("/_room/admin/", any(nothing))
         .route("/_room/admin/{*path}", any(nothing))
-        .layer(from_fn_with_state(admin, let_in))
+        .layer(from_fn_with_state(operator, let_in))
 }
 
 /// Lets the operator in, and nobody else, whatever the path.
-async fn let_in(State(admin): State<Admin>, mut request: Request, next: Next) -> Response {
+async fn let_in(State(operator): State<Operator>, mut request: Request, next: Next) -> Response {
     let offered = bearer(request.headers());
     match offered {
-        Some(offered) if admin.token().is(offered) => {
-            request.extensions_mut().insert(admin);
+        Some(offered) if operator.token().is(offered) => {
+            request.extensions_mut().insert(operator);
             next.run(request).await
         }
         _ => {
@@ -91,26 +91,29 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-async fn backup(State(door): State<FrontDoor>, Extension(admin): Extension<Admin>) -> Response {
-    let sent = async { send(&door, admin.backup().await?, "application/octet-stream").await };
+async fn backup(
+    State(door): State<FrontDoor>,
+    Extension(operator): Extension<Operator>,
+) -> Response {
+    let sent = async { send(&door, operator.backup().await?, "application/octet-stream").await };
     sent.await.unwrap_or_else(shown)
 }
 
 async fn export(
     State(door): State<FrontDoor>,
-    Extension(admin): Extension<Admin>,
+    Extension(operator): Extension<Operator>,
     Path(names): Path<(String, String)>,
 ) -> Response {
     let sent = async {
         let room = named(&door, &names)?;
-        send(&door, admin.export(room).await?, "application/x-ndjson").await
+        send(&door, operator.export(room).await?, "application/x-ndjson").await
     };
     sent.await.unwrap_or_else(shown)
 }
 
 async fn import(
     State(door): State<FrontDoor>,
-    Extension(admin): Extension<Admin>,
+    Extension(operator): Extension<Operator>,
     Path(names): Path<(String, String)>,
     body: Body,
 ) -> Response {
@@ -119,8 +122,8 @@ async fn import(
         if door.0.rooms.is_empty() {
             return Err(DoorError::Starting);
         }
-        let lines = receive(&door, body, admin.scratch()?).await?;
-        let keys = admin.import(room.clone(), lines).await?;
+        let lines = receive(&door, body, operator.scratch()?).await?;
+        let keys = operator.import(room.clone(), lines).await?;
         Ok(Json(serde_json::json!({ "room": room.to_string(), "keys": keys })).into_response())
     };
     imported.await.unwrap_or_else(shown)
@@ -138,7 +141,7 @@ async fn receive(door: &FrontDoor, body: Body, into: Scratch) -> Result<Scratch,
         return Err(DoorError::BodyTooLarge(limits.import_bytes_max));
     }
     let mut body = Limited::new(body, size(limits.import_bytes_max));
-    let failed = |error| AdminError::from(into.failed(&error));
+    let failed = |error| OperatorError::from(into.failed(&error));
     let receiving = async {
         let mut file = BufWriter::new(File::create(into.path()).await.map_err(failed)?);
         while let Some(frame) = body.frame().await {
@@ -163,7 +166,7 @@ async fn send(
     scratch: Scratch,
     content_type: &'static str,
 ) -> Result<Response, DoorError> {
-    let failed = |error| AdminError::from(scratch.failed(&error));
+    let failed = |error| OperatorError::from(scratch.failed(&error));
     let file = File::open(scratch.path()).await.map_err(failed)?;
     let length = file.metadata().await.map_err(failed)?.len();
     let piece = size(door.0.limits.copy_slice_bytes);
@@ -186,19 +189,19 @@ fn shown(error: DoorError) -> Response {
     error.show(Audience::Developer).into_response()
 }
 
-impl From<AdminError> for DoorError {
-    fn from(error: AdminError) -> Self {
+impl From<OperatorError> for DoorError {
+    fn from(error: OperatorError) -> Self {
         match error {
-            AdminError::Busy(max) => Self::TransfersFull(max),
-            AdminError::InMemory => Self::InMemory,
-            AdminError::NothingStored(room) => Self::NothingStored(room),
-            AdminError::Lines(text) => Self::Lines(text),
-            AdminError::NoRoom(_) | AdminError::NoConnection(..) | AdminError::NoKey(_) => {
-                Self::Missing(error.to_string())
-            }
-            AdminError::Refused(text) => Self::Asked(text),
-            AdminError::TooLong(max) => Self::TooLong(max),
-            AdminError::Room(error) => Self::Room(error),
+            OperatorError::Busy(max) => Self::TransfersFull(max),
+            OperatorError::InMemory => Self::InMemory,
+            OperatorError::NothingStored(room) => Self::NothingStored(room),
+            OperatorError::Lines(text) => Self::Lines(text),
+            OperatorError::NoRoom(_)
+            | OperatorError::NoConnection(..)
+            | OperatorError::NoKey(_) => Self::Missing(error.to_string()),
+            OperatorError::Refused(text) => Self::Asked(text),
+            OperatorError::TooLong(max) => Self::TooLong(max),
+            OperatorError::Room(error) => Self::Room(error),
         }
     }
 }

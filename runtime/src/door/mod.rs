@@ -33,7 +33,6 @@ pub(crate) use listener::{Capacity, Certificates, Listener, Way};
 pub use overlay::Notice;
 pub(crate) use porter::{Misled, Porter};
 
-use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::cluster::Ring;
 use crate::config::Audience;
@@ -41,6 +40,7 @@ use crate::id::{NameError, NodeId, RoomId};
 use crate::limits::{Limits, size};
 use crate::logs::LogLevel;
 use crate::metrics::{Metrics, level};
+use crate::operator::Operator;
 use crate::rooms::{Guests, Rooms};
 use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
@@ -123,8 +123,8 @@ impl FrontDoor {
     }
 
     /// All routes.
-    pub(crate) fn router(&self, admin: Admin) -> Router {
-        let token = admin.token().clone();
+    pub(crate) fn router(&self, operator: Operator) -> Router {
+        let token = operator.token().clone();
         // Where clients come, nothing is the operator's.
         let dashboard = match self.0.audience {
             Audience::Developer => dashboard::router(|_, _| dashboard::Place::Node),
@@ -136,7 +136,7 @@ impl FrontDoor {
             .route("/_room/health", get(http::health))
             .route("/_room/metrics", get(http::metrics))
             .merge(dashboard)
-            .merge(admin::router(admin))
+            .merge(admin::router(operator))
             .route("/_room/overlay.js", get(overlay::script))
             .route("/_room/overlay", get(overlay::events))
             .route("/_room/client.js", get(client::script))

@@ -7,8 +7,8 @@
 
 use super::FrontDoor;
 use super::listener::Arrival;
-use crate::admin::AdminToken;
 use crate::config::Audience;
+use crate::operator::AdminToken;
 use ::http::{HeaderMap, StatusCode, header};
 use axum::Json;
 use axum::body::{Body, to_bytes};

@@ -15,11 +15,11 @@ use super::super::status::DoorError;
 use super::query::{Query, asked};
 use super::target::Target;
 use super::{PAGE, shown};
-use crate::admin::{Admin, Line, Looked};
 use crate::connection::Link;
 use crate::event::CloseFrame;
 use crate::id::Serial;
 use crate::limits::size;
+use crate::operator::{Line, Looked, Operator};
 use crate::room::{Client, FaultRecord, Glance, Window};
 use axum::body::Bytes;
 use axum::extract::State;
@@ -36,7 +36,7 @@ const DELETED: u16 = 4410;
 
 pub(super) async fn inspect(
     State(door): State<FrontDoor>,
-    Extension(admin): Extension<Admin>,
+    Extension(operator): Extension<Operator>,
     uri: http::Uri,
 ) -> Response {
     let inspected = async {
@@ -47,7 +47,7 @@ pub(super) async fn inspect(
         let after = query.number("after", 0, u64::MAX)?;
         let after = (after > 0).then_some(Serial(after));
         let window = Window { after, clients_max, bytes_max: size(limits.admin_page_bytes_max) };
-        let looked = admin.inspect(&target.room, window).await?;
+        let looked = operator.inspect(&target.room, window).await?;
         Ok(Json(report(&target, &looked)).into_response())
     };
     inspected.await.unwrap_or_else(shown)
@@ -55,14 +55,14 @@ pub(super) async fn inspect(
 
 pub(super) async fn delete(
     State(door): State<FrontDoor>,
-    Extension(admin): Extension<Admin>,
+    Extension(operator): Extension<Operator>,
     uri: http::Uri,
 ) -> Response {
     let deleted = async {
         let target = Target::of(&door, &uri)?;
         Query::of(&uri, &[])?;
         let frame = CloseFrame::new(DELETED, "the room was deleted");
-        let (connections, facts) = admin.delete(&target.room, frame).await?;
+        let (connections, facts) = operator.delete(&target.room, frame).await?;
         Ok(Json(json!({
             "room": target.room.to_string(),
             "connections": connections,
@@ -76,14 +76,14 @@ pub(super) async fn delete(
 
 pub(super) async fn close(
     State(door): State<FrontDoor>,
-    Extension(admin): Extension<Admin>,
+    Extension(operator): Extension<Operator>,
     uri: http::Uri,
 ) -> Response {
     let closed = async {
         let target = Target::of(&door, &uri)?;
         Query::of(&uri, &[])?;
         let frame = CloseFrame::new(1012, "the room was closed by its operator");
-        let connections = admin.close(&target.room, frame).await?;
+        let connections = operator.close(&target.room, frame).await?;
         let room = target.room.to_string();
         Ok(Json(json!({ "room": room, "connections": connections })).into_response())
     };
@@ -101,7 +101,7 @@ struct Kick {
 
 pub(super) async fn kick(
     State(door): State<FrontDoor>,
-    Extension(admin): Extension<Admin>,
+    Extension(operator): Extension<Operator>,
     uri: http::Uri,
     body: Bytes,
 ) -> Response {
@@ -115,7 +115,7 @@ pub(super) async fn kick(
         let frame = frame(kick.code.unwrap_or(KICKED), kick.reason)?;
         let (room, id) = (target.room.to_string(), kick.connection.clone());
         let (code, reason) = (frame.code, frame.reason.clone());
-        admin.kick(&target.room, kick.connection, frame).await?;
+        operator.kick(&target.room, kick.connection, frame).await?;
         let said = json!({ "room": room, "connection": id, "code": code, "reason": reason });
         Ok(Json(said).into_response())
     };

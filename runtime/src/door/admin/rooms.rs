@@ -14,10 +14,10 @@ use super::super::FrontDoor;
 use super::super::status::DoorError;
 use super::query::{Query, asked, encoded};
 use super::{PAGE, shown};
-use crate::admin::{Admin, Cursor, Listing, RoomList, Row, Sort};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{Limits, size};
 use crate::logs::Glob;
+use crate::operator::{Cursor, Listing, Operator, RoomList, Row, Sort};
 use crate::room::Stage;
 use crate::span::Direction;
 use axum::extract::State;
@@ -38,12 +38,12 @@ const SORTS: [(&str, Sort); 5] = [
 
 pub(super) async fn list(
     State(door): State<FrontDoor>,
-    Extension(admin): Extension<Admin>,
+    Extension(operator): Extension<Operator>,
     uri: http::Uri,
 ) -> Response {
     let listed = async {
         let list = read(&uri, &door.0.limits)?;
-        let Listing { rows, next } = admin.list(&list).await?;
+        let Listing { rows, next } = operator.list(&list).await?;
         let rooms: Vec<Value> = rows.iter().map(row).collect();
         let next = next.map(|cursor| write(&cursor, list.sort));
         Ok(Json(json!({ "rooms": rooms, "next": next })).into_response())
@@ -53,9 +53,9 @@ pub(super) async fn list(
 
 pub(super) async fn overview(
     State(door): State<FrontDoor>,
-    Extension(admin): Extension<Admin>,
+    Extension(operator): Extension<Operator>,
 ) -> Response {
-    let (node, stored) = (admin.overview(), admin.stored().await);
+    let (node, stored) = (operator.overview(), operator.stored().await);
     let stored = stored.map(|stored| {
         let age = u64::try_from(stored.at.elapsed().as_millis()).unwrap_or(u64::MAX);
         json!({ "rooms": stored.rooms, "bytes": stored.bytes, "age_ms": age })

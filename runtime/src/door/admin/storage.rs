@@ -21,8 +21,8 @@ use super::super::status::DoorError;
 use super::query::{Query, encoded};
 use super::target::Target;
 use super::{PAGE, shown};
-use crate::admin::{Admin, Line};
 use crate::limits::size;
+use crate::operator::{Line, Operator};
 use crate::room::Edit;
 use crate::span::{Key, ListOptions};
 use axum::body::Body;
@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 
 pub(super) async fn list(
     State(door): State<FrontDoor>,
-    Extension(admin): Extension<Admin>,
+    Extension(operator): Extension<Operator>,
     uri: http::Uri,
 ) -> Response {
     let listed = async {
@@ -44,7 +44,7 @@ pub(super) async fn list(
         let (prefix, start) = (given("prefix"), given("start"));
         let options = ListOptions { prefix, start, ..ListOptions::default() };
         let limit = size(query.number("limit", PAGE, door.0.limits.admin_page_entries_max)?);
-        let page = admin.entries(&target.room, options, limit).await?;
+        let page = operator.entries(&target.room, options, limit).await?;
         let entries: Vec<Value> =
             page.entries.iter().map(|(key, value)| entry(key, Some(value))).collect();
         let next = page.next.map(|key| encoded(&key));
@@ -55,12 +55,12 @@ pub(super) async fn list(
 
 pub(super) async fn get(
     State(door): State<FrontDoor>,
-    Extension(admin): Extension<Admin>,
+    Extension(operator): Extension<Operator>,
     uri: http::Uri,
 ) -> Response {
     let got = async {
         let (target, key) = Target::with_key(&door, &uri)?;
-        let value = admin.value(&target.room, &key).await?;
+        let value = operator.value(&target.room, &key).await?;
         Ok(Json(entry(&key, Some(&value))).into_response())
     };
     got.await.unwrap_or_else(shown)
@@ -68,7 +68,7 @@ pub(super) async fn get(
 
 pub(super) async fn put(
     State(door): State<FrontDoor>,
-    Extension(admin): Extension<Admin>,
+    Extension(operator): Extension<Operator>,
     uri: http::Uri,
     body: Body,
 ) -> Response {
@@ -77,26 +77,26 @@ pub(super) async fn put(
         let limits = &door.0.limits;
         let mut permit = door.0.rooms.bytes().permit();
         let value = Some(read_body(body, limits.value_bytes_max, limits, &mut permit).await?);
-        edit(&admin, &target, Edit { key, value }).await
+        edit(&operator, &target, Edit { key, value }).await
     };
     put.await.unwrap_or_else(shown)
 }
 
 pub(super) async fn delete(
     State(door): State<FrontDoor>,
-    Extension(admin): Extension<Admin>,
+    Extension(operator): Extension<Operator>,
     uri: http::Uri,
 ) -> Response {
     let deleted = async {
         let (target, key) = Target::with_key(&door, &uri)?;
-        edit(&admin, &target, Edit { key, value: None }).await
+        edit(&operator, &target, Edit { key, value: None }).await
     };
     deleted.await.unwrap_or_else(shown)
 }
 
-async fn edit(admin: &Admin, target: &Target, edit: Edit) -> Result<Response, DoorError> {
+async fn edit(operator: &Operator, target: &Target, edit: Edit) -> Result<Response, DoorError> {
     let mut said = entry(&edit.key, None);
-    said["was_there"] = admin.edit(&target.room, edit).await?.into();
+    said["was_there"] = operator.edit(&target.room, edit).await?.into();
     Ok(Json(said).into_response())
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: counting all of them is one piece of work at a time, in steps, and takes at most a tenth of the
 //! time, however often it is asked for. It does not know who wants to know.
 
-use super::{Admin, AdminError};
+use super::{Operator, OperatorError};
 use crate::limits::{ms, size};
 use crate::store::RoomSpan;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Counting {
     }
 }
 
-impl Admin {
+impl Operator {
     /// How many rooms are stored, as of a moment ago. None if they were not counted yet, which begins with
     /// this.
     ///
@@ -74,7 +74,7 @@ impl Admin {
         last.at.elapsed() < ms(self.0.limits.stored_count_ms).max(last.took * 10)
     }
 
-    async fn count(&self) -> Result<Counted, AdminError> {
+    async fn count(&self) -> Result<Counted, OperatorError> {
         let _place = self.scan().await?;
         let (begun, limit) = (Instant::now(), self.0.limits.admin_scan_ms_max);
         let step = size(self.0.limits.admin_scan_rooms_max);
@@ -88,7 +88,7 @@ impl Admin {
             }
             span.after = stored.last().map(|(room, _)| room.clone());
             if self.0.tasks.is_closed() || begun.elapsed() > ms(limit) {
-                return Err(AdminError::TooLong(limit));
+                return Err(OperatorError::TooLong(limit));
             }
         }
     }

@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 
 /// An operator's work on one node. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Admin(Arc<Inner>);
+pub(crate) struct Operator(Arc<Inner>);
 
 struct Inner {
     token: AdminToken,
@@ -50,7 +50,7 @@ struct Inner {
 
 /// Why an operator's work was not done.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AdminError {
+pub(crate) enum OperatorError {
     /// As much of it is done as may be at a time.
     #[error("{0} backups, exports and imports run already")]
     Busy(u64),
@@ -85,19 +85,19 @@ pub(crate) enum AdminError {
     Room(#[from] Unreachable),
 }
 
-impl From<StoreError> for AdminError {
+impl From<StoreError> for OperatorError {
     fn from(error: StoreError) -> Self {
         Self::Room(Unreachable::Room(error.into()))
     }
 }
 
-impl From<RoomError> for AdminError {
+impl From<RoomError> for OperatorError {
     fn from(error: RoomError) -> Self {
         Self::Room(error.into())
     }
 }
 
-impl Admin {
+impl Operator {
     /// For the node whose data lies in this folder, and nowhere else open; or in memory only.
     ///
     /// # Errors
@@ -133,33 +133,33 @@ impl Admin {
     /// A file for one piece of work, and the right to do it.
     ///
     /// # Errors
-    /// [`AdminError::Busy`], [`AdminError::InMemory`].
-    pub(crate) fn scratch(&self) -> Result<Scratch, AdminError> {
-        let folder = self.0.scratch.as_ref().ok_or(AdminError::InMemory)?;
+    /// [`OperatorError::Busy`], [`OperatorError::InMemory`].
+    pub(crate) fn scratch(&self) -> Result<Scratch, OperatorError> {
+        let folder = self.0.scratch.as_ref().ok_or(OperatorError::InMemory)?;
         let place = self.0.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| AdminError::Busy(self.0.limits.admin_transfers_max))?;
+        let place = place.map_err(|_| OperatorError::Busy(self.0.limits.admin_transfers_max))?;
         Ok(folder.file(Some(place)))
     }
 
     /// A file beside the one that is asked for.
-    fn copy(&self) -> Result<Scratch, AdminError> {
-        let folder = self.0.scratch.as_ref().ok_or(AdminError::InMemory)?;
+    fn copy(&self) -> Result<Scratch, OperatorError> {
+        let folder = self.0.scratch.as_ref().ok_or(OperatorError::InMemory)?;
         Ok(folder.file(None))
     }
 
     /// The right to look at many stored rooms.
-    async fn scan(&self) -> Result<SemaphorePermit<'_>, AdminError> {
+    async fn scan(&self) -> Result<SemaphorePermit<'_>, OperatorError> {
         self.0.scans.acquire().await.map_err(|_| StoreError::Closed.into())
     }
 
     /// A copy of everything that is stored, as one file.
     ///
     /// # Errors
-    /// [`AdminError`]; no file is left.
+    /// [`OperatorError`]; no file is left.
     ///
     /// # Cancel safety
     /// Dropped before it returns, the copy is made, and removed.
-    pub(crate) async fn backup(&self) -> Result<Scratch, AdminError> {
+    pub(crate) async fn backup(&self) -> Result<Scratch, OperatorError> {
         let (file, store) = (self.scratch()?, self.0.store.clone());
         self.whole(async move {
             store.backup(file.path().to_owned()).await?;
@@ -171,16 +171,16 @@ impl Admin {
     /// Everything that is stored for a room, as a file of lines; see [`RoomContent`].
     ///
     /// # Errors
-    /// [`AdminError`]; no file is left.
+    /// [`OperatorError`]; no file is left.
     ///
     /// # Cancel safety
     /// Dropped before it returns, the file is made, and removed.
-    pub(crate) async fn export(&self, room: RoomId) -> Result<Scratch, AdminError> {
+    pub(crate) async fn export(&self, room: RoomId) -> Result<Scratch, OperatorError> {
         let (file, copy) = (self.scratch()?, self.copy()?);
         let store = self.0.store.clone();
         self.whole(async move {
             let content = store.export(&room, copy.path().to_owned()).await?;
-            let content = content.ok_or(AdminError::NothingStored(room))?;
+            let content = content.ok_or(OperatorError::NothingStored(room))?;
             on_disk(move || {
                 file.write(|out| content.write(out))?;
                 Ok(file)
@@ -194,17 +194,21 @@ impl Admin {
     /// keys it has now.
     ///
     /// # Errors
-    /// [`AdminError`], and what [`Rooms::import`] says of it.
+    /// [`OperatorError`], and what [`Rooms::import`] says of it.
     ///
     /// # Cancel safety
     /// Dropped before it returns, it is done all the same.
-    pub(crate) async fn import(&self, room: RoomId, lines: Scratch) -> Result<usize, AdminError> {
+    pub(crate) async fn import(
+        &self,
+        room: RoomId,
+        lines: Scratch,
+    ) -> Result<usize, OperatorError> {
         let (rooms, limits) = (self.0.rooms.clone(), self.0.limits.clone());
         self.whole(async move {
             let content = on_disk(move || {
                 let read = lines.open().map(BufReader::new)?;
                 let content = RoomContent::read(read, &limits);
-                content.map_err(|error| AdminError::Lines(error.to_string()))
+                content.map_err(|error| OperatorError::Lines(error.to_string()))
             });
             let content = content.await?.renamed(room);
             let keys = content.keys();
@@ -217,8 +221,8 @@ impl Admin {
     /// Does work to its end, whether somebody waits for it or not.
     async fn whole<T: Send + 'static>(
         &self,
-        work: impl Future<Output = Result<T, AdminError>> + Send + 'static,
-    ) -> Result<T, AdminError> {
+        work: impl Future<Output = Result<T, OperatorError>> + Send + 'static,
+    ) -> Result<T, OperatorError> {
         let done = self.0.tasks.spawn(work).await;
         done.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
@@ -235,8 +239,8 @@ impl Admin {
 
 /// Does something with files, away from the threads that run rooms.
 async fn on_disk<T: Send + 'static>(
-    act: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
-) -> Result<T, AdminError> {
+    act: impl FnOnce() -> Result<T, OperatorError> + Send + 'static,
+) -> Result<T, OperatorError> {
     let done = tokio::task::spawn_blocking(act).await;
     done.unwrap_or_else(|_| Err(StoreError::Closed.into()))
 }

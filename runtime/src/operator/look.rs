@@ -3,7 +3,7 @@
 //! Invariant: a room that is at rest is not woken by being looked at, and one that nobody knows is not made.
 //! It does not know how it is asked, or how it answers.
 
-use super::{Admin, AdminError};
+use super::{Operator, OperatorError};
 use crate::event::CloseFrame;
 use crate::id::RoomId;
 use crate::limits::{ms, size};
@@ -31,11 +31,11 @@ impl Looked {
     }
 }
 
-impl Admin {
+impl Operator {
     /// How a room is.
     ///
     /// # Errors
-    /// [`AdminError::NoRoom`], and what the store says.
+    /// [`OperatorError::NoRoom`], and what the store says.
     ///
     /// # Cancel safety
     /// Nothing is changed.
@@ -43,7 +43,7 @@ impl Admin {
         &self,
         room: &RoomId,
         window: Window,
-    ) -> Result<Looked, AdminError> {
+    ) -> Result<Looked, OperatorError> {
         let look = self.0.rooms.inspect(room, window).await;
         let own = look.as_ref().and_then(|look| look.words.as_ref()).map(|words| words.facts);
         let facts = match own {
@@ -62,7 +62,7 @@ impl Admin {
     /// A page of a room's keys.
     ///
     /// # Errors
-    /// [`AdminError::NoRoom`], and what the store says.
+    /// [`OperatorError::NoRoom`], and what the store says.
     ///
     /// # Cancel safety
     /// Nothing is changed.
@@ -71,7 +71,7 @@ impl Admin {
         room: &RoomId,
         options: ListOptions,
         limit: usize,
-    ) -> Result<KeyPage, AdminError> {
+    ) -> Result<KeyPage, OperatorError> {
         self.must_know(room).await?;
         let bytes_max = size(self.0.limits.admin_page_bytes_max);
         Ok(self.0.store.entries(room, options, limit, bytes_max).await?)
@@ -80,32 +80,36 @@ impl Admin {
     /// The value of a room's key.
     ///
     /// # Errors
-    /// [`AdminError::NoRoom`], [`AdminError::NoKey`], and what the store says.
+    /// [`OperatorError::NoRoom`], [`OperatorError::NoKey`], and what the store says.
     ///
     /// # Cancel safety
     /// Nothing is changed.
-    pub(crate) async fn value(&self, room: &RoomId, key: &Key) -> Result<Bytes, AdminError> {
+    pub(crate) async fn value(&self, room: &RoomId, key: &Key) -> Result<Bytes, OperatorError> {
         self.must_know(room).await?;
         let value = self.0.store.value(room, key).await?;
-        value.ok_or_else(|| AdminError::NoKey(room.clone()))
+        value.ok_or_else(|| OperatorError::NoKey(room.clone()))
     }
 
     /// Sets or removes a key: whether it was there before.
     ///
     /// # Errors
-    /// [`AdminError::NoRoom`]; [`AdminError::Refused`] names the limit; and what the room says.
+    /// [`OperatorError::NoRoom`]; [`OperatorError::Refused`] names the limit; and what the room says.
     ///
     /// # Cancel safety
     /// Dropped before it returns, it is done all the same.
-    pub(crate) async fn edit(&self, room: &RoomId, edit: Edit) -> Result<bool, AdminError> {
+    pub(crate) async fn edit(&self, room: &RoomId, edit: Edit) -> Result<bool, OperatorError> {
         self.must_know(room).await?;
-        self.0.rooms.edit(room, edit).await?.map_err(|refusal| AdminError::Refused(said(&refusal)))
+        self.0
+            .rooms
+            .edit(room, edit)
+            .await?
+            .map_err(|refusal| OperatorError::Refused(said(&refusal)))
     }
 
     /// Closes one connection of a room.
     ///
     /// # Errors
-    /// [`AdminError::NoRoom`], [`AdminError::NoConnection`], and what the room says.
+    /// [`OperatorError::NoRoom`], [`OperatorError::NoConnection`], and what the room says.
     ///
     /// # Cancel safety
     /// Dropped before it returns, it is done all the same.
@@ -114,22 +118,26 @@ impl Admin {
         room: &RoomId,
         id: String,
         frame: CloseFrame,
-    ) -> Result<(), AdminError> {
+    ) -> Result<(), OperatorError> {
         self.must_know(room).await?;
         match self.0.rooms.kick(room, id.clone(), frame).await? {
             true => Ok(()),
-            false => Err(AdminError::NoConnection(room.clone(), id)),
+            false => Err(OperatorError::NoConnection(room.clone(), id)),
         }
     }
 
     /// Closes all connections of a room and lets it leave memory: how many there were.
     ///
     /// # Errors
-    /// [`AdminError::NoRoom`], and what the room says.
+    /// [`OperatorError::NoRoom`], and what the room says.
     ///
     /// # Cancel safety
     /// Dropped before it returns, it is done all the same.
-    pub(crate) async fn close(&self, room: &RoomId, frame: CloseFrame) -> Result<u64, AdminError> {
+    pub(crate) async fn close(
+        &self,
+        room: &RoomId,
+        frame: CloseFrame,
+    ) -> Result<u64, OperatorError> {
         self.must_know(room).await?;
         Ok(self.0.rooms.close(room, frame).await?)
     }
@@ -138,7 +146,7 @@ impl Admin {
     /// what was stored.
     ///
     /// # Errors
-    /// [`AdminError::NoRoom`], and what the room says.
+    /// [`OperatorError::NoRoom`], and what the room says.
     ///
     /// # Cancel safety
     /// Dropped before it returns, it is done all the same.
@@ -146,20 +154,20 @@ impl Admin {
         &self,
         room: &RoomId,
         frame: CloseFrame,
-    ) -> Result<(u64, Option<RoomFacts>), AdminError> {
+    ) -> Result<(u64, Option<RoomFacts>), OperatorError> {
         let facts = self.must_know(room).await?;
         Ok((self.0.rooms.delete(room, frame).await?, facts))
     }
 
     /// What is stored for a room, if it is one. A room in memory is one whatever the store says of it, in
     /// time or not: it may be busy because the disk is.
-    async fn must_know(&self, room: &RoomId) -> Result<Option<RoomFacts>, AdminError> {
+    async fn must_know(&self, room: &RoomId) -> Result<Option<RoomFacts>, OperatorError> {
         let patience = ms(self.0.limits.inspect_ms_max);
         let facts = tokio::time::timeout(patience, self.0.store.facts(room)).await;
         match facts {
             Ok(Ok(Some(facts))) => Ok(Some(facts)),
             _ if self.0.rooms.figures_of(room).is_some() => Ok(None),
-            Ok(Ok(None)) => Err(AdminError::NoRoom(room.clone())),
+            Ok(Ok(None)) => Err(OperatorError::NoRoom(room.clone())),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(RoomError::TimedOut.into()),
         }

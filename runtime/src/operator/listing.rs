@@ -5,7 +5,7 @@
 //! stored rooms in steps, keeps only the page, and ends when nobody waits for it. A room that changes its
 //! place between two pages may be on both or on none. It does not know how a list is shown.
 
-use super::{Admin, AdminError};
+use super::{Operator, OperatorError};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{ms, size};
 use crate::logs::Glob;
@@ -150,22 +150,22 @@ impl<'l> First<'l> {
     }
 }
 
-impl Admin {
+impl Operator {
     /// A page of the rooms that are stored or in memory.
     ///
     /// # Errors
-    /// [`AdminError::TooLong`]: there are too many stored rooms to be sorted by bytes; and what the store
+    /// [`OperatorError::TooLong`]: there are too many stored rooms to be sorted by bytes; and what the store
     /// says.
     ///
     /// # Cancel safety
     /// Nothing is changed.
-    pub(crate) async fn list(&self, list: &RoomList) -> Result<Listing, AdminError> {
+    pub(crate) async fn list(&self, list: &RoomList) -> Result<Listing, OperatorError> {
         match list.sort {
             Sort::Name => self.by_name(list).await,
             Sort::Bytes => {
                 let limit = self.0.limits.admin_scan_ms_max;
                 let sorted = tokio::time::timeout(ms(limit), self.by_bytes(list)).await;
-                sorted.unwrap_or(Err(AdminError::TooLong(limit)))
+                sorted.unwrap_or(Err(OperatorError::TooLong(limit)))
             }
             Sort::Connections => self.by_figure(list, Figures::connections).await,
             Sort::Messages => self.by_figure(list, Figures::messages).await,
@@ -175,7 +175,7 @@ impl Admin {
 
     /// The stored rooms with those in memory between them. The page ends early if many were looked at in
     /// vain.
-    async fn by_name(&self, list: &RoomList) -> Result<Listing, AdminError> {
+    async fn by_name(&self, list: &RoomList) -> Result<Listing, OperatorError> {
         let _place = self.scan().await?;
         // No page has more of those in memory than these.
         let running = self.running(list, |_| 0);
@@ -225,7 +225,7 @@ impl Admin {
 
     /// All stored rooms, the first of which are kept while the others pass, and between them those in memory of
     /// which nothing is stored.
-    async fn by_bytes(&self, list: &RoomList) -> Result<Listing, AdminError> {
+    async fn by_bytes(&self, list: &RoomList) -> Result<Listing, OperatorError> {
         let _place = self.scan().await?;
         let step = size(self.0.limits.admin_scan_rooms_max);
         let mut span = RoomSpan { party: list.party.clone(), ..RoomSpan::default() };
@@ -262,7 +262,7 @@ impl Admin {
         &self,
         list: &RoomList,
         value: impl Fn(&Figures) -> u64,
-    ) -> Result<Listing, AdminError> {
+    ) -> Result<Listing, OperatorError> {
         let mut ranked = self.running(list, value);
         let shown = ranked.len().min(list.limit);
         let rooms = ranked[..shown].iter().map(|ranked| ranked.room.clone()).collect();
