@@ -8,7 +8,7 @@
 //!   public.
 //! - `rooms` knows which rooms run; `room` is one of them: mailbox, actor, gate, outbox.
 //! - `wasm` compiles and calls guests; `turn` is what one call read, wrote and said.
-//! - `operator` is an operator's work on what is stored: backups, exports, imports; [`offline`] without a node.
+//! - `operator` is what operators do with a project's rooms, and their routes; [`offline`] is the same without a node.
 //! - `store` keeps the rooms' bytes; `alarms` wakes rooms, `expiry` ends them; `cluster` says which node a room is on.
 //! - `logs` keeps the newest lines of the log for who watches it; `taps` tells what passes through a room.
 //! - `byte_budget` is what the node may keep for clients and rooms, `line` who waits for space; `metrics` is what they count; [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`], [`ttl`] are the

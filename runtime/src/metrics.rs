@@ -308,7 +308,7 @@ metrics! {
         refusals: By<Refusal> = "room_upgrades_refused_total", "handshakes",
             "Clients that did not get their WebSocket";
         requests: By<StatusClass> = "room_requests_total", "requests",
-            "Requests that were answered, handshakes included";
+            "Requests of clients that were answered, handshakes included";
         buffered_bytes: Gauge = "room_buffered_bytes", "bytes",
             "Bytes kept for clients and rooms of what `buffered_bytes_max` bounds";
         messages_received: Counter = "room_messages_received_total", "messages",

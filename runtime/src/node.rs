@@ -14,7 +14,7 @@ use crate::id::{NameError, NodeId, PartyName, RoomId};
 use crate::limits::{Limits, Misfit, ms};
 use crate::logs::{LogLevel, Logs};
 use crate::metrics::{ListenerMetrics, Metrics};
-use crate::operator::{AdminToken, Operator};
+use crate::operator::Operator;
 use crate::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
 use crate::store::{Store, StoreError, Verified};
 use crate::ttl::{Lifetime, Served};
@@ -145,11 +145,12 @@ impl Node {
             StorageConfig::Disk(dir) => Some(dir.as_path()),
             StorageConfig::Memory => None,
         };
-        let operator = Operator::new(dir, store.clone(), rooms.clone(), limits.clone())?;
         let node = NodeId::new(ONLY_NODE);
         let ring = Ring::new((node.clone(), 1), Vec::new());
         let counts = metrics.clone();
         let door = FrontDoor::new(rooms.clone(), ring, node, &guests, clock, audience, counts);
+        let operator =
+            Operator::new(dir, store.clone(), rooms.clone(), door.clone(), limits.clone())?;
         let alarms = Alarms::new(store.clone(), rooms.clone(), clock, limits.clone());
         let expiry = Expiry::new(store.clone(), rooms.clone(), served, limits.clone());
         let stop = CancellationToken::new();
@@ -173,24 +174,24 @@ impl Node {
         })
     }
 
-    /// Every route, the operator's included.
-    pub(crate) fn router(&self) -> Routes {
-        self.door.router(self.operator.clone())
+    /// Everything that clients may ask for, and nothing of the operator's.
+    pub(crate) fn client_routes(&self) -> Routes {
+        self.door.routes()
+    }
+
+    /// The routes of clients with those of the operator beside them, at one address.
+    pub(crate) fn routes_beside(&self, operators: Routes) -> Routes {
+        self.door.routes_beside(operators)
+    }
+
+    /// The right to do what an operator does with its rooms. Who has it lets nobody use it who is not let in.
+    pub(crate) fn operator(&self) -> &Operator {
+        &self.operator
     }
 
     /// What it counts, in Prometheus' text format.
     pub(crate) fn metrics(&self) -> String {
         self.door.metrics()
-    }
-
-    /// What an operator has to show.
-    pub(crate) fn admin_token(&self) -> &AdminToken {
-        self.operator.token()
-    }
-
-    /// Makes a code by which one browser signs in to the dashboard, once.
-    pub(crate) fn sign_in_code(&self) -> String {
-        self.door.sign_in_code()
     }
 
     /// What its listener counts, if it has one of its own.

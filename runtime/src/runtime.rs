@@ -5,7 +5,7 @@
 use crate::config::{Audience, Config, ConfigError, Project};
 use crate::door::{Capacity, Certificates, Listener, Notice, TlsError, Way};
 use crate::node::{DeployError, Deployed, Node, OpenError};
-use crate::operator::AdminToken;
+use crate::operator::{self, AdminToken, Credentials};
 use crate::rooms::GuestHost;
 use crate::store::{StoreError, Verified};
 use crate::wasm::{CodeCaches, EngineError};
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 /// A node that serves rooms.
 pub struct Runtime {
     node: Node,
+    credentials: Credentials,
     addr: SocketAddr,
     /// One for each address.
     serving: Vec<JoinHandle<()>>,
@@ -78,7 +79,9 @@ impl Runtime {
         let host = GuestHost::new(&limits, caches)?;
         let node = Node::open(&config.storage, &host, &limits, config.audience, "")?;
         let addr = listener.addr();
-        let mut runtime = Self { addr, serving: Vec::new(), node, config, way, capacity };
+        let credentials = Credentials::new(&limits);
+        let serving = Vec::new();
+        let mut runtime = Self { addr, serving, node, credentials, config, way, capacity };
         runtime.serve(listener);
         Ok(runtime)
     }
@@ -99,7 +102,10 @@ impl Runtime {
 
     fn serve(&mut self, listener: Listener) {
         let node = &self.node;
-        let serving = listener.serve(node.router(), node.listener_metrics(), node.stopping());
+        let audience = self.config.audience;
+        let operators = operator::routes_of_process(node.operator(), &self.credentials, audience);
+        let routes = node.routes_beside(operators);
+        let serving = listener.serve(routes, node.listener_metrics(), node.stopping());
         self.serving.push(tokio::spawn(serving));
     }
 
@@ -110,14 +116,14 @@ impl Runtime {
 
     /// What an operator has to show at `/_room/admin/`.
     pub fn admin_token(&self) -> &AdminToken {
-        self.node.admin_token()
+        self.credentials.token()
     }
 
     /// Makes a code by which one browser on this machine signs in to the dashboard, once: `/_room/#link=CODE` is the
     /// page that uses it. Of more than [`Limits::sign_in_codes_max`](crate::Limits::sign_in_codes_max) that nobody has
     /// used, the oldest is good no more. With another audience than [`crate::Audience::Developer`] no code is good.
     pub fn sign_in_code(&self) -> String {
-        self.node.sign_in_code()
+        self.credentials.sign_in_code()
     }
 
     /// Puts a project in place of the one before. Running rooms take over the new code between two

@@ -1,11 +1,12 @@
 //! What a node counts, as whoever looks after it reads it.
 
+use crate::operated::Operated;
 use room_runtime::{
     Audience, Config, METRICS, MetricKind, PartyConfig, Project, Proxies, Runtime, StorageConfig,
     WhenQuiet,
 };
-use room_tests::{Requests, Setup, TestClient, guest, until};
-use serde_json::json;
+use room_tests::{Requests, Setup, TestClient, guest, until, within};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -97,6 +98,45 @@ async fn a_node_counts_what_its_rooms_and_its_door_do() {
     assert!(value(&text, "room_store_commit_seconds_count") >= groups, "{text}");
     assert!(value(&text, "room_store_log_bytes_total") > commits, "{text}");
     assert!(value(&text, "room_gate_seconds_count") >= 5.0, "{text}");
+}
+
+/// How many requests of clients were answered.
+fn requests(text: &str) -> f64 {
+    let lines = text.lines().filter(|line| line.starts_with("room_requests_total"));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[tokio::test]
+async fn what_operators_ask_is_not_counted_as_clients_requests() {
+    let node = Setup::memory().start().await;
+    let bearer = format!("Bearer {}", node.secret());
+    let headers = [("authorization", bearer.as_str())];
+    for path in ["admin/overview", "admin/rooms", "admin/nowhere", "metrics", "", "dashboard.json"]
+    {
+        let path = format!("/_room/{path}");
+        assert_ne!(node.request("GET", &path, &headers, &[]).await.status, 401, "{path}");
+    }
+    assert_eq!(node.get("/_room/admin/overview").await.status, 401);
+    assert!(requests(&printed(&node).await) < 0.5);
+    assert_eq!(node.report("lobby").await["starts"], 1);
+    assert_eq!(node.get("/_room/nowhere").await.status, 404);
+    let text = printed(&node).await;
+    assert!((requests(&text) - 2.0).abs() < 0.5, "{text}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    operated.deploy("chat", &guest("puppet"), "1").await;
+    let counted = async || {
+        let text = operated.ask("GET", "projects/chat/node/metrics", &[]).await.text();
+        assert!(text.contains("room_requests_total"), "{text}");
+        requests(&text)
+    };
+    operated.good("GET", "projects/chat/node/rooms", Value::Null).await;
+    operated.good("GET", "projects/chat/node/overview", Value::Null).await;
+    assert!(counted().await < 0.5);
+    operated.report("lobby").await;
+    assert!((counted().await - 1.0).abs() < 0.5);
+    within("a server to stop", operated.server.drain()).await;
 }
 
 #[tokio::test]

@@ -302,11 +302,11 @@ async fn every_path_is_described() {
         described["paths"].as_object().unwrap().keys().cloned().collect();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src/server/api.rs");
     let source = std::fs::read_to_string(source).unwrap();
-    let mut routes: Vec<String> = source
-        .split(".route(")
-        .skip(1)
-        .filter_map(|rest| Some(rest.split('"').nth(1)?.replace("{*path}", "{path}")))
-        .collect();
+    let named = |call: &str, below: &str| -> Vec<String> {
+        let calls = source.split(call).skip(1);
+        calls.filter_map(|rest| Some(format!("{}{below}", rest.split('"').nth(1)?))).collect()
+    };
+    let mut routes = [named(".route(", ""), named(".nest(", "/{path}")].concat();
     described.sort();
     routes.sort();
     assert_eq!(described, routes);
@@ -342,6 +342,67 @@ async fn the_node_of_a_project_answers_its_operator_through_the_server() {
     let turns = "room_turns_total{project=\"game\",outcome=\"ok\"} 0\n";
     assert!(metrics.text().contains(turns), "{}", metrics.text());
     drop(client);
+    within("a server to stop", operated.server.drain()).await;
+}
+
+#[tokio::test]
+async fn keys_of_any_bytes_are_reached_through_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    operated.deploy("chat", &guest("puppet"), "1").await;
+    operated.report("lobby").await;
+    let storage = "projects/chat/node/rooms/main/lobby/storage";
+    for key in ["%FF%00", "a%2Fb", "a/c", "%25", "k"] {
+        let path = format!("{storage}/{key}");
+        let put = operated.ask("PUT", &path, b"7").await;
+        assert_eq!(put.status, 200, "{key}: {}", put.text());
+        let got = operated.ask("GET", &path, &[]).await;
+        assert_eq!((got.status, &got.json()["json"]), (200, &json!(7)), "{key}: {}", got.text());
+    }
+    let page = operated.good("GET", storage, Value::Null).await;
+    let entries = page["entries"].as_array().unwrap().iter();
+    assert_eq!(entries.filter(|entry| entry["json"] == 7).count(), 5, "{page}");
+    within("a server to stop", operated.server.drain()).await;
+}
+
+/// Every path of an operator, of a server and of a project's rooms, where clients come: with the operator's own
+/// token, by any method, there is nothing.
+#[tokio::test]
+async fn clients_are_answered_nothing_of_the_operators() {
+    let dir = tempfile::tempdir().unwrap();
+    let operated = Operated::start(dir.path()).await;
+    operated.deploy("chat", &guest("puppet"), "1").await;
+    operated.report("lobby").await;
+    let described: Value = operated.good("GET", "openapi.json", Value::Null).await;
+    let mut paths: Vec<String> = described["paths"].as_object().unwrap().keys().cloned().collect();
+    let rooms = ["overview", "logs", "metrics", "backup", "rooms", "nowhere"];
+    let room = ["", "/export", "/import", "/close", "/kick", "/messages", "/storage", "/storage/k"];
+    let rooms = rooms.map(str::to_owned).into_iter();
+    let rooms = rooms.chain(room.map(|rest| format!("rooms/main/lobby{rest}")));
+    for path in rooms.collect::<Vec<_>>() {
+        paths.push(format!("/_room/admin/projects/chat/node/{path}"));
+        paths.push(format!("/_room/admin/{path}"));
+    }
+    let page = ["", "/", "/dashboard.json", "/dashboard/main.js", "/sign-in", "/admin", "/admin/"];
+    paths.extend(page.map(|path| format!("/_room{path}")));
+    paths.retain(|path| path != "/_room/health");
+    let bearer = format!("Bearer {}", operated.token);
+    for path in paths {
+        let path = path.replace("{project}", "chat").replace(['{', '}'], "");
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            let headers = [("authorization", bearer.as_str())];
+            let reply = operated.server.addr().request(method, &path, &headers, b"{}").await;
+            assert_eq!(reply.status, 404, "{method} {path}");
+            assert_eq!(reply.text(), "not found", "{method} {path}");
+        }
+    }
+    // Nothing of it was done, either.
+    let room = operated.good("GET", "projects/chat/node/rooms/main/lobby", Value::Null).await;
+    assert_eq!(
+        (&room["phase"], &room["storage"]["turns"]),
+        (&json!("running"), &json!(1)),
+        "{room}"
+    );
     within("a server to stop", operated.server.drain()).await;
 }
 

@@ -93,7 +93,7 @@ export async function learnProjects() {
 
 /** The path of something that a node answers. */
 export function node(path) {
-  if (session.mode === "node") return path === "metrics" ? "metrics" : `admin/${path}`;
+  if (session.mode === "node") return `admin/${path}`;
   return `admin/projects/${encodeURIComponent(session.project)}/node/${path}`;
 }
 

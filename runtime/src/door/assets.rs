@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
-/// Paths that are the server's own, whatever the project's folder has.
-const RESERVED: &str = "/_room/";
+/// What is the server's own, with all below it, whatever the project's folder has.
+const RESERVED: &str = "/_room";
 
 /// Everything that is no other route: a file of the project, or 404.
 pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Response {
@@ -26,7 +26,7 @@ pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Re
     };
     let readable = matches!(*request.method(), Method::GET | Method::HEAD);
     let path = request.uri().path();
-    if !readable || is_hidden(path) || path.starts_with(RESERVED) || !is_within(&dir, path).await {
+    if !readable || is_hidden(path) || is_reserved(path) || !is_within(&dir, path).await {
         return not_found();
     }
     let mut request = request;
@@ -49,6 +49,11 @@ async fn tag_of(dir: &Path, uri: Uri) -> Option<HeaderValue> {
     (*head.method_mut(), *head.uri_mut()) = (Method::HEAD, uri);
     let Ok(now) = ServeDir::new(dir).oneshot(head).await;
     now.headers().get(header::ETAG).cloned()
+}
+
+/// True for the paths of the server's own routes, those of the operator among them.
+fn is_reserved(path: &str) -> bool {
+    path.strip_prefix(RESERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Hidden files (`.git`, `.env`) are not for the public; `.well-known` is (RFC 8615).

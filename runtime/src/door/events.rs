@@ -12,10 +12,10 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 /// After how many milliseconds EventSource comes back by itself.
-pub(super) const RETRY_MS: u64 = 1_000;
+pub(crate) const RETRY_MS: u64 = 1_000;
 
 /// What makes a stream, piece by piece.
-pub(super) trait Events: Send + 'static {
+pub(crate) trait Events: Send + 'static {
     /// Returns the piece that the stream begins with.
     fn greeting(&self) -> String {
         format!("retry: {RETRY_MS}\n\n")
@@ -53,7 +53,7 @@ impl<E: Events> Stream<E> {
 }
 
 /// A response that goes on until the events end, or the client leaves.
-pub(super) fn stream(events: impl Events, heartbeat: Duration) -> Response {
+pub(crate) fn stream(events: impl Events, heartbeat: Duration) -> Response {
     let stream = Stream { events, greeted: false, heartbeat };
     let body = unfold(stream, |mut stream| async move {
         let piece = stream.next().await?;

@@ -11,7 +11,7 @@ use super::{FrontDoor, Named};
 use crate::byte_budget::BytePermit;
 use crate::event;
 use crate::limits::{Limits, ms, size};
-use crate::metrics::{DoorMetrics, StatusClass, TEXT_FORMAT};
+use crate::metrics::{DoorMetrics, StatusClass};
 use crate::wasm::DoorCall;
 use ::http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use axum::body::{Body, HttpBody};
@@ -31,12 +31,7 @@ pub(super) async fn health(State(door): State<FrontDoor>) -> Response {
     }
 }
 
-/// `/_room/metrics`: what `METRICS.md` lists, in Prometheus' text format.
-pub(super) async fn metrics(State(door): State<FrontDoor>) -> Response {
-    ([(header::CONTENT_TYPE, TEXT_FORMAT)], door.metrics()).into_response()
-}
-
-/// Counts every response by its status.
+/// Counts every response to a client by its status.
 pub(super) fn count_requests(
     metrics: Arc<DoorMetrics>,
 ) -> MapResponseLayer<impl Fn(Response) -> Response + Clone> {
@@ -94,7 +89,7 @@ pub(super) async fn ask_room(
 ///
 /// # Cancel safety
 /// What was read is lost.
-pub(super) async fn read_body(
+pub(crate) async fn read_body(
     body: Body,
     bytes_max: u64,
     limits: &Limits,

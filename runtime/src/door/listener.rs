@@ -289,6 +289,11 @@ impl Guest {
     }
 }
 
+/// Returns where the client of a request is, if it came through a listener.
+pub(crate) fn client_addr<B>(request: &Request<B>) -> Option<IpAddr> {
+    request.extensions().get::<Arrival>().map(|arrival| arrival.client)
+}
+
 /// How a request came. It is among its extensions.
 #[derive(Clone)]
 pub(super) struct Arrival {

@@ -5,33 +5,29 @@
 //! costs itself. It does not know how a room works: it asks [`Rooms`].
 
 mod address;
-mod admin;
 mod answer;
 mod assets;
 mod carrier;
 mod client;
-mod dashboard;
-mod events;
+pub(crate) mod events;
 mod forwarded;
 mod head;
 mod hooks;
 mod http;
 mod listener;
-mod logs;
 mod overlay;
 mod porter;
-mod sign_in;
 mod socket;
 mod status;
 mod upgrade;
 
 pub use address::{connection_of_query, room_of_path};
-pub(crate) use admin::bearer;
-pub(crate) use dashboard::{Place, host, is_plain_host, router as dashboard};
+pub(crate) use http::read_body;
 pub use listener::TlsError;
-pub(crate) use listener::{Capacity, Certificates, Listener, Way};
+pub(crate) use listener::{Capacity, Certificates, Listener, Way, client_addr};
 pub use overlay::Notice;
 pub(crate) use porter::{Misled, Porter};
+pub(crate) use status::DoorError;
 
 use crate::clock::Clock;
 use crate::cluster::Ring;
@@ -40,13 +36,12 @@ use crate::id::{NameError, NodeId, RoomId};
 use crate::limits::{Limits, size};
 use crate::logs::LogLevel;
 use crate::metrics::{Metrics, level};
-use crate::operator::Operator;
 use crate::rooms::{Guests, Rooms};
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
-use axum::{Extension, Router};
+use axum::routing::{any, get};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, watch};
@@ -81,8 +76,6 @@ struct Inner {
     hooks: Semaphore,
     /// Instances that hooks of all projects may use at the same time.
     all_hooks: Arc<Semaphore>,
-    /// What signs browsers in to the dashboard.
-    sign_in_codes: sign_in::SignInCodes,
     /// Told when the node stops.
     closing: CancellationToken,
     /// The open WebSockets.
@@ -116,35 +109,35 @@ impl FrontDoor {
             overlays,
             hooks,
             all_hooks,
-            sign_in_codes: sign_in::SignInCodes::default(),
             closing: CancellationToken::new(),
             sockets: TaskTracker::new(),
         }))
     }
 
-    /// All routes.
-    pub(crate) fn router(&self, operator: Operator) -> Router {
-        let token = operator.token().clone();
-        // Where clients come, nothing is the operator's.
-        let dashboard = match self.0.audience {
-            Audience::Developer => dashboard::router(|_, _| dashboard::Place::Node),
-            Audience::Public => Router::new(),
-        };
+    /// Everything that clients may ask for, and nothing of the operator's.
+    pub(crate) fn routes(&self) -> Routes {
         Router::new()
             .route("/parties/{*room}", any(to_room))
             .route("/party/{*room}", any(to_room))
             .route("/_room/health", get(http::health))
-            .route("/_room/metrics", get(http::metrics))
-            .merge(dashboard)
-            .merge(admin::router(operator))
             .route("/_room/overlay.js", get(overlay::script))
             .route("/_room/overlay", get(overlay::events))
             .route("/_room/client.js", get(client::script))
-            .route("/_room/sign-in", post(sign_in::sign_in).layer(Extension(token)))
             .fallback(assets::serve)
             .layer(from_fn_with_state(self.clone(), head::check))
             .layer(http::count_requests(self.0.metrics.door.clone()))
             .with_state(self.clone())
+    }
+
+    /// The routes of clients with those of the operator beside them, at one address. Heads are held to the same
+    /// rules; only what clients ask is counted.
+    pub(crate) fn routes_beside(&self, operators: Routes) -> Routes {
+        self.routes().merge(operators.layer(from_fn_with_state(self.clone(), head::check)))
+    }
+
+    /// The node whose door it is.
+    pub(crate) fn node(&self) -> &NodeId {
+        &self.0.node
     }
 
     /// What `METRICS.md` lists, as it is now, in Prometheus' text format.
@@ -158,11 +151,6 @@ impl FrontDoor {
     /// Serves static files from this folder from now on.
     pub(crate) fn set_assets(&self, dir: Option<PathBuf>) {
         *self.0.assets.lock().unwrap_or_else(PoisonError::into_inner) = dir;
-    }
-
-    /// Makes a code by which one browser signs in to the dashboard, once.
-    pub(crate) fn sign_in_code(&self) -> String {
-        self.0.sign_in_codes.issue(size(self.0.limits.sign_in_codes_max))
     }
 
     /// Tells a developer's pages what is wrong from now on; none if nothing is.
@@ -180,39 +168,42 @@ impl FrontDoor {
     }
 
     /// The room that a URL names, if this node is the one to run it.
-    fn room(&self, uri: &::http::Uri, named: &Named) -> Result<RoomId, status::DoorError> {
+    fn room(&self, uri: &::http::Uri, named: &Named) -> Result<RoomId, DoorError> {
         let limits = &self.0.limits;
         if self.0.rooms.is_empty() {
             return Err(self.nothing_served());
         }
         let asked = uri.path_and_query().map_or(0, |asked| asked.as_str().len());
         if asked > size(limits.uri_bytes_max) {
-            return Err(status::DoorError::UriTooLong(limits.uri_bytes_max));
+            return Err(DoorError::UriTooLong(limits.uri_bytes_max));
         }
-        self.here(named.clone()?.ok_or(status::DoorError::NotFound)?)
+        self.here(named.clone()?.ok_or(DoorError::NotFound)?)
     }
 
     /// Why there are no rooms yet. Its author has broken it; to anybody else it is starting.
-    fn nothing_served(&self) -> status::DoorError {
+    fn nothing_served(&self) -> DoorError {
         match &*self.0.notices.borrow() {
             Some(notice) if self.0.audience == Audience::Developer => {
-                status::DoorError::Unbuilt(notice.title.clone())
+                DoorError::Unbuilt(notice.title.clone())
             }
-            _ => status::DoorError::Starting,
+            _ => DoorError::Starting,
         }
     }
 
-    /// The room, if this node is the one to run it.
-    fn here(&self, room: RoomId) -> Result<RoomId, status::DoorError> {
+    /// Returns the room, if this node is the one to run it.
+    ///
+    /// # Errors
+    /// [`DoorError::Elsewhere`].
+    pub(crate) fn here(&self, room: RoomId) -> Result<RoomId, DoorError> {
         let owner = self.0.ring.owner(&room);
         if *owner != self.0.node {
-            return Err(status::DoorError::Elsewhere(owner.clone()));
+            return Err(DoorError::Elsewhere(owner.clone()));
         }
         Ok(room)
     }
 
     /// What a client that asked for a room is told of an error. Who watches the node reads all of it.
-    fn refuse(&self, error: &status::DoorError, named: &Named) -> status::Shown {
+    fn refuse(&self, error: &DoorError, named: &Named) -> status::Shown {
         let shown = error.show(self.0.audience);
         let server = shown.status.is_server_error();
         let level = if server { LogLevel::Warn } else { LogLevel::Info };

@@ -26,8 +26,6 @@ pub(crate) struct Porter {
 /// Why a client is of no project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Misled {
-    /// What it asks for is the operator's.
-    Path,
     /// No project has the host that it names.
     Host,
     /// There is no project yet.
@@ -45,7 +43,6 @@ impl Porter {
             return error.show(Audience::Public).into_response();
         }
         let error = match why {
-            Misled::Path => DoorError::NotFound,
             Misled::Host => DoorError::UnknownHost,
             Misled::NoProject => DoorError::NoProject,
         };

@@ -5,7 +5,7 @@
 
 use crate::config::Audience;
 use crate::event::CloseFrame;
-use crate::id::{NameError, NodeId, RoomId};
+use crate::id::{NameError, NodeId};
 use crate::metrics::Refusal;
 use crate::room::RoomError;
 use crate::rooms::Unreachable;
@@ -13,7 +13,7 @@ use http::StatusCode;
 
 /// Everything that can keep a client from its room.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DoorError {
+pub(crate) enum DoorError {
     /// The URL names no valid room or connection.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -59,46 +59,6 @@ pub(super) enum DoorError {
     /// The page that opens the WebSocket is of an origin that the project does not list.
     #[error("the project's origins do not list {0}")]
     Origin(String),
-    /// It is for the operator alone.
-    #[error("this needs the token of the server's operator")]
-    Unauthorized,
-    /// As much of an operator's work is done as may be at a time.
-    #[error("{0} backups, exports and imports run already")]
-    TransfersFull(u64),
-    /// The room to export is not there.
-    #[error("nothing is stored for the room {0}")]
-    NothingStored(RoomId),
-    /// What is to be imported is no room.
-    #[error("{0}")]
-    Lines(String),
-    /// What is asked for is spelled wrong.
-    #[error("the parameter {name} {problem}")]
-    Parameter {
-        /// Which.
-        name: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// As many watch the log as may at a time.
-    #[error("{0} clients watch the log already")]
-    WatchersFull(u64),
-    /// As many watch what passes through rooms as may at a time.
-    #[error("{0} clients watch rooms already")]
-    TapsFull(u64),
-    /// There is no folder for the files that this takes.
-    #[error("this server keeps its data in memory: there is nothing to back up, export or import")]
-    InMemory,
-    /// What an operator asks for is not to be had so.
-    #[error("{0}")]
-    Asked(String),
-    /// What an operator asks about is not there.
-    #[error("{0}")]
-    Missing(String),
-    /// Too many rooms are stored for what an operator asks.
-    #[error(
-        "looking at all stored rooms takes longer than {0} ms; ask for one party, or raise admin_scan_ms_max"
-    )]
-    TooLong(u64),
     /// Another node runs the room.
     #[error("the room is on node {}", .0.as_str())]
     Elsewhere(NodeId),
@@ -109,7 +69,7 @@ pub(super) enum DoorError {
 
 /// An error as a client meets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     /// For a plain request.
     pub(super) status: StatusCode,
     /// For a WebSocket, which is accepted and closed with this.
@@ -122,38 +82,22 @@ pub(super) struct Shown {
     pub(super) retry_after: Option<u32>,
 }
 
-/// Seconds a client is asked to wait before it tries again.
-const RETRY_AFTER: u32 = 1;
-
 impl DoorError {
+    /// Seconds a client is asked to wait before it tries again.
+    pub(crate) const RETRY_AFTER: u32 = 1;
+
     /// Status and close code. 44xx codes tell a client that trying again is of no use; 1011 to 1013
     /// that it may be.
     fn codes(&self) -> (u16, u16) {
         match self {
-            Self::Name(_)
-            | Self::Head(_)
-            | Self::Handshake(_)
-            | Self::Lines(_)
-            | Self::Asked(_)
-            | Self::Parameter { .. } => (400, 4400),
+            Self::Name(_) | Self::Head(_) | Self::Handshake(_) => (400, 4400),
             Self::WebSocketVersion => (426, 4426),
             Self::AddressFull(_) => (429, 1013),
-            Self::Missing(_) => (404, 4404),
-            Self::TooLong(_) => (504, 1013),
-            Self::Unauthorized => (401, 4401),
             Self::Origin(_) => (403, 4403),
-            Self::NotFound
-            | Self::UnknownHost
-            | Self::NothingStored(_)
-            | Self::Room(Unreachable::UnknownParty(_)) => (404, 4404),
-            Self::InMemory => (409, 4409),
-            Self::Starting
-            | Self::NoProject
-            | Self::Unbuilt(_)
-            | Self::BuffersFull
-            | Self::TransfersFull(_)
-            | Self::WatchersFull(_)
-            | Self::TapsFull(_) => (503, 1013),
+            Self::NotFound | Self::UnknownHost | Self::Room(Unreachable::UnknownParty(_)) => {
+                (404, 4404)
+            }
+            Self::Starting | Self::NoProject | Self::Unbuilt(_) | Self::BuffersFull => (503, 1013),
             Self::BodyMissing => (408, 4408),
             Self::BodyTooLarge(_) => (413, 1009),
             Self::UriTooLong(_) => (414, 4414),
@@ -175,24 +119,14 @@ impl DoorError {
             Self::Name(_) | Self::Head(_) | Self::Handshake(_) | Self::UriTooLong(_) => {
                 Refusal::Malformed
             }
-            Self::WebSocketVersion
-            | Self::BodyMissing
-            | Self::BodyTooLarge(_)
-            | Self::Lines(_)
-            | Self::Parameter { .. } => Refusal::Malformed,
-            // The operator's paths have no WebSockets.
-            Self::Asked(_) => Refusal::Malformed,
-            Self::TooLong(_) => Refusal::TimedOut,
-            Self::NotFound
-            | Self::UnknownHost
-            | Self::Missing(_)
-            | Self::Unauthorized
-            | Self::InMemory
-            | Self::NothingStored(_)
-            | Self::Room(Unreachable::UnknownParty(_)) => Refusal::NotFound,
+            Self::WebSocketVersion | Self::BodyMissing | Self::BodyTooLarge(_) => {
+                Refusal::Malformed
+            }
+            Self::NotFound | Self::UnknownHost | Self::Room(Unreachable::UnknownParty(_)) => {
+                Refusal::NotFound
+            }
             Self::Origin(_) => Refusal::Origin,
             Self::Starting | Self::NoProject | Self::Unbuilt(_) => Refusal::Starting,
-            Self::TransfersFull(_) | Self::WatchersFull(_) | Self::TapsFull(_) => Refusal::Busy,
             Self::BuffersFull | Self::AddressFull(_) => Refusal::Busy,
             Self::Elsewhere(_) => Refusal::Elsewhere,
             Self::Room(Unreachable::Room(error)) => match error {
@@ -219,7 +153,7 @@ impl DoorError {
     }
 
     /// The error as this audience may see it. What is kept from it is logged with the id it sees.
-    pub(super) fn show(&self, audience: Audience) -> Shown {
+    pub(crate) fn show(&self, audience: Audience) -> Shown {
         let (status, code) = self.codes();
         let mut kept_under = None;
         let text = match audience {
@@ -237,10 +171,7 @@ impl DoorError {
             | Self::NoProject
             | Self::Unbuilt(_)
             | Self::BuffersFull
-            | Self::AddressFull(_)
-            | Self::TransfersFull(_)
-            | Self::WatchersFull(_)
-            | Self::TapsFull(_) => true,
+            | Self::AddressFull(_) => true,
             Self::Room(Unreachable::Room(error)) => error.is_retryable(),
             _ => false,
         };
@@ -249,7 +180,7 @@ impl DoorError {
             frame: CloseFrame::new(code, &text),
             text,
             id: kept_under,
-            retry_after: retryable.then_some(RETRY_AFTER),
+            retry_after: retryable.then_some(Self::RETRY_AFTER),
         }
     }
 }
@@ -283,20 +214,7 @@ mod tests {
             DoorError::NoProject,
             DoorError::Starting,
             DoorError::Unbuilt("it does not compile".to_owned()),
-            DoorError::Unauthorized,
             DoorError::Origin("https://a.example".to_owned()),
-            DoorError::TransfersFull(4),
-            DoorError::NothingStored(
-                RoomId::new(PartyName::parse("x").unwrap(), "lobby", 10).unwrap(),
-            ),
-            DoorError::Lines("line 2: not JSON".to_owned()),
-            DoorError::Parameter { name: "x".to_owned(), problem: "is wrong".to_owned() },
-            DoorError::WatchersFull(4),
-            DoorError::TapsFull(4),
-            DoorError::InMemory,
-            DoorError::Asked("limit is a number".to_owned()),
-            DoorError::Missing("there is no room x/lobby".to_owned()),
-            DoorError::TooLong(10),
             DoorError::UriTooLong(10),
             DoorError::BodyTooLarge(10),
             DoorError::BodyMissing,
@@ -337,18 +255,7 @@ mod tests {
             503 1013 no project is served yet retry
             503 1013 the server is starting retry
             503 1013 nothing is served yet: it does not compile retry
-            401 4401 this needs the token of the server's operator 
             403 4403 the project's origins do not list https://a.example 
-            503 1013 4 backups, exports and imports run already retry
-            404 4404 nothing is stored for the room x/lobby 
-            400 4400 line 2: not JSON 
-            400 4400 the parameter x is wrong 
-            503 1013 4 clients watch the log already retry
-            503 1013 4 clients watch rooms already retry
-            409 4409 this server keeps its data in memory: there is nothing to back up, export or import 
-            400 4400 limit is a number 
-            404 4404 there is no room x/lobby 
-            504 1013 looking at all stored rooms takes longer than 10 ms; ask for one party, or raise admin_scan_ms_max 
             414 4414 the URL is longer than 10 bytes 
             413 1009 the body is larger than 10 bytes 
             408 4408 the body did not arrive 

@@ -88,7 +88,7 @@ impl Operator {
             }
             span.after = stored.last().map(|(room, _)| room.clone());
             if self.0.tasks.is_closed() || begun.elapsed() > ms(limit) {
-                return Err(OperatorError::TooLong(limit));
+                return Err(OperatorError::ScanTooLong(limit));
             }
         }
     }

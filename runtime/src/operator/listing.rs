@@ -154,7 +154,7 @@ impl Operator {
     /// A page of the rooms that are stored or in memory.
     ///
     /// # Errors
-    /// [`OperatorError::TooLong`]: there are too many stored rooms to be sorted by bytes; and what the store
+    /// [`OperatorError::ScanTooLong`]: there are too many stored rooms to be sorted by bytes; and what the store
     /// says.
     ///
     /// # Cancel safety
@@ -165,7 +165,7 @@ impl Operator {
             Sort::Bytes => {
                 let limit = self.0.limits.admin_scan_ms_max;
                 let sorted = tokio::time::timeout(ms(limit), self.by_bytes(list)).await;
-                sorted.unwrap_or(Err(OperatorError::TooLong(limit)))
+                sorted.unwrap_or(Err(OperatorError::ScanTooLong(limit)))
             }
             Sort::Connections => self.by_figure(list, Figures::connections).await,
             Sort::Messages => self.by_figure(list, Figures::messages).await,

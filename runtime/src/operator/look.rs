@@ -93,7 +93,7 @@ impl Operator {
     /// Sets or removes a key: whether it was there before.
     ///
     /// # Errors
-    /// [`OperatorError::NoRoom`]; [`OperatorError::Refused`] names the limit; and what the room says.
+    /// [`OperatorError::NoRoom`]; [`OperatorError::Invalid`] names the limit; and what the room says.
     ///
     /// # Cancel safety
     /// Dropped before it returns, it is done all the same.
@@ -103,7 +103,7 @@ impl Operator {
             .rooms
             .edit(room, edit)
             .await?
-            .map_err(|refusal| OperatorError::Refused(said(&refusal)))
+            .map_err(|refusal| OperatorError::Invalid(said(&refusal)))
     }
 
     /// Closes one connection of a room.

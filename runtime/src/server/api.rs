@@ -11,24 +11,25 @@ use super::release::{BlobId, Release};
 use super::site::{self, Changed, Site, SiteError};
 use super::slots::Held;
 use super::tokens::{Scope, TokenRecord};
-use super::{Core, page, tokens};
+use super::{Core, tokens};
 use crate::limits::fixed::OPERATOR_BODY_BYTES_MAX;
 use crate::limits::ms;
 use crate::metrics::{TEXT_FORMAT, together};
+use crate::operator;
 use crate::store::blocking;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json, Router};
-use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderName, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::sync::Arc;
-use tower::ServiceExt;
 
 /// The description of everything below.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -58,14 +59,16 @@ pub(super) fn router(core: Core) -> Router {
             "/_room/admin/projects/{project}/env/{name}",
             put(set_variable).delete(remove_variable),
         )
-        .route("/_room/admin/projects/{project}/node/{*path}", any(ask_node))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::NotFound)
+        .merge(rooms_of_projects(core.clone()))
         .layer(from_fn_with_state(core.clone(), let_in));
+    let hosts = core.0.shared.hosts.clone();
+    let page = operator::page_of_server(core.0.clients, move |host| hosts.are_named(host));
     Router::new()
         .route("/_room/health", get(async || "ok\n"))
         .route("/_room/ready", get(ready))
-        .merge(page::router(&core))
+        .merge(page)
         .fallback_service(guarded.with_state(core.clone()))
         .with_state(core)
 }
@@ -279,27 +282,26 @@ async fn print_metrics(State(core): State<Core>) -> Response {
     ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
 }
 
-/// Everything that a project's node answers its operator: rooms, backups, logs, metrics.
-async fn ask_node(
+/// Everything that an operator may ask of a project's rooms: lists, changes, backups, logs, metrics.
+fn rooms_of_projects(core: Core) -> Router<Core> {
+    Router::new()
+        .nest("/_room/admin/projects/{project}/node", operator::routes_of_project())
+        .layer(from_fn_with_state(core, hand_over))
+}
+
+/// Puts the right to work on a project's rooms in the request of who was let in.
+async fn hand_over(
     State(core): State<Core>,
-    Path((project, path)): Path<(String, String)>,
+    Extension(_let_in): Extension<TokenRecord>,
     mut request: Request,
+    next: Next,
 ) -> Result<Response, ApiError> {
-    let site = core.found(&project)?;
-    let raw = request.uri().path();
-    // As it was sent: names of rooms are encoded in it, and stay so.
-    let rest = raw.splitn(7, '/').nth(6).unwrap_or(&path);
-    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    let prefix = if rest == "metrics" { "/_room/" } else { "/_room/admin/" };
-    let uri = format!("{prefix}{rest}{query}").parse::<Uri>();
-    *request.uri_mut() = uri.map_err(|error| ApiError::Malformed(error.to_string()))?;
-    let token = HeaderValue::try_from(format!("Bearer {}", site.node_token()));
-    let token = token.map_err(|_| ApiError::NotFound)?;
-    request.headers_mut().insert(header::AUTHORIZATION, token);
-    // What this router took from the path is no part of the one that the node reads.
-    request.extensions_mut().clear();
-    let Ok(response) = site.router().oneshot(request).await;
-    Ok(response)
+    // Not from the extracted path: what follows the project names keys, which may be any bytes.
+    let project = request.uri().path().split('/').nth(4).unwrap_or_default();
+    let project = percent_decode_str(project).decode_utf8_lossy();
+    let operator = core.found(&project)?.operator();
+    request.extensions_mut().insert(operator);
+    Ok(next.run(request).await)
 }
 
 /// Refuses what cannot be the name of a project, which is also the name of a folder.

@@ -1,4 +1,5 @@
-//! Why an operator's request was not done, and how that is answered. Owns the status of each failure.
+//! Why what an operator asked of a server and its projects was not done, and how that is answered. Owns the status of
+//! each failure; those about rooms are the operator's wing's.
 //!
 //! Invariant: every failure is JSON with its words under `error`, and what the project is at fault for is told
 //! from the server's own. It does not know what was asked.

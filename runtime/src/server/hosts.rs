@@ -1,7 +1,6 @@
 //! Which project a client means. Owns the names by which they are called.
 //!
-//! Invariant: a request reaches the project that its host names, or none; what is the operator's is no
-//! client's. It does not know what a project answers.
+//! Invariant: a request reaches the project that its host names, or none. It does not know what a project answers.
 
 use crate::door::{Misled, Porter};
 use axum::Router;
@@ -97,9 +96,6 @@ impl Hosts {
     }
 
     async fn answer(&self, request: Request, porter: &Porter) -> Response {
-        if is_operators(request.uri().path()) {
-            return porter.answer(request, Misled::Path);
-        }
         match self.find(&host_of(request.headers())) {
             Some(router) => {
                 let Ok(response) = router.oneshot(request).await;
@@ -139,14 +135,6 @@ impl Drop for Reserved {
     fn drop(&mut self) {
         self.hosts.write().reserved.retain(|(project, _)| *project != self.project);
     }
-}
-
-/// True if a path is for the operator: it is asked for at the other listener.
-fn is_operators(path: &str) -> bool {
-    path.starts_with("/_room/dashboard")
-        || matches!(path, "/_room" | "/_room/" | "/_room/metrics")
-        || path == "/_room/admin"
-        || path.starts_with("/_room/admin/")
 }
 
 /// The name by which a client calls the server, in lower case and without a port.
@@ -219,23 +207,5 @@ mod tests {
         assert!(hosts.reserve("other", &["new.org".into()]).is_ok());
         hosts.remove("any");
         assert_eq!(asked(&hosts, "example.com").await, "no project has this host");
-    }
-
-    #[test]
-    fn what_is_the_operators_is_no_clients() {
-        for path in [
-            "/_room/metrics",
-            "/_room/admin",
-            "/_room/admin/rooms",
-            "/_room",
-            "/_room/",
-            "/_room/dashboard.json",
-            "/_room/dashboard/main.js",
-        ] {
-            assert!(is_operators(path), "{path}");
-        }
-        for path in ["/_room/health", "/_room/client.js", "/_room/administrator", "/"] {
-            assert!(!is_operators(path), "{path}");
-        }
     }
 }

@@ -21,7 +21,6 @@ mod guard;
 mod hosts;
 mod layout;
 mod ledger;
-mod page;
 mod plan;
 mod projects;
 mod release;
@@ -40,6 +39,7 @@ use crate::config::{Proxies, Tls};
 use crate::door::{Capacity, Certificates, Listener, Porter, TlsError, Way};
 use crate::limits::{Limits, size};
 use crate::metrics::ServerMetrics;
+use crate::operator::{ClientAddress, SocketScheme};
 use crate::rooms::GuestHost;
 use crate::store::blocking;
 use crate::wasm::{CodeCaches, EngineError};
@@ -126,13 +126,6 @@ pub struct Server {
     _lock: File,
 }
 
-/// How clients' WebSockets come.
-#[derive(Clone, Copy)]
-enum Scheme {
-    Ws,
-    Wss,
-}
-
 /// What answers operators. Cheap to clone.
 #[derive(Clone)]
 struct Core(Arc<Inner>);
@@ -140,8 +133,8 @@ struct Core(Arc<Inner>);
 struct Inner {
     data: PathBuf,
     compiled: Compiled,
-    /// Where clients come, and whether by TLS.
-    public: (SocketAddr, Scheme),
+    /// Where clients come.
+    clients: ClientAddress,
     limits: Limits,
     clock: Clock,
     tokens: Tokens,
@@ -178,7 +171,7 @@ impl Server {
             return Err(ServeError::Proxies(problem));
         }
         let shared_limits = Arc::new(limits.clone());
-        let scheme = if config.tls.is_some() { Scheme::Wss } else { Scheme::Ws };
+        let scheme = if config.tls.is_some() { SocketScheme::Wss } else { SocketScheme::Ws };
         let bind = async |addr, files: Option<Tls>, proxies| {
             let tls = match files {
                 Some(files) => Some(Certificates::read(files, shared_limits.clone()).await?),
@@ -216,7 +209,7 @@ impl Server {
             changes: Changes::new(&limits, stop.clone()),
             compiled,
             data,
-            public: (public.addr(), scheme),
+            clients: ClientAddress { addr: public.addr(), scheme },
             limits,
             clock,
             tokens,

@@ -13,10 +13,10 @@ use super::layout;
 use super::plan::{Plan, missing};
 use super::release::{BlobId, Release, var_problem};
 use crate::config::{Audience, PartyConfig, Project, StorageConfig, WhenQuiet};
-use crate::door::Routes;
 use crate::limits::Limits;
 use crate::limits::fixed::{VARIABLE_BYTES_MAX, VARIABLES_MAX};
 use crate::node::{DeployError, Deployed, Node, OpenError};
+use crate::operator::Operator;
 use crate::rooms::GuestHost;
 use crate::store::{StoreError, blocking};
 use hashbrown::HashSet;
@@ -172,19 +172,14 @@ impl Site {
         })
     }
 
-    /// Every route of its node, for the operator.
-    pub(super) fn router(&self) -> Routes {
-        self.node.router()
+    /// The right to do what an operator does with its rooms.
+    pub(super) fn operator(&self) -> Operator {
+        self.node.operator().clone()
     }
 
     /// What its node counts, in Prometheus' text format.
     pub(super) fn metrics(&self) -> String {
         self.node.metrics()
-    }
-
-    /// What an operator has to show to its node.
-    pub(super) fn node_token(&self) -> String {
-        self.node.admin_token().secret().to_owned()
     }
 
     /// What is noted of it, as it is now.
@@ -382,7 +377,7 @@ impl Site {
 
     /// Lets clients in by these names, and by no others.
     fn answer_to(&self, reserved: Reserved, hosts: Vec<String>) {
-        self.hosts.put(&self.name, hosts, self.node.router());
+        self.hosts.put(&self.name, hosts, self.node.client_routes());
         drop(reserved);
     }
 

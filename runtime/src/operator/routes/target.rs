@@ -3,12 +3,13 @@
 //! Invariant: each part of the path is percent-decoded once; a key may be any bytes, and a slash in it may be
 //! encoded or not. It does not know what is asked of the room.
 
-use super::super::FrontDoor;
-use super::super::status::DoorError;
-use super::query::{Query, asked};
+use super::super::{Operator, OperatorError};
+use super::query::{Query, invalid};
+use crate::door::DoorError;
 use crate::id::{PartyName, RoomId};
 use crate::limits::size;
 use crate::span::Key;
+use http::Uri;
 use percent_encoding::percent_decode_str;
 
 /// What a path names.
@@ -21,27 +22,27 @@ impl Target {
     ///
     /// # Errors
     /// [`DoorError::Name`], or the room is on another node.
-    pub(super) fn of(door: &FrontDoor, uri: &http::Uri) -> Result<Self, DoorError> {
+    pub(super) fn of(operator: &Operator, uri: &Uri) -> Result<Self, OperatorError> {
         let (party, room, _) = parts(uri.path()).ok_or(DoorError::NotFound)?;
         let party = percent_decode_str(party).decode_utf8_lossy();
         let party = PartyName::parse(&party)?;
-        let room = RoomId::from_segment(party, room, size(door.0.limits.room_name_bytes_max))?;
-        Ok(Self { room: door.here(room)? })
+        let room = RoomId::from_segment(party, room, size(operator.0.limits.room_name_bytes_max))?;
+        Ok(Self { room: operator.0.door.here(room)? })
     }
 
     /// The room and the key of a path, whose query has nothing to say.
     ///
     /// # Errors
-    /// As [`Target::of`]; [`DoorError::Asked`] if the key is none.
-    pub(super) fn with_key(door: &FrontDoor, uri: &http::Uri) -> Result<(Self, Key), DoorError> {
-        let target = Self::of(door, uri)?;
+    /// As [`Target::of`]; [`OperatorError::Invalid`] if the key is too short or too long.
+    pub(super) fn with_key(operator: &Operator, uri: &Uri) -> Result<(Self, Key), OperatorError> {
+        let target = Self::of(operator, uri)?;
         Query::of(uri, &[])?;
         let (.., rest) = parts(uri.path()).ok_or(DoorError::NotFound)?;
         let key = rest.split_once('/').map_or("", |(_, key)| key);
         let key: Key = percent_decode_str(key).collect();
-        let max = door.0.limits.key_bytes_max;
+        let max = operator.0.limits.key_bytes_max;
         if !(1..=size(max)).contains(&key.len()) {
-            return Err(asked(format!("a key has 1 to {max} bytes (key_bytes_max)")));
+            return Err(invalid(format!("a key has 1 to {max} bytes (key_bytes_max)")));
         }
         Ok((target, key))
     }
@@ -49,7 +50,7 @@ impl Target {
 
 /// The party, the room, and what follows, as they stand in the path.
 fn parts(path: &str) -> Option<(&str, &str, &str)> {
-    let (party, rest) = path.strip_prefix("/_room/admin/rooms/")?.split_once('/')?;
+    let (party, rest) = path.strip_prefix("/rooms/")?.split_once('/')?;
     let (room, rest) = rest.split_once('/').unwrap_or((rest, ""));
     Some((party, room, rest))
 }
@@ -60,9 +61,8 @@ mod tests {
 
     #[test]
     fn paths_are_taken_apart_before_they_are_decoded() {
-        let found = |rest: &str| {
-            parts(&format!("/_room/admin/rooms/{rest}")).map(|(a, b, c)| [a, b, c].join(" | "))
-        };
+        let found =
+            |rest: &str| parts(&format!("/rooms/{rest}")).map(|(a, b, c)| [a, b, c].join(" | "));
         assert_eq!(found("main/a%2Fb").as_deref(), Some("main | a%2Fb | "));
         assert_eq!(found("main/a/storage/x/y%2F").as_deref(), Some("main | a | storage/x/y%2F"));
         assert_eq!(found("main"), None);

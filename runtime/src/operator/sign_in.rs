@@ -5,15 +5,15 @@
 //! `Origin` of this server, nor a body of JSON without asking first, nor call the server by a name of its own (DNS
 //! rebinding). It does not know what the token is good for.
 
-use super::FrontDoor;
-use super::listener::Arrival;
-use crate::config::Audience;
-use crate::operator::AdminToken;
-use ::http::{HeaderMap, StatusCode, header};
-use axum::Json;
+use super::AdminToken;
+use super::guard::Credentials;
+use crate::door::client_addr;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -26,8 +26,10 @@ const SPENT: &str =
     "this link has been used: press d in the terminal of `room dev` for another one";
 
 /// The codes that nobody has used yet.
-#[derive(Default)]
-pub(super) struct SignInCodes(Mutex<VecDeque<AdminToken>>);
+pub(super) struct SignInCodes {
+    codes: Mutex<VecDeque<AdminToken>>,
+    max: usize,
+}
 
 /// What the page sends.
 #[derive(Deserialize)]
@@ -36,20 +38,25 @@ struct Asked {
 }
 
 impl SignInCodes {
-    /// Makes a code. Of more than `max` that nobody has used, the oldest is forgotten.
-    pub(super) fn issue(&self, max: usize) -> String {
+    /// There are none yet. Of more than `max` that nobody has used, the oldest is forgotten.
+    pub(super) fn new(max: usize) -> Self {
+        Self { codes: Mutex::default(), max }
+    }
+
+    /// Makes a code.
+    pub(super) fn issue(&self) -> String {
         let code = AdminToken::random();
         let secret = code.secret().to_owned();
         let mut codes = self.codes();
         codes.push_back(code);
-        while codes.len() > max {
+        while codes.len() > self.max {
             codes.pop_front();
         }
         secret
     }
 
     /// True if this code was made and nobody has used it before.
-    fn redeem(&self, offered: &str) -> bool {
+    pub(super) fn redeem(&self, offered: &str) -> bool {
         let mut codes = self.codes();
         let found = codes.iter().position(|code| code.is(offered));
         found.is_some_and(|at| codes.remove(at).is_some())
@@ -57,31 +64,28 @@ impl SignInCodes {
 
     fn codes(&self) -> MutexGuard<'_, VecDeque<AdminToken>> {
         // It is changed by moves that cannot panic, so what a panicking holder left is whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// The route of the codes, where all clients are developers.
+pub(super) fn router(credentials: Credentials) -> Router {
+    Router::new().route("/_room/sign-in", post(sign_in)).with_state(credentials)
+}
+
 /// Exchanges a code for the operator's token. `{"code":"…"}` is answered by `{"token":"…"}`.
-pub(super) async fn sign_in(
-    State(door): State<FrontDoor>,
-    token: axum::Extension<AdminToken>,
-    request: Request,
-) -> Response {
-    if door.0.audience != Audience::Developer {
-        return (StatusCode::NOT_FOUND, "not found").into_response();
-    }
-    let client = request.extensions().get::<Arrival>().map(|arrival| arrival.client);
-    if let Some(problem) = problem(client, request.headers()) {
+async fn sign_in(State(credentials): State<Credentials>, request: Request) -> Response {
+    if let Some(problem) = problem(client_addr(&request), request.headers()) {
         return refused(problem);
     }
     let body = to_bytes(Body::new(request.into_body()), BODY_BYTES_MAX).await;
     let asked = body.ok().and_then(|body| serde_json::from_slice::<Asked>(&body).ok());
-    match asked {
-        Some(Asked { code }) if door.0.sign_in_codes.redeem(&code) => {
+    match asked.and_then(|asked| credentials.redeem(&asked.code)) {
+        Some(token) => {
             let told = serde_json::json!({ "token": token.secret() });
             ([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response()
         }
-        _ => refused(SPENT),
+        None => refused(SPENT),
     }
 }
 
@@ -142,8 +146,8 @@ mod tests {
 
     #[test]
     fn a_code_is_good_once_and_the_oldest_of_too_many_is_forgotten() {
-        let codes = SignInCodes::default();
-        let made: Vec<String> = (0..4).map(|_| codes.issue(3)).collect();
+        let codes = SignInCodes::new(3);
+        let made: Vec<String> = (0..4).map(|_| codes.issue()).collect();
         assert!(!codes.redeem(&made[0]), "the oldest");
         assert!(!codes.redeem("") && !codes.redeem(&made[1][1..]));
         assert!(codes.redeem(&made[2]) && !codes.redeem(&made[2]));

@@ -1,4 +1,4 @@
-//! `GET /_room/admin/rooms/:party/:room/messages`: what passes through a room, as server-sent events. Owns the
+//! `GET /rooms/:party/:room/messages`: what passes through a room, as server-sent events. Owns the
 //! format.
 //!
 //! Invariant: a client that takes nothing costs its queue and one batch, and no room waits for it; what was
@@ -15,26 +15,21 @@
 //! What comes in is told before the room handles it; what goes out when its turn is durable, and not before.
 //! A text that a party's `auto_response` answers passes no room.
 
-use super::super::FrontDoor;
-use super::super::events::{self, Events};
-use super::super::status::DoorError;
+use super::super::{Operator, OperatorError};
 use super::query::Query;
-use super::shown;
 use super::target::Target;
+use crate::door::events::{self, Events};
 use crate::limits::ms;
-use crate::taps::{Batch, Tap, TapsFull};
-use axum::extract::State;
+use crate::taps::{Batch, Tap};
 use axum::response::Response;
+use http::Uri;
 use std::fmt::Write;
 
-pub(super) async fn watch(State(door): State<FrontDoor>, uri: http::Uri) -> Response {
-    let opened = || {
-        let target = Target::of(&door, &uri)?;
-        Query::of(&uri, &[])?;
-        let tap = door.0.rooms.taps().watch(target.room)?;
-        Ok(events::stream(Stream(tap), ms(door.0.limits.log_heartbeat_ms)))
-    };
-    opened().unwrap_or_else(shown)
+pub(super) async fn watch(operator: Operator, uri: Uri) -> Result<Response, OperatorError> {
+    let target = Target::of(&operator, &uri)?;
+    Query::of(&uri, &[])?;
+    let tap = operator.0.rooms.taps().watch(target.room)?;
+    Ok(events::stream(Stream(tap), ms(operator.0.limits.log_heartbeat_ms)))
 }
 
 /// A response that is being sent.
@@ -64,10 +59,4 @@ fn written(Batch { missed, passed }: &Batch) -> String {
         let _ = write!(out, "data: {json}\n\n");
     }
     out
-}
-
-impl From<TapsFull> for DoorError {
-    fn from(TapsFull(max): TapsFull) -> Self {
-        Self::TapsFull(max)
-    }
 }

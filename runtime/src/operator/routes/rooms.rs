@@ -1,4 +1,4 @@
-//! `GET /_room/admin/rooms` and `/_room/admin/overview`: all rooms at once. Owns what is told of each.
+//! `GET /rooms` and `/overview`: all rooms at once. Owns what is told of each.
 //!
 //! Invariant: what is asked wrongly is refused before anything is read. It does not know how rooms are found
 //! and sorted.
@@ -10,19 +10,17 @@
 //!   {"rooms":{…},"stored":{…},"connections":0,…}
 //! ```
 
-use super::super::FrontDoor;
-use super::super::status::DoorError;
-use super::query::{Query, asked, encoded};
-use super::{PAGE, shown};
+use super::super::listing::{Cursor, Listing, RoomList, Row, Sort};
+use super::super::{Operator, OperatorError};
+use super::PAGE;
+use super::query::{Query, encoded, invalid};
 use crate::id::{PartyName, RoomId};
 use crate::limits::{Limits, size};
 use crate::logs::Glob;
-use crate::operator::{Cursor, Listing, Operator, RoomList, Row, Sort};
 use crate::room::Stage;
 use crate::span::Direction;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::Json;
+use http::Uri;
 use serde_json::{Value, json};
 
 /// What the query may ask.
@@ -36,25 +34,15 @@ const SORTS: [(&str, Sort); 5] = [
     ("active", Sort::Active),
 ];
 
-pub(super) async fn list(
-    State(door): State<FrontDoor>,
-    Extension(operator): Extension<Operator>,
-    uri: http::Uri,
-) -> Response {
-    let listed = async {
-        let list = read(&uri, &door.0.limits)?;
-        let Listing { rows, next } = operator.list(&list).await?;
-        let rooms: Vec<Value> = rows.iter().map(row).collect();
-        let next = next.map(|cursor| write(&cursor, list.sort));
-        Ok(Json(json!({ "rooms": rooms, "next": next })).into_response())
-    };
-    listed.await.unwrap_or_else(shown)
+pub(super) async fn list(operator: Operator, uri: Uri) -> Result<Json<Value>, OperatorError> {
+    let list = read(&uri, &operator.0.limits)?;
+    let Listing { rows, next } = operator.list(&list).await?;
+    let rooms: Vec<Value> = rows.iter().map(row).collect();
+    let next = next.map(|cursor| write(&cursor, list.sort));
+    Ok(Json(json!({ "rooms": rooms, "next": next })))
 }
 
-pub(super) async fn overview(
-    State(door): State<FrontDoor>,
-    Extension(operator): Extension<Operator>,
-) -> Response {
+pub(super) async fn overview(operator: Operator) -> Json<Value> {
     let (node, stored) = (operator.overview(), operator.stored().await);
     let stored = stored.map(|stored| {
         let age = u64::try_from(stored.at.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -78,18 +66,17 @@ pub(super) async fn overview(
         "uptime_seconds": node.uptime_seconds,
         "storage_failure": node.failure.map(|error| error.to_string()),
         "version": env!("CARGO_PKG_VERSION"),
-        "node": door.0.node.as_str(),
+        "node": operator.0.door.node().as_str(),
     }))
-    .into_response()
 }
 
-fn read(uri: &http::Uri, limits: &Limits) -> Result<RoomList, DoorError> {
+fn read(uri: &Uri, limits: &Limits) -> Result<RoomList, OperatorError> {
     let query = Query::of(uri, &WORDS)?;
     let party = query.text("party")?.map(PartyName::parse).transpose()?;
     let search = query.text("search")?;
     let max = size(limits.room_name_bytes_max);
     if search.is_some_and(|search| search.len() > max) {
-        return Err(asked(format!("search has at most {max} bytes (room_name_bytes_max)")));
+        return Err(invalid(format!("search has at most {max} bytes (room_name_bytes_max)")));
     }
     let sort = query.choice("sort", &SORTS)?;
     let (up, down) = (("asc", Direction::Forward), ("desc", Direction::Reverse));
@@ -109,7 +96,7 @@ fn write(cursor: &Cursor, sort: Sort) -> String {
     }
 }
 
-fn cursor(text: &str, sort: Sort) -> Result<Cursor, DoorError> {
+fn cursor(text: &str, sort: Sort) -> Result<Cursor, OperatorError> {
     let read = || {
         let (value, room) = match sort {
             Sort::Name => (0, text),
@@ -122,7 +109,7 @@ fn cursor(text: &str, sort: Sort) -> Result<Cursor, DoorError> {
         Some(Cursor { value, room })
     };
     read().ok_or_else(|| {
-        asked(format!("after is the `next` of a page in the same order, not {text:?}"))
+        invalid(format!("after is the `next` of a page in the same order, not {text:?}"))
     })
 }
 
@@ -152,7 +139,7 @@ mod tests {
     use super::*;
 
     fn asks(query: &str) -> Result<RoomList, String> {
-        let uri = format!("/_room/admin/rooms?{query}").parse().unwrap();
+        let uri = format!("/rooms?{query}").parse().unwrap();
         read(&uri, &Limits::default()).map_err(|error| error.to_string())
     }
 

@@ -1,4 +1,4 @@
-//! `GET /_room/admin/logs`: the node's log as server-sent events. Owns the parameters and the format.
+//! `GET /logs`: the node's log as server-sent events. Owns the parameters and the format.
 //!
 //! Invariant: a client that takes nothing costs what one batch takes, and nobody waits for it; a stream
 //! that was cut goes on behind its last event, of which nothing is repeated or left out untold. It does not
@@ -16,16 +16,14 @@
 //! event: restarted     data: {}: the number is of an earlier start; what follows is this one's log
 //! ```
 
-use super::FrontDoor;
-use super::events::{self, Events, RETRY_MS};
-use super::status::DoorError;
-use crate::config::Audience;
+use super::super::{Operator, OperatorError};
+use crate::door::events::{self, Events, RETRY_MS};
 use crate::id::PartyName;
 use crate::limits::{Limits, ms, size};
-use crate::logs::{Begin, Glob, LogFilter, LogLevel, Seen, TooMany, Watcher};
-use ::http::{HeaderMap, HeaderName};
-use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
+use crate::logs::{Begin, Glob, LogFilter, LogLevel, Seen, Watcher};
+use axum::extract::RawQuery;
+use axum::response::Response;
+use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 use std::fmt::Write;
 
@@ -34,24 +32,18 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Opens the log to the operator.
 pub(super) async fn watch(
-    State(door): State<FrontDoor>,
+    operator: Operator,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
-) -> Response {
-    match open(&door, &headers, query.as_deref().unwrap_or_default()) {
-        Ok(response) => response,
-        Err(error) => error.show(Audience::Developer).into_response(),
-    }
-}
-
-fn open(door: &FrontDoor, headers: &HeaderMap, query: &str) -> Result<Response, DoorError> {
-    let limits = &door.0.limits;
+) -> Result<Response, OperatorError> {
+    let limits = &operator.0.limits;
+    let query = query.as_deref().unwrap_or_default();
     let Asked { follow, mut begin, filter } = Asked::of(query, limits)?;
     if let Some(id) = headers.get(LAST_EVENT_ID) {
         let id = id.to_str().ok().and_then(|id| id.parse().ok());
         begin = Begin::After(id.ok_or_else(|| wrong("Last-Event-ID", "is not a line number"))?);
     }
-    let watcher = door.0.rooms.logs().watch(begin, filter)?;
+    let watcher = operator.0.rooms.logs().watch(begin, filter)?;
     Ok(events::stream(Stream { watcher, follow }, ms(limits.log_heartbeat_ms)))
 }
 
@@ -72,7 +64,7 @@ struct Asked {
 
 impl Asked {
     /// Reads a query. The last one of a name counts.
-    fn of(query: &str, limits: &Limits) -> Result<Self, DoorError> {
+    fn of(query: &str, limits: &Limits) -> Result<Self, OperatorError> {
         let (mut follow, mut tail, mut after) = (Follow::No, None, None);
         let mut filter = LogFilter::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -102,18 +94,18 @@ impl Asked {
     }
 }
 
-fn wrong(name: &str, problem: &str) -> DoorError {
-    DoorError::Parameter { name: name.to_owned(), problem: problem.to_owned() }
+fn wrong(name: &str, problem: &str) -> OperatorError {
+    OperatorError::Parameter { name: name.to_owned(), problem: problem.to_owned() }
 }
 
 /// A value, decoded as forms are.
-fn decoded(name: &str, value: &str) -> Result<String, DoorError> {
+fn decoded(name: &str, value: &str) -> Result<String, OperatorError> {
     let spaced = value.replace('+', " ");
     let text = percent_decode_str(&spaced).decode_utf8();
     text.map(Into::into).map_err(|_| wrong(name, "is not valid UTF-8 after percent-decoding"))
 }
 
-fn follow_of(value: &str) -> Result<Follow, DoorError> {
+fn follow_of(value: &str) -> Result<Follow, OperatorError> {
     match value {
         "1" | "true" | "" => Ok(Follow::Yes),
         "0" | "false" => Ok(Follow::No),
@@ -121,23 +113,23 @@ fn follow_of(value: &str) -> Result<Follow, DoorError> {
     }
 }
 
-fn party_of(value: &str) -> Result<PartyName, DoorError> {
+fn party_of(value: &str) -> Result<PartyName, OperatorError> {
     PartyName::parse(value)
         .map_err(|error| wrong("party", &format!("is not a party name: {error}")))
 }
 
-fn level_of(value: &str) -> Result<LogLevel, DoorError> {
+fn level_of(value: &str) -> Result<LogLevel, OperatorError> {
     LogLevel::parse(value).ok_or_else(|| {
         let names = LogLevel::ALL.map(LogLevel::name).join(", ");
         wrong("level", &format!("is {value:?}; it can be one of {names}"))
     })
 }
 
-fn number(name: &str, value: &str) -> Result<u64, DoorError> {
+fn number(name: &str, value: &str) -> Result<u64, OperatorError> {
     value.parse().map_err(|_| wrong(name, &format!("is {value:?}; it must be a whole number")))
 }
 
-fn bounded<'a>(name: &str, value: &'a str, limits: &Limits) -> Result<&'a str, DoorError> {
+fn bounded<'a>(name: &str, value: &'a str, limits: &Limits) -> Result<&'a str, OperatorError> {
     let max = limits.log_filter_bytes_max;
     if value.len() as u64 > max {
         let found = value.len();
@@ -205,12 +197,6 @@ fn written(seen: &[Seen], last: u64) -> String {
         let _ = write!(out, "id: {last}\n\n");
     }
     out
-}
-
-impl From<TooMany> for DoorError {
-    fn from(TooMany(max): TooMany) -> Self {
-        Self::WatchersFull(max)
-    }
 }
 
 #[cfg(test)]

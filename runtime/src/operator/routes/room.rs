@@ -1,4 +1,4 @@
-//! `/_room/admin/rooms/:party/:room`: one room. Owns what is told of it, and how its clients are sent away.
+//! `/rooms/:party/:room`: one room. Owns what is told of it, and how its clients are sent away.
 //!
 //! Invariant: of the address that a client connected with, the values of the query are left out but for its
 //! id: that is where clients put their secrets. It does not know how a room is asked.
@@ -10,21 +10,20 @@
 //! POST   /rooms/:party/:room/kick                  {"connection":ID,"code":4403,"reason":"…"}
 //! ```
 
-use super::super::FrontDoor;
-use super::super::status::DoorError;
-use super::query::{Query, asked};
+use super::super::look::Looked;
+use super::super::{Operator, OperatorError};
+use super::PAGE;
+use super::query::{Query, invalid};
 use super::target::Target;
-use super::{PAGE, shown};
 use crate::connection::Link;
 use crate::event::CloseFrame;
 use crate::id::Serial;
 use crate::limits::size;
-use crate::operator::{Line, Looked, Operator};
 use crate::room::{Client, FaultRecord, Glance, Window};
+use crate::store::Line;
+use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use http::Uri;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -34,60 +33,38 @@ const KICKED: u16 = 4403;
 /// What the clients of a room are closed with that is deleted.
 const DELETED: u16 = 4410;
 
-pub(super) async fn inspect(
-    State(door): State<FrontDoor>,
-    Extension(operator): Extension<Operator>,
-    uri: http::Uri,
-) -> Response {
-    let inspected = async {
-        let limits = &door.0.limits;
-        let target = Target::of(&door, &uri)?;
-        let query = Query::of(&uri, &["connections", "after"])?;
-        let clients_max = size(query.number("connections", PAGE, limits.admin_page_entries_max)?);
-        let after = query.number("after", 0, u64::MAX)?;
-        let after = (after > 0).then_some(Serial(after));
-        let window = Window { after, clients_max, bytes_max: size(limits.admin_page_bytes_max) };
-        let looked = operator.inspect(&target.room, window).await?;
-        Ok(Json(report(&target, &looked)).into_response())
-    };
-    inspected.await.unwrap_or_else(shown)
+pub(super) async fn inspect(operator: Operator, uri: Uri) -> Result<Json<Value>, OperatorError> {
+    let limits = &operator.0.limits;
+    let target = Target::of(&operator, &uri)?;
+    let query = Query::of(&uri, &["connections", "after"])?;
+    let clients_max = size(query.number("connections", PAGE, limits.admin_page_entries_max)?);
+    let after = query.number("after", 0, u64::MAX)?;
+    let after = (after > 0).then_some(Serial(after));
+    let window = Window { after, clients_max, bytes_max: size(limits.admin_page_bytes_max) };
+    let looked = operator.inspect(&target.room, window).await?;
+    Ok(Json(report(&target, &looked)))
 }
 
-pub(super) async fn delete(
-    State(door): State<FrontDoor>,
-    Extension(operator): Extension<Operator>,
-    uri: http::Uri,
-) -> Response {
-    let deleted = async {
-        let target = Target::of(&door, &uri)?;
-        Query::of(&uri, &[])?;
-        let frame = CloseFrame::new(DELETED, "the room was deleted");
-        let (connections, facts) = operator.delete(&target.room, frame).await?;
-        Ok(Json(json!({
-            "room": target.room.to_string(),
-            "connections": connections,
-            "keys": facts.map_or(0, |facts| facts.keys),
-            "bytes": facts.map_or(0, |facts| facts.bytes),
-        }))
-        .into_response())
-    };
-    deleted.await.unwrap_or_else(shown)
+pub(super) async fn delete(operator: Operator, uri: Uri) -> Result<Json<Value>, OperatorError> {
+    let target = Target::of(&operator, &uri)?;
+    Query::of(&uri, &[])?;
+    let frame = CloseFrame::new(DELETED, "the room was deleted");
+    let (connections, facts) = operator.delete(&target.room, frame).await?;
+    Ok(Json(json!({
+        "room": target.room.to_string(),
+        "connections": connections,
+        "keys": facts.map_or(0, |facts| facts.keys),
+        "bytes": facts.map_or(0, |facts| facts.bytes),
+    })))
 }
 
-pub(super) async fn close(
-    State(door): State<FrontDoor>,
-    Extension(operator): Extension<Operator>,
-    uri: http::Uri,
-) -> Response {
-    let closed = async {
-        let target = Target::of(&door, &uri)?;
-        Query::of(&uri, &[])?;
-        let frame = CloseFrame::new(1012, "the room was closed by its operator");
-        let connections = operator.close(&target.room, frame).await?;
-        let room = target.room.to_string();
-        Ok(Json(json!({ "room": room, "connections": connections })).into_response())
-    };
-    closed.await.unwrap_or_else(shown)
+pub(super) async fn close(operator: Operator, uri: Uri) -> Result<Json<Value>, OperatorError> {
+    let target = Target::of(&operator, &uri)?;
+    Query::of(&uri, &[])?;
+    let frame = CloseFrame::new(1012, "the room was closed by its operator");
+    let connections = operator.close(&target.room, frame).await?;
+    let room = target.room.to_string();
+    Ok(Json(json!({ "room": room, "connections": connections })))
 }
 
 /// The body of a kick.
@@ -100,39 +77,35 @@ struct Kick {
 }
 
 pub(super) async fn kick(
-    State(door): State<FrontDoor>,
-    Extension(operator): Extension<Operator>,
-    uri: http::Uri,
+    operator: Operator,
+    uri: Uri,
     body: Bytes,
-) -> Response {
-    let kicked = async {
-        let target = Target::of(&door, &uri)?;
-        Query::of(&uri, &[])?;
-        let kick: Kick = serde_json::from_slice(&body).map_err(|error| {
-            let form = "{\"connection\":ID,\"code\":4403,\"reason\":\"why\"}";
-            asked(format!("the body is {form}, the last two of which may be missing: {error}"))
-        })?;
-        let frame = frame(kick.code.unwrap_or(KICKED), kick.reason)?;
-        let (room, id) = (target.room.to_string(), kick.connection.clone());
-        let (code, reason) = (frame.code, frame.reason.clone());
-        operator.kick(&target.room, kick.connection, frame).await?;
-        let said = json!({ "room": room, "connection": id, "code": code, "reason": reason });
-        Ok(Json(said).into_response())
-    };
-    kicked.await.unwrap_or_else(shown)
+) -> Result<Json<Value>, OperatorError> {
+    let target = Target::of(&operator, &uri)?;
+    Query::of(&uri, &[])?;
+    let kick: Kick = serde_json::from_slice(&body).map_err(|error| {
+        let form = "{\"connection\":ID,\"code\":4403,\"reason\":\"why\"}";
+        invalid(format!("the body is {form}, the last two of which may be missing: {error}"))
+    })?;
+    let frame = frame(kick.code.unwrap_or(KICKED), kick.reason)?;
+    let (room, id) = (target.room.to_string(), kick.connection.clone());
+    let (code, reason) = (frame.code, frame.reason.clone());
+    operator.kick(&target.room, kick.connection, frame).await?;
+    let said = json!({ "room": room, "connection": id, "code": code, "reason": reason });
+    Ok(Json(said))
 }
 
 /// What a connection is closed with: any code that its room could use.
-fn frame(code: u16, reason: Option<String>) -> Result<CloseFrame, DoorError> {
+fn frame(code: u16, reason: Option<String>) -> Result<CloseFrame, OperatorError> {
     let reason = reason.unwrap_or_else(|| "closed by the operator".to_owned());
     let frame = CloseFrame { code, reason };
     if !frame.has_sendable_code() {
         let codes = CloseFrame::CODES;
-        return Err(asked(format!("a connection is closed with {codes}, not with {code}")));
+        return Err(invalid(format!("a connection is closed with {codes}, not with {code}")));
     }
     let (length, max) = (frame.reason.len(), CloseFrame::REASON_BYTES_MAX);
     if length > max {
-        return Err(asked(format!("a reason has at most {max} bytes, this one {length}")));
+        return Err(invalid(format!("a reason has at most {max} bytes, this one {length}")));
     }
     Ok(frame)
 }

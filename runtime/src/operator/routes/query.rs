@@ -3,7 +3,8 @@
 //! Invariant: a word that is not known, or is there twice, is an error that names those that are known; values
 //! are bytes, as keys are. It does not know what the words ask for.
 
-use super::super::status::DoorError;
+use super::super::OperatorError;
+use http::Uri;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
@@ -14,8 +15,8 @@ impl Query {
     /// The words of this query, all of which are among `known`.
     ///
     /// # Errors
-    /// [`DoorError::Asked`].
-    pub(super) fn of(uri: &http::Uri, known: &[&str]) -> Result<Self, DoorError> {
+    /// [`OperatorError::Invalid`].
+    pub(super) fn of(uri: &Uri, known: &[&str]) -> Result<Self, OperatorError> {
         let mut words: Vec<(String, Vec<u8>)> = Vec::new();
         let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         for pair in pairs {
@@ -23,10 +24,10 @@ impl Query {
             let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
             if !known.contains(&name.as_str()) {
                 let known = known.join(", ");
-                return Err(asked(format!("the query has {name:?} in it; it may have {known}")));
+                return Err(invalid(format!("the query has {name:?} in it; it may have {known}")));
             }
             if words.iter().any(|(other, _)| *other == name) {
-                return Err(asked(format!("the query has {name} in it twice")));
+                return Err(invalid(format!("the query has {name} in it twice")));
             }
             words.push((name, decoded(value)));
         }
@@ -41,38 +42,43 @@ impl Query {
     /// The text of a word, if it is there and says something.
     ///
     /// # Errors
-    /// [`DoorError::Asked`]: it is no UTF-8.
-    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, DoorError> {
+    /// [`OperatorError::Invalid`]: it is no UTF-8.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, OperatorError> {
         let bytes = self.bytes(name).filter(|bytes| !bytes.is_empty());
         let text = bytes.map(std::str::from_utf8).transpose();
-        text.map_err(|_| asked(format!("{name} is not valid UTF-8 after percent-decoding")))
+        text.map_err(|_| invalid(format!("{name} is not valid UTF-8 after percent-decoding")))
     }
 
     /// The number of a word, 1 to `max`, or another one if it is not there.
     ///
     /// # Errors
-    /// [`DoorError::Asked`].
-    pub(super) fn number(&self, name: &str, otherwise: u64, max: u64) -> Result<u64, DoorError> {
+    /// [`OperatorError::Invalid`].
+    pub(super) fn number(
+        &self,
+        name: &str,
+        otherwise: u64,
+        max: u64,
+    ) -> Result<u64, OperatorError> {
         let Some(text) = self.text(name)? else { return Ok(otherwise.min(max)) };
         let number = text.parse().ok().filter(|number| (1..=max).contains(number));
-        number.ok_or_else(|| asked(format!("{name} is a number from 1 to {max}, not {text:?}")))
+        number.ok_or_else(|| invalid(format!("{name} is a number from 1 to {max}, not {text:?}")))
     }
 
     /// The choice of a word: the first one if it is not there.
     ///
     /// # Errors
-    /// [`DoorError::Asked`].
+    /// [`OperatorError::Invalid`].
     pub(super) fn choice<T: Copy>(
         &self,
         name: &str,
         choices: &[(&str, T)],
-    ) -> Result<T, DoorError> {
+    ) -> Result<T, OperatorError> {
         let text = self.text(name)?;
         let chosen = choices.iter().find(|(choice, _)| text.is_none_or(|text| text == *choice));
         chosen.map(|(_, value)| *value).ok_or_else(|| {
             let choices: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
             let text = text.unwrap_or_default();
-            asked(format!("{name} is one of {}, not {text:?}", choices.join(", ")))
+            invalid(format!("{name} is one of {}, not {text:?}", choices.join(", ")))
         })
     }
 }
@@ -85,8 +91,8 @@ fn decoded(value: &str) -> Vec<u8> {
 }
 
 /// What is wrong with what was asked.
-pub(super) fn asked(text: String) -> DoorError {
-    DoorError::Asked(text)
+pub(super) fn invalid(text: String) -> OperatorError {
+    OperatorError::Invalid(text)
 }
 
 /// Bytes as they stand in a path or a query.
@@ -98,7 +104,7 @@ pub(super) fn encoded(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn query(text: &str) -> Result<Query, DoorError> {
+    fn query(text: &str) -> Result<Query, OperatorError> {
         Query::of(&format!("/x?{text}").parse().unwrap(), &["a", "b"])
     }
 

@@ -1,41 +1,47 @@
-//! The operator's page on a server. Owns the address at which the page, as a client, reaches a project.
+//! Where the page of a server, as a client, reaches a project. Owns that address.
 //!
 //! Invariant: the address is where this server's clients come, by a name that a project lists, or by that of
 //! the page's own host: a link to the page cannot make it talk to anybody else. It does not know what is on
 //! the page.
 
-use super::{Core, Scheme};
-use crate::door::{Place, dashboard, host, is_plain_host};
-use axum::Router;
+use super::{host, is_plain_host};
 use http::{HeaderMap, Uri};
 use std::net::{IpAddr, SocketAddr};
 
-/// Its routes.
-pub(super) fn router(core: &Core) -> Router<Core> {
-    let core = core.clone();
-    dashboard(move |uri, headers| {
-        let asked = asked(uri).filter(|asked| core.0.shared.hosts.are_named(asked));
-        Place::Server(sockets(core.0.public, asked, headers))
-    })
+/// Where clients come.
+#[derive(Clone, Copy)]
+pub(crate) struct ClientAddress {
+    pub(crate) addr: SocketAddr,
+    pub(crate) scheme: SocketScheme,
+}
+
+/// How clients' WebSockets come.
+#[derive(Clone, Copy)]
+pub(crate) enum SocketScheme {
+    Ws,
+    Wss,
 }
 
 /// The project's name that the query asks for: `?host=chat.example.com`.
-fn asked(uri: &Uri) -> Option<&str> {
+pub(super) fn asked(uri: &Uri) -> Option<&str> {
     let mut words = uri.query()?.split('&');
     words.find_map(|word| word.strip_prefix("host=")).filter(|host| is_plain_host(host))
 }
 
-/// Where WebSockets go. A listener of all addresses is reached as the page was.
-fn sockets((addr, scheme): (SocketAddr, Scheme), asked: Option<&str>, page: &HeaderMap) -> String {
-    let own = || host(page).map(without_port).filter(|_| addr.ip().is_unspecified());
-    let name = asked.or_else(own).map_or_else(|| of(addr.ip()), str::to_owned);
-    let (scheme, own_port) = match scheme {
-        Scheme::Ws => ("ws", 80),
-        Scheme::Wss => ("wss", 443),
-    };
-    match addr.port() == own_port {
-        true => format!("{scheme}://{name}"),
-        false => format!("{scheme}://{name}:{}", addr.port()),
+impl ClientAddress {
+    /// Where WebSockets go, by the name that was asked for. A listener of all addresses is reached as the page was.
+    pub(super) fn sockets(self, asked: Option<&str>, page: &HeaderMap) -> String {
+        let Self { addr, scheme } = self;
+        let own = || host(page).map(without_port).filter(|_| addr.ip().is_unspecified());
+        let name = asked.or_else(own).map_or_else(|| of(addr.ip()), str::to_owned);
+        let (scheme, own_port) = match scheme {
+            SocketScheme::Ws => ("ws", 80),
+            SocketScheme::Wss => ("wss", 443),
+        };
+        match addr.port() == own_port {
+            true => format!("{scheme}://{name}"),
+            false => format!("{scheme}://{name}:{}", addr.port()),
+        }
     }
 }
 
@@ -58,14 +64,14 @@ mod tests {
     use super::*;
     use http::{HeaderValue, header};
 
-    fn to(listen: &str, scheme: Scheme, asked: Option<&str>, page: &'static str) -> String {
+    fn to(listen: &str, scheme: SocketScheme, asked: Option<&str>, page: &'static str) -> String {
         let page = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(page))]);
-        sockets((listen.parse().unwrap(), scheme), asked, &page)
+        ClientAddress { addr: listen.parse().unwrap(), scheme }.sockets(asked, &page)
     }
 
     #[test]
     fn a_page_connects_where_clients_come() {
-        let (ws, wss) = (Scheme::Ws, Scheme::Wss);
+        let (ws, wss) = (SocketScheme::Ws, SocketScheme::Wss);
         assert_eq!(to("0.0.0.0:1999", ws, None, "box:1998"), "ws://box:1999");
         assert_eq!(to("[::]:80", ws, None, "[::1]:1998"), "ws://[::1]");
         assert_eq!(to("0.0.0.0:443", wss, None, "box"), "wss://box");

@@ -9,12 +9,16 @@
 //! GET /_room/dashboard.json   {"mode":"node","sockets":null}; of a server {"mode":"server","sockets":"ws://…"}
 //! ```
 
-use ::http::header::{self, HeaderName};
-use ::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+mod address;
+
+pub(crate) use address::{ClientAddress, SocketScheme};
+
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use std::sync::{Arc, LazyLock};
 
 /// A file of the page.
@@ -34,7 +38,7 @@ const SVG: &str = "image/svg+xml";
 macro_rules! files {
     ($($name:literal: $content_type:expr,)*) => {
         static FILES: LazyLock<Vec<File>> = LazyLock::new(|| vec![$({
-            let text = include_str!(concat!("../dashboard/", $name));
+            let text = include_str!(concat!("../../dashboard/", $name));
             let tag = format!("\"{}\"", blake3::hash(text.as_bytes()).to_hex());
             File { name: $name, content_type: $content_type, text, tag }
         },)*]);
@@ -67,19 +71,36 @@ files! {
 }
 
 /// Where the page finds what it shows.
-pub(crate) enum Place {
+enum Mode {
     /// One project: clients come to the page's own host.
     Node,
     /// A server of projects, and where its clients come: `wss://chat.example.com:8443`.
     Server(String),
 }
 
-/// The page and its files. `place` says for each request where it finds what it shows.
-pub(crate) fn router<S: Clone + Send + Sync + 'static>(
-    place: impl Fn(&Uri, &HeaderMap) -> Place + Send + Sync + 'static,
+/// The page of a process with one project.
+pub(super) fn page_of_process() -> Router {
+    router(|_, _| Mode::Node)
+}
+
+/// The page of a server of projects, whose clients come to this address. `is_named` says whether a project lists a
+/// name.
+pub(crate) fn page_of_server<S: Clone + Send + Sync + 'static>(
+    clients: ClientAddress,
+    is_named: impl Fn(&str) -> bool + Send + Sync + 'static,
 ) -> Router<S> {
-    let (place, told) = (Arc::new(place), HeaderName::from_static("x-content-type-options"));
-    let (for_page, for_json) = (place.clone(), place);
+    router(move |uri, headers| {
+        let asked = address::asked(uri).filter(|asked| is_named(asked));
+        Mode::Server(clients.sockets(asked, headers))
+    })
+}
+
+/// The page and its files. `mode` says for each request where it finds what it shows.
+fn router<S: Clone + Send + Sync + 'static>(
+    mode: impl Fn(&Uri, &HeaderMap) -> Mode + Send + Sync + 'static,
+) -> Router<S> {
+    let (mode, told) = (Arc::new(mode), HeaderName::from_static("x-content-type-options"));
+    let (for_page, for_json) = (mode.clone(), mode);
     let nosniff = move || [(told.clone(), HeaderValue::from_static("nosniff"))];
     Router::new()
         .route("/_room", get(async || Redirect::permanent("/_room/")))
@@ -100,8 +121,8 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(
             "/_room/dashboard.json",
             get(async move |uri: Uri, headers: HeaderMap| {
                 let (mode, sockets) = match for_json(&uri, &headers) {
-                    Place::Node => ("node", None),
-                    Place::Server(sockets) => ("server", Some(sockets)),
+                    Mode::Node => ("node", None),
+                    Mode::Server(sockets) => ("server", Some(sockets)),
                 };
                 let json = serde_json::json!({ "mode": mode, "sockets": sockets });
                 ([(header::CACHE_CONTROL, "no-store")], nosniff(), Json(json)).into_response()
@@ -132,11 +153,11 @@ fn answer(name: &str, asked: &HeaderMap, policy: &str) -> Response {
 }
 
 /// What the page may load and whom it may talk to. It may not make HTML of text either.
-fn policy(place: &Place, headers: &HeaderMap) -> String {
-    let sockets = match place {
-        Place::Server(sockets) => format!(" {sockets}"),
+fn policy(mode: &Mode, headers: &HeaderMap) -> String {
+    let sockets = match mode {
+        Mode::Server(sockets) => format!(" {sockets}"),
         // Some browsers do not count WebSockets to the page's own host as its own.
-        Place::Node => {
+        Mode::Node => {
             host(headers).map(|host| format!(" ws://{host} wss://{host}")).unwrap_or_default()
         }
     };
@@ -149,13 +170,13 @@ fn policy(place: &Place, headers: &HeaderMap) -> String {
 
 /// The host by which the page was called, with its port; none if it has anything in it that could mean
 /// something in a policy.
-pub(crate) fn host(headers: &HeaderMap) -> Option<&str> {
+fn host(headers: &HeaderMap) -> Option<&str> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
     is_plain_host(host).then_some(host)
 }
 
 /// True for names, addresses and ports.
-pub(crate) fn is_plain_host(host: &str) -> bool {
+fn is_plain_host(host: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     !host.is_empty() && host.bytes().all(plain)
 }
@@ -166,7 +187,7 @@ mod tests {
 
     fn policy_for(host: &str) -> String {
         let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_str(host).unwrap())]);
-        policy(&Place::Node, &headers)
+        policy(&Mode::Node, &headers)
     }
 
     #[test]

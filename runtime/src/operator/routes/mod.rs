@@ -1,0 +1,123 @@
+//! What an operator may ask of one project's rooms, over HTTP. Owns the paths.
+//!
+//! Invariant: every handler takes the [`Operator`] that a guard put in the request, so that a path without a guard
+//! answers nobody. It does not know who is let in, or where the paths begin: a process with one project has them
+//! below `/_room/admin`, a server of projects below `/_room/admin/projects/:project/node`.
+//!
+//! ```text
+//! GET /metrics    what `METRICS.md` lists, of this project
+//! ```
+//!
+//! The other routes are described where they are served: `logs` has the log, `files` backups, exports and imports,
+//! `rooms` all rooms at once, `room` one of them, `messages` what passes through it, `storage` its keys.
+
+mod files;
+mod logs;
+mod messages;
+mod query;
+mod room;
+mod rooms;
+mod storage;
+mod target;
+
+use super::guard::{Credentials, let_in};
+use super::{Operator, OperatorError, dashboard, sign_in};
+use crate::config::Audience;
+use crate::door::{DoorError, Routes};
+use crate::metrics::TEXT_FORMAT;
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post, put};
+use http::header;
+
+/// Entries of a page whose length is not asked for: about what a person looks at.
+const PAGE: u64 = 100;
+
+/// What an operator may ask of the rooms of one project. All paths there are, so that none falls through to what is
+/// around them.
+pub(crate) fn routes_of_project<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/logs", get(logs::watch))
+        .route("/metrics", get(metrics))
+        .route("/overview", get(rooms::overview))
+        .route("/backup", post(files::backup))
+        .route("/rooms", get(rooms::list))
+        .route("/rooms/{party}/{room}", get(room::inspect).delete(room::delete))
+        .route("/rooms/{party}/{room}/export", get(files::export))
+        .route("/rooms/{party}/{room}/import", put(files::import))
+        .route("/rooms/{party}/{room}/close", post(room::close))
+        .route("/rooms/{party}/{room}/kick", post(room::kick))
+        .route("/rooms/{party}/{room}/messages", get(messages::watch))
+        .route("/rooms/{party}/{room}/storage", get(storage::list))
+        .route(
+            "/rooms/{party}/{room}/storage/{*key}",
+            get(storage::get).put(storage::put).delete(storage::delete),
+        )
+        .route("/{*path}", any(nothing))
+}
+
+/// Everything that a process with one project answers its operator. What needs no token is the page, for developers,
+/// and what the process counts.
+pub(crate) fn routes_of_process(
+    operator: &Operator,
+    credentials: &Credentials,
+    audience: Audience,
+) -> Routes {
+    let guarded = Router::new()
+        .nest("/_room/admin", routes_of_project())
+        .route("/_room/admin", any(nothing))
+        .route("/_room/admin/", any(nothing))
+        .layer(from_fn_with_state((operator.clone(), credentials.clone()), let_in));
+    // Where clients come, nothing is the operator's.
+    let page = match audience {
+        Audience::Developer => {
+            dashboard::page_of_process().merge(sign_in::router(credentials.clone()))
+        }
+        Audience::Public => Router::new(),
+    };
+    let operator = operator.clone();
+    guarded.merge(page).route("/_room/metrics", get(async move || printed(&operator)))
+}
+
+async fn nothing(_: Operator) -> OperatorError {
+    DoorError::NotFound.into()
+}
+
+async fn metrics(operator: Operator) -> Response {
+    printed(&operator)
+}
+
+fn printed(operator: &Operator) -> Response {
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], operator.0.door.metrics()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use http::{Method, Request, StatusCode};
+    use tower::ServiceExt;
+
+    /// All of them are tried, so that a handler without an operator in its arguments would be found.
+    #[tokio::test]
+    async fn paths_without_a_guard_answer_nobody() {
+        let source = include_str!("mod.rs").split("pub(crate) fn routes_of_process").next();
+        let paths = source.unwrap().split("\"/").skip(1).filter_map(|rest| rest.split('"').next());
+        let paths: Vec<String> = paths.map(|path| format!("/{path}").replace('*', "")).collect();
+        assert!(paths.len() > 10 && paths.contains(&"/rooms/{party}/{room}/kick".to_owned()));
+        for path in paths {
+            let path = path.replace(['{', '}'], "");
+            for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
+                let request = Request::builder().method(&method).uri(&path).body(Body::empty());
+                let router = routes_of_project::<()>();
+                let Ok(response) = router.oneshot(request.unwrap()).await;
+                let status = response.status();
+                assert!(
+                    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::METHOD_NOT_ALLOWED),
+                    "{method} {path}: {status}"
+                );
+            }
+        }
+    }
+}

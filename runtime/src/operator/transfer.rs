@@ -1,0 +1,104 @@
+//! Rooms as files: a copy of all, one of them taken out, and one put in. Owns the files of this work.
+//!
+//! Invariant: what was begun comes to its end, whoever asked for it and left; then its files are gone. It does not
+//! know how files come and go.
+
+use super::scratch::Scratch;
+use super::{Operator, OperatorError};
+use crate::id::RoomId;
+use crate::store::{RoomContent, StoreError};
+use std::io::BufReader;
+
+impl Operator {
+    /// A file for one piece of work, and the right to do it.
+    ///
+    /// # Errors
+    /// [`OperatorError::TransfersFull`], [`OperatorError::InMemory`].
+    pub(super) fn scratch(&self) -> Result<Scratch, OperatorError> {
+        let folder = self.0.scratch.as_ref().ok_or(OperatorError::InMemory)?;
+        let place = self.0.places.clone().try_acquire_owned();
+        let place =
+            place.map_err(|_| OperatorError::TransfersFull(self.0.limits.admin_transfers_max))?;
+        Ok(folder.file(Some(place)))
+    }
+
+    /// A file beside the one that is asked for.
+    fn copy(&self) -> Result<Scratch, OperatorError> {
+        let folder = self.0.scratch.as_ref().ok_or(OperatorError::InMemory)?;
+        Ok(folder.file(None))
+    }
+
+    /// A copy of everything that is stored, as one file.
+    ///
+    /// # Errors
+    /// [`OperatorError`]; no file is left.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the copy is made, and removed.
+    pub(super) async fn backup(&self) -> Result<Scratch, OperatorError> {
+        let (file, store) = (self.scratch()?, self.0.store.clone());
+        self.whole(async move {
+            store.backup(file.path().to_owned()).await?;
+            Ok(file)
+        })
+        .await
+    }
+
+    /// Everything that is stored for a room, as a file of lines; see [`RoomContent`].
+    ///
+    /// # Errors
+    /// [`OperatorError`]; no file is left.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, the file is made, and removed.
+    pub(super) async fn export(&self, room: RoomId) -> Result<Scratch, OperatorError> {
+        let (file, copy) = (self.scratch()?, self.copy()?);
+        let store = self.0.store.clone();
+        self.whole(async move {
+            let content = store.export(&room, copy.path().to_owned()).await?;
+            let content = content.ok_or(OperatorError::NothingStored(room))?;
+            on_disk(move || {
+                file.write(|out| content.write(out))?;
+                Ok(file)
+            })
+            .await
+        })
+        .await
+    }
+
+    /// Replaces what is stored for a room by the lines of a file, of whichever room they are. Returns how many
+    /// keys it has now.
+    ///
+    /// # Errors
+    /// [`OperatorError`], and what `Rooms::import` says of it.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, it is done all the same.
+    pub(super) async fn import(
+        &self,
+        room: RoomId,
+        lines: Scratch,
+    ) -> Result<usize, OperatorError> {
+        let (rooms, limits) = (self.0.rooms.clone(), self.0.limits.clone());
+        self.whole(async move {
+            let content = on_disk(move || {
+                let read = lines.open().map(BufReader::new)?;
+                let content = RoomContent::read(read, &limits);
+                content.map_err(|error| OperatorError::Invalid(error.to_string()))
+            });
+            let content = content.await?.renamed(room);
+            let keys = content.keys();
+            rooms.import(content).await?;
+            Ok(keys)
+        })
+        .await
+    }
+}
+
+/// Does something with files, away from the threads that run rooms.
+async fn on_disk<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, OperatorError> + Send + 'static,
+) -> Result<T, OperatorError> {
+    let done = tokio::task::spawn_blocking(act).await;
+    done.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+}
