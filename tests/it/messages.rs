@@ -5,7 +5,7 @@ use room_tests::{
 };
 use serde_json::{Value, json};
 
-/// What passed next, without its time and what is not set.
+/// What passed next, without its time, the epoch of its number, and what is not set.
 async fn next(watcher: &mut EventStream) -> Value {
     let event = watcher.next().await.unwrap();
     assert_eq!(event.name, "message", "{event:?}");
@@ -13,6 +13,11 @@ async fn next(watcher: &mut EventStream) -> Value {
     let fields = passed.as_object_mut().unwrap();
     assert!(fields.remove("time_ms").unwrap().as_u64() > Some(0));
     fields.retain(|_, value| !value.is_null() && *value != json!(false));
+    if let Some(number) = fields.get_mut("number") {
+        let (epoch, seq) = number.as_str().unwrap().split_once('-').unwrap();
+        assert!(epoch.parse::<u64>().unwrap() > 0);
+        *number = seq.parse::<u64>().unwrap().into();
+    }
     passed
 }
 
@@ -47,19 +52,20 @@ async fn a_watcher_sees_who_comes_what_is_said_and_who_goes() {
         json!({"direction": "in", "kind": "binary", "connection": "a", "bytes": 2, "text": "009f"});
     assert_eq!(next(&mut watcher).await, came);
     a.recv().await;
-    let said = json!({"direction": "out", "kind": "binary", "connection": "a", "bytes": 2, "text": "009f"});
+    // Before it were the start, two connections, and the message that it answers.
+    let said = json!({"direction": "out", "kind": "binary", "connection": "a", "bytes": 2, "text": "009f", "number": 5});
     assert_eq!(next(&mut watcher).await, said);
     a.tell(json!([{"broadcast": "<b>to all</b>"}, {"say": "done"}])).await;
     let all = up_to(&mut watcher, "done").await;
-    let cast =
-        json!({"direction": "out", "kind": "text", "to": 2, "bytes": 13, "text": "<b>to all</b>"});
+    let cast = json!({"direction": "out", "kind": "text", "to": 2, "bytes": 13, "text": "<b>to all</b>", "number": 7});
     assert_eq!((all.len(), &all[1]), (3, &cast));
     b.close(Some((4001, "bye"))).await;
     let left = json!({"direction": "in", "kind": "close", "connection": "b", "code": 4001, "text": "bye", "clean": true});
     assert_eq!(next(&mut watcher).await, left);
     let body = json!({"connection": "a", "reason": "enough"}).to_string();
     assert_eq!(ask(&node, "POST", "lobby/kick", body.as_bytes()).await, 200);
-    let kicked = json!({"direction": "out", "kind": "close", "connection": "a", "code": 4403, "text": "enough"});
+    // The end of `b` is 9, and what the room says at it 10.
+    let kicked = json!({"direction": "out", "kind": "close", "connection": "a", "code": 4403, "text": "enough", "number": 11});
     assert_eq!(next(&mut watcher).await, kicked);
 }
 

@@ -122,7 +122,11 @@ mod tests {
             let target = path.file_stem().unwrap().to_str().unwrap().to_owned();
             for input in Inputs::of(&target, &[]).kept() {
                 let line = escape::line(input);
-                assert_eq!(escape::inputs(line.as_bytes()), [input.clone()], "{target}: {line}");
+                assert_eq!(
+                    escape::inputs(line.as_bytes()),
+                    std::slice::from_ref(input),
+                    "{target}: {line}"
+                );
             }
         }
     }
