@@ -1,7 +1,7 @@
 //! What an operator does with the rooms of a project, while a node serves them or without one. Owns the right to do
 //! it, and how much of the work that takes files or looks at many rooms there is at a time.
 //!
-//! Invariant: what was begun comes to its end, whoever asked for it and left; then its files are gone. It does not
+//! Invariant: what was begun comes to its end, even if its operator has left; then its files are gone. It does not
 //! know rooms from the inside, nor which addresses operators come to.
 //!
 //! - `routes` is what is asked over HTTP, `guard` who is let in, `failure` how a failure is answered.

@@ -1,6 +1,6 @@
 //! Rooms as files: a copy of all, one of them taken out, and one put in. Owns the files of this work.
 //!
-//! Invariant: what was begun comes to its end, whoever asked for it and left; then its files are gone. It does not
+//! Invariant: what was begun comes to its end, even if its operator has left; then its files are gone. It does not
 //! know how files come and go.
 
 use super::scratch::Scratch;
@@ -66,7 +66,7 @@ impl Operator {
         .await
     }
 
-    /// Replaces what is stored for a room by the lines of a file, of whichever room they are. Returns how many
+    /// Replaces what is stored for a room by the lines of a file, which may be of any room. Returns how many
     /// keys it has now.
     ///
     /// # Errors
