@@ -6,7 +6,7 @@
 use super::figures::Figures;
 use super::gate::OutputGate;
 use super::handle::Admission;
-use super::roster::{Roster, Said};
+use super::roster::{NumberedOutputs, Roster};
 use super::{AlarmGuard, RoomError};
 use crate::event::{CloseFrame, Response};
 use crate::id::Serial;
@@ -29,7 +29,7 @@ pub(super) struct Outlet {
 
 /// What leaves a room when its turn is durable.
 struct Release {
-    said: Said,
+    said: NumberedOutputs,
     /// The newest connection of its time: a broadcast is not for those who came later.
     horizon: Option<Serial>,
     reply: Reply,
@@ -106,7 +106,7 @@ impl Outlet {
     }
 
     /// Takes what a turn says. `commit` is where its writes become durable, if it wrote.
-    pub(super) fn hold(&mut self, commit: Option<Offset>, said: Said, reply: Reply) {
+    pub(super) fn hold(&mut self, commit: Option<Offset>, said: NumberedOutputs, reply: Reply) {
         let waits = commit.is_some() || self.is_holding();
         let since = waits.then(Instant::now);
         let release = Release { said, horizon: self.roster.horizon(), reply, since };
@@ -118,7 +118,7 @@ impl Outlet {
 
     /// Takes an answer to who waits for it, where nothing is said besides. `commit` is what it waits for.
     pub(super) fn answer(&mut self, commit: Option<Offset>, reply: Reply) {
-        self.hold(commit, Said::default(), reply);
+        self.hold(commit, NumberedOutputs::default(), reply);
     }
 
     /// Bytes that are said and not durable.

@@ -35,7 +35,7 @@ struct Line {
 
 /// Outputs in the order in which they leave.
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct NumberedOutputs {
     /// The number of the first one; each further one has the next.
     pub(super) first: SequenceNumber,
     pub(super) outputs: Vec<Output>,
@@ -174,7 +174,11 @@ impl Roster {
     }
 
     /// Says what a turn had to say. `horizon` is the newest connection of its time.
-    pub(super) fn say(&self, Said { first, outputs }: Said, horizon: Option<Serial>) {
+    pub(super) fn say(
+        &self,
+        NumberedOutputs { first, outputs }: NumberedOutputs,
+        horizon: Option<Serial>,
+    ) {
         let mut said = 0;
         for (at, output) in outputs.into_iter().enumerate() {
             let number = first.after(at as u64);

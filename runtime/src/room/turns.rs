@@ -9,7 +9,7 @@ use super::figures::{FaultRecord, Figures, Stage};
 use super::live::{Hold, Live};
 use super::outlet::{Outlet, Reply};
 use super::places::{Place, Places, Seat};
-use super::roster::Said;
+use super::roster::NumberedOutputs;
 use super::usage::Usage;
 use super::{Otherwise, RoomError};
 use crate::byte_budget::ByteBudget;
@@ -68,7 +68,7 @@ pub(super) struct Turns {
 /// A turn that committed: its outputs and where its writes become durable.
 pub(super) struct Committed {
     pub(super) answer: Answer,
-    said: Said,
+    said: NumberedOutputs,
     offset: Option<Offset>,
 }
 
@@ -325,7 +325,10 @@ impl Turns {
     }
 
     /// Hands a turn's writes to the store and applies the rest of it to the room.
-    async fn commit(&mut self, turn: Turn) -> Result<(Said, Option<Offset>), StoreError> {
+    async fn commit(
+        &mut self,
+        turn: Turn,
+    ) -> Result<(NumberedOutputs, Option<Offset>), StoreError> {
         let mut effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
         let writes = std::mem::take(&mut effects.writes);
         // Before the commit, which makes their numbers durable.
@@ -355,7 +358,10 @@ impl Turns {
 
     /// Takes what a room's last turn says, and deletes everything that is stored for it, this turn's own
     /// writes included.
-    async fn commit_end(&mut self, turn: Turn) -> Result<(Said, Option<Offset>), StoreError> {
+    async fn commit_end(
+        &mut self,
+        turn: Turn,
+    ) -> Result<(NumberedOutputs, Option<Offset>), StoreError> {
         let mut effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
         let said = self.numbered(std::mem::take(&mut effects.outputs));
         let offset = self.end().await?;
@@ -429,8 +435,8 @@ impl Turns {
     }
 
     /// Gives outputs the next numbers.
-    fn numbered(&self, outputs: Vec<Output>) -> Said {
-        Said { first: self.store.sequence().take(outputs.len()), outputs }
+    fn numbered(&self, outputs: Vec<Output>) -> NumberedOutputs {
+        NumberedOutputs { first: self.store.sequence().take(outputs.len()), outputs }
     }
 
     /// Lets out everything that has become durable.

@@ -1,18 +1,15 @@
 //! Compiled functions, kept in memory. Owns how many bytes of them there are.
 //!
-//! Invariant: what is kept is at most [`BYTES_MAX`]; a function comes out as it went in. It does not know what
+//! Invariant: what is kept is at most [`FUNCTION_CACHE_BYTES_MAX`]; a function comes out as it went in. It does not know what
 //! decides whether two functions are the same one: that is the compiler's key.
 //!
 //! An edit changes few functions of a module. A module that is compiled again takes the others from here.
 
+use crate::limits::fixed::FUNCTION_CACHE_BYTES_MAX;
 use hashbrown::HashMap;
 use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wasmtime::CacheStore;
-
-/// Keys and compiled functions together. When the next one does not fit, all are dropped, and the next
-/// compilation of a module fills the cache again.
-const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The functions that were compiled since the process started, as far as they fit.
 #[derive(Debug, Default)]
@@ -40,12 +37,13 @@ impl CacheStore for FunctionCache {
     }
 
     fn insert(&self, key: &[u8], value: Vec<u8>) -> bool {
-        self.kept().insert(key, value, BYTES_MAX)
+        self.kept().insert(key, value, FUNCTION_CACHE_BYTES_MAX)
     }
 }
 
 impl Kept {
-    /// Keeps a function, if it fits into these bytes at all. Returns whether it does.
+    /// Keeps a function, for which all others are dropped if it does not fit beside them. Returns whether it fits at
+    /// all. Keys count, too.
     fn insert(&mut self, key: &[u8], value: Vec<u8>, bytes_max: usize) -> bool {
         let bytes = key.len() + value.len();
         if bytes > bytes_max {
