@@ -37,10 +37,11 @@ pub(crate) fn time() -> String {
 /// The bits of results that are not a number, whose sign and payload machines choose differently.
 pub(crate) fn not_a_number() -> String {
     let (zero, infinite) = (black_box(0.0_f64), black_box(f64::INFINITY));
+    let (none, endless) = (black_box(0.0_f64), black_box(f64::INFINITY));
     let payload = black_box(f64::from_bits(0xfff8_0000_dead_beef));
     let small = black_box(0.0_f32) / black_box(0.0_f32);
     let results =
-        [zero / zero, infinite - infinite, (-infinite).sqrt(), zero * infinite, payload + 1.0];
+        [zero / none, infinite - endless, (-infinite).sqrt(), zero * infinite, payload + 1.0];
     let bits = results.map(|result| format!("{:016x}", result.to_bits()));
     format!("{} {:08x}", bits.join(" "), small.to_bits())
 }
