@@ -470,14 +470,16 @@ fn every_limit_is_used() {
     none("a limit that nothing reads", unused.map(|row| row.name.to_owned()).collect());
 }
 
-/// The map names the tests that keep its promises; a test that is renamed takes the map with it.
+/// Pages name the tests that keep promises; a test that is renamed takes them with it.
 #[test]
-fn the_tests_that_the_map_names_exist() {
-    let map = std::fs::read_to_string(root().join("runtime/ARCHITECTURE.md")).expect("the map");
+fn the_tests_that_pages_name_exist() {
+    let read = |page| std::fs::read_to_string(root().join("runtime").join(page)).expect(page);
+    let pages = ["ARCHITECTURE.md", "PROMISES.md", "DECISIONS.md", "PERFORMANCE.md"].map(read);
     let mut sources = files(".", &[".rs", ".mjs"]);
     sources.retain(|source| !source.path.starts_with("sdk/src/bindings"));
     let mut found = Vec::new();
-    for row in map.lines().filter(|line| line.starts_with('|')) {
+    let rows = pages.iter().flat_map(|page| page.lines().map(move |line| (page, line)));
+    for (page, row) in rows.filter(|(_, line)| line.starts_with('|')) {
         let last = row.trim().trim_end_matches('|').rsplit('|').next().unwrap_or_default();
         for name in last.split('`').skip(1).step_by(2) {
             let bare = name.rsplit("::").next().unwrap_or(name).trim_end_matches("()");
@@ -492,13 +494,13 @@ fn the_tests_that_the_map_names_exist() {
                         || (source.path.ends_with(".mjs") && source.text.contains(bare))
                 })
             };
-            // Limits and types stand in other tables of the map; only what looks like a test is one.
-            if is_test_table(&map, row) && !exists {
+            // Limits and types stand in other tables of the pages; only what looks like a test is one.
+            if is_test_table(page, row) && !exists {
                 found.push(name.to_owned());
             }
         }
     }
-    none("a test that the map names and nobody wrote", found);
+    none("a test that a page names and nobody wrote", found);
 }
 
 /// True if the row stands in a table whose last column is headed `test` or `guard`.

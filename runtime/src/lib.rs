@@ -1,6 +1,6 @@
 //! Runs rooms: stateful, single-threaded actors whose logic is a WebAssembly component.
 //!
-//! A code map, in reading order; `ARCHITECTURE.md` has the invariants and who guards them.
+//! A code map, in reading order; `ARCHITECTURE.md` is the map, `PROMISES.md` has the tests that guard it.
 //!
 //! - [`runtime`] is a [`node`] with a listener: [`Runtime`], from a [`Config`].
 //! - [`server`] has many of them, and takes what is deployed: [`Server`].

@@ -1,6 +1,6 @@
 //! Whole nodes with real guests, real sockets and, where it matters, a real disk.
 //!
-//! One binary, so that guests are built and compiled once. Every promise of `runtime/ARCHITECTURE.md`
+//! One binary, so that guests are built and compiled once. Every promise of `runtime/PROMISES.md`
 //! is tested from outside here, besides what the parts test of themselves.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

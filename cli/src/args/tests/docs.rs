@@ -8,6 +8,9 @@ const GUIDE: &str = include_str!("../../../README.md");
 const FRONT: &str = include_str!("../../../../README.md");
 const GALLERY: &str = include_str!("../../../../rooms-examples/README.md");
 const MAP: &str = include_str!("../../../../runtime/ARCHITECTURE.md");
+const PROMISES: &str = include_str!("../../../../runtime/PROMISES.md");
+const DECISIONS: &str = include_str!("../../../../runtime/DECISIONS.md");
+const CONTRIBUTING: &str = include_str!("../../../../CONTRIBUTING.md");
 
 /// What stands between backticks, and begins with `room` or a variable before it.
 fn spans(text: &str) -> Vec<String> {
@@ -87,7 +90,8 @@ fn refusal(line: &[String], is_whole: bool) -> Option<String> {
 
 #[test]
 fn every_command_that_the_documentation_names_is_taken() {
-    let texts = [GUIDE, FRONT, GALLERY, MAP, include_str!("../../../../sdk/src/lib.rs")];
+    let sdk = include_str!("../../../../sdk/src/lib.rs");
+    let texts = [GUIDE, FRONT, GALLERY, MAP, PROMISES, DECISIONS, CONTRIBUTING, sdk];
     let mut refused = Vec::new();
     for span in texts.iter().flat_map(|text| spans(text)) {
         for line in lines(&span) {
