@@ -104,6 +104,9 @@ crate-type = ["cdylib", "rlib"]
 room-sdk = {{ path = {sdk:?} }}
 serde = {{ version = "1", features = ["derive"] }}
 serde_json = "1"
+
+[target.'cfg(target_os = "wasi")'.dependencies]
+wasip2 = "1"
 "#
     )
 }
