@@ -1,22 +1,21 @@
-//! Which pages may open WebSockets. Owns what an origin is and which of them a project lets in.
+//! Which pages may open WebSockets. Owns what an origin is, and which origins a project lets in.
 //!
-//! Invariant: an origin that is listed is one that a browser can send; none listed means that every page is
-//! let in, as a room's own hook may decide better. Pure: it does not know requests, only their headers'
-//! texts.
+//! Invariant: a listed origin is one that a browser can send. An empty list lets every page in, because a room's own
+//! hook may decide better. Pure: it does not know requests, only the texts of their headers.
 
 use crate::limits::Limits;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a browser says of a page: `https://chat.example.com`, with a port if it is not the scheme's own; or
-/// `null`, if it says nothing. In a project's list, `https://*.example.com` stands for every name below
-/// `example.com`, and not for itself, and `http://localhost:*` for every port.
+/// The origin of a page, as a browser sends it: `https://chat.example.com`, with a port if it is not the scheme's
+/// default, or `null` if the browser hides it. In a project's list, `https://*.example.com` matches every name below
+/// `example.com` but not `example.com` itself, and `http://localhost:*` matches every port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(Kind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Of a page whose origin is hidden: a file, or a frame in a sandbox, which any site can make.
+    /// The origin of a page that hides it: a file, or a frame in a sandbox, which any site can make.
     Hidden,
     Site(Site),
 }
@@ -30,26 +29,26 @@ struct Site {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Port {
-    /// The scheme's own.
+    /// The scheme's default port.
     Own,
-    /// This one.
+    /// This port.
     Is(u16),
-    /// Each.
+    /// Every port.
     Any,
 }
 
-/// How a hidden origin is written.
+/// The text of a hidden origin.
 const HIDDEN: &str = "null";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
-    /// This one, in lower case.
+    /// This host, in lower case.
     Is(String),
-    /// All that end so: `.example.com`.
+    /// All hosts with this suffix: `.example.com`.
     Below(String),
 }
 
-/// Why a text is no origin, as a sentence that says what to write instead.
+/// Why a text is not an origin, as a sentence that says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct OriginError(String);
@@ -58,7 +57,7 @@ pub struct OriginError(String);
 const HOST_BYTES_MAX: usize = 253;
 
 impl Origin {
-    /// Reads an origin as it stands in a project's list.
+    /// Parses an origin of a project's list.
     ///
     /// # Errors
     /// [`OriginError`] says what is wrong with the text.
@@ -93,7 +92,7 @@ impl Origin {
 }
 
 impl Site {
-    /// An origin as a browser sent it: one page's, so that a star in it is no star.
+    /// Parses an origin as a browser sends it. It names one page, so a star in it is invalid.
     fn sent(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let site = Self::read(scheme, rest)?;
@@ -133,8 +132,8 @@ impl Site {
         host && port && self.scheme == page.scheme
     }
 
-    /// True if the page came from this server, as far as the `Host` header tells. A proxy may have taken
-    /// TLS off, so that the scheme is the page's.
+    /// Returns true if the page came from this server, according to the `Host` header. A proxy may have terminated TLS,
+    /// so the server takes the page's scheme as its own.
     fn is_at(&self, host: &str) -> bool {
         let web = matches!(self.scheme.as_str(), "http" | "https");
         web && Self::read(&self.scheme, host).is_some_and(|own| own == *self)
@@ -165,9 +164,9 @@ impl fmt::Display for Site {
     }
 }
 
-/// The host and the port of an authority; none if the port is none.
+/// Splits `host[:port]`. Returns `None` if the port is not a number from 0 to 65535.
 fn split_port(authority: &str) -> Option<(&str, Port)> {
-    // The colons of an IPv6 address stand in brackets.
+    // The colons of an IPv6 address are inside its brackets.
     let from = authority.rfind(']').unwrap_or(0);
     let Some(colon) = authority[from..].find(':') else {
         return Some((authority, Port::Own));
@@ -189,7 +188,8 @@ fn own_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// True for a name and for an IPv6 address in brackets. An extension's page has its id for a name.
+/// Returns true for a host name and for an IPv6 address in brackets. The origin of a browser extension has its id as
+/// name.
 fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[') {
         let address = address.strip_suffix(']');
@@ -205,10 +205,10 @@ fn is_host(host: &str) -> bool {
 pub(crate) struct Origins(Arc<[Origin]>);
 
 impl Origins {
-    /// Reads a project's list.
+    /// Parses a project's list.
     ///
     /// # Errors
-    /// [`OriginError`]: one of them is none, or they are more than [`Limits::origins_max`].
+    /// [`OriginError`]: an origin is invalid, or there are more than [`Limits::origins_max`].
     pub(crate) fn parse(list: &[String], limits: &Limits) -> Result<Self, OriginError> {
         let max = limits.origins_max;
         if list.len() as u64 > max {
@@ -218,7 +218,7 @@ impl Origins {
         list.iter().map(|text| Origin::parse(text)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// True if a page of this origin may open a WebSocket to a server that it called `host`.
+    /// Returns true if a page of this origin may open a WebSocket to a server that the page called `host`.
     pub(crate) fn let_in(&self, origin: &str, host: Option<&str>) -> bool {
         if self.0.is_empty() {
             return true;

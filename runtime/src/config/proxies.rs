@@ -1,64 +1,64 @@
-//! Which proxies stand before the server. Owns what a network of addresses is, and which are trusted.
+//! Which proxies stand before the server. Owns what a network of addresses is, and which networks are trusted.
 //!
-//! Invariant: an IPv4 address is the same in both of its spellings, plain and mapped into IPv6. Pure: it
-//! does not know connections, only their addresses.
+//! Invariant: an IPv4 address and the same address mapped into IPv6 are equal. Pure: it does not know connections, only
+//! their addresses.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The proxies before a server, and how they speak.
+/// The proxies before a server, and the protocol that they speak.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
-    /// From these addresses alone `Forwarded` and `X-Forwarded-*` are believed, and PROXY headers taken.
+    /// The networks whose `Forwarded`, `X-Forwarded-*` and PROXY headers are believed. All others' are ignored.
     pub trusted: Vec<Network>,
-    /// What their connections begin with.
+    /// What the connections of these proxies begin with.
     pub preamble: Preamble,
 }
 
 /// What a connection of a trusted proxy begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preamble {
-    /// With what the client sent.
+    /// With the client's own bytes.
     #[default]
     Nothing,
-    /// With a header of the PROXY protocol, version 1 or 2, without which it is closed.
+    /// With a header of the PROXY protocol, version 1 or 2. A connection without it is closed.
     ProxyHeader,
 }
 
 impl Proxies {
-    /// What is wrong with the choice, as a sentence; none if it can be used.
+    /// Returns what is wrong with the choice, as a sentence, or `None` if it can be used.
     pub fn problem(&self) -> Option<String> {
         let nobody = self.preamble == Preamble::ProxyHeader && self.trusted.is_empty();
         nobody
             .then(|| "PROXY headers are taken from trusted proxies, and there are none".to_owned())
     }
 
-    /// True if what comes from this address is a trusted proxy's.
+    /// Returns true if this address is a trusted proxy's.
     pub(crate) fn trusts(&self, addr: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(addr))
     }
 }
 
-/// Some addresses that begin alike: `10.0.0.0/8`, `2001:db8::/32`, or one alone.
+/// The addresses with a common prefix, such as `10.0.0.0/8` or `2001:db8::/32`, or one single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// Its first address; never one that is mapped.
+    /// The first address; never a mapped one.
     first: IpAddr,
-    /// How many bits of it count.
+    /// The length of the prefix in bits.
     bits: u8,
 }
 
-/// Why a text is no network, as a sentence that says what to write instead.
+/// Why a text is not a network, as a sentence that says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NetworkError(String);
 
-/// How many bits of an IPv6 address say that an IPv4 address is mapped into it.
+/// The length in bits of the prefix that marks an IPv6 address as a mapped IPv4 address.
 const MAPPED_BITS: u8 = 96;
 
 impl Network {
-    /// True if the address is one of these.
+    /// Returns true if the address is in this network.
     pub fn contains(&self, addr: IpAddr) -> bool {
         match (self.first, addr.to_canonical()) {
             (IpAddr::V4(first), IpAddr::V4(addr)) => cut4(addr, self.bits) == first,
@@ -68,7 +68,7 @@ impl Network {
     }
 }
 
-/// The address with its later bits at zero.
+/// Returns the address with all bits behind the prefix set to zero.
 fn cut4(addr: Ipv4Addr, bits: u8) -> Ipv4Addr {
     let dropped = u32::from(32_u8.saturating_sub(bits));
     Ipv4Addr::from_bits(addr.to_bits() & u32::MAX.checked_shl(dropped).unwrap_or(0))
@@ -112,7 +112,7 @@ impl FromStr for Network {
             IpAddr::V4(addr) => IpAddr::V4(cut4(addr, bits)),
             IpAddr::V6(addr) => IpAddr::V6(cut6(addr, bits)),
         };
-        // 10.1.2.3/8 may be meant as all of 10, or as one address.
+        // The author of `10.1.2.3/8` may mean all of 10, or one address.
         if first != addr {
             let why = format!(
                 "{addr} has more than {bits} bits; for all of the network write {first}/{bits}"

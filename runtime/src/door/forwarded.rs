@@ -1,8 +1,8 @@
-//! Who asks, as the proxies on the way tell it. Owns `Forwarded` and `X-Forwarded-*`.
+//! Who the client of a request is, as reported by the proxies on the way. Owns `Forwarded` and `X-Forwarded-*`.
 //!
-//! Invariant: what goes on names its client in exactly one `X-Forwarded-For` with one address, which the
-//! client could not choose; of what only a proxy may say, nothing is left that a stranger said. It does not
-//! know which requests are answered.
+//! Invariant: a request that passed `settle` names its client in exactly one `X-Forwarded-For` with one address, and
+//! the client could not choose that address. If the peer is not a trusted proxy, all its headers that only a proxy may
+//! send are removed. It does not know which requests are answered.
 
 use super::listener::Scheme;
 use crate::config::Proxies;
@@ -14,30 +14,30 @@ const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-/// What the names of all headers begin with that proxies make up.
+/// The prefix of all headers that proxies add.
 const MADE_UP: &str = "x-forwarded-";
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Peer {
-    /// Its address; of a PROXY header, what that says.
+    /// Its address, or the source address in its PROXY header.
     pub(super) addr: IpAddr,
-    /// What it speaks.
+    /// The scheme of the connection.
     pub(super) scheme: Scheme,
-    /// Whether it may be one that asks for others.
+    /// Whether it may send requests on behalf of other clients.
     pub(super) asks_for: AsksFor,
 }
 
-/// For whom the other end of a connection may ask.
+/// On whose behalf the other end of a connection may send requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AsksFor {
-    /// For itself, and if it is a trusted proxy for others.
+    /// On its own behalf, and also on behalf of other clients if it is a trusted proxy.
     Anybody,
-    /// For somebody whom its proxy could not name: what it says of others is not believed.
+    /// On behalf of a client that its proxy could not name: its forwarding headers are not believed.
     Unknown,
 }
 
-/// What the headers say about the client.
+/// What the forwarding headers say about the client.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Told {
     client: Option<IpAddr>,
@@ -45,22 +45,22 @@ struct Told {
     host: Option<HeaderValue>,
 }
 
-/// What is believed of a request's client.
+/// The client of a request, as the server believes it to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Client {
     pub(super) addr: IpAddr,
-    /// What stands before its URL's `://`.
+    /// The scheme of the URL that the client called.
     pub(super) scheme: Scheme,
 }
 
 impl Peer {
-    /// True if what it says of others is believed.
+    /// Returns true if the server believes the peer's forwarding headers.
     pub(super) fn is_trusted(&self, proxies: &Proxies) -> bool {
         self.asks_for == AsksFor::Anybody && proxies.trusts(self.addr)
     }
 }
 
-/// Puts in a request's head what is believed of its client in place of what was said.
+/// Replaces the forwarding headers of a request by what the server believes of its client.
 pub(super) fn settle<B>(request: &mut Request<B>, peer: Peer, proxies: &Proxies) -> Client {
     let is_trusted = peer.is_trusted(proxies);
     let told = match is_trusted {
@@ -78,12 +78,12 @@ pub(super) fn settle<B>(request: &mut Request<B>, peer: Peer, proxies: &Proxies)
     Client { addr, scheme: told.scheme.unwrap_or(peer.scheme) }
 }
 
-/// The host of a request for a whole URL: it goes over what `Host` says (RFC 9112 section 3.2.2).
+/// Returns the host in the request's absolute URL. It takes precedence over `Host` (RFC 9112 section 3.2.2).
 fn named<B>(request: &Request<B>) -> Option<HeaderValue> {
     HeaderValue::try_from(request.uri().authority()?.as_str()).ok()
 }
 
-/// Removes what is settled, and what a stranger made up. What else a trusted proxy sends is its word.
+/// Removes the headers that `settle` replaces, and a stranger's `X-Forwarded-*`. A trusted proxy's others are kept.
 fn forget(headers: &mut HeaderMap, is_trusted: bool) {
     for name in [header::FORWARDED, FOR, PROTO, HOST, REAL_IP] {
         headers.remove(name);
@@ -96,7 +96,7 @@ fn forget(headers: &mut HeaderMap, is_trusted: bool) {
     }
 }
 
-/// Calls the server as the client did. A head that names two hosts stays as it is, to be refused.
+/// Sets `Host` to the name that the client called. A head with two `Host` headers stays as it is, and is refused later.
 fn rename<B>(request: &mut Request<B>, host: HeaderValue) {
     if request.headers().get_all(header::HOST).iter().count() > 1 {
         return;
@@ -108,8 +108,8 @@ fn rename<B>(request: &mut Request<B>, host: HeaderValue) {
     }
 }
 
-/// What a trusted proxy says. `X-Forwarded-*` go before `Forwarded`: few proxies know the latter, and those
-/// let one of a stranger pass.
+/// Reads the forwarding headers of a trusted proxy. `X-Forwarded-*` take precedence over `Forwarded`: few proxies know
+/// the latter, and proxies that do not know it pass on a stranger's `Forwarded` unchanged.
 fn told(headers: &HeaderMap, proxies: &Proxies) -> Told {
     let all = |name: &HeaderName| -> Vec<String> {
         headers.get_all(name).iter().flat_map(listed).collect()
@@ -125,7 +125,7 @@ fn told(headers: &HeaderMap, proxies: &Proxies) -> Told {
         }
     }
     let (client, hops) = client(&clients, proxies);
-    // Each proxy of a row adds its own, or writes over what was there.
+    // Each proxy of a chain either appends its own entry or overwrites the entry before it.
     let own = |list: &[String]| {
         list.len().checked_sub(1).and_then(|last| list.get(last.saturating_sub(hops))).cloned()
     };
@@ -137,8 +137,8 @@ fn told(headers: &HeaderMap, proxies: &Proxies) -> Told {
     }
 }
 
-/// The last address that is no trusted proxy's, and how many of those stand behind it. What is no address
-/// hides all before it.
+/// Returns the last address that is not a trusted proxy's, and the number of trusted proxies behind it. An unparsable
+/// entry ends the chain: entries before it are ignored.
 fn client(list: &[String], proxies: &Proxies) -> (Option<IpAddr>, usize) {
     let mut found = (None, 0);
     for (hops, text) in list.iter().rev().enumerate() {
@@ -159,20 +159,20 @@ fn scheme_of(text: &str) -> Option<Scheme> {
     }
 }
 
-/// `192.0.2.7`, `192.0.2.7:80`, `2001:db8::7`, `[2001:db8::7]`, `[2001:db8::7]:80`.
+/// Parses `192.0.2.7`, `192.0.2.7:80`, `2001:db8::7`, `[2001:db8::7]` or `[2001:db8::7]:80`.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|addr| addr.ip());
     bare.parse().ok().or_else(with_port).map(|addr: IpAddr| addr.to_canonical())
 }
 
-/// The words between commas. What is no text is one word that says nothing.
+/// Splits a comma-separated header. A value that is not visible ASCII yields one empty entry.
 fn listed(value: &HeaderValue) -> Vec<String> {
     let words = value.to_str().unwrap_or_default().split(',');
     words.map(|word| word.trim().to_owned()).collect()
 }
 
-/// The parts between separators that stand in no quotes.
+/// Splits a text at the separators that are outside quotes.
 fn parts(text: &str, separator: char) -> Vec<String> {
     let (mut parts, mut part) = (Vec::new(), String::new());
     let (mut quoted, mut escaped) = (false, false);
@@ -193,7 +193,7 @@ fn parts(text: &str, separator: char) -> Vec<String> {
     parts.iter().map(|part| part.trim().to_owned()).collect()
 }
 
-/// A parameter of one element of `Forwarded`: RFC 7239 section 4.
+/// Returns a parameter of one element of `Forwarded`: RFC 7239 section 4.
 fn parameter(element: &str, name: &str) -> Option<String> {
     let named = parts(element, ';').into_iter().find_map(|pair| {
         let (own, value) = pair.split_once('=')?;
@@ -223,7 +223,7 @@ mod tests {
         Peer { addr, scheme: Scheme::Http, asks_for: AsksFor::Anybody }
     }
 
-    /// What goes on of a request: client, scheme, host, and the names of all headers.
+    /// Returns client, scheme and host of a settled request, and the names of all its headers.
     fn settled(peer: Peer, headers: &[(&str, &str)]) -> (String, String) {
         let mut request = Request::builder().uri("/").header("host", "here");
         for (name, value) in headers {
@@ -278,13 +278,13 @@ mod tests {
         let told = |headers: &[(&str, &str)]| settled(peer("10.0.0.1"), headers).0;
         let for_ = |list: &str| told(&[("x-forwarded-for", list)]);
         assert_eq!(for_("192.0.2.7"), "192.0.2.7 http://here");
-        // What the client said itself stands before it.
+        // The entry before it was sent by the client.
         assert_eq!(for_("6.6.6.6, 192.0.2.7,10.0.0.9"), "192.0.2.7 http://here");
         assert_eq!(for_("10.0.0.8, 10.0.0.9"), "10.0.0.8 http://here");
         assert_eq!(for_("[2001:db8::7]:80"), "2001:db8::7 http://here");
         assert_eq!(for_("::ffff:192.0.2.7"), "192.0.2.7 http://here");
         assert_eq!(for_("192.0.2.7:4711, fd00::1"), "192.0.2.7 http://here");
-        // What is no address hides what is before it.
+        // An unparsable entry hides the entries before it.
         for list in ["unknown", "6.6.6.6, unknown", "6.6.6.6,", "6.6.6.6 7.7.7.7", ""] {
             assert_eq!(for_(list), "10.0.0.1 http://here", "{list}");
         }
@@ -344,7 +344,7 @@ mod tests {
         assert_eq!(request.headers().get_all("host").iter().count(), 2);
     }
 
-    /// A request with these headers, a line each. What cannot be a header is left out.
+    /// Returns a request with these headers, one a line. Lines that are not valid headers are left out.
     fn request_of(input: &[u8]) -> Request<()> {
         let mut request = Request::builder().uri("/").header("host", "here").body(()).unwrap();
         for line in input.split(|byte| *byte == b'\n') {
@@ -359,7 +359,7 @@ mod tests {
         request
     }
 
-    /// Settles a request, and checks that it names its client once, and that nothing else does.
+    /// Settles a request, and checks that exactly one header names its client.
     fn settled_once(request: &mut Request<()>, peer: Peer) -> Client {
         let client = settle(request, peer, &proxies());
         let named: Vec<_> = request.headers().get_all(FOR).iter().collect();
@@ -382,13 +382,13 @@ mod tests {
             let made_up =
                 stranger.headers().keys().filter(|name| name.as_str().starts_with(MADE_UP));
             assert_eq!(made_up.count(), 1);
-            // What was settled is settled, also where two trusted proxies stand in a row.
+            // Settling a second time changes nothing, so two trusted proxies may stand in a row.
             let mut proxied = request_of(input);
             let client = settled_once(&mut proxied, peer("10.0.0.1"));
             let host = proxied.headers()[header::HOST].clone();
             assert_eq!(settled_once(&mut proxied, peer("10.0.0.1")).addr, client.addr);
             assert_eq!(proxied.headers()[header::HOST], host);
-            // A proxy adds whom it sees to what it was sent.
+            // A proxy appends the address of its own client to the headers that it received.
             let mut added = request_of(input);
             added.headers_mut().append(FOR, HeaderValue::from_static("192.0.2.7"));
             let client = settled_once(&mut added, peer("10.0.0.1"));

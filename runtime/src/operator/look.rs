@@ -1,7 +1,7 @@
-//! One room as its operator sees and changes it. Owns what is asked of whom.
+//! One room as its operator sees and changes it. Owns which question goes to the store and which to the rooms.
 //!
-//! Invariant: a room that is at rest is not woken by being looked at, and one that nobody knows is not made.
-//! It does not know how it is asked, or how it answers.
+//! Invariant: inspecting a room that is at rest does not wake it, and inspecting an unknown room does not create it. It
+//! does not know the operator's protocol.
 
 use super::{Operator, OperatorError};
 use crate::event::CloseFrame;
@@ -14,14 +14,14 @@ use crate::store::{KeyPage, RoomFacts};
 use crate::turn::Refusal;
 use bytes::Bytes;
 
-/// A room.
+/// One inspected room.
 #[derive(Debug)]
 pub(crate) struct Looked {
-    /// What is stored for it; none if the store cannot tell, or has nothing.
+    /// The stored facts, or `None` if the store failed to answer or has nothing for the room.
     pub(crate) facts: Option<RoomFacts>,
-    /// What it is like in memory, if it is there.
+    /// The room's state in memory, if it is in memory.
     pub(crate) look: Option<Look>,
-    /// When it ends if nobody uses it any more, in milliseconds since 1970.
+    /// When the room expires if it stays unused, in milliseconds since 1970.
     pub(crate) expires_ms: Option<u64>,
 }
 
@@ -32,10 +32,10 @@ impl Looked {
 }
 
 impl Operator {
-    /// How a room is.
+    /// Returns the state of a room.
     ///
     /// # Errors
-    /// [`OperatorError::NoRoom`], and what the store says.
+    /// [`OperatorError::NoRoom`], or the store's error.
     ///
     /// # Cancel safety
     /// Nothing is changed.
@@ -54,15 +54,15 @@ impl Operator {
         Ok(Looked { facts, look, expires_ms })
     }
 
-    /// What the node comes to.
+    /// Returns the totals of the node.
     pub(crate) fn overview(&self) -> NodeGlance {
         self.0.rooms.glance()
     }
 
-    /// A page of a room's keys.
+    /// Returns a page of a room's keys.
     ///
     /// # Errors
-    /// [`OperatorError::NoRoom`], and what the store says.
+    /// [`OperatorError::NoRoom`], or the store's error.
     ///
     /// # Cancel safety
     /// Nothing is changed.
@@ -77,10 +77,10 @@ impl Operator {
         Ok(self.0.store.entries(room, options, limit, bytes_max).await?)
     }
 
-    /// The value of a room's key.
+    /// Returns the value of a key of a room.
     ///
     /// # Errors
-    /// [`OperatorError::NoRoom`], [`OperatorError::NoKey`], and what the store says.
+    /// [`OperatorError::NoRoom`], [`OperatorError::NoKey`], or the store's error.
     ///
     /// # Cancel safety
     /// Nothing is changed.
@@ -90,13 +90,13 @@ impl Operator {
         value.ok_or_else(|| OperatorError::NoKey(room.clone()))
     }
 
-    /// Sets or removes a key: whether it was there before.
+    /// Sets or removes a key, and returns whether the key existed before.
     ///
     /// # Errors
-    /// [`OperatorError::NoRoom`]; [`OperatorError::Invalid`] names the limit; and what the room says.
+    /// [`OperatorError::NoRoom`]; [`OperatorError::Invalid`], which names the limit; or the room's error.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, it is done all the same.
+    /// If dropped before it returns, the room makes the change all the same.
     pub(crate) async fn edit(&self, room: &RoomId, edit: Edit) -> Result<bool, OperatorError> {
         self.must_know(room).await?;
         self.0
@@ -109,10 +109,10 @@ impl Operator {
     /// Closes one connection of a room.
     ///
     /// # Errors
-    /// [`OperatorError::NoRoom`], [`OperatorError::NoConnection`], and what the room says.
+    /// [`OperatorError::NoRoom`], [`OperatorError::NoConnection`], or the room's error.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, it is done all the same.
+    /// If dropped before it returns, the room closes the connection all the same.
     pub(crate) async fn kick(
         &self,
         room: &RoomId,
@@ -126,13 +126,13 @@ impl Operator {
         }
     }
 
-    /// Closes all connections of a room and lets it leave memory: how many there were.
+    /// Closes all connections of a room, lets the room leave memory, and returns the number of connections closed.
     ///
     /// # Errors
-    /// [`OperatorError::NoRoom`], and what the room says.
+    /// [`OperatorError::NoRoom`], or the room's error.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, it is done all the same.
+    /// If dropped before it returns, the room is closed all the same.
     pub(crate) async fn close(
         &self,
         room: &RoomId,
@@ -142,14 +142,14 @@ impl Operator {
         Ok(self.0.rooms.close(room, frame).await?)
     }
 
-    /// Deletes everything that is stored for a room, and closes its connections: how many there were, and
-    /// what was stored.
+    /// Deletes everything stored for a room and closes its connections. Returns the number of connections closed, and
+    /// the facts that were stored.
     ///
     /// # Errors
-    /// [`OperatorError::NoRoom`], and what the room says.
+    /// [`OperatorError::NoRoom`], or the room's error.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, it is done all the same.
+    /// If dropped before it returns, the room is deleted all the same.
     pub(crate) async fn delete(
         &self,
         room: &RoomId,
@@ -159,8 +159,8 @@ impl Operator {
         Ok((self.0.rooms.delete(room, frame).await?, facts))
     }
 
-    /// What is stored for a room, if it is one. A room in memory is one whatever the store says of it, in
-    /// time or not: it may be busy because the disk is.
+    /// Returns the stored facts of a room, or an error if the room does not exist. A room in memory exists even if the
+    /// store fails or answers late: the room may be busy because the disk is.
     async fn must_know(&self, room: &RoomId) -> Result<Option<RoomFacts>, OperatorError> {
         let patience = ms(self.0.limits.inspect_ms_max);
         let facts = tokio::time::timeout(patience, self.0.store.facts(room)).await;
@@ -174,7 +174,7 @@ impl Operator {
     }
 }
 
-/// Why a key cannot be changed so.
+/// Returns why a key cannot be changed, as a sentence.
 fn said(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Key(max) => format!("a key has 1 to {max} bytes (key_bytes_max)"),

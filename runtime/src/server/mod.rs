@@ -1,8 +1,8 @@
-//! A server to which projects are deployed: what `room serve` runs. Owns the data folder, and who is served
-//! where.
+//! A server to which projects are deployed: what `room serve` runs. Owns the data folder, and which project is served
+//! under which host.
 //!
-//! Invariant: what was deployed is served again after every restart, as it was; a project that cannot be
-//! served keeps no other from it. It does not know rooms: a `site` has a [`Node`](crate::node) for them.
+//! Invariant: every deployed project is served again after a restart, with its version and its data. A project that
+//! cannot be served does not stop the others. It does not know rooms: a `site` has a [`Node`](crate::node) for them.
 //!
 //! ```text
 //! DATA/tokens.json  changes.json  audit.log  blobs/HASH  compiled/  compiled.json
@@ -59,50 +59,50 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What the first token is called.
+/// The name of the first token.
 const FIRST_TOKEN: &str = "first";
 
 /// What a server needs to start.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// The folder of everything that it keeps.
+    /// The folder of all files of the server.
     pub data: PathBuf,
-    /// Where clients come. Port 0 takes a free one.
+    /// The address for clients. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Where operators come.
+    /// The address for operators.
     pub admin: SocketAddr,
-    /// The certificate for clients; without one they come by plain HTTP.
+    /// The certificate for clients. Without one they connect by plain HTTP.
     pub tls: Option<Tls>,
-    /// The certificate for operators; without one they come by plain HTTP.
+    /// The certificate for operators. Without one they connect by plain HTTP.
     pub admin_tls: Option<Tls>,
-    /// What stands between clients and it. Operators come without a proxy.
+    /// The proxies between the clients and the server. Operators connect without a proxy.
     pub proxies: Proxies,
-    /// The bounds of the process: of its listeners, of what operators may ask for, and of what all projects have
-    /// together. Projects bring their own, which are bounded by these.
+    /// The bounds of the process: of its listeners, of operators' requests, and of all projects together. A project has
+    /// limits of its own, and these bound them.
     pub limits: Limits,
 }
 
 /// Why a server does not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// An address cannot be had.
+    /// The server cannot listen on an address.
     #[error("cannot listen on {addr}: {source}")]
     Listen {
         /// The address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The choice of proxies contradicts itself.
+    /// The configuration of proxies contradicts itself.
     #[error("{0}")]
     Proxies(String),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// Another process serves this folder.
+    /// Another process uses this folder.
     #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
-    /// The tokens are damaged. Nobody is let in by what is left of them.
+    /// The file of tokens is damaged. The server lets nobody in by the remains.
     #[error("{0}")]
     Tokens(FileError),
     /// The folder cannot be used.
@@ -113,7 +113,7 @@ pub enum ServeError {
     Engine(#[from] EngineError),
 }
 
-/// A server that runs.
+/// A running server.
 pub struct Server {
     core: Core,
     addr: SocketAddr,
@@ -122,18 +122,18 @@ pub struct Server {
     stop: CancellationToken,
     serving: [JoinHandle<()>; 2],
     porter: Porter,
-    /// Held as long as the folder is in use.
+    /// Locked as long as this server uses the folder.
     _lock: File,
 }
 
-/// What answers operators. Cheap to clone.
+/// The state that operators' requests share. Cheap to clone.
 #[derive(Clone)]
 struct Core(Arc<Inner>);
 
 struct Inner {
     data: PathBuf,
     compiled: Compiled,
-    /// Where clients come.
+    /// The address for clients.
     clients: ClientAddress,
     limits: Limits,
     clock: Clock,
@@ -146,22 +146,22 @@ struct Inner {
     uploads: Semaphore,
 }
 
-/// The changes of operators that are under way.
+/// The operators' changes that are running.
 struct Changes {
-    /// Waited for when the server stops.
+    /// Drain waits for these.
     running: TaskTracker,
-    /// As many as there may be.
+    /// One permit for each change that may run at a time.
     places: Arc<Semaphore>,
-    /// No more of them begin.
+    /// Once cancelled, no further change starts.
     stop: CancellationToken,
 }
 
 impl Server {
-    /// Starts a server with everything that was deployed to it.
+    /// Starts a server with every project that was deployed to it.
     ///
     /// # Errors
-    /// [`ServeError`]; nothing is left running. A project that cannot be served is named in the log, and
-    /// by [`Server::broken`].
+    /// [`ServeError`]; nothing is left running. A project that cannot be served is not an error: it is named in the
+    /// log, and by [`Server::broken`].
     ///
     /// # Cancel safety
     /// Dropped before it returns, nothing is left running.
@@ -178,7 +178,7 @@ impl Server {
                 None => None,
             };
             let way = Way { tls, proxies: Arc::new(proxies) };
-            // Clients never keep operators out.
+            // Clients and operators have separate capacities, so clients never keep operators out.
             let capacity = Capacity::new(&shared_limits);
             let listener = Listener::bind(addr, shared_limits.clone(), way, capacity).await;
             listener.map_err(|source| ServeError::Listen { addr, source })
@@ -186,7 +186,7 @@ impl Server {
         let public = bind(config.listen, config.tls, config.proxies).await?;
         let admin = bind(config.admin, config.admin_tls, Proxies::default()).await?;
         let lock = lock(&data)?;
-        // What is compiled is kept under an absolute path, wherever this process was started.
+        // The cache of compiled code has an absolute path, whatever the working folder of this process is.
         let data = fs::canonicalize(&data).map_err(|error| FileError::new(&data, error))?;
         let compiled = Compiled::verified(&data)?;
         let caches = CodeCaches { folder: Some(compiled.dir()), functions: false };
@@ -219,7 +219,7 @@ impl Server {
         }));
         core.open_all().await?;
         let counts = core.0.metrics.listener.clone();
-        // Operators come without a proxy, so that there is nothing to count.
+        // Operators connect without a proxy, so nothing is counted for them.
         let none = ServerMetrics::new().listener;
         let porter = Porter::new(shared_limits, core.0.shared.guests.bytes().clone());
         let hosts = core.0.shared.hosts.router(porter.clone());
@@ -238,39 +238,39 @@ impl Server {
         })
     }
 
-    /// Where clients come.
+    /// Returns the address for clients.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Where operators come.
+    /// Returns the address for operators.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin
     }
 
-    /// The token that was made because there was none. It is told nowhere else, and never again.
+    /// Returns the token that was created because there was none. Its secret is shown here and nowhere else.
     pub fn first_token(&self) -> Option<&NewToken> {
         self.first.as_ref()
     }
 
-    /// The projects that are served, by their names.
+    /// Returns the names of the projects that are served.
     pub fn projects(&self) -> Vec<String> {
         let all = self.core.0.slots.all().into_iter();
         all.filter(|(_, site)| site.is_ok()).map(|(name, _)| name).collect()
     }
 
-    /// The projects that cannot be served, and why.
+    /// Returns the names of the projects that cannot be served, and why.
     pub fn broken(&self) -> Vec<(String, String)> {
         let all = self.core.0.slots.all().into_iter();
         all.filter_map(|(name, site)| Some((name, site.err()?))).collect()
     }
 
-    /// Stops: no new clients, operators' changes brought to their end, sockets closed with 1012, rooms finished,
-    /// everything on disk.
+    /// Stops the server. It refuses new clients, completes the operators' changes, closes the sockets with 1012, stops
+    /// the rooms and flushes everything to disk.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, what was not finished is dropped with the process; what was acknowledged
-    /// is on disk all the same.
+    /// If dropped before it returns, unfinished work ends with the process. Acknowledged writes are on disk all the
+    /// same.
     pub async fn drain(self) {
         self.stop.cancel();
         let changes = &self.core.0.changes.running;
@@ -283,19 +283,19 @@ impl Server {
         closing.join_all().await;
         self.porter.drain().await;
         for serving in self.serving {
-            // A listener that panicked has no requests any more.
+            // A listener that panicked has no open requests.
             drop(serving.await);
         }
         blocking(|| self.core.0.compiled.note());
     }
 }
 
-/// As many permits as a limit says.
+/// Returns a semaphore with as many permits as a limit says.
 fn places(limit: u64) -> Semaphore {
     Semaphore::new(size(limit).min(Semaphore::MAX_PERMITS))
 }
 
-/// Why the tokens cannot be read.
+/// Returns the error for a file of tokens that cannot be read.
 fn refused(error: FileError) -> ServeError {
     match error.is_damage() {
         true => ServeError::Tokens(error),
@@ -303,7 +303,7 @@ fn refused(error: FileError) -> ServeError {
     }
 }
 
-/// Keeps other servers out of a folder, which is made if it is not there.
+/// Locks a folder against other servers, and makes the folder if it does not exist.
 fn lock(data: &std::path::Path) -> Result<File, ServeError> {
     let path = data.join("lock");
     let named = |error| FileError::new(&path, error);
@@ -319,7 +319,7 @@ fn lock(data: &std::path::Path) -> Result<File, ServeError> {
 fn first_token(tokens: &Tokens, clock: &Clock) -> Result<NewToken, FileError> {
     tokens.create(FIRST_TOKEN, Scope::Admin, clock.wall_ms()).map_err(|error| match error {
         TokenError::File(error) => error,
-        // There is none, and its name is good.
+        // The list is empty and the name is valid, so no other error can occur.
         other => FileError::new(std::path::Path::new("tokens.json"), std::io::Error::other(other)),
     })
 }

@@ -1,7 +1,7 @@
-//! What is to be served, as `room deploy` says it. Owns its shape and its checks.
+//! A release to be served, as `room deploy` sends it. Owns its shape and its checks.
 //!
-//! Invariant: a [`Release`] that passed [`Release::problems`] names nothing outside of its project, and
-//! what it names is there if its blobs are. It does not know what a server makes of it.
+//! Invariant: a [`Release`] that passed [`Release::problems`] names nothing outside of its project. If its blobs exist,
+//! all that it names exists. It does not know how a server uses it.
 
 use crate::config::{AutoResponse, Origins};
 use crate::id::PartyName;
@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// Most problems that are told at once.
+/// The most problems that are reported at once.
 const PROBLEMS_MAX: usize = 20;
 
-/// The parties of a project with their modules, its static files and its settings. What is large is
-/// uploaded before, and named by its hash.
+/// The parties of a project with their modules, its static files and its settings. Modules and files are uploaded
+/// before, and the release names them by their hashes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
@@ -27,16 +27,16 @@ pub struct Release {
     /// The static files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assets: Vec<ReleaseAsset>,
-    /// The environment that rooms see, under what `room env set` has set.
+    /// The environment that rooms see. Variables set by `room env set` take precedence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: BTreeMap<String, String>,
     /// The limits that are not at their defaults.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, u64>,
-    /// The names by which clients call the project; none if it is the only one of its server.
+    /// The hosts by which clients call the project; empty if it is the only project of its server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
-    /// The origins whose pages may open WebSockets; none lets every page in.
+    /// The origins whose pages may open WebSockets. An empty list lets every page in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<String>,
 }
@@ -45,17 +45,17 @@ pub struct Release {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseParty {
-    /// Its name.
+    /// The name of the party.
     pub name: String,
-    /// Its module.
+    /// The party's module.
     pub module: BlobId,
     /// Whether quiet rooms leave memory although sockets are open.
     #[serde(default)]
     pub hibernate: bool,
-    /// A text that is answered without the room.
+    /// A message that is answered without waking the room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_response: Option<AutoResponse>,
-    /// How long a room is kept that nobody uses, such as `30d`; for ever, if none.
+    /// How long an unused room is kept, such as `30d`. Without a ttl it is kept forever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Ttl>,
 }
@@ -64,18 +64,18 @@ pub struct ReleaseParty {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseAsset {
-    /// Where it is served, relative, with `/` between its parts.
+    /// The path under which it is served, relative, with `/` between its parts.
     pub path: String,
     /// Its content.
     pub blob: BlobId,
 }
 
-/// The name of some bytes: their BLAKE3 hash in 64 hexadecimal digits.
+/// The name of a blob: the BLAKE3 hash of its bytes in 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlobId([u8; 32]);
 
 impl BlobId {
-    /// The name of these bytes.
+    /// Returns the name of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self::of_hash(blake3::hash(bytes))
     }
@@ -85,7 +85,7 @@ impl BlobId {
     }
 }
 
-/// Why a text is no [`BlobId`].
+/// A text is not a [`BlobId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a blob hash: expected 64 hexadecimal digits")]
 pub struct NoBlobId(String);
@@ -123,7 +123,7 @@ impl<'de> Deserialize<'de> for BlobId {
 }
 
 impl Release {
-    /// What is wrong with it, a sentence each; empty if it can be served.
+    /// Returns what is wrong with the release, one sentence each; empty if it can be served.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let mut seen = HashSet::new();
@@ -166,24 +166,24 @@ impl Release {
         problems
     }
 
-    /// The limits, with their defaults.
+    /// Returns the limits, with defaults for those that the release does not set.
     ///
     /// # Errors
-    /// A sentence, if there is no such limit.
+    /// A sentence, if there is no limit of a name.
     pub fn limits(&self) -> Result<Limits, String> {
         let values = self.limits.iter().map(|(name, value)| (name.clone(), (*value).into()));
         let values = serde_json::Value::Object(values.collect());
         serde_json::from_value(values).map_err(|error| format!("limits: {error}"))
     }
 
-    /// Everything that must have been uploaded, each once.
+    /// Returns every blob that must have been uploaded, each once.
     pub fn blobs(&self) -> HashSet<BlobId> {
         let modules = self.parties.iter().map(|party| party.module);
         modules.chain(self.assets.iter().map(|asset| asset.blob)).collect()
     }
 }
 
-/// What is wrong with the path of a static file, in the words that follow it.
+/// Returns what is wrong with the path of a static file, as a predicate that follows the path.
 fn path_problem(path: &str) -> Option<&'static str> {
     if path.len() > ASSET_PATH_BYTES_MAX {
         return Some("has too long a path");
@@ -195,7 +195,7 @@ fn path_problem(path: &str) -> Option<&'static str> {
     (!path.split('/').all(is_plain)).then_some("leads out of the folder, or nowhere")
 }
 
-/// What is wrong with the name of a variable, in the words that follow it.
+/// Returns what is wrong with the name of a variable, as a predicate that follows the name.
 pub(super) fn var_problem(name: &str) -> Option<&'static str> {
     match () {
         () if name.is_empty() => Some("has no name"),
@@ -207,7 +207,7 @@ pub(super) fn var_problem(name: &str) -> Option<&'static str> {
     }
 }
 
-/// True for `chat.example.com` and `*.example.com`, in lower case, without a port.
+/// Returns true for `chat.example.com` and `*.example.com`, in lower case, without a port.
 pub fn is_host(host: &str) -> bool {
     let name = host.strip_prefix("*.").unwrap_or(host);
     let is_label = |label: &str| {

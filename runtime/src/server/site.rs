@@ -1,8 +1,8 @@
-//! One project on the server: what serves its rooms, and what is known of it on disk. Owns that both agree.
+//! One project on the server: the node that serves its rooms, and its files on disk. Owns that both agree.
 //!
-//! Invariant: the version that is served is the one that is noted as current, also after a crash; a change
-//! that failed leaves the version before it serving. Changes come one after the other: whoever makes one has the
-//! project's [`Claim`](super::slots::Claim). It does not know who asks.
+//! Invariant: the version that is served is the one that is recorded as current, also after a crash. A change that
+//! fails leaves the version before it serving. Changes run one after the other: the caller of a change holds the
+//! project's [`Claim`](super::slots::Claim). It does not know which operator makes a change.
 
 use super::blobs::Blobs;
 use super::catalog::{Catalog, Variable, Version};
@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A project that is served, or was opened to be.
+/// A project that is served, or that was opened to be served.
 pub(super) struct Site {
     name: String,
     folder: Folder,
@@ -33,26 +33,26 @@ pub(super) struct Site {
     hosts: Hosts,
     guests: GuestHost,
     node: Node,
-    /// The limits that the node runs with; others apply at the next start.
+    /// The limits that the node runs with. Changed limits apply at the next start.
     limits: BTreeMap<String, u64>,
-    /// Replaced as a whole, so that nobody waits for the disk to read it.
+    /// Replaced as a whole, so that readers never wait for the disk.
     catalog: Mutex<Arc<Catalog>>,
 }
 
-/// What a change did.
+/// The result of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Changed {
     /// The version that is served now.
     pub(super) version: u64,
-    /// Rooms that took it over.
+    /// The number of rooms that took the version over.
     pub(super) rooms: usize,
-    /// Connections that stayed open meanwhile.
+    /// The number of connections that stayed open during the change.
     pub(super) connections: usize,
-    /// Whether `limits` differ from those that the project was opened with: they apply at the next start.
+    /// Whether the release's `limits` differ from those that the project was opened with. They apply at the next start.
     pub(super) limits_wait_for_restart: bool,
 }
 
-/// Why a project is served as before.
+/// Why a change failed. The project is served as before.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SiteError {
     #[error("another change of this project is under way")]
@@ -83,7 +83,7 @@ pub(super) enum SiteError {
 }
 
 impl SiteError {
-    /// True if the disk has no space.
+    /// Returns true if the disk is full.
     pub(super) fn is_full(&self) -> bool {
         match self {
             Self::File(error) => error.is_full(),
@@ -96,7 +96,7 @@ impl SiteError {
 }
 
 impl Site {
-    /// Opens a project's folder, and serves what was served last.
+    /// Opens a project's folder, and serves the version that was served last.
     ///
     /// # Errors
     /// [`SiteError`]: nothing runs.
@@ -124,7 +124,7 @@ impl Site {
         Ok(site)
     }
 
-    /// Opens a folder in which nothing is served, with the limits of the release that is to be served next.
+    /// Opens a folder in which nothing is served yet, with the limits of the release that is deployed next.
     ///
     /// # Errors
     /// [`SiteError`]: nothing runs.
@@ -155,7 +155,7 @@ impl Site {
         let opening = move || Node::open(&storage, &guests, &values, Audience::Public, &own);
         let node = tokio::runtime::Handle::current();
         let node = tokio::task::spawn_blocking(move || {
-            // What a node starts runs on the same threads as everything.
+            // A node starts its tasks on the caller's runtime.
             let _runtime = node.enter();
             opening()
         });
@@ -172,28 +172,28 @@ impl Site {
         })
     }
 
-    /// The right to do what an operator does with its rooms.
+    /// Returns the operator's access to the project's rooms.
     pub(super) fn operator(&self) -> Operator {
         self.node.operator().clone()
     }
 
-    /// What its node counts, in Prometheus' text format.
+    /// Returns the metrics of the project's node in Prometheus' text format.
     pub(super) fn metrics(&self) -> String {
         self.node.metrics()
     }
 
-    /// What is noted of it, as it is now.
+    /// Returns the project's catalog as it is now.
     pub(super) fn catalog(&self) -> Arc<Catalog> {
-        // It is replaced in one move, so what a panicking holder left is whole.
+        // The catalog is replaced in one step, so it is whole even if a holder of the lock panicked.
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Everything that a version may need.
+    /// Returns every blob that a version of the project may need.
     pub(super) fn needs(&self) -> HashSet<BlobId> {
         self.catalog().versions().iter().flat_map(|version| version.release.blobs()).collect()
     }
 
-    /// What a deployment of this release would do. Blocks.
+    /// Returns what a deployment of this release would do. Blocks.
     ///
     /// # Errors
     /// [`SiteError::Wrong`], [`SiteError::HostTaken`].
@@ -208,7 +208,7 @@ impl Site {
     /// Serves a release as a new version.
     ///
     /// # Errors
-    /// [`SiteError`]: what was served before goes on.
+    /// [`SiteError`]: the version that was served before is still served.
     ///
     /// # Cancel safety
     /// Not to be dropped before it returns.
@@ -218,10 +218,10 @@ impl Site {
         by: &str,
         now_ms: u64,
     ) -> Result<Changed, SiteError> {
-        // What is served was checked when it was deployed.
+        // The current version was checked when it was deployed.
         if let Some(current) = self.catalog().current().filter(|current| current.release == release)
         {
-            // The same again is no new version, and no room has anything to take over.
+            // Deploying the same release again makes no new version, and no room has anything to take over.
             let waits = current.release.limits != self.limits;
             return Ok(Changed {
                 version: current.number,
@@ -233,7 +233,7 @@ impl Site {
         self.deploy_first(release, by, now_ms).await
     }
 
-    /// Serves a release as a new version where nothing is served yet.
+    /// Serves a release as the first version of the project.
     ///
     /// # Errors
     /// As [`Site::deploy`].
@@ -256,10 +256,10 @@ impl Site {
         self.serve(version).await
     }
 
-    /// Serves a version that was deployed before: this one, or the one before the current one.
+    /// Serves an earlier version again: version `to`, or the one before the current one.
     ///
     /// # Errors
-    /// [`SiteError`]: what was served before goes on.
+    /// [`SiteError`]: the version that was served before is still served.
     ///
     /// # Cancel safety
     /// Not to be dropped before it returns.
@@ -273,8 +273,8 @@ impl Site {
         self.serve(version.clone()).await
     }
 
-    /// Puts a version in place of the current one, notes it, and then lets clients in by its names. So no
-    /// client stores anything in a project whose first version is not noted.
+    /// Activates a version, records it as current, and then lets clients in by its hosts. In this order no client
+    /// stores anything in a project whose first version is not recorded.
     async fn serve(&self, version: Version) -> Result<Changed, SiteError> {
         let reserved = reserve(&self.hosts, &self.name, &version.release)?;
         let catalog = self.catalog();
@@ -283,7 +283,7 @@ impl Site {
         let (number, limits) = (version.number, version.release.limits.clone());
         let hosts = version.release.hosts.clone();
         if let Err(error) = self.note(|catalog| catalog.serve(version)) {
-            // A crash would bring the version before back, so it is brought back now.
+            // After a crash the server would serve the version before, so it is activated again now.
             if let Some(before) = catalog.current() {
                 self.activate(before, variables).await?;
             }
@@ -302,10 +302,10 @@ impl Site {
         })
     }
 
-    /// Sets a variable, or removes it, and lets the rooms start anew with it.
+    /// Sets or removes a variable, and restarts the rooms with it.
     ///
     /// # Errors
-    /// [`SiteError`]: the variables are what they were.
+    /// [`SiteError`]: the variables are unchanged.
     ///
     /// # Cancel safety
     /// Not to be dropped before it returns.
@@ -330,7 +330,7 @@ impl Site {
         Ok(done)
     }
 
-    /// Changes what is noted, away from the threads that run rooms.
+    /// Changes the catalog and its file. The disk is written away from the threads that run rooms.
     fn note<T>(
         &self,
         change: impl FnOnce(&mut Catalog) -> Result<T, FileError>,
@@ -341,7 +341,7 @@ impl Site {
         Ok(done)
     }
 
-    /// Puts a version in place of what runs.
+    /// Puts a version in place of the one that runs.
     async fn activate(
         &self,
         version: &Version,
@@ -375,7 +375,7 @@ impl Site {
         Ok(self.node.deploy(Project { parties, assets, origins }).await?)
     }
 
-    /// Lets clients in by these names, and by no others.
+    /// Lets clients in by these hosts, and by no others.
     fn answer_to(&self, reserved: Reserved, hosts: Vec<String>) {
         self.hosts.put(&self.name, hosts, self.node.client_routes());
         drop(reserved);
@@ -385,7 +385,7 @@ impl Site {
         self.folder.path().join("assets")
     }
 
-    /// Stops serving; what is on disk stays.
+    /// Stops serving. What is on disk stays.
     ///
     /// # Cancel safety
     /// As [`Node::drain`].
@@ -395,7 +395,7 @@ impl Site {
     }
 }
 
-/// What variables are like after one was set, or removed.
+/// Returns the variables with one of them set or removed.
 fn changed(
     before: &BTreeMap<String, Variable>,
     name: &str,
@@ -432,14 +432,14 @@ fn reserve(hosts: &Hosts, project: &str, release: &Release) -> Result<Reserved, 
 pub(super) struct Shared {
     pub(super) blobs: Blobs,
     pub(super) hosts: Hosts,
-    /// What runs their guests.
+    /// The engine that runs the projects' guests.
     pub(super) guests: GuestHost,
-    /// Over how long sockets are closed when the server stops, whatever a project asks for: it is for whoever
-    /// starts next.
+    /// The time over which sockets are closed when the server stops. The person who starts the server chooses it, so a
+    /// project's own value is ignored.
     pub(super) drain_spread_ms: u64,
 }
 
-/// Refuses a release that cannot be served.
+/// Checks a release, and refuses one that cannot be served.
 pub(super) fn check(
     release: &Release,
     project: &str,

@@ -1,7 +1,7 @@
-//! Who may ask the server for what. Owns the tokens, of which it keeps the hashes.
+//! Who may ask the server for what. Owns the tokens, and keeps only the hashes of their secrets.
 //!
-//! Invariant: a token's secret is told once, when it is made, and stands in no file and no log; how long
-//! a comparison takes says nothing of it. It does not know what is asked.
+//! Invariant: a token's secret is shown once, when the token is created, and is never in a file or a log. The duration
+//! of a comparison reveals nothing about it. It does not know what a request asks for.
 
 use super::file::{self, FileError};
 use super::ledger::Ledger;
@@ -11,46 +11,46 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
-/// The version of the file.
+/// The version of the file's format.
 const FORMAT: u32 = 1;
-/// The file of the tokens, and whose it is.
+/// The name of the file of tokens, and the owner of its ledger.
 const FILE: &str = "tokens.json";
 const OWNER: &str = "server";
-/// What a secret begins with, so that scanners find one that was published.
+/// The prefix of every secret, so that scanners find a published one.
 const PREFIX: &str = "room_";
 
-/// What a token is good for. Each one includes those before it.
+/// What a token permits. Each scope includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// To look at everything but secrets.
+    /// Reading everything but secrets.
     Read,
-    /// To deploy, roll back and set variables, too.
+    /// Deploying, rolling back and setting variables.
     Deploy,
     /// Everything.
     Admin,
 }
 
-/// What is known of a token.
+/// The public facts of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRecord {
-    /// Its id, which is no secret.
+    /// The token's id, which is not secret.
     pub id: String,
-    /// What it is for, in its owner's words.
+    /// The token's purpose, in its owner's words.
     pub name: String,
-    /// What it is good for.
+    /// What the token permits.
     pub scope: Scope,
-    /// When it was made, in milliseconds since 1970.
+    /// When the token was created, in milliseconds since 1970.
     pub created_ms: u64,
 }
 
-/// A token that was just made.
+/// A token that was just created.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct NewToken {
-    /// What is known of it.
+    /// Its public facts.
     #[serde(flatten)]
     pub record: TokenRecord,
-    /// The secret, which is never told again.
+    /// The secret, which is never shown again.
     pub secret: String,
 }
 
@@ -64,11 +64,11 @@ struct OnDisk {
 struct Kept {
     #[serde(flatten)]
     record: TokenRecord,
-    /// BLAKE3 of the secret, which has 244 random bits: nothing is to be gained by guessing.
+    /// BLAKE3 of the secret. A secret has 244 random bits, so guessing is hopeless.
     hash: String,
 }
 
-/// Why tokens stay as they are.
+/// Why a change of tokens failed. The tokens are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenError {
     #[error("there is no token {0}")]
@@ -83,16 +83,16 @@ pub(super) enum TokenError {
 
 /// The tokens of a server.
 pub(super) struct Tokens {
-    /// Held while they change.
+    /// Locked during a change.
     ledger: Mutex<Ledger>,
     kept: Mutex<Vec<Kept>>,
 }
 
 impl Tokens {
-    /// Those of a data folder; none if the file is not there.
+    /// Reads the tokens of a data folder. Without a file there are no tokens.
     ///
     /// # Errors
-    /// [`FileError`]: the file is damaged, or a newer server has written it.
+    /// [`FileError`]: the file is damaged, or a newer server wrote it.
     pub(super) fn open(data: &Path) -> Result<Self, FileError> {
         let mut ledger = Ledger::open(data, OWNER);
         let on_disk: OnDisk =
@@ -101,15 +101,15 @@ impl Tokens {
         Ok(Self { ledger: Mutex::new(ledger), kept: Mutex::new(on_disk.tokens) })
     }
 
-    /// True if nobody could ask for anything.
+    /// Returns true if there are no tokens, so that nobody could send a request.
     pub(super) fn is_empty(&self) -> bool {
         self.kept().is_empty()
     }
 
-    /// Makes one. Blocks until the disk has it.
+    /// Creates a token. Blocks until the disk has it.
     ///
     /// # Errors
-    /// [`TokenError`]: there is no such token.
+    /// [`TokenError`]: the token was not created.
     pub(super) fn create(
         &self,
         name: &str,
@@ -138,15 +138,15 @@ impl Tokens {
         Ok(NewToken { record, secret })
     }
 
-    /// All, the oldest first.
+    /// Returns all tokens, the oldest first.
     pub(super) fn list(&self) -> Vec<TokenRecord> {
         self.kept().iter().map(|kept| kept.record.clone()).collect()
     }
 
-    /// Makes one worthless. Blocks until the disk has it.
+    /// Revokes a token. Blocks until the disk has the change.
     ///
     /// # Errors
-    /// [`TokenError`]: it is good for what it was.
+    /// [`TokenError`]: the token is still valid.
     pub(super) fn revoke(&self, id: &str) -> Result<TokenRecord, TokenError> {
         let mut ledger = self.ledger();
         let mut tokens = self.kept().clone();
@@ -157,7 +157,8 @@ impl Tokens {
         Ok(revoked.record)
     }
 
-    /// The token with this secret. Hashes are compared, which blake3 does in constant time, and all of them.
+    /// Returns the token with this secret. It compares the hash with those of all tokens, and blake3 does so in
+    /// constant time.
     pub(super) fn check(&self, secret: &str) -> Option<TokenRecord> {
         let offered = blake3::hash(secret.as_bytes());
         let kept = self.kept();
@@ -178,12 +179,12 @@ impl Tokens {
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // What a panicking holder left counts one change too many at most, which is no harm.
+        // If a holder of the lock panicked, one change at most is counted that was not made, which does no harm.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
-        // It is replaced in one move, so what a panicking holder left is whole.
+        // The list is replaced in one step, so it is whole even if a holder of the lock panicked.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

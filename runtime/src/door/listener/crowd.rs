@@ -1,8 +1,9 @@
-//! How many connections may be at a time. Owns the counts of each client's address, and of those that have not asked
-//! for anything yet.
+//! How many connections may be open at a time. Owns the counts of each client's address, and of the connections that
+//! have not sent a request yet.
 //!
-//! Invariant: a place is given back with what holds it. Of too many that say nothing, the one that has been silent
-//! longest goes, as one that means to ask has asked by then. It does not know what is asked for.
+//! Invariant: a place is freed when its connection ends. Of too many silent connections the one that has been silent
+//! longest is closed, because a client that means to send a request has done so by then. It does not know what a
+//! request asks for.
 
 use crate::limits::{Limits, size};
 use std::collections::{BTreeMap, HashMap};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// How many connections listeners let in together. Cheap to clone; clones are the same.
+/// The number of connections that listeners let in together. Cheap to clone; clones share the counts.
 #[derive(Clone)]
 pub(crate) struct Capacity {
     places: Arc<Semaphore>,
@@ -20,7 +21,7 @@ pub(crate) struct Capacity {
 }
 
 impl Capacity {
-    /// As much as these limits allow.
+    /// Returns the capacity that these limits allow.
     pub(crate) fn new(limits: &Limits) -> Self {
         let places = size(limits.connections_max).min(Semaphore::MAX_PERMITS);
         Self {
@@ -30,19 +31,19 @@ impl Capacity {
         }
     }
 
-    /// A place for one more connection, as soon as there is one. None if there never will be.
+    /// Returns a place for one more connection, as soon as one is free. Returns `None` if there will never be one.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, no place is taken.
+    /// If dropped before it returns, no place is taken.
     pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
         self.places.clone().acquire_owned().await.ok()
     }
 }
 
-/// The bits of an IPv6 address that name a network: whoever has one address has all of its network.
+/// The bits of an IPv6 address that name a network: a client with one address can use all of its network.
 const NETWORK: u128 = !((1 << 64) - 1);
 
-/// The clients' addresses. Cheap to clone; clones are the same.
+/// The counts of connections by client address. Cheap to clone; clones share the counts.
 #[derive(Clone)]
 pub(super) struct Addresses(Arc<Counts>);
 
@@ -51,17 +52,17 @@ struct Counts {
     max: usize,
 }
 
-/// What a connection of an address meets.
+/// What the listener does with a new connection of an address.
 pub(super) enum Entry {
-    /// It is served.
+    /// Serves it.
     Place(AddressPlace),
-    /// It is told that there are too many.
+    /// Answers that there are too many connections.
     Refused(AddressPlace),
-    /// There are too many of those, too.
+    /// Closes it at once: there are too many refused connections, too.
     Closed,
 }
 
-/// A place among those of an address.
+/// A place among the connections of one address.
 pub(super) struct AddressPlace {
     all: Addresses,
     addr: IpAddr,
@@ -73,7 +74,7 @@ impl Addresses {
         Self(Arc::new(Counts { open: Mutex::default(), max }))
     }
 
-    /// A place for one more of this address.
+    /// Takes a place for one more connection of this address.
     pub(super) fn enter(&self, addr: IpAddr) -> Entry {
         let addr = network(addr);
         let max = self.0.max;
@@ -90,7 +91,7 @@ impl Addresses {
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        // Counts are changed by steps that cannot panic, so what a panicking holder left is whole.
+        // Counts are changed by steps that cannot panic, so they are right even if a holder of the lock panicked.
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -107,7 +108,7 @@ impl Drop for AddressPlace {
     }
 }
 
-/// What is counted as one client.
+/// Returns the address under which a client is counted: an IPv6 client counts as its network.
 fn network(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & NETWORK).into(),
@@ -115,12 +116,12 @@ fn network(addr: IpAddr) -> IpAddr {
     }
 }
 
-/// The connections that have not asked for anything yet. Cheap to clone; clones are the same.
+/// The connections that have not sent a request yet. Cheap to clone; clones share the list.
 #[derive(Clone)]
 pub(super) struct HalfOpen(Arc<Waiting>);
 
 struct Waiting {
-    /// By when they came.
+    /// Ordered by arrival.
     silent: Mutex<Silent>,
     max: usize,
 }
@@ -131,7 +132,7 @@ struct Silent {
     by_age: BTreeMap<u64, CancellationToken>,
 }
 
-/// A connection that has not asked for anything yet.
+/// The place of a connection that has not sent a request yet.
 pub(super) struct SilentPlace {
     all: HalfOpen,
     number: u64,
@@ -145,7 +146,7 @@ impl HalfOpen {
         Self(Arc::new(Waiting { silent: Mutex::default(), max }))
     }
 
-    /// A place for a connection, and whether another one went for it.
+    /// Takes a place for a connection. Returns also whether another connection was pushed out for it.
     pub(super) fn enter(&self) -> (SilentPlace, bool) {
         let (pushed_out, asked) = (CancellationToken::new(), CancellationToken::new());
         let mut silent = self.silent();
@@ -164,13 +165,13 @@ impl HalfOpen {
     }
 
     fn silent(&self) -> MutexGuard<'_, Silent> {
-        // The list is changed by steps that cannot panic, so what a panicking holder left is whole.
+        // The list is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
         self.0.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SilentPlace {
-    /// It has asked for something, and its place is free.
+    /// Frees the place, because the connection has sent a request.
     pub(super) fn asked(&self) {
         if !self.asked.is_cancelled() {
             self.all.silent().by_age.remove(&self.number);
@@ -178,10 +179,10 @@ impl SilentPlace {
         }
     }
 
-    /// Returns when it has to go, to make space for others; never, once it has asked.
+    /// Waits until the connection is pushed out to make space for others. Never returns once it has sent a request.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, nothing is lost.
+    /// If dropped before it returns, nothing is lost.
     pub(super) async fn pushed_out(&self) {
         tokio::select! {
             () = self.pushed_out.cancelled() => {}
@@ -189,10 +190,10 @@ impl SilentPlace {
         }
     }
 
-    /// Returns when it has asked.
+    /// Waits until the connection has sent a request.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, nothing is lost.
+    /// If dropped before it returns, nothing is lost.
     pub(super) async fn has_asked(&self) {
         self.asked.cancelled().await;
     }
@@ -244,7 +245,7 @@ mod tests {
         assert_eq!([0, 1, 2, 3].map(|at| places[at].1), [false, false, true, true]);
         let out = |at: usize| places[at].0.pushed_out().now_or_never().is_some();
         assert_eq!([0, 1, 2, 3].map(out), [true, true, false, false]);
-        // One that has asked is none of them.
+        // A connection that has sent a request is not counted.
         places[2].0.asked();
         let (_more, pushes) = all.enter();
         assert!(!pushes);
