@@ -1,8 +1,7 @@
-//! The front door: the only part that knows sockets, HTTP and WebSockets. Owns every byte that comes
-//! from a stranger.
+//! The front door: the only part that knows sockets, HTTP and WebSockets. Owns every byte that comes from a stranger.
 //!
-//! Invariant: whatever comes in, the process goes on; every wait has an end; a slow or dead client
-//! costs itself. It does not know how a room works: it asks [`Rooms`].
+//! Invariant: no input stops the process. Every wait has an end. A slow or dead client costs only itself. It does not
+//! know how a room works: it calls [`Rooms`].
 
 mod address;
 mod answer;
@@ -48,10 +47,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What answers requests, for whoever hands it on to a listener.
+/// The router that answers requests, for callers that hand it to a listener.
 pub(crate) type Routes = Router;
 
-/// The room that a request's URL names, if it leads to any. Read once for a request.
+/// The room that a request's URL names, or `None` if it names none. Parsed once for each request.
 type Named = Result<Option<RoomId>, NameError>;
 
 /// What the door needs from the node. Cheap to clone.
@@ -68,15 +67,15 @@ struct Inner {
     metrics: Metrics,
     /// The folder of static files, if the project has one.
     assets: Mutex<Option<PathBuf>>,
-    /// What pages show over themselves.
+    /// The notice that pages show in their overlay.
     notices: watch::Sender<Option<Arc<Notice>>>,
-    /// Places of pages that do.
+    /// Places for pages that watch the notices.
     overlays: Arc<Semaphore>,
     /// Instances that hooks of this project may use at the same time.
     hooks: Semaphore,
     /// Instances that hooks of all projects may use at the same time.
     all_hooks: Arc<Semaphore>,
-    /// Told when the node stops.
+    /// Cancelled when the node stops.
     closing: CancellationToken,
     /// The open WebSockets.
     sockets: TaskTracker,
@@ -114,7 +113,7 @@ impl FrontDoor {
         }))
     }
 
-    /// Everything that clients may ask for, and nothing of the operator's.
+    /// Returns the routes for clients, without those for operators.
     pub(crate) fn routes(&self) -> Routes {
         Router::new()
             .route("/parties/{*room}", any(to_room))
@@ -129,18 +128,18 @@ impl FrontDoor {
             .with_state(self.clone())
     }
 
-    /// The routes of clients with those of the operator beside them, at one address. Heads are held to the same
-    /// rules; only what clients ask is counted.
+    /// Returns the routes for clients and those for operators together, for one address. The same checks of request
+    /// heads apply to both. Only clients' requests are counted.
     pub(crate) fn routes_beside(&self, operators: Routes) -> Routes {
         self.routes().merge(operators.layer(from_fn_with_state(self.clone(), head::check)))
     }
 
-    /// The node whose door it is.
+    /// Returns the id of the node that the door belongs to.
     pub(crate) fn node(&self) -> &NodeId {
         &self.0.node
     }
 
-    /// What `METRICS.md` lists, as it is now, in Prometheus' text format.
+    /// Returns the metrics that `METRICS.md` lists, as they are now, in Prometheus' text format.
     pub(crate) fn metrics(&self) -> String {
         self.0.rooms.measure();
         self.0.metrics.door.sockets.set(level(self.0.sockets.len() as u64));
@@ -153,7 +152,7 @@ impl FrontDoor {
         *self.0.assets.lock().unwrap_or_else(PoisonError::into_inner) = dir;
     }
 
-    /// Tells a developer's pages what is wrong from now on; none if nothing is.
+    /// Shows this notice in a developer's pages from now on; `None` removes it.
     pub(crate) fn set_notice(&self, notice: Option<Notice>) {
         self.0.notices.send_replace(notice.map(Arc::new));
     }
@@ -162,12 +161,12 @@ impl FrontDoor {
         self.0.assets.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The room that a URL names.
+    /// Returns the room that a URL names.
     fn named(&self, uri: &::http::Uri) -> Named {
         room_of_path(uri.path(), &self.0.limits)
     }
 
-    /// The room that a URL names, if this node is the one to run it.
+    /// Returns the room that a URL names, if this node is the one to run it.
     fn room(&self, uri: &::http::Uri, named: &Named) -> Result<RoomId, DoorError> {
         let limits = &self.0.limits;
         if self.0.rooms.is_empty() {
@@ -180,7 +179,8 @@ impl FrontDoor {
         self.here(named.clone()?.ok_or(DoorError::NotFound)?)
     }
 
-    /// Why there are no rooms yet. Its author has broken it; to anybody else it is starting.
+    /// Returns why there are no rooms yet. A developer sees that the build is broken; to other clients the node is
+    /// starting.
     fn nothing_served(&self) -> DoorError {
         match &*self.0.notices.borrow() {
             Some(notice) if self.0.audience == Audience::Developer => {
@@ -202,7 +202,7 @@ impl FrontDoor {
         Ok(room)
     }
 
-    /// What a client that asked for a room is told of an error. Who watches the node reads all of it.
+    /// Returns what a client that asked for a room sees of an error. The node's log has the whole error.
     fn refuse(&self, error: &DoorError, named: &Named) -> status::Shown {
         let shown = error.show(self.0.audience);
         let server = shown.status.is_server_error();
@@ -212,18 +212,18 @@ impl FrontDoor {
         shown
     }
 
-    /// Says something about the room that a URL names to who watches the node. What leads to no room is not worth
-    /// a line: strangers would fill the log with it.
+    /// Logs a message about the room that a URL names. Requests that name no room are not logged, because strangers
+    /// would fill the log with them.
     fn note(&self, level: LogLevel, named: &Named, text: &str) {
         if let Ok(Some(room)) = named {
             self.0.rooms.logs().room(level, room, text);
         }
     }
 
-    /// Tells every WebSocket that the server goes, and waits until they are closed.
+    /// Tells every WebSocket that the server stops, and waits until all are closed.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the sockets go on closing by themselves.
+    /// If dropped before it returns, the sockets go on closing by themselves.
     pub(crate) async fn drain(&self) {
         self.0.closing.cancel();
         self.0.sockets.close();
@@ -231,7 +231,7 @@ impl FrontDoor {
     }
 }
 
-/// A plain request for a room.
+/// Answers a plain request for a room.
 async fn to_room(State(door): State<FrontDoor>, request: Request) -> Response {
     let named = door.named(request.uri());
     match http::ask_room(&door, request, &named).await {

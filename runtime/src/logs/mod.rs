@@ -1,13 +1,13 @@
-//! The newest lines of a node's log, for who watches it. Owns what is kept of them, and who may watch.
+//! The newest lines of a node's log, for operators who watch it. Owns the kept lines, and who may watch them.
 //!
-//! Invariant: what is kept is bounded, however much is logged and however many watch: lines lie once in
-//! one ring, and a watcher is a place in it. Whatever a watcher did not get because it was gone before it
-//! was read, it is told how many lines that were. No line has a character in it that steers a terminal,
-//! and a guest's line is one line. Each node has its own log, also where several share a process. It does
-//! not know who watches, or how lines travel; the process's own log (`tracing`) has them besides.
+//! Invariant: the kept lines are bounded, however much is logged and however many watch. All lines are in one ring, and
+//! a watcher is a position in it. If lines were dropped before a watcher read them, the watcher gets their number. No
+//! line has a character that steers a terminal, and a guest's line is one line. Each node has its own log, also where
+//! several nodes share a process. It does not know watchers or how lines travel. The process's own log (`tracing`) gets
+//! every line, too.
 //!
-//! A line costs its writer one allocation for its text, one for itself, and a short lock, whether somebody
-//! watches or not.
+//! A line costs its writer one allocation for its text, one for the line, and a short lock, whether somebody watches or
+//! not.
 
 mod escape;
 mod filter;
@@ -27,15 +27,15 @@ use ring::Ring;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, Semaphore};
 
-/// The log of one node. Cheap to clone; clones are the same log.
+/// The log of one node. Cheap to clone; clones share the lines.
 #[derive(Clone)]
 pub struct Logs(Arc<Inner>);
 
 struct Inner {
-    /// Whose log it is; empty if there is only one.
+    /// The project whose log it is; empty if the process has only one.
     project: Box<str>,
     ring: Mutex<Ring>,
-    /// Told of each line, and of the end.
+    /// Notified of each line, and of the end.
     changed: Notify,
     clock: Clock,
     places: Arc<Semaphore>,
@@ -43,20 +43,20 @@ struct Inner {
     batch_bytes: usize,
 }
 
-/// As many watch as may.
+/// There are as many watchers as the limit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooMany(pub(crate) u64);
 
 impl Logs {
-    /// A log with nothing in it, of no project.
+    /// Returns an empty log of no project.
     #[cfg(test)]
     pub(crate) fn new(limits: &Limits, clock: Clock) -> Self {
         Self::of(limits, clock, "")
     }
 
-    /// A log with nothing in it. Its first line gets the microseconds since 1970 as its number, so that
-    /// the numbers of a node that is started again are higher, and told from those before. A process may
-    /// have a log for each of several projects; the name is empty if it has one.
+    /// Returns an empty log. Its first line is numbered with the microseconds since 1970. So the numbers of a restarted
+    /// node are higher, and differ from those of the start before. A process with several projects has a log for each;
+    /// the name is empty if there is only one.
     pub(crate) fn of(limits: &Limits, clock: Clock, project: &str) -> Self {
         let first = u64::try_from(clock.wall().as_micros()).unwrap_or(u64::MAX / 2);
         let ring = Ring::new(first, size(limits.log_ring_lines), size(limits.log_ring_bytes));
@@ -72,24 +72,24 @@ impl Logs {
         }))
     }
 
-    /// Whose log it is, for the log of the whole process; empty if there is only one.
+    /// Returns the project whose log it is, for the log of the whole process; empty if there is only one.
     pub(crate) fn project(&self) -> &str {
         &self.0.project
     }
 
-    /// Keeps a line that a guest wrote.
+    /// Logs a line that a guest wrote.
     pub(crate) fn guest(&self, level: LogLevel, room: &RoomId, text: &str) {
         let text = escape::one_line(text);
         self.keep(level, LogKind::Guest, Some(room.clone()), text.into());
     }
 
-    /// Keeps what the platform has to say about a room. The text may have line breaks.
+    /// Logs a message of the platform about a room. The text may have line breaks.
     pub(crate) fn room(&self, level: LogLevel, room: &RoomId, text: &str) {
         let text = escape::lines(text);
         self.keep(level, LogKind::Platform, Some(room.clone()), text.into());
     }
 
-    /// Keeps what the platform has to say about the node. The text may have line breaks.
+    /// Logs a message of the platform about the node. The text may have line breaks.
     pub(crate) fn node(&self, level: LogLevel, text: &str) {
         self.keep(level, LogKind::Platform, None, escape::lines(text).into());
     }
@@ -100,7 +100,7 @@ impl Logs {
         self.0.changed.notify_waiters();
     }
 
-    /// Somebody who reads the lines that this filter lets through, from here on.
+    /// Returns a watcher that reads the lines that this filter lets through, starting at `begin`.
     ///
     /// # Errors
     /// [`TooMany`].
@@ -110,14 +110,14 @@ impl Logs {
         Ok(Watcher::new(self.clone(), begin, filter, place))
     }
 
-    /// Nothing more will be logged: watchers read what is left, and end.
+    /// Ends the log. Watchers read the lines that are left, and end.
     pub(crate) fn close(&self) {
         self.ring().close();
         self.0.changed.notify_waiters();
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
-        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // The ring is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
         self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

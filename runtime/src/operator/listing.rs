@@ -1,9 +1,9 @@
 //! Rooms as a list: which, in which order, and where the next page begins. Owns paging and sorting.
 //!
-//! Invariant: what a page costs is bounded, however many rooms there are. By name, a page reads its own part
-//! of the store alone; by a live figure, it looks at the rooms in memory alone; by bytes, it looks at all
-//! stored rooms in steps, keeps only the page, and ends when nobody waits for it. A room that changes its
-//! place between two pages may be on both or on none. It does not know how a list is shown.
+//! Invariant: the cost of a page is bounded, however many rooms there are. By name, a page reads only its own part of
+//! the store. By a live figure, it reads only the rooms in memory. By bytes, it scans all stored rooms in steps, keeps
+//! only the page, and stops if the caller has gone. A room that changes its position between two pages may be on both
+//! or on neither. It does not know how a list is shown.
 
 use super::{Operator, OperatorError};
 use crate::id::{PartyName, RoomId};
@@ -15,40 +15,40 @@ use crate::store::{RoomFacts, RoomSpan, name_order};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-/// What rooms are sorted by.
+/// The sort key of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sort {
-    /// Party, then name; the shorter of two names first, as `room-2` and `room-10` should be.
+    /// Party, then name. The shorter of two names comes first, so that `room-2` precedes `room-10`.
     Name,
     /// Open connections. Rooms in memory only.
     Connections,
-    /// Messages either way since the room came into memory. Rooms in memory only.
+    /// Messages in both directions since the room was activated. Rooms in memory only.
     Messages,
     /// Stored bytes.
     Bytes,
-    /// When it handled something last. Rooms in memory only.
+    /// When it handled an event last. Rooms in memory only.
     Active,
 }
 
-/// What is asked for.
+/// A request for a page.
 #[derive(Clone, Debug)]
 pub(crate) struct RoomList {
     pub(crate) party: Option<PartyName>,
     pub(crate) search: Option<Glob>,
     pub(crate) sort: Sort,
     pub(crate) direction: Direction,
-    /// At most so many rooms.
+    /// The most rooms on the page.
     pub(crate) limit: usize,
-    /// Where the page before ended.
+    /// The end of the page before.
     pub(crate) after: Option<Cursor>,
 }
 
 /// The end of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    /// What the list is sorted by; 0 if that is the name.
+    /// The sort value of the last room; 0 if the list is sorted by name.
     pub(crate) value: u64,
-    /// The last room.
+    /// The last room of the page.
     pub(crate) room: RoomId,
 }
 
@@ -56,9 +56,9 @@ pub(crate) struct Cursor {
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) room: RoomId,
-    /// What is stored for it.
+    /// The facts stored for it.
     pub(crate) facts: Option<RoomFacts>,
-    /// How it is, if it is in memory.
+    /// Its live figures, if it is in memory.
     pub(crate) glance: Option<Glance>,
 }
 
@@ -66,11 +66,11 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) struct Listing {
     pub(crate) rows: Vec<Row>,
-    /// Where the next page begins; none if this is the last.
+    /// The start of the next page, or `None` if this page is the last.
     pub(crate) next: Option<Cursor>,
 }
 
-/// A room with what it is sorted by.
+/// A room with its sort value.
 struct Ranked {
     value: u64,
     room: RoomId,
@@ -83,7 +83,7 @@ impl RoomList {
             && self.search.as_ref().is_none_or(|search| search.matches(room.name()))
     }
 
-    /// Which of two rooms comes first. Those of the same value are sorted by name, from first to last.
+    /// Returns which of two rooms comes first. Rooms of the same value are sorted by name, always ascending.
     fn order(&self, (value, room): (u64, &RoomId), (other, rival): (u64, &RoomId)) -> Ordering {
         let names = name_order(room).cmp(&name_order(rival));
         let turned = |order: Ordering| match self.direction {
@@ -96,7 +96,7 @@ impl RoomList {
         }
     }
 
-    /// True if a room comes behind the page before.
+    /// Returns true if a room comes behind the page before.
     fn is_ahead(&self, value: u64, room: &RoomId) -> bool {
         self.after.as_ref().is_none_or(|after| {
             self.order((after.value, &after.room), (value, room)) == Ordering::Less
@@ -104,12 +104,13 @@ impl RoomList {
     }
 }
 
-/// The first rooms of those that pass: as many as a page has, and one that tells that there are more. The others
-/// are not copied.
+/// Collects the first rooms of all that pass: as many as a page has, and one more that shows whether there is a next
+/// page. All other rooms are dropped without being copied.
 struct First<'l> {
     list: &'l RoomList,
     ranked: Vec<Ranked>,
-    /// True if all behind so many as are kept were removed: who comes behind the last of these is not among them.
+    /// True if all rooms behind the kept ones were removed. A room behind the last kept one is then not among the
+    /// first.
     is_cut: bool,
 }
 
@@ -118,7 +119,7 @@ impl<'l> First<'l> {
         Self { list, ranked: Vec::new(), is_cut: false }
     }
 
-    /// Takes a room if it may be among the first, and says whether it was taken.
+    /// Keeps a room if it may be among the first, and returns whether it was kept.
     fn pass(&mut self, value: u64, room: &RoomId, facts: Option<RoomFacts>) -> bool {
         let list = self.list;
         if !list.is_ahead(value, room) {
@@ -143,7 +144,7 @@ impl<'l> First<'l> {
         self.ranked.truncate(list.limit + 1);
     }
 
-    /// The rooms, in order.
+    /// Returns the rooms, in order.
     fn rooms(mut self) -> Vec<Ranked> {
         self.cut();
         self.ranked
@@ -151,11 +152,10 @@ impl<'l> First<'l> {
 }
 
 impl Operator {
-    /// A page of the rooms that are stored or in memory.
+    /// Returns a page of the rooms that are stored or in memory.
     ///
     /// # Errors
-    /// [`OperatorError::ScanTooLong`]: there are too many stored rooms to be sorted by bytes; and what the store
-    /// says.
+    /// [`OperatorError::ScanTooLong`]: there are too many stored rooms to sort them by bytes. Or the store's error.
     ///
     /// # Cancel safety
     /// Nothing is changed.
@@ -173,11 +173,10 @@ impl Operator {
         }
     }
 
-    /// The stored rooms with those in memory between them. The page ends early if many were looked at in
-    /// vain.
+    /// Lists the stored rooms, merged with those in memory. The page ends early if the search skipped many rooms.
     async fn by_name(&self, list: &RoomList) -> Result<Listing, OperatorError> {
         let _place = self.scan().await?;
-        // No page has more of those in memory than these.
+        // A page shows at most as many rooms in memory as this returns.
         let running = self.running(list, |_| 0);
         let mut running = running.into_iter().map(|ranked| ranked.room).peekable();
         let mut span = RoomSpan {
@@ -188,7 +187,7 @@ impl Operator {
         let mut rows: Vec<Row> = Vec::new();
         let mut left = size(self.0.limits.admin_scan_rooms_max);
         loop {
-            // Without a search all that is read is shown.
+            // Without a search every room that is read is shown.
             let wanted = match &list.search {
                 None => list.limit + 1 - rows.len().min(list.limit),
                 Some(_) => left,
@@ -223,8 +222,7 @@ impl Operator {
         }
     }
 
-    /// All stored rooms, the first of which are kept while the others pass, and between them those in memory of
-    /// which nothing is stored.
+    /// Scans all stored rooms and keeps the first ones. Rooms in memory that have nothing stored are merged in between.
     async fn by_bytes(&self, list: &RoomList) -> Result<Listing, OperatorError> {
         let _place = self.scan().await?;
         let step = size(self.0.limits.admin_scan_rooms_max);
@@ -252,12 +250,12 @@ impl Operator {
                 return Ok(self.page(list, first.rooms()));
             }
             span.after = to.cloned();
-            // Rooms and other looks at the store come in between.
+            // Yields, so that rooms and other requests to the store run in between.
             tokio::task::yield_now().await;
         }
     }
 
-    /// The rooms in memory, by something that they count.
+    /// Lists the rooms in memory by one of their figures.
     async fn by_figure(
         &self,
         list: &RoomList,
@@ -273,8 +271,8 @@ impl Operator {
         Ok(self.page(list, ranked))
     }
 
-    /// The rooms in memory that are asked for and come behind the page before, in order: as many as a page has,
-    /// and one that tells that there are more.
+    /// Returns the requested rooms in memory that come behind the page before, in order: as many as a page has, and one
+    /// more that shows whether there is a next page.
     fn running(&self, list: &RoomList, value: impl Fn(&Figures) -> u64) -> Vec<Ranked> {
         let mut first = First::of(list);
         self.0.rooms.visit(|room, figures| {
@@ -301,12 +299,12 @@ impl Operator {
     }
 }
 
-/// Where a room is among stored ones, which come in the order of their names.
+/// Returns the position of a room among stored ones, which are sorted by name.
 fn position(stored: &[(RoomId, RoomFacts)], room: &RoomId) -> Result<usize, usize> {
     stored.binary_search_by(|(other, _)| name_order(other).cmp(&name_order(room)))
 }
 
-/// The page of these rows, which may be one more.
+/// Returns the page of these rows, of which there may be one more than the page has.
 fn cut(mut rows: Vec<Row>, limit: usize) -> Listing {
     let more = rows.len() > limit;
     rows.truncate(limit);
@@ -333,7 +331,7 @@ mod tests {
         let list = list(Sort::Bytes, Direction::Reverse, 100);
         let copied = |count: usize| {
             let mut first = First::of(&list);
-            // A prime number walks through all of them in a disorder of its own.
+            // A prime step visits all numbers in a scrambled order.
             let numbers = (0..count).map(|at| at * 7_919 % count);
             numbers.filter(|number| first.pass(*number as u64, &room(*number), None)).count()
         };

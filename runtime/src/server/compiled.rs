@@ -1,8 +1,8 @@
-//! The folder of compiled code, which is machine code for this process. Owns that none of it runs that was altered.
+//! The folder of compiled code, which is machine code for this process. Owns that no altered file of it runs.
 //!
-//! Invariant: at a start, a file whose bytes are not those that were noted is removed, and its module is compiled
-//! again. A file is read once, and again when its length or its time has changed. It does not know what writes the
-//! files, nor what is in them.
+//! Invariant: at a start, a file whose bytes differ from the recorded hash is removed, and its module is compiled
+//! again. A file is read once, and again when its length or its time has changed. It does not know who writes the
+//! files, or what is in them.
 
 use super::file::FileError;
 use super::ledger::Ledger;
@@ -16,23 +16,23 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The file of what is noted, beside the folder.
+/// The file of recorded hashes, beside the folder.
 const NOTED: &str = "compiled.json";
-/// Whose it is.
+/// The owner of its ledger.
 const OWNER: &str = "server";
 
-/// Files by their paths, with the hash of their bytes.
+/// Files by their paths, with the hashes of their bytes.
 type Sums = BTreeMap<PathBuf, BlobId>;
 
-/// The folder, and what of it was read.
+/// The folder, and which of its files were read.
 pub(super) struct Compiled {
     data: PathBuf,
     dir: PathBuf,
-    /// Held while the folder is looked at.
+    /// Locked while the folder is read.
     known: Mutex<Known>,
 }
 
-/// What was read of the folder, and what is noted of it; none if that has to be written.
+/// The files that were read, and the recorded hashes; `None` if the record has to be written.
 struct Known {
     read: BTreeMap<PathBuf, Read>,
     noted: Option<Sums>,
@@ -47,8 +47,8 @@ struct Read {
 }
 
 impl Compiled {
-    /// The folder `compiled` of this one, without what was altered, or was not noted, since [`Compiled::note`].
-    /// Blocks.
+    /// Returns the folder `compiled` of this data folder. Files that were altered or added since [`Compiled::note`] are
+    /// removed. Blocks.
     ///
     /// # Errors
     /// [`FileError`]: a file cannot be removed.
@@ -74,12 +74,13 @@ impl Compiled {
         Ok(Self { data: data.to_owned(), dir, known: Mutex::new(Known { read, noted }) })
     }
 
-    /// The folder.
+    /// Returns the path of the folder.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Notes what there is now. What is not noted is only compiled again. How many files were read for it. Blocks.
+    /// Records the files as they are now, and returns the number of files read. An unrecorded file is only compiled
+    /// again. Blocks.
     pub(super) fn note(&self) -> usize {
         self.try_note().unwrap_or_else(|error| {
             tracing::warn!(%error, "modules are compiled again at the next start");
@@ -88,7 +89,7 @@ impl Compiled {
     }
 
     fn try_note(&self) -> Result<usize, FileError> {
-        // What a panicking holder left is only read again.
+        // If a holder of the lock panicked, files are only read again.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut now, mut count) = (BTreeMap::new(), 0);
         for path in files(&self.dir).map_err(|error| FileError::new(&self.dir, error))? {
@@ -100,7 +101,7 @@ impl Compiled {
                 Some(read) => Some(*read),
                 None => {
                     count += 1;
-                    // One that is replaced at this moment is not noted.
+                    // A file that is replaced at this moment is not recorded.
                     read(&file).ok()
                 }
             };
@@ -116,19 +117,19 @@ impl Compiled {
     }
 }
 
-/// The length of a file, and when it was changed last.
+/// Returns the length of a file, and when it was changed last.
 fn state(file: &Path) -> io::Result<(u64, Duration)> {
     let facts = fs::metadata(file)?;
     Ok((facts.len(), changed(&facts)))
 }
 
-/// Reads a file. What is written to it meanwhile is told by its time at the next look.
+/// Reads a file. If it is written at the same time, its time shows that at the next look.
 fn read(file: &Path) -> io::Result<Read> {
     let (bytes, changed) = state(file)?;
     Ok(Read { bytes, changed, sum: blobs::of_file(file)? })
 }
 
-/// The files below a folder, by their paths in it. None if it is not there.
+/// Returns the files below a folder, by their paths in it. Returns none if the folder does not exist.
 fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let (mut found, mut folders) = (Vec::new(), vec![PathBuf::new()]);
     while let Some(folder) = folders.pop() {
@@ -191,7 +192,7 @@ mod tests {
         let file = fs::File::options().write(true).open(compiled.dir().join("one")).unwrap();
         file.set_modified(std::time::UNIX_EPOCH).unwrap();
         assert_eq!((compiled.note(), compiled.note()), (3, 0));
-        // What a start has read is not read for the next note.
+        // Files that were read at the start are not read again for the next record.
         let compiled = Compiled::verified(data.path()).unwrap();
         assert_eq!((left(&compiled).len(), compiled.note()), (3, 0));
     }

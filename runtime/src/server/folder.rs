@@ -1,8 +1,8 @@
-//! The folder of a project. Owns how it is made and how it goes.
+//! The folder of a project. Owns how it is created and how it is removed.
 //!
-//! Invariant: a project whose deletion has begun is not served again, and one whose first deployment did not
-//! end leaves no folder, also after a crash. Marker files say so; each has the project's name in it, so that one
-//! that was moved to another project does nothing there. It does not know what a project is.
+//! Invariant: a project whose deletion has begun is not served again, and a project whose first deployment did not end
+//! leaves no folder, also after a crash. Marker files record both. Each marker contains the project's name, so that a
+//! marker moved to another project has no effect there. It does not know what a project is.
 //!
 //! ```text
 //! NAME/deleted   its deletion has begun
@@ -20,26 +20,26 @@ use std::path::{Path, PathBuf};
 const DELETED: &str = "deleted";
 /// The marker of a first deployment.
 const NEW: &str = "new";
-/// What the folder's name ends with while it is removed.
+/// The extension of the folder's name while it is removed.
 pub(super) const GONE: &str = "gone";
 
-/// The folder of a project, which may not be there.
+/// The folder of a project. It need not exist.
 #[derive(Clone, Debug)]
 pub(super) struct Folder {
     path: PathBuf,
     name: String,
 }
 
-/// What a start finds.
+/// What a start finds in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// A project.
     Project,
-    /// What a deletion left, or a first deployment that did not end.
+    /// The remains of a deletion, or of a first deployment that did not end.
     Remains,
 }
 
-/// Whether a folder was there before.
+/// Whether a folder existed before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Made {
     Now,
@@ -47,20 +47,20 @@ pub(super) enum Made {
 }
 
 impl Folder {
-    /// The folder of the project of this name.
+    /// Returns the folder of the project of this name.
     pub(super) fn of(projects: &Path, name: &str) -> Self {
         Self { path: projects.join(name), name: name.to_owned() }
     }
 
-    /// Where it is.
+    /// Returns the folder's path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Looks what it is. Blocks.
+    /// Returns whether the folder is a project or remains. Blocks.
     ///
     /// # Errors
-    /// [`FileError`]: the marker of a deletion is damaged, or another project's.
+    /// [`FileError`]: the marker of a deletion is damaged, or belongs to another project.
     pub(super) fn look(&self) -> Result<Found, FileError> {
         if self.is_deleted()? {
             return Ok(Found::Remains);
@@ -73,10 +73,10 @@ impl Folder {
         })
     }
 
-    /// Makes it if it is not there, marked as new. Blocks.
+    /// Creates the folder, marked as new, if it does not exist. Blocks.
     ///
     /// # Errors
-    /// [`FileError`]: it cannot be made, or the deletion of what is there has begun.
+    /// [`FileError`]: it cannot be created, or the deletion of the existing folder has begun.
     pub(super) fn make(&self) -> Result<Made, FileError> {
         if self.path.exists() {
             return match self.is_deleted()? {
@@ -96,9 +96,9 @@ impl Folder {
         Ok(Made::Now)
     }
 
-    /// Notes that its first version is served. Blocks.
+    /// Removes the mark, because the first version is served. Blocks.
     pub(super) fn settle(&self) {
-        // As long as there are versions, the marker says nothing.
+        // If a version is recorded, the marker has no effect.
         match fs::remove_file(self.path.join(NEW)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, "{} stays", self.path.join(NEW).display());
@@ -107,23 +107,23 @@ impl Folder {
         }
     }
 
-    /// Notes that its deletion has begun. From then on it is not served again, whatever happens. Blocks.
+    /// Records that the deletion has begun. From then on the project is never served again. Blocks.
     ///
     /// # Errors
-    /// [`FileError`]: it is not noted.
+    /// [`FileError`]: the deletion is not recorded.
     pub(super) fn begin_deletion(&self) -> Result<(), FileError> {
         self.mark(DELETED)
     }
 
-    /// Removes it with all that is in it, if it is there. Blocks.
+    /// Removes the folder with all its files, if it exists. Blocks.
     ///
     /// # Errors
-    /// [`FileError`]: what is left is removed at the next start, if its deletion had begun.
+    /// [`FileError`]: if its deletion had begun, the next start removes the remaining files.
     pub(super) fn remove(&self) -> Result<(), FileError> {
         let gone = self.path.with_extension(GONE);
         let removed = || {
             remove_all(&gone)?;
-            // One move frees the name, and takes the marker along with all the rest.
+            // One rename frees the name, and moves the marker along with all other files.
             match fs::rename(&self.path, &gone) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 moved => moved?,
@@ -156,7 +156,7 @@ impl Folder {
     }
 }
 
-/// Removes a folder if it is there.
+/// Removes a folder if it exists.
 pub(super) fn remove_all(dir: &Path) -> io::Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -1,8 +1,8 @@
-//! What is done with whole projects: opening all, the first deployment, deletion. Owns their order.
+//! Operations on whole projects: opening all, the first deployment, deletion. Owns the order of their steps.
 //!
-//! Invariant: a first deployment that fails leaves nothing behind; a deletion that has begun is finished, at the
-//! latest by the next start; nothing waits while a project is opened but what wants to change the same one. It
-//! does not know how a project is served.
+//! Invariant: a first deployment that fails leaves nothing behind. A deletion that has begun is finished by the next
+//! start at the latest. While a project is being opened, only a change of the same project waits. It does not know how
+//! a project is served.
 
 use super::Core;
 use super::failure::ApiError;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 impl Core {
-    /// Opens every project that is on disk, and finishes what was begun before.
+    /// Opens every project on disk, and finishes deletions and first deployments that the last run had begun.
     ///
     /// # Errors
     /// [`FileError`]: the folder of all projects cannot be read.
@@ -29,7 +29,7 @@ impl Core {
         let mut opening = JoinSet::new();
         for name in blocking(|| names(&self.projects_dir()))? {
             if opening.len() >= together {
-                // One that panics has said so, and is not served.
+                // A task that panicked has been logged, and its project is not served.
                 drop(opening.join_next().await);
             }
             let core = self.clone();
@@ -39,7 +39,7 @@ impl Core {
         Ok(())
     }
 
-    /// Opens a project that is on disk, or finishes what was begun with it.
+    /// Opens a project on disk, or removes it if its deletion or its first deployment was not finished.
     async fn open_one(&self, name: String) {
         self.0
             .slots
@@ -59,10 +59,10 @@ impl Core {
         self.0.slots.insert(name, held);
     }
 
-    /// The project of this name.
+    /// Returns the project of this name.
     ///
     /// # Errors
-    /// [`ApiError`]: it is not there, or is not served.
+    /// [`ApiError`]: it does not exist, or is not served.
     pub(super) fn found(&self, project: &str) -> Result<Arc<Site>, ApiError> {
         match self.0.slots.get(project) {
             Held::Open(site) => Ok(site),
@@ -71,10 +71,10 @@ impl Core {
         }
     }
 
-    /// The project of this name, and the right to change it.
+    /// Returns the project of this name, and the right to change it.
     ///
     /// # Errors
-    /// As [`Core::found`], and if another change is under way.
+    /// As [`Core::found`], or another change is under way.
     pub(super) fn claimed(&self, project: &str) -> Result<(Claim, Arc<Site>), ApiError> {
         let claim = self.claim(project, usize::MAX)?;
         Ok((claim, self.found(project)?))
@@ -90,11 +90,11 @@ impl Core {
         })
     }
 
-    /// Serves a release as a new version of a project, which is made if it is not there. One that could not be
-    /// served is, if this is what it lacked.
+    /// Serves a release as a new version of a project, and creates the project if it does not exist. A project that
+    /// could not be served is opened again, in case the release supplies what it lacked.
     ///
     /// # Errors
-    /// [`ApiError`]: what was served before goes on; if there was no project, there is none.
+    /// [`ApiError`]: the version before is still served. If there was no project, none is created.
     ///
     /// # Cancel safety
     /// Not to be dropped before it returns.
@@ -119,7 +119,7 @@ impl Core {
         Ok(done)
     }
 
-    /// Serves a release where nothing is served.
+    /// Serves a release for a project that serves nothing.
     async fn deploy_first(
         &self,
         project: &str,
@@ -150,11 +150,11 @@ impl Core {
         Ok(served?)
     }
 
-    /// Stops serving a project, and removes all that is on disk of it.
+    /// Stops serving a project, and removes all its files from disk.
     ///
     /// # Errors
-    /// [`ApiError`]: it goes on if its deletion could not be noted. If it was, the project is not served any
-    /// more, and what is left is removed by another deletion or the next start.
+    /// [`ApiError`]: if its deletion could not be recorded, the project is served as before. If it was recorded, the
+    /// project is not served any more, and another deletion or the next start removes the remaining files.
     ///
     /// # Cancel safety
     /// Not to be dropped before it returns.
@@ -181,7 +181,7 @@ impl Core {
     /// Removes the blobs that no version of any project needs.
     fn collect(&self, claim: &Claim) {
         let all = self.0.slots.all();
-        // What a project needs that is not open, or that is just being changed, is not known.
+        // The needs of a project that is not open, or that is being changed, are unknown.
         if !claim.is_alone() || all.iter().any(|(_, site)| site.is_err()) {
             return;
         }
@@ -197,7 +197,7 @@ impl Core {
     }
 }
 
-/// The names of the projects on disk. What is left of deleted ones is removed.
+/// Returns the names of the projects on disk. Remains of deleted projects are removed.
 fn names(projects: &Path) -> Result<Vec<String>, FileError> {
     let listed = || {
         let mut names = Vec::new();
@@ -212,14 +212,14 @@ fn names(projects: &Path) -> Result<Vec<String>, FileError> {
                 names.push(name);
             }
         }
-        // In the same order at each start, if two claim one host.
+        // Sorted, so that the same project wins at each start if two claim one host.
         names.sort();
         Ok(names)
     };
     listed().map_err(|error| FileError::new(projects, error))
 }
 
-/// Finishes what was begun with a folder before this start.
+/// Removes a folder whose deletion or first deployment was not finished before this start.
 fn finish(folder: &Folder) -> Result<Found, FileError> {
     let found = folder.look()?;
     if found == Found::Remains {

@@ -1,14 +1,13 @@
 //! The projects of a server by their names. Owns who may change one.
 //!
-//! Invariant: at most one change of a project is under way, from its first look at the project to its end; who
-//! wants another one meanwhile is refused. Nobody waits for a change to read what is there. It does not know
-//! what changes are.
+//! Invariant: at most one change of a project is under way, from its first look at the project to its end. A second
+//! change during that time is refused. Readers never wait for a change. It does not know what changes are.
 
 use super::site::Site;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The projects. Cheap to clone; clones are the same.
+/// The projects. Cheap to clone; clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Slots(Arc<Mutex<BTreeMap<String, Slot>>>);
 
@@ -17,10 +16,10 @@ struct Slot {
     changing: bool,
 }
 
-/// What there is under a name.
+/// The state of a name.
 #[derive(Clone)]
 pub(super) enum Held {
-    /// Nothing, or what is just being made or removed.
+    /// No project, or one that is being created or removed.
     Nothing,
     /// A project that is served.
     Open(Arc<Site>),
@@ -33,27 +32,27 @@ pub(super) enum Held {
 pub(super) enum Unclaimed {
     /// Another change is under way.
     Busy,
-    /// There are as many projects as there may be.
+    /// There are as many projects as the limit allows.
     Full,
 }
 
 impl Slots {
-    /// Puts a project in place before anybody changes anything.
+    /// Adds a project before any change can begin.
     pub(super) fn insert(&self, name: String, held: Held) {
         self.lock().insert(name, Slot { held, changing: false });
     }
 
-    /// Takes what turned out to be no project out, before anybody changes anything.
+    /// Removes a name that turned out not to be a project, before any change can begin.
     pub(super) fn remove(&self, name: &str) {
         self.lock().remove(name);
     }
 
-    /// What there is under a name.
+    /// Returns the state of a name.
     pub(super) fn get(&self, name: &str) -> Held {
         self.lock().get(name).map_or(Held::Nothing, |slot| slot.held.clone())
     }
 
-    /// The projects that are there, by their names.
+    /// Returns the projects by their names: the open ones, and why the others cannot be served.
     pub(super) fn all(&self) -> Vec<(String, Result<Arc<Site>, String>)> {
         let slots = self.lock();
         let held = |(name, slot): (&String, &Slot)| match &slot.held {
@@ -64,8 +63,7 @@ impl Slots {
         slots.iter().filter_map(held).collect()
     }
 
-    /// Takes the right to change the project of this name, which need not be there; `max` bounds how many
-    /// there are.
+    /// Takes the right to change the project of this name, which need not exist. `max` bounds the number of projects.
     ///
     /// # Errors
     /// [`Unclaimed`].
@@ -83,7 +81,7 @@ impl Slots {
         Ok(Claim { slots: self.clone(), name: name.to_owned() })
     }
 
-    /// Takes all projects out.
+    /// Removes all projects, and returns the open ones.
     pub(super) fn take(&self) -> Vec<Arc<Site>> {
         let open = |slot: Slot| match slot.held {
             Held::Open(site) => Some(site),
@@ -93,12 +91,12 @@ impl Slots {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
-        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // The map is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The right to change a project. Nobody else has it as long as this is held.
+/// The right to change a project. At most one exists for a project.
 #[must_use]
 pub(super) struct Claim {
     slots: Slots,
@@ -106,19 +104,19 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// What there is now.
+    /// Returns the current state of the project.
     pub(super) fn held(&self) -> Held {
         self.slots.get(&self.name)
     }
 
-    /// Puts this in place of what there is.
+    /// Replaces the state of the project.
     pub(super) fn put(&self, held: Held) {
         if let Some(slot) = self.slots.lock().get_mut(&self.name) {
             slot.held = held;
         }
     }
 
-    /// True if no other project is being changed.
+    /// Returns true if no other project is being changed.
     pub(super) fn is_alone(&self) -> bool {
         let slots = self.slots.lock();
         slots.iter().all(|(name, slot)| !slot.changing || *name == self.name)

@@ -1,8 +1,8 @@
-//! Wire protocols between sockets and rooms. Owns what a carrier learns and what it may ask for.
+//! Wire protocols between sockets and rooms. Owns which events a carrier receives and which acts it may request.
 //!
 //! Invariant: a carrier is a value without sockets, timers or tasks. Its driver (`door/socket/driver.rs`) owns bytes
-//! and timers, the carrier owns what they mean: when a client is pinged, how a connection ends, what a room hears of
-//! it. So a protocol is tested by calls alone. It does not know how frames are read or written, or how rooms work.
+//! and timers. The carrier owns what they mean: when to ping a client, how a connection ends, and what to report to its
+//! room. So a protocol is tested by calls alone. It does not know how frames are read or written, or how rooms work.
 
 mod party_socket;
 mod pulse;
@@ -15,102 +15,103 @@ use tokio::time::Instant;
 
 /// One wire protocol, for one socket.
 pub(super) trait Carrier: Send {
-    /// A frame of the client. Returns what is to be passed to which of its rooms.
+    /// Handles a frame of the client. Returns a message and the connection whose room receives it.
     fn heard(&mut self, heard: Heard) -> Option<(ConnectionKey, Message)>;
 
-    /// A room had no space for a message in time, and the message is lost.
+    /// Handles a message that is lost because the room had no space for it in time.
     fn refused(&mut self, key: ConnectionKey, now: Instant, acts: &mut Vec<Act>);
 
-    /// Nothing more is heard of the client.
+    /// Handles the end of reading: the client sends nothing more that counts.
     fn ended(&mut self, end: WireEnd, now: Instant, acts: &mut Vec<Act>);
 
-    /// True as long as the client is to be read.
+    /// Returns true as long as the driver is to read from the client.
     fn listens(&self) -> bool;
 
-    /// A room's word, and the frames that it becomes. Behind a close frame nothing is written.
+    /// Appends the frames for a room's output. Nothing is written behind a close frame.
     fn said(&mut self, key: ConnectionKey, said: Said, frames: &mut Vec<Frame>);
 
-    /// Frames are out.
+    /// Handles that frames have been written.
     fn written(&mut self, written: Written, now: Instant, acts: &mut Vec<Act>);
 
-    /// The node stops, and closes this connection at this time.
+    /// Schedules the end of this connection at a time, because the node stops.
     fn stop(&mut self, at: Instant);
 
-    /// When it wants its next [`Carrier::tick`].
+    /// Returns when the carrier wants its next [`Carrier::tick`].
     fn due(&self) -> Option<Instant>;
 
-    /// Time has passed.
+    /// Handles that time has passed.
     fn tick(&mut self, now: Instant, acts: &mut Vec<Act>);
 }
 
-/// What comes from a client.
+/// An event from a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     Message(Message),
-    /// A ping or a pong: it is there.
+    /// A ping or a pong: the client is alive.
     SignOfLife,
 }
 
-/// Why nothing more is heard of a client.
+/// Why reading from a client ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum WireEnd {
     /// It closed, or answered our close frame.
     Closed(CloseFrame),
-    /// What it sent is not valid.
+    /// It sent something invalid.
     Fault(Fault),
     /// The connection is gone.
     Lost,
 }
 
-/// What was wrong with what a client sent.
+/// What was invalid in the client's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// What the client reads.
+    /// The close frame for the client.
     pub(super) frame: CloseFrame,
-    /// What the room reads.
+    /// The error text for the room.
     pub(super) error: String,
 }
 
-/// What is written to a client.
+/// A frame to be written to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     Message(Message),
     Ping,
-    /// The last one.
+    /// The last frame.
     Close(CloseFrame),
 }
 
-/// Frames that matter to a carrier when they are out.
+/// Frames whose writing is reported to the carrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
     Ping,
     Close,
 }
 
-/// What a carrier asks of its driver.
+/// What a carrier requests of its driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Act {
-    /// Writes a ping, before everything that waits. Not asked for again until it is [`Written`].
+    /// Writes a ping, before everything that waits. The carrier requests the next one only after this one is
+    /// [`Written`].
     Ping,
-    /// Writes a close frame, in place of everything that waits. Asked for once.
+    /// Writes a close frame, in place of everything that waits. Requested once.
     Close(CloseFrame),
-    /// Reports to a room what was wrong with what the client sent.
+    /// Reports to a room what was invalid in the client's bytes.
     Report(ConnectionKey, String),
     /// Reports to a room how the connection ended.
     Leave(ConnectionKey, Ending),
-    /// Waits for no more words of a room than are there: the last one is this.
+    /// Ends a room's outputs behind those that are queued already, with this close frame as the last one.
     End(ConnectionKey, CloseFrame),
     /// Ends the socket.
     HangUp(Farewell),
 }
 
-/// How a socket ends.
+/// How the driver ends a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Farewell {
-    /// The client's close frame is answered, and the connection shut down.
+    /// Answers the client's close frame, and shuts the connection down.
     Reply,
-    /// Both have said what they had to say: the connection is shut down.
+    /// Shuts the connection down: both sides have sent their close frames.
     ShutDown,
-    /// It is left as it is: the client is gone.
+    /// Drops the connection as it is: the client is gone.
     Drop,
 }

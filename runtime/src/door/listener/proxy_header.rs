@@ -1,7 +1,7 @@
-//! The header of the PROXY protocol, versions 1 and 2: who a proxy says its connection is for. Owns its form.
+//! The header of the PROXY protocol, versions 1 and 2: the client on whose behalf a proxy connects. Owns its format.
 //!
-//! Invariant: any bytes are a header, the beginning of one, or none, which is told as soon as it is certain;
-//! what is read is never more than the header. It does not know who sent it, and whether to believe it.
+//! Invariant: any bytes are a header, the beginning of a header, or malformed, and they are classified as soon as that
+//! is certain. Nothing behind the header is read. It does not know who sent the header, or whether to believe it.
 
 use super::Scheme;
 use crate::limits::{Limits, ms, size};
@@ -10,55 +10,55 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// What version 2 begins with.
+/// The first bytes of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// What version 1 begins with.
+/// The first bytes of version 1.
 const WORD: &[u8; 6] = b"PROXY ";
-/// The longest header of version 1, its end included.
+/// The longest header of version 1, including its line end.
 const LINE_BYTES_MAX: usize = 107;
-/// What of version 2 is there always, the length of the rest at its end.
+/// The fixed part of version 2, which ends with the length of the rest.
 const FIXED_BYTES: usize = 16;
-/// Version 2: the addresses of two ends of TCP, with their ports.
+/// Version 2: the addresses and ports of both ends of a TCP connection.
 const IPV4_BYTES: usize = 12;
 const IPV6_BYTES: usize = 36;
-/// Version 2: the type of the entry about TLS, and what in its first byte says that the client used it.
+/// Version 2: the type of the entry about TLS, and the bit of its first byte that says that the client used TLS.
 const TYPE_SSL: u8 = 0x20;
 const CLIENT_SSL: u8 = 1;
 
-/// What a header says.
+/// The content of a header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Header {
-    /// The client. None if the proxy speaks for itself, or does not know.
+    /// The client, or `None` if the proxy connects on its own behalf, or does not know the client.
     pub(super) client: Option<IpAddr>,
-    /// What the client spoke with the proxy; none if it does not say so.
+    /// The scheme between client and proxy, or `None` if the header does not have it.
     pub(super) scheme: Option<Scheme>,
 }
 
-/// What bytes are.
+/// The classification of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
-    /// A header, to the last of them.
+    /// A complete header.
     Header(Header),
-    /// The beginning of one.
+    /// The beginning of a header.
     Begun(Missing),
 }
 
-/// What certainly belongs to a header that has begun.
+/// The bytes that certainly belong to a header that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Missing {
     Bytes(usize),
-    /// All up to the end of the line.
+    /// Everything up to the end of the line.
     Line,
 }
 
-/// Reads a header, and nothing behind it. None if the proxy left without a word, as one does that only looks
-/// whether somebody is here.
+/// Reads a header, and nothing behind it. Returns `None` if the proxy closed without sending anything, as a health
+/// check does.
 ///
 /// # Errors
-/// [`BadPreamble`]: the connection is of no use.
+/// [`BadPreamble`]: the connection is useless.
 ///
 /// # Cancel safety
-/// Dropped before it returns, a part of the header has been read.
+/// If dropped before it returns, a part of the header has been read.
 pub(super) async fn read(
     tcp: &mut TcpStream,
     limits: &Limits,
@@ -86,7 +86,7 @@ async fn read_whole(tcp: &mut TcpStream, bytes_max: usize) -> Result<Option<Head
     }
 }
 
-/// How many of the bytes that are there belong to the line.
+/// Returns how many of the received bytes belong to the line.
 async fn rest_of_line(tcp: &TcpStream) -> Result<usize, BadPreamble> {
     let mut there = [0; LINE_BYTES_MAX];
     match tcp.peek(&mut there).await {
@@ -115,7 +115,7 @@ fn parse(bytes: &[u8], bytes_max: usize) -> Result<Found, BadPreamble> {
     }
 }
 
-/// `PROXY TCP4 192.0.2.7 192.0.2.1 56324 443`
+/// Parses `PROXY TCP4 192.0.2.7 192.0.2.1 56324 443`.
 fn version_1(bytes: &[u8]) -> Result<Found, BadPreamble> {
     let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
         return match bytes.len() {
@@ -131,7 +131,7 @@ fn version_1(bytes: &[u8]) -> Result<Found, BadPreamble> {
     let words: Vec<&str> = words.into_iter().flatten().collect();
     let port = |text: &str| text.parse::<u16>().is_ok_and(|port| port.to_string() == text);
     let client: Option<IpAddr> = match words[..] {
-        // What follows is to be ignored.
+        // The protocol says to ignore the rest of the line.
         ["PROXY", "UNKNOWN", ..] => return Ok(Found::Header(Header::default())),
         ["PROXY", "TCP4", client, here, from, to] if port(from) && port(to) => {
             let here = here.parse::<Ipv4Addr>().is_ok();
@@ -166,7 +166,7 @@ fn version_2(bytes: &[u8], bytes_max: usize) -> Result<Found, BadPreamble> {
         return Err(BadPreamble::Malformed);
     }
     if command == 0x20 {
-        // The proxy asks for itself; the rest is to be ignored.
+        // The proxy connects on its own behalf. The protocol says to ignore the rest.
         return Ok(Found::Header(Header::default()));
     }
     let (client, entries) = match kind {
@@ -176,7 +176,7 @@ fn version_2(bytes: &[u8], bytes_max: usize) -> Result<Found, BadPreamble> {
         0x21 => rest.split_at_checked(IPV6_BYTES).map(|(ends, entries)| {
             (ends.first_chunk::<16>().map(|client| IpAddr::from(*client)), entries)
         }),
-        // Unspecified, or a socket of the proxy's machine: its ends have no address.
+        // Unspecified, or a Unix socket on the proxy's machine: its ends have no address.
         0x00 | 0x31 => Some((None, &[][..])),
         _ => None,
     }
@@ -184,7 +184,7 @@ fn version_2(bytes: &[u8], bytes_max: usize) -> Result<Found, BadPreamble> {
     Ok(Found::Header(Header { client, scheme: scheme(entries)? }))
 }
 
-/// What the entry about TLS says, if there is one.
+/// Returns the scheme of the entry about TLS, if there is one.
 fn scheme(mut entries: &[u8]) -> Result<Option<Scheme>, BadPreamble> {
     let mut scheme = None;
     while let Some(([kind, high, low], rest)) = entries.split_first_chunk::<3>() {
@@ -206,7 +206,7 @@ mod tests {
 
     const MAX: usize = 4 * 1024;
 
-    /// What is found, read as it would come from a socket. How many bytes of it were taken.
+    /// Parses the bytes as they would come from a socket, and returns the result and the number of bytes taken.
     fn feed(bytes: &[u8]) -> (Result<Found, BadPreamble>, usize) {
         let mut taken = 0;
         loop {
@@ -264,7 +264,7 @@ mod tests {
     fn version_2_tells_whether_the_client_used_tls() {
         let ends = [192, 0, 2, 7, 192, 0, 2, 1, 220, 4, 1, 187];
         let with = |entries: &[u8]| v2(0x21, 0x11, &[&ends[..], entries].concat());
-        // An entry that says nothing here, then the one about TLS with its flags and what was verified.
+        // An entry without meaning here, then the one about TLS with its flags and the result of the verification.
         let told = |flags: u8| with(&[4, 0, 1, 0, TYPE_SSL, 0, 5, flags, 0, 0, 0, 0]);
         assert_eq!(header(&told(7)).scheme, Some(Scheme::Https));
         assert_eq!(header(&told(0)).scheme, Some(Scheme::Http));
@@ -301,11 +301,11 @@ mod tests {
         }
         let long = format!("PROXY UNKNOWN {}", "x".repeat(200));
         assert_eq!(feed(long.as_bytes()).0, Err(BadPreamble::TooLarge));
-        // Its length alone says so.
+        // Its length field alone shows that it is too large.
         assert_eq!(feed(&v2(0x21, 0, &vec![0; MAX])[..16]).0, Err(BadPreamble::TooLarge));
     }
 
-    /// A header that says this, in the same version.
+    /// Returns a header of this version with this content.
     fn written(Header { client, scheme }: Header, version: u8) -> Vec<u8> {
         match (version, client) {
             (1, None) => b"PROXY UNKNOWN\r\n".to_vec(),
@@ -331,7 +331,7 @@ mod tests {
         Inputs::of("proxy-header", &words).each(|bytes| {
             let (found, taken) = feed(bytes);
             assert!(taken <= bytes.len().min(MAX));
-            // However much has come so far, it is never taken for something else.
+            // However few bytes have come so far, they are never taken for something else.
             for cut in 0..taken {
                 let (early, read) = feed(&bytes[..cut]);
                 assert!(read <= cut);

@@ -1,7 +1,7 @@
 //! TLS from certificate files. Owns the handshake, and when the files are read again.
 //!
-//! Invariant: what serves was a whole pair when it was read; files that are none are logged, and the pair
-//! before them goes on. A handshake ends in time. It does not know what is said inside.
+//! Invariant: the serving certificate was a valid pair when it was read. Invalid files are logged, and the pair before
+//! them stays in use. A handshake ends in time. It does not know what is sent over the connection.
 
 use crate::config::Tls;
 use crate::limits::{Limits, ms};
@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 #[error("{0}")]
 pub struct TlsError(String);
 
-/// The pair of files and what was made of them. Cheap to clone; clones are the same.
+/// The pair of files and the acceptor made of them. Cheap to clone; clones share both.
 #[derive(Clone)]
 pub(crate) struct Certificates(Arc<Inner>);
 
@@ -30,7 +30,7 @@ struct Inner {
     files: Tls,
     limits: Arc<Limits>,
     serving: Mutex<TlsAcceptor>,
-    /// What was read last, whole or not.
+    /// The pair that was read last, valid or not.
     read: tokio::sync::Mutex<Pair>,
 }
 
@@ -44,14 +44,14 @@ struct Pair {
 /// The first byte of every TLS connection: a handshake record.
 const HANDSHAKE: u8 = 22;
 
-/// What a client reads that does not speak TLS. It is for people, who typed the wrong scheme.
+/// The response to a client that does not speak TLS. It is for people who typed the wrong scheme.
 const PLAIN: &str = "this port speaks TLS: say https:// or wss://\n";
 
 impl Certificates {
     /// Reads both files.
     ///
     /// # Errors
-    /// [`TlsError`]: one cannot be read, or they are no pair.
+    /// [`TlsError`]: a file cannot be read, or the two are not a pair.
     ///
     /// # Cancel safety
     /// Nothing is held while it waits.
@@ -62,10 +62,10 @@ impl Certificates {
         Ok(Self(Arc::new(Inner { files, limits, serving, read })))
     }
 
-    /// Looks at the files again and again, until it is dropped.
+    /// Reads the files again at each interval, until it is dropped.
     ///
     /// # Cancel safety
-    /// Dropped at any time, what serves goes on.
+    /// May be dropped at any time: the current pair stays in use.
     pub(super) async fn look_after(self) {
         let mut due = tokio::time::interval(ms(self.0.limits.tls_reload_ms));
         loop {
@@ -80,24 +80,24 @@ impl Certificates {
         }
     }
 
-    /// Reads the files, and puts them in place if they changed.
+    /// Reads the files, and serves them if they changed.
     async fn look(&self) -> Result<Looked, TlsError> {
         let pair = Pair::read(&self.0.files, &self.0.limits).await?;
         let mut read = self.0.read.lock().await;
         if *read == pair {
             return Ok(Looked::Same);
         }
-        // Also what is no good is looked at once, and complained about once.
+        // An invalid pair is kept here, too, so that it is parsed once and logged once.
         *read = pair;
         let acceptor = read.acceptor(&self.0.files)?;
         *self.0.serving.lock().unwrap_or_else(PoisonError::into_inner) = acceptor;
         Ok(Looked::Renewed)
     }
 
-    /// Makes a connection a TLS connection; none if the client does not bring it about in time.
+    /// Makes a connection a TLS connection. Returns `None` if the client does not complete the handshake in time.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the connection is closed.
+    /// If dropped before it returns, the connection is closed.
     pub(super) async fn accept(&self, tcp: TcpStream) -> Option<TlsStream<TcpStream>> {
         let handshake = async {
             let mut first = [0];
@@ -126,7 +126,7 @@ impl Certificates {
     }
 }
 
-/// What a look at the files brought.
+/// The result of reading the files again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Looked {
     Same,
@@ -139,7 +139,7 @@ impl Pair {
         Ok(Self { cert: read(&files.cert, max).await?, key: read(&files.key, max).await? })
     }
 
-    /// What answers handshakes with this pair: TLS 1.2 and 1.3, and inside HTTP/1.1, as everywhere.
+    /// Returns an acceptor for this pair: TLS 1.2 and 1.3, and HTTP/1.1 inside, as on plain connections.
     fn acceptor(&self, files: &Tls) -> Result<TlsAcceptor, TlsError> {
         let wrong = |file: &PathBuf, why: &dyn std::fmt::Display| {
             TlsError(format!("{}: {why}", file.display()))
@@ -176,7 +176,7 @@ fn server_config(
     Ok(config)
 }
 
-/// A file's bytes, if they are not too many.
+/// Returns a file's bytes, if there are at most `max`.
 async fn read(path: &Path, max: u64) -> Result<Vec<u8>, TlsError> {
     let reading = async {
         let file = tokio::fs::File::open(path).await?;
@@ -194,8 +194,8 @@ async fn read(path: &Path, max: u64) -> Result<Vec<u8>, TlsError> {
     Ok(bytes)
 }
 
-/// Tells a client that speaks plain HTTP what it did. The rest of what it sent is read and thrown away, or
-/// the connection would be reset before the client has read why.
+/// Answers a client that speaks plain HTTP with the reason. The rest of its request is read and discarded: otherwise
+/// the connection would be reset before the client has read the answer.
 async fn refuse_plain(mut tcp: TcpStream) -> io::Result<()> {
     let answer = format!(
         "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\

@@ -1,8 +1,9 @@
 //! The driver of one WebSocket. Owns its bytes and timers, and the connections that its carrier has in rooms.
 //!
-//! Invariant: what is read goes to the carrier in order; what rooms say is written in order, as many frames to a
-//! flush as there are. Each side of the socket is looked at when something happened to it, and not whenever
-//! something happened to another: a message is read once and answered once. It does not know what frames mean.
+//! Invariant: frames go to the carrier in the order in which they were read. A room's outputs are written in order,
+//! with one flush for as many frames as are ready. Each side of the socket is polled only when something happened to
+//! it, and not whenever something happened to another side, so a message is read once and answered once. It does not
+//! know what frames mean.
 
 use super::super::answer::Answers;
 use super::super::carrier::{Act, Carrier, Farewell, Fault, Frame, Heard, WireEnd, Written};
@@ -26,18 +27,18 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Message as Wire, protocol as wire};
 use tokio_util::sync::CancellationToken;
 
-/// Words and frames for which a socket keeps space while nothing is written.
+/// The capacity in outputs and frames that a socket keeps while nothing is written.
 const KEPT: usize = 4;
 
 /// A socket's connection to a room.
 pub(super) struct Membership {
     pub(super) key: ConnectionKey,
     pub(super) joined: Joined,
-    /// Where its outbox is.
+    /// The queues that its outbox belongs to.
     pub(super) outboxes: Outboxes,
 }
 
-/// What the sides of a socket share.
+/// The state that the sides of a socket share.
 struct Driver<C> {
     carrier: Mutex<Driven<C>>,
     membership: Membership,
@@ -46,7 +47,7 @@ struct Driver<C> {
     limits: Arc<Limits>,
 }
 
-/// A carrier, with what it wants to be written before what rooms say: at most this.
+/// A carrier, and the frames that it wants to be written before the rooms' outputs: at most one ping and one close.
 struct Driven<C> {
     carrier: C,
     ping: bool,
@@ -74,15 +75,15 @@ pub(super) async fn run(
         sides.next().await.unwrap_or(Farewell::Drop)
     };
     match farewell {
-        // tungstenite has the answer ready; this is what carries it out.
+        // tungstenite has the close answer ready; this call sends it.
         Farewell::Reply => drop(tokio::time::timeout(close_max, sink.close()).await),
         Farewell::ShutDown => {}
         Farewell::Drop => return,
     }
-    // The room sees that nobody is left to be answered.
+    // The drop shows the room that nobody is left to be answered.
     drop(driver);
     if let Ok(mut socket) = sink.reunite(stream) {
-        // Boxed, as every connection would hold its space for all its life.
+        // Boxed, because otherwise every connection would hold its space for its whole life.
         Box::pin(shut_down(&mut socket)).await;
     }
 }
@@ -111,7 +112,7 @@ impl<C: Carrier> Driver<C> {
                 joined.outbox.answer(&answer);
                 answered += 1;
                 if answered % self.limits.socket_batch_frames_max == 0 {
-                    // No room slows this client down, so the writing side is given its turn here.
+                    // No room slows this client down, so this side yields to the writing side here.
                     tokio::task::yield_now().await;
                 }
             } else if let Err(RoomError::Busy) = joined.message(message).await {
@@ -123,12 +124,12 @@ impl<C: Carrier> Driver<C> {
                     return std::future::pending().await;
                 }
             }
-            // Any other error is a room that has said goodbye, and the writing side is about to pass it on. Until
-            // the client has read it, what it sends is for nobody.
+            // With any other error the room has said goodbye, and the writing side is about to pass that on. Messages
+            // that the client sends until it has read the goodbye have no recipient.
         }
     }
 
-    /// Nothing more is read; the socket may stay until something more is written.
+    /// Reports the end of reading to the carrier. The socket may stay open until more is written.
     async fn end(&self, end: WireEnd) -> Farewell {
         match self.act(|carrier, acts| carrier.ended(end, Instant::now(), acts)) {
             Some(farewell) => farewell,
@@ -166,7 +167,7 @@ impl<C: Carrier> Driver<C> {
         }
     }
 
-    /// What the carrier makes of a room's words, behind what it wants to be written itself.
+    /// Appends the frames for a room's outputs, behind those that the carrier itself wants to write.
     fn encode(&self, key: Option<ConnectionKey>, said: &mut Vec<Said>, frames: &mut Vec<Frame>) {
         let mut driven = self.driven();
         if std::mem::take(&mut driven.ping) {
@@ -178,13 +179,13 @@ impl<C: Carrier> Driver<C> {
         }
     }
 
-    /// Ends when a client that takes no bytes has been waited for long enough.
+    /// Waits until a client that takes no bytes has used up its time.
     async fn patience(&self) {
         let hopeless = async {
             self.membership.outboxes.overflowed().await;
             tokio::time::sleep(ms(self.limits.close_ms_max)).await;
         };
-        // Either way it is over.
+        // The client has used up its time in either case.
         drop(tokio::time::timeout(ms(self.limits.write_ms_max), hopeless).await);
     }
 
@@ -192,7 +193,7 @@ impl<C: Carrier> Driver<C> {
         self.act(|carrier, acts| carrier.written(written, Instant::now(), acts))
     }
 
-    /// Ticks when the carrier wants it, and tells it when the node stops.
+    /// Calls the carrier's tick when it is due, and tells the carrier when the node stops.
     async fn keep_time(&self, closing: &CancellationToken) -> Farewell {
         let mut stopping = false;
         loop {
@@ -214,7 +215,7 @@ impl<C: Carrier> Driver<C> {
         }
     }
 
-    /// Lets the carrier act, and does what it asks for. None if the socket goes on.
+    /// Calls the carrier, and carries out the acts that it requests. Returns `None` if the socket goes on.
     fn act(&self, ask: impl FnOnce(&mut C, &mut Vec<Act>)) -> Option<Farewell> {
         let mut acts = Vec::new();
         let mut driven = self.driven();
@@ -258,24 +259,24 @@ impl<C: Carrier> Driver<C> {
         farewell
     }
 
-    /// The socket's connection with this key.
+    /// Returns the socket's connection with this key.
     fn joined(&self, key: ConnectionKey) -> Option<&Joined> {
         (self.membership.key == key).then_some(&self.membership.joined)
     }
 
     fn driven(&self) -> MutexGuard<'_, Driven<C>> {
-        // The sides are one task: nobody waits here.
+        // All sides run in one task, so nobody waits for this lock.
         self.carrier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What of a batch matters to the carrier.
+/// Which frames of a batch the carrier is notified of.
 struct Marks {
     pinged: bool,
     closed: bool,
 }
 
-/// Writes a batch with one flush: a flush for each frame costs ten times as much.
+/// Writes a batch with one flush. A flush for each frame costs ten times as much.
 async fn send_batch(
     sink: &mut SplitSink<Socket, Wire>,
     frames: &mut Vec<Frame>,
@@ -293,14 +294,14 @@ async fn send_batch(
     Ok(marks)
 }
 
-/// How long after the node begins to stop a socket is closed: some moment within the window, as all clients coming
-/// back at the same moment would be one more problem for the node that starts next.
+/// Returns how long after the node begins to stop a socket is closed: a random time within the window. If all clients
+/// came back at the same moment, they would overload the node that starts next.
 fn spread(limits: &Limits) -> Duration {
     let moments = limits.drain_spread_ms.saturating_add(1);
     ms(uuid::Uuid::new_v4().as_u64_pair().0 % moments)
 }
 
-/// What a read error means: whose fault it was, and what the client reads.
+/// Returns what a read error means: whose fault it was, and the close frame for the client.
 fn end_by(error: &Error, limits: &Limits) -> WireEnd {
     let max = limits.message_bytes_max;
     let frame = match error {
@@ -308,7 +309,7 @@ fn end_by(error: &Error, limits: &Limits) -> WireEnd {
             CloseFrame::new(1009, &format!("message of {size} bytes, at most {max} are allowed"))
         }
         Error::Capacity(_) => CloseFrame::new(1009, &format!("message over {max} bytes")),
-        // Not what the client sent, but that it is gone.
+        // The client is gone; it sent nothing invalid.
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return WireEnd::Lost,
         Error::Utf8(_) => CloseFrame::new(1007, "a text message is not valid UTF-8"),
         Error::Protocol(error) => CloseFrame::new(1002, &error.to_string()),
@@ -323,7 +324,7 @@ fn end_by(error: &Error, limits: &Limits) -> WireEnd {
     WireEnd::Fault(Fault { frame, error: error.to_string() })
 }
 
-/// Why the client is read no further, if that is the server's doing.
+/// Returns why the server stopped reading, if the server decided to.
 fn refused(error: &std::io::Error) -> Option<IntakeError> {
     error.get_ref()?.downcast_ref().copied()
 }
@@ -332,7 +333,7 @@ impl From<Frame> for Wire {
     fn from(frame: Frame) -> Self {
         match frame {
             Frame::Message(Message::Binary(bytes)) => Self::Binary(bytes),
-            // As the library would frame it, but for that it would check once more what is UTF-8.
+            // Frames the text as the library would, but without a second check for valid UTF-8.
             Frame::Message(Message::Text(text)) => {
                 Self::Frame(wire::frame::Frame::message(text, OpCode::Data(Data::Text), true))
             }
@@ -371,7 +372,7 @@ mod tests {
         let limits = Limits { drain_spread_ms: 60_000, ..Limits::default() };
         let moments: Vec<Duration> = (0..64).map(|_| spread(&limits)).collect();
         assert!(moments.iter().all(|moment| *moment <= ms(60_000)), "{moments:?}");
-        // That one half of the window stays empty is as likely as 64 coins of one side.
+        // One half of the window stays empty with the probability of 64 coins on the same side.
         assert!(moments.iter().any(|moment| *moment < ms(30_000)), "{moments:?}");
         assert!(moments.iter().any(|moment| *moment > ms(30_000)), "{moments:?}");
     }

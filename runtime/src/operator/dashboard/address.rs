@@ -1,35 +1,35 @@
-//! Where the page of a server, as a client, reaches a project. Owns that address.
+//! The address under which a server's dashboard page, as a client, reaches a project. Owns that address.
 //!
-//! Invariant: the address is where this server's clients come, by a name that a project lists, or by that of
-//! the page's own host: a link to the page cannot make it talk to anybody else. It does not know what is on
-//! the page.
+//! Invariant: the address is the one for this server's clients, with a host that a project lists or with the page's own
+//! host. So a link to the page cannot make it talk to another server. It does not know what is on the page.
 
 use super::{host, is_plain_host};
 use http::{HeaderMap, Uri};
 use std::net::{IpAddr, SocketAddr};
 
-/// Where clients come.
+/// The address for clients.
 #[derive(Clone, Copy)]
 pub(crate) struct ClientAddress {
     pub(crate) addr: SocketAddr,
     pub(crate) scheme: SocketScheme,
 }
 
-/// How clients' WebSockets come.
+/// The scheme of clients' WebSockets.
 #[derive(Clone, Copy)]
 pub(crate) enum SocketScheme {
     Ws,
     Wss,
 }
 
-/// The project's name that the query asks for: `?host=chat.example.com`.
+/// Returns the project's host in the query: `?host=chat.example.com`.
 pub(super) fn asked(uri: &Uri) -> Option<&str> {
     let mut words = uri.query()?.split('&');
     words.find_map(|word| word.strip_prefix("host=")).filter(|host| is_plain_host(host))
 }
 
 impl ClientAddress {
-    /// Where WebSockets go, by the name that was asked for. A listener of all addresses is reached as the page was.
+    /// Returns the address for WebSockets, with the host in the query. If the server listens on all addresses, the
+    /// default is the host of the page.
     pub(super) fn sockets(self, asked: Option<&str>, page: &HeaderMap) -> String {
         let Self { addr, scheme } = self;
         let own = || host(page).map(without_port).filter(|_| addr.ip().is_unspecified());

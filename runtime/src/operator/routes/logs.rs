@@ -1,7 +1,7 @@
 //! `GET /logs`: the node's log as server-sent events. Owns the parameters and the format.
 //!
-//! Invariant: a client that takes nothing costs what one batch takes, and nobody waits for it; a stream
-//! that was cut goes on behind its last event, of which nothing is repeated or left out untold. It does not
+//! Invariant: a client that reads nothing costs the memory of one batch, and nothing waits for it. A stream that was
+//! cut resumes behind its last event: no line is repeated, and the client gets the number of missed lines. It does not
 //! know what is logged.
 //!
 //! ```text
@@ -27,10 +27,10 @@ use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 use std::fmt::Write;
 
-/// Where EventSource says how far it was.
+/// The header in which EventSource sends the id of its last event.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Opens the log to the operator.
+/// Streams the log to the operator.
 pub(super) async fn watch(
     operator: Operator,
     headers: HeaderMap,
@@ -47,14 +47,14 @@ pub(super) async fn watch(
     Ok(events::stream(Stream { watcher, follow }, ms(limits.log_heartbeat_ms)))
 }
 
-/// Whether a stream goes on when it has told what is there.
+/// Whether a stream goes on after the kept lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Follow {
     Yes,
     No,
 }
 
-/// What a query asks for.
+/// The parameters of a query.
 #[derive(Debug, PartialEq, Eq)]
 struct Asked {
     follow: Follow,
@@ -63,7 +63,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// Reads a query. The last one of a name counts.
+    /// Parses a query. The last value of a name counts.
     fn of(query: &str, limits: &Limits) -> Result<Self, OperatorError> {
         let (mut follow, mut tail, mut after) = (Follow::No, None, None);
         let mut filter = LogFilter::default();
@@ -98,7 +98,7 @@ fn wrong(name: &str, problem: &str) -> OperatorError {
     OperatorError::Parameter { name: name.to_owned(), problem: problem.to_owned() }
 }
 
-/// A value, decoded as forms are.
+/// Decodes a value as forms are decoded.
 fn decoded(name: &str, value: &str) -> Result<String, OperatorError> {
     let spaced = value.replace('+', " ");
     let text = percent_decode_str(&spaced).decode_utf8();
@@ -146,8 +146,8 @@ struct Stream {
 
 impl Events for Stream {
     fn greeting(&self) -> String {
-        // The first id makes a client that is cut off at once go on here, and not at the end. One
-        // that is to hear of another start must ask again with what it has.
+        // With the first id, a client that is cut off at once resumes here, and not at the end. If the client is about
+        // to get `restarted`, the greeting has no id, so that the client asks again with the id that it has.
         let last = self.watcher.last();
         let id = (!self.watcher.begins_anew()).then(|| format!("id: {last}\n"));
         format!("retry: {RETRY_MS}\n{}\n", id.unwrap_or_default())
@@ -157,7 +157,7 @@ impl Events for Stream {
         loop {
             match self.watcher.read() {
                 Some(seen) if seen.is_empty() => {
-                    // There may be much that the filter keeps back, and others use this thread.
+                    // The filter may drop many lines in a row, and other tasks use this thread.
                     tokio::task::yield_now().await;
                 }
                 Some(seen) => return Some(written(&seen, self.watcher.last())),
@@ -169,17 +169,18 @@ impl Events for Stream {
     }
 
     fn sign_of_life(&self) -> String {
-        // What was kept back needs no second look, so the id is told without an event.
+        // Lines that the filter dropped are not read again, so the id is sent without an event.
         format!(": alive\nid: {}\n\n", self.watcher.last())
     }
 }
 
-/// What was seen as events, of which a client knows at the end that it has read up to `last`.
+/// Formats a batch as server-sent events. The last id is always `last`, so a client resumes there even if the filter
+/// dropped the newest lines.
 fn written(seen: &[Seen], last: u64) -> String {
     let mut out = String::new();
     let mut told = None;
     for seen in seen {
-        // Writing to a string cannot fail, and neither can it to make JSON of a line.
+        // Writing to a string cannot fail, and neither can converting a line to JSON.
         let _ = match seen {
             Seen::Restarted => write!(out, "event: restarted\ndata: {{}}\n\n"),
             Seen::Missed { count, last } => {
