@@ -1,8 +1,8 @@
-//! The accept loop. Owns the listening socket and how many clients it lets in.
+//! The accept loop. Owns the listening socket, and how many clients it lets in.
 //!
-//! Invariant: a failed accept never ends it, and a client that says nothing is let go. What a client does
-//! not hurry with, its handshake first of all, keeps nobody else waiting. An address has only so many connections.
-//! It does not know what the clients ask for.
+//! Invariant: a failed accept never ends the loop, and a silent client is disconnected. A slow client, for example in
+//! its handshake, delays no other client. An address may have only a limited number of connections. It does not know
+//! what the clients request.
 
 mod crowd;
 mod entrance;
@@ -40,11 +40,11 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tower::util::MapRequest;
 
-/// First pause after a failed accept; it doubles up to `accept_backoff_ms_max`.
+/// The first pause after a failed accept. It doubles up to `accept_backoff_ms_max`.
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
 /// hyper needs this much to parse any head at all.
 const HEAD_BYTES_MIN: usize = 8 * 1024;
-/// hyper's own bound of a head's headers.
+/// hyper's own limit of headers in a head.
 const HEADERS_DEFAULT: u64 = 100;
 
 /// A bound socket that is not served yet.
@@ -56,23 +56,23 @@ pub(crate) struct Listener {
     capacity: Capacity,
 }
 
-/// By which way clients come to a listener.
+/// The transport between clients and a listener.
 #[derive(Clone, Default)]
 pub(crate) struct Way {
-    /// None if they speak plain HTTP.
+    /// `None` if clients speak plain HTTP.
     pub(crate) tls: Option<Certificates>,
-    /// What stands before it.
+    /// The proxies before the listener.
     pub(crate) proxies: Arc<Proxies>,
 }
 
 impl Listener {
-    /// Binds the address. Listeners with the same capacity share it.
+    /// Binds the address. Listeners with the same capacity share its places.
     ///
     /// # Errors
-    /// Those of the operating system, for example that the port is taken.
+    /// The operating system's error, for example that the port is taken.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, nothing is bound.
+    /// If dropped before it returns, nothing is bound.
     pub(crate) async fn bind(
         addr: SocketAddr,
         limits: Arc<Limits>,
@@ -84,15 +84,15 @@ impl Listener {
         Ok(Self { tcp, addr, limits, way, capacity })
     }
 
-    /// The address, with the port that was taken.
+    /// Returns the address, with the port that was taken.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Serves until `stop`; then lets the requests that have begun come to their end.
+    /// Serves clients until `stop`, and then waits until the requests that have begun are answered.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, requests that have begun go on by themselves.
+    /// If dropped before it returns, requests that have begun go on by themselves.
     pub(crate) async fn serve(
         self,
         router: Router,
@@ -115,8 +115,8 @@ impl Listener {
             stop: stop.clone(),
         });
         loop {
-            // A place is taken for a client that is there: one that is kept for the next client would be missed by
-            // the other listeners.
+            // The place is taken only after a client has connected. A place kept for a future client would be missing
+            // at the other listeners.
             let next = async {
                 let client = self.accept().await;
                 (client, self.capacity.place().await)
@@ -127,8 +127,8 @@ impl Listener {
             }) else {
                 break;
             };
-            // Without it, small frames wait for the acknowledgement of those before. A socket that
-            // refuses the option is served all the same.
+            // Without this option, small frames wait for the acknowledgement of earlier ones. A socket that refuses the
+            // option is served all the same.
             drop(tcp.set_nodelay(true));
             connections.spawn(hall.clone().receive(tcp, from, Arc::new(place)));
         }
@@ -137,7 +137,8 @@ impl Listener {
         connections.wait().await;
     }
 
-    /// The next client. Errors (a client that is gone already, no file descriptors left) are waited out.
+    /// Accepts the next client. After an error (the client has gone already, no file descriptors are left) it pauses
+    /// and tries again.
     async fn accept(&self) -> (TcpStream, SocketAddr) {
         let mut pause = BACKOFF_MIN;
         loop {
@@ -153,7 +154,7 @@ impl Listener {
     }
 }
 
-/// What all connections of a listener share.
+/// The state that all connections of a listener share.
 struct Hall {
     entrance: Entrance,
     server: http1::Builder,
@@ -183,7 +184,8 @@ impl Hall {
             () = self.stop.cancelled() => return,
         };
         let Some((stream, peer)) = entered else { return };
-        // A proxy's own address is nobody's: its requests are counted one by one.
+        // A trusted proxy's connection does not count for the proxy's address: each of its requests counts for its own
+        // client.
         let entry = match peer.is_trusted(&self.proxies) {
             true => None,
             false => Some(self.capacity.addresses.enter(peer.addr)),
@@ -214,7 +216,7 @@ impl Hall {
         }
     }
 
-    /// What an address with too many connections is answered.
+    /// Returns the answer to an address with too many connections.
     fn refusal(&self) -> Router {
         self.metrics.refused.count(Crowd::Address);
         let max = self.limits.connections_per_address_max;
@@ -224,7 +226,7 @@ impl Hall {
         })
     }
 
-    /// Answers one client's requests, until it goes or the node stops.
+    /// Answers one client's requests, until the client goes or the node stops.
     async fn run<S, F>(
         &self,
         stream: S,
@@ -252,7 +254,7 @@ impl Hall {
                 connection.await
             }
         };
-        // A client that breaks off or talks nonsense has been answered by hyper where it can be.
+        // hyper has answered a client that broke off or sent invalid bytes, where an answer was possible.
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection failed");
         }
@@ -268,7 +270,7 @@ struct Guest {
 }
 
 impl Guest {
-    /// Puts in a request what is known of its client.
+    /// Adds to a request what is known of its client.
     fn settle(&self, mut request: Request<Incoming>) -> Request<Incoming> {
         self.silent.asked();
         let client = forwarded::settle(&mut request, self.peer, &self.hall.proxies);
@@ -289,23 +291,23 @@ impl Guest {
     }
 }
 
-/// Returns where the client of a request is, if it came through a listener.
+/// Returns the address of a request's client, if the request came through a listener.
 pub(crate) fn client_addr<B>(request: &Request<B>) -> Option<IpAddr> {
     request.extensions().get::<Arrival>().map(|arrival| arrival.client)
 }
 
-/// How a request came. It is among its extensions.
+/// The origin of a request, stored in its extensions.
 #[derive(Clone)]
 pub(super) struct Arrival {
     pub(super) place: Place,
     pub(super) scheme: Scheme,
-    /// Where its client is: of this machine only if who brought the request is, too.
+    /// The client's address. It is a loopback address only if the peer that sent the request has one, too.
     pub(super) client: IpAddr,
-    /// How many connections its client's address may have, if it has them all.
+    /// The limit of connections for its client's address, if the address has exceeded it.
     pub(super) crowded: Option<u64>,
 }
 
-/// What stands before a URL's `://`.
+/// The scheme of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     Http,
@@ -321,28 +323,28 @@ impl Scheme {
     }
 }
 
-/// A client's place among those that may be connected, and among those of its address. Each request carries it, so
-/// that a socket which outlives its HTTP connection keeps it.
+/// A client's place among all connections, and among those of its address. Each request carries it, so that a socket
+/// that outlives its HTTP connection keeps it.
 #[derive(Clone)]
 pub(super) struct Place {
     #[expect(dead_code, reason = "it is held, not read")]
     permit: Arc<OwnedSemaphorePermit>,
-    /// None where each request has its own.
+    /// `None` if each request takes its own.
     address: Option<Arc<AddressPlace>>,
 }
 
-/// HTTP/1.1 and nothing else. Not hyper-util's builder for both versions: it waits without a time limit
-/// for the first bytes, by which it tells them apart.
+/// Returns a server for HTTP/1.1 only. hyper-util's builder for both versions waits without a time limit for the first
+/// bytes, by which it tells them apart.
 fn server(limits: &Limits) -> http1::Builder {
     let mut server = http1::Builder::new();
-    // The first head has a time of its own, which may be less.
+    // The first head has a time limit of its own, which may be shorter.
     let head_ms_max = limits.keep_alive_ms_max.max(limits.header_ms_max);
     server
         .timer(TokioTimer::new())
         .header_read_timeout(ms(head_ms_max))
         .max_header_size(size(limits.header_bytes_max))
         .max_buf_size(size(limits.header_bytes_max).max(HEAD_BYTES_MIN));
-    // Set to anything, it costs an allocation for each request.
+    // Setting this costs an allocation for each request, whatever the value.
     if limits.headers_max != HEADERS_DEFAULT {
         server.max_headers(size(limits.headers_max));
     }

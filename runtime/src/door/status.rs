@@ -1,7 +1,7 @@
-//! THE table: what an error looks like from outside. Owns every status, close code and public text.
+//! THE table: how an error looks to clients. Owns every status, close code and public text.
 //!
-//! Invariant: a stranger learns what to do, never how we are built; the room's author learns all of
-//! it, and the log always has it. It does not know how the answer travels.
+//! Invariant: a stranger reads what to do, and nothing about the inside of the server. The room's author reads the
+//! whole error, and the log always has it. It does not know how the answer travels.
 
 use crate::config::Audience;
 use crate::event::CloseFrame;
@@ -11,13 +11,13 @@ use crate::room::RoomError;
 use crate::rooms::Unreachable;
 use http::StatusCode;
 
-/// Everything that can keep a client from its room.
+/// Every error that can keep a client from its room.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DoorError {
     /// The URL names no valid room or connection.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The path leads nowhere.
+    /// The path has no route.
     #[error("not found")]
     NotFound,
     /// No project of the server has the host that the client names.
@@ -29,7 +29,7 @@ pub(crate) enum DoorError {
     /// No project was deployed yet.
     #[error("the server is starting")]
     Starting,
-    /// There is no code to serve, and its author is told why.
+    /// There is no module to serve. Its author reads why.
     #[error("nothing is served yet: {0}")]
     Unbuilt(String),
     /// The URL is too long.
@@ -41,53 +41,53 @@ pub(crate) enum DoorError {
     /// The body did not come in time, or broke off.
     #[error("the body did not arrive")]
     BodyMissing,
-    /// No two servers would read it alike.
+    /// Two servers could parse this head differently.
     #[error("this is not a valid HTTP request: {0}")]
     Head(&'static str),
-    /// The upgrade is invalid.
+    /// The upgrade request is not a valid WebSocket handshake.
     #[error("this is not a valid WebSocket handshake: {0}")]
     Handshake(String),
     /// The client speaks another version of the WebSocket protocol.
     #[error("this server speaks version 13 of the WebSocket protocol")]
     WebSocketVersion,
-    /// All memory for what clients send is taken.
+    /// All memory for clients' messages is taken.
     #[error("the server's buffers are full")]
     BuffersFull,
-    /// The client's address has as many connections open as it may have.
+    /// The client's address has as many connections open as the limit allows.
     #[error("this address has {0} connections open, as many as it may have: close one first")]
     AddressFull(u64),
-    /// The page that opens the WebSocket is of an origin that the project does not list.
+    /// The project does not list the origin of the page that opens the WebSocket.
     #[error("the project's origins do not list {0}")]
     Origin(String),
     /// Another node runs the room.
     #[error("the room is on node {}", .0.as_str())]
     Elsewhere(NodeId),
-    /// The party or the room.
+    /// The party or the room cannot be reached.
     #[error(transparent)]
     Room(#[from] Unreachable),
 }
 
-/// An error as a client meets it.
+/// An error as a client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shown {
-    /// For a plain request.
+    /// The status of a plain response.
     pub(super) status: StatusCode,
-    /// For a WebSocket, which is accepted and closed with this.
+    /// The close frame of a WebSocket, which is accepted and then closed.
     pub(super) frame: CloseFrame,
-    /// The body of the plain response.
+    /// The body of a plain response.
     pub(super) text: String,
-    /// Under which id the log has what the text leaves out.
+    /// The id under which the log has the details that the text omits.
     pub(super) id: Option<String>,
-    /// Seconds after which the same request may succeed.
+    /// The number of seconds after which the same request may succeed.
     pub(super) retry_after: Option<u32>,
 }
 
 impl DoorError {
-    /// Seconds a client is asked to wait before it tries again.
+    /// The number of seconds that a client is asked to wait before it tries again.
     pub(crate) const RETRY_AFTER: u32 = 1;
 
-    /// Status and close code. 44xx codes tell a client that trying again is of no use; 1011 to 1013
-    /// that it may be.
+    /// Returns the status and the close code. A 44xx code means that trying again is useless, and 1011 to 1013 mean
+    /// that it may help.
     fn codes(&self) -> (u16, u16) {
         match self {
             Self::Name(_) | Self::Head(_) | Self::Handshake(_) => (400, 4400),
@@ -113,7 +113,7 @@ impl DoorError {
         }
     }
 
-    /// What it is counted as, if it kept a client from its WebSocket.
+    /// Returns under which reason a refused WebSocket is counted.
     pub(super) fn refusal(&self) -> Refusal {
         match self {
             Self::Name(_) | Self::Head(_) | Self::Handshake(_) | Self::UriTooLong(_) => {
@@ -143,7 +143,7 @@ impl DoorError {
         }
     }
 
-    /// True if the error's own text says nothing that a stranger should not read.
+    /// Returns true if the error's own text has nothing that a stranger should not read.
     fn is_public(&self) -> bool {
         let inner = matches!(
             self,
@@ -152,7 +152,7 @@ impl DoorError {
         !inner
     }
 
-    /// The error as this audience may see it. What is kept from it is logged with the id it sees.
+    /// Returns the error as this audience may see it. Hidden details are logged under the id that the client sees.
     pub(crate) fn show(&self, audience: Audience) -> Shown {
         let (status, code) = self.codes();
         let mut kept_under = None;
@@ -185,8 +185,8 @@ impl DoorError {
     }
 }
 
-/// The status of a plain request that a hook refused with this close code: 4403 is 403, and codes
-/// that are no HTTP error are 403, too.
+/// Returns the status of a plain request that a hook refused with this close code. 4403 becomes 403, and so does every
+/// code that does not map to an HTTP error.
 pub(super) fn status_of_refusal(code: u16) -> StatusCode {
     let status = code.checked_sub(4000).filter(|status| (400..500).contains(status));
     status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::FORBIDDEN)
@@ -204,7 +204,7 @@ mod tests {
         DoorError::Room(error.into())
     }
 
-    /// One of each kind.
+    /// Returns one error of each kind.
     fn errors() -> Vec<DoorError> {
         vec![
             DoorError::Name(NameError::Empty("room")),

@@ -1,8 +1,7 @@
-//! Somebody who reads the log. Owns how far they are.
+//! A reader of the log. Owns its position.
 //!
-//! Invariant: every line is read, or counted as missed, once and in order. What a watcher takes in memory
-//! does not grow with what is logged: it is a number, and a batch while it is handed over. It does not know
-//! where the lines go.
+//! Invariant: every line is read or counted as missed, once and in order. The memory of a watcher does not grow with
+//! the log: it is a number, and one batch while that is handed over. It does not know where the lines go.
 
 use super::filter::LogFilter;
 use super::line::LogLine;
@@ -16,35 +15,36 @@ use tokio::sync::OwnedSemaphorePermit;
 pub(crate) enum Begin {
     /// With the oldest line that is kept.
     Oldest,
-    /// With the last so many lines that its filter lets through.
+    /// With the last lines that its filter lets through, at most this many.
     Tail(usize),
     /// Behind the line with this number.
     After(u64),
 }
 
-/// What a watcher gets to see.
+/// What a watcher reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// What it read before was another start of this node. From here on it is this one, from its beginning.
+    /// The number that the watcher began behind is of an earlier start of this node. It now reads this start from the
+    /// beginning.
     Restarted,
-    /// So many lines are gone that it had not read, whatever its filter would have made of them.
+    /// Lines that were dropped before the watcher read them, counted without regard to its filter.
     Missed {
-        /// How many.
+        /// The number of lines.
         count: u64,
-        /// The number of the last one of them.
+        /// The number of the last one.
         last: u64,
     },
     /// A line.
     Line(Arc<LogLine>),
 }
 
-/// A reader of the log. Dropped, it gives up its place.
+/// A reader of the log. Dropping it frees its place.
 pub(crate) struct Watcher {
     logs: Logs,
     filter: LogFilter,
     /// The number of the next line to be read.
     next: u64,
-    /// Its first reading tells that it begins anew.
+    /// True until the first read, which reports the restart.
     begins_anew: bool,
     _place: OwnedSemaphorePermit,
 }
@@ -67,8 +67,8 @@ impl Watcher {
         Self { logs, filter, next, begins_anew, _place: place }
     }
 
-    /// What there is to see; none if nothing is new. What the filter does not let through is read as well,
-    /// so there may be nothing in it. No more than [`crate::Limits::log_batch_bytes`] at once.
+    /// Returns the next batch, or `None` if there are no new lines. Lines that the filter drops count as read, so the
+    /// batch may be empty. A batch has at most [`crate::Limits::log_batch_bytes`].
     pub(crate) fn read(&mut self) -> Option<Vec<Seen>> {
         let begins_anew = std::mem::take(&mut self.begins_anew);
         let Batch { missed, lines, next } =
@@ -84,23 +84,23 @@ impl Watcher {
         Some(anew.into_iter().chain(missed).chain(lines).collect())
     }
 
-    /// True if it has yet to tell that it begins anew.
+    /// Returns true if the next read reports a restart.
     pub(crate) fn begins_anew(&self) -> bool {
         self.begins_anew
     }
 
-    /// The number of the last line that was read or missed: whoever goes on later goes on behind it.
+    /// Returns the number of the last line that was read or missed. A reader that resumes later resumes behind it.
     pub(crate) fn last(&self) -> u64 {
         self.next.saturating_sub(1)
     }
 
-    /// Waits until there is more to read. False if there will be nothing more.
+    /// Waits until there is more to read. Returns false if the log has ended.
     ///
     /// # Cancel safety
-    /// Nothing is lost if it is dropped.
+    /// If dropped before it returns, nothing is lost.
     pub(crate) async fn wait(&self) -> bool {
         let mut changed = pin!(self.logs.0.changed.notified());
-        // Before the look, so that nothing comes in between unseen.
+        // Enabled before the check, so that no line in between is missed.
         loop {
             changed.as_mut().enable();
             {
@@ -118,7 +118,8 @@ impl Watcher {
     }
 }
 
-/// Where the last so many lines begin that a filter lets through. The lines are looked at without the lock.
+/// Returns the number at which the last `count` lines that a filter lets through begin. The lines are filtered without
+/// the lock.
 fn tail(logs: &Logs, count: usize, filter: &LogFilter) -> u64 {
     let (lines, end) = {
         let ring = logs.ring();

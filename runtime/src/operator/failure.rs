@@ -1,7 +1,7 @@
-//! Why an operator's request about rooms was not done, and how that is answered. Owns the status of each failure.
+//! Why an operator's request about rooms failed, and how the server answers it. Owns the status of each failure.
 //!
-//! Invariant: an operator reads the whole text; what also keeps clients from a room is answered as the door's table
-//! says. It does not know what was asked.
+//! Invariant: an operator reads the whole text. A failure that also keeps clients from a room has the status of the
+//! door's table. It does not know which request failed.
 
 use crate::config::Audience;
 use crate::door::DoorError;
@@ -14,22 +14,22 @@ use crate::taps::TapsFull;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
-/// Why an operator's request about rooms was not done.
+/// Why an operator's request about rooms failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OperatorError {
-    /// Nobody but the operator is let in.
+    /// The request has no token of the operator.
     #[error("this needs the token of the server's operator")]
     Unauthorized,
-    /// As much of it is done as may be at a time.
+    /// As many transfers run as the limit allows.
     #[error("{0} backups, exports and imports run already")]
     TransfersFull(u64),
-    /// There is no folder for the files that this takes.
+    /// The server has no folder for the files that the request needs.
     #[error("this server keeps its data in memory: there is nothing to back up, export or import")]
     InMemory,
-    /// The room to export is not there.
+    /// Nothing is stored for the room to export.
     #[error("nothing is stored for the room {0}")]
     NothingStored(RoomId),
-    /// Nobody knows such a room.
+    /// The room is neither in memory nor stored.
     #[error("there is no room {0}: it is not in memory, and nothing is stored for it")]
     NoRoom(RoomId),
     /// The room has no such connection.
@@ -38,29 +38,29 @@ pub(crate) enum OperatorError {
     /// The room has no such key.
     #[error("the room {0} has no such key")]
     NoKey(RoomId),
-    /// What was asked or sent breaks a rule, which the text names.
+    /// The request breaks a rule, which the text names.
     #[error("{0}")]
     Invalid(String),
-    /// A parameter of the log is spelled wrong.
+    /// A parameter of the log is invalid.
     #[error("the parameter {name} {problem}")]
     Parameter {
-        /// Which.
+        /// Its name.
         name: String,
         /// What is wrong with it.
         problem: String,
     },
-    /// As many watch the log as may at a time.
+    /// As many clients watch the log as the limit allows.
     #[error("{0} clients watch the log already")]
     LogWatchersFull(u64),
-    /// As many watch what passes through rooms as may at a time.
+    /// As many clients watch rooms as the limit allows.
     #[error("{0} clients watch rooms already")]
     RoomWatchersFull(u64),
-    /// Too many rooms are stored for what was asked.
+    /// Too many rooms are stored for a scan in time.
     #[error(
         "looking at all stored rooms takes longer than {0} ms; ask for one party, or raise admin_scan_ms_max"
     )]
     ScanTooLong(u64),
-    /// What keeps clients from a room as well.
+    /// A failure that keeps clients from a room, too.
     #[error(transparent)]
     Door(#[from] DoorError),
 }
@@ -132,7 +132,7 @@ mod tests {
     use crate::wasm::GuestFault;
     use expect_test::expect;
 
-    /// One of each kind.
+    /// Returns one error of each kind.
     fn errors() -> Vec<OperatorError> {
         let room = || RoomId::new(PartyName::parse("x").unwrap(), "lobby", 10).unwrap();
         vec![

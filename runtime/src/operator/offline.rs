@@ -1,7 +1,7 @@
-//! What an operator does with a data folder that no node serves. Owns when a folder is one.
+//! Operations of an operator on a data folder that no node serves. Owns when a folder has data.
 //!
-//! Invariant: a folder that has no data is not made into one by looking at it, and data is never restored
-//! over other data. It does not know nodes or rooms that run.
+//! Invariant: reading a folder without data never creates data in it, and a restore never overwrites data. It does not
+//! know nodes or running rooms.
 
 use super::scratch::ScratchFolder;
 use crate::id::RoomId;
@@ -10,27 +10,27 @@ use crate::store::{RoomContent, Store, StoreError, Touch};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why it was not done.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OfflineError {
-    /// There is no data to work on.
+    /// The folder has no data.
     #[error("there is no data of rooms in {}", .0.display())]
     NoStore(PathBuf),
-    /// There is data where none may be.
+    /// The folder has data already.
     #[error("{} has data of rooms in it", .0.display())]
     HasStore(PathBuf),
-    /// The data cannot be used; [`StoreError::InUse`] if a node, or another command, has it open.
+    /// The data cannot be used. [`StoreError::InUse`] means that a node or another command has it open.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Writes a copy of everything into a new file, and reads it back. Its size in bytes.
+/// Writes a copy of all data into a new file, reads it back, and returns its size in bytes.
 ///
 /// # Errors
-/// [`OfflineError`]: there is no such file, or nothing of use in it.
+/// [`OfflineError`]: the copy was not made, or its file is useless.
 ///
 /// # Cancel safety
-/// Dropped before it returns, the file may be made all the same.
+/// If dropped before it returns, the file may be written all the same.
 pub async fn backup(dir: &Path, file: &Path, limits: &Limits) -> Result<u64, OfflineError> {
     let store = open(dir, limits, Missing::Refused).await?;
     let done = store.backup(file.to_owned()).await;
@@ -38,11 +38,11 @@ pub async fn backup(dir: &Path, file: &Path, limits: &Limits) -> Result<u64, Off
     Ok(done?)
 }
 
-/// Makes data of a backup, in a folder that is empty or not there yet.
+/// Restores a backup into a folder that is empty or does not exist yet.
 ///
 /// # Errors
-/// [`OfflineError`]: the backup is damaged or of another version, or the folder has something in it, which
-/// is left as it was.
+/// [`OfflineError`]: the backup is damaged or of another version, or the folder is not empty. A folder that is not
+/// empty is left as it was.
 pub fn restore(backup: &Path, dir: &Path) -> Result<(), OfflineError> {
     if has_store(dir)? {
         return Err(OfflineError::HasStore(dir.to_owned()));
@@ -50,7 +50,7 @@ pub fn restore(backup: &Path, dir: &Path) -> Result<(), OfflineError> {
     Ok(Store::restore(backup, dir)?)
 }
 
-/// Everything that is stored for a room; none if there is no such room.
+/// Returns everything that is stored for a room, or `None` if there is no such room.
 ///
 /// # Errors
 /// [`OfflineError`].
@@ -71,14 +71,13 @@ pub async fn export(
     Ok(done?)
 }
 
-/// Replaces everything that is stored for a room. A folder that is not there is made.
+/// Replaces everything that is stored for a room. If the folder does not exist, it is created.
 ///
 /// # Errors
-/// [`OfflineError`]: nothing was changed, or, if the disk failed, the room may have a part of its new
-/// content.
+/// [`OfflineError`]: nothing was changed. If the disk failed, the room may have a part of its new content.
 ///
 /// # Cancel safety
-/// Dropped before it returns, the room may be as it was, or have a part of its new content.
+/// If dropped before it returns, the room may be unchanged, or have a part of its new content.
 pub async fn import(dir: &Path, content: RoomContent, limits: &Limits) -> Result<(), OfflineError> {
     let store = open(dir, limits, Missing::Made).await?;
     let done = match store.service() {
@@ -91,7 +90,7 @@ pub async fn import(dir: &Path, content: RoomContent, limits: &Limits) -> Result
     Ok(done?)
 }
 
-/// What becomes of a folder that is empty or not there.
+/// What to do with a folder that is empty or does not exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
     Refused,
@@ -115,7 +114,7 @@ async fn close(store: Store) {
     }
 }
 
-/// True if a store was opened here once, or restored: `state` of this format, `db` of the first one.
+/// Returns true if the folder has a store: `state` in this format, `db` in the first one.
 fn has_store(dir: &Path) -> Result<bool, StoreError> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -1,9 +1,9 @@
-//! `/_room/sign-in`: the dashboard by one click from the terminal. Owns the single-use codes in such links.
+//! `/_room/sign-in`: signing in to the dashboard by a link in the terminal. Owns the single-use codes in such links.
 //!
-//! Invariant: a code is good once, for a page of this server's own that a browser on this machine has opened by a
-//! name of this machine. A page of another site cannot use one, even if it knew it: it can neither send the
-//! `Origin` of this server, nor a body of JSON without asking first, nor call the server by a name of its own (DNS
-//! rebinding). It does not know what the token is good for.
+//! Invariant: a code is valid once, and only for a page of this server that a browser on this machine has opened by a
+//! name of this machine. A page of another site cannot use a code, even if it knew one. It cannot send the `Origin` of
+//! this server, it cannot send a body of JSON without a preflight request, and it cannot call the server by a name of
+//! its own (DNS rebinding). It does not know what the token permits.
 
 use super::AdminToken;
 use super::guard::Credentials;
@@ -19,31 +19,31 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Longest body, in bytes: a code has 64.
+/// The longest body, in bytes: a code has 64.
 const BODY_BYTES_MAX: usize = 1_024;
-/// Why a code is not taken, which does not say whether it ever was one.
+/// Why a code is refused. The text does not reveal whether the code was ever valid.
 const SPENT: &str =
     "this link has been used: press d in the terminal of `room dev` for another one";
 
-/// The codes that nobody has used yet.
+/// The codes that have not been used yet.
 pub(super) struct SignInCodes {
     codes: Mutex<VecDeque<AdminToken>>,
     max: usize,
 }
 
-/// What the page sends.
+/// The body of the page's request.
 #[derive(Deserialize)]
 struct Asked {
     code: String,
 }
 
 impl SignInCodes {
-    /// There are none yet. Of more than `max` that nobody has used, the oldest is forgotten.
+    /// Returns an empty set. If more than `max` codes are unused, the oldest is dropped.
     pub(super) fn new(max: usize) -> Self {
         Self { codes: Mutex::default(), max }
     }
 
-    /// Makes a code.
+    /// Creates a code.
     pub(super) fn issue(&self) -> String {
         let code = AdminToken::random();
         let secret = code.secret().to_owned();
@@ -55,7 +55,7 @@ impl SignInCodes {
         secret
     }
 
-    /// True if this code was made and nobody has used it before.
+    /// Returns true if this code is valid, and makes it invalid.
     pub(super) fn redeem(&self, offered: &str) -> bool {
         let mut codes = self.codes();
         let found = codes.iter().position(|code| code.is(offered));
@@ -63,17 +63,17 @@ impl SignInCodes {
     }
 
     fn codes(&self) -> MutexGuard<'_, VecDeque<AdminToken>> {
-        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // The queue is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
         self.codes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The route of the codes, where all clients are developers.
+/// Returns the route of the codes, for a server whose clients are all developers.
 pub(super) fn router(credentials: Credentials) -> Router {
     Router::new().route("/_room/sign-in", post(sign_in)).with_state(credentials)
 }
 
-/// Exchanges a code for the operator's token. `{"code":"…"}` is answered by `{"token":"…"}`.
+/// Exchanges a code for the operator's token. The body `{"code":"…"}` is answered by `{"token":"…"}`.
 async fn sign_in(State(credentials): State<Credentials>, request: Request) -> Response {
     if let Some(problem) = problem(client_addr(&request), request.headers()) {
         return refused(problem);
@@ -94,7 +94,7 @@ fn refused(problem: &str) -> Response {
     (StatusCode::FORBIDDEN, [(header::CACHE_CONTROL, "no-store")], Json(told)).into_response()
 }
 
-/// Why nobody is signed in by this request, whatever its code is.
+/// Returns why this request signs nobody in, whatever its code is.
 fn problem(client: Option<IpAddr>, headers: &HeaderMap) -> Option<&'static str> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if !client.is_some_and(|addr| addr.to_canonical().is_loopback()) {
@@ -119,7 +119,7 @@ fn problem(client: Option<IpAddr>, headers: &HeaderMap) -> Option<&'static str> 
     (!is_json).then_some("the body must be JSON: {\"code\":\"…\"}")
 }
 
-/// True for the names by which a machine calls itself, with or without a port.
+/// Returns true for the names by which a machine calls itself, with or without a port.
 fn is_this_machine(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -165,7 +165,7 @@ mod tests {
         for elsewhere in [None, Some([10, 0, 0, 2].into())] {
             assert!(problem(elsewhere, &own).is_some_and(|said| said.contains("machine")));
         }
-        // A name that leads here and is not ours: DNS rebinding.
+        // A name that resolves to this machine but is not one of its own: DNS rebinding.
         for host in [
             "evil.example:1999",
             "localhost.evil.example",

@@ -1,8 +1,8 @@
-//! Modules and static files by their hash. Owns that a blob that is there is whole.
+//! Modules and static files by their hash. Owns that a stored blob is whole.
 //!
-//! Invariant: what is read has the bytes of its hash; a file that has others is moved aside to `HASH.damaged`, so that
-//! it counts as missing and is uploaded again. Of these, the newest few are kept to be looked at, until their blob is
-//! uploaded. What was interrupted left nothing. It does not know what the bytes are.
+//! Invariant: the bytes of a blob have the hash in its name. A file with other bytes is moved aside to `HASH.damaged`,
+//! so that the blob counts as missing and is uploaded again. The newest few damaged files are kept for inspection,
+//! until their blob is uploaded. An interrupted upload leaves nothing. It does not know what the bytes are.
 
 use super::file::{self, FileError};
 use super::release::BlobId;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
-/// How the name of a damaged blob ends.
+/// The extension of a damaged blob.
 const DAMAGED: &str = "damaged";
 
 /// The blobs of a server. Cheap to clone.
@@ -27,15 +27,15 @@ pub(super) struct Blobs {
     bytes_max: u64,
 }
 
-/// Why a blob was not kept.
+/// Why a blob was not stored.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BlobError {
-    /// The bytes are others than were announced.
+    /// The bytes have another hash than announced.
     #[error("what arrived is {found} and not {wanted}: it was changed or cut off on its way")]
     Other {
-        /// What was announced.
+        /// The announced hash.
         wanted: BlobId,
-        /// What came.
+        /// The hash of the received bytes.
         found: BlobId,
     },
     /// There are too many bytes.
@@ -44,13 +44,14 @@ pub(super) enum BlobError {
     /// The sender broke off.
     #[error("it broke off: {0}")]
     BrokenOff(String),
-    /// The disk.
+    /// The disk failed.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
 impl Blobs {
-    /// The blobs of a folder, which is made if it is not there. What was interrupted before is removed.
+    /// Opens the blobs of a folder, and creates the folder if it does not exist. Remains of interrupted uploads are
+    /// removed.
     ///
     /// # Errors
     /// [`FileError`].
@@ -69,12 +70,12 @@ impl Blobs {
         Ok(Self { dir: dir.to_owned(), bytes_max })
     }
 
-    /// Where a blob lies if it is there.
+    /// Returns the path of a blob, whether it exists or not.
     pub(super) fn path(&self, id: BlobId) -> PathBuf {
         self.dir.join(id.to_string())
     }
 
-    /// True if it is there.
+    /// Returns true if the blob is stored.
     pub(super) fn has(&self, id: BlobId) -> bool {
         self.path(id).is_file()
     }
@@ -82,14 +83,14 @@ impl Blobs {
     /// Returns the bytes of a blob.
     ///
     /// # Errors
-    /// [`FileError`]: it is not there, or its bytes are others than its name says.
+    /// [`FileError`]: the blob is not stored, or its bytes have another hash.
     pub(super) fn read(&self, id: BlobId) -> Result<Vec<u8>, FileError> {
         let bytes = std::fs::read(self.path(id)).map_err(|error| self.unreadable(id, error))?;
         self.must_be(id, BlobId::of(&bytes))?;
         Ok(bytes)
     }
 
-    /// Looks whether a blob is whole.
+    /// Checks that a blob is whole.
     ///
     /// # Errors
     /// As [`Blobs::read`].
@@ -108,7 +109,7 @@ impl Blobs {
         }
     }
 
-    /// Moves a blob aside whose bytes are others than its name says.
+    /// Moves a blob aside if its bytes have another hash than its name.
     fn must_be(&self, id: BlobId, found: BlobId) -> Result<(), FileError> {
         if found == id {
             return Ok(());
@@ -135,7 +136,7 @@ impl Blobs {
         Err(error)
     }
 
-    /// Where a damaged blob is moved to.
+    /// Returns the path to which a damaged blob is moved.
     fn aside(&self, id: BlobId) -> PathBuf {
         self.dir.join(format!("{id}.{DAMAGED}"))
     }
@@ -151,18 +152,18 @@ impl Blobs {
         by_age.sort();
         let excess = (by_age.len() + 1).saturating_sub(DAMAGED_BLOBS_MAX);
         for (_, path) in by_age.into_iter().take(excess) {
-            // One that stays is removed the next time.
+            // A file that cannot be removed now is removed the next time.
             drop(std::fs::remove_file(path));
         }
     }
 
-    /// Keeps bytes as they come. How many there were.
+    /// Stores bytes as they arrive, and returns their number.
     ///
     /// # Errors
-    /// [`BlobError`]; nothing is kept.
+    /// [`BlobError`]; nothing is stored.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, nothing is kept.
+    /// If dropped before it returns, nothing is stored.
     pub(super) async fn put<B: AsRef<[u8]>, E: std::fmt::Display>(
         &self,
         id: BlobId,
@@ -188,14 +189,14 @@ impl Blobs {
         }
         file.sync_all().await.map_err(failed)?;
         tokio::fs::rename(&part.0, self.path(id)).await.map_err(failed)?;
-        // There seldom is one, and it is of no use any more.
+        // There seldom is a damaged copy, and it is useless now.
         drop(tokio::fs::remove_file(self.aside(id)).await);
         blocking(|| file::sync_folder(&self.dir)).map_err(failed)?;
         Ok(length)
     }
 
-    /// Removes what nobody needs and nobody has just uploaded: a deployment uploads first, and names what it needs at
-    /// its end.
+    /// Removes the blobs that no project needs, except recent uploads: a deployment uploads its blobs first, and names
+    /// them at its end.
     pub(super) fn collect(&self, needed: &HashSet<BlobId>) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.dir)? {
             let entry = entry?;
@@ -209,19 +210,19 @@ impl Blobs {
     }
 }
 
-/// The name of a file's bytes.
+/// Returns the name of a file's bytes.
 pub(super) fn of_file(path: &Path) -> io::Result<BlobId> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(std::fs::File::open(path)?)?;
     Ok(BlobId::of_hash(hasher.finalize()))
 }
 
-/// A file that is not whole yet. It is gone with this, unless it got its name.
+/// An incomplete file. Dropping this removes the file, unless it was renamed.
 struct Part(PathBuf);
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // It has its name, or was never made, or goes at the next start.
+        // The file was renamed, or never created, or the next start removes it.
         drop(std::fs::remove_file(&self.0));
     }
 }

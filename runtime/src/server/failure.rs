@@ -1,8 +1,8 @@
-//! Why what an operator asked of a server and its projects was not done, and how that is answered. Owns the status of
-//! each failure; those about rooms are the operator's wing's.
+//! Why an operator's request to a server and its projects failed, and how the server answers it. Owns the status of
+//! each failure. Failures about rooms belong to `operator`.
 //!
-//! Invariant: every failure is JSON with its words under `error`, and what the project is at fault for is told
-//! from the server's own. It does not know what was asked.
+//! Invariant: every failure is JSON with its text under `error`. Failures of the project and failures of the server
+//! have different statuses. It does not know which request failed.
 
 use super::api::{API_HEADER, API_VERSION};
 use super::blobs::BlobError;
@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-/// Why something was not done.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
     #[error("this needs a token that the server knows")]
@@ -92,7 +92,7 @@ fn site_status(error: &SiteError) -> StatusCode {
         | SiteError::Missing(_)
         | SiteError::HostTaken(_)
         | SiteError::NoVersionBefore => StatusCode::CONFLICT,
-        // The project is at fault, and what was served before goes on.
+        // The project is at fault, and the version before is still served.
         SiteError::Deploy(_) => StatusCode::UNPROCESSABLE_ENTITY,
         SiteError::Open(_) | SiteError::File(_) | SiteError::Unversioned(_) => {
             StatusCode::INTERNAL_SERVER_ERROR
@@ -100,7 +100,7 @@ fn site_status(error: &SiteError) -> StatusCode {
     }
 }
 
-/// What to do about a version of the API that is not this one.
+/// Returns what to do about a request in another version of the API.
 fn other_version(asked: &str) -> String {
     let here = format!("this server speaks version {API_VERSION} of its API for operators");
     match asked.parse::<u64>() {

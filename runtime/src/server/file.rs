@@ -1,13 +1,12 @@
-//! Small files that are replaced as a whole. Owns that after a crash one is the old or the new.
+//! Small files that are replaced as a whole. Owns that after a crash a file has either its old or its new content.
 //!
-//! Invariant: what is private is never readable by others, not even for a moment. It does not know what
-//! is in them.
+//! Invariant: a private file is never readable by others, not even for a moment. It does not know what is in the files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Something that went wrong with a file or a folder.
+/// An error with a file or a folder.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {source}", .path.display())]
 pub struct FileError {
@@ -16,28 +15,28 @@ pub struct FileError {
 }
 
 impl FileError {
-    /// The file, and what the system said of it.
+    /// Returns the system's error with the path of the file.
     pub(super) fn new(path: &Path, source: io::Error) -> Self {
         Self { path: path.to_owned(), source }
     }
 
-    /// The file, what is wrong with what is in it, and how to go on.
+    /// Returns an error for invalid content, with a text that says what is wrong and how to go on.
     pub(super) fn damaged(path: &Path, text: &str) -> Self {
         Self::new(path, io::Error::new(io::ErrorKind::InvalidData, text))
     }
 
-    /// True if what is in it is at fault, and not the disk or whose it is.
+    /// Returns true if the content of the file is at fault, and not the disk or a permission.
     pub fn is_damage(&self) -> bool {
         self.source.kind() == io::ErrorKind::InvalidData
     }
 
-    /// True if there is no space for it.
+    /// Returns true if the disk is full.
     pub(super) fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 }
 
-/// Returns the bytes of a file, or none if it is not there.
+/// Returns the bytes of a file, or `None` if it does not exist.
 ///
 /// # Errors
 /// [`FileError`]: it cannot be read.
@@ -49,7 +48,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     }
 }
 
-/// Refuses a file that a newer server has written.
+/// Refuses a file that a newer server wrote.
 ///
 /// # Errors
 /// [`FileError`].
@@ -64,13 +63,13 @@ pub(super) fn check_format(path: &Path, found: u32, known: u32) -> Result<(), Fi
 /// Replaces a file. Only the user of this process can read it.
 ///
 /// # Errors
-/// [`FileError`]: it is what it was.
+/// [`FileError`]: the file is unchanged.
 pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), FileError> {
     let new = path.with_extension("new");
     let written = || {
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            // What a crash left may be open to others.
+            // A file left by a crash may be readable by others, so it is not reused.
             _ => {}
         }
         let mut file = private(&new)?;
@@ -82,12 +81,12 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), FileError> {
     written().map_err(|error| FileError::new(path, error))
 }
 
-/// Makes what was created and renamed in a folder survive a crash.
+/// Makes the creations and renames in a folder survive a crash.
 pub(super) fn sync_folder(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// A new file that nobody else can read.
+/// Creates a file that no other user can read.
 fn private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

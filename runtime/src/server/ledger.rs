@@ -1,9 +1,9 @@
-//! The small files of a folder, such as versions, variables and tokens. Owns that damage to one is found.
+//! The small files of a folder, such as versions, variables and tokens. Owns the detection of damaged files.
 //!
-//! Invariant: a file that was altered, cut, exchanged with another one, removed or replaced by an older copy
-//! is refused by its name. Each file has a check sum, says whose it is, and counts its changes; the counts are
-//! in a file of their own, `changes.json`. Losing that one only loses the ability to tell an older copy from
-//! the newest. It does not know what the files are for.
+//! Invariant: a file that was altered, cut, exchanged with another one, removed or replaced by an older copy is refused
+//! with its name. Each file has a checksum, names its owner, and counts its changes. The counts are also in a file of
+//! their own, `changes.json`. Without that file the ledger only cannot tell an older copy from the newest. It does not
+//! know what the files are for.
 
 use super::file::{self, FileError};
 use serde::de::DeserializeOwned;
@@ -13,24 +13,24 @@ use std::path::{Path, PathBuf};
 
 /// The file of the counts.
 const COUNTS: &str = "changes.json";
-/// A file is JSON: the check sum, then what it is of, byte by byte.
+/// A file is JSON: the checksum, and then the bytes that the checksum is of.
 const BEGIN: &[u8] = b"{\"check\":\"";
 const MIDDLE: &[u8] = b"\",\"kept\":";
 const END: &[u8] = b"}\n";
-/// Digits of a check sum.
+/// Digits of a checksum.
 const CHECK_DIGITS: usize = 64;
 
-/// What a file has, and whose it is.
+/// The content of a file, and its owner.
 #[derive(Serialize, Deserialize)]
 struct Sealed<T> {
     owner: String,
     file: String,
-    /// Counts the changes of this file from 1; 0 if an older server wrote it.
+    /// The number of this change, counted from 1; 0 if an older server wrote the file.
     change: u64,
     content: T,
 }
 
-/// How often a file was changed. Both differ only while it is written, and after a crash meanwhile.
+/// How often a file was changed. The two differ only while the file is written, and after a crash during that time.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Counts {
     begun: u64,
@@ -46,8 +46,8 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// The files of a folder that belongs to this owner, who is named in each. Damaged counts are begun anew,
-    /// with a warning in the log.
+    /// Opens the files of a folder that belongs to this owner, whose name is in each file. Damaged counts restart from
+    /// zero, with a warning in the log.
     pub(super) fn open(dir: &Path, owner: &str) -> Self {
         let path = dir.join(COUNTS);
         let counts = unseal::<BTreeMap<String, Counts>>(&path, owner, COUNTS);
@@ -59,10 +59,10 @@ impl Ledger {
         Self { dir: dir.to_owned(), owner: owner.to_owned(), counts }
     }
 
-    /// Returns what is in a file, or none if it was never written.
+    /// Returns the content of a file, or `None` if it was never written.
     ///
     /// # Errors
-    /// [`FileError`]: it is damaged, another's, an older copy, or it was removed.
+    /// [`FileError`]: the file is damaged, another owner's, or an older copy, or it was removed.
     pub(super) fn read<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, FileError> {
         let found = self.read_or_lost(name)?;
         let done = self.counts.get(name).map_or(0, |counts| counts.done);
@@ -72,10 +72,10 @@ impl Ledger {
         Ok(found)
     }
 
-    /// As [`Ledger::read`], but a file that was removed is as good as one that was never written.
+    /// As [`Ledger::read`], but a removed file counts as never written.
     ///
     /// # Errors
-    /// [`FileError`]: it is damaged, another's, or an older copy.
+    /// [`FileError`]: the file is damaged, another owner's, or an older copy.
     pub(super) fn read_or_lost<T: DeserializeOwned>(
         &mut self,
         name: &str,
@@ -107,20 +107,20 @@ impl Ledger {
     /// Replaces a file.
     ///
     /// # Errors
-    /// [`FileError`]: it is what it was.
+    /// [`FileError`]: the file is unchanged.
     pub(super) fn write(&mut self, name: &str, content: &impl Serialize) -> Result<(), FileError> {
         let counts = self.counts.get(name).copied().unwrap_or_default();
         let change = counts.begun.max(counts.done) + 1;
         self.count(name, Counts { begun: change, ..counts })?;
         seal(&self.dir.join(name), &self.owner, name, (change, content))?;
-        // The file is replaced, so this can only make the next older copy look like the newest.
+        // The file is replaced. So if this fails, at worst a later older copy is taken for the newest.
         if let Err(error) = self.count(name, Counts { begun: change, done: change }) {
             tracing::warn!(%error, "a change is not counted");
         }
         Ok(())
     }
 
-    /// The bytes of a file that is not counted: an older copy of it is as good as the newest.
+    /// Returns the bytes of a file that is not counted: an older copy of it is accepted like the newest.
     ///
     /// # Errors
     /// [`FileError`]: the content cannot be written as JSON.
@@ -171,7 +171,7 @@ fn unseal<T: DeserializeOwned>(
         FileError::damaged(path, &text)
     };
     let Some(rest) = bytes.strip_prefix(BEGIN) else {
-        // Servers before this one wrote the content alone.
+        // Older servers wrote the content alone.
         let content =
             serde_json::from_slice(&bytes).map_err(|error| damaged(&error.to_string()))?;
         let (owner, file) = (owner.to_owned(), name.to_owned());
@@ -244,7 +244,7 @@ mod tests {
         fs::write(&path, &newest).unwrap();
         let error = read(dir.path(), "game").unwrap_err();
         assert!(error.contains("it is the a.json of \"chat\""), "{error}");
-        // Who removes the counts goes on with what is there, and later copies are told apart again.
+        // Without the counts, the ledger accepts the present file, and detects older copies after that.
         fs::write(&path, &older).unwrap();
         fs::remove_file(dir.path().join(COUNTS)).unwrap();
         assert_eq!(read(dir.path(), "chat"), Ok(Some("first".to_owned())));

@@ -1,4 +1,4 @@
-//! What a deployment would change. Owns the comparison of what is served with what is to be.
+//! What a deployment would change. Owns the comparison of the served release with the next one.
 //!
 //! Invariant: no value of a variable is in it. It does not know how a deployment is made.
 
@@ -12,14 +12,14 @@ use std::collections::BTreeMap;
 pub(super) struct Plan {
     /// The version that is served.
     pub(super) current: Option<u64>,
-    /// What is to be uploaded before.
+    /// The blobs that must be uploaded before.
     pub(super) missing: Vec<BlobId>,
-    /// What would be different, a line each; `+` is new, `-` goes, `~` changes.
+    /// The differences, one a line: `+` is added, `-` is removed, `~` changes.
     pub(super) changes: Vec<String>,
 }
 
 impl Plan {
-    /// What serving `to` would change; `served` is the version of now, if there is one.
+    /// Returns what serving `to` would change. `served` is the current version, if there is one.
     pub(super) fn of(served: Option<(u64, &Release)>, to: &Release, blobs: &Blobs) -> Self {
         Self {
             current: served.map(|(number, _)| number),
@@ -29,14 +29,14 @@ impl Plan {
     }
 }
 
-/// What a release needs and nobody has uploaded.
+/// Returns the blobs that a release needs and that have not been uploaded.
 pub(super) fn missing(release: &Release, blobs: &Blobs) -> Vec<BlobId> {
     let mut missing: Vec<_> = release.blobs().into_iter().filter(|id| !blobs.has(*id)).collect();
     missing.sort();
     missing
 }
 
-/// What differs between what is served and what is to be, a line each.
+/// Returns the differences between two releases, one a line.
 fn difference(from: Option<&Release>, to: &Release) -> Vec<String> {
     let nothing = Release::default();
     let from = from.unwrap_or(&nothing);

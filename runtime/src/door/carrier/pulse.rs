@@ -1,19 +1,19 @@
-//! When a client is pinged, and when it counts as gone. Pure; owns the times.
+//! When a client is pinged, and when it counts as lost. Pure; owns the times.
 //!
-//! Invariant: a client that is pinged and then says nothing for `pong_ms_max` is lost, and the time runs from when
-//! the ping is out: a client that is slow to take what lies before it is not taken for dead. It does not know how
+//! Invariant: a client that sends nothing for `pong_ms_max` after a ping is lost. The time runs from when the ping is
+//! written, so a client that is slow to read the frames before the ping does not count as lost. It does not know how
 //! frames are read or written.
 
 use crate::limits::{Limits, ms};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What is known of a client's life.
+/// The state of one client's pings.
 pub(super) struct Pulse {
     stage: Stage,
-    /// When the ping after the one in work is due.
+    /// When the ping after the current one is due.
     next: Instant,
-    /// True if the client said something since the last ping was asked for.
+    /// True if the client has sent something since the last ping was requested.
     heard: bool,
     interval: Duration,
     patience: Duration,
@@ -22,13 +22,13 @@ pub(super) struct Pulse {
 #[derive(Clone, Copy)]
 enum Stage {
     Resting,
-    /// A ping is asked for, and not out yet.
+    /// A ping is requested, and not written yet.
     Asked,
-    /// A ping is out, and the client has until then.
+    /// A ping is written. The client has until this time to answer.
     Out(Instant),
 }
 
-/// What is to be done about a client.
+/// What the carrier is to do about a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Beat {
     Nothing,
@@ -37,24 +37,24 @@ pub(super) enum Beat {
 }
 
 impl Pulse {
-    /// A client that is there now.
+    /// Starts with a client that is alive now.
     pub(super) fn new(limits: &Limits, now: Instant) -> Self {
         let interval = ms(limits.ping_interval_ms);
         let (stage, next) = (Stage::Resting, now + interval);
         Self { stage, next, heard: false, interval, patience: ms(limits.pong_ms_max) }
     }
 
-    /// The client said something.
+    /// Notes that the client sent something.
     pub(super) fn heard(&mut self) {
         self.heard = true;
     }
 
-    /// The ping is out.
+    /// Notes that the ping is written.
     pub(super) fn pinged(&mut self, now: Instant) {
         self.stage = Stage::Out(now + self.patience);
     }
 
-    /// When to look again; none until a ping is out.
+    /// Returns when to call `beat` again, or `None` until the requested ping is written.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.stage {
             Stage::Resting => Some(self.next),
@@ -63,7 +63,7 @@ impl Pulse {
         }
     }
 
-    /// What is to be done at this time. A ping that is named counts as asked for.
+    /// Returns what to do at this time. A returned ping counts as requested.
     pub(super) fn beat(&mut self, now: Instant) -> Beat {
         if let Stage::Out(until) = self.stage
             && now >= until
@@ -88,7 +88,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A pulse with a ping each ten seconds, and three for an answer.
+    /// Returns a pulse with a ping every ten seconds, and three seconds for an answer.
     fn pulse(now: Instant) -> Pulse {
         let limits = Limits { ping_interval_ms: 10_000, pong_ms_max: 3_000, ..Limits::default() };
         Pulse::new(&limits, now)
@@ -116,7 +116,7 @@ mod tests {
         let mut pulse = pulse(begun);
         pulse.heard();
         assert_eq!(pulse.beat(begun + 10 * SECOND), Beat::Ping);
-        // What it said before the ping is no answer, and while the ping is not out no time runs.
+        // Bytes from before the ping are not an answer, and no time runs until the ping is written.
         assert_eq!((pulse.due(), pulse.beat(begun + 100 * SECOND)), (None, Beat::Nothing));
         pulse.pinged(begun + 100 * SECOND);
         assert_eq!(pulse.beat(begun + 102 * SECOND), Beat::Nothing);

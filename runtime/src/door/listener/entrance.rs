@@ -1,7 +1,7 @@
-//! What happens before a connection's first request. Owns the order: who is there, then TLS.
+//! The steps before a connection's first request. Owns their order: the PROXY header, then TLS.
 //!
-//! Invariant: it ends in time, whatever is sent; a PROXY header is read from trusted proxies alone, and
-//! what they send wrongly is counted always and logged now and then. It does not know what is said inside.
+//! Invariant: the steps end in time, whatever the client sends. A PROXY header is read only from trusted proxies. Each
+//! invalid header is counted, and some are logged. It does not know what is sent after the steps.
 
 use super::super::forwarded::{AsksFor, Peer};
 use super::proxy_header::{self, Header};
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
-/// Where connections come in. Cheap to clone; clones are the same.
+/// The entrance of a listener. Cheap to clone; clones share the state.
 #[derive(Clone)]
 pub(super) struct Entrance(Arc<Inner>);
 
@@ -27,14 +27,14 @@ struct Inner {
     complaints: Mutex<Complaints>,
 }
 
-/// What was not logged.
+/// Counts the failures that were not logged.
 #[derive(Default)]
 struct Complaints {
     last: Option<Instant>,
     kept_back: u64,
 }
 
-/// A connection, ready for requests.
+/// A connection that is ready for requests.
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
@@ -45,15 +45,15 @@ impl Entrance {
         Self(Arc::new(Inner { way, limits, metrics, complaints: Mutex::default() }))
     }
 
-    /// Lets a connection in, and says whose it is; none if it did not bring that about.
+    /// Lets a connection in, and returns its peer. Returns `None` if the header or the handshake failed.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the connection is closed.
+    /// If dropped before it returns, the connection is closed.
     pub(super) async fn enter(&self, mut tcp: TcpStream, from: IpAddr) -> Option<(Stream, Peer)> {
         let way = &self.0.way;
         let own = if way.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let mut peer = Peer { addr: from, scheme: own, asks_for: AsksFor::Anybody };
-        // What comes from elsewhere is served as it is: a header in it is no HTTP.
+        // A connection from another address is served directly, so a PROXY header in it is invalid HTTP.
         if way.proxies.preamble == Preamble::ProxyHeader && way.proxies.trusts(from) {
             match proxy_header::read(&mut tcp, &self.0.limits).await {
                 Ok(header) => peer = named(peer, header?),
@@ -81,7 +81,7 @@ impl Entrance {
 }
 
 impl Complaints {
-    /// How many were kept back before this one; none if it is kept back itself.
+    /// Returns how many failures were not logged before this one, or `None` if this one is not to be logged either.
     fn due(&mut self, now: Instant, pause: Duration) -> Option<u64> {
         if self.last.is_some_and(|last| now.duration_since(last) < pause) {
             self.kept_back += 1;
@@ -92,7 +92,7 @@ impl Complaints {
     }
 }
 
-/// The other end as the header names it.
+/// Returns the peer that the header names.
 fn named(peer: Peer, header: Header) -> Peer {
     let scheme = header.scheme.unwrap_or(peer.scheme);
     match header.client {

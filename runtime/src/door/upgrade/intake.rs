@@ -1,8 +1,9 @@
-//! What a client sends through its WebSocket. Owns the time and the memory that an unfinished message may take.
+//! The bytes that a client sends through its WebSocket. Owns the time and the memory that an unfinished message may
+//! take.
 //!
-//! Invariant: an unfinished message ends within `message_ms_max` of reading, or its connection fails; its bytes are
-//! taken from the node's budget for as long as they may be in memory. Only the time in which the server waits for
-//! the client counts. It does not know what the messages are.
+//! Invariant: an unfinished message ends within `message_ms_max` of reading, or its connection fails. Its bytes are
+//! taken from the node's budget as long as they may be in memory. Only the time in which the server waits for the
+//! client counts. It does not know what the messages are.
 
 use super::frames::Frames;
 use crate::byte_budget::BytePermit;
@@ -13,16 +14,16 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Why a client is read no further.
+/// Why the server stops reading from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum IntakeError {
-    /// It began a message and did not finish it.
+    /// The client began a message and did not finish it.
     #[error("a message was not finished within {0} ms")]
     Overdue(u64),
-    /// All memory for what clients send is taken.
+    /// All memory for clients' messages is taken.
     #[error("the server's buffers are full")]
     BuffersFull,
-    /// It sent what is not valid.
+    /// The client sent an invalid frame.
     #[error("{0}")]
     Frame(&'static str),
 }
@@ -34,15 +35,15 @@ pub(super) struct Bounds {
     pub(super) message_bytes_max: u64,
 }
 
-/// The bytes of a client on their way to the library that reads messages.
+/// The bytes of a client on their way to the library that parses messages.
 pub(crate) struct Intake<S> {
     inner: S,
     bounds: Bounds,
     frames: Frames,
     permit: BytePermit,
-    /// When the unfinished message is overdue; none while nobody waits for it.
+    /// When the unfinished message is overdue; `None` while the server does not wait for the client.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// What is reported instead of more bytes.
+    /// The error to report instead of further bytes.
     error: Option<IntakeError>,
 }
 
@@ -51,7 +52,7 @@ impl<S> Intake<S> {
         Self { inner, bounds, frames: Frames::default(), permit, deadline: None, error: None }
     }
 
-    /// Looks at bytes that came. Returns how many of them may be passed on.
+    /// Checks received bytes, and returns how many of them may be passed on.
     fn take(&mut self, bytes: &[u8]) -> usize {
         let complete = self.frames.complete();
         let valid = self.frames.follow(bytes);
@@ -72,11 +73,11 @@ impl<S> Intake<S> {
         }
     }
 
-    /// Makes the permit one for the unfinished message. What is complete stays covered until more is read: the
-    /// room may not have it yet.
+    /// Extends the permit to the unfinished message. Complete messages stay covered until more is read, because the
+    /// room may not have them yet.
     fn keep(&mut self) -> bool {
         let bytes = self.frames.bytes();
-        // What is larger than any message may be is refused when its head is read.
+        // A message that is too large is refused when its header is read.
         let bytes = if bytes > self.bounds.message_bytes_max { 0 } else { bytes };
         bytes == 0 || self.permit.cover(size(bytes))
     }
@@ -92,7 +93,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
         if let Some(error) = this.error {
             return Poll::Ready(Err(io::Error::other(error)));
         }
-        // Everything that was complete has been taken by now.
+        // All complete messages have been taken by now.
         this.permit.shrink(size(this.frames.bytes()));
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {

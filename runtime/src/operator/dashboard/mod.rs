@@ -1,8 +1,8 @@
-//! `/_room/`: the operator's page. Owns its files' headers, and what is told to who shows no token.
+//! `/_room/`: the operator's page. Owns its files' headers, and what a visitor without a token may read.
 //!
-//! Invariant: the page runs its own files and nothing else, and talks to this server and to the one address
-//! where clients come; what is told without a token is that address, and whether this is a node or a server.
-//! It does not know what the page shows: that comes from what operators may ask.
+//! Invariant: the page runs only its own files, and talks only to this server and to the address for clients. A visitor
+//! without a token reads that address, and whether this is a node or a server. It does not know what the page shows:
+//! the page gets that from the operators' routes.
 //!
 //! ```text
 //! GET /_room/                 the page                GET /_room/dashboard/:file   what it is made of
@@ -70,21 +70,21 @@ files! {
     "versions.js": JS,
 }
 
-/// Where the page finds what it shows.
+/// Where the page finds the rooms that it shows.
 enum Mode {
-    /// One project: clients come to the page's own host.
+    /// One project: clients connect to the page's own host.
     Node,
-    /// A server of projects, and where its clients come: `wss://chat.example.com:8443`.
+    /// A server of projects, and the address for its clients: `wss://chat.example.com:8443`.
     Server(String),
 }
 
-/// The page of a process with one project.
+/// Returns the page of a process with one project.
 pub(super) fn page_of_process() -> Router {
     router(|_, _| Mode::Node)
 }
 
-/// The page of a server of projects, whose clients come to this address. `is_named` says whether a project lists a
-/// name.
+/// Returns the page of a server of projects, whose clients connect to this address. `is_named` says whether a project
+/// lists a host.
 pub(crate) fn page_of_server<S: Clone + Send + Sync + 'static>(
     clients: ClientAddress,
     is_named: impl Fn(&str) -> bool + Send + Sync + 'static,
@@ -95,7 +95,7 @@ pub(crate) fn page_of_server<S: Clone + Send + Sync + 'static>(
     })
 }
 
-/// The page and its files. `mode` says for each request where it finds what it shows.
+/// Returns the routes of the page and its files. `mode` says for each request where the page finds the rooms.
 fn router<S: Clone + Send + Sync + 'static>(
     mode: impl Fn(&Uri, &HeaderMap) -> Mode + Send + Sync + 'static,
 ) -> Router<S> {
@@ -130,7 +130,7 @@ fn router<S: Clone + Send + Sync + 'static>(
         )
 }
 
-/// A file, or that the browser has it already.
+/// Returns a file, or that the browser's copy is current.
 fn answer(name: &str, asked: &HeaderMap, policy: &str) -> Response {
     let Some(file) = FILES.iter().find(|file| file.name == name) else {
         return (StatusCode::NOT_FOUND, "not found").into_response();
@@ -152,11 +152,11 @@ fn answer(name: &str, asked: &HeaderMap, policy: &str) -> Response {
     }
 }
 
-/// What the page may load and whom it may talk to. It may not make HTML of text either.
+/// Returns the content security policy. The page may load and connect to nothing else, and may not make HTML of text.
 fn policy(mode: &Mode, headers: &HeaderMap) -> String {
     let sockets = match mode {
         Mode::Server(sockets) => format!(" {sockets}"),
-        // Some browsers do not count WebSockets to the page's own host as its own.
+        // Some browsers do not count WebSockets to the page's own host as `'self'`.
         Mode::Node => {
             host(headers).map(|host| format!(" ws://{host} wss://{host}")).unwrap_or_default()
         }
@@ -168,14 +168,14 @@ fn policy(mode: &Mode, headers: &HeaderMap) -> String {
     )
 }
 
-/// The host by which the page was called, with its port; none if it has anything in it that could mean
-/// something in a policy.
+/// Returns the host by which the page was called, with its port, or `None` if it has a character that could have a
+/// meaning in a policy.
 fn host(headers: &HeaderMap) -> Option<&str> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
     is_plain_host(host).then_some(host)
 }
 
-/// True for names, addresses and ports.
+/// Returns true for names, addresses and ports.
 fn is_plain_host(host: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     !host.is_empty() && host.bytes().all(plain)

@@ -1,18 +1,18 @@
-//! What the query of an operator's request says. Owns its words and what is told about wrong ones.
+//! The query of an operator's request. Owns its parameters and the errors about invalid ones.
 //!
-//! Invariant: a word that is not known, or is there twice, is an error that names those that are known; values
-//! are bytes, as keys are. It does not know what the words ask for.
+//! Invariant: an unknown or repeated parameter is an error that names the known ones. Values are bytes, as keys are. It
+//! does not know what the parameters mean.
 
 use super::super::OperatorError;
 use http::Uri;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
-/// The words of a query.
+/// The parameters of a query.
 pub(super) struct Query(Vec<(String, Vec<u8>)>);
 
 impl Query {
-    /// The words of this query, all of which are among `known`.
+    /// Parses a query. All its parameters must be among `known`.
     ///
     /// # Errors
     /// [`OperatorError::Invalid`].
@@ -34,22 +34,22 @@ impl Query {
         Ok(Self(words))
     }
 
-    /// The bytes of a word, if it is there.
+    /// Returns the bytes of a parameter, if it is present.
     pub(super) fn bytes(&self, name: &str) -> Option<&[u8]> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_slice())
     }
 
-    /// The text of a word, if it is there and says something.
+    /// Returns the text of a parameter, if it is present and not empty.
     ///
     /// # Errors
-    /// [`OperatorError::Invalid`]: it is no UTF-8.
+    /// [`OperatorError::Invalid`]: it is not valid UTF-8.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, OperatorError> {
         let bytes = self.bytes(name).filter(|bytes| !bytes.is_empty());
         let text = bytes.map(std::str::from_utf8).transpose();
         text.map_err(|_| invalid(format!("{name} is not valid UTF-8 after percent-decoding")))
     }
 
-    /// The number of a word, 1 to `max`, or another one if it is not there.
+    /// Returns the number of a parameter, from 1 to `max`, or `otherwise` if the parameter is not present.
     ///
     /// # Errors
     /// [`OperatorError::Invalid`].
@@ -64,7 +64,7 @@ impl Query {
         number.ok_or_else(|| invalid(format!("{name} is a number from 1 to {max}, not {text:?}")))
     }
 
-    /// The choice of a word: the first one if it is not there.
+    /// Returns the choice of a parameter, or the first choice if the parameter is not present.
     ///
     /// # Errors
     /// [`OperatorError::Invalid`].
@@ -83,19 +83,19 @@ impl Query {
     }
 }
 
-/// A query's value: percent-decoded, and a plus is a space.
+/// Decodes a value of a query: percent-decoding, with a plus as a space.
 fn decoded(value: &str) -> Vec<u8> {
     let value =
         if value.contains('+') { Cow::Owned(value.replace('+', " ")) } else { value.into() };
     percent_decode_str(&value).collect()
 }
 
-/// What is wrong with what was asked.
+/// Returns the error for an invalid request.
 pub(super) fn invalid(text: String) -> OperatorError {
     OperatorError::Invalid(text)
 }
 
-/// Bytes as they stand in a path or a query.
+/// Encodes bytes for a path or a query.
 pub(super) fn encoded(bytes: &[u8]) -> String {
     percent_encoding::percent_encode(bytes, percent_encoding::NON_ALPHANUMERIC).to_string()
 }

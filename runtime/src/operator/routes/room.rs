@@ -1,7 +1,7 @@
-//! `/rooms/:party/:room`: one room. Owns what is told of it, and how its clients are sent away.
+//! `/rooms/:party/:room`: one room. Owns what an operator reads of it, and how its clients are closed.
 //!
-//! Invariant: of the address that a client connected with, the values of the query are left out but for its
-//! id: that is where clients put their secrets. It does not know how a room is asked.
+//! Invariant: of the URL that a client connected with, only the client's id keeps its value in the query, because
+//! clients put their secrets into the other ones. It does not know how a room is asked.
 //!
 //! ```text
 //! GET    /rooms/:party/:room?connections=&after=   how it is; does not wake it
@@ -28,9 +28,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// What a client is closed with that is sent away: as all 44xx, coming back is of no use.
+/// The close code for a kicked client. As with all 44xx codes, reconnecting is useless.
 const KICKED: u16 = 4403;
-/// What the clients of a room are closed with that is deleted.
+/// The close code for the clients of a deleted room.
 const DELETED: u16 = 4410;
 
 pub(super) async fn inspect(operator: Operator, uri: Uri) -> Result<Json<Value>, OperatorError> {
@@ -95,7 +95,7 @@ pub(super) async fn kick(
     Ok(Json(said))
 }
 
-/// What a connection is closed with: any code that its room could use.
+/// Returns the close frame for a connection, with any code that its room could use.
 fn frame(code: u16, reason: Option<String>) -> Result<CloseFrame, OperatorError> {
     let reason = reason.unwrap_or_else(|| "closed by the operator".to_owned());
     let frame = CloseFrame { code, reason };
@@ -110,7 +110,7 @@ fn frame(code: u16, reason: Option<String>) -> Result<CloseFrame, OperatorError>
     Ok(frame)
 }
 
-// What is told.
+// The report.
 
 fn report(target: &Target, looked: &Looked) -> Value {
     let facts = looked.facts.unwrap_or_default();
@@ -126,7 +126,7 @@ fn report(target: &Target, looked: &Looked) -> Value {
     let Some(look) = &looked.look else { return report };
     add_figures(&mut report, &look.glance);
     report["recent_faults"] = look.faults.iter().map(fault).collect();
-    // A room that does not say so itself works for longer than anybody waits for it.
+    // A room that did not answer in time is busy.
     report["busy"] = look.words.is_none().into();
     if let Some(words) = &look.words {
         report["module"] = words.module.to_string().into();
@@ -187,7 +187,7 @@ fn client(client: &Client) -> Value {
     })
 }
 
-/// An address without the values of its query, but for the client's id.
+/// Returns a URL without the values in its query, except for the client's id.
 fn without_secrets(uri: &str) -> String {
     let Some((path, query)) = uri.split_once('?') else { return uri.to_owned() };
     let pairs: Vec<String> = query
