@@ -1,7 +1,6 @@
-//! Static files of the project. Owns what of its folder may be seen.
+//! Static files of the project. Owns which files of the folder are public.
 //!
-//! Invariant: nothing outside the folder is read, and nothing hidden in it, whatever links lead there. It
-//! does not know rooms.
+//! Invariant: no file outside the folder and no hidden file in it is read, wherever links lead. It does not know rooms.
 
 use super::FrontDoor;
 use super::status::DoorError;
@@ -15,10 +14,10 @@ use std::path::{Path, PathBuf};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
-/// What is the server's own, with all below it, whatever the project's folder has.
+/// The path of the server's own routes. Files of the project below it are never served.
 const RESERVED: &str = "/_room";
 
-/// Everything that is no other route: a file of the project, or 404.
+/// Answers every path without a route: a file of the project, or 404.
 pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Response {
     let not_found = || DoorError::NotFound.show(door.0.audience).into_response();
     let Some(dir) = door.assets() else {
@@ -42,8 +41,9 @@ pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Re
     headed(response.map(Body::new))
 }
 
-/// The entity tag of a file as it is now. Who wants a part of a file only if it is still the one it has (`If-Range`,
-/// RFC 9110 section 13.1.5) has to name it: a time stands for no file, as two changes within a second have the same.
+/// Returns the entity tag of a file as it is now. A client that wants a part of a file only if its copy is current
+/// (`If-Range`, RFC 9110 section 13.1.5) has to send this tag. A time does not identify a version, because two changes
+/// within a second have the same time.
 async fn tag_of(dir: &Path, uri: Uri) -> Option<HeaderValue> {
     let mut head = Request::new(Body::empty());
     (*head.method_mut(), *head.uri_mut()) = (Method::HEAD, uri);
@@ -51,19 +51,19 @@ async fn tag_of(dir: &Path, uri: Uri) -> Option<HeaderValue> {
     now.headers().get(header::ETAG).cloned()
 }
 
-/// True for the paths of the server's own routes, those of the operator among them.
+/// Returns true for the paths of the server's own routes, including the operator's.
 fn is_reserved(path: &str) -> bool {
     path.strip_prefix(RESERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Hidden files (`.git`, `.env`) are not for the public; `.well-known` is (RFC 8615).
+/// Returns true for hidden files such as `.git` and `.env`. `.well-known` is public (RFC 8615).
 fn is_hidden(path: &str) -> bool {
-    // Decoded first, as the service that reads the file does it.
+    // Decoded first, as in the service that reads the file.
     let path = percent_decode_str(path).decode_utf8_lossy();
     path.split(['/', '\\']).any(is_hidden_name)
 }
 
-/// True if what the path leads to is public when all links are followed.
+/// Returns true if the file at the path is public after all links are followed.
 async fn is_within(dir: &Path, path: &str) -> bool {
     let Ok(path) = percent_decode_str(path.trim_start_matches('/')).decode_utf8() else {
         return false;
@@ -71,16 +71,16 @@ async fn is_within(dir: &Path, path: &str) -> bool {
     let Ok(root) = tokio::fs::canonicalize(dir).await else { return false };
     let may_be_seen = |found: PathBuf| is_public(&root, &found);
     let path = root.join(&*path);
-    // For a folder its index is served, if it has one.
+    // For a folder the service answers with its index, if there is one.
     let index = tokio::fs::canonicalize(path.join("index.html")).await;
     let found = tokio::fs::canonicalize(path).await;
     found.is_ok_and(may_be_seen) && index.ok().is_none_or(may_be_seen)
 }
 
-/// Files change under the hands of their author: browsers keep them, but ask each time.
+/// Adds the headers of a file. Authors change files at any time, so browsers may keep a file but must ask each time.
 fn headed(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    // Without it, a browser guesses, and each one in its own way.
+    // Without a charset each browser guesses in its own way.
     if let Some(kind) = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
         && kind.starts_with("text/")
         && !kind.contains("charset")

@@ -1,7 +1,7 @@
-//! The hooks before a room. Owns the fresh instances they run in.
+//! The hooks before a room. Owns the fresh instances that hooks run in.
 //!
-//! Invariant: a hook sees no room: no storage, no connections; and of what it forwards only the headers
-//! may differ. It does not know what the door does with its decision.
+//! Invariant: a hook has no access to a room: no storage and no connections. In a request that it forwards it can
+//! change only the headers. It does not know what the door does with its decision.
 
 use super::FrontDoor;
 use super::status::DoorError;
@@ -12,31 +12,31 @@ use crate::rooms::Entrance;
 use crate::wasm::{DoorCall, GuestFault, Instance, LiveSamples, Verdict};
 use tokio::sync::AcquireError;
 
-/// The code by which a hook refuses that returned an error: PartyKit answers 401 to it.
+/// The close code if a hook returned an error: PartyKit answers 401 then.
 const ERROR_CODE: u16 = 4401;
-/// The codes a hook may refuse with.
+/// The close codes that a hook may refuse with.
 const REFUSALS: std::ops::RangeInclusive<u16> = 4000..=4999;
 
-/// How often a client is looked at again because other code was put in place: each time is a deployment.
+/// How often a client's check is repeated because the code was replaced: each repetition needs a deployment.
 pub(super) const LOOKS_MAX: usize = 8;
 
-/// What a hook decided.
+/// The decision of a hook.
 pub(super) enum Decision {
-    /// The room is asked.
+    /// The request goes to the room.
     Forward(Request),
-    /// This is the answer.
+    /// The response goes to the client.
     Respond(Response),
-    /// The client is turned away.
+    /// The client is refused.
     Refuse(CloseFrame),
 }
 
-/// Asks the hook at an entrance about a request for its room.
+/// Runs the hook of an entrance on a request for its room.
 ///
 /// # Errors
 /// [`DoorError`]: the hook failed, or too many hooks run.
 ///
 /// # Cancel safety
-/// Dropped before it returns, nothing is left of it.
+/// If dropped before it returns, nothing is left of the hook.
 pub(super) async fn ask(
     door: &FrontDoor,
     call: DoorCall,
@@ -45,7 +45,7 @@ pub(super) async fn ask(
 ) -> Result<Decision, DoorError> {
     let (room, code) = (entrance.room(), &entrance.party().code);
     let limit = ms(door.0.limits.connect_ms_max);
-    // The project's own permit comes first, so that a project's crowd takes none of the process's while it waits.
+    // The project's own permit comes first, so that waiting requests of one project take no permits of the process.
     let permits = async {
         Ok::<_, AcquireError>((door.0.hooks.acquire().await?, door.0.all_hooks.acquire().await?))
     };
@@ -81,7 +81,7 @@ fn decide(verdict: Verdict, original: Request, body_max: u64) -> Result<Decision
     }
 }
 
-/// The room stays out of reach: each time that a client was let in, other code was put in place.
+/// Returns the error for a client whose check was repeated too often: each time, other code was deployed.
 pub(super) fn outrun() -> DoorError {
     failed(RoomError::Busy)
 }

@@ -1,8 +1,8 @@
-//! `/_room/overlay.js` and what it shows: the news for pages about the code behind them. Owns the way from
-//! whoever serves a project in development to its pages.
+//! `/_room/overlay.js` and the notices that it shows on pages about the code behind them. Owns the way from the process
+//! that serves a project in development to the project's pages.
 //!
-//! Invariant: only a developer's node tells anything, to at most `overlay_pages_max` pages at a time, and a
-//! page hears the newest notice, however many came before. It does not know what a notice is about.
+//! Invariant: only a developer's node sends notices, to at most `overlay_pages_max` pages at a time. A page gets the
+//! newest notice, and may miss earlier ones. It does not know what a notice is about.
 
 use super::FrontDoor;
 use super::events::{self, Events};
@@ -19,19 +19,19 @@ use tokio_util::sync::CancellationToken;
 
 /// The script that pages load.
 const SCRIPT: &str = include_str!("overlay.js");
-/// What they load in production, so that they need not differ.
+/// The script in production, so that pages need not differ.
 const NOTHING: &str = "// What is wrong with the code is shown in development only.\n";
 
-/// What pages show over themselves.
+/// The notice that pages show over their content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Notice {
-    /// What it is, in few words.
+    /// The notice in a few words.
     pub title: String,
-    /// All of it, as plain text.
+    /// The whole notice, as plain text.
     pub text: String,
 }
 
-/// `/_room/overlay.js`.
+/// Answers `/_room/overlay.js`.
 pub(super) async fn script(State(door): State<FrontDoor>) -> Response {
     let text = match door.0.audience {
         Audience::Developer => SCRIPT,
@@ -45,7 +45,8 @@ pub(super) async fn script(State(door): State<FrontDoor>) -> Response {
     (headers, text).into_response()
 }
 
-/// `/_room/overlay`: an event stream with the newest notice, and each that follows; `null` is none.
+/// Answers `/_room/overlay`: an event stream with the newest notice, and each that follows; `null` means that there is
+/// none.
 pub(super) async fn events(State(door): State<FrontDoor>) -> Response {
     if door.0.audience == Audience::Public {
         return DoorError::NotFound.show(Audience::Public).into_response();
@@ -61,7 +62,7 @@ pub(super) async fn events(State(door): State<FrontDoor>) -> Response {
     events::stream(Notices { notices, closing, _place: place }, heartbeat)
 }
 
-/// What one page hears.
+/// The notices for one page.
 struct Notices {
     notices: watch::Receiver<Option<Arc<Notice>>>,
     closing: CancellationToken,

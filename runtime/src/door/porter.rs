@@ -1,7 +1,7 @@
-//! What clients hear whom a server sends to no project. Owns that a WebSocket among them is told why.
+//! The answers to clients of no project. Owns that a WebSocket among them gets the reason.
 //!
-//! Invariant: they are answered as a project's own door would: what asks for a WebSocket is accepted and closed with a
-//! reason, unless trying again may help. It does not know which projects there are.
+//! Invariant: these clients are answered as a project's door would answer them. A WebSocket is accepted and closed with
+//! a reason, unless trying again may help. It does not know which projects there are.
 
 use super::status::DoorError;
 use super::upgrade::{self, Handshake};
@@ -23,12 +23,12 @@ pub(crate) struct Porter {
     sockets: TaskTracker,
 }
 
-/// Why a client is of no project.
+/// Why a client belongs to no project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Misled {
-    /// No project has the host that it names.
+    /// No project has the host in the request.
     Host,
-    /// There is no project yet.
+    /// The server has no project yet.
     NoProject,
 }
 
@@ -37,7 +37,7 @@ impl Porter {
         Self { limits, bytes, sockets: TaskTracker::new() }
     }
 
-    /// What such a client is answered.
+    /// Returns the answer to such a client.
     pub(crate) fn answer(&self, mut request: Request, why: Misled) -> Response {
         if let Some(error) = head::problem(&request) {
             return error.show(Audience::Public).into_response();
@@ -59,7 +59,7 @@ impl Porter {
     /// Waits until the WebSockets are closed.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, they go on closing by themselves.
+    /// If dropped before it returns, they go on closing by themselves.
     pub(crate) async fn drain(&self) {
         self.sockets.close();
         self.sockets.wait().await;

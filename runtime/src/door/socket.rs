@@ -1,7 +1,7 @@
-//! The opening of a WebSocket. Owns how a client gets from its handshake to a room, or is turned away.
+//! The opening of a WebSocket. Owns how a client gets from its handshake to a room, or is refused.
 //!
 //! Invariant: a handshake is answered when the room has let the client in, or by a socket that closes at once with the
-//! reason. It does not know what frames mean, or what becomes of the socket when it is open: `driver` does.
+//! reason. It does not know what frames mean, or what happens on the open socket: `driver` does.
 
 mod driver;
 
@@ -31,8 +31,8 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Message as Wire, protocol as wire};
 use tokio_util::task::TaskTracker;
 
-/// Opens a WebSocket to the room of the request's path. The handshake is answered only when the room
-/// has let the client in, or by a socket that closes at once with the reason.
+/// Opens a WebSocket to the room of the request's path. The handshake is answered only when the room has let the client
+/// in, or by a socket that closes at once with the reason.
 pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
     let (begun, metrics) = (Instant::now(), door.0.metrics.door.clone());
     let named = door.named(request.uri());
@@ -65,8 +65,8 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
         Err(error) => {
             metrics.refusals.count(error.refusal());
             let shown = door.refuse(&error, &named);
-            // Once open, a client sends what it kept while the server was away, and would lose it
-            // here: what may succeed a little later is not opened at all.
+            // A client sends its buffered messages as soon as the socket is open, and would lose them here. So the
+            // socket is not opened at all if a later attempt may succeed.
             if shown.retry_after.is_some() {
                 return shown.into_response();
             }
@@ -76,7 +76,7 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
     refuse(handshake, refusal, &door.0.limits, &door.0.sockets)
 }
 
-/// Answers a handshake with a socket that closes at once with this frame, one of `sockets` until then.
+/// Answers a handshake with a socket that closes at once with this frame. The socket counts among `sockets` until then.
 pub(super) fn refuse(
     handshake: Handshake,
     frame: CloseFrame,
@@ -93,15 +93,15 @@ pub(super) fn refuse(
     response
 }
 
-/// What a handshake leads to.
+/// The result of a handshake.
 enum Entry {
     Joined(Membership),
     Response(Response),
     Refused(CloseFrame),
 }
 
-/// Origin, hook and room are those of one look at what is in place for the room; if that has changed when the
-/// client is to join, all of it is done once more.
+/// Checks the origin, runs the hook and enters the room with one snapshot of the code in place for the room. If other
+/// code is in place when the client is to join, all of it is repeated.
 async fn join(door: &FrontDoor, request: Request, named: &Named) -> Result<Entry, DoorError> {
     let room = door.room(request.uri(), named)?;
     let id = connection_of_query(request.uri().query(), &door.0.limits)?;
@@ -124,8 +124,8 @@ async fn join(door: &FrontDoor, request: Request, named: &Named) -> Result<Entry
     Err(hooks::outrun())
 }
 
-/// Browsers let any page open a WebSocket to any server, with the user's cookies, and say only whose page
-/// it is. Clients that are no browsers say nothing, and could say anything.
+/// Refuses a page whose origin the project does not list. Browsers let any page open a WebSocket to any server, with
+/// the user's cookies, and send only the page's origin. Other clients need not send an origin, and may send any.
 fn check_origin(entrance: &Entrance, headers: &HeaderMap) -> Result<(), DoorError> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     for origin in headers.get_all(header::ORIGIN) {
@@ -142,7 +142,7 @@ fn welcome(door: &FrontDoor, handshake: Handshake, membership: Membership) -> Re
     let (limits, closing) = (door.0.limits.clone(), door.0.closing.clone());
     let metrics = door.0.metrics.door.clone();
     door.0.sockets.spawn(async move {
-        // A client that leaves during the handshake is reported by the drop of its membership.
+        // The drop of its membership reports a client that leaves during the handshake.
         if let Some((socket, _place)) = socket.await {
             let carrier = PartySocket::new(&limits, Instant::now());
             driver::run(socket, carrier, membership, limits, closing, &metrics).await;
@@ -151,7 +151,7 @@ fn welcome(door: &FrontDoor, handshake: Handshake, membership: Membership) -> Re
     response
 }
 
-/// Accepts and closes, so that the client can read why.
+/// Accepts a socket and closes it, so that the client can read why.
 async fn turn_away(mut socket: Socket, frame: CloseFrame, close_max: Duration) {
     let goodbye = async {
         if socket.send(Wire::Close(to_wire(&frame))).await.is_ok() {
@@ -159,14 +159,14 @@ async fn turn_away(mut socket: Socket, frame: CloseFrame, close_max: Duration) {
         }
         shut_down(&mut socket).await;
     };
-    // Whoever does not answer in time is left.
+    // A client that does not answer in time is dropped.
     drop(tokio::time::timeout(close_max, goodbye).await);
 }
 
-/// Ends the connection as RFC 6455 section 7.1.1 asks for it: the client reads the end behind the last frame, and
-/// what it still sends is thrown away.
+/// Shuts the connection down as RFC 6455 section 7.1.1 requires: the client reads the end behind the last frame, and
+/// the bytes that it still sends are discarded.
 async fn shut_down(socket: &mut Socket) {
-    // It is over, whether or not the client was there to hear of it.
+    // The connection is over, even if the client was gone already.
     drop(socket.get_mut().shutdown().await);
 }
 

@@ -1,12 +1,12 @@
-//! What an operator does with the rooms of a project, while a node serves them or without one. Owns the right to do
-//! it, and how much of the work that takes files or looks at many rooms there is at a time.
+//! What an operator does with the rooms of a project, with or without a node that serves them. Owns the right to do it,
+//! and how many transfers and scans run at a time.
 //!
-//! Invariant: what was begun comes to its end, even if its operator has left; then its files are gone. It does not
-//! know rooms from the inside, nor which addresses operators come to.
+//! Invariant: work that was begun is completed, even if its operator has left, and then its files are removed. It does
+//! not know rooms from the inside, or the addresses for operators.
 //!
-//! - `routes` is what is asked over HTTP, `guard` who is let in, `failure` how a failure is answered.
+//! - `routes` has the routes over HTTP, `guard` says who is let in, `failure` how a failure is answered.
 //! - `dashboard` is the page for it, `sign_in` the way from the terminal to the page.
-//! - `listing` and `count` look at all rooms, `look` at one and changes it, `transfer` takes rooms in and out as files.
+//! - `listing` and `count` read all rooms, `look` reads and changes one, `transfer` exports and imports rooms as files.
 
 mod count;
 mod dashboard;
@@ -38,12 +38,12 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
-/// The right to do what an operator does with the rooms of one project. Cheap to clone; clones are the same.
+/// An operator's access to the rooms of one project. Cheap to clone; clones share the state.
 #[derive(Clone)]
 pub(crate) struct Operator(Arc<Inner>);
 
 struct Inner {
-    /// None if the data is in memory only.
+    /// `None` if the data is in memory only.
     scratch: Option<ScratchFolder>,
     store: Store,
     rooms: Rooms,
@@ -56,7 +56,8 @@ struct Inner {
 }
 
 impl Operator {
-    /// For the node whose data lies in this folder, and nowhere else open; or in memory only.
+    /// Returns the access to a node. `dir` is the folder of its data, which no other process uses, or `None` if the
+    /// data is in memory only.
     ///
     /// # Errors
     /// [`StoreError::Io`] if the folder cannot be written to.
@@ -84,12 +85,12 @@ impl Operator {
         })))
     }
 
-    /// The right to look at many stored rooms.
+    /// Waits for the right to scan many stored rooms.
     async fn scan(&self) -> Result<SemaphorePermit<'_>, OperatorError> {
         self.0.scans.acquire().await.map_err(|_| StoreError::Closed.into())
     }
 
-    /// Does work to its end, whether somebody waits for it or not.
+    /// Runs work to its end, whether the caller waits for it or not.
     async fn whole<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, OperatorError>> + Send + 'static,
@@ -98,10 +99,10 @@ impl Operator {
         done.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
-    /// Waits until everything that was begun is done.
+    /// Waits until all work that was begun is done.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the work goes on by itself.
+    /// If dropped before it returns, the work goes on by itself.
     pub(crate) async fn drain(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;

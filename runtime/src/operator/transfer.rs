@@ -1,7 +1,7 @@
-//! Rooms as files: a copy of all, one of them taken out, and one put in. Owns the files of this work.
+//! Rooms as files: a backup of all rooms, an export of one room, an import of one room. Owns the files of this work.
 //!
-//! Invariant: what was begun comes to its end, even if its operator has left; then its files are gone. It does not
-//! know how files come and go.
+//! Invariant: work that was begun is completed, even if its operator has left, and then its files are removed. It does
+//! not know how files are sent and received.
 
 use super::scratch::Scratch;
 use super::{Operator, OperatorError};
@@ -10,7 +10,7 @@ use crate::store::{RoomContent, StoreError};
 use std::io::BufReader;
 
 impl Operator {
-    /// A file for one piece of work, and the right to do it.
+    /// Returns a file for one transfer, and takes a place for the transfer.
     ///
     /// # Errors
     /// [`OperatorError::TransfersFull`], [`OperatorError::InMemory`].
@@ -22,19 +22,19 @@ impl Operator {
         Ok(folder.file(Some(place)))
     }
 
-    /// A file beside the one that is asked for.
+    /// Returns a second file for the same transfer.
     fn copy(&self) -> Result<Scratch, OperatorError> {
         let folder = self.0.scratch.as_ref().ok_or(OperatorError::InMemory)?;
         Ok(folder.file(None))
     }
 
-    /// A copy of everything that is stored, as one file.
+    /// Writes a copy of all stored data into a file.
     ///
     /// # Errors
     /// [`OperatorError`]; no file is left.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the copy is made, and removed.
+    /// If dropped before it returns, the copy is made, and then removed.
     pub(super) async fn backup(&self) -> Result<Scratch, OperatorError> {
         let (file, store) = (self.scratch()?, self.0.store.clone());
         self.whole(async move {
@@ -44,13 +44,13 @@ impl Operator {
         .await
     }
 
-    /// Everything that is stored for a room, as a file of lines; see [`RoomContent`].
+    /// Writes everything that is stored for a room into a file of lines; see [`RoomContent`].
     ///
     /// # Errors
     /// [`OperatorError`]; no file is left.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the file is made, and removed.
+    /// If dropped before it returns, the file is made, and then removed.
     pub(super) async fn export(&self, room: RoomId) -> Result<Scratch, OperatorError> {
         let (file, copy) = (self.scratch()?, self.copy()?);
         let store = self.0.store.clone();
@@ -66,14 +66,14 @@ impl Operator {
         .await
     }
 
-    /// Replaces what is stored for a room by the lines of a file, which may be of any room. Returns how many
-    /// keys it has now.
+    /// Replaces what is stored for a room by the lines of a file, which may come from any room. Returns the number of
+    /// keys that the room has now.
     ///
     /// # Errors
-    /// [`OperatorError`], and what `Rooms::import` says of it.
+    /// [`OperatorError`], also for the errors of `Rooms::import`.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, it is done all the same.
+    /// If dropped before it returns, the import is completed all the same.
     pub(super) async fn import(
         &self,
         room: RoomId,
@@ -95,7 +95,7 @@ impl Operator {
     }
 }
 
-/// Does something with files, away from the threads that run rooms.
+/// Runs work with files away from the threads that run rooms.
 async fn on_disk<T: Send + 'static>(
     act: impl FnOnce() -> Result<T, OperatorError> + Send + 'static,
 ) -> Result<T, OperatorError> {

@@ -1,7 +1,7 @@
-//! What operators ask of a server, over HTTP. Owns the paths, and how each is answered.
+//! Operators' requests to a server, over HTTP. Owns the paths, and how each is answered.
 //!
-//! Invariant: all of it but what needs no token is behind the [`guard`](super::guard), which carries changes out
-//! whatever becomes of their operator. It does not know how anything is done. `openapi.json` describes it.
+//! Invariant: every route that needs a token is behind the [`guard`](super::guard), which completes changes even if the
+//! operator has left. It does not know how anything is done. `openapi.json` describes it.
 
 use super::catalog::Variable;
 use super::failure::ApiError;
@@ -31,15 +31,15 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::sync::Arc;
 
-/// The description of everything below.
+/// The description of the whole API.
 const OPENAPI: &str = include_str!("openapi.json");
-/// The version of everything below, as a number. Who asks in another one is told what to upgrade; who
-/// names none is taken to know what it asks for.
+/// The version of the API. A client that asks in another version is told which side to upgrade. A client that names no
+/// version is served as if it named this one.
 pub const API_VERSION: u64 = 1;
-/// The header that names it, in requests and in answers.
+/// The header with the version, in requests and in answers.
 pub(super) const API_HEADER: HeaderName = HeaderName::from_static("room-api");
 
-/// All routes for operators.
+/// Returns all routes for operators.
 pub(super) fn router(core: Core) -> Router {
     let guarded = Router::new()
         .route("/_room/admin/openapi.json", get(openapi))
@@ -77,12 +77,12 @@ async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }
 
-/// 200 when every project is served, else 503.
+/// Answers 200 if every project is served, and 503 otherwise.
 async fn ready(State(core): State<Core>) -> Response {
     let broken = core.0.slots.all().iter().filter(|(_, site)| site.is_err()).count();
     match broken {
         0 => "ready\n".into_response(),
-        // Names are the operator's; how many tells a load balancer enough.
+        // Names are for operators only; the number is enough for a load balancer.
         broken => {
             let text = format!("projects that cannot be served: {broken}\n");
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
@@ -174,7 +174,7 @@ async fn plan(
 ) -> Result<Json<Plan>, ApiError> {
     check_name(&project)?;
     let release: Release = read_json(&core, body).await?;
-    // One that is not served may lack just this release.
+    // A project that is not served may lack just this release, so the plan has no version to compare with.
     if let Held::Open(site) = core.0.slots.get(&project) {
         return Ok(Json(blocking(|| site.plan(&release))?));
     }
@@ -273,7 +273,7 @@ async fn change_variable(
     Ok(Json(json!({ "name": name, "rooms": rooms })).into_response())
 }
 
-/// What all projects count, each line with its project's name as a label, and what is no project's.
+/// Returns the metrics of all projects, each line with its project's name as a label, and the metrics of the server.
 async fn print_metrics(State(core): State<Core>) -> Response {
     let all = core.0.slots.all().into_iter();
     let printed: Vec<_> =
@@ -282,21 +282,21 @@ async fn print_metrics(State(core): State<Core>) -> Response {
     ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
 }
 
-/// Everything that an operator may ask of a project's rooms: lists, changes, backups, logs, metrics.
+/// Returns the routes about a project's rooms: lists, changes, backups, logs, metrics.
 fn rooms_of_projects(core: Core) -> Router<Core> {
     Router::new()
         .nest("/_room/admin/projects/{project}/node", operator::routes_of_project())
         .layer(from_fn_with_state(core, hand_over))
 }
 
-/// Puts the right to work on a project's rooms in the request of who was let in.
+/// Puts the access to a project's rooms into a request that was let in.
 async fn hand_over(
     State(core): State<Core>,
     Extension(_let_in): Extension<TokenRecord>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    // Not from the extracted path: what follows the project names keys, which may be any bytes.
+    // The extracted path is not used: the part behind the project has keys, which may be any bytes.
     let project = request.uri().path().split('/').nth(4).unwrap_or_default();
     let project = percent_decode_str(project).decode_utf8_lossy();
     let operator = core.found(&project)?.operator();
@@ -304,7 +304,7 @@ async fn hand_over(
     Ok(next.run(request).await)
 }
 
-/// Refuses what cannot be the name of a project, which is also the name of a folder.
+/// Refuses an invalid name of a project. The name is also the name of a folder.
 fn check_name(project: &str) -> Result<(), ApiError> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     if (1..=64).contains(&project.len()) && project.chars().all(plain) {
@@ -314,7 +314,7 @@ fn check_name(project: &str) -> Result<(), ApiError> {
     Err(ApiError::Malformed(text.to_owned()))
 }
 
-/// A body of JSON, within its bounds.
+/// Reads a body of JSON, within the limits of time and size.
 async fn read_json<T: DeserializeOwned>(core: &Core, body: Body) -> Result<T, ApiError> {
     let limited = Limited::new(body, OPERATOR_BODY_BYTES_MAX);
     let arriving = tokio::time::timeout(ms(core.0.limits.body_ms_max), limited.collect());

@@ -1,8 +1,7 @@
-//! Who changed what on the server, and when. Owns the file of it.
+//! Who changed what on the server, and when. Owns the file of the audit log.
 //!
-//! Invariant: each change is two lines of JSON with one id, what is asked for before it begins and what came
-//! of it before its answer; what was refused is one line. No secret is in it. It does not know what the
-//! changes are.
+//! Invariant: each change is two lines of JSON with one id: the request before the change begins, and its result before
+//! it is answered. A refused request is one line. No secret is in the file. It does not know what the changes are.
 
 use super::file::FileError;
 use super::tokens::TokenRecord;
@@ -14,45 +13,45 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use uuid::Uuid;
 
-/// The list of changes: `audit.log`, and `audit.log.old` before it.
+/// The audit log: `audit.log`, and `audit.log.old` with the older lines.
 pub(super) struct Audit {
     path: PathBuf,
     file: Mutex<File>,
 }
 
-/// How far a change is.
+/// The phase of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Phase {
-    /// It begins now. One without a [`Phase::Done`] was cut off by a crash.
+    /// The change begins now. If no [`Phase::Done`] follows, a crash cut it off.
     Begun,
-    /// It has ended.
+    /// The change has ended.
     Done,
-    /// It was not let in.
+    /// The request was refused.
     Refused,
 }
 
-/// A line of the list.
+/// A line of the audit log.
 #[derive(Clone, Serialize)]
 pub(super) struct Entry {
-    /// In milliseconds since 1970.
+    /// The time in milliseconds since 1970.
     pub(super) at_ms: u64,
-    /// The change's own.
+    /// The id of the change.
     pub(super) id: String,
     pub(super) phase: Phase,
-    /// The token's id; none if it was no token.
+    /// The token's id; `None` if the request had no valid token.
     pub(super) token: Option<String>,
     /// The token's name.
     pub(super) name: Option<String>,
     pub(super) method: String,
     pub(super) path: String,
-    /// How it was answered.
+    /// The status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) status: Option<u16>,
 }
 
 impl Entry {
-    /// A change that somebody asks for.
+    /// Starts the entry of a change that a request asks for.
     pub(super) fn new(who: Option<&TokenRecord>, method: &str, path: &str) -> Self {
         Self {
             at_ms: 0,
@@ -68,7 +67,7 @@ impl Entry {
 }
 
 impl Audit {
-    /// Goes on with the list in a data folder.
+    /// Opens the audit log of a data folder, to append to it.
     ///
     /// # Errors
     /// [`FileError`].
@@ -85,7 +84,7 @@ impl Audit {
         Ok(Self { path, file: Mutex::new(file) })
     }
 
-    /// Adds a line. What cannot be written is in the server's log at least. Blocks until the system has it.
+    /// Appends a line. The server's own log has the line in any case. Blocks until the system has the line.
     pub(super) fn note(&self, entry: &Entry) {
         let line = serde_json::to_string(entry).unwrap_or_default();
         tracing::info!(target: "room::audit", "{line}");
@@ -95,7 +94,7 @@ impl Audit {
     }
 
     fn write(&self, line: &str) -> Result<(), FileError> {
-        // A line is written in one call, so what a panicking holder left is whole.
+        // A line is written in one call, so the file is whole even if a holder of the lock panicked.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let named = |error| FileError::new(&self.path, error);
         if file.metadata().map_err(named)?.len() > AUDIT_BYTES_MAX {
@@ -106,7 +105,7 @@ impl Audit {
     }
 }
 
-/// True if nothing, or a whole line, is at the end of a file.
+/// Returns true if a file is empty or ends with a whole line.
 fn ends_a_line(path: &Path) -> std::io::Result<bool> {
     let mut file = File::open(path)?;
     if file.metadata()?.len() == 0 {

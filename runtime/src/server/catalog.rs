@@ -1,8 +1,7 @@
-//! What is known of a project on disk: its versions, which one is served, and its variables. Owns the
-//! files, and that they change as a whole.
+//! The records of a project on disk: its versions, which one is served, and its variables. Owns the files, and that
+//! each changes as a whole.
 //!
-//! Invariant: what a change that failed left is what was there before. It does not know how a version is
-//! served.
+//! Invariant: a change that fails leaves the files as they were. It does not know how a version is served.
 
 use super::file::{self, FileError};
 use super::ledger::Ledger;
@@ -22,13 +21,13 @@ const VARIABLES: &str = "env.json";
 /// A release that was deployed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    /// Counts from 1.
+    /// Counted from 1.
     pub number: u64,
     /// When it was deployed, in milliseconds since 1970.
     pub created_ms: u64,
-    /// The token with which it was deployed, by its name.
+    /// The name of the token with which it was deployed.
     pub by: String,
-    /// What is served.
+    /// The release.
     pub release: Release,
 }
 
@@ -37,7 +36,7 @@ pub struct Version {
 pub struct Variable {
     /// Its value.
     pub value: String,
-    /// Whether it is never shown again.
+    /// Whether the value is never shown again.
     #[serde(default)]
     pub secret: bool,
 }
@@ -55,7 +54,7 @@ struct Variables {
     variables: BTreeMap<String, Variable>,
 }
 
-/// A project's folder, as it is on disk.
+/// The records in a project's folder.
 #[derive(Clone)]
 pub(super) struct Catalog {
     ledger: Ledger,
@@ -64,10 +63,10 @@ pub(super) struct Catalog {
 }
 
 impl Catalog {
-    /// What is in the folder of the project of this name. Versions that were removed are none.
+    /// Reads the folder of the project of this name. If the file of versions was removed, there are no versions.
     ///
     /// # Errors
-    /// [`FileError`]: a file is damaged, or a newer server has written it.
+    /// [`FileError`]: a file is damaged, or a newer server wrote it.
     pub(super) fn open(dir: &Path, project: &str) -> Result<Self, FileError> {
         let mut ledger = Ledger::open(dir, project);
         let empty = || Versions { format: FORMAT, ..Versions::default() };
@@ -79,36 +78,36 @@ impl Catalog {
         Ok(Self { ledger, versions, variables })
     }
 
-    /// The versions that are kept, the oldest first.
+    /// Returns the versions that are kept, the oldest first.
     pub(super) fn versions(&self) -> &[Version] {
         &self.versions.versions
     }
 
-    /// The version that is served.
+    /// Returns the version that is served.
     pub(super) fn current(&self) -> Option<&Version> {
         self.version(self.versions.current?)
     }
 
-    /// The version with this number.
+    /// Returns the version with this number.
     pub(super) fn version(&self, number: u64) -> Option<&Version> {
         self.versions.versions.iter().find(|version| version.number == number)
     }
 
-    /// The version that was deployed before the one that is served.
+    /// Returns the version that was deployed before the one that is served.
     pub(super) fn before(&self) -> Option<&Version> {
         let current = self.versions.current?;
         self.versions.versions.iter().rev().find(|version| version.number < current)
     }
 
-    /// The number of the next version.
+    /// Returns the number of the next version.
     pub(super) fn next(&self) -> u64 {
         self.versions.versions.last().map_or(1, |version| version.number + 1)
     }
 
-    /// Notes that a version is served from now on, and forgets the oldest.
+    /// Records that a version is served from now on, and drops the oldest versions.
     ///
     /// # Errors
-    /// [`FileError`]: nothing is noted.
+    /// [`FileError`]: nothing is recorded.
     pub(super) fn serve(&mut self, version: Version) -> Result<(), FileError> {
         let mut versions = self.versions.clone();
         versions.current = Some(version.number);
@@ -127,15 +126,15 @@ impl Catalog {
         Ok(())
     }
 
-    /// The variables that were set on the server.
+    /// Returns the variables that were set on the server.
     pub(super) fn variables(&self) -> &BTreeMap<String, Variable> {
         &self.variables.variables
     }
 
-    /// Replaces the variables. Those before.
+    /// Replaces the variables, and returns the previous ones.
     ///
     /// # Errors
-    /// [`FileError`]: they are what they were.
+    /// [`FileError`]: the variables are unchanged.
     pub(super) fn set_variables(
         &mut self,
         variables: BTreeMap<String, Variable>,

@@ -1,8 +1,8 @@
-//! Who is let in to what operators ask for. Owns that a change comes to its end and is audited.
+//! Who may send which request of an operator. Owns that a change is completed and audited.
 //!
-//! Invariant: nobody is answered without a token that is good for it. Each change runs in a task of its own,
-//! between two lines of the audit, so that it ends and is noted also if the operator's connection does not last;
-//! the connection's task only waits for the answer. It does not know how anything is done.
+//! Invariant: every request needs a token that permits it. Each change runs in a task of its own, between two lines of
+//! the audit log. So it is completed and recorded even if the operator's connection breaks. The connection's task only
+//! waits for the answer. It does not know how anything is done.
 
 use super::api::{API_HEADER, API_VERSION};
 use super::audit::{Entry, Phase};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What a request needs.
+/// Returns the scope that a request needs.
 fn scope_of(method: &Method, path: &str) -> Scope {
     let path = path.strip_prefix("/_room/admin/").unwrap_or_default();
     let parts: Vec<&str> = path.split('/').collect();
@@ -43,8 +43,7 @@ fn only_reads(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// Lets in who shows a token that is good for it. A change is carried out and noted whatever becomes of the
-/// connection.
+/// Lets a request in if its token permits it. A change is completed and recorded even if the connection breaks.
 pub(super) async fn let_in(State(core): State<Core>, mut request: Request, next: Next) -> Response {
     let who = bearer(request.headers()).and_then(|secret| core.0.tokens.check(secret));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -81,7 +80,7 @@ fn asked_in_other_version(headers: &HeaderMap) -> Option<String> {
     (asked != API_VERSION.to_string()).then(|| asked.chars().take(20).collect())
 }
 
-/// Makes a change in a task of its own, and waits for its answer.
+/// Runs a change in a task of its own, and waits for its answer.
 async fn change(core: Core, entry: Entry, request: Request, next: Next) -> Response {
     let place = match core.0.changes.begin(core.0.limits.admin_changes_max) {
         Ok(place) => place,
@@ -91,7 +90,7 @@ async fn change(core: Core, entry: Entry, request: Request, next: Next) -> Respo
     let request = request.map(|body| until_stopped(body, stop));
     let work = tokio::spawn(async move {
         note(&core, &entry, Phase::Begun, None);
-        // In a task of its own, so that a panic of it is noted as well.
+        // In a task of its own, so that its panic is recorded, too.
         let response = tokio::spawn(next.run(request)).await.unwrap_or_else(panicked);
         note(&core, &entry, Phase::Done, Some(&response));
         drop(place);
@@ -117,7 +116,7 @@ fn note(core: &Core, entry: &Entry, phase: Phase, response: Option<&Response>) {
     blocking(|| core.0.audit.note(&Entry { at_ms, phase, status, ..entry.clone() }));
 }
 
-/// A body that breaks off when the server stops: what waits for an operator's bytes does not keep it.
+/// Returns a body that breaks off when the server stops, so that a slow upload does not delay the stop.
 fn until_stopped(body: Body, stop: CancellationToken) -> Body {
     let pieces = Some((body.into_data_stream(), stop));
     Body::from_stream(stream::unfold(pieces, async |rest| {
@@ -132,15 +131,16 @@ fn until_stopped(body: Body, stop: CancellationToken) -> Body {
 }
 
 impl Changes {
-    /// None yet, and as many as the limits let be; none begins any more after `stop`.
+    /// Starts without changes. `limits` bounds how many run at a time, and none begins after `stop`.
     pub(super) fn new(limits: &Limits, stop: CancellationToken) -> Self {
         let places = Arc::new(places(limits.admin_changes_max));
         Self { running: TaskTracker::new(), places, stop }
     }
 
-    /// The right to make a change, for as long as it is held.
+    /// Returns the right to make a change, valid as long as it is held.
     fn begin(&self, max: u64) -> Result<impl Send + use<>, ApiError> {
-        // Who has this is waited for; whoever comes later sees that the server stops.
+        // The token is taken before the check: the drain waits for its holder, and a later caller sees that the server
+        // stops.
         let counted = self.running.token();
         if self.stop.is_cancelled() {
             return Err(ApiError::Stopping);

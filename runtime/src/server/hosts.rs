@@ -1,6 +1,7 @@
-//! Which project a client means. Owns the names by which they are called.
+//! Which project a client means. Owns the hosts by which projects are called.
 //!
-//! Invariant: a request reaches the project that its host names, or none. It does not know what a project answers.
+//! Invariant: a request reaches the project that its host names, or no project. It does not know what a project
+//! answers.
 
 use crate::door::{Misled, Porter};
 use axum::Router;
@@ -10,32 +11,32 @@ use http::{HeaderMap, header};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tower::ServiceExt;
 
-/// The projects of a server by their names. Cheap to clone; clones are the same.
+/// The projects of a server by their hosts. Cheap to clone; clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Hosts(Arc<RwLock<Names>>);
 
 #[derive(Default)]
 struct Names {
     served: Vec<Named>,
-    /// Those that a project is about to answer to.
+    /// The hosts of projects that are about to be served.
     reserved: Vec<(String, Vec<String>)>,
 }
 
 #[derive(Clone)]
 struct Named {
     project: String,
-    /// `chat.example.com`, `*.example.com`; none if it answers to every name that is nobody's.
+    /// `chat.example.com`, `*.example.com`; empty if the project answers to every host that no other project lists.
     hosts: Vec<String>,
     router: Router,
 }
 
 impl Hosts {
-    /// Who answers to these names already, or is about to, if somebody else does.
+    /// Returns the other project that answers to one of these hosts, or is about to.
     pub(super) fn taken(&self, project: &str, hosts: &[String]) -> Option<String> {
         self.read().taken(project, hosts)
     }
 
-    /// Keeps these names for a project until it is served or does without them.
+    /// Reserves these hosts for a project, until it is served or the reservation is dropped.
     ///
     /// # Errors
     /// The project that has one of them.
@@ -48,14 +49,14 @@ impl Hosts {
         Ok(Reserved { hosts: self.clone(), project: project.to_owned() })
     }
 
-    /// Sends clients who use these names to a project from now on.
+    /// Routes clients that use these hosts to a project from now on.
     pub(super) fn put(&self, project: &str, hosts: Vec<String>, router: Router) {
         let served = &mut self.write().served;
         served.retain(|named| named.project != project);
         served.push(Named { project: project.to_owned(), hosts, router });
     }
 
-    /// Sends nobody to a project any more.
+    /// Stops routing clients to a project.
     pub(super) fn remove(&self, project: &str) {
         self.write().served.retain(|named| named.project != project);
     }
@@ -68,7 +69,7 @@ impl Hosts {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The project that is called by this name; the longest name decides.
+    /// Returns the routes of the project with this host. The most specific listed name wins.
     fn find(&self, host: &str) -> Option<Router> {
         let all = &self.read().served;
         let of = |named: &Named| match named.hosts.is_empty() {
@@ -79,7 +80,7 @@ impl Hosts {
         best.max_by_key(|(length, _)| *length).map(|(_, named)| named.router.clone())
     }
 
-    /// True if a project lists this name, and does not only answer to it because it is nobody's.
+    /// Returns true if a project lists this host. A project without hosts does not count.
     pub(super) fn are_named(&self, host: &str) -> bool {
         self.read()
             .served
@@ -88,7 +89,7 @@ impl Hosts {
             .any(|name| matches(name, host).is_some())
     }
 
-    /// Everything that clients may ask for. The porter answers those of no project.
+    /// Returns the routes for clients. The porter answers clients of no project.
     pub(super) fn router(&self, porter: Porter) -> Router {
         let hosts = self.clone();
         Router::new()
@@ -124,7 +125,7 @@ impl Names {
     }
 }
 
-/// Names that nobody else gets while this is held.
+/// A reservation of hosts. No other project gets them until this is dropped.
 #[must_use]
 pub(super) struct Reserved {
     hosts: Hosts,
@@ -137,7 +138,7 @@ impl Drop for Reserved {
     }
 }
 
-/// The name by which a client calls the server, in lower case and without a port.
+/// Returns the host by which a client calls the server, in lower case and without a port.
 fn host_of(headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = match host.rsplit_once(':') {
@@ -147,13 +148,13 @@ fn host_of(headers: &HeaderMap) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// How much of a host a name says, if it is one of the host's.
+/// Returns how specific a listed name is, if it matches the host.
 fn matches(name: &str, host: &str) -> Option<usize> {
     let is_it = match name.strip_prefix('*') {
         Some(end) => host.len() > end.len() && host.ends_with(end),
         None => name == host,
     };
-    // A plain name of the same length says more than one with a star.
+    // A plain name is more specific than a name of the same length with a star.
     is_it.then_some(name.len() * 2 + usize::from(!name.starts_with('*')))
 }
 
@@ -199,7 +200,7 @@ mod tests {
         assert_eq!(hosts.taken("new", &[]), Some("any".into()));
         assert_eq!(hosts.taken("new", &["one.org".into()]), Some("one".into()));
         assert_eq!(hosts.taken("one", &["one.org".into()]), None);
-        // Names that are reserved are nobody else's, until they are let go.
+        // Reserved hosts belong to no other project until the reservation is dropped.
         let reserved = hosts.reserve("new", &["new.org".into()]).unwrap();
         assert_eq!(hosts.reserve("other", &["new.org".into()]).err(), Some("new".into()));
         assert_eq!(hosts.taken("new", &["new.org".into()]), None);

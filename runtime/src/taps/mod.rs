@@ -1,10 +1,10 @@
-//! What passes through a room, for who watches it: messages, connections that come and go, faults. Owns who
+//! What passes through a room, for operators who watch it: messages, connections that open and close, faults. Owns who
 //! watches which room.
 //!
-//! Invariant: a room that nobody watches pays one look at a number for each message, and none waits for a
-//! watcher; a watcher's queue is bounded, and what went from it unread is counted. Watching wakes no room and
-//! keeps none in memory: a watcher belongs to a room's name, so it stays while the room comes and goes. It
-//! does not know when something may be said: rooms tell of it when it is.
+//! Invariant: a room that nobody watches reads one number for each message, and no room waits for a watcher. A
+//! watcher's queue is bounded, and the entries that it dropped unread are counted. Watching wakes no room and keeps no
+//! room in memory: a watcher belongs to a room's name, so it stays while the room is evicted and activated again. It
+//! does not know when an output may be shown: rooms report an output once it is durable.
 
 mod passed;
 mod watcher;
@@ -22,15 +22,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 use watcher::Queue;
 
-/// Who watches the rooms of one node. Cheap to clone; clones are the same.
+/// The watchers of one node's rooms. Cheap to clone; clones share them.
 #[derive(Clone)]
 pub(crate) struct Taps(Arc<Inner>);
 
 struct Inner {
     watched: Mutex<HashMap<RoomId, Vec<Arc<Queue>>>>,
-    /// How many watch, whatever room.
+    /// The number of watchers of all rooms.
     count: AtomicUsize,
-    /// Grows whenever somebody comes or goes.
+    /// Grows whenever a watcher comes or goes.
     version: AtomicU64,
     closed: AtomicBool,
     places: Arc<Semaphore>,
@@ -42,18 +42,18 @@ struct Inner {
     clock: Clock,
 }
 
-/// As many watch as may.
+/// There are as many watchers as the limit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TapsFull(pub(crate) u64);
 
-/// A room's end: where it tells what passes.
+/// A room's end of its taps: the room reports here what passes.
 pub(crate) struct RoomTap {
     taps: Taps,
     room: RoomId,
     known: Mutex<Known>,
 }
 
-/// Who watches the room, as of a version.
+/// The watchers of the room, as of a version.
 #[derive(Default)]
 struct Known {
     version: u64,
@@ -61,7 +61,7 @@ struct Known {
 }
 
 impl Taps {
-    /// Nobody watches.
+    /// Starts without watchers.
     pub(crate) fn new(limits: &Limits, clock: Clock) -> Self {
         let places = size(limits.tap_watchers_max).min(Semaphore::MAX_PERMITS);
         Self(Arc::new(Inner {
@@ -79,7 +79,7 @@ impl Taps {
         }))
     }
 
-    /// Somebody who reads what passes through a room from here on, whether it is in memory or not.
+    /// Returns a watcher of what passes through a room from now on, whether the room is in memory or not.
     ///
     /// # Errors
     /// [`TapsFull`].
@@ -98,12 +98,12 @@ impl Taps {
         Ok(Tap::new(self.clone(), room, queue, self.0.batch_bytes, place))
     }
 
-    /// The end of a room that came into memory.
+    /// Returns the end of a room that was activated.
     pub(crate) fn of(&self, room: RoomId) -> RoomTap {
         RoomTap { taps: self.clone(), room, known: Mutex::default() }
     }
 
-    /// Nothing more will pass: watchers read what is left, and end.
+    /// Ends all taps. Watchers read what is left, and end.
     pub(crate) fn close(&self) {
         let watched = self.watched();
         self.0.closed.store(true, Ordering::Release);
@@ -121,55 +121,56 @@ impl Taps {
         self.changed(&watched);
     }
 
-    /// Notes that rooms have to look again.
+    /// Notes that the watchers changed, so that rooms read them again.
     fn changed(&self, watched: &HashMap<RoomId, Vec<Arc<Queue>>>) {
         self.0.count.store(watched.values().map(Vec::len).sum(), Ordering::Release);
         self.0.version.fetch_add(1, Ordering::AcqRel);
     }
 
     fn watched(&self) -> MutexGuard<'_, HashMap<RoomId, Vec<Arc<Queue>>>> {
-        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // The map is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
         self.0.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl RoomTap {
-    /// False if nobody watches any room, so that there is nobody to tell anything.
+    /// Returns false if nobody watches any room, so that nothing needs to be reported.
     pub(crate) fn may_be_watched(&self) -> bool {
         self.taps.0.count.load(Ordering::Acquire) > 0
     }
 
-    /// A client was let in.
+    /// Reports that a client was let in.
     pub(crate) fn opened(&self, who: &ConnectionId) {
         self.tell(|_| Passed::opened(who));
     }
 
-    /// A client said something, and the room is about to hear it.
+    /// Reports a client's message, before the room handles it.
     pub(crate) fn came(&self, from: &ConnectionId, message: &Message) {
         self.tell(|excerpt| Passed::came(from, message, excerpt));
     }
 
-    /// The room has said something: what it depends on is durable.
+    /// Reports a room's message, once the commits that it depends on are durable.
     pub(crate) fn went(&self, number: SequenceNumber, to: Whom<'_>, message: &Message) {
         self.tell(|excerpt| Passed::went(number, to, message, excerpt));
     }
 
-    /// Connections are ended, behind what the room said to them; without a number if that is not the room's doing.
+    /// Reports that connections are closed, behind what the room sent to them. There is no number if the room did not
+    /// close them.
     pub(crate) fn closed(&self, number: Option<SequenceNumber>, to: Whom<'_>, frame: &CloseFrame) {
         self.tell(|_| Passed::closed(number, to, frame));
     }
 
-    /// A connection has ended.
+    /// Reports that a connection has ended.
     pub(crate) fn ended(&self, who: &ConnectionId, ending: &Ending) {
         self.tell(|_| Passed::ended(who, ending));
     }
 
-    /// The guest failed at an event, which left nothing.
+    /// Reports that the guest failed at an event. The event left no effects.
     pub(crate) fn failed(&self, event: &'static str, reason: &str) {
         self.tell(|excerpt| Passed::failed(event, reason, excerpt));
     }
 
-    /// Tells who watches the room, if anybody does.
+    /// Adds an entry to the queue of each watcher of the room.
     fn tell(&self, passed: impl FnOnce(usize) -> Passed) {
         if !self.may_be_watched() {
             return;

@@ -1,6 +1,6 @@
-//! One thing that passed through a room. Owns its shape, in memory and as JSON.
+//! One event that passed through a room. Owns its shape, in memory and as JSON.
 //!
-//! Invariant: of a message no more is kept than an excerpt, cut between characters, whatever its size. It does
+//! Invariant: only an excerpt of a message is kept, cut between characters, whatever the size of the message. It does
 //! not know who reads it.
 
 use crate::event::{CloseFrame, Ending, Handshake, Message};
@@ -8,43 +8,43 @@ use crate::id::{ConnectionId, SequenceNumber};
 use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
 
-/// Something that passed.
+/// An event that passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Passed {
-    /// When, in milliseconds since 1970.
+    /// When it passed, in milliseconds since 1970.
     time_ms: u64,
-    /// `in`: from a client; `out`: from the room; none for what happened in it.
+    /// `in`: from a client; `out`: from the room; `None` for an event inside the room.
     direction: Option<&'static str>,
     /// `open`, `text`, `binary`, `close` or `fault`.
     kind: &'static str,
-    /// Whose; none if it is about several or none.
+    /// The connection; `None` if the event is about several or no connections.
     #[serde(serialize_with = "as_text")]
     connection: Option<ConnectionId>,
-    /// How many heard it, if it was said to several at once.
+    /// The number of receivers, if the message was sent to several at once.
     to: Option<usize>,
     /// The size of a message.
     bytes: Option<usize>,
-    /// The beginning of a text, of a binary in hexadecimal digits; a reason.
+    /// The beginning of a text, or of a binary message in hexadecimal digits, or a reason.
     text: Option<String>,
-    /// Whether that is not all of it.
+    /// Whether the text is incomplete.
     cut: bool,
-    /// What a connection was closed with.
+    /// The close code of a connection.
     code: Option<u16>,
-    /// Whether both sides had said so.
+    /// Whether both sides sent a close frame.
     clean: Option<bool>,
-    /// At what event a guest failed.
+    /// The event at which a guest failed.
     event: Option<&'static str>,
-    /// The number of what the room said, as `epoch-seq`.
+    /// The number of the room's output, as `epoch-seq`.
     #[serde(serialize_with = "as_shown")]
     number: Option<SequenceNumber>,
 }
 
-/// Who hears something.
+/// The receivers of an output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Whom<'a> {
     /// One connection.
     One(&'a ConnectionId),
-    /// So many at once.
+    /// This number of connections at once.
     Many(usize),
 }
 
@@ -111,12 +111,12 @@ impl Passed {
         Self { direction: Some("out"), connection, to, ..self }
     }
 
-    /// The same, with its time.
+    /// Sets the time.
     pub(super) fn at(self, time_ms: u64) -> Self {
         Self { time_ms, ..self }
     }
 
-    /// What it takes in memory, in bytes. A connection's id is counted although others share it.
+    /// Returns its size in memory, in bytes. A connection's id is counted although others share it.
     pub(super) fn size(&self) -> usize {
         let text = self.text.as_ref().map_or(0, String::len);
         size_of::<Self>() + text + self.connection.as_ref().map_or(0, |id| id.as_str().len())
@@ -134,7 +134,7 @@ fn as_shown<S: Serializer>(
     number.map(|number| number.to_string()).serialize(serializer)
 }
 
-/// The beginning of a text, and whether there is more.
+/// Returns the beginning of a text, and whether there is more.
 fn excerpt(text: &str, bytes_max: usize) -> (String, bool) {
     let mut end = text.len().min(bytes_max);
     while !text.is_char_boundary(end) {
@@ -143,7 +143,7 @@ fn excerpt(text: &str, bytes_max: usize) -> (String, bool) {
     (text[..end].to_owned(), end < text.len())
 }
 
-/// The first bytes as digits, and whether there are more.
+/// Returns the first bytes as digits, and whether there are more.
 fn digits(bytes: &[u8], digits_max: usize) -> (String, bool) {
     let shown = bytes.len().min(digits_max / 2);
     let mut digits = String::with_capacity(shown * 2);

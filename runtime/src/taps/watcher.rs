@@ -1,7 +1,7 @@
-//! Somebody who watches a room. Owns what waits to be read by them.
+//! A watcher of a room. Owns the queue of events that it has not read.
 //!
-//! Invariant: what passed is read, or counted as missed, once and in order; the queue never takes more than
-//! its bounds, and the oldest goes first. It does not know where it goes.
+//! Invariant: every event is read or counted as missed, once and in order. The queue never exceeds its bounds, and
+//! drops the oldest first. It does not know where the events go.
 
 use super::passed::Passed;
 use super::{RoomId, Taps};
@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-/// What waits for one watcher.
+/// The events that wait for one watcher.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     filled: Notify,
@@ -25,16 +25,16 @@ struct Waiting {
     closed: bool,
 }
 
-/// What is read at once.
+/// The events of one read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
-    /// How much had passed before it that is gone.
+    /// The number of events before these that were dropped.
     pub(crate) missed: u64,
-    /// In order.
+    /// The events, in order.
     pub(crate) passed: Vec<Arc<Passed>>,
 }
 
-/// A watcher. Dropped, it gives up its place.
+/// A watcher. Dropping it frees its place.
 pub(crate) struct Tap {
     taps: Taps,
     room: RoomId,
@@ -67,7 +67,7 @@ impl Queue {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // The queue is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,7 +83,7 @@ impl Tap {
         Self { taps, room, queue, batch_bytes, _place: place }
     }
 
-    /// What waits, no more than [`crate::Limits::log_batch_bytes`] at once; none if nothing does.
+    /// Returns the next events, at most [`crate::Limits::log_batch_bytes`] at once, or `None` if there are none.
     pub(crate) fn read(&mut self) -> Option<Batch> {
         let mut waiting = self.queue.waiting();
         if waiting.passed.is_empty() && waiting.missed == 0 {
@@ -101,10 +101,10 @@ impl Tap {
         Some(Batch { missed, passed })
     }
 
-    /// Waits until there is something to read. False if there will be nothing more.
+    /// Waits until there is something to read. Returns false if the taps have ended.
     ///
     /// # Cancel safety
-    /// Nothing is lost if it is dropped.
+    /// If dropped before it returns, nothing is lost.
     pub(crate) async fn wait(&self) -> bool {
         loop {
             {
@@ -124,7 +124,7 @@ impl Tap {
 impl Drop for Tap {
     fn drop(&mut self) {
         self.taps.forget(&self.room, &self.queue);
-        // A room that is quiet may hold the queue for long.
+        // A quiet room may hold the queue for a long time, so its memory is freed now.
         let waiting = std::mem::take(&mut *self.queue.waiting());
         drop(waiting);
     }

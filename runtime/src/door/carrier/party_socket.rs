@@ -1,9 +1,9 @@
-//! A plain WebSocket, as a browser's own and `partysocket` speak it: one connection to one room, whose messages are
-//! the frames. Owns how such a connection ends.
+//! A plain WebSocket, as browsers and `partysocket` speak it: one connection to one room, whose messages are the
+//! frames. Owns how such a connection ends.
 //!
-//! Invariant: the room hears of the end once, whoever ends it. A client that breaks the protocol reads the answers
-//! to what it said before, as far as they come in time, and then why its connection ends. Behind a close frame
-//! nothing is written. It does not know sockets or timers.
+//! Invariant: the end is reported to the room once, whichever side ends the connection. A client that breaks the
+//! protocol receives the answers to its earlier messages, as far as they come in time, and then the reason for the end.
+//! Nothing is written behind a close frame. It does not know sockets or timers.
 
 use super::pulse::{Beat, Pulse};
 use super::{Act, Carrier, Farewell, Fault, Frame, Heard, WireEnd, Written};
@@ -21,53 +21,53 @@ pub(in crate::door) struct PartySocket {
     close_max: Duration,
 }
 
-/// How far a connection is.
+/// The stage of a connection.
 enum Stage {
     Open,
-    /// The client broke the protocol, and reads the answers to what it said before.
+    /// The client broke the protocol, and receives the answers to its earlier messages.
     Failing {
-        /// What it reads last.
+        /// The close frame that it receives last.
         verdict: CloseFrame,
-        /// How long the room may answer; none if it is waited for no longer.
+        /// Until when the room may answer; `None` if its answers are not waited for any more.
         answers: Option<Instant>,
-        /// When the client is given up.
+        /// When the driver stops waiting for the client.
         end: Instant,
     },
-    /// A close frame is on its way.
+    /// A close frame is being written.
     Closing(Closing),
-    /// Our close frame is out, and the client may answer until then.
+    /// Our close frame is written, and the client may answer it until this time.
     Closed(Instant),
     Over,
 }
 
-/// Why a close frame is on its way.
+/// Why a close frame is being written.
 enum Closing {
-    /// The connection ends as it should: the client is to answer.
+    /// The connection ends regularly: the client is expected to answer.
     Goodbye,
-    /// The client broke the protocol: it is waited for until then, and not for its answer.
+    /// The client broke the protocol. Until this time it may read the frame; its answer is not awaited.
     Fault(Instant),
 }
 
-/// What a client still reads when the server ends its connection.
+/// What a client still receives when the server ends its connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
-    /// The answers to all that it said.
+    /// The answers to all its messages.
     AllAnswers,
-    /// The answers that are there.
+    /// The answers that are ready.
     ReadyAnswers,
 }
 
 impl PartySocket {
-    /// Its one connection.
+    /// The key of its one connection.
     pub(in crate::door) const KEY: ConnectionKey = ConnectionKey(0);
 
-    /// A connection that a room has let in.
+    /// Starts a connection that a room has let in.
     pub(in crate::door) fn new(limits: &Limits, now: Instant) -> Self {
         let (stage, pulse) = (Stage::Open, Pulse::new(limits, now));
         Self { stage, pulse, stop_at: None, close_max: ms(limits.close_ms_max) }
     }
 
-    /// Ends the connection by the server's doing: RFC 6455 section 7.1.7.
+    /// Fails the connection: RFC 6455 section 7.1.7.
     fn fail(&mut self, fault: Fault, before: Before, now: Instant, acts: &mut Vec<Act>) {
         let Fault { frame, error } = fault;
         let ending = Ending { frame: frame.clone(), handshake: Handshake::Missing };
@@ -89,7 +89,7 @@ impl PartySocket {
                 acts.extend(reports);
                 self.stage = Stage::Closing(Closing::Fault(end));
             }
-            // After the close frame, nothing is left to be said.
+            // Nothing follows the close frame, so the connection is shut down.
             Stage::Closed(_) => {
                 acts.push(Act::Leave(Self::KEY, Ending::broken_off()));
                 self.hang_up(Farewell::ShutDown, acts);
@@ -98,7 +98,7 @@ impl PartySocket {
         }
     }
 
-    /// The client is gone.
+    /// Ends the connection because the client is gone.
     fn lose(&mut self, acts: &mut Vec<Act>) {
         match self.stage {
             Stage::Over => return,
@@ -115,7 +115,7 @@ impl PartySocket {
         acts.push(Act::HangUp(farewell));
     }
 
-    /// What the client reads last if its end is this, unless it reads that already.
+    /// Returns the close frame to write if the connection ends with `frame`, or `None` if one is being written already.
     fn close(&mut self, frame: CloseFrame) -> Option<CloseFrame> {
         let (frame, closing) = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Open => (frame, Closing::Goodbye),
@@ -134,7 +134,7 @@ impl Carrier for PartySocket {
     fn heard(&mut self, heard: Heard) -> Option<(ConnectionKey, Message)> {
         self.pulse.heard();
         match heard {
-            // A room that said goodbye is passed what the client sent before it read that.
+            // The room gets what the client sent before it read the room's goodbye.
             Heard::Message(message) if self.listens() => Some((Self::KEY, message)),
             Heard::Message(_) | Heard::SignOfLife => None,
         }
@@ -219,7 +219,7 @@ impl Carrier for PartySocket {
         }
         match self.pulse.beat(now) {
             Beat::Lost => return self.lose(acts),
-            // Behind a close frame there is nothing to be pinged: the client has its time to answer that.
+            // Nothing is pinged behind a close frame: the client has a time limit to answer that frame.
             Beat::Ping if matches!(self.stage, Stage::Open | Stage::Failing { .. }) => {
                 acts.push(Act::Ping);
             }

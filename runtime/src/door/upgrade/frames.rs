@@ -1,37 +1,37 @@
-//! Where in its frames a client is. Owns the reading of frame heads, beside the library that reads messages.
+//! The position of a client in its frames. Owns the parsing of frame headers, beside the library that parses messages.
 //!
-//! Invariant: at every byte it is known whether a message is unfinished and how large it is so far. It refuses
-//! what the library lets pass and RFC 6455 does not. Pure: it does not know sockets, time or limits.
+//! Invariant: at every byte it is known whether a message is unfinished, and how large it is so far. Frames that the
+//! library accepts against RFC 6455 are refused. Pure: it does not know sockets, time or limits.
 
-/// The longest head of a frame: two bytes, eight of length, four of mask.
+/// The longest frame header: two bytes, eight of length, four of mask.
 const HEAD_BYTES_MAX: usize = 14;
 /// The opcode of a close frame, and the first one of a control frame.
 const CLOSE: u8 = 8;
 
-/// The frames of one client, as far as their bytes have come.
+/// The frames of one client, as far as their bytes have arrived.
 #[derive(Default)]
 pub(super) struct Frames {
     head: [u8; HEAD_BYTES_MAX],
-    /// Bytes of the head that have come.
+    /// The number of received header bytes.
     have: usize,
-    /// Bytes of the payload that have not come, once the head is there.
+    /// The number of payload bytes that have not arrived, once the header is complete.
     left: Option<u64>,
-    /// The first two bytes of a close frame's payload, as far as they have come.
+    /// The first two bytes of a close frame's payload, as far as they have arrived.
     code: Vec<u8>,
-    /// True between the first and the last frame of a message in pieces.
+    /// True between the first and the last frame of a fragmented message.
     in_pieces: bool,
-    /// Payload of the frames of the unfinished message, the rest of the newest one included.
+    /// The payload bytes of the unfinished message's frames, including the rest of the newest frame.
     bytes: u64,
-    /// Messages, and control frames outside of them, that are complete.
+    /// The number of complete messages, and of complete control frames outside of messages.
     complete: u64,
 }
 
-/// A byte at which the frames stop being valid.
+/// The byte at which the frames become invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Violation {
-    /// How many of the bytes are still valid.
+    /// The number of valid bytes before it.
     pub(super) valid: usize,
-    /// What is wrong.
+    /// What is invalid.
     pub(super) what: &'static str,
 }
 
@@ -46,23 +46,23 @@ impl Frames {
                 Some(left) => self.payload(rest, left),
             };
             at += read;
-            // The last byte that is wrong is kept from the library.
+            // The invalid byte is not passed on to the library.
             valid.map_err(|what| Violation { valid: at - 1, what })?;
         }
         Ok(())
     }
 
-    /// True if something has begun and is not complete.
+    /// Returns true if a frame or a message has begun and is not complete.
     pub(super) fn is_unfinished(&self) -> bool {
         self.have > 0 || self.in_pieces
     }
 
-    /// How many messages, and control frames outside of them, are complete.
+    /// Returns the number of complete messages, and of complete control frames outside of messages.
     pub(super) fn complete(&self) -> u64 {
         self.complete
     }
 
-    /// Bytes of the unfinished message: what its frames so far say that they carry.
+    /// Returns the size of the unfinished message, according to the headers of its frames so far.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -78,7 +78,7 @@ impl Frames {
         (1, valid)
     }
 
-    /// How long the head is, once its first two bytes are there.
+    /// Returns the length of the header, once its first two bytes have arrived.
     fn head_bytes(&self) -> usize {
         let length = match self.head[1] & 0x7f {
             126 => 2,
@@ -97,7 +97,7 @@ impl Frames {
         self.head[0] & 0x0f
     }
 
-    /// The head is there.
+    /// Handles a complete header.
     fn begin(&mut self) -> Result<(), &'static str> {
         let length = self.length()?;
         if self.opcode() < CLOSE {
@@ -131,7 +131,7 @@ impl Frames {
 
     fn payload(&mut self, bytes: &[u8], left: u64) -> (usize, Result<(), &'static str>) {
         let may = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-        // A close frame is looked at up to its code, so that its last byte can be kept back.
+        // A close frame is read only up to its code, so that its last byte can be kept back.
         let looks = self.opcode() == CLOSE && self.code.len() < 2;
         let read = if looks { may.min(2 - self.code.len()) } else { may };
         let left = left - read as u64;
@@ -163,7 +163,7 @@ impl Frames {
         }
     }
 
-    /// A frame is complete.
+    /// Handles the end of a frame.
     fn end(&mut self) {
         if self.opcode() < CLOSE {
             self.in_pieces = self.head[0] & 0x80 == 0;
@@ -177,8 +177,8 @@ impl Frames {
     }
 }
 
-/// True if a client's close frame may carry this code: RFC 6455 section 7.4 and what IANA has registered since, of
-/// which 1014 is said by gateways alone.
+/// Returns true if a client's close frame may carry this code: RFC 6455 section 7.4, and the codes that IANA has
+/// registered since, except 1014, which only gateways send.
 fn is_allowed(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1013 | 3000..=4999)
 }
@@ -191,7 +191,7 @@ mod tests {
     use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
     use tokio_tungstenite::tungstenite::protocol::frame::coding::OpCode;
 
-    /// A masked frame, with its length in this form: 0, 2 or 8 bytes more.
+    /// Returns a masked frame with its length in this form: 0, 2 or 8 bytes more.
     fn frame(first: u8, form: u8, payload: &[u8]) -> Vec<u8> {
         let length = payload.len() as u64;
         let mut frame = vec![first];
@@ -256,8 +256,8 @@ mod tests {
         }
     }
 
-    /// What the library makes of the heads: how much is complete, and whether something is unfinished. None if
-    /// it refuses one of them.
+    /// Returns how the library counts the frames: the number of complete ones, and whether one is unfinished. Returns
+    /// `None` if the library refuses a header.
     fn counted(mut bytes: &[u8]) -> Option<(u64, bool)> {
         let (mut complete, mut in_pieces) = (0, false);
         while !bytes.is_empty() {
@@ -282,7 +282,7 @@ mod tests {
     fn it_does_not_matter_how_the_bytes_are_cut() {
         Inputs::of("websocket-frames", &["\u{0}", "\u{1}a"]).each(|bytes| {
             let (whole, all) = followed(bytes);
-            // All cuts of what is short, and some of what is long.
+            // Every cut of a short input, and some cuts of a long one.
             for cut in (0..=bytes.len()).step_by(1 + bytes.len() / 64) {
                 let mut pieces = Frames::default();
                 let first = pieces.follow(&bytes[..cut]);

@@ -1,9 +1,8 @@
-//! `GET /rooms/:party/:room/messages`: what passes through a room, as server-sent events. Owns the
-//! format.
+//! `GET /rooms/:party/:room/messages`: what passes through a room, as server-sent events. Owns the format.
 //!
-//! Invariant: a client that takes nothing costs its queue and one batch, and no room waits for it; what was
-//! dropped is told. The room is not woken, need not be in memory, and may come and go: the stream stays,
-//! until the node stops. It does not know what passes.
+//! Invariant: a client that reads nothing costs its queue and one batch, and no room waits for it. The client gets the
+//! number of dropped events. The room is not woken, need not be in memory, and may be evicted and activated again: the
+//! stream stays open until the node stops. It does not know what passes.
 //!
 //! ```text
 //! data: {…}     what passed: time_ms, direction (in, out, null), kind (open, text, binary, close, fault),
@@ -12,8 +11,8 @@
 //! event: missed        data: {"missed":N}: so much passed and was dropped before it was read
 //! ```
 //!
-//! What comes in is told before the room handles it; what goes out when its turn is durable, and not before.
-//! A text that a party's `auto_response` answers passes no room.
+//! A client's message is reported before the room handles it. A room's message is reported when its turn is durable,
+//! and not before. A text that a party's `auto_response` answers does not pass the room, so it is not reported.
 
 use super::super::{Operator, OperatorError};
 use super::query::Query;
@@ -50,7 +49,7 @@ impl Events for Stream {
 
 fn written(Batch { missed, passed }: &Batch) -> String {
     let mut out = String::new();
-    // Writing to a string cannot fail, and neither can it to make JSON of what passed.
+    // Writing to a string cannot fail, and neither can converting an event to JSON.
     if *missed > 0 {
         let _ = write!(out, "event: missed\ndata: {{\"missed\":{missed}}}\n\n");
     }

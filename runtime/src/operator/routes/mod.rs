@@ -1,15 +1,15 @@
-//! What an operator may ask of one project's rooms, over HTTP. Owns the paths.
+//! An operator's requests about one project's rooms, over HTTP. Owns the paths.
 //!
-//! Invariant: every handler takes the [`Operator`] that a guard put in the request, so that a path without a guard
-//! answers nobody. It does not know who is let in, or where the paths begin: a process with one project has them
-//! below `/_room/admin`, a server of projects below `/_room/admin/projects/:project/node`.
+//! Invariant: every handler takes the [`Operator`] that a guard put in the request, so a path without a guard answers
+//! nobody. It does not know who is let in, or where the paths begin: a process with one project has them below
+//! `/_room/admin`, a server of projects below `/_room/admin/projects/:project/node`.
 //!
 //! ```text
 //! GET /metrics    what `METRICS.md` lists, of this project
 //! ```
 //!
-//! The other routes are described where they are served: `logs` has the log, `files` backups, exports and imports,
-//! `rooms` all rooms at once, `room` one of them, `messages` what passes through it, `storage` its keys.
+//! The other routes are described in their modules: `logs` has the log, `files` backups, exports and imports, `rooms`
+//! all rooms at once, `room` one of them, `messages` what passes through it, `storage` its keys.
 
 mod files;
 mod logs;
@@ -31,11 +31,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use http::header;
 
-/// Entries of a page whose length is not asked for: about what a person looks at.
+/// The default number of entries on a page: about as many as a person reads.
 const PAGE: u64 = 100;
 
-/// What an operator may ask of the rooms of one project. All paths there are, so that none falls through to what is
-/// around them.
+/// Returns the routes for the rooms of one project. An unknown path is answered here, and does not fall through to the
+/// routes around these.
 pub(crate) fn routes_of_project<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/logs", get(logs::watch))
@@ -57,8 +57,8 @@ pub(crate) fn routes_of_project<S: Clone + Send + Sync + 'static>() -> Router<S>
         .route("/{*path}", any(nothing))
 }
 
-/// Everything that a process with one project answers its operator. What needs no token is the page, for developers,
-/// and what the process counts.
+/// Returns all routes for the operator of a process with one project. Only the developer's page and the metrics need no
+/// token.
 pub(crate) fn routes_of_process(
     operator: &Operator,
     credentials: &Credentials,
@@ -69,7 +69,7 @@ pub(crate) fn routes_of_process(
         .route("/_room/admin", any(nothing))
         .route("/_room/admin/", any(nothing))
         .layer(from_fn_with_state((operator.clone(), credentials.clone()), let_in));
-    // Where clients come, nothing is the operator's.
+    // The address is also for clients, and in production it has no page for operators.
     let page = match audience {
         Audience::Developer => {
             dashboard::page_of_process().merge(sign_in::router(credentials.clone()))
@@ -99,7 +99,7 @@ mod tests {
     use http::{Method, Request, StatusCode};
     use tower::ServiceExt;
 
-    /// All of them are tried, so that a handler without an operator in its arguments would be found.
+    /// All paths are tried, so a handler without an operator among its arguments is found.
     #[tokio::test]
     async fn paths_without_a_guard_answer_nobody() {
         let source = include_str!("mod.rs").split("pub(crate) fn routes_of_process").next();

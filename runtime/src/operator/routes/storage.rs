@@ -1,8 +1,7 @@
-//! `/rooms/:party/:room/storage`: what is stored for a room, key by key. Owns how keys and values
-//! look.
+//! `/rooms/:party/:room/storage`: what is stored for a room, key by key. Owns the form of keys and values.
 //!
-//! Invariant: a key in a path or a query is its bytes, percent-encoded, whatever they are; a value that comes
-//! in is the body as it is. It does not know whether the room runs.
+//! Invariant: a key in a path or a query is its bytes, percent-encoded, whatever they are. A new value is the body as
+//! it is. It does not know whether the room runs.
 //!
 //! ```text
 //! GET    /rooms/:party/:room/storage?prefix=&start=&limit=
@@ -12,8 +11,8 @@
 //! DELETE /rooms/:party/:room/storage/:key     answers the same
 //! ```
 //!
-//! Entries have the form of an export's. A room that runs makes the change itself, between two turns; its
-//! next event meets a fresh instance, so that nothing it remembers hides the change. Its connections stay.
+//! Entries have the form of an export. A running room makes the change itself, between two turns. Its next event runs
+//! in a fresh instance, so that no value remembered in memory hides the change. Its connections stay open.
 
 use super::super::{Operator, OperatorError};
 use super::PAGE;
@@ -77,7 +76,7 @@ async fn edit(
     Ok(Json(said))
 }
 
-/// An entry in the form of an export, with the size of its value; without a value, the key.
+/// Returns an entry in the form of an export, with the size of its value. Without a value, only the key.
 fn entry(key: &Key, value: Option<&Bytes>) -> Value {
     let line = match value {
         Some(value) => Line::of(key, value),

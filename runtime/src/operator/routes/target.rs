@@ -1,7 +1,7 @@
-//! Which room, and which of its keys, the path of an operator's request names. Owns the reading of paths.
+//! The room and the key that the path of an operator's request names. Owns the parsing of paths.
 //!
-//! Invariant: each part of the path is percent-decoded once; a key may be any bytes, and a slash in it may be
-//! encoded or not. It does not know what is asked of the room.
+//! Invariant: each part of the path is percent-decoded once. A key may be any bytes, and a slash in it may be encoded
+//! or not. It does not know what the request does with the room.
 
 use super::super::{Operator, OperatorError};
 use super::query::{Query, invalid};
@@ -12,13 +12,13 @@ use crate::span::Key;
 use http::Uri;
 use percent_encoding::percent_decode_str;
 
-/// What a path names.
+/// The room that a path names.
 pub(super) struct Target {
     pub(super) room: RoomId,
 }
 
 impl Target {
-    /// The room of a path.
+    /// Returns the room of a path.
     ///
     /// # Errors
     /// [`DoorError::Name`], or the room is on another node.
@@ -30,7 +30,7 @@ impl Target {
         Ok(Self { room: operator.0.door.here(room)? })
     }
 
-    /// The room and the key of a path, whose query has nothing to say.
+    /// Returns the room and the key of a path, whose query must be empty.
     ///
     /// # Errors
     /// As [`Target::of`]; [`OperatorError::Invalid`] if the key is too short or too long.
@@ -48,7 +48,7 @@ impl Target {
     }
 }
 
-/// The party, the room, and what follows, as they stand in the path.
+/// Returns the party, the room and the rest of a path, still encoded.
 fn parts(path: &str) -> Option<(&str, &str, &str)> {
     let (party, rest) = path.strip_prefix("/rooms/")?.split_once('/')?;
     let (room, rest) = rest.split_once('/').unwrap_or((rest, ""));
