@@ -1,4 +1,4 @@
-//! What is due, by which clock, and who is told of it.
+//! Which alarms are due, by which clock, and which rooms they wake.
 
 use super::*;
 use crate::config::{Origins, WhenQuiet};
@@ -13,10 +13,10 @@ use crate::wasm::Code;
 use hashbrown::HashMap;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Between two alarms: more than a test takes, less than the longest wait.
+/// The time between two alarms: more than a test takes, less than the longest wait.
 const STEP: Duration = Duration::from_secs(8);
 const HOUR: Duration = Duration::from_secs(3_600);
-/// When these tests take place.
+/// The time at which these tests run.
 const NOW: Duration = Duration::from_secs(1_700_000_000);
 
 fn limits() -> Arc<Limits> {
@@ -60,7 +60,7 @@ fn ms_of(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap()
 }
 
-/// Waits until so many alarms are durable.
+/// Waits until this number of alarms is durable.
 async fn there_are(store: &Store, count: usize) {
     let all = async {
         while found(store).len() != count {
@@ -84,7 +84,7 @@ async fn of_many_rooms_only_those_that_are_due_ring_in_the_order_of_time() {
     let due = |alarms: &mut Alarms| alarms.due().unwrap().0;
     assert_eq!(due(&mut alarms), numbered(0..8));
     assert_eq!(due(&mut alarms), []);
-    // What is dealt with leaves the store; what cannot be rests, and does not hold up the others.
+    // A handled alarm leaves the store. An unhandled one rests, and does not delay the others.
     for answered in numbered(0..4) {
         alarms.ringing.remove(&answered);
         change(&store, &answered, AlarmChange::Delete).await;

@@ -1,7 +1,7 @@
-//! Which room a URL means. Owns the shape of the paths that lead to rooms. Pure.
+//! Which room a URL names. Owns the shape of the paths that lead to rooms. Pure.
 //!
-//! Invariant: a room is exactly one path segment, decoded once, so that no two spellings of a path
-//! reach different rooms with one name. It does not know which parties exist.
+//! Invariant: a room is exactly one path segment, decoded once, so that no two spellings of a path reach different
+//! rooms with one name. It does not know which parties exist.
 
 use crate::id::{ConnectionId, NameError, PartyName, RoomId};
 use crate::limits::{Limits, size};
@@ -10,11 +10,10 @@ use percent_encoding::percent_decode_str;
 /// The party of `/party/:room`.
 const DEFAULT_PARTY: &str = "main";
 
-/// The room of `/parties/:party/:room[/rest]` or `/party/:room[/rest]`; none if the path leads to no
-/// room.
+/// Returns the room of `/parties/:party/:room[/rest]` or `/party/:room[/rest]`, or `None` if the path names no room.
 ///
 /// # Errors
-/// [`NameError`] if it looks like a room's path but its names are not valid.
+/// [`NameError`] if the path has the shape of a room's path but its names are invalid.
 pub fn room_of_path(path: &str, limits: &Limits) -> Result<Option<RoomId>, NameError> {
     let (party, rest) = if let Some(rest) = path.strip_prefix("/parties/") {
         match rest.split_once('/') {
@@ -34,7 +33,7 @@ pub fn room_of_path(path: &str, limits: &Limits) -> Result<Option<RoomId>, NameE
     RoomId::from_segment(party, segment, size(limits.room_name_bytes_max)).map(Some)
 }
 
-/// The id that a client asked for with `_pk`; a new one if it did not, or left it empty.
+/// Returns the id that a client chose with `_pk`, or a new id if it chose none.
 ///
 /// # Errors
 /// [`NameError`] if the id is too long or has control characters in it.
@@ -50,7 +49,7 @@ pub fn connection_of_query(
     }
 }
 
-/// The first value of a name in a query, decoded as forms are.
+/// Returns the first value of a name in a query, decoded as forms are.
 fn query_value(query: &str, name: &str) -> Option<String> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

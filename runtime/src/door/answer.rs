@@ -1,7 +1,7 @@
-//! What a socket answers without its room. Owns the comparison, and the party's newest answer.
+//! The answers that a socket gives without its room. Owns the comparison, and the party's newest answer.
 //!
-//! Invariant: only a text that is the request, byte for byte, is answered, and the room never hears of
-//! it, so that it may sleep. It does not know rooms, or how the answer is sent.
+//! Invariant: only a text that equals the configured request, byte for byte, is answered. The room never receives it,
+//! so the room may sleep. It does not know rooms, or how the answer is sent.
 
 use crate::config::AutoResponse;
 use crate::event::Message;
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 /// The answers of one socket.
 pub(super) struct Answers {
     party: watch::Receiver<Option<Arc<AutoResponse>>>,
-    /// As it was when the party last changed it, so that a message costs no lock.
+    /// A copy of the party's newest value, so that a message costs no lock.
     current: Option<Arc<AutoResponse>>,
 }
 
@@ -21,9 +21,9 @@ impl Answers {
         Self { party, current }
     }
 
-    /// The answer to this message, if it needs no room.
+    /// Returns the answer to this message, if it needs no room.
     pub(super) fn to(&mut self, message: &Message) -> Option<Message> {
-        // Of a party that is gone, the last one stands until its sockets are closed.
+        // If the party was removed, its last value stays in use until its sockets are closed.
         if self.party.has_changed().unwrap_or(false) {
             self.current = self.party.borrow_and_update().clone();
         }

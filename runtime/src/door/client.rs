@@ -1,7 +1,7 @@
 //! `/_room/client.js`: the client for pages without a build step. Owns its headers.
 //!
-//! Invariant: what is served is the file of `sdk/js`, to pages of any origin, and a browser that has it is
-//! not sent it again. It does not know rooms.
+//! Invariant: the response is the file of `sdk/js`, for pages of any origin, and a browser with a current copy does not
+//! receive it again. It does not know rooms.
 
 use ::http::header::{self, HeaderName};
 use ::http::{HeaderMap, HeaderValue, StatusCode};
@@ -16,10 +16,10 @@ static TAG: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&tag).expect("hexadecimal digits in quotes are a header's value")
 });
 
-/// It changes with the server's version alone, and every version of it understands every server.
+/// The script changes only with the server's version, and every version of it understands every server.
 const KEPT: &str = "public, max-age=3600";
 
-/// `GET /_room/client.js`.
+/// Answers `GET /_room/client.js`.
 pub(super) async fn script(asked: HeaderMap) -> Response {
     let known = asked.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok());
     let fresh = known.is_some_and(|known| {
@@ -30,7 +30,7 @@ pub(super) async fn script(asked: HeaderMap) -> Response {
         (header::ETAG, TAG.clone()),
         (header::CACHE_CONTROL, HeaderValue::from_static(KEPT)),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
-        // Pages that isolate themselves load only what says that they may.
+        // Pages that isolate themselves load only resources with this header.
         (
             HeaderName::from_static("cross-origin-resource-policy"),
             HeaderValue::from_static("cross-origin"),

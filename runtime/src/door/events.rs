@@ -1,7 +1,7 @@
 //! Server-sent events as a response. Owns its headers, and the signs of life between events.
 //!
-//! Invariant: a piece is asked for when the client has taken the one before, so a client that takes nothing
-//! costs one piece and is waited for by nobody. It does not know what the events say.
+//! Invariant: the next piece is requested when the client has taken the one before. So a client that takes nothing
+//! costs one piece, and nothing waits for it. It does not know what the events say.
 
 use ::http::{HeaderName, HeaderValue, header};
 use axum::body::Body;
@@ -11,29 +11,29 @@ use futures_util::stream::unfold;
 use std::convert::Infallible;
 use std::time::Duration;
 
-/// After how many milliseconds EventSource comes back by itself.
+/// The number of milliseconds after which EventSource reconnects by itself.
 pub(crate) const RETRY_MS: u64 = 1_000;
 
-/// What makes a stream, piece by piece.
+/// The source of a stream, piece by piece.
 pub(crate) trait Events: Send + 'static {
     /// Returns the piece that the stream begins with.
     fn greeting(&self) -> String {
         format!("retry: {RETRY_MS}\n\n")
     }
 
-    /// Waits for the next piece, of whole events. Returns none at the end.
+    /// Waits for the next piece, which has only whole events. Returns `None` at the end.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, nothing is lost.
+    /// If dropped before it returns, nothing is lost.
     fn next(&mut self) -> impl Future<Output = Option<String>> + Send;
 
-    /// Returns a piece without an event, for a client that heard nothing for a heartbeat.
+    /// Returns a piece without an event, for a client that received nothing during a heartbeat.
     fn sign_of_life(&self) -> String {
         ": alive\n\n".to_owned()
     }
 }
 
-/// Where a stream is.
+/// The state of a stream.
 struct Stream<E> {
     events: E,
     greeted: bool,
@@ -52,7 +52,7 @@ impl<E: Events> Stream<E> {
     }
 }
 
-/// A response that goes on until the events end, or the client leaves.
+/// Returns a response that goes on until the events end, or the client leaves.
 pub(crate) fn stream(events: impl Events, heartbeat: Duration) -> Response {
     let stream = Stream { events, greeted: false, heartbeat };
     let body = unfold(stream, |mut stream| async move {
@@ -63,7 +63,7 @@ pub(crate) fn stream(events: impl Events, heartbeat: Duration) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // Proxies that gather responses would keep events back.
+    // Proxies that buffer responses would delay events.
     let unbuffered = HeaderName::from_static("x-accel-buffering");
     headers.insert(unbuffered, HeaderValue::from_static("no"));
     response

@@ -1,8 +1,8 @@
-//! What every request's head must have, before any route looks at it. Owns the `Host` header's check, and what goes
-//! to no route: WebSockets, and clients of an address that has too many connections.
+//! The checks of every request's head, before any route sees the request. Owns the `Host` header's check, and the
+//! requests that go to no route: WebSockets, and clients of an address that has too many connections.
 //!
-//! Invariant: what goes on names exactly one host, or is of HTTP/1.0 and names none, so that the URL a room
-//! sees is one. It does not know what is asked for.
+//! Invariant: a request that passed names exactly one host, or is of HTTP/1.0 and names none. So the URL that a room
+//! sees is valid. It does not know what a request asks for.
 
 use super::listener::Arrival;
 use super::status::DoorError;
@@ -13,8 +13,8 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Lets requests pass whose head is sound, and answers the others. One that asks for a WebSocket goes to no route:
-/// wherever it leads, its client reads the reason from a close frame.
+/// Lets requests with a valid head pass, and answers the others. A request for a WebSocket goes to no route: whatever
+/// its path is, its client reads the reason from a close frame.
 pub(super) async fn check(State(door): State<FrontDoor>, request: Request, next: Next) -> Response {
     if let Some(error) = problem(&request) {
         return error.show(door.0.audience).into_response();
@@ -25,14 +25,14 @@ pub(super) async fn check(State(door): State<FrontDoor>, request: Request, next:
     next.run(request).await
 }
 
-/// Why a request is not to be answered, whatever it asks for.
+/// Returns why a request is refused, whatever it asks for.
 pub(super) fn problem(request: &Request) -> Option<DoorError> {
     let crowded = request.extensions().get::<Arrival>().and_then(|arrival| arrival.crowded);
     let host = || host_problem(request.version(), request.headers()).map(DoorError::Head);
     crowded.map(DoorError::AddressFull).or_else(host)
 }
 
-/// What is wrong with a request's `Host`: RFC 9112 section 3.2.
+/// Returns what is wrong with a request's `Host`: RFC 9112 section 3.2.
 fn host_problem(version: Version, headers: &HeaderMap) -> Option<&'static str> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let Some(host) = hosts.next() else {

@@ -1,7 +1,7 @@
 //! Plain HTTP to rooms. Owns the translation between HTTP's messages and a room's.
 //!
-//! Invariant: a request is read whole, within its bounds, before a room hears of it. It does not know
-//! which room answers.
+//! Invariant: a request is read whole, within its bounds, before a room receives it. It does not know which room
+//! answers.
 
 use super::hooks::{self, Decision, LOOKS_MAX};
 use super::listener::{Arrival, Scheme};
@@ -22,8 +22,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::sync::Arc;
 use tower::util::MapResponseLayer;
 
-/// `/_room/health`: whether the node can serve rooms, and nothing else, as anybody may ask. Operators read the
-/// rest at `/_room/admin/overview`.
+/// Answers `/_room/health`: whether the node can serve rooms, and nothing else, because anybody may ask. Operators read
+/// the rest at `/_room/admin/overview`.
 pub(super) async fn health(State(door): State<FrontDoor>) -> Response {
     match door.0.rooms.storage_failure() {
         None => "ok\n".into_response(),
@@ -47,13 +47,13 @@ pub(super) fn count_requests(
     })
 }
 
-/// Asks the room of the path, unless a hook decides otherwise.
+/// Sends the request to the room of its path, unless a hook decides otherwise.
 ///
 /// # Errors
 /// [`DoorError`] says why no room answered.
 ///
 /// # Cancel safety
-/// Dropped before it returns, the room still handles what it was asked.
+/// If dropped before it returns, the room handles the request all the same.
 pub(super) async fn ask_room(
     door: &FrontDoor,
     request: Request,
@@ -82,20 +82,21 @@ pub(super) async fn ask_room(
     Err(hooks::outrun())
 }
 
-/// A body of so many bytes at most, which arrives within `body_ms_max`.
+/// Reads a body of at most `bytes_max`, which must arrive within `body_ms_max`.
 ///
 /// # Errors
-/// [`DoorError::BodyTooLarge`], [`DoorError::BodyMissing`], [`DoorError::BuffersFull`]. The permit covers what was read.
+/// [`DoorError::BodyTooLarge`], [`DoorError::BodyMissing`], [`DoorError::BuffersFull`]. The permit covers the bytes
+/// read.
 ///
 /// # Cancel safety
-/// What was read is lost.
+/// If dropped before it returns, the bytes read are lost.
 pub(crate) async fn read_body(
     body: Body,
     bytes_max: u64,
     limits: &Limits,
     permit: &mut BytePermit,
 ) -> Result<Bytes, DoorError> {
-    // What tells beforehand that it is too large is not waited for.
+    // A body whose announced length is too large is refused without reading it.
     if body.size_hint().lower() > bytes_max {
         return Err(DoorError::BodyTooLarge(bytes_max));
     }
@@ -104,7 +105,7 @@ pub(crate) async fn read_body(
     read.unwrap_or(Err(DoorError::BodyMissing))
 }
 
-/// Gathers a body as it comes, as far as there is memory for it.
+/// Collects a body as it arrives, as long as the permit covers its bytes.
 async fn collect(body: Body, bytes_max: u64, permit: &mut BytePermit) -> Result<Bytes, DoorError> {
     let (mut body, mut bytes) = (Limited::new(body, size(bytes_max)), Vec::new());
     while let Some(frame) = body.frame().await {
@@ -112,7 +113,7 @@ async fn collect(body: Body, bytes_max: u64, permit: &mut BytePermit) -> Result<
             true => DoorError::BodyTooLarge(bytes_max),
             false => DoorError::BodyMissing,
         })?;
-        // Trailers tell nothing that is passed on.
+        // Trailers are not passed on.
         let Ok(data) = frame.into_data() else { continue };
         if !permit.cover(bytes.len() + data.len()) {
             return Err(DoorError::BuffersFull);
@@ -125,7 +126,7 @@ async fn collect(body: Body, bytes_max: u64, permit: &mut BytePermit) -> Result<
     Ok(bytes.into())
 }
 
-/// A request as a room sees it.
+/// Returns a request as a room sees it.
 pub(super) fn plain(parts: &Parts, body: Bytes) -> event::Request {
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -141,8 +142,8 @@ pub(super) fn plain(parts: &Parts, body: Bytes) -> event::Request {
     }
 }
 
-/// A room's response as HTTP. It was checked when its turn ended. A status that has no content (RFC 9110 sections
-/// 15.3.5, 15.3.6, 15.4.5) has none, whatever the room says: a client would take it for the next response.
+/// Returns a room's response as HTTP. It was checked when its turn ended. A status without content (RFC 9110 sections
+/// 15.3.5, 15.3.6, 15.4.5) is sent without the room's body, because a client would take that for the next response.
 pub(super) fn respond(response: event::Response) -> Response {
     let status = StatusCode::from_u16(response.status).unwrap_or_default();
     let body = match status {

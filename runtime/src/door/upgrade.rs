@@ -1,9 +1,9 @@
 //! The WebSocket handshake. Owns the upgrade of a request to a socket.
 //!
-//! Invariant: a handshake is answered with 101 only if it keeps every rule of RFC 6455 section 4.2.1. Buffers and
-//! sizes are set from the limits, as tungstenite's own defaults let one client take all memory. The first
-//! subprotocol that a client offers is chosen, since a client that offered one fails if none is. It does not know
-//! rooms.
+//! Invariant: a handshake is answered with 101 only if it keeps every rule of RFC 6455 section 4.2.1. Buffers and sizes
+//! are set from the limits, because tungstenite's own defaults let one client take all memory. The server chooses the
+//! first subprotocol that a client offers, because a client that offered one fails if the server chooses none. It does
+//! not know rooms.
 
 mod frames;
 mod intake;
@@ -30,17 +30,17 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 /// A WebSocket of the front door.
 pub(super) type Socket = WebSocketStream<Intake<TokioIo<Upgraded>>>;
 
-/// The version of the protocol that is spoken: RFC 6455.
+/// The version of the WebSocket protocol: RFC 6455.
 pub(super) const VERSION: &str = "13";
 /// Bytes of a handshake's key.
 const KEY_BYTES: usize = 16;
 
-/// True if a request wants to become a WebSocket.
+/// Returns true if a request asks to become a WebSocket.
 pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
     words(headers, &header::UPGRADE).any(|word| word.eq_ignore_ascii_case("websocket"))
 }
 
-/// A valid handshake that was not answered yet.
+/// A valid handshake that has not been answered yet.
 pub(super) struct Handshake {
     response: Response,
     upgrade: OnUpgrade,
@@ -54,7 +54,7 @@ impl Handshake {
     /// Checks a request's handshake.
     ///
     /// # Errors
-    /// [`DoorError::Handshake`] says what is wrong with it; [`DoorError::WebSocketVersion`] that it is one of
+    /// [`DoorError::Handshake`] says what is invalid. [`DoorError::WebSocketVersion`] means that the handshake is of
     /// another version.
     pub(super) fn of(
         request: &mut Request,
@@ -96,8 +96,8 @@ impl Handshake {
         })
     }
 
-    /// The answer to the client, and the socket that it becomes when the answer is sent, with the
-    /// client's place to be held as long.
+    /// Returns the answer to the client, and a future of the socket. The future resolves once the answer is sent. It
+    /// also yields the client's place, to be held as long as the socket.
     pub(super) fn accept(
         self,
     ) -> (Response, impl Future<Output = Option<(Socket, Option<Place>)>>) {
@@ -120,7 +120,7 @@ impl Handshake {
     }
 }
 
-/// What RFC 6455 section 4.2.1 asks of the request besides its own headers. `Host` was checked before.
+/// Checks the rules of RFC 6455 section 4.2.1 besides its own headers. `Host` was checked before.
 fn check_head(request: &Request) -> Result<(), &'static str> {
     let headers = request.headers();
     if request.method() != Method::GET {
@@ -132,7 +132,7 @@ fn check_head(request: &Request) -> Result<(), &'static str> {
     if !words(headers, &header::CONNECTION).any(|word| word.eq_ignore_ascii_case("upgrade")) {
         return Err("its Connection header must contain Upgrade");
     }
-    // Another server on the way might take the body for the first frames, or those for the body.
+    // Another server on the way might take the body for the first frames, or the frames for the body.
     let empty = headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0");
     if !empty || headers.contains_key(header::TRANSFER_ENCODING) {
         return Err("it must have no body");
@@ -140,7 +140,7 @@ fn check_head(request: &Request) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What shows the client that its handshake was understood.
+/// Returns the header that shows the client that the server understood its handshake.
 fn accept(headers: &HeaderMap) -> Result<HeaderValue, &'static str> {
     const PROBLEM: &str = "it must have one Sec-WebSocket-Key header, of 16 bytes in base64";
     let key = only(headers, &header::SEC_WEBSOCKET_KEY).ok_or(PROBLEM)?;
@@ -151,14 +151,14 @@ fn accept(headers: &HeaderMap) -> Result<HeaderValue, &'static str> {
     HeaderValue::try_from(derive_accept_key(key.as_bytes())).map_err(|_| PROBLEM)
 }
 
-/// The value of a header that is there once.
+/// Returns the value of a header that occurs once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     first.filter(|_| values.next().is_none())
 }
 
-/// The words of a header that is a list, which may be there more than once.
+/// Returns the words of a header that is a list and may occur more than once.
 fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).into_iter();
     let words = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
@@ -171,7 +171,7 @@ fn config(limits: &Limits) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(size(limits.socket_read_bytes))
         .write_buffer_size(size(limits.socket_write_bytes))
-        // What one message may add to what is gathered already; beyond it nothing is accepted.
+        // The space for one message behind the bytes that are buffered already. Beyond it the socket accepts nothing.
         .max_write_buffer_size(
             size(limits.socket_write_bytes).saturating_add(written).saturating_add(1024),
         )
@@ -179,7 +179,7 @@ fn config(limits: &Limits) -> WebSocketConfig {
         .max_frame_size(Some(message))
 }
 
-/// The subprotocol that is spoken, if the client offers any.
+/// Returns the subprotocol that the server chooses, if the client offers any.
 fn first_protocol(headers: &HeaderMap) -> Result<Option<HeaderValue>, &'static str> {
     const PROBLEM: &str = "its Sec-WebSocket-Protocol header must be a list of tokens";
     let name = &header::SEC_WEBSOCKET_PROTOCOL;
@@ -194,7 +194,7 @@ fn first_protocol(headers: &HeaderMap) -> Result<Option<HeaderValue>, &'static s
     Ok(first.and_then(|first| HeaderValue::from_str(first).ok()))
 }
 
-/// RFC 9110 section 5.6.2.
+/// Returns true for a token: RFC 9110 section 5.6.2.
 fn is_token(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }

@@ -1,4 +1,4 @@
-//! Who is due, how many end at once, and what a restart, a changed ttl and a lost file make of it.
+//! Which rooms are due, how many end at once, and the effect of a restart, a changed ttl and a lost file.
 
 use super::*;
 use crate::clock::Clock;
@@ -30,14 +30,14 @@ fn main() -> PartyName {
     PartyName::parse("main").unwrap()
 }
 
-/// Stores something for a room that was used at this time.
+/// Stores a value for a room that was used at this time.
 async fn use_room(store: &Store, room: &RoomId, at_ms: u64) {
     let writes = Writes { alarm: AlarmChange::Set(u64::MAX), ..Writes::default() };
     let touch = Some(Touch { at_ms, tries: 0 });
     store.room(room).await.unwrap().commit(writes, ModuleHash::NONE, touch).await.unwrap();
 }
 
-/// A node that has served so long, with rooms that end after eight hours, or never.
+/// Returns the expiry of a node that has served for `served_ms`, with rooms that end after eight hours, or never.
 async fn expiry(store: &Store, served_ms: u64, lifetime: Option<Lifetime>) -> Expiry {
     let (limits, served) = (limits(), Served::from(served_ms));
     let guests = GuestHost::alone(&limits).unwrap();
@@ -58,7 +58,7 @@ fn eight_hours() -> Option<Lifetime> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn of_many_rooms_only_those_that_nobody_uses_end_a_few_at_a_time() {
     let store = Store::in_memory(&limits()).unwrap();
-    // In another order than that of their uses, an hour each.
+    // In another order than that of their last uses, which are an hour apart.
     for number in (0..5_000).map(|number| (number * 7) % 5_000) {
         use_room(&store, &room(number), number * HOUR).await;
     }
@@ -69,7 +69,7 @@ async fn of_many_rooms_only_those_that_nobody_uses_end_a_few_at_a_time() {
     let (due, _) = expiry.due().unwrap();
     assert_eq!(due, numbered(0..4));
     assert_eq!(expiry.due().unwrap().0, []);
-    // What could not end rests, and does not hold up the others.
+    // A room that could not end rests, and does not delay the others.
     expiry.resting.extend(expiry.told.drain());
     let (due, _) = expiry.due().unwrap();
     assert_eq!(due, numbered(4..6));
@@ -90,7 +90,7 @@ async fn the_next_look_is_when_the_next_room_is_due_or_when_something_may_have_c
     let (due, wait) = soon.due().unwrap();
     assert_eq!(due, []);
     assert!(wait <= Duration::from_secs(5), "{wait:?}");
-    // A party without a ttl keeps what it has.
+    // A party without a ttl keeps its rooms.
     let mut kept = expiry(&store, 9_000 * HOUR, None).await;
     assert_eq!(kept.due().unwrap(), (Vec::new(), look_max));
 }
@@ -127,7 +127,7 @@ async fn a_node_goes_on_from_what_was_served_or_from_the_last_use_if_that_is_los
     assert_eq!(served(&store), 12);
 }
 
-/// All that is due ends, as the puppet is told of it, and nothing else does.
+/// Every due room ends, as the puppet observes, and no other room does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_is_due_is_deleted_and_the_rest_is_there() {
     let store = Store::in_memory(&limits()).unwrap();
@@ -138,7 +138,7 @@ async fn what_is_due_is_deleted_and_the_rest_is_there() {
     let expiry = expiry(&store, 100 * HOUR, eight_hours()).await;
     let run = tokio::spawn(expiry.run());
     let ended = async {
-        // They end several at a time, in any order.
+        // Rooms end several at a time, in any order.
         for number in 0..15 {
             while store.facts(&room(number)).await.unwrap().is_some() {
                 tokio::task::yield_now().await;
@@ -174,7 +174,7 @@ async fn a_room_that_is_used_after_it_was_found_is_not_deleted() {
         let (_, answer) = tell(expiry.rooms.clone(), room(number)).await;
         assert!(answer == Answer::DealtWith);
     }
-    // Waits until the store has what was said of it.
+    // Waits until the store has the writes of that turn.
     drop(store.room(&room(2)).await.unwrap());
     assert!(store.facts(&room(0)).await.unwrap().is_some());
     assert_eq!(store.facts(&room(1)).await.unwrap(), None);

@@ -1,7 +1,8 @@
-//! Bounds that nobody sets. Owns their numbers, and the words by which `room limits` shows them beside the others.
+//! Bounds that nobody configures. Owns their values, and the words by which `room limits` shows them beside the others.
 //!
-//! Invariant: a constant that an operator or the author of a room can run into is a row here. Beside their code are
-//! only those of protocols, of the layout of memory and of the length of a message. It does not know who asks.
+//! Invariant: a constant that an operator or the author of a room can run into is a row here. Only constants of
+//! protocols, of the layout of memory and of the length of messages are beside their code. It does not know who reads
+//! the rows.
 
 use super::{KIB, LimitRow, Limits, MIB};
 
@@ -13,7 +14,7 @@ macro_rules! fixed {
         )*
 
         impl Limits {
-            /// The table of the bounds that nobody sets.
+            /// The table of the bounds that nobody configures.
             pub const FIXED: &'static [LimitRow] = &[$(LimitRow {
                 name: $shown,
                 unit: $unit,

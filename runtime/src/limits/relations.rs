@@ -1,16 +1,16 @@
-//! What must hold between limits. Owns the sentences for the operator.
+//! Relations that must hold between limits. Owns the sentences about them for the operator.
 //!
-//! Invariant: under limits that are let in, whatever one of them allows can be done under all the others. It
-//! does not know who sets them.
+//! Invariant: under accepted limits, no limit allows an operation that another limit makes impossible. It does not know
+//! who sets the limits.
 
 use super::{CHUNK_BYTES_CEILING, Limits, MEMORY_BYTES_CEILING};
 
-/// Whether it holds, and what is said if it does not.
+/// A condition, and the sentence to report if it does not hold.
 type Relation = (fn(&Limits) -> bool, &'static str);
 
-/// The sentences begin with the limit that is most likely to be the wrong one.
+/// Each sentence begins with the limit that is most likely to be wrong.
 const RELATIONS: &[Relation] = &[
-    // What fits into a guest: it has to hold a whole message, and something besides.
+    // Sizes in a guest: it has to hold a whole message, and more besides.
     (
         |l| l.memory_bytes_max <= MEMORY_BYTES_CEILING,
         "memory_bytes_max may be at most 67108864 (64 MiB)",
@@ -47,7 +47,7 @@ const RELATIONS: &[Relation] = &[
         |l| l.connection_state_bytes_max < l.memory_bytes_max,
         "connection_state_bytes_max must be less than memory_bytes_max, or no room could hold such a state",
     ),
-    // What fits into a queue.
+    // Sizes in queues.
     (
         |l| l.message_bytes_max <= l.mailbox_bytes_max,
         "message_bytes_max must not exceed mailbox_bytes_max, or such a message could never be delivered",
@@ -76,7 +76,7 @@ const RELATIONS: &[Relation] = &[
         |l| l.auto_response_bytes_max <= l.message_bytes_max,
         "auto_response_bytes_max must not exceed message_bytes_max, or no client could send such a request",
     ),
-    // What fits into a request's head.
+    // Sizes in a request's head.
     (
         |l| l.uri_bytes_max <= l.header_bytes_max,
         "uri_bytes_max must not exceed header_bytes_max, or such a path could never be asked for",
@@ -93,7 +93,7 @@ const RELATIONS: &[Relation] = &[
     (|l| l.tick_ms <= l.turn_ms_max, "tick_ms must not exceed turn_ms_max"),
     (|l| l.turn_ms_max <= l.turn_wall_ms_max, "turn_ms_max must not exceed turn_wall_ms_max"),
     (|l| l.broken_ms_min <= l.broken_ms_max, "broken_ms_min must not exceed broken_ms_max"),
-    // What fits into the store.
+    // Sizes in the store.
     (
         |l| l.value_bytes_max.saturating_add(l.key_bytes_max) <= l.turn_write_bytes_max,
         "value_bytes_max and key_bytes_max together must not exceed turn_write_bytes_max, or no turn could write such a value",
@@ -110,7 +110,7 @@ const RELATIONS: &[Relation] = &[
         |l| l.chunk_bytes <= CHUNK_BYTES_CEILING,
         "chunk_bytes may be at most 4096: sled loses larger pieces at a power cut",
     ),
-    // What can be watched.
+    // Sizes in logs and taps.
     (
         |l| l.log_line_bytes_max <= l.log_ring_bytes,
         "log_line_bytes_max must not exceed log_ring_bytes, or such a line could never be watched",
@@ -122,7 +122,7 @@ const RELATIONS: &[Relation] = &[
 ];
 
 impl Limits {
-    /// Names every relation between limits that does not hold, as sentences for the operator.
+    /// Returns a sentence for the operator about every limit below its minimum and every relation that does not hold.
     pub fn problems(&self) -> Vec<String> {
         let rows = self.values().into_iter().zip(Self::TABLE);
         let small = rows.filter(|((_, value), row)| *value < row.min());
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(Limits::default().problems(), Vec::<String>::new());
     }
 
-    /// Limits as they are by default, but for these.
+    /// Returns the default limits, with these values replaced.
     fn with(values: &[(&str, u64)]) -> Limits {
         let mut all = serde_json::to_value(Limits::default()).unwrap();
         for (name, value) in values {
@@ -155,7 +155,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
     const ALL: u64 = u64::MAX;
-    /// Limits that break one relation, and how its sentence begins.
+    /// Limits that break one relation, and the beginning of its sentence.
     const CASES: &[(&[(&str, u64)], &str)] = &[
         (&[("memory_bytes_max", 65 * MIB)], "memory_bytes_max may be"),
         (&[("rooms_memory_bytes_max", 63 * MIB)], "memory_bytes_max must not exceed rooms_"),

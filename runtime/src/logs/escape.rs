@@ -1,15 +1,15 @@
-//! Text that others wrote, as a log may have it. Owns what is escaped. Pure.
+//! Foreign text, made safe for a log. Owns which characters are escaped. Pure.
 //!
-//! Invariant: nothing in it moves a terminal's cursor or begins a line that nobody wrote.
+//! Invariant: nothing in the text moves a terminal's cursor, or begins a line that looks like another writer's.
 
 use std::borrow::Cow;
 
-/// The text with everything escaped that a terminal acts on, line breaks included.
+/// Returns the text with every character escaped that a terminal acts on, including line breaks.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c == '\t')
 }
 
-/// As [`one_line`], but line breaks stay: whoever shows it marks where lines go on.
+/// As [`one_line`], but line breaks stay. Each reader of the log marks continued lines itself.
 pub(super) fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| matches!(c, '\t' | '\n'))
 }
@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn what_steers_a_terminal_is_escaped_and_nothing_else() {
         assert_eq!(one_line("a\nERROR b\u{1b}[2J"), "a\\nERROR b\\u{1b}[2J");
-        // One character that begins an escape, too.
+        // A single character that begins an escape sequence is escaped, too.
         assert_eq!(one_line("\u{9b}2J"), "\\u{9b}2J");
         assert_eq!(one_line("tab\tstays, as does é"), "tab\tstays, as does é");
         assert_eq!(lines("a\n  b\rc"), "a\n  b\\rc");

@@ -1,25 +1,26 @@
-//! Which lines somebody wants. Owns the matching. Pure.
+//! Which lines a watcher reads. Owns the matching. Pure.
 //!
-//! Invariant: matching takes time in proportion to pattern times text at most, whatever the pattern.
+//! Invariant: matching takes at most time proportional to the length of the pattern times that of the text, whatever
+//! the pattern.
 
 use super::line::{LogLevel, LogLine};
 use crate::id::PartyName;
 
-/// What a line must be to be read; what is not set lets everything through.
+/// The conditions for a line to be read. A condition that is not set lets every line through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogFilter {
-    /// Its room's name. Lines about the node have none.
+    /// The name of its room. Lines about the node have no room.
     pub(crate) room: Option<Glob>,
-    /// Its room's party.
+    /// The party of its room.
     pub(crate) party: Option<PartyName>,
-    /// At least this level.
+    /// The lowest level.
     pub(crate) level: Option<LogLevel>,
-    /// This is somewhere in its text.
+    /// A text that the line contains.
     pub(crate) grep: Option<String>,
 }
 
 impl LogFilter {
-    /// True if it lets this line through.
+    /// Returns true if the filter lets this line through.
     pub(crate) fn matches(&self, line: &LogLine) -> bool {
         let room = line.room.as_ref();
         self.level.is_none_or(|level| line.level >= level)
@@ -29,22 +30,22 @@ impl LogFilter {
     }
 }
 
-/// A pattern for names: `*` stands for any text, `?` for any one character, all else for itself.
+/// A pattern for names: `*` matches any text, `?` any one character, every other character itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Glob(Vec<char>);
 
 impl Glob {
-    /// The pattern of this text. Any text is a pattern.
+    /// Returns the pattern of this text. Every text is a valid pattern.
     pub(crate) fn new(pattern: &str) -> Self {
         Self(pattern.chars().collect())
     }
 
-    /// True if it stands for the whole name.
+    /// Returns true if the pattern matches the whole name.
     pub(crate) fn matches(&self, name: &str) -> bool {
         let (pattern, name) = (&self.0, name.chars().collect::<Vec<char>>());
         let (mut p, mut n) = (0, 0);
-        // The last star, and how far the name went when it was met. Only that one takes more: what an
-        // earlier one would take, it can take itself.
+        // The last star, and the position in the name where it was met. Only the last star needs to take more
+        // characters: it can take all those that an earlier star would take.
         let mut star: Option<(usize, usize)> = None;
         while n < name.len() {
             match pattern.get(p) {
@@ -98,7 +99,7 @@ mod tests {
         assert!(!Glob::new(&pattern).matches(&name));
     }
 
-    /// The same as its definition says it.
+    /// The definition of matching, as a reference.
     fn slowly(pattern: &[char], name: &[char]) -> bool {
         match pattern.split_first() {
             None => name.is_empty(),

@@ -1,12 +1,11 @@
 //! One line of the log. Owns its shape, in memory and as JSON.
 //!
-//! Invariant: its number is its own, and higher than those of all lines before. It does not know where it
-//! is kept.
+//! Invariant: its number is unique, and higher than those of all lines before. It does not know where it is kept.
 
 use crate::id::RoomId;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-/// How much a line matters.
+/// The importance of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LogLevel {
     Trace,
@@ -17,16 +16,16 @@ pub(crate) enum LogLevel {
 }
 
 impl LogLevel {
-    /// All of them, from the one that matters least.
+    /// All levels, from the least important.
     pub(crate) const ALL: [Self; 5] =
         [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error];
 
-    /// The level of this name, in letters of either case.
+    /// Returns the level of this name, in letters of either case.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.name().eq_ignore_ascii_case(text))
     }
 
-    /// Its name.
+    /// Returns the name of the level.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Trace => "trace",
@@ -38,16 +37,16 @@ impl LogLevel {
     }
 }
 
-/// Who wrote a line.
+/// The writer of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogKind {
     /// A room's own code.
     Guest,
-    /// What runs it.
+    /// The platform that runs the room.
     Platform,
 }
 
-/// A line.
+/// A line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogLine {
     /// Its number.
@@ -56,14 +55,14 @@ pub(crate) struct LogLine {
     pub(crate) time_ms: u64,
     pub(crate) level: LogLevel,
     pub(crate) kind: LogKind,
-    /// The room it is about; none if it is about the node.
+    /// The room that the line is about; `None` if it is about the node.
     pub(crate) room: Option<RoomId>,
     /// One line of a guest, or one or more of the platform.
     pub(crate) text: Box<str>,
 }
 
 impl LogLine {
-    /// What it takes in memory, in bytes. A room's name is counted although its lines share it.
+    /// Returns its size in memory, in bytes. A room's name is counted although its lines share it.
     pub(super) fn size(&self) -> usize {
         let names = self.room.as_ref().map_or(0, |room| room.name().len());
         size_of::<Self>() + names + self.text.len()

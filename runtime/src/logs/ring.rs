@@ -1,7 +1,7 @@
-//! The lines that are kept. Owns which are there, and their numbers.
+//! The lines that are kept. Owns which lines there are, and their numbers.
 //!
-//! Invariant: the lines are numbered without a gap, the oldest goes first, and together they never take
-//! more than their bounds. It does not know who reads them.
+//! Invariant: the lines are numbered without a gap, the oldest is dropped first, and together they never exceed their
+//! bounds. It does not know who reads them.
 
 use super::line::LogLine;
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub(super) struct Ring {
     lines: VecDeque<Arc<LogLine>>,
     bytes: usize,
-    /// The number of the first line there ever was, or will be.
+    /// The number of the first line ever written, or to be written.
     first: u64,
     /// The number of the next line.
     next: u64,
@@ -20,12 +20,12 @@ pub(super) struct Ring {
     closed: bool,
 }
 
-/// Lines that were read at once.
+/// The lines of one read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Batch {
-    /// How many there had been before them that are gone.
+    /// The number of lines before these that were dropped.
     pub(super) missed: u64,
-    /// In order, without a gap.
+    /// The lines, in order and without a gap.
     pub(super) lines: Vec<Arc<LogLine>>,
     /// The number of the line after them.
     pub(super) next: u64,
@@ -37,7 +37,7 @@ impl Ring {
         Self { lines, bytes: 0, first, next: first, lines_max, bytes_max, closed: false }
     }
 
-    /// Adds the line of the next number. One that alone is too large is gone at once.
+    /// Adds the line with the next number. A line that alone exceeds the bounds is dropped at once.
     pub(super) fn push(&mut self, line: impl FnOnce(u64) -> Arc<LogLine>) {
         let line = line(self.next);
         self.next += 1;
@@ -49,28 +49,27 @@ impl Ring {
         }
     }
 
-    /// The number of the next line.
+    /// Returns the number of the next line.
     pub(super) fn next(&self) -> u64 {
         self.next
     }
 
-    /// The number of the oldest line that is there; of the next one if there is none.
+    /// Returns the number of the oldest line that is kept, or of the next one if none is kept.
     pub(super) fn oldest(&self) -> u64 {
         self.next - self.lines.len() as u64
     }
 
-    /// True if a reader that goes on here has read in this log, and not in that of an earlier start.
+    /// Returns true if a reader that resumes at this number has read this log, and not that of an earlier start.
     pub(super) fn knows(&self, number: u64) -> bool {
         (self.first..=self.next).contains(&number)
     }
 
-    /// The number of the first line there ever was.
+    /// Returns the number of the first line ever written.
     pub(super) fn first(&self) -> u64 {
         self.first
     }
 
-    /// What there is from this number on: one line at least, and more while they have no more than so many
-    /// bytes together.
+    /// Returns the lines from this number on: at least one, and more as long as all together have at most `bytes_max`.
     pub(super) fn read(&self, from: u64, bytes_max: usize) -> Batch {
         let begin = from.max(self.oldest());
         let skip = usize::try_from(begin - self.oldest()).unwrap_or(usize::MAX);
@@ -88,7 +87,7 @@ impl Ring {
         Batch { missed: begin - from.min(begin), lines, next }
     }
 
-    /// All lines that are there.
+    /// Returns all lines that are kept.
     pub(super) fn all(&self) -> Vec<Arc<LogLine>> {
         self.lines.iter().cloned().collect()
     }
@@ -97,7 +96,7 @@ impl Ring {
         self.closed = true;
     }
 
-    /// True if no line will follow.
+    /// Returns true if no line will follow.
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }

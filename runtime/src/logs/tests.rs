@@ -1,4 +1,4 @@
-//! What is kept, what is missed, and who is told.
+//! Which lines are kept, which are missed, and what watchers read.
 
 use super::*;
 use crate::id::PartyName;
@@ -11,7 +11,7 @@ fn logs(limits: &Limits) -> Logs {
     Logs::new(limits, Clock::at(START))
 }
 
-/// The number of its first line.
+/// Returns the number of the log's first line.
 fn first(logs: &Logs) -> u64 {
     let first = logs.ring().first();
     assert!(first >= 1_700_000_000_000_000, "{first}");
@@ -30,7 +30,7 @@ fn watch(logs: &Logs, begin: Begin) -> Watcher {
     logs.watch(begin, LogFilter::default()).unwrap()
 }
 
-/// What a watcher sees now, as words.
+/// Returns what a watcher reads now, as words.
 fn seen(watcher: &mut Watcher) -> Vec<String> {
     let mut all = Vec::new();
     while let Some(batch) = watcher.read() {
@@ -78,7 +78,7 @@ async fn who_comes_back_goes_on_where_it_was() {
     assert_eq!(seen(&mut watch(&logs, Begin::After(last))), ["3", "4"]);
     write(&logs, 5..=9);
     assert_eq!(seen(&mut watch(&logs, Begin::After(last))), ["missed 4", "7", "8", "9"]);
-    // Who came before the first line, and who read it all.
+    // A watcher from before the first line, and a watcher that has read everything.
     let expected = ["missed 6", "7", "8", "9"];
     assert_eq!(seen(&mut watch(&logs, Begin::After(first - 1))), expected);
     assert_eq!(seen(&mut watch(&logs, Begin::After(first + 8))), [""; 0]);
@@ -114,10 +114,10 @@ async fn the_bytes_are_bounded_too_and_so_is_what_is_read_at_once() {
         batches.push(batch.len());
     }
     assert_eq!(batches, [2; 5]);
-    // One that is larger than all there may be is missed at once, with all that it pushed out.
+    // A line larger than the whole ring is missed at once, with all lines that it pushed out.
     logs.node(LogLevel::Info, &"x".repeat(11_000));
     assert_eq!(seen(&mut watcher), ["missed 1"]);
-    // One that is larger than what is read at once is read alone.
+    // A line larger than a batch is read alone.
     logs.node(LogLevel::Info, &"y".repeat(3_000));
     assert_eq!(seen(&mut watcher), ["y".repeat(3_000)]);
 }
@@ -185,7 +185,7 @@ async fn a_watcher_wakes_for_each_line_and_at_the_end() {
         tokio::task::yield_now().await;
         write(&logs, [number]);
     }
-    // What was not read yet when it ended is read all the same.
+    // Lines that were unread when the log ended are read all the same.
     write(&logs, [4]);
     logs.close();
     assert_eq!(watching.await.unwrap(), ["1", "2", "3", "4"]);
@@ -217,14 +217,14 @@ async fn a_line_is_what_json_says_of_it() {
     assert_eq!((&json[1]["kind"], &json[1]["room"]), (&"platform".into(), &().into()));
 }
 
-/// One step of a life of a log.
+/// One step in the life of a log.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A line of so many bytes more than nothing, which the filter lets through or not.
+    /// A line with this number of bytes more than an empty one, and whether the filter lets it through.
     Write(usize, bool),
     /// A watcher reads once.
     Read(usize),
-    /// A watcher goes, and comes back behind what it read.
+    /// A watcher leaves, and a new one resumes behind the last line that it read.
     Resume(usize),
 }
 
@@ -236,7 +236,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// How far one is in a plain list of all lines there ever were.
+/// The position of a watcher in a plain list of all lines ever written.
 #[derive(Default)]
 struct Model {
     next: usize,
@@ -245,7 +245,7 @@ struct Model {
 }
 
 impl Model {
-    /// Notes what was seen; all of it must be what comes next in the list.
+    /// Checks that a batch has exactly the next lines of the list, and advances.
     fn see(
         &mut self,
         batch: Vec<Seen>,
@@ -289,7 +289,7 @@ proptest! {
             ..Limits::default()
         });
         let first = first(&logs);
-        // The second one has a filter, the third as well.
+        // The second and the third watcher have a filter.
         let filter = |who: usize| LogFilter {
             grep: (who > 0).then(|| "yes".to_owned()), ..LogFilter::default()
         };
@@ -299,7 +299,7 @@ proptest! {
         let mut all: Vec<(String, bool)> = Vec::new();
         let reads = (0..3).cycle().take(3 * 120).map(Step::Read);
         for step in steps.into_iter().chain(reads) {
-            // What may be there still, from the newest on.
+            // The lines that may still be kept, from the newest on.
             let mut bytes = 0;
             let kept = all.iter().rev().take_while(|(text, _)| {
                 bytes += size_of::<LogLine>() + text.len();
@@ -321,7 +321,7 @@ proptest! {
                     }
                     let upto = usize::try_from(watchers[who].last() + 1 - first).unwrap();
                     prop_assert!(models[who].next <= upto);
-                    // What the filter kept from it is behind it as well.
+                    // The lines that the filter dropped are behind the watcher, too.
                     let skipped = &all[models[who].next..upto];
                     prop_assert!(skipped.iter().all(|(_, through)| who > 0 && !through));
                     models[who].next = upto;
@@ -332,7 +332,7 @@ proptest! {
                 }
             }
         }
-        // Who reads everything has heard of everything.
+        // A watcher that reads everything has read or missed every line.
         prop_assert_eq!(models[0].texts.len() as u64 + models[0].missed, all.len() as u64);
     }
 }

@@ -1,7 +1,7 @@
-//! How many rooms are stored. Owns when they are counted.
+//! The number of stored rooms. Owns when they are counted.
 //!
-//! Invariant: counting all of them is one piece of work at a time, in steps, and takes at most a tenth of the
-//! time, however often it is asked for. It does not know who wants to know.
+//! Invariant: at most one count runs at a time, in steps, and counting takes at most a tenth of the time, however often
+//! the number is requested. It does not know who requests it.
 
 use super::{Operator, OperatorError};
 use crate::limits::{ms, size};
@@ -10,19 +10,19 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// What was counted last.
+/// The last count.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counted {
-    /// Rooms for which something is stored.
+    /// The number of rooms for which something is stored.
     pub(crate) rooms: u64,
-    /// Bytes of all their keys and values.
+    /// The bytes of all their keys and values.
     pub(crate) bytes: u64,
-    /// When that was.
+    /// When the count ended.
     pub(crate) at: Instant,
     took: Duration,
 }
 
-/// The last count, and whether the next one is on its way.
+/// The last count, and whether the next one is running.
 pub(super) struct Counting(watch::Sender<State>);
 
 #[derive(Clone, Copy, Default)]
@@ -38,11 +38,11 @@ impl Counting {
 }
 
 impl Operator {
-    /// How many rooms are stored, as of a moment ago. None if they were not counted yet, which begins with
-    /// this.
+    /// Returns the number of stored rooms, as of a moment ago. Returns `None` if the first count, which this call
+    /// starts, is not finished in time.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, they are counted all the same.
+    /// If dropped before it returns, the count goes on all the same.
     pub(crate) async fn stored(&self) -> Option<Counted> {
         let counting = &self.0.counting.0;
         let mut begins = false;
@@ -56,14 +56,14 @@ impl Operator {
             self.0.tasks.spawn(async move {
                 let counted = this.count().await;
                 this.0.counting.0.send_modify(|state| {
-                    // What cannot be counted is counted the next time.
+                    // After a failed count the last result stays, and the next call counts again.
                     *state = State { last: counted.ok().or(state.last), counts: false };
                 });
             });
         }
         let mut changes = counting.subscribe();
         let done = changes.wait_for(|state| !state.counts);
-        // What was counted before is told while it is counted anew.
+        // If the count takes too long, the last result is returned.
         if tokio::time::timeout(ms(self.0.limits.inspect_ms_max), done).await.is_err() {
             tracing::debug!("the stored rooms are still being counted");
         }

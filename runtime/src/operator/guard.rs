@@ -1,8 +1,8 @@
-//! Who is let in to what a process with one project answers its operator. Owns how a request becomes an operator's.
+//! The guard of the operator's routes of a process with one project. Owns how a request gets an operator's rights.
 //!
-//! Invariant: a handler that takes an [`Operator`] runs for who was let in, as nothing but a guard puts one in a
-//! request: this one for who shows the process's token, a server's for who shows one of its own. It does not know
-//! what is asked.
+//! Invariant: a handler that takes an [`Operator`] runs only for authorized requests, because only a guard puts one in
+//! a request: this guard for the process's token, a server's guard for one of the server's tokens. It does not know
+//! what a request asks for.
 
 use super::sign_in::SignInCodes;
 use super::{AdminToken, Operator, OperatorError};
@@ -14,7 +14,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use std::sync::Arc;
 
-/// What shows that somebody is the operator of a process with one project. Cheap to clone.
+/// The credentials of the operator of a process with one project. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Credentials(Arc<Inner>);
 
@@ -24,29 +24,29 @@ struct Inner {
 }
 
 impl Credentials {
-    /// Makes a token that nobody knows yet.
+    /// Creates a new random token.
     pub(crate) fn new(limits: &Limits) -> Self {
         let codes = SignInCodes::new(size(limits.sign_in_codes_max));
         Self(Arc::new(Inner { token: AdminToken::random(), codes }))
     }
 
-    /// Returns what an operator has to show.
+    /// Returns the token that an operator has to send.
     pub(crate) fn token(&self) -> &AdminToken {
         &self.0.token
     }
 
-    /// Makes a code by which one browser signs in to the dashboard, once.
+    /// Creates a code by which one browser can sign in to the dashboard, once.
     pub(crate) fn sign_in_code(&self) -> String {
         self.0.codes.issue()
     }
 
-    /// Returns the token for a code that nobody has used before.
+    /// Returns the token for an unused code, which is used up by that.
     pub(super) fn redeem(&self, code: &str) -> Option<&AdminToken> {
         self.0.codes.redeem(code).then(|| self.token())
     }
 }
 
-/// Lets the operator in, and nobody else, whatever the path.
+/// Lets a request with the operator's token in, and refuses every other one, whatever the path.
 pub(super) async fn let_in(
     State((operator, credentials)): State<(Operator, Credentials)>,
     mut request: Request,
@@ -61,7 +61,7 @@ pub(super) async fn let_in(
     }
 }
 
-/// What follows `Bearer` in the headers.
+/// Returns the token behind `Bearer` in the headers.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())

@@ -1,7 +1,7 @@
-//! Files that live as long as one piece of work. Owns their names and their end.
+//! Files that live as long as one piece of work. Owns their names and their removal.
 //!
-//! Invariant: a file is gone when nobody holds it, and what a crash left is gone at the next start. It
-//! does not know what is in them.
+//! Invariant: a file is removed when its [`Scratch`] is dropped, and a file left by a crash is removed at the next
+//! start. It does not know what is in the files.
 
 use crate::store::StoreError;
 use std::fs::{self, File};
@@ -12,14 +12,14 @@ use tokio::sync::OwnedSemaphorePermit;
 /// The folder of these files, in a data folder that this process has open.
 pub(crate) struct ScratchFolder(PathBuf);
 
-/// A name that nobody else has, for a file that may be made.
+/// A unique name for a file, which need not exist yet.
 pub(crate) struct Scratch {
     path: PathBuf,
     _place: Option<OwnedSemaphorePermit>,
 }
 
 impl ScratchFolder {
-    /// Makes the folder, empty.
+    /// Creates the folder, empty.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -33,7 +33,7 @@ impl ScratchFolder {
         Ok(Self(dir))
     }
 
-    /// A file of its own, which keeps a place for as long.
+    /// Returns a new file, which keeps the place as long as it lives.
     pub(crate) fn file(&self, place: Option<OwnedSemaphorePermit>) -> Scratch {
         let name = uuid::Uuid::new_v4().simple().to_string();
         Scratch { path: self.0.join(name), _place: place }
@@ -45,12 +45,12 @@ impl Scratch {
         &self.path
     }
 
-    /// An error of the system about it.
+    /// Returns the system's error with the path of the file.
     pub(crate) fn failed(&self, error: &io::Error) -> StoreError {
         named(&self.path, error)
     }
 
-    /// Opens what is there.
+    /// Opens the file.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -58,7 +58,7 @@ impl Scratch {
         File::open(&self.path).map_err(|error| self.failed(&error))
     }
 
-    /// Writes it from the start to the end.
+    /// Writes the whole file.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -77,7 +77,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         match fs::remove_file(&self.path) {
-            // It was never made.
+            // The file was never created.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 tracing::warn!(file = %self.path.display(), %error, "a file stays until the next start");

@@ -1,27 +1,27 @@
-//! What shows that somebody is this node's operator. Owns how it is made and compared.
+//! The token of this node's operator. Owns how it is created and compared.
 //!
-//! Invariant: it is not in any log, and how long a comparison takes says nothing of it. It does not know
-//! how it reaches the operator.
+//! Invariant: the token is in no log, and the duration of a comparison reveals nothing about it. It does not know how
+//! it reaches the operator.
 
 use std::fmt;
 use uuid::Uuid;
 
-/// A secret that only the operator of a node knows. It is another one at each start.
+/// A secret that only the operator of a node knows. It differs at each start.
 #[derive(Clone)]
 pub struct AdminToken(String);
 
 impl AdminToken {
-    /// A new one: twice the 122 random bits of a UUID.
+    /// Returns a new token: twice the 122 random bits of a UUID.
     pub(crate) fn random() -> Self {
         Self(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()))
     }
 
-    /// The secret itself, for a file that only the operator can read.
+    /// Returns the secret itself, for a file that only the operator can read.
     pub fn secret(&self) -> &str {
         &self.0
     }
 
-    /// True if this is what was offered. Hashes are compared, which blake3 does in constant time.
+    /// Returns true if `offered` is this token. It compares hashes, which blake3 does in constant time.
     pub(crate) fn is(&self, offered: &str) -> bool {
         blake3::hash(self.0.as_bytes()) == blake3::hash(offered.as_bytes())
     }

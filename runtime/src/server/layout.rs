@@ -1,7 +1,7 @@
-//! The static files of versions, laid out to be served. Owns the folder of each version's.
+//! The static files of versions, laid out to be served. Owns the folder of each version.
 //!
-//! Invariant: a folder that is there has all files of its version, each with the bytes of its hash when it was
-//! looked at last. It does not know who serves them.
+//! Invariant: an existing folder has all files of its version, each with the bytes of its hash at the last check. It
+//! does not know who serves them.
 
 use super::blobs::{Blobs, of_file};
 use super::catalog::Version;
@@ -11,8 +11,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Lays out the static files of a version in a folder of its own below `assets`, or looks whether those that
-/// are there are whole. Returns the folder, or none if the version has no files. Blocks.
+/// Lays out the static files of a version in a folder of its own below `assets`. If the folder exists, checks that it
+/// is whole. Returns the folder, or `None` if the version has no files. Blocks.
 ///
 /// # Errors
 /// [`FileError`]: a file cannot be written, or its blob is damaged.
@@ -39,7 +39,7 @@ pub(super) fn lay_out(
             let path = new.join(&asset.path);
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
             let blob = blobs.path(asset.blob);
-            // The same file under another name; where that is not possible, a copy.
+            // A hard link needs no space. Where links are impossible, the file is copied.
             fs::hard_link(&blob, &path).or_else(|_| fs::copy(&blob, &path).map(drop))?;
         }
         remove_all(&dir)?;
@@ -50,7 +50,7 @@ pub(super) fn lay_out(
     Ok(Some(dir))
 }
 
-/// True if all files of a version are there, with the bytes that they should have.
+/// Returns true if all files of a version exist with the right bytes.
 fn is_whole(dir: &Path, version: &Version) -> bool {
     if !dir.is_dir() {
         return false;
@@ -67,7 +67,7 @@ fn is_whole(dir: &Path, version: &Version) -> bool {
     hurt.is_none()
 }
 
-/// Removes the static files of all versions but one: they can be laid out again. Blocks.
+/// Removes the static files of all versions but one. They can be laid out again. Blocks.
 pub(super) fn forget(assets: &Path, but: u64) {
     let but = but.to_string();
     let entries = fs::read_dir(assets).into_iter().flatten().flatten();

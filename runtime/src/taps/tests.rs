@@ -17,7 +17,7 @@ fn id(text: &str) -> ConnectionId {
     ConnectionId::parse(text, 99).unwrap()
 }
 
-/// What a watcher reads, without the times; how much it missed is a number among it.
+/// Returns what a watcher reads, without the times. The number of missed events is a number among it.
 fn read(tap: &mut Tap) -> Vec<Value> {
     let mut all = Vec::new();
     while let Some(Batch { missed, passed }) = tap.read() {

@@ -1,9 +1,8 @@
-//! The end of a connection. Owns what happens between the last byte that is sent and the close.
+//! The end of a connection. Owns the steps between the last byte that is sent and the close.
 //!
-//! Invariant: a connection that the server ends is shut down for writing first, and what the client still sends
-//! is read and thrown away until the client ends, too, within `linger_ms_max` and `linger_bytes_max`. A socket
-//! that is closed with unread bytes is reset, and the client may never see the last answer. It does not know
-//! what was said.
+//! Invariant: a connection that the server ends is shut down for writing first. The bytes that the client still sends
+//! are read and discarded until the client ends, too, within `linger_ms_max` and `linger_bytes_max`. A socket that is
+//! closed with unread bytes is reset, and the client may never see the last answer. It does not know what was sent.
 
 use crate::limits::{Limits, ms};
 use std::io::{self, IoSlice};
@@ -15,14 +14,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Bytes that are thrown away at once.
+/// The number of bytes that are discarded at once.
 const GULP: usize = 4096;
 
 /// A connection whose shutdown waits for the client's end.
 pub(super) struct Linger<S> {
     inner: S,
     limits: Arc<Limits>,
-    /// Cancelled when the server stops: then nobody is waited for who sends nothing.
+    /// Cancelled when the server stops: it then waits only for clients that still send.
     stop: CancellationToken,
     parting: Option<Box<Parting>>,
 }
@@ -31,7 +30,7 @@ pub(super) struct Linger<S> {
 struct Parting {
     until: Pin<Box<Sleep>>,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Bytes that may still be thrown away.
+    /// The number of bytes that may still be discarded.
     left: u64,
 }
 
@@ -50,7 +49,7 @@ impl Parting {
         })
     }
 
-    /// Throws away what comes. Ready when nothing more will, or enough has.
+    /// Discards the bytes that arrive. Ready when the client has ended, or enough has been discarded.
     fn poll(&mut self, stream: Pin<&mut impl AsyncRead>, cx: &mut Context<'_>) -> Poll<()> {
         let mut stream = stream;
         loop {

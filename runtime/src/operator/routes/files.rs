@@ -1,7 +1,7 @@
-//! Backups, exports and imports: the way of files over HTTP. Owns their bounds.
+//! Backups, exports and imports over HTTP. Owns their bounds.
 //!
-//! Invariant: what comes in and goes out lies in files, whatever its size, and is gone with its response. It does not
-//! know what a backup or an export is.
+//! Invariant: a body is in a file, whatever its size, and the file is removed with the response. It does not know what
+//! a backup or an export is.
 //!
 //! ```text
 //! POST /backup                       the backup
@@ -48,7 +48,7 @@ pub(super) async fn import(
     Ok(Json(json!({ "room": room.to_string(), "keys": keys })))
 }
 
-/// Puts a body into a file, within its bounds.
+/// Writes a body into a file, within its bounds.
 async fn receive(limits: &Limits, body: Body, into: Scratch) -> Result<Scratch, OperatorError> {
     if body.size_hint().lower() > limits.import_bytes_max {
         return Err(DoorError::BodyTooLarge(limits.import_bytes_max).into());
@@ -73,7 +73,7 @@ async fn receive(limits: &Limits, body: Body, into: Scratch) -> Result<Scratch, 
     Ok(into)
 }
 
-/// A file as a response. It is gone when the response is, sent or not.
+/// Returns a file as a response. The file is removed with the response, whether that was sent or not.
 async fn send(
     limits: &Limits,
     scratch: Scratch,
@@ -91,7 +91,7 @@ async fn send(
     let mut response = Response::new(Body::from_stream(pieces));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // Told beforehand, so that a client knows whether it has all of it.
+    // The length lets a client check that it has the whole file.
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

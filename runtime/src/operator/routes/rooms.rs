@@ -1,7 +1,6 @@
-//! `GET /rooms` and `/overview`: all rooms at once. Owns what is told of each.
+//! `GET /rooms` and `/overview`: all rooms at once. Owns the JSON of each room.
 //!
-//! Invariant: what is asked wrongly is refused before anything is read. It does not know how rooms are found
-//! and sorted.
+//! Invariant: an invalid request is refused before anything is read. It does not know how rooms are found and sorted.
 //!
 //! ```text
 //! GET /rooms?party=&search=&sort=&order=&limit=&after=
@@ -23,7 +22,7 @@ use axum::Json;
 use http::Uri;
 use serde_json::{Value, json};
 
-/// What the query may ask.
+/// The parameters of the query.
 const WORDS: [&str; 6] = ["party", "search", "sort", "order", "limit", "after"];
 
 const SORTS: [(&str, Sort); 5] = [
@@ -80,7 +79,7 @@ fn read(uri: &Uri, limits: &Limits) -> Result<RoomList, OperatorError> {
     }
     let sort = query.choice("sort", &SORTS)?;
     let (up, down) = (("asc", Direction::Forward), ("desc", Direction::Reverse));
-    // The most comes first, but for names.
+    // Descending by default, except for names.
     let orders = if sort == Sort::Name { [up, down] } else { [down, up] };
     let direction = query.choice("order", &orders)?;
     let limit = size(query.number("limit", PAGE, limits.admin_page_entries_max)?);
@@ -88,7 +87,7 @@ fn read(uri: &Uri, limits: &Limits) -> Result<RoomList, OperatorError> {
     Ok(RoomList { party, search: search.map(Glob::new), sort, direction, limit, after })
 }
 
-/// The end of a page as it is written: what it is sorted by, but for names, then the room.
+/// Writes the end of a page: the sort value, except for names, and then the room.
 fn write(cursor: &Cursor, sort: Sort) -> String {
     match sort {
         Sort::Name => encoded(cursor.room.to_string().as_bytes()),
@@ -123,7 +122,7 @@ fn row(Row { room, facts, glance }: &Row) -> Value {
         "bytes": facts.map_or(0, |facts| facts.bytes),
         "alarm_ms": facts.and_then(|facts| facts.alarm).map(|alarm| alarm.due_ms),
     });
-    // Nobody counts for a room that is not in memory.
+    // A room that is not in memory has no counters.
     if let Some(glance) = glance {
         row["connections"] = glance.connections.into();
         row["messages_in"] = glance.messages_in.into();

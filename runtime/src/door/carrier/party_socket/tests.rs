@@ -1,11 +1,11 @@
-//! A plain WebSocket without sockets: calls go in, acts come out, and time is a number.
+//! A plain WebSocket without sockets: the tests make calls, check the acts, and count time in seconds.
 
 use super::*;
 use proptest::prelude::*;
 
 const KEY: ConnectionKey = PartySocket::KEY;
 
-/// A carrier with what it asked for so far.
+/// A carrier with the acts that it has requested so far.
 struct Wire {
     carrier: PartySocket,
     begun: Instant,
@@ -14,7 +14,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// A connection that is pinged each ten seconds, has three for an answer, and five to close.
+    /// Returns a connection that is pinged every ten seconds, and has three seconds for an answer and five to close.
     fn open() -> Self {
         let limits = Limits {
             ping_interval_ms: 10_000,
@@ -31,7 +31,7 @@ impl Wire {
         self.begun + Duration::from_secs(seconds)
     }
 
-    /// What the carrier asked for since the last call.
+    /// Returns the acts that the carrier has requested since the last call.
     fn acts(&mut self) -> Vec<Act> {
         std::mem::take(&mut self.acts)
     }
@@ -69,7 +69,7 @@ impl Wire {
         self.acts()
     }
 
-    /// When it wants its next tick, in seconds.
+    /// Returns when the carrier wants its next tick, in seconds.
     fn due(&self) -> Option<u64> {
         self.carrier.due().map(|due| due.duration_since(self.begun).as_secs())
     }
@@ -95,7 +95,7 @@ fn broken_off() -> Act {
     Act::Leave(KEY, Ending::broken_off())
 }
 
-/// What a fault is reported as.
+/// Returns the acts that report a fault.
 fn reports() -> Vec<Act> {
     vec![Act::Report(KEY, "bad".to_owned()), leave(frame(1002), Handshake::Missing)]
 }
@@ -123,7 +123,7 @@ async fn a_goodbye_of_the_room_waits_for_the_clients_answer() {
     let mut wire = Wire::open();
     assert_eq!(wire.said(Said::Goodbye(frame(4000))), [Frame::Close(frame(4000))]);
     assert_eq!(wire.said(Said::Message(message())), []);
-    // Until the client has read it, what it sends is the room's.
+    // The room receives what the client sends before it has read the goodbye.
     assert_eq!(wire.carrier.heard(Heard::Message(message())), Some((KEY, message())));
     assert_eq!(wire.written(Written::Close, 1), []);
     assert_eq!(wire.due(), Some(6));
@@ -153,7 +153,7 @@ async fn a_fault_closes_behind_the_answers_to_what_came_before() {
     assert_eq!(wire.ended(fault(), 1), reports());
     assert!(!wire.carrier.listens());
     assert_eq!(wire.said(Said::Message(message())), [Frame::Message(message())]);
-    // The room's own last word gives way to the fault.
+    // The close frame of the fault replaces the room's own.
     assert_eq!(wire.said(Said::Goodbye(frame(1011))), [Frame::Close(frame(1002))]);
     assert_eq!(wire.written(Written::Close, 2), [Act::HangUp(Farewell::ShutDown)]);
 }
@@ -187,7 +187,7 @@ async fn a_fault_behind_our_close_frame_is_reported_as_broken_off() {
     wire.said(Said::Goodbye(frame(4000)));
     wire.written(Written::Close, 1);
     assert_eq!(wire.ended(fault(), 2), [broken_off(), Act::HangUp(Farewell::ShutDown)]);
-    // While the frame is on its way, the client reads that, and is not waited for.
+    // While the room's close frame is being written, the client receives that one, and its answer is not awaited.
     let mut wire = Wire::open();
     wire.said(Said::Goodbye(frame(4000)));
     assert_eq!(wire.ended(fault(), 2), reports());
@@ -225,7 +225,7 @@ async fn a_node_that_stops_says_only_goodbye_at_its_time() {
     assert_eq!(wire.said(Said::Goodbye(frame(4000))), []);
     wire.written(Written::Close, 4);
     assert_eq!(wire.due(), Some(9));
-    // One that ends for another reason reads that.
+    // A connection that already ends for another reason keeps that close frame.
     let mut wire = Wire::open();
     assert_eq!(wire.ended(fault(), 1), reports());
     wire.carrier.stop(at);
@@ -234,14 +234,14 @@ async fn a_node_that_stops_says_only_goodbye_at_its_time() {
     assert_eq!(wire.tick(2), [Act::Close(frame(1002))]);
 }
 
-/// What may happen to a connection.
+/// An event of a connection.
 #[derive(Clone, Debug)]
 enum Happens {
     Heard,
     Refused,
     Ended(WireEnd),
     Said(Said),
-    /// What waits to be written is out.
+    /// The waiting frames are written.
     Written,
     Stop,
     /// Time passes until the next tick is due.
