@@ -10,7 +10,8 @@ use std::str::FromStr;
 /// The proxies before a server, and the protocol that they speak.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
-    /// The networks whose `Forwarded`, `X-Forwarded-*` and PROXY headers are believed. All others' are ignored.
+    /// The networks of trusted proxies. `Forwarded` and `X-Forwarded-*` are believed, and PROXY headers read, only from
+    /// these.
     pub trusted: Vec<Network>,
     /// What the connections of these proxies begin with.
     pub preamble: Preamble,

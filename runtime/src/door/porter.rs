@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
-/// Answers clients of no project. Cheap to clone; clones are the same.
+/// Answers clients of no project. Cheap to clone; clones share the sockets.
 #[derive(Clone)]
 pub(crate) struct Porter {
     limits: Arc<Limits>,

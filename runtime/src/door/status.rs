@@ -38,7 +38,7 @@ pub(crate) enum DoorError {
     /// The body is too large.
     #[error("the body is larger than {0} bytes")]
     BodyTooLarge(u64),
-    /// The body did not come in time, or broke off.
+    /// The body did not arrive in time, or broke off.
     #[error("the body did not arrive")]
     BodyMissing,
     /// Two servers could parse this head differently.

@@ -1,8 +1,8 @@
 //! The newest lines of a node's log, for operators who watch it. Owns the kept lines, and who may watch them.
 //!
 //! Invariant: the kept lines are bounded, however much is logged and however many watch. All lines are in one ring, and
-//! a watcher is a position in it. If lines were dropped before a watcher read them, the watcher gets their number. No
-//! line has a character that steers a terminal, and a guest's line is one line. Each node has its own log, also where
+//! a watcher is a position in it. A watcher gets the count of the lines that were dropped before it read them. No line
+//! has a character that steers a terminal, and a guest's line is one line. Each node has its own log, also where
 //! several nodes share a process. It does not know watchers or how lines travel. The process's own log (`tracing`) gets
 //! every line, too.
 //!

@@ -38,8 +38,8 @@ impl Counting {
 }
 
 impl Operator {
-    /// Returns the number of stored rooms, as of a moment ago. Returns `None` if the first count, which this call
-    /// starts, is not finished in time.
+    /// Returns the number of stored rooms, or `None` if no count has succeeded yet. If the last count is too old,
+    /// starts another one, and waits for it for at most `inspect_ms_max`.
     ///
     /// # Cancel safety
     /// If dropped before it returns, the count goes on all the same.

@@ -158,7 +158,7 @@ impl Operator {
     /// [`OperatorError::ScanTooLong`]: there are too many stored rooms to sort them by bytes. Or the store's error.
     ///
     /// # Cancel safety
-    /// Nothing is changed.
+    /// A dropped call changes nothing.
     pub(crate) async fn list(&self, list: &RoomList) -> Result<Listing, OperatorError> {
         match list.sort {
             Sort::Name => self.by_name(list).await,

@@ -38,7 +38,7 @@ impl Operator {
     /// [`OperatorError::NoRoom`], or the store's error.
     ///
     /// # Cancel safety
-    /// Nothing is changed.
+    /// A dropped call changes nothing.
     pub(crate) async fn inspect(
         &self,
         room: &RoomId,
@@ -65,7 +65,7 @@ impl Operator {
     /// [`OperatorError::NoRoom`], or the store's error.
     ///
     /// # Cancel safety
-    /// Nothing is changed.
+    /// A dropped call changes nothing.
     pub(crate) async fn entries(
         &self,
         room: &RoomId,
@@ -83,7 +83,7 @@ impl Operator {
     /// [`OperatorError::NoRoom`], [`OperatorError::NoKey`], or the store's error.
     ///
     /// # Cancel safety
-    /// Nothing is changed.
+    /// A dropped call changes nothing.
     pub(crate) async fn value(&self, room: &RoomId, key: &Key) -> Result<Bytes, OperatorError> {
         self.must_know(room).await?;
         let value = self.0.store.value(room, key).await?;
@@ -160,7 +160,7 @@ impl Operator {
     }
 
     /// Returns the stored facts of a room, or an error if the room does not exist. A room in memory exists even if the
-    /// store fails or answers late: the room may be busy because the disk is.
+    /// store has nothing, fails or answers late: the room may be busy because the disk is.
     async fn must_know(&self, room: &RoomId) -> Result<Option<RoomFacts>, OperatorError> {
         let patience = ms(self.0.limits.inspect_ms_max);
         let facts = tokio::time::timeout(patience, self.0.store.facts(room)).await;

@@ -56,7 +56,7 @@ pub fn restore(backup: &Path, dir: &Path) -> Result<(), OfflineError> {
 /// [`OfflineError`].
 ///
 /// # Cancel safety
-/// Nothing is changed.
+/// A dropped call changes nothing.
 pub async fn export(
     dir: &Path,
     room: &RoomId,

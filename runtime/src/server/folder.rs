@@ -5,9 +5,9 @@
 //! marker moved to another project has no effect there. It does not know what a project is.
 //!
 //! ```text
-//! NAME/deleted   its deletion has begun
+//! NAME/deleted   the deletion of the project has begun
 //! NAME/new       its first deployment has begun
-//! NAME.gone/     what is left of one that was deleted
+//! NAME.gone/     the remains of a deleted project
 //! ```
 
 use super::catalog::VERSIONS;

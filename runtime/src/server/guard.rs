@@ -139,8 +139,8 @@ impl Changes {
 
     /// Returns the right to make a change, valid as long as it is held.
     fn begin(&self, max: u64) -> Result<impl Send + use<>, ApiError> {
-        // The token is taken before the check: the drain waits for its holder, and a later caller sees that the server
-        // stops.
+        // The tracker's token is taken before the check: the drain waits for its holder, and a later caller sees that
+        // the server stops.
         let counted = self.running.token();
         if self.stop.is_cancelled() {
             return Err(ApiError::Stopping);

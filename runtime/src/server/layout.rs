@@ -39,7 +39,7 @@ pub(super) fn lay_out(
             let path = new.join(&asset.path);
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
             let blob = blobs.path(asset.blob);
-            // A hard link needs no space. Where links are impossible, the file is copied.
+            // A hard link, or a copy where links are impossible.
             fs::hard_link(&blob, &path).or_else(|_| fs::copy(&blob, &path).map(drop))?;
         }
         remove_all(&dir)?;

@@ -164,7 +164,7 @@ impl Server {
     /// log, and by [`Server::broken`].
     ///
     /// # Cancel safety
-    /// Dropped before it returns, nothing is left running.
+    /// If dropped before it returns, nothing is left running.
     pub async fn start(config: ServerConfig) -> Result<Self, ServeError> {
         let ServerConfig { data, limits, .. } = config;
         if let Some(problem) = config.proxies.problem() {

@@ -97,7 +97,7 @@ impl Core {
     /// [`ApiError`]: the version before is still served. If there was no project, none is created.
     ///
     /// # Cancel safety
-    /// Not to be dropped before it returns.
+    /// Must not be dropped before it returns.
     pub(super) async fn deploy(
         &self,
         project: &str,
@@ -157,7 +157,7 @@ impl Core {
     /// project is not served any more, and another deletion or the next start removes the remaining files.
     ///
     /// # Cancel safety
-    /// Not to be dropped before it returns.
+    /// Must not be dropped before it returns.
     pub(super) async fn delete(&self, project: &str) -> Result<(), ApiError> {
         let claim = self.claim(project, usize::MAX)?;
         let held = claim.held();

@@ -102,7 +102,7 @@ impl Site {
     /// [`SiteError`]: nothing runs.
     ///
     /// # Cancel safety
-    /// Not to be dropped before it returns.
+    /// Must not be dropped before it returns.
     pub(super) async fn open(
         folder: Folder,
         name: &str,
@@ -130,7 +130,7 @@ impl Site {
     /// [`SiteError`]: nothing runs.
     ///
     /// # Cancel safety
-    /// Not to be dropped before it returns.
+    /// Must not be dropped before it returns.
     pub(super) async fn create(
         folder: Folder,
         name: &str,
@@ -211,7 +211,7 @@ impl Site {
     /// [`SiteError`]: the version that was served before is still served.
     ///
     /// # Cancel safety
-    /// Not to be dropped before it returns.
+    /// Must not be dropped before it returns.
     pub(super) async fn deploy(
         &self,
         release: Release,
@@ -239,7 +239,7 @@ impl Site {
     /// As [`Site::deploy`].
     ///
     /// # Cancel safety
-    /// Not to be dropped before it returns.
+    /// Must not be dropped before it returns.
     pub(super) async fn deploy_first(
         &self,
         release: Release,
@@ -262,7 +262,7 @@ impl Site {
     /// [`SiteError`]: the version that was served before is still served.
     ///
     /// # Cancel safety
-    /// Not to be dropped before it returns.
+    /// Must not be dropped before it returns.
     pub(super) async fn roll_back(&self, to: Option<u64>) -> Result<Changed, SiteError> {
         let catalog = self.catalog();
         let version = match to {
@@ -308,7 +308,7 @@ impl Site {
     /// [`SiteError`]: the variables are unchanged.
     ///
     /// # Cancel safety
-    /// Not to be dropped before it returns.
+    /// Must not be dropped before it returns.
     pub(super) async fn set_variable(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! When a client is pinged, and when it counts as lost. Pure; owns the times.
+//! When a client is pinged, and when it counts as lost. Owns the times. Pure.
 //!
 //! Invariant: a client that sends nothing for `pong_ms_max` after a ping is lost. The time runs from when the ping is
 //! written, so a client that is slow to read the frames before the ping does not count as lost. It does not know how

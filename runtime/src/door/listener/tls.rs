@@ -54,7 +54,7 @@ impl Certificates {
     /// [`TlsError`]: a file cannot be read, or the two are not a pair.
     ///
     /// # Cancel safety
-    /// Nothing is held while it waits.
+    /// If dropped before it returns, nothing is held.
     pub(crate) async fn read(files: Tls, limits: Arc<Limits>) -> Result<Self, TlsError> {
         let pair = Pair::read(&files, &limits).await?;
         let serving = Mutex::new(pair.acceptor(&files)?);
@@ -94,7 +94,7 @@ impl Certificates {
         Ok(Looked::Renewed)
     }
 
-    /// Makes a connection a TLS connection. Returns `None` if the client does not complete the handshake in time.
+    /// Makes a connection a TLS connection. Returns `None` if the handshake fails or takes too long.
     ///
     /// # Cancel safety
     /// If dropped before it returns, the connection is closed.

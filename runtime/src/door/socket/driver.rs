@@ -34,7 +34,7 @@ const KEPT: usize = 4;
 pub(super) struct Membership {
     pub(super) key: ConnectionKey,
     pub(super) joined: Joined,
-    /// The queues that its outbox belongs to.
+    /// The outboxes that this socket writes.
     pub(super) outboxes: Outboxes,
 }
 

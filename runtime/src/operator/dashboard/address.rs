@@ -28,8 +28,8 @@ pub(super) fn asked(uri: &Uri) -> Option<&str> {
 }
 
 impl ClientAddress {
-    /// Returns the address for WebSockets, with the host in the query. If the server listens on all addresses, the
-    /// default is the host of the page.
+    /// Returns the address for WebSockets, with the host in the query. Without one, the host is the listener's address,
+    /// or the page's own host if the server listens on all addresses.
     pub(super) fn sockets(self, asked: Option<&str>, page: &HeaderMap) -> String {
         let Self { addr, scheme } = self;
         let own = || host(page).map(without_port).filter(|_| addr.ip().is_unspecified());

@@ -5,8 +5,8 @@
 //! the page gets that from the operators' routes.
 //!
 //! ```text
-//! GET /_room/                 the page                GET /_room/dashboard/:file   what it is made of
-//! GET /_room/dashboard.json   {"mode":"node","sockets":null}; of a server {"mode":"server","sockets":"ws://…"}
+//! GET /_room/                 the page                GET /_room/dashboard/:file   a file of the page
+//! GET /_room/dashboard.json   {"mode":"node","sockets":null}, or {"mode":"server","sockets":"ws://…"} on a server
 //! ```
 
 mod address;

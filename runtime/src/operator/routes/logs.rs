@@ -5,15 +5,15 @@
 //! know what is logged.
 //!
 //! ```text
-//! follow=1      goes on with what comes, until the node stops; else it ends with what is kept
-//! room=game-*   rooms of such names: `*` any text, `?` any character    party=NAME    rooms of a party
-//! level=warn    this level and above                                    grep=TEXT     with this text in it
-//! tail=N        begins with the last N lines of these                   after=SEQ     begins behind a number
+//! follow=1      goes on with new lines until the node stops; otherwise ends with the last kept line
+//! room=game-*   rooms with such names: `*` any text, `?` any character   party=NAME    rooms of a party
+//! level=warn    this level and above                                     grep=TEXT     lines that contain this text
+//! tail=N        begins with the last N lines that pass the filter        after=SEQ     begins behind a number
 //!
-//! id: 17…       of each event, to go on behind it, as EventSource does by itself (`Last-Event-ID`)
+//! id: 17…       of each event; EventSource sends it by itself to resume behind it (`Last-Event-ID`)
 //! data: {…}     a line: seq, time_ms, level, kind (guest, platform), party and room (or null), text
-//! event: missed        data: {"missed":N}: so many lines, of any kind, were dropped before they were read
-//! event: restarted     data: {}: the number is of an earlier start; what follows is this one's log
+//! event: missed        data: {"missed":N}: N lines, of any kind, were dropped before the client read them
+//! event: restarted     data: {}: the number is of an earlier start; the lines of this start follow
 //! ```
 
 use super::super::{Operator, OperatorError};

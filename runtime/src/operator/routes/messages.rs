@@ -5,10 +5,10 @@
 //! stream stays open until the node stops. It does not know what passes.
 //!
 //! ```text
-//! data: {…}     what passed: time_ms, direction (in, out, null), kind (open, text, binary, close, fault),
-//!               connection or to (how many heard it), bytes, text (an excerpt; of a binary its digits),
+//! data: {…}     an event: time_ms, direction (in, out, null), kind (open, text, binary, close, fault),
+//!               connection or to (the number of receivers), bytes, text (an excerpt; of a binary its digits),
 //!               cut (whether there is more), code and clean of a close, event of a fault
-//! event: missed        data: {"missed":N}: so much passed and was dropped before it was read
+//! event: missed        data: {"missed":N}: N events were dropped before the client read them
 //! ```
 //!
 //! A client's message is reported before the room handles it. A room's message is reported when its turn is durable,

@@ -4,9 +4,9 @@
 //! clients put their secrets into the other ones. It does not know how a room is asked.
 //!
 //! ```text
-//! GET    /rooms/:party/:room?connections=&after=   how it is; does not wake it
-//! DELETE /rooms/:party/:room                       deletes what is stored; clients are closed with 4410
-//! POST   /rooms/:party/:room/close                 closes all clients with 1012, so that they come back
+//! GET    /rooms/:party/:room?connections=&after=   the state of the room; does not wake it
+//! DELETE /rooms/:party/:room                       deletes what is stored, and closes all clients with 4410
+//! POST   /rooms/:party/:room/close                 closes all clients with 1012, so that they reconnect
 //! POST   /rooms/:party/:room/kick                  {"connection":ID,"code":4403,"reason":"…"}
 //! ```
 
