@@ -114,7 +114,7 @@ async fn close(store: Store) {
     }
 }
 
-/// Returns true if the folder has a store: `state` in this format, `db` in the first one.
+/// Returns true if the folder has a store: `state`, `lock` or `snapshot-*` in this format, `db` in the first one.
 fn has_store(dir: &Path) -> Result<bool, StoreError> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

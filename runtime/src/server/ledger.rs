@@ -1,9 +1,9 @@
 //! The small files of a folder, such as versions, variables and tokens. Owns the detection of damaged files.
 //!
-//! Invariant: a file that was altered, cut, exchanged with another one, removed or replaced by an older copy is refused
-//! with its name. Each file has a checksum, names its owner, and counts its changes. The counts are also in a file of
-//! their own, `changes.json`. Without that file the ledger only cannot tell an older copy from the newest. It does not
-//! know what the files are for.
+//! Invariant: a file that was altered, cut, exchanged with another one or replaced by an older copy is refused with its
+//! name. So is a removed file, unless the caller reads it by [`Ledger::read_or_lost`]. Each file has a checksum, names
+//! its owner, and counts its changes. The counts are also in a file of their own, `changes.json`. Without that file the
+//! ledger only cannot notice a removed file or an older copy. It does not know what the files are for.
 
 use super::file::{self, FileError};
 use serde::de::DeserializeOwned;

@@ -102,7 +102,7 @@ pub enum ServeError {
     /// Another process uses this folder.
     #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
-    /// The file of tokens is damaged. The server lets nobody in by the remains.
+    /// The file of tokens is damaged. The server accepts none of the tokens left in it.
     #[error("{0}")]
     Tokens(FileError),
     /// The folder cannot be used.

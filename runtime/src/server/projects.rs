@@ -20,7 +20,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 impl Core {
-    /// Opens every project on disk, and finishes deletions and first deployments that the last run had begun.
+    /// Opens every project on disk. Removes the remains of deletions and of first deployments that the last run did not
+    /// finish.
     ///
     /// # Errors
     /// [`FileError`]: the folder of all projects cannot be read.

@@ -169,7 +169,7 @@ impl Release {
     /// Returns the limits, with defaults for those that the release does not set.
     ///
     /// # Errors
-    /// A sentence, if there is no limit of a name.
+    /// A sentence that names an unknown limit.
     pub fn limits(&self) -> Result<Limits, String> {
         let values = self.limits.iter().map(|(name, value)| (name.clone(), (*value).into()));
         let values = serde_json::Value::Object(values.collect());

@@ -110,7 +110,7 @@ pub(super) enum Act {
 pub(super) enum Farewell {
     /// Answers the client's close frame, and shuts the connection down.
     Reply,
-    /// Shuts the connection down: both sides have sent their close frames.
+    /// Shuts the connection down: no further frame is expected from either side.
     ShutDown,
     /// Drops the connection as it is: the client is gone.
     Drop,

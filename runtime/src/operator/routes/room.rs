@@ -1,7 +1,7 @@
 //! `/rooms/:party/:room`: one room. Owns what an operator reads of it, and how its clients are closed.
 //!
 //! Invariant: of the URL that a client connected with, only the client's id keeps its value in the query, because
-//! clients put their secrets into the other ones. It does not know how a room is asked.
+//! clients put their secrets into other values. It does not know how a room is asked.
 //!
 //! ```text
 //! GET    /rooms/:party/:room?connections=&after=   the state of the room; does not wake it
