@@ -14,13 +14,20 @@ pub(super) fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| matches!(c, '\t' | '\n'))
 }
 
+/// Whether a terminal acts on a character, or shows what follows it in another order (Unicode's `Bidi_Control`, UAX 9) or
+/// on another line.
+fn steers(c: char) -> bool {
+    let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    if !text.contains(steers) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if c.is_control() && !stays(c) {
+        if steers(c) && !stays(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -38,6 +45,8 @@ mod tests {
         assert_eq!(one_line("a\nERROR b\u{1b}[2J"), "a\\nERROR b\\u{1b}[2J");
         // A single character that begins an escape sequence is escaped, too.
         assert_eq!(one_line("\u{9b}2J"), "\\u{9b}2J");
+        // One that turns the rest of the line around would show another line than was written.
+        assert_eq!(one_line("a\u{202e}b\u{2066}\u{2028}"), "a\\u{202e}b\\u{2066}\\u{2028}");
         assert_eq!(one_line("tab\tstays, as does é"), "tab\tstays, as does é");
         assert_eq!(lines("a\n  b\rc"), "a\n  b\\rc");
         assert!(matches!(one_line("plain"), Cow::Borrowed(_)));
