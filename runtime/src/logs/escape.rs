@@ -17,8 +17,10 @@ pub(super) fn lines(text: &str) -> Cow<'_, str> {
 /// Whether a terminal acts on a character, or shows what follows it in another order (Unicode's `Bidi_Control`, UAX 9) or
 /// on another line.
 fn steers(c: char) -> bool {
-    let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}')
+    let breaks = matches!(c, '\u{2028}' | '\u{2029}');
+    let marks = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}');
+    let embeds = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || breaks || marks || embeds
 }
 
 fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
