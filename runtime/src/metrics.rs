@@ -1,14 +1,14 @@
-//! What a node counts about itself. Owns every metric's name, kind, unit, labels and meaning.
+//! Metrics of a node. Owns every metric's name, kind, unit, labels and meaning.
 //!
-//! Invariant: no metric exists but those of the table here, no label has other values than those listed
-//! here, and none names a room: what a node prints does not grow with what runs on it. Counters and
-//! histograms are held by the part that counts, so that counting looks nothing up; gauges are set when
-//! somebody asks. Each node counts for itself, also where several share a process. It does not know what
-//! the parts do.
+//! Invariant: no metric exists but those of the table here, no label has other values than those listed here,
+//! and none names a room: the size of a node's metrics does not grow with its rooms. The part that counts
+//! holds its counters and histograms, so that counting looks nothing up; the door sets the gauges when a
+//! client reads the metrics. Each node counts for itself, also where several share a process. It does not
+//! know what the parts do.
 //!
-//! A count costs 12 ns, a duration 55 ns and 16 bytes until it is sorted into its bucket, and the clock 26 ns
-//! each time it is read. So a turn pays 0.12 µs, and 0.11 µs more if it is held back until it is durable; what
-//! is written and synced is counted once for each group (2-core x86-64 VM, release build).
+//! A count costs 12 ns, a duration 55 ns and 16 bytes until it is sorted into its bucket, and each reading of
+//! the clock 26 ns. So a turn pays 0.12 µs, and 0.11 µs more if the gate holds its outputs until they are
+//! durable; the store counts writes and syncs once a group (2-core x86-64 VM, release build).
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -16,47 +16,47 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often what was measured is sorted into buckets: it bounds what waits for that to one second's.
+/// How often durations are sorted into buckets: at most those of one second wait.
 const UPKEEP: Duration = Duration::from_secs(1);
 
-/// The bounds of all histograms: from what an empty turn takes to what nobody waits for.
+/// The bounds of all histograms: from the duration of an empty turn to one that no client waits for.
 const SECONDS: [f64; 17] = [
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
     0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
 ];
 
-/// The content type of what is printed: Prometheus' text format.
+/// The content type of Prometheus' text format.
 pub(crate) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const SOURCE: Metadata<'static> = Metadata::new("room", Level::INFO, None);
 
-/// What a metric can do.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
     /// It only grows, from 0 at the node's start.
     Counter,
-    /// It is what it is when somebody asks.
+    /// It has the value of the moment at which it is read.
     Gauge,
-    /// It counts how often something took how long.
+    /// It counts durations by their length.
     Histogram,
 }
 
-/// One row of the table of metrics, which `METRICS.md` is made of.
+/// One row of the table of metrics, from which `METRICS.md` is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricRow {
     /// Its name in Prometheus.
     pub name: &'static str,
-    /// What it can do.
+    /// Its kind.
     pub kind: MetricKind,
-    /// What it counts or measures in.
+    /// Its unit.
     pub unit: &'static str,
-    /// The name of its label and all values of that, if it has one.
+    /// The name of its label and all values of the label, if it has one.
     pub label: Option<(&'static str, &'static [&'static str])>,
-    /// What it says.
+    /// Its meaning.
     pub help: &'static str,
 }
 
-/// A metric as the part that counts holds it.
+/// A metric as the counting part holds it.
 trait Metric {
     const KIND: MetricKind;
     const LABEL: Option<(&'static str, &'static [&'static str])> = None;
@@ -93,7 +93,7 @@ pub(crate) trait Words {
     const NAME: &'static str;
     const ALL: &'static [&'static str];
 
-    /// Where its word stands in the list.
+    /// Returns the position of its word in the list.
     fn place(self) -> usize;
 }
 
@@ -104,7 +104,7 @@ pub(crate) struct By<W> {
 }
 
 impl<W: Words> By<W> {
-    /// Counts one more of this kind.
+    /// Adds one to the counter of this value.
     pub(crate) fn count(&self, which: W) {
         self.counters[which.place()].increment(1);
     }
@@ -170,14 +170,14 @@ words! {
         Gone "gone",
         Draining "draining",
     }
-    /// What is wrong with the header of the PROXY protocol that a connection has to begin with.
+    /// What is wrong with a connection's PROXY protocol header.
     BadPreamble "reason" {
         Malformed "malformed",
         TooLarge "too_large",
         TimedOut "timed_out",
         BrokenOff "broken_off",
     }
-    /// Of what kind there were too many connections.
+    /// Which kind of connection there were too many of.
     Crowd "reason" {
         Address "address",
         HalfOpen "half_open",
@@ -212,7 +212,7 @@ macro_rules! metrics {
             }
 
             impl $holder {
-                /// Describes them to the recorder, at zero.
+                /// Registers the metrics with the recorder, at zero.
                 fn on(recorder: &PrometheusRecorder) -> Self {
                     $(describe(recorder, $name, <$kind as Metric>::KIND, $help);)*
                     Self { $($field: Metric::register(recorder, $name),)* }
@@ -239,7 +239,7 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// What the store counts.
+    /// The metrics of the store.
     store StoreMetrics {
         up: Gauge = "room_store_up", "0 or 1",
             "1 while the store takes what rooms write, 0 while it has failed";
@@ -262,7 +262,7 @@ metrics! {
         waiting_for_tree: Gauge = "room_store_waiting_for_tree", "turns",
             "Turns that are durable and wait to be applied to the tree";
     }
-    /// What the rooms count.
+    /// The metrics of the rooms.
     rooms RoomMetrics {
         running: Gauge = "room_rooms_running", "rooms",
             "Rooms in memory, those that hibernate included";
@@ -299,7 +299,7 @@ metrics! {
         expiries_retried: Counter = "room_expiries_retried_total", "rooms",
             "Ends of rooms that failed in their guest, to be tried again";
     }
-    /// What the door counts.
+    /// The metrics of the door.
     door DoorMetrics {
         sockets: Gauge = "room_sockets_open", "sockets",
             "Open WebSockets, those that are being turned away included";
@@ -314,7 +314,7 @@ metrics! {
         messages_received: Counter = "room_messages_received_total", "messages",
             "Messages that clients sent, those that are answered without their room included";
     }
-    /// What the listener counts. A server with several projects has one listener for all of them.
+    /// The metrics of the listener. A server with several projects has one listener for all of them.
     listener ListenerMetrics {
         bad_preambles: By<BadPreamble> = "room_proxy_headers_refused_total", "connections",
             "Connections of trusted proxies that were closed because they did not begin with a header of the PROXY protocol";
@@ -342,7 +342,7 @@ fn describe(
     }
 }
 
-/// The metrics of a server that has many nodes: those of what it does not do for one of them.
+/// The metrics of a server with many nodes that belong to no single node.
 #[derive(Clone)]
 pub(crate) struct ServerMetrics {
     pub(crate) listener: Arc<ListenerMetrics>,
@@ -350,34 +350,34 @@ pub(crate) struct ServerMetrics {
 }
 
 impl ServerMetrics {
-    /// All metrics, at zero.
+    /// Registers all metrics, at zero.
     pub(crate) fn new() -> Self {
         let recorder = recorder();
         let listener = Arc::new(ListenerMetrics::on(&recorder));
         Self { listener, printer: recorder.handle() }
     }
 
-    /// All of them in Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format.
     pub(crate) fn text(&self) -> String {
         self.printer.render()
     }
 }
 
 impl Metrics {
-    /// All metrics, at zero.
+    /// Registers all metrics, at zero.
     pub(crate) fn new() -> Self {
         Self::on(&recorder())
     }
 
-    /// All of them in Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format.
     pub(crate) fn text(&self) -> String {
         self.printer.render()
     }
 
-    /// Keeps what waits to be sorted into buckets small, until the future is dropped.
+    /// Sorts durations into buckets at regular intervals until the future is dropped.
     ///
     /// # Cancel safety
-    /// Dropped at any time, nothing is lost.
+    /// Dropping the future at any time loses nothing.
     pub(crate) async fn look_after(self) {
         let mut due = tokio::time::interval(UPKEEP);
         loop {
@@ -387,16 +387,16 @@ impl Metrics {
     }
 }
 
-/// A number of things as a gauge takes it: exact below 2⁵³.
+/// Converts a number of things to a gauge's value: exact below 2⁵³.
 #[expect(clippy::cast_precision_loss, reason = "nothing here comes near 2⁵³")]
 pub(crate) fn level(count: u64) -> f64 {
     count as f64
 }
 
-/// What a server and its nodes print as one text, each line of a node with the name of its project as a label:
-/// every metric once, with all its lines below it, as the format wants it.
+/// Joins the metrics of a server and its nodes into one text. Each line of a node gets the project's name as
+/// a label. The format demands that every metric appears once, with all its lines below it.
 pub(crate) fn together(server: &str, nodes: &[(String, String)]) -> String {
-    // Each with its name, who printed it first and so describes it, and its lines.
+    // Each with its name, the source that printed it first and so describes it, and its lines.
     let mut families: Vec<(&str, Option<&str>, String)> = Vec::new();
     let nodes = nodes.iter().map(|(project, text)| (Some(project.as_str()), text.as_str()));
     for (project, text) in std::iter::once((None, server)).chain(nodes) {
@@ -423,7 +423,7 @@ pub(crate) fn together(server: &str, nodes: &[(String, String)]) -> String {
     families.into_iter().map(|(.., lines)| lines).collect()
 }
 
-/// A metric with its labels and the project's.
+/// Adds the project's label to a metric and its labels.
 fn labelled(metric: &str, project: Option<&str>) -> String {
     let Some(project) = project else { return metric.to_owned() };
     let (name, labels) = metric.split_once('{').unwrap_or((metric, "}"));

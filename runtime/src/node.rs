@@ -1,8 +1,8 @@
-//! What serves the rooms of one project: everything but a listener. Owns the order in which the parts
-//! start and stop.
+//! Serves the rooms of one project: everything but a listener. Owns the order in which the parts start and
+//! stop.
 //!
-//! Invariant: what is started here is stopped in reverse, and a part gets only its piece of the
-//! configuration. It does not know what the parts do, nor how clients get to it.
+//! Invariant: the node stops its parts in the reverse of the order in which it started them, and a part gets
+//! only its piece of the configuration. It does not know what the parts do, nor how clients reach it.
 
 use crate::alarms::Alarms;
 use crate::clock::Clock;
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 /// The name of a node that is alone.
 const ONLY_NODE: &str = "node-1";
 
-/// What serves rooms, once somebody brings it requests.
+/// The parts that serve a project's rooms, once a listener passes requests to them.
 pub(crate) struct Node {
     engine: Engine,
     /// One permit for each instance that tries out new code.
@@ -43,14 +43,14 @@ pub(crate) struct Node {
     served: Served,
     logs: Logs,
     metrics: Metrics,
-    /// One deployment at a time.
+    /// Held by a deployment, so that there is one at a time.
     deploying: Mutex<()>,
     stop: CancellationToken,
-    /// What rings and ends rooms; nothing when it was stopped.
+    /// The tasks that ring alarms and end unused rooms; empty once the node has stopped them.
     wakers: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// Why a node cannot be opened. Nothing is left running.
+/// The reason why a node cannot be opened. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The data cannot be opened.
@@ -61,64 +61,64 @@ pub enum OpenError {
     Limits(#[from] Misfit),
 }
 
-/// Why a project was not put in place. What was served before goes on.
+/// The reason why a project was not deployed. The node goes on serving the previous one.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
-    /// The project has no party at all.
+    /// The project has no party.
     #[error("the project has no party")]
     NoParty,
-    /// A party's name is none.
+    /// A party name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Two parties are spelled differently and are the same.
+    /// Two entries name the same party, possibly in different spellings.
     #[error("the party {0} is there twice")]
     Twice(PartyName),
-    /// Its auto-response cannot be used.
+    /// The party's auto-response cannot be used.
     #[error("party {party}: {problem}")]
     AutoResponse {
-        /// Whose.
+        /// The party.
         party: PartyName,
-        /// What is wrong with it.
+        /// The reason.
         problem: String,
     },
-    /// One of its origins is none, or they are too many.
+    /// An origin is invalid, or there are too many.
     #[error(transparent)]
     Origin(#[from] OriginError),
-    /// To what its rooms were held before cannot be read.
+    /// The previously configured ttls cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A module was refused.
+    /// The runtime refused a module.
     #[error("party {party}: {error}")]
     Load {
-        /// Whose.
+        /// The party.
         party: PartyName,
-        /// Why.
+        /// The reason.
         error: LoadError,
     },
-    /// The new code did not start in a running room; the old is back in place everywhere.
+    /// The new code did not start in a running room. Every room runs the old code again.
     #[error("the new code does not start in room {room}, the old one is back: {reason}")]
     Start {
         /// The room.
         room: String,
-        /// What happened.
+        /// The reason.
         reason: String,
     },
 }
 
-/// What a deployment did.
+/// The outcome of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deployed {
     /// Rooms that took over the new code.
     pub rooms: usize,
-    /// Connections that stayed open meanwhile.
+    /// Connections that stayed open during the deployment.
     pub connections: usize,
-    /// Time to compile the modules for this machine, or to find them compiled.
+    /// Time to compile the modules for this machine, or to find them in the cache.
     pub compiled: Duration,
 }
 
 impl Node {
-    /// Opens the data; there are no parties yet. Its guests run on `host`. The process's log tells the lines of a
-    /// `project` by its name, which is empty if there is only one.
+    /// Opens the data. The node has no parties yet. Its guests run on `host`. The process's log marks the
+    /// lines of this node with `project`, which is empty if the process has only one.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is left running.
@@ -174,44 +174,45 @@ impl Node {
         })
     }
 
-    /// Everything that clients may ask for, and nothing of the operator's.
+    /// Returns the routes of clients, without the operator's.
     pub(crate) fn client_routes(&self) -> Routes {
         self.door.routes()
     }
 
-    /// The routes of clients with those of the operator beside them, at one address.
+    /// Returns the routes of clients and the operator's side by side, for one address.
     pub(crate) fn routes_beside(&self, operators: Routes) -> Routes {
         self.door.routes_beside(operators)
     }
 
-    /// The right to do what an operator does with its rooms. Who has it lets nobody use it who is not let in.
+    /// Returns the right to do what an operator does with the rooms. The caller must authenticate the
+    /// operator first.
     pub(crate) fn operator(&self) -> &Operator {
         &self.operator
     }
 
-    /// What it counts, in Prometheus' text format.
+    /// Returns the node's metrics in Prometheus' text format.
     pub(crate) fn metrics(&self) -> String {
         self.door.metrics()
     }
 
-    /// What its listener counts, if it has one of its own.
+    /// Returns the metrics of the node's listener, for a node that has its own.
     pub(crate) fn listener_metrics(&self) -> Arc<ListenerMetrics> {
         self.metrics.listener.clone()
     }
 
-    /// Told when it is to take no new clients.
+    /// Returns the token that is cancelled when the node is to take no new clients.
     pub(crate) fn stopping(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// Puts a project in place of the one before. Running rooms take over the new code between two
+    /// Deploys a project in place of the previous one. Running rooms take over the new code between two
     /// turns; their sockets, connection states and storage stay.
     ///
     /// # Errors
-    /// [`DeployError`]: what was served before goes on.
+    /// [`DeployError`]: the node goes on serving the previous project.
     ///
     /// # Cancel safety
-    /// Not to be dropped once rooms are taking over: some would run the new code and some the old.
+    /// The caller must not drop it once rooms are taking over: some would run the new code and some the old.
     pub(crate) async fn deploy(&self, project: Project) -> Result<Deployed, DeployError> {
         let _one_at_a_time = self.deploying.lock().await;
         let outcome = self.put_in_place(project).await;
@@ -222,7 +223,7 @@ impl Node {
         outcome.map(|(done, _)| done)
     }
 
-    /// Puts a project in place, and says in words what was done.
+    /// Deploys a project, and describes in words what it did.
     async fn put_in_place(&self, project: Project) -> Result<(Deployed, String), DeployError> {
         if project.parties.is_empty() {
             return Err(DeployError::NoParty);
@@ -254,7 +255,7 @@ impl Node {
         Ok((Deployed { rooms, connections, compiled }, what))
     }
 
-    /// To what the rooms of these parties are held.
+    /// Returns the lifetimes of the rooms of these parties; parties without a ttl are left out.
     fn lifetimes(
         &self,
         parties: &[PartyConfig],
@@ -268,13 +269,13 @@ impl Node {
         Ok(expiry::lifetimes(&self.store, self.served, &ttls)?)
     }
 
-    /// Tells pages that load `/_room/overlay.js` what is wrong with the code behind them, until the next
-    /// call; none if nothing is. Nobody hears of it unless the audience is [`crate::Audience::Developer`].
+    /// Sets what pages that load `/_room/overlay.js` show about the code behind them, until the next call;
+    /// `None` if nothing is wrong. Pages receive it only if the audience is [`crate::Audience::Developer`].
     pub(crate) fn set_notice(&self, notice: Option<Notice>) {
         self.door.set_notice(notice);
     }
 
-    /// Compiles a party's module, away from the threads that run rooms.
+    /// Compiles a party's module, on a thread that runs no rooms, and starts one instance to try it.
     async fn load(
         &self,
         name: &PartyName,
@@ -292,7 +293,8 @@ impl Node {
         });
         let refused = |error| DeployError::Load { party: name.clone(), error };
         let code = Code { module: loaded.map_err(refused)?, vars: vars.into() };
-        // Rooms may all be asleep: a module that cannot even be instantiated must not wait for them.
+        // All rooms may be asleep, so the node tries an instance now: otherwise a bad module would go
+        // unnoticed until a room wakes.
         let _spare = self.spares.acquire().await;
         let probe = RoomId::new(name.clone(), "-", usize::MAX)?;
         let instance = Instance::new(&code, &probe, LiveSamples::of_system(self.clock)).await;
@@ -301,33 +303,33 @@ impl Node {
         Ok(Party { code, when_quiet, auto_response, lifetime: None, origins })
     }
 
-    /// Reads everything that is stored and checks that it agrees with itself; see [`Verified`]. Meant for
-    /// a node without visitors: rooms that commit meanwhile may show up as problems.
+    /// Reads everything that is stored and checks that it is consistent; see [`Verified`]. Meant for a node
+    /// without visitors: rooms that commit during the check may show up as problems.
     ///
     /// # Errors
     /// [`StoreError`] if something cannot be read.
     ///
     /// # Cancel safety
-    /// Nothing is held while it waits.
+    /// The check holds nothing while it waits.
     pub(crate) async fn verify_storage(&self) -> Result<Verified, StoreError> {
         self.store.verify().await
     }
 
-    /// Stops: sockets closed with 1012 over `drain_spread_ms`, rooms finished, everything on disk. `served` is
-    /// done with the last request.
+    /// Stops the node: closes the sockets with 1012 over `drain_spread_ms`, lets the rooms finish, and writes
+    /// everything to disk. `served` completes with the listener's last request.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, what was not finished is dropped with the process; what was
-    /// acknowledged is on disk all the same.
+    /// If the future is dropped, unfinished work ends with the process. Acknowledged writes are on disk all
+    /// the same.
     pub(crate) async fn drain(&self, served: impl Future<Output = ()>) {
         self.stop.cancel();
         let end = async {
-            // Rooms work for their clients until the last of these is gone.
+            // Rooms serve their clients until the last client is gone.
             self.door.drain().await;
             self.silence().await;
             self.rooms.drain().await;
             self.operator.drain().await;
-            // Behind the last line that rooms have to say.
+            // After the last line that a room can log.
             self.logs.close();
             self.rooms.taps().close();
             served.await;
@@ -349,8 +351,8 @@ impl Node {
 }
 
 impl Node {
-    /// Ends the ringing of alarms and the search for rooms that nobody uses. An aborted task holds the store
-    /// until it is dropped, and the folder with it.
+    /// Ends the tasks that ring alarms and search for unused rooms, and waits until they are dropped: until
+    /// then they hold the store, and with it the folder.
     async fn silence(&self) {
         let wakers = std::mem::take(&mut *self.wakers.lock().await);
         for waker in wakers {

@@ -1,9 +1,10 @@
-//! All rooms of this node. Owns which of them run, and that each runs once.
+//! All rooms of this node. Owns the list of running rooms, and that each runs once.
 //!
-//! Invariant: at most one actor a [`RoomId`]. A hundred first visitors find the same one, as it is put
-//! on the list in one step with being made; it leaves the list in one step with closing its mailbox.
-//! One that takes another's place begins when the other has ended. It does not know how a room works or
-//! who visits it. `entrance` is how clients get in, `operate` what an operator may do to them, `rollout` how they come to new code.
+//! Invariant: at most one actor a [`RoomId`]. A hundred first visitors find the same one, because one step
+//! makes the actor and puts it on the list, and one step takes it off the list and closes its mailbox. An
+//! actor that replaces another begins when the other has ended. It does not know how a room works or who
+//! visits it. `entrance` lets clients in, `operate` holds what an operator may do to rooms, and `rollout`
+//! brings new code to them.
 
 mod census;
 mod entrance;
@@ -56,15 +57,15 @@ struct Inner {
 #[derive(Default)]
 struct State {
     parties: HashMap<PartyName, Arc<Party>>,
-    /// What open sockets of a party are told of its answers.
+    /// The auto-responses of each party, for its open sockets.
     answers: HashMap<PartyName, watch::Sender<Option<Arc<AutoResponse>>>>,
     running: Residents,
-    /// What the rooms came to that have left memory.
+    /// The sums of the figures of rooms that have left memory.
     gone: Totals,
     draining: bool,
 }
 
-/// The rooms in memory: those that are on the list are in the census.
+/// The rooms in memory. Those on the list are in the census.
 #[derive(Default)]
 struct Residents {
     by_id: HashMap<RoomId, Resident>,
@@ -104,22 +105,22 @@ impl Residents {
     }
 }
 
-/// Who is on the list for a room.
+/// The actor on the list for a room.
 #[derive(Clone)]
 struct Resident {
     handle: RoomHandle,
     figures: Arc<Figures>,
     phase: Phase,
-    /// Told when nothing of it is left.
+    /// Cancelled when the actor and all that it held is gone.
     ended: CancellationToken,
 }
 
-/// How far a resident is.
+/// The progress of a resident.
 #[derive(Clone)]
 enum Phase {
     /// It waits for its content, and does not know yet which code it runs.
     Waiting,
-    /// It runs. This is what it runs when it comes to the end of its mailbox.
+    /// It runs. It holds this code when it reaches the end of its mailbox.
     Running(Arc<Party>),
 }
 
@@ -129,21 +130,21 @@ impl Resident {
         Self { handle, figures, phase, ended: CancellationToken::new() }
     }
 
-    /// True if this is whose mailbox it is.
+    /// Returns true if this is the resident's mailbox.
     fn has(&self, mailbox: &Mailbox) -> bool {
         self.handle.mailbox().is(mailbox)
     }
 }
 
-/// What a party's rooms run.
+/// The code and the settings of a party's rooms.
 #[derive(Clone)]
 pub(crate) struct Party {
     pub(crate) code: Code,
     pub(crate) when_quiet: WhenQuiet,
     pub(crate) auto_response: Option<Arc<AutoResponse>>,
-    /// How long its rooms are kept when nobody uses them; for ever, if none.
+    /// How long its rooms are kept while unused; `None` keeps them forever.
     pub(crate) lifetime: Option<Lifetime>,
-    /// Whose pages may open WebSockets to its rooms.
+    /// The origins whose pages may open WebSockets to its rooms.
     pub(crate) origins: Origins,
 }
 
@@ -154,13 +155,13 @@ impl Party {
     }
 }
 
-/// Why a room cannot be asked.
+/// The reason why a caller cannot reach a room.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreachable {
     /// There is no such party.
     #[error("party {0} not found")]
     UnknownParty(PartyName),
-    /// The room said no.
+    /// The room refused.
     #[error(transparent)]
     Room(#[from] RoomError),
 }
@@ -188,34 +189,34 @@ impl Rooms {
         }))
     }
 
-    /// True until a project is deployed for the first time.
+    /// Returns true until a project is deployed for the first time.
     pub(crate) fn is_empty(&self) -> bool {
         self.state().parties.is_empty()
     }
 
-    /// Tells a room that its alarm is due; `done` is told when that was dealt with, and dropped untold
-    /// if it could not be.
+    /// Reports to a room that its alarm is due. `done` is completed when the room has handled the alarm, and
+    /// dropped if the room could not handle it.
     pub(crate) fn ring(&self, room: &RoomId, done: AlarmGuard) {
         if let Ok(handle) = self.handle(room) {
             handle.alarm(done);
         }
     }
 
-    /// Tells a room that nobody may have used it for too long; `done` as with [`Rooms::ring`].
+    /// Reports to a room that it may have been unused for too long; `done` works as with [`Rooms::ring`].
     pub(crate) fn expire(&self, room: &RoomId, done: AlarmGuard) {
         if let Ok(handle) = self.handle(room) {
             handle.expire(done);
         }
     }
 
-    /// The parties whose rooms end when nobody uses them.
+    /// Returns the parties whose rooms expire, with their lifetimes.
     pub(crate) fn lifetimes(&self) -> Vec<(PartyName, Lifetime)> {
         let state = self.state();
         let parties = state.parties.iter();
         parties.filter_map(|(name, party)| Some((name.clone(), party.lifetime?))).collect()
     }
 
-    /// The handle of a room, which is activated if it does not run.
+    /// Returns the handle of a room, and activates the room if it does not run.
     fn handle(&self, room: &RoomId) -> Result<RoomHandle, Unreachable> {
         let mut state = self.state();
         if state.draining {
@@ -242,8 +243,8 @@ impl Rooms {
         handle
     }
 
-    /// Lets a resident run to its end, and takes it off the list. `run` comes by reference, as the task would
-    /// hold space for it twice.
+    /// Lets a resident run to its end, and takes it off the list. `run` is a reference, because the task
+    /// would otherwise reserve space for it twice.
     async fn reside(
         &self,
         room: &RoomId,
@@ -251,7 +252,7 @@ impl Rooms {
         run: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) {
         let _ended = resident.ended.clone().drop_guard();
-        // A panic is our bug, not the guest's: it costs this room and nothing else.
+        // A panic is our bug, not the guest's. It costs this room and nothing else.
         if AssertUnwindSafe(run).catch_unwind().await.is_err() {
             tracing::error!(project = self.logs().project(), %room, "the room panicked; this is a bug of the runtime");
             let text = "the room panicked; this is a bug of the runtime";
@@ -267,12 +268,13 @@ impl Rooms {
         left.fail(&RoomError::Gone);
     }
 
-    /// Runs a room to its end. The orders come in a box, as the task would hold space for them all along.
+    /// Runs a room to its end. The orders are boxed, because the task would otherwise reserve space for them
+    /// as long as it lives.
     async fn run(&self, room: &RoomId, resident: &Resident, orders: Box<Orders>) {
         let (parts, metrics, logs) = (self.0.parts.clone(), &self.0.parts.metrics, self.logs());
         let (project, mailbox) = (logs.project(), resident.handle.mailbox());
         let ends = (mailbox.clone(), resident.figures.clone());
-        // In a box, as what it takes to begin would stay with the task.
+        // Boxed, because the task would otherwise keep the space that the start needs.
         let actor = Box::pin(Actor::new(room.clone(), ends, *orders, parts));
         let mut actor = match actor.await {
             Ok(actor) => actor,
@@ -297,7 +299,7 @@ impl Rooms {
                 tracing::debug!(project, %room, "drained");
                 logs.room(LogLevel::Debug, room, "stopped");
             }
-            // It was said when it broke.
+            // The actor logged it when the room broke.
             Stopped::Broken(error) => {
                 metrics.broken.increment(1);
                 tracing::warn!(project, %room, %error, "stopped");
@@ -310,42 +312,42 @@ impl Rooms {
         state.running.iter().map(|(id, resident)| (id.clone(), resident.clone())).collect()
     }
 
-    /// Why no room can be served, if the store has failed.
+    /// Returns the store's error if the store has failed, so that no room can be served.
     pub(crate) fn storage_failure(&self) -> Option<StoreError> {
         self.0.parts.store.failure()
     }
 
-    /// What watchers of this node read.
+    /// Returns the log that watchers of this node read.
     pub(crate) fn logs(&self) -> &Logs {
         &self.0.parts.logs
     }
 
-    /// What the node may keep for clients and rooms.
+    /// Returns the budget of the bytes that the node may hold for clients and rooms.
     pub(crate) fn bytes(&self) -> &ByteBudget {
         &self.0.parts.bytes
     }
 
-    /// Who watches which room.
+    /// Returns the taps: which watcher follows which room.
     pub(crate) fn taps(&self) -> &Taps {
         &self.0.parts.taps
     }
 
-    /// How many rooms run.
+    /// Returns the number of rooms in memory.
     pub(crate) fn count(&self) -> usize {
         self.state().running.len()
     }
 
-    /// How many rooms have a live instance.
+    /// Returns the number of rooms with a live instance.
     pub(crate) fn live(&self) -> usize {
         self.0.parts.places.taken()
     }
 
-    /// How many rooms may have a live instance.
+    /// Returns the upper bound of rooms with a live instance.
     pub(crate) fn live_max(&self) -> usize {
         self.0.parts.places.total()
     }
 
-    /// Sets what is known of the rooms and their store at the moment.
+    /// Sets the gauges of the rooms and of their store.
     pub(crate) fn measure(&self) {
         let metrics = &self.0.parts.metrics;
         metrics.running.set(level(self.count() as u64));
@@ -357,7 +359,7 @@ impl Rooms {
     /// Lets every room finish what it has begun, and stops it. No room is activated afterwards.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, rooms go on stopping by themselves.
+    /// If the future is dropped, the rooms still stop.
     pub(crate) async fn drain(&self) {
         self.state().draining = true;
         for (_, resident) in self.residents() {
@@ -368,20 +370,21 @@ impl Rooms {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // The state is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // Changes to the state are moves that cannot panic, so the state is whole even after its holder
+        // panicked.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// A resident with a mailbox of its own, to be put on the list.
+    /// Makes a resident with a mailbox of its own, which the caller puts on the list.
     fn new_resident(&mut self, room: &RoomId, phase: Phase, parts: &Arc<Parts>) -> Resident {
         let answers = self.answers.entry(room.party().clone()).or_default().subscribe();
         Resident::new(phase, RoomHandle::new(answers, parts.clone()), parts)
     }
 
-    /// Closes a mailbox if nothing waits in it, in one step with taking the room off the list. True if it
-    /// is closed now.
+    /// Closes a mailbox if it is empty, and takes the room off the list in the same step. Returns whether it
+    /// closed the mailbox.
     fn leave(&mut self, room: &RoomId, mailbox: &Mailbox) -> bool {
         let leaves = mailbox.close_if_empty();
         if leaves {
@@ -390,21 +393,21 @@ impl State {
         leaves
     }
 
-    /// Takes a room off the list, unless another mailbox has taken its place.
+    /// Takes a room off the list, unless another mailbox has replaced its own.
     fn forget(&mut self, room: &RoomId, mailbox: &Mailbox) {
         if self.running.get(room).is_some_and(|resident| resident.has(mailbox)) {
             self.running.remove(room);
         }
     }
 
-    /// Notes that a room begins to run, and returns what it runs; none if nobody waits for it, or its
-    /// party is gone.
+    /// Notes that a room begins to run, and returns its party; `None` if its mailbox is empty, or its party
+    /// is gone.
     fn begin(&mut self, room: &RoomId, mailbox: &Mailbox) -> Option<Arc<Party>> {
         if self.leave(room, mailbox) {
             return None;
         }
         let party = self.parties.get(room.party()).cloned()?;
-        // If another one has taken its place already, it is told to stop by a mail.
+        // If another resident has replaced this one already, a mail tells this one to stop.
         if let Some(resident) = self.running.get_mut(room)
             && resident.has(mailbox)
         {

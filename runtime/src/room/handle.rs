@@ -1,9 +1,9 @@
-//! The way into a room, and what a client that is in holds of it. Owns what may be asked of a room, and how long an
-//! answer is waited for.
+//! The way into a room, and the handles of a client inside. Owns the requests that a room takes, and how long
+//! the caller waits for an answer.
 //!
-//! Invariant: [`RoomHandle`] and the [`Joined`] that it leads to are the only ways into a room: nobody outside
-//! `room/` can make a mail. It does not know where the room is in its life: a room that has left hands back what it
-//! was given ([`Left`]), and is to be asked for again.
+//! Invariant: [`RoomHandle`] and the [`Joined`] that it leads to are the only ways into a room: only `room/`
+//! can make a mail. It does not know the phase of the room: a room that has left memory hands the request
+//! back ([`Left`]), and the caller looks the room up again.
 
 use super::edit::{Edit, EditReply};
 use super::mail::{AlarmRing, Command, EditOrder, Errand, Joining, Parting, Visit};
@@ -21,17 +21,17 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 /// The only way to talk to a room. Cheap to clone; clones lead to the same room.
 ///
-/// What is asked is queued when a method is called; where it returns a future, that waits for the answer. Dropped
-/// before it ends, the room does all the same what it was asked.
+/// A method queues the request when it is called; a future that it returns waits for the answer. If the
+/// caller drops the future, the room still handles the request.
 #[derive(Clone)]
 pub(crate) struct RoomHandle {
     mailbox: Mailbox,
-    /// What is answered without the room.
+    /// The party's answer to pings of clients, which the room's code never sees.
     answers: watch::Receiver<Option<Arc<AutoResponse>>>,
     parts: Arc<Parts>,
 }
 
-/// The room has left memory, and took nothing: this is handed back, for a room that is asked for again.
+/// The room has left memory and took nothing: the caller gets its request back, to look the room up again.
 #[derive(Debug)]
 pub(crate) struct Left<T>(pub(crate) T);
 
@@ -46,13 +46,14 @@ pub(crate) struct Visitor {
 /// A connection that a room has let in, as its socket holds it.
 pub(crate) struct Joined {
     admission: Admission,
-    /// What is answered without the room, as it changes with the party's configuration.
+    /// The auto-response, as it changes with the party's configuration.
     pub(crate) answers: watch::Receiver<Option<Arc<AutoResponse>>>,
-    /// What the room says to it comes from there.
+    /// The queue from which the socket task takes the room's outputs.
     pub(crate) outbox: Outbox,
 }
 
-/// A place in a room. If it is dropped before it said goodbye, the room receives a close event with 1006.
+/// A drop guard of a connection in a room. If it is dropped before it said goodbye, the room receives a close
+/// event with 1006.
 #[derive(Debug)]
 pub(crate) struct Admission {
     mailbox: Mailbox,
@@ -61,7 +62,8 @@ pub(crate) struct Admission {
 }
 
 impl RoomHandle {
-    /// The handle of a room that nobody has asked for anything. `answers` is what its party answers without it.
+    /// Makes the handle of a room that nothing was queued for yet. `answers` holds the auto-response of its
+    /// party.
     pub(crate) fn new(
         answers: watch::Receiver<Option<Arc<AutoResponse>>>,
         parts: Arc<Parts>,
@@ -70,19 +72,19 @@ impl RoomHandle {
         Self { mailbox, answers, parts }
     }
 
-    /// The room's own end, for the actor and for the list of rooms.
+    /// Returns the room's mailbox, for the actor and for the list of rooms.
     pub(crate) fn mailbox(&self) -> &Mailbox {
         &self.mailbox
     }
 
-    /// Asks to let a client in, whom the room answers through an outbox of its socket with this key. When the future
-    /// returns, what the room said to it since waits there.
+    /// Asks the room to let a client in. The room sends to it through an outbox of its socket with this key.
+    /// When the future returns, the outbox already holds what the room sent since.
     ///
     /// # Errors
-    /// [`Left`]; [`RoomError`] says why the client is not let in.
+    /// [`Left`]; [`RoomError`] says why the room refused the client.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the room hears that the connection broke off, if it let it in.
+    /// If the future is dropped and the room let the client in, the room receives a close event.
     pub(crate) fn connect(
         &self,
         visitor: Visitor,
@@ -106,13 +108,13 @@ impl RoomHandle {
         })
     }
 
-    /// Asks for a response.
+    /// Asks the room for a response.
     ///
     /// # Errors
     /// [`Left`]; [`RoomError`] says why there is no response.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the room still handles the request.
+    /// If the future is dropped, the room still handles the request.
     pub(crate) fn request(
         &self,
         request: Request,
@@ -130,30 +132,31 @@ impl RoomHandle {
         })
     }
 
-    /// Reports that the alarm may be due. A room that is just leaving drops `done`, and the alarm is found due once
-    /// more.
+    /// Reports that the alarm may be due. A room that is leaving memory drops `done`, and the search finds
+    /// the alarm due once more.
     pub(crate) fn alarm(&self, done: AlarmGuard) {
         drop(self.mailbox.push(AlarmRing(done)));
     }
 
-    /// Reports that nobody may have used the room for too long; `done` as with [`RoomHandle::alarm`].
+    /// Reports that the room may have been unused for too long; `done` works as with [`RoomHandle::alarm`].
     pub(crate) fn expire(&self, done: AlarmGuard) {
         drop(self.mailbox.push(Errand::Expire { done }));
     }
 
-    /// Ends the room, and closes its connections with this frame. One that is just leaving has none.
+    /// Ends the room, and closes its connections with this frame. A room that is leaving memory has no
+    /// connections.
     pub(crate) fn stop(&self, frame: CloseFrame) {
         drop(self.mailbox.push(Command::Stop(frame)));
     }
 
-    /// Lets the room take over other code between two turns. The future returns how many connections stayed; none
-    /// if it runs that code already.
+    /// Lets the room take over other code between two turns. The future returns how many connections stayed,
+    /// or `None` if the room runs that code already.
     ///
     /// # Errors
     /// [`Left`]; [`RoomError`] says why the code did not start.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the room takes over all the same.
+    /// If the future is dropped, the room still takes over.
     pub(crate) fn reload(
         &self,
         to: Orders,
@@ -166,31 +169,32 @@ impl RoomHandle {
         Ok(async move { answer.await.unwrap_or(Err(RoomError::Gone)) })
     }
 
-    /// Asks the room how it is. The future returns none if it does not answer in time: it is busy.
+    /// Asks the room for its state. The future returns `None` if the room is busy and does not answer in
+    /// time.
     ///
     /// # Errors
     /// [`Left`].
     ///
     /// # Cancel safety
-    /// Nothing is changed.
+    /// Dropping the future changes nothing.
     pub(crate) fn inspect(
         &self,
         window: Window,
     ) -> Result<impl Future<Output = Option<Inspection>> + use<>, Left<()>> {
         let (reply, answer) = oneshot::channel();
-        // One that is full drops the reply.
+        // A full mailbox drops the reply.
         self.mailbox.push(Errand::Inspect { window, reply }).or_else(full_is_asked)?;
         let patience = ms(self.parts.limits.inspect_ms_max);
         Ok(async move { tokio::time::timeout(patience, answer).await.ok()?.ok() })
     }
 
-    /// Closes one connection. The future returns false if nobody has this id.
+    /// Closes one connection. The future returns false if no connection has this id.
     ///
     /// # Errors
-    /// [`Left`]; [`RoomError::Busy`] or [`RoomError::TimedOut`]: the room works, and may do it all the same.
+    /// [`Left`]; [`RoomError::Busy`] or [`RoomError::TimedOut`]: the room is busy, and may still close it.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, it is done all the same.
+    /// If the future is dropped, the room still closes it.
     pub(crate) fn kick(
         &self,
         id: String,
@@ -205,19 +209,20 @@ impl RoomHandle {
         Ok(async move {
             queued?;
             let kicked = tokio::time::timeout(patience, kicked).await;
-            // One that ends closes everybody.
+            // A room that ends closes all connections.
             Ok(kicked.map_err(|_| RoomError::TimedOut)?.unwrap_or(true))
         })
     }
 
-    /// Changes one key. The future returns when that is durable: whether the key was there before. The inner error
-    /// is a limit's.
+    /// Changes one key. The future waits until the change is durable, and returns whether the key existed
+    /// before. The inner error names a limit that the change exceeds.
     ///
     /// # Errors
-    /// [`Left`]; [`RoomError`]: nothing was changed; if it is [`RoomError::TimedOut`], it may be changed yet.
+    /// [`Left`]; [`RoomError`]: nothing was changed. After [`RoomError::TimedOut`] the room may still change
+    /// it.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, it is done all the same.
+    /// If the future is dropped, the room still changes it.
     pub(crate) fn edit(
         &self,
         edit: Edit,
@@ -237,7 +242,7 @@ impl RoomHandle {
     }
 }
 
-/// A room at its bounds counts as asked: it is too busy to answer.
+/// Treats a full mailbox as asked: the room is too busy to answer, but it has not left.
 fn full_is_asked<P>(refused: Refused<P>) -> Result<(), Left<()>> {
     match refused {
         Refused::Full(_) => Ok(()),
@@ -251,7 +256,7 @@ impl Admission {
     }
 
     fn tell(&self, parting: Parting) {
-        // A room that is gone has told its connections already.
+        // A room that is gone has closed its connections already.
         drop(self.mailbox.push(parting));
     }
 
@@ -272,22 +277,22 @@ impl Joined {
     /// Passes on a message, as soon as the room has space for it.
     ///
     /// # Errors
-    /// [`RoomError::Busy`] if there was none in time, [`RoomError::Gone`] if the room stopped.
+    /// [`RoomError::Busy`] if there was no space in time, [`RoomError::Gone`] if the room stopped.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the message is lost.
+    /// If the future is dropped before it returns, the message is lost.
     pub(crate) async fn message(&self, message: Message) -> Result<(), RoomError> {
         let visit = Visit::Message { from: self.admission.serial, message };
         self.admission.mailbox.push_when_free(visit).await
     }
 
-    /// Reports what was wrong with what the client sent.
+    /// Reports an error in what the client sent.
     pub(crate) fn failed(&self, error: String) {
         self.admission.tell(Parting::Failed { who: self.admission.serial, error });
     }
 
-    /// Reports how the connection ended. What the room had to say to it until it hears of the end still
-    /// comes out of the outbox, and the outbox ends behind that.
+    /// Reports how the connection ended. The outbox still yields what the room sends until it handles this
+    /// report, and ends after that.
     pub(crate) fn ended(&self, ending: Ending) {
         self.admission.ended(ending);
     }

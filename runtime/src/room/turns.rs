@@ -1,8 +1,8 @@
-//! Turns: one event, one call of the guest, one commit. Owns the instance and what became of its turns.
+//! Turns: one event, one call of the guest, one commit. Owns the instance and the outcomes of its turns.
 //!
-//! Invariant: all of a turn's effects are kept or none, whatever the guest did. An error of a function
-//! here is the store's and ends the room; an inner one is the guest's, and the room goes on. It does
-//! not know where events come from.
+//! Invariant: all of a turn's effects are kept or none, whatever the guest did. An outer error of a function
+//! here comes from the store and ends the room; an inner error comes from the guest, and the room goes on. It
+//! does not know where events come from.
 
 use super::faults::Faults;
 use super::figures::{FaultRecord, Figures, Stage};
@@ -34,18 +34,18 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) limits: Arc<Limits>,
     pub(crate) clock: Clock,
-    /// For how long the node has served.
+    /// How long the node has served.
     pub(crate) served: Served,
     /// One for each room that may have an instance.
     pub(crate) places: Places,
     /// One permit for each instance that may start before the one that it replaces is gone.
     pub(crate) spares: Arc<Semaphore>,
     pub(crate) metrics: Arc<RoomMetrics>,
-    /// What watchers of the node read.
+    /// The log that watchers of the node read.
     pub(crate) logs: Logs,
-    /// Who watches which room.
+    /// The taps: which watcher follows which room.
     pub(crate) taps: Taps,
-    /// What mailboxes and outboxes may keep.
+    /// The budget of the bytes that mailboxes and outboxes may hold.
     pub(crate) bytes: ByteBudget,
 }
 
@@ -56,16 +56,16 @@ pub(super) struct Turns {
     pub(super) store: RoomStore,
     pub(super) outlet: Outlet,
     pub(super) figures: Arc<Figures>,
-    /// What passes is told there.
+    /// The tap that shows the room's traffic to its watchers.
     pub(super) tap: Arc<RoomTap>,
     pub(super) usage: Usage,
     code: Code,
-    /// Boxed, as it is taken out for each turn and put back.
+    /// Boxed, because each turn takes it out and puts it back.
     live: Option<Box<Live>>,
     faults: Faults,
 }
 
-/// A turn that committed: its outputs and where its writes become durable.
+/// A turn that committed: its outputs and the offset at which its writes are durable.
 pub(super) struct Committed {
     pub(super) answer: Answer,
     said: NumberedOutputs,
@@ -73,10 +73,10 @@ pub(super) struct Committed {
 }
 
 impl Turns {
-    /// No turn yet.
+    /// Opens the room's storage, before any turn.
     ///
     /// # Errors
-    /// [`StoreError`] if what is stored for the room cannot be read.
+    /// [`StoreError`] if the stored facts of the room cannot be read.
     ///
     /// # Cancel safety
     /// Nothing is held while it waits.
@@ -101,7 +101,7 @@ impl Turns {
         })
     }
 
-    /// Makes sure that there is an instance, which has started.
+    /// Makes sure that there is an instance, and that it has started.
     pub(super) async fn ready(&mut self) -> Result<Result<(), RoomError>, StoreError> {
         if self.faults.is_broken(Instant::now) {
             return Ok(Err(RoomError::Broken));
@@ -115,7 +115,7 @@ impl Turns {
         }
     }
 
-    /// Waits for a place, and meanwhile lets out what becomes durable.
+    /// Waits for a place, and releases outputs that become durable during the wait.
     async fn place(&mut self) -> Result<Result<Place, RoomError>, StoreError> {
         let places = self.parts.places.clone();
         let mut taking = std::pin::pin!(places.take());
@@ -128,44 +128,44 @@ impl Turns {
         }
     }
 
-    /// The seat of the instance, if there is one.
+    /// Returns the seat of the instance, if there is one.
     pub(super) fn seat(&self) -> Option<Arc<Seat>> {
         self.live.as_deref().and_then(Live::seat)
     }
 
-    /// True if there is an instance.
+    /// Returns true if there is an instance.
     pub(super) fn is_live(&self) -> bool {
         self.live.is_some()
     }
 
-    /// What it has: an instance or none. A rest is told by the figures themselves.
+    /// Returns whether there is an instance. The figures themselves know whether the room rests after faults.
     pub(super) fn stage(&self) -> Stage {
         if self.is_live() { Stage::Running } else { Stage::Hibernated }
     }
 
-    /// The code that its next event meets.
+    /// Returns the hash of the code that gets the next event.
     pub(super) fn module(&self) -> ModuleHash {
         self.code.module.hash()
     }
 
-    /// True from a fault of the guest until it does well again.
+    /// Returns true from a fault of the guest until a turn succeeds again.
     pub(super) fn is_failing(&self) -> bool {
         self.faults.is_failing()
     }
 
-    /// Faults so far are forgotten.
+    /// Forgets the faults so far.
     pub(super) fn forgive(&mut self) {
         self.faults.forget();
         self.figures.note_no_rest();
     }
 
-    /// Drops the instance; the next event meets a new one.
+    /// Drops the instance; a new one gets the next event.
     pub(super) fn rest(&mut self) {
         self.live = None;
     }
 
-    /// Delivers one event to the guest, which has started, and keeps all of its effects or none. The
-    /// inner error is the guest's: the room goes on.
+    /// Delivers one event to the started guest, and keeps all of its effects or none. An inner error comes
+    /// from the guest, and the room goes on.
     pub(super) async fn turn(
         &mut self,
         event: &Event,
@@ -179,8 +179,8 @@ impl Turns {
         Ok(outcome)
     }
 
-    /// Takes over other code. The old instance goes only when the new one has started, or when
-    /// `otherwise` says so. Returns whether the code is another one than before.
+    /// Takes over other code. The old instance goes when the new one has started. If the start fails,
+    /// `otherwise` says whether the old code stays or the room rests. Returns whether the code was replaced.
     pub(super) async fn reload(
         &mut self,
         code: Code,
@@ -210,7 +210,7 @@ impl Turns {
         Ok(started.map(|()| true))
     }
 
-    /// Makes a new instance and lets it start. Nothing is delivered to it if it does not.
+    /// Makes a new instance and starts it. If the start fails, the guest gets no event.
     async fn start(&mut self, hold: Hold) -> Result<Result<(), RoomError>, StoreError> {
         let begun = Instant::now();
         match Live::new(&self.code, &self.room, self.parts.clock, hold).await {
@@ -234,7 +234,8 @@ impl Turns {
         }
     }
 
-    /// Calls the guest, commits what it did, and counts how it ended. What ends the room is counted there.
+    /// Calls the guest, commits its effects, and counts how the turn ended, also where the store fails and
+    /// the room ends.
     async fn call(
         &mut self,
         event: &Event,
@@ -261,7 +262,7 @@ impl Turns {
         let begun = Instant::now();
         self.figures.note_begin(event.name(), begun);
         let called = {
-            // By reference, as the state of a call would be copied into what instruments it.
+            // By reference: otherwise the instrumentation would copy the whole state of a call.
             let delivery = std::pin::pin!(self.deliver(&mut live, event, about));
             delivery.instrument(span.clone()).await?
         };
@@ -289,7 +290,7 @@ impl Turns {
         Ok(Ok(Committed { answer, said, offset }))
     }
 
-    /// Runs one callback, commits what it flushes, and meanwhile lets out what becomes durable.
+    /// Runs one callback, commits what it flushes, and releases outputs that become durable during the call.
     async fn deliver(
         &mut self,
         live: &mut Live,
@@ -319,12 +320,12 @@ impl Turns {
         let Flush { turn, resume } = flush;
         let (said, offset) = self.commit(turn).await?;
         self.outlet.hold(offset, said, Reply::Nobody);
-        // Whoever does not resume was stopped by its budget meanwhile.
+        // A guest that does not resume was stopped by its budget.
         drop(resume.send(self.begin(about)));
         Ok(())
     }
 
-    /// Hands a turn's writes to the store and applies the rest of it to the room.
+    /// Commits a turn's writes to the store, and applies its other effects to the room.
     async fn commit(
         &mut self,
         turn: Turn,
@@ -341,13 +342,13 @@ impl Turns {
         Ok((said, offset))
     }
 
-    /// What is to be noted of the room's use with a commit.
+    /// Returns the note of the room's use that goes with a commit.
     pub(super) fn note(&self) -> Option<Touch> {
         self.usage.note(self.store.touch())
     }
 
-    /// Notes that the room was used, where that must not wait for a commit. A store that cannot note it
-    /// now is asked again later: the room needs it for nothing.
+    /// Notes that the room was used, where that must not wait for a commit. If the store cannot note it now,
+    /// the room tries again later: nothing in the room depends on the note.
     pub(super) async fn note_use(&mut self) {
         if let Some(touch) = self.usage.own_note(self.store.touch())
             && let Err(error) = self.store.note_use(touch).await
@@ -356,8 +357,8 @@ impl Turns {
         }
     }
 
-    /// Takes what a room's last turn says, and deletes everything that is stored for it, this turn's own
-    /// writes included.
+    /// Takes the outputs of a room's last turn, and deletes everything that is stored for the room, the
+    /// turn's own writes included.
     async fn commit_end(
         &mut self,
         turn: Turn,
@@ -369,7 +370,7 @@ impl Turns {
         Ok((said, Some(offset)))
     }
 
-    /// Deletes everything that is stored for the room. What its instance remembers goes with it.
+    /// Deletes everything that is stored for the room, and drops the instance with its memory.
     pub(super) async fn end(&mut self) -> Result<Offset, StoreError> {
         self.rest();
         self.usage.forget();
@@ -403,12 +404,12 @@ impl Turns {
         }
     }
 
-    /// Whose room it is, as the process's log tells it.
+    /// Returns the name of the room's project for the process's log.
     pub(super) fn project(&self) -> &str {
         self.parts.logs.project()
     }
 
-    /// Says something about the room to who watches the node.
+    /// Logs a line about the room for watchers of the node.
     pub(super) fn log(&self, level: LogLevel, text: &str) {
         self.parts.logs.room(level, &self.room, text);
     }
@@ -423,12 +424,12 @@ impl Turns {
         self.figures.note_fault(FaultRecord { at_ms, event, reason, backtrace });
     }
 
-    /// Hands what a turn said to the gate.
+    /// Hands a turn's outputs to the gate.
     pub(super) fn hold(&mut self, turn: Committed, reply: Reply) {
         self.outlet.hold(turn.offset, turn.said, reply);
     }
 
-    /// Hands something to the gate that no turn said, behind what the turns before did.
+    /// Hands an output that comes from no turn to the gate, behind the outputs of earlier turns.
     pub(super) fn say(&mut self, output: Output) {
         let said = self.numbered(vec![output]);
         self.outlet.hold(None, said, Reply::Nobody);
@@ -439,13 +440,13 @@ impl Turns {
         NumberedOutputs { first: self.store.sequence().take(outputs.len()), outputs }
     }
 
-    /// Lets out everything that has become durable.
+    /// Releases all outputs that have become durable.
     pub(super) fn release(&mut self) -> Result<(), StoreError> {
         self.outlet.release(|offset| self.store.settled(offset))
     }
 }
 
-/// What a fault is counted as.
+/// Returns the label under which a fault is counted.
 fn end_of(fault: &GuestFault) -> TurnEnd {
     match fault {
         GuestFault::Rejected(_) => TurnEnd::Rejected,

@@ -1,9 +1,9 @@
-//! What an operator may do to a room, whether it runs or not. Owns how a room is looked at and changed from
+//! Operations of an operator on a room, whether it runs or not. Owns how a room is inspected and changed from
 //! outside.
 //!
-//! Invariant: a room that runs is changed by its own actor between two turns, or stopped first; one that is
-//! at rest is changed by whoever takes its place on the list, so that nobody runs it meanwhile. Looking
-//! wakes nobody. It does not know who asks.
+//! Invariant: a room that runs is changed by its own actor between two turns, or stopped first. A room at
+//! rest is changed by a resident that takes its place on the list, so that no actor runs it during the
+//! change. Inspecting wakes no room. It does not know who asks.
 
 use super::{Phase, Resident, Rooms, State, Unreachable};
 use crate::event::CloseFrame;
@@ -17,29 +17,29 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// What a node comes to.
+/// The figures of a node.
 #[derive(Debug)]
 pub(crate) struct NodeGlance {
     /// Rooms in memory.
     pub(crate) running: usize,
     /// Rooms with an instance.
     pub(crate) live: usize,
-    /// Those that there may be.
+    /// The upper bound of `live`.
     pub(crate) live_max: usize,
     /// Rooms in memory that rest because their guests failed.
     pub(crate) broken: usize,
-    /// Since the node started. The connections are those of now.
+    /// Sums since the node started, except that the connections are those of now.
     pub(crate) totals: Totals,
     /// Bytes of all guests' memories.
     pub(crate) guest_bytes: u64,
-    /// How many there may be.
+    /// The upper bound of `guest_bytes`.
     pub(crate) guest_bytes_max: u64,
-    /// Since when the node runs, in seconds.
+    /// Seconds since the node started.
     pub(crate) uptime_seconds: u64,
     pub(crate) failure: Option<StoreError>,
 }
 
-/// What is known of a room in memory: its own words are missing if it is busy.
+/// The state of a room in memory. `words` is missing if the room is busy.
 #[derive(Debug)]
 pub(crate) struct Look {
     pub(crate) glance: Glance,
@@ -48,37 +48,38 @@ pub(crate) struct Look {
     pub(crate) words: Option<Inspection>,
 }
 
-/// Whoever has a room while it does not run, and whom it waits for.
+/// A resident that took a room's place on the list while the room does not run, and the resident before,
+/// whose end it waits for.
 struct Taken {
     next: Resident,
     before: Option<Resident>,
 }
 
 impl Rooms {
-    // Looking.
+    // Inspecting.
 
-    /// Shows every room in memory to `visit`, in no order; no room waits meanwhile.
+    /// Shows every room in memory to `visit`, in no particular order. No room waits for the visit.
     pub(crate) fn visit(&self, visit: impl FnMut(&RoomId, &Arc<Figures>)) {
         self.0.census.visit(visit);
     }
 
-    /// The figures of a room, if it is in memory.
+    /// Returns the figures of a room, if it is in memory.
     pub(crate) fn figures_of(&self, room: &RoomId) -> Option<Arc<Figures>> {
         self.state().running.get(room).map(|resident| resident.figures.clone())
     }
 
-    /// The figures as they are now.
+    /// Returns the present values of the figures.
     pub(crate) fn glance_at(&self, figures: &Figures) -> Glance {
         figures.glance(&self.0.parts.clock)
     }
 
-    /// When a room was used last, in microseconds since the node started.
+    /// Returns when a room was last used, in microseconds since the node started.
     pub(crate) fn used_us(&self, figures: &Figures) -> u64 {
         let since = figures.used().saturating_duration_since(self.0.begun);
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// What the node comes to at the moment.
+    /// Returns the present figures of the node.
     pub(crate) fn glance(&self) -> NodeGlance {
         let parts = &self.0.parts;
         let mut totals = self.state().gone;
@@ -102,10 +103,10 @@ impl Rooms {
         }
     }
 
-    /// Looks at a room in memory. None if it is not there. A room that does not tell in time is busy.
+    /// Inspects a room; `None` if it is not in memory. A room that does not answer in time counts as busy.
     ///
     /// # Cancel safety
-    /// Nothing is changed.
+    /// Dropping the future changes nothing.
     pub(crate) async fn inspect(&self, room: &RoomId, window: Window) -> Option<Look> {
         let Resident { handle, figures, .. } = self.state().running.get(room).cloned()?;
         let words = handle.inspect(window).ok()?.await;
@@ -113,8 +114,8 @@ impl Rooms {
         Some(Look { glance, faults: figures.faults(), words })
     }
 
-    /// When a room ends of which this is stored, if nobody uses it any more, in milliseconds since 1970 as
-    /// this node counts them. None if its party keeps its rooms.
+    /// Returns when the room with these facts expires if it stays unused (Unix ms, on this node's service
+    /// clock); `None` if its party has no ttl.
     pub(crate) fn expires_ms(&self, room: &RoomId, facts: &RoomFacts) -> Option<u64> {
         let lifetime = self.state().parties.get(room.party())?.lifetime?;
         let Parts { clock, served, .. } = &*self.0.parts;
@@ -124,18 +125,19 @@ impl Rooms {
 
     // Changing.
 
-    /// A note that a room is used now.
+    /// Returns a note that the room is used now.
     fn used_now(&self) -> Option<Touch> {
         Some(Touch { at_ms: self.0.parts.served.ms(), tries: 0 })
     }
 
-    /// Closes one connection of a room. False if the room is not in memory, or nobody has this id.
+    /// Closes one connection of a room. Returns false if the room is not in memory, or no connection has this
+    /// id.
     ///
     /// # Errors
-    /// [`RoomError::Busy`] or [`RoomError::TimedOut`]: the room works, and may do it all the same.
+    /// [`RoomError::Busy`] or [`RoomError::TimedOut`]: the room is busy, and may still close it.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, it is done all the same.
+    /// If the future is dropped, the room still closes it.
     pub(crate) async fn kick(
         &self,
         room: &RoomId,
@@ -151,15 +153,15 @@ impl Rooms {
         }
     }
 
-    /// Changes one key of a room, and returns when that is durable: whether the key was there before. A
-    /// room that runs does it itself, and its next event meets a fresh instance; its connections stay. The
-    /// inner error is a limit's.
+    /// Changes one key of a room, waits until the change is durable, and returns whether the key existed
+    /// before. A room that runs makes the change itself: its connections stay, and a fresh instance gets its
+    /// next event. The inner error names a limit that the change exceeds.
     ///
     /// # Errors
-    /// [`RoomError`]: nothing was changed; if it is [`RoomError::TimedOut`], it may be changed yet.
+    /// [`RoomError`]: nothing was changed. After [`RoomError::TimedOut`] the room may still change it.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, it is done all the same.
+    /// If the future is dropped, the change is still made.
     pub(crate) async fn edit(
         &self,
         room: &RoomId,
@@ -190,21 +192,21 @@ impl Rooms {
             };
             match handle.edit(edit) {
                 Ok(edited) => return edited.await,
-                // It is just leaving.
+                // The room is leaving memory.
                 Err(Left(back)) => edit = back,
             }
             tokio::task::yield_now().await;
         }
     }
 
-    /// Stops a room if it runs, and closes its connections with this; who comes meanwhile waits, and meets
-    /// a room that starts anew. How many connections there were.
+    /// Stops a room if it runs, and closes its connections with `frame`. A client that comes during the stop
+    /// waits, and then reaches a restarted room. Returns the number of connections closed.
     ///
     /// # Errors
     /// [`RoomError::Draining`]: the node stops.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, it is done all the same.
+    /// If the future is dropped, the room is still stopped.
     pub(crate) async fn close(&self, room: &RoomId, frame: CloseFrame) -> Result<u64, RoomError> {
         let Some(connections) = self.connections(room) else { return Ok(0) };
         let taken = self.state().take_place(room, frame, &self.0.parts)?;
@@ -212,14 +214,15 @@ impl Rooms {
         Ok(connections)
     }
 
-    /// Forgets everything that is stored for a room, and returns when that is durable. If it runs it is
-    /// stopped first, and its connections are closed with this. How many there were.
+    /// Deletes everything that is stored for a room, and waits until the deletion is durable. A room that
+    /// runs is stopped first, and its connections are closed with `frame`. Returns the number of connections
+    /// closed.
     ///
     /// # Errors
-    /// [`RoomError`]: the room is stopped, and what is stored is as it was.
+    /// [`RoomError`]: the room is stopped, and its storage is unchanged.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, it is done all the same.
+    /// If the future is dropped, the room is still deleted.
     pub(crate) async fn delete(&self, room: &RoomId, frame: CloseFrame) -> Result<u64, RoomError> {
         let connections = self.connections(room).unwrap_or_default();
         let taken = self.state().take_place(room, frame, &self.0.parts)?;
@@ -228,21 +231,21 @@ impl Rooms {
         Ok(connections)
     }
 
-    /// How many connections a room in memory has.
+    /// Returns the number of connections of a room in memory.
     pub(crate) fn connections(&self, room: &RoomId) -> Option<u64> {
         self.state().running.get(room).map(|resident| resident.figures.connections())
     }
 
-    /// Replaces everything that is stored for a room. If it runs it is stopped first, and its clients are
-    /// told to come back; who comes meanwhile waits, and meets the new content. Returns when that is
-    /// durable.
+    /// Replaces everything that is stored for a room, and waits until the new content is durable. A room that
+    /// runs is stopped first, and its connections are closed with a code that asks the clients to come back.
+    /// A client that comes during the import waits, and then reaches the new content.
     ///
     /// # Errors
     /// [`Unreachable`]: nothing was changed, or, if the storage failed, as [`crate::store::Store::import`]
     /// says. The room goes on with what is stored.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the room is replaced all the same.
+    /// If the future is dropped, the room is still replaced.
     pub(crate) async fn import(&self, content: RoomContent) -> Result<(), Unreachable> {
         let room = content.room().clone();
         let frame = CloseFrame::new(1012, "the room's storage was replaced");
@@ -258,8 +261,8 @@ impl Rooms {
         Ok(self.work_on(&room, taken, async move { store.import(content, touch).await }).await?)
     }
 
-    /// Does something with a room's storage when the one before has ended; then the room runs, if somebody
-    /// waits for it.
+    /// Waits for the end of the resident before, then does `work` on the room's storage. Afterwards the room
+    /// runs, if its mailbox holds mails.
     async fn work_on<T: Send + 'static>(
         &self,
         room: &RoomId,
@@ -273,7 +276,7 @@ impl Rooms {
                 if let Some(before) = before {
                     before.ended.cancelled().await;
                 }
-                // Who does not wait any more needs no answer.
+                // A caller that has gone away needs no answer.
                 drop(reply.send(work.await));
                 let party = rooms.state().begin(&room, next.handle.mailbox());
                 if let Some(party) = party {
@@ -286,14 +289,14 @@ impl Rooms {
     }
 }
 
-/// Who has a room.
+/// The result of a look at the list.
 enum Found {
     Running(Resident),
     Free(Taken),
 }
 
 impl State {
-    /// Whoever is on the list for a room, or the one who is on it from now on, in one step.
+    /// Returns the resident of a room. If there is none, puts a new one on the list in the same step.
     fn find_or_take(&mut self, room: &RoomId, parts: &Arc<Parts>) -> Result<Found, RoomError> {
         if self.draining {
             return Err(RoomError::Draining);
@@ -306,8 +309,8 @@ impl State {
         Ok(Found::Free(Taken { next, before: None }))
     }
 
-    /// Puts a resident that waits for its content on the list, in one step with telling the one before,
-    /// if there is one, to end.
+    /// Puts a resident that waits for its content on the list, and tells the resident before, if there is
+    /// one, to stop in the same step.
     fn take_place(
         &mut self,
         room: &RoomId,

@@ -1,7 +1,7 @@
-//! The thread that brings durable turns into the tree. Owns the tree, and what to do when it fails.
+//! The thread that applies durable turns to the tree. Owns the tree, and the reaction to its failures.
 //!
-//! Invariant: the tree gets records in the order of the log, each whole. A tree that fails is made
-//! anew from what the log has; nothing that was acknowledged depends on it. It does not know how
+//! Invariant: the tree gets records in the order of the log, each whole. The applier rebuilds a tree that
+//! fails from the snapshot and the log; no acknowledged write depends on the tree. It does not know how
 //! records became durable.
 
 use super::Offset;
@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Makes a tree from what is durable.
+/// Builds a tree from what is durable.
 pub(super) type Rebuild = Box<dyn FnMut() -> Result<Arc<dyn Tree>, StoreError> + Send>;
 
 /// The applier's handle.
@@ -39,7 +39,7 @@ pub(super) struct Shared {
     filled: Condvar,
     /// The committer waits here for space.
     drained: Condvar,
-    /// Held while the tree changes; with the copy that hears of every change, if one is made.
+    /// Held while the tree changes. Holds the copy that records every change, while a copy is being made.
     copy: Mutex<Option<CopyWriter>>,
     turns_max: usize,
     bytes_max: usize,
@@ -50,13 +50,13 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Backlog {
     commits: Vec<Commit>,
-    /// Everything up to here is in `commits`, was before, or was lost.
+    /// Every commit up to here is in `commits`, was taken from it, or was lost.
     upto: Offset,
     bytes: usize,
     closed: bool,
-    /// Somebody waits for what is in it, or will be next.
+    /// A task waits for these commits, or will wait for the next.
     hurry: bool,
-    /// Why the tree is not to be trusted, until it is made anew.
+    /// The reason why the tree cannot be trusted, until it is rebuilt.
     failed: Option<StoreError>,
 }
 
@@ -96,7 +96,7 @@ impl Applier {
         self.shared.clone()
     }
 
-    /// The offset up to which the tree has everything.
+    /// Returns the offset up to which the tree has everything.
     pub(super) fn applied(&self) -> watch::Receiver<Offset> {
         self.applied.clone()
     }
@@ -105,7 +105,7 @@ impl Applier {
         self.bell.clone()
     }
 
-    /// Applies what waits and stops.
+    /// Applies the backlog and stops.
     pub(super) fn close(&self) {
         self.shared.backlog().closed = true;
         self.shared.filled.notify_one();
@@ -121,12 +121,12 @@ impl Drop for Applier {
 }
 
 impl Shared {
-    /// The tree as it is now.
+    /// Returns the present tree.
     pub(super) fn tree(&self) -> Arc<dyn Tree> {
         self.tree.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Queues what has become durable up to an offset. Blocks while too much waits.
+    /// Queues the commits that have become durable up to an offset. Blocks while the backlog is full.
     pub(super) fn push(&self, commits: Vec<Commit>, upto: Offset) {
         let is_full = |backlog: &mut Backlog| {
             !backlog.closed
@@ -137,7 +137,7 @@ impl Shared {
             .wait_while(self.backlog(), is_full)
             .unwrap_or_else(PoisonError::into_inner);
         backlog.bytes += commits.iter().map(Commit::bytes).sum::<usize>();
-        // Who waits for an alarm waits for the tree to have it.
+        // The search for due alarms reads the tree, so the tree must have a new alarm soon.
         backlog.hurry |= commits.iter().any(|commit| commit.record.change.alarm.is_some());
         backlog.commits.extend(commits);
         backlog.upto = upto;
@@ -145,32 +145,33 @@ impl Shared {
         self.filled.notify_one();
     }
 
-    /// Has what waits applied at once.
+    /// Makes the thread apply the backlog at once.
     pub(super) fn hurry(&self) {
         self.backlog().hurry = true;
         self.filled.notify_one();
     }
 
-    /// Has the tree made anew: it showed what nobody wrote, or does not keep what it is given.
+    /// Orders a rebuild: the tree showed data that no turn wrote, or does not keep what it gets.
     pub(super) fn distrust(&self, error: &StoreError) {
         tracing::error!(%error, "the stored tree failed; it is made anew from the log");
         self.backlog().failed = Some(error.clone());
         self.filled.notify_one();
     }
 
-    /// Why the tree cannot be used, if that is so.
+    /// Returns the reason why the tree cannot be used, if it has failed.
     pub(super) fn failure(&self) -> Option<StoreError> {
         self.backlog().failed.clone()
     }
 
-    /// What hears of every change, and keeps all others from changing the tree while it is held.
+    /// Returns the lock of the copy, which records every change. While the caller holds it, the tree does not
+    /// change.
     pub(super) fn copy(&self) -> MutexGuard<'_, Option<CopyWriter>> {
-        // A writer that was left by a panic is given up by whoever waits for it.
+        // If a panic left a writer here, the task that waits for the copy gives it up.
         self.copy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn backlog(&self) -> MutexGuard<'_, Backlog> {
-        // The backlog is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // Changes to the backlog are moves that cannot panic, so it is whole even after its holder panicked.
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -184,7 +185,7 @@ struct Worker {
     metrics: Arc<StoreMetrics>,
 }
 
-/// What the thread does next.
+/// The next step of the thread.
 enum Next {
     Apply(Vec<Commit>, Offset),
     Rebuild,
@@ -203,13 +204,13 @@ impl Worker {
             }
             match self.apply(&behind, upto) {
                 Ok(()) => behind = Vec::new(),
-                // They stay behind, and are applied once more when there is a tree again.
+                // The commits stay in `behind`, and are applied once more to the new tree.
                 Err(error) => self.shared.distrust(&error),
             }
         }
     }
 
-    /// Waits for something to do. While the tree has failed, that is making it anew.
+    /// Waits for something to do. While the tree has failed, the next step is its rebuild.
     fn next(&self, upto: Offset) -> Next {
         let idle = |backlog: &mut Backlog| {
             backlog.upto <= upto && backlog.failed.is_none() && !backlog.closed
@@ -217,7 +218,7 @@ impl Worker {
         let Shared { filled, gather, turns_max, bytes_max, .. } = &*self.shared;
         let backlog =
             filled.wait_while(self.shared.backlog(), idle).unwrap_or_else(PoisonError::into_inner);
-        // A room that is busy writes the same keys again and again: together they cost the tree once.
+        // A busy room writes the same keys again and again: gathered, these writes cost the tree one write.
         let gathers = |backlog: &mut Backlog| {
             let urgent = backlog.hurry || backlog.closed || backlog.failed.is_some();
             !urgent && backlog.bytes < bytes_max / 4 && backlog.commits.len() < turns_max / 4
@@ -238,7 +239,7 @@ impl Worker {
         Next::Apply(commits, upto)
     }
 
-    /// Puts a new tree in place of one that failed; waits a little if that fails, too.
+    /// Replaces a failed tree with a new one. If the rebuild fails, it waits a little.
     fn try_rebuild(&mut self) -> bool {
         match (self.rebuild)() {
             Ok(tree) => {
@@ -250,18 +251,18 @@ impl Worker {
             }
             Err(error) => {
                 tracing::error!(%error, "the stored tree cannot be made anew yet");
-                // Who waits for the tree is told that there is none.
+                // Wakes the tasks that wait for the tree, so that they see its failure.
                 self.applied.send_modify(|_| {});
                 let open = |backlog: &mut Backlog| !backlog.closed;
                 let backlog = self.shared.backlog();
-                // Whatever ends the wait, the next round looks at it.
+                // The next round checks the state, whatever ended this wait.
                 drop(self.shared.filled.wait_timeout_while(backlog, self.shared.retry, open));
                 false
             }
         }
     }
 
-    /// Brings commits into the tree, then tells whoever waits for them.
+    /// Applies commits to the tree, then notifies the rooms and the tasks that wait for them.
     fn apply(&self, commits: &[Commit], upto: Offset) -> Result<(), StoreError> {
         let tree = self.shared.tree();
         let mut changes = Changes::on(&*tree);
@@ -273,13 +274,13 @@ impl Worker {
         if let Some(copy) = &mut *copy {
             commits.iter().for_each(|commit| copy.hear(&commit.record));
         }
-        // The rooms first: who waits for the tree finds nothing of theirs on its way any more.
+        // The rooms first: a task that waits for the tree must find no pending commit of its room.
         self.settle(commits, &infos);
         self.applied.send_replace(upto);
         Ok(())
     }
 
-    /// Tells the rooms, and those who wait for alarms.
+    /// Settles the commits at their rooms, and rings the bell for new alarms.
     fn settle(&self, commits: &[Commit], infos: &HashMap<RoomId, RoomFacts>) {
         for commit in commits {
             commit.pending.applied(commit.record.offset, infos.get(&commit.record.room));

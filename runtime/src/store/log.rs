@@ -1,22 +1,23 @@
-//! The commit log: every turn that changed something, in order, in files. Owns what durable means.
+//! The commit log: every turn that changed something, in order, in files. Owns the meaning of durable.
 //!
-//! Invariant: a record that was synced is read back at every later opening, until it is cut away on
-//! purpose; one whose sync failed is void as soon as anything is written after it. It does not know
-//! what becomes of the records.
+//! Invariant: a synced record is read back at every later opening, until the keeper cuts it away on purpose.
+//! A record whose sync failed is void as soon as anything is written after it. It does not know what becomes
+//! of the records.
 //!
-//! The log is a row of segments. Each says after which offset it goes on, so that what lies behind that
-//! in the segment before is void: torn by a crash, or written by a sync that failed. It also says of which store
-//! it is, so that a segment of another one is not taken for it. A segment's file has its full length from the
-//! start and holds zeros where nothing was written, as a sync is cheaper where the length does not change (114 µs
-//! and 160 µs on the machine of the measurements). The folder notes number and length of the newest one before
-//! anything is written to it, so that one that is cut or gone is missed.
+//! The log is a row of segments. Each names the offset after which it goes on, so the records behind that
+//! offset in the segment before are void: torn by a crash, or written by a sync that failed. Each also names
+//! its store, so that a segment of another store is not mistaken for its own. A segment's file has its full
+//! length from the start and holds zeros where nothing was written, because a sync is cheaper where the
+//! length does not change (114 µs instead of 160 µs on the machine of the measurements). The folder notes
+//! number and length of the newest segment before anything is written to it, so that a check notices one that
+//! was cut or removed.
 //!
 //! ```text
 //! segment = "roomlog\n" · u32 version · u64 after · u128 store · u32 CRC-32 of these · frames · zeros
 //! ```
 //!
-//! Versions 1 and 2 are still read: their records have no versions, and version 1 has no `store`. When nothing waits any more, a mark is written: a frame without a
-//! body that says up to where all is durable.
+//! Versions 1 and 2 are still read: their records have no versions, and version 1 has no `store`. When no
+//! commit waits any more, the log writes a mark: a frame without a body that says up to where all is durable.
 
 use super::backend::{Appended, Journal};
 use super::folder::Folder;
@@ -40,17 +41,18 @@ const NAMELESS: u32 = 1;
 const NAMELESS_HEADER_BYTES: usize = 24;
 const SUFFIX: &str = "log";
 
-/// The end of the log, to write to.
+/// The end of the log, which is written to.
 pub(super) struct Log {
     folder: Arc<Folder>,
-    /// None after a write that failed: what that left in the file must not be followed by anything.
+    /// `None` after a write that failed: nothing may follow what that left in the file.
     segment: Option<Segment>,
-    /// The one before, until there is a newer one: the newest has its full length, or is missed.
+    /// The segment before, until there is a newer one: it keeps its full length, because the folder expects
+    /// that of the newest segment that it noted.
     ended: Option<Segment>,
     next_number: u64,
     durable: Offset,
     segment_bytes: u64,
-    /// The encoded records of a group, kept for the next.
+    /// The encoded records of a group. The next group uses its space again.
     buffer: Vec<u8>,
     written: Arc<AtomicU64>,
     metrics: Arc<StoreMetrics>,
@@ -63,11 +65,11 @@ struct Segment {
 }
 
 impl Log {
-    /// Goes on with the log of this folder, behind `after`, in a new segment. `written` counts the
-    /// bytes of records, those before included.
+    /// Continues the log of this folder behind `after`, in a new segment. `written` counts the bytes of
+    /// records, those of earlier segments included.
     ///
     /// # Errors
-    /// [`StoreError::Io`]: nothing of the log was changed.
+    /// [`StoreError::Io`]: the log is unchanged.
     pub(super) fn go_on(
         folder: Arc<Folder>,
         after: Offset,
@@ -75,7 +77,7 @@ impl Log {
         limits: &Limits,
         metrics: Arc<StoreMetrics>,
     ) -> Result<Self, StoreError> {
-        // One that was begun and not finished is none, so its number is used again.
+        // A segment that was begun and not finished does not count, so the log uses its number again.
         let last = segments(&folder.log())?.pop();
         let next_number = last.as_ref().map_or(1, |segment| segment.number + 1);
         let mut log = Self {
@@ -93,7 +95,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Begins a segment, on disk before anything is written to it.
+    /// Begins a segment, and syncs it before anything is written to it.
     fn begin_segment(&mut self) -> Result<(), StoreError> {
         let dir = self.folder.log();
         let path = dir.join(format!("{:020}.{SUFFIX}", self.next_number));
@@ -115,7 +117,7 @@ impl Log {
         Ok(())
     }
 
-    /// The segment for so many bytes more.
+    /// Returns the segment with space for this many bytes more; begins one if necessary.
     fn segment_for(&mut self, bytes: usize) -> Result<&mut Segment, StoreError> {
         let is_full = |segment: &Segment| {
             segment.end > HEADER_BYTES as u64 && segment.end + bytes as u64 > self.segment_bytes
@@ -127,7 +129,7 @@ impl Log {
         self.segment.as_mut().ok_or(StoreError::Closed)
     }
 
-    /// Writes nothing to this segment any more.
+    /// Ends this segment: nothing more is written to it.
     fn end_segment(&mut self) {
         if let Some(segment) = self.segment.take() {
             self.ended = Some(segment);
@@ -156,7 +158,7 @@ impl Journal for Log {
         for record in records {
             frame::encode(record, self.durable, &mut buffer);
             last = record.offset;
-            // Alone on its disk, the log refuses nobody.
+            // The log has its disk to itself, so it refuses no record.
             appended.push(Appended::Durable);
         }
         let wrote = self.write(&buffer);
@@ -187,7 +189,7 @@ impl Journal for Log {
         }
         self.buffer.clear();
         frame::encode_mark(self.durable, self.durable, &mut self.buffer);
-        // One that is written in part is overwritten by what comes next, and until then reads as a torn end.
+        // The next group overwrites one that is written in part. Until then it reads as a torn end.
         if segment.file.write_all_at(&self.buffer, segment.end).is_ok() {
             segment.end += HEAD_BYTES as u64;
         }
@@ -195,8 +197,8 @@ impl Journal for Log {
 }
 
 impl Drop for Log {
-    /// The newest segment stays as long as it is: a process that is killed while it closes the store must not leave
-    /// one that looks as if it were cut.
+    /// Keeps the length of the newest segment: a process that is killed while it closes the store must not
+    /// leave a segment that looks cut.
     fn drop(&mut self) {
         if let Some(Segment { path, end, .. }) = self.segment.take() {
             self.folder.keep_end(path, end);
@@ -205,7 +207,7 @@ impl Drop for Log {
 }
 
 impl Segment {
-    /// Gives back the space behind what was written.
+    /// Gives back the disk space behind the last frame.
     fn shorten(&self) {
         if let Err(error) = self.file.set_len(self.end) {
             tracing::warn!(path = %self.path.display(), %error, "cannot shorten a segment of the log");
@@ -213,13 +215,13 @@ impl Segment {
     }
 }
 
-/// Reads the records behind `from`, in order: the last one's offset.
+/// Reads the records behind `from`, in order, and returns the offset of the last one.
 ///
-/// What a crash tore at the end is passed over: nobody was told of it.
+/// It skips what a crash tore at the end: no client got an acknowledgement for that.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] if something is damaged or missing that was on disk once;
-/// [`StoreError::Format`] for a segment of another version; whatever `each` returns.
+/// [`StoreError::Corrupt`] if something is damaged or missing that was once on disk; [`StoreError::Format`]
+/// for a segment of an unknown version; any error that `each` returns.
 pub(super) fn read(
     dir: &Path,
     from: Offset,
@@ -252,7 +254,7 @@ pub(super) fn read(
     Ok(last)
 }
 
-/// Reads the frames of one segment up to where the next one goes on.
+/// Reads the frames of one segment, up to the offset at which the next segment begins.
 fn read_segment(
     Found { path, after, header_bytes, .. }: &Found,
     goes_on: Option<Offset>,
@@ -288,7 +290,7 @@ fn read_segment(
     Ok(())
 }
 
-/// True if somewhere in these bytes a frame says that more than `last` was on disk before it.
+/// Returns true if a frame anywhere in these bytes says that more than `last` was on disk before it.
 fn knows_of_later(bytes: &Bytes, last: Offset) -> bool {
     let zeros = [0; 4096];
     let unwritten = bytes.rchunks(zeros.len()).take_while(|chunk| *chunk == &zeros[..chunk.len()]);
@@ -299,12 +301,12 @@ fn knows_of_later(bytes: &Bytes, last: Offset) -> bool {
     })
 }
 
-/// The size of all segments, in bytes.
+/// Returns the size of all segments, in bytes.
 pub(super) fn length(dir: &Path) -> Result<u64, StoreError> {
     numbers(dir)?.iter().map(|(_, path)| files::length(path)).sum()
 }
 
-/// Removes the segments in which everything is up to `upto`, but for the newest.
+/// Removes the segments that hold nothing behind `upto`, but never the newest.
 ///
 /// # Errors
 /// [`StoreError`]: some may be left.
@@ -318,17 +320,17 @@ pub(super) fn cut(dir: &Path, upto: Offset) -> Result<(), StoreError> {
     files::sync_dir(dir)
 }
 
-/// What the folder knows of its log, to be held against the files.
+/// What the folder knows of its log, which the check compares with the files.
 pub(super) struct Expected {
     /// The store.
     pub(super) id: u128,
     /// The newest segment that was noted, and its length in bytes.
     pub(super) newest: Option<(u64, u64)>,
-    /// What needs no log: the offset of the snapshot, or of none.
+    /// The offset of the snapshot, up to which the log is not needed; zero without a snapshot.
     pub(super) snapshot: Offset,
 }
 
-/// Finds files that are missing, cut, or of another store. What is inside of them is not read.
+/// Finds files that are missing, cut, or of another store. It does not read their contents.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] names the file, and how to go on.
@@ -372,12 +374,12 @@ pub(super) fn check(dir: &Path, expected: &Expected) -> Result<(), StoreError> {
     }
 }
 
-/// The store that the segments say they are of; none if none of them says it.
+/// Returns the store that the segments name; `None` if none of them names one.
 pub(super) fn store_of(dir: &Path) -> Result<Option<u128>, StoreError> {
     Ok(segments(dir)?.iter().rev().find_map(|segment| segment.store))
 }
 
-/// What to do where acknowledged turns may be missing.
+/// What the operator can do where acknowledged turns may be missing.
 pub(super) const WAYS_ON: &str = "acknowledged turns may be lost: put the file back as it was, or restore a backup; to go on \
     with what can be read, remove the file `state` beside `log`";
 
@@ -385,15 +387,15 @@ pub(super) const WAYS_ON: &str = "acknowledged turns may be lost: put the file b
 struct Found {
     number: u64,
     path: PathBuf,
-    /// The offset that it goes on after.
+    /// The offset after which it goes on.
     after: Offset,
-    /// The store that it is of, if it says so.
+    /// The store that it belongs to, if its header names one.
     store: Option<u128>,
     header_bytes: usize,
 }
 
-/// The segments in order. A newest one without a whole header was begun and never written to, and is
-/// not among them.
+/// Lists the segments in order. A newest file without a whole header was begun and never written to, and is
+/// left out.
 fn segments(dir: &Path) -> Result<Vec<Found>, StoreError> {
     let files = numbers(dir)?;
     let newest = files.last().map(|(number, _)| *number);
@@ -415,7 +417,7 @@ fn segments(dir: &Path) -> Result<Vec<Found>, StoreError> {
     Ok(segments)
 }
 
-/// What a segment says of itself.
+/// The contents of a segment's header.
 struct Header {
     after: Offset,
     store: Option<u128>,
@@ -428,7 +430,7 @@ fn header_of(path: &Path) -> Result<Option<Header>, StoreError> {
     decode_header(&header)
 }
 
-/// True if something was written where the frames lie: then there was a header once.
+/// Returns true if something was written behind the header: then there was a whole header once.
 fn holds_frames(path: &Path) -> Result<bool, StoreError> {
     let bytes = Bytes::from(files::at(path, || fs::read(path))?);
     let frames = |from: usize| bytes.slice(from.min(bytes.len())..);
@@ -436,7 +438,7 @@ fn holds_frames(path: &Path) -> Result<bool, StoreError> {
     Ok(lie_behind(HEADER_BYTES) || lie_behind(NAMELESS_HEADER_BYTES))
 }
 
-/// The files of the segments in order, with their numbers.
+/// Lists the files of the segments in order, with their numbers.
 fn numbers(dir: &Path) -> Result<Vec<(u64, PathBuf)>, StoreError> {
     let mut numbers: Vec<_> = files::list(dir)?
         .into_iter()
@@ -459,7 +461,7 @@ fn header(after: Offset, store: u128) -> Vec<u8> {
     header
 }
 
-/// What these bytes say of their segment; none if they are no header.
+/// Decodes a segment's header; `None` if the bytes are not a header.
 fn decode_header(header: &[u8]) -> Result<Option<Header>, StoreError> {
     let Some(body) = header.strip_prefix(MAGIC) else { return Ok(None) };
     let Some(version) = body.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else {
@@ -481,7 +483,7 @@ fn decode_header(header: &[u8]) -> Result<Option<Header>, StoreError> {
     Ok(Some(Header { after, store, bytes }))
 }
 
-/// True if a segment ends with a mark.
+/// Returns true if a segment ends with a mark.
 #[cfg(test)]
 pub(super) fn is_marked(path: &Path) -> Result<bool, StoreError> {
     let mut rest = Bytes::from(files::at(path, || fs::read(path))?).split_off(HEADER_BYTES);
@@ -493,7 +495,7 @@ pub(super) fn is_marked(path: &Path) -> Result<bool, StoreError> {
     Ok(is_marked)
 }
 
-/// A segment's bytes as they were before records had versions.
+/// Returns a segment's bytes in the form from before records had versions.
 #[cfg(test)]
 pub(super) fn unversioned(file: Vec<u8>) -> Vec<u8> {
     let (length, file) = (file.len(), with_version(file, 2));
@@ -511,7 +513,7 @@ pub(super) fn unversioned(file: Vec<u8>) -> Vec<u8> {
     old
 }
 
-/// A segment's bytes, said to be of another version.
+/// Returns a segment's bytes with another version in the header.
 #[cfg(test)]
 pub(super) fn with_version(mut file: Vec<u8>, version: u32) -> Vec<u8> {
     let told = MAGIC.len()..HEADER_BYTES - 4;
