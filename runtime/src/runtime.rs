@@ -1,6 +1,7 @@
-//! A whole node with its listener: what `room dev` runs. Owns that it listens before it opens anything.
+//! A whole node with its listener, as `room dev` runs it. Owns that it listens before it opens anything.
 //!
-//! Invariant: what is started here is stopped in reverse. It does not know what serves the requests.
+//! Invariant: the runtime stops its parts in the reverse of the order in which it started them. It does not
+//! know what serves the requests.
 
 use crate::config::{Audience, Config, ConfigError, Project};
 use crate::door::{Capacity, Certificates, Listener, Notice, TlsError, Way};
@@ -22,22 +23,22 @@ pub struct Runtime {
     serving: Vec<JoinHandle<()>>,
     config: Config,
     way: Way,
-    /// What all addresses share.
+    /// The capacity that all addresses share.
     capacity: Capacity,
 }
 
-/// Why a node does not start. Nothing is left running.
+/// The reason why a node does not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration contradicts itself.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The address cannot be had.
+    /// The address is not available.
     #[error("cannot listen on {addr}: {source}")]
     Listen {
         /// The address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The certificate cannot be used.
@@ -52,13 +53,13 @@ pub enum StartError {
 }
 
 impl Runtime {
-    /// Starts a node: it listens, and has no parties yet.
+    /// Starts a node. It listens, and has no parties yet.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, nothing is left running.
+    /// If the future is dropped before it returns, nothing is left running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check()?;
         let limits = Arc::new(config.limits.clone());
@@ -73,7 +74,7 @@ impl Runtime {
         let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
         let caches = CodeCaches {
             folder: config.cache_dir.as_deref(),
-            // Developers edit their modules.
+            // Developers edit their modules, and compile them again and again.
             functions: config.audience == Audience::Developer,
         };
         let host = GuestHost::new(&limits, caches)?;
@@ -86,13 +87,13 @@ impl Runtime {
         Ok(runtime)
     }
 
-    /// Listens at another address, too. All addresses together let as many clients in as the limits say.
+    /// Listens at another address, too. All addresses together let in as many clients as the limits say.
     ///
     /// # Errors
-    /// Those of the operating system, for example that the port is taken.
+    /// The errors of the operating system, for example that the port is taken.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, nothing is bound.
+    /// If the future is dropped before it returns, nothing is bound.
     pub async fn listen_too(&mut self, addr: SocketAddr) -> std::io::Result<()> {
         let limits = Arc::new(self.config.limits.clone());
         let (way, capacity) = (self.way.clone(), self.capacity.clone());
@@ -109,63 +110,64 @@ impl Runtime {
         self.serving.push(tokio::spawn(serving));
     }
 
-    /// Where it listens first.
+    /// Returns the address of the first listener.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What an operator has to show at `/_room/admin/`.
+    /// Returns the token that an operator presents at `/_room/admin/`.
     pub fn admin_token(&self) -> &AdminToken {
         self.credentials.token()
     }
 
-    /// Makes a code by which one browser on this machine signs in to the dashboard, once: `/_room/#link=CODE` is the
-    /// page that uses it. Of more than [`Limits::sign_in_codes_max`](crate::Limits::sign_in_codes_max) that nobody has
-    /// used, the oldest is good no more. With another audience than [`crate::Audience::Developer`] no code is good.
+    /// Makes a code with which one browser on this machine signs in to the dashboard, once:
+    /// `/_room/#link=CODE` is the page that uses it. When more than
+    /// [`Limits::sign_in_codes_max`](crate::Limits::sign_in_codes_max) codes are unused, the oldest becomes
+    /// invalid. With another audience than [`crate::Audience::Developer`] every code is invalid.
     pub fn sign_in_code(&self) -> String {
         self.credentials.sign_in_code()
     }
 
-    /// Puts a project in place of the one before. Running rooms take over the new code between two
+    /// Deploys a project in place of the previous one. Running rooms take over the new code between two
     /// turns; their sockets, connection states and storage stay.
     ///
     /// # Errors
-    /// [`DeployError`]: what was served before goes on.
+    /// [`DeployError`]: the node goes on serving the previous project.
     ///
     /// # Cancel safety
-    /// Not to be dropped once rooms are taking over: some would run the new code and some the old.
+    /// The caller must not drop it once rooms are taking over: some would run the new code and some the old.
     pub async fn deploy(&self, project: Project) -> Result<Deployed, DeployError> {
         self.node.deploy(project).await
     }
 
-    /// Tells pages that load `/_room/overlay.js` what is wrong with the code behind them, until the next
-    /// call; none if nothing is. Nobody hears of it unless the audience is [`crate::Audience::Developer`].
+    /// Sets what pages that load `/_room/overlay.js` show about the code behind them, until the next call;
+    /// `None` if nothing is wrong. Pages receive it only if the audience is [`crate::Audience::Developer`].
     pub fn set_notice(&self, notice: Option<Notice>) {
         self.node.set_notice(notice);
     }
 
-    /// Reads everything that is stored and checks that it agrees with itself; see [`Verified`]. Meant for
-    /// a node without visitors: rooms that commit meanwhile may show up as problems.
+    /// Reads everything that is stored and checks that it is consistent; see [`Verified`]. Meant for a node
+    /// without visitors: rooms that commit during the check may show up as problems.
     ///
     /// # Errors
     /// [`StoreError`] if something cannot be read.
     ///
     /// # Cancel safety
-    /// Nothing is held while it waits.
+    /// The check holds nothing while it waits.
     pub async fn verify_storage(&self) -> Result<Verified, StoreError> {
         self.node.verify_storage().await
     }
 
-    /// Stops: no new clients; sockets closed with 1012, each at a moment of its own within
-    /// [`Limits::drain_spread_ms`](crate::Limits::drain_spread_ms) and working until then; rooms finished;
-    /// everything on disk.
+    /// Stops the node. It takes no new clients, and closes each socket with 1012 at a moment of its own
+    /// within [`Limits::drain_spread_ms`](crate::Limits::drain_spread_ms); the socket works until then. It
+    /// lets the rooms finish, and writes everything to disk.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, what was not finished is dropped with the process; what was
-    /// acknowledged is on disk all the same.
+    /// If the future is dropped, unfinished work ends with the process. Acknowledged writes are on disk all
+    /// the same.
     pub async fn drain(self) {
         let Self { node, serving, .. } = self;
-        // A listener that panicked has no requests any more.
+        // A listener that panicked serves no requests any more.
         let ended = async {
             for serving in serving {
                 drop(serving.await);

@@ -1,7 +1,7 @@
-//! What one guest call read, wrote and said. Owns the rules of a turn's effects and their limits.
+//! The reads, writes and outputs of one guest call. Owns the rules of a turn's effects and their limits.
 //!
-//! Invariant: nothing here reaches anybody; a turn that is dropped leaves no trace. Reads see the
-//! turn's own writes. Plain data: it does not know wasm, the store's kind, or where outputs go.
+//! Invariant: nothing leaves from here; a turn that is dropped leaves no trace. Reads see the turn's own
+//! writes. Plain data: it does not know wasm, the store's kind, or where outputs go.
 
 use crate::connection::{Connection, Connections, Link};
 use crate::event::{CloseFrame, Message};
@@ -20,7 +20,7 @@ pub(crate) use effects::is_meant_for;
 pub use effects::{AlarmChange, Cleared, Effects, Output, Tags, Writes};
 pub use view::{EmptyView, ReadError, View};
 
-/// Why a call of the guest was refused. The turn goes on.
+/// The reason why a call of the guest was refused. The turn goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No open connection has this id.
@@ -29,9 +29,9 @@ pub enum Refusal {
     TooLarge(u64),
     /// A connection's state is larger than this many bytes.
     StateTooLarge(u64),
-    /// This turn has used up the limit of this name.
+    /// This turn has used up the limit with this name.
     UsedUp(&'static str),
-    /// An argument makes no sense; the sentence says why.
+    /// An argument is invalid; the sentence says why.
     Invalid(String),
     /// A key is empty or longer than this many bytes.
     Key(u64),
@@ -42,9 +42,9 @@ pub enum Refusal {
 /// One call of a guest: what it may read, and what it has done so far.
 pub struct Turn {
     view: Arc<dyn View>,
-    /// As they were before the turn: what it changes lies in its effects.
+    /// The connections as they were before the turn, which notes its changes in its effects.
     connections: Arc<Connections>,
-    /// The connection that the event is about, which is found even if it is not open.
+    /// The connection that the event is about. The guest finds it even if it is not open.
     subject: Option<Serial>,
     alarm: Option<u64>,
     effects: Effects,
@@ -64,8 +64,8 @@ pub struct Page {
 }
 
 impl Turn {
-    /// A turn over what is stored and who is connected. `subject` is the connection that the event is
-    /// about; it is found even when it is no longer open.
+    /// Makes a turn over stored entries and connections. `subject` is the connection that the event is about;
+    /// the guest finds it even when it is no longer open.
     pub fn new(
         view: Arc<dyn View>,
         connections: Arc<Connections>,
@@ -86,7 +86,7 @@ impl Turn {
         }
     }
 
-    /// The same turn, but for the alarm's own event: while it is handled none is set, and unless the
+    /// Makes it the turn of the alarm's own event: while the guest handles it no alarm is set, and unless the
     /// guest sets another the commit removes it.
     #[must_use]
     pub fn for_alarm(mut self) -> Self {
@@ -95,11 +95,11 @@ impl Turn {
         self
     }
 
-    /// Ends the turn: its effects are the room's to apply or drop.
+    /// Ends the turn, and returns its effects, which the room applies or drops.
     ///
     /// # Errors
-    /// [`ReadError`] if the store could not read during the turn: what the guest concluded from that
-    /// must not be committed.
+    /// [`ReadError`] if the store could not read during the turn: the guest's conclusions from that must not
+    /// be committed.
     pub fn finish(self) -> Result<Effects, ReadError> {
         match self.read_error {
             Some(error) => Err(error),
@@ -109,7 +109,8 @@ impl Turn {
 
     // Connections.
 
-    /// The open connections, without those that this turn closed; those with `tag` if one is given.
+    /// Returns the open connections without those that this turn closed, and only those with `tag` if one is
+    /// given.
     pub fn open<'a>(&'a self, tag: Option<&'a str>) -> impl Iterator<Item = &'a Connection> {
         let carries = move |c: &Connection| {
             tag.is_none_or(|tag| c.id.as_str() == tag || self.tags_of(c).iter().any(|t| t == tag))
@@ -119,7 +120,7 @@ impl Turn {
             .filter(move |c| carries(c) && !self.effects.closed.contains(&c.serial))
     }
 
-    /// A connection's tags as this turn sees them.
+    /// Returns a connection's tags as this turn sees them.
     pub fn tags_of<'a>(&'a self, connection: &'a Connection) -> &'a [String] {
         match &self.effects.tags {
             Some(Tags { to, tags }) if *to == connection.serial => tags,
@@ -147,13 +148,13 @@ impl Turn {
         Ok(())
     }
 
-    /// The connection with this id: an open one, or the one the event is about.
+    /// Finds the connection with this id: an open one, or the one that the event is about.
     pub fn connection(&self, id: &str) -> Option<&Connection> {
         let about = self.subject.and_then(|serial| self.connections.get(serial));
         about.filter(|c| c.id.as_str() == id).or_else(|| self.open_by_id(id))
     }
 
-    /// A connection's state as this turn sees it.
+    /// Returns a connection's state as this turn sees it.
     pub fn state_of<'a>(&'a self, connection: &'a Connection) -> &'a Bytes {
         self.effects.states.get(&connection.serial).unwrap_or(&connection.state)
     }
@@ -179,7 +180,7 @@ impl Turn {
         Ok(())
     }
 
-    /// Sends to all open connections, or those with `tag`, but not to those in `without`.
+    /// Sends to all open connections, or those with `tag`, except those in `without`.
     ///
     /// # Errors
     /// [`Refusal::TooLarge`], [`Refusal::UsedUp`].
@@ -190,19 +191,20 @@ impl Turn {
         without: &[String],
     ) -> Result<(), Refusal> {
         if tag.as_ref().is_some_and(|tag| tag.len() > size(self.limits.tag_bytes_max)) {
-            // Nobody carries such a tag.
+            // No connection carries such a tag.
             return Ok(());
         }
         self.admit(&message)?;
-        // Ids are looked up now: what is kept is bounded by who is connected, not by what was passed.
+        // Ids are looked up now, so the number of connections bounds what the turn keeps, not the number of
+        // ids passed.
         let without: BTreeSet<Serial> =
             without.iter().filter_map(|id| self.open_by_id(id)).map(|c| c.serial).collect();
         self.effects.outputs.push(Output::Broadcast { message, tag, without });
         Ok(())
     }
 
-    /// Closes a connection after what was sent to it so far. One that is closed already, or whose end
-    /// the event is about, stays as it is.
+    /// Closes a connection after the messages that were sent to it so far. A connection that is closed
+    /// already, or whose end the event is about, stays as it is.
     ///
     /// # Errors
     /// [`Refusal::NotFound`]; [`Refusal::Invalid`] if a room may not send the code, or the reason is too
@@ -250,7 +252,7 @@ impl Turn {
 
     // Storage.
 
-    /// The value of a key.
+    /// Returns the value of a key.
     ///
     /// # Errors
     /// [`Refusal::Key`], [`Refusal::Unavailable`].
@@ -266,7 +268,7 @@ impl Turn {
         read.map_err(|error| self.unavailable(error))
     }
 
-    /// Sets keys: all, or none if one is refused.
+    /// Sets keys: all of them, or none if one is refused.
     ///
     /// # Errors
     /// [`Refusal::Key`], [`Refusal::TooLarge`], [`Refusal::UsedUp`].
@@ -281,7 +283,7 @@ impl Turn {
         self.write(changes.collect())
     }
 
-    /// Removes keys. How many were there.
+    /// Removes keys. Returns how many of them existed.
     ///
     /// # Errors
     /// [`Refusal::Key`], [`Refusal::UsedUp`], [`Refusal::Unavailable`].
@@ -305,7 +307,7 @@ impl Turn {
         self.delete_alarm();
     }
 
-    /// A page of entries in key order.
+    /// Returns a page of entries in key order.
     ///
     /// # Errors
     /// [`Refusal::Invalid`], [`Refusal::Unavailable`].
@@ -339,8 +341,8 @@ impl Turn {
         Ok(())
     }
 
-    /// True if the room stays within its bytes with these changes, which make the turn's writes `bytes`.
-    /// Only a room near its bound is measured exactly.
+    /// Returns true if the room stays within its bytes with these changes, which make the turn's writes
+    /// `bytes`. Only a room near its bound is measured exactly.
     fn has_room_for(&mut self, changes: &Overlay, bytes: usize) -> Result<bool, Refusal> {
         let max = self.limits.room_bytes_max;
         let stored_at_most = match self.effects.writes.cleared {
@@ -352,7 +354,8 @@ impl Turn {
         }
         let (view, writes) = (&*self.view, &self.effects.writes);
         let nothing = Overlay::new();
-        // What makes the room no larger is let in, even where the limit was lowered below what it has.
+        // A change that does not enlarge the room is accepted, even where the room exceeds a limit that was
+        // lowered.
         let measured = stored_with(view, writes, changes)
             .and_then(|bytes| Ok(bytes <= max || bytes <= stored_with(view, writes, &nothing)?));
         measured.map_err(|error| self.unavailable(error))
@@ -370,7 +373,7 @@ impl Turn {
 
     // The alarm.
 
-    /// When the alarm is due, in milliseconds since 1970.
+    /// Returns when the alarm is due, in milliseconds since 1970.
     pub fn alarm(&self) -> Option<u64> {
         self.alarm
     }
@@ -388,7 +391,7 @@ impl Turn {
     }
 }
 
-/// A room may send what a frame can carry, and no code at all.
+/// Checks a close frame: a room may send any code that a frame can carry, and no code at all.
 fn check_close(frame: &CloseFrame) -> Result<(), Refusal> {
     if frame.code == CloseFrame::NO_CODE && !frame.reason.is_empty() {
         return Err(Refusal::Invalid("a close without a code has no reason".to_owned()));
@@ -410,7 +413,7 @@ fn check_close(frame: &CloseFrame) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The bytes that a room has after some writes and then some changes.
+/// Returns the room's bytes after some writes and then some changes.
 fn stored_with(view: &dyn View, writes: &Writes, changes: &Overlay) -> Result<u64, ReadError> {
     let earlier = writes.keys.iter().filter(|(key, _)| !changes.contains_key(*key));
     let mut bytes = match writes.cleared {
@@ -457,7 +460,7 @@ fn read_page(
 }
 
 impl Direction {
-    /// The direction of a `reverse` flag as the contract spells it.
+    /// Returns the direction for a `reverse` flag as the contract spells it.
     pub fn of_reverse(reverse: bool) -> Self {
         if reverse { Self::Reverse } else { Self::Forward }
     }

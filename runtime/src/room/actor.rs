@@ -30,12 +30,12 @@ use crate::turn::Output;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Why a room's loop ended.
+/// The reason why a room's loop ended.
 #[derive(Debug)]
 pub(crate) enum Stopped {
-    /// Nothing happened for long enough, or another room needed its place.
+    /// The room was idle for long enough, or another room needed its place.
     Evicted,
-    /// Its storage failed: what it held back will never be said.
+    /// Its storage failed: the outputs that its gate held never leave.
     Broken(StoreError),
     /// The node stops.
     Drained,
@@ -47,30 +47,30 @@ pub(crate) struct Actor {
     turns: Turns,
     when_quiet: WhenQuiet,
     last_event: Instant,
-    /// Mails of the batch in work that come after the one in work.
+    /// Mails of the batch behind the one in work.
     behind: usize,
     failed_start: Option<FailedStart>,
-    /// Ends of connections that no instance could be told of yet. They stay on the list until then, so
+    /// Ends of connections that no instance has handled yet. The connections stay on the list until then, so
     /// that the guest finds them in their `on_close`.
     unheard: Vec<(Serial, Ending)>,
-    /// Connections let in so far: the serial of the last one.
+    /// The number of connections let in so far: the serial of the last one.
     joined: u64,
-    /// True if nothing keeps it in memory: it was told of its end, and nothing else came since.
+    /// True from the room's expiry until something else comes: nothing keeps the room in memory.
     leaves: bool,
 }
 
-/// An instance that did not start: whoever waited for it meanwhile fails with its error.
+/// A failed start of an instance. Every mail that waited for the start fails with its error.
 struct FailedStart {
     error: RoomError,
-    /// Mails that waited then and were not handled since.
+    /// Mails that waited at that time and were not handled since.
     waiting: usize,
 }
 
 impl Actor {
-    /// A room that has not handled anything yet.
+    /// Makes a room that has not handled anything yet.
     ///
     /// # Errors
-    /// [`StoreError`] if what is stored for it cannot be read.
+    /// [`StoreError`] if the room's stored facts cannot be read.
     ///
     /// # Cancel safety
     /// Nothing is held while it waits.
@@ -94,8 +94,8 @@ impl Actor {
         })
     }
 
-    /// Runs the room until it may leave memory, the node stops, or it breaks. `may_leave` closes the
-    /// mailbox if nothing came meanwhile, in one step with taking the room off the node's list.
+    /// Runs the room until it may leave memory, the node stops, or it breaks. `may_leave` closes the mailbox
+    /// if it is empty, and takes the room off the node's list in the same step.
     pub(crate) async fn run(&mut self, may_leave: impl Fn(&Mailbox) -> bool) -> Stopped {
         loop {
             let batch = self.mailbox.take();
@@ -119,7 +119,7 @@ impl Actor {
                 }
                 continue;
             }
-            // In a box: while a room waits it holds none of the space that its turns need.
+            // Boxed, so that a waiting room holds none of the space that its turns need.
             match Box::pin(self.handle_all(batch)).await {
                 Ok(Flow::On) => {}
                 Ok(Flow::Stop(_)) => return Stopped::Drained,
@@ -129,7 +129,7 @@ impl Actor {
     }
 
     async fn handle_all(&mut self, batch: Vec<Mail>) -> Result<Flow, StoreError> {
-        // Once for all of them: to read the clock costs as much as to find a connection.
+        // Once for the whole batch: reading the clock costs as much as finding a connection.
         if batch.iter().any(|mail| mail.class().is_use) {
             self.turns.usage.used();
         }
@@ -201,25 +201,25 @@ impl Actor {
                 Ok(Woken::Work)
             }
         };
-        // Whatever else came in the same moment waits: the place is promised to another room.
+        // Anything else that came in the same moment waits: the place is promised to another room.
         if seat.is_some_and(|seat| seat.work() == Verdict::Go) {
             self.turns.rest();
         }
         woken
     }
 
-    /// True if the instance may go while nothing happens: nobody relies on what it remembers.
+    /// Returns true if the instance may go while the room is idle: no client relies on its memory.
     fn may_rest(&self) -> bool {
         self.turns.outlet.roster.is_empty() || self.when_quiet == WhenQuiet::Hibernate
     }
 
-    /// True if nobody is there, and nothing waits to be said or told.
+    /// Returns true if no client is connected, and no output or connection's end waits.
     fn is_left(&self) -> bool {
         let outlet = &self.turns.outlet;
         outlet.roster.is_empty() && !outlet.is_holding() && self.unheard.is_empty()
     }
 
-    /// How long without an event until the instance goes; none if it stays.
+    /// Returns how long the room must be idle until its instance goes; `None` if it stays.
     fn quiet_after(&self) -> Option<std::time::Duration> {
         let limits = &self.turns.parts.limits;
         if self.turns.outlet.is_holding() {
@@ -235,7 +235,7 @@ impl Actor {
         hibernates.then(|| ms(limits.hibernate_ms))
     }
 
-    // Events. Each is handled whole before the next; an error is the store's and ends the room.
+    // Events. Each is handled whole before the next. An error comes from the store and ends the room.
 
     async fn handle(&mut self, mail: Mail) -> Result<Flow, StoreError> {
         if mail.class().wakes {
@@ -260,7 +260,7 @@ impl Actor {
                 self.failed_start = None;
                 let outcome = self.turns.reload(code, otherwise, spare).await?;
                 let connections = self.turns.outlet.roster.len() - self.unheard.len();
-                // A sender that does not wait any more needs no answer.
+                // A caller that has gone away needs no answer.
                 drop(reply.send(outcome.map(|is_other| is_other.then_some(connections))));
             }
             Mail::Order(OrderMail::Errand(errand)) => self.errand(errand).await?,
@@ -294,7 +294,7 @@ impl Actor {
     }
 
     async fn errand(&mut self, errand: Errand) -> Result<(), StoreError> {
-        // A sender that does not wait any more needs no answer.
+        // A caller that has gone away needs no answer.
         match errand {
             Errand::Inspect { window, reply } => drop(reply.send(self.inspection(window))),
             Errand::Kick { id, frame, reply } => drop(reply.send(self.kick(&id, frame))),
@@ -303,18 +303,20 @@ impl Actor {
         Ok(())
     }
 
-    /// Tells who waits that it failed, in order with what was said before.
+    /// Answers a caller with an error, behind earlier outputs.
     fn refuse(&mut self, reply: Reply) {
         self.turns.outlet.answer(None, reply);
     }
 
-    /// A message of a connection that is still open. If the room could not take it, and that is not its
-    /// guest's doing, the connection is closed: nothing else would tell the client that it was lost.
+    /// Handles a message of a connection that is still open. If the room could not take the message, and the
+    /// guest is not to blame, the room closes the connection: otherwise the client would not learn that its
+    /// message was lost.
     async fn message(&mut self, from: Serial, message: Message) -> Result<(), StoreError> {
         let sender = self.turns.outlet.roster.get(from).filter(|c| c.link == Link::Open);
         let Some(connection) = sender.map(|sender| sender.id.clone()) else { return Ok(()) };
-        // A client that has left cannot be answered. Where the guest fails, what it left behind would keep those
-        // waiting who are there: each message of it may take the guest's whole time.
+        // A client that has left cannot receive an answer. While the guest fails, each message that the
+        // client left behind may take the guest's whole time, and the clients that are there would wait for
+        // that.
         if self.turns.is_failing() && self.turns.outlet.roster.has_left(from) {
             let text =
                 format!("dropped a message of {connection}, which is gone, as the guest fails");
@@ -335,7 +337,7 @@ impl Actor {
         Ok(())
     }
 
-    /// An event that nobody but the connections hears of.
+    /// Handles an event whose outputs go to connections only.
     async fn plain(&mut self, event: Event, about: Option<Serial>) -> Result<(), StoreError> {
         if let Ok(turn) = self.turn(&event, about).await? {
             self.turns.hold(turn, Reply::Nobody);
@@ -346,7 +348,7 @@ impl Actor {
     async fn alarm(&mut self, done: AlarmGuard) -> Result<(), StoreError> {
         let now = self.turns.parts.clock.wall_ms();
         let Some(alarm) = self.turns.store.alarm().filter(|alarm| alarm.due_ms <= now) else {
-            // It was changed meanwhile; when that is durable, it is looked at again.
+            // The alarm was moved in the meantime. When the change is durable, the search looks at it again.
             self.turns.outlet.answer(None, Reply::Alarm(done));
             return Ok(());
         };
@@ -361,7 +363,7 @@ impl Actor {
             Err(error) if !matches!(error, RoomError::Guest(_)) => {
                 tracing::debug!(project = self.turns.project(), room = %self.turns.room, %error, "the alarm waits");
             }
-            // What it flushed before it failed has set another one.
+            // The guest set another alarm, and flushed it, before it failed.
             Err(_) if self.turns.store.alarm().is_some_and(|current| current != alarm) => {
                 self.turns.outlet.answer(None, Reply::Alarm(done));
             }
@@ -387,10 +389,10 @@ impl Actor {
         Ok(())
     }
 
-    // Turns, with what becomes of those that wait for a start that fails.
+    // Turns, and the fate of mails that wait for a start that fails.
 
-    /// Delivers one event to the guest and keeps all of its effects or none. The inner error is the
-    /// guest's or the node's: the room goes on.
+    /// Delivers one event to the guest and keeps all of its effects or none. An inner error comes from the
+    /// guest or the node, and the room goes on.
     async fn turn(
         &mut self,
         event: &Event,
@@ -402,7 +404,7 @@ impl Actor {
         }
     }
 
-    /// Makes sure that there is an instance, which has started.
+    /// Makes sure that there is an instance, and that it has started.
     async fn ready(&mut self) -> Result<Result<(), RoomError>, StoreError> {
         if let Some(failed) = &self.failed_start {
             return Ok(Err(failed.error.clone()));
@@ -417,7 +419,7 @@ impl Actor {
 
     // Ends.
 
-    /// Waits until everything is said, and says goodbye to those who are still there.
+    /// Waits until every output has left, and closes the remaining connections.
     async fn drain(&mut self, frame: &CloseFrame) -> Result<(), StoreError> {
         self.hold_down_to(0).await?;
         self.turns.outlet.roster.close_all(frame);
@@ -425,7 +427,7 @@ impl Actor {
         Ok(())
     }
 
-    /// Waits until no more than this is held back.
+    /// Waits until the gate holds no more than this many bytes; with 0, until it holds nothing.
     async fn hold_down_to(&mut self, bytes_max: usize) -> Result<(), StoreError> {
         let holds = |this: &Self| match bytes_max {
             0 => this.turns.outlet.is_holding(),
@@ -438,8 +440,8 @@ impl Actor {
         Ok(())
     }
 
-    /// The storage failed: nothing that was held back is ever said, and everybody is told that it is
-    /// over. The next activation begins with what the disk holds.
+    /// Ends the room after a failure of its storage. No held output ever leaves, and every connection and
+    /// waiting caller gets an error. The next activation begins with what the disk holds.
     fn broken(&mut self, error: StoreError) -> Stopped {
         tracing::error!(project = self.turns.project(), room = %self.turns.room, %error, "the room breaks: its storage failed");
         self.turns.log(LogLevel::Error, &format!("the room breaks: its storage failed: {error}"));
@@ -453,14 +455,14 @@ impl Actor {
 }
 
 impl FailedStart {
-    /// One of those that waited was handled. None when the next one was not among them.
+    /// Counts one handled mail of those that waited. Returns `None` if the next mail is not among them.
     fn one_less(self) -> Option<Self> {
         let waiting = self.waiting.checked_sub(1)?;
         Some(Self { waiting, ..self })
     }
 }
 
-/// Returns when the room has to give up its place; never if it has none.
+/// Returns when the room has to give up its place; never returns if it has none.
 async fn told(seat: Option<&Seat>) {
     match seat {
         Some(seat) => seat.told().await,
@@ -468,13 +470,13 @@ async fn told(seat: Option<&Seat>) {
     }
 }
 
-/// Whether the loop goes on.
+/// Whether the loop continues.
 enum Flow {
     On,
     Stop(CloseFrame),
 }
 
-/// Why the loop woke up.
+/// The reason why the loop woke up.
 enum Woken {
     Work,
     Quiet,

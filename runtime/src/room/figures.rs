@@ -1,7 +1,7 @@
-//! What can be told of a room without asking it. Owns its counts, its turn times and its recent faults.
+//! Figures of a room that are read without asking it. Owns its counts, its turn times and its recent faults.
 //!
-//! Invariant: the room's actor writes, anybody may read at any time, and neither waits for the other for
-//! longer than a copy takes; what is kept is bounded, however often a guest fails. It does not know who
+//! Invariant: the room's actor writes, any task may read at any time, and neither waits for the other for
+//! longer than a copy takes. The figures stay bounded, however often a guest fails. It does not know who
 //! reads, or what the numbers are good for.
 
 use crate::clock::Clock;
@@ -14,39 +14,39 @@ use tokio::time::Instant;
 
 /// The figures of one room that is in memory.
 pub(crate) struct Figures {
-    /// What times are counted from.
+    /// The start from which times are counted.
     begun: Instant,
     stage: AtomicU8,
     connections: AtomicU64,
     messages_in: AtomicU64,
     messages_out: AtomicU64,
-    /// When it handled something last, in nanoseconds.
+    /// When it last handled something, in nanoseconds.
     used: AtomicU64,
-    /// Until when it rests because its guest failed too often, in nanoseconds; 0 if it never did.
+    /// The end of its rest after repeated faults, in nanoseconds; 0 if it never rested.
     rests_until: AtomicU64,
     times: TurnTimes,
     seldom: Mutex<Seldom>,
     limits: Arc<Limits>,
 }
 
-/// What is more than a number.
+/// The figures that are more than a number.
 #[derive(Default)]
 struct Seldom {
-    /// The callback that runs, and since when.
+    /// The running callback, and since when it runs.
     at_work: Option<(&'static str, Instant)>,
     faults: VecDeque<FaultRecord>,
     fault_bytes: usize,
     faults_total: u64,
 }
 
-/// Something that a room's guest did wrong.
+/// A fault of a room's guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FaultRecord {
-    /// When, in milliseconds since 1970.
+    /// When it happened, in milliseconds since 1970.
     pub(crate) at_ms: u64,
-    /// The name of the event that it was told of.
+    /// The name of the event that the guest handled.
     pub(crate) event: &'static str,
-    /// What happened.
+    /// The reason.
     pub(crate) reason: String,
     /// The guest's frames, innermost first, if it trapped.
     pub(crate) backtrace: Option<String>,
@@ -58,16 +58,16 @@ impl FaultRecord {
     }
 }
 
-/// Where a room stands. `Asleep` is for those that are in no memory.
+/// The state of a room. `Asleep` is for rooms that are not in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// It waits for its content, or its storage is being opened.
     Activating,
     /// It has an instance.
     Running,
-    /// It has none; its connections, if there are any, stay, and its next event makes one.
+    /// It has no instance. Its connections, if there are any, stay, and its next event makes an instance.
     Hibernated,
-    /// It failed too often and rests for a while.
+    /// It failed too often and rests for a time.
     Broken,
     /// It is stored and not in memory.
     Asleep,
@@ -77,7 +77,7 @@ impl Stage {
     const ALL: [Self; 5] =
         [Self::Activating, Self::Running, Self::Hibernated, Self::Broken, Self::Asleep];
 
-    /// Its name for an operator.
+    /// Returns its name for an operator.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Activating => "activating",
@@ -93,23 +93,23 @@ impl Stage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Glance {
     pub(crate) stage: Stage,
-    /// How long it rests on, if it is broken.
+    /// The rest of its pause, if it is broken.
     pub(crate) rests: Option<Duration>,
     pub(crate) connections: u64,
-    /// Messages that it was told of since it came into memory.
+    /// Messages that it received since it came into memory.
     pub(crate) messages_in: u64,
-    /// Messages that it has put into outboxes since; a broadcast counts once for each who hears it.
+    /// Messages that it has put into outboxes since. A broadcast counts once for each recipient.
     pub(crate) messages_out: u64,
-    /// When it handled something last, in milliseconds since 1970.
+    /// When it last handled something, in milliseconds since 1970.
     pub(crate) last_active_ms: u64,
-    /// The callback that runs, and for how long.
+    /// The running callback, and for how long it has run.
     pub(crate) at_work: Option<(&'static str, Duration)>,
     /// Faults since it came into memory.
     pub(crate) faults: u64,
     pub(crate) times: TimesGlance,
 }
 
-/// What rooms that left memory came to.
+/// Sums over rooms that have left memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) connections: u64,
@@ -120,7 +120,7 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// Adds what a room came to.
+    /// Adds the figures of a room.
     pub(crate) fn add(&mut self, figures: &Figures) {
         self.connections += figures.connections();
         self.messages_in += figures.messages_in.load(Ordering::Relaxed);
@@ -131,7 +131,7 @@ impl Totals {
 }
 
 impl Figures {
-    /// A room that has done nothing yet.
+    /// Makes the figures of a room that has done nothing yet.
     pub(crate) fn new(limits: Arc<Limits>) -> Self {
         Self {
             begun: Instant::now(),
@@ -147,61 +147,61 @@ impl Figures {
         }
     }
 
-    // What the actor notes.
+    // For the actor.
 
-    /// It has come into memory, or has an instance, or none.
+    /// Notes that the room has come into memory, or gained or lost its instance.
     pub(super) fn note_stage(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Relaxed);
     }
 
-    /// So many are connected.
+    /// Notes the number of connections.
     pub(super) fn note_connections(&self, count: usize) {
         self.connections.store(count as u64, Ordering::Relaxed);
     }
 
-    /// A message came.
+    /// Notes that a message came.
     pub(super) fn note_received(&self) {
         add(&self.messages_in, 1);
     }
 
-    /// So many were told something.
+    /// Notes that the room put a message into this many outboxes.
     pub(super) fn note_sent(&self, count: u64) {
         add(&self.messages_out, count);
     }
 
-    /// It has handled something.
+    /// Notes that the room has handled something.
     pub(super) fn note_used(&self, at: Instant) {
         self.used.store(self.nanos(at), Ordering::Relaxed);
     }
 
-    /// Its guest begins with an event.
+    /// Notes that the guest begins with an event.
     pub(super) fn note_begin(&self, event: &'static str, at: Instant) {
         self.seldom().at_work = Some((event, at));
     }
 
-    /// Its guest is done with it.
+    /// Notes that the guest has finished the event.
     pub(super) fn note_end(&self, took: Duration) {
         self.seldom().at_work = None;
         self.times.record(took);
     }
 
-    /// It rests until then.
+    /// Notes that the room rests until this time.
     pub(super) fn note_rest(&self, until: Instant) {
         self.rests_until.store(self.nanos(until), Ordering::Relaxed);
     }
 
-    /// It gets a new chance.
+    /// Notes that the room's rest is over.
     pub(super) fn note_no_rest(&self) {
         self.rests_until.store(0, Ordering::Relaxed);
     }
 
-    /// Its guest did something wrong. The oldest faults go when there are too many.
+    /// Notes a fault of the guest. The oldest faults go when there are too many.
     pub(super) fn note_fault(&self, fault: FaultRecord) {
         let mut seldom = self.seldom();
         seldom.faults_total += 1;
         seldom.fault_bytes += fault.bytes();
         seldom.faults.push_back(fault);
-        // The last one is kept in any case; its texts are bounded where they are made.
+        // The last fault stays in any case; its texts are bounded where they are made.
         while seldom.faults.len() > 1
             && (seldom.faults.len() > size(self.limits.fault_records_max)
                 || seldom.fault_bytes > size(self.limits.fault_records_bytes_max))
@@ -211,9 +211,9 @@ impl Figures {
         }
     }
 
-    // What anybody may read.
+    // For any reader.
 
-    /// All of them but the faults.
+    /// Returns all figures but the faults.
     pub(crate) fn glance(&self, clock: &Clock) -> Glance {
         let now = Instant::now();
         let (at_work, faults) = {
@@ -238,7 +238,7 @@ impl Figures {
         }
     }
 
-    /// True while it rests because its guest failed too often.
+    /// Returns true while the room rests because its guest failed too often.
     pub(crate) fn is_broken(&self) -> bool {
         let until = Duration::from_nanos(self.rests_until.load(Ordering::Relaxed));
         until > self.begun.elapsed()
@@ -248,22 +248,22 @@ impl Figures {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Messages either way.
+    /// Returns the number of messages in both directions.
     pub(crate) fn messages(&self) -> u64 {
         self.messages_in.load(Ordering::Relaxed) + self.messages_out.load(Ordering::Relaxed)
     }
 
-    /// When it handled something last.
+    /// Returns when the room last handled something.
     pub(crate) fn used(&self) -> Instant {
         self.begun + Duration::from_nanos(self.used.load(Ordering::Relaxed))
     }
 
-    /// For how long it has handled nothing, in milliseconds.
+    /// Returns for how long the room has handled nothing, in milliseconds.
     fn quiet_ms(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.used()).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Its recent faults, the newest first.
+    /// Returns the recent faults, the newest first.
     pub(crate) fn faults(&self) -> Vec<FaultRecord> {
         self.seldom().faults.iter().rev().cloned().collect()
     }
@@ -274,17 +274,17 @@ impl Figures {
     }
 
     fn seldom(&self) -> MutexGuard<'_, Seldom> {
-        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
         self.seldom.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Adds to what nobody but the room's actor writes, so that it needs no locked instruction.
+/// Adds to a count that only the room's actor writes, so that the addition needs no locked instruction.
 fn add(count: &AtomicU64, more: u64) {
     count.store(count.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
 
-/// How many turns took how long: a count for each doubling of a microsecond, up to a minute and more.
+/// A histogram of turn times: a count for each doubling of a microsecond, up to a minute and more.
 #[derive(Default)]
 struct TurnTimes {
     counts: [AtomicU64; TurnTimes::BUCKETS],

@@ -1,9 +1,10 @@
-//! The queues between rooms and the clients behind one socket. Owns what the rooms said and the network has not
-//! taken yet.
+//! The queues between rooms and the clients behind one socket. Owns the outputs of rooms that the network has
+//! not taken yet.
 //!
-//! Invariant: a room never waits for a client. At its bound a queue is thrown away and ends, and nothing follows its
-//! end. Each queue that has something stands once in one line of the socket, so that the socket's task sleeps only
-//! while all are empty, and takes from each in turn. It does not know sockets, frames or protocols.
+//! Invariant: a room never waits for a client. At its bound a queue is thrown away and ends, and nothing
+//! follows its end. Each queue that is not empty stands once in one line of the socket, so that the socket
+//! task sleeps only while all are empty, and takes from each in turn. It does not know sockets, frames or
+//! protocols.
 
 use crate::byte_budget::{ByteBudget, BytePermit};
 use crate::event::{CloseFrame, Message};
@@ -13,22 +14,22 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// Which of its connections a socket means. It is the socket's own number, and no room knows it.
+/// A socket's number for one of its connections. Rooms do not know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionKey(pub(crate) usize);
 
-/// What comes out of an outbox.
+/// One item of an outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     /// A message.
     Message(Message),
-    /// The last word: the connection is over.
+    /// The last item: the connection is over.
     Goodbye(CloseFrame),
-    /// The last word, in place of everything that waited: the client was too far behind.
+    /// The last item, in place of everything that waited: the client was too far behind.
     Overflow,
 }
 
-/// All outboxes of one socket, as its task reads them. Cheap to clone; clones are the same.
+/// All outboxes of one socket, for its task to read. Cheap to clone; clones are the same.
 #[derive(Clone)]
 pub(crate) struct Outboxes(Arc<Inner>);
 
@@ -48,7 +49,7 @@ struct Inner {
     state: Mutex<State>,
     /// Signalled when the line gets its first outbox, and by [`Outboxes::wake`].
     filled: Notify,
-    /// Signalled when an outbox came to its bound.
+    /// Signalled when an outbox reaches its bound.
     overflowed: Notify,
     bytes_max: usize,
     messages_max: usize,
@@ -58,11 +59,11 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    /// A slot is used again when both ends of its outbox are gone.
+    /// A slot is reused when both ends of its outbox are gone.
     slots: Vec<Slot>,
-    /// The slots that have something, each once: the one that has waited longest comes first.
+    /// The slots with items, each once. The one that has waited longest comes first.
     line: VecDeque<usize>,
-    /// What was taken last came from there.
+    /// The slot from which the task took last.
     taken_from: Option<usize>,
     woken: bool,
 }
@@ -77,17 +78,17 @@ struct Slot {
 struct Queue {
     said: VecDeque<Said>,
     bytes: usize,
-    /// Bytes of what was taken last: the socket is about to write it.
+    /// Bytes that the task took last: the socket is about to write them.
     taken: usize,
-    /// For both.
+    /// Covers `bytes` and `taken`.
     permit: BytePermit,
     ended: bool,
-    /// True if it stands in the line.
+    /// True if the slot stands in the line.
     in_line: bool,
 }
 
 impl Outboxes {
-    /// No outbox yet.
+    /// Makes the set of outboxes of a socket, empty at first.
     pub(crate) fn new(limits: &Limits, metrics: Arc<RoomMetrics>, budget: ByteBudget) -> Self {
         Self(Arc::new(Inner {
             state: Mutex::default(),
@@ -118,11 +119,12 @@ impl Outboxes {
         (OutboxSender { socket: socket.clone(), slot }, Outbox { socket, slot })
     }
 
-    /// Takes the next words of one connection, at most `max`, as soon as there are any. None if it was woken by
-    /// [`Outboxes::wake`]. For the one task that writes, which has written what it took before.
+    /// Takes the next items of one connection, at most `max`, as soon as there are any. Returns `None` if
+    /// [`Outboxes::wake`] woke it. Only the one task that writes may call it, and only after it has written
+    /// the items that it took before.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, nothing was taken.
+    /// If the future is dropped before it returns, nothing was taken.
     pub(crate) async fn next(&self, max: usize, into: &mut Vec<Said>) -> Option<ConnectionKey> {
         loop {
             if let Some(woken) = self.take(max, into) {
@@ -132,7 +134,7 @@ impl Outboxes {
         }
     }
 
-    /// As [`Outboxes::next`], without waiting; the outer none is for nothing at all.
+    /// As [`Outboxes::next`], without waiting. The outer `None` means that all outboxes are empty.
     pub(crate) fn take(&self, max: usize, into: &mut Vec<Said>) -> Option<Option<ConnectionKey>> {
         let mut state = self.0.state();
         state.written();
@@ -157,17 +159,17 @@ impl Outboxes {
         Some(Some(key))
     }
 
-    /// Makes [`Outboxes::next`] return: the task has something else to do.
+    /// Makes [`Outboxes::next`] return, because the task has something else to do.
     pub(crate) fn wake(&self) {
         self.0.state().woken = true;
         self.0.filled.notify_one();
     }
 
-    /// Returns when an outbox came to its bound: the client takes too little, so its socket should not wait long
-    /// for it. For the one task that writes.
+    /// Returns when an outbox has reached its bound: the client takes too little, so its socket should not
+    /// wait long for it. Only the one task that writes may call it.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the next call returns at once if one did.
+    /// If the future is dropped before it returns, the next call still reports an overflow.
     pub(crate) async fn overflowed(&self) {
         self.0.overflowed.notified().await;
     }
@@ -179,12 +181,12 @@ impl OutboxSender {
         self.socket.send(self.slot, message);
     }
 
-    /// True if the socket is gone: nobody takes what is queued.
+    /// Returns true if the socket is gone, so that no task takes what is queued.
     pub(crate) fn is_gone(&self) -> bool {
         !self.socket.state().slots[self.slot].has_reader
     }
 
-    /// How far the client is behind: messages and bytes that wait for its socket.
+    /// Returns how far the client is behind: messages and bytes that wait for its socket.
     pub(crate) fn lag(&self) -> (usize, usize) {
         let state = self.socket.state();
         let queue = &state.slots[self.slot].queue;
@@ -192,7 +194,7 @@ impl OutboxSender {
         (queue.said.len() - usize::from(last_word), queue.bytes)
     }
 
-    /// Ends the outbox with this, behind what was said. Without effect if it has ended.
+    /// Ends the outbox with this frame, behind the queued items. Has no effect if it has ended.
     pub(crate) fn close(&self, frame: CloseFrame) {
         self.socket.end(self.slot, frame);
     }
@@ -205,7 +207,7 @@ impl std::fmt::Debug for OutboxSender {
 }
 
 impl Drop for OutboxSender {
-    /// A room that is gone says no more; its clients may come back.
+    /// A room that is gone sends nothing more; its clients may come back.
     fn drop(&mut self) {
         self.close(CloseFrame::new(1011, "the room stopped"));
         self.socket.state().slots[self.slot].has_sender = false;
@@ -213,25 +215,25 @@ impl Drop for OutboxSender {
 }
 
 impl Outbox {
-    /// Queues an answer that needs no room, behind what the room said, with the same bound.
+    /// Queues an auto-response behind the room's items, with the same bound.
     pub(crate) fn answer(&self, message: &Message) {
         self.socket.send(self.slot, message);
     }
 
-    /// Ends the outbox with this, behind what was said: the room is waited for no longer. Without effect if it has
-    /// ended.
+    /// Ends the outbox with this frame, behind the queued items, without waiting for the room. Has no effect
+    /// if it has ended.
     pub(crate) fn end(&self, frame: CloseFrame) {
         self.socket.end(self.slot, frame);
     }
 
-    /// Throws away what waits, and keeps nothing more that the room says.
+    /// Throws away the queued items, and keeps nothing that the room sends later.
     pub(crate) fn discard(&self) {
         self.socket.state().silence(self.slot);
     }
 }
 
 impl Drop for Outbox {
-    /// Nobody takes what waits.
+    /// No task takes the queued items any more.
     fn drop(&mut self) {
         let mut state = self.socket.state();
         state.silence(self.slot);
@@ -259,7 +261,8 @@ impl Queue {
         self.permit.shrink(self.taken);
     }
 
-    /// True if there is memory for so many bytes more. Who keeps up gets its message in any case.
+    /// Returns true if there is memory for this many bytes more. A client that keeps up gets its message in
+    /// any case.
     fn covers(&mut self, more: usize) -> bool {
         let keeps_up = self.said.is_empty() && self.taken == 0;
         self.permit.cover(self.bytes + self.taken + more) || keeps_up
@@ -272,7 +275,7 @@ impl Queue {
 }
 
 impl State {
-    /// What was taken last is written.
+    /// Notes that the socket has written the items taken last.
     fn written(&mut self) {
         if let Some(slot) = self.taken_from.take() {
             let queue = &mut self.slots[slot].queue;
@@ -281,7 +284,7 @@ impl State {
         }
     }
 
-    /// Ends a slot's queue without a last word, and throws away what waits in it.
+    /// Ends a slot's queue without a last item, and throws away what waits in it.
     fn silence(&mut self, slot: usize) {
         self.line.retain(|waiting| *waiting != slot);
         let queue = &mut self.slots[slot].queue;
@@ -290,7 +293,7 @@ impl State {
         (queue.ended, queue.in_line) = (true, false);
     }
 
-    /// Puts a slot that has something in the line. True if it did not stand there.
+    /// Puts a slot with items into the line. Returns true if it did not stand there.
     fn line_up(&mut self, slot: usize) -> bool {
         let was_in_line = std::mem::replace(&mut self.slots[slot].queue.in_line, true);
         if !was_in_line {
@@ -330,7 +333,7 @@ impl Inner {
         }
     }
 
-    /// Lines a slot up, and wakes the socket's task for it, which looks at the line before it sleeps.
+    /// Lines a slot up, and wakes the socket task, which looks at the line before it sleeps.
     fn ring(&self, mut state: MutexGuard<'_, State>, slot: usize) {
         let is_new = state.line_up(slot);
         drop(state);
@@ -340,7 +343,8 @@ impl Inner {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // The state is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // Changes to the state are moves that cannot panic, so the state is whole even after its holder
+        // panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,17 +1,18 @@
-//! The right to have a live instance. Owns who has one, and which room goes when all are taken.
+//! The right to have a live instance. Owns which rooms hold a place, and which room goes when all places are
+//! taken.
 //!
-//! Invariant: never more instances than places, neither in the process nor in a project; a room that was told
-//! to go gives its place up before it handles anything else, and one that works or has promised to stay is
-//! never told. It does not know what rooms do.
+//! Invariant: there are never more instances than places, neither in the process nor in a project. A room
+//! that was asked to go gives its place up before it handles anything else, and a room that works or has
+//! promised to stay is never asked. It does not know what rooms do.
 //!
-//! The process has [`SharedPlaces`], as its address space and its mappings are one. A project has [`Places`]
-//! among them: no more than its own limit. Where a project is at its limit, its own least recently used room
-//! goes; where the process is, the least recently used one of all projects.
+//! The process has [`SharedPlaces`], as all its rooms share one address space and one limit on mappings. A
+//! project has [`Places`] among them, up to its own limit. Where a project is at its limit, its own least
+//! recently used room goes; where the process is, the least recently used room of all projects goes.
 //!
-//! The order is kept lazily: a room that is used again notes the time on its own seat, and the search moves it
-//! when it meets it. So an event costs two writes to memory that no other room writes to, and a search costs
+//! The order is kept lazily: a room that is used again notes the time on its own seat, and the search moves
+//! it when it meets it. So an event costs two writes to memory that no other room writes to. A search costs
 //! O(log n) for each room it moves, which was used since it was moved last; it never looks at all rooms. It
-//! does look at all projects, of which a server has a thousand at most, and only while a room waits.
+//! does look at all projects, at most a thousand on a server, and only while a room waits.
 
 mod seat;
 
@@ -37,7 +38,7 @@ struct Shared {
     total: usize,
     /// Bytes that the guests of all projects may have.
     memory_max: u64,
-    /// What times of use are counted from.
+    /// The start from which times of use are counted.
     start: Instant,
 }
 
@@ -47,7 +48,7 @@ struct State {
     given: u64,
     /// Rooms that waited so far: the ticket of the last one.
     tickets: u64,
-    /// Rooms that were told and have not gone yet.
+    /// Rooms that were asked to go and have not gone yet.
     told: usize,
     /// Rooms that have promised to stay.
     staying: usize,
@@ -59,7 +60,7 @@ struct State {
     numbers: u64,
 }
 
-/// What one project has of the places.
+/// One project's share of the places.
 struct Project {
     total: usize,
     memory: GuestMemory,
@@ -67,13 +68,13 @@ struct Project {
     taken: usize,
     told: usize,
     staying: usize,
-    /// Rooms that may be told to go, by the time of their use as it was when they were put here.
+    /// Rooms that may be asked to go, by the time of their use when they were put here.
     order: BTreeMap<(u64, u64), Arc<Seat>>,
     /// Rooms that want a place, by their tickets: first come, first served.
     waiting: BTreeMap<u64, Waiter>,
 }
 
-/// A room in the queue, as those see it that give places.
+/// A room in the queue, as the code that gives places sees it.
 struct Waiter {
     places: Places,
     to: oneshot::Sender<Place>,
@@ -93,7 +94,7 @@ struct Membership {
     wait: Duration,
 }
 
-/// A room in the queue for a place. Dropped, it leaves the queue.
+/// A room in the queue for a place. When it is dropped, the room leaves the queue.
 struct Ticket {
     places: Places,
     number: u64,
@@ -101,7 +102,7 @@ struct Ticket {
 }
 
 impl SharedPlaces {
-    /// So many places, all free, whose guests may have so many bytes of memory together.
+    /// Makes this many places, all free, whose guests may have this many bytes of memory together.
     pub(crate) fn new(total: u64, memory_max: u64) -> Self {
         let total = size(total);
         let state = State {
@@ -118,7 +119,8 @@ impl SharedPlaces {
         Self(Arc::new(Shared { state, total, memory_max, start }))
     }
 
-    /// The places of one project, which are at most `rooms_active_max`. `memory` is what its guests have.
+    /// Returns the places of one project, at most `rooms_active_max`. `memory` counts the bytes of its
+    /// guests.
     pub(crate) fn for_project(&self, limits: &Limits, memory: GuestMemory) -> Places {
         let total = size(limits.rooms_active_max).min(self.0.total);
         let memory_max = limits.rooms_memory_bytes_max;
@@ -150,28 +152,28 @@ impl Drop for Membership {
 }
 
 impl Places {
-    /// How many there are.
+    /// Returns the number of places.
     pub(crate) fn total(&self) -> usize {
         self.0.total
     }
 
-    /// Bytes of the memories of the project's guests.
+    /// Returns the bytes of the memories of the project's guests.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.0.memory.bytes()
     }
 
-    /// How many are taken.
+    /// Returns the number of places taken.
     pub(crate) fn taken(&self) -> usize {
         self.state().projects.get(&self.0.number).map_or(0, |project| project.taken)
     }
 
-    /// A place: a free one, or that of the room that was used least recently and may go.
+    /// Waits for a place: a free one, or that of the least recently used room that may go.
     ///
     /// # Errors
     /// [`RoomError::Busy`]: no room may go, or none went within `place_wait_ms_max`.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, no place is lost.
+    /// If the future is dropped before it returns, no place is lost.
     pub(super) async fn take(&self) -> Result<Place, RoomError> {
         let mut ticket = {
             let mut state = self.state();
@@ -190,18 +192,19 @@ impl Places {
                 (true, true) => false,
             };
             if in_vain {
-                // Waiting would not help: everybody has promised to stay.
+                // Waiting would not help: every room has promised to stay.
                 return Err(RoomError::Busy);
             }
             let ticket = self.queue(&mut state);
-            // Memory may be free since those who wait came.
+            // Memory may have become free since the other rooms began to wait.
             shared.serve(&mut state, self);
             ticket
         };
         if let Ok(Ok(place)) = tokio::time::timeout(self.0.wait, &mut ticket.granted).await {
             return Ok(place);
         }
-        // It may have come at the last moment. Off the queue, it cannot come any more.
+        // The place may have come at the last moment. After the ticket has left the queue, it cannot come any
+        // more.
         self.state().leave_queue(&ticket);
         ticket.granted.try_recv().map_err(|_| RoomError::Busy)
     }
@@ -245,15 +248,15 @@ impl Places {
 }
 
 impl Shared {
-    /// True if the process has so many places more, and its guests may have the memory of so many instances
-    /// more, of the size that they have on average.
+    /// Returns true if the process has this many places more, and its guests may have the memory of this many
+    /// instances more, each of the present average size.
     fn has_space_for(&self, state: &State, more: usize) -> bool {
         let bytes = state.memory_bytes();
         state.free >= more && has_memory(bytes, self.total - state.free, more, self.memory_max)
     }
 
-    /// Gives what is free to those who wait, and tells rooms to go for the rest of them. `by` is whose places
-    /// have changed.
+    /// Gives free places to waiting rooms, and asks rooms to go for the rest of them. `by` holds the places
+    /// that have changed.
     fn serve(&self, state: &mut State, by: &Places) {
         let mut given = 0;
         while state.waiting > 0 && self.has_space_for(state, given + 1) {
@@ -266,14 +269,16 @@ impl Shared {
             let Some((_, waiter)) = project.waiting.pop_first() else { break };
             state.waiting -= 1;
             given += 1;
-            // It listens: a ticket leaves the queue before it stops to, and this one was in it.
+            // The receiver listens: a ticket leaves the queue before its room stops listening, and this one
+            // was in the queue.
             drop(waiter.to.send(waiter.places.give(state)));
         }
         self.make_space(state, by);
     }
 
-    /// Tells rooms to go: in each project whose limit keeps rooms waiting as many of its own, and of all projects
-    /// as many as the process has no places for; one, where guests have too much memory. Fewer if no more may go.
+    /// Asks rooms to go. In each project whose limit keeps rooms waiting, it asks as many of the project's
+    /// own rooms as wait. Among all projects, it asks as many as wait because the process has no places for
+    /// them, or one if the guests have too much memory. It asks fewer if no more rooms may go.
     fn make_space(&self, state: &mut State, by: &Places) {
         let own = by.0.number;
         if state.projects.get(&own).is_some_and(Project::has_too_much_memory) {
@@ -298,7 +303,7 @@ impl Shared {
             let others = projects.filter(|project| waits(project) && !at_limit(project));
             wanted = wanted.max(others.map(|project| project.waiting.len()).sum());
         }
-        // What goes in a project at its limit makes space for that project alone.
+        // A room that goes in a project at its limit makes space for that project alone.
         let promised =
             |project: &Project| if project.waiting.is_empty() { 0 } else { project.told };
         if wanted == 0 {
@@ -317,7 +322,7 @@ impl Shared {
         }
     }
 
-    /// Tells rooms of one project to go until so many have been told and have not gone.
+    /// Asks rooms of one project to go until `wanted` rooms have been asked and have not gone.
     fn tell(&self, state: &mut State, number: u64, wanted: usize) {
         let goes_on = |project: &Project| project.told < wanted && !project.order.is_empty();
         while state.projects.get(&number).is_some_and(goes_on) {
@@ -325,14 +330,14 @@ impl Shared {
         }
     }
 
-    /// Looks at the room of a project that heads the order: tells it to go, or puts it where it belongs.
+    /// Looks at the first room in a project's order, and asks it to go or puts it where it belongs.
     fn tell_next(&self, state: &mut State, number: u64) {
         let Some(project) = state.projects.get_mut(&number) else { return };
         let Some(((listed_at, _), seat)) = project.order.pop_first() else { return };
         let status = seat.status.load(Ordering::SeqCst);
         let used = seat.used.load(Ordering::SeqCst);
         let next = match status & IDLE {
-            // It works: when it is idle again, it lists itself.
+            // It works. When it is idle again, it lists itself.
             0 => 0,
             _ if used == listed_at => TOLD,
             _ => status,
@@ -346,26 +351,27 @@ impl Shared {
                 state.told += 1;
                 seat.go.notify_one();
             }
-            // It was used since, or begins or ends to be idle right now: it is met again.
+            // It was used since, or begins or ends to be idle right now: a later search meets it again.
             _ => project.list(seat, used),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // The state is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // Changes to the state are moves that cannot panic, so the state is whole even after its holder
+        // panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// True if guests that have so many bytes may have so many instances more, of the size that they have on
-/// average.
+/// Returns true if guests with this many bytes may have this many instances more, each of the present average
+/// size.
 fn has_memory(bytes: u64, instances: usize, more: usize, max: u64) -> bool {
     let average = bytes / instances.max(1) as u64;
     bytes.saturating_add(average.saturating_mul(more as u64)) <= max
 }
 
 impl State {
-    /// What the guests of all projects have.
+    /// Returns the bytes of the guests of all projects.
     fn memory_bytes(&self) -> u64 {
         self.projects.values().next().map_or(0, |project| project.memory.all_bytes())
     }
@@ -394,7 +400,7 @@ impl State {
 }
 
 impl Project {
-    /// True if its limits allow so many places more.
+    /// Returns true if its limits allow this many places more.
     fn has_space_for(&self, more: usize) -> bool {
         self.taken + more <= self.total
             && has_memory(self.memory.bytes(), self.taken, more, self.memory_max)
@@ -412,7 +418,7 @@ impl Project {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // What it was given at the last moment goes back when `granted` is dropped, without the lock.
+        // A place given at the last moment goes back when `granted` is dropped, without the lock.
         self.places.state().leave_queue(self);
     }
 }

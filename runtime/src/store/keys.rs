@@ -1,15 +1,15 @@
-//! Where things lie in the tree. Owns the layout of keys and of the records that are ours.
+//! The layout of the tree. Owns the layout of keys and of the store's own records.
 //!
-//! Invariant: encoding and decoding are inverse, and the keys of a room are one range in which the
-//! guest's keys keep their byte order. It does not know who keeps the bytes.
+//! Invariant: encoding and decoding are inverse, and the keys of a room are one range in which the guest's
+//! keys keep their byte order. It does not know where the bytes are kept.
 //!
 //! ```text
-//! version 'a'                                     → the offset up to which everything is applied
-//! version 'i' len party len name                  → what is known of a room: turns, keys, bytes, alarm, number
-//! version 'r' len party len name, key             → a value of the guest
-//! version 'd' due ms, len party len name          → an alarm, in the order of time
-//! version 's'                                     → the store that the tree is of
-//! version 't' len party, used ms, len name        → when a room was used last, in the order of time
+//! version 'a'                                     : the offset up to which everything is applied
+//! version 'i' len party len name                  : the facts of a room: turns, keys, bytes, alarm, number
+//! version 'r' len party len name, key             : a value of the guest
+//! version 'd' due ms, len party len name          : an alarm, in the order of time
+//! version 's'                                     : the store that the tree belongs to
+//! version 't' len party, used ms, len name        : when a room was last used, in the order of time
 //! ```
 
 use super::room::{AlarmRecord, Touch};
@@ -19,7 +19,7 @@ use crate::span::{Direction, Key, Span, after_prefix};
 use bytes::{Buf, BufMut, Bytes};
 use std::ops::Bound;
 
-/// The first byte of every key. Another layout gets another one.
+/// The first byte of every key. Each layout has its own.
 const VERSION: u8 = 1;
 
 const APPLIED: u8 = b'a';
@@ -30,7 +30,7 @@ const GUEST: u8 = b'r';
 const STORE: u8 = b's';
 const TOUCHED: u8 = b't';
 
-/// What is known of a room besides what its guest wrote.
+/// The facts of a room besides the guest's entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RoomFacts {
     /// Turns that changed something.
@@ -43,76 +43,76 @@ pub(crate) struct RoomFacts {
     pub(crate) number: SequenceNumber,
     /// The alarm.
     pub(crate) alarm: Option<AlarmRecord>,
-    /// When it was used last.
+    /// When it was last used.
     pub(crate) touch: Option<Touch>,
 }
 
-/// The key under which the applied offset lies.
+/// Returns the key of the applied offset.
 pub(super) fn applied() -> Key {
     vec![VERSION, APPLIED]
 }
 
-/// The key under which the store's name lies.
+/// Returns the key of the store's name.
 pub(super) fn store() -> Key {
     vec![VERSION, STORE]
 }
 
-/// An applied offset as it is stored.
+/// Encodes an applied offset.
 pub(super) fn encode_offset(offset: Offset) -> Bytes {
     Bytes::copy_from_slice(&offset.0.to_be_bytes())
 }
 
-/// The offset of a stored one.
+/// Decodes an applied offset.
 pub(super) fn decode_offset(mut bytes: Bytes) -> Result<Offset, StoreError> {
     let number = bytes.try_get_u64();
     number.map(Offset).map_err(|_| StoreError::Corrupt("no offset".to_owned()))
 }
 
-/// The key of what is known of a room.
+/// Returns the key of a room's facts.
 pub(super) fn info(room: &RoomId) -> Key {
     with_room(vec![VERSION, INFO], room)
 }
 
-/// What the guest's keys of a room begin with.
+/// Returns the prefix of the guest's keys of a room.
 pub(super) fn guest_prefix(room: &RoomId) -> Key {
     with_room(vec![VERSION, GUEST], room)
 }
 
-/// The key of an alarm in the order of time.
+/// Returns the key of an alarm in the order of time.
 pub(super) fn due(at_ms: u64, room: &RoomId) -> Key {
     with_room(alarms_from(at_ms), room)
 }
 
-/// All alarms, in the order of time.
+/// Returns the span of all alarms, in the order of time.
 pub(super) fn all_alarms() -> Span {
     between(vec![VERSION, DUE], Bound::Excluded(vec![VERSION, DUE + 1]))
 }
 
-/// The alarms that are due at this time or later.
+/// Returns the first key of the alarms that are due at this time or later.
 pub(super) fn alarms_from(due_ms: u64) -> Key {
     let mut key = vec![VERSION, DUE];
     key.put_u64(due_ms);
     key
 }
 
-/// The key of a room in the order in which those of its party were used.
+/// Returns the key of a room's last use, which orders the rooms of a party by time.
 pub(super) fn touched(at_ms: u64, room: &RoomId) -> Key {
     let mut key = touched_from(room.party(), at_ms);
     put_text(&mut key, room.name());
     key
 }
 
-/// The rooms of a party that were used before this time, in the order of time.
+/// Returns the span of the rooms of a party that were last used before this time, in the order of time.
 pub(super) fn touched_before(party: &PartyName, before_ms: u64) -> Span {
     between(touched_from(party, 0), Bound::Excluded(touched_from(party, before_ms)))
 }
 
-/// The rooms that were used, by their party and then by time.
+/// Returns the span of all last uses, by party and then by time.
 pub(super) fn all_touched() -> Span {
     between(vec![VERSION, TOUCHED], Bound::Excluded(vec![VERSION, TOUCHED + 1]))
 }
 
-/// What comes before a party in [`all_touched`].
+/// Returns the part of [`all_touched`] that comes before a party.
 pub(super) fn touched_below(party: &PartyName) -> Span {
     between(vec![VERSION, TOUCHED], Bound::Excluded(touched_from(party, 0)))
 }
@@ -124,7 +124,7 @@ fn touched_from(party: &PartyName, at_ms: u64) -> Key {
     key
 }
 
-/// The time and the room of a key made by [`touched`].
+/// Decodes the time and the room of a key made by [`touched`].
 pub(super) fn decode_touched(key: &[u8]) -> Result<(u64, RoomId), StoreError> {
     let decode = || {
         let (party, rest) = decode_text(key.strip_prefix(&[VERSION, TOUCHED])?)?;
@@ -136,29 +136,29 @@ pub(super) fn decode_touched(key: &[u8]) -> Result<(u64, RoomId), StoreError> {
     decode().ok_or_else(|| StoreError::Corrupt(format!("no key of a room's use: {key:02x?}")))
 }
 
-/// What is known of all rooms.
+/// Returns the span of the facts of all rooms.
 pub(super) fn all_infos() -> Span {
     between(vec![VERSION, INFO], Bound::Excluded(vec![VERSION, INFO + 1]))
 }
 
-/// What is known of the rooms of one party.
+/// Returns the span of the facts of one party's rooms.
 pub(super) fn infos_of(party: &PartyName) -> Span {
     let mut prefix = vec![VERSION, INFO];
     put_text(&mut prefix, party.as_str());
     below(&prefix, &Span::ALL)
 }
 
-/// The keys of all guests.
+/// Returns the span of the keys of all guests.
 pub(super) fn all_guests() -> Span {
     between(vec![VERSION, GUEST], Bound::Excluded(vec![VERSION, GUEST + 1]))
 }
 
-/// The guest's keys of a room.
+/// Returns the span of the guest's keys of a room.
 pub(super) fn guest(room: &RoomId) -> Span {
     below(&guest_prefix(room), &Span::ALL)
 }
 
-/// What is known of one room.
+/// Returns the span of the facts of one room.
 pub(super) fn one_info(room: &RoomId) -> Span {
     between(info(room), Bound::Included(info(room)))
 }
@@ -167,7 +167,7 @@ fn between(start: Key, end: Bound<Key>) -> Span {
     Span { start: Bound::Included(start), end, direction: Direction::Forward }
 }
 
-/// The time and the room of a key made by [`due`].
+/// Decodes the time and the room of a key made by [`due`].
 pub(super) fn decode_due(key: &[u8]) -> Result<(u64, RoomId), StoreError> {
     let damaged = || StoreError::Corrupt(format!("no alarm key: {key:02x?}"));
     let rest = key.strip_prefix(&[VERSION, DUE]).ok_or_else(damaged)?;
@@ -178,7 +178,7 @@ pub(super) fn decode_due(key: &[u8]) -> Result<(u64, RoomId), StoreError> {
     }
 }
 
-/// The room of a key made by [`info`].
+/// Decodes the room of a key made by [`info`].
 pub(super) fn decode_info_key(key: &[u8]) -> Result<RoomId, StoreError> {
     match key.strip_prefix(&[VERSION, INFO]).and_then(decode_room) {
         Some((room, [])) => Ok(room),
@@ -186,13 +186,13 @@ pub(super) fn decode_info_key(key: &[u8]) -> Result<RoomId, StoreError> {
     }
 }
 
-/// The room and the guest's own key.
+/// Decodes the room and the guest's own key.
 pub(super) fn decode_guest(key: &[u8]) -> Result<(RoomId, &[u8]), StoreError> {
     let decoded = key.strip_prefix(&[VERSION, GUEST]).and_then(decode_room);
     decoded.ok_or_else(|| StoreError::Corrupt(format!("no key of a guest: {key:02x?}")))
 }
 
-/// Lengths go before the texts: no room's keys can begin with another room's.
+/// Appends a room. Lengths go before the texts, so that no room's keys can begin with another room's.
 fn with_room(mut key: Key, room: &RoomId) -> Key {
     for text in [room.party().as_str(), room.name()] {
         put_text(&mut key, text);
@@ -206,7 +206,7 @@ fn put_text(key: &mut Key, text: &str) {
     key.put_slice(text.as_bytes());
 }
 
-/// The room at the start of these bytes, and what follows.
+/// Decodes the room at the start of these bytes, and returns it with the rest.
 fn decode_room(bytes: &[u8]) -> Option<(RoomId, &[u8])> {
     let (party, rest) = decode_text(bytes)?;
     let (name, rest) = decode_text(rest)?;
@@ -220,8 +220,7 @@ fn decode_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(text).ok()?, rest))
 }
 
-/// The part of the keys that begin with a prefix, which is never all `0xff`, that a span over what
-/// follows the prefix means.
+/// Maps a span over what follows a prefix to a span of whole keys. The prefix is never all `0xff`.
 pub(super) fn below(prefix: &[u8], span: &Span) -> Span {
     let below = |key: &Key| [prefix, key].concat();
     let start = match &span.start {
@@ -240,8 +239,8 @@ const TIMED: usize = 12;
 /// Bytes of the last number and its mark.
 const NUMBERED_BYTES: usize = 17;
 
-/// What is known of a room as it is stored: three counts, the alarm if there is one, behind a mark when it was used
-/// last, if that is known, and behind another one the last number, if there is one.
+/// Encodes the facts of a room: three counts, the alarm if there is one, behind a mark the time of the last
+/// use if it is known, and behind another mark the last number if there is one.
 pub(super) fn encode_info(info: &RoomFacts) -> Bytes {
     let mut bytes = Vec::with_capacity(24 + TIMED + 1 + TIMED + NUMBERED_BYTES);
     for count in [info.turns, info.keys, info.bytes] {
@@ -264,7 +263,7 @@ pub(super) fn encode_info(info: &RoomFacts) -> Bytes {
     bytes.into()
 }
 
-/// What a stored record says of a room.
+/// Decodes the facts of a room.
 pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomFacts, StoreError> {
     let mut rest = bytes.as_ref();
     let mut read = || {
@@ -279,7 +278,7 @@ pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomFacts, StoreError> {
         let follow = |rest: &[u8], behind: usize| {
             rest.len() == behind || rest.len() == behind + NUMBERED_BYTES
         };
-        // A mark and a time more than the alarm may follow it.
+        // A mark and one more time than the alarm may follow it.
         if follow(rest, TIMED) || follow(rest, TIMED + 1 + TIMED) {
             let (due_ms, tries) = (rest.try_get_u64().ok()?, rest.try_get_u32().ok()?);
             info.alarm = Some(AlarmRecord { due_ms, tries });

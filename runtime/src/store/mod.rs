@@ -1,13 +1,14 @@
-//! Owns the rooms' bytes: what is stored, and what of it survives a crash.
+//! Storage of the rooms of a node. Owns the rooms' bytes, and which of them survive a crash.
 //!
-//! Invariant: the writes of a turn are kept whole or not at all, in the order of their [`Offset`]s, and
-//! an offset is reported durable only when everything up to it is on disk. It does not know what a
-//! guest, a connection or an alarm's meaning is.
+//! Invariant: the writes of a turn are kept whole or not at all, in the order of their [`Offset`]s, and an
+//! offset is reported durable only when everything up to it is on disk. It does not know guests, connections
+//! or the meaning of an alarm.
 //!
-//! Life of a commit: `RoomStore::commit` → `committer`: all that wait become one group in the `log`, with
-//! one sync, after which they are durable → `applier`: into the tree, from which rooms read. Until then a
-//! room reads its own writes from `pending`. The `keeper` makes snapshots and cuts the log. What is durable
-//! is in the newest snapshot and the log behind it; the tree, which is sled's, can always be made anew.
+//! Life of a commit: `RoomStore::commit` passes it to the `committer`, which makes one group of all waiting
+//! commits in the `log`, with one sync, after which they are durable. The `applier` brings them into the
+//! tree, from which rooms read. Until then a room reads its own writes from `pending`. The `keeper` makes
+//! snapshots and cuts the log. The newest snapshot and the log behind it hold everything durable; the tree,
+//! which is sled's, can always be rebuilt from them.
 //!
 #![doc = include_str!("CONTRACT.md")]
 
@@ -69,7 +70,7 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 
-/// Where a commit stands in the order of all commits of this node. Only grows.
+/// The position of a commit in the order of all commits of this node. Only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Offset(u64);
 
@@ -84,22 +85,22 @@ pub struct Store {
     service: Arc<ServiceFile>,
     leftovers: Arc<Leftovers>,
     epochs: Arc<Epochs>,
-    /// Shared, as each room has a store at hand.
+    /// Shared, because each room holds a store.
     limits: Arc<Limits>,
 }
 
 impl Store {
-    /// Opens the store in a folder, made if it is not there. After a crash it is made whole first, from
-    /// what was durable.
+    /// Opens the store in a folder, and makes the folder if it does not exist. After a crash it first
+    /// recovers everything that was durable.
     ///
     /// # Errors
-    /// [`StoreError`]: the folder cannot be used, another process has it open, what is in it is of a
-    /// format that this version does not know, or what was acknowledged cannot be read.
+    /// [`StoreError`]: the folder cannot be used, another process has it open, its format is unknown to this
+    /// version, or acknowledged data cannot be read.
     pub fn open(dir: &Path, limits: &Limits) -> Result<Self, StoreError> {
         Self::open_counted(dir, limits, Metrics::new().store)
     }
 
-    /// As [`Store::open`], and counts what it does.
+    /// As [`Store::open`], with metrics.
     pub(crate) fn open_counted(
         dir: &Path,
         limits: &Limits,
@@ -129,7 +130,7 @@ impl Store {
         })
     }
 
-    /// A store that is gone with the process.
+    /// Opens a store that is gone with the process.
     ///
     /// # Errors
     /// [`StoreError::Io`] if no thread can be started for it.
@@ -137,7 +138,7 @@ impl Store {
         Self::in_memory_counted(limits, Metrics::new().store)
     }
 
-    /// As [`Store::in_memory`], and counts what it does.
+    /// As [`Store::in_memory`], with metrics.
     pub(crate) fn in_memory_counted(
         limits: &Limits,
         metrics: Arc<StoreMetrics>,
@@ -174,11 +175,11 @@ impl Store {
         })
     }
 
-    /// The storage of one room. The caller makes sure that it is the only one who has it. Waits until
-    /// the tree has what the room committed before, and not for what other rooms did.
+    /// Returns the storage of one room. The caller makes sure that nothing else holds it. Waits until the
+    /// tree has the room's earlier commits; it does not wait for those of other rooms.
     ///
     /// # Errors
-    /// [`StoreError`] if the store has failed, or what is known of the room cannot be read.
+    /// [`StoreError`] if the store has failed, or the facts of the room cannot be read.
     ///
     /// # Cancel safety
     /// Nothing is held while it waits.
@@ -198,12 +199,12 @@ impl Store {
         Ok(RoomStore::new(links, room, info, &self.limits))
     }
 
-    /// Waits until the tree has everything that was committed before, but for what was lost.
+    /// Waits until the tree has every earlier commit, except lost ones.
     async fn applied(&self) -> Result<(), StoreError> {
         self.applied_upto(self.committer.last()).await
     }
 
-    /// Waits until the tree has everything up to an offset, but for what was lost.
+    /// Waits until the tree has every commit up to an offset, except lost ones.
     async fn applied_upto(&self, last: Offset) -> Result<(), StoreError> {
         let mut applied = self.applier.applied();
         loop {
@@ -219,17 +220,17 @@ impl Store {
         }
     }
 
-    /// The offset up to which every commit is settled: durable, or lost and known to be.
+    /// Returns the offset up to which every commit is settled: durable, or known to be lost.
     pub(crate) fn settled(&self) -> watch::Receiver<Offset> {
         self.committer.settled()
     }
 
-    /// Why the store takes nothing at the moment, if that is so.
+    /// Returns the error for which the store takes no commits at the moment, if there is one.
     pub(crate) fn failure(&self) -> Option<StoreError> {
         self.committer.failure()
     }
 
-    /// Sets what is known of it at the moment: whether it works, and what waits in it.
+    /// Sets the gauges of the store: whether it works, and how much waits in it.
     pub(crate) fn measure(&self) {
         let (queued, settled) = (self.committer.last(), *self.settled().borrow());
         let applied = *self.applier.applied().borrow();
@@ -243,7 +244,7 @@ impl Store {
         self.applier.alarm_bell()
     }
 
-    /// Shows the durable alarms in the order of their times, until it is enough.
+    /// Shows the durable alarms in the order of their times, until `show` stops the search.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
@@ -261,7 +262,7 @@ impl Store {
                             break;
                         }
                     }
-                    // One that cannot be read must not silence all others.
+                    // An alarm that cannot be read must not silence all others.
                     Err(error) => tracing::error!(%error, "an alarm cannot be read"),
                 }
             }
@@ -269,7 +270,7 @@ impl Store {
         })
     }
 
-    /// Commits what waits and stops. Blocks until the disk has it.
+    /// Commits the queue and stops. Blocks until the disk has everything.
     pub(crate) fn close(&self) {
         self.committer.close();
         self.applier.close();
@@ -277,22 +278,23 @@ impl Store {
     }
 }
 
-/// What a store is made of.
+/// The parts of a store.
 struct Parts<'a> {
     journal: Box<dyn Journal>,
     tree: Arc<dyn Tree>,
     rebuild: Rebuild,
     on_disk: Option<OnDisk>,
     service: ServiceFile,
-    /// Greater than at every opening before.
+    /// Greater than at every earlier opening.
     opened: u64,
-    /// The offset of the last commit before.
+    /// The offset of the last commit before the opening.
     last: Offset,
     limits: &'a Limits,
     metrics: Arc<StoreMetrics>,
 }
 
-/// Does something that may wait for the disk. On a thread that runs rooms, the others go on elsewhere.
+/// Runs `act`, which may wait for the disk. On a thread that runs rooms, the other rooms continue on another
+/// thread.
 pub(crate) fn blocking<T>(act: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(act),

@@ -1,8 +1,8 @@
-//! One turn as it is kept: whose, which, by what code, and what it changed. Owns its encoding.
+//! One turn as it is kept: its room, its number, its code, and its changes. Owns its encoding.
 //!
-//! Invariant: encoding and decoding are inverse, and any bytes are a record or damaged. The same
-//! records make the log, snapshots and backups, so there is one way to read what a room did. It does
-//! not know where the bytes lie.
+//! Invariant: encoding and decoding are inverse, and any bytes are a record or damaged. The log, snapshots
+//! and backups consist of the same records, so there is one way to read what a room did. It does not know
+//! where the bytes lie.
 //!
 //! ```text
 //! u8 version · u16 len, party · u16 len, name · u64 turn · 32 bytes module · u8 wipe · u8 what follows
@@ -10,8 +10,8 @@
 //! u32 count · count × (u32 len, key · u32 len, value, or u32 max for a removal) · [outputs: u32 len, bytes]
 //! ```
 //!
-//! Records of before versions, which are still read, have no version, number, fence or outputs. They begin with the
-//! length of a party's name, which is at most 64, and so with a zero.
+//! Records of earlier versions, which are still read, have no version, number, fence or outputs. They begin
+//! with the length of a party's name, which is at most 64, and so with a zero.
 
 use super::{AlarmRecord, Offset, StoreError, Touch};
 use crate::id::{Fence, ModuleHash, PartyName, RoomId, SequenceNumber};
@@ -19,42 +19,44 @@ use crate::span::Overlay;
 use crate::turn::Cleared;
 use bytes::{Buf, BufMut, Bytes};
 
-/// What one turn of one room changed, with its place in the order of all turns.
+/// The changes of one turn of one room, with its position in the order of all turns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// Its place.
+    /// Its position.
     pub(crate) offset: Offset,
-    /// Whose turn.
+    /// The room.
     pub(crate) room: RoomId,
-    /// Which of the room's turns that changed something, counted from 1; 0 if it is no turn of a guest.
+    /// Its number among the room's turns that changed something, counted from 1; 0 if it is not a turn of a
+    /// guest.
     pub(crate) turn: u64,
-    /// The number of the last thing that had happened in the room, the turn's own outputs included. Later events may
-    /// have numbers that are in no record, as their turns changed nothing.
+    /// The number of the room's last event or output, the turn's own outputs included. Later events may have
+    /// numbers that are in no record, because their turns changed nothing.
     pub(crate) number: SequenceNumber,
-    /// The code that ran; all zeros if none did.
+    /// The code that ran; all zeros if no code ran.
     pub(crate) module: ModuleHash,
-    /// What it changed.
+    /// The changes.
     pub(crate) change: Change,
-    /// By which right the room was run; none where the store is one node's alone.
+    /// The right by which the room was run; `None` where only one node has the store.
     pub(crate) fence: Option<Fence>,
-    /// What the turn said, in a form of its own; none unless it is kept.
+    /// The turn's outputs, in a form of their own; `None` unless they are kept.
     pub(crate) outputs: Option<Bytes>,
 }
 
 /// A change to what is stored for a room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// What goes before anything is written.
+    /// What is deleted before anything is written.
     pub(crate) wipe: Wipe,
     /// The guest's keys.
     pub(crate) keys: Overlay,
     /// The alarm, if it changes.
     pub(crate) alarm: Option<Option<AlarmRecord>>,
-    /// When the room was used, if that is noted. It goes with the room alone.
+    /// When the room was used, if that is noted. A deletion of the room deletes it, a deletion of the keys
+    /// does not.
     pub(crate) touch: Option<Touch>,
 }
 
-/// What goes before a change writes.
+/// The extent of the deletion before a change writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Wipe {
     /// Nothing.
@@ -62,7 +64,7 @@ pub(crate) enum Wipe {
     Nothing,
     /// The guest's keys.
     Keys,
-    /// Everything that says that there was such a room.
+    /// Every trace of the room.
     Room,
 }
 
@@ -77,19 +79,19 @@ impl From<Cleared> for Wipe {
 
 /// In place of a value's length: the key is removed.
 const REMOVED: u32 = u32::MAX;
-/// What follows: the alarm goes, or an alarm, and besides a use.
+/// Flags of the parts that follow: the alarm's removal, an alarm, a use.
 const ALARM_GOES: u8 = 1;
 const ALARM: u8 = 2;
 const USE: u8 = 4;
 const FENCE: u8 = 8;
 const OUTPUTS: u8 = 16;
 
-/// What records begin with. Those of before begin with 0.
+/// The first byte of a record. Earlier versions begin with 0.
 const VERSION: u8 = 2;
 const UNVERSIONED: u8 = 0;
 
 impl Record {
-    /// A record that has no place yet, is fenced by nothing, and keeps no outputs.
+    /// Makes a record that has no position yet, no fence, and no outputs.
     pub(crate) fn of(
         room: RoomId,
         turn: u64,
@@ -150,10 +152,10 @@ impl Record {
         }
     }
 
-    /// The record of these bytes.
+    /// Decodes the record in these bytes.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: no record has such bytes.
+    /// [`StoreError::Corrupt`]: the bytes are not a record.
     pub(super) fn decode(offset: Offset, bytes: Bytes) -> Result<Self, StoreError> {
         Reader(bytes).record(offset).ok_or_else(|| {
             StoreError::Corrupt(format!("the record of offset {} cannot be read", offset.0))
@@ -161,18 +163,19 @@ impl Record {
     }
 }
 
-/// Sizes are bounded far below this by the limits on keys, values and turns.
+/// The limits on keys, values and turns keep sizes far below this.
 fn length(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 fn put_short(out: &mut Vec<u8>, text: &str) {
-    // Names are bounded far below this by `id.rs`.
+    // `id.rs` keeps names far below this.
     out.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
     out.put_slice(text.as_bytes());
 }
 
-/// Takes a record apart. None where the bytes end too early or say what nothing means.
+/// A cursor over a record's bytes. Its methods return `None` where the bytes end too early or have no
+/// meaning.
 struct Reader(Bytes);
 
 impl Reader {
@@ -259,14 +262,14 @@ impl Reader {
     }
 }
 
-/// The record as it was encoded before records had versions.
+/// Encodes the record as before records had versions.
 #[cfg(test)]
 pub(super) fn encode_unversioned(record: &Record, out: &mut Vec<u8>) {
     let start = out.len();
     record.encode(out);
     assert_eq!((record.fence, &record.outputs), (None, &None));
     let name_bytes = record.room.party().as_str().len() + record.room.name().len();
-    // What follows is told in one byte, behind two lengths, the turn, the module and what is wiped.
+    // The flags are one byte, behind two lengths, the turn, the module and the wipe.
     let behind_flags = start + 1 + 2 + 2 + name_bytes + 8 + 32 + 1 + 1;
     out.drain(behind_flags..behind_flags + 16);
     out.remove(start);

@@ -1,16 +1,16 @@
-//! The one wasmtime engine of the process. Owns how memories are allocated, the tick, and that a module is
+//! The one wasmtime engine of the process. Owns the allocation of memories, the tick, and that a module is
 //! compiled and kept once, however many projects run it.
 //!
-//! Invariant: there is one pool a process, and it is never larger than the kernel lets this process map. It does
-//! not know what is in a module.
+//! Invariant: a process has one pool, and it is never larger than the kernel lets this process map. It does
+//! not know what a module does.
 //!
-//! Memories come from wasmtime's pool with copy-on-write images: instantiating costs 10 µs instead
-//! of 17 µs on demand, and a fault's fresh instance is as cheap as the first. A live instance takes
-//! six mappings (four for its memory, two for a fiber's stack) of the 65,530 that Linux allows a
-//! process by default, so [`SharedEngine::rooms_max`] follows that limit. An arena of our own needs no
-//! mapping a room, but 12 to 16 % more time in guests and unsafe code; it pays beyond 10,000 rooms.
+//! Memories come from wasmtime's pool with copy-on-write images: instantiating costs 10 µs instead of 17 µs
+//! on demand, and a fresh instance after a fault is as cheap as the first. A live instance takes six mappings
+//! (four for its memory, two for a fiber's stack) of the 65,530 that Linux allows a process by default, so
+//! [`SharedEngine::rooms_max`] follows that limit. An arena of our own would need no mapping a room, but it
+//! costs 12 to 16 % more time in guests and unsafe code; it pays beyond 10,000 rooms.
 //!
-//! A slot keeps no memory when its instance is gone. What the pool could keep is its low end, and in a
+//! A slot keeps no memory when its instance is gone. The pool could keep only the low end of a memory. In a
 //! Rust guest that is the far end of the stack, which nothing else ever touches.
 
 use super::budget::GuestMemory;
@@ -31,24 +31,24 @@ use wasmtime::{
 
 /// A component made from one module is three core instances: the module and two shims.
 const CORE_INSTANCES_PER_ROOM: u64 = 3;
-/// What one live instance costs of `vm.max_map_count`.
+/// The mappings of one live instance, which count against `vm.max_map_count`.
 const MAPPINGS_PER_ROOM: u64 = 6;
 /// Mappings that the rest of the process needs: libraries, threads, the heap, compiled code.
 const MAPPINGS_RESERVED: u64 = 5_000;
 /// Linux' default for `vm.max_map_count`, assumed where the file cannot be read.
 const MAPPINGS_DEFAULT: u64 = 65_530;
-/// Host functions run on the guest's fiber: what they need beside the guest's own stack.
+/// Host functions run on the guest's fiber. They need this much beside the guest's own stack.
 const HOST_STACK_BYTES: u64 = 512 * 1024;
-/// What a memory reserves if its guest is to need no checks of its bounds: all that 32 bits reach.
+/// The address space of a memory whose guest needs no checks of its bounds: all that 32 bits reach.
 const RESERVED_BYTES: u64 = 4 * 1024 * 1024 * 1024;
-/// What lies between two memories, as wasmtime has it.
+/// The guard between two memories, as wasmtime has it.
 const GUARD_BYTES: u64 = 32 * 1024 * 1024;
 /// Upper bound for all guest memories. Linux gives a process 128 TiB; the remainder is left for heap, stacks and
 /// libraries.
 const ADDRESS_SPACE_BYTES: u64 = 120 * 1024 * 1024 * 1024 * 1024;
 
-/// The engine of the process: what compiles and runs the guests of all projects. Cheap to clone; clones are the
-/// same engine.
+/// The engine of the process, which compiles and runs the guests of all projects. Cheap to clone; clones are
+/// the same engine.
 #[derive(Clone)]
 pub(crate) struct SharedEngine(Arc<Shared>);
 
@@ -57,13 +57,13 @@ struct Shared {
     linker: Linker<Host>,
     rooms_max: u64,
     memory: GuestMemory,
-    /// Compiled modules by their hashes, as long as a project has them. Each has a lock of its own, so that of
-    /// those who ask for the same one at the same time one compiles it.
+    /// Compiled modules by their hashes, as long as a project holds them. Each has a lock of its own, so that
+    /// one of several projects that ask for it at the same time compiles it.
     modules: Mutex<HashMap<ModuleHash, Arc<Mutex<Weak<Compiled>>>>>,
 }
 
-/// The engine as one project sees it: with its limits, its count of memory and its log. Cheap to clone; clones
-/// are the same engine.
+/// The engine as one project sees it: with its limits, its count of memory and its log. Cheap to clone;
+/// clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
     shared: SharedEngine,
@@ -72,40 +72,41 @@ pub struct Engine {
     logs: Logs,
 }
 
-/// Where compiled code is kept, beside the modules in use.
+/// The caches of compiled code, beside the modules in use.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CodeCaches<'a> {
-    /// The folder for whole modules; without one every start compiles again.
+    /// The folder for whole modules. Without one, every start compiles again.
     pub(crate) folder: Option<&'a Path>,
     /// Whether functions are kept in memory, so that an edited module compiles in a third of the time.
     pub(crate) functions: bool,
 }
 
-/// Why no engine could be made.
+/// The reason why an engine could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up the WebAssembly engine: {0}")]
 pub struct EngineError(pub String);
 
 impl SharedEngine {
-    /// An engine with a pool for as many instances as these limits allow.
+    /// Makes an engine with a pool for as many instances as these limits allow.
     ///
     /// # Errors
-    /// [`EngineError`]: the address space for the pool is not to be had, or the cache folder cannot
-    /// be made.
+    /// [`EngineError`]: the address space for the pool is not available, or the cache folder cannot be made.
     pub(crate) fn new(limits: &Limits, caches: CodeCaches<'_>) -> Result<Self, EngineError> {
         let fail = |error: wasmtime::Error| EngineError(format!("{error:#}"));
         let rooms_max = rooms_max(limits, mappings_max());
         let mut config = Config::new();
         config
             .epoch_interruption(true)
-            // What a NaN looks like must not depend on the machine: a turn is a function of its inputs. A loop of nothing
-            // but floating-point arithmetic takes three to eight times as long for it, all else as long as before.
+            // The bits of a NaN must not depend on the machine: a turn is a function of its inputs. A loop of
+            // nothing but floating-point arithmetic takes three to eight times as long with this, other code
+            // as long as before.
             .cranelift_nan_canonicalization(true)
             .relaxed_simd_deterministic(true)
             .max_wasm_stack(size(limits.stack_bytes_max))
             .async_stack_size(size(limits.stack_bytes_max + HOST_STACK_BYTES))
-            // Functions are named all the same. Files and lines would be read out of the module's debug
-            // sections again for each frame of each trap: a second of the thread for a panic.
+            // A backtrace names functions all the same. For files and lines, wasmtime would parse the
+            // module's debug sections again for each frame of each trap: a panic would take a second of the
+            // thread.
             .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable)
             .memory_reservation(reserved(rooms_max + spare_instances(limits)))
             .memory_guard_size(GUARD_BYTES)
@@ -126,12 +127,12 @@ impl SharedEngine {
         Ok(Self(Arc::new(Shared { inner, linker, rooms_max, memory, modules })))
     }
 
-    /// How many rooms can have an instance at the same time, those of all projects together.
+    /// Returns how many rooms of all projects together can have an instance at the same time.
     pub(crate) fn rooms_max(&self) -> u64 {
         self.0.rooms_max
     }
 
-    /// The engine for a project with these limits, whose guests write to `logs`.
+    /// Returns the engine for a project with these limits, whose guests write to `logs`.
     pub(crate) fn for_project(&self, limits: Arc<Limits>, logs: Logs) -> Engine {
         let memory = self.0.memory.of_another_project();
         Engine { shared: self.clone(), limits, memory, logs }
@@ -139,31 +140,32 @@ impl SharedEngine {
 }
 
 impl Engine {
-    /// What the rooms of this project have of memory.
+    /// Returns the count of this project's guest memory.
     pub(crate) fn memory(&self) -> &GuestMemory {
         &self.memory
     }
 
-    /// Where the guests of this project write.
+    /// Returns the log that the guests of this project write to.
     pub(crate) fn logs(&self) -> &Logs {
         &self.logs
     }
 
-    /// The limits that guests of this project live by.
+    /// Returns the limits that hold for guests of this project.
     pub fn limits(&self) -> &Arc<Limits> {
         &self.limits
     }
 
-    /// Compiles and checks a module, unless a project of this process has it already. Takes tens of
-    /// milliseconds, or less than one if it is in the cache folder: not for an async thread.
+    /// Compiles and checks a module, unless a project of this process holds it already. Takes tens of
+    /// milliseconds, or less than one if the module is in the cache folder: not for an async thread.
     ///
     /// # Errors
-    /// [`LoadError`] says what is wrong with the module; nothing is kept of it.
+    /// [`LoadError`] says what is wrong with the module, of which the engine keeps nothing.
     pub fn load(&self, bytes: &[u8]) -> Result<super::Module, LoadError> {
         super::Module::load(self, bytes)
     }
 
-    /// The compiled module of this hash: the one that another project has, or what `compile` makes.
+    /// Returns the compiled module of this hash: the one that another project holds, or the result of
+    /// `compile`.
     pub(super) fn compiled(
         &self,
         hash: ModuleHash,
@@ -172,14 +174,15 @@ impl Engine {
         let entry = {
             let modules = self.shared.0.modules.lock();
             let mut modules = modules.unwrap_or_else(PoisonError::into_inner);
-            // Of those that nobody has any more only the hash is left; who compiles one holds its entry.
+            // Drops the entries of modules that no project holds. A thread that compiles a module holds a
+            // clone of its entry.
             modules.retain(|_, entry| {
                 let kept = entry.try_lock().map_or(true, |module| module.strong_count() > 0);
                 kept || Arc::strong_count(entry) > 1
             });
             modules.entry(hash).or_default().clone()
         };
-        // A compiler that panicked has left what was there before.
+        // A compiler that panicked left the earlier value.
         let mut module = entry.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(compiled) = module.upgrade() {
             return Ok(compiled);
@@ -198,7 +201,8 @@ impl Engine {
     }
 }
 
-/// The rooms that fit: what the limits ask for, but no more than the kernel's mappings allow.
+/// Returns the number of rooms that fit: as many as the limits ask for, but no more than the kernel's
+/// mappings allow.
 fn rooms_max(limits: &Limits, mappings: u64) -> u64 {
     let fit = mappings.saturating_sub(MAPPINGS_RESERVED) / MAPPINGS_PER_ROOM;
     if limits.rooms_active_max + spare_instances(limits) <= fit {
@@ -214,13 +218,14 @@ fn rooms_max(limits: &Limits, mappings: u64) -> u64 {
     rooms
 }
 
-/// Instances beside those of the rooms: hooks at the door, and new code that has not taken over yet.
+/// Returns the number of instances beside those of the rooms: hooks at the door, and new code that has not
+/// taken over yet.
 fn spare_instances(limits: &Limits) -> u64 {
     limits.door_instances_max + limits.reload_rooms_max
 }
 
-/// What each of so many memories reserves. Where that cannot be all that 32 bits reach, the guests' bounds
-/// are checked, which costs them up to a sixth of their time.
+/// Returns the address space for each of this many memories. Where it is less than all that 32 bits reach,
+/// wasmtime checks the guests' bounds, which costs the guests up to a sixth of their time.
 fn reserved(instances: u64) -> u64 {
     let fits = instances.saturating_mul(RESERVED_BYTES + GUARD_BYTES) <= ADDRESS_SPACE_BYTES;
     if fits { RESERVED_BYTES } else { MEMORY_BYTES_CEILING }
@@ -245,8 +250,8 @@ fn pool(limits: &Limits, rooms_max: u64) -> PoolingAllocationConfig {
     pool
 }
 
-/// Advances the epoch every tick, until the engine is gone. A thread of its own, as guests may keep
-/// every async thread busy, which is when ticks matter.
+/// Advances the epoch every tick, until the engine is gone. It has a thread of its own, because ticks matter
+/// just when guests keep every async thread busy.
 fn spawn_ticker(engine: EngineWeak, tick_ms: u64) -> std::io::Result<()> {
     let tick = move || {
         while let Some(engine) = engine.upgrade() {

@@ -1,6 +1,6 @@
-//! A guest's code, compiled and checked. Owns what a module must be to be let in.
+//! A guest's code, compiled and checked. Owns the requirements on a module.
 //!
-//! Invariant: a [`Module`] exports our world and imports nothing that we do not give, so that
+//! Invariant: a [`Module`] exports our world and imports nothing that we do not provide, so that
 //! instantiating it can fail only for lack of space or by its own initialisers. It does not know rooms.
 
 use super::bindings::CoreIndices;
@@ -16,20 +16,20 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 const PACKAGE: &str = "room:runtime/";
 /// The version that this runtime speaks: the package version in `sdk/wit/room.wit`.
 const VERSION: &str = "0.1.0";
-/// What a module must export.
+/// The exports that a module must have.
 const EXPORTS: [&str; 2] = ["room:runtime/events@0.1.0", "room:runtime/door@0.1.0"];
-/// What a module may export besides.
+/// The export that a module may have besides.
 const EXPIRY: &str = "room:runtime/expiry@0.1.0";
 /// The parts of WASI 0.2 that are linked. Sockets and HTTP are not among them.
 const WASI: [&str; 5] =
     ["wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:io/", "wasi:filesystem/"];
-/// WASI's versions that are compatible with what is linked.
+/// The prefix of WASI's versions that are compatible with the linked one.
 const WASI_VERSION: &str = "@0.2.";
 
-/// Why a module was refused. What was served before goes on.
+/// The reason why a module was refused. The server goes on with the code before.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
-    /// It is no WebAssembly component.
+    /// It is not a WebAssembly component.
     #[error("{0}")]
     NotAComponent(&'static str),
     /// It does not compile.
@@ -40,17 +40,17 @@ pub enum LoadError {
         "the module was built for version {found} of the room contract, this runtime speaks {wanted}; build it with a matching room-sdk"
     )]
     WorldVersion {
-        /// What it names.
+        /// The version that the module names.
         found: String,
-        /// What is spoken here.
+        /// The version that this runtime speaks.
         wanted: &'static str,
     },
-    /// It does not export what a room must.
+    /// It lacks an export that a room must have.
     #[error(
         "the module does not export {0}: it is not a room. With the Rust SDK, call `room_sdk::export!`"
     )]
     MissingExport(&'static str),
-    /// It imports what no room is given.
+    /// It imports something that rooms do not get.
     #[error(
         "the module imports {name}, which rooms are not given: they have no files, sockets or processes"
     )]
@@ -58,7 +58,7 @@ pub enum LoadError {
         /// The import's name.
         name: String,
     },
-    /// Its functions are not spelled as the contract has them.
+    /// Its functions do not match the contract.
     #[error("the module does not fit the room contract: {0}")]
     Interface(String),
     /// Its first instance could not be made.
@@ -81,17 +81,17 @@ pub struct Module {
     pub(super) engine: Engine,
 }
 
-/// What all projects of the process that run a module share of it.
+/// The part of a module that all projects of the process share.
 pub(super) struct Compiled {
     pub(super) pre: InstancePre<Host>,
-    /// Where what the contract asks for is in it.
+    /// The indices of the contract's exports.
     pub(super) exports: CoreIndices,
-    /// Where `on-expire` is, if it has one: modules that are older than it have none.
+    /// The index of `on-expire`. Modules that are older than this export do not have it.
     pub(super) on_expire: Option<ComponentExportIndex>,
     hash: ModuleHash,
 }
 
-/// What a party runs: a module and the environment that its rooms see.
+/// The code of a party: a module and the environment that its rooms see.
 #[derive(Clone, Debug)]
 pub struct Code {
     /// The module.
@@ -101,12 +101,12 @@ pub struct Code {
 }
 
 impl Code {
-    /// What the rooms of this node have of memory.
+    /// Returns the count of the guest memory of this node's rooms.
     pub(crate) fn memory(&self) -> &GuestMemory {
         self.module.engine.memory()
     }
 
-    /// True if both are the same bytes with the same environment.
+    /// Returns true if both have the same bytes and the same environment.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.module.hash() == other.module.hash() && self.vars == other.vars
     }
@@ -130,7 +130,7 @@ impl Module {
         Ok(Self { compiled, engine: engine.clone() })
     }
 
-    /// The hash of its bytes.
+    /// Returns the hash of its bytes.
     pub fn hash(&self) -> ModuleHash {
         self.compiled.hash
     }
@@ -154,8 +154,8 @@ impl Compiled {
     }
 }
 
-/// Tells a component from what people pass by mistake. Every binary begins with `\0asm`; then a core
-/// module has version 1 and layer 0, a component layer 1.
+/// Distinguishes a component from files that people pass by mistake. Every binary begins with `\0asm`; then a
+/// core module has version 1 and layer 0, a component layer 1.
 fn check_preamble(bytes: &[u8]) -> Result<(), LoadError> {
     match bytes {
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
