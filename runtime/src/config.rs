@@ -1,8 +1,8 @@
 //! The operator's and the project's choices. Owns their shape and their checks.
 //!
-//! Invariant: a [`Config`] that passed [`Config::check`] can be run; all its mistakes are reported
-//! together. It is read by `runtime.rs` alone, which hands each part its piece. It binds and opens
-//! nothing, and does not know where the choices came from.
+//! Invariant: a [`Config`] that passed [`Config::check`] can be run; the check reports all its mistakes
+//! together. Only `runtime.rs` reads it, and hands each part its piece. It binds and opens nothing, and does
+//! not know where the choices came from.
 
 mod origin;
 mod proxies;
@@ -18,29 +18,29 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What a node needs to start.
+/// The configuration of a node.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the front door listens. Port 0 takes a free one.
+    /// The address that the front door listens on. Port 0 takes a free port.
     pub listen: SocketAddr,
     /// Where the rooms' data lies.
     pub storage: StorageConfig,
-    /// The folder for compiled code; without one every start compiles again.
+    /// The folder for compiled code. Without one, every start compiles again.
     pub cache_dir: Option<PathBuf>,
-    /// The files of its certificate; without them it speaks plain HTTP.
+    /// The files of its certificate. Without them, it speaks plain HTTP.
     pub tls: Option<Tls>,
-    /// What stands before it.
+    /// The proxies in front of it.
     pub proxies: Proxies,
     /// Every bound.
     pub limits: Limits,
-    /// Who reads the error texts.
+    /// The audience of the error texts.
     pub audience: Audience,
 }
 
 /// The files of a certificate, in PEM. They are read again when they change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// The certificate, and behind it those that vouch for it.
+    /// The certificate, and behind it the chain of its issuers.
     pub cert: PathBuf,
     /// Its private key, without a password.
     pub key: PathBuf,
@@ -51,28 +51,28 @@ pub struct Tls {
 pub enum StorageConfig {
     /// In this folder, on disk.
     Disk(PathBuf),
-    /// In memory; gone when the node stops.
+    /// In memory. It is gone when the node stops.
     Memory,
 }
 
-/// Who reads the error texts that a client receives.
+/// The audience of the error texts that a client receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// The room's author: responses carry the guest's own error and backtrace.
     Developer,
-    /// Anybody: responses carry a short plain text and the id under which the log has the rest.
+    /// The public: responses carry a short plain text and the id under which the log has the rest.
     Public,
 }
 
-/// What is served: the parties of one project with its static files.
+/// The parties of one project, with its static files.
 #[derive(Clone, Debug, Default)]
 pub struct Project {
     /// Its parties, at least one.
     pub parties: Vec<PartyConfig>,
     /// The folder of its static files.
     pub assets: Option<PathBuf>,
-    /// The origins whose pages may open WebSockets to its rooms, as [`Origin::parse`] reads them. None
-    /// given lets every page in; the server's own pages always are.
+    /// The origins whose pages may open WebSockets to its rooms, as [`Origin::parse`] reads them. An empty
+    /// list lets every page in. The server's own pages may always connect.
     pub origins: Vec<String>,
 }
 
@@ -83,28 +83,28 @@ pub struct PartyConfig {
     pub name: String,
     /// The module: a WebAssembly component of the world `room:runtime/module`.
     pub module: Arc<[u8]>,
-    /// The environment its rooms see.
+    /// The environment that its rooms see.
     pub vars: Vec<(String, String)>,
     /// What a quiet room with open sockets does.
     pub when_quiet: WhenQuiet,
-    /// A text that is answered without the room, as a sign of life.
+    /// The auto-response, with which clients can check a connection without waking the room.
     pub auto_response: Option<AutoResponse>,
-    /// How long a room is kept that nobody uses; for ever, if none.
+    /// How long a room is kept while unused; `None` keeps it forever.
     pub ttl: Option<Ttl>,
 }
 
-/// A text message of a client that is answered with another one, and that the room never hears of.
+/// A client's text message and its answer. The server answers it, and the room never receives it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AutoResponse {
-    /// The whole text of the message that is answered.
+    /// The whole text of the message.
     pub request: String,
     /// The whole text of the answer.
     pub response: String,
 }
 
 impl AutoResponse {
-    /// What is wrong with it, as a sentence; none if it can be used.
+    /// Returns what is wrong with it as a sentence; `None` if it is valid.
     pub fn problem(&self, limits: &Limits) -> Option<String> {
         let max = limits.auto_response_bytes_max;
         if self.request.is_empty() {
@@ -120,7 +120,7 @@ impl AutoResponse {
     }
 }
 
-/// What a room does that has open sockets and nothing to do.
+/// What a room with open sockets does when it has nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum WhenQuiet {
     /// It stays in memory.
@@ -136,7 +136,7 @@ pub enum WhenQuiet {
 pub struct ConfigError(pub Vec<String>);
 
 impl Config {
-    /// Checks everything that can be wrong before anything is opened.
+    /// Checks everything that can be wrong, before a part opens anything.
     ///
     /// # Errors
     /// [`ConfigError`] with a sentence for each mistake.

@@ -1,7 +1,7 @@
-//! What can wake a room, as plain data. Owns the closed list of events and the values in them.
+//! The events that can wake a room, as plain data. Owns the closed list of events and the values in them.
 //!
-//! Invariant: an event holds no socket, channel or lock, so that what a room was told can be
-//! recorded, replayed and sent to another node. It does not know who waits for an answer.
+//! Invariant: an event holds no socket, channel or lock, so that it can be recorded, replayed and sent to
+//! another node. It does not know who waits for an answer.
 
 use crate::connection::Connection;
 use crate::encoding;
@@ -14,12 +14,12 @@ mod text;
 
 pub use text::Text;
 
-/// One thing that happened to a room: one turn.
+/// One event of a room, which makes one turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A new instance takes over the room.
     Start,
-    /// A client wants in. Its tags are asked for in the same turn.
+    /// A client wants to connect. The guest chooses its tags in the same turn.
     Connect {
         /// The client, not yet open.
         connection: Connection,
@@ -28,35 +28,35 @@ pub enum Event {
     },
     /// An open connection sent a message.
     Message {
-        /// Who.
+        /// The connection.
         connection: ConnectionId,
-        /// What.
+        /// The message.
         message: Message,
     },
     /// A connection ended.
     Close {
-        /// Who.
+        /// The connection.
         connection: Connection,
-        /// How.
+        /// How it ended.
         ending: Ending,
     },
     /// A connection broke the protocol; its close follows.
     Error {
-        /// Who.
+        /// The connection.
         connection: Connection,
-        /// What was wrong.
+        /// The mistake.
         error: String,
     },
     /// A plain HTTP request.
     Request(Request),
     /// The room's alarm is due.
     Alarm,
-    /// Nobody has used the room for too long: it is deleted with this turn.
+    /// The room has been unused for too long. This turn deletes it.
     Expire,
 }
 
 impl Event {
-    /// The event's name in logs.
+    /// Returns the event's name in logs.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -71,7 +71,7 @@ impl Event {
     }
 }
 
-/// What a guest answered to an event that has an answer.
+/// A guest's answer to an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// The callback returned.
@@ -87,17 +87,17 @@ pub enum Answer {
 pub enum Message {
     /// Text.
     Text(Text),
-    /// Anything.
+    /// Arbitrary bytes.
     Binary(#[serde(with = "encoding::bytes")] Bytes),
 }
 
 impl Message {
-    /// A text message.
+    /// Makes a text message.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(Text::from(text.into()))
     }
 
-    /// Its payload in bytes.
+    /// Returns the size of the payload in bytes.
     pub fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -105,7 +105,7 @@ impl Message {
         }
     }
 
-    /// True if it has no payload, which is a message all the same.
+    /// Returns true if the payload is empty. An empty message is still a message.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -114,7 +114,7 @@ impl Message {
 /// A close code with its reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloseFrame {
-    /// As RFC 6455 section 7.4 has them. [`CloseFrame::NO_CODE`] stands for none; 1006 is never sent.
+    /// A code of RFC 6455 section 7.4. [`CloseFrame::NO_CODE`] stands for a missing code; 1006 is never sent.
     pub code: u16,
     /// UTF-8, at most [`CloseFrame::REASON_BYTES_MAX`] bytes.
     pub reason: String,
@@ -124,14 +124,14 @@ impl CloseFrame {
     /// A control frame carries 125 bytes, two of them the code: RFC 6455 section 5.5.
     pub const REASON_BYTES_MAX: usize = 123;
 
-    /// The codes that a room and an operator may close with, in words: 1004, 1005, 1006 and 1015 say what no frame
-    /// says.
+    /// The codes that a room and an operator may close with, in words. No frame may carry 1004, 1005, 1006
+    /// and 1015.
     pub const CODES: &str = "1000 to 4999 except 1004, 1005, 1006 and 1015";
 
-    /// Stands for a frame that carries no code and no reason: RFC 6455 section 7.1.5.
+    /// Stands for a frame without a code and a reason: RFC 6455 section 7.1.5.
     pub const NO_CODE: u16 = 1005;
 
-    /// The frame with this code, and as much of the reason as fits.
+    /// Makes a frame with this code, and as much of the reason as fits.
     pub fn new(code: u16, reason: &str) -> Self {
         let mut end = reason.len().min(Self::REASON_BYTES_MAX);
         while !reason.is_char_boundary(end) {
@@ -140,7 +140,7 @@ impl CloseFrame {
         Self { code, reason: reason[..end].to_owned() }
     }
 
-    /// True if the code is one of [`CloseFrame::CODES`].
+    /// Returns true if the code is one of [`CloseFrame::CODES`].
     pub(crate) fn has_sendable_code(&self) -> bool {
         matches!(self.code, 1000..=4999) && !matches!(self.code, 1004..=1006 | 1015)
     }
@@ -156,13 +156,13 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Without a close frame: RFC 6455 section 7.1.5 has 1006 for it, and no reason.
+    /// Returns the ending without a close frame: RFC 6455 section 7.1.5 has 1006 for it, and no reason.
     pub fn broken_off() -> Self {
         Self { frame: CloseFrame::new(1006, ""), handshake: Handshake::Missing }
     }
 }
 
-/// Whether both sides said goodbye.
+/// Whether both sides sent a close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Handshake {
     /// Both sent a close frame.
@@ -178,7 +178,7 @@ pub struct Request {
     pub method: String,
     /// The whole URL.
     pub uri: String,
-    /// In the order they came, names in lower case.
+    /// In the order in which they came, with names in lower case.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The whole body.
     #[serde(with = "encoding::bytes")]
@@ -186,7 +186,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Its size in a mailbox, in bytes.
+    /// Returns its size in a mailbox, in bytes.
     pub fn size(&self) -> usize {
         let headers: usize =
             self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
@@ -199,19 +199,20 @@ impl Request {
 pub struct Response {
     /// 200 to 599.
     pub status: u16,
-    /// Names with values.
+    /// The headers, as names with values.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The whole body.
     #[serde(with = "encoding::bytes")]
     pub body: Bytes,
 }
 
-/// Headers that frame a message: only the server knows what they must be.
+/// Headers that frame a message: only the server can set them correctly.
 const FRAMING: [&str; 7] =
     ["connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
 impl Response {
-    /// What makes it no HTTP response, as a sentence for the room's author; none if it is one.
+    /// Returns why it is not a valid HTTP response, as a sentence for the room's author; `None` if it is
+    /// valid.
     pub fn problem(&self, body_bytes_max: u64) -> Option<String> {
         if !(200..=599).contains(&self.status) {
             return Some(format!("the response's status is {}, not 200 to 599", self.status));
@@ -242,7 +243,7 @@ impl Response {
     }
 }
 
-/// A character of a header's name: RFC 9110 section 5.6.2.
+/// Returns true for a character of a header's name: RFC 9110 section 5.6.2.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,8 +1,8 @@
-//! Ends rooms that nobody uses. Owns the search for them, and how many end at once.
+//! Ends unused rooms. Owns the search for them, and how many end at once.
 //!
-//! Invariant: who is due is found by time, never by looking at every room, and a room is told once until
-//! it has dealt with it. However many are due, they end a few at a time, in a fraction of the places
-//! for live rooms, and never more than a batch in a pause. It does not know what a room does about it.
+//! Invariant: the search finds due rooms by time and never looks at every room, and it reports to a room once
+//! until the room has handled it. However many rooms are due, they end a few at a time, in a fraction of the
+//! places for live rooms, and never more than a batch in a pause. It does not know what a room does about it.
 
 use crate::id::{PartyName, RoomId};
 use crate::limits::{Limits, ms, size};
@@ -17,18 +17,18 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// How often those that could not be ended are told again.
+/// The pause before the search reports again to rooms that could not end.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The rooms of one node that nobody uses.
+/// The search for unused rooms of one node.
 pub(crate) struct Expiry {
     store: Store,
     rooms: Rooms,
     served: Served,
     limits: Arc<Limits>,
-    /// Rooms that were told and have not answered yet.
+    /// Rooms that got a report and have not answered yet.
     told: HashSet<RoomId>,
-    /// Rooms that could not deal with it and are told again later.
+    /// Rooms that could not handle the report and get it again later.
     resting: HashSet<RoomId>,
 }
 
@@ -37,10 +37,10 @@ impl Expiry {
         Self { store, rooms, served, limits, told: HashSet::new(), resting: HashSet::new() }
     }
 
-    /// Ends what is due, and remembers how long was served, until the future is dropped.
+    /// Ends due rooms, and notes how long the node has served, until the future is dropped.
     ///
     /// # Cancel safety
-    /// Dropped at any time, nothing is lost: who is due is found again.
+    /// Dropping the future at any time loses nothing: the next search finds the due rooms again.
     pub(crate) async fn run(mut self) {
         let mut answers = FuturesUnordered::new();
         let mut rested = tokio::time::interval(RETRY);
@@ -75,13 +75,14 @@ impl Expiry {
         }
     }
 
-    /// The rooms that are due and were not told yet; they count as told. How long until the next one.
+    /// Returns the due rooms that have no report yet, and counts them as reported; with the time until the
+    /// next room is due.
     fn due(&mut self) -> Result<(Vec<RoomId>, Duration), StoreError> {
         let (now, batch_max) = (self.served.ms(), self.batch_max());
         let mut wait = ms(self.limits.expiry_look_ms_max);
         let mut due = Vec::new();
         for (party, lifetime) in self.rooms.lifetimes() {
-            // Before that no room can be due, one that nobody has noted yet included.
+            // No room can be due before that, not even one whose use has not been noted yet.
             let mut first_ms = lifetime.due_ms(0).max(now + lifetime.step_ms());
             self.store.used_before(&party, u64::MAX, |noted_ms, room| {
                 if self.told.contains(&room) || self.resting.contains(&room) {
@@ -101,21 +102,21 @@ impl Expiry {
         Ok((due, wait))
     }
 
-    /// How many end at the same time.
+    /// Returns how many rooms end at the same time.
     fn batch_max(&self) -> usize {
         size(self.limits.expiries_batch_max).min(self.rooms.live_max() / 4).max(1)
     }
 }
 
-/// What a room made of it.
+/// A room's answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
     DealtWith,
-    /// It could not: its party is gone, it is broken, or the node is full.
+    /// The room could not end: its party is gone, it is broken, or the node is full.
     NotNow,
 }
 
-/// Tells a room, and waits for its answer.
+/// Reports to a room, and waits for its answer.
 async fn tell(rooms: Rooms, room: RoomId) -> (RoomId, Answer) {
     let (done, answer) = oneshot::channel();
     rooms.expire(&room, done);
@@ -123,11 +124,11 @@ async fn tell(rooms: Rooms, room: RoomId) -> (RoomId, Answer) {
     (room, answer)
 }
 
-/// To what the rooms of parties with these ttls are held. One that is new, or shorter than before, counts
-/// from now on: until now, uses were noted less often than it needs.
+/// Returns the lifetimes of the rooms of parties with these ttls. A new or shortened ttl counts from now on:
+/// until now, uses were noted less often than it needs.
 ///
 /// # Errors
-/// [`StoreError`] if it cannot be read to what they were held before.
+/// [`StoreError`] if the previous lifetimes cannot be read.
 pub(crate) fn lifetimes(
     store: &Store,
     served: Served,
@@ -142,8 +143,8 @@ pub(crate) fn lifetimes(
     Ok(ttls.iter().map(lifetime).collect())
 }
 
-/// Remembers how long was served, and to what the rooms are held, if that has changed. What is not
-/// remembered only delays the end of rooms, so a disk that does not take it stops nothing.
+/// Persists the service clock and, if they changed, the ttls. Best effort: losing this only postpones expiry,
+/// so a failed write is logged and ignored.
 pub(crate) fn keep(store: &Store, served: Served, changed: Option<&HashMap<PartyName, Lifetime>>) {
     let note = |(party, lifetime): (&PartyName, &Lifetime)| {
         let (ttl_ms, since_ms) = (lifetime.ttl_ms(), lifetime.since_ms());

@@ -1,7 +1,8 @@
 //! Every bound of the runtime, in one place. Owns the numbers, their units and their relations.
 //!
-//! Invariant: no queue, buffer, retry, size or wait in this crate is bounded by a number that is not
-//! a field here, or a row of [`Limits::FIXED`]. It does not know who asks: the parts get the whole struct from `Runtime::start`.
+//! Invariant: no queue, buffer, retry, size or wait in this crate is bounded by a number that is not a field
+//! here, or a row of [`Limits::FIXED`]. It does not know who asks: the parts get the whole struct from
+//! `Runtime::start`.
 
 pub(crate) mod fixed;
 mod relations;
@@ -9,7 +10,7 @@ mod relations;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// One row of the table of limits: what `room limits` prints and the schema of `room.toml` is made of.
+/// One row of the table of limits, from which `room limits` prints and the schema of `room.toml` is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LimitRow {
     /// The key in `room.toml [limits]`.
@@ -24,11 +25,11 @@ pub struct LimitRow {
     pub at_bound: &'static str,
 }
 
-/// Limits for which none at all is a choice, too.
+/// Limits that may be set to 0.
 const MAY_BE_ZERO: [&str; 1] = ["drain_spread_ms"];
 
 impl LimitRow {
-    /// The least that it may be set to.
+    /// Returns the least value of this limit.
     pub fn min(&self) -> u64 {
         u64::from(!MAY_BE_ZERO.contains(&self.name))
     }
@@ -62,7 +63,7 @@ macro_rules! limits {
                 at_bound: $at_bound,
             },)*];
 
-            /// What the limit of this name is set to; none if there is no such limit.
+            /// Returns the value of the limit with this name; `None` if there is no such limit.
             pub fn value_of(&self, name: &str) -> Option<u64> {
                 match name {
                     $(stringify!($name) => Some(self.$name),)*
@@ -70,7 +71,7 @@ macro_rules! limits {
                 }
             }
 
-            /// The limits as pairs of name and value, in the order of [`Limits::TABLE`].
+            /// Returns the limits as pairs of name and value, in the order of [`Limits::TABLE`].
             pub fn values(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name),)*]
             }
@@ -228,18 +229,18 @@ limits! {
     alarm_look_ms_max: "ms" = 10_000, "Longest time between two looks at the alarms: after the machine slept, they are late by no more", "they are looked at again";
 }
 
-/// The most memory an instance may be given, in bytes: what a slot of the pool reserves.
+/// The upper bound of an instance's memory, in bytes: a slot of the pool reserves this much.
 pub(crate) const MEMORY_BYTES_CEILING: u64 = 64 * MIB;
 
-/// The largest piece that sled was measured to keep through power cuts.
+/// The largest piece that sled kept through power cuts in measurements.
 const CHUNK_BYTES_CEILING: u64 = 4 * KIB;
 
 impl Limits {
-    /// These limits of a project in a process that has others: what is the process's is as the process has it, and
-    /// no share of it is larger than the whole.
+    /// Returns these limits of a project as they hold in a process with others: limits of the process hold as
+    /// the process has them, and no share is larger than the whole.
     ///
     /// # Errors
-    /// [`Misfit`]: limits that agreed with each other do not any more.
+    /// [`Misfit`]: after the reduction, the limits contradict each other.
     pub(crate) fn within_process(&self, process: &Self) -> Result<Self, Misfit> {
         let memory = self.rooms_memory_bytes_max.min(process.rooms_memory_bytes_max);
         let within = Self {
@@ -259,17 +260,17 @@ impl Limits {
     }
 }
 
-/// Why a project's limits do not fit into those of its process, as sentences for the operator.
+/// The reasons why a project's limits do not fit into those of its process, as sentences for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("within the limits of the process, {}", .0.join("; "))]
 pub struct Misfit(Vec<String>);
 
-/// A limit in milliseconds as a duration.
+/// Converts a limit in milliseconds to a duration.
 pub(crate) fn ms(limit: u64) -> Duration {
     Duration::from_millis(limit)
 }
 
-/// A limit as a size in memory. A limit beyond the address space bounds nothing, which is what it asks.
+/// Converts a limit to a size in memory. A limit beyond the address space bounds nothing, as it asks.
 pub(crate) fn size(limit: u64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
@@ -301,7 +302,7 @@ mod tests {
         assert!(misfit.contains("; tick_ms must not exceed turn_ms_max"), "{misfit}");
     }
 
-    /// Limits of which some are others than by default, and which agree with each other.
+    /// Generates limits that differ from the defaults in places and agree with each other.
     fn agreeing() -> impl Strategy<Value = Limits> {
         let factors = prop::sample::select(vec![0.0, 0.01, 0.25, 0.5, 2.0, 100.0]);
         let changes = prop::collection::vec((0..Limits::TABLE.len(), factors), 0..12);
@@ -317,7 +318,7 @@ mod tests {
                 let value = all[name].as_u64().unwrap() as f64 * factor;
                 all[name] = (value as u64).into();
                 let changed: Limits = serde_json::from_value(all).unwrap();
-                // One that breaks a relation is left out.
+                // A change that breaks a relation is left out.
                 if changed.problems().is_empty() {
                     limits = changed;
                 }
@@ -338,7 +339,7 @@ mod tests {
                     prop_assert_eq!(within.tick_ms, process.tick_ms);
                     prop_assert!(within.rooms_active_max <= process.rooms_active_max);
                     prop_assert!(within.memory_bytes_max <= process.rooms_memory_bytes_max);
-                    // It fits again, and nothing more is taken.
+                    // A second reduction changes nothing.
                     prop_assert_eq!(within.within_process(&process), Ok(within.clone()));
                 }
                 Err(Misfit(problems)) => prop_assert!(!problems.is_empty()),

@@ -1,8 +1,9 @@
-//! What waits before a room: events, for which the guest is called, and orders, which concern the room itself.
+//! The mails before a room: events, for which the guest is called, and orders, which concern the room itself.
+//! Owns the closed list of mails.
 //!
-//! Invariant: how a mail is treated (whether the mailbox's bounds hold for it, whether it wakes the room, whether
-//! it is a use) is a property of its type ([`Post::CLASS`]), so that a new kind cannot be forgotten in one place.
-//! It does not know how a mail is handled.
+//! Invariant: the treatment of a mail (whether the mailbox's bounds hold for it, whether it wakes the room,
+//! whether it is a use) is a property of its type ([`Post::CLASS`]), so that a new kind cannot be forgotten
+//! in one place. It does not know how a mail is handled.
 
 use super::edit::{Edit, EditReply};
 use super::outbox::OutboxSender;
@@ -11,7 +12,7 @@ use crate::event::{CloseFrame, Ending, Message, Request, Response};
 use crate::id::Serial;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// Something that waits before a room, with where its answer goes.
+/// A mail before a room, with the sender for its answer.
 #[derive(Debug)]
 pub(super) enum Mail {
     Event(EventMail),
@@ -26,7 +27,7 @@ pub(super) enum EventMail {
     Alarm(AlarmRing),
 }
 
-/// The room itself does it.
+/// The room itself handles it.
 #[derive(Debug)]
 pub(super) enum OrderMail {
     Command(Command),
@@ -34,36 +35,37 @@ pub(super) enum OrderMail {
     Edit(EditOrder),
 }
 
-/// How the mailbox and the room treat all mails of one type.
+/// The treatment of all mails of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Class {
-    /// True if the mailbox refuses it at its bounds. False for what must get through and is few by itself.
+    /// True if the mailbox refuses it at its bounds. False for mails that must get through and are few by
+    /// themselves.
     pub(super) bounded: bool,
     /// True if it keeps the room in memory.
     pub(super) wakes: bool,
-    /// True for what clients do, and for changes of what is stored.
+    /// True for mails from clients, and for changes of what is stored.
     pub(super) is_use: bool,
 }
 
 /// A type of mail.
 pub(super) trait Post: Into<Mail> {
-    /// How mails of this type are treated.
+    /// The treatment of mails of this type.
     const CLASS: Class;
 
-    /// Its size in a mailbox, in bytes.
+    /// Returns its size in a mailbox, in bytes.
     fn bytes(&self) -> usize {
         0
     }
 
-    /// Answers the sender that it will not happen. Where nobody waits, or the sender learns it from the loss of its
-    /// reply, nothing is done.
+    /// Answers the sender that it will not be handled. Does nothing where no sender waits, or the loss of the
+    /// reply informs the sender.
     fn fail(self, _error: &RoomError) {}
 }
 
-/// What clients ask of a room.
+/// Requests of clients.
 #[derive(Debug)]
 pub(super) enum Visit {
-    /// A client wants in.
+    /// A client wants to connect.
     Connect(Box<Joining>),
     /// An open connection sent a message.
     Message { from: Serial, message: Message },
@@ -71,7 +73,7 @@ pub(super) enum Visit {
     Request { request: Box<Request>, reply: oneshot::Sender<Result<Response, RoomError>> },
 }
 
-/// A client that wants in.
+/// A client that wants to connect.
 #[derive(Debug)]
 pub(super) struct Joining {
     pub(super) visitor: Visitor,
@@ -79,7 +81,7 @@ pub(super) struct Joining {
     pub(super) reply: oneshot::Sender<Result<Admission, RoomError>>,
 }
 
-/// What ends a connection: at most two a connection.
+/// A report about the end of a connection: at most two a connection.
 #[derive(Debug)]
 pub(super) enum Parting {
     /// An open connection broke the protocol.
@@ -95,14 +97,15 @@ pub(super) struct AlarmRing(pub(super) AlarmGuard);
 /// Held while a room handles an alarm or its expiry: completed when that is done, and dropped if it was not.
 pub(crate) type AlarmGuard = oneshot::Sender<()>;
 
-/// What the node orders.
+/// An order of the node.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Other code takes over. The reply is how many connections stayed, or none if the room runs that code already.
+    /// The room takes over other code. The reply is how many connections stayed, or `None` if the room runs
+    /// that code already.
     Reload {
         to: Box<Orders>,
         otherwise: Otherwise,
-        /// What lets the new instance start before the old one is gone.
+        /// The permit for the new instance to start before the old one is gone.
         spare: OwnedSemaphorePermit,
         reply: oneshot::Sender<Result<Option<usize>, RoomError>>,
     },
@@ -110,14 +113,14 @@ pub(super) enum Command {
     Stop(CloseFrame),
 }
 
-/// What is asked of a room that is in memory anyway. It wakes no guest.
+/// A request to a room that is in memory anyway. It wakes no guest.
 #[derive(Debug)]
 pub(super) enum Errand {
-    /// An operator wants to know how it is.
+    /// An operator asks for the room's state.
     Inspect { window: Window, reply: oneshot::Sender<Inspection> },
-    /// An operator ends a connection. The reply is whether it was there.
+    /// An operator ends a connection. The reply says whether it was there.
     Kick { id: String, frame: CloseFrame, reply: oneshot::Sender<bool> },
-    /// Nobody may have used the room for too long.
+    /// The room may have been unused for too long.
     Expire { done: AlarmGuard },
 }
 
@@ -140,7 +143,7 @@ impl Post for Visit {
     }
 
     fn fail(self, error: &RoomError) {
-        // A sender that does not wait any more needs no answer.
+        // A caller that has gone away needs no answer.
         match self {
             Self::Connect(joining) => drop(joining.reply.send(Err(error.clone()))),
             Self::Message { .. } => {}
@@ -192,7 +195,7 @@ impl Post for EditOrder {
 }
 
 impl Mail {
-    /// How it is treated.
+    /// Returns its treatment.
     pub(super) fn class(&self) -> Class {
         match self {
             Self::Event(EventMail::Visit(_)) => Visit::CLASS,
@@ -204,7 +207,7 @@ impl Mail {
         }
     }
 
-    /// Its size in a mailbox, in bytes.
+    /// Returns its size in a mailbox, in bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Event(EventMail::Visit(post)) => post.bytes(),
@@ -216,7 +219,7 @@ impl Mail {
         }
     }
 
-    /// Answers the sender that it will not happen.
+    /// Answers the sender that it will not be handled.
     pub(super) fn fail(self, error: &RoomError) {
         match self {
             Self::Event(EventMail::Visit(post)) => post.fail(error),

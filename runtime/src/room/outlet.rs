@@ -1,7 +1,7 @@
-//! The one way out of a room. Owns who is connected and what waits to be said to them.
+//! The one way out of a room. Owns the connections and the outputs that wait for them.
 //!
-//! Invariant: nothing leaves but through the gate, in the order of the turns. It does not know guests
-//! or where commits go: it asks what became of them.
+//! Invariant: outputs leave only through the gate, in the order of the turns. It does not know guests or
+//! where commits go: it asks for their outcomes.
 
 use super::figures::Figures;
 use super::gate::OutputGate;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// The gate with what is behind it.
+/// The gate and the roster behind it.
 pub(super) struct Outlet {
     pub(super) roster: Roster,
     gate: OutputGate<Release>,
@@ -27,26 +27,27 @@ pub(super) struct Outlet {
     metrics: Arc<RoomMetrics>,
 }
 
-/// What leaves a room when its turn is durable.
+/// One turn's outputs and answer, which leave the room when the turn is durable.
 struct Release {
     said: NumberedOutputs,
-    /// The newest connection of its time: a broadcast is not for those who came later.
+    /// The newest connection at the time of the turn: a broadcast does not reach later ones.
     horizon: Option<Serial>,
     reply: Reply,
-    /// Since when it waits, if it does.
+    /// When it began to wait, if it waits.
     since: Option<Instant>,
 }
 
-/// Who waits for a turn besides the connections.
+/// The caller that waits for a turn besides the connections.
 pub(super) enum Reply {
     Nobody,
-    /// A client that wants in. One that is not let in must not hear of it before what led to it is durable, either.
+    /// A client that wants to connect. A refused client, too, must get its answer only when the commits that
+    /// led to the refusal are durable.
     Joined(Due<Admission>),
-    /// A connection whose end was handled: its outbox ends here, behind what was said to it.
+    /// A connection whose end was handled. Its outbox ends here, behind the earlier outputs.
     Left(Serial),
     Response(Due<Response>),
     Alarm(AlarmGuard),
-    /// A change of a key, and whether the key was there before.
+    /// A change of a key. The answer says whether the key existed before.
     Edited(Due<Result<bool, Refusal>>),
 }
 
@@ -65,7 +66,7 @@ impl<T> Due<T> {
     }
 
     fn send(self) {
-        // A caller that does not wait any more has gone: an admission that is dropped tells the room so.
+        // If the caller has gone away, the dropped admission reports the end of the connection to the room.
         drop(self.to.send(self.outcome));
     }
 
@@ -81,7 +82,7 @@ impl Reply {
             Self::Joined(due) => due.fail(error),
             Self::Response(due) => due.fail(error),
             Self::Edited(due) => due.fail(error),
-            // The loss of the guard says it.
+            // The loss of the guard informs the sender.
             Self::Nobody | Self::Left(_) | Self::Alarm(_) => {}
         }
     }
@@ -99,13 +100,13 @@ impl Release {
 }
 
 impl Outlet {
-    /// Nobody is connected, and nothing waits.
+    /// Makes an outlet without connections, which holds nothing.
     pub(super) fn new(metrics: Arc<RoomMetrics>, figures: Arc<Figures>, tap: Arc<RoomTap>) -> Self {
         let (roster, gate) = (Roster::new(figures, tap), OutputGate::default());
         Self { roster, gate, held_bytes: 0, metrics }
     }
 
-    /// Takes what a turn says. `commit` is where its writes become durable, if it wrote.
+    /// Takes a turn's outputs. `commit` is the offset at which its writes are durable, if it wrote.
     pub(super) fn hold(&mut self, commit: Option<Offset>, said: NumberedOutputs, reply: Reply) {
         let waits = commit.is_some() || self.is_holding();
         let since = waits.then(Instant::now);
@@ -116,20 +117,20 @@ impl Outlet {
         }
     }
 
-    /// Takes an answer to who waits for it, where nothing is said besides. `commit` is what it waits for.
+    /// Takes an answer to a caller, without outputs. `commit` is the offset that the answer waits for.
     pub(super) fn answer(&mut self, commit: Option<Offset>, reply: Reply) {
         self.hold(commit, NumberedOutputs::default(), reply);
     }
 
-    /// Bytes that are said and not durable.
+    /// Returns the bytes of outputs whose turns are not durable yet.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Lets out everything that has become durable.
+    /// Releases everything that has become durable.
     ///
     /// # Errors
-    /// The error by which a commit was lost: nothing that is held may ever leave.
+    /// The error by which a commit was lost: nothing that the gate holds may ever leave.
     pub(super) fn release(
         &mut self,
         settled: impl Fn(Offset) -> Settled,
@@ -140,12 +141,13 @@ impl Outlet {
         Ok(())
     }
 
-    /// True if something waits to become durable.
+    /// Returns true if something waits to become durable.
     pub(super) fn is_holding(&self) -> bool {
         !self.gate.is_empty()
     }
 
-    /// Throws away what is held, and tells those who wait, and everybody connected, that it is over.
+    /// Throws away what the gate holds, answers the waiting callers with the error, and closes all
+    /// connections.
     pub(super) fn abandon(&mut self, error: &RoomError, frame: &CloseFrame) {
         for release in self.gate.abandon() {
             release.reply.fail(error);

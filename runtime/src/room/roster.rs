@@ -1,7 +1,7 @@
-//! The clients of one room and the queues behind them. Owns who hears what.
+//! The clients of one room and the queues behind them. Owns the recipients of every output.
 //!
-//! Invariant: a broadcast reaches those who were open when its turn committed, once and in order,
-//! and nobody who came later. It does not know when something may be said.
+//! Invariant: a broadcast reaches the connections that were open when its turn committed, once and in order,
+//! and no connection that came later. It does not know when an output may leave.
 
 use super::figures::Figures;
 use super::outbox::OutboxSender;
@@ -15,10 +15,10 @@ use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Who is connected, and where to reach them.
+/// The connected clients, and the ways to reach them.
 pub(super) struct Roster {
     connections: Arc<Connections>,
-    /// Off the list, but what was said to all in their time may still be held back.
+    /// Connections off the list, to which the gate may still hold outputs of their time.
     leaving: BTreeMap<Serial, Box<Connection>>,
     outboxes: HashMap<Serial, Line>,
     figures: Arc<Figures>,
@@ -28,7 +28,7 @@ pub(super) struct Roster {
 /// The way to a client.
 struct Line {
     outbox: OutboxSender,
-    /// When it was let in, in milliseconds since 1970.
+    /// When the client was let in, in milliseconds since 1970.
     since_ms: u64,
     replacements: Replacements,
 }
@@ -36,21 +36,21 @@ struct Line {
 /// Outputs in the order in which they leave.
 #[derive(Default)]
 pub(super) struct NumberedOutputs {
-    /// The number of the first one; each further one has the next.
+    /// The number of the first one. Each further one has the next number.
     pub(super) first: SequenceNumber,
     pub(super) outputs: Vec<Output>,
 }
 
-/// A way to a client that comes.
+/// The way to a client that is being let in.
 pub(super) struct Arrival {
     pub(super) outbox: OutboxSender,
-    /// When it is let in, in milliseconds since 1970.
+    /// When the client is let in, in milliseconds since 1970.
     pub(super) since_ms: u64,
-    /// What it knows of those that had its id before it.
+    /// What the client knows of earlier connections with its id.
     pub(super) replacements: Replacements,
 }
 
-/// A client as its room's operator sees it.
+/// A client as an operator sees it.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) connection: Connection,
@@ -63,13 +63,13 @@ pub(crate) struct Client {
 }
 
 impl Roster {
-    /// Nobody is there.
+    /// Makes an empty roster.
     pub(super) fn new(figures: Arc<Figures>, tap: Arc<RoomTap>) -> Self {
         let (connections, leaving, outboxes) = Default::default();
         Self { connections, leaving, outboxes, figures, tap }
     }
 
-    /// The clients that came after this one, in the order they came.
+    /// Returns the clients that came after this one, in the order in which they came.
     pub(super) fn clients(&self, after: Option<Serial>) -> impl Iterator<Item = Client> {
         self.connections.after(after).filter_map(|connection| {
             let line = self.outboxes.get(&connection.serial)?;
@@ -79,7 +79,7 @@ impl Roster {
         })
     }
 
-    /// The connections, for a turn to read.
+    /// Returns the connections, for a turn to read.
     pub(super) fn connections(&self) -> Arc<Connections> {
         self.connections.clone()
     }
@@ -100,7 +100,7 @@ impl Roster {
         self.connections.is_empty()
     }
 
-    /// Adds a client whose id nobody has.
+    /// Adds a client whose id is not in use.
     pub(super) fn join(&mut self, connection: Connection, arrival: Arrival) {
         let Arrival { outbox, since_ms, replacements } = arrival;
         self.outboxes.insert(connection.serial, Line { outbox, since_ms, replacements });
@@ -108,13 +108,13 @@ impl Roster {
         self.figures.note_connections(self.len());
     }
 
-    /// What a client knows of those that had its id before it; none if it is not there.
+    /// Returns what a client knows of earlier connections with its id; `None` if the client is not there.
     pub(super) fn replacements(&mut self, serial: Serial) -> Option<&mut Replacements> {
         self.outboxes.get_mut(&serial).map(|line| &mut line.replacements)
     }
 
-    /// Takes a client off the list. Its outbox stays until [`Roster::hang_up`], as what was said to it
-    /// may still be held back.
+    /// Takes a client off the list. Its outbox stays until [`Roster::hang_up`], because the gate may still
+    /// hold outputs to it.
     pub(super) fn leave(&mut self, serial: Serial) {
         if let Some(connection) = self.edit().remove(serial)
             && self.outboxes.contains_key(&serial)
@@ -124,20 +124,20 @@ impl Roster {
         self.figures.note_connections(self.len());
     }
 
-    /// Ends a client's outbox, behind what was said to it.
+    /// Ends a client's outbox, behind the queued items.
     pub(super) fn hang_up(&mut self, serial: Serial) {
         self.outboxes.remove(&serial);
         self.leaving.remove(&serial);
     }
 
-    /// Marks a connection as ended, so that it hears nothing more while its close is handled. False if
-    /// it is not on the list.
+    /// Marks a connection as ended, so that it gets nothing more while the guest handles its close. Returns
+    /// false if it is not on the list.
     pub(super) fn retire(&mut self, serial: Serial) -> bool {
         let connection = self.edit().get_mut(serial);
         connection.map(|connection| connection.link = Link::Closing).is_some()
     }
 
-    /// Takes over what a committed turn changed about the connections. Nothing is said by this.
+    /// Applies a committed turn's changes to the connections. This sends nothing.
     pub(super) fn apply(&mut self, effects: &mut Effects) {
         let states = std::mem::take(&mut effects.states);
         let closed = std::mem::take(&mut effects.closed);
@@ -163,17 +163,17 @@ impl Roster {
         }
     }
 
-    /// True if the socket of a connection is gone, of which the room has yet to hear.
+    /// Returns true if a connection's socket is gone and the room has not handled its end yet.
     pub(super) fn has_left(&self, who: Serial) -> bool {
         self.outboxes.get(&who).is_none_or(|line| line.outbox.is_gone())
     }
 
-    /// Who has joined so far: the newest serial.
+    /// Returns the newest serial: no later connection has joined so far.
     pub(super) fn horizon(&self) -> Option<Serial> {
         self.connections.newest()
     }
 
-    /// Says what a turn had to say. `horizon` is the newest connection of its time.
+    /// Sends a turn's outputs. `horizon` is the newest connection at the time of the turn.
     pub(super) fn say(
         &self,
         NumberedOutputs { first, outputs }: NumberedOutputs,
@@ -192,7 +192,7 @@ impl Roster {
                 }
                 Output::Close { to, frame } => self.close(number, to, frame),
                 Output::Broadcast { message, tag, without } => {
-                    // Who has left since hears what came before its goodbye, and nothing after it.
+                    // A client that has left since gets what came before its goodbye, and nothing after it.
                     let all = self.connections.all().chain(self.leaving.values().map(Box::as_ref));
                     let heard = all.filter(|connection| {
                         Some(connection.serial) <= horizon
@@ -216,7 +216,7 @@ impl Roster {
         }
     }
 
-    /// Ends one connection after what was said to it so far.
+    /// Ends one connection behind the messages that it got so far.
     fn close(&self, number: SequenceNumber, to: Serial, frame: CloseFrame) {
         if let Some(line) = self.outboxes.get(&to) {
             self.tell(to, |tap, id| tap.closed(Some(number), Whom::One(id), &frame));
@@ -232,17 +232,17 @@ impl Roster {
         self.outboxes.values().for_each(|line| line.outbox.close(frame.clone()));
     }
 
-    /// Tells who watches that a client is let in.
+    /// Reports to watchers that a client was let in.
     pub(super) fn opened(&self, who: Serial) {
         self.tell(who, RoomTap::opened);
     }
 
-    /// Tells who watches how a connection ended.
+    /// Reports to watchers how a connection ended.
     pub(super) fn ended(&self, who: Serial, ending: &Ending) {
         self.tell(who, |tap, id| tap.ended(id, ending));
     }
 
-    /// Tells something of a client that is on the list, or was, to who watches, if anybody does.
+    /// Reports something about a client that is or was on the list to watchers, if there are any.
     fn tell(&self, who: Serial, told: impl FnOnce(&RoomTap, &ConnectionId)) {
         if !self.tap.may_be_watched() {
             return;
@@ -253,7 +253,8 @@ impl Roster {
         }
     }
 
-    /// The connections, to change. A turn's share of them has ended by then, so nothing is copied.
+    /// Returns the connections for a change. The turn has dropped its reference by then, so nothing is
+    /// copied.
     fn edit(&mut self) -> &mut Connections {
         Arc::make_mut(&mut self.connections)
     }

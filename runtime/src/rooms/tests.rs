@@ -1,4 +1,4 @@
-//! What leaves a room, and when: with a real guest, and a disk that waits or breaks.
+//! What leaves a room, and when: with a real guest, and a disk that waits or fails.
 
 mod numbers;
 
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::time::Duration;
 
-/// Rooms that run the puppet, on a disk that does what it is told.
+/// Rooms that run the puppet, on a disk that obeys the test.
 struct Node {
     rooms: Rooms,
     disk: Disk,
@@ -31,7 +31,7 @@ impl Node {
         Self::on(Disk::default(), when_quiet, rooms_active_max).await
     }
 
-    /// A node on a disk that may have something on it.
+    /// Makes a node on a disk that may hold data already.
     async fn on(disk: Disk, when_quiet: WhenQuiet, rooms_active_max: u64) -> Self {
         let limits = Limits { rooms_active_max, door_instances_max: 1, ..Limits::default() };
         let limits = Arc::new(limits);
@@ -54,7 +54,7 @@ impl Node {
         self.enter(&entrance, id).await.unwrap()
     }
 
-    /// Lets a client in, unless something else is in place by now than at the entrance.
+    /// Lets a client in, unless the code or the settings have changed since the entrance was taken.
     async fn enter(&self, entrance: &Entrance, id: &str) -> Option<Client> {
         let outboxes = self.rooms.outboxes();
         let to = (&outboxes, ConnectionKey(0));
@@ -68,13 +68,13 @@ impl Node {
         Ok(String::from_utf8_lossy(&response.body).into_owned())
     }
 
-    /// What was deployed last.
+    /// Returns the parties of the last deployment.
     fn parties(&self) -> HashMap<PartyName, Party> {
         let state = self.rooms.state();
         state.parties.iter().map(|(name, party)| (name.clone(), (**party).clone())).collect()
     }
 
-    /// Waits until a commit waits for the disk, and everything that could be said without it is said.
+    /// Waits until a commit waits for the disk, and every output that does not depend on it has left.
     async fn held(&self) {
         let waits = async {
             while !self.disk.is_waited_for() {
@@ -85,7 +85,7 @@ impl Node {
         settle().await;
     }
 
-    /// Waits until the store has found out that its disk works again: nobody restarts anything.
+    /// Waits until the store has found out by itself that its disk works again.
     async fn works_again(&self) {
         let waits = async {
             while self.rooms.storage_failure().is_some() {
@@ -96,14 +96,14 @@ impl Node {
     }
 }
 
-/// A client that is in the lobby.
+/// A client that is connected to the lobby.
 struct Client {
     joined: Joined,
     outboxes: Outboxes,
 }
 
 impl Client {
-    /// What the room has said to it, at most so many words.
+    /// Takes the room's outputs to it, at most `max`.
     fn take(&self, max: usize) -> Vec<Said> {
         let mut said = Vec::new();
         self.outboxes.take(max, &mut said);
@@ -111,7 +111,7 @@ impl Client {
     }
 }
 
-/// Lets every task run that can: the test's runtime has one thread.
+/// Runs every task that can run: the test's runtime has one thread.
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -145,7 +145,7 @@ async fn tell(client: &Client, text: &str) {
     within(client.joined.message(Message::text(text))).await.unwrap();
 }
 
-/// The next `count` words.
+/// Returns the next `count` outputs.
 async fn heard(client: &Client, count: usize) -> Vec<Said> {
     let mut said = Vec::new();
     while said.len() < count {
@@ -300,7 +300,7 @@ async fn a_room_whose_disk_stays_broken_serves_nobody_and_others_go_on() {
     assert_eq!(node.request(r#"[{"put":["k",1]}]"#).await, Ok("[]".to_owned()));
 }
 
-/// The metric's line is among those that the node prints now.
+/// Asserts that the node prints this metric's line.
 #[track_caller]
 fn prints(node: &Node, line: &str) {
     node.rooms.measure();
@@ -318,7 +318,7 @@ async fn a_store_that_fails_shows_in_the_metrics_until_it_works_again() {
     for line in ["room_store_up 0", "room_store_failures_total 1", "room_rooms_broken_total 1"] {
         prints(&node, line);
     }
-    // Nobody gets into a room meanwhile.
+    // No client gets into a room during that.
     assert!(node.request("[]").await.is_err());
     prints(&node, "room_rooms_broken_total 2");
     node.disk.work();
@@ -384,7 +384,7 @@ async fn who_is_replaced_hears_what_was_said_to_all_before() {
         assert!(futures_util::poll!(again.as_mut()).is_pending());
         tokio::task::yield_now().await;
     }
-    // Said after it was replaced, and before it knows.
+    // Sent after it was replaced, and before it knows.
     tell(&b, r#"[{"broadcast":"to the others"}]"#).await;
     node.held().await;
     assert_eq!(a.take(9), []);
@@ -407,7 +407,7 @@ async fn what_a_room_holds_back_is_said_though_it_made_room_for_another() {
     let entrance = node.rooms.entrance(&other).unwrap();
     let mut asked = std::pin::pin!(node.rooms.request(&entrance, post("[]")));
     for _ in 0..100 {
-        // What its own start wrote waits for the disk, too.
+        // The writes of its own start wait for the disk, too.
         assert!(futures_util::poll!(asked.as_mut()).is_pending());
         tokio::task::yield_now().await;
     }
@@ -443,7 +443,7 @@ fn content(room: &RoomId) -> RoomContent {
     RoomContent::read(lines.as_bytes(), &Limits::default()).unwrap().renamed(room.clone())
 }
 
-/// The keys of the lobby, and how often it has started.
+/// Reads the keys of the lobby, and how often it has started.
 const LOOK: &str = r#"[{"list":{}},{"get":"~starts"}]"#;
 
 #[tokio::test]
@@ -484,7 +484,7 @@ async fn a_room_that_is_replaced_ends_first_and_its_clients_are_told_to_come_bac
     }
     assert_eq!(a.take(9), []);
     node.disk.work();
-    // What it had begun is finished and said before it goes.
+    // The room finishes what it had begun, and its outputs leave before it goes.
     let goodbye = Said::Goodbye(CloseFrame::new(1012, "the room's storage was replaced"));
     assert_eq!(heard(&a, 2).await, [text("wrote"), goodbye]);
     assert_eq!(within(importing).await, Ok(()));
@@ -544,12 +544,12 @@ async fn what_lets_a_client_in_is_what_its_room_runs_whatever_is_deployed_in_bet
     let node = Node::start().await;
     let before = node.rooms.entrance(&lobby()).unwrap();
     node.rooms.deploy(node.parties()).await.unwrap();
-    // The room does not run yet: it would begin with what is in place now.
+    // The room does not run yet: it would begin with the code that is deployed now.
     assert!(node.enter(&before, "a").await.is_none());
     assert!(node.rooms.request(&before, post("[]")).await.unwrap().is_none());
     assert_eq!(node.rooms.count(), 0, "an entrance that is closed activates nothing");
     let _a = node.connect("a").await;
-    // It runs, and is not told yet of what is deployed.
+    // The room runs, and does not know of the deployment yet.
     let spares = node.rooms.0.parts.spares.clone();
     let all = u32::try_from(spares.available_permits()).unwrap();
     let kept = spares.acquire_many(all).await.unwrap();
@@ -565,7 +565,8 @@ async fn what_lets_a_client_in_is_what_its_room_runs_whatever_is_deployed_in_bet
     };
     assert!(!leads_to_newest());
     assert!(within(node.rooms.request(&newest, post("[]"))).await.unwrap().is_some());
-    // From the moment at which it is told, the old entrance is closed, and the one of all rooms leads to it, too.
+    // From the moment of its report on, the old entrance is closed, and the entrance of all rooms leads to
+    // it, too.
     drop(kept);
     within(deploying).await.unwrap();
     assert!(node.enter(&before, "c").await.is_none());

@@ -1,15 +1,16 @@
-//! What a store needs from whoever keeps the bytes. Owns the contracts between them.
+//! The interfaces that a store needs from its disk or memory. Owns the contracts between them.
 //!
-//! Invariant: a [`Journal`] makes turns durable, a [`Tree`] shows what they came to; nothing reaches
-//! the tree before the journal has it, so a tree can always be made anew. They do not know rooms'
-//! guests.
+//! Invariant: a [`Journal`] makes turns durable, and a [`Tree`] shows the state after them. The tree gets
+//! nothing that the journal does not have, so it can always be rebuilt. They do not know the rooms' guests,
+//! and the contract does not know how they keep the bytes.
 
 use super::Record;
 use crate::span::{Entries, Key, Overlay, Span};
 use bytes::Bytes;
 use hashbrown::HashSet;
 
-/// Why the store could not do its work. Cheap to clone, as all who waited for a flush get it.
+/// The reason why the store could not do its work. Cheap to clone, because a failed flush returns it to every
+/// caller that waits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The disk or the file system refused.
@@ -18,7 +19,7 @@ pub enum StoreError {
     /// Another process has the folder open.
     #[error("the data folder {0} is in use by another process; stop it, or choose another folder")]
     InUse(String),
-    /// What was read is not what was written.
+    /// The bytes read are not the bytes written.
     #[error("the stored data is damaged: {0}")]
     Corrupt(String),
     /// The data was written by another version.
@@ -26,9 +27,9 @@ pub enum StoreError {
         "the data has format {found}, this version reads format {wanted}; use the version that wrote it, or other data"
     )]
     Format {
-        /// What it says of itself.
+        /// The version of the data.
         found: String,
-        /// What is read here.
+        /// The version that this code reads.
         wanted: String,
     },
     /// The store was closed.
@@ -37,7 +38,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// True if the disk has no space, by the words that the system has for it.
+    /// Returns true if the disk is full, judging by the words of the system's error.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Io(text) if text.contains("No space left") || text.contains("quota"))
     }
@@ -46,12 +47,12 @@ impl StoreError {
 /// Keys in the order of a span.
 pub(super) type Keys = Box<dyn Iterator<Item = Result<Key, StoreError>>>;
 
-/// What became of one record of an append.
+/// The outcome of one record of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Appended {
     /// It survives a crash.
     Durable,
-    /// It does not count, and neither does any later record of its room in the same append.
+    /// It is void, and so is any later record of its room in the same append.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "a journal that one node has to itself refuses nobody")
@@ -59,43 +60,44 @@ pub(super) enum Appended {
     Refused(StoreError),
 }
 
-/// Where turns become durable.
+/// The journal, which makes turns durable.
 pub(super) trait Journal: Send {
-    /// Appends records and makes them survive a crash: what became of each, in their order. A room's record that is
-    /// refused is nobody else's loss. Blocks.
+    /// Appends records and makes them survive a crash. Returns the outcome of each, in their order. A refused
+    /// record loses nothing for other rooms. Blocks.
     ///
     /// # Errors
-    /// None of them counts, whatever of them reached the disk; the next append begins behind them.
+    /// All records are void, whatever part of them reached the disk. The next append begins behind them.
     fn append(
         &mut self,
         records: &mut dyn Iterator<Item = &Record>,
     ) -> Result<Vec<Appended>, StoreError>;
 
-    /// Finds out whether it can go on after an append that failed.
+    /// Finds out whether the journal can go on after an append that failed.
     ///
     /// # Errors
-    /// Not yet.
+    /// It cannot go on yet.
     fn resume(&mut self) -> Result<(), StoreError>;
 
-    /// Notes that nothing waits any more, and how far everything is durable: damage of the last record is told from
-    /// one that was never whole. Best effort, and not synced: it only has to outlive the process.
+    /// Notes that no commit waits, and how far everything is durable. With the note, recovery can distinguish
+    /// a damaged last record from one that was never whole. Best effort, and not synced: the note only has to
+    /// outlive the process.
     fn mark(&mut self) {}
 }
 
-/// Ordered bytes with atomic batches: what all records came to. A batch that is applied can be read at
-/// once; when it survives a crash is told by `sync` and matters only to how much is replayed.
+/// The state after all records: ordered bytes with atomic batches. An applied batch can be read at once.
+/// `sync` makes it survive a crash, which matters only to how much recovery replays.
 pub(super) trait Tree: Send + Sync {
-    /// The value of a key.
+    /// Returns the value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
-    /// The length of a key's value, in bytes.
+    /// Returns the length of a key's value, in bytes.
     fn value_len(&self, key: &[u8]) -> Result<Option<usize>, StoreError>;
 
-    /// The keys of a span, in its order. No value is read.
+    /// Lists the keys of a span, in its order. It reads no value.
     fn keys(&self, span: &Span) -> Keys;
 
-    /// The entries of a span, in its order, without the keys in `shadow`: a value that is about to be
-    /// replaced must not be read in the middle of that.
+    /// Reads the entries of a span, in its order, without the keys in `shadow`: the caller may be replacing a
+    /// value of these keys, and must not read half of it.
     fn scan(&self, span: &Span, shadow: HashSet<Key>) -> Entries<'static, StoreError>;
 
     /// Applies changes, all or none.

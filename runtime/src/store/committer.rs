@@ -1,8 +1,8 @@
 //! The one thread that makes turns durable. Owns the order of commits.
 //!
-//! Invariant: everything that waits becomes one group with one sync, and a commit is settled only
-//! after that sync returned. A failed sync loses its whole group, a record that is refused its own room's commits
-//! alone, and every room is told before the watermark moves. It does not know what becomes of what is durable.
+//! Invariant: all waiting commits become one group with one sync, and a commit is settled only after that
+//! sync returned. A failed sync loses its whole group. A refused record loses only the commits of its own
+//! room. Every room is notified before the watermark moves. It does not know what becomes of durable commits.
 
 use super::applier::Shared as Applier;
 use super::backend::{Appended, Journal, StoreError};
@@ -19,14 +19,14 @@ use tokio::time::Instant;
 
 /// One room's commit on its way to the disk.
 pub(super) struct Commit {
-    /// Whom to tell.
+    /// The room to notify.
     pub(super) pending: Arc<PendingCell>,
-    /// What changes.
+    /// The change.
     pub(super) record: Record,
 }
 
 impl Commit {
-    /// Its size while it waits.
+    /// Returns its size in the queue.
     pub(super) fn bytes(&self) -> usize {
         let keys = self.record.change.keys.iter();
         keys.map(|(key, value)| key.len() + value.as_ref().map_or(0, bytes::Bytes::len)).sum()
@@ -47,7 +47,7 @@ struct Shared {
     queue: Mutex<Queue>,
     /// The thread waits here for commits.
     filled: Condvar,
-    /// The first of the rooms that wait for space is told here.
+    /// Notifies the first of the rooms that wait for space.
     drained: Notify,
     /// The rooms that wait for space, first come, first served.
     line: Line,
@@ -59,12 +59,12 @@ struct Queue {
     bytes: usize,
     next: u64,
     closed: bool,
-    /// Set when a sync failed, until the journal can go on: nothing is taken meanwhile.
+    /// Set when a sync failed, until the journal can go on. The thread commits nothing during that time.
     failed: Option<StoreError>,
 }
 
 impl Committer {
-    /// Goes on behind `last`, the offset of the last commit before.
+    /// Starts the thread, which continues after `last`, the offset of the last earlier commit.
     pub(super) fn start(
         journal: Box<dyn Journal>,
         applier: Arc<Applier>,
@@ -105,8 +105,8 @@ impl Committer {
         self.settled.clone()
     }
 
-    /// Waits until the queue has space. It bounds what waits for the disk to the limits and at most
-    /// one commit more for each room that was let in at the same time.
+    /// Waits until the queue has space. This bounds the queue to the limits and at most one commit more for
+    /// each room that was let in at the same time.
     ///
     /// # Cancel safety
     /// Nothing is held while it waits.
@@ -116,7 +116,7 @@ impl Committer {
         }
     }
 
-    /// Waits until all who came before have space, and then there is some.
+    /// Waits until every earlier caller has got space, and then until there is some.
     async fn wait_in_line(&self) {
         let _first = self.shared.line.first().await;
         loop {
@@ -159,12 +159,12 @@ impl Committer {
         Ok(offset)
     }
 
-    /// The offset of the last commit that was queued.
+    /// Returns the offset of the last commit that was queued.
     pub(super) fn last(&self) -> Offset {
         Offset(self.shared.queue().next)
     }
 
-    /// Why nothing is taken at the moment, if that is so.
+    /// Returns the error for which nothing is committed at the moment, if there is one.
     pub(super) fn failure(&self) -> Option<StoreError> {
         let failed = self.shared.queue().failed.clone();
         failed.or_else(|| self.applier.failure())
@@ -186,7 +186,8 @@ impl Drop for Committer {
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // The queue is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // Changes to the queue are moves that cannot panic, so the queue is whole even after its holder
+        // panicked.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -200,9 +201,9 @@ struct Writer {
     shared: Arc<Shared>,
     settled: watch::Sender<Offset>,
     retry: Duration,
-    /// After so long without a commit the journal is marked.
+    /// The time without a commit after which the journal is marked.
     quiet: Duration,
-    /// True if nothing was committed since.
+    /// True if nothing was committed since the mark.
     is_marked: bool,
     metrics: Arc<StoreMetrics>,
 }
@@ -211,19 +212,19 @@ impl Writer {
     fn run(&mut self) {
         while let Some((commits, last)) = self.next() {
             self.at_work = commits;
-            // What a room committed after a loss was made from what was lost.
+            // A room's commits after a loss build on the lost one.
             self.at_work.retain(|commit| !commit.pending.lock().is_lost());
             match self.write() {
                 Ok(appended) => self.settle(appended),
                 Err(error) => self.at_work.drain(..).for_each(|lost| lost.pending.lose(&error)),
             }
             self.settled.send_replace(last);
-            // What was lost is passed over there, too: whoever waits for it must not wait for ever.
+            // The applier passes over lost commits: a task that waits for their offset must not wait forever.
             self.applier.push(std::mem::take(&mut self.at_work), last);
         }
     }
 
-    /// Tells each room what became of its commit, and keeps those that are durable.
+    /// Notifies each room of the outcome of its commits, and keeps the durable ones.
     fn settle(&mut self, appended: Vec<Appended>) {
         let mut appended = appended.into_iter();
         self.at_work.retain(|Commit { pending, record }| {
@@ -240,7 +241,7 @@ impl Writer {
         });
     }
 
-    /// What became of each commit at work.
+    /// Writes the group, and returns the outcome of each commit.
     fn write(&mut self) -> Result<Vec<Appended>, StoreError> {
         let failed = self.shared.queue().failed.clone();
         if let Some(error) = failed {
@@ -271,7 +272,8 @@ impl Writer {
         }
     }
 
-    /// Everything that waits, with the last offset in it. None when the store is closed and empty.
+    /// Returns all waiting commits, with the last offset among them; `None` when the store is closed and the
+    /// queue empty.
     fn next(&mut self) -> Option<(Vec<Commit>, Offset)> {
         let shared = self.shared.clone();
         let mut queue = shared.queue();
@@ -306,7 +308,7 @@ impl Writer {
     ) -> MutexGuard<'a, Queue> {
         let waited = shared.filled.wait_timeout(queue, self.quiet);
         let (queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        // Whatever else ended the wait, the caller looks at it.
+        // If something else ended the wait, the caller looks at it.
         if !waited.timed_out() || !queue.commits.is_empty() || queue.closed {
             return queue;
         }
@@ -316,7 +318,7 @@ impl Writer {
         shared.queue()
     }
 
-    /// Tries to go on after a failure, and waits a little if it cannot yet.
+    /// Tries to go on after a failure. If that fails, waits a little.
     fn resume(&mut self) {
         match self.journal.resume() {
             Ok(()) => {
@@ -327,7 +329,7 @@ impl Writer {
                 let mut queue = self.shared.queue();
                 queue.failed = Some(error);
                 let open = |queue: &mut Queue| queue.commits.is_empty() && !queue.closed;
-                // Whatever ends the wait, the next round looks at it.
+                // The next round checks the queue, whatever ended this wait.
                 drop(self.shared.filled.wait_timeout_while(queue, self.retry, open));
             }
         }
@@ -335,8 +337,8 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Nothing is left when the store was closed. A thread that fell over leaves rooms that wait: they are
-    /// told, and nothing is taken any more.
+    /// Loses what remains. After an orderly close nothing remains. After a panic of the thread, the waiting
+    /// rooms are notified of the loss, and the queue takes no more commits.
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
         queue.closed = true;

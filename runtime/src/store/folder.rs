@@ -1,15 +1,16 @@
-//! The folder of a store on disk. Owns what lies where, and how it is made whole after a crash.
+//! The folder of a store on disk. Owns the layout of the folder, and its recovery after a crash.
 //!
-//! Invariant: what was acknowledged is in the newest snapshot and the log behind it. The tree is made
-//! of these, and is only believed where nothing can have hurt it: after a clean end, or after a crash
-//! of the process alone, which leaves the kernel's pages as they are. It does not know who opens it.
+//! Invariant: acknowledged writes are in the newest snapshot and the log behind it. The tree is made from
+//! these. The store trusts the stored tree only where nothing can have damaged it: after a clean end, or
+//! after a crash of the process alone, which leaves the kernel's pages as they are. It does not know who
+//! opens it.
 //!
 //! ```text
 //! lock                    held while a process has the store open
-//! state                   format, the tree's folder, its checkpoint, how it was left
+//! state                   format, the tree's folder, its checkpoint, how the store was left
 //! log/<number>.log        the commit log
-//! service                 for how long it was served
-//! snapshot-<offset>       everything up to an offset, as of which the log is needed
+//! service                 for how long the store was served
+//! snapshot-<offset>       a snapshot of everything up to <offset>; recovery replays the log from there
 //! tree-<number>/          sled's files
 //! ```
 
@@ -25,13 +26,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The version of all this.
+/// The version of this layout.
 const FORMAT: u32 = 2;
-/// How often a lock is tried, and the pause between two tries: a process that this one is starting has the files of
-/// this one for a moment, one that was closed just now among them.
+/// How often a lock is tried. Between two tries is a pause, because a process that this one is starting holds
+/// copies of its open files for a moment, also of files that were closed just now.
 const LOCK_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
-/// Which machine this is, since it was started. It changes with every start of the kernel.
+/// Identifies the machine and its present start. It changes with every start of the kernel.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// A store's folder, held by this process.
@@ -39,49 +40,49 @@ pub(super) struct Folder {
     dir: PathBuf,
     id: u128,
     state: Mutex<State>,
-    /// Where the log ended when it was closed: what follows there is not needed.
+    /// The end of the log at its closing: the space behind it is not needed.
     end: Mutex<Option<(PathBuf, u64)>>,
     limits: Limits,
     _lock: File,
 }
 
-/// What the folder says of itself.
+/// The contents of the file `state`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct State {
     format: u32,
     /// The number of the tree's folder.
     tree: u64,
-    /// The tree has everything up to here on disk.
+    /// The offset up to which the tree has everything on disk.
     checkpoint: u64,
-    /// Where it was written. None where that cannot be known.
+    /// The boot ID at the last write; `None` where it is unknown.
     boot: Option<String>,
     /// Whether everything was closed in order.
     clean: bool,
-    /// Which store this is, in hexadecimal digits. None where it was written before stores had names.
+    /// The store's name, in hexadecimal digits; `None` where the file was written before stores had names.
     #[serde(default)]
     store: Option<String>,
-    /// The newest segment of the log, and its length at least.
+    /// The newest segment of the log, and its minimum length.
     #[serde(default)]
     segment: Option<Segment>,
-    /// When it was opened last, as [`opening`] counts.
+    /// When it was last opened, as [`opening`] counts.
     #[serde(default)]
     opened: u64,
 }
 
-/// What is noted of a segment of the log.
+/// A note about a segment of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Segment {
     number: u64,
     bytes: u64,
 }
 
-/// A store's folder, made whole.
+/// A store's folder after recovery.
 pub(super) struct Opened {
     pub(super) folder: Arc<Folder>,
     pub(super) tree: Arc<dyn Tree>,
     /// The offset of the last turn.
     pub(super) last: Offset,
-    /// This opening, noted on disk.
+    /// The number of this opening, noted on disk.
     pub(super) opened: u64,
     /// The size of the log, in bytes.
     pub(super) log_bytes: u64,
@@ -90,11 +91,11 @@ pub(super) struct Opened {
 }
 
 impl Folder {
-    /// Opens a store, made if it is not there, and makes it whole if it was not closed in order.
+    /// Opens a store, and makes it if it does not exist. Recovers it if it was not closed in order.
     ///
     /// # Errors
-    /// [`StoreError`]: another process has it open, it is of another version, or what was acknowledged
-    /// cannot be read. Nothing of that was changed.
+    /// [`StoreError`]: another process has it open, its version is unknown, or acknowledged data cannot be
+    /// read. That data is unchanged.
     pub(super) fn open(dir: &Path, limits: &Limits) -> Result<Opened, StoreError> {
         files::at(dir, || std::fs::create_dir_all(dir.join("log")))?;
         let lock = lock(dir)?;
@@ -137,7 +138,7 @@ impl Folder {
         Ok(Opened { folder, tree, last, opened, log_bytes, snapshot_bytes })
     }
 
-    /// Holds the log's files against what is noted of them.
+    /// Compares the log's files with the notes about them.
     fn check_log(&self, state: Option<&State>) -> Result<(), StoreError> {
         let segment = state.and_then(|state| state.segment);
         let expected = log::Expected {
@@ -149,7 +150,7 @@ impl Folder {
         if state.is_some() { log::check(&self.log(), &expected) } else { Ok(()) }
     }
 
-    /// The tree that is there, brought up to date, if there is reason to believe it.
+    /// Returns the stored tree, brought up to date, if it can be trusted.
     fn trusted_tree(&self, state: &State) -> Result<(Arc<dyn Tree>, Offset), Distrust> {
         let (tree, checkpoint) = self.stored_tree(state)?;
         let (applied, batch) = (apply::applied(&tree)?, self.limits.copy_slice_bytes);
@@ -166,7 +167,7 @@ impl Folder {
         Ok((Arc::new(tree), last))
     }
 
-    /// The tree that is there as it is, with its checkpoint.
+    /// Returns the stored tree as it is, with its checkpoint.
     fn stored_tree(&self, state: &State) -> Result<(Sled, Offset), StoreError> {
         if !state.clean && (state.boot.is_none() || state.boot != boot()) {
             return Err(StoreError::Corrupt("the machine stopped while it was written".to_owned()));
@@ -186,7 +187,7 @@ impl Folder {
         Ok((tree, checkpoint))
     }
 
-    /// Makes a new tree from the newest snapshot and the log behind it.
+    /// Builds a new tree from the newest snapshot and the log behind it.
     fn rebuild(&self) -> Result<(Arc<dyn Tree>, Offset), StoreError> {
         let number = self.state().tree + 1;
         let dir = self.tree_dir(number);
@@ -214,21 +215,21 @@ impl Folder {
         Ok((Arc::new(tree), last))
     }
 
-    /// Makes a new tree while the store is open, and forgets the one before.
+    /// Builds a new tree while the store is open, and drops the old one.
     ///
     /// # Errors
-    /// [`StoreError`]: the one before is still the folder's.
+    /// [`StoreError`]: the old tree is still the folder's.
     pub(super) fn renew(&self) -> Result<Arc<dyn Tree>, StoreError> {
         let old = self.tree_dir(self.state().tree);
         let (tree, _) = self.rebuild()?;
         if let Err(error) = files::remove(&old) {
-            // Its threads may still write to it; the next start removes it.
+            // The tree's threads may still write to it. The next start removes it.
             tracing::warn!(%error, "a tree that failed is left behind");
         }
         Ok(tree)
     }
 
-    /// Where the log lies.
+    /// Returns the folder of the log.
     pub(super) fn log(&self) -> PathBuf {
         self.dir.join("log")
     }
@@ -237,18 +238,18 @@ impl Folder {
         self.dir.join(format!("tree-{number}"))
     }
 
-    /// A name for a snapshot that is being made.
+    /// Returns a path for a snapshot in progress.
     pub(super) fn new_snapshot(&self) -> PathBuf {
         self.dir.join("snapshot.new")
     }
 
-    /// Makes a snapshot the one that counts, and removes the one before.
+    /// Replaces the valid snapshot with a new one, and removes the old one.
     pub(super) fn keep_snapshot(&self, new: &Path, end: Offset) -> Result<(), StoreError> {
         files::put_in_place(new, &self.dir.join(format!("snapshot-{:020}", end.0)))?;
         self.tidy()
     }
 
-    /// The newest snapshot, with its offset.
+    /// Returns the newest snapshot, with its offset.
     fn snapshot(&self) -> Result<Option<(PathBuf, u64)>, StoreError> {
         let names = files::list(&self.dir)?.into_iter();
         let snapshots = names.filter_map(|name| {
@@ -258,8 +259,8 @@ impl Folder {
         Ok(snapshots.max_by_key(|(_, end)| *end))
     }
 
-    /// Removes what was begun and not finished. Only where nobody has begun anything yet: what is replaced while the
-    /// store is open has such a name for a moment.
+    /// Removes unfinished files. Only for the start of an opening: while the store is open, a file that is
+    /// being replaced has such a name for a moment.
     fn remove_unfinished(&self) -> Result<(), StoreError> {
         let names = files::list(&self.dir)?.into_iter();
         names
@@ -267,7 +268,7 @@ impl Folder {
             .try_for_each(|name| files::remove(&self.dir.join(name)))
     }
 
-    /// Removes what nothing needs any more: other trees and older snapshots.
+    /// Removes trees and snapshots that are not needed any more.
     fn tidy(&self) -> Result<(), StoreError> {
         let snapshot = self.snapshot()?.map(|(path, _)| path);
         let tree = self.tree_dir(self.state().tree);
@@ -282,22 +283,23 @@ impl Folder {
         Ok(())
     }
 
-    /// Notes that the tree has everything up to here on disk.
+    /// Notes that the tree has everything up to this offset on disk.
     pub(super) fn note_checkpoint(&self, upto: Offset) -> Result<(), StoreError> {
         self.write_state(|state| state.checkpoint = upto.0)
     }
 
-    /// Which store this is.
+    /// Returns the store's name.
     pub(super) fn id(&self) -> u128 {
         self.id
     }
 
-    /// Notes the newest segment of the log, which has so many bytes from now on, before anything is written to it.
+    /// Notes the newest segment of the log, which has this many bytes from now on. The log calls it before it
+    /// writes to the segment.
     pub(super) fn note_segment(&self, number: u64, bytes: u64) -> Result<(), StoreError> {
         self.write_state(|state| state.segment = Some(Segment { number, bytes }))
     }
 
-    /// Keeps in mind where the log ends, which is closed.
+    /// Remembers the end of the log at its closing.
     pub(super) fn keep_end(&self, segment: PathBuf, bytes: u64) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some((segment, bytes));
     }
@@ -311,7 +313,7 @@ impl Folder {
                 segment.bytes = *bytes;
             }
         })?;
-        // Only now: shorter than noted, it would be missed.
+        // Only after the note: a segment that is shorter than noted counts as cut.
         end.map_or(Ok(()), |(path, bytes)| {
             files::at(&path, || File::options().write(true).open(&path)?.set_len(bytes))
         })
@@ -330,7 +332,7 @@ impl Folder {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // It is replaced as a whole, so what a panicking holder left is whole.
+        // The state is replaced as a whole, so it is whole even after its holder panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -342,11 +344,11 @@ impl Default for State {
     }
 }
 
-/// Why the tree that is there is not taken.
+/// The reason why the stored tree is not used.
 enum Distrust {
-    /// It is damaged or may be: the log has everything.
+    /// It is damaged or may be. The log has everything.
     Tree(StoreError),
-    /// It has more than the log has.
+    /// The log lacks something that the tree has.
     Log(StoreError),
 }
 
@@ -356,11 +358,11 @@ impl From<StoreError> for Distrust {
     }
 }
 
-/// Puts a copy in place as a store that can be opened.
+/// Makes a new store from a copy.
 ///
 /// # Errors
-/// [`StoreError`]: the copy is damaged or of another version, or the folder has something in it.
-/// Nothing was changed, or the folder has parts of a store that will not be taken for one.
+/// [`StoreError`]: the copy is damaged or of another version, or the folder is not empty. The folder is
+/// unchanged, or has parts that a later opening does not take for a store.
 pub(super) fn restore(copy: &Path, dir: &Path) -> Result<(), StoreError> {
     let end = copies::read(copy, |_| Ok(()))?;
     if !files::list(dir)?.is_empty() {
@@ -376,9 +378,9 @@ pub(super) fn restore(copy: &Path, dir: &Path) -> Result<(), StoreError> {
     files::put_in_place(&new, &dir.join(format!("snapshot-{:020}", end.0)))
 }
 
-/// The number of an opening: greater than that of the one before, whatever the clock says, and greater than that of
-/// an older copy of the store, which the number before does not tell of, as far as the clock is right. In milliseconds
-/// since 1970.
+/// Returns the number of an opening, in milliseconds since 1970. It is greater than the number before,
+/// whatever the clock says. If the clock is right, it is also greater than the numbers that the store gave
+/// since an older copy of it was made.
 pub(super) fn opening(before: u64) -> u64 {
     Clock::system().wall_ms().max(before.saturating_add(1))
 }
@@ -396,19 +398,19 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
     Err(StoreError::InUse(dir.display().to_string()))
 }
 
-/// What the folder says of itself; none if there is no store in it yet.
+/// Reads the file `state`; `None` if the folder has no store yet.
 fn read_state(dir: &Path) -> Result<Option<State>, StoreError> {
     let wrong = |found: String| StoreError::Format { found, wanted: FORMAT.to_string() };
     let path = dir.join("state");
     if !path.exists() {
-        // The first format kept sled's files right in the folder.
+        // The first format kept sled's files directly in the folder.
         return if dir.join("db").exists() { Err(wrong("1".to_owned())) } else { Ok(None) };
     }
     let json = files::at(&path, || std::fs::read(&path))?;
     let state: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
     match state.get("format").and_then(serde_json::Value::as_u64) {
         Some(format) if format != u64::from(FORMAT) => Err(wrong(format.to_string())),
-        // One that is damaged is as good as none: it says nothing that cannot be found out.
+        // A damaged one counts as missing: recovery can find out everything that it says.
         _ => Ok(serde_json::from_value(state).ok()),
     }
 }
@@ -417,7 +419,7 @@ fn boot() -> Option<String> {
     std::fs::read_to_string(BOOT_ID).ok().map(|id| id.trim().to_owned())
 }
 
-/// Applies records to a tree, many at once.
+/// Applies records to a tree in large batches.
 fn replay<T>(
     tree: &Sled,
     batch_bytes: u64,

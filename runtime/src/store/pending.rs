@@ -1,7 +1,7 @@
-//! What a room committed and the tree does not show yet, and what the room read lately. Owns both.
+//! A room's commits that the tree does not show yet, and the room's latest reads. Owns both.
 //!
-//! Invariant: what it says of a key is what the room's last commit made of it. It is bounded by what
-//! may wait for the disk, and by the limit on what is remembered. It does not know where the bytes go.
+//! Invariant: its answer for a key is the value after the room's last commit. The limit on waiting commits
+//! and the limit on remembered values bound it. It does not know where the bytes go.
 
 use super::keys::RoomFacts;
 use super::{Offset, Record, Settled, StoreError, Touch, Wipe};
@@ -13,32 +13,32 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// A room's [`Pending`], shared with those who bring its commits on their way.
+/// A room's [`Pending`], shared with the committer and the applier.
 pub(super) struct PendingCell {
     state: Mutex<Pending>,
-    /// Somebody may wait here until everything is applied.
+    /// A thread may wait here until everything is applied.
     applied: Condvar,
-    /// The room waits here for what becomes of its commits: it alone is woken when one of them is settled,
-    /// and not with every sync that other rooms wait for.
+    /// The room waits here for the outcome of its commits. It wakes only when one of its own commits is
+    /// settled, and not with every sync that other rooms wait for.
     settled: Notify,
 }
 
-/// What a room committed and the tree does not show yet.
+/// A room's commits that the tree does not show yet.
 pub(super) struct Pending {
     keys: BTreeMap<Key, (Offset, Option<Bytes>)>,
     cleared: Option<Offset>,
     /// The last commit.
     last: Offset,
-    /// The last note of use, which is a commit that nobody waits for.
+    /// The last note of use, a commit whose outcome no caller waits for.
     noted: Offset,
-    /// The last commit that is in the tree.
+    /// The last commit that the tree has.
     applied: Offset,
     durable: Offset,
     lost: Option<StoreError>,
-    /// What is known of the room. Its alarm, use and turns are as of the last commit, its keys and bytes as
-    /// of the last one that is in the tree.
+    /// The room's facts. Its alarm, use and turns are as of the last commit, its keys and bytes as of the
+    /// last commit that the tree has.
     pub(super) info: RoomFacts,
-    /// Bytes of what is on its way, as if it replaced nothing.
+    /// Bytes of the pending commits, as if they replaced nothing.
     staged_bytes: u64,
     recent: HashMap<Key, Option<Bytes>>,
     recent_bytes: usize,
@@ -65,38 +65,38 @@ impl PendingCell {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Pending> {
-        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The room's commits up to this offset are durable.
+    /// Notes that the room's commits up to this offset are durable.
     pub(super) fn settle(&self, durable: Offset) {
         self.lock().durable = durable;
         self.settled.notify_one();
     }
 
-    /// What was on its way did not arrive.
+    /// Notes that the pending commits are lost.
     pub(super) fn lose(&self, error: &StoreError) {
         self.lock().lost = Some(error.clone());
         self.settled.notify_one();
     }
 
-    /// Returns when commits may have been settled or lost since the last time. For the one room whose
-    /// commits they are.
+    /// Returns when commits may have been settled or lost since the last call. Only the one room that made
+    /// the commits calls it.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the next call returns at once if there were any.
+    /// If the future is dropped before it returns, the next call reports what it would have reported.
     pub(super) async fn settles(&self) {
         self.settled.notified().await;
     }
 
-    /// The tree has everything up to this commit, which left this to be known of the room.
+    /// Notes that the tree has everything up to this commit, and the room's facts after it.
     pub(super) fn applied(&self, upto: Offset, info: Option<&RoomFacts>) {
         self.lock().apply(upto, info);
         self.applied.notify_all();
     }
 
-    /// Asks something once everything is in the tree, or is lost, or this time has passed.
+    /// Calls `ask` once everything is in the tree, or is lost, or this time has passed.
     pub(super) fn when_applied<T>(&self, wait: Duration, ask: impl FnOnce(&Pending) -> T) -> T {
         let waits =
             |pending: &mut Pending| pending.applied < pending.last && pending.lost.is_none();
@@ -106,7 +106,7 @@ impl PendingCell {
 }
 
 impl Pending {
-    /// Takes up a commit that is on its way from now on.
+    /// Adds a commit to the pending ones.
     pub(super) fn stage(&mut self, record: &Record) {
         let change = &record.change;
         if change.wipe != Wipe::Nothing {
@@ -137,13 +137,13 @@ impl Pending {
         self.last = record.offset;
     }
 
-    /// Takes up a note of use that is on its way from now on.
+    /// Adds a note of use.
     pub(super) fn note_use(&mut self, touch: Touch, at: Offset) {
         self.info.touch = Some(touch);
         self.noted = at;
     }
 
-    /// The last commit or note of use.
+    /// Returns the offset of the last commit or note of use.
     pub(super) fn last(&self) -> Offset {
         self.last.max(self.noted)
     }
@@ -152,7 +152,7 @@ impl Pending {
         self.lost.is_some()
     }
 
-    /// What became of the commit at this offset.
+    /// Returns the outcome of the commit at this offset.
     pub(super) fn settled(&self, offset: Offset) -> Settled {
         match &self.lost {
             _ if offset <= self.durable => Settled::Durable,
@@ -174,7 +174,7 @@ impl Pending {
         }
     }
 
-    /// What is known of a key without asking the tree.
+    /// Returns the value of a key, if it is known without the tree.
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
         match self.keys.get(key) {
             Some((_, value)) => Some(value.clone()),
@@ -183,7 +183,7 @@ impl Pending {
         }
     }
 
-    /// Remembers what the tree said of a key, or was told of it.
+    /// Remembers the value of a key that the tree showed or got.
     pub(super) fn remember(&mut self, key: &[u8], value: Option<Bytes>) {
         let bytes = key.len() + value.as_ref().map_or(0, Bytes::len);
         if self.recent_bytes + bytes > self.recent_bytes_max {
@@ -202,7 +202,7 @@ impl Pending {
         self.recent_bytes = 0;
     }
 
-    /// What is on its way for the keys of a span, and whether everything else goes before it.
+    /// Returns the pending values of a span, and whether a pending commit deletes everything else.
     pub(super) fn within(&self, span: &Span) -> (Overlay, bool) {
         if span.is_empty() {
             return (Overlay::new(), true);
@@ -212,7 +212,7 @@ impl Pending {
         (over, self.cleared.is_some())
     }
 
-    /// The room has at most this many bytes.
+    /// Returns an upper bound of the room's bytes.
     pub(super) fn bytes_at_most(&self) -> u64 {
         self.info.bytes + self.staged_bytes
     }

@@ -1,8 +1,8 @@
-//! One room's storage. Owns what the room has written and the tree does not show yet.
+//! One room's storage. Owns the room's writes that the tree does not show yet.
 //!
-//! Invariant: the room reads what it committed at once; what a failed sync lost is never reported
-//! durable. A read that may go to the disk gives up its thread's other work first. It does not know
-//! other rooms.
+//! Invariant: the room reads its commits at once, and a write that a failed sync lost is never reported
+//! durable. A read that may go to the disk gives up its thread's other work first. It does not know other
+//! rooms.
 
 use super::applier::Shared as Applier;
 use super::backend::StoreError;
@@ -26,28 +26,28 @@ use std::time::Duration;
 pub(crate) struct AlarmRecord {
     /// When, in milliseconds since 1970.
     pub(crate) due_ms: u64,
-    /// How often it was tried and failed.
+    /// The number of failed tries.
     pub(crate) tries: u32,
 }
 
-/// A note of when a room was used last, by the time for which its node has served.
+/// A note of a room's last use, in the time for which its node has served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Touch {
-    /// When, in milliseconds of service. For a room whose end has failed, so long before the next try
-    /// that it is due then.
+    /// Milliseconds of service. For a room whose end has failed, the time is set back so that the room is due
+    /// when the next try is.
     pub(crate) at_ms: u64,
-    /// How often its end was tried and failed since.
+    /// The number of failed tries to end the room since.
     pub(crate) tries: u32,
 }
 
-/// What became of a commit.
+/// The outcome of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
     /// It survives a crash.
     Durable,
-    /// It did not reach the disk, and neither did any later one of this room.
+    /// It did not reach the disk, and neither did any later commit of this room.
     Lost(StoreError),
-    /// It is on its way.
+    /// It is pending.
     Waiting,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct RoomStore {
     sequence: Sequence,
 }
 
-/// What a room's storage works with.
+/// The parts that a room's storage works with.
 pub(super) struct Links {
     pub(super) applier: Arc<Applier>,
     pub(super) committer: Arc<Committer>,
@@ -75,12 +75,12 @@ impl Drop for RoomStore {
     }
 }
 
-/// What a turn reads from.
+/// The source of a turn's reads.
 struct Reader {
     applier: Arc<Applier>,
     pending: Arc<PendingCell>,
     guest_prefix: Key,
-    /// The longest wait for what is on its way.
+    /// The longest wait for pending commits.
     wait_max: Duration,
 }
 
@@ -100,42 +100,42 @@ impl RoomStore {
         Self { reader, committer, leftovers, room: room.clone(), sequence }
     }
 
-    /// The numbers of what happens in the room. A commit makes those that were taken before it durable.
+    /// Returns the numbers of the room's events. A commit makes those that were taken before it durable.
     pub(crate) fn sequence(&self) -> &Sequence {
         &self.sequence
     }
 
-    /// What the next turn reads from.
+    /// Returns the view from which the next turn reads.
     pub(crate) fn view(&self) -> Arc<dyn View> {
         self.reader.clone()
     }
 
-    /// The room's alarm, as of the last commit.
+    /// Returns the room's alarm, as of the last commit.
     pub(crate) fn alarm(&self) -> Option<AlarmRecord> {
         self.reader.pending.lock().info.alarm
     }
 
-    /// When the room was used last, as of the last note.
+    /// Returns the room's last use, as of the last note.
     pub(crate) fn touch(&self) -> Option<Touch> {
         self.reader.pending.lock().info.touch
     }
 
-    /// What is known of the room: its alarm, use and turns as of the last commit, its keys and bytes as of the
-    /// last one that has reached the tree.
+    /// Returns the room's facts: its alarm, use and turns as of the last commit, its keys and bytes as of the
+    /// last commit that the tree has.
     pub(crate) fn facts(&self) -> RoomFacts {
         self.reader.pending.lock().info
     }
 
-    /// Applies the writes of one turn of this code, and returns the position at which they become
-    /// durable. With it goes a note that the room was used, if there is one.
+    /// Commits the writes of one turn of this code, with a note that the room was used if there is one.
+    /// Returns the offset at which they become durable.
     ///
-    /// Later reads of this room see them at once. Waits while too much waits for the disk.
+    /// Later reads of this room see them at once. Waits while the queue to the disk is full.
     ///
     /// # Errors
     /// [`StoreError`]: nothing was applied.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, nothing was applied.
+    /// If the future is dropped before it returns, nothing was applied.
     pub(crate) async fn commit(
         &self,
         writes: Writes,
@@ -151,7 +151,7 @@ impl RoomStore {
         self.commit_change(change, module).await
     }
 
-    /// Puts the alarm off, or drops it.
+    /// Postpones the alarm, or removes it.
     ///
     /// # Errors
     /// As [`RoomStore::commit`].
@@ -166,7 +166,7 @@ impl RoomStore {
         self.commit_change(change, ModuleHash::NONE).await
     }
 
-    /// Forgets everything that is stored for the room.
+    /// Deletes everything that is stored for the room.
     ///
     /// # Errors
     /// As [`RoomStore::commit`].
@@ -179,8 +179,7 @@ impl RoomStore {
     }
 
     /// Notes that the room was used, if anything is stored for it. No turn depends on the note: if it is
-    /// lost, the room does not break. The room's later reads of it see it at once. False if nothing is
-    /// stored.
+    /// lost, the room does not break. The room sees the note at once. Returns false if nothing is stored.
     ///
     /// # Errors
     /// [`StoreError`]: nothing was noted.
@@ -239,15 +238,15 @@ impl RoomStore {
         }
     }
 
-    /// Returns when commits of this room may have been settled since the last time.
+    /// Returns when commits of this room may have been settled since the last call.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the next call returns at once if there were any.
+    /// If the future is dropped before it returns, the next call reports what it would have reported.
     pub(crate) async fn settles(&self) {
         self.reader.pending.settles().await;
     }
 
-    /// What became of the commit at this offset.
+    /// Returns the outcome of the commit at this offset.
     pub(crate) fn settled(&self, offset: Offset) -> Settled {
         self.reader.pending.lock().settled(offset)
     }
@@ -258,7 +257,7 @@ impl Reader {
         [&self.guest_prefix, key].concat()
     }
 
-    /// An error for the turn. Damage is not this room's alone: the tree is made anew.
+    /// Converts an error for the turn. Damage concerns more rooms than this one, so the tree is rebuilt.
     fn read_error(&self, error: &StoreError) -> ReadError {
         if matches!(error, StoreError::Corrupt(_)) {
             self.applier.distrust(error);
@@ -272,7 +271,8 @@ impl View for Reader {
         if let Some(known) = self.pending.lock().get(key) {
             return Ok(known);
         }
-        // What is applied between the two reads is in the tree by now: it is there before it settles.
+        // A commit that is applied between the two reads is in the tree by now: the tree has it before it
+        // settles.
         let read = blocking(|| self.applier.tree().get(&self.stored(key)));
         let value = read.map_err(|error| self.read_error(&error))?;
         self.pending.lock().remember(key, value.clone());
@@ -325,8 +325,8 @@ fn ordered(over: Overlay, direction: Direction) -> crate::span::Changes<'static>
     }
 }
 
-/// Reads ahead, more each time, so that a long listing gives up its thread's other work a few times and
-/// not once an entry.
+/// Reads ahead, more entries each time, so that a long listing gives up its thread's other work a few times
+/// and not once an entry.
 struct Batched {
     entries: Entries<'static, StoreError>,
     batch: VecDeque<Result<(Key, Bytes), StoreError>>,

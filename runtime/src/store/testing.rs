@@ -1,6 +1,6 @@
-//! A disk that misbehaves on purpose, for tests of those who use a store.
+//! A disk that misbehaves on purpose, for tests of the store's users.
 //!
-//! Invariant: what it has not synced is lost when it fails or the machine stops, as with a real one. It
+//! Invariant: it loses what it has not synced when it fails or the machine stops, as a real disk does. It
 //! does not know what the tests are about.
 
 use super::apply::Changes;
@@ -18,12 +18,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The offset with this number.
+/// Returns the offset with this number.
 pub(crate) fn offset(number: u64) -> Offset {
     Offset(number)
 }
 
-/// The alarms that can be found, in the order of their times.
+/// Lists the alarms that can be found, in the order of their times.
 pub(crate) fn alarms(store: &Store) -> Vec<(u64, RoomId)> {
     let mut alarms = Vec::new();
     let shown = store.alarms(&AlarmsFrom::START, |due_ms, room| {
@@ -34,7 +34,7 @@ pub(crate) fn alarms(store: &Store) -> Vec<(u64, RoomId)> {
     alarms
 }
 
-/// The rooms of the party `main` that were used, in the order of the times of their uses.
+/// Lists the rooms of the party `main` that were used, in the order of their last uses.
 pub(crate) fn uses(store: &Store) -> Vec<(u64, RoomId)> {
     let mut uses = Vec::new();
     let main = PartyName::parse("main").unwrap();
@@ -46,10 +46,10 @@ pub(crate) fn uses(store: &Store) -> Vec<(u64, RoomId)> {
     uses
 }
 
-/// How long a sync waits at most: a test that failed must not leave the committer waiting for ever.
+/// The longest wait of a sync: a test that failed must not leave the committer waiting forever.
 const HOLD_MAX: Duration = Duration::from_secs(10);
 
-/// A disk in memory whose syncs wait or fail when it is told so. Clones are the same disk.
+/// A disk in memory whose syncs wait or fail on a test's command. Clones are the same disk.
 #[derive(Clone, Default)]
 pub(crate) struct Disk(Arc<Inner>);
 
@@ -63,7 +63,7 @@ struct Inner {
     waiting: AtomicBool,
 }
 
-/// What a sync does.
+/// The behaviour of a sync.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Mood {
     #[default]
@@ -74,12 +74,12 @@ enum Mood {
 }
 
 impl Disk {
-    /// A store on this disk, with what was synced to it.
+    /// Opens a store on this disk, with everything that was synced to it.
     pub(crate) fn store(&self, limits: &Limits) -> Store {
         self.counted_store(limits, Metrics::new().store)
     }
 
-    /// As [`Disk::store`], and counts what it does.
+    /// As [`Disk::store`], with metrics.
     pub(crate) fn counted_store(&self, limits: &Limits, metrics: Arc<StoreMetrics>) -> Store {
         let limits = Limits { store_retry_ms: 1, ..limits.clone() };
         let disk = self.clone();
@@ -97,7 +97,7 @@ impl Disk {
         .unwrap()
     }
 
-    /// What was synced came to this.
+    /// Returns the tree of all synced records.
     pub(super) fn tree(&self) -> Result<Arc<dyn Tree>, StoreError> {
         let tree = Memory::default();
         for record in self.synced().iter() {
@@ -108,27 +108,28 @@ impl Disk {
         Ok(Arc::new(tree))
     }
 
-    /// Syncs wait from now on.
+    /// Makes syncs wait from now on.
     pub(crate) fn hold(&self) {
         self.set(Mood::Waits);
     }
 
-    /// True while a sync waits.
+    /// Returns true while a sync waits.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.0.waiting.load(Ordering::SeqCst)
     }
 
-    /// Syncs work from now on, those that wait first.
+    /// Makes syncs work from now on, those that wait first.
     pub(crate) fn work(&self) {
         self.set(Mood::Works);
     }
 
-    /// Syncs fail from now on, those that wait first, and what was not synced is lost.
+    /// Makes syncs fail from now on, those that wait first. The disk loses what was not synced.
     pub(crate) fn fail(&self) {
         self.set(Mood::Fails);
     }
 
-    /// Records of this room are refused from now on, or taken again, whatever becomes of others.
+    /// Makes the disk refuse records of this room from now on, or take them again. Records of other rooms are
+    /// unaffected.
     pub(crate) fn refuse(&self, room: &RoomId, refused: bool) {
         let mut rooms = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
         match refused {
@@ -137,13 +138,13 @@ impl Disk {
         };
     }
 
-    /// The numbers that were synced with commits of this room.
+    /// Returns the numbers that were synced with commits of this room.
     pub(crate) fn numbers(&self, room: &RoomId) -> Vec<SequenceNumber> {
         let synced = self.synced();
         synced.iter().filter(|record| record.room == *room).map(|record| record.number).collect()
     }
 
-    /// The thread that syncs panics, which it never should.
+    /// Makes the thread that syncs panic, which it never should.
     pub(crate) fn fall_over(&self) {
         self.set(Mood::FallsOver);
     }
@@ -199,7 +200,7 @@ impl Journal for Disk {
     }
 }
 
-/// What a store leaves behind when its process or its machine stops: a disk in memory, or a folder.
+/// The remains of a store after its process or its machine stops: a disk in memory, or a folder.
 pub(super) struct Image {
     kind: Kind,
     scratch: tempfile::TempDir,
@@ -221,7 +222,7 @@ impl Image {
         Self { kind: Kind::Folder(scratch.path().join("0")), scratch, taken: 0 }
     }
 
-    /// A store on it.
+    /// Opens a store on it.
     pub(super) fn store(&self, limits: &Limits) -> Store {
         match &self.kind {
             Kind::Memory(disk) => disk.store(limits),
@@ -229,12 +230,12 @@ impl Image {
         }
     }
 
-    /// A folder for other files.
+    /// Returns a folder for other files.
     pub(super) fn scratch(&self) -> &Path {
         self.scratch.path()
     }
 
-    /// The folder, if it is one.
+    /// Returns the folder, if it is one.
     pub(super) fn dir(&self) -> &Path {
         match &self.kind {
             Kind::Memory(_) => self.scratch(),
@@ -247,7 +248,7 @@ impl Image {
         if let Kind::Folder(dir) = &mut self.kind {
             self.taken += 1;
             let copy = self.scratch.path().join(self.taken.to_string());
-            // While these are held the files do not change: a copy of a folder is not made in one moment.
+            // While these locks are held the files do not change: copying a folder takes time.
             let shared = store.applier.shared();
             let _still = (store.keeper.still(), shared.copy());
             copy_folder(dir, &copy);
@@ -255,7 +256,7 @@ impl Image {
         }
     }
 
-    /// Becomes what it may be after the machine stopped: only what was synced is what it was.
+    /// Becomes what the machine may leave when it stops: only synced data is certain.
     pub(super) fn cut_power(&self) {
         if let Kind::Folder(dir) = &self.kind {
             rewrite(&dir.join("state"), |state| {
