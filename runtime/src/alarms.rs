@@ -1,8 +1,9 @@
 //! Wakes rooms whose alarm is due. Owns the waiting, not the alarms: those lie in the store.
 //!
-//! Invariant: what is due is found by its time, never by looking at every room, and a room is told of
-//! an alarm once until it has dealt with it. However many are due, they take no more than half of the
-//! places for live rooms: the others are for visitors. It does not know what an alarm means to a room.
+//! Invariant: the search finds due alarms by time and never looks at every room, and it reports an alarm to
+//! its room once until the room has handled it. However many alarms are due, they take no more than half of
+//! the places for live rooms, because the other half is for visitors. It does not know what an alarm means to
+//! a room.
 
 use crate::clock::Clock;
 use crate::id::RoomId;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-/// How often what could not be done is tried again.
+/// The pause before the search tries again what failed.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The alarms of one node.
@@ -26,11 +27,11 @@ pub(crate) struct Alarms {
     rooms: Rooms,
     clock: Clock,
     limits: Arc<Limits>,
-    /// Rooms that were told and have not answered yet.
+    /// Rooms that got a report and have not answered yet.
     ringing: HashSet<RoomId>,
-    /// Rooms that could not deal with it and are told again later.
+    /// Rooms that could not handle their alarm and get the report again later.
     resting: HashSet<RoomId>,
-    /// Where the next look goes on: all before were told.
+    /// The position of the next look: all earlier alarms were reported.
     from: AlarmsFrom,
 }
 
@@ -47,10 +48,10 @@ impl Alarms {
         }
     }
 
-    /// Rings what is due, until the future is dropped.
+    /// Rings due alarms, until the future is dropped.
     ///
     /// # Cancel safety
-    /// Dropped at any time, no alarm is lost: they lie in the store until their turns commit.
+    /// Dropping the future at any time loses no alarm: alarms lie in the store until their turns commit.
     pub(crate) async fn run(mut self) {
         let bell = self.store.alarm_bell();
         let mut answers = FuturesUnordered::new();
@@ -81,13 +82,13 @@ impl Alarms {
         }
     }
 
-    /// The rooms whose alarm is due and does not ring yet; they count as ringing now. How long until
-    /// the next one.
+    /// Returns the rooms whose alarm is due and does not ring yet, and counts them as ringing; with the time
+    /// until the next look.
     fn due(&mut self) -> Result<(Vec<RoomId>, Duration), StoreError> {
         let batch_max = self.batch_max();
         let look_max = ms(self.limits.alarm_look_ms_max);
         let free = batch_max.saturating_sub(self.ringing.len());
-        // A look for every single answer would be many for little.
+        // A look after every single answer would cost much and find little.
         if free < batch_max.div_ceil(2) {
             return Ok((Vec::new(), look_max));
         }
@@ -116,32 +117,33 @@ impl Alarms {
         Ok((due, wait))
     }
 
-    /// True if something is passed over by the next look.
+    /// Returns true if the next look skips a room.
     fn has_told(&self) -> bool {
         self.from != AlarmsFrom::START || !self.resting.is_empty()
     }
 
-    /// Those that rested are told again, and those that are still there although they were dealt with.
+    /// Makes the next look report again to rooms that rested, and to rooms that handled their alarm and still
+    /// have it.
     fn start_again(&mut self) {
         self.resting.clear();
         self.from = AlarmsFrom::START;
     }
 
-    /// How many ring at the same time.
+    /// Returns how many alarms ring at the same time.
     fn batch_max(&self) -> usize {
         size(self.limits.alarms_batch_max).min(self.rooms.live_max() / 2).max(1)
     }
 }
 
-/// What a room made of its alarm.
+/// A room's answer to its alarm.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
     DealtWith,
-    /// It could not: its party is gone, it is broken, or the node is full.
+    /// The room could not handle it: its party is gone, it is broken, or the node is full.
     NotNow,
 }
 
-/// Tells a room, and waits for its answer.
+/// Reports to a room, and waits for its answer.
 async fn ring(rooms: Rooms, room: RoomId) -> (RoomId, Answer) {
     let (done, answer) = oneshot::channel();
     rooms.ring(&room, done);

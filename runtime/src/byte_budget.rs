@@ -1,7 +1,7 @@
-//! The bytes that a node keeps for others. Owns how many there are in all.
+//! The bytes that a node holds for others. Owns their total.
 //!
-//! Invariant: never more is granted than there is, and what is granted comes back with its permit. It does not
-//! know what the bytes are kept for.
+//! Invariant: never more is granted than the budget has, and a grant comes back with its permit. It does not
+//! know what the bytes are for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Bytes are granted in pages: a holder of less than one costs nothing, and takes nothing.
 const PAGE: u64 = 4096;
 
-/// What a node may keep for clients and rooms together: unfinished messages, mailboxes, outboxes, bodies. Cheap to
-/// clone; clones are the same budget.
+/// The budget of the bytes that a node may hold for clients and rooms together: unfinished messages,
+/// mailboxes, outboxes, bodies. Cheap to clone; clones are the same budget.
 #[derive(Clone, Debug)]
 pub(crate) struct ByteBudget(Arc<Pages>);
 
@@ -20,7 +20,7 @@ struct Pages {
     max: u64,
 }
 
-/// The right of one holder to keep bytes. It grows and shrinks with what is kept, and ends with its holder.
+/// The right of one holder to keep bytes. It grows and shrinks with the bytes, and ends with its holder.
 #[derive(Debug)]
 pub(crate) struct BytePermit {
     budget: ByteBudget,
@@ -28,24 +28,25 @@ pub(crate) struct BytePermit {
 }
 
 impl ByteBudget {
-    /// A budget of so many bytes, of which nothing is granted.
+    /// Makes a budget of this many bytes, all free.
     pub(crate) fn new(bytes_max: u64) -> Self {
         Self(Arc::new(Pages { granted: AtomicU64::new(0), max: bytes_max / PAGE }))
     }
 
-    /// Bytes that are granted.
+    /// Returns the bytes that are granted.
     pub(crate) fn granted(&self) -> u64 {
         self.0.granted.load(Ordering::Relaxed) * PAGE
     }
 
-    /// A permit for nothing yet.
+    /// Returns a permit for no bytes yet.
     pub(crate) fn permit(&self) -> BytePermit {
         BytePermit { budget: self.clone(), pages: 0 }
     }
 }
 
 impl BytePermit {
-    /// Makes the permit one for so many bytes. False if there are not as many left: then it stays as it was.
+    /// Extends the permit to this many bytes. Returns false, and leaves it unchanged, if the budget does not
+    /// have as many.
     #[must_use]
     pub(crate) fn cover(&mut self, bytes: usize) -> bool {
         let pages = bytes as u64 / PAGE;
@@ -63,7 +64,7 @@ impl BytePermit {
         true
     }
 
-    /// Makes the permit one for at most so many bytes.
+    /// Reduces the permit to at most this many bytes.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         if (bytes as u64) / PAGE < self.pages {
             let _smaller_is_always_granted = self.cover(bytes);

@@ -1,18 +1,18 @@
-//! What time it is. Owns the only reading of the system's clocks.
+//! The time. Owns the only reading of the system's clocks.
 //!
-//! Invariant: wall time is taken once and then counted on the monotonic clock, to which the time is added
-//! that the machine slept since. So it never steps back, it does not jump when somebody sets the
-//! machine's clock, and steps forward when the machine wakes. It counts on tokio's clock, which tests
-//! pause and advance; so time needs no trait. It does not know who asks or what for.
+//! Invariant: wall time is read once and then counted on the monotonic clock. The time for which the machine
+//! slept since is added. So wall time never steps back, does not jump when somebody sets the machine's clock,
+//! and steps forward when the machine wakes. It counts on tokio's clock, which tests pause and advance, so
+//! time needs no trait. It does not know who asks or what for.
 //!
-//! How long a machine slept is known on Linux only. Elsewhere wall time stands still meanwhile, and is
-//! right again when the process is started anew.
+//! Only Linux reports how long a machine slept. Elsewhere wall time stands still during the sleep, and is
+//! right again when the process restarts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// Waits until a moment, or for ever if there is none: then nothing is asked of the timer.
+/// Waits until a moment, or forever if there is none; then it does not use the timer.
 ///
 /// # Cancel safety
 /// Nothing is held while it waits.
@@ -33,63 +33,64 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that starts at the system's time.
+    /// Makes a clock that starts at the system's time.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
     pub fn system() -> Self {
         Self::at(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
     }
 
-    /// A clock that starts at this time.
+    /// Makes a clock that starts at this time.
     pub(crate) fn at(wall: Duration) -> Self {
         Self { wall, start: Instant::now(), slept: slept() }
     }
 
-    /// Time since 1970-01-01T00:00:00Z.
+    /// Returns the time since 1970-01-01T00:00:00Z.
     pub fn wall(&self) -> Duration {
         self.wall_after(slept())
     }
 
-    /// The wall time when the machine has slept so long since it was switched on.
+    /// Returns the wall time when the machine has slept for this long since it was switched on.
     fn wall_after(&self, slept: Duration) -> Duration {
         self.wall + self.start.elapsed() + slept.saturating_sub(self.slept)
     }
 
-    /// Milliseconds since 1970-01-01T00:00:00Z.
+    /// Returns the milliseconds since 1970-01-01T00:00:00Z.
     pub fn wall_ms(&self) -> u64 {
         u64::try_from(self.wall().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Time since this clock was made, without the time that the machine slept.
+    /// Returns the time since this clock was made, without the time for which the machine slept.
     pub(crate) fn monotonic(&self) -> Duration {
         self.start.elapsed()
     }
 }
 
-/// When a file was changed last, since 1970; never, if the system does not tell.
+/// Returns when a file was last changed, as the time since 1970; zero if the system does not report it.
 pub(crate) fn changed(file: &std::fs::Metadata) -> Duration {
     let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
     file.modified().ok().and_then(since).unwrap_or_default()
 }
 
-/// How long ago a file was changed, by the system's clock, which its time is from.
+/// Returns how long ago a file was changed, by the system's clock, from which the file's time comes.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
 pub(crate) fn age(file: &std::fs::Metadata) -> Duration {
     let since = |time| SystemTime::now().duration_since(time).ok();
     file.modified().ok().and_then(since).unwrap_or_default()
 }
 
-/// How long the machine has slept since it was switched on, as far as it was ever seen: what two clocks
-/// that are read one after the other differ by is never too much, and sometimes a little too little.
+/// Returns how long the machine has slept since it was switched on: the largest value ever measured. A
+/// measurement is the difference of two clocks that are read one after the other. It is never too large, and
+/// sometimes a little too small.
 fn slept() -> Duration {
     static SEEN: AtomicU64 = AtomicU64::new(0);
     let now = u64::try_from(slept_now().as_nanos()).unwrap_or(u64::MAX);
     let seen = SEEN.load(Ordering::Relaxed);
-    // Mostly there is nothing to write, and all threads may read.
+    // Mostly there is nothing to write, so threads only read.
     let most = if now > seen { SEEN.fetch_max(now, Ordering::Relaxed).max(now) } else { seen };
     Duration::from_nanos(most)
 }
 
-/// The clock that counts sleep, less the one that does not, which is read after it.
+/// Returns the clock that counts sleep, less the one that does not and is read after it.
 #[cfg(target_os = "linux")]
 fn slept_now() -> Duration {
     use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -114,7 +115,7 @@ mod tests {
         let clock = Clock::at(HOUR);
         tokio::time::advance(HOUR).await;
         let wall = clock.wall();
-        // The real clocks go on meanwhile, and only what they differ by counts.
+        // The real clocks go on during the test, and only their difference counts.
         assert!((2 * HOUR..2 * HOUR + HOUR / 60).contains(&wall), "{wall:?}");
         assert_eq!(clock.monotonic(), HOUR);
     }

@@ -1,7 +1,7 @@
-//! Who is connected to a room, as the room sees it. Owns ids, tags, states and the order of joining.
+//! The connections of a room, as the room sees them. Owns ids, tags, states and the order of joining.
 //!
-//! Invariant: an id belongs to at most one connection, and only open ones are listed. It outlives
-//! the instance (reload, faults, hibernation). It does not know sockets or queues.
+//! Invariant: an id belongs to at most one connection, and only open ones are listed. It outlives the
+//! instance (reload, faults, hibernation). It does not know sockets or queues.
 
 use crate::encoding;
 use crate::id::{ConnectionId, Serial};
@@ -15,34 +15,34 @@ use std::sync::Arc;
 /// A client of a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
-    /// The client's choice.
+    /// The id, which the client chose.
     pub id: ConnectionId,
-    /// Ours.
+    /// The serial, which the room assigned.
     pub serial: Serial,
     /// The URL it connected with.
     #[serde(with = "encoding::shared")]
     pub uri: Arc<str>,
-    /// What the room gave it, without its id.
+    /// The tags from the room, without the id.
     #[serde(with = "encoding::shared")]
     pub tags: Arc<[String]>,
-    /// What the room keeps with it.
+    /// The state that the room keeps with it.
     #[serde(with = "encoding::bytes")]
     pub state: Bytes,
-    /// Whether it takes part.
+    /// Whether it takes part in the room.
     pub link: Link,
 }
 
-/// Where a connection stands. Only forward.
+/// The state of a connection's link, which only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Link {
     /// It takes part.
     Open,
-    /// The room closed it, or it ended; it is no longer listed and hears nothing.
+    /// The room closed it, or it ended. It is no longer listed and gets no messages.
     Closing,
 }
 
 impl Connection {
-    /// True if it carries the tag. The id is a tag, too.
+    /// Returns true if it carries the tag. The id is a tag, too.
     pub fn has_tag(&self, tag: &str) -> bool {
         self.id.as_str() == tag || self.tags.iter().any(|own| own == tag)
     }
@@ -51,19 +51,19 @@ impl Connection {
 /// The connections of one room.
 #[derive(Clone, Debug, Default)]
 pub struct Connections {
-    /// In boxes, as a map that has one of them has space for eleven.
+    /// Boxed, because a map with one entry has space for eleven.
     by_serial: BTreeMap<Serial, Box<Connection>>,
     by_id: HashMap<ConnectionId, Serial>,
 }
 
 impl Connections {
-    /// Adds a connection whose id nobody has; the caller has ended the one that had it.
+    /// Adds a connection whose id is not in use: the caller has ended any earlier connection with it.
     pub(crate) fn insert(&mut self, connection: Connection) {
         self.by_id.insert(connection.id.clone(), connection.serial);
         self.by_serial.insert(connection.serial, Box::new(connection));
     }
 
-    /// Forgets a connection. None if it was gone already.
+    /// Removes a connection. Returns `None` if it was gone already.
     pub(crate) fn remove(&mut self, serial: Serial) -> Option<Box<Connection>> {
         let connection = self.by_serial.remove(&serial)?;
         if self.by_id.get(&connection.id) == Some(&serial) {
@@ -72,48 +72,49 @@ impl Connections {
         Some(connection)
     }
 
-    /// The connection with this serial.
+    /// Returns the connection with this serial.
     pub fn get(&self, serial: Serial) -> Option<&Connection> {
         self.by_serial.get(&serial).map(Box::as_ref)
     }
 
-    /// The connection with this serial, to change.
+    /// Returns the connection with this serial, for a change.
     pub(crate) fn get_mut(&mut self, serial: Serial) -> Option<&mut Connection> {
         self.by_serial.get_mut(&serial).map(Box::as_mut)
     }
 
-    /// The connection with this id.
+    /// Returns the connection with this id.
     pub fn by_id(&self, id: &str) -> Option<&Connection> {
         self.get(*self.by_id.get(id)?)
     }
 
-    /// The open connections in the order they joined, those with `tag` if one is given.
+    /// Returns the open connections in the order in which they joined, only those with `tag` if one is given.
     pub fn open<'a>(&'a self, tag: Option<&'a str>) -> impl Iterator<Item = &'a Connection> {
         self.all().filter(move |c| c.link == Link::Open && tag.is_none_or(|tag| c.has_tag(tag)))
     }
 
-    /// All connections, closing ones included.
+    /// Returns all connections, closing ones included.
     pub fn all(&self) -> impl Iterator<Item = &Connection> {
         self.by_serial.values().map(Box::as_ref)
     }
 
-    /// The one that joined last, closing ones included. Costs the same however many there are.
+    /// Returns the connection that joined last, closing ones included. The cost does not depend on their
+    /// number.
     pub(crate) fn newest(&self) -> Option<Serial> {
         self.by_serial.last_key_value().map(|(serial, _)| *serial)
     }
 
-    /// Those who joined after this one, closing ones included.
+    /// Returns the connections that joined after this one, closing ones included.
     pub(crate) fn after(&self, serial: Option<Serial>) -> impl Iterator<Item = &Connection> {
         let start = serial.map_or(Bound::Unbounded, Bound::Excluded);
         self.by_serial.range((start, Bound::Unbounded)).map(|(_, connection)| connection.as_ref())
     }
 
-    /// How many there are, closing ones included.
+    /// Returns the number of connections, closing ones included.
     pub fn len(&self) -> usize {
         self.by_serial.len()
     }
 
-    /// True if nobody is connected.
+    /// Returns true if there are no connections.
     pub fn is_empty(&self) -> bool {
         self.by_serial.is_empty()
     }

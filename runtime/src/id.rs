@@ -11,10 +11,10 @@ use std::sync::Arc;
 /// The longest room name, in bytes, that any configuration can allow.
 const ROOM_BYTES_CEILING: usize = 1_024;
 
-/// Why a text is no name of this kind. Display is a sentence for the client.
+/// The reason why a text is not a valid name. Display is a sentence for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// There is nothing there.
+    /// It is empty.
     #[error("the {0} name is empty")]
     Empty(&'static str),
     /// It is longer than allowed.
@@ -46,7 +46,8 @@ pub enum NameError {
 pub struct PartyName(Arc<str>);
 
 impl PartyName {
-    /// The party of a URL or manifest: ASCII letters, digits, `-` and `_`, 1 to 64 bytes in kebab-case.
+    /// Parses the party of a URL or manifest: ASCII letters, digits, `-` and `_`, 1 to 64 bytes in
+    /// kebab-case.
     ///
     /// # Errors
     /// [`NameError`]: empty, too long, or with another character in it.
@@ -67,13 +68,13 @@ impl PartyName {
         Ok(Self(name.into()))
     }
 
-    /// The name in kebab-case.
+    /// Returns the name in kebab-case.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// `ChatRoom`, `chat_room`, `CHAT_ROOM` → `chat-room`: the rule of PartyServer's router
+/// Converts `ChatRoom`, `chat_room` and `CHAT_ROOM` to `chat-room`. This is the rule of PartyServer's router
 /// (partykit.md section 1.3), so that clients written for it find their party.
 fn kebab(text: &str) -> String {
     let all_upper = !text.chars().any(|c| c.is_ascii_lowercase());
@@ -113,7 +114,7 @@ pub struct RoomId {
 }
 
 impl RoomId {
-    /// The room with this decoded name: 1 to `bytes_max` bytes, no control characters.
+    /// Makes the id of the room with this decoded name: 1 to `bytes_max` bytes, no control characters.
     ///
     /// # Errors
     /// [`NameError`]: empty, too long, or with a control character in it.
@@ -123,7 +124,7 @@ impl RoomId {
         Ok(Self { party, name: name.into() })
     }
 
-    /// The room of one raw path segment, percent-decoded once.
+    /// Makes the id of the room in one raw path segment, which is percent-decoded once.
     ///
     /// # Errors
     /// As [`RoomId::new`], and [`NameError::NotUtf8`].
@@ -138,18 +139,18 @@ impl RoomId {
         Self::new(party, &decoded, bytes_max)
     }
 
-    /// The party this room belongs to.
+    /// Returns the party that this room belongs to.
     pub fn party(&self) -> &PartyName {
         &self.party
     }
 
-    /// The name within the party.
+    /// Returns the name within the party.
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
-/// Text from a stranger that names something: not empty, bounded, nothing invisible in it.
+/// Checks a name from an untrusted source: not empty, bounded, without invisible characters.
 fn check_text(what: &'static str, text: &str, max: usize) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty(what));
@@ -175,13 +176,13 @@ impl fmt::Debug for RoomId {
     }
 }
 
-/// A client's id as its room sees it: what it sent as `_pk`, or one we made.
+/// A client's id as its room sees it: the client's `_pk`, or one that the server made.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ConnectionId(Arc<str>);
 
 impl ConnectionId {
-    /// The id that a client asked for, 1 to `bytes_max` bytes without control characters.
+    /// Parses the id that a client asked for, 1 to `bytes_max` bytes without control characters.
     ///
     /// # Errors
     /// [`NameError`]: empty, too long, or with a control character in it.
@@ -190,12 +191,12 @@ impl ConnectionId {
         Ok(Self(text.into()))
     }
 
-    /// A new id that nobody else has.
+    /// Makes a new, unique id.
     pub fn random() -> Self {
         Self(uuid::Uuid::new_v4().to_string().into())
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -233,27 +234,27 @@ impl fmt::Debug for ConnectionId {
     }
 }
 
-/// Tells two sockets of one client apart: the id is the client's choice, the serial is ours. Serials
-/// of a room grow in the order its connections joined.
+/// Distinguishes two sockets of one client: the client chooses the id, the room assigns the serial. Serials
+/// of a room grow in the order in which its connections joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Serial(pub(crate) u64);
 
 /// The number of an event or an output of a room. Shown as `epoch-seq`.
 ///
-/// Numbers of a room grow, within an epoch without a gap. Where the epoch changes, what came last in the one before may
-/// be unknown.
+/// Numbers of a room grow, within an epoch without a gap. Where the epoch changes, the last numbers of the
+/// earlier epoch may be unknown.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
 )]
 pub struct SequenceNumber {
-    /// Which activation of the room gave it: later ones have greater epochs.
+    /// The activation of the room that gave it: later activations have greater epochs.
     pub epoch: u64,
-    /// Its place: counted from 1, on from the last number of the epoch before that is durable.
+    /// Its position, counted from 1. A new epoch continues after the last durable number of the earlier one.
     pub seq: u64,
 }
 
 impl SequenceNumber {
-    /// The number so many places later.
+    /// Returns the number this many positions later.
     #[must_use]
     pub fn after(self, places: u64) -> Self {
         Self { seq: self.seq.saturating_add(places), ..self }
@@ -266,8 +267,8 @@ impl fmt::Display for SequenceNumber {
     }
 }
 
-/// Tells the commits of a node that may run a room from those of one that no longer may: it grows whenever the room
-/// gets another owner.
+/// Distinguishes the commits of the node that may run a room from those of a node that no longer may. It
+/// grows whenever the room gets another owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence(pub(crate) u64);
 
@@ -276,12 +277,12 @@ pub struct Fence(pub(crate) u64);
 pub struct NodeId(Arc<str>);
 
 impl NodeId {
-    /// The node with this name.
+    /// Makes the id of the node with this name.
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -292,20 +293,20 @@ impl NodeId {
 pub struct ModuleHash([u8; 32]);
 
 impl ModuleHash {
-    /// Stands for no module at all: what changes did not come from a guest.
+    /// Stands for a missing module, where a change did not come from a guest.
     pub(crate) const NONE: Self = Self([0; 32]);
 
-    /// The hash of a module's bytes.
+    /// Returns the hash of a module's bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// The hash that these bytes are.
+    /// Makes a hash from its bytes.
     pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The hash as bytes.
+    /// Returns the hash as bytes.
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

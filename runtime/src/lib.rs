@@ -1,18 +1,21 @@
 //! Runs rooms: stateful, single-threaded actors whose logic is a WebAssembly component.
 //!
-//! A code map, in reading order; `ARCHITECTURE.md` is the map, `PROMISES.md` has the tests that guard it.
+//! A code map, in reading order. `ARCHITECTURE.md` is the map, `PROMISES.md` has the tests that guard it.
 //!
 //! - [`runtime`] is a [`node`] with a listener: [`Runtime`], from a [`Config`].
-//! - [`server`] has many of them, and takes what is deployed: [`Server`].
-//! - `door` is the front door: sockets, HTTP, static files, the table of errors; [`assets`] says which files are
-//!   public.
-//! - `rooms` knows which rooms run; `room` is one of them: mailbox, actor, gate, outbox.
-//! - `wasm` compiles and calls guests; `turn` is what one call read, wrote and said.
-//! - `operator` is what operators do with a project's rooms, and their routes; [`offline`] is the same without a node.
-//! - `store` keeps the rooms' bytes; `alarms` wakes rooms, `expiry` ends them; `cluster` says which node a room is on.
-//! - `logs` keeps the newest lines of the log for who watches it; `taps` tells what passes through a room.
-//! - `byte_budget` is what the node may keep for clients and rooms, `line` who waits for space; `metrics` is what they count; [`event`], [`connection`], [`span`], [`id`], [`limits`], [`clock`], [`ttl`] are the
-//!   values they share; `encoding` is how they are serialised.
+//! - [`server`] has many nodes, and takes deployments: [`Server`].
+//! - `door` is the front door: sockets, HTTP, static files, the table of errors. [`assets`] decides which
+//!   files are public.
+//! - `rooms` knows which rooms run. `room` is one of them: mailbox, actor, gate, outbox.
+//! - `wasm` compiles and calls guests. `turn` holds the reads, writes and outputs of one call.
+//! - `operator` holds the operations of operators on a project's rooms, and their routes. [`offline`] is the
+//!   same without a node.
+//! - `store` keeps the rooms' bytes. `alarms` wakes rooms, `expiry` ends them. `cluster` says which node a
+//!   room is on.
+//! - `logs` keeps the newest lines of the log for watchers. `taps` shows watchers the traffic of a room.
+//! - `byte_budget` bounds the bytes that the node may hold for clients and rooms, and `line` is the queue of
+//!   those that wait for space. `metrics` holds the counts. [`event`], [`connection`], [`span`], [`id`],
+//!   [`limits`], [`clock`], [`ttl`] are the values that all share. `encoding` serialises them.
 
 mod alarms;
 pub mod assets;

@@ -18,11 +18,11 @@ pub struct Span {
     pub start: Bound<Key>,
     /// The largest key.
     pub end: Bound<Key>,
-    /// Which way to read.
+    /// The direction of reading.
     pub direction: Direction,
 }
 
-/// Which way to read.
+/// A direction of reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
     /// From the smallest key to the largest.
@@ -32,7 +32,7 @@ pub enum Direction {
     Reverse,
 }
 
-/// What a listing asks for: every bound that is given must hold.
+/// The options of a listing. Every given bound must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListOptions {
     /// First key, inclusive.
@@ -41,11 +41,11 @@ pub struct ListOptions {
     pub start_after: Option<Key>,
     /// Last key, exclusive.
     pub end: Option<Key>,
-    /// What every key begins with.
+    /// The prefix of every key.
     pub prefix: Option<Key>,
-    /// Which way to read.
+    /// The direction of reading.
     pub direction: Direction,
-    /// At most so many.
+    /// The largest number of keys.
     pub limit: Option<u32>,
 }
 
@@ -54,7 +54,7 @@ impl Span {
     pub const ALL: Self =
         Self { start: Bound::Unbounded, end: Bound::Unbounded, direction: Direction::Forward };
 
-    /// The span of a listing's options.
+    /// Returns the span of a listing's options.
     ///
     /// # Errors
     /// A sentence, when `start` and `start_after` are both given.
@@ -80,7 +80,7 @@ impl Span {
         Ok(Self { start, end, direction: options.direction })
     }
 
-    /// True if no key can lie in it; `BTreeMap::range` and sled refuse such bounds.
+    /// Returns true if no key can lie in it. `BTreeMap::range` and sled refuse such bounds.
     pub fn is_empty(&self) -> bool {
         match (&self.start, &self.end) {
             (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
@@ -100,7 +100,7 @@ fn key_of(bound: &Bound<Key>) -> Option<&Key> {
     }
 }
 
-/// The smallest key that is larger than every key with this prefix; none if there is no such key.
+/// Returns the smallest key that is larger than every key with this prefix; `None` if there is no such key.
 pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Key> {
     let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let mut after = prefix[..=last].to_vec();
@@ -108,10 +108,10 @@ pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Key> {
     Some(after)
 }
 
-/// Changes to keys that lie over what is stored: the new value, or none for a removed key.
+/// Changes to keys over the stored ones: the new value, or `None` for a removed key.
 pub type Overlay = BTreeMap<Key, Option<Bytes>>;
 
-/// The part of an overlay that lies in a span, in its order.
+/// Returns the part of an overlay that lies in a span, in the span's order.
 pub fn over<'a>(overlay: &'a Overlay, span: &Span) -> Changes<'a> {
     if span.is_empty() {
         return Box::new(std::iter::empty());
@@ -124,7 +124,7 @@ pub fn over<'a>(overlay: &'a Overlay, span: &Span) -> Changes<'a> {
     }
 }
 
-/// Reads `base` as it looks with `over` laid on it. Both are in this direction; `over` wins.
+/// Merges `base` with the changes in `over`, which win. Both are in this direction.
 pub fn merged<'a, E: 'a>(
     over: Changes<'a>,
     base: Entries<'a, E>,
@@ -133,7 +133,7 @@ pub fn merged<'a, E: 'a>(
     Box::new(Merged { over: over.peekable(), base: base.peekable(), direction })
 }
 
-/// Entries in the order of a span, or what went wrong while reading.
+/// Entries in the order of a span, or the error of a read.
 pub type Entries<'a, E> = Box<dyn Iterator<Item = Result<(Key, Bytes), E>> + 'a>;
 
 /// Changes in the order of a span.

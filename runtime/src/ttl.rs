@@ -1,8 +1,8 @@
-//! How long a room is kept that nobody uses. Owns the spelling of a ttl, and the reckoning with it.
+//! The time for which an unused room is kept. Owns the spelling of a ttl, and the calculation with it.
 //!
-//! Invariant: no room is due before nobody has used it for its party's ttl, nor later than an eighth
-//! of that afterwards. Time is what the node has served, so the machine's clock plays no part, and
-//! while no server runs no room gets older. It does not know rooms, or where times are kept.
+//! Invariant: a room is due at the earliest when it has been unused for its party's ttl, and at most an
+//! eighth of the ttl later. Time is the time that the node has served, so the machine's clock plays no part,
+//! and rooms do not age while no server runs. It does not know rooms, or where times are kept.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -10,19 +10,19 @@ use std::str::FromStr;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Rooms that nobody has used for so long are deleted: `90s`, `15m`, `12h`, `30d`, `8w`.
+/// A time after which unused rooms are deleted: `90s`, `15m`, `12h`, `30d`, `8w`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ttl {
     seconds: u64,
 }
 
-/// Why a text is no ttl.
+/// The reason why a text is not a ttl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TtlError {
-    /// It is no time.
+    /// It is not a time.
     #[error("a ttl is a whole number with its unit: `90s`, `15m`, `12h`, `30d` or `8w`")]
     NoTime,
-    /// It is nothing, or too long to be meant.
+    /// It is zero, or too long to be meant.
     #[error("a ttl is at least `1s` and at most `520w`")]
     OutOfRange,
 }
@@ -36,7 +36,7 @@ const MAX: u64 = 520 * WEEK;
 const UNITS: [(u64, &str); 5] = [(WEEK, "w"), (DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (1, "s")];
 
 impl Ttl {
-    /// The time itself.
+    /// Returns the time itself.
     pub fn as_duration(self) -> Duration {
         Duration::from_secs(self.seconds)
     }
@@ -82,7 +82,7 @@ impl<'de> Deserialize<'de> for Ttl {
     }
 }
 
-/// For how long a node has served, with all its starts. Copies agree.
+/// A clock that counts how long a node has served, over all its starts. Copies agree.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Served {
     before_ms: u64,
@@ -90,19 +90,19 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Goes on from what was served before.
+    /// Makes a clock that continues after the service so far.
     pub(crate) fn from(before_ms: u64) -> Self {
         Self { before_ms, start: Instant::now() }
     }
 
-    /// Milliseconds of service so far.
+    /// Returns the milliseconds of service so far.
     pub(crate) fn ms(&self) -> u64 {
         let since = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.before_ms.saturating_add(since)
     }
 }
 
-/// A party's ttl, and since when its rooms are held to it.
+/// A party's ttl, and since when it holds for the party's rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lifetime {
     ttl_ms: u64,
@@ -110,8 +110,9 @@ pub(crate) struct Lifetime {
 }
 
 impl Lifetime {
-    /// What was not used meanwhile was perhaps not noted, as long as there was no ttl, or a longer one:
-    /// so each room has at least the whole ttl from `since_ms` on.
+    /// Makes the lifetime of rooms whose ttl holds since `since_ms`. Before that there was no ttl, or a
+    /// longer one, so uses may not have been noted. Each room therefore has at least the whole ttl from
+    /// `since_ms` on.
     pub(crate) fn new(ttl_ms: u64, since_ms: u64) -> Self {
         Self { ttl_ms, since_ms }
     }
@@ -124,22 +125,23 @@ impl Lifetime {
         self.since_ms
     }
 
-    /// The age of a note at which it is written anew.
+    /// Returns the age at which a note of use is renewed.
     pub(crate) fn step_ms(self) -> u64 {
         (self.ttl_ms / 8).max(1)
     }
 
-    /// When a room is due whose last use was noted at this time.
+    /// Returns when a room is due whose last use was noted at this time.
     pub(crate) fn due_ms(self, noted_ms: u64) -> u64 {
         noted_ms.max(self.since_ms).saturating_add(self.unused_ms())
     }
 
-    /// The note of a room that is due at this time, which lies behind the first time of all.
+    /// Returns the time to note for a room that is to be due at `due_ms`. No room can be due earlier than one
+    /// that was used at the start of service.
     pub(crate) fn noted_for(self, due_ms: u64) -> u64 {
         due_ms.saturating_sub(self.unused_ms())
     }
 
-    /// A use shortly after it was noted is not noted.
+    /// Returns the ttl and one step: a use within a step after the last note is not noted.
     fn unused_ms(self) -> u64 {
         self.ttl_ms.saturating_add(self.step_ms())
     }

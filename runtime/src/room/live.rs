@@ -1,7 +1,7 @@
-//! A room's instance while it has one. Owns its place among those that may live.
+//! A room's live instance. Owns its place among the live instances.
 //!
-//! Invariant: there is no instance without a place, and none outlives its `Live`. It does not know
-//! what the instance is told.
+//! Invariant: there is no instance without a place, and none outlives its `Live`. It does not know which
+//! events the instance gets.
 
 use super::RoomError;
 use super::places::{Place, Seat};
@@ -11,30 +11,30 @@ use crate::wasm::{Code, Flushes, Instance, LiveSamples};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// An instance, with what it asks for in the middle of a call.
+/// An instance, with the way of its flushes.
 pub(super) struct Live {
     pub(super) instance: Instance,
     pub(super) flushes: Flushes,
-    /// After the instance: its place is free when it is gone.
+    /// Dropped after the instance: the place is free when the instance is gone.
     hold: Hold,
 }
 
-/// What lets an instance live.
+/// The right of an instance to live.
 pub(super) enum Hold {
-    /// A place, as every room needs one.
+    /// The place that every room needs.
     Place(Place),
     /// The permit of an instance that starts before the one that it replaces is gone.
     Spare(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
 }
 
 impl Live {
-    /// A new instance that was told nothing yet.
+    /// Makes a new instance, without calling it.
     ///
     /// # Errors
     /// [`RoomError::Guest`] if its initialisers failed.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, nothing is left of it.
+    /// If the future is dropped before it returns, nothing is left of the instance.
     pub(super) async fn new(
         code: &Code,
         room: &RoomId,
@@ -46,12 +46,12 @@ impl Live {
         Ok(Self { flushes: instance.flushes(), instance, hold })
     }
 
-    /// Moves in where another instance lived, which is gone.
+    /// Takes over the place of another instance, which is gone.
     pub(super) fn take_over(&mut self, old: Self) {
         self.hold = old.hold;
     }
 
-    /// Its seat; none while it only tries out new code.
+    /// Returns its seat; `None` while it only tries out new code.
     pub(super) fn seat(&self) -> Option<Arc<Seat>> {
         match &self.hold {
             Hold::Place(place) => Some(place.seat()),

@@ -12,16 +12,17 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// A room's mailbox. Cheap to clone; clones are the same mailbox.
+/// The mailbox of a room. Cheap to clone; clones are the same mailbox.
 #[derive(Clone)]
 pub(crate) struct Mailbox(Arc<Inner>);
 
 struct Inner {
     queue: Mutex<Queue>,
     filled: Notify,
-    /// Told to the first in the line.
+    /// Notifies the first sender in the line.
     drained: Notify,
-    /// Those who wait for space, first come, first served: only the first looks at what was taken.
+    /// The senders that wait for space, first come, first served. Only the first looks at the space that
+    /// became free.
     line: Line,
     limits: Arc<Limits>,
 }
@@ -29,9 +30,9 @@ struct Inner {
 struct Queue {
     mails: VecDeque<Mail>,
     bytes: usize,
-    /// Bytes of what was taken last: the room is about to handle it.
+    /// Bytes of the mails taken last: the room is about to handle them.
     taken: usize,
-    /// For both.
+    /// Covers `bytes` and `taken`.
     permit: BytePermit,
     closed: bool,
 }
@@ -42,16 +43,16 @@ impl std::fmt::Debug for Mailbox {
     }
 }
 
-/// Why a mail was not taken. It is handed back.
+/// The reason why a mail was not taken, with the mail.
 #[derive(Debug)]
 pub(super) enum Refused<P> {
     /// The mailbox is at its bound.
     Full(P),
-    /// The room is gone; ask for it again.
+    /// The room is gone; the sender looks it up again.
     Closed(P),
 }
 
-/// The mails that a room did not handle.
+/// The mails that a closed mailbox still held.
 #[must_use]
 pub(crate) struct Leftover(VecDeque<Mail>);
 
@@ -70,7 +71,7 @@ impl Mailbox {
         Self(Arc::new(Inner { queue, filled, drained, line, limits }))
     }
 
-    /// Puts a mail behind those that wait.
+    /// Puts a mail at the end of the queue.
     pub(super) fn push<P: Post>(&self, post: P) -> Result<(), Refused<P>> {
         let (bounded, bytes) = (P::CLASS.bounded, post.bytes());
         let mut queue = self.queue();
@@ -81,7 +82,8 @@ impl Mailbox {
             return Err(Refused::Full(post));
         }
         let sum = queue.bytes + queue.taken + bytes;
-        // One mail at a time is taken whatever others keep: a room goes on, and who waits is woken by it.
+        // An empty mailbox takes one mail whatever the other rooms keep: the room must go on, and its
+        // progress wakes the waiting senders.
         if !queue.permit.cover(sum) && bounded && !queue.mails.is_empty() {
             return Err(Refused::Full(post));
         }
@@ -92,14 +94,15 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Puts a mail behind those that wait, as soon as there is space for it and all who asked before have theirs.
+    /// Puts a mail at the end of the queue, as soon as there is space for it and all earlier senders have
+    /// theirs.
     ///
     /// # Errors
-    /// [`RoomError::Busy`] if there was none within `mailbox_wait_ms_max`; [`RoomError::Gone`] if the
+    /// [`RoomError::Busy`] if there was no space within `mailbox_wait_ms_max`; [`RoomError::Gone`] if the
     /// mailbox is closed.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the mail was not delivered and is lost.
+    /// If the future is dropped before it returns, the mail was not delivered and is lost.
     pub(super) async fn push_when_free<P: Post>(&self, post: P) -> Result<(), RoomError> {
         let mut post = post;
         if self.0.line.is_empty() {
@@ -127,8 +130,8 @@ impl Mailbox {
         tokio::time::timeout(limit, waited).await.unwrap_or(Err(RoomError::Busy))
     }
 
-    /// Takes the next events, at most `mailbox_batch_max`. Empty if there are none. Those of the call before have
-    /// been handled.
+    /// Takes the next mails, at most `mailbox_batch_max`; none if the mailbox is empty. The caller has
+    /// handled the mails of the call before.
     pub(super) fn take(&self) -> Vec<Mail> {
         let mut queue = self.queue();
         let count = queue.mails.len().min(size(self.0.limits.mailbox_batch_max));
@@ -144,27 +147,27 @@ impl Mailbox {
         batch
     }
 
-    /// How many wait.
+    /// Returns the number of mails in the queue.
     pub(super) fn len(&self) -> usize {
         self.queue().mails.len()
     }
 
-    /// Returns when there may be something to take. For the one actor that reads.
+    /// Returns when there may be something to take. Only the one actor that reads may call it.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the next call returns at once if something came.
+    /// If the future is dropped before it returns, the next call reports what it would have reported.
     pub(super) async fn filled(&self) {
         self.0.filled.notified().await;
     }
 
-    /// Closes the mailbox if nothing waits in it. True if it is closed now.
+    /// Closes the mailbox if it is empty. Returns whether it is closed now.
     pub(crate) fn close_if_empty(&self) -> bool {
         let mut queue = self.queue();
         queue.closed |= queue.mails.is_empty();
         queue.closed
     }
 
-    /// Closes the mailbox and returns what waits in it.
+    /// Closes the mailbox and returns the mails in it.
     pub(crate) fn close(&self) -> Leftover {
         let mut queue = self.queue();
         queue.closed = true;
@@ -172,12 +175,12 @@ impl Mailbox {
         queue.permit.shrink(0);
         let rest = std::mem::take(&mut queue.mails);
         drop(queue);
-        // The first leaves, and the others after it find the mailbox closed.
+        // The first sender leaves the line, and the senders behind it find the mailbox closed.
         self.0.drained.notify_one();
         Leftover(rest)
     }
 
-    /// True if both are the same mailbox.
+    /// Returns true if both are the same mailbox.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -189,7 +192,8 @@ impl Mailbox {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // The queue is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // Changes to the queue are moves that cannot panic, so the queue is whole even after its holder
+        // panicked.
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -224,7 +228,7 @@ mod tests {
         assert!(budget.granted() <= 64 * 1024);
         assert_eq!(other.take().len(), 1);
         assert!(other.push(large()).is_ok());
-        // What the greedy one hands out counts until it asks for more.
+        // The mails that the greedy mailbox handed out count until its room asks for more.
         assert_eq!((greedy.take().len(), budget.granted()), (1, 40 * 1024));
         assert_eq!((greedy.take().len(), budget.granted()), (0, 0));
     }

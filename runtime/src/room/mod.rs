@@ -1,7 +1,7 @@
 //! One room, from the event that reaches it to the output that leaves it. Owns the turn.
 //!
-//! Invariant: [`RoomHandle`] is the only way into a room, as mails are made in this folder alone. It does not know
-//! sockets, HTTP or other rooms.
+//! Invariant: [`RoomHandle`] is the only way into a room, because only this folder can make mails. It does
+//! not know sockets, HTTP or other rooms.
 
 mod actor;
 mod alarm;
@@ -38,29 +38,29 @@ use crate::ttl::Lifetime;
 use crate::wasm::{Code, GuestFault};
 use handle::Admission;
 
-/// What a room runs, and how long it stays.
+/// A room's code and settings.
 #[derive(Debug)]
 pub(crate) struct Orders {
     pub(crate) code: Code,
-    /// What it does when it is quiet.
+    /// The room's behaviour when it is quiet.
     pub(crate) when_quiet: WhenQuiet,
-    /// How long it is kept when nobody uses it; for ever, if none.
+    /// How long it is kept while unused; `None` keeps it forever.
     pub(crate) lifetime: Option<Lifetime>,
 }
 
-/// What a room does when code that it was given does not start.
+/// The fallback of a room whose new code does not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Otherwise {
-    /// It keeps the code it had.
+    /// It keeps the old code.
     KeepOld,
-    /// It keeps the code it was given, and meets it fresh at the next event.
+    /// It keeps the new code, and starts it afresh at the next event.
     Rest,
 }
 
-/// Why a room did not do what it was asked.
+/// The reason why a room did not do what a caller asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RoomError {
-    /// Too much waits before it, or too many rooms are live.
+    /// Its mailbox is full, or too many rooms are live.
     #[error("the room is busy")]
     Busy,
     /// It has as many connections as it may have.
@@ -74,7 +74,7 @@ pub enum RoomError {
     /// Its guest failed.
     #[error(transparent)]
     Guest(#[from] GuestFault),
-    /// Its storage failed; nothing that depended on it was said.
+    /// Its storage failed. No output that depended on it left the room.
     #[error(transparent)]
     Storage(#[from] StoreError),
     /// It failed too often and rests.
@@ -83,7 +83,7 @@ pub enum RoomError {
     /// It did not answer in time.
     #[error("the room did not answer in time")]
     TimedOut,
-    /// It stopped while it was asked.
+    /// It stopped before it answered.
     #[error("the room stopped")]
     Gone,
     /// The node stops.
@@ -92,7 +92,7 @@ pub enum RoomError {
 }
 
 impl RoomError {
-    /// True if the same call may succeed a little later.
+    /// Returns true if the same call may succeed a little later.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Busy | Self::Broken | Self::TimedOut | Self::Gone | Self::Draining)
     }

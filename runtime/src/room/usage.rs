@@ -1,7 +1,7 @@
-//! When a room was used last, and when it ends because nobody uses it. Pure; owns the reckoning.
+//! The last use of a room, and its end while it stays unused. Pure; owns the calculation.
 //!
-//! Invariant: what is noted is an eighth of the ttl behind the truth at most, and a room that was used
-//! meanwhile is not due. It does not know how a use is noted, or what becomes of a room that is due.
+//! Invariant: the note of a use is at most an eighth of the ttl behind the truth, and a room that was used
+//! since is not due. It does not know how a use is noted, or what becomes of a room that is due.
 
 use super::alarm::next_try;
 use crate::limits::Limits;
@@ -13,66 +13,67 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Usage {
     served: Served,
-    /// How long it may be unused; for ever, if none.
+    /// How long the room may be unused; `None` for forever.
     lifetime: Option<Lifetime>,
-    /// When it was used last since it came into memory.
+    /// The time of its last use since it came into memory.
     used_ms: Option<u64>,
-    /// How old a note may become where nobody waits for it.
+    /// The age that a note may reach in a room without a lifetime.
     idle_step_ms: u64,
 }
 
 impl Usage {
-    /// Nobody has used it yet.
+    /// Makes the usage of a room that has not been used since it came into memory.
     pub(super) fn new(served: Served, lifetime: Option<Lifetime>, limits: &Limits) -> Self {
         Self { served, lifetime, used_ms: None, idle_step_ms: limits.use_note_ms }
     }
 
-    /// It is held to this from now on.
+    /// Sets the lifetime from now on.
     pub(super) fn set_lifetime(&mut self, lifetime: Option<Lifetime>) {
         self.lifetime = lifetime;
     }
 
-    /// It is used now.
+    /// Notes that the room is used now.
     pub(super) fn used(&mut self) {
         self.used_ms = Some(self.served.ms());
     }
 
-    /// It was deleted: what was before counts no more.
+    /// Forgets the last use, because the room was deleted.
     pub(super) fn forget(&mut self) {
         self.used_ms = None;
     }
 
-    /// What is to be noted with the next commit, if the note that there is has become too old.
+    /// Returns the note for the next commit, if the stored note has become too old.
     pub(super) fn note(&self, noted: Option<Touch>) -> Option<Touch> {
         let used_ms = self.used_ms?;
         let step_ms = self.lifetime.map_or(self.idle_step_ms, Lifetime::step_ms);
         let old = |noted: Touch| {
-            // One that is ahead is of a room whose end has failed.
+            // A note in the future, or one with tries, comes from a failed end of the room, not from a use.
             noted.at_ms > used_ms || used_ms - noted.at_ms >= step_ms || noted.tries > 0
         };
         noted.is_none_or(old).then_some(Touch { at_ms: used_ms, tries: 0 })
     }
 
-    /// As [`Usage::note`], where it is worth a commit of its own.
+    /// As [`Usage::note`], where the note is worth a commit of its own.
     pub(super) fn own_note(&self, noted: Option<Touch>) -> Option<Touch> {
         self.lifetime.and_then(|_| self.note(noted))
     }
 
-    /// How long until a room with connections and no event has to be noted again; never, if none.
+    /// Returns the time until the use of a room with connections and no events must be noted again; `None`
+    /// for never.
     pub(super) fn renews_in(&self, noted: Option<Touch>) -> Option<Duration> {
         let known_ms = noted.map(|noted| noted.at_ms).max(self.used_ms).unwrap_or_default();
         let next_ms = known_ms.saturating_add(self.lifetime?.step_ms());
         Some(Duration::from_millis(next_ms.saturating_sub(self.served.ms())))
     }
 
-    /// True if nobody has used it for too long.
+    /// Returns true if the room has been unused for too long.
     pub(super) fn is_due(&self, noted: Touch) -> bool {
         let known_ms = self.used_ms.map_or(noted.at_ms, |used_ms| used_ms.max(noted.at_ms));
         self.lifetime.is_some_and(|lifetime| lifetime.due_ms(known_ms) <= self.served.ms())
     }
 
-    /// The note of a room whose end has failed once more: it is due again after 2 s, 4 s, … None after the
-    /// last try.
+    /// Returns the note of a room whose end has failed once more, so that it is due again after 2 s, 4 s, …;
+    /// `None` after the last try.
     pub(super) fn again(&self, noted: Touch, limits: &Limits) -> Option<Touch> {
         let failed = AlarmRecord { due_ms: 0, tries: noted.tries };
         let AlarmRecord { due_ms, tries } = next_try(failed, self.served.ms(), limits)?;
@@ -103,7 +104,7 @@ mod tests {
         assert_eq!(usage.note(None), at(100 * DAY));
         assert_eq!(usage.note(at(100 * DAY - (DAY - 1))), None);
         assert_eq!(usage.own_note(at(99 * DAY)), at(100 * DAY));
-        // A note of a time that is yet to come, and one of a try, say nothing of a use.
+        // A note of a future time, and a note with tries, are not notes of a use.
         assert_eq!(usage.note(at(101 * DAY)), at(100 * DAY));
         assert_eq!(usage.note(Some(Touch { at_ms: 100 * DAY, tries: 1 })), at(100 * DAY));
     }

@@ -1,9 +1,10 @@
-//! How clients get to rooms. Owns the one look at a room's party by which a client is let in or turned away.
+//! The way of clients to rooms. Owns the one look at a room's party by which a client is let in or turned
+//! away.
 //!
-//! Invariant: an entrance leads to a room only while what is in place for the room is what the entrance showed.
-//! This is checked in one step with queueing what the client asks, and a room that runs is handed other code in one
-//! step with noting that other code is in place for it. So no deployment comes between the decision to let a
-//! client in and the code that meets it. It does not know who decides, or how.
+//! Invariant: an entrance leads to a room only while the party that it shows is the one that the room runs.
+//! `through` checks this in the same step in which it queues the client's request, and a running room gets
+//! other code in the same step in which that code is noted for it. So no deployment comes between the
+//! decision to let a client in and the code that the client reaches. It does not know who decides, or how.
 
 use super::{Party, Phase, Rooms, State, Unreachable};
 use crate::event::{Request, Response};
@@ -11,26 +12,26 @@ use crate::id::RoomId;
 use crate::room::{ConnectionKey, Joined, Left, Outboxes, Parts, RoomError, RoomHandle, Visitor};
 use std::sync::Arc;
 
-/// What is in place for a room at one moment.
+/// The party that a room runs at one moment.
 pub(crate) struct Entrance {
     room: RoomId,
     party: Arc<Party>,
 }
 
 impl Entrance {
-    /// Where it leads.
+    /// Returns the room.
     pub(crate) fn room(&self) -> &RoomId {
         &self.room
     }
 
-    /// By what clients are let in.
+    /// Returns the party by whose settings clients are let in.
     pub(crate) fn party(&self) -> &Party {
         &self.party
     }
 }
 
 impl Rooms {
-    /// Looks at what is in place for a room. Nothing is activated by it.
+    /// Looks up the party that a room runs, and activates nothing.
     ///
     /// # Errors
     /// [`Unreachable::UnknownParty`].
@@ -41,14 +42,14 @@ impl Rooms {
         Ok(Entrance { room: room.clone(), party })
     }
 
-    /// The outboxes of a new socket.
+    /// Makes the outboxes of a new socket.
     pub(crate) fn outboxes(&self) -> Outboxes {
         let Parts { limits, metrics, bytes, .. } = &*self.0.parts;
         Outboxes::new(limits, metrics.clone(), bytes.clone())
     }
 
-    /// Lets a client into a room, which is activated if it does not run. None if something else is in place for the
-    /// room by now: the client is to be looked at by that.
+    /// Lets a client into a room, and activates the room if it does not run. Returns `None` if the room has
+    /// another code or other settings by now: the caller must take a new entrance and decide again.
     ///
     /// # Errors
     /// [`Unreachable`].
@@ -71,7 +72,8 @@ impl Rooms {
         }
     }
 
-    /// Asks a room for a response; it is activated if it does not run. None as with [`Rooms::connect`].
+    /// Asks a room for a response, and activates the room if it does not run. `None` as with
+    /// [`Rooms::connect`].
     ///
     /// # Errors
     /// [`Unreachable`].
@@ -93,7 +95,8 @@ impl Rooms {
         }
     }
 
-    /// Asks the room something, in one step with finding that the entrance still leads to it.
+    /// Calls `ask` with the room's handle, if the entrance still leads to the room, in one step with that
+    /// check.
     fn through<T>(
         &self,
         entrance: &Entrance,
@@ -117,7 +120,7 @@ impl Rooms {
 }
 
 impl State {
-    /// The party of a room, as it is for rooms that begin now.
+    /// Returns the party of a room, as it holds for rooms that begin now.
     pub(super) fn party(&self, room: &RoomId) -> Result<&Arc<Party>, Unreachable> {
         let party = self.parties.get(room.party());
         party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))
@@ -125,8 +128,8 @@ impl State {
 }
 
 impl super::Resident {
-    /// What a mail that is queued now meets, where rooms that begin now run `newest`. A resident that waits for its
-    /// content runs what is in place when it begins.
+    /// Returns the party that a mail queued now will reach, where `newest` is the party for rooms that begin
+    /// now. A resident that waits for its content takes the newest party when it begins.
     fn runs<'a>(&'a self, newest: &'a Arc<Party>) -> &'a Arc<Party> {
         match &self.phase {
             Phase::Waiting => newest,

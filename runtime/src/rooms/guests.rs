@@ -1,9 +1,10 @@
-//! What may run guests. Owns the engine with the permits for its instances (the places of rooms, the spares of
-//! rooms that take over new code, the hooks at the door) and the bytes that are kept for them.
+//! The engine and its permits. Owns the engine with the permits for its instances (the places of rooms, the
+//! spares of rooms that take over new code, the hooks at the door) and the budget of the bytes held for
+//! guests.
 //!
-//! Invariant: a permit stands for an instance that the engine's pool has space for. The pool and the permits are
-//! the process's ([`GuestHost`]); a project ([`Guests`]) has of them what its own limits allow. It does not know
-//! what the instances do.
+//! Invariant: a permit stands for an instance that the engine's pool has space for. The pool and the permits
+//! belong to the process ([`GuestHost`]); a project ([`Guests`]) gets as many of them as its own limits
+//! allow. It does not know what the instances do.
 
 use crate::byte_budget::ByteBudget;
 use crate::limits::{Limits, Misfit, size};
@@ -13,7 +14,7 @@ use crate::wasm::{CodeCaches, Engine, EngineError, SharedEngine};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// What runs the guests of all projects of a process. Cheap to clone; clones are the same host.
+/// The engine and the permits of a process. Cheap to clone; clones are the same host.
 #[derive(Clone)]
 pub(crate) struct GuestHost {
     engine: SharedEngine,
@@ -24,7 +25,7 @@ pub(crate) struct GuestHost {
     limits: Arc<Limits>,
 }
 
-/// What runs the guests of one project.
+/// One project's share of the engine and the permits.
 pub(crate) struct Guests {
     pub(crate) engine: Engine,
     pub(crate) places: Places,
@@ -32,17 +33,17 @@ pub(crate) struct Guests {
     pub(crate) spares: Arc<Semaphore>,
     /// One permit for each hook that may run at the door.
     pub(crate) hooks: Arc<Semaphore>,
-    /// What is kept for guests and clients of all projects.
+    /// The budget of the bytes held for guests and clients of all projects.
     pub(crate) bytes: ByteBudget,
-    /// The project's limits, none of which exceeds what the process has.
+    /// The project's limits. None of them exceeds the process's.
     pub(crate) limits: Arc<Limits>,
 }
 
 impl GuestHost {
-    /// An engine with permits for as many instances as these limits allow.
+    /// Makes an engine with permits for as many instances as these limits allow.
     ///
     /// # Errors
-    /// [`EngineError`]: the address space is not to be had, or the cache folder cannot be made.
+    /// [`EngineError`]: the address space is not available, or the cache folder cannot be made.
     pub(crate) fn new(limits: &Arc<Limits>, caches: CodeCaches<'_>) -> Result<Self, EngineError> {
         let engine = SharedEngine::new(limits, caches)?;
         Ok(Self {
@@ -55,12 +56,12 @@ impl GuestHost {
         })
     }
 
-    /// What is kept for guests and clients of all projects.
+    /// Returns the budget of the bytes held for guests and clients of all projects.
     pub(crate) fn bytes(&self) -> &ByteBudget {
         &self.bytes
     }
 
-    /// What runs the guests of a project with these limits, which write to `logs`.
+    /// Returns the share of a project with these limits, whose guests write to `logs`.
     ///
     /// # Errors
     /// [`Misfit`]: the project's limits ask for more than the process can give.
@@ -72,7 +73,7 @@ impl GuestHost {
         Ok(Guests { engine, places, spares, hooks, bytes: self.bytes.clone(), limits })
     }
 
-    /// The limits of a project as they are here.
+    /// Returns the limits of a project as they hold in this process.
     ///
     /// # Errors
     /// As [`GuestHost::for_project`].
@@ -80,7 +81,7 @@ impl GuestHost {
         limits.within_process(&self.limits)
     }
 
-    /// What runs the guests of a project that has the process for itself.
+    /// Makes the share of a project that has the process for itself.
     ///
     /// # Errors
     /// As [`GuestHost::new`].

@@ -1,7 +1,7 @@
-//! New code for the rooms that run. Owns the order in which they take it over, and the way back.
+//! New code for running rooms. Owns the order in which they take it over, and the way back.
 //!
-//! Invariant: all rooms run the new code, or none that could go back to the old one; a bounded number takes it over
-//! at a time. It does not know where the code comes from or how a room takes it over.
+//! Invariant: either all rooms run the new code, or all that can run the old code do; a bounded number takes
+//! over at a time. It does not know where the code comes from or how a room takes it over.
 
 use super::{Party, Phase, Resident, Rooms};
 use crate::event::CloseFrame;
@@ -12,33 +12,34 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
-/// What a change of code did.
+/// The outcome of a change of code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reloaded {
     /// Rooms that took it over.
     pub(crate) rooms: usize,
-    /// Connections that stayed open meanwhile.
+    /// Connections that stayed open during the change.
     pub(crate) connections: usize,
 }
 
-/// Why new code was not kept.
+/// The reason why the old code is back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReloadError {
-    /// The room in which it did not start.
+    /// The room in which the new code did not start.
     pub(crate) room: Option<RoomId>,
-    /// What happened there.
+    /// The room's error.
     pub(crate) error: RoomError,
 }
 
 impl Rooms {
-    /// Puts other code in place for all parties, and lets the running rooms take it over between two
-    /// turns. If it does not start in one of them, the old code is put back everywhere.
+    /// Gives all parties other code, and lets the running rooms take it over between two turns. If it does
+    /// not start in one of them, every room gets the old code again.
     ///
     /// # Errors
-    /// [`ReloadError`]: the first room that did not start, or none if some did not answer in time.
+    /// [`ReloadError`] names the first room whose new code did not start, or no room if some did not answer
+    /// in time.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, some rooms may run the new code and some the old: not to be dropped.
+    /// The caller must not drop it: some rooms might run the new code and some the old.
     pub(crate) async fn deploy(
         &self,
         parties: HashMap<PartyName, Party>,
@@ -58,8 +59,8 @@ impl Rooms {
             }
             Err(_) => {
                 self.state().parties = old.clone();
-                // Every room is told, whatever becomes of the others; one in which the old code does
-                // not start either meets it fresh at its next event.
+                // Every room gets the old code, whatever becomes of the others. A room in which the old code
+                // does not start either starts it afresh at its next event.
                 drop(tokio::time::timeout(limit, self.reload_all(&old, Otherwise::Rest)).await);
             }
         }
@@ -73,7 +74,7 @@ impl Rooms {
     ) -> Result<Reloaded, ReloadError> {
         let together = size(self.0.parts.limits.reload_rooms_max);
         let mut reloads = FuturesUnordered::new();
-        // One that waits for its content takes the code that is in place when it begins.
+        // A room that waits for its content takes the code of the moment at which it begins.
         let running = self.residents().into_iter();
         let mut running =
             running.filter(|(_, resident)| matches!(resident.phase, Phase::Running(_)));
@@ -94,7 +95,7 @@ impl Rooms {
                     done.rooms += 1;
                     done.connections += connections;
                 }
-                // It runs that code already, or has left.
+                // It runs that code already, or has left memory.
                 Some((_, Ok(None))) => {}
                 Some((room, Err(error))) => {
                     failed.get_or_insert(ReloadError { room: Some(room), error });
@@ -103,7 +104,7 @@ impl Rooms {
         }
     }
 
-    /// Tells the open sockets what is answered without their rooms from now on.
+    /// Passes the new auto-responses to the open sockets.
     fn change_answers(&self, parties: &HashMap<PartyName, Arc<Party>>) {
         let mut state = self.state();
         state.answers.retain(|name, _| parties.contains_key(name));
@@ -116,7 +117,7 @@ impl Rooms {
         }
     }
 
-    /// Ends the rooms whose party is gone, and says so to their clients.
+    /// Ends the rooms whose party is gone, and closes their connections.
     fn stop_rooms_without(&self, parties: &HashMap<PartyName, Arc<Party>>) {
         for (room, resident) in self.residents() {
             if !parties.contains_key(room.party()) {
@@ -125,8 +126,8 @@ impl Rooms {
         }
     }
 
-    /// Lets one room take over other code, when a spare is free. Returns how many connections stayed; none if the
-    /// room takes over nothing.
+    /// Lets one room take over other code, when a spare is free. Returns how many connections stayed; `None`
+    /// if the room takes over nothing.
     async fn reload_one(
         &self,
         room: RoomId,
@@ -135,7 +136,7 @@ impl Rooms {
         otherwise: Otherwise,
     ) -> (RoomId, Result<Option<usize>, RoomError>) {
         let spare = self.0.parts.spares.clone().acquire_owned().await;
-        // They are never closed.
+        // The spares are never closed.
         let Ok(spare) = spare else { return (room, Err(RoomError::Draining)) };
         let queued = {
             let mut state = self.state();
@@ -146,10 +147,10 @@ impl Rooms {
                 Some(queued)
             })
         };
-        // It has left; the next visitor meets the new code.
+        // It has left memory. The next visitor reaches the new code.
         let Some(outcome) = queued else { return (room, Ok(None)) };
         let outcome = match outcome.await {
-            // A room that ends in the middle says nothing about the code.
+            // A room that ends during the reload proves nothing about the code.
             Err(RoomError::Storage(_) | RoomError::Draining | RoomError::Gone) => Ok(None),
             outcome => outcome,
         };

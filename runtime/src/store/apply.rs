@@ -1,8 +1,8 @@
-//! From records to the tree. Owns what is counted of a room.
+//! From records to the tree. Owns the counts of a room.
 //!
-//! Invariant: what is known of a room agrees with the keys that it has, after every record, whatever
-//! the tree held before. So records may be applied a second time, or over a part of what they did. It
-//! does not know where records come from.
+//! Invariant: after every record the facts of a room agree with its keys, whatever the tree held before. So
+//! records may be applied a second time, or over a part of their effects. It does not know where records come
+//! from.
 
 use super::backend::Tree;
 use super::keys::{self, RoomFacts};
@@ -12,7 +12,7 @@ use crate::span::{Key, Overlay};
 use bytes::Bytes;
 use hashbrown::HashMap;
 
-/// The changes of some records, gathered.
+/// The gathered changes of some records.
 pub(super) struct Changes<'a> {
     tree: &'a dyn Tree,
     batch: Overlay,
@@ -26,10 +26,10 @@ impl<'a> Changes<'a> {
         Self { tree, batch: Overlay::new(), rooms: HashMap::new(), last: Offset(0), bytes: 0 }
     }
 
-    /// Adds what a record does.
+    /// Adds the changes of a record.
     ///
     /// # Errors
-    /// [`StoreError`] if the tree cannot tell what is there; nothing gathered is worth anything then.
+    /// [`StoreError`] if the tree cannot be read. The caller must drop the gathered changes.
     pub(super) fn add(&mut self, record: &Record) -> Result<(), StoreError> {
         let room = &record.room;
         let mut info = match self.rooms.get(room) {
@@ -109,7 +109,7 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    /// Removes what a guest has, in the tree and earlier in this batch.
+    /// Removes the guest's keys, those in the tree and those earlier in this batch.
     fn remove_keys(&mut self, room: &RoomId) -> Result<(), StoreError> {
         let span = keys::guest(room);
         let earlier: Vec<_> = crate::span::over(&self.batch, &span).map(|(key, _)| key).collect();
@@ -120,17 +120,17 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    /// Bytes of keys and values that wait to be written.
+    /// Returns the bytes of keys and values that wait to be written.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// True if no record was added.
+    /// Returns true if no record was added.
     pub(super) fn is_empty(&self) -> bool {
         self.rooms.is_empty()
     }
 
-    /// Writes all of it to the tree, and returns what is known of the rooms now.
+    /// Writes all changes to the tree, and returns the new facts of the rooms.
     ///
     /// # Errors
     /// [`StoreError`]: some, all or nothing may be written.
@@ -145,14 +145,14 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// What the tree knows of a room.
+/// Returns the tree's facts of a room.
 pub(super) fn info_of(tree: &dyn Tree, room: &RoomId) -> Result<RoomFacts, StoreError> {
     let stored = tree.get(&keys::info(room))?;
     stored.map_or_else(|| Ok(RoomFacts::default()), |bytes| keys::decode_info(&bytes))
 }
 
-/// True if the tree is of this store. One that does not say so was made before stores had names, and says it from now
-/// on.
+/// Returns true if the tree belongs to this store. A tree that names no store was made before stores had
+/// names. It gets this store's name.
 ///
 /// # Errors
 /// [`StoreError`]: the tree cannot be used.
@@ -163,16 +163,16 @@ pub(super) fn belongs_to(tree: &dyn Tree, store: u128) -> Result<bool, StoreErro
     }
 }
 
-/// Notes of which store a tree is.
+/// Writes the name of its store into a tree.
 ///
 /// # Errors
-/// [`StoreError`]: it is not noted.
+/// [`StoreError`]: the name is not written.
 pub(super) fn mark(tree: &dyn Tree, store: u128) -> Result<(), StoreError> {
     let name = Bytes::copy_from_slice(&store.to_be_bytes());
     tree.apply(&[(keys::store(), Some(name))].into_iter().collect())
 }
 
-/// The offset up to which everything is in the tree.
+/// Returns the offset up to which the tree has everything.
 pub(super) fn applied(tree: &dyn Tree) -> Result<Offset, StoreError> {
     tree.get(&keys::applied())?.map_or_else(|| Ok(Offset::default()), keys::decode_offset)
 }

@@ -1,8 +1,8 @@
 //! The interfaces that a store needs from its disk or memory. Owns the contracts between them.
 //!
 //! Invariant: a [`Journal`] makes turns durable, and a [`Tree`] shows the state after them. The tree gets
-//! nothing that the journal does not have, so it can always be rebuilt. They do not know the rooms' guests,
-//! and the contract does not know how they keep the bytes.
+//! nothing that the journal does not have, so it can always be rebuilt. The contract does not know guests, or
+//! how the bytes are kept.
 
 use super::Record;
 use crate::span::{Entries, Key, Overlay, Span};

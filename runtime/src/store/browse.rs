@@ -1,7 +1,7 @@
-//! Looking at what is stored, from outside the rooms. Owns how much one look reads.
+//! Reads of stored data from outside the rooms. Owns how much one look reads.
 //!
-//! Invariant: a look changes nothing, wakes nobody, reads a bounded piece, and sees everything that was
-//! committed before it was asked for. It does not know which rooms run.
+//! Invariant: a look changes nothing, wakes no room, reads a bounded piece, and sees every commit before it.
+//! It does not know which rooms run.
 
 use super::apply::info_of;
 use super::keys::{self, RoomFacts};
@@ -12,19 +12,19 @@ use bytes::Bytes;
 use hashbrown::HashSet;
 use std::ops::Bound;
 
-/// Which stored rooms to look at, and in which direction: by party, then by name, the shorter of two first
-/// and those of one length by their bytes. That is how they lie, so a piece costs only itself.
+/// A span of stored rooms with a direction. Rooms are ordered by party, then by the length of their names,
+/// then by the names' bytes. The keys of the tree have this order, so reading a piece costs only that piece.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RoomSpan {
-    /// Those of this party; of all if there is none.
+    /// The party; `None` for all parties.
     pub(crate) party: Option<PartyName>,
-    /// Those behind this one, in the direction.
+    /// The room after which the span begins, in its direction.
     pub(crate) after: Option<RoomId>,
     /// From the first to the last, or from the last to the first.
     pub(crate) direction: Direction,
 }
 
-/// A room's keys from outside.
+/// A page of a room's keys.
 #[derive(Debug, Default)]
 pub(crate) struct KeyPage {
     /// In order.
@@ -33,31 +33,31 @@ pub(crate) struct KeyPage {
     pub(crate) next: Option<Key>,
 }
 
-/// Where a room stands among others when they are sorted by name.
+/// Returns the position of a room in the order by name.
 pub(crate) fn name_order(room: &RoomId) -> (usize, &str, usize, &str) {
     let (party, name) = (room.party().as_str(), room.name());
     (party.len(), party, name.len(), name)
 }
 
 impl Store {
-    /// What is known of a room; none if nothing is stored for it.
+    /// Returns the facts of a room; `None` if nothing is stored for it.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     ///
     /// # Cancel safety
-    /// Nothing is changed.
+    /// Dropping the future changes nothing.
     pub(crate) async fn facts(&self, room: &RoomId) -> Result<Option<RoomFacts>, StoreError> {
         Ok(self.facts_of(vec![room.clone()]).await?.pop().flatten())
     }
 
-    /// As [`Store::facts`], of several rooms, in their order.
+    /// As [`Store::facts`], for several rooms, in their order.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
     ///
     /// # Cancel safety
-    /// Nothing is changed.
+    /// Dropping the future changes nothing.
     pub(crate) async fn facts_of(
         &self,
         rooms: Vec<RoomId>,
@@ -73,13 +73,13 @@ impl Store {
         .await
     }
 
-    /// The next stored rooms, at most so many. Fewer are the last ones.
+    /// Returns the next stored rooms, at most `max`. Fewer rooms are the last ones.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
     ///
     /// # Cancel safety
-    /// Nothing is changed.
+    /// Dropping the future changes nothing.
     pub(crate) async fn rooms(
         &self,
         span: RoomSpan,
@@ -96,14 +96,14 @@ impl Store {
         .await
     }
 
-    /// A page of what is stored for a room: at most so many entries, and about so many bytes, but at least
-    /// one entry.
+    /// Returns a page of a room's entries: at most the given number of entries, and about the given number of
+    /// bytes, but at least one entry.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     ///
     /// # Cancel safety
-    /// Nothing is changed.
+    /// Dropping the future changes nothing.
     pub(crate) async fn entries(
         &self,
         room: &RoomId,
@@ -115,7 +115,8 @@ impl Store {
         self.look(move |store| {
             let span = Span::of(&options).map_err(|why| StoreError::Io(why.to_owned()))?;
             let (mut page, mut bytes) = (KeyPage::default(), 0);
-            // While it is read nothing is applied: a large value lies in pieces, all of one moment.
+            // During the read nothing is applied: a large value lies in pieces, which must all be of one
+            // moment.
             let shared = store.applier.shared();
             let _still = shared.copy();
             for entry in shared.tree().scan(&keys::below(&prefix, &span), HashSet::new()) {
@@ -134,13 +135,13 @@ impl Store {
         .await
     }
 
-    /// The value of a room's key.
+    /// Returns the value of a room's key.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     ///
     /// # Cancel safety
-    /// Nothing is changed.
+    /// Dropping the future changes nothing.
     pub(crate) async fn value(
         &self,
         room: &RoomId,
@@ -155,7 +156,7 @@ impl Store {
         .await
     }
 
-    /// Reads, away from the threads that run rooms. Damage that it meets has the tree made anew.
+    /// Reads on a thread that runs no rooms. If the read meets damage, the tree is rebuilt.
     async fn look<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
@@ -202,7 +203,7 @@ mod tests {
         RoomId::new(PartyName::parse(party).unwrap(), name, 256).unwrap()
     }
 
-    /// A store with these rooms, each with one key.
+    /// Makes a store with these rooms, each with one key.
     async fn store(rooms: &[&str]) -> Store {
         let store = Store::in_memory(&Limits::default()).unwrap();
         for room in rooms {

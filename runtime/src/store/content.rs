@@ -1,8 +1,8 @@
-//! What is stored for one room, as a value. Owns how it is written down for people.
+//! The stored content of one room, as a value. Owns its form for people.
 //!
-//! Invariant: written and read back it is the same, byte for byte. It does not know the store.
+//! Invariant: content that is written and read back is the same, byte for byte. It does not know the store.
 //!
-//! One JSON value a line. The first says what it is; each further one is an entry in the order of keys:
+//! One JSON value a line. The first line is a head; each further line is an entry, in the order of keys:
 //!
 //! ```text
 //! {"room-export":1,"party":"main","room":"lobby","alarm":{"due_ms":1700000000000,"tries":0}}
@@ -36,7 +36,7 @@ pub struct RoomContent {
     pub(super) entries: BTreeMap<Key, Bytes>,
 }
 
-/// Why lines are not the content of a room.
+/// The reason why lines are not the content of a room.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
     /// They cannot be read.
@@ -44,15 +44,15 @@ pub enum ContentError {
     Read {
         /// Counted from 1.
         line: usize,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A line says nothing that can be understood.
+    /// A line cannot be understood.
     #[error("line {line}: {problem}")]
     Line {
         /// Counted from 1.
         line: usize,
-        /// What is wrong.
+        /// The reason.
         problem: String,
     },
 }
@@ -75,33 +75,33 @@ struct Alarm {
 }
 
 impl RoomContent {
-    /// A room of which nothing is stored.
+    /// Makes the content of a room without stored entries.
     pub(super) fn of(room: RoomId) -> Self {
         Self { room, turns: 0, alarm: None, entries: BTreeMap::new() }
     }
 
-    /// Whose it is.
+    /// Returns the room.
     pub fn room(&self) -> &RoomId {
         &self.room
     }
 
-    /// The same, as the content of another room.
+    /// Returns the same content for another room.
     #[must_use]
     pub fn renamed(self, room: RoomId) -> Self {
         Self { room, ..self }
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub fn keys(&self) -> usize {
         self.entries.len()
     }
 
-    /// True if anything was ever stored.
+    /// Returns true if anything was ever stored.
     pub(super) fn is_known(&self) -> bool {
         self.turns > 0 || self.alarm.is_some() || !self.entries.is_empty()
     }
 
-    /// Does to it what a record did to the room.
+    /// Applies the change of a record.
     pub(super) fn apply(&mut self, record: Record) -> Result<(), StoreError> {
         if record.change.wipe != Wipe::Nothing {
             self.entries.clear();
@@ -121,10 +121,10 @@ impl RoomContent {
         Ok(())
     }
 
-    /// Writes it down as lines of JSON.
+    /// Writes the content as lines of JSON.
     ///
     /// # Errors
-    /// What the writer says.
+    /// The errors of the writer.
     pub fn write(&self, mut out: impl Write) -> io::Result<()> {
         let alarm = self.alarm.map(|AlarmRecord { due_ms, tries }| Alarm { due_ms, tries });
         let (party, room) = (self.room.party().to_string(), self.room.name().to_owned());
@@ -132,11 +132,11 @@ impl RoomContent {
         self.entries.iter().try_for_each(|(key, value)| put_line(&mut out, &Line::of(key, value)))
     }
 
-    /// Reads lines that [`RoomContent::write`] wrote, or somebody by hand.
+    /// Reads lines that [`RoomContent::write`] wrote, or a person by hand.
     ///
     /// # Errors
-    /// [`ContentError`] names the line, and what is wrong with it. Sizes are held to the limits on keys,
-    /// values and rooms.
+    /// [`ContentError`] names the line, and what is wrong with it. The limits on keys, values and rooms bound
+    /// the sizes.
     pub fn read(lines: impl BufRead, limits: &Limits) -> Result<Self, ContentError> {
         let mut lines = lines.lines().enumerate().map(|(at, text)| (at + 1, text));
         let (_, head) = lines.next().unwrap_or((1, Ok(String::new())));

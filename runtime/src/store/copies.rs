@@ -1,11 +1,11 @@
-//! A copy of what is stored, as a file: a snapshot, a backup, or one room. Owns its format.
+//! A copy of stored data in a file: a snapshot, a backup, or one room. Owns its format.
 //!
-//! Invariant: read from its start to its end mark, a copy gives a state that every room in it really
-//! had, all at the same offset, although rooms went on while it was made. It does not know who asks.
+//! Invariant: read from its start to its end mark, a copy gives a state that every room in it really had, all
+//! at the same offset, although rooms went on while it was made. It does not know who asks.
 //!
-//! A copy is a row of records, as the log is. Some tell what was found in the tree, piece by piece; those
-//! between them are the turns that came to the tree meanwhile, so that what was read before such a turn is
-//! put right by it.
+//! A copy is a row of records, as the log is. Some hold pieces of the tree. The records between them are the
+//! turns that were applied to the tree while the copy was made: they correct the pieces that were read before
+//! them.
 //!
 //! ```text
 //! copy = "roomcopy" · u32 version · frames · end mark: a frame without a body, at its offset + 1
@@ -21,19 +21,19 @@ use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"roomcopy";
 const VERSION: u32 = 2;
-/// The version before records had versions, which is still read: records tell themselves apart.
+/// The version before records had versions, which is still read, because each record shows its own version.
 const UNVERSIONED: u32 = 1;
 const HEADER_BYTES: usize = 12;
 
-/// A copy that is being made.
+/// A copy in progress.
 pub(super) struct CopyWriter {
     path: PathBuf,
     file: BufWriter<File>,
-    /// Only this room, if one is given.
+    /// The room to copy; `None` for all rooms.
     only: Option<RoomId>,
     frame: Vec<u8>,
     bytes: u64,
-    /// What went wrong first: those who are heard must not fail because of it.
+    /// The first error of a write. It must not fail the applier, which passes on its records.
     failed: Option<StoreError>,
 }
 
@@ -41,7 +41,7 @@ impl CopyWriter {
     /// Begins a copy in a new file.
     ///
     /// # Errors
-    /// [`StoreError::Io`]: the file may be there, with nothing of use in it.
+    /// [`StoreError::Io`]: the file may exist, without useful content.
     pub(super) fn create(path: &Path, only: Option<RoomId>) -> Result<Self, StoreError> {
         let file = files::at(path, || {
             let mut file = BufWriter::new(File::create(path)?);
@@ -53,7 +53,7 @@ impl CopyWriter {
         Ok(Self { path: path.to_owned(), file, only, frame, bytes, failed: None })
     }
 
-    /// Adds a record, if it is about what is copied.
+    /// Adds a record, if it concerns a room of the copy.
     pub(super) fn hear(&mut self, record: &Record) {
         if self.only.as_ref().is_some_and(|only| *only != record.room) {
             return;
@@ -70,15 +70,15 @@ impl CopyWriter {
         }
     }
 
-    /// True if it will not become a copy.
+    /// Returns true if a write failed, so that this will not become a copy.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.is_some()
     }
 
-    /// Ends the copy: everything up to this offset is in it, and it is on disk. Its size in bytes.
+    /// Ends the copy: everything up to this offset is in it, and it is on disk. Returns its size in bytes.
     ///
     /// # Errors
-    /// [`StoreError::Io`]: what went wrong since it was begun.
+    /// [`StoreError::Io`]: the first error since the copy was begun.
     pub(super) fn finish(mut self, end: Offset) -> Result<u64, StoreError> {
         self.frame.clear();
         frame::encode_mark(Offset(end.0 + 1), Offset::default(), &mut self.frame);
@@ -94,11 +94,11 @@ impl CopyWriter {
     }
 }
 
-/// Reads a copy from its start to its end: the records in order. At which offset it was made.
+/// Reads the records of a copy in order, from its start to its end. Returns the offset at which it was made.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] if it is no copy, is damaged, or ends too early; [`StoreError::Format`] for
-/// one of another version; whatever `each` returns.
+/// [`StoreError::Corrupt`] if it is not a copy, is damaged, or ends too early; [`StoreError::Format`] for a
+/// copy of an unknown version; any error that `each` returns.
 pub(super) fn read(
     path: &Path,
     mut each: impl FnMut(Record) -> Result<(), StoreError>,
@@ -152,7 +152,7 @@ fn damaged(path: &Path, at: u64) -> StoreError {
     StoreError::Corrupt(format!("{} is damaged or cut short at byte {at}", path.display()))
 }
 
-/// A copy's bytes as they were before records had versions.
+/// Returns a copy's bytes in the form from before records had versions.
 #[cfg(test)]
 pub(super) fn unversioned(file: Vec<u8>) -> Vec<u8> {
     let mut rest = bytes::Bytes::from(file).split_off(HEADER_BYTES);

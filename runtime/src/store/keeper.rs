@@ -1,7 +1,7 @@
-//! The thread that looks after the store in the background. Owns checkpoints, snapshots and copies.
+//! The thread that maintains the store in the background. Owns checkpoints, snapshots and copies.
 //!
-//! Invariant: the log is cut only where a snapshot, read back and found whole, has all of it. It does
-//! not know what the rooms do meanwhile: they go on.
+//! Invariant: the log is cut only where a snapshot has everything that is cut, and has been read back whole.
+//! It does not know what the rooms do: they go on.
 
 use super::applier::Shared as Applier;
 use super::copies::{self, CopyWriter};
@@ -40,19 +40,19 @@ struct Wanted {
     closed: bool,
 }
 
-/// A copy that somebody waits for.
+/// A copy that a caller waits for.
 struct Copy {
     path: PathBuf,
     only: Option<RoomId>,
     done: oneshot::Sender<Result<Offset, StoreError>>,
 }
 
-/// What is kept on disk, if anything is.
+/// The state of the disk, for a store that has one.
 pub(super) struct OnDisk {
     pub(super) folder: Arc<Folder>,
     /// Bytes of records written to the log.
     pub(super) written: Arc<AtomicU64>,
-    /// Of which the last snapshot has so many.
+    /// The part of `written` that the last snapshot has.
     pub(super) in_snapshot: u64,
     /// The size of the last snapshot, in bytes.
     pub(super) snapshot_bytes: u64,
@@ -84,13 +84,13 @@ impl Keeper {
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Makes a copy of everything, or of one room, in a new file. At which offset.
+    /// Makes a copy of everything, or of one room, in a new file. Returns its offset.
     ///
     /// # Errors
-    /// [`StoreError`]: there may be a file, with nothing of use in it.
+    /// [`StoreError`]: the file may exist, without useful content.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the copy may be made all the same.
+    /// If the future is dropped, the copy may still be made.
     pub(super) async fn copy(
         &self,
         path: PathBuf,
@@ -108,13 +108,13 @@ impl Keeper {
         copied.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// While this is held, the keeper does nothing.
+    /// Returns a guard. While the caller holds it, the keeper does nothing.
     #[cfg(test)]
     pub(super) fn still(&self) -> MutexGuard<'_, ()> {
         self.shared.at_work()
     }
 
-    /// Stops, with everything in the tree on disk.
+    /// Stops the thread, with everything in the tree on disk.
     pub(super) fn close(&self) {
         self.shared.wanted().closed = true;
         self.shared.changed.notify_one();
@@ -130,7 +130,7 @@ impl Drop for Keeper {
 
 impl Shared {
     fn wanted(&self) -> MutexGuard<'_, Wanted> {
-        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -144,7 +144,7 @@ struct Worker {
     applier: Arc<Applier>,
     applied: watch::Receiver<Offset>,
     on_disk: Option<OnDisk>,
-    /// Bytes written to the log when the tree was synced last.
+    /// Bytes written to the log when the tree was last synced.
     at_checkpoint: u64,
     pause: Duration,
     checkpoint_bytes: u64,
@@ -159,7 +159,7 @@ impl Worker {
         while let Some(copies) = self.next() {
             let _at_work = shared.at_work();
             for Copy { path, only, done } in copies {
-                // Whoever does not wait any more needs no answer.
+                // A caller that has gone away needs no answer.
                 drop(done.send(self.copy(&path, only).map(|(end, _)| end)));
             }
             if let Err(error) = self.look_after() {
@@ -171,7 +171,7 @@ impl Worker {
         }
     }
 
-    /// The copies that are wanted, after a pause. None when the store is closed.
+    /// Returns the wanted copies, after a pause; `None` when the store is closed.
     fn next(&self) -> Option<Vec<Copy>> {
         let idle = |wanted: &mut Wanted| wanted.copies.is_empty() && !wanted.closed;
         let waited = self.shared.changed.wait_timeout_while(self.shared.wanted(), self.pause, idle);
@@ -195,7 +195,7 @@ impl Worker {
         }
     }
 
-    /// Makes what the tree has survive a crash, so that less is replayed after one.
+    /// Makes the tree survive a crash as it is, so that recovery replays less.
     fn checkpoint(&mut self) -> Result<(), StoreError> {
         let Some(disk) = &self.on_disk else { return Ok(()) };
         let (written, applied) = (disk.written.load(Ordering::Relaxed), *self.applied.borrow());
@@ -208,14 +208,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Writes everything into a snapshot, and cuts the log where the snapshot has it.
+    /// Writes everything into a snapshot, and cuts the part of the log that the snapshot has.
     fn snapshot(&mut self, written: u64) -> Result<(), StoreError> {
         let Some(folder) = self.on_disk.as_ref().map(|disk| disk.folder.clone()) else {
             return Ok(());
         };
         let new = folder.new_snapshot();
         let (end, bytes) = self.copy(&new, None)?;
-        // What the log is cut by must be readable, not only written.
+        // Before the log is cut, the snapshot must be readable, not only written.
         copies::read(&new, |_| Ok(()))?;
         folder.keep_snapshot(&new, end)?;
         if let Some(disk) = &mut self.on_disk {
@@ -229,7 +229,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Copies everything, or one room, while rooms go on: the offset of the copy and its size in bytes.
+    /// Copies everything, or one room, while rooms go on. Returns the offset of the copy and its size in
+    /// bytes.
     fn copy(&self, path: &Path, only: Option<RoomId>) -> Result<(Offset, u64), StoreError> {
         let spans = match &only {
             None => [keys::all_infos(), keys::all_guests()],
@@ -245,7 +246,7 @@ impl Worker {
         Ok((end, writer.finish(end)?))
     }
 
-    /// Copies a span in slices. Between two of them, turns are applied.
+    /// Copies a span in slices. Between two slices, turns are applied.
     fn copy_span(&self, mut span: Span) -> Result<(), StoreError> {
         loop {
             let mut copy = self.applier.copy();
@@ -258,7 +259,7 @@ impl Worker {
                 return Err(StoreError::Closed);
             }
             if writer.has_failed() {
-                // Its end says why.
+                // The end of the copy returns the error.
                 return Ok(());
             }
             match slice.last {
@@ -283,7 +284,7 @@ impl Worker {
 /// A piece of the tree as records.
 struct Slice {
     records: Vec<Record>,
-    /// The last key, if there may be more.
+    /// The last key, if there may be more keys behind it.
     last: Option<Key>,
 }
 
@@ -328,7 +329,7 @@ impl Slice {
     }
 }
 
-/// A record of what was found, which no guest's turn wrote.
+/// Makes a record of a piece of the tree, which no guest's turn wrote.
 fn told(offset: Offset, room: RoomId, turn: u64, number: SequenceNumber, change: Change) -> Record {
     Record { offset, ..Record::of(room, turn, number, ModuleHash::NONE, change) }
 }

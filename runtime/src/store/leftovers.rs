@@ -1,6 +1,6 @@
-//! What rooms that ended had on its way. Owns how long a room that begins again waits.
+//! The commits of ended rooms that the tree does not have yet. Owns how long a room that begins again waits.
 //!
-//! Invariant: a room begins when the tree has what the room itself committed before, however far behind the tree is
+//! Invariant: a room begins when the tree has the room's own earlier commits, however far behind the tree is
 //! with others. It does not know what was committed.
 
 use super::Offset;
@@ -9,7 +9,8 @@ use hashbrown::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Entries from which on those are dropped that the tree has. Then again at twice what was left.
+/// The number of entries at which those that the tree has are dropped. The next time is at twice the
+/// remaining number.
 const LOOK_AT: usize = 1_024;
 
 /// The last commits of rooms that ended before the tree had them.
@@ -24,14 +25,14 @@ struct Rooms {
 }
 
 impl Leftovers {
-    /// None yet. `applied` is how far the tree is.
+    /// Makes an empty list. `applied` is the offset up to which the tree has everything.
     pub(super) fn new(applied: watch::Receiver<Offset>) -> Self {
         let rooms = Rooms { last: HashMap::new(), look_at: LOOK_AT };
         Self { applied, rooms: Mutex::new(rooms) }
     }
 
-    /// Notes the last commit of a room that ends, unless the tree has it. At most as many are kept as commits may wait
-    /// for the tree, and as many again.
+    /// Notes the last commit of a room that ends, unless the tree has it. The list keeps at most twice as
+    /// many entries as commits may wait for the tree.
     pub(super) fn leave(&self, room: &RoomId, last: Offset) {
         let applied = *self.applied.borrow();
         if last <= applied {
@@ -45,13 +46,13 @@ impl Leftovers {
         }
     }
 
-    /// What the tree must have before this room begins.
+    /// Returns the offset that the tree must have before this room begins.
     pub(super) fn of(&self, room: &RoomId) -> Offset {
         self.rooms().last.get(room).copied().unwrap_or_default()
     }
 
     fn rooms(&self) -> MutexGuard<'_, Rooms> {
-        // It is changed by moves that cannot panic, so what a panicking holder left is whole.
+        // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

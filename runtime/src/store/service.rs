@@ -1,7 +1,7 @@
-//! What a store remembers of being served. Owns the file in which that lies.
+//! A store's notes about the time for which it was served. Owns the file with these notes.
 //!
-//! Invariant: it is replaced as a whole, and one that is lost or older than it should be delays what is
-//! reckoned by it, and never hastens it. It is no part of a backup. It does not know what is reckoned.
+//! Invariant: the file is replaced as a whole. If it is lost or too old, the calculations that use it come
+//! out later, never earlier. It is not part of a backup. It does not know what is calculated.
 
 use super::{Store, StoreError, blocking, files};
 use serde::{Deserialize, Serialize};
@@ -12,13 +12,13 @@ use std::sync::{Mutex, PoisonError};
 /// The file's name in the store's folder.
 pub(super) const FILE: &str = "service";
 
-/// For how long a store was served, and to what its parties are held.
+/// How long a store was served, and the ttls of its parties.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Service {
-    /// Milliseconds, with all starts.
+    /// Milliseconds of service, over all starts.
     pub(crate) served_ms: u64,
-    /// The parties whose rooms end when nobody uses them.
+    /// The parties whose rooms expire.
     pub(crate) ttls: BTreeMap<String, TtlNote>,
 }
 
@@ -26,11 +26,11 @@ pub(crate) struct Service {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TtlNote {
     pub(crate) ttl_ms: u64,
-    /// Since when it is as short, in milliseconds of service.
+    /// When it became as short as it is, in milliseconds of service.
     pub(crate) since_ms: u64,
 }
 
-/// The file and what is in it.
+/// The file and its contents.
 #[derive(Debug, Default)]
 pub(super) struct ServiceFile {
     path: Option<PathBuf>,
@@ -38,7 +38,7 @@ pub(super) struct ServiceFile {
 }
 
 impl ServiceFile {
-    /// What the file in a folder says. One that cannot be understood says nothing.
+    /// Reads the file of a folder. A file that cannot be understood counts as empty.
     pub(super) fn read(dir: &Path) -> Self {
         let path = dir.join(FILE);
         let known = match std::fs::read(&path) {
@@ -53,19 +53,19 @@ impl ServiceFile {
 }
 
 impl Store {
-    /// What is remembered. The last use that any room has noted is behind nobody's service.
+    /// Returns the notes. If the last noted use of any room is later than the noted service, that use counts.
     ///
     /// # Errors
-    /// [`StoreError`] if the notes cannot be read.
+    /// [`StoreError`] if the last uses cannot be read.
     pub(crate) fn service(&self) -> Result<Service, StoreError> {
         let known = self.service.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(Service { served_ms: known.served_ms.max(self.last_use()?), ..known })
     }
 
-    /// Remembers this from now on. Blocks until the disk has it.
+    /// Replaces the notes. Blocks until the disk has them.
     ///
     /// # Errors
-    /// [`StoreError`]: it is forgotten when the store is closed.
+    /// [`StoreError`]: the notes are lost when the store is closed.
     pub(crate) fn keep_service(&self, service: Service) -> Result<(), StoreError> {
         let json =
             serde_json::to_vec(&service).map_err(|error| StoreError::Io(error.to_string()))?;

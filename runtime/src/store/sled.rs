@@ -1,18 +1,18 @@
-//! Bytes on disk. The only file that names sled; owns what must be done around it.
+//! Bytes on disk. Owns the workarounds for sled; the only file that names it.
 //!
-//! Invariant: no value of more than a few KiB reaches sled, and a sync ends with an fsync of our own.
-//! A panic of sled's is an error here. It does not know rooms.
+//! Invariant: no value of more than a few KiB reaches sled, and a sync ends with an fsync of our own. A panic
+//! of sled's is an error here. It does not know rooms.
 //!
 //! sled 0.34 loses acknowledged writes at a power cut when used as it comes: its `flush` is a
-//! `sync_file_range`, and values that it moves to blob files are not synced at all. After a crash it
-//! may refuse to open, or panic. So nothing is durable by being here: the log has every turn, large
-//! values are cut into pieces, sled's own flusher is off, and each flush is followed by an fsync of the
-//! file that it wrote.
+//! `sync_file_range`, and it does not sync at all the values that it moves to blob files. After a crash it
+//! may refuse to open, or panic. So nothing is durable by being here: the log has every turn, large values
+//! are cut into pieces, sled's own flusher is off, and after each flush this file calls fsync on the file
+//! that sled wrote.
 //!
 //! ```text
-//! 'v' key              → 0 value                      a value in one piece
-//! 'v' key              → 1 length, pieces             a value in pieces
-//! 'p' len key, number  → piece
+//! 'v' key              : 0 value                      a value in one piece
+//! 'v' key              : 1 length, pieces             a value in pieces
+//! 'p' len key, number  : piece
 //! ```
 
 use super::backend::{Keys, StoreError, Tree};
@@ -34,14 +34,14 @@ const CUT: u8 = 1;
 /// Memory that sled may use for its pages.
 const CACHE_BYTES: u64 = 128 * 1024 * 1024;
 
-/// How often a folder that seems in use is asked for, and the pause between: half a second in all.
+/// How often a folder that seems in use is tried, and the pause between two tries: half a second in all.
 const LOCK_TRIES: u32 = 25;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A sled tree with values cut into pieces.
 pub(super) struct Sled {
     values: Values,
-    /// The file that sled's log lies in, to be synced by us.
+    /// The file of sled's log, which this file syncs.
     log: File,
     chunk_bytes: usize,
 }
@@ -51,7 +51,7 @@ pub(super) struct Sled {
 struct Values(sled::Db);
 
 impl Sled {
-    /// Opens the tree in this folder, made if it is not there.
+    /// Opens the tree in this folder, and makes it if it does not exist.
     ///
     /// # Errors
     /// [`StoreError`]: sled cannot read what is there, or another process has it open.
@@ -62,7 +62,7 @@ impl Sled {
         Ok(Self { values, log, chunk_bytes: size(limits.chunk_bytes) })
     }
 
-    /// How many pieces the value has that is stored now.
+    /// Returns the number of pieces of the value that is stored now.
     fn pieces(&self, key: &[u8]) -> Result<u32, StoreError> {
         match self.values.stored(key)?.as_deref().and_then(<[u8]>::split_first) {
             Some((&CUT, header)) => Ok(decode_header(header)?.1),
@@ -149,12 +149,12 @@ impl Tree for Sled {
 }
 
 impl Values {
-    /// What lies under a key.
+    /// Returns the bytes under a key.
     fn stored(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         self.0.get(value_key(key)).map_err(error)
     }
 
-    /// The value behind what lies under its key.
+    /// Decodes the value from the bytes under its key.
     fn decode(&self, key: &[u8], stored: &sled::IVec) -> Result<Bytes, StoreError> {
         match stored.split_first() {
             Some((&WHOLE, value)) => Ok(Bytes::copy_from_slice(value)),
@@ -178,7 +178,7 @@ impl Values {
         Ok(value.into())
     }
 
-    /// The keys of a span with what lies under them.
+    /// Returns the keys of a span with the bytes under them.
     fn range(
         &self,
         span: &Span,
@@ -199,7 +199,7 @@ impl Values {
             Direction::Forward => range.next(),
             Direction::Reverse => range.next_back(),
         };
-        // The iterator ends with its first error, so that one who goes on cannot be caught in a loop.
+        // The iterator ends with its first error, so that a caller that continues cannot be caught in a loop.
         let mut failed = false;
         Box::new(std::iter::from_fn(move || {
             if failed {
@@ -212,7 +212,7 @@ impl Values {
     }
 }
 
-/// sled has been seen to panic over files that a crash left.
+/// Turns a panic into an error: sled has been seen to panic over files that a crash left.
 fn caught<T>(act: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     std::panic::catch_unwind(AssertUnwindSafe(act))
         .unwrap_or_else(|_| Err(StoreError::Corrupt("sled panicked".to_owned())))
@@ -223,7 +223,7 @@ fn value_key(key: &[u8]) -> Key {
 }
 
 fn piece_key(key: &[u8], number: u32) -> Key {
-    // Keys are bounded far below this by their limits.
+    // The limits on keys keep them far below this.
     let len = u32::try_from(key.len()).unwrap_or(u32::MAX).to_be_bytes();
     [&[PIECE], &len[..], key, &number.to_be_bytes()].concat()
 }
@@ -246,8 +246,8 @@ fn error(error: sled::Error) -> StoreError {
     }
 }
 
-/// Opens sled's tree. sled gives a folder up a moment after it was closed, by threads of its own: one that
-/// seems in use is asked for again for a while.
+/// Opens sled's tree. sled's own threads give a folder up a moment after it was closed, so a folder that
+/// seems in use is tried again for a while.
 fn open_tree(dir: &Path) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new().path(dir).flush_every_ms(None).cache_capacity(CACHE_BYTES);
     for _ in 0..LOCK_TRIES {
@@ -259,7 +259,7 @@ fn open_tree(dir: &Path) -> Result<sled::Db, StoreError> {
     Err(StoreError::InUse(dir.display().to_string()))
 }
 
-/// sled says that a folder is locked by an error whose text names the lock.
+/// Converts sled's error. sled reports a locked folder by an error whose text names the lock.
 fn open_error(dir: &Path, error: &sled::Error) -> StoreError {
     match error {
         sled::Error::Io(io) if io.to_string().contains("could not acquire lock") => {

@@ -1,8 +1,7 @@
-//! Storage in and out: backups of everything, and single rooms. Owns what may be done to a room from
-//! outside.
+//! Storage in and out: backups of everything, and single rooms. Owns the changes to a room from outside.
 //!
-//! Invariant: what leaves is a state that the rooms really had; what comes in replaces a room as a whole.
-//! It does not know who is allowed to ask, or whether a room runs.
+//! Invariant: an export is a state that the rooms really had, and an import replaces a room as a whole. It
+//! does not know who is allowed to ask, or whether a room runs.
 
 use super::content::RoomContent;
 use super::{Change, Store, StoreError, Touch, Wipe, copies, files, folder};
@@ -11,14 +10,14 @@ use crate::limits::size;
 use std::path::{Path, PathBuf};
 
 impl Store {
-    /// Writes a copy of everything into a new file, while rooms go on, and reads it back: a state that
-    /// was, with all that was committed before. Its size in bytes.
+    /// Writes a copy of everything into a new file, while rooms go on, and reads it back. The copy is a state
+    /// that the rooms had, with every commit before the call. Returns its size in bytes.
     ///
     /// # Errors
-    /// [`StoreError`]: there is no such file, or nothing of use in it.
+    /// [`StoreError`]: the file does not exist, or has no useful content.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the file may be made all the same.
+    /// If the future is dropped, the file may still be made.
     pub(crate) async fn backup(&self, file: PathBuf) -> Result<u64, StoreError> {
         self.applied().await?;
         self.keeper.copy(file.clone(), None).await?;
@@ -27,23 +26,24 @@ impl Store {
         read.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Makes a store of a backup, in a folder that is empty or not there yet. It is opened as any other.
+    /// Makes a store from a backup, in a folder that is empty or does not exist yet. It opens as any other
+    /// store.
     ///
     /// # Errors
-    /// [`StoreError`]: the backup is damaged or of another version, or the folder has something in it,
-    /// which is left as it was.
+    /// [`StoreError`]: the backup is damaged or of another version, or the folder is not empty and is left
+    /// unchanged.
     pub fn restore(backup: &Path, dir: &Path) -> Result<(), StoreError> {
         folder::restore(backup, dir)
     }
 
-    /// Everything that is stored for a room, as of one moment; the room may go on. Uses a file for a
-    /// while, which must not be there yet. None if there is no such room.
+    /// Returns everything that is stored for a room, as of one moment; the room may go on. `None` if there is
+    /// no such room. Uses `file` for a while, which must not exist yet.
     ///
     /// # Errors
-    /// [`StoreError`] if it cannot be read, or the file not written.
+    /// [`StoreError`] if the room cannot be read, or the file cannot be written.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the file may be left behind.
+    /// If the future is dropped before it returns, the file may be left behind.
     pub(crate) async fn export(
         &self,
         room: &RoomId,
@@ -62,29 +62,31 @@ impl Store {
         read.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Forgets a room, and returns when that is durable. The caller makes sure that it does not run.
+    /// Deletes a room, and waits until the deletion is durable. The caller makes sure that the room does not
+    /// run.
     ///
     /// # Errors
-    /// [`StoreError`]: the room is as it was.
+    /// [`StoreError`]: the room is unchanged.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the room may be as it was.
+    /// If the future is dropped before it returns, the room may be deleted or unchanged.
     pub(crate) async fn forget(&self, room: &RoomId) -> Result<(), StoreError> {
         self.import(RoomContent::of(room.clone()), None).await
     }
 
-    /// Replaces everything that is stored for a room, and returns when that is durable. Where there is
-    /// nothing to put in its place, the room is forgotten. `touch` counts as its last use. The caller makes
-    /// sure that it does not run.
+    /// Replaces everything that is stored for a room, and waits until the new content is durable. Empty
+    /// content deletes the room. `touch` counts as the room's last use. The caller makes sure that the room
+    /// does not run.
     ///
-    /// A room of up to a quarter of `commit_bytes_max` is replaced in one step. A larger one comes in
-    /// pieces: what is interrupted leaves a part of it, and can be done again.
+    /// A room of up to a quarter of `commit_bytes_max` is replaced in one step. A larger one comes in pieces:
+    /// an interruption leaves a part of it, and the caller can repeat the import.
     ///
     /// # Errors
-    /// [`StoreError`]: the room is as it was, or has a part of its new content.
+    /// [`StoreError`]: the room is unchanged, or has a part of its new content.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the room may be as it was, or have a part of its new content.
+    /// If the future is dropped before it returns, the room may be unchanged, or have a part of its new
+    /// content.
     pub(crate) async fn import(
         &self,
         content: RoomContent,

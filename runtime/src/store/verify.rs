@@ -1,7 +1,6 @@
-//! Checks that what is known of rooms agrees with what they have. Owns the list of what can be wrong.
+//! Checks that the facts of rooms agree with their contents. Owns the list of possible mistakes.
 //!
-//! Invariant: it changes nothing, and reads every key once. It does not know how a mistake would come
-//! about.
+//! Invariant: it changes nothing, and reads every key once. It does not know how a mistake would come about.
 
 use super::apply::info_of;
 use super::backend::Tree;
@@ -10,25 +9,26 @@ use super::{Store, StoreError, blocking};
 use crate::id::RoomId;
 use hashbrown::HashSet;
 
-/// What a check of everything that is stored found.
+/// The result of a check of everything that is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Verified {
-    /// Rooms of which something is known.
+    /// Rooms with stored facts.
     pub rooms: u64,
     /// Keys of all rooms.
     pub keys: u64,
     /// Bytes of their keys and values.
     pub bytes: u64,
-    /// A sentence for each thing that does not agree with another, at most a hundred of them.
+    /// A sentence for each disagreement, at most a hundred of them.
     pub problems: Vec<String>,
 }
 
-/// How many problems are listed: the first ones say what is wrong.
+/// The largest number of listed problems: the first ones say what is wrong.
 const PROBLEMS_MAX: usize = 100;
 
 impl Store {
-    /// Reads everything that is stored, and checks that the counts of keys and bytes of each room, and
-    /// the alarms and uses, are what its keys say. Rooms must not commit meanwhile, or it finds that they did.
+    /// Reads everything that is stored, and checks that the counts of keys and bytes, the alarm and the last
+    /// use of each room agree with its keys. If rooms commit during the check, their changes show up as
+    /// problems.
     ///
     /// # Errors
     /// [`StoreError`] if something cannot be read.
@@ -66,7 +66,7 @@ fn verify(tree: &dyn Tree) -> Result<Verified, StoreError> {
         keys_known += info.keys;
         bytes_known += info.bytes;
     }
-    // A room that is said to have keys and has none is not met above.
+    // A room whose facts claim keys but which has none is not met above.
     if (keys_known, bytes_known) != (found.keys, found.bytes) {
         found.problem(format!(
             "the rooms are said to have {keys_known} keys of {bytes_known} bytes, and have {} of {}",

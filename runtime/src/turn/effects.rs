@@ -1,7 +1,7 @@
-//! What a turn does, as plain data. Owns the shape of effects.
+//! The effects of a turn, as plain data. Owns their shape.
 //!
-//! Invariant: effects are in the order in which the guest caused them, and say nothing of how they are
-//! carried out. It does not know the rules by which they were let in.
+//! Invariant: effects are in the order in which the guest caused them, and do not depend on how they are
+//! carried out. It does not know the rules by which the turn accepted them.
 
 use crate::connection::Connection;
 use crate::encoding;
@@ -13,36 +13,36 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Something a turn says to the outside.
+/// An output of a turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Output {
     /// A message for one connection.
     Send {
-        /// To whom.
+        /// The recipient.
         to: Serial,
-        /// What.
+        /// The message.
         message: Message,
     },
-    /// A message for all that were open at the time.
+    /// A message for all connections that were open at the time.
     Broadcast {
-        /// What.
+        /// The message.
         message: Message,
-        /// Only those with this tag.
+        /// Only connections with this tag.
         tag: Option<String>,
-        /// Not those.
+        /// Connections that do not get it.
         without: BTreeSet<Serial>,
     },
     /// The end of a connection.
     Close {
-        /// Whose.
+        /// The connection.
         to: Serial,
-        /// With what.
+        /// The close frame.
         frame: CloseFrame,
     },
 }
 
 impl Output {
-    /// Its size while it waits, in bytes; what is small for itself counts a little, too.
+    /// Returns its size while it waits, in bytes. Small outputs count a minimum.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Send { message, .. } | Self::Broadcast { message, .. } => message.len() + 64,
@@ -51,10 +51,10 @@ impl Output {
     }
 }
 
-/// What a turn does to the room's alarm.
+/// A turn's change of the room's alarm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AlarmChange {
-    /// Nothing.
+    /// No change.
     #[default]
     Keep,
     /// Sets it to this time, in milliseconds since 1970.
@@ -63,10 +63,10 @@ pub enum AlarmChange {
     Delete,
 }
 
-/// What a turn writes.
+/// The writes of a turn.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writes {
-    /// Whether everything that was stored goes first.
+    /// Whether everything that was stored is deleted first.
     pub cleared: Cleared,
     /// The keys that change.
     #[serde(with = "encoding::overlay")]
@@ -81,38 +81,38 @@ pub enum Cleared {
     /// The keys that it did not write stay.
     #[default]
     No,
-    /// Only what it wrote afterwards is there.
+    /// Only the keys that it wrote afterwards are there.
     Yes,
 }
 
 impl Writes {
-    /// True if committing it would change nothing.
+    /// Returns true if committing it would change nothing.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.cleared == Cleared::No && self.alarm == AlarmChange::Keep
     }
 
-    /// Bytes of its keys and values.
+    /// Returns the bytes of its keys and values.
     pub fn bytes(&self) -> usize {
         self.keys.iter().map(|(key, value)| entry_bytes(key, value.as_ref())).sum()
     }
 }
 
-/// What a change of a key counts against the limits, in bytes.
+/// Returns what a change of a key counts against the limits, in bytes.
 pub(super) fn entry_bytes(key: &[u8], value: Option<&Bytes>) -> usize {
     key.len() + value.map_or(0, Bytes::len)
 }
 
-/// The tags that a turn gives to the connection that it opens.
+/// The tags that a turn sets for the connection that it opens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tags {
-    /// Whose.
+    /// The connection.
     pub to: Serial,
-    /// What it carries from now on.
+    /// Its tags from now on.
     #[serde(with = "encoding::shared")]
     pub tags: Arc<[String]>,
 }
 
-/// Everything a turn does, once it commits.
+/// All effects of a turn, which take place when it commits.
 ///
 /// Equal effects are serialised as equal bytes, so that a turn and its repetition can be compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +130,7 @@ pub struct Effects {
     pub tags: Option<Tags>,
 }
 
-/// True if a broadcast is meant for this connection.
+/// Returns true if a broadcast is meant for this connection.
 pub(crate) fn is_meant_for(
     connection: &Connection,
     tag: Option<&str>,

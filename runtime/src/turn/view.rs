@@ -1,35 +1,35 @@
-//! What a turn reads from. Owns the contract with whoever keeps the room's bytes.
+//! The reads of a turn. Owns the contract with the store of the room's bytes.
 //!
-//! Invariant: a view shows what the turns before committed, and does not change during a turn. It does
-//! not know the turn's own writes.
+//! Invariant: a view shows the commits of earlier turns, and does not change during a turn. It does not know
+//! the turn's own writes.
 
 use crate::span::{Entries, Span};
 use bytes::Bytes;
 
-/// What is stored for a room, as of the turns before.
+/// A room's stored entries after the earlier turns.
 pub trait View: Send + Sync {
-    /// The value of a key.
+    /// Returns the value of a key.
     ///
     /// # Errors
-    /// [`ReadError`] when the store cannot tell.
+    /// [`ReadError`] if the store cannot read.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError>;
 
-    /// The length of a key's value, in bytes.
+    /// Returns the length of a key's value, in bytes.
     ///
     /// # Errors
-    /// [`ReadError`] when the store cannot tell.
+    /// [`ReadError`] if the store cannot read.
     fn value_len(&self, key: &[u8]) -> Result<Option<usize>, ReadError>;
 
-    /// The entries of a span, in its order.
+    /// Reads the entries of a span, in its order.
     fn scan<'a>(&'a self, span: &Span) -> Entries<'a, ReadError>;
 
-    /// When the room's alarm is due, in milliseconds since 1970.
+    /// Returns when the room's alarm is due, in milliseconds since 1970.
     fn alarm(&self) -> Option<u64>;
 
-    /// A bound on the bytes of the room's keys and values, known at once.
+    /// Returns an upper bound of the bytes of the room's keys and values, without waiting.
     fn bytes_at_most(&self) -> u64;
 
-    /// The bytes of the room's keys and values. Waits for what is on its way.
+    /// Returns the bytes of the room's keys and values. Waits for pending commits.
     fn bytes(&self) -> u64;
 }
 
@@ -38,7 +38,7 @@ pub trait View: Send + Sync {
 #[error("{0}")]
 pub struct ReadError(pub String);
 
-/// Nothing stored: the view of a turn that belongs to no room.
+/// An empty view, for a turn that belongs to no room.
 pub struct EmptyView;
 
 impl View for EmptyView {

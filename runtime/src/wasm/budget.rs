@@ -1,7 +1,7 @@
-//! How much one turn may use, and how much all rooms have. Owns the counting of time and memory.
+//! The budget of one turn, and the memory of all rooms. Owns the counting of time and memory.
 //!
-//! Invariant: a guest that computes meets the end of its budget, whatever it does; what a room's guest
-//! has is counted until it is gone. It does not know what the guest is.
+//! Invariant: a guest that computes reaches the end of its budget, whatever it does; a guest's memory is
+//! counted until it is gone. It does not know what the guest is.
 
 use super::fault::Overrun;
 use crate::limits::fixed::TABLE_ELEMENTS_MAX;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-/// The linear memories of the rooms of a project together, and of all projects of the process. Clones are the
-/// same count.
+/// The count of the guests' linear memories, of a project's rooms and of all rooms of the process. Clones are
+/// the same count.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GuestMemory {
     own: Arc<AtomicU64>,
@@ -19,17 +19,17 @@ pub(crate) struct GuestMemory {
 }
 
 impl GuestMemory {
-    /// The memories of another project's rooms, of which there are none yet.
+    /// Makes the count of another project, which has no memory yet.
     pub(crate) fn of_another_project(&self) -> Self {
         Self { own: Arc::default(), all: self.all.clone() }
     }
 
-    /// How many bytes the project's rooms have together. A number to decide by, exact when nothing grows.
+    /// Returns the bytes of the project's rooms. Good enough for a decision, and exact when no memory grows.
     pub(crate) fn bytes(&self) -> u64 {
         self.own.load(Ordering::Relaxed)
     }
 
-    /// How many bytes the rooms of all projects have together.
+    /// Returns the bytes of the rooms of all projects.
     pub(crate) fn all_bytes(&self) -> u64 {
         self.all.load(Ordering::Relaxed)
     }
@@ -49,18 +49,18 @@ impl GuestMemory {
 pub(super) struct Budget {
     limits: Arc<Limits>,
     ticks_left: u64,
-    /// Set when the last growth was denied, as the guest will only show a trap of its allocator.
+    /// Set when the last growth was denied, because the guest will only show a trap of its allocator.
     memory_denied: bool,
-    /// What this instance has of the guests' memory.
+    /// This instance's share of the guests' memory.
     memory_bytes: u64,
-    /// The last growth, which is taken back if it fails after all.
+    /// The last growth, which is subtracted again if it fails after all.
     growth_bytes: u64,
-    /// Where it is counted; nowhere for a hook at the door, of which there are few.
+    /// The count that includes it; `None` for a hook at the door, of which there are few.
     guests: Option<GuestMemory>,
 }
 
 impl Budget {
-    /// The budget of an instance that has no memory yet.
+    /// Makes the budget of an instance that has no memory yet.
     pub(super) fn new(limits: Arc<Limits>) -> Self {
         Self {
             limits,
@@ -72,21 +72,21 @@ impl Budget {
         }
     }
 
-    /// Counts what this instance has, and will have, with what others have.
+    /// Adds this instance's present and future memory to a count.
     pub(super) fn count_with(&mut self, guests: GuestMemory) {
         guests.add(self.memory_bytes);
         self.guests = Some(guests);
     }
 
-    /// Fills the budget up for another turn.
+    /// Renews the budget for another turn.
     pub(super) fn start_turn(&mut self) {
         self.ticks_left = self.limits.turn_ms_max.div_ceil(self.limits.tick_ms);
         self.memory_denied = false;
     }
 
-    /// One more tick was used: the guest yields its thread and goes on, or is stopped.
+    /// Uses up one tick: the guest yields its thread and continues, or is stopped.
     ///
-    /// Ticks are counted while the guest runs, so time in which others had the thread is not its own.
+    /// Ticks are counted while the guest runs, so time in which other tasks had the thread does not count.
     pub(super) fn tick(&mut self) -> Result<UpdateDeadline, Overrun> {
         self.ticks_left = self.ticks_left.saturating_sub(1);
         if self.ticks_left == 0 {
@@ -95,7 +95,7 @@ impl Budget {
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(step_aside())))
     }
 
-    /// Why a trap of the guest's own allocator happened, if it was for want of memory.
+    /// Returns the overrun behind a trap of the guest's own allocator, if memory was denied.
     pub(super) fn memory_overrun(&self) -> Option<Overrun> {
         self.memory_denied.then_some(Overrun::Memory { bytes: self.limits.memory_bytes_max })
     }
@@ -113,11 +113,12 @@ impl Drop for Budget {
     }
 }
 
-/// Lets everybody else have the thread first: what waits for it, and what its sockets have brought.
+/// Lets the other tasks of the thread run first, and those that its sockets wake.
 ///
-/// With wasmtime's own yield the task is at once in the queue again, and a thread whose queue is never
-/// empty looks at its sockets only now and then. After tokio's it does so, but then goes on with whom
-/// it woke last, which is this task; the second time those have run whom the sockets woke.
+/// wasmtime's own yield puts the task into the queue again at once, and a thread whose queue is never empty
+/// looks at its sockets only now and then. After tokio's yield the thread looks at them, but continues with
+/// the task that it woke last, which is this one. After the second yield, the tasks that the sockets woke
+/// have run.
 async fn step_aside() {
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
@@ -175,7 +176,7 @@ mod tests {
         assert!(two.memory_growing(0, 300, None).unwrap());
         assert!(two.memory_growing(300, 500, None).unwrap());
         assert_eq!(guests.bytes(), 600);
-        // What is refused, or fails, is not had.
+        // Memory that is refused, or whose growth fails, is not counted.
         assert!(!one.memory_growing(100, 1_001, None).unwrap());
         assert!(one.memory_growing(100, 900, None).unwrap());
         one.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();

@@ -1,22 +1,22 @@
-//! What a guest asks to be committed in the middle of a call. Owns its way to the room.
+//! A guest's flushes: requests to commit in the middle of a call. Owns their way to the room.
 //!
-//! Invariant: a guest waits for one flush before it can ask for another, so that one place is enough. It does not
+//! Invariant: a guest waits for one flush before it can ask for another, so one slot is enough. It does not
 //! know what a commit is.
 
 use crate::turn::Turn;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
-/// A guest asks to commit what its turn did so far.
+/// A guest's request to commit the effects of its turn so far.
 pub(crate) struct Flush {
     /// The turn up to here.
     pub(crate) turn: Turn,
-    /// Where the next turn goes.
+    /// The receiver of the next turn.
     pub(crate) resume: oneshot::Sender<Turn>,
 }
 
-/// The way of a guest's flushes. Cheap to clone; clones are the same way. A channel would hold a kilobyte of space
-/// for as long as there is an instance.
+/// The way of a guest's flushes. Cheap to clone; clones are the same way. A channel would reserve a kilobyte
+/// for as long as the instance lives.
 #[derive(Clone, Default)]
 pub(crate) struct Flushes(Arc<Place>);
 
@@ -27,10 +27,11 @@ struct Place {
 }
 
 impl Flushes {
-    /// Asks for a commit. → The turn that goes on; none if the room stopped in the middle of it.
+    /// Asks for a commit, and returns the turn that continues; `None` if the room stopped in the middle of
+    /// it.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, what was asked for is still done.
+    /// If the future is dropped, the room still commits.
     pub(super) async fn ask(&self, turn: Turn) -> Option<Turn> {
         let (resume, resumed) = oneshot::channel();
         *self.0.flush.lock().unwrap_or_else(PoisonError::into_inner) = Some(Flush { turn, resume });
@@ -38,10 +39,10 @@ impl Flushes {
         resumed.await.ok()
     }
 
-    /// Returns when the guest asks. For the one room of the guest.
+    /// Returns the guest's next flush. Only the guest's one room may call it.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the next call returns what was asked for meanwhile.
+    /// If the future is dropped before it returns, the next call returns the flush.
     pub(crate) async fn next(&self) -> Flush {
         loop {
             let asked = self.0.flush.lock().unwrap_or_else(PoisonError::into_inner).take();

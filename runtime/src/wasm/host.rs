@@ -17,13 +17,13 @@ use crate::turn::{Refusal, Turn};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-/// What a store holds for its guest.
+/// The data of a wasmtime store for its guest.
 pub(super) struct Host {
     pub(super) budget: Budget,
     pub(super) log: GuestLog,
-    /// The turn that a call is part of; none before the first and in the hooks at the door.
+    /// The turn of the present call; `None` before the first call and in the hooks at the door.
     pub(super) turn: Option<Turn>,
-    /// Where its flushes go; nowhere in the hooks at the door.
+    /// The way of the guest's flushes; `None` in the hooks at the door.
     pub(super) flushes: Option<Flushes>,
     party: String,
     room: String,
@@ -59,7 +59,7 @@ impl Host {
         })
     }
 
-    /// A call about connections: what it returns, or why the turn refuses it.
+    /// Carries out a call about connections, and returns its result or the turn's refusal.
     fn connected<T>(
         &mut self,
         call: impl FnOnce(&mut Turn) -> Result<T, Refusal>,
@@ -68,7 +68,7 @@ impl Host {
         Ok(outcome.map_err(|refusal| connection_error(refusal, self.budget.limits())))
     }
 
-    /// A call about storage: what it returns, or why the turn refuses it.
+    /// Carries out a call about storage, and returns its result or the turn's refusal.
     fn stored<T>(
         &mut self,
         call: impl FnOnce(&mut Turn) -> Result<T, Refusal>,
@@ -78,7 +78,7 @@ impl Host {
     }
 }
 
-/// A linker with everything a guest may import.
+/// Makes a linker with everything that a guest may import.
 pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -149,7 +149,7 @@ impl storage::Host for Host {
                 Err(refused) => return Ok(Err(refused)),
             }
             bytes += values.last().and_then(Option::as_ref).map_or(0, Vec::len);
-            // The guest could not take it anyway, and we need not hold it.
+            // The guest could not take it anyway, and the host need not hold it.
             if bytes > size(limits.memory_bytes_max) {
                 return Err(Overrun::Memory { bytes: limits.memory_bytes_max }.into());
             }
@@ -241,7 +241,7 @@ impl log::Host for Host {
     }
 }
 
-/// What an import returns: a trap outside, the guest's own error inside.
+/// The result of an import: a trap outside, the guest's own error inside.
 type Call<T, E> = wasmtime::Result<Result<T, E>>;
 use connections::ConnectionError;
 use storage::StorageError;
@@ -283,12 +283,12 @@ impl From<storage::ListOptions> for ListOptions {
     }
 }
 
-/// A limit as the contract's `u32`; the limits that cross are far below it.
+/// Converts a limit to the contract's `u32`. The limits that cross are far below its maximum.
 fn narrow(limit: u64) -> u32 {
     u32::try_from(limit).unwrap_or(u32::MAX)
 }
 
-/// A limit that a turn used up, by its name.
+/// Names the limit that a turn used up.
 fn limit(name: &str, limits: &Limits) -> types::Limit {
     types::Limit { name: name.to_owned(), max: limits.value_of(name).unwrap_or_default() }
 }

@@ -24,23 +24,23 @@ use std::pin::{Pin, pin};
 use wasmtime::Store;
 use wasmtime::component::TypedFunc;
 
-/// A guest of one room, or of none for the hooks at the door.
+/// A guest of one room, or without a room for the hooks at the door.
 pub(crate) struct Instance {
     store: Store<Host>,
     world: World,
-    /// Called when the room ends, if the module wants to be.
+    /// The callback for the room's end, if the module has one.
     on_expire: Option<TypedFunc<(), (Result<(), String>,)>>,
     log: GuestLog,
 }
 
-/// A hook at the door.
+/// A call of a hook at the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DoorCall {
     BeforeConnect,
     BeforeRequest,
 }
 
-/// What a hook decided.
+/// The decision of a hook.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Forward(Request),
@@ -51,8 +51,8 @@ pub(crate) enum Verdict {
 type CallResult<T> = wasmtime::Result<Result<T, String>>;
 
 impl Instance {
-    /// A new instance for this room, which learns of time and chance what `samples` says. Nothing of the guest has
-    /// run but its initialisers.
+    /// Makes a new instance for this room, whose time and randomness come from `samples`. Only the guest's
+    /// initialisers have run.
     ///
     /// # Errors
     /// [`GuestFault`]: its initialisers failed, or no slot of the pool is free.
@@ -83,23 +83,24 @@ impl Instance {
         }
     }
 
-    /// Counts this guest's memory with that of the node's rooms, until it is gone.
+    /// Adds this guest's memory to the count of the node's rooms, until the guest is gone.
     pub(crate) fn count_memory(&mut self, memory: &GuestMemory) {
         self.store.data_mut().budget.count_with(memory.clone());
     }
 
-    /// Where the guest's calls to `room.flush` go from now on.
+    /// Returns the way on which the guest's calls to `room.flush` go from now on.
     pub(crate) fn flushes(&mut self) -> Flushes {
         self.store.data_mut().flushes.insert(Flushes::default()).clone()
     }
 
-    /// Delivers one event. The turn comes back with what the guest did in it.
+    /// Delivers one event, and returns the turn with the guest's effects.
     ///
     /// # Errors
-    /// [`GuestFault`]: the turn is dropped. Unless the fault spares the instance, so must this be.
+    /// [`GuestFault`]: the turn is dropped. Unless the fault spares the instance, the caller must drop the
+    /// instance, too.
     ///
     /// # Cancel safety
-    /// A dropped call leaves an instance that must be discarded; its turn is dropped with it.
+    /// If the future is dropped, its turn is dropped with it, and the caller must discard the instance.
     pub(crate) async fn call(
         &mut self,
         event: &Event,
@@ -148,7 +149,7 @@ impl Instance {
         .await
     }
 
-    /// Runs one call within its budget, and says what went wrong in it.
+    /// Runs one call within its budget, and translates its failure into a fault.
     async fn bounded<T>(
         &mut self,
         call: impl AsyncFnOnce(&mut Self) -> CallResult<T>,
@@ -175,7 +176,7 @@ impl Instance {
         let done = match event {
             Event::Start => events.call_on_start(store).await,
             Event::Connect { connection, request } => {
-                // Boxed, as every turn would make space for what it holds.
+                // Boxed, because every turn would otherwise reserve the space for it.
                 return Box::pin(self.connect(connection, request)).await;
             }
             Event::Message { connection, message } => {
@@ -207,7 +208,7 @@ impl Instance {
         Ok(done?.map(|()| Answer::Done))
     }
 
-    /// Asks for the tags, gives them to the turn, and lets the connection in.
+    /// Asks the guest for the tags, sets them in the turn, and lets the connection in.
     async fn connect(&mut self, connection: &Connection, request: &Request) -> CallResult<Answer> {
         let headers = headers_param(request);
         let events = self.world.room_runtime_events();
@@ -235,7 +236,7 @@ impl Instance {
     }
 }
 
-/// What a new instance exports, those functions included that are not everybody's.
+/// Finds the exports of a new instance, including those that not every module has.
 async fn enter(
     module: &Module,
     store: &mut Store<Host>,
@@ -254,8 +255,9 @@ fn tags_refused(refusal: &Refusal) -> String {
     }
 }
 
-/// The call's result, or none if it did not end in time. Polled at once, so that the common call,
-/// which never waits, does not touch the timer. Taken by reference, as its state would be copied.
+/// Returns the call's result; `None` if it did not end in time. The call is polled at once, so that the
+/// common call, which never waits, does not touch the timer. It is a reference, because its state would
+/// otherwise be copied.
 async fn within<T>(
     limit: std::time::Duration,
     mut call: Pin<&mut impl Future<Output = T>>,

@@ -1,10 +1,10 @@
-//! What a guest learns of the world besides its event and what is stored. Owns the one source of time and randomness.
+//! A guest's inputs besides its event and the stored entries. Owns the one source of time and randomness.
 //!
-//! Invariant: every clock reading and every random byte that a guest gets is a sample of its instance's source, in
-//! the order in which it asked. So a turn is a function of its event, of what is stored, of who is connected, and of
-//! its samples. It does not know what the guest makes of them.
+//! Invariant: every clock reading and every random byte that a guest gets is a sample of its instance's
+//! source, in the order in which the guest asked. So a turn is a function of its event, the stored entries,
+//! the connections, and its samples. It does not know what the guest does with them.
 //!
-//! What is left to timing: a guest that waits for two moments at once learns which one came first.
+//! One thing still depends on timing: a guest that waits for two moments at once learns which one came first.
 
 use crate::clock::Clock;
 use rand::rand_core::Infallible;
@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 
-/// Where the samples of one instance come from.
+/// A source of the samples of one instance.
 pub(crate) trait SampleSource: Send {
-    /// The time since 1970-01-01T00:00:00Z.
+    /// Returns the time since 1970-01-01T00:00:00Z.
     fn wall(&mut self) -> Duration;
 
-    /// The time since a moment that stays the same while the instance lives.
+    /// Returns the time since a moment that stays the same while the instance lives.
     fn monotonic(&mut self) -> Duration;
 
     /// Fills these bytes at random.
@@ -32,12 +32,13 @@ pub(crate) struct LiveSamples<R> {
 }
 
 impl LiveSamples<()> {
-    /// What guests get in production: random bytes are the process's, which the system seeds again and again.
+    /// Returns the source of guests in production. Its random bytes come from the process's generator, which
+    /// the system seeds again and again.
     pub(crate) fn of_system(clock: Clock) -> Box<dyn SampleSource> {
         Box::new(LiveSamples { clock, random: |bytes: &mut [u8]| rand::rng().fill_bytes(bytes) })
     }
 
-    /// Random bytes that follow from the seed.
+    /// Returns a source whose random bytes follow from the seed.
     #[cfg(test)]
     pub(crate) fn seeded(clock: Clock, seed: u64) -> Box<dyn SampleSource> {
         let mut generator: rand::rngs::StdRng = rand::SeedableRng::seed_from_u64(seed);
@@ -59,7 +60,7 @@ impl<R: FnMut(&mut [u8]) + Send> SampleSource for LiveSamples<R> {
     }
 }
 
-/// Gives everything in WASI that is time or chance to one source. The seed for what needs no secrecy, of which guests
+/// Connects everything in WASI that is time or randomness to one source. The insecure seed, from which guests
 /// make the order of their hash maps, is drawn at once.
 pub(super) fn give(builder: &mut WasiCtxBuilder, source: Box<dyn SampleSource>) {
     let samples = Samples(Arc::new(Mutex::new(source)));
@@ -72,13 +73,13 @@ pub(super) fn give(builder: &mut WasiCtxBuilder, source: Box<dyn SampleSource>) 
         .insecure_random_seed(u128::from_le_bytes(seed));
 }
 
-/// The source as WASI's parts share it.
+/// The source, shared by the parts of WASI.
 #[derive(Clone)]
 struct Samples(Arc<Mutex<Box<dyn SampleSource>>>);
 
 impl Samples {
     fn source(&self) -> MutexGuard<'_, Box<dyn SampleSource>> {
-        // Whatever a panicking holder left: the next sample does not depend on it.
+        // The next sample does not depend on the state that a panicking holder left.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,7 +1,8 @@
-//! Clients that come and go. Owns the order in which a room, its guest and who is connected learn of it.
+//! Clients that come and go. Owns the order in which the room, its guest and its roster learn of it.
 //!
-//! Invariant: the guest hears of each connection's end once, of a replaced one before its successor comes, and
-//! while it hears of it the connection is still on the list. It does not know sockets.
+//! Invariant: the guest gets each connection's end once, and the end of a replaced connection before its
+//! successor comes. While the guest handles the end, the connection is still on the list. It does not know
+//! sockets.
 
 use super::super::RoomError;
 use super::super::handle::{Admission, Visitor};
@@ -20,16 +21,16 @@ use crate::turn::Output;
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// The close code of a connection whose id a newer one has. Clients know 44xx to be final: if each came
-/// back, they would throw each other out for ever.
+/// The close code of a connection whose id a newer one has. Clients know 44xx to be final. If both came back
+/// each time, they would replace each other forever.
 const REPLACED: u16 = 4409;
 
 impl Actor {
-    /// A client wants in.
+    /// Lets a client in, or refuses it.
     pub(super) async fn connect(&mut self, joining: Joining) -> Result<(), StoreError> {
         let Joining { visitor: Visitor { id, request }, outbox, reply } = joining;
-        // Before it is on the list: what `on_start` broadcasts is not for who is not in yet. And before
-        // it replaces anybody: who cannot be let in replaces nobody.
+        // Before the client is on the list: `on_start` must not broadcast to a client that is not in yet. And
+        // before the client replaces another: a client that cannot be let in must replace nobody.
         if let Err(error) = self.ready().await? {
             self.refuse(Reply::Joined(Due::new(reply, Err(error))));
             return Ok(());
@@ -64,8 +65,9 @@ impl Actor {
         Ok(())
     }
 
-    /// Ends the connection that has a newcomer's id, if there is one. → What the newcomer knows of those
-    /// before it; none if it is to be turned away, as they replaced each other too often.
+    /// Ends the connection that has a newcomer's id, if there is one. Returns what the newcomer knows of the
+    /// earlier connections with its id; `None` if they replaced each other too often, so that the caller must
+    /// refuse the newcomer.
     async fn make_way(
         &mut self,
         id: &ConnectionId,
@@ -76,7 +78,7 @@ impl Actor {
             return Ok(Some(Replacements::default()));
         };
         let mut known = roster.replacements(old).copied().unwrap_or_default();
-        // Who was closed is expected to come again.
+        // A client that the room closed is expected to come again.
         if link == Link::Open
             && let Some(replacements) = roster.replacements(old)
         {
@@ -97,7 +99,8 @@ impl Actor {
         Ok(Some(known))
     }
 
-    /// Says whose newcomers are refused. The guest's log has it, too, as the room's author chose the ids.
+    /// Logs the id whose newcomers are refused. The guest's log gets the line, too, because the room's author
+    /// chose the ids.
     fn warn_of(&self, id: &ConnectionId) {
         let limits = &self.turns.parts.limits;
         let text = format!(
@@ -111,7 +114,7 @@ impl Actor {
         self.turns.log(LogLevel::Warn, &text);
     }
 
-    /// A connection ended, unless that was handled already.
+    /// Handles the end of a connection, unless that was done already.
     pub(super) async fn close(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
         if self.turns.outlet.roster.retire(who) {
             self.turns.outlet.roster.ended(who, &ending);
@@ -121,7 +124,8 @@ impl Actor {
         Ok(())
     }
 
-    /// Tells the guest of a connection's end, and forgets it; if it cannot be told, later.
+    /// Delivers a connection's end to the guest, and forgets the connection. If that is impossible now, keeps
+    /// the end for later.
     async fn tell_end(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
         let Some(connection) = self.turns.outlet.roster.get(who).cloned() else { return Ok(()) };
         let event = Event::Close { connection, ending: ending.clone() };
@@ -137,8 +141,8 @@ impl Actor {
         Ok(())
     }
 
-    /// Tells of the ends that could not be told of when they came: there was no place for an instance,
-    /// or the room had a rest.
+    /// Delivers the ends that could not be delivered when they came, because there was no place for an
+    /// instance or the room rested.
     pub(super) async fn tell_unheard(&mut self) -> Result<(), StoreError> {
         for (who, ending) in std::mem::take(&mut self.unheard) {
             self.tell_end(who, ending).await?;

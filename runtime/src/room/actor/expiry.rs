@@ -1,8 +1,8 @@
-//! The end of a room that nobody uses. Owns when it comes, and what becomes of it if the guest fails.
+//! The end of an unused room. Owns when it comes, and what happens if the guest fails.
 //!
-//! Invariant: a room that was used meanwhile, or that somebody is connected to or waits for, does not end.
-//! One that ends is gone with the turn that told its guest, or after the last try without one. It does
-//! not know how rooms are found that nobody uses.
+//! Invariant: a room does not end if it was used since, or if a client is connected to it or waits for it. A
+//! room that ends is gone with the turn in which its guest handled the expiry, or after the last failed try.
+//! It does not know how the search finds unused rooms.
 
 use super::super::figures::FaultRecord;
 use super::super::outlet::Reply;
@@ -15,21 +15,21 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 impl Actor {
-    /// When the use of a room is noted anew although nothing happens: while somebody is connected.
+    /// Returns when the room's use must be noted again without an event: while a client is connected.
     pub(super) fn renewal(&self) -> Option<Instant> {
         let turns = &self.turns;
         if turns.outlet.roster.is_empty() || turns.store.facts().turns == 0 {
             return None;
         }
-        // A note that cannot be written is not tried again and again.
+        // A note that cannot be written must not be tried again and again without a pause.
         let wait = turns.usage.renews_in(turns.store.touch())?;
         Some(Instant::now() + wait.max(Duration::from_millis(1)))
     }
 
-    /// Nobody may have used the room for too long.
+    /// Handles a report that the room may have been unused for too long.
     pub(super) async fn expire(&mut self, done: AlarmGuard) -> Result<(), StoreError> {
         if self.behind > 0 || self.mailbox.len() > 0 {
-            // Whoever waits may use it. It is told again if not.
+            // The mail that waits may be a use. If it is not, the search reports again.
             return Ok(());
         }
         if !self.turns.outlet.roster.is_empty() {
@@ -38,7 +38,7 @@ impl Actor {
         self.leaves = true;
         let noted = self.turns.store.touch();
         let Some(due) = noted.filter(|noted| self.turns.usage.is_due(*noted)) else {
-            // It was used meanwhile, or its party keeps rooms for longer now.
+            // The room was used in the meantime, or its party keeps rooms for longer now.
             self.turns.note_use().await;
             self.turns.outlet.answer(None, Reply::Alarm(done));
             return Ok(());
@@ -57,7 +57,7 @@ impl Actor {
         }
     }
 
-    /// The guest failed: once more later, or without it.
+    /// Handles a failed end: the room tries again later, or ends without its guest.
     async fn not_ended(
         &mut self,
         due: Touch,
@@ -72,7 +72,8 @@ impl Actor {
                 let text = format!("on_expire failed, try {tries}; it is tried again");
                 self.turns.log(LogLevel::Warn, &text);
                 if let Err(error) = self.turns.store.note_use(next).await {
-                    // It is told again as it is, and counts this try once more.
+                    // The search reports the room with its old note again, and that try counts instead of
+                    // this one.
                     tracing::debug!(room = %self.turns.room, %error, "the try is not noted");
                     return Ok(());
                 }

@@ -1,6 +1,6 @@
-//! What an operator asks of a room that is in memory. Owns the answers.
+//! Requests of an operator to a room in memory. Owns the answers.
 //!
-//! Invariant: no guest is called, none is woken, and the room stays in memory no longer for it. It does not
+//! Invariant: a request calls no guest, wakes none, and does not keep the room in memory longer. It does not
 //! know who asks.
 
 use super::super::edit::{Edit, EditReply};
@@ -13,31 +13,31 @@ use crate::id::{ModuleHash, Serial};
 use crate::store::{RoomFacts, StoreError};
 use crate::turn::Output;
 
-/// Which clients of a room an operator wants to see.
+/// The part of a room's clients that an operator wants to see.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
-    /// Those who came after this one.
+    /// Those that came after this one.
     pub(crate) after: Option<Serial>,
-    /// At most so many.
+    /// The largest number of clients.
     pub(crate) clients_max: usize,
-    /// And about so many bytes of their addresses and states, but at least one.
+    /// About the largest number of bytes of their addresses and states; at least one client is shown.
     pub(crate) bytes_max: usize,
 }
 
-/// What only the room itself can tell.
+/// The facts that only the room itself knows.
 #[derive(Debug)]
 pub(crate) struct Inspection {
-    /// The code that its next event meets.
+    /// The code that gets its next event.
     pub(crate) module: ModuleHash,
     /// The clients of the window.
     pub(crate) clients: Vec<Client>,
-    /// True if others came after them.
+    /// True if there are more clients after them.
     pub(crate) more: bool,
-    /// Events that wait before it.
+    /// Mails in its mailbox.
     pub(crate) waiting: usize,
-    /// Bytes that it has said and the disk has not confirmed.
+    /// Bytes of outputs that its gate holds until the disk confirms their turns.
     pub(crate) held_bytes: usize,
-    /// What is stored for it.
+    /// Its stored facts.
     pub(crate) facts: RoomFacts,
 }
 
@@ -63,8 +63,8 @@ impl Actor {
         }
     }
 
-    /// Closes a connection, behind what was said to it. The guest hears of it when its socket has ended.
-    /// False if nobody has this id.
+    /// Closes a connection, behind the messages that it got so far. The guest gets the close event when the
+    /// socket has ended. Returns false if no connection has this id.
     pub(super) fn kick(&mut self, id: &str, frame: CloseFrame) -> bool {
         let outlet = &mut self.turns.outlet;
         let Some(to) = outlet.roster.by_id(id).filter(|c| c.link == Link::Open).map(|c| c.serial)
@@ -76,14 +76,14 @@ impl Actor {
         true
     }
 
-    /// Changes a key between two turns. What the guest remembers may be wrong then, so its instance goes,
-    /// and the next event meets one that has read what is there; and if it had failed too often, it may
-    /// have been because of what was changed.
+    /// Changes a key between two turns. The guest's memory may disagree with the store then, so its instance
+    /// goes, and a fresh one that reads the store gets the next event. The guest's faults are forgotten,
+    /// because the old value may have caused them.
     pub(super) async fn edit(&mut self, edit: Edit, reply: EditReply) -> Result<(), StoreError> {
         let (writes, was_there) = match edit.writes(&self.turns.store, &self.turns.parts.limits)? {
             Ok(changed) => changed,
             Err(refusal) => {
-                // Who does not wait any more needs no answer.
+                // A caller that has gone away needs no answer.
                 drop(reply.send(Ok(Err(refusal))));
                 return Ok(());
             }

@@ -1,7 +1,7 @@
-//! A room's seat among those with a live instance. Owns what the room notes on it without a lock.
+//! A room's seat among those with a live instance. Owns the notes that the room makes on it without a lock.
 //!
-//! Invariant: a room that works is not told to go, and one that was told learns of it before it handles anything.
-//! It does not know who gets the place next.
+//! Invariant: a room that works is not asked to go, and a room that was asked learns of it before it handles
+//! anything. It does not know which room gets the place next.
 
 use super::Places;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use tokio::time::Instant;
 /// The right to one live instance, until it is dropped.
 pub(crate) struct Place(pub(super) Arc<Seat>);
 
-/// A place as its room knows it.
+/// A place from its room's point of view.
 pub(in crate::room) struct Seat {
     pub(super) places: Places,
     pub(super) number: u64,
-    /// When the room was used last, in nanoseconds since the start of the places.
+    /// When the room was last used, in nanoseconds since the start of the places.
     pub(super) used: AtomicU64,
     /// Some of [`IDLE`], [`LISTED`], [`TOLD`].
     pub(super) status: AtomicU8,
@@ -27,19 +27,19 @@ pub(in crate::room) struct Seat {
     pub(super) go: Notify,
 }
 
-/// The room waits for something to do, and may be told to go.
+/// The room is idle, and may be asked to go.
 pub(super) const IDLE: u8 = 1;
 /// The seat is in the order.
 pub(super) const LISTED: u8 = 2;
-/// The room was told to go. Nothing follows.
+/// The room was asked to go. This is final.
 pub(super) const TOLD: u8 = 4;
 
-/// What a room that waited has to do first.
+/// What a room that was idle has to do first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::room) enum Verdict {
     /// Nothing.
     Stay,
-    /// It gives up its place, which another one waits for.
+    /// It gives up its place, because another room waits for it.
     Go,
 }
 
@@ -50,7 +50,7 @@ impl Place {
 }
 
 impl Drop for Place {
-    /// The room that has waited longest has it next.
+    /// Gives the place back, for the room that has waited longest.
     fn drop(&mut self) {
         let Self(seat) = self;
         let mut state = seat.places.state();
@@ -72,8 +72,8 @@ impl Drop for Place {
 }
 
 impl Seat {
-    /// The room waits for something to do, and may be told to go until it [works](Seat::work) again.
-    /// `used` is when it had something to do last.
+    /// Marks the room as idle. It may be asked to go until it [works](Seat::work) again. `used` is when it
+    /// last had something to do.
     pub(in crate::room) fn idle(self: &Arc<Self>, used: Instant) {
         let shared = &self.places.0.shared;
         let since = used.saturating_duration_since(shared.start);
@@ -87,14 +87,14 @@ impl Seat {
         let mut state = self.places.state();
         state.set_staying(self, false);
         if !listed && let Some(project) = state.projects.get_mut(&self.places.0.number) {
-            // No search sees it before it is listed, so the two steps are one.
+            // No search sees the seat before it is listed, so the two steps act as one.
             self.status.fetch_or(LISTED, Ordering::SeqCst);
             project.list(self.clone(), used);
         }
         shared.make_space(&mut state, &self.places);
     }
 
-    /// The room waits for something to do, and promises its clients to stay meanwhile.
+    /// Marks the room as idle, with a promise to its clients that it stays.
     pub(in crate::room) fn stay(&self) {
         if self.stays.load(Ordering::SeqCst) && !self.places.has_too_much_memory() {
             return;
@@ -104,7 +104,8 @@ impl Seat {
         self.places.0.shared.make_space(&mut state, &self.places);
     }
 
-    /// The room has something to do again, or wants to go by itself. From now on it is not told.
+    /// Marks the room as working: it has something to do, or wants to go by itself. From now on it is not
+    /// asked to go.
     pub(in crate::room) fn work(&self) -> Verdict {
         match self.status.fetch_and(!IDLE, Ordering::SeqCst) & TOLD {
             0 => Verdict::Stay,
@@ -112,10 +113,10 @@ impl Seat {
         }
     }
 
-    /// Returns when the room was told to go. For the one actor that waits.
+    /// Returns when the room was asked to go. Only the one actor that waits may call it.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the next call returns at once if the room was told.
+    /// If the future is dropped before it returns, the next call reports what it would have reported.
     pub(in crate::room) async fn told(&self) {
         self.go.notified().await;
     }

@@ -1,4 +1,4 @@
-//! Who gets a place, who goes for it, and who waits.
+//! Which rooms get a place, which rooms go for them, and which rooms wait.
 
 use super::*;
 use std::time::Duration;
@@ -22,17 +22,17 @@ async fn take(places: &Places) -> Place {
     places.take().await.unwrap()
 }
 
-/// True if the room behind this place was told to go.
+/// Returns true if the room behind this place was asked to go.
 fn is_told(place: &Place) -> bool {
     place.0.status.load(Ordering::SeqCst) & TOLD != 0
 }
 
-/// Makes a room idle that was used so many seconds after the start.
+/// Makes a room idle that was last used this many seconds after the start.
 fn idle(places: &Places, place: &Place, seconds: u32) {
     place.seat().idle(places.0.shared.start + SECOND * seconds);
 }
 
-/// A room that wants a place, as far as it gets at once.
+/// Starts a room that wants a place, and lets it run as far as it gets at once.
 fn wanting(places: &Places) -> tokio::task::JoinHandle<Result<Place, RoomError>> {
     let places = places.clone();
     tokio::spawn(async move { places.take().await })
@@ -45,7 +45,7 @@ async fn the_room_that_was_used_least_recently_goes_first() {
     for (place, used) in [(&a, 1), (&b, 2), (&c, 3)] {
         idle(&places, place, used);
     }
-    // Used again, which nobody looked at so far.
+    // It is used again, and no search has looked at that so far.
     assert_eq!(a.seat().work(), Verdict::Stay);
     idle(&places, &a, 4);
     let first = wanting(&places);
@@ -54,7 +54,8 @@ async fn the_room_that_was_used_least_recently_goes_first() {
     let second = wanting(&places);
     tokio::task::yield_now().await;
     assert!(is_told(&c) && !is_told(&a));
-    // Those who do not want any more make nobody go; the places that were promised are enough for the next.
+    // Rooms that have given up waiting make no room go. The places that were promised are enough for the
+    // next.
     first.abort();
     second.abort();
     drop((first.await, second.await));
@@ -85,7 +86,7 @@ async fn a_room_that_is_told_while_an_event_comes_goes_first() {
     idle(&places, &old, 1);
     let new = wanting(&places);
     tokio::task::yield_now().await;
-    // It woke for an event, and learns that its place is promised.
+    // It woke for an event, and finds that its place is promised.
     assert_eq!(old.seat().work(), Verdict::Go);
     drop(old);
     let back = wanting(&places);
@@ -101,7 +102,7 @@ async fn a_room_that_is_told_while_an_event_comes_goes_first() {
 async fn a_room_that_works_is_not_told_and_one_that_waits_gets_the_next_idle_place() {
     let places = places(2);
     let (a, b) = (take(&places).await, take(&places).await);
-    // Both were idle and work again when the search meets them.
+    // Both were idle, and work again when the search meets them.
     for place in [&a, &b] {
         idle(&places, place, 1);
         assert_eq!(place.seat().work(), Verdict::Stay);
@@ -162,14 +163,14 @@ async fn guests_with_too_much_memory_make_idle_rooms_go() {
     memory.add(80);
     idle(&places, &a, 1);
     b.seat().stay();
-    // Two have 80 bytes, so three need more than there is.
+    // Two have 80 bytes, so three need more than the limit allows.
     let new = wanting(&places);
     a.seat().told().await;
     memory.remove(40);
     drop(a);
     let c = new.await.unwrap().unwrap();
     memory.add(30);
-    // One that grows in its turn makes another one go, though nobody wants in.
+    // A guest that grows in its turn makes another room go, though no room waits for a place.
     idle(&places, &c, 2);
     assert!(!is_told(&c));
     memory.add(40);
@@ -191,7 +192,7 @@ async fn who_left_the_queue_keeps_nobody_waiting() {
     tokio::task::yield_now().await;
     gone.abort();
     drop(gone.await);
-    // Memory is free again, which nobody says.
+    // Memory is free again, and no task reports it.
     memory.remove(30);
     let asked = Instant::now();
     assert!(places.take().await.is_ok());
@@ -199,8 +200,8 @@ async fn who_left_the_queue_keeps_nobody_waiting() {
     drop(one);
 }
 
-/// Rooms on many threads that come, work, idle and go: nobody waits for ever, and no place is lost or
-/// given twice.
+/// Lets rooms on many threads come, work, idle and go: no room waits forever, and no place is lost or given
+/// twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn places_are_never_lost_and_never_given_twice() {
     let limits = Limits { place_wait_ms_max: 60_000, ..limits(3) };
@@ -235,7 +236,7 @@ async fn places_are_never_lost_and_never_given_twice() {
     assert!(project.order.is_empty() && project.waiting.is_empty() && state.waiting == 0);
 }
 
-/// A search moves only rooms that were used since it met them last.
+/// Checks that a search moves only rooms that were used since it last met them.
 #[tokio::test(start_paused = true)]
 async fn a_search_among_many_rooms_moves_few() {
     let places = places(50_000);
@@ -243,7 +244,7 @@ async fn a_search_among_many_rooms_moves_few() {
     for used in 0..50_000 {
         let place = take(&places).await;
         match used % 100 {
-            // Most stay: they are not in the order at all.
+            // Most stay, so they are not in the order at all.
             0 => idle(&places, &place, used),
             _ => place.seat().stay(),
         }
@@ -257,7 +258,7 @@ async fn a_search_among_many_rooms_moves_few() {
     assert!(new.await.unwrap().is_ok());
 }
 
-/// Two projects in a process, the first of which may have so many places.
+/// Makes two projects in a process, the first of which may have this many places.
 fn two_projects(total: u64, first: u64) -> (Places, Places) {
     let shared = SharedPlaces::new(total, u64::MAX);
     let of = |total| shared.for_project(&limits(total), GuestMemory::default());
@@ -268,7 +269,7 @@ fn two_projects(total: u64, first: u64) -> (Places, Places) {
 async fn a_project_at_its_own_limit_makes_only_its_own_rooms_go() {
     let (small, large) = two_projects(10, 1);
     let (one, other) = (take(&small).await, take(&large).await);
-    // The other project's room was used longer ago, and may go.
+    // The other project's room was last used earlier, and may go.
     idle(&large, &other, 1);
     idle(&small, &one, 2);
     let wants = wanting(&small);

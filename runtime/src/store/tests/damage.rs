@@ -1,5 +1,5 @@
-//! Every file of a store's folder, damaged in every way: either nothing is lost, or the damage is named and nothing is
-//! served.
+//! Every file of a store's folder, damaged in every way: either nothing is lost, or an error names the damage
+//! and nothing is served.
 
 use super::super::testing::{Image, copy_folder, rewrite};
 use super::super::{Settled, Store, StoreError};
@@ -11,23 +11,23 @@ use std::path::{Path, PathBuf};
 const TURNS: u32 = 12;
 const ROOMS: [&str; 3] = ["one", "two", "three"];
 
-/// Segments of a few turns, of which the newest has some.
+/// Sets limits for segments of a few turns, so that the newest segment holds some, too.
 fn limits() -> Limits {
     Limits { log_segment_bytes: 2_000, store_retry_ms: 1, apply_gather_ms: 1, ..Limits::default() }
 }
 
-/// What happens to a file.
+/// A change to a file.
 #[derive(Clone, Copy, Debug)]
 enum Damage {
-    /// One byte of what was written is another one: at so many percent of it.
+    /// One byte of the written part is changed, at this percentage of it.
     Flipped(usize),
-    /// The file ends after so many percent of what was written.
+    /// The file ends after this percentage of the written part.
     Cut(usize),
     Emptied,
     Deleted,
     /// The file of the same name in another store takes its place.
     Swapped,
-    /// It is what it was some turns ago.
+    /// The file is as it was some turns ago.
     Older,
 }
 
@@ -43,7 +43,7 @@ const ALL: [Damage; 9] = [
     Damage::Older,
 ];
 
-/// Three copies of folders: the store, what it was some turns ago, and another store.
+/// Three copies of folders: of the store, of the store some turns ago, and of another store.
 struct Folders {
     whole: PathBuf,
     older: PathBuf,
@@ -52,7 +52,7 @@ struct Folders {
 }
 
 impl Folders {
-    /// Stores that were killed, or closed in order.
+    /// Makes stores that were killed, or closed in order.
     async fn new(closed: bool) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let [whole, older, other] =
@@ -67,7 +67,8 @@ impl Folders {
         Self { whole, older, other, scratch }
     }
 
-    /// A copy of the store in which one file is damaged. None where there is nothing to do that with.
+    /// Copies the store and damages one file; `None` if the damage changes nothing, or needs a file that
+    /// another folder lacks.
     fn damaged(&self, file: &Path, damage: Damage) -> Option<PathBuf> {
         let dir = self.scratch.path().join("damaged");
         drop(std::fs::remove_dir_all(&dir));
@@ -97,7 +98,7 @@ impl Folders {
     }
 }
 
-/// Lets three rooms make turns, one after the other, and leaves the store.
+/// Lets three rooms make turns, one after the other, and takes what the store leaves.
 async fn work(mut image: Image, value: &str, turns: std::ops::Range<u32>, closed: bool) -> Image {
     let store = image.store(&limits());
     for name in ROOMS {
@@ -108,12 +109,13 @@ async fn work(mut image: Image, value: &str, turns: std::ops::Range<u32>, closed
             assert_eq!(done, Settled::Durable);
         }
     }
-    // Until the tree has all of it, as it has some milliseconds after every turn.
+    // Waits until the tree has everything, as it has some milliseconds after every turn.
     store.applied().await.unwrap();
     if closed {
         store.close();
     } else {
-        // The log says so when nothing has come for some milliseconds, and a process that is killed leaves it.
+        // The log writes a mark after some milliseconds without a commit, and a process that is killed leaves
+        // it.
         let newest = files(&image.dir().join("log")).pop().unwrap();
         let marked = async {
             while !super::super::log::is_marked(&newest).unwrap() {
@@ -126,7 +128,7 @@ async fn work(mut image: Image, value: &str, turns: std::ops::Range<u32>, closed
     image
 }
 
-/// The files of a folder, those in folders below it included.
+/// Lists the files of a folder, including those in its subfolders.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -141,7 +143,8 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What is there of the rooms' turns: none if something is missing or is another store's.
+/// Returns whether all of the rooms' turns are there: false if something is missing or belongs to another
+/// store.
 async fn has_all(dir: &Path) -> Result<bool, StoreError> {
     let store = Store::open(dir, &limits())?;
     let all: Vec<String> = (0..TURNS).map(|turn| format!("{turn:02}")).collect();
@@ -156,7 +159,7 @@ async fn has_all(dir: &Path) -> Result<bool, StoreError> {
     Ok(whole)
 }
 
-/// What a damage came to, for the table.
+/// Describes the outcome of a damage, for the table.
 async fn outcome(dir: &Path) -> String {
     match has_all(dir).await {
         Ok(true) => "nothing is lost".to_owned(),
@@ -176,7 +179,7 @@ async fn is_harmless_or_named(closed: bool) {
         for damage in ALL {
             let Some(dir) = folders.damaged(file, damage) else { continue };
             let first = outcome(&dir).await;
-            // What was not served must not be served at the next start either, and what was stays.
+            // Turns that were not served must not be served at the next start either, and served ones stay.
             let again = outcome(&dir).await;
             let bad =
                 first.starts_with(char::is_uppercase) || again.starts_with(char::is_uppercase);
@@ -202,7 +205,7 @@ async fn damage_of_any_file_of_a_closed_store_is_harmless_or_named() {
     is_harmless_or_named(true).await;
 }
 
-/// The way on that the error names.
+/// Takes the way on that the error names.
 #[tokio::test]
 async fn without_its_state_file_a_store_goes_on_with_what_can_be_read() {
     let folders = Folders::new(false).await;

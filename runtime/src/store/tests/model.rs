@@ -1,8 +1,8 @@
-//! Random lives of a few rooms, against a plain map: turns that are kept and turns that are dropped,
-//! reads and listings, alarms, evictions, crashes of the process and of the machine, exports.
+//! Random lives of a few rooms, against a plain map: turns that are kept and turns that are dropped, reads
+//! and listings, alarms, evictions, crashes of the process and of the machine, exports.
 //!
-//! Both stores live through the same. A failure is shrunk, and prints the steps that are left. More
-//! lives, four for each that is lived: `PROPTEST_CASES=10000 cargo test -p room-runtime --lib plain_map`.
+//! Both stores run the same lives. A failure is shrunk, and prints the remaining steps. For more lives, a
+//! quarter of the number of cases: `PROPTEST_CASES=10000 cargo test -p room-runtime --lib plain_map`.
 
 use super::super::testing::{Disk, Image};
 use super::super::{RoomContent, RoomStore, Store, Touch};
@@ -35,7 +35,7 @@ enum Crash {
     Not,
     /// The process was killed: the kernel has what it wrote.
     Process,
-    /// The machine stopped: the tree's files are anything, and the log ends in anything.
+    /// The machine stopped: the tree's files may hold anything, and the log may end in anything.
     Machine,
 }
 
@@ -50,7 +50,7 @@ enum Act {
     DeleteAlarm,
 }
 
-/// When a room is used: a time of service.
+/// The time of a room's use: a time of service.
 type Used = Option<u64>;
 
 fn key() -> impl Strategy<Value = Key> {
@@ -58,7 +58,7 @@ fn key() -> impl Strategy<Value = Key> {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    // Longer than a piece, and not.
+    // Some are longer than a piece, some are not.
     let value = (any::<u8>(), 0..40usize).prop_map(|(byte, len)| vec![byte; len]);
     let bound = || prop::option::weighted(0.3, key());
     let list = (bound(), bound(), bound(), any::<bool>(), prop::option::of(0..5u32), any::<bool>());
@@ -95,25 +95,25 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a room should have.
+/// The expected state of a room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Model {
     keys: BTreeMap<Key, Bytes>,
     alarm: Option<u64>,
     used: Used,
-    /// The place of the last number that is durable; 0 where nothing is known of the room.
+    /// The position of the last durable number; 0 where nothing is known of the room.
     seq: u64,
-    /// Whether anything is known of it, be it that nothing is left.
+    /// Whether anything is known of it, even if nothing is left.
     known: bool,
 }
 
-/// A store, what it should hold, and its live rooms.
+/// A store, its expected state, and its live rooms.
 struct World {
     place: Image,
     store: Store,
     rooms: Vec<Option<RoomStore>>,
     models: Vec<Model>,
-    /// The last epoch that each room had.
+    /// The last epoch of each room.
     epochs: Vec<u64>,
     limits: Arc<Limits>,
     exports: usize,
@@ -125,7 +125,7 @@ fn id(room: usize) -> RoomId {
 
 impl World {
     fn on(place: Image) -> Self {
-        // Everything that happens rarely happens all the time.
+        // Makes rare things happen all the time.
         let limits = Limits {
             chunk_bytes: 8,
             log_segment_bytes: 200,
@@ -145,7 +145,7 @@ impl World {
     async fn room(&mut self, room: usize) -> &RoomStore {
         if self.rooms[room].is_none() {
             let store = self.store.room(&id(room)).await.unwrap();
-            // Numbers go on behind the last durable one, in an epoch that no number before was in.
+            // Numbers continue after the last durable one, in an epoch that no earlier number had.
             let last = store.sequence().last();
             assert_eq!(last.seq, self.models[room].seq);
             assert!(last.epoch > self.epochs[room]);
@@ -218,7 +218,7 @@ impl World {
         }
     }
 
-    /// Everything that was committed is durable when this returns, though not all of it in the tree.
+    /// Waits until every commit is durable, though the tree may not have all of them.
     async fn durable(&self) {
         let last = self.store.committer.last();
         self.store.settled().wait_for(|settled| *settled >= last).await.unwrap();
@@ -246,7 +246,7 @@ impl World {
         self.store.export(&id(room), file).await.unwrap()
     }
 
-    /// Everything is as it should be.
+    /// Checks that everything is as expected.
     async fn check(&mut self) {
         self.durable().await;
         self.store.applied().await.unwrap();
@@ -271,7 +271,7 @@ impl World {
     }
 }
 
-/// Does one thing to the turn and to the model, and compares what they say.
+/// Does one thing to the turn and to the model, and compares their answers.
 fn act_on_both(act: &Act, turn: &mut Turn, model: &mut Model) {
     match act {
         Act::Get(key) => assert_eq!(turn.get(key).unwrap(), model.keys.get(key).cloned()),
@@ -303,7 +303,7 @@ fn act_on_both(act: &Act, turn: &mut Turn, model: &mut Model) {
     assert_eq!(turn.alarm(), model.alarm);
 }
 
-/// A listing, the simple way.
+/// Lists keys the simple way.
 fn listed(keys: &BTreeMap<Key, Bytes>, options: &ListOptions) -> Vec<(Key, Bytes)> {
     let asked_for = |key: &Key| {
         options.start.as_ref().is_none_or(|start| key >= start)

@@ -1,4 +1,4 @@
-//! What becomes of a store's folder when its files are hurt, its disk is full, or its tree fails.
+//! Recovery of a store's folder when its files are damaged, its disk is full, or its tree fails.
 
 use super::super::backend::{Keys, Tree};
 use super::super::memory::Memory;
@@ -15,12 +15,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-/// Segments of a few turns, and no snapshot unless a test wants one.
+/// Sets limits for segments of a few turns, without a snapshot unless a test wants one.
 fn limits() -> Limits {
     Limits { log_segment_bytes: 400, store_retry_ms: 1, ..Limits::default() }
 }
 
-/// What a store leaves that had ten turns, one key each, and was killed.
+/// Makes a store with ten turns, one key each, kills it, and returns what it leaves.
 async fn killed_after_ten_turns(limits: &Limits) -> Image {
     let mut image = Image::of_folder();
     let store = image.store(limits);
@@ -44,7 +44,7 @@ async fn keys_in(dir: &Path, limits: &Limits) -> String {
     keys
 }
 
-/// The log's files, oldest first.
+/// Lists the log's files, oldest first.
 fn segments(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = super::super::files::list(&dir.join("log"))
         .unwrap()
@@ -70,7 +70,7 @@ async fn a_killed_store_has_every_acknowledged_turn() {
 #[tokio::test]
 async fn a_tree_that_does_not_open_is_made_anew() {
     let image = killed_after_ten_turns(&limits()).await;
-    // Closed in order, so that there is no other reason not to believe it.
+    // Closed in order, so that there is no other reason to distrust the tree.
     image.store(&limits()).close();
     let before = trees(image.dir());
     for tree in &before {
@@ -87,7 +87,7 @@ async fn a_tree_that_is_missing_or_lost_what_was_synced_is_made_anew() {
         let tree = image.dir().join(&trees(image.dir())[0]);
         std::fs::remove_dir_all(&tree).unwrap();
         if old {
-            // An empty one in its place has less than its checkpoint says.
+            // An empty tree in its place has less than its checkpoint says.
             std::fs::create_dir(&tree).unwrap();
             rewrite(&image.dir().join("state"), |state| {
                 let state = String::from_utf8(state).unwrap();
@@ -121,7 +121,7 @@ async fn a_torn_end_of_the_log_is_passed_over_and_never_comes_back() {
     for round in 0..3 {
         rewrite(&newest, |mut file| {
             let written = file.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-            // The start of a turn that nobody was told of: a head without its body.
+            // The start of a turn that was never acknowledged: a head without its body.
             let torn = [&file[40..76], &[round; 30]].concat();
             let length = file.len();
             file.truncate(written);
@@ -142,7 +142,7 @@ async fn a_segment_that_was_only_begun_is_none() {
         let number: u64 = newest.file_stem().unwrap().to_str().unwrap().parse().unwrap();
         let next = newest.with_file_name(format!("{:020}.log", number + 1));
         std::fs::write(next, begun).unwrap();
-        // Twice, as what is written next lies behind it.
+        // Twice, because the next write lies behind it.
         assert_eq!(keys_in(image.dir(), &limits()).await, ALL);
         assert_eq!(keys_in(image.dir(), &limits()).await, ALL);
     }
@@ -193,7 +193,7 @@ async fn damage_in_the_newest_segment_is_told_from_a_torn_end() {
     let limits = Limits { log_segment_bytes: 100_000, ..limits() };
     let image = killed_after_ten_turns(&limits).await;
     image.cut_power();
-    // The newest segment was only begun when the store was opened; the one before has all turns.
+    // The newest segment was only begun when the store was opened. The one before has all turns.
     let newest = segments(image.dir()).pop().unwrap();
     rewrite(&newest, |mut file| {
         file[60] ^= 1;
@@ -291,7 +291,7 @@ async fn a_backup_that_is_damaged_or_cut_anywhere_is_refused() {
     assert!(!dir.exists());
 }
 
-/// A file system of a few megabytes, where this process may have one.
+/// A file system of a few megabytes, where this process may mount one.
 struct Small(tempfile::TempDir);
 
 impl Small {
@@ -313,7 +313,7 @@ impl Drop for Small {
 
 #[tokio::test]
 async fn a_full_disk_loses_nothing_that_was_acknowledged_and_work_goes_on_when_there_is_space() {
-    // Only root may mount; the same is tested with a disk that fails on command.
+    // Only root may mount. Another test covers the same with a disk that fails on command.
     let Some(small) = Small::new() else {
         let must = std::env::var_os("CRASH_MUST").is_some();
         assert!(!must, "CRASH_MUST is set, and no file system can be mounted");
@@ -348,12 +348,12 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged_and_work_goes_on_when_t
     assert_eq!(listed(&one).split(' ').count(), acknowledged + 1);
 }
 
-/// A tree that fails, or waits at a key, when it is told so.
+/// A tree that fails, or waits at a key, on a test's command.
 #[derive(Default)]
 struct Moody {
     memory: Memory,
     fails: AtomicBool,
-    /// Whoever reads the key `slow` waits here twice.
+    /// A reader of the key `slow` waits here twice.
     slow: Option<Arc<Barrier>>,
 }
 
@@ -447,7 +447,7 @@ async fn a_damaged_entry_fails_its_turn_and_is_there_again_afterwards() {
     assert_eq!(one.view().get(b"a"), Ok(value("1")));
 }
 
-/// One thread for all rooms: if a read kept it, nothing else would happen.
+/// Uses one thread for all rooms: if a read kept it, nothing else would happen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_slow_read_of_one_room_does_not_hold_up_another() {
     let barrier = Arc::new(Barrier::new(2));

@@ -1,4 +1,4 @@
-//! A turn is a function of its event, what is stored, who is connected, and its samples: what was recorded once
+//! A turn is a function of its event, the stored entries, the connections, and its samples: a recorded turn
 //! happens again, byte for byte.
 
 use super::super::samples::SampleSource;
@@ -31,7 +31,7 @@ enum Sample {
     Random(Vec<u8>),
 }
 
-/// Samples in the order in which they were or will be given. Clones are the same.
+/// Samples in the order in which a source gives them. Clones are the same.
 #[derive(Clone, Default)]
 struct Tape(Arc<Mutex<VecDeque<Sample>>>);
 
@@ -45,7 +45,7 @@ impl Tape {
     }
 }
 
-/// A source that notes what another one gives.
+/// A source that notes the samples of another one.
 struct Recorder {
     source: Box<dyn SampleSource>,
     tape: Tape,
@@ -76,7 +76,7 @@ impl SampleSource for Recorder {
     }
 }
 
-/// A source that gives what was noted, and nothing else.
+/// A source that gives the noted samples, and nothing else.
 struct Player(Tape);
 
 impl SampleSource for Player {
@@ -102,7 +102,7 @@ impl SampleSource for Player {
     }
 }
 
-/// What is stored for the room.
+/// The stored entries of the room.
 #[derive(Clone, Default)]
 struct Stored {
     keys: BTreeMap<Key, Bytes>,
@@ -144,7 +144,7 @@ impl View for Stored {
     }
 }
 
-/// An event with all that its turn depended on besides, and what came of it, serialised.
+/// An event with all other inputs of its turn, and the outcome, serialised.
 #[derive(Serialize, Deserialize)]
 struct Step {
     event: Event,
@@ -152,7 +152,7 @@ struct Step {
     outcome: Vec<u8>,
 }
 
-/// A room as far as its turns see it.
+/// The part of a room that its turns see.
 struct World {
     code: Code,
     limits: Arc<Limits>,
@@ -172,7 +172,7 @@ impl World {
         Arc::make_mut(&mut self.connections)
     }
 
-    /// Delivers an event; the first one that an instance gets is that it starts. What came of it, serialised.
+    /// Delivers an event, the start to a new instance first. Returns the outcome, serialised.
     async fn take(
         &mut self,
         event: &Event,
@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    /// An event that may come next.
+    /// Draws an event that may come next.
     fn next(&self, dice: &mut StdRng, joined: u64) -> Event {
         if self.instance.is_none() {
             return Event::Start;
@@ -287,7 +287,7 @@ impl World {
     }
 }
 
-/// A script of the puppet's that is carried out in one turn.
+/// Draws a script that the puppet carries out in one turn.
 fn script(dice: &mut StdRng, id: &str) -> String {
     let count = dice.random_range(1..6);
     let mut steps: Vec<Value> = (0..count).map(|_| step(dice, id)).collect();
@@ -322,7 +322,7 @@ fn step(dice: &mut StdRng, id: &str) -> Value {
     }
 }
 
-/// Has a room live through as many turns as there are to be, with samples of the system's.
+/// Records the turns of a room, with samples of the system.
 async fn recorded(seed: u64) -> Vec<Step> {
     let (mut world, tape) = (World::new(), Tape::default());
     let (mut dice, mut joined) = (StdRng::seed_from_u64(seed), 0);
@@ -338,7 +338,7 @@ async fn recorded(seed: u64) -> Vec<Step> {
     steps
 }
 
-/// Has a room live through recorded turns: what comes of them this time.
+/// Replays recorded turns, and returns their outcomes.
 async fn replayed(steps: &[Step]) -> Vec<Vec<u8>> {
     let (mut world, tape) = (World::new(), Tape::default());
     let mut outcomes = Vec::with_capacity(steps.len());
@@ -358,7 +358,7 @@ fn read(outcome: &[u8]) -> Result<(Answer, Effects), String> {
 #[tokio::test]
 async fn a_thousand_recorded_turns_happen_again_byte_for_byte() {
     let steps = recorded(7).await;
-    // What is replayed is what a file would hold.
+    // The replay reads what a file would hold.
     let recording = postcard::to_allocvec(&steps).unwrap();
     let steps: Vec<Step> = postcard::from_bytes(&recording).unwrap();
     assert_eq!(steps.len(), TURNS);
@@ -372,7 +372,8 @@ async fn a_thousand_recorded_turns_happen_again_byte_for_byte() {
             );
         }
     }
-    // It was worth recording: each kind of input and of effect occurs, and other samples come to something else.
+    // The recording was worth it: each kind of input and of effect occurs, and other samples have other
+    // outcomes.
     let samples: Vec<_> = steps.iter().flat_map(|step| &step.samples).collect();
     assert!(samples.iter().any(|sample| matches!(sample, Sample::Wall(_))));
     assert!(samples.iter().any(|sample| matches!(sample, Sample::Monotonic(_))));
@@ -389,7 +390,7 @@ async fn a_thousand_recorded_turns_happen_again_byte_for_byte() {
     assert!(steps.iter().zip(&others).any(|(one, other)| one.outcome != other.outcome));
 }
 
-/// What the puppet says to one script, each text that it sends.
+/// Returns each text that the puppet sends for one script.
 async fn said(script: Value, source: Box<dyn SampleSource>) -> Vec<String> {
     let mut world = World::new();
     world.take(&Event::Start, || source).await;
@@ -419,7 +420,7 @@ async fn all_randomness_of_a_guest_follows_from_its_source() {
     let first = said(asked(), seeded(1)).await;
     assert_ne!(first[0], first[1]);
     assert_eq!(said(asked(), seeded(1)).await, first);
-    // Each part is another one: none is a constant, and none is drawn from elsewhere.
+    // Each part differs: none is a constant, and none is drawn from elsewhere.
     let parts = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let (first, other) = (parts(&first[0]), parts(&said(asked(), seeded(2)).await[0]));
     assert_ne!(first, other);
