@@ -1,17 +1,18 @@
-//! Which static files everybody may read. Owns that rule, for who serves a folder and for who sends one off.
+//! The static files that everybody may read. Owns that rule, for the code that serves a folder and the code
+//! that uploads one.
 //!
-//! Invariant: what lies outside of the folder, or is hidden in it, is not public, whatever links lead there. It
+//! Invariant: a file outside of the folder, or hidden in it, is not public, whatever links lead there. It
 //! does not know how a file is asked for.
 
 use std::path::Path;
 
-/// Whether a file or folder of this name is hidden (`.git`, `.env`); `.well-known` is not (RFC 8615).
+/// Returns whether a file or folder of this name is hidden (`.git`, `.env`); `.well-known` is not (RFC 8615).
 pub fn is_hidden_name(name: &str) -> bool {
     name.starts_with('.') && name != ".well-known"
 }
 
-/// Whether what was found may be read by everybody. Both paths are without links: a link is its author's, but
-/// so is what it shows by mistake.
+/// Returns whether everybody may read the file that was found. Both paths have their links resolved: the
+/// folder's author may have linked to a private file by mistake.
 pub fn is_public(folder: &Path, found: &Path) -> bool {
     found.strip_prefix(folder).is_ok_and(|below| {
         !below.components().any(|part| is_hidden_name(&part.as_os_str().to_string_lossy()))

@@ -1,13 +1,13 @@
-//! How shared bytes and shared texts are serialised. Owns the forms that serde does not have by itself.
+//! The serialised form of shared bytes and shared texts. Owns the forms that serde does not provide.
 //!
-//! Invariant: what is read back equals what was written, and equal values are written as equal bytes. It does not
-//! know what the values mean.
+//! Invariant: a value that is read back equals the written one, and equal values are written as equal bytes.
+//! It does not know what the values mean.
 
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
-/// Bytes as one value, and not as a row of numbers where the format knows the difference.
+/// Bytes as one value, and not as a row of numbers, for formats that distinguish the two.
 struct Blob<B>(B);
 
 impl<B: AsRef<[u8]>> Serialize for Blob<B> {
@@ -104,7 +104,7 @@ pub(crate) mod overlay {
     }
 }
 
-/// Something that is shared, as what it is by itself, for `#[serde(with)]`.
+/// A shared value in its own form, for `#[serde(with)]`.
 pub(crate) mod shared {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use std::sync::Arc;

@@ -1,12 +1,13 @@
-//! A line of those who wait for space. Owns who is the first in it.
+//! A line of tasks that wait for space. Owns which task is first.
 //!
-//! Invariant: first come, first served; whoever frees space wakes the first alone, and those behind it look after it.
-//! Where nobody waits, it costs one look at a number. It does not know what the space is.
+//! Invariant: first come, first served. A task that frees space wakes only the first, and the next follow
+//! when it has left. Where no task waits, the line costs one look at a number. It does not know what the
+//! space is.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Those who wait.
+/// The waiting tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     first: Mutex<()>,
@@ -23,15 +24,15 @@ pub(crate) struct First<'a> {
 struct Place<'a>(&'a AtomicUsize);
 
 impl Line {
-    /// True if nobody waits.
+    /// Returns true if no task waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.count.load(Ordering::Relaxed) == 0
     }
 
-    /// Waits until all who came before have left.
+    /// Waits until every earlier task has left the line.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, the place in the line is given up.
+    /// If the future is dropped before it returns, its place in the line is given up.
     pub(crate) async fn first(&self) -> First<'_> {
         self.count.fetch_add(1, Ordering::Relaxed);
         let place = Place(&self.count);

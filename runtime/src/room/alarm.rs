@@ -1,12 +1,12 @@
-//! When a failed alarm is tried again. Pure; owns the back-off.
+//! The next try of a failed alarm. Pure; owns the back-off.
 //!
-//! Invariant: tries are counted with the alarm itself, so that a restart does not begin anew. It does
-//! not know how alarms are kept or rung.
+//! Invariant: tries are counted with the alarm itself, so that a restart does not reset them. It does not
+//! know how alarms are kept or rung.
 
 use crate::limits::Limits;
 use crate::store::AlarmRecord;
 
-/// The alarm as it stands after one more failure: due after 2 s, 4 s, … None after the last try.
+/// Returns the alarm after one more failure, due after 2 s, 4 s, …; `None` after the last try.
 pub(super) fn next_try(alarm: AlarmRecord, now_ms: u64, limits: &Limits) -> Option<AlarmRecord> {
     let tries = alarm.tries + 1;
     let pause = limits.alarm_retry_ms_min.saturating_mul(2u64.saturating_pow(alarm.tries));

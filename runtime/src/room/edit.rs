@@ -1,7 +1,7 @@
-//! A change that an operator makes to one key. Owns what it may do.
+//! An operator's change of one key. Owns what it may do.
 //!
-//! Invariant: it is held to the limits that a guest is held to, and is one commit or nothing. It does not
-//! know whether its room runs.
+//! Invariant: the limits on a guest's writes hold for it, and it is one commit or nothing. It does not know
+//! whether its room runs.
 
 use super::RoomError;
 use crate::limits::Limits;
@@ -12,24 +12,24 @@ use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// A key with its new value, or none for a key that goes.
+/// A key with its new value, or `None` to remove the key.
 #[derive(Clone, Debug)]
 pub(crate) struct Edit {
     pub(crate) key: Key,
     pub(crate) value: Option<Bytes>,
 }
 
-/// Where the outcome of an edit goes: whether the key was there before, or why nothing was changed.
+/// The sender for the outcome of an edit: whether the key existed before, or why nothing was changed.
 pub(super) type EditReply = oneshot::Sender<Result<Result<bool, Refusal>, RoomError>>;
 
 impl Edit {
-    /// Its size in a mailbox, in bytes.
+    /// Returns its size in a mailbox, in bytes.
     pub(super) fn size(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
     }
 
-    /// What it writes, and whether the key was there before. The inner error is a limit's: nothing may be
-    /// written.
+    /// Returns its writes, and whether the key existed before. The inner error names a limit that the change
+    /// exceeds: the caller must write nothing.
     ///
     /// # Errors
     /// [`StoreError`] if the room's storage cannot be read.

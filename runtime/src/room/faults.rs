@@ -1,4 +1,4 @@
-//! How often a room's guest failed lately. Owns the decision when to give it a rest.
+//! The recent faults of a room's guest. Owns the decision when the room rests.
 //!
 //! Invariant: a room is broken only for a bounded time. Pure: `now` is an argument.
 
@@ -6,7 +6,7 @@ use crate::limits::{Limits, ms};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The faults of one room's guest since it last did well.
+/// The faults of one room's guest since its last success.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     in_a_row: u64,
@@ -16,14 +16,14 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// The guest handled an event.
+    /// Notes that the guest handled an event.
     pub(crate) fn success(&mut self) {
         self.in_a_row = 0;
         self.first = None;
         self.rests = 0;
     }
 
-    /// The guest lost an instance. Some if that was one too many: how long the room rests.
+    /// Notes that the guest lost an instance. Returns how long the room rests if there were too many.
     pub(crate) fn fault(&mut self, now: Instant, limits: &Limits) -> Option<Duration> {
         let within = |first: &Instant| now.duration_since(*first) <= ms(limits.fault_window_ms);
         if !self.first.as_ref().is_some_and(within) {
@@ -38,23 +38,23 @@ impl Faults {
         let rest = rest.min(ms(limits.broken_ms_max));
         self.rests = self.rests.saturating_add(1);
         self.broken_until = Some(now + rest);
-        // After the rest one more fault is enough for the next.
+        // After the rest, one more fault starts the next rest.
         self.in_a_row = limits.faults_max - 1;
         self.first = Some(now + rest);
         Some(rest)
     }
 
-    /// True from a fault until the guest does well again.
+    /// Returns true from a fault until the guest succeeds again.
     pub(crate) fn is_failing(&self) -> bool {
         self.in_a_row > 0
     }
 
-    /// True while the room rests. A room that never had to is not asked for the time.
+    /// Returns true while the room rests. A room that never rested does not read the clock.
     pub(crate) fn is_broken(&self, now: impl FnOnce() -> Instant) -> bool {
         self.broken_until.is_some_and(|until| now() < until)
     }
 
-    /// A new module gets a new chance.
+    /// Forgets the faults, because a new module gets a new chance.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }

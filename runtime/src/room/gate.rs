@@ -1,8 +1,9 @@
-//! Holds what a room says until what it depends on is durable. Owns the order of outputs.
+//! The output gate: holds outgoing messages until the commits that they depend on are durable. Owns the order
+//! of outputs.
 //!
-//! Invariant: outputs leave in the order of their turns, and none before the commits of its own and
-//! all earlier turns are durable. Once a commit is lost, nothing that came after it ever leaves. Pure:
-//! it does not know what the outputs are or how durability comes about.
+//! Invariant: outputs leave in the order of their turns, and none before the commits of its own and all
+//! earlier turns are durable. Once a commit is lost, no later output ever leaves. Pure: it does not know what
+//! the outputs are or how durability comes about.
 
 use crate::store::{Offset, Settled, StoreError};
 use std::collections::VecDeque;
@@ -10,7 +11,7 @@ use std::collections::VecDeque;
 /// The output gate of one room.
 pub(crate) struct OutputGate<T> {
     held: VecDeque<(Offset, T)>,
-    /// The newest commit that was not known to be durable when it was held.
+    /// The newest commit that was not known to be durable when its output came.
     last: Offset,
 }
 
@@ -21,9 +22,10 @@ impl<T> Default for OutputGate<T> {
 }
 
 impl<T> OutputGate<T> {
-    /// Takes the output of a turn. `commit` is where its writes become durable, if it wrote.
+    /// Takes the output of a turn. `commit` is the offset at which its writes are durable, if it wrote.
     ///
-    /// Without writes it waits for nothing but earlier turns: it comes back at once if none is held.
+    /// An output without writes waits only for earlier turns. If none is held, `hold` returns the output at
+    /// once.
     pub(crate) fn hold(&mut self, commit: Option<Offset>, output: T) -> Option<T> {
         if commit.is_none() && self.held.is_empty() {
             return Some(output);
@@ -33,10 +35,10 @@ impl<T> OutputGate<T> {
         None
     }
 
-    /// The next output that may leave, if there is one.
+    /// Returns the next output that may leave, if there is one.
     ///
     /// # Errors
-    /// The error by which its commit was lost: nothing that is held may ever leave.
+    /// The error by which its commit was lost: no held output may ever leave.
     pub(crate) fn release(
         &mut self,
         settled: impl Fn(Offset) -> Settled,
@@ -51,12 +53,12 @@ impl<T> OutputGate<T> {
         }
     }
 
-    /// True if nothing waits.
+    /// Returns true if no output is held.
     pub(crate) fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
-    /// Gives up what is held, for its owner to tell those who wait for it.
+    /// Returns the held outputs, so that their owner can answer the waiting callers.
     pub(crate) fn abandon(&mut self) -> impl Iterator<Item = T> {
         std::mem::take(&mut self.held).into_iter().map(|(_, output)| output)
     }

@@ -1,29 +1,29 @@
-//! How often connections with one id took each other's place. Owns the count, and when it is too high.
+//! Replacements of connections with one id. Owns their count, and the decision that there are too many.
 //!
 //! Invariant: at most [`Limits::replacements_max`] follow each other within
-//! [`Limits::replacement_window_ms`], so that two clients that share an id cannot throw each other out for
-//! ever. Pure: it does not know who they are.
+//! [`Limits::replacement_window_ms`], so that two clients that share an id cannot replace each other forever.
+//! Pure: it does not know who they are.
 
 use crate::limits::Limits;
 
-/// What a connection knows of those that had its id before it.
+/// A connection's knowledge of the earlier connections with its id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Replacements {
-    /// When the first one was replaced, in milliseconds since 1970.
+    /// When the first of them was replaced, in milliseconds since 1970.
     since_ms: u64,
     count: u64,
     /// True if a newcomer was refused since.
     refused: bool,
 }
 
-/// What becomes of a newcomer whose id is in use.
+/// The decision about a newcomer whose id is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Newcomer {
-    /// It takes the place, and knows this.
+    /// It replaces the old connection, and gets this knowledge.
     Replaces(Replacements),
-    /// It is turned away, and is the first one or not.
+    /// It is refused.
     Refused {
-        /// True once a window: this is the time to say it in the log.
+        /// True once a window, so that the log gets one line a window.
         first: bool,
     },
 }

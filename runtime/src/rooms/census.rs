@@ -1,8 +1,8 @@
-//! The figures of the rooms in memory, for those who look at many rooms. Owns a list of its own, beside the one
-//! by which events find their rooms.
+//! The figures of the rooms in memory, for callers that look at many rooms. Owns a list of its own, beside
+//! the list by which events find their rooms.
 //!
-//! Invariant: whoever visits all rooms holds a small part of the list at a time, and none of what an event needs:
-//! what it costs to look does not depend on who else looks, and no room waits for it. It does not know what the
+//! Invariant: a visit of all rooms holds a small part of the list at a time, and no lock that an event needs.
+//! The cost of a look does not depend on other looks, and no room waits for it. It does not know what the
 //! figures are.
 
 use crate::id::RoomId;
@@ -28,12 +28,12 @@ impl Default for Census {
 }
 
 impl Census {
-    /// Adds a room, or replaces what it counts in.
+    /// Adds a room, or replaces its figures.
     pub(super) fn insert(&self, room: RoomId, figures: Arc<Figures>) {
         self.part(&room).insert(room, figures);
     }
 
-    /// Removes a room, unless it counts in other figures by now.
+    /// Removes a room, unless it has other figures by now.
     pub(super) fn remove(&self, room: &RoomId, figures: &Arc<Figures>) {
         let mut part = self.part(room);
         if part.get(room).is_some_and(|found| Arc::ptr_eq(found, figures)) {
@@ -41,7 +41,8 @@ impl Census {
         }
     }
 
-    /// Shows every room to `visit`, in no order. One that comes or leaves meanwhile may be left out.
+    /// Shows every room to `visit`, in no particular order. May leave out a room that comes or leaves during
+    /// the visit.
     pub(super) fn visit(&self, mut visit: impl FnMut(&RoomId, &Arc<Figures>)) {
         for part in &self.parts {
             let part = part.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +52,7 @@ impl Census {
 
     fn part(&self, room: &RoomId) -> MutexGuard<'_, HashMap<RoomId, Arc<Figures>>> {
         let hash = usize::try_from(self.hasher.hash_one(room) % PARTS as u64).unwrap_or_default();
-        // Its moves cannot panic, so what a panicking holder left is whole.
+        // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
         self.parts[hash].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -90,7 +91,7 @@ mod tests {
         assert_eq!(visited().len(), 1_000);
         census.remove(first, figures);
         assert_eq!(visited().len(), 999);
-        // Another one took its place: its end is not the newer one's.
+        // The room came back with other figures: the end of its first stay must not remove them.
         let (second, old) = &rooms[1];
         census.insert(second.clone(), rooms[2].1.clone());
         census.remove(second, old);

@@ -1,7 +1,8 @@
-//! How alarms are found by their time. Owns what was set since the last look, and where a look goes on.
+//! The search for alarms by time. Owns the times of alarms set since the last look, and the position at which
+//! a look continues.
 //!
-//! Invariant: who looks again after a ring, from the earliest time it told of, misses no alarm. It does
-//! not know what becomes of those that are due.
+//! Invariant: a search that looks again after a ring, from the earliest time of the ring, misses no alarm. It
+//! does not know what becomes of due alarms.
 
 use super::keys;
 use crate::id::RoomId;
@@ -10,7 +11,7 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
-/// Rings when alarms were set. One listens.
+/// Rings when alarms were set. Has one listener.
 #[derive(Debug)]
 pub(crate) struct Bell {
     earliest_ms: AtomicU64,
@@ -27,7 +28,7 @@ impl Default for Bell {
 }
 
 impl Bell {
-    /// Alarms can be found now of which the first is due at this time.
+    /// Rings for alarms that the search can find from now on, the first of which is due at this time.
     pub(super) fn ring(&self, earliest_ms: u64) {
         self.earliest_ms.fetch_min(earliest_ms, Ordering::SeqCst);
         self.notify.notify_one();
@@ -36,19 +37,19 @@ impl Bell {
     /// Waits for a ring since the last wait.
     ///
     /// # Cancel safety
-    /// Dropped before it is over, nothing is lost.
+    /// Dropping the future before it is over loses no ring.
     pub(crate) async fn rings(&self) {
         self.notify.notified().await;
     }
 
-    /// When the first of the alarms is due that were set since this was asked last.
+    /// Takes the earliest time of the alarms that were set since the last call.
     pub(crate) fn take_earliest(&self) -> Option<u64> {
         let earliest = self.earliest_ms.swap(NEVER, Ordering::SeqCst);
         (earliest != NEVER).then_some(earliest)
     }
 }
 
-/// A place in the order of the alarms: by time, then by room.
+/// A position in the order of the alarms: by time, then by room.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AlarmsFrom {
     due_ms: u64,
@@ -56,15 +57,15 @@ pub(crate) struct AlarmsFrom {
 }
 
 impl AlarmsFrom {
-    /// Before all.
+    /// Before all alarms.
     pub(crate) const START: Self = Self { due_ms: 0, behind: None };
 
-    /// Before those that are due at this time.
+    /// Returns the position before the alarms that are due at this time.
     pub(crate) fn time(due_ms: u64) -> Self {
         Self { due_ms, behind: None }
     }
 
-    /// Behind the alarm of this room that is due at this time.
+    /// Returns the position behind this room's alarm that is due at this time.
     pub(crate) fn behind(due_ms: u64, room: &RoomId) -> Self {
         Self { due_ms, behind: Some(keys::due(due_ms, room)) }
     }

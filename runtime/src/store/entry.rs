@@ -1,9 +1,10 @@
-//! A key and its value, as people read and write them. Owns the form of one entry.
+//! A key and its value, in a form for people. Owns the form of one entry.
 //!
-//! Invariant: written and read back it is the same, byte for byte. It does not know where entries come from.
+//! Invariant: an entry that is written and read back is the same, byte for byte. It does not know where
+//! entries come from.
 //!
-//! A value that is JSON as `serde_json` would write it is shown as `json`; else a text is `text`; else it
-//! is `base64`. A key that is no UTF-8 is `key_base64` and not `key`.
+//! A value that is JSON as `serde_json` would write it is shown as `json`, another text as `text`, and any
+//! other value as `base64`. A key that is not UTF-8 is `key_base64` instead of `key`.
 
 use crate::limits::{Limits, size};
 use crate::span::Key;
@@ -29,19 +30,19 @@ pub(crate) struct Line {
     base64: Option<String>,
 }
 
-/// A `null` that is there is a value, too.
+/// Keeps a `null` that is present apart from a missing value.
 fn some<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(from).map(Some)
 }
 
 impl Line {
-    /// A key with its value.
+    /// Makes the line of a key with its value.
     pub(crate) fn of(key: &[u8], value: &Bytes) -> Self {
         let (named, valued) = (Self::of_key(key), Self::of_value(value));
         Self { key: named.key, key_base64: named.key_base64, ..valued }
     }
 
-    /// A key alone.
+    /// Makes the line of a key alone.
     pub(crate) fn of_key(key: &[u8]) -> Self {
         match std::str::from_utf8(key) {
             Ok(text) => Self { key: Some(text.to_owned()), ..Self::default() },
@@ -49,7 +50,7 @@ impl Line {
         }
     }
 
-    /// A value alone.
+    /// Makes the line of a value alone.
     pub(crate) fn of_value(value: &Bytes) -> Self {
         let mut line = Self::default();
         match (json_of(value), std::str::from_utf8(value)) {
@@ -60,10 +61,10 @@ impl Line {
         line
     }
 
-    /// The entry that a text says.
+    /// Parses the entry in a text.
     ///
     /// # Errors
-    /// A sentence: what is wrong with it. Sizes are held to the limits on keys and values.
+    /// A sentence that says what is wrong with it. The limits on keys and values bound the sizes.
     pub(super) fn read(text: &str, limits: &Limits) -> Result<(Key, Bytes), String> {
         let line: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let decode = |text: String| BASE64_STANDARD.decode(text).map_err(|error| error.to_string());
@@ -91,7 +92,7 @@ impl Line {
     }
 }
 
-/// The JSON that these bytes are, if writing it again gives the same bytes.
+/// Returns the JSON in these bytes, if writing it again gives the same bytes.
 fn json_of(bytes: &Bytes) -> Option<Value> {
     let value: Value = serde_json::from_slice(bytes).ok()?;
     (value.to_string().as_bytes() == bytes).then_some(value)

@@ -1,18 +1,18 @@
-//! What the store asks of the file system. Owns that a change of a folder is on disk when it returns.
+//! The store's access to the file system. Owns that a change of a folder is on disk when it returns.
 //!
-//! Invariant: an error names the file it is about. It does not know what is in the files.
+//! Invariant: an error names its file. It does not know what is in the files.
 
 use super::StoreError;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Does something with a file, and names the file in the error.
+/// Calls `act`, and names the file in its error.
 pub(super) fn at<T>(path: &Path, act: impl FnOnce() -> io::Result<T>) -> Result<T, StoreError> {
     act().map_err(|error| StoreError::Io(format!("{}: {error}", path.display())))
 }
 
-/// The names in a folder, in no order. One that is not there has none.
+/// Lists the names in a folder, in no particular order. A missing folder has none.
 pub(super) fn list(dir: &Path) -> Result<Vec<String>, StoreError> {
     at(dir, || match fs::read_dir(dir) {
         Ok(entries) => {
@@ -23,17 +23,17 @@ pub(super) fn list(dir: &Path) -> Result<Vec<String>, StoreError> {
     })
 }
 
-/// The length of a file, in bytes.
+/// Returns the length of a file, in bytes.
 pub(super) fn length(path: &Path) -> Result<u64, StoreError> {
     at(path, || Ok(path.metadata()?.len()))
 }
 
-/// Makes what was created, renamed and removed in a folder survive a crash.
+/// Makes the creations, renames and removals in a folder survive a crash.
 pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     at(dir, || File::open(dir)?.sync_all())
 }
 
-/// Replaces a small file as a whole: after a crash it is the old one or the new one.
+/// Replaces a small file as a whole: after a crash the file is the old one or the new one.
 pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let new = path.with_extension("new");
     at(&new, || {
@@ -44,13 +44,13 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     put_in_place(&new, path)
 }
 
-/// Gives a file that is whole and on disk the name under which it is looked for.
+/// Gives a file that is whole and on disk its final name.
 pub(super) fn put_in_place(new: &Path, path: &Path) -> Result<(), StoreError> {
     at(path, || fs::rename(new, path))?;
     path.parent().map_or(Ok(()), sync_dir)
 }
 
-/// Removes a file or a folder with all that is in it, if it is there.
+/// Removes a file or a folder with everything in it, if it exists.
 pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {

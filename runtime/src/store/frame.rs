@@ -1,7 +1,7 @@
-//! How records lie in a file. Owns the framing, and what tells a whole frame from a torn one.
+//! The framing of records in a file. Owns the framing, and the check that a frame is whole.
 //!
-//! Invariant: a frame whose bytes are not those that were written is never taken for one. It does not
-//! know what the frames are for.
+//! Invariant: a frame whose bytes differ from the written ones is never accepted. It does not know what the
+//! frames are for.
 //!
 //! ```text
 //! u32 length of the body · u32 CRC-32 of all that follows · u64 offset · u64 durable · body
@@ -16,30 +16,30 @@ pub(super) const HEAD_BYTES: usize = 24;
 /// One record in a file.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
-    /// The record's place.
+    /// The record's offset.
     pub(super) offset: Offset,
-    /// Everything up to here was on disk before this frame was written.
+    /// Everything up to this offset was on disk before this frame was written.
     pub(super) durable: Offset,
     /// The record's bytes.
     pub(super) body: Bytes,
 }
 
 impl Frame {
-    /// True if it is a mark, and no record.
+    /// Returns true if it is a mark, not a record.
     pub(super) fn is_mark(&self) -> bool {
         self.body.is_empty()
     }
 
-    /// The record in it.
+    /// Decodes the record in it.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: it was written by something else.
+    /// [`StoreError::Corrupt`]: the body is not a record.
     pub(super) fn record(self) -> Result<Record, StoreError> {
         Record::decode(self.offset, self.body)
     }
 }
 
-/// The head of a frame, before its body is known to be whole.
+/// The head of a frame, before its body has been checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     body_len: u32,
@@ -49,7 +49,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// The head in these bytes, which may mean nothing.
+    /// Decodes the head in these bytes, which may be meaningless.
     pub(super) fn decode(bytes: &[u8; HEAD_BYTES]) -> Self {
         let mut bytes = bytes.as_slice();
         Self {
@@ -60,15 +60,15 @@ impl Head {
         }
     }
 
-    /// The length of the body, in bytes.
+    /// Returns the length of the body, in bytes.
     pub(super) fn body_len(&self) -> usize {
         usize::try_from(self.body_len).unwrap_or(usize::MAX)
     }
 
-    /// The frame, if the body is the one that was written with this head.
+    /// Returns the frame, if the body is the one that was written with this head.
     pub(super) fn with(self, body: Bytes) -> Option<Frame> {
         let Self { offset, durable, .. } = self;
-        // What was never written is zeros, and zeros must not pass.
+        // Space that was never written is zeros, and zeros must not pass.
         let is_whole = offset > Offset(0) && sum(offset, durable, &body) == self.sum;
         is_whole.then_some(Frame { offset, durable, body })
     }
@@ -82,7 +82,7 @@ pub(super) fn encode(record: &Record, durable: Offset, out: &mut Vec<u8>) {
     put_head(out, start, record.offset, durable);
 }
 
-/// As [`encode`], with the record as it was before records had versions.
+/// As [`encode`], with the record in the form from before records had versions.
 #[cfg(test)]
 pub(super) fn encode_unversioned(record: &Record, durable: Offset, out: &mut Vec<u8>) {
     let start = out.len();
@@ -91,17 +91,17 @@ pub(super) fn encode_unversioned(record: &Record, durable: Offset, out: &mut Vec
     put_head(out, start, record.offset, durable);
 }
 
-/// Appends a frame without a body, which no record has.
+/// Appends a frame without a body; a record always has one.
 pub(super) fn encode_mark(offset: Offset, durable: Offset, out: &mut Vec<u8>) {
     let start = out.len();
     out.put_bytes(0, HEAD_BYTES);
     put_head(out, start, offset, durable);
 }
 
-/// Fills in the head of the frame that begins here and is the last.
+/// Fills in the head of the frame that begins at `start` and is the last.
 fn put_head(out: &mut [u8], start: usize, offset: Offset, durable: Offset) {
     let body = &out[start + HEAD_BYTES..];
-    // A record is bounded far below this by the limits of a turn.
+    // The limits of a turn keep a record far below this.
     let body_len = u32::try_from(body.len()).unwrap_or(u32::MAX);
     let sum = sum(offset, durable, body);
     let mut head = &mut out[start..start + HEAD_BYTES];
@@ -111,7 +111,8 @@ fn put_head(out: &mut [u8], start: usize, offset: Offset, durable: Offset) {
     head.put_u64(durable.0);
 }
 
-/// The first frame in these bytes and what follows it. None if they do not begin with a whole one.
+/// Decodes the first frame in these bytes, and returns it with the rest; `None` if they do not begin with a
+/// whole frame.
 pub(super) fn decode(bytes: &Bytes) -> Option<(Frame, Bytes)> {
     let head = Head::decode(bytes.first_chunk()?);
     let end = HEAD_BYTES.checked_add(head.body_len()).filter(|end| *end <= bytes.len())?;

@@ -33,11 +33,11 @@ pub(super) struct Memory(Arc<Mutex<BTreeMap<Key, Bytes>>>);
 
 impl Memory {
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Key, Bytes>> {
-        // A batch is applied by moves that cannot panic, so what a panicking holder left is whole.
+        // A batch is applied by moves that cannot panic, so the map is whole even after its holder panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first entry of a span, which then begins behind it.
+    /// Returns the first entry of a span, and moves the start of the span behind it.
     fn take_first(&self, span: &mut Span) -> Option<(Key, Bytes)> {
         if span.is_empty() {
             return None;

@@ -1,29 +1,29 @@
-//! The numbers of what happens in a room. Owns that none is given twice.
+//! The numbers of a room's events and outputs. Owns that none is given twice.
 //!
-//! Invariant: each event and each output gets the next number of its room. A number is an epoch and a place in it.
-//! Within an epoch the places are dense; each activation of a room begins an epoch that no activation before it had,
-//! behind the last place that is durable. So what a crash leaves unknown is never a number of something else. It does
-//! not know what is numbered.
+//! Invariant: each event and each output gets the next number of its room. A number is an epoch and a
+//! position. Within an epoch the positions have no gap. Each activation of a room begins an epoch that no
+//! earlier activation had, behind the last durable position. So a number that a crash leaves unknown never
+//! belongs to something else. It does not know what is numbered.
 
 use crate::id::SequenceNumber;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The numbers of one room, as long as it is in memory.
+/// The numbers of one room, while it is in memory.
 pub(crate) struct Sequence {
     epoch: u64,
-    /// The last place that was given. Only the room itself takes places, one turn after the other.
+    /// The last position that was given. Only the room itself takes positions, one turn after the other.
     last: AtomicU64,
 }
 
 impl Sequence {
-    /// Goes on behind the last number that is durable, in this epoch or, if that number is of a later one, in the
-    /// one after it.
+    /// Continues after the last durable number, in this epoch or, if that number has a later one, in the
+    /// epoch after that.
     pub(super) fn behind(durable: SequenceNumber, epoch: u64) -> Self {
         let epoch = epoch.max(durable.epoch.saturating_add(1));
         Self { epoch, last: AtomicU64::new(durable.seq) }
     }
 
-    /// Takes so many numbers, and returns the first of them.
+    /// Takes this many numbers, and returns the first of them.
     pub(crate) fn take(&self, count: usize) -> SequenceNumber {
         let last = self.last();
         let first = last.after(1);
@@ -31,25 +31,26 @@ impl Sequence {
         first
     }
 
-    /// The last number that was taken; the last durable one if none was.
+    /// Returns the last number that was taken, or the last durable one if none was.
     pub(crate) fn last(&self) -> SequenceNumber {
         SequenceNumber { epoch: self.epoch, seq: self.last.load(Ordering::Relaxed) }
     }
 }
 
-/// The epochs of a store's rooms: the upper bits say when the store was opened, the lower bits count activations.
+/// The epochs of a store's rooms: the upper bits hold the time of the store's opening, the lower bits count
+/// activations.
 pub(super) struct Epochs(AtomicU64);
 
-/// Activations that an opening has epochs for before it uses those of a millisecond later.
+/// Bits for the activations of one opening. Further activations use the epochs of a millisecond later.
 const ACTIVATION_BITS: u32 = 22;
 
 impl Epochs {
-    /// `opened` is greater than at every opening before.
+    /// Makes the epochs of an opening. `opened` is greater than at every earlier opening.
     pub(super) fn of_opening(opened: u64) -> Self {
         Self(AtomicU64::new(opened << ACTIVATION_BITS))
     }
 
-    /// An epoch that no activation had.
+    /// Returns an epoch that no activation had.
     pub(super) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -69,7 +70,7 @@ mod tests {
             [41, 42, 45].map(|at| number(7, at))
         );
         assert_eq!((sequence.take(0), sequence.last()), (number(7, 46), number(7, 45)));
-        // A restored copy may be of a store whose clock was ahead.
+        // A restored copy may come from a store whose clock was ahead.
         assert_eq!(Sequence::behind(number(9, 1), 7).take(1), number(10, 2));
     }
 

@@ -1,4 +1,4 @@
-//! What every store promises, checked on each of them, and what the disk's promises besides.
+//! The promises of every store, checked on each of them, and the further promises of the disk.
 
 mod damage;
 mod formats;
@@ -182,7 +182,7 @@ async fn what_a_failed_flush_lost_is_lost_to_its_room_alone_and_for_good() {
     assert!(matches!(refused, Err(StoreError::Io(_))) && store.failure().is_some(), "{refused:?}");
     disk.work();
     works_again(&store).await;
-    // What the room made of what was lost does not reach the disk either.
+    // The room's commits that build on the lost one do not reach the disk either.
     assert_eq!(commit(&store, &one, writes(&[("after", Some("1"))])).await, lost);
     assert_eq!(commit(&store, &two, writes(&[("fine", Some("1"))])).await, Settled::Durable);
     drop(one);
@@ -300,7 +300,7 @@ async fn a_room_that_is_full_is_measured_exactly() {
     assert_eq!(put(&mut first, "b", 40), Err(Refusal::UsedUp("room_bytes_max")));
     assert_eq!(put(&mut first, "b", 39), Ok(()));
     one.commit(first.finish().unwrap().writes, ModuleHash::NONE, None).await.unwrap();
-    // Nothing was read back to learn that the room is full, and replacing is no adding.
+    // The turn read no value to learn that the room is full, and replacing a value adds nothing.
     let mut second = turn();
     assert_eq!(put(&mut second, "c", 0), Err(Refusal::UsedUp("room_bytes_max")));
     assert_eq!(put(&mut second, "a", 59), Ok(()));
@@ -315,7 +315,7 @@ async fn a_room_that_is_full_is_measured_exactly() {
     assert_eq!(put(&mut second, "d", 99), Ok(()));
 }
 
-/// A slow disk, or a tree that is far behind, stops the rooms that wait for it and no others.
+/// Checks that a slow disk, or a tree that is far behind, stops only the rooms that wait for it.
 #[tokio::test]
 async fn a_room_that_begins_waits_for_its_own_commits_and_for_no_others() {
     let limits = Limits { apply_gather_ms: 3_600_000, ..limits() };
@@ -325,7 +325,7 @@ async fn a_room_that_begins_waits_for_its_own_commits_and_for_no_others() {
     let behind = |store: &Store| *store.applier.applied().borrow() < store.committer.last();
     drop(store.room(&room("other")).await.unwrap());
     assert!(behind(&store), "another room's activation waited for the tree");
-    // The room itself finds what it left.
+    // The room itself finds its own commits.
     drop(busy);
     let again = store.room(&room("busy")).await.unwrap();
     assert_eq!((listed(&again), behind(&store)), ("a".to_owned(), false));

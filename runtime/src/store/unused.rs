@@ -1,7 +1,7 @@
-//! How rooms are found that nobody uses. Owns the reading of the order in which they were used.
+//! The search for unused rooms. Owns the reading of rooms in the order of their last uses.
 //!
-//! Invariant: what is read is what is asked for, however many rooms are stored. It does not know what
-//! time it is, or when a room is unused for too long.
+//! Invariant: the cost of a search is that of its results, however many rooms are stored. It does not know
+//! what time it is, or when a room is unused for too long.
 
 use super::{Store, StoreError, blocking, keys};
 use crate::id::{PartyName, RoomId};
@@ -9,11 +9,11 @@ use crate::span::Direction;
 use std::ops::ControlFlow;
 
 impl Store {
-    /// Shows the rooms of a party that were used last before this time, in the order of these times,
-    /// until it is enough.
+    /// Shows the rooms of a party that were last used before this time, in the order of these times, until
+    /// `show` stops the search.
     ///
     /// # Errors
-    /// [`StoreError`] if they cannot be read.
+    /// [`StoreError`] if the uses cannot be read.
     pub(crate) fn used_before(
         &self,
         party: &PartyName,
@@ -32,7 +32,7 @@ impl Store {
                             break;
                         }
                     }
-                    // One that cannot be read must not hide all others.
+                    // One that cannot be read must not hide the others.
                     Err(error) => tracing::error!(%error, "a room's use cannot be read"),
                 }
             }
@@ -40,10 +40,10 @@ impl Store {
         })
     }
 
-    /// When any room was used last, as far as it was noted; 0 if none was. Reads one key a party.
+    /// Returns the last noted use of any room; 0 if there is none. Reads one key a party.
     ///
     /// # Errors
-    /// [`StoreError`] if it cannot be read.
+    /// [`StoreError`] if the uses cannot be read.
     pub(crate) fn last_use(&self) -> Result<u64, StoreError> {
         let tree = self.applier.shared().tree();
         blocking(|| {

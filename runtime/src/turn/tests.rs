@@ -1,4 +1,4 @@
-//! A turn's limits, refusals, and what it sees of itself.
+//! A turn's limits, refusals, and reads of its own writes.
 
 use super::*;
 use crate::connection::connection;
@@ -63,12 +63,12 @@ fn writes_are_bounded_and_a_refused_put_did_nothing() {
         assert_eq!(put(&mut turn, key, "1"), Ok(()));
     }
     assert_eq!(put(&mut turn, "d", "1"), Err(Refusal::UsedUp("turn_writes_max")));
-    // A key that is written again takes no further place.
+    // A key that is written again takes no further space.
     assert_eq!(put(&mut turn, "a", "0123456789"), Ok(()));
     assert_eq!(put(&mut turn, "b", "0123456789"), Err(Refusal::UsedUp("turn_write_bytes_max")));
     assert_eq!(put(&mut turn, "a", "0"), Ok(()));
     assert_eq!(put(&mut turn, "b", "0123456789"), Ok(()));
-    // What was removed counts no more.
+    // Removed keys do not count any more.
     turn.delete_all();
     assert_eq!(put(&mut turn, "d", "0123456789"), Ok(()));
     let writes = turn.finish().unwrap().writes;
@@ -101,7 +101,7 @@ fn closing_what_is_closed_changes_nothing_and_is_no_error() {
     let first = Output::Close { to: Serial(2), frame: CloseFrame::new(4000, "first") };
     assert_eq!(turn.finish().unwrap().outputs, [first]);
 
-    // The one that ended, as `on_close` sees it.
+    // The connection that ended, as `on_close` sees it.
     let mut connections = Connections::default();
     connections.insert(Connection { link: Link::Closing, ..connection("a", 1, &[]) });
     let mut turn =

@@ -1,11 +1,12 @@
-//! What a guest can do wrong. Owns the translation of wasmtime's errors into words for its author.
+//! The faults of a guest. Owns the translation of wasmtime's errors into words for its author.
 //!
-//! Invariant: a fault names the limit it ran into and how to raise it. It does not know what becomes
-//! of the room.
+//! Invariant: a fault names the limit that was exceeded and how to raise it. It does not know what becomes of
+//! the room.
 
 use super::budget::Budget;
 
-/// A guest's own fault: its turn is dropped; unless it is [`GuestFault::Rejected`], its instance too.
+/// A guest's own fault. Its turn is dropped; so is its instance, unless the fault is
+/// [`GuestFault::Rejected`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GuestFault {
     /// The callback returned an error; the instance is fine.
@@ -19,12 +20,12 @@ pub enum GuestFault {
         /// The guest's frames, innermost first.
         backtrace: String,
     },
-    /// The turn ran into a bound of its budget.
+    /// The turn exceeded a bound of its budget.
     #[error("{0}")]
     Overrun(Overrun),
 }
 
-/// A bound of the budget that a turn ran into.
+/// A bound of the budget that a turn exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Overrun {
     /// It computed for too long.
@@ -41,7 +42,7 @@ pub enum Overrun {
         /// The limit.
         ms: u64,
     },
-    /// It wanted too much memory.
+    /// It needed too much memory.
     #[error(
         "the guest needs more than {bytes} bytes of memory; raise memory_bytes_max in room.toml [limits]"
     )]
@@ -49,7 +50,7 @@ pub enum Overrun {
         /// The limit.
         bytes: u64,
     },
-    /// It called itself too deep.
+    /// Its calls were nested too deep.
     #[error(
         "the guest's stack is full; raise stack_bytes_max in room.toml [limits], or recurse less"
     )]
@@ -57,7 +58,7 @@ pub enum Overrun {
 }
 
 impl GuestFault {
-    /// The fault behind an error of wasmtime.
+    /// Translates an error of wasmtime.
     pub(super) fn of(error: &wasmtime::Error, budget: &Budget) -> Self {
         if let Some(overrun) = error.downcast_ref::<Overrun>() {
             return Self::Overrun(*overrun);
@@ -93,13 +94,13 @@ impl GuestFault {
         }
     }
 
-    /// True if the instance can go on.
+    /// Returns true if the instance can go on.
     pub fn spares_instance(&self) -> bool {
         matches!(self, Self::Rejected(_))
     }
 }
 
-/// The text, or as much of it as `bytes_max` allows.
+/// Returns the text, cut to at most `bytes_max`.
 pub(super) fn cut(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
         let mut end = bytes_max;

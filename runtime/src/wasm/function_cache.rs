@@ -1,9 +1,10 @@
-//! Compiled functions, kept in memory. Owns how many bytes of them there are.
+//! Compiled functions, kept in memory. Owns the bound on their bytes.
 //!
-//! Invariant: what is kept is at most [`FUNCTION_CACHE_BYTES_MAX`]; a function comes out as it went in. It does not know what
-//! decides whether two functions are the same one: that is the compiler's key.
+//! Invariant: the cache holds at most [`FUNCTION_CACHE_BYTES_MAX`], and returns a function as it came in. It
+//! does not know when two functions are the same: the compiler's key decides that.
 //!
-//! An edit changes few functions of a module. A module that is compiled again takes the others from here.
+//! An edit changes few functions of a module. The compiler takes the others from here when it compiles the
+//! module again.
 
 use crate::limits::fixed::FUNCTION_CACHE_BYTES_MAX;
 use hashbrown::HashMap;
@@ -11,7 +12,7 @@ use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wasmtime::CacheStore;
 
-/// The functions that were compiled since the process started, as far as they fit.
+/// The functions compiled since the process started, as far as they fit.
 #[derive(Debug, Default)]
 pub(super) struct FunctionCache {
     kept: Mutex<Kept>,
@@ -20,7 +21,7 @@ pub(super) struct FunctionCache {
 #[derive(Debug, Default)]
 struct Kept {
     functions: HashMap<Vec<u8>, Vec<u8>>,
-    /// Of keys and functions.
+    /// The bytes of keys and functions.
     bytes: usize,
 }
 
@@ -42,7 +43,7 @@ impl CacheStore for FunctionCache {
 }
 
 impl Kept {
-    /// Keeps a function, for which all others are dropped if it does not fit beside them. Returns whether it fits at
+    /// Keeps a function. If it does not fit beside the others, they are dropped. Returns whether it fits at
     /// all. Keys count, too.
     fn insert(&mut self, key: &[u8], value: Vec<u8>, bytes_max: usize) -> bool {
         let bytes = key.len() + value.len();

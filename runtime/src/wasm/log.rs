@@ -1,7 +1,7 @@
-//! A guest's log lines. Owns their way into the process's one log, and into that of the node.
+//! A guest's log lines. Owns their way into the log of the process and that of the node.
 //!
-//! Invariant: a line is one line, whatever the guest puts in it, and it leaves at once. It does not
-//! know who reads the logs.
+//! Invariant: a line stays one line, whatever the guest puts in it, and leaves at once. It does not know who
+//! reads the logs.
 
 use super::bindings::room::runtime::log::Level;
 use super::fault::cut;
@@ -23,14 +23,14 @@ struct Inner {
     state: Mutex<State>,
 }
 
-/// Lines that were written in this turn, and the unfinished ones of stdout and stderr.
+/// The number of lines that this turn wrote, and the unfinished lines of stdout and stderr.
 #[derive(Default)]
 struct State {
     lines: u64,
     partial: [Vec<u8>; 2],
 }
 
-/// Which stream of the guest.
+/// A stream of the guest.
 #[derive(Clone, Copy)]
 pub(super) enum Stdio {
     Out,
@@ -48,7 +48,7 @@ impl GuestLog {
         }))
     }
 
-    /// A new turn may write as many lines as the one before; what it left unfinished is a line.
+    /// Resets the bound on lines for a new turn. What the earlier turn left unfinished becomes a line.
     pub(super) fn start_turn(&self) {
         let mut state = self.state();
         let dropped = state.lines.saturating_sub(self.0.lines_max);
@@ -59,7 +59,7 @@ impl GuestLog {
         }
     }
 
-    /// Ends the lines that a turn began.
+    /// Ends the unfinished lines of a turn.
     pub(super) fn end_turn(&self) {
         let rests = std::mem::take(&mut self.state().partial);
         for (stream, rest) in [Stdio::Out, Stdio::Err].into_iter().zip(rests) {
@@ -79,7 +79,7 @@ impl GuestLog {
         self.count_and_emit(level, line);
     }
 
-    /// Takes what the guest printed, and writes the lines it completes.
+    /// Takes the guest's printed bytes, and writes the lines that they complete.
     pub(super) fn print(&self, stream: Stdio, bytes: &[u8]) {
         let mut state = self.state();
         let mut partial = std::mem::take(&mut state.partial[stream as usize]);
@@ -126,7 +126,7 @@ impl GuestLog {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // The state is counters and bytes: what a panicking holder left is still usable.
+        // The state is counters and bytes, so it is usable even after its holder panicked.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,7 @@
 //! Runs guests. Owns everything that knows WebAssembly: compiling, checking, instances, budgets.
 //!
-//! Invariant: a guest reaches the world through the functions of the contract and nothing else, and
-//! what it does lands in a [`Turn`](crate::turn::Turn). It does not know rooms, the store or sockets.
+//! Invariant: a guest reaches the world only through the functions of the contract, and its effects land in a
+//! [`Turn`](crate::turn::Turn). It does not know rooms, the store or sockets.
 
 mod bindings;
 mod budget;

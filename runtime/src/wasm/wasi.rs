@@ -1,7 +1,8 @@
-//! What of WASI a guest gets: time and chance of its samples, its variables, and output into the log.
+//! A guest's part of WASI: time and randomness from its samples, its variables, and output into the log. Owns
+//! the choice of these.
 //!
-//! Invariant: nothing here opens a file, a socket or the host's own streams. It does not know the
-//! room's functions.
+//! Invariant: nothing here opens a file, a socket or the host's own streams. It does not know the room's
+//! functions.
 
 use super::log::{GuestLog, Stdio};
 use super::samples::{self, SampleSource};

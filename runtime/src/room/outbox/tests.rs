@@ -1,4 +1,4 @@
-//! Bounds and ends of one outbox, and the line of many: every order in which rooms and a socket's task can act.
+//! Bounds and ends of one outbox, and the line of many: every order in which rooms and a socket task can act.
 
 use super::*;
 use crate::metrics::Metrics;
@@ -51,7 +51,7 @@ fn where_others_keep_everything_a_client_that_is_behind_is_closed_and_one_that_k
     for _ in 0..3 {
         room.send(&large);
         assert!(matches!(&socket.take(10)[..], [Said::Message(_)]));
-        // What was taken is written when the task comes back.
+        // Items taken before count as written when the task comes back.
         assert_eq!(socket.take(10), []);
     }
     assert!(budget.granted() <= 64 * 1024);
@@ -137,7 +137,7 @@ fn what_is_discarded_is_never_taken_and_nothing_is_kept_after_it() {
     room.send(&large);
     room.close(CloseFrame::new(4001, "bye"));
     assert_eq!((room.lag(), room.is_gone()), ((0, 0), false));
-    // What was taken before counts until it is written.
+    // Items taken before count until they are written.
     assert_eq!((budget.granted(), socket.take(10)), (8 * 1024, Vec::new()));
     assert_eq!(budget.granted(), 0);
 }
@@ -187,18 +187,18 @@ fn a_talkative_room_takes_no_turn_of_another() {
     assert_eq!(turns, [0, 1, 0, 0]);
 }
 
-/// One step of a model: what a room or the socket's task does without being interrupted, as each holds the lock.
+/// One step of a model: an action of a room or the socket task under the lock, which nothing interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// The room of this number says its next word.
+    /// The room with this number sends its next item.
     Say(usize),
-    /// Somebody else has work for the task.
+    /// Another task wakes the socket task, which has other work.
     Wake,
     /// The task is polled, if it was woken.
     Poll,
 }
 
-/// Whether the task was woken since it was polled.
+/// Whether the task was woken since the last poll.
 struct Flag(AtomicBool);
 
 impl ArcWake for Flag {
@@ -207,7 +207,7 @@ impl ArcWake for Flag {
     }
 }
 
-/// Lets two rooms and a task act in this order, then the task alone for as long as it is woken.
+/// Runs the steps of two rooms and a task in this order, then the task alone while it is woken.
 fn play(steps: &[Step]) {
     let outboxes =
         Outboxes::new(&Limits::default(), Metrics::new().rooms, ByteBudget::new(1 << 20));
@@ -217,7 +217,7 @@ fn play(steps: &[Step]) {
     let mut context = Context::from_waker(&waker);
     let (mut expected, mut heard) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     let (mut wakes, mut woken) = (0, 0);
-    // The future is kept over polls, as a task keeps it.
+    // The future lives across polls, as it does in a task.
     let reader = outboxes.clone();
     let mut task: Pin<Box<dyn Future<Output = ()>>> = {
         let (heard, woken) = (&mut heard, &mut woken);
@@ -258,7 +258,7 @@ fn play(steps: &[Step]) {
 
 #[test]
 fn no_word_is_lost_in_any_order_of_two_rooms_and_a_task() {
-    /// Plays all orders of what is left.
+    /// Plays all orders of the remaining steps.
     fn orders(left: &mut Vec<(Step, usize)>, played: &mut Vec<Step>, count: &mut usize) {
         if left.iter().all(|(_, times)| *times == 0) {
             play(played);

@@ -1,9 +1,9 @@
-//! The numbers of what happens in a room, and what becomes of a room whose record is refused.
+//! The numbers of a room's events and outputs, and the fate of a room whose record is refused.
 
 use super::*;
 use crate::id::SequenceNumber;
 
-/// The places of the numbers that commits of the lobby made durable, all of which have one epoch.
+/// Returns the positions of the numbers that commits of the lobby made durable, all of one epoch.
 fn places(node: &Node) -> Vec<u64> {
     let numbers = node.disk.numbers(&lobby());
     assert!(numbers.iter().all(|number| number.epoch == numbers[0].epoch), "{numbers:?}");
@@ -20,15 +20,15 @@ async fn every_event_and_every_output_has_the_next_number() {
     let mut tap = node.rooms.taps().watch(lobby()).unwrap();
     // The start is 1 and the connection 2.
     let a = node.connect("a").await;
-    // 3, which says 4 and 5.
+    // 3, which sends 4 and 5.
     tell(&a, r#"[{"say":"x"},{"broadcast":"y"}]"#).await;
     // 6, whose outputs are dropped with it.
     tell(&a, r#"[{"say":"never"},{"err":"no"}]"#).await;
-    // 7, which says 8 before it flushes and 9 after that.
+    // 7, which sends 8 before it flushes and 9 after that.
     tell(&a, r#"[{"put":["k",1]},{"say":"z"},"flush",{"say":"w"}]"#).await;
     assert_eq!(heard(&a, 4).await, ["x", "y", "z", "w"].map(text));
-    // The goodbye is 10, the end of the old connection 11, which says 12 to those who are left, and the new
-    // connection 13.
+    // The goodbye is 10, the end of the old connection 11, which sends 12 to the remaining clients, and the
+    // new connection 13.
     let _again = node.connect("a").await;
     assert_eq!(places(&node), [1, 2, 8, 12, 13]);
     let numbers: Vec<_> = std::iter::from_fn(|| tap.read())
@@ -63,12 +63,12 @@ async fn a_crash_makes_no_number_that_was_seen_one_of_something_else() {
     let node = Node::start().await;
     let a = node.connect("a").await;
     let before = last(&node);
-    // These are seen, and no commit has them.
+    // Clients see these numbers, and no commit has them.
     tell(&a, "free").await;
     assert_eq!(heard(&a, 1).await, [text("free")]);
     assert_eq!(last(&node), before);
     let disk = node.disk.clone();
-    // Nothing that the room does in its last moments reaches the disk.
+    // Nothing that the room does after this reaches the disk.
     disk.fail();
     drop((a, node));
     settle().await;

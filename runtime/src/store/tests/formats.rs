@@ -1,4 +1,4 @@
-//! Stores that were written before records had versions: they open, and go on in the format of now.
+//! Stores that were written before records had versions: they open, and continue in the present format.
 
 use super::super::sled::Sled;
 use super::super::testing::{Image, rewrite};
@@ -14,7 +14,7 @@ fn limits() -> Limits {
     Limits { log_segment_bytes: 400, store_retry_ms: 1, ..Limits::default() }
 }
 
-/// Makes a store's folder what it would have been before records had versions.
+/// Converts a store's folder to the form from before records had versions.
 fn age(dir: &Path) {
     for name in super::super::files::list(dir).unwrap() {
         let path = dir.join(&name);
@@ -49,7 +49,7 @@ fn forget_numbers(tree: &dyn super::super::backend::Tree) {
     tree.sync().unwrap();
 }
 
-/// A room with a few turns, as an older version left it.
+/// Makes a room with a few turns, as an older version left it.
 async fn aged(limits: &Limits) -> Image {
     let image = Image::of_folder();
     let store = image.store(limits);
@@ -67,7 +67,7 @@ async fn aged(limits: &Limits) -> Image {
 
 const ALL: &str = "key 0 key 1 key 2 key 3 key 4 key 5 key 6 key 7 key 8 key 9";
 
-/// Opens it, and leaves a turn with two numbers.
+/// Opens the store, and leaves a turn with two numbers.
 async fn goes_on(image: &Image, limits: &Limits, seq: u64, keys: &str) -> SequenceNumber {
     let store = image.store(limits);
     let one = store.room(&room("one")).await.unwrap();
@@ -85,7 +85,7 @@ async fn goes_on(image: &Image, limits: &Limits, seq: u64, keys: &str) -> Sequen
 async fn a_store_of_before_records_had_versions_opens_and_goes_on() {
     let image = aged(&limits()).await;
     let first = goes_on(&image, &limits(), 1, ALL).await;
-    // A log with records of both kinds is read from its start.
+    // The store reads a log with records of both kinds from its start.
     image.cut_power();
     rewrite(&image.dir().join("state"), |state| {
         String::from_utf8(state).unwrap().replace("true", "false").into_bytes()
@@ -111,7 +111,7 @@ async fn a_copy_of_before_records_had_versions_is_restored() {
         let restored = Store::open(&dir, &limits()).unwrap();
         let again = restored.room(&room("one")).await.unwrap();
         assert_eq!((listed(&again), again.sequence().last().seq), ("key".to_owned(), seq));
-        // What the other store gave since the copy was made is not given again.
+        // Numbers that the other store gave since the copy was made are not given again.
         assert!(again.sequence().last().epoch > one.sequence().last().epoch);
     }
 }

@@ -5,12 +5,12 @@ use super::super::{Offset, Record};
 use bytes::{BufMut, Bytes};
 use room_test_inputs::Inputs;
 
-/// The sum of a frame that takes up all of these bytes, reckoned beside the code that is tested.
+/// Calculates the sum of a frame that takes up all of these bytes, independently of the tested code.
 fn sum(frame: &[u8]) -> u32 {
     crc32fast::hash(&frame[8..])
 }
 
-/// The length of the whole frame with which these bytes begin, reckoned beside the code that is tested.
+/// Calculates the length of the whole frame at the start of these bytes, independently of the tested code.
 fn whole(bytes: &[u8]) -> Option<usize> {
     let body = u32::from_be_bytes(*bytes.first_chunk()?);
     let end = HEAD_BYTES + usize::try_from(body).unwrap();

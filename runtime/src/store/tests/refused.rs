@@ -12,7 +12,7 @@ async fn a_refused_record_is_lost_to_its_room_alone() {
     let (one, two) =
         (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
     commit(&store, &one, writes(&[("kept", Some("1"))])).await;
-    // What comes while a sync waits becomes one group.
+    // Commits that come while a sync waits become one group.
     disk.hold();
     let ahead = two.commit(writes(&[("a", Some("1"))]), ModuleHash::NONE, None).await.unwrap();
     while !disk.is_waited_for() {
@@ -27,7 +27,7 @@ async fn a_refused_record_is_lost_to_its_room_alone() {
     assert_eq!([two.settled(ahead), two.settled(beside)], [Settled::Durable, Settled::Durable]);
     let lost = Settled::Lost(StoreError::Io("told to refuse".to_owned()));
     assert_eq!([one.settled(refused), one.settled(behind)], [lost.clone(), lost.clone()]);
-    // The store itself has not failed, and what the room made of what was lost is lost, too.
+    // The store itself has not failed. The room's commits that build on the lost one are lost, too.
     assert_eq!(store.failure(), None);
     disk.refuse(&room("one"), false);
     assert_eq!(commit(&store, &one, writes(&[("after", Some("1"))])).await, lost);

@@ -1,4 +1,4 @@
-//! Whatever bytes come as a module: a module, or an error in words.
+//! Any bytes that come as a module give a module, or an error in words.
 
 use super::*;
 use crate::clock::Clock;
@@ -13,7 +13,7 @@ fn engine() -> Engine {
     SharedEngine::new(&limits, CodeCaches::default()).unwrap().for_project(Arc::new(limits), logs)
 }
 
-/// The smallest thing that compiles: a component with a module in it that has some code.
+/// Makes the smallest thing that compiles: a component with a module in it that has some code.
 fn component() -> Vec<u8> {
     let text = r#"(component (core module (memory 1) (table 3 funcref)
         (func (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))))"#;
