@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub struct Config {
     /// The address that the front door listens on. Port 0 takes a free port.
     pub listen: SocketAddr,
-    /// Where the rooms' data lies.
+    /// The place of the rooms' data.
     pub storage: StorageConfig,
     /// The folder for compiled code. Without one, every start compiles again.
     pub cache_dir: Option<PathBuf>,
@@ -40,13 +40,13 @@ pub struct Config {
 /// The files of a certificate, in PEM. They are read again when they change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// The certificate, and behind it the chain of its issuers.
+    /// The certificate, and after it the chain of its issuers.
     pub cert: PathBuf,
     /// Its private key, without a password.
     pub key: PathBuf,
 }
 
-/// Where the rooms' data lies.
+/// The place of the rooms' data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StorageConfig {
     /// In this folder, on disk.
@@ -85,11 +85,11 @@ pub struct PartyConfig {
     pub module: Arc<[u8]>,
     /// The environment that its rooms see.
     pub vars: Vec<(String, String)>,
-    /// What a quiet room with open sockets does.
+    /// The behaviour of a quiet room with open sockets.
     pub when_quiet: WhenQuiet,
     /// The auto-response, with which clients can check a connection without waking the room.
     pub auto_response: Option<AutoResponse>,
-    /// How long a room is kept while unused; `None` keeps it forever.
+    /// The time for which a room is kept while unused; `None` keeps it forever.
     pub ttl: Option<Ttl>,
 }
 
@@ -120,7 +120,7 @@ impl AutoResponse {
     }
 }
 
-/// What a room with open sockets does when it has nothing to do.
+/// The behaviour of a room with open sockets when it has nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum WhenQuiet {
     /// It stays in memory.

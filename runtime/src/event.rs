@@ -146,7 +146,7 @@ impl CloseFrame {
     }
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
     /// The last close frame; 1005 if it had no code, 1006 if there was none.

@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often durations are sorted into buckets: at most those of one second wait.
+/// The interval at which durations are sorted into buckets, so that at most those of one second wait.
 const UPKEEP: Duration = Duration::from_secs(1);
 
 /// The bounds of all histograms: from the duration of an empty turn to one that no client waits for.
@@ -143,7 +143,7 @@ macro_rules! words {
 }
 
 words! {
-    /// How a turn ended.
+    /// The outcome of a turn.
     TurnEnd "outcome" {
         Committed "ok",
         Rejected "rejected",
@@ -152,7 +152,7 @@ words! {
         OutOfMemory "out_of_memory",
         OutOfStack "out_of_stack",
     }
-    /// Why a client did not get its WebSocket.
+    /// The reason why a client did not get its WebSocket.
     Refusal "reason" {
         Malformed "malformed",
         NotFound "not_found",
@@ -170,14 +170,14 @@ words! {
         Gone "gone",
         Draining "draining",
     }
-    /// What is wrong with a connection's PROXY protocol header.
+    /// The fault in a connection's PROXY protocol header.
     BadPreamble "reason" {
         Malformed "malformed",
         TooLarge "too_large",
         TimedOut "timed_out",
         BrokenOff "broken_off",
     }
-    /// Which kind of connection there were too many of.
+    /// The kind of connection of which there were too many.
     Crowd "reason" {
         Address "address",
         HalfOpen "half_open",

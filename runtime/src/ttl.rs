@@ -135,8 +135,8 @@ impl Lifetime {
         noted_ms.max(self.since_ms).saturating_add(self.unused_ms())
     }
 
-    /// Returns the time to note for a room that is to be due at `due_ms`. No room can be due earlier than one
-    /// that was used at the start of service.
+    /// Returns the time to note for a room that is to be due at `due_ms`, which must not be earlier than the
+    /// first time at which a room can be due.
     pub(crate) fn noted_for(self, due_ms: u64) -> u64 {
         due_ms.saturating_sub(self.unused_ms())
     }

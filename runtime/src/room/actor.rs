@@ -47,7 +47,7 @@ pub(crate) struct Actor {
     turns: Turns,
     when_quiet: WhenQuiet,
     last_event: Instant,
-    /// Mails of the batch behind the one in work.
+    /// Mails of the batch after the one in work.
     behind: usize,
     failed_start: Option<FailedStart>,
     /// Ends of connections that no instance has handled yet. The connections stay on the list until then, so
@@ -303,7 +303,7 @@ impl Actor {
         Ok(())
     }
 
-    /// Answers a caller with an error, behind earlier outputs.
+    /// Answers a caller with an error, after earlier outputs.
     fn refuse(&mut self, reply: Reply) {
         self.turns.outlet.answer(None, reply);
     }

@@ -175,7 +175,7 @@ impl Mailbox {
         queue.permit.shrink(0);
         let rest = std::mem::take(&mut queue.mails);
         drop(queue);
-        // The first sender leaves the line, and the senders behind it find the mailbox closed.
+        // The first sender leaves the line, and the senders after it find the mailbox closed.
         self.0.drained.notify_one();
         Leftover(rest)
     }

@@ -1,4 +1,4 @@
-//! The queues between rooms and the clients behind one socket. Owns the outputs of rooms that the network has
+//! The queues between rooms and the clients after one socket. Owns the outputs of rooms that the network has
 //! not taken yet.
 //!
 //! Invariant: a room never waits for a client. At its bound a queue is thrown away and ends, and nothing
@@ -194,7 +194,7 @@ impl OutboxSender {
         (queue.said.len() - usize::from(last_word), queue.bytes)
     }
 
-    /// Ends the outbox with this frame, behind the queued items. Has no effect if it has ended.
+    /// Ends the outbox with this frame, after the queued items. Has no effect if it has ended.
     pub(crate) fn close(&self, frame: CloseFrame) {
         self.socket.end(self.slot, frame);
     }
@@ -207,7 +207,7 @@ impl std::fmt::Debug for OutboxSender {
 }
 
 impl Drop for OutboxSender {
-    /// A room that is gone sends nothing more; its clients may come back.
+    /// Ends the outbox, because the room is gone. Its clients may come back.
     fn drop(&mut self) {
         self.close(CloseFrame::new(1011, "the room stopped"));
         self.socket.state().slots[self.slot].has_sender = false;
@@ -215,12 +215,12 @@ impl Drop for OutboxSender {
 }
 
 impl Outbox {
-    /// Queues an auto-response behind the room's items, with the same bound.
+    /// Queues an auto-response after the room's items, with the same bound.
     pub(crate) fn answer(&self, message: &Message) {
         self.socket.send(self.slot, message);
     }
 
-    /// Ends the outbox with this frame, behind the queued items, without waiting for the room. Has no effect
+    /// Ends the outbox with this frame, after the queued items, without waiting for the room. Has no effect
     /// if it has ended.
     pub(crate) fn end(&self, frame: CloseFrame) {
         self.socket.end(self.slot, frame);
@@ -233,7 +233,7 @@ impl Outbox {
 }
 
 impl Drop for Outbox {
-    /// No task takes the queued items any more.
+    /// Throws away the queued items, because no task takes them any more.
     fn drop(&mut self) {
         let mut state = self.socket.state();
         state.silence(self.slot);

@@ -43,7 +43,7 @@ pub(super) enum Reply {
     /// A client that wants to connect. A refused client, too, must get its answer only when the commits that
     /// led to the refusal are durable.
     Joined(Due<Admission>),
-    /// A connection whose end was handled. Its outbox ends here, behind the earlier outputs.
+    /// A connection whose end was handled. Its outbox ends here, after the earlier outputs.
     Left(Serial),
     Response(Due<Response>),
     Alarm(AlarmGuard),

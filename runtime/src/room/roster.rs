@@ -124,7 +124,7 @@ impl Roster {
         self.figures.note_connections(self.len());
     }
 
-    /// Ends a client's outbox, behind the queued items.
+    /// Ends a client's outbox, after the queued items.
     pub(super) fn hang_up(&mut self, serial: Serial) {
         self.outboxes.remove(&serial);
         self.leaving.remove(&serial);
@@ -216,7 +216,7 @@ impl Roster {
         }
     }
 
-    /// Ends one connection behind the messages that it got so far.
+    /// Ends one connection after the messages that it got so far.
     fn close(&self, number: SequenceNumber, to: Serial, frame: CloseFrame) {
         if let Some(line) = self.outboxes.get(&to) {
             self.tell(to, |tap, id| tap.closed(Some(number), Whom::One(id), &frame));

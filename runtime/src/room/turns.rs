@@ -29,12 +29,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::{Instrument, field};
 
-/// What a room needs from the node it runs on.
+/// The parts of the node that a room needs.
 pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) limits: Arc<Limits>,
     pub(crate) clock: Clock,
-    /// How long the node has served.
+    /// The clock of the service.
     pub(crate) served: Served,
     /// One for each room that may have an instance.
     pub(crate) places: Places,
@@ -429,7 +429,7 @@ impl Turns {
         self.outlet.hold(turn.offset, turn.said, reply);
     }
 
-    /// Hands an output that comes from no turn to the gate, behind the outputs of earlier turns.
+    /// Hands an output that comes from no turn to the gate, after the outputs of earlier turns.
     pub(super) fn say(&mut self, output: Output) {
         let said = self.numbered(vec![output]);
         self.outlet.hold(None, said, Reply::Nobody);

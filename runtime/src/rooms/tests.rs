@@ -436,7 +436,7 @@ async fn draining_waits_for_what_is_held() {
     assert!(matches!(node.request("[]").await, Err(Unreachable::Room(RoomError::Draining))));
 }
 
-/// A room with one key, `imported`.
+/// Returns the content of a room with one key, `imported`.
 fn content(room: &RoomId) -> RoomContent {
     let lines = "{\"room-export\":1,\"party\":\"main\",\"room\":\"other\",\"alarm\":null}\n\
                  {\"key\":\"imported\",\"json\":1}\n";

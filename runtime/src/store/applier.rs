@@ -31,7 +31,7 @@ pub(super) struct Applier {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the applier, the committer, the keeper and the rooms share.
+/// The state that the applier, the committer, the keeper and the rooms share.
 pub(super) struct Shared {
     tree: RwLock<Arc<dyn Tree>>,
     backlog: Mutex<Backlog>,
@@ -176,7 +176,7 @@ impl Shared {
     }
 }
 
-/// What the thread owns.
+/// The state of the thread.
 struct Worker {
     shared: Arc<Shared>,
     rebuild: Rebuild,

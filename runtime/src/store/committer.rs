@@ -192,7 +192,7 @@ impl Shared {
     }
 }
 
-/// What the thread owns.
+/// The state of the thread.
 struct Writer {
     journal: Box<dyn Journal>,
     /// The group that is being written.

@@ -65,7 +65,7 @@ impl AlarmsFrom {
         Self { due_ms, behind: None }
     }
 
-    /// Returns the position behind this room's alarm that is due at this time.
+    /// Returns the position after this room's alarm that is due at this time.
     pub(crate) fn behind(due_ms: u64, room: &RoomId) -> Self {
         Self { due_ms, behind: Some(keys::due(due_ms, room)) }
     }

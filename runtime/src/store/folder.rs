@@ -1,6 +1,6 @@
 //! The folder of a store on disk. Owns the layout of the folder, and its recovery after a crash.
 //!
-//! Invariant: acknowledged writes are in the newest snapshot and the log behind it. The tree is made from
+//! Invariant: acknowledged writes are in the newest snapshot and the log after it. The tree is made from
 //! these. The store trusts the stored tree only where nothing can have damaged it: after a clean end, or
 //! after a crash of the process alone, which leaves the kernel's pages as they are. It does not know who
 //! opens it.
@@ -40,7 +40,7 @@ pub(super) struct Folder {
     dir: PathBuf,
     id: u128,
     state: Mutex<State>,
-    /// The end of the log at its closing: the space behind it is not needed.
+    /// The end of the log at its closing: the space after it is not needed.
     end: Mutex<Option<(PathBuf, u64)>>,
     limits: Limits,
     _lock: File,
@@ -187,7 +187,7 @@ impl Folder {
         Ok((tree, checkpoint))
     }
 
-    /// Builds a new tree from the newest snapshot and the log behind it.
+    /// Builds a new tree from the newest snapshot and the log after it.
     fn rebuild(&self) -> Result<(Arc<dyn Tree>, Offset), StoreError> {
         let number = self.state().tree + 1;
         let dir = self.tree_dir(number);
@@ -304,7 +304,7 @@ impl Folder {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some((segment, bytes));
     }
 
-    /// Notes that everything was closed in order, and gives back the space behind the end of the log.
+    /// Notes that everything was closed in order, and gives back the space after the end of the log.
     pub(super) fn note_clean(&self) -> Result<(), StoreError> {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.write_state(|state| {

@@ -284,7 +284,7 @@ impl Worker {
 /// A piece of the tree as records.
 struct Slice {
     records: Vec<Record>,
-    /// The last key, if there may be more keys behind it.
+    /// The last key, if there may be more keys after it.
     last: Option<Key>,
 }
 

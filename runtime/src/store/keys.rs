@@ -234,13 +234,13 @@ pub(super) fn below(prefix: &[u8], span: &Span) -> Span {
     Span { start, end, direction: span.direction }
 }
 
-/// Bytes of an alarm, and of a use behind its mark.
+/// Bytes of an alarm, and of a use after its mark.
 const TIMED: usize = 12;
 /// Bytes of the last number and its mark.
 const NUMBERED_BYTES: usize = 17;
 
-/// Encodes the facts of a room: three counts, the alarm if there is one, behind a mark the time of the last
-/// use if it is known, and behind another mark the last number if there is one.
+/// Encodes the facts of a room: three counts, the alarm if there is one, after a mark the time of the last
+/// use if it is known, and after another mark the last number if there is one.
 pub(super) fn encode_info(info: &RoomFacts) -> Bytes {
     let mut bytes = Vec::with_capacity(24 + TIMED + 1 + TIMED + NUMBERED_BYTES);
     for count in [info.turns, info.keys, info.bytes] {

@@ -4,7 +4,7 @@
 //! A record whose sync failed is void as soon as anything is written after it. It does not know what becomes
 //! of the records.
 //!
-//! The log is a row of segments. Each names the offset after which it goes on, so the records behind that
+//! The log is a row of segments. Each names the offset after which it goes on, so the records after that
 //! offset in the segment before are void: torn by a crash, or written by a sync that failed. Each also names
 //! its store, so that a segment of another store is not mistaken for its own. A segment's file has its full
 //! length from the start and holds zeros where nothing was written, because a sync is cheaper where the
@@ -65,7 +65,7 @@ struct Segment {
 }
 
 impl Log {
-    /// Continues the log of this folder behind `after`, in a new segment. `written` counts the bytes of
+    /// Continues the log of this folder after `after`, in a new segment. `written` counts the bytes of
     /// records, those of earlier segments included.
     ///
     /// # Errors
@@ -207,7 +207,7 @@ impl Drop for Log {
 }
 
 impl Segment {
-    /// Gives back the disk space behind the last frame.
+    /// Gives back the disk space after the last frame.
     fn shorten(&self) {
         if let Err(error) = self.file.set_len(self.end) {
             tracing::warn!(path = %self.path.display(), %error, "cannot shorten a segment of the log");
@@ -215,7 +215,7 @@ impl Segment {
     }
 }
 
-/// Reads the records behind `from`, in order, and returns the offset of the last one.
+/// Reads the records after `from`, in order, and returns the offset of the last one.
 ///
 /// It skips what a crash tore at the end: no client got an acknowledgement for that.
 ///
@@ -306,7 +306,7 @@ pub(super) fn length(dir: &Path) -> Result<u64, StoreError> {
     numbers(dir)?.iter().map(|(_, path)| files::length(path)).sum()
 }
 
-/// Removes the segments that hold nothing behind `upto`, but never the newest.
+/// Removes the segments that hold nothing after `upto`, but never the newest.
 ///
 /// # Errors
 /// [`StoreError`]: some may be left.
@@ -320,7 +320,7 @@ pub(super) fn cut(dir: &Path, upto: Offset) -> Result<(), StoreError> {
     files::sync_dir(dir)
 }
 
-/// What the folder knows of its log, which the check compares with the files.
+/// The folder's notes about its log, which the check compares with the files.
 pub(super) struct Expected {
     /// The store.
     pub(super) id: u128,
@@ -379,7 +379,7 @@ pub(super) fn store_of(dir: &Path) -> Result<Option<u128>, StoreError> {
     Ok(segments(dir)?.iter().rev().find_map(|segment| segment.store))
 }
 
-/// What the operator can do where acknowledged turns may be missing.
+/// The operator's choices where acknowledged turns may be missing.
 pub(super) const WAYS_ON: &str = "acknowledged turns may be lost: put the file back as it was, or restore a backup; to go on \
     with what can be read, remove the file `state` beside `log`";
 
@@ -430,7 +430,7 @@ fn header_of(path: &Path) -> Result<Option<Header>, StoreError> {
     decode_header(&header)
 }
 
-/// Returns true if something was written behind the header: then there was a whole header once.
+/// Returns true if something was written after the header: then there was a whole header once.
 fn holds_frames(path: &Path) -> Result<bool, StoreError> {
     let bytes = Bytes::from(files::at(path, || fs::read(path))?);
     let frames = |from: usize| bytes.slice(from.min(bytes.len())..);

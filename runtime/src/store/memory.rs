@@ -37,7 +37,7 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the first entry of a span, and moves the start of the span behind it.
+    /// Returns the first entry of a span, and moves the start of the span after it.
     fn take_first(&self, span: &mut Span) -> Option<(Key, Bytes)> {
         if span.is_empty() {
             return None;

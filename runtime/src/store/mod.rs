@@ -7,7 +7,7 @@
 //! Life of a commit: `RoomStore::commit` passes it to the `committer`, which makes one group of all waiting
 //! commits in the `log`, with one sync, after which they are durable. The `applier` brings them into the
 //! tree, from which rooms read. Until then a room reads its own writes from `pending`. The `keeper` makes
-//! snapshots and cuts the log. The newest snapshot and the log behind it hold everything durable; the tree,
+//! snapshots and cuts the log. The newest snapshot and the log after it hold everything durable; the tree,
 //! which is sled's, can always be rebuilt from them.
 //!
 #![doc = include_str!("CONTRACT.md")]

@@ -45,7 +45,7 @@ pub(crate) struct Record {
 /// A change to what is stored for a room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// What is deleted before anything is written.
+    /// The deletion before anything is written.
     pub(crate) wipe: Wipe,
     /// The guest's keys.
     pub(crate) keys: Overlay,
@@ -163,7 +163,7 @@ impl Record {
     }
 }
 
-/// The limits on keys, values and turns keep sizes far below this.
+/// Converts a length. The limits on keys, values and turns keep sizes far below the bound.
 fn length(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
@@ -269,7 +269,7 @@ pub(super) fn encode_unversioned(record: &Record, out: &mut Vec<u8>) {
     record.encode(out);
     assert_eq!((record.fence, &record.outputs), (None, &None));
     let name_bytes = record.room.party().as_str().len() + record.room.name().len();
-    // The flags are one byte, behind two lengths, the turn, the module and the wipe.
+    // The flags are one byte, after two lengths, the turn, the module and the wipe.
     let behind_flags = start + 1 + 2 + 2 + name_bytes + 8 + 32 + 1 + 1;
     out.drain(behind_flags..behind_flags + 16);
     out.remove(start);

@@ -85,7 +85,7 @@ struct Reader {
 }
 
 impl RoomStore {
-    /// Storage handle for a room whose stored facts are `info`. The room must have no commit in flight.
+    /// Makes the storage handle for a room whose stored facts are `info`. The room must have no commit in flight.
     pub(super) fn new(
         Links { applier, committer, leftovers, epoch }: Links,
         room: &RoomId,

@@ -2,7 +2,7 @@
 //!
 //! Invariant: each event and each output gets the next number of its room. A number is an epoch and a
 //! position. Within an epoch the positions have no gap. Each activation of a room begins an epoch that no
-//! earlier activation had, behind the last durable position. So a number that a crash leaves unknown never
+//! earlier activation had, after the last durable position. So a number that a crash leaves unknown never
 //! belongs to something else. It does not know what is numbered.
 
 use crate::id::SequenceNumber;

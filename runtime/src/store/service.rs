@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 /// The file's name in the store's folder.
 pub(super) const FILE: &str = "service";
 
-/// How long a store was served, and the ttls of its parties.
+/// The service of a store so far, and the ttls of its parties.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Service {
@@ -26,7 +26,7 @@ pub(crate) struct Service {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TtlNote {
     pub(crate) ttl_ms: u64,
-    /// When it became as short as it is, in milliseconds of service.
+    /// The time since which the ttl has not been longer, in milliseconds of service.
     pub(crate) since_ms: u64,
 }
 

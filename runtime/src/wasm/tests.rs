@@ -10,7 +10,7 @@ use crate::limits::Limits;
 use crate::logs::Logs;
 use std::sync::Arc;
 
-/// A machine that is busy with other tests must not stop a guest.
+/// Sets limits under which a machine that is busy with other tests does not stop a guest.
 fn limits() -> Arc<Limits> {
     let limits = Limits {
         rooms_active_max: 4,
@@ -22,7 +22,7 @@ fn limits() -> Arc<Limits> {
     Arc::new(limits)
 }
 
-/// The puppet, compiled.
+/// Compiles the puppet.
 fn puppet(limits: &Arc<Limits>) -> Code {
     let cache = room_test_guest::target_dir().join("guests/compiled");
     let caches = CodeCaches { folder: Some(&cache), functions: false };

@@ -17,7 +17,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 /// The most a guest may print in one call. It is cut into lines at once, so this bounds a copy.
 const PRINT_BYTES_MAX: usize = 64 * 1024;
 
-/// The WASI context of one instance.
+/// Makes the WASI context of one instance.
 pub(super) fn context(
     source: Box<dyn SampleSource>,
     log: &GuestLog,

@@ -16,7 +16,7 @@ use crate::turn::Output;
 /// The part of a room's clients that an operator wants to see.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
-    /// Those that came after this one.
+    /// The client after which the window begins.
     pub(crate) after: Option<Serial>,
     /// The largest number of clients.
     pub(crate) clients_max: usize,
@@ -63,7 +63,7 @@ impl Actor {
         }
     }
 
-    /// Closes a connection, behind the messages that it got so far. The guest gets the close event when the
+    /// Closes a connection, after the messages that it got so far. The guest gets the close event when the
     /// socket has ended. Returns false if no connection has this id.
     pub(super) fn kick(&mut self, id: &str, frame: CloseFrame) -> bool {
         let outlet = &mut self.turns.outlet;

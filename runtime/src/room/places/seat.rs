@@ -34,12 +34,12 @@ pub(super) const LISTED: u8 = 2;
 /// The room was asked to go. This is final.
 pub(super) const TOLD: u8 = 4;
 
-/// What a room that was idle has to do first.
+/// The decision about a room that stops being idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::room) enum Verdict {
     /// Nothing.
     Stay,
-    /// It gives up its place, because another room waits for it.
+    /// It must give up its place first, because another room waits for it.
     Go,
 }
 

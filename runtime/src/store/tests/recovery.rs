@@ -142,7 +142,7 @@ async fn a_segment_that_was_only_begun_is_none() {
         let number: u64 = newest.file_stem().unwrap().to_str().unwrap().parse().unwrap();
         let next = newest.with_file_name(format!("{:020}.log", number + 1));
         std::fs::write(next, begun).unwrap();
-        // Twice, because the next write lies behind it.
+        // Twice, because the next write lies after it.
         assert_eq!(keys_in(image.dir(), &limits()).await, ALL);
         assert_eq!(keys_in(image.dir(), &limits()).await, ALL);
     }
