@@ -39,7 +39,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The sources below a folder in the order of their names, without tests.
+/// Returns the sources below a folder in the order of their names, without tests.
 fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -56,8 +56,8 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The first string literal in this text, if nothing but a call's opening stands before it; with lines that were
-/// continued joined.
+/// Returns the first string literal in this text, if nothing but a call's opening stands before it; with lines that
+/// were continued joined.
 fn literal(text: &str) -> Option<String> {
     let start = text.find('"')?;
     let before = &text[..start];
@@ -80,7 +80,7 @@ fn literal(text: &str) -> Option<String> {
     None
 }
 
-/// The texts of a file, in its order.
+/// Returns the texts of a file, in its order.
 fn texts(source: &str) -> Vec<String> {
     let source = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let mut found: Vec<(usize, String)> = Vec::new();

@@ -20,7 +20,7 @@ fn root() -> PathBuf {
 /// Folders that hold nothing of ours.
 const NOT_OURS: [&str; 5] = ["target", "node_modules", ".git", ".room", "dist"];
 
-/// The files below a folder whose names end so.
+/// Returns the files below a folder whose names end so.
 fn files(folder: &str, endings: &[&str]) -> Vec<Source> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
@@ -50,7 +50,7 @@ fn rust(folder: &str) -> Vec<Source> {
 }
 
 impl Source {
-    /// Its code without unit tests. Tests are `mod tests` at the end of a file, or files of their own.
+    /// Returns its code without unit tests. Tests are `mod tests` at the end of a file, or files of their own.
     fn code(&self) -> &str {
         if self.is_test() {
             return "";
@@ -64,7 +64,7 @@ impl Source {
         self.path.contains("/tests/") || matches!(name, "tests.rs" | "testing.rs")
     }
 
-    /// Its lines of code with their numbers, without comments.
+    /// Returns its lines of code with their numbers, without comments.
     fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         self.code()
             .lines()
@@ -73,8 +73,8 @@ impl Source {
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
-    /// The line of its code in which this library is named: `word::`. A module of its own by that name
-    /// is none, nor is what stands in backticks in a text.
+    /// Returns the line of its code in which this library is named: `word::`. A module of its own by that name is
+    /// none, nor is what stands in backticks in a text.
     fn names(&self, word: &str) -> Option<usize> {
         let path = format!("{word}::");
         if self.lines().any(|(_, line)| line == format!("mod {word};")) {
@@ -237,7 +237,7 @@ fn parts_of_the_runtime_know_only_what_is_below_them() {
     none("an arrow that points up", found);
 }
 
-/// The first names behind `crate::` in this code, those in braces included.
+/// Returns the first names behind `crate::` in this code, those in braces included.
 fn used_of_crate(code: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         text.trim_start().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
@@ -357,7 +357,7 @@ fn say(text: &str) {
     eprintln!("{text}");
 }
 
-/// The docs at the head of a file as one line.
+/// Returns the docs at the head of a file as one line.
 fn head(source: &Source) -> String {
     let docs = source.text.lines().take_while(|line| line.starts_with("//!") || line.is_empty());
     docs.map(|line| line.trim_start_matches("//!").trim()).collect::<Vec<_>>().join(" ")
@@ -503,7 +503,7 @@ fn the_tests_that_pages_name_exist() {
     none("a test that a page names and nobody wrote", found);
 }
 
-/// True if the row stands in a table whose last column is headed `test` or `guard`.
+/// Returns true if the row stands in a table whose last column is headed `test` or `guard`.
 fn is_test_table(map: &str, row: &str) -> bool {
     let before = &map[..map.find(row).unwrap_or_default()];
     let table = before.rsplit("\n\n").next().unwrap_or_default();

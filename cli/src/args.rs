@@ -313,7 +313,7 @@ pub(crate) struct ForceArgs {
 }
 
 impl ForceArgs {
-    /// What was chosen.
+    /// Returns what was chosen.
     pub(crate) fn existing(self) -> Existing {
         if self.force { Existing::Replaced } else { Existing::Kept }
     }

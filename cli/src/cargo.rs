@@ -168,14 +168,14 @@ impl Plan {
         Ok(true)
     }
 
-    /// What is known to be read before anything is built.
+    /// Returns what is known to be read before anything is built.
     pub(crate) fn inputs(&self) -> Inputs {
         let mut all = Inputs::default();
         self.packages.iter().for_each(|package| all.extend(package.inputs.clone()));
         all
     }
 
-    /// The folders cargo writes to.
+    /// Returns the folders cargo writes to.
     pub(crate) fn outputs(&self) -> BTreeSet<PathBuf> {
         self.packages.iter().map(|package| package.target_dir.clone()).collect()
     }
@@ -262,20 +262,20 @@ impl Package {
         Ok((Ok(component), inputs))
     }
 
-    /// The files that cargo locks for a build.
+    /// Returns the files that cargo locks for a build.
     fn locks(&self, profile: &str) -> [PathBuf; 2] {
         let profile = guest::profile_dir(profile);
         [self.own.join(TARGET).join(profile), self.own.join(profile)]
             .map(|dir| dir.join(".cargo-lock"))
     }
 
-    /// The folders in which compilers leave lists of what they read.
+    /// Returns the folders in which compilers leave lists of what they read.
     fn lists(&self, profile: &str) -> [PathBuf; 2] {
         let profile = guest::profile_dir(profile);
         [self.own.join(TARGET).join(profile), self.own.join(profile)].map(|dir| dir.join("deps"))
     }
 
-    /// The component among what cargo made, if there is one and it is this package's.
+    /// Returns the component among what cargo made, if there is one and it is this package's.
     fn component_of(&self, made: Artifact) -> Option<PathBuf> {
         if made.package_id != self.id {
             return None;
@@ -300,7 +300,7 @@ fn say(said: &Diagnostic, noise: Noise, errors: &mut String) {
     }
 }
 
-/// What a package's build reads, as its manifest and those around it tell.
+/// Returns what a package's build reads, as its manifest and those around it tell.
 fn known(
     dir: &Path,
     package: &cargo_metadata::Package,

@@ -40,7 +40,7 @@ macro_rules! codes {
 }
 
 impl Code {
-    /// The code as it is printed.
+    /// Returns the code as it is printed.
     pub(crate) fn text(self) -> &'static str {
         PAGES[self as usize].code
     }
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    /// The sources, without tests.
+    /// Returns the sources, without tests.
     fn sources(dir: &Path) -> String {
         let mut all = String::new();
         for entry in std::fs::read_dir(dir).unwrap() {

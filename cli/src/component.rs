@@ -6,7 +6,7 @@
 use anyhow::Context as _;
 use wasmparser::{Parser, Payload};
 
-/// The names a component imports, in its order.
+/// Returns the names a component imports, in its order.
 ///
 /// # Errors
 /// The bytes are no component.

@@ -24,7 +24,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// What the server of this folder has written; none if it has not, or in a version not known here.
+    /// Returns what the server of this folder has written; none if it has not, or in a version not known here.
     pub(crate) fn read(dir: &Path) -> Option<Self> {
         let json = std::fs::read(dir.join(FILE)).ok()?;
         serde_json::from_slice(&json).ok().filter(|control: &Self| control.format == FORMAT)
@@ -70,7 +70,7 @@ impl Drop for Announced {
     }
 }
 
-/// A new file that nobody else can read.
+/// Returns a new file that nobody else can read.
 fn private(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -79,7 +79,7 @@ fn private(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// The address as a command on this machine reaches it.
+/// Returns the address as a command on this machine reaches it.
 fn from_here(listens: SocketAddr) -> SocketAddr {
     let ip = match listens.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

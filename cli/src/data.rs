@@ -29,7 +29,7 @@ pub(crate) enum Way<T> {
 }
 
 impl DataFolder {
-    /// The folder that the command line means: the named one, or the one that `room dev` uses.
+    /// Returns the folder that the command line means: the named one, or the one that `room dev` uses.
     ///
     /// # Errors
     /// A mistake: there is neither; or `room.toml` is wrong.
@@ -52,12 +52,12 @@ impl DataFolder {
         Ok(Self { dir, limits, ephemeral })
     }
 
-    /// The folders in which a server may have said how to ask it, the one to be asked first before.
+    /// Returns the folders in which a server may have said how to ask it, the one to be asked first before.
     pub(crate) fn announcements(&self) -> impl Iterator<Item = &Path> {
         std::iter::once(self.dir.as_path()).chain(self.ephemeral.as_deref())
     }
 
-    /// What came of an attempt to do something with the folder: if a process has it open, that one is to be
+    /// Returns what came of an attempt to do something with the folder: if a process has it open, that one is to be
     /// asked.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl DataFolder {
         }
     }
 
-    /// Why the folder cannot be used, to the one who can change it.
+    /// Returns why the folder cannot be used, to the one who can change it.
     pub(crate) fn refused(&self, err: OfflineError) -> anyhow::Error {
         let dir = shown(&self.dir);
         let mistake = match &err {
@@ -95,12 +95,12 @@ impl DataFolder {
     }
 }
 
-/// The path of an operator's work on a room, below that of all their work.
+/// Returns the path of an operator's work on a room, below that of all their work.
 pub(crate) fn path_of(room: &RoomId, work: &str) -> String {
     format!("rooms/{}/{}/{work}", room.party(), encoded(room.name()))
 }
 
-/// A text as part of a path or a query.
+/// Returns a text as part of a path or a query.
 pub(crate) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {

@@ -86,7 +86,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A session that serves nothing yet.
+    /// Returns a session that serves nothing yet.
     ///
     /// # Errors
     /// A mistake in `.env`; or the terminal cannot be read.
@@ -190,7 +190,7 @@ impl Session {
         Pressed::Done
     }
 
-    /// Whether changes call for a build now.
+    /// Returns whether changes call for a build now.
     fn is_due(&mut self, changes: &Changes) -> bool {
         if self.builder.is_running() {
             return self.unrest.changed(&changes.files, &changes.perhaps) == Meaning::Restart;
@@ -316,7 +316,7 @@ impl Session {
         }
     }
 
-    /// What rooms see as environment, the strongest last.
+    /// Returns what rooms see as environment, the strongest last.
     fn vars(&self) -> BTreeMap<String, String> {
         let mut vars = self.project.manifest.vars.clone();
         vars.extend(self.dotenv.vars().clone());
@@ -324,7 +324,7 @@ impl Session {
         vars
     }
 
-    /// Who gets in.
+    /// Returns who gets in.
     fn reach(&self) -> Reach {
         browser::lan(self.reloader.addr()).map_or(Reach::Here, |_| Reach::Lan)
     }

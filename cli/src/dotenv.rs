@@ -62,18 +62,18 @@ impl DotEnv {
         Err(Mistake::all(format_args!("there are {} mistakes", mistakes.len()), mistakes))
     }
 
-    /// The variables, each with its value.
+    /// Returns the variables, each with its value.
     pub(crate) fn vars(&self) -> &BTreeMap<String, String> {
         &self.vars
     }
 
-    /// The files that were there.
+    /// Returns the files that were there.
     pub(crate) fn files(&self) -> &[&'static str] {
         &self.files
     }
 }
 
-/// The content of a file, or what is wrong with it.
+/// Returns the content of a file, or what is wrong with it.
 fn text(path: &Path) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|err| format!("cannot be read: {err}"))?;
     let mut bytes = Vec::new();
@@ -88,7 +88,7 @@ fn text(path: &Path) -> Result<String, String> {
 /// What a line came to that is none.
 type Wrong = (String, &'static str);
 
-/// The variables in a text; `file` is how messages call it.
+/// Returns the variables in a text; `file` is how messages call it.
 fn parse(file: &str, text: &str) -> Result<BTreeMap<String, String>, Vec<Mistake>> {
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let whole = rest;
@@ -154,7 +154,7 @@ fn entry<'t>(rest: &mut &'t str) -> Result<Option<(&'t str, String)>, Wrong> {
     Ok(Some((key, value)))
 }
 
-/// A value without quotes: to the end of the line, or to a comment.
+/// Returns a value without quotes: to the end of the line, or to a comment.
 fn unquoted(text: &str) -> String {
     let comment = text.match_indices('#').find(|(at, _)| {
         text[..*at].ends_with(|c: char| c.is_ascii_whitespace()) || text[..*at].trim().is_empty()

@@ -47,7 +47,7 @@ pub(crate) enum NoLink {
 }
 
 impl Address {
-    /// Where a URL leads. With a `ca_file`, the authorities in it are trusted in place of this machine's.
+    /// Returns where a URL leads. With a `ca_file`, the authorities in it are trusted in place of this machine's.
     ///
     /// # Errors
     /// A mistake: it is no URL of a server, or the authorities cannot be read.
@@ -79,7 +79,7 @@ impl Address {
         Ok(Self { authority: authority.to_owned(), host, port, tls })
     }
 
-    /// A server on this machine that speaks plain HTTP.
+    /// Returns a server on this machine that speaks plain HTTP.
     pub(crate) fn here(at: SocketAddr) -> Self {
         Self { authority: at.to_string(), host: at.ip().to_string(), port: at.port(), tls: None }
     }
@@ -122,7 +122,7 @@ impl Address {
         Err(why)
     }
 
-    /// Why there was no TLS.
+    /// Returns why there was no TLS.
     fn refused(&self, err: io::Error) -> NoLink {
         let Some(tls) = err.get_ref().and_then(|err| err.downcast_ref::<TlsError>()) else {
             return NoLink::Away(err);
@@ -155,7 +155,7 @@ impl Address {
     }
 }
 
-/// The host and the port of an authority.
+/// Returns the host and the port of an authority.
 fn split(authority: &str, own_port: u16) -> Option<(String, u16)> {
     // The colons of an IPv6 address stand in brackets.
     let from = authority.rfind(']').unwrap_or(0);
@@ -168,7 +168,7 @@ fn split(authority: &str, own_port: u16) -> Option<(String, u16)> {
     (!bare.is_empty() && bare.chars().all(plain)).then(|| (bare.to_owned(), port))
 }
 
-/// What trusts the authorities of a file, or of this machine.
+/// Returns what trusts the authorities of a file, or of this machine.
 fn config(ca_file: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     match ca_file {

@@ -123,7 +123,7 @@ pub(crate) fn drawn(time: &str, level: &str, who: &str, what: &str) -> String {
     format!("{time} {level} {} {}", harmless(who), harmless(what))
 }
 
-/// A time in milliseconds since 1970 as clocks here show it, with its day if that is not today.
+/// Returns a time in milliseconds since 1970 as clocks here show it, with its day if that is not today.
 pub(crate) fn time(ms: i64) -> String {
     let Some(utc) = DateTime::from_timestamp_millis(ms) else { return ms.to_string() };
     let (local, today) = (utc.with_timezone(&Local), Local::now().date_naive());

@@ -68,7 +68,7 @@ impl Manifest {
 }
 
 impl Party {
-    /// The party of a project that names none: `main`, whose package is the project's folder.
+    /// Returns the party of a project that names none: `main`, whose package is the project's folder.
     fn default_at(span: Range<usize>) -> Self {
         Self {
             name: PartyName::parse("main").expect("main is a valid name"),
@@ -80,7 +80,7 @@ impl Party {
     }
 }
 
-/// Why a text is no name for a project, or nothing.
+/// Returns why a text is no name for a project, or nothing.
 pub(crate) fn name_problem(name: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     if name.is_empty() {
@@ -206,7 +206,7 @@ fn limits_schema(_: &mut schemars::SchemaGenerator) -> Schema {
     })
 }
 
-/// The JSON schema of the file.
+/// Returns the JSON schema of the file.
 pub(crate) fn schema() -> Schema {
     schemars::schema_for!(Keys)
 }

@@ -27,7 +27,7 @@ pub(crate) struct Mistake {
 }
 
 impl Mistake {
-    /// A mistake of a kind, with nothing but its sentence.
+    /// Returns a mistake of a kind, with nothing but its sentence.
     pub(crate) fn new(code: Code, message: impl Display) -> Self {
         Self {
             message: message.to_string(),
@@ -70,12 +70,12 @@ impl Mistake {
         }
     }
 
-    /// Its kind; none if it only holds others together.
+    /// Returns its kind; none if it only holds others together.
     pub(crate) fn code(&self) -> Option<Code> {
         self.code
     }
 
-    /// The mistakes that it holds together.
+    /// Returns the mistakes that it holds together.
     pub(crate) fn held(&self) -> &[Mistake] {
         &self.held
     }

@@ -32,7 +32,7 @@ pub(crate) struct Chosen {
 }
 
 impl Operator {
-    /// The server that runs on the data folder, or the one elsewhere.
+    /// Returns the server that runs on the data folder, or the one elsewhere.
     ///
     /// # Errors
     /// A mistake: none runs here, or it is not clear which is meant.
@@ -58,7 +58,7 @@ impl Operator {
         }
     }
 
-    /// A room of this server.
+    /// Returns a room of this server.
     ///
     /// # Errors
     /// A mistake: its name is none.
@@ -112,12 +112,12 @@ impl Operator {
     }
 }
 
-/// A word of a query, with `&` before it. Nothing if there is none.
+/// Returns a word of a query, with `&` before it. Nothing if there is none.
 pub(crate) fn word(name: &str, value: Option<&str>) -> String {
     value.map(|value| format!("&{name}={}", encoded(value.as_bytes()))).unwrap_or_default()
 }
 
-/// A key as it stands in a path.
+/// Returns a key as it stands in a path.
 ///
 /// # Errors
 /// A mistake: it is empty, or says to be percent-encoded and is not.
@@ -162,7 +162,7 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// How long ago, or until when, as people say it.
+/// Returns how long ago, or until when, as people say it.
 pub(crate) fn ago(at_ms: u64) -> String {
     let now = Clock::system().wall_ms();
     match at_ms > now {
@@ -171,7 +171,7 @@ pub(crate) fn ago(at_ms: u64) -> String {
     }
 }
 
-/// A time with its largest unit.
+/// Returns a time with its largest unit.
 pub(crate) fn span(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),

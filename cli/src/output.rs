@@ -62,7 +62,7 @@ impl NewFile {
         Ok(Self { path: path.to_owned(), part: dir.join(part) })
     }
 
-    /// Where it is written to until it is whole.
+    /// Returns where it is written to until it is whole.
     pub(crate) fn part(&self) -> &Path {
         &self.part
     }

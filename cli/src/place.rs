@@ -34,7 +34,7 @@ pub(crate) struct Elsewhere {
 }
 
 impl Place {
-    /// Where the rooms are that a command line means.
+    /// Returns where the rooms are that a command line means.
     ///
     /// # Errors
     /// A mistake: it names both, or what it names is not there.
@@ -76,7 +76,7 @@ impl Place {
         }))
     }
 
-    /// The limits by which what is sent there is checked before.
+    /// Returns the limits by which what is sent there is checked before.
     pub(crate) fn limits(&self) -> &Limits {
         match self {
             Self::Here(folder) => &folder.limits,
@@ -84,7 +84,7 @@ impl Place {
         }
     }
 
-    /// The room with this name and party.
+    /// Returns the room with this name and party.
     ///
     /// # Errors
     /// A mistake: they are no names.

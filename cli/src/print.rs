@@ -48,7 +48,7 @@ pub(crate) fn more_data(text: impl Display) -> std::io::Result<()> {
     writeln!(anstream::stdout(), "{text}")
 }
 
-/// Where data goes that is written as it comes: it has no colour.
+/// Returns where data goes that is written as it comes: it has no colour.
 pub(crate) fn bytes() -> impl std::io::Write {
     std::io::stdout().lock()
 }
@@ -67,7 +67,7 @@ pub(crate) fn clear() {
     }
 }
 
-/// True if talk goes to a terminal at which somebody may watch how something goes on.
+/// Returns true if talk goes to a terminal at which somebody may watch how something goes on.
 pub(crate) fn is_watched() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("CI").is_none()
 }
@@ -159,7 +159,7 @@ fn drawn(mistake: &Mistake, theme: &GraphicalTheme) -> String {
     }
 }
 
-/// The error and its causes on one line, outermost first. A cause that is quoted already is left out.
+/// Returns the error and its causes on one line, outermost first. A cause that is quoted already is left out.
 pub(crate) fn causes(err: &anyhow::Error) -> String {
     let mut out = err.to_string();
     for cause in err.chain().skip(1).map(ToString::to_string) {
@@ -175,12 +175,12 @@ fn is_mistake(err: &anyhow::Error) -> bool {
     err.chain().any(|cause| cause.is::<Mistake>())
 }
 
-/// An error without colour, for those who read it elsewhere.
+/// Returns an error without colour, for those who read it elsewhere.
 pub(crate) fn plain_report(err: &anyhow::Error) -> String {
     err.downcast_ref::<Mistake>().map_or_else(|| causes(err), plain)
 }
 
-/// The drawing without colour.
+/// Returns the drawing without colour.
 pub(crate) fn plain(mistake: &Mistake) -> String {
     all_drawn(mistake, &GraphicalTheme::unicode_nocolor())
 }
@@ -192,7 +192,7 @@ pub(crate) fn counted(number: impl Display, thing: &str) -> String {
     format!("{number} {thing}{plural}")
 }
 
-/// A time, as people here write it.
+/// Returns a time, as people here write it.
 pub(crate) fn time(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
     time.map_or_else(String::new, |time| {

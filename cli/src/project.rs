@@ -26,7 +26,7 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    /// The project that the command line means: the named folder, or the nearest one upward.
+    /// Returns the project that the command line means: the named folder, or the nearest one upward.
     ///
     /// # Errors
     /// A mistake: there is none, or its `room.toml` is wrong.
@@ -54,7 +54,7 @@ impl Project {
         }
     }
 
-    /// The project in exactly this folder, or of exactly this `room.toml`.
+    /// Returns the project in exactly this folder, or of exactly this `room.toml`.
     fn at(path: &Path) -> anyhow::Result<Self> {
         let root = match path.file_name() {
             Some(name) if name == manifest::FILE => path.parent().unwrap_or(path),
@@ -89,7 +89,7 @@ impl Project {
         Err(Mistake::all(format_args!("{shown} has {} mistakes", mistakes.len()), mistakes).into())
     }
 
-    /// What the file names and the disk has not.
+    /// Returns what the file names and the disk has not.
     fn missing(&self, file: &str, text: &str) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         for party in &self.manifest.parties {
@@ -123,7 +123,7 @@ impl Project {
         mistakes
     }
 
-    /// The project's own files that the assets folder would make public by mistake.
+    /// Returns the project's own files that the assets folder would make public by mistake.
     fn public_sources(&self, file: &str, text: &str) -> Option<Mistake> {
         let assets = self.manifest.assets.as_ref()?;
         let dir = self.assets()?.canonicalize().ok()?;
@@ -142,18 +142,18 @@ impl Project {
         Some(mistake.at(file, text, assets.span(), "this folder").help(help))
     }
 
-    /// The folder of the static files, absolute.
+    /// Returns the folder of the static files, absolute.
     pub(crate) fn assets(&self) -> Option<PathBuf> {
         self.manifest.assets.as_ref().map(|dir| self.root.join(dir.get_ref()))
     }
 
-    /// Where `room` keeps what is its own: data, compiled code.
+    /// Returns where `room` keeps what is its own: data, compiled code.
     pub(crate) fn own(&self, what: &str) -> PathBuf {
         self.root.join(".room").join(what)
     }
 }
 
-/// A path as short as it can be said: relative to the current folder if it lies in it.
+/// Returns a path as short as it can be said: relative to the current folder if it lies in it.
 pub(crate) fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).unwrap_or(path).display().to_string()

@@ -23,7 +23,7 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// The server that a command line means.
+    /// Returns the server that a command line means.
     ///
     /// # Errors
     /// A mistake: its URL or its token is none.
@@ -57,7 +57,7 @@ impl Remote {
         Ok(())
     }
 
-    /// True if who asked is a program.
+    /// Returns true if who asked is a program.
     pub(crate) fn prints_json(&self) -> bool {
         self.json
     }
@@ -79,7 +79,7 @@ impl Remote {
     }
 }
 
-/// The server at a URL.
+/// Returns the server at a URL.
 ///
 /// # Errors
 /// A mistake: its URL, its token or the file of its authorities is none.
@@ -92,7 +92,7 @@ pub(crate) fn server(url: &str, token: &str, ca_file: Option<&Path>) -> anyhow::
     Ok(Server::at(Address::of(url, ca_file)?, token.to_owned()))
 }
 
-/// The token in a text, as files and shells hand it on: with white space around it.
+/// Returns the token in a text, as files and shells hand it on: with white space around it.
 fn token_of(text: &str) -> Result<&str, String> {
     let token = text.trim();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -109,7 +109,7 @@ fn token_of(text: &str) -> Result<&str, String> {
     }
 }
 
-/// The path of a project on a server.
+/// Returns the path of a project on a server.
 ///
 /// # Errors
 /// A mistake: none is named, and there is none here.

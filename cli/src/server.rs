@@ -74,7 +74,7 @@ pub(crate) enum Unanswered {
 }
 
 impl Server {
-    /// The server that has this folder open.
+    /// Returns the server that has this folder open.
     ///
     /// # Errors
     /// A mistake: whoever has it open cannot be asked.
@@ -82,18 +82,18 @@ impl Server {
         Control::read(dir).map(Self::from).ok_or_else(|| in_use("it has not said how to ask it"))
     }
 
-    /// The server at an address that the user named.
+    /// Returns the server at an address that the user named.
     pub(crate) fn at(address: Address, token: String) -> Self {
         Self { address, base: BASE.to_owned(), token, known_by: KnownBy::User }
     }
 
-    /// What answers for one of its projects, as a server that has no others.
+    /// Returns what answers for one of its projects, as a server that has no others.
     pub(crate) fn of_project(self, name: &str) -> Self {
         let name = crate::data::encoded(name);
         Self { base: format!("{BASE}projects/{name}/node/"), ..self }
     }
 
-    /// The server that has said in this folder how to ask it, if one has.
+    /// Returns the server that has said in this folder how to ask it, if one has.
     pub(crate) fn announced(dir: &Path) -> Option<Self> {
         Control::read(dir).map(Self::from)
     }
@@ -133,7 +133,7 @@ impl Server {
         }
     }
 
-    /// The head of a request with a body of so many bytes.
+    /// Returns the head of a request with a body of so many bytes.
     fn head(&self, method: &str, path: &str, length: usize) -> String {
         let Self { address, base, token, .. } = self;
         let host = address.authority();
@@ -143,7 +143,7 @@ impl Server {
         )
     }
 
-    /// The server that serves this folder's data now; none if nobody answers where one said it listens.
+    /// Returns the server that serves this folder's data now; none if nobody answers where one said it listens.
     pub(crate) fn running_on(dir: &Path) -> Option<Self> {
         let server = Self::announced(dir)?;
         server.address.connect(SILENCE_MAX).is_ok().then_some(server)
@@ -199,7 +199,7 @@ impl Server {
         Ok(got)
     }
 
-    /// Why a server did not do it, to the one who asked.
+    /// Returns why a server did not do it, to the one who asked.
     fn refused(&self, status: u16, text: &str) -> anyhow::Error {
         // Some answers are JSON, and their error is a sentence.
         let json: Option<serde_json::Value> = serde_json::from_str(text).ok();
@@ -245,7 +245,7 @@ fn write(link: &mut Link, head: &str, body: &[u8], told: &mut dyn FnMut(usize)) 
     link.flush()
 }
 
-/// The text of a refusal.
+/// Returns the text of a refusal.
 fn refusal(answer: BufReader<Link>, length: Length) -> io::Result<String> {
     let mut text = String::new();
     let max = match length {

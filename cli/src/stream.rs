@@ -25,12 +25,12 @@ pub(crate) struct Event {
 }
 
 impl Events {
-    /// The events of a body, which is sent in chunks.
+    /// Returns the events of a body, which is sent in chunks.
     pub(crate) fn new(body: Box<dyn BufRead>) -> Self {
         Self(BufReader::new(Chunks { from: body, left: Some(0), begun: false }))
     }
 
-    /// The next one; none if the server said that there will be no more.
+    /// Returns the next one; none if the server said that there will be no more.
     ///
     /// # Errors
     /// The connection broke off, was silent for too long, or what came is no event.
@@ -127,7 +127,7 @@ mod tests {
         ]
     }
 
-    /// The text in chunks of these sizes, and what is left in one more.
+    /// Returns the text in chunks of these sizes, and what is left in one more.
     fn chunked(sizes: &[usize]) -> String {
         let (mut out, mut rest) = (String::new(), TEXT);
         for size in sizes.iter().chain([&TEXT.len()]) {

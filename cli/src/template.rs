@@ -84,7 +84,7 @@ pub(crate) struct NewFile {
 }
 
 impl ProjectName {
-    /// The name in this text: what `room.toml` takes, and Rust as a crate's name too.
+    /// Returns the name in this text: what `room.toml` takes, and Rust as a crate's name too.
     ///
     /// # Errors
     /// A mistake that says what is wrong with it.
@@ -158,18 +158,18 @@ impl ProjectName {
         Ok(Self(text.to_owned()))
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name as Rust code spells it.
+    /// Returns the name as Rust code spells it.
     fn snake(&self) -> String {
         self.0.replace('-', "_")
     }
 }
 
-/// The files of a new project.
+/// Returns the files of a new project.
 pub(crate) fn render(
     template: TemplateName,
     name: &ProjectName,
@@ -200,7 +200,7 @@ pub(crate) fn render(
 }
 
 impl Example {
-    /// Its files, with the example's own name replaced.
+    /// Returns its files, with the example's own name replaced.
     fn render(&self, name: &ProjectName) -> Vec<NewFile> {
         let mut files = Vec::new();
         let project = self.manifest.replacen(
@@ -268,7 +268,7 @@ fn for_home(text: &str, home: Home) -> String {
     left
 }
 
-/// The files of one party of a project: a blank room, built with this SDK.
+/// Returns the files of one party of a project: a blank room, built with this SDK.
 pub(crate) fn party(party: &PartyName, sdk: &Sdk, home: Home) -> Vec<NewFile> {
     // Whatever the party is called, this is a crate's name.
     let name = ProjectName(format!("party-{party}"));
@@ -278,7 +278,7 @@ pub(crate) fn party(party: &PartyName, sdk: &Sdk, home: Home) -> Vec<NewFile> {
     files
 }
 
-/// The SDK's files, as a project carries them.
+/// Returns the SDK's files, as a project carries them.
 pub(crate) fn vendored() -> Vec<NewFile> {
     let root = Path::new(VENDORED);
     let content = SDK_MANIFEST.as_bytes().to_vec();

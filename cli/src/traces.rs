@@ -11,7 +11,7 @@
 /// By what the environment says that spans are wanted, and where.
 const ADDRESSES: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
 
-/// True if the environment asks for spans.
+/// Returns true if the environment asks for spans.
 fn is_wanted() -> bool {
     ADDRESSES.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
@@ -44,7 +44,7 @@ mod exporter {
         }
     }
 
-    /// What makes spans for the collector that the environment names, if it names one.
+    /// Returns what makes spans for the collector that the environment names, if it names one.
     ///
     /// # Errors
     /// A mistake: what it says of the collector is of no use.

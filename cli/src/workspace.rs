@@ -16,7 +16,7 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// The workspace of which a package in this folder is a member; none if it stands alone. The folder need
+    /// Returns the workspace of which a package in this folder is a member; none if it stands alone. The folder need
     /// not be there.
     pub(crate) fn of(dir: &Path) -> Option<Self> {
         let dir = absolute(dir);
@@ -32,7 +32,7 @@ impl Workspace {
     }
 }
 
-/// Whether a workspace has a member in this folder below it.
+/// Returns whether a workspace has a member in this folder below it.
 fn takes_in(table: &toml::Table, below: &Path) -> bool {
     let list = |key: &str| -> Vec<&str> {
         let values = table.get(key).and_then(toml::Value::as_array);
@@ -53,7 +53,7 @@ fn plain(path: &str) -> PathBuf {
     Path::new(path).components().filter(|part| *part != Component::CurDir).collect()
 }
 
-/// A path from the root on, without links as far as it is there.
+/// Returns a path from the root on, without links as far as it is there.
 fn absolute(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for above in path.ancestors() {
@@ -64,7 +64,7 @@ fn absolute(path: &Path) -> PathBuf {
     path
 }
 
-/// The way from a folder to a path, both absolute, with `/`.
+/// Returns the way from a folder to a path, both absolute, with `/`.
 pub(crate) fn relative(from: &Path, to: &Path) -> String {
     let (from, to) = (absolute(from), absolute(to));
     let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();

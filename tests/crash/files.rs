@@ -58,7 +58,7 @@ pub(crate) fn restart_machine(data: &Path) {
     }
 }
 
-/// A position behind every record, found without reading them.
+/// Returns a position behind every record, found without reading them.
 fn last_written(log: &Path) -> u64 {
     let bytes = std::fs::read(log).unwrap();
     let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
@@ -83,12 +83,12 @@ fn name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-/// What lies directly in a folder.
+/// Returns what lies directly in a folder.
 fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-/// All files below a folder.
+/// Returns all files below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let (folders, mut found): (Vec<_>, Vec<_>) = entries(folder).partition(|path| path.is_dir());
     found.extend(folders.iter().flat_map(|folder| files(folder)));

@@ -33,7 +33,7 @@ enum Place {
 }
 
 impl Ground {
-    /// A new folder that these crashes befall.
+    /// Returns a new folder that these crashes befall.
     pub(crate) fn new(crash: Crash) -> Self {
         let dir = || tempfile::Builder::new().prefix("room-crash-").tempdir().unwrap();
         let place = match crash {
@@ -44,7 +44,7 @@ impl Ground {
         Self { place }
     }
 
-    /// The folder that a server is given. It makes it itself.
+    /// Returns the folder that a server is given. It makes it itself.
     pub(crate) fn data(&self) -> PathBuf {
         match &self.place {
             Place::Folder(dir) | Place::Garbled(dir) => dir.path().join("data"),
@@ -52,9 +52,9 @@ impl Ground {
         }
     }
 
-    /// Whether what the server says from the moment of the crash on counts. A machine without power says
-    /// nothing; ours goes on for a moment, and its syncs are not to be believed then, as the kernel tells a
-    /// sync that all is well whose journal another one has just seen fail.
+    /// Returns whether what the server says from the moment of the crash on counts. A machine without power says
+    /// nothing; ours goes on for a moment, and its syncs are not to be believed then, as the kernel tells a sync that
+    /// all is well whose journal another one has just seen fail.
     pub(crate) fn words(&self) -> Words {
         match &self.place {
             Place::Power(_) => Words::Lost,
@@ -69,7 +69,7 @@ impl Ground {
         }
     }
 
-    /// What the crash leaves, now that the server is dead. How many files were garbled.
+    /// Returns what the crash leaves, now that the server is dead. How many files were garbled.
     pub(crate) fn settle(&mut self, dice: &mut Dice) -> u64 {
         let data = self.data();
         let garbled = match &mut self.place {

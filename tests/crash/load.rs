@@ -23,7 +23,7 @@ const IN_FLIGHT_MAX: usize = 32;
 /// How long a load may take to be answered as often as it should.
 const ANSWERS_WAIT: Duration = Duration::from_secs(10);
 
-/// The rooms' names.
+/// Returns the rooms' names.
 pub(crate) fn rooms() -> impl Iterator<Item = String> {
     (0..ROOMS).map(|room| format!("room-{room}"))
 }
@@ -105,7 +105,7 @@ impl Load {
         self.shared.dying.store(true, Ordering::SeqCst);
     }
 
-    /// What everybody sent and saw, when the server is dead.
+    /// Returns what everybody sent and saw, when the server is dead.
     pub(crate) async fn end(self) -> Vec<Witness> {
         within("all clients to end", self.clients.join_all()).await
     }
@@ -147,7 +147,7 @@ impl Caller {
         }
     }
 
-    /// What to ask for next.
+    /// Returns what to ask for next.
     fn draw(&mut self) -> String {
         let word = match self.dice.below(100) {
             0..60 => "inc",

@@ -34,7 +34,7 @@ use ground::Crash;
 use power::Stage;
 use run::{Plan, run, say};
 
-/// A number from the environment, or another.
+/// Returns a number from the environment, or another.
 fn number(name: &str, otherwise: u64) -> u64 {
     let given = std::env::var_os(name).and_then(|number| number.to_str()?.parse().ok());
     given.unwrap_or(otherwise)

@@ -68,7 +68,7 @@ pub(crate) fn stage(test: &str) -> Stage {
     Stage::Ran(command.status().unwrap().success())
 }
 
-/// Whether this machine lets this process make disks.
+/// Returns whether this machine lets this process make disks.
 fn able() -> Result<(), String> {
     let try_run = |command: &mut Command| {
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -111,7 +111,7 @@ impl Power {
         this
     }
 
-    /// Where the server's data goes.
+    /// Returns where the server's data goes.
     pub(crate) fn mount_point(&self) -> PathBuf {
         self.path("inner")
     }

@@ -62,7 +62,7 @@ impl Program {
 }
 
 impl Server {
-    /// What a room holds, or what was answered instead.
+    /// Returns what a room holds, or what was answered instead.
     pub(crate) async fn state(&self, room: &str) -> Result<State, String> {
         let reply = self.addr.get(&format!("/parties/main/{room}")).await;
         let said = || format!("{room} answered {}: {}", reply.status, reply.text());
@@ -70,7 +70,7 @@ impl Server {
         value.ok_or_else(said)
     }
 
-    /// What it counts, for whoever wonders why nothing happens.
+    /// Returns what it counts, for whoever wonders why nothing happens.
     pub(crate) async fn figures(&self) -> String {
         let page = self.addr.get("/_room/metrics").await.text();
         let figures = page.lines().filter(|line| !line.starts_with('#') && !line.contains("{le="));

@@ -57,7 +57,7 @@ impl Tally {
         self.problems.get(&kind).copied().unwrap_or_default()
     }
 
-    /// True if no rule was broken and every folder opened.
+    /// Returns true if no rule was broken and every folder opened.
     pub(crate) fn is_clean(&self) -> bool {
         self.problems.is_empty() && self.not_opened == 0
     }

@@ -25,7 +25,7 @@ fn scratch_files(node: &TestNode) -> usize {
     std::fs::read_dir(dir).unwrap().count()
 }
 
-/// The entries of an export.
+/// Returns the entries of an export.
 async fn stored(dir: &Path) -> Vec<Value> {
     let content = offline::export(dir, &lobby(), &Limits::default()).await.unwrap().unwrap();
     let mut lines = Vec::new();
@@ -36,7 +36,7 @@ async fn stored(dir: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// The number that is stored under a key.
+/// Returns the number that is stored under a key.
 fn number(entries: &[Value], key: &str) -> u64 {
     entries.iter().find(|entry| entry["key"] == key).unwrap()["json"].as_u64().unwrap()
 }

@@ -6,12 +6,12 @@ use room_tests::{RawClient, Requests, Setup, TestClient, TestNode, masked, until
 use serde_json::json;
 use std::net::SocketAddr;
 
-/// What the node keeps for its clients and rooms, in bytes.
+/// Returns what the node keeps for its clients and rooms, in bytes.
 async fn buffered(node: &TestNode) -> u64 {
     metric(node, "room_buffered_bytes").await
 }
 
-/// A number that the node prints.
+/// Returns a number that the node prints.
 async fn metric(node: &TestNode, name: &str) -> u64 {
     let text = node.get("/_room/metrics").await.text();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -139,7 +139,7 @@ impl Base {
         rows
     }
 
-    /// Where a copy of the folder is, with one file damaged.
+    /// Returns where a copy of the folder is, with one file damaged.
     fn damaged(&self, path: &str, damage: Damage, dice: &mut Dice) -> tempfile::TempDir {
         let data = tempfile::tempdir().unwrap();
         copy(&self.dir.path().join("data"), data.path());
@@ -189,7 +189,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The files of a folder, by their paths in it.
+/// Returns the files of a folder, by their paths in it.
 fn files(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::new()];

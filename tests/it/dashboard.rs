@@ -139,7 +139,7 @@ async fn without_a_token_the_page_learns_what_it_is_and_nothing_else() {
     within("a server to stop", server.drain()).await;
 }
 
-/// What a page at `origin` is answered that wants to sign in with a code, by this name of the server.
+/// Returns what a page at `origin` is answered that wants to sign in with a code, by this name of the server.
 async fn sign_in(node: &TestNode, (host, origin): (&str, &str), code: &str) -> Reply {
     let body = json!({ "code": code }).to_string();
     let head = format!(

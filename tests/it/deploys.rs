@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
-/// What lies in the folder of what was uploaded.
+/// Returns what lies in the folder of what was uploaded.
 fn blobs(data: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(data.join("blobs")).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// What is there is whole, and nothing else is there.
+/// Returns what is there is whole, and nothing else is there.
 fn only_whole(data: &Path) -> bool {
     blobs(data).iter().all(|name| {
         let bytes = std::fs::read(data.join("blobs").join(name)).unwrap_or_default();

@@ -211,7 +211,7 @@ async fn the_client_is_served_to_pages_of_any_origin_and_once() {
     }
 }
 
-/// A folder with something to see, something hidden, and something beside it.
+/// Returns a folder with something to see, something hidden, and something beside it.
 fn site() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let write = |path: &str, text: &str| {

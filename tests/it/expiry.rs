@@ -30,7 +30,7 @@ async fn expired(node: &TestNode, rooms: u64) {
     assert_eq!(counted(node, "room_expired_total").await, rooms);
 }
 
-/// What an operator is told of a room, whom that does not wake.
+/// Returns what an operator is told of a room, whom that does not wake.
 async fn inspect(node: &TestNode, room: &str) -> (u16, Value) {
     let secret = format!("Bearer {}", node.secret());
     let path = format!("/_room/admin/rooms/main/{room}");

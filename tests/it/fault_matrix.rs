@@ -18,7 +18,7 @@ enum Instance {
 /// to speak of.
 const MESSAGE_BYTES: u64 = 64 << 10;
 
-/// What a guest does wrong, what it costs, and what its author reads of it.
+/// Returns what a guest does wrong, what it costs, and what its author reads of it.
 fn faults() -> Vec<(Value, Instance, &'static str)> {
     let mib = 1 << 20;
     vec![
@@ -41,7 +41,7 @@ fn faults() -> Vec<(Value, Instance, &'static str)> {
     ]
 }
 
-/// What a turn does before it goes wrong: nobody is ever to see anything of it.
+/// Returns what a turn does before it goes wrong: nobody is ever to see anything of it.
 fn doomed(fault: &Value) -> Value {
     json!([
         {"put": ["lost", 1]}, {"delete": "before"}, {"broadcast": "lost"}, {"alarm_in": 0},

@@ -80,7 +80,7 @@ impl Frame {
         self.first & 0x80 != 0
     }
 
-    /// True if its length is written in as few bytes as may be.
+    /// Returns true if its length is written in as few bytes as may be.
     fn is_shortest(&self) -> bool {
         let length = self.payload.len();
         match self.form {
@@ -119,7 +119,7 @@ impl Frame {
     }
 }
 
-/// True if these bytes may still become UTF-8.
+/// Returns true if these bytes may still become UTF-8.
 fn may_be_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
@@ -129,7 +129,7 @@ fn is_close_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1013 | 3000..=4999)
 }
 
-/// What is wrong with a frame behind those of an unfinished message.
+/// Returns what is wrong with a frame behind those of an unfinished message.
 fn faults(frame: &Frame, unfinished: Option<&(u8, Vec<u8>)>) -> Vec<u16> {
     let (opcode, length) = (frame.opcode(), frame.payload.len());
     let mut codes = Vec::new();
@@ -165,7 +165,7 @@ fn faults(frame: &Frame, unfinished: Option<&(u8, Vec<u8>)>) -> Vec<u16> {
     codes
 }
 
-/// What the RFC asks a server for that echoes messages.
+/// Returns what the RFC asks a server for that echoes messages.
 fn oracle(frames: &[Frame]) -> Expected {
     let mut expected = Expected::default();
     let mut unfinished: Option<(u8, Vec<u8>)> = None;
@@ -223,7 +223,7 @@ impl Heard {
         }
     }
 
-    /// What is not as it should be.
+    /// Returns what is not as it should be.
     fn problem(&self, expected: &Expected) -> Option<&'static str> {
         let may_be_short = matches!(expected.end, Some(End::Closes(_)));
         let messages = match may_be_short {
@@ -306,13 +306,13 @@ async fn play_all(cases: Vec<Case>) {
     assert!(failed.is_empty(), "{} of {count} fail:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// A case in the middle of a conversation: what comes before is answered, whatever this is.
+/// Returns a case in the middle of a conversation: what comes before is answered, whatever this is.
 fn case(name: String, frames: Vec<Frame>, cut: Cut) -> Case {
     let frames = [vec![frame(TEXT, "before")], frames, vec![frame(TEXT, "after")]].concat();
     Case { name, frames, cut }
 }
 
-/// The payload of a close frame.
+/// Returns the payload of a close frame.
 fn goodbye(code: u16, reason: &[u8]) -> Vec<u8> {
     [&code.to_be_bytes()[..], reason].concat()
 }
@@ -445,7 +445,7 @@ async fn every_edge_of_utf_8_is_answered_as_rfc_6455_asks() {
     play_all(cases).await;
 }
 
-/// A frame at random: most are right, so that a sequence gets somewhere.
+/// Returns a frame at random: most are right, so that a sequence gets somewhere.
 fn any_frame(dice: &mut Dice, in_pieces: &mut bool) -> Frame {
     let payload = match dice.below(8) {
         0 => TEXTS[dice.below(TEXTS.len())].to_vec(),

@@ -73,7 +73,7 @@ enum Effect {
     Nothing,
 }
 
-/// The lines of the audit.
+/// Returns the lines of the audit.
 fn audit(data: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(data.join("audit.log")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -212,7 +212,7 @@ async fn leave(operated: &Operated, data: &Path, attempt: &Attempt, dice: &mut D
     drop(client);
 }
 
-/// Whether the change was made. What is neither made nor as before fails.
+/// Returns whether the change was made. What is neither made nor as before fails.
 async fn done(operated: &Operated, data: &Path, effect: &Effect) -> Option<bool> {
     let listed = async |path: &str, name: &str| {
         let all = operated.good("GET", path, Value::Null).await;
@@ -278,7 +278,7 @@ async fn insist(operated: &Operated, data: &Path, attempt: &Attempt, dice: &mut 
     }
 }
 
-/// How the newest change of this kind ended; none if it has not, or has not begun.
+/// Returns how the newest change of this kind ended; none if it has not, or has not begun.
 fn ended(data: &Path, method: &str, path: &str) -> Option<Value> {
     let path = format!("/_room/admin/{}", path.split('?').next().unwrap());
     let lines = audit(data);

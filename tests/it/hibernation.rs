@@ -14,7 +14,7 @@ async fn asleep(node: &TestNode) {
     until("every room to sleep", async || node.live().await == 0).await;
 }
 
-/// The room's report, asked for by a client of it.
+/// Returns the room's report, asked for by a client of it.
 async fn report(client: &mut TestClient) -> Value {
     serde_json::from_str(&client.ask(json!(["report"])).await).unwrap()
 }

@@ -27,7 +27,7 @@ async fn a_status_without_content_has_none_whatever_the_room_says() {
     }
 }
 
-/// A request whose head has exactly so many bytes.
+/// Returns a request whose head has exactly so many bytes.
 fn head_of(bytes: usize) -> String {
     let begin = "GET /party/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Long: ";
     format!("{begin}{}\r\n\r\n", "a".repeat(bytes - begin.len() - 4))

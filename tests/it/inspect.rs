@@ -15,7 +15,7 @@ async fn ask(node: &TestNode, method: &str, path: &str, body: &[u8]) -> Reply {
     node.request(method, &format!("/_room/admin/{path}"), &[("authorization", &secret)], body).await
 }
 
-/// What the operator is told, which must be good.
+/// Returns what the operator is told, which must be good.
 async fn told(node: &TestNode, method: &str, path: &str, body: &[u8]) -> Value {
     let reply = ask(node, method, path, body).await;
     assert_eq!(reply.status, 200, "{method} {path}: {}", reply.text());
@@ -27,7 +27,7 @@ async fn look(node: &TestNode, path: &str) -> Value {
     told(node, "GET", path, &[]).await
 }
 
-/// How the room `lobby` is.
+/// Returns how the room `lobby` is.
 async fn lobby(node: &TestNode) -> Value {
     look(node, "rooms/main/lobby").await
 }
@@ -37,7 +37,7 @@ fn names(page: &Value) -> Vec<String> {
     rooms.map(|room| room["room"].as_str().unwrap().to_owned()).collect()
 }
 
-/// All pages of a list.
+/// Returns all pages of a list.
 async fn all(node: &TestNode, query: &str) -> Vec<String> {
     let (mut found, mut after) = (Vec::new(), String::new());
     loop {

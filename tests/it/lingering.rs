@@ -4,7 +4,7 @@ use room_tests::{RawClient, Requests, Setup, TestNode, masked};
 use serde_json::json;
 use std::net::SocketAddr;
 
-/// A node that waits for slow clients far longer than a test does: what ends in time does not end by that.
+/// Returns a node that waits for slow clients far longer than a test does: what ends in time does not end by that.
 fn patient(setup: Setup) -> Setup {
     setup.limits(|limits| (limits.close_ms_max, limits.linger_ms_max) = (600_000, 600_000))
 }
@@ -47,7 +47,7 @@ async fn a_closing_handshake_ends_with_the_servers_end() {
     assert_eq!(second.ended().await.map_err(|error| error.kind()), Ok(Vec::new()));
 }
 
-/// What a client hears for these bytes: texts, then the close code.
+/// Returns what a client hears for these bytes: texts, then the close code.
 async fn heard(node: &TestNode, bytes: &[u8]) -> (Vec<String>, Option<u16>) {
     let mut client = sent(node.addr(), bytes).await;
     let mut texts = Vec::new();

@@ -16,7 +16,7 @@ async fn log(node: &TestNode, room: &str, text: &str) {
     assert_eq!(node.post(room, &json!([{"log": text}])).await.status, 200);
 }
 
-/// The number of a line.
+/// Returns the number of a line.
 fn seq(event: &SentEvent) -> u64 {
     event.data["seq"].as_u64().unwrap()
 }

@@ -5,7 +5,7 @@ use room_tests::{
 };
 use serde_json::{Value, json};
 
-/// What passed next, without its time, the epoch of its number, and what is not set.
+/// Returns what passed next, without its time, the epoch of its number, and what is not set.
 async fn next(watcher: &mut EventStream) -> Value {
     let event = watcher.next().await.unwrap();
     assert_eq!(event.name, "message", "{event:?}");

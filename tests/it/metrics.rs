@@ -12,7 +12,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// What a node prints now.
+/// Returns what a node prints now.
 async fn printed(node: &impl Requests) -> String {
     let reply = node.get("/_room/metrics").await;
     assert_eq!(reply.status, 200);
@@ -20,7 +20,7 @@ async fn printed(node: &impl Requests) -> String {
     reply.text()
 }
 
-/// The value of a metric, spelled with its label: `room_turns_total{outcome="ok"}`.
+/// Returns the value of a metric, spelled with its label: `room_turns_total{outcome="ok"}`.
 #[track_caller]
 fn value(text: &str, metric: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
@@ -100,7 +100,7 @@ async fn a_node_counts_what_its_rooms_and_its_door_do() {
     assert!(value(&text, "room_gate_seconds_count") >= 5.0, "{text}");
 }
 
-/// How many requests of clients were answered.
+/// Returns how many requests of clients were answered.
 fn requests(text: &str) -> f64 {
     let lines = text.lines().filter(|line| line.starts_with("room_requests_total"));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
@@ -169,7 +169,7 @@ impl Small {
         mount.is_ok_and(|mount| mount.status.success()).then_some(Self(dir))
     }
 
-    /// A file that takes all space there is.
+    /// Returns a file that takes all space there is.
     fn fill(&self) -> PathBuf {
         let path = self.0.path().join("ballast");
         let mut ballast = std::fs::File::create(&path).unwrap();
@@ -184,7 +184,7 @@ impl Drop for Small {
     }
 }
 
-/// A node on this folder that serves the puppet.
+/// Returns a node on this folder that serves the puppet.
 async fn node_on(dir: &Path, audience: Audience) -> Runtime {
     let limits = room_runtime::Limits {
         rooms_active_max: 8,

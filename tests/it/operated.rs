@@ -118,7 +118,7 @@ impl Operated {
         release
     }
 
-    /// What a client gets who calls a project by its name; none if it is not there.
+    /// Returns what a client gets who calls a project by its name; none if it is not there.
     pub(crate) async fn asked(&self, project: &str, path: &str) -> Option<Vec<u8>> {
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: {project}.example.com\r\nConnection: close\r\n\r\n"

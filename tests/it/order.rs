@@ -82,7 +82,7 @@ async fn a_broadcast_leaves_out_whom_it_names_and_keeps_to_its_tag() {
     assert!(ordered(&heard(&mut none).await, &["not red", "only none", "an id is a tag"]));
 }
 
-/// True if these are the texts besides `end`, as far as they came before it.
+/// Returns true if these are the texts besides `end`, as far as they came before it.
 fn ordered(heard: &[String], expected: &[&str]) -> bool {
     let heard: Vec<&str> = heard.iter().map(String::as_str).filter(|text| *text != "end").collect();
     expected.starts_with(&heard)

@@ -5,7 +5,7 @@ use room_runtime::Limits;
 use room_tests::{Dice, Requests, Setup, TestClient, TestNode, seed};
 use serde_json::{Value, json};
 
-/// A node with so many places, whose rooms would not go by themselves.
+/// Returns a node with so many places, whose rooms would not go by themselves.
 async fn node(setup: Setup, places: u64) -> TestNode {
     let limits = |limits: &mut Limits| {
         (limits.rooms_active_max, limits.place_wait_ms_max) = (places, 15_000);

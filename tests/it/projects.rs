@@ -43,7 +43,7 @@ fn host(number: usize) -> String {
     format!("p{number}.example.com")
 }
 
-/// What the lobby of the project at this host says of itself.
+/// Returns what the lobby of the project at this host says of itself.
 async fn report(operated: &Operated, host: &str) -> (u16, Value) {
     let reply = operated.server.addr().get(&format!("http://{host}/parties/main/lobby")).await;
     (reply.status, serde_json::from_slice(&reply.body).unwrap_or_default())

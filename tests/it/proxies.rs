@@ -14,7 +14,7 @@ const HERE: &str = "127.0.0.0/8";
 /// Version 2 of the PROXY protocol.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// What a room sees of a request that begins so: its URL, and the headers that proxies make up.
+/// Returns what a room sees of a request that begins so: its URL, and the headers that proxies make up.
 async fn seen(node: &TestNode, preamble: &[u8], headers: &str) -> (String, Value) {
     let mut client = RawClient::open(node.addr()).await;
     client.write(&[preamble, request(headers).as_bytes()].concat()).await;
@@ -38,12 +38,12 @@ fn reflected(answer: &[u8]) -> (String, Value) {
     (body["uri"].as_str().unwrap().to_owned(), headers)
 }
 
-/// What a room sees of a client at this address.
+/// Returns what a room sees of a client at this address.
 fn at(uri: &str, client: &str) -> (String, Value) {
     (uri.to_owned(), json!([["x-forwarded-for", client]]))
 }
 
-/// A header of version 2: command, family, and what follows the length.
+/// Returns a header of version 2: command, family, and what follows the length.
 fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
     [&SIGNATURE[..], &[command, family], &length, rest].concat()
@@ -207,7 +207,7 @@ async fn a_trusted_connection_without_a_proxy_header_is_closed_and_counted() {
     assert!(stranger.head().await.starts_with("HTTP/1.1 400"));
 }
 
-/// A connection from 127.0.0.2.
+/// Returns a connection from 127.0.0.2.
 async fn as_proxy(node: &TestNode) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from(([127, 0, 0, 2], 0))).unwrap();

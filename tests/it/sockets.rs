@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
 
-/// The events of a room, as soon as there are so many.
+/// Returns the events of a room, as soon as there are so many.
 async fn events(node: &TestNode, room: &str, count: usize) -> Vec<String> {
     let mut events = Vec::new();
     until(&format!("{count} events in {room}"), async || {

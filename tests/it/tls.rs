@@ -36,7 +36,7 @@ impl Own {
         self.pair.cert.der().clone()
     }
 
-    /// A connection of a client that trusts this certificate, and no other.
+    /// Returns a connection of a client that trusts this certificate, and no other.
     async fn connect(
         &self,
         node: &TestNode,
@@ -74,13 +74,13 @@ impl Own {
         within("a TLS handshake", handshake).await
     }
 
-    /// True if the node shows this certificate.
+    /// Returns true if the node shows this certificate.
     async fn is_shown(&self, node: &TestNode) -> bool {
         self.connect(node, &[&TLS13], &[]).await.is_ok()
     }
 }
 
-/// What comes back for a path.
+/// Returns what comes back for a path.
 async fn get(mut tls: TlsStream<TcpStream>, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     tls.write_all(request.as_bytes()).await.unwrap();

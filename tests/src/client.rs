@@ -72,7 +72,7 @@ impl TestClient {
         }
     }
 
-    /// A header of the handshake's answer.
+    /// Returns a header of the handshake's answer.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
     }
@@ -134,7 +134,7 @@ impl TestClient {
         sent.expect("the connection is open");
     }
 
-    /// The next message or close frame; pings are answered and passed over.
+    /// Returns the next message or close frame; pings are answered and passed over.
     pub async fn recv(&mut self) -> Got {
         loop {
             return match within("a frame from the server", self.socket.next()).await {
@@ -151,7 +151,7 @@ impl TestClient {
         }
     }
 
-    /// The next message, which must be text.
+    /// Returns the next message, which must be text.
     ///
     /// # Panics
     /// When it is anything else.
@@ -162,7 +162,7 @@ impl TestClient {
         }
     }
 
-    /// The close frame, which must be next.
+    /// Returns the close frame, which must be next.
     ///
     /// # Panics
     /// When it is anything else.

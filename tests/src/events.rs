@@ -65,7 +65,7 @@ impl EventStream {
         Self { client, text: String::new(), ready: VecDeque::new() }
     }
 
-    /// The next event that has data. None at the end.
+    /// Returns the next event that has data. None at the end.
     ///
     /// # Panics
     /// When the stream breaks off.
@@ -78,7 +78,7 @@ impl EventStream {
         }
     }
 
-    /// The next event, also if it only says its number. None at the end.
+    /// Returns the next event, also if it only says its number. None at the end.
     ///
     /// # Panics
     /// When the stream breaks off.
@@ -100,7 +100,7 @@ impl EventStream {
         }
     }
 
-    /// The text of the next line. None at the end.
+    /// Returns the text of the next line. None at the end.
     ///
     /// # Panics
     /// When something else comes.
@@ -110,7 +110,7 @@ impl EventStream {
         Some(event.data["text"].as_str().expect("a line has a text").to_owned())
     }
 
-    /// The texts of all lines up to the first that has this in it.
+    /// Returns the texts of all lines up to the first that has this in it.
     ///
     /// # Panics
     /// When there is none.

@@ -18,17 +18,17 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The first header with this name.
+    /// Returns the first header with this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     ///
     /// # Panics
     /// When it is none.
@@ -37,7 +37,7 @@ impl Reply {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
     }
 
-    /// An answer with this head, and what followed it until the connection ended.
+    /// Returns an answer with this head, and what followed it until the connection ended.
     pub fn of(head: &str, rest: Vec<u8>) -> Self {
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
@@ -66,7 +66,7 @@ fn join_chunks(mut bytes: &[u8]) -> Vec<u8> {
 
 /// Requests to a node.
 pub trait Requests {
-    /// Where they go.
+    /// Returns where they go.
     fn target(&self) -> SocketAddr;
 
     /// Sends a request with these headers, and a body if it has one.
@@ -106,7 +106,7 @@ pub trait Requests {
         async move { self.request("POST", &path, &[], body.as_bytes()).await }
     }
 
-    /// The puppet's report about a room of `main`.
+    /// Returns the puppet's report about a room of `main`.
     fn report(&self, room: &str) -> impl Future<Output = Value> {
         let path = format!("/parties/main/{room}");
         async move {
@@ -129,7 +129,7 @@ impl Requests for SocketAddr {
     }
 }
 
-/// What a script said, one text after the other.
+/// Returns what a script said, one text after the other.
 pub fn script(reply: &Reply) -> Vec<String> {
     serde_json::from_value(reply.json()).unwrap_or_default()
 }

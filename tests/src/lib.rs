@@ -48,8 +48,8 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     within(what, asking).await;
 }
 
-/// A seed for a test that draws at random: `FUZZ_SEED`, or a new one. It is printed, so that a failure
-/// can be repeated.
+/// Returns a seed for a test that draws at random: `FUZZ_SEED`, or a new one. It is printed, so that a failure can be
+/// repeated.
 pub fn seed() -> u64 {
     let given = std::env::var_os("FUZZ_SEED").and_then(|seed| seed.to_str()?.parse().ok());
     let seed = given.unwrap_or_else(|| {

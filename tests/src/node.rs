@@ -33,7 +33,7 @@ pub struct TestNode {
 }
 
 impl Setup {
-    /// A node that forgets everything when it stops, and whose errors are for developers.
+    /// Returns a node that forgets everything when it stops, and whose errors are for developers.
     pub fn memory() -> Self {
         // Each place for a room reserves address space, and many nodes run in one test process.
         let limits = Limits {
@@ -57,7 +57,7 @@ impl Setup {
         }
     }
 
-    /// A node with a folder of its own on disk.
+    /// Returns a node with a folder of its own on disk.
     ///
     /// # Panics
     /// When no folder can be made.
@@ -185,7 +185,7 @@ impl Setup {
 }
 
 impl TestNode {
-    /// Where it listens.
+    /// Returns where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.runtime.addr()
     }
@@ -198,32 +198,32 @@ impl TestNode {
         self.runtime.listen_too(addr).await.expect("the address is free");
     }
 
-    /// Its limits.
+    /// Returns its limits.
     pub fn limits(&self) -> &Limits {
         &self.setup.limits
     }
 
-    /// The folder of its data, if it is on disk.
+    /// Returns the folder of its data, if it is on disk.
     pub fn data_dir(&self) -> Option<PathBuf> {
         self.setup.disk.as_ref().map(|dir| dir.path().join("data"))
     }
 
-    /// The secret of its operator.
+    /// Returns the secret of its operator.
     pub fn secret(&self) -> String {
         self.runtime.admin_token().secret().to_owned()
     }
 
-    /// A code by which one browser signs in to the dashboard, once.
+    /// Returns a code by which one browser signs in to the dashboard, once.
     pub fn sign_in_code(&self) -> String {
         self.runtime.sign_in_code()
     }
 
-    /// How many rooms are in memory, as its operator is told.
+    /// Returns how many rooms are in memory, as its operator is told.
     pub async fn running(&self) -> u64 {
         self.counted("running").await
     }
 
-    /// How many rooms have an instance, as its operator is told.
+    /// Returns how many rooms have an instance, as its operator is told.
     pub async fn live(&self) -> u64 {
         self.counted("live").await
     }
@@ -255,7 +255,7 @@ impl TestNode {
         self.deploy_project(vec![self.party(module, vars)]).await
     }
 
-    /// The party `main` as [`TestNode::deploy`] puts it in place.
+    /// Returns the party `main` as [`TestNode::deploy`] puts it in place.
     pub fn party(&self, module: Arc<[u8]>, vars: &[(&str, &str)]) -> PartyConfig {
         let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         PartyConfig {
@@ -290,12 +290,12 @@ impl TestNode {
     }
 }
 
-/// An answer without a room.
+/// Returns an answer without a room.
 pub fn auto_response(request: &str, response: &str) -> AutoResponse {
     AutoResponse { request: request.to_owned(), response: response.to_owned() }
 }
 
-/// The same module with other bytes: a custom section more, which no one reads.
+/// Returns the same module with other bytes: a custom section more, which no one reads.
 pub fn variant(module: &[u8], mark: u8) -> Arc<[u8]> {
     // Section 0, three bytes long, with a name of one byte and one byte in it.
     [module, &[0, 3, 1, b'v', mark]].concat().into()

@@ -23,7 +23,7 @@ pub struct RawFrame {
 }
 
 impl RawFrame {
-    /// The code of a close frame.
+    /// Returns the code of a close frame.
     pub fn close_code(&self) -> Option<u16> {
         let code = self.payload.first_chunk::<2>()?;
         (self.opcode == 8).then(|| u16::from_be_bytes(*code))
@@ -96,7 +96,7 @@ impl RawClient {
         drop(within("the end to be written", self.tcp.shutdown()).await);
     }
 
-    /// The head of an HTTP response, up to its empty line.
+    /// Returns the head of an HTTP response, up to its empty line.
     ///
     /// # Panics
     /// When the connection ends before.
@@ -111,7 +111,7 @@ impl RawClient {
         }
     }
 
-    /// The next chunk of a body that is sent in chunks: an empty one at its end, none if it broke off.
+    /// Returns the next chunk of a body that is sent in chunks: an empty one at its end, none if it broke off.
     pub async fn chunk(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some((chunk, size)) = parse_chunk(&self.buffer) {
@@ -130,7 +130,7 @@ impl RawClient {
         std::mem::take(&mut self.buffer)
     }
 
-    /// The next frame; none if the connection ended.
+    /// Returns the next frame; none if the connection ended.
     pub async fn frame(&mut self) -> Option<RawFrame> {
         loop {
             if let Some((frame, size)) = parse(&self.buffer) {
@@ -151,7 +151,7 @@ impl RawClient {
     }
 }
 
-/// A chunk at the beginning of these bytes, and how many of them it takes.
+/// Returns a chunk at the beginning of these bytes, and how many of them it takes.
 fn parse_chunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let head = bytes.windows(2).position(|two| two == b"\r\n")?;
     let size = usize::from_str_radix(std::str::from_utf8(&bytes[..head]).ok()?, 16).ok()?;
@@ -160,7 +160,7 @@ fn parse_chunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     bytes.get(end..end + 2).map(|_| (chunk, end + 2))
 }
 
-/// A frame at the beginning of these bytes, and how many of them it takes.
+/// Returns a frame at the beginning of these bytes, and how many of them it takes.
 fn parse(bytes: &[u8]) -> Option<(RawFrame, usize)> {
     let [first, second] = *bytes.first_chunk::<2>()?;
     let (length, head) = match second & 0x7f {
@@ -173,7 +173,7 @@ fn parse(bytes: &[u8]) -> Option<(RawFrame, usize)> {
     Some((RawFrame { opcode: first & 0x0f, payload }, size))
 }
 
-/// A frame of a client: the first byte as it is given, then length, mask and payload.
+/// Returns a frame of a client: the first byte as it is given, then length, mask and payload.
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [1, 2, 3, 4];
     let mut frame = vec![first];

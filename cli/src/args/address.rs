@@ -28,7 +28,7 @@ pub(crate) enum Host {
 }
 
 impl Host {
-    /// Its addresses with a port. The server must be able to listen on the first.
+    /// Returns its addresses with a port. The server must be able to listen on the first.
     pub(crate) fn at(self, port: u16) -> Vec<SocketAddr> {
         match self {
             Self::Localhost => {
@@ -60,12 +60,12 @@ pub(crate) fn listen_at(text: &str) -> Result<ListenAt, String> {
     found.ok_or_else(|| EXAMPLES.to_owned())
 }
 
-/// Where clients come to a server.
+/// Returns where clients come to a server.
 pub(crate) fn clients(text: &str) -> Result<SocketAddr, String> {
     or(text, (Ipv4Addr::UNSPECIFIED, 1999).into())
 }
 
-/// Where its operators come.
+/// Returns where its operators come.
 pub(crate) fn operators(text: &str) -> Result<SocketAddr, String> {
     or(text, (Ipv4Addr::LOCALHOST, 1998).into())
 }

@@ -63,7 +63,7 @@ pub(crate) struct BenchArgs {
     pub(crate) json: bool,
 }
 
-/// A parser of whole numbers within bounds.
+/// Returns a parser of whole numbers within bounds.
 fn count(min: u64, max: u64) -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(min..=max)
 }

@@ -33,7 +33,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// A row that begins with this number.
+    /// Returns a row that begins with this number.
     pub(crate) fn from(next: u64) -> Self {
         Self { next, missing: BTreeSet::new() }
     }
@@ -52,7 +52,7 @@ impl Row {
         Came::Once
     }
 
-    /// How many below the highest did not come, at most [`MISSING_MAX`].
+    /// Returns how many below the highest did not come, at most [`MISSING_MAX`].
     pub(crate) fn gaps(&self) -> u64 {
         self.missing.len() as u64
     }
@@ -103,7 +103,7 @@ impl Check {
         }
     }
 
-    /// What is wrong, in words; none if nothing is.
+    /// Returns what is wrong, in words; none if nothing is.
     pub(crate) fn faults(&self) -> Option<String> {
         let found = [
             (self.lost, "lost"),

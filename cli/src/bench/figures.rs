@@ -50,7 +50,7 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// The figures of a histogram of nanoseconds.
+    /// Returns the figures of a histogram of nanoseconds.
     pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
         let us = |ns: u64| ns as f64 / 1_000.0;
         let at = |quantile| us(histogram.value_at_quantile(quantile));
@@ -138,7 +138,7 @@ fn row(name: &str, what: &str, a_second: &str, latency: &Latency) -> [String; 8]
     [name.to_owned(), what.to_owned(), a_second.to_owned(), p50, p90, p99, p99_9, max]
 }
 
-/// What was asked for, in few words.
+/// Returns what was asked for, in few words.
 fn described(plan: &Plan) -> String {
     let Plan { clients, rooms, in_flight, rate, .. } = plan;
     let how = match (rate, plan.scenario) {
@@ -158,7 +158,7 @@ fn described(plan: &Plan) -> String {
     }
 }
 
-/// What there is to say about a scenario besides its row.
+/// Returns what there is to say about a scenario besides its row.
 fn remarks(outcome: &Outcome) -> Vec<String> {
     let name = styled(BOLD, outcome.plan.scenario.name());
     let mut remarks = Vec::new();
@@ -187,7 +187,7 @@ fn remarks(outcome: &Outcome) -> Vec<String> {
     remarks
 }
 
-/// A number with its thousands apart.
+/// Returns a number with its thousands apart.
 pub(crate) fn count(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut out = String::new();
@@ -200,7 +200,7 @@ pub(crate) fn count(number: f64) -> String {
     out
 }
 
-/// A time in its own unit.
+/// Returns a time in its own unit.
 fn time(us: f64) -> String {
     match us {
         ..1_000.0 => format!("{us:.0} µs"),

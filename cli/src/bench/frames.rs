@@ -33,7 +33,7 @@ pub(crate) enum Odd {
     Length(u64),
 }
 
-/// The first frame of these bytes, and how many they are; none if it is not whole yet.
+/// Returns the first frame of these bytes, and how many they are; none if it is not whole yet.
 ///
 /// # Errors
 /// [`Odd`]: what comes is no frame, and nothing behind it can be read.
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A frame as servers write it.
+    /// Returns a frame as servers write it.
     fn served(kind: u8, body: &[u8]) -> Vec<u8> {
         let mut masked = Vec::new();
         append(&mut masked, kind, body);
@@ -115,7 +115,7 @@ mod tests {
         masked
     }
 
-    /// All frames of bytes that come in these pieces.
+    /// Returns all frames of bytes that come in these pieces.
     fn read(pieces: &[&[u8]]) -> Vec<(u8, Vec<u8>)> {
         let (mut buffer, mut found) = (Vec::new(), Vec::new());
         for piece in pieces {

@@ -137,7 +137,7 @@ impl Link {
         }
     }
 
-    /// Whether so many bytes more may wait to be sent.
+    /// Returns whether so many bytes more may wait to be sent.
     pub(crate) fn takes(&self, bytes: usize) -> bool {
         self.out.borrow().len() + bytes <= OUT_BYTES_MAX
     }

@@ -33,7 +33,7 @@ pub(crate) enum Held {
 }
 
 impl Held {
-    /// The figure of what came between two looks.
+    /// Returns the figure of what came between two looks.
     pub(crate) fn between(
         before: &Result<Resident, String>,
         after: &Result<Resident, String>,
@@ -59,7 +59,7 @@ impl Held {
         }
     }
 
-    /// The figure in words.
+    /// Returns the figure in words.
     pub(crate) fn described(&self) -> String {
         match self {
             Self::Unknown { unknown } => format!("the server's memory is not known: {unknown}"),
@@ -101,14 +101,14 @@ pub(crate) fn resident(addr: SocketAddr, pid: Option<u32>) -> Result<Resident, S
     Ok(Resident { pid, bytes })
 }
 
-/// The resident memory in a process's status.
+/// Returns the resident memory in a process's status.
 fn rss(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib * 1_024)
 }
 
-/// The process that listens at an address.
+/// Returns the process that listens at an address.
 fn listener(addr: SocketAddr) -> Result<u32, String> {
     if !is_ours(addr.ip()) {
         return Err(format!("{} is another machine", addr.ip()));
@@ -134,7 +134,7 @@ fn listener(addr: SocketAddr) -> Result<u32, String> {
     })
 }
 
-/// The inodes of the sockets that listen on a port, of a table of the kernel.
+/// Returns the inodes of the sockets that listen on a port, of a table of the kernel.
 fn listening(table: &str, port: u16) -> Vec<String> {
     const LISTEN: &str = "0A";
     let rows = table.lines().skip(1).filter_map(|row| {
@@ -147,7 +147,7 @@ fn listening(table: &str, port: u16) -> Vec<String> {
     rows.collect()
 }
 
-/// Whether an address is one of this machine: only those can be listened at.
+/// Returns whether an address is one of this machine: only those can be listened at.
 fn is_ours(ip: IpAddr) -> bool {
     ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }

@@ -51,7 +51,7 @@ pub(crate) fn write(into: &mut Vec<u8>, kind: Kind, stamp: Stamp, bytes: usize) 
     into.extend_from_slice(end);
 }
 
-/// What a message of this kind and length carries; none if it is another one.
+/// Returns what a message of this kind and length carries; none if it is another one.
 pub(crate) fn read(body: &[u8], kind: Kind, bytes: usize) -> Option<Stamp> {
     let rest = body.strip_prefix(br#"{"t":""#)?.strip_prefix(kind.name().as_bytes())?;
     let (number, rest) = digits(rest.strip_prefix(br#"","s":"#)?)?;
@@ -67,14 +67,14 @@ pub(crate) fn write_increment(into: &mut Vec<u8>, number: u64) {
     let _never = write!(into, r#"{{"t":"incr","s":{number}}}"#);
 }
 
-/// The number of an increment and the count that answers it; none if it is another message.
+/// Returns the number of an increment and the count that answers it; none if it is another message.
 pub(crate) fn read_count(body: &[u8]) -> Option<(u64, u64)> {
     let (number, rest) = digits(body.strip_prefix(br#"{"t":"count","s":"#)?)?;
     let (count, rest) = digits(rest.strip_prefix(br#","n":"#)?)?;
     (rest == b"}").then_some((number, count))
 }
 
-/// The number that these bytes begin with, and what is behind it.
+/// Returns the number that these bytes begin with, and what is behind it.
 fn digits(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let length = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, rest) = bytes.split_at(length);

@@ -20,7 +20,7 @@ impl Schedule {
         Self { start, a_second: a_second.max(1), next: 0 }
     }
 
-    /// When the next one is due.
+    /// Returns when the next one is due.
     pub(crate) fn due(&self) -> u64 {
         // Counted from the start each time, so that no error adds up.
         let after = u128::from(self.next) * 1_000_000_000 / u128::from(self.a_second);
@@ -41,7 +41,7 @@ pub(crate) struct Pacer {
 }
 
 impl Pacer {
-    /// A clock whose zero is `epoch`.
+    /// Returns a clock whose zero is `epoch`.
     pub(crate) fn new(epoch: Instant) -> Self {
         Self {
             epoch,

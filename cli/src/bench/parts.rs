@@ -28,7 +28,7 @@ use visits::Visits;
 /// catch up.
 const OUT_MAX: u64 = 65_536;
 
-/// The name of a room that no other run has, as rooms are told apart by what comes out of them.
+/// Returns the name of a room that no other run has, as rooms are told apart by what comes out of them.
 fn room_name(what: &str, which: impl Display) -> String {
     static RUN: OnceLock<String> = OnceLock::new();
     let run = RUN.get_or_init(|| format!("{:x}", chrono::Utc::now().timestamp_millis()));
@@ -118,7 +118,7 @@ impl Prepared {
 }
 
 impl Running {
-    /// How far it is, in words.
+    /// Returns how far it is, in words.
     pub(crate) fn progress(&self) -> String {
         format!("{} {}", self.plan.scenario.name(), self.tally.progress())
     }

@@ -46,7 +46,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// A run that begins now.
+    /// Returns a run that begins now.
     pub(crate) fn begin(length: Length) -> Rc<Self> {
         let epoch = Instant::now();
         let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -65,7 +65,7 @@ impl Run {
         u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Whether more is sent at this time.
+    /// Returns whether more is sent at this time.
     pub(crate) fn is_open(&self, now: u64) -> bool {
         now < self.until.get()
     }
@@ -74,7 +74,7 @@ impl Run {
         (self.from..self.until.get()).contains(&at)
     }
 
-    /// How long it measured.
+    /// Returns how long it measured.
     pub(crate) fn seconds(&self) -> f64 {
         self.until.get().saturating_sub(self.from) as f64 / 1e9
     }
@@ -237,19 +237,19 @@ impl Tally {
         self.not_sent.set(self.not_sent.get() + 1);
     }
 
-    /// How much has counted, in words.
+    /// Returns how much has counted, in words.
     pub(crate) fn progress(&self) -> String {
         count(self.count.get() as f64)
     }
 
-    /// The count, the latencies, what was not sent, and what was found.
+    /// Returns the count, the latencies, what was not sent, and what was found.
     pub(crate) fn sums(&self) -> (u64, Latency, u64, Check) {
         let latency = Latency::of(&self.latency.borrow());
         (self.count.get(), latency, self.not_sent.get(), self.check.borrow().clone())
     }
 }
 
-/// An empty histogram of nanoseconds, exact to a thousandth.
+/// Returns an empty histogram of nanoseconds, exact to a thousandth.
 ///
 /// # Errors
 /// None: the bounds are right.

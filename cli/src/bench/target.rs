@@ -33,7 +33,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The party of the server that a URL means.
+    /// Returns the party of the server that a URL means.
     ///
     /// # Errors
     /// A mistake: it is no such URL, or its host has no address.
@@ -71,7 +71,7 @@ impl Target {
         self.planned.set(connections);
     }
 
-    /// Where the next connection comes from; none if the system chooses.
+    /// Returns where the next connection comes from; none if the system chooses.
     fn source(&self) -> Option<SocketAddr> {
         let addresses = self.planned.get().div_ceil(SOURCE_CONNECTIONS);
         let is_loopback = matches!(self.addr.ip(), IpAddr::V4(ip) if ip.is_loopback());
@@ -155,7 +155,7 @@ impl Target {
     }
 }
 
-/// The begin of what somebody else sent, as text that steers no terminal.
+/// Returns the begin of what somebody else sent, as text that steers no terminal.
 fn shortened(body: &[u8]) -> String {
     const CHARS_MAX: usize = 80;
     String::from_utf8_lossy(body).chars().take(CHARS_MAX).flat_map(char::escape_debug).collect()

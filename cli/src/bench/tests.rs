@@ -106,7 +106,7 @@ async fn load(scenario: Scenario, manner: Manner, in_flight: usize, rate: Option
     outcomes.remove(0)
 }
 
-/// What is found, with messages that are due whatever the server does.
+/// Returns what is found, with messages that are due whatever the server does.
 async fn found(scenario: Scenario, manner: Manner) -> Check {
     load(scenario, manner, 1, Some(2_000)).await.check
 }

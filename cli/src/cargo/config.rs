@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 /// As many files are read at most: nobody has written more of them.
 const FILES_MAX: usize = 1_000;
 
-/// The files that configure a cargo run in this folder, the strongest first, whether they are there or not. A file
-/// goes over those that it includes, and of these the later one over the earlier one.
+/// Returns the files that configure a cargo run in this folder, the strongest first, whether they are there or not. A
+/// file goes over those that it includes, and of these the later one over the earlier one.
 pub(super) fn files(dir: &Path) -> Vec<PathBuf> {
     let folders = dir.ancestors().map(|above| above.join(".cargo")).chain(home());
     let mut files = Vec::new();
@@ -30,7 +30,8 @@ fn add(file: PathBuf, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The files that a file names under `include`, from where it is itself: a list of paths, or of tables with a path.
+/// Returns the files that a file names under `include`, from where it is itself: a list of paths, or of tables with a
+/// path.
 fn included(file: &Path) -> Vec<PathBuf> {
     let dir = file.parent().unwrap_or(Path::new("/"));
     let list = match table(file).and_then(|mut config| config.remove("include")) {
@@ -43,19 +44,19 @@ fn included(file: &Path) -> Vec<PathBuf> {
     paths.map(|path| plain(&dir.join(path))).collect()
 }
 
-/// The files that choose the toolchain for this folder, whether they are there or not.
+/// Returns the files that choose the toolchain for this folder, whether they are there or not.
 pub(super) fn toolchain_files(dir: &Path) -> Vec<PathBuf> {
     let names = ["rust-toolchain", "rust-toolchain.toml"];
     dir.ancestors().flat_map(|above| names.map(|name| above.join(name))).collect()
 }
 
-/// The folder in which cargo keeps what it downloads.
+/// Returns the folder in which cargo keeps what it downloads.
 pub(super) fn home() -> Option<PathBuf> {
     let named = std::env::var_os("CARGO_HOME").filter(|dir| !dir.is_empty());
     named.map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")))
 }
 
-/// The target that cargo compiles for here if none is named.
+/// Returns the target that cargo compiles for here if none is named.
 pub(super) fn build_target(dir: &Path) -> Option<String> {
     let named = std::env::var_os("CARGO_BUILD_TARGET").and_then(|target| target.into_string().ok());
     if named.is_some() {
@@ -71,8 +72,8 @@ fn target_in(config: &toml::Table) -> Option<String> {
     }
 }
 
-/// Whether the user has chosen how much guests are optimised in the profile `dev`: in the environment, in cargo's
-/// configuration for this folder, or in the manifest of its workspace.
+/// Returns whether the user has chosen how much guests are optimised in the profile `dev`: in the environment, in
+/// cargo's configuration for this folder, or in the manifest of its workspace.
 pub(super) fn chooses_opt_level(dir: &Path, workspace: &Path) -> bool {
     let is_in = |config: toml::Table| {
         let profile = config.get("profile").and_then(|profiles| profiles.get("dev"));
@@ -83,7 +84,7 @@ pub(super) fn chooses_opt_level(dir: &Path, workspace: &Path) -> bool {
         || table(&workspace.join("Cargo.toml")).is_some_and(is_in)
 }
 
-/// The folders that the `[patch]` sections of a file name.
+/// Returns the folders that the `[patch]` sections of a file name.
 pub(super) fn patches(file: &Path) -> Vec<PathBuf> {
     let dir = file.parent().unwrap_or(Path::new("/"));
     let found = table(file).unwrap_or_default();

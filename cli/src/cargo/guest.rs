@@ -51,14 +51,14 @@ pub(super) fn build(dir: &Path, workspace: &Path, own: &Path, profile: &str) -> 
     command
 }
 
-/// The folder of a package's own, in cargo's.
+/// Returns the folder of a package's own, in cargo's.
 pub(super) fn own_dir(target_dir: &Path, manifest: &Path) -> PathBuf {
     let hash = ModuleHash::of(manifest.as_os_str().as_encoded_bytes()).to_string();
     let end = hash.char_indices().nth(HASH_CHARS).map_or(hash.len(), |(at, _)| at);
     target_dir.join("room").join(&hash[..end])
 }
 
-/// What cargo calls the folder of a profile.
+/// Returns what cargo calls the folder of a profile.
 pub(super) fn profile_dir(profile: &str) -> &str {
     match profile {
         "dev" | "test" => "debug",

@@ -131,7 +131,7 @@ impl Reading {
         }
     }
 
-    /// All that is known at the end of a build: with the list beside the component if there is one, else with
+    /// Returns all that is known at the end of a build: with the list beside the component if there is one, else with
     /// all lists that compilers left in these folders.
     pub(super) fn end(mut self, component: Option<&Path>, folders: &[PathBuf]) -> Inputs {
         for (output, dir) in std::mem::take(&mut self.scripts) {
@@ -187,24 +187,24 @@ impl Reading {
     }
 }
 
-/// The time by the clock that files are stamped with.
+/// Returns the time by the clock that files are stamped with.
 #[expect(clippy::disallowed_methods, reason = "the node's clock knows nothing of files")]
 pub(crate) fn disk_time() -> SystemTime {
     SystemTime::now()
 }
 
-/// The value of a line in which a build script tells cargo something.
+/// Returns the value of a line in which a build script tells cargo something.
 fn directive<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     let rest = line.strip_prefix("cargo::").or_else(|| line.strip_prefix("cargo:"))?;
     rest.strip_prefix(key)?.strip_prefix('=')
 }
 
-/// Whether a package lies on this disk as its author's.
+/// Returns whether a package lies on this disk as its author's.
 fn is_local(id: &str) -> bool {
     id.starts_with("path+")
 }
 
-/// A path without `.` and `..`, as text: a link is not followed.
+/// Returns a path without `.` and `..`, as text: a link is not followed.
 pub(super) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
@@ -217,7 +217,7 @@ pub(super) fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-/// The files of a list in make's format. A space in a name stands behind a `\`.
+/// Returns the files of a list in make's format. A space in a name stands behind a `\`.
 fn dep_info(file: &Path) -> Vec<String> {
     let text = std::fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -239,7 +239,7 @@ fn words(listed: &str) -> Vec<String> {
     found
 }
 
-/// The file that the compiler could not read, by its own words.
+/// Returns the file that the compiler could not read, by its own words.
 fn unreadable(message: &str) -> Option<&str> {
     message.strip_prefix("couldn't read `")?.split_once('`').map(|(path, _)| path)
 }

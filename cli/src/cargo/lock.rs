@@ -30,7 +30,7 @@ pub(super) async fn wait(locks: &[PathBuf]) {
     }
 }
 
-/// Whether somebody has it now. One that is not there, or on a disk without locks, is nobody's.
+/// Returns whether somebody has it now. One that is not there, or on a disk without locks, is nobody's.
 fn is_held(lock: &Path) -> bool {
     let Ok(file) = File::open(lock) else { return false };
     // Closing the file gives it back.

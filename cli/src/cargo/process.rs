@@ -22,7 +22,7 @@ impl Group {
         Ok(Self { child: command.kill_on_drop(true).spawn()? })
     }
 
-    /// Its stdout, once.
+    /// Returns its stdout, once.
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }

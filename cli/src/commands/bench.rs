@@ -83,7 +83,7 @@ fn show(args: &BenchArgs, outcomes: &[Outcome]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(2))
 }
 
-/// What a scenario consists of.
+/// Returns what a scenario consists of.
 ///
 /// # Errors
 /// A mistake: it cannot be done.

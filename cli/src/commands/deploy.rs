@@ -79,7 +79,7 @@ pub(crate) fn deploy(args: &DeployArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is to be served, and where its parts are.
+/// Returns what is to be served, and where its parts are.
 fn release(
     project: &Project,
     made: &[Component],
@@ -177,7 +177,7 @@ fn plan_in_words(plan: &Value) -> String {
     lines.join("\n")
 }
 
-/// What a change of what is served did.
+/// Returns what a change of what is served did.
 fn served(name: &str, done: &Value) -> String {
     let mark = styled(GOOD, "✓");
     let version = &done["version"];
@@ -262,7 +262,7 @@ pub(crate) fn env(args: &EnvArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A value from stdin, without the end of its last line.
+/// Returns a value from stdin, without the end of its last line.
 fn stdin() -> anyhow::Result<String> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).map_err(|err| {

@@ -81,7 +81,7 @@ async fn listen(args: &DevArgs, project: &Project) -> anyhow::Result<Node> {
         .into())
 }
 
-/// A port that is free now.
+/// Returns a port that is free now.
 fn any_port(host: Host) -> anyhow::Result<u16> {
     let addr = host.at(0).remove(0);
     let bound = std::net::TcpListener::bind(addr);
@@ -114,7 +114,7 @@ fn config(args: &DevArgs, project: &Project, listen: SocketAddr) -> Config {
     }
 }
 
-/// Why the runtime did not start, to the one who can change it.
+/// Returns why the runtime did not start, to the one who can change it.
 fn refused(err: StartError) -> anyhow::Error {
     let help = match &err {
         StartError::Listen { .. } => "choose another address with --host and --port",

@@ -63,7 +63,7 @@ fn read(file: &Path) -> Result<String, Mistake> {
     Ok(text)
 }
 
-/// The folder that paths in the file are relative to, absolute.
+/// Returns the folder that paths in the file are relative to, absolute.
 fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
     let absolute = file.canonicalize()?;
     Ok(absolute.parent().unwrap_or(Path::new("/")).to_owned())
@@ -125,7 +125,7 @@ fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Row>
     Ok(rows)
 }
 
-/// The room.toml of what was imported.
+/// Returns the room.toml of what was imported.
 fn text_of(import: &Import, absent: Option<&str>) -> anyhow::Result<String> {
     let mut all = toml::Table::new();
     all.insert("name".to_owned(), import.name.clone().unwrap_or_default().into());

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A room as a person reads it.
+/// Returns a room as a person reads it.
 fn shown(report: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut lines = vec![format!("{}/{}", text(&report["party"]), text(&report["room"]))];

@@ -61,7 +61,7 @@ pub(crate) fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Why there is no log, to the one who looked for it.
+/// Returns why there is no log, to the one who looked for it.
 fn away_from(place: &Place, why: &str) -> Mistake {
     let (place, help) = match place {
         Place::Here(folder) => (
@@ -123,7 +123,7 @@ struct Line {
 }
 
 impl Reader<'_> {
-    /// What to ask the server for.
+    /// Returns what to ask the server for.
     fn path(&self) -> String {
         let LogsArgs { follow, room, party, level, grep, tail, .. } = self.args;
         let level = level.map(|level| level.name().to_owned());
@@ -162,7 +162,7 @@ impl Reader<'_> {
         }
     }
 
-    /// An event as it is shown; none if it is not.
+    /// Returns an event as it is shown; none if it is not.
     fn drawn(&self, event: &Event) -> anyhow::Result<Option<String>> {
         let Some(data) = &event.data else { return Ok(None) };
         let drawn = match (event.name.as_deref(), self.args.json) {
@@ -183,7 +183,7 @@ impl Reader<'_> {
     }
 }
 
-/// A line for people. What the platform says is marked where no guest can write.
+/// Returns a line for people. What the platform says is marked where no guest can write.
 fn line(line: &Line) -> String {
     let who = match (&line.party, &line.room) {
         (Some(party), Some(room)) => format!("{party}/{room}"),

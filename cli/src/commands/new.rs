@@ -35,7 +35,7 @@ pub(crate) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The last part of the path, as a name; of a path such as `.` that of the folder it means.
+/// Returns the last part of the path, as a name; of a path such as `.` that of the folder it means.
 fn name_of(path: &Path) -> anyhow::Result<ProjectName> {
     let here = path.canonicalize().ok();
     let named = path.file_name().or_else(|| here.as_ref()?.file_name());
@@ -43,7 +43,7 @@ fn name_of(path: &Path) -> anyhow::Result<ProjectName> {
     Ok(ProjectName::parse(last)?)
 }
 
-/// A folder with something in it is somebody's work.
+/// Returns a folder with something in it is somebody's work.
 fn refuse_if_used(path: &Path) -> anyhow::Result<()> {
     let used = match std::fs::read_dir(path) {
         // An empty repository is where many begin.
@@ -58,7 +58,7 @@ fn refuse_if_used(path: &Path) -> anyhow::Result<()> {
         .into())
 }
 
-/// The checkout's folder, absolute, as the new project's place says nothing about it.
+/// Returns the checkout's folder, absolute, as the new project's place says nothing about it.
 fn sdk_folder(path: &Path) -> anyhow::Result<String> {
     let no_sdk = || {
         Mistake::new(Code::NotTheSdk, format_args!("{} is not the SDK", path.display()))
@@ -72,7 +72,7 @@ fn sdk_folder(path: &Path) -> anyhow::Result<String> {
     Ok(absolute.to_str().ok_or_else(no_sdk)?.to_owned())
 }
 
-/// The SDK of a workspace's members: what its manifest names, or one copy for all of them.
+/// Returns the SDK of a workspace's members: what its manifest names, or one copy for all of them.
 pub(super) fn share_sdk(dir: &Path, workspace: &Workspace) -> anyhow::Result<Sdk> {
     if workspace.has_sdk {
         return Ok(Sdk::Inherited);

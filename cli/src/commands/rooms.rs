@@ -43,7 +43,7 @@ fn path(args: &RoomsArgs, after: Option<&str>) -> String {
     format!("rooms?limit={}&order={order}{sort}{party}{search}{after}", args.limit)
 }
 
-/// The rooms of a page, one a line, below a heading if it is the first.
+/// Returns the rooms of a page, one a line, below a heading if it is the first.
 fn table(page: &Value, is_first: bool) -> String {
     let head = ["ROOM", "PHASE", "CONNECTIONS", "MESSAGES", "BYTES", "ACTIVE"];
     let mut lines: Vec<[String; 6]> = Vec::new();

@@ -97,7 +97,7 @@ fn tell_files(files: u64, connections_max: u64) {
     }
 }
 
-/// Why the server did not start, to the one who can change it.
+/// Returns why the server did not start, to the one who can change it.
 fn refused(err: ServeError) -> anyhow::Error {
     let help = match &err {
         ServeError::Listen { .. } => "choose other addresses with --listen and --admin",

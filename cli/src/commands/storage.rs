@@ -74,7 +74,7 @@ fn delete(args: &StorageKeyArgs) -> anyhow::Result<()> {
     })
 }
 
-/// The value of a command line.
+/// Returns the value of a command line.
 fn given(args: &StorageSetArgs) -> anyhow::Result<Vec<u8>> {
     if let Some(text) = &args.text {
         return Ok(text.clone().into_bytes());
@@ -103,7 +103,7 @@ fn entry(entry: &Value) -> String {
     format!("{} = {}  {bytes}", named(entry), value(entry))
 }
 
-/// The key of an entry.
+/// Returns the key of an entry.
 fn named(entry: &Value) -> String {
     match entry["key"].as_str() {
         Some(key) => key.to_owned(),
@@ -111,7 +111,7 @@ fn named(entry: &Value) -> String {
     }
 }
 
-/// The value of an entry.
+/// Returns the value of an entry.
 fn value(entry: &Value) -> String {
     match (entry.get("json"), entry["text"].as_str(), entry["base64"].as_str()) {
         (Some(json), ..) => json.to_string(),

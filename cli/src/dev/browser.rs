@@ -8,7 +8,7 @@ use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-/// How a browser on this machine calls the address.
+/// Returns how a browser on this machine calls the address.
 pub(super) fn host(addr: SocketAddr) -> String {
     if addr.ip().is_loopback() || addr.ip().is_unspecified() {
         format!("localhost:{}", addr.port())
@@ -17,7 +17,7 @@ pub(super) fn host(addr: SocketAddr) -> String {
     }
 }
 
-/// The address at which other machines of the network reach the server; none if they do not.
+/// Returns the address at which other machines of the network reach the server; none if they do not.
 pub(super) fn lan(addr: SocketAddr) -> Option<SocketAddr> {
     match addr.ip() {
         ip if ip.is_loopback() => None,
@@ -26,8 +26,8 @@ pub(super) fn lan(addr: SocketAddr) -> Option<SocketAddr> {
     }
 }
 
-/// The address of this machine in its network, which the system names when it is to choose one for a way
-/// out. Nothing is sent: the way leads to an address that is kept for documentation (RFC 5737).
+/// Returns the address of this machine in its network, which the system names when it is to choose one for a way out.
+/// Nothing is sent: the way leads to an address that is kept for documentation (RFC 5737).
 fn own_ip() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
@@ -35,7 +35,7 @@ fn own_ip() -> Option<IpAddr> {
     (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
 }
 
-/// The URL of a server as a code to be photographed; what is drawn is its light part.
+/// Returns the URL of a server as a code to be photographed; what is drawn is its light part.
 pub(super) fn code(url: &str) -> Option<String> {
     // A screen is neither torn nor stained, and a small code fits it better.
     let code = QrCode::with_error_correction_level(url, EcLevel::L).ok()?;
@@ -43,7 +43,7 @@ pub(super) fn code(url: &str) -> Option<String> {
     Some(code.render::<Dense1x2>().dark_color(dark).light_color(light).build())
 }
 
-/// Where the dashboard is.
+/// Returns where the dashboard is.
 pub(super) fn dashboard(addr: SocketAddr) -> String {
     format!("http://{}/_room/", host(addr))
 }
@@ -53,8 +53,8 @@ pub(super) fn open(addr: SocketAddr) {
     open_as(&format!("http://{}/", host(addr)), "");
 }
 
-/// The dashboard, opened by a code that is good once. It is in the fragment, which no browser sends: the page takes it
-/// out of the address.
+/// Returns the dashboard, opened by a code that is good once. It is in the fragment, which no browser sends: the page
+/// takes it out of the address.
 pub(super) fn dashboard_link(addr: SocketAddr, code: &str) -> String {
     format!("{}#link={code}", dashboard(addr))
 }

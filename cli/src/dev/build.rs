@@ -44,7 +44,7 @@ impl Builder {
         }
     }
 
-    /// Whether one runs.
+    /// Returns whether one runs.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
     }

@@ -74,18 +74,18 @@ pub(super) enum Reach {
     Lan,
 }
 
-/// The keys that are of use.
+/// Returns the keys that are of use.
 fn useful(reach: Reach) -> impl Iterator<Item = &'static (char, Key, &'static str, &'static str)> {
     KEYS.iter().filter(move |(_, key, ..)| *key != Key::Code || reach == Reach::Lan)
 }
 
-/// All keys on one line.
+/// Returns all keys on one line.
 pub(super) fn line(reach: Reach) -> String {
     let keys = useful(reach).map(|(key, _, name, _)| format!("{} {name}", styled(BOLD, key)));
     keys.collect::<Vec<_>>().join(" · ")
 }
 
-/// A line for each key.
+/// Returns a line for each key.
 pub(super) fn help(reach: Reach) -> String {
     let lines =
         useful(reach).map(|(key, _, _, meaning)| format!("  {}  {meaning}", styled(BOLD, key)));
@@ -127,7 +127,7 @@ impl Keys {
         Ok(Self { pressed: mpsc::channel(WAITING_MAX).1 })
     }
 
-    /// Whether somebody can press them.
+    /// Returns whether somebody can press them.
     pub(super) fn are_there(&self) -> bool {
         #[cfg(unix)]
         return self.terminal.is_some();

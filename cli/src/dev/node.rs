@@ -59,7 +59,7 @@ impl Node {
         Ok(self)
     }
 
-    /// What serves.
+    /// Returns what serves.
     pub(crate) fn runtime(&self) -> &Runtime {
         &self.runtime
     }

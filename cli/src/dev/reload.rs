@@ -39,7 +39,7 @@ pub(super) struct Reloader {
 }
 
 impl Deployment {
-    /// A project with the components made of it, and what its rooms see as environment.
+    /// Returns a project with the components made of it, and what its rooms see as environment.
     pub(super) fn of(
         project: &Project,
         made: &[Component],
@@ -79,7 +79,7 @@ impl Deployment {
 }
 
 impl Reloader {
-    /// A server without a deployment.
+    /// Returns a server without a deployment.
     pub(super) fn new(node: Node) -> Self {
         Self { node, last: None, notice: None }
     }
@@ -113,12 +113,12 @@ impl Reloader {
         self.node.runtime().set_notice(notice);
     }
 
-    /// Whether something was deployed.
+    /// Returns whether something was deployed.
     pub(super) fn is_serving(&self) -> bool {
         self.last.is_some()
     }
 
-    /// Where it listens.
+    /// Returns where it listens.
     pub(super) fn addr(&self) -> SocketAddr {
         self.node.runtime().addr()
     }

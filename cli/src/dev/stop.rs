@@ -11,13 +11,13 @@ use std::task::Poll;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Whether this process was started to go on when who started it goes away.
+/// Returns whether this process was started to go on when who started it goes away.
 #[cfg(target_os = "linux")]
 fn outlives(_at_terminal: bool) -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
 }
 
-/// Whether the system's facts about a process say that it ignores SIGHUP, the first of all signals.
+/// Returns whether the system's facts about a process say that it ignores SIGHUP, the first of all signals.
 #[cfg(target_os = "linux")]
 fn ignores_hangup(status: &str) -> bool {
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -87,8 +87,8 @@ pub(super) fn read_keys(mut take: impl FnMut(u8) -> bool) {
     }
 }
 
-/// The key that was pressed. What comes together with others is none: it was pasted, or is the sequence of
-/// an arrow or the like.
+/// Returns the key that was pressed. What comes together with others is none: it was pasted, or is the sequence of an
+/// arrow or the like.
 fn key(bytes: &[u8]) -> Option<u8> {
     match bytes {
         [key] => Some(*key),
@@ -96,12 +96,12 @@ fn key(bytes: &[u8]) -> Option<u8> {
     }
 }
 
-/// Whether this process may use the terminal: it is in its foreground, or nobody controls jobs there.
+/// Returns whether this process may use the terminal: it is in its foreground, or nobody controls jobs there.
 fn is_ours() -> bool {
     tcgetpgrp(stdin()).map_or(true, |group| group == getpgrp())
 }
 
-/// The mode with single keys, but for that the one that was found.
+/// Returns the mode with single keys, but for that the one that was found.
 fn single_keys(found: &Termios) -> Termios {
     let mut mode = found.clone();
     mode.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);

@@ -64,7 +64,7 @@ impl Unrest {
         self.perhaps.clear();
     }
 
-    /// Whether files that changed while no build ran are worth one. A save of another one ends the patience
+    /// Returns whether files that changed while no build ran are worth one. A save of another one ends the patience
     /// with those that change all the time.
     pub(super) fn is_worth_a_build(&mut self, files: &BTreeSet<PathBuf>) -> bool {
         let worth = !files.is_subset(&self.restless);
@@ -92,7 +92,7 @@ impl Unrest {
         if new { Meaning::Restart } else { Meaning::Wait }
     }
 
-    /// A build came to its end, and had read what by when.
+    /// Returns a build came to its end, and had read what by when.
     pub(super) fn ended(&mut self, failed: bool, times: Times) -> After {
         let mut missed = std::mem::take(&mut self.waiting);
         let read = missed.extract_if(.., |file| {

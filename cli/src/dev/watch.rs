@@ -66,7 +66,7 @@ pub(super) struct Watcher {
 }
 
 impl Changes {
-    /// Whether a file of this name is among them.
+    /// Returns whether a file of this name is among them.
     pub(super) fn touch(&self, name: &str) -> bool {
         self.files.iter().any(|file| file.file_name().is_some_and(|found| found == name))
     }
@@ -99,7 +99,7 @@ impl Watcher {
         watcher
     }
 
-    /// How it notices saves.
+    /// Returns how it notices saves.
     pub(super) fn notice(&self) -> Notice {
         if self.debouncer.is_some() { Notice::Events } else { Notice::Polling }
     }

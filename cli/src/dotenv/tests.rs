@@ -92,7 +92,7 @@ fn what_is_no_such_file_is_refused_whole() {
     }
 }
 
-/// A file that gives variables these values.
+/// Returns a file that gives variables these values.
 fn written(vars: &BTreeMap<String, String>) -> String {
     let escaped = |c: char| match c {
         '\n' => "\\n".to_owned(),

@@ -256,7 +256,7 @@ impl Reader<'_> {
         serve
     }
 
-    /// The host names by which clients call the project.
+    /// Returns the host names by which clients call the project.
     fn hosts(&mut self, value: &Value<'_>) -> Vec<String> {
         let hosts = self.strings("serve.hosts", value);
         for host in hosts.iter().filter(|host| !is_host(host.get_ref())) {
@@ -267,7 +267,7 @@ impl Reader<'_> {
         hosts.into_iter().map(Spanned::into_inner).collect()
     }
 
-    /// A list of texts.
+    /// Returns a list of texts.
     fn strings(&mut self, place: &str, value: &Value<'_>) -> Vec<Spanned<String>> {
         let Some(list) = value.get_ref().as_array() else {
             self.wrong_type(place, "a list", value);
@@ -349,7 +349,7 @@ impl Reader<'_> {
         limits
     }
 
-    /// A whole number of at least so much.
+    /// Returns a whole number of at least so much.
     fn count(&mut self, place: &str, value: &Value<'_>, min: u64) -> Option<u64> {
         let number = value
             .get_ref()
@@ -424,7 +424,7 @@ impl Reader<'_> {
     }
 }
 
-/// What to do about an unknown key: the nearest known one, the section it belongs to, or all there are.
+/// Returns what to do about an unknown key: the nearest known one, the section it belongs to, or all there are.
 fn advice(name: &str, place: &str, known: &[&str]) -> String {
     if place == "room.toml" {
         if let Some((_, advice)) = FOREIGN.iter().find(|(key, _)| *key == name) {
@@ -444,7 +444,7 @@ fn advice(name: &str, place: &str, known: &[&str]) -> String {
     }
 }
 
-/// The known key that looks most like `name`, if one looks like it at all.
+/// Returns the known key that looks most like `name`, if one looks like it at all.
 pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     const ALIKE: f64 = 0.8;
     let scored = known.iter().map(|key| (strsim::jaro_winkler(name, key), *key));
@@ -452,7 +452,7 @@ pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     best.filter(|(score, _)| *score >= ALIKE).map(|(_, key)| key)
 }
 
-/// The key of `[limits]` that a sentence about limits is about: one of the file's own that it names.
+/// Returns the key of `[limits]` that a sentence about limits is about: one of the file's own that it names.
 fn blamed(table: &DeTable<'_>, sentence: &str) -> Option<Range<usize>> {
     let words: Vec<_> = sentence.split(|c: char| c != '_' && !c.is_alphanumeric()).collect();
     let mut keys = table.keys().filter(|key| words.contains(&key.get_ref().as_ref()));

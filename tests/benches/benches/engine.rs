@@ -109,7 +109,7 @@ fn pooling() -> InstanceAllocationStrategy {
     InstanceAllocationStrategy::Pooling(pool)
 }
 
-/// What it imports is not called here.
+/// Returns what it imports is not called here.
 fn prepared(engine: &Engine, bytes: &[u8]) -> Result<InstancePre<()>> {
     let component = Component::from_binary(engine, bytes)?;
     let mut linker = Linker::new(engine);
@@ -117,7 +117,7 @@ fn prepared(engine: &Engine, bytes: &[u8]) -> Result<InstancePre<()>> {
     linker.instantiate_pre(&component)
 }
 
-/// An instance that no tick stops.
+/// Returns an instance that no tick stops.
 fn instance(engine: &Engine, component: &InstancePre<()>) -> Result<(Store<()>, Instance)> {
     let mut store = Store::new(engine, ());
     store.set_epoch_deadline(u64::MAX / 2);

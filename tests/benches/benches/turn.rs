@@ -95,7 +95,7 @@ fn names(criterion: &mut Criterion) {
     criterion.bench_function("clock/wall", |b| b.iter(|| clock.wall()));
 }
 
-/// Every `step`th key from `first` on.
+/// Returns every `step`th key from `first` on.
 fn entries(first: usize, step: usize) -> impl Iterator<Item = (Key, Bytes)> {
     let keys = (first..KEYS).step_by(step);
     keys.map(|number| (format!("user:{number:06}").into_bytes(), Bytes::from_static(b"value")))

@@ -138,7 +138,7 @@ fn version(program: &str) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// The smallest count of as many runs as the case asks for.
+/// Returns the smallest count of as many runs as the case asks for.
 fn smallest(case: &Case, events: u64, module: &Path, folder: &Path) -> Result<u64> {
     let mut smallest = u64::MAX;
     for _ in 0..case.runs {
@@ -147,7 +147,7 @@ fn smallest(case: &Case, events: u64, module: &Path, folder: &Path) -> Result<u6
     Ok(smallest)
 }
 
-/// The instructions of a whole process that handles so many events.
+/// Returns the instructions of a whole process that handles so many events.
 fn counted(case: &Case, events: u64, module: &Path, folder: &Path) -> Result<u64> {
     let counts = folder.join("counts");
     // On one core, so that which thread goes on does not hang on how busy the other ones are.
@@ -169,7 +169,7 @@ fn counted(case: &Case, events: u64, module: &Path, folder: &Path) -> Result<u64
     }
 }
 
-/// All that cachegrind's file has, which is a line for each line of a function, without what is not steady.
+/// Returns all that cachegrind's file has, which is a line for each line of a function, without what is not steady.
 fn sum(counts: &str) -> u64 {
     let (mut sum, mut steady) = (0, true);
     for line in counts.lines() {
@@ -224,7 +224,7 @@ fn limits() -> Limits {
     }
 }
 
-/// A row for each case.
+/// Returns a row for each case.
 fn table(counted: &Counts, stored: &Counts) -> String {
     let mut table =
         format!("{:20}{:>10}{:>10}{:>11}\n", "instructions", "counted", "stored", "change");

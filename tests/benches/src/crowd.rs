@@ -57,7 +57,7 @@ pub(crate) async fn ask(clients: &mut [Client]) -> Result<()> {
     stream::iter(asking.collect::<Vec<_>>()).buffer_unordered(TOGETHER).try_collect().await
 }
 
-/// The name of a room.
+/// Returns the name of a room.
 pub(crate) fn name(of: &str, number: usize) -> String {
     format!("{of}-{number}")
 }
@@ -92,7 +92,7 @@ pub(crate) async fn settled(addr: SocketAddr, metric: &str, most: f64) -> Result
     }
 }
 
-/// A number of the server's metrics.
+/// Returns a number of the server's metrics.
 ///
 /// # Errors
 /// The server has no such metric, or does not answer.

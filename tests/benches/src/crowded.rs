@@ -25,7 +25,7 @@ const ROOM_BYTES: u64 = 2 * 1024 * 1024;
 /// Rooms do not leave memory by themselves.
 const STAY_MS: u64 = 600_000;
 
-/// What is measured.
+/// Returns what is measured.
 ///
 /// # Errors
 /// A server does not work.

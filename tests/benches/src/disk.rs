@@ -15,7 +15,7 @@ const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 /// How long the disk alone is measured.
 const PROBED: Duration = Duration::from_secs(1);
 
-/// An empty folder on the disk that this program lies on.
+/// Returns an empty folder on the disk that this program lies on.
 ///
 /// # Errors
 /// It lies in memory, or cannot be written to.
@@ -32,7 +32,7 @@ pub(crate) fn folder() -> Result<TempDir> {
         .context("cannot make a folder for the data")
 }
 
-/// What the disk is and how often a second it makes 4 KiB durable, as a sentence.
+/// Returns what the disk is and how often a second it makes 4 KiB durable, as a sentence.
 pub(crate) fn describe() -> Result<String> {
     let folder = folder()?;
     let (kind, device) = file_system(folder.path())?;
@@ -47,7 +47,7 @@ pub(crate) fn describe() -> Result<String> {
     Ok(format!("{kind} on {device}, which makes 4 KiB durable {a_second} times a second"))
 }
 
-/// The type and the device of the file system that a path lies on.
+/// Returns the type and the device of the file system that a path lies on.
 fn file_system(path: &Path) -> Result<(String, String)> {
     let path = path.canonicalize()?;
     let mounts = std::fs::read_to_string("/proc/self/mounts").context("cannot read the mounts")?;

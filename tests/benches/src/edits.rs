@@ -31,7 +31,7 @@ struct Edit {
     compile: f64,
 }
 
-/// What is measured.
+/// Returns what is measured.
 ///
 /// # Errors
 /// The project cannot be made, or an edit does not come to serve.
@@ -69,7 +69,7 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// The milliseconds behind this word, which are told in seconds.
+/// Returns the milliseconds behind this word, which are told in seconds.
 fn part(line: &str, word: &str) -> Result<f64> {
     let told = line.split_once(word).and_then(|(_, rest)| rest.split(' ').next());
     let told = told.with_context(|| format!("no {word:?} in {line:?}"))?;
@@ -95,7 +95,7 @@ impl Dev {
         Ok(this)
     }
 
-    /// The next line with this text in it.
+    /// Returns the next line with this text in it.
     fn line_with(&mut self, text: &str) -> Result<String> {
         for line in &mut self.lines {
             let line = line?;

@@ -45,7 +45,7 @@ impl Report {
         })
     }
 
-    /// The medians of several runs.
+    /// Returns the medians of several runs.
     pub(crate) fn median(runs: &[Self]) -> Self {
         let of = |number: fn(&Self) -> f64| median(runs.iter().map(number).collect());
         Self {
@@ -57,7 +57,7 @@ impl Report {
 }
 
 impl Figures {
-    /// The medians of several runs.
+    /// Returns the medians of several runs.
     pub(crate) fn median(runs: Vec<Self>) -> Self {
         let of = |number: fn(&Self) -> f64| median(runs.iter().map(number).collect());
         Self {
@@ -69,7 +69,7 @@ impl Figures {
     }
 }
 
-/// The number in the middle; zero if there is none.
+/// Returns the number in the middle; zero if there is none.
 pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied().unwrap_or_default()

@@ -158,7 +158,7 @@ pub(crate) fn answer(into: &mut Vec<u8>, body: &[u8]) {
     into.extend_from_slice(body);
 }
 
-/// A text frame of a client, masked with zeros.
+/// Returns a text frame of a client, masked with zeros.
 pub(crate) fn text(payload: &str) -> Vec<u8> {
     // The payloads here are far shorter than the second length that needs a longer head.
     let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);

@@ -63,7 +63,7 @@ impl Plan {
     }
 }
 
-/// What is measured.
+/// Returns what is measured.
 ///
 /// # Errors
 /// The server does not work.
@@ -121,14 +121,14 @@ pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// What the ten others meet.
+/// Returns what the ten others meet.
 async fn served(bench: &Bench, addr: SocketAddr) -> Result<Figures> {
     let tool = bench.tool.clone();
     let load = tokio::task::spawn_blocking(move || load_by(&tool, addr, SERVED));
     Ok(load.await??.figures)
 }
 
-/// The most memory that a process has until it is told that it is over.
+/// Returns the most memory that a process has until it is told that it is over.
 fn look(pid: u32) -> (Arc<AtomicBool>, tokio::task::JoinHandle<Result<f64>>) {
     let over = Arc::new(AtomicBool::new(false));
     let told = over.clone();

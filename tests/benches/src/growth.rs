@@ -34,7 +34,7 @@ const LOADS: [Load; 2] = [
     ("the same, an event that is made durable", &["durable", "--clients", "64", "--rooms", "64"]),
 ];
 
-/// What is measured.
+/// Returns what is measured.
 ///
 /// # Errors
 /// A server does not work.
@@ -76,7 +76,7 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The processor time of an event, in seconds.
+/// Returns the processor time of an event, in seconds.
 fn cost(bench: &Bench, server: &Served, load: &[&str]) -> Result<f64> {
     let pid = server.pid()?;
     let before = held::used(pid)?;

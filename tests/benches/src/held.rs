@@ -37,13 +37,13 @@ impl Held {
         })
     }
 
-    /// How much more is resident than was before, for each of so many, in bytes.
+    /// Returns how much more is resident than was before, for each of so many, in bytes.
     pub(crate) fn each(self, before: Self, count: usize) -> f64 {
         (self.resident - before.resident) / count as f64
     }
 }
 
-/// The processor time that a process has used, in seconds.
+/// Returns the processor time that a process has used, in seconds.
 ///
 /// # Errors
 /// As [`Held::of`].
@@ -52,7 +52,7 @@ pub(crate) fn used(pid: u32) -> Result<f64> {
     Ok(ticks(&stat).context("a process has its times")? / TICKS_PER_SECOND)
 }
 
-/// How many files a process has open, its connections among them.
+/// Returns how many files a process has open, its connections among them.
 ///
 /// # Errors
 /// As [`Held::of`].

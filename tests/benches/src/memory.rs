@@ -26,7 +26,7 @@ const QUIET_MS: u64 = 200;
 /// What a server may need to put away what it does not use.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// What is measured of clients that do nothing.
+/// Returns what is measured of clients that do nothing.
 ///
 /// # Errors
 /// A server does not work.
@@ -64,7 +64,7 @@ async fn clients(bench: &Bench, setup: Setup, room: impl Fn(usize) -> String) ->
     Ok(looks[1].each(looks[0], HELD))
 }
 
-/// What is measured of rooms that were visited and left memory.
+/// Returns what is measured of rooms that were visited and left memory.
 ///
 /// # Errors
 /// A server does not work.
@@ -86,7 +86,7 @@ pub(crate) async fn visited(bench: &Bench) -> Result<Vec<Row>> {
     )])
 }
 
-/// A look at a server when nothing has happened for a while.
+/// Returns a look at a server when nothing has happened for a while.
 async fn settled(server: &Server) -> Result<Held> {
     sleep(SETTLED).await;
     Held::of(server.pid())

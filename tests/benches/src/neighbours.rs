@@ -21,7 +21,7 @@ const QUIET: &[&str] = &["echo", "--clients", "100", "--rate", "2000", "--second
 const DURABLE: &[&str] = &["durable", "--clients", "64", "--rooms", "64", "--rate", "2000"];
 const ECHOES: &[&str] = &["echo", "--clients", "64", "--rooms", "64", "--rate", "2000"];
 
-/// What is measured.
+/// Returns what is measured.
 ///
 /// # Errors
 /// Something does not build, or a load fails.
@@ -49,7 +49,7 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// How late the quiet clients' echoes are beside such a neighbour.
+/// Returns how late the quiet clients' echoes are beside such a neighbour.
 fn p50_us(bench: &Bench, neighbour: &[&str]) -> Result<f64> {
     let folder = disk::folder()?;
     let disk = Some(folder.path().join("data"));

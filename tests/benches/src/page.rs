@@ -23,7 +23,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// A row of the runtime alone.
+    /// Returns a row of the runtime alone.
     pub(crate) fn alone(
         what: &'static str,
         (room, unit): (f64, &'static str),
@@ -54,7 +54,7 @@ pub(crate) fn print(rows: &[Row]) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{}\n{}", machine(), table(rows))?)
 }
 
-/// The text with this between its marks.
+/// Returns the text with this between its marks.
 fn replaced(text: &str, table: &str) -> Option<String> {
     let (before, rest) = text.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;
@@ -96,7 +96,7 @@ fn table(rows: &[Row]) -> String {
     out
 }
 
-/// What this was measured on, as a sentence.
+/// Returns what this was measured on, as a sentence.
 fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");

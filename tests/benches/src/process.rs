@@ -122,7 +122,7 @@ impl Server {
         Ok(Self { process, ends, addr })
     }
 
-    /// Its process.
+    /// Returns its process.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
@@ -150,7 +150,7 @@ impl Drop for Server {
     }
 }
 
-/// A program, pinned to one core where `taskset` is to be had.
+/// Returns a program, pinned to one core where `taskset` is to be had.
 pub(crate) fn on_core(core: usize, program: &Path) -> Result<Command> {
     let cores = std::thread::available_parallelism()?.get();
     let pinned = cores > 1 && Command::new("taskset").arg("-V").output().is_ok();

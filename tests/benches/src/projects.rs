@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// For how long they are busy.
 const LONG: Duration = Duration::from_secs(5);
 
-/// What is measured.
+/// Returns what is measured.
 ///
 /// # Errors
 /// The server does not work.

@@ -222,7 +222,7 @@ impl Conn {
         });
     }
 
-    /// Whether some is left.
+    /// Returns whether some is left.
     fn write_some(&self) -> bool {
         let mut out = self.out.borrow_mut();
         if out.is_empty() {

@@ -28,7 +28,7 @@ const AROUND: Duration = Duration::from_secs(1);
 /// How long rooms stay without a client.
 const STAY_MS: u64 = 600_000;
 
-/// What is measured.
+/// Returns what is measured.
 ///
 /// # Errors
 /// The server does not work, or not all rooms took the code over.
@@ -93,7 +93,7 @@ async fn send(clients: Vec<Client>, is_over: &Cell<bool>) -> Result<Histogram<u6
     Ok(all)
 }
 
-/// The same module with a section that nobody reads, in a folder that is gone when it is dropped.
+/// Returns the same module with a section that nobody reads, in a folder that is gone when it is dropped.
 fn changed(module: &Path) -> Result<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("changed.wasm");

@@ -32,7 +32,7 @@ impl Setup {
     }
 }
 
-/// The arguments by which this program serves a module.
+/// Returns the arguments by which this program serves a module.
 pub(crate) fn arguments(module: &Path, setup: &Setup) -> Result<[String; 3]> {
     let module = module.to_str().context("the target folder's path is not UTF-8")?;
     Ok(["room".to_owned(), module.to_owned(), serde_json::to_string(setup)?])
@@ -62,8 +62,8 @@ pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
     std::future::pending().await
 }
 
-/// A node that serves the module as party `main` on a free port. Its compiled code is kept in `cache`, if there is
-/// one.
+/// Returns a node that serves the module as party `main` on a free port. Its compiled code is kept in `cache`, if
+/// there is one.
 ///
 /// # Errors
 /// It does not start.

@@ -58,7 +58,7 @@ pub(crate) fn table(named: &[&str]) -> Result<()> {
     page::print(&rows(&Bench::build()?, named)?)
 }
 
-/// The rows of these parts, or of all if none is named.
+/// Returns the rows of these parts, or of all if none is named.
 ///
 /// # Errors
 /// One fails.

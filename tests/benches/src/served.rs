@@ -129,7 +129,7 @@ impl Served {
         Ok(())
     }
 
-    /// Its process.
+    /// Returns its process.
     ///
     /// # Errors
     /// It does not run.
@@ -185,7 +185,7 @@ impl Drop for Served {
     }
 }
 
-/// An address that nobody has at the moment.
+/// Returns an address that nobody has at the moment.
 fn free() -> Result<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }

@@ -109,7 +109,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// How many alarms have been heard.
+    /// Returns how many alarms have been heard.
     pub(crate) fn alarms_rang(&self) -> u64 {
         self.alarms.values().filter(|alarm| alarm.rang).count() as u64
     }

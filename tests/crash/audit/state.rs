@@ -45,13 +45,13 @@ impl State {
         })
     }
 
-    /// The alarms whose time has come and that have not rung.
+    /// Returns the alarms whose time has come and that have not rung.
     pub(crate) fn overdue(&self) -> impl Iterator<Item = &str> {
         let overdue = self.pending.iter().filter(|(_, due)| *due <= self.now);
         overdue.map(|(id, _)| id.as_str())
     }
 
-    /// What is wrong whatever was sent and seen.
+    /// Returns what is wrong whatever was sent and seen.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let counts: u64 = self.counts.values().sum();

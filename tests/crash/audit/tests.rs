@@ -123,7 +123,7 @@ fn messages_out_of_their_order_are_noticed() {
     assert_eq!(heard(["did 1 inc a 1", "nonsense"]), [Kind::Forged]);
 }
 
-/// A client that was promised an alarm 1 s from now, at 1,000.
+/// Returns a client that was promised an alarm 1 s from now, at 1,000.
 fn alarmed(then: &[&str]) -> (History, Vec<Problem>) {
     let mut history = History::default();
     let mut witness = Witness::new("room", "a", 0, 0);

@@ -40,7 +40,7 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    /// A connection that has sent nothing yet, of a client whose numbers stand where they stand.
+    /// Returns a connection that has sent nothing yet, of a client whose numbers stand where they stand.
     pub(crate) fn new(room: &str, who: &str, count: u64, stamp: u64) -> Self {
         let known = |sent| BTreeMap::from([(who.to_owned(), Known { sent, ..Known::default() })]);
         Self {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// What `rustc` calls the guests' target.
 const TARGET: &str = "wasm32-wasip2";
 
-/// The guest in `tests/guests/NAME` as a component.
+/// Returns the guest in `tests/guests/NAME` as a component.
 ///
 /// # Panics
 /// When it does not build; cargo's own words are in the panic's text.
@@ -22,7 +22,7 @@ pub fn guest(name: &str) -> Arc<[u8]> {
     built.entry(name.to_owned()).or_insert_with(|| build(name)).clone()
 }
 
-/// The folder that cargo builds this process's package into.
+/// Returns the folder that cargo builds this process's package into.
 ///
 /// # Panics
 /// When this process does not lie in one.

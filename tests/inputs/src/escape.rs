@@ -2,7 +2,7 @@
 //!
 //! Invariant: any bytes are written as one line, and read back as they were.
 
-/// The inputs of a file: what stands in its lines that begin with a quote.
+/// Returns the inputs of a file: what stands in its lines that begin with a quote.
 ///
 /// # Panics
 /// If such a line does not end with a quote, or has an escape in it that means nothing.
@@ -11,7 +11,7 @@ pub(crate) fn inputs(text: &[u8]) -> Vec<Vec<u8>> {
     lines.map(|line| plain(line.trim_ascii_end())).collect()
 }
 
-/// An input as a line.
+/// Returns an input as a line.
 pub(crate) fn line(input: &[u8]) -> String {
     format!("\"{}\"", input.escape_ascii())
 }

@@ -34,7 +34,7 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// The kept inputs of a target; `words` are what a change may put into one besides.
+    /// Returns the kept inputs of a target; `words` are what a change may put into one besides.
     ///
     /// # Panics
     /// If the target has no file, or that has no input in it.
@@ -51,12 +51,12 @@ impl Inputs {
         Self { file, kept, words, dice: Dice(number("FUZZ_SEED").unwrap_or(1)) }
     }
 
-    /// The kept inputs.
+    /// Returns the kept inputs.
     pub fn kept(&self) -> &[Vec<u8>] {
         &self.kept
     }
 
-    /// A change of a kept input.
+    /// Returns a change of a kept input.
     pub fn changed(&mut self) -> Vec<u8> {
         let mut input = self.kept[self.dice.below(self.kept.len())].clone();
         for _ in 0..=self.dice.below(4) {

@@ -3,7 +3,7 @@
 use room_tests::{Requests, Setup, TestNode};
 use std::path::Path;
 
-/// A folder `web` with a page, and secrets: hidden in it, and beside it.
+/// Returns a folder `web` with a page, and secrets: hidden in it, and beside it.
 fn site() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(dir.path().join("web/sub")).unwrap();

@@ -14,7 +14,7 @@ async fn answers(node: &TestNode, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&client.rest().await).into_owned()
 }
 
-/// The statuses of the responses in what came back.
+/// Returns the statuses of the responses in what came back.
 fn statuses(answers: &str) -> Vec<u16> {
     let pieces = answers.split("HTTP/1.1 ").skip(1);
     pieces.map(|piece| piece[..3].parse().unwrap()).collect()

@@ -3,7 +3,7 @@
 use room_tests::{Requests, Setup, TestClient, TestNode};
 use serde_json::json;
 
-/// What becomes of a page's WebSocket: none if it is let in, else the close frame.
+/// Returns what becomes of a page's WebSocket: none if it is let in, else the close frame.
 async fn page(node: &TestNode, origin: &str) -> Option<(u16, String)> {
     let path = "/parties/main/lobby?_pk=page";
     let client = TestClient::try_connect(node.addr(), path, &[("origin", origin)]).await;

@@ -12,7 +12,7 @@ const PROMISES: &str = include_str!("../../../../runtime/PROMISES.md");
 const DECISIONS: &str = include_str!("../../../../runtime/DECISIONS.md");
 const CONTRIBUTING: &str = include_str!("../../../../CONTRIBUTING.md");
 
-/// What stands between backticks, and begins with `room` or a variable before it.
+/// Returns what stands between backticks, and begins with `room` or a variable before it.
 fn spans(text: &str) -> Vec<String> {
     let mut outside = String::new();
     let mut is_fenced = false;
@@ -47,7 +47,7 @@ fn lines(synopsis: &str) -> [Vec<String>; 2] {
     [words(&all), words(&least)]
 }
 
-/// The words of a line, the first of those to choose from, and something that fits for a placeholder.
+/// Returns the words of a line, the first of those to choose from, and something that fits for a placeholder.
 fn words(line: &str) -> Vec<String> {
     let words = shlex::split(line).unwrap_or_else(|| panic!("a quote is left open: {line}"));
     let filled = words.iter().map(|word| {
@@ -66,8 +66,8 @@ fn words(line: &str) -> Vec<String> {
     filled.collect()
 }
 
-/// What clap says against a line, unless it only lacks what a sentence leaves out, or what the environment may
-/// say: whom to ask.
+/// Returns what clap says against a line, unless it only lacks what a sentence leaves out, or what the environment
+/// may say: whom to ask.
 fn refusal(line: &[String], is_whole: bool) -> Option<String> {
     use clap::error::ContextKind::InvalidArg;
     use clap::error::ContextValue::Strings;

@@ -112,7 +112,7 @@ async fn first_count(link: &Rc<Link>, reader: &mut Reader) -> Result<u64, Broken
     count.ok_or_else(|| Broken::Stranger(String::from_utf8_lossy(&answer).escape_debug().collect()))
 }
 
-/// What all clients together did not hear of, and counts that were left out although all were answered.
+/// Returns what all clients together did not hear of, and counts that were left out although all were answered.
 pub(super) fn missing(clients: &[Rc<Client>]) -> (u64, u64) {
     let lost = clients.iter().map(|client| client.missing()).sum();
     let mut left_out = 0;
@@ -198,7 +198,7 @@ impl Client {
         }
     }
 
-    /// When an increment was due; none if a later one was answered first.
+    /// Returns when an increment was due; none if a later one was answered first.
     fn due_of(&self, number: u64) -> Option<u64> {
         let mut waiting = self.due.borrow_mut();
         let mut due = None;

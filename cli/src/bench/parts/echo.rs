@@ -89,7 +89,7 @@ impl Client {
         }
     }
 
-    /// How many were sent and did not come back.
+    /// Returns how many were sent and did not come back.
     pub(super) fn missing(&self) -> u64 {
         self.sent.get() - self.back.get()
     }

@@ -101,7 +101,7 @@ impl Fanout {
 }
 
 impl Room {
-    /// How many deliveries did not happen.
+    /// Returns how many deliveries did not happen.
     pub(super) fn missing(&self) -> u64 {
         let members = self.members.borrow();
         members.iter().map(|member| self.sent.get() - member.heard.get()).sum()

@@ -97,7 +97,7 @@ impl Due {
         self.more.notify_one();
     }
 
-    /// When the next visit is due; none if there are no more.
+    /// Returns when the next visit is due; none if there are no more.
     async fn next(&self) -> Option<u64> {
         let Some(waiting) = &self.waiting else {
             let now = self.run.now();

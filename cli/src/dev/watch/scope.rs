@@ -42,7 +42,7 @@ pub(super) struct Found {
 }
 
 impl Scope {
-    /// What decides how a project is built and served: its `room.toml`, its variables, its packages as far as
+    /// Returns what decides how a project is built and served: its `room.toml`, its variables, its packages as far as
     /// they are known, and what their last builds read.
     pub(in crate::dev) fn of(project: &Project, plan: Option<&Plan>, read: &Inputs) -> Self {
         let mut scope = Self { inputs: read.clone(), ignored: BTreeSet::new() };
@@ -136,7 +136,7 @@ enum Rules {
     Git,
 }
 
-/// Whether this may be somebody's work. Git's and hidden files are sorted out by the walk itself.
+/// Returns whether this may be somebody's work. Git's and hidden files are sorted out by the walk itself.
 fn is_source(entry: &DirEntry, ignored: &BTreeSet<PathBuf>) -> bool {
     let name = entry.file_name().to_string_lossy();
     if entry.file_type().is_some_and(|kind| kind.is_dir()) {

@@ -55,7 +55,7 @@ impl Snapshot {
         Self { files, folders: found.folders }
     }
 
-    /// The files whose content differs, that are new, or gone.
+    /// Returns the files whose content differs, that are new, or gone.
     pub(super) fn differs_from(&self, before: &Self) -> Difference {
         let mut difference = Difference::default();
         for (file, now) in &self.files {
@@ -117,7 +117,7 @@ impl Seen {
         }
     }
 
-    /// A state that no file is in.
+    /// Returns a state that no file is in.
     fn unknown(self) -> Self {
         Self { length: u64::MAX, changed: None, hash: None, is_settled: false, ..self }
     }
@@ -128,7 +128,7 @@ impl Difference {
         self.files.is_empty() && self.perhaps.is_empty()
     }
 
-    /// All of them.
+    /// Returns all of them.
     pub(super) fn all(&self) -> impl Iterator<Item = &PathBuf> {
         self.files.iter().chain(&self.perhaps)
     }

@@ -44,7 +44,7 @@ fn write(root: &Path, file: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// What differs after `act`: files that matter, and files that may.
+/// Returns what differs after `act`: files that matter, and files that may.
 fn differing(prepare: impl Fn(&Path), act: impl Fn(&Path)) -> (Vec<String>, Vec<String>) {
     let Folder { root, scope, _dir } = folder();
     prepare(&root);

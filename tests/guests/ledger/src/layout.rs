@@ -8,8 +8,8 @@ pub(crate) const PARTS: u64 = 8;
 /// Digits of the stamp at the beginning of each part.
 const HEAD: usize = 16;
 
-/// How many bytes a part has at a stamp; none if it is not there. Some are cut into pieces by any store,
-/// and most are small, as what a turn costs is mostly its bytes.
+/// Returns how many bytes a part has at a stamp; none if it is not there. Some are cut into pieces by any store, and
+/// most are small, as what a turn costs is mostly its bytes.
 pub(crate) fn part_bytes(stamp: u64, index: u64) -> Option<usize> {
     match mix(stamp, index) % 16 {
         0..4 => None,
@@ -22,7 +22,7 @@ pub(crate) fn part_bytes(stamp: u64, index: u64) -> Option<usize> {
     }
 }
 
-/// A part at a stamp; none if it is not there.
+/// Returns a part at a stamp; none if it is not there.
 pub(crate) fn part(stamp: u64, index: u64) -> Option<Vec<u8>> {
     let bytes = part_bytes(stamp, index)?;
     let mut part = format!("{stamp:0HEAD$x}").into_bytes();
@@ -31,7 +31,7 @@ pub(crate) fn part(stamp: u64, index: u64) -> Option<Vec<u8>> {
     Some(part)
 }
 
-/// The stamp that a part was written with, if it is whole.
+/// Returns the stamp that a part was written with, if it is whole.
 pub(crate) fn stamp_of(bytes: &[u8], index: u64) -> Option<u64> {
     let head = std::str::from_utf8(bytes.get(..HEAD)?).ok()?;
     let stamp = u64::from_str_radix(head, 16).ok()?;

@@ -195,7 +195,7 @@ fn pending_key(id: &str, due: u64) -> String {
     format!("{PENDING}{due:015}/{id}")
 }
 
-/// The alarms that have not rung, the first one first.
+/// Returns the alarms that have not rung, the first one first.
 fn pending(ctx: &Context) -> Result<Vec<(String, u64)>> {
     let entries = below(ctx, PENDING)?.into_iter();
     let id = |key: String| key.split_once('/').map(|(_, id)| id.to_owned()).unwrap_or_default();
@@ -211,7 +211,7 @@ fn set_alarm(ctx: &Context) -> Result {
     Ok(())
 }
 
-/// The entries below a prefix, without it.
+/// Returns the entries below a prefix, without it.
 fn below<T: DeserializeOwned>(ctx: &Context, prefix: &str) -> Result<Vec<(String, T)>> {
     let entries = ctx.storage().list::<T>().prefix(prefix).into_iter();
     entries.map(|entry| entry.map(|(key, value)| (key[prefix.len()..].to_owned(), value))).collect()

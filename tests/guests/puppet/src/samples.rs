@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 
-/// What each interface of `wasi:random` gives, and what the standard library makes of it.
+/// Returns what each interface of `wasi:random` gives, and what the standard library makes of it.
 #[cfg(target_os = "wasi")]
 pub(crate) fn random() -> String {
     use std::collections::HashSet;
@@ -16,7 +16,7 @@ pub(crate) fn random() -> String {
     format!("{secure:?} {weak:?} {:?} {order:?}", insecure_seed::insecure_seed())
 }
 
-/// What both clocks show.
+/// Returns what both clocks show.
 #[cfg(target_os = "wasi")]
 pub(crate) fn time() -> String {
     use wasip2::clocks::{monotonic_clock, wall_clock};
@@ -34,7 +34,7 @@ pub(crate) fn time() -> String {
     unreachable!("the puppet runs as a guest")
 }
 
-/// The bits of results that are not a number, whose sign and payload machines choose differently.
+/// Returns the bits of results that are not a number, whose sign and payload machines choose differently.
 pub(crate) fn not_a_number() -> String {
     let (zero, infinite) = (black_box(0.0_f64), black_box(f64::INFINITY));
     let (none, endless) = (black_box(0.0_f64), black_box(f64::INFINITY));

@@ -178,7 +178,7 @@ impl Step {
         }
     }
 
-    /// The steps about storage and the alarm.
+    /// Returns the steps about storage and the alarm.
     fn store(self, ctx: &Context, say: Say<'_>) -> Result {
         let storage = ctx.storage();
         match self {
@@ -217,7 +217,7 @@ impl Step {
         }
     }
 
-    /// The steps about the world outside, and those that no good room has.
+    /// Returns the steps about the world outside, and those that no good room has.
     fn misbehave(self, ctx: &Context, say: Say<'_>) -> Result {
         match self {
             Self::Var(name) => say(ctx.var(&name).unwrap_or_default()),
