@@ -1,9 +1,9 @@
-//! The load of `room bench`. Owns the way from a plan to what it came to, on one thread.
+//! The load of `room bench`. Owns the way from a plan to its outcome, on one thread.
 //!
-//! In reading order: `figures` is what is asked for and what it comes to, `run` the order of a run, `parts` the
-//! scenarios, `message` and `check` what is said and whether it came back, `pace` when it is due, `open`, `target`,
-//! `link` and `frames` the connections, `memory` the server's process. Invariant: a run ends by itself or by
-//! Ctrl-C, and tells what it has seen either way. It does not know how what it came to is printed.
+//! In reading order: `figures` is the plan and the outcome, `run` the order of a run, `parts` the scenarios,
+//! `message` and `check` the messages and whether they came back, `pace` when they are due, `open`, `target`, `link`
+//! and `frames` the connections, `memory` the server's process. Invariant: a run ends by itself or by Ctrl-C, and
+//! reports what it has measured either way. It does not know how the outcome is printed.
 
 mod check;
 mod figures;
@@ -35,11 +35,9 @@ use tokio::task::LocalSet;
 
 /// Checks that the room for benchmarks answers at a target.
 ///
-/// # Errors
-/// A mistake: nobody does, or somebody else.
+/// # Errors A mistake: no server answers, or another room does.
 ///
-/// # Cancel safety
-/// The connection is closed.
+/// # Cancel safety The connection is closed.
 pub(crate) async fn probe(target: &Target) -> anyhow::Result<()> {
     let tasks = LocalSet::new();
     match tasks.run_until(target.open("bench-probe")).await {
@@ -63,14 +61,12 @@ pub(crate) async fn probe(target: &Target) -> anyhow::Result<()> {
     }
 }
 
-/// Does what the plans ask for at the same time. → What each came to, and who ended it; nothing if that was
-/// before anything was sent.
+/// Runs the plans at the same time. Returns the outcome of each, and who ended the run; nothing if it ended before
+/// the first message.
 ///
-/// # Errors
-/// A mistake: the connections could not be opened.
+/// # Errors A mistake: the connections could not be opened.
 ///
-/// # Cancel safety
-/// All connections are closed.
+/// # Cancel safety All connections are closed.
 pub(crate) async fn measure(
     target: &Rc<Target>,
     plans: &[Plan],
@@ -102,6 +98,6 @@ pub(crate) async fn measure(
         print::clear_line();
         Ok((parts.into_iter().map(Running::outcome).collect(), ended))
     };
-    // Whatever still runs on it ends with it.
+    // Tasks that still run on it end with it.
     LocalSet::new().run_until(measuring).await
 }

@@ -1,24 +1,24 @@
 //! Every kind of mistake, with its code and its page. Owns the codes; `room explain` prints the pages.
 //!
-//! Invariant: a code means the same for ever: a kind that goes takes its code with it, and a new kind gets the
-//! next one. Each kind has a page, by how the table is made; tests hold that each is used, and that
-//! the examples that start with `$`, `# room.toml`, `# .env` or `// partykit.json` lead to it. It does not
-//! know where mistakes are made.
+//! Invariant: a code never changes its meaning: a removed kind takes its code with it, and a new kind gets the next
+//! one. Each kind has a page, by how the table is made. Tests check that each is used, and that the examples that
+//! start with `$`, `# room.toml`, `# .env` or `// partykit.json` lead to it. It does not know where mistakes are
+//! made.
 
 use serde::Serialize;
 
-/// What is told about a kind of mistake.
+/// The page about a kind of mistake.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Page {
     /// Its code.
     pub(crate) code: &'static str,
-    /// What it is, in few words.
+    /// Its title, in few words.
     pub(crate) title: &'static str,
-    /// What it means.
+    /// Its meaning.
     pub(crate) meaning: &'static str,
-    /// What leads to it.
+    /// An example that leads to it.
     pub(crate) example: &'static str,
-    /// How it is put right.
+    /// The way to correct it.
     pub(crate) remedy: &'static str,
 }
 

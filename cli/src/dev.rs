@@ -1,8 +1,8 @@
-//! The loop of `room dev`: Watcher → Builder → Reloader. Owns what happens at a save.
+//! The loop of `room dev`: watcher, builder, reloader. Owns what happens at a save.
 //!
-//! Invariant: what was built last and without mistakes serves, whatever has been saved since; a newer
-//! save ends the build of an older one. It does not know how files are watched, packages compiled or
-//! rooms reloaded: those are its three parts; nor how keys are read.
+//! Invariant: the last build without mistakes serves, whatever has been saved since, and a newer save ends the build
+//! of an older one. It does not know how files are watched, packages compiled or rooms reloaded, which are its three
+//! parts, nor how keys are read.
 
 mod browser;
 mod build;
@@ -36,10 +36,10 @@ use tokio::time::{Duration, Instant};
 use unrest::{After, Meaning, Unrest};
 use watch::{Changes, Scope, Watcher};
 
-/// What pages show of a build that failed before the compiler did.
+/// The text on pages for a build that failed before the compiler did.
 const SEE_TERMINAL: &str = "The terminal of `room dev` has the words of cargo.";
 
-/// What the command line chose for this session.
+/// The choices of the command line for this session.
 #[derive(Debug, Clone)]
 pub(crate) struct Choices {
     /// Cargo's profile.
@@ -50,11 +50,11 @@ pub(crate) struct Choices {
     pub(crate) watching: Watching,
 }
 
-/// What is left to do after a key was pressed.
+/// The work that is left after a key was pressed.
 enum Pressed {
     /// Nothing.
     Done,
-    /// The rooms' data is to go.
+    /// The rooms' data is to be deleted.
     Forget,
     /// The session is over.
     End,
@@ -70,18 +70,18 @@ pub(crate) struct Session {
     reloader: Reloader,
     keys: Keys,
     faults: Faults,
-    /// Whether the last build was no good: pages show that, and no fault of the old code.
+    /// True if the last build failed: pages show that, and no fault of the old code.
     bad_build: bool,
-    /// Whether the last key was the one to reset, and the next one decides.
+    /// True if the last key was the one to reset, and the next one decides.
     asked: bool,
-    /// What cargo said about the project, until a save makes it worth asking again.
+    /// Cargo's facts about the project, until a save makes them outdated.
     plan: Option<Plan>,
-    /// What the last builds read.
+    /// The inputs of the last builds.
     read: Inputs,
-    /// Whether the compiler refused last, or could not be asked: then nobody knows all that it would read.
+    /// True if the compiler refused last, or could not be asked: then the list of its inputs is incomplete.
     unread: bool,
     unrest: Unrest,
-    /// When the save happened whose build runs; at first, when the session started.
+    /// When the save happened whose build runs. At first, when the session started.
     since: Instant,
 }
 
@@ -115,16 +115,15 @@ impl Session {
         })
     }
 
-    /// Builds, serves, and does so again at every save, until a signal or a key ends it; then drains.
+    /// Builds, serves, and does so again at every save, until a signal or a key ends it. Then drains.
     ///
-    /// # Errors
-    /// The server does not come back after a reset. What is wrong
-    /// with the project is printed, and waited out.
+    /// # Errors The server does not come back after a reset. Mistakes in the project are printed, and the session
+    /// waits for the next save.
     pub(crate) async fn run(mut self, mut stop: Stop) -> anyhow::Result<()> {
         self.start_build(Noise::Full);
         loop {
             tokio::select! {
-                // A save goes before the build that it made worthless.
+                // A save has priority over the build that it made outdated.
                 biased;
                 () = stop.asked() => break,
                 key = self.keys.next() => match self.pressed(key) {
@@ -154,7 +153,7 @@ impl Session {
         Ok(())
     }
 
-    /// Does what a key asks for, as far as it can be done at once.
+    /// Does the key's work, as far as it can be done at once.
     fn pressed(&mut self, key: Key) -> Pressed {
         if std::mem::take(&mut self.asked) {
             if key == Key::Yes {
@@ -190,7 +189,7 @@ impl Session {
         Pressed::Done
     }
 
-    /// Returns whether changes call for a build now.
+    /// Returns true if changes call for a build now.
     fn is_due(&mut self, changes: &Changes) -> bool {
         if self.builder.is_running() {
             return self.unrest.changed(&changes.files, &changes.perhaps) == Meaning::Restart;
@@ -251,7 +250,7 @@ impl Session {
         self.builder.start(plan, self.choices.profile.clone(), noise);
     }
 
-    /// Watches what a build read, deploys what it made, and builds again if it missed a save.
+    /// Watches the inputs of a build, deploys its components, and builds again if it missed a save.
     async fn built(&mut self, built: build::Built) {
         let after = self.learn(&built);
         self.serve(built).await;
@@ -272,7 +271,7 @@ impl Session {
         }
     }
 
-    /// Takes in what a build read, and what changed meanwhile.
+    /// Takes in the inputs of a build, and the changes since it started.
     fn learn(&mut self, built: &build::Built) -> After {
         let Ok(build) = &built.outcome else {
             self.unread = true;
@@ -289,7 +288,7 @@ impl Session {
         self.unrest.ended(self.unread, times)
     }
 
-    /// Deploys what a build made, or says why there is nothing to deploy.
+    /// Deploys the components of a build, or says why there are none.
     async fn serve(&mut self, built: build::Built) {
         let components = match built.outcome.map(|build| build.outcome) {
             Ok(Outcome::Built(components)) => components,
@@ -316,7 +315,7 @@ impl Session {
         }
     }
 
-    /// Returns what rooms see as environment, the strongest last.
+    /// Returns the rooms' environment, the strongest source last.
     fn vars(&self) -> BTreeMap<String, String> {
         let mut vars = self.project.manifest.vars.clone();
         vars.extend(self.dotenv.vars().clone());
@@ -324,12 +323,12 @@ impl Session {
         vars
     }
 
-    /// Returns who gets in.
+    /// Returns which machines reach the server.
     fn reach(&self) -> Reach {
         browser::lan(self.reloader.addr()).map_or(Reach::Here, |_| Reach::Lan)
     }
 
-    /// Shows the address for other machines, if they get in.
+    /// Shows the address for other machines, if they reach the server.
     fn show_code(&self) {
         if let Some(lan) = browser::lan(self.reloader.addr()) {
             let url = format!("http://{lan}/");
@@ -340,7 +339,7 @@ impl Session {
         }
     }
 
-    /// Prints a mistake and goes on with what there is.
+    /// Prints a mistake and continues with the current project.
     fn refuse(&mut self, err: &anyhow::Error) {
         self.builder.cancel();
         self.unread = true;
@@ -355,7 +354,7 @@ impl Session {
         }
     }
 
-    /// Says that there is nothing new to serve, here and on the pages.
+    /// Reports that there is nothing new to serve, here and on the pages.
     fn keep(&mut self, why: &str, text: String) {
         self.bad_build = true;
         self.reloader.show(Some(Notice { title: why.to_owned(), text }));

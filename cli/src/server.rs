@@ -1,6 +1,6 @@
 //! A server, as a command asks it. Owns the little HTTP that this takes.
 //!
-//! Invariant: an answer is whole or an error: its length is told before it comes, or the end of its chunks.
+//! Invariant: an answer is whole or an error: its length is announced before it, or the end of its chunks marks it.
 //! It does not know what is asked.
 
 use crate::codes::Code;
@@ -14,23 +14,23 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write};
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a server may say nothing. It has the copy of everything to make before it answers.
+/// The longest silence of a server before its answer. It may have to make the copy of everything first.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
-/// How long a server may say nothing in an answer that goes on: it sends signs of life.
+/// The longest silence of a server within a stream: it sends signs of life.
 const STREAM_SILENCE_MAX: Duration = Duration::from_secs(60);
-/// How long the text of a refusal may be, in bytes.
+/// The longest text of a refusal, in bytes.
 const REFUSAL_BYTES_MAX: u64 = 64 * 1024;
-/// How long the head of an answer may be, in bytes.
+/// The longest head of an answer, in bytes.
 const HEAD_BYTES_MAX: u64 = 64 * 1024;
-/// What is sent of a body before somebody is told of it, in bytes.
+/// The bytes of a body that are sent between two reports of progress.
 const PIECE_BYTES: usize = 64 * 1024;
-/// Below which path operators ask for everything.
+/// The path below which operators ask for everything.
 const BASE: &str = "/_room/admin/";
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Server {
     address: Address,
-    /// Below which path it is asked.
+    /// The path below which it is asked.
     base: String,
     token: String,
     known_by: KnownBy,
@@ -39,9 +39,9 @@ pub(crate) struct Server {
 /// How a command came to know a server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum KnownBy {
-    /// By what lies in the data folder that it has open.
+    /// By the file in the data folder that it has open.
     Folder,
-    /// By what the user said.
+    /// By the user's command line.
     User,
 }
 
@@ -52,32 +52,31 @@ impl From<Control> for Server {
     }
 }
 
-/// What a server answered, but for its body.
+/// The head of a server's answer.
 struct Head {
     status: u16,
     length: Length,
 }
 
-/// How long an answer's body is.
+/// The length of an answer's body.
 #[derive(Clone, Copy)]
 enum Length {
     Bytes(u64),
     Chunked,
 }
 
-/// Why there is no answer that goes on.
+/// The reason why there is no stream.
 pub(crate) enum Unanswered {
-    /// Nobody answers now; that may change.
+    /// No server answers now; that may change.
     Away(String),
-    /// It will not be done.
+    /// The server refused.
     Refused(anyhow::Error),
 }
 
 impl Server {
     /// Returns the server that has this folder open.
     ///
-    /// # Errors
-    /// A mistake: whoever has it open cannot be asked.
+    /// # Errors A mistake: the process that has it open cannot be asked.
     pub(crate) fn of(dir: &Path) -> anyhow::Result<Self> {
         Control::read(dir).map(Self::from).ok_or_else(|| in_use("it has not said how to ask it"))
     }
@@ -87,21 +86,20 @@ impl Server {
         Self { address, base: BASE.to_owned(), token, known_by: KnownBy::User }
     }
 
-    /// Returns what answers for one of its projects, as a server that has no others.
+    /// Returns the part of a server that answers for one of its projects, as a server with no others.
     pub(crate) fn of_project(self, name: &str) -> Self {
         let name = crate::data::encoded(name);
         Self { base: format!("{BASE}projects/{name}/node/"), ..self }
     }
 
-    /// Returns the server that has said in this folder how to ask it, if one has.
+    /// Returns the server that left its address in this folder, if one has.
     pub(crate) fn announced(dir: &Path) -> Option<Self> {
         Control::read(dir).map(Self::from)
     }
 
-    /// Asks for an answer that goes on. Paths begin below that of all operators' work.
+    /// Requests a stream. Paths are relative to the path of all operators' work.
     ///
-    /// # Errors
-    /// [`Unanswered`].
+    /// # Errors [`Unanswered`].
     pub(crate) fn stream(&self, path: &str) -> Result<Events, Unanswered> {
         let away =
             |err: io::Error| Unanswered::Away(format!("{}: {err}", self.address.authority()));
@@ -122,7 +120,7 @@ impl Server {
             (status, length) => {
                 let text = refusal(answer, length).map_err(away)?;
                 Err(match status {
-                    // What is announced may be older than the server.
+                    // The announcement in the folder may be older than the server.
                     401 if self.known_by == KnownBy::Folder => {
                         Unanswered::Away("it does not know the token in control.json".to_owned())
                     }
@@ -133,7 +131,7 @@ impl Server {
         }
     }
 
-    /// Returns the head of a request with a body of so many bytes.
+    /// Returns the head of a request with a body of `length` bytes.
     fn head(&self, method: &str, path: &str, length: usize) -> String {
         let Self { address, base, token, .. } = self;
         let host = address.authority();
@@ -143,17 +141,17 @@ impl Server {
         )
     }
 
-    /// Returns the server that serves this folder's data now; none if nobody answers where one said it listens.
+    /// Returns the server that serves this folder's data now; `None` if no server answers at the announced address.
     pub(crate) fn running_on(dir: &Path) -> Option<Self> {
         let server = Self::announced(dir)?;
         server.address.connect(SILENCE_MAX).is_ok().then_some(server)
     }
 
-    /// Asks for something, and writes the answer's body. How many bytes that were. Paths begin below that of
+    /// Sends a request, writes the answer's body, and returns its number of bytes. Paths are relative to the path of
     /// all operators' work.
     ///
-    /// # Errors
-    /// A mistake if the server refused; else a failure, and a part of the body may have been written.
+    /// # Errors A mistake if the server refused. Otherwise a failure, after which a part of the body may have been
+    /// written.
     pub(crate) fn ask(
         &self,
         method: &str,
@@ -164,10 +162,9 @@ impl Server {
         self.send((method, path), body, &mut |_| {}, out)
     }
 
-    /// As [`Server::ask`], and tells how many more bytes of the request's body are on their way.
+    /// As [`Server::ask`], and reports how many more bytes of the request's body are on their way.
     ///
-    /// # Errors
-    /// As [`Server::ask`].
+    /// # Errors As [`Server::ask`].
     pub(crate) fn send(
         &self,
         (method, path): (&str, &str),
@@ -199,7 +196,7 @@ impl Server {
         Ok(got)
     }
 
-    /// Returns why a server did not do it, to the one who asked.
+    /// Returns the error for a refusal, worded for the user who asked.
     fn refused(&self, status: u16, text: &str) -> anyhow::Error {
         // Some answers are JSON, and their error is a sentence.
         let json: Option<serde_json::Value> = serde_json::from_str(text).ok();

@@ -1,7 +1,7 @@
-//! The command line of what is asked of a server that runs. Owns its words and manual pages.
+//! The command line of the questions to a running server. Owns its words and manual pages.
 //!
-//! Invariant: all of these commands find their server, name their room and print JSON in the same way. It does
-//! not know what the commands do.
+//! Invariant: all of these commands find their server, name their room and print JSON in the same way. It does not
+//! know what the commands do.
 
 use super::DataArgs;
 use super::remote::ElsewhereArgs;
@@ -9,7 +9,7 @@ use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};
 use room_runtime::event::CloseFrame;
 use std::path::PathBuf;
 
-/// The server that is asked, and how its answer is printed.
+/// The server to ask, and the format of its answer.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServerArgs {
     #[command(flatten)]
@@ -34,10 +34,10 @@ pub(crate) struct RoomArgs {
 
 /// List the rooms of a server
 ///
-/// Shows rooms that are in memory and rooms that are only stored. Sorted by name, the shorter of two names
-/// comes first, and a million rooms are paged through without reading them all; by bytes, all stored rooms
-/// are looked at once a page; by connections, messages or last activity, only rooms in memory are shown, as
-/// nobody counts for the others. The server is the one that runs on the data folder, or the one of --to.
+/// Shows rooms that are in memory and rooms that are only stored. Sorted by name, the shorter of two names comes
+/// first, and a million rooms are paged through without reading them all. Sorted by bytes, a page reads all stored
+/// rooms once. Sorted by connections, messages or last activity, only rooms in memory are shown, as the others have
+/// no counters. The server is the one that runs on the data folder, or the one of --to.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room rooms\n  room rooms --to https://rooms.example.com --name chat\n  room rooms --search 'game-*' --sort connections\n  \
@@ -49,19 +49,19 @@ pub(crate) struct RoomsArgs {
     /// Only rooms of this party
     #[arg(long, value_name = "NAME")]
     pub(crate) party: Option<String>,
-    /// Only rooms whose whole name is like this; `*` is anything, `?` any one character
+    /// Only rooms whose whole name matches; `*` is any text, `?` any one character
     #[arg(short, long, value_name = "GLOB")]
     pub(crate) search: Option<String>,
-    /// What to sort by; the most comes first, but for names
+    /// What to sort by; the largest comes first, except for names
     #[arg(long, value_enum, default_value_t = RoomSort::Name)]
     pub(crate) sort: RoomSort,
-    /// Turn the order around
+    /// Reverse the order
     #[arg(long)]
     pub(crate) reverse: bool,
-    /// How many rooms to show, at most what `room limits` says of admin_page_entries_max
+    /// The number of rooms to show, at most the limit admin_page_entries_max
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 100)]
     pub(crate) limit: u64,
-    /// Where to go on: the `next` that a page of the same order ended with
+    /// Where to continue: the `next` at the end of a page of the same order
     #[arg(long, value_name = "NEXT", conflicts_with = "all")]
     pub(crate) after: Option<String>,
     /// Show all pages, one after the other; as JSON, each is a value of its own
@@ -84,13 +84,13 @@ pub(crate) enum RoomSort {
     Active,
 }
 
-/// Show how a room is
+/// Show one room
 ///
-/// Shows its phase (running, hibernated, broken, asleep), its code, its connections with their state and how
-/// far each is behind, what it stores, its alarm, when it expires, its recent faults with their backtraces, and how long its
-/// callbacks take. Looking does not wake a room. Of the addresses that clients connected with, the values of
-/// the query are left out, as clients put secrets there. A room that does not answer within
-/// `inspect_ms_max` is shown as busy, with what is known without it.
+/// Shows its phase (running, hibernated, broken, asleep), its code, its connections with their state and how far each
+/// is behind, its storage, its alarm, when it expires, its recent faults with their backtraces, and how long its
+/// callbacks take. Looking does not wake a room. The values of the query in clients' addresses are left out, as
+/// clients put secrets there. A room that does not answer within `inspect_ms_max` is shown as busy, with the facts
+/// known without it.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room inspect lobby\n  room inspect game-7 --party game \
 --json | jq '.recent_faults[0].backtrace'")]
@@ -99,7 +99,7 @@ pub(crate) struct InspectArgs {
     pub(crate) room: RoomArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// How many connections to show
+    /// The number of connections to show
     #[arg(short, long, value_name = "COUNT", default_value_t = 100)]
     pub(crate) connections: u64,
     /// Show the connections after this one: the `next` of an answer
@@ -109,8 +109,8 @@ pub(crate) struct InspectArgs {
 
 /// Look at and change what is stored for a room
 ///
-/// A room that runs makes a change itself, between two events; then its instance is dropped, so that nothing
-/// it remembers hides the change: its next event meets `on_start` first. Its connections stay.
+/// A running room makes a change itself, between two events. Then it drops its instance, so that nothing in its
+/// memory hides the change: `on_start` runs before its next event. Its connections stay.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room storage list lobby\n  room storage get lobby count\n  \
@@ -121,7 +121,7 @@ pub(crate) struct StorageArgs {
     pub(crate) what: StorageCommand,
 }
 
-/// What is done with the storage.
+/// What a command does with the storage.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StorageCommand {
     List(StorageListArgs),
@@ -142,10 +142,10 @@ pub(crate) struct StorageListArgs {
     /// Only keys that begin with this
     #[arg(long, value_name = "TEXT")]
     pub(crate) prefix: Option<String>,
-    /// How many keys to show
+    /// The number of keys to show
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 100)]
     pub(crate) limit: u64,
-    /// Where to go on: the `next` that a page ended with
+    /// Where to continue: the `next` at the end of a page
     #[arg(long, value_name = "NEXT")]
     pub(crate) after: Option<String>,
 }
@@ -156,7 +156,7 @@ pub(crate) struct KeyArgs {
     /// The key
     #[arg(value_name = "KEY")]
     pub(crate) key: String,
-    /// KEY is percent-encoded: `%FF` is one byte; for keys that are no text
+    /// KEY is percent-encoded: `%FF` is one byte; for keys that are not text
     #[arg(short, long)]
     pub(crate) encoded: bool,
 }
@@ -184,7 +184,7 @@ pub(crate) struct StorageSetArgs {
     pub(crate) room: RoomArgs,
     #[command(flatten)]
     pub(crate) key: KeyArgs,
-    /// The value, as JSON: that is how the SDK's rooms store theirs
+    /// The value, as JSON, the format in which the SDK's rooms store values
     #[arg(value_name = "JSON", required_unless_present_any = ["text", "file"])]
     pub(crate) value: Option<String>,
     /// The value, as it is
@@ -199,8 +199,8 @@ pub(crate) struct StorageSetArgs {
 
 /// Close one connection of a room
 ///
-/// The client is closed with 4403 unless --code says otherwise. The client of `/_room/client.js` stays away after
-/// 44xx; the stock partysocket comes back after every code, unless its page says otherwise by
+/// The server closes the client with 4403 unless --code says otherwise. The client of `/_room/client.js` stays away
+/// after 44xx. The stock partysocket comes back after every code, unless its page says otherwise by
 /// `shouldReconnectOnClose`.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room kick lobby alice\n  \
@@ -213,7 +213,7 @@ pub(crate) struct KickArgs {
     pub(crate) connection: String,
     #[arg(long, default_value_t = 4403, help = format!("The close code: {}", CloseFrame::CODES))]
     pub(crate) code: u16,
-    /// What the client is told, at most 123 bytes
+    /// The reason that the client receives, at most 123 bytes
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     #[command(flatten)]
@@ -222,8 +222,8 @@ pub(crate) struct KickArgs {
 
 /// Close all connections of a room and let it leave memory
 ///
-/// Clients are closed with 1012, so that they come back, and find a room that has started anew. As when a
-/// server stops, what the room was told before is finished first, and `on_close` is not called.
+/// Clients are closed with 1012, so they come back, to a room that has restarted. As when a server stops, the room
+/// first finishes the events that it has, and `on_close` is not called.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Example:\n  room close lobby")]
 pub(crate) struct CloseArgs {
@@ -235,8 +235,8 @@ pub(crate) struct CloseArgs {
 
 /// Delete a room with everything that is stored for it
 ///
-/// Its keys and its alarm go, and its clients are closed with 4410. It cannot be undone: `room export` keeps
-/// a copy. Whoever connects to the name later meets a new room.
+/// Deletes its keys and its alarm, and closes its clients with 4410. This cannot be undone: `room export` keeps a
+/// copy. A client that connects to the name later meets a new room.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room delete-room lobby\n  room export old -o old.jsonl && \
@@ -245,7 +245,7 @@ room delete-room old --yes"
 pub(crate) struct DeleteRoomArgs {
     #[command(flatten)]
     pub(crate) room: RoomArgs,
-    /// Do not ask; needed where there is no terminal
+    /// Do not ask for confirmation; required without a terminal
     #[arg(short, long)]
     pub(crate) yes: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The words of the commands for servers: `serve`, `deploy` and what manages what was deployed.
+//! The words of the commands for servers: `serve`, `deploy` and those that manage deployed projects.
 //!
 //! Invariant: a token is never shown by a manual page. It does not know what the commands do.
 
@@ -9,20 +9,20 @@ use room_runtime::Network;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Serve what is deployed here
+/// Serve the projects that are deployed here
 ///
-/// The production server. It starts with nothing, serves what `room deploy` sends to it, and serves it
-/// again after every restart. Clients come to --listen; operators, that is `room deploy` and the like, to
-/// --admin, which only this machine reaches unless you say otherwise. On an empty data folder the
-/// first token is printed, once. The dashboard is at the operators' address, at `/_room/`; it asks for a token.
-/// SIGTERM, Ctrl-C and, unless it was started by `nohup`, SIGHUP stop it: rooms finish what they are at, sockets
-/// are closed with 1012 at random moments within --drain-seconds, so that not all clients come back at once.
-/// Further signals change nothing. A new certificate needs none: its files are looked at every ten seconds.
+/// The production server. It starts with nothing, serves the projects that `room deploy` sends to it, and serves them
+/// again after every restart. Clients connect to --listen. Operators, that is `room deploy` and the like, connect to
+/// --admin, which only this machine reaches unless you say otherwise. On an empty data folder it prints the first
+/// token, once. The dashboard is at the operators' address, at `/_room/`, and asks for a token. SIGTERM, Ctrl-C and,
+/// unless it was started by `nohup`, SIGHUP stop it: rooms finish their work, and it closes sockets with 1012 at
+/// random moments within --drain-seconds, so that not all clients come back at once. Further signals change nothing.
+/// A new certificate needs no signal: the server checks its files every ten seconds.
 ///
-/// Behind a proxy, name it by --trusted-proxy: only then rooms see the clients' addresses and the scheme and
-/// host that they used, from X-Forwarded-For, -Proto and -Host (or Forwarded). What anybody else says there
-/// reaches no room. With --proxy-protocol, trusted proxies begin each connection with a PROXY header, before
-/// TLS; one without is closed. Connections from elsewhere are served as without it.
+/// Behind a proxy, name it by --trusted-proxy: only then rooms see the clients' addresses and the scheme and host
+/// that they used, from X-Forwarded-For, -Proto and -Host (or Forwarded). These headers of any other sender reach no
+/// room. With --proxy-protocol, trusted proxies begin each connection with a PROXY header, before TLS. The server
+/// closes a connection without one. It serves connections from elsewhere as without the option.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room serve --data /srv/room\n  room serve --data /srv/room \
@@ -30,13 +30,13 @@ use std::path::PathBuf;
 --proxy-protocol"
 )]
 pub(crate) struct ServeArgs {
-    /// The folder for everything that the server keeps; made if it is not there
+    /// The folder for all data of the server; created if it does not exist
     #[arg(long, value_name = "DIR", env = "ROOM_DATA", value_hint = ValueHint::DirPath)]
     pub(crate) data: PathBuf,
-    /// Where clients come; a host or a port may be left out
+    /// The clients' address; a host or a port may be left out
     #[arg(long, value_name = "ADDRESS", env = "ROOM_LISTEN", default_value = "0.0.0.0:1999", value_parser = clients)]
     pub(crate) listen: SocketAddr,
-    /// Where operators come; a host or a port may be left out
+    /// The operators' address; a host or a port may be left out
     #[arg(long, value_name = "ADDRESS", env = "ROOM_ADMIN", default_value = "127.0.0.1:1998", value_parser = operators)]
     pub(crate) admin: SocketAddr,
     /// The certificate for clients, in PEM; read again when it changes
@@ -45,11 +45,10 @@ pub(crate) struct ServeArgs {
     /// Its key, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
     pub(crate) tls_key: Option<PathBuf>,
-    /// Let operators come by TLS, too, with the same certificate
+    /// Let operators use TLS, too, with the same certificate
     #[arg(long, requires = "tls_cert")]
     pub(crate) admin_tls: bool,
-    /// A proxy or a network of them, as 10.0.0.0/8, whose word counts about who its clients are; may be
-    /// repeated
+    /// A proxy or a network of proxies, as 10.0.0.0/8, which may say who its clients are; may be repeated
     #[arg(long, value_name = "CIDR", env = "ROOM_TRUSTED_PROXY", value_delimiter = ',')]
     pub(crate) trusted_proxy: Vec<Network>,
     /// Trusted proxies begin each connection with a header of the PROXY protocol, version 1 or 2
@@ -63,7 +62,7 @@ pub(crate) struct ServeArgs {
     pub(crate) log: Option<String>,
 }
 
-/// A server that runs somewhere.
+/// A running server.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RemoteArgs {
     /// The server's address for operators, as `https://rooms.example.com` or `http://127.0.0.1:1998`
@@ -80,10 +79,10 @@ pub(crate) struct RemoteArgs {
     pub(crate) json: bool,
 }
 
-/// A server elsewhere that is asked in place of the one that runs here.
+/// A server elsewhere, asked in place of the one that runs here.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ElsewhereArgs {
-    /// Ask the server with this address for operators, as `https://rooms.example.com`
+    /// Ask the server with this operators' address, as `https://rooms.example.com`
     #[arg(long, value_name = "URL", env = "ROOM_TO")]
     pub(crate) to: Option<String>,
     /// The token to show it: of scope read to look, of scope admin to change or copy everything
@@ -97,7 +96,7 @@ pub(crate) struct ElsewhereArgs {
     pub(crate) ca_file: Option<PathBuf>,
 }
 
-/// A project on a server that runs somewhere.
+/// A project on a running server.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DeployedArgs {
     #[command(flatten)]
@@ -109,10 +108,9 @@ pub(crate) struct DeployedArgs {
 
 /// Build the project and serve it on a server
 ///
-/// Builds for release, uploads what the server does not have, and puts all parties and files in place at
-/// once. Rooms that run take the new code over between two events; their sockets, states and storage
-/// stay. Code that does not compile, load or start anywhere never becomes current: what was served goes
-/// on, everywhere.
+/// Builds for release, uploads the files that the server lacks, and puts all parties and files in place at once.
+/// Running rooms take the new code over between two events. Their sockets, states and storage stay. Code that does
+/// not compile, load or start anywhere never becomes current: the previous version keeps serving, everywhere.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room deploy --to http://127.0.0.1:1998\n  \
 ssh -L 1998:localhost:1998 my-server  # and then the same\n  room deploy --dry-run")]
@@ -131,7 +129,7 @@ pub(crate) struct DeployArgs {
 
 /// List the versions of a project on a server
 ///
-/// Shows every version that can be gone back to, who deployed it and when, and which is served.
+/// Shows every version that `room rollback` can restore, who deployed it and when, and which one is served.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room list\n  room list --name chat --json")]
 pub(crate) struct ListArgs {
@@ -141,7 +139,7 @@ pub(crate) struct ListArgs {
 
 /// Go back to another version
 ///
-/// Serves a version that was deployed before, at once: it is on the server, compiled. Sockets stay.
+/// Serves a previously deployed version at once: the server has it, compiled. Sockets stay.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room rollback\n  room rollback 7")]
 pub(crate) struct RollbackArgs {
@@ -152,10 +150,10 @@ pub(crate) struct RollbackArgs {
     pub(crate) deployed: DeployedArgs,
 }
 
-/// Set what rooms see as environment on a server
+/// Set the rooms' environment on a server
 ///
-/// Variables that are set on the server go over `[vars]` of room.toml. A change lets the rooms start anew with
-/// it; sockets stay. Secrets are never shown again.
+/// Variables that are set on the server override `[vars]` of room.toml. After a change the rooms restart with it, and
+/// sockets stay. Secrets are never shown again.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room env set GREETING hello\n  room env list\n  room env remove GREETING"
@@ -166,7 +164,7 @@ pub(crate) struct EnvArgs {
     pub(crate) verb: EnvVerb,
 }
 
-/// What may be done with variables.
+/// What a command does with variables.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EnvVerb {
     /// Show the variables; secrets without their values
@@ -197,7 +195,7 @@ pass show api-key | room env set API_KEY - --secret")]
     },
 }
 
-/// Say who may ask a server for what
+/// Manage the tokens of a server
 ///
 /// A token's secret is printed when it is made, and never again: the server keeps its hash.
 #[derive(Debug, ClapArgs)]
@@ -211,17 +209,17 @@ pub(crate) struct TokenArgs {
     pub(crate) verb: TokenVerb,
 }
 
-/// What may be done with tokens.
+/// What a command does with tokens.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenVerb {
     /// Make one
     #[command(after_long_help = "Examples:\n  room token create laptop --scope deploy\n  \
 room token create prometheus")]
     Create {
-        /// What it is for
+        /// Its purpose
         #[arg(value_name = "NAME")]
         name: String,
-        /// What it is good for
+        /// Its scope
         #[arg(long, value_enum, default_value_t = ScopeName::Read)]
         scope: ScopeName,
         #[command(flatten)]
@@ -229,7 +227,7 @@ room token create prometheus")]
     },
     /// Show them
     List(RemoteArgs),
-    /// Make one worthless
+    /// Revoke one
     Revoke {
         /// Its id, from `room token list`
         #[arg(value_name = "ID")]
@@ -239,12 +237,12 @@ room token create prometheus")]
     },
 }
 
-/// What a token is good for.
+/// The scope of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ScopeName {
-    /// To look at everything but secrets
+    /// Look at everything but secrets
     Read,
-    /// To deploy, roll back and set variables, too
+    /// Deploy, roll back and set variables, too
     Deploy,
     /// Everything
     Admin,
@@ -260,7 +258,7 @@ pub(crate) struct DeleteArgs {
     /// The project's name
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     pub(crate) yes: bool,
     #[command(flatten)]

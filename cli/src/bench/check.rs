@@ -1,23 +1,23 @@
-//! Whether what came is what was sent. Owns the row of numbers that a connection should see. Pure.
+//! Checks that the received messages are the sent ones. Owns the row of numbers that a connection should see. Pure.
 //!
-//! Invariant: each number is taken once, as what it is: the next one, one that others came before, one that was
-//! there already, or one that nobody sent. It does not know what carries the numbers.
+//! Invariant: each number is classified once: the next one, one that later ones overtook, a repeated one, or one that
+//! was never sent. It does not know what carries the numbers.
 
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// How many numbers that others came before are remembered. Of more, one that comes late is taken for one
-/// that comes twice; the run has failed either way.
+/// The number of overtaken numbers that are remembered. Beyond it, a late number counts as repeated. The run has
+/// failed either way.
 const MISSING_MAX: usize = 4_096;
 
-/// What a number is to the row that it came in.
+/// The class of a number in its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Came {
-    /// It is the first of its kind and none behind it was there before.
+    /// Its first arrival, before all later numbers.
     Once,
-    /// It is the first of its kind, and one behind it was there before.
+    /// Its first arrival, after a later number.
     Late,
-    /// It was there before.
+    /// It arrived before.
     Twice,
     /// It was not sent.
     Unsent,
@@ -26,19 +26,19 @@ pub(crate) enum Came {
 /// The numbers that one connection sees.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
-    /// The number behind the highest that came.
+    /// One more than the highest number that came.
     next: u64,
-    /// Those below it that did not.
+    /// The lower numbers that did not come.
     missing: BTreeSet<u64>,
 }
 
 impl Row {
-    /// Returns a row that begins with this number.
+    /// Returns a row that starts with this number.
     pub(crate) fn from(next: u64) -> Self {
         Self { next, missing: BTreeSet::new() }
     }
 
-    /// Takes a number, of which those below `sent` were sent.
+    /// Takes a number. The numbers below `sent` were sent.
     pub(crate) fn take(&mut self, number: u64, sent: u64) -> Came {
         if number >= sent {
             return Came::Unsent;
@@ -52,38 +52,38 @@ impl Row {
         Came::Once
     }
 
-    /// Returns how many below the highest did not come, at most [`MISSING_MAX`].
+    /// Returns how many numbers below the highest did not come, at most [`MISSING_MAX`].
     pub(crate) fn gaps(&self) -> u64 {
         self.missing.len() as u64
     }
 }
 
-/// What was found, and what was not as it should be.
+/// The number of checks and of the faults that they found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Check {
-    /// Messages, connections or increments that were looked at.
+    /// Messages, connections or increments that were checked.
     pub(crate) looked_at: u64,
-    /// Sent, and never came.
+    /// Sent, and never received.
     pub(crate) lost: u64,
-    /// Came more than once.
+    /// Received more than once.
     pub(crate) twice: u64,
-    /// Came behind one that was sent later.
+    /// Received after a later one.
     pub(crate) out_of_order: u64,
-    /// Is not what was sent.
+    /// Received with other content than sent.
     pub(crate) altered: u64,
-    /// Counts that nobody was told, or that went back.
+    /// Counts that no client received, or that went back.
     pub(crate) wrong_counts: u64,
     /// Connections that the server ended or refused while they were used.
     pub(crate) broken: u64,
-    /// How the first few of them ended.
+    /// The reasons of the first few of them.
     pub(crate) broken_by: Vec<String>,
 }
 
 impl Check {
-    /// How many reasons are kept.
+    /// The number of reasons that are kept.
     const REASONS_MAX: usize = 3;
 
-    /// Counts what came.
+    /// Counts a received number.
     pub(crate) fn came(&mut self, came: Came) {
         self.looked_at += 1;
         match came {
@@ -103,7 +103,7 @@ impl Check {
         }
     }
 
-    /// Returns what is wrong, in words; none if nothing is.
+    /// Returns the faults, in words; `None` if there are none.
     pub(crate) fn faults(&self) -> Option<String> {
         let found = [
             (self.lost, "lost"),

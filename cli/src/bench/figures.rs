@@ -1,7 +1,7 @@
-//! What a scenario comes to. Owns the numbers that are printed, as people and as machines read them.
+//! The outcome of a scenario. Owns the printed numbers, as people and as machines read them.
 //!
-//! Invariant: a latency is from the moment at which its message was due, and a figure says of what it is. It does
-//! not know how it was measured.
+//! Invariant: a latency starts at the moment at which its message was due, and a figure names what it measures. It
+//! does not know how it was measured.
 
 use super::check::Check;
 use super::memory::Held;
@@ -10,18 +10,18 @@ use crate::print::{BAD, BOLD, DIM, styled};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// What was asked for of one scenario.
+/// The plan of one scenario.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Plan {
-    /// What is done.
+    /// The scenario.
     pub(crate) scenario: Scenario,
-    /// Connections, or at most so many at a time.
+    /// Connections, or the most at a time.
     pub(crate) clients: usize,
-    /// Rooms that they are in.
+    /// The number of their rooms.
     pub(crate) rooms: usize,
-    /// Messages of a client that have not come back, where there is no rate.
+    /// Messages of a client on their way, if there is no rate.
     pub(crate) in_flight: usize,
-    /// How many a second; none if as fast as they go.
+    /// Messages a second; `None` if as fast as possible.
     pub(crate) rate: Option<u64>,
     /// Size of a message.
     pub(crate) payload_bytes: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Plan {
 /// Latencies in microseconds.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Latency {
-    /// Of how many.
+    /// The number of samples.
     pub(crate) count: u64,
     /// Their mean.
     pub(crate) mean: f64,
@@ -66,33 +66,33 @@ impl Latency {
     }
 }
 
-/// What one scenario came to.
+/// The outcome of one scenario.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Outcome {
-    /// What was asked for.
+    /// The plan.
     #[serde(flatten)]
     pub(crate) plan: Plan,
-    /// How long was measured.
+    /// The measured time.
     pub(crate) seconds: f64,
-    /// How many came in that time: messages, deliveries, connections, acknowledgements.
+    /// The number that came in that time: messages, deliveries, connections, acknowledgements.
     pub(crate) count: u64,
-    /// How many that is a second.
+    /// That number a second.
     pub(crate) per_second: f64,
-    /// From the moment at which each was due.
+    /// Latency from the moment at which each was due.
     pub(crate) latency_us: Latency,
-    /// The same for what stands beside it.
+    /// The same for the second kind, such as visits to a warm room.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) beside: Option<Beside>,
     /// Due, and not sent, as the server was too far behind.
     pub(crate) not_sent: u64,
-    /// What was verified.
+    /// The result of the checks.
     pub(crate) check: Check,
-    /// What idle connections cost the server.
+    /// The cost of idle connections to the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) memory: Option<Held>,
 }
 
-/// A second row of latencies, and what it is.
+/// A second row of latencies, and its name.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Beside {
     /// `last delivery` of a broadcast, or a `warm room`.
@@ -103,7 +103,7 @@ pub(crate) struct Beside {
 
 const HEADINGS: [&str; 8] = ["", "", "a second", "p50", "p90", "p99", "p99.9", "max"];
 
-/// One table of all, and what there is to say about each.
+/// Returns one table of all outcomes, with remarks about each.
 pub(crate) fn table(outcomes: &[Outcome]) -> String {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     for outcome in outcomes {
@@ -138,7 +138,7 @@ fn row(name: &str, what: &str, a_second: &str, latency: &Latency) -> [String; 8]
     [name.to_owned(), what.to_owned(), a_second.to_owned(), p50, p90, p99, p99_9, max]
 }
 
-/// Returns what was asked for, in few words.
+/// Returns the plan, in few words.
 fn described(plan: &Plan) -> String {
     let Plan { clients, rooms, in_flight, rate, .. } = plan;
     let how = match (rate, plan.scenario) {
@@ -158,7 +158,7 @@ fn described(plan: &Plan) -> String {
     }
 }
 
-/// Returns what there is to say about a scenario besides its row.
+/// Returns the remarks about a scenario besides its row.
 fn remarks(outcome: &Outcome) -> Vec<String> {
     let name = styled(BOLD, outcome.plan.scenario.name());
     let mut remarks = Vec::new();
@@ -187,7 +187,7 @@ fn remarks(outcome: &Outcome) -> Vec<String> {
     remarks
 }
 
-/// Returns a number with its thousands apart.
+/// Returns a number with its thousands separated.
 pub(crate) fn count(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut out = String::new();

@@ -1,9 +1,9 @@
 //! WebSocket frames by hand, so that the load costs little beside what it measures. Pure.
 //!
-//! Invariant: a frame is read when its last byte is there, however the bytes were cut, and whatever comes is a
-//! frame, too short yet, or an error. It knows what servers send: frames that are whole and not masked.
+//! Invariant: a frame is read when its last byte is there, however the bytes were cut, and any bytes are a frame, too
+//! short yet, or an error. It knows the frames that servers send: whole and not masked.
 
-/// How long a frame may be, in bytes: more than any server of rooms sends in one.
+/// The longest frame, in bytes: more than any server of rooms sends in one.
 const FRAME_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A frame of a server.
@@ -11,18 +11,18 @@ const FRAME_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub(crate) enum Frame<'a> {
     /// A text or binary message.
     Message(&'a [u8]),
-    /// What must be answered with the same bytes.
+    /// A ping, to be answered with the same bytes.
     Ping(&'a [u8]),
-    /// The answer to a ping, of which this sends none.
+    /// The answer to a ping. This client sends no pings.
     Pong,
     /// The end, with its code (1005 if there is none) and reason.
     Close(u16, &'a [u8]),
 }
 
-/// What is no frame of a server.
+/// The reason why bytes are not a server's frame.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Odd {
-    /// Its first byte is none that is known here.
+    /// Its first byte is unknown here.
     #[error("the server sent a frame of the kind {0:#04x}, which is not read here")]
     Kind(u8),
     /// It is masked, which only clients do.
@@ -33,10 +33,9 @@ pub(crate) enum Odd {
     Length(u64),
 }
 
-/// Returns the first frame of these bytes, and how many they are; none if it is not whole yet.
+/// Returns the first frame of these bytes and its length; `None` if it is not whole yet.
 ///
-/// # Errors
-/// [`Odd`]: what comes is no frame, and nothing behind it can be read.
+/// # Errors [`Odd`]: the bytes are not a frame, and nothing behind them can be read.
 pub(crate) fn next(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Odd> {
     let [kind, length, rest @ ..] = bytes else { return Ok(None) };
     if !matches!(kind, 0x81 | 0x82 | 0x88 | 0x89 | 0x8a) {
@@ -76,12 +75,12 @@ pub(crate) fn pong(into: &mut Vec<u8>, body: &[u8]) {
     append(into, 0x8a, body);
 }
 
-/// Appends the end of a connection that went well.
+/// Appends the close frame of a connection that ended well.
 pub(crate) fn close(into: &mut Vec<u8>) {
     append(into, 0x88, &1000_u16.to_be_bytes());
 }
 
-/// A client's frames are masked; with zeros, so that the bytes are what they were.
+/// Appends a client's frame. It is masked with zeros, so that the bytes stay the same.
 fn append(into: &mut Vec<u8>, kind: u8, body: &[u8]) {
     into.push(kind);
     match (u8::try_from(body.len()), u16::try_from(body.len())) {
@@ -104,7 +103,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Returns a frame as servers write it.
+    /// Returns a frame in the form that servers write.
     fn served(kind: u8, body: &[u8]) -> Vec<u8> {
         let mut masked = Vec::new();
         append(&mut masked, kind, body);
@@ -115,7 +114,7 @@ mod tests {
         masked
     }
 
-    /// Returns all frames of bytes that come in these pieces.
+    /// Returns all frames of bytes that arrive in these pieces.
     fn read(pieces: &[&[u8]]) -> Vec<(u8, Vec<u8>)> {
         let (mut buffer, mut found) = (Vec::new(), Vec::new());
         for piece in pieces {

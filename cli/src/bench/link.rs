@@ -1,7 +1,7 @@
 //! One connection of the load. Owns its bytes in both directions.
 //!
-//! Invariant: what is sent goes out in order, at once if the kernel takes it; reading and writing never wait for
-//! each other; while nothing comes, a connection holds no buffer. It does not know what messages mean.
+//! Invariant: bytes go out in order, at once if the kernel takes them. Reading and writing never wait for each other.
+//! While no bytes come, a connection holds no buffer. It does not know what messages mean.
 
 use super::frames::{self, Frame, Odd};
 use std::cell::{Cell, RefCell};
@@ -10,20 +10,20 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// How many bytes are read at a time.
+/// The bytes of one read.
 const READ_BYTES: usize = 256 * 1024;
-/// How long the head of an answer to the handshake may be, in bytes.
+/// The longest head of an answer to the handshake, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// How many bytes of a connection may wait to be sent. Whoever would send more is told.
+/// The bytes of a connection that may wait to be sent. [`Link::takes`] says whether more fit.
 pub(crate) const OUT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How a connection ended, or why there is none.
+/// The end of a connection, or the reason why there is none.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
-    /// The system says so.
+    /// The system reported an error.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The server ended it without a word.
+    /// The server ended it without a close frame.
     #[error("the server ended the connection without a close frame")]
     Ended,
     /// The server closed it.
@@ -31,24 +31,24 @@ pub(crate) enum Broken {
     Closed {
         /// The close code.
         code: u16,
-        /// What the server said about it.
+        /// The server's reason.
         reason: String,
     },
     /// The server answered the handshake with something else.
     #[error("the handshake was answered `{0}`")]
     Refused(String),
-    /// It is no WebSocket.
+    /// The answer to the handshake is not a WebSocket's.
     #[error(transparent)]
     Odd(#[from] Odd),
     /// The first message is not that of the room for benchmarks.
     #[error("the room said `{0}`")]
     Stranger(String),
-    /// Nothing came for so long.
+    /// No message came for so long.
     #[error("nothing came for {} s", .0.as_secs())]
     Silent(Duration),
 }
 
-/// Where all connections read to, one after the other.
+/// The buffer into which all connections read, one after the other.
 #[derive(Clone)]
 pub(crate) struct Scratch(Rc<RefCell<Vec<u8>>>);
 
@@ -61,7 +61,7 @@ impl Default for Scratch {
 /// The sending side.
 pub(crate) struct Link {
     tcp: TcpStream,
-    /// What the kernel has not taken yet.
+    /// The bytes that the kernel has not taken yet.
     out: RefCell<Vec<u8>>,
     flushes: Cell<bool>,
 }
@@ -69,19 +69,17 @@ pub(crate) struct Link {
 /// The receiving side.
 pub(crate) struct Reader {
     link: Rc<Link>,
-    /// The begin of a frame whose end has not come.
+    /// The start of a frame whose end has not come.
     rest: Vec<u8>,
     scratch: Scratch,
 }
 
 impl Link {
-    /// Asks for a WebSocket on a connection.
+    /// Requests a WebSocket on a connection.
     ///
-    /// # Errors
-    /// [`Broken::Refused`] if the answer is another one.
+    /// # Errors [`Broken::Refused`] if the answer is another one.
     ///
-    /// # Cancel safety
-    /// The connection is closed.
+    /// # Cancel safety The connection is closed.
     pub(crate) async fn upgrade(
         tcp: TcpStream,
         request: &str,
@@ -116,8 +114,8 @@ impl Link {
         Ok((link.clone(), Reader { link, rest, scratch: scratch.clone() }))
     }
 
-    /// Sends frames, at once or as soon as the kernel takes them. If the connection is broken they are lost,
-    /// and its reader is told why.
+    /// Sends frames, at once or as soon as the kernel takes them. If the connection is broken they are lost, and its
+    /// reader receives the reason.
     pub(crate) fn send(self: &Rc<Self>, frames: &[u8]) {
         let mut out = self.out.borrow_mut();
         let mut rest = frames;
@@ -137,19 +135,19 @@ impl Link {
         }
     }
 
-    /// Returns whether so many bytes more may wait to be sent.
+    /// Returns true if so many more bytes may wait to be sent.
     pub(crate) fn takes(&self, bytes: usize) -> bool {
         self.out.borrow().len() + bytes <= OUT_BYTES_MAX
     }
 
-    /// Says goodbye.
+    /// Sends a close frame.
     pub(crate) fn close(self: &Rc<Self>) {
         let mut frame = Vec::new();
         frames::close(&mut frame);
         self.send(&frame);
     }
 
-    /// Sends what waits.
+    /// Sends the waiting bytes.
     async fn flush(self: Rc<Self>) {
         while self.tcp.writable().await.is_ok() {
             let mut out = self.out.borrow_mut();
@@ -159,7 +157,7 @@ impl Link {
                 Err(_) => break,
             }
             if out.is_empty() {
-                // What was needed once need not be held for ever.
+                // A buffer that was needed once need not be held forever.
                 *out = Vec::new();
                 break;
             }
@@ -169,13 +167,11 @@ impl Link {
 }
 
 impl Reader {
-    /// Waits until at least one message is there, and hands over all that are. → How many.
+    /// Waits until at least one message is there, hands over all that are, and returns their number.
     ///
-    /// # Errors
-    /// [`Broken`]: no more will come. What came before was handed over.
+    /// # Errors [`Broken`]: no more will come. Earlier messages were handed over.
     ///
-    /// # Cancel safety
-    /// Nothing is lost.
+    /// # Cancel safety Nothing is lost.
     pub(crate) async fn read(&mut self, mut take: impl FnMut(&[u8])) -> Result<usize, Broken> {
         let mut count = self.parse(&[], &mut take)?;
         while count == 0 {
@@ -192,13 +188,11 @@ impl Reader {
         Ok(count)
     }
 
-    /// Waits for the end of a connection, whose close frame was sent.
+    /// Waits for the end of a connection whose close frame was sent.
     ///
-    /// # Errors
-    /// It ended in another way.
+    /// # Errors It ended in another way.
     ///
-    /// # Cancel safety
-    /// Nothing is lost but what is not wanted.
+    /// # Cancel safety Nothing is lost but messages that nobody wants.
     pub(crate) async fn closed(&mut self) -> Result<(), Broken> {
         loop {
             match self.read(|_| {}).await {

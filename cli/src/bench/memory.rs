@@ -1,6 +1,6 @@
-//! What a server's process holds. Owns the way from an address to a process of this machine.
+//! The memory of a server's process. Owns the way from an address to a process of this machine.
 //!
-//! Invariant: a figure is of the process that listens there, or there is a reason why there is none. It does not
+//! Invariant: a figure is of the process that listens there, or there is a reason why there is no figure. It does not
 //! know what the memory is for.
 
 use serde::Serialize;
@@ -8,11 +8,11 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 
-/// What idle connections cost the server's process.
+/// The cost of idle connections to the server's process.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Held {
-    /// It could be read.
+    /// The memory could be read.
     Known {
         /// The process.
         pid: u32,
@@ -20,20 +20,20 @@ pub(crate) enum Held {
         before_bytes: u64,
         /// Its resident memory with all of them.
         after_bytes: u64,
-        /// How many came in between.
+        /// The number of connections that came in between.
         connections: u64,
         /// The difference, for each.
         per_connection_bytes: i64,
     },
-    /// It could not.
+    /// The memory could not be read.
     Unknown {
-        /// Why.
+        /// The reason.
         unknown: String,
     },
 }
 
 impl Held {
-    /// Returns the figure of what came between two looks.
+    /// Returns the figure for the connections that came between two readings.
     pub(crate) fn between(
         before: &Result<Resident, String>,
         after: &Result<Resident, String>,
@@ -76,17 +76,16 @@ impl Held {
     }
 }
 
-/// What a process holds at a moment.
+/// A process's memory at a moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Resident {
     pid: u32,
     bytes: u64,
 }
 
-/// Looks at the process that the user named, or that listens at an address.
+/// Reads the memory of the process that the user named, or that listens at an address.
 ///
-/// # Errors
-/// Why that is not possible.
+/// # Errors The reason why that is not possible.
 pub(crate) fn resident(addr: SocketAddr, pid: Option<u32>) -> Result<Resident, String> {
     if !Path::new("/proc/self/status").exists() {
         return Err("this system has no /proc".to_owned());
@@ -134,7 +133,7 @@ fn listener(addr: SocketAddr) -> Result<u32, String> {
     })
 }
 
-/// Returns the inodes of the sockets that listen on a port, of a table of the kernel.
+/// Returns the inodes of the sockets that listen on a port, from a table of the kernel.
 fn listening(table: &str, port: u16) -> Vec<String> {
     const LISTEN: &str = "0A";
     let rows = table.lines().skip(1).filter_map(|row| {
@@ -147,7 +146,7 @@ fn listening(table: &str, port: u16) -> Vec<String> {
     rows.collect()
 }
 
-/// Returns whether an address is one of this machine: only those can be listened at.
+/// Returns true if an address is one of this machine: a process can listen only at those.
 fn is_ours(ip: IpAddr) -> bool {
     ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }

@@ -1,23 +1,23 @@
-//! The messages of the room `rooms-examples/bench`. Owns how they are spelled. Pure.
+//! The messages of the room `rooms-examples/bench`. Owns their spelling. Pure.
 //!
-//! Invariant: what is written here and comes back unaltered is read as what it was, and nothing else is. It does
-//! not know how messages travel.
+//! Invariant: a message that is written here and comes back unaltered is read as what it was, and nothing else is. It
+//! does not know how messages travel.
 
 use std::io::Write as _;
 
-/// What the room says to whoever comes.
+/// The room's greeting to each client.
 pub(crate) const HELLO: &[u8] = br#"{"t":"hello"}"#;
-/// How long a message with two large numbers is, in bytes: shorter ones cannot be asked for.
+/// The length of a message with two large numbers, in bytes: shorter ones cannot be requested.
 pub(crate) const BYTES_MIN: usize = 64;
 
 const PAD: &[u8] = b",\"pad\":\"";
 
-/// What a message asks for.
+/// The request in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// To come back.
+    /// Send it back.
     Echo,
-    /// To reach all.
+    /// Send it to all.
     Cast,
 }
 
@@ -30,12 +30,12 @@ impl Kind {
     }
 }
 
-/// What a message of this kind carries.
+/// The numbers that a message of this kind carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     /// Its number.
     pub(crate) number: u64,
-    /// When it was due, in nanoseconds since the load began.
+    /// When it was due, in nanoseconds since the start of the load.
     pub(crate) due: u64,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Stamp {
 pub(crate) fn write(into: &mut Vec<u8>, kind: Kind, stamp: Stamp, bytes: usize) {
     into.clear();
     let Stamp { number, due } = stamp;
-    // A vector takes whatever is written.
+    // Writing to a vector cannot fail.
     let _never = write!(into, r#"{{"t":"{}","s":{number},"d":{due}"#, kind.name());
     into.extend_from_slice(PAD);
     let end = b"\"}";
@@ -51,7 +51,7 @@ pub(crate) fn write(into: &mut Vec<u8>, kind: Kind, stamp: Stamp, bytes: usize) 
     into.extend_from_slice(end);
 }
 
-/// Returns what a message of this kind and length carries; none if it is another one.
+/// Returns the numbers of a message of this kind and length; `None` if it is another message.
 pub(crate) fn read(body: &[u8], kind: Kind, bytes: usize) -> Option<Stamp> {
     let rest = body.strip_prefix(br#"{"t":""#)?.strip_prefix(kind.name().as_bytes())?;
     let (number, rest) = digits(rest.strip_prefix(br#"","s":"#)?)?;
@@ -67,14 +67,14 @@ pub(crate) fn write_increment(into: &mut Vec<u8>, number: u64) {
     let _never = write!(into, r#"{{"t":"incr","s":{number}}}"#);
 }
 
-/// Returns the number of an increment and the count that answers it; none if it is another message.
+/// Returns the number of an increment and the count that answers it; `None` if it is another message.
 pub(crate) fn read_count(body: &[u8]) -> Option<(u64, u64)> {
     let (number, rest) = digits(body.strip_prefix(br#"{"t":"count","s":"#)?)?;
     let (count, rest) = digits(rest.strip_prefix(br#","n":"#)?)?;
     (rest == b"}").then_some((number, count))
 }
 
-/// Returns the number that these bytes begin with, and what is behind it.
+/// Returns the number at the start of these bytes, and the rest.
 fn digits(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let length = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, rest) = bytes.split_at(length);

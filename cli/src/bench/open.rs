@@ -1,7 +1,7 @@
 //! Many connections at once. Owns how they are opened, and that the system lets this process have them.
 //!
-//! Invariant: all that were asked for are open, or it is an error that says how many are and why there are no
-//! more. It does not know what they are for.
+//! Invariant: all requested connections are open, or an error says how many are and why there are no more. It does
+//! not know what they are for.
 
 use super::figures::count;
 use super::link::Broken;
@@ -12,21 +12,19 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use tokio::task::JoinSet;
 
-/// How many are being opened at a time, which a server's backlog has room for.
+/// How many are being opened at a time: a server's backlog has space for them.
 const OPENING_MAX: usize = 64;
 /// How often progress is shown, in connections.
 const SHOWN_EVERY: usize = 500;
-/// Files that this process has open besides.
+/// The other files that this process has open.
 #[cfg(unix)]
 const OTHER_FILES: u64 = 64;
 
-/// Opens so many. → In their order.
+/// Opens so many connections and returns them in their order.
 ///
-/// # Errors
-/// A mistake: one of them could not be opened.
+/// # Errors A mistake: one of them could not be opened.
 ///
-/// # Cancel safety
-/// Those that were opened are closed.
+/// # Cancel safety The opened ones are closed.
 pub(crate) async fn all<T: 'static>(
     total: usize,
     open: impl AsyncFn(usize) -> Result<T, Broken> + 'static,
@@ -68,10 +66,9 @@ pub(crate) async fn all<T: 'static>(
     Ok(found.into_iter().map(|(_, opened)| opened).collect())
 }
 
-/// Makes the system let this process have so many connections.
+/// Raises the system's limit so that this process can have so many connections.
 ///
-/// # Errors
-/// A mistake: it does not.
+/// # Errors A mistake: the system refuses.
 #[cfg(unix)]
 pub(crate) fn allow(connections: usize) -> anyhow::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -94,7 +91,7 @@ pub(crate) fn allow(connections: usize) -> anyhow::Result<()> {
     })
 }
 
-/// Elsewhere there is no such limit.
+/// Does nothing: other systems have no such limit.
 #[cfg(not(unix))]
 pub(crate) fn allow(_: usize) -> anyhow::Result<()> {
     Ok(())

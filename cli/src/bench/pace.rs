@@ -1,7 +1,7 @@
 //! When a message is due. Owns the schedule of a rate, and the clock that keeps it.
 //!
-//! Invariant: due times follow from the rate alone, whatever becomes of earlier messages, and nothing is done
-//! before it is due. It does not know what is done.
+//! Invariant: due times follow from the rate alone, whatever happens to earlier messages, and nothing is done before
+//! it is due. It does not know what is done.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// So many a second, the first one at `start`.
+    /// Makes a schedule of so many a second, the first one at `start`.
     pub(crate) fn new(start: u64, a_second: u64) -> Self {
         Self { start, a_second: a_second.max(1), next: 0 }
     }
@@ -27,13 +27,13 @@ impl Schedule {
         self.start.saturating_add(u64::try_from(after).unwrap_or(u64::MAX))
     }
 
-    /// Goes on to the one behind it.
+    /// Moves to the next due time.
     pub(crate) fn advance(&mut self) {
         self.next += 1;
     }
 }
 
-/// A clock that wakes at a time, for one at a time who waits.
+/// A clock that wakes one waiting task at a time.
 pub(crate) struct Pacer {
     epoch: Instant,
     #[cfg(target_os = "linux")]
@@ -50,10 +50,9 @@ impl Pacer {
         }
     }
 
-    /// Waits until a time; not at all if it is over.
+    /// Waits until a time; not at all if it has passed.
     ///
-    /// # Cancel safety
-    /// Nothing is lost.
+    /// # Cancel safety Nothing is lost.
     pub(crate) async fn wait(&self, until: u64) {
         let until = self.epoch + Duration::from_nanos(until);
         let Some(left) = until.checked_duration_since(Instant::now()) else { return };

@@ -1,7 +1,7 @@
-//! The parts of a run: one scenario each. Owns what they have in common, from the first connection to the outcome.
+//! The parts of a run: one scenario each. Owns their common steps, from the first connection to the outcome.
 //!
-//! Invariant: whatever a part opened is open before any part starts, and is closed when all have ended. It does
-//! not know how long a run takes.
+//! Invariant: a part's connections are open before any part starts, and are closed when all have ended. It does not
+//! know how long a run takes.
 
 mod durable;
 mod echo;
@@ -24,18 +24,17 @@ use std::sync::OnceLock;
 use tokio::task::spawn_local;
 use visits::Visits;
 
-/// How many messages may be on their way where a rate asks for more: a server that is further behind will not
-/// catch up.
+/// The most messages on their way under a rate: a server that is further behind will not catch up.
 const OUT_MAX: u64 = 65_536;
 
-/// Returns the name of a room that no other run has, as rooms are told apart by what comes out of them.
+/// Returns the name of a room that no other run has, as rooms are told apart by their outputs.
 fn room_name(what: &str, which: impl Display) -> String {
     static RUN: OnceLock<String> = OnceLock::new();
     let run = RUN.get_or_init(|| format!("{:x}", chrono::Utc::now().timestamp_millis()));
     format!("bench-{run}-{what}-{which}")
 }
 
-/// Lets those who send take turns, so many times a second, until the window ends.
+/// Lets the senders take turns, so many times a second, until the window ends.
 fn in_turns<T: 'static>(all: &[Rc<T>], rate: u64, tally: &Rc<Tally>, send_due: fn(&T, u64)) {
     let (all, run) = (all.to_vec(), tally.run.clone());
     spawn_local(async move {
@@ -59,7 +58,7 @@ enum Part {
     Idle(Idle),
 }
 
-/// A scenario that runs.
+/// A running scenario.
 pub(crate) struct Running {
     plan: Plan,
     part: Sending,
@@ -77,13 +76,11 @@ enum Sending {
 }
 
 impl Prepared {
-    /// Opens what a scenario needs.
+    /// Opens the connections of a scenario.
     ///
-    /// # Errors
-    /// A mistake: not all connections could be opened.
+    /// # Errors A mistake: not all connections could be opened.
     ///
-    /// # Cancel safety
-    /// What was opened is closed.
+    /// # Cancel safety The opened ones are closed.
     pub(crate) async fn of(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
         let part = match plan.scenario {
             Scenario::Echo | Scenario::Mixed => Part::Echo(Echo::prepare(target, plan).await?),
@@ -97,10 +94,9 @@ impl Prepared {
         Ok(Self { plan: plan.clone(), part })
     }
 
-    /// Begins.
+    /// Starts.
     ///
-    /// # Errors
-    /// None: a histogram's bounds are right.
+    /// # Errors Never: a histogram's bounds are right.
     pub(crate) fn start(self, run: &Rc<Run>) -> anyhow::Result<Running> {
         let (tally, beside, plan) = (Tally::new(run)?, Tally::new(run)?, self.plan);
         let part = match self.part {
@@ -118,19 +114,19 @@ impl Prepared {
 }
 
 impl Running {
-    /// Returns how far it is, in words.
+    /// Returns the progress, in words.
     pub(crate) fn progress(&self) -> String {
         format!("{} {}", self.plan.scenario.name(), self.tally.progress())
     }
 
-    /// Does what is left when the window has ended.
+    /// Does the rest of the work when the window has ended.
     pub(crate) fn ending(&mut self) {
         if let Sending::Idle(holding) = &self.part {
             self.held = Some(holding.ask(&self.tally));
         }
     }
 
-    /// Says goodbye on all connections. → What it came to.
+    /// Closes all connections and returns the outcome.
     pub(crate) fn outcome(self) -> Outcome {
         let beside = match self.plan.scenario {
             Scenario::Fanout => Some("last delivery"),
