@@ -29,13 +29,13 @@ use std::process::Stdio;
 use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-/// What guests are compiled for.
+/// The target for which guests are compiled.
 const TARGET: &str = "wasm32-wasip2";
 
-/// How much of the compiler's errors is kept, in bytes; further ones are only printed.
+/// The bytes of the compiler's errors that are kept; further errors are only printed.
 const ERRORS_BYTES_MAX: usize = 64 * 1024;
 
-/// The packages of a project, and which party is made of which.
+/// The packages of a project, and the package of each party.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     packages: Vec<Package>,
@@ -47,12 +47,12 @@ pub(crate) struct Plan {
 struct Package {
     id: PackageId,
     dir: PathBuf,
-    /// What its build reads, as far as manifests tell.
+    /// The inputs of its build, as far as manifests name them.
     inputs: Inputs,
     /// The folder of its workspace.
     workspace: PathBuf,
     target_dir: PathBuf,
-    /// The folder that its guests are built into.
+    /// The folder for its guests' builds.
     own: PathBuf,
 }
 
@@ -61,18 +61,18 @@ struct Package {
 pub(crate) struct Component {
     /// The party it is for.
     pub(crate) party: PartyName,
-    /// Where cargo put it.
+    /// The path that cargo gave it.
     pub(crate) path: PathBuf,
     /// Its bytes.
     pub(crate) bytes: Arc<[u8]>,
 }
 
-/// A build that could be tried at all.
+/// A build that could be started.
 #[derive(Debug)]
 pub(crate) struct Build {
     /// How it ended.
     pub(crate) outcome: Outcome,
-    /// What it read.
+    /// Its inputs.
     pub(crate) inputs: Inputs,
 }
 
@@ -81,15 +81,14 @@ pub(crate) struct Build {
 pub(crate) enum Outcome {
     /// Every party has a component.
     Built(Vec<Component>),
-    /// The compiler refused and has said why: its errors as plain text, which is empty if cargo found
-    /// something before it.
+    /// The compiler refused: its errors as plain text, which is empty if cargo found an error before it.
     Refused(String),
 }
 
-/// How much cargo says besides the compiler's messages.
+/// How much cargo prints besides the compiler's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Noise {
-    /// What it compiles, and its progress.
+    /// The packages that it compiles, and its progress.
     Full,
     /// Nothing.
     Quiet,
@@ -120,11 +119,10 @@ impl Plan {
 
     /// Compiles every package for rooms. Cargo's and the compiler's messages go to stderr as they are.
     ///
-    /// # Errors
-    /// A mistake: the target cannot be installed, a package makes no component. Else a fault of ours.
+    /// # Errors A mistake: the target cannot be installed, or a package makes no component. Otherwise a failure of
+    /// ours.
     ///
-    /// # Cancel safety
-    /// Dropping it kills the build with all its compilers.
+    /// # Cancel safety Dropping it kills the build with all its compilers.
     pub(crate) async fn build(&self, profile: &str, noise: Noise) -> anyhow::Result<Build> {
         let (mut made, mut inputs) = (Vec::new(), Inputs::default());
         for package in &self.packages {
@@ -148,15 +146,14 @@ impl Plan {
         Ok(Build { outcome: Outcome::Built(components.collect()), inputs })
     }
 
-    /// Runs the packages' own tests, each with these arguments. → Whether all passed.
+    /// Runs the packages' own tests, each with these arguments. Returns true if all passed.
     ///
-    /// # Cancel safety
-    /// Dropping it leaves the tests running.
+    /// # Cancel safety Dropping it leaves the tests running.
     pub(crate) async fn test(&self, rest: &[String]) -> anyhow::Result<bool> {
         for package in &self.packages {
             let mut command = guest::cargo(&package.dir, &package.own);
             command.args(["test", "--package", &package.id.repr]);
-            // What guests are compiled for runs no tests.
+            // The guests' target cannot run tests.
             if config::build_target(&package.dir).is_some_and(|target| target.starts_with("wasm")) {
                 command.args(["--target", "host-tuple"]);
             }
@@ -168,7 +165,7 @@ impl Plan {
         Ok(true)
     }
 
-    /// Returns what is known to be read before anything is built.
+    /// Returns the inputs that are known before a build.
     pub(crate) fn inputs(&self) -> Inputs {
         let mut all = Inputs::default();
         self.packages.iter().for_each(|package| all.extend(package.inputs.clone()));
@@ -214,7 +211,7 @@ impl Package {
         })
     }
 
-    /// Compiles it. → The component, or the compiler's errors if it refused; and what was read.
+    /// Compiles it. Returns the component, or the compiler's errors if it refused, and the inputs.
     async fn build(
         &self,
         profile: &str,
@@ -275,7 +272,7 @@ impl Package {
         [self.own.join(TARGET).join(profile), self.own.join(profile)].map(|dir| dir.join("deps"))
     }
 
-    /// Returns the component among what cargo made, if there is one and it is this package's.
+    /// Returns the component among cargo's outputs, if there is one and it is this package's.
     fn component_of(&self, made: Artifact) -> Option<PathBuf> {
         if made.package_id != self.id {
             return None;
@@ -285,7 +282,7 @@ impl Package {
     }
 }
 
-/// Prints what the compiler says, and keeps it if it is an error and there is space.
+/// Prints a message of the compiler, and keeps it if it is an error and there is space.
 fn say(said: &Diagnostic, noise: Noise, errors: &mut String) {
     let Some(rendered) = &said.rendered else { return };
     if noise == Noise::Full {
@@ -300,7 +297,7 @@ fn say(said: &Diagnostic, noise: Noise, errors: &mut String) {
     }
 }
 
-/// Returns what a package's build reads, as its manifest and those around it tell.
+/// Returns the inputs of a package's build that its manifest and those around it name.
 fn known(
     dir: &Path,
     package: &cargo_metadata::Package,
@@ -331,7 +328,7 @@ fn gather_local(package: &cargo_metadata::Package, seen: &mut BTreeSet<PathBuf>)
 
 /// Adds a package's folder, and those of the packages it depends on by path.
 ///
-/// A package that cargo cannot read is left out: the build will say so better.
+/// A package that cargo cannot read is left out: the build will report it better.
 fn gather_at(dir: &Path, seen: &mut BTreeSet<PathBuf>) {
     let Ok(dir) = dir.canonicalize() else { return };
     if !seen.insert(dir.clone()) {

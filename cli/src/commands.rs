@@ -1,8 +1,8 @@
-//! The verbs. Owns which function does what the command line asked; one file a verb.
+//! The verbs. Owns which function does the work of which verb; one file a verb.
 //!
-//! Invariant: a verb prints data to stdout and everything else to stderr, and asks nothing on its own, but for
-//! `delete` and `delete-room` on a terminal. What it
-//! can work without a project or a network, it does. It does not know how a verb does its work.
+//! Invariant: a verb prints data to stdout and everything else to stderr. It asks for nothing, but for `delete` and
+//! `delete-room` on a terminal. It needs no project or network for work that is possible without. It does not know
+//! how a verb does its work.
 
 mod backup;
 mod bench;
@@ -32,10 +32,9 @@ use anyhow::Context as _;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 
-/// Does what was asked. → The exit code.
+/// Runs the verb and returns the exit code.
 ///
-/// # Errors
-/// A mistake of the user, or a failure of ours; `print::failure` tells them apart.
+/// # Errors A mistake of the user, or a failure of ours; `print::failure` tells them apart.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::New(args) => new::run(&args),
@@ -86,14 +85,14 @@ fn yes(what: &str) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Waits for asynchronous work from a verb, none of which is asynchronous itself.
+/// Waits for asynchronous work from a verb. No verb is asynchronous itself.
 fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("no threads could be started")?;
     let done = runtime.block_on(work);
-    // Blocking work that nobody waits for any more must not hold up the exit.
+    // Blocking work without a waiting caller must not delay the exit.
     runtime.shutdown_background();
     done
 }

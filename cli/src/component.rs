@@ -1,21 +1,19 @@
-//! What can be told about a component without running it. Owns that reading.
+//! The facts about a component that are known without running it. Owns that reading.
 //!
-//! Invariant: it only looks. It does not know whether a component can be served: the runtime
-//! decides that.
+//! Invariant: it only reads. It does not know whether a component can be served: the runtime decides that.
 
 use anyhow::Context as _;
 use wasmparser::{Parser, Payload};
 
 /// Returns the names a component imports, in its order.
 ///
-/// # Errors
-/// The bytes are no component.
+/// # Errors The bytes are not a component.
 pub(crate) fn imports(bytes: &[u8]) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.context("cargo's output is not a component")? {
-            // What is nested inside imports from its surroundings, not from the host.
+            // Nested parts import from their surroundings, not from the host.
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {

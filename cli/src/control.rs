@@ -1,7 +1,7 @@
-//! How a command finds the server that has a data folder open. Owns the file that tells.
+//! The way in which a command finds the server that has a data folder open. Owns the file with its address.
 //!
-//! Invariant: only the user who started the server can read it, and what a crashed server left tells
-//! nothing that works. It does not know what is asked of the server.
+//! Invariant: only the user who started the server can read it, and a file that a crashed server left grants nothing.
+//! It does not know what is asked of the server.
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 /// The file, in the data folder.
 const FILE: &str = "control.json";
-/// The version of what is in it.
+/// The version of its content.
 const FORMAT: u32 = 1;
 
-/// Where a server listens, and what shows that one may ask it.
+/// The address of a server, and the token that lets a command ask it.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Control {
     format: u32,
@@ -24,31 +24,30 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Returns what the server of this folder has written; none if it has not, or in a version not known here.
+    /// Returns the file that the server of this folder has written; `None` if it has not, or in an unknown version.
     pub(crate) fn read(dir: &Path) -> Option<Self> {
         let json = std::fs::read(dir.join(FILE)).ok()?;
         serde_json::from_slice(&json).ok().filter(|control: &Self| control.format == FORMAT)
     }
 }
 
-/// The file while its server runs. It is gone with this.
+/// The file while its server runs. Dropping this removes it.
 pub(crate) struct Announced {
     dir: PathBuf,
     address: SocketAddr,
 }
 
 impl Announced {
-    /// Writes where this server listens.
+    /// Writes the address of this server.
     ///
-    /// # Errors
-    /// The folder cannot be written to.
+    /// # Errors The folder cannot be written to.
     pub(crate) fn new(dir: &Path, listens: SocketAddr, token: &str) -> anyhow::Result<Self> {
         let control =
             Control { format: FORMAT, address: from_here(listens), token: token.to_owned() };
         let (path, new) = (dir.join(FILE), dir.join(format!("{FILE}.new")));
         let written = || -> anyhow::Result<()> {
             std::fs::create_dir_all(dir)?;
-            // One that is there is a crashed server's, and may be open to others.
+            // An existing one is a crashed server's, and may be readable by others.
             if new.exists() {
                 std::fs::remove_file(&new)?;
             }
@@ -62,9 +61,9 @@ impl Announced {
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        // Another server may have written its own since, where no lock keeps it out.
+        // Another server may have written its own since, on a disk without locks.
         if Control::read(&self.dir).is_some_and(|control| control.address == self.address) {
-            // One that stays tells nothing that works.
+            // A file that stays grants nothing.
             drop(std::fs::remove_file(self.dir.join(FILE)));
         }
     }
@@ -79,7 +78,7 @@ fn private(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// Returns the address as a command on this machine reaches it.
+/// Returns the address by which a command on this machine reaches it.
 fn from_here(listens: SocketAddr) -> SocketAddr {
     let ip = match listens.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,7 +1,8 @@
-//! Where the rooms' data lies, and who has it open. Owns the way to it: directly, or through the server.
+//! The place of the rooms' data, and the process that has it open. Owns the way to it: directly, or through the
+//! server.
 //!
-//! Invariant: the lock of the folder decides, so that what a crashed server left misleads nobody. It does
-//! not know what is done with the data.
+//! Invariant: the lock of the folder decides, so files that a crashed server left mislead nobody. It does not know
+//! what is done with the data.
 
 use crate::args::{DataArgs, ProjectArgs};
 use crate::codes::Code;
@@ -16,11 +17,11 @@ use std::path::{Path, PathBuf};
 pub(crate) struct DataFolder {
     pub(crate) dir: PathBuf,
     pub(crate) limits: Limits,
-    /// Where a server of the same project that keeps its data in memory says how to ask it.
+    /// The folder in which a server of the same project that keeps its data in memory writes its address.
     ephemeral: Option<PathBuf>,
 }
 
-/// What was done with a folder, or who can do it.
+/// The result of work on a folder, or the server that can do it.
 pub(crate) enum Way<T> {
     /// It was done here.
     Direct(T),
@@ -29,10 +30,9 @@ pub(crate) enum Way<T> {
 }
 
 impl DataFolder {
-    /// Returns the folder that the command line means: the named one, or the one that `room dev` uses.
+    /// Returns the folder that the command line names, or the one that `room dev` uses.
     ///
-    /// # Errors
-    /// A mistake: there is neither; or `room.toml` is wrong.
+    /// # Errors A mistake: there is neither, or `room.toml` is invalid.
     pub(crate) fn find(args: &DataArgs) -> anyhow::Result<Self> {
         let project = ProjectArgs { path: None, project: args.project.clone() };
         let (dir, project, ephemeral) = match &args.data {
@@ -52,16 +52,14 @@ impl DataFolder {
         Ok(Self { dir, limits, ephemeral })
     }
 
-    /// Returns the folders in which a server may have said how to ask it, the one to be asked first before.
+    /// Returns the folders in which a server may have written its address, in the order in which to ask.
     pub(crate) fn announcements(&self) -> impl Iterator<Item = &Path> {
         std::iter::once(self.dir.as_path()).chain(self.ephemeral.as_deref())
     }
 
-    /// Returns what came of an attempt to do something with the folder: if a process has it open, that one is to be
-    /// asked.
+    /// Returns the result of an attempt to work on the folder. If a process has it open, that server is to be asked.
     ///
-    /// # Errors
-    /// A mistake, or a failure of the disk.
+    /// # Errors A mistake, or a failure of the disk.
     pub(crate) fn way<T>(&self, done: Result<T, OfflineError>) -> anyhow::Result<Way<T>> {
         match done {
             Ok(done) => Ok(Way::Direct(done)),
@@ -72,7 +70,7 @@ impl DataFolder {
         }
     }
 
-    /// Returns why the folder cannot be used, to the one who can change it.
+    /// Returns why the folder cannot be used, worded for the user.
     pub(crate) fn refused(&self, err: OfflineError) -> anyhow::Error {
         let dir = shown(&self.dir);
         let mistake = match &err {
@@ -95,7 +93,7 @@ impl DataFolder {
     }
 }
 
-/// Returns the path of an operator's work on a room, below that of all their work.
+/// Returns the path of an operator's work on a room, relative to the path of all their work.
 pub(crate) fn path_of(room: &RoomId, work: &str) -> String {
     format!("rooms/{}/{}/{work}", room.party(), encoded(room.name()))
 }

@@ -1,11 +1,11 @@
-//! `.env` and `.env.local`: variables that are not for the repository. Owns their grammar and which wins.
+//! `.env` and `.env.local`: variables that are not for the repository. Owns their grammar and which file wins.
 //!
-//! Invariant: every line is understood or complained about by its number, and no value is ever shown, in
-//! messages neither: they are secrets. It does not know what the variables are for.
+//! Invariant: every line is understood or reported by its number, and no value is ever shown, not even in messages:
+//! they are secrets. It does not know what the variables are for.
 //!
-//! A line is `KEY=value`, with `export ` before it or not, or a comment. A bare value ends before ` #`; one
-//! in '…' or `…` is as it stands, over several lines too; one in "…" knows \n \r \t \" \\ \$. Nothing is
-//! put in for `$NAME`.
+//! A line is `KEY=value`, with or without `export ` before it, or a comment. A bare value ends before ` #`. A value
+//! in '…' or `…` is taken literally, over several lines too. A value in "…" knows \n \r \t \" \\ \$. `$NAME` is not
+//! replaced.
 
 #[cfg(test)]
 mod tests;
@@ -17,12 +17,12 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
-/// The files, the later one over the earlier one.
+/// The files. A later one overrides an earlier one.
 pub(crate) const FILES: [&str; 2] = [".env", ".env.local"];
-/// How long such a file may be; a longer one is refused, as it is something else.
+/// The longest such file; a longer one is refused, as it is something else.
 const BYTES_MAX: u64 = 256 * 1024;
 
-/// The variables of a project's files. Not to be printed, so it cannot be.
+/// The variables of a project's files. The type has no way to print them.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct DotEnv {
     vars: BTreeMap<String, String>,
@@ -85,7 +85,7 @@ fn text(path: &Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
 }
 
-/// What a line came to that is none.
+/// The reason why a line is invalid, and what to do.
 type Wrong = (String, &'static str);
 
 /// Returns the variables in a text; `file` is how messages call it.
@@ -118,7 +118,7 @@ fn parse(file: &str, text: &str) -> Result<BTreeMap<String, String>, Vec<Mistake
     if mistakes.is_empty() { Ok(vars) } else { Err(mistakes) }
 }
 
-/// Takes the next entry, or a line that is none, from the front of the text.
+/// Takes the next entry, or an invalid line, from the front of the text.
 fn entry<'t>(rest: &mut &'t str) -> Result<Option<(&'t str, String)>, Wrong> {
     let text = *rest;
     let (line, after) = text.split_once('\n').unwrap_or((text, ""));
@@ -162,8 +162,8 @@ fn unquoted(text: &str) -> String {
     text[..comment.map_or(text.len(), |(at, _)| at)].trim().to_owned()
 }
 
-/// Takes a value up to its closing quote, with the rest of that line, from the front of the text. Behind one
-/// that is not closed nothing is taken for a line: it may be a part of the value.
+/// Takes a value up to its closing quote, with the rest of that line, from the front of the text. Nothing behind an
+/// unclosed quote counts as a line: it may be a part of the value.
 fn quoted(key: &str, quote: char, rest: &mut &str) -> Result<String, Wrong> {
     let text = std::mem::take(rest);
     let mut value = String::new();

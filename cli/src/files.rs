@@ -2,7 +2,7 @@
 //!
 //! Invariant: the number is never lowered. It does not know what the files are for.
 
-/// Takes as many as the system lets this process have. → How many that are; none where there is no such limit.
+/// Takes as many as the system lets this process have. Returns their number; `None` if there is no such limit.
 #[cfg(unix)]
 pub(crate) fn raise() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -12,7 +12,7 @@ pub(crate) fn raise() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// Elsewhere there is no such limit.
+/// Returns `None`: other systems have no such limit.
 #[cfg(not(unix))]
 pub(crate) fn raise() -> Option<u64> {
     None

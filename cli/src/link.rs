@@ -1,7 +1,7 @@
-//! The way to a server: where it is, and the connection to it, with TLS or without. Owns what is trusted.
+//! The way to a server: its address, and the connection to it, with or without TLS. Owns what is trusted.
 //!
-//! Invariant: what is sent over https reaches nobody but a server whose certificate is trusted for the name
-//! in its URL; and no connection is waited for without an end. It does not know what is said on it.
+//! Invariant: data sent over https reaches only a server whose certificate is trusted for the name in its URL, and
+//! every wait for a connection has an end. It does not know what is said on it.
 
 use crate::codes::Code;
 use crate::mistake::Mistake;
@@ -16,20 +16,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a connection may take to come about, to one of the addresses of a name.
+/// The longest wait for a connection to one of the addresses of a name.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Where `room serve` listens for operators unless it is told otherwise.
+/// The port on which `room serve` listens for operators by default.
 const OPERATORS_PORT: u16 = 1998;
-/// Where whatever speaks https listens.
+/// The default port of https.
 const HTTPS_PORT: u16 = 443;
 
-/// Where a server is.
+/// The address of a server.
 pub(crate) struct Address {
     /// The host and the port, as they stand in the URL.
     authority: String,
     host: String,
     port: u16,
-    /// None for plain HTTP.
+    /// `None` for plain HTTP.
     tls: Option<Tls>,
 }
 
@@ -38,19 +38,18 @@ struct Tls {
     name: ServerName<'static>,
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 pub(crate) enum NoLink {
-    /// Nobody answers now; that may change.
+    /// No server answers now; that may change.
     Away(io::Error),
-    /// Who answers is not trusted, or speaks something else.
+    /// The server that answers is not trusted, or speaks another protocol.
     Untrusted(anyhow::Error),
 }
 
 impl Address {
-    /// Returns where a URL leads. With a `ca_file`, the authorities in it are trusted in place of this machine's.
+    /// Returns the address that a URL names. With a `ca_file`, the authorities in it replace this machine's.
     ///
-    /// # Errors
-    /// A mistake: it is no URL of a server, or the authorities cannot be read.
+    /// # Errors A mistake: the URL is not a server's, or the authorities cannot be read.
     pub(crate) fn of(url: &str, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let wrong = |why: &str| {
             Mistake::new(Code::BadUrl, format_args!("{url} is not a server address: {why}"))
@@ -84,15 +83,14 @@ impl Address {
         Self { authority: at.to_string(), host: at.ip().to_string(), port: at.port(), tls: None }
     }
 
-    /// As the server is called.
+    /// Returns the host and port for the `Host` header.
     pub(crate) fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// Connects, and from then on waits for a sign of the server no longer than this.
+    /// Connects. Afterwards each wait for the server's bytes ends after `silence_max`.
     ///
-    /// # Errors
-    /// [`NoLink`].
+    /// # Errors [`NoLink`].
     pub(crate) fn connect(&self, silence_max: Duration) -> Result<Link, NoLink> {
         let mut tcp = self.tcp().map_err(NoLink::Away)?;
         tcp.set_read_timeout(Some(CONNECT_MAX)).map_err(NoLink::Away)?;
@@ -134,7 +132,7 @@ impl Address {
                 "its certificate is for other names".to_owned(),
                 "name it in --to as its certificate does",
             ),
-            // A bad signature is that of another authority of the same name.
+            // A bad signature means another authority of the same name.
             TlsError::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::BadSignature,
             ) => (
@@ -168,7 +166,7 @@ fn split(authority: &str, own_port: u16) -> Option<(String, u16)> {
     (!bare.is_empty() && bare.chars().all(plain)).then(|| (bare.to_owned(), port))
 }
 
-/// Returns what trusts the authorities of a file, or of this machine.
+/// Returns a TLS configuration that trusts the authorities of a file, or of this machine.
 fn config(ca_file: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     match ca_file {
@@ -187,7 +185,7 @@ fn config(ca_file: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
             }
         }
         None => {
-            // Some that a machine has are of kinds that nobody uses any more.
+            // Some of a machine's certificates are of kinds that are no longer used.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if roots.is_empty() {
                 let message = "this machine has no certificates of authorities";

@@ -1,8 +1,7 @@
-//! The lines of rooms and platform on the terminal. Owns how they look, and which this process shows of
-//! its own.
+//! The lines of rooms and platform on the terminal. Owns their layout, and which this process shows of its own.
 //!
-//! Invariant: what a guest logged is data: nothing in it can steer the terminal. It does not know who
-//! logs: of this process everything comes as tracing events, a room's under the target `room::guest`.
+//! Invariant: a guest's log text is data: nothing in it can steer the terminal. It does not know who logs: all lines
+//! of this process come as tracing events, a room's under the target `room::guest`.
 
 use crate::codes::Code;
 use crate::dev::faults::{self, Faults};
@@ -17,15 +16,14 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::{self, Layer, SubscriberExt as _};
 
-/// Under which target rooms log.
+/// The target under which rooms log.
 pub(crate) const GUEST: &str = "room::guest";
 
-/// Prints log lines from here on: rooms' own always, the platform's by `verbose`, or what the filter
-/// says; and sends spans to a collector, if the environment names one. → What hears of rooms' faults, and
-/// what sends its last spans when it is dropped.
+/// Prints log lines from here on: rooms' own always, the platform's by `verbose` or by the filter. Sends spans to a
+/// collector, if the environment names one. Returns the receiver of rooms' faults, and a guard that sends the last
+/// spans when it is dropped.
 ///
-/// # Errors
-/// A mistake: the filter is none, or the collector cannot be used.
+/// # Errors A mistake: the filter is invalid, or the collector cannot be used.
 pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<(Faults, Traces)> {
     let directives = filter.unwrap_or(match verbose {
         0 => "warn,room::guest=trace",
@@ -91,7 +89,7 @@ impl Visit for Words {
     }
 }
 
-/// `12:03:04 INFO main/lobby hello`
+/// Returns a line such as `12:03:04 INFO main/lobby hello`.
 fn line(time: &str, level: &Level, target: &str, words: &Words) -> String {
     let who = match (words.party.as_str(), words.room.as_str()) {
         ("", "") if target == GUEST => String::new(),
@@ -101,7 +99,7 @@ fn line(time: &str, level: &Level, target: &str, words: &Words) -> String {
         (party, "") => party.to_owned(),
         (party, room) => format!("{party}/{room}"),
     };
-    // Where one process serves several, the same room may be in each of them.
+    // If one process serves several projects, the same room may be in each of them.
     let who = match words.project.as_str() {
         "" => who,
         project => format!("{project}:{who}"),
@@ -110,7 +108,7 @@ fn line(time: &str, level: &Level, target: &str, words: &Words) -> String {
     drawn(time, level.as_str(), &who, &words.message) + &rest
 }
 
-/// When, how much it matters (in letters of either case), who, what: as one line, if `what` is one.
+/// Returns time, level (in letters of either case), room and text as one line, if `what` is one.
 pub(crate) fn drawn(time: &str, level: &str, who: &str, what: &str) -> String {
     let level = level.to_ascii_uppercase();
     let style = match level.as_str() {
@@ -131,7 +129,7 @@ pub(crate) fn time(ms: i64) -> String {
     local.format(format).to_string()
 }
 
-/// Text without what a terminal acts on; line breaks continue under the message.
+/// Returns text without characters that a terminal acts on. Line breaks continue under the message.
 fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.trim_end().chars() {

@@ -1,8 +1,7 @@
-//! What the user can put right. Owns the parts of such a message: its kind, what, where, what to do.
+//! Mistakes that the user can correct. Owns the parts of such a message: its kind, what, where, what to do.
 //!
-//! Invariant: an error that holds a [`Mistake`] leaves with exit code 1, every other one with 2; each has a
-//! kind, but for one that only holds several.
-//! It does not know how it is drawn; that is `print`.
+//! Invariant: an error that holds a [`Mistake`] exits with code 1, every other one with 2. Each has a kind, but for
+//! one that only holds several. It does not know how it is drawn; that is `print`.
 
 use crate::codes::Code;
 use miette::{Diagnostic, LabeledSpan, NamedSource};
@@ -22,7 +21,7 @@ pub(crate) struct Mistake {
     text: Option<Arc<NamedSource<String>>>,
     #[label(collection)]
     labels: Vec<LabeledSpan>,
-    /// Those that this one only holds together.
+    /// The mistakes that this one only groups.
     held: Vec<Mistake>,
 }
 
@@ -45,7 +44,7 @@ impl Mistake {
         self
     }
 
-    /// Adds where it is: the bytes `span` of `text`, which is the content of `file`.
+    /// Adds its place: the bytes `span` of `text`, which is the content of `file`.
     pub(crate) fn at(mut self, file: &str, text: &str, span: Range<usize>, label: &str) -> Self {
         // Past the end means "at the end", which is where a parser notices what is missing.
         let end = span.end.min(text.len());
@@ -55,7 +54,7 @@ impl Mistake {
         self
     }
 
-    /// Several mistakes as one, or the only one itself.
+    /// Returns several mistakes as one, or the only one itself.
     pub(crate) fn all(message: impl Display, mut mistakes: Vec<Mistake>) -> Self {
         if mistakes.len() == 1 {
             return mistakes.remove(0);
@@ -70,12 +69,12 @@ impl Mistake {
         }
     }
 
-    /// Returns its kind; none if it only holds others together.
+    /// Returns its kind; `None` if it only groups others.
     pub(crate) fn code(&self) -> Option<Code> {
         self.code
     }
 
-    /// Returns the mistakes that it holds together.
+    /// Returns the mistakes that it groups.
     pub(crate) fn held(&self) -> &[Mistake] {
         &self.held
     }

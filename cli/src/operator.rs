@@ -1,7 +1,7 @@
 //! A server as an operator asks it about rooms. Owns the way from a command line to the server's answer.
 //!
-//! Invariant: an answer is JSON or an error with a way out. It does not know what is asked. Where the server
-//! is and how it is reached is told by `place` and `server`, so that here both ways are one.
+//! Invariant: an answer is JSON or an error with a way out. It does not know what is asked. `place` and `server` know
+//! where the server is and how it is reached, so both ways look the same here.
 
 use crate::args::operate::{KeyArgs, RoomArgs, ServerArgs};
 use crate::codes::Code;
@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use room_runtime::clock::Clock;
 use serde_json::Value;
 
-/// The server that a command line means.
+/// The server that a command line names.
 pub(crate) struct Operator {
     place: Place,
     /// The one that runs here, if it is not elsewhere.
@@ -34,8 +34,7 @@ pub(crate) struct Chosen {
 impl Operator {
     /// Returns the server that runs on the data folder, or the one elsewhere.
     ///
-    /// # Errors
-    /// A mistake: none runs here, or it is not clear which is meant.
+    /// # Errors A mistake: none runs here, or it is not clear which is meant.
     pub(crate) fn find(args: &ServerArgs) -> anyhow::Result<Self> {
         let place = Place::find(&args.data, &args.elsewhere)?;
         let here = match &place {
@@ -60,17 +59,15 @@ impl Operator {
 
     /// Returns a room of this server.
     ///
-    /// # Errors
-    /// A mistake: its name is none.
+    /// # Errors A mistake: its name is invalid.
     pub(crate) fn room(&self, args: &RoomArgs) -> anyhow::Result<Chosen> {
         let room = self.place.room(&args.party, &args.room)?;
         Ok(Chosen { name: room.to_string(), path: path_of(&room, "") })
     }
 
-    /// Asks, and reads the answer. Paths begin below that of all operators' work.
+    /// Sends a request, and reads the answer. Paths are relative to the path of all operators' work.
     ///
-    /// # Errors
-    /// A mistake if the server refused.
+    /// # Errors A mistake if the server refused.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
         let mut answer = Vec::new();
         self.server()?.ask(method, path, body, &mut answer)?;
@@ -98,7 +95,7 @@ impl Operator {
         serde_json::from_slice(&answer).context("the server's answer is not JSON")
     }
 
-    /// Prints an answer as it is if JSON was asked for, else as a person reads it.
+    /// Prints an answer as it is if JSON was requested, otherwise as text for people.
     pub(crate) fn print(
         &self,
         answer: &Value,
@@ -112,15 +109,14 @@ impl Operator {
     }
 }
 
-/// Returns a word of a query, with `&` before it. Nothing if there is none.
+/// Returns a parameter of a query, with `&` before it. Returns an empty text if there is no value.
 pub(crate) fn word(name: &str, value: Option<&str>) -> String {
     value.map(|value| format!("&{name}={}", encoded(value.as_bytes()))).unwrap_or_default()
 }
 
 /// Returns a key as it stands in a path.
 ///
-/// # Errors
-/// A mistake: it is empty, or says to be percent-encoded and is not.
+/// # Errors A mistake: it is empty, or claims to be percent-encoded and is not.
 pub(crate) fn key(args: &KeyArgs) -> anyhow::Result<String> {
     let bytes = match args.encoded {
         false => args.key.clone().into_bytes(),
@@ -137,7 +133,7 @@ pub(crate) fn key(args: &KeyArgs) -> anyhow::Result<String> {
     Ok(encoded(&bytes))
 }
 
-/// Percent-encodes everything that could mean something on the way.
+/// Percent-encodes every byte that could have a meaning on the way.
 pub(crate) fn encoded(bytes: &[u8]) -> String {
     let mut out = String::new();
     for byte in bytes {
@@ -162,7 +158,7 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Returns how long ago, or until when, as people say it.
+/// Returns how long ago, or in how long, in words.
 pub(crate) fn ago(at_ms: u64) -> String {
     let now = Clock::system().wall_ms();
     match at_ms > now {

@@ -1,7 +1,7 @@
 //! A file that a command makes. Owns that it is whole or not there.
 //!
-//! Invariant: a file that exists is replaced only if that was asked for, and only by a whole one. It does
-//! not know what is in it.
+//! Invariant: an existing file is replaced only if the user asked for that, and only by a whole one. It does not know
+//! what is in it.
 
 use crate::codes::Code;
 use crate::mistake::Mistake;
@@ -9,7 +9,7 @@ use crate::project::shown;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// What becomes of a file that is there already.
+/// The treatment of an existing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Existing {
     /// It is kept, and nothing is done.
@@ -18,7 +18,7 @@ pub(crate) enum Existing {
     Replaced,
 }
 
-/// A file that is being made. Dropped before it is finished, it was never there.
+/// A file that is being made. If it is dropped before it is finished, it never existed.
 #[derive(Debug)]
 pub(crate) struct NewFile {
     path: PathBuf,
@@ -28,8 +28,7 @@ pub(crate) struct NewFile {
 impl NewFile {
     /// Checks that there can be such a file.
     ///
-    /// # Errors
-    /// A mistake: it is there already, or its folder is not.
+    /// # Errors A mistake: it exists already, or its folder does not.
     pub(crate) fn at(path: &Path, existing: Existing) -> anyhow::Result<Self> {
         let Some(name) = path.file_name() else {
             return Err(Mistake::new(
@@ -62,7 +61,7 @@ impl NewFile {
         Ok(Self { path: path.to_owned(), part: dir.join(part) })
     }
 
-    /// Returns where it is written to until it is whole.
+    /// Returns the path to write to until the file is whole.
     pub(crate) fn part(&self) -> &Path {
         &self.part
     }
@@ -75,10 +74,9 @@ impl NewFile {
         File::create(&self.part).map_err(|err| self.refused(&err))
     }
 
-    /// Makes what was written survive a crash, and gives it its name.
+    /// Syncs the file, so that it survives a crash, and gives it its name.
     ///
-    /// # Errors
-    /// A mistake: the disk is full, or the folder cannot be written to.
+    /// # Errors A mistake: the disk is full, or the folder cannot be written to.
     pub(crate) fn finish(self) -> anyhow::Result<()> {
         let finished = File::open(&self.part)
             .and_then(|file| file.sync_all())
@@ -97,7 +95,7 @@ impl NewFile {
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        // It has its name already, or is of no use.
+        // It has its name already, or is useless.
         drop(std::fs::remove_file(&self.part));
     }
 }

@@ -1,8 +1,8 @@
-//! Where the rooms are that a command line means: in a data folder here, or on a server elsewhere. Owns
-//! which of both it is.
+//! The place of the rooms that a command line names: in a data folder here, or on a server elsewhere. Owns which of
+//! both it is.
 //!
-//! Invariant: a flag goes over the environment: --data over ROOM_TO, --to over ROOM_DATA; what cannot be
-//! told apart is asked, never guessed. It does not know what is done with the rooms.
+//! Invariant: a flag overrides the environment: --data overrides ROOM_TO, --to overrides ROOM_DATA. An ambiguous
+//! place is an error, never a guess. It does not know what is done with the rooms.
 
 use crate::args::remote::ElsewhereArgs;
 use crate::args::{DataArgs, ProjectArgs};
@@ -15,29 +15,28 @@ use crate::server::Server;
 use room_runtime::{Limits, NameError, PartyName, RoomId};
 use std::ffi::OsStr;
 
-/// Where rooms are.
+/// The place of rooms.
 pub(crate) enum Place {
     /// In a folder of this machine.
     Here(DataFolder),
-    /// On a server that was deployed to.
+    /// On a deployed server.
     Elsewhere(Elsewhere),
 }
 
 /// A project on a server.
 pub(crate) struct Elsewhere {
-    /// What answers for the project's rooms.
+    /// The part of the server that answers for the project's rooms.
     pub(crate) server: Server,
-    /// Where that is, for people.
+    /// Its name for people.
     pub(crate) name: String,
-    /// Those of the project here, if there is one. The server has its own.
+    /// The limits of the project here, if there is one. The server has its own.
     limits: Limits,
 }
 
 impl Place {
-    /// Returns where the rooms are that a command line means.
+    /// Returns the place of the rooms that a command line names.
     ///
-    /// # Errors
-    /// A mistake: it names both, or what it names is not there.
+    /// # Errors A mistake: it names both, or the place does not exist.
     pub(crate) fn find(data: &DataArgs, elsewhere: &ElsewhereArgs) -> anyhow::Result<Self> {
         let is = |name: &str, value: Option<&OsStr>| value == std::env::var_os(name).as_deref();
         let by_flag = |name, value: Option<&OsStr>| value.is_some() && !is(name, value);
@@ -76,7 +75,7 @@ impl Place {
         }))
     }
 
-    /// Returns the limits by which what is sent there is checked before.
+    /// Returns the limits by which data is checked before it is sent there.
     pub(crate) fn limits(&self) -> &Limits {
         match self {
             Self::Here(folder) => &folder.limits,
@@ -86,8 +85,7 @@ impl Place {
 
     /// Returns the room with this name and party.
     ///
-    /// # Errors
-    /// A mistake: they are no names.
+    /// # Errors A mistake: the names are invalid.
     pub(crate) fn room(&self, party: &str, room: &str) -> anyhow::Result<RoomId> {
         let wrong = |err: NameError| Mistake::new(Code::BadRoomName, err);
         let max = usize::try_from(self.limits().room_name_bytes_max).unwrap_or(usize::MAX);

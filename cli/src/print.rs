@@ -1,8 +1,8 @@
-//! The only file that prints. Owns the two ways out: data to stdout, talk to stderr.
+//! The only file that prints. Owns the two ways out: data to stdout, messages to stderr.
 //!
-//! Invariant: colour and escapes reach terminals only, and `NO_COLOR` is honoured: every line goes
-//! through anstream, but for data without any, and the one that clears a terminal. A reader that went away (`room schema | head`) is no error. It does not know
-//! what a line means.
+//! Invariant: colour and escapes reach terminals only, and `NO_COLOR` is honoured: every line goes through anstream,
+//! but for data without any, and the one that clears a terminal. A reader that ends (`room schema | head`) is not an
+//! error. It does not know what a line means.
 
 use crate::codes::Code;
 use crate::mistake::Mistake;
@@ -13,9 +13,9 @@ use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-/// Said less loudly than the rest.
+/// Text that is less important than the rest.
 pub(crate) const DIM: Style = Style::new().dimmed();
-/// Said more loudly than the rest.
+/// Text that is more important than the rest.
 pub(crate) const BOLD: Style = Style::new().bold();
 /// It went well.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -23,42 +23,41 @@ pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
 pub(crate) const WARN: Style = AnsiColor::Yellow.on_default().bold();
 /// It went wrong.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// What can be clicked or copied.
+/// Text that can be clicked or copied.
 pub(crate) const LINK: Style = AnsiColor::Cyan.on_default();
 
-/// What is drawn is light and the rest is dark, whatever colours the terminal has.
+/// The drawing is light and the rest is dark, whatever colours the terminal has.
 pub(crate) const LIGHT: Style =
     AnsiColor::BrightWhite.on_default().bg_color(Some(Color::Ansi(AnsiColor::Black)));
 
-/// `text` in `style`.
+/// Returns `text` in `style`.
 pub(crate) fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Writes what was asked for, to stdout.
+/// Writes requested data to stdout.
 pub(crate) fn data(text: impl Display) {
     let _gone_reader = writeln!(anstream::stdout(), "{text}");
 }
 
-/// Writes a piece of data of which more may come, to stdout.
+/// Writes a piece of data to stdout. More may follow.
 ///
-/// # Errors
-/// Nobody reads it any more.
+/// # Errors The reader has ended.
 pub(crate) fn more_data(text: impl Display) -> std::io::Result<()> {
     writeln!(anstream::stdout(), "{text}")
 }
 
-/// Returns where data goes that is written as it comes: it has no colour.
+/// Returns the writer for data that is written as it comes: it has no colour.
 pub(crate) fn bytes() -> impl std::io::Write {
     std::io::stdout().lock()
 }
 
-/// Says something to the person at the terminal, on stderr.
+/// Writes a message to the person at the terminal, on stderr.
 pub(crate) fn talk(line: impl Display) {
     let _gone_reader = writeln!(anstream::stderr(), "{line}");
 }
 
-/// Clears the screen, if talk goes to one.
+/// Clears the screen, if messages go to one.
 pub(crate) fn clear() {
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
@@ -67,26 +66,26 @@ pub(crate) fn clear() {
     }
 }
 
-/// Returns true if talk goes to a terminal at which somebody may watch how something goes on.
+/// Returns true if messages go to a terminal at which a person may watch progress.
 pub(crate) fn is_watched() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("CI").is_none()
 }
 
-/// Writes over the line of talk that is the last one, and does not end it. Ask [`is_watched`] before.
+/// Writes over the last line of messages, and does not end it. Call [`is_watched`] before.
 pub(crate) fn over(line: &str) {
     let mut stderr = anstream::stderr();
     clear_line();
     let _gone_reader = write!(stderr, "{line}").and_then(|()| stderr.flush());
 }
 
-/// Shows how far something is, in a line that the next one replaces, if somebody may watch.
+/// Shows progress in a line that the next one replaces, if a person may watch.
 pub(crate) fn progress(line: impl Display) {
     if is_watched() {
         over(&line.to_string());
     }
 }
 
-/// Clears the line that another program shows its progress in, if talk goes to a terminal.
+/// Clears the line in which another program shows its progress, if messages go to a terminal.
 pub(crate) fn clear_line() {
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
@@ -94,7 +93,7 @@ pub(crate) fn clear_line() {
     }
 }
 
-/// Prints clap's answer to a command line that is no command: help is data, the rest is a mistake.
+/// Prints clap's answer to an invalid command line: help is data, the rest is a mistake.
 pub(crate) fn usage(refusal: &clap::Error) -> ExitCode {
     let text = refusal.render();
     if refusal.use_stderr() {
@@ -127,7 +126,7 @@ pub(crate) fn report(err: &anyhow::Error) {
     }
 }
 
-/// Draws a mistake, or all that it holds together, and says how to learn more.
+/// Draws a mistake, or all that it groups, and says how to learn more.
 fn all_drawn(mistake: &Mistake, theme: &GraphicalTheme) -> String {
     let mut drawings: Vec<_> = mistake.held().iter().map(|held| drawn(held, theme)).collect();
     drawings.push(drawn(mistake, theme));
@@ -159,7 +158,7 @@ fn drawn(mistake: &Mistake, theme: &GraphicalTheme) -> String {
     }
 }
 
-/// Returns the error and its causes on one line, outermost first. A cause that is quoted already is left out.
+/// Returns the error and its causes on one line, outermost first. A cause that its error already quotes is left out.
 pub(crate) fn causes(err: &anyhow::Error) -> String {
     let mut out = err.to_string();
     for cause in err.chain().skip(1).map(ToString::to_string) {
@@ -175,7 +174,7 @@ fn is_mistake(err: &anyhow::Error) -> bool {
     err.chain().any(|cause| cause.is::<Mistake>())
 }
 
-/// Returns an error without colour, for those who read it elsewhere.
+/// Returns an error without colour, for readers elsewhere.
 pub(crate) fn plain_report(err: &anyhow::Error) -> String {
     err.downcast_ref::<Mistake>().map_or_else(|| causes(err), plain)
 }
@@ -185,14 +184,14 @@ pub(crate) fn plain(mistake: &Mistake) -> String {
     all_drawn(mistake, &GraphicalTheme::unicode_nocolor())
 }
 
-/// `1 room`, `3 rooms`
+/// Returns a text such as `1 room` or `3 rooms`.
 pub(crate) fn counted(number: impl Display, thing: &str) -> String {
     let number = number.to_string();
     let plural = if number == "1" { "" } else { "s" };
     format!("{number} {thing}{plural}")
 }
 
-/// Returns a time, as people here write it.
+/// Returns a local time.
 pub(crate) fn time(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
     time.map_or_else(String::new, |time| {

@@ -1,26 +1,26 @@
-//! How far something is that takes its time. Owns the line in which that is shown.
+//! The progress of slow work. Owns the line in which it is shown.
 //!
-//! Invariant: it is shown on a terminal alone, in one line that is gone at the end, whatever ends it; where
-//! talk is piped, nothing is written. It does not know what is done.
+//! Invariant: it is shown on a terminal alone, in one line that is gone at the end, whatever ends it. If messages are
+//! piped, nothing is written. It does not know what is done.
 
 use crate::print::{self, DIM, GOOD, styled};
 
 /// How many characters the bar has.
 const WIDTH: u64 = 24;
-/// What is shown is drawn anew when this part of the whole is done: often enough to be seen moving.
+/// The line is redrawn when this part of the whole is done: often enough to be seen moving.
 const STEPS: u64 = 200;
 
-/// A line that tells how many bytes of all are done. Dropped, it is gone.
+/// A line with the bytes that are done, out of all. Dropping it removes the line.
 pub(crate) struct Progress {
     what: &'static str,
     done: u64,
     total: u64,
-    /// How far it was when it was drawn; none if there is nobody to see it.
+    /// The progress when it was drawn; `None` if nobody can see it.
     drawn: Option<u64>,
 }
 
 impl Progress {
-    /// Begins with nothing done.
+    /// Starts with nothing done.
     pub(crate) fn of(what: &'static str, total: u64) -> Self {
         let drawn = (total > 0 && print::is_watched()).then_some(0);
         let progress = Self { what, done: 0, total, drawn };
@@ -28,12 +28,12 @@ impl Progress {
         progress
     }
 
-    /// One that nobody is to see.
+    /// Makes a progress that is not shown.
     pub(crate) fn unseen() -> Self {
         Self { what: "", done: 0, total: 0, drawn: None }
     }
 
-    /// So many bytes more are done.
+    /// Notes that so many more bytes are done.
     pub(crate) fn more(&mut self, bytes: usize) {
         self.done = self.done.saturating_add(bytes as u64).min(self.total);
         let step = self.done * STEPS / self.total.max(1);
@@ -58,7 +58,7 @@ impl Drop for Progress {
     }
 }
 
-/// `uploading ━━━━━━──────  1.2 of 2.4 MiB`
+/// Returns a line such as `uploading ━━━━━━──────  1.2 of 2.4 MiB`.
 fn line(what: &str, done: u64, total: u64) -> String {
     let full = usize::try_from(done * WIDTH / total.max(1)).unwrap_or(0);
     let rest = usize::try_from(WIDTH).unwrap_or(0).saturating_sub(full);
@@ -66,7 +66,7 @@ fn line(what: &str, done: u64, total: u64) -> String {
     format!("{what} {bar} {} of {}", amount(done), amount(total))
 }
 
-/// Bytes in a unit that people read.
+/// Returns bytes in a unit for people.
 pub(crate) fn amount(bytes: u64) -> String {
     const KIB: u64 = 1024;
     const MIB: u64 = 1024 * KIB;
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn what_is_more_than_was_announced_is_all_of_it() {
-        // A file may have grown since it was looked at.
+        // A file may have grown since its size was read.
         let mut progress = Progress::of("uploading", 10);
         progress.more(25);
         assert_eq!(progress.done, 10);

@@ -1,7 +1,7 @@
-//! Where a project lies on disk. Owns how it is found and that what `room.toml` names exists.
+//! The place of a project on disk. Owns how it is found and that the paths in its `room.toml` exist.
 //!
-//! Invariant: the packages and the static files of a [`Project`] were there when it was read. It does
-//! not know what is in them.
+//! Invariant: the packages and the static files of a [`Project`] were there when it was read. It does not know what
+//! is in them.
 
 use crate::args::ProjectArgs;
 use crate::codes::Code;
@@ -10,10 +10,10 @@ use crate::mistake::Mistake;
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 
-/// The folder of the rooms' data, among what is our own in a project.
+/// The folder of the rooms' data, in the project's folder of our own.
 pub(crate) const STATE: &str = "state";
 
-/// The folder in which a server whose data is in memory says how to ask it, beside [`STATE`].
+/// The folder in which a server whose data is in memory writes its address, beside [`STATE`].
 pub(crate) const EPHEMERAL: &str = "ephemeral";
 
 /// A manifest and the folder it describes.
@@ -21,15 +21,14 @@ pub(crate) const EPHEMERAL: &str = "ephemeral";
 pub(crate) struct Project {
     /// The folder with the `room.toml`, absolute.
     pub(crate) root: PathBuf,
-    /// What that file says.
+    /// The content of that file.
     pub(crate) manifest: Manifest,
 }
 
 impl Project {
-    /// Returns the project that the command line means: the named folder, or the nearest one upward.
+    /// Returns the project that the command line names: the named folder, or the nearest one upward.
     ///
-    /// # Errors
-    /// A mistake: there is none, or its `room.toml` is wrong.
+    /// # Errors A mistake: there is none, or its `room.toml` is invalid.
     pub(crate) fn find(args: &ProjectArgs) -> anyhow::Result<Self> {
         match Self::look(args)? {
             Some(project) => Ok(project),
@@ -42,7 +41,7 @@ impl Project {
         }
     }
 
-    /// As [`Project::find`], but no project is fine as long as none was named.
+    /// As [`Project::find`], but a missing project is fine if the command line names none.
     pub(crate) fn look(args: &ProjectArgs) -> anyhow::Result<Option<Self>> {
         if let Some(path) = args.path.as_ref().or(args.project.as_ref()) {
             return Self::at(path).map(Some);
@@ -71,10 +70,9 @@ impl Project {
         Self::read(&root)
     }
 
-    /// Reads the `room.toml` of this folder and checks that what it names is there.
+    /// Reads the `room.toml` of this folder and checks that its paths exist.
     ///
-    /// # Errors
-    /// All mistakes of the file at once.
+    /// # Errors All mistakes of the file at once.
     pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
         let file = root.join(manifest::FILE);
         let text = std::fs::read_to_string(&file).map_err(|err| {
@@ -89,7 +87,7 @@ impl Project {
         Err(Mistake::all(format_args!("{shown} has {} mistakes", mistakes.len()), mistakes).into())
     }
 
-    /// Returns what the file names and the disk has not.
+    /// Returns the paths that the file names and that do not exist.
     fn missing(&self, file: &str, text: &str) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         for party in &self.manifest.parties {
@@ -147,13 +145,13 @@ impl Project {
         self.manifest.assets.as_ref().map(|dir| self.root.join(dir.get_ref()))
     }
 
-    /// Returns where `room` keeps what is its own: data, compiled code.
+    /// Returns the path of `room`'s own files: data, compiled code.
     pub(crate) fn own(&self, what: &str) -> PathBuf {
         self.root.join(".room").join(what)
     }
 }
 
-/// Returns a path as short as it can be said: relative to the current folder if it lies in it.
+/// Returns a path in its shortest form: relative to the current folder if it lies in it.
 pub(crate) fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).unwrap_or(path).display().to_string()

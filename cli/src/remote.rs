@@ -1,7 +1,7 @@
 //! A server that runs somewhere, as its operator asks it. Owns the way from a URL and a token to an answer.
 //!
-//! Invariant: an answer is JSON or an error with a way out; the token is in no message. It does not know
-//! what is asked.
+//! Invariant: an answer is JSON or an error with a way out; the token is in no message. It does not know what is
+//! asked.
 
 use crate::args::ProjectArgs;
 use crate::args::remote::{DeployedArgs, RemoteArgs};
@@ -23,29 +23,26 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Returns the server that a command line means.
+    /// Returns the server that a command line names.
     ///
-    /// # Errors
-    /// A mistake: its URL or its token is none.
+    /// # Errors A mistake: its URL or its token is invalid.
     pub(crate) fn of(args: &RemoteArgs) -> anyhow::Result<Self> {
         let server = server(&args.to, &args.token, args.ca_file.as_deref())?;
         Ok(Self { server, json: args.json })
     }
 
-    /// Asks, and reads the answer. Paths begin behind `/_room/admin/`.
+    /// Sends a request, and reads the answer. Paths are relative to `/_room/admin/`.
     ///
-    /// # Errors
-    /// A mistake if the server refused, or cannot be reached.
+    /// # Errors A mistake if the server refused, or cannot be reached.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
         let mut answer = Vec::new();
         self.server.ask(method, path, body, &mut answer)?;
         serde_json::from_slice(&answer).context("the server's answer is not JSON")
     }
 
-    /// Sends a blob, and tells how many more of its bytes are on their way.
+    /// Sends a blob, and reports how many more of its bytes are on their way.
     ///
-    /// # Errors
-    /// As [`Remote::ask`].
+    /// # Errors As [`Remote::ask`].
     pub(crate) fn upload(
         &self,
         id: &BlobId,
@@ -57,15 +54,14 @@ impl Remote {
         Ok(())
     }
 
-    /// Returns true if who asked is a program.
+    /// Returns true if the caller is a program.
     pub(crate) fn prints_json(&self) -> bool {
         self.json
     }
 
     /// Prints an answer: as it is, or in words.
     ///
-    /// # Errors
-    /// None but of JSON.
+    /// # Errors Only those of JSON.
     pub(crate) fn print(
         &self,
         answer: &Value,
@@ -81,8 +77,7 @@ impl Remote {
 
 /// Returns the server at a URL.
 ///
-/// # Errors
-/// A mistake: its URL, its token or the file of its authorities is none.
+/// # Errors A mistake: its URL, its token or the file of its authorities is invalid.
 pub(crate) fn server(url: &str, token: &str, ca_file: Option<&Path>) -> anyhow::Result<Server> {
     let token = token_of(token).map_err(|message| {
         let help = "--token or ROOM_TOKEN gives it; `room serve` prints the first one, and `room token \
@@ -92,7 +87,7 @@ pub(crate) fn server(url: &str, token: &str, ca_file: Option<&Path>) -> anyhow::
     Ok(Server::at(Address::of(url, ca_file)?, token.to_owned()))
 }
 
-/// Returns the token in a text, as files and shells hand it on: with white space around it.
+/// Returns the token in a text from a file or shell, without the white space around it.
 fn token_of(text: &str) -> Result<&str, String> {
     let token = text.trim();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -111,8 +106,7 @@ fn token_of(text: &str) -> Result<&str, String> {
 
 /// Returns the path of a project on a server.
 ///
-/// # Errors
-/// A mistake: none is named, and there is none here.
+/// # Errors A mistake: the command line names none, and there is none here.
 pub(crate) fn project_path(args: &DeployedArgs) -> anyhow::Result<String> {
     let name = match &args.name {
         Some(name) => name.clone(),

@@ -1,46 +1,45 @@
-//! An answer of a server that goes on: its events, as they come. Owns the chunks and blocks they come in.
+//! A server's stream: its events, as they come. Owns the chunks and blocks they come in.
 //!
-//! Invariant: an event is whole or an error, and an end that the server said is told from one that it did
-//! not. It does not know what the events say.
+//! Invariant: an event is whole or an error, and an end that the server announced is distinguished from one that it
+//! did not. It does not know what the events say.
 
 use std::io::{self, BufRead, BufReader, Read};
 
-/// How long a line of an event may be, in bytes: far more than a server keeps of one.
+/// The longest line of an event, in bytes: far longer than a server keeps.
 const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// How long the line before a chunk may be, in bytes.
+/// The longest line before a chunk, in bytes.
 const CHUNK_HEAD_BYTES_MAX: u64 = 256;
 
 /// The events of an answer.
 pub(crate) struct Events(BufReader<Chunks>);
 
-/// One of them.
+/// An event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// Its number, to go on behind it.
+    /// Its number, behind which a stream continues.
     pub(crate) id: Option<u64>,
-    /// Its name; none for a plain one.
+    /// Its name; `None` for a plain one.
     pub(crate) name: Option<String>,
-    /// Its data; none if it only tells its number, or that the server is alive.
+    /// Its data; `None` if it only has a number, or shows that the server is alive.
     pub(crate) data: Option<String>,
 }
 
 impl Events {
-    /// Returns the events of a body, which is sent in chunks.
+    /// Returns the events of a chunked body.
     pub(crate) fn new(body: Box<dyn BufRead>) -> Self {
         Self(BufReader::new(Chunks { from: body, left: Some(0), begun: false }))
     }
 
-    /// Returns the next one; none if the server said that there will be no more.
+    /// Returns the next one; `None` if the server announced the end.
     ///
-    /// # Errors
-    /// The connection broke off, was silent for too long, or what came is no event.
+    /// # Errors The connection broke off, was silent for too long, or sent something else than an event.
     pub(crate) fn next(&mut self) -> io::Result<Option<Event>> {
         let mut event = Event::default();
         loop {
             let mut line = String::new();
             let read = self.0.by_ref().take(LINE_BYTES_MAX).read_line(&mut line)?;
             let Some(line) = line.strip_suffix('\n') else {
-                // A block that was begun is no event.
+                // A block that is only started is not an event.
                 let end = if read == 0 { Ok(None) } else { Err(wrong("a line has no end")) };
                 return end;
             };
@@ -54,7 +53,7 @@ impl Events {
                 "id" => event.id = value.parse().ok(),
                 "event" => event.name = Some(value.to_owned()),
                 "data" => event.data = Some(value.to_owned()),
-                // A remark, or what is for browsers.
+                // A comment, or a field for browsers.
                 _ => {}
             }
         }
@@ -65,12 +64,12 @@ fn wrong(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
-/// A body that is sent in chunks.
+/// A chunked body.
 struct Chunks {
     from: Box<dyn BufRead>,
-    /// Bytes of the chunk that were not read yet; none behind the last one.
+    /// The unread bytes of the chunk; `None` behind the last one.
     left: Option<u64>,
-    /// The first chunk has no line end before it.
+    /// False until the first chunk, which has no line end before it.
     begun: bool,
 }
 
@@ -127,7 +126,7 @@ mod tests {
         ]
     }
 
-    /// Returns the text in chunks of these sizes, and what is left in one more.
+    /// Returns the text in chunks of these sizes, and the rest in one more.
     fn chunked(sizes: &[usize]) -> String {
         let (mut out, mut rest) = (String::new(), TEXT);
         for size in sizes.iter().chain([&TEXT.len()]) {

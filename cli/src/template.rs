@@ -1,8 +1,7 @@
-//! What `room new` writes. Owns the embedded templates and how a name is put into them.
+//! The files that `room new` writes. Owns the embedded templates and how a name is put into them.
 //!
-//! Invariant: what is rendered builds and tests as it is. The templates `chat` and `counter` are the
-//! examples of this repository themselves, so they cannot fall behind. It does not know where the
-//! files go.
+//! Invariant: a rendered project builds and tests as it is. The templates `chat` and `counter` are the examples of
+//! this repository themselves, so they cannot fall behind. It does not know where the files go.
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +18,7 @@ use std::path::{Path, PathBuf};
 static COMMON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/common");
 static BLANK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/blank");
 
-/// An example of the repository; only the folders named here, as others hold outputs.
+/// An example of the repository. Only the folders named here, as others hold outputs.
 struct Example {
     name: &'static str,
     manifest: &'static str,
@@ -43,18 +42,18 @@ static COUNTER: Example = Example {
     web: include_dir!("$CARGO_MANIFEST_DIR/../rooms-examples/counter/web"),
 };
 
-/// The SDK as a project carries it with it.
+/// The manifest of the SDK that a project carries.
 static SDK_MANIFEST: &str = include_str!("../../sdk/Cargo.toml");
 static SDK_SRC: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sdk/src");
 static SDK_WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../sdk/wit");
-/// Where in the project.
+/// Its path in the project.
 pub(crate) const VENDORED: &str = "vendor/room-sdk";
 
 /// A name that a project, a package and a crate can have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProjectName(String);
 
-/// Which SDK the project is built with.
+/// The SDK that the project is built with.
 #[derive(Debug, Clone)]
 pub(crate) enum Sdk {
     /// A copy of ours, inside the project.
@@ -65,7 +64,7 @@ pub(crate) enum Sdk {
     Inherited,
 }
 
-/// What a new package is to cargo.
+/// The role of a new package for cargo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Home {
     /// A workspace of its own, with its own profiles.
@@ -79,15 +78,14 @@ pub(crate) enum Home {
 pub(crate) struct NewFile {
     /// Relative to the project's folder.
     pub(crate) path: PathBuf,
-    /// What is in it.
+    /// Its content.
     pub(crate) content: Vec<u8>,
 }
 
 impl ProjectName {
-    /// Returns the name in this text: what `room.toml` takes, and Rust as a crate's name too.
+    /// Returns the name in this text: valid for `room.toml`, and in Rust as a crate's name too.
     ///
-    /// # Errors
-    /// A mistake that says what is wrong with it.
+    /// # Errors A mistake that says what is wrong with it.
     pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
         const TAKEN: &[&str] = &[
             "alloc",
@@ -163,7 +161,7 @@ impl ProjectName {
         &self.0
     }
 
-    /// Returns the name as Rust code spells it.
+    /// Returns the name in Rust's spelling.
     fn snake(&self) -> String {
         self.0.replace('-', "_")
     }
@@ -187,7 +185,7 @@ pub(crate) fn render(
             own
         }
     };
-    // What a template has of its own replaces what all have.
+    // A template's own file replaces the common one.
     files.retain(|file| own.iter().all(|other| other.path != file.path));
     files.extend(own);
     for file in &mut files {
@@ -252,7 +250,7 @@ impl NewFile {
     }
 }
 
-/// Leaves out what a package has only if it stands alone.
+/// Leaves out the parts that a package has only if it stands alone.
 fn for_home(text: &str, home: Home) -> String {
     let (begin, end) = ("{{alone}}\n", "{{/alone}}\n");
     let mut left = String::new();
@@ -270,7 +268,7 @@ fn for_home(text: &str, home: Home) -> String {
 
 /// Returns the files of one party of a project: a blank room, built with this SDK.
 pub(crate) fn party(party: &PartyName, sdk: &Sdk, home: Home) -> Vec<NewFile> {
-    // Whatever the party is called, this is a crate's name.
+    // Whatever the party's name, this is a valid crate name.
     let name = ProjectName(format!("party-{party}"));
     let mut files = render(TemplateName::Blank, &name, sdk, home);
     let of_project = ["room.toml", "README.md"].map(Path::new);

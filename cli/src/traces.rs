@@ -1,14 +1,14 @@
 //! Spans for a collector of OpenTelemetry: one for each turn. Owns when they are sent, and their end.
 //!
-//! Invariant: without the feature `otlp`, or without the collector's address in the environment, no span is
-//! made. A collector that is slow or away costs spans, never a turn. It does not know what a turn is.
+//! Invariant: without the feature `otlp`, or without the collector's address in the environment, no span is made. A
+//! collector that is slow or away costs spans, never a turn. It does not know what a turn is.
 //!
 //! The variables are OpenTelemetry's own (its specification, "OTLP exporter configuration"):
-//! `OTEL_EXPORTER_OTLP_ENDPOINT` turns it on and `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and the
-//! rest mean what they mean elsewhere. What waits to be sent is bounded by `OTEL_BSP_MAX_QUEUE_SIZE`, by default
-//! 2048 spans; more are dropped, and counted in a warning.
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` turns it on. `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*` and the rest
+//! have their usual meaning. `OTEL_BSP_MAX_QUEUE_SIZE` bounds the waiting spans, by default 2048. More are dropped,
+//! and counted in a warning.
 
-/// By what the environment says that spans are wanted, and where.
+/// The variables that turn spans on and name the collector.
 const ADDRESSES: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
 
 /// Returns true if the environment asks for spans.
@@ -30,24 +30,23 @@ mod exporter {
     use tracing_subscriber::layer::Layer;
     use tracing_subscriber::registry::LookupSpan;
 
-    /// What is called by this name unless the environment has another one.
+    /// The service's name unless the environment has another one.
     const SERVICE: &str = "room";
 
-    /// Sends spans until it is dropped, the last ones then.
+    /// Sends spans until it is dropped, and the last ones then.
     #[derive(Default)]
     pub(crate) struct Traces(Option<SdkTracerProvider>);
 
     impl Drop for Traces {
         fn drop(&mut self) {
-            // Whatever went wrong, nobody is left to act on it.
+            // Nobody is left to act on an error.
             let _nobody_asks = self.0.take().map(|provider| provider.shutdown());
         }
     }
 
-    /// Returns what makes spans for the collector that the environment names, if it names one.
+    /// Returns the layer that makes spans for the collector that the environment names, if it names one.
     ///
-    /// # Errors
-    /// A mistake: what it says of the collector is of no use.
+    /// # Errors A mistake: the variables about the collector are invalid.
     pub(crate) fn from_env<S>() -> anyhow::Result<(Option<impl Layer<S>>, Traces)>
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
@@ -84,10 +83,9 @@ mod exporter {
     /// Nothing: this `room` sends no spans.
     pub(crate) struct Traces;
 
-    /// Says so if the environment asks for spans, which this `room` does not send.
+    /// Prints a warning if the environment asks for spans, which this `room` does not send.
     ///
-    /// # Errors
-    /// None.
+    /// # Errors Never.
     pub(crate) fn from_env() -> anyhow::Result<(Option<Identity>, Traces)> {
         if is_wanted() {
             let text = "no spans are sent: this `room` was built without `--features otlp`";

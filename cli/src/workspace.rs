@@ -1,23 +1,23 @@
-//! The cargo workspace that a new package would lie in. Owns whether it becomes a member of it.
+//! The cargo workspace around a new package. Owns whether the package becomes a member of it.
 //!
-//! Invariant: it decides as cargo does: the nearest workspace above, its `members` and its `exclude`. It only
-//! reads. It does not know what is in a package.
+//! Invariant: it decides as cargo does: the nearest workspace above, its `members` and its `exclude`. It only reads.
+//! It does not know what is in a package.
 
 use globset::GlobBuilder;
 use std::path::{Component, Path, PathBuf};
 
-/// A workspace that takes the package in.
+/// A workspace that has the package as a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Workspace {
     /// Its folder, absolute.
     pub(crate) root: PathBuf,
-    /// Whether its members may inherit their dependency on the SDK.
+    /// True if its members may inherit their dependency on the SDK.
     pub(crate) has_sdk: bool,
 }
 
 impl Workspace {
-    /// Returns the workspace of which a package in this folder is a member; none if it stands alone. The folder need
-    /// not be there.
+    /// Returns the workspace that has a package in this folder as a member; `None` if it stands alone. The folder
+    /// need not exist.
     pub(crate) fn of(dir: &Path) -> Option<Self> {
         let dir = absolute(dir);
         let (root, table) = dir.ancestors().skip(1).find_map(|above| {
@@ -32,7 +32,7 @@ impl Workspace {
     }
 }
 
-/// Returns whether a workspace has a member in this folder below it.
+/// Returns true if a workspace has a member in this folder below it.
 fn takes_in(table: &toml::Table, below: &Path) -> bool {
     let list = |key: &str| -> Vec<&str> {
         let values = table.get(key).and_then(toml::Value::as_array);
@@ -53,7 +53,7 @@ fn plain(path: &str) -> PathBuf {
     Path::new(path).components().filter(|part| *part != Component::CurDir).collect()
 }
 
-/// Returns a path from the root on, without links as far as it is there.
+/// Returns an absolute path, without links as far as it exists.
 fn absolute(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for above in path.ancestors() {
@@ -64,7 +64,7 @@ fn absolute(path: &Path) -> PathBuf {
     path
 }
 
-/// Returns the way from a folder to a path, both absolute, with `/`.
+/// Returns the relative path from a folder to a path, both absolute, with `/`.
 pub(crate) fn relative(from: &Path, to: &Path) -> String {
     let (from, to) = (absolute(from), absolute(to));
     let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();

@@ -1,7 +1,7 @@
-//! One run: its clock, the time in which things count, and what still has to come back.
+//! One run: its clock, the time in which things count, and the messages that still have to come back.
 //!
 //! Owns the order of a run: warm up, measure, stop sending, wait for what is out. Invariant: nothing new is sent
-//! behind the window's end, and every wait has one. It does not know what is sent.
+//! behind the window's end, and every wait has a limit. It does not know what is sent.
 
 use super::check::{Came, Check};
 use super::figures::{Latency, count};
@@ -17,11 +17,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Due messages that are sent before what has come is looked at.
+/// Due messages that are sent before the run reads answers.
 const BURST: usize = 64;
 /// How often progress is shown.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
-/// The longest time that is told from others.
+/// The longest latency that is distinguished from longer ones.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
 
 /// How long a run takes.
@@ -31,22 +31,22 @@ pub(crate) struct Length {
     pub(crate) warm_up: Duration,
     /// Time in which things count.
     pub(crate) measured: Duration,
-    /// Time for what is out to come back.
+    /// Time for messages on their way to come back.
     pub(crate) patience: Duration,
 }
 
-/// What all parts of a run share.
+/// The state that all parts of a run share.
 pub(crate) struct Run {
     epoch: Instant,
     from: u64,
     until: Cell<u64>,
-    /// Sent, and not come back.
+    /// Messages that were sent and have not come back.
     out: Cell<u64>,
     all_back: Notify,
 }
 
 impl Run {
-    /// Returns a run that begins now.
+    /// Returns a run that starts now.
     pub(crate) fn begin(length: Length) -> Rc<Self> {
         let epoch = Instant::now();
         let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -60,12 +60,12 @@ impl Run {
         })
     }
 
-    /// Nanoseconds since its begin.
+    /// Returns the nanoseconds since its start.
     pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Returns whether more is sent at this time.
+    /// Returns true if more is sent at this time.
     pub(crate) fn is_open(&self, now: u64) -> bool {
         now < self.until.get()
     }
@@ -74,7 +74,7 @@ impl Run {
         (self.from..self.until.get()).contains(&at)
     }
 
-    /// Returns how long it measured.
+    /// Returns the measured time in seconds.
     pub(crate) fn seconds(&self) -> f64 {
         self.until.get().saturating_sub(self.from) as f64 / 1e9
     }
@@ -94,12 +94,11 @@ impl Run {
 
     /// Does something at each due time until the window ends.
     ///
-    /// # Cancel safety
-    /// What was not due yet is not done.
+    /// # Cancel safety Actions that were not due yet are not done.
     pub(crate) async fn pace(&self, a_second: u64, mut act: impl FnMut(u64)) {
         // Each schedule has a clock of its own, as one wakes for one time only.
         let (mut schedule, pacer) = (Schedule::new(self.now(), a_second), Pacer::new(self.epoch));
-        // What is due and was not done yet is waited for, as what is out.
+        // A due action that was not done yet counts as on its way, so the run waits for it.
         self.sent(1);
         while self.is_open(schedule.due()) {
             pacer.wait(schedule.due()).await;
@@ -119,11 +118,9 @@ impl Run {
 
     /// Waits until the window has ended, or the user ends it.
     ///
-    /// # Errors
-    /// None but of the system's signals.
+    /// # Errors Only those of the system's signals.
     ///
-    /// # Cancel safety
-    /// The window stays open.
+    /// # Cancel safety The window stays open.
     pub(crate) async fn measured(&self, stop: &mut Stop, progress: &dyn Fn() -> String) -> Ended {
         let end = self.epoch + Duration::from_nanos(self.until.get());
         let mut shown = tokio::time::interval(SHOWN_EVERY);
@@ -142,10 +139,9 @@ impl Run {
         }
     }
 
-    /// Waits until all is back, for so long at most, or until the user has enough.
+    /// Waits until all messages are back, for at most `patience`, or until the user ends the wait.
     ///
-    /// # Cancel safety
-    /// Nothing is lost.
+    /// # Cancel safety Nothing is lost.
     pub(crate) async fn drained(&self, patience: Duration, stop: &mut Stop) {
         let back = async {
             while self.out.get() > 0 {
@@ -159,7 +155,7 @@ impl Run {
     }
 }
 
-/// Who ended a window.
+/// The end of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// Its time was over.
@@ -168,16 +164,16 @@ pub(crate) enum Ended {
     ByUser,
 }
 
-/// Where messages are put together, one after the other.
+/// The buffers in which messages are put together, one after the other.
 #[derive(Default)]
 pub(crate) struct Buffers {
     /// A message.
     pub(crate) body: Vec<u8>,
-    /// Frames that are sent at once.
+    /// Frames of one write.
     pub(crate) frames: Vec<u8>,
 }
 
-/// What one part of a run counts.
+/// The counts of one part of a run.
 pub(crate) struct Tally {
     /// The run.
     pub(crate) run: Rc<Run>,
@@ -189,10 +185,9 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Nothing counted yet.
+    /// Returns empty counts.
     ///
-    /// # Errors
-    /// None: the bounds are right.
+    /// # Errors Never: the bounds are right.
     pub(crate) fn new(run: &Rc<Run>) -> anyhow::Result<Rc<Self>> {
         Ok(Rc::new(Self {
             run: run.clone(),
@@ -212,7 +207,7 @@ impl Tally {
         link.send(&buffers.frames);
     }
 
-    /// Counts what came of something that was due.
+    /// Counts the answer to a message that was due.
     pub(crate) fn came(&self, due: u64, now: u64) {
         if self.run.counts(now) {
             self.count.set(self.count.get() + 1);
@@ -222,27 +217,27 @@ impl Tally {
         }
     }
 
-    /// Notes what a number was to its row.
+    /// Notes the class of a number in its row.
     pub(crate) fn check(&self, came: Came) {
         self.check.borrow_mut().came(came);
     }
 
-    /// Changes what was found.
+    /// Changes the result of the checks.
     pub(crate) fn found(&self, change: impl FnOnce(&mut Check)) {
         change(&mut self.check.borrow_mut());
     }
 
-    /// Notes that something was due and not sent.
+    /// Notes a message that was due and not sent.
     pub(crate) fn not_sent(&self) {
         self.not_sent.set(self.not_sent.get() + 1);
     }
 
-    /// Returns how much has counted, in words.
+    /// Returns the number that has counted, in words.
     pub(crate) fn progress(&self) -> String {
         count(self.count.get() as f64)
     }
 
-    /// Returns the count, the latencies, what was not sent, and what was found.
+    /// Returns the count, the latencies, the number not sent, and the result of the checks.
     pub(crate) fn sums(&self) -> (u64, Latency, u64, Check) {
         let latency = Latency::of(&self.latency.borrow());
         (self.count.get(), latency, self.not_sent.get(), self.check.borrow().clone())
@@ -251,8 +246,7 @@ impl Tally {
 
 /// Returns an empty histogram of nanoseconds, exact to a thousandth.
 ///
-/// # Errors
-/// None: the bounds are right.
+/// # Errors Never: the bounds are right.
 fn histogram() -> anyhow::Result<Histogram<u64>> {
     Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).context("a histogram has other bounds")
 }

@@ -1,7 +1,7 @@
-//! The server that is loaded. Owns the way from a URL to connections that are in a room.
+//! The loaded server. Owns the way from a URL to connections that are in a room.
 //!
-//! Invariant: whoever is let in has heard the room's first words, or it is an error that says what came
-//! instead; every attempt ends. It does not know what is said afterwards.
+//! Invariant: a connection has received the room's greeting, or there is an error that says what came instead. Every
+//! attempt ends. It does not know what is said afterwards.
 
 use super::link::{Broken, Link, Reader, Scratch};
 use super::message::HELLO;
@@ -14,29 +14,28 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 
-/// How long a connection may take until it is in its room.
+/// The longest time until a connection is in its room.
 pub(crate) const ENTER_MAX: Duration = Duration::from_secs(10);
-/// Connections of one source address. Linux has 28,232 ports for them unless it is told otherwise.
+/// Connections of one source address. Linux has 28,232 ports for them by default.
 const SOURCE_CONNECTIONS: usize = 25_000;
 
-/// A server, and from where it is called.
+/// A server, and the addresses from which it is called.
 pub(crate) struct Target {
     /// Where it listens.
     pub(crate) addr: SocketAddr,
     host: String,
     party: String,
-    /// How many connections were begun.
+    /// The number of connections that were started.
     begun: Cell<usize>,
-    /// How many there may be at a time.
+    /// The most connections at a time.
     planned: Cell<usize>,
     scratch: Scratch,
 }
 
 impl Target {
-    /// Returns the party of the server that a URL means.
+    /// Returns the party of the server that a URL names.
     ///
-    /// # Errors
-    /// A mistake: it is no such URL, or its host has no address.
+    /// # Errors A mistake: the URL is invalid, or its host has no address.
     pub(crate) fn of(url: &str, party: &str) -> anyhow::Result<Self> {
         let wrong = |why: &str| {
             Mistake::new(Code::BadUrl, format_args!("{url} is not a server address: {why}"))
@@ -66,12 +65,12 @@ impl Target {
         })
     }
 
-    /// Prepares for so many connections at a time: on loopback each source address has its share.
+    /// Prepares for so many connections at a time: on loopback, each source address has a part of them.
     pub(crate) fn plan(&self, connections: usize) {
         self.planned.set(connections);
     }
 
-    /// Returns where the next connection comes from; none if the system chooses.
+    /// Returns the source address of the next connection; `None` if the system chooses.
     fn source(&self) -> Option<SocketAddr> {
         let addresses = self.planned.get().div_ceil(SOURCE_CONNECTIONS);
         let is_loopback = matches!(self.addr.ip(), IpAddr::V4(ip) if ip.is_loopback());
@@ -86,11 +85,9 @@ impl Target {
 
     /// Opens a connection that is in no room yet.
     ///
-    /// # Errors
-    /// The system's.
+    /// # Errors The system's.
     ///
-    /// # Cancel safety
-    /// A connection that was begun is closed.
+    /// # Cancel safety A started connection is closed.
     pub(crate) async fn dial(&self) -> Result<TcpStream, Broken> {
         let socket = match self.addr {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -106,13 +103,11 @@ impl Target {
         Ok(tcp)
     }
 
-    /// Goes into a room, and waits for its first words.
+    /// Enters a room, and waits for its greeting.
     ///
-    /// # Errors
-    /// [`Broken`]: it was not let in, or met another room than that of benchmarks.
+    /// # Errors [`Broken`]: it was refused, or met another room than that of benchmarks.
     ///
-    /// # Cancel safety
-    /// A connection that was begun is closed.
+    /// # Cancel safety A started connection is closed.
     pub(crate) async fn enter(
         &self,
         tcp: TcpStream,
@@ -144,18 +139,16 @@ impl Target {
 
     /// Opens a connection that is in a room.
     ///
-    /// # Errors
-    /// As [`Target::dial`] and [`Target::enter`].
+    /// # Errors As [`Target::dial`] and [`Target::enter`].
     ///
-    /// # Cancel safety
-    /// A connection that was begun is closed.
+    /// # Cancel safety A started connection is closed.
     pub(crate) async fn open(&self, room: &str) -> Result<(Rc<Link>, Reader), Broken> {
         let tcp = self.dial().await?;
         self.enter(tcp, room).await
     }
 }
 
-/// Returns the begin of what somebody else sent, as text that steers no terminal.
+/// Returns the start of a text that others sent, without control characters for the terminal.
 fn shortened(body: &[u8]) -> String {
     const CHARS_MAX: usize = 80;
     String::from_utf8_lossy(body).chars().take(CHARS_MAX).flat_map(char::escape_debug).collect()

@@ -1,17 +1,16 @@
-//! Cargo's configuration. Owns where its files are, those that they include among them, and the one value of them
-//! that is asked for here.
+//! Cargo's configuration. Owns the paths of its files, included ones among them, and the one value that is read here.
 //!
-//! Invariant: it only reads. What cannot be read is not there: cargo says what is wrong with it. It does not
-//! know what cargo makes of the values.
+//! Invariant: it only reads. A file that cannot be read counts as missing: cargo reports its error. It does not know
+//! what cargo does with the values.
 
 use super::inputs::plain;
 use std::path::{Path, PathBuf};
 
-/// As many files are read at most: nobody has written more of them.
+/// The most files that are read: no real configuration has more.
 const FILES_MAX: usize = 1_000;
 
-/// Returns the files that configure a cargo run in this folder, the strongest first, whether they are there or not. A
-/// file goes over those that it includes, and of these the later one over the earlier one.
+/// Returns the files that configure a cargo run in this folder, the strongest first, whether they exist or not. A
+/// file overrides its included files, and of these a later one overrides an earlier one.
 pub(super) fn files(dir: &Path) -> Vec<PathBuf> {
     let folders = dir.ancestors().map(|above| above.join(".cargo")).chain(home());
     let mut files = Vec::new();
@@ -30,8 +29,8 @@ fn add(file: PathBuf, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the files that a file names under `include`, from where it is itself: a list of paths, or of tables with a
-/// path.
+/// Returns the files that a file names under `include`, relative to its own folder: a list of paths, or of tables
+/// with a path.
 fn included(file: &Path) -> Vec<PathBuf> {
     let dir = file.parent().unwrap_or(Path::new("/"));
     let list = match table(file).and_then(|mut config| config.remove("include")) {
@@ -44,19 +43,19 @@ fn included(file: &Path) -> Vec<PathBuf> {
     paths.map(|path| plain(&dir.join(path))).collect()
 }
 
-/// Returns the files that choose the toolchain for this folder, whether they are there or not.
+/// Returns the files that choose the toolchain for this folder, whether they exist or not.
 pub(super) fn toolchain_files(dir: &Path) -> Vec<PathBuf> {
     let names = ["rust-toolchain", "rust-toolchain.toml"];
     dir.ancestors().flat_map(|above| names.map(|name| above.join(name))).collect()
 }
 
-/// Returns the folder in which cargo keeps what it downloads.
+/// Returns the folder of cargo's downloads.
 pub(super) fn home() -> Option<PathBuf> {
     let named = std::env::var_os("CARGO_HOME").filter(|dir| !dir.is_empty());
     named.map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")))
 }
 
-/// Returns the target that cargo compiles for here if none is named.
+/// Returns the target that cargo compiles for here by default.
 pub(super) fn build_target(dir: &Path) -> Option<String> {
     let named = std::env::var_os("CARGO_BUILD_TARGET").and_then(|target| target.into_string().ok());
     if named.is_some() {
@@ -72,8 +71,8 @@ fn target_in(config: &toml::Table) -> Option<String> {
     }
 }
 
-/// Returns whether the user has chosen how much guests are optimised in the profile `dev`: in the environment, in
-/// cargo's configuration for this folder, or in the manifest of its workspace.
+/// Returns true if the user has set the optimisation of the profile `dev`: in the environment, in cargo's
+/// configuration for this folder, or in the manifest of its workspace.
 pub(super) fn chooses_opt_level(dir: &Path, workspace: &Path) -> bool {
     let is_in = |config: toml::Table| {
         let profile = config.get("profile").and_then(|profiles| profiles.get("dev"));

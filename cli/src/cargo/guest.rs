@@ -1,40 +1,41 @@
-//! How cargo is called for guests. Owns the folder that a package's guests are built into, and what of a
-//! user's configuration reaches them.
+//! The calls of cargo for guests. Owns the folder for the builds of a package's guests, and which part of a user's
+//! configuration reaches them.
 //!
-//! Invariant: no two packages share a folder, so what lies there was built from this package and nothing
-//! else. What is configured for the machine's own target reaches no guest. It does not know what is built.
+//! Invariant: no two packages share a folder, so its content was built from this package and nothing else.
+//! Configuration for the machine's own target reaches no guest. It does not know what is built.
 
 use super::{TARGET, config};
 use room_runtime::id::ModuleHash;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
-/// Makes the flags of the guests' target a list that is not empty, behind which cargo does not look at
-/// `[build] rustflags`. What a user has set for the target itself stays in it.
+/// Makes the list of flags for the guests' target non-empty, so that cargo ignores `[build] rustflags`. The user's
+/// flags for the target itself stay in it.
 const OWN_FLAG: &str = "--cfg=room_guest";
 
-/// How much guests are optimised in the profile `dev`, as an option of cargo. Against no optimising at all, the
-/// compiler takes a tenth of a second more and the module half the time to compile for this machine, and it
-/// runs twice as fast.
+/// The optimisation of guests in the profile `dev`, as an option of cargo. Compared with no optimisation, the
+/// compiler takes a tenth of a second more, the module compiles for this machine in half the time, and it runs twice
+/// as fast.
 const OPT_LEVEL: &str = "profile.dev.opt-level=1";
 
-/// Files and lines, which nothing reads: a module's own names say where it failed. They are nine tenths of it.
+/// Leaves out files and lines, which nothing reads: a module's own names say where it failed. They are nine tenths of
+/// it.
 const NO_DEBUG_LINES: &str = "profile.dev.debug=0";
 
-/// How many characters of a hash name a folder.
+/// The number of a hash's characters in a folder's name.
 const HASH_CHARS: usize = 16;
 
-/// Cargo, run in this folder, so that its toolchain file and its `.cargo/config.toml` apply. It writes to
-/// this other folder and nowhere else.
+/// Returns a cargo command for this folder, so that its toolchain file and its `.cargo/config.toml` apply. It writes
+/// to the folder `own` and nowhere else.
 pub(super) fn cargo(dir: &Path, own: &Path) -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(dir);
-    // Cargo's folder for intermediate files is another one, and may be shared, too.
+    // Cargo's folder for intermediate files is separate, and may be shared, too.
     command.env("CARGO_TARGET_DIR", own).env("CARGO_BUILD_BUILD_DIR", own);
     command
 }
 
-/// As [`cargo`], to compile for guests of a workspace.
+/// Returns the command of [`cargo`] that compiles for guests of a workspace.
 pub(super) fn build(dir: &Path, workspace: &Path, own: &Path, profile: &str) -> Command {
     let mut command = cargo(dir, own);
     if profile == "dev" {
@@ -51,14 +52,14 @@ pub(super) fn build(dir: &Path, workspace: &Path, own: &Path, profile: &str) -> 
     command
 }
 
-/// Returns the folder of a package's own, in cargo's.
+/// Returns the package's own folder inside cargo's target folder.
 pub(super) fn own_dir(target_dir: &Path, manifest: &Path) -> PathBuf {
     let hash = ModuleHash::of(manifest.as_os_str().as_encoded_bytes()).to_string();
     let end = hash.char_indices().nth(HASH_CHARS).map_or(hash.len(), |(at, _)| at);
     target_dir.join("room").join(&hash[..end])
 }
 
-/// Returns what cargo calls the folder of a profile.
+/// Returns cargo's name for the folder of a profile.
 pub(super) fn profile_dir(profile: &str) -> &str {
     match profile {
         "dev" | "test" => "debug",

@@ -1,8 +1,7 @@
-//! What cargo read for a build. Owns the reading of its own lists: dep-info files, build scripts' output and
-//! messages.
+//! The inputs of a build. Owns the reading of cargo's own lists: dep-info files, build scripts' output and messages.
 //!
-//! Invariant: what the build wrote itself, and what was downloaded and so never changes, is left out. It does
-//! not know when to look at the files.
+//! Invariant: files that the build wrote itself, and downloaded files, which never change, are left out. It does not
+//! know when to look at the files.
 
 use super::config;
 use cargo_metadata::diagnostic::Diagnostic;
@@ -10,33 +9,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
-/// Files and folders whose change makes a build worthless.
+/// Files and folders whose change makes a build outdated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Inputs {
-    /// Files that were read, or looked for in vain.
+    /// Files that were read, or looked for and not found.
     pub(crate) files: BTreeSet<PathBuf>,
     /// Folders that were read whole.
     pub(crate) trees: BTreeSet<PathBuf>,
-    /// Packages of whose files all count that git does not ignore: their build scripts do not say which.
+    /// Packages in which every file counts that git does not ignore: their build scripts do not name their inputs.
     pub(crate) packages: BTreeSet<PathBuf>,
-    /// Folders of sources: a file that comes into them may be the one that was missing.
+    /// Folders of sources: a new file in them may be the one that was missing.
     pub(crate) sources: BTreeSet<PathBuf>,
-    /// Folders of packages: of a build that fails nobody knows all that it read.
+    /// Folders of packages: the inputs of a failed build are not fully known.
     pub(crate) roots: BTreeSet<PathBuf>,
-    /// When it was read.
+    /// When the build read them.
     pub(crate) times: Times,
 }
 
-/// By when a build has read what.
+/// The times by which a build has read its inputs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Times {
-    /// When cargo had read and written its lock file: it comes before everything else.
+    /// When cargo had read and written its lock file, which it does before anything else.
     pub(crate) locked: Option<SystemTime>,
-    /// Until when the local packages' build scripts ran: what they have written is read after them.
+    /// When the local packages' build scripts ended: cargo reads their outputs after that.
     pub(crate) scripts: Option<SystemTime>,
 }
 
-/// What the messages of one build say of its inputs.
+/// The inputs that the messages of one build name.
 #[derive(Debug)]
 pub(super) struct Reading {
     /// The folder from which relative paths of the compiler start.
@@ -44,12 +43,12 @@ pub(super) struct Reading {
     inputs: Inputs,
     /// The folders of local packages, by cargo's ids.
     packages: BTreeMap<String, PathBuf>,
-    /// The outputs of build scripts, and of which package.
+    /// The outputs of build scripts, each with its package.
     scripts: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Inputs {
-    /// Adds what another build read.
+    /// Adds the inputs of another build.
     pub(crate) fn extend(&mut self, other: Self) {
         self.files.extend(other.files);
         self.trees.extend(other.trees);
@@ -60,7 +59,7 @@ impl Inputs {
         self.times.scripts = self.times.scripts.max(other.times.scripts);
     }
 
-    /// Adds a package as its folder tells.
+    /// Adds a package as its folder describes it.
     pub(super) fn add_package(&mut self, dir: &Path) {
         self.files.insert(dir.join("Cargo.toml"));
         self.files.insert(dir.join("build.rs"));
@@ -68,7 +67,7 @@ impl Inputs {
         self.roots.insert(dir.to_owned());
     }
 
-    /// Takes out what the build wrote itself.
+    /// Removes the files that the build wrote itself.
     pub(super) fn without(mut self, own: &Path) -> Self {
         for paths in [&mut self.files, &mut self.trees, &mut self.sources] {
             paths.retain(|path| !path.starts_with(own));
@@ -78,13 +77,13 @@ impl Inputs {
 }
 
 impl Reading {
-    /// Of a build of a workspace.
+    /// Makes the list for a build of a workspace.
     pub(super) fn of(workspace: &Path) -> Self {
         let (packages, scripts) = (BTreeMap::new(), Vec::new());
         Self { base: workspace.to_owned(), inputs: Inputs::default(), packages, scripts }
     }
 
-    /// Something of a package was made.
+    /// Notes an output of a package.
     pub(super) fn made(&mut self, id: &str, manifest: &Path, source: &Path) {
         self.inputs.times.locked.get_or_insert_with(disk_time);
         if !is_local(id) {
@@ -98,30 +97,30 @@ impl Reading {
         self.tried(id, source);
     }
 
-    /// The compiler was at a source of a package.
+    /// Notes that the compiler worked on a source of a package.
     pub(super) fn tried(&mut self, id: &str, source: &Path) {
         if !is_local(id) {
             return;
         }
         self.inputs.files.insert(source.to_owned());
-        // A build script lies beside what is no source.
+        // A build script lies beside files that are not sources.
         if source.file_name().is_some_and(|name| name != "build.rs") {
             self.inputs.sources.extend(source.parent().map(Path::to_owned));
         }
     }
 
-    /// The compiler complains: the files it names may be mended, whether it read them or not.
+    /// Notes the files that a compiler error names: the user may correct them, whether it read them or not.
     pub(super) fn missed(&mut self, said: &Diagnostic) {
         let spans = said.spans.iter().map(|span| span.file_name.as_str());
         for file in spans.chain(unreadable(&said.message)) {
-            // What a macro makes is in no file.
+            // Code of a macro is in no file.
             if !file.starts_with('<') {
                 self.inputs.files.insert(plain(&self.base.join(file)));
             }
         }
     }
 
-    /// A build script ran.
+    /// Notes that a build script ran.
     pub(super) fn ran(&mut self, id: &str, out_dir: &Path) {
         if is_local(id) {
             self.inputs.times.scripts = Some(disk_time());
@@ -131,8 +130,8 @@ impl Reading {
         }
     }
 
-    /// Returns all that is known at the end of a build: with the list beside the component if there is one, else with
-    /// all lists that compilers left in these folders.
+    /// Returns all inputs that are known at the end of a build: from the list beside the component if there is one,
+    /// otherwise from all lists that compilers left in these folders.
     pub(super) fn end(mut self, component: Option<&Path>, folders: &[PathBuf]) -> Inputs {
         for (output, dir) in std::mem::take(&mut self.scripts) {
             self.read_script(&output, &dir);
@@ -174,7 +173,7 @@ impl Reading {
         kind.insert(path);
     }
 
-    /// What a build script says that it reads. One that says nothing reads all of its package.
+    /// Reads the inputs that a build script names. A script that names none reads all of its package.
     fn read_script(&mut self, output: &Path, dir: &Path) {
         let text = std::fs::read(output).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -187,24 +186,24 @@ impl Reading {
     }
 }
 
-/// Returns the time by the clock that files are stamped with.
+/// Returns the current time by the clock of the files' stamps.
 #[expect(clippy::disallowed_methods, reason = "the node's clock knows nothing of files")]
 pub(crate) fn disk_time() -> SystemTime {
     SystemTime::now()
 }
 
-/// Returns the value of a line in which a build script tells cargo something.
+/// Returns the value of a line in which a build script gives cargo an instruction.
 fn directive<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     let rest = line.strip_prefix("cargo::").or_else(|| line.strip_prefix("cargo:"))?;
     rest.strip_prefix(key)?.strip_prefix('=')
 }
 
-/// Returns whether a package lies on this disk as its author's.
+/// Returns true if a package lies on this disk as its author's.
 fn is_local(id: &str) -> bool {
     id.starts_with("path+")
 }
 
-/// Returns a path without `.` and `..`, as text: a link is not followed.
+/// Returns a path without `.` and `..`, as text. It follows no link.
 pub(super) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
@@ -217,7 +216,7 @@ pub(super) fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-/// Returns the files of a list in make's format. A space in a name stands behind a `\`.
+/// Returns the files of a list in make's format. A space in a name has a `\` before it.
 fn dep_info(file: &Path) -> Vec<String> {
     let text = std::fs::read(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -239,7 +238,7 @@ fn words(listed: &str) -> Vec<String> {
     found
 }
 
-/// Returns the file that the compiler could not read, by its own words.
+/// Returns the file that the compiler could not read, from its message.
 fn unreadable(message: &str) -> Option<&str> {
     message.strip_prefix("couldn't read `")?.split_once('`').map(|(path, _)| path)
 }

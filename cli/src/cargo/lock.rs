@@ -1,4 +1,4 @@
-//! Cargo's locks. Owns that a wait for one is said.
+//! Cargo's locks. Owns the message about a wait for one.
 //!
 //! Invariant: it takes no lock that it does not give back at once. It does not know what is built under one.
 
@@ -8,15 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often a lock is asked for.
+/// The time between two attempts.
 const TICK: Duration = Duration::from_millis(50);
-/// After how long a wait is worth a word.
+/// The wait after which a message is printed.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
 
-/// Waits as long as another cargo has one of these locks, and says so after a second.
+/// Waits while another cargo has one of these locks, and prints a message after a second.
 ///
-/// # Cancel safety
-/// Nothing is held while it waits.
+/// # Cancel safety Nothing is held while it waits.
 pub(super) async fn wait(locks: &[PathBuf]) {
     let start = Instant::now();
     let mut said = false;
@@ -30,7 +29,7 @@ pub(super) async fn wait(locks: &[PathBuf]) {
     }
 }
 
-/// Returns whether somebody has it now. One that is not there, or on a disk without locks, is nobody's.
+/// Returns true if a process has it now. A missing lock, or one on a disk without locks, is free.
 fn is_held(lock: &Path) -> bool {
     let Ok(file) = File::open(lock) else { return false };
     // Closing the file gives it back.

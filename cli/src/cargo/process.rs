@@ -1,6 +1,6 @@
-//! A child that can be ended whole. Owns its process group.
+//! A child that can be ended as a whole. Owns its process group.
 //!
-//! Invariant: when a [`Group`] is dropped before it ended, every process it started is told to end. It
+//! Invariant: when a [`Group`] is dropped before its end, every process that it started receives a signal to end. It
 //! does not know what runs in it.
 
 use anyhow::Context as _;

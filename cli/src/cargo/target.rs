@@ -1,6 +1,6 @@
-//! The compiler's target for rooms. Owns that it is installed.
+//! The compiler's target for rooms. Owns its installation.
 //!
-//! Invariant: nothing is downloaded without saying so. It does not know what is compiled.
+//! Invariant: nothing is downloaded without a message. It does not know what is compiled.
 
 use super::TARGET;
 use crate::codes::Code;
@@ -14,10 +14,9 @@ use tokio::process::Command;
 /// The folders whose toolchain has the target. Asking takes some 50 ms, which every save would pay.
 static SURE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Makes sure that the toolchain of this folder compiles for rooms; adds the target if it is missing.
+/// Makes sure that the toolchain of this folder compiles for rooms, and adds the target if it is missing.
 ///
-/// # Errors
-/// A mistake: there is no rustc, no rustup to add it with, or rustup failed.
+/// # Errors A mistake: there is no rustc, no rustup to add it with, or rustup failed.
 pub(super) async fn ensure(dir: &Path) -> anyhow::Result<()> {
     if SURE.lock().is_ok_and(|sure| sure.contains(dir)) {
         return Ok(());

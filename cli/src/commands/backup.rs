@@ -1,6 +1,6 @@
-//! `room backup` and `room restore`. Owns what is told about a backup.
+//! `room backup` and `room restore`. Owns the report about a backup.
 //!
-//! Invariant: what is printed as a backup was read back whole. It does not know what is in it.
+//! Invariant: a backup is reported only after it was read back whole. It does not know what is in it.
 
 use super::wait_for;
 use crate::args::{BackupArgs, RestoreArgs};
@@ -53,7 +53,7 @@ pub(crate) fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes data of a backup.
+/// Restores data from a backup.
 pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let folder = DataFolder::find(&args.data)?;
     if !args.file.is_file() {
@@ -63,7 +63,7 @@ pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
             .into());
     }
     offline::restore(&args.file, &folder.dir).map_err(|err| match err {
-        // It is the backup that is damaged: there is no other data yet.
+        // The backup is damaged: there is no other data yet.
         OfflineError::Store(StoreError::Corrupt(what)) => Mistake::new(Code::BadBackup, what)
             .help("take another backup; nothing was restored")
             .into(),

@@ -1,7 +1,7 @@
-//! `room bench`. Owns what is asked for where the command line does not say, and the exit code.
+//! `room bench`. Owns the defaults that depend on the scenario, and the exit code.
 //!
-//! Invariant: what was measured is printed, also if the user ended it or something was wrong; then the exit code
-//! is 2. It does not know how a load is made.
+//! Invariant: measurements are printed, also if the user ended the run or a check failed; after a failed check the
+//! exit code is 2. It does not know how a load is made.
 
 use crate::args::bench::{BenchArgs, Scenario};
 use crate::bench::{self, Ended, Length, Outcome, Plan, Target};
@@ -15,16 +15,16 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What is done if nothing is named.
+/// The scenarios if the command line names none.
 const USUAL: [Scenario; 3] = [Scenario::Echo, Scenario::Fanout, Scenario::Durable];
 /// Echoes a second in `mixed`.
 const MIXED_RATE: u64 = 1_000;
-/// How long is waited for what is on its way when the time is over.
+/// The wait for messages on their way when the time is over.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How many bytes a client may have on their way.
+/// The most bytes that a client may have on their way.
 const IN_FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What is printed for machines.
+/// The output for machines.
 #[derive(Serialize)]
 struct Report<'a> {
     url: &'a str,
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         measured: Duration::from_secs(args.seconds),
         patience: PATIENCE,
     };
-    // One thread: what two of them would tell each other is work that is not the server's.
+    // One thread: messages between two threads would be work that is not the server's.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("no thread could be started")?;
     let outcomes = runtime.block_on(async {
@@ -83,10 +83,9 @@ fn show(args: &BenchArgs, outcomes: &[Outcome]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(2))
 }
 
-/// Returns what a scenario consists of.
+/// Returns the plans of a scenario.
 ///
-/// # Errors
-/// A mistake: it cannot be done.
+/// # Errors A mistake: it is impossible.
 fn plans(scenario: Scenario, args: &BenchArgs) -> Result<Vec<Plan>, Mistake> {
     if scenario != Scenario::Mixed {
         return Ok(vec![plan(scenario, args, args.rate)?]);

@@ -1,4 +1,4 @@
-//! `room build`. Owns what is told about a component.
+//! `room build`. Owns the report about a component.
 //!
 //! Invariant: one line, or one JSON object, for each party. It does not know how a package is compiled.
 
@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What was made for one party.
+/// The component of one party.
 #[derive(Debug, Serialize)]
 struct Made {
     party: String,
@@ -23,7 +23,7 @@ struct Made {
     imports: Vec<String>,
 }
 
-/// Builds and prints what was made.
+/// Builds and prints the components.
 pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let project = Project::find(&args.project)?;
     let plan = Plan::of(&project)?;

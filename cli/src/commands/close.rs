@@ -1,7 +1,7 @@
-//! `room kick`, `room close` and `room delete-room`. Owns what is asked before something is lost.
+//! `room kick`, `room close` and `room delete-room`. Owns the confirmation before data is lost.
 //!
-//! Invariant: a room is deleted only by somebody who said so: on a terminal by an answer, elsewhere by a flag.
-//! It does not know what becomes of the clients.
+//! Invariant: a room is deleted only if the user confirms it: on a terminal by an answer, elsewhere by a flag. It
+//! does not know what happens to the clients.
 
 use super::inspect::amounts;
 use super::yes;

@@ -1,7 +1,7 @@
-//! `room deploy`, and what manages what was deployed. Owns what is sent, and what is said of it.
+//! `room deploy`, and the commands for deployed projects. Owns the uploads, and the report about them.
 //!
-//! Invariant: only what the server does not have is uploaded, and nothing is served before all of it is there.
-//! It does not know how a server serves it.
+//! Invariant: only files that the server lacks are uploaded, and nothing is served before all of it is there. It does
+//! not know how a server serves it.
 
 mod assets;
 
@@ -50,7 +50,7 @@ impl Content {
 pub(crate) fn deploy(args: &DeployArgs) -> anyhow::Result<ExitCode> {
     let project = Project::find(&args.project)?;
     let remote = Remote::of(&args.remote)?;
-    // Asked before anything is built: a wrong token or address is told at once.
+    // Asked before the build: an invalid token or address is reported at once.
     remote.ask("GET", "server", &[])?;
     let plan = Plan::of(&project)?;
     let components = match wait_for(plan.build(&args.profile, Noise::Full))?.outcome {
@@ -79,7 +79,7 @@ pub(crate) fn deploy(args: &DeployArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns what is to be served, and where its parts are.
+/// Returns the release, and the path of each of its parts.
 fn release(
     project: &Project,
     made: &[Component],
@@ -126,7 +126,7 @@ fn read(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
 }
 
-/// Sends what the server does not have.
+/// Uploads the files that the server lacks.
 fn upload(
     remote: &Remote,
     planned: &Value,
@@ -177,7 +177,7 @@ fn plan_in_words(plan: &Value) -> String {
     lines.join("\n")
 }
 
-/// Returns what a change of what is served did.
+/// Returns the effect of a change of the served version.
 fn served(name: &str, done: &Value) -> String {
     let mark = styled(GOOD, "✓");
     let version = &done["version"];

@@ -1,7 +1,7 @@
-//! `room dev`. Owns where the server listens and what it is configured with.
+//! `room dev`. Owns where the server listens and its configuration.
 //!
-//! Invariant: a port that the user named is used or refused, never replaced. It does not know what
-//! happens at a save; that is `dev`.
+//! Invariant: a port that the user named is used or refused, never replaced. It does not know what happens at a save;
+//! that is `dev`.
 
 use super::wait_for;
 use crate::args::DevArgs;
@@ -17,9 +17,9 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-/// Where PartyKit's clients and examples look first.
+/// The port that PartyKit's clients and examples use by default.
 const PORT: u16 = 1999;
-/// How many ports after [`PORT`] are tried before it is the user's turn to choose.
+/// How many ports after [`PORT`] are tried before the user has to choose.
 const PORTS_TRIED: u16 = 100;
 
 /// Serves until a signal or a key ends it.
@@ -30,19 +30,19 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     let choices = Choices { profile: args.profile.clone(), vars: args.vars.clone(), watching };
     wait_for(async {
         let node = listen(args, &project).await?.announce()?;
-        // Before the session changes the terminal, or an end in between would leave it so.
+        // Before the session changes the terminal: a signal in between would leave it changed.
         let stop = Stop::listen()?;
         Session::new(project, node, choices, faults)?.run(stop).await?;
         Ok(ExitCode::SUCCESS)
     })
 }
 
-/// Starts the runtime on the port that was asked for, or on the first free one.
+/// Starts the runtime on the requested port, or on the first free one.
 async fn listen(args: &DevArgs, project: &Project) -> anyhow::Result<Node> {
     let host = args.host.host.unwrap_or(Host::Localhost);
     let named = args.port.or(args.host.port);
     let ports = match named {
-        // The one that is free now may be taken when it is asked for at the other address.
+        // A port that is free at one address may be taken at the other.
         Some(0) => vec![0; usize::from(PORTS_TRIED)],
         Some(port) => vec![port],
         None => (PORT..=PORT + PORTS_TRIED).collect(),
@@ -50,7 +50,7 @@ async fn listen(args: &DevArgs, project: &Project) -> anyhow::Result<Node> {
     let mut taken = None;
     for port in ports {
         let port = if port == 0 { any_port(host)? } else { port };
-        // Asked before the store is opened, which an attempt in vain would have to undo.
+        // Checked before the store is opened, as a failed attempt would have to close it again.
         if let Some(busy) = host.at(port).into_iter().find(|addr| !is_free(*addr)) {
             taken.get_or_insert(busy);
             continue;
@@ -92,7 +92,7 @@ fn any_port(host: Host) -> anyhow::Result<u16> {
 fn is_free(addr: SocketAddr) -> bool {
     match std::net::TcpListener::bind(addr) {
         Ok(_) => true,
-        // Anything else is said better by the runtime itself.
+        // The runtime itself reports any other error better.
         Err(err) => err.kind() != ErrorKind::AddrInUse,
     }
 }
@@ -114,7 +114,7 @@ fn config(args: &DevArgs, project: &Project, listen: SocketAddr) -> Config {
     }
 }
 
-/// Returns why the runtime did not start, to the one who can change it.
+/// Returns why the runtime did not start, worded for the user.
 fn refused(err: StartError) -> anyhow::Error {
     let help = match &err {
         StartError::Listen { .. } => "choose another address with --host and --port",

@@ -1,4 +1,4 @@
-//! `room explain`. Owns how a page about a kind of mistake looks.
+//! `room explain`. Owns the layout of a page about a kind of mistake.
 //!
 //! Invariant: it prints what the table has, and all of it. It does not know projects, and needs none.
 

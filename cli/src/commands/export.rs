@@ -1,6 +1,6 @@
 //! `room export` and `room import`. Owns where the lines of a room come from and go to.
 //!
-//! Invariant: lines are checked before anything is replaced by them. It does not know what they say.
+//! Invariant: lines are checked before they replace anything. It does not know what they say.
 
 use super::wait_for;
 use crate::args::{ExportArgs, ImportArgs};
@@ -17,7 +17,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Writes down what is stored for a room.
+/// Writes a room's storage.
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let place = Place::find(&args.data, &args.elsewhere)?;
     let room = place.room(&args.party, &args.room)?;
@@ -28,7 +28,7 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
             new.finish()?;
         }
         None => match write(&place, &room, &mut || Ok(print::bytes())) {
-            // Whoever reads has seen enough.
+            // The reader of the output has ended.
             Err(err) if is_gone(&err) => {}
             written => written?,
         },
@@ -36,7 +36,7 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the lines of a room to what is opened when there is something to write.
+/// Writes the lines of a room. `open` is called when there is something to write.
 fn write<W: Write>(
     place: &Place,
     room: &RoomId,
@@ -75,7 +75,7 @@ fn is_gone(err: &anyhow::Error) -> bool {
     errors.any(|err| err.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Replaces what is stored for a room.
+/// Replaces a room's storage.
 pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     let place = Place::find(&args.data, &args.elsewhere)?;
     let content = read(&args.file, place.limits())?;
@@ -92,7 +92,7 @@ pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     match &place {
         Place::Elsewhere(elsewhere) => drop(through(&elsewhere.server, &content)?),
         Place::Here(folder) => {
-            // A server takes the same lines again.
+            // A server accepts the same lines again.
             let (again, limits) = (content.clone(), &folder.limits);
             let done = wait_for(async { Ok(offline::import(&folder.dir, content, limits).await) })?;
             if let Way::Through(server) = folder.way(done)? {

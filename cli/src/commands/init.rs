@@ -1,7 +1,7 @@
-//! `room init`. Owns which files an imported project gets, and what is told about it.
+//! `room init`. Owns which files an imported project gets, and the report about them.
 //!
-//! Invariant: nothing that exists is written over, and nothing is written before all was understood. It does
-//! not know what the keys of another tool mean; that is `partykit`.
+//! Invariant: it overwrites no file, and writes nothing before it has understood all. It does not know what the keys
+//! of another tool mean; that is `partykit`.
 
 use super::new::share_sdk;
 use crate::args::InitArgs;
@@ -19,12 +19,12 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// How long the file may be, in bytes; a longer one is refused, as it is something else.
+/// The longest file, in bytes; a longer one is refused, as it is something else.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// What git ignores of a project.
 const GITIGNORE: &str = "/.room/\n/.env\n/.env.local\n";
 
-/// Reads the other tool's file, writes the project, and tells what became of each key.
+/// Reads the other tool's file, writes the project, and reports what it made of each key.
 pub(crate) fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let text = read(&args.from)?;
     let import = partykit::import(&shown(&args.from), &text)?;
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&dir).map_err(|err| unwritable(&dir, &err))?;
     let dir = dir.canonicalize().map_err(|err| unwritable(&dir, &err))?;
     let rows = write(&dir, &from, import)?;
-    // What was written is what every other command reads.
+    // Every other command reads what was written, so this does, too.
     Project::read(&dir)?;
     if args.json {
         print::data(serde_json::to_string_pretty(&rows)?);
@@ -69,7 +69,7 @@ fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
     Ok(absolute.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
-/// Writes the project. → What is to be told about it.
+/// Writes the project and returns the rows to report.
 fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Row>> {
     let mut rows = std::mem::take(&mut import.rows);
     let mut note = |key: &str, taken, note: String| {
@@ -125,7 +125,7 @@ fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Row>
     Ok(rows)
 }
 
-/// Returns the room.toml of what was imported.
+/// Returns the room.toml of an import.
 fn text_of(import: &Import, absent: Option<&str>) -> anyhow::Result<String> {
     let mut all = toml::Table::new();
     all.insert("name".to_owned(), import.name.clone().unwrap_or_default().into());
@@ -151,7 +151,7 @@ fn text_of(import: &Import, absent: Option<&str>) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Writes a file that is not there. → Whether it was not.
+/// Writes a file if it does not exist. Returns true if it did not.
 fn put(path: &Path, content: &[u8]) -> Result<bool, Mistake> {
     let written = || -> std::io::Result<()> {
         if let Some(parent) = path.parent() {

@@ -1,6 +1,6 @@
-//! `room inspect`. Owns how one room looks.
+//! `room inspect`. Owns the layout of one room.
 //!
-//! Invariant: what people read has everything that the JSON has but what is empty. It does not know how the
+//! Invariant: the text for people has everything that the JSON has, except empty values. It does not know how the
 //! room was asked.
 
 use crate::args::operate::InspectArgs;
@@ -56,7 +56,7 @@ fn shown(report: &Value) -> String {
     lines.join("\n")
 }
 
-/// Keys with their bytes.
+/// Returns the number of keys with their bytes.
 pub(super) fn amounts(keys: &Value, bytes: &Value) -> String {
     format!("{}, {}", counted(keys, "key"), counted(bytes, "byte"))
 }

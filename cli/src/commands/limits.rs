@@ -1,7 +1,7 @@
-//! `room limits`. Owns how a limit is shown.
+//! `room limits`. Owns the layout of a limit.
 //!
-//! Invariant: every limit of the runtime is shown, with the value that applies here, and every bound that nobody sets. It does not know
-//! what a limit bounds beyond the words in the runtime's table.
+//! Invariant: every limit of the runtime is shown, with the value that applies here, and every bound that no operator
+//! sets. It does not know what a limit bounds beyond the words in the runtime's table.
 
 use crate::args::LimitsArgs;
 use crate::print::{self, BOLD, DIM, LINK, styled};
@@ -50,7 +50,7 @@ fn rows(limits: &Limits) -> Vec<Row> {
     values.map(row).chain(Limits::FIXED.iter().map(fixed)).collect()
 }
 
-/// Each limit on two lines: its value, then what it bounds and what happens there.
+/// Returns each limit on two lines: its value, then what it bounds and what happens there.
 fn table(rows: &[Row]) -> String {
     let width = rows.iter().map(|row| row.limit.name.len()).max().unwrap_or(0);
     let lines = rows.iter().map(|row| {

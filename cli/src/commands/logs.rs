@@ -1,7 +1,7 @@
-//! `room logs`. Owns that a log that is followed goes on, whatever becomes of its server.
+//! `room logs`. Owns that a followed log goes on, whatever happens to its server.
 //!
-//! Invariant: no line is shown twice, and none is left out without a word; what others wrote cannot steer
-//! the terminal. It does not know how the server is found and asked.
+//! Invariant: no line is shown twice, and none is left out without a notice. Text of others cannot steer the
+//! terminal. It does not know how the server is found and asked.
 
 use crate::args::LogsArgs;
 use crate::codes::Code;
@@ -19,12 +19,12 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How many lines a log that is followed begins with.
+/// The number of lines with which a followed log starts.
 const TAIL: u64 = 20;
-/// How long to wait before a server that is gone is looked for again.
+/// The pause before the next attempt to find a server that is gone.
 const RETRY: Duration = Duration::from_millis(300);
 
-/// Shows the log of the server that runs, and follows it.
+/// Shows the log of the running server, and follows it.
 pub(crate) fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     let place = Place::find(&args.data, &args.elsewhere)?;
     let mut reader = Reader { args, last: None };
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
                 }
             }
             Err(Unanswered::Refused(err)) => return Err(err),
-            // Whoever was never there may be asked for by mistake.
+            // The user may have named by mistake a server that never was there.
             Err(Unanswered::Away(why)) if reader.last.is_none() => {
                 return Err(away_from(&place, &why).into());
             }
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Returns why there is no log, to the one who looked for it.
+/// Returns why there is no log, worded for the user.
 fn away_from(place: &Place, why: &str) -> Mistake {
     let (place, help) = match place {
         Place::Here(folder) => (
@@ -77,7 +77,7 @@ fn away_from(place: &Place, why: &str) -> Mistake {
     Mistake::new(Code::NoServer, message).help(help)
 }
 
-/// Asks whichever server runs now: after a restart it is another one, at another address.
+/// Asks the current server: after a restart it is another one, at another address.
 fn open(place: &Place, path: &str) -> Result<Events, Unanswered> {
     let folder = match place {
         Place::Here(folder) => folder,
@@ -94,20 +94,20 @@ fn open(place: &Place, path: &str) -> Result<Events, Unanswered> {
     Err(Unanswered::Away(why))
 }
 
-/// Who reads a log, and how far it is.
+/// The reader of a log, and its position.
 struct Reader<'a> {
     args: &'a LogsArgs,
-    /// The number behind which it goes on.
+    /// The number behind which it continues.
     last: Option<u64>,
 }
 
-/// How the events of one answer ended.
+/// The end of one answer's events.
 enum End {
-    /// The server said so: it stops, or there is no more.
+    /// The server announced it: it stops, or there are no more events.
     Said,
     /// The connection is gone.
     BrokeOff(io::Error),
-    /// Whoever read what is printed has seen enough.
+    /// The reader of the output has ended.
     NobodyReads,
 }
 
@@ -123,7 +123,7 @@ struct Line {
 }
 
 impl Reader<'_> {
-    /// Returns what to ask the server for.
+    /// Returns the path of the request.
     fn path(&self) -> String {
         let LogsArgs { follow, room, party, level, grep, tail, .. } = self.args;
         let level = level.map(|level| level.name().to_owned());
@@ -142,10 +142,9 @@ impl Reader<'_> {
         path
     }
 
-    /// Shows what comes until it ends.
+    /// Shows events until they end.
     ///
-    /// # Errors
-    /// What comes is no log.
+    /// # Errors The events are not a log.
     fn read(&mut self, mut events: Events) -> anyhow::Result<End> {
         loop {
             let event = match events.next() {
@@ -162,7 +161,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns an event as it is shown; none if it is not.
+    /// Returns an event as text; `None` if it is not shown.
     fn drawn(&self, event: &Event) -> anyhow::Result<Option<String>> {
         let Some(data) = &event.data else { return Ok(None) };
         let drawn = match (event.name.as_deref(), self.args.json) {
@@ -176,14 +175,14 @@ impl Reader<'_> {
             (Some("restarted"), false) => {
                 styled(WARN, "… the server was started again; its log begins anew")
             }
-            // Of a server that is newer than this.
+            // From a server that is newer than this command.
             (Some(_), _) => return Ok(None),
         };
         Ok(Some(drawn))
     }
 }
 
-/// Returns a line for people. What the platform says is marked where no guest can write.
+/// Returns a line for people. The platform's lines are marked where no guest can write.
 fn line(line: &Line) -> String {
     let who = match (&line.party, &line.room) {
         (Some(party), Some(room)) => format!("{party}/{room}"),

@@ -1,7 +1,6 @@
-//! `room new`. Owns where a new project goes.
+//! `room new`. Owns the place of a new project.
 //!
-//! Invariant: nothing that exists is written over. It does not know what the files are; that is
-//! `template`.
+//! Invariant: it overwrites no file. It does not know what the files are; that is `template`.
 
 use crate::args::NewArgs;
 use crate::codes::Code;
@@ -13,7 +12,7 @@ use crate::workspace::{Workspace, relative};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Writes the files and says what to do next.
+/// Writes the files and prints the next steps.
 pub(crate) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     let name = name_of(&args.path)?;
     refuse_if_used(&args.path)?;
@@ -35,7 +34,7 @@ pub(crate) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the last part of the path, as a name; of a path such as `.` that of the folder it means.
+/// Returns the last part of the path, as a name; for a path such as `.` that of the folder it names.
 fn name_of(path: &Path) -> anyhow::Result<ProjectName> {
     let here = path.canonicalize().ok();
     let named = path.file_name().or_else(|| here.as_ref()?.file_name());
@@ -43,10 +42,10 @@ fn name_of(path: &Path) -> anyhow::Result<ProjectName> {
     Ok(ProjectName::parse(last)?)
 }
 
-/// Returns a folder with something in it is somebody's work.
+/// Refuses a folder with files in it: they are somebody's work.
 fn refuse_if_used(path: &Path) -> anyhow::Result<()> {
     let used = match std::fs::read_dir(path) {
-        // An empty repository is where many begin.
+        // Many projects start in an empty repository.
         Ok(entries) => entries.flatten().any(|entry| entry.file_name() != ".git"),
         Err(_) => path.exists(),
     };
@@ -58,7 +57,7 @@ fn refuse_if_used(path: &Path) -> anyhow::Result<()> {
         .into())
 }
 
-/// Returns the checkout's folder, absolute, as the new project's place says nothing about it.
+/// Returns the checkout's folder as an absolute path, which holds wherever the new project lies.
 fn sdk_folder(path: &Path) -> anyhow::Result<String> {
     let no_sdk = || {
         Mistake::new(Code::NotTheSdk, format_args!("{} is not the SDK", path.display()))
@@ -72,7 +71,7 @@ fn sdk_folder(path: &Path) -> anyhow::Result<String> {
     Ok(absolute.to_str().ok_or_else(no_sdk)?.to_owned())
 }
 
-/// Returns the SDK of a workspace's members: what its manifest names, or one copy for all of them.
+/// Returns the SDK of a workspace's members: the one its manifest names, or one copy for all of them.
 pub(super) fn share_sdk(dir: &Path, workspace: &Workspace) -> anyhow::Result<Sdk> {
     if workspace.has_sdk {
         return Ok(Sdk::Inherited);

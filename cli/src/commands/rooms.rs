@@ -1,6 +1,6 @@
-//! `room rooms`. Owns how a list of rooms looks.
+//! `room rooms`. Owns the layout of a list of rooms.
 //!
-//! Invariant: what is printed for people has one room a line. It does not know how rooms are found.
+//! Invariant: the text for people has one room a line. It does not know how rooms are found.
 
 use crate::args::operate::{RoomSort, RoomsArgs};
 use crate::operator::{Operator, ago, word};

@@ -1,4 +1,4 @@
-//! `room serve`. Owns what an operator is told when the server starts and stops.
+//! `room serve`. Owns the messages to an operator when the server starts and stops.
 //!
 //! Invariant: the first token is printed to stdout and nowhere else. It does not know what is served.
 
@@ -14,10 +14,10 @@ use room_runtime::server::ServeError;
 use room_runtime::{Limits, Preamble, Proxies, Server, ServerConfig, Tls};
 use std::process::ExitCode;
 
-/// Files that a server has open besides its connections: its data, its listeners, its threads' own.
+/// The other files that a server has open: its data, its listeners, its threads' own.
 const OTHER_FILES: u64 = 64;
 
-/// Serves until it is told to stop.
+/// Serves until a signal stops it.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let (_, _traces) = log::install(0, args.log.as_deref())?;
     let config = config(args)?;
@@ -81,7 +81,7 @@ async fn welcome(server: &Server, [clients, operators]: [&str; 2]) {
     }
 }
 
-/// How many connections the system allows, and how to get more if that is fewer than the limits do.
+/// Prints how many connections the system allows, and how to get more if that is fewer than the limits allow.
 fn tell_files(files: u64, connections_max: u64) {
     let connections = files.saturating_sub(OTHER_FILES).min(connections_max);
     print::talk(format_args!("files      {files} at most, for {connections} connections"));
@@ -97,7 +97,7 @@ fn tell_files(files: u64, connections_max: u64) {
     }
 }
 
-/// Returns why the server did not start, to the one who can change it.
+/// Returns why the server did not start, worded for the operator.
 fn refused(err: ServeError) -> anyhow::Error {
     let help = match &err {
         ServeError::Listen { .. } => "choose other addresses with --listen and --admin",

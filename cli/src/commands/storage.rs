@@ -1,7 +1,7 @@
 //! `room storage`. Owns how keys and values are given and printed.
 //!
-//! Invariant: a value is sent as it is given, byte for byte, but for JSON, which is written as rooms write
-//! theirs. It does not know where the room runs.
+//! Invariant: a value is sent as it is given, byte for byte, but for JSON, which is written as rooms write theirs. It
+//! does not know where the room runs.
 
 use crate::args::operate::{
     StorageArgs, StorageCommand, StorageKeyArgs, StorageListArgs, StorageSetArgs,
@@ -15,7 +15,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Does what is asked with a room's storage.
+/// Does the requested work on a room's storage.
 pub(crate) fn run(args: &StorageArgs) -> anyhow::Result<ExitCode> {
     match &args.what {
         StorageCommand::List(args) => list(args)?,
@@ -74,7 +74,7 @@ fn delete(args: &StorageKeyArgs) -> anyhow::Result<()> {
     })
 }
 
-/// Returns the value of a command line.
+/// Returns the value that the command line gives.
 fn given(args: &StorageSetArgs) -> anyhow::Result<Vec<u8>> {
     if let Some(text) = &args.text {
         return Ok(text.clone().into_bytes());

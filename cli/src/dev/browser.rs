@@ -1,14 +1,13 @@
 //! The pages that a person looks at. Owns their addresses and how a browser is opened.
 //!
-//! Invariant: an address that is shown or opened is one that works from where it is shown. It does not know
-//! what is on a page.
+//! Invariant: a shown or opened address works from the place where it is shown. It does not know what is on a page.
 
 use crate::print::{self, LINK, WARN, styled};
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-/// Returns how a browser on this machine calls the address.
+/// Returns the host by which a browser on this machine reaches the address.
 pub(super) fn host(addr: SocketAddr) -> String {
     if addr.ip().is_loopback() || addr.ip().is_unspecified() {
         format!("localhost:{}", addr.port())
@@ -17,7 +16,7 @@ pub(super) fn host(addr: SocketAddr) -> String {
     }
 }
 
-/// Returns the address at which other machines of the network reach the server; none if they do not.
+/// Returns the address at which other machines of the network reach the server; `None` if they do not.
 pub(super) fn lan(addr: SocketAddr) -> Option<SocketAddr> {
     match addr.ip() {
         ip if ip.is_loopback() => None,
@@ -26,8 +25,8 @@ pub(super) fn lan(addr: SocketAddr) -> Option<SocketAddr> {
     }
 }
 
-/// Returns the address of this machine in its network, which the system names when it is to choose one for a way out.
-/// Nothing is sent: the way leads to an address that is kept for documentation (RFC 5737).
+/// Returns the address of this machine in its network, which the system chooses for an outgoing connection. Nothing
+/// is sent: the target is an address that is reserved for documentation (RFC 5737).
 fn own_ip() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
@@ -35,26 +34,26 @@ fn own_ip() -> Option<IpAddr> {
     (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
 }
 
-/// Returns the URL of a server as a code to be photographed; what is drawn is its light part.
+/// Returns the URL of a server as a QR code. The drawn part is its light part.
 pub(super) fn code(url: &str) -> Option<String> {
-    // A screen is neither torn nor stained, and a small code fits it better.
+    // A screen is neither torn nor stained, and a small code fits on it better.
     let code = QrCode::with_error_correction_level(url, EcLevel::L).ok()?;
     let (dark, light) = (Dense1x2::Light, Dense1x2::Dark);
     Some(code.render::<Dense1x2>().dark_color(dark).light_color(light).build())
 }
 
-/// Returns where the dashboard is.
+/// Returns the address of the dashboard.
 pub(super) fn dashboard(addr: SocketAddr) -> String {
     format!("http://{}/_room/", host(addr))
 }
 
-/// Opens the project's page in the browser of whoever sits here.
+/// Opens the project's page in a browser on this machine.
 pub(super) fn open(addr: SocketAddr) {
     open_as(&format!("http://{}/", host(addr)), "");
 }
 
-/// Returns the dashboard, opened by a code that is good once. It is in the fragment, which no browser sends: the page
-/// takes it out of the address.
+/// Returns the dashboard's address with a code that is valid once. The code is in the fragment, which no browser
+/// sends, and the page removes it from the address.
 pub(super) fn dashboard_link(addr: SocketAddr, code: &str) -> String {
     format!("{}#link={code}", dashboard(addr))
 }

@@ -1,7 +1,7 @@
-//! The builds of `room dev`, at most one at a time. Owns the one that runs.
+//! The builds of `room dev`, at most one at a time. Owns the running one.
 //!
-//! Invariant: starting a build ends the one before it, compilers included. It does not know what is
-//! done with what was built.
+//! Invariant: starting a build ends the one before it, compilers included. It does not know what is done with its
+//! result.
 
 use crate::cargo::{Build, Noise, Plan, disk_time};
 use anyhow::Context as _;
@@ -18,7 +18,7 @@ pub(super) struct Builder {
 /// A build that ended by itself.
 #[derive(Debug)]
 pub(super) struct Built {
-    /// What it made.
+    /// Its result.
     pub(super) outcome: anyhow::Result<Build>,
     /// When it started.
     pub(super) started: SystemTime,
@@ -37,22 +37,21 @@ impl Builder {
         }));
     }
 
-    /// Ends the build that runs, if one does.
+    /// Ends the running build, if there is one.
     pub(super) fn cancel(&mut self) {
         if let Some(running) = self.running.take() {
             running.abort();
         }
     }
 
-    /// Returns whether one runs.
+    /// Returns true if a build runs.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
     }
 
-    /// Waits for the end of the build that runs; if none does, forever.
+    /// Waits for the end of the running build; forever if none runs.
     ///
-    /// # Cancel safety
-    /// The build goes on, and is there for the next call.
+    /// # Cancel safety The build goes on, and is there for the next call.
     pub(super) async fn finished(&mut self) -> Built {
         let Some(running) = &mut self.running else {
             return std::future::pending().await;

@@ -1,7 +1,7 @@
 //! The faults of rooms, as they are logged. Owns the way from the log to the pages that show the last one.
 //!
-//! Invariant: it only listens, and keeps no more than the last fault, and the last lines of one room, among
-//! which a panic says why. It does not know how a fault is shown.
+//! Invariant: it only listens, and keeps no more than the last fault and the last lines of one room, as a panic's
+//! line has its reason. It does not know how a fault is shown.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,7 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 /// How many lines before a fault are kept; the log bounds each line.
 const LINES_MAX: usize = 20;
 
-/// Hears of faults.
+/// The receiver of faults.
 pub(crate) struct Faults(watch::Receiver<Option<String>>);
 
 /// Listens to the log.
@@ -25,14 +25,14 @@ pub(crate) struct Listener {
     before: Mutex<Before>,
 }
 
-/// What the room that spoke last has warned of since its last fault.
+/// The warnings, since its last fault, of the room that logged last.
 #[derive(Default)]
 struct Before {
     room: String,
     lines: VecDeque<String>,
 }
 
-/// Both ends. The first one goes into the log, with a filter that leaves everything else out.
+/// Returns both ends. The first one goes into the log, with a filter that leaves everything else out.
 pub(crate) fn listen<S: Subscriber + for<'a> LookupSpan<'a>>() -> (impl Layer<S>, Faults) {
     let (send, hear) = watch::channel(None);
     let filter = Targets::new().with_target(crate::log::GUEST, Level::WARN);
@@ -40,10 +40,9 @@ pub(crate) fn listen<S: Subscriber + for<'a> LookupSpan<'a>>() -> (impl Layer<S>
 }
 
 impl Faults {
-    /// Waits for the next fault, or the last one of several; if nothing is logged, forever.
+    /// Waits for the next fault, or the last one of several; forever if nothing is logged.
     ///
-    /// # Cancel safety
-    /// Loses nothing.
+    /// # Cancel safety Loses nothing.
     pub(super) async fn next(&mut self) -> String {
         loop {
             if self.0.changed().await.is_err() {
@@ -66,7 +65,7 @@ impl<S: Subscriber> Layer<S> for Listener {
         if before.room != room {
             *before = Before { room: room.clone(), ..Before::default() };
         }
-        // What a room logs itself has no event: only the platform knows in which one it failed.
+        // A room's own line has no event: only the platform knows in which one the room failed.
         let Some(event) = event else {
             before.lines.push_back(message);
             if before.lines.len() > LINES_MAX {
@@ -74,7 +73,7 @@ impl<S: Subscriber> Layer<S> for Listener {
             }
             return;
         };
-        // What it said comes first: a panic's own words are worth more than where it was caught.
+        // The room's own lines come first: a panic's message is worth more than the place where it was caught.
         let said: String = before.lines.drain(..).map(|line| line + "\n").collect();
         let text = format!("{room} failed in {event}\n\n{said}{message}\n");
         self.send.send_replace(Some(text));

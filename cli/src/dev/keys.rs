@@ -1,7 +1,7 @@
 //! The keys of `room dev`. Owns which there are and what they are for.
 //!
-//! Invariant: keys are read only from a terminal, and what nobody pressed is no key. It does not know how
-//! what they ask for is done.
+//! Invariant: keys are read only from a terminal, and pasted text is not a key. It does not know how their work is
+//! done.
 
 #[cfg(unix)]
 use super::terminal::{self, Terminal};
@@ -13,10 +13,10 @@ use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// How many keys may wait while something is done; whoever types on is waited for.
+/// How many keys may wait during other work. The reader waits before it takes more.
 const WAITING_MAX: usize = 16;
 
-/// What a key asks for.
+/// The request of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     /// The project's page in a browser.
@@ -29,15 +29,15 @@ pub(super) enum Key {
     Code,
     /// An empty screen.
     Clear,
-    /// An end of all that rooms have stored, if it is meant.
+    /// Deletion of all that rooms have stored, after a confirmation.
     Reset,
-    /// The end.
+    /// The end of the session.
     Quit,
-    /// What the keys are.
+    /// The list of the keys.
     Help,
-    /// Any other key, which is no "yes".
+    /// Any other key, which does not confirm.
     Other,
-    /// Yes, to what was asked.
+    /// The confirmation.
     Yes,
 }
 
@@ -65,7 +65,7 @@ impl Key {
     }
 }
 
-/// Whether other machines get in, and there is an address to show them.
+/// Whether other machines reach the server, and there is an address to show them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
     /// Only this machine.
@@ -74,7 +74,7 @@ pub(super) enum Reach {
     Lan,
 }
 
-/// Returns the keys that are of use.
+/// Returns the useful keys.
 fn useful(reach: Reach) -> impl Iterator<Item = &'static (char, Key, &'static str, &'static str)> {
     KEYS.iter().filter(move |(_, key, ..)| *key != Key::Code || reach == Reach::Lan)
 }
@@ -92,7 +92,7 @@ pub(super) fn help(reach: Reach) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The keys that are pressed, and the terminal while it gives them.
+/// The pressed keys, and the terminal while it delivers them.
 pub(super) struct Keys {
     pressed: mpsc::Receiver<Key>,
     #[cfg(unix)]
@@ -102,16 +102,15 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Listens to the keys, if there is a terminal to press them at.
+    /// Listens to the keys, if there is a terminal.
     ///
-    /// # Errors
-    /// The system tells nothing of signals.
+    /// # Errors The system reports no signals.
     #[cfg(unix)]
     pub(super) fn listen() -> anyhow::Result<Self> {
         let (send, pressed) = mpsc::channel(WAITING_MAX);
         let terminal = Terminal::take();
         if terminal.is_some() {
-            // A thread of its own, as nothing can end a read; it ends with the process.
+            // A thread of its own, as nothing can end a read. It ends with the process.
             std::thread::spawn(move || {
                 terminal::read_keys(|byte| send.blocking_send(Key::of(byte)).is_ok());
             });
@@ -121,13 +120,13 @@ impl Keys {
         Ok(Self { pressed, terminal, continued })
     }
 
-    /// There are none on this system.
+    /// Returns no keys: there are none on this system.
     #[cfg(not(unix))]
     pub(super) fn listen() -> anyhow::Result<Self> {
         Ok(Self { pressed: mpsc::channel(WAITING_MAX).1 })
     }
 
-    /// Returns whether somebody can press them.
+    /// Returns true if there is a terminal for them.
     pub(super) fn are_there(&self) -> bool {
         #[cfg(unix)]
         return self.terminal.is_some();
@@ -155,7 +154,7 @@ impl Keys {
             let pressed = self.pressed.recv().await;
             match pressed {
                 Some(key) => return key,
-                // Nobody reads any more.
+                // The reader has ended.
                 None => std::future::pending().await,
             }
         }

@@ -1,7 +1,7 @@
 //! The server of a session. Owns how it starts, stops, and starts again without its data.
 //!
-//! Invariant: the data is removed only between an end that was waited for and the next start, and the
-//! address stays. It does not know what is served.
+//! Invariant: the data is removed only after the server has ended and before the next start, and the address stays.
+//! It does not know what is served.
 
 use crate::control::Announced;
 use anyhow::Context as _;
@@ -10,26 +10,24 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// A server that runs, and what it was started with.
+/// A running server, and the configuration of its start.
 pub(crate) struct Node {
     config: Config,
-    /// Where it listens besides.
+    /// The other addresses at which it listens.
     others: Vec<SocketAddr>,
     runtime: Runtime,
-    /// Where commands find it.
+    /// The folder in which commands find it.
     dir: PathBuf,
     announced: Option<Announced>,
 }
 
 impl Node {
-    /// Starts a server that listens at these other addresses, too, as far as this machine has them. Commands
-    /// find it by what lies in `dir`.
+    /// Starts a server that listens at these other addresses, too, as far as this machine has them. Commands find it
+    /// by the file in `dir`.
     ///
-    /// # Errors
-    /// [`StartError`]; nothing is left running.
+    /// # Errors [`StartError`]; nothing is left running.
     ///
-    /// # Cancel safety
-    /// Dropped before it returns, nothing is left running.
+    /// # Cancel safety Dropped before it returns, nothing is left running.
     pub(crate) async fn start(
         config: Config,
         others: Vec<SocketAddr>,
@@ -49,37 +47,33 @@ impl Node {
         Ok(Self { config, others, runtime, dir, announced: None })
     }
 
-    /// Tells commands how to find it, as long as it runs.
+    /// Writes the file by which commands find it, as long as it runs.
     ///
-    /// # Errors
-    /// The data folder cannot be written to.
+    /// # Errors The data folder cannot be written to.
     pub(crate) fn announce(mut self) -> anyhow::Result<Self> {
         let token = self.runtime.admin_token().secret();
         self.announced = Some(Announced::new(&self.dir, self.runtime.addr(), token)?);
         Ok(self)
     }
 
-    /// Returns what serves.
+    /// Returns the runtime.
     pub(crate) fn runtime(&self) -> &Runtime {
         &self.runtime
     }
 
-    /// Ends it: rooms finish what they are at, sockets are closed with 1012.
+    /// Ends it: rooms finish their work, and sockets are closed with 1012.
     ///
-    /// # Cancel safety
-    /// See [`Runtime::drain`].
+    /// # Cancel safety See [`Runtime::drain`].
     pub(super) async fn stop(self) {
         drop(self.announced);
         self.runtime.drain().await;
     }
 
-    /// Ends it, removes what its rooms have stored, and starts it again at the same address.
+    /// Ends it, removes its rooms' data, and starts it again at the same address.
     ///
-    /// # Errors
-    /// The data cannot be removed, or somebody took the address meanwhile: nothing runs.
+    /// # Errors The data cannot be removed, or another process has taken the address: nothing runs.
     ///
-    /// # Cancel safety
-    /// Dropped before it returns, nothing runs, and the data may be removed in part.
+    /// # Cancel safety Dropped before it returns, nothing runs, and the data may be removed in part.
     pub(super) async fn forget(self) -> anyhow::Result<Self> {
         let config = Config { listen: self.runtime.addr(), ..self.config.clone() };
         let (others, dir) = (self.others.clone(), self.dir.clone());

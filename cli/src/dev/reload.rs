@@ -1,7 +1,7 @@
-//! What `room dev` serves. Owns the server, and what was deployed to it last.
+//! The deployments of `room dev`. Owns the server, and the last deployment.
 //!
-//! Invariant: a deployment that fails leaves the one before it serving, and one that changes nothing
-//! is not made. It does not know where modules come from.
+//! Invariant: a failed deployment leaves the one before it serving, and one that changes nothing is not made. It does
+//! not know where modules come from.
 
 use super::node::Node;
 use crate::cargo::Component;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// What is to be served.
+/// A deployment.
 #[derive(Debug, Clone)]
 pub(super) struct Deployment {
     parties: Vec<PartyConfig>,
@@ -19,7 +19,7 @@ pub(super) struct Deployment {
     origins: Vec<String>,
 }
 
-/// What came of it.
+/// The result of a deployment.
 #[derive(Debug)]
 pub(super) enum Served {
     /// It is the first one.
@@ -34,12 +34,12 @@ pub(super) enum Served {
 pub(super) struct Reloader {
     node: Node,
     last: Option<Deployment>,
-    /// What pages are shown.
+    /// The notice that pages show.
     notice: Option<Notice>,
 }
 
 impl Deployment {
-    /// Returns a project with the components made of it, and what its rooms see as environment.
+    /// Returns a deployment of a project with its components and its rooms' environment.
     pub(super) fn of(
         project: &Project,
         made: &[Component],
@@ -79,18 +79,16 @@ impl Deployment {
 }
 
 impl Reloader {
-    /// Returns a server without a deployment.
+    /// Returns a reloader whose server has no deployment.
     pub(super) fn new(node: Node) -> Self {
         Self { node, last: None, notice: None }
     }
 
-    /// Puts a deployment into service. Rooms take it over between two events; sockets stay.
+    /// Deploys. Rooms take it over between two events, and sockets stay.
     ///
-    /// # Errors
-    /// The runtime refuses it; the one before keeps serving.
+    /// # Errors The runtime refuses it; the one before keeps serving.
     ///
-    /// # Cancel safety
-    /// Dropping it leaves open which deployment serves; only for when the runtime is about to stop.
+    /// # Cancel safety Dropping it leaves open which deployment serves: do so only when the runtime is about to stop.
     pub(super) async fn serve(&mut self, deployment: Deployment) -> anyhow::Result<Served> {
         if self.last.as_ref().is_some_and(|last| last.same_as(&deployment)) {
             return Ok(Served::Same);
@@ -107,18 +105,18 @@ impl Reloader {
         })
     }
 
-    /// Shows pages what is wrong, or that nothing is.
+    /// Shows a notice on pages, or removes it.
     pub(super) fn show(&mut self, notice: Option<Notice>) {
         self.notice.clone_from(&notice);
         self.node.runtime().set_notice(notice);
     }
 
-    /// Returns whether something was deployed.
+    /// Returns true if something was deployed.
     pub(super) fn is_serving(&self) -> bool {
         self.last.is_some()
     }
 
-    /// Returns where it listens.
+    /// Returns the server's address.
     pub(super) fn addr(&self) -> SocketAddr {
         self.node.runtime().addr()
     }
@@ -136,13 +134,11 @@ impl Reloader {
         self.node.stop().await;
     }
 
-    /// Starts the server again without what its rooms have stored, and serves what it served.
+    /// Starts the server again without its rooms' data, and deploys the last deployment again.
     ///
-    /// # Errors
-    /// It does not start, or no longer takes what it served: nothing runs.
+    /// # Errors It does not start, or refuses the deployment: nothing runs.
     ///
-    /// # Cancel safety
-    /// See [`Node::forget`].
+    /// # Cancel safety See [`Node::forget`].
     pub(super) async fn forget(self) -> anyhow::Result<Self> {
         let mut new = Self::new(self.node.forget().await?);
         new.show(self.notice);

@@ -1,7 +1,7 @@
 //! The signals that end a session. Owns which those are.
 //!
-//! Invariant: once this exists none of them ends the process by itself, so that what has to be put back is.
-//! It does not know what that is.
+//! Invariant: while this exists none of them ends the process by itself, so that the session can restore what it
+//! changed. It does not know what that is.
 
 use anyhow::Context as _;
 #[cfg(unix)]
@@ -11,13 +11,13 @@ use std::task::Poll;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Returns whether this process was started to go on when who started it goes away.
+/// Returns true if this process was started to outlive its parent (`nohup`).
 #[cfg(target_os = "linux")]
 fn outlives(_at_terminal: bool) -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
 }
 
-/// Returns whether the system's facts about a process say that it ignores SIGHUP, the first of all signals.
+/// Returns true if the system's facts about a process say that it ignores SIGHUP, the first of all signals.
 #[cfg(target_os = "linux")]
 fn ignores_hangup(status: &str) -> bool {
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -25,24 +25,23 @@ fn ignores_hangup(status: &str) -> bool {
     ignored.is_some_and(|mask| mask & 1 == 1)
 }
 
-/// Elsewhere nothing tells; at a terminal it is unlikely.
+/// Returns false: other systems do not report it, and at a terminal it is unlikely.
 #[cfg(all(unix, not(target_os = "linux")))]
 fn outlives(at_terminal: bool) -> bool {
     !at_terminal
 }
 
-/// The wish that the session ends.
+/// The request to end the session.
 pub(crate) struct Stop {
     #[cfg(unix)]
     signals: Vec<Signal>,
 }
 
 impl Stop {
-    /// Listens to Ctrl-C, to the system, and to the going away of who started this, unless it was told to
-    /// outlive that (`nohup`); at a terminal also to its Ctrl-\.
+    /// Listens to Ctrl-C, to the system, and to the end of the parent, unless the process should outlive that
+    /// (`nohup`). At a terminal it also listens to its Ctrl-\.
     ///
-    /// # Errors
-    /// The system tells nothing of signals.
+    /// # Errors The system reports no signals.
     #[cfg(unix)]
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
@@ -59,14 +58,13 @@ impl Stop {
         Ok(Self {})
     }
 
-    /// Completes when one came.
+    /// Completes when a signal came.
     ///
-    /// # Cancel safety
-    /// Loses nothing.
+    /// # Cancel safety Loses nothing.
     pub(crate) async fn asked(&mut self) {
         #[cfg(unix)]
         std::future::poll_fn(|context| {
-            // All are asked: only one that was asked wakes this.
+            // Polls all: only a polled signal wakes this task.
             let came = self.signals.iter_mut().map(|signal| signal.poll_recv(context).is_ready());
             if came.fold(false, |any, one| any | one) { Poll::Ready(()) } else { Poll::Pending }
         })

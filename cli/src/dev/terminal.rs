@@ -1,9 +1,9 @@
-//! The terminal that keys are pressed at. Owns its mode: single keys, without echo.
+//! The terminal of the keys. Owns its mode: single keys, without echo.
 //!
-//! Invariant: while this exists the terminal gives each key as it is pressed, and when this is dropped, as
-//! it is at every end but SIGKILL, the terminal is as it was found; a process in the background touches
-//! nothing, as it would be stopped for it. Signals of the keyboard and the breaking of lines stay as they
-//! are. It does not know what a key means.
+//! Invariant: while this exists the terminal delivers each key as it is pressed. When this is dropped, as it is at
+//! every end but SIGKILL, the terminal is as it was found. A process in the background touches nothing, as the system
+//! would stop it for that. Signals of the keyboard and the conversion of line ends stay as they are. It does not know
+//! what a key means.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read};
@@ -14,15 +14,15 @@ use rustix::termios::{
 use std::io::{IsTerminal as _, stdin};
 use std::time::Duration;
 
-/// How many bytes are read at a time.
+/// The bytes of one read.
 const READ_BYTES: usize = 64;
-/// How long a process in the background waits, when somebody types for another one, before it looks again
-/// whether it is its own turn.
+/// The pause of a process in the background before it checks again whether it is in the foreground, while a user
+/// types for another process.
 const BACKGROUND_LOOK: Duration = Duration::from_millis(250);
 
-/// The terminal while it gives single keys.
+/// The terminal while it delivers single keys.
 pub(super) struct Terminal {
-    /// How it was found; none while this process has not been in the foreground yet.
+    /// The mode that was found; `None` until this process has been in the foreground.
     found: Option<Termios>,
 }
 
@@ -37,7 +37,7 @@ impl Terminal {
         Some(terminal)
     }
 
-    /// Does it again: after a stop, the shell has put its own mode in place.
+    /// Sets the mode again: after a stop, the shell has set its own mode.
     pub(super) fn resume(&mut self) {
         if !is_ours() {
             return;
@@ -61,7 +61,7 @@ impl Drop for Terminal {
     }
 }
 
-/// Reads keys until the terminal is gone or nobody takes them.
+/// Reads keys until the terminal is gone or `take` refuses one.
 pub(super) fn read_keys(mut take: impl FnMut(u8) -> bool) {
     let stdin = stdin();
     let mut bytes = [0; READ_BYTES];
@@ -87,8 +87,8 @@ pub(super) fn read_keys(mut take: impl FnMut(u8) -> bool) {
     }
 }
 
-/// Returns the key that was pressed. What comes together with others is none: it was pasted, or is the sequence of an
-/// arrow or the like.
+/// Returns the pressed key. Bytes that come together are not a key: they were pasted, or are the sequence of an arrow
+/// or the like.
 fn key(bytes: &[u8]) -> Option<u8> {
     match bytes {
         [key] => Some(*key),
@@ -96,12 +96,12 @@ fn key(bytes: &[u8]) -> Option<u8> {
     }
 }
 
-/// Returns whether this process may use the terminal: it is in its foreground, or nobody controls jobs there.
+/// Returns true if this process may use the terminal: it is in its foreground, or there is no job control.
 fn is_ours() -> bool {
     tcgetpgrp(stdin()).map_or(true, |group| group == getpgrp())
 }
 
-/// Returns the mode with single keys, but for that the one that was found.
+/// Returns the found mode with single keys.
 fn single_keys(found: &Termios) -> Termios {
     let mut mode = found.clone();
     mode.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);

@@ -1,51 +1,51 @@
-//! Files that change while a build runs. Owns whether that ends the build.
+//! Files that change while a build runs. Owns the decision whether that ends the build.
 //!
-//! Invariant: no file, however often it changes, ends more than [`ENDS_MAX`] builds in a row; a save that a
-//! build may have missed leads to another build. It does not know what is built.
+//! Invariant: no file, however often it changes, ends more than [`ENDS_MAX`] builds in a row. A save that a build may
+//! have missed leads to another build. It does not know what is built.
 
 use crate::cargo::Times;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// So many builds in a row a file may end by changing; the next one runs to its end. One is not enough: an
+/// The most builds in a row that a file may end by changing. The next one runs to its end. One is not enough: an
 /// editor that empties a file before it writes it is seen twice, and then its user saves again.
 const ENDS_MAX: u32 = 2;
 
-/// After so many builds in a row during which a file changed, it alone starts no other.
+/// After so many builds in a row during which a file changed, that file alone starts no other.
 const ROUNDS_MAX: u32 = 3;
 
-/// What has changed during builds.
+/// The changes during builds.
 #[derive(Debug, Default)]
 pub(super) struct Unrest {
-    /// During the build that runs.
+    /// During the running build.
     now: BTreeSet<PathBuf>,
-    /// During those before it: how many in a row, up to the last.
+    /// During earlier builds: how many in a row, up to the last.
     before: BTreeMap<PathBuf, u32>,
-    /// What changed and was not built yet.
+    /// Changed files that were not built yet.
     waiting: BTreeSet<PathBuf>,
-    /// What matters if the build that runs fails.
+    /// Changes that matter if the running build fails.
     perhaps: BTreeSet<PathBuf>,
-    /// How many builds in a row came to their end and had missed something.
+    /// How many builds in a row ended and had missed a change.
     rounds: u32,
-    /// What builds write themselves.
+    /// Files that builds write themselves.
     written: BTreeSet<PathBuf>,
-    /// What changes all the time.
+    /// Files that change all the time.
     restless: BTreeSet<PathBuf>,
 }
 
-/// What a change during a build means.
+/// The meaning of a change during a build.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// The build is worthless.
+    /// The build is outdated.
     Restart,
-    /// It is looked at again when the build has ended.
+    /// It is checked again when the build has ended.
     Wait,
 }
 
-/// What is to be done at the end of a build.
+/// The work at the end of a build.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct After {
-    /// Whether it missed something.
+    /// True if the build missed a change.
     pub(super) again: bool,
     /// Files that builds write, to be named.
     pub(super) written: BTreeSet<PathBuf>,
@@ -54,7 +54,7 @@ pub(super) struct After {
 }
 
 impl Unrest {
-    /// A build starts.
+    /// Notes that a build starts.
     pub(super) fn started(&mut self) {
         let before = std::mem::take(&mut self.before);
         let in_a_row = |file: &PathBuf| before.get(file).copied().unwrap_or(0).saturating_add(1);
@@ -64,8 +64,8 @@ impl Unrest {
         self.perhaps.clear();
     }
 
-    /// Returns whether files that changed while no build ran are worth one. A save of another one ends the patience
-    /// with those that change all the time.
+    /// Returns true if files that changed while no build ran need one. A save of another file resets the counts of
+    /// those that change all the time.
     pub(super) fn is_worth_a_build(&mut self, files: &BTreeSet<PathBuf>) -> bool {
         let worth = !files.is_subset(&self.restless);
         if worth {
@@ -74,7 +74,7 @@ impl Unrest {
         worth
     }
 
-    /// Files changed while a build runs.
+    /// Notes files that changed while a build runs.
     pub(super) fn changed(
         &mut self,
         files: &BTreeSet<PathBuf>,
@@ -92,7 +92,7 @@ impl Unrest {
         if new { Meaning::Restart } else { Meaning::Wait }
     }
 
-    /// Returns a build came to its end, and had read what by when.
+    /// Notes that a build ended, with the times by which it had read its inputs.
     pub(super) fn ended(&mut self, failed: bool, times: Times) -> After {
         let mut missed = std::mem::take(&mut self.waiting);
         let read = missed.extract_if(.., |file| {

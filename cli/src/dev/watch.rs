@@ -1,11 +1,11 @@
 //! Saves. Owns that each change of a file's content is reported once.
 //!
-//! Invariant: a file that was saved with the content it had is no change. Whether the system tells of changes
-//! or not, they are found: it is looked now and then anyway, and more often once a change was found of which
-//! the system had not told. It does not know what a change leads to.
+//! Invariant: a file that was saved with the same content is no change. Changes are found whether the system reports
+//! them or not: the watcher scans now and then anyway, and more often after it has found a change that the system had
+//! not reported. It does not know what a change leads to.
 //!
-//! Each folder is watched by itself, so that `target/` and the like cost nothing. An event only says that it
-//! is time to look; what changed is found by looking.
+//! Each folder is watched by itself, so that `target/` and the like cost nothing. An event only says that it is time
+//! for a scan, and the scan finds the change.
 
 mod scope;
 mod snapshot;
@@ -25,19 +25,19 @@ use tokio::time::{Instant, sleep};
 
 /// How long the files must be quiet: an editor's save is several steps.
 const DEBOUNCE: Duration = Duration::from_millis(20);
-/// How often that is looked at.
+/// The time between two checks for that.
 const TICK: Duration = Duration::from_millis(5);
-/// How often it is looked if the system tells of changes.
+/// The time between two scans if the system reports changes.
 const LOOK: Duration = Duration::from_secs(2);
-/// How often it is looked if it does not.
+/// The time between two scans if it does not.
 const POLL: Duration = Duration::from_millis(300);
 
 /// How saves are noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// By what the system tells, as long as it does.
+    /// By the system's events, as long as it sends them.
     Events,
-    /// By looking again and again.
+    /// By repeated scans.
     Polling,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Changes {
 
 /// Watches the files of a scope.
 pub(super) struct Watcher {
-    /// What the system tells by; none if only looking is left.
+    /// The system's events; `None` if only scans are left.
     debouncer: Option<Debouncer<RecommendedWatcher, RecommendedCache>>,
     events: mpsc::Receiver<Instant>,
     wake: mpsc::Sender<Instant>,
@@ -66,7 +66,7 @@ pub(super) struct Watcher {
 }
 
 impl Changes {
-    /// Returns whether a file of this name is among them.
+    /// Returns true if a file of this name is among them.
     pub(super) fn touch(&self, name: &str) -> bool {
         self.files.iter().any(|file| file.file_name().is_some_and(|found| found == name))
     }
@@ -75,14 +75,14 @@ impl Changes {
 impl Watcher {
     /// Starts to watch.
     pub(super) fn new(scope: Scope, notice: Notice) -> Self {
-        // One waiting event is enough: it says that it is time to look, and looking finds everything.
+        // One waiting event is enough: it asks for a scan, and the scan finds everything.
         let (wake, events) = mpsc::channel(1);
         let send = wake.clone();
         let handler = move |result: DebounceEventResult| {
             let since = match &result {
-                // Reading a file is an event too, and looking reads.
+                // Reading a file is an event too, and a scan reads.
                 Ok(events) => events.iter().filter(|e| !e.kind.is_access()).map(|e| e.time).min(),
-                // A watch that lost events: look now.
+                // A watch that lost events: scan now.
                 Err(_) => Some(Instant::now().into_std()),
             };
             if let Some(since) = since {
@@ -104,8 +104,8 @@ impl Watcher {
         if self.debouncer.is_some() { Notice::Events } else { Notice::Polling }
     }
 
-    /// Watches another scope from here on. Files that come with it are changes if they changed after a build
-    /// has read them, which is what `read` tells.
+    /// Watches another scope from here on. A new file in it counts as changed if it changed after `read`, the time by
+    /// which a build has read it.
     pub(super) fn watch(&mut self, scope: Scope, read: Option<SystemTime>) {
         if scope == self.scope {
             return;
@@ -113,20 +113,19 @@ impl Watcher {
         let known = std::mem::take(&mut self.seen);
         self.scope = scope;
         self.look();
-        // A save between the last look and this one is still to be reported.
+        // A save between the last scan and this one is still to be reported.
         self.seen.take_over(known, read);
         let _one_waits_already = self.wake.try_send(Instant::now());
     }
 
     /// Waits for the next changes.
     ///
-    /// # Cancel safety
-    /// Loses nothing: between the last look and the answer it does not wait.
+    /// # Cancel safety Loses nothing: it does not wait between the last scan and the answer.
     pub(super) async fn changed(&mut self) -> Changes {
         loop {
             let pause = if self.debouncer.is_some() { LOOK } else { POLL };
             let since = tokio::select! {
-                // The other end is here, too: it does not end.
+                // This struct holds the other end, so the channel does not close.
                 event = self.events.recv() => {
                     self.in_doubt = false;
                     event
@@ -147,7 +146,7 @@ impl Watcher {
         }
     }
 
-    /// Looks for a change that the system did not report. Returns when it found one.
+    /// Scans for a change that the system did not report. Returns when it found one.
     async fn look_anyway(&mut self) -> Option<Instant> {
         let now = self.scope.scan(&self.seen);
         let difference = now.differs_from(&self.seen);
@@ -166,14 +165,14 @@ impl Watcher {
         Some(since)
     }
 
-    /// Does without the system from here on.
+    /// Stops using the system's events.
     fn poll(&mut self, why: &str) {
         self.debouncer = None;
         let text = format!("{why}: the files are looked at every {} ms", POLL.as_millis());
         print::talk(styled(WARN, text));
     }
 
-    /// Looks at everything. → What differs from the last look. New folders are watched too.
+    /// Scans everything. Returns the differences from the last scan. New folders are watched too.
     fn look(&mut self) -> Difference {
         let mut now = self.scope.scan(&self.seen);
         while self.follow(&now) {
@@ -185,7 +184,7 @@ impl Watcher {
         changed
     }
 
-    /// Watches the folders of a scan. → Whether one of them is new.
+    /// Watches the folders of a scan. Returns true if one of them is new.
     fn follow(&mut self, scan: &Snapshot) -> bool {
         let Some(debouncer) = &mut self.debouncer else { return false };
         let (mut grew, mut refused) = (false, None);
@@ -202,7 +201,7 @@ impl Watcher {
                     self.folders.insert(folder.clone());
                     grew = true;
                 }
-                // One that just went away is no longer there at the next look.
+                // A folder that just went away is missing from the next scan.
                 Err(err) if folder.is_dir() => refused = Some(err),
                 Err(_) => {}
             }

@@ -1,7 +1,7 @@
-//! `durable`: increments that are answered when they are on the disk. Owns what each room has counted.
+//! `durable`: increments that the room answers when they are on the disk. Owns the counts of each room.
 //!
-//! Invariant: of the counts of a room none is given twice or left out, and none of a client goes back. It does
-//! not know where a room keeps them.
+//! Invariant: no count of a room is repeated or left out, and no client's counts go back. It does not know where a
+//! room keeps them.
 
 use crate::bench::check::{Came, Row};
 use crate::bench::figures::Plan;
@@ -17,29 +17,29 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use tokio::task::spawn_local;
 
-/// A connection, and the count that its room began with, of the first one of each room.
+/// A connection, and for the first one of each room the count with which the room started.
 type Opened = (Rc<Link>, Reader, Option<u64>);
 
 /// The connections before anything counts.
 pub(super) struct Durable(Vec<Opened>);
 
-/// What a room has counted.
+/// The counts of a room.
 struct Counter {
     counts: RefCell<Row>,
-    /// The highest count that there can be, and one more.
+    /// One more than the highest possible count.
     end: Cell<u64>,
 }
 
-/// Who counts.
+/// A client that counts.
 pub(super) struct Client {
     link: Rc<Link>,
     counter: Rc<Counter>,
     sent: Cell<u64>,
     back: Cell<u64>,
     row: RefCell<Row>,
-    /// The highest count it was told.
+    /// The highest count that it received.
     highest: Cell<u64>,
-    /// When those that are on their way were due, and the number of the first of them.
+    /// When the increments on their way were due, and the number of the first of them.
     due: RefCell<VecDeque<u64>>,
     due_from: Cell<u64>,
     is_broken: Cell<bool>,
@@ -47,17 +47,15 @@ pub(super) struct Client {
 }
 
 impl Durable {
-    /// Opens the connections, and learns what each room counted before.
+    /// Opens the connections, and reads the earlier count of each room.
     ///
-    /// # Errors
-    /// As [`open::all`].
+    /// # Errors As [`open::all`].
     ///
-    /// # Cancel safety
-    /// All are closed.
+    /// # Cancel safety All are closed.
     pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
         let (target, rooms) = (target.clone(), plan.rooms);
         let opening = open::all(plan.clients, async move |number| {
-            // The same rooms in every run, as what they store stays.
+            // The rooms are the same in every run, as their storage stays.
             let (link, mut reader) = target.open(&format!("bench-{}", number % rooms)).await?;
             let first = match number < rooms {
                 true => Some(first_count(&link, &mut reader).await?),
@@ -68,7 +66,7 @@ impl Durable {
         opening.await.map(Self)
     }
 
-    /// Increments, until the window ends.
+    /// Sends increments until the window ends.
     pub(super) fn start(self, plan: &Plan, tally: &Rc<Tally>) -> Vec<Rc<Client>> {
         let (mut clients, mut counters) = (Vec::new(), Vec::new());
         for (number, (link, reader, first)) in self.0.into_iter().enumerate() {
@@ -100,7 +98,7 @@ impl Durable {
     }
 }
 
-/// Increments once, before anything counts. → The count.
+/// Increments once, before anything counts, and returns the count.
 async fn first_count(link: &Rc<Link>, reader: &mut Reader) -> Result<u64, Broken> {
     let (mut body, mut out, mut answer) = (Vec::new(), Vec::new(), Vec::new());
     message::write_increment(&mut body, 0);
@@ -112,7 +110,7 @@ async fn first_count(link: &Rc<Link>, reader: &mut Reader) -> Result<u64, Broken
     count.ok_or_else(|| Broken::Stranger(String::from_utf8_lossy(&answer).escape_debug().collect()))
 }
 
-/// Returns what all clients together did not hear of, and counts that were left out although all were answered.
+/// Returns the increments without an answer, and the counts that were left out although all were answered.
 pub(super) fn missing(clients: &[Rc<Client>]) -> (u64, u64) {
     let lost = clients.iter().map(|client| client.missing()).sum();
     let mut left_out = 0;
@@ -129,7 +127,7 @@ pub(super) fn missing(clients: &[Rc<Client>]) -> (u64, u64) {
 }
 
 impl Client {
-    /// Says goodbye.
+    /// Closes all connections.
     pub(super) fn close(&self) {
         self.link.close();
     }
@@ -185,7 +183,7 @@ impl Client {
         let came = self.row.borrow_mut().take(number, self.sent.get());
         self.tally.check(came);
         let counted = self.counter.counts.borrow_mut().take(count, self.counter.end.get());
-        // Counts of several clients cross on their way, so that one may be late, but not for the same client.
+        // Counts of several clients cross on their way, so one may be late, but not for the same client.
         let is_wrong = matches!(counted, Came::Twice | Came::Unsent) || count <= self.highest.get();
         self.tally.found(|check| check.wrong_counts += u64::from(is_wrong));
         self.highest.set(self.highest.get().max(count));
@@ -198,7 +196,7 @@ impl Client {
         }
     }
 
-    /// Returns when an increment was due; none if a later one was answered first.
+    /// Returns when an increment was due; `None` if a later one was answered first.
     fn due_of(&self, number: u64) -> Option<u64> {
         let mut waiting = self.due.borrow_mut();
         let mut due = None;

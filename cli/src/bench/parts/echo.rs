@@ -22,7 +22,7 @@ pub(super) struct Echo(Vec<(Rc<Link>, Reader)>);
 /// A connection whose messages are numbered.
 pub(super) struct Client {
     link: Rc<Link>,
-    /// How many were sent, which is the next one's number.
+    /// How many were sent; also the number of the next one.
     sent: Cell<u64>,
     /// How many came back.
     back: Cell<u64>,
@@ -48,7 +48,7 @@ impl Echo {
         opening.await.map(Self)
     }
 
-    /// Sends, until the window ends.
+    /// Sends until the window ends.
     pub(super) fn start(self, plan: &Plan, tally: &Rc<Tally>) -> Vec<Rc<Client>> {
         let mut clients = Vec::new();
         for (link, reader) in self.0 {
@@ -66,7 +66,7 @@ impl Echo {
 }
 
 impl Client {
-    /// One that has sent nothing.
+    /// Makes a client that has sent nothing.
     pub(super) fn new(link: Rc<Link>, payload_bytes: usize, tally: &Rc<Tally>) -> Rc<Self> {
         Rc::new(Self {
             link,
@@ -94,15 +94,15 @@ impl Client {
         self.sent.get() - self.back.get()
     }
 
-    /// Says goodbye.
+    /// Closes the connection.
     pub(super) fn close(&self) {
         self.link.close();
     }
 
-    /// Sends as many as lack, with one write.
+    /// Sends the missing messages with one write.
     fn top_up(&self, in_flight: u64) {
         let now = self.tally.run.now();
-        // One that broke is no longer read, so that this is not asked for it again.
+        // A broken connection is no longer read, so this is not called for it again.
         if self.missing() < in_flight && self.tally.run.is_open(now) {
             self.send(in_flight - self.missing(), now);
         }

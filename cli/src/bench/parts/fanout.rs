@@ -1,7 +1,7 @@
-//! `fanout`: broadcasts. Owns the rooms, their members, and how many have heard what.
+//! `fanout`: broadcasts. Owns the rooms, their members, and how many members have received which broadcast.
 //!
-//! Invariant: a broadcast is over when every member of its room has heard it, and each hears each once, in
-//! order. It does not know how a room reaches its members.
+//! Invariant: a broadcast is over when every member of its room has received it, and each member receives each one
+//! once, in order. It does not know how a room reaches its members.
 
 use crate::bench::check::{Came, Row};
 use crate::bench::figures::Plan;
@@ -20,19 +20,19 @@ use tokio::task::spawn_local;
 /// The connections before anything is sent.
 pub(super) struct Fanout(Vec<(Rc<Link>, Reader)>);
 
-/// A broadcast that not everybody has heard.
+/// A broadcast that some members have not received.
 struct Pending {
     due: u64,
     left: usize,
 }
 
-/// A room, of which one member speaks.
+/// A room in which one member speaks.
 pub(super) struct Room {
     speaker: Rc<Link>,
     members: RefCell<Vec<Rc<Member>>>,
-    /// How many were sent, which is the next one's number.
+    /// How many were sent; also the number of the next one.
     sent: Cell<u64>,
-    /// How many everybody has heard, in order, which is the number of the first one that is pending.
+    /// How many all members have received, in order; also the number of the first pending one.
     over: Cell<u64>,
     pending: RefCell<VecDeque<Pending>>,
     is_broken: Cell<bool>,
@@ -43,7 +43,7 @@ pub(super) struct Room {
     lasts: Rc<Tally>,
 }
 
-/// Somebody who hears.
+/// A member that receives.
 struct Member {
     link: Rc<Link>,
     heard: Cell<u64>,
@@ -51,13 +51,11 @@ struct Member {
 }
 
 impl Fanout {
-    /// Opens the connections; all are there before anything is said.
+    /// Opens the connections, all before the first broadcast.
     ///
-    /// # Errors
-    /// As [`open::all`].
+    /// # Errors As [`open::all`].
     ///
-    /// # Cancel safety
-    /// All are closed.
+    /// # Cancel safety All are closed.
     pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
         let (target, rooms) = (target.clone(), plan.rooms);
         let opening = open::all(plan.clients, async move |number| {
@@ -66,7 +64,7 @@ impl Fanout {
         opening.await.map(Self)
     }
 
-    /// Broadcasts, until the window ends. What everybody has heard is told to `lasts`.
+    /// Broadcasts until the window ends. A broadcast that all members have received is counted in `lasts`.
     pub(super) fn start(self, plan: &Plan, tally: &Rc<Tally>, lasts: &Rc<Tally>) -> Vec<Rc<Room>> {
         let mut rooms: Vec<Rc<Room>> = Vec::new();
         for (number, (link, reader)) in self.0.into_iter().enumerate() {
@@ -107,7 +105,7 @@ impl Room {
         members.iter().map(|member| self.sent.get() - member.heard.get()).sum()
     }
 
-    /// Lets all members say goodbye.
+    /// Closes the connections of all members.
     pub(super) fn close(&self) {
         self.members.borrow().iter().for_each(|member| member.link.close());
     }
@@ -121,7 +119,7 @@ impl Room {
         }
     }
 
-    /// Broadcasts as often as lacks.
+    /// Sends the missing broadcasts.
     fn top_up(&self) {
         let Some(in_flight) = self.in_flight else { return };
         let now = self.tally.run.now();
@@ -133,7 +131,7 @@ impl Room {
         }
     }
 
-    /// Broadcasts what is due, unless the server is too far behind.
+    /// Sends a due broadcast, unless the server is too far behind.
     fn send_due(&self, due: u64) {
         let behind = self.sent.get() - self.over.get();
         let is_behind = behind >= OUT_MAX || !self.speaker.takes(self.payload_bytes);
@@ -171,7 +169,7 @@ impl Room {
         self.one_less(number, now);
     }
 
-    /// Notes that one more has heard a broadcast.
+    /// Notes that one more member has received a broadcast.
     fn one_less(&self, number: u64, now: u64) {
         let mut pending = self.pending.borrow_mut();
         let at = number.checked_sub(self.over.get()).and_then(|at| usize::try_from(at).ok());
@@ -187,7 +185,7 @@ impl Room {
         }
     }
 
-    /// A room that lost a member says no more: nothing would ever reach everybody.
+    /// Stops a room that lost a member: its broadcasts could never reach all members.
     fn broke(&self, member: &Member, err: &Broken) {
         self.is_broken.set(true);
         self.tally.found(|check| check.broke(err));

@@ -1,8 +1,8 @@
-//! `idle`: connections that do nothing. Owns them, and the looks at the server's memory.
+//! `idle`: connections that do nothing. Owns them, and the readings of the server's memory.
 //!
-//! Invariant: the memory of each is that between two looks, with a first few open at both, so that what a
-//! server makes once is not counted; at the end each is asked whether it is still there. It does not know
-//! what the server keeps for one.
+//! Invariant: the memory of each is the difference between two readings, with a first few open at both, so that
+//! memory that a server allocates once is not counted. At the end each connection is asked whether it is still there.
+//! It does not know what the server keeps for one.
 
 use super::echo::Client;
 use crate::bench::figures::Plan;
@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::task::spawn_local;
 
-/// Of so many connections one is open before the first look.
+/// One of so many connections is open before the first reading.
 const FIRST: usize = 10;
 
 /// The connections before anything is measured.
@@ -30,7 +30,7 @@ pub(super) struct Idle {
 
 /// The connections while they are held.
 pub(super) struct Holding {
-    /// Who holds them.
+    /// The clients that hold them.
     pub(super) clients: Vec<Rc<Client>>,
     first: usize,
     before: Result<Resident, String>,
@@ -39,13 +39,11 @@ pub(super) struct Holding {
 }
 
 impl Idle {
-    /// Opens the connections, the first few before the look.
+    /// Opens the connections, the first few before the reading.
     ///
-    /// # Errors
-    /// As [`open::all`].
+    /// # Errors As [`open::all`].
     ///
-    /// # Cancel safety
-    /// All are closed.
+    /// # Cancel safety All are closed.
     pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
         let (rooms, addr, pid) = (plan.rooms, target.addr, plan.pid);
         let opener = |from: usize| {
@@ -72,7 +70,7 @@ impl Idle {
 }
 
 impl Holding {
-    /// Looks at the memory again, and asks each connection whether it is there.
+    /// Reads the memory again, and asks each connection whether it is there.
     pub(super) fn ask(&self, tally: &Tally) -> Held {
         let after = resident(self.addr, self.pid);
         let more = self.clients.len() - self.first;

@@ -1,7 +1,7 @@
-//! `connect` and `cold`: connections that come, are greeted and go. Owns who visits which room when.
+//! `connect` and `cold`: connections that open, are greeted and close. Owns which visitor visits which room when.
 //!
-//! Invariant: a visit ends before the same visitor begins the next one, and is over when the server has closed
-//! the connection. It does not know what a room does before it greets.
+//! Invariant: a visit ends before the same visitor starts the next one, and is over when the server has closed the
+//! connection. It does not know what a room does before it greets.
 
 use crate::args::bench::Scenario;
 use crate::bench::figures::Plan;
@@ -16,25 +16,23 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
-/// The room that is warm, as somebody stays in it.
+/// The room that is warm, as one connection stays in it.
 const WARM: &str = "warm";
 
-/// Visits that are to be made.
+/// The planned visits.
 pub(super) struct Visits {
     target: Rc<Target>,
     plan: Plan,
-    /// Who keeps the warm room in memory.
+    /// The connection that keeps the warm room in memory.
     host: Option<(Rc<Link>, Reader)>,
 }
 
 impl Visits {
-    /// Opens what stays open.
+    /// Opens the connection that stays open.
     ///
-    /// # Errors
-    /// As [`open::all`].
+    /// # Errors As [`open::all`].
     ///
-    /// # Cancel safety
-    /// All are closed.
+    /// # Cancel safety All are closed.
     pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
         let hosts = usize::from(plan.scenario == Scenario::Cold);
         let opener = target.clone();
@@ -43,7 +41,7 @@ impl Visits {
         Ok(Self { target: target.clone(), plan: plan.clone(), host })
     }
 
-    /// Visits, until the window ends. Visits to the warm room are told to `warm`.
+    /// Visits until the window ends. Visits to the warm room are counted in `warm`.
     pub(super) fn start(self, tally: &Rc<Tally>, warm: &Rc<Tally>) {
         let due = Rc::new(Due {
             run: tally.run.clone(),
@@ -80,7 +78,7 @@ impl Visits {
 /// When visits are due.
 struct Due {
     run: Rc<Run>,
-    /// With a rate, those that nobody has begun.
+    /// With a rate, the visits that no visitor has started.
     waiting: Option<RefCell<VecDeque<u64>>>,
     is_over: Cell<bool>,
     more: Notify,
@@ -97,7 +95,7 @@ impl Due {
         self.more.notify_one();
     }
 
-    /// Returns when the next visit is due; none if there are no more.
+    /// Returns when the next visit is due; `None` if there are no more.
     async fn next(&self) -> Option<u64> {
         let Some(waiting) = &self.waiting else {
             let now = self.run.now();
@@ -116,12 +114,12 @@ impl Due {
     }
 }
 
-/// Who makes one visit after the other.
+/// A visitor that makes one visit after the other.
 struct Visitor {
     target: Rc<Target>,
     plan: Plan,
     due: Rc<Due>,
-    /// How many visits were begun, by all.
+    /// How many visits all visitors have started.
     made: Rc<Cell<usize>>,
     tally: Rc<Tally>,
     warm: Rc<Tally>,
@@ -137,7 +135,7 @@ impl Visitor {
                 Ok(()) => self.tally.found(|check| check.looked_at += 1),
                 Err(err) => {
                     self.tally.found(|check| check.broke(&err));
-                    // Whoever is refused at once would do nothing else.
+                    // A visitor that is refused at once would do nothing else.
                     tokio::time::sleep(REFUSED_PAUSE).await;
                 }
             }
@@ -152,7 +150,7 @@ impl Visitor {
             _ => (room_name("connect", number % self.plan.rooms), &self.tally),
         };
         let tcp = self.target.dial().await?;
-        // What a room's activation takes is from the first byte of the handshake, where nothing else waits.
+        // The activation of a room counts from the first byte of the handshake, where nothing else waits.
         let is_cold = self.plan.scenario == Scenario::Cold && self.plan.rate.is_none();
         let due = if is_cold { self.tally.run.now() } else { due };
         let (link, mut reader) = self.target.enter(tcp, &room).await?;
@@ -162,5 +160,5 @@ impl Visitor {
     }
 }
 
-/// How long a visitor rests who was turned away.
+/// The pause of a visitor after a refusal.
 const REFUSED_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);

@@ -1,7 +1,7 @@
 //! The static files of a deployment. Owns which files of a folder are sent, and why others are not.
 //!
-//! Invariant: what is sent is what `room dev` serves from the folder. What is neither sent nor hidden is named.
-//! It does not know how files are sent.
+//! Invariant: exactly the files are sent that `room dev` serves from the folder. A file that is neither sent nor
+//! hidden is named. It does not know how files are sent.
 
 use anyhow::Context as _;
 use ignore::{DirEntry, WalkBuilder};
@@ -10,19 +10,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What of a folder is sent.
+/// The files of a folder that are sent.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// By their paths in URLs.
     pub(super) files: BTreeMap<String, PathBuf>,
-    /// What is not, and why.
+    /// The files that are not, with the reason.
     pub(super) left_out: Vec<String>,
 }
 
-/// Looks through a folder of static files.
+/// Walks a folder of static files.
 ///
-/// # Errors
-/// The folder cannot be read.
+/// # Errors The folder cannot be read.
 pub(super) fn find(dir: &Path) -> anyhow::Result<Found> {
     let root = dir.canonicalize().with_context(|| format!("{} cannot be read", dir.display()))?;
     let mut found = Found::default();
@@ -51,10 +50,10 @@ pub(super) fn find(dir: &Path) -> anyhow::Result<Found> {
     Ok(found)
 }
 
-/// Why a link is not followed.
+/// The reason why a link is not followed.
 const ELSEWHERE: &str = "it leads to a place that is hidden, or outside of the folder";
 
-/// Whether the walk goes to an entry.
+/// Whether the walk enters an entry.
 enum Enters {
     Yes,
     /// It is hidden.

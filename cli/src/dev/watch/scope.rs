@@ -1,8 +1,8 @@
-//! Which files are looked at. Owns how much a change of each of them means.
+//! The watched files. Owns how much a change of each of them means.
 //!
-//! Invariant: a file that a build read counts, whatever ignores it; what `room`, cargo and editors write for
-//! themselves never counts unless a build read it. Ignore rules are git's, and end where its repository does.
-//! It does not know when to look.
+//! Invariant: a file that a build read counts, whatever ignores it. Files that `room`, cargo and editors write for
+//! themselves never count unless a build read them. Ignore rules are git's, and end where its repository does. It
+//! does not know when to scan.
 
 use super::snapshot::Snapshot;
 use crate::cargo::{Inputs, Plan, Times};
@@ -16,24 +16,24 @@ use std::path::{Path, PathBuf};
 /// How much a change of a file means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Weight {
-    /// It matters if the last build failed, as nobody knows all that that one would have read.
+    /// It matters if the last build failed, as the inputs of that build are not fully known.
     Perhaps,
-    /// As [`Weight::Perhaps`], but that it comes or goes matters always.
+    /// As [`Weight::Perhaps`], but creating or removing it always matters.
     Coming,
     /// It matters: a build read it.
     Read,
 }
 
-/// Which files to look at.
+/// The files to scan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::dev) struct Scope {
-    /// What builds read.
+    /// The inputs of builds.
     pub(super) inputs: Inputs,
     /// Folders to leave out.
     pub(super) ignored: BTreeSet<PathBuf>,
 }
 
-/// What is to be looked at now.
+/// The files to scan now.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) files: BTreeMap<PathBuf, Weight>,
@@ -42,8 +42,8 @@ pub(super) struct Found {
 }
 
 impl Scope {
-    /// Returns what decides how a project is built and served: its `room.toml`, its variables, its packages as far as
-    /// they are known, and what their last builds read.
+    /// Returns the files that decide how a project is built and served: its `room.toml`, its variables, its packages
+    /// as far as they are known, and the inputs of their last builds.
     pub(in crate::dev) fn of(project: &Project, plan: Option<&Plan>, read: &Inputs) -> Self {
         let mut scope = Self { inputs: read.clone(), ignored: BTreeSet::new() };
         scope.inputs.times = Times::default();
@@ -55,7 +55,7 @@ impl Scope {
                 scope.inputs.extend(plan.inputs());
                 scope.ignored.extend(plan.outputs());
             }
-            // Cargo could not be asked yet; a change of these may be what it takes.
+            // Cargo could not list the packages yet. A change of these files may correct that.
             None => {
                 for party in &project.manifest.parties {
                     let Ok(dir) = project.root.join(party.path.get_ref()).canonicalize() else {
@@ -71,7 +71,7 @@ impl Scope {
         scope
     }
 
-    /// Looks at all of it. What cannot be read is not there.
+    /// Scans all of it. A file that cannot be read counts as missing.
     pub(super) fn scan(&self, before: &Snapshot) -> Snapshot {
         Snapshot::of(self.find(), before)
     }
@@ -85,7 +85,7 @@ impl Scope {
         trees.iter().for_each(|dir| self.walk(dir, Rules::None, Weight::Read, &mut found));
         files.iter().for_each(|file| found.add(file.clone(), Weight::Read));
         for file in files.iter().filter(|file| file.exists()) {
-            // A link is saved where it leads to. Of what is not there, only looking tells.
+            // A link is saved where it leads to. For a missing file, only a scan finds it.
             let real = file.canonicalize().ok();
             let places = [Some(file.clone()), real].into_iter().flatten();
             found.folders.extend(places.filter_map(|file| Some(file.parent()?.to_owned())));
@@ -93,7 +93,7 @@ impl Scope {
         found
     }
 
-    /// Goes through a package as git sees it, or all of it if git does not see it.
+    /// Walks a package as git sees it, or all of it if git does not see it.
     fn walk_package(&self, dir: &Path, weight: Weight, found: &mut Found) {
         let mut seen = Found::default();
         self.walk(dir, Rules::Git, weight, &mut seen);
@@ -125,26 +125,27 @@ impl Scope {
     }
 }
 
-/// What of a folder is left out.
+/// The files of a folder that are left out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rules {
     /// Nothing.
     None,
-    /// What is hidden, a cache, or an editor's own.
+    /// Hidden files, caches, and editors' own files.
     Visible,
-    /// And what git ignores.
+    /// Files that git ignores, too.
     Git,
 }
 
-/// Returns whether this may be somebody's work. Git's and hidden files are sorted out by the walk itself.
+/// Returns true if this may be a user's source. The walk itself leaves out git's and hidden files.
 fn is_source(entry: &DirEntry, ignored: &BTreeSet<PathBuf>) -> bool {
     let name = entry.file_name().to_string_lossy();
     if entry.file_type().is_some_and(|kind| kind.is_dir()) {
-        // Every tool that writes caches marks them with this file, cargo too.
+        // Every tool that writes caches marks them with this file, as cargo does.
         let is_cache = entry.path().join("CACHEDIR.TAG").exists();
         return name != "node_modules" && !is_cache && !ignored.contains(entry.path());
     }
-    // The first is what cargo writes itself, the second to try whether it may write, the others are editors'.
+    // Cargo writes the first itself. Editors create the second to test whether they may write, and the others for
+    // themselves.
     let others = ["Cargo.lock", "4913"];
     !others.contains(&&*name) && !name.ends_with('~') && !name.ends_with(".tmp")
 }

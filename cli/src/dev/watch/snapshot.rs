@@ -1,7 +1,7 @@
-//! One look at the files. Owns what each of them held.
+//! One scan of the files. Owns the content of each.
 //!
-//! Invariant: two looks differ only where the content does, however often a file was saved. It does not know
-//! why a file is looked at.
+//! Invariant: two scans differ only where the content does, however often a file was saved. It does not know why a
+//! file is scanned.
 
 use super::scope::{Found, Weight};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,27 +15,27 @@ const HASHED_BYTES_MAX: u64 = 1024 * 1024;
 /// A file may change again within one tick of the disk's clock: its time says nothing before that has passed.
 const CLOCK_TICK_MAX: Duration = Duration::from_secs(2);
 
-/// What one look found.
+/// The result of one scan.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
     files: BTreeMap<PathBuf, Seen>,
-    /// The folders that have to be watched to notice when this gets old.
+    /// The folders to watch for changes after this scan.
     pub(super) folders: BTreeSet<PathBuf>,
 }
 
-/// A file as it was.
+/// The state of a file.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     weight: Weight,
     length: u64,
     changed: Option<SystemTime>,
-    /// Of its content; none if it is too long.
+    /// The hash of its content; `None` if it is too long.
     hash: Option<u64>,
-    /// Whether the time of change tells a later content from this one.
+    /// True if the time of change distinguishes a later content from this one.
     is_settled: bool,
 }
 
-/// What differs between two looks.
+/// The differences between two scans.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Difference {
     /// Files that matter.
@@ -45,7 +45,7 @@ pub(super) struct Difference {
 }
 
 impl Snapshot {
-    /// Looks at these files. What was looked at before and has not been touched is not read again.
+    /// Scans these files. It does not read files again that were scanned before and have not been touched.
     pub(super) fn of(found: Found, before: &Self) -> Self {
         let seen = |(file, weight): (PathBuf, Weight)| {
             let seen = Seen::of(&file, weight, before.files.get(&file))?;
@@ -73,8 +73,8 @@ impl Snapshot {
         difference
     }
 
-    /// Takes the older state of those files that an earlier look knew already, and counts as changed those of
-    /// the others that a build may have read before they changed.
+    /// Takes over the older state of files that an earlier scan has. Counts other files as changed if they changed
+    /// after a build may have read them.
     pub(super) fn take_over(&mut self, earlier: Self, read: Option<SystemTime>) {
         for (file, now) in &mut self.files {
             match (earlier.files.get(file), read, now.changed) {
@@ -117,7 +117,7 @@ impl Seen {
         }
     }
 
-    /// Returns a state that no file is in.
+    /// Returns a state that no file has.
     fn unknown(self) -> Self {
         Self { length: u64::MAX, changed: None, hash: None, is_settled: false, ..self }
     }
