@@ -1,7 +1,7 @@
-//! Every text by which the runtime, the SDK and the command say that something is wrong, in one file that is read as a
-//! whole when it changes.
+//! Every error text of the runtime, the SDK and the command, in one file that a reviewer reads as a whole when it
+//! changes.
 //!
-//! Invariant: a new or changed text shows in `tests/errors.txt`, beside all others; none has the words that this
+//! Invariant: a new or changed text shows in `tests/errors.txt`, beside all others. No text has the words that this
 //! project's readers have to read twice. It does not know when an error comes about.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -9,14 +9,14 @@
 use expect_test::expect_file;
 use std::path::{Path, PathBuf};
 
-/// Where errors are worded.
+/// The sources with error texts.
 const SOURCES: [&str; 3] = ["runtime/src", "sdk/src", "cli/src"];
 
-/// What stands before the text of an error.
+/// The code before the text of an error.
 const OPENINGS: [&str; 5] =
     ["#[error(", "Mistake::new(", ".help(", "wrong(", "StoreError::Corrupt("];
 
-/// Words of a dialect in which a rule reads as if it described the input, or nobody acts.
+/// Words in which a rule reads as if it described the input, or in which nobody acts.
 const UNCLEAR: [&str; 11] = [
     " is no ",
     " are no ",
@@ -31,7 +31,7 @@ const UNCLEAR: [&str; 11] = [
     "of which",
 ];
 
-/// What may stand after `is no`: that something is not there.
+/// Words that may follow `is no`: that something does not exist.
 const ABSENCE: [&str; 5] =
     ["there is no ", "There is no ", " is no longer", " is no more", "is no TLS"];
 
@@ -56,8 +56,8 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Returns the first string literal in this text, if nothing but a call's opening stands before it; with lines that
-/// were continued joined.
+/// Returns the first string literal in this text, with continued lines joined, if only a call's opening stands before
+/// it.
 fn literal(text: &str) -> Option<String> {
     let start = text.find('"')?;
     let before = &text[..start];
@@ -93,7 +93,7 @@ fn texts(source: &str) -> Vec<String> {
                 continue;
             }
             let rest = &source[at + opening.len()..];
-            // One that passes another error's text on has none of its own.
+            // An error that passes on another error's text has none of its own.
             if opening == "#[error(" && !rest.trim_start().starts_with('"') {
                 continue;
             }

@@ -1,8 +1,8 @@
-//! What strangers send to a whole node: kept inputs of `inputs/corpus`, and changes of them. Whatever comes, the
+//! Strangers' bytes against a whole node: kept inputs of `inputs/corpus`, and changes of them. Whatever comes, the
 //! node goes on.
 //!
-//! How to keep an input, or try more of them, is said in `inputs/src/lib.rs`. The parts of the runtime try theirs
-//! beside their code, as do `room.toml` and `.env` in `cli`.
+//! `inputs/src/lib.rs` says how to keep an input, or try more of them. The parts of the runtime try theirs beside
+//! their code, as do `room.toml` and `.env` in `cli`.
 
 use room_runtime::{ConnectionId, Limits, RoomId, connection_of_query, room_of_path};
 use room_test_inputs::Inputs;
@@ -10,15 +10,15 @@ use room_tests::{RawClient, Requests, Setup, TestNode};
 
 /// How many connections a test of a whole node makes with changed inputs.
 const CONNECTIONS: usize = 300;
-/// After so many of them, a client of good will is served in between.
+/// After so many of them, the test serves a well-behaved client in between.
 const BETWEEN: usize = 25;
 
-/// Bytes with each of them percent-encoded.
+/// Returns the bytes, each percent-encoded.
 fn encoded(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("%{byte:02x}")).collect()
 }
 
-/// Percent-decoded bytes; a `%` without two digits is itself.
+/// Decodes percent-encoded bytes; a `%` without two digits is itself.
 fn decoded(text: &str) -> Vec<u8> {
     let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
     while let Some((byte, behind)) = rest.split_first() {

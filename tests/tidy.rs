@@ -1,7 +1,7 @@
 //! The house's rules as tests: which part may know which, how large files get, what docs must say.
 //!
-//! They read the sources as text, so that they cost nothing and need no build. A rule that fails says
-//! which file breaks it; the rule's reason is where the rule is.
+//! They read the sources as text, so that they cost nothing and need no build. A rule that fails says which file
+//! breaks it. The reason of a rule is beside the rule.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Folders that hold nothing of ours.
+/// Folders without sources of ours.
 const NOT_OURS: [&str; 5] = ["target", "node_modules", ".git", ".room", "dist"];
 
 /// Returns the files below a folder whose names end so.
@@ -73,8 +73,8 @@ impl Source {
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
-    /// Returns the line of its code in which this library is named: `word::`. A module of its own by that name is
-    /// none, nor is what stands in backticks in a text.
+    /// Returns the line of its code in which this library is named: `word::`. A module of our own by that name does
+    /// not count, nor does text in backticks.
     fn names(&self, word: &str) -> Option<usize> {
         let path = format!("{word}::");
         if self.lines().any(|(_, line)| line == format!("mod {word};")) {
@@ -92,12 +92,12 @@ impl Source {
     }
 }
 
-/// Fails with all that was found.
+/// Fails with all findings.
 fn none(what: &str, found: Vec<String>) {
     assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
 }
 
-/// Where HTTP is served: to clients, to operators of rooms and, of a server, to those of its projects.
+/// The places where HTTP is served: to clients, to operators of rooms and, in a server, to operators of projects.
 const SERVING: [&str; 6] = [
     "runtime/src/door/",
     "runtime/src/operator/",
@@ -162,7 +162,7 @@ fn the_environment_and_the_clock_have_one_home_each() {
     none("std::env, the clock or printing outside its home", found);
 }
 
-/// What each part of the runtime may know of the others: those to its left.
+/// The parts that each part of the runtime may know: those to its left.
 const LAYERS: &[(&str, &str)] = &[
     ("limits", ""),
     ("assets", ""),
@@ -228,7 +228,7 @@ fn parts_of_the_runtime_know_only_what_is_below_them() {
                 found.push(format!("{} {part} knows {used}", source.path));
             }
         }
-        // What is reached by going up is the crate's own, and would not be seen above.
+        // A path upward reaches the crate's own modules, and would not be seen above.
         let depth = below.trim_end_matches("/mod.rs").split('/').count();
         if source.code().contains(&"super::".repeat(depth)) {
             found.push(format!("{} goes up to the crate by super::", source.path));
@@ -295,7 +295,7 @@ const OWN_BOUNDS: [(&str, &str); 11] = [
     ("wasm/wasi.rs", "PRINT_BYTES_MAX"),
 ];
 
-/// Whoever meets a bound finds it in the table of `room limits`.
+/// A user who meets a bound finds it in the table of `room limits`.
 #[test]
 fn every_bound_is_in_the_table_of_limits() {
     let mut found = Vec::new();
@@ -328,7 +328,7 @@ fn the_runtime_and_the_sdk_do_not_know_each_other() {
 
 /// Lines of code at which a file must be split.
 const LINES_MAX: usize = 600;
-/// Lines of code at which somebody should look.
+/// Lines of code at which a reviewer should look.
 const LINES_ALARM: usize = 500;
 
 #[test]
@@ -336,7 +336,7 @@ fn no_file_is_too_long() {
     let mut found = Vec::new();
     for folder in ["runtime/src", "cli/src", "sdk/src", "rooms-examples", "tests"] {
         for source in rust(folder) {
-            // Generated, and tests are as long as the list of what they test.
+            // It is generated. Tests are as long as the list of what they test.
             if source.path == "sdk/src/bindings.rs" {
                 continue;
             }
@@ -384,7 +384,7 @@ fn every_module_says_its_invariant_and_what_it_does_not_know() {
     none("a module whose `//!` lacks `Invariant` or `does not know`", found);
 }
 
-/// Words that name nothing: whoever reads them has to look inside.
+/// Words that name nothing: a reader of them has to look inside.
 #[test]
 fn names_say_what_things_are() {
     let banned = ["Manager", "Helper", "Util", "Utils", "Info", "Data"];
@@ -417,7 +417,7 @@ fn names_say_what_things_are() {
     none("a name that says nothing", found);
 }
 
-/// What is put off is lost, and what is ignored is not tested.
+/// Postponed work is lost, and an ignored test tests nothing.
 #[test]
 fn nothing_is_put_off_or_ignored() {
     // Spelled in pieces, so that this file does not find itself.
@@ -436,7 +436,7 @@ fn nothing_is_put_off_or_ignored() {
     none("something put off", found);
 }
 
-/// A repository has no home: whoever clones it has another one.
+/// A repository has no home: each clone has its own path.
 #[test]
 fn no_path_of_a_machine_is_written_down() {
     let banned = [["/wo", "rk/"], ["/ro", "ot/"], ["/home", "/"], ["/Use", "rs/"]];
@@ -470,7 +470,7 @@ fn every_limit_is_used() {
     none("a limit that nothing reads", unused.map(|row| row.name.to_owned()).collect());
 }
 
-/// Pages name the tests that keep promises; a test that is renamed takes them with it.
+/// Pages name the tests that keep promises. A renamed test must be renamed there, too.
 #[test]
 fn the_tests_that_pages_name_exist() {
     let read = |page| std::fs::read_to_string(root().join("runtime").join(page)).expect(page);
@@ -494,7 +494,7 @@ fn the_tests_that_pages_name_exist() {
                         || (source.path.ends_with(".mjs") && source.text.contains(bare))
                 })
             };
-            // Limits and types stand in other tables of the pages; only what looks like a test is one.
+            // Other tables of the pages name limits and types. Only the names in tables of tests are checked.
             if is_test_table(page, row) && !exists {
                 found.push(name.to_owned());
             }
@@ -531,7 +531,7 @@ fn tests_of_whole_nodes_have_names_of_their_own() {
     none("a name that two tests have", twice);
 }
 
-/// What a test of a room meets is what the room meets on a server that nobody has configured.
+/// A room in a test meets the same limits as on a server with the defaults.
 #[test]
 fn the_mock_host_has_the_runtimes_limits() {
     let text = std::fs::read_to_string(root().join("sdk/src/test/limits.rs")).unwrap();

@@ -1,7 +1,7 @@
 //! The command line. Owns its words, defaults and manual pages, and nothing else.
 //!
-//! Invariant: flags win over `ROOM_*` variables, which win over `room.toml`, which wins over defaults;
-//! the first two are decided here, by clap. It does not know what the commands do.
+//! Invariant: flags override `ROOM_*` variables, which override `room.toml`, which overrides defaults; clap decides
+//! the first two here. It does not know what the commands do.
 
 pub(crate) mod address;
 pub(crate) mod bench;
@@ -16,9 +16,9 @@ use std::path::PathBuf;
 
 /// Make, run and test rooms.
 ///
-/// A room is one named, stateful, single-threaded actor that many clients connect to. You write it in
-/// Rust, `room` compiles it to WebAssembly and serves it over WebSocket and HTTP. A project is a folder
-/// with a `room.toml`; commands find it upward from the current folder.
+/// A room is one named, stateful, single-threaded actor that many clients connect to. You write it in Rust, and
+/// `room` compiles it to WebAssembly and serves it over WebSocket and HTTP. A project is a folder with a `room.toml`.
+/// Commands look for it from the current folder upward.
 #[derive(Debug, Parser)]
 #[command(name = "room", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
@@ -61,8 +61,8 @@ pub(crate) enum Command {
     Limits(LimitsArgs),
     /// Print the JSON schema of room.toml
     ///
-    /// For editors: save it beside `room.toml` and put `#:schema ./room.schema.json` on that file's
-    /// first line, and its keys are completed and checked as you type.
+    /// For editors: save it beside `room.toml` and put `#:schema ./room.schema.json` on that file's first line. The
+    /// editor then completes and checks its keys as you type.
     #[command(after_long_help = "Example:\n  room schema > room.schema.json")]
     Schema,
     Explain(ExplainArgs),
@@ -82,9 +82,9 @@ pub(crate) struct ProjectArgs {
 
 /// Start a project
 ///
-/// Writes a project that builds, tests and runs untouched. The SDK's source is put beside it in
-/// `vendor/room-sdk`, so that no registry and no checkout is needed; with --sdk the project uses a
-/// checkout instead. A folder that has something in it but `.git` is left alone.
+/// Writes a project that builds, tests and runs untouched. The SDK's source is copied beside it into
+/// `vendor/room-sdk`, so that no registry and no checkout is needed. With --sdk the project uses a checkout instead.
+/// A folder with anything but `.git` in it is refused.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room new chat\n  room new apps/score --template counter\n  \
@@ -94,7 +94,7 @@ pub(crate) struct NewArgs {
     /// The folder to make, or `.` for this one; its last part is the project's name
     #[arg(value_name = "NAME", value_hint = ValueHint::DirPath)]
     pub(crate) path: PathBuf,
-    /// What to start from
+    /// The template to start from
     #[arg(short, long, value_enum, default_value_t = TemplateName::Chat)]
     pub(crate) template: TemplateName,
     /// Use the SDK of this folder instead of a copy of it
@@ -102,12 +102,11 @@ pub(crate) struct NewArgs {
     pub(crate) sdk: Option<PathBuf>,
 }
 
-/// Make a project of a PartyKit project
+/// Make a project from a PartyKit project
 ///
-/// Reads a partykit.json, or the `partykit` of a package.json, and writes a room.toml for it, with a blank
-/// room in `rooms/PARTY` for each party, whose code is to be ported by hand, and the SDK's source in
-/// `vendor/room-sdk`. Tells for each key what it became, or why it has no counterpart. Nothing that exists
-/// is written over.
+/// Reads a partykit.json, or the `partykit` of a package.json, and writes a room.toml for it, with a blank room in
+/// `rooms/PARTY` for each party, whose code you port by hand, and the SDK's source in `vendor/room-sdk`. Says for
+/// each key what it became, or why it has no counterpart. Overwrites nothing.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room init --from partykit.json\n  room init --from \
 ../chat/package.json chat --json")]
@@ -123,7 +122,7 @@ pub(crate) struct InitArgs {
     pub(crate) json: bool,
 }
 
-/// What a new project starts from.
+/// The template of a new project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TemplateName {
     /// A chat room with history and a page to use it
@@ -136,24 +135,23 @@ pub(crate) enum TemplateName {
 
 /// Run the project here and reload it at every save
 ///
-/// Builds the project's parties, serves them on this machine, and watches all files that cargo has read for
-/// them, and `room.toml`. A save is compiled and swapped in between two messages:
-/// open sockets, their ids and the rooms' storage stay. If it does not compile, the compiler's words
-/// are shown and the last good code keeps serving. Files of `[assets]` are served from disk, so they
-/// need no rebuild.
+/// Builds the project's parties, serves them on this machine, and watches all files that cargo has read for them, and
+/// `room.toml`. A save is compiled and swapped in between two messages: open sockets, their ids and the rooms'
+/// storage stay. If the code does not compile, the compiler's output is shown and the last good code keeps serving.
+/// Files of `[assets]` are served from disk, so they need no rebuild.
 ///
-/// Rooms see as environment what `[vars]` of room.toml, `.env`, `.env.local` and --var set, the later one
-/// over the earlier one, and nothing of this shell's. A save of these files is picked up too.
+/// The rooms' environment comes from `[vars]` of room.toml, `.env`, `.env.local` and --var, where a later one
+/// overrides an earlier one. Nothing of this shell's environment is in it. A save of these files takes effect too.
 ///
-/// The rooms' data is kept in `.room/state`. What rooms log is printed as it happens.
-/// Ctrl-C stops: rooms finish what they are at, sockets are closed with 1012.
+/// The rooms' data is in `.room/state`. The rooms' log lines are printed as they come. Ctrl-C stops: rooms finish
+/// their work, and sockets are closed with 1012.
 ///
-/// The dashboard at `/_room/` shows rooms, storage, live messages and logs. It asks for the server's token,
-/// which the key d brings along, and which stands in `.room/state/control.json`.
+/// The dashboard at `/_room/` shows rooms, storage, live messages and logs. It asks for the server's token, which the
+/// key d passes to it, and which is in `.room/state/control.json`.
 ///
-/// Keys, if stdin is a terminal: o open (the page, in a browser), d dashboard (in a browser), r rebuild (now,
-/// without a save), u url (for other machines, as a QR code, if --host lets them in), c clear (the screen),
-/// x reset (forget what rooms have stored, after a y), q quit, h help.
+/// Keys, if stdin is a terminal: o open (the page, in a browser), d dashboard (in a browser), r rebuild (now, without
+/// a save), u url (for other machines, as a QR code, if --host lets them in), c clear (the screen), x reset (delete
+/// what rooms have stored, after a y), q quit, h help.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room dev\n  room dev rooms-examples/chat --port 8080\n  \
@@ -174,17 +172,16 @@ pub(crate) struct DevArgs {
     /// Build with this cargo profile
     #[arg(long, value_name = "NAME", default_value = "dev")]
     pub(crate) profile: String,
-    /// Set a variable of the rooms, over `.env.local`, over `.env`, over `[vars]` of room.toml; may be
-    /// repeated
+    /// Set a variable of the rooms; overrides `.env.local`, `.env` and `[vars]` of room.toml; may be repeated
     #[arg(long = "var", value_name = "KEY=VALUE", value_parser = variable)]
     pub(crate) vars: Vec<(String, String)>,
-    /// Look at the files again and again, where the system does not tell of saves; found out by itself, too
+    /// Scan the files again and again, for systems that report no saves; `room dev` also notices those by itself
     #[arg(long)]
     pub(crate) poll: bool,
-    /// Say more about what the platform does; twice for everything
+    /// Print more about the platform's work; twice for everything
     #[arg(short, long, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Which log lines to show, as tracing's directives; over --verbose
+    /// Which log lines to show, as tracing's directives; overrides --verbose
     #[arg(long, value_name = "FILTER", env = "ROOM_LOG")]
     pub(crate) log: Option<String>,
 }
@@ -208,9 +205,8 @@ pub(crate) struct BuildArgs {
 
 /// Run the project's tests
 ///
-/// Runs `cargo test` in the package of each party, on this machine's own target: the SDK has a room to
-/// test against, with clients, storage and a clock that you set, so no server is needed. What follows
-/// `--` goes to cargo.
+/// Runs `cargo test` in the package of each party, on this machine's own target: the SDK has a room to test against,
+/// with clients, storage and a clock that you set, so no server is needed. Arguments after `--` go to cargo.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room test\n  room test -- history\n  \
 room test -- --release -- --nocapture")]
@@ -222,7 +218,7 @@ pub(crate) struct TestArgs {
     pub(crate) rest: Vec<String>,
 }
 
-/// Where the rooms' data is.
+/// The place of the rooms' data.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DataArgs {
     /// The data folder [default: `.room/state` of the project, which `room dev` uses]
@@ -235,24 +231,23 @@ pub(crate) struct DataArgs {
 
 /// Show what the rooms and the platform log, as it happens
 ///
-/// Asks the server that runs on the data folder: `room dev`, also with --ephemeral; or with --to one
-/// elsewhere, about one of its projects. Shown is what rooms
-/// write, and what the platform says about them: activations, faults with their backtraces, clients that
-/// were turned away, deployments. The server keeps the newest lines (see `room limits`) and filters them
-/// before it sends them. A `·` marks what the platform says.
+/// Asks the server that runs on the data folder: `room dev`, also with --ephemeral. With --to it asks one elsewhere,
+/// about one of its projects. It shows the lines of rooms and the platform's lines about them: activations, faults
+/// with their backtraces, refused clients, deployments. The server keeps the newest lines (see `room limits`) and
+/// filters them before it sends them. A `·` marks the platform's lines.
 ///
-/// With --follow it goes on until Ctrl-C: across deployments, and across restarts of the server, which it
-/// waits for. If lines were dropped before they could be shown, it says how many.
+/// With --follow it goes on until Ctrl-C: across deployments, and across restarts of the server, for which it waits.
+/// If lines were dropped before they could be shown, it prints their number.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room logs -f\n  room logs -f --room 'game-*' --level warn\n  \
 room logs --grep timeout --tail 50\n  room logs -f --json | jq -r 'select(.kind == \"guest\") | .text'"
 )]
 pub(crate) struct LogsArgs {
-    /// Go on with what comes
+    /// Continue with new lines
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// Only rooms of such names: `*` stands for any text, `?` for any character
+    /// Only rooms whose names match: `*` stands for any text, `?` for any character
     #[arg(long, value_name = "GLOB")]
     pub(crate) room: Option<String>,
     /// Only rooms of this party
@@ -264,7 +259,7 @@ pub(crate) struct LogsArgs {
     /// Only lines with this text in them
     #[arg(long, value_name = "TEXT")]
     pub(crate) grep: Option<String>,
-    /// Begin with the last N of these lines [default: 20 with --follow, else all that are kept]
+    /// Start with the last N of these lines [default: 20 with --follow, otherwise all that are kept]
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) tail: Option<u64>,
     #[command(flatten)]
@@ -276,18 +271,18 @@ pub(crate) struct LogsArgs {
     pub(crate) json: bool,
 }
 
-/// How much a line of the log matters.
+/// The level of a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LevelName {
     /// Everything
     Trace,
     /// Activations and evictions of rooms, too
     Debug,
-    /// What happens as it should
+    /// Normal events
     Info,
-    /// What may go wrong
+    /// Possible problems
     Warn,
-    /// What went wrong
+    /// Errors
     Error,
 }
 
@@ -304,10 +299,10 @@ impl LevelName {
     }
 }
 
-/// What becomes of a file that is there already.
+/// The treatment of an existing file.
 #[derive(Clone, Copy, Debug, ClapArgs)]
 pub(crate) struct ForceArgs {
-    /// Replace the file if it is there already
+    /// Replace the file if it exists
     #[arg(short, long)]
     force: bool,
 }
@@ -321,15 +316,15 @@ impl ForceArgs {
 
 /// Copy the data of all rooms into one file
 ///
-/// Takes a backup while rooms go on: every room is in it as it was at one and the same moment, with all
-/// that was acknowledged before. If a server runs on the data folder, it is asked to do it; otherwise the
-/// folder is read here. With --to a server elsewhere is asked. The file is read back before it gets its name. It holds whatever the rooms store:
-/// keep it as safe as the data itself.
+/// Takes a backup while rooms go on: every room is in it as it was at one and the same moment, with all writes
+/// acknowledged before. If a server runs on the data folder, the server makes the backup. Otherwise this command
+/// reads the folder. With --to a server elsewhere makes it. The file is read back before it gets its name. It holds
+/// everything that the rooms store: keep it as safe as the data itself.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room backup monday.room\n  room backup \
 /backups/chat.room --data /srv/chat --force\n  room backup monday.room --json | jq .bytes")]
 pub(crate) struct BackupArgs {
-    /// The file to make
+    /// The file to write
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
     #[command(flatten)]
@@ -343,12 +338,12 @@ pub(crate) struct BackupArgs {
     pub(crate) json: bool,
 }
 
-/// Make the data of all rooms from a backup
+/// Restore the data of all rooms from a backup
 ///
-/// Writes what `room backup` has copied into a data folder that is empty or not there yet; the next server
-/// on it serves the rooms as they were. Data that is there is never replaced: move it away first. The
-/// backup is checked from its start to its end before anything is written. It is for a folder of this machine:
-/// a server elsewhere is restored where its data folder is, into `projects/NAME/rooms`, while it does not run.
+/// Writes a backup of `room backup` into a data folder that is empty or does not exist. The next server on it serves
+/// the rooms as they were. Existing data is never replaced: move it away first. The whole backup is checked before
+/// anything is written. It is for a folder of this machine: restore a server elsewhere where its data folder is, into
+/// `projects/NAME/rooms`, while it does not run.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room restore monday.room --data restored\n  \
 mv .room/state .room/state.old && room restore monday.room")]
@@ -362,9 +357,9 @@ pub(crate) struct RestoreArgs {
 
 /// Print what is stored for a room, as lines of JSON
 ///
-/// The first line says which room it is and when its alarm is due; each further line is a key with its
-/// value: `json` if the value is JSON, else `text`, else `base64`. The room may go on meanwhile: the lines
-/// are its state at one moment. `room import` reads them back.
+/// The first line has the room's name and the time of its alarm. Each further line is a key with its value: `json` if
+/// the value is JSON, otherwise `text`, otherwise `base64`. The room may go on during the export: the lines are its
+/// state at one moment. `room import` reads them back.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room export lobby --to https://rooms.example.com\n  room export lobby\n  room export lobby -o lobby.jsonl\n  \
@@ -390,10 +385,10 @@ pub(crate) struct ExportArgs {
 
 /// Replace what is stored for a room
 ///
-/// Reads lines as `room export` prints them, from a file or from stdin, and puts them in place of all that
-/// is stored for the room; a room that is not there is made. All lines are checked first. If a server runs
-/// on the data folder and the room is in use, it is stopped, and its clients are closed with 1012, after
-/// which they come back and find the new content.
+/// Reads lines as `room export` prints them, from a file or from stdin, and puts them in place of all that is stored
+/// for the room. A room that does not exist is made. All lines are checked first. If a server runs on the data folder
+/// and the room is in use, the server stops the room and closes its clients with 1012. They come back and find the
+/// new content.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room import lobby.jsonl\n  room import lobby.jsonl --room \
@@ -417,8 +412,8 @@ pub(crate) struct ImportArgs {
 
 /// Show every limit, its value and what happens at it
 ///
-/// Lists every bound of the runtime. If there is a project here, the values of its `room.toml [limits]`
-/// are shown, and marked.
+/// Lists every bound of the runtime. If there is a project here, it shows and marks the values of its
+/// `room.toml [limits]`.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room limits\n  room limits --json | jq '.[] | \
 select(.overridden)'")]
@@ -432,8 +427,8 @@ pub(crate) struct LimitsArgs {
 
 /// Explain a kind of mistake
 ///
-/// Prints what a code such as R0012 in `error[R0012]` means, what leads to it, and how it is put right.
-/// Without a code, lists them all.
+/// Prints the meaning of a code such as R0012 in `error[R0012]`, what leads to it, and how to correct it. Without a
+/// code, lists them all.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room explain\n  room explain R0012\n  \
 room explain --json | jq -r '.[].code'")]
@@ -459,7 +454,7 @@ pub(crate) struct CompletionsArgs {
     pub(crate) shell: clap_complete::Shell,
 }
 
-/// `KEY=VALUE` → the pair.
+/// Splits `KEY=VALUE` into the pair.
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),

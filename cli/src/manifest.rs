@@ -1,8 +1,8 @@
-//! `room.toml`: what a project is. Owns its keys, their defaults and what is valid.
+//! `room.toml`: the definition of a project. Owns its keys, their defaults and what is valid.
 //!
-//! Invariant: a [`Manifest`] has at least one party, no two parties of one name, valid names and limits
-//! that agree with each other; every key of the text was understood. It does not know the file system:
-//! whether a folder exists is asked by `project`.
+//! Invariant: a [`Manifest`] has at least one party, no two parties of one name, valid names and limits that agree
+//! with each other; every key of the text was understood. It does not know the file system: `project` checks whether
+//! a folder exists.
 
 mod read;
 #[cfg(test)]
@@ -32,9 +32,9 @@ pub(crate) struct Manifest {
     pub(crate) parties: Vec<Party>,
     /// The folder of its static files, relative to the file.
     pub(crate) assets: Option<Spanned<PathBuf>>,
-    /// The names by which clients call the project on a server; none if it is the only one there.
+    /// The names by which clients call the project on a server; empty if it is the only one there.
     pub(crate) hosts: Vec<String>,
-    /// The origins whose pages may open WebSockets; none lets every page in.
+    /// The origins whose pages may open WebSockets; empty lets every page in.
     pub(crate) origins: Vec<String>,
     /// The environment its rooms see.
     pub(crate) vars: BTreeMap<String, String>,
@@ -53,15 +53,14 @@ pub(crate) struct Party {
     pub(crate) when_quiet: WhenQuiet,
     /// A text that is answered without the room.
     pub(crate) auto_response: Option<Spanned<AutoResponse>>,
-    /// How long a room is kept that nobody uses; for ever, if none.
+    /// How long an unused room is kept; forever, if `None`.
     pub(crate) ttl: Option<Ttl>,
 }
 
 impl Manifest {
-    /// Reads the text of a `room.toml`; `file` is how messages call it.
+    /// Reads the text of a `room.toml`; messages call it `file`.
     ///
-    /// # Errors
-    /// All mistakes of the text at once, each with its line; for a text that is no TOML, the first.
+    /// # Errors All mistakes of the text at once, each with its line; for a text that is not TOML, the first.
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self, Mistake> {
         read::manifest(file, text)
     }
@@ -80,7 +79,7 @@ impl Party {
     }
 }
 
-/// Returns why a text is no name for a project, or nothing.
+/// Returns why a text is not a valid project name; `None` if it is.
 pub(crate) fn name_problem(name: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     if name.is_empty() {
@@ -97,7 +96,7 @@ pub(crate) fn name_problem(name: &str) -> Option<String> {
 }
 
 /// A project of rooms.
-// `read` knows the same keys; a test holds them together.
+// `read` knows the same keys; a test compares them.
 #[derive(JsonSchema)]
 #[schemars(title = "room.toml", deny_unknown_fields)]
 #[expect(dead_code, reason = "the type is the schema, and is never made")]
@@ -112,7 +111,7 @@ pub(crate) struct Keys {
     /// The static files, served next to the rooms.
     #[schemars(default, with = "AssetsKeys", skip_serializing_if = "Option::is_none")]
     assets: Option<AssetsKeys>,
-    /// Who is served.
+    /// The clients that are served.
     #[schemars(default, with = "ServeKeys", skip_serializing_if = "Option::is_none")]
     serve: Option<ServeKeys>,
     /// The environment that the rooms see (`std::env::var`).
@@ -137,9 +136,9 @@ struct PartyKeys {
     /// A text message that is answered without waking the room, as a sign of life.
     #[schemars(default, with = "AutoResponseKeys", skip_serializing_if = "Option::is_none")]
     auto_response: Option<AutoResponseKeys>,
-    /// Rooms that nobody has used for so long are deleted, after `on_expire`: a whole number with `s`, `m`,
-    /// `h`, `d` or `w`. A connection, a message, a request and an alarm that rings are uses. Without it,
-    /// rooms are kept for ever.
+    /// Rooms that nobody has used for so long are deleted, after `on_expire`: a whole number with `s`, `m`, `h`, `d`
+    /// or `w`. A connection, a message, a request and an alarm that rings are uses. Without it, rooms are kept
+    /// forever.
     #[schemars(
         default,
         with = "String",
@@ -149,7 +148,7 @@ struct PartyKeys {
     ttl: Option<String>,
 }
 
-/// A text message that is answered without waking the room. The room never hears of it.
+/// A text message that is answered without waking the room. The room never receives it.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "the type is the schema, and is never made")]
@@ -170,13 +169,13 @@ struct AssetsKeys {
     dir: String,
 }
 
-/// Who is served.
+/// The clients that are served.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "the type is the schema, and is never made")]
 struct ServeKeys {
-    /// The host names by which clients call the project where several are served: `chat.example.com`, or
-    /// `*.example.com`. Without any, it answers to every name that is no other project's.
+    /// The host names by which clients call the project if a server has several: `chat.example.com`, or
+    /// `*.example.com`. Without any, it answers to every name that no other project has.
     #[schemars(default)]
     hosts: Vec<String>,
     /// The origins whose pages may open WebSockets, such as `https://chat.example.com`, or

@@ -1,6 +1,6 @@
-//! A PartyKit project's `partykit.json`, as far as it has a counterpart here. Owns what becomes of each key.
+//! A PartyKit project's `partykit.json`, as far as it has a counterpart here. Owns the treatment of each key.
 //!
-//! Invariant: every key is taken, or named with the reason why it is not; one that PartyKit does not know is a
+//! Invariant: every key is taken, or named with the reason why it is not. A key that PartyKit does not know is a
 //! mistake, with its place. It does not know the file system.
 
 #[cfg(test)]
@@ -16,27 +16,27 @@ use room_runtime::PartyName;
 use serde::Serialize;
 use std::ops::Range;
 
-/// What a PartyKit project is here.
+/// The counterpart of a PartyKit project.
 #[derive(Debug, Default)]
 pub(crate) struct Import {
     /// Its name, if it has one.
     pub(crate) name: Option<String>,
-    /// Its parties, each with where its code was.
+    /// Its parties, each with the path of its code.
     pub(crate) parties: Vec<(PartyName, String)>,
     /// The folder of its static files, relative to the file.
     pub(crate) assets: Option<String>,
     /// Its variables.
     pub(crate) vars: Vec<(String, String)>,
-    /// What became of each key, in the file's order.
+    /// The treatment of each key, in the file's order.
     pub(crate) rows: Vec<Row>,
 }
 
-/// What became of a key.
+/// The treatment of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Row {
-    /// The key, with those above it.
+    /// The key, with its parent keys.
     pub(crate) key: String,
-    /// Whether it has a counterpart that was written.
+    /// True if its counterpart was written.
     pub(crate) taken: bool,
     /// The counterpart, or why there is none.
     pub(crate) note: String,
@@ -85,11 +85,9 @@ const SERVE_LEFT: &[(&str, &str)] = &[
     ("exclude", "all files of the folder are served, but hidden ones"),
 ];
 
-/// Reads the text of a `partykit.json`, or of a `package.json` with a `partykit` in it; `file` is how
-/// messages call it.
+/// Reads the text of a `partykit.json`, or of a `package.json` with a `partykit` in it; messages call it `file`.
 ///
-/// # Errors
-/// All mistakes of the text at once, each with its place; for a text that is no JSON, the first.
+/// # Errors All mistakes of the text at once, each with its place; for a text that is not JSON, the first.
 pub(crate) fn import(file: &str, text: &str) -> Result<Import, Mistake> {
     let parsed = parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default());
     let parsed = parsed.map_err(|err| {
@@ -113,7 +111,7 @@ pub(crate) fn import(file: &str, text: &str) -> Result<Import, Mistake> {
     Err(Mistake::all(message, reader.mistakes))
 }
 
-/// Walks the object and gathers what is in it.
+/// Walks the object and gathers its content.
 struct Reader<'a> {
     file: &'a str,
     text: &'a str,
@@ -212,7 +210,7 @@ impl Reader<'_> {
                 self.complain(message, key_span(property), "this name");
                 continue;
             }
-            // Values may be secrets, and are not told.
+            // Values may be secrets, and are not shown.
             let value = match &property.value {
                 Value::StringLit(text) => {
                     self.taken(&key, format!("[vars] {name}"));
@@ -228,7 +226,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Notes a key without a counterpart, or complains about one that nobody knows.
+    /// Notes a key without a counterpart, or reports an unknown one.
     fn left(
         &mut self,
         property: &ObjectProp<'_>,
@@ -265,7 +263,7 @@ impl Reader<'_> {
         text
     }
 
-    /// Goes into the object that is the value of a key.
+    /// Enters the object that is the value of a key.
     fn within(
         &mut self,
         property: &ObjectProp<'_>,

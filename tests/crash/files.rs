@@ -20,7 +20,7 @@ const TAIL_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes of one stretch of noise in a tree.
 const STRETCH_BYTES_MAX: usize = 16 * 1024;
 
-/// Leaves noise wherever there may be some. How many files it went to.
+/// Overwrites with noise all places that may hold any. Returns the number of changed files.
 pub(crate) fn garble(data: &Path, dice: &mut Dice) -> u64 {
     let mut garbled = 0;
     for tree in entries(data).filter(|path| name(path).starts_with("tree-")) {
@@ -47,8 +47,7 @@ pub(crate) fn garble(data: &Path, dice: &mut Dice) -> u64 {
     garbled
 }
 
-/// Makes the next server find that the machine was restarted since: the folder names the machine's start
-/// that wrote it.
+/// Makes the next server find that the machine was restarted: the folder names the machine's start that wrote it.
 pub(crate) fn restart_machine(data: &Path) {
     let path = data.join("state");
     if let Ok(state) = std::fs::read_to_string(&path) {
@@ -58,7 +57,7 @@ pub(crate) fn restart_machine(data: &Path) {
     }
 }
 
-/// Returns a position behind every record, found without reading them.
+/// Returns a position behind every record, found without reading the records.
 fn last_written(log: &Path) -> u64 {
     let bytes = std::fs::read(log).unwrap();
     let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
@@ -83,7 +82,7 @@ fn name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-/// Returns what lies directly in a folder.
+/// Returns the entries of a folder.
 fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }

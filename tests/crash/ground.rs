@@ -1,7 +1,7 @@
-//! Where a server's data lies, and what a crash does to it. Owns the folder and its end.
+//! The place of a server's data, and the effect of a crash on it. Owns the folder and its end.
 //!
-//! Invariant: a crash leaves what a real one could leave, and never takes away what was made durable.
-//! It does not know what the data means, but for [`Garble`](crate::files).
+//! Invariant: a crash leaves a state that a real one could leave, and never takes away durable data. It does not know
+//! what the data means, but for [`Garble`](crate::files).
 
 use crate::files;
 use crate::load::Words;
@@ -10,14 +10,14 @@ use room_tests::Dice;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// What kind of crash befalls a folder.
+/// The kind of crash of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Crash {
-    /// The process dies; the machine lives, and so does everything that was written.
+    /// The process dies. The machine lives, and so does everything that was written.
     Kill,
-    /// The machine loses power: only what was synced survives.
+    /// The machine loses power: only synced data survives.
     PowerCut,
-    /// The machine loses power, and what is no log of ours is left as noise.
+    /// The machine loses power, and every file but our log is left as noise.
     Garble,
 }
 
@@ -33,7 +33,7 @@ enum Place {
 }
 
 impl Ground {
-    /// Returns a new folder that these crashes befall.
+    /// Returns a new folder for crashes of this kind.
     pub(crate) fn new(crash: Crash) -> Self {
         let dir = || tempfile::Builder::new().prefix("room-crash-").tempdir().unwrap();
         let place = match crash {
@@ -44,7 +44,7 @@ impl Ground {
         Self { place }
     }
 
-    /// Returns the folder that a server is given. It makes it itself.
+    /// Returns the folder for a server, which creates it itself.
     pub(crate) fn data(&self) -> PathBuf {
         match &self.place {
             Place::Folder(dir) | Place::Garbled(dir) => dir.path().join("data"),
@@ -52,9 +52,9 @@ impl Ground {
         }
     }
 
-    /// Returns whether what the server says from the moment of the crash on counts. A machine without power says
-    /// nothing; ours goes on for a moment, and its syncs are not to be believed then, as the kernel tells a sync that
-    /// all is well whose journal another one has just seen fail.
+    /// Returns whether the server's messages from the moment of the crash on count. A machine without power sends
+    /// nothing. Ours goes on for a moment, and its syncs are not to be believed then: the kernel reports success for
+    /// a sync whose journal another sync has just seen fail.
     pub(crate) fn words(&self) -> Words {
         match &self.place {
             Place::Power(_) => Words::Lost,
@@ -69,7 +69,7 @@ impl Ground {
         }
     }
 
-    /// Returns what the crash leaves, now that the server is dead. How many files were garbled.
+    /// Leaves the state after the crash, now that the server is dead. Returns the number of garbled files.
     pub(crate) fn settle(&mut self, dice: &mut Dice) -> u64 {
         let data = self.data();
         let garbled = match &mut self.place {
@@ -84,7 +84,7 @@ impl Ground {
         garbled
     }
 
-    /// Keeps what is there for whoever looks into a failure.
+    /// Keeps the data for the person who looks into a failure.
     pub(crate) fn keep(self) -> PathBuf {
         match self.place {
             Place::Folder(dir) | Place::Garbled(dir) => dir.keep(),
@@ -97,7 +97,7 @@ impl Ground {
     }
 }
 
-/// Copies what can be read of a folder.
+/// Copies the readable files of a folder.
 fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
         let to = to.join(entry.file_name());

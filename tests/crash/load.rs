@@ -1,7 +1,7 @@
-//! Clients that keep a server busy until it dies. Owns what they ask for, and when it is enough.
+//! Clients that keep a server busy until it dies. Owns their requests, and when there are enough answers.
 //!
-//! Invariant: a client reads until nothing more comes, so what reached it before or after the death of
-//! the server counts; if the machine dies, with which its words do, what came before that. It does not
+//! Invariant: a client reads until nothing more comes, so a message that reached it before or after the death of the
+//! server counts. If the machine dies, and the network with it, only messages from before that count. It does not
 //! know what must survive.
 
 use crate::audit::{Heard, State, Witness};
@@ -16,11 +16,11 @@ use tokio::task::JoinSet;
 
 /// Rooms of a folder.
 const ROOMS: usize = 8;
-/// Connections of a room that ask for something.
+/// Connections of a room that send requests.
 const TALKERS: usize = 2;
 /// Most messages of a connection that wait for their answers.
 const IN_FLIGHT_MAX: usize = 32;
-/// How long a load may take to be answered as often as it should.
+/// The longest time until a load has enough answers.
 const ANSWERS_WAIT: Duration = Duration::from_secs(10);
 
 /// Returns the rooms' names.
@@ -28,33 +28,33 @@ pub(crate) fn rooms() -> impl Iterator<Item = String> {
     (0..ROOMS).map(|room| format!("room-{room}"))
 }
 
-/// Clients at work.
+/// Working clients.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     clients: JoinSet<Witness>,
 }
 
 struct Shared {
-    /// Answers that are still to come until it is enough.
+    /// The number of answers that are still missing.
     missing: AtomicU64,
     enough: Notify,
-    /// From here on a connection may end.
+    /// True when connections may end.
     dying: AtomicBool,
-    /// From here on nothing is heard.
+    /// True when messages no longer count.
     deaf: AtomicBool,
 }
 
-/// What becomes of the words that a server says while it dies.
+/// The fate of messages that a server sends while it dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Words {
     /// They arrive, and count.
     Heard,
-    /// Nobody hears them.
+    /// No client receives them.
     Lost,
 }
 
 impl Load {
-    /// Connects everybody, and lets them talk when all are there. `states` is what the rooms hold.
+    /// Connects all clients, and lets them send when all are there. `states` is the content of the rooms.
     pub(crate) async fn start(
         addr: SocketAddr,
         states: &BTreeMap<String, State>,
@@ -94,29 +94,29 @@ impl Load {
         Self { shared, clients }
     }
 
-    /// Waits until there were enough answers. False if they do not come.
+    /// Waits until there were enough answers. Returns false if they do not come.
     pub(crate) async fn enough(&self) -> bool {
         tokio::time::timeout(ANSWERS_WAIT, self.shared.enough.notified()).await.is_ok()
     }
 
-    /// From here on connections may end, and words are lost if the network dies with the server.
+    /// Notes that connections may end from here on, and that messages are lost if the network dies with the server.
     pub(crate) fn expect_end(&self, words: Words) {
         self.shared.deaf.store(words == Words::Lost, Ordering::SeqCst);
         self.shared.dying.store(true, Ordering::SeqCst);
     }
 
-    /// Returns what everybody sent and saw, when the server is dead.
+    /// Returns the messages that all clients sent and received, when the server is dead.
     pub(crate) async fn end(self) -> Vec<Witness> {
         within("all clients to end", self.clients.join_all()).await
     }
 }
 
-/// One client at work.
+/// A working client.
 struct Caller {
     client: TestClient,
     witness: Witness,
     dice: Dice,
-    /// Most messages that wait for their answers; none for who only listens.
+    /// The most messages that wait for their answers; 0 for a client that only listens.
     window: usize,
     waiting: usize,
     shared: Arc<Shared>,
@@ -147,7 +147,7 @@ impl Caller {
         }
     }
 
-    /// Returns what to ask for next.
+    /// Returns the next request.
     fn draw(&mut self) -> String {
         let word = match self.dice.below(100) {
             0..60 => "inc",
@@ -158,7 +158,7 @@ impl Caller {
             94..98 => "fail err",
             _ => "fail trap",
         };
-        // What fails is not answered.
+        // A failing request has no answer.
         self.waiting += usize::from(!word.starts_with("fail"));
         match word {
             "inc" | "half" => self.witness.sends_count(),

@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
     match start(data.clone(), module.clone(), cache.clone()).await {
         Ok((runtime, problems)) => {
             say(&json!({"addr": runtime.addr().to_string(), "problems": problems}));
-            // What is read does not matter, only that it ends.
+            // The content does not matter, only that the input ends.
             let input = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
             drop(tokio::task::spawn_blocking(input).await);
             ExitCode::SUCCESS
@@ -42,7 +42,7 @@ async fn start(
     module: PathBuf,
     cache: PathBuf,
 ) -> Result<(Runtime, Vec<String>), Box<dyn Error>> {
-    // Reserving address space for few rooms makes the start fast; it is done thousands of times.
+    // Reserving address space for few rooms makes the start fast. It happens thousands of times.
     let limits = Limits {
         rooms_active_max: 32,
         door_instances_max: 8,
@@ -76,6 +76,6 @@ async fn start(
 }
 
 fn say(line: &Value) {
-    // Whoever started this is gone if nobody reads it.
+    // If nobody reads the line, the parent process is gone.
     drop(writeln!(std::io::stdout(), "{line}"));
 }

@@ -38,17 +38,17 @@ const INSIDE: &str = "ROOM_CRASH_INSIDE";
 /// A disk, mounted.
 pub(crate) struct Power {
     dir: TempDir,
-    /// What is mounted, in order.
+    /// The mounts, in order.
     mounted: Vec<PathBuf>,
 }
 
-/// Where a test that cuts power can run.
+/// The place in which a test that cuts power can run.
 pub(crate) enum Stage {
-    /// Here.
+    /// In this process.
     Inside,
-    /// In a process of its own, which ran it: whether it succeeded.
+    /// In a process of its own, which has run it: true if it succeeded.
     Ran(bool),
-    /// Not on this machine, and why.
+    /// Not on this machine, with the reason.
     Nowhere(String),
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn stage(test: &str) -> Stage {
     Stage::Ran(command.status().unwrap().success())
 }
 
-/// Returns whether this machine lets this process make disks.
+/// Checks whether this machine lets this process make disks, and returns the reason if it does not.
 fn able() -> Result<(), String> {
     let try_run = |command: &mut Command| {
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -101,7 +101,7 @@ impl Power {
         image.set_len(INNER_BYTES + AROUND_BYTES).unwrap();
         make_file_system(&this.outer_image());
         this.mount(&["-o", "loop"], &this.outer_image(), "outer");
-        // Every block is there from the beginning, so that the outer file system has nothing to allocate.
+        // Every block exists from the start, so the outer file system has nothing to allocate.
         let mut inner = File::create(this.inner_image()).unwrap();
         let mut zeros = std::io::Read::take(std::io::repeat(0), INNER_BYTES);
         std::io::copy(&mut zeros, &mut inner).unwrap();
@@ -111,17 +111,17 @@ impl Power {
         this
     }
 
-    /// Returns where the server's data goes.
+    /// Returns the folder for the server's data.
     pub(crate) fn mount_point(&self) -> PathBuf {
         self.path("inner")
     }
 
-    /// Cuts the power. Nothing is written from here on.
+    /// Cuts the power. No write reaches the disk from here on.
     pub(crate) fn cut(&self) {
         shut_down(&self.path("outer"));
     }
 
-    /// Mounts what is left. Nobody may use it any more.
+    /// Mounts the surviving data again. No process may use the disk at this time.
     pub(crate) fn restore(&mut self) {
         self.unmount();
         self.unmount();
@@ -147,7 +147,7 @@ impl Power {
         self.mounted.push(path);
     }
 
-    /// Unmounts what was mounted last.
+    /// Unmounts the last mount.
     fn unmount(&mut self) {
         let path = self.mounted.pop().unwrap();
         run(Command::new("umount").arg(path));
@@ -156,7 +156,7 @@ impl Power {
 
 impl Drop for Power {
     fn drop(&mut self) {
-        // After a failure somebody may still have a file open; detached, it goes when they do.
+        // After a failure a process may still have a file open. A detached mount goes when that process closes it.
         for path in self.mounted.drain(..).rev() {
             drop(Command::new("umount").arg("--lazy").arg(path).status());
         }

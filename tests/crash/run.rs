@@ -1,8 +1,8 @@
-//! A run of crashes. Owns the order: start, audit, load, crash, and again on what is left.
+//! A run of crashes. Owns the order: start, audit, load, crash, and again on the surviving data.
 //!
-//! Invariant: a folder lives through many crashes and is audited after each. The first broken rule ends
-//! a folder, which is kept and named together with the seed that it was drawn from; the run goes on with
-//! a new one, so that its tally is of all crashes. It does not know what a crash does to a folder.
+//! Invariant: a folder lives through many crashes and is audited after each. The first broken rule ends a folder,
+//! which is kept and named together with the seed that it was drawn from. The run goes on with a new folder, so its
+//! tally is of all crashes. It does not know what a crash does to a folder.
 
 use crate::audit::{History, Kind, Problem, State, Witness};
 use crate::ground::{Crash, Ground};
@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Crashes that a folder lives through.
+/// Crashes of one folder.
 const CRASHES_PER_FOLDER: u64 = 50;
-/// One audit in so many waits until every alarm whose time has come has rung.
+/// One audit in so many waits until every due alarm has rung.
 const ALARMS_EVERY: u64 = 16;
 /// Most answers after which a server is killed.
 const ANSWERS_MAX: usize = 900;
@@ -27,7 +27,7 @@ const OPENING_US_MAX: usize = 60_000;
 /// Broken rules of one folder that are printed.
 const PROBLEMS_SHOWN_MAX: usize = 12;
 
-/// What to do, how often, and from which seed.
+/// The kind of crash, the number of crashes, and the seed.
 pub(crate) struct Plan {
     pub(crate) what: &'static str,
     pub(crate) crash: Crash,
@@ -35,7 +35,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
 }
 
-/// Carries out a plan.
+/// Runs a plan.
 pub(crate) async fn run(plan: &Plan) -> Tally {
     let program = Program::new();
     let mut tally = Tally::new(plan.what);
@@ -68,7 +68,7 @@ pub(crate) fn say(text: &str) {
 /// The rules that were broken.
 type Problems = Vec<Problem>;
 
-/// A data folder with all that is known of it.
+/// A data folder with all known facts about it.
 struct Folder {
     ground: Ground,
     histories: BTreeMap<String, History>,
@@ -114,7 +114,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Starts a server on what is left, and audits every room.
+    /// Starts a server on the surviving data, and audits every room.
     async fn start(
         &mut self,
         program: &Program,
@@ -134,7 +134,7 @@ impl Folder {
         if problems.is_empty() { Ok((server, states)) } else { Err(problems) }
     }
 
-    /// Reads every room and holds it against its history.
+    /// Reads every room and compares it with its history.
     async fn audit(&mut self, server: &Server, problems: &mut Problems) -> BTreeMap<String, State> {
         let mut states = BTreeMap::new();
         for (room, history) in &mut self.histories {
@@ -184,7 +184,7 @@ impl Folder {
         states: &BTreeMap<String, State>,
         tally: &mut Tally,
     ) -> Result<(), Problems> {
-        // Now and then a server dies before it has done much.
+        // Now and then a server dies early in its work.
         let most = if self.dice.below(4) == 0 { 30 } else { ANSWERS_MAX };
         let answers = 1 + self.dice.below(most) as u64;
         let load = Load::start(server.addr, states, answers, &mut self.dice).await;
@@ -202,7 +202,7 @@ impl Folder {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    /// Lets a random time pass, of which nobody knows how far the server gets in it.
+    /// Lets a random time pass. Nobody knows how far the server gets in it.
     fn moment(&mut self, us_max: usize) {
         std::thread::sleep(Duration::from_micros(self.dice.below(us_max) as u64));
     }
@@ -237,7 +237,7 @@ impl Folder {
     }
 }
 
-/// Which alarms are waited for.
+/// The alarms to wait for.
 #[derive(Clone, Copy)]
 enum Until {
     NoneIsOverdue,

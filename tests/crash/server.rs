@@ -13,16 +13,16 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// What servers are started with: the guest, and a folder for compiled code that they share.
+/// The inputs of a server's start: the guest, and a folder for compiled code that all servers share.
 pub(crate) struct Program {
     dir: TempDir,
 }
 
-/// A server that serves.
+/// A running server.
 pub(crate) struct Server {
     child: Child,
     pub(crate) addr: SocketAddr,
-    /// What the store found wrong in its own books.
+    /// The problems that the store found in its own books.
     pub(crate) problems: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ impl Program {
         Self { dir }
     }
 
-    /// Starts a process on a data folder, and waits for nothing.
+    /// Starts a process on a data folder, without waiting for it.
     pub(crate) fn spawn(&self, data: &Path) -> Child {
         let cache: PathBuf = self.dir.path().join("compiled");
         let mut command = Command::new(env!("CARGO_BIN_EXE_crash-node"));
@@ -44,7 +44,7 @@ impl Program {
         command.spawn().unwrap()
     }
 
-    /// Starts a server. What it said, if it does not start.
+    /// Starts a server. Returns its error message if it does not start.
     pub(crate) async fn start(&self, data: &Path) -> Result<Server, String> {
         let mut child = self.spawn(data);
         let mut line = String::new();
@@ -62,7 +62,7 @@ impl Program {
 }
 
 impl Server {
-    /// Returns what a room holds, or what was answered instead.
+    /// Returns the content of a room, or the answer that came instead.
     pub(crate) async fn state(&self, room: &str) -> Result<State, String> {
         let reply = self.addr.get(&format!("/parties/main/{room}")).await;
         let said = || format!("{room} answered {}: {}", reply.status, reply.text());
@@ -70,21 +70,21 @@ impl Server {
         value.ok_or_else(said)
     }
 
-    /// Returns what it counts, for whoever wonders why nothing happens.
+    /// Returns the server's metrics, to explain why nothing happens.
     pub(crate) async fn figures(&self) -> String {
         let page = self.addr.get("/_room/metrics").await.text();
         let figures = page.lines().filter(|line| !line.starts_with('#') && !line.contains("{le="));
         figures.collect::<Vec<_>>().join("\n  ")
     }
 
-    /// Kills it, and waits until it is gone.
+    /// Kills it, and waits until it has ended.
     pub(crate) async fn kill(self) {
         end(self.child).await;
     }
 }
 
-/// Hides a module's tables of source lines. A process reads them all at its first trap, which takes longer
-/// than these processes live.
+/// Hides a module's tables of source lines. A process reads them all at its first trap, which takes longer than these
+/// processes live.
 fn without_lines(mut module: Vec<u8>) -> Vec<u8> {
     let (name, other) = (b".debug_", b".hidden");
     let found: Vec<usize> = module
@@ -99,7 +99,7 @@ fn without_lines(mut module: Vec<u8>) -> Vec<u8> {
     module
 }
 
-/// Kills a process, and waits until it is gone.
+/// Kills a process, and waits until it has ended.
 pub(crate) async fn end(mut child: Child) {
     child.start_kill().unwrap();
     within("a killed server to end", child.wait()).await.unwrap();

@@ -1,7 +1,7 @@
-//! What a run did and found. Owns the line that says so.
+//! The counts of a run. Owns the line that prints them.
 //!
-//! Invariant: what was found is counted by what it means to a user, and nothing is left out of the
-//! line. It does not know how it is found.
+//! Invariant: a broken rule is counted by its meaning to a user, and nothing is left out of the line. It does not
+//! know how it is found.
 
 use crate::audit::{Kind, Problem};
 use std::collections::BTreeMap;

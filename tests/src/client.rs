@@ -1,6 +1,6 @@
 //! A WebSocket client. Owns one end of one socket.
 //!
-//! Invariant: what arrives is handed out in order, and a wait for it ends.
+//! Invariant: received messages are handed out in order, and every wait for one ends.
 
 use crate::within;
 use futures_util::{SinkExt, StreamExt};
@@ -17,7 +17,7 @@ pub struct TestClient {
     response: Response,
 }
 
-/// What arrived.
+/// A received message or end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Got {
     /// A text message.
@@ -42,13 +42,11 @@ impl TestClient {
         client.unwrap_or_else(|status| panic!("{path} was answered with {status}"))
     }
 
-    /// Connects with headers more.
+    /// Connects with additional headers.
     ///
-    /// # Errors
-    /// The status and body of an answer that is not 101.
+    /// # Errors The status and body of an answer that is not 101.
     ///
-    /// # Panics
-    /// When there is no answer.
+    /// # Panics When there is no answer.
     pub async fn try_connect(
         addr: SocketAddr,
         path: &str,
@@ -134,7 +132,7 @@ impl TestClient {
         sent.expect("the connection is open");
     }
 
-    /// Returns the next message or close frame; pings are answered and passed over.
+    /// Returns the next message or close frame. It skips pings and answers them.
     pub async fn recv(&mut self) -> Got {
         loop {
             return match within("a frame from the server", self.socket.next()).await {
@@ -173,8 +171,8 @@ impl TestClient {
         }
     }
 
-    /// Sends a text and returns the next one that comes. With the puppet it proves that everything
-    /// sent before was handled, and that nothing else was said.
+    /// Sends a text and returns the next one that comes. With the puppet it proves that the room handled everything
+    /// sent before, and sent nothing else.
     pub async fn echo(&mut self, text: &str) -> String {
         self.send(text).await;
         self.text().await

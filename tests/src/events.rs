@@ -1,7 +1,7 @@
-//! A client of server-sent events. Owns one response that goes on.
+//! A client of server-sent events. Owns one streamed response.
 //!
-//! Invariant: events are handed out in order, as they came; an end that was said is told from one that
-//! was not.
+//! Invariant: events are handed out in order, as they came. An announced end is distinguished from one that was not
+//! announced.
 
 use crate::{RawClient, TestNode};
 use serde_json::Value;
@@ -17,36 +17,32 @@ pub struct EventStream {
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentEvent {
-    /// Its number; none if it has none.
+    /// Its number; `None` if it has none.
     pub id: Option<u64>,
     /// Its name, `message` if it has none.
     pub name: String,
-    /// Its data; null if it has none and only says its number.
+    /// Its data; null if it only has a number.
     pub data: Value,
 }
 
 impl EventStream {
-    /// Follows a node's log as its operator: what is kept of it, and what comes. `query` is more of the
-    /// query.
+    /// Follows a node's log as its operator: the kept lines, and the new ones. `query` is added to the query.
     ///
-    /// # Panics
-    /// When it is not answered with 200.
+    /// # Panics When the answer is not 200.
     pub async fn follow(node: &TestNode, query: &str) -> Self {
         Self::of(RawClient::open(node.addr()).await, node, &format!("follow=1&{query}"), "").await
     }
 
     /// Reads a node's log with this client, query, and lines of headers.
     ///
-    /// # Panics
-    /// When it is not answered with 200.
+    /// # Panics When the answer is not 200.
     pub async fn of(client: RawClient, node: &TestNode, query: &str, headers: &str) -> Self {
         Self::open(client, node, &format!("logs?{query}"), headers).await
     }
 
-    /// Watches what passes through a room of `main`. Whatever passes from now on is read.
+    /// Watches the messages of a room of `main`, from now on.
     ///
-    /// # Panics
-    /// When it is not answered with 200.
+    /// # Panics When the answer is not 200.
     pub async fn watch(node: &TestNode, room: &str) -> Self {
         let path = format!("rooms/main/{room}/messages");
         Self::open(RawClient::open(node.addr()).await, node, &path, "").await
@@ -65,10 +61,9 @@ impl EventStream {
         Self { client, text: String::new(), ready: VecDeque::new() }
     }
 
-    /// Returns the next event that has data. None at the end.
+    /// Returns the next event that has data; `None` at the end.
     ///
-    /// # Panics
-    /// When the stream breaks off.
+    /// # Panics When the stream breaks off.
     pub async fn next(&mut self) -> Option<SentEvent> {
         loop {
             let event = self.next_block().await?;
@@ -78,10 +73,9 @@ impl EventStream {
         }
     }
 
-    /// Returns the next event, also if it only says its number. None at the end.
+    /// Returns the next event, also if it only has a number; `None` at the end.
     ///
-    /// # Panics
-    /// When the stream breaks off.
+    /// # Panics When the stream breaks off.
     pub async fn next_block(&mut self) -> Option<SentEvent> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -100,20 +94,18 @@ impl EventStream {
         }
     }
 
-    /// Returns the text of the next line. None at the end.
+    /// Returns the text of the next line; `None` at the end.
     ///
-    /// # Panics
-    /// When something else comes.
+    /// # Panics When something else comes.
     pub async fn text(&mut self) -> Option<String> {
         let event = self.next().await?;
         assert_eq!(event.name, "message", "{event:?}");
         Some(event.data["text"].as_str().expect("a line has a text").to_owned())
     }
 
-    /// Returns the texts of all lines up to the first that has this in it.
+    /// Returns the texts of all lines up to the first that contains `word`.
     ///
-    /// # Panics
-    /// When there is none.
+    /// # Panics When there is none.
     pub async fn texts_to(&mut self, word: &str) -> Vec<String> {
         let mut texts = Vec::new();
         while !texts.last().is_some_and(|text: &String| text.contains(word)) {

@@ -30,14 +30,13 @@ impl Reply {
 
     /// Returns the body as JSON.
     ///
-    /// # Panics
-    /// When it is none.
+    /// # Panics When it is not JSON.
     pub fn json(&self) -> Value {
         let text = self.text();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
     }
 
-    /// Returns an answer with this head, and what followed it until the connection ended.
+    /// Returns an answer with this head, and the bytes behind it until the connection ended.
     pub fn of(head: &str, rest: Vec<u8>) -> Self {
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
@@ -66,7 +65,7 @@ fn join_chunks(mut bytes: &[u8]) -> Vec<u8> {
 
 /// Requests to a node.
 pub trait Requests {
-    /// Returns where they go.
+    /// Returns the address of the node.
     fn target(&self) -> SocketAddr;
 
     /// Sends a request with these headers, and a body if it has one.
@@ -129,7 +128,7 @@ impl Requests for SocketAddr {
     }
 }
 
-/// Returns what a script said, one text after the other.
+/// Returns the outputs of a script, one text after the other.
 pub fn script(reply: &Reply) -> Vec<String> {
     serde_json::from_value(reply.json()).unwrap_or_default()
 }

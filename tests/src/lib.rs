@@ -1,7 +1,7 @@
-//! What tests of whole nodes are made of: a node, clients, a plain HTTP client, and guests.
+//! The parts of tests of whole nodes: a node, clients, a plain HTTP client, and guests.
 //!
-//! Invariant: every wait ends, at the latest after [`DEADLINE`], and none is a sleep that hopes: a
-//! test waits for what it wants to see. It does not know what the tests are about.
+//! Invariant: every wait ends, at the latest after [`DEADLINE`], and none is a sleep that hopes: a test waits for a
+//! condition. It does not know what the tests are about.
 
 mod client;
 mod events;
@@ -19,14 +19,13 @@ pub use room_test_inputs::Dice;
 
 use std::time::Duration;
 
-/// How long a test waits for something before it fails. It bounds, it does not measure: the machine
-/// may be busy with other tests.
+/// How long a test waits for a condition before it fails. It bounds and does not measure: the machine may be busy
+/// with other tests.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits until a future is ready.
 ///
-/// # Panics
-/// After [`DEADLINE`], naming what was waited for.
+/// # Panics After [`DEADLINE`], naming `what`.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(value) => value,
@@ -36,8 +35,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// Asks again and again until the answer is yes.
 ///
-/// # Panics
-/// After [`DEADLINE`], naming what was waited for.
+/// # Panics After [`DEADLINE`], naming `what`.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let pause = Duration::from_millis(5);
     let asking = async {
@@ -48,8 +46,8 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     within(what, asking).await;
 }
 
-/// Returns a seed for a test that draws at random: `FUZZ_SEED`, or a new one. It is printed, so that a failure can be
-/// repeated.
+/// Returns a seed for a test that draws at random: `FUZZ_SEED`, or a new one. It prints the seed, so that a failure
+/// can be repeated.
 pub fn seed() -> u64 {
     let given = std::env::var_os("FUZZ_SEED").and_then(|seed| seed.to_str()?.parse().ok());
     let seed = given.unwrap_or_else(|| {

@@ -1,6 +1,6 @@
-//! A node in this process. Owns its folders, and what a test wants to be different about it.
+//! A node in this process. Owns its folders, and the settings that a test changes.
 //!
-//! Invariant: two nodes share nothing but compiled code, and a node's folder is gone with it.
+//! Invariant: two nodes share nothing but compiled code, and a node's folder is removed with it.
 
 use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// What a node is like. Start from [`Setup::memory`] or [`Setup::disk`].
+/// The settings of a node. Start from [`Setup::memory`] or [`Setup::disk`].
 pub struct Setup {
     limits: Limits,
     audience: Audience,
@@ -94,17 +94,16 @@ impl Setup {
         self
     }
 
-    /// With rooms that end when nobody uses them for so long.
+    /// With rooms that expire when nobody uses them for so long.
     ///
-    /// # Panics
-    /// When the text is no ttl.
+    /// # Panics When the text is not a ttl.
     #[must_use]
     pub fn ttl(mut self, ttl: &str) -> Self {
         self.ttl = Some(ttl.parse().expect("a ttl"));
         self
     }
 
-    /// With rooms that are kept for ever.
+    /// With rooms that are kept forever.
     #[must_use]
     pub fn no_ttl(mut self) -> Self {
         self.ttl = None;
@@ -118,7 +117,7 @@ impl Setup {
         self
     }
 
-    /// With pages of these origins let in, and of no others.
+    /// Lets in pages of these origins, and of no others.
     #[must_use]
     pub fn origins(mut self, origins: &[&str]) -> Self {
         self.origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
@@ -134,8 +133,7 @@ impl Setup {
 
     /// With these proxies before it.
     ///
-    /// # Panics
-    /// When one is no network.
+    /// # Panics When one is not a network.
     #[must_use]
     pub fn proxies(mut self, trusted: &[&str], preamble: Preamble) -> Self {
         let trusted = trusted.iter().map(|text| text.parse().expect("a network")).collect();
@@ -185,15 +183,14 @@ impl Setup {
 }
 
 impl TestNode {
-    /// Returns where it listens.
+    /// Returns its address.
     pub fn addr(&self) -> SocketAddr {
         self.runtime.addr()
     }
 
     /// Listens at another address of this machine, too.
     ///
-    /// # Panics
-    /// When the address is not to be had.
+    /// # Panics When the address is not available.
     pub async fn listen_too(&mut self, addr: SocketAddr) {
         self.runtime.listen_too(addr).await.expect("the address is free");
     }
@@ -218,12 +215,12 @@ impl TestNode {
         self.runtime.sign_in_code()
     }
 
-    /// Returns how many rooms are in memory, as its operator is told.
+    /// Returns the number of rooms in memory, as the node reports it to its operator.
     pub async fn running(&self) -> u64 {
         self.counted("running").await
     }
 
-    /// Returns how many rooms have an instance, as its operator is told.
+    /// Returns the number of rooms with an instance, as the node reports it to its operator.
     pub async fn live(&self) -> u64 {
         self.counted("live").await
     }
@@ -290,12 +287,12 @@ impl TestNode {
     }
 }
 
-/// Returns an answer without a room.
+/// Returns an auto-response.
 pub fn auto_response(request: &str, response: &str) -> AutoResponse {
     AutoResponse { request: request.to_owned(), response: response.to_owned() }
 }
 
-/// Returns the same module with other bytes: a custom section more, which no one reads.
+/// Returns the same module with other bytes: an additional custom section, which nothing reads.
 pub fn variant(module: &[u8], mark: u8) -> Arc<[u8]> {
     // Section 0, three bytes long, with a name of one byte and one byte in it.
     [module, &[0, 3, 1, b'v', mark]].concat().into()

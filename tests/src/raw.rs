@@ -1,6 +1,6 @@
-//! A client that knows bytes. Owns a TCP connection on which anything can be said.
+//! A client that sends raw bytes. Owns a TCP connection.
 //!
-//! Invariant: it sends what it is given, right or wrong, and reads frames without an opinion.
+//! Invariant: it sends the given bytes, valid or not, and reads frames without checking them.
 
 use crate::within;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ pub struct RawClient {
     buffer: Vec<u8>,
 }
 
-/// A frame as it came.
+/// A received frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawFrame {
     /// 1 text, 2 binary, 8 close, 9 ping, 10 pong.
@@ -40,10 +40,9 @@ impl RawClient {
         Self { tcp: tcp.expect("the node listens"), buffer: Vec::new() }
     }
 
-    /// Opens a TCP connection that takes little before it is read.
+    /// Opens a TCP connection with a small receive buffer.
     ///
-    /// # Panics
-    /// When nobody listens.
+    /// # Panics When nobody listens.
     pub async fn narrow(addr: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4 * 1024).expect("a socket has a buffer");
@@ -53,8 +52,7 @@ impl RawClient {
 
     /// Opens a WebSocket to a path.
     ///
-    /// # Panics
-    /// When it is not answered with 101.
+    /// # Panics When the answer is not 101.
     pub async fn upgrade(addr: SocketAddr, path: &str) -> Self {
         let mut this = Self::open(addr).await;
         let request = format!(
@@ -69,7 +67,7 @@ impl RawClient {
 
     /// Sends bytes, as far as the other side takes them.
     pub async fn write(&mut self, bytes: &[u8]) {
-        // Who is cut off in the middle of nonsense has been answered as well as can be.
+        // A server that cuts off invalid bytes has already answered them.
         drop(within("bytes to be written", self.tcp.write_all(bytes)).await);
     }
 
@@ -81,17 +79,16 @@ impl RawClient {
         within("bytes to be written", self.tcp.write_all(bytes)).await
     }
 
-    /// Everything up to the end of the connection, if it is a clean one.
+    /// Returns all bytes up to the end of the connection, if it is a clean one.
     ///
-    /// # Errors
-    /// The connection was reset.
+    /// # Errors The connection was reset.
     pub async fn ended(&mut self) -> std::io::Result<Vec<u8>> {
         let tcp = &mut self.tcp;
         within("the end of a connection", tcp.read_to_end(&mut self.buffer)).await?;
         Ok(std::mem::take(&mut self.buffer))
     }
 
-    /// Says that nothing more will be sent.
+    /// Ends the sending direction.
     pub async fn finish(&mut self) {
         drop(within("the end to be written", self.tcp.shutdown()).await);
     }
@@ -111,7 +108,7 @@ impl RawClient {
         }
     }
 
-    /// Returns the next chunk of a body that is sent in chunks: an empty one at its end, none if it broke off.
+    /// Returns the next chunk of a chunked body: an empty one at its end, `None` if it broke off.
     pub async fn chunk(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some((chunk, size)) = parse_chunk(&self.buffer) {
@@ -124,13 +121,13 @@ impl RawClient {
         }
     }
 
-    /// Everything up to the end of the connection.
+    /// Returns all bytes up to the end of the connection.
     pub async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}
         std::mem::take(&mut self.buffer)
     }
 
-    /// Returns the next frame; none if the connection ended.
+    /// Returns the next frame; `None` if the connection ended.
     pub async fn frame(&mut self) -> Option<RawFrame> {
         loop {
             if let Some((frame, size)) = parse(&self.buffer) {
@@ -143,7 +140,7 @@ impl RawClient {
         }
     }
 
-    /// Reads once. False at the end of the connection.
+    /// Reads once. Returns false at the end of the connection.
     async fn more(&mut self) -> bool {
         self.buffer.reserve(64 * 1024);
         let read = within("bytes from the server", self.tcp.read_buf(&mut self.buffer)).await;
@@ -151,7 +148,7 @@ impl RawClient {
     }
 }
 
-/// Returns a chunk at the beginning of these bytes, and how many of them it takes.
+/// Returns the chunk at the start of these bytes, and its length.
 fn parse_chunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let head = bytes.windows(2).position(|two| two == b"\r\n")?;
     let size = usize::from_str_radix(std::str::from_utf8(&bytes[..head]).ok()?, 16).ok()?;
@@ -160,7 +157,7 @@ fn parse_chunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     bytes.get(end..end + 2).map(|_| (chunk, end + 2))
 }
 
-/// Returns a frame at the beginning of these bytes, and how many of them it takes.
+/// Returns the frame at the start of these bytes, and its length.
 fn parse(bytes: &[u8]) -> Option<(RawFrame, usize)> {
     let [first, second] = *bytes.first_chunk::<2>()?;
     let (length, head) = match second & 0x7f {

@@ -1,20 +1,20 @@
-//! Addresses to listen on, as people write them. Owns what may be left out of one.
+//! Addresses to listen on, as people write them. Owns which parts of one may be left out.
 //!
-//! Invariant: what is left out is what the flag has as its default, so that a port alone opens nothing to
-//! anybody else. It does not know whether an address can be had.
+//! Invariant: a missing part is the default of the flag, so a port alone opens nothing to other machines. It does not
+//! know whether an address is free.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What an address to listen on looks like.
+/// The form of an address to listen on.
 const EXAMPLES: &str =
     "write it as `localhost`, `127.0.0.1`, `[::1]:8080`, `localhost:8080`, `:8080` or `8080`";
 
 /// A host and a port, each of which may be left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ListenAt {
-    /// Which of this machine's addresses.
+    /// The addresses of this machine.
     pub(crate) host: Option<Host>,
-    /// Which port.
+    /// The port.
     pub(crate) port: Option<u16>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct ListenAt {
 pub(crate) enum Host {
     /// This machine itself, by IPv4 and IPv6: browsers take either for `localhost`.
     Localhost,
-    /// One.
+    /// One address.
     Ip(IpAddr),
 }
 
@@ -39,7 +39,7 @@ impl Host {
     }
 }
 
-/// `localhost:8080` → both.
+/// Parses a text such as `localhost:8080` into host and port.
 pub(crate) fn listen_at(text: &str) -> Result<ListenAt, String> {
     let host = |text: &str| match text {
         "" => Some(None),
@@ -60,12 +60,12 @@ pub(crate) fn listen_at(text: &str) -> Result<ListenAt, String> {
     found.ok_or_else(|| EXAMPLES.to_owned())
 }
 
-/// Returns where clients come to a server.
+/// Parses the clients' address of a server.
 pub(crate) fn clients(text: &str) -> Result<SocketAddr, String> {
     or(text, (Ipv4Addr::UNSPECIFIED, 1999).into())
 }
 
-/// Returns where its operators come.
+/// Parses the operators' address of a server.
 pub(crate) fn operators(text: &str) -> Result<SocketAddr, String> {
     or(text, (Ipv4Addr::LOCALHOST, 1998).into())
 }

@@ -1,4 +1,4 @@
-//! Loads of servers in this process that keep their word, and of some that do not.
+//! Loads of servers in this process that answer correctly, and of some that do not.
 
 use super::check::Check;
 use super::*;
@@ -11,7 +11,7 @@ const UPGRADED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket
 /// The message with which a server goes wrong.
 const WRONG_AT: u64 = 20;
 
-/// What a server does with a message.
+/// How a server treats a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Manner {
     Keeps,
@@ -78,7 +78,7 @@ async fn serve(mut tcp: TcpStream, manner: Manner) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Loads a server of this manner for a moment. → What was found.
+/// Loads a server of this manner for a moment, and returns the result of the checks.
 async fn load(scenario: Scenario, manner: Manner, in_flight: usize, rate: Option<u64>) -> Outcome {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -93,7 +93,7 @@ async fn load(scenario: Scenario, manner: Manner, in_flight: usize, rate: Option
     let length = Length {
         warm_up: Duration::from_millis(1),
         measured: Duration::from_millis(500),
-        // As long as it takes on a machine that does other things, unless something never comes.
+        // As long as it takes on a busy machine, unless a message never comes.
         patience: match manner {
             Manner::Drops | Manner::Alters => Duration::from_secs(3),
             _ => Duration::from_secs(60),
@@ -106,7 +106,7 @@ async fn load(scenario: Scenario, manner: Manner, in_flight: usize, rate: Option
     outcomes.remove(0)
 }
 
-/// Returns what is found, with messages that are due whatever the server does.
+/// Returns the result of the checks, with messages that are due whatever the server does.
 async fn found(scenario: Scenario, manner: Manner) -> Check {
     load(scenario, manner, 1, Some(2_000)).await.check
 }
@@ -123,7 +123,7 @@ async fn a_server_that_keeps_its_word_is_found_to() {
     for (scenario, a_second) in scenarios {
         let outcome = load(scenario, Manner::Keeps, 1, Some(a_second)).await;
         assert_eq!(outcome.check.faults(), None, "{scenario:?}");
-        // It may have begun a little later than its time did, and the warm-up has its messages, too.
+        // The run may have started a little after its first due time, and the warm-up has its messages, too.
         let looked_at = outcome.check.looked_at;
         assert!((1..a_second / 2 + 20).contains(&looked_at), "{scenario:?} {looked_at}");
         assert_eq!(outcome.not_sent, 0, "{scenario:?}");

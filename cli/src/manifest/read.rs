@@ -1,7 +1,7 @@
-//! From the text of a `room.toml` to a manifest. Owns the messages about what is wrong with it.
+//! The way from the text of a `room.toml` to a manifest. Owns the messages about its mistakes.
 //!
-//! Invariant: every key is either understood or complained about, and one mistake does not hide the
-//! next. It does not know the file system.
+//! Invariant: every key is either understood or reported, and one mistake does not hide the next. It does not know
+//! the file system.
 
 use super::{Manifest, Party, name_problem};
 use crate::codes::Code;
@@ -21,7 +21,7 @@ pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(super) const ASSETS: &[&str] = &["dir"];
 pub(super) const SERVE: &[&str] = &["hosts", "origins"];
 
-/// What other tools call it, and what it is here.
+/// The names of keys in other tools, and their names here.
 const FOREIGN: &[(&str, &str)] = &[
     ("main", "the code of a room is a cargo package: `[parties.main]` with `path = \".\"`"),
     ("port", "the port is a flag: `room dev --port 8080`"),
@@ -35,7 +35,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("env", "variables are `[vars]`"),
 ];
 
-/// What `[serve]` says, as far as it can be read.
+/// The content of `[serve]`, as far as it can be read.
 #[derive(Default)]
 struct Serve {
     hosts: Vec<String>,
@@ -45,7 +45,7 @@ struct Serve {
 type Key<'a> = Spanned<DeString<'a>>;
 type Value<'a> = Spanned<DeValue<'a>>;
 
-/// Reads the text; all its mistakes come back as one.
+/// Reads the text, and returns all its mistakes as one.
 pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Mistake> {
     let table = DeTable::parse(text).map_err(|err| not_toml(file, text, &err))?;
     let mut reader = Reader { file, text, mistakes: Vec::new() };
@@ -200,7 +200,7 @@ impl Reader<'_> {
         Some(Spanned::new(value.span(), AutoResponse { request: request?, response: response? }))
     }
 
-    /// Complains about answers that the limits do not allow, which are known when all is read.
+    /// Reports answers that the limits do not allow, when all keys are read.
     fn auto_responses(&mut self, parties: &[Party], limits: &Limits) {
         for answer in parties.iter().filter_map(|party| party.auto_response.as_ref()) {
             if let Some(problem) = answer.get_ref().problem(limits) {
@@ -232,7 +232,7 @@ impl Reader<'_> {
 
     fn serve(&mut self, value: &Value<'_>) -> Serve {
         let mut serve = Serve::default();
-        // What other tools mean by a text here.
+        // The meaning that other tools give to a text here.
         if value.get_ref().is_str() {
             self.complain(
                 Code::WrongType,
@@ -277,7 +277,7 @@ impl Reader<'_> {
         list.iter().filter_map(text).collect()
     }
 
-    /// Complains about what is no origin, and about too many, which is known when all is read.
+    /// Reports invalid origins, and too many of them, when all keys are read.
     fn origins(&mut self, origins: Vec<Spanned<String>>, limits: &Limits) -> Vec<String> {
         for (count, origin) in origins.iter().enumerate() {
             if let Err(error) = Origin::parse(origin.get_ref()) {
@@ -349,7 +349,7 @@ impl Reader<'_> {
         limits
     }
 
-    /// Returns a whole number of at least so much.
+    /// Returns a whole number of at least `min`.
     fn count(&mut self, place: &str, value: &Value<'_>, min: u64) -> Option<u64> {
         let number = value
             .get_ref()
@@ -416,7 +416,7 @@ impl Reader<'_> {
         self
     }
 
-    /// Adds what to do about the mistake that was complained about last.
+    /// Adds advice to the last reported mistake.
     fn help_last(&mut self, help: &str) {
         if let Some(last) = self.mistakes.pop() {
             self.mistakes.push(last.help(help));
@@ -424,7 +424,7 @@ impl Reader<'_> {
     }
 }
 
-/// Returns what to do about an unknown key: the nearest known one, the section it belongs to, or all there are.
+/// Returns the advice about an unknown key: the nearest known one, the section it belongs to, or all there are.
 fn advice(name: &str, place: &str, known: &[&str]) -> String {
     if place == "room.toml" {
         if let Some((_, advice)) = FOREIGN.iter().find(|(key, _)| *key == name) {
@@ -452,7 +452,7 @@ pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     best.filter(|(score, _)| *score >= ALIKE).map(|(_, key)| key)
 }
 
-/// Returns the key of `[limits]` that a sentence about limits is about: one of the file's own that it names.
+/// Returns the place of the key that a sentence about limits names, if the file has that key in `[limits]`.
 fn blamed(table: &DeTable<'_>, sentence: &str) -> Option<Range<usize>> {
     let words: Vec<_> = sentence.split(|c: char| c != '_' && !c.is_alphanumeric()).collect();
     let mut keys = table.keys().filter(|key| words.contains(&key.get_ref().as_ref()));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 fn check(text: &str, expected: Expect) {
     let mistake = Manifest::parse(FILE, text).expect_err("it is wrong");
-    // Expectations start at the left margin, and so does what they are held against.
+    // Expectations start at the left margin, and so does the text that they are compared with.
     let drawn: Vec<_> = plain(&mistake).lines().map(|line| format!("|{line}\n")).collect();
     expected.assert_eq(&drawn.concat());
 }

@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What kind of rule was broken.
+/// The kind of a broken rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Lost,
@@ -37,7 +37,7 @@ pub(crate) enum Kind {
     Broken,
 }
 
-/// One rule that was broken.
+/// A broken rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) kind: Kind,
@@ -50,14 +50,14 @@ impl Problem {
     }
 }
 
-/// A number that only grows, as those outside know it.
+/// A number that only grows, as clients know it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
-    /// The largest that its sender was told.
+    /// The largest number that its sender received.
     pub(crate) acked: u64,
-    /// The largest that anybody was told.
+    /// The largest number that any client received.
     pub(crate) told: u64,
-    /// The largest that it can be, as no more was asked for.
+    /// The largest possible number, as no more was asked for.
     pub(crate) sent: u64,
 }
 
@@ -68,7 +68,7 @@ impl Known {
         self.sent = self.sent.max(other.sent);
     }
 
-    /// Holds what is there against what is known.
+    /// Compares the stored number with the known ones.
     fn audit(self, what: &str, there: u64, problems: &mut Vec<Problem>) {
         if there < self.acked {
             let text = format!("{what} is {there}, {} was acknowledged", self.acked);
@@ -84,21 +84,21 @@ impl Known {
     }
 }
 
-/// An alarm as those outside know it.
+/// An alarm as clients know it.
 #[derive(Clone, Copy, Debug)]
 struct AlarmKnown {
-    /// Nobody may hear it before.
+    /// No client may receive it before.
     not_before: Instant,
-    /// The time that it was promised for, on the server's clock, and how a broken promise is called;
-    /// none while nobody was told.
+    /// The time that it was promised for, on the server's clock, and the kind of a broken promise; `None` until a
+    /// client was told.
     promised: Option<(u64, Kind)>,
     rang: bool,
 }
 
-/// How much the clocks of two server processes may differ: each reads the system's once.
+/// The largest difference between the clocks of two server processes: each reads the system's once.
 const CLOCKS_DIFFER_MAX: Duration = Duration::from_millis(200);
 
-/// What is known of one room.
+/// The known facts about one room.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     turn_acked: u64,
@@ -109,15 +109,15 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Returns how many alarms have been heard.
+    /// Returns the number of alarms that clients received.
     pub(crate) fn alarms_rang(&self) -> u64 {
         self.alarms.values().filter(|alarm| alarm.rang).count() as u64
     }
 
-    /// Takes over what the connections of one server's life sent and saw.
+    /// Takes over the messages that the connections of one server's life sent and received.
     pub(crate) fn learn(&mut self, witnesses: Vec<Witness>) -> Vec<Problem> {
         let mut problems = Vec::new();
-        // Who asked for an alarm may have heard less of it than the others.
+        // The connection that asked for an alarm may have received fewer messages about it than the others.
         for (id, not_before) in witnesses.iter().flat_map(|witness| &witness.asked) {
             let known = AlarmKnown { not_before: *not_before, promised: None, rang: false };
             self.alarms.insert(id.clone(), known);
@@ -144,7 +144,7 @@ impl History {
 
     fn promised(&mut self, id: &str, due: u64, kind: Kind, problems: &mut Vec<Problem>) {
         match self.alarms.get_mut(id) {
-            // An acknowledgement weighs more than what others saw.
+            // An acknowledgement weighs more than messages to others.
             Some(alarm) if alarm.promised.is_none() || kind == Kind::Lost => {
                 alarm.promised = Some((due, kind));
             }
@@ -167,8 +167,8 @@ impl History {
         }
     }
 
-    /// Holds what a room holds against what is known of it. What it holds is known from then on, as
-    /// the server has told it.
+    /// Compares the content of a room with the known facts. The content is known from then on, as the server has sent
+    /// it.
     pub(crate) fn audit(&mut self, state: &State) -> Vec<Problem> {
         let mut problems = Vec::new();
         if state.turn < self.turn_acked {
@@ -213,7 +213,7 @@ impl History {
                 let text = format!("alarm {id} was heard, and has not rung");
                 problems.push(Problem::new(Kind::Early, text));
             }
-            // The state has been told, too.
+            // The state has been sent, too.
             alarm.rang |= rang.contains(id);
             if let (None, Some(due)) = (alarm.promised, pending.get(id)) {
                 alarm.promised = Some((*due, Kind::Early));

@@ -1,6 +1,6 @@
-//! What a room holds, as it says itself. Owns what must be true of it alone.
+//! The content of a room, as the room reports it. Owns the rules about the content alone.
 //!
-//! Invariant: it is judged without knowing what anybody saw. Pure.
+//! Invariant: the rules do not depend on what any client saw. Pure.
 
 use super::{Kind, Problem};
 use crate::layout::{PARTS, part_bytes};
@@ -25,7 +25,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Reads it from JSON; none if that is no answer of a ledger.
+    /// Reads it from JSON; `None` if that is not an answer of a ledger.
     pub(crate) fn parse(value: Value) -> Option<Self> {
         let number = |key: &str| value[key].as_u64();
         let field = |key: &str| value[key].clone();
@@ -45,13 +45,13 @@ impl State {
         })
     }
 
-    /// Returns the alarms whose time has come and that have not rung.
+    /// Returns the alarms that are due and have not rung.
     pub(crate) fn overdue(&self) -> impl Iterator<Item = &str> {
         let overdue = self.pending.iter().filter(|(_, due)| *due <= self.now);
         overdue.map(|(id, _)| id.as_str())
     }
 
-    /// Returns what is wrong whatever was sent and seen.
+    /// Returns the problems that do not depend on what was sent and seen.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let counts: u64 = self.counts.values().sum();
@@ -83,7 +83,7 @@ impl State {
         problems
     }
 
-    /// Each set must be what its stamp says, whole.
+    /// Checks that each set is whole, and what its stamp says.
     fn torn_sets(&self, problems: &mut Vec<Problem>) {
         let mut sets: BTreeMap<&str, BTreeMap<u64, Option<u64>>> = BTreeMap::new();
         for (who, index, stamp) in &self.parts {

@@ -1,9 +1,9 @@
-//! The rules themselves: right histories break none, and each wrong one breaks its own.
+//! The rules themselves: correct histories break no rule, and each wrong one breaks its own.
 
 use super::*;
 use crate::layout::{PARTS, part, part_bytes, stamp_of};
 
-/// One client that counted to 3 and set its parts twice, with all that was answered.
+/// Returns the history of one client that counted to 3 and set its parts twice, and received all answers.
 fn history() -> History {
     let mut history = History::default();
     let mut witness = Witness::new("room", "a", 0, 0);
@@ -40,12 +40,12 @@ fn kinds(problems: &[Problem]) -> Vec<Kind> {
 #[test]
 fn what_is_right_breaks_no_rule() {
     assert_eq!(history().audit(&state()), []);
-    // The fourth count was sent and never answered: it may be there or not.
+    // The fourth count was sent and never answered: it may be stored or not.
     let mut more = state();
     (more.turn, more.counts) = (6, BTreeMap::from([("a".to_owned(), 4)]));
     let mut history = history();
     assert_eq!(history.audit(&more), []);
-    // Having been read, it must stay.
+    // Once it was read, it must stay.
     assert_eq!(kinds(&history.audit(&state())), [Kind::Early]);
 }
 
@@ -123,7 +123,7 @@ fn messages_out_of_their_order_are_noticed() {
     assert_eq!(heard(["did 1 inc a 1", "nonsense"]), [Kind::Forged]);
 }
 
-/// Returns a client that was promised an alarm 1 s from now, at 1,000.
+/// Returns a client that was promised an alarm 1 s from now, at 1,000, and the problems of its history.
 fn alarmed(then: &[&str]) -> (History, Vec<Problem>) {
     let mut history = History::default();
     let mut witness = Witness::new("room", "a", 0, 0);
@@ -160,7 +160,7 @@ fn an_alarm_waits_or_has_rung() {
 #[test]
 fn an_alarm_that_was_heard_has_rung_and_not_before_its_time() {
     let ring = ["saw 2 ring 1000 a.1 1000"];
-    // Nobody's clock has moved since it was asked for.
+    // No clock has moved since the client asked for it.
     assert_eq!(kinds(&alarmed(&ring).1), [Kind::Alarm]);
     assert_eq!(kinds(&alarmed(&ring).0.audit(&waiting())), [Kind::Early]);
     assert_eq!(alarmed(&ring).0.audit(&rung()), []);

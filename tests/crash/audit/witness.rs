@@ -1,19 +1,20 @@
-//! What one connection sent and saw while one server lived. Owns the reading of the ledger's messages.
+//! The messages that one connection sent and received while one server lived. Owns the reading of the ledger's
+//! messages.
 //!
-//! Invariant: what is about to be sent is noted before it is sent, and what arrived counts as seen,
-//! even if the server was dead by then. It does not know how messages travel.
+//! Invariant: a message is noted before it is sent, and a message that arrived counts as received, even if the server
+//! was dead by then. It does not know how messages travel.
 
 use super::{Kind, Known, Problem};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a message was to the connection that heard it.
+/// The meaning of a message for the connection that received it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// The answer to something it had sent.
     Answer,
-    /// What somebody else did, or an alarm.
+    /// An action of another connection, or an alarm.
     News,
 }
 
@@ -26,21 +27,21 @@ pub(crate) struct Witness {
     pub(super) turn_told: u64,
     pub(super) counts: BTreeMap<String, Known>,
     pub(super) stamps: BTreeMap<String, Known>,
-    /// The alarms it asked for, and when they may ring at the earliest.
+    /// The alarms that it asked for, and the earliest time at which each may ring.
     pub(super) asked: Vec<(String, Instant)>,
-    /// The alarms it was told of, for when, and what it is called if one is missing.
+    /// The alarms that it was promised, with their times, and the kind of problem if one is missing.
     pub(super) promised: Vec<(String, u64, Kind)>,
-    /// The alarms it heard, and when.
+    /// The alarms that it received, and when.
     pub(super) rang: Vec<(String, Instant)>,
     pub(super) problems: Vec<Problem>,
-    /// The last turn it heard of on this connection.
+    /// The last turn that it received on this connection.
     last: Option<u64>,
     pub(crate) messages: u64,
     pub(crate) acked_counts: u64,
 }
 
 impl Witness {
-    /// Returns a connection that has sent nothing yet, of a client whose numbers stand where they stand.
+    /// Returns a connection that has sent nothing yet, of a client whose count and stamp have these values.
     pub(crate) fn new(room: &str, who: &str, count: u64, stamp: u64) -> Self {
         let known = |sent| BTreeMap::from([(who.to_owned(), Known { sent, ..Known::default() })]);
         Self {
@@ -60,22 +61,22 @@ impl Witness {
         }
     }
 
-    /// It is going to ask for one more count.
+    /// Notes that it will ask for one more count.
     pub(crate) fn sends_count(&mut self) {
         self.counts.entry(self.who.clone()).or_default().sent += 1;
     }
 
-    /// It is going to ask for the next stamp.
+    /// Notes that it will ask for the next stamp.
     pub(crate) fn sends_set(&mut self) {
         self.stamps.entry(self.who.clone()).or_default().sent += 1;
     }
 
-    /// It is going to ask for an alarm.
+    /// Notes that it will ask for an alarm.
     pub(crate) fn sends_alarm(&mut self, id: &str, after: Duration) {
         self.asked.push((id.to_owned(), Instant::now() + after));
     }
 
-    /// The server ended the connection while it should have lived.
+    /// Notes that the server ended the connection while it should have lived.
     pub(crate) fn ends(&mut self, how: &str) {
         let text = format!("{how} while the server should serve");
         self.problem(Kind::Broken, text);
@@ -113,7 +114,7 @@ impl Witness {
         heard
     }
 
-    /// Every turn says something to everybody, so each is followed by the next.
+    /// Checks the number of a turn. Every turn sends a message to every connection, so each is followed by the next.
     fn turn(&mut self, turn: u64, heard: Heard) {
         if let Some(last) = self.last.replace(turn)
             && turn != last + 1

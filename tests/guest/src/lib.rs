@@ -1,20 +1,19 @@
 //! Builds the guests under `tests/guests` to WebAssembly. Owns when that happens: once a process.
 //!
-//! Invariant: a guest that tests run was built from the sources as they are now. It does not know
-//! what the guests do, nor who runs them; the runtime's own tests use it, too, so it knows no runtime.
+//! Invariant: a guest that tests run was built from the current sources. It does not know what the guests do, nor who
+//! runs them. The runtime's own tests use it, too, so it knows no runtime.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// What `rustc` calls the guests' target.
+/// The name of the guests' target for `rustc`.
 const TARGET: &str = "wasm32-wasip2";
 
 /// Returns the guest in `tests/guests/NAME` as a component.
 ///
-/// # Panics
-/// When it does not build; cargo's own words are in the panic's text.
+/// # Panics When it does not build; cargo's own output is in the panic's text.
 pub fn guest(name: &str) -> Arc<[u8]> {
     static BUILT: OnceLock<Mutex<HashMap<String, Arc<[u8]>>>> = OnceLock::new();
     let mut built =
@@ -55,8 +54,8 @@ fn build(name: &str) -> Arc<[u8]> {
     bytes.unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display())).into()
 }
 
-/// Makes sure that the target's standard library is there. A toolchain without `rustup` is left alone:
-/// if it lacks the target, the build says so.
+/// Makes sure that the target's standard library is there. It leaves a toolchain without `rustup` alone: if that
+/// lacks the target, the build reports it.
 fn add_target() {
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output();
     let Ok(sysroot) = sysroot else { return };

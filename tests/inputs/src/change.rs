@@ -1,11 +1,11 @@
-//! One change of an input. Owns what changes there are.
+//! One change of an input. Owns the kinds of changes.
 
 use crate::Dice;
 
 /// Bytes at which something often ends, begins or overflows.
 const EDGES: [u8; 12] = [0, 1, 0x7e, 0x7f, 0x80, 0x81, 0xfe, 0xff, b'\n', b'\r', b' ', b'"'];
 
-/// Changes an input in one place; `kept` and `words` are what may be put there.
+/// Changes an input in one place; `kept` and `words` are the texts that it may insert.
 pub(crate) fn once(input: &mut Vec<u8>, kept: &[Vec<u8>], words: &[Vec<u8>], dice: &mut Dice) {
     let at = dice.below(input.len() + 1);
     let end = at + dice.below((input.len() - at).min(64) + 1);

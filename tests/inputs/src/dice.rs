@@ -17,7 +17,7 @@ impl Dice {
         usize::try_from(self.roll() % end as u64).unwrap_or_default()
     }
 
-    /// So many random bytes.
+    /// Returns so many random bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count).map(|_| self.roll().to_le_bytes()[0]).collect()
     }

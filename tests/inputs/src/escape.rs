@@ -1,11 +1,10 @@
-//! How inputs stand in a file: a line each, in quotes, escaped as a byte string of Rust.
+//! The form of inputs in a file: a line each, in quotes, escaped as a byte string of Rust.
 //!
-//! Invariant: any bytes are written as one line, and read back as they were.
+//! Invariant: any bytes are written as one line, and read back unchanged.
 
-/// Returns the inputs of a file: what stands in its lines that begin with a quote.
+/// Returns the inputs of a file: the content of its lines that begin with a quote.
 ///
-/// # Panics
-/// If such a line does not end with a quote, or has an escape in it that means nothing.
+/// # Panics If such a line does not end with a quote, or has an unknown escape.
 pub(crate) fn inputs(text: &[u8]) -> Vec<Vec<u8>> {
     let lines = text.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"\""));
     lines.map(|line| plain(line.trim_ascii_end())).collect()

@@ -1,12 +1,13 @@
-//! What strangers may send, for tests of whatever reads it: kept inputs, and changes of them drawn from a seed.
+//! The bytes that strangers may send, for tests of the code that reads them: kept inputs, and changes of them drawn
+//! from a seed.
 //!
-//! Invariant: the same files, seed and number of rounds give the same inputs in the same order, on every machine.
-//! It does not know what the inputs mean.
+//! Invariant: the same files, seed and number of rounds give the same inputs in the same order, on every machine. It
+//! does not know what the inputs mean.
 //!
 //! Each target has a file in `corpus/`, `TARGET.txt`, with one input a line, in quotes and escaped as a byte string
-//! of Rust; other lines are comments. **To keep an input, add such a line**, and say before it what it once did.
-//! An input on which a check fails is added by the failing test itself, so that it is tried first from then on:
-//! commit it with the mend.
+//! of Rust; other lines are comments. **To keep an input, add such a line**, and say before it what it once did. A
+//! failing test adds the input on which its check fails, so that it is tried first from then on: commit it with the
+//! fix.
 //!
 //! `FUZZ_ROUNDS` sets how many changes of kept inputs are tried, `FUZZ_SEED` which.
 
@@ -34,10 +35,9 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Returns the kept inputs of a target; `words` are what a change may put into one besides.
+    /// Returns the kept inputs of a target; `words` are further texts that a change may insert.
     ///
-    /// # Panics
-    /// If the target has no file, or that has no input in it.
+    /// # Panics If the target has no file, or its file has no input.
     pub fn of(target: &str, words: &[&str]) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
         let file = folder.join(format!("{target}.txt"));
@@ -66,10 +66,9 @@ impl Inputs {
         input
     }
 
-    /// Checks every kept input, then changes of them. A check fails by a panic; its input is then kept.
+    /// Checks every kept input, then changes of them. A check fails by a panic, and its input is then kept.
     ///
-    /// # Panics
-    /// As the check does.
+    /// # Panics As the check does.
     pub fn each(mut self, check: impl Fn(&[u8])) {
         for input in &self.kept {
             attempt(&check, input);
@@ -83,7 +82,7 @@ impl Inputs {
         }
     }
 
-    /// Adds an input to the target's file. Where that cannot be written, what is said is all there is.
+    /// Adds an input to the target's file. If the file cannot be written, the printed text is the only copy.
     fn keep(&self, input: &[u8]) {
         let line = escape::line(input);
         let file = std::fs::OpenOptions::new().append(true).open(&self.file);
@@ -93,7 +92,7 @@ impl Inputs {
     }
 }
 
-/// Checks a kept input, and says which it is if that fails.
+/// Checks a kept input, and prints it if that fails.
 fn attempt(check: &impl Fn(&[u8]), input: &[u8]) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(input))) {
         say(&format!("this kept input fails:\n{}", escape::line(input)));

@@ -1,4 +1,4 @@
-//! Command lines in the documentation: `room` takes each of them.
+//! Command lines in the documentation: `room` accepts each of them.
 
 use super::super::*;
 use clap::CommandFactory as _;
@@ -12,7 +12,7 @@ const PROMISES: &str = include_str!("../../../../runtime/PROMISES.md");
 const DECISIONS: &str = include_str!("../../../../runtime/DECISIONS.md");
 const CONTRIBUTING: &str = include_str!("../../../../CONTRIBUTING.md");
 
-/// Returns what stands between backticks, and begins with `room` or a variable before it.
+/// Returns the text between backticks that begins with `room` or a variable before it.
 fn spans(text: &str) -> Vec<String> {
     let mut outside = String::new();
     let mut is_fenced = false;
@@ -28,7 +28,7 @@ fn spans(text: &str) -> Vec<String> {
     spans.map(|span| span.replace('\n', " ")).filter(|span| span.starts_with("room ")).collect()
 }
 
-/// One command line of each way to fill in a synopsis: with all that may be left out, and without.
+/// Returns two command lines for a synopsis: with all optional parts, and without.
 fn lines(synopsis: &str) -> [Vec<String>; 2] {
     let mut depth = 0;
     let (mut all, mut least) = (String::new(), String::new());
@@ -47,7 +47,7 @@ fn lines(synopsis: &str) -> [Vec<String>; 2] {
     [words(&all), words(&least)]
 }
 
-/// Returns the words of a line, the first of those to choose from, and something that fits for a placeholder.
+/// Returns the words of a line, with the first of each choice, and a valid value for each placeholder.
 fn words(line: &str) -> Vec<String> {
     let words = shlex::split(line).unwrap_or_else(|| panic!("a quote is left open: {line}"));
     let filled = words.iter().map(|word| {
@@ -66,8 +66,8 @@ fn words(line: &str) -> Vec<String> {
     filled.collect()
 }
 
-/// Returns what clap says against a line, unless it only lacks what a sentence leaves out, or what the environment
-/// may say: whom to ask.
+/// Returns clap's error about a line, unless the line only lacks a part that a sentence leaves out, or that the
+/// environment may have: the server to ask.
 fn refusal(line: &[String], is_whole: bool) -> Option<String> {
     use clap::error::ContextKind::InvalidArg;
     use clap::error::ContextValue::Strings;
@@ -108,7 +108,7 @@ fn every_example_of_a_manual_page_is_taken() {
     for command in Args::command().get_subcommands() {
         let text = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
         for line in text.lines().filter_map(|line| line.strip_prefix("  room ")) {
-            // What is beside it is for the shell.
+            // The rest of the line is for the shell.
             for line in format!("room {line}").split(" && ") {
                 let line = line.split(" | ").next().unwrap_or_default();
                 let line = line.split(['>', '<', '#']).next().unwrap_or_default();
@@ -145,7 +145,7 @@ fn what_the_packages_start_is_taken() {
         let Command::Serve(args) = Args::try_parse_from(&line).unwrap().command else {
             panic!("it is a server: {line:?}");
         };
-        // Whoever stops it must wait longer than it takes.
+        // The process that stops it must wait longer than it takes.
         assert!(args.drain_seconds < stop_max, "{line:?}");
     }
     assert!(unit.contains("\nTimeoutStopSec=90\n"));

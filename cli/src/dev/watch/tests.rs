@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-/// A folder with a scope over all of it but `web`, of which a build has read a few files.
+/// A folder with a scope over all of it but `web`. A build has read a few of its files.
 struct Folder {
     _dir: tempfile::TempDir,
     root: PathBuf,
@@ -44,7 +44,7 @@ fn write(root: &Path, file: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// Returns what differs after `act`: files that matter, and files that may.
+/// Returns the differences after `act`: files that matter, and files that may.
 fn differing(prepare: impl Fn(&Path), act: impl Fn(&Path)) -> (Vec<String>, Vec<String>) {
     let Folder { root, scope, _dir } = folder();
     prepare(&root);
@@ -141,7 +141,7 @@ fn ignore_rules_are_gits_and_end_at_the_repositorys_edge() {
         let save = |root: &Path| write(root, "src/new.rs", "x");
         assert_eq!(differing(all, save), sure("src/new.rs"), "{rules}");
     }
-    // In a repository that ignores all of the project, its sources are sources still.
+    // In a repository that ignores the whole project, its sources still count.
     let all = |root: &Path| {
         fs::remove_dir(root.join(".git")).unwrap();
         fs::create_dir(root.join("../.git")).unwrap();

@@ -1,7 +1,7 @@
-//! The room that the stock clients talk to: it tells what it sees, and does what it is told.
+//! The room that the stock clients talk to: it reports what it sees, and follows their commands.
 //!
-//! The driver, `cli/tests/common/project.rs`, copies it into a project of its own and writes the
-//! manifest, as `reload.mjs` changes this source while it is served.
+//! The driver, `cli/tests/common/project.rs`, copies it into a project of its own and writes the manifest, as
+//! `reload.mjs` changes this source while it is served.
 
 use room_sdk::prelude::*;
 use serde_json::json;

@@ -1,15 +1,15 @@
-//! What a set of parts looks like at a stamp. Owns which parts there are, their sizes and their bytes.
+//! A set of parts at a stamp. Owns which parts there are, their sizes and their bytes.
 //!
-//! Invariant: the stamp alone says everything, so whoever reads a set back can tell whether all of it
-//! is of one turn. No byte is 0. Pure. The tests that read the ledger back are built from this file, too.
+//! Invariant: the stamp alone determines everything, so a reader of a set can tell whether all of it is of one turn.
+//! No byte is 0. Pure. The tests that read the ledger back are built from this file, too.
 
 /// Parts of a set, counting those that a stamp leaves out.
 pub(crate) const PARTS: u64 = 8;
 /// Digits of the stamp at the beginning of each part.
 const HEAD: usize = 16;
 
-/// Returns how many bytes a part has at a stamp; none if it is not there. Some are cut into pieces by any store, and
-/// most are small, as what a turn costs is mostly its bytes.
+/// Returns the length of a part at a stamp; `None` if it does not exist. Some are cut into pieces by any store, and
+/// most are small, as their bytes are most of the cost of a turn.
 pub(crate) fn part_bytes(stamp: u64, index: u64) -> Option<usize> {
     match mix(stamp, index) % 16 {
         0..4 => None,
@@ -22,7 +22,7 @@ pub(crate) fn part_bytes(stamp: u64, index: u64) -> Option<usize> {
     }
 }
 
-/// Returns a part at a stamp; none if it is not there.
+/// Returns a part at a stamp; `None` if it does not exist.
 pub(crate) fn part(stamp: u64, index: u64) -> Option<Vec<u8>> {
     let bytes = part_bytes(stamp, index)?;
     let mut part = format!("{stamp:0HEAD$x}").into_bytes();

@@ -34,10 +34,10 @@ const PART: &str = "part/";
 const PENDING: &str = "pending/";
 const RANG: &str = "rang/";
 const GHOST: &str = "ghost";
-/// What a turn that fails adds to what it found.
+/// The number that a failing turn adds to the values that it found.
 const GHOSTS: u64 = 1_000_000;
 
-/// The ledger. It remembers nothing: all it knows is stored.
+/// The ledger. It keeps nothing in memory: all its data is stored.
 #[derive(Default)]
 pub struct Ledger;
 
@@ -47,11 +47,11 @@ struct State {
     turn: u64,
     asked: u64,
     rings: u64,
-    /// Times that an alarm came before its time.
+    /// How often an alarm came before its time.
     early: u64,
     counts: BTreeMap<String, u64>,
     stamps: BTreeMap<String, u64>,
-    /// Whose, which, and the stamp it has; none if its bytes are of no one stamp.
+    /// Connection, part, and the stamp it has; `None` if its bytes are not of one stamp.
     parts: Vec<(String, u64, Option<u64>)>,
     /// Ids and times of the alarms that have not rung.
     pending: Vec<(String, u64)>,
@@ -133,7 +133,7 @@ fn bump(ctx: &Context, key: &str) -> Result<u64> {
     Ok(next)
 }
 
-/// Says what this turn did: to who asked, and to all others.
+/// Sends messages about this turn: to the connection that asked, and to all others.
 fn tell(ctx: &Context, conn: &Connection, what: &str) -> Result {
     let turn = bump(ctx, TURN)?;
     conn.send(Message::text(format!("did {turn} {what}")))?;
@@ -176,7 +176,7 @@ fn ask(ctx: &Context, conn: &Connection, id: &str, after_ms: u64) -> Result {
     tell(ctx, conn, &format!("alarm {id} {due}"))
 }
 
-/// Does what nobody may ever see, as the turn is going to fail.
+/// Writes and sends data that no client may ever see, as the turn is going to fail.
 fn haunt(ctx: &Context, conn: &Connection) -> Result {
     let who = conn.id();
     for key in [format!("{COUNT}{who}"), format!("{STAMP}{who}"), TURN.to_owned()] {
@@ -195,14 +195,14 @@ fn pending_key(id: &str, due: u64) -> String {
     format!("{PENDING}{due:015}/{id}")
 }
 
-/// Returns the alarms that have not rung, the first one first.
+/// Returns the alarms that have not rung, the earliest first.
 fn pending(ctx: &Context) -> Result<Vec<(String, u64)>> {
     let entries = below(ctx, PENDING)?.into_iter();
     let id = |key: String| key.split_once('/').map(|(_, id)| id.to_owned()).unwrap_or_default();
     Ok(entries.map(|(key, due)| (id(key), due)).collect())
 }
 
-/// Sets the room's one alarm to the first of those that are pending.
+/// Sets the room's one alarm to the earliest pending one.
 fn set_alarm(ctx: &Context) -> Result {
     match pending(ctx)?.first() {
         Some((_, due)) => ctx.alarm().set(Timestamp::from_millis(*due)),

@@ -1,10 +1,10 @@
-//! What a guest can do to its host. Owns the mischief.
+//! The attacks of a guest on its host. Owns the mischief.
 //!
 //! Invariant: every function here ends only when the host ends it. It does not know why it is called.
 
 use std::hint::black_box;
 
-/// Computes for ever.
+/// Computes forever.
 pub(crate) fn endless_loop() -> ! {
     let mut n = 0_u64;
     loop {
@@ -12,8 +12,8 @@ pub(crate) fn endless_loop() -> ! {
     }
 }
 
-/// Calls itself until the stack is full: the host's, with small frames, which `FRAME` being 0 makes
-/// them; else the guest's own, which lies in its memory.
+/// Calls itself until the stack is full. With a `FRAME` of 0 the frames are small and the host's stack fills.
+/// Otherwise the guest's own stack fills, which lies in its memory.
 pub(crate) fn endless_recursion<const FRAME: usize>(n: u64) -> u64 {
     let frame = black_box([n; FRAME]);
     if n == u64::MAX {
@@ -30,7 +30,7 @@ pub(crate) fn endless_allocation() -> ! {
     }
 }
 
-/// Stops where it is, without a word.
+/// Stops at once, without a message.
 pub(crate) fn trap() -> ! {
     std::process::abort()
 }

@@ -1,10 +1,9 @@
-//! A room that does what it is told, well or badly. Owns the script that tests speak.
+//! A room that follows its test's script, good or bad. Owns the script that tests speak.
 //!
-//! A text message that begins with `[` is a script: a JSON array of `Step`s, carried out in one
-//! turn. Any other message comes back as it is. A POST carries a script, too, and is answered with
-//! what the script said; a GET is answered with a `report`. What any other callback is to do is a
-//! `Plan`. What happened to the room (starts, connects, closes, errors, alarms) is kept under keys
-//! that begin with `~`.
+//! A text message that begins with `[` is a script: a JSON array of `Step`s, carried out in one turn. Any other
+//! message comes back as it is. A POST carries a script, too, and its answer has the script's outputs. A GET is
+//! answered with a `report`. A `Plan` says what any other callback should do. The room's starts, connects, closes,
+//! errors and alarms are kept under keys that begin with `~`.
 //!
 //! Invariant: nothing happens here that a test did not ask for. It does not know what tests expect.
 
@@ -28,7 +27,7 @@ const ALARM_FAILS: &str = "alarm-fails";
 /// How many milliseconds an alarm takes: a test puts it.
 const ALARM_SLEEPS: &str = "alarm-sleeps";
 
-/// The puppet. Its fields are what an instance remembers, and lose when they are lost with it.
+/// The puppet. Its fields are an instance's memory, and are lost with the instance.
 #[derive(Default)]
 pub struct Puppet {
     /// Events this instance has handled.
@@ -39,7 +38,7 @@ pub struct Puppet {
     leaked: Vec<Vec<u8>>,
 }
 
-/// What a test can learn of a room by asking.
+/// The facts about a room that a test can read.
 #[derive(Serialize)]
 struct Report {
     party: String,
@@ -84,14 +83,14 @@ impl Puppet {
     }
 }
 
-/// Notes durably that something happened.
+/// Notes an event durably.
 fn note(ctx: &Context, event: String) -> Result {
     let mut events: Vec<String> = ctx.storage().get(EVENTS)?.unwrap_or_default();
     events.push(event);
     ctx.storage().put(EVENTS, &events)
 }
 
-/// Does what the room's name, its variables or a query ask for by one word.
+/// Misbehaves as the room's name, its variables or a query ask for by one word.
 fn misbehave(how: Option<&str>) -> Result {
     match how {
         Some("err") => bail!("told to fail"),
@@ -111,7 +110,7 @@ impl Room for Puppet {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
         if name.starts_with("fail-start-once") && ctx.storage().get::<bool>(FAILED)?.is_none() {
-            // The turn fails, and with it what it wrote; so this is kept before.
+            // The turn fails, and its writes are lost. So this is kept before.
             ctx.storage().put(FAILED, &true)?;
             ctx.flush()?;
             bail!("told to fail once");
@@ -242,7 +241,7 @@ impl Room for Puppet {
         self.handled += 1;
         let events: Vec<String> = ctx.storage().get(EVENTS)?.unwrap_or_default();
         println!("{} expires after {} events", ctx.name(), events.len());
-        // What is kept in between goes with the rest.
+        // Data that is stored in between goes with the rest.
         ctx.storage().put("expires", &true)?;
         Plan::run(self, ctx, "on_expire", None)?;
         ctx.alarm().set_in(std::time::Duration::from_secs(3_600));

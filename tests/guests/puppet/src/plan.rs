@@ -1,7 +1,7 @@
-//! What a callback is to do when it runs. Owns how a test's plans are kept.
+//! The plan for a callback. Owns how a test's plans are kept.
 //!
-//! Invariant: a plan that was begun is spent, even if the turn that carries it out fails. It does not
-//! know what the steps do.
+//! Invariant: a started plan is spent, even if the turn that carries it out fails. It does not know what the steps
+//! do.
 
 use crate::Puppet;
 use crate::step::Step;
@@ -19,12 +19,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Puts it in place of the callback's plan before.
+    /// Replaces the callback's plan.
     pub(crate) fn keep(&self, ctx: &Context, callback: &str) -> Result {
         ctx.storage().put(key(callback), self)
     }
 
-    /// Carries out the callback's plan, if it has one. What it says goes to all.
+    /// Carries out the callback's plan, if it has one. Its outputs go to all.
     pub(crate) fn run(
         room: &mut Puppet,
         ctx: &Context,
@@ -37,7 +37,7 @@ impl Plan {
         } else {
             ctx.storage().delete(key(callback))?;
         }
-        // The turn fails, and with it what it wrote; so this is kept before.
+        // The turn fails, and its writes are lost. So this is kept before.
         ctx.flush()?;
         let say = |text: String| ctx.broadcast(Message::text(text)).send();
         let steps: Vec<Step> = serde_json::from_value(steps)?;
@@ -45,7 +45,7 @@ impl Plan {
     }
 }
 
-/// Hidden from reports, as everything that begins so.
+/// Returns a key that reports hide, as they hide all keys that begin so.
 fn key(callback: &str) -> String {
     format!("~plan {callback}")
 }

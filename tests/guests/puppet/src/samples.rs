@@ -1,10 +1,10 @@
-//! What a guest can learn that is in no event and no storage. Owns the asking.
+//! The values that a guest can get from no event and no storage. Owns the calls.
 //!
 //! Invariant: every function asks again at each call. It does not know what the answers should be.
 
 use std::hint::black_box;
 
-/// Returns what each interface of `wasi:random` gives, and what the standard library makes of it.
+/// Returns the values of each interface of `wasi:random`, and what the standard library makes of them.
 #[cfg(target_os = "wasi")]
 pub(crate) fn random() -> String {
     use std::collections::HashSet;
@@ -16,7 +16,7 @@ pub(crate) fn random() -> String {
     format!("{secure:?} {weak:?} {:?} {order:?}", insecure_seed::insecure_seed())
 }
 
-/// Returns what both clocks show.
+/// Returns the times of both clocks.
 #[cfg(target_os = "wasi")]
 pub(crate) fn time() -> String {
     use wasip2::clocks::{monotonic_clock, wall_clock};
@@ -34,7 +34,7 @@ pub(crate) fn time() -> String {
     unreachable!("the puppet runs as a guest")
 }
 
-/// Returns the bits of results that are not a number, whose sign and payload machines choose differently.
+/// Returns the bits of NaN results, whose sign and payload machines choose differently.
 pub(crate) fn not_a_number() -> String {
     let (zero, infinite) = (black_box(0.0_f64), black_box(f64::INFINITY));
     let (none, endless) = (black_box(0.0_f64), black_box(f64::INFINITY));

@@ -1,4 +1,4 @@
-//! One thing that a script asks for. Owns the words of the script.
+//! One step of a script. Owns the words of the script.
 //!
 //! Invariant: a step that fails fails the turn. It does not know which event brought the script.
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
 
-/// A step of a script. `say` answers whoever sent the script.
+/// A step of a script. `say` answers the sender of the script.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Step {
@@ -81,11 +81,11 @@ pub(crate) enum Step {
     Print(String),
     /// Says whether a file can be opened.
     Open(String),
-    /// Says what every source of randomness gives.
+    /// Says a value of every source of randomness.
     Random,
-    /// Says what the clocks show.
+    /// Says the times of the clocks.
     Time,
-    /// Says the bits of results that are not a number.
+    /// Says the bits of NaN results.
     NotANumber,
     /// Ends the turn so far.
     Flush,
@@ -93,21 +93,21 @@ pub(crate) enum Step {
     Err(String),
     /// Panics.
     Panic(String),
-    /// Traps without a word.
+    /// Traps without a message.
     Trap,
     /// Ends the process.
     Exit(i32),
     /// Sleeps.
     Sleep(u64),
-    /// Computes for ever.
+    /// Computes forever.
     Loop,
-    /// Recurses for ever.
+    /// Recurses forever.
     Recurse,
-    /// Recurses for ever, with much on the stack.
+    /// Recurses forever, with much on the stack.
     RecurseWide,
     /// Allocates so many bytes, and keeps them as long as the instance lives.
     Keep(usize),
-    /// Allocates for ever.
+    /// Allocates forever.
     Alloc,
     /// Allocates so many bytes, and keeps them as long as the instance lasts.
     Leak(usize),
@@ -115,7 +115,7 @@ pub(crate) enum Step {
     Plan(String, u32, Value),
     /// Says something until it is refused, and fails.
     Flood,
-    /// Says something so many times, and minds no refusal.
+    /// Says something so many times, and ignores refusals.
     FloodAnyway(u32),
 }
 
