@@ -1,12 +1,13 @@
-//! What a power cut may leave of a store's files, made by hand. Owns what is known here of the folder.
+//! The damage that a power cut may leave in a store's files, made by hand. Owns the test's knowledge of the folder's
+//! layout.
 //!
 //! ```text
 //! log/NUMBER.log   ours: records, then zeros. What was acknowledged is synced, what follows may be anything.
 //! tree-NUMBER/…    another's, synced at leisure: may be anything.
 //! ```
 //!
-//! Invariant: no byte that somebody was told of is touched. All else in the folder is left alone. It
-//! does not know how either is read.
+//! Invariant: no acknowledged byte is touched. All else in the folder is left alone. It does not know how either is
+//! read.
 
 use room_tests::Dice;
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! Servers that die under load, again and again: if anybody saw it, it is durable; if a turn failed,
-//! nobody saw it.
+//! Servers that die under load, again and again. A message that anybody saw is durable. Nobody saw a message of a
+//! failed turn.
 //!
 //! ```text
 //! cargo test -p room-tests --test crash                      a short run of each kind
@@ -9,12 +9,11 @@
 //! CRASH_MUST=1 …                                              fails where no power can be cut, and does not pass
 //! ```
 //!
-//! Each prints a tally. What a run draws comes from its seed; when the server is hit depends on the
-//! machine, too, so a seed says where to look and does not promise to fail again.
+//! Each prints a tally. The draws of a run come from its seed. The moment of a crash depends on the machine, too, so
+//! a seed says where to look and does not promise to fail again.
 //!
-//! Reading order: `audit` has the rules, `run` the order of events, `load` the clients, `server` the
-//! process, `ground` what a crash does: `power` for a disk that loses what was not synced, `files` for
-//! what is made by hand.
+//! Reading order: `audit` has the rules, `run` the order of events, `load` the clients, `server` the process,
+//! `ground` the effects of a crash: `power` for a disk that loses unsynced data, `files` for damage made by hand.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

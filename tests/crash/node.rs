@@ -1,9 +1,8 @@
 //! A server for tests that kill it: `crash-node DATA MODULE CACHE`. Owns nothing but its start.
 //!
-//! It opens the folder DATA, serves the guest in the file MODULE as party `main`, and says so with one
-//! line of JSON: `{"addr": …, "problems": […]}`, or `{"error": …}` if it cannot. Invariant: it ends
-//! when its standard input does, so that it never outlives the test that started it. It does not know
-//! that it is going to be killed.
+//! It opens the folder DATA, serves the guest in the file MODULE as party `main`, and prints one line of JSON:
+//! `{"addr": …, "problems": […]}`, or `{"error": …}` if it cannot. Invariant: it ends when its standard input does,
+//! so that it never outlives the test that started it. It does not know that a test will kill it.
 
 use room_runtime::{
     Audience, Config, Limits, PartyConfig, Project, Proxies, Runtime, StorageConfig, WhenQuiet,

@@ -6,11 +6,11 @@
 //!         has for good     and may still lose
 //! ```
 //!
-//! The outer file system's cache plays the cache of a disk: what the inner one has written but not
-//! flushed lies there, in memory. A cut shuts the outer file system down by `EXT4_IOC_SHUTDOWN` without
-//! flushing its journal: from then on nothing reaches `outer.img`. What survives is what was synced, and
-//! whatever the kernel wrote back by itself, as its timers had it. Then both are mounted again, and both
-//! replay their journals. What the server says after a cut has begun does not count.
+//! The outer file system's cache plays the cache of a disk: written but unflushed data of the inner one lies there,
+//! in memory. A cut shuts the outer file system down by `EXT4_IOC_SHUTDOWN` without flushing its journal: from then
+//! on nothing reaches `outer.img`. The data survives that was synced, or that the kernel wrote back by itself, by its
+//! timers. Then the test mounts both again, and both replay their journals. The server's messages after the start of
+//! a cut do not count.
 //!
 //! Not covered: a disk that tears a sector, or that lies about its flushes.
 //!

@@ -1,4 +1,4 @@
-//! How a room comes into memory, and how it leaves.
+//! The way of a room into memory, and out of it.
 
 use futures_util::future::join_all;
 use room_tests::{Requests, Setup, guest, until};
@@ -45,12 +45,12 @@ async fn a_start_that_fails_fails_its_visitor_and_the_next_one_tries_again() {
     assert!(why.contains("told to fail once"), "{why}");
     let mut second = node.connect("fail-start-once").await;
     assert_eq!(second.echo("in").await, "in");
-    // Each of many at once has an answer, whoever of them met the failure.
+    // Each of many requests at once has an answer, whichever of them met the failure.
     let many = (0..20).map(|_| node.get("/party/fail-start-once-more"));
     let many = join_all(many).await;
     assert!(many.iter().all(|reply| matches!(reply.status, 200 | 500)), "{many:?}");
     assert_eq!(node.get("/party/fail-start-once-more").await.status, 200);
-    // A start that only ever returns errors is no fault that breaks a room.
+    // A start that only returns errors is not a fault that breaks a room.
     for _ in 0..20 {
         let reply = node.get("/party/fail-start-always").await;
         assert_eq!(reply.status, 500);

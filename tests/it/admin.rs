@@ -1,4 +1,4 @@
-//! What an operator asks of a node that serves: backups, exports, imports, and who may ask.
+//! The operator's requests to a serving node: backups, exports, imports, and who may make them.
 
 use room_runtime::{Limits, PartyName, RoomId, offline};
 use room_tests::{RawClient, Reply, Requests, Setup, TestNode, until};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 const EXPORT: &str = "/_room/admin/rooms/main/lobby/export";
 const IMPORT: &str = "/_room/admin/rooms/main/lobby/import";
 
-/// Asks as the operator.
+/// Sends a request as the operator.
 async fn ask(node: &TestNode, method: &str, path: &str, body: &[u8]) -> Reply {
     let secret = format!("Bearer {}", node.secret());
     node.request(method, path, &[("authorization", &secret)], body).await
@@ -19,7 +19,7 @@ fn lobby() -> RoomId {
     RoomId::new(PartyName::parse("main").unwrap(), "lobby", 256).unwrap()
 }
 
-/// Files of the operator's work that are there now.
+/// Returns the number of the operator's temporary files.
 fn scratch_files(node: &TestNode) -> usize {
     let dir = node.data_dir().unwrap().join("scratch");
     std::fs::read_dir(dir).unwrap().count()
@@ -116,7 +116,7 @@ async fn a_backup_under_load_is_a_state_that_was() {
             let before = done.load(Ordering::SeqCst);
             let reply = ask(&node, "POST", "/_room/admin/backup", &[]).await;
             assert_eq!(reply.status, 200, "round {round}: {}", reply.text());
-            // One more may have been begun that nobody has heard of yet.
+            // One more may have started without an answer yet.
             taken.push((before, done.load(Ordering::SeqCst) + 1, reply.body));
         }
         ended.store(true, Ordering::SeqCst);
@@ -156,7 +156,7 @@ async fn an_export_that_was_edited_is_imported_and_the_room_shows_it() {
     let mut client = node.connect("lobby?_pk=a").await;
     assert_eq!(client.ask(json!([{"add": "n"}])).await, "41");
     assert_eq!(client.ask(json!([{"get": "gone"}])).await, "null");
-    // The lines of one room make another one, too, with a name of any letters.
+    // The lines of one room also make another one, with a name of any letters.
     let other = "/_room/admin/rooms/main/a%20b%2Fc/import";
     assert_eq!(ask(&node, "PUT", other, text.as_bytes()).await.json()["room"], "main/a b/c");
     let node = node.restart().await;
@@ -215,7 +215,7 @@ async fn a_client_that_does_not_read_keeps_a_place_until_it_goes_and_leaves_no_f
     until("the place to be free", async || ask(&node, "GET", EXPORT, &[]).await.status == 200)
         .await;
     until("the files to go", async || scratch_files(&node) == 0).await;
-    // One that goes before the answer leaves nothing either, nor does it keep the folder open.
+    // A client that disconnects before the answer leaves nothing either, and does not keep the folder open.
     let mut hasty = RawClient::open(node.addr()).await;
     hasty.write(request.as_bytes()).await;
     drop(hasty);

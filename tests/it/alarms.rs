@@ -1,4 +1,4 @@
-//! One alarm a room: durable, at least once, tried again.
+//! One alarm a room: durable, at least once, retried.
 
 use room_tests::{Requests, Setup, TestNode, until};
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ async fn a_new_alarm_replaces_the_one_before_and_delete_all_removes_it() {
 #[tokio::test]
 async fn an_alarm_that_fails_is_tried_again() {
     let node = Setup::memory().limits(|limits| limits.alarm_retry_ms_min = 5).start().await;
-    // Failures are counted by the instance, which an error does not cost.
+    // The instance counts failures, and an error does not cost the instance.
     node.post("lobby", &json!([{"put": ["alarm-fails", 3]}, {"alarm_in": 1}])).await;
     rang(&node, "lobby").await;
     assert_eq!(node.report("lobby").await["alarm"], Value::Null);
@@ -84,7 +84,7 @@ async fn a_burst_of_alarms_leaves_places_for_visitors() {
         assert_eq!(node.post(room, &set).await.status, 200);
     }
     rang(&node, "room-0").await;
-    // Two alarms sleep at any time from now on, and two places are for whoever comes.
+    // Two alarms sleep at any time from now on, and two places are for visitors.
     for visitor in 0..10 {
         let path = format!("visited-{visitor}");
         assert_eq!(node.report(&path).await["starts"], 1);

@@ -12,7 +12,7 @@ async fn a_ping_is_answered_and_the_room_never_hears_of_it() {
     for _ in 0..10 {
         assert_eq!(client.echo("ping").await, "pong");
     }
-    // Anything else is the room's, and so is what is not text.
+    // The room receives any other text, and every binary message.
     assert_eq!(client.echo("ping!").await, "ping!");
     client.send_binary(b"ping").await;
     assert_eq!(client.recv().await, Got::Binary(b"ping".to_vec()));
@@ -33,7 +33,7 @@ async fn a_hibernated_room_stays_asleep_while_its_clients_ping() {
         assert_eq!(client.echo("ping").await, "pong");
     }
     assert_eq!(live().await, 0);
-    // It wakes once, for what it is asked now.
+    // The room wakes once, for this request.
     let report = node.report("lobby").await;
     assert_eq!((&report["starts"], &report["handled"]), (&json!(2), &json!(1)));
 }
@@ -72,7 +72,7 @@ async fn an_answer_that_breaks_its_limit_is_refused() {
         assert!(matches!(error, DeployError::AutoResponse { .. }), "{error:?}");
         assert!(error.to_string().contains(words), "{error}");
     }
-    // As long as it may be.
+    // The longest allowed text.
     let mut party = node.party(guest("puppet"), &[]);
     party.auto_response = Some(auto_response("ping", &long[1..]));
     node.deploy_project(vec![party]).await.unwrap();

@@ -1,4 +1,4 @@
-//! Many clients that want everything and do nothing: the node's memory is bounded, others are served, and they go.
+//! Many clients that take everything and do nothing: the node bounds its memory, serves others, and closes them.
 
 use futures_util::FutureExt;
 use room_runtime::{Limits, Preamble};
@@ -83,7 +83,7 @@ async fn pings_do_not_keep_an_unfinished_message_alive_and_whole_messages_are_ne
     let node = Setup::memory().limits(|limits| limits.message_ms_max = 1_000).start().await;
     let mut client = RawClient::upgrade(node.addr(), "/party/lobby").await;
     client.write(&masked(0x01, b"piece")).await;
-    // It goes on for as long as the connection does.
+    // Pings go on for as long as the connection does.
     let (mut pongs, ping) = (0, masked(0x89, b"still here"));
     let code = loop {
         client.write(&ping).await;
@@ -93,7 +93,7 @@ async fn pings_do_not_keep_an_unfinished_message_alive_and_whole_messages_are_ne
         }
     };
     assert_eq!((code, pongs > 0), (Some(1008), true));
-    // A room that takes longer than that for a message makes nobody late.
+    // A room that takes longer than that for a message makes no client late.
     let mut client = node.connect("lobby").await;
     client.tell(json!([{"sleep": 2_000}])).await;
     for _ in 0..15 {
@@ -179,7 +179,7 @@ async fn half_open_connections_are_bounded_in_number_and_make_way_for_others() {
     for mut client in closed {
         client.rest().await;
     }
-    // One that has asked is none of them, however long it is silent.
+    // A client that has sent a request is not half open, however long it is silent.
     assert_eq!(served.echo("still here").await, "still here");
     let text = node.get("/_room/metrics").await.text();
     assert!(text.contains(r#"room_connections_refused_total{reason="half_open"}"#), "{text}");
@@ -187,7 +187,7 @@ async fn half_open_connections_are_bounded_in_number_and_make_way_for_others() {
 
 #[tokio::test]
 async fn half_open_connections_are_bounded_in_time() {
-    // Who is served in between says all of its head in far less.
+    // The served client sends all of its head in far less.
     let node = Setup::memory().limits(|limits| limits.header_ms_max = 2_000).start().await;
     let mut silent = Vec::new();
     for _ in 0..200 {

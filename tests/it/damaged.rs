@@ -1,6 +1,6 @@
 //! Data folders that were damaged while no server ran: each file, damaged in each way, does no harm or is named.
 //!
-//! A further file gets a row in [`rows`]; one that has none fails the test, but for those below [`ELSEWHERE`].
+//! A further file gets a row in [`rows`]. A file without a row fails the test, but for those below [`ELSEWHERE`].
 
 use crate::operated::Operated;
 use room_runtime::Limits;
@@ -15,16 +15,16 @@ use std::sync::Arc;
 /// Folders whose files have tests of their own.
 const ELSEWHERE: [&str; 2] = ["projects/chat/rooms/", "projects/game/rooms/"];
 
-/// What is done to a file.
+/// The damage of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Damage {
     Flipped,
     Cut,
     Emptied,
     Deleted,
-    /// The other project's file of this name is there in its place, or some other file.
+    /// The other project's file of this name replaces it, or some other file.
     Swapped,
-    /// A copy of it is put back that was made before the last changes.
+    /// A copy from before the last changes replaces it.
     Older,
 }
 
@@ -37,22 +37,22 @@ const DAMAGES: [Damage; 6] = [
     Damage::Older,
 ];
 
-/// What a server makes of it.
+/// The server's reaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     /// Everything is served as it was.
     NoHarm,
     /// As before, but for the tokens: there is a new first one.
     NewTokens,
-    /// The project `chat` is not served, and why has this in it. The other one is.
+    /// The project `chat` is not served, and the reason contains this text. The other project is served.
     Named(String),
-    /// The same, and a deployment of what is served serves it again.
+    /// The same, and a deployment of the current release serves it again.
     UntilDeployed(String),
-    /// The server does not start, and why has this in it.
+    /// The server does not start, and the reason contains this text.
     NoStart(String),
 }
 
-/// A file of the folder, and what comes of each damage to it.
+/// A file of the folder, and the outcome of each damage to it.
 struct Row {
     path: String,
     of: Box<dyn Fn(Damage) -> Outcome>,
@@ -68,7 +68,7 @@ impl Row {
     }
 }
 
-/// A folder of two projects that was stopped in order, and what it was like before the last changes.
+/// A folder of two projects that was stopped in order, and a copy from before the last changes.
 struct Base {
     dir: tempfile::TempDir,
     token: String,
@@ -113,7 +113,7 @@ impl Base {
         let module = BlobId::of(&self.chat).to_string();
         let named = module.clone();
         let module = Row::new(format!("blobs/{module}"), move |damage| match damage {
-            // It is the same.
+            // The older copy is the same.
             Damage::Older => Outcome::NoHarm,
             _ => Outcome::UntilDeployed(named.clone()),
         });
@@ -131,7 +131,7 @@ impl Base {
         ];
         // The page is laid out, so its blob is not needed to serve it.
         rows.push(Row::harmless(format!("blobs/{}", BlobId::of(b"chat 2"))));
-        // Machine code, which must not run if it was altered. Others of its kind are there under other names.
+        // Machine code, which must not run if it was altered. Other files of its kind have other names.
         let compiled = files(&self.dir.path().join("data")).into_iter();
         let is_code =
             |path: &String| path.starts_with("compiled/modules/") && !path.ends_with(".stats");
@@ -139,7 +139,7 @@ impl Base {
         rows
     }
 
-    /// Returns where a copy of the folder is, with one file damaged.
+    /// Returns a copy of the folder, with one file damaged.
     fn damaged(&self, path: &str, damage: Damage, dice: &mut Dice) -> tempfile::TempDir {
         let data = tempfile::tempdir().unwrap();
         copy(&self.dir.path().join("data"), data.path());
@@ -206,7 +206,7 @@ fn files(dir: &Path) -> Vec<String> {
     found
 }
 
-/// Checks that a project is served as it was: its code, its variables and its pages.
+/// Checks that a project is served unchanged: its code, its variables and its pages.
 async fn is_served(operated: &Operated, project: &str, what: &str) {
     let page = operated.asked(project, "/").await;
     assert_eq!(page, Some(format!("{project} 2").into_bytes()), "{what}");
@@ -274,7 +274,7 @@ async fn every_file_of_the_data_folder_is_tried_damaged() {
     let found = files(&base.dir.path().join("data"));
     for path in &found {
         let elsewhere = ELSEWHERE.iter().any(|folder| path.starts_with(folder));
-        // What is not served any more, and the other project's files, are like those that have rows.
+        // Files that are no longer served, and the other project's files, are like those that have rows.
         let alike =
             ["projects/game/", "blobs/", "compiled/"].iter().any(|folder| path.starts_with(folder));
         assert!(elsewhere || alike || rows.contains_key(path), "{path} has no row");

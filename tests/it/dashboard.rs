@@ -1,4 +1,4 @@
-//! The operator's page as it is served: its headers, and what is told to who shows no token.
+//! The operator's page: its headers, and its answers to clients without a token.
 
 use room_runtime::server::NewToken;
 use room_runtime::{Limits, Proxies, Server, ServerConfig};
@@ -44,7 +44,7 @@ async fn the_page_may_run_its_own_files_and_talk_to_its_server_alone() {
              frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
         )
     );
-    // Nothing in it stands inline, which the policy would not run.
+    // Nothing in it is inline: the policy would not run it.
     let html = page.text();
     assert!(
         !html.contains("<style") && !html.contains(" style=") && !html.contains(" on"),
@@ -123,7 +123,7 @@ async fn without_a_token_the_page_learns_what_it_is_and_nothing_else() {
     let page = admin.get("/_room/").await;
     let connects = |to: &str| format!("connect-src 'self' ws://{to};");
     assert!(policy(&page).contains(&connects(&public.to_string())), "{}", policy(&page));
-    // Who knows the name of a project is let go there; nobody learns one, or gets the page to go elsewhere.
+    // A client that knows the name of a project can reach it. Nobody learns a name, or sends the page elsewhere.
     let named = admin.get("/_room/?host=secret-project.example.com").await;
     let to = format!("secret-project.example.com:{}", public.port());
     assert!(policy(&named).contains(&connects(&to)), "{}", policy(&named));
@@ -139,7 +139,7 @@ async fn without_a_token_the_page_learns_what_it_is_and_nothing_else() {
     within("a server to stop", server.drain()).await;
 }
 
-/// Returns what a page at `origin` is answered that wants to sign in with a code, by this name of the server.
+/// Returns the answer to a page at `origin` that signs in with a code, by this name of the server.
 async fn sign_in(node: &TestNode, (host, origin): (&str, &str), code: &str) -> Reply {
     let body = json!({ "code": code }).to_string();
     let head = format!(
@@ -171,7 +171,7 @@ async fn a_link_signs_one_page_of_the_server_in_and_no_other() {
     let signed_in = sign_in(&node, (&own, &good), &code).await;
     assert_eq!(signed_in.json(), json!({ "token": node.secret() }));
     assert_eq!(signed_in.header("cache-control"), Some("no-store"));
-    // A second use, by whoever has seen the link.
+    // A second use, by anybody who has seen the link.
     let again = sign_in(&node, (&own, &good), &code).await;
     assert_eq!(again.status, 403);
     assert!(again.text().contains("this link has been used"), "{}", again.text());

@@ -1,4 +1,4 @@
-//! Deployments that do not go as they should: cut off, crossed, without space, by another version.
+//! Deployments that go wrong: cut off, crossed, without space, by another version.
 
 use crate::operated::Operated;
 use room_runtime::Limits;
@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
-/// Returns what lies in the folder of what was uploaded.
+/// Returns the files in the folder of uploads.
 fn blobs(data: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(data.join("blobs")).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Returns what is there is whole, and nothing else is there.
+/// Checks that each stored file is whole, and that nothing else is there.
 fn only_whole(data: &Path) -> bool {
     blobs(data).iter().all(|name| {
         let bytes = std::fs::read(data.join("blobs").join(name)).unwrap_or_default();
@@ -92,7 +92,7 @@ async fn of_deployments_at_the_same_time_each_ends_clearly_and_one_is_served_who
         let module = variant(&guest("puppet"), mark);
         releases.push(operated.release(&module, &mark.to_string()).await);
     }
-    // The project is new, so that even its making is fought for.
+    // The project is new, so that its creation is contested, too.
     let deploying = releases.iter().map(async |release| {
         let body = release.to_string();
         operated.ask("POST", "projects/chat/deploy", body.as_bytes()).await
@@ -109,7 +109,7 @@ async fn of_deployments_at_the_same_time_each_ends_clearly_and_one_is_served_who
     done.sort_by_key(|(version, _)| *version);
     let numbers: Vec<u64> = done.iter().map(|(version, _)| *version).collect();
     assert_eq!(numbers, (1..=done.len() as u64).collect::<Vec<_>>());
-    // Code, variable and page are of the one that came last.
+    // Code, variable and page are of the last deployment.
     let (last, release) = done.last().unwrap();
     let versions = operated.good("GET", "projects/chat/versions", Value::Null).await;
     let current = versions.as_array().unwrap().iter().find(|version| version["current"] == true);
@@ -125,7 +125,7 @@ async fn of_deployments_at_the_same_time_each_ends_clearly_and_one_is_served_who
 struct Small(tempfile::TempDir);
 
 impl Small {
-    /// Only root may mount; elsewhere there is none.
+    /// Makes one, or `None`: only root may mount.
     fn new() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mount = Command::new("mount")
@@ -141,7 +141,7 @@ impl Small {
         let mut ballast = std::fs::File::create(self.0.path().join("ballast")).unwrap();
         let piece = vec![0; 1 << 16];
         while ballast.write_all(&piece).is_ok() {}
-        // And what is smaller than a piece.
+        // Also the space that is smaller than a piece.
         while ballast.write_all(&[0]).is_ok() {}
     }
 
@@ -166,13 +166,13 @@ async fn a_full_disk_refuses_a_deployment_and_what_is_served_goes_on_until_there
     let second = variant(&puppet, 2);
     let release = operated.release(&second, "2").await;
     small.fill();
-    // What is to be uploaded is not taken.
+    // The server refuses the upload.
     let third = variant(&puppet, 3);
     let reply = operated.ask("PUT", &format!("blobs/{}", BlobId::of(&third)), &third).await;
     let said = reply.json()["error"].clone();
     assert!(reply.status == 507 && said.as_str().unwrap().contains("No space left"), "{said}");
     assert!(only_whole(&data));
-    // What was uploaded is not served, as nobody could remember it.
+    // The uploaded files are not served, as the server could not note the version.
     let said = operated.refused(507, "POST", "projects/chat/deploy", &release).await;
     assert!(said.contains("No space left"), "{said}");
     let fresh = operated.ask("POST", "projects/new/deploy", release.to_string().as_bytes()).await;
@@ -198,7 +198,7 @@ async fn going_back_to_what_does_not_start_any_more_leaves_what_is_served() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     let puppet = guest("puppet");
-    // Nobody is there, so nobody notices that it does not start.
+    // No client is there, so nobody notices that it does not start.
     let mut broken = operated.release(&variant(&puppet, 1), "1").await;
     broken["vars"]["START"] = json!("panic");
     operated.good("POST", "projects/chat/deploy", broken).await;
@@ -208,7 +208,7 @@ async fn going_back_to_what_does_not_start_any_more_leaves_what_is_served() {
     let said =
         operated.refused(422, "POST", "projects/chat/rollback?version=1", &Value::Null).await;
     assert!(said.contains("does not start in room main/lobby, the old one is back"), "{said}");
-    // One whose module was damaged on the disk is no way back either.
+    // A version whose module was damaged on the disk cannot be restored either.
     let damaged = dir.path().join("blobs").join(BlobId::of(&puppet).to_string());
     std::fs::write(&damaged, b"no module").unwrap();
     for why in ["the file is damaged, and was moved to", "it is missing"] {
@@ -249,7 +249,7 @@ async fn who_speaks_another_version_is_told_what_to_upgrade() {
     }
     let (status, said) = asked("new").await;
     assert!(status == 400 && said.contains("`room-api` is a number"), "{said}");
-    // Who does not know the token learns nothing.
+    // A client that does not know the token learns nothing.
     let reply = admin.request("GET", "/_room/admin/projects", &[("room-api", "9")], &[]).await;
     assert_eq!(reply.status, 401);
     within("a server to stop", operated.server.drain()).await;

@@ -1,4 +1,4 @@
-//! What the front door answers, before and around rooms.
+//! The answers of the front door, before and around rooms.
 
 use room_runtime::{PartyConfig, WhenQuiet};
 use room_tests::{RawClient, Requests, Setup, TestClient, guest};
@@ -106,7 +106,7 @@ async fn a_room_sees_the_request_as_it_came() {
         .iter()
         .filter(|header| header[0].as_str().is_some_and(|name| name.starts_with("x-")))
         .collect();
-    // The last one is the server's, in place of whatever the client says of its address.
+    // The last address is the server's, in place of the client's own claim.
     let wanted =
         json!([["x-one", "1"], ["x-two", "a"], ["x-two", "b"], ["x-forwarded-for", "127.0.0.1"]]);
     assert_eq!(json!(own), wanted);
@@ -147,7 +147,7 @@ async fn a_client_that_says_nothing_is_let_go() {
     let mut silent = RawClient::open(node.addr()).await;
     let mut slow = RawClient::open(node.addr()).await;
     slow.write(b"GET /party/x HTTP/1.1\r\nHost: ").await;
-    // Both end, by the node's doing; the deadline of the test is far later.
+    // The node ends both; the deadline of the test is far later.
     silent.rest().await;
     slow.rest().await;
 }
@@ -242,7 +242,7 @@ async fn static_files_are_served_and_asked_for_each_time() {
     let head = node.request("HEAD", "/index.html", &[], &[]).await;
     assert_eq!((head.status, head.header("content-length")), (200, Some("14")));
     assert_eq!(head.body, b"");
-    // What a browser has is not sent again.
+    // A browser's cached copy is not sent again.
     let validator = page.header("last-modified").unwrap();
     let again = node.request("GET", "/", &[("If-Modified-Since", validator)], &[]).await;
     assert_eq!((again.status, again.body.len()), (304, 0));
@@ -272,7 +272,7 @@ async fn what_is_hidden_or_outside_is_404() {
         assert_eq!((reply.status, reply.text().contains("outside")), (404, false), "{path}");
     }
     assert_eq!(node.request("POST", "/index.html", &[], b"x").await.status, 404);
-    // Without a folder there is nothing.
+    // Without a folder there are no files.
     let node = Setup::memory().start().await;
     assert_eq!(node.get("/index.html").await.status, 404);
 }
@@ -300,7 +300,7 @@ async fn notices_are_for_developers_and_pages_have_places() {
     let head = page.head().await;
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/event-stream"), "{head}");
     assert_eq!(node.request("GET", "/_room/overlay", &[], b"").await.status, 503);
-    // A page that stays does not hold up the end.
+    // A page that stays does not delay the end.
     node.stop().await;
     assert!(String::from_utf8_lossy(&page.rest().await).contains("data: null"));
 }

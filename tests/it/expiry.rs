@@ -1,7 +1,7 @@
-//! Rooms that nobody uses: who ends, who does not, and what their guests hear of it.
+//! Rooms that nobody uses: which end, which do not, and the events of their guests.
 //!
-//! A node's time of service is what a ttl counts, so a test that needs days of it writes them into the
-//! folder of a node that stands still.
+//! A ttl counts a node's time of service, so a test that needs days of it writes them into the folder of a stopped
+//! node.
 
 use crate::operated::Operated;
 use room_runtime::Limits;
@@ -30,7 +30,7 @@ async fn expired(node: &TestNode, rooms: u64) {
     assert_eq!(counted(node, "room_expired_total").await, rooms);
 }
 
-/// Returns what an operator is told of a room, whom that does not wake.
+/// Returns the node's report about a room to its operator. The request does not wake the room.
 async fn inspect(node: &TestNode, room: &str) -> (u16, Value) {
     let secret = format!("Bearer {}", node.secret());
     let path = format!("/_room/admin/rooms/main/{room}");
@@ -73,7 +73,7 @@ async fn a_room_with_a_client_stays_and_so_does_one_that_keeps_being_used() {
     let mut client = node.connect("kept").await;
     client.ask(json!([{"put": ["k", 1]}, {"say": "put"}])).await;
     node.post("used", &json!([{"put": ["k", 1]}])).await;
-    // Each of these takes a whole ttl, in which the one hibernates and the other is asked now and then.
+    // Each of these takes a whole ttl. One room hibernates in it and the other one is asked now and then.
     for (count, name) in ["first", "second"].into_iter().enumerate() {
         node.post(name, &json!([{"put": ["k", 1]}])).await;
         until("a room to expire", async || {
@@ -84,7 +84,7 @@ async fn a_room_with_a_client_stays_and_so_does_one_that_keeps_being_used() {
     }
     expired(&node, 2).await;
     assert_eq!(client.ask(json!([{"get": "k"}])).await, "1");
-    // From now on nobody uses it either.
+    // From now on no client uses it either.
     drop(client);
     expired(&node, 4).await;
     assert_eq!(node.report("kept").await["keys"], json!([]));
@@ -156,7 +156,7 @@ async fn deadlines_survive_a_restart_and_a_longer_ttl_keeps_who_would_be_due() {
     expired(&node, 1).await;
     until("it to be forgotten", async || inspect(&node, "old").await.0 == 404).await;
     assert_eq!(inspect(&node, "young").await.0, 200);
-    // A party without a ttl keeps what it has.
+    // A party without a ttl keeps its rooms.
     let node = after(node, 9_000).await.no_ttl().start().await;
     assert_eq!(inspect(&node, "young").await.1["expires_ms"], Value::Null);
     assert_eq!(node.report("young").await["keys"], json!(["k"]));

@@ -1,5 +1,4 @@
-//! Every fault in every callback, while the neighbours are busy: it costs its turn, and nobody else
-//! notices.
+//! Every fault in every callback, while the neighbours are busy: it costs its turn, and no other room notices.
 
 use room_runtime::Limits;
 use room_tests::{Got, Requests, Setup, TestClient, TestNode, until};
@@ -14,11 +13,11 @@ enum Instance {
     Kept,
 }
 
-/// The limit of one message; a turn may send four times the bytes. Small, so that what goes beyond it costs no time
-/// to speak of.
+/// The limit of one message; a turn may send four times the bytes. It is small, so that exceeding it takes little
+/// time.
 const MESSAGE_BYTES: u64 = 64 << 10;
 
-/// Returns what a guest does wrong, what it costs, and what its author reads of it.
+/// Returns the faults of a guest, with their cost and the text that the author reads.
 fn faults() -> Vec<(Value, Instance, &'static str)> {
     let mib = 1 << 20;
     vec![
@@ -41,7 +40,7 @@ fn faults() -> Vec<(Value, Instance, &'static str)> {
     ]
 }
 
-/// Returns what a turn does before it goes wrong: nobody is ever to see anything of it.
+/// Returns a turn that has effects before it fails. No client may ever see them.
 fn doomed(fault: &Value) -> Value {
     json!([
         {"put": ["lost", 1]}, {"delete": "before"}, {"broadcast": "lost"}, {"alarm_in": 0},
@@ -50,8 +49,8 @@ fn doomed(fault: &Value) -> Value {
 }
 
 async fn node(limits: impl FnOnce(&mut Limits)) -> TestNode {
-    // What is no fault comes nowhere near them, however much else the machine does: neighbours may fail for
-    // nothing but the fault beside them.
+    // Normal work comes nowhere near these limits, however busy the machine is: neighbours may fail for nothing but
+    // the fault beside them.
     let quick = |limits: &mut Limits| {
         (limits.turn_ms_max, limits.turn_wall_ms_max) = (1_000, 5_000);
         (limits.connect_ms_max, limits.request_ms_max) = (60_000, 60_000);
@@ -63,8 +62,8 @@ async fn node(limits: impl FnOnce(&mut Limits)) -> TestNode {
     Setup::memory().limits(quick).limits(limits).start().await
 }
 
-/// Rooms that are busy as long as this is: in each a client that counts durably, with several messages
-/// in flight, and one that listens.
+/// Rooms that are busy as long as this exists: in each a client that counts durably, with several messages in flight,
+/// and one that listens.
 struct Neighbours {
     stop: watch::Sender<bool>,
     busy: Vec<JoinHandle<()>>,
@@ -85,7 +84,7 @@ impl Neighbours {
         Self { stop, busy }
     }
 
-    /// Counts, and checks that both hear every number once and in order.
+    /// Counts, and checks that both clients receive every number once and in order.
     async fn talk(mut speaker: TestClient, mut listener: TestClient, stop: watch::Receiver<bool>) {
         let (mut sent, mut heard) = (0, 0);
         while !*stop.borrow() && stop.has_changed().is_ok() {
@@ -117,7 +116,7 @@ impl Neighbours {
     }
 }
 
-/// One case: a room with a witness, who stays, and an actor, who does what leads to the callback.
+/// One case: a room with a witness, who stays, and an actor, who causes the callback.
 struct Case<'a> {
     node: &'a TestNode,
     room: String,
@@ -132,7 +131,7 @@ impl<'a> Case<'a> {
         Self { node, room, witness, actor }
     }
 
-    /// Stores something, and has the callback go wrong the next so many times.
+    /// Stores something, and makes the callback fail the next so many times.
     async fn plan(&mut self, callback: &str, times: u32, fault: &Value) {
         let plan = json!([{"put": ["before", 1]}, {"plan": [callback, times, doomed(fault)]}, {"say": "planned"}]);
         assert_eq!(self.witness.ask(plan).await, "planned");
@@ -145,7 +144,7 @@ impl<'a> Case<'a> {
         assert!(reply.text().contains(words), "{}: {}", self.room, reply.text());
     }
 
-    /// Does what leads to the callback, and checks what its caller is told.
+    /// Causes the callback, and checks the answer to its caller.
     async fn trigger(&mut self, callback: &str, words: &str) {
         match callback {
             "on_start" => {
@@ -161,7 +160,7 @@ impl<'a> Case<'a> {
             "on_request" => self.fails(json!([{"say": "lost"}]), words).await,
             "on_alarm" => {
                 self.actor.tell(json!([{"alarm_in": 1}])).await;
-                // The alarm that failed is tried again, once the plan is spent.
+                // The node retries the failed alarm, once the plan is spent.
                 assert_eq!(self.witness.text().await, "alarm");
                 assert_eq!(self.actor.text().await, "alarm");
             }
@@ -188,7 +187,7 @@ impl<'a> Case<'a> {
         .await;
     }
 
-    /// Everybody who was there still is and heard nothing; what is stored is as it was.
+    /// Checks that each client is still connected and received nothing, and that storage is unchanged.
     async fn is_as_before(&mut self, callback: &str) {
         assert_eq!(self.witness.echo("next").await, "next");
         assert_eq!(self.witness.ask(json!(["state"])).await, r#""kept""#);
@@ -206,18 +205,18 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Has every fault happen in a callback, each in a room of its own.
+/// Makes every fault happen in a callback, each in a room of its own.
 async fn each_costs_only_its_turn(callback: &str) {
     let node = node(|_| {}).await;
     let neighbours = Neighbours::start(&node).await;
-    // Who sleeps does so beside the others, as it takes as long as `turn_wall_ms_max`.
+    // Faults that sleep run beside the others, as each takes as long as `turn_wall_ms_max`.
     let (asleep, awake): (Vec<_>, Vec<_>) =
         faults().into_iter().enumerate().partition(|(_, (fault, ..))| fault.get("sleep").is_some());
     futures_util::join!(in_a_row(&node, callback, asleep), in_a_row(&node, callback, awake));
     neighbours.all_is_well().await;
 }
 
-/// Has these faults happen in a callback, one after the other.
+/// Makes these faults happen in a callback, one after the other.
 async fn in_a_row(
     node: &TestNode,
     callback: &str,
@@ -286,13 +285,13 @@ async fn every_fault_in_on_close() {
 /// Faults in a row that give a room a rest.
 const IN_A_ROW: u32 = 3;
 
-/// Has a fault happen again and again: the room rests, says so, and comes back by itself.
+/// Makes a fault happen again and again: the room rests, says so, and comes back by itself.
 async fn rests_and_recovers(node: &TestNode, callback: &str, number: usize) {
     let (fault, _, words) = faults().swap_remove(number);
     let mut case = Case::open(node, format!("{callback}-{number}")).await;
     case.plan(callback, IN_A_ROW, &fault).await;
     if callback == "on_start" {
-        // This one counts, too, so the plan is not spent when the rest begins.
+        // This fault counts, too, so the plan is not spent when the rest begins.
         case.fails(json!([{"panic": "the next event meets a new instance"}]), "trap").await;
     }
     let more = if callback == "on_start" { IN_A_ROW - 1 } else { IN_A_ROW };
@@ -300,7 +299,7 @@ async fn rests_and_recovers(node: &TestNode, callback: &str, number: usize) {
         case.fails(json!([]), words).await;
     }
     case.fails(json!([]), "the room failed repeatedly and rests").await;
-    // Nothing else would tell a client that its message is lost; whoever is silent stays.
+    // No other message would say that the client's message is lost. A silent client stays connected.
     let mut talker = case.actor;
     talker.tell(json!([{"say": "lost"}])).await;
     assert_eq!(talker.closed().await.0, 1013);
@@ -317,7 +316,7 @@ async fn rests_and_recovers(node: &TestNode, callback: &str, number: usize) {
 async fn every_fault_in_a_row_gives_the_room_a_rest_from_which_it_recovers() {
     let patient = |limits: &mut Limits| {
         (limits.faults_max, limits.fault_window_ms) = (u64::from(IN_A_ROW), 60_000);
-        // All rooms fail at the same time: none is done with its rest before it has been looked at.
+        // All rooms fail at the same time: no room ends its rest before the test has checked it.
         (limits.broken_ms_min, limits.broken_ms_max) = (8_000, 8_000);
         // All rooms fail at the same time, and wait for one another.
         limits.turn_wall_ms_max = 60_000;
@@ -325,7 +324,7 @@ async fn every_fault_in_a_row_gives_the_room_a_rest_from_which_it_recovers() {
     let node = node(patient).await;
     let neighbours = Neighbours::start(&node).await;
     let lost = faults().into_iter().enumerate().filter(|(_, (fault, instance, _))| {
-        // What only returns an error keeps its instance and never counts; sleeping takes too long.
+        // A fault that only returns an error keeps its instance and never counts. Sleeping takes too long.
         *instance == Instance::Lost && fault.get("sleep").is_none()
     });
     let cases: Vec<_> = lost

@@ -1,10 +1,10 @@
-//! A guest's fault is its own: what it may do and what bounds it, while a neighbour is being served.
-//! Every fault in every callback is in `fault_matrix`.
+//! A guest's fault is its own: the limits of a guest, while a neighbour is being served. Every fault in every
+//! callback is in `fault_matrix`.
 
 use room_tests::{Requests, Setup, TestClient, until};
 use serde_json::json;
 
-/// Sends numbers to a room and expects each of them back, until told to stop. How many came.
+/// Sends numbers to a room and expects each of them back, until it is stopped. Returns the number of answers.
 fn neighbour(
     mut client: TestClient,
 ) -> (tokio::sync::oneshot::Sender<()>, tokio::task::JoinHandle<u32>) {
@@ -35,7 +35,8 @@ async fn a_short_sleep_is_no_fault_and_holds_up_nobody() {
 async fn a_flood_of_sends_is_refused_at_the_limit() {
     let node = Setup::memory().limits(|limits| limits.turn_sends_max = 100).start().await;
     let mut client = node.connect("lobby").await;
-    // Whoever minds the refusal fails, and nothing is sent; whoever does not has sent what fits.
+    // A guest that returns the refusal's error fails, and nothing is sent. One that ignores it has sent the messages
+    // that fit.
     client.tell(json!(["flood"])).await;
     assert_eq!(client.echo("next").await, "next");
     client.tell(json!([{"flood_anyway": 1_000}])).await;
@@ -115,7 +116,7 @@ async fn a_room_that_faults_repeatedly_rests_and_recovers() {
 
 #[tokio::test]
 async fn a_busy_guest_shares_its_thread() {
-    // One thread runs everything here; eight rooms compute on it, and the ninth is served meanwhile.
+    // One thread runs everything here. Eight rooms compute on it, and the ninth is served in between.
     let node = Setup::memory().limits(|limits| limits.turn_ms_max = 500).start().await;
     let (stop, talking) = neighbour(node.connect("neighbour").await);
     let mut busy = Vec::new();
@@ -133,8 +134,8 @@ async fn a_busy_guest_shares_its_thread() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_busy_guest_keeps_no_socket_waiting_on_the_only_thread() {
-    // The node has one thread, and this test another. Without other work, a thread that always has a
-    // guest to go on with must look at its sockets all the same, at every tick.
+    // The node has one thread, and this test another. A thread that always has a guest to run must still check its
+    // sockets at every tick.
     let node = Setup::memory().start().await;
     let mut neighbour = node.connect("neighbour").await;
     let mut busy = node.connect("busy").await;
@@ -150,7 +151,7 @@ async fn a_busy_guest_keeps_no_socket_waiting_on_the_only_thread() {
     assert!(heard > 10, "{heard} messages in a hundred ticks");
 }
 
-/// Each loop takes its whole time. What clients that are gone have queued must not be worked through first.
+/// Each loop takes its whole time. The room must not first work through the queue of clients that have left.
 #[tokio::test]
 async fn messages_of_clients_that_are_gone_keep_nobody_waiting_while_the_guest_fails() {
     let node = Setup::memory()

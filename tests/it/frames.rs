@@ -1,7 +1,7 @@
-//! Frames of every kind, made by rule, against an oracle that reads RFC 6455 and nothing of this server.
+//! Frames of every kind, made by rule, against an oracle that follows RFC 6455 and not this server.
 //!
-//! Invariant: for every sequence the server answers what the RFC asks for: the messages, the pongs, the close code, and
-//! a clean end. Nothing else is a pass.
+//! Invariant: for every sequence the server answers as the RFC asks: the messages, the pongs, the close code, and a
+//! clean end. Nothing else is a pass.
 
 use futures_util::stream::{self, StreamExt};
 use room_tests::{Dice, RawClient, Setup, seed};
@@ -25,7 +25,7 @@ enum Form {
     EightBytes,
 }
 
-/// A frame of a client, right or wrong.
+/// A frame of a client, valid or not.
 #[derive(Clone, Debug)]
 struct Frame {
     first: u8,
@@ -50,7 +50,7 @@ enum Cut {
     Every(usize),
 }
 
-/// What the RFC asks for.
+/// The behaviour that the RFC asks for.
 #[derive(Debug, Default)]
 struct Expected {
     messages: Vec<(u8, Vec<u8>)>,
@@ -124,12 +124,12 @@ fn may_be_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
-/// RFC 6455 section 7.4, and what is registered with IANA; of that, 1014 is said by gateways alone.
+/// Returns true for the codes of RFC 6455 section 7.4 and IANA's registry, except 1014, which only gateways send.
 fn is_close_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1013 | 3000..=4999)
 }
 
-/// Returns what is wrong with a frame behind those of an unfinished message.
+/// Returns the close codes for an invalid frame behind those of an unfinished message.
 fn faults(frame: &Frame, unfinished: Option<&(u8, Vec<u8>)>) -> Vec<u16> {
     let (opcode, length) = (frame.opcode(), frame.payload.len());
     let mut codes = Vec::new();
@@ -165,7 +165,7 @@ fn faults(frame: &Frame, unfinished: Option<&(u8, Vec<u8>)>) -> Vec<u16> {
     codes
 }
 
-/// Returns what the RFC asks a server for that echoes messages.
+/// Returns the behaviour that the RFC asks of a server that echoes messages.
 fn oracle(frames: &[Frame]) -> Expected {
     let mut expected = Expected::default();
     let mut unfinished: Option<(u8, Vec<u8>)> = None;
@@ -196,7 +196,7 @@ fn oracle(frames: &[Frame]) -> Expected {
     expected
 }
 
-/// What a server did.
+/// The behaviour of a server.
 #[derive(Debug, Default)]
 struct Heard {
     messages: Vec<(u8, Vec<u8>)>,
@@ -205,7 +205,7 @@ struct Heard {
 }
 
 impl Heard {
-    /// Reads until the close frame, or until all that is expected is there.
+    /// Reads until the close frame, or until everything expected is there.
     async fn read(&mut self, client: &mut RawClient, until: Option<&Expected>) {
         let is_all = |heard: &Self| {
             until.is_some_and(|all| {
@@ -223,7 +223,7 @@ impl Heard {
         }
     }
 
-    /// Returns what is not as it should be.
+    /// Returns the difference from the expected behaviour, if there is one.
     fn problem(&self, expected: &Expected) -> Option<&'static str> {
         let may_be_short = matches!(expected.end, Some(End::Closes(_)));
         let messages = match may_be_short {
@@ -250,7 +250,7 @@ impl Heard {
     }
 }
 
-/// Plays one sequence, and says what went wrong.
+/// Plays one sequence, and returns what went wrong.
 async fn play(addr: SocketAddr, number: usize, case: Case) -> Option<String> {
     let expected = oracle(&case.frames);
     let mut client = RawClient::upgrade(addr, &format!("/party/frames-{}", number / 16)).await;
@@ -295,7 +295,7 @@ async fn play_all(cases: Vec<Case>) {
     let count = cases.len();
     let node = Setup::memory().limits(|limits| {
         limits.message_bytes_max = MESSAGE_MAX as u64;
-        // A sequence that is waited for as long is a failure.
+        // A sequence that takes so long is a failure.
         (limits.close_ms_max, limits.linger_ms_max) = (600_000, 600_000);
     });
     let node = node.start().await;
@@ -306,7 +306,7 @@ async fn play_all(cases: Vec<Case>) {
     assert!(failed.is_empty(), "{} of {count} fail:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// Returns a case in the middle of a conversation: what comes before is answered, whatever this is.
+/// Returns a case in the middle of a conversation: the server answers the messages before it, whatever this is.
 fn case(name: String, frames: Vec<Frame>, cut: Cut) -> Case {
     let frames = [vec![frame(TEXT, "before")], frames, vec![frame(TEXT, "after")]].concat();
     Case { name, frames, cut }
@@ -388,7 +388,7 @@ async fn every_close_code_is_answered_as_rfc_6455_asks() {
     play_all(cases).await;
 }
 
-/// The edges of UTF-8: the first and the last of each length, and what is next to them.
+/// The edges of UTF-8: the first and the last of each length, and their neighbours.
 const TEXTS: [&[u8]; 32] = [
     b"\x00",
     b"\x7f",
@@ -445,7 +445,7 @@ async fn every_edge_of_utf_8_is_answered_as_rfc_6455_asks() {
     play_all(cases).await;
 }
 
-/// Returns a frame at random: most are right, so that a sequence gets somewhere.
+/// Returns a random frame: most are valid, so that a sequence goes on.
 fn any_frame(dice: &mut Dice, in_pieces: &mut bool) -> Frame {
     let payload = match dice.below(8) {
         0 => TEXTS[dice.below(TEXTS.len())].to_vec(),

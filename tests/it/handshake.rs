@@ -12,11 +12,11 @@ const GOOD: [(&str, &str); 5] = [
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
 
-/// What differs from a good handshake, and the status of the answer.
+/// The difference from a good handshake, and the status of the answer.
 struct Row {
     what: &'static str,
     line: &'static str,
-    /// Headers in place of those with their names; those without a value are left out.
+    /// Headers that replace those with their names. Those without a value are left out.
     headers: &'static [(&'static str, &'static str)],
     status: u16,
 }

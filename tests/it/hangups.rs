@@ -1,4 +1,5 @@
-//! Operators who go away while their change is made: it is made once or not at all, and the audit has both.
+//! Operators who disconnect while the server makes their change: it is made once or not at all, and audited with
+//! begin and end.
 
 use crate::operated::Operated;
 use room_runtime::Limits;
@@ -25,7 +26,7 @@ const CHANGES: [(&str, &str); 12] = [
     ("DELETE", "/_room/admin/projects/{project}/node/{path}"),
 ];
 
-/// When the operator goes.
+/// The moment at which the operator disconnects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moment {
     /// As soon as the head is sent.
@@ -38,23 +39,23 @@ enum Moment {
     OnceBegun,
 }
 
-/// The one that waits for the audit comes first: all tokens are made at one path, where what an operator left earlier
-/// may begin at any time.
+/// The moment that waits for the audit comes first: all tokens are made at one path, where a change that an operator
+/// left earlier may begin at any time.
 const MOMENTS: [Moment; 4] =
     [Moment::OnceBegun, Moment::AfterHead, Moment::Inside, Moment::AfterLast];
 
-/// One change that one operator asks for.
+/// One change that one operator requests.
 struct Attempt {
     row: (&'static str, &'static str),
     moment: Moment,
     /// Behind `/_room/admin/`.
     path: String,
     body: Vec<u8>,
-    /// How the effect is found, in the words of [`done`].
+    /// The way to find the effect, as [`done`] reads it.
     effect: Effect,
 }
 
-/// What is there when a change was made.
+/// The state after a change was made.
 #[derive(Clone, Debug)]
 enum Effect {
     Token(String),
@@ -69,7 +70,7 @@ enum Effect {
     NoVariable(String),
     Key(String),
     NoKey(String),
-    /// Nothing that could be looked at after a restart.
+    /// No effect that can be checked after a restart.
     Nothing,
 }
 
@@ -87,7 +88,7 @@ fn begun(data: &Path, method: &str, path: &str) -> usize {
     audit(data).iter().filter(is_it).count()
 }
 
-/// Asks for something that must go well, once nobody else changes the same project.
+/// Makes a change that must succeed, once no other change of the same project runs.
 async fn made(operated: &Operated, method: &str, path: &str, body: Value) -> Value {
     let body = body.to_string();
     let mut reply = None;
@@ -102,7 +103,7 @@ async fn made(operated: &Operated, method: &str, path: &str, body: Value) -> Val
     reply.unwrap().json()
 }
 
-/// Prepares what the change needs, and says how it is asked for.
+/// Prepares the state for the change, and returns the request.
 async fn prepare(
     operated: &Operated,
     row: (&'static str, &'static str),
@@ -178,7 +179,7 @@ async fn prepare(
     Attempt { row, moment, path, body: body.into_bytes(), effect }
 }
 
-/// Asks for the change, and goes.
+/// Sends the request, and disconnects.
 async fn leave(operated: &Operated, data: &Path, attempt: &Attempt, dice: &mut Dice) {
     let before = begun(data, attempt.row.0, &attempt.path);
     let head = format!(
@@ -203,7 +204,7 @@ async fn leave(operated: &Operated, data: &Path, attempt: &Attempt, dice: &mut D
             })
             .await;
         }
-        // The moment is drawn, it waits for nothing.
+        // The moment is random, and waits for nothing.
         Moment::AfterLast => {
             tokio::time::sleep(Duration::from_micros(dice.roll() % 20_000)).await;
         }
@@ -212,7 +213,7 @@ async fn leave(operated: &Operated, data: &Path, attempt: &Attempt, dice: &mut D
     drop(client);
 }
 
-/// Returns whether the change was made. What is neither made nor as before fails.
+/// Returns whether the change was made. Fails if it is neither made nor without effect.
 async fn done(operated: &Operated, data: &Path, effect: &Effect) -> Option<bool> {
     let listed = async |path: &str, name: &str| {
         let all = operated.good("GET", path, Value::Null).await;
@@ -233,7 +234,7 @@ async fn done(operated: &Operated, data: &Path, effect: &Effect) -> Option<bool>
         Effect::NoProject(name) => {
             let listed = listed("projects", name).await;
             assert_eq!(listed, data.join("projects").join(name).exists(), "{name}");
-            // Else the project answers that has no name.
+            // Otherwise the project without a host answers.
             let page = if listed { "its own page" } else { "1" };
             assert_eq!(operated.asked(name, "/").await, Some(page.into()), "{name}");
             !listed
@@ -265,8 +266,8 @@ async fn done(operated: &Operated, data: &Path, effect: &Effect) -> Option<bool>
     })
 }
 
-/// Waits for the end of a change that has begun. One that came while another one of the same project was still
-/// made was refused, and is asked for again.
+/// Waits for the end of a change that has begun. A change that came while another one of the same project still ran
+/// was refused, and is requested again.
 async fn insist(operated: &Operated, data: &Path, attempt: &Attempt, dice: &mut Dice) {
     let (method, path) = (attempt.row.0, attempt.path.as_str());
     loop {
@@ -278,7 +279,7 @@ async fn insist(operated: &Operated, data: &Path, attempt: &Attempt, dice: &mut 
     }
 }
 
-/// Returns how the newest change of this kind ended; none if it has not, or has not begun.
+/// Returns how the newest change of this kind ended; `None` if it has not ended or not begun.
 fn ended(data: &Path, method: &str, path: &str) -> Option<Value> {
     let path = format!("/_room/admin/{}", path.split('?').next().unwrap());
     let lines = audit(data);
@@ -330,7 +331,7 @@ async fn a_change_is_made_once_or_not_at_all_if_its_operator_goes() {
             attempts.push(attempt);
         }
     }
-    // It waits for what has begun.
+    // The stop waits for changes that have begun.
     let operated = operated.restart(data).await;
     let well = ended_well(data);
     assert_eq!(operated.server.broken(), []);
@@ -385,10 +386,10 @@ async fn a_project_whose_operator_went_while_it_was_deleted_does_not_come_back()
     client.write(request.as_bytes()).await;
     until("the deletion to begin", async || marker.exists()).await;
     drop(client);
-    // A crash right now: what lies there is served by another server.
+    // A crash right now: another server serves this copy.
     let crashed = dir.path().join("crashed");
     copy(&data, &crashed);
-    // Nobody gets in between.
+    // No other change gets in between.
     let release = operated.release(&guest("puppet"), "2").await;
     let said = operated.refused(409, "POST", "projects/chat/deploy", &release).await;
     assert_eq!(said, "another change of this project is under way");
@@ -422,7 +423,7 @@ fn copy(from: &Path, to: &Path) {
         let to = to.join(entry.file_name());
         match entry.file_type().unwrap().is_dir() {
             true => copy(&entry.path(), &to),
-            // What the other server just removes is not there any more.
+            // The other server may have just removed the file.
             false => drop(std::fs::copy(entry.path(), to)),
         }
     }
@@ -444,7 +445,7 @@ async fn a_first_deployment_that_fails_leaves_nothing_and_takes_nobodys_place() 
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(names(), ["chat"]);
-    // A crash in the middle of one: it is as if it had not begun.
+    // A crash in the middle of one: the change has no effect.
     let cut = projects.join("cut");
     std::fs::create_dir_all(cut.join("rooms/log")).unwrap();
     std::fs::write(cut.join("new"), "cut").unwrap();
@@ -484,7 +485,7 @@ async fn changes_beyond_the_limit_hear_503_and_one_that_sends_nothing_keeps_no_s
     let wish = json!({"name": "ci", "scope": "read"});
     let said = operated.refused(503, "POST", "tokens", &wish).await;
     assert!(said.contains("admin_changes_max"), "{said}");
-    // Who only looks is not held up.
+    // A reader is not delayed.
     operated.good("GET", "tokens", Value::Null).await;
     drop(first);
     until("its place to be free", async || {

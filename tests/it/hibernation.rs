@@ -1,4 +1,4 @@
-//! Rooms that leave memory while their sockets stay, and what wakes them.
+//! Rooms that leave memory while their sockets stay, and the events that wake them.
 
 use room_runtime::Limits;
 use room_tests::{Requests, Setup, TestClient, TestNode, until};
@@ -14,7 +14,7 @@ async fn asleep(node: &TestNode) {
     until("every room to sleep", async || node.live().await == 0).await;
 }
 
-/// Returns the room's report, asked for by a client of it.
+/// Returns the room's report, requested by a client of it.
 async fn report(client: &mut TestClient) -> Value {
     serde_json::from_str(&client.ask(json!(["report"])).await).unwrap()
 }
@@ -52,7 +52,7 @@ async fn on_start_runs_before_the_event_that_woke_and_reaches_all() {
         .tell(json!([{"broadcast": "to all"}, {"broadcast_tagged": ["to red", "red"]}]))
         .await;
     for client in &mut clients {
-        // It may have slept before, too, while they came.
+        // It may have slept before, too, while they connected.
         let mut heard = Vec::new();
         while heard.last().is_none_or(|last| last != "to red") {
             heard.push(client.text().await);

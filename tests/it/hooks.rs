@@ -1,4 +1,4 @@
-//! What a party decides before a room is reached.
+//! The decisions of a party before a client reaches a room.
 
 use room_tests::{Requests, Setup, TestClient, TestNode};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What RFC 9110 and RFC 9112 ask of every response and of every connection, row by row.
+//! The rules of RFC 9110 and RFC 9112 for every response and every connection, row by row.
 
 use room_tests::{RawClient, Requests, Setup};
 use std::path::Path;
@@ -15,7 +15,7 @@ async fn a_status_without_content_has_none_whatever_the_room_says() {
         let one = format!(
             "POST /party/x/status?code={status} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
         );
-        // What follows on the same connection is read as the next response.
+        // The client reads the bytes behind it on the same connection as the next response.
         let two = "GET /party/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         client.write([one.as_bytes(), two.as_bytes()].concat().as_slice()).await;
         let head = client.head().await;
@@ -68,7 +68,7 @@ async fn a_head_has_so_many_bytes_and_headers_as_the_limits_say() {
 
 #[tokio::test]
 async fn a_kept_alive_connection_has_a_limit_of_its_own() {
-    // The first head has far less time than the next one.
+    // The time for the first head is far shorter than for the next one.
     let limits = |limits: &mut room_runtime::Limits| {
         (limits.header_ms_max, limits.keep_alive_ms_max) = (300, 600_000);
     };
@@ -76,7 +76,7 @@ async fn a_kept_alive_connection_has_a_limit_of_its_own() {
     let mut kept = RawClient::open(node.addr()).await;
     kept.write(b"HEAD /party/x HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(kept.head().await.starts_with("HTTP/1.1 200"));
-    // Connections that never ask are closed one after the other: the kept one outlives them.
+    // Connections that never send a request are closed one after the other: the kept one outlives them.
     for _ in 0..3 {
         RawClient::open(node.addr()).await.rest().await;
     }
@@ -117,7 +117,7 @@ async fn a_part_of_a_file_is_sent_only_of_the_file_that_the_client_has() {
     };
     assert_eq!(part(None).await, (206, "first".to_owned()));
     assert_eq!(part(Some(&tag)).await, (206, "first".to_owned()));
-    // A date names no version for certain: the whole file is never wrong.
+    // A date does not identify a version for certain: the whole file is never wrong.
     assert_eq!(part(Some(&date)).await, (200, "the first text".to_owned()));
     for other in ["\"another\"", &format!("W/{tag}"), "nonsense"] {
         assert_eq!(part(Some(other)).await, (200, "the first text".to_owned()), "{other}");

@@ -1,4 +1,4 @@
-//! What an operator sees of rooms, and what he changes: lists, one room, its storage, its clients.
+//! The operator's view of rooms, and the operator's changes: lists, one room, its storage, its clients.
 
 use futures_util::StreamExt;
 use futures_util::stream::iter;
@@ -9,13 +9,13 @@ use std::collections::HashSet;
 
 const ROOMS: &str = "/_room/admin/rooms";
 
-/// Asks as the operator.
+/// Sends a request as the operator.
 async fn ask(node: &TestNode, method: &str, path: &str, body: &[u8]) -> Reply {
     let secret = format!("Bearer {}", node.secret());
     node.request(method, &format!("/_room/admin/{path}"), &[("authorization", &secret)], body).await
 }
 
-/// Returns what the operator is told, which must be good.
+/// Returns the answer to the operator, which must be good.
 async fn told(node: &TestNode, method: &str, path: &str, body: &[u8]) -> Value {
     let reply = ask(node, method, path, body).await;
     assert_eq!(reply.status, 200, "{method} {path}: {}", reply.text());
@@ -27,7 +27,7 @@ async fn look(node: &TestNode, path: &str) -> Value {
     told(node, "GET", path, &[]).await
 }
 
-/// Returns how the room `lobby` is.
+/// Returns the report about the room `lobby`.
 async fn lobby(node: &TestNode) -> Value {
     look(node, "rooms/main/lobby").await
 }
@@ -76,7 +76,7 @@ async fn ten_thousand_stored_rooms_are_paged_through_searched_and_sorted() {
         async move { store(node, &format!("room-{room}"), 1 + room % 100).await }
     });
     iter(stored).buffer_unordered(32).for_each(async |()| {}).await;
-    // One in memory that is not stored is found among them, too.
+    // A room in memory that is not stored is in the list, too.
     let _client = node.connect("room-5000-live?quiet=1").await;
 
     let found = all(&node, "limit=999").await;
@@ -88,7 +88,7 @@ async fn ten_thousand_stored_rooms_are_paged_through_searched_and_sorted() {
     backwards.reverse();
     assert_eq!(backwards, found);
 
-    // A search that finds little looks at many rooms, in several pages if need be.
+    // A search with few matches reads many rooms, in several pages if need be.
     assert_eq!(all(&node, "search=room-99?7").await.len(), 10);
     assert_eq!(all(&node, "search=*-777").await, ["room-777"]);
     assert_eq!(all(&node, "search=nothing").await, [""; 0]);
@@ -166,11 +166,11 @@ async fn a_room_is_seen_as_it_is_and_not_woken_by_that() {
     let node = Setup::disk().hibernate().limits(quick).start().await;
     let mut client = node.connect("lobby?_pk=a&state=kept&tags=red&token=s3cret").await;
     let _other = node.connect("lobby?_pk=b").await;
-    // It may have slept before, too, while they came.
+    // It may have slept before, too, while they connected.
     let before = client.ask(json!([{"put": ["n", 1]}, {"alarm_in": 600_000}, "report"])).await;
     let before: Value = serde_json::from_str(&before).unwrap();
     until("it to hibernate", async || lobby(&node).await["phase"] == "hibernated").await;
-    // Looking at it for longer than it takes to leave changes nothing.
+    // Looking at it for longer than it takes to leave memory changes nothing.
     let seen = lobby(&node).await;
     let first = &seen["connections"][0];
     assert_eq!((&first["id"], &first["tags"]), (&json!("a"), &json!(["red"])));
@@ -193,7 +193,7 @@ async fn a_room_is_seen_as_it_is_and_not_woken_by_that() {
     let woken_once = before["starts"].as_u64().map(|starts| starts + 1);
     assert_eq!(report["starts"].as_u64(), woken_once, "looking woke it");
 
-    // Its clients go, and it with them, although somebody looks all the time.
+    // Its clients leave, and it leaves memory, although an operator looks at it all the time.
     client.close(None).await;
     drop(_other);
     until("it to sleep", async || lobby(&node).await["phase"] == "asleep").await;
@@ -225,7 +225,7 @@ async fn a_broken_room_shows_its_faults_and_a_busy_one_what_it_is_at() {
     assert!(newest["backtrace"].as_str().unwrap().contains("wasm"), "{newest}");
     assert!(seen["rests_ms"].as_u64() > Some(1_000), "{seen}");
     assert_eq!(look(&node, "overview").await["rooms"]["broken"], 1);
-    // Whoever puts its storage right gives it a new chance at once.
+    // An operator who corrects its storage gives it a new chance at once.
     assert_eq!(node.post("lobby", &json!([{"get": "n"}])).await.status, 500);
     told(&node, "PUT", "rooms/main/lobby/storage/n", b"7").await;
     assert_eq!(client.ask(json!([{"get": "n"}])).await, "7");
@@ -248,23 +248,23 @@ async fn an_edit_is_seen_by_the_next_event_and_the_sockets_stay() {
     assert_eq!(put, json!({"key": "n", "was_there": true}));
     assert_eq!(client.ask(json!([{"add": "n"}])).await, "41");
     let after: Value = serde_json::from_str(&client.ask(json!(["report"])).await).unwrap();
-    // What the instance remembered went with it; the connection and its state did not.
+    // The instance's memory is gone; the connection and its state are not.
     assert_eq!(after["starts"].as_u64(), before["starts"].as_u64().map(|starts| starts + 1));
     assert_eq!(client.ask(json!(["state"])).await, "\"kept\"");
     let gone = told(&node, "DELETE", "rooms/main/lobby/storage/n", &[]).await;
     assert_eq!(gone, json!({"key": "n", "was_there": true}));
     assert_eq!(client.ask(json!([{"get": "n"}])).await, "null");
-    // What was not there changes nothing, and costs no instance.
+    // A missing key changes nothing, and costs no instance.
     let none = told(&node, "DELETE", "rooms/main/lobby/storage/n", &[]).await;
     assert_eq!(none["was_there"], false);
 
-    // A room at rest is changed where it lies, and is not woken.
+    // A room at rest is changed where it lies, and stays asleep.
     store(&node, "asleep", 1).await;
     told(&node, "PUT", "rooms/main/asleep/storage/a%2Fb", b"{\"c\":[1]}").await;
     assert_eq!(look(&node, "rooms/main/asleep").await["phase"], "asleep");
     let entry = look(&node, "rooms/main/asleep/storage/a%2Fb").await;
     assert_eq!(entry, json!({"key": "a/b", "bytes": 9, "json": {"c": [1]}}));
-    // Many at once, of a room that comes and goes, are all kept.
+    // Many changes at once, of a room that comes and goes, are all kept.
     let edits = (0..50).map(|key| {
         let node = &node;
         async move {

@@ -1,15 +1,16 @@
-//! The end of a connection that the server ends: its last words arrive, and the client sees a clean end.
+//! The end of a connection that the server ends: its last messages arrive, and the client sees a clean end.
 
 use room_tests::{RawClient, Requests, Setup, TestNode, masked};
 use serde_json::json;
 use std::net::SocketAddr;
 
-/// Returns a node that waits for slow clients far longer than a test does: what ends in time does not end by that.
+/// Returns a node that waits for slow clients far longer than a test does: so a connection that ends in time does not
+/// end by that timeout.
 fn patient(setup: Setup) -> Setup {
     setup.limits(|limits| (limits.close_ms_max, limits.linger_ms_max) = (600_000, 600_000))
 }
 
-/// Opens a WebSocket and sends bytes, all of them.
+/// Opens a WebSocket and sends all bytes.
 async fn sent(addr: SocketAddr, bytes: &[u8]) -> RawClient {
     let mut client = RawClient::upgrade(addr, "/party/lobby").await;
     client.try_write(bytes).await.expect("the server takes all of it");
@@ -47,7 +48,7 @@ async fn a_closing_handshake_ends_with_the_servers_end() {
     assert_eq!(second.ended().await.map_err(|error| error.kind()), Ok(Vec::new()));
 }
 
-/// Returns what a client hears for these bytes: texts, then the close code.
+/// Returns the messages that a client receives for these bytes: texts, then the close code.
 async fn heard(node: &TestNode, bytes: &[u8]) -> (Vec<String>, Option<u16>) {
     let mut client = sent(node.addr(), bytes).await;
     let mut texts = Vec::new();

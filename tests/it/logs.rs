@@ -1,4 +1,4 @@
-//! The log of a node as its operator watches it: what comes, to whom, and what happens to who is late.
+//! The log of a node as its operator watches it: which lines reach which watcher, and what happens to a slow one.
 
 use room_tests::{
     EventStream, RawClient, Reply, Requests, SentEvent, Setup, TestNode, guest, until, variant,
@@ -11,7 +11,7 @@ async fn ask(node: &TestNode, query: &str) -> Reply {
         .await
 }
 
-/// Has the guest of a room log this.
+/// Makes the guest of a room log this.
 async fn log(node: &TestNode, room: &str, text: &str) {
     assert_eq!(node.post(room, &json!([{"log": text}])).await.status, 200);
 }
@@ -27,7 +27,7 @@ async fn two_watchers_see_at_once_what_their_filters_let_through() {
     let mut games = EventStream::follow(&node, "room=game-%3F&level=info").await;
     let mut errors = EventStream::follow(&node, "level=error&party=Main").await;
     let mut wins = EventStream::follow(&node, "grep=has+won").await;
-    // A turn that has not ended: its lines are there all the same.
+    // A turn that has not ended: its lines are there already.
     let mut player = node.connect("game-1").await;
     player.tell(json!([{"log": "it begins"}, "loop"])).await;
     assert_eq!(games.text().await.unwrap(), "it begins");
@@ -89,7 +89,7 @@ async fn a_guest_cannot_forge_a_line_or_steer_a_terminal() {
         assert!(line["room"].is_null() || line["room"] == "lobby", "{line}");
     }
     let guests: Vec<&Value> = lines.iter().filter(|line| line["kind"] == "guest").collect();
-    // What is printed is a line for each of its lines: all of them the guest's, and its room's.
+    // Each line that the guest prints is a line of the log, with its room.
     assert_eq!(
         guests[0]["text"],
         "a\\ndata: {}\\n\\nid: 7\\rERROR main/other b\\u{1b}[2J\\u{9b}31m"
@@ -131,7 +131,7 @@ async fn who_comes_back_misses_nothing_or_is_told_how_much() {
     drop(watcher);
     log(&node, "lobby", "line 1").await;
     let after = format!("follow=1&grep=line&after={}", last.id.unwrap());
-    // By the header as EventSource sends it, too, which goes over the query it was opened with.
+    // The header that EventSource sends overrides the query with which it was opened.
     let header = format!("Last-Event-ID: {}\r\n", last.id.unwrap());
     for (query, header) in [(after.as_str(), ""), ("follow=1&grep=line&tail=0", &header)] {
         let client = RawClient::open(node.addr()).await;
@@ -159,7 +159,7 @@ async fn a_slow_watcher_costs_nobody_and_is_told_exactly_what_it_missed() {
     let mut quick = EventStream::follow(&node, "level=info&room=quick").await;
     let client = RawClient::narrow(node.addr()).await;
     let mut slow = EventStream::of(client, &node, "follow=1", "").await;
-    // Far more than what is kept and what the sockets take between them.
+    // Far more than the node keeps and the sockets take between them.
     let flood = json!([{"print": format!("{}\n", "x".repeat(1_000)).repeat(LINES as usize)}]);
     for number in 0..POSTS {
         assert_eq!(node.post("flood", &flood).await.status, 200);
@@ -288,7 +288,7 @@ async fn who_was_turned_away_is_in_the_log_with_what_a_stranger_is_not_told() {
     let id = id.rsplit(' ').next().unwrap();
     assert!(text.contains("a secret") && text.contains(id), "{text}");
     assert_eq!(line.data["level"], "warn");
-    // What leads to no room is not in it.
+    // A request that leads to no room is not in it.
     assert_eq!(node.get("/parties/main/").await.status, 404);
     assert_eq!(node.get("/parties/nobody/lobby").await.status, 404);
     assert_eq!(watcher.next().await.unwrap().data["party"], "nobody");

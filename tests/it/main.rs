@@ -1,7 +1,7 @@
 //! Whole nodes with real guests, real sockets and, where it matters, a real disk.
 //!
-//! One binary, so that guests are built and compiled once. Every promise of `runtime/PROMISES.md`
-//! is tested from outside here, besides what the parts test of themselves.
+//! One binary, so that guests are built and compiled once. It tests every promise of `runtime/PROMISES.md` from
+//! outside, besides the tests of the parts.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,11 +1,11 @@
-//! What passes through a room, as its operator watches it.
+//! The messages of a room, as its operator watches them.
 
 use room_tests::{
     EventStream, RawClient, Requests, Setup, TestNode, guest, until, variant, within,
 };
 use serde_json::{Value, json};
 
-/// Returns what passed next, without its time, the epoch of its number, and what is not set.
+/// Returns the next message, without its time, the epoch of its number, and unset fields.
 async fn next(watcher: &mut EventStream) -> Value {
     let event = watcher.next().await.unwrap();
     assert_eq!(event.name, "message", "{event:?}");
@@ -21,7 +21,7 @@ async fn next(watcher: &mut EventStream) -> Value {
     passed
 }
 
-/// Everything up to a text, which is `in` or `out` of the room.
+/// Returns everything up to a text, which is `in` or `out` of the room.
 async fn up_to(watcher: &mut EventStream, text: &str) -> Vec<Value> {
     let mut all = Vec::new();
     while all.last().is_none_or(|last: &Value| last["text"] != text) {
@@ -64,7 +64,7 @@ async fn a_watcher_sees_who_comes_what_is_said_and_who_goes() {
     assert_eq!(next(&mut watcher).await, left);
     let body = json!({"connection": "a", "reason": "enough"}).to_string();
     assert_eq!(ask(&node, "POST", "lobby/kick", body.as_bytes()).await, 200);
-    // The end of `b` is 9, and what the room says at it 10.
+    // The end of `b` is 9, and the room's output in that event is 10.
     let kicked = json!({"direction": "out", "kind": "close", "connection": "a", "code": 4403, "text": "enough", "number": 11});
     assert_eq!(next(&mut watcher).await, kicked);
 }
@@ -89,7 +89,7 @@ async fn a_watcher_stays_through_deployments_sleep_and_the_rooms_end() {
         (limits.hibernate_ms, limits.idle_evict_ms) = (20, 20);
     };
     let node = Setup::memory().hibernate().limits(limits).start().await;
-    // It is in no memory, and nothing is stored for it: watching does not change that.
+    // It is not in memory, and nothing is stored for it: watching does not change that.
     let mut watcher = EventStream::watch(&node, "lobby").await;
     assert_eq!(node.running().await, 0);
     let mut a = node.connect("lobby?_pk=a").await;
@@ -117,7 +117,7 @@ async fn a_slow_watcher_of_a_room_is_told_what_it_missed_and_the_room_waits_for_
     let limits = |limits: &mut room_runtime::Limits| limits.tap_lines_max = 64;
     let node = Setup::memory().limits(limits).start().await;
     let mut a = node.connect("lobby?_pk=a").await;
-    // Its stream is opened and not read while more passes than sockets between the two can hold.
+    // The test opens its stream and does not read it while more passes than the sockets can hold.
     let mut slow = EventStream::watch(&node, "lobby").await;
     let mut passed = 0;
     let big = "x".repeat(2_000);

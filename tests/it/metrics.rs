@@ -1,4 +1,4 @@
-//! What a node counts, as whoever looks after it reads it.
+//! The metrics of a node, as its operator reads them.
 
 use crate::operated::Operated;
 use room_runtime::{
@@ -12,7 +12,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// Returns what a node prints now.
+/// Returns the node's metrics.
 async fn printed(node: &impl Requests) -> String {
     let reply = node.get("/_room/metrics").await;
     assert_eq!(reply.status, 200);
@@ -74,7 +74,7 @@ async fn a_node_counts_what_its_rooms_and_its_door_do() {
         ("room_turns_total{outcome=\"rejected\"}", 1.0),
         ("room_turns_total{outcome=\"trapped\"}", 1.0),
         ("room_turns_total{outcome=\"out_of_time\"}", 1.0),
-        // An instance at first, and one after each that was lost.
+        // An instance at first, and one after each lost instance.
         ("room_start_seconds_count", 3.0),
         ("room_open_seconds_count", 1.0),
         ("room_messages_received_total", 2.0),
@@ -100,7 +100,7 @@ async fn a_node_counts_what_its_rooms_and_its_door_do() {
     assert!(value(&text, "room_gate_seconds_count") >= 5.0, "{text}");
 }
 
-/// Returns how many requests of clients were answered.
+/// Returns the number of clients' requests that were answered.
 fn requests(text: &str) -> f64 {
     let lines = text.lines().filter(|line| line.starts_with("room_requests_total"));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
@@ -156,7 +156,7 @@ async fn alarms_that_ring_fail_and_are_dropped_are_counted() {
     assert!(retried >= 1.0 && (rung - retried - 1.0).abs() < 0.5, "{text}");
 }
 
-/// A file system of a few megabytes, where this process may have one.
+/// A file system of a few megabytes, if this process may have one.
 struct Small(tempfile::TempDir);
 
 impl Small {
@@ -169,7 +169,7 @@ impl Small {
         mount.is_ok_and(|mount| mount.status.success()).then_some(Self(dir))
     }
 
-    /// Returns a file that takes all space there is.
+    /// Returns a file that takes all free space.
     fn fill(&self) -> PathBuf {
         let path = self.0.path().join("ballast");
         let mut ballast = std::fs::File::create(&path).unwrap();

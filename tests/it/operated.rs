@@ -1,4 +1,4 @@
-//! A server with its operator, for the tests of both. Owns how it is started and asked.
+//! A server with its operator, for the tests of both. Owns its start and the operator's requests.
 
 use room_runtime::server::{BlobId, NewToken, ServeError};
 use room_runtime::{Limits, Proxies, Server, ServerConfig};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-/// A server, and what its operator has.
+/// A server, and its operator's token.
 pub(crate) struct Operated {
     pub(crate) server: Server,
     pub(crate) token: String,
@@ -54,19 +54,19 @@ impl Operated {
         Ok(Self { server, token: token.unwrap_or_default() })
     }
 
-    /// Starts it again on what is there, with the token of before.
+    /// Starts it again on the same data, with the same token.
     pub(crate) async fn restart(self, data: &Path) -> Self {
         let Self { server, token } = self;
         within("a server to stop", server.drain()).await;
         Self { token, ..Self::start(data).await }
     }
 
-    /// Asks as the operator. A path that does not begin with a slash begins behind `/_room/admin/`.
+    /// Sends a request as the operator. A path without a leading slash is relative to `/_room/admin/`.
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &[u8]) -> Reply {
         ask(self.server.admin_addr(), &self.token, method, path, body).await
     }
 
-    /// Asks for something that must go well.
+    /// Sends a request that must succeed.
     pub(crate) async fn good(&self, method: &str, path: &str, body: Value) -> Value {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let reply = self.ask(method, path, &body).await;
@@ -74,7 +74,7 @@ impl Operated {
         reply.json()
     }
 
-    /// Asks for something that must be refused with this status. What was said.
+    /// Sends a request that the server must refuse with this status, and returns its text.
     pub(crate) async fn refused(
         &self,
         status: u16,
@@ -118,7 +118,7 @@ impl Operated {
         release
     }
 
-    /// Returns what a client gets who calls a project by its name; none if it is not there.
+    /// Returns the answer to a client that calls a project by its name; `None` if there is no such project.
     pub(crate) async fn asked(&self, project: &str, path: &str) -> Option<Vec<u8>> {
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: {project}.example.com\r\nConnection: close\r\n\r\n"

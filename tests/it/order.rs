@@ -1,4 +1,4 @@
-//! The order of messages, with several clients talking at once.
+//! The order of messages, with several clients sending at once.
 
 use futures_util::future::join_all;
 use room_tests::{Setup, TestClient};
@@ -77,7 +77,7 @@ async fn a_broadcast_leaves_out_whom_it_names_and_keeps_to_its_tag() {
         heard
     };
     assert_eq!(heard(&mut red).await, ["for all", "end"]);
-    // Others' messages may overtake `end` on its way to the room, so it is awaited in the room's order.
+    // Others' messages may overtake `end` on its way to the room, so the test awaits it in the room's order.
     assert!(ordered(&heard(&mut blue).await, &["not red", "for blue", "for all"]));
     assert!(ordered(&heard(&mut none).await, &["not red", "only none", "an id is a tag"]));
 }
@@ -99,7 +99,7 @@ async fn who_connects_later_does_not_hear_what_was_said_before() {
     let heard = second.text().await;
     assert!(heard == "hello" || heard == "early", "{heard}");
     if heard == "early" {
-        // It was let in before the first one's message was handled.
+        // The node let it in before the room handled the first one's message.
         assert_eq!(second.text().await, "hello");
     }
     assert_eq!(second.echo("end").await, "end");

@@ -1,11 +1,11 @@
-//! More rooms than places for their instances: who goes, who stays, who waits.
+//! More rooms than places for their instances: which rooms go, which stay, which wait.
 
 use futures_util::future::join_all;
 use room_runtime::Limits;
 use room_tests::{Dice, Requests, Setup, TestClient, TestNode, seed};
 use serde_json::{Value, json};
 
-/// Returns a node with so many places, whose rooms would not go by themselves.
+/// Returns a node with so many places, whose rooms do not go by themselves.
 async fn node(setup: Setup, places: u64) -> TestNode {
     let limits = |limits: &mut Limits| {
         (limits.rooms_active_max, limits.place_wait_ms_max) = (places, 15_000);
@@ -47,7 +47,7 @@ async fn rooms_with_clients_that_rely_on_them_never_go_and_newcomers_hear_503() 
         .await;
 }
 
-/// Sends so many messages to rooms at random, each of which counts in storage and is answered.
+/// Sends so many messages to random rooms. Each room counts them in storage and answers.
 async fn count(mut clients: Vec<(usize, TestClient)>, messages: usize, seed: u64) -> Vec<u64> {
     let mut dice = Dice(seed);
     let mut counted = vec![0; clients.len()];
@@ -70,7 +70,7 @@ async fn many_more_rooms_than_places_all_answer_and_lose_nothing() {
         .map(async |room| (room, node.connect(&format!("room-{room}?_pk=me&tags=red")).await));
     let mut clients = join_all(rooms).await;
     assert!(live(&node).await <= 4);
-    // A few talk at the same time, each to rooms of its own.
+    // A few clients send at the same time, each to rooms of its own.
     let mut talks = Vec::new();
     for talker in 0..6 {
         let own = clients.split_off(clients.len() - ROOMS / 6);
@@ -131,7 +131,7 @@ async fn guests_with_too_much_memory_together_make_idle_rooms_go() {
         assert_eq!(node.post(&format!("room-{room}"), &keep).await.status, 200);
         assert!(live(&node).await <= 4);
     }
-    // Nobody who relies on its room pays for it, and when nobody else is there, newcomers hear it.
+    // A client that relies on its room does not pay for it. When there are no other rooms, newcomers are refused.
     let mut clients = Vec::new();
     for room in 0..3 {
         let mut client = node.connect(&format!("kept-{room}")).await;

@@ -1,4 +1,4 @@
-//! A server of many projects, with the limits that it has when nobody sets any.
+//! A server of many projects, with the default limits.
 
 use crate::operated::Operated;
 use room_runtime::Limits;

@@ -1,9 +1,9 @@
-//! What somebody who means harm can send, and what becomes of it.
+//! The requests that an attacker can send, and their results.
 //!
-//! Elsewhere are: who may ask for an operator's work (`admin`, `server`), uploads that break off or are too
-//! large (`deploys`), what a guest's faults cost (`faults`,
-//! `fault_matrix`), bounds of names, URLs and bodies (`door`), frames that are none, compressed ones among
-//! them (`sockets`), and what a guest can make of a log's lines (the runtime's `wasm::log`).
+//! Other files test who may send an operator's requests (`admin`, `server`), uploads that break off or are too large
+//! (`deploys`), the cost of a guest's faults (`faults`, `fault_matrix`), bounds of names, URLs and bodies (`door`),
+//! invalid frames, compressed ones among them (`sockets`), and a guest's influence on a log's lines (the runtime's
+//! `wasm::log`).
 
 mod assets;
 mod framing;

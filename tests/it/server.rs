@@ -1,4 +1,4 @@
-//! A server to which projects are deployed: what operators ask of it over HTTP, and what clients notice.
+//! A server with deployed projects: its operators' requests over HTTP, and the effects for clients.
 
 use crate::operated::{Operated, ask};
 use room_runtime::server::BlobId;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Clients of the load test.
 const CLIENTS: usize = 200;
-/// Deployments under their eyes.
+/// Deployments while the clients are connected.
 const DEPLOYS: u64 = 10;
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn sockets_leave_over_the_servers_window_and_not_their_projects() {
         tokio::net::TcpStream::connect(addr).await.is_err()
     })
     .await;
-    // With a window of none, all would be closed by now or before they are asked.
+    // With a window of zero, all would be closed by now or before they send.
     let mut worked = 0;
     for mut client in clients {
         client.try_send("still here").await;
@@ -196,7 +196,7 @@ async fn a_websocket_of_no_project_is_accepted_and_closed_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     let addr = operated.server.addr();
-    // What may succeed a little later is not opened at all.
+    // A refusal that may pass a little later is a plain 503, and opens no WebSocket.
     assert_eq!(TestClient::try_connect(addr, "/party/lobby", &[]).await.err(), Some(503));
     let mut release = operated.release(&guest("puppet"), "one").await;
     release["hosts"] = json!(["one.example.com"]);
@@ -206,7 +206,7 @@ async fn a_websocket_of_no_project_is_accepted_and_closed_with_the_reason() {
         let reason = "no project has this host".to_owned();
         assert_eq!(client.closed().await, (4404, reason), "{path}");
     }
-    // What is no handshake, or names two hosts, is answered as by a project.
+    // An invalid handshake, or one with two hosts, has the same answer as from a project.
     let no_key = [("upgrade", "websocket"), ("connection", "upgrade")];
     assert_eq!(addr.request("GET", "/party/lobby", &no_key, &[]).await.status, 400);
     let mut two = RawClient::open(addr).await;
@@ -280,7 +280,7 @@ async fn a_token_is_good_for_its_scope_and_until_it_is_revoked() {
     for path in ["", "nowhere", "projects/chat/node/nowhere", "projects/%2e%2e/versions"] {
         assert_eq!(operated.ask("GET", path, &[]).await.status, 404, "{path}");
     }
-    // What is the operator's is not to be had where clients come.
+    // The operators' paths do not exist at the clients' address.
     let here = operated.server.addr();
     assert_eq!(ask(here, &operated.token, "GET", "projects", &[]).await.status, 404);
     assert_eq!(here.get("/_room/metrics").await.status, 404);
@@ -362,8 +362,8 @@ async fn keys_of_any_bytes_are_reached_through_the_server() {
     within("a server to stop", operated.server.drain()).await;
 }
 
-/// Every path of an operator, of a server and of a project's rooms, where clients come: with the operator's own
-/// token, by any method, there is nothing.
+/// None of the operators' paths, of a server or of a project's rooms, exists at the clients' address, with the
+/// operator's own token and by any method.
 #[tokio::test]
 async fn clients_are_answered_nothing_of_the_operators() {
     let dir = tempfile::tempdir().unwrap();
@@ -393,7 +393,7 @@ async fn clients_are_answered_nothing_of_the_operators() {
             assert_eq!(reply.text(), "not found", "{method} {path}");
         }
     }
-    // Nothing of it was done, either.
+    // None of it took effect, either.
     let room = operated.good("GET", "projects/chat/node/rooms/main/lobby", Value::Null).await;
     assert_eq!(
         (&room["phase"], &room["storage"]["turns"]),
@@ -440,7 +440,7 @@ async fn two_hundred_clients_notice_nothing_of_ten_deployments() {
         let mut client = TestClient::connect(operated.server.addr(), &path).await;
         clients.spawn(async move {
             let mut said = 0_u64;
-            // Each message comes back before the next is sent, so one that is lost is noticed.
+            // Each message comes back before the client sends the next, so it notices a lost one.
             while !ENDED.load(Ordering::SeqCst) {
                 let text = said.to_string();
                 assert_eq!(client.echo(&text).await, text);

@@ -1,4 +1,4 @@
-//! One WebSocket: its frames, its end, and what the room hears of both.
+//! One WebSocket: its frames, its end, and the room's events for both.
 
 use room_tests::{
     EventStream, Got, RawClient, Requests, Setup, TestClient, TestNode, masked, until,
@@ -67,7 +67,7 @@ async fn what_is_no_websocket_is_closed_with_the_rfcs_code() {
         let answer = client.frame().await.and_then(|frame| frame.close_code());
         assert_eq!(answer, Some(code), "{what}");
     }
-    // The room heard of each, as an error and as an end.
+    // The room received each as an error and as an end.
     assert_eq!(events(&node, "lobby", 21).await.len(), 21);
 }
 
@@ -244,7 +244,7 @@ async fn a_room_may_say_more_than_a_client_may() {
     let too_much = limits.room_message_bytes_max + 1;
     client.tell(json!([{"broadcast_bytes": too_much}])).await;
     assert_eq!(client.echo("refused").await, "refused");
-    // A snapshot that grew keeps nobody out, and a client that says as much is told so.
+    // A snapshot that grew keeps nobody out, and a client that sends as much receives the limit's close code.
     let mut late = node.connect("lobby?_pk=c").await;
     late.send(&"x".repeat(2 << 20)).await;
     assert_eq!(late.closed().await.0, 1009);
@@ -267,10 +267,10 @@ async fn two_tabs_with_one_id_do_not_throw_each_other_out_for_ever() {
         assert_eq!(code, 1013);
         assert!(reason.contains("an id belongs to one connection"), "{reason}");
     }
-    // Who was there stays, and other ids are none of this.
+    // The connected client stays, and other ids are not affected.
     assert_eq!(tab.echo("still here").await, "still here");
     assert_eq!(node.connect("lobby?_pk=other").await.echo("hello").await, "hello");
-    // Whom the room closed may come again.
+    // A client that the room closed may come again.
     tab.tell(json!([{"close": [4000, "bye"]}])).await;
     let mut again = node.connect("lobby?_pk=same").await;
     assert_eq!(again.echo("back").await, "back");
@@ -319,7 +319,7 @@ async fn a_full_room_is_closed_with_1013() {
         node.connect("lobby?_pk=c").await.closed().await,
         (1013, "the room is full".to_owned())
     );
-    // Who comes back takes its own place.
+    // A client that comes back takes its own place.
     assert_eq!(node.connect("lobby?_pk=a").await.echo("back").await, "back");
 }
 
@@ -379,7 +379,7 @@ async fn an_open_socket_keeps_its_place_among_the_nodes_connections() {
 #[tokio::test]
 async fn sockets_close_one_after_the_other_while_the_node_drains_and_work_until_then() {
     let node = Setup::memory()
-        // The window comes on top of the time to end, or most sockets would never hear of it.
+        // The window is added to the time to end, or most sockets would never receive a close frame.
         .limits(|limits| (limits.drain_ms_max, limits.drain_spread_ms) = (2_000, 4_000))
         .start()
         .await;

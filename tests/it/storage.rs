@@ -1,4 +1,4 @@
-//! What a room keeps: listings, large values, and what a restart leaves of them.
+//! The storage of a room: listings, large values, and their state after a restart.
 
 use room_runtime::{Runtime, StorageConfig};
 use room_tests::{Requests, Setup, TestNode, guest, script};
@@ -60,7 +60,7 @@ async fn what_was_acknowledged_survives_a_restart() {
     let said = node.post("lobby", &json!([{"get": "k"}, {"size": "big"}, {"get": "gone"}])).await;
     assert_eq!(script(&said), [r#"{"v":1}"#, "1048576", "null"]);
     assert_eq!(node.report("emptied").await["keys"], json!(["new"]));
-    // A value that shrinks leaves nothing of what it was.
+    // A shorter value leaves nothing of the longer one.
     node.post("lobby", &json!([{"put_bytes": ["big", 5_000]}])).await;
     let node = node.restart().await;
     assert_eq!(script(&node.post("lobby", &json!([{"size": "big"}])).await), ["5000"]);

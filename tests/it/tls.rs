@@ -1,4 +1,4 @@
-//! TLS: the same server behind certificate files, and what becomes of them when they change.
+//! TLS: the same server behind certificate files, and the effect of changes to them.
 
 use futures_util::{SinkExt, StreamExt};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -16,7 +16,7 @@ use tokio_rustls::rustls::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
-/// A self-signed certificate for `localhost`, and what trusts it.
+/// A self-signed certificate for `localhost`, and a client configuration that trusts it.
 pub(crate) struct Own {
     pair: CertifiedKey<rcgen::KeyPair>,
 }
@@ -47,7 +47,7 @@ impl Own {
         self.shake_hands_as(tcp, versions, protocols).await
     }
 
-    /// As a client of today, on a connection that is there.
+    /// Makes the handshake of a modern client, on an open connection.
     pub(crate) async fn shake_hands(
         &self,
         tcp: TcpStream,
@@ -106,7 +106,7 @@ async fn rooms_are_reached_over_tls_and_told_so() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert!(answer.contains(r#""uri":"https://localhost/party/lobby/reflect""#), "{answer}");
     }
-    // A client that speaks HTTP/2 and nothing else, and one that trusts somebody else.
+    // A client that speaks HTTP/2 and nothing else, and one that trusts another authority.
     assert!(own.connect(&node, &[&TLS13], &["h2"]).await.is_err());
     assert!(!Own::new().is_shown(&node).await);
 }
@@ -125,7 +125,7 @@ async fn a_websocket_works_over_tls() {
         let answer = within("an echo", socket.next()).await.unwrap().unwrap();
         assert_eq!(answer.into_text().unwrap(), text);
     }
-    // A drain closes it as any other.
+    // A drain closes it like any other.
     let (_, closed) = tokio::join!(node.stop(), within("a close frame", socket.next()));
     let Message::Close(Some(frame)) = closed.unwrap().unwrap() else { panic!("no close frame") };
     assert_eq!(u16::from(frame.code), 1012);
@@ -137,8 +137,8 @@ async fn new_certificate_files_serve_without_a_restart_and_broken_ones_never() {
     first.write(dir.path());
     let node = node(dir.path()).await;
     let mut open = first.connect(&node, &[&TLS13], &[]).await.unwrap();
-    // The key of the new pair comes first, as any two files do not change at once; then a certificate
-    // that is none; then it is gone. Each is looked at, as the node's log would say.
+    // The key of the new pair comes first, as two files never change at once. Then the certificate is invalid, then
+    // it is gone. The node reads each state, as its log would say.
     std::fs::write(dir.path().join("key.pem"), second.pair.signing_key.serialize_pem()).unwrap();
     assert!(first.is_shown(&node).await);
     std::fs::write(dir.path().join("cert.pem"), "no certificate").unwrap();
@@ -148,7 +148,7 @@ async fn new_certificate_files_serve_without_a_restart_and_broken_ones_never() {
     second.write(dir.path());
     until("the new certificate", async || second.is_shown(&node).await).await;
     assert!(!first.is_shown(&node).await);
-    // Who is connected stays so.
+    // An open connection stays open.
     open.write_all(b"GET /_room/health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut answer = [0; 12];
     within("an answer", open.read_exact(&mut answer)).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_client_without_tls_is_told_so_and_one_that_says_nothing_is_let_go() {
     let answer = String::from_utf8(plain.rest().await).unwrap();
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert!(answer.ends_with("this port speaks TLS: say https:// or wss://\n"), "{answer}");
-    // Nothing, and half a handshake: both end by the node's doing.
+    // Nothing, and half a handshake: the node ends both.
     for said in [&b""[..], &[22, 3, 1, 0, 200, 1]] {
         let mut silent = RawClient::open(node.addr()).await;
         silent.write(said).await;

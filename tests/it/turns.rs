@@ -3,7 +3,7 @@
 use room_tests::{Requests, Setup, script};
 use serde_json::json;
 
-/// Everything a turn can do, and then an end.
+/// Returns everything that a turn can do, and then an end.
 fn everything_and(end: serde_json::Value) -> serde_json::Value {
     json!([
         {"put": ["key", 1]}, {"delete": "old"}, {"say": "mine"}, {"broadcast": "to all"},
@@ -42,7 +42,7 @@ async fn a_turn_that_returns_takes_effect_as_a_whole() {
     let mut b = node.connect("lobby?_pk=b").await;
     a.tell(everything_and(json!({"say": "end"}))).await;
     for expected in ["mine", "to all", "end"] {
-        // What `delete` says comes first of all.
+        // The text of `delete` comes first.
         let text = a.text().await;
         assert_eq!(if text == "false" { a.text().await } else { text }, expected);
     }

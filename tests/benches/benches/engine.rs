@@ -1,6 +1,6 @@
-//! What wasmtime takes, before the runtime adds anything: making an instance, and calls into it.
+//! The time that wasmtime takes, before the runtime adds anything: making an instance, and calls into it.
 //!
-//! Invariant: engines are set up as the runtime's is, but for the number of places in the pool. It does not know
+//! Invariant: engines are configured as the runtime's is, but for the number of places in the pool. It does not know
 //! the runtime.
 
 #[path = "../src/guest.rs"]
@@ -14,7 +14,7 @@ use wasmtime::{
     Config, Engine, Error, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store,
 };
 
-/// The least that can be called: a function that does nothing, and one that gives back its text.
+/// The smallest functions to call: one that does nothing, and one that returns its text.
 const TINY: &str = r#"(component
   (core module $tiny
     (memory (export "memory") 1)
@@ -56,7 +56,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Calls as they are, and on a fiber of their own, as the runtime makes all of its calls.
+/// Measures calls on the caller's stack, and on a fiber of their own, as the runtime makes all of its calls.
 fn calls(criterion: &mut Criterion, tiny: &[u8]) -> Result<()> {
     let engine = engine(pooling())?;
     let (mut store, instance) = instance(&engine, &prepared(&engine, tiny)?)?;
@@ -80,7 +80,7 @@ fn calls(criterion: &mut Criterion, tiny: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// As in `runtime/src/wasm/engine.rs`.
+/// Returns an engine as in `runtime/src/wasm/engine.rs`.
 fn engine(strategy: InstanceAllocationStrategy) -> Result<Engine> {
     const STACK_BYTES: usize = 512 * 1024;
     let mut config = Config::new();
@@ -109,7 +109,7 @@ fn pooling() -> InstanceAllocationStrategy {
     InstanceAllocationStrategy::Pooling(pool)
 }
 
-/// Returns what it imports is not called here.
+/// Returns a component whose imports are not called here.
 fn prepared(engine: &Engine, bytes: &[u8]) -> Result<InstancePre<()>> {
     let component = Component::from_binary(engine, bytes)?;
     let mut linker = Linker::new(engine);

@@ -1,4 +1,5 @@
-//! What the runtime's own small parts take, without a guest: a turn's effects, listings, names and the clock.
+//! The time that the runtime's own small parts take, without a guest: a turn's effects, listings, names and the
+//! clock.
 //!
 //! Invariant: they are called as the runtime calls them. It does not know rooms.
 

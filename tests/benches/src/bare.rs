@@ -1,7 +1,7 @@
-//! The baseline: axum's WebSocket as anybody would write it first. Owns a map of rooms.
+//! The baseline: axum's WebSocket in its simplest use. Owns a map of rooms.
 //!
-//! Invariant: it speaks the echo and cast parts of `rooms-examples/bench`, with neither wasm nor
-//! storage nor any promise. It does not know who loads it.
+//! Invariant: it speaks the echo and cast parts of `rooms-examples/bench`, with neither wasm nor storage nor any
+//! promise. It does not know who loads it.
 
 use anyhow::Result;
 use axum::Router;
@@ -27,7 +27,7 @@ struct Tag<'a> {
     t: &'a str,
 }
 
-/// Serves on a free port, which is printed, until the process is killed.
+/// Serves on a free port, which it prints, until the process is killed.
 #[tokio::main]
 pub(crate) async fn serve() -> Result<()> {
     let router =

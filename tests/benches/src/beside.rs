@@ -23,7 +23,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// Time in which messages count.
 const MEASURED: Duration = Duration::from_secs(4);
 
-/// What the other room is told, and how often it answers before it is over.
+/// The script for the other room, and how many answers it has.
 type Fault<'a> = (&'a str, usize);
 
 /// The time in which messages count.
@@ -44,7 +44,7 @@ impl Window {
     }
 }
 
-/// Measures quiet clients, beside a fault if these words name one and how often it answers, and prints their
+/// Measures quiet clients, beside a fault if the arguments name one and its number of answers, and prints their
 /// figures as JSON.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn run_and_print(addr: SocketAddr, fault: &[&str]) -> Result<()> {
@@ -87,7 +87,7 @@ async fn neighbour(client: Client, n: u32, window: Window) -> Result<Histogram<u
     steady::send(client, &"x".repeat(64), (first, PAUSE), goes_on, counts).await
 }
 
-/// Tells the room to do it and, as soon as that is over and the room answers again, once more.
+/// Sends the script to the room and, as soon as that is over and the room answers again, once more.
 async fn misbehave(mut client: Client, (script, answers): Fault<'_>, window: Window) -> Result<()> {
     let once = [text(script), text("next")].concat();
     while Instant::now() < window.until {

@@ -1,7 +1,7 @@
-//! What a room costs beside servers that promise nothing. Owns those runs, their bars, and the order of both.
+//! The cost of a room beside servers that promise nothing. Owns those runs, their bars, and the order of both.
 //!
-//! Invariant: every ratio is of one session, with the same load on all, in turns, so that a machine that slows
-//! down does so for all. It does not know how any of the servers works.
+//! Invariant: every ratio is of one session, with the same load on all, in turns, so that a machine that slows down
+//! does so for all. It does not know how any of the servers works.
 
 use crate::disk;
 use crate::figures::Report;
@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 /// Runs of each server and scenario; the median counts.
 const RUNS: usize = 3;
 
-/// A server that is loaded.
+/// A loaded server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Served {
     Room,
@@ -26,10 +26,10 @@ enum Served {
     Sled,
 }
 
-/// What is read of a report, and its unit.
+/// The value that is read from a report, and its unit.
 type Reading = (fn(&Report) -> f64, &'static str);
 
-/// A bar: in words, and whether these numbers of the room and of the baseline it is held against meet it.
+/// A bar: in words, and as a comparison of the room's number with the baseline's.
 type Bar = (&'static str, fn(f64, f64) -> bool);
 
 /// One row of the table.
@@ -39,7 +39,7 @@ struct Line {
     bar: Option<Bar>,
 }
 
-/// A load, on which servers, and what is read of it. The first server is the one under test.
+/// A load, its servers, and the value to read. The first server is the one under test.
 struct Case {
     load: &'static [&'static str],
     servers: &'static [Served],

@@ -1,9 +1,9 @@
 //! Instructions that an event takes, counted by valgrind. Owns those runs, their table and the stored figures.
 //!
-//! Invariant: what is counted happens in one process, on one thread but for the store's, one event after the other, so
-//! that a count is the same whatever else the machine does. It is made once with N events and once with 2N, and the
-//! difference counts: what comes before the first event and after the last one does not. The client's part is in it.
-//! It does not know how long anything takes.
+//! Invariant: everything counted happens in one process, on one thread but for the store's, one event after the
+//! other, so that a count does not depend on other work of the machine. It is made once with N events and once with
+//! 2N, and the difference counts: instructions before the first event and after the last one do not. The client's
+//! part is in it. It does not know how long anything takes.
 
 use crate::frames::{Client, text};
 use crate::rooms::Setup;
@@ -16,8 +16,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// By how much a count may exceed the stored one, in percent. Runs of one build on one thread differ by less than half
-/// of one; the rest is for what changes elsewhere do to inlining.
+/// By how much a count may exceed the stored one, in percent. Runs of one build on one thread differ by less than
+/// half of one percent. The rest is for the effect of changes elsewhere on inlining.
 const TOLERANCE_PERCENT: f64 = 3.0;
 /// The same where a second thread takes part: between a machine at rest and one with other work, and between two
 /// machines, runs of one build have differed by nine.
@@ -28,18 +28,18 @@ const THREADED_TOLERANCE_PERCENT: f64 = 15.0;
 const THREADED_RUNS: u32 = 3;
 /// Functions that are not counted: a clock that is calibrated at the start for as long as that takes.
 const UNSTEADY: [&str; 2] = ["quanta::", "clock_gettime"];
-/// How this is run to store what was counted.
+/// The command that stores the counts.
 const UPDATE: &str =
     "cargo run --profile count -p room-benches --features valgrind -- count --update";
 
-/// What is counted: the key of its figure, what its message asks for, and how many clients hear of it.
+/// A case: the key of its figure, its message, and the number of clients that receive the answer.
 struct Case {
     name: &'static str,
     message: &'static str,
     clients: usize,
-    /// How many are counted.
+    /// The number of counted events.
     events: u64,
-    /// How often; the smallest count is kept.
+    /// The number of runs; the smallest count is kept.
     runs: u32,
 }
 
@@ -67,16 +67,16 @@ const CASES: [Case; 3] = [
     },
 ];
 
-/// What is stored.
+/// The stored figures.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Counts {
-    /// What compiled and counted: other versions may count otherwise.
+    /// The versions of compiler and valgrind: other versions may count otherwise.
     made_with: String,
     /// Instructions that one event takes.
     instructions: BTreeMap<String, u64>,
 }
 
-/// Does what the arguments after `count` say.
+/// Runs the command in the arguments after `count`.
 pub(crate) fn command(how: &[&str]) -> Result<()> {
     match *how {
         [] => check(),
@@ -138,7 +138,7 @@ fn version(program: &str) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// Returns the smallest count of as many runs as the case asks for.
+/// Returns the smallest count of the case's runs.
 fn smallest(case: &Case, events: u64, module: &Path, folder: &Path) -> Result<u64> {
     let mut smallest = u64::MAX;
     for _ in 0..case.runs {
@@ -150,14 +150,14 @@ fn smallest(case: &Case, events: u64, module: &Path, folder: &Path) -> Result<u6
 /// Returns the instructions of a whole process that handles so many events.
 fn counted(case: &Case, events: u64, module: &Path, folder: &Path) -> Result<u64> {
     let counts = folder.join("counts");
-    // On one core, so that which thread goes on does not hang on how busy the other ones are.
+    // On one core, so that the scheduling of threads does not depend on the load of other cores.
     let output = process::on_core(0, "valgrind".as_ref())?
         .args(["--tool=cachegrind", "--cache-sim=no"])
         .arg(format!("--cachegrind-out-file={}", counts.display()))
         .arg(std::env::current_exe()?)
         .args(["count", "events", case.name, &events.to_string()])
         .args([module, &folder.join("cache")])
-        // To valgrind a string instruction is as many as it has bytes, and libc clears 4 KiB with one.
+        // valgrind counts a string instruction once for each of its bytes, and libc clears 4 KiB with one.
         .env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-ERMS")
         .output()?;
     if !output.status.success() {
@@ -169,7 +169,8 @@ fn counted(case: &Case, events: u64, module: &Path, folder: &Path) -> Result<u64
     }
 }
 
-/// Returns all that cachegrind's file has, which is a line for each line of a function, without what is not steady.
+/// Returns the sum over cachegrind's file, which has a line for each line of a function, without the unsteady
+/// functions.
 fn sum(counts: &str) -> u64 {
     let (mut sum, mut steady) = (0, true);
     for line in counts.lines() {
@@ -183,7 +184,7 @@ fn sum(counts: &str) -> u64 {
     sum
 }
 
-/// Starts a node, and lets one client after the other say something and all hear of it.
+/// Starts a node, and lets one client after the other send a message that all receive.
 #[tokio::main(flavor = "current_thread")]
 async fn run(case: &str, events: u64, module: &Path, cache: &Path) -> Result<()> {
     let case = CASES.iter().find(|one| one.name == case).context("no such case")?;
@@ -207,7 +208,8 @@ async fn run(case: &str, events: u64, module: &Path, cache: &Path) -> Result<()>
     Ok(())
 }
 
-/// Few places, as valgrind has not the address space for many; and no clock that ticks meanwhile, as all takes long.
+/// Returns limits with few places, as valgrind has not the address space for many, and without a clock that ticks, as
+/// every event takes long.
 fn limits() -> Limits {
     const HOUR_MS: u64 = 3_600_000;
     Limits {
@@ -239,8 +241,8 @@ fn table(counted: &Counts, stored: &Counts) -> String {
     table
 }
 
-/// Names the cases that take more instructions than stored. Fewer are no failure: the table shows them, and whoever
-/// meant it stores them.
+/// Names the cases that take more instructions than stored. Fewer are not a failure: the table shows them, and the
+/// author of the change stores them.
 fn complaint(counted: &Counts, stored: &Counts) -> Option<String> {
     let mut said = String::new();
     for (name, now) in &counted.instructions {

@@ -1,7 +1,7 @@
-//! Many clients of one server. Owns how they come, and those that stay.
+//! Many clients of one server. Owns how they connect, and those that stay.
 //!
-//! Invariant: a bounded number is on its way at a time, and a client that the server turns away or leaves without
-//! an answer is an error. It does not know what is measured meanwhile.
+//! Invariant: a bounded number of them connects at a time, and a client that the server refuses or leaves without an
+//! answer is an error. It does not know what is measured.
 
 use crate::frames::{Client, text};
 use anyhow::{Context, Result, bail};
@@ -12,16 +12,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
-/// Clients that come at the same time, which a server's backlog has room for.
+/// Clients that connect at the same time: a server's backlog has space for them.
 const TOGETHER: usize = 64;
-/// What a client waits for anything.
+/// A client's longest wait.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Time between two questions to a server that is not where it should be yet.
+/// Time between two requests to a server that is not in the wanted state yet.
 const ASKED_EVERY: Duration = Duration::from_millis(50);
 
-/// What a visitor says, which is answered with one message.
+/// A visitor's message. The room answers with one message.
 pub(crate) const ECHO: &str = r#"{"t":"echo"}"#;
-/// As [`ECHO`], and its answer means that something is on the disk.
+/// As [`ECHO`], but the answer means that a value is on the disk.
 pub(crate) const INCREMENT: &str = r#"{"t":"incr","s":1}"#;
 
 /// Lets a client into each room, and keeps it there.
@@ -33,10 +33,9 @@ pub(crate) async fn hold(addr: SocketAddr, names: Vec<String>) -> Result<Vec<Cli
     stream::iter(clients).buffered(TOGETHER).try_collect().await
 }
 
-/// Lets a client into each room, which says something, hears the answer, and leaves.
+/// Lets a client into each room, sends a message, waits for the answer, and leaves.
 ///
-/// # Errors
-/// One of them is not let in, or not answered.
+/// # Errors One of them is not let in, or not answered.
 pub(crate) async fn visit(addr: SocketAddr, rooms: Range<usize>, say: &'static str) -> Result<()> {
     let visits = rooms.map(|number| async move {
         patient(name("room", number), addr, Some(say)).await.map(drop)
@@ -74,10 +73,9 @@ async fn patient(room: String, addr: SocketAddr, say: Option<&'static str>) -> R
     timeout(PATIENCE, coming).await.with_context(|| format!("{room} does not answer"))?
 }
 
-/// Waits until a number of the server's metrics is no more than this.
+/// Waits until a number of the server's metrics is at most `most`.
 ///
-/// # Errors
-/// It does not come about in time, or the server has no such metric.
+/// # Errors That does not happen in time, or the server has no such metric.
 pub(crate) async fn settled(addr: SocketAddr, metric: &str, most: f64) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -103,10 +101,9 @@ pub(crate) async fn gauge(addr: SocketAddr, metric: &str) -> Result<f64> {
     Ok(line.trim().parse()?)
 }
 
-/// Asks a server for a page, on a connection of its own. → All that it answers.
+/// Requests a page of a server, on a connection of its own, and returns the whole answer.
 ///
-/// # Errors
-/// It is not there, or breaks off.
+/// # Errors There is no server, or it breaks off.
 pub(crate) async fn get(addr: SocketAddr, path: &str) -> Result<String> {
     let mut tcp = TcpStream::connect(addr).await?;
     let asked = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");

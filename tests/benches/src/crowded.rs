@@ -1,7 +1,7 @@
 //! As many live rooms and as many connections as a node can have. Owns those runs and their bars.
 //!
-//! Invariant: what is said to be there answers when all of it is there. It does not know what sets the limits: the
-//! server tells how many instances it allows itself.
+//! Invariant: each room and connection in a figure answers when all of them are there. It does not know what sets the
+//! limits: the server reports how many instances it allows.
 
 use crate::crowd::{self, ECHO};
 use crate::held::Held;
@@ -11,24 +11,23 @@ use crate::scale::Bench;
 use anyhow::Result;
 use room_runtime::Limits;
 
-/// Live rooms that are asked for.
+/// The number of live rooms that the run asks for.
 const LIVE: usize = 50_000;
-/// Rooms that are live before the first look.
+/// Rooms that are live before the first reading.
 const LIVE_FIRST: usize = 1_000;
-/// Connections that are asked for, and the rooms that they share.
+/// Connections that the run asks for, and the rooms that they share.
 const CONNECTIONS: usize = 20_000;
 const SHARED: usize = 100;
-/// Files that a process has open besides.
+/// The other files that a process has open.
 const OTHER_FILES: usize = 40;
-/// What a small room has of linear memory, touched or not, at most.
+/// The most linear memory of a small room, touched or not.
 const ROOM_BYTES: u64 = 2 * 1024 * 1024;
 /// Rooms do not leave memory by themselves.
 const STAY_MS: u64 = 600_000;
 
-/// Returns what is measured.
+/// Returns the measured rows.
 ///
-/// # Errors
-/// A server does not work.
+/// # Errors A server does not work.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = live(bench).await?;
@@ -51,7 +50,7 @@ async fn live(bench: &Bench) -> Result<Vec<Row>> {
     crowd::visit(server.addr, LIVE_FIRST..most, ECHO).await?;
     let after = Held::of(server.pid())?;
     let there = crowd::gauge(server.addr, "room_rooms_live").await?;
-    // Half as many again: they are let in, and the places of others are theirs.
+    // Half as many again: they are let in, and take the places of others.
     crowd::visit(server.addr, most..most + most / 2, ECHO).await?;
     let count = most - LIVE_FIRST;
     let each = after.each(before, count) / 1_024.0;

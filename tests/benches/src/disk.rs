@@ -1,7 +1,7 @@
 //! A folder for data on a real disk. Owns it, and the proof that it is one.
 //!
-//! Invariant: the folder lies beside the program, on a file system that keeps what it is given, and is
-//! gone afterwards. It does not know who writes there.
+//! Invariant: the folder lies beside the program, on a file system that keeps its data, and is removed afterwards. It
+//! does not know who writes there.
 
 use anyhow::{Context, Result, bail};
 use std::fs::File;
@@ -15,10 +15,9 @@ const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
 /// How long the disk alone is measured.
 const PROBED: Duration = Duration::from_secs(1);
 
-/// Returns an empty folder on the disk that this program lies on.
+/// Returns an empty folder on the disk of this program.
 ///
-/// # Errors
-/// It lies in memory, or cannot be written to.
+/// # Errors The program lies in memory, or the folder cannot be written to.
 pub(crate) fn folder() -> Result<TempDir> {
     let exe = std::env::current_exe()?;
     let beside = exe.parent().context("a program lies in a folder")?;
@@ -32,7 +31,7 @@ pub(crate) fn folder() -> Result<TempDir> {
         .context("cannot make a folder for the data")
 }
 
-/// Returns what the disk is and how often a second it makes 4 KiB durable, as a sentence.
+/// Returns a sentence with the kind of the disk and how often a second it makes 4 KiB durable.
 pub(crate) fn describe() -> Result<String> {
     let folder = folder()?;
     let (kind, device) = file_system(folder.path())?;
@@ -47,7 +46,7 @@ pub(crate) fn describe() -> Result<String> {
     Ok(format!("{kind} on {device}, which makes 4 KiB durable {a_second} times a second"))
 }
 
-/// Returns the type and the device of the file system that a path lies on.
+/// Returns the type and the device of a path's file system.
 fn file_system(path: &Path) -> Result<(String, String)> {
     let path = path.canonicalize()?;
     let mounts = std::fs::read_to_string("/proc/self/mounts").context("cannot read the mounts")?;

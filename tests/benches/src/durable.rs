@@ -1,8 +1,8 @@
-//! How many turns a second become durable. Owns those runs and their table.
+//! The number of turns that become durable in a second. Owns those runs and their table.
 //!
-//! Invariant: in one run, with the same load, the node as it is stands beside one whose flushes carry
-//! a single turn: with [`Limits::commit_turns_max`] of 1 a room waits until the queue before the disk
-//! is empty, and a flush takes what is in the queue. It does not know how the store works.
+//! Invariant: in one run, with the same load, the normal node is compared with one whose flushes carry a single turn:
+//! with [`Limits::commit_turns_max`] of 1 a room waits until the queue before the disk is empty, and a flush takes
+//! the whole queue. It does not know how the store works.
 
 use crate::figures::{Figures, Report};
 use crate::process::bench;

@@ -1,4 +1,4 @@
-//! From a save to new code that is live. Owns a project of the chat example, its edits, and their bars.
+//! The time from a save to new live code. Owns a project of the chat example, its edits, and their bars.
 //!
 //! Invariant: an edit changes the code that is built, and the next one waits until it serves. It does not know how
 //! `room dev` notices a save.
@@ -17,11 +17,11 @@ use tokio::time::Instant;
 const EDITS: u32 = 9;
 /// The project's name.
 const NAME: &str = "edited";
-/// What says that the server is there, and that it serves what was saved.
+/// The texts that say that the server is there, and that it serves the saved code.
 const READY: &str = "saves are picked up";
 const RELOADED: &str = "reloaded in ";
 
-/// Where the time of one edit went, in milliseconds.
+/// The parts of an edit's time, in milliseconds.
 struct Edit {
     /// From the save to the line that says so.
     all: f64,
@@ -31,10 +31,9 @@ struct Edit {
     compile: f64,
 }
 
-/// Returns what is measured.
+/// Returns the measured rows.
 ///
-/// # Errors
-/// The project cannot be made, or an edit does not come to serve.
+/// # Errors The project cannot be made, or an edit is never served.
 pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let mut making = Command::new(&bench.tool);
@@ -69,7 +68,7 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// Returns the milliseconds behind this word, which are told in seconds.
+/// Returns the milliseconds behind this word. The line has them in seconds.
 fn part(line: &str, word: &str) -> Result<f64> {
     let told = line.split_once(word).and_then(|(_, rest)| rest.split(' ').next());
     let told = told.with_context(|| format!("no {word:?} in {line:?}"))?;
@@ -109,7 +108,7 @@ impl Dev {
 
 impl Drop for Dev {
     fn drop(&mut self) {
-        // One that ended by itself need not be killed.
+        // A process that ended by itself need not be killed.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,7 +1,7 @@
-//! What the neighbours of a faulty guest notice. Owns those runs and their table.
+//! The effect of a faulty guest on its neighbours. Owns those runs and their table.
 //!
-//! Invariant: every fault is repeated without a pause for as long as the neighbours are measured, on
-//! the one core that they share. It does not know why a fault costs what it costs.
+//! Invariant: every fault is repeated without a pause while the neighbours are measured, on the one core that they
+//! share. It does not know why a fault costs what it costs.
 
 use crate::figures::Figures;
 use crate::process;
@@ -15,14 +15,14 @@ use std::path::Path;
 /// Runs of each fault; the median counts.
 const RUNS: usize = 3;
 
-/// Where the node keeps what rooms write.
+/// The node's store.
 #[derive(Clone, Copy)]
 enum Kept {
     InMemory,
     OnDisk,
 }
 
-/// A fault: its name, what the room is told, how many messages come of it, and where it writes.
+/// A fault: its name, its script, the number of messages that it causes, and where it writes.
 type Fault = (&'static str, &'static str, &'static str, Kept);
 
 const FAULTS: [Fault; 11] = [
@@ -63,10 +63,9 @@ pub(crate) fn table() -> Result<()> {
     Ok(())
 }
 
-/// Quiet rooms alone, and beside one that computes to the end of its budget, over and over.
+/// Measures quiet rooms alone, and beside one that computes to the end of its budget, over and over.
 ///
-/// # Errors
-/// Something does not build, or the server does not work.
+/// # Errors Something does not build, or the server does not work.
 pub(crate) fn endless_loop() -> Result<[Figures; 2]> {
     let module = guest::build("room-guest-puppet")?;
     Ok([runs(&module, &[], Kept::InMemory)?, runs(&module, &[LOOP, "0"], Kept::InMemory)?])

@@ -1,4 +1,4 @@
-//! What a load measured. Owns how several runs become one figure, and how the load's report is read.
+//! The results of a load. Owns how several runs become one figure, and how the load's report is read.
 //!
 //! Invariant: a figure is the median of its runs, each number for itself. It does not know what was loaded.
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What was measured.
+/// The measured values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figures {
     pub(crate) per_second: f64,
@@ -15,7 +15,7 @@ pub(crate) struct Figures {
     pub(crate) max_us: f64,
 }
 
-/// What `room bench --json` says about one scenario.
+/// The report of `room bench --json` about one scenario.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Report {
     pub(crate) figures: Figures,

@@ -56,7 +56,7 @@ impl Client {
         Ok(self.tcp.write_all(frames).await?)
     }
 
-    /// Waits until at least one frame is there. How many are.
+    /// Waits until at least one frame is there, and returns the number of frames.
     pub(crate) async fn read(&mut self) -> Result<usize> {
         loop {
             let mut count = 0;
@@ -106,14 +106,13 @@ impl Client {
 pub(crate) enum Received<'a> {
     /// A text message, with its mask taken off.
     Text(&'a [u8]),
-    /// The end.
+    /// The close frame.
     Close,
 }
 
-/// Steps over the first whole frame of a client, and takes its mask off in place. → It, and how many bytes it had.
+/// Steps over the first whole frame of a client, removes its mask in place, and returns it with its length.
 ///
-/// # Errors
-/// It is none that the load sends.
+/// # Errors The load does not send such a frame.
 pub(crate) fn received(bytes: &mut [u8]) -> Result<Option<(Received<'_>, usize)>> {
     let (mask_at, length) = match *bytes {
         [_, length @ 0x80..0xfe, ..] => (2, usize::from(length & 0x7f)),
@@ -160,7 +159,7 @@ pub(crate) fn answer(into: &mut Vec<u8>, body: &[u8]) {
 
 /// Returns a text frame of a client, masked with zeros.
 pub(crate) fn text(payload: &str) -> Vec<u8> {
-    // The payloads here are far shorter than the second length that needs a longer head.
+    // The payloads here are far shorter than those that need a longer head.
     let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
     let mut frame = match u8::try_from(length) {
         Ok(short) if short < 126 => vec![0x81, 0x80 | short],

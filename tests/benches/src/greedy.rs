@@ -1,8 +1,9 @@
-//! A crowd that wants everything and does nothing, beside a few who are served. Owns that crowd, its waves and its rows.
+//! A crowd that takes everything and does nothing, beside a few clients that are served. Owns that crowd, its waves
+//! and its rows.
 //!
-//! Invariant: the server has default limits, and the crowd comes from so many addresses that none is too many; what
-//! does not fit into the limits of open files comes in waves, and a row says how many that makes at a time. It does not
-//! know how a server bounds what it keeps.
+//! Invariant: the server has default limits, and the crowd comes from so many addresses that no address reaches its
+//! limit. Clients beyond the limits of open files come in waves, and a row says how many that makes at a time. It
+//! does not know how a server bounds what it keeps.
 
 use crate::crowd;
 use crate::figures::Figures;
@@ -30,22 +31,23 @@ const HALF_OPEN: usize = 10_000;
 const MEMBERS: usize = 2_000;
 /// Bytes of a first fragment.
 const FRAGMENT_BYTES: u16 = 60_000;
-/// What the members' room says, and how often: more than the budget of the process has for all of them.
+/// The size and number of the messages of the members' room: more than the budget of the process for all of them.
 const CAST_BYTES: usize = 16 * 1024;
 const CASTS: usize = 100;
-/// Clients on their way at the same time.
+/// Clients that connect at the same time.
 const TOGETHER: usize = 64;
-/// Files and connections of the server besides.
+/// The other files and connections of the server.
 const OTHERS: usize = 300;
-/// What the ten others do.
+/// The load of the ten other clients.
 const SERVED: &[&str] = &["echo", "--clients", "10", "--rate", "500", "--seconds", "4"];
-/// Time between two looks at the server's memory.
+/// Time between two readings of the server's memory.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A crowd of this part of it shows that the run works, on a machine that has no time for all: `CROWD_PART=100`.
+/// The divisor of the crowd: a small crowd shows that the run works, on a machine that has no time for all.
+/// `CROWD_PART=100`.
 const PART: &str = "CROWD_PART";
 const MIB: f64 = 1_048_576.0;
 
-/// How many come.
+/// The numbers of clients.
 struct Plan {
     waves: usize,
     fragments: usize,
@@ -63,10 +65,9 @@ impl Plan {
     }
 }
 
-/// Returns what is measured.
+/// Returns the measured rows.
 ///
-/// # Errors
-/// The server does not work.
+/// # Errors The server does not work.
 #[tokio::main]
 pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let part = std::env::var_os(PART).and_then(|part| part.to_str()?.parse().ok());
@@ -121,14 +122,14 @@ pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// Returns what the ten others meet.
+/// Returns the figures of the ten other clients.
 async fn served(bench: &Bench, addr: SocketAddr) -> Result<Figures> {
     let tool = bench.tool.clone();
     let load = tokio::task::spawn_blocking(move || load_by(&tool, addr, SERVED));
     Ok(load.await??.figures)
 }
 
-/// Returns the most memory that a process has until it is told that it is over.
+/// Reads the memory of a process until the flag is set, and returns the most that it had.
 fn look(pid: u32) -> (Arc<AtomicBool>, tokio::task::JoinHandle<Result<f64>>) {
     let over = Arc::new(AtomicBool::new(false));
     let told = over.clone();
@@ -143,7 +144,7 @@ fn look(pid: u32) -> (Arc<AtomicBool>, tokio::task::JoinHandle<Result<f64>>) {
     (over, looking)
 }
 
-/// Lets members into a room that never read, and has the room say more than all of them may be behind.
+/// Lets members into a room that never read, and has the room send more than all of them may be behind.
 async fn members(addr: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
     let coming = (0..count).map(|number| join(addr, number, "members", Some(4 * 1024)));
     let members = stream::iter(coming).buffered(TOGETHER).try_collect().await?;
@@ -156,7 +157,7 @@ async fn members(addr: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
     Ok(members)
 }
 
-/// Lets one wave come: as long as these are held, they stay as they are.
+/// Connects one wave: as long as these connections are held, they stay as they are.
 async fn wave_of(addr: SocketAddr, plan: &Plan, wave: usize) -> Result<Vec<TcpStream>> {
     let first = plan.members + wave * (plan.fragments + plan.half_open);
     let fragments = (0..plan.fragments).map(|number| fragment(addr, first + number));
@@ -170,7 +171,7 @@ async fn wave_of(addr: SocketAddr, plan: &Plan, wave: usize) -> Result<Vec<TcpSt
     Ok(all)
 }
 
-/// Sends a first fragment and nothing more. One that the server closes for it is as good.
+/// Sends a first fragment and nothing more. A connection that the server closes for it counts as well.
 async fn fragment(addr: SocketAddr, number: usize) -> Result<TcpStream> {
     let mut tcp = join(addr, number, &crowd::name("fragments", number % 100), None).await?;
     let head = [&[0x02, 0xfe][..], &FRAGMENT_BYTES.to_be_bytes(), &[0; 4]].concat();
@@ -204,7 +205,7 @@ async fn join(
     Ok(tcp)
 }
 
-/// Connects from an address of its own, of which this machine has millions.
+/// Connects from an address of its own. This machine has millions of them.
 async fn connect(addr: SocketAddr, number: usize, buffer: Option<u32>) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     if let Some(bytes) = buffer {

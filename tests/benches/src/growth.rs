@@ -1,8 +1,8 @@
-//! What an event and a start cost when there are many rooms. Owns those runs and their bars.
+//! The cost of an event and of a start with many rooms. Owns those runs and their bars.
 //!
 //! Invariant: a server with many rooms and connections and one with few take turns on one core under the same load,
-//! and what counts is the processor time that the server itself used: what others do on the machine is not charged.
-//! It does not know what a server keeps of a room.
+//! and only the processor time of the server itself counts: other work on the machine does not. It does not know what
+//! a server keeps of a room.
 
 use crate::crowd::{self, INCREMENT};
 use crate::figures::median;
@@ -20,13 +20,13 @@ const SECONDS: u32 = 5;
 /// Stored rooms of the two servers.
 const FEW: usize = 1_000;
 const MANY: usize = 100_000;
-/// Connections of the server with many rooms, where there are files for them, and the rooms that they share.
+/// Connections of the server with many rooms, if there are files for them, and the rooms that they share.
 const CONNECTIONS: usize = 18_000;
 const SHARED: usize = 100;
-/// Files that the load and a server need besides.
+/// The other files that the load and a server need.
 const OTHER_FILES: usize = 1_000;
 
-/// A load, and what its row says.
+/// A load, and the text of its row.
 type Load = (&'static str, &'static [&'static str]);
 
 const LOADS: [Load; 2] = [
@@ -34,10 +34,9 @@ const LOADS: [Load; 2] = [
     ("the same, an event that is made durable", &["durable", "--clients", "64", "--rooms", "64"]),
 ];
 
-/// Returns what is measured.
+/// Returns the measured rows.
 ///
-/// # Errors
-/// A server does not work.
+/// # Errors A server does not work.
 pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut many = runtime.block_on(Served::with_rooms(bench))?;
@@ -80,14 +79,14 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
 fn cost(bench: &Bench, server: &Served, load: &[&str]) -> Result<f64> {
     let pid = server.pid()?;
     let before = held::used(pid)?;
-    // Everything counts, so that what was used is all of these events.
+    // Everything counts, so the used time is of all these events.
     let seconds = SECONDS.to_string();
     let whole = [load, &["--warmup-seconds", "0", "--seconds", &seconds]].concat();
     let a_second = load_by(&bench.tool, server.addr, &whole)?.figures.per_second;
     Ok((held::used(pid)? - before) / (a_second * f64::from(SECONDS)))
 }
 
-/// Ends a server and starts it again, some times.
+/// Ends a server and starts it again, several times.
 fn start(
     runtime: &tokio::runtime::Runtime,
     server: &mut Served,

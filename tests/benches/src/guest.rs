@@ -1,7 +1,7 @@
 //! The rooms under test. Owns their build.
 //!
-//! Invariant: it is the build for shipping of the package as it stands. It does not know the protocol that
-//! a room speaks.
+//! Invariant: it is the release build of the package's current sources. It does not know the protocol that a room
+//! speaks.
 
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;

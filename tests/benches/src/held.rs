@@ -1,14 +1,13 @@
-//! What a server's process holds and has used. Owns the reading of `/proc`.
+//! The memory and processor time of a server's process. Owns the reading of `/proc`.
 //!
-//! Invariant: a figure is of the process that was named, at one moment. It does not know what the
-//! process does.
+//! Invariant: a figure is of the named process, at one moment. It does not know what the process does.
 
 use anyhow::{Context, Result};
 
-/// In how many parts of a second the kernel tells processor time, on every Linux.
+/// The parts of a second in which the kernel counts processor time, on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What a process holds at one moment.
+/// The memory of a process at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Held {
     /// Memory that is resident, in bytes; a page that is mapped more than once counts once. The kernel's `VmRSS`
@@ -16,15 +15,14 @@ pub(crate) struct Held {
     pub(crate) resident: f64,
     /// Address space that is reserved, in bytes.
     pub(crate) reserved: f64,
-    /// Mappings, of which the kernel allows `vm.max_map_count`.
+    /// Mappings. The kernel allows `vm.max_map_count` of them.
     pub(crate) mappings: f64,
 }
 
 impl Held {
-    /// Looks at a process.
+    /// Reads the memory of a process.
     ///
-    /// # Errors
-    /// There is none, or it is another user's.
+    /// # Errors There is no such process, or it is another user's.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let bytes = |file, name| -> Result<f64> {
             let kib = kib(&read(pid, file)?, name).with_context(|| format!("{file} lacks {name}"));
@@ -37,7 +35,7 @@ impl Held {
         })
     }
 
-    /// Returns how much more is resident than was before, for each of so many, in bytes.
+    /// Returns by how much the resident memory has grown, for each of `count`, in bytes.
     pub(crate) fn each(self, before: Self, count: usize) -> f64 {
         (self.resident - before.resident) / count as f64
     }
@@ -52,10 +50,9 @@ pub(crate) fn used(pid: u32) -> Result<f64> {
     Ok(ticks(&stat).context("a process has its times")? / TICKS_PER_SECOND)
 }
 
-/// Returns how many files a process has open, its connections among them.
+/// Returns the number of open files of a process, including its connections.
 ///
-/// # Errors
-/// As [`Held::of`].
+/// # Errors As [`Held::of`].
 pub(crate) fn files(pid: u32) -> Result<usize> {
     Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
@@ -70,7 +67,7 @@ fn kib(status: &str, name: &str) -> Option<f64> {
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
-/// User and system time of a process's `stat`, whose second word may have anything in its brackets.
+/// Returns user and system time from a process's `stat`. Its second word may have anything in its brackets.
 fn ticks(stat: &str) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut words = rest.split_whitespace().skip(11);

@@ -1,7 +1,8 @@
-//! What memory comes back when rooms have nothing to do. Owns those runs and their bars.
+//! The memory that comes back when rooms have nothing to do. Owns those runs and their bars.
 //!
-//! Invariant: a figure is what lies between two looks at the server, with as many visitors at a time before the
-//! first as before the second, so that what is made once is not counted. It does not know what the memory is for.
+//! Invariant: a figure is the difference between two readings of the server, with as many visitors at a time before
+//! the first as before the second, so that memory that is allocated once is not counted. It does not know what the
+//! memory is for.
 
 use crate::crowd::{self, ECHO};
 use crate::held::Held;
@@ -13,23 +14,22 @@ use anyhow::Result;
 use room_runtime::Limits;
 use tokio::time::{Duration, sleep};
 
-/// Clients before the first look, and behind it.
+/// Clients before the first reading, and behind it.
 const FIRST: usize = 1_000;
 const HELD: usize = 9_000;
 /// Rooms that idle clients share.
 const SHARED: usize = 10;
-/// Rooms that are visited before the first look, and behind it.
+/// Rooms that are visited before the first reading, and behind it.
 const VISITED_FIRST: usize = 20_000;
 const VISITED: usize = 100_000;
 /// After so long, quiet rooms leave memory.
 const QUIET_MS: u64 = 200;
-/// What a server may need to put away what it does not use.
+/// The time that a server may need to free memory that it does not use.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// Returns what is measured of clients that do nothing.
+/// Returns the measured rows about clients that do nothing.
 ///
-/// # Errors
-/// A server does not work.
+/// # Errors A server does not work.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let idle = clients(bench, Setup::default(), |n| crowd::name("idle", n % SHARED)).await?;
@@ -47,7 +47,7 @@ pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// Bytes of each client that came between the looks.
+/// Returns the bytes of each client that came between the readings.
 async fn clients(bench: &Bench, setup: Setup, room: impl Fn(usize) -> String) -> Result<f64> {
     let hibernates = setup.hibernates;
     let server = rooms::start(bench, &setup)?;
@@ -64,10 +64,9 @@ async fn clients(bench: &Bench, setup: Setup, room: impl Fn(usize) -> String) ->
     Ok(looks[1].each(looks[0], HELD))
 }
 
-/// Returns what is measured of rooms that were visited and left memory.
+/// Returns the measured rows about rooms that were visited and left memory.
 ///
-/// # Errors
-/// A server does not work.
+/// # Errors A server does not work.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn visited(bench: &Bench) -> Result<Vec<Row>> {
     let limits = Limits { idle_evict_ms: QUIET_MS, ..Limits::default() };
@@ -86,7 +85,7 @@ pub(crate) async fn visited(bench: &Bench) -> Result<Vec<Row>> {
     )])
 }
 
-/// Returns a look at a server when nothing has happened for a while.
+/// Returns a reading of a server when nothing has happened for a while.
 async fn settled(server: &Server) -> Result<Held> {
     sleep(SETTLED).await;
     Held::of(server.pid())

@@ -1,7 +1,7 @@
-//! What rooms notice of busy neighbours. Owns those runs and their bars.
+//! The effect of busy neighbours on rooms. Owns those runs and their bars.
 //!
-//! Invariant: quiet clients send at fixed times, beside the neighbour and beside what it is held against, in turns.
-//! It does not know why a neighbour costs what it costs.
+//! Invariant: quiet clients send at fixed times, beside the neighbour and beside the case that it is compared with,
+//! in turns. It does not know why a neighbour costs what it costs.
 
 use crate::disk;
 use crate::faults;
@@ -15,16 +15,15 @@ use room_runtime::Limits;
 
 /// Runs of each neighbour; the median counts.
 const RUNS: usize = 5;
-/// What the quiet clients do.
+/// The load of the quiet clients.
 const QUIET: &[&str] = &["echo", "--clients", "100", "--rate", "2000", "--seconds", "3"];
-/// What the neighbours do for as long, a little longer on either side: as many turns, durable or not.
+/// The load of the neighbours for the same time, and a little longer on either side: as many turns, durable or not.
 const DURABLE: &[&str] = &["durable", "--clients", "64", "--rooms", "64", "--rate", "2000"];
 const ECHOES: &[&str] = &["echo", "--clients", "64", "--rooms", "64", "--rate", "2000"];
 
-/// Returns what is measured.
+/// Returns the measured rows.
 ///
-/// # Errors
-/// Something does not build, or a load fails.
+/// # Errors Something does not build, or a load fails.
 pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let (mut gated, mut free) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
@@ -49,7 +48,7 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// Returns how late the quiet clients' echoes are beside such a neighbour.
+/// Returns the latency of the quiet clients' echoes beside such a neighbour.
 fn p50_us(bench: &Bench, neighbour: &[&str]) -> Result<f64> {
     let folder = disk::folder()?;
     let disk = Some(folder.path().join("data"));

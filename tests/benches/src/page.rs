@@ -1,7 +1,7 @@
-//! The page with the figures. Owns what of it is written by a run.
+//! The page with the figures. Owns the part of it that a run writes.
 //!
-//! Invariant: only what lies between the two marks is replaced, and it says on what machine it was measured. It
-//! does not know what the figures are of.
+//! Invariant: only the text between the two marks is replaced, and it names the machine of the measurement. It does
+//! not know what the figures are of.
 
 use anyhow::{Context, Result};
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ pub(crate) struct Row {
     pub(crate) room: f64,
     pub(crate) axum: Option<f64>,
     pub(crate) raw: Option<f64>,
-    /// What it should be, and whether it is.
+    /// Its bar, and whether the row meets it.
     pub(crate) bar: Option<(&'static str, bool)>,
 }
 
@@ -48,8 +48,7 @@ pub(crate) fn write(rows: &[Row]) -> Result<()> {
 
 /// Prints a table.
 ///
-/// # Errors
-/// Nobody listens any more.
+/// # Errors The reader has ended.
 pub(crate) fn print(rows: &[Row]) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{}\n{}", machine(), table(rows))?)
 }
@@ -82,7 +81,7 @@ fn table(rows: &[Row]) -> String {
             (Some(_), true) => "met",
             (Some(_), false) => "**missed**",
         };
-        // A text takes whatever is written.
+        // Writing to a text cannot fail.
         let _never = writeln!(
             out,
             "| {what} | {} | {} | {} | {} | {} | {words} | {verdict} |",
@@ -96,7 +95,7 @@ fn table(rows: &[Row]) -> String {
     out
 }
 
-/// Returns what this was measured on, as a sentence.
+/// Returns a sentence about the machine of this measurement.
 fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");

@@ -1,7 +1,7 @@
 //! The processes of a measurement. Owns where they run, and that none of them stays.
 //!
-//! Invariant: a server has the first core to itself and the load the second, where there are two and
-//! `taskset` is to be had. It does not know what is measured.
+//! Invariant: a server has the first core to itself and the load the second, if there are two and `taskset` is
+//! available. It does not know what is measured.
 
 use crate::figures::{Figures, Report};
 use anyhow::{Context, Result, bail};
@@ -11,25 +11,23 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// As many files as the most connections of a measurement need, where the system lets us.
+/// The files for the most connections of a measurement, if the system allows them.
 const FILES_WANTED: u64 = 24_000;
 
-/// How long a load runs that nobody ends.
+/// The time of a load that nobody ends.
 const ENDLESS_SECONDS: &str = "3600";
 
-/// Starts a server, loads it by `room bench`, and stops it. → What that reports.
+/// Starts a server, loads it by `room bench`, stops it, and returns the report.
 ///
-/// # Errors
-/// One of them fails, or not everything came back as it should.
+/// # Errors One of them fails, or not everything came back as it should.
 pub(crate) fn bench(room: &Path, server: &[&str], load: &[&str]) -> Result<Report> {
     let server = Server::start(server)?;
     load_by(room, server.addr, load)
 }
 
-/// Loads a server that runs by `room bench`. → What that reports.
+/// Loads a running server by `room bench`, and returns the report.
 ///
-/// # Errors
-/// The load fails, or not everything came back as it should.
+/// # Errors The load fails, or not everything came back as it should.
 pub(crate) fn load_by(room: &Path, addr: SocketAddr, load: &[&str]) -> Result<Report> {
     let mut command = on_core(1, room)?;
     command.args(["bench", &format!("http://{addr}"), "--json"]).args(load);
@@ -47,11 +45,10 @@ pub(crate) fn beside(server: &[&str], fault: &[&str]) -> Result<Figures> {
     Ok(serde_json::from_slice(&output(command)?)?)
 }
 
-/// Lets this process, and those that it starts, have as many connections as the system allows. → How many files
-/// that are.
+/// Lets this process, and those that it starts, have as many connections as the system allows. Returns the number of
+/// files.
 ///
-/// # Errors
-/// The system's.
+/// # Errors The system's.
 pub(crate) fn raise_limits() -> Result<usize> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let wanted = maximum.map(|maximum| maximum.max(FILES_WANTED));
@@ -68,10 +65,9 @@ pub(crate) fn raise_limits() -> Result<usize> {
 pub(crate) struct Beside(Child);
 
 impl Beside {
-    /// Loads a server that runs by `room bench`. The load is on its way when it returns.
+    /// Loads a running server by `room bench`. The load is on its way when this returns.
     ///
-    /// # Errors
-    /// The process does not start.
+    /// # Errors The process does not start.
     pub(crate) fn begin(room: &Path, addr: SocketAddr, load: &[&str]) -> Result<Self> {
         let mut command = on_core(1, room)?;
         command.args(["bench", &format!("http://{addr}"), "--seconds", ENDLESS_SECONDS]).args(load);
@@ -81,7 +77,7 @@ impl Beside {
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        // One that ended by itself need not be killed.
+        // A process that ended by itself need not be killed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -98,9 +94,9 @@ fn output(mut command: Command) -> Result<Vec<u8>> {
 /// A server of this program.
 pub(crate) struct Server {
     process: Child,
-    /// What it is told, and what it says.
+    /// Its standard input and output.
     ends: (ChildStdin, BufReader<ChildStdout>),
-    /// Where it listens.
+    /// The address at which it listens.
     pub(crate) addr: SocketAddr,
 }
 
@@ -127,10 +123,9 @@ impl Server {
         self.process.id()
     }
 
-    /// Has it do what a line says, and waits. → The line that it answers.
+    /// Sends it a line, waits, and returns the line that it answers.
     ///
-    /// # Errors
-    /// It ended.
+    /// # Errors It ended.
     pub(crate) fn tell(&mut self, line: &str) -> Result<String> {
         let (told, said) = &mut self.ends;
         writeln!(told, "{line}").context("the server is gone")?;
@@ -144,13 +139,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // One that ended by itself need not be killed.
+        // A process that ended by itself need not be killed.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Returns a program, pinned to one core where `taskset` is to be had.
+/// Returns a program, pinned to one core if `taskset` is available.
 pub(crate) fn on_core(core: usize, program: &Path) -> Result<Command> {
     let cores = std::thread::available_parallelism()?.get();
     let pinned = cores > 1 && Command::new("taskset").arg("-V").output().is_ok();

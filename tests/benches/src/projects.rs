@@ -26,10 +26,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// For how long they are busy.
 const LONG: Duration = Duration::from_secs(5);
 
-/// Returns what is measured.
+/// Returns the measured rows.
 ///
-/// # Errors
-/// The server does not work.
+/// # Errors The server does not work.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let mut served = Served::with_rooms(bench).await?;
@@ -72,7 +71,7 @@ fn host(number: usize) -> String {
     format!("p{number}.example.com")
 }
 
-/// Lets one client in each of some projects send at fixed times. → How late the answers were.
+/// Lets one client in each of some projects send at fixed times, and returns the latencies.
 async fn busy(served: &Served) -> Result<Histogram<u64>> {
     let step = PROJECTS / BUSY;
     let connecting = (0..BUSY).map(|client| async move {

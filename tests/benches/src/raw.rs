@@ -1,9 +1,9 @@
 //! The fastest baseline: frames parsed by hand, on one thread. Owns its connections and rooms.
 //!
-//! Invariant: all that is readable is parsed at once, and all that it leads to is written with one call for each
-//! connection. It speaks the echo and cast parts of `rooms-examples/bench`, and with a folder its increments:
-//! those that wait become one batch of sled's, followed by the flush and the fsync that the runtime trusts. It
-//! does not know who loads it.
+//! Invariant: all readable bytes are parsed at once, and all their answers are written with one call for each
+//! connection. It speaks the echo and cast parts of `rooms-examples/bench`, and with a folder its increments: the
+//! waiting ones become one batch of sled's, followed by the flush and the fsync that the runtime trusts. It does not
+//! know who loads it.
 
 use crate::frames::{Received, answer, received};
 use anyhow::{Context, Result, bail};
@@ -23,7 +23,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const UPGRADED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\
     connection: upgrade\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// A connection, and what the kernel has not taken.
+/// A connection, and the bytes that the kernel has not taken.
 struct Conn {
     tcp: TcpStream,
     out: RefCell<Vec<u8>>,
@@ -46,7 +46,7 @@ struct Server {
     more: Notify,
 }
 
-/// Serves on a free port, which is printed, until the process is killed.
+/// Serves on a free port, which it prints, until the process is killed.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn serve(folder: Option<PathBuf>) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -71,7 +71,7 @@ pub(crate) async fn serve(folder: Option<PathBuf>) -> Result<()> {
                 let (tcp, _) = listener.accept().await?;
                 tcp.set_nodelay(true)?;
                 let server = server.clone();
-                // One that breaks off is the load's business.
+                // The load reports a connection that breaks off.
                 spawn_local(async move { drop(server.run(tcp).await) });
             }
         };
@@ -178,7 +178,7 @@ impl Server {
         Ok(())
     }
 
-    /// Makes what waits durable, over and over: what comes meanwhile is the next batch.
+    /// Makes waiting increments durable, over and over. Those that come during a commit are the next batch.
     async fn commit(&self, folder: &Path) -> Result<()> {
         let db = sled::Config::new().path(folder).flush_every_ms(None).open()?;
         let log = std::sync::Arc::new(File::open(folder.join("db")).context("sled has no log")?);
@@ -209,7 +209,7 @@ impl Server {
 }
 
 impl Conn {
-    /// Writes what there is, and what the kernel does not take now, later.
+    /// Writes the waiting bytes, and later those that the kernel does not take now.
     fn write(self: &Rc<Self>) {
         if self.flushes.get() || !self.write_some() {
             return;
@@ -222,7 +222,7 @@ impl Conn {
         });
     }
 
-    /// Returns whether some is left.
+    /// Returns true if some are left.
     fn write_some(&self) -> bool {
         let mut out = self.out.borrow_mut();
         if out.is_empty() {
@@ -231,7 +231,7 @@ impl Conn {
         match self.tcp.try_write(&out) {
             Ok(count) => drop(out.drain(..count)),
             Err(err) if err.kind() == ErrorKind::WouldBlock => {}
-            // Whoever reads is told.
+            // The reader reports the error.
             Err(_) => out.clear(),
         }
         !out.is_empty()

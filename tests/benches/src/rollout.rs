@@ -1,7 +1,7 @@
 //! New code for many live rooms while clients send. Owns that run and its bars.
 //!
-//! Invariant: the new module is another one to the server, and does the same; clients send at fixed times before,
-//! during and after it is put in place. It does not know how a room takes it over.
+//! Invariant: the server sees another module, and it does the same. Clients send at fixed times before, during and
+//! after its deployment. It does not know how a room takes it over.
 
 use crate::crowd::{self, ECHO};
 use crate::frames::Client;
@@ -28,10 +28,9 @@ const AROUND: Duration = Duration::from_secs(1);
 /// How long rooms stay without a client.
 const STAY_MS: u64 = 600_000;
 
-/// Returns what is measured.
+/// Returns the measured rows.
 ///
-/// # Errors
-/// The server does not work, or not all rooms took the code over.
+/// # Errors The server does not work, or not all rooms took the code over.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let limits = Limits { idle_evict_ms: STAY_MS, ..Limits::default() };
@@ -48,7 +47,7 @@ pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
         let path = changed.to_str().context("the folder's path is not UTF-8")?.to_owned();
         let told = tokio::task::spawn_blocking(move || {
             let rooms = server.tell(&path);
-            // Comes back, so that it is there until the clients are gone.
+            // The server is returned, so that it lives until the clients have ended.
             rooms.map(|rooms| (server, rooms))
         });
         let (server, rooms) = told.await??;
@@ -93,7 +92,7 @@ async fn send(clients: Vec<Client>, is_over: &Cell<bool>) -> Result<Histogram<u6
     Ok(all)
 }
 
-/// Returns the same module with a section that nobody reads, in a folder that is gone when it is dropped.
+/// Returns the same module with a section that nothing reads, in a folder that is removed when it is dropped.
 fn changed(module: &Path) -> Result<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("changed.wasm");

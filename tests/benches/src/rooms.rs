@@ -1,7 +1,7 @@
 //! The runtime under test. Owns a node with one party, and nothing else.
 //!
-//! Invariant: it is set up as its arguments say, and each line that it reads is a module, which it deploys before it
-//! answers with how many rooms took it over. It does not know who loads it.
+//! Invariant: its arguments are its whole configuration. Each line that it reads is a module, which it deploys before
+//! it answers with the number of rooms that took it over. It does not know who loads it.
 
 use crate::process::Server;
 use crate::scale::Bench;
@@ -14,15 +14,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-/// What can be different about a node.
+/// The configuration of a node.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Setup {
-    /// The folder of its data; none if it is in memory.
+    /// The folder of its data; `None` if it is in memory.
     pub(crate) disk: Option<PathBuf>,
     /// Its limits.
     pub(crate) limits: Limits,
-    /// Whether quiet rooms leave memory although clients are there.
+    /// True if quiet rooms leave memory although clients are there.
     pub(crate) hibernates: bool,
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn start(bench: &Bench, setup: &Setup) -> Result<Server> {
     Server::start(&arguments.each_ref().map(String::as_str))
 }
 
-/// Serves the module as party `main` on a free port, which is printed, until the process is killed.
+/// Serves the module as party `main` on a free port, which it prints, until the process is killed.
 #[tokio::main]
 pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
     let setup: Setup = serde_json::from_str(setup)?;

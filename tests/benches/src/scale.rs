@@ -1,4 +1,4 @@
-//! What many rooms and many clients cost, and what an edit of their code. Owns the parts of it, and their order.
+//! The cost of many rooms and many clients, and of an edit of their code. Owns the parts of it, and their order.
 //!
 //! Invariant: each part starts servers of its own and leaves none; the clients are this process's. It does not know
 //! how a part gets its figures.
@@ -10,7 +10,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 
-/// What is measured, and with what.
+/// The tools of a measurement.
 pub(crate) struct Bench {
     /// `room`, which has the load and the server of operators.
     pub(crate) tool: PathBuf,
@@ -21,17 +21,16 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Builds both, and lets this process have as many files as it gets.
+    /// Builds both, and raises the number of open files of this process as far as possible.
     ///
-    /// # Errors
-    /// One of them does not build.
+    /// # Errors One of them does not build.
     pub(crate) fn build() -> Result<Self> {
         let module = guest::build("room-example-bench")?;
         Ok(Self { tool: tool::build()?, module, files: process::raise_limits()? })
     }
 }
 
-/// A part: its name on the command line, and what measures it.
+/// A part: its name on the command line, and the function that measures it.
 type Part = (&'static str, fn(&Bench) -> Result<Vec<Row>>);
 
 const PARTS: [Part; 9] = [

@@ -1,6 +1,6 @@
-//! The server as an operator has it: `room serve`. Owns its folder, what is deployed to it, and its restarts.
+//! The server as an operator has it: `room serve`. Owns its folder, its deployments, and its restarts.
 //!
-//! Invariant: it has been started when a client was let into a room. It does not know who comes.
+//! Invariant: it counts as started when a client was let into a room. It does not know which clients come.
 
 use crate::crowd;
 use crate::disk;
@@ -19,11 +19,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
-/// How long a start may take before it has failed.
+/// The longest time of a start before it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two tries to reach it.
 const TRIED_EVERY: Duration = Duration::from_millis(1);
-/// Time between two looks at how many connections it has.
+/// Time between two readings of its number of connections.
 const COUNTED_EVERY: Duration = Duration::from_millis(50);
 
 /// A server with a folder, which may be running.
@@ -31,9 +31,9 @@ pub(crate) struct Served {
     tool: PathBuf,
     folder: TempDir,
     process: Option<Child>,
-    /// What its operator shows.
+    /// Its operator's token.
     token: String,
-    /// Where clients come.
+    /// The clients' address.
     pub(crate) addr: SocketAddr,
     admin: SocketAddr,
 }
@@ -41,9 +41,9 @@ pub(crate) struct Served {
 /// How a server ends.
 #[derive(Clone, Copy)]
 pub(crate) enum End {
-    /// It is asked to.
+    /// By a signal that asks it to stop.
     Stopped,
-    /// It is not asked.
+    /// By a kill.
     Killed,
 }
 
@@ -67,7 +67,7 @@ impl Served {
         let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../rooms-examples/bench");
         let mut command = Command::new(&this.tool);
         command.args(["deploy", "--to", &format!("http://{}", this.admin)]).current_dir(example);
-        // Where it is built already.
+        // The target folder in which the room is already built.
         let built = bench.module.ancestors().nth(3).context("a module lies in a target folder")?;
         command.env("ROOM_TOKEN", &this.token).env("CARGO_TARGET_DIR", built).stdout(Stdio::null());
         if !command.stderr(Stdio::null()).status()?.success() {
@@ -76,10 +76,9 @@ impl Served {
         Ok(this)
     }
 
-    /// Asks as its operator. → The answer's body.
+    /// Sends a request as its operator, and returns the answer's body.
     ///
-    /// # Errors
-    /// It does not answer, or not with 200.
+    /// # Errors It does not answer, or not with 200.
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>> {
         let head = format!(
             "{method} /_room/admin/{path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\
@@ -99,10 +98,9 @@ impl Served {
         Ok(answer.split_off(end.context("an answer has a head")? + 4))
     }
 
-    /// Starts it again. → How long that took, from the start of the process to a client in a room.
+    /// Starts it again, and returns the time from the start of the process to a client in a room.
     ///
-    /// # Errors
-    /// It does not start.
+    /// # Errors It does not start.
     pub(crate) async fn restart(&mut self) -> Result<Duration> {
         let begun = Instant::now();
         self.spawn(Stdio::null())?;
@@ -115,10 +113,9 @@ impl Served {
         Ok(begun.elapsed())
     }
 
-    /// Ends it, and waits until it has.
+    /// Ends it, and waits for its end.
     ///
-    /// # Errors
-    /// The system's.
+    /// # Errors The system's.
     pub(crate) fn end(&mut self, end: End) -> Result<()> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
         match end {
@@ -137,10 +134,9 @@ impl Served {
         Ok(self.process.as_ref().context("the server does not run")?.id())
     }
 
-    /// Waits until it has so many connections at least.
+    /// Waits until it has at least so many connections.
     ///
-    /// # Errors
-    /// It has fewer for a long time.
+    /// # Errors It has fewer for a long time.
     pub(crate) async fn holds(&self, connections: usize) -> Result<()> {
         let pid = self.pid()?;
         let counting = async {
@@ -152,7 +148,7 @@ impl Served {
         timeout(PATIENCE, counting).await.context("connections are missing")?
     }
 
-    /// Starts the process. → What it prints first, if that is asked for: its first token.
+    /// Starts the process, and returns its first line if `stdout` is piped: its first token.
     fn spawn(&mut self, stdout: Stdio) -> Result<String> {
         let mut command = on_core(0, &self.tool)?;
         command.arg("serve").arg("--data").arg(self.folder.path().join("data"));
@@ -167,7 +163,7 @@ impl Served {
         Ok(line.trim().to_owned())
     }
 
-    /// Waits until it answers to this path, whatever it says.
+    /// Waits until it answers to this path, with any status.
     async fn answering(&self, path: &str) -> Result<()> {
         let asking = async {
             while crowd::get(self.addr, path).await.is_err() {
@@ -180,12 +176,12 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // One that ended by itself need not be killed.
+        // A process that ended by itself need not be killed.
         let _ = self.end(End::Killed);
     }
 }
 
-/// Returns an address that nobody has at the moment.
+/// Returns an address that is free at the moment.
 fn free() -> Result<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }

@@ -1,18 +1,17 @@
-//! A client that sends at fixed times. Owns what its messages are late.
+//! A client that sends at fixed times. Owns the latencies of its messages.
 //!
-//! Invariant: however late an answer is, what counts is the time since the message should have been sent: a server
-//! that stands still is charged for all that it keeps waiting. It does not know what keeps it waiting.
+//! Invariant: however late an answer is, the time counts since the message should have been sent: a pause of the
+//! server counts for every message that waited for it. It does not know what delays it.
 
 use crate::frames::{Client, text};
 use anyhow::Result;
 use hdrhistogram::Histogram;
 use tokio::time::{Duration, Instant};
 
-/// Sends this every `pause`, for as long as it `goes_on`. → How late the answers were to those that count, in
+/// Sends `text` every `pause`, for as long as it `goes_on`. Returns the latencies of the answers that count, in
 /// nanoseconds.
 ///
-/// # Errors
-/// The connection ends.
+/// # Errors The connection ends.
 pub(crate) async fn send(
     mut client: Client,
     message: &str,

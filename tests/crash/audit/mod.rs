@@ -1,17 +1,17 @@
-//! What was sent and seen of each room, against what the room holds after a crash. Owns the rules.
+//! The messages that were sent and seen for each room, against the room's content after a crash. Owns the rules.
 //!
-//! Invariant: a rule speaks only of what somebody saw or sent, so a right store breaks none, whatever
-//! was in the air when it died. Pure; it does not know processes, sockets or disks.
+//! Invariant: a rule depends only on messages that a client saw or sent, so a correct store breaks none, whatever was
+//! on its way when it died. Pure; it does not know processes, sockets or disks.
 //!
 //! | kind | rule |
 //! |---|---|
-//! | lost | what was acknowledged to its sender is there |
-//! | early | what anybody else was told is there, and of a turn that failed nothing is said or kept |
+//! | lost | every value that was acknowledged to its sender is there |
+//! | early | every value that another client received is there, and nothing of a failed turn is sent or kept |
 //! | torn | each set of parts is of one stamp and whole; no turn is missing before one that is there |
-//! | forged | nothing is there that nobody asked for |
+//! | forged | no value is there that no client asked for |
 //! | order | the messages of one connection are of all turns, in their order |
-//! | alarm | an alarm that was acknowledged is waiting or has rung, not before its time |
-//! | broken | the server serves, closes nobody by itself, and finds nothing wrong in its own books |
+//! | alarm | an acknowledged alarm is waiting or has rung, not before its time |
+//! | broken | the server serves, closes no connection by itself, and finds no error in its own books |
 
 mod state;
 #[cfg(test)]

@@ -64,7 +64,7 @@ async fn no_spelling_of_a_path_leads_out_of_the_folder() {
     ] {
         let reply = node.get(path).await;
         let text = reply.text();
-        // A path that is no URL at all is refused before anybody looks for a file.
+        // The server refuses a path that is not a URL before it looks for a file.
         assert!(matches!(reply.status, 400 | 404), "{path}: {} {text}", reply.status);
         assert!(!text.contains("secret") && !text.contains("page"), "{path}: {text}");
     }

@@ -1,4 +1,4 @@
-//! Requests that two servers on their way could read differently, and so one take for two.
+//! Requests that two servers on their way could read differently, so that one of them sees two.
 
 use room_tests::{RawClient, Requests, Setup, TestNode};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 /// A second request, which a careless server would find behind the first.
 const SMUGGLED: &str = "POST /party/victim HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]";
 
-/// Everything that comes back for these bytes, to the end of the connection.
+/// Returns all bytes that come back for these bytes, to the end of the connection.
 async fn answers(node: &TestNode, bytes: &[u8]) -> String {
     let mut client = RawClient::open(node.addr()).await;
     client.write(bytes).await;
@@ -14,7 +14,7 @@ async fn answers(node: &TestNode, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&client.rest().await).into_owned()
 }
 
-/// Returns the statuses of the responses in what came back.
+/// Returns the statuses of the responses in these bytes.
 fn statuses(answers: &str) -> Vec<u16> {
     let pieces = answers.split("HTTP/1.1 ").skip(1);
     pieces.map(|piece| piece[..3].parse().unwrap()).collect()
@@ -72,7 +72,7 @@ async fn with_two_ways_to_tell_a_length_chunks_count_and_nothing_follows() {
         let answers = answers(&node, request.as_bytes()).await;
         assert_eq!(statuses(&answers), [200], "{answers}");
         assert!(answers.contains(r#""body":[91,93]"#), "{answers}");
-        // A room is not told a length that is none.
+        // A room does not receive an invalid length.
         assert!(!answers.contains(r#"["content-length","#), "{answers}");
     }
     no_victim(&node, "what followed").await;
@@ -131,7 +131,7 @@ async fn a_body_that_breaks_off_reaches_no_room() {
     ] {
         let request = format!("POST /party/x HTTP/1.1\r\nHost: x\r\n{rest}");
         let answers = answers(&node, request.as_bytes()).await;
-        // Whether somebody is there to hear it is not known.
+        // The test does not know whether somebody is there to receive it.
         assert!(!answers.contains("HTTP/1.1 200"), "{what}: {answers}");
     }
     assert_eq!(node.report("x").await["handled"], 1, "half a body reached the room");
@@ -144,7 +144,7 @@ async fn what_follows_an_upgrade_is_no_request() {
                    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let mut client = RawClient::open(node.addr()).await;
-    // Twice, so that what its bytes say as a frame is there whole.
+    // Twice, so that the bytes read as a frame are there whole.
     client.write(format!("{upgrade}{SMUGGLED}{SMUGGLED}").as_bytes()).await;
     assert!(client.head().await.starts_with("HTTP/1.1 101"));
     assert_eq!(client.frame().await.and_then(|frame| frame.close_code()), Some(1002));

@@ -1,4 +1,4 @@
-//! Headers that guests or clients make up to say more than one thing.
+//! Headers by which guests or clients try to say more than one thing.
 
 use room_tests::{RawClient, Requests, Setup, TestClient};
 use serde_json::json;
@@ -74,7 +74,7 @@ async fn what_is_said_twice_reaches_the_room_twice_and_leaves_it_twice() {
     }
 }
 
-/// Everything that names something and could come back in a head: rooms, ids, files and folders.
+/// Every name that could come back in a head: rooms, ids, files and folders.
 #[tokio::test]
 async fn a_name_with_the_end_of_a_line_in_it_ends_no_head() {
     let site = tempfile::tempdir().unwrap();
@@ -95,7 +95,7 @@ async fn a_name_with_the_end_of_a_line_in_it_ends_no_head() {
     ] {
         let reply = node.get(&path).await;
         assert_eq!(reply.header("set-cookie"), None, "{path}");
-        // Where a folder is redirected to its index, it stays on this server.
+        // A redirect of a folder to its index stays on this server.
         let leads = reply.header("location").unwrap_or("/");
         assert!(leads.starts_with('/') && !leads.starts_with("//"), "{path} leads to {leads}");
         let socket = TestClient::try_connect(node.addr(), &path, &[]).await;
@@ -150,7 +150,7 @@ async fn what_a_client_offers_comes_back_as_one_line() {
     let client = client.unwrap();
     assert_eq!(client.header("sec-websocket-protocol"), Some("chat"));
     assert_eq!(client.header("set-cookie"), None);
-    // Nor is compression, which one small frame could make a large one.
+    // Compression is not accepted either: one small frame could become a large one.
     let offered = [("sec-websocket-extensions", "permessage-deflate")];
     let client = TestClient::try_connect(node.addr(), "/party/lobby", &offered).await;
     assert_eq!(client.unwrap().header("sec-websocket-extensions"), None);
@@ -159,7 +159,7 @@ async fn what_a_client_offers_comes_back_as_one_line() {
 #[tokio::test]
 async fn a_compressed_body_reaches_the_room_as_it_came() {
     let node = Setup::memory().start().await;
-    // What a zip bomb begins with: nothing here takes it for more than its bytes.
+    // The start of a zip bomb: the server treats it as plain bytes.
     let packed = [31, 139, 8, 0, 0, 0, 0, 0, 0, 3, 75, 76, 74, 6, 0];
     for encoding in ["gzip", "deflate", "br", "zstd"] {
         let headers = [("Content-Encoding", encoding), ("Accept-Encoding", "gzip, br")];

@@ -1,4 +1,4 @@
-//! The listener of operators: what can be brought to it, and what it never tells.
+//! The listener of operators: which requests it refuses, and which secrets it never shows.
 
 use crate::operated::Operated;
 use room_runtime::server::BlobId;
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 const SECRET: &str = "s3cret-of-the-project";
 
-/// Everything that comes back for these bytes, to the end of the connection.
+/// Returns all bytes that come back for these bytes, to the end of the connection.
 async fn answers(addr: SocketAddr, bytes: &[u8]) -> String {
     let mut client = RawClient::open(addr).await;
     client.write(bytes).await;
@@ -49,7 +49,7 @@ async fn a_request_that_could_be_two_makes_nothing_where_operators_come() {
         let said = answers(admin, request.as_bytes()).await;
         assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{said}");
     }
-    // Lines that end as they should not make one request, whose body has the length that it says.
+    // Lines with bare line feeds make one request, whose body has the length that it says.
     let plain = format!(
         "POST /_room/admin/nowhere HTTP/1.1\nHost: x\nConnection: close\nContent-Length: {}\n\n{smuggled}",
         smuggled.len()
@@ -99,7 +99,7 @@ async fn nothing_that_is_uploaded_leaves_its_folder_or_grows() {
     assert_eq!(beside.count(), 1, "something was written beside the data folder");
     assert!(!data.join("escaped").exists() && !data.join("projects/escaped").exists());
     assert_eq!(std::fs::read_dir(data.join("projects")).unwrap().count(), 0);
-    // A packed upload is its bytes and nothing that could be made of them.
+    // The server keeps a packed upload as its bytes and never unpacks it.
     let packed = [31, 139, 8, 0, 0, 0, 0, 0, 0, 3, 75, 76, 74, 6, 0];
     let bearer = format!("Bearer {}", operated.token);
     let headers = [("authorization", bearer.as_str()), ("content-encoding", "gzip")];
@@ -117,7 +117,7 @@ async fn a_secret_is_in_nothing_that_an_operator_is_shown_and_in_no_backup() {
     let secret = json!({"value": SECRET, "secret": true});
     operated.good("PUT", "projects/chat/env/START", secret).await;
     assert_eq!(operated.report("lobby").await["starts"], 1);
-    // What fails is told with its reasons.
+    // An error answer has its reasons.
     let clients = operated.server.addr();
     for step in [json!([{"panic": "ouch"}]), json!(["trap"]), json!([{"err": "no"}])] {
         let reply = clients.post("lobby", &step).await;
@@ -150,7 +150,7 @@ async fn a_secret_is_in_nothing_that_an_operator_is_shown_and_in_no_backup() {
     }
     assert!(shown.contains("told to") || shown.contains("ouch"), "{shown}");
     assert!(!shown.contains(SECRET) && !shown.contains(&operated.token), "{shown}");
-    // A room may log its own secrets: that is its author's doing.
+    // A room may log its own secrets: that is its author's choice.
     clients.post("lobby", &json!([{"var": "START"}])).await;
     let file = std::fs::metadata(dir.path().join("projects/chat/env.json")).unwrap();
     #[cfg(unix)]

@@ -1,14 +1,14 @@
-//! Pages that open WebSockets to a server they do not belong to.
+//! Pages that open WebSockets to a server of another site.
 
 use room_tests::{Requests, Setup, TestClient, TestNode};
 use serde_json::json;
 
-/// Returns what becomes of a page's WebSocket: none if it is let in, else the close frame.
+/// Returns the result of a page's WebSocket: `None` if it is let in, otherwise the close frame.
 async fn page(node: &TestNode, origin: &str) -> Option<(u16, String)> {
     let path = "/parties/main/lobby?_pk=page";
     let client = TestClient::try_connect(node.addr(), path, &[("origin", origin)]).await;
     let mut client = client.unwrap_or_else(|status| panic!("{origin} was answered with {status}"));
-    // A room that let it in answers; a door that did not has closed before.
+    // A room that let it in answers. A door that did not has closed before.
     client.try_send("hello").await;
     match client.recv().await {
         room_tests::Got::Close(code, reason) => Some((code, reason)),
@@ -29,12 +29,12 @@ async fn a_page_of_another_origin_is_turned_away_where_origins_are_listed() {
         let reason = format!("the project's origins do not list {origin}");
         assert_eq!(page(&node, origin).await, Some((4403, reason)), "{origin}");
     }
-    // The room heard nothing of them: this is its first event.
+    // The room received no event of them: this is its first one.
     assert_eq!(node.report("lobby").await["events"], json!([]));
     for origin in ["https://chat.example.com", "https://a.apps.example.com"] {
         assert_eq!(page(&node, origin).await, None, "{origin}");
     }
-    // A page of the server itself, and a client that is no browser.
+    // A page of the server itself, and a client that is not a browser.
     assert_eq!(page(&node, &format!("http://{}", node.addr())).await, None);
     assert_eq!(node.connect("lobby").await.echo("hello").await, "hello");
 }

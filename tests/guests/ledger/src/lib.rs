@@ -1,20 +1,20 @@
-//! A ledger: a room whose every turn can be audited. Owns what tests of crashes write and read back.
+//! A ledger: a room whose every turn can be audited. Owns the data that tests of crashes write and read back.
 //!
-//! Each turn that succeeds takes the next number, writes it, and says it with what it did: `did` to
-//! the connection that asked, `saw` to all others. Messages, of the connection `C`:
+//! Each turn that succeeds takes the next number, writes it, and sends it with its action: `did` to the connection
+//! that asked, `saw` to all others. Messages, of the connection `C`:
 //!
 //! - `inc` counts one more for `C`: `did TURN inc C COUNT`;
 //! - `set` writes `C`'s set of parts with its next stamp: `did TURN set C STAMP`;
-//! - `wipe` does the same after a delete-all, and writes back all that was there;
+//! - `wipe` does the same after a delete-all, and writes back all the data;
 //! - `alarm ID MS` asks for an alarm: `did TURN alarm ID DUE`, and when it is handled all hear
 //!   `saw TURN ring NOW ID DUE ID DUE …`;
 //! - `half` does what `inc` does, flushes, and fails after more writes; `fail err` and `fail trap` fail
 //!   only. What a turn that fails writes and says is named `ghost`: nobody ever sees one.
 //!
-//! A GET is answered with everything that is stored.
+//! The answer to a GET has everything that is stored.
 //!
-//! Invariant: the number of the last turn is the sum of all that was counted, so a turn that is missing
-//! in the middle shows. It does not know crashes.
+//! Invariant: the number of the last turn is the sum of all that was counted, so a missing turn in the middle shows.
+//! It does not know crashes.
 
 mod layout;
 
