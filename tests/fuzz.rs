@@ -8,7 +8,7 @@ use room_runtime::{ConnectionId, Limits, RoomId, connection_of_query, room_of_pa
 use room_test_inputs::Inputs;
 use room_tests::{RawClient, Requests, Setup, TestNode};
 
-/// How many connections a test of a whole node makes with changed inputs.
+/// The number of connections that a test of a whole node makes with changed inputs.
 const CONNECTIONS: usize = 300;
 /// After so many of them, the test serves a well-behaved client in between.
 const BETWEEN: usize = 25;

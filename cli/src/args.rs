@@ -26,7 +26,7 @@ use std::path::PathBuf;
 itself.\nColours: NO_COLOR=1 turns them off."
 )]
 pub(crate) struct Args {
-    /// What to do.
+    /// The verb.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -69,7 +69,7 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
 }
 
-/// Where the project is.
+/// The place of the project.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ProjectArgs {
     /// The project's folder [default: found upward from the current folder]
@@ -287,7 +287,7 @@ pub(crate) enum LevelName {
 }
 
 impl LevelName {
-    /// As the server calls it.
+    /// Returns the server's name for it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Trace => "trace",

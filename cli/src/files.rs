@@ -1,4 +1,4 @@
-//! How many files this process may have open. Owns the way to more of them.
+//! The number of files that this process may have open. Owns the way to more of them.
 //!
 //! Invariant: the number is never lowered. It does not know what the files are for.
 

@@ -5,7 +5,7 @@
 
 use crate::print::{self, DIM, GOOD, styled};
 
-/// How many characters the bar has.
+/// The number of the bar's characters.
 const WIDTH: u64 = 24;
 /// The line is redrawn when this part of the whole is done: often enough to be seen moving.
 const STEPS: u64 = 200;

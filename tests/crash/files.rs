@@ -14,7 +14,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Zeros that may belong to the last record: its values end in none, its framing may.
+/// Zeros that may belong to the last record: its values do not end in zeros, but its framing may.
 const FRAMING_BYTES: u64 = 64;
 /// Most noise behind the last record, in bytes.
 const TAIL_BYTES_MAX: usize = 64 * 1024;

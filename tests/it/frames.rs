@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 /// The largest message of these tests.
 const MESSAGE_MAX: usize = 70_000;
-/// How many sequences run at the same time.
+/// The number of sequences that run at the same time.
 const AT_ONCE: usize = 16;
 
 const TEXT: u8 = 0x81;
@@ -39,7 +39,7 @@ struct Frame {
 struct Case {
     name: String,
     frames: Vec<Frame>,
-    /// Where the bytes are cut into writes.
+    /// The places where the bytes are cut into writes.
     cut: Cut,
 }
 

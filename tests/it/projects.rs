@@ -8,8 +8,8 @@ use std::io::Write;
 use std::path::Path;
 use tokio::time::Instant;
 
-/// More than a process could hold when each project had an engine of its own: that ended with the third. As many as
-/// a server may have with `PROJECTS=1000`.
+/// Returns the number of projects: more than a process could hold when each had an engine of its own, which ended
+/// with the third. `PROJECTS=1000` asks for as many as a server may have.
 fn projects() -> usize {
     let asked = std::env::var_os("PROJECTS");
     asked.map_or(12, |number| number.to_str().unwrap().parse().unwrap())
@@ -19,7 +19,7 @@ async fn start(data: &Path) -> Operated {
     Operated::start_as_shipped(data, Limits { drain_spread_ms: 1, ..Limits::default() }).await
 }
 
-/// A project's limits may be good by themselves, and leave none that agree where the process has less.
+/// A project's limits may be valid by themselves, and still leave no valid set where the process has less.
 #[tokio::test]
 async fn limits_that_do_not_fit_into_the_process_are_refused_and_named() {
     let dir = tempfile::tempdir().unwrap();
@@ -32,7 +32,7 @@ async fn limits_that_do_not_fit_into_the_process_are_refused_and_named() {
     operated.refused(400, "POST", "projects/chat/plan", &release).await;
     release["limits"] = json!({"tick_ms": 5});
     operated.good("POST", "projects/chat/deploy", release).await;
-    // A release that comes later is held against the same limits.
+    // A later release is checked against the same limits.
     let mut later = operated.release(&guest("puppet"), "2").await;
     later["limits"] = json!({"turn_ms_max": 5, "tick_ms": 5});
     operated.refused(400, "POST", "projects/chat/deploy", &later).await;
@@ -43,7 +43,7 @@ fn host(number: usize) -> String {
     format!("p{number}.example.com")
 }
 
-/// Returns what the lobby of the project at this host says of itself.
+/// Returns the report of the lobby of the project at this host.
 async fn report(operated: &Operated, host: &str) -> (u16, Value) {
     let reply = operated.server.addr().get(&format!("http://{host}/parties/main/lobby")).await;
     (reply.status, serde_json::from_slice(&reply.body).unwrap_or_default())
@@ -90,7 +90,7 @@ async fn the_same_release_again_makes_no_version_and_disturbs_no_room() {
     assert_eq!((&again["version"], &again["rooms"]), (&json!(1), &json!(0)), "{again}");
     let versions = operated.good("GET", "projects/chat/versions", Value::Null).await;
     assert_eq!(versions.as_array().unwrap().len(), 1, "{versions}");
-    // Other files with the same code: a version, for which no room starts again.
+    // Other files with the same code: a new version, for which no room restarts.
     let other = operated.deploy("chat", &puppet, "2").await;
     assert_eq!((&other["version"], &other["rooms"]), (&json!(2), &json!(1)), "{other}");
     let mut release = operated.release(&puppet, "2").await;
@@ -111,7 +111,7 @@ async fn rooms_of_all_projects_share_the_places_of_the_process() {
         release["hosts"] = json!([host(usize::from(number))]);
         operated.good("POST", &format!("projects/p{number}/deploy"), release).await;
     }
-    // Three rooms of three projects for two places: the one used least recently leaves, whosever it is.
+    // Three rooms of three projects for two places: the least recently used one leaves, whichever project has it.
     for round in 0..3 {
         for number in 0..3 {
             let (status, _) = report(&operated, &host(number)).await;
@@ -129,8 +129,8 @@ async fn rooms_of_all_projects_share_the_places_of_the_process() {
     within("a server to stop", operated.server.drain()).await;
 }
 
-/// A figure for whoever runs this with `--nocapture`.
+/// Prints a figure for the person who runs this with `--nocapture`.
 fn say(text: &str) {
-    // Whoever does not read it misses nothing.
+    // A closed output loses nothing that the test needs.
     drop(writeln!(std::io::stdout(), "{text}"));
 }

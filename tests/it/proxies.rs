@@ -1,4 +1,4 @@
-//! Proxies before a node: who is believed about its clients, over the headers of HTTP and by the PROXY protocol.
+//! Proxies before a node: which of them it believes about its clients, by HTTP's headers and by the PROXY protocol.
 
 use crate::tls::Own;
 use room_runtime::server::NewToken;
@@ -9,12 +9,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Where the tests themselves come from.
+/// The network of the tests' own connections.
 const HERE: &str = "127.0.0.0/8";
 /// Version 2 of the PROXY protocol.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Returns what a room sees of a request that begins so: its URL, and the headers that proxies make up.
+/// Returns what a room sees of a request with this preamble and these headers: its URL, and the headers that proxies
+/// add.
 async fn seen(node: &TestNode, preamble: &[u8], headers: &str) -> (String, Value) {
     let mut client = RawClient::open(node.addr()).await;
     client.write(&[preamble, request(headers).as_bytes()].concat()).await;
@@ -43,7 +44,7 @@ fn at(uri: &str, client: &str) -> (String, Value) {
     (uri.to_owned(), json!([["x-forwarded-for", client]]))
 }
 
-/// Returns a header of version 2: command, family, and what follows the length.
+/// Returns a header of version 2 from its command, its family, and the bytes behind the length.
 fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
     [&SIGNATURE[..], &[command, family], &length, rest].concat()
@@ -66,7 +67,7 @@ async fn what_a_stranger_says_of_its_address_reaches_no_room() {
     let plain = at("http://here/party/lobby/reflect", "127.0.0.1");
     let node = Setup::memory().start().await;
     assert_eq!(seen(&node, b"", headers).await, plain);
-    // Trusting somebody is not trusting everybody.
+    // A node that trusts one proxy does not trust every address.
     let node = Setup::memory().proxies(&["10.0.0.0/8", "::1"], Preamble::Nothing).start().await;
     assert_eq!(seen(&node, b"", headers).await, plain);
 }
@@ -79,7 +80,7 @@ async fn rooms_see_the_client_that_a_trusted_proxy_names() {
         .await;
     let https = "X-Forwarded-Proto: https\r\nX-Forwarded-Host: chat.example.com\r\n";
     let uri = "https://chat.example.com/party/lobby/reflect";
-    // A chain: the client made up an address, and two proxies added what they saw.
+    // A chain: the client forged an address, and two proxies added the addresses that they saw.
     for (list, client) in [
         ("6.6.6.6, 192.0.2.7, 10.1.2.3", "192.0.2.7"),
         ("2001:db8::7, fd00::1", "2001:db8::7"),
@@ -93,7 +94,7 @@ async fn rooms_see_the_client_that_a_trusted_proxy_names() {
     assert_eq!(seen(&node, b"", headers).await, at(uri, "192.0.2.7"));
     let plain = "http://here/party/lobby/reflect";
     assert_eq!(seen(&node, b"", "").await, at(plain, "127.0.0.1"));
-    // A host that is none is as bad as in its own header.
+    // An invalid forwarded host is refused like an invalid `Host`.
     let mut client = RawClient::open(node.addr()).await;
     client.write(request("X-Forwarded-Host: a b\r\n").as_bytes()).await;
     assert!(client.head().await.starts_with("HTTP/1.1 400"));
@@ -126,7 +127,7 @@ async fn a_proxy_header_names_the_client() {
         (b"PROXY TCP6 ::ffff:192.0.2.7 ::1 56324 443\r\n".to_vec(), "192.0.2.7"),
         (v2(0x21, 0x11, &ENDS), "192.0.2.7"),
         (v2(0x21, 0x21, &ends6), "2001:db8::7"),
-        // The proxy asks for itself, or does not know for whom: what is said of others is not believed.
+        // The proxy sends its own request, or does not know for which client: the node believes no headers.
         (v2(0x20, 0, &[]), "127.0.0.1"),
         (v2(0x21, 0, &[]), "127.0.0.1"),
         (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
@@ -140,7 +141,7 @@ async fn a_proxy_header_names_the_client() {
     let headers = "X-Forwarded-For: 6.6.6.6, 192.0.2.7\r\nX-Forwarded-Proto: https\r\n";
     let https = "https://here/party/lobby/reflect";
     assert_eq!(seen(&node, proxy, headers).await, at(https, "192.0.2.7"));
-    // The balancer took TLS off, and says so.
+    // The balancer removed TLS, and says so.
     let tls = [&ENDS[..], &[0x20, 0, 5, 1, 0, 0, 0, 0]].concat();
     assert_eq!(seen(&node, &v2(0x21, 0x11, &tls), "").await, at(https, "192.0.2.7"));
 }
@@ -163,12 +164,12 @@ async fn a_proxy_header_that_comes_in_pieces_is_one() {
     }
 }
 
-/// What is no header, is too large, is cut off or does not come ends the connection, without an answer.
+/// An invalid, too large, truncated or missing header ends the connection, without an answer.
 #[tokio::test]
 async fn a_trusted_connection_without_a_proxy_header_is_closed_and_counted() {
     let limits = |limits: &mut Limits| limits.proxy_header_ms_max = 1_000;
     let setup = Setup::memory().limits(limits);
-    // This test is here twice: as the proxy, and as who asks for the metrics.
+    // This test has two roles: the proxy, and the client that requests the metrics.
     let node = setup.proxies(&["127.0.0.2"], Preamble::ProxyHeader).start().await;
     let line = format!("PROXY UNKNOWN {}\r\n", "x".repeat(100));
     for (said, ends, reason) in [
@@ -184,7 +185,7 @@ async fn a_trusted_connection_without_a_proxy_header_is_closed_and_counted() {
     ] {
         let before: u64 = refused(&node, reason).await.parse().unwrap();
         let mut proxy = as_proxy(&node).await;
-        // Who is cut off in the middle of nonsense has said enough.
+        // The node may close the connection before it has read all bytes.
         drop(proxy.write_all(&said).await);
         if ends {
             proxy.shutdown().await.unwrap();
@@ -194,12 +195,12 @@ async fn a_trusted_connection_without_a_proxy_header_is_closed_and_counted() {
         assert_eq!(String::from_utf8_lossy(&answer), "", "{reason}");
         assert_eq!(refused(&node, reason).await, (before + 1).to_string(), "{reason}");
     }
-    // Who only looks whether somebody is here is none of these.
+    // A connection that only probes the port does not count as refused.
     let mut proxy = as_proxy(&node).await;
     proxy.shutdown().await.unwrap();
     within("the end of a connection", proxy.read_to_end(&mut Vec::new())).await.unwrap();
     assert_eq!(refused(&node, "broken_off").await, "2");
-    // From elsewhere connections are served without one, and a header is no HTTP.
+    // Connections from elsewhere are served without a header, and a header there is invalid HTTP.
     assert_eq!(seen(&node, b"", "").await, at("http://here/party/lobby/reflect", "127.0.0.1"));
     let mut stranger = RawClient::open(node.addr()).await;
     stranger.write(b"PROXY TCP4 6.6.6.6 127.0.0.1 1 1\r\n").await;
@@ -230,12 +231,12 @@ async fn tls_begins_behind_a_proxy_header() {
         let https = "https://here/party/lobby/reflect";
         assert_eq!(reflected(&answer), at(https, "192.0.2.7"));
     }
-    // Inside of TLS it is too late for one.
+    // Inside TLS it is too late for a header.
     let tcp = TcpStream::connect(node.addr()).await.unwrap();
     assert!(own.shake_hands(tcp).await.is_err());
 }
 
-/// A server with projects: its listener counts for all of them, and the host that is forwarded chooses one.
+/// A server with projects: its listener's settings hold for all of them, and the forwarded host chooses one.
 #[tokio::test]
 async fn the_forwarded_host_chooses_the_project() {
     let dir = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ pub struct RawClient {
 pub struct RawFrame {
     /// 1 text, 2 binary, 8 close, 9 ping, 10 pong.
     pub opcode: u8,
-    /// What it carries.
+    /// Its payload.
     pub payload: Vec<u8>,
 }
 

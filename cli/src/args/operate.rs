@@ -69,7 +69,7 @@ pub(crate) struct RoomsArgs {
     pub(crate) all: bool,
 }
 
-/// What rooms are sorted by.
+/// The sort key of a list of rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RoomSort {
     /// Party, then name

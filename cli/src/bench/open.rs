@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use tokio::task::JoinSet;
 
-/// How many are being opened at a time: a server's backlog has space for them.
+/// The most connections that open at a time: a server's backlog has space for them.
 const OPENING_MAX: usize = 64;
 /// How often progress is shown, in connections.
 const SHOWN_EVERY: usize = 500;

@@ -21,7 +21,7 @@ const SOURCE_CONNECTIONS: usize = 25_000;
 
 /// A server, and the addresses from which it is called.
 pub(crate) struct Target {
-    /// Where it listens.
+    /// The address at which it listens.
     pub(crate) addr: SocketAddr,
     host: String,
     party: String,

@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(lan(SocketAddr::from(([127, 0, 0, 1], 1))), None);
         let own = SocketAddr::from(([10, 0, 0, 2], 1));
         assert_eq!(lan(own), Some(own));
-        // A machine without a network has none.
+        // A machine without a network has no such address.
         if let Some(addr) = lan(SocketAddr::from(([0, 0, 0, 0], 1))) {
             assert!(!addr.ip().is_loopback() && !addr.ip().is_unspecified(), "{addr}");
         }

@@ -13,7 +13,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// How many lines before a fault are kept; the log bounds each line.
+/// The number of lines before a fault that are kept; the log bounds each line.
 const LINES_MAX: usize = 20;
 
 /// The receiver of faults.

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// How many keys may wait during other work. The reader waits before it takes more.
+/// The most keys that wait during other work. The reader waits before it takes more.
 const WAITING_MAX: usize = 16;
 
 /// The request of a key.

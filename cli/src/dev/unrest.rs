@@ -25,7 +25,7 @@ pub(super) struct Unrest {
     waiting: BTreeSet<PathBuf>,
     /// Changes that matter if the running build fails.
     perhaps: BTreeSet<PathBuf>,
-    /// How many builds in a row ended and had missed a change.
+    /// The number of builds in a row that ended and had missed a change.
     rounds: u32,
     /// Files that builds write themselves.
     written: BTreeSet<PathBuf>,

@@ -61,7 +61,7 @@ pub(super) struct Watcher {
     scope: Scope,
     seen: Snapshot,
     folders: BTreeSet<PathBuf>,
-    /// Whether the watcher found a change that the system did not report, and the system has reported nothing since.
+    /// True if the watcher found a change that the system did not report, and the system has reported nothing since.
     in_doubt: bool,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Bench {
     pub(crate) tool: PathBuf,
     /// The room for benchmarks.
     pub(crate) module: PathBuf,
-    /// How many files a process may have open.
+    /// The number of files that a process may have open.
     pub(crate) files: usize,
 }
 
