@@ -35,9 +35,11 @@ use tokio::task::LocalSet;
 
 /// Checks that the room for benchmarks answers at a target.
 ///
-/// # Errors A mistake: no server answers, or another room does.
+/// # Errors
+/// A mistake: no server answers, or another room does.
 ///
-/// # Cancel safety The connection is closed.
+/// # Cancel safety
+/// The connection is closed.
 pub(crate) async fn probe(target: &Target) -> anyhow::Result<()> {
     let tasks = LocalSet::new();
     match tasks.run_until(target.open("bench-probe")).await {
@@ -64,9 +66,11 @@ pub(crate) async fn probe(target: &Target) -> anyhow::Result<()> {
 /// Runs the plans at the same time. Returns the outcome of each, and who ended the run; nothing if it ended before
 /// the first message.
 ///
-/// # Errors A mistake: the connections could not be opened.
+/// # Errors
+/// A mistake: the connections could not be opened.
 ///
-/// # Cancel safety All connections are closed.
+/// # Cancel safety
+/// All connections are closed.
 pub(crate) async fn measure(
     target: &Rc<Target>,
     plans: &[Plan],

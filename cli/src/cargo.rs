@@ -119,10 +119,11 @@ impl Plan {
 
     /// Compiles every package for rooms. Cargo's and the compiler's messages go to stderr as they are.
     ///
-    /// # Errors A mistake: the target cannot be installed, or a package makes no component. Otherwise a failure of
-    /// ours.
+    /// # Errors
+    /// A mistake: the target cannot be installed, or a package makes no component. Otherwise a failure of ours.
     ///
-    /// # Cancel safety Dropping it kills the build with all its compilers.
+    /// # Cancel safety
+    /// Dropping it kills the build with all its compilers.
     pub(crate) async fn build(&self, profile: &str, noise: Noise) -> anyhow::Result<Build> {
         let (mut made, mut inputs) = (Vec::new(), Inputs::default());
         for package in &self.packages {
@@ -148,7 +149,8 @@ impl Plan {
 
     /// Runs the packages' own tests, each with these arguments. Returns true if all passed.
     ///
-    /// # Cancel safety Dropping it leaves the tests running.
+    /// # Cancel safety
+    /// Dropping it leaves the tests running.
     pub(crate) async fn test(&self, rest: &[String]) -> anyhow::Result<bool> {
         for package in &self.packages {
             let mut command = guest::cargo(&package.dir, &package.own);

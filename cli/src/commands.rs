@@ -34,7 +34,8 @@ use std::process::ExitCode;
 
 /// Runs the verb and returns the exit code.
 ///
-/// # Errors A mistake of the user, or a failure of ours; `print::failure` tells them apart.
+/// # Errors
+/// A mistake of the user, or a failure of ours; `print::failure` tells them apart.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::New(args) => new::run(&args),

@@ -7,7 +7,8 @@ use wasmparser::{Parser, Payload};
 
 /// Returns the names a component imports, in its order.
 ///
-/// # Errors The bytes are not a component.
+/// # Errors
+/// The bytes are not a component.
 pub(crate) fn imports(bytes: &[u8]) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     let mut depth = 0_usize;

@@ -40,7 +40,8 @@ pub(crate) struct Announced {
 impl Announced {
     /// Writes the address of this server.
     ///
-    /// # Errors The folder cannot be written to.
+    /// # Errors
+    /// The folder cannot be written to.
     pub(crate) fn new(dir: &Path, listens: SocketAddr, token: &str) -> anyhow::Result<Self> {
         let control =
             Control { format: FORMAT, address: from_here(listens), token: token.to_owned() };

@@ -32,7 +32,8 @@ pub(crate) enum Way<T> {
 impl DataFolder {
     /// Returns the folder that the command line names, or the one that `room dev` uses.
     ///
-    /// # Errors A mistake: there is neither, or `room.toml` is invalid.
+    /// # Errors
+    /// A mistake: there is neither, or `room.toml` is invalid.
     pub(crate) fn find(args: &DataArgs) -> anyhow::Result<Self> {
         let project = ProjectArgs { path: None, project: args.project.clone() };
         let (dir, project, ephemeral) = match &args.data {
@@ -59,7 +60,8 @@ impl DataFolder {
 
     /// Returns the result of an attempt to work on the folder. If a process has it open, that server is to be asked.
     ///
-    /// # Errors A mistake, or a failure of the disk.
+    /// # Errors
+    /// A mistake, or a failure of the disk.
     pub(crate) fn way<T>(&self, done: Result<T, OfflineError>) -> anyhow::Result<Way<T>> {
         match done {
             Ok(done) => Ok(Way::Direct(done)),

@@ -117,8 +117,9 @@ impl Session {
 
     /// Builds, serves, and does so again at every save, until a signal or a key ends it. Then drains.
     ///
-    /// # Errors The server does not come back after a reset. Mistakes in the project are printed, and the session
-    /// waits for the next save.
+    /// # Errors
+    /// The server does not come back after a reset. Mistakes in the project are printed, and the session waits for
+    /// the next save.
     pub(crate) async fn run(mut self, mut stop: Stop) -> anyhow::Result<()> {
         self.start_build(Noise::Full);
         loop {

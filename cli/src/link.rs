@@ -49,7 +49,8 @@ pub(crate) enum NoLink {
 impl Address {
     /// Returns the address that a URL names. With a `ca_file`, the authorities in it replace this machine's.
     ///
-    /// # Errors A mistake: the URL is not a server's, or the authorities cannot be read.
+    /// # Errors
+    /// A mistake: the URL is not a server's, or the authorities cannot be read.
     pub(crate) fn of(url: &str, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let wrong = |why: &str| {
             Mistake::new(Code::BadUrl, format_args!("{url} is not a server address: {why}"))
@@ -90,7 +91,8 @@ impl Address {
 
     /// Connects. Afterwards each wait for the server's bytes ends after `silence_max`.
     ///
-    /// # Errors [`NoLink`].
+    /// # Errors
+    /// [`NoLink`].
     pub(crate) fn connect(&self, silence_max: Duration) -> Result<Link, NoLink> {
         let mut tcp = self.tcp().map_err(NoLink::Away)?;
         tcp.set_read_timeout(Some(CONNECT_MAX)).map_err(NoLink::Away)?;

@@ -23,7 +23,8 @@ pub(crate) const GUEST: &str = "room::guest";
 /// collector, if the environment names one. Returns the receiver of rooms' faults, and a guard that sends the last
 /// spans when it is dropped.
 ///
-/// # Errors A mistake: the filter is invalid, or the collector cannot be used.
+/// # Errors
+/// A mistake: the filter is invalid, or the collector cannot be used.
 pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<(Faults, Traces)> {
     let directives = filter.unwrap_or(match verbose {
         0 => "warn,room::guest=trace",

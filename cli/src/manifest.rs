@@ -60,7 +60,8 @@ pub(crate) struct Party {
 impl Manifest {
     /// Reads the text of a `room.toml`; messages call it `file`.
     ///
-    /// # Errors All mistakes of the text at once, each with its line; for a text that is not TOML, the first.
+    /// # Errors
+    /// All mistakes of the text at once, each with its line; for a text that is not TOML, the first.
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self, Mistake> {
         read::manifest(file, text)
     }

@@ -34,7 +34,8 @@ pub(crate) struct Chosen {
 impl Operator {
     /// Returns the server that runs on the data folder, or the one elsewhere.
     ///
-    /// # Errors A mistake: none runs here, or it is not clear which is meant.
+    /// # Errors
+    /// A mistake: none runs here, or it is not clear which is meant.
     pub(crate) fn find(args: &ServerArgs) -> anyhow::Result<Self> {
         let place = Place::find(&args.data, &args.elsewhere)?;
         let here = match &place {
@@ -59,7 +60,8 @@ impl Operator {
 
     /// Returns a room of this server.
     ///
-    /// # Errors A mistake: its name is invalid.
+    /// # Errors
+    /// A mistake: its name is invalid.
     pub(crate) fn room(&self, args: &RoomArgs) -> anyhow::Result<Chosen> {
         let room = self.place.room(&args.party, &args.room)?;
         Ok(Chosen { name: room.to_string(), path: path_of(&room, "") })
@@ -67,7 +69,8 @@ impl Operator {
 
     /// Sends a request, and reads the answer. Paths are relative to the path of all operators' work.
     ///
-    /// # Errors A mistake if the server refused.
+    /// # Errors
+    /// A mistake if the server refused.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
         let mut answer = Vec::new();
         self.server()?.ask(method, path, body, &mut answer)?;
@@ -116,7 +119,8 @@ pub(crate) fn word(name: &str, value: Option<&str>) -> String {
 
 /// Returns a key as it stands in a path.
 ///
-/// # Errors A mistake: it is empty, or claims to be percent-encoded and is not.
+/// # Errors
+/// A mistake: it is empty, or claims to be percent-encoded and is not.
 pub(crate) fn key(args: &KeyArgs) -> anyhow::Result<String> {
     let bytes = match args.encoded {
         false => args.key.clone().into_bytes(),

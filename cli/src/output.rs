@@ -28,7 +28,8 @@ pub(crate) struct NewFile {
 impl NewFile {
     /// Checks that there can be such a file.
     ///
-    /// # Errors A mistake: it exists already, or its folder does not.
+    /// # Errors
+    /// A mistake: it exists already, or its folder does not.
     pub(crate) fn at(path: &Path, existing: Existing) -> anyhow::Result<Self> {
         let Some(name) = path.file_name() else {
             return Err(Mistake::new(
@@ -76,7 +77,8 @@ impl NewFile {
 
     /// Syncs the file, so that it survives a crash, and gives it its name.
     ///
-    /// # Errors A mistake: the disk is full, or the folder cannot be written to.
+    /// # Errors
+    /// A mistake: the disk is full, or the folder cannot be written to.
     pub(crate) fn finish(self) -> anyhow::Result<()> {
         let finished = File::open(&self.part)
             .and_then(|file| file.sync_all())

@@ -87,7 +87,8 @@ const SERVE_LEFT: &[(&str, &str)] = &[
 
 /// Reads the text of a `partykit.json`, or of a `package.json` with a `partykit` in it; messages call it `file`.
 ///
-/// # Errors All mistakes of the text at once, each with its place; for a text that is not JSON, the first.
+/// # Errors
+/// All mistakes of the text at once, each with its place; for a text that is not JSON, the first.
 pub(crate) fn import(file: &str, text: &str) -> Result<Import, Mistake> {
     let parsed = parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default());
     let parsed = parsed.map_err(|err| {

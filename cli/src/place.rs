@@ -36,7 +36,8 @@ pub(crate) struct Elsewhere {
 impl Place {
     /// Returns the place of the rooms that a command line names.
     ///
-    /// # Errors A mistake: it names both, or the place does not exist.
+    /// # Errors
+    /// A mistake: it names both, or the place does not exist.
     pub(crate) fn find(data: &DataArgs, elsewhere: &ElsewhereArgs) -> anyhow::Result<Self> {
         let is = |name: &str, value: Option<&OsStr>| value == std::env::var_os(name).as_deref();
         let by_flag = |name, value: Option<&OsStr>| value.is_some() && !is(name, value);
@@ -85,7 +86,8 @@ impl Place {
 
     /// Returns the room with this name and party.
     ///
-    /// # Errors A mistake: the names are invalid.
+    /// # Errors
+    /// A mistake: the names are invalid.
     pub(crate) fn room(&self, party: &str, room: &str) -> anyhow::Result<RoomId> {
         let wrong = |err: NameError| Mistake::new(Code::BadRoomName, err);
         let max = usize::try_from(self.limits().room_name_bytes_max).unwrap_or(usize::MAX);

@@ -42,7 +42,8 @@ pub(crate) fn data(text: impl Display) {
 
 /// Writes a piece of data to stdout. More may follow.
 ///
-/// # Errors The reader has ended.
+/// # Errors
+/// The reader has ended.
 pub(crate) fn more_data(text: impl Display) -> std::io::Result<()> {
     writeln!(anstream::stdout(), "{text}")
 }

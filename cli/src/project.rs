@@ -28,7 +28,8 @@ pub(crate) struct Project {
 impl Project {
     /// Returns the project that the command line names: the named folder, or the nearest one upward.
     ///
-    /// # Errors A mistake: there is none, or its `room.toml` is invalid.
+    /// # Errors
+    /// A mistake: there is none, or its `room.toml` is invalid.
     pub(crate) fn find(args: &ProjectArgs) -> anyhow::Result<Self> {
         match Self::look(args)? {
             Some(project) => Ok(project),
@@ -72,7 +73,8 @@ impl Project {
 
     /// Reads the `room.toml` of this folder and checks that its paths exist.
     ///
-    /// # Errors All mistakes of the file at once.
+    /// # Errors
+    /// All mistakes of the file at once.
     pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
         let file = root.join(manifest::FILE);
         let text = std::fs::read_to_string(&file).map_err(|err| {

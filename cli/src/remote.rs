@@ -25,7 +25,8 @@ pub(crate) struct Remote {
 impl Remote {
     /// Returns the server that a command line names.
     ///
-    /// # Errors A mistake: its URL or its token is invalid.
+    /// # Errors
+    /// A mistake: its URL or its token is invalid.
     pub(crate) fn of(args: &RemoteArgs) -> anyhow::Result<Self> {
         let server = server(&args.to, &args.token, args.ca_file.as_deref())?;
         Ok(Self { server, json: args.json })
@@ -33,7 +34,8 @@ impl Remote {
 
     /// Sends a request, and reads the answer. Paths are relative to `/_room/admin/`.
     ///
-    /// # Errors A mistake if the server refused, or cannot be reached.
+    /// # Errors
+    /// A mistake if the server refused, or cannot be reached.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
         let mut answer = Vec::new();
         self.server.ask(method, path, body, &mut answer)?;
@@ -42,7 +44,8 @@ impl Remote {
 
     /// Sends a blob, and reports how many more of its bytes are on their way.
     ///
-    /// # Errors As [`Remote::ask`].
+    /// # Errors
+    /// As [`Remote::ask`].
     pub(crate) fn upload(
         &self,
         id: &BlobId,
@@ -61,7 +64,8 @@ impl Remote {
 
     /// Prints an answer: as it is, or in words.
     ///
-    /// # Errors Only those of JSON.
+    /// # Errors
+    /// Only those of JSON.
     pub(crate) fn print(
         &self,
         answer: &Value,
@@ -77,7 +81,8 @@ impl Remote {
 
 /// Returns the server at a URL.
 ///
-/// # Errors A mistake: its URL, its token or the file of its authorities is invalid.
+/// # Errors
+/// A mistake: its URL, its token or the file of its authorities is invalid.
 pub(crate) fn server(url: &str, token: &str, ca_file: Option<&Path>) -> anyhow::Result<Server> {
     let token = token_of(token).map_err(|message| {
         let help = "--token or ROOM_TOKEN gives it; `room serve` prints the first one, and `room token \
@@ -106,7 +111,8 @@ fn token_of(text: &str) -> Result<&str, String> {
 
 /// Returns the path of a project on a server.
 ///
-/// # Errors A mistake: the command line names none, and there is none here.
+/// # Errors
+/// A mistake: the command line names none, and there is none here.
 pub(crate) fn project_path(args: &DeployedArgs) -> anyhow::Result<String> {
     let name = match &args.name {
         Some(name) => name.clone(),

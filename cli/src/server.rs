@@ -76,7 +76,8 @@ pub(crate) enum Unanswered {
 impl Server {
     /// Returns the server that has this folder open.
     ///
-    /// # Errors A mistake: the process that has it open cannot be asked.
+    /// # Errors
+    /// A mistake: the process that has it open cannot be asked.
     pub(crate) fn of(dir: &Path) -> anyhow::Result<Self> {
         Control::read(dir).map(Self::from).ok_or_else(|| in_use("it has not said how to ask it"))
     }
@@ -99,7 +100,8 @@ impl Server {
 
     /// Requests a stream. Paths are relative to the path of all operators' work.
     ///
-    /// # Errors [`Unanswered`].
+    /// # Errors
+    /// [`Unanswered`].
     pub(crate) fn stream(&self, path: &str) -> Result<Events, Unanswered> {
         let away =
             |err: io::Error| Unanswered::Away(format!("{}: {err}", self.address.authority()));
@@ -150,8 +152,8 @@ impl Server {
     /// Sends a request, writes the answer's body, and returns its number of bytes. Paths are relative to the path of
     /// all operators' work.
     ///
-    /// # Errors A mistake if the server refused. Otherwise a failure, after which a part of the body may have been
-    /// written.
+    /// # Errors
+    /// A mistake if the server refused. Otherwise a failure, after which a part of the body may have been written.
     pub(crate) fn ask(
         &self,
         method: &str,
@@ -164,7 +166,8 @@ impl Server {
 
     /// As [`Server::ask`], and reports how many more bytes of the request's body are on their way.
     ///
-    /// # Errors As [`Server::ask`].
+    /// # Errors
+    /// As [`Server::ask`].
     pub(crate) fn send(
         &self,
         (method, path): (&str, &str),

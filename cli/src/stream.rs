@@ -32,7 +32,8 @@ impl Events {
 
     /// Returns the next one; `None` if the server announced the end.
     ///
-    /// # Errors The connection broke off, was silent for too long, or sent something else than an event.
+    /// # Errors
+    /// The connection broke off, was silent for too long, or sent something else than an event.
     pub(crate) fn next(&mut self) -> io::Result<Option<Event>> {
         let mut event = Event::default();
         loop {

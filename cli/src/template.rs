@@ -85,7 +85,8 @@ pub(crate) struct NewFile {
 impl ProjectName {
     /// Returns the name in this text: valid for `room.toml`, and in Rust as a crate's name too.
     ///
-    /// # Errors A mistake that says what is wrong with it.
+    /// # Errors
+    /// A mistake that says what is wrong with it.
     pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
         const TAKEN: &[&str] = &[
             "alloc",

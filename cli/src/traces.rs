@@ -46,7 +46,8 @@ mod exporter {
 
     /// Returns the layer that makes spans for the collector that the environment names, if it names one.
     ///
-    /// # Errors A mistake: the variables about the collector are invalid.
+    /// # Errors
+    /// A mistake: the variables about the collector are invalid.
     pub(crate) fn from_env<S>() -> anyhow::Result<(Option<impl Layer<S>>, Traces)>
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
@@ -85,7 +86,8 @@ mod exporter {
 
     /// Prints a warning if the environment asks for spans, which this `room` does not send.
     ///
-    /// # Errors Never.
+    /// # Errors
+    /// Never.
     pub(crate) fn from_env() -> anyhow::Result<(Option<Identity>, Traces)> {
         if is_wanted() {
             let text = "no spans are sent: this `room` was built without `--features otlp`";

@@ -44,9 +44,11 @@ impl TestClient {
 
     /// Connects with additional headers.
     ///
-    /// # Errors The status and body of an answer that is not 101.
+    /// # Errors
+    /// The status and body of an answer that is not 101.
     ///
-    /// # Panics When there is no answer.
+    /// # Panics
+    /// When there is no answer.
     pub async fn try_connect(
         addr: SocketAddr,
         path: &str,

@@ -28,21 +28,24 @@ pub struct SentEvent {
 impl EventStream {
     /// Follows a node's log as its operator: the kept lines, and the new ones. `query` is added to the query.
     ///
-    /// # Panics When the answer is not 200.
+    /// # Panics
+    /// When the answer is not 200.
     pub async fn follow(node: &TestNode, query: &str) -> Self {
         Self::of(RawClient::open(node.addr()).await, node, &format!("follow=1&{query}"), "").await
     }
 
     /// Reads a node's log with this client, query, and lines of headers.
     ///
-    /// # Panics When the answer is not 200.
+    /// # Panics
+    /// When the answer is not 200.
     pub async fn of(client: RawClient, node: &TestNode, query: &str, headers: &str) -> Self {
         Self::open(client, node, &format!("logs?{query}"), headers).await
     }
 
     /// Watches the messages of a room of `main`, from now on.
     ///
-    /// # Panics When the answer is not 200.
+    /// # Panics
+    /// When the answer is not 200.
     pub async fn watch(node: &TestNode, room: &str) -> Self {
         let path = format!("rooms/main/{room}/messages");
         Self::open(RawClient::open(node.addr()).await, node, &path, "").await
@@ -63,7 +66,8 @@ impl EventStream {
 
     /// Returns the next event that has data; `None` at the end.
     ///
-    /// # Panics When the stream breaks off.
+    /// # Panics
+    /// When the stream breaks off.
     pub async fn next(&mut self) -> Option<SentEvent> {
         loop {
             let event = self.next_block().await?;
@@ -75,7 +79,8 @@ impl EventStream {
 
     /// Returns the next event, also if it only has a number; `None` at the end.
     ///
-    /// # Panics When the stream breaks off.
+    /// # Panics
+    /// When the stream breaks off.
     pub async fn next_block(&mut self) -> Option<SentEvent> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -96,7 +101,8 @@ impl EventStream {
 
     /// Returns the text of the next line; `None` at the end.
     ///
-    /// # Panics When something else comes.
+    /// # Panics
+    /// When something else comes.
     pub async fn text(&mut self) -> Option<String> {
         let event = self.next().await?;
         assert_eq!(event.name, "message", "{event:?}");
@@ -105,7 +111,8 @@ impl EventStream {
 
     /// Returns the texts of all lines up to the first that contains `word`.
     ///
-    /// # Panics When there is none.
+    /// # Panics
+    /// When there is none.
     pub async fn texts_to(&mut self, word: &str) -> Vec<String> {
         let mut texts = Vec::new();
         while !texts.last().is_some_and(|text: &String| text.contains(word)) {

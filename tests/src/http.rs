@@ -30,7 +30,8 @@ impl Reply {
 
     /// Returns the body as JSON.
     ///
-    /// # Panics When it is not JSON.
+    /// # Panics
+    /// When it is not JSON.
     pub fn json(&self) -> Value {
         let text = self.text();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))

@@ -25,7 +25,8 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits until a future is ready.
 ///
-/// # Panics After [`DEADLINE`], naming `what`.
+/// # Panics
+/// After [`DEADLINE`], naming `what`.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(value) => value,
@@ -35,7 +36,8 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// Asks again and again until the answer is yes.
 ///
-/// # Panics After [`DEADLINE`], naming `what`.
+/// # Panics
+/// After [`DEADLINE`], naming `what`.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let pause = Duration::from_millis(5);
     let asking = async {

@@ -96,7 +96,8 @@ impl Setup {
 
     /// With rooms that expire when nobody uses them for so long.
     ///
-    /// # Panics When the text is not a ttl.
+    /// # Panics
+    /// When the text is not a ttl.
     #[must_use]
     pub fn ttl(mut self, ttl: &str) -> Self {
         self.ttl = Some(ttl.parse().expect("a ttl"));
@@ -133,7 +134,8 @@ impl Setup {
 
     /// With these proxies before it.
     ///
-    /// # Panics When one is not a network.
+    /// # Panics
+    /// When one is not a network.
     #[must_use]
     pub fn proxies(mut self, trusted: &[&str], preamble: Preamble) -> Self {
         let trusted = trusted.iter().map(|text| text.parse().expect("a network")).collect();
@@ -190,7 +192,8 @@ impl TestNode {
 
     /// Listens at another address of this machine, too.
     ///
-    /// # Panics When the address is not available.
+    /// # Panics
+    /// When the address is not available.
     pub async fn listen_too(&mut self, addr: SocketAddr) {
         self.runtime.listen_too(addr).await.expect("the address is free");
     }

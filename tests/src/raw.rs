@@ -42,7 +42,8 @@ impl RawClient {
 
     /// Opens a TCP connection with a small receive buffer.
     ///
-    /// # Panics When nobody listens.
+    /// # Panics
+    /// When nobody listens.
     pub async fn narrow(addr: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4 * 1024).expect("a socket has a buffer");
@@ -52,7 +53,8 @@ impl RawClient {
 
     /// Opens a WebSocket to a path.
     ///
-    /// # Panics When the answer is not 101.
+    /// # Panics
+    /// When the answer is not 101.
     pub async fn upgrade(addr: SocketAddr, path: &str) -> Self {
         let mut this = Self::open(addr).await;
         let request = format!(
@@ -81,7 +83,8 @@ impl RawClient {
 
     /// Returns all bytes up to the end of the connection, if it is a clean one.
     ///
-    /// # Errors The connection was reset.
+    /// # Errors
+    /// The connection was reset.
     pub async fn ended(&mut self) -> std::io::Result<Vec<u8>> {
         let tcp = &mut self.tcp;
         within("the end of a connection", tcp.read_to_end(&mut self.buffer)).await?;

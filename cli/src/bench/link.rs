@@ -77,9 +77,11 @@ pub(crate) struct Reader {
 impl Link {
     /// Requests a WebSocket on a connection.
     ///
-    /// # Errors [`Broken::Refused`] if the answer is another one.
+    /// # Errors
+    /// [`Broken::Refused`] if the answer is another one.
     ///
-    /// # Cancel safety The connection is closed.
+    /// # Cancel safety
+    /// The connection is closed.
     pub(crate) async fn upgrade(
         tcp: TcpStream,
         request: &str,
@@ -169,9 +171,11 @@ impl Link {
 impl Reader {
     /// Waits until at least one message is there, hands over all that are, and returns their number.
     ///
-    /// # Errors [`Broken`]: no more will come. Earlier messages were handed over.
+    /// # Errors
+    /// [`Broken`]: no more will come. Earlier messages were handed over.
     ///
-    /// # Cancel safety Nothing is lost.
+    /// # Cancel safety
+    /// Nothing is lost.
     pub(crate) async fn read(&mut self, mut take: impl FnMut(&[u8])) -> Result<usize, Broken> {
         let mut count = self.parse(&[], &mut take)?;
         while count == 0 {
@@ -190,9 +194,11 @@ impl Reader {
 
     /// Waits for the end of a connection whose close frame was sent.
     ///
-    /// # Errors It ended in another way.
+    /// # Errors
+    /// It ended in another way.
     ///
-    /// # Cancel safety Nothing is lost but messages that nobody wants.
+    /// # Cancel safety
+    /// Nothing is lost but messages that nobody wants.
     pub(crate) async fn closed(&mut self) -> Result<(), Broken> {
         loop {
             match self.read(|_| {}).await {

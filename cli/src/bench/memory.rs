@@ -85,7 +85,8 @@ pub(crate) struct Resident {
 
 /// Reads the memory of the process that the user named, or that listens at an address.
 ///
-/// # Errors The reason why that is not possible.
+/// # Errors
+/// The reason why that is not possible.
 pub(crate) fn resident(addr: SocketAddr, pid: Option<u32>) -> Result<Resident, String> {
     if !Path::new("/proc/self/status").exists() {
         return Err("this system has no /proc".to_owned());

@@ -22,9 +22,11 @@ const OTHER_FILES: u64 = 64;
 
 /// Opens so many connections and returns them in their order.
 ///
-/// # Errors A mistake: one of them could not be opened.
+/// # Errors
+/// A mistake: one of them could not be opened.
 ///
-/// # Cancel safety The opened ones are closed.
+/// # Cancel safety
+/// The opened ones are closed.
 pub(crate) async fn all<T: 'static>(
     total: usize,
     open: impl AsyncFn(usize) -> Result<T, Broken> + 'static,
@@ -68,7 +70,8 @@ pub(crate) async fn all<T: 'static>(
 
 /// Raises the system's limit so that this process can have so many connections.
 ///
-/// # Errors A mistake: the system refuses.
+/// # Errors
+/// A mistake: the system refuses.
 #[cfg(unix)]
 pub(crate) fn allow(connections: usize) -> anyhow::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

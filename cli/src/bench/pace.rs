@@ -52,7 +52,8 @@ impl Pacer {
 
     /// Waits until a time; not at all if it has passed.
     ///
-    /// # Cancel safety Nothing is lost.
+    /// # Cancel safety
+    /// Nothing is lost.
     pub(crate) async fn wait(&self, until: u64) {
         let until = self.epoch + Duration::from_nanos(until);
         let Some(left) = until.checked_duration_since(Instant::now()) else { return };

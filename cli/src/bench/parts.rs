@@ -78,9 +78,11 @@ enum Sending {
 impl Prepared {
     /// Opens the connections of a scenario.
     ///
-    /// # Errors A mistake: not all connections could be opened.
+    /// # Errors
+    /// A mistake: not all connections could be opened.
     ///
-    /// # Cancel safety The opened ones are closed.
+    /// # Cancel safety
+    /// The opened ones are closed.
     pub(crate) async fn of(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
         let part = match plan.scenario {
             Scenario::Echo | Scenario::Mixed => Part::Echo(Echo::prepare(target, plan).await?),
@@ -96,7 +98,8 @@ impl Prepared {
 
     /// Starts.
     ///
-    /// # Errors Never: a histogram's bounds are right.
+    /// # Errors
+    /// Never: a histogram's bounds are right.
     pub(crate) fn start(self, run: &Rc<Run>) -> anyhow::Result<Running> {
         let (tally, beside, plan) = (Tally::new(run)?, Tally::new(run)?, self.plan);
         let part = match self.part {

@@ -94,7 +94,8 @@ impl Run {
 
     /// Does something at each due time until the window ends.
     ///
-    /// # Cancel safety Actions that were not due yet are not done.
+    /// # Cancel safety
+    /// Actions that were not due yet are not done.
     pub(crate) async fn pace(&self, a_second: u64, mut act: impl FnMut(u64)) {
         // Each schedule has a clock of its own, as one wakes for one time only.
         let (mut schedule, pacer) = (Schedule::new(self.now(), a_second), Pacer::new(self.epoch));
@@ -118,9 +119,11 @@ impl Run {
 
     /// Waits until the window has ended, or the user ends it.
     ///
-    /// # Errors Only those of the system's signals.
+    /// # Errors
+    /// Only those of the system's signals.
     ///
-    /// # Cancel safety The window stays open.
+    /// # Cancel safety
+    /// The window stays open.
     pub(crate) async fn measured(&self, stop: &mut Stop, progress: &dyn Fn() -> String) -> Ended {
         let end = self.epoch + Duration::from_nanos(self.until.get());
         let mut shown = tokio::time::interval(SHOWN_EVERY);
@@ -141,7 +144,8 @@ impl Run {
 
     /// Waits until all messages are back, for at most `patience`, or until the user ends the wait.
     ///
-    /// # Cancel safety Nothing is lost.
+    /// # Cancel safety
+    /// Nothing is lost.
     pub(crate) async fn drained(&self, patience: Duration, stop: &mut Stop) {
         let back = async {
             while self.out.get() > 0 {
@@ -187,7 +191,8 @@ pub(crate) struct Tally {
 impl Tally {
     /// Returns empty counts.
     ///
-    /// # Errors Never: the bounds are right.
+    /// # Errors
+    /// Never: the bounds are right.
     pub(crate) fn new(run: &Rc<Run>) -> anyhow::Result<Rc<Self>> {
         Ok(Rc::new(Self {
             run: run.clone(),
@@ -246,7 +251,8 @@ impl Tally {
 
 /// Returns an empty histogram of nanoseconds, exact to a thousandth.
 ///
-/// # Errors Never: the bounds are right.
+/// # Errors
+/// Never: the bounds are right.
 fn histogram() -> anyhow::Result<Histogram<u64>> {
     Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).context("a histogram has other bounds")
 }

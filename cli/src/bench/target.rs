@@ -35,7 +35,8 @@ pub(crate) struct Target {
 impl Target {
     /// Returns the party of the server that a URL names.
     ///
-    /// # Errors A mistake: the URL is invalid, or its host has no address.
+    /// # Errors
+    /// A mistake: the URL is invalid, or its host has no address.
     pub(crate) fn of(url: &str, party: &str) -> anyhow::Result<Self> {
         let wrong = |why: &str| {
             Mistake::new(Code::BadUrl, format_args!("{url} is not a server address: {why}"))
@@ -85,9 +86,11 @@ impl Target {
 
     /// Opens a connection that is in no room yet.
     ///
-    /// # Errors The system's.
+    /// # Errors
+    /// The system's.
     ///
-    /// # Cancel safety A started connection is closed.
+    /// # Cancel safety
+    /// A started connection is closed.
     pub(crate) async fn dial(&self) -> Result<TcpStream, Broken> {
         let socket = match self.addr {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -105,9 +108,11 @@ impl Target {
 
     /// Enters a room, and waits for its greeting.
     ///
-    /// # Errors [`Broken`]: it was refused, or met another room than that of benchmarks.
+    /// # Errors
+    /// [`Broken`]: it was refused, or met another room than that of benchmarks.
     ///
-    /// # Cancel safety A started connection is closed.
+    /// # Cancel safety
+    /// A started connection is closed.
     pub(crate) async fn enter(
         &self,
         tcp: TcpStream,
@@ -139,9 +144,11 @@ impl Target {
 
     /// Opens a connection that is in a room.
     ///
-    /// # Errors As [`Target::dial`] and [`Target::enter`].
+    /// # Errors
+    /// As [`Target::dial`] and [`Target::enter`].
     ///
-    /// # Cancel safety A started connection is closed.
+    /// # Cancel safety
+    /// A started connection is closed.
     pub(crate) async fn open(&self, room: &str) -> Result<(Rc<Link>, Reader), Broken> {
         let tcp = self.dial().await?;
         self.enter(tcp, room).await

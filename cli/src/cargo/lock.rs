@@ -15,7 +15,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(1);
 
 /// Waits while another cargo has one of these locks, and prints a message after a second.
 ///
-/// # Cancel safety Nothing is held while it waits.
+/// # Cancel safety
+/// Nothing is held while it waits.
 pub(super) async fn wait(locks: &[PathBuf]) {
     let start = Instant::now();
     let mut said = false;

@@ -16,7 +16,8 @@ static SURE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Makes sure that the toolchain of this folder compiles for rooms, and adds the target if it is missing.
 ///
-/// # Errors A mistake: there is no rustc, no rustup to add it with, or rustup failed.
+/// # Errors
+/// A mistake: there is no rustc, no rustup to add it with, or rustup failed.
 pub(super) async fn ensure(dir: &Path) -> anyhow::Result<()> {
     if SURE.lock().is_ok_and(|sure| sure.contains(dir)) {
         return Ok(());

@@ -85,7 +85,8 @@ fn show(args: &BenchArgs, outcomes: &[Outcome]) -> anyhow::Result<ExitCode> {
 
 /// Returns the plans of a scenario.
 ///
-/// # Errors A mistake: it is impossible.
+/// # Errors
+/// A mistake: it is impossible.
 fn plans(scenario: Scenario, args: &BenchArgs) -> Result<Vec<Plan>, Mistake> {
     if scenario != Scenario::Mixed {
         return Ok(vec![plan(scenario, args, args.rate)?]);

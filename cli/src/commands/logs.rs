@@ -144,7 +144,8 @@ impl Reader<'_> {
 
     /// Shows events until they end.
     ///
-    /// # Errors The events are not a log.
+    /// # Errors
+    /// The events are not a log.
     fn read(&mut self, mut events: Events) -> anyhow::Result<End> {
         loop {
             let event = match events.next() {

@@ -42,7 +42,8 @@ pub(crate) fn listen<S: Subscriber + for<'a> LookupSpan<'a>>() -> (impl Layer<S>
 impl Faults {
     /// Waits for the next fault, or the last one of several; forever if nothing is logged.
     ///
-    /// # Cancel safety Loses nothing.
+    /// # Cancel safety
+    /// Loses nothing.
     pub(super) async fn next(&mut self) -> String {
         loop {
             if self.0.changed().await.is_err() {

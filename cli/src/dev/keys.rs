@@ -104,7 +104,8 @@ pub(super) struct Keys {
 impl Keys {
     /// Listens to the keys, if there is a terminal.
     ///
-    /// # Errors The system reports no signals.
+    /// # Errors
+    /// The system reports no signals.
     #[cfg(unix)]
     pub(super) fn listen() -> anyhow::Result<Self> {
         let (send, pressed) = mpsc::channel(WAITING_MAX);

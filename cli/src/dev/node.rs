@@ -25,9 +25,11 @@ impl Node {
     /// Starts a server that listens at these other addresses, too, as far as this machine has them. Commands find it
     /// by the file in `dir`.
     ///
-    /// # Errors [`StartError`]; nothing is left running.
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
     ///
-    /// # Cancel safety Dropped before it returns, nothing is left running.
+    /// # Cancel safety
+    /// Dropped before it returns, nothing is left running.
     pub(crate) async fn start(
         config: Config,
         others: Vec<SocketAddr>,
@@ -49,7 +51,8 @@ impl Node {
 
     /// Writes the file by which commands find it, as long as it runs.
     ///
-    /// # Errors The data folder cannot be written to.
+    /// # Errors
+    /// The data folder cannot be written to.
     pub(crate) fn announce(mut self) -> anyhow::Result<Self> {
         let token = self.runtime.admin_token().secret();
         self.announced = Some(Announced::new(&self.dir, self.runtime.addr(), token)?);
@@ -63,7 +66,8 @@ impl Node {
 
     /// Ends it: rooms finish their work, and sockets are closed with 1012.
     ///
-    /// # Cancel safety See [`Runtime::drain`].
+    /// # Cancel safety
+    /// See [`Runtime::drain`].
     pub(super) async fn stop(self) {
         drop(self.announced);
         self.runtime.drain().await;
@@ -71,9 +75,11 @@ impl Node {
 
     /// Ends it, removes its rooms' data, and starts it again at the same address.
     ///
-    /// # Errors The data cannot be removed, or another process has taken the address: nothing runs.
+    /// # Errors
+    /// The data cannot be removed, or another process has taken the address: nothing runs.
     ///
-    /// # Cancel safety Dropped before it returns, nothing runs, and the data may be removed in part.
+    /// # Cancel safety
+    /// Dropped before it returns, nothing runs, and the data may be removed in part.
     pub(super) async fn forget(self) -> anyhow::Result<Self> {
         let config = Config { listen: self.runtime.addr(), ..self.config.clone() };
         let (others, dir) = (self.others.clone(), self.dir.clone());

@@ -86,9 +86,11 @@ impl Reloader {
 
     /// Deploys. Rooms take it over between two events, and sockets stay.
     ///
-    /// # Errors The runtime refuses it; the one before keeps serving.
+    /// # Errors
+    /// The runtime refuses it; the one before keeps serving.
     ///
-    /// # Cancel safety Dropping it leaves open which deployment serves: do so only when the runtime is about to stop.
+    /// # Cancel safety
+    /// Dropping it leaves open which deployment serves: do so only when the runtime is about to stop.
     pub(super) async fn serve(&mut self, deployment: Deployment) -> anyhow::Result<Served> {
         if self.last.as_ref().is_some_and(|last| last.same_as(&deployment)) {
             return Ok(Served::Same);
@@ -136,9 +138,11 @@ impl Reloader {
 
     /// Starts the server again without its rooms' data, and deploys the last deployment again.
     ///
-    /// # Errors It does not start, or refuses the deployment: nothing runs.
+    /// # Errors
+    /// It does not start, or refuses the deployment: nothing runs.
     ///
-    /// # Cancel safety See [`Node::forget`].
+    /// # Cancel safety
+    /// See [`Node::forget`].
     pub(super) async fn forget(self) -> anyhow::Result<Self> {
         let mut new = Self::new(self.node.forget().await?);
         new.show(self.notice);

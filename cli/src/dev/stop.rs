@@ -41,7 +41,8 @@ impl Stop {
     /// Listens to Ctrl-C, to the system, and to the end of the parent, unless the process should outlive that
     /// (`nohup`). At a terminal it also listens to its Ctrl-\.
     ///
-    /// # Errors The system reports no signals.
+    /// # Errors
+    /// The system reports no signals.
     #[cfg(unix)]
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
@@ -60,7 +61,8 @@ impl Stop {
 
     /// Completes when a signal came.
     ///
-    /// # Cancel safety Loses nothing.
+    /// # Cancel safety
+    /// Loses nothing.
     pub(crate) async fn asked(&mut self) {
         #[cfg(unix)]
         std::future::poll_fn(|context| {

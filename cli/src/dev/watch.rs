@@ -120,7 +120,8 @@ impl Watcher {
 
     /// Waits for the next changes.
     ///
-    /// # Cancel safety Loses nothing: it does not wait between the last scan and the answer.
+    /// # Cancel safety
+    /// Loses nothing: it does not wait between the last scan and the answer.
     pub(super) async fn changed(&mut self) -> Changes {
         loop {
             let pause = if self.debouncer.is_some() { LOOK } else { POLL };

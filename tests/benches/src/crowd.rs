@@ -35,7 +35,8 @@ pub(crate) async fn hold(addr: SocketAddr, names: Vec<String>) -> Result<Vec<Cli
 
 /// Lets a client into each room, sends a message, waits for the answer, and leaves.
 ///
-/// # Errors One of them is not let in, or not answered.
+/// # Errors
+/// One of them is not let in, or not answered.
 pub(crate) async fn visit(addr: SocketAddr, rooms: Range<usize>, say: &'static str) -> Result<()> {
     let visits = rooms.map(|number| async move {
         patient(name("room", number), addr, Some(say)).await.map(drop)
@@ -75,7 +76,8 @@ async fn patient(room: String, addr: SocketAddr, say: Option<&'static str>) -> R
 
 /// Waits until a number of the server's metrics is at most `most`.
 ///
-/// # Errors That does not happen in time, or the server has no such metric.
+/// # Errors
+/// That does not happen in time, or the server has no such metric.
 pub(crate) async fn settled(addr: SocketAddr, metric: &str, most: f64) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -103,7 +105,8 @@ pub(crate) async fn gauge(addr: SocketAddr, metric: &str) -> Result<f64> {
 
 /// Requests a page of a server, on a connection of its own, and returns the whole answer.
 ///
-/// # Errors There is no server, or it breaks off.
+/// # Errors
+/// There is no server, or it breaks off.
 pub(crate) async fn get(addr: SocketAddr, path: &str) -> Result<String> {
     let mut tcp = TcpStream::connect(addr).await?;
     let asked = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");

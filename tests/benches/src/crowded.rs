@@ -27,7 +27,8 @@ const STAY_MS: u64 = 600_000;
 
 /// Returns the measured rows.
 ///
-/// # Errors A server does not work.
+/// # Errors
+/// A server does not work.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = live(bench).await?;

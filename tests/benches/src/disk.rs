@@ -17,7 +17,8 @@ const PROBED: Duration = Duration::from_secs(1);
 
 /// Returns an empty folder on the disk of this program.
 ///
-/// # Errors The program lies in memory, or the folder cannot be written to.
+/// # Errors
+/// The program lies in memory, or the folder cannot be written to.
 pub(crate) fn folder() -> Result<TempDir> {
     let exe = std::env::current_exe()?;
     let beside = exe.parent().context("a program lies in a folder")?;

@@ -33,7 +33,8 @@ struct Edit {
 
 /// Returns the measured rows.
 ///
-/// # Errors The project cannot be made, or an edit is never served.
+/// # Errors
+/// The project cannot be made, or an edit is never served.
 pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let mut making = Command::new(&bench.tool);

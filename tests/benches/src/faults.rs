@@ -65,7 +65,8 @@ pub(crate) fn table() -> Result<()> {
 
 /// Measures quiet rooms alone, and beside one that computes to the end of its budget, over and over.
 ///
-/// # Errors Something does not build, or the server does not work.
+/// # Errors
+/// Something does not build, or the server does not work.
 pub(crate) fn endless_loop() -> Result<[Figures; 2]> {
     let module = guest::build("room-guest-puppet")?;
     Ok([runs(&module, &[], Kept::InMemory)?, runs(&module, &[LOOP, "0"], Kept::InMemory)?])

@@ -112,7 +112,8 @@ pub(crate) enum Received<'a> {
 
 /// Steps over the first whole frame of a client, removes its mask in place, and returns it with its length.
 ///
-/// # Errors The load does not send such a frame.
+/// # Errors
+/// The load does not send such a frame.
 pub(crate) fn received(bytes: &mut [u8]) -> Result<Option<(Received<'_>, usize)>> {
     let (mask_at, length) = match *bytes {
         [_, length @ 0x80..0xfe, ..] => (2, usize::from(length & 0x7f)),

@@ -67,7 +67,8 @@ impl Plan {
 
 /// Returns the measured rows.
 ///
-/// # Errors The server does not work.
+/// # Errors
+/// The server does not work.
 #[tokio::main]
 pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let part = std::env::var_os(PART).and_then(|part| part.to_str()?.parse().ok());

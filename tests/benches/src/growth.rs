@@ -36,7 +36,8 @@ const LOADS: [Load; 2] = [
 
 /// Returns the measured rows.
 ///
-/// # Errors A server does not work.
+/// # Errors
+/// A server does not work.
 pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut many = runtime.block_on(Served::with_rooms(bench))?;

@@ -22,7 +22,8 @@ pub(crate) struct Held {
 impl Held {
     /// Reads the memory of a process.
     ///
-    /// # Errors There is no such process, or it is another user's.
+    /// # Errors
+    /// There is no such process, or it is another user's.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let bytes = |file, name| -> Result<f64> {
             let kib = kib(&read(pid, file)?, name).with_context(|| format!("{file} lacks {name}"));
@@ -52,7 +53,8 @@ pub(crate) fn used(pid: u32) -> Result<f64> {
 
 /// Returns the number of open files of a process, including its connections.
 ///
-/// # Errors As [`Held::of`].
+/// # Errors
+/// As [`Held::of`].
 pub(crate) fn files(pid: u32) -> Result<usize> {
     Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }

@@ -29,7 +29,8 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 /// Returns the measured rows about clients that do nothing.
 ///
-/// # Errors A server does not work.
+/// # Errors
+/// A server does not work.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let idle = clients(bench, Setup::default(), |n| crowd::name("idle", n % SHARED)).await?;
@@ -66,7 +67,8 @@ async fn clients(bench: &Bench, setup: Setup, room: impl Fn(usize) -> String) ->
 
 /// Returns the measured rows about rooms that were visited and left memory.
 ///
-/// # Errors A server does not work.
+/// # Errors
+/// A server does not work.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn visited(bench: &Bench) -> Result<Vec<Row>> {
     let limits = Limits { idle_evict_ms: QUIET_MS, ..Limits::default() };

@@ -23,7 +23,8 @@ const ECHOES: &[&str] = &["echo", "--clients", "64", "--rooms", "64", "--rate", 
 
 /// Returns the measured rows.
 ///
-/// # Errors Something does not build, or a load fails.
+/// # Errors
+/// Something does not build, or a load fails.
 pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let (mut gated, mut free) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {

@@ -48,7 +48,8 @@ pub(crate) fn write(rows: &[Row]) -> Result<()> {
 
 /// Prints a table.
 ///
-/// # Errors The reader has ended.
+/// # Errors
+/// The reader has ended.
 pub(crate) fn print(rows: &[Row]) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{}\n{}", machine(), table(rows))?)
 }

@@ -19,7 +19,8 @@ const ENDLESS_SECONDS: &str = "3600";
 
 /// Starts a server, loads it by `room bench`, stops it, and returns the report.
 ///
-/// # Errors One of them fails, or not everything came back as it should.
+/// # Errors
+/// One of them fails, or not everything came back as it should.
 pub(crate) fn bench(room: &Path, server: &[&str], load: &[&str]) -> Result<Report> {
     let server = Server::start(server)?;
     load_by(room, server.addr, load)
@@ -27,7 +28,8 @@ pub(crate) fn bench(room: &Path, server: &[&str], load: &[&str]) -> Result<Repor
 
 /// Loads a running server by `room bench`, and returns the report.
 ///
-/// # Errors The load fails, or not everything came back as it should.
+/// # Errors
+/// The load fails, or not everything came back as it should.
 pub(crate) fn load_by(room: &Path, addr: SocketAddr, load: &[&str]) -> Result<Report> {
     let mut command = on_core(1, room)?;
     command.args(["bench", &format!("http://{addr}"), "--json"]).args(load);
@@ -48,7 +50,8 @@ pub(crate) fn beside(server: &[&str], fault: &[&str]) -> Result<Figures> {
 /// Lets this process, and those that it starts, have as many connections as the system allows. Returns the number of
 /// files.
 ///
-/// # Errors The system's.
+/// # Errors
+/// The system's.
 pub(crate) fn raise_limits() -> Result<usize> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let wanted = maximum.map(|maximum| maximum.max(FILES_WANTED));
@@ -67,7 +70,8 @@ pub(crate) struct Beside(Child);
 impl Beside {
     /// Loads a running server by `room bench`. The load is on its way when this returns.
     ///
-    /// # Errors The process does not start.
+    /// # Errors
+    /// The process does not start.
     pub(crate) fn begin(room: &Path, addr: SocketAddr, load: &[&str]) -> Result<Self> {
         let mut command = on_core(1, room)?;
         command.args(["bench", &format!("http://{addr}"), "--seconds", ENDLESS_SECONDS]).args(load);
@@ -125,7 +129,8 @@ impl Server {
 
     /// Sends it a line, waits, and returns the line that it answers.
     ///
-    /// # Errors It ended.
+    /// # Errors
+    /// It ended.
     pub(crate) fn tell(&mut self, line: &str) -> Result<String> {
         let (told, said) = &mut self.ends;
         writeln!(told, "{line}").context("the server is gone")?;

@@ -28,7 +28,8 @@ const LONG: Duration = Duration::from_secs(5);
 
 /// Returns the measured rows.
 ///
-/// # Errors The server does not work.
+/// # Errors
+/// The server does not work.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let mut served = Served::with_rooms(bench).await?;

@@ -30,7 +30,8 @@ const STAY_MS: u64 = 600_000;
 
 /// Returns the measured rows.
 ///
-/// # Errors The server does not work, or not all rooms took the code over.
+/// # Errors
+/// The server does not work, or not all rooms took the code over.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let limits = Limits { idle_evict_ms: STAY_MS, ..Limits::default() };

@@ -23,7 +23,8 @@ pub(crate) struct Bench {
 impl Bench {
     /// Builds both, and raises the number of open files of this process as far as possible.
     ///
-    /// # Errors One of them does not build.
+    /// # Errors
+    /// One of them does not build.
     pub(crate) fn build() -> Result<Self> {
         let module = guest::build("room-example-bench")?;
         Ok(Self { tool: tool::build()?, module, files: process::raise_limits()? })

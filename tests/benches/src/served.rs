@@ -78,7 +78,8 @@ impl Served {
 
     /// Sends a request as its operator, and returns the answer's body.
     ///
-    /// # Errors It does not answer, or not with 200.
+    /// # Errors
+    /// It does not answer, or not with 200.
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>> {
         let head = format!(
             "{method} /_room/admin/{path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\
@@ -100,7 +101,8 @@ impl Served {
 
     /// Starts it again, and returns the time from the start of the process to a client in a room.
     ///
-    /// # Errors It does not start.
+    /// # Errors
+    /// It does not start.
     pub(crate) async fn restart(&mut self) -> Result<Duration> {
         let begun = Instant::now();
         self.spawn(Stdio::null())?;
@@ -115,7 +117,8 @@ impl Served {
 
     /// Ends it, and waits for its end.
     ///
-    /// # Errors The system's.
+    /// # Errors
+    /// The system's.
     pub(crate) fn end(&mut self, end: End) -> Result<()> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
         match end {
@@ -136,7 +139,8 @@ impl Served {
 
     /// Waits until it has at least so many connections.
     ///
-    /// # Errors It has fewer for a long time.
+    /// # Errors
+    /// It has fewer for a long time.
     pub(crate) async fn holds(&self, connections: usize) -> Result<()> {
         let pid = self.pid()?;
         let counting = async {

@@ -11,7 +11,8 @@ use tokio::time::{Duration, Instant};
 /// Sends `text` every `pause`, for as long as it `goes_on`. Returns the latencies of the answers that count, in
 /// nanoseconds.
 ///
-/// # Errors The connection ends.
+/// # Errors
+/// The connection ends.
 pub(crate) async fn send(
     mut client: Client,
     message: &str,

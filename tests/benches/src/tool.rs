@@ -8,7 +8,8 @@ use std::process::Command;
 
 /// Builds `room` and returns its path.
 ///
-/// # Errors It does not build.
+/// # Errors
+/// It does not build.
 pub(crate) fn build() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let folder = this.parent().context("a program lies in a folder")?;

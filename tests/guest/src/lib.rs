@@ -13,7 +13,8 @@ const TARGET: &str = "wasm32-wasip2";
 
 /// Returns the guest in `tests/guests/NAME` as a component.
 ///
-/// # Panics When it does not build; cargo's own output is in the panic's text.
+/// # Panics
+/// When it does not build; cargo's own output is in the panic's text.
 pub fn guest(name: &str) -> Arc<[u8]> {
     static BUILT: OnceLock<Mutex<HashMap<String, Arc<[u8]>>>> = OnceLock::new();
     let mut built =

@@ -4,7 +4,8 @@
 
 /// Returns the inputs of a file: the content of its lines that begin with a quote.
 ///
-/// # Panics If such a line does not end with a quote, or has an unknown escape.
+/// # Panics
+/// If such a line does not end with a quote, or has an unknown escape.
 pub(crate) fn inputs(text: &[u8]) -> Vec<Vec<u8>> {
     let lines = text.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"\""));
     lines.map(|line| plain(line.trim_ascii_end())).collect()

@@ -37,7 +37,8 @@ pub struct Inputs {
 impl Inputs {
     /// Returns the kept inputs of a target; `words` are further texts that a change may insert.
     ///
-    /// # Panics If the target has no file, or its file has no input.
+    /// # Panics
+    /// If the target has no file, or its file has no input.
     pub fn of(target: &str, words: &[&str]) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
         let file = folder.join(format!("{target}.txt"));
@@ -68,7 +69,8 @@ impl Inputs {
 
     /// Checks every kept input, then changes of them. A check fails by a panic, and its input is then kept.
     ///
-    /// # Panics As the check does.
+    /// # Panics
+    /// As the check does.
     pub fn each(mut self, check: impl Fn(&[u8])) {
         for input in &self.kept {
             attempt(&check, input);

@@ -49,9 +49,11 @@ pub(super) struct Client {
 impl Durable {
     /// Opens the connections, and reads the earlier count of each room.
     ///
-    /// # Errors As [`open::all`].
+    /// # Errors
+    /// As [`open::all`].
     ///
-    /// # Cancel safety All are closed.
+    /// # Cancel safety
+    /// All are closed.
     pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
         let (target, rooms) = (target.clone(), plan.rooms);
         let opening = open::all(plan.clients, async move |number| {

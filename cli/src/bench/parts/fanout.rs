@@ -53,9 +53,11 @@ struct Member {
 impl Fanout {
     /// Opens the connections, all before the first broadcast.
     ///
-    /// # Errors As [`open::all`].
+    /// # Errors
+    /// As [`open::all`].
     ///
-    /// # Cancel safety All are closed.
+    /// # Cancel safety
+    /// All are closed.
     pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
         let (target, rooms) = (target.clone(), plan.rooms);
         let opening = open::all(plan.clients, async move |number| {

@@ -41,9 +41,11 @@ pub(super) struct Holding {
 impl Idle {
     /// Opens the connections, the first few before the reading.
     ///
-    /// # Errors As [`open::all`].
+    /// # Errors
+    /// As [`open::all`].
     ///
-    /// # Cancel safety All are closed.
+    /// # Cancel safety
+    /// All are closed.
     pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
         let (rooms, addr, pid) = (plan.rooms, target.addr, plan.pid);
         let opener = |from: usize| {

@@ -30,9 +30,11 @@ pub(super) struct Visits {
 impl Visits {
     /// Opens the connection that stays open.
     ///
-    /// # Errors As [`open::all`].
+    /// # Errors
+    /// As [`open::all`].
     ///
-    /// # Cancel safety All are closed.
+    /// # Cancel safety
+    /// All are closed.
     pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
         let hosts = usize::from(plan.scenario == Scenario::Cold);
         let opener = target.clone();

@@ -21,7 +21,8 @@ pub(super) struct Found {
 
 /// Walks a folder of static files.
 ///
-/// # Errors The folder cannot be read.
+/// # Errors
+/// The folder cannot be read.
 pub(super) fn find(dir: &Path) -> anyhow::Result<Found> {
     let root = dir.canonicalize().with_context(|| format!("{} cannot be read", dir.display()))?;
     let mut found = Found::default();
