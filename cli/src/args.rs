@@ -308,7 +308,7 @@ pub(crate) struct ForceArgs {
 }
 
 impl ForceArgs {
-    /// Returns what was chosen.
+    /// Returns the chosen treatment.
     pub(crate) fn existing(self) -> Existing {
         if self.force { Existing::Replaced } else { Existing::Kept }
     }

@@ -64,8 +64,8 @@ impl Unrest {
         self.perhaps.clear();
     }
 
-    /// Returns true if files that changed while no build ran need one. A save of another file resets the counts of
-    /// those that change all the time.
+    /// Returns true if files that changed while no build ran need one. A save of a file that does not change all the
+    /// time also ends the row of builds that missed a change.
     pub(super) fn is_worth_a_build(&mut self, files: &BTreeSet<PathBuf>) -> bool {
         let worth = !files.is_subset(&self.restless);
         if worth {
