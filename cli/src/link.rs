@@ -84,7 +84,7 @@ impl Address {
         Self { authority: at.to_string(), host: at.ip().to_string(), port: at.port(), tls: None }
     }
 
-    /// Returns the host and port for the `Host` header.
+    /// Returns the host and the port, as they stand in the URL.
     pub(crate) fn authority(&self) -> &str {
         &self.authority
     }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use hdrhistogram::Histogram;
 use tokio::time::{Duration, Instant};
 
-/// Sends `text` every `pause`, for as long as it `goes_on`. Returns the latencies of the answers that count, in
+/// Sends `message` every `pause`, for as long as it `goes_on`. Returns the latencies of the answers that count, in
 /// nanoseconds.
 ///
 /// # Errors
