@@ -118,6 +118,9 @@ fn check_template(template: &str) {
     let component = std::fs::read(built[0]["path"].as_str().expect("there is a path"))
         .expect("a build makes it");
     assert_eq!(component[..8], *b"\0asm\x0d\0\x01\0", "it is a component");
+    let has = |name: &[u8]| component.windows(name.len()).any(|window| window == name);
+    assert!(has(b"on_message") || has(b"on_request"), "functions keep their names");
+    assert!(!has(b".debug_info"), "files and lines, which nothing reads, are left out");
 
     let dev = Dev::start(&project, &["--ephemeral"]);
     let (status, page) = dev.http("GET", "/");

@@ -38,14 +38,15 @@ pub(super) fn cargo(dir: &Path, own: &Path) -> Command {
 /// Returns the command of [`cargo`] that compiles for guests of a workspace.
 pub(super) fn build(dir: &Path, workspace: &Path, own: &Path, profile: &str) -> Command {
     let mut command = cargo(dir, own);
+    command.args(["build", "--lib", "--target", TARGET, "--profile", profile]);
+    // All of these stand after the command's name: cargo drops those before it.
+    command.arg("--config").arg(format!("target.{TARGET}.rustflags=[{OWN_FLAG:?}]"));
     if profile == "dev" {
         command.args(["--config", NO_DEBUG_LINES]);
         if !config::chooses_opt_level(dir, workspace) {
             command.args(["--config", OPT_LEVEL]);
         }
     }
-    command.args(["build", "--lib", "--target", TARGET, "--profile", profile]);
-    command.arg("--config").arg(format!("target.{TARGET}.rustflags=[{OWN_FLAG:?}]"));
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     // Cargo lists the files that it read relative to the workspace's root.
     command.env("CARGO_BUILD_DEP_INFO_BASEDIR", "/");
@@ -79,5 +80,21 @@ mod tests {
         assert_ne!(one, two);
         assert_eq!(one, of("/one/chat/Cargo.toml"));
         assert!(one.starts_with("/t/room"), "{}", one.display());
+    }
+
+    #[test]
+    fn guests_of_the_dev_loop_are_optimised_unless_their_manifest_says_how_much() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = |profile: &str| {
+            let command = build(dir.path(), dir.path(), dir.path(), profile);
+            let args: Vec<_> = command.as_std().get_args().map(|arg| arg.to_owned()).collect();
+            assert_eq!(args[0], "build", "cargo drops a --config that stands before it");
+            let has = |option: &str| args.iter().any(|arg| arg == option);
+            (has(OPT_LEVEL), has(NO_DEBUG_LINES))
+        };
+        assert_eq!(options("dev"), (true, true));
+        assert_eq!(options("release"), (false, false));
+        std::fs::write(dir.path().join("Cargo.toml"), "[profile.dev]\nopt-level = 0").unwrap();
+        assert_eq!(options("dev"), (false, true));
     }
 }
