@@ -1,4 +1,4 @@
-//! The verbs. Owns which function does the work of which verb; one file a verb.
+//! The verbs, one file each. Owns which function does the work of which verb.
 //!
 //! Invariant: a verb prints data to stdout and everything else to stderr. It asks for nothing, but for `delete` and
 //! `delete-room` on a terminal. It needs no project or network for work that is possible without. It does not know

@@ -289,7 +289,7 @@ impl Session {
         self.unrest.ended(self.unread, times)
     }
 
-    /// Deploys the components of a build, or says why there are none.
+    /// Deploys the components of a build. If the build failed, prints why.
     async fn serve(&mut self, built: build::Built) {
         let components = match built.outcome.map(|build| build.outcome) {
             Ok(Outcome::Built(components)) => components,

@@ -29,7 +29,7 @@ impl Project {
     /// Returns the project that the command line names: the named folder, or the nearest one upward.
     ///
     /// # Errors
-    /// A mistake: there is none, or its `room.toml` is invalid.
+    /// A mistake: no folder there has a `room.toml`, or the `room.toml` is invalid.
     pub(crate) fn find(args: &ProjectArgs) -> anyhow::Result<Self> {
         match Self::look(args)? {
             Some(project) => Ok(project),

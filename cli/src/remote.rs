@@ -112,7 +112,7 @@ fn token_of(text: &str) -> Result<&str, String> {
 /// Returns the path of a project on a server.
 ///
 /// # Errors
-/// A mistake: the command line names none, and there is none here.
+/// A mistake: the command line names no project, and this folder is in no project.
 pub(crate) fn project_path(args: &DeployedArgs) -> anyhow::Result<String> {
     let name = match &args.name {
         Some(name) => name.clone(),

@@ -264,14 +264,14 @@ fn what_was_deployed_is_served_after_a_restart_and_only_one_server_has_a_folder(
     assert_eq!(second.status.code(), Some(1), "{said}");
     assert!(said.contains("is in use by another process") && second.stdout.is_empty(), "{said}");
     let token = served.token.clone();
-    // Whoever started it goes away.
+    // The terminal that started the server is closed.
     assert_eq!(served.stop_by(&[Signal::HUP]), Some(0));
     let mut served = Served::start(root);
     served.token = token;
     let mut socket = Socket::open(&served.clients);
     assert_eq!(socket.ask(), "one hello");
     served.good(root, &["list"]);
-    // Who is impatient changes nothing: the client is told, and the end is as clean.
+    // An impatient operator changes nothing: clients get their close frame, and the server ends as cleanly.
     let stopped = served.stop_by(&[Signal::TERM, Signal::TERM, Signal::INT, Signal::HUP]);
     assert_eq!(stopped, Some(0));
     let (first, text) = socket.frame();

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// Waits until a moment, or forever if there is none; then it does not use the timer.
+/// Waits until a moment. Without a moment it waits forever, and does not use the timer.
 ///
 /// # Cancel safety
 /// Nothing is held while it waits.

@@ -103,7 +103,7 @@ impl Check {
         }
     }
 
-    /// Returns the faults, in words; `None` if there are none.
+    /// Returns the faults, in words. `None` means that nothing is at fault.
     pub(crate) fn faults(&self) -> Option<String> {
         let found = [
             (self.lost, "lost"),

@@ -17,7 +17,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The bytes of a connection that may wait to be sent. [`Link::takes`] says whether more fit.
 pub(crate) const OUT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The end of a connection, or the reason why there is none.
+/// Why a connection ended, or could not be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
     /// The system reported an error.

@@ -121,7 +121,7 @@ impl Keys {
         Ok(Self { pressed, terminal, continued })
     }
 
-    /// Returns no keys: there are none on this system.
+    /// Returns no keys: on this system the terminal sends none.
     #[cfg(not(unix))]
     pub(super) fn listen() -> anyhow::Result<Self> {
         Ok(Self { pressed: mpsc::channel(WAITING_MAX).1 })
