@@ -30,8 +30,11 @@ impl Served {
 
     /// Starts it with more on its command line.
     pub(crate) fn start_with(root: &Path, args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_room"))
+        // Under `nohup`, this process ignores a hangup, and a child would inherit that.
+        let mut child = Command::new("env")
             .args([
+                "--default-signal=HUP",
+                env!("CARGO_BIN_EXE_room"),
                 "serve",
                 "--listen",
                 "127.0.0.1:0",
