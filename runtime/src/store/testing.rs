@@ -97,6 +97,16 @@ impl Disk {
         .unwrap()
     }
 
+    /// Returns another disk with what is synced now, as a crash leaves it: stores on this disk do not reach it.
+    pub(crate) fn crashed(&self) -> Self {
+        let inner = Inner {
+            synced: Mutex::new(self.synced().clone()),
+            openings: AtomicU64::new(self.0.openings.load(Ordering::Relaxed)),
+            ..Inner::default()
+        };
+        Self(Arc::new(inner))
+    }
+
     /// Returns the tree of all synced records.
     pub(super) fn tree(&self) -> Result<Arc<dyn Tree>, StoreError> {
         let tree = Memory::default();
