@@ -177,7 +177,7 @@ words! {
         TimedOut "timed_out",
         BrokenOff "broken_off",
     }
-    /// The kind of connection of which there were too many.
+    /// The bound on connections that refused one.
     Crowd "reason" {
         Address "address",
         HalfOpen "half_open",

@@ -345,8 +345,8 @@ async fn one_client_is_sent_away_and_the_room_hears_of_it() {
             400,
             "a connection is closed with 1000 to 4999 except",
         ),
-        (br#"{"id":"a"}"#, 400, "the body is {\"connection\":ID"),
-        (b"", 400, "the body is {\"connection\":ID"),
+        (br#"{"id":"a"}"#, 400, "the body is invalid: expected {\"connection\":ID"),
+        (b"", 400, "the body is invalid: expected {\"connection\":ID"),
     ] {
         let reply = ask(&node, "POST", "rooms/main/lobby/kick", body).await;
         assert_eq!(reply.status, status, "{}", reply.text());

@@ -304,7 +304,7 @@ fn position(stored: &[(RoomId, RoomFacts)], room: &RoomId) -> Result<usize, usiz
     stored.binary_search_by(|(other, _)| name_order(other).cmp(&name_order(room)))
 }
 
-/// Returns the page of these rows, of which there may be one more than the page has.
+/// Returns the page of these rows. One row more than fits says that another page follows.
 fn cut(mut rows: Vec<Row>, limit: usize) -> Listing {
     let more = rows.len() > limit;
     rows.truncate(limit);

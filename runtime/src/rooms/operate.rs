@@ -296,7 +296,7 @@ enum Found {
 }
 
 impl State {
-    /// Returns the resident of a room. If there is none, puts a new one on the list in the same step.
+    /// Returns the resident of a room. A room without a resident gets one, in the same step.
     fn find_or_take(&mut self, room: &RoomId, parts: &Arc<Parts>) -> Result<Found, RoomError> {
         if self.draining {
             return Err(RoomError::Draining);

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 /// The description of the whole API.
 const OPENAPI: &str = include_str!("openapi.json");
-/// The version of the API. A client that asks in another version is told which side to upgrade. A client that names no
+/// The version of the API. The server refuses a client of another version, and says which side to upgrade. A client that names no
 /// version is served as if it named this one.
 pub const API_VERSION: u64 = 1;
 /// The header with the version, in requests and in answers.

@@ -155,15 +155,8 @@ fn damaged(path: &Path, at: u64) -> StoreError {
 /// Returns a copy's bytes in the form from before records had versions.
 #[cfg(test)]
 pub(super) fn unversioned(file: Vec<u8>) -> Vec<u8> {
-    let mut rest = bytes::Bytes::from(file).split_off(HEADER_BYTES);
+    let frames = bytes::Bytes::from(file).split_off(HEADER_BYTES);
     let mut old = [&MAGIC[..], &UNVERSIONED.to_be_bytes()].concat();
-    while let Some((frame, behind)) = frame::decode(&rest) {
-        let (offset, durable) = (frame.offset, frame.durable);
-        match frame.is_mark() {
-            true => frame::encode_mark(offset, durable, &mut old),
-            false => frame::encode_unversioned(&frame.record().unwrap(), durable, &mut old),
-        }
-        rest = behind;
-    }
+    frame::unversioned(frames, &mut old);
     old
 }

@@ -28,7 +28,7 @@ impl Default for Bell {
 }
 
 impl Bell {
-    /// Rings for alarms that the search can find from now on, the first of which is due at this time.
+    /// Rings for alarms that the search can find from now on. The earliest of them is due at this time.
     pub(super) fn ring(&self, earliest_ms: u64) {
         self.earliest_ms.fetch_min(earliest_ms, Ordering::SeqCst);
         self.notify.notify_one();

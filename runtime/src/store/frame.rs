@@ -82,9 +82,22 @@ pub(super) fn encode(record: &Record, durable: Offset, out: &mut Vec<u8>) {
     put_head(out, start, record.offset, durable);
 }
 
+/// Appends these frames, each record in the form from before records had versions.
+#[cfg(test)]
+pub(super) fn unversioned(mut frames: Bytes, out: &mut Vec<u8>) {
+    while let Some((frame, behind)) = decode(&frames) {
+        let (offset, durable) = (frame.offset, frame.durable);
+        match frame.is_mark() {
+            true => encode_mark(offset, durable, out),
+            false => encode_unversioned(&frame.record().unwrap(), durable, out),
+        }
+        frames = behind;
+    }
+}
+
 /// As [`encode`], with the record in the form from before records had versions.
 #[cfg(test)]
-pub(super) fn encode_unversioned(record: &Record, durable: Offset, out: &mut Vec<u8>) {
+fn encode_unversioned(record: &Record, durable: Offset, out: &mut Vec<u8>) {
     let start = out.len();
     out.put_bytes(0, HEAD_BYTES);
     super::record::encode_unversioned(record, out);

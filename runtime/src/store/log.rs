@@ -499,16 +499,9 @@ pub(super) fn is_marked(path: &Path) -> Result<bool, StoreError> {
 #[cfg(test)]
 pub(super) fn unversioned(file: Vec<u8>) -> Vec<u8> {
     let (length, file) = (file.len(), with_version(file, 2));
-    let mut rest = Bytes::from(file.clone()).split_off(HEADER_BYTES);
+    let frames = Bytes::from(file.clone()).split_off(HEADER_BYTES);
     let mut old = file[..HEADER_BYTES].to_vec();
-    while let Some((frame, behind)) = frame::decode(&rest) {
-        let (offset, durable) = (frame.offset, frame.durable);
-        match frame.is_mark() {
-            true => frame::encode_mark(offset, durable, &mut old),
-            false => frame::encode_unversioned(&frame.record().unwrap(), durable, &mut old),
-        }
-        rest = behind;
-    }
+    frame::unversioned(frames, &mut old);
     old.resize(length, 0);
     old
 }

@@ -40,7 +40,7 @@ impl Store {
         })
     }
 
-    /// Returns the last noted use of any room; 0 if there is none. Reads one key a party.
+    /// Returns the last noted use of any room, or 0 if no use is noted. Reads one key a party.
     ///
     /// # Errors
     /// [`StoreError`] if the uses cannot be read.

@@ -83,7 +83,7 @@ impl Tap {
         Self { taps, room, queue, batch_bytes, _place: place }
     }
 
-    /// Returns the next events, at most [`crate::Limits::log_batch_bytes`] at once, or `None` if there are none.
+    /// Returns the next events, at most [`crate::Limits::log_batch_bytes`] at once. Returns `None` if no event waits.
     pub(crate) fn read(&mut self) -> Option<Batch> {
         let mut waiting = self.queue.waiting();
         if waiting.passed.is_empty() && waiting.missed == 0 {

@@ -55,7 +55,7 @@ pub(super) struct Budget {
     memory_bytes: u64,
     /// The last growth, which is subtracted again if it fails after all.
     growth_bytes: u64,
-    /// The count that includes it; `None` for a hook at the door, of which there are few.
+    /// The count that includes it; `None` for a hook at the door: few of them run at a time.
     guests: Option<GuestMemory>,
 }
 

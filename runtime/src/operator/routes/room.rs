@@ -85,7 +85,9 @@ pub(super) async fn kick(
     Query::of(&uri, &[])?;
     let kick: Kick = serde_json::from_slice(&body).map_err(|error| {
         let form = "{\"connection\":ID,\"code\":4403,\"reason\":\"why\"}";
-        invalid(format!("the body is {form}, the last two of which may be missing: {error}"))
+        invalid(format!(
+            "the body is invalid: expected {form}, where code and reason are optional: {error}"
+        ))
     })?;
     let frame = frame(kick.code.unwrap_or(KICKED), kick.reason)?;
     let (room, id) = (target.room.to_string(), kick.connection.clone());

@@ -258,7 +258,7 @@ async fn a_search_among_many_rooms_moves_few() {
     assert!(new.await.unwrap().is_ok());
 }
 
-/// Makes two projects in a process, the first of which may have this many places.
+/// Makes two projects in a process. The first one may have this many places.
 fn two_projects(total: u64, first: u64) -> (Places, Places) {
     let shared = SharedPlaces::new(total, u64::MAX);
     let of = |total| shared.for_project(&limits(total), GuestMemory::default());

@@ -329,7 +329,7 @@ proptest! {
         let leaves = all.iter().filter(|act| matches!(act, Act::Leave(..))).count();
         let over = all.iter().any(|act| matches!(act, Act::HangUp(_)));
         prop_assert!(leaves <= 1, "{all:?}");
-        prop_assert!(!over || leaves == 1, "an end of which the room does not hear: {all:?}");
+        prop_assert!(!over || leaves == 1, "the room does not hear of the end: {all:?}");
         written.extend(waiting);
         let close = written.iter().position(|frame| matches!(frame, Frame::Close(_)));
         prop_assert!(close.is_none_or(|at| at + 1 == written.len()), "{written:?}");
