@@ -10,7 +10,7 @@ use expect_test::expect_file;
 use std::path::{Path, PathBuf};
 
 /// The sources with error texts.
-const SOURCES: [&str; 3] = ["runtime/src", "sdk/src", "cli/src"];
+const SOURCES: [&str; 3] = ["runtime", "sdk/src", "cli/src"];
 
 /// The code before the text of an error.
 const OPENINGS: [&str; 5] =

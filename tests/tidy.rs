@@ -99,8 +99,8 @@ fn none(what: &str, found: Vec<String>) {
 
 /// The places where HTTP is served: to clients, to operators of rooms and, in a server, to operators of projects.
 const SERVING: [&str; 6] = [
-    "runtime/src/door/",
-    "runtime/src/operator/",
+    "runtime/door/src/",
+    "runtime/operator/src/",
     "runtime/src/server/api.rs",
     "runtime/src/server/failure.rs",
     "runtime/src/server/guard.rs",
@@ -111,26 +111,26 @@ const SERVING: [&str; 6] = [
 #[test]
 fn each_library_has_one_home() {
     let homes: [(&str, &[&str]); 17] = [
-        ("wasmtime", &["runtime/src/wasm/"]),
-        ("wasmtime_wasi", &["runtime/src/wasm/"]),
-        ("sled", &["runtime/src/store/sled.rs"]),
+        ("wasmtime", &["runtime/guest/src/"]),
+        ("wasmtime_wasi", &["runtime/guest/src/"]),
+        ("sled", &["runtime/store/src/sled.rs"]),
         ("axum", &SERVING),
-        ("hyper", &["runtime/src/door/"]),
-        ("hyper_util", &["runtime/src/door/"]),
-        ("tokio_rustls", &["runtime/src/door/"]),
-        ("rustls", &["runtime/src/door/"]),
-        ("tokio_tungstenite", &["runtime/src/door/"]),
+        ("hyper", &["runtime/door/src/"]),
+        ("hyper_util", &["runtime/door/src/"]),
+        ("tokio_rustls", &["runtime/door/src/"]),
+        ("rustls", &["runtime/door/src/"]),
+        ("tokio_tungstenite", &["runtime/door/src/"]),
         ("http", &SERVING),
-        ("bytestring", &["runtime/src/event/text.rs"]),
-        ("rand", &["runtime/src/wasm/"]),
-        ("rustix", &["runtime/src/clock.rs"]),
-        ("metrics", &["runtime/src/metrics.rs"]),
-        ("metrics_exporter_prometheus", &["runtime/src/metrics.rs"]),
+        ("bytestring", &["runtime/core/src/event/text.rs"]),
+        ("rand", &["runtime/guest/src/"]),
+        ("rustix", &["runtime/core/src/clock.rs"]),
+        ("metrics", &["runtime/core/src/metrics.rs"]),
+        ("metrics_exporter_prometheus", &["runtime/core/src/metrics.rs"]),
         ("clap", &[]),
         ("anyhow", &[]),
     ];
     let mut found = Vec::new();
-    for source in rust("runtime/src") {
+    for source in rust("runtime") {
         for (library, homes) in homes {
             if !homes.iter().any(|home| source.path.starts_with(home))
                 && let Some(line) = source.names(library)
@@ -146,9 +146,9 @@ fn each_library_has_one_home() {
 #[test]
 fn the_environment_and_the_clock_have_one_home_each() {
     let mut found = Vec::new();
-    for source in rust("runtime/src") {
+    for source in rust("runtime") {
         for (number, line) in source.lines() {
-            let env = line.contains("std::env") && !source.path.ends_with("/config.rs");
+            let env = line.contains("std::env") && !source.path.ends_with("core/src/config.rs");
             let time = line.contains("std::time::")
                 && (line.contains("Instant") || line.contains("SystemTime"))
                 && !source.path.ends_with("/clock.rs");
@@ -162,76 +162,112 @@ fn the_environment_and_the_clock_have_one_home_each() {
     none("std::env, the clock or printing outside its home", found);
 }
 
-/// The parts that each part of the runtime may know: those to its left.
-const LAYERS: &[(&str, &str)] = &[
-    ("limits", ""),
-    ("assets", ""),
-    ("byte_budget", ""),
-    ("clock", ""),
-    ("line", ""),
-    ("metrics", ""),
-    ("ttl", ""),
-    ("id", "limits"),
-    ("span", "limits"),
-    ("encoding", "span"),
-    ("config", "limits id ttl"),
-    ("event", "limits id encoding connection"),
-    ("connection", "limits id encoding"),
-    ("turn", "limits id encoding connection event span"),
-    ("logs", "limits id clock"),
-    ("taps", "limits id clock event"),
-    ("wasm", "limits id clock logs config connection event span turn"),
-    ("store", "limits line id clock metrics config connection event span turn"),
-    ("cluster", "limits id"),
+/// The crates of the runtime that each of them may know. Cargo holds the arrows; this is the drawing.
+const CRATES: &[(&str, &str)] = &[
+    ("core", ""),
+    ("store", "core"),
+    ("guest", "core"),
+    ("rooms", "core store guest"),
+    ("door", "core guest rooms"),
+    ("operator", "core store guest rooms door"),
+    ("runtime", "core store guest rooms door operator"),
+];
+
+/// The modules that each module of a crate may know, where the crate has more than one part.
+const LAYERS: &[(&str, &[(&str, &str)])] = &[
     (
-        "room",
-        "limits line byte_budget id clock metrics logs taps ttl config connection event span turn wasm store",
+        "core",
+        &[
+            ("limits", ""),
+            ("assets", ""),
+            ("byte_budget", ""),
+            ("clock", ""),
+            ("line", ""),
+            ("metrics", ""),
+            ("ttl", ""),
+            ("id", "limits"),
+            ("span", "limits"),
+            ("encoding", "span"),
+            ("config", "limits id ttl"),
+            ("connection", "limits id encoding"),
+            ("event", "limits id encoding connection"),
+            ("turn", "limits id encoding connection event span"),
+            ("logs", "limits id clock"),
+            ("lib", "*"),
+        ],
     ),
     (
         "rooms",
-        "limits byte_budget id clock metrics logs taps ttl config connection event span turn wasm store room",
+        &[
+            ("taps", ""),
+            ("cluster", ""),
+            ("room", "taps"),
+            ("rooms", "taps room"),
+            ("alarms", "rooms"),
+            ("expiry", "rooms"),
+            ("lib", "*"),
+        ],
     ),
-    ("alarms", "limits id clock store rooms"),
-    ("expiry", "limits id ttl store rooms"),
-    (
-        "door",
-        "limits byte_budget id clock metrics logs taps assets config connection event span wasm cluster room rooms",
-    ),
-    (
-        "operator",
-        "limits id metrics logs taps config connection event span turn store room rooms door",
-    ),
-    (
-        "node",
-        "limits id clock metrics logs ttl config wasm store cluster rooms alarms expiry door operator",
-    ),
-    ("runtime", "config rooms wasm store door operator node"),
-    ("server", "limits id clock ttl config metrics wasm rooms store door operator node"),
-    ("lib", "*"),
+    ("runtime", &[("node", ""), ("runtime", "node"), ("server", "node"), ("lib", "*")]),
 ];
+
+/// Returns the crate of a source of the runtime, and its path below that crate's `src`.
+fn crate_of(path: &str) -> (&str, &str) {
+    let below = path.strip_prefix("runtime/").expect("a source of the runtime");
+    match below.strip_prefix("src/") {
+        Some(below) => ("runtime", below),
+        None => below.split_once("/src/").expect("each crate has its sources in `src`"),
+    }
+}
+
+#[test]
+fn crates_of_the_runtime_know_only_what_is_below_them() {
+    let mut found = Vec::new();
+    for (name, below) in CRATES {
+        let path = match *name {
+            "runtime" => "runtime/Cargo.toml".to_owned(),
+            name => format!("runtime/{name}/Cargo.toml"),
+        };
+        let manifest = std::fs::read_to_string(root().join(&path)).expect("a manifest");
+        let used = manifest.split("[dev-dependencies]").next().unwrap_or_default();
+        for (other, _) in CRATES {
+            let known = used.lines().any(|line| {
+                line.strip_prefix("room-")
+                    .and_then(|rest| rest.strip_prefix(other))
+                    .is_some_and(|rest| rest.starts_with([' ', '.']))
+            });
+            if known != below.split(' ').any(|below| below == *other) {
+                found.push(format!("{path}: {other}"));
+            }
+        }
+    }
+    none("an arrow that is not in the drawing, or one of the drawing that nobody uses", found);
+}
 
 #[test]
 fn parts_of_the_runtime_know_only_what_is_below_them() {
-    let parts: Vec<&str> = LAYERS.iter().map(|(part, _)| *part).collect();
     let mut found = Vec::new();
-    for source in rust("runtime/src") {
-        let below = source.path.strip_prefix("runtime/src/").unwrap_or_default();
+    for source in rust("runtime") {
+        let (in_crate, below) = crate_of(&source.path);
+        // A path upward reaches the crate's own modules, and would not be seen below.
+        let depth = below.trim_end_matches("/mod.rs").split('/').count();
+        if source.code().contains(&"super::".repeat(depth)) {
+            found.push(format!("{} goes up to the crate by super::", source.path));
+        }
+        let Some((_, layers)) = LAYERS.iter().find(|(name, _)| *name == in_crate) else {
+            continue;
+        };
         let part = below.split('/').next().unwrap_or_default().trim_end_matches(".rs");
-        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == part) else {
+        let Some((_, allowed)) = layers.iter().find(|(name, _)| *name == part) else {
             found
                 .push(format!("{} belongs to no layer: give it one in tests/tidy.rs", source.path));
             continue;
         };
         for used in used_of_crate(source.code()) {
             let known = *allowed == "*" || used == part || allowed.split(' ').any(|a| a == used);
-            if parts.contains(&used.as_str()) && !known {
+            if layers.iter().any(|(name, _)| *name == used) && !known {
                 found.push(format!("{} {part} knows {used}", source.path));
             }
-        }
-        // A path upward reaches the crate's own modules, and would not be seen above.
-        let depth = below.trim_end_matches("/mod.rs").split('/').count();
-        if source.code().contains(&"super::".repeat(depth)) {
-            found.push(format!("{} goes up to the crate by super::", source.path));
         }
     }
     none("an arrow that points up", found);
@@ -282,31 +318,31 @@ fn names_in_braces_are_seen_as_used() {
 
 /// Bounds that no operator and no author of a room runs into, beside the code that they bound.
 const OWN_BOUNDS: [(&str, &str); 11] = [
-    ("config/origin.rs", "HOST_BYTES_MAX"),
-    ("door/hooks.rs", "LOOKS_MAX"),
-    ("door/listener/proxy_header.rs", "LINE_BYTES_MAX"),
-    ("door/upgrade/frames.rs", "HEAD_BYTES_MAX"),
-    ("event.rs", "REASON_BYTES_MAX"),
-    ("operator/sign_in.rs", "BODY_BYTES_MAX"),
-    ("server/release.rs", "PROBLEMS_MAX"),
-    ("store/testing.rs", "HOLD_MAX"),
-    ("store/verify.rs", "PROBLEMS_MAX"),
-    ("ttl.rs", "MAX"),
-    ("wasm/wasi.rs", "PRINT_BYTES_MAX"),
+    ("core/src/config/origin.rs", "HOST_BYTES_MAX"),
+    ("door/src/hooks.rs", "LOOKS_MAX"),
+    ("door/src/listener/proxy_header.rs", "LINE_BYTES_MAX"),
+    ("door/src/upgrade/frames.rs", "HEAD_BYTES_MAX"),
+    ("core/src/event.rs", "REASON_BYTES_MAX"),
+    ("operator/src/sign_in.rs", "BODY_BYTES_MAX"),
+    ("src/server/release.rs", "PROBLEMS_MAX"),
+    ("store/src/testing.rs", "HOLD_MAX"),
+    ("store/src/verify.rs", "PROBLEMS_MAX"),
+    ("core/src/ttl.rs", "MAX"),
+    ("guest/src/wasi.rs", "PRINT_BYTES_MAX"),
 ];
 
 /// A user who meets a bound finds it in the table of `room limits`.
 #[test]
 fn every_bound_is_in_the_table_of_limits() {
     let mut found = Vec::new();
-    for source in rust("runtime/src") {
-        let path = source.path.trim_start_matches("runtime/src/");
+    for source in rust("runtime") {
+        let path = source.path.trim_start_matches("runtime/");
         for (number, line) in source.lines() {
             let constant = line.split_once("const ").and_then(|(_, rest)| rest.split_once(':'));
             let Some((name, _)) = constant.filter(|(name, _)| name.ends_with("MAX")) else {
                 continue;
             };
-            if !path.starts_with("limits") && !OWN_BOUNDS.contains(&(path, name)) {
+            if !path.starts_with("core/src/limits") && !OWN_BOUNDS.contains(&(path, name)) {
                 found.push(format!("{path}:{number} {name}"));
             }
         }
@@ -320,7 +356,7 @@ fn the_runtime_and_the_sdk_do_not_know_each_other() {
     let manifest = |path: &str| std::fs::read_to_string(root().join(path)).expect("a manifest");
     assert!(!manifest("runtime/Cargo.toml").contains("room-sdk"));
     assert!(!manifest("sdk/Cargo.toml").contains("room-runtime"));
-    for folder in ["runtime/src", "cli/src"] {
+    for folder in ["runtime", "cli/src"] {
         let knows = rust(folder).into_iter().filter(|source| source.names("room_sdk").is_some());
         none("the SDK outside rooms", knows.map(|source| source.path).collect());
     }
@@ -334,7 +370,7 @@ const LINES_ALARM: usize = 500;
 #[test]
 fn no_file_is_too_long() {
     let mut found = Vec::new();
-    for folder in ["runtime/src", "cli/src", "sdk/src", "rooms-examples", "tests"] {
+    for folder in ["runtime", "cli/src", "sdk/src", "rooms-examples", "tests"] {
         for source in rust(folder) {
             // It is generated. Tests are as long as the list of what they test.
             if source.path == "sdk/src/bindings.rs" {
@@ -367,7 +403,7 @@ fn head(source: &Source) -> String {
 #[test]
 fn every_module_says_its_invariant_and_what_it_does_not_know() {
     let mut found = Vec::new();
-    for folder in ["runtime/src", "cli/src", "sdk/src"] {
+    for folder in ["runtime", "cli/src", "sdk/src"] {
         for source in rust(folder) {
             let roots = ["runtime/src/lib.rs", "sdk/src/bindings.rs"];
             if source.is_test() || roots.contains(&source.path.as_str()) {
@@ -390,7 +426,7 @@ fn names_say_what_things_are() {
     let banned = ["Manager", "Helper", "Util", "Utils", "Info", "Data"];
     let kinds = ["struct ", "enum ", "trait ", "type ", "mod "];
     let mut found = Vec::new();
-    for folder in ["runtime/src", "cli/src", "sdk/src"] {
+    for folder in ["runtime", "cli/src", "sdk/src"] {
         for source in rust(folder).iter().filter(|source| source.path != "sdk/src/bindings.rs") {
             for (number, line) in source.lines() {
                 let line =
@@ -457,7 +493,7 @@ fn no_path_of_a_machine_is_written_down() {
 /// A limit that nothing reads is a promise that nobody keeps.
 #[test]
 fn every_limit_is_used() {
-    let sources = rust("runtime/src");
+    let sources = rust("runtime");
     let used = |name: &str| {
         sources.iter().filter(|source| !source.path.ends_with("/limits.rs")).any(|source| {
             source.lines().any(|(_, line)| {

@@ -146,7 +146,7 @@ codes! {
     BadFilter "R0025" "this is not a log filter",
         "The filter says which lines are shown, as tracing's directives.",
         "$ room dev --log =debug=",
-        "Write it as `debug`, or `warn,room_runtime=debug,room::guest=info`.";
+        "Write it as `debug`, or `warn,room=debug,room::guest=info`.";
     NotAFile "R0026" "a file is expected",
         "What is named is a folder, or nothing that could be a file.",
         "$ mkdir -p data out\n$ room backup out --data data",

@@ -28,12 +28,12 @@ pub(crate) const GUEST: &str = "room::guest";
 pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<(Faults, Traces)> {
     let directives = filter.unwrap_or(match verbose {
         0 => "warn,room::guest=trace",
-        1 => "warn,room_runtime=info,room::guest=trace",
-        _ => "info,room_runtime=trace,room::guest=trace",
+        1 => "warn,room=info,room::guest=trace",
+        _ => "info,room=trace,room::guest=trace",
     });
     let filter = EnvFilter::builder().parse(directives).map_err(|err| {
         Mistake::new(Code::BadFilter, format_args!("`{directives}` is not a log filter: {err}"))
-            .help("write it as `debug`, or `warn,room_runtime=debug,room::guest=info`")
+            .help("write it as `debug`, or `warn,room=debug,room::guest=info`")
     })?;
     // Not `init`, which also brings in the `log` crate's records: the compiler of guests writes them
     // by the million, and asking about each takes longer than compiling.

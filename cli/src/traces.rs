@@ -70,7 +70,7 @@ mod exporter {
             .with_tracer(provider.tracer(SERVICE))
             .with_location(false)
             .with_threads(false)
-            .with_filter(Targets::new().with_target("room_runtime", tracing::Level::DEBUG));
+            .with_filter(Targets::new().with_target("room_", tracing::Level::DEBUG));
         Ok((Some(layer), Traces(Some(provider))))
     }
 }

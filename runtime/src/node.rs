@@ -4,22 +4,22 @@
 //! Invariant: the node stops its parts in the reverse of the order in which it started them, and a part gets
 //! only its piece of the configuration. It does not know what the parts do, nor how clients reach it.
 
-use crate::alarms::Alarms;
-use crate::clock::Clock;
-use crate::cluster::Ring;
-use crate::config::{Audience, OriginError, Origins, PartyConfig, Project, StorageConfig};
-use crate::door::{FrontDoor, Notice, Routes};
-use crate::expiry::{self, Expiry};
-use crate::id::{NameError, NodeId, PartyName, RoomId};
-use crate::limits::{Limits, Misfit, ms};
-use crate::logs::{LogLevel, Logs};
-use crate::metrics::{ListenerMetrics, Metrics};
-use crate::operator::Operator;
-use crate::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
-use crate::store::{Store, StoreError, Verified};
-use crate::ttl::{Lifetime, Served};
-use crate::wasm::{Code, Engine, Instance, LiveSamples, LoadError};
 use hashbrown::HashMap;
+use room_core::clock::Clock;
+use room_core::config::{Audience, OriginError, Origins, PartyConfig, Project, StorageConfig};
+use room_core::id::{NameError, NodeId, PartyName, RoomId};
+use room_core::limits::{Limits, Misfit, ms};
+use room_core::logs::{LogLevel, Logs};
+use room_core::metrics::{ListenerMetrics, Metrics};
+use room_core::ttl::{Lifetime, Served};
+use room_door::{FrontDoor, Notice, Routes};
+use room_guest::{Code, Engine, Instance, LiveSamples, LoadError};
+use room_operator::Operator;
+use room_rooms::alarms::Alarms;
+use room_rooms::cluster::Ring;
+use room_rooms::expiry::{self, Expiry};
+use room_rooms::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
+use room_store::{Store, StoreError, Verified};
 use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;

@@ -3,13 +3,13 @@
 //! Invariant: the runtime stops its parts in the reverse of the order in which it started them. It does not
 //! know what serves the requests.
 
-use crate::config::{Audience, Config, ConfigError, Project};
-use crate::door::{Capacity, Certificates, Listener, Notice, TlsError, Way};
 use crate::node::{DeployError, Deployed, Node, OpenError};
-use crate::operator::{self, AdminToken, Credentials};
-use crate::rooms::GuestHost;
-use crate::store::{StoreError, Verified};
-use crate::wasm::{CodeCaches, EngineError};
+use room_core::config::{Audience, Config, ConfigError, Project};
+use room_door::{Capacity, Certificates, Listener, Notice, TlsError, Way};
+use room_guest::{CodeCaches, EngineError};
+use room_operator::{AdminToken, Credentials};
+use room_rooms::rooms::GuestHost;
+use room_store::{StoreError, Verified};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -104,7 +104,8 @@ impl Runtime {
     fn serve(&mut self, listener: Listener) {
         let node = &self.node;
         let audience = self.config.audience;
-        let operators = operator::routes_of_process(node.operator(), &self.credentials, audience);
+        let operators =
+            room_operator::routes_of_process(node.operator(), &self.credentials, audience);
         let routes = node.routes_beside(operators);
         let serving = listener.serve(routes, node.listener_metrics(), node.stopping());
         self.serving.push(tokio::spawn(serving));

@@ -12,11 +12,6 @@ use super::site::{self, Changed, Site, SiteError};
 use super::slots::Held;
 use super::tokens::{Scope, TokenRecord};
 use super::{Core, tokens};
-use crate::limits::fixed::OPERATOR_BODY_BYTES_MAX;
-use crate::limits::ms;
-use crate::metrics::{TEXT_FORMAT, together};
-use crate::operator;
-use crate::store::blocking;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -26,6 +21,10 @@ use axum::{Extension, Json, Router};
 use http::{HeaderName, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
+use room_core::limits::fixed::OPERATOR_BODY_BYTES_MAX;
+use room_core::limits::ms;
+use room_core::metrics::{TEXT_FORMAT, together};
+use room_store::blocking;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -64,7 +63,7 @@ pub(super) fn router(core: Core) -> Router {
         .merge(rooms_of_projects(core.clone()))
         .layer(from_fn_with_state(core.clone(), let_in));
     let hosts = core.0.shared.hosts.clone();
-    let page = operator::page_of_server(core.0.clients, move |host| hosts.are_named(host));
+    let page = room_operator::page_of_server(core.0.clients, move |host| hosts.are_named(host));
     Router::new()
         .route("/_room/health", get(async || "ok\n"))
         .route("/_room/ready", get(ready))
@@ -285,7 +284,7 @@ async fn print_metrics(State(core): State<Core>) -> Response {
 /// Returns the routes about a project's rooms: lists, changes, backups, logs, metrics.
 fn rooms_of_projects(core: Core) -> Router<Core> {
     Router::new()
-        .nest("/_room/admin/projects/{project}/node", operator::routes_of_project())
+        .nest("/_room/admin/projects/{project}/node", room_operator::routes_of_project())
         .layer(from_fn_with_state(core, hand_over))
 }
 

@@ -5,7 +5,7 @@
 
 use super::file::FileError;
 use super::tokens::TokenRecord;
-use crate::limits::fixed::AUDIT_BYTES_MAX;
+use room_core::limits::fixed::AUDIT_BYTES_MAX;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

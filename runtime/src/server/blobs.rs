@@ -6,12 +6,12 @@
 
 use super::file::{self, FileError};
 use super::release::BlobId;
-use crate::clock::age;
-use crate::limits::fixed::{BLOB_UNUSED_MS_MAX, DAMAGED_BLOBS_MAX};
-use crate::limits::ms;
-use crate::store::blocking;
 use futures_util::{Stream, StreamExt};
 use hashbrown::HashSet;
+use room_core::clock::age;
+use room_core::limits::fixed::{BLOB_UNUSED_MS_MAX, DAMAGED_BLOBS_MAX};
+use room_core::limits::ms;
+use room_store::blocking;
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::fs::File;

@@ -6,7 +6,7 @@
 use super::file::{self, FileError};
 use super::ledger::Ledger;
 use super::release::Release;
-use crate::limits::fixed::VERSIONS_MAX;
+use room_core::limits::fixed::VERSIONS_MAX;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;

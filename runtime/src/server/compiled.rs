@@ -8,7 +8,7 @@ use super::file::FileError;
 use super::ledger::Ledger;
 use super::release::BlobId;
 use super::{blobs, file};
-use crate::clock::changed;
+use room_core::clock::changed;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;

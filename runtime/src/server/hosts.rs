@@ -3,11 +3,11 @@
 //! Invariant: a request reaches the project that its host names, or no project. It does not know what a project
 //! answers.
 
-use crate::door::{Misled, Porter};
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderMap, header};
+use room_door::{Misled, Porter};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tower::ServiceExt;
 
@@ -161,7 +161,7 @@ fn matches(name: &str, host: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::byte_budget::ByteBudget;
+    use room_core::byte_budget::ByteBudget;
 
     async fn asked(hosts: &Hosts, host: &str) -> String {
         let request = Request::builder().uri("/").header(header::HOST, host);

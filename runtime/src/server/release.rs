@@ -3,12 +3,12 @@
 //! Invariant: a [`Release`] that passed [`Release::problems`] names nothing outside of its project. If its blobs exist,
 //! all that it names exists. It does not know how a server uses it.
 
-use crate::config::{AutoResponse, Origins};
-use crate::id::PartyName;
-use crate::limits::Limits;
-use crate::limits::fixed::{ASSET_PATH_BYTES_MAX, ASSETS_MAX};
-use crate::ttl::Ttl;
 use hashbrown::HashSet;
+use room_core::config::{AutoResponse, Origins};
+use room_core::id::PartyName;
+use room_core::limits::Limits;
+use room_core::limits::fixed::{ASSET_PATH_BYTES_MAX, ASSETS_MAX};
+use room_core::ttl::Ttl;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -5,7 +5,7 @@
 
 use super::file::{self, FileError};
 use super::ledger::Ledger;
-use crate::limits::fixed::TOKENS_MAX;
+use room_core::limits::fixed::TOKENS_MAX;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

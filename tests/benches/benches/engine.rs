@@ -80,7 +80,7 @@ fn calls(criterion: &mut Criterion, tiny: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Returns an engine as in `runtime/src/wasm/engine.rs`.
+/// Returns an engine as in `runtime/guest/src/engine.rs`.
 fn engine(strategy: InstanceAllocationStrategy) -> Result<Engine> {
     const STACK_BYTES: usize = 512 * 1024;
     let mut config = Config::new();

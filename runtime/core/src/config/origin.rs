@@ -1,0 +1,400 @@
+//! Which pages may open WebSockets. Owns what an origin is, and which origins a project lets in.
+//!
+//! Invariant: a listed origin is one that a browser can send. An empty list lets every page in, because a room's own
+//! hook may decide better. Pure: it does not know requests, only the texts of their headers.
+
+use crate::limits::Limits;
+use std::fmt;
+use std::sync::Arc;
+
+/// The origin of a page, as a browser sends it: `https://chat.example.com`, with a port if it is not the scheme's
+/// default, or `null` if the browser hides it. In a project's list, `https://*.example.com` matches every name below
+/// `example.com` but not `example.com` itself, and `http://localhost:*` matches every port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The origin of a page that hides it: a file, or a frame in a sandbox, which any site can make.
+    Hidden,
+    Site(Site),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Site {
+    scheme: String,
+    host: Host,
+    port: Port,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Port {
+    /// The scheme's default port.
+    Own,
+    /// This port.
+    Is(u16),
+    /// Every port.
+    Any,
+}
+
+/// The text of a hidden origin.
+const HIDDEN: &str = "null";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    /// This host, in lower case.
+    Is(String),
+    /// All hosts with this suffix: `.example.com`.
+    Below(String),
+}
+
+/// Why a text is not an origin, as a sentence that says what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OriginError(String);
+
+/// The longest host name: RFC 1035 section 2.3.4.
+const HOST_BYTES_MAX: usize = 253;
+
+impl Origin {
+    /// Parses an origin of a project's list.
+    ///
+    /// # Errors
+    /// [`OriginError`] says what is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, OriginError> {
+        let wrong = |why: &str| {
+            let shown: String = text.chars().take(HOST_BYTES_MAX).collect();
+            Err(OriginError(format!("{shown:?} is not an origin: {why}")))
+        };
+        if text == "*" {
+            return wrong("to let every page in, list no origins at all");
+        }
+        if text == HIDDEN {
+            return Ok(Self(Kind::Hidden));
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return wrong("it must start with a scheme, such as https://chat.example.com");
+        };
+        if rest.contains(['/', '?', '#']) {
+            return wrong("it ends behind the host and its port, without a path or a slash");
+        }
+        if rest.contains('@') {
+            return wrong("it has no user in it");
+        }
+        let Some(site) = Site::read(scheme, rest) else {
+            return wrong(
+                "its host is a name in ASCII or an address, as in https://chat.example.com:8443, and a \
+                 star stands only for the first part of a name with others behind it, or for the port",
+            );
+        };
+        Ok(Self(Kind::Site(site)))
+    }
+}
+
+impl Site {
+    /// Parses an origin as a browser sends it. It names one page, so a star in it is invalid.
+    fn sent(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let site = Self::read(scheme, rest)?;
+        (matches!(site.host, Host::Is(_)) && site.port != Port::Any).then_some(site)
+    }
+
+    fn read(scheme: &str, authority: &str) -> Option<Self> {
+        let scheme = scheme.to_ascii_lowercase();
+        let named = scheme.starts_with(|c: char| c.is_ascii_lowercase());
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
+        if !named || !scheme.chars().all(plain) {
+            return None;
+        }
+        let (host, port) = split_port(authority)?;
+        let port = match port {
+            Port::Is(port) if Some(port) == own_port(&scheme) => Port::Own,
+            port => port,
+        };
+        let host = match host.strip_prefix('*') {
+            Some(below) => {
+                let parts = below.strip_prefix('.').filter(|parts| is_host(parts));
+                parts.filter(|parts| !parts.starts_with('['))?;
+                Host::Below(below.to_ascii_lowercase())
+            }
+            None => Host::Is(Some(host).filter(|host| is_host(host))?.to_ascii_lowercase()),
+        };
+        Some(Self { scheme, host, port })
+    }
+
+    fn covers(&self, page: &Self) -> bool {
+        let host = match (&self.host, &page.host) {
+            (Host::Is(own), Host::Is(host)) => own == host,
+            (Host::Below(end), Host::Is(host)) => host.len() > end.len() && host.ends_with(end),
+            (_, Host::Below(_)) => false,
+        };
+        let port = self.port == Port::Any || self.port == page.port;
+        host && port && self.scheme == page.scheme
+    }
+
+    /// Returns true if the page came from this server, according to the `Host` header. A proxy may have terminated TLS,
+    /// so the server takes the page's scheme as its own.
+    fn is_at(&self, host: &str) -> bool {
+        let web = matches!(self.scheme.as_str(), "http" | "https");
+        web && Self::read(&self.scheme, host).is_some_and(|own| own == *self)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Hidden => f.write_str(HIDDEN),
+            Kind::Site(site) => site.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (star, host) = match &self.host {
+            Host::Is(host) => ("", host),
+            Host::Below(end) => ("*", end),
+        };
+        write!(f, "{}://{star}{host}", self.scheme)?;
+        match self.port {
+            Port::Own => Ok(()),
+            Port::Is(port) => write!(f, ":{port}"),
+            Port::Any => f.write_str(":*"),
+        }
+    }
+}
+
+/// Splits `host[:port]`. Returns `None` if the port is not a number from 0 to 65535.
+fn split_port(authority: &str) -> Option<(&str, Port)> {
+    // The colons of an IPv6 address are inside its brackets.
+    let from = authority.rfind(']').unwrap_or(0);
+    let Some(colon) = authority[from..].find(':') else {
+        return Some((authority, Port::Own));
+    };
+    let (host, port) = (&authority[..from + colon], &authority[from + colon + 1..]);
+    if port == "*" {
+        return Some((host, Port::Any));
+    }
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = digits.then(|| port.parse().ok())??;
+    Some((host, Port::Is(port)))
+}
+
+fn own_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    }
+}
+
+/// Returns true for a host name and for an IPv6 address in brackets. The origin of a browser extension has its id as
+/// name.
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        let address = address.strip_suffix(']');
+        return address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+    }
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let part = |part: &str| !part.is_empty() && part.bytes().all(letter);
+    host.len() <= HOST_BYTES_MAX && host.split('.').all(part)
+}
+
+/// The origins whose pages a project lets in. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins(Arc<[Origin]>);
+
+impl Origins {
+    /// Parses a project's list.
+    ///
+    /// # Errors
+    /// [`OriginError`]: an origin is invalid, or there are more than [`Limits::origins_max`].
+    pub fn parse(list: &[String], limits: &Limits) -> Result<Self, OriginError> {
+        let max = limits.origins_max;
+        if list.len() as u64 > max {
+            let count = list.len();
+            return Err(OriginError(format!("{count} origins, origins_max allows {max}")));
+        }
+        list.iter().map(|text| Origin::parse(text)).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Returns true if a page of this origin may open a WebSocket to a server that the page called `host`.
+    pub fn let_in(&self, origin: &str, host: Option<&str>) -> bool {
+        if self.0.is_empty() {
+            return true;
+        }
+        if origin == HIDDEN {
+            return self.0.iter().any(|own| own.0 == Kind::Hidden);
+        }
+        Site::sent(origin).is_some_and(|page| {
+            let listed = |own: &Origin| matches!(&own.0, Kind::Site(site) if site.covers(&page));
+            host.is_some_and(|host| page.is_at(host)) || self.0.iter().any(listed)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn origins(list: &[&str]) -> Origins {
+        let list: Vec<String> = list.iter().map(|text| (*text).to_owned()).collect();
+        Origins::parse(&list, &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn none_listed_lets_every_page_in() {
+        assert!(origins(&[]).let_in("https://anything.example", None));
+        assert!(origins(&[]).let_in("null", None));
+    }
+
+    #[test]
+    fn a_listed_page_is_let_in_and_what_looks_like_it_is_not() {
+        let own = origins(&["https://chat.example.com", "http://localhost:3000"]);
+        for page in [
+            "https://chat.example.com",
+            "https://CHAT.example.com",
+            "https://chat.example.com:443",
+            "http://localhost:3000",
+        ] {
+            assert!(own.let_in(page, None), "{page}");
+        }
+        for page in [
+            "http://chat.example.com",
+            "https://chat.example.com:8443",
+            "https://chat.example.com.evil.example",
+            "https://evilchat.example.com",
+            "https://example.com",
+            "https://chat.example.com@evil.example",
+            "https://chat.example.com/",
+            "http://localhost",
+            "null",
+            "",
+            "*",
+        ] {
+            assert!(!own.let_in(page, None), "{page}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_every_name_below_and_not_for_the_name_itself() {
+        let own = origins(&["https://*.example.com"]);
+        assert!(own.let_in("https://a.example.com", None));
+        assert!(own.let_in("https://a.b.example.com", None));
+        for page in [
+            "https://example.com",
+            "https://.example.com",
+            "https://evilexample.com",
+            "https://*.example.com",
+            "http://a.example.com",
+        ] {
+            assert!(!own.let_in(page, None), "{page}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_every_port_and_for_nothing_else() {
+        let own = origins(&["http://localhost:*", "https://*.example.com:*", "http://[::1]:*"]);
+        for page in [
+            "http://localhost",
+            "http://localhost:80",
+            "http://localhost:3000",
+            "http://LOCALHOST:65535",
+            "https://a.example.com:8443",
+            "https://a.example.com",
+            "http://[::1]:5173",
+        ] {
+            assert!(own.let_in(page, None), "{page}");
+        }
+        for page in [
+            "https://localhost:3000",
+            "http://localhost.evil.example:3000",
+            "http://localhost:*",
+            "http://127.0.0.1:3000",
+            "http://localhost:3000:4000",
+            "https://example.com:8443",
+            "null",
+        ] {
+            assert!(!own.let_in(page, None), "{page}");
+        }
+        assert!(!own.let_in("http://a.example", Some("a.example:*")));
+    }
+
+    #[test]
+    fn a_page_that_hides_its_origin_is_let_in_where_that_is_listed() {
+        let own = origins(&["null", "https://chat.example.com"]);
+        assert!(own.let_in("null", None));
+        assert!(own.let_in("https://chat.example.com", None));
+        for page in ["NULL", "null://", "null:80", "", "http://null", "https://evil.example"] {
+            assert!(!own.let_in(page, None), "{page}");
+        }
+        assert!(!origins(&["https://chat.example.com"]).let_in("null", Some("null")));
+    }
+
+    #[test]
+    fn a_page_of_the_server_itself_is_always_let_in() {
+        let own = origins(&["https://elsewhere.example"]);
+        for (page, host) in [
+            ("http://localhost:1999", "localhost:1999"),
+            ("https://chat.example.com", "chat.example.com"),
+            ("https://chat.example.com", "Chat.Example.com:443"),
+            ("http://[::1]:1999", "[::1]:1999"),
+        ] {
+            assert!(own.let_in(page, Some(host)), "{page} at {host}");
+        }
+        for (page, host) in [
+            ("http://localhost:2000", "localhost:1999"),
+            ("https://chat.example.com", "chat.example.com:80"),
+            ("chrome-extension://abc", "abc"),
+            ("http://a.example.com", "*.example.com"),
+        ] {
+            assert!(!own.let_in(page, Some(host)), "{page} at {host}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_said_to_be_none_and_why() {
+        for (text, why) in [
+            ("*", "list no origins"),
+            ("chat.example.com", "scheme"),
+            ("https://chat.example.com/", "slash"),
+            ("https://me@example.com", "user"),
+            ("https://", "host"),
+            ("https://*", "star"),
+            ("https://a.*.com", "star"),
+            ("https://*example.com", "star"),
+            ("https://*.[::1]", "star"),
+            ("https://münchen.example", "ASCII"),
+            ("https://a:99999", "host"),
+            ("https://a:", "host"),
+            ("https://a:**", "port"),
+            ("https://a:8*", "port"),
+            ("https://*:*", "star"),
+            ("Null", "scheme"),
+            ("1https://a", "host"),
+        ] {
+            let error = Origin::parse(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        let many = vec!["https://a.example".to_owned(); 3];
+        let limits = Limits { origins_max: 2, ..Limits::default() };
+        let error = Origins::parse(&many, &limits).unwrap_err().to_string();
+        assert_eq!(error, "3 origins, origins_max allows 2");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_printed_and_read_again(text in "(https?|app)://(\\*\\.)?[a-z0-9.]{1,12}(:[0-9]{1,5}|:\\*)?|null") {
+            if let Ok(origin) = Origin::parse(&text) {
+                prop_assert_eq!(Origin::parse(&origin.to_string()), Ok(origin));
+            }
+        }
+
+        #[test]
+        fn any_text_is_an_origin_or_none(text in any::<String>(), host in any::<String>()) {
+            let _ = Origin::parse(&text);
+            let _ = origins(&["https://*.example.com:*", "null"]).let_in(&text, Some(&host));
+        }
+    }
+}

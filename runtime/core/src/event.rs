@@ -1,0 +1,276 @@
+//! The events that can wake a room, as plain data. Owns the closed list of events and the values in them.
+//!
+//! Invariant: an event holds no socket, channel or lock, so that it can be recorded, replayed and sent to
+//! another node. It does not know who waits for an answer.
+
+use crate::connection::Connection;
+use crate::encoding;
+use crate::id::ConnectionId;
+use crate::limits::fixed::RESPONSE_HEADERS_MAX;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+mod text;
+
+pub use text::Text;
+
+/// One event of a room, which makes one turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A new instance takes over the room.
+    Start,
+    /// A client wants to connect. The guest chooses its tags in the same turn.
+    Connect {
+        /// The client, not yet open.
+        connection: Connection,
+        /// The request that opened its socket.
+        request: Request,
+    },
+    /// An open connection sent a message.
+    Message {
+        /// The connection.
+        connection: ConnectionId,
+        /// The message.
+        message: Message,
+    },
+    /// A connection ended.
+    Close {
+        /// The connection.
+        connection: Connection,
+        /// How it ended.
+        ending: Ending,
+    },
+    /// A connection broke the protocol; its close follows.
+    Error {
+        /// The connection.
+        connection: Connection,
+        /// The mistake.
+        error: String,
+    },
+    /// A plain HTTP request.
+    Request(Request),
+    /// The room's alarm is due.
+    Alarm,
+    /// The room has been unused for too long. This turn deletes it.
+    Expire,
+}
+
+impl Event {
+    /// Returns the event's name in logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Connect { .. } => "connect",
+            Self::Message { .. } => "message",
+            Self::Close { .. } => "close",
+            Self::Error { .. } => "error",
+            Self::Request(_) => "request",
+            Self::Alarm => "alarm",
+            Self::Expire => "expire",
+        }
+    }
+}
+
+/// A guest's answer to an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The callback returned.
+    Done,
+    /// The tags of the connection that may now open.
+    Tags(Vec<String>),
+    /// The response to a request.
+    Response(Response),
+}
+
+/// One WebSocket message. Cloning shares the bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// Text.
+    Text(Text),
+    /// Arbitrary bytes.
+    Binary(#[serde(with = "encoding::bytes")] Bytes),
+}
+
+impl Message {
+    /// Makes a text message.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(Text::from(text.into()))
+    }
+
+    /// Returns the size of the payload in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Returns true if the payload is empty. An empty message is still a message.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A close code with its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseFrame {
+    /// A code of RFC 6455 section 7.4. [`CloseFrame::NO_CODE`] stands for a missing code; 1006 is never sent.
+    pub code: u16,
+    /// UTF-8, at most [`CloseFrame::REASON_BYTES_MAX`] bytes.
+    pub reason: String,
+}
+
+impl CloseFrame {
+    /// A control frame carries 125 bytes, two of them the code: RFC 6455 section 5.5.
+    pub const REASON_BYTES_MAX: usize = 123;
+
+    /// The codes that a room and an operator may close with, in words. No frame may carry 1004, 1005, 1006
+    /// and 1015.
+    pub const CODES: &str = "1000 to 4999 except 1004, 1005, 1006 and 1015";
+
+    /// Stands for a frame without a code and a reason: RFC 6455 section 7.1.5.
+    pub const NO_CODE: u16 = 1005;
+
+    /// Makes a frame with this code, and as much of the reason as fits.
+    pub fn new(code: u16, reason: &str) -> Self {
+        let mut end = reason.len().min(Self::REASON_BYTES_MAX);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self { code, reason: reason[..end].to_owned() }
+    }
+
+    /// Returns true if the code is one of [`CloseFrame::CODES`].
+    pub fn has_sendable_code(&self) -> bool {
+        matches!(self.code, 1000..=4999) && !matches!(self.code, 1004..=1006 | 1015)
+    }
+}
+
+/// The end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// The last close frame; 1005 if it had no code, 1006 if there was none.
+    pub frame: CloseFrame,
+    /// Whether close frames were exchanged.
+    pub handshake: Handshake,
+}
+
+impl Ending {
+    /// Returns the ending without a close frame: RFC 6455 section 7.1.5 has 1006 for it, and no reason.
+    pub fn broken_off() -> Self {
+        Self { frame: CloseFrame::new(1006, ""), handshake: Handshake::Missing }
+    }
+}
+
+/// Whether both sides sent a close frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Handshake {
+    /// Both sent a close frame.
+    Clean,
+    /// The connection just ended.
+    Missing,
+}
+
+/// An HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// The whole URL.
+    pub uri: String,
+    /// In the order in which they came, with names in lower case.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The whole body.
+    #[serde(with = "encoding::bytes")]
+    pub body: Bytes,
+}
+
+impl Request {
+    /// Returns its size in a mailbox, in bytes.
+    pub fn size(&self) -> usize {
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.method.len() + self.uri.len() + headers + self.body.len()
+    }
+}
+
+/// An HTTP response.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Response {
+    /// 200 to 599.
+    pub status: u16,
+    /// The headers, as names with values.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The whole body.
+    #[serde(with = "encoding::bytes")]
+    pub body: Bytes,
+}
+
+/// Headers that frame a message: only the server can set them correctly.
+const FRAMING: [&str; 7] =
+    ["connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+
+impl Response {
+    /// Returns why it is not a valid HTTP response, as a sentence for the room's author; `None` if it is
+    /// valid.
+    pub fn problem(&self, body_bytes_max: u64) -> Option<String> {
+        if !(200..=599).contains(&self.status) {
+            return Some(format!("the response's status is {}, not 200 to 599", self.status));
+        }
+        if self.body.len() as u64 > body_bytes_max {
+            return Some(format!(
+                "the response's body has {} bytes, response_bytes_max allows {body_bytes_max}",
+                self.body.len()
+            ));
+        }
+        if self.headers.len() > RESPONSE_HEADERS_MAX {
+            return Some(format!(
+                "the response has {} headers, at most {RESPONSE_HEADERS_MAX} are allowed",
+                self.headers.len()
+            ));
+        }
+        self.headers.iter().find_map(|(name, value)| {
+            if name.is_empty() || !name.bytes().all(is_token) {
+                return Some(format!("{name:?} is not a valid name for a response header"));
+            }
+            if FRAMING.contains(&name.to_ascii_lowercase().as_str()) {
+                return Some(format!("a room cannot set the response header {name:?}"));
+            }
+            let visible = |byte: &u8| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f);
+            (!value.iter().all(visible))
+                .then(|| format!("the response header {name:?} has control characters in it"))
+        })
+    }
+}
+
+/// Returns true for a character of a header's name: RFC 9110 section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_that_is_no_http_is_named() {
+        let response = |status, name: &str, value: &[u8]| Response {
+            status,
+            headers: vec![(name.to_owned(), value.to_vec())],
+            body: Bytes::from_static(b"body"),
+        };
+        assert_eq!(response(200, "x-ok", b"yes").problem(4), None);
+        assert!(response(101, "x-ok", b"yes").problem(4).unwrap().contains("101"));
+        assert!(response(200, "x-ok", b"yes").problem(3).unwrap().contains("response_bytes_max"));
+        assert!(response(200, "a b", b"yes").problem(4).unwrap().contains("a b"));
+        assert!(response(200, "X-Evil", b"a\r\nb: c").problem(4).unwrap().contains("control"));
+        assert!(response(200, "Content-Length", b"1").problem(4).is_some());
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let frame = CloseFrame::new(4000, &"é".repeat(100));
+        assert_eq!(frame.reason.len(), 122);
+        assert_eq!(CloseFrame::new(4000, "short").reason, "short");
+    }
+}

@@ -1,0 +1,38 @@
+//! The values that all parts of the room runtime share. Owns no task, no socket and no file.
+//!
+//! Invariant: a module knows only the modules that the list in `tests/tidy.rs` allows it. This crate does not know
+//! guests' engine, databases or the protocols of clients.
+//!
+//! - [`id`], [`connection`], [`event`], [`span`], [`turn`] are what a room is called with and what it answers.
+//! - [`limits`] has every bound, [`config`] what is configured, [`ttl`] how long unused rooms live.
+//! - [`clock`] is the only source of time, [`metrics`] the only registry of counts.
+//! - [`logs`] keeps the newest lines of the log for watchers.
+//! - [`byte_budget`] bounds the bytes that a process holds for clients and rooms. [`line`] is the queue of those that
+//!   wait for space.
+//! - [`assets`] decides which files are public.
+
+pub mod assets;
+pub mod byte_budget;
+pub mod clock;
+pub mod config;
+pub mod connection;
+mod encoding;
+pub mod event;
+pub mod id;
+pub mod limits;
+pub mod line;
+pub mod logs;
+pub mod metrics;
+pub mod span;
+pub mod ttl;
+pub mod turn;
+
+pub use crate::metrics::{METRICS, MetricKind, MetricRow};
+pub use config::{
+    Audience, AutoResponse, Config, ConfigError, Network, NetworkError, Origin, OriginError,
+    PartyConfig, Preamble, Project, Proxies, StorageConfig, Tls, WhenQuiet,
+};
+pub use id::{ConnectionId, NameError, PartyName, RoomId};
+pub use limits::{LimitRow, Limits};
+pub use logs::Logs;
+pub use ttl::{Ttl, TtlError};

@@ -1,0 +1,61 @@
+//! Bounds that nobody configures. Owns their values, and the words by which `room limits` shows them beside the others.
+//!
+//! Invariant: a constant that an operator or the author of a room can run into is a row here. Only constants of
+//! protocols, of the layout of memory and of the length of messages are beside their code. It does not know who reads
+//! the rows.
+
+use super::{KIB, LimitRow, Limits, MIB};
+
+macro_rules! fixed {
+    ($($name:ident as $shown:literal: $kind:ty, $unit:literal = $value:expr, $what:literal, $at_bound:literal;)*) => {
+        $(
+            #[doc = concat!($what, ", in ", $unit, ". At the bound: ", $at_bound, ".")]
+            pub const $name: $kind = $value;
+        )*
+
+        impl Limits {
+            /// The table of the bounds that nobody configures.
+            pub const FIXED: &'static [LimitRow] = &[$(LimitRow {
+                name: $shown,
+                unit: $unit,
+                default: $name as u64,
+                what: $what,
+                at_bound: $at_bound,
+            },)*];
+        }
+    };
+}
+
+fixed! {
+    // A server and its operators.
+    PROJECTS_MAX as "projects_max": usize, "projects" = 1_000, "Projects of a server", "a deployment of a further one is refused";
+    TOKENS_MAX as "tokens_max": usize, "tokens" = 1_000, "Tokens of a server", "a further one is not made";
+    VERSIONS_MAX as "versions_max": usize, "versions" = 50, "Versions of a project that are kept to go back to", "the oldest goes";
+    VARIABLES_MAX as "variables_max": usize, "variables" = 1_000, "Variables of a project that `room env` sets", "a further one is refused";
+    VARIABLE_BYTES_MAX as "variable_bytes_max": usize, "bytes" = 64 * KIB as usize, "Length of the value of such a variable", "it is refused";
+    ASSETS_MAX as "assets_max": usize, "files" = 20_000, "Static files of a release", "the release is refused";
+    ASSET_PATH_BYTES_MAX as "asset_path_bytes_max": usize, "bytes" = 1_024, "Length of a static file's path", "the release is refused";
+    OPERATOR_BODY_BYTES_MAX as "operator_body_bytes_max": usize, "bytes" = 8 * MIB as usize, "Size of an operator's request to a server, blobs and imports not counted", "413";
+    AUDIT_BYTES_MAX as "audit_bytes_max": u64, "bytes" = 16 * MIB, "Size of `audit.log`", "it becomes `audit.log.old`, and the one before that goes";
+    BLOB_UNUSED_MS_MAX as "blob_unused_ms_max": u64, "ms" = 86_400_000, "Time for which an uploaded module or file is kept that no version needs", "it is removed with the next deployment";
+    DAMAGED_BLOBS_MAX as "damaged_blobs_max": usize, "files" = 8, "Damaged modules and files of a server that are kept to be looked at", "the oldest goes";
+
+    // A room's author.
+    PARTY_BYTES_MAX as "party_bytes_max": usize, "bytes" = 64, "Length of a party's name", "it is refused";
+    RESPONSE_HEADERS_MAX as "response_headers_max": usize, "headers" = 256, "Headers of a room's response", "the turn fails, and the client is answered 500";
+    FUNCTION_CACHE_BYTES_MAX as "function_cache_bytes_max": usize, "bytes" = 64 * MIB as usize, "Compiled functions that `room dev` keeps for the next build", "all of them go, and the next build compiles them again";
+    TABLE_ELEMENTS_MAX as "table_elements_max": usize, "entries" = 20_000, "Entries in a guest's table of functions", "the module is refused, or its table does not grow";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_bound_is_both_fixed_and_set() {
+        for row in Limits::FIXED {
+            assert_eq!(Limits::default().value_of(row.name), None, "{}", row.name);
+            assert!(row.default > 0, "{}", row.name);
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! Metrics of a node. Owns every metric's name, kind, unit, labels and meaning.
+//!
+//! Invariant: no metric exists but those of the table here, no label has other values than those listed here,
+//! and none names a room: the size of a node's metrics does not grow with its rooms. The part that counts
+//! holds its counters and histograms, so that counting looks nothing up; the door sets the gauges when a
+//! client reads the metrics. Each node counts for itself, also where several share a process. It does not
+//! know what the parts do.
+//!
+//! A count costs 12 ns, a duration 55 ns and 16 bytes until it is sorted into its bucket, and each reading of
+//! the clock 26 ns. So a turn pays 0.12 µs, and 0.11 µs more if the gate holds its outputs until they are
+//! durable; the store counts writes and syncs once a group (2-core x86-64 VM, release build).
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The interval at which durations are sorted into buckets, so that at most those of one second wait.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// The bounds of all histograms: from the duration of an empty turn to one that no client waits for.
+const SECONDS: [f64; 17] = [
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
+    0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
+];
+
+/// The content type of Prometheus' text format.
+pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const SOURCE: Metadata<'static> = Metadata::new("room", Level::INFO, None);
+
+/// The kind of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It only grows, from 0 at the node's start.
+    Counter,
+    /// It has the value of the moment at which it is read.
+    Gauge,
+    /// It counts durations by their length.
+    Histogram,
+}
+
+/// One row of the table of metrics, from which `METRICS.md` is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricRow {
+    /// Its name in Prometheus.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: MetricKind,
+    /// Its unit.
+    pub unit: &'static str,
+    /// The name of its label and all values of the label, if it has one.
+    pub label: Option<(&'static str, &'static [&'static str])>,
+    /// Its meaning.
+    pub help: &'static str,
+}
+
+/// A metric as the counting part holds it.
+trait Metric {
+    const KIND: MetricKind;
+    const LABEL: Option<(&'static str, &'static [&'static str])> = None;
+
+    fn register(recorder: &PrometheusRecorder, name: &'static str) -> Self;
+}
+
+impl Metric for Counter {
+    const KIND: MetricKind = MetricKind::Counter;
+
+    fn register(recorder: &PrometheusRecorder, name: &'static str) -> Self {
+        recorder.register_counter(&Key::from_static_name(name), &SOURCE)
+    }
+}
+
+impl Metric for Gauge {
+    const KIND: MetricKind = MetricKind::Gauge;
+
+    fn register(recorder: &PrometheusRecorder, name: &'static str) -> Self {
+        recorder.register_gauge(&Key::from_static_name(name), &SOURCE)
+    }
+}
+
+impl Metric for Histogram {
+    const KIND: MetricKind = MetricKind::Histogram;
+
+    fn register(recorder: &PrometheusRecorder, name: &'static str) -> Self {
+        recorder.register_histogram(&Key::from_static_name(name), &SOURCE)
+    }
+}
+
+/// A label: a closed list of words.
+pub trait Words {
+    /// The name of the label.
+    const NAME: &'static str;
+    /// The words, in the order of [`Words::place`].
+    const ALL: &'static [&'static str];
+
+    /// Returns the position of its word in the list.
+    fn place(self) -> usize;
+}
+
+/// One counter for each value of a label.
+pub struct By<W> {
+    counters: Vec<Counter>,
+    label: PhantomData<fn(W)>,
+}
+
+impl<W: Words> By<W> {
+    /// Adds one to the counter of this value.
+    pub fn count(&self, which: W) {
+        self.counters[which.place()].increment(1);
+    }
+}
+
+impl<W: Words> Metric for By<W> {
+    const KIND: MetricKind = MetricKind::Counter;
+    const LABEL: Option<(&'static str, &'static [&'static str])> = Some((W::NAME, W::ALL));
+
+    fn register(recorder: &PrometheusRecorder, name: &'static str) -> Self {
+        let counter = |word: &&'static str| {
+            let label = Label::from_static_parts(W::NAME, word);
+            recorder.register_counter(&Key::from_parts(name, vec![label]), &SOURCE)
+        };
+        Self { counters: W::ALL.iter().map(counter).collect(), label: PhantomData }
+    }
+}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $words:ident $label:literal { $($value:ident $word:literal,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub enum $words { $(#[doc = concat!("`", $word, "`")] $value,)* }
+
+            impl Words for $words {
+                const NAME: &'static str = $label;
+                const ALL: &'static [&'static str] = &[$($word,)*];
+
+                fn place(self) -> usize {
+                    self as usize
+                }
+            }
+        )*
+    };
+}
+
+words! {
+    /// The outcome of a turn.
+    TurnEnd "outcome" {
+        Committed "ok",
+        Rejected "rejected",
+        Trapped "trapped",
+        OutOfTime "out_of_time",
+        OutOfMemory "out_of_memory",
+        OutOfStack "out_of_stack",
+    }
+    /// The reason why a client did not get its WebSocket.
+    Refusal "reason" {
+        Malformed "malformed",
+        NotFound "not_found",
+        Starting "starting",
+        Elsewhere "elsewhere",
+        Origin "origin",
+        Hook "hook",
+        Busy "busy",
+        Full "full",
+        Contended "contended",
+        Guest "guest",
+        Storage "storage",
+        Broken "broken",
+        TimedOut "timed_out",
+        Gone "gone",
+        Draining "draining",
+    }
+    /// The fault in a connection's PROXY protocol header.
+    BadPreamble "reason" {
+        Malformed "malformed",
+        TooLarge "too_large",
+        TimedOut "timed_out",
+        BrokenOff "broken_off",
+    }
+    /// The bound on connections that refused one.
+    Crowd "reason" {
+        Address "address",
+        HalfOpen "half_open",
+    }
+    /// The first digit of a response's status.
+    StatusClass "status" {
+        Switched "1xx",
+        Success "2xx",
+        Redirected "3xx",
+        ClientError "4xx",
+        ServerError "5xx",
+    }
+}
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $part:ident $holder:ident {
+        $($field:ident: $kind:ty = $name:literal, $unit:literal, $help:literal;)*
+    })*) => {
+        /// The table of all metrics, in the order of this file.
+        pub const METRICS: &[MetricRow] = &[$($(MetricRow {
+            name: $name,
+            kind: <$kind as Metric>::KIND,
+            unit: $unit,
+            label: <$kind as Metric>::LABEL,
+            help: $help,
+        },)*)*];
+
+        $(
+            $(#[$doc])*
+            pub struct $holder {
+                $(#[doc = $help] pub $field: $kind,)*
+            }
+
+            impl $holder {
+                /// Registers the metrics with the recorder, at zero.
+                fn on(recorder: &PrometheusRecorder) -> Self {
+                    $(describe(recorder, $name, <$kind as Metric>::KIND, $help);)*
+                    Self { $($field: Metric::register(recorder, $name),)* }
+                }
+            }
+        )*
+
+        /// The metrics of one node. Cheap to clone; clones are the same metrics.
+        #[derive(Clone)]
+        pub struct Metrics {
+            $($(#[$doc])* pub $part: Arc<$holder>,)*
+            printer: PrometheusHandle,
+        }
+
+        impl Metrics {
+            fn on(recorder: &PrometheusRecorder) -> Self {
+                Self {
+                    $($part: Arc::new($holder::on(recorder)),)*
+                    printer: recorder.handle(),
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// The metrics of the store.
+    store StoreMetrics {
+        up: Gauge = "room_store_up", "0 or 1",
+            "1 while the store takes what rooms write, 0 while it has failed";
+        commits: Counter = "room_store_commits_total", "turns",
+            "Turns that changed something and became durable";
+        groups: Counter = "room_store_groups_total", "syncs",
+            "Groups of turns that became durable with one sync";
+        commit_seconds: Histogram = "room_store_commit_seconds", "seconds",
+            "How long a group took to be written and synced";
+        log_bytes: Counter = "room_store_log_bytes_total", "bytes",
+            "Bytes written to the log and synced";
+        failures: Counter = "room_store_failures_total", "groups",
+            "Groups that could not be written or synced: their turns are lost, and their rooms break";
+        tree_rebuilds: Counter = "room_store_tree_rebuilds_total", "trees",
+            "Trees that failed while the node ran and were made anew from the log";
+        snapshots: Counter = "room_store_snapshots_total", "snapshots",
+            "Snapshots made, after each of which the log was cut";
+        waiting_for_disk: Gauge = "room_store_waiting_for_disk", "turns",
+            "Turns that wait to become durable";
+        waiting_for_tree: Gauge = "room_store_waiting_for_tree", "turns",
+            "Turns that are durable and wait to be applied to the tree";
+    }
+    /// The metrics of the rooms.
+    rooms RoomMetrics {
+        running: Gauge = "room_rooms_running", "rooms",
+            "Rooms in memory, those that hibernate included";
+        live: Gauge = "room_rooms_live", "instances",
+            "Places for live instances that are taken";
+        live_max: Gauge = "room_rooms_live_max", "instances",
+            "Places for live instances that there are";
+        activations: Counter = "room_activations_total", "rooms",
+            "Rooms that came into memory";
+        evictions: Counter = "room_evictions_total", "rooms",
+            "Rooms that left memory because nobody was there";
+        broken: Counter = "room_rooms_broken_total", "rooms",
+            "Rooms that ended, or did not begin, because the store failed";
+        start_seconds: Histogram = "room_start_seconds", "seconds",
+            "How long a new instance took to be made and to handle its start, if it did";
+        turns: By<TurnEnd> = "room_turns_total", "turns",
+            "Events that a guest handled, by how it ended; what was not ok left nothing";
+        turn_seconds: Histogram = "room_turn_seconds", "seconds",
+            "How long a guest took for an event, sleeping included";
+        gate_seconds: Histogram = "room_gate_seconds", "seconds",
+            "How long what a turn said was held back until it was durable; nothing if it waited for none";
+        messages_sent: Counter = "room_messages_sent_total", "messages",
+            "Messages that sockets took from their outboxes to write";
+        outbox_overflows: Counter = "room_outbox_overflows_total", "connections",
+            "Connections that were closed because their clients took too little";
+        alarms_rung: Counter = "room_alarms_rung_total", "alarms",
+            "Alarms that were due and of which a room was told";
+        alarms_retried: Counter = "room_alarms_retried_total", "alarms",
+            "Alarms whose turn failed, to be tried again";
+        alarms_dropped: Counter = "room_alarms_dropped_total", "alarms",
+            "Alarms whose turn failed too often, and that are gone";
+        expired: Counter = "room_expired_total", "rooms",
+            "Rooms that were deleted because nobody used them";
+        expiries_retried: Counter = "room_expiries_retried_total", "rooms",
+            "Ends of rooms that failed in their guest, to be tried again";
+    }
+    /// The metrics of the door.
+    door DoorMetrics {
+        sockets: Gauge = "room_sockets_open", "sockets",
+            "Open WebSockets, those that are being turned away included";
+        open_seconds: Histogram = "room_open_seconds", "seconds",
+            "How long a client that was let in waited for its WebSocket, hooks included";
+        refusals: By<Refusal> = "room_upgrades_refused_total", "handshakes",
+            "Clients that did not get their WebSocket";
+        requests: By<StatusClass> = "room_requests_total", "requests",
+            "Requests of clients that were answered, handshakes included";
+        buffered_bytes: Gauge = "room_buffered_bytes", "bytes",
+            "Bytes kept for clients and rooms of what `buffered_bytes_max` bounds";
+        messages_received: Counter = "room_messages_received_total", "messages",
+            "Messages that clients sent, those that are answered without their room included";
+    }
+    /// The metrics of the listener. A server with several projects has one listener for all of them.
+    listener ListenerMetrics {
+        bad_preambles: By<BadPreamble> = "room_proxy_headers_refused_total", "connections",
+            "Connections of trusted proxies that were closed because they did not begin with a header of the PROXY protocol";
+        refused: By<Crowd> = "room_connections_refused_total", "connections",
+            "Connections that were refused or closed because there were too many of their kind";
+    }
+}
+
+fn recorder() -> PrometheusRecorder {
+    let builder = PrometheusBuilder::new().set_buckets(&SECONDS);
+    builder.expect("there are buckets").build_recorder()
+}
+
+fn describe(
+    recorder: &PrometheusRecorder,
+    name: &'static str,
+    kind: MetricKind,
+    help: &'static str,
+) {
+    let (name, help) = (KeyName::from_const_str(name), help.into());
+    match kind {
+        MetricKind::Counter => recorder.describe_counter(name, None, help),
+        MetricKind::Gauge => recorder.describe_gauge(name, None, help),
+        MetricKind::Histogram => recorder.describe_histogram(name, None, help),
+    }
+}
+
+/// The metrics of a server with many nodes that belong to no single node.
+#[derive(Clone)]
+pub struct ServerMetrics {
+    /// The metrics of its listeners.
+    pub listener: Arc<ListenerMetrics>,
+    printer: PrometheusHandle,
+}
+
+impl ServerMetrics {
+    /// Registers all metrics, at zero.
+    pub fn new() -> Self {
+        let recorder = recorder();
+        let listener = Arc::new(ListenerMetrics::on(&recorder));
+        Self { listener, printer: recorder.handle() }
+    }
+
+    /// Returns all metrics in Prometheus' text format.
+    pub fn text(&self) -> String {
+        self.printer.render()
+    }
+}
+
+impl Metrics {
+    /// Registers all metrics, at zero.
+    pub fn new() -> Self {
+        Self::on(&recorder())
+    }
+
+    /// Returns all metrics in Prometheus' text format.
+    pub fn text(&self) -> String {
+        self.printer.render()
+    }
+
+    /// Sorts durations into buckets at regular intervals until the future is dropped.
+    ///
+    /// # Cancel safety
+    /// Dropping the future at any time loses nothing.
+    pub async fn look_after(self) {
+        let mut due = tokio::time::interval(UPKEEP);
+        loop {
+            due.tick().await;
+            self.printer.run_upkeep();
+        }
+    }
+}
+
+/// Converts a number of things to a gauge's value: exact below 2⁵³.
+#[expect(clippy::cast_precision_loss, reason = "nothing here comes near 2⁵³")]
+pub fn level(count: u64) -> f64 {
+    count as f64
+}
+
+/// Joins the metrics of a server and its nodes into one text. Each line of a node gets the project's name as
+/// a label. The format demands that every metric appears once, with all its lines below it.
+pub fn together(server: &str, nodes: &[(String, String)]) -> String {
+    // Each with its name, the source that printed it first and so describes it, and its lines.
+    let mut families: Vec<(&str, Option<&str>, String)> = Vec::new();
+    let nodes = nodes.iter().map(|(project, text)| (Some(project.as_str()), text.as_str()));
+    for (project, text) in std::iter::once((None, server)).chain(nodes) {
+        let mut at = 0;
+        for line in text.lines() {
+            if let Some(about) = line.strip_prefix("# ") {
+                let name = about.split(' ').nth(1).unwrap_or_default();
+                at = families.iter().position(|(known, ..)| *known == name).unwrap_or_else(|| {
+                    families.push((name, project, String::new()));
+                    families.len() - 1
+                });
+                let (_, first, lines) = &mut families[at];
+                if *first == project {
+                    lines.push_str(&format!("{line}\n"));
+                }
+            } else if let (Some((metric, value)), Some((.., lines))) =
+                (line.rsplit_once(' '), families.get_mut(at))
+            {
+                let metric = labelled(metric, project);
+                lines.push_str(&format!("{metric} {value}\n"));
+            }
+        }
+    }
+    families.into_iter().map(|(.., lines)| lines).collect()
+}
+
+/// Adds the project's label to a metric and its labels.
+fn labelled(metric: &str, project: Option<&str>) -> String {
+    let Some(project) = project else { return metric.to_owned() };
+    let (name, labels) = metric.split_once('{').unwrap_or((metric, "}"));
+    let comma = if labels == "}" { "" } else { "," };
+    format!("{name}{{project=\"{project}\"{comma}{labels}")
+}
+
+#[cfg(test)]
+mod tests;

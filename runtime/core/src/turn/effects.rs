@@ -1,0 +1,140 @@
+//! The effects of a turn, as plain data. Owns their shape.
+//!
+//! Invariant: effects are in the order in which the guest caused them, and do not depend on how they are
+//! carried out. It does not know the rules by which the turn accepted them.
+
+use crate::connection::Connection;
+use crate::encoding;
+use crate::event::{CloseFrame, Message};
+use crate::id::Serial;
+use crate::span::Overlay;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// An output of a turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Output {
+    /// A message for one connection.
+    Send {
+        /// The recipient.
+        to: Serial,
+        /// The message.
+        message: Message,
+    },
+    /// A message for all connections that were open at the time.
+    Broadcast {
+        /// The message.
+        message: Message,
+        /// Only connections with this tag.
+        tag: Option<String>,
+        /// Connections that do not get it.
+        without: BTreeSet<Serial>,
+    },
+    /// The end of a connection.
+    Close {
+        /// The connection.
+        to: Serial,
+        /// The close frame.
+        frame: CloseFrame,
+    },
+}
+
+impl Output {
+    /// Returns its size while it waits, in bytes. Small outputs count a minimum.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Send { message, .. } | Self::Broadcast { message, .. } => message.len() + 64,
+            Self::Close { frame, .. } => frame.reason.len() + 64,
+        }
+    }
+}
+
+/// A turn's change of the room's alarm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AlarmChange {
+    /// No change.
+    #[default]
+    Keep,
+    /// Sets it to this time, in milliseconds since 1970.
+    Set(u64),
+    /// Removes it.
+    Delete,
+}
+
+/// The writes of a turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writes {
+    /// Whether everything that was stored is deleted first.
+    pub cleared: Cleared,
+    /// The keys that change.
+    #[serde(with = "encoding::overlay")]
+    pub keys: Overlay,
+    /// The alarm.
+    pub alarm: AlarmChange,
+}
+
+/// Whether a turn removed all keys before it wrote its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cleared {
+    /// The keys that it did not write stay.
+    #[default]
+    No,
+    /// Only the keys that it wrote afterwards are there.
+    Yes,
+}
+
+impl Writes {
+    /// Returns true if committing it would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.cleared == Cleared::No && self.alarm == AlarmChange::Keep
+    }
+
+    /// Returns the bytes of its keys and values.
+    pub fn bytes(&self) -> usize {
+        self.keys.iter().map(|(key, value)| entry_bytes(key, value.as_ref())).sum()
+    }
+}
+
+/// Returns what a change of a key counts against the limits, in bytes.
+pub(super) fn entry_bytes(key: &[u8], value: Option<&Bytes>) -> usize {
+    key.len() + value.map_or(0, Bytes::len)
+}
+
+/// The tags that a turn sets for the connection that it opens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tags {
+    /// The connection.
+    pub to: Serial,
+    /// Its tags from now on.
+    #[serde(with = "encoding::shared")]
+    pub tags: Arc<[String]>,
+}
+
+/// All effects of a turn, which take place when it commits.
+///
+/// Equal effects are serialised as equal bytes, so that a turn and its repetition can be compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effects {
+    /// For the store.
+    pub writes: Writes,
+    /// For the clients, in order.
+    pub outputs: Vec<Output>,
+    /// New states of connections.
+    #[serde(with = "encoding::map_to_bytes")]
+    pub states: BTreeMap<Serial, Bytes>,
+    /// Connections that are closed.
+    pub closed: BTreeSet<Serial>,
+    /// The tags of the connection that opens.
+    pub tags: Option<Tags>,
+}
+
+/// Returns true if a broadcast is meant for this connection.
+pub fn is_meant_for(
+    connection: &Connection,
+    tag: Option<&str>,
+    without: &BTreeSet<Serial>,
+) -> bool {
+    tag.is_none_or(|tag| connection.has_tag(tag)) && !without.contains(&connection.serial)
+}

@@ -1,0 +1,115 @@
+//! Which room a URL names. Owns the shape of the paths that lead to rooms. Pure.
+//!
+//! Invariant: a room is exactly one path segment, decoded once, so that no two spellings of a path reach different
+//! rooms with one name. It does not know which parties exist.
+
+use percent_encoding::percent_decode_str;
+use room_core::id::{ConnectionId, NameError, PartyName, RoomId};
+use room_core::limits::{Limits, size};
+
+/// The party of `/party/:room`.
+const DEFAULT_PARTY: &str = "main";
+
+/// Returns the room of `/parties/:party/:room[/rest]` or `/party/:room[/rest]`, or `None` if the path names no room.
+///
+/// # Errors
+/// [`NameError`] if the path has the shape of a room's path but its names are invalid.
+pub fn room_of_path(path: &str, limits: &Limits) -> Result<Option<RoomId>, NameError> {
+    let (party, rest) = if let Some(rest) = path.strip_prefix("/parties/") {
+        match rest.split_once('/') {
+            Some(split) => split,
+            None => return Ok(None),
+        }
+    } else if let Some(rest) = path.strip_prefix("/party/") {
+        (DEFAULT_PARTY, rest)
+    } else {
+        return Ok(None);
+    };
+    let segment = rest.split('/').next().unwrap_or_default();
+    if party.is_empty() || segment.is_empty() {
+        return Ok(None);
+    }
+    let party = PartyName::parse(party)?;
+    RoomId::from_segment(party, segment, size(limits.room_name_bytes_max)).map(Some)
+}
+
+/// Returns the id that a client chose with `_pk`, or a new id if it chose none.
+///
+/// # Errors
+/// [`NameError`] if the id is too long or has control characters in it.
+pub fn connection_of_query(
+    query: Option<&str>,
+    limits: &Limits,
+) -> Result<ConnectionId, NameError> {
+    match query.and_then(|query| query_value(query, "_pk")) {
+        Some(id) if !id.is_empty() => {
+            ConnectionId::parse(&id, size(limits.connection_id_bytes_max))
+        }
+        _ => Ok(ConnectionId::random()),
+    }
+}
+
+/// Returns the first value of a name in a query, decoded as forms are.
+fn query_value(query: &str, name: &str) -> Option<String> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name)
+            .then(|| percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn room(path: &str) -> Result<Option<String>, NameError> {
+        room_of_path(path, &Limits::default()).map(|room| room.map(|room| room.to_string()))
+    }
+
+    #[test]
+    fn paths_lead_to_rooms() {
+        let found = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(room("/parties/main/lobby"), found("main/lobby"));
+        assert_eq!(room("/parties/ChatRoom/lobby/api/x"), found("chat-room/lobby"));
+        assert_eq!(room("/party/lobby"), found("main/lobby"));
+        assert_eq!(room("/party/lobby/"), found("main/lobby"));
+        assert_eq!(room("/parties/main/a%20b"), found("main/a b"));
+        assert_eq!(room("/parties/main/%C3%A9"), found("main/é"));
+    }
+
+    #[test]
+    fn other_paths_lead_to_none() {
+        for path in
+            ["/", "/parties", "/parties/", "/parties/main", "/parties/main/", "/party/", "/x"]
+        {
+            assert_eq!(room(path), Ok(None), "{path}");
+        }
+    }
+
+    #[test]
+    fn names_that_cannot_be_are_refused() {
+        assert!(room("/parties/main/%FF").is_err());
+        assert!(room("/parties/main/%00").is_err());
+        assert!(room("/parties/a%2Fb/x").is_err());
+        assert!(room(&format!("/party/{}", "a".repeat(257))).is_err());
+    }
+
+    #[test]
+    fn the_id_is_the_clients_or_a_new_one() {
+        let id = |query| connection_of_query(query, &Limits::default());
+        assert_eq!(id(Some("_pk=abc&x=1")).unwrap().as_str(), "abc");
+        assert_eq!(id(Some("x=1&_pk=a%20b+c")).unwrap().as_str(), "a b c");
+        assert_eq!(id(Some("_pk=")).unwrap().as_str().len(), 36);
+        assert_ne!(id(None).unwrap(), id(None).unwrap());
+        assert!(id(Some(&format!("_pk={}", "a".repeat(300)))).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_and_query_is_answered(path in "(/parties/|/party/)?[ -~é%]{0,60}", query in "[ -~]{0,40}") {
+            let _ = room_of_path(&path, &Limits::default());
+            let _ = connection_of_query(Some(&query), &Limits::default());
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Wire protocols between sockets and rooms. Owns which events a carrier receives and which acts it may request.
+//!
+//! Invariant: a carrier is a value without sockets, timers or tasks. Its driver (`door/socket/driver.rs`) owns bytes
+//! and timers. The carrier owns what they mean: when to ping a client, how a connection ends, and what to report to its
+//! room. So a protocol is tested by calls alone. It does not know how frames are read or written, or how rooms work.
+
+mod party_socket;
+mod pulse;
+
+pub(super) use party_socket::PartySocket;
+
+use room_core::event::{CloseFrame, Ending, Message};
+use room_rooms::room::{ConnectionKey, Said};
+use tokio::time::Instant;
+
+/// One wire protocol, for one socket.
+pub(super) trait Carrier: Send {
+    /// Handles a frame of the client. Returns a message and the connection whose room receives it.
+    fn heard(&mut self, heard: Heard) -> Option<(ConnectionKey, Message)>;
+
+    /// Handles a message that is lost because the room had no space for it in time.
+    fn refused(&mut self, key: ConnectionKey, now: Instant, acts: &mut Vec<Act>);
+
+    /// Handles the end of reading: the client sends nothing more that counts.
+    fn ended(&mut self, end: WireEnd, now: Instant, acts: &mut Vec<Act>);
+
+    /// Returns true as long as the driver is to read from the client.
+    fn listens(&self) -> bool;
+
+    /// Appends the frames for a room's output. Nothing is written behind a close frame.
+    fn said(&mut self, key: ConnectionKey, said: Said, frames: &mut Vec<Frame>);
+
+    /// Handles that frames have been written.
+    fn written(&mut self, written: Written, now: Instant, acts: &mut Vec<Act>);
+
+    /// Schedules the end of this connection at a time, because the node stops.
+    fn stop(&mut self, at: Instant);
+
+    /// Returns when the carrier wants its next [`Carrier::tick`].
+    fn due(&self) -> Option<Instant>;
+
+    /// Handles that time has passed.
+    fn tick(&mut self, now: Instant, acts: &mut Vec<Act>);
+}
+
+/// An event from a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Message(Message),
+    /// A ping or a pong: the client is alive.
+    SignOfLife,
+}
+
+/// Why reading from a client ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum WireEnd {
+    /// It closed, or answered our close frame.
+    Closed(CloseFrame),
+    /// It sent something invalid.
+    Fault(Fault),
+    /// The connection is gone.
+    Lost,
+}
+
+/// What was invalid in the client's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// The close frame for the client.
+    pub(super) frame: CloseFrame,
+    /// The error text for the room.
+    pub(super) error: String,
+}
+
+/// A frame to be written to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    Message(Message),
+    Ping,
+    /// The last frame.
+    Close(CloseFrame),
+}
+
+/// Frames whose writing is reported to the carrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Ping,
+    Close,
+}
+
+/// What a carrier requests of its driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Writes a ping, before everything that waits. The carrier requests the next one only after this one is
+    /// [`Written`].
+    Ping,
+    /// Writes a close frame, in place of everything that waits. Requested once.
+    Close(CloseFrame),
+    /// Reports to a room what was invalid in the client's bytes.
+    Report(ConnectionKey, String),
+    /// Reports to a room how the connection ended.
+    Leave(ConnectionKey, Ending),
+    /// Ends a room's outputs behind those that are queued already, with this close frame as the last one.
+    End(ConnectionKey, CloseFrame),
+    /// Ends the socket.
+    HangUp(Farewell),
+}
+
+/// How the driver ends a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// Answers the client's close frame, and shuts the connection down.
+    Reply,
+    /// Shuts the connection down: no further frame is expected from either side.
+    ShutDown,
+    /// Drops the connection as it is: the client is gone.
+    Drop,
+}

@@ -1,0 +1,237 @@
+//! A plain WebSocket, as browsers and `partysocket` speak it: one connection to one room, whose messages are the
+//! frames. Owns how such a connection ends.
+//!
+//! Invariant: the end is reported to the room once, whichever side ends the connection. A client that breaks the
+//! protocol receives the answers to its earlier messages, as far as they come in time, and then the reason for the end.
+//! Nothing is written behind a close frame. It does not know sockets or timers.
+
+use super::pulse::{Beat, Pulse};
+use super::{Act, Carrier, Farewell, Fault, Frame, Heard, WireEnd, Written};
+use room_core::event::{CloseFrame, Ending, Handshake, Message};
+use room_core::limits::{Limits, ms};
+use room_rooms::room::{ConnectionKey, Said};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The connection of a plain WebSocket.
+pub(crate) struct PartySocket {
+    stage: Stage,
+    pulse: Pulse,
+    stop_at: Option<Instant>,
+    close_max: Duration,
+}
+
+/// The stage of a connection.
+enum Stage {
+    Open,
+    /// The client broke the protocol, and receives the answers to its earlier messages.
+    Failing {
+        /// The close frame that it receives last.
+        verdict: CloseFrame,
+        /// Until when the room may answer; `None` if its answers are not waited for any more.
+        answers: Option<Instant>,
+        /// When the driver stops waiting for the client.
+        end: Instant,
+    },
+    /// A close frame is being written.
+    Closing(Closing),
+    /// Our close frame is written, and the client may answer it until this time.
+    Closed(Instant),
+    Over,
+}
+
+/// Why a close frame is being written.
+enum Closing {
+    /// The connection ends regularly: the client is expected to answer.
+    Goodbye,
+    /// The client broke the protocol. Until this time it may read the frame; its answer is not awaited.
+    Fault(Instant),
+}
+
+/// What a client still receives when the server ends its connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// The answers to all its messages.
+    AllAnswers,
+    /// The answers that are ready.
+    ReadyAnswers,
+}
+
+impl PartySocket {
+    /// The key of its one connection.
+    pub(crate) const KEY: ConnectionKey = ConnectionKey(0);
+
+    /// Starts a connection that a room has let in.
+    pub(crate) fn new(limits: &Limits, now: Instant) -> Self {
+        let (stage, pulse) = (Stage::Open, Pulse::new(limits, now));
+        Self { stage, pulse, stop_at: None, close_max: ms(limits.close_ms_max) }
+    }
+
+    /// Fails the connection: RFC 6455 section 7.1.7.
+    fn fail(&mut self, fault: Fault, before: Before, now: Instant, acts: &mut Vec<Act>) {
+        let Fault { frame, error } = fault;
+        let ending = Ending { frame: frame.clone(), handshake: Handshake::Missing };
+        let reports = [Act::Report(Self::KEY, error), Act::Leave(Self::KEY, ending)];
+        let end = match before {
+            Before::AllAnswers => now + 2 * self.close_max,
+            Before::ReadyAnswers => now + self.close_max,
+        };
+        match self.stage {
+            Stage::Open => {
+                acts.extend(reports);
+                let answers = (before == Before::AllAnswers).then(|| now + self.close_max);
+                if answers.is_none() {
+                    acts.push(Act::End(Self::KEY, frame.clone()));
+                }
+                self.stage = Stage::Failing { verdict: frame, answers, end };
+            }
+            Stage::Closing(Closing::Goodbye) => {
+                acts.extend(reports);
+                self.stage = Stage::Closing(Closing::Fault(end));
+            }
+            // Nothing follows the close frame, so the connection is shut down.
+            Stage::Closed(_) => {
+                acts.push(Act::Leave(Self::KEY, Ending::broken_off()));
+                self.hang_up(Farewell::ShutDown, acts);
+            }
+            Stage::Failing { .. } | Stage::Closing(Closing::Fault(_)) | Stage::Over => {}
+        }
+    }
+
+    /// Ends the connection because the client is gone.
+    fn lose(&mut self, acts: &mut Vec<Act>) {
+        match self.stage {
+            Stage::Over => return,
+            Stage::Failing { .. } | Stage::Closing(Closing::Fault(_)) => {}
+            Stage::Open | Stage::Closing(Closing::Goodbye) | Stage::Closed(_) => {
+                acts.push(Act::Leave(Self::KEY, Ending::broken_off()));
+            }
+        }
+        self.hang_up(Farewell::Drop, acts);
+    }
+
+    fn hang_up(&mut self, farewell: Farewell, acts: &mut Vec<Act>) {
+        self.stage = Stage::Over;
+        acts.push(Act::HangUp(farewell));
+    }
+
+    /// Returns the close frame to write if the connection ends with `frame`, or `None` if one is being written already.
+    fn close(&mut self, frame: CloseFrame) -> Option<CloseFrame> {
+        let (frame, closing) = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Open => (frame, Closing::Goodbye),
+            Stage::Failing { verdict, end, .. } => (verdict, Closing::Fault(end)),
+            stage @ (Stage::Closing(_) | Stage::Closed(_) | Stage::Over) => {
+                self.stage = stage;
+                return None;
+            }
+        };
+        self.stage = Stage::Closing(closing);
+        Some(frame)
+    }
+}
+
+impl Carrier for PartySocket {
+    fn heard(&mut self, heard: Heard) -> Option<(ConnectionKey, Message)> {
+        self.pulse.heard();
+        match heard {
+            // The room gets what the client sent before it read the room's goodbye.
+            Heard::Message(message) if self.listens() => Some((Self::KEY, message)),
+            Heard::Message(_) | Heard::SignOfLife => None,
+        }
+    }
+
+    fn refused(&mut self, _key: ConnectionKey, now: Instant, acts: &mut Vec<Act>) {
+        let error = "the room did not take a message in time".to_owned();
+        let frame = CloseFrame::new(1013, "the room is busy");
+        self.fail(Fault { frame, error }, Before::ReadyAnswers, now, acts);
+    }
+
+    fn ended(&mut self, end: WireEnd, now: Instant, acts: &mut Vec<Act>) {
+        match end {
+            WireEnd::Closed(frame) if self.listens() => {
+                acts.push(Act::Leave(Self::KEY, Ending { frame, handshake: Handshake::Clean }));
+                self.hang_up(Farewell::Reply, acts);
+            }
+            WireEnd::Closed(_) => {}
+            WireEnd::Fault(fault) => self.fail(fault, Before::AllAnswers, now, acts),
+            WireEnd::Lost => self.lose(acts),
+        }
+    }
+
+    fn listens(&self) -> bool {
+        matches!(self.stage, Stage::Open | Stage::Closing(Closing::Goodbye) | Stage::Closed(_))
+    }
+
+    fn said(&mut self, _key: ConnectionKey, said: Said, frames: &mut Vec<Frame>) {
+        let last = match said {
+            Said::Message(message) => {
+                if matches!(self.stage, Stage::Open | Stage::Failing { .. }) {
+                    frames.push(Frame::Message(message));
+                }
+                return;
+            }
+            Said::Goodbye(frame) => frame,
+            Said::Overflow => CloseFrame::new(1013, "too slow: the outbox is full"),
+        };
+        frames.extend(self.close(last).map(Frame::Close));
+    }
+
+    fn written(&mut self, written: Written, now: Instant, acts: &mut Vec<Act>) {
+        match (written, &self.stage) {
+            (Written::Ping, _) => self.pulse.pinged(now),
+            (Written::Close, Stage::Closing(Closing::Goodbye)) => {
+                self.stage = Stage::Closed(now + self.close_max);
+            }
+            (Written::Close, Stage::Closing(Closing::Fault(_))) => {
+                self.hang_up(Farewell::ShutDown, acts);
+            }
+            (Written::Close, _) => {}
+        }
+    }
+
+    fn stop(&mut self, at: Instant) {
+        self.stop_at = Some(at);
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let end = match &self.stage {
+            Stage::Open | Stage::Closing(Closing::Goodbye) => None,
+            Stage::Failing { answers, end, .. } => Some(answers.unwrap_or(*end)),
+            Stage::Closing(Closing::Fault(end)) | Stage::Closed(end) => Some(*end),
+            Stage::Over => return None,
+        };
+        [end, self.pulse.due(), self.stop_at].into_iter().flatten().min()
+    }
+
+    fn tick(&mut self, now: Instant, acts: &mut Vec<Act>) {
+        match &mut self.stage {
+            Stage::Failing { end, .. } | Stage::Closing(Closing::Fault(end)) if now >= *end => {
+                return self.lose(acts);
+            }
+            Stage::Closed(end) if now >= *end => return self.lose(acts),
+            Stage::Failing { verdict, answers, .. }
+                if answers.is_some_and(|answers| now >= answers) =>
+            {
+                *answers = None;
+                acts.push(Act::End(Self::KEY, verdict.clone()));
+            }
+            _ => {}
+        }
+        match self.pulse.beat(now) {
+            Beat::Lost => return self.lose(acts),
+            // Nothing is pinged behind a close frame: the client has a time limit to answer that frame.
+            Beat::Ping if matches!(self.stage, Stage::Open | Stage::Failing { .. }) => {
+                acts.push(Act::Ping);
+            }
+            Beat::Ping | Beat::Nothing => {}
+        }
+        if self.stop_at.is_some_and(|at| now >= at) {
+            self.stop_at = None;
+            let frame = CloseFrame::new(1012, "the server is shutting down");
+            acts.extend(self.close(frame).map(Act::Close));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! The hooks before a room. Owns the fresh instances that hooks run in.
+//!
+//! Invariant: a hook has no access to a room: no storage and no connections. In a request that it forwards it can
+//! change only the headers. It does not know what the door does with its decision.
+
+use crate::FrontDoor;
+use crate::status::DoorError;
+use room_core::event::{CloseFrame, Request, Response};
+use room_core::limits::ms;
+use room_guest::{DoorCall, GuestFault, Instance, LiveSamples, Verdict};
+use room_rooms::room::RoomError;
+use room_rooms::rooms::Entrance;
+use tokio::sync::AcquireError;
+
+/// The close code if a hook returned an error: PartyKit answers 401 then.
+const ERROR_CODE: u16 = 4401;
+/// The close codes that a hook may refuse with.
+const REFUSALS: std::ops::RangeInclusive<u16> = 4000..=4999;
+
+/// How often a client is checked at most. A check is repeated if the code was replaced, and each time needs a
+/// deployment.
+pub(super) const LOOKS_MAX: usize = 8;
+
+/// The decision of a hook.
+pub(super) enum Decision {
+    /// The request goes to the room.
+    Forward(Request),
+    /// The response goes to the client.
+    Respond(Response),
+    /// The client is refused.
+    Refuse(CloseFrame),
+}
+
+/// Runs the hook of an entrance on a request for its room.
+///
+/// # Errors
+/// [`DoorError`]: the hook failed, or too many hooks run.
+///
+/// # Cancel safety
+/// If dropped before it returns, nothing is left of the hook.
+pub(super) async fn ask(
+    door: &FrontDoor,
+    call: DoorCall,
+    entrance: &Entrance,
+    request: Request,
+) -> Result<Decision, DoorError> {
+    let (room, code) = (entrance.room(), &entrance.party().code);
+    let limit = ms(door.0.limits.connect_ms_max);
+    // The project's own permit comes first, so that waiting requests of one project take no permits of the process.
+    let permits = async {
+        Ok::<_, AcquireError>((door.0.hooks.acquire().await?, door.0.all_hooks.acquire().await?))
+    };
+    let Ok(Ok(_permits)) = tokio::time::timeout(limit, permits).await else {
+        return Err(failed(RoomError::Busy));
+    };
+    let samples = LiveSamples::of_system(door.0.clock);
+    let instance = Instance::new(code, room, samples).await;
+    let mut instance = instance.map_err(|fault| failed(fault.into()))?;
+    match instance.ask_door(call, &request, room).await {
+        Ok(verdict) => decide(verdict, request, door.0.limits.response_bytes_max),
+        Err(GuestFault::Rejected(text)) => Ok(Decision::Refuse(CloseFrame::new(ERROR_CODE, &text))),
+        Err(fault) => Err(failed(fault.into())),
+    }
+}
+
+fn decide(verdict: Verdict, original: Request, body_max: u64) -> Result<Decision, DoorError> {
+    match verdict {
+        Verdict::Forward(request) => {
+            Ok(Decision::Forward(Request { headers: request.headers, ..original }))
+        }
+        Verdict::Respond(response) => match response.problem(body_max) {
+            None => Ok(Decision::Respond(response)),
+            Some(problem) => Err(failed(GuestFault::Rejected(problem).into())),
+        },
+        Verdict::Refuse(frame) if REFUSALS.contains(&frame.code) => {
+            Ok(Decision::Refuse(CloseFrame::new(frame.code, &frame.reason)))
+        }
+        Verdict::Refuse(frame) => {
+            let problem = format!("a hook may refuse with 4000 to 4999, not {}", frame.code);
+            Err(failed(GuestFault::Rejected(problem).into()))
+        }
+    }
+}
+
+/// Returns the error for a client whose check was repeated too often: each time, other code was deployed.
+pub(super) fn outrun() -> DoorError {
+    failed(RoomError::Busy)
+}
+
+fn failed(error: RoomError) -> DoorError {
+    DoorError::Room(error.into())
+}

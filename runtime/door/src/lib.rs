@@ -1,0 +1,242 @@
+//! The front door: the only part that knows sockets, HTTP and WebSockets. Owns every byte that comes from a stranger.
+//!
+//! Invariant: no input stops the process. Every wait has an end. A slow or dead client costs only itself. It does not
+//! know how a room works: it calls [`Rooms`].
+
+mod address;
+mod answer;
+mod assets;
+mod carrier;
+mod client;
+pub mod events;
+mod forwarded;
+mod head;
+mod hooks;
+mod http;
+mod listener;
+mod overlay;
+mod porter;
+mod socket;
+mod status;
+mod upgrade;
+
+pub use address::{connection_of_query, room_of_path};
+pub use http::read_body;
+pub use listener::TlsError;
+pub use listener::{Capacity, Certificates, Listener, Way, client_addr};
+pub use overlay::Notice;
+pub use porter::{Misled, Porter};
+pub use status::DoorError;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use room_core::clock::Clock;
+use room_core::config::Audience;
+use room_core::id::{NameError, NodeId, RoomId};
+use room_core::limits::{Limits, size};
+use room_core::logs::LogLevel;
+use room_core::metrics::{Metrics, level};
+use room_rooms::cluster::Ring;
+use room_rooms::rooms::{Guests, Rooms};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The router that answers requests, for callers that hand it to a listener.
+pub type Routes = Router;
+
+/// The room that a request's URL names, or `None` if it names none. Parsed once for each request.
+type Named = Result<Option<RoomId>, NameError>;
+
+/// What the door needs from the node. Cheap to clone.
+#[derive(Clone)]
+pub struct FrontDoor(Arc<Inner>);
+
+struct Inner {
+    rooms: Rooms,
+    ring: Ring,
+    node: NodeId,
+    limits: Arc<Limits>,
+    clock: Clock,
+    audience: Audience,
+    metrics: Metrics,
+    /// The folder of static files, if the project has one.
+    assets: Mutex<Option<PathBuf>>,
+    /// The notice that pages show in their overlay.
+    notices: watch::Sender<Option<Arc<Notice>>>,
+    /// Places for pages that watch the notices.
+    overlays: Arc<Semaphore>,
+    /// Instances that hooks of this project may use at the same time.
+    hooks: Semaphore,
+    /// Instances that hooks of all projects may use at the same time.
+    all_hooks: Arc<Semaphore>,
+    /// Cancelled when the node stops.
+    closing: CancellationToken,
+    /// The open WebSockets.
+    sockets: TaskTracker,
+}
+
+impl FrontDoor {
+    /// Returns the front door of a node, with no socket open.
+    pub fn new(
+        rooms: Rooms,
+        ring: Ring,
+        node: NodeId,
+        guests: &Guests,
+        clock: Clock,
+        audience: Audience,
+        metrics: Metrics,
+    ) -> Self {
+        let (limits, all_hooks) = (guests.limits.clone(), guests.hooks.clone());
+        let hooks = Semaphore::new(size(limits.door_instances_max).min(Semaphore::MAX_PERMITS));
+        let overlays =
+            Arc::new(Semaphore::new(size(limits.overlay_pages_max).min(Semaphore::MAX_PERMITS)));
+        Self(Arc::new(Inner {
+            rooms,
+            ring,
+            node,
+            limits,
+            clock,
+            audience,
+            metrics,
+            assets: Mutex::default(),
+            notices: watch::Sender::new(None),
+            overlays,
+            hooks,
+            all_hooks,
+            closing: CancellationToken::new(),
+            sockets: TaskTracker::new(),
+        }))
+    }
+
+    /// Returns the routes for clients, without those for operators.
+    pub fn routes(&self) -> Routes {
+        Router::new()
+            .route("/parties/{*room}", any(to_room))
+            .route("/party/{*room}", any(to_room))
+            .route("/_room/health", get(http::health))
+            .route("/_room/overlay.js", get(overlay::script))
+            .route("/_room/overlay", get(overlay::events))
+            .route("/_room/client.js", get(client::script))
+            .fallback(assets::serve)
+            .layer(from_fn_with_state(self.clone(), head::check))
+            .layer(http::count_requests(self.0.metrics.door.clone()))
+            .with_state(self.clone())
+    }
+
+    /// Returns the routes for clients and those for operators together, for one address. The same checks of request
+    /// heads apply to both. Only clients' requests are counted.
+    pub fn routes_beside(&self, operators: Routes) -> Routes {
+        self.routes().merge(operators.layer(from_fn_with_state(self.clone(), head::check)))
+    }
+
+    /// Returns the id of the node that the door belongs to.
+    pub fn node(&self) -> &NodeId {
+        &self.0.node
+    }
+
+    /// Returns the metrics that `METRICS.md` lists, as they are now, in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        self.0.rooms.measure();
+        self.0.metrics.door.sockets.set(level(self.0.sockets.len() as u64));
+        self.0.metrics.door.buffered_bytes.set(level(self.0.rooms.bytes().granted()));
+        self.0.metrics.text()
+    }
+
+    /// Serves static files from this folder from now on.
+    pub fn set_assets(&self, dir: Option<PathBuf>) {
+        *self.0.assets.lock().unwrap_or_else(PoisonError::into_inner) = dir;
+    }
+
+    /// Shows this notice in a developer's pages from now on; `None` removes it.
+    pub fn set_notice(&self, notice: Option<Notice>) {
+        self.0.notices.send_replace(notice.map(Arc::new));
+    }
+
+    fn assets(&self) -> Option<PathBuf> {
+        self.0.assets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the room that a URL names.
+    fn named(&self, uri: &::http::Uri) -> Named {
+        room_of_path(uri.path(), &self.0.limits)
+    }
+
+    /// Returns the room that a URL names, if this node is the one to run it.
+    fn room(&self, uri: &::http::Uri, named: &Named) -> Result<RoomId, DoorError> {
+        let limits = &self.0.limits;
+        if self.0.rooms.is_empty() {
+            return Err(self.nothing_served());
+        }
+        let asked = uri.path_and_query().map_or(0, |asked| asked.as_str().len());
+        if asked > size(limits.uri_bytes_max) {
+            return Err(DoorError::UriTooLong(limits.uri_bytes_max));
+        }
+        self.here(named.clone()?.ok_or(DoorError::NotFound)?)
+    }
+
+    /// Returns why there are no rooms yet. A developer sees that the build is broken; to other clients the node is
+    /// starting.
+    fn nothing_served(&self) -> DoorError {
+        match &*self.0.notices.borrow() {
+            Some(notice) if self.0.audience == Audience::Developer => {
+                DoorError::Unbuilt(notice.title.clone())
+            }
+            _ => DoorError::Starting,
+        }
+    }
+
+    /// Returns the room, if this node is the one to run it.
+    ///
+    /// # Errors
+    /// [`DoorError::Elsewhere`].
+    pub fn here(&self, room: RoomId) -> Result<RoomId, DoorError> {
+        let owner = self.0.ring.owner(&room);
+        if *owner != self.0.node {
+            return Err(DoorError::Elsewhere(owner.clone()));
+        }
+        Ok(room)
+    }
+
+    /// Returns what a client that asked for a room sees of an error. The node's log has the whole error.
+    fn refuse(&self, error: &DoorError, named: &Named) -> status::Shown {
+        let shown = error.show(self.0.audience);
+        let server = shown.status.is_server_error();
+        let level = if server { LogLevel::Warn } else { LogLevel::Info };
+        let told = shown.id.as_ref().map(|id| format!(" and was told {id}")).unwrap_or_default();
+        self.note(level, named, &format!("a client was turned away{told}: {error}"));
+        shown
+    }
+
+    /// Logs a message about the room that a URL names. Requests that name no room are not logged, because strangers
+    /// would fill the log with them.
+    fn note(&self, level: LogLevel, named: &Named, text: &str) {
+        if let Ok(Some(room)) = named {
+            self.0.rooms.logs().room(level, room, text);
+        }
+    }
+
+    /// Tells every WebSocket that the server stops, and waits until all are closed.
+    ///
+    /// # Cancel safety
+    /// If dropped before it returns, the sockets go on closing by themselves.
+    pub async fn drain(&self) {
+        self.0.closing.cancel();
+        self.0.sockets.close();
+        self.0.sockets.wait().await;
+    }
+}
+
+/// Answers a plain request for a room.
+async fn to_room(State(door): State<FrontDoor>, request: Request) -> Response {
+    let named = door.named(request.uri());
+    match http::ask_room(&door, request, &named).await {
+        Ok(response) => response,
+        Err(error) => door.refuse(&error, &named).into_response(),
+    }
+}

@@ -1,0 +1,255 @@
+//! How many connections may be open at a time. Owns the counts of each client's address, and of the connections that
+//! have not sent a request yet.
+//!
+//! Invariant: a place is freed when its connection ends. Of too many silent connections the one that has been silent
+//! longest is closed, because a client that means to send a request has done so by then. It does not know what a
+//! request asks for.
+
+use room_core::limits::{Limits, size};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// The number of connections that listeners let in together. Cheap to clone; clones share the counts.
+#[derive(Clone)]
+pub struct Capacity {
+    places: Arc<Semaphore>,
+    pub(super) addresses: Addresses,
+    pub(super) half_open: HalfOpen,
+}
+
+impl Capacity {
+    /// Returns the capacity that these limits allow.
+    pub fn new(limits: &Limits) -> Self {
+        let places = size(limits.connections_max).min(Semaphore::MAX_PERMITS);
+        Self {
+            places: Arc::new(Semaphore::new(places)),
+            addresses: Addresses::new(limits),
+            half_open: HalfOpen::new(limits),
+        }
+    }
+
+    /// Returns a place for one more connection, as soon as one is free. Returns `None` if there will never be one.
+    ///
+    /// # Cancel safety
+    /// If dropped before it returns, no place is taken.
+    pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().acquire_owned().await.ok()
+    }
+}
+
+/// The bits of an IPv6 address that name a network: a client with one address can use all of its network.
+const NETWORK: u128 = !((1 << 64) - 1);
+
+/// The counts of connections by client address. Cheap to clone; clones share the counts.
+#[derive(Clone)]
+pub(super) struct Addresses(Arc<Counts>);
+
+struct Counts {
+    open: Mutex<HashMap<IpAddr, usize>>,
+    max: usize,
+}
+
+/// What the listener does with a new connection of an address.
+pub(super) enum Entry {
+    /// Serves it.
+    Place(AddressPlace),
+    /// Answers that there are too many connections.
+    Refused(AddressPlace),
+    /// Closes it at once: there are too many refused connections, too.
+    Closed,
+}
+
+/// A place among the connections of one address.
+pub(super) struct AddressPlace {
+    all: Addresses,
+    addr: IpAddr,
+}
+
+impl Addresses {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let max = size(limits.connections_per_address_max);
+        Self(Arc::new(Counts { open: Mutex::default(), max }))
+    }
+
+    /// Takes a place for one more connection of this address.
+    pub(super) fn enter(&self, addr: IpAddr) -> Entry {
+        let addr = network(addr);
+        let max = self.0.max;
+        let mut open = self.open();
+        let count = open.entry(addr).or_default();
+        if *count > max.saturating_add(max / 8) {
+            return Entry::Closed;
+        }
+        *count += 1;
+        let is_over = *count > max;
+        drop(open);
+        let place = AddressPlace { all: self.clone(), addr };
+        if is_over { Entry::Refused(place) } else { Entry::Place(place) }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        // Counts are changed by steps that cannot panic, so they are right even if a holder of the lock panicked.
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for AddressPlace {
+    fn drop(&mut self) {
+        let mut open = self.all.open();
+        if let Some(count) = open.get_mut(&self.addr) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.addr);
+            }
+        }
+    }
+}
+
+/// Returns the address under which a client is counted: an IPv6 client counts as its network.
+fn network(addr: IpAddr) -> IpAddr {
+    match addr.to_canonical() {
+        IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & NETWORK).into(),
+        addr @ IpAddr::V4(_) => addr,
+    }
+}
+
+/// The connections that have not sent a request yet. Cheap to clone; clones share the list.
+#[derive(Clone)]
+pub(super) struct HalfOpen(Arc<Waiting>);
+
+struct Waiting {
+    /// Ordered by arrival.
+    silent: Mutex<Silent>,
+    max: usize,
+}
+
+#[derive(Default)]
+struct Silent {
+    next: u64,
+    by_age: BTreeMap<u64, CancellationToken>,
+}
+
+/// The place of a connection that has not sent a request yet.
+pub(super) struct SilentPlace {
+    all: HalfOpen,
+    number: u64,
+    pushed_out: CancellationToken,
+    asked: CancellationToken,
+}
+
+impl HalfOpen {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let max = size(limits.half_open_max);
+        Self(Arc::new(Waiting { silent: Mutex::default(), max }))
+    }
+
+    /// Takes a place for a connection. Returns also whether another connection was pushed out for it.
+    pub(super) fn enter(&self) -> (SilentPlace, bool) {
+        let (pushed_out, asked) = (CancellationToken::new(), CancellationToken::new());
+        let mut silent = self.silent();
+        let number = silent.next;
+        silent.next += 1;
+        silent.by_age.insert(number, pushed_out.clone());
+        let oldest = match silent.by_age.len() > self.0.max {
+            true => silent.by_age.pop_first(),
+            false => None,
+        };
+        drop(silent);
+        if let Some((_, oldest)) = &oldest {
+            oldest.cancel();
+        }
+        (SilentPlace { all: self.clone(), number, pushed_out, asked }, oldest.is_some())
+    }
+
+    fn silent(&self) -> MutexGuard<'_, Silent> {
+        // The list is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
+        self.0.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SilentPlace {
+    /// Frees the place, because the connection has sent a request.
+    pub(super) fn asked(&self) {
+        if !self.asked.is_cancelled() {
+            self.all.silent().by_age.remove(&self.number);
+            self.asked.cancel();
+        }
+    }
+
+    /// Waits until the connection is pushed out to make space for others. Never returns once it has sent a request.
+    ///
+    /// # Cancel safety
+    /// If dropped before it returns, nothing is lost.
+    pub(super) async fn pushed_out(&self) {
+        tokio::select! {
+            () = self.pushed_out.cancelled() => {}
+            () = self.has_asked() => std::future::pending().await,
+        }
+    }
+
+    /// Waits until the connection has sent a request.
+    ///
+    /// # Cancel safety
+    /// If dropped before it returns, nothing is lost.
+    pub(super) async fn has_asked(&self) {
+        self.asked.cancelled().await;
+    }
+}
+
+impl Drop for SilentPlace {
+    fn drop(&mut self) {
+        self.all.silent().by_age.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    fn addresses(connections_per_address_max: u64) -> Addresses {
+        Addresses::new(&Limits { connections_per_address_max, ..Limits::default() })
+    }
+
+    #[test]
+    fn an_address_has_so_many_places_and_some_more_for_those_who_are_told() {
+        let all = addresses(8);
+        let enter = |addr: &str| all.enter(addr.parse().unwrap());
+        let mut places: Vec<Entry> = (0..8).map(|_| enter("192.0.2.1")).collect();
+        assert!(places.iter().all(|entry| matches!(entry, Entry::Place(_))));
+        places.extend([enter("192.0.2.1"), enter("::ffff:192.0.2.1")]);
+        assert!(places[8..].iter().all(|entry| matches!(entry, Entry::Refused(_))));
+        assert!(matches!(enter("192.0.2.1"), Entry::Closed));
+        assert!(matches!(enter("192.0.2.2"), Entry::Place(_)));
+        places.truncate(7);
+        assert!(matches!(enter("192.0.2.1"), Entry::Place(_)));
+        drop(places);
+        assert!(all.open().is_empty());
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let all = addresses(1);
+        let _place = all.enter("2001:db8::1".parse().unwrap());
+        assert!(!matches!(all.enter("2001:db8::2".parse().unwrap()), Entry::Place(_)));
+        assert!(matches!(all.enter("2001:db8:0:1::1".parse().unwrap()), Entry::Place(_)));
+    }
+
+    #[test]
+    fn of_too_many_silent_ones_the_oldest_goes() {
+        let all = HalfOpen::new(&Limits { half_open_max: 2, ..Limits::default() });
+        let places = [(); 4].map(|()| all.enter());
+        assert_eq!([0, 1, 2, 3].map(|at| places[at].1), [false, false, true, true]);
+        let out = |at: usize| places[at].0.pushed_out().now_or_never().is_some();
+        assert_eq!([0, 1, 2, 3].map(out), [true, true, false, false]);
+        // A connection that has sent a request is not counted.
+        places[2].0.asked();
+        let (_more, pushes) = all.enter();
+        assert!(!pushes);
+        drop(places);
+        assert_eq!(all.silent().by_age.len(), 1);
+    }
+}

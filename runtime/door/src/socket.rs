@@ -1,0 +1,177 @@
+//! The opening of a WebSocket. Owns how a client gets from its handshake to a room, or is refused.
+//!
+//! Invariant: a handshake is answered when the room has let the client in, or by a socket that closes at once with the
+//! reason. It does not know what frames mean, or what happens on the open socket: `driver` does.
+
+mod driver;
+
+use crate::address::connection_of_query;
+use crate::carrier::PartySocket;
+use crate::hooks::{self, Decision, LOOKS_MAX};
+use crate::http::{plain, respond};
+use crate::status::DoorError;
+use crate::upgrade::{Handshake, Socket};
+use crate::{FrontDoor, Named};
+use ::http::{HeaderMap, header};
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use driver::Membership;
+use futures_util::{SinkExt, StreamExt};
+use room_core::event::CloseFrame;
+use room_core::limits::{Limits, ms};
+use room_core::logs::LogLevel;
+use room_core::metrics::Refusal;
+use room_guest::DoorCall;
+use room_rooms::room::Visitor;
+use room_rooms::rooms::Entrance;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::{Message as Wire, protocol as wire};
+use tokio_util::task::TaskTracker;
+
+/// Opens a WebSocket to the room of the request's path. The handshake is answered only when the room has let the client
+/// in, or by a socket that closes at once with the reason.
+pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
+    let (begun, metrics) = (Instant::now(), door.0.metrics.door.clone());
+    let named = door.named(request.uri());
+    let handshake = match Handshake::of(&mut request, &door.0.limits, door.0.rooms.bytes()) {
+        Ok(handshake) => handshake,
+        Err(error) => {
+            metrics.refusals.count(error.refusal());
+            return door.refuse(&error, &named).into_response();
+        }
+    };
+    let refusal = match join(&door, request, &named).await {
+        Ok(Entry::Joined(membership)) => {
+            metrics.open_seconds.record(begun.elapsed());
+            return welcome(&door, handshake, membership);
+        }
+        Ok(Entry::Response(response)) => {
+            metrics.refusals.count(Refusal::Hook);
+            let status = response.status();
+            let text = format!("a client was turned away by on_before_connect with {status}");
+            door.note(LogLevel::Info, &named, &text);
+            return response;
+        }
+        Ok(Entry::Refused(frame)) => {
+            metrics.refusals.count(Refusal::Hook);
+            let (code, why) = (frame.code, &frame.reason);
+            let text = format!("a client was turned away by on_before_connect with {code}: {why}");
+            door.note(LogLevel::Info, &named, &text);
+            frame
+        }
+        Err(error) => {
+            metrics.refusals.count(error.refusal());
+            let shown = door.refuse(&error, &named);
+            // A client sends its buffered messages as soon as the socket is open, and would lose them here. So the
+            // socket is not opened at all if a later attempt may succeed.
+            if shown.retry_after.is_some() {
+                return shown.into_response();
+            }
+            shown.frame
+        }
+    };
+    refuse(handshake, refusal, &door.0.limits, &door.0.sockets)
+}
+
+/// Answers a handshake with a socket that closes at once with this frame. The socket counts among `sockets` until then.
+pub(super) fn refuse(
+    handshake: Handshake,
+    frame: CloseFrame,
+    limits: &Limits,
+    sockets: &TaskTracker,
+) -> Response {
+    let (response, socket) = handshake.accept();
+    let close_max = ms(limits.close_ms_max);
+    sockets.spawn(async move {
+        if let Some((socket, _place)) = socket.await {
+            turn_away(socket, frame, close_max).await;
+        }
+    });
+    response
+}
+
+/// The result of a handshake.
+enum Entry {
+    Joined(Membership),
+    Response(Response),
+    Refused(CloseFrame),
+}
+
+/// Checks the origin, runs the hook and enters the room with one snapshot of the code in place for the room. If other
+/// code is in place when the client is to join, all of it is repeated.
+async fn join(door: &FrontDoor, request: Request, named: &Named) -> Result<Entry, DoorError> {
+    let room = door.room(request.uri(), named)?;
+    let id = connection_of_query(request.uri().query(), &door.0.limits)?;
+    let ((parts, _), outboxes) = (request.into_parts(), door.0.rooms.outboxes());
+    for _ in 0..LOOKS_MAX {
+        let entrance = door.0.rooms.entrance(&room)?;
+        check_origin(&entrance, &parts.headers)?;
+        let request = plain(&parts, Bytes::new());
+        let request = match hooks::ask(door, DoorCall::BeforeConnect, &entrance, request).await? {
+            Decision::Forward(request) => request,
+            Decision::Respond(response) => return Ok(Entry::Response(respond(response))),
+            Decision::Refuse(frame) => return Ok(Entry::Refused(frame)),
+        };
+        let visitor = Visitor { id: id.clone(), request };
+        let to = (&outboxes, PartySocket::KEY);
+        if let Some(joined) = door.0.rooms.connect(&entrance, visitor, to).await? {
+            return Ok(Entry::Joined(Membership { key: PartySocket::KEY, joined, outboxes }));
+        }
+    }
+    Err(hooks::outrun())
+}
+
+/// Refuses a page whose origin the project does not list. Browsers let any page open a WebSocket to any server, with
+/// the user's cookies, and send only the page's origin. Other clients need not send an origin, and may send any.
+fn check_origin(entrance: &Entrance, headers: &HeaderMap) -> Result<(), DoorError> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    for origin in headers.get_all(header::ORIGIN) {
+        let origin = origin.to_str().unwrap_or("an origin that is not text");
+        if !entrance.party().origins.let_in(origin, host) {
+            return Err(DoorError::Origin(origin.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn welcome(door: &FrontDoor, handshake: Handshake, membership: Membership) -> Response {
+    let (response, socket) = handshake.accept();
+    let (limits, closing) = (door.0.limits.clone(), door.0.closing.clone());
+    let metrics = door.0.metrics.door.clone();
+    door.0.sockets.spawn(async move {
+        // The drop of its membership reports a client that leaves during the handshake.
+        if let Some((socket, _place)) = socket.await {
+            let carrier = PartySocket::new(&limits, Instant::now());
+            driver::run(socket, carrier, membership, limits, closing, &metrics).await;
+        }
+    });
+    response
+}
+
+/// Accepts a socket and closes it, so that the client can read why.
+async fn turn_away(mut socket: Socket, frame: CloseFrame, close_max: Duration) {
+    let goodbye = async {
+        if socket.send(Wire::Close(to_wire(&frame))).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+        shut_down(&mut socket).await;
+    };
+    // A client that does not answer in time is dropped.
+    drop(tokio::time::timeout(close_max, goodbye).await);
+}
+
+/// Shuts the connection down as RFC 6455 section 7.1.1 requires: the client reads the end behind the last frame, and
+/// the bytes that it still sends are discarded.
+async fn shut_down(socket: &mut Socket) {
+    // The connection is over, even if the client was gone already.
+    drop(socket.get_mut().shutdown().await);
+}
+
+fn to_wire(frame: &CloseFrame) -> Option<wire::CloseFrame> {
+    let coded = frame.code != CloseFrame::NO_CODE;
+    coded
+        .then(|| wire::CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() })
+}

@@ -1,0 +1,385 @@
+//! The driver of one WebSocket. Owns its bytes and timers, and the connections that its carrier has in rooms.
+//!
+//! Invariant: frames go to the carrier in the order in which they were read. A room's outputs are written in order,
+//! with one flush for as many frames as are ready. Each side of the socket is polled only when something happened to
+//! it, and not whenever something happened to another side, so a message is read once and answered once. It does not
+//! know what frames mean.
+
+use super::{shut_down, to_wire};
+use crate::answer::Answers;
+use crate::carrier::{Act, Carrier, Farewell, Fault, Frame, Heard, WireEnd, Written};
+use crate::upgrade::{IntakeError, Socket};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use room_core::clock::until;
+use room_core::event::{CloseFrame, Message, Text};
+use room_core::limits::{Limits, ms, size};
+use room_core::metrics::DoorMetrics;
+use room_rooms::room::{ConnectionKey, Joined, Outboxes, RoomError, Said};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{Message as Wire, protocol as wire};
+use tokio_util::sync::CancellationToken;
+
+/// The capacity in outputs and frames that a socket keeps while nothing is written.
+const KEPT: usize = 4;
+
+/// A socket's connection to a room.
+pub(super) struct Membership {
+    pub(super) key: ConnectionKey,
+    pub(super) joined: Joined,
+    /// The outboxes that this socket writes.
+    pub(super) outboxes: Outboxes,
+}
+
+/// The state that the sides of a socket share.
+struct Driver<C> {
+    carrier: Mutex<Driven<C>>,
+    membership: Membership,
+    /// Signalled when the carrier may want its next tick at another time.
+    retimed: Notify,
+    limits: Arc<Limits>,
+}
+
+/// A carrier, and the frames that it wants to be written before the rooms' outputs: at most one ping and one close.
+struct Driven<C> {
+    carrier: C,
+    ping: bool,
+    close: Option<CloseFrame>,
+}
+
+/// Carries frames both ways until the carrier ends the socket.
+pub(super) async fn run(
+    socket: Socket,
+    carrier: impl Carrier,
+    membership: Membership,
+    limits: Arc<Limits>,
+    closing: CancellationToken,
+    metrics: &DoorMetrics,
+) {
+    let (mut sink, mut stream) = socket.split();
+    let close_max = ms(limits.close_ms_max);
+    let carrier = Mutex::new(Driven { carrier, ping: false, close: None });
+    let driver = Driver { carrier, membership, retimed: Notify::new(), limits };
+    let farewell = {
+        let mut sides = FuturesUnordered::<BoxFuture<'_, Farewell>>::new();
+        sides.push(Box::pin(driver.read(&mut stream, metrics)));
+        sides.push(Box::pin(driver.write(&mut sink)));
+        sides.push(Box::pin(driver.keep_time(&closing)));
+        sides.next().await.unwrap_or(Farewell::Drop)
+    };
+    match farewell {
+        // tungstenite has the close answer ready; this call sends it.
+        Farewell::Reply => drop(tokio::time::timeout(close_max, sink.close()).await),
+        Farewell::ShutDown => {}
+        Farewell::Drop => return,
+    }
+    // The drop shows the room that nobody is left to be answered.
+    drop(driver);
+    if let Ok(mut socket) = sink.reunite(stream) {
+        // Boxed, because otherwise every connection would hold its space for its whole life.
+        Box::pin(shut_down(&mut socket)).await;
+    }
+}
+
+impl<C: Carrier> Driver<C> {
+    /// Reads until the socket ends.
+    async fn read(&self, stream: &mut SplitStream<Socket>, metrics: &DoorMetrics) -> Farewell {
+        let mut answers = Answers::new(self.membership.joined.answers.clone());
+        let mut answered = 0;
+        loop {
+            let heard = match stream.next().await {
+                Some(Ok(frame)) => from_wire(frame),
+                Some(Err(error)) => Err(end_by(&error, &self.limits)),
+                None => Err(WireEnd::Lost),
+            };
+            let heard = match heard {
+                Ok(heard) => heard,
+                Err(end) => return self.end(end).await,
+            };
+            if matches!(heard, Heard::Message(_)) {
+                metrics.messages_received.increment(1);
+            }
+            let Some((key, message)) = self.driven().carrier.heard(heard) else { continue };
+            let Some(joined) = self.joined(key) else { continue };
+            if let Some(answer) = answers.to(&message) {
+                joined.outbox.answer(&answer);
+                answered += 1;
+                if answered % self.limits.socket_batch_frames_max == 0 {
+                    // No room slows this client down, so this side yields to the writing side here.
+                    tokio::task::yield_now().await;
+                }
+            } else if let Err(RoomError::Busy) = joined.message(message).await {
+                let refused = self.act(|carrier, acts| carrier.refused(key, Instant::now(), acts));
+                if let Some(farewell) = refused {
+                    return farewell;
+                }
+                if !self.driven().carrier.listens() {
+                    return std::future::pending().await;
+                }
+            }
+            // With any other error the room has said goodbye, and the writing side is about to pass that on. Messages
+            // that the client sends until it has read the goodbye have no recipient.
+        }
+    }
+
+    /// Reports the end of reading to the carrier. The socket may stay open until more is written.
+    async fn end(&self, end: WireEnd) -> Farewell {
+        match self.act(|carrier, acts| carrier.ended(end, Instant::now(), acts)) {
+            Some(farewell) => farewell,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes until the last frame is out, or the socket ends.
+    async fn write(&self, sink: &mut SplitSink<Socket, Wire>) -> Farewell {
+        let outboxes = &self.membership.outboxes;
+        let max = size(self.limits.socket_batch_frames_max);
+        let (mut said, mut frames) = (Vec::new(), Vec::new());
+        loop {
+            let key = outboxes.next(max, &mut said).await;
+            self.encode(key, &mut said, &mut frames);
+            let written = tokio::select! {
+                biased;
+                written = send_batch(sink, &mut frames) => written,
+                () = self.patience() => return self.end(WireEnd::Lost).await,
+            };
+            let Ok(Marks { pinged, closed }) = written else {
+                return self.end(WireEnd::Lost).await;
+            };
+            if pinged {
+                self.written(Written::Ping);
+            }
+            if closed {
+                match self.written(Written::Close) {
+                    Some(farewell) => return farewell,
+                    None => return std::future::pending().await,
+                }
+            }
+            said.shrink_to(KEPT);
+            frames.shrink_to(KEPT);
+        }
+    }
+
+    /// Appends the frames for a room's outputs, behind those that the carrier itself wants to write.
+    fn encode(&self, key: Option<ConnectionKey>, said: &mut Vec<Said>, frames: &mut Vec<Frame>) {
+        let mut driven = self.driven();
+        if std::mem::take(&mut driven.ping) {
+            frames.push(Frame::Ping);
+        }
+        frames.extend(driven.close.take().map(Frame::Close));
+        if let Some(key) = key {
+            said.drain(..).for_each(|said| driven.carrier.said(key, said, frames));
+        }
+    }
+
+    /// Waits until a client that takes no bytes has used up its time.
+    async fn patience(&self) {
+        let hopeless = async {
+            self.membership.outboxes.overflowed().await;
+            tokio::time::sleep(ms(self.limits.close_ms_max)).await;
+        };
+        // The client has used up its time in either case.
+        drop(tokio::time::timeout(ms(self.limits.write_ms_max), hopeless).await);
+    }
+
+    fn written(&self, written: Written) -> Option<Farewell> {
+        self.act(|carrier, acts| carrier.written(written, Instant::now(), acts))
+    }
+
+    /// Calls the carrier's tick when it is due, and tells the carrier when the node stops.
+    async fn keep_time(&self, closing: &CancellationToken) -> Farewell {
+        let mut stopping = false;
+        loop {
+            let due = self.driven().carrier.due();
+            tokio::select! {
+                () = until(due) => {
+                    let ticked = self.act(|carrier, acts| carrier.tick(Instant::now(), acts));
+                    if let Some(farewell) = ticked {
+                        return farewell;
+                    }
+                }
+                () = self.retimed.notified() => {}
+                () = closing.cancelled(), if !stopping => {
+                    stopping = true;
+                    let at = Instant::now() + spread(&self.limits);
+                    self.driven().carrier.stop(at);
+                }
+            }
+        }
+    }
+
+    /// Calls the carrier, and carries out the acts that it requests. Returns `None` if the socket goes on.
+    fn act(&self, ask: impl FnOnce(&mut C, &mut Vec<Act>)) -> Option<Farewell> {
+        let mut acts = Vec::new();
+        let mut driven = self.driven();
+        ask(&mut driven.carrier, &mut acts);
+        let (mut farewell, mut writes) = (None, false);
+        for act in &acts {
+            match act {
+                Act::Ping => driven.ping = true,
+                Act::Close(frame) => driven.close = Some(frame.clone()),
+                _ => continue,
+            }
+            writes = true;
+        }
+        drop(driven);
+        for act in acts {
+            match act {
+                Act::Ping => {}
+                Act::Close(_) => self.membership.joined.outbox.discard(),
+                Act::Report(key, error) => {
+                    if let Some(joined) = self.joined(key) {
+                        joined.failed(error);
+                    }
+                }
+                Act::Leave(key, ending) => {
+                    if let Some(joined) = self.joined(key) {
+                        joined.ended(ending);
+                    }
+                }
+                Act::End(key, frame) => {
+                    if let Some(joined) = self.joined(key) {
+                        joined.outbox.end(frame);
+                    }
+                }
+                Act::HangUp(how) => farewell = Some(how),
+            }
+        }
+        if writes {
+            self.membership.outboxes.wake();
+        }
+        self.retimed.notify_one();
+        farewell
+    }
+
+    /// Returns the socket's connection with this key.
+    fn joined(&self, key: ConnectionKey) -> Option<&Joined> {
+        (self.membership.key == key).then_some(&self.membership.joined)
+    }
+
+    fn driven(&self) -> MutexGuard<'_, Driven<C>> {
+        // All sides run in one task, so nobody waits for this lock.
+        self.carrier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which frames of a batch the carrier is notified of.
+struct Marks {
+    pinged: bool,
+    closed: bool,
+}
+
+/// Writes a batch with one flush. A flush for each frame costs ten times as much.
+async fn send_batch(
+    sink: &mut SplitSink<Socket, Wire>,
+    frames: &mut Vec<Frame>,
+) -> Result<Marks, Error> {
+    let mut marks = Marks { pinged: false, closed: false };
+    for frame in frames.drain(..) {
+        marks.pinged |= frame == Frame::Ping;
+        marks.closed |= matches!(frame, Frame::Close(_));
+        sink.feed(frame.into()).await?;
+        if marks.closed {
+            break;
+        }
+    }
+    sink.flush().await?;
+    Ok(marks)
+}
+
+/// Returns how long after the node begins to stop a socket is closed: a random time within the window. If all clients
+/// came back at the same moment, they would overload the node that starts next.
+fn spread(limits: &Limits) -> Duration {
+    let moments = limits.drain_spread_ms.saturating_add(1);
+    ms(uuid::Uuid::new_v4().as_u64_pair().0 % moments)
+}
+
+/// Returns what a read error means: whose fault it was, and the close frame for the client.
+fn end_by(error: &Error, limits: &Limits) -> WireEnd {
+    let max = limits.message_bytes_max;
+    let frame = match error {
+        Error::Capacity(CapacityError::MessageTooLong { size, .. }) => {
+            CloseFrame::new(1009, &format!("message of {size} bytes, at most {max} are allowed"))
+        }
+        Error::Capacity(_) => CloseFrame::new(1009, &format!("message over {max} bytes")),
+        // The client is gone; it sent nothing invalid.
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return WireEnd::Lost,
+        Error::Utf8(_) => CloseFrame::new(1007, "a text message is not valid UTF-8"),
+        Error::Protocol(error) => CloseFrame::new(1002, &error.to_string()),
+        Error::Io(error) => match refused(error) {
+            Some(IntakeError::Frame(what)) => CloseFrame::new(1002, what),
+            Some(error @ IntakeError::Overdue(_)) => CloseFrame::new(1008, &error.to_string()),
+            Some(error @ IntakeError::BuffersFull) => CloseFrame::new(1013, &error.to_string()),
+            None => return WireEnd::Lost,
+        },
+        _ => return WireEnd::Lost,
+    };
+    WireEnd::Fault(Fault { frame, error: error.to_string() })
+}
+
+/// Returns why the server stopped reading, if the server decided to.
+fn refused(error: &std::io::Error) -> Option<IntakeError> {
+    error.get_ref()?.downcast_ref().copied()
+}
+
+impl From<Frame> for Wire {
+    fn from(frame: Frame) -> Self {
+        match frame {
+            Frame::Message(Message::Binary(bytes)) => Self::Binary(bytes),
+            // Frames the text as the library would, but without a second check for valid UTF-8.
+            Frame::Message(Message::Text(text)) => {
+                Self::Frame(wire::frame::Frame::message(text, OpCode::Data(Data::Text), true))
+            }
+            Frame::Close(frame) => Self::Close(to_wire(&frame)),
+            Frame::Ping => Self::Ping(Bytes::new()),
+        }
+    }
+}
+
+fn from_wire(frame: Wire) -> Result<Heard, WireEnd> {
+    match frame {
+        Wire::Text(text) => {
+            let text = Text::try_from(Bytes::from(text));
+            let text = text.expect("the library reads text that is UTF-8");
+            Ok(Heard::Message(Message::Text(text)))
+        }
+        Wire::Binary(bytes) => Ok(Heard::Message(Message::Binary(bytes))),
+        Wire::Ping(_) | Wire::Pong(_) | Wire::Frame(_) => Ok(Heard::SignOfLife),
+        Wire::Close(frame) => Err(WireEnd::Closed(closed_by(frame))),
+    }
+}
+
+fn closed_by(frame: Option<wire::CloseFrame>) -> CloseFrame {
+    match frame {
+        Some(frame) => CloseFrame { code: frame.code.into(), reason: frame.reason.to_string() },
+        None => CloseFrame::new(CloseFrame::NO_CODE, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_closed_at_moments_of_their_own_within_the_window() {
+        let limits = Limits { drain_spread_ms: 60_000, ..Limits::default() };
+        let moments: Vec<Duration> = (0..64).map(|_| spread(&limits)).collect();
+        assert!(moments.iter().all(|moment| *moment <= ms(60_000)), "{moments:?}");
+        // One half of the window stays empty with the probability of 64 coins on the same side.
+        assert!(moments.iter().any(|moment| *moment < ms(30_000)), "{moments:?}");
+        assert!(moments.iter().any(|moment| *moment > ms(30_000)), "{moments:?}");
+    }
+
+    #[test]
+    fn without_a_window_sockets_are_closed_at_once() {
+        let limits = Limits { drain_spread_ms: 0, ..Limits::default() };
+        assert_eq!(spread(&limits), Duration::ZERO);
+    }
+}

@@ -1,0 +1,294 @@
+//! THE table: how an error looks to clients. Owns every status, close code and public text.
+//!
+//! Invariant: a stranger reads what to do, and nothing about the inside of the server. The room's author reads the
+//! whole error, and the log always has it. It does not know how the answer travels.
+
+use http::StatusCode;
+use room_core::config::Audience;
+use room_core::event::CloseFrame;
+use room_core::id::{NameError, NodeId};
+use room_core::metrics::Refusal;
+use room_rooms::room::RoomError;
+use room_rooms::rooms::Unreachable;
+
+/// Every error that can keep a client from its room.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DoorError {
+    /// The URL names no valid room or connection.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The path has no route.
+    #[error("not found")]
+    NotFound,
+    /// No project of the server has the host that the client names.
+    #[error("no project has this host")]
+    UnknownHost,
+    /// The server has no project yet.
+    #[error("no project is served yet")]
+    NoProject,
+    /// No project was deployed yet.
+    #[error("the server is starting")]
+    Starting,
+    /// There is no module to serve. Its author reads why.
+    #[error("nothing is served yet: {0}")]
+    Unbuilt(String),
+    /// The URL is too long.
+    #[error("the URL is longer than {0} bytes")]
+    UriTooLong(u64),
+    /// The body is too large.
+    #[error("the body is larger than {0} bytes")]
+    BodyTooLarge(u64),
+    /// The body did not arrive in time, or broke off.
+    #[error("the body did not arrive")]
+    BodyMissing,
+    /// Two servers could parse this head differently.
+    #[error("this is not a valid HTTP request: {0}")]
+    Head(&'static str),
+    /// The upgrade request is not a valid WebSocket handshake.
+    #[error("this is not a valid WebSocket handshake: {0}")]
+    Handshake(String),
+    /// The client speaks another version of the WebSocket protocol.
+    #[error("this server speaks version 13 of the WebSocket protocol")]
+    WebSocketVersion,
+    /// All memory for clients' messages is taken.
+    #[error("the server's buffers are full")]
+    BuffersFull,
+    /// The client's address has as many connections open as the limit allows.
+    #[error("this address has {0} connections open, as many as it may have: close one first")]
+    AddressFull(u64),
+    /// The project does not list the origin of the page that opens the WebSocket.
+    #[error("the project's origins do not list {0}")]
+    Origin(String),
+    /// Another node runs the room.
+    #[error("the room is on node {}", .0.as_str())]
+    Elsewhere(NodeId),
+    /// The party or the room cannot be reached.
+    #[error(transparent)]
+    Room(#[from] Unreachable),
+}
+
+/// An error as a client sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The status of a plain response.
+    pub(super) status: StatusCode,
+    /// The close frame of a WebSocket, which is accepted and then closed.
+    pub(super) frame: CloseFrame,
+    /// The body of a plain response.
+    pub(super) text: String,
+    /// The id under which the log has the details that the text omits.
+    pub(super) id: Option<String>,
+    /// The number of seconds after which the same request may succeed.
+    pub(super) retry_after: Option<u32>,
+}
+
+impl DoorError {
+    /// The number of seconds that a client is asked to wait before it tries again.
+    pub const RETRY_AFTER: u32 = 1;
+
+    /// Returns the status and the close code. A 44xx code means that trying again is useless, and 1011 to 1013 mean
+    /// that it may help.
+    fn codes(&self) -> (u16, u16) {
+        match self {
+            Self::Name(_) | Self::Head(_) | Self::Handshake(_) => (400, 4400),
+            Self::WebSocketVersion => (426, 4426),
+            Self::AddressFull(_) => (429, 1013),
+            Self::Origin(_) => (403, 4403),
+            Self::NotFound | Self::UnknownHost | Self::Room(Unreachable::UnknownParty(_)) => {
+                (404, 4404)
+            }
+            Self::Starting | Self::NoProject | Self::Unbuilt(_) | Self::BuffersFull => (503, 1013),
+            Self::BodyMissing => (408, 4408),
+            Self::BodyTooLarge(_) => (413, 1009),
+            Self::UriTooLong(_) => (414, 4414),
+            Self::Elsewhere(_) => (421, 4421),
+            Self::Room(Unreachable::Room(error)) => match error {
+                RoomError::Busy | RoomError::Full | RoomError::Contended | RoomError::Gone => {
+                    (503, 1013)
+                }
+                RoomError::Draining => (503, 1012),
+                RoomError::TimedOut => (504, 1013),
+                RoomError::Guest(_) | RoomError::Storage(_) | RoomError::Broken => (500, 1011),
+            },
+        }
+    }
+
+    /// Returns under which reason a refused WebSocket is counted.
+    pub(super) fn refusal(&self) -> Refusal {
+        match self {
+            Self::Name(_) | Self::Head(_) | Self::Handshake(_) | Self::UriTooLong(_) => {
+                Refusal::Malformed
+            }
+            Self::WebSocketVersion | Self::BodyMissing | Self::BodyTooLarge(_) => {
+                Refusal::Malformed
+            }
+            Self::NotFound | Self::UnknownHost | Self::Room(Unreachable::UnknownParty(_)) => {
+                Refusal::NotFound
+            }
+            Self::Origin(_) => Refusal::Origin,
+            Self::Starting | Self::NoProject | Self::Unbuilt(_) => Refusal::Starting,
+            Self::BuffersFull | Self::AddressFull(_) => Refusal::Busy,
+            Self::Elsewhere(_) => Refusal::Elsewhere,
+            Self::Room(Unreachable::Room(error)) => match error {
+                RoomError::Busy => Refusal::Busy,
+                RoomError::Full => Refusal::Full,
+                RoomError::Contended => Refusal::Contended,
+                RoomError::Guest(_) => Refusal::Guest,
+                RoomError::Storage(_) => Refusal::Storage,
+                RoomError::Broken => Refusal::Broken,
+                RoomError::TimedOut => Refusal::TimedOut,
+                RoomError::Gone => Refusal::Gone,
+                RoomError::Draining => Refusal::Draining,
+            },
+        }
+    }
+
+    /// Returns true if the error's own text has nothing that a stranger should not read.
+    fn is_public(&self) -> bool {
+        let inner = matches!(
+            self,
+            Self::Room(Unreachable::Room(RoomError::Guest(_) | RoomError::Storage(_)))
+        );
+        !inner
+    }
+
+    /// Returns the error as this audience may see it. Hidden details are logged under the id that the client sees.
+    pub fn show(&self, audience: Audience) -> Shown {
+        let (status, code) = self.codes();
+        let mut kept_under = None;
+        let text = match audience {
+            Audience::Public if !self.is_public() => {
+                let id = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+                tracing::warn!(id, error = %self, "a client was told of an internal error");
+                let text = format!("the room failed; the server's log has the cause under {id}");
+                kept_under = Some(id);
+                text
+            }
+            Audience::Public | Audience::Developer => self.to_string(),
+        };
+        let retryable = match self {
+            Self::Starting
+            | Self::NoProject
+            | Self::Unbuilt(_)
+            | Self::BuffersFull
+            | Self::AddressFull(_) => true,
+            Self::Room(Unreachable::Room(error)) => error.is_retryable(),
+            _ => false,
+        };
+        Shown {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            frame: CloseFrame::new(code, &text),
+            text,
+            id: kept_under,
+            retry_after: retryable.then_some(Self::RETRY_AFTER),
+        }
+    }
+}
+
+/// Returns the status of a plain request that a hook refused with this close code. 4403 becomes 403, and so does every
+/// code that does not map to an HTTP error.
+pub(super) fn status_of_refusal(code: u16) -> StatusCode {
+    let status = code.checked_sub(4000).filter(|status| (400..500).contains(status));
+    status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::FORBIDDEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use room_core::id::PartyName;
+    use room_guest::GuestFault;
+    use room_store::StoreError;
+
+    fn room(error: RoomError) -> DoorError {
+        DoorError::Room(error.into())
+    }
+
+    /// Returns one error of each kind.
+    fn errors() -> Vec<DoorError> {
+        vec![
+            DoorError::Name(NameError::Empty("room")),
+            DoorError::NotFound,
+            DoorError::Room(Unreachable::UnknownParty(PartyName::parse("x").unwrap())),
+            DoorError::UnknownHost,
+            DoorError::NoProject,
+            DoorError::Starting,
+            DoorError::Unbuilt("it does not compile".to_owned()),
+            DoorError::Origin("https://a.example".to_owned()),
+            DoorError::UriTooLong(10),
+            DoorError::BodyTooLarge(10),
+            DoorError::BodyMissing,
+            DoorError::Head("it has two Host headers"),
+            DoorError::Handshake("no key".to_owned()),
+            DoorError::WebSocketVersion,
+            DoorError::BuffersFull,
+            DoorError::AddressFull(10),
+            DoorError::Elsewhere(NodeId::new("b")),
+            room(RoomError::Busy),
+            room(RoomError::Full),
+            room(RoomError::Contended),
+            room(RoomError::Gone),
+            room(RoomError::Draining),
+            room(RoomError::TimedOut),
+            room(RoomError::Broken),
+            room(RoomError::Guest(GuestFault::Rejected("secret".to_owned()))),
+            room(RoomError::Storage(StoreError::Io("secret".to_owned()))),
+        ]
+    }
+
+    #[test]
+    fn the_table() {
+        let table: String = errors()
+            .iter()
+            .map(|error| {
+                let shown = error.show(Audience::Public);
+                let text = shown.text.split(" under ").next().unwrap_or_default().to_owned();
+                let retry = if shown.retry_after.is_some() { "retry" } else { "" };
+                format!("{} {} {text} {retry}\n", shown.status.as_u16(), shown.frame.code)
+            })
+            .collect();
+        expect![[r#"
+            400 4400 the room name is empty 
+            404 4404 not found 
+            404 4404 party x not found 
+            404 4404 no project has this host 
+            503 1013 no project is served yet retry
+            503 1013 the server is starting retry
+            503 1013 nothing is served yet: it does not compile retry
+            403 4403 the project's origins do not list https://a.example 
+            414 4414 the URL is longer than 10 bytes 
+            413 1009 the body is larger than 10 bytes 
+            408 4408 the body did not arrive 
+            400 4400 this is not a valid HTTP request: it has two Host headers 
+            400 4400 this is not a valid WebSocket handshake: no key 
+            426 4426 this server speaks version 13 of the WebSocket protocol 
+            503 1013 the server's buffers are full retry
+            429 1013 this address has 10 connections open, as many as it may have: close one first retry
+            421 4421 the room is on node b 
+            503 1013 the room is busy retry
+            503 1013 the room is full 
+            503 1013 connections with this id replace each other too often: an id belongs to one connection 
+            503 1013 the room stopped retry
+            503 1012 the server is shutting down retry
+            504 1013 the room did not answer in time retry
+            500 1011 the room failed repeatedly and rests retry
+            500 1011 the room failed; the server's log has the cause 
+            500 1011 the room failed; the server's log has the cause 
+        "#]]
+        .assert_eq(&table);
+    }
+
+    #[test]
+    fn the_author_reads_the_guests_own_words() {
+        let error = room(RoomError::Guest(GuestFault::Rejected("no such move".to_owned())));
+        assert!(error.show(Audience::Developer).text.contains("no such move"));
+        assert!(!error.show(Audience::Public).text.contains("no such move"));
+    }
+
+    #[test]
+    fn a_refusal_of_a_plain_request_is_an_http_error() {
+        assert_eq!(status_of_refusal(4401), StatusCode::UNAUTHORIZED);
+        assert_eq!(status_of_refusal(4999), StatusCode::FORBIDDEN);
+        assert_eq!(status_of_refusal(1000), StatusCode::FORBIDDEN);
+    }
+}

@@ -1,0 +1,200 @@
+//! The WebSocket handshake. Owns the upgrade of a request to a socket.
+//!
+//! Invariant: a handshake is answered with 101 only if it keeps every rule of RFC 6455 section 4.2.1. Buffers and sizes
+//! are set from the limits, because tungstenite's own defaults let one client take all memory. The server chooses the
+//! first subprotocol that a client offers, because a client that offered one fails if the server chooses none. It does
+//! not know rooms.
+
+mod frames;
+mod intake;
+
+pub(super) use intake::IntakeError;
+
+use crate::listener::{Arrival, Place};
+use crate::status::DoorError;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use intake::{Bounds, Intake};
+use room_core::byte_budget::{ByteBudget, BytePermit};
+use room_core::limits::{Limits, size};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+/// A WebSocket of the front door.
+pub(super) type Socket = WebSocketStream<Intake<TokioIo<Upgraded>>>;
+
+/// The version of the WebSocket protocol: RFC 6455.
+pub(super) const VERSION: &str = "13";
+/// Bytes of a handshake's key.
+const KEY_BYTES: usize = 16;
+
+/// Returns true if a request asks to become a WebSocket.
+pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
+    words(headers, &header::UPGRADE).any(|word| word.eq_ignore_ascii_case("websocket"))
+}
+
+/// A valid handshake that has not been answered yet.
+pub(super) struct Handshake {
+    response: Response,
+    upgrade: OnUpgrade,
+    config: WebSocketConfig,
+    bounds: Bounds,
+    permit: BytePermit,
+    place: Option<Place>,
+}
+
+impl Handshake {
+    /// Checks a request's handshake.
+    ///
+    /// # Errors
+    /// [`DoorError::Handshake`] says what is invalid. [`DoorError::WebSocketVersion`] means that the handshake is of
+    /// another version.
+    pub(super) fn of(
+        request: &mut Request,
+        limits: &Limits,
+        budget: &ByteBudget,
+    ) -> Result<Self, DoorError> {
+        let invalid = |what: &str| DoorError::Handshake(what.to_owned());
+        check_head(request).map_err(invalid)?;
+        let headers = request.headers();
+        let version = only(headers, &header::SEC_WEBSOCKET_VERSION)
+            .ok_or_else(|| invalid("it must have one Sec-WebSocket-Version header"))?;
+        if version.as_bytes() != VERSION.as_bytes() {
+            return Err(DoorError::WebSocketVersion);
+        }
+        let accept = accept(headers).map_err(invalid)?;
+        let protocol = first_protocol(headers).map_err(invalid)?;
+        let upgrade = request
+            .extensions_mut()
+            .remove::<OnUpgrade>()
+            .ok_or_else(|| invalid("this connection cannot be upgraded"))?;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let fixed = HeaderValue::from_static;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, fixed("Upgrade"));
+        headers.insert(header::UPGRADE, fixed("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        headers.extend(protocol.map(|protocol| (header::SEC_WEBSOCKET_PROTOCOL, protocol)));
+        let place = request.extensions().get::<Arrival>().map(|arrival| arrival.place.clone());
+        let Limits { message_ms_max, message_bytes_max, .. } = *limits;
+        let bounds = Bounds { message_ms_max, message_bytes_max };
+        Ok(Self {
+            response,
+            upgrade,
+            config: config(limits),
+            bounds,
+            permit: budget.permit(),
+            place,
+        })
+    }
+
+    /// Returns the answer to the client, and a future of the socket. The future resolves once the answer is sent. It
+    /// also yields the client's place, to be held as long as the socket.
+    pub(super) fn accept(
+        self,
+    ) -> (Response, impl Future<Output = Option<(Socket, Option<Place>)>>) {
+        let Self { response, upgrade, config, bounds, permit, place } = self;
+        let socket = async move {
+            match upgrade.await {
+                Ok(io) => {
+                    let io = Intake::new(TokioIo::new(io), bounds, permit);
+                    let socket =
+                        WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+                    Some((socket, place))
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a client left during its handshake");
+                    None
+                }
+            }
+        };
+        (response, socket)
+    }
+}
+
+/// Checks the rules of RFC 6455 section 4.2.1 besides its own headers. `Host` was checked before.
+fn check_head(request: &Request) -> Result<(), &'static str> {
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return Err("its method must be GET");
+    }
+    if request.version() < Version::HTTP_11 {
+        return Err("its version must be HTTP/1.1");
+    }
+    if !words(headers, &header::CONNECTION).any(|word| word.eq_ignore_ascii_case("upgrade")) {
+        return Err("its Connection header must contain Upgrade");
+    }
+    // Another server on the way might take the body for the first frames, or the frames for the body.
+    let empty = headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0");
+    if !empty || headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err("it must have no body");
+    }
+    Ok(())
+}
+
+/// Returns the header that shows the client that the server understood its handshake.
+fn accept(headers: &HeaderMap) -> Result<HeaderValue, &'static str> {
+    const PROBLEM: &str = "it must have one Sec-WebSocket-Key header, of 16 bytes in base64";
+    let key = only(headers, &header::SEC_WEBSOCKET_KEY).ok_or(PROBLEM)?;
+    let bytes = BASE64_STANDARD.decode(key.as_bytes()).map_err(|_| PROBLEM)?;
+    if bytes.len() != KEY_BYTES {
+        return Err(PROBLEM);
+    }
+    HeaderValue::try_from(derive_accept_key(key.as_bytes())).map_err(|_| PROBLEM)
+}
+
+/// Returns the value of a header that occurs once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    first.filter(|_| values.next().is_none())
+}
+
+/// Returns the words of a header that is a list and may occur more than once.
+fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter();
+    let words = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    words.map(str::trim).filter(|word| !word.is_empty())
+}
+
+fn config(limits: &Limits) -> WebSocketConfig {
+    let message = size(limits.message_bytes_max);
+    let written = size(limits.room_message_bytes_max.max(limits.auto_response_bytes_max));
+    WebSocketConfig::default()
+        .read_buffer_size(size(limits.socket_read_bytes))
+        .write_buffer_size(size(limits.socket_write_bytes))
+        // The space for one message behind the bytes that are buffered already. Beyond it the socket accepts nothing.
+        .max_write_buffer_size(
+            size(limits.socket_write_bytes).saturating_add(written).saturating_add(1024),
+        )
+        .max_message_size(Some(message))
+        .max_frame_size(Some(message))
+}
+
+/// Returns the subprotocol that the server chooses, if the client offers any.
+fn first_protocol(headers: &HeaderMap) -> Result<Option<HeaderValue>, &'static str> {
+    const PROBLEM: &str = "its Sec-WebSocket-Protocol header must be a list of tokens";
+    let name = &header::SEC_WEBSOCKET_PROTOCOL;
+    if headers.get_all(name).iter().any(|value| value.to_str().is_err()) {
+        return Err(PROBLEM);
+    }
+    let mut offered = words(headers, name);
+    let first = offered.next();
+    if first.into_iter().chain(offered).any(|word| !is_token(word)) {
+        return Err(PROBLEM);
+    }
+    Ok(first.and_then(|first| HeaderValue::from_str(first).ok()))
+}
+
+/// Returns true for a token: RFC 9110 section 5.6.2.
+fn is_token(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}

@@ -1,0 +1,15 @@
+//! The host's side of `sdk/wit`, generated. Owns nothing of its own.
+//!
+//! Invariant: this is the contract as it stands in the WIT package. It does not know what the
+//! functions do.
+
+wasmtime::component::bindgen!({
+    path: "../../sdk/wit",
+    world: "core",
+    imports: {
+        "room:runtime/room.flush": async | trappable,
+        default: trappable,
+    },
+    exports: { default: async },
+    ownership: Borrowing { duplicate_if_necessary: true },
+});

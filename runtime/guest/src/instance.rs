@@ -1,0 +1,329 @@
+//! One live guest. Owns a wasmtime store and the calls into it.
+//!
+//! Invariant: a call returns its turn whole, or a fault and no turn. After a fault that does not
+//! spare it, an instance is not called again. It does not know which room it serves or why.
+
+use crate::bindings::Core as World;
+use crate::bindings::exports::room::runtime::door;
+use crate::bindings::room::runtime::types;
+use crate::budget::{Budget, GuestMemory};
+use crate::fault::{GuestFault, Overrun, cut};
+use crate::flush::Flushes;
+use crate::host::Host;
+use crate::log::GuestLog;
+use crate::module::{Code, Module};
+use crate::samples::SampleSource;
+use crate::wasi;
+use room_core::connection::Connection;
+use room_core::event::{Answer, CloseFrame, Ending, Event, Handshake, Message, Request, Response};
+use room_core::id::RoomId;
+use room_core::limits::{ms, size};
+use room_core::turn::{Refusal, Turn};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use wasmtime::Store;
+use wasmtime::component::TypedFunc;
+
+/// A guest of one room, or without a room for the hooks at the door.
+pub struct Instance {
+    store: Store<Host>,
+    world: World,
+    /// The callback for the room's end, if the module has one.
+    on_expire: Option<TypedFunc<(), (Result<(), String>,)>>,
+    log: GuestLog,
+}
+
+/// A call of a hook at the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoorCall {
+    /// `on_before_connect`, for a WebSocket.
+    BeforeConnect,
+    /// `on_before_request`, for any other request.
+    BeforeRequest,
+}
+
+/// The decision of a hook.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The room gets this request.
+    Forward(Request),
+    /// The client gets this response; the room gets nothing.
+    Respond(Response),
+    /// The client's WebSocket closes with this frame; the room gets nothing.
+    Refuse(CloseFrame),
+}
+
+type CallResult<T> = wasmtime::Result<Result<T, String>>;
+
+impl Instance {
+    /// Makes a new instance for this room, whose time and randomness come from `samples`. Only the guest's
+    /// initialisers have run.
+    ///
+    /// # Errors
+    /// [`GuestFault`]: its initialisers failed, or no slot of the pool is free.
+    pub async fn new(
+        code: &Code,
+        room: &RoomId,
+        samples: Box<dyn SampleSource>,
+    ) -> Result<Self, GuestFault> {
+        let engine = &code.module.engine;
+        let log = GuestLog::new(room.clone(), engine.limits(), engine.logs().clone());
+        let wasi = wasi::context(samples, &log, &code.vars);
+        let budget = Budget::new(engine.limits().clone());
+        let host = Host::new(budget, log.clone(), wasi, room.party().as_str(), room.name());
+        let mut store = Store::new(engine.inner(), host);
+        store.limiter(|host| &mut host.budget);
+        store.epoch_deadline_callback(|mut ctx| {
+            ctx.data_mut().budget.tick().map_err(wasmtime::Error::from)
+        });
+        store.set_epoch_deadline(1);
+        store.data_mut().budget.start_turn();
+        store.set_hostcall_fuel(size(engine.limits().memory_bytes_max));
+        let wall_ms = engine.limits().turn_wall_ms_max;
+        let entered = within(ms(wall_ms), pin!(enter(&code.module, &mut store))).await;
+        match entered {
+            Some(Ok((world, on_expire))) => Ok(Self { store, world, on_expire, log }),
+            Some(Err(error)) => Err(GuestFault::of(&error, &store.data().budget)),
+            None => Err(GuestFault::Overrun(Overrun::Wall { ms: wall_ms })),
+        }
+    }
+
+    /// Adds this guest's memory to the count of the node's rooms, until the guest is gone.
+    pub fn count_memory(&mut self, memory: &GuestMemory) {
+        self.store.data_mut().budget.count_with(memory.clone());
+    }
+
+    /// Returns the way on which the guest's calls to `room.flush` go from now on.
+    pub fn flushes(&mut self) -> Flushes {
+        self.store.data_mut().flushes.insert(Flushes::default()).clone()
+    }
+
+    /// Delivers one event, and returns the turn with the guest's effects.
+    ///
+    /// # Errors
+    /// [`GuestFault`]: the turn is dropped. Unless the fault spares the instance, the caller must drop the
+    /// instance, too.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, its turn is dropped with it, and the caller must discard the instance.
+    pub async fn call(&mut self, event: &Event, turn: Turn) -> Result<(Answer, Turn), GuestFault> {
+        self.store.data_mut().turn = Some(turn);
+        let answer = self.bounded(async |this| this.deliver(event).await).await;
+        let turn = self.store.data_mut().turn.take();
+        match (answer?, turn) {
+            (answer, Some(turn)) => Ok((answer, turn)),
+            (_, None) => Err(GuestFault::Trapped {
+                message: "the turn was lost in a flush".to_owned(),
+                backtrace: String::new(),
+            }),
+        }
+    }
+
+    /// Asks a hook at the door.
+    ///
+    /// # Errors
+    /// [`GuestFault`]; [`GuestFault::Rejected`] is the hook's own refusal.
+    ///
+    /// # Cancel safety
+    /// As [`Instance::call`].
+    pub async fn ask_door(
+        &mut self,
+        call: DoorCall,
+        request: &Request,
+        room: &RoomId,
+    ) -> Result<Verdict, GuestFault> {
+        let lobby = door::Lobby { party: room.party().as_str(), room: room.name() };
+        self.bounded(async |this| {
+            let headers = headers_param(request);
+            let request = request_param(request, &headers);
+            let door = this.world.room_runtime_door();
+            let verdict = match call {
+                DoorCall::BeforeConnect => {
+                    door.call_on_before_connect(&mut this.store, request, lobby).await
+                }
+                DoorCall::BeforeRequest => {
+                    door.call_on_before_request(&mut this.store, request, lobby).await
+                }
+            };
+            Ok(verdict?.map(Verdict::from))
+        })
+        .await
+    }
+
+    /// Runs one call within its budget, and translates its failure into a fault.
+    async fn bounded<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&mut Self) -> CallResult<T>,
+    ) -> Result<T, GuestFault> {
+        let limits = self.store.data().budget.limits().clone();
+        self.store.data_mut().budget.start_turn();
+        self.store.set_epoch_deadline(1);
+        self.log.start_turn();
+        let result = within(ms(limits.turn_wall_ms_max), pin!(call(self))).await;
+        self.log.end_turn();
+        match result {
+            None => Err(GuestFault::Overrun(Overrun::Wall { ms: limits.turn_wall_ms_max })),
+            Some(Ok(Ok(answer))) => Ok(answer),
+            Some(Ok(Err(text))) => {
+                Err(GuestFault::Rejected(cut(text, size(limits.fault_text_bytes_max))))
+            }
+            Some(Err(error)) => Err(GuestFault::of(&error, &self.store.data().budget)),
+        }
+    }
+
+    async fn deliver(&mut self, event: &Event) -> CallResult<Answer> {
+        let events = self.world.room_runtime_events();
+        let store = &mut self.store;
+        let done = match event {
+            Event::Start => events.call_on_start(store).await,
+            Event::Connect { connection, request } => {
+                // Boxed, because every turn would otherwise reserve the space for it.
+                return Box::pin(self.connect(connection, request)).await;
+            }
+            Event::Message { connection, message } => {
+                events.call_on_message(store, connection.as_str(), message_param(message)).await
+            }
+            Event::Close { connection, ending } => {
+                let Ending { frame, handshake } = ending;
+                let clean = *handshake == Handshake::Clean;
+                let tags = tags_param(&connection.tags);
+                let connection = connection_param(connection, &tags);
+                events.call_on_close(store, connection, frame_param(frame), clean).await
+            }
+            Event::Error { connection, error } => {
+                let tags = tags_param(&connection.tags);
+                events.call_on_error(store, connection_param(connection, &tags), error).await
+            }
+            Event::Request(request) => {
+                let headers = headers_param(request);
+                let request = request_param(request, &headers);
+                let response = events.call_on_request(store, request).await?;
+                return Ok(response.map(|response| Answer::Response(response.into())));
+            }
+            Event::Alarm => events.call_on_alarm(store).await,
+            Event::Expire => match &self.on_expire {
+                Some(on_expire) => on_expire.call_async(store, ()).await.map(|(done,)| done),
+                None => Ok(Ok(())),
+            },
+        };
+        Ok(done?.map(|()| Answer::Done))
+    }
+
+    /// Asks the guest for the tags, sets them in the turn, and lets the connection in.
+    async fn connect(&mut self, connection: &Connection, request: &Request) -> CallResult<Answer> {
+        let headers = headers_param(request);
+        let events = self.world.room_runtime_events();
+        let bare = connection_param(connection, &[]);
+        let tags = match events
+            .call_tags(&mut self.store, bare, request_param(request, &headers))
+            .await?
+        {
+            Ok(tags) => tags,
+            Err(text) => return Ok(Err(text)),
+        };
+        let borrowed = tags_param(&tags);
+        if let Some(turn) = &mut self.store.data_mut().turn
+            && let Err(refusal) = turn.set_tags(connection.serial, tags.clone())
+        {
+            return Ok(Err(tags_refused(&refusal)));
+        }
+        let state = self.store.data().turn.as_ref().map(|turn| turn.state_of(connection).clone());
+        let connection = Connection { state: state.unwrap_or_default(), ..connection.clone() };
+        let tagged = connection_param(&connection, &borrowed);
+        let done = events
+            .call_on_connect(&mut self.store, tagged, request_param(request, &headers))
+            .await?;
+        Ok(done.map(|()| Answer::Tags(tags)))
+    }
+}
+
+/// Finds the exports of a new instance, including those that not every module has.
+async fn enter(
+    module: &Module,
+    store: &mut Store<Host>,
+) -> wasmtime::Result<(World, Option<TypedFunc<(), (Result<(), String>,)>>)> {
+    let instance = module.compiled.pre.instantiate_async(&mut *store).await?;
+    let world = module.compiled.exports.load(&mut *store, &instance)?;
+    let on_expire =
+        module.compiled.on_expire.map(|index| instance.get_typed_func(&mut *store, index));
+    Ok((world, on_expire.transpose()?))
+}
+
+fn tags_refused(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Invalid(why) => why.clone(),
+        _ => "`tags` returned more than connection_tags_max allows".to_owned(),
+    }
+}
+
+/// Returns the call's result; `None` if it did not end in time. The call is polled at once, so that the
+/// common call, which never waits, does not touch the timer. It is a reference, because its state would
+/// otherwise be copied.
+async fn within<T>(
+    limit: std::time::Duration,
+    mut call: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    if let std::task::Poll::Ready(result) = futures_util::poll!(call.as_mut()) {
+        return Some(result);
+    }
+    tokio::time::timeout(limit, call).await.ok()
+}
+
+fn message_param(message: &Message) -> types::MessageParam<'_> {
+    match message {
+        Message::Text(text) => types::MessageParam::Text(text.as_str()),
+        Message::Binary(bytes) => types::MessageParam::Binary(bytes),
+    }
+}
+
+fn frame_param(frame: &CloseFrame) -> types::CloseFrameParam<'_> {
+    types::CloseFrameParam { code: frame.code, reason: &frame.reason }
+}
+
+fn tags_param(tags: &[String]) -> Vec<&str> {
+    tags.iter().map(String::as_str).collect()
+}
+
+fn connection_param<'a>(
+    connection: &'a Connection,
+    tags: &'a [&'a str],
+) -> types::ConnectionParam<'a> {
+    types::ConnectionParam {
+        id: connection.id.as_str(),
+        uri: &connection.uri,
+        tags,
+        state: &connection.state,
+    }
+}
+
+fn headers_param(request: &Request) -> Vec<(&str, &[u8])> {
+    request.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect()
+}
+
+fn request_param<'a>(
+    request: &'a Request,
+    headers: &'a [(&'a str, &'a [u8])],
+) -> types::RequestParam<'a> {
+    types::RequestParam { method: &request.method, uri: &request.uri, headers, body: &request.body }
+}
+
+impl From<types::Response> for Response {
+    fn from(response: types::Response) -> Self {
+        Self { status: response.status, headers: response.headers, body: response.body.into() }
+    }
+}
+
+impl From<door::Verdict> for Verdict {
+    fn from(verdict: door::Verdict) -> Self {
+        match verdict {
+            door::Verdict::Forward(request) => Self::Forward(Request {
+                method: request.method,
+                uri: request.uri,
+                headers: request.headers,
+                body: request.body.into(),
+            }),
+            door::Verdict::Respond(response) => Self::Respond(response.into()),
+            door::Verdict::Refuse(frame) => Self::Refuse(frame.into()),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Runs guests. Owns everything that knows WebAssembly: compiling, checking, instances, budgets.
+//!
+//! Invariant: a guest reaches the world only through the functions of the contract, and its effects land in a
+//! [`Turn`](room_core::turn::Turn). It does not know rooms, the store or sockets.
+
+mod bindings;
+mod budget;
+mod engine;
+mod fault;
+mod flush;
+mod function_cache;
+mod host;
+mod instance;
+mod log;
+mod module;
+mod samples;
+mod wasi;
+
+pub use budget::GuestMemory;
+pub use engine::{CodeCaches, SharedEngine};
+pub use engine::{Engine, EngineError};
+pub use fault::{GuestFault, Overrun};
+
+pub use flush::{Flush, Flushes};
+pub use instance::{DoorCall, Instance, Verdict};
+pub use module::{Code, LoadError, Module};
+pub use samples::LiveSamples;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! A guest's code, compiled and checked. Owns the requirements on a module.
+//!
+//! Invariant: a [`Module`] exports our world and imports nothing that we do not provide, so that
+//! instantiating it can fail only for lack of space or by its own initialisers. It does not know rooms.
+
+use crate::bindings::CoreIndices;
+use crate::budget::GuestMemory;
+use crate::engine::Engine;
+use crate::host::Host;
+use room_core::id::ModuleHash;
+use room_core::limits::size;
+use std::sync::Arc;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+
+/// The contract's package, without its version.
+const PACKAGE: &str = "room:runtime/";
+/// The version that this runtime speaks: the package version in `sdk/wit/room.wit`.
+const VERSION: &str = "0.1.0";
+/// The exports that a module must have.
+const EXPORTS: [&str; 2] = ["room:runtime/events@0.1.0", "room:runtime/door@0.1.0"];
+/// The export that a module may have besides.
+const EXPIRY: &str = "room:runtime/expiry@0.1.0";
+/// The parts of WASI 0.2 that are linked. Sockets and HTTP are not among them.
+const WASI: [&str; 5] =
+    ["wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:io/", "wasi:filesystem/"];
+/// The prefix of WASI's versions that are compatible with the linked one.
+const WASI_VERSION: &str = "@0.2.";
+
+/// The reason why a module was refused. The server goes on with the code before.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// It is not a WebAssembly component.
+    #[error("{0}")]
+    NotAComponent(&'static str),
+    /// It does not compile.
+    #[error("the module does not compile: {0}")]
+    Compile(String),
+    /// It was built for another version of the contract.
+    #[error(
+        "the module was built for version {found} of the room contract, this runtime speaks {wanted}; build it with a matching room-sdk"
+    )]
+    WorldVersion {
+        /// The version that the module names.
+        found: String,
+        /// The version that this runtime speaks.
+        wanted: &'static str,
+    },
+    /// It lacks an export that a room must have.
+    #[error(
+        "the module does not export {0}: it is not a room. With the Rust SDK, call `room_sdk::export!`"
+    )]
+    MissingExport(&'static str),
+    /// It imports something that rooms do not get.
+    #[error(
+        "the module imports {name}, which rooms are not given: they have no files, sockets or processes"
+    )]
+    ForbiddenImport {
+        /// The import's name.
+        name: String,
+    },
+    /// Its functions do not match the contract.
+    #[error("the module does not fit the room contract: {0}")]
+    Interface(String),
+    /// Its first instance could not be made.
+    #[error("the module cannot be instantiated: {0}")]
+    Start(String),
+    /// It is too large.
+    #[error("the module has {bytes} bytes, module_bytes_max allows {max}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max: u64,
+    },
+}
+
+/// A compiled module, ready to be instantiated by one project. Cheap to clone.
+#[derive(Clone)]
+pub struct Module {
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) engine: Engine,
+}
+
+/// The part of a module that all projects of the process share.
+pub(super) struct Compiled {
+    pub(super) pre: InstancePre<Host>,
+    /// The indices of the contract's exports.
+    pub(super) exports: CoreIndices,
+    /// The index of `on-expire`. Modules that are older than this export do not have it.
+    pub(super) on_expire: Option<ComponentExportIndex>,
+    hash: ModuleHash,
+}
+
+/// The code of a party: a module and the environment that its rooms see.
+#[derive(Clone, Debug)]
+pub struct Code {
+    /// The module.
+    pub module: Module,
+    /// Names with values.
+    pub vars: Arc<[(String, String)]>,
+}
+
+impl Code {
+    /// Returns the count of the guest memory of this node's rooms.
+    pub fn memory(&self) -> &GuestMemory {
+        self.module.engine.memory()
+    }
+
+    /// Returns true if both have the same bytes and the same environment.
+    pub fn is(&self, other: &Self) -> bool {
+        self.module.hash() == other.module.hash() && self.vars == other.vars
+    }
+}
+
+impl std::fmt::Debug for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Module({})", self.hash())
+    }
+}
+
+impl Module {
+    pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
+        let max = engine.limits().module_bytes_max;
+        if bytes.len() > size(max) {
+            return Err(LoadError::TooLarge { bytes: bytes.len(), max });
+        }
+        check_preamble(bytes)?;
+        let hash = ModuleHash::of(bytes);
+        let compiled = engine.compiled(hash, || Compiled::new(engine, bytes, hash))?;
+        Ok(Self { compiled, engine: engine.clone() })
+    }
+
+    /// Returns the hash of its bytes.
+    pub fn hash(&self) -> ModuleHash {
+        self.compiled.hash
+    }
+}
+
+impl Compiled {
+    fn new(engine: &Engine, bytes: &[u8], hash: ModuleHash) -> Result<Self, LoadError> {
+        let component = Component::from_binary(engine.inner(), bytes)
+            .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        check_world(engine, &component)?;
+        let pre = engine
+            .linker()
+            .instantiate_pre(&component)
+            .map_err(|error| LoadError::Interface(format!("{error:#}")))?;
+        let exports = CoreIndices::new(&pre);
+        let exports = exports.map_err(|error| LoadError::Interface(format!("{error:#}")))?;
+        let expiry = component.get_export_index(None, EXPIRY);
+        let on_expire =
+            expiry.and_then(|expiry| component.get_export_index(Some(&expiry), "on-expire"));
+        Ok(Self { pre, exports, on_expire, hash })
+    }
+}
+
+/// Distinguishes a component from files that people pass by mistake. Every binary begins with `\0asm`; then a
+/// core module has version 1 and layer 0, a component layer 1.
+fn check_preamble(bytes: &[u8]) -> Result<(), LoadError> {
+    match bytes {
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', ..] => Err(LoadError::NotAComponent(
+            "this is a core WebAssembly module, not a component: build it with `--target wasm32-wasip2`",
+        )),
+        _ => {
+            Err(LoadError::NotAComponent("this is not WebAssembly: it does not begin with \\0asm"))
+        }
+    }
+}
+
+fn check_world(engine: &Engine, component: &Component) -> Result<(), LoadError> {
+    let world = component.component_type();
+    for (name, _) in world.imports(engine.inner()) {
+        check_import(name)?;
+    }
+    let exports: Vec<&str> = world.exports(engine.inner()).map(|(name, _)| name).collect();
+    for wanted in EXPORTS {
+        if !exports.contains(&wanted) {
+            exports.iter().try_for_each(|found| check_version(found))?;
+            return Err(LoadError::MissingExport(wanted));
+        }
+    }
+    Ok(())
+}
+
+fn check_import(name: &str) -> Result<(), LoadError> {
+    if name.starts_with(PACKAGE) {
+        return check_version(name);
+    }
+    let ours = WASI.iter().any(|prefix| name.starts_with(prefix)) && name.contains(WASI_VERSION);
+    if ours { Ok(()) } else { Err(LoadError::ForbiddenImport { name: name.to_owned() }) }
+}
+
+fn check_version(name: &str) -> Result<(), LoadError> {
+    match name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) {
+        Some((_, found)) if found != VERSION => {
+            Err(LoadError::WorldVersion { found: found.to_owned(), wanted: VERSION })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

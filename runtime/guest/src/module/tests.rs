@@ -1,0 +1,71 @@
+//! Any bytes that come as a module give a module, or an error in words.
+
+use super::*;
+use crate::{CodeCaches, SharedEngine};
+use proptest::prelude::*;
+use room_core::clock::Clock;
+use room_core::limits::Limits;
+use room_core::logs::Logs;
+
+fn engine() -> Engine {
+    let limits = Limits { rooms_active_max: 1, door_instances_max: 1, ..Limits::default() };
+    let logs = Logs::new(&limits, Clock::system());
+    SharedEngine::new(&limits, CodeCaches::default()).unwrap().for_project(Arc::new(limits), logs)
+}
+
+/// Makes the smallest thing that compiles: a component with a module in it that has some code.
+fn component() -> Vec<u8> {
+    let text = r#"(component (core module (memory 1) (table 3 funcref)
+        (func (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))))"#;
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn what_is_no_component_is_named() {
+    let engine = engine();
+    let error = |bytes: &[u8]| engine.load(bytes).unwrap_err().to_string();
+    assert!(error(b"").contains("not WebAssembly"));
+    assert!(error(b"\0asm\x01\0\0\0").contains("core WebAssembly module"));
+    assert!(error(b"\0asm\x0d\0\x01\0\xff").contains("does not compile"));
+    assert_eq!(
+        engine.load(&component()).unwrap_err(),
+        LoadError::MissingExport("room:runtime/events@0.1.0")
+    );
+}
+
+#[test]
+fn an_import_that_rooms_are_not_given_is_named() {
+    for (import, given) in [
+        ("wasi:clocks/wall-clock@0.2.6", true),
+        ("wasi:io/streams@0.2.0", true),
+        ("room:runtime/storage@0.1.0", true),
+        ("wasi:sockets/tcp@0.2.6", false),
+        ("wasi:http/types@0.2.6", false),
+        ("wasi:clocks/wall-clock@0.3.0", false),
+        ("room:other/storage@0.1.0", false),
+        ("wasi:clocks-evil/x@0.2.0", false),
+    ] {
+        assert_eq!(check_import(import).is_ok(), given, "{import}");
+    }
+    let newer = check_import("room:runtime/storage@0.2.0").unwrap_err();
+    assert_eq!(newer, LoadError::WorldVersion { found: "0.2.0".to_owned(), wanted: VERSION });
+}
+
+#[test]
+fn any_bytes_are_a_module_or_an_error() {
+    let engine = engine();
+    let good = component();
+    let mutated = (0..good.len(), any::<u8>(), 0..good.len()).prop_map(|(at, byte, keep)| {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        bytes.truncate(bytes.len() - keep / 4);
+        bytes
+    });
+    let header = prop::collection::vec(any::<u8>(), 0..60)
+        .prop_map(|rest| [&b"\0asm\x0d\0\x01\0"[..], &rest].concat());
+    let noise = prop::collection::vec(any::<u8>(), 0..60);
+    proptest!(|(bytes in prop_oneof![mutated, header, noise])| {
+        // It exports nothing, so it is never a room.
+        prop_assert!(engine.load(&bytes).is_err());
+    });
+}

@@ -1,0 +1,483 @@
+//! The loop of one room. Owns the order of everything that happens in it.
+//!
+//! Invariant: one event is one turn, and nothing interleaves with a turn: every call of a guest into
+//! the host is synchronous or suspends this loop, so this loop *is* the room's input gate. It does
+//! not know sockets, nodes or files: events come in by the mailbox, effects leave by the gate.
+
+mod clients;
+mod expiry;
+mod operator;
+
+pub use operator::{Inspection, Window};
+
+use super::alarm::next_try;
+use super::figures::{FaultRecord, Figures};
+use super::mail::{Command, EditOrder, Errand, EventMail, Mail, OrderMail, Parting, Visit};
+use super::mailbox::Mailbox;
+use super::outlet::{Due, Reply};
+use super::places::{Seat, Verdict};
+use super::turns::{Committed, Parts, Turns};
+use super::{AlarmGuard, Orders, RoomError};
+use room_core::clock::until;
+use room_core::config::WhenQuiet;
+use room_core::connection::Link;
+use room_core::event::{Answer, CloseFrame, Ending, Event, Message};
+use room_core::id::{RoomId, Serial};
+use room_core::limits::{ms, size};
+use room_core::logs::LogLevel;
+use room_core::turn::Output;
+use room_store::StoreError;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// The reason why a room's loop ended.
+#[derive(Debug)]
+pub enum Stopped {
+    /// The room was idle for long enough, or another room needed its place.
+    Evicted,
+    /// Its storage failed: the outputs that its gate held never leave.
+    Broken(StoreError),
+    /// The node stops.
+    Drained,
+}
+
+/// One room, running.
+pub struct Actor {
+    mailbox: Mailbox,
+    turns: Turns,
+    when_quiet: WhenQuiet,
+    last_event: Instant,
+    /// Mails of the batch after the one in work.
+    behind: usize,
+    failed_start: Option<FailedStart>,
+    /// Ends of connections that no instance has handled yet. The connections stay on the list until then, so
+    /// that the guest finds them in their `on_close`.
+    unheard: Vec<(Serial, Ending)>,
+    /// The number of connections let in so far: the serial of the last one.
+    joined: u64,
+    /// True from the room's expiry until something else comes: nothing keeps the room in memory.
+    leaves: bool,
+}
+
+/// A failed start of an instance. Every mail that waited for the start fails with its error.
+struct FailedStart {
+    error: RoomError,
+    /// Mails that waited at that time and were not handled since.
+    waiting: usize,
+}
+
+impl Actor {
+    /// Makes a room that has not handled anything yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the room's stored facts cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is held while it waits.
+    pub async fn new(
+        room: RoomId,
+        (mailbox, figures): (Mailbox, Arc<Figures>),
+        orders: Orders,
+        parts: Arc<Parts>,
+    ) -> Result<Self, StoreError> {
+        let Orders { code, when_quiet, lifetime } = orders;
+        Ok(Self {
+            mailbox,
+            turns: Turns::new(room, figures, (code, lifetime), parts).await?,
+            when_quiet,
+            last_event: Instant::now(),
+            behind: 0,
+            failed_start: None,
+            unheard: Vec::new(),
+            joined: 0,
+            leaves: false,
+        })
+    }
+
+    /// Runs the room until it may leave memory, the node stops, or it breaks. `may_leave` closes the mailbox
+    /// if it is empty, and takes the room off the node's list in the same step.
+    pub async fn run(&mut self, may_leave: impl Fn(&Mailbox) -> bool) -> Stopped {
+        loop {
+            let batch = self.mailbox.take();
+            if batch.is_empty() {
+                match self.wait().await {
+                    Ok(Woken::Work) => {}
+                    Ok(Woken::Quiet) if !self.unheard.is_empty() => {
+                        if let Err(error) = Box::pin(self.tell_unheard()).await {
+                            return self.broken(error);
+                        }
+                        self.failed_start = None;
+                        self.last_event = Instant::now();
+                    }
+                    Ok(Woken::Quiet) => {
+                        self.turns.rest();
+                        if self.is_left() && may_leave(&self.mailbox) {
+                            return Stopped::Evicted;
+                        }
+                    }
+                    Err(error) => return self.broken(error),
+                }
+                continue;
+            }
+            // Boxed, so that a waiting room holds none of the space that its turns need.
+            match Box::pin(self.handle_all(batch)).await {
+                Ok(Flow::On) => {}
+                Ok(Flow::Stop(_)) => return Stopped::Drained,
+                Err(error) => return self.broken(error),
+            }
+        }
+    }
+
+    async fn handle_all(&mut self, batch: Vec<Mail>) -> Result<Flow, StoreError> {
+        // Once for the whole batch: reading the clock costs as much as finding a connection.
+        if batch.iter().any(|mail| mail.class().is_use) {
+            self.turns.usage.used();
+        }
+        let mut batch = batch.into_iter();
+        let mut events = false;
+        while let Some(mail) = batch.next() {
+            self.behind = batch.len();
+            events |= mail.class().wakes;
+            // While the disk is behind, the mailbox fills up and slows the clients down.
+            let held_max = size(self.turns.parts.limits.held_bytes_max);
+            let handled = match self.hold_down_to(held_max).await {
+                Ok(()) => self.handle(mail).await,
+                Err(error) => {
+                    mail.fail(&error.clone().into());
+                    Err(error)
+                }
+            };
+            self.failed_start = self.failed_start.take().and_then(FailedStart::one_less);
+            let flow = match handled {
+                Ok(flow) => self.turns.release().map(|()| flow),
+                Err(error) => Err(error),
+            };
+            match flow {
+                Ok(Flow::On) => {}
+                Ok(Flow::Stop(frame)) => {
+                    batch.for_each(|mail| mail.fail(&RoomError::Draining));
+                    self.drain(&frame).await?;
+                    return Ok(Flow::Stop(frame));
+                }
+                Err(error) => {
+                    batch.for_each(|mail| mail.fail(&error.clone().into()));
+                    return Err(error);
+                }
+            }
+        }
+        self.turns.note_use().await;
+        if events {
+            self.leaves = false;
+            self.last_event = Instant::now();
+            self.turns.figures.note_used(self.last_event);
+        }
+        self.turns.figures.note_stage(self.turns.stage());
+        Ok(Flow::On)
+    }
+
+    /// Waits for a mail, for durability, for the time when a quiet room leaves memory, or until
+    /// another room needs its place.
+    async fn wait(&mut self) -> Result<Woken, StoreError> {
+        self.turns.figures.note_stage(self.turns.stage());
+        let quiet = self.quiet_after().map(|quiet| self.last_event + quiet);
+        let renewal = self.renewal();
+        let seat = self.turns.seat();
+        let may_rest = self.may_rest();
+        match &seat {
+            Some(seat) if may_rest => seat.idle(self.last_event),
+            Some(seat) => seat.stay(),
+            None => {}
+        }
+        let woken = tokio::select! {
+            () = self.mailbox.filled() => Ok(Woken::Work),
+            () = self.turns.store.settles(), if self.turns.outlet.is_holding() => {
+                self.turns.release().map(|()| Woken::Work)
+            }
+            () = until(quiet) => Ok(Woken::Quiet),
+            () = told(seat.as_deref()), if may_rest => Ok(Woken::Quiet),
+            () = until(renewal) => {
+                self.turns.usage.used();
+                self.turns.note_use().await;
+                Ok(Woken::Work)
+            }
+        };
+        // Anything else that came in the same moment waits: the place is promised to another room.
+        if seat.is_some_and(|seat| seat.work() == Verdict::Go) {
+            self.turns.rest();
+        }
+        woken
+    }
+
+    /// Returns true if the instance may go while the room is idle: no client relies on its memory.
+    fn may_rest(&self) -> bool {
+        self.turns.outlet.roster.is_empty() || self.when_quiet == WhenQuiet::Hibernate
+    }
+
+    /// Returns true if no client is connected, and no output or connection's end waits.
+    fn is_left(&self) -> bool {
+        let outlet = &self.turns.outlet;
+        outlet.roster.is_empty() && !outlet.is_holding() && self.unheard.is_empty()
+    }
+
+    /// Returns how long the room must be idle until its instance goes; `None` if it stays.
+    fn quiet_after(&self) -> Option<std::time::Duration> {
+        let limits = &self.turns.parts.limits;
+        if self.turns.outlet.is_holding() {
+            return None;
+        }
+        if self.leaves && self.is_left() {
+            return Some(std::time::Duration::ZERO);
+        }
+        if self.turns.outlet.roster.is_empty() || !self.unheard.is_empty() {
+            return Some(ms(limits.idle_evict_ms));
+        }
+        let hibernates = self.when_quiet == WhenQuiet::Hibernate && self.turns.is_live();
+        hibernates.then(|| ms(limits.hibernate_ms))
+    }
+
+    // Events. Each is handled whole before the next. An error comes from the store and ends the room.
+
+    async fn handle(&mut self, mail: Mail) -> Result<Flow, StoreError> {
+        if mail.class().wakes {
+            self.tell_unheard().await?;
+        }
+        match mail {
+            Mail::Event(EventMail::Visit(visit)) => self.visit(visit).await?,
+            Mail::Event(EventMail::Parting(Parting::Failed { who, error })) => {
+                if let Some(connection) = self.turns.outlet.roster.get(who).cloned() {
+                    self.plain(Event::Error { connection, error }, Some(who)).await?;
+                }
+            }
+            Mail::Event(EventMail::Parting(Parting::Closed { who, ending })) => {
+                self.close(who, ending).await?;
+            }
+            Mail::Event(EventMail::Alarm(ring)) => self.alarm(ring.0).await?,
+            Mail::Order(OrderMail::Command(Command::Stop(frame))) => return Ok(Flow::Stop(frame)),
+            Mail::Order(OrderMail::Command(Command::Reload { to, otherwise, spare, reply })) => {
+                let Orders { code, when_quiet, lifetime } = *to;
+                self.when_quiet = when_quiet;
+                self.turns.usage.set_lifetime(lifetime);
+                self.failed_start = None;
+                let outcome = self.turns.reload(code, otherwise, spare).await?;
+                let connections = self.turns.outlet.roster.len() - self.unheard.len();
+                // A caller that has gone away needs no answer.
+                drop(reply.send(outcome.map(|is_other| is_other.then_some(connections))));
+            }
+            Mail::Order(OrderMail::Errand(errand)) => self.errand(errand).await?,
+            Mail::Order(OrderMail::Edit(EditOrder { edit, reply })) => {
+                self.edit(edit, reply).await?;
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    async fn visit(&mut self, visit: Visit) -> Result<(), StoreError> {
+        match visit {
+            Visit::Connect(joining) => self.connect(*joining).await,
+            Visit::Message { from, message } => self.message(from, message).await,
+            Visit::Request { request, reply } => {
+                match self.turn(&Event::Request(*request), None).await? {
+                    Ok(mut turn) => {
+                        let reply = match std::mem::replace(&mut turn.answer, Answer::Done) {
+                            Answer::Response(response) => {
+                                Reply::Response(Due::new(reply, Ok(response)))
+                            }
+                            Answer::Done | Answer::Tags(_) => Reply::Nobody,
+                        };
+                        self.turns.hold(turn, reply);
+                    }
+                    Err(error) => self.refuse(Reply::Response(Due::new(reply, Err(error)))),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn errand(&mut self, errand: Errand) -> Result<(), StoreError> {
+        // A caller that has gone away needs no answer.
+        match errand {
+            Errand::Inspect { window, reply } => drop(reply.send(self.inspection(window))),
+            Errand::Kick { id, frame, reply } => drop(reply.send(self.kick(&id, frame))),
+            Errand::Expire { done } => self.expire(done).await?,
+        }
+        Ok(())
+    }
+
+    /// Answers a caller with an error, after earlier outputs.
+    fn refuse(&mut self, reply: Reply) {
+        self.turns.outlet.answer(None, reply);
+    }
+
+    /// Handles a message of a connection that is still open. If the room could not take the message, and the
+    /// guest is not to blame, the room closes the connection: otherwise the client would not learn that its
+    /// message was lost.
+    async fn message(&mut self, from: Serial, message: Message) -> Result<(), StoreError> {
+        let sender = self.turns.outlet.roster.get(from).filter(|c| c.link == Link::Open);
+        let Some(connection) = sender.map(|sender| sender.id.clone()) else { return Ok(()) };
+        // A client that has left cannot receive an answer. While the guest fails, each message that the
+        // client left behind may take the guest's whole time, and the clients that are there would wait for
+        // that.
+        if self.turns.is_failing() && self.turns.outlet.roster.has_left(from) {
+            let text =
+                format!("dropped a message of {connection}, which is gone, as the guest fails");
+            self.turns.parts.logs.room(LogLevel::Debug, &self.turns.room, &text);
+            return Ok(());
+        }
+        self.turns.figures.note_received();
+        self.turns.tap.came(&connection, &message);
+        match self.turn(&Event::Message { connection, message }, None).await? {
+            Ok(turn) => self.turns.hold(turn, Reply::Nobody),
+            Err(RoomError::Guest(_)) => {}
+            Err(error) => {
+                let frame = CloseFrame::new(1013, &error.to_string());
+                let goodbye = Output::Close { to: from, frame };
+                self.turns.say(goodbye);
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles an event whose outputs go to connections only.
+    async fn plain(&mut self, event: Event, about: Option<Serial>) -> Result<(), StoreError> {
+        if let Ok(turn) = self.turn(&event, about).await? {
+            self.turns.hold(turn, Reply::Nobody);
+        }
+        Ok(())
+    }
+
+    async fn alarm(&mut self, done: AlarmGuard) -> Result<(), StoreError> {
+        let now = self.turns.parts.clock.wall_ms();
+        let Some(alarm) = self.turns.store.alarm().filter(|alarm| alarm.due_ms <= now) else {
+            // The alarm was moved in the meantime. When the change is durable, the search looks at it again.
+            self.turns.outlet.answer(None, Reply::Alarm(done));
+            return Ok(());
+        };
+        self.turns.usage.used();
+        let turn = self.turn(&Event::Alarm, None).await?;
+        let metrics = self.turns.parts.metrics.clone();
+        if matches!(turn, Ok(_) | Err(RoomError::Guest(_))) {
+            metrics.alarms_rung.increment(1);
+        }
+        match turn {
+            Ok(turn) => self.turns.hold(turn, Reply::Alarm(done)),
+            Err(error) if !matches!(error, RoomError::Guest(_)) => {
+                tracing::debug!(project = self.turns.project(), room = %self.turns.room, %error, "the alarm waits");
+            }
+            // The guest set another alarm, and flushed it, before it failed.
+            Err(_) if self.turns.store.alarm().is_some_and(|current| current != alarm) => {
+                self.turns.outlet.answer(None, Reply::Alarm(done));
+            }
+            Err(error) => {
+                let next = next_try(alarm, now, &self.turns.parts.limits);
+                let counted =
+                    if next.is_some() { &metrics.alarms_retried } else { &metrics.alarms_dropped };
+                counted.increment(1);
+                if next.is_none() {
+                    let reason = format!("the alarm is dropped after {} tries", alarm.tries + 1);
+                    let fault = FaultRecord { at_ms: now, event: "alarm", reason, backtrace: None };
+                    self.turns.tap.failed(fault.event, &fault.reason);
+                    self.turns.figures.note_fault(fault);
+                }
+                let (tries, retry) = (alarm.tries + 1, next.is_some());
+                tracing::warn!(project = self.turns.project(), room = %self.turns.room, %error, tries, retry, "the alarm failed");
+                let then = if retry { "it is tried again" } else { "it is dropped" };
+                self.turns.log(LogLevel::Warn, &format!("the alarm failed, try {tries}; {then}"));
+                let offset = self.turns.store.commit_alarm(next).await?;
+                self.turns.outlet.answer(Some(offset), Reply::Alarm(done));
+            }
+        }
+        Ok(())
+    }
+
+    // Turns, and the fate of mails that wait for a start that fails.
+
+    /// Delivers one event to the guest and keeps all of its effects or none. An inner error comes from the
+    /// guest or the node, and the room goes on.
+    async fn turn(
+        &mut self,
+        event: &Event,
+        about: Option<Serial>,
+    ) -> Result<Result<Committed, RoomError>, StoreError> {
+        match self.ready().await? {
+            Ok(()) => self.turns.turn(event, about).await,
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Makes sure that there is an instance, and that it has started.
+    async fn ready(&mut self) -> Result<Result<(), RoomError>, StoreError> {
+        if let Some(failed) = &self.failed_start {
+            return Ok(Err(failed.error.clone()));
+        }
+        let started = self.turns.ready().await?;
+        if let Err(error) = &started {
+            let waiting = self.behind + self.mailbox.len();
+            self.failed_start = Some(FailedStart { error: error.clone(), waiting });
+        }
+        Ok(started)
+    }
+
+    // Ends.
+
+    /// Waits until every output has left, and closes the remaining connections.
+    async fn drain(&mut self, frame: &CloseFrame) -> Result<(), StoreError> {
+        self.hold_down_to(0).await?;
+        self.turns.outlet.roster.close_all(frame);
+        self.mailbox.close().fail(&RoomError::Draining);
+        Ok(())
+    }
+
+    /// Waits until the gate holds no more than this many bytes; with 0, until it holds nothing.
+    async fn hold_down_to(&mut self, bytes_max: usize) -> Result<(), StoreError> {
+        let holds = |this: &Self| match bytes_max {
+            0 => this.turns.outlet.is_holding(),
+            _ => this.turns.outlet.held_bytes() > bytes_max,
+        };
+        while holds(self) {
+            self.turns.store.settles().await;
+            self.turns.release()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the room after a failure of its storage. No held output ever leaves, and every connection and
+    /// waiting caller gets an error. The next activation begins with what the disk holds.
+    fn broken(&mut self, error: StoreError) -> Stopped {
+        tracing::error!(project = self.turns.project(), room = %self.turns.room, %error, "the room breaks: its storage failed");
+        self.turns.log(LogLevel::Error, &format!("the room breaks: its storage failed: {error}"));
+        self.turns.tap.failed("storage", &error.to_string());
+        self.turns.rest();
+        let room_error = RoomError::from(error.clone());
+        self.turns.outlet.abandon(&room_error, &CloseFrame::new(1011, "the room's storage failed"));
+        self.mailbox.close().fail(&room_error);
+        Stopped::Broken(error)
+    }
+}
+
+impl FailedStart {
+    /// Counts one handled mail of those that waited. Returns `None` if the next mail is not among them.
+    fn one_less(self) -> Option<Self> {
+        let waiting = self.waiting.checked_sub(1)?;
+        Some(Self { waiting, ..self })
+    }
+}
+
+/// Returns when the room has to give up its place; never returns if it has none.
+async fn told(seat: Option<&Seat>) {
+    match seat {
+        Some(seat) => seat.told().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the loop continues.
+enum Flow {
+    On,
+    Stop(CloseFrame),
+}
+
+/// The reason why the loop woke up.
+enum Woken {
+    Work,
+    Quiet,
+}

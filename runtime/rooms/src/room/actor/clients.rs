@@ -1,0 +1,152 @@
+//! Clients that come and go. Owns the order in which the room, its guest and its roster learn of it.
+//!
+//! Invariant: the guest gets each connection's end once, and the end of a replaced connection before its
+//! successor comes. While the guest handles the end, the connection is still on the list. It does not know
+//! sockets.
+
+use super::super::RoomError;
+use super::super::handle::{Admission, Visitor};
+use super::super::mail::Joining;
+use super::super::outlet::{Due, Reply};
+use super::super::replacements::{Newcomer, Replacements};
+use super::super::roster::Arrival;
+use super::Actor;
+use bytes::Bytes;
+use room_core::connection::{Connection, Link};
+use room_core::event::{CloseFrame, Ending, Event, Handshake};
+use room_core::id::{ConnectionId, Serial};
+use room_core::limits::size;
+use room_core::logs::LogLevel;
+use room_core::turn::Output;
+use room_store::StoreError;
+use std::sync::Arc;
+
+/// The close code of a connection whose id a newer one has. Clients know 44xx to be final. If both came back
+/// each time, they would replace each other forever.
+const REPLACED: u16 = 4409;
+
+impl Actor {
+    /// Lets a client in, or refuses it.
+    pub(super) async fn connect(&mut self, joining: Joining) -> Result<(), StoreError> {
+        let Joining { visitor: Visitor { id, request }, outbox, reply } = joining;
+        // Before the client is on the list: `on_start` must not broadcast to a client that is not in yet. And
+        // before the client replaces another: a client that cannot be let in must replace nobody.
+        if let Err(error) = self.ready().await? {
+            self.refuse(Reply::Joined(Due::new(reply, Err(error))));
+            return Ok(());
+        }
+        let since_ms = self.turns.parts.clock.wall_ms();
+        let Some(replacements) = self.make_way(&id, since_ms).await? else {
+            self.refuse(Reply::Joined(Due::new(reply, Err(RoomError::Contended))));
+            return Ok(());
+        };
+        if self.turns.outlet.roster.len() >= size(self.turns.parts.limits.room_connections_max) {
+            self.refuse(Reply::Joined(Due::new(reply, Err(RoomError::Full))));
+            return Ok(());
+        }
+        self.joined += 1;
+        let serial = Serial(self.joined);
+        let uri = Arc::from(request.uri.as_str());
+        let (tags, state) = (Arc::default(), Bytes::new());
+        let connection = Connection { id, serial, uri, tags, state, link: Link::Open };
+        let arrival = Arrival { outbox, since_ms, replacements };
+        self.turns.outlet.roster.join(connection.clone(), arrival);
+        match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
+            Ok(turn) => {
+                let admission = Admission::new(self.mailbox.clone(), serial);
+                self.turns.hold(turn, Reply::Joined(Due::new(reply, Ok(admission))));
+            }
+            Err(error) => {
+                self.turns.outlet.roster.leave(serial);
+                self.turns.outlet.roster.hang_up(serial);
+                self.refuse(Reply::Joined(Due::new(reply, Err(error))));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the connection that has a newcomer's id, if there is one. Returns what the newcomer knows of the
+    /// earlier connections with its id; `None` if they replaced each other too often, so that the caller must
+    /// refuse the newcomer.
+    async fn make_way(
+        &mut self,
+        id: &ConnectionId,
+        now_ms: u64,
+    ) -> Result<Option<Replacements>, StoreError> {
+        let roster = &mut self.turns.outlet.roster;
+        let Some((old, link)) = roster.by_id(id.as_str()).map(|old| (old.serial, old.link)) else {
+            return Ok(Some(Replacements::default()));
+        };
+        let mut known = roster.replacements(old).copied().unwrap_or_default();
+        // A client that the room closed is expected to come again.
+        if link == Link::Open
+            && let Some(replacements) = roster.replacements(old)
+        {
+            match replacements.meet(now_ms, &self.turns.parts.limits) {
+                Newcomer::Replaces(next) => known = next,
+                Newcomer::Refused { first } => {
+                    if first {
+                        self.warn_of(id);
+                    }
+                    return Ok(None);
+                }
+            }
+        }
+        let frame = CloseFrame::new(REPLACED, "replaced by a newer connection with the same id");
+        let goodbye = Output::Close { to: old, frame: frame.clone() };
+        self.turns.say(goodbye);
+        self.close(old, Ending { frame, handshake: Handshake::Missing }).await?;
+        Ok(Some(known))
+    }
+
+    /// Logs the id whose newcomers are refused. The guest's log gets the line, too, because the room's author
+    /// chose the ids.
+    fn warn_of(&self, id: &ConnectionId) {
+        let limits = &self.turns.parts.limits;
+        let text = format!(
+            "connections with the id {id:?} replaced each other {} times in {} ms, and newer ones are refused \
+             until that time is over: give each tab an id of its own",
+            limits.replacements_max,
+            limits.replacement_window_ms,
+            id = id.as_str(),
+        );
+        tracing::warn!(project = self.turns.project(), room = %self.turns.room, "{text}");
+        self.turns.log(LogLevel::Warn, &text);
+    }
+
+    /// Handles the end of a connection, unless that was done already.
+    pub(super) async fn close(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
+        if self.turns.outlet.roster.retire(who) {
+            self.turns.outlet.roster.ended(who, &ending);
+            self.tell_end(who, ending).await?;
+            self.turns.outlet.answer(None, Reply::Left(who));
+        }
+        Ok(())
+    }
+
+    /// Delivers a connection's end to the guest, and forgets the connection. If that is impossible now, keeps
+    /// the end for later.
+    async fn tell_end(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
+        let Some(connection) = self.turns.outlet.roster.get(who).cloned() else { return Ok(()) };
+        let event = Event::Close { connection, ending: ending.clone() };
+        match self.turn(&event, Some(who)).await? {
+            Ok(turn) => self.turns.hold(turn, Reply::Nobody),
+            Err(RoomError::Guest(_)) => {}
+            Err(_) => {
+                self.unheard.push((who, ending));
+                return Ok(());
+            }
+        }
+        self.turns.outlet.roster.leave(who);
+        Ok(())
+    }
+
+    /// Delivers the ends that could not be delivered when they came, because there was no place for an
+    /// instance or the room rested.
+    pub(super) async fn tell_unheard(&mut self) -> Result<(), StoreError> {
+        for (who, ending) in std::mem::take(&mut self.unheard) {
+            self.tell_end(who, ending).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! Requests of an operator to a room in memory. Owns the answers.
+//!
+//! Invariant: a request calls no guest, wakes none, and does not keep the room in memory longer. It does not
+//! know who asks.
+
+use super::super::edit::{Edit, EditReply};
+use super::super::outlet::{Due, Reply};
+use super::super::roster::Client;
+use super::Actor;
+use room_core::connection::Link;
+use room_core::event::CloseFrame;
+use room_core::id::{ModuleHash, Serial};
+use room_core::turn::Output;
+use room_store::{RoomFacts, StoreError};
+
+/// The part of a room's clients that an operator wants to see.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// The client after which the window begins.
+    pub after: Option<Serial>,
+    /// The largest number of clients.
+    pub clients_max: usize,
+    /// About the largest number of bytes of their addresses and states; at least one client is shown.
+    pub bytes_max: usize,
+}
+
+/// The facts that only the room itself knows.
+#[derive(Debug)]
+pub struct Inspection {
+    /// The code that gets its next event.
+    pub module: ModuleHash,
+    /// The clients of the window.
+    pub clients: Vec<Client>,
+    /// True if there are more clients after them.
+    pub more: bool,
+    /// Mails in its mailbox.
+    pub waiting: usize,
+    /// Bytes of outputs that its gate holds until the disk confirms their turns.
+    pub held_bytes: usize,
+    /// Its stored facts.
+    pub facts: RoomFacts,
+}
+
+impl Actor {
+    pub(super) fn inspection(&self, window: Window) -> Inspection {
+        let mut clients = self.turns.outlet.roster.clients(window.after).peekable();
+        let (mut shown, mut bytes) = (Vec::new(), 0);
+        while shown.len() < window.clients_max
+            && let Some(client) = clients.next_if(|client| {
+                bytes += client.connection.uri.len() + client.connection.state.len();
+                bytes <= window.bytes_max || shown.is_empty()
+            })
+        {
+            shown.push(client);
+        }
+        Inspection {
+            module: self.turns.module(),
+            clients: shown,
+            more: clients.peek().is_some(),
+            waiting: self.behind + self.mailbox.len(),
+            held_bytes: self.turns.outlet.held_bytes(),
+            facts: self.turns.store.facts(),
+        }
+    }
+
+    /// Closes a connection, after the messages that it got so far. The guest gets the close event when the
+    /// socket has ended. Returns false if no connection has this id.
+    pub(super) fn kick(&mut self, id: &str, frame: CloseFrame) -> bool {
+        let outlet = &mut self.turns.outlet;
+        let Some(to) = outlet.roster.by_id(id).filter(|c| c.link == Link::Open).map(|c| c.serial)
+        else {
+            return false;
+        };
+        outlet.roster.retire(to);
+        self.turns.say(Output::Close { to, frame });
+        true
+    }
+
+    /// Changes a key between two turns. The guest's memory may disagree with the store then, so its instance
+    /// goes, and a fresh one that reads the store gets the next event. The guest's faults are forgotten,
+    /// because the old value may have caused them.
+    pub(super) async fn edit(&mut self, edit: Edit, reply: EditReply) -> Result<(), StoreError> {
+        let (writes, was_there) = match edit.writes(&self.turns.store, &self.turns.parts.limits)? {
+            Ok(changed) => changed,
+            Err(refusal) => {
+                // A caller that has gone away needs no answer.
+                drop(reply.send(Ok(Err(refusal))));
+                return Ok(());
+            }
+        };
+        let offset = match writes.is_empty() {
+            true => None,
+            false => {
+                self.turns.rest();
+                self.turns.forgive();
+                self.failed_start = None;
+                let note = self.turns.note();
+                Some(self.turns.store.commit(writes, ModuleHash::NONE, note).await?)
+            }
+        };
+        self.turns.outlet.answer(offset, Reply::Edited(Due::new(reply, Ok(Ok(was_there)))));
+        Ok(())
+    }
+}

@@ -1,0 +1,297 @@
+//! The way into a room, and the handles of a client inside. Owns the requests that a room takes, and how long
+//! the caller waits for an answer.
+//!
+//! Invariant: [`RoomHandle`] and the [`Joined`] that it leads to are the only ways into a room: only `room/`
+//! can make a mail. It does not know the phase of the room: a room that has left memory hands the request
+//! back ([`Left`]), and the caller looks the room up again.
+
+use super::edit::{Edit, EditReply};
+use super::mail::{AlarmRing, Command, EditOrder, Errand, Joining, Parting, Visit};
+use super::mailbox::{Mailbox, Refused};
+use super::outbox::{ConnectionKey, Outbox, Outboxes};
+use super::{AlarmGuard, Inspection, Orders, Otherwise, Parts, RoomError, Window};
+use room_core::config::AutoResponse;
+use room_core::event::{CloseFrame, Ending, Message, Request, Response};
+use room_core::id::{ConnectionId, Serial};
+use room_core::limits::ms;
+use room_core::turn::Refusal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+
+/// The only way to talk to a room. Cheap to clone; clones lead to the same room.
+///
+/// A method queues the request when it is called; a future that it returns waits for the answer. If the
+/// caller drops the future, the room still handles the request.
+#[derive(Clone)]
+pub struct RoomHandle {
+    mailbox: Mailbox,
+    /// The party's answer to pings of clients, which the room's code never sees.
+    answers: watch::Receiver<Option<Arc<AutoResponse>>>,
+    parts: Arc<Parts>,
+}
+
+/// The room has left memory and took nothing: the caller gets its request back, to look the room up again.
+#[derive(Debug)]
+pub struct Left<T>(pub T);
+
+/// A client that asks to be let in.
+#[derive(Debug)]
+pub struct Visitor {
+    /// The id that it asks for.
+    pub id: ConnectionId,
+    /// The request that opens its connection.
+    pub request: Request,
+}
+
+/// A connection that a room has let in, as its socket holds it.
+pub struct Joined {
+    admission: Admission,
+    /// The auto-response, as it changes with the party's configuration.
+    pub answers: watch::Receiver<Option<Arc<AutoResponse>>>,
+    /// The queue from which the socket task takes the room's outputs.
+    pub outbox: Outbox,
+}
+
+/// A drop guard of a connection in a room. If it is dropped before it said goodbye, the room receives a close
+/// event with 1006.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    mailbox: Mailbox,
+    pub(super) serial: Serial,
+    said_goodbye: AtomicBool,
+}
+
+impl RoomHandle {
+    /// Makes the handle of a room that nothing was queued for yet. `answers` holds the auto-response of its
+    /// party.
+    pub fn new(answers: watch::Receiver<Option<Arc<AutoResponse>>>, parts: Arc<Parts>) -> Self {
+        let mailbox = Mailbox::new(parts.limits.clone(), &parts.bytes);
+        Self { mailbox, answers, parts }
+    }
+
+    /// Returns the room's mailbox, for the actor and for the list of rooms.
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// Asks the room to let a client in. The room sends to it through an outbox of its socket with this key.
+    /// When the future returns, the outbox already holds what the room sent since.
+    ///
+    /// # Errors
+    /// [`Left`]; [`RoomError`] says why the room refused the client.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped and the room let the client in, the room receives a close event.
+    pub fn connect(
+        &self,
+        visitor: Visitor,
+        (outboxes, key): (&Outboxes, ConnectionKey),
+    ) -> Result<impl Future<Output = Result<Joined, RoomError>> + use<>, Left<Visitor>> {
+        let (sender, outbox) = outboxes.open(key);
+        let (reply, answer) = oneshot::channel();
+        let joining = Joining { visitor, outbox: sender, reply };
+        let queued = match self.mailbox.push(Visit::Connect(Box::new(joining))) {
+            Err(Refused::Closed(Visit::Connect(joining))) => return Err(Left(joining.visitor)),
+            outcome => outcome.map_err(|_| RoomError::Busy),
+        };
+        let (patience, answers) = (ms(self.parts.limits.connect_ms_max), self.answers.clone());
+        Ok(async move {
+            queued?;
+            match tokio::time::timeout(patience, answer).await {
+                Ok(Ok(admission)) => Ok(Joined { admission: admission?, answers, outbox }),
+                Ok(Err(_)) => Err(RoomError::Gone),
+                Err(_) => Err(RoomError::TimedOut),
+            }
+        })
+    }
+
+    /// Asks the room for a response.
+    ///
+    /// # Errors
+    /// [`Left`]; [`RoomError`] says why there is no response.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the room still handles the request.
+    pub fn request(
+        &self,
+        request: Request,
+    ) -> Result<impl Future<Output = Result<Response, RoomError>> + use<>, Left<Request>> {
+        let (reply, answer) = oneshot::channel();
+        let queued = match self.mailbox.push(Visit::Request { request: Box::new(request), reply }) {
+            Err(Refused::Closed(Visit::Request { request, .. })) => return Err(Left(*request)),
+            outcome => outcome.map_err(|_| RoomError::Busy),
+        };
+        let patience = ms(self.parts.limits.request_ms_max);
+        Ok(async move {
+            queued?;
+            let answer = tokio::time::timeout(patience, answer).await;
+            answer.map_err(|_| RoomError::TimedOut)?.unwrap_or(Err(RoomError::Gone))
+        })
+    }
+
+    /// Reports that the alarm may be due. A room that is leaving memory drops `done`, and the search finds
+    /// the alarm due once more.
+    pub fn alarm(&self, done: AlarmGuard) {
+        drop(self.mailbox.push(AlarmRing(done)));
+    }
+
+    /// Reports that the room may have been unused for too long; `done` works as with [`RoomHandle::alarm`].
+    pub fn expire(&self, done: AlarmGuard) {
+        drop(self.mailbox.push(Errand::Expire { done }));
+    }
+
+    /// Ends the room, and closes its connections with this frame. A room that is leaving memory has no
+    /// connections.
+    pub fn stop(&self, frame: CloseFrame) {
+        drop(self.mailbox.push(Command::Stop(frame)));
+    }
+
+    /// Lets the room take over other code between two turns. The future returns how many connections stayed,
+    /// or `None` if the room runs that code already.
+    ///
+    /// # Errors
+    /// [`Left`]; [`RoomError`] says why the code did not start.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the room still takes over.
+    pub fn reload(
+        &self,
+        to: Orders,
+        otherwise: Otherwise,
+        spare: OwnedSemaphorePermit,
+    ) -> Result<impl Future<Output = Result<Option<usize>, RoomError>> + use<>, Left<()>> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Reload { to: Box::new(to), otherwise, spare, reply };
+        self.mailbox.push(command).map_err(|_| Left(()))?;
+        Ok(async move { answer.await.unwrap_or(Err(RoomError::Gone)) })
+    }
+
+    /// Asks the room for its state. The future returns `None` if the room is busy and does not answer in
+    /// time.
+    ///
+    /// # Errors
+    /// [`Left`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub fn inspect(
+        &self,
+        window: Window,
+    ) -> Result<impl Future<Output = Option<Inspection>> + use<>, Left<()>> {
+        let (reply, answer) = oneshot::channel();
+        // A full mailbox drops the reply.
+        self.mailbox.push(Errand::Inspect { window, reply }).or_else(full_is_asked)?;
+        let patience = ms(self.parts.limits.inspect_ms_max);
+        Ok(async move { tokio::time::timeout(patience, answer).await.ok()?.ok() })
+    }
+
+    /// Closes one connection. The future returns false if no connection has this id.
+    ///
+    /// # Errors
+    /// [`Left`]; [`RoomError::Busy`] or [`RoomError::TimedOut`]: the room is busy, and may still close it.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the room still closes it.
+    pub fn kick(
+        &self,
+        id: String,
+        frame: CloseFrame,
+    ) -> Result<impl Future<Output = Result<bool, RoomError>> + use<>, Left<()>> {
+        let (reply, kicked) = oneshot::channel();
+        let queued = match self.mailbox.push(Errand::Kick { id, frame, reply }) {
+            Err(Refused::Closed(_)) => return Err(Left(())),
+            outcome => outcome.map_err(|_| RoomError::Busy),
+        };
+        let patience = ms(self.parts.limits.request_ms_max);
+        Ok(async move {
+            queued?;
+            let kicked = tokio::time::timeout(patience, kicked).await;
+            // A room that ends closes all connections.
+            Ok(kicked.map_err(|_| RoomError::TimedOut)?.unwrap_or(true))
+        })
+    }
+
+    /// Changes one key. The future waits until the change is durable, and returns whether the key existed
+    /// before. The inner error names a limit that the change exceeds.
+    ///
+    /// # Errors
+    /// [`Left`]; [`RoomError`]: nothing was changed. After [`RoomError::TimedOut`] the room may still change
+    /// it.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the room still changes it.
+    pub fn edit(
+        &self,
+        edit: Edit,
+    ) -> Result<impl Future<Output = Result<Result<bool, Refusal>, RoomError>> + use<>, Left<Edit>>
+    {
+        let (reply, edited): (EditReply, _) = oneshot::channel();
+        let queued = match self.mailbox.push(EditOrder { edit, reply }) {
+            Err(Refused::Closed(order)) => return Err(Left(order.edit)),
+            outcome => outcome.map_err(|_| RoomError::Busy),
+        };
+        let patience = ms(self.parts.limits.request_ms_max);
+        Ok(async move {
+            queued?;
+            let edited = tokio::time::timeout(patience, edited).await;
+            edited.map_err(|_| RoomError::TimedOut)?.unwrap_or(Err(RoomError::Gone))
+        })
+    }
+}
+
+/// Treats a full mailbox as asked: the room is too busy to answer, but it has not left.
+fn full_is_asked<P>(refused: Refused<P>) -> Result<(), Left<()>> {
+    match refused {
+        Refused::Full(_) => Ok(()),
+        Refused::Closed(_) => Err(Left(())),
+    }
+}
+
+impl Admission {
+    pub(super) fn new(mailbox: Mailbox, serial: Serial) -> Self {
+        Self { mailbox, serial, said_goodbye: AtomicBool::new(false) }
+    }
+
+    fn tell(&self, parting: Parting) {
+        // A room that is gone has closed its connections already.
+        drop(self.mailbox.push(parting));
+    }
+
+    fn ended(&self, ending: Ending) {
+        if !self.said_goodbye.swap(true, Ordering::Relaxed) {
+            self.tell(Parting::Closed { who: self.serial, ending });
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.ended(Ending::broken_off());
+    }
+}
+
+impl Joined {
+    /// Passes on a message, as soon as the room has space for it.
+    ///
+    /// # Errors
+    /// [`RoomError::Busy`] if there was no space in time, [`RoomError::Gone`] if the room stopped.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it returns, the message is lost.
+    pub async fn message(&self, message: Message) -> Result<(), RoomError> {
+        let visit = Visit::Message { from: self.admission.serial, message };
+        self.admission.mailbox.push_when_free(visit).await
+    }
+
+    /// Reports an error in what the client sent.
+    pub fn failed(&self, error: String) {
+        self.admission.tell(Parting::Failed { who: self.admission.serial, error });
+    }
+
+    /// Reports how the connection ended. The outbox still yields what the room sends until it handles this
+    /// report, and ends after that.
+    pub fn ended(&self, ending: Ending) {
+        self.admission.ended(ending);
+    }
+}

@@ -1,0 +1,269 @@
+//! The mails before a room: events, for which the guest is called, and orders, which concern the room itself.
+//! Owns the closed list of mails.
+//!
+//! Invariant: the treatment of a mail (whether the mailbox's bounds hold for it, whether it wakes the room,
+//! whether it is a use) is a property of its type ([`Post::CLASS`]), so that a new kind cannot be forgotten
+//! in one place. It does not know how a mail is handled.
+
+use super::edit::{Edit, EditReply};
+use super::outbox::OutboxSender;
+use super::{Admission, Inspection, Orders, Otherwise, RoomError, Visitor, Window};
+use room_core::event::{CloseFrame, Ending, Message, Request, Response};
+use room_core::id::Serial;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// A mail before a room, with the sender for its answer.
+#[derive(Debug)]
+pub(super) enum Mail {
+    Event(EventMail),
+    Order(OrderMail),
+}
+
+/// The guest is called for it.
+#[derive(Debug)]
+pub(super) enum EventMail {
+    Visit(Visit),
+    Parting(Parting),
+    Alarm(AlarmRing),
+}
+
+/// The room itself handles it.
+#[derive(Debug)]
+pub(super) enum OrderMail {
+    Command(Command),
+    Errand(Errand),
+    Edit(EditOrder),
+}
+
+/// The treatment of all mails of one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Class {
+    /// True if the mailbox refuses it at its bounds. False for mails that must get through and are few by
+    /// themselves.
+    pub(super) bounded: bool,
+    /// True if it keeps the room in memory.
+    pub(super) wakes: bool,
+    /// True for mails from clients, and for changes of what is stored.
+    pub(super) is_use: bool,
+}
+
+/// A type of mail.
+pub(super) trait Post: Into<Mail> {
+    /// The treatment of mails of this type.
+    const CLASS: Class;
+
+    /// Returns its size in a mailbox, in bytes.
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    /// Answers the sender that it will not be handled. Does nothing where no sender waits, or the loss of the
+    /// reply informs the sender.
+    fn fail(self, _error: &RoomError) {}
+}
+
+/// Requests of clients.
+#[derive(Debug)]
+pub(super) enum Visit {
+    /// A client wants to connect.
+    Connect(Box<Joining>),
+    /// An open connection sent a message.
+    Message { from: Serial, message: Message },
+    /// A plain request.
+    Request { request: Box<Request>, reply: oneshot::Sender<Result<Response, RoomError>> },
+}
+
+/// A client that wants to connect.
+#[derive(Debug)]
+pub(super) struct Joining {
+    pub(super) visitor: Visitor,
+    pub(super) outbox: OutboxSender,
+    pub(super) reply: oneshot::Sender<Result<Admission, RoomError>>,
+}
+
+/// A report about the end of a connection: at most two a connection.
+#[derive(Debug)]
+pub(super) enum Parting {
+    /// An open connection broke the protocol.
+    Failed { who: Serial, error: String },
+    /// A connection ended.
+    Closed { who: Serial, ending: Ending },
+}
+
+/// The alarm may be due: at most one a room. It is a use if it is due, which the room decides.
+#[derive(Debug)]
+pub(super) struct AlarmRing(pub(super) AlarmGuard);
+
+/// Held while a room handles an alarm or its expiry: completed when that is done, and dropped if it was not.
+pub type AlarmGuard = oneshot::Sender<()>;
+
+/// An order of the node.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// The room takes over other code. The reply is how many connections stayed, or `None` if the room runs
+    /// that code already.
+    Reload {
+        to: Box<Orders>,
+        otherwise: Otherwise,
+        /// The permit for the new instance to start before the old one is gone.
+        spare: OwnedSemaphorePermit,
+        reply: oneshot::Sender<Result<Option<usize>, RoomError>>,
+    },
+    /// The room ends, and closes its connections with this frame.
+    Stop(CloseFrame),
+}
+
+/// A request to a room that is in memory anyway. It wakes no guest.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// An operator asks for the room's state.
+    Inspect { window: Window, reply: oneshot::Sender<Inspection> },
+    /// An operator ends a connection. The reply says whether it was there.
+    Kick { id: String, frame: CloseFrame, reply: oneshot::Sender<bool> },
+    /// The room may have been unused for too long.
+    Expire { done: AlarmGuard },
+}
+
+/// An operator changes what is stored.
+#[derive(Debug)]
+pub(super) struct EditOrder {
+    pub(super) edit: Edit,
+    pub(super) reply: EditReply,
+}
+
+impl Post for Visit {
+    const CLASS: Class = Class { bounded: true, wakes: true, is_use: true };
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Connect(joining) => joining.visitor.request.size(),
+            Self::Message { message, .. } => message.len(),
+            Self::Request { request, .. } => request.size(),
+        }
+    }
+
+    fn fail(self, error: &RoomError) {
+        // A caller that has gone away needs no answer.
+        match self {
+            Self::Connect(joining) => drop(joining.reply.send(Err(error.clone()))),
+            Self::Message { .. } => {}
+            Self::Request { reply, .. } => drop(reply.send(Err(error.clone()))),
+        }
+    }
+}
+
+impl Post for Parting {
+    const CLASS: Class = Class { bounded: false, wakes: true, is_use: true };
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Failed { error, .. } => error.len(),
+            Self::Closed { .. } => 0,
+        }
+    }
+}
+
+impl Post for AlarmRing {
+    const CLASS: Class = Class { bounded: false, wakes: true, is_use: false };
+}
+
+impl Post for Command {
+    const CLASS: Class = Class { bounded: false, wakes: true, is_use: false };
+
+    fn fail(self, error: &RoomError) {
+        match self {
+            Self::Reload { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Stop(_) => {}
+        }
+    }
+}
+
+impl Post for Errand {
+    const CLASS: Class = Class { bounded: true, wakes: false, is_use: false };
+}
+
+impl Post for EditOrder {
+    const CLASS: Class = Class { bounded: true, wakes: false, is_use: true };
+
+    fn bytes(&self) -> usize {
+        self.edit.size()
+    }
+
+    fn fail(self, error: &RoomError) {
+        drop(self.reply.send(Err(error.clone())));
+    }
+}
+
+impl Mail {
+    /// Returns its treatment.
+    pub(super) fn class(&self) -> Class {
+        match self {
+            Self::Event(EventMail::Visit(_)) => Visit::CLASS,
+            Self::Event(EventMail::Parting(_)) => Parting::CLASS,
+            Self::Event(EventMail::Alarm(_)) => AlarmRing::CLASS,
+            Self::Order(OrderMail::Command(_)) => Command::CLASS,
+            Self::Order(OrderMail::Errand(_)) => Errand::CLASS,
+            Self::Order(OrderMail::Edit(_)) => EditOrder::CLASS,
+        }
+    }
+
+    /// Returns its size in a mailbox, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Event(EventMail::Visit(post)) => post.bytes(),
+            Self::Event(EventMail::Parting(post)) => post.bytes(),
+            Self::Event(EventMail::Alarm(post)) => post.bytes(),
+            Self::Order(OrderMail::Command(post)) => post.bytes(),
+            Self::Order(OrderMail::Errand(post)) => post.bytes(),
+            Self::Order(OrderMail::Edit(post)) => post.bytes(),
+        }
+    }
+
+    /// Answers the sender that it will not be handled.
+    pub(super) fn fail(self, error: &RoomError) {
+        match self {
+            Self::Event(EventMail::Visit(post)) => post.fail(error),
+            Self::Event(EventMail::Parting(post)) => post.fail(error),
+            Self::Event(EventMail::Alarm(post)) => post.fail(error),
+            Self::Order(OrderMail::Command(post)) => post.fail(error),
+            Self::Order(OrderMail::Errand(post)) => post.fail(error),
+            Self::Order(OrderMail::Edit(post)) => post.fail(error),
+        }
+    }
+}
+
+impl From<Visit> for Mail {
+    fn from(post: Visit) -> Self {
+        Self::Event(EventMail::Visit(post))
+    }
+}
+
+impl From<Parting> for Mail {
+    fn from(post: Parting) -> Self {
+        Self::Event(EventMail::Parting(post))
+    }
+}
+
+impl From<AlarmRing> for Mail {
+    fn from(post: AlarmRing) -> Self {
+        Self::Event(EventMail::Alarm(post))
+    }
+}
+
+impl From<Command> for Mail {
+    fn from(post: Command) -> Self {
+        Self::Order(OrderMail::Command(post))
+    }
+}
+
+impl From<Errand> for Mail {
+    fn from(post: Errand) -> Self {
+        Self::Order(OrderMail::Errand(post))
+    }
+}
+
+impl From<EditOrder> for Mail {
+    fn from(post: EditOrder) -> Self {
+        Self::Order(OrderMail::Edit(post))
+    }
+}

@@ -1,0 +1,100 @@
+//! One room, from the event that reaches it to the output that leaves it. Owns the turn.
+//!
+//! Invariant: [`RoomHandle`] is the only way into a room, because only this folder can make mails. It does
+//! not know sockets, HTTP or other rooms.
+
+mod actor;
+mod alarm;
+mod edit;
+mod faults;
+mod figures;
+mod gate;
+mod handle;
+mod live;
+mod mail;
+mod mailbox;
+mod outbox;
+mod outlet;
+mod places;
+mod replacements;
+mod roster;
+mod turns;
+mod usage;
+
+pub use actor::{Actor, Inspection, Stopped, Window};
+pub use edit::Edit;
+pub use figures::{FaultRecord, Figures, Glance, Stage, Totals};
+pub use handle::{Joined, Left, RoomHandle, Visitor};
+pub use mail::AlarmGuard;
+pub use mailbox::Mailbox;
+pub use outbox::{ConnectionKey, Outboxes, Said};
+pub use places::{Places, SharedPlaces};
+pub use roster::Client;
+pub use turns::Parts;
+
+use handle::Admission;
+use room_core::config::WhenQuiet;
+use room_core::ttl::Lifetime;
+use room_guest::{Code, GuestFault};
+use room_store::StoreError;
+
+/// A room's code and settings.
+#[derive(Debug)]
+pub struct Orders {
+    /// The code that the room runs.
+    pub code: Code,
+    /// The room's behaviour when it is quiet.
+    pub when_quiet: WhenQuiet,
+    /// How long it is kept while unused; `None` keeps it forever.
+    pub lifetime: Option<Lifetime>,
+}
+
+/// The fallback of a room whose new code does not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// It keeps the old code.
+    KeepOld,
+    /// It keeps the new code, and starts it afresh at the next event.
+    Rest,
+}
+
+/// The reason why a room did not do what a caller asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RoomError {
+    /// Its mailbox is full, or too many rooms are live.
+    #[error("the room is busy")]
+    Busy,
+    /// It has as many connections as it may have.
+    #[error("the room is full")]
+    Full,
+    /// Connections with one id replaced each other too often.
+    #[error(
+        "connections with this id replace each other too often: an id belongs to one connection"
+    )]
+    Contended,
+    /// Its guest failed.
+    #[error(transparent)]
+    Guest(#[from] GuestFault),
+    /// Its storage failed. No output that depended on it left the room.
+    #[error(transparent)]
+    Storage(#[from] StoreError),
+    /// It failed too often and rests.
+    #[error("the room failed repeatedly and rests")]
+    Broken,
+    /// It did not answer in time.
+    #[error("the room did not answer in time")]
+    TimedOut,
+    /// It stopped before it answered.
+    #[error("the room stopped")]
+    Gone,
+    /// The node stops.
+    #[error("the server is shutting down")]
+    Draining,
+}
+
+impl RoomError {
+    /// Returns true if the same call may succeed a little later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Busy | Self::Broken | Self::TimedOut | Self::Gone | Self::Draining)
+    }
+}

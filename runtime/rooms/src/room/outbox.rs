@@ -1,0 +1,358 @@
+//! The queues between rooms and the clients after one socket. Owns the outputs of rooms that the network has
+//! not taken yet.
+//!
+//! Invariant: a room never waits for a client. At its bound a queue is thrown away and ends, and nothing
+//! follows its end. Each queue that is not empty stands once in one line of the socket, so that the socket
+//! task sleeps only while all are empty, and takes from each in turn. It does not know sockets, frames or
+//! protocols.
+
+use room_core::byte_budget::{ByteBudget, BytePermit};
+use room_core::event::{CloseFrame, Message};
+use room_core::limits::{Limits, size};
+use room_core::metrics::RoomMetrics;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// A socket's number for one of its connections. Rooms do not know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionKey(pub usize);
+
+/// One item of an outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A message.
+    Message(Message),
+    /// The last item: the connection is over.
+    Goodbye(CloseFrame),
+    /// The last item, in place of everything that waited: the client was too far behind.
+    Overflow,
+}
+
+/// All outboxes of one socket, for its task to read. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub struct Outboxes(Arc<Inner>);
+
+/// A room's end of an outbox.
+pub struct OutboxSender {
+    socket: Arc<Inner>,
+    slot: usize,
+}
+
+/// The socket's end of an outbox.
+pub struct Outbox {
+    socket: Arc<Inner>,
+    slot: usize,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    /// Signalled when the line gets its first outbox, and by [`Outboxes::wake`].
+    filled: Notify,
+    /// Signalled when an outbox reaches its bound.
+    overflowed: Notify,
+    bytes_max: usize,
+    messages_max: usize,
+    budget: ByteBudget,
+    metrics: Arc<RoomMetrics>,
+}
+
+#[derive(Default)]
+struct State {
+    /// A slot is reused when both ends of its outbox are gone.
+    slots: Vec<Slot>,
+    /// The slots with items, each once. The one that has waited longest comes first.
+    line: VecDeque<usize>,
+    /// The slot from which the task took last.
+    taken_from: Option<usize>,
+    woken: bool,
+}
+
+struct Slot {
+    key: ConnectionKey,
+    queue: Queue,
+    has_sender: bool,
+    has_reader: bool,
+}
+
+struct Queue {
+    said: VecDeque<Said>,
+    bytes: usize,
+    /// Bytes that the task took last: the socket is about to write them.
+    taken: usize,
+    /// Covers `bytes` and `taken`.
+    permit: BytePermit,
+    ended: bool,
+    /// True if the slot stands in the line.
+    in_line: bool,
+}
+
+impl Outboxes {
+    /// Makes the set of outboxes of a socket, empty at first.
+    pub fn new(limits: &Limits, metrics: Arc<RoomMetrics>, budget: ByteBudget) -> Self {
+        Self(Arc::new(Inner {
+            state: Mutex::default(),
+            filled: Notify::new(),
+            overflowed: Notify::new(),
+            bytes_max: size(limits.outbox_bytes_max),
+            messages_max: size(limits.outbox_frames_max),
+            budget,
+            metrics,
+        }))
+    }
+
+    /// Makes a new, empty outbox, and returns its two ends.
+    pub fn open(&self, key: ConnectionKey) -> (OutboxSender, Outbox) {
+        let permit = self.0.budget.permit();
+        let (said, bytes, taken, ended, in_line) = (VecDeque::new(), 0, 0, false, false);
+        let queue = Queue { said, bytes, taken, permit, ended, in_line };
+        let new = Slot { key, queue, has_sender: true, has_reader: true };
+        let mut state = self.0.state();
+        let free = state.slots.iter().position(|slot| !slot.has_sender && !slot.has_reader);
+        let slot = free.unwrap_or(state.slots.len());
+        match state.slots.get_mut(slot) {
+            Some(free) => *free = new,
+            None => state.slots.push(new),
+        }
+        drop(state);
+        let socket = self.0.clone();
+        (OutboxSender { socket: socket.clone(), slot }, Outbox { socket, slot })
+    }
+
+    /// Takes the next items of one connection, at most `max`, as soon as there are any. Returns `None` if
+    /// [`Outboxes::wake`] woke it. Only the one task that writes may call it, and only after it has written
+    /// the items that it took before.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it returns, nothing was taken.
+    pub async fn next(&self, max: usize, into: &mut Vec<Said>) -> Option<ConnectionKey> {
+        loop {
+            if let Some(woken) = self.take(max, into) {
+                return woken;
+            }
+            self.0.filled.notified().await;
+        }
+    }
+
+    /// As [`Outboxes::next`], without waiting. The outer `None` means that all outboxes are empty.
+    pub fn take(&self, max: usize, into: &mut Vec<Said>) -> Option<Option<ConnectionKey>> {
+        let mut state = self.0.state();
+        state.written();
+        if std::mem::take(&mut state.woken) {
+            return Some(None);
+        }
+        let slot = state.line.pop_front()?;
+        let Slot { key, queue, .. } = &mut state.slots[slot];
+        let key = *key;
+        // One by one: for the one or two items that usually wait, a drain costs more than all else here.
+        let (mut taken, mut messages) = (0, 0);
+        for _ in 0..queue.said.len().min(max) {
+            let Some(said) = queue.said.pop_front() else { break };
+            taken += said.bytes();
+            messages += u64::from(matches!(said, Said::Message(_)));
+            into.push(said);
+        }
+        queue.taken = taken;
+        queue.bytes -= taken;
+        queue.in_line = !queue.said.is_empty();
+        if queue.in_line {
+            state.line.push_back(slot);
+        }
+        state.taken_from = Some(slot);
+        drop(state);
+        self.0.metrics.messages_sent.increment(messages);
+        Some(Some(key))
+    }
+
+    /// Makes [`Outboxes::next`] return, because the task has something else to do.
+    pub fn wake(&self) {
+        self.0.state().woken = true;
+        self.0.filled.notify_one();
+    }
+
+    /// Returns when an outbox has reached its bound: the client takes too little, so its socket should not
+    /// wait long for it. Only the one task that writes may call it.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it returns, the next call still reports an overflow.
+    pub async fn overflowed(&self) {
+        self.0.overflowed.notified().await;
+    }
+}
+
+impl OutboxSender {
+    /// Queues a message, or ends the outbox if the client is too far behind.
+    pub fn send(&self, message: &Message) {
+        self.socket.send(self.slot, message);
+    }
+
+    /// Returns true if the socket is gone, so that no task takes what is queued.
+    pub fn is_gone(&self) -> bool {
+        !self.socket.state().slots[self.slot].has_reader
+    }
+
+    /// Returns how far the client is behind: messages and bytes that wait for its socket.
+    pub fn lag(&self) -> (usize, usize) {
+        let state = self.socket.state();
+        let queue = &state.slots[self.slot].queue;
+        let last_word = queue.said.back().is_some_and(|said| !matches!(said, Said::Message(_)));
+        (queue.said.len() - usize::from(last_word), queue.bytes)
+    }
+
+    /// Ends the outbox with this frame, after the queued items. Has no effect if it has ended.
+    pub fn close(&self, frame: CloseFrame) {
+        self.socket.end(self.slot, frame);
+    }
+}
+
+impl std::fmt::Debug for OutboxSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OutboxSender")
+    }
+}
+
+impl Drop for OutboxSender {
+    /// Ends the outbox, because the room is gone. Its clients may come back.
+    fn drop(&mut self) {
+        self.close(CloseFrame::new(1011, "the room stopped"));
+        self.socket.state().slots[self.slot].has_sender = false;
+    }
+}
+
+impl Outbox {
+    /// Queues an auto-response after the room's items, with the same bound.
+    pub fn answer(&self, message: &Message) {
+        self.socket.send(self.slot, message);
+    }
+
+    /// Ends the outbox with this frame, after the queued items, without waiting for the room. Has no effect
+    /// if it has ended.
+    pub fn end(&self, frame: CloseFrame) {
+        self.socket.end(self.slot, frame);
+    }
+
+    /// Throws away the queued items, and keeps nothing that the room sends later.
+    pub fn discard(&self) {
+        self.socket.state().silence(self.slot);
+    }
+}
+
+impl Drop for Outbox {
+    /// Throws away the queued items, because no task takes them any more.
+    fn drop(&mut self) {
+        let mut state = self.socket.state();
+        state.silence(self.slot);
+        state.taken_from = state.taken_from.filter(|from| *from != self.slot);
+        let Slot { queue, has_reader, .. } = &mut state.slots[self.slot];
+        *has_reader = false;
+        queue.taken = 0;
+        queue.permit.shrink(0);
+    }
+}
+
+impl Said {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(message) => message.len(),
+            Self::Goodbye(_) | Self::Overflow => 0,
+        }
+    }
+}
+
+impl Queue {
+    fn clear(&mut self) {
+        self.said.clear();
+        self.bytes = 0;
+        self.permit.shrink(self.taken);
+    }
+
+    /// Returns true if there is memory for this many bytes more. A client that keeps up gets its message in
+    /// any case.
+    fn covers(&mut self, more: usize) -> bool {
+        let keeps_up = self.said.is_empty() && self.taken == 0;
+        self.permit.cover(self.bytes + self.taken + more) || keeps_up
+    }
+
+    fn end(&mut self, last: Said) {
+        self.said.push_back(last);
+        self.ended = true;
+    }
+}
+
+impl State {
+    /// Notes that the socket has written the items taken last.
+    fn written(&mut self) {
+        if let Some(slot) = self.taken_from.take() {
+            let queue = &mut self.slots[slot].queue;
+            queue.taken = 0;
+            queue.permit.shrink(queue.bytes);
+        }
+    }
+
+    /// Ends a slot's queue without a last item, and throws away what waits in it.
+    fn silence(&mut self, slot: usize) {
+        self.line.retain(|waiting| *waiting != slot);
+        let queue = &mut self.slots[slot].queue;
+        queue.clear();
+        queue.said = VecDeque::new();
+        (queue.ended, queue.in_line) = (true, false);
+    }
+
+    /// Puts a slot with items into the line. Returns true if it did not stand there.
+    fn line_up(&mut self, slot: usize) -> bool {
+        let was_in_line = std::mem::replace(&mut self.slots[slot].queue.in_line, true);
+        if !was_in_line {
+            self.line.push_back(slot);
+        }
+        !was_in_line
+    }
+}
+
+impl Inner {
+    fn send(&self, slot: usize, message: &Message) {
+        let mut state = self.state();
+        let queue = &mut state.slots[slot].queue;
+        if queue.ended {
+            return;
+        }
+        let more = message.len();
+        let full = queue.said.len() >= self.messages_max || queue.bytes + more > self.bytes_max;
+        if full || !queue.covers(more) {
+            queue.clear();
+            queue.end(Said::Overflow);
+            self.metrics.outbox_overflows.increment(1);
+            self.overflowed.notify_one();
+        } else {
+            queue.bytes += more;
+            queue.said.push_back(Said::Message(message.clone()));
+        }
+        self.ring(state, slot);
+    }
+
+    fn end(&self, slot: usize, frame: CloseFrame) {
+        let mut state = self.state();
+        let queue = &mut state.slots[slot].queue;
+        if !queue.ended {
+            queue.end(Said::Goodbye(frame));
+            self.ring(state, slot);
+        }
+    }
+
+    /// Lines a slot up, and wakes the socket task, which looks at the line before it sleeps.
+    fn ring(&self, mut state: MutexGuard<'_, State>, slot: usize) {
+        let is_new = state.line_up(slot);
+        drop(state);
+        if is_new {
+            self.filled.notify_one();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Changes to the state are moves that cannot panic, so the state is whole even after its holder
+        // panicked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! The one way out of a room. Owns the connections and the outputs that wait for them.
+//!
+//! Invariant: outputs leave only through the gate, in the order of the turns. It does not know guests or
+//! where commits go: it asks for their outcomes.
+
+use super::figures::Figures;
+use super::gate::OutputGate;
+use super::handle::Admission;
+use super::roster::{NumberedOutputs, Roster};
+use super::{AlarmGuard, RoomError};
+use crate::taps::RoomTap;
+use room_core::event::{CloseFrame, Response};
+use room_core::id::Serial;
+use room_core::metrics::RoomMetrics;
+use room_core::turn::{Output, Refusal};
+use room_store::{Offset, Settled, StoreError};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// The gate and the roster behind it.
+pub(super) struct Outlet {
+    pub(super) roster: Roster,
+    gate: OutputGate<Release>,
+    /// Bytes of what the gate holds.
+    held_bytes: usize,
+    metrics: Arc<RoomMetrics>,
+}
+
+/// One turn's outputs and answer, which leave the room when the turn is durable.
+struct Release {
+    said: NumberedOutputs,
+    /// The newest connection at the time of the turn: a broadcast does not reach later ones.
+    horizon: Option<Serial>,
+    reply: Reply,
+    /// When it began to wait, if it waits.
+    since: Option<Instant>,
+}
+
+/// The caller that waits for a turn besides the connections.
+pub(super) enum Reply {
+    Nobody,
+    /// A client that wants to connect. A refused client, too, must get its answer only when the commits that
+    /// led to the refusal are durable.
+    Joined(Due<Admission>),
+    /// A connection whose end was handled. Its outbox ends here, after the earlier outputs.
+    Left(Serial),
+    Response(Due<Response>),
+    Alarm(AlarmGuard),
+    /// A change of a key. The answer says whether the key existed before.
+    Edited(Due<Result<bool, Refusal>>),
+}
+
+/// An answer that is due when its turn is durable.
+pub(super) struct Due<T> {
+    to: oneshot::Sender<Result<T, RoomError>>,
+    outcome: Result<T, RoomError>,
+}
+
+impl<T> Due<T> {
+    pub(super) fn new(
+        to: oneshot::Sender<Result<T, RoomError>>,
+        outcome: Result<T, RoomError>,
+    ) -> Self {
+        Self { to, outcome }
+    }
+
+    fn send(self) {
+        // If the caller has gone away, the dropped admission reports the end of the connection to the room.
+        drop(self.to.send(self.outcome));
+    }
+
+    fn fail(self, error: &RoomError) {
+        drop(self.to.send(Err(error.clone())));
+    }
+}
+
+impl Reply {
+    /// Answers the caller that the turn is lost.
+    fn fail(self, error: &RoomError) {
+        match self {
+            Self::Joined(due) => due.fail(error),
+            Self::Response(due) => due.fail(error),
+            Self::Edited(due) => due.fail(error),
+            // The loss of the guard informs the sender.
+            Self::Nobody | Self::Left(_) | Self::Alarm(_) => {}
+        }
+    }
+}
+
+impl Release {
+    fn bytes(&self) -> usize {
+        let outputs: usize = self.said.outputs.iter().map(Output::bytes).sum();
+        let reply = match &self.reply {
+            Reply::Response(Due { outcome: Ok(response), .. }) => response.body.len(),
+            _ => 0,
+        };
+        outputs + reply
+    }
+}
+
+impl Outlet {
+    /// Makes an outlet without connections, which holds nothing.
+    pub(super) fn new(metrics: Arc<RoomMetrics>, figures: Arc<Figures>, tap: Arc<RoomTap>) -> Self {
+        let (roster, gate) = (Roster::new(figures, tap), OutputGate::default());
+        Self { roster, gate, held_bytes: 0, metrics }
+    }
+
+    /// Takes a turn's outputs. `commit` is the offset at which its writes are durable, if it wrote.
+    pub(super) fn hold(&mut self, commit: Option<Offset>, said: NumberedOutputs, reply: Reply) {
+        let waits = commit.is_some() || self.is_holding();
+        let since = waits.then(Instant::now);
+        let release = Release { said, horizon: self.roster.horizon(), reply, since };
+        self.held_bytes += release.bytes();
+        if let Some(release) = self.gate.hold(commit, release) {
+            self.let_out(release);
+        }
+    }
+
+    /// Takes an answer to a caller, without outputs. `commit` is the offset that the answer waits for.
+    pub(super) fn answer(&mut self, commit: Option<Offset>, reply: Reply) {
+        self.hold(commit, NumberedOutputs::default(), reply);
+    }
+
+    /// Returns the bytes of outputs whose turns are not durable yet.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Releases everything that has become durable.
+    ///
+    /// # Errors
+    /// The error by which a commit was lost: nothing that the gate holds may ever leave.
+    pub(super) fn release(
+        &mut self,
+        settled: impl Fn(Offset) -> Settled,
+    ) -> Result<(), StoreError> {
+        while let Some(release) = self.gate.release(&settled)? {
+            self.let_out(release);
+        }
+        Ok(())
+    }
+
+    /// Returns true if something waits to become durable.
+    pub(super) fn is_holding(&self) -> bool {
+        !self.gate.is_empty()
+    }
+
+    /// Throws away what the gate holds, answers the waiting callers with the error, and closes all
+    /// connections.
+    pub(super) fn abandon(&mut self, error: &RoomError, frame: &CloseFrame) {
+        for release in self.gate.abandon() {
+            release.reply.fail(error);
+        }
+        self.roster.close_all(frame);
+    }
+
+    fn let_out(&mut self, release: Release) {
+        self.held_bytes -= release.bytes();
+        if let Some(since) = release.since {
+            self.metrics.gate_seconds.record(since.elapsed());
+        }
+        if let Reply::Joined(Due { outcome: Ok(admission), .. }) = &release.reply {
+            self.roster.opened(admission.serial);
+        }
+        self.roster.say(release.said, release.horizon);
+        match release.reply {
+            Reply::Nobody => {}
+            Reply::Joined(due) => due.send(),
+            Reply::Left(serial) => self.roster.hang_up(serial),
+            Reply::Response(due) => due.send(),
+            Reply::Alarm(done) => drop(done.send(())),
+            Reply::Edited(due) => due.send(),
+        }
+    }
+}

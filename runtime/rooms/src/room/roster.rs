@@ -1,0 +1,262 @@
+//! The clients of one room and the queues behind them. Owns the recipients of every output.
+//!
+//! Invariant: a broadcast reaches the connections that were open when its turn committed, once and in order,
+//! and no connection that came later. It does not know when an output may leave.
+
+use super::figures::Figures;
+use super::outbox::OutboxSender;
+use super::replacements::Replacements;
+use crate::taps::{RoomTap, Whom};
+use hashbrown::HashMap;
+use room_core::connection::{Connection, Connections, Link};
+use room_core::event::{CloseFrame, Ending};
+use room_core::id::{ConnectionId, SequenceNumber, Serial};
+use room_core::turn::{Effects, Output, Tags, is_meant_for};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The connected clients, and the ways to reach them.
+pub(super) struct Roster {
+    connections: Arc<Connections>,
+    /// Connections off the list, to which the gate may still hold outputs of their time.
+    leaving: BTreeMap<Serial, Box<Connection>>,
+    outboxes: HashMap<Serial, Line>,
+    figures: Arc<Figures>,
+    tap: Arc<RoomTap>,
+}
+
+/// The way to a client.
+struct Line {
+    outbox: OutboxSender,
+    /// When the client was let in, in milliseconds since 1970.
+    since_ms: u64,
+    replacements: Replacements,
+}
+
+/// Outputs in the order in which they leave.
+#[derive(Default)]
+pub(super) struct NumberedOutputs {
+    /// The number of the first one. Each further one has the next number.
+    pub(super) first: SequenceNumber,
+    pub(super) outputs: Vec<Output>,
+}
+
+/// The way to a client that is being let in.
+pub(super) struct Arrival {
+    pub(super) outbox: OutboxSender,
+    /// When the client is let in, in milliseconds since 1970.
+    pub(super) since_ms: u64,
+    /// What the client knows of earlier connections with its id.
+    pub(super) replacements: Replacements,
+}
+
+/// A client as an operator sees it.
+#[derive(Debug)]
+pub struct Client {
+    /// Its connection, with tags and state.
+    pub connection: Connection,
+    /// When it was let in, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Messages that wait for its socket.
+    pub lag_messages: usize,
+    /// Their bytes.
+    pub lag_bytes: usize,
+}
+
+impl Roster {
+    /// Makes an empty roster.
+    pub(super) fn new(figures: Arc<Figures>, tap: Arc<RoomTap>) -> Self {
+        let (connections, leaving, outboxes) = Default::default();
+        Self { connections, leaving, outboxes, figures, tap }
+    }
+
+    /// Returns the clients that came after this one, in the order in which they came.
+    pub(super) fn clients(&self, after: Option<Serial>) -> impl Iterator<Item = Client> {
+        self.connections.after(after).filter_map(|connection| {
+            let line = self.outboxes.get(&connection.serial)?;
+            let (lag_messages, lag_bytes) = line.outbox.lag();
+            let (connection, since_ms) = (connection.clone(), line.since_ms);
+            Some(Client { connection, since_ms, lag_messages, lag_bytes })
+        })
+    }
+
+    /// Returns the connections, for a turn to read.
+    pub(super) fn connections(&self) -> Arc<Connections> {
+        self.connections.clone()
+    }
+
+    pub(super) fn get(&self, serial: Serial) -> Option<&Connection> {
+        self.connections.get(serial)
+    }
+
+    pub(super) fn by_id(&self, id: &str) -> Option<&Connection> {
+        self.connections.by_id(id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Adds a client whose id is not in use.
+    pub(super) fn join(&mut self, connection: Connection, arrival: Arrival) {
+        let Arrival { outbox, since_ms, replacements } = arrival;
+        self.outboxes.insert(connection.serial, Line { outbox, since_ms, replacements });
+        self.edit().insert(connection);
+        self.figures.note_connections(self.len());
+    }
+
+    /// Returns what a client knows of earlier connections with its id; `None` if the client is not there.
+    pub(super) fn replacements(&mut self, serial: Serial) -> Option<&mut Replacements> {
+        self.outboxes.get_mut(&serial).map(|line| &mut line.replacements)
+    }
+
+    /// Takes a client off the list. Its outbox stays until [`Roster::hang_up`], because the gate may still
+    /// hold outputs to it.
+    pub(super) fn leave(&mut self, serial: Serial) {
+        if let Some(connection) = self.edit().remove(serial)
+            && self.outboxes.contains_key(&serial)
+        {
+            self.leaving.insert(serial, connection);
+        }
+        self.figures.note_connections(self.len());
+    }
+
+    /// Ends a client's outbox, after the queued items.
+    pub(super) fn hang_up(&mut self, serial: Serial) {
+        self.outboxes.remove(&serial);
+        self.leaving.remove(&serial);
+    }
+
+    /// Marks a connection as ended, so that it gets nothing more while the guest handles its close. Returns
+    /// false if it is not on the list.
+    pub(super) fn retire(&mut self, serial: Serial) -> bool {
+        let connection = self.edit().get_mut(serial);
+        connection.map(|connection| connection.link = Link::Closing).is_some()
+    }
+
+    /// Applies a committed turn's changes to the connections. This sends nothing.
+    pub(super) fn apply(&mut self, effects: &mut Effects) {
+        let states = std::mem::take(&mut effects.states);
+        let closed = std::mem::take(&mut effects.closed);
+        let tags = effects.tags.take();
+        if states.is_empty() && closed.is_empty() && tags.is_none() {
+            return;
+        }
+        let connections = self.edit();
+        for (serial, state) in states {
+            if let Some(connection) = connections.get_mut(serial) {
+                connection.state = state;
+            }
+        }
+        for serial in closed {
+            if let Some(connection) = connections.get_mut(serial) {
+                connection.link = Link::Closing;
+            }
+        }
+        if let Some(Tags { to, tags }) = tags
+            && let Some(connection) = connections.get_mut(to)
+        {
+            connection.tags = tags;
+        }
+    }
+
+    /// Returns true if a connection's socket is gone and the room has not handled its end yet.
+    pub(super) fn has_left(&self, who: Serial) -> bool {
+        self.outboxes.get(&who).is_none_or(|line| line.outbox.is_gone())
+    }
+
+    /// Returns the newest serial: no later connection has joined so far.
+    pub(super) fn horizon(&self) -> Option<Serial> {
+        self.connections.newest()
+    }
+
+    /// Sends a turn's outputs. `horizon` is the newest connection at the time of the turn.
+    pub(super) fn say(
+        &self,
+        NumberedOutputs { first, outputs }: NumberedOutputs,
+        horizon: Option<Serial>,
+    ) {
+        let mut said = 0;
+        for (at, output) in outputs.into_iter().enumerate() {
+            let number = first.after(at as u64);
+            match output {
+                Output::Send { to, message } => {
+                    if let Some(line) = self.outboxes.get(&to) {
+                        line.outbox.send(&message);
+                        said += 1;
+                        self.tell(to, |tap, id| tap.went(number, Whom::One(id), &message));
+                    }
+                }
+                Output::Close { to, frame } => self.close(number, to, frame),
+                Output::Broadcast { message, tag, without } => {
+                    // A client that has left since gets what came before its goodbye, and nothing after it.
+                    let all = self.connections.all().chain(self.leaving.values().map(Box::as_ref));
+                    let heard = all.filter(|connection| {
+                        Some(connection.serial) <= horizon
+                            && is_meant_for(connection, tag.as_deref(), &without)
+                    });
+                    let before = said;
+                    for connection in heard {
+                        if let Some(line) = self.outboxes.get(&connection.serial) {
+                            line.outbox.send(&message);
+                            said += 1;
+                        }
+                    }
+                    if said > before {
+                        self.tap.went(number, Whom::Many(said - before), &message);
+                    }
+                }
+            }
+        }
+        if said > 0 {
+            self.figures.note_sent(said as u64);
+        }
+    }
+
+    /// Ends one connection after the messages that it got so far.
+    fn close(&self, number: SequenceNumber, to: Serial, frame: CloseFrame) {
+        if let Some(line) = self.outboxes.get(&to) {
+            self.tell(to, |tap, id| tap.closed(Some(number), Whom::One(id), &frame));
+            line.outbox.close(frame);
+        }
+    }
+
+    /// Ends all connections.
+    pub(super) fn close_all(&self, frame: &CloseFrame) {
+        if !self.outboxes.is_empty() {
+            self.tap.closed(None, Whom::Many(self.outboxes.len()), frame);
+        }
+        self.outboxes.values().for_each(|line| line.outbox.close(frame.clone()));
+    }
+
+    /// Reports to watchers that a client was let in.
+    pub(super) fn opened(&self, who: Serial) {
+        self.tell(who, RoomTap::opened);
+    }
+
+    /// Reports to watchers how a connection ended.
+    pub(super) fn ended(&self, who: Serial, ending: &Ending) {
+        self.tell(who, |tap, id| tap.ended(id, ending));
+    }
+
+    /// Reports something about a client that is or was on the list to watchers, if there are any.
+    fn tell(&self, who: Serial, told: impl FnOnce(&RoomTap, &ConnectionId)) {
+        if !self.tap.may_be_watched() {
+            return;
+        }
+        if let Some(connection) = self.get(who).or_else(|| self.leaving.get(&who).map(Box::as_ref))
+        {
+            told(&self.tap, &connection.id);
+        }
+    }
+
+    /// Returns the connections for a change. The turn has dropped its reference by then, so nothing is
+    /// copied.
+    fn edit(&mut self) -> &mut Connections {
+        Arc::make_mut(&mut self.connections)
+    }
+}

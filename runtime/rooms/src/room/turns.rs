@@ -1,0 +1,462 @@
+//! Turns: one event, one call of the guest, one commit. Owns the instance and the outcomes of its turns.
+//!
+//! Invariant: all of a turn's effects are kept or none, whatever the guest did. An outer error of a function
+//! here comes from the store and ends the room; an inner error comes from the guest, and the room goes on. It
+//! does not know where events come from.
+
+use super::faults::Faults;
+use super::figures::{FaultRecord, Figures, Stage};
+use super::live::{Hold, Live};
+use super::outlet::{Outlet, Reply};
+use super::places::{Place, Places, Seat};
+use super::roster::NumberedOutputs;
+use super::usage::Usage;
+use super::{Otherwise, RoomError};
+use crate::taps::{RoomTap, Taps};
+use room_core::byte_budget::ByteBudget;
+use room_core::clock::Clock;
+use room_core::event::{Answer, Event};
+use room_core::id::{ModuleHash, RoomId, Serial};
+use room_core::limits::Limits;
+use room_core::logs::{LogLevel, Logs};
+use room_core::metrics::{RoomMetrics, TurnEnd};
+use room_core::ttl::{Lifetime, Served};
+use room_core::turn::{Output, Turn};
+use room_guest::{Code, Flush, GuestFault, Overrun};
+use room_store::{Offset, RoomStore, Store, StoreError, Touch};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tracing::{Instrument, field};
+
+/// The parts of the node that a room needs.
+pub struct Parts {
+    /// The store of the node's rooms.
+    pub store: Store,
+    /// The bounds of rooms.
+    pub limits: Arc<Limits>,
+    /// The time of rooms and their guests.
+    pub clock: Clock,
+    /// The clock of the service.
+    pub served: Served,
+    /// One for each room that may have an instance.
+    pub places: Places,
+    /// One permit for each instance that may start before the one that it replaces is gone.
+    pub spares: Arc<Semaphore>,
+    /// The counts of all rooms.
+    pub metrics: Arc<RoomMetrics>,
+    /// The log that watchers of the node read.
+    pub logs: Logs,
+    /// The taps: which watcher follows which room.
+    pub taps: Taps,
+    /// The budget of the bytes that mailboxes and outboxes may hold.
+    pub bytes: ByteBudget,
+}
+
+/// The turns of one room.
+pub(super) struct Turns {
+    pub(super) room: RoomId,
+    pub(super) parts: Arc<Parts>,
+    pub(super) store: RoomStore,
+    pub(super) outlet: Outlet,
+    pub(super) figures: Arc<Figures>,
+    /// The tap that shows the room's traffic to its watchers.
+    pub(super) tap: Arc<RoomTap>,
+    pub(super) usage: Usage,
+    code: Code,
+    /// Boxed, because each turn takes it out and puts it back.
+    live: Option<Box<Live>>,
+    faults: Faults,
+}
+
+/// A turn that committed: its outputs and the offset at which its writes are durable.
+pub(super) struct Committed {
+    pub(super) answer: Answer,
+    said: NumberedOutputs,
+    offset: Option<Offset>,
+}
+
+impl Turns {
+    /// Opens the room's storage, before any turn.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the stored facts of the room cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is held while it waits.
+    pub(super) async fn new(
+        room: RoomId,
+        figures: Arc<Figures>,
+        (code, lifetime): (Code, Option<Lifetime>),
+        parts: Arc<Parts>,
+    ) -> Result<Self, StoreError> {
+        let tap = Arc::new(parts.taps.of(room.clone()));
+        Ok(Self {
+            usage: Usage::new(parts.served, lifetime, &parts.limits),
+            store: parts.store.room(&room).await?,
+            outlet: Outlet::new(parts.metrics.clone(), figures.clone(), tap.clone()),
+            figures,
+            tap,
+            room,
+            parts,
+            code,
+            live: None,
+            faults: Faults::default(),
+        })
+    }
+
+    /// Makes sure that there is an instance, and that it has started.
+    pub(super) async fn ready(&mut self) -> Result<Result<(), RoomError>, StoreError> {
+        if self.faults.is_broken(Instant::now) {
+            return Ok(Err(RoomError::Broken));
+        }
+        if self.live.is_some() {
+            return Ok(Ok(()));
+        }
+        match self.place().await? {
+            Ok(place) => self.start(Hold::Place(place)).await,
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Waits for a place, and releases outputs that become durable during the wait.
+    async fn place(&mut self) -> Result<Result<Place, RoomError>, StoreError> {
+        let places = self.parts.places.clone();
+        let mut taking = std::pin::pin!(places.take());
+        loop {
+            tokio::select! {
+                biased;
+                taken = &mut taking => return Ok(taken),
+                () = self.store.settles(), if self.outlet.is_holding() => self.release()?,
+            }
+        }
+    }
+
+    /// Returns the seat of the instance, if there is one.
+    pub(super) fn seat(&self) -> Option<Arc<Seat>> {
+        self.live.as_deref().and_then(Live::seat)
+    }
+
+    /// Returns true if there is an instance.
+    pub(super) fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Returns whether there is an instance. The figures themselves know whether the room rests after faults.
+    pub(super) fn stage(&self) -> Stage {
+        if self.is_live() { Stage::Running } else { Stage::Hibernated }
+    }
+
+    /// Returns the hash of the code that gets the next event.
+    pub(super) fn module(&self) -> ModuleHash {
+        self.code.module.hash()
+    }
+
+    /// Returns true from a fault of the guest until a turn succeeds again.
+    pub(super) fn is_failing(&self) -> bool {
+        self.faults.is_failing()
+    }
+
+    /// Forgets the faults so far.
+    pub(super) fn forgive(&mut self) {
+        self.faults.forget();
+        self.figures.note_no_rest();
+    }
+
+    /// Drops the instance; a new one gets the next event.
+    pub(super) fn rest(&mut self) {
+        self.live = None;
+    }
+
+    /// Delivers one event to the started guest, and keeps all of its effects or none. An inner error comes
+    /// from the guest, and the room goes on.
+    pub(super) async fn turn(
+        &mut self,
+        event: &Event,
+        about: Option<Serial>,
+    ) -> Result<Result<Committed, RoomError>, StoreError> {
+        let outcome = self.call(event, about).await?;
+        match &outcome {
+            Ok(_) => self.faults.success(),
+            Err(error) => self.fault(event, error),
+        }
+        Ok(outcome)
+    }
+
+    /// Takes over other code. The old instance goes when the new one has started. If the start fails,
+    /// `otherwise` says whether the old code stays or the room rests. Returns whether the code was replaced.
+    pub(super) async fn reload(
+        &mut self,
+        code: Code,
+        otherwise: Otherwise,
+        spare: OwnedSemaphorePermit,
+    ) -> Result<Result<bool, RoomError>, StoreError> {
+        if code.is(&self.code) {
+            return Ok(Ok(false));
+        }
+        let old_code = std::mem::replace(&mut self.code, code);
+        let Some(old) = self.live.take() else {
+            self.forgive();
+            return Ok(Ok(true));
+        };
+        let started = self.start(Hold::Spare(spare)).await?;
+        match (&started, &mut self.live) {
+            (Ok(()), Some(new)) => {
+                new.take_over(*old);
+                self.forgive();
+            }
+            _ if otherwise == Otherwise::Rest => self.live = None,
+            _ => {
+                self.code = old_code;
+                self.live = Some(old);
+            }
+        }
+        Ok(started.map(|()| true))
+    }
+
+    /// Makes a new instance and starts it. If the start fails, the guest gets no event.
+    async fn start(&mut self, hold: Hold) -> Result<Result<(), RoomError>, StoreError> {
+        let begun = Instant::now();
+        match Live::new(&self.code, &self.room, self.parts.clock, hold).await {
+            Ok(live) => self.live = Some(Box::new(live)),
+            Err(error) => {
+                self.fault(&Event::Start, &error);
+                return Ok(Err(error));
+            }
+        }
+        match self.call(&Event::Start, None).await? {
+            Ok(turn) => {
+                self.hold(turn, Reply::Nobody);
+                self.parts.metrics.start_seconds.record(begun.elapsed());
+                Ok(Ok(()))
+            }
+            Err(error) => {
+                self.fault(&Event::Start, &error);
+                self.live = None;
+                Ok(Err(error))
+            }
+        }
+    }
+
+    /// Calls the guest, commits its effects, and counts how the turn ended, also where the store fails and
+    /// the room ends.
+    async fn call(
+        &mut self,
+        event: &Event,
+        about: Option<Serial>,
+    ) -> Result<Result<Committed, RoomError>, StoreError> {
+        let outcome = self.attempt(event, about).await?;
+        match &outcome {
+            Ok(_) => self.parts.metrics.turns.count(TurnEnd::Committed),
+            Err(RoomError::Guest(fault)) => self.parts.metrics.turns.count(end_of(fault)),
+            Err(_) => {}
+        }
+        Ok(outcome)
+    }
+
+    async fn attempt(
+        &mut self,
+        event: &Event,
+        about: Option<Serial>,
+    ) -> Result<Result<Committed, RoomError>, StoreError> {
+        let Some(mut live) = self.live.take() else { return Ok(Err(RoomError::Gone)) };
+        let number = self.store.sequence().take(1);
+        let span = tracing::debug_span!("turn", room = %self.room, event = event.name(),
+            %number, module = %self.code.module.hash(), fault = field::Empty);
+        let begun = Instant::now();
+        self.figures.note_begin(event.name(), begun);
+        let called = {
+            // By reference: otherwise the instrumentation would copy the whole state of a call.
+            let delivery = std::pin::pin!(self.deliver(&mut live, event, about));
+            delivery.instrument(span.clone()).await?
+        };
+        if let Err(fault) = &called {
+            span.record("fault", field::display(fault));
+        }
+        let took = begun.elapsed();
+        self.figures.note_end(took);
+        self.parts.metrics.turn_seconds.record(took);
+        let spared = called.as_ref().err().is_none_or(GuestFault::spares_instance);
+        self.live = spared.then_some(live);
+        let (answer, turn) = match called {
+            Ok(done) => done,
+            Err(fault) => return Ok(Err(fault.into())),
+        };
+        if let Answer::Response(response) = &answer
+            && let Some(problem) = response.problem(self.parts.limits.response_bytes_max)
+        {
+            return Ok(Err(GuestFault::Rejected(problem).into()));
+        }
+        let (said, offset) = match event {
+            Event::Expire => self.commit_end(turn).await?,
+            _ => self.commit(turn).await?,
+        };
+        Ok(Ok(Committed { answer, said, offset }))
+    }
+
+    /// Runs one callback, commits what it flushes, and releases outputs that become durable during the call.
+    async fn deliver(
+        &mut self,
+        live: &mut Live,
+        event: &Event,
+        about: Option<Serial>,
+    ) -> Result<Result<(Answer, Turn), GuestFault>, StoreError> {
+        let turn = self.begin(about);
+        let turn = if matches!(event, Event::Alarm) { turn.for_alarm() } else { turn };
+        let mut call = std::pin::pin!(live.instance.call(event, turn));
+        loop {
+            tokio::select! {
+                biased;
+                called = &mut call => return Ok(called),
+                flush = live.flushes.next() => self.flush(flush, about).await?,
+                () = self.store.settles(), if self.outlet.is_holding() => self.release()?,
+            }
+        }
+    }
+
+    fn begin(&self, about: Option<Serial>) -> Turn {
+        let limits = self.parts.limits.clone();
+        Turn::new(self.store.view(), self.outlet.roster.connections(), about, limits)
+    }
+
+    /// Ends a turn in the middle of a callback and begins another.
+    async fn flush(&mut self, flush: Flush, about: Option<Serial>) -> Result<(), StoreError> {
+        let Flush { turn, resume } = flush;
+        let (said, offset) = self.commit(turn).await?;
+        self.outlet.hold(offset, said, Reply::Nobody);
+        // A guest that does not resume was stopped by its budget.
+        drop(resume.send(self.begin(about)));
+        Ok(())
+    }
+
+    /// Commits a turn's writes to the store, and applies its other effects to the room.
+    async fn commit(
+        &mut self,
+        turn: Turn,
+    ) -> Result<(NumberedOutputs, Option<Offset>), StoreError> {
+        let mut effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
+        let writes = std::mem::take(&mut effects.writes);
+        // Before the commit, which makes their numbers durable.
+        let said = self.numbered(std::mem::take(&mut effects.outputs));
+        let offset = match writes.is_empty() {
+            true => None,
+            false => Some(self.store.commit(writes, self.module(), self.note()).await?),
+        };
+        self.outlet.roster.apply(&mut effects);
+        Ok((said, offset))
+    }
+
+    /// Returns the note of the room's use that goes with a commit.
+    pub(super) fn note(&self) -> Option<Touch> {
+        self.usage.note(self.store.touch())
+    }
+
+    /// Notes that the room was used, where that must not wait for a commit. If the store cannot note it now,
+    /// the room tries again later: nothing in the room depends on the note.
+    pub(super) async fn note_use(&mut self) {
+        if let Some(touch) = self.usage.own_note(self.store.touch())
+            && let Err(error) = self.store.note_use(touch).await
+        {
+            tracing::debug!(room = %self.room, %error, "the room's use is not noted");
+        }
+    }
+
+    /// Takes the outputs of a room's last turn, and deletes everything that is stored for the room, the
+    /// turn's own writes included.
+    async fn commit_end(
+        &mut self,
+        turn: Turn,
+    ) -> Result<(NumberedOutputs, Option<Offset>), StoreError> {
+        let mut effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
+        let said = self.numbered(std::mem::take(&mut effects.outputs));
+        let offset = self.end().await?;
+        self.outlet.roster.apply(&mut effects);
+        Ok((said, Some(offset)))
+    }
+
+    /// Deletes everything that is stored for the room, and drops the instance with its memory.
+    pub(super) async fn end(&mut self) -> Result<Offset, StoreError> {
+        self.rest();
+        self.usage.forget();
+        self.store.commit_end(self.module()).await
+    }
+
+    fn fault(&mut self, event: &Event, error: &RoomError) {
+        let RoomError::Guest(fault) = error else {
+            return;
+        };
+        let (room, event) = (&self.room, event.name());
+        self.note_fault(event, fault);
+        let text = match fault {
+            GuestFault::Trapped { backtrace, .. } => format!("turn dropped: {fault}\n{backtrace}"),
+            _ => format!("turn dropped: {fault}"),
+        };
+        let project = self.parts.logs.project();
+        tracing::error!(target: "room::guest", project, party = %room.party(), room = room.name(),
+            event, "{text}");
+        self.log(LogLevel::Error, &format!("{event}: {text}"));
+        if fault.spares_instance() {
+            return;
+        }
+        let now = Instant::now();
+        if let Some(rest) = self.faults.fault(now, &self.parts.limits) {
+            self.figures.note_rest(now + rest);
+            let rest_ms = rest.as_millis();
+            tracing::error!(project, %room, rest_ms, "the room failed repeatedly and rests");
+            let text = format!("the room failed repeatedly and rests for {rest_ms} ms");
+            self.log(LogLevel::Error, &text);
+        }
+    }
+
+    /// Returns the name of the room's project for the process's log.
+    pub(super) fn project(&self) -> &str {
+        self.parts.logs.project()
+    }
+
+    /// Logs a line about the room for watchers of the node.
+    pub(super) fn log(&self, level: LogLevel, text: &str) {
+        self.parts.logs.room(level, &self.room, text);
+    }
+
+    fn note_fault(&self, event: &'static str, fault: &GuestFault) {
+        let backtrace = match fault {
+            GuestFault::Trapped { backtrace, .. } => Some(backtrace.clone()),
+            GuestFault::Rejected(_) | GuestFault::Overrun(_) => None,
+        };
+        let (at_ms, reason) = (self.parts.clock.wall_ms(), fault.to_string());
+        self.tap.failed(event, &reason);
+        self.figures.note_fault(FaultRecord { at_ms, event, reason, backtrace });
+    }
+
+    /// Hands a turn's outputs to the gate.
+    pub(super) fn hold(&mut self, turn: Committed, reply: Reply) {
+        self.outlet.hold(turn.offset, turn.said, reply);
+    }
+
+    /// Hands an output that comes from no turn to the gate, after the outputs of earlier turns.
+    pub(super) fn say(&mut self, output: Output) {
+        let said = self.numbered(vec![output]);
+        self.outlet.hold(None, said, Reply::Nobody);
+    }
+
+    /// Gives outputs the next numbers.
+    fn numbered(&self, outputs: Vec<Output>) -> NumberedOutputs {
+        NumberedOutputs { first: self.store.sequence().take(outputs.len()), outputs }
+    }
+
+    /// Releases all outputs that have become durable.
+    pub(super) fn release(&mut self) -> Result<(), StoreError> {
+        self.outlet.release(|offset| self.store.settled(offset))
+    }
+}
+
+/// Returns the label under which a fault is counted.
+fn end_of(fault: &GuestFault) -> TurnEnd {
+    match fault {
+        GuestFault::Rejected(_) => TurnEnd::Rejected,
+        GuestFault::Trapped { .. } => TurnEnd::Trapped,
+        GuestFault::Overrun(Overrun::Time { .. } | Overrun::Wall { .. }) => TurnEnd::OutOfTime,
+        GuestFault::Overrun(Overrun::Memory { .. }) => TurnEnd::OutOfMemory,
+        GuestFault::Overrun(Overrun::Stack) => TurnEnd::OutOfStack,
+    }
+}

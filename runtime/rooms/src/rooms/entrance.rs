@@ -1,0 +1,139 @@
+//! The way of clients to rooms. Owns the one look at a room's party by which a client is let in or turned
+//! away.
+//!
+//! Invariant: an entrance leads to a room only while the party that it shows is the one that the room runs.
+//! `through` checks this in the same step in which it queues the client's request, and a running room gets
+//! other code in the same step in which that code is noted for it. So no deployment comes between the
+//! decision to let a client in and the code that the client reaches. It does not know who decides, or how.
+
+use super::{Party, Phase, Rooms, State, Unreachable};
+use crate::room::{ConnectionKey, Joined, Left, Outboxes, Parts, RoomError, RoomHandle, Visitor};
+use room_core::event::{Request, Response};
+use room_core::id::RoomId;
+use std::sync::Arc;
+
+/// The party that a room runs at one moment.
+pub struct Entrance {
+    room: RoomId,
+    party: Arc<Party>,
+}
+
+impl Entrance {
+    /// Returns the room.
+    pub fn room(&self) -> &RoomId {
+        &self.room
+    }
+
+    /// Returns the party by whose settings clients are let in.
+    pub fn party(&self) -> &Party {
+        &self.party
+    }
+}
+
+impl Rooms {
+    /// Looks up the party that a room runs, and activates nothing.
+    ///
+    /// # Errors
+    /// [`Unreachable::UnknownParty`].
+    pub fn entrance(&self, room: &RoomId) -> Result<Entrance, Unreachable> {
+        let state = self.state();
+        let party = state.party(room)?;
+        let party = state.running.get(room).map_or(party, |resident| resident.runs(party)).clone();
+        Ok(Entrance { room: room.clone(), party })
+    }
+
+    /// Makes the outboxes of a new socket.
+    pub fn outboxes(&self) -> Outboxes {
+        let Parts { limits, metrics, bytes, .. } = &*self.0.parts;
+        Outboxes::new(limits, metrics.clone(), bytes.clone())
+    }
+
+    /// Lets a client into a room, and activates the room if it does not run. Returns `None` if the room has
+    /// another code or other settings by now: the caller must take a new entrance and decide again.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    ///
+    /// # Cancel safety
+    /// As [`RoomHandle::connect`].
+    pub async fn connect(
+        &self,
+        entrance: &Entrance,
+        mut visitor: Visitor,
+        to: (&Outboxes, ConnectionKey),
+    ) -> Result<Option<Joined>, Unreachable> {
+        loop {
+            match self.through(entrance, |handle| handle.connect(visitor, to))? {
+                None => return Ok(None),
+                Some(Ok(joined)) => return Ok(Some(joined.await?)),
+                Some(Err(Left(back))) => visitor = back,
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Asks a room for a response, and activates the room if it does not run. `None` as with
+    /// [`Rooms::connect`].
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    ///
+    /// # Cancel safety
+    /// As [`RoomHandle::request`].
+    pub async fn request(
+        &self,
+        entrance: &Entrance,
+        mut request: Request,
+    ) -> Result<Option<Response>, Unreachable> {
+        loop {
+            match self.through(entrance, |handle| handle.request(request))? {
+                None => return Ok(None),
+                Some(Ok(response)) => return Ok(Some(response.await?)),
+                Some(Err(Left(back))) => request = back,
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Calls `ask` with the room's handle, if the entrance still leads to the room, in one step with that
+    /// check.
+    fn through<T>(
+        &self,
+        entrance: &Entrance,
+        ask: impl FnOnce(&RoomHandle) -> T,
+    ) -> Result<Option<T>, Unreachable> {
+        let (mut state, room) = (self.state(), &entrance.room);
+        if state.draining {
+            return Err(RoomError::Draining.into());
+        }
+        let party = state.party(room)?;
+        if let Some(resident) = state.running.get(room) {
+            let is_open = Arc::ptr_eq(resident.runs(party), &entrance.party);
+            return Ok(is_open.then(|| ask(&resident.handle)));
+        }
+        if !Arc::ptr_eq(party, &entrance.party) {
+            return Ok(None);
+        }
+        let handle = self.activate(&mut state, room, entrance.party.clone());
+        Ok(Some(ask(&handle)))
+    }
+}
+
+impl State {
+    /// Returns the party of a room, as it holds for rooms that begin now.
+    pub(super) fn party(&self, room: &RoomId) -> Result<&Arc<Party>, Unreachable> {
+        let party = self.parties.get(room.party());
+        party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))
+    }
+}
+
+impl super::Resident {
+    /// Returns the party that a mail queued now will reach, where `newest` is the party for rooms that begin
+    /// now. A resident that waits for its content takes the newest party when it begins.
+    fn runs<'a>(&'a self, newest: &'a Arc<Party>) -> &'a Arc<Party> {
+        match &self.phase {
+            Phase::Waiting => newest,
+            Phase::Running(party) => party,
+        }
+    }
+}

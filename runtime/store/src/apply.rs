@@ -1,0 +1,179 @@
+//! From records to the tree. Owns the counts of a room.
+//!
+//! Invariant: after every record the facts of a room agree with its keys, whatever the tree held before. So
+//! records may be applied a second time, or over a part of their effects. It does not know where records come
+//! from.
+
+use crate::backend::Tree;
+use crate::keys::{self, RoomFacts};
+use crate::{Offset, Record, StoreError, Touch, Wipe};
+use bytes::Bytes;
+use hashbrown::HashMap;
+use room_core::id::RoomId;
+use room_core::span::{Key, Overlay};
+
+/// The gathered changes of some records.
+pub(super) struct Changes<'a> {
+    tree: &'a dyn Tree,
+    batch: Overlay,
+    rooms: HashMap<RoomId, RoomFacts>,
+    last: Offset,
+    bytes: usize,
+}
+
+impl<'a> Changes<'a> {
+    pub(super) fn on(tree: &'a dyn Tree) -> Self {
+        Self { tree, batch: Overlay::new(), rooms: HashMap::new(), last: Offset(0), bytes: 0 }
+    }
+
+    /// Adds the changes of a record.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the tree cannot be read. The caller must drop the gathered changes.
+    pub(super) fn add(&mut self, record: &Record) -> Result<(), StoreError> {
+        let room = &record.room;
+        let mut info = match self.rooms.get(room) {
+            Some(info) => *info,
+            None => info_of(self.tree, room)?,
+        };
+        if record.change.wipe != Wipe::Nothing {
+            self.remove_keys(room)?;
+            (info.keys, info.bytes) = (0, 0);
+        }
+        let alarm = match record.change.wipe {
+            Wipe::Room => Some(record.change.alarm.flatten()),
+            _ => record.change.alarm,
+        };
+        if let Some(alarm) = alarm {
+            if let Some(old) = info.alarm {
+                self.batch.insert(keys::due(old.due_ms, room), None);
+            }
+            if let Some(new) = alarm {
+                self.batch.insert(keys::due(new.due_ms, room), Some(Bytes::new()));
+            }
+            info.alarm = alarm;
+        }
+        let touch = match record.change.wipe {
+            Wipe::Room => Some(record.change.touch),
+            _ => record.change.touch.map(Some),
+        };
+        if let Some(touch) = touch {
+            self.note_use(room, &mut info, touch);
+        }
+        let prefix = keys::guest_prefix(room);
+        for (key, value) in &record.change.keys {
+            self.put([prefix.as_slice(), key].concat(), key.len(), value.clone(), &mut info)?;
+        }
+        info.turns = info.turns.max(record.turn);
+        info.number = info.number.max(record.number);
+        if record.change.wipe == Wipe::Room && (info.keys, info.alarm) == (0, None) {
+            self.note_use(room, &mut info, None);
+            info = RoomFacts::default();
+        }
+        self.rooms.insert(room.clone(), info);
+        self.last = self.last.max(record.offset);
+        Ok(())
+    }
+
+    fn note_use(&mut self, room: &RoomId, info: &mut RoomFacts, touch: Option<Touch>) {
+        if let Some(old) = info.touch {
+            self.batch.insert(keys::touched(old.at_ms, room), None);
+        }
+        if let Some(new) = touch {
+            self.batch.insert(keys::touched(new.at_ms, room), Some(Bytes::new()));
+        }
+        info.touch = touch;
+    }
+
+    fn put(
+        &mut self,
+        key: Key,
+        len: usize,
+        value: Option<Bytes>,
+        info: &mut RoomFacts,
+    ) -> Result<(), StoreError> {
+        let old = match self.batch.get(&key) {
+            Some(value) => value.as_ref().map(Bytes::len),
+            None => self.tree.value_len(&key)?,
+        };
+        if let Some(old) = old {
+            info.keys = info.keys.saturating_sub(1);
+            info.bytes = info.bytes.saturating_sub((len + old) as u64);
+        }
+        if let Some(value) = &value {
+            info.keys += 1;
+            info.bytes += (len + value.len()) as u64;
+        }
+        self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+        self.batch.insert(key, value);
+        Ok(())
+    }
+
+    /// Removes the guest's keys, those in the tree and those earlier in this batch.
+    fn remove_keys(&mut self, room: &RoomId) -> Result<(), StoreError> {
+        let span = keys::guest(room);
+        let earlier: Vec<_> =
+            room_core::span::over(&self.batch, &span).map(|(key, _)| key).collect();
+        self.batch.extend(earlier.into_iter().map(|key| (key, None)));
+        for key in self.tree.keys(&span) {
+            self.batch.insert(key?, None);
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes of keys and values that wait to be written.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns true if no record was added.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
+    /// Writes all changes to the tree, and returns the new facts of the rooms.
+    ///
+    /// # Errors
+    /// [`StoreError`]: some, all or nothing may be written.
+    pub(super) fn write(mut self) -> Result<HashMap<RoomId, RoomFacts>, StoreError> {
+        for (room, info) in &self.rooms {
+            let record = (*info != RoomFacts::default()).then(|| keys::encode_info(info));
+            self.batch.insert(keys::info(room), record);
+        }
+        self.batch.insert(keys::applied(), Some(keys::encode_offset(self.last)));
+        self.tree.apply(&self.batch)?;
+        Ok(self.rooms)
+    }
+}
+
+/// Returns the tree's facts of a room.
+pub(super) fn info_of(tree: &dyn Tree, room: &RoomId) -> Result<RoomFacts, StoreError> {
+    let stored = tree.get(&keys::info(room))?;
+    stored.map_or_else(|| Ok(RoomFacts::default()), |bytes| keys::decode_info(&bytes))
+}
+
+/// Returns true if the tree belongs to this store. A tree that names no store was made before stores had
+/// names. It gets this store's name.
+///
+/// # Errors
+/// [`StoreError`]: the tree cannot be used.
+pub(super) fn belongs_to(tree: &dyn Tree, store: u128) -> Result<bool, StoreError> {
+    match tree.get(&keys::store())? {
+        Some(found) => Ok(*found == store.to_be_bytes()),
+        None => mark(tree, store).map(|()| true),
+    }
+}
+
+/// Writes the name of its store into a tree.
+///
+/// # Errors
+/// [`StoreError`]: the name is not written.
+pub(super) fn mark(tree: &dyn Tree, store: u128) -> Result<(), StoreError> {
+    let name = Bytes::copy_from_slice(&store.to_be_bytes());
+    tree.apply(&[(keys::store(), Some(name))].into_iter().collect())
+}
+
+/// Returns the offset up to which the tree has everything.
+pub(super) fn applied(tree: &dyn Tree) -> Result<Offset, StoreError> {
+    tree.get(&keys::applied())?.map_or_else(|| Ok(Offset::default()), keys::decode_offset)
+}

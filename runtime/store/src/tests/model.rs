@@ -1,0 +1,354 @@
+//! Random lives of a few rooms, against a plain map: turns that are kept and turns that are dropped, reads
+//! and listings, alarms, evictions, crashes of the process and of the machine, exports.
+//!
+//! Both stores run the same lives. A failure is shrunk, and prints the remaining steps. For more lives, a
+//! quarter of the number of cases: `PROPTEST_CASES=10000 cargo test -p room-runtime --lib plain_map`.
+
+use super::super::testing::Disk;
+use super::super::{RoomContent, RoomStore, Store, Touch};
+use super::image::Image;
+use bytes::Bytes;
+use proptest::prelude::*;
+use room_core::id::{ModuleHash, PartyName, RoomId};
+use room_core::limits::Limits;
+use room_core::span::{Direction, Key, ListOptions};
+use room_core::turn::Turn;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const ROOMS: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Turn { room: usize, acts: Vec<Act>, kept: bool, used: Used },
+    Use { room: usize, at: u64 },
+    End { room: usize },
+    Evict { room: usize },
+    Crash(Crash),
+    Export { room: usize },
+    Replace { from: usize, to: usize },
+    Delete { room: usize },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Crash {
+    /// Closed in order.
+    Not,
+    /// The process was killed: the kernel has what it wrote.
+    Process,
+    /// The machine stopped: the tree's files may hold anything, and the log may end in anything.
+    Machine,
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Get(Key),
+    Put(Key, Vec<u8>),
+    Delete(Key),
+    DeleteAll,
+    List(ListOptions),
+    SetAlarm(u64),
+    DeleteAlarm,
+}
+
+/// The time of a room's use: a time of service.
+type Used = Option<u64>;
+
+fn key() -> impl Strategy<Value = Key> {
+    prop::collection::vec(prop::sample::select(vec![0, b'a', b'b', 0xff]), 1..4)
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    // Some are longer than a piece, some are not.
+    let value = (any::<u8>(), 0..40usize).prop_map(|(byte, len)| vec![byte; len]);
+    let bound = || prop::option::weighted(0.3, key());
+    let list = (bound(), bound(), bound(), any::<bool>(), prop::option::of(0..5u32), any::<bool>());
+    let list = list.prop_map(|(start, end, prefix, reverse, limit, after)| {
+        let (start, start_after) = if after { (None, start) } else { (start, None) };
+        let direction = Direction::of_reverse(reverse);
+        ListOptions { start, start_after, end, prefix, direction, limit }
+    });
+    prop_oneof![
+        3 => key().prop_map(Act::Get),
+        6 => (key(), value).prop_map(|(key, value)| Act::Put(key, value)),
+        2 => key().prop_map(Act::Delete),
+        1 => Just(Act::DeleteAll),
+        3 => list.prop_map(Act::List),
+        1 => (1..9u64).prop_map(Act::SetAlarm),
+        1 => Just(Act::DeleteAlarm),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let room = || 0..ROOMS;
+    let used = prop::option::of(1..9u64);
+    let turn = (room(), prop::collection::vec(act(), 1..8), prop::bool::weighted(0.8), used);
+    let crash = prop::sample::select(vec![Crash::Not, Crash::Process, Crash::Machine]);
+    prop_oneof![
+        12 => turn.prop_map(|(room, acts, kept, used)| Step::Turn { room, acts, kept, used }),
+        2 => (room(), 1..9u64).prop_map(|(room, at)| Step::Use { room, at }),
+        1 => room().prop_map(|room| Step::End { room }),
+        2 => room().prop_map(|room| Step::Evict { room }),
+        1 => crash.prop_map(Step::Crash),
+        1 => room().prop_map(|room| Step::Export { room }),
+        1 => (room(), room()).prop_map(|(from, to)| Step::Replace { from, to }),
+        1 => room().prop_map(|room| Step::Delete { room }),
+    ]
+}
+
+/// The expected state of a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Model {
+    keys: BTreeMap<Key, Bytes>,
+    alarm: Option<u64>,
+    used: Used,
+    /// The position of the last durable number; 0 where nothing is known of the room.
+    seq: u64,
+    /// Whether anything is known of it, even if nothing is left.
+    known: bool,
+}
+
+/// A store, its expected state, and its live rooms.
+struct World {
+    place: Image,
+    store: Store,
+    rooms: Vec<Option<RoomStore>>,
+    models: Vec<Model>,
+    /// The last epoch of each room.
+    epochs: Vec<u64>,
+    limits: Arc<Limits>,
+    exports: usize,
+}
+
+fn id(room: usize) -> RoomId {
+    RoomId::new(PartyName::parse("main").unwrap(), &format!("room {room}"), 256).unwrap()
+}
+
+impl World {
+    fn on(place: Image) -> Self {
+        // Makes rare things happen all the time.
+        let limits = Limits {
+            chunk_bytes: 8,
+            log_segment_bytes: 200,
+            snapshot_log_bytes: 400,
+            copy_slice_bytes: 50,
+            room_cache_bytes_max: 60,
+            store_retry_ms: 1,
+            ..Limits::default()
+        };
+        let store = place.store(&limits);
+        let rooms = (0..ROOMS).map(|_| None).collect();
+        let models = vec![Model::default(); ROOMS];
+        let epochs = vec![0; ROOMS];
+        Self { place, store, rooms, models, epochs, limits: Arc::new(limits), exports: 0 }
+    }
+
+    async fn room(&mut self, room: usize) -> &RoomStore {
+        if self.rooms[room].is_none() {
+            let store = self.store.room(&id(room)).await.unwrap();
+            // Numbers continue after the last durable one, in an epoch that no earlier number had.
+            let last = store.sequence().last();
+            assert_eq!(last.seq, self.models[room].seq);
+            assert!(last.epoch > self.epochs[room]);
+            self.epochs[room] = last.epoch;
+            self.rooms[room] = Some(store);
+        }
+        self.rooms[room].as_ref().unwrap()
+    }
+
+    async fn take(&mut self, step: &Step) {
+        match step {
+            Step::Turn { room, acts, kept, used } => self.turn(*room, acts, *kept, *used).await,
+            Step::Use { room, at } => {
+                let touch = Touch { at_ms: *at, tries: 0 };
+                let store = self.room(*room).await;
+                let (noted, last) = (store.note_use(touch).await.unwrap(), store.sequence().last());
+                let model = &mut self.models[*room];
+                assert_eq!(noted, model.known);
+                model.used = if model.known { Some(*at) } else { None };
+                model.seq = if model.known { last.seq } else { 0 };
+            }
+            Step::End { room } => {
+                self.room(*room).await.commit_end(ModuleHash::of(b"code")).await.unwrap();
+                self.models[*room] = Model::default();
+            }
+            Step::Evict { room } => self.rooms[*room] = None,
+            Step::Crash(crash) => self.crash(*crash).await,
+            Step::Export { room } => {
+                let content = self.export(*room).await;
+                let known = content.unwrap_or_else(|| RoomContent::of(id(*room)));
+                let model = &self.models[*room];
+                let wanted = (model.keys.clone(), model.alarm);
+                assert_eq!((known.entries, known.alarm.map(|alarm| alarm.due_ms)), wanted);
+            }
+            Step::Replace { from, to } => {
+                if let Some(content) = self.export(*from).await {
+                    self.rooms[*to] = None;
+                    let used = Some(Touch { at_ms: 9, tries: 0 });
+                    self.store.import(content.renamed(id(*to)), used).await.unwrap();
+                    let Model { keys, alarm, .. } = self.models[*from].clone();
+                    let known = !keys.is_empty() || alarm.is_some();
+                    let seq = if known { self.models[*to].seq } else { 0 };
+                    let used = known.then_some(9);
+                    self.models[*to] = Model { keys, alarm, used, seq, known };
+                }
+            }
+            Step::Delete { room } => {
+                self.rooms[*room] = None;
+                self.store.import(RoomContent::of(id(*room)), None).await.unwrap();
+                self.models[*room] = Model::default();
+            }
+        }
+    }
+
+    async fn turn(&mut self, room: usize, acts: &[Act], kept: bool, used: Used) {
+        let (mut model, limits) = (self.models[room].clone(), self.limits.clone());
+        let store = self.room(room).await;
+        let event = store.sequence().take(1);
+        let mut turn = Turn::new(store.view(), Arc::default(), None, limits);
+        acts.iter().for_each(|act| act_on_both(act, &mut turn, &mut model));
+        let effects = turn.finish().unwrap();
+        if kept {
+            if !effects.writes.is_empty() {
+                let touch = used.map(|at_ms| Touch { at_ms, tries: 0 });
+                store.commit(effects.writes, ModuleHash::of(b"code"), touch).await.unwrap();
+                (model.known, model.used) = (true, used.or(model.used));
+                model.seq = event.seq;
+            }
+            self.models[room] = model;
+        }
+    }
+
+    /// Waits until every commit is durable, though the tree may not have all of them.
+    async fn durable(&self) {
+        let last = self.store.committer.last();
+        self.store.settled().wait_for(|settled| *settled >= last).await.unwrap();
+    }
+
+    async fn crash(&mut self, crash: Crash) {
+        self.durable().await;
+        self.rooms.iter_mut().for_each(|room| *room = None);
+        match crash {
+            Crash::Not => self.store.close(),
+            Crash::Process => self.place.take(&self.store),
+            Crash::Machine => {
+                self.place.take(&self.store);
+                self.place.cut_power();
+            }
+        }
+        self.store.close();
+        self.store = self.place.store(&self.limits);
+    }
+
+    async fn export(&mut self, room: usize) -> Option<RoomContent> {
+        self.durable().await;
+        self.exports += 1;
+        let file = self.place.scratch().join(format!("export-{}", self.exports));
+        self.store.export(&id(room), file).await.unwrap()
+    }
+
+    /// Checks that everything is as expected.
+    async fn check(&mut self) {
+        self.durable().await;
+        self.store.applied().await.unwrap();
+        let verified = self.store.verify().await.unwrap();
+        assert_eq!(verified.problems, Vec::<String>::new());
+        let (mut alarms, mut uses) = (Vec::new(), Vec::new());
+        for room in 0..ROOMS {
+            let model = self.models[room].clone();
+            let bytes: usize = model.keys.iter().map(|(k, v)| k.len() + v.len()).sum();
+            let view = self.room(room).await.view();
+            let entries = view.scan(&room_core::span::Span::ALL).map(Result::unwrap);
+            assert_eq!(entries.collect::<BTreeMap<_, _>>(), model.keys);
+            assert_eq!((view.bytes(), view.alarm()), (bytes as u64, model.alarm));
+            alarms.extend(model.alarm.map(|at| (at, id(room))));
+            uses.extend(model.used.map(|at| (at, id(room))));
+        }
+        alarms.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.to_string().cmp(&b.1.to_string())));
+        assert_eq!(super::alarms(&self.store), alarms);
+        uses.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.to_string().cmp(&b.1.to_string())));
+        assert_eq!(self.store.last_use().unwrap(), uses.last().map_or(0, |(at, _)| *at));
+        assert_eq!(super::uses(&self.store), uses);
+    }
+}
+
+/// Does one thing to the turn and to the model, and compares their answers.
+fn act_on_both(act: &Act, turn: &mut Turn, model: &mut Model) {
+    match act {
+        Act::Get(key) => assert_eq!(turn.get(key).unwrap(), model.keys.get(key).cloned()),
+        Act::Put(key, value) => {
+            turn.put(vec![(key.clone(), value.clone().into())]).unwrap();
+            model.keys.insert(key.clone(), value.clone().into());
+        }
+        Act::Delete(key) => {
+            let there = u32::from(model.keys.remove(key).is_some());
+            assert_eq!(turn.delete(vec![key.clone()]).unwrap(), there);
+        }
+        Act::DeleteAll => {
+            turn.delete_all();
+            (model.keys, model.alarm) = (BTreeMap::new(), None);
+        }
+        Act::List(options) => {
+            let page = turn.list(options).unwrap();
+            assert_eq!(page.entries, listed(&model.keys, options));
+        }
+        Act::SetAlarm(at) => {
+            turn.set_alarm(*at);
+            model.alarm = Some(*at);
+        }
+        Act::DeleteAlarm => {
+            turn.delete_alarm();
+            model.alarm = None;
+        }
+    }
+    assert_eq!(turn.alarm(), model.alarm);
+}
+
+/// Lists keys the simple way.
+fn listed(keys: &BTreeMap<Key, Bytes>, options: &ListOptions) -> Vec<(Key, Bytes)> {
+    let asked_for = |key: &Key| {
+        options.start.as_ref().is_none_or(|start| key >= start)
+            && options.start_after.as_ref().is_none_or(|start| key > start)
+            && options.end.as_ref().is_none_or(|end| key < end)
+            && options.prefix.as_ref().is_none_or(|prefix| key.starts_with(prefix))
+    };
+    let mut found: Vec<_> = keys.iter().filter(|(key, _)| asked_for(key)).collect();
+    if options.direction == Direction::Reverse {
+        found.reverse();
+    }
+    let limit = options.limit.map_or(usize::MAX, |limit| limit as usize);
+    found.into_iter().take(limit).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+fn live(place: Image, steps: &[Step]) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::on(place);
+        for step in steps {
+            world.take(step).await;
+        }
+        world.check().await;
+        world.crash(Crash::Machine).await;
+        world.check().await;
+        world.store.close();
+    });
+}
+
+fn a_quarter() -> ProptestConfig {
+    let all = ProptestConfig::default();
+    ProptestConfig { cases: all.cases / 4, ..all }
+}
+
+proptest! {
+    #![proptest_config(a_quarter())]
+
+    #[test]
+    fn a_store_in_memory_is_a_plain_map(steps in prop::collection::vec(step(), 1..40)) {
+        live(Image::of_memory(Disk::default()), &steps);
+    }
+
+    #[test]
+    fn a_store_on_disk_is_a_plain_map(steps in prop::collection::vec(step(), 1..40)) {
+        live(Image::of_folder(), &steps);
+    }
+}
