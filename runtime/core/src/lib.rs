@@ -4,6 +4,7 @@
 //! guests' engine, databases or the protocols of clients.
 //!
 //! - [`id`], [`connection`], [`event`], [`span`], [`turn`] are what a room is called with and what it answers.
+//! - [`jobs`] are what a room wants done after its turns.
 //! - [`limits`] has every bound, [`config`] what is configured, [`ttl`] how long unused rooms live.
 //! - [`clock`] is the only source of time, [`metrics`] the only registry of counts.
 //! - [`logs`] keeps the newest lines of the log for watchers.
@@ -19,6 +20,7 @@ pub mod connection;
 mod encoding;
 pub mod event;
 pub mod id;
+pub mod jobs;
 pub mod limits;
 pub mod line;
 pub mod logs;

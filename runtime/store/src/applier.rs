@@ -137,8 +137,8 @@ impl Shared {
             .wait_while(self.backlog(), is_full)
             .unwrap_or_else(PoisonError::into_inner);
         backlog.bytes += commits.iter().map(Commit::bytes).sum::<usize>();
-        // The search for due alarms reads the tree, so the tree must have a new alarm soon.
-        backlog.hurry |= commits.iter().any(|commit| commit.record.change.alarm.is_some());
+        // The search for due rooms reads the tree, so the tree must have a new alarm or job soon.
+        backlog.hurry |= commits.iter().any(|commit| commit.record.change.wakes());
         backlog.commits.extend(commits);
         backlog.upto = upto;
         drop(backlog);
@@ -285,8 +285,8 @@ impl Worker {
         for commit in commits {
             commit.pending.applied(commit.record.offset, infos.get(&commit.record.room));
         }
-        let set = commits.iter().filter_map(|commit| commit.record.change.alarm.flatten());
-        if let Some(earliest) = set.map(|alarm| alarm.due_ms).min() {
+        let set = commits.iter().filter_map(|commit| commit.record.change.due_ms());
+        if let Some(earliest) = set.min() {
             self.bell.ring(earliest);
         }
     }

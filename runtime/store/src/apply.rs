@@ -8,9 +8,10 @@ use crate::backend::Tree;
 use crate::keys::{self, RoomFacts};
 use crate::{Offset, Record, StoreError, Touch, Wipe};
 use bytes::Bytes;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use room_core::id::RoomId;
-use room_core::span::{Key, Overlay};
+use room_core::jobs::{JobsChange, Wake};
+use room_core::span::{Key, Overlay, Span};
 
 /// The gathered changes of some records.
 pub(super) struct Changes<'a> {
@@ -37,21 +38,30 @@ impl<'a> Changes<'a> {
             None => info_of(self.tree, room)?,
         };
         if record.change.wipe != Wipe::Nothing {
-            self.remove_keys(room)?;
+            self.remove_keys(&keys::guest(room))?;
             (info.keys, info.bytes) = (0, 0);
+        }
+        let before = info.due_ms();
+        if record.change.wipe == Wipe::Room {
+            self.remove_keys(&keys::jobs(room))?;
+            info.wake = Wake::NoJobs;
+        }
+        if let Some(jobs) = &record.change.jobs {
+            self.change_jobs(room, &mut info, jobs);
         }
         let alarm = match record.change.wipe {
             Wipe::Room => Some(record.change.alarm.flatten()),
             _ => record.change.alarm,
         };
-        if let Some(alarm) = alarm {
-            if let Some(old) = info.alarm {
-                self.batch.insert(keys::due(old.due_ms, room), None);
+        info.alarm = alarm.unwrap_or(info.alarm);
+        // Not only when it differs: an earlier application may have stopped between the two.
+        if alarm.is_some() || record.change.jobs.is_some() {
+            if let Some(old) = before {
+                self.batch.insert(keys::due(old, room), None);
             }
-            if let Some(new) = alarm {
-                self.batch.insert(keys::due(new.due_ms, room), Some(Bytes::new()));
+            if let Some(new) = info.due_ms() {
+                self.batch.insert(keys::due(new, room), Some(Bytes::new()));
             }
-            info.alarm = alarm;
         }
         let touch = match record.change.wipe {
             Wipe::Room => Some(record.change.touch),
@@ -66,13 +76,24 @@ impl<'a> Changes<'a> {
         }
         info.turns = info.turns.max(record.turn);
         info.number = info.number.max(record.number);
-        if record.change.wipe == Wipe::Room && (info.keys, info.alarm) == (0, None) {
+        if record.change.wipe == Wipe::Room
+            && (info.keys, info.due_ms(), info.wake) == (0, None, Wake::NoJobs)
+        {
             self.note_use(room, &mut info, None);
             info = RoomFacts::default();
         }
         self.rooms.insert(room.clone(), info);
         self.last = self.last.max(record.offset);
         Ok(())
+    }
+
+    fn change_jobs(&mut self, room: &RoomId, info: &mut RoomFacts, jobs: &JobsChange) {
+        let prefix = keys::job_prefix(room);
+        for (key, value) in &jobs.entries {
+            self.bytes += prefix.len() + key.len() + value.as_ref().map_or(0, Bytes::len);
+            self.batch.insert([prefix.as_slice(), key].concat(), value.clone());
+        }
+        info.wake = jobs.wake.unwrap_or(info.wake);
     }
 
     fn note_use(&mut self, room: &RoomId, info: &mut RoomFacts, touch: Option<Touch>) {
@@ -109,13 +130,12 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    /// Removes the guest's keys, those in the tree and those earlier in this batch.
-    fn remove_keys(&mut self, room: &RoomId) -> Result<(), StoreError> {
-        let span = keys::guest(room);
+    /// Removes the keys of a span, those in the tree and those earlier in this batch.
+    fn remove_keys(&mut self, span: &Span) -> Result<(), StoreError> {
         let earlier: Vec<_> =
-            room_core::span::over(&self.batch, &span).map(|(key, _)| key).collect();
+            room_core::span::over(&self.batch, span).map(|(key, _)| key).collect();
         self.batch.extend(earlier.into_iter().map(|key| (key, None)));
-        for key in self.tree.keys(&span) {
+        for key in self.tree.keys(span) {
             self.batch.insert(key?, None);
         }
         Ok(())
@@ -150,6 +170,20 @@ impl<'a> Changes<'a> {
 pub(super) fn info_of(tree: &dyn Tree, room: &RoomId) -> Result<RoomFacts, StoreError> {
     let stored = tree.get(&keys::info(room))?;
     stored.map_or_else(|| Ok(RoomFacts::default()), |bytes| keys::decode_info(&bytes))
+}
+
+/// Returns the tree's jobs of a room with these facts.
+pub(super) fn jobs_of(
+    tree: &dyn Tree,
+    room: &RoomId,
+    info: &RoomFacts,
+) -> Result<Vec<(Key, Bytes)>, StoreError> {
+    if info.wake == Wake::NoJobs {
+        return Ok(Vec::new());
+    }
+    let prefix = keys::job_prefix(room).len();
+    let jobs = tree.scan(&keys::jobs(room), HashSet::new());
+    jobs.map(|entry| entry.map(|(key, value)| (key[prefix..].to_vec(), value))).collect()
 }
 
 /// Returns true if the tree belongs to this store. A tree that names no store was made before stores had

@@ -28,8 +28,14 @@ pub(super) struct Commit {
 impl Commit {
     /// Returns its size in the queue.
     pub(super) fn bytes(&self) -> usize {
-        let keys = self.record.change.keys.iter();
-        keys.map(|(key, value)| key.len() + value.as_ref().map_or(0, bytes::Bytes::len)).sum()
+        let change = &self.record.change;
+        let jobs = change.jobs.iter().flat_map(|jobs| &jobs.entries);
+        change
+            .keys
+            .iter()
+            .chain(jobs)
+            .map(|(key, value)| key.len() + value.as_ref().map_or(0, bytes::Bytes::len))
+            .sum()
     }
 }
 

@@ -9,16 +9,21 @@
 //! {"key":"count","json":3}
 //! {"key":"note","text":"any text"}
 //! {"key_base64":"/wA=","base64":"AAEC"}
+//! {"job_base64":"dAE=","base64":"AAEC"}
 //! ```
 //!
-//! `entry.rs` has the form of an entry.
+//! `entry.rs` has the form of an entry. Jobs (timers and effects that wait) follow the keys; the head then has
+//! `"wake"`, which is when the room has to be awake for them, or 0.
 
 use crate::entry::Line;
 use crate::{AlarmRecord, Record, StoreError, Wipe};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use room_core::id::{PartyName, RoomId};
+use room_core::jobs::Wake;
 use room_core::limits::{Limits, size};
-use room_core::span::Key;
+use room_core::span::{Key, Overlay};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -34,6 +39,8 @@ pub struct RoomContent {
     pub(super) turns: u64,
     pub(super) alarm: Option<AlarmRecord>,
     pub(super) entries: BTreeMap<Key, Bytes>,
+    pub(super) jobs: BTreeMap<Key, Bytes>,
+    pub(super) wake: Wake,
 }
 
 /// The reason why lines are not the content of a room.
@@ -65,6 +72,16 @@ struct Head {
     party: String,
     room: String,
     alarm: Option<Alarm>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wake: Option<u64>,
+}
+
+/// The line of a job. Its key and value are bytes of the runtime.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobLine {
+    job_base64: String,
+    base64: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,7 +94,8 @@ struct Alarm {
 impl RoomContent {
     /// Makes the content of a room without stored entries.
     pub(super) fn of(room: RoomId) -> Self {
-        Self { room, turns: 0, alarm: None, entries: BTreeMap::new() }
+        let (entries, jobs) = (BTreeMap::new(), BTreeMap::new());
+        Self { room, turns: 0, alarm: None, entries, jobs, wake: Wake::NoJobs }
     }
 
     /// Returns the room.
@@ -98,7 +116,7 @@ impl RoomContent {
 
     /// Returns true if anything was ever stored.
     pub(super) fn is_known(&self) -> bool {
-        self.turns > 0 || self.alarm.is_some() || !self.entries.is_empty()
+        self.turns > 0 || self.alarm.is_some() || !self.entries.is_empty() || !self.jobs.is_empty()
     }
 
     /// Applies the change of a record.
@@ -107,16 +125,17 @@ impl RoomContent {
             self.entries.clear();
         }
         if record.change.wipe == Wipe::Room {
-            self.alarm = None;
+            (self.alarm, self.wake) = (None, Wake::NoJobs);
+            self.jobs.clear();
         }
         self.alarm = record.change.alarm.unwrap_or(self.alarm);
-        for (key, value) in record.change.keys {
-            match value {
-                Some(value) => self.entries.insert(key, value),
-                None => self.entries.remove(&key),
-            };
+        replay(&mut self.entries, record.change.keys);
+        if let Some(jobs) = record.change.jobs {
+            replay(&mut self.jobs, jobs.entries);
+            self.wake = jobs.wake.unwrap_or(self.wake);
         }
-        let is_gone = record.change.wipe == Wipe::Room && self.entries.is_empty();
+        let is_empty = self.entries.is_empty() && self.jobs.is_empty();
+        let is_gone = record.change.wipe == Wipe::Room && is_empty;
         self.turns = if is_gone && self.alarm.is_none() { 0 } else { self.turns.max(record.turn) };
         Ok(())
     }
@@ -128,8 +147,12 @@ impl RoomContent {
     pub fn write(&self, mut out: impl Write) -> io::Result<()> {
         let alarm = self.alarm.map(|AlarmRecord { due_ms, tries }| Alarm { due_ms, tries });
         let (party, room) = (self.room.party().to_string(), self.room.name().to_owned());
-        put_line(&mut out, &Head { format: FORMAT, party, room, alarm })?;
-        self.entries.iter().try_for_each(|(key, value)| put_line(&mut out, &Line::of(key, value)))
+        let wake = (!self.jobs.is_empty()).then(|| self.wake.due_ms().unwrap_or_default());
+        put_line(&mut out, &Head { format: FORMAT, party, room, alarm, wake })?;
+        self.entries
+            .iter()
+            .try_for_each(|(key, value)| put_line(&mut out, &Line::of(key, value)))?;
+        self.jobs.iter().try_for_each(|(key, value)| put_line(&mut out, &JobLine::of(key, value)))
     }
 
     /// Reads lines that [`RoomContent::write`] wrote, or a person by hand.
@@ -146,19 +169,57 @@ impl RoomContent {
         let mut bytes = 0;
         for (line, text) in lines {
             let text = text.map_err(|source| ContentError::Read { line, source })?;
-            let entry = Line::read(&text, limits);
+            let (is_job, entry) = match JobLine::read(&text) {
+                Some(job) => (true, job),
+                None => (false, Line::read(&text, limits)),
+            };
             let (key, value) = entry.map_err(|problem| ContentError::Line { line, problem })?;
+            let entries = if is_job { &mut content.jobs } else { &mut content.entries };
             bytes += (key.len() + value.len()) as u64;
             if bytes > limits.room_bytes_max {
                 let problem = format!("more than room_bytes_max ({})", limits.room_bytes_max);
                 return Err(ContentError::Line { line, problem });
             }
-            if content.entries.insert(key, value).is_some() {
+            if entries.insert(key, value).is_some() {
                 let problem = "the key was there already".to_owned();
                 return Err(ContentError::Line { line, problem });
             }
         }
+        if content.jobs.is_empty() != (content.wake == Wake::NoJobs) {
+            let problem = "`wake` belongs in the head if lines with `job_base64` follow".to_owned();
+            return Err(ContentError::Line { line: 1, problem });
+        }
         Ok(content)
+    }
+}
+
+impl JobLine {
+    fn of(key: &[u8], value: &Bytes) -> Self {
+        Self { job_base64: BASE64_STANDARD.encode(key), base64: BASE64_STANDARD.encode(value) }
+    }
+
+    /// Reads a line of a job. Returns `None` if it is the line of something else.
+    fn read(text: &str) -> Option<Result<(Key, Bytes), String>> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        value.get("job_base64")?;
+        let read = || {
+            let line: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
+            let decode = |text| {
+                BASE64_STANDARD.decode(text).map_err(|error| format!("invalid base64: {error}"))
+            };
+            Ok((decode(line.job_base64)?, decode(line.base64)?.into()))
+        };
+        Some(read())
+    }
+}
+
+/// Makes changes to entries.
+fn replay(entries: &mut BTreeMap<Key, Bytes>, changes: Overlay) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => entries.insert(key, value),
+            None => entries.remove(&key),
+        };
     }
 }
 
@@ -179,6 +240,11 @@ fn read_head(text: &str, limits: &Limits) -> Result<RoomContent, String> {
     let party = PartyName::parse(&head.party).map_err(|error| error.to_string())?;
     let room = RoomId::new(party, &head.room, size(limits.room_name_bytes_max));
     let mut content = RoomContent::of(room.map_err(|error| error.to_string())?);
+    content.wake = match head.wake {
+        None => Wake::NoJobs,
+        Some(0) => Wake::Idle,
+        Some(due_ms) => Wake::At(due_ms),
+    };
     content.alarm = head.alarm.map(|Alarm { due_ms, tries }| AlarmRecord { due_ms, tries });
     Ok(content)
 }
@@ -194,7 +260,7 @@ mod tests {
         let entries =
             entries.map(|(key, value)| (key.to_vec(), Bytes::copy_from_slice(value))).collect();
         let alarm = Some(AlarmRecord { due_ms: 5, tries: 1 });
-        RoomContent { room, turns: 0, alarm, entries }
+        RoomContent { turns: 0, alarm, entries, ..RoomContent::of(room) }
     }
 
     fn written(content: &RoomContent) -> String {

@@ -9,6 +9,7 @@ use crate::folder::Folder;
 use crate::{Change, Offset, Record, StoreError, keys, log};
 use hashbrown::HashSet;
 use room_core::id::{ModuleHash, RoomId, SequenceNumber};
+use room_core::jobs::{JobsChange, Wake};
 use room_core::limits::{Limits, ms, size};
 use room_core::metrics::StoreMetrics;
 use room_core::span::{Key, Span};
@@ -233,8 +234,8 @@ impl Worker {
     /// bytes.
     fn copy(&self, path: &Path, only: Option<RoomId>) -> Result<(Offset, u64), StoreError> {
         let spans = match &only {
-            None => [keys::all_infos(), keys::all_guests()],
-            Some(room) => [keys::one_info(room), keys::guest(room)],
+            None => [keys::all_infos(), keys::all_jobs(), keys::all_guests()],
+            Some(room) => [keys::one_info(room), keys::jobs(room), keys::guest(room)],
         };
         *self.applier.copy() = Some(CopyWriter::create(path, only)?);
         let copied = spans.into_iter().try_for_each(|span| self.copy_span(span));
@@ -312,20 +313,31 @@ impl Slice {
     fn add(&mut self, key: &[u8], value: bytes::Bytes, offset: Offset) -> Result<(), StoreError> {
         if let Ok(room) = keys::decode_info_key(key) {
             let info = keys::decode_info(&value)?;
-            let keys::RoomFacts { turns, number, alarm, touch, .. } = info;
-            let change = Change { alarm: alarm.map(Some), touch, ..Change::default() };
+            let keys::RoomFacts { turns, number, alarm, touch, wake, .. } = info;
+            let jobs = JobsChange { wake: Some(wake), ..JobsChange::default() };
+            let jobs = (wake != Wake::NoJobs).then_some(jobs);
+            let change = Change { alarm: alarm.map(Some), jobs, touch, ..Change::default() };
             self.records.push(told(offset, room, turns, number, change));
             return Ok(());
         }
+        if let Ok((room, key)) = keys::decode_job(key) {
+            let jobs = self.change_of(room, offset).jobs.get_or_insert_default();
+            jobs.entries.insert(key.to_vec(), Some(value));
+            return Ok(());
+        }
         let (room, key) = keys::decode_guest(key)?;
+        self.change_of(room, offset).keys.insert(key.to_vec(), Some(value));
+        Ok(())
+    }
+
+    /// Returns the change of the last record, which is a room's.
+    fn change_of(&mut self, room: RoomId, offset: Offset) -> &mut Change {
         if self.records.last().is_none_or(|record| record.room != room) {
             let number = SequenceNumber::default();
             self.records.push(told(offset, room, 0, number, Change::default()));
         }
-        if let Some(record) = self.records.last_mut() {
-            record.change.keys.insert(key.to_vec(), Some(value));
-        }
-        Ok(())
+        let last = self.records.len() - 1;
+        &mut self.records[last].change
     }
 }
 

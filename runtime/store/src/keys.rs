@@ -7,7 +7,8 @@
 //! version 'a'                                     : the offset up to which everything is applied
 //! version 'i' len party len name                  : the facts of a room: turns, keys, bytes, alarm, number
 //! version 'r' len party len name, key             : a value of the guest
-//! version 'd' due ms, len party len name          : an alarm, in the order of time
+//! version 'd' due ms, len party len name          : when a room has an alarm or a job, in the order of time
+//! version 'j' len party len name, key             : a job of a room
 //! version 's'                                     : the store that the tree belongs to
 //! version 't' len party, used ms, len name        : when a room was last used, in the order of time
 //! ```
@@ -16,6 +17,7 @@ use crate::room::{AlarmRecord, Touch};
 use crate::{Offset, StoreError};
 use bytes::{Buf, BufMut, Bytes};
 use room_core::id::{PartyName, RoomId, SequenceNumber};
+use room_core::jobs::Wake;
 use room_core::span::{Direction, Key, Span, after_prefix};
 use std::ops::Bound;
 
@@ -25,6 +27,7 @@ const VERSION: u8 = 1;
 const APPLIED: u8 = b'a';
 const DUE: u8 = b'd';
 const INFO: u8 = b'i';
+const JOB: u8 = b'j';
 const NUMBERED: u8 = b'n';
 const GUEST: u8 = b'r';
 const STORE: u8 = b's';
@@ -45,6 +48,16 @@ pub struct RoomFacts {
     pub alarm: Option<AlarmRecord>,
     /// When it was last used.
     pub touch: Option<Touch>,
+    /// When it has to be awake for its jobs.
+    pub wake: Wake,
+}
+
+impl RoomFacts {
+    /// Returns when the room has to be awake, for its alarm or a job, in milliseconds since 1970.
+    pub fn due_ms(&self) -> Option<u64> {
+        let alarm = self.alarm.map(|alarm| alarm.due_ms);
+        alarm.into_iter().chain(self.wake.due_ms()).min()
+    }
 }
 
 /// Returns the key of the applied offset.
@@ -76,6 +89,27 @@ pub(super) fn info(room: &RoomId) -> Key {
 /// Returns the prefix of the guest's keys of a room.
 pub(super) fn guest_prefix(room: &RoomId) -> Key {
     with_room(vec![VERSION, GUEST], room)
+}
+
+/// Returns the prefix of the jobs of a room.
+pub(super) fn job_prefix(room: &RoomId) -> Key {
+    with_room(vec![VERSION, JOB], room)
+}
+
+/// Returns the span of the jobs of a room.
+pub(super) fn jobs(room: &RoomId) -> Span {
+    below(&job_prefix(room), &Span::ALL)
+}
+
+/// Returns the span of the jobs of all rooms.
+pub(super) fn all_jobs() -> Span {
+    between(vec![VERSION, JOB], Bound::Excluded(vec![VERSION, JOB + 1]))
+}
+
+/// Decodes the room and the key of a job.
+pub(super) fn decode_job(key: &[u8]) -> Result<(RoomId, &[u8]), StoreError> {
+    let decoded = key.strip_prefix(&[VERSION, JOB]).and_then(decode_room);
+    decoded.ok_or_else(|| StoreError::Corrupt(format!("no key of a job: {key:02x?}")))
 }
 
 /// Returns the key of an alarm in the order of time.
@@ -238,11 +272,15 @@ pub(super) fn below(prefix: &[u8], span: &Span) -> Span {
 const TIMED: usize = 12;
 /// Bytes of the last number and its mark.
 const NUMBERED_BYTES: usize = 17;
+/// Bytes of the time to wake and its mark.
+const WAKE_BYTES: usize = 10;
+const NUMBERED_AND_WAKE: usize = NUMBERED_BYTES + WAKE_BYTES;
 
 /// Encodes the facts of a room: three counts, the alarm if there is one, after a mark the time of the last
-/// use if it is known, and after another mark the last number if there is one.
+/// use if it is known, after another mark the last number if there is one, and after a third one the time to wake if
+/// there are jobs.
 pub(super) fn encode_info(info: &RoomFacts) -> Bytes {
-    let mut bytes = Vec::with_capacity(24 + TIMED + 1 + TIMED + NUMBERED_BYTES);
+    let mut bytes = Vec::with_capacity(24 + TIMED + 1 + TIMED + NUMBERED_BYTES + WAKE_BYTES);
     for count in [info.turns, info.keys, info.bytes] {
         bytes.put_u64(count);
     }
@@ -260,6 +298,12 @@ pub(super) fn encode_info(info: &RoomFacts) -> Bytes {
         bytes.put_u64(info.number.epoch);
         bytes.put_u64(info.number.seq);
     }
+    if info.wake != Wake::NoJobs {
+        let (mark, due_ms) = info.wake.parts();
+        bytes.put_u8(JOB);
+        bytes.put_u8(mark);
+        bytes.put_u64(due_ms);
+    }
     bytes.into()
 }
 
@@ -274,9 +318,13 @@ pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomFacts, StoreError> {
             number: SequenceNumber::default(),
             alarm: None,
             touch: None,
+            wake: Wake::NoJobs,
         };
+        // The sums differ, so a length says which parts there are.
         let follow = |rest: &[u8], behind: usize| {
-            rest.len() == behind || rest.len() == behind + NUMBERED_BYTES
+            [0, NUMBERED_BYTES, WAKE_BYTES, NUMBERED_BYTES + WAKE_BYTES]
+                .iter()
+                .any(|after| rest.len() == behind + after)
         };
         // A mark and one more time than the alarm may follow it.
         if follow(rest, TIMED) || follow(rest, TIMED + 1 + TIMED) {
@@ -287,8 +335,11 @@ pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomFacts, StoreError> {
             let (at_ms, tries) = (rest.get_u64(), rest.get_u32());
             info.touch = Some(Touch { at_ms, tries });
         }
-        if rest.len() == NUMBERED_BYTES && rest.get_u8() == NUMBERED {
+        if matches!(rest.len(), NUMBERED_BYTES | NUMBERED_AND_WAKE) && rest.get_u8() == NUMBERED {
             info.number = SequenceNumber { epoch: rest.get_u64(), seq: rest.get_u64() };
+        }
+        if rest.len() == WAKE_BYTES && rest.get_u8() == JOB {
+            info.wake = Wake::of_parts(rest.get_u8(), rest.get_u64())?;
         }
         rest.is_empty().then_some(info)
     };
@@ -358,12 +409,18 @@ mod tests {
             for touch in [None, Some(Touch { at_ms: 86_400_000, tries: 2 })] {
                 for number in [SequenceNumber::default(), SequenceNumber { epoch: 1 << 40, seq: 9 }]
                 {
-                    let info = RoomFacts { turns: 7, keys: 2, bytes: 300, number, alarm, touch };
-                    let bytes = encode_info(&info);
-                    assert_eq!(decode_info(&bytes), Ok(info));
-                    assert!(
-                        (24..bytes.len()).all(|cut| decode_info(&bytes.slice(..cut)) != Ok(info))
-                    );
+                    for wake in [Wake::NoJobs, Wake::Idle, Wake::At(1_700_000_000_001)] {
+                        let counts =
+                            RoomFacts { turns: 7, keys: 2, bytes: 300, ..Default::default() };
+                        let info = RoomFacts { number, alarm, touch, wake, ..counts };
+                        let bytes = encode_info(&info);
+                        assert_eq!(decode_info(&bytes), Ok(info));
+                        let cuts = 24..bytes.len();
+                        assert!(
+                            cuts.into_iter()
+                                .all(|cut| decode_info(&bytes.slice(..cut)) != Ok(info))
+                        );
+                    }
                 }
             }
         }

@@ -189,14 +189,16 @@ impl Store {
             return Err(error);
         }
         let shared = self.applier.shared();
-        let info = blocking(|| apply::info_of(&*shared.tree(), room))?;
+        let tree = shared.tree();
+        let info = blocking(|| apply::info_of(&*tree, room))?;
+        let jobs = blocking(|| apply::jobs_of(&*tree, room, &info))?;
         let links = Links {
             applier: shared,
             committer: self.committer.clone(),
             leftovers: self.leftovers.clone(),
             epoch: self.epochs.next(),
         };
-        Ok(RoomStore::new(links, room, info, &self.limits))
+        Ok(RoomStore::new(links, room, (info, jobs), &self.limits))
     }
 
     /// Waits until the tree has every earlier commit, except lost ones.

@@ -7,6 +7,7 @@ use crate::keys::RoomFacts;
 use crate::{Offset, Record, Settled, StoreError, Touch, Wipe};
 use bytes::Bytes;
 use hashbrown::HashMap;
+use room_core::jobs::Wake;
 use room_core::span::{Key, Overlay, Span};
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -116,7 +117,7 @@ impl Pending {
             self.cleared = Some(record.offset);
         }
         if change.wipe == Wipe::Room {
-            (self.info.alarm, self.info.touch) = (None, None);
+            (self.info.alarm, self.info.touch, self.info.wake) = (None, None, Wake::NoJobs);
         }
         for (key, value) in &change.keys {
             self.staged_bytes += entry_bytes(key, value.as_ref());
@@ -127,9 +128,14 @@ impl Pending {
         if let Some(alarm) = change.alarm {
             self.info.alarm = alarm;
         }
+        if let Some(wake) = change.jobs.as_ref().and_then(|jobs| jobs.wake) {
+            self.info.wake = wake;
+        }
         self.info.touch = change.touch.or(self.info.touch);
-        let is_gone =
-            change.wipe == Wipe::Room && change.keys.is_empty() && self.info.alarm.is_none();
+        let is_gone = change.wipe == Wipe::Room
+            && change.keys.is_empty()
+            && self.info.due_ms().is_none()
+            && self.info.wake == Wake::NoJobs;
         (self.info.turns, self.info.number) = match is_gone {
             true => Default::default(),
             false => (record.turn, record.number),

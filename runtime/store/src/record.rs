@@ -8,6 +8,7 @@
 //! u8 version · u16 len, party · u16 len, name · u64 turn · 32 bytes module · u8 wipe · u8 what follows
 //! u64 epoch · u64 seq · [alarm: u64 due ms, u32 tries] · [use: u64 at ms, u32 tries] · [u64 fence]
 //! u32 count · count × (u32 len, key · u32 len, value, or u32 max for a removal) · [outputs: u32 len, bytes]
+//! [jobs: u8 wake · u64 ms · u32 count · count × as above]
 //! ```
 //!
 //! Records of earlier versions, which are still read, have no version, number, fence or outputs. They begin
@@ -16,7 +17,8 @@
 use crate::{AlarmRecord, Offset, StoreError, Touch};
 use bytes::{Buf, BufMut, Bytes};
 use room_core::id::{Fence, ModuleHash, PartyName, RoomId, SequenceNumber};
-use room_core::span::Overlay;
+use room_core::jobs::{JobsChange, Wake};
+use room_core::span::{Key, Overlay};
 use room_core::turn::Cleared;
 
 /// The changes of one turn of one room, with its position in the order of all turns.
@@ -51,9 +53,25 @@ pub struct Change {
     pub keys: Overlay,
     /// The alarm, if it changes.
     pub alarm: Option<Option<AlarmRecord>>,
+    /// The room's jobs, if they change. A deletion of the room deletes them, a deletion of the keys does not.
+    pub jobs: Option<JobsChange>,
     /// When the room was used, if that is noted. A deletion of the room deletes it, a deletion of the keys
     /// does not.
     pub touch: Option<Touch>,
+}
+
+impl Change {
+    /// Returns true if it may change when the room has to be awake.
+    pub(crate) fn wakes(&self) -> bool {
+        self.alarm.is_some() || self.jobs.as_ref().is_some_and(|jobs| jobs.wake.is_some())
+    }
+
+    /// Returns the earliest time for which it sets an alarm or a job.
+    pub(crate) fn due_ms(&self) -> Option<u64> {
+        let alarm = self.alarm.flatten().map(|alarm| alarm.due_ms);
+        let job = self.jobs.as_ref().and_then(|jobs| jobs.wake?.due_ms());
+        alarm.into_iter().chain(job).min()
+    }
 }
 
 /// The extent of the deletion before a change writes.
@@ -85,6 +103,9 @@ const ALARM: u8 = 2;
 const USE: u8 = 4;
 const FENCE: u8 = 8;
 const OUTPUTS: u8 = 16;
+const JOBS: u8 = 32;
+/// The mark of a change of jobs that leaves the time to wake unchanged.
+const SAME_WAKE: u8 = u8::MAX;
 
 /// The first byte of a record. Earlier versions begin with 0.
 const VERSION: u8 = 2;
@@ -122,12 +143,13 @@ impl Record {
             Some(Some(_)) => ALARM,
         };
         let given = |flag: u8, is_given: bool| if is_given { flag } else { 0 };
-        let (fence, outputs) = (self.fence, self.outputs.as_ref());
+        let (fence, outputs, jobs) = (self.fence, self.outputs.as_ref(), self.change.jobs.as_ref());
         out.put_u8(
             alarm
                 | given(USE, touch.is_some())
                 | given(FENCE, fence.is_some())
-                | given(OUTPUTS, outputs.is_some()),
+                | given(OUTPUTS, outputs.is_some())
+                | given(JOBS, jobs.is_some()),
         );
         out.put_u64(self.number.epoch);
         out.put_u64(self.number.seq);
@@ -139,16 +161,16 @@ impl Record {
         if let Some(Fence(fence)) = fence {
             out.put_u64(fence);
         }
-        out.put_u32(length(self.change.keys.len()));
-        for (key, value) in &self.change.keys {
-            out.put_u32(length(key.len()));
-            out.put_slice(key);
-            out.put_u32(value.as_ref().map_or(REMOVED, |value| length(value.len())));
-            out.put_slice(value.as_deref().unwrap_or_default());
-        }
+        put_entries(out, &self.change.keys);
         if let Some(outputs) = outputs {
             out.put_u32(length(outputs.len()));
             out.put_slice(outputs);
+        }
+        if let Some(jobs) = jobs {
+            let (mark, due_ms) = jobs.wake.map_or((SAME_WAKE, 0), Wake::parts);
+            out.put_u8(mark);
+            out.put_u64(due_ms);
+            put_entries(out, &jobs.entries);
         }
     }
 
@@ -166,6 +188,16 @@ impl Record {
 /// Converts a length. The limits on keys, values and turns keep sizes far below the bound.
 fn length(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn put_entries(out: &mut Vec<u8>, entries: &Overlay) {
+    out.put_u32(length(entries.len()));
+    for (key, value) in entries {
+        out.put_u32(length(key.len()));
+        out.put_slice(key);
+        out.put_u32(value.as_ref().map_or(REMOVED, |value| length(value.len())));
+        out.put_slice(value.as_deref().unwrap_or_default());
+    }
 }
 
 fn put_short(out: &mut Vec<u8>, text: &str) {
@@ -200,7 +232,7 @@ impl Reader {
         };
         let follows = self.0.try_get_u8().ok()?;
         let (known, number) = match has_version {
-            true => (USE | FENCE | OUTPUTS, self.number()?),
+            true => (USE | FENCE | OUTPUTS | JOBS, self.number()?),
             false => (USE, SequenceNumber::default()),
         };
         let alarm = match follows & !known {
@@ -220,16 +252,7 @@ impl Reader {
             0 => None,
             _ => Some(Fence(self.0.try_get_u64().ok()?)),
         };
-        let mut keys = Overlay::new();
-        for _ in 0..self.0.try_get_u32().ok()? {
-            let len = self.0.try_get_u32().ok()?;
-            let key = self.take(len)?.to_vec();
-            let value = match self.0.try_get_u32().ok()? {
-                REMOVED => None,
-                len => Some(self.take(len)?),
-            };
-            keys.insert(key, value);
-        }
+        let keys = self.entries()?;
         let outputs = match follows & OUTPUTS {
             0 => None,
             _ => {
@@ -237,9 +260,36 @@ impl Reader {
                 Some(self.take(len)?)
             }
         };
-        let change = Change { wipe, keys, alarm, touch };
+        let jobs = match follows & JOBS {
+            0 => None,
+            _ => Some(self.jobs()?),
+        };
+        let change = Change { wipe, keys, alarm, jobs, touch };
         let record = Record { offset, room, turn, number, module, change, fence, outputs };
         self.0.is_empty().then_some(record)
+    }
+
+    fn entries(&mut self) -> Option<Overlay> {
+        let mut entries = Overlay::new();
+        for _ in 0..self.0.try_get_u32().ok()? {
+            let len = self.0.try_get_u32().ok()?;
+            let key: Key = self.take(len)?.to_vec();
+            let value = match self.0.try_get_u32().ok()? {
+                REMOVED => None,
+                len => Some(self.take(len)?),
+            };
+            entries.insert(key, value);
+        }
+        Some(entries)
+    }
+
+    fn jobs(&mut self) -> Option<JobsChange> {
+        let (mark, due_ms) = (self.0.try_get_u8().ok()?, self.0.try_get_u64().ok()?);
+        let wake = match (mark, due_ms) {
+            (SAME_WAKE, 0) => None,
+            (mark, due_ms) => Some(Wake::of_parts(mark, due_ms)?),
+        };
+        Some(JobsChange { entries: self.entries()?, wake })
     }
 
     fn number(&mut self) -> Option<SequenceNumber> {
@@ -290,12 +340,16 @@ mod tests {
         let wipe = prop::sample::select(vec![Wipe::Nothing, Wipe::Keys, Wipe::Room]);
         let touch = prop::option::of((any::<u64>(), any::<u32>()));
         let outputs = prop::option::of(prop::collection::vec(any::<u8>(), 0..50));
-        let optional = (alarm, touch, prop::option::of(any::<u64>()), outputs);
+        let wake =
+            prop_oneof![Just(Wake::NoJobs), Just(Wake::Idle), any::<u64>().prop_map(Wake::At),];
+        let jobs = (keys.clone(), prop::option::of(wake));
+        let jobs = prop::option::of(jobs.prop_map(|(entries, wake)| JobsChange { entries, wake }));
+        let optional = (alarm, touch, prop::option::of(any::<u64>()), outputs, jobs);
         let room = ("[a-z]{1,9}", "[^\\p{Cc}]{1,30}");
         let number = any::<(u64, u64)>();
         (room, any::<u64>(), number, any::<[u8; 32]>(), wipe, keys, optional).prop_map(
             |((party, name), turn, (epoch, seq), module, wipe, keys, optional)| {
-                let (alarm, touch, fence, outputs) = optional;
+                let (alarm, touch, fence, outputs, jobs) = optional;
                 Record {
                     offset: Offset(turn ^ 7),
                     room: RoomId::new(PartyName::parse(&party).unwrap(), &name, 1024).unwrap(),
@@ -308,6 +362,7 @@ mod tests {
                         alarm: alarm.map(|alarm| {
                             alarm.map(|(due_ms, tries)| AlarmRecord { due_ms, tries })
                         }),
+                        jobs,
                         touch: touch.map(|(at_ms, tries)| Touch { at_ms, tries }),
                     },
                     fence: fence.map(Fence),
@@ -337,6 +392,7 @@ mod tests {
             keys: [(b"a".to_vec(), None), (b"k".to_vec(), Some(Bytes::from_static(b"value")))]
                 .into(),
             alarm: Some(Some(AlarmRecord { due_ms: 7, tries: 2 })),
+            jobs: None,
             touch: Some(Touch { at_ms: 7, tries: 2 }),
         };
         let room = RoomId::new(PartyName::parse("main").unwrap(), "one", 256).unwrap();
@@ -356,7 +412,8 @@ mod tests {
         #[test]
         fn a_record_of_before_versions_is_read_without_what_it_lacked(record in records()) {
             let number = SequenceNumber::default();
-            let record = Record { number, fence: None, outputs: None, ..record };
+            let change = Change { jobs: None, ..record.change };
+            let record = Record { number, change, fence: None, outputs: None, ..record };
             let mut bytes = Vec::new();
             encode_unversioned(&record, &mut bytes);
             prop_assert_eq!(Record::decode(record.offset, bytes.into()), Ok(record));

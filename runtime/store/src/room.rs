@@ -58,6 +58,7 @@ pub struct RoomStore {
     leftovers: Arc<Leftovers>,
     room: RoomId,
     sequence: Sequence,
+    jobs: Vec<(Key, Bytes)>,
 }
 
 /// The parts that a room's storage works with.
@@ -85,11 +86,11 @@ struct Reader {
 }
 
 impl RoomStore {
-    /// Makes the storage handle for a room whose stored facts are `info`. The room must have no commit in flight.
+    /// Makes the storage handle for a room with these stored facts and jobs. The room must have no commit in flight.
     pub(super) fn new(
         Links { applier, committer, leftovers, epoch }: Links,
         room: &RoomId,
-        info: RoomFacts,
+        (info, jobs): (RoomFacts, Vec<(Key, Bytes)>),
         limits: &Limits,
     ) -> Self {
         let sequence = Sequence::behind(info.number, epoch);
@@ -97,12 +98,17 @@ impl RoomStore {
         let guest_prefix = keys::guest_prefix(room);
         let wait_max = ms(limits.turn_wall_ms_max);
         let reader = Arc::new(Reader { applier, pending, guest_prefix, wait_max });
-        Self { reader, committer, leftovers, room: room.clone(), sequence }
+        Self { reader, committer, leftovers, room: room.clone(), sequence, jobs }
     }
 
     /// Returns the numbers of the room's events. A commit makes those that were taken before it durable.
     pub fn sequence(&self) -> &Sequence {
         &self.sequence
+    }
+
+    /// Takes the jobs that were stored when the handle was made. Who takes them keeps them from then on.
+    pub fn take_jobs(&mut self) -> Vec<(Key, Bytes)> {
+        std::mem::take(&mut self.jobs)
     }
 
     /// Returns the view from which the next turn reads.
@@ -126,7 +132,7 @@ impl RoomStore {
         self.reader.pending.lock().info
     }
 
-    /// Commits the writes of one turn of this code, with a note that the room was used if there is one.
+    /// Commits the writes and the jobs of one turn of this code, with a note that the room was used if there is one.
     /// Returns the offset at which they become durable.
     ///
     /// Later reads of this room see them at once. Waits while the queue to the disk is full.
@@ -147,7 +153,9 @@ impl RoomStore {
             AlarmChange::Set(due_ms) => Some(Some(AlarmRecord { due_ms, tries: 0 })),
             AlarmChange::Delete => Some(None),
         };
-        let change = Change { wipe: writes.cleared.into(), keys: writes.keys, alarm, touch };
+        let Writes { cleared, keys, jobs, .. } = writes;
+        let wipe = cleared.into();
+        let change = Change { wipe, keys, alarm, jobs, touch };
         self.commit_change(change, module).await
     }
 

@@ -6,6 +6,7 @@
 use crate::content::RoomContent;
 use crate::{Change, Store, StoreError, Touch, Wipe, copies, files, folder};
 use room_core::id::{ModuleHash, RoomId};
+use room_core::jobs::JobsChange;
 use room_core::limits::size;
 use std::path::{Path, PathBuf};
 
@@ -95,6 +96,10 @@ impl Store {
         let store = self.room(&content.room).await?;
         let alarm = Some(content.alarm);
         let mut change = Change { wipe: Wipe::Room, alarm, touch, ..Change::default() };
+        if !content.jobs.is_empty() {
+            let entries = content.jobs.into_iter().map(|(key, value)| (key, Some(value))).collect();
+            change.jobs = Some(JobsChange { entries, wake: Some(content.wake) });
+        }
         let (mut bytes, piece) = (0, size(self.limits.commit_bytes_max) / 4);
         let mut last = None;
         for (key, value) in content.entries {

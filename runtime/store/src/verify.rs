@@ -8,6 +8,7 @@ use crate::keys::{self, RoomFacts};
 use crate::{Store, StoreError, blocking};
 use hashbrown::HashSet;
 use room_core::id::RoomId;
+use room_core::jobs::Wake;
 
 /// The result of a check of everything that is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -75,8 +76,14 @@ fn verify(tree: &dyn Tree) -> Result<Verified, StoreError> {
     }
     for key in tree.keys(&keys::all_alarms()) {
         let (due_ms, room) = keys::decode_due(&key?)?;
-        if info_of(tree, &room)?.alarm.is_none_or(|alarm| alarm.due_ms != due_ms) {
-            found.problem(format!("{room} has no alarm at {due_ms}, though it is listed"));
+        if info_of(tree, &room)?.due_ms() != Some(due_ms) {
+            found.problem(format!("{room} has no alarm or job at {due_ms}, though it is listed"));
+        }
+    }
+    for key in tree.keys(&keys::all_jobs()) {
+        let (room, _) = keys::decode_job(&key?)?;
+        if info_of(tree, &room)?.wake == Wake::NoJobs {
+            found.problem(format!("{room} has a job, though its facts say that it has none"));
         }
     }
     for key in tree.keys(&keys::all_touched()) {
@@ -90,10 +97,10 @@ fn verify(tree: &dyn Tree) -> Result<Verified, StoreError> {
 
 fn check_times(tree: &dyn Tree, room: &RoomId, found: &mut Verified) -> Result<(), StoreError> {
     let info = info_of(tree, room)?;
-    if let Some(alarm) = info.alarm
-        && tree.get(&keys::due(alarm.due_ms, room))?.is_none()
+    if let Some(due_ms) = info.due_ms()
+        && tree.get(&keys::due(due_ms, room))?.is_none()
     {
-        found.problem(format!("the alarm of {room} at {} is not listed", alarm.due_ms));
+        found.problem(format!("the alarm or job of {room} at {due_ms} is not listed"));
     }
     if let Some(touch) = info.touch
         && tree.get(&keys::touched(touch.at_ms, room))?.is_none()

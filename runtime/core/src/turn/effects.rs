@@ -7,6 +7,7 @@ use crate::connection::Connection;
 use crate::encoding;
 use crate::event::{CloseFrame, Message};
 use crate::id::Serial;
+use crate::jobs::JobsChange;
 use crate::span::Overlay;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,8 @@ pub struct Writes {
     pub keys: Overlay,
     /// The alarm.
     pub alarm: AlarmChange,
+    /// The room's jobs, if they change.
+    pub jobs: Option<JobsChange>,
 }
 
 /// Whether a turn removed all keys before it wrote its own.
@@ -88,7 +91,10 @@ pub enum Cleared {
 impl Writes {
     /// Returns true if committing it would change nothing.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.cleared == Cleared::No && self.alarm == AlarmChange::Keep
+        self.keys.is_empty()
+            && self.cleared == Cleared::No
+            && self.alarm == AlarmChange::Keep
+            && self.jobs.is_none()
     }
 
     /// Returns the bytes of its keys and values.

@@ -219,7 +219,7 @@ impl World {
     }
 
     fn apply(&mut self, effects: Effects) {
-        let Writes { cleared, keys, alarm } = effects.writes;
+        let Writes { cleared, keys, alarm, .. } = effects.writes;
         if cleared == Cleared::Yes {
             self.stored.keys.clear();
         }

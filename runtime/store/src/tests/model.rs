@@ -10,9 +10,10 @@ use super::image::Image;
 use bytes::Bytes;
 use proptest::prelude::*;
 use room_core::id::{ModuleHash, PartyName, RoomId};
+use room_core::jobs::{JobsChange, Wake};
 use room_core::limits::Limits;
-use room_core::span::{Direction, Key, ListOptions};
-use room_core::turn::Turn;
+use room_core::span::{Direction, Key, ListOptions, Overlay};
+use room_core::turn::{Turn, Writes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ enum Step {
     Export { room: usize },
     Replace { from: usize, to: usize },
     Delete { room: usize },
+    Jobs { room: usize, changes: Vec<(Key, Option<u8>)>, wake: Option<u64> },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,9 +85,12 @@ fn step() -> impl Strategy<Value = Step> {
     let room = || 0..ROOMS;
     let used = prop::option::of(1..9u64);
     let turn = (room(), prop::collection::vec(act(), 1..8), prop::bool::weighted(0.8), used);
+    let change = (key(), prop::option::of(0..9u8));
+    let jobs = (room(), prop::collection::vec(change, 0..4), prop::option::of(1..9u64));
     let crash = prop::sample::select(vec![Crash::Not, Crash::Process, Crash::Machine]);
     prop_oneof![
         12 => turn.prop_map(|(room, acts, kept, used)| Step::Turn { room, acts, kept, used }),
+        4 => jobs.prop_map(|(room, changes, wake)| Step::Jobs { room, changes, wake }),
         2 => (room(), 1..9u64).prop_map(|(room, at)| Step::Use { room, at }),
         1 => room().prop_map(|room| Step::End { room }),
         2 => room().prop_map(|room| Step::Evict { room }),
@@ -101,6 +106,9 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     keys: BTreeMap<Key, Bytes>,
     alarm: Option<u64>,
+    jobs: BTreeMap<Key, Bytes>,
+    /// When it has to be awake for its jobs.
+    wake: Option<u64>,
     used: Used,
     /// The position of the last durable number; 0 where nothing is known of the room.
     seq: u64,
@@ -145,7 +153,9 @@ impl World {
 
     async fn room(&mut self, room: usize) -> &RoomStore {
         if self.rooms[room].is_none() {
-            let store = self.store.room(&id(room)).await.unwrap();
+            let mut store = self.store.room(&id(room)).await.unwrap();
+            let jobs: BTreeMap<_, _> = store.take_jobs().into_iter().collect();
+            assert_eq!(jobs, self.models[room].jobs);
             // Numbers continue after the last durable one, in an epoch that no earlier number had.
             let last = store.sequence().last();
             assert_eq!(last.seq, self.models[room].seq);
@@ -159,6 +169,7 @@ impl World {
     async fn take(&mut self, step: &Step) {
         match step {
             Step::Turn { room, acts, kept, used } => self.turn(*room, acts, *kept, *used).await,
+            Step::Jobs { room, changes, wake } => self.jobs(*room, changes, *wake).await,
             Step::Use { room, at } => {
                 let touch = Touch { at_ms: *at, tries: 0 };
                 let store = self.room(*room).await;
@@ -180,17 +191,18 @@ impl World {
                 let model = &self.models[*room];
                 let wanted = (model.keys.clone(), model.alarm);
                 assert_eq!((known.entries, known.alarm.map(|alarm| alarm.due_ms)), wanted);
+                assert_eq!((known.jobs, known.wake.due_ms()), (model.jobs.clone(), model.wake));
             }
             Step::Replace { from, to } => {
                 if let Some(content) = self.export(*from).await {
                     self.rooms[*to] = None;
                     let used = Some(Touch { at_ms: 9, tries: 0 });
                     self.store.import(content.renamed(id(*to)), used).await.unwrap();
-                    let Model { keys, alarm, .. } = self.models[*from].clone();
-                    let known = !keys.is_empty() || alarm.is_some();
+                    let Model { keys, alarm, jobs, wake, .. } = self.models[*from].clone();
+                    let known = !keys.is_empty() || alarm.is_some() || !jobs.is_empty();
                     let seq = if known { self.models[*to].seq } else { 0 };
                     let used = known.then_some(9);
-                    self.models[*to] = Model { keys, alarm, used, seq, known };
+                    self.models[*to] = Model { keys, alarm, jobs, wake, used, seq, known };
                 }
             }
             Step::Delete { room } => {
@@ -247,6 +259,31 @@ impl World {
         self.store.export(&id(room), file).await.unwrap()
     }
 
+    /// Changes a room's jobs. It is awake at `wake` if it has any then.
+    async fn jobs(&mut self, room: usize, changes: &[(Key, Option<u8>)], wake: Option<u64>) {
+        let mut model = self.models[room].clone();
+        let mut entries = Overlay::new();
+        for (key, value) in changes {
+            let value = value.map(|value| Bytes::copy_from_slice(&[value]));
+            match &value {
+                Some(value) => model.jobs.insert(key.clone(), value.clone()),
+                None => model.jobs.remove(key),
+            };
+            entries.insert(key.clone(), value);
+        }
+        let wake = match (model.jobs.is_empty(), wake) {
+            (true, _) => Wake::NoJobs,
+            (false, None) => Wake::Idle,
+            (false, Some(at)) => Wake::At(at),
+        };
+        let jobs = Some(JobsChange { entries, wake: Some(wake) });
+        let writes = Writes { jobs, ..Writes::default() };
+        let store = self.room(room).await;
+        store.commit(writes, ModuleHash::of(b"code"), None).await.unwrap();
+        let seq = store.sequence().last().seq;
+        self.models[room] = Model { wake: wake.due_ms(), seq, known: true, ..model };
+    }
+
     /// Checks that everything is as expected.
     async fn check(&mut self) {
         self.durable().await;
@@ -261,7 +298,8 @@ impl World {
             let entries = view.scan(&room_core::span::Span::ALL).map(Result::unwrap);
             assert_eq!(entries.collect::<BTreeMap<_, _>>(), model.keys);
             assert_eq!((view.bytes(), view.alarm()), (bytes as u64, model.alarm));
-            alarms.extend(model.alarm.map(|at| (at, id(room))));
+            let due = model.alarm.into_iter().chain(model.wake).min();
+            alarms.extend(due.map(|at| (at, id(room))));
             uses.extend(model.used.map(|at| (at, id(room))));
         }
         alarms.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.to_string().cmp(&b.1.to_string())));
