@@ -126,7 +126,7 @@ fn every_error_text_is_in_the_reviewed_file() {
 }
 
 #[test]
-fn no_error_text_has_to_be_read_twice() {
+fn no_error_text_uses_banned_phrases() {
     let mut unclear = String::new();
     for (file, texts) in all() {
         for text in texts {

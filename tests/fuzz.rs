@@ -38,7 +38,7 @@ fn decoded(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn any_url_means_a_room_or_is_refused() {
+fn any_url_leads_to_a_room_or_is_refused() {
     let limits = Limits::default();
     let words =
         ["/", "/parties/", "/party/", "%2f", "%00", "%ff", "%C3%A9", "é", "?", "&", "_pk=", "+"];
@@ -69,7 +69,7 @@ async fn serves(node: &TestNode) {
 }
 
 #[tokio::test]
-async fn no_frames_break_a_node() {
+async fn no_sequence_of_frames_breaks_a_node() {
     let node = Setup::memory().limits(|limits| limits.close_ms_max = 50).start().await;
     let mut inputs = Inputs::of("websocket-frames", &["\u{0}", "\u{1}a"]);
     let kept = inputs.kept().to_vec();
@@ -89,7 +89,7 @@ async fn no_frames_break_a_node() {
 }
 
 #[tokio::test]
-async fn no_requests_break_a_node() {
+async fn no_sequence_of_requests_breaks_a_node() {
     let node = Setup::memory().limits(|limits| limits.header_ms_max = 2_000).start().await;
     let mut urls = Inputs::of("room-paths", &["/party/", "%00", " ", "\r\n"]);
     let mut heads = Inputs::of("forwarded", &["\r\n", "\r\n\r\n", ": ", "host", "\u{0}"]);

@@ -423,7 +423,7 @@ fn every_module_says_its_invariant_and_what_it_does_not_know() {
 
 /// Words that name nothing: a reader of them has to look inside.
 #[test]
-fn names_say_what_things_are() {
+fn no_name_is_vague() {
     let banned = ["Manager", "Helper", "Util", "Utils", "Info", "Data"];
     let kinds = ["struct ", "enum ", "trait ", "type ", "mod "];
     let mut found = Vec::new();
@@ -456,7 +456,7 @@ fn names_say_what_things_are() {
 
 /// Postponed work is lost, and an ignored test tests nothing.
 #[test]
-fn nothing_is_put_off_or_ignored() {
+fn no_work_is_postponed_and_no_test_is_ignored() {
     // Spelled in pieces, so that this file does not find itself.
     let banned = [["#[ign", "ore"], ["to", "do!("], ["TO", "DO"], ["FIX", "ME"], ["XX", "X"]];
     let banned: Vec<String> = banned.iter().map(|pieces| pieces.concat()).collect();

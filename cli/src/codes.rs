@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn every_page_is_used_and_codes_are_counted_without_a_gap() {
+    fn every_page_is_used_and_codes_have_no_gap() {
         let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
         let table = include_str!("codes.rs");
         for (number, page) in PAGES.iter().enumerate() {

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_that_are_no_component_are_an_error() {
+    fn bytes_that_are_not_a_component_are_an_error() {
         assert!(imports(b"not wasm").is_err());
     }
 }

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_announced_is_read_by_its_owner_alone_and_goes() {
+    fn only_the_owner_reads_the_announcement_and_it_is_removed_at_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let listens = SocketAddr::from(([0, 0, 0, 0], 1999));
         std::fs::write(dir.path().join("control.json.new"), "left behind").unwrap();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_understood_tells_nothing() {
+    fn an_unreadable_announcement_counts_as_absent() {
         let dir = tempfile::tempdir().unwrap();
         let newer = r#"{"format":2,"address":"127.0.0.1:1","token":"x"}"#;
         for text in ["", "{}", newer] {

@@ -23,7 +23,7 @@ mod tests {
     use rustix::process::{Resource, getrlimit};
 
     #[test]
-    fn all_that_the_system_allows_is_taken() {
+    fn the_file_limit_is_raised_to_the_systems_maximum() {
         let taken = super::raise();
         assert_eq!(taken, getrlimit(Resource::Nofile).maximum);
     }

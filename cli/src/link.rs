@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_leads_to_an_address_or_says_why_not() {
+    fn a_url_yields_an_address_or_a_reason() {
         for (url, authority, host, port) in [
             ("http://127.0.0.1:7/", "127.0.0.1:7", "127.0.0.1", 7),
             ("127.0.0.1", "127.0.0.1", "127.0.0.1", 1998),
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn authorities_are_read_or_the_file_is_named() {
+    fn certificate_authorities_are_read_or_the_bad_file_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("ca.pem");
         let read = || Address::of("https://a", Some(&file)).err().map(|err| err.to_string());

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rooms_line_says_when_how_and_who() {
+    fn a_line_of_a_room_has_time_level_and_room() {
         let words = Words {
             message: "hello".into(),
             project: String::new(),

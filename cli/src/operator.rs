@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_any_bytes_can_be_named() {
+    fn keys_of_any_bytes_can_be_addressed() {
         let named = |key: &str, encoded| {
             super::key(&KeyArgs { key: key.to_owned(), encoded }).map_err(|err| err.to_string())
         };
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_told_with_their_largest_unit() {
+    fn times_are_printed_in_their_largest_unit() {
         let told = [0, 999, 1_000, 119_999, 120_000, 7_200_000, 172_800_000].map(span);
         assert_eq!(told, ["0 ms", "999 ms", "1 s", "119 s", "2 min", "2 h", "2 d"]);
     }

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_whole_or_as_it_was() {
+    fn a_written_file_is_complete_or_unchanged() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         let write = |existing, word: &str| {

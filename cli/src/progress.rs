@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_tells_how_far_it_is() {
+    fn a_progress_line_shows_how_much_is_done() {
         let shown =
             |done, total| anstream::adapter::strip_str(&line("uploading", done, total)).to_string();
         assert_eq!(shown(0, 100), "uploading ──────────────────────── 0 B of 100 B");
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_more_than_was_announced_is_all_of_it() {
+    fn more_bytes_than_announced_count_as_complete() {
         // A file may have grown since its size was read.
         let mut progress = Progress::of("uploading", 10);
         progress.more(25);

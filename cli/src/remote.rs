@@ -126,7 +126,7 @@ mod tests {
     use super::token_of;
 
     #[test]
-    fn white_space_around_a_token_is_no_part_of_it_and_in_it_is_named() {
+    fn white_space_around_a_token_is_removed_and_inside_it_is_an_error() {
         for text in ["room_a-1", "room_a-1\n", " room_a-1\r\n", "\troom_a-1"] {
             assert_eq!(token_of(text), Ok("room_a-1"));
         }

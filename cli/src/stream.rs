@@ -154,14 +154,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn events_are_the_same_however_they_are_cut(sizes in prop::collection::vec(1usize..20, 0..20)) {
+        fn splitting_a_stream_anywhere_yields_the_same_events(sizes in prop::collection::vec(1usize..20, 0..20)) {
             let (events, end) = read(chunked(&sizes) + "0\r\n\r\n");
             prop_assert!(end.is_ok());
             prop_assert_eq!(events, expected());
         }
 
         #[test]
-        fn what_breaks_off_anywhere_is_an_error(at in 0usize..1_000) {
+        fn a_truncated_stream_is_an_error(at in 0usize..1_000) {
             let whole = chunked(&[10, 30]);
             let cut = whole[..at.min(whole.len())].to_owned();
             let (events, end) = read(cut);
@@ -170,7 +170,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_comes_to_an_end(text in "[0-9a-f\r\n:; id]{0,60}") {
+        fn parsing_any_stream_ends(text in "[0-9a-f\r\n:; id]{0,60}") {
             let _ = read(text);
         }
     }

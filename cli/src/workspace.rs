@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_way_goes_up_and_down() {
+    fn a_relative_path_goes_up_and_down() {
         let way = |from: &str, to: &str| relative(Path::new(from), Path::new(to));
         assert_eq!(way("/no-such/a", "/no-such/a/web"), "web");
         assert_eq!(way("/no-such/a/b", "/no-such/c/web"), "../../c/web");

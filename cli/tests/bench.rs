@@ -54,7 +54,7 @@ fn is_whole(run: &Value) {
 }
 
 #[test]
-fn every_scenario_comes_to_figures_and_nothing_is_lost() {
+fn every_scenario_yields_figures_and_loses_nothing() {
     let project = Project::copy("rooms-examples/bench", "bench-served");
     let dev = Dev::start(project.root(), &[]);
     let short = ["--clients", "20", "--seconds", "1", "--warmup-seconds", "0"];

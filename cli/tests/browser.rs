@@ -63,23 +63,23 @@ fn two_tabs_see_each_others_cursors() {
 }
 
 #[test]
-fn a_page_uses_the_stock_client_of_npm() {
+fn a_page_works_with_the_stock_npm_client() {
     check_with("counter", "stock");
 }
 
 #[test]
-fn a_page_of_another_origin_uses_the_client_that_the_server_has() {
+fn a_page_of_another_origin_loads_the_client_from_the_server() {
     let project = Project::copy("tests/conformance/guest", "browser-client");
     run(&project, "client");
 }
 
 #[test]
-fn a_page_shows_what_is_wrong_with_its_code_until_it_is_right() {
+fn a_page_shows_compile_errors_until_they_are_fixed() {
     check_with("counter", "overlay");
 }
 
 #[test]
-fn a_dashboard_shows_what_goes_on_and_changes_it() {
+fn a_dashboard_shows_rooms_and_changes_them() {
     check_with_puppet("dashboard", "name = \"dash\"\n");
 }
 

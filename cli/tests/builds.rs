@@ -62,7 +62,7 @@ fn built(project: &Project, target: &Path) -> (String, String) {
 
 /// Two packages of one name and version, as two worktrees have them, and one folder for cargo's outputs.
 #[test]
-fn packages_of_one_name_never_get_each_others_code_and_a_wait_for_a_lock_is_said() {
+fn packages_with_one_name_never_share_code_and_waiting_for_a_lock_is_reported() {
     let target = tempfile::tempdir().expect("a temporary folder can be made");
     let [one, two] = ["one", "two"].map(|word| project("same", "", &format!("{word:?}")));
     let (path, first) = built(&one, target.path());
@@ -144,7 +144,7 @@ fn config(word: &str) -> String {
 }
 
 #[test]
-fn a_save_of_whatever_cargo_read_is_picked_up_and_of_nothing_else() {
+fn only_a_save_of_a_file_that_cargo_read_starts_a_build() {
     let project = reader();
     let mut command = room(project.root(), &["dev", "--port", "0", "--ephemeral"]);
     command.env("RUSTFLAGS", "-Clink-arg=-fuse-ld=mold");
@@ -197,7 +197,7 @@ fn a_save_of_whatever_cargo_read_is_picked_up_and_of_nothing_else() {
 }
 
 #[test]
-fn a_build_that_writes_into_its_sources_comes_to_its_end_and_is_named() {
+fn a_build_that_writes_into_its_sources_ends_and_is_named() {
     let project = project("builds-writer", "mod build_info;", "build_info::WORD");
     project.write("src/build_info.rs", "pub const WORD: &str = \"first\";");
     project.write(
@@ -222,7 +222,7 @@ fn a_build_that_writes_into_its_sources_comes_to_its_end_and_is_named() {
 }
 
 #[test]
-fn clients_of_a_first_build_that_fails_read_that_and_any_file_may_mend_it() {
+fn clients_read_why_the_first_build_failed_and_saving_any_file_retries_it() {
     let project = project("builds-fails", "mod absent;", "absent::WORD");
     let mut dev = Dev::spawn(project.root(), &["--port", "0", "--ephemeral", "--poll"]);
     dev.line("it does not compile: nothing is served yet", BUILD_MAX);

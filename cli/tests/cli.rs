@@ -25,7 +25,7 @@ fn drawn(output: &Output) -> String {
 }
 
 #[test]
-fn limits_are_data_and_show_the_projects_own() {
+fn limits_go_to_stdout_and_show_the_projects_values() {
     let dir = tempfile::tempdir().unwrap();
     let outside = room(dir.path(), &["limits", "--json"]);
     assert_eq!(outside.status.code(), Some(0));
@@ -55,7 +55,7 @@ fn the_schema_is_json_and_strict() {
 }
 
 #[test]
-fn a_mistake_is_talk_and_leaves_with_1() {
+fn a_mistake_is_printed_to_stderr_and_exits_with_1() {
     let dir = tempfile::tempdir().unwrap();
     let output = room(dir.path(), &["build"]);
     assert_eq!(output.status.code(), Some(1));
@@ -69,7 +69,7 @@ fn a_mistake_is_talk_and_leaves_with_1() {
 }
 
 #[test]
-fn a_wrong_command_line_leaves_with_1_and_help_is_data() {
+fn a_wrong_command_line_exits_with_1_and_help_goes_to_stdout() {
     let dir = tempfile::tempdir().unwrap();
     let wrong = room(dir.path(), &["devv"]);
     assert_eq!(wrong.status.code(), Some(1));
@@ -80,7 +80,7 @@ fn a_wrong_command_line_leaves_with_1_and_help_is_data() {
 }
 
 #[test]
-fn what_room_toml_names_must_exist() {
+fn files_named_in_room_toml_must_exist() {
     let dir = tempfile::tempdir().unwrap();
     let text = "name = \"x\"\n[parties.game]\npath = \"game\"\n[assets]\ndir = \"web\"\n";
     std::fs::write(dir.path().join("room.toml"), text).unwrap();
@@ -113,7 +113,7 @@ fn what_room_toml_names_must_exist() {
 }
 
 #[test]
-fn a_new_project_is_complete_and_never_written_over() {
+fn a_new_project_is_complete_and_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let made = room(dir.path(), &["new", "my-chat", "--template", "blank"]);
     assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
@@ -166,7 +166,7 @@ fn write(dir: &Path, file: &str, text: &str) {
 }
 
 #[test]
-fn the_folder_one_is_in_becomes_a_project_named_after_it() {
+fn the_current_folder_becomes_a_project_with_the_folders_name() {
     for with_git in [false, true] {
         let dir = tempfile::tempdir().unwrap();
         let here = dir.path().join("my-chat");
@@ -245,7 +245,7 @@ fn the_projects_own_files_are_never_static_files() {
 }
 
 #[test]
-fn an_address_to_listen_on_may_be_short_and_a_wrong_one_is_told_how() {
+fn a_listen_address_may_be_short_and_an_invalid_one_is_explained() {
     let dir = tempfile::tempdir().unwrap();
     for args in [["dev", "--host", "http://localhost"], ["serve", "--listen", "local"]] {
         let refused = room(dir.path(), &args);

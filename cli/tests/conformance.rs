@@ -17,7 +17,7 @@ fn check(name: &str) {
 }
 
 #[test]
-fn clients_get_into_rooms_and_are_heard() {
+fn clients_connect_to_rooms_and_their_messages_arrive() {
     check("connect");
 }
 
@@ -27,7 +27,7 @@ fn the_stock_client_and_our_own_behave_alike() {
 }
 
 #[test]
-fn connections_end_and_are_refused_as_clients_expect() {
+fn closes_and_refusals_have_the_codes_that_clients_expect() {
     check("close");
 }
 
@@ -37,7 +37,7 @@ fn plain_http_reaches_rooms() {
 }
 
 #[test]
-fn clients_come_back_after_a_crash() {
+fn clients_reconnect_after_a_crash() {
     check("reconnect");
 }
 

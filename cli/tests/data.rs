@@ -78,7 +78,7 @@ fn with_data() -> tempfile::TempDir {
 }
 
 #[test]
-fn rooms_go_out_and_in_without_a_server() {
+fn rooms_are_exported_and_imported_without_a_server() {
     let dir = with_data();
     let dir = dir.path();
     let export = ["export", "lobby", "--data", "data"];
@@ -100,7 +100,7 @@ fn rooms_go_out_and_in_without_a_server() {
 }
 
 #[test]
-fn a_file_that_is_there_is_replaced_only_by_force() {
+fn an_existing_file_is_replaced_only_with_force() {
     let dir = with_data();
     let dir = dir.path();
     std::fs::write(dir.join("mine"), "mine").unwrap();
@@ -122,7 +122,7 @@ fn a_file_that_is_there_is_replaced_only_by_force() {
 }
 
 #[test]
-fn what_is_damaged_or_of_another_version_is_refused_and_changes_nothing() {
+fn a_damaged_or_foreign_version_file_is_refused_and_changes_nothing() {
     let dir = with_data();
     let dir = dir.path();
     let import = ["import", "-", "--data", "data"];
@@ -155,7 +155,7 @@ fn what_is_damaged_or_of_another_version_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_not_there_is_named_and_not_made() {
+fn a_missing_folder_is_named_and_not_created() {
     let dir = with_data();
     let dir = dir.path();
     let said = refused(dir, &["export", "nobody", "--data", "data"], "");
@@ -183,7 +183,7 @@ fn what_is_not_there_is_named_and_not_made() {
 }
 
 #[test]
-fn what_a_crashed_server_left_misleads_nobody() {
+fn a_stale_announcement_is_ignored_and_a_silent_owner_is_named() {
     let dir = with_data();
     let dir = dir.path();
     // Nobody listens there any more; the folder is free, so nobody is asked.
@@ -201,7 +201,7 @@ fn what_a_crashed_server_left_misleads_nobody() {
 }
 
 #[test]
-fn a_server_that_runs_is_asked_and_its_data_is_a_state_that_was() {
+fn a_backup_through_a_running_server_is_a_past_consistent_state() {
     let project = Project::copy("tests/conformance/guest", "data-served");
     project.write("src/lib.rs", COUNT);
     project.write("room.toml", "name = \"count\"\n");

@@ -80,7 +80,7 @@ impl Socket {
 }
 
 #[test]
-fn a_project_is_deployed_changed_and_rolled_back_under_a_client_that_notices_only_its_words() {
+fn deploy_and_rollback_keep_a_client_connected_and_change_only_its_replies() {
     let project = Project::copy("tests/conformance/guest", "deployed");
     project.write("src/lib.rs", SAYS);
     project
@@ -220,7 +220,7 @@ fn watched(served: &Served, root: &Path, args: &[&str]) -> String {
 }
 
 #[test]
-fn who_watches_a_deployment_sees_how_far_it_is_and_a_pipe_gets_the_outcome() {
+fn a_terminal_shows_deployment_progress_and_a_pipe_gets_the_outcome() {
     let project = Project::copy("tests/conformance/guest", "deployed-watched");
     project.write("src/lib.rs", SAYS);
     project.write("room.toml", "name = \"says\"\n[assets]\ndir = \"web\"\n");
@@ -246,7 +246,7 @@ fn who_watches_a_deployment_sees_how_far_it_is_and_a_pipe_gets_the_outcome() {
 }
 
 #[test]
-fn what_was_deployed_is_served_after_a_restart_and_only_one_server_has_a_folder() {
+fn a_deployed_project_is_served_after_a_restart_and_a_folder_has_one_server() {
     let project = Project::copy("tests/conformance/guest", "deployed-again");
     project.write("src/lib.rs", SAYS);
     project.write("room.toml", "name = \"says\"\n[vars]\nWORD = \"hello\"\n");
@@ -280,7 +280,7 @@ fn what_was_deployed_is_served_after_a_restart_and_only_one_server_has_a_folder(
 
 /// The lines that the guide has a reader type in two terminals, from nothing to a server and back.
 #[test]
-fn what_the_guide_has_a_reader_type_does_what_it_says() {
+fn every_command_of_the_guide_does_what_the_guide_says() {
     let guide = include_str!("../README.md");
     let mut blocks = guide.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let (first, second) = (blocks.next().expect("a server"), blocks.next().expect("a project"));

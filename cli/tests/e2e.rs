@@ -77,7 +77,7 @@ fn done(project: &Path, args: &[&str]) -> String {
 
 /// The first of the two commands of the front page serves the chat room; the second one is what CI runs.
 #[test]
-fn the_two_commands_of_the_front_page() {
+fn the_two_commands_of_the_readme_start_a_working_room() {
     let page = include_str!("../../README.md");
     let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let blocks: Vec<&str> = blocks.map(str::trim).collect();
@@ -186,7 +186,7 @@ fn several_parties_of_an_imported_project_are_tested_built_and_served() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("room.toml exists"));
 
     assert_eq!(
-        done(root, &["test"]).matches("test what_one_says_reaches_the_others ... ok").count(),
+        done(root, &["test"]).matches("test a_message_reaches_the_other_clients ... ok").count(),
         2
     );
     let built = done(root, &["build", "--profile", "dev", "--json"]);
@@ -218,7 +218,7 @@ fn several_parties_of_an_imported_project_are_tested_built_and_served() {
 }
 
 #[test]
-fn a_release_build_is_small_and_keeps_what_it_needs() {
+fn build_json_has_the_path_and_size_of_the_release_component() {
     let project = answer("e2e-release");
     let built = done(project.root(), &["build", "--json"]);
     let built: serde_json::Value = serde_json::from_str(&built).unwrap();
@@ -229,7 +229,7 @@ fn a_release_build_is_small_and_keeps_what_it_needs() {
 }
 
 #[test]
-fn what_the_examples_write_is_in_the_schema() {
+fn every_key_in_the_examples_manifests_is_in_the_schema() {
     let schema = done(project::repo(), &["schema"]);
     let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
     for example in std::fs::read_dir(project::repo().join("rooms-examples")).unwrap() {
@@ -252,7 +252,7 @@ fn a_misspelled_key_is_shown_with_the_right_one() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_replaced_only_if_nobody_chose_it() {
+fn a_busy_port_is_replaced_only_if_it_is_the_default() {
     let project = answer("e2e-ports");
     // If it cannot be had, somebody else has it, which is as good.
     let taken = TcpListener::bind(("127.0.0.1", 1999));
@@ -283,7 +283,7 @@ fn a_port_that_is_taken_is_replaced_only_if_nobody_chose_it() {
 }
 
 #[test]
-fn what_rooms_store_outlives_the_server_unless_it_is_ephemeral() {
+fn stored_data_survives_a_restart_unless_the_server_is_ephemeral() {
     let project = answer("e2e-state");
     for before in 0..2 {
         let dev = Dev::start(project.root(), &[]);
@@ -298,7 +298,7 @@ fn what_rooms_store_outlives_the_server_unless_it_is_ephemeral() {
 }
 
 #[test]
-fn a_save_leads_to_one_reload_and_no_more() {
+fn a_save_leads_to_exactly_one_reload() {
     let project = answer("e2e-saves");
     let mut dev = Dev::start(project.root(), &["--ephemeral"]);
     for word in ["two", "three"] {
@@ -338,7 +338,7 @@ fn variables_and_the_assets_folder_change_without_a_restart() {
 }
 
 #[test]
-fn dotenv_files_go_over_room_toml_are_picked_up_and_never_shown() {
+fn dotenv_files_override_room_toml_reload_on_save_and_are_never_shown() {
     let project = answer("e2e-dotenv");
     project.write(".env", "GREETING=dot-one");
     let mut dev = Dev::start(project.root(), &["--ephemeral"]);
@@ -404,7 +404,7 @@ fn main() {{
 }
 
 #[test]
-fn a_save_during_a_build_ends_that_build() {
+fn a_save_during_a_build_cancels_that_build() {
     let project = answer("e2e-cancel");
     let builds = Builds::of(&project);
     let mut dev = Dev::spawn(project.root(), &["--port", "0", "--ephemeral"]);

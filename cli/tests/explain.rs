@@ -63,7 +63,7 @@ fn tried(example: &str) -> Option<Output> {
 }
 
 #[test]
-fn what_a_page_gives_as_its_example_leads_to_its_code() {
+fn the_example_of_each_page_produces_its_error_code() {
     let pages: Vec<Value> = serde_json::from_slice(&explained("--json").stdout).unwrap();
     let mut tried_ones = 0;
     for page in &pages {
@@ -79,7 +79,7 @@ fn what_a_page_gives_as_its_example_leads_to_its_code() {
 }
 
 #[test]
-fn pages_are_data_in_text_and_in_json() {
+fn pages_are_printed_to_stdout_as_text_and_as_json() {
     let all = explained("");
     let lines = String::from_utf8(all.stdout).unwrap();
     assert!(lines.starts_with("R0001  there is no room.toml\n"), "{lines}");

@@ -57,7 +57,7 @@ fn gives_single_keys(terminal: &Terminal) -> bool {
 }
 
 #[test]
-fn each_key_does_what_its_line_says() {
+fn each_key_does_what_the_help_line_says() {
     let (project, terminal) = (project("keys-all"), Terminal::open());
     let found = terminal.mode();
     let (mut dev, port) = start(&terminal, &project, &[]);
@@ -106,7 +106,7 @@ fn each_key_does_what_its_line_says() {
 }
 
 #[test]
-fn other_machines_get_an_address_and_a_code_if_they_get_in() {
+fn other_machines_get_an_address_and_a_qr_code_if_they_can_connect() {
     let (project, terminal) = (project("keys-lan"), Terminal::open());
     let args = ["--ephemeral", "--host", "0.0.0.0"];
     let mut dev = terminal.dev(project.root(), &args, &project.root().join("bin"));
@@ -126,7 +126,7 @@ fn other_machines_get_an_address_and_a_code_if_they_get_in() {
 }
 
 #[test]
-fn the_terminal_is_left_as_it_was_found_at_every_end() {
+fn the_terminal_is_restored_however_the_command_ends() {
     let project = project("keys-ends");
     let new = || {
         let terminal = Terminal::open();
@@ -155,7 +155,7 @@ fn the_terminal_is_left_as_it_was_found_at_every_end() {
 }
 
 #[test]
-fn without_a_terminal_there_are_no_keys() {
+fn keys_are_off_without_a_terminal() {
     let project = project("keys-none");
     let dev = Dev::start(project.root(), &["--ephemeral"]);
     assert_eq!(dev.http("POST", LOBBY).1, "1");

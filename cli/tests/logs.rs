@@ -143,7 +143,7 @@ fn line(seq: u64, level: &str, kind: &str, text: &str) -> String {
 }
 
 #[test]
-fn what_is_followed_goes_on_behind_what_was_shown_whatever_the_server_does() {
+fn following_the_log_resumes_after_the_last_shown_line_across_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let server = Told::announced(dir.path());
     let args = ["--data", "data", "--json", "--room", "game-*", "--level", "warn", "--grep", "a b"];
@@ -185,7 +185,7 @@ fn what_is_followed_goes_on_behind_what_was_shown_whatever_the_server_does() {
 }
 
 #[test]
-fn people_see_who_said_what_and_nothing_steers_their_terminal() {
+fn log_lines_name_their_room_and_cannot_control_the_terminal() {
     let dir = tempfile::tempdir().unwrap();
     let server = Told::announced(dir.path());
     let events = [
@@ -216,7 +216,7 @@ fn people_see_who_said_what_and_nothing_steers_their_terminal() {
 }
 
 #[test]
-fn a_log_that_breaks_off_or_is_not_there_is_an_error() {
+fn a_truncated_or_missing_log_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let nobody = run(dir, &["logs", "-f", "--data", "none"]);
@@ -241,7 +241,7 @@ fn a_log_that_breaks_off_or_is_not_there_is_an_error() {
 }
 
 #[test]
-fn who_has_seen_enough_ends_it() {
+fn closing_the_output_pipe_ends_the_command() {
     let dir = tempfile::tempdir().unwrap();
     let server = Told::announced(dir.path());
     let mut command = room(dir.path(), &["logs", "-f", "--data", "data"]);
@@ -274,7 +274,7 @@ room_sdk::export!(Log);
 "#;
 
 #[test]
-fn a_server_that_runs_is_watched_through_saves_and_restarts() {
+fn logs_follow_a_running_server_through_saves_and_restarts() {
     let project = Project::copy("tests/conformance/guest", "logs-watched");
     project.write("src/lib.rs", LOG);
     project.write("room.toml", "name = \"log\"\n");
@@ -318,7 +318,7 @@ fn a_server_that_runs_is_watched_through_saves_and_restarts() {
 /// What this `room` cannot do is said before anything else goes on.
 #[cfg(not(feature = "otlp"))]
 #[test]
-fn who_asks_for_spans_is_told_that_they_are_left_out() {
+fn requesting_spans_prints_that_they_are_omitted() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = room(dir.path(), &["dev"]);
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9").stdin(Stdio::null());

@@ -94,7 +94,7 @@ fn json(text: &str) -> Value {
 }
 
 #[test]
-fn the_rooms_of_a_server_elsewhere_are_looked_into_and_changed() {
+fn rooms_of_a_remote_server_are_inspected_and_changed() {
     let project = project("elsewhere");
     let root = project.root();
     let mut served = Served::start(root);

@@ -154,7 +154,7 @@ fn closes(root: &Path, port: u16, socket: Socket) {
 }
 
 #[test]
-fn a_server_is_looked_into_and_its_rooms_are_changed() {
+fn rooms_of_a_local_server_are_inspected_and_changed() {
     let project = Project::copy("tests/conformance/guest", "rooms-served");
     project.write("src/lib.rs", COUNT);
     project.write("room.toml", "name = \"count\"\n");

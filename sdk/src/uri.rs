@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rooms_own_url_has_the_rest_slash() {
+    fn the_url_of_a_room_has_the_path_slash() {
         for uri in ["/party/lobby", "http://h/parties/main/lobby?x", "/party/lobby/", "http://h"] {
             assert_eq!(rest(uri), "/", "{uri}");
         }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_decodes_to_itself() {
+    fn an_encoded_text_decodes_to_itself() {
         for text in ["", "a b", "100%", "%zz", "é/ü?&=+#", "%4", "+"] {
             assert_eq!(decode(&encode(text)), text);
         }

@@ -41,7 +41,7 @@ fn logged(room: &TestRoom<Guestbook>, text: &str) -> bool {
 }
 
 #[test]
-fn a_room_that_expires_is_told_and_begins_anew() {
+fn an_expiring_room_receives_on_expire_and_restarts_empty() {
     let room = visited("0");
     room.expire();
     assert!(logged(&room, "ends after 2 visitors"));
@@ -53,7 +53,7 @@ fn a_room_that_expires_is_told_and_begins_anew() {
 }
 
 #[test]
-fn an_end_that_fails_is_tried_again_with_what_was_there() {
+fn a_failed_on_expire_is_retried_with_the_data_unchanged() {
     let room = visited("2");
     let begun = room.now();
     room.expire();
@@ -63,7 +63,7 @@ fn an_end_that_fails_is_tried_again_with_what_was_there() {
 }
 
 #[test]
-fn an_end_that_only_fails_comes_all_the_same() {
+fn a_room_whose_on_expire_always_fails_still_expires() {
     let room = visited("1000");
     room.expire();
     let errors = room.take_errors();

@@ -112,7 +112,7 @@ fn an_id_is_a_tag() {
 }
 
 #[test]
-fn a_broadcast_counts_as_one_send_and_a_close_as_another() {
+fn a_broadcast_and_a_close_count_as_one_send_each() {
     let (room, a) = room();
     let friends: Vec<_> = (0..20).map(|n| room.connect(&format!("friend-{n}"))).collect();
     let cast = |times| {
@@ -191,7 +191,7 @@ fn a_turns_writes_are_counted_by_key() {
 }
 
 #[test]
-fn the_bytes_of_a_turns_writes_count_what_is_replaced_once() {
+fn a_key_written_twice_in_a_turn_counts_its_bytes_once() {
     let (room, a) = room();
     let error = turn(&room, &a, |ctx, _| {
         let raw = ctx.storage().raw();
@@ -214,7 +214,7 @@ fn the_bytes_of_a_turns_writes_count_what_is_replaced_once() {
 }
 
 #[test]
-fn what_a_room_stores_is_bounded() {
+fn a_rooms_stored_bytes_are_bounded() {
     let room = TestRoom::<Actor>::builder("lobby")
         .room_bytes_max(100)
         .stored("old", &"x".repeat(45))
@@ -242,7 +242,7 @@ fn what_a_room_stores_is_bounded() {
 }
 
 #[test]
-fn a_connection_that_has_ended_takes_its_state_along() {
+fn the_state_of_an_ended_connection_is_dropped() {
     let (room, a) = room();
     a.lose();
     assert_eq!(room.take_errors(), Vec::<String>::new());
@@ -258,7 +258,7 @@ fn a_connection_that_has_ended_takes_its_state_along() {
 }
 
 #[test]
-fn a_close_frame_is_one_that_a_room_may_send() {
+fn only_close_codes_that_a_room_may_send_are_accepted() {
     let (room, a) = room();
     for (code, reason, words) in [
         (999, String::new(), "not 999"),
@@ -276,7 +276,7 @@ fn a_close_frame_is_one_that_a_room_may_send() {
 }
 
 #[test]
-fn closing_what_is_closed_changes_nothing_and_is_no_error() {
+fn closing_a_closed_connection_changes_nothing_and_is_not_an_error() {
     for code in [1000, 1001, 1016, 2999, 3000, 4999] {
         let (room, a) = room();
         let error = turn(&room, &a, move |_, conn| {
@@ -324,7 +324,7 @@ fn a_hook_refuses_with_4000_to_4999_and_a_reason_that_fits() {
 }
 
 #[test]
-fn a_hooks_error_refuses_and_its_panic_is_a_fault() {
+fn a_hooks_error_refuses_the_client_and_its_panic_is_a_fault() {
     let room = TestRoom::<Actor>::new("lobby");
     let close = room.client("a").query("fail", "").connect().closed();
     assert_eq!(close.map(|close| (close.code, close.reason.len())), Some((4401, 122)));
@@ -337,7 +337,7 @@ fn a_hooks_error_refuses_and_its_panic_is_a_fault() {
 }
 
 #[test]
-fn a_response_is_checked_wherever_it_comes_from() {
+fn a_response_is_checked_from_hooks_and_from_rooms() {
     let room = TestRoom::<Actor>::new("lobby");
     let plain = || Response::text("hi");
     let many = (0..256).fold(plain(), |all, n| all.with_header(&format!("x-{n}"), ""));

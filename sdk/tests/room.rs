@@ -198,7 +198,7 @@ fn a_returned_error_keeps_the_instance_and_a_panic_does_not() {
 }
 
 #[test]
-fn what_was_flushed_stays_done() {
+fn flushed_effects_stay_after_a_failed_turn() {
     let room = room();
     let a = room.connect("a");
     a.received();
@@ -267,7 +267,7 @@ fn every_limit_is_named() {
 }
 
 #[test]
-fn a_closed_client_gets_what_was_sent_before() {
+fn a_closed_client_receives_earlier_messages_first() {
     let room = room();
     let (a, b) = (room.connect("a"), room.connect("b"));
     b.received();
@@ -322,7 +322,7 @@ fn connections_that_replace_each_other_too_often_are_refused_until_the_window_en
 }
 
 #[test]
-fn the_door_decides_before_the_room_hears() {
+fn the_hook_decides_before_the_room_receives_an_event() {
     let room = room();
     let closed = |token: &str| {
         let client = room.client("a").query("token", token).connect();
@@ -337,7 +337,7 @@ fn the_door_decides_before_the_room_hears() {
 }
 
 #[test]
-fn a_connection_that_on_connect_refuses_never_opens() {
+fn a_connection_refused_by_on_connect_never_opens() {
     let room = room();
     let a = room.connect("a");
     a.received();
@@ -348,7 +348,7 @@ fn a_connection_that_on_connect_refuses_never_opens() {
 }
 
 #[test]
-fn a_room_that_does_not_start_tells_why() {
+fn a_room_that_does_not_start_reports_the_reason() {
     let room = TestRoom::<Puppet>::builder("lobby").var("BROKEN", "1").build::<Puppet>();
     assert_eq!(room.request(Request::get("/")).status_code(), 500);
     assert_eq!(room.connect("a").closed().map(|close| close.code), Some(1011));
@@ -356,7 +356,7 @@ fn a_room_that_does_not_start_tells_why() {
 }
 
 #[test]
-fn alarms_fire_in_time_and_failed_ones_are_tried_six_times_more() {
+fn alarms_fire_on_time_and_failed_ones_are_retried_six_times() {
     let room = room();
     let a = room.connect("a");
     a.received();
@@ -380,7 +380,7 @@ fn alarms_fire_in_time_and_failed_ones_are_tried_six_times_more() {
 }
 
 #[test]
-fn a_message_that_is_too_large_ends_its_connection() {
+fn a_message_that_is_too_large_closes_its_connection() {
     let room = room();
     let a = room.connect("a");
     a.send_binary(vec![0; 1024 * 1024 + 1]);

@@ -42,7 +42,7 @@ fn numbered(storage: &Storage, numbers: Range<u32>) -> Result {
 }
 
 #[test]
-fn values_of_any_type_come_back_as_they_were() {
+fn values_of_any_type_are_read_back_unchanged() {
     let room = room();
     turn(&room, |ctx| {
         let storage = ctx.storage();
@@ -68,7 +68,7 @@ fn values_of_any_type_come_back_as_they_were() {
 }
 
 #[test]
-fn many_keys_at_once_are_one_call() {
+fn reading_many_keys_is_one_host_call() {
     let room = room();
     turn(&room, |ctx| {
         let storage = ctx.storage();
@@ -93,7 +93,7 @@ fn many_keys_at_once_are_one_call() {
 }
 
 #[test]
-fn the_order_is_that_of_bytes() {
+fn keys_are_listed_in_byte_order() {
     let room = room();
     turn(&room, |ctx| {
         let raw = ctx.storage().raw();
@@ -118,7 +118,7 @@ fn the_order_is_that_of_bytes() {
 }
 
 #[test]
-fn a_list_shows_what_the_turn_wrote() {
+fn a_list_shows_the_turns_own_writes() {
     let room = room();
     turn(&room, |ctx| numbered(&ctx.storage(), 0..200));
     turn(&room, |ctx| {
@@ -190,7 +190,7 @@ fn a_list_ends_after_its_first_error() {
 }
 
 #[test]
-fn removing_all_takes_the_alarm_along() {
+fn delete_all_also_removes_the_alarm() {
     let room = room();
     turn(&room, |ctx| {
         ctx.storage().put("k", &1)?;

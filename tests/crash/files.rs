@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn noise_goes_to_trees_and_behind_the_log() {
+    fn damage_hits_trees_and_bytes_after_the_log() {
         let dir = tempfile::tempdir().unwrap();
         let (log, tree) = (dir.path().join("log"), dir.path().join("tree-3/blobs"));
         std::fs::create_dir_all(&log).unwrap();

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo test -p room-tests --test crash                      a short run of each kind
-//! CRASH_KILLS=1000 cargo test --release -p room-tests --test crash -- --nocapture kills
+//! CRASH_KILLS=1000 cargo test --release -p room-tests --test crash -- --nocapture acknowledged_turns_survive_kills
 //! CRASH_CUTS=1000 cargo test --release -p room-tests --test crash -- --nocapture cuts
 //! CRASH_SEED=7 …                                              other draws
 //! CRASH_MUST=1 …                                              fails where no power can be cut, and does not pass
@@ -48,13 +48,13 @@ async fn passes(what: &'static str, crash: Crash, crashes: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kills() {
-    passes("kills", Crash::Kill, number("CRASH_KILLS", 20)).await;
+async fn acknowledged_turns_survive_kills() {
+    passes("acknowledged_turns_survive_kills", Crash::Kill, number("CRASH_KILLS", 20)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cuts_of_power() {
-    match power::stage("cuts_of_power") {
+async fn acknowledged_turns_survive_power_cuts() {
+    match power::stage("acknowledged_turns_survive_power_cuts") {
         Stage::Inside => passes("power cuts", Crash::PowerCut, number("CRASH_CUTS", 8)).await,
         Stage::Ran(well) => assert!(well, "see above"),
         Stage::Nowhere(why) => {
@@ -66,6 +66,6 @@ async fn cuts_of_power() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cuts_by_hand() {
+async fn acknowledged_turns_survive_simulated_power_cuts() {
     passes("cuts by hand", Crash::Garble, number("CRASH_CUTS", 8)).await;
 }

@@ -30,14 +30,14 @@ async fn a_hundred_first_requests_start_one_instance() {
 }
 
 #[tokio::test]
-async fn what_on_start_says_is_not_for_who_is_not_in_yet() {
+async fn broadcasts_of_on_start_do_not_reach_a_client_that_has_not_joined() {
     let node = Setup::memory().start().await;
     let mut first = node.connect("greet-start").await;
     assert_eq!(first.echo("in").await, "in");
 }
 
 #[tokio::test]
-async fn a_start_that_fails_fails_its_visitor_and_the_next_one_tries_again() {
+async fn a_failed_start_fails_its_visitor_and_the_next_visitor_retries() {
     let node = Setup::memory().start().await;
     let mut first = node.connect("fail-start-once").await;
     let (code, why) = first.closed().await;
@@ -59,7 +59,7 @@ async fn a_start_that_fails_fails_its_visitor_and_the_next_one_tries_again() {
 }
 
 #[tokio::test]
-async fn an_idle_room_leaves_memory_and_its_state_stays() {
+async fn an_idle_room_leaves_memory_and_keeps_its_state() {
     let node = Setup::memory().limits(|limits| limits.idle_evict_ms = 50).start().await;
     node.post("lobby", &json!([{"put": ["kept", 1]}])).await;
     until("the room to be evicted", async || node.running().await == 0).await;
@@ -68,7 +68,7 @@ async fn an_idle_room_leaves_memory_and_its_state_stays() {
 }
 
 #[tokio::test]
-async fn a_room_with_a_connection_stays() {
+async fn a_room_with_a_connection_stays_in_memory() {
     let node = Setup::memory().limits(|limits| limits.idle_evict_ms = 20).start().await;
     let mut client = node.connect("visited").await;
     node.report("empty").await;
@@ -78,7 +78,7 @@ async fn a_room_with_a_connection_stays() {
 }
 
 #[tokio::test]
-async fn new_code_takes_over_though_every_place_is_taken() {
+async fn new_code_takes_over_even_if_every_slot_is_taken() {
     let node = Setup::memory().limits(|limits| limits.rooms_active_max = 2).start().await;
     let mut clients = [node.connect("one").await, node.connect("two").await];
     let deployed = node.deploy(guest("puppet"), &[("NEW", "1")]).await.unwrap();

@@ -42,7 +42,7 @@ fn number(entries: &[Value], key: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn whoever_does_not_show_the_token_hears_401_and_nothing_else() {
+async fn a_request_without_the_token_gets_only_401() {
     let node = Setup::disk().start().await;
     node.post("lobby", &json!([{"put": ["k", 1]}])).await;
     let secret = node.secret();
@@ -76,7 +76,7 @@ async fn whoever_does_not_show_the_token_hears_401_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_in_memory_only_is_not_backed_up_or_exported() {
+async fn an_in_memory_store_is_not_backed_up_or_exported() {
     let node = Setup::memory().start().await;
     node.post("lobby", &json!([{"put": ["k", 1]}])).await;
     assert_eq!(node.request("POST", "/_room/admin/backup", &[], &[]).await.status, 401);
@@ -88,7 +88,7 @@ async fn what_is_in_memory_only_is_not_backed_up_or_exported() {
 }
 
 #[tokio::test]
-async fn a_token_is_good_for_one_start() {
+async fn a_token_is_valid_for_one_start() {
     let node = Setup::disk().start().await;
     let old = format!("Bearer {}", node.secret());
     let node = node.restart().await;
@@ -97,7 +97,7 @@ async fn a_token_is_good_for_one_start() {
 }
 
 #[tokio::test]
-async fn a_backup_under_load_is_a_state_that_was() {
+async fn a_backup_under_load_is_a_past_consistent_state() {
     let node = Setup::disk().start().await;
     let (done, ended) = (AtomicU64::new(0), AtomicBool::new(false));
     let load = async {
@@ -166,7 +166,7 @@ async fn an_export_that_was_edited_is_imported_and_the_room_shows_it() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_exported_or_imported_is_named_and_changes_nothing() {
+async fn an_impossible_export_or_import_is_named_and_changes_nothing() {
     let node = Setup::disk().limits(|limits| limits.import_bytes_max = 1_000).start().await;
     node.post("lobby", &json!([{"put": ["k", 1]}])).await;
     let missing = ask(&node, "GET", "/_room/admin/rooms/main/nobody/export", &[]).await;
@@ -193,7 +193,7 @@ async fn what_cannot_be_exported_or_imported_is_named_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_keeps_a_place_until_it_goes_and_leaves_no_file() {
+async fn a_backup_client_that_does_not_read_holds_one_slot_and_leaves_no_file() {
     let node = Setup::disk().limits(|limits| limits.admin_transfers_max = 1).start().await;
     for key in 0..3 {
         let puts: Vec<Value> =

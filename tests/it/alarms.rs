@@ -12,7 +12,7 @@ async fn rang(node: &TestNode, room: &str) {
 }
 
 #[tokio::test]
-async fn an_alarm_fires_and_is_gone() {
+async fn an_alarm_fires_once_and_is_removed() {
     let node = Setup::memory().start().await;
     let mut client = node.connect("lobby").await;
     client.tell(json!([{"alarm_in": 20}])).await;
@@ -41,7 +41,7 @@ async fn an_alarm_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn a_new_alarm_replaces_the_one_before_and_delete_all_removes_it() {
+async fn a_new_alarm_replaces_the_previous_one_and_delete_all_removes_it() {
     let node = Setup::memory().start().await;
     node.post("lobby", &json!([{"alarm_in": 3_600_000}])).await;
     node.post("lobby", &json!([{"alarm_in": 10}])).await;
@@ -52,7 +52,7 @@ async fn a_new_alarm_replaces_the_one_before_and_delete_all_removes_it() {
 }
 
 #[tokio::test]
-async fn an_alarm_that_fails_is_tried_again() {
+async fn a_failed_alarm_is_retried() {
     let node = Setup::memory().limits(|limits| limits.alarm_retry_ms_min = 5).start().await;
     // The instance counts failures, and an error does not cost the instance.
     node.post("lobby", &json!([{"put": ["alarm-fails", 3]}, {"alarm_in": 1}])).await;
@@ -61,7 +61,7 @@ async fn an_alarm_that_fails_is_tried_again() {
 }
 
 #[tokio::test]
-async fn an_alarm_that_only_fails_is_dropped() {
+async fn an_alarm_that_always_fails_is_dropped() {
     let limits = |limits: &mut room_runtime::Limits| {
         (limits.alarm_retry_ms_min, limits.alarm_tries_max) = (1, 3);
     };
@@ -73,7 +73,7 @@ async fn an_alarm_that_only_fails_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_burst_of_alarms_leaves_places_for_visitors() {
+async fn a_burst_of_alarms_leaves_slots_for_visitors() {
     let limits = |limits: &mut room_runtime::Limits| {
         (limits.rooms_active_max, limits.place_wait_ms_max) = (4, 1_000);
     };

@@ -5,7 +5,7 @@ use room_tests::{Got, Requests, Setup, auto_response, guest, until};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_ping_is_answered_and_the_room_never_hears_of_it() {
+async fn a_ping_is_answered_without_the_room() {
     let node = Setup::memory().auto_response("ping", "pong").start().await;
     let mut client = node.connect("lobby?_pk=a").await;
     let before = node.report("lobby").await;
@@ -39,7 +39,7 @@ async fn a_hibernated_room_stays_asleep_while_its_clients_ping() {
 }
 
 #[tokio::test]
-async fn open_sockets_answer_as_the_newest_deployment_says() {
+async fn open_sockets_use_the_auto_response_of_the_newest_deployment() {
     let node = Setup::memory().auto_response("ping", "pong").start().await;
     let mut client = node.connect("lobby?_pk=a").await;
     assert_eq!(client.echo("ping").await, "pong");

@@ -19,7 +19,7 @@ async fn metric(node: &TestNode, name: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn clients_that_send_only_a_first_piece_take_no_more_than_the_budget_and_are_closed() {
+async fn clients_that_send_only_a_first_fragment_stay_within_the_budget_and_are_closed() {
     const BUDGET: u64 = 4 << 20;
     let limits = |limits: &mut Limits| {
         (limits.buffered_bytes_max, limits.message_ms_max) = (BUDGET, 3_000);
@@ -52,7 +52,7 @@ async fn clients_that_send_only_a_first_piece_take_no_more_than_the_budget_and_a
 }
 
 #[tokio::test]
-async fn an_unfinished_message_is_closed_whatever_it_hides_behind() {
+async fn an_unfinished_message_closes_its_connection_despite_control_frames() {
     let node = Setup::memory().limits(|limits| limits.message_ms_max = 300).start().await;
     let piece = masked(0x01, b"piece");
     let cases = [
@@ -79,7 +79,7 @@ async fn an_unfinished_message_is_closed_whatever_it_hides_behind() {
 }
 
 #[tokio::test]
-async fn pings_do_not_keep_an_unfinished_message_alive_and_whole_messages_are_never_late() {
+async fn pings_do_not_extend_an_unfinished_message_and_a_slow_room_makes_none_late() {
     let node = Setup::memory().limits(|limits| limits.message_ms_max = 1_000).start().await;
     let mut client = RawClient::upgrade(node.addr(), "/party/lobby").await;
     client.write(&masked(0x01, b"piece")).await;
@@ -105,7 +105,7 @@ async fn pings_do_not_keep_an_unfinished_message_alive_and_whole_messages_are_ne
 }
 
 #[tokio::test]
-async fn members_that_never_read_take_no_more_than_the_budget_and_cost_nobody_else() {
+async fn clients_that_never_read_stay_within_the_budget_and_delay_nobody() {
     const BUDGET: u64 = 4 << 20;
     let limits = |limits: &mut Limits| {
         limits.buffered_bytes_max = BUDGET;
@@ -142,7 +142,7 @@ fn handshake(path: &str) -> String {
 }
 
 #[tokio::test]
-async fn bodies_draw_from_the_budget_and_are_answered_503_beyond_it() {
+async fn bodies_draw_from_the_budget_and_get_503_beyond_it() {
     let limits = |limits: &mut Limits| {
         (limits.buffered_bytes_max, limits.body_bytes_max) = (1 << 20, 1 << 20);
     };
@@ -162,7 +162,7 @@ async fn bodies_draw_from_the_budget_and_are_answered_503_beyond_it() {
 }
 
 #[tokio::test]
-async fn half_open_connections_are_bounded_in_number_and_make_way_for_others() {
+async fn half_open_connections_are_bounded_in_number_and_yield_to_others() {
     let limits = |limits: &mut Limits| {
         (limits.half_open_max, limits.header_ms_max) = (16, 600_000);
     };
@@ -200,7 +200,7 @@ async fn half_open_connections_are_bounded_in_time() {
 }
 
 #[tokio::test]
-async fn an_address_has_only_so_many_connections() {
+async fn connections_of_one_address_are_bounded() {
     let limits = |limits: &mut Limits| limits.connections_per_address_max = 8;
     let node = Setup::memory().limits(limits).start().await;
     let mut clients = Vec::new();
@@ -248,7 +248,7 @@ async fn behind_a_trusted_proxy_each_clients_own_address_is_counted() {
 }
 
 #[tokio::test]
-async fn all_addresses_of_a_node_share_its_places() {
+async fn all_addresses_of_a_node_share_its_connection_slots() {
     let limits = |limits: &mut Limits| limits.connections_max = 4;
     let mut node = Setup::memory().limits(limits).start().await;
     let first = node.addr();

@@ -254,7 +254,7 @@ async fn check(base: &Base, data: &Path, outcome: &Outcome, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_file_of_the_data_folder_does_no_harm_or_is_named() {
+async fn a_damaged_file_of_the_data_folder_is_harmless_or_named() {
     let mut dice = Dice(seed());
     let base = Base::new().await;
     for row in base.rows() {
@@ -285,7 +285,7 @@ async fn every_file_of_the_data_folder_is_tried_damaged() {
 }
 
 #[tokio::test]
-async fn whoever_lost_the_tokens_or_takes_an_older_copy_on_purpose_goes_on() {
+async fn an_operator_can_continue_after_lost_tokens_or_with_an_older_copy() {
     let base = Base::new().await;
     for (file, older) in [("tokens.json", ""), ("projects/chat/env.json", "projects/chat/")] {
         let data = base.damaged(file, Damage::Older, &mut Dice(0));

@@ -28,7 +28,7 @@ async fn server(data: &std::path::Path, listen: &str) -> (Server, String) {
 }
 
 #[tokio::test]
-async fn the_page_may_run_its_own_files_and_talk_to_its_server_alone() {
+async fn the_dashboards_policy_allows_only_its_own_files_and_server() {
     let node = Setup::memory().start().await;
     let page = node.get("/_room/").await;
     assert_eq!((page.status, page.header("cache-control")), (200, Some("no-cache")));
@@ -60,7 +60,7 @@ async fn the_page_may_run_its_own_files_and_talk_to_its_server_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_the_browser_has_is_not_sent_again() {
+async fn a_cached_dashboard_file_is_not_sent_again() {
     let node = Setup::memory().start().await;
     let first = node.get("/_room/").await;
     let tag = first.header("etag").unwrap().to_owned();
@@ -75,7 +75,7 @@ async fn a_file_that_the_browser_has_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn the_page_is_only_read_and_only_where_it_is_the_operators() {
+async fn the_dashboard_answers_only_get_and_only_on_the_operators_paths() {
     let node = Setup::memory().start().await;
     for path in ["/_room/", "/_room/dashboard/main.js", "/_room/dashboard.json"] {
         for method in ["POST", "PUT", "DELETE"] {
@@ -92,7 +92,7 @@ async fn the_page_is_only_read_and_only_where_it_is_the_operators() {
 }
 
 #[tokio::test]
-async fn without_a_token_the_page_learns_what_it_is_and_nothing_else() {
+async fn without_a_token_the_dashboard_learns_only_its_kind() {
     let node = Setup::memory().start().await;
     let told = node.get("/_room/dashboard.json").await;
     assert_eq!(told.json(), json!({"mode": "node", "sockets": null}));
@@ -154,7 +154,7 @@ async fn sign_in(node: &TestNode, (host, origin): (&str, &str), code: &str) -> R
 }
 
 #[tokio::test]
-async fn a_link_signs_one_page_of_the_server_in_and_no_other() {
+async fn a_sign_in_link_signs_in_one_page_of_the_server_only() {
     let node = Setup::memory().start().await;
     let own = format!("localhost:{}", node.addr().port());
     let (good, code) = (format!("http://{own}"), node.sign_in_code());
@@ -178,7 +178,7 @@ async fn a_link_signs_one_page_of_the_server_in_and_no_other() {
 }
 
 #[tokio::test]
-async fn where_others_come_no_link_is_good() {
+async fn sign_in_links_are_refused_if_other_machines_can_connect() {
     let node = Setup::memory().public().start().await;
     let own = format!("localhost:{}", node.addr().port());
     let (good, code) = (format!("http://{own}"), node.sign_in_code());

@@ -23,7 +23,7 @@ fn only_whole(data: &Path) -> bool {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_cut_off_leaves_nothing_and_is_done_again() {
+async fn an_interrupted_upload_leaves_nothing_and_can_be_retried() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     operated.deploy("chat", &guest("puppet"), "1").await;
@@ -62,7 +62,7 @@ async fn an_upload_that_is_cut_off_leaves_nothing_and_is_done_again() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_too_large_or_other_than_it_says_leaves_nothing() {
+async fn an_upload_that_is_too_large_or_mismatches_its_hash_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let limits = Limits { module_bytes_max: 1_000, ..Limits::default() };
     let operated = Operated::start_with(dir.path(), limits).await;
@@ -84,7 +84,7 @@ async fn an_upload_that_is_too_large_or_other_than_it_says_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_deployments_at_the_same_time_each_ends_clearly_and_one_is_served_whole() {
+async fn concurrent_deployments_each_get_an_outcome_and_one_is_served_whole() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     let mut releases = Vec::new();
@@ -157,7 +157,7 @@ impl Drop for Small {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_a_deployment_and_what_is_served_goes_on_until_there_is_space() {
+async fn a_full_disk_refuses_deployments_and_the_served_version_continues() {
     let Some(small) = Small::new() else { return };
     let data = small.0.path().join("data");
     let operated = Operated::start(&data).await;
@@ -194,7 +194,7 @@ async fn a_full_disk_refuses_a_deployment_and_what_is_served_goes_on_until_there
 }
 
 #[tokio::test]
-async fn going_back_to_what_does_not_start_any_more_leaves_what_is_served() {
+async fn a_rollback_to_a_version_that_does_not_start_keeps_the_served_one() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     let puppet = guest("puppet");
@@ -229,7 +229,7 @@ async fn going_back_to_what_does_not_start_any_more_leaves_what_is_served() {
 }
 
 #[tokio::test]
-async fn who_speaks_another_version_is_told_what_to_upgrade() {
+async fn a_client_with_another_protocol_version_learns_what_to_upgrade() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     let admin = operated.server.admin_addr();

@@ -48,7 +48,7 @@ async fn party_names_match_in_every_spelling() {
 }
 
 #[tokio::test]
-async fn an_unknown_party_is_404_and_close_4404() {
+async fn an_unknown_party_gets_404_and_close_4404() {
     let node = Setup::memory().start().await;
     let reply = node.get("/parties/nobody/lobby").await;
     assert_eq!((reply.status, reply.text().as_str()), (404, "party nobody not found"));
@@ -57,7 +57,7 @@ async fn an_unknown_party_is_404_and_close_4404() {
 }
 
 #[tokio::test]
-async fn names_that_cannot_be_are_400_and_close_4400() {
+async fn invalid_names_get_400_and_close_4400() {
     let node = Setup::memory().start().await;
     let long = "a".repeat(257);
     for room in ["%FF", "%00", "a%0Ab", "%7F", long.as_str()] {
@@ -72,7 +72,7 @@ async fn names_that_cannot_be_are_400_and_close_4400() {
 }
 
 #[tokio::test]
-async fn a_url_that_is_too_long_is_414_and_close_4414() {
+async fn a_url_that_is_too_long_gets_414_and_close_4414() {
     let node = Setup::memory().limits(|limits| limits.uri_bytes_max = 1_000).start().await;
     let path = format!("/parties/main/lobby/{}", "a".repeat(1_000));
     let query = format!("/parties/main/lobby?{}", "a".repeat(1_000));
@@ -83,7 +83,7 @@ async fn a_url_that_is_too_long_is_414_and_close_4414() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_413() {
+async fn a_body_that_is_too_large_gets_413() {
     let node = Setup::memory().limits(|limits| limits.body_bytes_max = 1_000).start().await;
     let send = async |size| node.request("POST", "/party/x/reflect", &[], &vec![b'x'; size]).await;
     assert_eq!(send(1_000).await.json()["body"].as_array().map(Vec::len), Some(1_000));
@@ -92,7 +92,7 @@ async fn a_body_that_is_too_large_is_413() {
 }
 
 #[tokio::test]
-async fn a_room_sees_the_request_as_it_came() {
+async fn a_room_sees_the_request_unchanged() {
     let node = Setup::memory().start().await;
     let headers = [("X-One", "1"), ("x-two", "a"), ("x-two", "b")];
     let reply = node.request("PUT", "/parties/main/r/reflect?q=1&q=2", &headers, &[0, 255]).await;
@@ -113,7 +113,7 @@ async fn a_room_sees_the_request_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_rooms_response_arrives_as_it_is() {
+async fn a_rooms_response_arrives_unchanged() {
     let node = Setup::memory().start().await;
     let path = "/party/r/status?code=202&header=x-room:yes";
     let reply = node.request("POST", path, &[], b"body").await;
@@ -128,7 +128,7 @@ async fn a_rooms_response_arrives_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_stranger_does_not_read_the_guests_errors_and_its_author_does() {
+async fn guest_errors_are_shown_in_development_and_hidden_in_production() {
     let secret = json!([{"err": "a secret"}]);
     let node = Setup::memory().start().await;
     let reply = node.post("x", &secret).await;
@@ -142,7 +142,7 @@ async fn a_stranger_does_not_read_the_guests_errors_and_its_author_does() {
 }
 
 #[tokio::test]
-async fn a_client_that_says_nothing_is_let_go() {
+async fn a_client_that_sends_no_request_is_disconnected() {
     let node = Setup::memory().limits(|limits| limits.header_ms_max = 100).start().await;
     let mut silent = RawClient::open(node.addr()).await;
     let mut slow = RawClient::open(node.addr()).await;
@@ -153,7 +153,7 @@ async fn a_client_that_says_nothing_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_408() {
+async fn a_body_that_does_not_arrive_gets_408() {
     let node = Setup::memory().limits(|limits| limits.body_ms_max = 100).start().await;
     let mut client = RawClient::open(node.addr()).await;
     client.write(b"POST /party/x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf").await;
@@ -161,7 +161,7 @@ async fn a_body_that_does_not_come_is_408() {
 }
 
 #[tokio::test]
-async fn health_says_ok_and_nothing_else() {
+async fn the_health_path_answers_only_ok() {
     for node in [Setup::memory(), Setup::memory().public()] {
         let node = node.start().await;
         node.report("one").await;
@@ -175,7 +175,7 @@ async fn health_says_ok_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_largest_response_can_be_made_and_no_larger_one() {
+async fn the_largest_allowed_response_is_sent_and_a_larger_one_is_refused() {
     let node = Setup::memory().start().await;
     let most = node.limits().response_bytes_max;
     let large = async |bytes: u64| node.get(&format!("/party/r/large?bytes={bytes}")).await;
@@ -187,7 +187,7 @@ async fn the_largest_response_can_be_made_and_no_larger_one() {
 }
 
 #[tokio::test]
-async fn the_client_is_served_to_pages_of_any_origin_and_once() {
+async fn client_js_is_served_to_any_origin_and_cached() {
     let node = Setup::memory().start().await;
     let reply = node.get("/_room/client.js").await;
     assert_eq!(reply.status, 200);
@@ -229,7 +229,7 @@ fn site() -> tempfile::TempDir {
 }
 
 #[tokio::test]
-async fn static_files_are_served_and_asked_for_each_time() {
+async fn static_files_are_served_and_revalidated_each_time() {
     let site = site();
     let node = Setup::memory().assets(site.path().join("web")).start().await;
     let page = node.get("/").await;
@@ -249,7 +249,7 @@ async fn static_files_are_served_and_asked_for_each_time() {
 }
 
 #[tokio::test]
-async fn what_is_hidden_or_outside_is_404() {
+async fn hidden_and_outside_files_get_404() {
     let site = site();
     let node = Setup::memory().assets(site.path().join("web")).start().await;
     let paths = [
@@ -278,7 +278,7 @@ async fn what_is_hidden_or_outside_is_404() {
 }
 
 #[tokio::test]
-async fn too_many_hooks_wait_for_each_other() {
+async fn hooks_beyond_the_bound_wait_for_each_other() {
     let node = Setup::memory().limits(|limits| limits.door_instances_max = 1).start().await;
     let paths: Vec<String> = (0..8).map(|room| format!("/party/r{room}")).collect();
     let replies = futures_util::future::join_all(paths.iter().map(|path| node.get(path))).await;
@@ -286,7 +286,7 @@ async fn too_many_hooks_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn notices_are_for_developers_and_pages_have_places() {
+async fn notices_are_sent_in_development_and_their_pages_are_bounded() {
     let public = Setup::memory().public().start().await;
     let script = public.request("GET", "/_room/overlay.js", &[], b"").await;
     assert_eq!((script.status, script.text().lines().count()), (200, 1));

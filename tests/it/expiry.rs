@@ -50,7 +50,7 @@ async fn after(node: TestNode, hours: u64) -> Setup {
 }
 
 #[tokio::test]
-async fn a_room_that_nobody_uses_is_told_and_deleted_and_begins_anew() {
+async fn an_unused_room_receives_on_expire_is_deleted_and_restarts_empty() {
     let node = Setup::memory().ttl("1s").limits(quick).start().await;
     let mut log = EventStream::follow(&node, "room=lobby&level=info").await;
     node.post("lobby", &json!([{"put": ["k", 1]}, {"alarm_in": 3_600_000}])).await;
@@ -68,7 +68,7 @@ async fn a_room_that_nobody_uses_is_told_and_deleted_and_begins_anew() {
 }
 
 #[tokio::test]
-async fn a_room_with_a_client_stays_and_so_does_one_that_keeps_being_used() {
+async fn a_connected_or_used_room_does_not_expire() {
     let node = Setup::memory().hibernate().ttl("1s").limits(quick).start().await;
     let mut client = node.connect("kept").await;
     client.ask(json!([{"put": ["k", 1]}, {"say": "put"}])).await;
@@ -91,7 +91,7 @@ async fn a_room_with_a_client_stays_and_so_does_one_that_keeps_being_used() {
 }
 
 #[tokio::test]
-async fn an_end_that_fails_is_tried_again() {
+async fn a_failed_on_expire_is_retried() {
     let node = Setup::memory().ttl("1s").limits(quick).start().await;
     for how in [json!({"err": "not yet"}), json!({"panic": "not yet"}), json!("trap")] {
         node.post("lobby", &json!([{"put": ["k", 1]}, {"plan": ["on_expire", 1, [how]]}])).await;
@@ -103,7 +103,7 @@ async fn an_end_that_fails_is_tried_again() {
 }
 
 #[tokio::test]
-async fn an_end_that_only_fails_comes_all_the_same_with_an_error_in_the_log() {
+async fn a_room_whose_on_expire_always_fails_is_deleted_with_a_logged_error() {
     let node = Setup::memory().ttl("1s").limits(quick).start().await;
     let mut log = EventStream::follow(&node, "room=lobby&level=error").await;
     let plan = json!([{"put": ["k", 1]}, {"plan": ["on_expire", 1_000, [{"err": "never"}]]}]);
@@ -119,7 +119,7 @@ async fn an_end_that_only_fails_comes_all_the_same_with_an_error_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_module_that_is_older_than_on_expire_is_served_and_its_rooms_expire() {
+async fn rooms_of_a_module_without_on_expire_are_served_and_expire() {
     let node = Setup::memory().ttl("1s").limits(quick).start_empty().await;
     let (known, other) = (b"room:runtime/expiry@0.1.0", b"room:runtime/exqiry@0.1.0");
     let mut module = guest("puppet").to_vec();
@@ -141,7 +141,7 @@ async fn a_module_that_is_older_than_on_expire_is_served_and_its_rooms_expire() 
 }
 
 #[tokio::test]
-async fn deadlines_survive_a_restart_and_a_longer_ttl_keeps_who_would_be_due() {
+async fn deadlines_survive_a_restart_and_a_longer_ttl_keeps_due_rooms() {
     let node = Setup::disk().ttl("1d").limits(quick).start().await;
     node.post("old", &json!([{"put": ["k", 1]}])).await;
     let (_, told) = inspect(&node, "old").await;
@@ -182,7 +182,7 @@ async fn a_ttl_that_is_new_or_shorter_leaves_every_room_its_whole_time() {
 }
 
 #[tokio::test]
-async fn a_deployed_ttl_reaches_the_rooms_and_one_that_is_none_is_refused() {
+async fn a_deployed_ttl_reaches_the_rooms_and_an_invalid_one_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     let mut release = operated.release(&guest("puppet"), "1").await;

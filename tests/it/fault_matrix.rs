@@ -243,42 +243,42 @@ async fn in_a_row(
 }
 
 #[tokio::test]
-async fn every_fault_in_on_start() {
+async fn every_fault_in_on_start_costs_only_its_turn() {
     each_costs_only_its_turn("on_start").await;
 }
 
 #[tokio::test]
-async fn every_fault_in_tags() {
+async fn every_fault_in_tags_costs_only_its_turn() {
     each_costs_only_its_turn("tags").await;
 }
 
 #[tokio::test]
-async fn every_fault_in_on_connect() {
+async fn every_fault_in_on_connect_costs_only_its_turn() {
     each_costs_only_its_turn("on_connect").await;
 }
 
 #[tokio::test]
-async fn every_fault_in_on_message() {
+async fn every_fault_in_on_message_costs_only_its_turn() {
     each_costs_only_its_turn("on_message").await;
 }
 
 #[tokio::test]
-async fn every_fault_in_on_request() {
+async fn every_fault_in_on_request_costs_only_its_turn() {
     each_costs_only_its_turn("on_request").await;
 }
 
 #[tokio::test]
-async fn every_fault_in_on_alarm() {
+async fn every_fault_in_on_alarm_costs_only_its_turn() {
     each_costs_only_its_turn("on_alarm").await;
 }
 
 #[tokio::test]
-async fn every_fault_in_on_error() {
+async fn every_fault_in_on_error_costs_only_its_turn() {
     each_costs_only_its_turn("on_error").await;
 }
 
 #[tokio::test]
-async fn every_fault_in_on_close() {
+async fn every_fault_in_on_close_costs_only_its_turn() {
     each_costs_only_its_turn("on_close").await;
 }
 
@@ -313,7 +313,7 @@ async fn rests_and_recovers(node: &TestNode, callback: &str, number: usize) {
 }
 
 #[tokio::test]
-async fn every_fault_in_a_row_gives_the_room_a_rest_from_which_it_recovers() {
+async fn repeated_faults_of_each_kind_break_the_room_until_its_rest_ends() {
     let patient = |limits: &mut Limits| {
         (limits.faults_max, limits.fault_window_ms) = (u64::from(IN_A_ROW), 60_000);
         // All rooms fail at the same time: no room ends its rest before the test has checked it.
@@ -336,7 +336,7 @@ async fn every_fault_in_a_row_gives_the_room_a_rest_from_which_it_recovers() {
 }
 
 #[tokio::test]
-async fn a_slow_leak_costs_the_turn_that_hits_the_limit_and_what_the_instance_kept() {
+async fn a_memory_leak_costs_the_turn_at_the_limit_and_the_instance() {
     let node = node(|_| {}).await;
     let neighbours = Neighbours::start(&node).await;
     let mut client = node.connect("lobby?quiet=1").await;

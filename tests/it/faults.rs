@@ -22,7 +22,7 @@ fn neighbour(
 }
 
 #[tokio::test]
-async fn a_short_sleep_is_no_fault_and_holds_up_nobody() {
+async fn a_short_sleep_of_a_guest_is_not_a_fault_and_delays_nobody() {
     let node = Setup::memory().start().await;
     let (stop, talking) = neighbour(node.connect("neighbour").await);
     let mut client = node.connect("lobby").await;
@@ -48,7 +48,7 @@ async fn a_flood_of_sends_is_refused_at_the_limit() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused_with_the_limits_name() {
+async fn an_oversized_value_is_refused_with_the_limits_name() {
     let node = Setup::memory().limits(|limits| limits.turn_writes_max = 50).start().await;
     let mut client = node.connect("lobby").await;
     for (step, words) in [
@@ -73,7 +73,7 @@ async fn what_is_too_large_is_refused_with_the_limits_name() {
 }
 
 #[tokio::test]
-async fn a_guest_has_no_files_and_no_environment_but_its_own() {
+async fn a_guest_sees_no_files_and_only_its_own_variables() {
     let node = Setup::memory().start().await;
     node.deploy(room_tests::guest("puppet"), &[("GREETING", "hello")]).await.unwrap();
     let asked = json!([{"var": "GREETING"}, "var_count", {"open": "/etc/passwd"}, {"open": "."}]);
@@ -82,7 +82,7 @@ async fn a_guest_has_no_files_and_no_environment_but_its_own() {
 }
 
 #[tokio::test]
-async fn logging_and_printing_harm_nothing() {
+async fn logging_and_printing_are_bounded_and_harmless() {
     let node = Setup::memory().start().await;
     let lines = json!([{"log": "a\nb"}, {"print": "no end of line"}, {"print": "x\n".repeat(5_000)}, {"say": "done"}]);
     let said = node.post("lobby", &lines).await;
@@ -115,7 +115,7 @@ async fn a_room_that_faults_repeatedly_rests_and_recovers() {
 }
 
 #[tokio::test]
-async fn a_busy_guest_shares_its_thread() {
+async fn a_busy_guest_yields_its_thread_to_other_rooms() {
     // One thread runs everything here. Eight rooms compute on it, and the ninth is served in between.
     let node = Setup::memory().limits(|limits| limits.turn_ms_max = 500).start().await;
     let (stop, talking) = neighbour(node.connect("neighbour").await);
@@ -153,7 +153,7 @@ async fn a_busy_guest_keeps_no_socket_waiting_on_the_only_thread() {
 
 /// Each loop takes its whole time. The room must not first work through the queue of clients that have left.
 #[tokio::test]
-async fn messages_of_clients_that_are_gone_keep_nobody_waiting_while_the_guest_fails() {
+async fn messages_of_departed_clients_are_dropped_while_the_guest_fails() {
     let node = Setup::memory()
         .limits(|limits| (limits.turn_ms_max, limits.faults_max) = (500, 1_000))
         .start()

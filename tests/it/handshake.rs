@@ -128,7 +128,7 @@ async fn a_handshake_that_is_refused_reaches_no_room() {
 }
 
 #[tokio::test]
-async fn a_websocket_to_a_path_that_is_no_room_is_closed_with_a_final_code() {
+async fn a_websocket_to_a_path_without_a_room_gets_a_final_close_code() {
     let site = tempfile::tempdir().unwrap();
     std::fs::write(site.path().join("index.html"), "a page").unwrap();
     for node in [Setup::memory().start().await, Setup::memory().assets(site.path()).start().await] {

@@ -311,7 +311,7 @@ fn ended_well(data: &Path) -> BTreeMap<(String, String), usize> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_is_made_once_or_not_at_all_if_its_operator_goes() {
+async fn a_change_is_made_once_or_not_at_all_if_its_operator_disconnects() {
     let mut dice = Dice(seed());
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path();
@@ -352,7 +352,7 @@ async fn a_change_is_made_once_or_not_at_all_if_its_operator_goes() {
 }
 
 #[tokio::test]
-async fn every_change_that_is_described_is_tried_with_an_operator_who_goes() {
+async fn every_documented_change_is_tested_with_a_disconnecting_operator() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     let described: Value = operated.good("GET", "openapi.json", Value::Null).await;
@@ -368,7 +368,7 @@ async fn every_change_that_is_described_is_tried_with_an_operator_who_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_project_whose_operator_went_while_it_was_deleted_does_not_come_back() {
+async fn a_deletion_completes_after_its_operator_disconnected() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let operated = Operated::start_draining_for(&data, 2_000).await;
@@ -430,7 +430,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn a_first_deployment_that_fails_leaves_nothing_and_takes_nobodys_place() {
+async fn a_failed_first_deployment_leaves_nothing_and_frees_its_slot() {
     let dir = tempfile::tempdir().unwrap();
     let projects = dir.path().join("projects");
     let operated = Operated::start(dir.path()).await;
@@ -466,7 +466,7 @@ async fn a_first_deployment_that_fails_leaves_nothing_and_takes_nobodys_place() 
 }
 
 #[tokio::test]
-async fn changes_beyond_the_limit_hear_503_and_one_that_sends_nothing_keeps_no_server() {
+async fn changes_beyond_the_limit_get_503_and_a_stalled_upload_does_not_block_a_stop() {
     let dir = tempfile::tempdir().unwrap();
     let limits = Limits { admin_changes_max: 1, drain_spread_ms: 1, ..Limits::default() };
     let operated = Operated::start_with(dir.path(), limits).await;

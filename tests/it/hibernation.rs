@@ -20,7 +20,7 @@ async fn report(client: &mut TestClient) -> Value {
 }
 
 #[tokio::test]
-async fn a_message_wakes_a_room_that_has_kept_its_connections() {
+async fn a_message_wakes_a_hibernated_room_with_its_connections() {
     let node = node(Setup::memory()).await;
     let mut a = node.connect("lobby?_pk=a&state=kept&tags=red,blue").await;
     let mut b = node.connect("lobby?_pk=b&more=1").await;
@@ -41,7 +41,7 @@ async fn a_message_wakes_a_room_that_has_kept_its_connections() {
 }
 
 #[tokio::test]
-async fn on_start_runs_before_the_event_that_woke_and_reaches_all() {
+async fn on_start_runs_before_the_waking_event_and_its_broadcast_reaches_all() {
     let node = node(Setup::memory()).await;
     let mut clients = Vec::new();
     for client in 0..5 {
@@ -71,7 +71,7 @@ async fn a_request_wakes_a_room() {
 }
 
 #[tokio::test]
-async fn a_new_client_wakes_a_room_and_meets_the_others() {
+async fn a_new_client_wakes_a_room_and_sees_the_other_connections() {
     let node = node(Setup::memory()).await;
     let mut client = node.connect("lobby?_pk=a").await;
     asleep(&node).await;
@@ -80,7 +80,7 @@ async fn a_new_client_wakes_a_room_and_meets_the_others() {
 }
 
 #[tokio::test]
-async fn a_close_wakes_a_room_which_hears_whose_it_was() {
+async fn a_close_wakes_a_room_with_the_closed_connection() {
     let node = node(Setup::memory()).await;
     let mut leaves = node.connect("lobby?_pk=a&state=kept").await;
     let mut watches = node.connect("lobby?_pk=b&tags=watches").await;
@@ -93,7 +93,7 @@ async fn a_close_wakes_a_room_which_hears_whose_it_was() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_off_wakes_its_room_too() {
+async fn a_lost_connection_wakes_its_room() {
     let node = node(Setup::memory()).await;
     let lost = node.connect("lobby?_pk=a&state=kept").await;
     let mut watches = node.connect("lobby?_pk=b&tags=watches").await;
@@ -144,7 +144,7 @@ async fn a_hibernated_room_wakes_with_new_code() {
 }
 
 #[tokio::test]
-async fn a_close_that_could_not_be_told_at_once_is_told_with_its_connection() {
+async fn a_delayed_close_event_has_its_connection() {
     let limits =
         |limits: &mut Limits| (limits.rooms_active_max, limits.place_wait_ms_max) = (1, 20);
     let node = node(Setup::memory().limits(limits)).await;

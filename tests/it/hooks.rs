@@ -16,7 +16,7 @@ async fn a_refused_socket_opens_and_closes_with_the_hooks_code() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_hook_refuses_with_4401() {
+async fn a_hooks_error_refuses_with_4401() {
     let node = Setup::memory().start().await;
     let mut client = node.connect("lobby?verdict=err").await;
     assert_eq!(client.closed().await, (4401, "told to fail".to_owned()));
@@ -24,7 +24,7 @@ async fn an_error_of_the_hook_refuses_with_4401() {
 }
 
 #[tokio::test]
-async fn a_hooks_response_answers_the_handshake_as_it_is() {
+async fn a_hooks_response_answers_the_handshake_unchanged() {
     let node = Setup::memory().start().await;
     let answer = TestClient::try_connect(node.addr(), "/party/lobby?verdict=respond", &[]).await;
     assert_eq!(answer.err(), Some(418));
@@ -41,7 +41,7 @@ async fn a_header_that_the_hook_adds_reaches_the_room() {
 }
 
 #[tokio::test]
-async fn plain_requests_are_decided_about_too() {
+async fn the_hook_decides_about_plain_requests() {
     let node = Setup::memory().start().await;
     let ask = async |how: &str| {
         let reply = node.get(&format!("/party/lobby?verdict={how}")).await;
@@ -57,7 +57,7 @@ async fn plain_requests_are_decided_about_too() {
 }
 
 #[tokio::test]
-async fn a_hook_that_fails_turns_the_client_away_and_hurts_nobody() {
+async fn a_failing_hook_refuses_its_client_and_affects_nobody_else() {
     let node = Setup::memory().limits(|limits| limits.turn_ms_max = 500).start().await;
     let mut friend = node.connect("other").await;
     for how in ["trap", "panic", "loop", "alloc", "recurse", "respond-99", "refuse-1000"] {

@@ -8,7 +8,7 @@ const WITHOUT_CONTENT: [(u16, Option<&str>); 3] =
     [(204, None), (205, Some("content-length: 0")), (304, None)];
 
 #[tokio::test]
-async fn a_status_without_content_has_none_whatever_the_room_says() {
+async fn a_response_whose_status_forbids_content_has_none() {
     let node = Setup::memory().start().await;
     for (status, line) in WITHOUT_CONTENT {
         let mut client = RawClient::open(node.addr()).await;
@@ -34,7 +34,7 @@ fn head_of(bytes: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_head_has_so_many_bytes_and_headers_as_the_limits_say() {
+async fn request_heads_are_bounded_in_bytes_and_headers() {
     let node = Setup::memory().start().await;
     let limits = node.limits().clone();
     let bytes = usize::try_from(limits.header_bytes_max).unwrap();
@@ -67,7 +67,7 @@ async fn a_head_has_so_many_bytes_and_headers_as_the_limits_say() {
 }
 
 #[tokio::test]
-async fn a_kept_alive_connection_has_a_limit_of_its_own() {
+async fn a_kept_alive_connection_has_its_own_idle_limit() {
     // The time for the first head is far shorter than for the next one.
     let limits = |limits: &mut room_runtime::Limits| {
         (limits.header_ms_max, limits.keep_alive_ms_max) = (300, 600_000);
@@ -102,7 +102,7 @@ fn write(dir: &Path, name: &str, text: &str) {
 }
 
 #[tokio::test]
-async fn a_part_of_a_file_is_sent_only_of_the_file_that_the_client_has() {
+async fn a_range_is_sent_only_for_the_version_that_the_client_has() {
     let site = tempfile::tempdir().unwrap();
     write(site.path(), "a.txt", "the first text");
     let node = Setup::memory().assets(site.path()).start().await;
@@ -127,7 +127,7 @@ async fn a_part_of_a_file_is_sent_only_of_the_file_that_the_client_has() {
 }
 
 #[tokio::test]
-async fn text_files_say_their_charset() {
+async fn text_files_declare_their_charset() {
     let site = tempfile::tempdir().unwrap();
     let rows = [
         ("a.html", "text/html; charset=utf-8"),

@@ -65,7 +65,7 @@ fn quick(limits: &mut Limits) {
 }
 
 #[tokio::test]
-async fn ten_thousand_stored_rooms_are_paged_through_searched_and_sorted() {
+async fn ten_thousand_stored_rooms_are_paged_searched_and_sorted() {
     const COUNT: usize = 10_000;
     let limits = |limits: &mut Limits| {
         (limits.admin_transfers_max, limits.admin_scan_rooms_max) = (64, 3_000);
@@ -113,7 +113,7 @@ async fn ten_thousand_stored_rooms_are_paged_through_searched_and_sorted() {
 }
 
 #[tokio::test]
-async fn rooms_in_memory_of_which_nothing_is_stored_are_among_those_sorted_by_bytes() {
+async fn a_listing_by_bytes_includes_rooms_without_stored_data() {
     let limits = |limits: &mut Limits| limits.admin_scan_rooms_max = 3;
     let node = Setup::disk().limits(limits).start().await;
     let name = |number: usize| format!("fail-start-always-{number:02}");
@@ -134,7 +134,7 @@ async fn rooms_in_memory_of_which_nothing_is_stored_are_among_those_sorted_by_by
 }
 
 #[tokio::test]
-async fn rooms_in_memory_are_sorted_by_what_they_count() {
+async fn rooms_in_memory_are_sorted_by_their_counters() {
     let node = Setup::disk().start().await;
     let mut clients = Vec::new();
     for (room, count) in [("few", 1), ("many", 3), ("some", 2)] {
@@ -162,7 +162,7 @@ async fn rooms_in_memory_are_sorted_by_what_they_count() {
 }
 
 #[tokio::test]
-async fn a_room_is_seen_as_it_is_and_not_woken_by_that() {
+async fn inspecting_a_room_shows_its_state_without_waking_it() {
     let node = Setup::disk().hibernate().limits(quick).start().await;
     let mut client = node.connect("lobby?_pk=a&state=kept&tags=red&token=s3cret").await;
     let _other = node.connect("lobby?_pk=b").await;
@@ -204,7 +204,7 @@ async fn a_room_is_seen_as_it_is_and_not_woken_by_that() {
 }
 
 #[tokio::test]
-async fn a_broken_room_shows_its_faults_and_a_busy_one_what_it_is_at() {
+async fn a_broken_room_shows_its_faults_and_a_busy_one_its_current_event() {
     let limits = |limits: &mut Limits| {
         limits.faults_max = 3;
         (limits.broken_ms_min, limits.inspect_ms_max) = (60_000, 50);
@@ -239,7 +239,7 @@ async fn a_broken_room_shows_its_faults_and_a_busy_one_what_it_is_at() {
 }
 
 #[tokio::test]
-async fn an_edit_is_seen_by_the_next_event_and_the_sockets_stay() {
+async fn the_next_event_sees_an_edit_and_the_sockets_stay() {
     let node = Setup::disk().start().await;
     let mut client = node.connect("lobby?_pk=a&state=kept&quiet=1").await;
     assert_eq!(client.ask(json!([{"add": "n"}])).await, "1");
@@ -282,7 +282,7 @@ async fn an_edit_is_seen_by_the_next_event_and_the_sockets_stay() {
 }
 
 #[tokio::test]
-async fn keys_of_any_bytes_are_listed_in_pages_and_found_again() {
+async fn keys_of_any_bytes_are_listed_in_pages_and_read_back() {
     let node = Setup::disk().start().await;
     store(&node, "lobby", 1).await;
     let keys = ["%FF%00", "..", "a%20b", "a%2F%2Fb", "%C3%A9", "%25", "%3F%26%23", "+"];
@@ -323,7 +323,7 @@ async fn keys_of_any_bytes_are_listed_in_pages_and_found_again() {
 }
 
 #[tokio::test]
-async fn one_client_is_sent_away_and_the_room_hears_of_it() {
+async fn closing_one_client_notifies_the_room() {
     let node = Setup::disk().start().await;
     let mut stays = node.connect("lobby?_pk=b&tags=watches&quiet=1").await;
     let mut goes = node.connect("lobby?_pk=a&quiet=1").await;
@@ -355,7 +355,7 @@ async fn one_client_is_sent_away_and_the_room_hears_of_it() {
 }
 
 #[tokio::test]
-async fn a_room_that_is_closed_lets_everybody_come_back() {
+async fn the_clients_of_a_closed_room_can_reconnect() {
     let node = Setup::disk().start().await;
     let mut client = node.connect("lobby?_pk=a&quiet=1").await;
     assert_eq!(client.ask(json!([{"add": "n"}])).await, "1");
@@ -370,7 +370,7 @@ async fn a_room_that_is_closed_lets_everybody_come_back() {
 }
 
 #[tokio::test]
-async fn a_room_that_is_deleted_is_gone_for_good() {
+async fn a_deleted_room_is_empty_afterwards() {
     let node = Setup::disk().start().await;
     let mut client = node.connect("lobby?_pk=a&quiet=1").await;
     assert_eq!(client.ask(json!([{"add": "n"}, {"alarm_in": 600_000}])).await, "1");
@@ -387,7 +387,7 @@ async fn a_room_that_is_deleted_is_gone_for_good() {
 }
 
 #[tokio::test]
-async fn who_is_not_the_operator_and_what_is_not_there_are_refused() {
+async fn requests_without_a_token_and_for_absent_rooms_are_refused() {
     let node = Setup::disk().start().await;
     store(&node, "lobby", 1).await;
     let paths = [

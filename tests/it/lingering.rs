@@ -37,7 +37,7 @@ async fn a_connection_that_the_server_fails_ends_at_once_and_cleanly() {
 }
 
 #[tokio::test]
-async fn a_closing_handshake_ends_with_the_servers_end() {
+async fn the_server_ends_the_connection_after_the_closing_handshake() {
     let node = patient(Setup::memory()).start().await;
     let mut first = sent(node.addr(), &masked(0x88, &1000_u16.to_be_bytes())).await;
     assert_eq!(first.frame().await.and_then(|frame| frame.close_code()), Some(1000));
@@ -63,7 +63,7 @@ async fn heard(node: &TestNode, bytes: &[u8]) -> (Vec<String>, Option<u16>) {
 }
 
 #[tokio::test]
-async fn answers_to_what_precedes_an_invalid_frame_arrive_before_the_close() {
+async fn answers_to_messages_before_an_invalid_frame_arrive_before_the_close() {
     for setup in [Setup::memory(), Setup::disk()] {
         let node = patient(setup).start().await;
         let echo = [0x81, 0x82, 0, 0, 0, 0, 0x68, 0x69];

@@ -22,7 +22,7 @@ fn seq(event: &SentEvent) -> u64 {
 }
 
 #[tokio::test]
-async fn two_watchers_see_at_once_what_their_filters_let_through() {
+async fn two_watchers_each_see_the_lines_that_pass_their_filters() {
     let node = Setup::memory().start().await;
     let mut games = EventStream::follow(&node, "room=game-%3F&level=info").await;
     let mut errors = EventStream::follow(&node, "level=error&party=Main").await;
@@ -50,7 +50,7 @@ async fn two_watchers_see_at_once_what_their_filters_let_through() {
 }
 
 #[tokio::test]
-async fn a_fault_is_there_with_its_reason_and_its_backtrace() {
+async fn a_fault_is_logged_with_its_reason_and_its_backtrace() {
     let node = Setup::memory().limits(|limits| limits.faults_max = 2).start().await;
     let mut watcher = EventStream::follow(&node, "room=lobby").await;
     for _ in 0..2 {
@@ -69,7 +69,7 @@ async fn a_fault_is_there_with_its_reason_and_its_backtrace() {
 }
 
 #[tokio::test]
-async fn a_guest_cannot_forge_a_line_or_steer_a_terminal() {
+async fn a_guest_cannot_forge_a_line_or_control_a_terminal() {
     let node = Setup::memory().start().await;
     let mut watcher = EventStream::follow(&node, "level=info").await;
     let evil = "a\ndata: {}\n\nid: 7\rERROR main/other b\u{1b}[2J\u{9b}31m";
@@ -123,7 +123,7 @@ async fn a_watcher_stays_while_code_is_deployed() {
 }
 
 #[tokio::test]
-async fn who_comes_back_misses_nothing_or_is_told_how_much() {
+async fn a_returning_watcher_misses_nothing_or_reads_how_many_lines() {
     let node = Setup::memory().limits(|limits| limits.log_ring_lines = 10).start().await;
     let mut watcher = EventStream::follow(&node, "grep=line").await;
     log(&node, "lobby", "line 0").await;
@@ -152,7 +152,7 @@ async fn who_comes_back_misses_nothing_or_is_told_how_much() {
 }
 
 #[tokio::test]
-async fn a_slow_watcher_costs_nobody_and_is_told_exactly_what_it_missed() {
+async fn a_slow_watcher_delays_nobody_and_reads_exactly_what_it_missed() {
     const POSTS: u64 = 24;
     const LINES: u64 = 900;
     let node = Setup::memory().start().await;
@@ -186,7 +186,7 @@ async fn a_slow_watcher_costs_nobody_and_is_told_exactly_what_it_missed() {
 }
 
 #[tokio::test]
-async fn a_watcher_reads_the_last_lines_of_a_node_that_stops_and_is_told_of_its_next_start() {
+async fn a_watcher_reads_the_last_lines_before_a_stop_and_notices_the_next_start() {
     let node = Setup::memory().start().await;
     let mut watcher = EventStream::follow(&node, "room=lobby").await;
     let client = node.connect("lobby").await;
@@ -212,7 +212,7 @@ async fn a_watcher_reads_the_last_lines_of_a_node_that_stops_and_is_told_of_its_
 }
 
 #[tokio::test]
-async fn a_log_that_is_not_followed_ends_with_what_is_kept() {
+async fn a_log_that_is_not_followed_ends_after_the_kept_lines() {
     let node = Setup::memory().start().await;
     for number in 0..5 {
         log(&node, "lobby", &format!("line {number}")).await;
@@ -234,7 +234,7 @@ async fn a_log_that_is_not_followed_ends_with_what_is_kept() {
 }
 
 #[tokio::test]
-async fn a_watcher_with_nothing_to_see_gets_signs_of_life_and_how_far_it_is() {
+async fn a_watcher_without_matching_lines_gets_keep_alives_with_its_position() {
     let node = Setup::memory().limits(|limits| limits.log_heartbeat_ms = 5).start().await;
     let mut watcher = EventStream::follow(&node, "grep=never").await;
     let first = watcher.next_block().await.unwrap().id.unwrap();
@@ -243,7 +243,7 @@ async fn a_watcher_with_nothing_to_see_gets_signs_of_life_and_how_far_it_is() {
 }
 
 #[tokio::test]
-async fn watchers_are_bounded_and_a_place_is_free_when_one_leaves() {
+async fn watchers_are_bounded_and_a_leaving_one_frees_its_slot() {
     let node = Setup::memory().limits(|limits| limits.log_watchers_max = 1).start().await;
     let watcher = EventStream::follow(&node, "").await;
     let refused = ask(&node, "?follow=1").await;
@@ -254,7 +254,7 @@ async fn watchers_are_bounded_and_a_place_is_free_when_one_leaves() {
 }
 
 #[tokio::test]
-async fn what_is_asked_wrongly_is_named_and_strangers_are_not_answered() {
+async fn an_invalid_log_query_is_named_and_requires_the_token() {
     let node = Setup::disk().start().await;
     for (query, text) in [
         ("?level=loud", "the parameter level is \"loud\""),
@@ -270,7 +270,7 @@ async fn what_is_asked_wrongly_is_named_and_strangers_are_not_answered() {
 }
 
 #[tokio::test]
-async fn who_was_turned_away_is_in_the_log_with_what_a_stranger_is_not_told() {
+async fn a_refusal_is_logged_with_the_reason_that_the_client_does_not_see() {
     let node = Setup::memory().public().start().await;
     let mut watcher = EventStream::follow(&node, "grep=turned+away").await;
     let mut client = node.connect("lobby?verdict=refuse").await;

@@ -37,7 +37,7 @@ async fn ask(node: &TestNode, method: &str, path: &str, body: &[u8]) -> u16 {
 }
 
 #[tokio::test]
-async fn a_watcher_sees_who_comes_what_is_said_and_who_goes() {
+async fn a_watcher_sees_connects_messages_and_closes() {
     let node = Setup::memory().start().await;
     let mut watcher = EventStream::watch(&node, "lobby").await;
     let mut a = node.connect("lobby?_pk=a").await;
@@ -70,7 +70,7 @@ async fn a_watcher_sees_who_comes_what_is_said_and_who_goes() {
 }
 
 #[tokio::test]
-async fn a_watcher_sees_a_fault_and_nothing_of_what_was_dropped_with_it() {
+async fn a_watcher_sees_a_fault_and_no_output_of_its_turn() {
     let node = Setup::memory().start().await;
     let mut watcher = EventStream::watch(&node, "lobby").await;
     let mut a = node.connect("lobby?_pk=a").await;
@@ -84,7 +84,7 @@ async fn a_watcher_sees_a_fault_and_nothing_of_what_was_dropped_with_it() {
 }
 
 #[tokio::test]
-async fn a_watcher_stays_through_deployments_sleep_and_the_rooms_end() {
+async fn a_watch_survives_deployments_hibernation_and_the_rooms_end() {
     let limits = |limits: &mut room_runtime::Limits| {
         (limits.hibernate_ms, limits.idle_evict_ms) = (20, 20);
     };
@@ -113,7 +113,7 @@ async fn a_watcher_stays_through_deployments_sleep_and_the_rooms_end() {
 }
 
 #[tokio::test]
-async fn a_slow_watcher_of_a_room_is_told_what_it_missed_and_the_room_waits_for_nobody() {
+async fn a_slow_room_watcher_reads_what_it_missed_and_never_delays_the_room() {
     let limits = |limits: &mut room_runtime::Limits| limits.tap_lines_max = 64;
     let node = Setup::memory().limits(limits).start().await;
     let mut a = node.connect("lobby?_pk=a").await;
@@ -143,7 +143,7 @@ async fn a_slow_watcher_of_a_room_is_told_what_it_missed_and_the_room_waits_for_
 }
 
 #[tokio::test]
-async fn watchers_of_rooms_are_bounded_and_let_in_with_the_token_alone() {
+async fn room_watchers_are_bounded_and_need_the_token() {
     let node = Setup::memory().limits(|limits| limits.tap_watchers_max = 1).start().await;
     let path = "/_room/admin/rooms/main/lobby/messages";
     assert_eq!(node.get(path).await.status, 401);

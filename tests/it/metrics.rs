@@ -28,7 +28,7 @@ fn value(text: &str, metric: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn a_node_prints_what_is_documented_and_no_name_of_a_room() {
+async fn a_node_prints_the_documented_metrics_and_no_room_names() {
     let node = Setup::memory().start().await;
     assert_eq!(node.report("lobby-of-nobody").await["starts"], 1);
     let text = printed(&node).await;
@@ -44,7 +44,7 @@ async fn a_node_prints_what_is_documented_and_no_name_of_a_room() {
 }
 
 #[tokio::test]
-async fn a_node_counts_what_its_rooms_and_its_door_do() {
+async fn a_node_counts_the_work_of_its_rooms_and_its_door() {
     let limits = |limits: &mut room_runtime::Limits| limits.turn_ms_max = 1_000;
     let node = Setup::disk().limits(limits).start().await;
     let mut client = node.connect("lobby").await;
@@ -107,7 +107,7 @@ fn requests(text: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn what_operators_ask_is_not_counted_as_clients_requests() {
+async fn requests_of_operators_are_not_counted_as_clients_requests() {
     let node = Setup::memory().start().await;
     let bearer = format!("Bearer {}", node.secret());
     let headers = [("authorization", bearer.as_str())];

@@ -53,7 +53,7 @@ async fn a_broadcast_reaches_everyone_once_and_in_the_same_order() {
 }
 
 #[tokio::test]
-async fn a_broadcast_leaves_out_whom_it_names_and_keeps_to_its_tag() {
+async fn a_broadcast_skips_excluded_connections_and_follows_its_tag() {
     let node = Setup::memory().start().await;
     let mut red = node.connect("lobby?_pk=red&tags=team-red,all").await;
     let mut blue = node.connect("lobby?_pk=blue&tags=team-blue,all").await;
@@ -89,7 +89,7 @@ fn ordered(heard: &[String], expected: &[&str]) -> bool {
 }
 
 #[tokio::test]
-async fn who_connects_later_does_not_hear_what_was_said_before() {
+async fn a_later_client_does_not_receive_earlier_broadcasts() {
     let node = Setup::disk().start().await;
     let mut first = node.connect("lobby?_pk=first").await;
     // The broadcast waits for the disk while the second one connects.

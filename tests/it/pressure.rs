@@ -19,7 +19,7 @@ async fn live(node: &TestNode) -> u64 {
 }
 
 #[tokio::test]
-async fn the_idle_room_that_was_used_least_recently_makes_room_for_a_newcomer() {
+async fn a_newcomer_evicts_the_least_recently_used_idle_room() {
     let node = node(Setup::memory(), 2).await;
     let mut stays = node.connect("stays").await;
     node.report("old").await;
@@ -32,7 +32,7 @@ async fn the_idle_room_that_was_used_least_recently_makes_room_for_a_newcomer() 
 }
 
 #[tokio::test]
-async fn rooms_with_clients_that_rely_on_them_never_go_and_newcomers_hear_503() {
+async fn rooms_with_clients_are_never_evicted_and_newcomers_get_503() {
     let node = node(Setup::memory(), 2).await;
     let mut clients = [node.connect("one").await, node.connect("two").await];
     let reply = node.get("/party/three").await;
@@ -62,7 +62,7 @@ async fn count(mut clients: Vec<(usize, TestClient)>, messages: usize, seed: u64
 }
 
 #[tokio::test]
-async fn many_more_rooms_than_places_all_answer_and_lose_nothing() {
+async fn more_rooms_than_slots_all_answer_and_lose_nothing() {
     const ROOMS: usize = 60;
     let node = node(Setup::memory().hibernate(), 4).await;
     let seed = seed();
@@ -87,7 +87,7 @@ async fn many_more_rooms_than_places_all_answer_and_lose_nothing() {
 }
 
 #[tokio::test]
-async fn messages_to_all_rooms_at_once_are_all_answered_in_order() {
+async fn simultaneous_messages_to_all_rooms_are_answered_in_order() {
     let node = node(Setup::disk().hibernate(), 3).await;
     let mut clients =
         join_all((0..30).map(async |room| node.connect(&format!("room-{room}?_pk=me")).await))
@@ -105,7 +105,7 @@ async fn messages_to_all_rooms_at_once_are_all_answered_in_order() {
 }
 
 #[tokio::test]
-async fn a_room_that_makes_room_keeps_its_clients_their_state_and_their_tags() {
+async fn an_evicted_room_keeps_its_clients_their_state_and_their_tags() {
     let node = node(Setup::memory().hibernate(), 1).await;
     let mut client = node.connect("lobby?_pk=a&state=kept&tags=red,blue").await;
     let before = node.report("lobby").await;
@@ -120,7 +120,7 @@ async fn a_room_that_makes_room_keeps_its_clients_their_state_and_their_tags() {
 }
 
 #[tokio::test]
-async fn guests_with_too_much_memory_together_make_idle_rooms_go() {
+async fn too_much_guest_memory_in_total_evicts_idle_rooms() {
     let limits = |limits: &mut Limits| {
         (limits.rooms_memory_bytes_max, limits.memory_bytes_max) = (40 << 20, 16 << 20);
         (limits.room_message_bytes_max, limits.response_bytes_max) = (8 << 20, 8 << 20);

@@ -21,7 +21,7 @@ async fn start(data: &Path) -> Operated {
 
 /// A project's limits may be valid by themselves, and still leave no valid set where the process has less.
 #[tokio::test]
-async fn limits_that_do_not_fit_into_the_process_are_refused_and_named() {
+async fn limits_beyond_the_process_are_refused_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     let mut release = operated.release(&guest("puppet"), "1").await;
@@ -79,7 +79,7 @@ async fn many_projects_on_default_limits_are_served_at_once_and_after_a_restart(
 }
 
 #[tokio::test]
-async fn the_same_release_again_makes_no_version_and_disturbs_no_room() {
+async fn deploying_the_same_release_again_creates_no_version_and_reloads_no_room() {
     let dir = tempfile::tempdir().unwrap();
     let operated = start(dir.path()).await;
     let puppet = guest("puppet");
@@ -101,7 +101,7 @@ async fn the_same_release_again_makes_no_version_and_disturbs_no_room() {
 }
 
 #[tokio::test]
-async fn rooms_of_all_projects_share_the_places_of_the_process() {
+async fn rooms_of_all_projects_share_the_slots_of_the_process() {
     let dir = tempfile::tempdir().unwrap();
     let limits = Limits { rooms_active_max: 2, drain_spread_ms: 1, ..Limits::default() };
     let operated = Operated::start_as_shipped(dir.path(), limits).await;

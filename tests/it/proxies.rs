@@ -61,7 +61,7 @@ async fn refused(node: &TestNode, reason: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_a_stranger_says_of_its_address_reaches_no_room() {
+async fn an_untrusted_claim_of_an_address_reaches_no_room() {
     let headers = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n\
                    X-Forwarded-User: root\r\nX-Real-IP: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n";
     let plain = at("http://here/party/lobby/reflect", "127.0.0.1");
@@ -101,7 +101,7 @@ async fn rooms_see_the_client_that_a_trusted_proxy_names() {
 }
 
 #[tokio::test]
-async fn a_page_of_the_forwarded_host_is_the_servers_own() {
+async fn a_page_of_the_forwarded_host_counts_as_same_origin() {
     let origins = ["https://elsewhere.example"];
     let page = [("origin", "https://chat.example.com"), ("x-forwarded-host", "chat.example.com")];
     for (trusted, code) in [(HERE, None), ("10.0.0.0/8", Some(4403))] {
@@ -147,7 +147,7 @@ async fn a_proxy_header_names_the_client() {
 }
 
 #[tokio::test]
-async fn a_proxy_header_that_comes_in_pieces_is_one() {
+async fn a_fragmented_proxy_header_is_accepted() {
     let node = Setup::memory().proxies(&[HERE], Preamble::ProxyHeader).start().await;
     for header in [b"PROXY TCP4 192.0.2.7 192.0.2.1 1 2\r\n".to_vec(), v2(0x21, 0x11, &ENDS)] {
         let mut tcp = TcpStream::connect(node.addr()).await.unwrap();

@@ -56,7 +56,7 @@ async fn new_code_that_does_not_start_never_replaces_what_works() {
 }
 
 #[tokio::test]
-async fn a_party_that_is_gone_says_goodbye() {
+async fn a_removed_party_closes_its_sockets() {
     let node = Setup::memory().start().await;
     let mut client = node.connect("lobby").await;
     let party = PartyConfig {
@@ -80,7 +80,7 @@ async fn refused(node: &TestNode, module: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_module_that_is_no_room_is_refused_in_words() {
+async fn a_module_that_is_not_a_room_is_refused_with_an_explanation() {
     let node = Setup::memory().limits(|limits| limits.module_bytes_max = 8 << 20).start().await;
     let mut client = node.connect("lobby").await;
     let wat = |text: &str| wat::parse_str(text).unwrap();

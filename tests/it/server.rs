@@ -13,7 +13,7 @@ const CLIENTS: usize = 200;
 const DEPLOYS: u64 = 10;
 
 #[tokio::test]
-async fn pages_are_asked_for_the_origins_of_the_release() {
+async fn the_origins_of_the_release_decide_about_pages() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     let mut release = operated.release(&guest("puppet"), "1").await;
@@ -35,7 +35,7 @@ async fn pages_are_asked_for_the_origins_of_the_release() {
 }
 
 #[tokio::test]
-async fn sockets_leave_over_the_servers_window_and_not_their_projects() {
+async fn draining_uses_the_servers_window_and_not_the_projects() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start_draining_for(dir.path(), 60_000).await;
     operated.deploy("chat", &guest("puppet"), "1").await;
@@ -60,7 +60,7 @@ async fn sockets_leave_over_the_servers_window_and_not_their_projects() {
 }
 
 #[tokio::test]
-async fn a_deployment_is_served_gone_back_from_and_remembered_and_no_socket_notices() {
+async fn a_deployment_is_served_rolled_back_and_persisted_without_closing_sockets() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     let reply = operated.server.addr().get("/parties/main/lobby").await;
@@ -106,7 +106,7 @@ async fn a_deployment_is_served_gone_back_from_and_remembered_and_no_socket_noti
 }
 
 #[tokio::test]
-async fn what_cannot_be_served_never_becomes_current() {
+async fn a_release_that_cannot_be_served_never_becomes_current() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     operated.deploy("chat", &guest("puppet"), "1").await;
@@ -161,7 +161,7 @@ async fn what_cannot_be_served_never_becomes_current() {
 }
 
 #[tokio::test]
-async fn projects_are_told_apart_by_their_hosts_and_are_gone_when_they_are_deleted() {
+async fn projects_are_chosen_by_host_and_a_deleted_one_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     for (project, host) in [("one", "one.example.com"), ("two", "*.example.com")] {
@@ -192,7 +192,7 @@ async fn projects_are_told_apart_by_their_hosts_and_are_gone_when_they_are_delet
 }
 
 #[tokio::test]
-async fn a_websocket_of_no_project_is_accepted_and_closed_with_the_reason() {
+async fn a_websocket_without_a_project_is_accepted_and_closed_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     let addr = operated.server.addr();
@@ -218,7 +218,7 @@ async fn a_websocket_of_no_project_is_accepted_and_closed_with_the_reason() {
 }
 
 #[tokio::test]
-async fn variables_reach_the_rooms_and_secrets_are_shown_to_nobody() {
+async fn variables_reach_the_rooms_and_secrets_are_never_shown() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     operated.deploy("chat", &guest("puppet"), "1").await;
@@ -243,7 +243,7 @@ async fn variables_reach_the_rooms_and_secrets_are_shown_to_nobody() {
 }
 
 #[tokio::test]
-async fn a_token_is_good_for_its_scope_and_until_it_is_revoked() {
+async fn a_token_is_valid_for_its_scope_until_it_is_revoked() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     operated.deploy("chat", &guest("puppet"), "1").await;
@@ -291,7 +291,7 @@ async fn a_token_is_good_for_its_scope_and_until_it_is_revoked() {
 
 /// The file that describes the paths and the router that serves them name the same ones.
 #[tokio::test]
-async fn every_path_is_described() {
+async fn every_path_of_the_server_is_documented() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     let described: Value = operated.good("GET", "openapi.json", Value::Null).await;
@@ -311,7 +311,7 @@ async fn every_path_is_described() {
 }
 
 #[tokio::test]
-async fn the_node_of_a_project_answers_its_operator_through_the_server() {
+async fn a_projects_node_answers_its_operator_through_the_server() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     operated.deploy("chat", &guest("puppet"), "1").await;
@@ -365,7 +365,7 @@ async fn keys_of_any_bytes_are_reached_through_the_server() {
 /// None of the operators' paths, of a server or of a project's rooms, exists at the clients' address, with the
 /// operator's own token and by any method.
 #[tokio::test]
-async fn clients_are_answered_nothing_of_the_operators() {
+async fn clients_cannot_reach_any_operator_path() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     operated.deploy("chat", &guest("puppet"), "1").await;
@@ -404,7 +404,7 @@ async fn clients_are_answered_nothing_of_the_operators() {
 }
 
 #[tokio::test]
-async fn a_project_that_cannot_be_opened_keeps_no_other_from_being_served() {
+async fn a_project_that_cannot_be_opened_does_not_stop_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     operated.deploy("chat", &guest("puppet"), "1").await;

@@ -49,7 +49,7 @@ async fn a_message_of_1_mib_passes_and_one_byte_more_is_1009() {
 }
 
 #[tokio::test]
-async fn what_is_no_websocket_is_closed_with_the_rfcs_code() {
+async fn a_protocol_violation_is_closed_with_the_rfcs_code() {
     let node = Setup::memory().start().await;
     let unmasked = [&[0x81, 2][..], b"hi"].concat();
     let cases = [
@@ -72,7 +72,7 @@ async fn what_is_no_websocket_is_closed_with_the_rfcs_code() {
 }
 
 #[tokio::test]
-async fn a_message_in_pieces_is_one_message() {
+async fn a_fragmented_message_is_one_message() {
     let node = Setup::memory().start().await;
     let mut client = RawClient::upgrade(node.addr(), "/party/lobby").await;
     client.write(&masked(0x01, "h\u{e9}".as_bytes().get(..2).unwrap())).await;
@@ -110,7 +110,7 @@ async fn a_client_that_answers_no_ping_counts_as_dropped() {
 }
 
 #[tokio::test]
-async fn the_room_hears_how_a_client_closed() {
+async fn the_room_receives_the_clients_close_code_and_reason() {
     let node = Setup::memory().start().await;
     let mut told = node.connect("told?_pk=a&state=kept").await;
     told.close(Some((4001, "enough"))).await;
@@ -134,7 +134,7 @@ async fn the_room_hears_how_a_client_closed() {
 }
 
 #[tokio::test]
-async fn a_client_hears_how_the_room_closed() {
+async fn a_client_receives_the_rooms_close_code_and_reason() {
     let node = Setup::memory().start().await;
     let mut client = node.connect("lobby?_pk=a").await;
     client
@@ -148,7 +148,7 @@ async fn a_client_hears_how_the_room_closed() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_answer_a_close_is_dropped() {
+async fn a_client_that_does_not_answer_the_rooms_close_is_dropped() {
     let node = Setup::memory().limits(|limits| limits.close_ms_max = 50).start().await;
     let mut client = RawClient::upgrade(node.addr(), "/party/lobby?_pk=mute").await;
     client.write(&masked(0x81, br#"[{"close":[4000,"bye"]}]"#)).await;
@@ -191,7 +191,7 @@ async fn a_room_closes_with_every_code_that_a_frame_can_carry_and_without_one() 
 }
 
 #[tokio::test]
-async fn closing_what_is_closed_changes_nothing_and_is_no_error() {
+async fn closing_a_closed_connection_changes_nothing_and_is_not_an_error() {
     let node = Setup::memory().start().await;
     let mut client = node.connect("lobby?_pk=a").await;
     let mut witness = node.connect("lobby?_pk=b").await;
@@ -209,7 +209,7 @@ async fn closing_what_is_closed_changes_nothing_and_is_no_error() {
 }
 
 #[tokio::test]
-async fn what_on_connect_sends_arrives_first() {
+async fn messages_sent_in_on_connect_arrive_first() {
     let node = Setup::memory().start().await;
     let mut others = node.connect("lobby").await;
     let mut client = node.connect("lobby?_pk=new&hello=one,two,three&join=1").await;
@@ -230,7 +230,7 @@ async fn the_first_subprotocol_is_chosen() {
 }
 
 #[tokio::test]
-async fn a_room_may_say_more_than_a_client_may() {
+async fn a_room_may_send_larger_messages_than_a_client() {
     let node = Setup::memory().start().await;
     let limits = node.limits().clone();
     let mut client = node.connect("lobby?_pk=a").await;
@@ -253,7 +253,7 @@ async fn a_room_may_say_more_than_a_client_may() {
 const REPLACED: &str = "replaced by a newer connection with the same id";
 
 #[tokio::test]
-async fn two_tabs_with_one_id_do_not_throw_each_other_out_for_ever() {
+async fn two_tabs_with_one_id_stop_replacing_each_other() {
     let node = Setup::memory().limits(|limits| limits.replacements_max = 3).start().await;
     let mut log = EventStream::follow(&node, "room=lobby&level=warn").await;
     let mut tab = node.connect("lobby?_pk=same").await;
@@ -362,7 +362,7 @@ async fn draining_closes_with_1012() {
 }
 
 #[tokio::test]
-async fn an_open_socket_keeps_its_place_among_the_nodes_connections() {
+async fn an_open_socket_counts_among_the_nodes_connections() {
     let node = Setup::memory().limits(|limits| limits.connections_max = 1).start().await;
     let mut client = TestClient::connect(node.addr(), "/party/lobby").await;
     let mut waiting = std::pin::pin!(node.get("/_room/health"));
@@ -377,7 +377,7 @@ async fn an_open_socket_keeps_its_place_among_the_nodes_connections() {
 }
 
 #[tokio::test]
-async fn sockets_close_one_after_the_other_while_the_node_drains_and_work_until_then() {
+async fn draining_closes_sockets_one_by_one_and_each_works_until_then() {
     let node = Setup::memory()
         // The window is added to the time to end, or most sockets would never receive a close frame.
         .limits(|limits| (limits.drain_ms_max, limits.drain_spread_ms) = (2_000, 4_000))

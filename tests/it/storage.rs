@@ -26,17 +26,17 @@ async fn listings(node: TestNode) {
 }
 
 #[tokio::test]
-async fn lists_in_memory() {
+async fn lists_of_a_store_in_memory_match_a_model() {
     listings(Setup::memory().start().await).await;
 }
 
 #[tokio::test]
-async fn lists_on_disk() {
+async fn lists_of_a_store_on_disk_match_a_model() {
     listings(Setup::disk().start().await).await;
 }
 
 #[tokio::test]
-async fn a_long_listing_comes_whole_through_its_pages() {
+async fn a_long_listing_is_complete_across_its_pages() {
     let node = Setup::memory().limits(|limits| limits.list_page_entries_max = 7).start().await;
     node.post("lobby", &json!([{"put_many": 100}])).await;
     let all: Vec<String> = (0..100).map(|key| format!("many-{key:06}")).collect();
@@ -47,7 +47,7 @@ async fn a_long_listing_comes_whole_through_its_pages() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_a_restart() {
+async fn acknowledged_writes_survive_a_restart() {
     let node = Setup::disk().start().await;
     let reply = node
         .post("lobby", &json!([{"put": ["k", {"v": 1}]}, {"put_bytes": ["big", 1 << 20]}, {"put": ["gone", 1]}]))
@@ -79,7 +79,7 @@ async fn a_counter_counts_each_acknowledged_step_across_restarts() {
 }
 
 #[tokio::test]
-async fn two_nodes_cannot_have_the_same_folder() {
+async fn two_nodes_cannot_open_the_same_folder() {
     let node = Setup::disk().start().await;
     let config = room_runtime::Config {
         listen: ([127, 0, 0, 1], 0).into(),

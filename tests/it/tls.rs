@@ -95,7 +95,7 @@ async fn node(dir: &Path) -> TestNode {
 }
 
 #[tokio::test]
-async fn rooms_are_reached_over_tls_and_told_so() {
+async fn rooms_are_reachable_over_tls_and_see_the_scheme() {
     let (dir, own) = (tempfile::tempdir().unwrap(), Own::new());
     own.write(dir.path());
     let node = node(dir.path()).await;
@@ -132,7 +132,7 @@ async fn a_websocket_works_over_tls() {
 }
 
 #[tokio::test]
-async fn new_certificate_files_serve_without_a_restart_and_broken_ones_never() {
+async fn new_certificates_are_served_without_a_restart_and_broken_ones_never() {
     let (dir, first, second) = (tempfile::tempdir().unwrap(), Own::new(), Own::new());
     first.write(dir.path());
     let node = node(dir.path()).await;
@@ -156,7 +156,7 @@ async fn new_certificate_files_serve_without_a_restart_and_broken_ones_never() {
 }
 
 #[tokio::test]
-async fn a_client_without_tls_is_told_so_and_one_that_says_nothing_is_let_go() {
+async fn a_client_without_tls_gets_an_explanation_and_a_silent_one_is_disconnected() {
     let (dir, own) = (tempfile::tempdir().unwrap(), Own::new());
     own.write(dir.path());
     let setup = Setup::memory().tls(dir.path().join("cert.pem"), dir.path().join("key.pem"));
@@ -178,7 +178,7 @@ async fn a_client_without_tls_is_told_so_and_one_that_says_nothing_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_node_does_not_start_with_files_that_are_no_pair() {
+async fn a_node_does_not_start_with_a_mismatched_pair() {
     let (dir, one, other) = (tempfile::tempdir().unwrap(), Own::new(), Own::new());
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     let refused = async || {

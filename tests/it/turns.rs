@@ -103,7 +103,7 @@ async fn an_error_keeps_the_instance_and_a_panic_does_not() {
 }
 
 #[tokio::test]
-async fn a_turn_reads_what_it_wrote() {
+async fn a_turn_reads_its_own_writes() {
     let node = Setup::memory().start().await;
     let said = node
         .post("lobby", &json!([

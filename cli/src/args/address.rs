@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_or_a_port_may_be_left_out() {
+    fn an_address_may_omit_the_host_or_the_port() {
         let ip = |text: &str| Some(Host::Ip(text.parse().unwrap()));
         let all = [
             ("localhost", Some(Host::Localhost), None),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_alone_opens_nothing_more() {
+    fn a_port_alone_keeps_the_default_host() {
         assert_eq!(operators("8080"), Ok("127.0.0.1:8080".parse().unwrap()));
         assert_eq!(operators(":8080"), Ok("127.0.0.1:8080".parse().unwrap()));
         assert_eq!(clients(":8080"), Ok("0.0.0.0:8080".parse().unwrap()));

@@ -22,7 +22,7 @@ fn every_command_has_a_manual_page() {
 }
 
 #[test]
-fn what_follows_the_dashes_goes_to_cargo() {
+fn arguments_after_the_double_dash_go_to_cargo() {
     let args = Args::parse_from(["room", "test", "here", "--", "a", "--", "--nocapture"]);
     let Command::Test(test) = args.command else { panic!("it is a test") };
     assert_eq!(test.project.path, Some(PathBuf::from("here")));

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn each_number_is_taken_for_what_it_is() {
+    fn each_number_is_classified_by_its_order() {
         use Came::{Late, Once, Twice, Unsent};
         assert_eq!(taken(&[0, 1, 2]), [Once, Once, Once]);
         assert_eq!(taken(&[0, 2, 1, 1]), [Once, Once, Late, Twice]);
@@ -151,7 +151,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_left_out_is_missed_and_what_is_swapped_is_late(
+        fn skipped_numbers_are_missing_and_swapped_ones_are_late(
             kept in prop::collection::vec(any::<bool>(), 1..200),
             swapped in 0usize..200,
         ) {
@@ -173,7 +173,7 @@ mod tests {
         }
 
         #[test]
-        fn memory_is_bounded_whatever_comes(numbers in prop::collection::vec(any::<u64>(), 0..20)) {
+        fn the_check_uses_bounded_memory_for_any_input(numbers in prop::collection::vec(any::<u64>(), 0..20)) {
             let mut row = Row::default();
             for number in numbers {
                 row.take(number, u64::MAX);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_in_words() {
+    fn each_kind_of_fault_has_a_sentence() {
         let mut check = Check { lost: 2, ..Check::default() };
         check.broke("closed with 1013");
         check.broke("closed with 1013");

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_a_row_for_each_and_what_was_checked() {
+    fn the_table_has_a_row_for_each_scenario_and_names_what_was_checked() {
         let failed = Outcome {
             not_sent: 7,
             check: Check { lost: 3, ..Check::default() },
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_their_own_units() {
+    fn each_time_is_printed_in_a_fitting_unit() {
         let times = [0.4, 999.0, 1_000.0, 99_000.0, 250_000.0, 1_500_000.0].map(time);
         assert_eq!(times, ["0 µs", "999 µs", "1.00 ms", "99.00 ms", "250 ms", "1.50 s"]);
         assert_eq!(

@@ -136,7 +136,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_are_the_same_however_their_bytes_are_cut(
+        fn splitting_the_bytes_anywhere_yields_the_same_frames(
             bodies in prop::collection::vec((0usize..3, 0usize..70_000), 1..6),
             cuts in prop::collection::vec(0.0f64..1.0, 0..8),
         ) {
@@ -158,7 +158,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_is_a_frame_or_an_error_or_too_short(
+        fn any_bytes_are_a_frame_an_error_or_incomplete(
             bytes in prop::collection::vec(any::<u8>(), 0..40),
         ) {
             if let Ok(Some((_, length))) = next(&bytes) {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_never_send_is_named() {
+    fn frames_that_no_server_sends_are_named_errors() {
         assert_eq!(next(&[0x01, 0]), Err(Odd::Kind(0x01)));
         assert_eq!(next(&[0x81, 0x80]), Err(Odd::Masked));
         let long = [&[0x82, 127][..], &u64::MAX.to_be_bytes()].concat();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_sends_is_masked_with_zeros() {
+    fn client_frames_are_masked_with_zeros() {
         let mut out = Vec::new();
         text(&mut out, b"hi");
         pong(&mut out, b"");

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tables_of_the_kernel_are_read() {
+    fn socket_tables_of_the_kernel_are_parsed() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
             0: 0100007F:07CF 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4242 1 0 100 0 0 10 0\n\
             1: 0100007F:07CF 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 4343 1 0 100 0 0 10 0\n\
@@ -170,7 +170,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn who_listens_here_is_found_and_who_does_not_is_told_why() {
+    fn a_listening_process_is_found_and_a_missing_one_gets_a_reason() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let found = resident(addr, None).unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_each_connection_costs_is_the_difference() {
+    fn cost_per_connection_is_the_difference_of_two_readings() {
         let at = |bytes| Ok(Resident { pid: 7, bytes });
         let held = Held::between(&at(1 << 20), &at(2 << 20), 128);
         let told = held.described();

@@ -88,7 +88,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_and_its_length_is_kept(
+        fn a_written_message_is_read_back_at_its_length(
             number: u64, due in 0u64..1_000_000_000_000_000, bytes in BYTES_MIN..2_000,
         ) {
             let (mut body, stamp) = (Vec::new(), Stamp { number, due });
@@ -103,14 +103,14 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_is_read_or_not(body in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn parsing_any_bytes_never_panics(body in prop::collection::vec(any::<u8>(), 0..80)) {
             prop_assert!(read(&body, Kind::Echo, 64).is_none());
             prop_assert!(read_count(&body).is_none());
         }
     }
 
     #[test]
-    fn usual_numbers_fit_the_shortest_message() {
+    fn usual_numbers_fit_into_the_shortest_message() {
         let mut body = Vec::new();
         let stamp = Stamp { number: 9_999_999_999, due: 999_999_999_999 };
         write(&mut body, Kind::Echo, stamp, BYTES_MIN);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_read() {
+    fn counts_are_parsed() {
         let mut body = Vec::new();
         write_increment(&mut body, 7);
         assert_eq!(body, br#"{"t":"incr","s":7}"#);

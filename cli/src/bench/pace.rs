@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn due_times_follow_from_the_rate_and_no_error_adds_up() {
+    fn due_times_follow_the_rate_without_accumulating_error() {
         let mut schedule = Schedule::new(500, 3);
         let due = std::iter::from_fn(|| {
             let due = schedule.due();
@@ -130,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_beyond_all_time_is_never_due() {
+    fn a_due_time_that_overflows_is_never_due() {
         let schedule = Schedule { start: u64::MAX - 1, a_second: 1, next: 7 };
         assert_eq!(schedule.due(), u64::MAX);
     }
 
     #[tokio::test]
-    async fn nothing_is_done_before_it_is_due() {
+    async fn no_request_starts_before_it_is_due() {
         let epoch = Instant::now();
         let pacer = Pacer::new(epoch);
         for until in [1_000_000, 1_500_000, 0, 5_000_000] {

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_leads_to_an_address_or_says_why_not() {
+    fn a_url_yields_an_address_or_a_reason() {
         for (url, leads) in [
             ("http://127.0.0.1:7/", "127.0.0.1:7"),
             ("ws://127.0.0.1", "127.0.0.1:80"),

@@ -112,7 +112,7 @@ async fn found(scenario: Scenario, manner: Manner) -> Check {
 }
 
 #[tokio::test]
-async fn a_server_that_keeps_its_word_is_found_to() {
+async fn a_correct_server_passes_every_check() {
     let scenarios = [
         (Scenario::Echo, 2_000),
         (Scenario::Fanout, 2_000),
@@ -139,7 +139,7 @@ async fn a_server_that_keeps_its_word_is_found_to() {
 }
 
 #[tokio::test]
-async fn what_is_lost_is_found() {
+async fn lost_messages_are_found() {
     for scenario in [Scenario::Echo, Scenario::Fanout, Scenario::Durable] {
         let check = found(scenario, Manner::Drops).await;
         assert_eq!((check.lost, check.twice, check.out_of_order), (2, 0, 0), "{scenario:?}");
@@ -148,7 +148,7 @@ async fn what_is_lost_is_found() {
 }
 
 #[tokio::test]
-async fn what_comes_twice_is_found() {
+async fn duplicated_messages_are_found() {
     for scenario in [Scenario::Echo, Scenario::Fanout, Scenario::Durable] {
         let check = found(scenario, Manner::Doubles).await;
         assert_eq!((check.lost, check.twice, check.out_of_order), (0, 2, 0), "{scenario:?}");
@@ -156,7 +156,7 @@ async fn what_comes_twice_is_found() {
 }
 
 #[tokio::test]
-async fn what_comes_out_of_order_is_found() {
+async fn reordered_messages_are_found() {
     for scenario in [Scenario::Echo, Scenario::Fanout, Scenario::Durable] {
         let check = found(scenario, Manner::Swaps).await;
         assert_eq!((check.lost, check.twice, check.out_of_order), (0, 0, 2), "{scenario:?}");
@@ -164,7 +164,7 @@ async fn what_comes_out_of_order_is_found() {
 }
 
 #[tokio::test]
-async fn what_is_altered_is_found_and_lost() {
+async fn an_altered_message_counts_as_altered_and_as_lost() {
     for scenario in [Scenario::Echo, Scenario::Fanout, Scenario::Durable] {
         let check = found(scenario, Manner::Alters).await;
         assert_eq!((check.lost, check.altered), (2, 2), "{scenario:?}");
@@ -172,7 +172,7 @@ async fn what_is_altered_is_found_and_lost() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_found_and_ends_nothing_else() {
+async fn a_broken_connection_is_found_and_the_others_go_on() {
     for scenario in [Scenario::Echo, Scenario::Fanout, Scenario::Durable] {
         let check = found(scenario, Manner::HangsUp).await;
         assert_eq!(check.broken, 2, "{scenario:?}");
@@ -181,7 +181,7 @@ async fn a_connection_that_breaks_is_found_and_ends_nothing_else() {
 }
 
 #[tokio::test]
-async fn counts_that_go_back_or_are_left_out_are_found() {
+async fn counts_that_go_back_or_skip_are_found() {
     let check = found(Scenario::Durable, Manner::CountsBack).await;
     assert_eq!((check.wrong_counts, check.lost), (2, 0));
     let check = found(Scenario::Durable, Manner::Skips).await;
@@ -189,7 +189,7 @@ async fn counts_that_go_back_or_are_left_out_are_found() {
 }
 
 #[tokio::test]
-async fn who_is_no_bench_and_who_is_not_there_are_mistakes() {
+async fn another_room_and_an_absent_server_are_reported_as_mistakes() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let refusing = tokio::spawn(async move {

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_is_looked_for_in_every_folder_above() {
+    fn cargo_configuration_is_searched_in_every_parent_folder() {
         let found = files(Path::new("/a/b"));
         for file in ["/a/b/.cargo/config.toml", "/a/.cargo/config", "/.cargo/config.toml"] {
             assert!(found.contains(&PathBuf::from(file)), "{file}");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_target_is_the_one() {
+    fn the_nearest_configured_target_wins() {
         let dir = tempfile::tempdir().unwrap();
         let (root, inner) = (dir.path(), dir.path().join("inner"));
         std::fs::create_dir_all(root.join(".cargo")).unwrap();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opt_level_is_the_users_wherever_cargo_reads_one() {
+    fn an_opt_level_set_anywhere_that_cargo_reads_is_the_users() {
         let dir = tempfile::tempdir().unwrap();
         let package = dir.path().join("package");
         std::fs::create_dir_all(package.join(".cargo")).unwrap();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn included_files_are_looked_for_where_cargo_reads_them() {
+    fn included_files_are_found_where_cargo_reads_them() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         std::fs::create_dir_all(root.join(".cargo/more")).unwrap();

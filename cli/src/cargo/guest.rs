@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packages_of_one_name_and_version_have_a_folder_each() {
+    fn packages_with_the_same_name_and_version_get_separate_folders() {
         let of = |manifest: &str| own_dir(Path::new("/t"), Path::new(manifest));
         let (one, two) = (of("/one/chat/Cargo.toml"), of("/two/chat/Cargo.toml"));
         assert_ne!(one, two);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn guests_of_the_dev_loop_are_optimised_unless_their_manifest_says_how_much() {
+    fn dev_builds_optimise_guests_unless_their_manifest_sets_a_level() {
         let dir = tempfile::tempdir().unwrap();
         let options = |profile: &str| {
             let command = build(dir.path(), dir.path(), dir.path(), profile);

@@ -248,18 +248,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_files_is_read_with_its_spaces() {
+    fn file_names_with_spaces_are_parsed() {
         assert_eq!(words(r"/a/b.rs /out\ side.txt  c"), ["/a/b.rs", "/out side.txt", "c"]);
         assert!(words("").is_empty());
     }
 
     #[test]
-    fn a_path_goes_up_as_text() {
+    fn parent_folders_in_a_path_are_resolved_as_text() {
         assert_eq!(plain(Path::new("/a/src/../../x/./y")), Path::new("/x/y"));
     }
 
     #[test]
-    fn a_build_script_says_what_it_reads_or_reads_all() {
+    fn a_build_script_depends_on_declared_files_or_on_all_files() {
         let dir = tempfile::tempdir().unwrap();
         let output = dir.path().join("output");
         std::fs::create_dir(dir.path().join("schema")).unwrap();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_compiler_missed_is_named() {
+    fn files_that_the_compiler_could_not_find_are_named() {
         let words = "couldn't read `src/../x.txt`: No such file or directory (os error 2)";
         assert_eq!(unreadable(words), Some("src/../x.txt"));
         assert_eq!(unreadable("mismatched types"), None);

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_is_held_until_it_is_given_back() {
+    fn a_lock_is_held_until_it_is_released() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".cargo-lock");
         assert!(!is_held(&path));

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_fits_what_is() {
+    fn defaults_fit_the_given_options() {
         assert_eq!(planned("echo"), Ok(vec![(100, 100, None)]));
         assert_eq!(planned("echo --clients 7"), Ok(vec![(7, 7, None)]));
         assert_eq!(planned("echo --rooms 200"), Ok(vec![(200, 200, None)]));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_is_said_before_anything_is() {
+    fn impossible_options_are_refused_before_anything_starts() {
         assert_eq!(
             planned("echo --clients 3 --rooms 4"),
             Err("3 clients cannot be in 4 rooms".to_owned())

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_room_is_told_line_by_line() {
+    fn a_room_is_printed_line_by_line() {
         let report = serde_json::json!({
             "party": "main", "room": "lobby", "phase": "broken", "rests_ms": 5_000, "busy": true,
             "at_work": {"event": "message", "for_ms": 1_500},
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn turn_times_are_told_in_milliseconds() {
+    fn turn_times_are_printed_in_milliseconds() {
         let times = serde_json::json!({
             "count": 3, "mean_us": 1_234, "p50_us": 64, "p99_us": 2_048, "longest_us": 2_000,
         });

@@ -76,7 +76,7 @@ mod tests {
     use expect_test::expect;
 
     #[test]
-    fn a_value_of_the_project_is_marked() {
+    fn a_limit_set_by_the_project_is_marked() {
         let limits = Limits { turn_ms_max: 2_000, ..Limits::default() };
         let rows = rows(&limits);
         let own: Vec<_> = rows.iter().filter(|row| row.overridden).collect();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sets_is_shown_and_marked() {
+    fn fixed_limits_are_listed_and_marked() {
         let text = table(&rows(&Limits::default()));
         let text = anstream::adapter::strip_str(&text).to_string();
         let line = text.lines().find(|line| line.starts_with("projects_max"));

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rooms_are_lines_of_a_table() {
+    fn each_room_is_a_line_of_the_table() {
         let page = serde_json::json!({"next": null, "rooms": [
             {"party": "main", "room": "lobby", "phase": "running", "bytes": 12, "connections": 3,
              "messages_in": 4, "messages_out": 5},

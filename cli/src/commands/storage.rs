@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_are_told_as_what_they_are() {
+    fn entries_are_printed_by_the_kind_of_their_value() {
         let told = |entry: Value| format!("{} = {}", named(&entry), value(&entry));
         let json = serde_json::json!({"key": "n", "json": null});
         assert_eq!(told(json), "n = null");

@@ -78,14 +78,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_browser_here_is_sent_where_it_gets_in() {
+    fn a_browser_on_this_machine_gets_an_address_that_works() {
         assert_eq!(host(SocketAddr::from(([127, 0, 0, 1], 1))), "localhost:1");
         assert_eq!(host(SocketAddr::from(([0, 0, 0, 0], 1))), "localhost:1");
         assert_eq!(host(SocketAddr::from(([10, 0, 0, 2], 1))), "10.0.0.2:1");
     }
 
     #[test]
-    fn others_are_sent_where_they_get_in() {
+    fn other_machines_get_an_address_that_works() {
         assert_eq!(lan(SocketAddr::from(([127, 0, 0, 1], 1))), None);
         let own = SocketAddr::from(([10, 0, 0, 2], 1));
         assert_eq!(lan(own), Some(own));

@@ -81,7 +81,7 @@ mod tests {
     use super::ignores_hangup;
 
     #[test]
-    fn who_was_told_to_outlive_its_terminal_is_known_by_the_signals_it_ignores() {
+    fn a_process_started_by_nohup_is_recognised_by_its_ignored_signals() {
         let status = |ignored: &str| format!("Name:\troom\nSigBlk:\t0001\nSigIgn:\t{ignored}\n");
         assert!(ignores_hangup(&status("0000000000000001")));
         assert!(ignores_hangup(&status("0000000000001003")));

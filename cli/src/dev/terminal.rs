@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_pasted_and_arrows_are_no_keys() {
+    fn pasted_text_and_arrow_keys_trigger_nothing() {
         assert_eq!(key(b"x"), Some(b'x'));
         for bytes in [&b""[..], b"xy", b"\x1b[A", "é".as_bytes()] {
             assert_eq!(key(bytes), None);

@@ -139,7 +139,7 @@ mod tests {
     const NONE: BTreeSet<PathBuf> = BTreeSet::new();
 
     #[test]
-    fn a_save_ends_a_build_and_a_file_that_changes_in_every_one_does_not() {
+    fn a_save_cancels_a_build_but_a_file_that_every_build_changes_does_not() {
         let mut unrest = Unrest::default();
         for _ in 0..ENDS_MAX {
             unrest.started();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_build_may_have_missed_is_built_again() {
+    fn a_change_that_a_build_may_have_missed_starts_another_build() {
         let mut unrest = Unrest::default();
         for _ in 0..=ENDS_MAX {
             unrest.started();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_build_script_wrote_was_read_after_it() {
+    fn files_that_a_build_script_wrote_count_as_read_afterwards() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("build_info.rs");
         let all = BTreeSet::from([file.clone()]);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_all_the_time_is_named_and_starts_no_builds() {
+    fn a_constantly_changing_file_is_named_and_starts_no_builds() {
         let mut unrest = Unrest::default();
         let log = files(&["log"]);
         let mut ended = Vec::new();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_read_matters_if_the_build_fails() {
+    fn an_unread_file_matters_if_the_build_fails() {
         let mut unrest = Unrest::default();
         for (failed, again) in [(false, false), (true, true)] {
             unrest.started();

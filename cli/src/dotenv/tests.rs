@@ -64,7 +64,7 @@ fn mistakes_have_lines_and_hide_values() {
 }
 
 #[test]
-fn the_local_file_wins_and_a_folder_is_none() {
+fn the_local_file_wins_and_a_folder_is_not_a_dotenv_file() {
     let dir = tempfile::tempdir().unwrap();
     let read = || DotEnv::read(dir.path());
     assert!(read().unwrap().vars().is_empty());
@@ -79,7 +79,7 @@ fn the_local_file_wins_and_a_folder_is_none() {
 }
 
 #[test]
-fn what_is_no_such_file_is_refused_whole() {
+fn a_file_with_any_mistake_is_refused_whole() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(".env");
     for (bytes, why) in [
@@ -107,7 +107,7 @@ fn written(vars: &BTreeMap<String, String>) -> String {
 }
 
 #[test]
-fn any_text_is_variables_or_mistakes_without_values() {
+fn any_text_yields_variables_or_mistakes_that_hide_values() {
     let words = ["A=", "é", "\"", "'", "`", "\\n", "\n", "\r\n", " #", "export ", "$"];
     Inputs::of("env-file", &words).each(|input| {
         let text = String::from_utf8_lossy(input);

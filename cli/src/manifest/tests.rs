@@ -22,7 +22,7 @@ fn a_name_is_enough() {
 }
 
 #[test]
-fn everything_is_read() {
+fn every_key_of_a_manifest_is_read() {
     let manifest = Manifest::parse(
         FILE,
         r#"
@@ -253,7 +253,7 @@ fn an_auto_response_is_checked_like_everything_else() {
 }
 
 #[test]
-fn an_origin_is_checked_where_it_stands() {
+fn an_invalid_origin_is_shown_at_its_place() {
     check(
         "name = \"chat\"\n[serve]\norigins = [\"https://a.example\", \"b.example\"]\n",
         expect![[r#"
@@ -331,7 +331,7 @@ fn a_limit_is_a_positive_whole_number() {
 }
 
 #[test]
-fn a_limit_at_the_top_is_sent_to_its_section() {
+fn a_limit_outside_its_section_gets_a_hint_to_move() {
     check(
         "name = \"chat\"\nturn_ms_max = 5\n",
         expect![[r#"
@@ -349,7 +349,7 @@ fn a_limit_at_the_top_is_sent_to_its_section() {
 }
 
 #[test]
-fn a_text_that_is_no_toml_is_shown_where_it_ends_to_be() {
+fn invalid_toml_is_shown_where_parsing_stopped() {
     check(
         "name = \"chat\n",
         expect![[r#"
@@ -400,7 +400,7 @@ fn two_spellings_of_one_party_are_refused() {
 }
 
 #[test]
-fn an_empty_file_has_no_name() {
+fn an_empty_manifest_lacks_a_name() {
     check(
         "",
         expect![[r#"

@@ -9,7 +9,7 @@ fn check(text: &str, expected: Expect) {
 }
 
 #[test]
-fn every_key_is_taken_or_named_with_a_reason() {
+fn every_key_is_converted_or_named_with_a_reason() {
     let all = LEFT.iter().map(|(key, _)| format!("{key:?}: 1,"));
     let text = format!(
         r#"{{ // A comment, and a comma at the end.
@@ -35,7 +35,7 @@ fn every_key_is_taken_or_named_with_a_reason() {
 }
 
 #[test]
-fn a_package_json_has_it_under_a_key() {
+fn a_package_json_has_the_configuration_under_a_key() {
     let import_of = |text| import("package.json", text);
     let import = import_of(r#"{"name": "other", "partykit": {"name": "chat"}}"#).unwrap();
     assert_eq!(import.name.as_deref(), Some("chat"));

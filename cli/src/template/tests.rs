@@ -30,7 +30,7 @@ fn every_template_has_what_a_project_needs() {
 }
 
 #[test]
-fn nothing_of_the_template_is_left() {
+fn no_placeholder_of_the_template_remains() {
     for template in TemplateName::value_variants() {
         for file in
             render(*template, &name("my-thing"), &Sdk::Folder("/sdk".to_owned()), Home::Alone)

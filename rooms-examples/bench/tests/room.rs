@@ -33,7 +33,7 @@ fn incr_counts_durably() {
 }
 
 #[test]
-fn what_is_unknown_fails_its_turn_only() {
+fn an_unknown_command_fails_only_its_turn() {
     let room = TestRoom::<Bench>::new("r");
     let a = room.connect("a");
     a.send_text(r#"{"t":"?"}"#);

@@ -13,7 +13,7 @@ fn received(client: &TestClient<Chat>, kind: &str) -> Vec<Value> {
 }
 
 #[test]
-fn everyone_reads_what_one_says() {
+fn every_client_reads_each_message() {
     let room = TestRoom::<Chat>::new("lobby");
     let alice = room.client("a").query("name", " Alice ").connect();
     let bob = room.connect("b");
@@ -65,7 +65,7 @@ fn history_keeps_the_last_hundred_in_order_and_outlives_the_instance() {
 }
 
 #[test]
-fn a_greeting_comes_with_the_welcome_and_again_after_a_reload() {
+fn the_welcome_has_the_greeting_also_after_a_reload() {
     let room = TestRoom::<Chat>::new("lobby");
     let alice = room.connect("a");
     let welcome = received(&alice, "welcome").remove(0);
@@ -77,7 +77,7 @@ fn a_greeting_comes_with_the_welcome_and_again_after_a_reload() {
 }
 
 #[test]
-fn what_is_empty_or_too_long_is_refused() {
+fn empty_and_overlong_messages_are_refused() {
     let room = TestRoom::<Chat>::new("lobby");
     let alice = room.connect("a");
     for message in [

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use room_example_cursors::Cursors;
 
 #[test]
-fn a_cursor_moves_for_all_others_and_goes_with_its_connection() {
+fn a_cursor_is_shown_to_all_others_until_its_connection_closes() {
     let room = TestRoom::<Cursors>::new("page");
     let alice = room.connect("alice");
     let bob = room.connect("bob");
@@ -22,7 +22,7 @@ fn a_cursor_moves_for_all_others_and_goes_with_its_connection() {
 }
 
 #[test]
-fn who_comes_later_sees_the_cursors_that_are_there_even_after_a_reload() {
+fn a_later_client_sees_existing_cursors_even_after_a_reload() {
     let room = TestRoom::<Cursors>::new("page");
     let alice = room.connect("alice");
     alice.send(&json!({ "x": 0.5, "y": 0.5 }));

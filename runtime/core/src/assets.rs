@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_lies_in_the_folder_and_is_not_hidden_is_public() {
+    fn only_unhidden_files_inside_the_folder_are_public() {
         let public = |found: &str| is_public(Path::new("/web"), Path::new(found));
         for found in ["/web/index.html", "/web/a.b/c", "/web/.well-known/x", "/web"] {
             assert!(public(found), "{found}");

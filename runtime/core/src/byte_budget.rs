@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_granted_is_bounded_and_comes_back() {
+    fn granted_bytes_are_bounded_and_are_returned_on_drop() {
         let budget = ByteBudget::new(10 * PAGE);
         let (mut one, mut other) = (budget.permit(), budget.permit());
         assert!(one.cover(6 * 4096) && other.cover(4 * 4096 + 4095));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_many_ask_for_at_once_stays_within_the_budget() {
+    fn concurrent_requests_stay_within_the_budget() {
         let budget = ByteBudget::new(64 * PAGE);
         std::thread::scope(|scope| {
             for _ in 0..4 {

@@ -111,7 +111,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3_600);
 
     #[tokio::test(start_paused = true)]
-    async fn it_counts_on_the_clock_that_tests_advance() {
+    async fn wall_time_follows_the_clock_that_tests_advance() {
         let clock = Clock::at(HOUR);
         tokio::time::advance(HOUR).await;
         let wall = clock.wall();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_steps_forward_by_the_time_that_the_machine_slept() {
+    async fn wall_time_steps_forward_by_the_time_asleep() {
         let clock = Clock { slept: HOUR, ..Clock::at(5 * HOUR) };
         assert_eq!(clock.wall_after(HOUR), 5 * HOUR);
         assert_eq!(clock.wall_after(3 * HOUR), 7 * HOUR);

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_listed_in_the_order_they_joined() {
+    fn connections_are_listed_in_the_order_they_joined() {
         let mut all = Connections::default();
         for (id, serial) in [("zoe", 1), ("adam", 2), ("mia", 3)] {
             all.insert(connection(id, serial, &[if serial == 2 { "red" } else { "blue" }]));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_is_the_one_that_joined_last_and_is_still_there() {
+    fn the_newest_connection_is_the_last_open_one_that_joined() {
         let mut all = Connections::default();
         assert_eq!(all.newest(), None);
         all.insert(connection("a", 1, &[]));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_an_old_socket_does_not_remove_the_one_that_took_its_id() {
+    fn removing_a_replaced_connection_keeps_its_successor() {
         let mut all = Connections::default();
         all.insert(connection("a", 1, &[]));
         all.insert(connection("a", 2, &[]));

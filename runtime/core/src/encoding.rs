@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_read_back_from_formats_with_and_without_bytes() {
+    fn every_encoding_is_read_back_from_formats_with_and_without_bytes() {
         let some = || Bytes::from_static(b"\0\xff");
         let each = Each {
             bytes: some(),

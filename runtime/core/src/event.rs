@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_that_is_no_http_is_named() {
+    fn an_invalid_response_is_named() {
         let response = |status, name: &str, value: &[u8]| Response {
             status,
             headers: vec![(name.to_owned(), value.to_vec())],

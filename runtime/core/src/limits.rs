@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_process_takes_from_a_project_may_leave_limits_that_disagree() {
+    fn capping_a_project_by_its_process_may_leave_contradicting_limits() {
         let process = Limits { tick_ms: 50, rooms_memory_bytes_max: 16 * MIB, ..Limits::default() };
         let hasty = Limits { turn_ms_max: 20, ..Limits::default() };
         let misfit = hasty.within_process(&process).unwrap_err().to_string();
@@ -329,7 +329,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn limits_that_fit_into_a_process_agree_and_have_no_more_than_it(
+        fn fitted_limits_agree_and_never_exceed_the_process(
             project in agreeing(),
             process in agreeing(),
         ) {

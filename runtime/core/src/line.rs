@@ -52,7 +52,7 @@ mod tests {
     use futures_util::FutureExt;
 
     #[tokio::test]
-    async fn whoever_gives_up_leaves_the_line() {
+    async fn a_waiter_that_gives_up_leaves_the_line() {
         let line = Line::default();
         assert!(line.is_empty());
         let first = line.first().await;

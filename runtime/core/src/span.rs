@@ -229,7 +229,7 @@ mod tests {
         }
 
         #[test]
-        fn an_overlay_reads_like_the_map_it_makes(
+        fn an_overlay_reads_like_the_merged_map(
             base in prop::collection::btree_map(key(), "[a-c]".prop_map(Bytes::from), 0..20),
             over in prop::collection::btree_map(key(), prop::option::of("[d-f]".prop_map(Bytes::from)), 0..20),
             options in options(),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn both_starts_at_once_are_refused() {
+    fn two_start_keys_at_once_are_refused() {
         let key = Some(b"a".to_vec());
         let options = ListOptions { start: key.clone(), start_after: key, ..Default::default() };
         assert!(Span::of(&options).is_err());

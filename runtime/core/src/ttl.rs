@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ttl_says_what_one_is() {
+    fn an_invalid_ttl_error_explains_the_format() {
         for text in ["", "30", "d", "30 d", "-1d", "1.5h", "30days", "1D", "3d2h"] {
             assert_eq!(text.parse::<Ttl>(), Err(TtlError::NoTime), "{text}");
         }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_is_due_an_eighth_after_its_ttl_and_never_before_the_ttl_was_there_so_long() {
+    fn a_room_is_due_an_eighth_after_its_ttl_and_never_before_the_ttl_is_that_old() {
         let lifetime = Lifetime::new(8_000, 100_000);
         assert_eq!(lifetime.step_ms(), 1_000);
         assert_eq!(lifetime.due_ms(150_000), 159_000);

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn other_paths_lead_to_none() {
+    fn other_paths_lead_to_no_room() {
         for path in
             ["/", "/parties", "/parties/", "/parties/main", "/parties/main/", "/party/", "/x"]
         {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_cannot_be_are_refused() {
+    fn invalid_names_in_a_path_are_refused() {
         assert!(room("/parties/main/%FF").is_err());
         assert!(room("/parties/main/%00").is_err());
         assert!(room("/parties/a%2Fb/x").is_err());
@@ -107,7 +107,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_path_and_query_is_answered(path in "(/parties/|/party/)?[ -~é%]{0,60}", query in "[ -~]{0,40}") {
+        fn parsing_any_path_and_query_never_panics(path in "(/parties/|/party/)?[ -~é%]{0,60}", query in "[ -~]{0,40}") {
             let _ = room_of_path(&path, &Limits::default());
             let _ = connection_of_query(Some(&query), &Limits::default());
         }

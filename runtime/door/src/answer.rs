@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_very_text_is_answered_and_changes_apply_at_once() {
+    fn only_the_exact_text_is_answered_and_a_change_applies_at_once() {
         let (party, receiver) = watch::channel(None);
         let mut answers = Answers::new(receiver);
         let ping = Message::text("ping");

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hidden_files_are_hidden_however_they_are_spelled() {
+    fn a_hidden_file_is_refused_in_every_spelling() {
         for path in [
             "/.env",
             "/a/.git/config",

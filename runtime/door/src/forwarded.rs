@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_url_goes_over_the_host_beside_it() {
+    fn an_absolute_url_overrides_the_host_header() {
         let request =
             Request::builder().uri("http://one.example/a?b").header("host", "two.example");
         let mut request = request.body(()).unwrap();
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_stranger_says_is_left() {
+    fn no_forwarding_header_of_an_untrusted_peer_remains() {
         let (told, names) = settled(
             peer("192.0.2.9"),
             &[
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_says_who_asks() {
+    fn a_trusted_proxy_names_the_client() {
         let told = |headers: &[(&str, &str)]| settled(peer("10.0.0.1"), headers).0;
         let for_ = |list: &str| told(&[("x-forwarded-for", list)]);
         assert_eq!(for_("192.0.2.7"), "192.0.2.7 http://here");
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn scheme_and_host_are_those_of_the_clients_own_hop() {
+    fn scheme_and_host_come_from_the_hop_next_to_the_client() {
         let told = |list: &str, proto: &str, host: &str| {
             let headers = [
                 ("x-forwarded-for", list),
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn the_standard_header_is_read_where_the_older_ones_are_missing() {
+    fn the_forwarded_header_is_read_if_the_older_ones_are_missing() {
         let told = |value: &str| settled(peer("10.0.0.1"), &[("forwarded", value)]).0;
         assert_eq!(told("for=192.0.2.7"), "192.0.2.7 http://here");
         assert_eq!(
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_put_in_place_of_one_and_never_of_two() {
+    fn a_forwarded_host_replaces_one_host_and_never_two() {
         let mut request = Request::builder().uri("http://inner/a?b").header("host", "inner");
         request = request.header("x-forwarded-host", "outer");
         let mut request = request.body(()).unwrap();

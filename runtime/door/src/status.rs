@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table() {
+    fn every_door_error_maps_to_its_status_and_close_code() {
         let table: String = errors()
             .iter()
             .map(|error| {
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_author_reads_the_guests_own_words() {
+    fn a_developer_reads_the_guests_error_text() {
         let error = room(RoomError::Guest(GuestFault::Rejected("no such move".to_owned())));
         assert!(error.show(Audience::Developer).text.contains("no such move"));
         assert!(!error.show(Audience::Public).text.contains("no such move"));

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_rooms_have_is_counted_until_they_are_gone() {
+    fn guest_memory_is_counted_until_the_instance_is_dropped() {
         let guests = GuestMemory::default();
         let limits = Arc::new(Limits { memory_bytes_max: 1_000, ..Limits::default() });
         let (mut one, mut two) = (Budget::new(limits.clone()), Budget::new(limits));

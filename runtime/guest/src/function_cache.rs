@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_comes_out_as_it_went_in() {
+    fn a_cached_function_is_returned_unchanged() {
         let cache = FunctionCache::default();
         assert_eq!(cache.get(b"one"), None);
         assert!(cache.insert(b"one", b"code".to_vec()));

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_table_of_operators() {
+    async fn every_operator_error_maps_to_its_status() {
         let mut table = String::new();
         for error in errors() {
             let response = error.into_response();

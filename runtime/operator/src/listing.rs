@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_copied_for_a_page_hardly_grows_with_the_number_of_rooms() {
+    fn the_copies_for_a_page_hardly_grow_with_the_number_of_rooms() {
         let list = list(Sort::Bytes, Direction::Reverse, 100);
         let copied = |count: usize| {
             let mut first = First::of(&list);
@@ -341,7 +341,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_rooms_are_those_of_all_in_order(
+        fn a_page_has_the_first_rooms_of_all_in_order(
             values in prop::collection::vec(0..20_u64, 0..200),
             limit in 1..20_usize,
             turned in any::<bool>(),

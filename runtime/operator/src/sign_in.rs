@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_good_once_and_the_oldest_of_too_many_is_forgotten() {
+    fn a_sign_in_code_works_once_and_the_oldest_excess_code_is_dropped() {
         let codes = SignInCodes::new(3);
         let made: Vec<String> = (0..4).map(|_| codes.issue()).collect();
         assert!(!codes.redeem(&made[0]), "the oldest");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machines_own_page_may_sign_in() {
+    fn only_a_page_on_this_machine_may_sign_in() {
         let here: Option<IpAddr> = Some([127, 0, 0, 1].into());
         for host in ["localhost:1999", "LOCALHOST", "127.0.0.1:1", "[::1]:1999"] {
             let own = headers(host, &format!("http://{host}"), "same-origin");

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_known_by_itself_alone_and_is_not_shown() {
+    fn a_token_equals_only_itself_and_is_not_printed() {
         let token = AdminToken::random();
         assert!(token.is(token.secret()));
         for other in ["", &token.secret()[1..], AdminToken::random().secret()] {

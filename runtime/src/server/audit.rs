@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_was_cut_off_spoils_none_behind_it() {
+    fn a_truncated_line_does_not_spoil_the_next() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.log");
         std::fs::write(&path, "{\"at_ms\":1,\"na").unwrap();

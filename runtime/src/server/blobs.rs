@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_arrived_whole_is_kept() {
+    async fn only_complete_blobs_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(dir.path(), 10).unwrap();
         let id = BlobId::of(b"whole");
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_blob_with_other_bytes_is_moved_aside_and_taken_again() {
+    async fn a_damaged_blob_is_moved_aside_and_accepted_again() {
         let dir = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(dir.path(), 10).unwrap();
         let id = BlobId::of(b"whole");
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_damaged_blobs_the_newest_few_are_kept() {
+    fn only_the_newest_damaged_blobs_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(dir.path(), 10).unwrap();
         let ids: Vec<_> = (0..20_u8).map(|number| BlobId::of(&[number])).collect();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_interrupted_goes_at_the_next_start_and_what_is_new_stays() {
+    async fn interrupted_uploads_are_removed_at_the_next_start_and_new_blobs_stay() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("x.part"), "left").unwrap();
         let blobs = Blobs::open(dir.path(), 10).unwrap();

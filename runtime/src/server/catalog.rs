@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_remembered_and_the_served_one_is_never_forgotten() {
+    fn versions_are_persisted_and_the_served_one_is_never_pruned() {
         let dir = tempfile::tempdir().unwrap();
         let mut catalog = Catalog::open(dir.path(), "chat").unwrap();
         assert_eq!((catalog.next(), catalog.current(), catalog.before()), (1, None, None));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_remembered_and_nobody_else_reads_them() {
+    fn variables_are_persisted_in_a_file_that_only_the_owner_reads() {
         let dir = tempfile::tempdir().unwrap();
         let mut catalog = Catalog::open(dir.path(), "chat").unwrap();
         let key = Variable { value: "s3cret".into(), secret: true };

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_noted_and_is_unchanged_stays() {
+    fn only_unchanged_compiled_files_with_an_entry_stay() {
         let data = tempfile::tempdir().unwrap();
         let compiled = Compiled::verified(data.path()).unwrap();
         let dir = compiled.dir().to_owned();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_again_only_when_it_has_changed() {
+    fn a_compiled_file_is_read_again_only_after_a_change() {
         let data = tempfile::tempdir().unwrap();
         let compiled = Compiled::verified(data.path()).unwrap();
         fs::create_dir_all(compiled.dir()).unwrap();

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_did_not_end_is_told_from_a_project() {
+    fn an_unfinished_change_is_distinguished_from_a_project() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::of(dir.path(), "chat");
         assert_eq!(folder.make().unwrap(), Made::Now);

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_name_that_says_most_decides() {
+    async fn the_most_specific_host_name_wins() {
         let hosts = Hosts::default();
         assert_eq!(asked(&hosts, "a.example.com").await, "no project is served yet");
         hosts.put("any", Vec::new(), says("any"));

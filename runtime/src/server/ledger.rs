@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_copy_a_removed_file_and_another_owners_are_named() {
+    fn an_older_copy_a_missing_file_and_a_foreign_file_are_named() {
         let dir = tempfile::tempdir().unwrap();
         written(dir.path(), "chat", &["first"]);
         let path = dir.path().join("a.json");
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_counts_are_no_obstacle() {
+    fn damaged_counts_are_rebuilt() {
         let dir = tempfile::tempdir().unwrap();
         written(dir.path(), "chat", &["first", "second"]);
         for damage in ["", "{", "{\"check\":\"\"}"] {

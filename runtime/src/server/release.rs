@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_are_told_at_once() {
+    fn all_problems_are_reported_at_once() {
         let mut wrong = release();
         wrong.parties.push(wrong.parties[0].clone());
         wrong.parties.push(ReleaseParty { name: "a b".into(), ..wrong.parties[0].clone() });
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_read_as_it_was_written_and_a_newer_one_is_refused() {
+    fn a_release_is_read_back_and_a_newer_version_is_refused() {
         let text = serde_json::to_string(&with_asset("a")).unwrap();
         assert_eq!(serde_json::from_str::<Release>(&text).unwrap(), with_asset("a"));
         let newer = text.replacen('{', "{\"colour\":1,", 1);

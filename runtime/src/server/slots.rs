@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_changed_by_one_at_a_time_and_left_as_it_was_put() {
+    fn a_slot_has_one_holder_at_a_time_and_keeps_its_value() {
         let slots = Slots::default();
         slots.insert("old".to_owned(), Held::Broken("hurt".to_owned()));
         let claim = slots.claim("old", 2).unwrap();

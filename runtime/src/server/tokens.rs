@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_good_until_it_is_revoked_also_after_a_restart() {
+    fn a_token_is_valid_until_it_is_revoked_even_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let tokens = Tokens::open(dir.path()).unwrap();
         assert!(tokens.is_empty());
@@ -216,7 +216,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn nobody_else_reads_the_file() {
+    fn only_the_owner_reads_the_token_file() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         Tokens::open(dir.path()).unwrap().create("a", Scope::Admin, 0).unwrap();

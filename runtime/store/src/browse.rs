@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rooms_are_read_in_pieces_in_both_directions() {
+    async fn rooms_are_listed_in_pages_in_both_directions() {
         let names = ["a/1", "a/2", "a/10", "b/x", "bb/a", "bb/b"];
         let store = store(&["bb/b", "a/10", "b/x", "a/2", "bb/a", "a/1"]).await;
         for (direction, wanted) in [
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_stored_is_not_known() {
+    async fn a_room_without_stored_data_is_unknown() {
         let store = store(&["a/1"]).await;
         assert_eq!(store.facts(&id("a/2")).await, Ok(None));
         assert_eq!(store.value(&id("a/1"), b"k").await, Ok(Some(Bytes::from_static(b"1"))));

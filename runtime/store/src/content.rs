@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_shown_as_what_they_are() {
+    fn values_are_shown_by_their_kind() {
         let content =
             content(&[(b"a", b"{\"b\":[1,null]}"), (b"t", b"{ spaced }"), (b"\xff", b"\0\xff")]);
         expect_test::expect![[r#"
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line() {
+    fn a_mistake_is_named_with_its_line() {
         let head = "{\"room-export\":1,\"party\":\"main\",\"room\":\"x\",\"alarm\":null}\n";
         for (text, problem) in [
             ("".to_owned(), "line 1: an export begins with"),
@@ -305,7 +305,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn content_is_read_back(
+        fn written_content_is_read_back(
             entries in prop::collection::btree_map(
                 prop::collection::vec(any::<u8>(), 1..9),
                 prop_oneof![

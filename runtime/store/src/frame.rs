@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_read_back_with_what_follows() {
+    fn a_frame_is_read_back_with_the_bytes_after_it() {
         let bytes = Bytes::from([&framed()[..], b"more"].concat());
         let (frame, rest) = decode(&bytes).unwrap();
         assert_eq!((frame.offset, frame.durable, rest), (Offset(9), Offset(8), "more".into()));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_with_any_bit_changed_or_cut_anywhere_is_none() {
+    fn a_frame_with_a_flipped_bit_or_a_cut_is_invalid() {
         let whole = framed();
         for at in 0..whole.len() {
             let mut bytes = whole.to_vec();

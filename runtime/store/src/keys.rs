@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_a_room_is_read_back() {
+    fn the_facts_of_a_room_are_read_back() {
         for alarm in [None, Some(AlarmRecord { due_ms: 1_700_000_000_000, tries: 3 })] {
             for touch in [None, Some(Touch { at_ms: 86_400_000, tries: 2 })] {
                 for number in [SequenceNumber::default(), SequenceNumber { epoch: 1 << 40, seq: 9 }]

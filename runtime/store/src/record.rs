@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_before_versions_still_mean_what_they_meant() {
+    fn records_without_a_version_keep_their_meaning() {
         let (seven, two) = (7_u64.to_be_bytes(), 2_u32.to_be_bytes());
         let bytes = [
             &b"\0\x04main\0\x03one"[..],
@@ -410,7 +410,7 @@ mod tests {
         }
 
         #[test]
-        fn a_record_of_before_versions_is_read_without_what_it_lacked(record in records()) {
+        fn a_record_without_a_version_is_read_with_defaults(record in records()) {
             let number = SequenceNumber::default();
             let change = Change { jobs: None, ..record.change };
             let record = Record { number, change, fence: None, outputs: None, ..record };
@@ -420,7 +420,7 @@ mod tests {
         }
 
         #[test]
-        fn a_record_that_is_cut_is_damaged(record in records(), cut in any::<prop::sample::Index>()) {
+        fn a_truncated_record_is_damaged(record in records(), cut in any::<prop::sample::Index>()) {
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
             bytes.truncate(cut.index(bytes.len()));

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_dense_within_an_epoch_and_go_on_behind_what_is_durable() {
+    fn numbers_are_dense_within_an_epoch_and_continue_after_the_durable_ones() {
         let number = |epoch, seq| SequenceNumber { epoch, seq };
         let sequence = Sequence::behind(number(3, 40), 7);
         assert_eq!(sequence.last(), number(7, 40));

@@ -82,7 +82,7 @@ mod tests {
     use room_core::limits::Limits;
 
     #[test]
-    fn what_was_served_is_remembered_and_a_damaged_file_is_no_obstacle() {
+    fn the_service_clock_is_persisted_and_a_damaged_file_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let open = || Store::open(dir.path(), &Limits::default()).unwrap();
         let note = TtlNote { ttl_ms: 1_000, since_ms: 7 };

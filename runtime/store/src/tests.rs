@@ -148,7 +148,7 @@ async fn a_store_on_disk_keeps_rooms_apart() {
 }
 
 #[tokio::test]
-async fn a_room_reads_what_it_committed_before_the_disk_has_it() {
+async fn a_room_reads_its_commits_before_they_are_durable() {
     let disk = Disk::default();
     let store = disk.store(&limits());
     let one = store.room(&room("one")).await.unwrap();
@@ -170,7 +170,7 @@ async fn a_room_reads_what_it_committed_before_the_disk_has_it() {
 }
 
 #[tokio::test]
-async fn what_a_failed_flush_lost_is_lost_to_its_room_alone_and_for_good() {
+async fn a_failed_flush_loses_its_rooms_writes_for_good_and_no_others() {
     let disk = Disk::default();
     let store = disk.store(&limits());
     let (one, two) =
@@ -191,7 +191,7 @@ async fn what_a_failed_flush_lost_is_lost_to_its_room_alone_and_for_good() {
 }
 
 #[tokio::test]
-async fn a_sync_wakes_the_rooms_whose_commits_it_settles_and_no_others() {
+async fn a_sync_wakes_only_the_rooms_whose_commits_it_settles() {
     let disk = Disk::default();
     let store = disk.store(&limits());
     let (one, two) =
@@ -203,7 +203,7 @@ async fn a_sync_wakes_the_rooms_whose_commits_it_settles_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_committer_that_falls_over_leaves_nobody_waiting() {
+async fn a_panic_of_the_committer_fails_every_waiter() {
     let disk = Disk::default();
     let store = disk.store(&limits());
     let (one, two) =
@@ -224,7 +224,7 @@ async fn a_committer_that_falls_over_leaves_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn what_waited_behind_a_failed_flush_is_lost_with_it() {
+async fn commits_queued_behind_a_failed_flush_are_lost_with_it() {
     let disk = Disk::default();
     let store = disk.store(&limits());
     let (one, two) =
@@ -288,7 +288,7 @@ async fn a_folder_in_use_is_refused() {
 }
 
 #[tokio::test]
-async fn a_room_that_is_full_is_measured_exactly() {
+async fn the_size_of_a_full_room_is_exact() {
     let limits = Limits { room_bytes_max: 100, ..limits() };
     let store = Store::in_memory(&limits).unwrap();
     let one = store.room(&room("one")).await.unwrap();
@@ -318,7 +318,7 @@ async fn a_room_that_is_full_is_measured_exactly() {
 
 /// Checks that a slow disk, or a tree that is far behind, stops only the rooms that wait for it.
 #[tokio::test]
-async fn a_room_that_begins_waits_for_its_own_commits_and_for_no_others() {
+async fn an_activation_waits_only_for_its_own_rooms_commits() {
     let limits = Limits { apply_gather_ms: 3_600_000, ..limits() };
     let store = Disk::default().store(&limits);
     let busy = store.room(&room("busy")).await.unwrap();

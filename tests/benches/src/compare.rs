@@ -205,7 +205,7 @@ mod tests {
     use crate::figures::Figures;
 
     #[test]
-    fn a_bar_is_held_against_the_baseline_it_names() {
+    fn a_bar_is_compared_with_the_baseline_it_names() {
         let report = |per_second| Report {
             figures: Figures { per_second, ..Figures::default() },
             ..Report::default()

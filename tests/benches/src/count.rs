@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_clock_is_not_counted() {
+    fn instructions_that_read_a_clock_are_not_counted() {
         let file = "desc: x\nevents: Ir\nfl=a.rs\nfn=a::b\n0 5\n12 70\nfn=quanta::c\n1 900\nfl=d\nfn=d\n0 1\nsummary: 976\n";
         assert_eq!(sum(file), 76);
     }

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_read_and_runs_become_their_median() {
+    fn the_figures_of_several_runs_become_their_median() {
         let json = |a_second: f64| {
             format!(
                 r#"{{"runs":[{{"per_second":{a_second},"latency_us":{{"p50":1,"p99":2.5,"max":9}},

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clients_frames_are_read_unmasked_and_answered_at_any_length() {
+    fn client_frames_of_any_length_are_unmasked_and_answered() {
         for length in [0, 1, 125, 126, 70_000] {
             let body = vec![b'x'; length];
             let mut answered = Vec::new();

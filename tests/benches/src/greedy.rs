@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crowd_comes_in_as_many_waves_as_fit() {
+    fn a_crowd_connects_in_as_many_waves_as_fit() {
         for (files, part, waves, fragments) in [
             (24_000, 1, 2, 10_000),
             (20_000, 1, 2, 10_000),

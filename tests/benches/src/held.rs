@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_files_of_the_kernel_are_read() {
+    fn memory_files_of_the_kernel_are_parsed() {
         assert_eq!(kib("Name:\tx\nVmRSS:\t    2048 kB\n", "VmRSS:"), Some(2_048.0));
         let stat = "7 (a ) b) S 1 2 3 4 5 6 7 8 9 10 30 12 0 0 20 0";
         assert_eq!(ticks(stat), Some(42.0));
@@ -90,7 +90,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn this_process_holds_something() {
+    fn this_process_has_resident_memory() {
         let held = Held::of(std::process::id()).unwrap();
         assert!(held.resident > 0.0 && held.reserved >= held.resident && held.mappings > 1.0);
     }

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_lies_between_the_marks_is_replaced() {
+    fn only_the_text_between_the_marks_is_replaced() {
         let page = include_str!("../../../runtime/PERFORMANCE.md");
         let once = replaced(page, "new\n").unwrap();
         assert_eq!(replaced(&once, "new").unwrap(), once);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_has_its_ratios_its_bar_and_whether_it_is_met() {
+    fn a_row_has_ratios_a_bar_and_whether_the_bar_is_met() {
         let echo = Row {
             what: "echo",
             unit: "",

@@ -38,7 +38,7 @@ fn kinds(problems: &[Problem]) -> Vec<Kind> {
 }
 
 #[test]
-fn what_is_right_breaks_no_rule() {
+fn a_correct_history_breaks_no_rule() {
     assert_eq!(history().audit(&state()), []);
     // The fourth count was sent and never answered: it may be stored or not.
     let mut more = state();
@@ -50,7 +50,7 @@ fn what_is_right_breaks_no_rule() {
 }
 
 #[test]
-fn an_acknowledged_count_that_is_missing_is_lost() {
+fn a_missing_acknowledged_count_is_lost() {
     let mut state = state();
     (state.turn, state.counts) = (4, BTreeMap::from([("a".to_owned(), 2)]));
     assert_eq!(kinds(&history().audit(&state)), [Kind::Lost]);
@@ -58,7 +58,7 @@ fn an_acknowledged_count_that_is_missing_is_lost() {
 }
 
 #[test]
-fn what_others_were_told_and_is_missing_was_early() {
+fn a_missing_turn_that_others_saw_was_sent_early() {
     let mut history = history();
     let mut other = Witness::new("room", "b", 0, 0);
     assert_eq!(other.hears("saw 5 inc a 3"), Heard::News);
@@ -68,7 +68,7 @@ fn what_others_were_told_and_is_missing_was_early() {
 }
 
 #[test]
-fn a_set_of_two_turns_is_torn() {
+fn a_set_written_by_two_turns_is_torn() {
     let mut mixed = state();
     mixed.parts = set("a", 1);
     assert_eq!(kinds(&history().audit(&mixed)), [Kind::Torn]);
@@ -84,21 +84,21 @@ fn a_set_of_two_turns_is_torn() {
 }
 
 #[test]
-fn a_turn_that_is_missing_before_another_is_torn() {
+fn a_missing_turn_before_a_present_one_is_torn() {
     let mut state = state();
     state.turn = 6;
     assert_eq!(kinds(&history().audit(&state)), [Kind::Torn]);
 }
 
 #[test]
-fn what_nobody_asked_for_is_forged() {
+fn a_turn_that_no_client_requested_is_forged() {
     let mut state = state();
     (state.turn, state.counts) = (7, BTreeMap::from([("a".to_owned(), 5)]));
     assert_eq!(kinds(&history().audit(&state)), [Kind::Forged]);
 }
 
 #[test]
-fn a_ghost_is_early_wherever_it_is_seen() {
+fn a_lost_turn_that_any_client_saw_was_sent_early() {
     let mut haunted = state();
     haunted.ghosts = vec!["/a".to_owned()];
     assert_eq!(kinds(&history().audit(&haunted)), [Kind::Early]);
@@ -108,7 +108,7 @@ fn a_ghost_is_early_wherever_it_is_seen() {
 }
 
 #[test]
-fn messages_out_of_their_order_are_noticed() {
+fn reordered_messages_are_reported() {
     let heard = |texts: [&str; 2]| {
         let mut witness = Witness::new("room", "a", 0, 0);
         for text in texts {
@@ -146,7 +146,7 @@ fn rung() -> State {
 }
 
 #[test]
-fn an_alarm_waits_or_has_rung() {
+fn an_alarm_is_pending_or_has_rung() {
     assert_eq!(alarmed(&[]).0.audit(&waiting()), []);
     assert_eq!(alarmed(&[]).0.audit(&rung()), []);
     let gone = State { turn: 1, asked: 1, ..State::default() };
@@ -158,7 +158,7 @@ fn an_alarm_waits_or_has_rung() {
 }
 
 #[test]
-fn an_alarm_that_was_heard_has_rung_and_not_before_its_time() {
+fn an_alarm_that_a_client_saw_has_rung_and_not_before_its_time() {
     let ring = ["saw 2 ring 1000 a.1 1000"];
     // No clock has moved since the client asked for it.
     assert_eq!(kinds(&alarmed(&ring).1), [Kind::Alarm]);
@@ -172,7 +172,7 @@ fn an_alarm_that_was_heard_has_rung_and_not_before_its_time() {
 }
 
 #[test]
-fn a_part_is_whole_or_of_no_stamp() {
+fn a_part_is_whole_or_has_no_stamp() {
     let mut cut = 0;
     for (stamp, index) in (1..40).flat_map(|stamp| (0..PARTS).map(move |index| (stamp, index))) {
         let Some(mut bytes) = part(stamp, index) else { continue };

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_has_inputs_and_each_is_read_back_as_it_is_written() {
+    fn every_input_file_has_inputs_that_are_read_back_unchanged() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_on_which_a_check_fails_is_kept() {
+    fn an_input_that_fails_a_check_is_kept() {
         let dir = std::env::temp_dir().join(format!("room-test-inputs-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let file = dir.join("some.txt");

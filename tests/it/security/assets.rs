@@ -26,7 +26,7 @@ async fn node(site: &Path) -> TestNode {
 }
 
 #[tokio::test]
-async fn no_spelling_of_a_path_leads_out_of_the_folder() {
+async fn no_path_spelling_escapes_the_assets_folder() {
     let site = site();
     let node = node(site.path()).await;
     let absolute = format!("/{}", site.path().join("secret.txt").display());
@@ -78,7 +78,7 @@ async fn no_spelling_of_a_path_leads_out_of_the_folder() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_link_shows_only_what_the_folder_shows_anyway() {
+async fn a_link_shows_only_files_of_the_folder() {
     use std::os::unix::fs::symlink;
     let site = site();
     let web = site.path().join("web");

@@ -25,7 +25,7 @@ async fn no_victim(node: &TestNode, what: &str) {
 }
 
 #[tokio::test]
-async fn a_head_that_is_ambiguous_is_400_and_ends_the_connection() {
+async fn an_ambiguous_head_gets_400_and_ends_the_connection() {
     let node = Setup::memory().start().await;
     for (what, lines) in [
         ("two lengths", "Content-Length: 0\r\nContent-Length: 50\r\n"),
@@ -60,7 +60,7 @@ async fn a_head_that_is_ambiguous_is_400_and_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn with_two_ways_to_tell_a_length_chunks_count_and_nothing_follows() {
+async fn chunked_encoding_overrides_a_length_and_ends_the_connection() {
     let node = Setup::memory().start().await;
     for lines in [
         "Content-Length: 4\r\nTransfer-Encoding: chunked",
@@ -79,7 +79,7 @@ async fn with_two_ways_to_tell_a_length_chunks_count_and_nothing_follows() {
 }
 
 #[tokio::test]
-async fn chunks_that_are_none_reach_no_room_and_end_the_connection() {
+async fn invalid_chunks_reach_no_room_and_end_the_connection() {
     let node = Setup::memory().start().await;
     for (what, chunks) in [
         ("no number", "zz\r\n[]\r\n0\r\n\r\n"),
@@ -102,7 +102,7 @@ async fn chunks_that_are_none_reach_no_room_and_end_the_connection() {
 }
 
 #[tokio::test]
-async fn lines_that_end_in_bare_line_feeds_make_one_request_of_the_length_that_it_says() {
+async fn bare_line_feeds_yield_one_request_of_its_declared_length() {
     let node = Setup::memory().start().await;
     let request = format!(
         "POST /party/x/reflect HTTP/1.1\nHost: x\nConnection: close\nContent-Length: {}\n\n{SMUGGLED}",
@@ -121,7 +121,7 @@ async fn lines_that_end_in_bare_line_feeds_make_one_request_of_the_length_that_i
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_reaches_no_room() {
+async fn a_truncated_body_reaches_no_room() {
     let node = Setup::memory().start().await;
     for (what, rest) in [
         ("a body", "Content-Length: 10\r\n\r\n[]"),
@@ -138,7 +138,7 @@ async fn a_body_that_breaks_off_reaches_no_room() {
 }
 
 #[tokio::test]
-async fn what_follows_an_upgrade_is_no_request() {
+async fn bytes_after_an_upgrade_are_not_a_request() {
     let node = Setup::memory().start().await;
     let upgrade = "GET /party/lobby HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
                    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -174,7 +174,7 @@ async fn an_upgrade_with_a_body_is_refused() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_431_and_a_body_that_says_so_is_not_waited_for() {
+async fn a_large_head_gets_431_and_an_announced_large_body_is_refused_at_once() {
     let node = Setup::memory()
         .limits(|limits| (limits.header_bytes_max, limits.body_bytes_max) = (16 * 1024, 1_000))
         .start()

@@ -47,7 +47,7 @@ async fn a_hooks_response_cannot_end_its_own_head() {
 }
 
 #[tokio::test]
-async fn what_is_said_twice_reaches_the_room_twice_and_leaves_it_twice() {
+async fn a_repeated_header_stays_repeated_in_both_directions() {
     let node = Setup::memory().start().await;
     let cookies = "header=set-cookie:a%3d1&header=x-one:1&header=set-cookie:b%3d2";
     for path in [
@@ -76,7 +76,7 @@ async fn what_is_said_twice_reaches_the_room_twice_and_leaves_it_twice() {
 
 /// Every name that could come back in a head: rooms, ids, files and folders.
 #[tokio::test]
-async fn a_name_with_the_end_of_a_line_in_it_ends_no_head() {
+async fn a_header_name_with_a_line_break_does_not_end_a_head() {
     let site = tempfile::tempdir().unwrap();
     std::fs::create_dir(site.path().join("docs")).unwrap();
     std::fs::write(site.path().join("docs/index.html"), "docs").unwrap();
@@ -106,7 +106,7 @@ async fn a_name_with_the_end_of_a_line_in_it_ends_no_head() {
 }
 
 #[tokio::test]
-async fn a_guest_cannot_say_how_a_response_is_framed() {
+async fn a_guest_cannot_set_the_framing_of_a_response() {
     let node = Setup::memory().start().await;
     for header in
         ["transfer-encoding:chunked", "content-length:2", "connection:upgrade", "trailer:x"]
@@ -119,7 +119,7 @@ async fn a_guest_cannot_say_how_a_response_is_framed() {
 }
 
 #[tokio::test]
-async fn a_request_that_names_no_host_or_two_reaches_no_room() {
+async fn a_request_with_no_host_or_two_reaches_no_room() {
     let node = Setup::memory().start().await;
     for (lines, problem) in [
         ("", "it has no Host header"),
@@ -140,7 +140,7 @@ async fn a_request_that_names_no_host_or_two_reaches_no_room() {
 }
 
 #[tokio::test]
-async fn what_a_client_offers_comes_back_as_one_line() {
+async fn an_offered_subprotocol_is_answered_in_one_line() {
     let node = Setup::memory().start().await;
     let offered = [("sec-websocket-protocol", "chat, x\tset-cookie: a=1")];
     let client = TestClient::try_connect(node.addr(), "/party/lobby", &offered).await;
@@ -157,7 +157,7 @@ async fn what_a_client_offers_comes_back_as_one_line() {
 }
 
 #[tokio::test]
-async fn a_compressed_body_reaches_the_room_as_it_came() {
+async fn a_compressed_body_reaches_the_room_unchanged() {
     let node = Setup::memory().start().await;
     // The start of a zip bomb: the server treats it as plain bytes.
     let packed = [31, 139, 8, 0, 0, 0, 0, 0, 0, 3, 75, 76, 74, 6, 0];

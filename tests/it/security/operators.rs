@@ -17,7 +17,7 @@ async fn answers(addr: SocketAddr, bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_request_that_could_be_two_makes_nothing_where_operators_come() {
+async fn an_ambiguous_operator_request_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     let (admin, token) = (operated.server.admin_addr(), &operated.token);
@@ -64,7 +64,7 @@ async fn a_request_that_could_be_two_makes_nothing_where_operators_come() {
 }
 
 #[tokio::test]
-async fn nothing_that_is_uploaded_leaves_its_folder_or_grows() {
+async fn no_upload_escapes_its_folder_or_inflates() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let operated = Operated::start(&data).await;
@@ -110,7 +110,7 @@ async fn nothing_that_is_uploaded_leaves_its_folder_or_grows() {
 }
 
 #[tokio::test]
-async fn a_secret_is_in_nothing_that_an_operator_is_shown_and_in_no_backup() {
+async fn no_secret_appears_in_operators_output_or_in_a_backup() {
     let dir = tempfile::tempdir().unwrap();
     let operated = Operated::start(dir.path()).await;
     operated.deploy("chat", &guest("puppet"), "1").await;

@@ -22,7 +22,7 @@ async fn page(node: &TestNode, origin: &str) -> Option<(u16, String)> {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_is_turned_away_where_origins_are_listed() {
+async fn a_page_of_an_unlisted_origin_is_refused() {
     let own = ["https://chat.example.com", "https://*.apps.example.com"];
     let node = Setup::memory().origins(&own).start().await;
     for origin in ["https://evil.example", "http://chat.example.com", "null"] {
@@ -40,7 +40,7 @@ async fn a_page_of_another_origin_is_turned_away_where_origins_are_listed() {
 }
 
 #[tokio::test]
-async fn every_port_of_a_host_and_pages_without_an_origin_can_be_listed() {
+async fn all_ports_of_a_host_and_opaque_origins_can_be_listed() {
     let node = Setup::memory().origins(&["http://localhost:*", "null"]).start().await;
     for origin in ["http://localhost:3000", "http://localhost", "null"] {
         assert_eq!(page(&node, origin).await, None, "{origin}");
@@ -52,7 +52,7 @@ async fn every_port_of_a_host_and_pages_without_an_origin_can_be_listed() {
 }
 
 #[tokio::test]
-async fn every_page_is_let_in_where_no_origins_are_listed() {
+async fn without_listed_origins_every_page_is_admitted() {
     let node = Setup::memory().start().await;
     for origin in ["https://evil.example", "null"] {
         assert_eq!(page(&node, origin).await, None, "{origin}");
@@ -68,7 +68,7 @@ async fn two_origins_must_both_be_listed() {
 }
 
 #[tokio::test]
-async fn a_project_whose_origins_are_none_is_refused_and_the_one_before_goes_on() {
+async fn a_project_with_invalid_origins_is_refused_and_the_previous_version_continues() {
     let node = Setup::memory().origins(&["chat.example.com"]).start_empty().await;
     let refused = node.deploy(room_tests::guest("puppet"), &[]).await.unwrap_err();
     assert_eq!(

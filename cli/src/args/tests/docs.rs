@@ -89,7 +89,7 @@ fn refusal(line: &[String], is_whole: bool) -> Option<String> {
 }
 
 #[test]
-fn every_command_that_the_documentation_names_is_taken() {
+fn the_parser_accepts_every_command_in_the_documentation() {
     let sdk = include_str!("../../../../sdk/src/lib.rs");
     let texts = [GUIDE, FRONT, GALLERY, MAP, PROMISES, DECISIONS, CONTRIBUTING, sdk];
     let mut refused = Vec::new();
@@ -102,7 +102,7 @@ fn every_command_that_the_documentation_names_is_taken() {
 }
 
 #[test]
-fn every_example_of_a_manual_page_is_taken() {
+fn the_parser_accepts_every_example_of_a_manual_page() {
     let mut refused = Vec::new();
     let mut count = 0;
     for command in Args::command().get_subcommands() {
@@ -134,7 +134,7 @@ fn the_guide_has_a_row_for_every_command() {
 }
 
 #[test]
-fn what_the_packages_start_is_taken() {
+fn the_parser_accepts_the_commands_that_packages_start() {
     let unit = include_str!("../../../packaging/room.service");
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/"));
     let image = include_str!("../../../packaging/Dockerfile");

@@ -75,7 +75,7 @@ fn perhaps(file: &str) -> (Vec<String>, Vec<String>) {
 const NOTHING: (Vec<String>, Vec<String>) = (vec![], vec![]);
 
 #[test]
-fn what_a_build_read_is_a_change_whatever_ignores_it() {
+fn a_file_that_the_build_read_is_watched_even_if_it_is_ignored() {
     let read = [
         "room.toml",
         "src/lib.rs",
@@ -97,7 +97,7 @@ fn what_a_build_read_is_a_change_whatever_ignores_it() {
 }
 
 #[test]
-fn a_file_that_comes_among_the_sources_is_a_change_and_what_was_not_read_may_be_one() {
+fn a_new_source_file_is_a_change_and_an_unread_file_may_be_one() {
     assert_eq!(saved("src/new/mod.rs"), sure("src/new/mod.rs"));
     assert_eq!(saved("src/target/mod.rs"), sure("src/target/mod.rs"));
     assert_eq!(saved("src/notes"), perhaps("src/notes"));
@@ -105,12 +105,12 @@ fn a_file_that_comes_among_the_sources_is_a_change_and_what_was_not_read_may_be_
 }
 
 #[test]
-fn a_save_without_a_change_is_none() {
+fn a_save_without_a_change_is_ignored() {
     assert_eq!(differing(|_| (), |root| write(root, "src/lib.rs", "fn a() {}")), NOTHING);
 }
 
 #[test]
-fn what_tools_write_for_themselves_is_no_change() {
+fn files_that_tools_write_for_themselves_are_ignored() {
     let outputs = [
         "made/x.rs",
         ".room/state/db",
@@ -133,7 +133,7 @@ fn what_tools_write_for_themselves_is_no_change() {
 }
 
 #[test]
-fn ignore_rules_are_gits_and_end_at_the_repositorys_edge() {
+fn ignore_rules_follow_git_and_end_at_the_repository_root() {
     for rules in ["../.gitignore", ".ignore", "../.ignore", ".rgignore"] {
         let all = |root: &Path| write(root, rules, "*\n");
         let save = |root: &Path| write(root, "templates/page.html", "x");
@@ -154,7 +154,7 @@ fn ignore_rules_are_gits_and_end_at_the_repositorys_edge() {
 }
 
 #[test]
-fn a_link_is_saved_where_it_leads_to() {
+fn a_save_through_a_link_is_a_change_of_its_target() {
     let link = |root: &Path| {
         write(root, "../beyond/linked.rs", "");
         write(root, "../beyond/folder/deep.rs", "");
@@ -173,7 +173,7 @@ fn a_link_is_saved_where_it_leads_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_save_is_reported_once_and_in_new_folders_too() {
+async fn a_save_is_reported_once_even_in_a_new_folder() {
     for notice in [Notice::Events, Notice::Polling] {
         let Folder { root, scope, _dir } = folder();
         let mut watcher = Watcher::new(scope, notice);
@@ -190,7 +190,7 @@ async fn a_save_is_reported_once_and_in_new_folders_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_is_watched_where_it_leads_to() {
+async fn the_target_of_a_link_is_watched() {
     let Folder { root, scope, _dir } = folder();
     write(&root, "../beyond/linked.rs", "");
     fs::remove_file(root.join("src/lib.rs")).unwrap();
@@ -204,7 +204,7 @@ async fn a_link_is_watched_where_it_leads_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_the_system_tells_nothing_files_are_looked_at_again_and_again() {
+async fn files_are_polled_where_the_system_sends_no_events() {
     let Folder { root, scope, _dir } = folder();
     let mut watcher = Watcher::new(scope, Notice::Events);
     let deaf = |watcher: &mut Watcher| {

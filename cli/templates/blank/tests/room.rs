@@ -6,7 +6,7 @@ use room_sdk::test::TestRoom;
 use {{crate}}::MyRoom;
 
 #[test]
-fn what_one_says_reaches_the_others() {
+fn a_message_reaches_the_other_clients() {
     let room = TestRoom::<MyRoom>::new("lobby");
     let alice = room.connect("alice");
     let bob = room.connect("bob");

@@ -244,13 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn none_listed_lets_every_page_in() {
+    fn an_empty_list_admits_every_page() {
         assert!(origins(&[]).let_in("https://anything.example", None));
         assert!(origins(&[]).let_in("null", None));
     }
 
     #[test]
-    fn a_listed_page_is_let_in_and_what_looks_like_it_is_not() {
+    fn a_listed_origin_is_admitted_and_a_similar_one_is_not() {
         let own = origins(&["https://chat.example.com", "http://localhost:3000"]);
         for page in [
             "https://chat.example.com",
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_every_name_below_and_not_for_the_name_itself() {
+    fn a_star_matches_every_subdomain_but_not_the_domain() {
         let own = origins(&["https://*.example.com"]);
         assert!(own.let_in("https://a.example.com", None));
         assert!(own.let_in("https://a.b.example.com", None));
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_every_port_and_for_nothing_else() {
+    fn a_star_as_port_matches_every_port_and_nothing_else() {
         let own = origins(&["http://localhost:*", "https://*.example.com:*", "http://[::1]:*"]);
         for page in [
             "http://localhost",
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_hides_its_origin_is_let_in_where_that_is_listed() {
+    fn an_opaque_origin_is_admitted_only_if_null_is_listed() {
         let own = origins(&["null", "https://chat.example.com"]);
         assert!(own.let_in("null", None));
         assert!(own.let_in("https://chat.example.com", None));
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_the_server_itself_is_always_let_in() {
+    fn a_page_of_the_server_itself_is_always_admitted() {
         let own = origins(&["https://elsewhere.example"]);
         for (page, host) in [
             ("http://localhost:1999", "localhost:1999"),
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_said_to_be_none_and_why() {
+    fn an_invalid_origin_is_refused_with_a_reason() {
         for (text, why) in [
             ("*", "list no origins"),
             ("chat.example.com", "scheme"),
@@ -385,14 +385,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_printed_and_read_again(text in "(https?|app)://(\\*\\.)?[a-z0-9.]{1,12}(:[0-9]{1,5}|:\\*)?|null") {
+        fn a_printed_origin_parses_to_the_same_origin(text in "(https?|app)://(\\*\\.)?[a-z0-9.]{1,12}(:[0-9]{1,5}|:\\*)?|null") {
             if let Ok(origin) = Origin::parse(&text) {
                 prop_assert_eq!(Origin::parse(&origin.to_string()), Ok(origin));
             }
         }
 
         #[test]
-        fn any_text_is_an_origin_or_none(text in any::<String>(), host in any::<String>()) {
+        fn parsing_any_text_as_an_origin_never_panics(text in any::<String>(), host in any::<String>()) {
             let _ = Origin::parse(&text);
             let _ = origins(&["https://*.example.com:*", "null"]).let_in(&text, Some(&host));
         }

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_in_a_network_in_both_of_their_spellings() {
+    fn a_network_contains_both_spellings_of_an_address() {
         for (text, inside, outside) in [
             ("10.0.0.0/8", "10.255.1.2", "11.0.0.0"),
             ("10.0.0.0/8", "::ffff:10.1.2.3", "::10.1.2.3"),
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_said_to_be_none_and_why() {
+    fn an_invalid_network_is_refused_with_a_reason() {
         for (text, why) in [
             ("", "must start with an IP address"),
             ("proxy.example.com", "must start with an IP address"),
@@ -176,7 +176,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_network_is_printed_and_read_again(addr: IpAddr, bits in 0_u8..=32) {
+        fn a_printed_network_parses_to_the_same_network(addr: IpAddr, bits in 0_u8..=32) {
             let first = match addr.to_canonical() {
                 IpAddr::V4(addr) => IpAddr::V4(cut4(addr, bits)),
                 IpAddr::V6(addr) => IpAddr::V6(cut6(addr, bits)),

@@ -44,7 +44,7 @@ proptest! {
     }
 
     #[test]
-    fn what_an_encoder_writes_is_read_back(name in "[^\\p{Cc}]{1,60}") {
+    fn an_encoded_room_name_decodes_to_itself(name in "[^\\p{Cc}]{1,60}") {
         let segment: String =
             percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC).collect();
         let room = RoomId::from_segment(party("main"), &segment, 256).unwrap();

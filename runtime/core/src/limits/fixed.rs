@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_bound_is_both_fixed_and_set() {
+    fn no_bound_is_both_fixed_and_configurable() {
         for row in Limits::FIXED {
             assert_eq!(Limits::default().value_of(row.name), None, "{}", row.name);
             assert!(row.default > 0, "{}", row.name);

@@ -224,7 +224,7 @@ mod tests {
     ];
 
     #[test]
-    fn each_relation_is_found_broken_and_named_alone() {
+    fn each_broken_relation_is_reported_alone() {
         for (values, begins) in CASES {
             let problems = with(values).problems();
             assert_eq!(problems.len(), 1, "{begins}: {problems:?}");
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_at_least_one_unless_none_at_all_is_a_choice() {
+    fn a_limit_is_at_least_one_unless_zero_means_off() {
         let limits = Limits { drain_spread_ms: 0, faults_max: 0, ..Limits::default() };
         assert_eq!(limits.problems(), ["faults_max must be at least 1"]);
     }

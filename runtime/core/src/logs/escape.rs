@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_a_terminal_is_escaped_and_nothing_else() {
+    fn only_terminal_control_characters_are_escaped() {
         assert_eq!(one_line("a\nERROR b\u{1b}[2J"), "a\\nERROR b\\u{1b}[2J");
         // A single character that begins an escape sequence is escaped, too.
         assert_eq!(one_line("\u{9b}2J"), "\\u{9b}2J");

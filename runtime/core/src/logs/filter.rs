@@ -75,7 +75,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_star_is_any_text_and_a_question_mark_one_character() {
+    fn a_star_matches_any_text_and_a_question_mark_one_character() {
         for (pattern, yes, no) in [
             ("game-*", &["game-", "game-7", "game-*"][..], &["game", "a game-7", ""][..]),
             ("*", &["", "x", "é/ö"], &[]),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn many_stars_take_no_time() {
+    fn many_stars_match_in_bounded_steps() {
         let (pattern, name) = ("*a".repeat(200), "a".repeat(1_000) + "b");
         assert!(!Glob::new(&pattern).matches(&name));
     }

@@ -50,7 +50,7 @@ fn write(logs: &Logs, texts: impl IntoIterator<Item = u32>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_watcher_is_told_exactly_how_much_it_missed() {
+async fn a_slow_watcher_reads_exactly_how_many_lines_it_missed() {
     let logs = logs(&small(3));
     let mut slow = watch(&logs, Begin::Oldest);
     let mut quick = watch(&logs, Begin::Oldest);
@@ -65,7 +65,7 @@ async fn a_slow_watcher_is_told_exactly_how_much_it_missed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_back_goes_on_where_it_was() {
+async fn a_returning_watcher_resumes_at_its_last_line() {
     let logs = logs(&small(3));
     let first = first(&logs);
     write(&logs, 1..=2);
@@ -85,7 +85,7 @@ async fn who_comes_back_goes_on_where_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_watched_another_start_is_told_and_begins_anew() {
+async fn a_watcher_of_an_earlier_start_is_notified_and_restarts() {
     let logs = logs(&small(3));
     write(&logs, 1..=4);
     let anew = ["restarted", "missed 1", "2", "3", "4"];
@@ -100,7 +100,7 @@ async fn who_watched_another_start_is_told_and_begins_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_bytes_are_bounded_too_and_so_is_what_is_read_at_once() {
+async fn the_bytes_of_the_ring_and_of_a_batch_are_bounded() {
     let line = 1_000;
     let limits = Limits { log_ring_bytes: 10_500, log_batch_bytes: 2_500, ..Limits::default() };
     let logs = logs(&limits);
@@ -123,7 +123,7 @@ async fn the_bytes_are_bounded_too_and_so_is_what_is_read_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_filter_lets_through_what_has_all_it_asks_for() {
+async fn a_filter_passes_lines_that_meet_all_its_conditions() {
     let logs = logs(&Limits::default());
     logs.guest(LogLevel::Warn, &room("game", "game-1"), "low on cards");
     logs.guest(LogLevel::Info, &room("game", "game-1"), "dealt");
@@ -146,7 +146,7 @@ async fn a_filter_lets_through_what_has_all_it_asks_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tail_is_the_last_lines_that_the_filter_lets_through() {
+async fn a_tail_is_the_last_lines_that_pass_the_filter() {
     let logs = logs(&Limits::default());
     write(&logs, 10..=29);
     let tail = |count, grep: &str| {
@@ -161,7 +161,7 @@ async fn a_tail_is_the_last_lines_that_the_filter_lets_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_is_free_again_when_its_watcher_is_gone() {
+async fn a_watcher_slot_is_free_again_after_its_watcher_left() {
     let logs = logs(&Limits { log_watchers_max: 1, ..Limits::default() });
     let first = watch(&logs, Begin::Oldest);
     let refused = logs.watch(Begin::Oldest, LogFilter::default()).err();
@@ -192,7 +192,7 @@ async fn a_watcher_wakes_for_each_line_and_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_is_what_json_says_of_it() {
+async fn a_line_and_its_json_have_the_same_fields() {
     let logs = logs(&Limits::default());
     logs.guest(LogLevel::Warn, &room("main", "lobby"), "\"a\"\nb");
     logs.node(LogLevel::Info, "one\ntwo");

@@ -29,12 +29,12 @@ fn page() -> String {
 }
 
 #[test]
-fn the_page_about_metrics_is_made_from_the_table() {
+fn metrics_md_is_generated_from_the_table() {
     expect_file!["../../../METRICS.md"].assert_eq(&page());
 }
 
 #[test]
-fn what_is_documented_is_what_is_printed_from_the_start() {
+fn every_documented_metric_is_printed_from_the_start() {
     let text = Metrics::new().text();
     let printed: BTreeSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
@@ -70,7 +70,7 @@ fn names_are_in_the_style_of_prometheus_and_end_with_their_unit() {
 }
 
 #[test]
-fn two_nodes_of_a_process_count_for_themselves() {
+fn two_nodes_of_a_process_count_separately() {
     let (one, two) = (Metrics::new(), Metrics::new());
     one.store.commits.increment(3);
     one.rooms.turns.count(TurnEnd::OutOfStack);
@@ -105,7 +105,7 @@ fn words(expression: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn the_dashboard_for_grafana_asks_for_metrics_that_there_are_and_leaves_none_out() {
+fn the_grafana_dashboard_queries_exactly_the_existing_metrics() {
     let dashboard: serde_json::Value =
         serde_json::from_str(include_str!("../../../grafana.json")).unwrap();
     let mut asked = BTreeSet::new();

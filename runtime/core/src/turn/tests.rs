@@ -50,7 +50,7 @@ fn sends_are_bounded_by_count_size_and_sum() {
 }
 
 #[test]
-fn writes_are_bounded_and_a_refused_put_did_nothing() {
+fn writes_are_bounded_and_a_refused_put_changes_nothing() {
     let mut turn = turn();
     assert_eq!(put(&mut turn, "", "v"), Err(Refusal::Key(4)));
     assert_eq!(put(&mut turn, "12345", "v"), Err(Refusal::Key(4)));
@@ -76,7 +76,7 @@ fn writes_are_bounded_and_a_refused_put_did_nothing() {
 }
 
 #[test]
-fn a_turn_sees_its_own_connections_changes() {
+fn a_turn_sees_its_own_changes_of_connections() {
     let mut turn = turn();
     let open = |turn: &Turn, tag| turn.open(tag).map(|c| c.id.to_string()).collect::<Vec<_>>();
     assert_eq!(open(&turn, Some("red")), ["a"]);
@@ -91,7 +91,7 @@ fn a_turn_sees_its_own_connections_changes() {
 }
 
 #[test]
-fn closing_what_is_closed_changes_nothing_and_is_no_error() {
+fn closing_a_closed_connection_changes_nothing_and_is_not_an_error() {
     let mut turn = turn();
     assert_eq!(turn.close("b", CloseFrame::new(4000, "first")), Ok(()));
     for _ in 0..LIMITS().turn_sends_max {
@@ -111,7 +111,7 @@ fn closing_what_is_closed_changes_nothing_and_is_no_error() {
 }
 
 #[test]
-fn the_connection_that_an_event_is_about_is_found_though_it_is_closed() {
+fn the_connection_of_an_event_is_found_even_if_it_is_closed() {
     let mut turn = turn();
     assert_eq!(turn.close("a", CloseFrame::new(1000, "")), Ok(()));
     assert_eq!(turn.close("b", CloseFrame::new(1000, "")), Ok(()));
@@ -131,7 +131,7 @@ fn tags_are_bounded() {
 }
 
 #[test]
-fn only_close_frames_that_a_room_may_send_are_taken() {
+fn only_close_frames_that_a_room_may_send_are_accepted() {
     for code in [0, 999, 1004, 1006, 1015, 5000, u16::MAX] {
         let refused = turn().close("a", CloseFrame::new(code, ""));
         assert!(matches!(refused, Err(Refusal::Invalid(_))), "{code}");
@@ -146,7 +146,7 @@ fn only_close_frames_that_a_room_may_send_are_taken() {
 }
 
 #[test]
-fn a_page_ends_at_its_limit_and_says_so() {
+fn a_page_ends_at_its_limit_and_reports_more() {
     let mut turn = turn();
     for key in ["a", "b", "c"] {
         put(&mut turn, key, "1").unwrap();
@@ -165,7 +165,7 @@ fn a_page_ends_at_its_limit_and_says_so() {
 }
 
 #[test]
-fn the_alarms_own_turn_removes_it_unless_it_sets_another() {
+fn an_alarms_turn_removes_it_unless_it_sets_another() {
     let mut alarm = turn().for_alarm();
     assert_eq!(alarm.alarm(), None);
     alarm.set_alarm(7);

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_says_nothing_after_a_ping_is_lost() {
+    async fn a_client_that_is_silent_after_a_ping_is_lost() {
         let begun = Instant::now();
         let mut pulse = pulse(begun);
         pulse.heard();

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_so_many_places_and_some_more_for_those_who_are_told() {
+    fn an_address_has_a_bound_and_extra_slots_for_refusals() {
         let all = addresses(8);
         let enter = |addr: &str| all.enter(addr.parse().unwrap());
         let mut places: Vec<Entry> = (0..8).map(|_| enter("192.0.2.1")).collect();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_silent_ones_the_oldest_goes() {
+    fn the_oldest_silent_connection_is_dropped_when_there_are_too_many() {
         let all = HalfOpen::new(&Limits { half_open_max: 2, ..Limits::default() });
         let places = [(); 4].map(|()| all.enter());
         assert_eq!([0, 1, 2, 3].map(|at| places[at].1), [false, false, true, true]);

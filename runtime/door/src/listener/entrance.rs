@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn complaints_are_rare_and_tell_how_many_were_kept_back() {
+    async fn warnings_are_rate_limited_and_count_the_suppressed_ones() {
         let (mut complaints, pause) = (Complaints::default(), Duration::from_secs(10));
         let mut told = Vec::new();
         for _ in 0..25 {

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_client_still_sends_is_taken_until_it_ends() {
+    async fn a_lingering_connection_reads_until_the_client_ends() {
         let (mut server, mut client) = pair(|_| {});
         server.write_all(b"bye").await.unwrap();
         let sending = async {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_end_is_left_after_a_time_or_so_many_bytes() {
+    async fn a_client_that_does_not_end_is_cut_off_by_time_or_bytes() {
         let (mut server, _silent) = pair(|limits| limits.linger_ms_max = 1_000);
         server.shutdown().await.unwrap();
         let (mut server, mut client) = pair(|limits| {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_the_server_stops_a_silent_client_is_not_waited_for() {
+    async fn a_stopping_server_does_not_wait_for_a_silent_client() {
         let (mut server, _silent) = pair(|limits| limits.linger_ms_max = u64::from(u32::MAX));
         let stop = server.stop.clone();
         let (ended, ()) = tokio::join!(server.shutdown(), async { stop.cancel() });

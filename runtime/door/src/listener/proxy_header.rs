@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn version_2_tells_whether_the_client_used_tls() {
+    fn version_2_reports_whether_the_client_used_tls() {
         let ends = [192, 0, 2, 7, 192, 0, 2, 1, 220, 4, 1, 187];
         let with = |entries: &[u8]| v2(0x21, 0x11, &[&ends[..], entries].concat());
         // An entry without meaning here, then the one about TLS with its flags and the result of the verification.
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_none_as_soon_as_it_is_certain() {
+    fn an_invalid_header_is_rejected_at_its_first_wrong_byte() {
         for line in [
             "GET / HTTP/1.1\r\n",
             "PROXYTCP4 1.2.3.4 1.2.3.4 1 1\r\n",
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_are_a_header_the_beginning_of_one_or_none() {
+    fn any_bytes_are_a_header_a_prefix_or_invalid() {
         let words =
             ["PROXY ", "TCP4 ", "TCP6 ", "UNKNOWN", "1.2.3.4 ", "::1 ", "\r\n", "\u{20}\0\u{5}"];
         Inputs::of("proxy-header", &words).each(|bytes| {

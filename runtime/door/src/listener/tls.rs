@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_pair_never_serves_and_is_complained_about_once() {
+    async fn a_mismatched_pair_is_never_served_and_is_logged_once() {
         let dir = tempfile::tempdir().unwrap();
         let files = Tls { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
         write(&files);

@@ -368,7 +368,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_are_closed_at_moments_of_their_own_within_the_window() {
+    fn draining_closes_sockets_at_different_times_within_the_window() {
         let limits = Limits { drain_spread_ms: 60_000, ..Limits::default() };
         let moments: Vec<Duration> = (0..64).map(|_| spread(&limits)).collect();
         assert!(moments.iter().all(|moment| *moment <= ms(60_000)), "{moments:?}");
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_window_sockets_are_closed_at_once() {
+    fn draining_without_a_window_closes_sockets_at_once() {
         let limits = Limits { drain_spread_ms: 0, ..Limits::default() };
         assert_eq!(spread(&limits), Duration::ZERO);
     }

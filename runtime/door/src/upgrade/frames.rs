@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_message_is_known_at_every_byte() {
+    fn an_unfinished_message_is_reported_after_every_byte() {
         let message = [frame(0x01, 0, b"abc"), frame(0x89, 0, b"p"), frame(0x80, 0, b"d")].concat();
         for end in 1..message.len() {
             let (frames, valid) = followed(&message[..end]);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_counts_as_large_as_it_says_it_is() {
+    fn a_frame_counts_with_its_announced_length() {
         let (frames, _) = followed(&frame(0x02, 8, &[0; 70_000])[..20]);
         assert_eq!((frames.is_unfinished(), frames.bytes()), (true, 70_000));
         let pieces = [frame(0x02, 0, &[0; 100]), frame(0x00, 2, &[0; 1_000])].concat();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_library_lets_pass_is_refused_before_its_last_byte() {
+    fn invalid_frames_that_the_library_accepts_are_refused_before_their_last_byte() {
         let cases = [
             (frame(0x81, 2, b"short"), 7),
             (frame(0x81, 8, b"short"), 13),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_matter_how_the_bytes_are_cut() {
+    fn splitting_the_bytes_anywhere_gives_the_same_outcome() {
         Inputs::of("websocket-frames", &["\u{0}", "\u{1}a"]).each(|bytes| {
             let (whole, all) = followed(bytes);
             // Every cut of a short input, and some cuts of a long one.
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_complete_is_what_the_library_says() {
+    fn complete_messages_agree_with_the_library() {
         Inputs::of("websocket-frames", &["\u{0}", "\u{1}a"]).each(|bytes| {
             let (frames, valid) = followed(bytes);
             match (valid, counted(bytes)) {

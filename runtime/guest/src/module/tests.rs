@@ -21,7 +21,7 @@ fn component() -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_component_is_named() {
+fn a_core_module_is_refused_as_not_a_component() {
     let engine = engine();
     let error = |bytes: &[u8]| engine.load(bytes).unwrap_err().to_string();
     assert!(error(b"").contains("not WebAssembly"));
@@ -34,7 +34,7 @@ fn what_is_no_component_is_named() {
 }
 
 #[test]
-fn an_import_that_rooms_are_not_given_is_named() {
+fn a_forbidden_import_is_named() {
     for (import, given) in [
         ("wasi:clocks/wall-clock@0.2.6", true),
         ("wasi:io/streams@0.2.0", true),
@@ -52,7 +52,7 @@ fn an_import_that_rooms_are_not_given_is_named() {
 }
 
 #[test]
-fn any_bytes_are_a_module_or_an_error() {
+fn compiling_any_bytes_never_panics() {
     let engine = engine();
     let good = component();
     let mutated = (0..good.len(), any::<u8>(), 0..good.len()).prop_map(|(at, byte, keep)| {

@@ -356,7 +356,7 @@ fn read(outcome: &[u8]) -> Result<(Answer, Effects), String> {
 }
 
 #[tokio::test]
-async fn a_thousand_recorded_turns_happen_again_byte_for_byte() {
+async fn replaying_a_thousand_turns_gives_identical_effects() {
     let steps = recorded(7).await;
     // The replay reads what a file would hold.
     let recording = postcard::to_allocvec(&steps).unwrap();
@@ -415,7 +415,7 @@ async fn said(script: Value, source: Box<dyn SampleSource>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn all_randomness_of_a_guest_follows_from_its_source() {
+async fn a_guests_randomness_is_determined_by_its_source() {
     let asked = || json!(["random", "random"]);
     let first = said(asked(), seeded(1)).await;
     assert_ne!(first[0], first[1]);
@@ -428,7 +428,7 @@ async fn all_randomness_of_a_guest_follows_from_its_source() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_number_has_the_same_bits_on_every_machine() {
+async fn every_nan_has_the_canonical_bits() {
     let said = said(json!(["not_a_number"]), seeded(1)).await;
     let canonical = "7ff8000000000000";
     assert_eq!(said, [format!("{} 7fc00000", [canonical; 5].join(" "))]);

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_connects_where_clients_come() {
+    fn the_dashboard_connects_to_the_clients_address() {
         let (ws, wss) = (SocketScheme::Ws, SocketScheme::Wss);
         assert_eq!(to("0.0.0.0:1999", ws, None, "box:1998"), "ws://box:1999");
         assert_eq!(to("[::]:80", ws, None, "[::1]:1998"), "ws://[::1]");
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_asks_for_a_name_and_nothing_else() {
+    fn a_host_query_accepts_only_a_host_name() {
         let asked =
             |query: &str| asked(&format!("/_room/?{query}").parse().unwrap()).map(str::to_owned);
         assert_eq!(asked("x=1&host=chat.org").as_deref(), Some("chat.org"));

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_names_files_that_are_there() {
+    fn every_file_that_the_page_names_exists() {
         for file in FILES.iter() {
             let quoted = file.text.split(['"', '\'']);
             for named in quoted.filter(|word| word.ends_with(".js") || word.ends_with(".css")) {

@@ -207,7 +207,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_query_asks_for_what_it_says() {
+    fn every_parameter_of_a_log_query_is_read() {
         let query = "follow=1&room=game-*&party=ChatRoom&level=WARN&grep=a+b%26c&after=12";
         let asked = Asked::of(query, &Limits::default()).unwrap();
         let filter = LogFilter {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_is_wrong_is_named() {
+    fn an_invalid_parameter_is_named() {
         let wrong = |query: &str| Asked::of(query, &Limits::default()).unwrap_err().to_string();
         let queries =
             ["level=loud", "follow=maybe", "tail=-1", "after=", "party=a/b", "grep=%FF", "lvl=1"];
@@ -245,7 +245,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_query_is_answered(query in "[ -~é]{0,60}", pairs in "((room|grep|tail)=[a-z0-9%*?&]{0,9}&){0,4}") {
+        fn parsing_any_query_never_panics(query in "[ -~é]{0,60}", pairs in "((room|grep|tail)=[a-z0-9%*?&]{0,9}&){0,4}") {
             let _ = Asked::of(&query, &Limits::default());
             let _ = Asked::of(&pairs, &Limits::default());
         }

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_read_and_wrong_ones_are_named() {
+    fn query_words_are_parsed_and_invalid_ones_are_named() {
         let read = query("a=%FF+%2B&b=7").unwrap();
         assert_eq!(read.bytes("a"), Some(&b"\xff +"[..]));
         assert_eq!(read.number("b", 1, 9), Ok(7));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_come_back_from_what_they_are_encoded_as() {
+    fn encoded_bytes_decode_to_themselves() {
         let all: Vec<u8> = (0..=255).collect();
         assert_eq!(decoded(&encoded(&all)), all);
     }

@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_shown_without_what_may_be_a_secret() {
+    fn a_room_address_is_shown_without_its_query() {
         for (uri, shown) in [
             ("http://h/party/x", "http://h/party/x"),
             ("http://h/party/x?", "http://h/party/x?"),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_may_close_with_what_a_room_may_close_with() {
+    fn operators_may_use_the_same_close_codes_as_rooms() {
         for code in [0, 999, 1004, 1005, 1006, 1015, 5000, u16::MAX] {
             assert!(frame(code, None).is_err(), "{code}");
         }

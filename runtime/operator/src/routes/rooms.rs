@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_page_is_where_the_next_one_begins() {
+    fn the_cursor_of_a_page_starts_the_next_page() {
         for sort in SORTS.map(|(_, sort)| sort) {
             let room = RoomId::new(PartyName::parse("main").unwrap(), "a:b/c &é%", 99).unwrap();
             let value = if sort == Sort::Name { 0 } else { u64::MAX };
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_is_the_end_of_a_page_or_refused() {
+    fn any_text_is_a_valid_cursor_or_is_refused() {
         let words = [":", "/", "0", "main", "é", "%"];
         room_test_inputs::Inputs::of("room-cursors", &words).each(|input| {
             for (name, sort) in SORTS {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_comes_first_but_for_names() {
+    fn the_largest_comes_first_except_when_sorted_by_name() {
         assert_eq!(asks("").unwrap().direction, Direction::Forward);
         assert_eq!(asks("sort=bytes").unwrap().direction, Direction::Reverse);
         assert_eq!(asks("sort=bytes&order=asc").unwrap().direction, Direction::Forward);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_wrongly_is_named() {
+    fn an_invalid_listing_query_is_named() {
         for (query, problem) in [
             ("sort=size", "sort is one of name, connections, messages, bytes, active, not"),
             ("limit=1001", "limit is a number from 1 to 1000"),

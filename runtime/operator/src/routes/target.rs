@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_taken_apart_before_they_are_decoded() {
+    fn paths_are_split_before_they_are_decoded() {
         let found =
             |rest: &str| parts(&format!("/rooms/{rest}")).map(|(a, b, c)| [a, b, c].join(" | "));
         assert_eq!(found("main/a%2Fb").as_deref(), Some("main | a%2Fb | "));

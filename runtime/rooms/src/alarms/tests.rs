@@ -71,7 +71,7 @@ async fn there_are(store: &Store, count: usize) {
 }
 
 #[tokio::test]
-async fn of_many_rooms_only_those_that_are_due_ring_in_the_order_of_time() {
+async fn only_due_alarms_ring_and_in_order_of_their_time() {
     const ROOMS: u32 = 10_000;
     let store = Store::in_memory(&limits()).unwrap();
     // In another order than that of their times.
@@ -109,7 +109,7 @@ async fn of_many_rooms_only_those_that_are_due_ring_in_the_order_of_time() {
 }
 
 #[tokio::test]
-async fn alarms_that_rest_are_not_read_again_and_hide_none_that_is_set_before_them() {
+async fn resting_alarms_are_not_read_again_and_hide_no_earlier_alarm() {
     let store = Store::in_memory(&limits()).unwrap();
     for (number, room) in numbered(0..20).iter().enumerate() {
         set(&store, room, NOW + STEP * u32::try_from(number).unwrap()).await;
@@ -129,7 +129,7 @@ async fn alarms_that_rest_are_not_read_again_and_hide_none_that_is_set_before_th
 }
 
 #[tokio::test]
-async fn what_still_rang_when_all_began_anew_and_then_had_to_rest_is_told_again() {
+async fn an_alarm_that_rested_after_a_rescan_rings_again() {
     let store = Store::in_memory(&limits()).unwrap();
     set(&store, &room("late"), NOW).await;
     there_are(&store, 1).await;
@@ -145,7 +145,7 @@ async fn what_still_rang_when_all_began_anew_and_then_had_to_rest_is_told_again(
 }
 
 #[tokio::test]
-async fn a_wait_is_never_longer_than_a_machine_that_slept_may_be_late() {
+async fn a_wait_is_never_longer_than_alarm_look_ms_max() {
     let store = Store::in_memory(&limits()).unwrap();
     let mut alarms = alarms(&store, Clock::at(NOW));
     let look_max = ms(Limits::default().alarm_look_ms_max);
@@ -156,7 +156,7 @@ async fn a_wait_is_never_longer_than_a_machine_that_slept_may_be_late() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_before_a_restart_only_delays() {
+async fn a_clock_set_back_before_a_restart_only_delays_alarms() {
     let store = Store::in_memory(&limits()).unwrap();
     for name in ["a", "b"] {
         set(&store, &room(name), NOW).await;
@@ -184,7 +184,7 @@ async fn run(disk: &Disk, now: Duration) -> Rooms {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_forward_before_a_restart_rings_everything_once() {
+async fn a_clock_set_forward_before_a_restart_rings_each_alarm_once() {
     let disk = Disk::default();
     let store = disk.store(&limits());
     for (number, name) in ["a", "b", "c"].into_iter().enumerate() {

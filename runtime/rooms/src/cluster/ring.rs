@@ -79,7 +79,7 @@ mod tests {
 
     /// Nodes of different versions must agree, so these answers never change.
     #[test]
-    fn golden() {
+    fn known_rooms_belong_to_known_nodes() {
         let ring = ring(&[("a", 1), ("b", 1), ("c", 2)]);
         let owners: Vec<&str> = ["lobby", "game-1", "game-2", "game-3", "é", "a b", "x", "y"]
             .iter()
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_shares() {
+    fn each_nodes_share_of_rooms_follows_its_weight() {
         let ring = ring(&[("a", 1), ("b", 3)]);
         let on_b = (0..4_000).filter(|n| ring.owner(&room(&n.to_string())).as_str() == "b").count();
         assert!((2_800..3_200).contains(&on_b), "{on_b} of 4000");
@@ -100,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_new_node_only_takes_rooms(name in "[a-z0-9]{1,20}") {
+        fn adding_a_node_moves_rooms_only_to_it(name in "[a-z0-9]{1,20}") {
             let before = ring(&[("a", 1), ("b", 1)]).owner(&room(&name)).clone();
             let after = ring(&[("a", 1), ("b", 1), ("c", 1)]).owner(&room(&name)).clone();
             prop_assert!(after == before || after.as_str() == "c");

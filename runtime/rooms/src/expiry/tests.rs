@@ -56,7 +56,7 @@ fn eight_hours() -> Option<Lifetime> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn of_many_rooms_only_those_that_nobody_uses_end_a_few_at_a_time() {
+async fn only_unused_rooms_expire_a_few_at_a_time() {
     let store = Store::in_memory(&limits()).unwrap();
     // In another order than that of their last uses, which are an hour apart.
     for number in (0..5_000).map(|number| (number * 7) % 5_000) {
@@ -79,7 +79,7 @@ async fn of_many_rooms_only_those_that_nobody_uses_end_a_few_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn the_next_look_is_when_the_next_room_is_due_or_when_something_may_have_changed() {
+async fn the_next_scan_waits_for_the_next_deadline_or_a_change() {
     let store = Store::in_memory(&limits()).unwrap();
     let look_max = ms(limits().expiry_look_ms_max);
     let mut none = expiry(&store, 100 * HOUR, eight_hours()).await;
@@ -115,7 +115,7 @@ async fn a_new_or_shorter_ttl_counts_from_now_and_a_longer_one_from_where_it_was
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_node_goes_on_from_what_was_served_or_from_the_last_use_if_that_is_lost() {
+async fn a_node_continues_the_service_clock_or_the_last_use_if_the_file_is_lost() {
     let store = Store::in_memory(&limits()).unwrap();
     keep(&store, Served::from(7 * HOUR), None);
     let served = |store: &Store| store.service().unwrap().served_ms / HOUR;
@@ -129,7 +129,7 @@ async fn a_node_goes_on_from_what_was_served_or_from_the_last_use_if_that_is_los
 
 /// Every due room ends, as the puppet observes, and no other room does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn what_is_due_is_deleted_and_the_rest_is_there() {
+async fn due_rooms_are_deleted_and_the_others_remain() {
     let store = Store::in_memory(&limits()).unwrap();
     for number in 0..20 {
         use_room(&store, &room(number), if number < 15 { 0 } else { 100 * HOUR }).await;

@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_alarm_is_tried_six_times_with_doubled_pauses() {
+    fn a_failed_alarm_is_retried_six_times_with_doubling_pauses() {
         let limits = Limits::default();
         let mut alarm = AlarmRecord { due_ms: 0, tries: 0 };
         let mut pauses = Vec::new();

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn faults_in_a_row_break_the_room_for_longer_each_time() {
+    async fn consecutive_faults_break_the_room_for_longer_each_time() {
         let limits = Limits { faults_max: 3, broken_ms_max: 3_000, ..Limits::default() };
         let mut faults = Faults::default();
         let mut now = Instant::now();

@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn turn_times_are_told_within_a_doubling() {
+    fn turn_times_are_reported_within_a_factor_of_two() {
         let times = TurnTimes::default();
         assert_eq!(times.glance(), TimesGlance::default());
         (0..98).for_each(|_| times.record(Duration::from_micros(100)));
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rest_passes_and_activity_is_told_by_the_clock() {
+    async fn a_rest_ends_and_activity_is_measured_by_the_clock() {
         let (figures, clock) = (figures(1, 1), Clock::system());
         assert_eq!(figures.glance(&clock).stage, Stage::Activating);
         figures.note_stage(Stage::Hibernated);

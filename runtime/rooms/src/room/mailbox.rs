@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn where_others_keep_everything_one_mail_at_a_time_is_taken() {
+    fn a_mailbox_takes_one_mail_at_a_time_when_others_use_the_whole_budget() {
         let budget = ByteBudget::new(64 * 1024);
         let greedy = Mailbox::new(Arc::default(), &budget);
         let large = message(&"x".repeat(40 * 1024));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_by_count_and_by_bytes() {
+    fn a_mailbox_is_bounded_by_count_and_by_bytes() {
         let by_count = mailbox(2, 1000);
         assert!(by_count.push(message("a")).is_ok());
         assert!(by_count.push(message("b")).is_ok());
@@ -247,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_a_connection_is_taken_even_when_it_is_full() {
+    fn a_full_mailbox_still_takes_the_end_of_a_connection() {
         let full = mailbox(1, 1000);
         assert!(full.push(message("a")).is_ok());
         assert!(full.push(Command::Stop(CloseFrame::new(1012, "bye"))).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_for_space_gets_it_or_hears_that_the_room_is_busy() {
+    async fn a_waiting_sender_gets_space_or_a_busy_error() {
         let full = mailbox(1, 1000);
         assert!(full.push(message("a")).is_ok());
         assert_eq!(full.push_when_free(message("b")).await, Err(RoomError::Busy));
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_who_wait_get_space_in_the_order_in_which_they_came() {
+    async fn waiting_senders_get_space_in_order_of_arrival() {
         let full = mailbox(1, 1000);
         assert!(full.push(message("0")).is_ok());
         let mut waiting = Vec::new();
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_who_wait_hear_at_once_that_the_room_is_gone() {
+    async fn closing_a_mailbox_fails_all_waiting_senders_at_once() {
         let full = mailbox(1, 1000);
         assert!(full.push(message("0")).is_ok());
         let waiting: Vec<_> = (0..20)
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_mailbox_hands_back_what_it_is_given() {
+    fn a_closed_mailbox_returns_the_mail_to_its_sender() {
         let closed = mailbox(10, 1000);
         assert!(closed.push(message("a")).is_ok());
         assert!(!closed.close_if_empty());

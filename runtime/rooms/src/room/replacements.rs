@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn after_as_many_as_may_be_newcomers_are_refused_until_the_window_ends() {
+    fn replacements_beyond_the_bound_are_refused_until_the_window_ends() {
         let mut known = Replacements::default();
         for now_ms in [1_000, 1_001, 1_050] {
             let Newcomer::Replaces(next) = known.meet(now_ms, &limits()) else {
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_still_changes_nothing() {
+    fn a_clock_that_stands_still_keeps_the_bound() {
         let mut known = Replacements::default();
         let mut replaced = 0;
         while let Newcomer::Replaces(next) = known.meet(7, &limits()) {

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_use_is_noted_once_in_an_eighth_of_the_ttl() {
+    async fn a_use_is_stored_at_most_once_per_eighth_of_the_ttl() {
         let mut usage = usage(Some(8 * DAY));
         assert_eq!(usage.note(None), None);
         usage.used();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_ttl_a_use_is_noted_with_a_rooms_own_commits_alone() {
+    async fn without_a_ttl_a_use_is_stored_only_with_a_rooms_own_commits() {
         let mut usage = usage(None);
         usage.used();
         assert_eq!(usage.note(at(99 * DAY + 1)), None);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_room_is_due_when_nobody_uses_it_and_again_after_each_try_until_the_last() {
+    async fn an_unused_room_is_due_and_due_again_after_each_failed_try() {
         let mut usage = usage(Some(8 * DAY));
         let mut noted = Touch { at_ms: 91 * DAY + 1, tries: 0 };
         assert!(!usage.is_due(noted));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_room_with_connections_is_noted_again_after_an_eighth_of_the_ttl() {
+    async fn a_room_with_connections_stores_its_use_every_eighth_of_the_ttl() {
         let mut usage = usage(Some(8 * DAY));
         let day = Duration::from_millis(DAY);
         assert_eq!(usage.renews_in(at(100 * DAY)), Some(day));

@@ -64,7 +64,7 @@ mod tests {
     use room_core::limits::Limits;
 
     #[test]
-    fn every_room_is_visited_once_and_only_its_own_figures_remove_it() {
+    fn the_census_visits_each_room_once_and_only_its_own_figures_remove_it() {
         let census = Census::default();
         let party = PartyName::parse("main").unwrap();
         let limits = Arc::new(Limits::default());

@@ -159,7 +159,7 @@ fn text(text: &str) -> Said {
 }
 
 #[tokio::test]
-async fn nothing_is_said_before_what_it_depends_on_is_durable() {
+async fn no_output_leaves_before_the_writes_it_depends_on_are_durable() {
     let node = Node::start().await;
     let (a, b) = (node.connect("a").await, node.connect("b").await);
     tell(&a, "free").await;
@@ -178,7 +178,7 @@ async fn nothing_is_said_before_what_it_depends_on_is_durable() {
 }
 
 #[tokio::test]
-async fn who_watches_a_room_sees_what_it_says_when_it_is_durable_and_not_before() {
+async fn a_watcher_sees_an_output_only_once_it_is_durable() {
     let node = Node::start().await;
     let mut tap = node.rooms.taps().watch(lobby()).unwrap();
     let mut passed = || {
@@ -209,7 +209,7 @@ async fn who_watches_a_room_sees_what_it_says_when_it_is_durable_and_not_before(
 }
 
 #[tokio::test]
-async fn who_watches_a_room_never_sees_what_was_lost() {
+async fn a_watcher_never_sees_a_lost_output() {
     let node = Node::start().await;
     let a = node.connect("a").await;
     let mut tap = node.rooms.taps().watch(lobby()).unwrap();
@@ -228,7 +228,7 @@ async fn who_watches_a_room_never_sees_what_was_lost() {
 }
 
 #[tokio::test]
-async fn a_response_and_a_handshake_wait_for_the_disk_too() {
+async fn responses_and_handshakes_wait_for_the_disk() {
     let node = Node::start().await;
     let _first = node.connect("first").await;
     node.disk.hold();
@@ -248,7 +248,7 @@ async fn a_response_and_a_handshake_wait_for_the_disk_too() {
 }
 
 #[tokio::test]
-async fn a_turn_goes_on_while_the_disk_is_busy() {
+async fn a_room_runs_its_next_turn_while_the_disk_is_busy() {
     let node = Node::start().await;
     let a = node.connect("a").await;
     node.disk.hold();
@@ -263,7 +263,7 @@ async fn a_turn_goes_on_while_the_disk_is_busy() {
 }
 
 #[tokio::test]
-async fn what_waited_for_a_failed_flush_is_never_said() {
+async fn outputs_of_a_failed_flush_are_never_sent() {
     let node = Node::start().await;
     let a = node.connect("a").await;
     assert_eq!(node.request(r#"[{"put":["kept",1]}]"#).await, Ok("[]".to_owned()));
@@ -286,7 +286,7 @@ async fn what_waited_for_a_failed_flush_is_never_said() {
 }
 
 #[tokio::test]
-async fn a_room_whose_disk_stays_broken_serves_nobody_and_others_go_on() {
+async fn a_room_with_a_broken_disk_serves_nobody_and_other_rooms_go_on() {
     let node = Node::start().await;
     let a = node.connect("a").await;
     node.disk.fail();
@@ -330,7 +330,7 @@ async fn a_store_that_fails_shows_in_the_metrics_until_it_works_again() {
 }
 
 #[tokio::test]
-async fn a_room_that_breaks_says_so_to_who_watches() {
+async fn a_watcher_is_notified_when_its_room_breaks() {
     let node = Node::start().await;
     let filter = LogFilter { level: Some(LogLevel::Warn), ..LogFilter::default() };
     let mut watcher = node.rooms.logs().watch(Begin::Oldest, filter).unwrap();
@@ -350,7 +350,7 @@ async fn a_room_that_breaks_says_so_to_who_watches() {
 }
 
 #[tokio::test]
-async fn what_waits_for_the_disk_is_counted_and_how_long_it_is_held_back() {
+async fn outputs_that_wait_for_the_disk_are_counted_and_timed() {
     let node = Node::start().await;
     let a = node.connect("a").await;
     let held = |node: &Node| {
@@ -374,7 +374,7 @@ async fn what_waits_for_the_disk_is_counted_and_how_long_it_is_held_back() {
 }
 
 #[tokio::test]
-async fn who_is_replaced_hears_what_was_said_to_all_before() {
+async fn a_replaced_client_receives_earlier_broadcasts_first() {
     let node = Node::start().await;
     let (a, b) = (node.connect("a").await, node.connect("b").await);
     node.disk.hold();
@@ -397,7 +397,7 @@ async fn who_is_replaced_hears_what_was_said_to_all_before() {
 }
 
 #[tokio::test]
-async fn what_a_room_holds_back_is_said_though_it_made_room_for_another() {
+async fn an_evicted_room_still_sends_its_held_outputs() {
     let node = Node::with(WhenQuiet::Hibernate, 1).await;
     let a = node.connect("a").await;
     node.disk.hold();
@@ -419,7 +419,7 @@ async fn what_a_room_holds_back_is_said_though_it_made_room_for_another() {
 }
 
 #[tokio::test]
-async fn draining_waits_for_what_is_held() {
+async fn draining_waits_for_held_outputs() {
     let node = Node::start().await;
     let a = node.connect("a").await;
     node.disk.hold();
@@ -469,7 +469,7 @@ async fn visitors_during_an_import_wait_and_find_the_new_content() {
 }
 
 #[tokio::test]
-async fn a_room_that_is_replaced_ends_first_and_its_clients_are_told_to_come_back() {
+async fn an_import_ends_the_room_first_and_its_clients_are_asked_to_reconnect() {
     let node = Node::start().await;
     let a = node.connect("a").await;
     node.disk.hold();
@@ -493,7 +493,7 @@ async fn a_room_that_is_replaced_ends_first_and_its_clients_are_told_to_come_bac
 }
 
 #[tokio::test]
-async fn a_failed_import_changes_nothing_and_the_room_goes_on() {
+async fn a_failed_import_changes_nothing_and_the_room_continues() {
     let node = Node::start().await;
     assert_eq!(node.request(r#"[{"put":["kept",1]}]"#).await, Ok("[]".to_owned()));
     node.disk.hold();
@@ -509,7 +509,7 @@ async fn a_failed_import_changes_nothing_and_the_room_goes_on() {
 }
 
 #[tokio::test]
-async fn an_import_leaves_other_rooms_alone_and_nothing_behind() {
+async fn an_import_affects_no_other_room_and_leaves_no_old_entry() {
     let node = Node::start().await;
     let a = node.connect("a").await;
     let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
@@ -524,7 +524,7 @@ async fn an_import_leaves_other_rooms_alone_and_nothing_behind() {
 }
 
 #[tokio::test]
-async fn imports_of_one_room_happen_one_after_the_other_and_code_is_replaced_meanwhile() {
+async fn imports_of_one_room_are_serial_and_do_not_block_a_deployment() {
     let node = Node::start().await;
     let parties = node.parties();
     node.disk.hold();
@@ -540,7 +540,7 @@ async fn imports_of_one_room_happen_one_after_the_other_and_code_is_replaced_mea
 }
 
 #[tokio::test]
-async fn what_lets_a_client_in_is_what_its_room_runs_whatever_is_deployed_in_between() {
+async fn the_deployment_that_admits_a_client_is_the_one_its_room_runs() {
     let node = Node::start().await;
     let before = node.rooms.entrance(&lobby()).unwrap();
     node.rooms.deploy(node.parties()).await.unwrap();

@@ -38,7 +38,7 @@ fn texts(tap: &mut Tap) -> Vec<Value> {
 }
 
 #[test]
-fn a_watcher_reads_what_passes_through_its_room_from_then_on() {
+fn a_watcher_reads_its_rooms_messages_from_then_on() {
     let taps = taps(|limits| limits.tap_excerpt_bytes = 4);
     let (lobby, other) = (taps.of(room("lobby")), taps.of(room("other")));
     lobby.came(&id("a"), &Message::text("before"));
@@ -77,7 +77,7 @@ fn a_watcher_stays_while_its_room_comes_and_goes() {
 }
 
 #[test]
-fn a_slow_watcher_loses_the_oldest_and_is_told_how_many() {
+fn a_slow_watcher_loses_the_oldest_messages_and_reads_how_many() {
     let taps = taps(|limits| limits.tap_lines_max = 2);
     let lobby = taps.of(room("lobby"));
     let (mut slow, mut fast) =
@@ -109,7 +109,7 @@ fn the_bytes_of_a_queue_and_of_a_batch_are_bounded() {
 }
 
 #[test]
-fn watchers_are_bounded_and_who_leaves_leaves_nothing() {
+fn watchers_are_bounded_and_a_leaving_one_frees_everything() {
     let taps = taps(|limits| limits.tap_watchers_max = 1);
     let lobby = taps.of(room("lobby"));
     let first = taps.watch(room("lobby")).unwrap();
@@ -125,7 +125,7 @@ fn watchers_are_bounded_and_who_leaves_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_watcher_reads_what_is_left_when_the_node_ends() {
+async fn a_watcher_reads_the_remaining_messages_when_the_node_stops() {
     let taps = taps(|_| {});
     let mut tap = taps.watch(room("lobby")).unwrap();
     taps.of(room("lobby")).came(&id("a"), &Message::text("last"));

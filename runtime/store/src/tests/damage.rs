@@ -207,7 +207,7 @@ async fn damage_of_any_file_of_a_closed_store_is_harmless_or_named() {
 
 /// Takes the way on that the error names.
 #[tokio::test]
-async fn without_its_state_file_a_store_goes_on_with_what_can_be_read() {
+async fn a_store_without_its_state_file_continues_with_the_readable_records() {
     let folders = Folders::new(false).await;
     let newest = files(&folders.whole.join("log")).pop().unwrap();
     let newest = newest.strip_prefix(&folders.whole).unwrap();

@@ -82,7 +82,7 @@ async fn goes_on(image: &Image, limits: &Limits, seq: u64, keys: &str) -> Sequen
 }
 
 #[tokio::test]
-async fn a_store_of_before_records_had_versions_opens_and_goes_on() {
+async fn a_store_with_unversioned_records_opens_and_continues() {
     let image = aged(&limits()).await;
     let first = goes_on(&image, &limits(), 1, ALL).await;
     // The store reads a log with records of both kinds from its start.
@@ -95,7 +95,7 @@ async fn a_store_of_before_records_had_versions_opens_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_copy_of_before_records_had_versions_is_restored() {
+async fn a_backup_with_unversioned_records_is_restored() {
     let image = Image::of_folder();
     let store = image.store(&limits());
     let one = store.room(&room("one")).await.unwrap();

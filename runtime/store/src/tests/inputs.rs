@@ -20,7 +20,7 @@ fn whole(bytes: &[u8]) -> Option<usize> {
 }
 
 #[test]
-fn any_bytes_are_whole_frames_up_to_the_first_that_is_torn() {
+fn any_bytes_are_read_as_whole_frames_up_to_the_first_torn_one() {
     Inputs::of("store-frames", &["\u{0}\u{0}\u{0}\u{0}"]).each(|input| {
         let mut rest = Bytes::copy_from_slice(input);
         while let Some(end) = whole(&rest) {
@@ -34,7 +34,7 @@ fn any_bytes_are_whole_frames_up_to_the_first_that_is_torn() {
 }
 
 #[test]
-fn a_frame_whose_sum_is_right_is_one_whatever_is_in_it() {
+fn a_frame_with_a_correct_checksum_is_accepted_with_any_content() {
     Inputs::of("store-records", &[]).each(|body| {
         let mut bytes = Vec::new();
         bytes.put_u32(body.len().try_into().unwrap());
@@ -52,7 +52,7 @@ fn a_frame_whose_sum_is_right_is_one_whatever_is_in_it() {
 }
 
 #[test]
-fn a_record_of_any_bytes_means_the_same_when_it_is_written_again() {
+fn a_decoded_record_encodes_to_the_same_meaning() {
     Inputs::of("store-records", &["main", "\u{0}\u{0}\u{0}\u{1}a"]).each(|body| {
         if let Ok(record) = Record::decode(Offset(7), Bytes::copy_from_slice(body)) {
             let mut bytes = Vec::new();

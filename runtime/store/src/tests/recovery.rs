@@ -69,7 +69,7 @@ async fn a_killed_store_has_every_acknowledged_turn() {
 }
 
 #[tokio::test]
-async fn a_tree_that_does_not_open_is_made_anew() {
+async fn a_tree_that_does_not_open_is_rebuilt() {
     let image = killed_after_ten_turns(&limits()).await;
     // Closed in order, so that there is no other reason to distrust the tree.
     image.store(&limits()).close();
@@ -82,7 +82,7 @@ async fn a_tree_that_does_not_open_is_made_anew() {
 }
 
 #[tokio::test]
-async fn a_tree_that_is_missing_or_lost_what_was_synced_is_made_anew() {
+async fn a_tree_that_is_missing_or_lost_synced_data_is_rebuilt() {
     for old in [true, false] {
         let image = killed_after_ten_turns(&limits()).await;
         let tree = image.dir().join(&trees(image.dir())[0]);
@@ -100,7 +100,7 @@ async fn a_tree_that_is_missing_or_lost_what_was_synced_is_made_anew() {
 }
 
 #[tokio::test]
-async fn after_a_power_cut_the_tree_is_not_believed() {
+async fn the_tree_is_not_trusted_after_a_power_cut() {
     let image = killed_after_ten_turns(&limits()).await;
     let before = trees(image.dir());
     image.cut_power();
@@ -109,14 +109,14 @@ async fn after_a_power_cut_the_tree_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_state_file_that_is_damaged_is_as_good_as_none() {
+async fn a_damaged_state_file_counts_as_missing() {
     let image = killed_after_ten_turns(&limits()).await;
     rewrite(&image.dir().join("state"), |state| state[..state.len() / 2].to_vec());
     assert_eq!(keys_in(image.dir(), &limits()).await, ALL);
 }
 
 #[tokio::test]
-async fn a_torn_end_of_the_log_is_passed_over_and_never_comes_back() {
+async fn a_torn_end_of_the_log_is_skipped_and_never_returns() {
     let image = killed_after_ten_turns(&limits()).await;
     let newest = segments(image.dir()).pop().unwrap();
     for round in 0..3 {
@@ -136,7 +136,7 @@ async fn a_torn_end_of_the_log_is_passed_over_and_never_comes_back() {
 }
 
 #[tokio::test]
-async fn a_segment_that_was_only_begun_is_none() {
+async fn a_segment_without_a_complete_header_is_ignored() {
     let image = killed_after_ten_turns(&limits()).await;
     for begun in [&b""[..], b"room", &[0; 400]] {
         let newest = segments(image.dir()).pop().unwrap();
@@ -205,7 +205,7 @@ async fn damage_in_the_newest_segment_is_told_from_a_torn_end() {
 }
 
 #[tokio::test]
-async fn a_snapshot_cuts_the_log_and_stands_for_it() {
+async fn a_snapshot_replaces_the_log_before_it() {
     let limits = Limits { snapshot_log_bytes: 1, ..limits() };
     let image = killed_after_ten_turns(&limits).await;
     let store = image.store(&limits);
@@ -224,7 +224,7 @@ async fn a_snapshot_cuts_the_log_and_stands_for_it() {
 }
 
 #[tokio::test]
-async fn formats_of_another_version_are_refused_and_left_alone() {
+async fn formats_of_another_version_are_refused_and_left_unchanged() {
     let image = killed_after_ten_turns(&limits()).await;
     let refused = |dir: &Path| Store::open(dir, &limits()).err().unwrap().to_string();
     rewrite(&image.dir().join("state"), |state| {
@@ -239,7 +239,7 @@ async fn formats_of_another_version_are_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_backup_made_under_load_restores_a_state_that_was() {
+async fn a_backup_made_under_load_restores_a_past_consistent_state() {
     let limits = Limits { copy_slice_bytes: 30, ..limits() };
     let place = Image::of_folder();
     let store = place.store(&limits);
@@ -273,7 +273,7 @@ async fn a_backup_made_under_load_restores_a_state_that_was() {
 }
 
 #[tokio::test]
-async fn a_backup_that_is_damaged_or_cut_anywhere_is_refused() {
+async fn a_damaged_or_truncated_backup_is_refused() {
     let place = Image::of_folder();
     let store = place.store(&limits());
     let one = store.room(&room("one")).await.unwrap();
@@ -313,7 +313,7 @@ impl Drop for Small {
 }
 
 #[tokio::test]
-async fn a_full_disk_loses_nothing_that_was_acknowledged_and_work_goes_on_when_there_is_space() {
+async fn a_full_disk_loses_no_acknowledged_turn_and_work_resumes_when_there_is_space() {
     // Only root may mount. Another test covers the same with a disk that fails on command.
     let Some(small) = Small::new() else {
         let must = std::env::var_os("CRASH_MUST").is_some();
@@ -418,7 +418,7 @@ fn store_with(tree: Arc<dyn Tree>, disk: &Disk, limits: &Limits) -> Store {
 }
 
 #[tokio::test]
-async fn a_tree_that_fails_while_it_is_used_is_made_anew_and_nothing_is_lost() {
+async fn a_tree_that_fails_in_use_is_rebuilt_and_nothing_is_lost() {
     let (tree, disk) = (Arc::new(Moody::default()), Disk::default());
     let store = store_with(tree.clone(), &disk, &limits());
     let one = store.room(&room("one")).await.unwrap();
@@ -435,7 +435,7 @@ async fn a_tree_that_fails_while_it_is_used_is_made_anew_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_damaged_entry_fails_its_turn_and_is_there_again_afterwards() {
+async fn a_damaged_entry_fails_its_turn_and_is_repaired_afterwards() {
     let (tree, disk) = (Arc::new(Moody::default()), Disk::default());
     let limits = Limits { room_cache_bytes_max: 1, ..limits() };
     let store = store_with(tree.clone(), &disk, &limits);

@@ -39,7 +39,7 @@ async fn a_refused_record_is_lost_to_its_room_alone() {
 }
 
 #[tokio::test]
-async fn what_a_room_committed_before_a_refusal_in_the_same_group_stays_durable() {
+async fn commits_before_a_refused_record_in_the_same_group_stay_durable() {
     let disk = Disk::default();
     let store = disk.store(&limits());
     let one = store.room(&room("one")).await.unwrap();

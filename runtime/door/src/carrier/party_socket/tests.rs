@@ -101,7 +101,7 @@ fn reports() -> Vec<Act> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_pass_both_ways() {
+async fn messages_pass_in_both_directions() {
     let mut wire = Wire::open();
     assert_eq!(wire.carrier.heard(Heard::Message(message())), Some((KEY, message())));
     assert_eq!(wire.carrier.heard(Heard::SignOfLife), None);
@@ -110,7 +110,7 @@ async fn messages_pass_both_ways() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_of_the_client_is_answered_and_reported_as_clean() {
+async fn a_clients_close_is_answered_and_reported_as_clean() {
     let mut wire = Wire::open();
     let acts = wire.ended(WireEnd::Closed(frame(1001)), 1);
     let expected = [leave(frame(1001), Handshake::Clean), Act::HangUp(Farewell::Reply)];
@@ -119,7 +119,7 @@ async fn a_close_of_the_client_is_answered_and_reported_as_clean() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_goodbye_of_the_room_waits_for_the_clients_answer() {
+async fn a_close_by_the_room_waits_for_the_clients_close_frame() {
     let mut wire = Wire::open();
     assert_eq!(wire.said(Said::Goodbye(frame(4000))), [Frame::Close(frame(4000))]);
     assert_eq!(wire.said(Said::Message(message())), []);
@@ -132,7 +132,7 @@ async fn a_goodbye_of_the_room_waits_for_the_clients_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_answer_a_goodbye_is_dropped() {
+async fn a_client_that_sends_no_close_frame_back_is_dropped() {
     let mut wire = Wire::open();
     wire.said(Said::Goodbye(frame(4000)));
     wire.written(Written::Close, 1);
@@ -148,7 +148,7 @@ async fn an_outbox_at_its_bound_closes_with_1013() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_closes_behind_the_answers_to_what_came_before() {
+async fn a_protocol_error_closes_after_the_answers_to_earlier_messages() {
     let mut wire = Wire::open();
     assert_eq!(wire.ended(fault(), 1), reports());
     assert!(!wire.carrier.listens());
@@ -159,7 +159,7 @@ async fn a_fault_closes_behind_the_answers_to_what_came_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_waits_for_answers_once_and_for_the_client_once() {
+async fn a_protocol_error_waits_once_for_answers_and_once_for_the_client() {
     let mut wire = Wire::open();
     assert_eq!(wire.ended(fault(), 1), reports());
     assert_eq!((wire.due(), wire.tick(5)), (Some(6), Vec::new()));
@@ -169,7 +169,7 @@ async fn a_fault_waits_for_answers_once_and_for_the_client_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_room_ends_the_connection_behind_the_answers_that_are_there() {
+async fn a_busy_room_closes_the_connection_after_pending_answers() {
     let mut wire = Wire::open();
     let busy = CloseFrame::new(1013, "the room is busy");
     let acts = wire.refused(1);
@@ -182,7 +182,7 @@ async fn a_busy_room_ends_the_connection_behind_the_answers_that_are_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_behind_our_close_frame_is_reported_as_broken_off() {
+async fn a_protocol_error_after_our_close_frame_is_reported_as_1006() {
     let mut wire = Wire::open();
     wire.said(Said::Goodbye(frame(4000)));
     wire.written(Written::Close, 1);
@@ -195,7 +195,7 @@ async fn a_fault_behind_our_close_frame_is_reported_as_broken_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_gone_is_reported_once() {
+async fn a_lost_client_is_reported_once() {
     let mut wire = Wire::open();
     assert_eq!(wire.ended(WireEnd::Lost, 1), [broken_off(), Act::HangUp(Farewell::Drop)]);
     assert_eq!((wire.ended(WireEnd::Lost, 2), wire.tick(100)), (Vec::new(), Vec::new()));
@@ -205,7 +205,7 @@ async fn a_client_that_is_gone_is_reported_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_answers_no_ping_is_gone() {
+async fn a_client_that_answers_no_ping_is_dropped() {
     let mut wire = Wire::open();
     assert_eq!(wire.tick(10), [Act::Ping]);
     assert_eq!(wire.written(Written::Ping, 11), []);
@@ -214,7 +214,7 @@ async fn a_client_that_answers_no_ping_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_stops_says_only_goodbye_at_its_time() {
+async fn a_stopping_node_sends_only_the_close_frame_when_it_is_due() {
     let mut wire = Wire::open();
     let at = wire.at(3);
     wire.carrier.stop(at);
@@ -266,7 +266,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 
 proptest! {
     #[test]
-    fn in_any_order_a_room_hears_of_one_end_and_a_client_of_nothing_behind_a_close_frame(
+    fn in_any_order_a_room_receives_one_end_and_a_client_nothing_after_a_close_frame(
         history in prop::collection::vec(happens(), 0..60),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -40,7 +40,7 @@ fn text(text: &str) -> Said {
 }
 
 #[test]
-fn where_others_keep_everything_a_client_that_is_behind_is_closed_and_one_that_keeps_up_is_not() {
+fn with_an_exhausted_budget_only_clients_that_fall_behind_are_closed() {
     let budget = ByteBudget::new(64 * 1024);
     let new = || socket(&Limits::default(), &budget);
     let large = Message::text("x".repeat(30 * 1024));
@@ -74,7 +74,7 @@ fn a_client_that_is_too_far_behind_loses_its_queue() {
 }
 
 #[test]
-fn nothing_follows_a_goodbye() {
+fn nothing_follows_a_close_frame() {
     let (room, socket) = small();
     room.send(&Message::text("hi"));
     room.close(CloseFrame::new(4001, "bye"));
@@ -87,7 +87,7 @@ fn nothing_follows_a_goodbye() {
 }
 
 #[test]
-fn a_room_that_is_gone_says_goodbye_and_a_socket_that_is_gone_keeps_nothing() {
+fn a_dropped_room_closes_its_outbox_and_a_dropped_socket_holds_nothing() {
     let (room, socket) = small();
     drop(room);
     let last = Said::Goodbye(CloseFrame::new(1011, "the room stopped"));
@@ -104,7 +104,7 @@ fn a_room_that_is_gone_says_goodbye_and_a_socket_that_is_gone_keeps_nothing() {
 }
 
 #[test]
-fn an_answer_without_the_room_keeps_order_and_bound() {
+fn an_automatic_answer_keeps_the_order_and_the_bound() {
     let (room, socket) = small();
     room.send(&Message::text("first"));
     socket.outbox.answer(&Message::text("pong"));
@@ -116,7 +116,7 @@ fn an_answer_without_the_room_keeps_order_and_bound() {
 }
 
 #[test]
-fn an_end_by_the_socket_comes_behind_what_was_said_and_goes_over_the_rooms() {
+fn a_close_by_the_socket_follows_queued_messages_and_overrides_the_rooms_close() {
     let (room, socket) = small();
     room.send(&Message::text("hi"));
     socket.outbox.end(CloseFrame::new(1002, "bad frame"));
@@ -126,7 +126,7 @@ fn an_end_by_the_socket_comes_behind_what_was_said_and_goes_over_the_rooms() {
 }
 
 #[test]
-fn what_is_discarded_is_never_taken_and_nothing_is_kept_after_it() {
+fn a_discarded_outbox_delivers_nothing_and_keeps_nothing_later() {
     let budget = ByteBudget::new(64 * 1024);
     let (room, socket) = self::socket(&Limits::default(), &budget);
     let large = Message::text("x".repeat(10 * 1024));
@@ -143,7 +143,7 @@ fn what_is_discarded_is_never_taken_and_nothing_is_kept_after_it() {
 }
 
 #[test]
-fn what_was_taken_makes_space() {
+fn taking_messages_frees_space() {
     let (room, socket) = small();
     for _ in 0..5 {
         room.send(&Message::text("five5"));
@@ -152,7 +152,7 @@ fn what_was_taken_makes_space() {
 }
 
 #[test]
-fn a_slot_is_used_again_when_both_ends_are_gone() {
+fn a_slot_is_reused_when_both_ends_are_dropped() {
     let (room, Socket { outboxes, outbox }) = small();
     room.send(&Message::text("old"));
     drop(outbox);
@@ -168,7 +168,7 @@ fn a_slot_is_used_again_when_both_ends_are_gone() {
 }
 
 #[test]
-fn a_talkative_room_takes_no_turn_of_another() {
+fn a_busy_outbox_does_not_delay_another() {
     let limits = Limits::default();
     let outboxes = Outboxes::new(&limits, Metrics::new().rooms, ByteBudget::new(1 << 20));
     let (loud, _loud) = outboxes.open(ConnectionKey(0));
@@ -257,7 +257,7 @@ fn play(steps: &[Step]) {
 }
 
 #[test]
-fn no_word_is_lost_in_any_order_of_two_rooms_and_a_task() {
+fn no_message_is_lost_in_any_interleaving_of_two_rooms_and_a_task() {
     /// Plays all orders of the remaining steps.
     fn orders(left: &mut Vec<(Step, usize)>, played: &mut Vec<Step>, count: &mut usize) {
         if left.iter().all(|(_, times)| *times == 0) {
@@ -281,7 +281,7 @@ fn no_word_is_lost_in_any_order_of_two_rooms_and_a_task() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_rooms_on_many_threads_lose_no_word_and_keep_their_order() {
+async fn many_rooms_on_many_threads_lose_no_message_and_keep_their_order() {
     const ROOMS: usize = 8;
     const WORDS: usize = 2_000;
     let limits = Limits { outbox_frames_max: 1 << 20, ..Limits::default() };

@@ -39,7 +39,7 @@ fn wanting(places: &Places) -> tokio::task::JoinHandle<Result<Place, RoomError>>
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_room_that_was_used_least_recently_goes_first() {
+async fn the_least_recently_used_room_is_evicted_first() {
     let places = places(3);
     let (a, b, c) = (take(&places).await, take(&places).await, take(&places).await);
     for (place, used) in [(&a, 1), (&b, 2), (&c, 3)] {
@@ -67,7 +67,7 @@ async fn the_room_that_was_used_least_recently_goes_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newcomer_gets_the_place_of_who_was_told() {
+async fn a_newcomer_gets_the_slot_of_the_evicted_room() {
     let places = places(1);
     let old = take(&places).await;
     idle(&places, &old, 1);
@@ -80,7 +80,7 @@ async fn a_newcomer_gets_the_place_of_who_was_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_that_is_told_while_an_event_comes_goes_first() {
+async fn a_room_asked_to_leave_during_an_event_leaves_first() {
     let places = places(1);
     let old = take(&places).await;
     idle(&places, &old, 1);
@@ -99,7 +99,7 @@ async fn a_room_that_is_told_while_an_event_comes_goes_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_that_works_is_not_told_and_one_that_waits_gets_the_next_idle_place() {
+async fn a_working_room_is_not_evicted_and_a_waiter_gets_the_next_idle_slot() {
     let places = places(2);
     let (a, b) = (take(&places).await, take(&places).await);
     // Both were idle, and work again when the search meets them.
@@ -117,7 +117,7 @@ async fn a_room_that_works_is_not_told_and_one_that_waits_gets_the_next_idle_pla
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_room_that_promised_to_stay_is_never_told() {
+async fn a_room_that_must_stay_is_never_evicted() {
     let places = places(2);
     let (a, b) = (take(&places).await, take(&places).await);
     idle(&places, &a, 1);
@@ -140,7 +140,7 @@ async fn a_room_that_promised_to_stay_is_never_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_too_long_hears_that_the_node_is_busy_and_takes_no_place() {
+async fn a_waiter_that_times_out_gets_a_busy_error_and_takes_no_slot() {
     let places = places(1);
     let works = take(&places).await;
     let asked = Instant::now();
@@ -156,7 +156,7 @@ async fn who_waits_too_long_hears_that_the_node_is_busy_and_takes_no_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guests_with_too_much_memory_make_idle_rooms_go() {
+async fn exceeding_the_guest_memory_bound_evicts_idle_rooms() {
     let memory = GuestMemory::default();
     let places = with_memory(10, memory.clone(), 100);
     let (a, b) = (take(&places).await, take(&places).await);
@@ -183,7 +183,7 @@ async fn guests_with_too_much_memory_make_idle_rooms_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_left_the_queue_keeps_nobody_waiting() {
+async fn a_waiter_that_left_the_queue_delays_nobody() {
     let memory = GuestMemory::default();
     let places = with_memory(4, memory.clone(), 100);
     let one = take(&places).await;
@@ -203,7 +203,7 @@ async fn who_left_the_queue_keeps_nobody_waiting() {
 /// Lets rooms on many threads come, work, idle and go: no room waits forever, and no place is lost or given
 /// twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn places_are_never_lost_and_never_given_twice() {
+async fn slots_are_never_lost_and_never_granted_twice() {
     let limits = Limits { place_wait_ms_max: 60_000, ..limits(3) };
     let places = SharedPlaces::new(3, u64::MAX).for_project(&limits, GuestMemory::default());
     let rooms = (0..16).map(|_| {
@@ -238,7 +238,7 @@ async fn places_are_never_lost_and_never_given_twice() {
 
 /// Checks that a search moves only rooms that were used since it last met them.
 #[tokio::test(start_paused = true)]
-async fn a_search_among_many_rooms_moves_few() {
+async fn a_search_among_many_rooms_touches_few() {
     let places = places(50_000);
     let mut held = Vec::new();
     for used in 0..50_000 {
@@ -266,7 +266,7 @@ fn two_projects(total: u64, first: u64) -> (Places, Places) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_project_at_its_own_limit_makes_only_its_own_rooms_go() {
+async fn a_project_at_its_own_limit_evicts_only_its_own_rooms() {
     let (small, large) = two_projects(10, 1);
     let (one, other) = (take(&small).await, take(&large).await);
     // The other project's room was last used earlier, and may go.
@@ -281,7 +281,7 @@ async fn a_project_at_its_own_limit_makes_only_its_own_rooms_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_process_makes_the_least_recently_used_room_of_any_project_go() {
+async fn a_full_process_evicts_the_least_recently_used_room_of_any_project() {
     let (first, second) = two_projects(2, 2);
     let (a, b) = (take(&first).await, take(&first).await);
     idle(&first, &a, 2);
@@ -295,7 +295,7 @@ async fn a_full_process_makes_the_least_recently_used_room_of_any_project_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_for_their_own_project_keep_no_other_waiting() {
+async fn waiters_of_one_project_do_not_delay_another_project() {
     let (small, large) = two_projects(2, 1);
     let works = take(&small).await;
     let wants = wanting(&small);
@@ -327,7 +327,7 @@ async fn the_memory_of_all_projects_is_bounded_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_project_that_is_gone_leaves_no_place_taken() {
+async fn a_dropped_project_frees_all_its_slots() {
     let (first, second) = two_projects(1, 1);
     let place = take(&first).await;
     drop(first);

@@ -43,7 +43,7 @@ async fn every_event_and_every_output_has_the_next_number() {
 }
 
 #[tokio::test]
-async fn numbers_go_on_while_a_room_sleeps() {
+async fn numbers_continue_after_a_room_slept() {
     let node = Node::with(WhenQuiet::Hibernate, 1).await;
     let a = node.connect("a").await;
     tell(&a, "free").await;
@@ -59,7 +59,7 @@ async fn numbers_go_on_while_a_room_sleeps() {
 }
 
 #[tokio::test]
-async fn a_crash_makes_no_number_that_was_seen_one_of_something_else() {
+async fn no_number_seen_before_a_crash_is_reused() {
     let node = Node::start().await;
     let a = node.connect("a").await;
     let before = last(&node);
