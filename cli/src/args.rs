@@ -236,7 +236,7 @@ pub(crate) struct DataArgs {
 /// with their backtraces, refused clients, deployments. The server keeps the newest lines (see `room limits`) and
 /// filters them before it sends them. A `·` marks the platform's lines.
 ///
-/// With --follow it goes on until Ctrl-C: across deployments, and across restarts of the server, for which it waits.
+/// With --follow it continues until Ctrl-C: across deployments, and across restarts of the server, for which it waits.
 /// If lines were dropped before they could be shown, it prints their number.
 #[derive(Debug, ClapArgs)]
 #[command(

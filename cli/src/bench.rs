@@ -48,7 +48,7 @@ pub(crate) async fn probe(target: &Target) -> anyhow::Result<()> {
             Ok(())
         }
         Err(err @ (Broken::Io(_) | Broken::Silent(_))) => {
-            let message = format!("nobody answers at {}: {err}", target.addr);
+            let message = format!("no server answers at {}: {err}", target.addr);
             Err(Mistake::new(Code::NoAnswer, message)
                 .help("start a server, as `room dev rooms-examples/bench` does, and take the URL it prints")
                 .into())

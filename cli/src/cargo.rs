@@ -188,7 +188,7 @@ impl Package {
         let package = packages.find(|package| package.manifest_path == file).ok_or_else(|| {
             Mistake::new(
                 Code::NotAPackage,
-                format_args!("{} has no [package] in it", file.display()),
+                format_args!("{} has no [package] section", file.display()),
             )
             .help("a party's `path` is the folder of a package, not of a workspace")
         })?;
@@ -197,7 +197,7 @@ impl Package {
         if !makes_component {
             return Err(Mistake::new(
                 Code::NoComponent,
-                format_args!("the package {} makes no component", package.name),
+                format_args!("the package {} does not build a component", package.name),
             )
             .help("add to its Cargo.toml:\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]")
             .into());

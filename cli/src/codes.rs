@@ -66,7 +66,7 @@ codes! {
     WrongType "R0005" "a value of room.toml is of the wrong kind",
         "The key is right, and its value is a text where a number is expected, or the like.",
         "# room.toml\nname = 5",
-        "Write it as the help says.";
+        "Write it as shown in the help.";
     WrongNumber "R0006" "a limit is not a whole number, or is too small",
         "Limits are whole numbers of at least 1; only `drain_spread_ms` may be 0. None of the others can be turned off, as each keeps the server alive.",
         "# room.toml\nname = \"chat\"\n[limits]\nturn_ms_max = 0",
@@ -124,9 +124,9 @@ codes! {
         "The machine is not online, or Rust is a package of the system.",
         "Run `rustup target add wasm32-wasip2`, or install the target with your system's packages.";
     CargoRefuses "R0020" "cargo cannot read a package",
-        "Cargo was asked what the package consists of, and refused. Its words are in the message.",
+        "`cargo metadata` failed for the package. Its error is in the message.",
         "A Cargo.toml with a mistake in it, or a dependency whose folder is not there.",
-        "Put right what cargo names; `cargo metadata --no-deps` in the package says it again.";
+        "Fix what cargo reports. `cargo metadata --no-deps` in the package prints it again.";
     NotAPackage "R0021" "the folder of a party is not a package",
         "Its Cargo.toml has no `[package]`: it is that of a workspace.",
         "A party whose `path` is the root of a workspace.",
@@ -142,7 +142,7 @@ codes! {
     NoStart "R0024" "the server does not start",
         "The address cannot be had, or the data folder cannot be opened: its disk, its rights, another server, or a damaged file.",
         "$ room new chat --template blank\n$ cd chat\n$ room dev --host 192.0.2.1",
-        "The message has the system's words, or names the file and how to go on without it. `--ephemeral` needs no data folder, --host 127.0.0.1 no network.";
+        "The message has the system's error, or names the file and how to go on without it. `--ephemeral` needs no data folder, --host 127.0.0.1 no network.";
     BadFilter "R0025" "this is not a log filter",
         "The filter says which lines are shown, as tracing's directives.",
         "$ room dev --log =debug=",
@@ -156,13 +156,13 @@ codes! {
         "$ mkdir data\n$ room backup out/all.room --data data",
         "Make the folder first, or name another file.";
     Exists "R0028" "something is there already",
-        "Nothing that exists is replaced without being told to, as it is somebody's work.",
+        "An existing file is replaced only on request, as it is somebody's work.",
         "$ mkdir chat\n$ touch chat/notes\n$ room new chat",
         "Choose another name. A file that a command makes is replaced with --force.";
     NotWritable "R0029" "a file cannot be written",
         "The disk is full, or this user may not write there.",
         "$ touch chat\n$ room new chat/room",
-        "The message has the system's words; name a place where you may write.";
+        "The message has the system's error. Name a place where you may write.";
     NotTheSdk "R0030" "--sdk names something else",
         "The flag takes the folder `sdk` of a checkout of room.",
         "$ room new chat --sdk .",
@@ -176,11 +176,11 @@ codes! {
         "$ room export lobby --data data",
         "Run `room dev` once, or name another folder with --data.";
     HasData "R0033" "there is data already",
-        "A backup is restored only where there is no data, which would be lost.",
+        "A backup is restored only into a folder without data, which would otherwise be lost.",
         "A second `room restore monday.room` into one folder.",
         "Stop the server if one runs on it, and move the folder away, or restore into another one with --data.";
-    InUse "R0034" "the data is in use, and its server cannot be asked",
-        "A process has the data folder open. A server says how it is asked in control.json in that folder, and this one has not, or does not answer.",
+    InUse "R0034" "the data is in use, and its server cannot be reached",
+        "A process has the data folder open. A server announces its address in control.json in that folder, and this process has not announced one, or does not answer.",
         "A second command while `room restore` runs.",
         "Wait for the other command, or stop the process that uses the folder.";
     StoreRefused "R0035" "the data cannot be opened",
@@ -208,9 +208,9 @@ codes! {
         "Many backups at the same time.",
         "Try again a little later; if no project is served yet, build it first.";
     ServerRefused "R0041" "the server refuses",
-        "A server runs on the data folder and was asked, and what was asked for is not possible there.",
+        "A server runs on the data folder, and it refused the request.",
         "`room import` for a party that the project does not have.",
-        "The message has the server's words.";
+        "The message has the server's answer.";
     Unexplained "R0042" "there is no such code",
         "The codes of mistakes are R and four digits. Those of the compiler, as E0308, are explained by `rustc --explain`.",
         "$ room explain R9999",
@@ -228,11 +228,11 @@ codes! {
         "$ room rooms --data data",
         "Start one: `room dev`, or `room serve`; --data names another server's data folder.";
     NotConfirmed "R0046" "it was not confirmed",
-        "What cannot be undone is asked about on a terminal, and needs --yes where there is no terminal.",
+        "The command asks on a terminal before it does something that cannot be undone. Without a terminal it needs --yes.",
         "`room delete-room lobby` in a script.",
         "Add --yes if you mean it. Nothing was deleted.";
     BadValue "R0047" "a value to store is not JSON",
-        "Rooms that are written with the SDK store JSON, so that is what is taken unless --text or --file says otherwise.",
+        "Rooms written with the SDK store JSON, so the command expects JSON unless --text or --file is given.",
         "`room storage set lobby title hello`",
         "Put a text in quotes, which a shell needs quotes around: `'\"hello\"'`; or store it as it is with --text.";
     BadKey "R0048" "this cannot be a key",
@@ -240,7 +240,7 @@ codes! {
         "`room storage get lobby --encoded %F`",
         "Write a byte as `%FF`, and a % itself as `%25`.";
     BadToken "R0049" "the server does not accept the token",
-        "A server that was deployed to is asked with a token, and this one is misspelled, revoked, or good for less than what was asked.",
+        "A request to a server needs a token, and this one is misspelled, revoked, or does not allow the request.",
         "$ room list --name chat --to http://127.0.0.1:9 --token 'no token'",
         "`room token list` shows the tokens and their scopes; `room token create` makes one. `room serve` prints the first.";
     BadUrl "R0050" "this is not a server address",
@@ -248,7 +248,7 @@ codes! {
         "$ room list --name chat --to https://chat.example.com/admin --token x",
         "Write it as http://127.0.0.1:1998, or https://rooms.example.com. A server that speaks no TLS is best reached through `ssh -L 1998:localhost:1998 its-name`.";
     BadOrigin "R0051" "this cannot be an origin",
-        "The origins of `[serve]` are what browsers say of a page: a scheme, a host, and a port if it is not the scheme's own, with nothing behind them. They are at most `origins_max`.",
+        "An origin of `[serve]` is what a browser sends for a page: a scheme, a host, and a port if it is not the scheme's default, with nothing after them. There may be at most `origins_max`.",
         "# room.toml\nname = \"chat\"\n[serve]\norigins = [\"chat.example.com\"]",
         "Write it as `https://chat.example.com`, or `https://*.example.com` for all names below; list none to let every page in.";
     BadHost "R0052" "this cannot be a host name",
@@ -258,11 +258,11 @@ codes! {
     BadTtl "R0053" "this cannot be a ttl",
         "The `ttl` of a party is how long its rooms are kept when nobody uses them: a whole number with its unit, seconds, minutes, hours, days or weeks, from `1s` to `520w`.",
         "# room.toml\nname = \"chat\"\n[parties.main]\nttl = \"30 days\"",
-        "Write it as `ttl = \"30d\"`, or remove it to keep rooms for ever.";
+        "Write it as `ttl = \"30d\"`, or remove it to keep rooms forever.";
     UntrustedServer "R0054" "the server is not trusted",
         "A server that is asked over https shows a certificate for its name, signed by an authority that this machine trusts. This server's certificate has expired, is for another name or is signed by an authority that is not trusted, or the server does not use TLS.",
         "`room rooms --to https://127.0.0.1:1998`",
-        "The message says which. --ca-file names the certificate of an authority of your own, or one that vouches for itself.";
+        "The message says which. --ca-file names the certificate of an authority of your own, or a self-signed certificate.";
     BadCaFile "R0055" "there are no certificate authorities",
         "The authorities that sign servers' certificates are read from --ca-file, or from where this system keeps it, and no certificate in PEM was found there.",
         "$ room rooms --name chat --to https://127.0.0.1:9 --token x --ca-file nowhere.pem",
@@ -272,10 +272,10 @@ codes! {
         "$ room rooms --name chat --data data --to http://127.0.0.1:9 --token x",
         "Leave out --data, or --to. A flag goes over ROOM_TO and ROOM_DATA.";
     NotTheBench "R0057" "the room there is not the one for benchmarks",
-        "`room bench` speaks the protocol of `rooms-examples/bench`, and what is served there is another room, or no room at all.",
+        "`room bench` speaks the protocol of `rooms-examples/bench`, and the server at this address serves another room, or is not a room server.",
         "`room bench http://127.0.0.1:1999` while `room dev` serves a chat.",
         "Serve it with `room dev rooms-examples/bench`, or deploy that folder; --party names the party if it is not `main`.";
-    NoAnswer "R0058" "nobody answers at the URL",
+    NoAnswer "R0058" "no server answers at the URL",
         "No connection to the server came about, or nothing came over it.",
         "$ room bench http://127.0.0.1:9",
         "Start a server, and take the URL that it prints for clients.";
@@ -284,7 +284,7 @@ codes! {
         "$ room bench http://127.0.0.1:9 echo --clients 10 --rooms 20",
         "The message has the numbers, and what to change.";
     PublicSources "R0060" "the static files hold the project's sources",
-        "Everything in the folder of `[assets]` that is not hidden can be read by everybody, and this one holds the project's room.toml or the package of a party.",
+        "Everybody can read all files in the folder of `[assets]` that are not hidden, and this folder holds the project's room.toml or the package of a party.",
         "# room.toml\nname = \"chat\"\n[assets]\ndir = \".\"",
         "Put the pages into a folder of their own and name that: `dir = \"web\"`.";
 }

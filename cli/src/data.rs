@@ -82,7 +82,7 @@ impl DataFolder {
             }
             OfflineError::HasStore(_) => Mistake::new(
                 Code::HasData,
-                format_args!("{dir} has data in it, which restore never replaces"),
+                format_args!("{dir} contains data, which restore never replaces"),
             )
             .help(format_args!(
                 "stop the server if one runs on it, and move it away: \

@@ -37,7 +37,7 @@ use unrest::{After, Meaning, Unrest};
 use watch::{Changes, Scope, Watcher};
 
 /// The text on pages for a build that failed before the compiler did.
-const SEE_TERMINAL: &str = "The terminal of `room dev` has the words of cargo.";
+const SEE_TERMINAL: &str = "Cargo's messages are in the terminal of `room dev`.";
 
 /// The choices of the command line for this session.
 #[derive(Debug, Clone)]
@@ -132,7 +132,7 @@ impl Session {
                     Pressed::Forget => {
                         self.reloader = self.reloader.forget().await?;
                         let mark = styled(print::GOOD, "✓");
-                        print::talk(format_args!("{mark} everything that rooms stored is gone"));
+                        print::talk(format_args!("{mark} everything that rooms stored was deleted"));
                     }
                     Pressed::End => break,
                 },

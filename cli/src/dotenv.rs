@@ -98,7 +98,7 @@ fn parse(file: &str, text: &str) -> Result<BTreeMap<String, String>, Vec<Mistake
         let line = 1 + whole[..whole.len() - rest.len()].matches('\n').count();
         let found = entry(&mut rest).and_then(|found| match found {
             Some((key, _)) if first.contains_key(key) => {
-                let message = format!("{key} is there twice, first on line {}", first[key]);
+                let message = format!("{key} is listed twice, first on line {}", first[key]);
                 Err((message, "remove one of the two lines"))
             }
             found => Ok(found),
@@ -177,7 +177,7 @@ fn quoted(key: &str, quote: char, rest: &mut &str) -> Result<String, Wrong> {
                 *rest = after;
                 let line = line.trim();
                 if !line.is_empty() && !line.starts_with('#') {
-                    let help = "put all of the value in quotes, and a comment behind a `#`";
+                    let help = "put the whole value in quotes, and a comment after a `#`";
                     return Err((format!("something follows the value of {key}"), help));
                 }
                 return wrong.map_or(Ok(value), Err);

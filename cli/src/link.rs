@@ -138,7 +138,7 @@ impl Address {
             TlsError::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::BadSignature,
             ) => (
-                "nobody who is trusted here vouches for its certificate".to_owned(),
+                "its certificate is not signed by a trusted authority".to_owned(),
                 "--ca-file names the certificate of an authority of your own",
             ),
             TlsError::InvalidCertificate(
@@ -183,7 +183,7 @@ fn config(ca_file: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
                 roots.add(certificate).map_err(|err| wrong(&err))?;
             }
             if roots.is_empty() {
-                return Err(wrong(&"it has no certificate in PEM in it").into());
+                return Err(wrong(&"it contains no certificate in PEM format").into());
             }
         }
         None => {

@@ -137,7 +137,7 @@ struct PartyKeys {
     /// A text message that is answered without waking the room, as a sign of life.
     #[schemars(default, with = "AutoResponseKeys", skip_serializing_if = "Option::is_none")]
     auto_response: Option<AutoResponseKeys>,
-    /// Rooms that nobody has used for so long are deleted, after `on_expire`: a whole number with `s`, `m`, `h`, `d`
+    /// A room that nobody has used for this time is deleted, after `on_expire`: a whole number with `s`, `m`, `h`, `d`
     /// or `w`. A connection, a message, a request and an alarm that rings are uses. Without it, rooms are kept
     /// forever.
     #[schemars(

@@ -168,7 +168,7 @@ impl Reader<'_> {
         match PartyName::parse(name) {
             Err(err) => self.complain(&err.to_string(), key_span(property), "this name"),
             Ok(name) if self.import.parties.iter().any(|(other, _)| *other == name) => {
-                let message = format!("the party {name} is there twice");
+                let message = format!("the party {name} is listed twice");
                 self.complain(&message, key_span(property), "the second one");
             }
             Ok(name) => {

@@ -50,7 +50,7 @@ impl Place {
             (true, true, true) | (true, false, false) => {
                 let message = "both a data folder and a server elsewhere are named";
                 return Err(Mistake::new(Code::TwoPlaces, message)
-                    .help("give one: --data, or --to (ROOM_DATA and ROOM_TO count, too)")
+                    .help("give one: --data or --to (ROOM_DATA and ROOM_TO count as well)")
                     .into());
             }
             (true, false, true) | (false, ..) => {}

@@ -77,9 +77,9 @@ impl Server {
     /// Returns the server that has this folder open.
     ///
     /// # Errors
-    /// A mistake: the process that has it open cannot be asked.
+    /// A mistake: the process that has it open cannot be reached.
     pub(crate) fn of(dir: &Path) -> anyhow::Result<Self> {
-        Control::read(dir).map(Self::from).ok_or_else(|| in_use("it has not said how to ask it"))
+        Control::read(dir).map(Self::from).ok_or_else(|| in_use("it has not announced an address"))
     }
 
     /// Returns the server at an address that the user named.
@@ -177,7 +177,9 @@ impl Server {
     ) -> anyhow::Result<u64> {
         let address = self.address.authority();
         let mut link = self.address.connect(SILENCE_MAX).map_err(|err| match err {
-            NoLink::Away(err) => self.unreachable(&format!("nobody answers at {address}: {err}")),
+            NoLink::Away(err) => {
+                self.unreachable(&format!("no server answers at {address}: {err}"))
+            }
             NoLink::Untrusted(err) => err,
         })?;
         let sent = write(&mut link, &self.head(method, path, body.len()), body, told);
@@ -191,7 +193,7 @@ impl Server {
         if status != 200 {
             return Err(self.refused(status, &refusal(answer, length)?));
         }
-        let Length::Bytes(length) = length else { bail!("the server does not tell the length") };
+        let Length::Bytes(length) = length else { bail!("the server's answer has no length") };
         let got = io::copy(&mut answer.take(length), out)?;
         if got < length {
             bail!("the answer of the server broke off after {got} of {length} bytes");
@@ -218,7 +220,7 @@ impl Server {
                     .into()
             }
             (507, _) => Mistake::new(Code::ServerRefused, text)
-                .help("free space on the server's disk and try again; what was served goes on")
+                .help("free space on the server's disk and try again; the served version continues")
                 .into(),
             (400..=499, _) => Mistake::new(Code::ServerRefused, text).into(),
             _ => anyhow::anyhow!("the server failed: {text}"),
@@ -274,7 +276,7 @@ fn read_head(from: &mut BufReader<Link>) -> io::Result<Head> {
             }
             Some(_) => {}
             None if line.is_empty() => {
-                let length = length.ok_or_else(|| wrong("it does not tell the length"))?;
+                let length = length.ok_or_else(|| wrong("the answer has no length"))?;
                 return Ok(Head { status, length });
             }
             None => break,
@@ -286,7 +288,9 @@ fn read_head(from: &mut BufReader<Link>) -> io::Result<Head> {
 fn in_use(why: &str) -> anyhow::Error {
     Mistake::new(
         Code::InUse,
-        format_args!("the data folder is in use, and who uses it cannot be asked: {why}"),
+        format_args!(
+            "the data folder is in use, and the process that uses it cannot be reached: {why}"
+        ),
     )
     .help("wait for the other command, or stop the process that uses the folder")
     .into()

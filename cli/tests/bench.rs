@@ -74,7 +74,7 @@ fn every_scenario_yields_figures_and_loses_nothing() {
     let rates: Vec<_> = runs[6..].iter().map(|run| run["rate"].as_u64().unwrap()).collect();
     assert_eq!(rates, [1_000, 100, 200, 20]);
 
-    // The counts go on where the run before has left them.
+    // The counts continue where the previous run ended.
     let again = ["durable", "--rooms", "2", "--in-flight", "4", "--payload", "64", "--json"];
     let runs = report(&bench(project.root(), &dev, &[&again[..], &short].concat()));
     is_whole(&runs[0]);
@@ -98,7 +98,7 @@ fn every_scenario_yields_figures_and_loses_nothing() {
 
 /// Ctrl-C prints what there is.
 fn interrupted(dir: &Path, dev: &Dev) {
-    // Those of earlier runs are gone, so that three are those of this one.
+    // The connections of earlier runs are closed, so the three belong to this one.
     sockets(dev, 0);
     let url = format!("http://127.0.0.1:{}", dev.port());
     let long = ["bench", &url, "echo", "idle", "--clients", "3", "--seconds", "3600", "--json"];

@@ -1,4 +1,4 @@
-//! The examples in Chromium: what `tests/browser/*.mjs` says holds. Screenshots are left in
+//! The examples in Chromium: runs `tests/browser/*.mjs`. Screenshots are left in
 //! `target/tmp/screenshots`.
 #![cfg(unix)]
 
@@ -24,7 +24,7 @@ fn check_with(example: &str, file: &str) {
     run(&Project::copy(&format!("rooms-examples/{example}"), &format!("browser-{file}")), file);
 }
 
-/// Runs a file with a room that does what its messages tell it.
+/// Runs a file with a room that follows the commands in its messages.
 fn check_with_puppet(file: &str, manifest: &str) {
     let project = Project::copy("tests/guests/puppet", &format!("browser-{file}"));
     project.write("room.toml", manifest);

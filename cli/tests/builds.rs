@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Where the room answers.
 const LOBBY: &str = "/party/lobby";
 
-/// A room that answers with what this expression says.
+/// A room that answers with the value of this expression.
 fn source(before: &str, answer: &str) -> String {
     format!(
         r#"//! Answers.
@@ -175,7 +175,7 @@ fn only_a_save_of_a_file_that_cargo_read_starts_a_build() {
         save(&mut dev, &project, file, &text(&words[at]), &words.join(" "));
     }
 
-    // What a program writes all the time into the package is no input, and keeps no save waiting.
+    // A file that a program writes constantly into the package is not an input, and delays no save.
     let (root, over) = (project.root().to_owned(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -189,7 +189,7 @@ fn only_a_save_of_a_file_that_cargo_read_starts_a_build() {
         save(&mut dev, &project, "../beyond.txt", "at last", &words.join(" "));
         over.store(true, Ordering::Relaxed);
     });
-    // Another version in the lock file is another build, of which cargo makes the same code here.
+    // Another version in the lock file is another build, for which cargo produces the same code here.
     let lock = std::fs::read_to_string(project.root().join("Cargo.lock")).expect("cargo writes it");
     project.write("Cargo.lock", &format!("{lock}\n"));
     dev.line("the built code is the same", BUILD_MAX);
@@ -207,7 +207,7 @@ fn a_build_that_writes_into_its_sources_ends_and_is_named() {
     let word = if std::path::Path::new("word").exists() { "two" } else { "one" };
     let text = format!("pub const WORD: &str = \"{word}\"; // {now}");
     std::fs::write("src/build_info.rs", text).unwrap();
-    // It goes on, as those do that ask git and the network.
+    // It continues, like waits for git and the network.
     std::thread::sleep(std::time::Duration::from_millis(500));
 }
 "#,
@@ -227,7 +227,7 @@ fn clients_read_why_the_first_build_failed_and_saving_any_file_retries_it() {
     let mut dev = Dev::spawn(project.root(), &["--port", "0", "--ephemeral", "--poll"]);
     dev.line("it does not compile: nothing is served yet", BUILD_MAX);
     let control = project.root().join(".room/ephemeral/control.json");
-    let control = std::fs::read(control).expect("it says how to ask it");
+    let control = std::fs::read(control).expect("the server announces its address");
     let control: Value = serde_json::from_slice(&control).expect("it is JSON");
     let address = control["address"].as_str().expect("it says where").rsplit(':').next();
     let port = address.and_then(|port| port.parse().ok()).expect("it has a port");

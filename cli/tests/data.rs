@@ -52,7 +52,7 @@ fn good(dir: &Path, args: &[&str]) -> String {
     done.out
 }
 
-/// Runs a command that must be refused as the user's mistake. → What it said, on one line.
+/// Runs a command that must be refused as the user's mistake, and returns its output on one line.
 fn refused(dir: &Path, args: &[&str], lines: &str) -> String {
     let done = fed(dir, args, lines);
     assert_eq!((done.code, done.out.as_str()), (Some(1), ""), "{args:?}\n{}", done.talk);
@@ -194,10 +194,10 @@ fn a_stale_announcement_is_ignored_and_a_silent_owner_is_named() {
     let lock = std::fs::File::create(dir.join("data/lock")).unwrap();
     lock.lock().unwrap();
     let said = refused(dir, &["export", "lobby", "--data", "data"], "");
-    assert!(said.contains("cannot be asked: nobody answers at 127.0.0.1:1"), "{said}");
+    assert!(said.contains("cannot be reached: no server answers at 127.0.0.1:1"), "{said}");
     std::fs::remove_file(dir.join("data/control.json")).unwrap();
     let said = refused(dir, &["backup", "x", "--data", "data"], "");
-    assert!(said.contains("it has not said how to ask it"), "{said}");
+    assert!(said.contains("it has not announced an address"), "{said}");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_backup_through_a_running_server_is_a_past_consistent_state() {
         }
         let before = done.load(Ordering::SeqCst);
         let made = run(root, &["backup", "all.room", "--json"]);
-        // One more may have been begun that nobody has heard of yet.
+        // One more may have started without an answer yet.
         let after = done.load(Ordering::SeqCst) + 1;
         ended.store(true, Ordering::SeqCst);
         assert_eq!(made.code, Some(0), "{}", made.talk);

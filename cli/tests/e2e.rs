@@ -275,7 +275,7 @@ fn a_busy_port_is_replaced_only_if_it_is_the_default() {
     let talk = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1));
     assert!(talk.contains(&format!("port {port} is taken")), "{talk}");
-    // Who started it goes away: it is told, and ends as by any other signal.
+    // Its terminal goes away: it gets a hangup, and ends as by any other signal.
     dev.signal(Signal::HUP);
     let (code, lines) = dev.ended();
     assert_eq!(code, Some(0));
@@ -371,7 +371,7 @@ fn dotenv_files_override_room_toml_reload_on_save_and_are_never_shown() {
     assert_eq!(dev.stop().0, Some(0));
 }
 
-/// A build script that calls the test when it starts, and goes on when it is told to.
+/// A build script that calls the test when it starts, and continues when the test answers.
 struct Builds(TcpListener);
 
 impl Builds {

@@ -76,7 +76,7 @@ fn lines(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        // It goes on until it is ended; one that has ended needs no telling.
+        // It runs until it is ended. A process that has ended needs no signal.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -105,7 +105,7 @@ impl Told {
                 Err(err) if err.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
                     std::thread::yield_now();
                 }
-                Err(err) => panic!("nobody asks: {err}"),
+                Err(err) => panic!("no command connects: {err}"),
             }
         };
         tcp.set_nonblocking(false).unwrap();
@@ -156,7 +156,7 @@ fn following_the_log_resumes_after_the_last_shown_line_across_restarts() {
     assert_eq!(path, format!("{query}&tail=20"));
     assert_eq!(serde_json::from_str::<Value>(&following.line()).unwrap()["seq"], 7);
     drop(tcp);
-    // It stops in order; nothing was shown, but the number tells how far it was.
+    // The server stops in order. Nothing was shown, but the number has the position.
     let (path, mut tcp) =
         server.streams("id: 11\nevent: missed\ndata: {\"missed\":3}\n\nid: 12\n\n");
     assert_eq!(path, format!("{query}&after=7"));
@@ -164,7 +164,7 @@ fn following_the_log_resumes_after_the_last_shown_line_across_restarts() {
     assert_eq!(following.line(), r#"{"missed":3}"#);
     // It is not ready, then it is another one, at another address, which has another token first.
     assert_eq!(server.refuses(503, "the server is starting"), format!("{query}&after=12"));
-    following.talk_with("the server is gone");
+    following.talk_with("lost the connection to the server");
     server.refuses(401, "no");
     drop(server);
     let server = Told::announced(dir.path());
@@ -178,7 +178,7 @@ fn following_the_log_resumes_after_the_last_shown_line_across_restarts() {
     assert_eq!(following.line(), r#"{"restarted":true}"#);
     assert_eq!(serde_json::from_str::<Value>(&following.line()).unwrap()["seq"], 99);
     drop(tcp);
-    // What will never work is not tried again.
+    // What will never work is not retried.
     assert_eq!(server.refuses(400, "the parameter x is wrong"), format!("{query}&after=99"));
     following.talk_with("the parameter x is wrong");
     assert_eq!(following.child.wait().unwrap().code(), Some(1));
@@ -210,7 +210,7 @@ fn log_lines_name_their_room_and_cannot_control_the_terminal() {
               0: here
             12:00 ERROR forged
         … 3 lines missed
-        … the server was started again; its log begins anew
+        … the server restarted; its log starts over
     "#]]
     .assert_eq(&text(&output.stdout));
 }
@@ -246,13 +246,13 @@ fn closing_the_output_pipe_ends_the_command() {
     let server = Told::announced(dir.path());
     let mut command = room(dir.path(), &["logs", "-f", "--data", "data"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    // The next line finds nobody who reads it.
+    // The next line finds no reader.
     drop(child.stdout.take());
     let (_, _tcp) = server.streams(&line(2, "info", "guest", "y"));
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// A room that logs what is posted, with a word of its source, and panics when it is told to.
+/// A room that logs what is posted, with a word of its source, and panics on request.
 const LOG: &str = r#"//! Logs.
 use room_sdk::prelude::*;
 
@@ -306,16 +306,16 @@ fn logs_follow_a_running_server_through_saves_and_restarts() {
 
     // The next server listens elsewhere, and keeps its data in memory.
     assert_eq!(dev.stop().0, Some(0));
-    following.talk_with("the server is gone");
+    following.talk_with("lost the connection to the server");
     let dev = Dev::start(root, &["--ephemeral"]);
-    following.line_with("its log begins anew");
+    following.line_with("its log starts over");
     dev.http("PUT", "/party/lobby");
     following.line_with("main/lobby two PUT");
     assert_eq!(dev.stop().0, Some(0));
     assert!(!root.join(".room/ephemeral/control.json").exists());
 }
 
-/// What this `room` cannot do is said before anything else goes on.
+/// An unsupported setting is reported before the command does anything else.
 #[cfg(not(feature = "otlp"))]
 #[test]
 fn requesting_spans_prints_that_they_are_omitted() {

@@ -105,7 +105,7 @@ fn rooms_of_a_remote_server_are_inspected_and_changed() {
     manifest(&project, "one");
     assert_eq!((count(&served, "one"), count(&served, "two")), ("1".into(), "1".into()));
     assert_eq!(count(&served, "two"), "2");
-    // The process tells whose room it was.
+    // The process names the project of the room.
     served.line("one:main/lobby counted 1 for one");
     served.line("two:main/lobby counted 2 for two");
     let alice_is_in = alice(&served);
@@ -118,7 +118,7 @@ fn rooms_of_a_remote_server_are_inspected_and_changed() {
     assert_eq!(served.stop(), Some(0));
 }
 
-/// A token that is good for looking looks at everything, and changes nothing.
+/// A token with the read scope reads everything and changes nothing.
 fn looks(served: &mut Served, root: &Path) {
     let made = json(&served.good(root, &["token", "create", "reader", "--json"]));
     let secret = made["secret"].as_str().expect("it has one").to_owned();
@@ -184,7 +184,7 @@ fn moves(served: &Served, root: &Path) {
     let made = json(&served.good(root, &["backup", "one.room", "--json"]));
     let size = root.join("one.room").metadata().expect("it was made").len();
     assert_eq!(made["bytes"].as_u64(), Some(size));
-    // A backup is restored where its data is to lie.
+    // A backup is restored into the folder of its data.
     let mut restore = std::process::Command::new(env!("CARGO_BIN_EXE_room"));
     let restore = restore.args(["restore", "one.room", "--data", "restored"]).current_dir(root);
     assert!(restore.output().expect("the command was built").status.success());
@@ -196,7 +196,7 @@ fn moves(served: &Served, root: &Path) {
     assert!(String::from_utf8_lossy(&list.stdout).contains("\"count\""), "{list:?}");
 }
 
-/// What is asked is what was named, or nothing.
+/// A command reaches the named project, or none.
 fn finds(served: &Served, root: &Path) {
     let said = served.refused(root, &["rooms", "--name", "three"]);
     assert!(said.contains("there is no project three"), "{said}");
@@ -248,7 +248,7 @@ fn a_server_is_reached_over_tls_if_its_certificate_is_trusted() {
     let name = std::mem::replace(&mut served.operators, by_address);
     let said = served.refused(root, &["rooms", "--ca-file", "own.pem"]);
     assert!(said.contains("R0054") && said.contains("for other names"), "{said}");
-    // Plain HTTP where TLS is spoken is told so, and so is TLS where plain HTTP is.
+    // Plain HTTP on a TLS port gets an explanation, and so does TLS on a plain port.
     served.operators = name.replace("https", "http");
     let said = served.refused(root, &["rooms"]);
     assert!(said.contains("this port speaks TLS"), "{said}");

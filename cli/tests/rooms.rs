@@ -37,14 +37,14 @@ fn json_of(dir: &Path, args: &[&str]) -> Value {
     serde_json::from_str(&good(dir, &[args, &["--json"]].concat())).expect("it is JSON")
 }
 
-/// Runs a command that must be refused as the user's mistake. → What it said, on one line.
+/// Runs a command that must be refused as the user's mistake, and returns its output on one line.
 fn refused(dir: &Path, args: &[&str]) -> String {
     let (code, out, talk) = run(dir, args);
     assert_eq!((code, out.as_str()), (Some(1), ""), "{args:?}\n{talk}");
     talk.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
 }
 
-/// A WebSocket of which only the first bytes are read.
+/// A WebSocket whose test reads only the first bytes.
 struct Socket(TcpStream);
 
 impl Socket {
@@ -167,7 +167,7 @@ fn rooms_of_a_local_server_are_inspected_and_changed() {
 
     lists(root);
     let socket = looks(root, port);
-    // The socket stays while what is stored is changed below the room.
+    // The socket stays while an operator changes the room's stored data.
     edits(root, &dev);
     closes(root, port, socket);
     for (args, why) in [

@@ -71,7 +71,7 @@ pub enum DeployError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// Two entries name the same party, possibly in different spellings.
-    #[error("the party {0} is there twice")]
+    #[error("the party {0} is listed twice")]
     Twice(PartyName),
     /// The party's auto-response cannot be used.
     #[error("party {party}: {problem}")]

@@ -87,7 +87,7 @@ impl Runtime {
         Ok(runtime)
     }
 
-    /// Listens at another address, too. All addresses together let in as many clients as the limits say.
+    /// Listens at another address, too. All addresses together admit as many clients as the limits say.
     ///
     /// # Errors
     /// The errors of the operating system, for example that the port is taken.

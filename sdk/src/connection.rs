@@ -43,7 +43,7 @@ pub struct Close {
 /// A client of the room.
 ///
 /// A handle is cheap: what it describes is fetched when it is first asked for. It can be kept, but
-/// speaks of whoever is connected under its id.
+/// refers to the current connection with its id.
 #[derive(Clone, Debug)]
 pub struct Connection {
     id: String,
@@ -137,7 +137,7 @@ impl Connection {
     /// Closes the connection when the turn commits, after what was sent to it before.
     /// [`Room::on_close`](crate::Room::on_close) follows.
     ///
-    /// Codes of 44xx tell the client that another try would end the same way. Closing twice, or in the
+    /// Codes of 44xx mean to the client that another try would end the same way. Closing twice, or in the
     /// connection's own `on_close`, does nothing.
     ///
     /// # Errors

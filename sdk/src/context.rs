@@ -126,7 +126,7 @@ impl Context {
 
 /// A message on its way to many: narrowed by its methods, sent when it is dropped.
 ///
-/// A failure to send a dropped one (the value is no JSON, the message is too large, the turn sent
+/// A failure to send a dropped one (the value is not JSON, the message is too large, the turn sent
 /// too much) fails the turn, as if the callback had returned it. [`send`](Self::send) returns it
 /// instead.
 #[derive(Debug)]

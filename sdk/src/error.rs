@@ -13,7 +13,7 @@ pub use anyhow::Error;
 /// What every callback returns. `Err` drops the turn: nothing of it is kept, nothing of it is sent.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
-/// The limit of what a room may store, which no turn begins anew.
+/// The limit of a room's stored bytes, which does not reset with each turn.
 const ROOM_BYTES_MAX: &str = "room_bytes_max";
 
 /// How the author of a room gets more of a limit.

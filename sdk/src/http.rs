@@ -300,7 +300,7 @@ pub enum Verdict {
     /// Goes on to the room with the headers of this request: so a name that was checked is handed
     /// on. Only headers may differ from the original.
     Forward(Request),
-    /// Answered with this; the room does not hear of it. A browser's WebSocket cannot read it and
+    /// Answered with this; the room gets no event. A browser's WebSocket cannot read it and
     /// tries again: prefer [`Refuse`](Self::Refuse) for one.
     Respond(Response),
     /// A WebSocket is accepted and closed at once, so that the client can know why and stop. A plain

@@ -1,7 +1,7 @@
 //! Write stateful rooms.
 //!
 //! A room is a struct. The runtime keeps one live instance of it for each room name, hands it one
-//! event at a time, and makes what it did durable before anyone hears of it.
+//! event at a time, and makes its writes durable before any output leaves.
 //!
 //! ```
 //! use room_sdk::prelude::*;
@@ -140,7 +140,7 @@ pub trait Room: Default + 'static {
         Ok(Response::text("not implemented").with_status(404))
     }
 
-    /// The alarm is due; see [`Alarm`]. On `Err` it is tried again after 2 s, 4 s, … six times.
+    /// The alarm is due; see [`Alarm`]. On `Err` it is retried after 2 s, 4 s, … six times.
     fn on_alarm(&mut self, ctx: &Context) -> Result {
         Ok(())
     }
@@ -149,19 +149,19 @@ pub trait Room: Default + 'static {
     /// stores is deleted with this turn, what the turn writes included. Nobody is connected.
     ///
     /// A connection, a message, a request, and an alarm that rings are uses. An alarm that is set for
-    /// later is none, and goes with the room. On `Err` it is tried again as an alarm is; after the last
+    /// later is none, and goes with the room. On `Err` it is retried as an alarm is; after the last
     /// try the room is deleted all the same.
     fn on_expire(&mut self, ctx: &Context) -> Result {
         Ok(())
     }
 
-    /// Decides about a WebSocket before any room hears of it: the place to check a token. There is no
+    /// Decides about a WebSocket before it reaches a room: the place to check a token. There is no
     /// room here, so no storage and no connections. `Err` refuses with 4401 and the error's text.
     fn on_before_connect(request: Request, lobby: &Lobby) -> Result<Verdict> {
         Ok(Verdict::forward(request))
     }
 
-    /// Decides about a plain request before any room hears of it. `Err` is answered with 401 and the
+    /// Decides about a plain request before it reaches a room. `Err` is answered with 401 and the
     /// error's text.
     fn on_before_request(request: Request, lobby: &Lobby) -> Result<Verdict> {
         Ok(Verdict::forward(request))

@@ -26,7 +26,7 @@ impl<I> List<I> {
         Self { options: ListOptions::default(), decode }
     }
 
-    /// Only keys that begin so.
+    /// Only keys with this prefix.
     pub fn prefix(mut self, prefix: impl AsRef<[u8]>) -> Self {
         self.options.prefix = Some(prefix.as_ref().to_vec());
         self

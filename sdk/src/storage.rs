@@ -221,7 +221,7 @@ impl Storage {
     }
 }
 
-/// The room's storage as bytes: for values that are no JSON, and keys that are no text.
+/// The room's storage as bytes: for values that are not JSON, and keys that are not text.
 ///
 /// ```
 /// # use room_sdk::prelude::*;
@@ -261,7 +261,7 @@ impl RawStorage {
     /// The bytes of many keys: one answer a key, in the order of the keys.
     ///
     /// # Errors
-    /// As [`Storage::get_many`], but for what is no JSON.
+    /// As [`Storage::get_many`], but for values that are not JSON.
     pub fn get_many(
         &self,
         keys: impl IntoIterator<Item = impl AsRef<[u8]>>,

@@ -39,7 +39,7 @@ pub(crate) fn rest(uri: &str) -> &str {
 pub(crate) fn query_all(uri: &str, name: &str) -> impl Iterator<Item = String> {
     let (_, query) = uri.split_once('?').unwrap_or_default();
     let query = query.split('#').next().unwrap_or_default();
-    // Without a query there is one pair with nothing in it, which is no parameter.
+    // Without a query there is one empty pair, which is not a parameter.
     query.split('&').filter(|pair| !pair.is_empty()).filter_map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode(key) == name).then(|| decode(value))

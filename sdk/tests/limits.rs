@@ -67,7 +67,7 @@ impl Room for Actor {
 
 fn decide(request: Request) -> Result<Verdict> {
     ensure!(request.query("fail").is_none(), "{}", "é".repeat(100));
-    assert!(request.query("panic").is_none(), "told to panic");
+    assert!(request.query("panic").is_none(), "asked to panic");
     Ok(VERDICT.take().unwrap_or_else(|| Verdict::forward(request)))
 }
 
@@ -287,7 +287,7 @@ fn closing_a_closed_connection_changes_nothing_and_is_not_an_error() {
         assert_eq!(error, None);
         let close = a.closed().expect("it is closed");
         assert_eq!((close.code, close.reason.as_str()), (code, "first"));
-        // `on_close` of this room closes once more.
+        // `on_close` of this room closes again.
         assert_eq!(room.take_errors(), Vec::<String>::new());
         assert_eq!(room.storage().get("closed"), Some(true));
     }
@@ -333,7 +333,7 @@ fn a_hooks_error_refuses_the_client_and_its_panic_is_a_fault() {
     let close = room.client("a").query("panic", "").connect().closed();
     assert_eq!(close.map(|close| close.code), Some(1011));
     assert_eq!(room.request(Request::get("/?panic")).status_code(), 500);
-    assert_eq!(room.take_errors(), ["panicked: told to panic", "panicked: told to panic"]);
+    assert_eq!(room.take_errors(), ["panicked: asked to panic", "panicked: asked to panic"]);
 }
 
 #[test]

@@ -69,8 +69,8 @@ impl Puppet {
             }
             Do::Alarm(seconds) => ctx.alarm().set_in(Duration::from_secs(seconds)),
             Do::Flush => ctx.flush()?,
-            Do::Fail => bail!("told to fail"),
-            Do::Panic => panic!("told to panic"),
+            Do::Fail => bail!("asked to fail"),
+            Do::Panic => panic!("asked to panic"),
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ impl Room for Puppet {
 
     fn on_alarm(&mut self, ctx: &Context) -> Result {
         self.alarms += 1;
-        ensure!(ctx.storage().get::<u32>("alarm fails")?.is_none(), "alarm told to fail");
+        ensure!(ctx.storage().get::<u32>("alarm fails")?.is_none(), "alarm asked to fail");
         ctx.broadcast(&format!("alarm {} in {}", self.alarms, ctx.name()));
         Ok(())
     }
@@ -178,7 +178,7 @@ fn a_failed_turn_leaves_no_trace() {
         assert_eq!((a.received(), b.received()), (vec![], vec![]));
         assert!(b.closed().is_none());
     }
-    assert_eq!(room.take_errors(), ["told to fail", "panicked: told to panic"]);
+    assert_eq!(room.take_errors(), ["asked to fail", "panicked: asked to panic"]);
     b.close(1000, "");
     assert!(logged(&room, "b left: 1000 \"\" true Some(1)"));
 }
@@ -311,7 +311,7 @@ fn connections_that_replace_each_other_too_often_are_refused_until_the_window_en
         let closed = refused.closed().map(|close| (close.code, close.reason));
         assert_eq!(closed, Some((1013, text(reason))));
     }
-    // The room hears of neither, and its log names the id once.
+    // The room gets no event of either, and its log names the id once.
     assert_eq!(room.logs().len(), heard + 1);
     assert!(room.logs()[heard].message.contains("the id \"a\" replaced each other 10 times"));
     assert_eq!((last.closed(), room.connection_ids()), (None, vec![text("a")]));

@@ -54,7 +54,7 @@ export async function open() {
   };
 }
 
-/** Keeps a picture for whoever wants to look. */
+/** Keeps a picture for inspection. */
 export const shoot = (page, name) =>
   page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
 

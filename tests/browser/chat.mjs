@@ -31,7 +31,7 @@ async function assertNobodyLeft() {
   for (const page of [ada, bob]) assert.deepEqual(await stats(page), { opens: 1, closes: 0 });
 }
 
-test("both see who is here and what the other says", async () => {
+test("both pages show the members and each other's messages", async () => {
   [ada, bob] = [await browser.tab(server.url), await browser.tab(server.url)];
   for (const [page, name] of [[ada, "Ada"], [bob, "Bob"]]) {
     await page.fill("#name", name);
@@ -61,7 +61,7 @@ test("a save reaches both pages, and both sockets stay", async () => {
   await shoot(bob, "chat-reloaded");
 });
 
-test("what does not compile changes nothing, and the compiler says why", async () => {
+test("code that does not compile changes nothing, and the page shows the compiler's error", async () => {
   await edit("src/lib.rs", `"${NEW}"`, `"${NEW}" + 1`);
   await server.line(/^error\[E\d+\]: cannot add/, BUILD_MS);
   await server.line(/^ *--> src\/lib\.rs:\d+:\d+/);
@@ -75,7 +75,7 @@ test("what does not compile changes nothing, and the compiler says why", async (
   await assertNobodyLeft();
 });
 
-test("a page that comes later reads the history, also a narrow one in the dark", async () => {
+test("a later page reads the history, also on a narrow dark screen", async () => {
   const late = await browser.tab(`${server.url}/?room=lobby`);
   await late.setViewportSize({ width: 390, height: 760 });
   await late.emulateMedia({ colorScheme: "dark" });
@@ -86,4 +86,4 @@ test("a page that comes later reads the history, also a narrow one in the dark",
   await ada.waitForFunction(() => document.querySelectorAll("#who li").length === 2);
 });
 
-test("no page complained", () => assert.deepEqual(browser.errors, []));
+test("no page logged an error", () => assert.deepEqual(browser.errors, []));

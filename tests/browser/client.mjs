@@ -63,7 +63,7 @@ const state = (tab) => tab.evaluate(() => {
 });
 const closed = (tab) => tab.waitForFunction(() => window.heard.closes.length > 0);
 
-test("it says what it kept, and reads text and bytes", async () => {
+test("it sends the messages that it kept, and reads text and bytes", async () => {
   const one = await tab({ room: "talk" });
   await one.evaluate(() => window.socket.send("early"));
   await said(one, "early");
@@ -88,7 +88,7 @@ test("two tabs with one id: the older one reads a final code, and stays away", a
   assert.deepEqual(await state(newer), { readyState: 1, shouldReconnect: true, closes: [], opens: 1 });
 });
 
-test("whom the hook before the room refuses stays away", async () => {
+test("a client that the hook refuses stays away", async () => {
   const refused = await tab({ room: "refused", query: { refuse: "ann" } });
   await closed(refused);
   const { closes, shouldReconnect } = await state(refused);
@@ -103,7 +103,7 @@ test("a close without a code is 1005, and it comes back", async () => {
   assert.deepEqual((await state(client)).closes, [[1005, true]]);
 });
 
-test("it comes back when the server does, with its id and what it was to say", async () => {
+test("it reconnects when the server is back, with its id and its waiting messages", async () => {
   const client = await tab({ room: "home" }, /ERR_CONNECTION|WebSocket connection/);
   await said(client, "first");
   const id = await client.evaluate(() => window.socket.id);
@@ -120,4 +120,4 @@ test("it comes back when the server does, with its id and what it was to say", a
   assert.equal(welcome.id, id);
 });
 
-test("no page complained", () => assert.deepEqual(browser.errors, []));
+test("no page logged an error", () => assert.deepEqual(browser.errors, []));

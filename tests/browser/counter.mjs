@@ -17,7 +17,7 @@ after(async () => {
 
 const shows = (page, count) => page.locator("#count", { hasText: new RegExp(`^${count}$`) }).waitFor();
 
-test("both tabs show what either counts", async () => {
+test("both tabs show each step of the count", async () => {
   const [one, two] = [await browser.tab(server.url), await browser.tab(server.url)];
   for (const page of [one, two]) await shows(page, 0);
   await one.click("#increment");
@@ -32,4 +32,4 @@ test("both tabs show what either counts", async () => {
   await shoot(two, "counter-dark");
 });
 
-test("no page complained", () => assert.deepEqual(browser.errors, []));
+test("no page logged an error", () => assert.deepEqual(browser.errors, []));

@@ -15,7 +15,7 @@ after(async () => {
   await server?.stop();
 });
 
-test("a cursor shows where the other one points, and goes with its page", async () => {
+test("a cursor shows the other page's position, and disappears with its page", async () => {
   const [one, two] = [await browser.tab(server.url), await browser.tab(server.url)];
   await two.bringToFront();
   await two.mouse.move(700, 360);
@@ -29,7 +29,7 @@ test("a cursor shows where the other one points, and goes with its page", async 
   await one.mouse.move(300, 200);
   await two.locator(".cursor").waitFor();
 
-  // Somebody who comes later is told where everyone is.
+  // A later client receives all positions.
   const late = await browser.tab(server.url);
   await late.locator(".cursor").nth(1).waitFor();
   await shoot(late, "cursors");
@@ -39,4 +39,4 @@ test("a cursor shows where the other one points, and goes with its page", async 
   await late.waitForFunction(() => document.querySelectorAll(".cursor").length === 1);
 });
 
-test("no page complained", () => assert.deepEqual(browser.errors, []));
+test("no page logged an error", () => assert.deepEqual(browser.errors, []));

@@ -64,7 +64,7 @@ after(async () => {
   await server?.stop();
 });
 
-test("one click goes back to a version, and a client notices no close", async () => {
+test("one click rolls back, and no client's socket closes", async () => {
   await page.goto(`${server.dashboard}#token=${server.token}`);
   await reads(page.locator("figure", { hasText: "Connections" }).locator("b"), /^1$/);
   await page.getByRole("link", { name: "Versions" }).click();
@@ -83,7 +83,7 @@ test("one click goes back to a version, and a client notices no close", async ()
   assert.deepEqual([String(data), closes, socket.readyState], ["still here", 0, WebSocket.OPEN]);
 });
 
-test("the client in the page comes where clients come, by another port", async () => {
+test("the client in the page connects to the clients' port", async () => {
   await page.goto(`${server.dashboard}#/@dash/room/main/lobby`);
   const pane = section("Client");
   await reads(pane, new RegExp(`ws://${server.host.replaceAll(".", "\\.")}/parties/main/lobby`));
@@ -97,7 +97,7 @@ test("the client in the page comes where clients come, by another port", async (
   await reads(pane.locator("li.note"), /closed with 1000/);
 });
 
-test("a token that only reads sees everything and changes nothing", async () => {
+test("a token with the read scope shows everything and changes nothing", async () => {
   const { secret } = await ask("POST", "tokens", JSON.stringify({ name: "looks", scope: "read" }));
   const other = await browser.blank();
   await other.goto(`${server.dashboard}#token=${secret}`);
@@ -112,7 +112,7 @@ test("a token that only reads sees everything and changes nothing", async () => 
   await other.close();
 });
 
-test("a page whose origin is not listed is told what to do", async () => {
+test("a page whose origin is not listed shows what to do", async () => {
   await edit("room.toml", "[serve]", '[serve]\norigins = ["https://chat.example.com"]');
   await deploy();
   const pane = section("Client");
@@ -136,7 +136,7 @@ test("a project that lists its hosts is reached by one of them", async () => {
   await reads(pane.getByRole("status"), /^connected$/);
 });
 
-test("the page's policy had nothing to do, and no page complained", async () => {
+test("the page violated no policy and logged no error", async () => {
   assert.deepEqual(await page.evaluate(() => window.violations), []);
   assert.deepEqual(browser.errors, []);
   assert.equal(closes, 0);

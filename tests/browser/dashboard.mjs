@@ -85,13 +85,13 @@ async function reads(locator, pattern) {
   await see(locator.filter({ hasText: pattern }).first());
 }
 
-test("the token goes from the address into the tab, and nowhere else", async () => {
+test("the token moves from the address into the tab, and nowhere else", async () => {
   await see(figure("Connections"));
   assert.ok(!page.url().includes("token"), page.url());
   assert.equal(await page.evaluate(() => sessionStorage.getItem("room-token")), token);
 });
 
-test("a wrong token is refused in words, and the right one lets in", async () => {
+test("a wrong token is refused with a message, and the right one signs in", async () => {
   const other = await browser.blank(/401/);
   await other.goto(`${server.url}/_room/#token=wrong`);
   await see(other.getByRole("alert").filter({ hasText: "does not know this token" }));
@@ -102,7 +102,7 @@ test("a wrong token is refused in words, and the right one lets in", async () =>
   await other.close();
 });
 
-test("a link that has been used is refused in words", async () => {
+test("a used link is refused with a message", async () => {
   const other = await browser.blank(/403/);
   await other.goto(link);
   await see(other.getByRole("alert").filter({ hasText: "this link has been used" }));
@@ -158,7 +158,7 @@ test("a room is found among many, and a hostile name is text", async () => {
   assert.equal(await page.locator("main img").count(), 0);
 });
 
-test("what is edited in the storage is what the room reads, with the same socket", async () => {
+test("the room reads an edited value, and the socket stays", async () => {
   const a = await client("edited", "a");
   await a.ask([{ put: ["count", 41] }, { put: [HOSTILE, { html: HOSTILE }] }, { say: "put" }]);
   await go("room/main/edited");
@@ -190,7 +190,7 @@ test("what is edited in the storage is what the room reads, with the same socket
   a.close();
 });
 
-test("live messages are paused, and filtered, and stay text", async () => {
+test("live messages can be paused and filtered, and are shown as text", async () => {
   await go("room/main/watched");
   const live = section("Live messages");
   await reads(live.getByRole("status"), /live/);
@@ -216,7 +216,7 @@ test("live messages are paused, and filtered, and stay text", async () => {
   await reads(lines, /close 1005/);
 });
 
-test("the client in the page connects, says something and hears it", async () => {
+test("the client in the page connects, sends a message and receives it", async () => {
   const pane = section("Client");
   await fill("Id", "dash", pane);
   await pane.getByRole("button", { name: "Connect", exact: true }).click();
@@ -228,7 +228,7 @@ test("the client in the page connects, says something and hears it", async () =>
   await reads(section("Live messages").getByRole("listitem"), /dash/);
 });
 
-test("a client is sent away, and its page says why", async () => {
+test("a client is closed, and its page shows the reason", async () => {
   await page.getByRole("button", { name: "Kick dash" }).click();
   await fill("Reason", "enough", page.getByRole("dialog"));
   await shoot(page, "dashboard-kick");
@@ -237,7 +237,7 @@ test("a client is sent away, and its page says why", async () => {
   await see(section("Connections").getByText("Nobody is connected."));
 });
 
-test("a fault is there with its backtrace", async () => {
+test("a fault is shown with its backtrace", async () => {
   const a = await client("watched", "a");
   const answer = await fetch(`${server.url}/parties/main/watched`, {
     method: "POST",
@@ -262,7 +262,7 @@ test("a fault is there with its backtrace", async () => {
   a.close();
 });
 
-test("a room is closed and deleted, when that is meant", async () => {
+test("a room is closed and deleted after a confirmation", async () => {
   const a = await client("gone", "a");
   await a.ask([{ put: ["k", 1] }, { say: "put" }]);
   await go("room/main/gone");
@@ -276,7 +276,7 @@ test("a room is closed and deleted, when that is meant", async () => {
   await page.keyboard.press("Escape");
   await page.getByRole("dialog").waitFor({ state: "detached" });
   await page.getByRole("button", { name: "Delete…" }).click();
-  await page.getByRole("button", { name: "Delete for good" }).click();
+  await page.getByRole("button", { name: "Delete permanently" }).click();
   await see(section("Rooms"));
   const left = await fetch(`${server.url}/_room/admin/rooms?search=gone`, {
     headers: { authorization: `Bearer ${token}` },
@@ -284,7 +284,7 @@ test("a room is closed and deleted, when that is meant", async () => {
   assert.deepEqual((await left.json()).rooms, []);
 });
 
-test("logs are filtered at the server, and stay text", async () => {
+test("logs are filtered at the server, and are shown as text", async () => {
   await page.getByRole("link", { name: "Logs" }).click();
   const lines = section("Logs").getByRole("listitem");
   const log = (room, text) =>
@@ -299,7 +299,7 @@ test("logs are filtered at the server, and stay text", async () => {
   await shoot(page, "dashboard-logs");
   await look("dashboard-logs", "phone");
   await fill("Room", "game-*");
-  // Who types keeps the field while the list begins anew.
+  // The field keeps its focus while the list restarts.
   await page.getByLabel("Text", { exact: true }).pressSequentially("w");
   await lines.filter({ hasText: HOSTILE }).waitFor({ state: "detached" });
   await page.keyboard.type("in");
@@ -313,7 +313,7 @@ test("logs are filtered at the server, and stay text", async () => {
   await lines.first().waitFor({ state: "detached" });
 });
 
-test("the page is used by keyboard, and on a phone", async () => {
+test("the page works by keyboard and on a phone", async () => {
   await go("overview");
   await see(figure("Connections"));
   await page.reload();
@@ -352,7 +352,7 @@ async function look(name, how) {
   await page.setViewportSize({ width: 1100, height: 720 });
 }
 
-test("the page's policy had nothing to do, and no page complained", async () => {
+test("the page violated no policy and logged no error", async () => {
   assert.deepEqual(await page.evaluate(() => window.violations), []);
   assert.deepEqual(browser.errors, []);
 });

@@ -43,7 +43,7 @@ test("an error of the compiler is shown as text, while the old code serves", asy
   assert.deepEqual(await counted.json(), { count: 1 });
 });
 
-test("a page that comes meanwhile shows it too, and Escape hides it", async () => {
+test("a page that loads during the error shows it as well, and Escape hides it", async () => {
   const late = await browser.tab(server.url);
   await late.locator("room-overlay pre", { hasText: "error[E0308]" }).waitFor();
   await late.keyboard.press("Escape");
@@ -51,7 +51,7 @@ test("a page that comes meanwhile shows it too, and Escape hides it", async () =
   await late.close();
 });
 
-test("it goes by itself when the next build is good", async () => {
+test("it disappears when the next build succeeds", async () => {
   await edit("src/lib.rs", `\n${BAD}`, "");
   await gone();
   assert.deepEqual(await stats(page), { opens: 1, closes: 0 });
@@ -79,4 +79,4 @@ test("a mistake in room.toml is shown with its line", async () => {
   await gone();
 });
 
-test("no page complained", () => assert.deepEqual(browser.errors, []));
+test("no page logged an error", () => assert.deepEqual(browser.errors, []));

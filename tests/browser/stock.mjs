@@ -21,7 +21,7 @@ after(async () => {
   await server?.stop();
 });
 
-test("both tabs show what either counts", async () => {
+test("both tabs show each step of the count", async () => {
   const [one, two] = [await browser.tab(server.url), await browser.tab(server.url)];
   const shows = (page, count) => page.locator("#count", { hasText: new RegExp(`^${count}$`) }).waitFor();
   for (const page of [one, two]) await shows(page, 0);
@@ -31,4 +31,4 @@ test("both tabs show what either counts", async () => {
   assert.deepEqual(await stats(one), { opens: 1, closes: 0 });
 });
 
-test("no page complained", () => assert.deepEqual(browser.errors, []));
+test("no page logged an error", () => assert.deepEqual(browser.errors, []));

@@ -1,6 +1,6 @@
 // The stock client and our own side by side: the same cases for both, and then what only ours does.
 //
-// What they talk to is no room: a server in this process that does what a case wants of it.
+// The other end is not a room: a server in this process that follows each case's script.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -93,7 +93,7 @@ async function deaf() {
 
 for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
   describe(name, () => {
-    test("the address is made of the options", async () => {
+    test("the address follows from the options", async () => {
       for (const [options, path] of [
         [{}, "/parties/main/r"],
         [{ party: "chat" }, "/parties/chat/r"],
@@ -109,7 +109,7 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       }
     });
 
-    test("the properties say what was asked for", () => {
+    test("the properties have the requested values", () => {
       const options = { startClosed: true, party: "p", path: "a", id: "me" };
       const socket = connect(Client, { ...options, host: "http://localhost:1999/" });
       const { id, _pk, name, room, host, path, basePath, roomUrl, _pkurl } = socket;
@@ -120,7 +120,7 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       });
     });
 
-    test("hosts of this machine and its network are asked without TLS", () => {
+    test("hosts of this machine and its network are reached without TLS", () => {
       const scheme = (options) => new URL(connect(Client, { startClosed: true, ...options }).roomUrl).protocol;
       for (const [host, expected] of [
         ["localhost:1999", "ws:"],
@@ -138,7 +138,7 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       assert.equal(scheme({ host: "localhost:1", protocol: "wss" }), "wss:");
     });
 
-    test("parameters without a value are left out, and a function is asked each time", async () => {
+    test("parameters without a value are left out, and a function is called each time", async () => {
       const query = { a: "1 2&3", none: null, gone: undefined };
       connect(Client, { id: "me", query });
       assert.equal((await peer.visit()).url, "/parties/main/r?_pk=me&a=1+2%263");
@@ -152,7 +152,7 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       assert.equal(asked, 4);
     });
 
-    test("subprotocols are offered, from a function, too", async () => {
+    test("subprotocols are offered, also from a function", async () => {
       for (const protocols of ["v1", ["v1", "v0"], () => "v1", async () => ["v1"]]) {
         const client = heard(Client, { protocols });
         assert.equal((await peer.visit()).protocol, "v1");
@@ -161,14 +161,14 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       }
     });
 
-    test("what cannot lead to a room throws", () => {
+    test("options that lead to no room throw", () => {
       assert.throws(() => connect(Client, { path: "/a" }), /slash/);
       assert.throws(() => connect(Client, { room: undefined }), /room/);
       const socket = connect(Client, { room: undefined, startClosed: true });
       assert.throws(() => socket.reconnect(), /room/);
     });
 
-    test("it can start closed, and be told later where to connect", async () => {
+    test("it can start closed, and get its address later", async () => {
       const socket = connect(Client, { room: undefined, startClosed: true, id: "me" });
       assert.equal(socket.readyState, Client.CLOSED);
       socket.updateProperties({ room: "later", query: { a: "1" }, id: "me" });
@@ -177,7 +177,7 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       assert.equal(url, "/parties/main/later?_pk=me&a=1");
     });
 
-    test("handlers and listeners hear what happens", async () => {
+    test("handlers and listeners receive the events", async () => {
       const socket = connect(Client, { shouldReconnectOnClose: () => false });
       const log = [];
       for (const type of ["open", "message", "close"]) {
@@ -192,7 +192,7 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       assert.deepEqual(log, ["onopen", "open", "onmessage hi", "message", "onclose 4000", "close"]);
     });
 
-    test("what is sent too early waits, and leaves before the open event", async () => {
+    test("messages sent before the open wait, and leave before the open event", async () => {
       const client = heard(Client, { maxEnqueuedMessages: 3 });
       const { socket } = client;
       assert.equal(socket.readyState, Client.CONNECTING);
@@ -213,7 +213,7 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       assert.deepEqual((await peer.visit()).heard, ["one", [1, 2], "three", "five"]);
     });
 
-    test("what waits can be taken back", async () => {
+    test("waiting messages can be discarded", async () => {
       const client = heard(Client);
       client.socket.send("a");
       client.socket.send("b");
@@ -224,7 +224,7 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       assert.equal(await client.hears(), "c");
     });
 
-    test("it comes back with its id and its binary type", async () => {
+    test("it reconnects with its id and its binary type", async () => {
       const client = heard(Client);
       for (const code of [1000, 1001, 1011, 1012, 1013, 3000, 4000, 4500]) {
         const visit = await peer.visit();
@@ -242,7 +242,7 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       await peer.visit();
     });
 
-    test("a try that lasts is no retry", async () => {
+    test("a connection that lasts resets the count of retries", async () => {
       const client = heard(Client, { minUptime: 0 });
       const visit = await peer.visit();
       await client.next("open");
@@ -255,19 +255,19 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       assert.equal(client.socket.retryCount, 0);
     });
 
-    test("it gives up after as many retries as it may make", async () => {
+    test("it gives up after its maximum of retries", async () => {
       let tries = 0;
       const query = () => { tries += 1; return {}; };
       const client = heard(Client, { host: await deaf(), maxRetries: 2, query });
       for (let i = 0; i < 3; i++) await client.next("close");
       assert.equal(client.socket.retryCount, 2);
-      // Whoever asks anew begins anew.
+      // A new call starts a new count.
       client.socket.reconnect();
       for (let i = 0; i < 3; i++) await client.next("close");
       assert.equal(tries, 6);
     });
 
-    test("a connection that does not open in time is tried again", async () => {
+    test("a connection that does not open in time is retried", async () => {
       const client = heard(Client, { host: await mute(), connectionTimeout: 20 });
       let errors = 0;
       client.socket.addEventListener("error", ({ message }) => {
@@ -281,7 +281,7 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       await client.next("open");
     });
 
-    test("close is heard before it returns, and is for good", async () => {
+    test("close dispatches its event before it returns, and is final", async () => {
       let tries = 0;
       const client = heard(Client, { query: () => { tries += 1; return {}; } });
       await client.next("open");
@@ -310,7 +310,7 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       assert.equal(client.waiting("open") + client.waiting("close"), 0);
     });
 
-    test("reconnect opens what was closed, and sends what was kept", async () => {
+    test("reconnect opens a closed socket, and sends the kept messages", async () => {
       const client = heard(Client);
       const { id } = await peer.visit();
       await client.next("open");
@@ -335,7 +335,7 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
       assert.equal(await client.hears(), "from now");
     });
 
-    test("the application may say that a close is final", async () => {
+    test("the application may declare a close final", async () => {
       const codes = [];
       const shouldReconnectOnClose = ({ code }) => { codes.push(code); return code !== 4002; };
       const client = heard(Client, { shouldReconnectOnClose });
@@ -364,7 +364,7 @@ for (const [name, Client] of [["stock", Stock], ["own", Own]]) {
 }
 
 describe("only our own", () => {
-  test("final codes keep it closed, whatever the application says", async () => {
+  test("final codes keep it closed despite the application", async () => {
     for (const code of [4009, 4400, 4401, 4403, 4409, 4499]) {
       const client = heard(Own, { shouldReconnectOnClose: () => true });
       (await peer.visit()).socket.close(code, "no");
@@ -387,7 +387,7 @@ describe("only our own", () => {
     assert.match(log[0], /ECONNREFUSED/);
   });
 
-  test("a query that cannot be had is an error, and is asked for again", async () => {
+  test("a query function that fails is an error, and is called again", async () => {
     let asked = 0;
     const query = async () => {
       asked += 1;
@@ -409,7 +409,7 @@ describe("only our own", () => {
     assert.equal(await client.hears(), "still here");
   });
 
-  test("new properties leave the id as it is, unless they have one", async () => {
+  test("new properties keep the id unless they have one", async () => {
     const socket = connect(Own, { path: "a" });
     const { id } = await peer.visit();
     socket.updateProperties({ room: "other" });
@@ -429,7 +429,7 @@ describe("only our own", () => {
     assert.equal(address({ host: "a.example", room: "why?#1" }), "wss://a.example/parties/main/why%3F%231");
   });
 
-  test("a listener may connect anew or close, and the latest call counts", async () => {
+  test("a listener may reconnect or close, and the latest call wins", async () => {
     const client = heard(Own);
     const first = await peer.visit();
     await client.next("open");
@@ -444,7 +444,7 @@ describe("only our own", () => {
     assert.equal(client.socket.shouldReconnect, false);
   });
 
-  test("what is counted as buffered are bytes", () => {
+  test("the buffered amount counts bytes", () => {
     const socket = connect(Own, { startClosed: true });
     socket.send("ü");
     assert.equal(socket.bufferedAmount, 2);

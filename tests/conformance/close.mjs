@@ -102,7 +102,7 @@ for (const { name, party } of clients) describe(name, () => {
     watching.socket.close();
   });
 
-  test("a refused client reads why, and can stop", async () => {
+  test("a refused client reads the reason, and can stop", async () => {
     let tries = 0;
     const client = party(server, {
       room: "refused",
@@ -113,7 +113,7 @@ for (const { name, party } of clients) describe(name, () => {
     assert.deepEqual({ code, reason }, { code: 4403, reason: "not you" });
     assert.equal(client.socket.shouldReconnect, false);
 
-    // Whoever comes later is logged later, so the terminal has all tries of the first by then.
+    // A later client is logged later, so the terminal has all tries of the first by then.
     const later = plain(server, "/parties/main/refused?refuse=bob");
     assert.equal((await later.next("close")).code, 4403);
     await server.line(/refused bob in main\/refused/);
@@ -170,7 +170,7 @@ for (const { name, party } of clients) describe(name, () => {
     assert.deepEqual({ code, wasClean }, { code: 1009, wasClean: true });
   });
 
-  test("a path that is no room is closed with a final code", async () => {
+  test("a path that leads to no room is closed with a final code", async () => {
     const client = plain(server, "/nowhere");
     const { code, reason } = await client.next("close");
     assert.deepEqual({ code, reason }, { code: 4404, reason: "not found" });

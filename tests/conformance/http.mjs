@@ -64,10 +64,10 @@ for (const { name, Client } of clients) describe(name, () => {
     assert.match(await refusal.text(), /not you/);
   });
 
-  test("an error of the room is 500, with its words for whoever develops it", async () => {
+  test("an error of the room is 500, with its text for the developer", async () => {
     const response = await ask({ path: "fail" });
     assert.equal(response.status, 500);
-    assert.match(await response.text(), /as it was told/);
+    assert.match(await response.text(), /as requested/);
   });
 
   test("what is not there is 404", async () => {

@@ -75,6 +75,6 @@ async fn start(
 }
 
 fn say(line: &Value) {
-    // If nobody reads the line, the parent process is gone.
+    // If nobody reads the line, the parent process has ended.
     drop(writeln!(std::io::stdout(), "{line}"));
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! tmpfs ▸ outer.img ▸ ext4 ▸ inner.img ▸ ext4 ▸ the server's data
-//!         what the disk    what the disk was told,
-//!         has for good     and may still lose
+//!         what the disk    what the disk was sent,
+//!         has durably      and may still lose
 //! ```
 //!
 //! The outer file system's cache plays the cache of a disk: written but unflushed data of the inner one lies there,

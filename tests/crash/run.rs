@@ -60,7 +60,7 @@ pub(crate) async fn run(plan: &Plan) -> Tally {
     tally
 }
 
-#[expect(clippy::print_stderr, reason = "a test's own words")]
+#[expect(clippy::print_stderr, reason = "output of a test")]
 pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }

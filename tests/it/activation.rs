@@ -42,7 +42,7 @@ async fn a_failed_start_fails_its_visitor_and_the_next_visitor_retries() {
     let mut first = node.connect("fail-start-once").await;
     let (code, why) = first.closed().await;
     assert_eq!(code, 1011);
-    assert!(why.contains("told to fail once"), "{why}");
+    assert!(why.contains("asked to fail once"), "{why}");
     let mut second = node.connect("fail-start-once").await;
     assert_eq!(second.echo("in").await, "in");
     // Each of many requests at once has an answer, whichever of them met the failure.
@@ -54,7 +54,7 @@ async fn a_failed_start_fails_its_visitor_and_the_next_visitor_retries() {
     for _ in 0..20 {
         let reply = node.get("/party/fail-start-always").await;
         assert_eq!(reply.status, 500);
-        assert!(reply.text().contains("told to fail"), "{}", reply.text());
+        assert!(reply.text().contains("asked to fail"), "{}", reply.text());
     }
 }
 

@@ -46,14 +46,14 @@ async fn an_interrupted_upload_leaves_nothing_and_can_be_retried() {
         cut.write(&module[..half]).await;
         until("a part of it to be there", async || blobs(dir.path()).len() > before).await;
         drop(cut);
-        until("the part to be gone", async || blobs(dir.path()).len() == before).await;
+        until("the partial file to be deleted", async || blobs(dir.path()).len() == before).await;
     }
     assert!(only_whole(dir.path()));
     let release = json!({"parties": [{"name": "main", "module": id}]});
     let plan = operated.good("POST", "projects/chat/plan", release.clone()).await;
     assert_eq!((&plan["current"], &plan["missing"]), (&json!(1), &json!([id])));
     let said = operated.refused(409, "POST", "projects/chat/deploy", &release).await;
-    assert_eq!(said, "what it needs is not all there, upload it first: 1");
+    assert_eq!(said, "files of the release are missing, upload them first: 1");
     assert_eq!(client.echo("served on").await, "served on");
     let done = operated.deploy("chat", &module, "2").await;
     assert_eq!((&done["version"], &done["connections"]), (&json!(2), &json!(1)));
@@ -102,7 +102,7 @@ async fn concurrent_deployments_each_get_an_outcome_and_one_is_served_whole() {
     for (release, reply) in releases.iter().zip(&replies) {
         match reply.status {
             200 => done.push((reply.json()["version"].as_u64().unwrap(), release)),
-            409 => assert_eq!(reply.json()["error"], "another change of this project is under way"),
+            409 => assert_eq!(reply.json()["error"], "another change of this project is running"),
             status => panic!("{status}: {}", reply.text()),
         }
     }

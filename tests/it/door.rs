@@ -42,7 +42,7 @@ async fn party_names_match_in_every_spelling() {
         assert_eq!(report["party"], "chat-room", "{spelling}");
     }
     let twice = node.deploy_project(vec![party("a_b"), party("aB")]).await.unwrap_err();
-    assert_eq!(twice.to_string(), "the party a-b is there twice");
+    assert_eq!(twice.to_string(), "the party a-b is listed twice");
     assert_eq!(node.get("/parties/chat-room/x").await.status, 200);
     assert!(node.deploy_project(Vec::new()).await.is_err());
 }

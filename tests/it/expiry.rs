@@ -1,4 +1,4 @@
-//! Rooms that nobody uses: which end, which do not, and the events of their guests.
+//! Unused rooms: which of them expire, which do not, and the events of their guests.
 //!
 //! A ttl counts a node's time of service, so a test that needs days of it writes them into the folder of a stopped
 //! node.

@@ -1,4 +1,4 @@
-//! Every fault in every callback, while the neighbours are busy: it costs its turn, and no other room notices.
+//! Every fault in every callback, while other rooms are busy: it costs its turn and affects no other room.
 
 use room_runtime::Limits;
 use room_tests::{Got, Requests, Setup, TestClient, TestNode, until};
@@ -180,7 +180,7 @@ impl<'a> Case<'a> {
     async fn gone(&mut self, code: u16) {
         let got = self.actor.recv().await;
         assert!(matches!(got, Got::Close(with, _) if with == code), "{got:?}");
-        until("the actor to be gone", async || {
+        until("the actor to leave", async || {
             let report = self.node.report(&self.room).await;
             report["connections"].as_array().is_some_and(|connections| connections.len() == 1)
         })
@@ -285,13 +285,13 @@ async fn every_fault_in_on_close_costs_only_its_turn() {
 /// Faults in a row that give a room a rest.
 const IN_A_ROW: u32 = 3;
 
-/// Makes a fault happen again and again: the room rests, says so, and comes back by itself.
+/// Repeats a fault: the room rests, reports it, and recovers by itself.
 async fn rests_and_recovers(node: &TestNode, callback: &str, number: usize) {
     let (fault, _, words) = faults().swap_remove(number);
     let mut case = Case::open(node, format!("{callback}-{number}")).await;
     case.plan(callback, IN_A_ROW, &fault).await;
     if callback == "on_start" {
-        // This fault counts, too, so the plan is not spent when the rest begins.
+        // This fault counts, too, so the plan is not spent when the rest starts.
         case.fails(json!([{"panic": "the next event meets a new instance"}]), "trap").await;
     }
     let more = if callback == "on_start" { IN_A_ROW - 1 } else { IN_A_ROW };
@@ -299,7 +299,7 @@ async fn rests_and_recovers(node: &TestNode, callback: &str, number: usize) {
         case.fails(json!([]), words).await;
     }
     case.fails(json!([]), "the room failed repeatedly and rests").await;
-    // No other message would say that the client's message is lost. A silent client stays connected.
+    // A dropped message has no other sign. A silent client stays connected.
     let mut talker = case.actor;
     talker.tell(json!([{"say": "lost"}])).await;
     assert_eq!(talker.closed().await.0, 1013);
@@ -349,7 +349,7 @@ async fn a_memory_leak_costs_the_turn_at_the_limit_and_the_instance() {
             continue;
         }
         counted += 1;
-        assert_eq!(said, counted.to_string(), "a turn that came to its end counts once");
+        assert_eq!(said, counted.to_string(), "a completed turn counts once");
         assert_eq!(client.text().await, format!("after {turn}"));
     }
     assert_eq!(client.ask(json!([{"get": "n"}])).await, counted.to_string());

@@ -174,5 +174,5 @@ async fn messages_of_departed_clients_are_dropped_while_the_guest_fails() {
     let headers = [("authorization", secret.as_str())];
     let overview = node.request("GET", "/_room/admin/overview", &headers, &[]).await.json();
     let faults = overview["faults"].as_u64().unwrap();
-    assert!(faults < 32, "{faults} of 64 messages of clients that are gone were worked through");
+    assert!(faults < 32, "{faults} of 64 messages of departed clients were handled");
 }

@@ -50,7 +50,7 @@ enum Cut {
     Every(usize),
 }
 
-/// The behaviour that the RFC asks for.
+/// The behaviour that the RFC requires.
 #[derive(Debug, Default)]
 struct Expected {
     messages: Vec<(u8, Vec<u8>)>,
@@ -129,7 +129,7 @@ fn is_close_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1013 | 3000..=4999)
 }
 
-/// Returns the close codes for an invalid frame behind those of an unfinished message.
+/// Returns the close codes for an invalid frame after an unfinished message.
 fn faults(frame: &Frame, unfinished: Option<&(u8, Vec<u8>)>) -> Vec<u16> {
     let (opcode, length) = (frame.opcode(), frame.payload.len());
     let mut codes = Vec::new();
@@ -326,9 +326,9 @@ async fn every_first_byte_is_answered_as_rfc_6455_asks() {
             let cut = if first % 2 == 0 { Cut::Nowhere } else { Cut::Every(1) };
             cases.push(case(format!("{first:#04x} masked {masked} of {length}"), vec![one], cut));
         }
-        // The same behind the first piece of a message.
+        // The same after the first fragment of a message.
         let pieces = vec![frame(first & 0x70 | 0x01, "piece"), frame(first, "")];
-        cases.push(case(format!("{first:#04x} behind a piece"), pieces, Cut::Frames));
+        cases.push(case(format!("{first:#04x} after a fragment"), pieces, Cut::Frames));
     }
     play_all(cases).await;
 }
@@ -382,7 +382,7 @@ async fn every_close_code_is_answered_as_rfc_6455_asks() {
             let frames = vec![frame(CLOSE, payload.clone())];
             cases.push(Case { name: format!("close {what}"), frames, cut });
             let behind = vec![frame(0x01, "piece"), frame(CLOSE, payload.clone())];
-            cases.push(case(format!("close {what}, behind a piece"), behind, cut));
+            cases.push(case(format!("close {what}, after a fragment"), behind, cut));
         }
     }
     play_all(cases).await;

@@ -64,7 +64,7 @@ const ROWS: &[Row] = &[
     row("4.4 version 8", &[("Sec-WebSocket-Version", "8")], 426),
     row("4.4 version 14", &[("Sec-WebSocket-Version", "14")], 426),
     row("4.4 a list of versions", &[("Sec-WebSocket-Version", "13, 8")], 426),
-    row("4.4 a version that is no number", &[("Sec-WebSocket-Version", "hybi")], 426),
+    row("4.4 a version that is not a number", &[("Sec-WebSocket-Version", "hybi")], 426),
     row(
         "4.2.1 (6) two versions",
         &[("Sec-WebSocket-Version", "8"), ("Sec-WebSocket-Version", "13")],

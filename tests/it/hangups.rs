@@ -1,5 +1,5 @@
 //! Operators who disconnect while the server makes their change: it is made once or not at all, and audited with
-//! begin and end.
+//! start and end.
 
 use crate::operated::Operated;
 use room_runtime::Limits;
@@ -35,12 +35,12 @@ enum Moment {
     Inside,
     /// At the last byte, or a little later.
     AfterLast,
-    /// When the audit says that the change has begun.
+    /// When the audit has the start of the change.
     OnceBegun,
 }
 
 /// The moment that waits for the audit comes first: all tokens are made at one path, where a change that an operator
-/// left earlier may begin at any time.
+/// left earlier may start at any time.
 const MOMENTS: [Moment; 4] =
     [Moment::OnceBegun, Moment::AfterHead, Moment::Inside, Moment::AfterLast];
 
@@ -199,7 +199,7 @@ async fn leave(operated: &Operated, data: &Path, attempt: &Attempt, dice: &mut D
     client.write(&whole[..sent]).await;
     match attempt.moment {
         Moment::OnceBegun => {
-            until("the change to begin", async || {
+            until("the change to start", async || {
                 begun(data, attempt.row.0, &attempt.path) > before
             })
             .await;
@@ -266,7 +266,7 @@ async fn done(operated: &Operated, data: &Path, effect: &Effect) -> Option<bool>
     })
 }
 
-/// Waits for the end of a change that has begun. A change that came while another one of the same project still ran
+/// Waits for the end of a change that has started. A change that came while another one of the same project still ran
 /// was refused, and is requested again.
 async fn insist(operated: &Operated, data: &Path, attempt: &Attempt, dice: &mut Dice) {
     let (method, path) = (attempt.row.0, attempt.path.as_str());
@@ -279,7 +279,7 @@ async fn insist(operated: &Operated, data: &Path, attempt: &Attempt, dice: &mut 
     }
 }
 
-/// Returns how the newest change of this kind ended; `None` if it has not ended or not begun.
+/// Returns how the newest change of this kind ended; `None` if it has not ended or not started.
 fn ended(data: &Path, method: &str, path: &str) -> Option<Value> {
     let path = format!("/_room/admin/{}", path.split('?').next().unwrap());
     let lines = audit(data);
@@ -287,7 +287,7 @@ fn ended(data: &Path, method: &str, path: &str) -> Option<Value> {
     newest.filter(|line| line["phase"] == "done").map(|line| line["status"].clone())
 }
 
-/// Checks that each change that began ended once, and returns how many ended well, by method and path.
+/// Checks that each started change ended once, and returns how many succeeded, by method and path.
 fn ended_well(data: &Path) -> BTreeMap<(String, String), usize> {
     let mut open = BTreeSet::new();
     let mut well = BTreeMap::new();
@@ -298,7 +298,7 @@ fn ended_well(data: &Path) -> BTreeMap<(String, String), usize> {
                 assert!(line["status"].is_null() && open.insert(id), "{line}");
             }
             "done" => {
-                assert!(open.remove(&id), "it ended without a beginning, or twice: {line}");
+                assert!(open.remove(&id), "it ended without a start, or twice: {line}");
                 let asked = |name: &str| line[name].as_str().unwrap().to_owned();
                 let count = well.entry((asked("method"), asked("path"))).or_default();
                 *count += usize::from(line["status"] == 200);
@@ -306,7 +306,7 @@ fn ended_well(data: &Path) -> BTreeMap<(String, String), usize> {
             other => panic!("{other}: {line}"),
         }
     }
-    assert_eq!(open, BTreeSet::new(), "changes that began and never ended");
+    assert_eq!(open, BTreeSet::new(), "changes that started and never ended");
     well
 }
 
@@ -331,7 +331,7 @@ async fn a_change_is_made_once_or_not_at_all_if_its_operator_disconnects() {
             attempts.push(attempt);
         }
     }
-    // The stop waits for changes that have begun.
+    // The stop waits for changes that have started.
     let operated = operated.restart(data).await;
     let well = ended_well(data);
     assert_eq!(operated.server.broken(), []);
@@ -384,7 +384,7 @@ async fn a_deletion_completes_after_its_operator_disconnected() {
     );
     let mut client = RawClient::open(operated.server.admin_addr()).await;
     client.write(request.as_bytes()).await;
-    until("the deletion to begin", async || marker.exists()).await;
+    until("the deletion to start", async || marker.exists()).await;
     drop(client);
     // A crash right now: another server serves this copy.
     let crashed = dir.path().join("crashed");
@@ -392,11 +392,11 @@ async fn a_deletion_completes_after_its_operator_disconnected() {
     // No other change gets in between.
     let release = operated.release(&guest("puppet"), "2").await;
     let said = operated.refused(409, "POST", "projects/chat/deploy", &release).await;
-    assert_eq!(said, "another change of this project is under way");
+    assert_eq!(said, "another change of this project is running");
     operated.refused(409, "DELETE", "projects/chat", &Value::Null).await;
     let listed = operated.good("GET", "projects", Value::Null).await;
     assert_eq!(listed, json!([]));
-    until("the folder to be gone", async || !project.exists()).await;
+    until("the folder to be deleted", async || !project.exists()).await;
     until("the name to be free", async || {
         let body = release.to_string();
         operated.ask("POST", "projects/chat/deploy", body.as_bytes()).await.status == 200
@@ -437,7 +437,7 @@ async fn a_failed_first_deployment_leaves_nothing_and_frees_its_slot() {
     operated.deploy("chat", &guest("puppet"), "1").await;
     let mut broken = operated.named_release("broken", b"this is no module", "1").await;
     operated.refused(422, "POST", "projects/broken/deploy", &broken).await;
-    // It wants the healthy one's place, too.
+    // It also needs the slot of the healthy one.
     broken["hosts"] = json!([]);
     operated.refused(409, "POST", "projects/broken/deploy", &broken).await;
     let names = || {
@@ -481,7 +481,8 @@ async fn changes_beyond_the_limit_get_503_and_a_stalled_upload_does_not_block_a_
         client
     };
     let first = silent().await;
-    until("it to begin", async || begun(dir.path(), "PUT", &format!("blobs/{id}")) == 1).await;
+    until("the upload to start", async || begun(dir.path(), "PUT", &format!("blobs/{id}")) == 1)
+        .await;
     let wish = json!({"name": "ci", "scope": "read"});
     let said = operated.refused(503, "POST", "tokens", &wish).await;
     assert!(said.contains("admin_changes_max"), "{said}");
@@ -493,7 +494,8 @@ async fn changes_beyond_the_limit_get_503_and_a_stalled_upload_does_not_block_a_
     })
     .await;
     let _second = silent().await;
-    until("it to begin", async || begun(dir.path(), "PUT", &format!("blobs/{id}")) == 2).await;
+    until("the upload to start", async || begun(dir.path(), "PUT", &format!("blobs/{id}")) == 2)
+        .await;
     within("a server to stop", operated.server.drain()).await;
     let refused = audit(dir.path()).into_iter().filter(|line| line["phase"] == "refused").count();
     assert!(refused > 0);

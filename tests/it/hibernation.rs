@@ -52,7 +52,7 @@ async fn on_start_runs_before_the_waking_event_and_its_broadcast_reaches_all() {
         .tell(json!([{"broadcast": "to all"}, {"broadcast_tagged": ["to red", "red"]}]))
         .await;
     for client in &mut clients {
-        // It may have slept before, too, while they connected.
+        // It may also have slept while they connected.
         let mut heard = Vec::new();
         while heard.last().is_none_or(|last| last != "to red") {
             heard.push(client.text().await);
@@ -150,7 +150,7 @@ async fn a_delayed_close_event_has_its_connection() {
     let node = node(Setup::memory().limits(limits)).await;
     let mut client = node.connect("lobby?_pk=a&state=kept").await;
     asleep(&node).await;
-    // The only place is another room's for a while.
+    // Another room holds the only slot for a while.
     let sleep = json!([{"sleep": 1_500}]);
     let works = node.post("works", &sleep);
     let leaves = async {
@@ -161,7 +161,7 @@ async fn a_delayed_close_event_has_its_connection() {
     };
     let (worked, ()) = tokio::join!(works, leaves);
     assert_eq!(worked.status, 200);
-    until("the room to be told", async || {
+    until("the room to receive the close", async || {
         let reply = node.get("/party/lobby").await;
         reply.status == 200
             && reply.json()["events"][1] == r#"close a 1005 "" clean=true state="kept""#

@@ -4,7 +4,11 @@ use room_tests::{Requests, Setup, TestClient, TestNode};
 use serde_json::json;
 
 async fn untouched(node: &TestNode) {
-    assert_eq!(node.report("lobby").await["handled"], 1, "the room heard of a refused visitor");
+    assert_eq!(
+        node.report("lobby").await["handled"],
+        1,
+        "the room received an event of a refused visitor"
+    );
 }
 
 #[tokio::test]
@@ -19,7 +23,7 @@ async fn a_refused_socket_opens_and_closes_with_the_hooks_code() {
 async fn a_hooks_error_refuses_with_4401() {
     let node = Setup::memory().start().await;
     let mut client = node.connect("lobby?verdict=err").await;
-    assert_eq!(client.closed().await, (4401, "told to fail".to_owned()));
+    assert_eq!(client.closed().await, (4401, "asked to fail".to_owned()));
     untouched(&node).await;
 }
 
@@ -49,7 +53,7 @@ async fn the_hook_decides_about_plain_requests() {
     };
     assert_eq!(ask("refuse").await, (403, "not you".to_owned()));
     assert_eq!(ask("respond").await, (418, "teapot".to_owned()));
-    assert_eq!(ask("err").await, (401, "told to fail".to_owned()));
+    assert_eq!(ask("err").await, (401, "asked to fail".to_owned()));
     assert_eq!(ask("panic").await.0, 500);
     assert_eq!(ask("respond-99").await.0, 500);
     assert_eq!(ask("refuse-1000").await.0, 500);

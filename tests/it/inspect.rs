@@ -166,7 +166,7 @@ async fn inspecting_a_room_shows_its_state_without_waking_it() {
     let node = Setup::disk().hibernate().limits(quick).start().await;
     let mut client = node.connect("lobby?_pk=a&state=kept&tags=red&token=s3cret").await;
     let _other = node.connect("lobby?_pk=b").await;
-    // It may have slept before, too, while they connected.
+    // It may also have slept while they connected.
     let before = client.ask(json!([{"put": ["n", 1]}, {"alarm_in": 600_000}, "report"])).await;
     let before: Value = serde_json::from_str(&before).unwrap();
     until("it to hibernate", async || lobby(&node).await["phase"] == "hibernated").await;
@@ -193,7 +193,7 @@ async fn inspecting_a_room_shows_its_state_without_waking_it() {
     let woken_once = before["starts"].as_u64().map(|starts| starts + 1);
     assert_eq!(report["starts"].as_u64(), woken_once, "looking woke it");
 
-    // Its clients leave, and it leaves memory, although an operator looks at it all the time.
+    // Its clients leave and it leaves memory, although an operator inspects it constantly.
     client.close(None).await;
     drop(_other);
     until("it to sleep", async || lobby(&node).await["phase"] == "asleep").await;
@@ -248,7 +248,7 @@ async fn the_next_event_sees_an_edit_and_the_sockets_stay() {
     assert_eq!(put, json!({"key": "n", "was_there": true}));
     assert_eq!(client.ask(json!([{"add": "n"}])).await, "41");
     let after: Value = serde_json::from_str(&client.ask(json!(["report"])).await).unwrap();
-    // The instance's memory is gone; the connection and its state are not.
+    // The instance's memory is discarded. The connection and its state stay.
     assert_eq!(after["starts"].as_u64(), before["starts"].as_u64().map(|starts| starts + 1));
     assert_eq!(client.ask(json!(["state"])).await, "\"kept\"");
     let gone = told(&node, "DELETE", "rooms/main/lobby/storage/n", &[]).await;
@@ -258,7 +258,7 @@ async fn the_next_event_sees_an_edit_and_the_sockets_stay() {
     let none = told(&node, "DELETE", "rooms/main/lobby/storage/n", &[]).await;
     assert_eq!(none["was_there"], false);
 
-    // A room at rest is changed where it lies, and stays asleep.
+    // A stored room is changed in the store, and stays asleep.
     store(&node, "asleep", 1).await;
     told(&node, "PUT", "rooms/main/asleep/storage/a%2Fb", b"{\"c\":[1]}").await;
     assert_eq!(look(&node, "rooms/main/asleep").await["phase"], "asleep");

@@ -25,7 +25,7 @@ async fn a_connection_that_the_server_fails_ends_at_once_and_cleanly() {
         ("text that is not UTF-8", masked(0x81, &[0xff]), 1007),
         ("a message that is too large", masked(0x82, &vec![0; 2 << 20]), 1009),
         ("the first piece of one", masked(0x02, &vec![0; 2 << 20]), 1009),
-        ("much behind a bad frame", [masked(0xf1, b""), vec![0; 3 << 20]].concat(), 1002),
+        ("many bytes after an invalid frame", [masked(0xf1, b""), vec![0; 3 << 20]].concat(), 1002),
     ];
     for (what, bytes, code) in cases {
         let mut client = sent(node.addr(), &bytes).await;
@@ -98,7 +98,7 @@ async fn an_early_answer_is_read_by_a_client_that_sends_its_whole_body_first() {
     let body = vec![b'x'; 5 << 20];
     for (what, path, status) in [
         ("a body that is too large", "/party/lobby", 413),
-        ("no room at all", "/nowhere", 404),
+        ("not a room", "/nowhere", 404),
         ("an operator's path without a token", "/_room/admin/rooms", 401),
         ("a method that a route does not have", "/_room/health", 405),
         ("a name that is invalid", "/party/%FF", 400),

@@ -102,7 +102,7 @@ async fn a_watch_survives_deployments_hibernation_and_the_rooms_end() {
     assert!(woken.iter().all(|one| one["kind"] == "text"), "{woken:?}");
     assert_eq!(ask(&node, "POST", "lobby/close", &[]).await, 200);
     assert_eq!(a.closed().await.0, 1012);
-    until("the room to be gone", async || node.running().await == 0).await;
+    until("the room to leave memory", async || node.running().await == 0).await;
     let mut b = node.connect("lobby?_pk=b").await;
     assert_eq!(b.echo("second life").await, "second life");
     let all = up_to(&mut watcher, "second life").await;

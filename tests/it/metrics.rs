@@ -227,7 +227,10 @@ async fn a_full_disk_shows_in_health_and_metrics_and_passes_without_a_restart() 
         let ballast = small.fill();
         let reply = addr.post("lobby", &json!([{"put_bytes": ["k", 100_000]}])).await;
         assert_eq!(reply.status, 500);
-        until("health to say so", async || addr.get("/_room/health").await.status == 503).await;
+        until("health to report the failure", async || {
+            addr.get("/_room/health").await.status == 503
+        })
+        .await;
         assert_eq!(addr.get("/_room/health").await.text(), "storage failed\n");
         let bearer = format!("Bearer {}", node.admin_token().secret());
         let headers = [("authorization", bearer.as_str())];

@@ -131,7 +131,7 @@ async fn too_much_guest_memory_in_total_evicts_idle_rooms() {
         assert_eq!(node.post(&format!("room-{room}"), &keep).await.status, 200);
         assert!(live(&node).await <= 4);
     }
-    // A client that relies on its room does not pay for it. When there are no other rooms, newcomers are refused.
+    // A room with connected clients is not evicted. If there are no other rooms, newcomers are refused.
     let mut clients = Vec::new();
     for room in 0..3 {
         let mut client = node.connect(&format!("kept-{room}")).await;

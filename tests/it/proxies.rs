@@ -111,7 +111,7 @@ async fn a_page_of_the_forwarded_host_counts_as_same_origin() {
         let mut client = TestClient::try_connect(node.addr(), path, &page).await.unwrap();
         match code {
             Some(code) => assert_eq!(client.closed().await.0, code),
-            None => assert_eq!(client.echo("let in").await, "let in"),
+            None => assert_eq!(client.echo("admitted").await, "admitted"),
         }
     }
 }

@@ -28,7 +28,7 @@ async fn the_origins_of_the_release_decide_about_pages() {
         let mut page = TestClient::try_connect(addr, path, &[("origin", origin)]).await.unwrap();
         match code {
             Some(code) => assert_eq!(page.closed().await.0, code, "{origin}"),
-            None => assert_eq!(page.echo("let in").await, "let in"),
+            None => assert_eq!(page.echo("admitted").await, "admitted"),
         }
     }
     within("a server to stop", operated.server.drain()).await;

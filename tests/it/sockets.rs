@@ -244,7 +244,7 @@ async fn a_room_may_send_larger_messages_than_a_client() {
     let too_much = limits.room_message_bytes_max + 1;
     client.tell(json!([{"broadcast_bytes": too_much}])).await;
     assert_eq!(client.echo("refused").await, "refused");
-    // A snapshot that grew keeps nobody out, and a client that sends as much receives the limit's close code.
+    // A large message of the room is delivered, and a client that sends as much receives the limit's close code.
     let mut late = node.connect("lobby?_pk=c").await;
     late.send(&"x".repeat(2 << 20)).await;
     assert_eq!(late.closed().await.0, 1009);
@@ -278,7 +278,7 @@ async fn two_tabs_with_one_id_stop_replacing_each_other() {
     let said = log.texts_to("the end").await;
     let named =
         said.iter().filter(|text| text.contains(r#"the id "same" replaced each other 3 times"#));
-    assert_eq!(named.count(), 1, "it is said once a window: {said:?}");
+    assert_eq!(named.count(), 1, "it is logged once per window: {said:?}");
 }
 
 #[tokio::test]
@@ -347,7 +347,7 @@ async fn a_slow_client_is_closed_with_1013_and_costs_nobody_else() {
         }
     };
     assert_eq!(last.and_then(|frame| frame.close_code()), Some(1013));
-    assert!(heard < 400, "the slow client heard everything");
+    assert!(heard < 400, "the slow client received everything");
     assert_eq!(fast.echo("still here").await, "still here");
 }
 
@@ -368,7 +368,7 @@ async fn an_open_socket_counts_among_the_nodes_connections() {
     let mut waiting = std::pin::pin!(node.get("/_room/health"));
     for _ in 0..100 {
         tokio::select! {
-            reply = &mut waiting => panic!("let in beyond the limit: {reply:?}"),
+            reply = &mut waiting => panic!("admitted beyond the limit: {reply:?}"),
             text = client.echo("still the only one") => assert_eq!(text, "still the only one"),
         }
     }
@@ -391,7 +391,7 @@ async fn draining_closes_sockets_one_by_one_and_each_works_until_then() {
         clients.spawn(async move {
             loop {
                 let frame = tokio::select! {
-                    frame = client.frame() => frame.expect("nobody is cut off"),
+                    frame = client.frame() => frame.expect("no connection breaks off"),
                     _ = another.changed() => {
                         client.write(&masked(0x81, b"hello")).await;
                         continue;

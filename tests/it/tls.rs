@@ -188,7 +188,7 @@ async fn a_node_does_not_start_with_a_mismatched_pair() {
     assert!(refused().await.contains("cannot read") && refused().await.contains("cert.pem"));
     one.write(dir.path());
     std::fs::write(&key, other.pair.signing_key.serialize_pem()).unwrap();
-    assert!(refused().await.contains("are no certificate and its key"), "{}", refused().await);
+    assert!(refused().await.contains("are not a certificate and its key"), "{}", refused().await);
     std::fs::write(&key, "nothing").unwrap();
     assert!(refused().await.contains("no private key"), "{}", refused().await);
     one.write(dir.path());

@@ -80,7 +80,7 @@ impl TestClient {
     /// Sends a text message.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// When the connection has ended.
     pub async fn send(&mut self, text: impl Into<String>) {
         self.send_message(Message::text(text.into())).await;
     }
@@ -88,7 +88,7 @@ impl TestClient {
     /// Sends a script to the puppet.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// When the connection has ended.
     pub async fn tell(&mut self, script: serde_json::Value) {
         self.send(script.to_string()).await;
     }
@@ -96,7 +96,7 @@ impl TestClient {
     /// Sends a binary message.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// When the connection has ended.
     pub async fn send_binary(&mut self, bytes: &[u8]) {
         self.send_message(Message::binary(bytes.to_vec())).await;
     }
@@ -104,7 +104,7 @@ impl TestClient {
     /// Sends a ping.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// When the connection has ended.
     pub async fn ping(&mut self, bytes: &[u8]) {
         self.send_message(Message::Ping(bytes.to_vec().into())).await;
     }
@@ -124,7 +124,7 @@ impl TestClient {
     /// Sends a close frame, and waits for nothing.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// When the connection has ended.
     pub async fn close(&mut self, frame: Option<(u16, &str)>) {
         let frame = frame.map(|(code, reason)| CloseFrame {
             code: code.into(),

@@ -86,9 +86,9 @@ impl EventStream {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            let chunk = self.client.chunk().await.expect("the end of a stream is said");
+            let chunk = self.client.chunk().await.expect("the stream announces its end");
             if chunk.is_empty() {
-                assert_eq!(self.text, "", "the end comes behind whole events");
+                assert_eq!(self.text, "", "the stream ends after a complete event");
                 return None;
             }
             self.text.push_str(std::str::from_utf8(&chunk).expect("events are text"));

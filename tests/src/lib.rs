@@ -60,7 +60,7 @@ pub fn seed() -> u64 {
     seed
 }
 
-#[expect(clippy::print_stderr, reason = "a test's own words, shown when it fails")]
+#[expect(clippy::print_stderr, reason = "output of a test, shown when it fails")]
 fn say(text: &str) {
     eprintln!("{text}");
 }

@@ -139,7 +139,7 @@ pub(crate) struct StorageListArgs {
     pub(crate) room: RoomArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// Only keys that begin with this
+    /// Only keys that start with this
     #[arg(long, value_name = "TEXT")]
     pub(crate) prefix: Option<String>,
     /// The number of keys to show

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 ///
 /// Behind a proxy, name it by --trusted-proxy: only then rooms see the clients' addresses and the scheme and host
 /// that they used, from X-Forwarded-For, -Proto and -Host (or Forwarded). These headers of any other sender reach no
-/// room. With --proxy-protocol, trusted proxies begin each connection with a PROXY header, before TLS. The server
+/// room. With --proxy-protocol, trusted proxies start each connection with a PROXY header, before TLS. The server
 /// closes a connection without one. It serves connections from elsewhere as without the option.
 #[derive(Debug, ClapArgs)]
 #[command(
@@ -51,7 +51,7 @@ pub(crate) struct ServeArgs {
     /// A proxy or a network of proxies, as 10.0.0.0/8, which may say who its clients are; may be repeated
     #[arg(long, value_name = "CIDR", env = "ROOM_TRUSTED_PROXY", value_delimiter = ',')]
     pub(crate) trusted_proxy: Vec<Network>,
-    /// Trusted proxies begin each connection with a header of the PROXY protocol, version 1 or 2
+    /// Trusted proxies start each connection with a header of the PROXY protocol, version 1 or 2
     #[arg(long, requires = "trusted_proxy")]
     pub(crate) proxy_protocol: bool,
     /// Over how many seconds sockets are closed when the server stops

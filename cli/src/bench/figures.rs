@@ -178,7 +178,7 @@ fn remarks(outcome: &Outcome) -> Vec<String> {
             "{name}: {looked_at} checked, {}",
             match outcome.plan.scenario {
                 Scenario::Durable => "none lost, no count left out or given twice",
-                Scenario::Connect | Scenario::Cold => "all let in and closed properly",
+                Scenario::Connect | Scenario::Cold => "all admitted and closed properly",
                 Scenario::Idle => "all still there",
                 _ => "none lost, none twice, all in order",
             }

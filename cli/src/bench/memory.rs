@@ -44,8 +44,7 @@ impl Held {
             (Err(why), _) | (_, Err(why)) => return Self::Unknown { unknown: why.clone() },
         };
         if before.pid != after.pid || connections == 0 {
-            let unknown =
-                "the server was started again meanwhile, or there were too few".to_owned();
+            let unknown = "the server restarted during the run, or there were too few".to_owned();
             return Self::Unknown { unknown };
         }
         let grown = i64::try_from(after.bytes).unwrap_or(i64::MAX)
@@ -97,7 +96,7 @@ pub(crate) fn resident(addr: SocketAddr, pid: Option<u32>) -> Result<Resident, S
     };
     let status = fs::read_to_string(format!("/proc/{pid}/status"))
         .map_err(|err| format!("process {pid} cannot be read: {err}"))?;
-    let bytes = rss(&status).ok_or_else(|| format!("process {pid} tells no memory"))?;
+    let bytes = rss(&status).ok_or_else(|| format!("process {pid} reports no memory"))?;
     Ok(Resident { pid, bytes })
 }
 

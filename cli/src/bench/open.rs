@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 /// The most connections that open at a time: a server's backlog has space for them.
 const OPENING_MAX: usize = 64;
-/// How often progress is shown, in connections.
+/// The number of times progress is shown, in connections.
 const SHOWN_EVERY: usize = 500;
 /// The other files that this process has open.
 #[cfg(unix)]

@@ -27,7 +27,7 @@ use visits::Visits;
 /// The most messages on their way under a rate: a server that is further behind will not catch up.
 const OUT_MAX: u64 = 65_536;
 
-/// Returns the name of a room that no other run has, as rooms are told apart by their outputs.
+/// Returns the name of a room that no other run uses, since the check tells rooms apart by their outputs.
 fn room_name(what: &str, which: impl Display) -> String {
     static RUN: OnceLock<String> = OnceLock::new();
     let run = RUN.get_or_init(|| format!("{:x}", chrono::Utc::now().timestamp_millis()));

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 /// Due messages that are sent before the run reads answers.
 const BURST: usize = 64;
-/// How often progress is shown.
+/// The number of times progress is shown.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
 /// The longest latency that is distinguished from longer ones.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;

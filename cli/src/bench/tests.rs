@@ -20,7 +20,7 @@ enum Manner {
     Swaps,
     Alters,
     HangsUp,
-    /// As a counter that forgets: the same count once more.
+    /// As a counter that forgets: the same count again.
     CountsBack,
     /// As a counter that leaves one out.
     Skips,

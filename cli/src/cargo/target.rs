@@ -47,7 +47,7 @@ async fn add(dir: &Path) -> anyhow::Result<()> {
             Code::NoTarget,
             format_args!("the target {TARGET} could not be added"),
         )
-        .help("rustup says why, above")
+        .help("rustup printed the reason above")
         .into()),
         Err(_) => Err(Mistake::new(
             Code::NoTarget,

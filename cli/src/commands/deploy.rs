@@ -166,7 +166,7 @@ fn plan_in_words(plan: &Value) -> String {
     let current = plan["current"].as_u64();
     let mut lines = vec![match current {
         Some(version) => format!("version {version} is served; this would change:"),
-        None => "nothing is served yet; this would be:".to_owned(),
+        None => "nothing is served yet; this would be served:".to_owned(),
     }];
     let changes = plan["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
     lines.extend(changes.iter().filter_map(|line| Some(format!("  {}", line.as_str()?))));

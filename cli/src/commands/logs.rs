@@ -52,7 +52,7 @@ pub(crate) fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
             }
             Err(Unanswered::Away(_)) => {
                 if !std::mem::replace(&mut away, true) {
-                    let text = "· the server is gone; waiting until it is back, Ctrl-C stops";
+                    let text = "· lost the connection to the server; waiting until it is back, Ctrl-C stops";
                     print::talk(styled(DIM, text));
                 }
             }
@@ -83,7 +83,7 @@ fn open(place: &Place, path: &str) -> Result<Events, Unanswered> {
         Place::Here(folder) => folder,
         Place::Elsewhere(elsewhere) => return elsewhere.server.stream(path),
     };
-    let mut why = "none has said how to ask it".to_owned();
+    let mut why = "none has announced an address".to_owned();
     for dir in folder.announcements() {
         let Some(server) = Server::announced(dir) else { continue };
         match server.stream(path) {
@@ -174,7 +174,7 @@ impl Reader<'_> {
             }
             (Some("restarted"), true) => r#"{"restarted":true}"#.to_owned(),
             (Some("restarted"), false) => {
-                styled(WARN, "… the server was started again; its log begins anew")
+                styled(WARN, "… the server restarted; its log starts over")
             }
             // From a server that is newer than this command.
             (Some(_), _) => return Ok(None),

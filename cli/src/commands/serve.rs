@@ -32,7 +32,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             tell_files(files, connections_max);
         }
         stop.asked().await;
-        print::talk("stopping: rooms finish what they are at");
+        print::talk("stopping: rooms finish their current work");
         server.drain().await;
         Ok(ExitCode::SUCCESS)
     })

@@ -48,7 +48,7 @@ const KEYS: [(char, Key, &str, &str); 8] = [
     ('r', Key::Rebuild, "rebuild", "build now, without a save"),
     ('u', Key::Code, "url", "show the address for other machines as a QR code"),
     ('c', Key::Clear, "clear", "clear the screen"),
-    ('x', Key::Reset, "reset", "forget everything that rooms have stored; asks for y first"),
+    ('x', Key::Reset, "reset", "delete everything that rooms have stored; asks for y first"),
     ('q', Key::Quit, "quit", "stop, as Ctrl-C does"),
     ('h', Key::Help, "help", "show these lines; so does ?"),
 ];

@@ -1,6 +1,6 @@
 //! Saves. Owns that each change of a file's content is reported once.
 //!
-//! Invariant: a file that was saved with the same content is no change. Changes are found whether the system reports
+//! Invariant: saving a file with the same content is not a change. Changes are found whether the system reports
 //! them or not: the watcher scans now and then anyway, and more often after it has found a change that the system had
 //! not reported. It does not know what a change leads to.
 //!
@@ -159,7 +159,7 @@ impl Watcher {
             |file: &PathBuf| file.parent().is_some_and(|folder| self.folders.contains(folder));
         let untold = self.debouncer.is_some() && difference.all().any(is_watched);
         if untold && std::mem::replace(&mut self.in_doubt, true) {
-            self.poll("the system does not tell of saves here");
+            self.poll("the system does not report saves here");
         }
         // It may be in the middle of a save.
         sleep(DEBOUNCE).await;
@@ -169,7 +169,7 @@ impl Watcher {
     /// Stops using the system's events.
     fn poll(&mut self, why: &str) {
         self.debouncer = None;
-        let text = format!("{why}: the files are looked at every {} ms", POLL.as_millis());
+        let text = format!("{why}: the files are checked every {} ms", POLL.as_millis());
         print::talk(styled(WARN, text));
     }
 
@@ -208,7 +208,7 @@ impl Watcher {
             }
         }
         if let Some(err) = refused {
-            self.poll(&format!("the system does not tell of saves ({err})"));
+            self.poll(&format!("the system does not report saves ({err})"));
             return false;
         }
         grew

@@ -56,7 +56,7 @@ fn mistakes_have_lines_and_hide_values() {
             ".env:3: the text before `=` is not a name",
             ".env:4: the value of B has a `\\` that means nothing",
             ".env:5: something follows the value of C",
-            ".env:6: A is there twice, first on line 1",
+            ".env:6: A is listed twice, first on line 1",
             ".env:7: the value of E has no closing \"",
         ]
     );

@@ -132,7 +132,7 @@ impl Reader<'_> {
                 }
             };
             if parties.iter().any(|party| party.name == name) {
-                let message = format!("the party {name} is there twice");
+                let message = format!("the party {name} is listed twice");
                 self.complain(Code::PartyTwice, &message, key.span(), "the second one").help_last(
                     "`ChatRoom`, `chat_room` and `chat-room` are one name; remove one of them",
                 );
@@ -174,7 +174,7 @@ impl Reader<'_> {
             Err(error) => {
                 let error: TtlError = error;
                 self.complain(Code::BadTtl, &error.to_string(), value.span(), "this time")
-                    .help_last("write it as `ttl = \"30d\"`, or remove it to keep rooms for ever");
+                    .help_last("write it as `ttl = \"30d\"`, or remove it to keep rooms forever");
                 None
             }
         }

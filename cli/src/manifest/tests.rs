@@ -386,7 +386,7 @@ fn two_spellings_of_one_party_are_refused() {
     check(
         "name = \"chat\"\n[parties.ChatRoom]\n[parties.chat_room]\n",
         expect![[r#"
-            |error[R0011]: the party chat-room is there twice
+            |error[R0011]: the party chat-room is listed twice
             |   ╭─[room.toml:3:10]
             | 2 │ [parties.ChatRoom]
             | 3 │ [parties.chat_room]
@@ -467,7 +467,7 @@ fn any_text_is_a_manifest_or_a_mistake() {
         match Manifest::parse(FILE, &text) {
             Err(mistake) => assert!(!plain(&mistake).is_empty()),
             Ok(manifest) => {
-                assert!(toml::from_str::<toml::Table>(&text).is_ok(), "it is no TOML");
+                assert!(toml::from_str::<toml::Table>(&text).is_ok(), "it is not TOML");
                 assert_eq!(name_problem(&manifest.name), None);
                 assert_eq!(manifest.limits.problems(), [""; 0]);
                 let names: BTreeSet<&str> =
@@ -492,7 +492,7 @@ fn a_ttl_is_a_time_in_quotes() {
         |   ·       ────┬────
         |   ·           ╰── this time
         |   ╰────
-        |  help: write it as `ttl = "30d"`, or remove it to keep rooms for ever
+        |  help: write it as `ttl = "30d"`, or remove it to keep rooms forever
         |for more about this, run `room explain R0053`
     "#]],
     );

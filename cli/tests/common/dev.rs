@@ -1,6 +1,6 @@
 //! `room dev` as a process. Owns its terminal and its end.
 //!
-//! Invariant: every wait has a deadline, and tells at its end what was on the terminal; the process
+//! Invariant: every wait has a deadline, and shows at its end what was on the terminal; the process
 //! goes away with this. It does not know what is served.
 
 use super::project::target_dir;
@@ -41,7 +41,7 @@ impl Dev {
     /// Starts it.
     pub(crate) fn spawn(project: &Path, args: &[&str]) -> Self {
         let mut command = room(project, &["dev"]);
-        // Whoever is no terminal presses no keys, whatever comes from there.
+        // A pipe presses no keys, whatever bytes come from it.
         let (stdin, mut keys) = std::io::pipe().expect("a pipe can be made");
         keys.write_all(b"q").expect("a pipe has space");
         command.args(args).stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -145,7 +145,7 @@ impl Drop for Dev {
 
 /// The command in a project's folder, without what the environment may say.
 pub(crate) fn room(project: &Path, args: &[&str]) -> Command {
-    // Whoever runs the tests may have told them to outlive a terminal (`nohup`), which would be inherited.
+    // The tests may run under `nohup`, whose ignored signals would be inherited.
     let mut command = Command::new("env");
     command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_room")]);
     for name in ["ROOM_PROJECT", "ROOM_DATA", "ROOM_PORT", "ROOM_HOST", "ROOM_LOG", "ROOM_SDK"] {

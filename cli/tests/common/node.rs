@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
-/// How long one file may take; each step in it has a shorter time of its own.
+/// The time one file may take; each step in it has a shorter time of its own.
 const FILE_MAX: Duration = Duration::from_secs(600);
 
 /// Runs one file of tests against a project. Panics with all it printed if one of them fails.
@@ -66,7 +66,7 @@ fn finish(mut command: Command) -> (bool, String) {
     let group = Pid::from_child(&child);
     // It holds the ends of the pipe that the child writes to, and the reader waits for all of them.
     drop(command);
-    // Nothing is sent: it tells of the end by being dropped.
+    // Nothing is sent: dropping it signals the end.
     let (send, ended) = mpsc::channel::<()>();
     let reading = std::thread::spawn(move || {
         let mut output = Vec::new();

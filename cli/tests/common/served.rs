@@ -138,7 +138,7 @@ impl Served {
     pub(crate) fn stop_by(mut self, signals: &[Signal]) -> Option<i32> {
         for (number, signal) in signals.iter().enumerate() {
             // It is nobody else's process before it has been waited for.
-            kill_process(Pid::from_child(&self.child), *signal).expect("it can be told");
+            kill_process(Pid::from_child(&self.child), *signal).expect("it can be signalled");
             if number == 0 {
                 self.line("stopping");
             }

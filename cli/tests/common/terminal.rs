@@ -33,7 +33,7 @@ impl Terminal {
         let end = || self.process.try_clone().expect("it is open");
         command.env("PATH", path).stdin(end()).stdout(Stdio::piped()).stderr(end());
         let person = self.person.try_clone().expect("it is open");
-        // Nothing comes through stdout, but its end tells of the process's.
+        // Nothing comes through stdout, but its end shows that the process has ended.
         Dev::run(command, |child| {
             vec![Box::new(person), Box::new(child.stdout.take().expect("it was asked for"))]
         })

@@ -61,7 +61,7 @@ impl Room for Chat {
 }
 
 impl Chat {
-    /// Stores a message, drops the one that is too old, and tells everyone.
+    /// Stores a message, drops the oldest one beyond the limit, and broadcasts the new one.
     fn say(&mut self, ctx: &Context, name: String, text: String) -> Result {
         let (id, at) = (self.next, ctx.now());
         let said = Said { id, name, text, at };

@@ -1,6 +1,6 @@
 //! A counter that many people see: over WebSocket live, over HTTP with `curl`.
 //!
-//! Owns one number. Invariant: the number that anyone was told is durable. It does not know who
+//! Owns one number. Invariant: every number that a client has received is durable. It does not know who
 //! counts.
 
 use room_sdk::prelude::*;
@@ -14,7 +14,7 @@ pub struct Counter {
     count: u64,
 }
 
-/// What clients are told, over WebSocket and HTTP.
+/// The state as clients receive it, over WebSocket and HTTP.
 #[derive(Debug, Serialize)]
 struct Count {
     count: u64,
@@ -35,7 +35,7 @@ impl Room for Counter {
         self.increment(ctx)
     }
 
-    /// `GET` tells the count, `POST` adds one.
+    /// `GET` returns the count, `POST` adds one.
     fn on_request(&mut self, ctx: &Context, request: Request) -> Result<Response> {
         match request.method() {
             "GET" => {}
@@ -47,7 +47,7 @@ impl Room for Counter {
 }
 
 impl Counter {
-    /// Adds one and tells everyone. The field changes last: a failed turn does not undo it.
+    /// Adds one and broadcasts the count. The field changes last: a failed turn does not undo it.
     fn increment(&mut self, ctx: &Context) -> Result {
         let count = self.count + 1;
         ctx.storage().put(KEY, &count)?;

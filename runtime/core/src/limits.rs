@@ -97,71 +97,71 @@ limits! {
     connection_id_bytes_max: "bytes" = 256, "Length of a connection's id (`_pk`)", "400";
 
     // What a client may occupy.
-    buffered_bytes_max: "bytes" = 2 * GIB, "Bytes of unfinished messages, mailboxes, outboxes and request bodies of this node together, counted in pages of 4 KiB; who keeps less than a page is not counted", "the newest demand is refused as at its own bound: an unfinished message or a client that is behind is closed with 1013, a request is answered 503, a socket stops reading; what is queued alone in an empty mailbox or outbox is taken all the same";
-    connections_max: "connections" = 20_000, "Open TCP connections of this node", "further ones wait in the kernel's backlog";
-    connections_per_address_max: "connections" = 10_000, "Open connections of one client's address, or of one IPv6 network of 64 bits; behind a trusted proxy, requests and sockets of one client", "429; as many as an eighth more are closed without an answer";
+    buffered_bytes_max: "bytes" = 2 * GIB, "Bytes of unfinished messages, mailboxes, outboxes and request bodies of this node together, counted in pages of 4 KiB; a holder of less than a page is not counted", "the newest demand is refused as at its own bound: an unfinished message or a slow client is closed with 1013, a request is answered 503, a socket stops reading; an empty mailbox or outbox still takes one item";
+    connections_max: "connections" = 20_000, "Open TCP connections of this node", "further connections wait in the kernel's backlog";
+    connections_per_address_max: "connections" = 10_000, "Open connections of one client's address, or of one IPv6 network of 64 bits; behind a trusted proxy, requests and sockets of one client", "429; beyond an eighth more, connections are closed without an answer";
     half_open_max: "connections" = 4_096, "Connections that have not sent the head of their first request", "the one that has been silent longest is closed";
     room_connections_max: "connections" = 5_000, "Open connections of one room", "accepted and closed with 1013";
     replacements_max: "replacements" = 10, "Connections with one id that replace each other within `replacement_window_ms`", "the newer one is accepted and closed with 1013, and the log names the id";
-    replacement_window_ms: "ms" = 60_000, "Time in which they count together", "the count starts again";
+    replacement_window_ms: "ms" = 60_000, "Time within which replacements of one id are counted together", "the count starts again";
     outbox_bytes_max: "bytes" = 36 * MIB, "Bytes queued for one connection", "that connection is closed with 1013; its room never waits";
     outbox_frames_max: "frames" = 16_384, "Frames queued for one connection", "that connection is closed with 1013; its room never waits";
-    socket_read_bytes: "bytes" = 2 * KIB, "Read buffer of a socket at rest", "it is read in more than one step";
-    socket_write_bytes: "bytes" = 16 * KIB, "Bytes a socket gathers before it writes to the network", "it writes without waiting for the end of the batch";
-    socket_batch_frames_max: "frames" = 256, "Frames a socket reads or writes before it looks at its other side", "the rest follows in the next batch";
+    socket_read_bytes: "bytes" = 2 * KIB, "Read buffer of a socket at rest", "a larger frame is read in several steps";
+    socket_write_bytes: "bytes" = 16 * KIB, "Bytes a socket gathers before it writes to the network", "the socket writes without waiting for the end of the batch";
+    socket_batch_frames_max: "frames" = 256, "Frames a socket reads or writes before it switches to the other direction", "the rest follows in the next batch";
 
     // Times a client meets.
     header_ms_max: "ms" = 10_000, "Time for a client to send the head of its first request", "the connection is closed";
     keep_alive_ms_max: "ms" = 75_000, "Time from a response to the end of the next request's head on the same connection", "the connection is closed";
-    tls_handshake_ms_max: "ms" = 10_000, "Time for a client to bring about a TLS handshake", "the connection is closed";
+    tls_handshake_ms_max: "ms" = 10_000, "Time for a client to complete the TLS handshake", "the connection is closed";
     proxy_header_ms_max: "ms" = 5_000, "Time for a trusted proxy to send the header of the PROXY protocol", "the connection is closed, and counted";
     proxy_header_bytes_max: "bytes" = 4 * KIB, "Size of the header of the PROXY protocol, version 2", "the connection is closed, and counted";
-    proxy_log_ms: "ms" = 10_000, "Time between two lines of the log about such headers", "they are counted, and the next line says how many there were";
+    proxy_log_ms: "ms" = 10_000, "Time between two log lines about refused PROXY headers", "further ones are counted, and the next line has their number";
     body_ms_max: "ms" = 30_000, "Time for a client to send a request's body", "408";
-    message_ms_max: "ms" = 30_000, "Time for a client to finish a WebSocket message that it has begun, as far as the server waits for it", "close 1008";
+    message_ms_max: "ms" = 30_000, "Time for a client to finish a WebSocket message that it has started, not counting time for which the server stopped reading", "close 1008";
     ping_interval_ms: "ms" = 30_000, "Time between two pings of the server", "a ping is sent";
-    pong_ms_max: "ms" = 15_000, "Time for any sign of life after a ping", "the connection counts as dropped: on_close with 1006";
-    close_ms_max: "ms" = 5_000, "Time for a client to answer a close frame, and for a room to answer what came before a frame that is invalid", "the socket is dropped; the rest of the answers is not sent";
+    pong_ms_max: "ms" = 15_000, "Time for a client to send anything after a ping", "the connection counts as dropped: on_close with 1006";
+    close_ms_max: "ms" = 5_000, "Time for a client to answer a close frame, and for a room to answer the messages before an invalid frame", "the socket is dropped; answers that are still missing are not sent";
     linger_ms_max: "ms" = 5_000, "Time for a client to end a connection that the server has ended", "the connection is closed";
-    linger_bytes_max: "bytes" = 64 * MIB, "Bytes that a client may still send after the server's last answer, which are thrown away", "the connection is closed, and the client may see a reset in place of the answer";
+    linger_bytes_max: "bytes" = 64 * MIB, "Bytes that a client may still send after the server's last answer; the server discards them", "the connection is closed, and the client may see a reset instead of the answer";
     write_ms_max: "ms" = 30_000, "Time a socket may refuse to take bytes", "the connection counts as dropped: on_close with 1006";
-    accept_backoff_ms_max: "ms" = 1_000, "Longest pause after a failed accept", "accepting is tried again";
-    drain_ms_max: "ms" = 10_000, "Time for rooms and sockets to end when the server stops, after `drain_spread_ms`", "what is left is dropped";
-    drain_spread_ms: "ms" = 0, "Window in which each socket is closed with 1012 at a moment of its own when the server stops; 0 closes all at once", "every socket has been told to close";
+    accept_backoff_ms_max: "ms" = 1_000, "Longest pause after a failed accept", "the server accepts again";
+    drain_ms_max: "ms" = 10_000, "Time for rooms and sockets to end when the server stops, after `drain_spread_ms`", "the remaining ones are dropped";
+    drain_spread_ms: "ms" = 0, "Window over which the closes of sockets with 1012 are spread when the server stops; 0 closes all at once", "the close of every socket has started";
 
     // A room's queue and life.
-    mailbox_events_max: "events" = 1_024, "Events that wait before one room", "a socket stops reading; a request is answered 503";
-    mailbox_bytes_max: "bytes" = 16 * MIB, "Bytes of the events that wait before one room", "a socket stops reading; a request is answered 503";
-    mailbox_batch_max: "events" = 64, "Events a room takes from its mailbox at once", "the rest is the next batch";
+    mailbox_events_max: "events" = 1_024, "Events that wait in one room's mailbox", "a socket stops reading; a request is answered 503";
+    mailbox_bytes_max: "bytes" = 16 * MIB, "Bytes of the events that wait in one room's mailbox", "a socket stops reading; a request is answered 503";
+    mailbox_batch_max: "events" = 64, "Events a room takes from its mailbox at once", "the rest follows in the next batch";
     mailbox_wait_ms_max: "ms" = 5_000, "Time a socket waits for space in a mailbox", "that connection is closed with 1013";
     request_ms_max: "ms" = 30_000, "Time from a request's delivery to its answer", "504; the turn goes on";
     connect_ms_max: "ms" = 10_000, "Time from an upgrade's delivery to its answer", "503";
-    rooms_active_max: "rooms" = 10_000, "Rooms with a live instance, those of one project and those of the process, at most what the kernel's mappings allow", "the idle room that was used least recently is evicted; if none is idle, the room answers 503";
-    rooms_memory_bytes_max: "bytes" = 16 * GIB, "Linear memories of live rooms together, those of one project and those of the process; pages that a guest never touched count, too", "as with `rooms_active_max`";
-    place_wait_ms_max: "ms" = 2_000, "Time a room waits for the place of another one that is to leave memory", "it answers 503";
+    rooms_active_max: "rooms" = 10_000, "Rooms with a live instance, per project and per process, at most what the kernel's mappings allow", "the least recently used idle room is evicted; if no room is idle, the new room answers 503";
+    rooms_memory_bytes_max: "bytes" = 16 * GIB, "Linear memories of live rooms together, per project and per process; pages that a guest never touched count, too", "as with `rooms_active_max`";
+    place_wait_ms_max: "ms" = 2_000, "Time a room waits for the slot of a room that is leaving memory", "the waiting room answers 503";
     idle_evict_ms: "ms" = 30_000, "Time without an event after which a room without connections leaves memory", "the room is evicted";
     hibernate_ms: "ms" = 10_000, "Time without an event after which a party with `hibernate` drops a room's instance", "the instance is dropped, the sockets stay";
-    faults_max: "faults" = 8, "Faults in a row within `fault_window_ms`", "the room is broken for `broken_ms_min`, doubling up to `broken_ms_max`";
-    fault_window_ms: "ms" = 10_000, "Time in which faults in a row count together", "the count starts again";
+    faults_max: "faults" = 8, "Consecutive faults within `fault_window_ms`", "the room is broken for `broken_ms_min`, doubling up to `broken_ms_max`";
+    fault_window_ms: "ms" = 10_000, "Time within which consecutive faults are counted together", "the count starts again";
     broken_ms_min: "ms" = 1_000, "First back-off of a broken room", "the next event tries again";
     broken_ms_max: "ms" = 60_000, "Longest back-off of a broken room", "the next event tries again";
-    reload_rooms_max: "rooms" = 32, "Rooms that take over a new module at the same time, those of one project and those of the process", "the others wait for their turn";
-    reload_ms_max: "ms" = 30_000, "Time for all rooms of a party to take over a new module", "the old module is put back";
+    reload_rooms_max: "rooms" = 32, "Rooms that take over a new module at the same time, per project and per process", "the others wait";
+    reload_ms_max: "ms" = 30_000, "Time for all rooms of a party to take over a new module", "the old module is restored";
 
     // One turn of a guest.
     turn_ms_max: "ms" = 1_000, "Time a callback may compute", "the turn is dropped and the instance discarded";
     turn_wall_ms_max: "ms" = 10_000, "Time a callback may take, sleeping included", "the turn is dropped and the instance discarded";
-    tick_ms: "ms" = 10, "Time after which a busy guest yields its thread; the process has one for all projects", "other rooms run";
-    memory_bytes_max: "bytes" = 64 * MIB, "Linear memory of an instance, at most 64 MiB", "the allocation fails, which most guests answer with a trap";
+    tick_ms: "ms" = 10, "Time after which a busy guest yields its thread; the process has one value for all projects", "other rooms run";
+    memory_bytes_max: "bytes" = 64 * MIB, "Linear memory of an instance, at most 64 MiB", "the allocation fails, and most guests then trap";
     stack_bytes_max: "bytes" = 512 * KIB, "Stack of an instance; the process has one size for all projects", "the turn is dropped and the instance discarded";
     turn_sends_max: "messages" = 10_000, "Messages, broadcasts and closes of one turn", "the send is refused";
     turn_send_bytes_max: "bytes" = 32 * MIB, "Bytes sent by one turn, a broadcast counted once", "the send is refused";
-    turn_writes_max: "writes" = 10_000, "Keys written by one turn, or asked for in one call", "the call is refused";
+    turn_writes_max: "writes" = 10_000, "Keys written by one turn, or requested in one call", "the call is refused";
     turn_write_bytes_max: "bytes" = 8 * MIB, "Bytes of keys and values written by one turn", "the write is refused";
     key_bytes_max: "bytes" = 2_048, "Length of a storage key", "the call is refused";
     value_bytes_max: "bytes" = MIB, "Size of a stored value", "the write is refused";
-    list_page_entries_max: "entries" = 1_000, "Entries in one page of a listing", "the page says that there is more";
-    list_page_bytes_max: "bytes" = MIB, "Bytes in one page of a listing", "the page says that there is more";
+    list_page_entries_max: "entries" = 1_000, "Entries in one page of a listing", "the page reports that there are more entries";
+    list_page_bytes_max: "bytes" = MIB, "Bytes in one page of a listing", "the page reports that there are more entries";
     connection_state_bytes_max: "bytes" = 16 * KIB, "Size of a connection's state", "the state is refused";
     connection_tags_max: "tags" = 9, "Tags of a connection besides its id", "the connect fails";
     tag_bytes_max: "bytes" = 256, "Length of a tag", "the connect fails";
@@ -171,73 +171,73 @@ limits! {
     fault_text_bytes_max: "bytes" = 8 * KIB, "Length of a guest's own error text", "the text is cut";
 
     // The certificate's files.
-    tls_reload_ms: "ms" = 10_000, "Time between two looks at the certificate and its key", "they are read again, and serve if they changed and are a pair";
+    tls_reload_ms: "ms" = 10_000, "Time between two checks of the certificate and its key", "they are read again, and replace the old ones if they changed and match";
     tls_file_bytes_max: "bytes" = MIB, "Size of the certificate's file, its chain included, and of its key's", "the pair is refused";
 
-    // What an operator may ask of a node that serves.
+    // Requests of operators to a running node.
     admin_transfers_max: "transfers" = 4, "Backups, exports and imports at the same time", "503";
-    projects_opening_max: "projects" = 8, "Projects that a server opens at the same time when it starts", "the others wait for their turn";
+    projects_opening_max: "projects" = 8, "Projects that a server opens at the same time when it starts", "the others wait";
     admin_changes_max: "changes" = 64, "Operators' changes of a server that run at the same time", "503";
-    import_bytes_max: "bytes" = 2 * GIB, "Size of the lines of a room that is imported", "413";
-    inspect_ms_max: "ms" = 1_000, "Time a room has to tell an operator how it is", "it is shown as busy, with what is known without it";
-    fault_records_max: "faults" = 8, "Recent faults of a room in memory that are kept to be looked at", "the oldest goes";
-    fault_records_bytes_max: "bytes" = 32 * KIB, "Bytes of the texts and backtraces of a room's recent faults", "the oldest goes; the newest is kept";
-    admin_page_entries_max: "entries" = 1_000, "Rooms, connections or keys in one answer to an operator", "the answer says where the next one begins";
-    admin_page_bytes_max: "bytes" = MIB, "Bytes of keys, values and states in one answer to an operator, which has at least one of them", "the answer says where the next one begins";
-    admin_scan_rooms_max: "rooms" = 20_000, "Stored rooms that are looked at in one step, and for one page that is sorted by name", "the page is shorter, and says where the next one begins";
-    admin_scan_ms_max: "ms" = 30_000, "Time to look at all stored rooms, to sort or to count them", "504";
-    admin_scans_max: "scans" = 2, "Looks at many stored rooms at the same time", "further ones wait";
-    stored_count_ms: "ms" = 10_000, "Age at which the number of stored rooms is counted anew when it is asked for, or ten times what counting took", "they are counted";
-    import_ms_max: "ms" = 600_000, "Time for the lines of a room that is imported to arrive", "408";
+    import_bytes_max: "bytes" = 2 * GIB, "Size of an import of a room", "413";
+    inspect_ms_max: "ms" = 1_000, "Time a room has to report its state to an operator", "the room is shown as busy, with the facts that are known without it";
+    fault_records_max: "faults" = 8, "Recent faults of a room in memory that are kept for inspection", "the oldest is dropped";
+    fault_records_bytes_max: "bytes" = 32 * KIB, "Bytes of the texts and backtraces of a room's recent faults", "the oldest are dropped; the newest is kept";
+    admin_page_entries_max: "entries" = 1_000, "Rooms, connections or keys in one answer to an operator", "the answer has a cursor for the next one";
+    admin_page_bytes_max: "bytes" = MIB, "Bytes of keys, values and states in one answer to an operator, which has at least one entry", "the answer has a cursor for the next one";
+    admin_scan_rooms_max: "rooms" = 20_000, "Stored rooms that are scanned in one step, and for one page that is sorted by name", "the page is shorter, and has a cursor for the next one";
+    admin_scan_ms_max: "ms" = 30_000, "Time to scan all stored rooms, to sort or to count them", "504";
+    admin_scans_max: "scans" = 2, "Scans of many stored rooms at the same time", "further scans wait";
+    stored_count_ms: "ms" = 10_000, "Age at which the number of stored rooms is counted again on request, or ten times the time that counting took", "the rooms are counted again";
+    import_ms_max: "ms" = 600_000, "Time for the lines of an import to arrive", "408";
 
-    // The log as it can be watched.
-    log_ring_lines: "lines" = 10_000, "Lines of the node's log that are kept for who watches it", "the oldest goes; who had not read it is told how many it missed";
-    log_ring_bytes: "bytes" = 4 * MIB, "Bytes of these lines", "the oldest goes; who had not read it is told how many it missed";
-    log_batch_bytes: "bytes" = 64 * KIB, "Bytes of the log, or of what passed through a room, that a watcher is handed at once, or one line if that is larger", "the rest follows when it has taken them";
+    // Watching the log and rooms.
+    log_ring_lines: "lines" = 10_000, "Lines of the node's log that are kept for watchers", "the oldest is dropped; a watcher that had not read it gets the number of lines that it missed";
+    log_ring_bytes: "bytes" = 4 * MIB, "Bytes of these lines", "the oldest is dropped; a watcher that had not read it gets the number of lines that it missed";
+    log_batch_bytes: "bytes" = 64 * KIB, "Bytes of the log, or of a room's messages, that a watcher receives at once, or one line if that is larger", "the rest follows when the watcher has taken them";
     log_watchers_max: "watchers" = 32, "Clients that watch the log at the same time", "503";
     log_filter_bytes_max: "bytes" = 1_024, "Length of a text by which a watcher filters the log", "400";
-    tap_watchers_max: "watchers" = 16, "Clients that watch what passes through rooms at the same time", "503";
-    tap_lines_max: "messages" = 1_024, "What passed through a room and waits for a client that watches it", "the oldest goes; the client is told how many it missed";
-    tap_bytes_max: "bytes" = MIB, "Bytes of what waits for a client that watches a room", "the oldest goes; the client is told how many it missed";
-    tap_excerpt_bytes: "bytes" = 2 * KIB, "Bytes of a message that are shown to who watches its room", "the rest is left out, and that is told";
-    log_heartbeat_ms: "ms" = 10_000, "Time without a line after which a watcher of the log, or of a room, is sent a sign of life", "it is sent one";
+    tap_watchers_max: "watchers" = 16, "Clients that watch rooms' messages at the same time", "503";
+    tap_lines_max: "messages" = 1_024, "Messages of a room that wait for a client that watches it", "the oldest is dropped; the client gets the number of messages that it missed";
+    tap_bytes_max: "bytes" = MIB, "Bytes of the messages that wait for a client that watches a room", "the oldest is dropped; the client gets the number of messages that it missed";
+    tap_excerpt_bytes: "bytes" = 2 * KIB, "Bytes of a message that are shown to a watcher of its room", "the rest is omitted and marked as such";
+    log_heartbeat_ms: "ms" = 10_000, "Time without a line after which a watcher of the log or of a room gets a keep-alive", "the keep-alive is sent";
 
     // Modules and the store.
     module_bytes_max: "bytes" = 64 * MIB, "Size of a module", "the module is refused";
-    sign_in_codes_max: "links" = 16, "Links to the dashboard that nobody has used yet", "the oldest is good no more";
-    overlay_pages_max: "pages" = 64, "Pages that show a developer's notices at the same time", "a further page shows none, and hears 503";
-    door_instances_max: "instances" = 32, "Before-hooks that run at the same time, those of one project and those of the process", "further requests wait, at most `connect_ms_max`";
-    held_bytes_max: "bytes" = 32 * MIB, "Bytes that a room has said and the disk has not confirmed", "the room handles nothing more until the disk has";
+    sign_in_codes_max: "links" = 16, "Links to the dashboard that nobody has used yet", "the oldest becomes invalid";
+    overlay_pages_max: "pages" = 64, "Pages that show a developer's notices at the same time", "a further page shows none and gets 503";
+    door_instances_max: "instances" = 32, "Before-hooks that run at the same time, per project and per process", "further requests wait, at most `connect_ms_max`";
+    held_bytes_max: "bytes" = 32 * MIB, "Bytes of a room's outputs that wait for the disk", "the room handles no further event until the disk has confirmed them";
     commit_bytes_max: "bytes" = 64 * MIB, "Bytes of the commits that wait for the disk", "rooms that write wait";
     commit_turns_max: "turns" = 16_384, "Commits that wait for the disk", "rooms that write wait";
     room_bytes_max: "bytes" = 1024 * MIB, "Bytes of keys and values stored for one room", "the write is refused";
     room_cache_bytes_max: "bytes" = 64 * KIB, "Bytes of a live room's keys and values that are kept in memory after they were read or written", "they are read from the store again";
-    apply_gather_ms: "ms" = 10, "Time for which durable turns are gathered before the tree gets them, unless somebody waits", "they are applied together";
-    log_segment_bytes: "bytes" = 16 * MIB, "Size of a file of the commit log", "the next one is begun, and what the tree has is synced";
-    snapshot_log_bytes: "bytes" = 64 * MIB, "Size of the commit log at which a snapshot is made, or the size of the last snapshot if that is more", "the log is cut when the snapshot is whole";
-    copy_slice_bytes: "bytes" = MIB, "Bytes that a snapshot or a backup reads at once", "turns that wait are applied before it goes on";
-    store_retry_ms: "ms" = 1_000, "Pause before a store that failed is tried again, and between two looks at its log", "it is tried again";
+    apply_gather_ms: "ms" = 10, "Time for which durable turns are gathered before they are applied to the tree, unless a reader waits", "they are applied together";
+    log_segment_bytes: "bytes" = 16 * MIB, "Size of a file of the commit log", "the next file starts, and the tree is synced";
+    snapshot_log_bytes: "bytes" = 64 * MIB, "Size of the commit log at which a snapshot is made, or the size of the last snapshot if that is more", "the log is cut when the snapshot is complete";
+    copy_slice_bytes: "bytes" = MIB, "Bytes that a snapshot or a backup reads at once", "waiting turns are applied before it continues";
+    store_retry_ms: "ms" = 1_000, "Pause before a failed store is retried, and between two checks of its log", "the store is retried";
     chunk_bytes: "bytes" = 4 * KIB, "Size of the pieces a value is stored in", "the value takes another piece";
     alarm_tries_max: "tries" = 6, "Retries of a failed alarm, after 2 s, 4 s, …", "the alarm is dropped with an error in the log";
-    alarm_retry_ms_min: "ms" = 2_000, "Pause before the first retry of an alarm, doubled for each further one", "the alarm is tried again";
+    alarm_retry_ms_min: "ms" = 2_000, "Pause before the first retry of an alarm, doubled for each further retry", "the alarm is retried";
     alarms_batch_max: "alarms" = 1_024, "Due alarms that are delivered at once, and at most half of `rooms_active_max`", "the rest follow in the next batch";
-    use_note_ms: "ms" = 86_400_000, "Age at which the note of when a room was used is old, in a party without `ttl`; with one it is an eighth of that", "it is written anew with the room's next commit; where there is a `ttl`, at once";
-    expiries_batch_max: "rooms" = 32, "Rooms that end at the same time because nobody uses them, and at most a quarter of `rooms_active_max`", "the rest follow in the next batch";
-    expiry_pause_ms: "ms" = 100, "Time between two batches of rooms that nobody uses", "the next batch is told";
-    expiry_look_ms_max: "ms" = 10_000, "Longest time between two looks at the rooms that nobody uses: a changed `ttl` is late by no more", "they are looked at again";
-    service_note_ms: "ms" = 60_000, "Time between two notes of how long the node has served: a crash costs no more of it", "it is noted";
-    alarm_look_ms_max: "ms" = 10_000, "Longest time between two looks at the alarms: after the machine slept, they are late by no more", "they are looked at again";
+    use_note_ms: "ms" = 86_400_000, "Age at which the stored time of a room's last use is outdated, in a party without `ttl`; with a `ttl`, an eighth of it", "it is stored again with the room's next commit; in a party with `ttl`, at once";
+    expiries_batch_max: "rooms" = 32, "Unused rooms that expire at the same time, and at most a quarter of `rooms_active_max`", "the rest follow in the next batch";
+    expiry_pause_ms: "ms" = 100, "Time between two batches of unused rooms", "the next batch expires";
+    expiry_look_ms_max: "ms" = 10_000, "Longest time between two scans for unused rooms; a changed `ttl` takes effect at most that late", "the next scan starts";
+    service_note_ms: "ms" = 60_000, "Time between two saves of the service clock; a crash loses at most that much of it", "the clock is saved";
+    alarm_look_ms_max: "ms" = 10_000, "Longest time between two scans for due alarms; after the machine slept, alarms are at most that late", "the next scan starts";
 }
 
 /// The upper bound of an instance's memory, in bytes: a slot of the pool reserves this much.
 pub const MEMORY_BYTES_CEILING: u64 = 64 * MIB;
 
-/// The largest piece that sled kept through power cuts in measurements.
+/// The largest piece that survived power cuts in sled in measurements.
 const CHUNK_BYTES_CEILING: u64 = 4 * KIB;
 
 impl Limits {
-    /// Returns these limits of a project as they hold in a process with others: limits of the process hold as
-    /// the process has them, and no share is larger than the whole.
+    /// Returns these limits of a project reduced to those of its process: limits of the whole process have the
+    /// process's values, and no share is larger than the whole.
     ///
     /// # Errors
     /// [`Misfit`]: after the reduction, the limits contradict each other.
@@ -270,7 +270,7 @@ pub fn ms(limit: u64) -> Duration {
     Duration::from_millis(limit)
 }
 
-/// Converts a limit to a size in memory. A limit beyond the address space bounds nothing, as it asks.
+/// Converts a limit to a size in memory. A limit beyond the address space becomes the largest size.
 pub fn size(limit: u64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }

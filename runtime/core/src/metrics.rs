@@ -1,9 +1,9 @@
 //! Metrics of a node. Owns every metric's name, kind, unit, labels and meaning.
 //!
-//! Invariant: no metric exists but those of the table here, no label has other values than those listed here,
-//! and none names a room: the size of a node's metrics does not grow with its rooms. The part that counts
-//! holds its counters and histograms, so that counting looks nothing up; the door sets the gauges when a
-//! client reads the metrics. Each node counts for itself, also where several share a process. It does not
+//! Invariant: every metric is a row of the table here, and every value of a label is listed here. No label names
+//! a room, so the size of a node's metrics does not grow with its rooms. The part that counts
+//! holds its counters and histograms, so that counting looks nothing up. The door sets the gauges when a
+//! client reads the metrics. Each node counts separately, even if several share a process. It does not
 //! know what the parts do.
 //!
 //! A count costs 12 ns, a duration 55 ns and 16 bytes until it is sorted into its bucket, and each reading of
@@ -33,15 +33,15 @@ const SOURCE: Metadata<'static> = Metadata::new("room", Level::INFO, None);
 /// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
-    /// It only grows, from 0 at the node's start.
+    /// A count that starts at 0 with the node and only grows.
     Counter,
-    /// It has the value of the moment at which it is read.
+    /// The value at the moment of reading.
     Gauge,
-    /// It counts durations by their length.
+    /// A count of durations by their length.
     Histogram,
 }
 
-/// One row of the table of metrics, from which `METRICS.md` is made.
+/// One row of the table of metrics. `METRICS.md` is generated from the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricRow {
     /// Its name in Prometheus.
@@ -154,7 +154,7 @@ words! {
         OutOfMemory "out_of_memory",
         OutOfStack "out_of_stack",
     }
-    /// The reason why a client did not get its WebSocket.
+    /// The reason why the server refused a WebSocket handshake.
     Refusal "reason" {
         Malformed "malformed",
         NotFound "not_found",
@@ -244,84 +244,84 @@ metrics! {
     /// The metrics of the store.
     store StoreMetrics {
         up: Gauge = "room_store_up", "0 or 1",
-            "1 while the store takes what rooms write, 0 while it has failed";
+            "1 while the store accepts commits, 0 after it failed and until it works again";
         commits: Counter = "room_store_commits_total", "turns",
-            "Turns that changed something and became durable";
+            "Turns with writes that became durable";
         groups: Counter = "room_store_groups_total", "syncs",
             "Groups of turns that became durable with one sync";
         commit_seconds: Histogram = "room_store_commit_seconds", "seconds",
-            "How long a group took to be written and synced";
+            "Time to write and sync a group of turns";
         log_bytes: Counter = "room_store_log_bytes_total", "bytes",
             "Bytes written to the log and synced";
         failures: Counter = "room_store_failures_total", "groups",
-            "Groups that could not be written or synced: their turns are lost, and their rooms break";
+            "Groups that the store could not write or sync. Their turns are lost, and their rooms break";
         tree_rebuilds: Counter = "room_store_tree_rebuilds_total", "trees",
-            "Trees that failed while the node ran and were made anew from the log";
+            "Trees that failed while the node ran and that the store rebuilt from the log";
         snapshots: Counter = "room_store_snapshots_total", "snapshots",
-            "Snapshots made, after each of which the log was cut";
+            "Snapshots made. The store cuts the log after each of them";
         waiting_for_disk: Gauge = "room_store_waiting_for_disk", "turns",
-            "Turns that wait to become durable";
+            "Turns that are not durable yet";
         waiting_for_tree: Gauge = "room_store_waiting_for_tree", "turns",
-            "Turns that are durable and wait to be applied to the tree";
+            "Durable turns that the store has not applied to the tree yet";
     }
     /// The metrics of the rooms.
     rooms RoomMetrics {
         running: Gauge = "room_rooms_running", "rooms",
-            "Rooms in memory, those that hibernate included";
+            "Rooms in memory, including hibernated ones";
         live: Gauge = "room_rooms_live", "instances",
-            "Places for live instances that are taken";
+            "Slots for live instances that are taken";
         live_max: Gauge = "room_rooms_live_max", "instances",
-            "Places for live instances that there are";
+            "Slots for live instances in total";
         activations: Counter = "room_activations_total", "rooms",
-            "Rooms that came into memory";
+            "Rooms that were activated";
         evictions: Counter = "room_evictions_total", "rooms",
-            "Rooms that left memory because nobody was there";
+            "Rooms that left memory because they had no clients and no events";
         broken: Counter = "room_rooms_broken_total", "rooms",
-            "Rooms that ended, or did not begin, because the store failed";
+            "Rooms that stopped or failed to start because the store failed";
         start_seconds: Histogram = "room_start_seconds", "seconds",
-            "How long a new instance took to be made and to handle its start, if it did";
+            "Time to create an instance and run its start callback, failed starts not counted";
         turns: By<TurnEnd> = "room_turns_total", "turns",
-            "Events that a guest handled, by how it ended; what was not ok left nothing";
+            "Events that a guest handled, by outcome. A turn with another outcome than ok had no effect";
         turn_seconds: Histogram = "room_turn_seconds", "seconds",
-            "How long a guest took for an event, sleeping included";
+            "Time in which a guest handled an event, including its sleeps";
         gate_seconds: Histogram = "room_gate_seconds", "seconds",
-            "How long what a turn said was held back until it was durable; nothing if it waited for none";
+            "Time for which the gate held a turn's outputs until they were durable. Outputs that did not wait are not counted";
         messages_sent: Counter = "room_messages_sent_total", "messages",
-            "Messages that sockets took from their outboxes to write";
+            "Messages that sockets took from their outboxes";
         outbox_overflows: Counter = "room_outbox_overflows_total", "connections",
-            "Connections that were closed because their clients took too little";
+            "Connections that the server closed because the client read too slowly";
         alarms_rung: Counter = "room_alarms_rung_total", "alarms",
-            "Alarms that were due and of which a room was told";
+            "Due alarms that were delivered to a room";
         alarms_retried: Counter = "room_alarms_retried_total", "alarms",
-            "Alarms whose turn failed, to be tried again";
+            "Alarms whose turn failed and that the node will retry";
         alarms_dropped: Counter = "room_alarms_dropped_total", "alarms",
-            "Alarms whose turn failed too often, and that are gone";
+            "Alarms that the node dropped because their turn failed too often";
         expired: Counter = "room_expired_total", "rooms",
-            "Rooms that were deleted because nobody used them";
+            "Rooms that the node deleted because nobody used them";
         expiries_retried: Counter = "room_expiries_retried_total", "rooms",
-            "Ends of rooms that failed in their guest, to be tried again";
+            "Calls of on_expire that failed and that the node will retry";
     }
     /// The metrics of the door.
     door DoorMetrics {
         sockets: Gauge = "room_sockets_open", "sockets",
-            "Open WebSockets, those that are being turned away included";
+            "Open WebSockets, including those that are being refused";
         open_seconds: Histogram = "room_open_seconds", "seconds",
-            "How long a client that was let in waited for its WebSocket, hooks included";
+            "Time from an accepted client's request to its WebSocket, including hooks";
         refusals: By<Refusal> = "room_upgrades_refused_total", "handshakes",
-            "Clients that did not get their WebSocket";
+            "WebSocket handshakes that the server refused";
         requests: By<StatusClass> = "room_requests_total", "requests",
-            "Requests of clients that were answered, handshakes included";
+            "Requests of clients that the server answered, including handshakes";
         buffered_bytes: Gauge = "room_buffered_bytes", "bytes",
-            "Bytes kept for clients and rooms of what `buffered_bytes_max` bounds";
+            "Bytes buffered for clients and rooms, bounded by `buffered_bytes_max`";
         messages_received: Counter = "room_messages_received_total", "messages",
-            "Messages that clients sent, those that are answered without their room included";
+            "Messages received from clients, including those that are answered without the room";
     }
     /// The metrics of the listener. A server with several projects has one listener for all of them.
     listener ListenerMetrics {
         bad_preambles: By<BadPreamble> = "room_proxy_headers_refused_total", "connections",
-            "Connections of trusted proxies that were closed because they did not begin with a header of the PROXY protocol";
+            "Connections of trusted proxies that the server closed because they did not start with a valid PROXY header";
         refused: By<Crowd> = "room_connections_refused_total", "connections",
-            "Connections that were refused or closed because there were too many of their kind";
+            "Connections that the server refused or closed because there were too many of their kind";
     }
 }
 
@@ -391,7 +391,7 @@ impl Metrics {
 }
 
 /// Converts a number of things to a gauge's value: exact below 2⁵³.
-#[expect(clippy::cast_precision_loss, reason = "nothing here comes near 2⁵³")]
+#[expect(clippy::cast_precision_loss, reason = "no count here comes near 2⁵³")]
 pub fn level(count: u64) -> f64 {
     count as f64
 }

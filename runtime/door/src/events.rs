@@ -16,7 +16,7 @@ pub const RETRY_MS: u64 = 1_000;
 
 /// The source of a stream, piece by piece.
 pub trait Events: Send + 'static {
-    /// Returns the piece that the stream begins with.
+    /// Returns the piece that the stream starts with.
     fn greeting(&self) -> String {
         format!("retry: {RETRY_MS}\n\n")
     }

@@ -17,7 +17,7 @@ const ERROR_CODE: u16 = 4401;
 /// The close codes that a hook may refuse with.
 const REFUSALS: std::ops::RangeInclusive<u16> = 4000..=4999;
 
-/// How often a client is checked at most. A check is repeated if the code was replaced, and each time needs a
+/// The number of times a client is checked at most. A check is repeated if the code was replaced, and each time needs a
 /// deployment.
 pub(super) const LOOKS_MAX: usize = 8;
 

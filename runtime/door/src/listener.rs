@@ -89,10 +89,10 @@ impl Listener {
         self.addr
     }
 
-    /// Serves clients until `stop`, and then waits until the requests that have begun are answered.
+    /// Serves clients until `stop`, and then waits until the requests that have started are answered.
     ///
     /// # Cancel safety
-    /// If dropped before it returns, requests that have begun go on by themselves.
+    /// If dropped before it returns, requests that have started go on by themselves.
     pub async fn serve(
         self,
         router: Router,
@@ -334,7 +334,7 @@ pub(super) struct Place {
 }
 
 /// Returns a server for HTTP/1.1 only. hyper-util's builder for both versions waits without a time limit for the first
-/// bytes, by which it tells them apart.
+/// bytes, by which it distinguishes them.
 fn server(limits: &Limits) -> http1::Builder {
     let mut server = http1::Builder::new();
     // The first head has a time limit of its own, which may be shorter.

@@ -159,7 +159,7 @@ impl DoorError {
         let text = match audience {
             Audience::Public if !self.is_public() => {
                 let id = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
-                tracing::warn!(id, error = %self, "a client was told of an internal error");
+                tracing::warn!(id, error = %self, "a client got an internal error");
                 let text = format!("the room failed; the server's log has the cause under {id}");
                 kept_under = Some(id);
                 text

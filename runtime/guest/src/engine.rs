@@ -159,7 +159,7 @@ impl Engine {
     /// milliseconds, or less than one if the module is in the cache folder: not for an async thread.
     ///
     /// # Errors
-    /// [`LoadError`] says what is wrong with the module, of which the engine keeps nothing.
+    /// [`LoadError`] names the fault of the module. The engine keeps nothing of the module.
     pub fn load(&self, bytes: &[u8]) -> Result<crate::Module, LoadError> {
         crate::Module::load(self, bytes)
     }

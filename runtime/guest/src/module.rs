@@ -154,7 +154,7 @@ impl Compiled {
     }
 }
 
-/// Distinguishes a component from files that people pass by mistake. Every binary begins with `\0asm`; then a
+/// Distinguishes a component from files that people pass by mistake. Every binary starts with `\0asm`; then a
 /// core module has version 1 and layer 0, a component layer 1.
 fn check_preamble(bytes: &[u8]) -> Result<(), LoadError> {
     match bytes {

@@ -24,7 +24,7 @@ export const session = {
   project: null,
   projects: [],
   token: sessionStorage.getItem(KEPT),
-  /** Told when the token is good no more. */
+  /** Called when the token is no longer valid. */
   onExpired: () => {},
 };
 

@@ -53,7 +53,7 @@ export function logs(main, signal) {
   const tools = [lines.state, lines.pause, lines.clear];
   main.append(el("h1", { class: "hidden" }, "Logs"), panel("Logs", tools, form, lines.list));
 
-  /** Begins anew with what the filters say. */
+  /** Restarts with the current filters. */
   function watch() {
     if (signal.aborted) return;
     watching.abort();

@@ -157,12 +157,12 @@ function remove(path, name) {
   const why = el(
     "p",
     {},
-    `Deletes everything that ${name} stores, for good, and closes its connections with 4410.`,
+    `Deletes all stored data of ${name} permanently, and closes its connections with 4410.`,
   );
   return dialog(
     "Delete this room?",
     why,
-    "Delete for good",
+    "Delete permanently",
     async () => {
       const { keys, connections } = await send("DELETE", path());
       notice(

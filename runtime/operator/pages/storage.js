@@ -151,7 +151,7 @@ async function edit(path, entry) {
     el(
       "p",
       { class: "hint" },
-      "The room makes the change between two events, and starts anew with the next one. Its connections stay.",
+      "The room makes the change between two events, and restarts with the next one. Its connections stay.",
     ),
     entry && may("admin") ? remove : null,
   );

@@ -57,7 +57,7 @@ pub enum OperatorError {
     RoomWatchersFull(u64),
     /// Too many rooms are stored for a scan in time.
     #[error(
-        "looking at all stored rooms takes longer than {0} ms; ask for one party, or raise admin_scan_ms_max"
+        "scanning all stored rooms took longer than {0} ms; ask for one party, or raise admin_scan_ms_max"
     )]
     ScanTooLong(u64),
     /// A failure that keeps clients from a room, too.

@@ -1,10 +1,10 @@
 //! What an operator does with the rooms of a project, with or without a node that serves them. Owns the right to do it,
 //! and how many transfers and scans run at a time.
 //!
-//! Invariant: work that was begun is completed, even if its operator has left, and then its files are removed. It does
+//! Invariant: work that was started is completed, even if its operator has left, and then its files are removed. It does
 //! not know rooms from the inside, or the addresses for operators.
 //!
-//! - `routes` has the routes over HTTP, `guard` says who is let in, `failure` how a failure is answered.
+//! - `routes` has the routes over HTTP, `guard` says who is admitted, `failure` how a failure is answered.
 //! - `dashboard` is the page for it, `sign_in` the way from the terminal to the page.
 //! - `listing` and `count` read all rooms, `look` reads and changes one, `transfer` exports and imports rooms as files.
 
@@ -99,7 +99,7 @@ impl Operator {
         done.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
-    /// Waits until all work that was begun is done.
+    /// Waits until all work that was started is done.
     ///
     /// # Cancel safety
     /// If dropped before it returns, the work goes on by itself.

@@ -1,8 +1,8 @@
-//! Rooms as a list: which, in which order, and where the next page begins. Owns paging and sorting.
+//! Rooms as a list: which, in which order, and where the next page starts. Owns paging and sorting.
 //!
 //! Invariant: the cost of a page is bounded, however many rooms there are. By name, a page reads only its own part of
 //! the store. By a live figure, it reads only the rooms in memory. By bytes, it scans all stored rooms in steps, keeps
-//! only the page, and stops if the caller has gone. A room that changes its position between two pages may be on both
+//! only the page, and stops if the caller has left. A room that changes its position between two pages may be on both
 //! or on neither. It does not know how a list is shown.
 
 use crate::{Operator, OperatorError};

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum OfflineError {
     /// The folder has no data.
-    #[error("there is no data of rooms in {}", .0.display())]
+    #[error("{} contains no room data", .0.display())]
     NoStore(PathBuf),
     /// The folder has data already.
-    #[error("{} has data of rooms in it", .0.display())]
+    #[error("{} already contains room data", .0.display())]
     HasStore(PathBuf),
     /// The data cannot be used. [`StoreError::InUse`] means that a node or another command has it open.
     #[error(transparent)]

@@ -1,6 +1,6 @@
 //! Rooms as files: a backup of all rooms, an export of one room, an import of one room. Owns the files of this work.
 //!
-//! Invariant: work that was begun is completed, even if its operator has left, and then its files are removed. It does
+//! Invariant: work that was started is completed, even if its operator has left, and then its files are removed. It does
 //! not know how files are sent and received.
 
 use crate::scratch::Scratch;

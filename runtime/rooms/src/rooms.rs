@@ -2,7 +2,7 @@
 //!
 //! Invariant: at most one actor a [`RoomId`]. A hundred first visitors find the same one, because one step
 //! makes the actor and puts it on the list, and one step takes it off the list and closes its mailbox. An
-//! actor that replaces another begins when the other has ended. It does not know how a room works or who
+//! actor that replaces another starts when the other has ended. It does not know how a room works or who
 //! visits it. `entrance` lets clients in, `operate` holds what an operator may do to rooms, and `rollout`
 //! brings new code to them.
 
@@ -360,7 +360,7 @@ impl Rooms {
         self.0.parts.store.measure();
     }
 
-    /// Lets every room finish what it has begun, and stops it. No room is activated afterwards.
+    /// Lets every room finish what it has started, and stops it. No room is activated afterwards.
     ///
     /// # Cancel safety
     /// If the future is dropped, the rooms still stop.
@@ -404,7 +404,7 @@ impl State {
         }
     }
 
-    /// Notes that a room begins to run, and returns its party; `None` if its mailbox is empty, or its party
+    /// Notes that a room starts to run, and returns its party; `None` if its mailbox is empty, or its party
     /// is gone.
     fn begin(&mut self, room: &RoomId, mailbox: &Mailbox) -> Option<Arc<Party>> {
         if self.leave(room, mailbox) {

@@ -288,7 +288,7 @@ fn rooms_of_projects(core: Core) -> Router<Core> {
         .layer(from_fn_with_state(core, hand_over))
 }
 
-/// Puts the access to a project's rooms into a request that was let in.
+/// Puts the access to a project's rooms into a request that was admitted.
 async fn hand_over(
     State(core): State<Core>,
     Extension(_let_in): Extension<TokenRecord>,

@@ -1,6 +1,6 @@
 //! Who changed what on the server, and when. Owns the file of the audit log.
 //!
-//! Invariant: each change is two lines of JSON with one id: the request before the change begins, and its result before
+//! Invariant: each change is two lines of JSON with one id: the request before the change starts, and its result before
 //! it is answered. A refused request is one line. No secret is in the file. It does not know what the changes are.
 
 use super::file::FileError;
@@ -23,7 +23,7 @@ pub(super) struct Audit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Phase {
-    /// The change begins now. If no [`Phase::Done`] follows, a crash cut it off.
+    /// The change starts now. If no [`Phase::Done`] follows, a crash cut it off.
     Begun,
     /// The change has ended.
     Done,

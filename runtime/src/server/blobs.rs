@@ -31,7 +31,9 @@ pub(super) struct Blobs {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BlobError {
     /// The bytes have another hash than announced.
-    #[error("what arrived is {found} and not {wanted}: it was changed or cut off on its way")]
+    #[error(
+        "the upload has the hash {found} instead of {wanted}: it was altered or truncated in transit"
+    )]
     Other {
         /// The announced hash.
         wanted: BlobId,

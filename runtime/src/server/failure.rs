@@ -24,7 +24,7 @@ pub(super) enum ApiError {
     Forbidden(Scope),
     #[error("{}", other_version(.0))]
     Version(String),
-    #[error("there is nothing here")]
+    #[error("this path does not exist")]
     NotFound,
     #[error("there is no project {0}")]
     NoProject(String),
@@ -38,11 +38,11 @@ pub(super) enum ApiError {
     BodyMissing,
     #[error("too many uploads run already; try again")]
     Busy,
-    #[error("{0} changes are under way already, which is admin_changes_max; try again")]
+    #[error("{0} changes run already, which is admin_changes_max; try again")]
     TooManyChanges(u64),
     #[error("the server is shutting down")]
     Stopping,
-    #[error("the server made a mistake; its log has it")]
+    #[error("the server failed internally; its log has the details")]
     Panicked,
     #[error(transparent)]
     Site(#[from] SiteError),

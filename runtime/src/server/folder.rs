@@ -1,12 +1,12 @@
 //! The folder of a project. Owns how it is created and how it is removed.
 //!
-//! Invariant: a project whose deletion has begun is not served again, and a project whose first deployment did not end
+//! Invariant: a project whose deletion has started is not served again, and a project whose first deployment did not end
 //! leaves no folder, also after a crash. Marker files record both. Each marker contains the project's name, so that a
 //! marker moved to another project has no effect there. It does not know what a project is.
 //!
 //! ```text
-//! NAME/deleted   the deletion of the project has begun
-//! NAME/new       its first deployment has begun
+//! NAME/deleted   the deletion of the project has started
+//! NAME/new       its first deployment has started
 //! NAME.gone/     the remains of a deleted project
 //! ```
 
@@ -76,7 +76,7 @@ impl Folder {
     /// Creates the folder, marked as new, if it does not exist. Blocks.
     ///
     /// # Errors
-    /// [`FileError`]: it cannot be created, or the deletion of the existing folder has begun.
+    /// [`FileError`]: it cannot be created, or the deletion of the existing folder has started.
     pub(super) fn make(&self) -> Result<Made, FileError> {
         if self.path.exists() {
             return match self.is_deleted()? {
@@ -107,7 +107,7 @@ impl Folder {
         }
     }
 
-    /// Records that the deletion has begun. From then on the project is never served again. Blocks.
+    /// Records that the deletion has started. From then on the project is never served again. Blocks.
     ///
     /// # Errors
     /// [`FileError`]: the deletion is not recorded.
@@ -118,7 +118,7 @@ impl Folder {
     /// Removes the folder with all its files, if it exists. Blocks.
     ///
     /// # Errors
-    /// [`FileError`]: if its deletion had begun, the next start removes the remaining files.
+    /// [`FileError`]: if its deletion had started, the next start removes the remaining files.
     pub(super) fn remove(&self) -> Result<(), FileError> {
         let gone = self.path.with_extension(GONE);
         let removed = || {

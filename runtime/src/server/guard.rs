@@ -131,7 +131,7 @@ fn until_stopped(body: Body, stop: CancellationToken) -> Body {
 }
 
 impl Changes {
-    /// Starts without changes. `limits` bounds how many run at a time, and none begins after `stop`.
+    /// Starts without changes. `limits` bounds how many run at a time, and none starts after `stop`.
     pub(super) fn new(limits: &Limits, stop: CancellationToken) -> Self {
         let places = Arc::new(places(limits.admin_changes_max));
         Self { running: TaskTracker::new(), places, stop }

@@ -30,7 +30,7 @@ struct Sealed<T> {
     content: T,
 }
 
-/// How often a file was changed. The two differ only while the file is written, and after a crash during that time.
+/// The number of times a file was changed. The two differ only while the file is written, and after a crash during that time.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Counts {
     begun: u64,

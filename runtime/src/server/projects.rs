@@ -1,6 +1,6 @@
 //! Operations on whole projects: opening all, the first deployment, deletion. Owns the order of their steps.
 //!
-//! Invariant: a first deployment that fails leaves nothing behind. A deletion that has begun is finished by the next
+//! Invariant: a first deployment that fails leaves nothing behind. A deletion that has started is finished by the next
 //! start at the latest. While a project is being opened, only a change of the same project waits. It does not know how
 //! a project is served.
 

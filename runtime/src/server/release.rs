@@ -131,7 +131,7 @@ impl Release {
             match PartyName::parse(&party.name) {
                 Err(error) => problems.push(error.to_string()),
                 Ok(name) if !seen.insert(name.clone()) => {
-                    problems.push(format!("the party {name} is there twice"));
+                    problems.push(format!("the party {name} is listed twice"));
                 }
                 Ok(_) => {}
             }
@@ -153,7 +153,7 @@ impl Release {
         let mut paths = HashSet::new();
         problems.extend(self.assets.iter().filter_map(|asset| {
             let path = &asset.path;
-            let problem = path_problem(path).or((!paths.insert(path)).then_some("is there twice"));
+            let problem = path_problem(path).or((!paths.insert(path)).then_some("is listed twice"));
             problem.map(|problem| format!("the file {path:?} {problem}"))
         }));
         problems.extend(self.vars.keys().filter_map(|name| {
@@ -251,7 +251,7 @@ mod tests {
             assets: [with_asset("a").assets, with_asset("a").assets].concat(),
             ..release()
         };
-        assert_eq!(twice.problems(), ["the file \"a\" is there twice"]);
+        assert_eq!(twice.problems(), ["the file \"a\" is listed twice"]);
     }
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
         wrong.vars.insert("A=B".into(), String::new());
         wrong.hosts = vec!["*.example.com".into(), "Example.com".into(), "a:80".into()];
         let problems = wrong.problems().join("\n");
-        for part in ["main is there twice", "party", "turn_ms", "A=B", "`Example.com`", "`a:80`"] {
+        for part in ["main is listed twice", "party", "turn_ms", "A=B", "`Example.com`", "`a:80`"] {
             assert!(problems.contains(part), "{part}: {problems}");
         }
         assert_eq!(Release::default().problems(), ["the project has no party"]);

@@ -55,11 +55,11 @@ pub(super) struct Changed {
 /// Why a change failed. The project is served as before.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SiteError {
-    #[error("another change of this project is under way")]
+    #[error("another change of this project is running")]
     Busy,
     #[error("{}", .0.join("; "))]
     Wrong(Vec<String>),
-    #[error("what it needs is not all there, upload it first: {}", .0.len())]
+    #[error("files of the release are missing, upload them first: {}", .0.len())]
     Missing(Vec<BlobId>),
     #[error("the project {0} answers to the same hosts; give each its own under [serve] hosts")]
     HostTaken(String),

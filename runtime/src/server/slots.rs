@@ -37,12 +37,12 @@ pub(super) enum Unclaimed {
 }
 
 impl Slots {
-    /// Adds a project before any change can begin.
+    /// Adds a project before any change can start.
     pub(super) fn insert(&self, name: String, held: Held) {
         self.lock().insert(name, Slot { held, changing: false });
     }
 
-    /// Removes a name that turned out not to be a project, before any change can begin.
+    /// Removes a name that turned out not to be a project, before any change can start.
     pub(super) fn remove(&self, name: &str) {
         self.lock().remove(name);
     }

@@ -153,7 +153,7 @@ impl Shared {
 
     /// Orders a rebuild: the tree showed data that no turn wrote, or does not keep what it gets.
     pub(super) fn distrust(&self, error: &StoreError) {
-        tracing::error!(%error, "the stored tree failed; it is made anew from the log");
+        tracing::error!(%error, "the stored tree failed; rebuilding it from the log");
         self.backlog().failed = Some(error.clone());
         self.filled.notify_one();
     }
@@ -204,7 +204,7 @@ impl Worker {
             }
             match self.apply(&behind, upto) {
                 Ok(()) => behind = Vec::new(),
-                // The commits stay in `behind`, and are applied once more to the new tree.
+                // The commits stay in `behind`, and are applied again to the new tree.
                 Err(error) => self.shared.distrust(&error),
             }
         }
@@ -250,7 +250,7 @@ impl Worker {
                 true
             }
             Err(error) => {
-                tracing::error!(%error, "the stored tree cannot be made anew yet");
+                tracing::error!(%error, "the stored tree cannot be rebuilt yet");
                 // Wakes the tasks that wait for the tree, so that they see its failure.
                 self.applied.send_modify(|_| {});
                 let open = |backlog: &mut Backlog| !backlog.closed;

@@ -66,7 +66,7 @@ pub(super) trait Journal: Send {
     /// record loses nothing for other rooms. Blocks.
     ///
     /// # Errors
-    /// All records are void, whatever part of them reached the disk. The next append begins after them.
+    /// All records are void, whatever part of them reached the disk. The next append starts after them.
     fn append(
         &mut self,
         records: &mut dyn Iterator<Item = &Record>,

@@ -18,7 +18,7 @@ use std::ops::Bound;
 pub struct RoomSpan {
     /// The party; `None` for all parties.
     pub party: Option<PartyName>,
-    /// The room after which the span begins, in its direction.
+    /// The room after which the span starts, in its direction.
     pub after: Option<RoomId>,
     /// From the first to the last, or from the last to the first.
     pub direction: Direction,

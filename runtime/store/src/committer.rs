@@ -112,7 +112,7 @@ impl Committer {
     }
 
     /// Waits until the queue has space. This bounds the queue to the limits and at most one commit more for
-    /// each room that was let in at the same time.
+    /// each room that was admitted at the same time.
     ///
     /// # Cancel safety
     /// Nothing is held while it waits.
@@ -234,7 +234,7 @@ impl Writer {
     fn settle(&mut self, appended: Vec<Appended>) {
         let mut appended = appended.into_iter();
         self.at_work.retain(|Commit { pending, record }| {
-            match appended.next().expect("a journal tells of each record") {
+            match appended.next().expect("a journal reports each record") {
                 Appended::Durable => pending.settle(record.offset),
                 Appended::Refused(error) => {
                     let room = &record.room;

@@ -38,7 +38,7 @@ pub(super) struct CopyWriter {
 }
 
 impl CopyWriter {
-    /// Begins a copy in a new file.
+    /// Starts a copy in a new file.
     ///
     /// # Errors
     /// [`StoreError::Io`]: the file may exist, without useful content.
@@ -78,7 +78,7 @@ impl CopyWriter {
     /// Ends the copy: everything up to this offset is in it, and it is on disk. Returns its size in bytes.
     ///
     /// # Errors
-    /// [`StoreError::Io`]: the first error since the copy was begun.
+    /// [`StoreError::Io`]: the first error since the copy was started.
     pub(super) fn finish(mut self, end: Offset) -> Result<u64, StoreError> {
         self.frame.clear();
         frame::encode_mark(Offset(end.0 + 1), Offset::default(), &mut self.frame);

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 /// The version of this layout.
 const FORMAT: u32 = 2;
-/// How often a lock is tried. Between two tries is a pause, because a process that this one is starting holds
+/// The number of times a lock is tried. Between two tries is a pause, because a process that this one is starting holds
 /// copies of its open files for a moment, also of files that were closed just now.
 const LOCK_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
@@ -179,7 +179,7 @@ impl Folder {
         let tree = Sled::open(&dir, &self.limits)?;
         let (checkpoint, applied) = (Offset(state.checkpoint), apply::applied(&tree)?);
         if applied < checkpoint {
-            return Err(StoreError::Corrupt("sled lost what it had on disk".to_owned()));
+            return Err(StoreError::Corrupt("sled lost data that it had on disk".to_owned()));
         }
         if !apply::belongs_to(&tree, self.id)? {
             return Err(StoreError::Corrupt(format!("{} is another store's", dir.display())));

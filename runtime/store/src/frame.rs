@@ -111,7 +111,7 @@ pub(super) fn encode_mark(offset: Offset, durable: Offset, out: &mut Vec<u8>) {
     put_head(out, start, offset, durable);
 }
 
-/// Fills in the head of the frame that begins at `start` and is the last.
+/// Fills in the head of the frame that starts at `start` and is the last.
 fn put_head(out: &mut [u8], start: usize, offset: Offset, durable: Offset) {
     let body = &out[start + HEAD_BYTES..];
     // The limits of a turn keep a record far below this.
@@ -124,7 +124,7 @@ fn put_head(out: &mut [u8], start: usize, offset: Offset, durable: Offset) {
     head.put_u64(durable.0);
 }
 
-/// Decodes the first frame in these bytes, and returns it with the rest; `None` if they do not begin with a
+/// Decodes the first frame in these bytes, and returns it with the rest; `None` if they do not start with a
 /// whole frame.
 pub(super) fn decode(bytes: &Bytes) -> Option<(Frame, Bytes)> {
     let head = Head::decode(bytes.first_chunk()?);

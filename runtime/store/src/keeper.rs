@@ -160,7 +160,7 @@ impl Worker {
         while let Some(copies) = self.next() {
             let _at_work = shared.at_work();
             for Copy { path, only, done } in copies {
-                // A caller that has gone away needs no answer.
+                // A caller that has left needs no answer.
                 drop(done.send(self.copy(&path, only).map(|(end, _)| end)));
             }
             if let Err(error) = self.look_after() {

@@ -78,7 +78,7 @@ pub(super) fn encode_offset(offset: Offset) -> Bytes {
 /// Decodes an applied offset.
 pub(super) fn decode_offset(mut bytes: Bytes) -> Result<Offset, StoreError> {
     let number = bytes.try_get_u64();
-    number.map(Offset).map_err(|_| StoreError::Corrupt("no offset".to_owned()))
+    number.map(Offset).map_err(|_| StoreError::Corrupt("invalid offset".to_owned()))
 }
 
 /// Returns the key of a room's facts.
@@ -167,7 +167,7 @@ pub(super) fn decode_touched(key: &[u8]) -> Result<(u64, RoomId), StoreError> {
         let room = RoomId::new(PartyName::parse(party).ok()?, name, usize::MAX).ok()?;
         rest.is_empty().then_some((u64::from_be_bytes(*at), room))
     };
-    decode().ok_or_else(|| StoreError::Corrupt(format!("no key of a room's use: {key:02x?}")))
+    decode().ok_or_else(|| StoreError::Corrupt(format!("invalid key of a room's use: {key:02x?}")))
 }
 
 /// Returns the span of the facts of all rooms.
@@ -203,7 +203,7 @@ fn between(start: Key, end: Bound<Key>) -> Span {
 
 /// Decodes the time and the room of a key made by [`due`].
 pub(super) fn decode_due(key: &[u8]) -> Result<(u64, RoomId), StoreError> {
-    let damaged = || StoreError::Corrupt(format!("no alarm key: {key:02x?}"));
+    let damaged = || StoreError::Corrupt(format!("invalid alarm key: {key:02x?}"));
     let rest = key.strip_prefix(&[VERSION, DUE]).ok_or_else(damaged)?;
     let (at, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
     match decode_room(rest) {
@@ -216,17 +216,17 @@ pub(super) fn decode_due(key: &[u8]) -> Result<(u64, RoomId), StoreError> {
 pub(super) fn decode_info_key(key: &[u8]) -> Result<RoomId, StoreError> {
     match key.strip_prefix(&[VERSION, INFO]).and_then(decode_room) {
         Some((room, [])) => Ok(room),
-        _ => Err(StoreError::Corrupt(format!("no key of a room: {key:02x?}"))),
+        _ => Err(StoreError::Corrupt(format!("invalid key of a room: {key:02x?}"))),
     }
 }
 
 /// Decodes the room and the guest's own key.
 pub(super) fn decode_guest(key: &[u8]) -> Result<(RoomId, &[u8]), StoreError> {
     let decoded = key.strip_prefix(&[VERSION, GUEST]).and_then(decode_room);
-    decoded.ok_or_else(|| StoreError::Corrupt(format!("no key of a guest: {key:02x?}")))
+    decoded.ok_or_else(|| StoreError::Corrupt(format!("invalid key of a guest: {key:02x?}")))
 }
 
-/// Appends a room. Lengths go before the texts, so that no room's keys can begin with another room's.
+/// Appends a room. Lengths go before the texts, so that no room's keys can start with another room's.
 fn with_room(mut key: Key, room: &RoomId) -> Key {
     for text in [room.party().as_str(), room.name()] {
         put_text(&mut key, text);
@@ -343,7 +343,7 @@ pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomFacts, StoreError> {
         }
         rest.is_empty().then_some(info)
     };
-    read().ok_or_else(|| StoreError::Corrupt(format!("no record of a room: {bytes:02x?}")))
+    read().ok_or_else(|| StoreError::Corrupt(format!("invalid record of a room: {bytes:02x?}")))
 }
 
 #[cfg(test)]

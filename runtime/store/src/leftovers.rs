@@ -1,6 +1,6 @@
-//! The commits of ended rooms that the tree does not have yet. Owns how long a room that begins again waits.
+//! The commits of ended rooms that the tree does not have yet. Owns how long a room that starts again waits.
 //!
-//! Invariant: a room begins when the tree has the room's own earlier commits, however far behind the tree is
+//! Invariant: a room starts when the tree has the room's own earlier commits, however far behind the tree is
 //! with others. It does not know what was committed.
 
 use crate::Offset;
@@ -46,7 +46,7 @@ impl Leftovers {
         }
     }
 
-    /// Returns the offset that the tree must have before this room begins.
+    /// Returns the offset that the tree must have before this room starts.
     pub(super) fn of(&self, room: &RoomId) -> Offset {
         self.rooms().last.get(room).copied().unwrap_or_default()
     }

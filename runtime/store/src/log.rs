@@ -77,7 +77,7 @@ impl Log {
         limits: &Limits,
         metrics: Arc<StoreMetrics>,
     ) -> Result<Self, StoreError> {
-        // A segment that was begun and not finished does not count, so the log uses its number again.
+        // A segment that was started and not finished does not count, so the log uses its number again.
         let last = segments(&folder.log())?.pop();
         let next_number = last.as_ref().map_or(1, |segment| segment.number + 1);
         let mut log = Self {
@@ -95,7 +95,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Begins a segment, and syncs it before anything is written to it.
+    /// Starts a segment, and syncs it before anything is written to it.
     fn begin_segment(&mut self) -> Result<(), StoreError> {
         let dir = self.folder.log();
         let path = dir.join(format!("{:020}.{SUFFIX}", self.next_number));
@@ -117,7 +117,7 @@ impl Log {
         Ok(())
     }
 
-    /// Returns the segment with space for this many bytes more; begins one if necessary.
+    /// Returns the segment with space for this many bytes more; starts one if necessary.
     fn segment_for(&mut self, bytes: usize) -> Result<&mut Segment, StoreError> {
         let is_full = |segment: &Segment| {
             segment.end > HEADER_BYTES as u64 && segment.end + bytes as u64 > self.segment_bytes
@@ -254,7 +254,7 @@ pub(super) fn read(
     Ok(last)
 }
 
-/// Reads the frames of one segment, up to the offset at which the next segment begins.
+/// Reads the frames of one segment, up to the offset at which the next segment starts.
 fn read_segment(
     Found { path, after, header_bytes, .. }: &Found,
     goes_on: Option<Offset>,
@@ -394,7 +394,7 @@ struct Found {
     header_bytes: usize,
 }
 
-/// Lists the segments in order. A newest file without a whole header was begun and never written to, and is
+/// Lists the segments in order. A newest file without a whole header was started and never written to, and is
 /// left out.
 fn segments(dir: &Path) -> Result<Vec<Found>, StoreError> {
     let files = numbers(dir)?;

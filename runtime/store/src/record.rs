@@ -11,7 +11,7 @@
 //! [jobs: u8 wake · u64 ms · u32 count · count × as above]
 //! ```
 //!
-//! Records of earlier versions, which are still read, have no version, number, fence or outputs. They begin
+//! Records of earlier versions, which are still read, have no version, number, fence or outputs. They start
 //! with the length of a party's name, which is at most 64, and so with a zero.
 
 use crate::{AlarmRecord, Offset, StoreError, Touch};
@@ -107,7 +107,7 @@ const JOBS: u8 = 32;
 /// The mark of a change of jobs that leaves the time to wake unchanged.
 const SAME_WAKE: u8 = u8::MAX;
 
-/// The first byte of a record. Earlier versions begin with 0.
+/// The first byte of a record. Earlier versions start with 0.
 const VERSION: u8 = 2;
 const UNVERSIONED: u8 = 0;
 

@@ -1,7 +1,7 @@
 //! The numbers of a room's events and outputs. Owns that none is given twice.
 //!
 //! Invariant: each event and each output gets the next number of its room. A number is an epoch and a
-//! position. Within an epoch the positions have no gap. Each activation of a room begins an epoch that no
+//! position. Within an epoch the positions have no gap. Each activation of a room starts an epoch that no
 //! earlier activation had, after the last durable position. So a number that a crash leaves unknown never
 //! belongs to something else. It does not know what is numbered.
 

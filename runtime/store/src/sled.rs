@@ -34,7 +34,7 @@ const CUT: u8 = 1;
 /// Memory that sled may use for its pages.
 const CACHE_BYTES: u64 = 128 * 1024 * 1024;
 
-/// How often a folder that seems in use is tried, and the pause between two tries: half a second in all.
+/// The number of times a folder that seems in use is tried, and the pause between two tries: half a second in all.
 const LOCK_TRIES: u32 = 25;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
@@ -159,7 +159,7 @@ impl Values {
         match stored.split_first() {
             Some((&WHOLE, value)) => Ok(Bytes::copy_from_slice(value)),
             Some((&CUT, header)) => self.join(key, header),
-            _ => Err(StoreError::Corrupt(format!("no value: {stored:02x?}"))),
+            _ => Err(StoreError::Corrupt(format!("invalid value: {stored:02x?}"))),
         }
     }
 
@@ -233,7 +233,8 @@ fn encode_header(length: usize, pieces: u32) -> Vec<u8> {
 }
 
 fn decode_header(header: &[u8]) -> Result<(usize, u32), StoreError> {
-    let damaged = || StoreError::Corrupt(format!("no header of pieces: {header:02x?}"));
+    let damaged =
+        || StoreError::Corrupt(format!("invalid header of a value in pieces: {header:02x?}"));
     let (length, pieces) = header.split_first_chunk::<8>().ok_or_else(damaged)?;
     let pieces = pieces.try_into().map_err(|_| damaged())?;
     Ok((size(u64::from_be_bytes(*length)), u32::from_be_bytes(pieces)))
@@ -247,7 +248,7 @@ fn error(error: sled::Error) -> StoreError {
 }
 
 /// Opens sled's tree. sled's own threads give a folder up a moment after it was closed, so a folder that
-/// seems in use is tried again for a while.
+/// seems in use is retried for a while.
 fn open_tree(dir: &Path) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new().path(dir).flush_every_ms(None).cache_capacity(CACHE_BYTES);
     for _ in 0..LOCK_TRIES {

@@ -186,14 +186,14 @@ impl Journal for Disk {
             .wait_timeout_while(mood, HOLD_MAX, waits)
             .unwrap_or_else(PoisonError::into_inner);
         self.0.waiting.store(false, Ordering::SeqCst);
-        assert!(*mood != Mood::FallsOver, "told to fall over");
+        assert!(*mood != Mood::FallsOver, "asked to panic");
         if *mood != Mood::Works {
-            return Err(StoreError::Io("told to fail".to_owned()));
+            return Err(StoreError::Io("asked to fail".to_owned()));
         }
         let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let appended = records.map(|record| {
             if refused.contains(&record.room) {
-                return Appended::Refused(StoreError::Io("told to refuse".to_owned()));
+                return Appended::Refused(StoreError::Io("asked to refuse".to_owned()));
             }
             self.synced().push(record.clone());
             Appended::Durable
@@ -203,7 +203,7 @@ impl Journal for Disk {
 
     fn resume(&mut self) -> Result<(), StoreError> {
         if *self.mood() == Mood::Fails {
-            return Err(StoreError::Io("still told to fail".to_owned()));
+            return Err(StoreError::Io("still asked to fail".to_owned()));
         }
         Ok(())
     }

@@ -177,7 +177,7 @@ async fn a_failed_flush_loses_its_rooms_writes_for_good_and_no_others() {
         (store.room(&room("one")).await.unwrap(), store.room(&room("two")).await.unwrap());
     commit(&store, &one, writes(&[("kept", Some("1"))])).await;
     disk.fail();
-    let lost = Settled::Lost(StoreError::Io("told to fail".to_owned()));
+    let lost = Settled::Lost(StoreError::Io("asked to fail".to_owned()));
     assert_eq!(commit(&store, &one, writes(&[("lost", Some("1"))])).await, lost);
     let refused = two.commit(writes(&[("not", None)]), ModuleHash::NONE, None).await;
     assert!(matches!(refused, Err(StoreError::Io(_))) && store.failure().is_some(), "{refused:?}");
@@ -238,8 +238,8 @@ async fn commits_queued_behind_a_failed_flush_are_lost_with_it() {
     disk.fail();
     let mut settled = store.settled();
     settled.wait_for(|offset| *offset >= behind).await.unwrap();
-    assert_eq!(one.settled(first), Settled::Lost(StoreError::Io("told to fail".to_owned())));
-    assert_eq!(two.settled(behind), Settled::Lost(StoreError::Io("told to fail".to_owned())));
+    assert_eq!(one.settled(first), Settled::Lost(StoreError::Io("asked to fail".to_owned())));
+    assert_eq!(two.settled(behind), Settled::Lost(StoreError::Io("asked to fail".to_owned())));
 }
 
 #[tokio::test]

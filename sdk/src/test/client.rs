@@ -47,7 +47,7 @@ impl<R: Room> Connect<R> {
         self
     }
 
-    /// Connects; [`TestClient::closed`] tells if the room refused.
+    /// Connects. [`TestClient::closed`] returns the refusal if the room refused.
     pub fn connect(mut self) -> TestClient<R> {
         let mut runner = self.runner.borrow_mut();
         let url = room_url(&runner.world);

@@ -42,7 +42,7 @@ const RESPONSE_HEADERS_MAX: usize = 256;
 pub(super) const REPLACEMENTS_MAX: u64 = 10;
 /// Time in which they count together.
 pub(super) const REPLACEMENT_WINDOW_MS: u64 = 60_000;
-/// A longer reason is refused; the WebSocket protocol has no room for more.
+/// A longer reason is refused; the WebSocket protocol has no space for more.
 const CLOSE_REASON_BYTES_MAX: usize = 123;
 
 /// The refusal of what goes beyond a limit of a turn's sends.

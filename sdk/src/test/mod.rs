@@ -172,9 +172,9 @@ impl<R: Room> TestRoom<R> {
     }
 
     /// Ends the room, as a server does when nobody has used it for its party's `ttl`: `on_expire`, and
-    /// everything that is stored is gone. A callback that fails is tried again after 2 s, 4 s, … six
+    /// everything that is stored is gone. A callback that fails is retried after 2 s, 4 s, … six
     /// times, for which the clock moves; then the room is deleted all the same. The next event meets a
-    /// room that starts anew.
+    /// room that restarts.
     ///
     /// # Panics
     /// While somebody is connected: a room with a connection is in use.

@@ -1,4 +1,4 @@
-//! How often connections with one id took each other's place, counted as the runtime does.
+//! The number of times connections with one id took each other's place, counted as the runtime does.
 //!
 //! Invariant: at most [`REPLACEMENTS_MAX`] follow each other within [`REPLACEMENT_WINDOW_MS`]. It does not know who
 //! they are.

@@ -20,15 +20,15 @@ use crate::log::Level;
 use crate::message::Message;
 use crate::{Result, Room};
 
-/// How often a failed alarm is tried again: after 2 s, 4 s, … 64 s.
+/// The number of times a failed alarm is retried: after 2 s, 4 s, … 64 s.
 const ALARM_RETRIES_MAX: u32 = 6;
 /// An alarm that is set to now each time it fires would never end; the test fails instead.
 const ALARMS_AT_ONCE_MAX: u32 = 1_000;
 /// The code by which a hook refuses that returned an error.
 const HOOK_ERROR_CODE: u16 = 4401;
-/// What a client hears of a fault.
+/// The text that a client receives after a fault.
 const FAILED: &str = "the room failed";
-/// What a client hears whose id changes hands too often.
+/// The text for a client whose id changes hands too often.
 const CONTENDED: &str =
     "connections with this id replace each other too often: an id belongs to one connection";
 

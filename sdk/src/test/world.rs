@@ -100,7 +100,7 @@ impl World {
         let outputs = self.turn.take().map(|turn| turn.outputs).unwrap_or_default();
         for output in outputs {
             match output {
-                // Who is gone already hears nothing more.
+                // A closed connection receives nothing more.
                 Output::Send { client, .. } if self.clients[client].closed.is_some() => {}
                 Output::Send { client, message } => {
                     self.clients[client].received.push_back(message);
@@ -190,7 +190,7 @@ impl World {
             .ok_or(ConnectionError::NotFound)
     }
 
-    /// True if the connection with this id was closed, and the room has not heard of its end to the last.
+    /// True if the connection with this id was closed, and the room has not handled all events of its end yet.
     pub(super) fn is_closed(&self, id: &str) -> bool {
         let closing = self.links.iter().map(|link| &link.data);
         let ended = self.ended.iter().map(|ended| &ended.data);

@@ -87,7 +87,7 @@ async fn neighbour(client: Client, n: u32, window: Window) -> Result<Histogram<u
     steady::send(client, &"x".repeat(64), (first, PAUSE), goes_on, counts).await
 }
 
-/// Sends the script to the room and, as soon as that is over and the room answers again, once more.
+/// Sends the script to the room, and sends it again each time the room has answered.
 async fn misbehave(mut client: Client, (script, answers): Fault<'_>, window: Window) -> Result<()> {
     let once = [text(script), text("next")].concat();
     while Instant::now() < window.until {

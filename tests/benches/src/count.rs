@@ -26,7 +26,7 @@ const THREADED_TOLERANCE_PERCENT: f64 = 15.0;
 /// waiting is the scheduler's choice, which one run in a few makes for all events: 5 % between two machines. The
 /// smallest of the runs is the count in which it slept least.
 const THREADED_RUNS: u32 = 3;
-/// Functions that are not counted: a clock that is calibrated at the start for as long as that takes.
+/// Functions that are not counted: a clock calibrates itself at the start, in a varying number of steps.
 const UNSTEADY: [&str; 2] = ["quanta::", "clock_gettime"];
 /// The command that stores the counts.
 const UPDATE: &str =
@@ -199,7 +199,7 @@ async fn run(case: &str, events: u64, module: &Path, cache: &Path) -> Result<()>
         clients[0].write(&message).await?;
         for client in &mut clients {
             if client.read().await? != 1 {
-                bail!("more came back than was said");
+                bail!("the server sent more than the client had sent");
             }
         }
     }
@@ -264,7 +264,9 @@ fn complaint(counted: &Counts, stored: &Counts) -> Option<String> {
         let (now, then) = (&counted.made_with, &stored.made_with);
         said += &format!("those stored were made with {then}, these with {now}\n");
     }
-    Some(format!("{said}if this is meant, store it, and say why in the commit: `{UPDATE}`"))
+    Some(format!(
+        "{said}if this is intended, store it, and give the reason in the commit: `{UPDATE}`"
+    ))
 }
 
 fn change_percent(now: u64, then: u64) -> f64 {

@@ -27,7 +27,7 @@ pub(crate) const INCREMENT: &str = r#"{"t":"incr","s":1}"#;
 /// Lets a client into each room, and keeps it there.
 ///
 /// # Errors
-/// One of them is not let in.
+/// One of them is refused.
 pub(crate) async fn hold(addr: SocketAddr, names: Vec<String>) -> Result<Vec<Client>> {
     let clients = names.into_iter().map(|room| patient(room, addr, None));
     stream::iter(clients).buffered(TOGETHER).try_collect().await
@@ -36,7 +36,7 @@ pub(crate) async fn hold(addr: SocketAddr, names: Vec<String>) -> Result<Vec<Cli
 /// Lets a client into each room, sends a message, waits for the answer, and leaves.
 ///
 /// # Errors
-/// One of them is not let in, or not answered.
+/// One of them is refused, or gets no answer.
 pub(crate) async fn visit(addr: SocketAddr, rooms: Range<usize>, say: &'static str) -> Result<()> {
     let visits = rooms.map(|number| async move {
         patient(name("room", number), addr, Some(say)).await.map(drop)
@@ -99,7 +99,7 @@ pub(crate) async fn settled(addr: SocketAddr, metric: &str, most: f64) -> Result
 pub(crate) async fn gauge(addr: SocketAddr, metric: &str) -> Result<f64> {
     let text = get(addr, "/_room/metrics").await?;
     let line = text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
-    let line = line.with_context(|| format!("the server does not tell {metric}"))?;
+    let line = line.with_context(|| format!("the server has no metric {metric}"))?;
     Ok(line.trim().parse()?)
 }
 

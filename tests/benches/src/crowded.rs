@@ -51,7 +51,7 @@ async fn live(bench: &Bench) -> Result<Vec<Row>> {
     crowd::visit(server.addr, LIVE_FIRST..most, ECHO).await?;
     let after = Held::of(server.pid())?;
     let there = crowd::gauge(server.addr, "room_rooms_live").await?;
-    // Half as many again: they are let in, and take the places of others.
+    // Half as many again: the server admits them and evicts other rooms.
     crowd::visit(server.addr, most..most + most / 2, ECHO).await?;
     let count = most - LIVE_FIRST;
     let each = after.each(before, count) / 1_024.0;

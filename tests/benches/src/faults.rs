@@ -63,7 +63,7 @@ pub(crate) fn table() -> Result<()> {
     Ok(())
 }
 
-/// Measures quiet rooms alone, and beside one that computes to the end of its budget, over and over.
+/// Measures quiet rooms alone, and beside one that repeatedly computes to the end of its budget.
 ///
 /// # Errors
 /// Something does not build, or the server does not work.

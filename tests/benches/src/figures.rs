@@ -31,7 +31,7 @@ impl Report {
     /// # Errors
     /// It lacks one of the numbers that every report has.
     pub(crate) fn read(json: &[u8]) -> Result<Self> {
-        let report: Value = serde_json::from_slice(json).context("the report is no JSON")?;
+        let report: Value = serde_json::from_slice(json).context("the report is not JSON")?;
         let run = &report["runs"][0];
         let latency = |of: &Value| -> Option<Figures> {
             let us = |name: &str| of[name].as_f64();

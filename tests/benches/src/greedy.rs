@@ -145,7 +145,7 @@ fn look(pid: u32) -> (Arc<AtomicBool>, tokio::task::JoinHandle<Result<f64>>) {
     (over, looking)
 }
 
-/// Lets members into a room that never read, and has the room send more than all of them may be behind.
+/// Connects members that never read to a room, and has the room send more than all their outboxes may hold.
 async fn members(addr: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
     let coming = (0..count).map(|number| join(addr, number, "members", Some(4 * 1024)));
     let members = stream::iter(coming).buffered(TOGETHER).try_collect().await?;
@@ -158,7 +158,7 @@ async fn members(addr: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
     Ok(members)
 }
 
-/// Connects one wave: as long as these connections are held, they stay as they are.
+/// Connects one wave. The connections stay unchanged until they are dropped.
 async fn wave_of(addr: SocketAddr, plan: &Plan, wave: usize) -> Result<Vec<TcpStream>> {
     let first = plan.members + wave * (plan.fragments + plan.half_open);
     let fragments = (0..plan.fragments).map(|number| fragment(addr, first + number));

@@ -47,7 +47,7 @@ pub(crate) fn beside(server: &[&str], fault: &[&str]) -> Result<Figures> {
     Ok(serde_json::from_slice(&output(command)?)?)
 }
 
-/// Lets this process, and those that it starts, have as many connections as the system allows. Returns the number of
+/// Raises the connection limit of this process and its children to the system's maximum. Returns the number of
 /// files.
 ///
 /// # Errors
@@ -133,10 +133,10 @@ impl Server {
     /// It ended.
     pub(crate) fn tell(&mut self, line: &str) -> Result<String> {
         let (told, said) = &mut self.ends;
-        writeln!(told, "{line}").context("the server is gone")?;
+        writeln!(told, "{line}").context("the server has ended")?;
         let mut answer = String::new();
         if said.read_line(&mut answer)? == 0 {
-            bail!("the server ended when it was told {line:?}");
+            bail!("the server ended after the command {line:?}");
         }
         Ok(answer.trim().to_owned())
     }

@@ -155,7 +155,7 @@ impl Server {
             conn.tcp.readable().await?;
             let mut scratch = self.scratch.borrow_mut();
             match conn.tcp.try_read(&mut scratch) {
-                Ok(0) => bail!("the client is gone"),
+                Ok(0) => bail!("the client has disconnected"),
                 Ok(count) => {
                     bytes.extend_from_slice(&scratch[..count]);
                     return Ok(());

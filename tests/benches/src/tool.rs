@@ -17,7 +17,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     // With this package, as cargo would build the shared dependencies with other features for one alone.
     command.args(["build", "-p", "room-cli", "-p", "room-benches", "--bin", "room"]);
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
-    // The folder has the profile's name, below the one that cargo was told.
+    // The folder has the profile's name, below the target folder.
     command.arg("--target-dir").arg(folder.parent().context("a profile lies in a folder")?);
     match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => {}

@@ -7,8 +7,8 @@
 //! |---|---|
 //! | lost | every value that was acknowledged to its sender is there |
 //! | early | every value that another client received is there, and nothing of a failed turn is sent or kept |
-//! | torn | each set of parts is of one stamp and whole; no turn is missing before one that is there |
-//! | forged | no value is there that no client asked for |
+//! | torn | each set of parts is complete and has one stamp; no turn is missing before a present one |
+//! | forged | every value was requested by a client |
 //! | order | the messages of one connection are of all turns, in their order |
 //! | alarm | an acknowledged alarm is waiting or has rung, not before its time |
 //! | broken | the server serves, closes no connection by itself, and finds no error in its own books |
@@ -57,7 +57,7 @@ pub(crate) struct Known {
     pub(crate) acked: u64,
     /// The largest number that any client received.
     pub(crate) told: u64,
-    /// The largest possible number, as no more was asked for.
+    /// The largest possible number: the count of requests.
     pub(crate) sent: u64,
 }
 
@@ -74,11 +74,11 @@ impl Known {
             let text = format!("{what} is {there}, {} was acknowledged", self.acked);
             problems.push(Problem::new(Kind::Lost, text));
         } else if there < self.told {
-            let text = format!("{what} is {there}, {} was told", self.told);
+            let text = format!("{what} is {there}, {} was acknowledged", self.told);
             problems.push(Problem::new(Kind::Early, text));
         }
         if there > self.sent {
-            let text = format!("{what} is {there}, {} was asked for", self.sent);
+            let text = format!("{what} is {there}, {} was requested", self.sent);
             problems.push(Problem::new(Kind::Forged, text));
         }
     }
@@ -175,7 +175,7 @@ impl History {
             let text = format!("the turn is {}, {} was acknowledged", state.turn, self.turn_acked);
             problems.push(Problem::new(Kind::Lost, text));
         } else if state.turn < self.turn_told {
-            let text = format!("the turn is {}, {} was told", state.turn, self.turn_told);
+            let text = format!("the turn is {}, {} was acknowledged", state.turn, self.turn_told);
             problems.push(Problem::new(Kind::Early, text));
         }
         self.turn_told = self.turn_told.max(state.turn);
@@ -210,7 +210,7 @@ impl History {
                 problems.push(Problem::new(kind, text));
             }
             if alarm.rang && !rang.contains(id) {
-                let text = format!("alarm {id} was heard, and has not rung");
+                let text = format!("a client saw alarm {id}, which has not rung");
                 problems.push(Problem::new(Kind::Early, text));
             }
             // The state has been sent, too.
@@ -220,7 +220,7 @@ impl History {
             }
         }
         for id in pending.keys().chain(&rang).filter(|id| !self.alarms.contains_key(**id)) {
-            problems.push(Problem::new(Kind::Forged, format!("nobody asked for alarm {id}")));
+            problems.push(Problem::new(Kind::Forged, format!("no client requested alarm {id}")));
         }
     }
 }

@@ -63,7 +63,7 @@ impl State {
         }
         if self.asked != (self.pending.len() + self.rang.len()) as u64 {
             let (asked, waiting, rang) = (self.asked, self.pending.len(), self.rang.len());
-            let text = format!("{asked} alarms were asked for, {waiting} wait, {rang} rang");
+            let text = format!("{asked} alarms were requested, {waiting} wait, {rang} rang");
             problems.push(Problem::new(Kind::Torn, text));
         }
         for ghost in &self.ghosts {

@@ -107,9 +107,9 @@ impl Witness {
                 self.ring(number(now).unwrap_or_default(), alarms);
             }
             (Some("ghost"), ..) => {
-                self.problem(Kind::Early, "a turn that failed was heard".to_owned());
+                self.problem(Kind::Early, "a client saw the output of a failed turn".to_owned());
             }
-            _ => self.problem(Kind::Forged, format!("nobody says {text:?}")),
+            _ => self.problem(Kind::Forged, format!("unknown message {text:?}")),
         }
         heard
     }
@@ -119,7 +119,7 @@ impl Witness {
         if let Some(last) = self.last.replace(turn)
             && turn != last + 1
         {
-            self.problem(Kind::Order, format!("turn {turn} was heard after turn {last}"));
+            self.problem(Kind::Order, format!("turn {turn} arrived after turn {last}"));
         }
         self.turn_told = self.turn_told.max(turn);
         if heard == Heard::Answer {
@@ -137,7 +137,7 @@ impl Witness {
             self.acked_counts += u64::from(what == "inc");
         }
         if value <= last {
-            self.problem(Kind::Order, format!("{what} {value} of {who} was heard after {last}"));
+            self.problem(Kind::Order, format!("{what} {value} of {who} arrived after {last}"));
         }
     }
 

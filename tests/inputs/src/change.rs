@@ -2,7 +2,7 @@
 
 use crate::Dice;
 
-/// Bytes at which something often ends, begins or overflows.
+/// Bytes at which something often ends, starts or overflows.
 const EDGES: [u8; 12] = [0, 1, 0x7e, 0x7f, 0x80, 0x81, 0xfe, 0xff, b'\n', b'\r', b' ', b'"'];
 
 /// Changes an input in one place; `kept` and `words` are the texts that it may insert.

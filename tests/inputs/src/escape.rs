@@ -2,7 +2,7 @@
 //!
 //! Invariant: any bytes are written as one line, and read back unchanged.
 
-/// Returns the inputs of a file: the content of its lines that begin with a quote.
+/// Returns the inputs of a file: the content of its lines that start with a quote.
 ///
 /// # Panics
 /// If such a line does not end with a quote, or has an unknown escape.

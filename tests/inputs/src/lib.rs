@@ -106,7 +106,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var_os(name)?.to_str()?.parse().ok()
 }
 
-#[expect(clippy::print_stderr, reason = "a test's own words, shown when it fails")]
+#[expect(clippy::print_stderr, reason = "output of a test, shown when it fails")]
 fn say(text: &str) {
     eprintln!("{text}");
 }

@@ -3,7 +3,7 @@
 use room_tests::{RawClient, Requests, Setup, TestNode};
 use serde_json::json;
 
-/// A second request, which a careless server would find behind the first.
+/// A second request, which a careless server would find after the first.
 const SMUGGLED: &str = "POST /party/victim HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]";
 
 /// Returns all bytes that come back for these bytes, to the end of the connection.
@@ -35,8 +35,8 @@ async fn an_ambiguous_head_gets_400_and_ends_the_connection() {
         ("a length in hexadecimal", "Content-Length: 0x5\r\n"),
         ("a length beyond all numbers", "Content-Length: 99999999999999999999\r\n"),
         ("a length that is empty", "Content-Length:\r\n"),
-        ("an encoding that is none", "Transfer-Encoding: x-chunked\r\n"),
-        ("an encoding behind chunked", "Transfer-Encoding: chunked, identity\r\n"),
+        ("an invalid encoding", "Transfer-Encoding: x-chunked\r\n"),
+        ("an encoding after chunked", "Transfer-Encoding: chunked, identity\r\n"),
         ("two encodings", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"),
         ("a folded line", "X-One: 1\r\n Transfer-Encoding: chunked\r\n"),
         ("a folded encoding", "Transfer-Encoding:\r\n chunked\r\n"),
@@ -87,8 +87,8 @@ async fn invalid_chunks_reach_no_room_and_end_the_connection() {
         ("a prefix", "0x2\r\n[]\r\n0\r\n\r\n"),
         ("a number beyond all", "fffffffffffffffff\r\n[]\r\n0\r\n\r\n"),
         ("a chunk longer than it says", "1\r\n[]\r\n0\r\n\r\n"),
-        ("a bare line feed behind the size", "2\n[]\r\n0\r\n\r\n"),
-        ("a bare line feed behind an extension", "2;a\n[]\r\n0\r\n\r\n"),
+        ("a bare line feed after the size", "2\n[]\r\n0\r\n\r\n"),
+        ("a bare line feed after an extension", "2;a\n[]\r\n0\r\n\r\n"),
         ("no size", "\r\n[]\r\n0\r\n\r\n"),
     ] {
         let request = format!(

@@ -1,9 +1,9 @@
-//! Headers by which guests or clients try to say more than one thing.
+//! Headers with which guests or clients try to inject further headers or messages.
 
 use room_tests::{RawClient, Requests, Setup, TestClient};
 use serde_json::json;
 
-/// Pairs of a name and a value, URL-encoded, of which each would end its line or the head.
+/// URL-encoded pairs of a name and a value, each of which would end its line or the head.
 const BROKEN: [&str; 9] = [
     "x-room:a%0d%0aset-cookie:stolen%3d1",
     "x-room:a%0aset-cookie:stolen%3d1",

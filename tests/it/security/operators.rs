@@ -148,7 +148,7 @@ async fn no_secret_appears_in_operators_output_or_in_a_backup() {
         assert!(known, "{method} {path} {}: {}", reply.status, reply.text());
         shown.push_str(&format!("{method} {path} {}\n{}\n", reply.status, reply.text()));
     }
-    assert!(shown.contains("told to") || shown.contains("ouch"), "{shown}");
+    assert!(shown.contains("asked to") || shown.contains("ouch"), "{shown}");
     assert!(!shown.contains(SECRET) && !shown.contains(&operated.token), "{shown}");
     // A room may log its own secrets: that is its author's choice.
     clients.post("lobby", &json!([{"var": "START"}])).await;

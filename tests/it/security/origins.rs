@@ -3,7 +3,7 @@
 use room_tests::{Requests, Setup, TestClient, TestNode};
 use serde_json::json;
 
-/// Returns the result of a page's WebSocket: `None` if it is let in, otherwise the close frame.
+/// Returns the result of a page's WebSocket: `None` if it is admitted, otherwise the close frame.
 async fn page(node: &TestNode, origin: &str) -> Option<(u16, String)> {
     let path = "/parties/main/lobby?_pk=page";
     let client = TestClient::try_connect(node.addr(), path, &[("origin", origin)]).await;

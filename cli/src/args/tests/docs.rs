@@ -12,7 +12,7 @@ const PROMISES: &str = include_str!("../../../../runtime/PROMISES.md");
 const DECISIONS: &str = include_str!("../../../../runtime/DECISIONS.md");
 const CONTRIBUTING: &str = include_str!("../../../../CONTRIBUTING.md");
 
-/// Returns the text between backticks that begins with `room` or a variable before it.
+/// Returns the text between backticks that starts with `room` or a variable before it.
 fn spans(text: &str) -> Vec<String> {
     let mut outside = String::new();
     let mut is_fenced = false;

@@ -200,7 +200,7 @@ async fn the_target_of_a_link_is_watched() {
         write(&root, "../beyond/linked.rs", text);
         assert_eq!(watcher.changed().await.files, BTreeSet::from([root.join("src/lib.rs")]));
     }
-    assert_eq!(watcher.notice(), Notice::Events, "the system told of it");
+    assert_eq!(watcher.notice(), Notice::Events, "the system reported it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,10 +76,10 @@ impl Origin {
             return wrong("it must start with a scheme, such as https://chat.example.com");
         };
         if rest.contains(['/', '?', '#']) {
-            return wrong("it ends behind the host and its port, without a path or a slash");
+            return wrong("it must end after the host and the port, without a path or a slash");
         }
         if rest.contains('@') {
-            return wrong("it has no user in it");
+            return wrong("it must not contain a user");
         }
         let Some(site) = Site::read(scheme, rest) else {
             return wrong(

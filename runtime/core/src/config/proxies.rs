@@ -13,11 +13,11 @@ pub struct Proxies {
     /// The networks of trusted proxies. `Forwarded` and `X-Forwarded-*` are believed, and PROXY headers read, only from
     /// these.
     pub trusted: Vec<Network>,
-    /// What the connections of these proxies begin with.
+    /// What the connections of these proxies start with.
     pub preamble: Preamble,
 }
 
-/// What a connection of a trusted proxy begins with.
+/// What a connection of a trusted proxy starts with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preamble {
     /// With the client's own bytes.

@@ -1,4 +1,4 @@
-//! Bounds that nobody configures. Owns their values, and the words by which `room limits` shows them beside the others.
+//! Bounds that nobody configures. Owns their values, and the texts with which `room limits` lists them.
 //!
 //! Invariant: a constant that an operator or the author of a room can run into is a row here. Only constants of
 //! protocols, of the layout of memory and of the length of messages are beside their code. It does not know who reads
@@ -29,21 +29,21 @@ macro_rules! fixed {
 fixed! {
     // A server and its operators.
     PROJECTS_MAX as "projects_max": usize, "projects" = 1_000, "Projects of a server", "a deployment of a further one is refused";
-    TOKENS_MAX as "tokens_max": usize, "tokens" = 1_000, "Tokens of a server", "a further one is not made";
-    VERSIONS_MAX as "versions_max": usize, "versions" = 50, "Versions of a project that are kept to go back to", "the oldest goes";
+    TOKENS_MAX as "tokens_max": usize, "tokens" = 1_000, "Tokens of a server", "a further one is refused";
+    VERSIONS_MAX as "versions_max": usize, "versions" = 50, "Versions of a project that are kept for rollbacks", "the oldest is dropped";
     VARIABLES_MAX as "variables_max": usize, "variables" = 1_000, "Variables of a project that `room env` sets", "a further one is refused";
     VARIABLE_BYTES_MAX as "variable_bytes_max": usize, "bytes" = 64 * KIB as usize, "Length of the value of such a variable", "it is refused";
     ASSETS_MAX as "assets_max": usize, "files" = 20_000, "Static files of a release", "the release is refused";
     ASSET_PATH_BYTES_MAX as "asset_path_bytes_max": usize, "bytes" = 1_024, "Length of a static file's path", "the release is refused";
-    OPERATOR_BODY_BYTES_MAX as "operator_body_bytes_max": usize, "bytes" = 8 * MIB as usize, "Size of an operator's request to a server, blobs and imports not counted", "413";
-    AUDIT_BYTES_MAX as "audit_bytes_max": u64, "bytes" = 16 * MIB, "Size of `audit.log`", "it becomes `audit.log.old`, and the one before that goes";
-    BLOB_UNUSED_MS_MAX as "blob_unused_ms_max": u64, "ms" = 86_400_000, "Time for which an uploaded module or file is kept that no version needs", "it is removed with the next deployment";
-    DAMAGED_BLOBS_MAX as "damaged_blobs_max": usize, "files" = 8, "Damaged modules and files of a server that are kept to be looked at", "the oldest goes";
+    OPERATOR_BODY_BYTES_MAX as "operator_body_bytes_max": usize, "bytes" = 8 * MIB as usize, "Size of an operator's request to a server, except blobs and imports", "413";
+    AUDIT_BYTES_MAX as "audit_bytes_max": u64, "bytes" = 16 * MIB, "Size of `audit.log`", "it becomes `audit.log.old`, which replaces the previous one";
+    BLOB_UNUSED_MS_MAX as "blob_unused_ms_max": u64, "ms" = 86_400_000, "Time for which an uploaded module or file that no version needs is kept", "it is removed with the next deployment";
+    DAMAGED_BLOBS_MAX as "damaged_blobs_max": usize, "files" = 8, "Damaged modules and files of a server that are kept for inspection", "the oldest is dropped";
 
     // A room's author.
     PARTY_BYTES_MAX as "party_bytes_max": usize, "bytes" = 64, "Length of a party's name", "it is refused";
     RESPONSE_HEADERS_MAX as "response_headers_max": usize, "headers" = 256, "Headers of a room's response", "the turn fails, and the client is answered 500";
-    FUNCTION_CACHE_BYTES_MAX as "function_cache_bytes_max": usize, "bytes" = 64 * MIB as usize, "Compiled functions that `room dev` keeps for the next build", "all of them go, and the next build compiles them again";
+    FUNCTION_CACHE_BYTES_MAX as "function_cache_bytes_max": usize, "bytes" = 64 * MIB as usize, "Compiled functions that `room dev` keeps for the next build", "the cache is emptied, and the next build compiles them again";
     TABLE_ELEMENTS_MAX as "table_elements_max": usize, "entries" = 20_000, "Entries in a guest's table of functions", "the module is refused, or its table does not grow";
 }
 

@@ -8,9 +8,9 @@ use super::{CHUNK_BYTES_CEILING, Limits, MEMORY_BYTES_CEILING};
 /// A condition, and the sentence to report if it does not hold.
 type Relation = (fn(&Limits) -> bool, &'static str);
 
-/// Each sentence begins with the limit that is most likely to be wrong.
+/// Each sentence starts with the limit that is most likely to be wrong.
 const RELATIONS: &[Relation] = &[
-    // Sizes in a guest: it has to hold a whole message, and more besides.
+    // Sizes in a guest. Its memory has to hold a whole message and its own data.
     (
         |l| l.memory_bytes_max <= MEMORY_BYTES_CEILING,
         "memory_bytes_max may be at most 67108864 (64 MiB)",
@@ -79,11 +79,11 @@ const RELATIONS: &[Relation] = &[
     // Sizes in a request's head.
     (
         |l| l.uri_bytes_max <= l.header_bytes_max,
-        "uri_bytes_max must not exceed header_bytes_max, or such a path could never be asked for",
+        "uri_bytes_max must not exceed header_bytes_max, or such a path could never be requested",
     ),
     (
         |l| l.room_name_bytes_max <= l.uri_bytes_max,
-        "room_name_bytes_max must not exceed uri_bytes_max, or such a room could never be asked for",
+        "room_name_bytes_max must not exceed uri_bytes_max, or such a room could never be requested",
     ),
     (
         |l| l.connection_id_bytes_max <= l.uri_bytes_max,
@@ -155,7 +155,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
     const ALL: u64 = u64::MAX;
-    /// Limits that break one relation, and the beginning of its sentence.
+    /// Limits that break one relation, and the start of its sentence.
     const CASES: &[(&[(&str, u64)], &str)] = &[
         (&[("memory_bytes_max", 65 * MIB)], "memory_bytes_max may be"),
         (&[("rooms_memory_bytes_max", 63 * MIB)], "memory_bytes_max must not exceed rooms_"),

@@ -1,6 +1,6 @@
 //! Foreign text, made safe for a log. Owns which characters are escaped. Pure.
 //!
-//! Invariant: nothing in the text moves a terminal's cursor, or begins a line that looks like another writer's.
+//! Invariant: nothing in the text moves a terminal's cursor, or starts a line that looks like another writer's.
 
 use std::borrow::Cow;
 
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn only_terminal_control_characters_are_escaped() {
         assert_eq!(one_line("a\nERROR b\u{1b}[2J"), "a\\nERROR b\\u{1b}[2J");
-        // A single character that begins an escape sequence is escaped, too.
+        // A single character that starts an escape sequence is escaped, too.
         assert_eq!(one_line("\u{9b}2J"), "\\u{9b}2J");
         // One that turns the rest of the line around would show another line than was written.
         assert_eq!(one_line("a\u{202e}b\u{2066}\u{2028}"), "a\\u{202e}b\\u{2066}\\u{2028}");

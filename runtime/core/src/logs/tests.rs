@@ -88,10 +88,10 @@ async fn a_returning_watcher_resumes_at_its_last_line() {
 async fn a_watcher_of_an_earlier_start_is_notified_and_restarts() {
     let logs = logs(&small(3));
     write(&logs, 1..=4);
-    let anew = ["restarted", "missed 1", "2", "3", "4"];
+    let restarted = ["restarted", "missed 1", "2", "3", "4"];
     let first_number = first(&logs);
     for elsewhere in [0, 7, first_number - 2, first_number + 4, u64::MAX] {
-        assert_eq!(seen(&mut watch(&logs, Begin::After(elsewhere))), anew, "{elsewhere}");
+        assert_eq!(seen(&mut watch(&logs, Begin::After(elsewhere))), restarted, "{elsewhere}");
     }
     let empty = self::logs(&small(3));
     let mut watcher = watch(&empty, Begin::After(7));

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Where a watcher begins.
+/// Where a watcher starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
     /// With the oldest line that is kept.
@@ -24,7 +24,7 @@ pub enum Begin {
 /// What a watcher reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// The number that the watcher began behind is of an earlier start of this node. It now reads this start from the
+    /// The number that the watcher started behind is of an earlier start of this node. It now reads this start from the
     /// beginning.
     Restarted,
     /// Lines that were dropped before the watcher read them, counted without regard to its filter.
@@ -45,7 +45,7 @@ pub struct Watcher {
     /// The number of the next line to be read.
     next: u64,
     /// True until the first read, which reports the restart.
-    begins_anew: bool,
+    is_restarted: bool,
     _place: OwnedSemaphorePermit,
 }
 
@@ -56,7 +56,7 @@ impl Watcher {
         filter: LogFilter,
         place: OwnedSemaphorePermit,
     ) -> Self {
-        let (next, begins_anew) = match begin {
+        let (next, is_restarted) = match begin {
             Begin::Oldest => (logs.ring().oldest(), false),
             Begin::Tail(count) => (tail(&logs, count, &filter), false),
             Begin::After(seq) => {
@@ -64,29 +64,29 @@ impl Watcher {
                 if ring.knows(next) { (next, false) } else { (ring.first(), true) }
             }
         };
-        Self { logs, filter, next, begins_anew, _place: place }
+        Self { logs, filter, next, is_restarted, _place: place }
     }
 
     /// Returns the next batch, or `None` if there are no new lines. Lines that the filter drops count as read, so the
     /// batch may be empty. A batch has at most [`crate::Limits::log_batch_bytes`].
     pub fn read(&mut self) -> Option<Vec<Seen>> {
-        let begins_anew = std::mem::take(&mut self.begins_anew);
+        let is_restarted = std::mem::take(&mut self.is_restarted);
         let Batch { missed, lines, next } =
             self.logs.ring().read(self.next, self.logs.0.batch_bytes);
-        if next == self.next && !begins_anew {
+        if next == self.next && !is_restarted {
             return None;
         }
         let first = next - lines.len() as u64;
         self.next = next;
-        let anew = begins_anew.then_some(Seen::Restarted);
+        let restarted = is_restarted.then_some(Seen::Restarted);
         let missed = (missed > 0).then_some(Seen::Missed { count: missed, last: first - 1 });
         let lines = lines.into_iter().filter(|line| self.filter.matches(line)).map(Seen::Line);
-        Some(anew.into_iter().chain(missed).chain(lines).collect())
+        Some(restarted.into_iter().chain(missed).chain(lines).collect())
     }
 
     /// Returns true if the next read reports a restart.
-    pub fn begins_anew(&self) -> bool {
-        self.begins_anew
+    pub fn is_restarted(&self) -> bool {
+        self.is_restarted
     }
 
     /// Returns the number of the last line that was read or missed. A reader that resumes later resumes behind it.
@@ -118,7 +118,7 @@ impl Watcher {
     }
 }
 
-/// Returns the number at which the last `count` lines that a filter lets through begin. The lines are filtered without
+/// Returns the number at which the last `count` lines that a filter lets through start. The lines are filtered without
 /// the lock.
 fn tail(logs: &Logs, count: usize, filter: &LogFilter) -> u64 {
     let (lines, end) = {

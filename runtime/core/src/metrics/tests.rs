@@ -1,21 +1,21 @@
-//! The table of metrics: what is documented is what is printed.
+//! The table of metrics: the documented metrics are the printed ones.
 
 use super::*;
 use expect_test::expect_file;
 use std::collections::BTreeSet;
 
-/// `METRICS.md`, as it must be.
+/// Returns the expected content of `METRICS.md`.
 fn page() -> String {
     let mut page = "# Metrics\n\n\
-        `GET /_room/metrics` prints them in Prometheus' text format. No metric has a label for the room: what is\n\
-        printed does not grow with what runs. Counters begin at 0 when the node starts. This page is made from\n\
-        the table in `src/metrics.rs`, by its test; `grafana.json` beside it is a dashboard for Grafana that shows\n\
+        `GET /_room/metrics` prints them in Prometheus' text format. No metric has a room as its label, so\n\
+        the output does not grow with the rooms. Counters start at 0 with the node. This page is generated from\n\
+        the table in `src/metrics.rs` by its test; `grafana.json` beside it is a dashboard for Grafana that shows\n\
         them all.\n\n\
-        `room serve` prints them for all its projects, each line with the label `project`, where operators ask:\n\n\
+        `room serve` prints them for all its projects, each line with the label `project`, at the operators' address:\n\n\
         ```yaml\nscrape_configs:\n  - job_name: room\n    metrics_path: /_room/metrics\n    \
         authorization: { credentials_file: /etc/prometheus/room-token } # made by `room token create NAME --scope read`\n    \
         static_configs: [{ targets: [\"127.0.0.1:1998\"] }]\n```\n\n\
-        | metric | kind | unit | what it says |\n|---|---|---|---|\n"
+        | metric | kind | unit | meaning |\n|---|---|---|---|\n"
         .to_owned();
     for row in METRICS {
         let kind = format!("{:?}", row.kind).to_lowercase();

@@ -61,7 +61,7 @@ impl PartySocket {
     /// The key of its one connection.
     pub(crate) const KEY: ConnectionKey = ConnectionKey(0);
 
-    /// Starts a connection that a room has let in.
+    /// Starts a connection that a room has admitted.
     pub(crate) fn new(limits: &Limits, now: Instant) -> Self {
         let (stage, pulse) = (Stage::Open, Pulse::new(limits, now));
         Self { stage, pulse, stop_at: None, close_max: ms(limits.close_ms_max) }

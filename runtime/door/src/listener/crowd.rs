@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// The number of connections that listeners let in together. Cheap to clone; clones share the counts.
+/// The number of connections that listeners admit together. Cheap to clone; clones share the counts.
 #[derive(Clone)]
 pub struct Capacity {
     places: Arc<Semaphore>,

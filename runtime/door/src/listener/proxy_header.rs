@@ -1,6 +1,6 @@
 //! The header of the PROXY protocol, versions 1 and 2: the client on whose behalf a proxy connects. Owns its format.
 //!
-//! Invariant: any bytes are a header, the beginning of a header, or malformed, and they are classified as soon as that
+//! Invariant: any bytes are a header, the start of a header, or malformed, and they are classified as soon as that
 //! is certain. Nothing behind the header is read. It does not know who sent the header, or whether to believe it.
 
 use super::Scheme;
@@ -39,11 +39,11 @@ pub(super) struct Header {
 enum Found {
     /// A complete header.
     Header(Header),
-    /// The beginning of a header.
+    /// The start of a header.
     Begun(Missing),
 }
 
-/// The bytes that certainly belong to a header that has begun.
+/// The bytes that certainly belong to a header that has started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Missing {
     Bytes(usize),

@@ -148,16 +148,16 @@ impl Pair {
             .collect::<Result<_, _>>()
             .map_err(|error| wrong(&files.cert, &error))?;
         if chain.is_empty() {
-            return Err(wrong(&files.cert, &"it has no certificate in PEM in it"));
+            return Err(wrong(&files.cert, &"it contains no certificate in PEM format"));
         }
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| {
             let why =
-                format!("it has no private key in PEM in it that needs no password ({error})");
+                format!("it contains no private key in PEM format without a password ({error})");
             wrong(&files.key, &why)
         })?;
         let config = server_config(chain, key).map_err(|error| {
             let pair = format!("{} and {}", files.cert.display(), files.key.display());
-            TlsError(format!("{pair} are no certificate and its key: {error}"))
+            TlsError(format!("{pair} are not a certificate and its key: {error}"))
         })?;
         Ok(TlsAcceptor::from(Arc::new(config)))
     }

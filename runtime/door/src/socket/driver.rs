@@ -193,7 +193,7 @@ impl<C: Carrier> Driver<C> {
         self.act(|carrier, acts| carrier.written(written, Instant::now(), acts))
     }
 
-    /// Calls the carrier's tick when it is due, and tells the carrier when the node stops.
+    /// Calls the carrier's tick when it is due, and notifies the carrier when the node stops.
     async fn keep_time(&self, closing: &CancellationToken) -> Farewell {
         let mut stopping = false;
         loop {
@@ -294,7 +294,7 @@ async fn send_batch(
     Ok(marks)
 }
 
-/// Returns how long after the node begins to stop a socket is closed: a random time within the window. If all clients
+/// Returns when, after the node starts to stop, a socket is closed: a random time within the window. If all clients
 /// came back at the same moment, they would overload the node that starts next.
 fn spread(limits: &Limits) -> Duration {
     let moments = limits.drain_spread_ms.saturating_add(1);

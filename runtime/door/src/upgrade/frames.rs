@@ -52,7 +52,7 @@ impl Frames {
         Ok(())
     }
 
-    /// Returns true if a frame or a message has begun and is not complete.
+    /// Returns true if a frame or a message has started and is not complete.
     pub(super) fn is_unfinished(&self) -> bool {
         self.have > 0 || self.in_pieces
     }

@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 /// Why the server stops reading from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum IntakeError {
-    /// The client began a message and did not finish it.
+    /// The client started a message and did not finish it.
     #[error("a message was not finished within {0} ms")]
     Overdue(u64),
     /// All memory for clients' messages is taken.

@@ -292,8 +292,8 @@ fn script(dice: &mut StdRng, id: &str) -> String {
     let count = dice.random_range(1..6);
     let mut steps: Vec<Value> = (0..count).map(|_| step(dice, id)).collect();
     match dice.random_range(0..20) {
-        0 => steps.push(json!({"err": "told to"})),
-        1 => steps.push(json!({"panic": "told to"})),
+        0 => steps.push(json!({"err": "asked to"})),
+        1 => steps.push(json!({"panic": "asked to"})),
         _ => {}
     }
     Value::Array(steps).to_string()

@@ -8,7 +8,7 @@
 //! follow=1      goes on with new lines until the node stops; otherwise ends with the last kept line
 //! room=game-*   rooms with such names: `*` any text, `?` any character   party=NAME    rooms of a party
 //! level=warn    this level and above                                     grep=TEXT     lines that contain this text
-//! tail=N        begins with the last N lines that pass the filter        after=SEQ     begins behind a number
+//! tail=N        starts with the last N lines that pass the filter        after=SEQ     starts behind a number
 //!
 //! id: 17…       of each event; EventSource sends it by itself to resume behind it (`Last-Event-ID`)
 //! data: {…}     a line: seq, time_ms, level, kind (guest, platform), party and room (or null), text
@@ -149,7 +149,7 @@ impl Events for Stream {
         // With the first id, a client that is cut off at once resumes here, and not at the end. If the client is about
         // to get `restarted`, the greeting has no id, so that the client asks again with the id that it has.
         let last = self.watcher.last();
-        let id = (!self.watcher.begins_anew()).then(|| format!("id: {last}\n"));
+        let id = (!self.watcher.is_restarted()).then(|| format!("id: {last}\n"));
         format!("retry: {RETRY_MS}\n{}\n", id.unwrap_or_default())
     }
 

@@ -1,7 +1,7 @@
 //! An operator's requests about one project's rooms, over HTTP. Owns the paths.
 //!
 //! Invariant: every handler takes the [`Operator`] that a guard put in the request, so a path without a guard answers
-//! nobody. It does not know who is let in, or where the paths begin: a process with one project has them below
+//! nobody. It does not know who is admitted, or where the paths start: a process with one project has them below
 //! `/_room/admin`, a server of projects below `/_room/admin/projects/:project/node`.
 //!
 //! ```text

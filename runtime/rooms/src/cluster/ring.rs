@@ -44,7 +44,7 @@ impl Hash for Key<'_> {
 }
 
 impl Ring {
-    /// A ring of these nodes with their weights, of which there is at least one.
+    /// Makes a ring of these nodes with their weights. There is at least one node.
     pub fn new(first: (NodeId, usize), others: Vec<(NodeId, usize)>) -> Self {
         let only = others.is_empty().then(|| first.0.clone());
         let members = std::iter::once(first).chain(others);

@@ -53,7 +53,7 @@ pub struct Actor {
     /// Ends of connections that no instance has handled yet. The connections stay on the list until then, so
     /// that the guest finds them in their `on_close`.
     unheard: Vec<(Serial, Ending)>,
-    /// The number of connections let in so far: the serial of the last one.
+    /// The number of connections admitted so far: the serial of the last one.
     joined: u64,
     /// True from the room's expiry until something else comes: nothing keeps the room in memory.
     leaves: bool,
@@ -260,7 +260,7 @@ impl Actor {
                 self.failed_start = None;
                 let outcome = self.turns.reload(code, otherwise, spare).await?;
                 let connections = self.turns.outlet.roster.len() - self.unheard.len();
-                // A caller that has gone away needs no answer.
+                // A caller that has left needs no answer.
                 drop(reply.send(outcome.map(|is_other| is_other.then_some(connections))));
             }
             Mail::Order(OrderMail::Errand(errand)) => self.errand(errand).await?,
@@ -294,7 +294,7 @@ impl Actor {
     }
 
     async fn errand(&mut self, errand: Errand) -> Result<(), StoreError> {
-        // A caller that has gone away needs no answer.
+        // A caller that has left needs no answer.
         match errand {
             Errand::Inspect { window, reply } => drop(reply.send(self.inspection(window))),
             Errand::Kick { id, frame, reply } => drop(reply.send(self.kick(&id, frame))),
@@ -441,7 +441,7 @@ impl Actor {
     }
 
     /// Ends the room after a failure of its storage. No held output ever leaves, and every connection and
-    /// waiting caller gets an error. The next activation begins with what the disk holds.
+    /// waiting caller gets an error. The next activation starts with what the disk holds.
     fn broken(&mut self, error: StoreError) -> Stopped {
         tracing::error!(project = self.turns.project(), room = %self.turns.room, %error, "the room breaks: its storage failed");
         self.turns.log(LogLevel::Error, &format!("the room breaks: its storage failed: {error}"));

@@ -182,7 +182,7 @@ impl Figures {
         self.used.store(self.nanos(at), Ordering::Relaxed);
     }
 
-    /// Notes that the guest begins with an event.
+    /// Notes that the guest starts with an event.
     pub(super) fn note_begin(&self, event: &'static str, at: Instant) {
         self.seldom().at_work = Some((event, at));
     }

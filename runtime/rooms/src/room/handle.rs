@@ -35,7 +35,7 @@ pub struct RoomHandle {
 #[derive(Debug)]
 pub struct Left<T>(pub T);
 
-/// A client that asks to be let in.
+/// A client that asks to be admitted.
 #[derive(Debug)]
 pub struct Visitor {
     /// The id that it asks for.
@@ -44,7 +44,7 @@ pub struct Visitor {
     pub request: Request,
 }
 
-/// A connection that a room has let in, as its socket holds it.
+/// A connection that a room has admitted, as its socket holds it.
 pub struct Joined {
     admission: Admission,
     /// The auto-response, as it changes with the party's configuration.
@@ -131,7 +131,7 @@ impl RoomHandle {
     }
 
     /// Reports that the alarm may be due. A room that is leaving memory drops `done`, and the search finds
-    /// the alarm due once more.
+    /// the alarm due again.
     pub fn alarm(&self, done: AlarmGuard) {
         drop(self.mailbox.push(AlarmRing(done)));
     }

@@ -143,7 +143,7 @@ impl Post for Visit {
     }
 
     fn fail(self, error: &RoomError) {
-        // A caller that has gone away needs no answer.
+        // A caller that has left needs no answer.
         match self {
             Self::Connect(joining) => drop(joining.reply.send(Err(error.clone()))),
             Self::Message { .. } => {}

@@ -33,7 +33,7 @@ struct Release {
     /// The newest connection at the time of the turn: a broadcast does not reach later ones.
     horizon: Option<Serial>,
     reply: Reply,
-    /// When it began to wait, if it waits.
+    /// When it started to wait, if it waits.
     since: Option<Instant>,
 }
 
@@ -66,7 +66,7 @@ impl<T> Due<T> {
     }
 
     fn send(self) {
-        // If the caller has gone away, the dropped admission reports the end of the connection to the room.
+        // If the caller has left, the dropped admission reports the end of the connection to the room.
         drop(self.to.send(self.outcome));
     }
 

@@ -196,7 +196,7 @@ impl Places {
                 return Err(RoomError::Busy);
             }
             let ticket = self.queue(&mut state);
-            // Memory may have become free since the other rooms began to wait.
+            // Memory may have become free since the other rooms started to wait.
             shared.serve(&mut state, self);
             ticket
         };
@@ -351,7 +351,7 @@ impl Shared {
                 state.told += 1;
                 seat.go.notify_one();
             }
-            // It was used since, or begins or ends to be idle right now: a later search meets it again.
+            // It was used since, or starts or ends to be idle right now: a later search meets it again.
             _ => project.list(seat, used),
         }
     }

@@ -28,7 +28,7 @@ pub(super) struct Roster {
 /// The way to a client.
 struct Line {
     outbox: OutboxSender,
-    /// When the client was let in, in milliseconds since 1970.
+    /// When the client was admitted, in milliseconds since 1970.
     since_ms: u64,
     replacements: Replacements,
 }
@@ -41,10 +41,10 @@ pub(super) struct NumberedOutputs {
     pub(super) outputs: Vec<Output>,
 }
 
-/// The way to a client that is being let in.
+/// The way to a client that is being admitted.
 pub(super) struct Arrival {
     pub(super) outbox: OutboxSender,
-    /// When the client is let in, in milliseconds since 1970.
+    /// When the client is admitted, in milliseconds since 1970.
     pub(super) since_ms: u64,
     /// What the client knows of earlier connections with its id.
     pub(super) replacements: Replacements,
@@ -55,7 +55,7 @@ pub(super) struct Arrival {
 pub struct Client {
     /// Its connection, with tags and state.
     pub connection: Connection,
-    /// When it was let in, in milliseconds since 1970.
+    /// When it was admitted, in milliseconds since 1970.
     pub since_ms: u64,
     /// Messages that wait for its socket.
     pub lag_messages: usize,
@@ -233,7 +233,7 @@ impl Roster {
         self.outboxes.values().for_each(|line| line.outbox.close(frame.clone()));
     }
 
-    /// Reports to watchers that a client was let in.
+    /// Reports to watchers that a client was admitted.
     pub(super) fn opened(&self, who: Serial) {
         self.tell(who, RoomTap::opened);
     }

@@ -319,7 +319,7 @@ impl Turns {
         Turn::new(self.store.view(), self.outlet.roster.connections(), about, limits)
     }
 
-    /// Ends a turn in the middle of a callback and begins another.
+    /// Ends a turn in the middle of a callback and starts another.
     async fn flush(&mut self, flush: Flush, about: Option<Serial>) -> Result<(), StoreError> {
         let Flush { turn, resume } = flush;
         let (said, offset) = self.commit(turn).await?;

@@ -72,7 +72,7 @@ impl Usage {
         self.lifetime.is_some_and(|lifetime| lifetime.due_ms(known_ms) <= self.served.ms())
     }
 
-    /// Returns the note of a room whose end has failed once more, so that it is due again after 2 s, 4 s, …;
+    /// Returns the note of a room whose end has failed again, so that it is due again after 2 s, 4 s, …;
     /// `None` after the last try.
     pub(super) fn again(&self, noted: Touch, limits: &Limits) -> Option<Touch> {
         let failed = AlarmRecord { due_ms: 0, tries: noted.tries };

@@ -1,4 +1,4 @@
-//! The way of clients to rooms. Owns the one look at a room's party by which a client is let in or turned
+//! The way of clients to rooms. Owns the one look at a room's party by which a client is admitted or turned
 //! away.
 //!
 //! Invariant: an entrance leads to a room only while the party that it shows is the one that the room runs.
@@ -24,7 +24,7 @@ impl Entrance {
         &self.room
     }
 
-    /// Returns the party by whose settings clients are let in.
+    /// Returns the party by whose settings clients are admitted.
     pub fn party(&self) -> &Party {
         &self.party
     }
@@ -120,7 +120,7 @@ impl Rooms {
 }
 
 impl State {
-    /// Returns the party of a room, as it holds for rooms that begin now.
+    /// Returns the party of a room, as it holds for rooms that start now.
     pub(super) fn party(&self, room: &RoomId) -> Result<&Arc<Party>, Unreachable> {
         let party = self.parties.get(room.party());
         party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))
@@ -128,8 +128,8 @@ impl State {
 }
 
 impl super::Resident {
-    /// Returns the party that a mail queued now will reach, where `newest` is the party for rooms that begin
-    /// now. A resident that waits for its content takes the newest party when it begins.
+    /// Returns the party that a mail queued now will reach, where `newest` is the party for rooms that start
+    /// now. A resident that waits for its content takes the newest party when it starts.
     fn runs<'a>(&'a self, newest: &'a Arc<Party>) -> &'a Arc<Party> {
         match &self.phase {
             Phase::Waiting => newest,

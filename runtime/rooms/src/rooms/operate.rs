@@ -279,7 +279,7 @@ impl Rooms {
                 if let Some(before) = before {
                     before.ended.cancelled().await;
                 }
-                // A caller that has gone away needs no answer.
+                // A caller that has left needs no answer.
                 drop(reply.send(work.await));
                 let party = rooms.state().begin(&room, next.handle.mailbox());
                 if let Some(party) = party {
@@ -312,7 +312,7 @@ impl State {
         Ok(Found::Free(Taken { next, before: None }))
     }
 
-    /// Puts a resident that waits for its content on the list, and tells the resident before, if there is
+    /// Puts a resident that waits for its content on the list, and notifies the previous resident, if there is
     /// one, to stop in the same step.
     fn take_place(
         &mut self,

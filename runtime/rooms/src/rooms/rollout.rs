@@ -74,7 +74,7 @@ impl Rooms {
     ) -> Result<Reloaded, ReloadError> {
         let together = size(self.0.parts.limits.reload_rooms_max);
         let mut reloads = FuturesUnordered::new();
-        // A room that waits for its content takes the code of the moment at which it begins.
+        // A room that waits for its content takes the code of the moment at which it starts.
         let running = self.residents().into_iter();
         let mut running =
             running.filter(|(_, resident)| matches!(resident.phase, Phase::Running(_)));

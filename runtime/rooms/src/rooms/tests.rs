@@ -281,7 +281,7 @@ async fn outputs_of_a_failed_flush_are_never_sent() {
     assert_eq!(a.take(9), []);
     node.disk.work();
     node.works_again().await;
-    // The next activation begins with what the disk has.
+    // The next activation starts with what the disk has.
     assert_eq!(node.request(r#"[{"list":{}}]"#).await, Ok(r#"["kept"]"#.to_owned()));
 }
 
@@ -484,7 +484,7 @@ async fn an_import_ends_the_room_first_and_its_clients_are_asked_to_reconnect() 
     }
     assert_eq!(a.take(9), []);
     node.disk.work();
-    // The room finishes what it had begun, and its outputs leave before it goes.
+    // The room finishes what it had started, and its outputs leave before it goes.
     let goodbye = Said::Goodbye(CloseFrame::new(1012, "the room's storage was replaced"));
     assert_eq!(heard(&a, 2).await, [text("wrote"), goodbye]);
     assert_eq!(within(importing).await, Ok(()));
@@ -544,7 +544,7 @@ async fn the_deployment_that_admits_a_client_is_the_one_its_room_runs() {
     let node = Node::start().await;
     let before = node.rooms.entrance(&lobby()).unwrap();
     node.rooms.deploy(node.parties()).await.unwrap();
-    // The room does not run yet: it would begin with the code that is deployed now.
+    // The room does not run yet: it would start with the code that is deployed now.
     assert!(node.enter(&before, "a").await.is_none());
     assert!(node.rooms.request(&before, post("[]")).await.unwrap().is_none());
     assert_eq!(node.rooms.count(), 0, "an entrance that is closed activates nothing");

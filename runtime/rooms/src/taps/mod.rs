@@ -139,7 +139,7 @@ impl RoomTap {
         self.taps.0.count.load(Ordering::Acquire) > 0
     }
 
-    /// Reports that a client was let in.
+    /// Reports that a client was admitted.
     pub fn opened(&self, who: &ConnectionId) {
         self.tell(|_| Passed::opened(who));
     }

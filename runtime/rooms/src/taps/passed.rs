@@ -24,7 +24,7 @@ pub struct Passed {
     to: Option<usize>,
     /// The size of a message.
     bytes: Option<usize>,
-    /// The beginning of a text, or of a binary message in hexadecimal digits, or a reason.
+    /// The start of a text, or of a binary message in hexadecimal digits, or a reason.
     text: Option<String>,
     /// Whether the text is incomplete.
     cut: bool,
@@ -134,7 +134,7 @@ fn as_shown<S: Serializer>(
     number.map(|number| number.to_string()).serialize(serializer)
 }
 
-/// Returns the beginning of a text, and whether there is more.
+/// Returns the start of a text, and whether there is more.
 fn excerpt(text: &str, bytes_max: usize) -> (String, bool) {
     let mut end = text.len().min(bytes_max);
     while !text.is_char_boundary(end) {

@@ -194,7 +194,7 @@ async fn damage_in_the_newest_segment_is_told_from_a_torn_end() {
     let limits = Limits { log_segment_bytes: 100_000, ..limits() };
     let image = killed_after_ten_turns(&limits).await;
     image.cut_power();
-    // The newest segment was only begun when the store was opened. The one before has all turns.
+    // The newest segment was only started when the store was opened. The one before has all turns.
     let newest = segments(image.dir()).pop().unwrap();
     rewrite(&newest, |mut file| {
         file[60] ^= 1;
@@ -361,7 +361,7 @@ struct Moody {
 impl Moody {
     fn check(&self) -> Result<(), StoreError> {
         match self.fails.load(Ordering::SeqCst) {
-            true => Err(StoreError::Corrupt("told to fail".to_owned())),
+            true => Err(StoreError::Corrupt("asked to fail".to_owned())),
             false => Ok(()),
         }
     }

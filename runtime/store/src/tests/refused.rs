@@ -25,7 +25,7 @@ async fn a_refused_record_is_lost_to_its_room_alone() {
     disk.work();
     store.settled().wait_for(|at| *at >= behind).await.unwrap();
     assert_eq!([two.settled(ahead), two.settled(beside)], [Settled::Durable, Settled::Durable]);
-    let lost = Settled::Lost(StoreError::Io("told to refuse".to_owned()));
+    let lost = Settled::Lost(StoreError::Io("asked to refuse".to_owned()));
     assert_eq!([one.settled(refused), one.settled(behind)], [lost.clone(), lost.clone()]);
     // The store itself has not failed. The room's commits that build on the lost one are lost, too.
     assert_eq!(store.failure(), None);

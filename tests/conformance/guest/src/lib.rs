@@ -48,7 +48,7 @@ impl Room for Conformance {
                 ctx.storage().put("count", &count)?;
                 conn.send(Message::text(format!("count {count}")))
             }
-            ["fail"] => bail!("as it was told"),
+            ["fail"] => bail!("as requested"),
             ["others", word] => ctx.broadcast(Message::text(word)).except(conn).send(),
             _ => conn.send(message),
         }
@@ -68,7 +68,7 @@ impl Room for Conformance {
                 let echo = Response::status(201).with_header("content-type", kind);
                 Ok(echo.with_body(request.body()))
             }
-            ("GET", "/fail") => bail!("as it was told"),
+            ("GET", "/fail") => bail!("as requested"),
             ("GET", "/cookies") => {
                 let tags = Response::json(&request.query_all("tag"))?;
                 let one = tags.with_header_added("set-cookie", "a=1; Path=/");

@@ -5,7 +5,7 @@
 
 /// Parts of a set, counting those that a stamp leaves out.
 pub(crate) const PARTS: u64 = 8;
-/// Digits of the stamp at the beginning of each part.
+/// Digits of the stamp at the start of each part.
 const HEAD: usize = 16;
 
 /// Returns the length of a part at a stamp; `None` if it does not exist. Some are cut into pieces by any store, and

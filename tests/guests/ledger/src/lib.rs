@@ -6,7 +6,7 @@
 //! - `inc` counts one more for `C`: `did TURN inc C COUNT`;
 //! - `set` writes `C`'s set of parts with its next stamp: `did TURN set C STAMP`;
 //! - `wipe` does the same after a delete-all, and writes back all the data;
-//! - `alarm ID MS` asks for an alarm: `did TURN alarm ID DUE`, and when it is handled all hear
+//! - `alarm ID MS` sets an alarm: `did TURN alarm ID DUE`, and when it is handled all receive
 //!   `saw TURN ring NOW ID DUE ID DUE …`;
 //! - `half` does what `inc` does, flushes, and fails after more writes; `fail err` and `fail trap` fail
 //!   only. What a turn that fails writes and says is named `ghost`: nobody ever sees one.
@@ -47,7 +47,7 @@ struct State {
     turn: u64,
     asked: u64,
     rings: u64,
-    /// How often an alarm came before its time.
+    /// The number of times an alarm came before its time.
     early: u64,
     counts: BTreeMap<String, u64>,
     stamps: BTreeMap<String, u64>,
@@ -78,12 +78,12 @@ impl Room for Ledger {
                 count(ctx, conn)?;
                 ctx.flush()?;
                 haunt(ctx, conn)?;
-                bail!("told to fail in the second half")
+                bail!("asked to fail in the second half")
             }
             ["fail", how] => {
                 haunt(ctx, conn)?;
-                assert!(how != "trap", "told to panic");
-                bail!("told to fail")
+                assert!(how != "trap", "asked to panic");
+                bail!("asked to fail")
             }
             _ => bail!("no such message: {text}"),
         }

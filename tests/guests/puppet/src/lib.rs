@@ -1,9 +1,9 @@
 //! A room that follows its test's script, good or bad. Owns the script that tests speak.
 //!
-//! A text message that begins with `[` is a script: a JSON array of `Step`s, carried out in one turn. Any other
+//! A text message that starts with `[` is a script: a JSON array of `Step`s, carried out in one turn. Any other
 //! message comes back as it is. A POST carries a script, too, and its answer has the script's outputs. A GET is
 //! answered with a `report`. A `Plan` says what any other callback should do. The room's starts, connects, closes,
-//! errors and alarms are kept under keys that begin with `~`.
+//! errors and alarms are kept under keys that start with `~`.
 //!
 //! Invariant: nothing happens here that a test did not ask for. It does not know what tests expect.
 
@@ -22,7 +22,7 @@ const STARTS: &str = "~starts";
 const EVENTS: &str = "~events";
 /// Set by [`Puppet::on_start`] in rooms whose name asks for one failure.
 const FAILED: &str = "~failed";
-/// How often an alarm fails before it succeeds: a test puts it.
+/// The number of times an alarm fails before it succeeds: a test puts it.
 const ALARM_FAILS: &str = "alarm-fails";
 /// How many milliseconds an alarm takes: a test puts it.
 const ALARM_SLEEPS: &str = "alarm-sleeps";
@@ -93,8 +93,8 @@ fn note(ctx: &Context, event: String) -> Result {
 /// Misbehaves as the room's name, its variables or a query ask for by one word.
 fn misbehave(how: Option<&str>) -> Result {
     match how {
-        Some("err") => bail!("told to fail"),
-        Some("panic") => panic!("told to panic"),
+        Some("err") => bail!("asked to fail"),
+        Some("panic") => panic!("asked to panic"),
         Some("trap") => faults::trap(),
         Some("loop") => faults::endless_loop(),
         Some("alloc") => faults::endless_allocation(),
@@ -113,7 +113,7 @@ impl Room for Puppet {
             // The turn fails, and its writes are lost. So this is kept before.
             ctx.storage().put(FAILED, &true)?;
             ctx.flush()?;
-            bail!("told to fail once");
+            bail!("asked to fail once");
         }
         if name.starts_with("greet-start") {
             ctx.broadcast(Message::text("started")).send()?;
@@ -229,7 +229,7 @@ impl Room for Puppet {
         self.alarms += 1;
         Plan::run(self, ctx, "on_alarm", None)?;
         let fails: u64 = ctx.storage().get(ALARM_FAILS)?.unwrap_or_default();
-        ensure!(self.alarms > fails, "told to fail {fails} times");
+        ensure!(self.alarms > fails, "asked to fail {fails} times");
         let sleeps: u64 = ctx.storage().get(ALARM_SLEEPS)?.unwrap_or_default();
         std::thread::sleep(std::time::Duration::from_millis(sleeps));
         ctx.broadcast(Message::text("alarm"));

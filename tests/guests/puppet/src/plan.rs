@@ -12,7 +12,7 @@ use serde_json::Value;
 /// A script for a callback.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Plan {
-    /// How often it is carried out.
+    /// The number of times it is carried out.
     pub(crate) times: u32,
     /// An array of `Step`s.
     pub(crate) steps: Value,
@@ -45,7 +45,7 @@ impl Plan {
     }
 }
 
-/// Returns a key that reports hide, as they hide all keys that begin so.
+/// Returns a key that reports hide, as they hide all keys with this prefix.
 fn key(callback: &str) -> String {
     format!("~plan {callback}")
 }

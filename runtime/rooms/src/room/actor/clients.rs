@@ -30,7 +30,7 @@ impl Actor {
     pub(super) async fn connect(&mut self, joining: Joining) -> Result<(), StoreError> {
         let Joining { visitor: Visitor { id, request }, outbox, reply } = joining;
         // Before the client is on the list: `on_start` must not broadcast to a client that is not in yet. And
-        // before the client replaces another: a client that cannot be let in must replace nobody.
+        // before the client replaces another: a client that cannot be admitted must replace nobody.
         if let Err(error) = self.ready().await? {
             self.refuse(Reply::Joined(Due::new(reply, Err(error))));
             return Ok(());

@@ -21,7 +21,7 @@ impl Actor {
         if turns.outlet.roster.is_empty() || turns.store.facts().turns == 0 {
             return None;
         }
-        // A note that cannot be written must not be tried again and again without a pause.
+        // A note that cannot be written must not be retried repeatedly without a pause.
         let wait = turns.usage.renews_in(turns.store.touch())?;
         Some(Instant::now() + wait.max(Duration::from_millis(1)))
     }

@@ -16,7 +16,7 @@ use room_store::{RoomFacts, StoreError};
 /// The part of a room's clients that an operator wants to see.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
-    /// The client after which the window begins.
+    /// The client after which the window starts.
     pub after: Option<Serial>,
     /// The largest number of clients.
     pub clients_max: usize,
@@ -83,7 +83,7 @@ impl Actor {
         let (writes, was_there) = match edit.writes(&self.turns.store, &self.turns.parts.limits)? {
             Ok(changed) => changed,
             Err(refusal) => {
-                // A caller that has gone away needs no answer.
+                // A caller that has left needs no answer.
                 drop(reply.send(Ok(Err(refusal))));
                 return Ok(());
             }
