@@ -73,7 +73,7 @@ impl Event {
 
 /// A guest's answer to an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
+pub enum GuestAnswer {
     /// The callback returned.
     Done,
     /// The tags of the connection that may now open.
@@ -152,19 +152,19 @@ pub struct Ending {
     /// The last close frame; 1005 if it had no code, 1006 if there was none.
     pub frame: CloseFrame,
     /// Whether close frames were exchanged.
-    pub handshake: Handshake,
+    pub handshake: CloseHandshake,
 }
 
 impl Ending {
     /// Returns the ending without a close frame: RFC 6455 section 7.1.5 has 1006 for it, and no reason.
     pub fn broken_off() -> Self {
-        Self { frame: CloseFrame::new(1006, ""), handshake: Handshake::Missing }
+        Self { frame: CloseFrame::new(1006, ""), handshake: CloseHandshake::Missing }
     }
 }
 
 /// Whether both sides sent a close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Handshake {
+pub enum CloseHandshake {
     /// Both sent a close frame.
     Clean,
     /// The connection just ended.

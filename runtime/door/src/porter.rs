@@ -4,7 +4,7 @@
 //! a reason, unless trying again may help. It does not know which projects there are.
 
 use crate::status::DoorError;
-use crate::upgrade::{self, Handshake};
+use crate::upgrade::{self, UpgradeHandshake};
 use crate::{head, socket};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -51,7 +51,7 @@ impl Porter {
         if shown.retry_after.is_some() || !upgrade::is_asked_for(request.headers()) {
             return shown.into_response();
         }
-        match Handshake::of(&mut request, &self.limits, &self.bytes) {
+        match UpgradeHandshake::of(&mut request, &self.limits, &self.bytes) {
             Ok(handshake) => socket::refuse(handshake, shown.frame, &self.limits, &self.sockets),
             Err(error) => error.show(Audience::Public).into_response(),
         }

@@ -10,7 +10,7 @@ use crate::carrier::PartySocket;
 use crate::hooks::{self, Decision, LOOKS_MAX};
 use crate::http::{plain, respond};
 use crate::status::DoorError;
-use crate::upgrade::{Handshake, Socket};
+use crate::upgrade::{Socket, UpgradeHandshake};
 use crate::{FrontDoor, Named};
 use ::http::{HeaderMap, header};
 use axum::extract::Request;
@@ -36,7 +36,7 @@ use tokio_util::task::TaskTracker;
 pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
     let (begun, metrics) = (Instant::now(), door.0.metrics.door.clone());
     let named = door.named(request.uri());
-    let handshake = match Handshake::of(&mut request, &door.0.limits, door.0.rooms.bytes()) {
+    let handshake = match UpgradeHandshake::of(&mut request, &door.0.limits, door.0.rooms.bytes()) {
         Ok(handshake) => handshake,
         Err(error) => {
             metrics.refusals.count(error.refusal());
@@ -78,7 +78,7 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
 
 /// Answers a handshake with a socket that closes at once with this frame. The socket counts among `sockets` until then.
 pub(super) fn refuse(
-    handshake: Handshake,
+    handshake: UpgradeHandshake,
     frame: CloseFrame,
     limits: &Limits,
     sockets: &TaskTracker,
@@ -137,7 +137,7 @@ fn check_origin(entrance: &Entrance, headers: &HeaderMap) -> Result<(), DoorErro
     Ok(())
 }
 
-fn welcome(door: &FrontDoor, handshake: Handshake, membership: Membership) -> Response {
+fn welcome(door: &FrontDoor, handshake: UpgradeHandshake, membership: Membership) -> Response {
     let (response, socket) = handshake.accept();
     let (limits, closing) = (door.0.limits.clone(), door.0.closing.clone());
     let metrics = door.0.metrics.door.clone();

@@ -41,7 +41,7 @@ pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
 }
 
 /// A valid handshake that has not been answered yet.
-pub(super) struct Handshake {
+pub(super) struct UpgradeHandshake {
     response: Response,
     upgrade: OnUpgrade,
     config: WebSocketConfig,
@@ -50,7 +50,7 @@ pub(super) struct Handshake {
     place: Option<Place>,
 }
 
-impl Handshake {
+impl UpgradeHandshake {
     /// Checks a request's handshake.
     ///
     /// # Errors

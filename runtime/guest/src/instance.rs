@@ -15,7 +15,9 @@ use crate::module::{Code, Module};
 use crate::samples::SampleSource;
 use crate::wasi;
 use room_core::connection::Connection;
-use room_core::event::{Answer, CloseFrame, Ending, Event, Handshake, Message, Request, Response};
+use room_core::event::{
+    CloseFrame, CloseHandshake, Ending, Event, GuestAnswer, Message, Request, Response,
+};
 use room_core::id::RoomId;
 use room_core::limits::{ms, size};
 use room_core::turn::{Refusal, Turn};
@@ -106,7 +108,11 @@ impl Instance {
     ///
     /// # Cancel safety
     /// If the future is dropped, its turn is dropped with it, and the caller must discard the instance.
-    pub async fn call(&mut self, event: &Event, turn: Turn) -> Result<(Answer, Turn), GuestFault> {
+    pub async fn call(
+        &mut self,
+        event: &Event,
+        turn: Turn,
+    ) -> Result<(GuestAnswer, Turn), GuestFault> {
         self.store.data_mut().turn = Some(turn);
         let answer = self.bounded(async |this| this.deliver(event).await).await;
         let turn = self.store.data_mut().turn.take();
@@ -171,7 +177,7 @@ impl Instance {
         }
     }
 
-    async fn deliver(&mut self, event: &Event) -> CallResult<Answer> {
+    async fn deliver(&mut self, event: &Event) -> CallResult<GuestAnswer> {
         let events = self.world.room_runtime_events();
         let store = &mut self.store;
         let done = match event {
@@ -185,7 +191,7 @@ impl Instance {
             }
             Event::Close { connection, ending } => {
                 let Ending { frame, handshake } = ending;
-                let clean = *handshake == Handshake::Clean;
+                let clean = *handshake == CloseHandshake::Clean;
                 let tags = tags_param(&connection.tags);
                 let connection = connection_param(connection, &tags);
                 events.call_on_close(store, connection, frame_param(frame), clean).await
@@ -198,7 +204,7 @@ impl Instance {
                 let headers = headers_param(request);
                 let request = request_param(request, &headers);
                 let response = events.call_on_request(store, request).await?;
-                return Ok(response.map(|response| Answer::Response(response.into())));
+                return Ok(response.map(|response| GuestAnswer::Response(response.into())));
             }
             Event::Alarm => events.call_on_alarm(store).await,
             Event::Expire => match &self.on_expire {
@@ -206,11 +212,15 @@ impl Instance {
                 None => Ok(Ok(())),
             },
         };
-        Ok(done?.map(|()| Answer::Done))
+        Ok(done?.map(|()| GuestAnswer::Done))
     }
 
     /// Asks the guest for the tags, sets them in the turn, and lets the connection in.
-    async fn connect(&mut self, connection: &Connection, request: &Request) -> CallResult<Answer> {
+    async fn connect(
+        &mut self,
+        connection: &Connection,
+        request: &Request,
+    ) -> CallResult<GuestAnswer> {
         let headers = headers_param(request);
         let events = self.world.room_runtime_events();
         let bare = connection_param(connection, &[]);
@@ -233,7 +243,7 @@ impl Instance {
         let done = events
             .call_on_connect(&mut self.store, tagged, request_param(request, &headers))
             .await?;
-        Ok(done.map(|()| Answer::Tags(tags)))
+        Ok(done.map(|()| GuestAnswer::Tags(tags)))
     }
 }
 

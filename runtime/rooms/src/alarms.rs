@@ -72,7 +72,7 @@ impl Alarms {
             tokio::select! {
                 Some((room, answer)) = answers.next(), if !answers.is_empty() => {
                     self.ringing.remove(&room);
-                    if answer == Answer::NotNow {
+                    if answer == AlarmOutcome::NotNow {
                         self.resting.insert(room);
                     }
                 }
@@ -138,17 +138,17 @@ impl Alarms {
 
 /// A room's answer to its alarm.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum AlarmOutcome {
     DealtWith,
     /// The room could not handle it: its party is gone, it is broken, or the node is full.
     NotNow,
 }
 
 /// Reports to a room, and waits for its answer.
-async fn ring(rooms: Rooms, room: RoomId) -> (RoomId, Answer) {
+async fn ring(rooms: Rooms, room: RoomId) -> (RoomId, AlarmOutcome) {
     let (done, answer) = oneshot::channel();
     rooms.ring(&room, done);
-    let answer = if answer.await.is_ok() { Answer::DealtWith } else { Answer::NotNow };
+    let answer = if answer.await.is_ok() { AlarmOutcome::DealtWith } else { AlarmOutcome::NotNow };
     (room, answer)
 }
 

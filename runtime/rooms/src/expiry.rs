@@ -53,7 +53,7 @@ impl Expiry {
             tokio::select! {
                 Some((room, answer)) = answers.next(), if !answers.is_empty() => {
                     self.told.remove(&room);
-                    if answer == Answer::NotNow {
+                    if answer == ExpiryOutcome::NotNow {
                         self.resting.insert(room);
                     }
                 }
@@ -111,17 +111,18 @@ impl Expiry {
 
 /// A room's answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum ExpiryOutcome {
     DealtWith,
     /// The room could not end: its party is gone, it is broken, or the node is full.
     NotNow,
 }
 
 /// Reports to a room, and waits for its answer.
-async fn tell(rooms: Rooms, room: RoomId) -> (RoomId, Answer) {
+async fn tell(rooms: Rooms, room: RoomId) -> (RoomId, ExpiryOutcome) {
     let (done, answer) = oneshot::channel();
     rooms.expire(&room, done);
-    let answer = if answer.await.is_ok() { Answer::DealtWith } else { Answer::NotNow };
+    let answer =
+        if answer.await.is_ok() { ExpiryOutcome::DealtWith } else { ExpiryOutcome::NotNow };
     (room, answer)
 }
 

@@ -7,7 +7,7 @@
 
 use super::pulse::{Beat, Pulse};
 use super::{Act, Carrier, Farewell, Fault, Frame, Heard, WireEnd, Written};
-use room_core::event::{CloseFrame, Ending, Handshake, Message};
+use room_core::event::{CloseFrame, CloseHandshake, Ending, Message};
 use room_core::limits::{Limits, ms};
 use room_rooms::room::{ConnectionKey, Said};
 use std::time::Duration;
@@ -70,7 +70,7 @@ impl PartySocket {
     /// Fails the connection: RFC 6455 section 7.1.7.
     fn fail(&mut self, fault: Fault, before: Before, now: Instant, acts: &mut Vec<Act>) {
         let Fault { frame, error } = fault;
-        let ending = Ending { frame: frame.clone(), handshake: Handshake::Missing };
+        let ending = Ending { frame: frame.clone(), handshake: CloseHandshake::Missing };
         let reports = [Act::Report(Self::KEY, error), Act::Leave(Self::KEY, ending)];
         let end = match before {
             Before::AllAnswers => now + 2 * self.close_max,
@@ -149,7 +149,10 @@ impl Carrier for PartySocket {
     fn ended(&mut self, end: WireEnd, now: Instant, acts: &mut Vec<Act>) {
         match end {
             WireEnd::Closed(frame) if self.listens() => {
-                acts.push(Act::Leave(Self::KEY, Ending { frame, handshake: Handshake::Clean }));
+                acts.push(Act::Leave(
+                    Self::KEY,
+                    Ending { frame, handshake: CloseHandshake::Clean },
+                ));
                 self.hang_up(Farewell::Reply, acts);
             }
             WireEnd::Closed(_) => {}

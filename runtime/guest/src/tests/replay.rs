@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use room_core::clock::Clock;
 use room_core::connection::{Connections, Link, connection};
-use room_core::event::{Answer, CloseFrame, Ending, Event, Handshake, Message, Request};
+use room_core::event::{CloseFrame, CloseHandshake, Ending, Event, GuestAnswer, Message, Request};
 use room_core::id::{ConnectionId, Serial};
 use room_core::limits::Limits;
 use room_core::span::{Entries, Key, Span};
@@ -267,8 +267,10 @@ impl World {
         match dice.random_range(0..20) {
             0 if open.len() < 8 => join(),
             1 => {
-                let ending =
-                    Ending { frame: CloseFrame::new(1000, "bye"), handshake: Handshake::Clean };
+                let ending = Ending {
+                    frame: CloseFrame::new(1000, "bye"),
+                    handshake: CloseHandshake::Clean,
+                };
                 Event::Close { connection: one.clone(), ending }
             }
             2 => Event::Error { connection: one.clone(), error: "invalid frame".to_owned() },
@@ -351,7 +353,7 @@ async fn replayed(steps: &[Step]) -> Vec<Vec<u8>> {
     outcomes
 }
 
-fn read(outcome: &[u8]) -> Result<(Answer, Effects), String> {
+fn read(outcome: &[u8]) -> Result<(GuestAnswer, Effects), String> {
     postcard::from_bytes(outcome).unwrap()
 }
 

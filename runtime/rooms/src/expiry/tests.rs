@@ -172,7 +172,7 @@ async fn a_room_that_is_used_after_it_was_found_is_not_deleted() {
     assert_eq!(expiry.rooms.request(&entrance, request).await.unwrap().unwrap().status, 200);
     for number in 0..2 {
         let (_, answer) = tell(expiry.rooms.clone(), room(number)).await;
-        assert!(answer == Answer::DealtWith);
+        assert!(answer == ExpiryOutcome::DealtWith);
     }
     // Waits until the store has the writes of that turn.
     drop(store.room(&room(2)).await.unwrap());

@@ -21,7 +21,7 @@ use super::{AlarmGuard, Orders, RoomError};
 use room_core::clock::until;
 use room_core::config::WhenQuiet;
 use room_core::connection::Link;
-use room_core::event::{Answer, CloseFrame, Ending, Event, Message};
+use room_core::event::{CloseFrame, Ending, Event, GuestAnswer, Message};
 use room_core::id::{RoomId, Serial};
 use room_core::limits::{ms, size};
 use room_core::logs::LogLevel;
@@ -278,11 +278,11 @@ impl Actor {
             Visit::Request { request, reply } => {
                 match self.turn(&Event::Request(*request), None).await? {
                     Ok(mut turn) => {
-                        let reply = match std::mem::replace(&mut turn.answer, Answer::Done) {
-                            Answer::Response(response) => {
+                        let reply = match std::mem::replace(&mut turn.answer, GuestAnswer::Done) {
+                            GuestAnswer::Response(response) => {
                                 Reply::Response(Due::new(reply, Ok(response)))
                             }
-                            Answer::Done | Answer::Tags(_) => Reply::Nobody,
+                            GuestAnswer::Done | GuestAnswer::Tags(_) => Reply::Nobody,
                         };
                         self.turns.hold(turn, reply);
                     }

@@ -15,7 +15,7 @@ use super::{Otherwise, RoomError};
 use crate::taps::{RoomTap, Taps};
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
-use room_core::event::{Answer, Event};
+use room_core::event::{Event, GuestAnswer};
 use room_core::id::{ModuleHash, RoomId, Serial};
 use room_core::limits::Limits;
 use room_core::logs::{LogLevel, Logs};
@@ -71,7 +71,7 @@ pub(super) struct Turns {
 
 /// A turn that committed: its outputs and the offset at which its writes are durable.
 pub(super) struct Committed {
-    pub(super) answer: Answer,
+    pub(super) answer: GuestAnswer,
     said: NumberedOutputs,
     offset: Option<Offset>,
 }
@@ -282,7 +282,7 @@ impl Turns {
             Ok(done) => done,
             Err(fault) => return Ok(Err(fault.into())),
         };
-        if let Answer::Response(response) = &answer
+        if let GuestAnswer::Response(response) = &answer
             && let Some(problem) = response.problem(self.parts.limits.response_bytes_max)
         {
             return Ok(Err(GuestFault::Rejected(problem).into()));
@@ -300,7 +300,7 @@ impl Turns {
         live: &mut Live,
         event: &Event,
         about: Option<Serial>,
-    ) -> Result<Result<(Answer, Turn), GuestFault>, StoreError> {
+    ) -> Result<Result<(GuestAnswer, Turn), GuestFault>, StoreError> {
         let turn = self.begin(about);
         let turn = if matches!(event, Event::Alarm) { turn.for_alarm() } else { turn };
         let mut call = std::pin::pin!(live.instance.call(event, turn));

@@ -3,7 +3,7 @@
 //! Invariant: only an excerpt of a message is kept, cut between characters, whatever the size of the message. It does
 //! not know who reads it.
 
-use room_core::event::{CloseFrame, Ending, Handshake, Message};
+use room_core::event::{CloseFrame, CloseHandshake, Ending, Message};
 use room_core::id::{ConnectionId, SequenceNumber};
 use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
@@ -85,7 +85,7 @@ impl Passed {
             connection: Some(who.clone()),
             code: Some(*code),
             text: Some(reason.clone()),
-            clean: Some(ending.handshake == Handshake::Clean),
+            clean: Some(ending.handshake == CloseHandshake::Clean),
             ..Self::default()
         }
     }

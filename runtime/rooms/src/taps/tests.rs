@@ -1,5 +1,5 @@
 use super::*;
-use room_core::event::Handshake;
+use room_core::event::CloseHandshake;
 use room_core::id::{PartyName, SequenceNumber};
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn a_watcher_reads_its_rooms_messages_from_then_on() {
     lobby.came(&id("a"), &Message::text("häää"));
     lobby.went(number, Whom::Many(2), &Message::Binary(vec![0, 255, 7].into()));
     lobby.closed(Some(number.after(1)), Whom::One(&id("a")), &frame);
-    lobby.ended(&id("a"), &Ending { frame, handshake: Handshake::Clean });
+    lobby.ended(&id("a"), &Ending { frame, handshake: CloseHandshake::Clean });
     lobby.failed("message", "out");
     assert_eq!(
         read(&mut tap),

@@ -87,7 +87,7 @@ fn fault() -> WireEnd {
     WireEnd::Fault(Fault { frame: frame(1002), error: "bad".to_owned() })
 }
 
-fn leave(frame: CloseFrame, handshake: Handshake) -> Act {
+fn leave(frame: CloseFrame, handshake: CloseHandshake) -> Act {
     Act::Leave(KEY, Ending { frame, handshake })
 }
 
@@ -97,7 +97,7 @@ fn broken_off() -> Act {
 
 /// Returns the acts that report a fault.
 fn reports() -> Vec<Act> {
-    vec![Act::Report(KEY, "bad".to_owned()), leave(frame(1002), Handshake::Missing)]
+    vec![Act::Report(KEY, "bad".to_owned()), leave(frame(1002), CloseHandshake::Missing)]
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +113,7 @@ async fn messages_pass_in_both_directions() {
 async fn a_clients_close_is_answered_and_reported_as_clean() {
     let mut wire = Wire::open();
     let acts = wire.ended(WireEnd::Closed(frame(1001)), 1);
-    let expected = [leave(frame(1001), Handshake::Clean), Act::HangUp(Farewell::Reply)];
+    let expected = [leave(frame(1001), CloseHandshake::Clean), Act::HangUp(Farewell::Reply)];
     assert_eq!(acts, expected);
     assert_eq!(wire.due(), None);
 }
@@ -128,7 +128,7 @@ async fn a_close_by_the_room_waits_for_the_clients_close_frame() {
     assert_eq!(wire.written(Written::Close, 1), []);
     assert_eq!(wire.due(), Some(6));
     let acts = wire.ended(WireEnd::Closed(frame(4000)), 2);
-    assert_eq!(acts, [leave(frame(4000), Handshake::Clean), Act::HangUp(Farewell::Reply)]);
+    assert_eq!(acts, [leave(frame(4000), CloseHandshake::Clean), Act::HangUp(Farewell::Reply)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +174,7 @@ async fn a_busy_room_closes_the_connection_after_pending_answers() {
     let busy = CloseFrame::new(1013, "the room is busy");
     let acts = wire.refused(1);
     let error = "the room did not take a message in time".to_owned();
-    let left = leave(busy.clone(), Handshake::Missing);
+    let left = leave(busy.clone(), CloseHandshake::Missing);
     assert_eq!(acts, [Act::Report(KEY, error), left, Act::End(KEY, busy.clone())]);
     assert_eq!(wire.said(Said::Goodbye(busy.clone())), [Frame::Close(busy)]);
     assert_eq!(wire.due(), Some(6));

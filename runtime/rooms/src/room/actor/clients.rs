@@ -13,7 +13,7 @@ use super::super::roster::Arrival;
 use super::Actor;
 use bytes::Bytes;
 use room_core::connection::{Connection, Link};
-use room_core::event::{CloseFrame, Ending, Event, Handshake};
+use room_core::event::{CloseFrame, CloseHandshake, Ending, Event};
 use room_core::id::{ConnectionId, Serial};
 use room_core::limits::size;
 use room_core::logs::LogLevel;
@@ -95,7 +95,7 @@ impl Actor {
         let frame = CloseFrame::new(REPLACED, "replaced by a newer connection with the same id");
         let goodbye = Output::Close { to: old, frame: frame.clone() };
         self.turns.say(goodbye);
-        self.close(old, Ending { frame, handshake: Handshake::Missing }).await?;
+        self.close(old, Ending { frame, handshake: CloseHandshake::Missing }).await?;
         Ok(Some(known))
     }
 
