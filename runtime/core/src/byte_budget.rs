@@ -12,10 +12,10 @@ const PAGE: u64 = 4096;
 /// The budget of the bytes that a node may hold for clients and rooms together: unfinished messages,
 /// mailboxes, outboxes, bodies. Cheap to clone; clones are the same budget.
 #[derive(Clone, Debug)]
-pub struct ByteBudget(Arc<Pages>);
+pub struct ByteBudget(Arc<BudgetPages>);
 
 #[derive(Debug)]
-struct Pages {
+struct BudgetPages {
     granted: AtomicU64,
     max: u64,
 }
@@ -30,7 +30,7 @@ pub struct BytePermit {
 impl ByteBudget {
     /// Makes a budget of this many bytes, all free.
     pub fn new(bytes_max: u64) -> Self {
-        Self(Arc::new(Pages { granted: AtomicU64::new(0), max: bytes_max / PAGE }))
+        Self(Arc::new(BudgetPages { granted: AtomicU64::new(0), max: bytes_max / PAGE }))
     }
 
     /// Returns the bytes that are granted.

@@ -9,21 +9,21 @@ use tokio::sync::{Mutex, MutexGuard};
 
 /// The waiting tasks.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct WaitingLine {
     first: Mutex<()>,
     count: AtomicUsize,
 }
 
 /// The first place in a line, until it is dropped.
-pub struct First<'a> {
+pub struct FirstInLine<'a> {
     _first: MutexGuard<'a, ()>,
-    _place: Place<'a>,
+    _place: LinePosition<'a>,
 }
 
 /// A place in a line.
-struct Place<'a>(&'a AtomicUsize);
+struct LinePosition<'a>(&'a AtomicUsize);
 
-impl Line {
+impl WaitingLine {
     /// Returns true if no task waits.
     pub fn is_empty(&self) -> bool {
         self.count.load(Ordering::Relaxed) == 0
@@ -33,14 +33,14 @@ impl Line {
     ///
     /// # Cancel safety
     /// If the future is dropped before it returns, its place in the line is given up.
-    pub async fn first(&self) -> First<'_> {
+    pub async fn first(&self) -> FirstInLine<'_> {
         self.count.fetch_add(1, Ordering::Relaxed);
-        let place = Place(&self.count);
-        First { _first: self.first.lock().await, _place: place }
+        let place = LinePosition(&self.count);
+        FirstInLine { _first: self.first.lock().await, _place: place }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for LinePosition<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -53,7 +53,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiter_that_gives_up_leaves_the_line() {
-        let line = Line::default();
+        let line = WaitingLine::default();
         assert!(line.is_empty());
         let first = line.first().await;
         let mut second = Box::pin(line.first());

@@ -89,10 +89,10 @@ impl Metric for Histogram {
 }
 
 /// A label: a closed list of words.
-pub trait Words {
+pub trait LabelValues {
     /// The name of the label.
     const NAME: &'static str;
-    /// The words, in the order of [`Words::place`].
+    /// The words, in the order of [`LabelValues::place`].
     const ALL: &'static [&'static str];
 
     /// Returns the position of its word in the list.
@@ -100,19 +100,19 @@ pub trait Words {
 }
 
 /// One counter for each value of a label.
-pub struct By<W> {
+pub struct CounterBy<W> {
     counters: Vec<Counter>,
     label: PhantomData<fn(W)>,
 }
 
-impl<W: Words> By<W> {
+impl<W: LabelValues> CounterBy<W> {
     /// Adds one to the counter of this value.
     pub fn count(&self, which: W) {
         self.counters[which.place()].increment(1);
     }
 }
 
-impl<W: Words> Metric for By<W> {
+impl<W: LabelValues> Metric for CounterBy<W> {
     const KIND: MetricKind = MetricKind::Counter;
     const LABEL: Option<(&'static str, &'static [&'static str])> = Some((W::NAME, W::ALL));
 
@@ -132,7 +132,7 @@ macro_rules! words {
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
             pub enum $words { $(#[doc = concat!("`", $word, "`")] $value,)* }
 
-            impl Words for $words {
+            impl LabelValues for $words {
                 const NAME: &'static str = $label;
                 const ALL: &'static [&'static str] = &[$($word,)*];
 
@@ -280,7 +280,7 @@ metrics! {
             "Rooms that stopped or failed to start because the store failed";
         start_seconds: Histogram = "room_start_seconds", "seconds",
             "Time to create an instance and run its start callback, failed starts not counted";
-        turns: By<TurnEnd> = "room_turns_total", "turns",
+        turns: CounterBy<TurnEnd> = "room_turns_total", "turns",
             "Events that a guest handled, by outcome. A turn with another outcome than ok had no effect";
         turn_seconds: Histogram = "room_turn_seconds", "seconds",
             "Time in which a guest handled an event, including its sleeps";
@@ -307,9 +307,9 @@ metrics! {
             "Open WebSockets, including those that are being refused";
         open_seconds: Histogram = "room_open_seconds", "seconds",
             "Time from an accepted client's request to its WebSocket, including hooks";
-        refusals: By<Refusal> = "room_upgrades_refused_total", "handshakes",
+        refusals: CounterBy<Refusal> = "room_upgrades_refused_total", "handshakes",
             "WebSocket handshakes that the server refused";
-        requests: By<StatusClass> = "room_requests_total", "requests",
+        requests: CounterBy<StatusClass> = "room_requests_total", "requests",
             "Requests of clients that the server answered, including handshakes";
         buffered_bytes: Gauge = "room_buffered_bytes", "bytes",
             "Bytes buffered for clients and rooms, bounded by `buffered_bytes_max`";
@@ -318,9 +318,9 @@ metrics! {
     }
     /// The metrics of the listener. A server with several projects has one listener for all of them.
     listener ListenerMetrics {
-        bad_preambles: By<BadPreamble> = "room_proxy_headers_refused_total", "connections",
+        bad_preambles: CounterBy<BadPreamble> = "room_proxy_headers_refused_total", "connections",
             "Connections of trusted proxies that the server closed because they did not start with a valid PROXY header";
-        refused: By<Crowd> = "room_connections_refused_total", "connections",
+        refused: CounterBy<Crowd> = "room_connections_refused_total", "connections",
             "Connections that the server refused or closed because there were too many of their kind";
     }
 }

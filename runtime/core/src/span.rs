@@ -112,7 +112,7 @@ pub fn after_prefix(prefix: &[u8]) -> Option<Key> {
 pub type Overlay = BTreeMap<Key, Option<Bytes>>;
 
 /// Returns the part of an overlay that lies in a span, in the span's order.
-pub fn over<'a>(overlay: &'a Overlay, span: &Span) -> Changes<'a> {
+pub fn over<'a>(overlay: &'a Overlay, span: &Span) -> SpanChanges<'a> {
     if span.is_empty() {
         return Box::new(std::iter::empty());
     }
@@ -126,7 +126,7 @@ pub fn over<'a>(overlay: &'a Overlay, span: &Span) -> Changes<'a> {
 
 /// Merges `base` with the changes in `over`, which win. Both are in this direction.
 pub fn merged<'a, E: 'a>(
-    over: Changes<'a>,
+    over: SpanChanges<'a>,
     base: Entries<'a, E>,
     direction: Direction,
 ) -> Entries<'a, E> {
@@ -137,10 +137,10 @@ pub fn merged<'a, E: 'a>(
 pub type Entries<'a, E> = Box<dyn Iterator<Item = Result<(Key, Bytes), E>> + 'a>;
 
 /// Changes in the order of a span.
-pub type Changes<'a> = Box<dyn Iterator<Item = (Key, Option<Bytes>)> + 'a>;
+pub type SpanChanges<'a> = Box<dyn Iterator<Item = (Key, Option<Bytes>)> + 'a>;
 
 struct Merged<'a, E> {
-    over: std::iter::Peekable<Changes<'a>>,
+    over: std::iter::Peekable<SpanChanges<'a>>,
     base: std::iter::Peekable<Entries<'a, E>>,
     direction: Direction,
 }

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use room_core::clock::Clock;
     use room_core::id::PartyName;
-    use room_core::logs::{Begin, LogFilter, Seen};
+    use room_core::logs::{Begin, LogFilter, WatchedLines};
 
     #[tokio::test]
     async fn a_guest_cannot_forge_a_line() {
@@ -165,7 +165,7 @@ mod tests {
             .unwrap()
             .into_iter()
             .map(|seen| match seen {
-                Seen::Line(line) => line.text.to_string(),
+                WatchedLines::Line(line) => line.text.to_string(),
                 seen => panic!("{seen:?}"),
             })
             .collect();

@@ -9,7 +9,7 @@ use crate::backend::{Appended, Journal, StoreError};
 use crate::pending::PendingCell;
 use crate::{Offset, Record};
 use room_core::limits::{Limits, ms, size};
-use room_core::line::Line;
+use room_core::line::WaitingLine;
 use room_core::metrics::StoreMetrics;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -56,7 +56,7 @@ struct Shared {
     /// Notifies the first of the rooms that wait for space.
     drained: Notify,
     /// The rooms that wait for space, first come, first served.
-    line: Line,
+    line: WaitingLine,
 }
 
 #[derive(Default)]
@@ -82,7 +82,7 @@ impl Committer {
             queue: Mutex::new(Queue { next: last.0, ..Queue::default() }),
             filled: Condvar::new(),
             drained: Notify::new(),
-            line: Line::default(),
+            line: WaitingLine::default(),
         });
         let (settled_tx, settled) = watch::channel(last);
         let mut writer = Writer {

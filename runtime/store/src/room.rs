@@ -323,7 +323,7 @@ impl View for Reader {
     }
 }
 
-fn ordered(over: Overlay, direction: Direction) -> room_core::span::Changes<'static> {
+fn ordered(over: Overlay, direction: Direction) -> room_core::span::SpanChanges<'static> {
     match direction {
         Direction::Forward => Box::new(over.into_iter()),
         Direction::Reverse => Box::new(over.into_iter().rev()),

@@ -18,23 +18,23 @@ mod watcher;
 pub use escape::one_line;
 pub use filter::{Glob, LogFilter};
 pub use line::{LogKind, LogLevel, LogLine};
-pub use watcher::{Begin, Seen, Watcher};
+pub use watcher::{Begin, WatchedLines, Watcher};
 
 use crate::clock::Clock;
 use crate::id::RoomId;
 use crate::limits::{Limits, size};
-use ring::Ring;
+use ring::LogRing;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, Semaphore};
 
 /// The log of one node. Cheap to clone; clones share the lines.
 #[derive(Clone)]
-pub struct Logs(Arc<Inner>);
+pub struct Logs(Arc<LogsInner>);
 
-struct Inner {
+struct LogsInner {
     /// The project whose log it is; empty if the process has only one.
     project: Box<str>,
-    ring: Mutex<Ring>,
+    ring: Mutex<LogRing>,
     /// Notified of each line, and of the end.
     changed: Notify,
     clock: Clock,
@@ -59,9 +59,9 @@ impl Logs {
     /// the name is empty if there is only one.
     pub fn of(limits: &Limits, clock: Clock, project: &str) -> Self {
         let first = u64::try_from(clock.wall().as_micros()).unwrap_or(u64::MAX / 2);
-        let ring = Ring::new(first, size(limits.log_ring_lines), size(limits.log_ring_bytes));
+        let ring = LogRing::new(first, size(limits.log_ring_lines), size(limits.log_ring_bytes));
         let places = size(limits.log_watchers_max).min(Semaphore::MAX_PERMITS);
-        Self(Arc::new(Inner {
+        Self(Arc::new(LogsInner {
             project: project.into(),
             ring: Mutex::new(ring),
             changed: Notify::new(),
@@ -116,7 +116,7 @@ impl Logs {
         self.0.changed.notify_waiters();
     }
 
-    fn ring(&self) -> MutexGuard<'_, Ring> {
+    fn ring(&self) -> MutexGuard<'_, LogRing> {
         // The ring is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
         self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The newest lines of a log.
-pub(super) struct Ring {
+pub(super) struct LogRing {
     lines: VecDeque<Arc<LogLine>>,
     bytes: usize,
     /// The number of the first line ever written, or to be written.
@@ -22,7 +22,7 @@ pub(super) struct Ring {
 
 /// The lines of one read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Batch {
+pub(super) struct LogBatch {
     /// The number of lines before these that were dropped.
     pub(super) missed: u64,
     /// The lines, in order and without a gap.
@@ -31,7 +31,7 @@ pub(super) struct Batch {
     pub(super) next: u64,
 }
 
-impl Ring {
+impl LogRing {
     pub(super) fn new(first: u64, lines_max: usize, bytes_max: usize) -> Self {
         let lines = VecDeque::new();
         Self { lines, bytes: 0, first, next: first, lines_max, bytes_max, closed: false }
@@ -70,7 +70,7 @@ impl Ring {
     }
 
     /// Returns the lines from this number on: at least one, and more as long as all together have at most `bytes_max`.
-    pub(super) fn read(&self, from: u64, bytes_max: usize) -> Batch {
+    pub(super) fn read(&self, from: u64, bytes_max: usize) -> LogBatch {
         let begin = from.max(self.oldest());
         let skip = usize::try_from(begin - self.oldest()).unwrap_or(usize::MAX);
         let mut bytes = 0;
@@ -84,7 +84,7 @@ impl Ring {
             .cloned()
             .collect();
         let next = begin + lines.len() as u64;
-        Batch { missed: begin - from.min(begin), lines, next }
+        LogBatch { missed: begin - from.min(begin), lines, next }
     }
 
     /// Returns all lines that are kept.

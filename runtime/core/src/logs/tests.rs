@@ -35,9 +35,9 @@ fn seen(watcher: &mut Watcher) -> Vec<String> {
     let mut all = Vec::new();
     while let Some(batch) = watcher.read() {
         all.extend(batch.iter().map(|seen| match seen {
-            Seen::Restarted => "restarted".to_owned(),
-            Seen::Missed { count, .. } => format!("missed {count}"),
-            Seen::Line(line) => line.text.to_string(),
+            WatchedLines::Restarted => "restarted".to_owned(),
+            WatchedLines::Missed { count, .. } => format!("missed {count}"),
+            WatchedLines::Line(line) => line.text.to_string(),
         }));
     }
     all
@@ -202,7 +202,7 @@ async fn a_line_and_its_json_have_the_same_fields() {
         .unwrap()
         .into_iter()
         .map(|seen| match seen {
-            Seen::Line(line) => serde_json::to_value(&*line).unwrap(),
+            WatchedLines::Line(line) => serde_json::to_value(&*line).unwrap(),
             seen => panic!("{seen:?}"),
         })
         .collect();
@@ -248,20 +248,20 @@ impl Model {
     /// Checks that a batch has exactly the next lines of the list, and advances.
     fn see(
         &mut self,
-        batch: Vec<Seen>,
+        batch: Vec<WatchedLines>,
         all: &[(String, bool)],
         (first, oldest): (u64, usize),
         filters: bool,
     ) {
         for seen in batch {
             match seen {
-                Seen::Restarted => panic!("it is one start"),
-                Seen::Missed { count, last } => {
+                WatchedLines::Restarted => panic!("it is one start"),
+                WatchedLines::Missed { count, last } => {
                     assert_eq!(last + 1, first + oldest as u64);
                     assert_eq!(self.next + usize::try_from(count).unwrap(), oldest);
                     (self.next, self.missed) = (oldest, self.missed + count);
                 }
-                Seen::Line(line) => {
+                WatchedLines::Line(line) => {
                     let at = usize::try_from(line.seq - first).unwrap();
                     let between = &all[self.next..at];
                     assert!(between.iter().all(|(_, through)| filters && !through));

@@ -5,7 +5,7 @@
 
 use super::filter::LogFilter;
 use super::line::LogLine;
-use super::{Logs, ring::Batch};
+use super::{Logs, ring::LogBatch};
 use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -23,7 +23,7 @@ pub enum Begin {
 
 /// What a watcher reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum WatchedLines {
     /// The number that the watcher started behind is of an earlier start of this node. It now reads this start from the
     /// beginning.
     Restarted,
@@ -69,18 +69,20 @@ impl Watcher {
 
     /// Returns the next batch, or `None` if there are no new lines. Lines that the filter drops count as read, so the
     /// batch may be empty. A batch has at most [`crate::Limits::log_batch_bytes`].
-    pub fn read(&mut self) -> Option<Vec<Seen>> {
+    pub fn read(&mut self) -> Option<Vec<WatchedLines>> {
         let is_restarted = std::mem::take(&mut self.is_restarted);
-        let Batch { missed, lines, next } =
+        let LogBatch { missed, lines, next } =
             self.logs.ring().read(self.next, self.logs.0.batch_bytes);
         if next == self.next && !is_restarted {
             return None;
         }
         let first = next - lines.len() as u64;
         self.next = next;
-        let restarted = is_restarted.then_some(Seen::Restarted);
-        let missed = (missed > 0).then_some(Seen::Missed { count: missed, last: first - 1 });
-        let lines = lines.into_iter().filter(|line| self.filter.matches(line)).map(Seen::Line);
+        let restarted = is_restarted.then_some(WatchedLines::Restarted);
+        let missed =
+            (missed > 0).then_some(WatchedLines::Missed { count: missed, last: first - 1 });
+        let lines =
+            lines.into_iter().filter(|line| self.filter.matches(line)).map(WatchedLines::Line);
         Some(restarted.into_iter().chain(missed).chain(lines).collect())
     }
 

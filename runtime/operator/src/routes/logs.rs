@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 use room_core::id::PartyName;
 use room_core::limits::{Limits, ms, size};
-use room_core::logs::{Begin, Glob, LogFilter, LogLevel, Seen, Watcher};
+use room_core::logs::{Begin, Glob, LogFilter, LogLevel, WatchedLines, Watcher};
 use room_door::events::{self, Events, RETRY_MS};
 use std::fmt::Write;
 
@@ -176,18 +176,18 @@ impl Events for Stream {
 
 /// Formats a batch as server-sent events. The last id is always `last`, so a client resumes there even if the filter
 /// dropped the newest lines.
-fn written(seen: &[Seen], last: u64) -> String {
+fn written(seen: &[WatchedLines], last: u64) -> String {
     let mut out = String::new();
     let mut told = None;
     for seen in seen {
         // Writing to a string cannot fail, and neither can converting a line to JSON.
         let _ = match seen {
-            Seen::Restarted => write!(out, "event: restarted\ndata: {{}}\n\n"),
-            Seen::Missed { count, last } => {
+            WatchedLines::Restarted => write!(out, "event: restarted\ndata: {{}}\n\n"),
+            WatchedLines::Missed { count, last } => {
                 told = Some(*last);
                 write!(out, "id: {last}\nevent: missed\ndata: {{\"missed\":{count}}}\n\n")
             }
-            Seen::Line(line) => {
+            WatchedLines::Line(line) => {
                 told = Some(line.seq);
                 let json = serde_json::to_string(&**line).unwrap_or_default();
                 write!(out, "id: {}\ndata: {json}\n\n", line.seq)

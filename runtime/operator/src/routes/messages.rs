@@ -21,7 +21,7 @@ use axum::response::Response;
 use http::Uri;
 use room_core::limits::ms;
 use room_door::events::{self, Events};
-use room_rooms::taps::{Batch, Tap};
+use room_rooms::taps::{Tap, TapBatch};
 use std::fmt::Write;
 
 pub(super) async fn watch(operator: Operator, uri: Uri) -> Result<Response, OperatorError> {
@@ -47,7 +47,7 @@ impl Events for Stream {
     }
 }
 
-fn written(Batch { missed, passed }: &Batch) -> String {
+fn written(TapBatch { missed, passed }: &TapBatch) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail, and neither can converting an event to JSON.
     if *missed > 0 {

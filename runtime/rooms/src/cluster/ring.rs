@@ -33,9 +33,9 @@ impl HrwNode for Member {
 }
 
 /// A room as it is hashed: `party/name`.
-struct Key<'a>(&'a RoomId);
+struct HashedRoom<'a>(&'a RoomId);
 
-impl Hash for Key<'_> {
+impl Hash for HashedRoom<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write(self.0.party().as_str().as_bytes());
         state.write(b"/");
@@ -57,7 +57,7 @@ impl Ring {
         if let Some(only) = &self.only {
             return only;
         }
-        let best = self.nodes.sorted(&Key(room)).next();
+        let best = self.nodes.sorted(&HashedRoom(room)).next();
         &best.expect("a ring has at least one node").id
     }
 }

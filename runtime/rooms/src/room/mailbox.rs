@@ -7,7 +7,7 @@ use super::RoomError;
 use super::mail::{Mail, Post};
 use room_core::byte_budget::{ByteBudget, BytePermit};
 use room_core::limits::{Limits, ms, size};
-use room_core::line::Line;
+use room_core::line::WaitingLine;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -23,7 +23,7 @@ struct Inner {
     drained: Notify,
     /// The senders that wait for space, first come, first served. Only the first looks at the space that
     /// became free.
-    line: Line,
+    line: WaitingLine,
     limits: Arc<Limits>,
 }
 
@@ -65,7 +65,7 @@ impl Leftover {
 
 impl Mailbox {
     pub(super) fn new(limits: Arc<Limits>, budget: &ByteBudget) -> Self {
-        let (filled, drained, line) = (Notify::new(), Notify::new(), Line::default());
+        let (filled, drained, line) = (Notify::new(), Notify::new(), WaitingLine::default());
         let (mails, permit) = (VecDeque::new(), budget.permit());
         let queue = Mutex::new(Queue { mails, bytes: 0, taken: 0, permit, closed: false });
         Self(Arc::new(Inner { queue, filled, drained, line, limits }))

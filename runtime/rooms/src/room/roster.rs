@@ -6,7 +6,7 @@
 use super::figures::Figures;
 use super::outbox::OutboxSender;
 use super::replacements::Replacements;
-use crate::taps::{RoomTap, Whom};
+use crate::taps::{OutputReceivers, RoomTap};
 use hashbrown::HashMap;
 use room_core::connection::{Connection, Connections, Link};
 use room_core::event::{CloseFrame, Ending};
@@ -188,7 +188,9 @@ impl Roster {
                     if let Some(line) = self.outboxes.get(&to) {
                         line.outbox.send(&message);
                         said += 1;
-                        self.tell(to, |tap, id| tap.went(number, Whom::One(id), &message));
+                        self.tell(to, |tap, id| {
+                            tap.went(number, OutputReceivers::One(id), &message)
+                        });
                     }
                 }
                 Output::Close { to, frame } => self.close(number, to, frame),
@@ -207,7 +209,7 @@ impl Roster {
                         }
                     }
                     if said > before {
-                        self.tap.went(number, Whom::Many(said - before), &message);
+                        self.tap.went(number, OutputReceivers::Many(said - before), &message);
                     }
                 }
             }
@@ -220,7 +222,7 @@ impl Roster {
     /// Ends one connection after the messages that it got so far.
     fn close(&self, number: SequenceNumber, to: Serial, frame: CloseFrame) {
         if let Some(line) = self.outboxes.get(&to) {
-            self.tell(to, |tap, id| tap.closed(Some(number), Whom::One(id), &frame));
+            self.tell(to, |tap, id| tap.closed(Some(number), OutputReceivers::One(id), &frame));
             line.outbox.close(frame);
         }
     }
@@ -228,7 +230,7 @@ impl Roster {
     /// Ends all connections.
     pub(super) fn close_all(&self, frame: &CloseFrame) {
         if !self.outboxes.is_empty() {
-            self.tap.closed(None, Whom::Many(self.outboxes.len()), frame);
+            self.tap.closed(None, OutputReceivers::Many(self.outboxes.len()), frame);
         }
         self.outboxes.values().for_each(|line| line.outbox.close(frame.clone()));
     }

@@ -9,7 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use room_core::event::{CloseFrame, Message, Request};
 use room_core::id::ConnectionId;
 use room_core::limits::Limits;
-use room_core::logs::{Begin, LogFilter, Seen};
+use room_core::logs::{Begin, LogFilter, WatchedLines};
 use room_core::metrics::Metrics;
 use room_store::RoomContent;
 use room_store::testing::Disk;
@@ -341,7 +341,7 @@ async fn a_watcher_is_notified_when_its_room_breaks() {
     let mut texts = Vec::new();
     while texts.len() < 2 && within(watcher.wait()).await {
         texts.extend(watcher.read().unwrap_or_default().into_iter().map(|seen| match seen {
-            Seen::Line(line) => line.text.to_string(),
+            WatchedLines::Line(line) => line.text.to_string(),
             seen => panic!("{seen:?}"),
         }));
     }

@@ -9,8 +9,8 @@
 mod passed;
 mod watcher;
 
-pub use passed::{Passed, Whom};
-pub use watcher::{Batch, Tap};
+pub use passed::{OutputReceivers, Passed};
+pub use watcher::{Tap, TapBatch};
 
 use hashbrown::HashMap;
 use room_core::clock::Clock;
@@ -20,14 +20,14 @@ use room_core::limits::{Limits, size};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
-use watcher::Queue;
+use watcher::TapQueue;
 
 /// The watchers of one node's rooms. Cheap to clone; clones share them.
 #[derive(Clone)]
-pub struct Taps(Arc<Inner>);
+pub struct Taps(Arc<TapsInner>);
 
-struct Inner {
-    watched: Mutex<HashMap<RoomId, Vec<Arc<Queue>>>>,
+struct TapsInner {
+    watched: Mutex<HashMap<RoomId, Vec<Arc<TapQueue>>>>,
     /// The number of watchers of all rooms.
     count: AtomicUsize,
     /// Grows whenever a watcher comes or goes.
@@ -50,21 +50,21 @@ pub struct TapsFull(pub u64);
 pub struct RoomTap {
     taps: Taps,
     room: RoomId,
-    known: Mutex<Known>,
+    known: Mutex<KnownWatchers>,
 }
 
 /// The watchers of the room, as of a version.
 #[derive(Default)]
-struct Known {
+struct KnownWatchers {
     version: u64,
-    queues: Vec<Arc<Queue>>,
+    queues: Vec<Arc<TapQueue>>,
 }
 
 impl Taps {
     /// Starts without watchers.
     pub fn new(limits: &Limits, clock: Clock) -> Self {
         let places = size(limits.tap_watchers_max).min(Semaphore::MAX_PERMITS);
-        Self(Arc::new(Inner {
+        Self(Arc::new(TapsInner {
             watched: Mutex::default(),
             count: AtomicUsize::new(0),
             version: AtomicU64::new(0),
@@ -86,7 +86,7 @@ impl Taps {
     pub fn watch(&self, room: RoomId) -> Result<Tap, TapsFull> {
         let place = self.0.places.clone().try_acquire_owned();
         let place = place.map_err(|_| TapsFull(self.0.watchers_max))?;
-        let queue = Arc::new(Queue::new(self.0.lines_max, self.0.bytes_max));
+        let queue = Arc::new(TapQueue::new(self.0.lines_max, self.0.bytes_max));
         {
             let mut watched = self.watched();
             watched.entry(room.clone()).or_default().push(queue.clone());
@@ -110,7 +110,7 @@ impl Taps {
         watched.values().flatten().for_each(|queue| queue.close());
     }
 
-    fn forget(&self, room: &RoomId, queue: &Arc<Queue>) {
+    fn forget(&self, room: &RoomId, queue: &Arc<TapQueue>) {
         let mut watched = self.watched();
         if let Some(queues) = watched.get_mut(room) {
             queues.retain(|other| !Arc::ptr_eq(other, queue));
@@ -122,12 +122,12 @@ impl Taps {
     }
 
     /// Notes that the watchers changed, so that rooms read them again.
-    fn changed(&self, watched: &HashMap<RoomId, Vec<Arc<Queue>>>) {
+    fn changed(&self, watched: &HashMap<RoomId, Vec<Arc<TapQueue>>>) {
         self.0.count.store(watched.values().map(Vec::len).sum(), Ordering::Release);
         self.0.version.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn watched(&self) -> MutexGuard<'_, HashMap<RoomId, Vec<Arc<Queue>>>> {
+    fn watched(&self) -> MutexGuard<'_, HashMap<RoomId, Vec<Arc<TapQueue>>>> {
         // The map is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
         self.0.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,13 +150,18 @@ impl RoomTap {
     }
 
     /// Reports a room's message, once the commits that it depends on are durable.
-    pub fn went(&self, number: SequenceNumber, to: Whom<'_>, message: &Message) {
+    pub fn went(&self, number: SequenceNumber, to: OutputReceivers<'_>, message: &Message) {
         self.tell(|excerpt| Passed::went(number, to, message, excerpt));
     }
 
     /// Reports that connections are closed, behind what the room sent to them. There is no number if the room did not
     /// close them.
-    pub fn closed(&self, number: Option<SequenceNumber>, to: Whom<'_>, frame: &CloseFrame) {
+    pub fn closed(
+        &self,
+        number: Option<SequenceNumber>,
+        to: OutputReceivers<'_>,
+        frame: &CloseFrame,
+    ) {
         self.tell(|_| Passed::closed(number, to, frame));
     }
 
@@ -180,7 +185,7 @@ impl RoomTap {
         let version = inner.version.load(Ordering::Acquire);
         if known.version != version {
             let queues = self.taps.watched().get(&self.room).cloned();
-            *known = Known { version, queues: queues.unwrap_or_default() };
+            *known = KnownWatchers { version, queues: queues.unwrap_or_default() };
         }
         if known.queues.is_empty() {
             return;

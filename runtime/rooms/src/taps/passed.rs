@@ -41,7 +41,7 @@ pub struct Passed {
 
 /// The receivers of an output.
 #[derive(Clone, Copy, Debug)]
-pub enum Whom<'a> {
+pub enum OutputReceivers<'a> {
     /// One connection.
     One(&'a ConnectionId),
     /// This number of connections at once.
@@ -65,14 +65,18 @@ impl Passed {
 
     pub(super) fn went(
         number: SequenceNumber,
-        to: Whom<'_>,
+        to: OutputReceivers<'_>,
         message: &Message,
         excerpt_bytes: usize,
     ) -> Self {
         Self { number: Some(number), ..Self::message(message, excerpt_bytes).to(to) }
     }
 
-    pub(super) fn closed(number: Option<SequenceNumber>, to: Whom<'_>, frame: &CloseFrame) -> Self {
+    pub(super) fn closed(
+        number: Option<SequenceNumber>,
+        to: OutputReceivers<'_>,
+        frame: &CloseFrame,
+    ) -> Self {
         let (code, text) = (Some(frame.code), Some(frame.reason.clone()));
         Self { kind: "close", code, text, number, ..Self::default() }.to(to)
     }
@@ -103,10 +107,10 @@ impl Passed {
         Self { kind, text: Some(text), cut, bytes: Some(message.len()), ..Self::default() }
     }
 
-    fn to(self, whom: Whom<'_>) -> Self {
+    fn to(self, whom: OutputReceivers<'_>) -> Self {
         let (connection, to) = match whom {
-            Whom::One(one) => (Some(one.clone()), None),
-            Whom::Many(count) => (None, Some(count)),
+            OutputReceivers::One(one) => (Some(one.clone()), None),
+            OutputReceivers::Many(count) => (None, Some(count)),
         };
         Self { direction: Some("out"), connection, to, ..self }
     }

@@ -20,7 +20,7 @@ fn id(text: &str) -> ConnectionId {
 /// Returns what a watcher reads, without the times. The number of missed events is a number among it.
 fn read(tap: &mut Tap) -> Vec<Value> {
     let mut all = Vec::new();
-    while let Some(Batch { missed, passed }) = tap.read() {
+    while let Some(TapBatch { missed, passed }) = tap.read() {
         all.extend((missed > 0).then(|| json!(missed)));
         for passed in passed {
             let mut passed = serde_json::to_value(&*passed).unwrap();
@@ -48,8 +48,8 @@ fn a_watcher_reads_its_rooms_messages_from_then_on() {
     lobby.opened(&id("a"));
     other.opened(&id("b"));
     lobby.came(&id("a"), &Message::text("häää"));
-    lobby.went(number, Whom::Many(2), &Message::Binary(vec![0, 255, 7].into()));
-    lobby.closed(Some(number.after(1)), Whom::One(&id("a")), &frame);
+    lobby.went(number, OutputReceivers::Many(2), &Message::Binary(vec![0, 255, 7].into()));
+    lobby.closed(Some(number.after(1)), OutputReceivers::One(&id("a")), &frame);
     lobby.ended(&id("a"), &Ending { frame, handshake: CloseHandshake::Clean });
     lobby.failed("message", "out");
     assert_eq!(

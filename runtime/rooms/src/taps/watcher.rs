@@ -10,15 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 /// The events that wait for one watcher.
-pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
+pub(super) struct TapQueue {
+    waiting: Mutex<WaitingEvents>,
     filled: Notify,
     lines_max: usize,
     bytes_max: usize,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct WaitingEvents {
     passed: VecDeque<Arc<Passed>>,
     bytes: usize,
     missed: u64,
@@ -27,7 +27,7 @@ struct Waiting {
 
 /// The events of one read.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Batch {
+pub struct TapBatch {
     /// The number of events before these that were dropped.
     pub missed: u64,
     /// The events, in order.
@@ -38,12 +38,12 @@ pub struct Batch {
 pub struct Tap {
     taps: Taps,
     room: RoomId,
-    queue: Arc<Queue>,
+    queue: Arc<TapQueue>,
     batch_bytes: usize,
     _place: OwnedSemaphorePermit,
 }
 
-impl Queue {
+impl TapQueue {
     pub(super) fn new(lines_max: usize, bytes_max: usize) -> Self {
         Self { waiting: Mutex::default(), filled: Notify::new(), lines_max, bytes_max }
     }
@@ -66,7 +66,7 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, WaitingEvents> {
         // The queue is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,7 +76,7 @@ impl Tap {
     pub(super) fn new(
         taps: Taps,
         room: RoomId,
-        queue: Arc<Queue>,
+        queue: Arc<TapQueue>,
         batch_bytes: usize,
         place: OwnedSemaphorePermit,
     ) -> Self {
@@ -84,7 +84,7 @@ impl Tap {
     }
 
     /// Returns the next events, at most [`crate::Limits::log_batch_bytes`] at once. Returns `None` if no event waits.
-    pub fn read(&mut self) -> Option<Batch> {
+    pub fn read(&mut self) -> Option<TapBatch> {
         let mut waiting = self.queue.waiting();
         if waiting.passed.is_empty() && waiting.missed == 0 {
             return None;
@@ -98,7 +98,7 @@ impl Tap {
             passed.extend(waiting.passed.pop_front());
         }
         waiting.bytes -= passed.iter().map(|passed| passed.size()).sum::<usize>();
-        Some(Batch { missed, passed })
+        Some(TapBatch { missed, passed })
     }
 
     /// Waits until there is something to read. Returns false if the taps have ended.
