@@ -11,24 +11,24 @@ use std::sync::Arc;
 /// default, or `null` if the browser hides it. In a project's list, `https://*.example.com` matches every name below
 /// `example.com` but not `example.com` itself, and `http://localhost:*` matches every port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin(Kind);
+pub struct Origin(OriginKind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
+enum OriginKind {
     /// The origin of a page that hides it: a file, or a frame in a sandbox, which any site can make.
     Hidden,
-    Site(Site),
+    Site(OriginSite),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Site {
+struct OriginSite {
     scheme: String,
-    host: Host,
-    port: Port,
+    host: OriginHost,
+    port: OriginPort,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Port {
+enum OriginPort {
     /// The scheme's default port.
     Own,
     /// This port.
@@ -41,7 +41,7 @@ enum Port {
 const HIDDEN: &str = "null";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Host {
+enum OriginHost {
     /// This host, in lower case.
     Is(String),
     /// All hosts with this suffix: `.example.com`.
@@ -70,7 +70,7 @@ impl Origin {
             return wrong("to let every page in, list no origins at all");
         }
         if text == HIDDEN {
-            return Ok(Self(Kind::Hidden));
+            return Ok(Self(OriginKind::Hidden));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             return wrong("it must start with a scheme, such as https://chat.example.com");
@@ -81,22 +81,22 @@ impl Origin {
         if rest.contains('@') {
             return wrong("it must not contain a user");
         }
-        let Some(site) = Site::read(scheme, rest) else {
+        let Some(site) = OriginSite::read(scheme, rest) else {
             return wrong(
                 "its host is a name in ASCII or an address, as in https://chat.example.com:8443, and a \
                  star stands only for the first part of a name with others behind it, or for the port",
             );
         };
-        Ok(Self(Kind::Site(site)))
+        Ok(Self(OriginKind::Site(site)))
     }
 }
 
-impl Site {
+impl OriginSite {
     /// Parses an origin as a browser sends it. It names one page, so a star in it is invalid.
     fn sent(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let site = Self::read(scheme, rest)?;
-        (matches!(site.host, Host::Is(_)) && site.port != Port::Any).then_some(site)
+        (matches!(site.host, OriginHost::Is(_)) && site.port != OriginPort::Any).then_some(site)
     }
 
     fn read(scheme: &str, authority: &str) -> Option<Self> {
@@ -108,31 +108,33 @@ impl Site {
         }
         let (host, port) = split_port(authority)?;
         let port = match port {
-            Port::Is(port) if Some(port) == own_port(&scheme) => Port::Own,
+            OriginPort::Is(port) if Some(port) == own_port(&scheme) => OriginPort::Own,
             port => port,
         };
         let host = match host.strip_prefix('*') {
             Some(below) => {
                 let parts = below.strip_prefix('.').filter(|parts| is_host(parts));
                 parts.filter(|parts| !parts.starts_with('['))?;
-                Host::Below(below.to_ascii_lowercase())
+                OriginHost::Below(below.to_ascii_lowercase())
             }
-            None => Host::Is(Some(host).filter(|host| is_host(host))?.to_ascii_lowercase()),
+            None => OriginHost::Is(Some(host).filter(|host| is_host(host))?.to_ascii_lowercase()),
         };
         Some(Self { scheme, host, port })
     }
 
     fn covers(&self, page: &Self) -> bool {
         let host = match (&self.host, &page.host) {
-            (Host::Is(own), Host::Is(host)) => own == host,
-            (Host::Below(end), Host::Is(host)) => host.len() > end.len() && host.ends_with(end),
-            (_, Host::Below(_)) => false,
+            (OriginHost::Is(own), OriginHost::Is(host)) => own == host,
+            (OriginHost::Below(end), OriginHost::Is(host)) => {
+                host.len() > end.len() && host.ends_with(end)
+            }
+            (_, OriginHost::Below(_)) => false,
         };
-        let port = self.port == Port::Any || self.port == page.port;
+        let port = self.port == OriginPort::Any || self.port == page.port;
         host && port && self.scheme == page.scheme
     }
 
-    /// Returns true if the page came from this server, according to the `Host` header. A proxy may have terminated TLS,
+    /// Returns true if the page came from this server, according to the `OriginHost` header. A proxy may have terminated TLS,
     /// so the server takes the page's scheme as its own.
     fn is_at(&self, host: &str) -> bool {
         let web = matches!(self.scheme.as_str(), "http" | "https");
@@ -143,41 +145,41 @@ impl Site {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Hidden => f.write_str(HIDDEN),
-            Kind::Site(site) => site.fmt(f),
+            OriginKind::Hidden => f.write_str(HIDDEN),
+            OriginKind::Site(site) => site.fmt(f),
         }
     }
 }
 
-impl fmt::Display for Site {
+impl fmt::Display for OriginSite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (star, host) = match &self.host {
-            Host::Is(host) => ("", host),
-            Host::Below(end) => ("*", end),
+            OriginHost::Is(host) => ("", host),
+            OriginHost::Below(end) => ("*", end),
         };
         write!(f, "{}://{star}{host}", self.scheme)?;
         match self.port {
-            Port::Own => Ok(()),
-            Port::Is(port) => write!(f, ":{port}"),
-            Port::Any => f.write_str(":*"),
+            OriginPort::Own => Ok(()),
+            OriginPort::Is(port) => write!(f, ":{port}"),
+            OriginPort::Any => f.write_str(":*"),
         }
     }
 }
 
 /// Splits `host[:port]`. Returns `None` if the port is not a number from 0 to 65535.
-fn split_port(authority: &str) -> Option<(&str, Port)> {
+fn split_port(authority: &str) -> Option<(&str, OriginPort)> {
     // The colons of an IPv6 address are inside its brackets.
     let from = authority.rfind(']').unwrap_or(0);
     let Some(colon) = authority[from..].find(':') else {
-        return Some((authority, Port::Own));
+        return Some((authority, OriginPort::Own));
     };
     let (host, port) = (&authority[..from + colon], &authority[from + colon + 1..]);
     if port == "*" {
-        return Some((host, Port::Any));
+        return Some((host, OriginPort::Any));
     }
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let port = digits.then(|| port.parse().ok())??;
-    Some((host, Port::Is(port)))
+    Some((host, OriginPort::Is(port)))
 }
 
 fn own_port(scheme: &str) -> Option<u16> {
@@ -224,10 +226,11 @@ impl Origins {
             return true;
         }
         if origin == HIDDEN {
-            return self.0.iter().any(|own| own.0 == Kind::Hidden);
+            return self.0.iter().any(|own| own.0 == OriginKind::Hidden);
         }
-        Site::sent(origin).is_some_and(|page| {
-            let listed = |own: &Origin| matches!(&own.0, Kind::Site(site) if site.covers(&page));
+        OriginSite::sent(origin).is_some_and(|page| {
+            let listed =
+                |own: &Origin| matches!(&own.0, OriginKind::Site(site) if site.covers(&page));
             host.is_some_and(|host| page.is_at(host)) || self.0.iter().any(listed)
         })
     }
