@@ -5,7 +5,7 @@
 
 use crate::node::{DeployError, Deployed, Node, OpenError};
 use room_core::config::{Audience, Config, ConfigError, Project};
-use room_door::{Capacity, Certificates, Listener, Notice, TlsError, Way};
+use room_door::{Capacity, Certificates, Listener, ListenerTransport, Notice, TlsError};
 use room_guest::{CodeCaches, EngineError};
 use room_operator::{AdminToken, Credentials};
 use room_rooms::rooms::GuestHost;
@@ -22,7 +22,7 @@ pub struct Runtime {
     /// One for each address.
     serving: Vec<JoinHandle<()>>,
     config: Config,
-    way: Way,
+    way: ListenerTransport,
     /// The capacity that all addresses share.
     capacity: Capacity,
 }
@@ -68,7 +68,7 @@ impl Runtime {
             Some(files) => Some(Certificates::read(files, limits.clone()).await?),
             None => None,
         };
-        let way = Way { tls, proxies: Arc::new(config.proxies.clone()) };
+        let way = ListenerTransport { tls, proxies: Arc::new(config.proxies.clone()) };
         let capacity = Capacity::new(&limits);
         let listener = Listener::bind(addr, limits.clone(), way.clone(), capacity.clone()).await;
         let listener = listener.map_err(|source| StartError::Listen { addr, source })?;

@@ -34,13 +34,13 @@ pub trait Events: Send + 'static {
 }
 
 /// The state of a stream.
-struct Stream<E> {
+struct EventStream<E> {
     events: E,
     greeted: bool,
     heartbeat: Duration,
 }
 
-impl<E: Events> Stream<E> {
+impl<E: Events> EventStream<E> {
     async fn next(&mut self) -> Option<String> {
         if !std::mem::replace(&mut self.greeted, true) {
             return Some(self.events.greeting());
@@ -54,7 +54,7 @@ impl<E: Events> Stream<E> {
 
 /// Returns a response that goes on until the events end, or the client leaves.
 pub fn stream(events: impl Events, heartbeat: Duration) -> Response {
-    let stream = Stream { events, greeted: false, heartbeat };
+    let stream = EventStream { events, greeted: false, heartbeat };
     let body = unfold(stream, |mut stream| async move {
         let piece = stream.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(piece)), stream))

@@ -39,7 +39,7 @@ pub(super) enum AsksFor {
 
 /// What the forwarding headers say about the client.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Told {
+struct ForwardingHeaders {
     client: Option<IpAddr>,
     scheme: Option<Scheme>,
     host: Option<HeaderValue>,
@@ -47,7 +47,7 @@ struct Told {
 
 /// The client of a request, as the server believes it to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Client {
+pub(super) struct ForwardedClient {
     pub(super) addr: IpAddr,
     /// The scheme of the URL that the client called.
     pub(super) scheme: Scheme,
@@ -61,11 +61,15 @@ impl Peer {
 }
 
 /// Replaces the forwarding headers of a request by what the server believes of its client.
-pub(super) fn settle<B>(request: &mut Request<B>, peer: Peer, proxies: &Proxies) -> Client {
+pub(super) fn settle<B>(
+    request: &mut Request<B>,
+    peer: Peer,
+    proxies: &Proxies,
+) -> ForwardedClient {
     let is_trusted = peer.is_trusted(proxies);
     let told = match is_trusted {
         true => told(request.headers(), proxies),
-        false => Told::default(),
+        false => ForwardingHeaders::default(),
     };
     forget(request.headers_mut(), is_trusted);
     let addr = told.client.unwrap_or(peer.addr).to_canonical();
@@ -75,7 +79,7 @@ pub(super) fn settle<B>(request: &mut Request<B>, peer: Peer, proxies: &Proxies)
     if let Some(host) = told.host.or_else(|| named(request)) {
         rename(request, host);
     }
-    Client { addr, scheme: told.scheme.unwrap_or(peer.scheme) }
+    ForwardedClient { addr, scheme: told.scheme.unwrap_or(peer.scheme) }
 }
 
 /// Returns the host in the request's absolute URL. It takes precedence over `Host` (RFC 9112 section 3.2.2).
@@ -110,7 +114,7 @@ fn rename<B>(request: &mut Request<B>, host: HeaderValue) {
 
 /// Reads the forwarding headers of a trusted proxy. `X-Forwarded-*` take precedence over `Forwarded`: few proxies know
 /// the latter, and proxies that do not know it pass on a stranger's `Forwarded` unchanged.
-fn told(headers: &HeaderMap, proxies: &Proxies) -> Told {
+fn told(headers: &HeaderMap, proxies: &Proxies) -> ForwardingHeaders {
     let all = |name: &HeaderName| -> Vec<String> {
         headers.get_all(name).iter().flat_map(listed).collect()
     };
@@ -130,7 +134,7 @@ fn told(headers: &HeaderMap, proxies: &Proxies) -> Told {
         list.len().checked_sub(1).and_then(|last| list.get(last.saturating_sub(hops))).cloned()
     };
     let host = own(&hosts).filter(|host| !host.is_empty());
-    Told {
+    ForwardingHeaders {
         client,
         scheme: own(&schemes).and_then(|scheme| scheme_of(&scheme)),
         host: host.and_then(|host| HeaderValue::try_from(host).ok()),
@@ -360,7 +364,7 @@ mod tests {
     }
 
     /// Settles a request, and checks that exactly one header names its client.
-    fn settled_once(request: &mut Request<()>, peer: Peer) -> Client {
+    fn settled_once(request: &mut Request<()>, peer: Peer) -> ForwardedClient {
         let client = settle(request, peer, &proxies());
         let named: Vec<_> = request.headers().get_all(FOR).iter().collect();
         assert_eq!(named, [&client.addr.to_string()]);

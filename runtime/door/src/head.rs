@@ -4,7 +4,7 @@
 //! Invariant: a request that passed names exactly one host, or is of HTTP/1.0 and names none. So the URL that a room
 //! sees is valid. It does not know what a request asks for.
 
-use crate::listener::Arrival;
+use crate::listener::RequestArrival;
 use crate::status::DoorError;
 use crate::{FrontDoor, socket, upgrade};
 use ::http::uri::Authority;
@@ -27,7 +27,7 @@ pub(super) async fn check(State(door): State<FrontDoor>, request: Request, next:
 
 /// Returns why a request is refused, whatever it asks for.
 pub(super) fn problem(request: &Request) -> Option<DoorError> {
-    let crowded = request.extensions().get::<Arrival>().and_then(|arrival| arrival.crowded);
+    let crowded = request.extensions().get::<RequestArrival>().and_then(|arrival| arrival.crowded);
     let host = || host_problem(request.version(), request.headers()).map(DoorError::Head);
     crowded.map(DoorError::AddressFull).or_else(host)
 }

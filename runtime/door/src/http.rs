@@ -4,10 +4,10 @@
 //! answers.
 
 use crate::hooks::{self, Decision, LOOKS_MAX};
-use crate::listener::{Arrival, Scheme};
-use crate::status::{DoorError, Shown, status_of_refusal};
+use crate::listener::{RequestArrival, Scheme};
+use crate::status::{ClientError, DoorError, status_of_refusal};
 use crate::upgrade;
-use crate::{FrontDoor, Named};
+use crate::{FrontDoor, NamedRoom};
 use ::http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
@@ -57,7 +57,7 @@ pub(super) fn count_requests(
 pub(super) async fn ask_room(
     door: &FrontDoor,
     request: Request,
-    named: &Named,
+    named: &NamedRoom,
 ) -> Result<Response, DoorError> {
     let room = door.room(request.uri(), named)?;
     let (parts, body) = request.into_parts();
@@ -130,7 +130,8 @@ async fn collect(body: Body, bytes_max: u64, permit: &mut BytePermit) -> Result<
 pub(super) fn plain(parts: &Parts, body: Bytes) -> event::Request {
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let scheme = parts.extensions.get::<Arrival>().map_or(Scheme::Http, |arrival| arrival.scheme);
+    let scheme =
+        parts.extensions.get::<RequestArrival>().map_or(Scheme::Http, |arrival| arrival.scheme);
     let headers = parts.headers.iter();
     event::Request {
         method: parts.method.as_str().to_owned(),
@@ -162,7 +163,7 @@ pub(super) fn respond(response: event::Response) -> Response {
     out
 }
 
-impl IntoResponse for Shown {
+impl IntoResponse for ClientError {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.text).into_response();
         if let Some(seconds) = self.retry_after {

@@ -23,9 +23,9 @@ mod upgrade;
 pub use address::{connection_of_query, room_of_path};
 pub use http::read_body;
 pub use listener::TlsError;
-pub use listener::{Capacity, Certificates, Listener, Way, client_addr};
+pub use listener::{Capacity, Certificates, Listener, ListenerTransport, client_addr};
 pub use overlay::Notice;
-pub use porter::{Misled, Porter};
+pub use porter::{HostMismatch, Porter};
 pub use status::DoorError;
 
 use axum::Router;
@@ -51,13 +51,13 @@ use tokio_util::task::TaskTracker;
 pub type Routes = Router;
 
 /// The room that a request's URL names, or `None` if it names none. Parsed once for each request.
-type Named = Result<Option<RoomId>, NameError>;
+type NamedRoom = Result<Option<RoomId>, NameError>;
 
 /// What the door needs from the node. Cheap to clone.
 #[derive(Clone)]
-pub struct FrontDoor(Arc<Inner>);
+pub struct FrontDoor(Arc<FrontDoorInner>);
 
-struct Inner {
+struct FrontDoorInner {
     rooms: Rooms,
     ring: Ring,
     node: NodeId,
@@ -96,7 +96,7 @@ impl FrontDoor {
         let hooks = Semaphore::new(size(limits.door_instances_max).min(Semaphore::MAX_PERMITS));
         let overlays =
             Arc::new(Semaphore::new(size(limits.overlay_pages_max).min(Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner {
+        Self(Arc::new(FrontDoorInner {
             rooms,
             ring,
             node,
@@ -163,12 +163,12 @@ impl FrontDoor {
     }
 
     /// Returns the room that a URL names.
-    fn named(&self, uri: &::http::Uri) -> Named {
+    fn named(&self, uri: &::http::Uri) -> NamedRoom {
         room_of_path(uri.path(), &self.0.limits)
     }
 
     /// Returns the room that a URL names, if this node is the one to run it.
-    fn room(&self, uri: &::http::Uri, named: &Named) -> Result<RoomId, DoorError> {
+    fn room(&self, uri: &::http::Uri, named: &NamedRoom) -> Result<RoomId, DoorError> {
         let limits = &self.0.limits;
         if self.0.rooms.is_empty() {
             return Err(self.nothing_served());
@@ -204,7 +204,7 @@ impl FrontDoor {
     }
 
     /// Returns what a client that asked for a room sees of an error. The node's log has the whole error.
-    fn refuse(&self, error: &DoorError, named: &Named) -> status::Shown {
+    fn refuse(&self, error: &DoorError, named: &NamedRoom) -> status::ClientError {
         let shown = error.show(self.0.audience);
         let server = shown.status.is_server_error();
         let level = if server { LogLevel::Warn } else { LogLevel::Info };
@@ -215,7 +215,7 @@ impl FrontDoor {
 
     /// Logs a message about the room that a URL names. Requests that name no room are not logged, because strangers
     /// would fill the log with them.
-    fn note(&self, level: LogLevel, named: &Named, text: &str) {
+    fn note(&self, level: LogLevel, named: &NamedRoom, text: &str) {
         if let Ok(Some(room)) = named {
             self.0.rooms.logs().room(level, room, text);
         }

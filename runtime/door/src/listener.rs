@@ -19,8 +19,8 @@ use crate::status::DoorError;
 use ::http::{Request, header};
 use axum::Router;
 use axum::response::IntoResponse;
-use crowd::{AddressPlace, Entry, SilentPlace};
-use entrance::{Entrance, Stream};
+use crowd::{AddressEntry, AddressSlot, SilentSlot};
+use entrance::{ClientStream, ListenerEntrance};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -52,13 +52,13 @@ pub struct Listener {
     tcp: TcpListener,
     addr: SocketAddr,
     limits: Arc<Limits>,
-    way: Way,
+    way: ListenerTransport,
     capacity: Capacity,
 }
 
 /// The transport between clients and a listener.
 #[derive(Clone, Default)]
-pub struct Way {
+pub struct ListenerTransport {
     /// `None` if clients speak plain HTTP.
     pub tls: Option<Certificates>,
     /// The proxies before the listener.
@@ -76,7 +76,7 @@ impl Listener {
     pub async fn bind(
         addr: SocketAddr,
         limits: Arc<Limits>,
-        way: Way,
+        way: ListenerTransport,
         capacity: Capacity,
     ) -> std::io::Result<Self> {
         let tcp = TcpListener::bind(addr).await?;
@@ -104,8 +104,8 @@ impl Listener {
             tokio::spawn(stop.clone().run_until_cancelled_owned(tls.look_after()));
         }
         let limits = &self.limits;
-        let hall = Arc::new(Hall {
-            entrance: Entrance::new(self.way.clone(), limits.clone(), metrics.clone()),
+        let hall = Arc::new(ListenerShared {
+            entrance: ListenerEntrance::new(self.way.clone(), limits.clone(), metrics.clone()),
             server: server(limits),
             capacity: self.capacity.clone(),
             proxies: self.way.proxies.clone(),
@@ -155,8 +155,8 @@ impl Listener {
 }
 
 /// The state that all connections of a listener share.
-struct Hall {
-    entrance: Entrance,
+struct ListenerShared {
+    entrance: ListenerEntrance,
     server: http1::Builder,
     capacity: Capacity,
     proxies: Arc<Proxies>,
@@ -166,7 +166,7 @@ struct Hall {
     stop: CancellationToken,
 }
 
-impl Hall {
+impl ListenerShared {
     /// Serves one connection to its end.
     async fn receive(
         self: Arc<Self>,
@@ -192,12 +192,12 @@ impl Hall {
         };
         let (address, crowded) = match entry {
             None => (None, false),
-            Some(Entry::Place(place)) => (Some(Arc::new(place)), false),
-            Some(Entry::Refused(place)) => (Some(Arc::new(place)), true),
-            Some(Entry::Closed) => return self.metrics.refused.count(Crowd::Address),
+            Some(AddressEntry::Place(place)) => (Some(Arc::new(place)), false),
+            Some(AddressEntry::Refused(place)) => (Some(Arc::new(place)), true),
+            Some(AddressEntry::Closed) => return self.metrics.refused.count(Crowd::Address),
         };
-        let (silent, place) = (Arc::new(silent), Place { permit, address });
-        let guest = Guest { hall: self.clone(), peer, place, silent: silent.clone() };
+        let (silent, place) = (Arc::new(silent), ConnectionSlot { permit, address });
+        let guest = AcceptedClient { hall: self.clone(), peer, place, silent: silent.clone() };
         let guest = Arc::new(guest);
         let router = match crowded {
             true => self.refusal(),
@@ -207,10 +207,10 @@ impl Hall {
         let service = TowerToHyperService::new(service);
         let (limits, stop) = (self.limits.clone(), self.stop.clone());
         match stream {
-            Stream::Plain(tcp) => {
+            ClientStream::Plain(tcp) => {
                 self.run(Linger::new(tcp, limits, stop), service, &silent).await;
             }
-            Stream::Tls(tls) => {
+            ClientStream::Tls(tls) => {
                 self.run(Linger::new(tls, limits, stop), service, &silent).await;
             }
         }
@@ -231,7 +231,7 @@ impl Hall {
         &self,
         stream: S,
         service: TowerToHyperService<MapRequest<Router, F>>,
-        silent: &SilentPlace,
+        silent: &SilentSlot,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         F: FnMut(Request<Incoming>) -> Request<Incoming> + Clone + Send + 'static,
@@ -262,14 +262,14 @@ impl Hall {
 }
 
 /// The client of one connection.
-struct Guest {
-    hall: Arc<Hall>,
+struct AcceptedClient {
+    hall: Arc<ListenerShared>,
     peer: Peer,
-    place: Place,
-    silent: Arc<SilentPlace>,
+    place: ConnectionSlot,
+    silent: Arc<SilentSlot>,
 }
 
-impl Guest {
+impl AcceptedClient {
     /// Adds to a request what is known of its client.
     fn settle(&self, mut request: Request<Incoming>) -> Request<Incoming> {
         self.silent.asked();
@@ -277,15 +277,15 @@ impl Guest {
         let (mut place, mut crowded) = (self.place.clone(), None);
         if place.address.is_none() {
             match self.hall.capacity.addresses.enter(client.addr) {
-                Entry::Place(address) => place.address = Some(Arc::new(address)),
-                Entry::Refused(_) | Entry::Closed => {
+                AddressEntry::Place(address) => place.address = Some(Arc::new(address)),
+                AddressEntry::Refused(_) | AddressEntry::Closed => {
                     self.hall.metrics.refused.count(Crowd::Address);
                     crowded = Some(self.hall.limits.connections_per_address_max);
                 }
             }
         }
         let addr = if self.peer.addr.is_loopback() { client.addr } else { self.peer.addr };
-        let arrival = Arrival { place, scheme: client.scheme, client: addr, crowded };
+        let arrival = RequestArrival { place, scheme: client.scheme, client: addr, crowded };
         request.extensions_mut().insert(arrival);
         request
     }
@@ -293,13 +293,13 @@ impl Guest {
 
 /// Returns the address of a request's client, if the request came through a listener.
 pub fn client_addr<B>(request: &Request<B>) -> Option<IpAddr> {
-    request.extensions().get::<Arrival>().map(|arrival| arrival.client)
+    request.extensions().get::<RequestArrival>().map(|arrival| arrival.client)
 }
 
 /// The origin of a request, stored in its extensions.
 #[derive(Clone)]
-pub(super) struct Arrival {
-    pub(super) place: Place,
+pub(super) struct RequestArrival {
+    pub(super) place: ConnectionSlot,
     pub(super) scheme: Scheme,
     /// The client's address. It is a loopback address only if the peer that sent the request has one, too.
     pub(super) client: IpAddr,
@@ -326,11 +326,11 @@ impl Scheme {
 /// A client's place among all connections, and among those of its address. Each request carries it, so that a socket
 /// that outlives its HTTP connection keeps it.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     #[expect(dead_code, reason = "it is held, not read")]
     permit: Arc<OwnedSemaphorePermit>,
     /// `None` if each request takes its own.
-    address: Option<Arc<AddressPlace>>,
+    address: Option<Arc<AddressSlot>>,
 }
 
 /// Returns a server for HTTP/1.1 only. hyper-util's builder for both versions waits without a time limit for the first

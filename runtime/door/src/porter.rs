@@ -25,7 +25,7 @@ pub struct Porter {
 
 /// Why a client belongs to no project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misled {
+pub enum HostMismatch {
     /// No project has the host in the request.
     Host,
     /// The server has no project yet.
@@ -39,13 +39,13 @@ impl Porter {
     }
 
     /// Returns the answer to such a client.
-    pub fn answer(&self, mut request: Request, why: Misled) -> Response {
+    pub fn answer(&self, mut request: Request, why: HostMismatch) -> Response {
         if let Some(error) = head::problem(&request) {
             return error.show(Audience::Public).into_response();
         }
         let error = match why {
-            Misled::Host => DoorError::UnknownHost,
-            Misled::NoProject => DoorError::NoProject,
+            HostMismatch::Host => DoorError::UnknownHost,
+            HostMismatch::NoProject => DoorError::NoProject,
         };
         let shown = error.show(Audience::Public);
         if shown.retry_after.is_some() || !upgrade::is_asked_for(request.headers()) {

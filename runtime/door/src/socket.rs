@@ -11,12 +11,12 @@ use crate::hooks::{self, Decision, LOOKS_MAX};
 use crate::http::{plain, respond};
 use crate::status::DoorError;
 use crate::upgrade::{Socket, UpgradeHandshake};
-use crate::{FrontDoor, Named};
+use crate::{FrontDoor, NamedRoom};
 use ::http::{HeaderMap, header};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use driver::Membership;
+use driver::RoomMembership;
 use futures_util::{SinkExt, StreamExt};
 use room_core::event::CloseFrame;
 use room_core::limits::{Limits, ms};
@@ -44,18 +44,18 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
         }
     };
     let refusal = match join(&door, request, &named).await {
-        Ok(Entry::Joined(membership)) => {
+        Ok(HandshakeOutcome::Joined(membership)) => {
             metrics.open_seconds.record(begun.elapsed());
             return welcome(&door, handshake, membership);
         }
-        Ok(Entry::Response(response)) => {
+        Ok(HandshakeOutcome::Response(response)) => {
             metrics.refusals.count(Refusal::Hook);
             let status = response.status();
             let text = format!("a client was turned away by on_before_connect with {status}");
             door.note(LogLevel::Info, &named, &text);
             return response;
         }
-        Ok(Entry::Refused(frame)) => {
+        Ok(HandshakeOutcome::Refused(frame)) => {
             metrics.refusals.count(Refusal::Hook);
             let (code, why) = (frame.code, &frame.reason);
             let text = format!("a client was turned away by on_before_connect with {code}: {why}");
@@ -94,15 +94,19 @@ pub(super) fn refuse(
 }
 
 /// The result of a handshake.
-enum Entry {
-    Joined(Membership),
+enum HandshakeOutcome {
+    Joined(RoomMembership),
     Response(Response),
     Refused(CloseFrame),
 }
 
 /// Checks the origin, runs the hook and enters the room with one snapshot of the code in place for the room. If other
 /// code is in place when the client is to join, all of it is repeated.
-async fn join(door: &FrontDoor, request: Request, named: &Named) -> Result<Entry, DoorError> {
+async fn join(
+    door: &FrontDoor,
+    request: Request,
+    named: &NamedRoom,
+) -> Result<HandshakeOutcome, DoorError> {
     let room = door.room(request.uri(), named)?;
     let id = connection_of_query(request.uri().query(), &door.0.limits)?;
     let ((parts, _), outboxes) = (request.into_parts(), door.0.rooms.outboxes());
@@ -112,13 +116,19 @@ async fn join(door: &FrontDoor, request: Request, named: &Named) -> Result<Entry
         let request = plain(&parts, Bytes::new());
         let request = match hooks::ask(door, DoorCall::BeforeConnect, &entrance, request).await? {
             Decision::Forward(request) => request,
-            Decision::Respond(response) => return Ok(Entry::Response(respond(response))),
-            Decision::Refuse(frame) => return Ok(Entry::Refused(frame)),
+            Decision::Respond(response) => {
+                return Ok(HandshakeOutcome::Response(respond(response)));
+            }
+            Decision::Refuse(frame) => return Ok(HandshakeOutcome::Refused(frame)),
         };
         let visitor = Visitor { id: id.clone(), request };
         let to = (&outboxes, PartySocket::KEY);
         if let Some(joined) = door.0.rooms.connect(&entrance, visitor, to).await? {
-            return Ok(Entry::Joined(Membership { key: PartySocket::KEY, joined, outboxes }));
+            return Ok(HandshakeOutcome::Joined(RoomMembership {
+                key: PartySocket::KEY,
+                joined,
+                outboxes,
+            }));
         }
     }
     Err(hooks::outrun())
@@ -137,7 +147,7 @@ fn check_origin(entrance: &Entrance, headers: &HeaderMap) -> Result<(), DoorErro
     Ok(())
 }
 
-fn welcome(door: &FrontDoor, handshake: UpgradeHandshake, membership: Membership) -> Response {
+fn welcome(door: &FrontDoor, handshake: UpgradeHandshake, membership: RoomMembership) -> Response {
     let (response, socket) = handshake.accept();
     let (limits, closing) = (door.0.limits.clone(), door.0.closing.clone());
     let metrics = door.0.metrics.door.clone();

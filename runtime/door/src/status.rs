@@ -69,7 +69,7 @@ pub enum DoorError {
 
 /// An error as a client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct ClientError {
     /// The status of a plain response.
     pub(super) status: StatusCode,
     /// The close frame of a WebSocket, which is accepted and then closed.
@@ -153,7 +153,7 @@ impl DoorError {
     }
 
     /// Returns the error as this audience may see it. Hidden details are logged under the id that the client sees.
-    pub fn show(&self, audience: Audience) -> Shown {
+    pub fn show(&self, audience: Audience) -> ClientError {
         let (status, code) = self.codes();
         let mut kept_under = None;
         let text = match audience {
@@ -175,7 +175,7 @@ impl DoorError {
             Self::Room(Unreachable::Room(error)) => error.is_retryable(),
             _ => false,
         };
-        Shown {
+        ClientError {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             frame: CloseFrame::new(code, &text),
             text,

@@ -10,7 +10,7 @@ mod intake;
 
 pub(super) use intake::IntakeError;
 
-use crate::listener::{Arrival, Place};
+use crate::listener::{ConnectionSlot, RequestArrival};
 use crate::status::DoorError;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::body::Body;
@@ -47,7 +47,7 @@ pub(super) struct UpgradeHandshake {
     config: WebSocketConfig,
     bounds: Bounds,
     permit: BytePermit,
-    place: Option<Place>,
+    place: Option<ConnectionSlot>,
 }
 
 impl UpgradeHandshake {
@@ -83,7 +83,8 @@ impl UpgradeHandshake {
         headers.insert(header::UPGRADE, fixed("websocket"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
         headers.extend(protocol.map(|protocol| (header::SEC_WEBSOCKET_PROTOCOL, protocol)));
-        let place = request.extensions().get::<Arrival>().map(|arrival| arrival.place.clone());
+        let place =
+            request.extensions().get::<RequestArrival>().map(|arrival| arrival.place.clone());
         let Limits { message_ms_max, message_bytes_max, .. } = *limits;
         let bounds = Bounds { message_ms_max, message_bytes_max };
         Ok(Self {
@@ -100,7 +101,7 @@ impl UpgradeHandshake {
     /// also yields the client's place, to be held as long as the socket.
     pub(super) fn accept(
         self,
-    ) -> (Response, impl Future<Output = Option<(Socket, Option<Place>)>>) {
+    ) -> (Response, impl Future<Output = Option<(Socket, Option<ConnectionSlot>)>>) {
         let Self { response, upgrade, config, bounds, permit, place } = self;
         let socket = async move {
             match upgrade.await {

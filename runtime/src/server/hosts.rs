@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderMap, header};
-use room_door::{Misled, Porter};
+use room_door::{HostMismatch, Porter};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tower::ServiceExt;
 
@@ -102,8 +102,8 @@ impl Hosts {
                 let Ok(response) = router.oneshot(request).await;
                 response
             }
-            None if self.is_empty() => porter.answer(request, Misled::NoProject),
-            None => porter.answer(request, Misled::Host),
+            None if self.is_empty() => porter.answer(request, HostMismatch::NoProject),
+            None => porter.answer(request, HostMismatch::Host),
         }
     }
 

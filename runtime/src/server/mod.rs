@@ -42,7 +42,7 @@ use room_core::clock::Clock;
 use room_core::config::{Proxies, Tls};
 use room_core::limits::{Limits, size};
 use room_core::metrics::ServerMetrics;
-use room_door::{Capacity, Certificates, Listener, Porter, TlsError, Way};
+use room_door::{Capacity, Certificates, Listener, ListenerTransport, Porter, TlsError};
 use room_guest::{CodeCaches, EngineError};
 use room_operator::{ClientAddress, SocketScheme};
 use room_rooms::rooms::GuestHost;
@@ -177,7 +177,7 @@ impl Server {
                 Some(files) => Some(Certificates::read(files, shared_limits.clone()).await?),
                 None => None,
             };
-            let way = Way { tls, proxies: Arc::new(proxies) };
+            let way = ListenerTransport { tls, proxies: Arc::new(proxies) };
             // Clients and operators have separate capacities, so clients never keep operators out.
             let capacity = Capacity::new(&shared_limits);
             let listener = Listener::bind(addr, shared_limits.clone(), way, capacity).await;

@@ -16,22 +16,22 @@ use tokio::time::Instant;
 /// One wire protocol, for one socket.
 pub(super) trait Carrier: Send {
     /// Handles a frame of the client. Returns a message and the connection whose room receives it.
-    fn heard(&mut self, heard: Heard) -> Option<(ConnectionKey, Message)>;
+    fn heard(&mut self, heard: ClientInput) -> Option<(ConnectionKey, Message)>;
 
     /// Handles a message that is lost because the room had no space for it in time.
-    fn refused(&mut self, key: ConnectionKey, now: Instant, acts: &mut Vec<Act>);
+    fn refused(&mut self, key: ConnectionKey, now: Instant, acts: &mut Vec<CarrierAct>);
 
     /// Handles the end of reading: the client sends nothing more that counts.
-    fn ended(&mut self, end: WireEnd, now: Instant, acts: &mut Vec<Act>);
+    fn ended(&mut self, end: WireEnd, now: Instant, acts: &mut Vec<CarrierAct>);
 
     /// Returns true as long as the driver is to read from the client.
     fn listens(&self) -> bool;
 
     /// Appends the frames for a room's output. Nothing is written behind a close frame.
-    fn said(&mut self, key: ConnectionKey, said: Said, frames: &mut Vec<Frame>);
+    fn said(&mut self, key: ConnectionKey, said: Said, frames: &mut Vec<OutgoingFrame>);
 
     /// Handles that frames have been written.
-    fn written(&mut self, written: Written, now: Instant, acts: &mut Vec<Act>);
+    fn written(&mut self, written: WrittenFrame, now: Instant, acts: &mut Vec<CarrierAct>);
 
     /// Schedules the end of this connection at a time, because the node stops.
     fn stop(&mut self, at: Instant);
@@ -40,12 +40,12 @@ pub(super) trait Carrier: Send {
     fn due(&self) -> Option<Instant>;
 
     /// Handles that time has passed.
-    fn tick(&mut self, now: Instant, acts: &mut Vec<Act>);
+    fn tick(&mut self, now: Instant, acts: &mut Vec<CarrierAct>);
 }
 
 /// An event from a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum ClientInput {
     Message(Message),
     /// A ping or a pong: the client is alive.
     SignOfLife,
@@ -57,14 +57,14 @@ pub(super) enum WireEnd {
     /// It closed, or answered our close frame.
     Closed(CloseFrame),
     /// It sent something invalid.
-    Fault(Fault),
+    Fault(SocketFault),
     /// The connection is gone.
     Lost,
 }
 
 /// What was invalid in the client's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct SocketFault {
     /// The close frame for the client.
     pub(super) frame: CloseFrame,
     /// The error text for the room.
@@ -73,7 +73,7 @@ pub(super) struct Fault {
 
 /// A frame to be written to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Frame {
+pub(super) enum OutgoingFrame {
     Message(Message),
     Ping,
     /// The last frame.
@@ -82,16 +82,16 @@ pub(super) enum Frame {
 
 /// Frames whose writing is reported to the carrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written {
+pub(super) enum WrittenFrame {
     Ping,
     Close,
 }
 
 /// What a carrier requests of its driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Act {
+pub(super) enum CarrierAct {
     /// Writes a ping, before everything that waits. The carrier requests the next one only after this one is
-    /// [`Written`].
+    /// [`WrittenFrame`].
     Ping,
     /// Writes a close frame, in place of everything that waits. Requested once.
     Close(CloseFrame),

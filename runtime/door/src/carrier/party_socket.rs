@@ -5,8 +5,10 @@
 //! protocol receives the answers to its earlier messages, as far as they come in time, and then the reason for the end.
 //! Nothing is written behind a close frame. It does not know sockets or timers.
 
-use super::pulse::{Beat, Pulse};
-use super::{Act, Carrier, Farewell, Fault, Frame, Heard, WireEnd, Written};
+use super::pulse::{Pulse, PulseAct};
+use super::{
+    Carrier, CarrierAct, ClientInput, Farewell, OutgoingFrame, SocketFault, WireEnd, WrittenFrame,
+};
 use room_core::event::{CloseFrame, CloseHandshake, Ending, Message};
 use room_core::limits::{Limits, ms};
 use room_rooms::room::{ConnectionKey, Said};
@@ -15,14 +17,14 @@ use tokio::time::Instant;
 
 /// The connection of a plain WebSocket.
 pub(crate) struct PartySocket {
-    stage: Stage,
+    stage: ConnectionStage,
     pulse: Pulse,
     stop_at: Option<Instant>,
     close_max: Duration,
 }
 
 /// The stage of a connection.
-enum Stage {
+enum ConnectionStage {
     Open,
     /// The client broke the protocol, and receives the answers to its earlier messages.
     Failing {
@@ -50,7 +52,7 @@ enum Closing {
 
 /// What a client still receives when the server ends its connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Before {
+enum RemainingOutput {
     /// The answers to all its messages.
     AllAnswers,
     /// The answers that are ready.
@@ -63,132 +65,149 @@ impl PartySocket {
 
     /// Starts a connection that a room has admitted.
     pub(crate) fn new(limits: &Limits, now: Instant) -> Self {
-        let (stage, pulse) = (Stage::Open, Pulse::new(limits, now));
+        let (stage, pulse) = (ConnectionStage::Open, Pulse::new(limits, now));
         Self { stage, pulse, stop_at: None, close_max: ms(limits.close_ms_max) }
     }
 
     /// Fails the connection: RFC 6455 section 7.1.7.
-    fn fail(&mut self, fault: Fault, before: Before, now: Instant, acts: &mut Vec<Act>) {
-        let Fault { frame, error } = fault;
+    fn fail(
+        &mut self,
+        fault: SocketFault,
+        before: RemainingOutput,
+        now: Instant,
+        acts: &mut Vec<CarrierAct>,
+    ) {
+        let SocketFault { frame, error } = fault;
         let ending = Ending { frame: frame.clone(), handshake: CloseHandshake::Missing };
-        let reports = [Act::Report(Self::KEY, error), Act::Leave(Self::KEY, ending)];
+        let reports = [CarrierAct::Report(Self::KEY, error), CarrierAct::Leave(Self::KEY, ending)];
         let end = match before {
-            Before::AllAnswers => now + 2 * self.close_max,
-            Before::ReadyAnswers => now + self.close_max,
+            RemainingOutput::AllAnswers => now + 2 * self.close_max,
+            RemainingOutput::ReadyAnswers => now + self.close_max,
         };
         match self.stage {
-            Stage::Open => {
+            ConnectionStage::Open => {
                 acts.extend(reports);
-                let answers = (before == Before::AllAnswers).then(|| now + self.close_max);
+                let answers = (before == RemainingOutput::AllAnswers).then(|| now + self.close_max);
                 if answers.is_none() {
-                    acts.push(Act::End(Self::KEY, frame.clone()));
+                    acts.push(CarrierAct::End(Self::KEY, frame.clone()));
                 }
-                self.stage = Stage::Failing { verdict: frame, answers, end };
+                self.stage = ConnectionStage::Failing { verdict: frame, answers, end };
             }
-            Stage::Closing(Closing::Goodbye) => {
+            ConnectionStage::Closing(Closing::Goodbye) => {
                 acts.extend(reports);
-                self.stage = Stage::Closing(Closing::Fault(end));
+                self.stage = ConnectionStage::Closing(Closing::Fault(end));
             }
             // Nothing follows the close frame, so the connection is shut down.
-            Stage::Closed(_) => {
-                acts.push(Act::Leave(Self::KEY, Ending::broken_off()));
+            ConnectionStage::Closed(_) => {
+                acts.push(CarrierAct::Leave(Self::KEY, Ending::broken_off()));
                 self.hang_up(Farewell::ShutDown, acts);
             }
-            Stage::Failing { .. } | Stage::Closing(Closing::Fault(_)) | Stage::Over => {}
+            ConnectionStage::Failing { .. }
+            | ConnectionStage::Closing(Closing::Fault(_))
+            | ConnectionStage::Over => {}
         }
     }
 
     /// Ends the connection because the client is gone.
-    fn lose(&mut self, acts: &mut Vec<Act>) {
+    fn lose(&mut self, acts: &mut Vec<CarrierAct>) {
         match self.stage {
-            Stage::Over => return,
-            Stage::Failing { .. } | Stage::Closing(Closing::Fault(_)) => {}
-            Stage::Open | Stage::Closing(Closing::Goodbye) | Stage::Closed(_) => {
-                acts.push(Act::Leave(Self::KEY, Ending::broken_off()));
+            ConnectionStage::Over => return,
+            ConnectionStage::Failing { .. } | ConnectionStage::Closing(Closing::Fault(_)) => {}
+            ConnectionStage::Open
+            | ConnectionStage::Closing(Closing::Goodbye)
+            | ConnectionStage::Closed(_) => {
+                acts.push(CarrierAct::Leave(Self::KEY, Ending::broken_off()));
             }
         }
         self.hang_up(Farewell::Drop, acts);
     }
 
-    fn hang_up(&mut self, farewell: Farewell, acts: &mut Vec<Act>) {
-        self.stage = Stage::Over;
-        acts.push(Act::HangUp(farewell));
+    fn hang_up(&mut self, farewell: Farewell, acts: &mut Vec<CarrierAct>) {
+        self.stage = ConnectionStage::Over;
+        acts.push(CarrierAct::HangUp(farewell));
     }
 
     /// Returns the close frame to write if the connection ends with `frame`, or `None` if one is being written already.
     fn close(&mut self, frame: CloseFrame) -> Option<CloseFrame> {
-        let (frame, closing) = match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Open => (frame, Closing::Goodbye),
-            Stage::Failing { verdict, end, .. } => (verdict, Closing::Fault(end)),
-            stage @ (Stage::Closing(_) | Stage::Closed(_) | Stage::Over) => {
+        let (frame, closing) = match std::mem::replace(&mut self.stage, ConnectionStage::Over) {
+            ConnectionStage::Open => (frame, Closing::Goodbye),
+            ConnectionStage::Failing { verdict, end, .. } => (verdict, Closing::Fault(end)),
+            stage @ (ConnectionStage::Closing(_)
+            | ConnectionStage::Closed(_)
+            | ConnectionStage::Over) => {
                 self.stage = stage;
                 return None;
             }
         };
-        self.stage = Stage::Closing(closing);
+        self.stage = ConnectionStage::Closing(closing);
         Some(frame)
     }
 }
 
 impl Carrier for PartySocket {
-    fn heard(&mut self, heard: Heard) -> Option<(ConnectionKey, Message)> {
+    fn heard(&mut self, heard: ClientInput) -> Option<(ConnectionKey, Message)> {
         self.pulse.heard();
         match heard {
             // The room gets what the client sent before it read the room's goodbye.
-            Heard::Message(message) if self.listens() => Some((Self::KEY, message)),
-            Heard::Message(_) | Heard::SignOfLife => None,
+            ClientInput::Message(message) if self.listens() => Some((Self::KEY, message)),
+            ClientInput::Message(_) | ClientInput::SignOfLife => None,
         }
     }
 
-    fn refused(&mut self, _key: ConnectionKey, now: Instant, acts: &mut Vec<Act>) {
+    fn refused(&mut self, _key: ConnectionKey, now: Instant, acts: &mut Vec<CarrierAct>) {
         let error = "the room did not take a message in time".to_owned();
         let frame = CloseFrame::new(1013, "the room is busy");
-        self.fail(Fault { frame, error }, Before::ReadyAnswers, now, acts);
+        self.fail(SocketFault { frame, error }, RemainingOutput::ReadyAnswers, now, acts);
     }
 
-    fn ended(&mut self, end: WireEnd, now: Instant, acts: &mut Vec<Act>) {
+    fn ended(&mut self, end: WireEnd, now: Instant, acts: &mut Vec<CarrierAct>) {
         match end {
             WireEnd::Closed(frame) if self.listens() => {
-                acts.push(Act::Leave(
+                acts.push(CarrierAct::Leave(
                     Self::KEY,
                     Ending { frame, handshake: CloseHandshake::Clean },
                 ));
                 self.hang_up(Farewell::Reply, acts);
             }
             WireEnd::Closed(_) => {}
-            WireEnd::Fault(fault) => self.fail(fault, Before::AllAnswers, now, acts),
+            WireEnd::Fault(fault) => self.fail(fault, RemainingOutput::AllAnswers, now, acts),
             WireEnd::Lost => self.lose(acts),
         }
     }
 
     fn listens(&self) -> bool {
-        matches!(self.stage, Stage::Open | Stage::Closing(Closing::Goodbye) | Stage::Closed(_))
+        matches!(
+            self.stage,
+            ConnectionStage::Open
+                | ConnectionStage::Closing(Closing::Goodbye)
+                | ConnectionStage::Closed(_)
+        )
     }
 
-    fn said(&mut self, _key: ConnectionKey, said: Said, frames: &mut Vec<Frame>) {
+    fn said(&mut self, _key: ConnectionKey, said: Said, frames: &mut Vec<OutgoingFrame>) {
         let last = match said {
             Said::Message(message) => {
-                if matches!(self.stage, Stage::Open | Stage::Failing { .. }) {
-                    frames.push(Frame::Message(message));
+                if matches!(self.stage, ConnectionStage::Open | ConnectionStage::Failing { .. }) {
+                    frames.push(OutgoingFrame::Message(message));
                 }
                 return;
             }
             Said::Goodbye(frame) => frame,
             Said::Overflow => CloseFrame::new(1013, "too slow: the outbox is full"),
         };
-        frames.extend(self.close(last).map(Frame::Close));
+        frames.extend(self.close(last).map(OutgoingFrame::Close));
     }
 
-    fn written(&mut self, written: Written, now: Instant, acts: &mut Vec<Act>) {
+    fn written(&mut self, written: WrittenFrame, now: Instant, acts: &mut Vec<CarrierAct>) {
         match (written, &self.stage) {
-            (Written::Ping, _) => self.pulse.pinged(now),
-            (Written::Close, Stage::Closing(Closing::Goodbye)) => {
-                self.stage = Stage::Closed(now + self.close_max);
+            (WrittenFrame::Ping, _) => self.pulse.pinged(now),
+            (WrittenFrame::Close, ConnectionStage::Closing(Closing::Goodbye)) => {
+                self.stage = ConnectionStage::Closed(now + self.close_max);
             }
-            (Written::Close, Stage::Closing(Closing::Fault(_))) => {
+            (WrittenFrame::Close, ConnectionStage::Closing(Closing::Fault(_))) => {
                 self.hang_up(Farewell::ShutDown, acts);
             }
-            (Written::Close, _) => {}
+            (WrittenFrame::Close, _) => {}
         }
     }
 
@@ -198,40 +217,50 @@ impl Carrier for PartySocket {
 
     fn due(&self) -> Option<Instant> {
         let end = match &self.stage {
-            Stage::Open | Stage::Closing(Closing::Goodbye) => None,
-            Stage::Failing { answers, end, .. } => Some(answers.unwrap_or(*end)),
-            Stage::Closing(Closing::Fault(end)) | Stage::Closed(end) => Some(*end),
-            Stage::Over => return None,
+            ConnectionStage::Open | ConnectionStage::Closing(Closing::Goodbye) => None,
+            ConnectionStage::Failing { answers, end, .. } => Some(answers.unwrap_or(*end)),
+            ConnectionStage::Closing(Closing::Fault(end)) | ConnectionStage::Closed(end) => {
+                Some(*end)
+            }
+            ConnectionStage::Over => return None,
         };
         [end, self.pulse.due(), self.stop_at].into_iter().flatten().min()
     }
 
-    fn tick(&mut self, now: Instant, acts: &mut Vec<Act>) {
+    fn tick(&mut self, now: Instant, acts: &mut Vec<CarrierAct>) {
         match &mut self.stage {
-            Stage::Failing { end, .. } | Stage::Closing(Closing::Fault(end)) if now >= *end => {
+            ConnectionStage::Failing { end, .. }
+            | ConnectionStage::Closing(Closing::Fault(end))
+                if now >= *end =>
+            {
                 return self.lose(acts);
             }
-            Stage::Closed(end) if now >= *end => return self.lose(acts),
-            Stage::Failing { verdict, answers, .. }
+            ConnectionStage::Closed(end) if now >= *end => return self.lose(acts),
+            ConnectionStage::Failing { verdict, answers, .. }
                 if answers.is_some_and(|answers| now >= answers) =>
             {
                 *answers = None;
-                acts.push(Act::End(Self::KEY, verdict.clone()));
+                acts.push(CarrierAct::End(Self::KEY, verdict.clone()));
             }
             _ => {}
         }
         match self.pulse.beat(now) {
-            Beat::Lost => return self.lose(acts),
+            PulseAct::Lost => return self.lose(acts),
             // Nothing is pinged behind a close frame: the client has a time limit to answer that frame.
-            Beat::Ping if matches!(self.stage, Stage::Open | Stage::Failing { .. }) => {
-                acts.push(Act::Ping);
+            PulseAct::Ping
+                if matches!(
+                    self.stage,
+                    ConnectionStage::Open | ConnectionStage::Failing { .. }
+                ) =>
+            {
+                acts.push(CarrierAct::Ping);
             }
-            Beat::Ping | Beat::Nothing => {}
+            PulseAct::Ping | PulseAct::Nothing => {}
         }
         if self.stop_at.is_some_and(|at| now >= at) {
             self.stop_at = None;
             let frame = CloseFrame::new(1012, "the server is shutting down");
-            acts.extend(self.close(frame).map(Act::Close));
+            acts.extend(self.close(frame).map(CarrierAct::Close));
         }
     }
 }

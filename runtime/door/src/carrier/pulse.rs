@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 /// The state of one client's pings.
 pub(super) struct Pulse {
-    stage: Stage,
+    stage: PulseStage,
     /// When the ping after the current one is due.
     next: Instant,
     /// True if the client has sent something since the last ping was requested.
@@ -20,7 +20,7 @@ pub(super) struct Pulse {
 }
 
 #[derive(Clone, Copy)]
-enum Stage {
+enum PulseStage {
     Resting,
     /// A ping is requested, and not written yet.
     Asked,
@@ -30,7 +30,7 @@ enum Stage {
 
 /// What the carrier is to do about a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beat {
+pub(super) enum PulseAct {
     Nothing,
     Ping,
     Lost,
@@ -40,7 +40,7 @@ impl Pulse {
     /// Starts with a client that is alive now.
     pub(super) fn new(limits: &Limits, now: Instant) -> Self {
         let interval = ms(limits.ping_interval_ms);
-        let (stage, next) = (Stage::Resting, now + interval);
+        let (stage, next) = (PulseStage::Resting, now + interval);
         Self { stage, next, heard: false, interval, patience: ms(limits.pong_ms_max) }
     }
 
@@ -51,34 +51,34 @@ impl Pulse {
 
     /// Notes that the ping is written.
     pub(super) fn pinged(&mut self, now: Instant) {
-        self.stage = Stage::Out(now + self.patience);
+        self.stage = PulseStage::Out(now + self.patience);
     }
 
     /// Returns when to call `beat` again, or `None` until the requested ping is written.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.stage {
-            Stage::Resting => Some(self.next),
-            Stage::Asked => None,
-            Stage::Out(until) => Some(until),
+            PulseStage::Resting => Some(self.next),
+            PulseStage::Asked => None,
+            PulseStage::Out(until) => Some(until),
         }
     }
 
     /// Returns what to do at this time. A returned ping counts as requested.
-    pub(super) fn beat(&mut self, now: Instant) -> Beat {
-        if let Stage::Out(until) = self.stage
+    pub(super) fn beat(&mut self, now: Instant) -> PulseAct {
+        if let PulseStage::Out(until) = self.stage
             && now >= until
         {
             if !self.heard {
-                return Beat::Lost;
+                return PulseAct::Lost;
             }
-            self.stage = Stage::Resting;
+            self.stage = PulseStage::Resting;
         }
-        if matches!(self.stage, Stage::Resting) && now >= self.next {
+        if matches!(self.stage, PulseStage::Resting) && now >= self.next {
             self.next += self.interval;
-            (self.stage, self.heard) = (Stage::Asked, false);
-            return Beat::Ping;
+            (self.stage, self.heard) = (PulseStage::Asked, false);
+            return PulseAct::Ping;
         }
-        Beat::Nothing
+        PulseAct::Nothing
     }
 }
 
@@ -101,12 +101,12 @@ mod tests {
         for round in 1..=3 {
             let at = begun + 10 * round * SECOND;
             assert_eq!(pulse.due(), Some(at));
-            assert_eq!(pulse.beat(at - SECOND), Beat::Nothing);
-            assert_eq!(pulse.beat(at), Beat::Ping);
+            assert_eq!(pulse.beat(at - SECOND), PulseAct::Nothing);
+            assert_eq!(pulse.beat(at), PulseAct::Ping);
             pulse.pinged(at + SECOND);
             pulse.heard();
             assert_eq!(pulse.due(), Some(at + 4 * SECOND));
-            assert_eq!(pulse.beat(at + 4 * SECOND), Beat::Nothing);
+            assert_eq!(pulse.beat(at + 4 * SECOND), PulseAct::Nothing);
         }
     }
 
@@ -115,11 +115,11 @@ mod tests {
         let begun = Instant::now();
         let mut pulse = pulse(begun);
         pulse.heard();
-        assert_eq!(pulse.beat(begun + 10 * SECOND), Beat::Ping);
+        assert_eq!(pulse.beat(begun + 10 * SECOND), PulseAct::Ping);
         // Bytes from before the ping are not an answer, and no time runs until the ping is written.
-        assert_eq!((pulse.due(), pulse.beat(begun + 100 * SECOND)), (None, Beat::Nothing));
+        assert_eq!((pulse.due(), pulse.beat(begun + 100 * SECOND)), (None, PulseAct::Nothing));
         pulse.pinged(begun + 100 * SECOND);
-        assert_eq!(pulse.beat(begun + 102 * SECOND), Beat::Nothing);
-        assert_eq!(pulse.beat(begun + 103 * SECOND), Beat::Lost);
+        assert_eq!(pulse.beat(begun + 102 * SECOND), PulseAct::Nothing);
+        assert_eq!(pulse.beat(begun + 103 * SECOND), PulseAct::Lost);
     }
 }

@@ -45,25 +45,25 @@ const NETWORK: u128 = !((1 << 64) - 1);
 
 /// The counts of connections by client address. Cheap to clone; clones share the counts.
 #[derive(Clone)]
-pub(super) struct Addresses(Arc<Counts>);
+pub(super) struct Addresses(Arc<AddressCounts>);
 
-struct Counts {
+struct AddressCounts {
     open: Mutex<HashMap<IpAddr, usize>>,
     max: usize,
 }
 
 /// What the listener does with a new connection of an address.
-pub(super) enum Entry {
+pub(super) enum AddressEntry {
     /// Serves it.
-    Place(AddressPlace),
+    Place(AddressSlot),
     /// Answers that there are too many connections.
-    Refused(AddressPlace),
+    Refused(AddressSlot),
     /// Closes it at once: there are too many refused connections, too.
     Closed,
 }
 
 /// A place among the connections of one address.
-pub(super) struct AddressPlace {
+pub(super) struct AddressSlot {
     all: Addresses,
     addr: IpAddr,
 }
@@ -71,23 +71,23 @@ pub(super) struct AddressPlace {
 impl Addresses {
     pub(super) fn new(limits: &Limits) -> Self {
         let max = size(limits.connections_per_address_max);
-        Self(Arc::new(Counts { open: Mutex::default(), max }))
+        Self(Arc::new(AddressCounts { open: Mutex::default(), max }))
     }
 
     /// Takes a place for one more connection of this address.
-    pub(super) fn enter(&self, addr: IpAddr) -> Entry {
+    pub(super) fn enter(&self, addr: IpAddr) -> AddressEntry {
         let addr = network(addr);
         let max = self.0.max;
         let mut open = self.open();
         let count = open.entry(addr).or_default();
         if *count > max.saturating_add(max / 8) {
-            return Entry::Closed;
+            return AddressEntry::Closed;
         }
         *count += 1;
         let is_over = *count > max;
         drop(open);
-        let place = AddressPlace { all: self.clone(), addr };
-        if is_over { Entry::Refused(place) } else { Entry::Place(place) }
+        let place = AddressSlot { all: self.clone(), addr };
+        if is_over { AddressEntry::Refused(place) } else { AddressEntry::Place(place) }
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -96,7 +96,7 @@ impl Addresses {
     }
 }
 
-impl Drop for AddressPlace {
+impl Drop for AddressSlot {
     fn drop(&mut self) {
         let mut open = self.all.open();
         if let Some(count) = open.get_mut(&self.addr) {
@@ -118,22 +118,22 @@ fn network(addr: IpAddr) -> IpAddr {
 
 /// The connections that have not sent a request yet. Cheap to clone; clones share the list.
 #[derive(Clone)]
-pub(super) struct HalfOpen(Arc<Waiting>);
+pub(super) struct HalfOpen(Arc<SilentConnections>);
 
-struct Waiting {
+struct SilentConnections {
     /// Ordered by arrival.
-    silent: Mutex<Silent>,
+    silent: Mutex<SilentByAge>,
     max: usize,
 }
 
 #[derive(Default)]
-struct Silent {
+struct SilentByAge {
     next: u64,
     by_age: BTreeMap<u64, CancellationToken>,
 }
 
 /// The place of a connection that has not sent a request yet.
-pub(super) struct SilentPlace {
+pub(super) struct SilentSlot {
     all: HalfOpen,
     number: u64,
     pushed_out: CancellationToken,
@@ -143,11 +143,11 @@ pub(super) struct SilentPlace {
 impl HalfOpen {
     pub(super) fn new(limits: &Limits) -> Self {
         let max = size(limits.half_open_max);
-        Self(Arc::new(Waiting { silent: Mutex::default(), max }))
+        Self(Arc::new(SilentConnections { silent: Mutex::default(), max }))
     }
 
     /// Takes a place for a connection. Returns also whether another connection was pushed out for it.
-    pub(super) fn enter(&self) -> (SilentPlace, bool) {
+    pub(super) fn enter(&self) -> (SilentSlot, bool) {
         let (pushed_out, asked) = (CancellationToken::new(), CancellationToken::new());
         let mut silent = self.silent();
         let number = silent.next;
@@ -161,16 +161,16 @@ impl HalfOpen {
         if let Some((_, oldest)) = &oldest {
             oldest.cancel();
         }
-        (SilentPlace { all: self.clone(), number, pushed_out, asked }, oldest.is_some())
+        (SilentSlot { all: self.clone(), number, pushed_out, asked }, oldest.is_some())
     }
 
-    fn silent(&self) -> MutexGuard<'_, Silent> {
+    fn silent(&self) -> MutexGuard<'_, SilentByAge> {
         // The list is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
         self.0.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl SilentPlace {
+impl SilentSlot {
     /// Frees the place, because the connection has sent a request.
     pub(super) fn asked(&self) {
         if !self.asked.is_cancelled() {
@@ -199,7 +199,7 @@ impl SilentPlace {
     }
 }
 
-impl Drop for SilentPlace {
+impl Drop for SilentSlot {
     fn drop(&mut self) {
         self.all.silent().by_age.remove(&self.number);
     }
@@ -218,14 +218,14 @@ mod tests {
     fn an_address_has_a_bound_and_extra_slots_for_refusals() {
         let all = addresses(8);
         let enter = |addr: &str| all.enter(addr.parse().unwrap());
-        let mut places: Vec<Entry> = (0..8).map(|_| enter("192.0.2.1")).collect();
-        assert!(places.iter().all(|entry| matches!(entry, Entry::Place(_))));
+        let mut places: Vec<AddressEntry> = (0..8).map(|_| enter("192.0.2.1")).collect();
+        assert!(places.iter().all(|entry| matches!(entry, AddressEntry::Place(_))));
         places.extend([enter("192.0.2.1"), enter("::ffff:192.0.2.1")]);
-        assert!(places[8..].iter().all(|entry| matches!(entry, Entry::Refused(_))));
-        assert!(matches!(enter("192.0.2.1"), Entry::Closed));
-        assert!(matches!(enter("192.0.2.2"), Entry::Place(_)));
+        assert!(places[8..].iter().all(|entry| matches!(entry, AddressEntry::Refused(_))));
+        assert!(matches!(enter("192.0.2.1"), AddressEntry::Closed));
+        assert!(matches!(enter("192.0.2.2"), AddressEntry::Place(_)));
         places.truncate(7);
-        assert!(matches!(enter("192.0.2.1"), Entry::Place(_)));
+        assert!(matches!(enter("192.0.2.1"), AddressEntry::Place(_)));
         drop(places);
         assert!(all.open().is_empty());
     }
@@ -234,8 +234,8 @@ mod tests {
     fn an_ipv6_network_is_one_address() {
         let all = addresses(1);
         let _place = all.enter("2001:db8::1".parse().unwrap());
-        assert!(!matches!(all.enter("2001:db8::2".parse().unwrap()), Entry::Place(_)));
-        assert!(matches!(all.enter("2001:db8:0:1::1".parse().unwrap()), Entry::Place(_)));
+        assert!(!matches!(all.enter("2001:db8::2".parse().unwrap()), AddressEntry::Place(_)));
+        assert!(matches!(all.enter("2001:db8:0:1::1".parse().unwrap()), AddressEntry::Place(_)));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Invariant: the steps end in time, whatever the client sends. A PROXY header is read only from trusted proxies. Each
 //! invalid header is counted, and some are logged. It does not know what is sent after the steps.
 
-use super::proxy_header::{self, Header};
-use super::{Scheme, Way};
+use super::proxy_header::{self, ProxyHeader};
+use super::{ListenerTransport, Scheme};
 use crate::forwarded::{AsksFor, Peer};
 use room_core::config::Preamble;
 use room_core::limits::{Limits, ms};
@@ -18,10 +18,10 @@ use tokio_rustls::server::TlsStream;
 
 /// The entrance of a listener. Cheap to clone; clones share the state.
 #[derive(Clone)]
-pub(super) struct Entrance(Arc<Inner>);
+pub(super) struct ListenerEntrance(Arc<ListenerEntranceInner>);
 
-struct Inner {
-    way: Way,
+struct ListenerEntranceInner {
+    way: ListenerTransport,
     limits: Arc<Limits>,
     metrics: Arc<ListenerMetrics>,
     complaints: Mutex<Complaints>,
@@ -35,21 +35,29 @@ struct Complaints {
 }
 
 /// A connection that is ready for requests.
-pub(super) enum Stream {
+pub(super) enum ClientStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Entrance {
-    pub(super) fn new(way: Way, limits: Arc<Limits>, metrics: Arc<ListenerMetrics>) -> Self {
-        Self(Arc::new(Inner { way, limits, metrics, complaints: Mutex::default() }))
+impl ListenerEntrance {
+    pub(super) fn new(
+        way: ListenerTransport,
+        limits: Arc<Limits>,
+        metrics: Arc<ListenerMetrics>,
+    ) -> Self {
+        Self(Arc::new(ListenerEntranceInner { way, limits, metrics, complaints: Mutex::default() }))
     }
 
     /// Lets a connection in, and returns its peer. Returns `None` if the header or the handshake failed.
     ///
     /// # Cancel safety
     /// If dropped before it returns, the connection is closed.
-    pub(super) async fn enter(&self, mut tcp: TcpStream, from: IpAddr) -> Option<(Stream, Peer)> {
+    pub(super) async fn enter(
+        &self,
+        mut tcp: TcpStream,
+        from: IpAddr,
+    ) -> Option<(ClientStream, Peer)> {
         let way = &self.0.way;
         let own = if way.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let mut peer = Peer { addr: from, scheme: own, asks_for: AsksFor::Anybody };
@@ -64,8 +72,8 @@ impl Entrance {
             }
         }
         let stream = match &way.tls {
-            None => Stream::Plain(tcp),
-            Some(tls) => Stream::Tls(Box::new(tls.accept(tcp).await?)),
+            None => ClientStream::Plain(tcp),
+            Some(tls) => ClientStream::Tls(Box::new(tls.accept(tcp).await?)),
         };
         Some((stream, peer))
     }
@@ -93,7 +101,7 @@ impl Complaints {
 }
 
 /// Returns the peer that the header names.
-fn named(peer: Peer, header: Header) -> Peer {
+fn named(peer: Peer, header: ProxyHeader) -> Peer {
     let scheme = header.scheme.unwrap_or(peer.scheme);
     match header.client {
         Some(addr) => Peer { addr, scheme, ..peer },

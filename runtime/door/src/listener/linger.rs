@@ -23,11 +23,11 @@ pub(super) struct Linger<S> {
     limits: Arc<Limits>,
     /// Cancelled when the server stops: it then waits only for clients that still send.
     stop: CancellationToken,
-    parting: Option<Box<Parting>>,
+    parting: Option<Box<LingeringConnection>>,
 }
 
 /// A connection that is shut down for writing.
-struct Parting {
+struct LingeringConnection {
     until: Pin<Box<Sleep>>,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The number of bytes that may still be discarded.
@@ -40,7 +40,7 @@ impl<S> Linger<S> {
     }
 }
 
-impl Parting {
+impl LingeringConnection {
     fn new(limits: &Limits, stop: &CancellationToken) -> Box<Self> {
         Box::new(Self {
             until: Box::pin(tokio::time::sleep(ms(limits.linger_ms_max))),
@@ -97,7 +97,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Linger<S> {
         if this.parting.is_none() {
             ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
         }
-        let parting = this.parting.get_or_insert_with(|| Parting::new(&this.limits, &this.stop));
+        let parting =
+            this.parting.get_or_insert_with(|| LingeringConnection::new(&this.limits, &this.stop));
         ready!(parting.poll(Pin::new(&mut this.inner), cx));
         Poll::Ready(Ok(()))
     }

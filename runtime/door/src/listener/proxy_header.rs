@@ -27,7 +27,7 @@ const CLIENT_SSL: u8 = 1;
 
 /// The content of a header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Header {
+pub(super) struct ProxyHeader {
     /// The client, or `None` if the proxy connects on its own behalf, or does not know the client.
     pub(super) client: Option<IpAddr>,
     /// The scheme between client and proxy, or `None` if the header does not have it.
@@ -36,16 +36,16 @@ pub(super) struct Header {
 
 /// The classification of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+enum HeaderBytes {
     /// A complete header.
-    Header(Header),
+    Header(ProxyHeader),
     /// The start of a header.
-    Begun(Missing),
+    Begun(MissingBytes),
 }
 
 /// The bytes that certainly belong to a header that has started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Missing {
+enum MissingBytes {
     Bytes(usize),
     /// Everything up to the end of the line.
     Line,
@@ -62,19 +62,22 @@ enum Missing {
 pub(super) async fn read(
     tcp: &mut TcpStream,
     limits: &Limits,
-) -> Result<Option<Header>, BadPreamble> {
+) -> Result<Option<ProxyHeader>, BadPreamble> {
     let reading = read_whole(tcp, size(limits.proxy_header_bytes_max));
     let limit = ms(limits.proxy_header_ms_max);
     tokio::time::timeout(limit, reading).await.unwrap_or(Err(BadPreamble::TimedOut))
 }
 
-async fn read_whole(tcp: &mut TcpStream, bytes_max: usize) -> Result<Option<Header>, BadPreamble> {
+async fn read_whole(
+    tcp: &mut TcpStream,
+    bytes_max: usize,
+) -> Result<Option<ProxyHeader>, BadPreamble> {
     let mut bytes = Vec::new();
     loop {
         let missing = match parse(&bytes, bytes_max)? {
-            Found::Header(header) => return Ok(Some(header)),
-            Found::Begun(Missing::Bytes(count)) => count,
-            Found::Begun(Missing::Line) => rest_of_line(tcp).await?,
+            HeaderBytes::Header(header) => return Ok(Some(header)),
+            HeaderBytes::Begun(MissingBytes::Bytes(count)) => count,
+            HeaderBytes::Begun(MissingBytes::Line) => rest_of_line(tcp).await?,
         };
         let from = bytes.len();
         bytes.resize(from + missing, 0);
@@ -98,12 +101,12 @@ async fn rest_of_line(tcp: &TcpStream) -> Result<usize, BadPreamble> {
     }
 }
 
-fn parse(bytes: &[u8], bytes_max: usize) -> Result<Found, BadPreamble> {
+fn parse(bytes: &[u8], bytes_max: usize) -> Result<HeaderBytes, BadPreamble> {
     if bytes.len() < SIGNATURE.len() {
         let could_be =
             SIGNATURE.starts_with(bytes) || WORD.starts_with(&bytes[..bytes.len().min(WORD.len())]);
         // No header is shorter than the signature.
-        let missing = Found::Begun(Missing::Bytes(SIGNATURE.len() - bytes.len()));
+        let missing = HeaderBytes::Begun(MissingBytes::Bytes(SIGNATURE.len() - bytes.len()));
         return could_be.then_some(missing).ok_or(BadPreamble::Malformed);
     }
     if bytes.starts_with(SIGNATURE) {
@@ -116,10 +119,10 @@ fn parse(bytes: &[u8], bytes_max: usize) -> Result<Found, BadPreamble> {
 }
 
 /// Parses `PROXY TCP4 192.0.2.7 192.0.2.1 56324 443`.
-fn version_1(bytes: &[u8]) -> Result<Found, BadPreamble> {
+fn version_1(bytes: &[u8]) -> Result<HeaderBytes, BadPreamble> {
     let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
         return match bytes.len() {
-            ..LINE_BYTES_MAX => Ok(Found::Begun(Missing::Line)),
+            ..LINE_BYTES_MAX => Ok(HeaderBytes::Begun(MissingBytes::Line)),
             _ => Err(BadPreamble::TooLarge),
         };
     };
@@ -132,7 +135,7 @@ fn version_1(bytes: &[u8]) -> Result<Found, BadPreamble> {
     let port = |text: &str| text.parse::<u16>().is_ok_and(|port| port.to_string() == text);
     let client: Option<IpAddr> = match words[..] {
         // The protocol says to ignore the rest of the line.
-        ["PROXY", "UNKNOWN", ..] => return Ok(Found::Header(Header::default())),
+        ["PROXY", "UNKNOWN", ..] => return Ok(HeaderBytes::Header(ProxyHeader::default())),
         ["PROXY", "TCP4", client, here, from, to] if port(from) && port(to) => {
             let here = here.parse::<Ipv4Addr>().is_ok();
             client.parse::<Ipv4Addr>().ok().filter(|_| here).map(IpAddr::V4)
@@ -144,12 +147,12 @@ fn version_1(bytes: &[u8]) -> Result<Found, BadPreamble> {
         _ => None,
     };
     let client = Some(client.ok_or(BadPreamble::Malformed)?);
-    Ok(Found::Header(Header { client, scheme: None }))
+    Ok(HeaderBytes::Header(ProxyHeader { client, scheme: None }))
 }
 
-fn version_2(bytes: &[u8], bytes_max: usize) -> Result<Found, BadPreamble> {
+fn version_2(bytes: &[u8], bytes_max: usize) -> Result<HeaderBytes, BadPreamble> {
     let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED_BYTES>() else {
-        return Ok(Found::Begun(Missing::Bytes(FIXED_BYTES - bytes.len())));
+        return Ok(HeaderBytes::Begun(MissingBytes::Bytes(FIXED_BYTES - bytes.len())));
     };
     let [.., command, kind, high, low] = *fixed;
     let length = usize::from(u16::from_be_bytes([high, low]));
@@ -160,14 +163,14 @@ fn version_2(bytes: &[u8], bytes_max: usize) -> Result<Found, BadPreamble> {
         return Err(BadPreamble::Malformed);
     }
     if rest.len() < length {
-        return Ok(Found::Begun(Missing::Bytes(length - rest.len())));
+        return Ok(HeaderBytes::Begun(MissingBytes::Bytes(length - rest.len())));
     }
     if rest.len() > length {
         return Err(BadPreamble::Malformed);
     }
     if command == 0x20 {
         // The proxy connects on its own behalf. The protocol says to ignore the rest.
-        return Ok(Found::Header(Header::default()));
+        return Ok(HeaderBytes::Header(ProxyHeader::default()));
     }
     let (client, entries) = match kind {
         0x11 => rest.split_at_checked(IPV4_BYTES).map(|(ends, entries)| {
@@ -181,7 +184,7 @@ fn version_2(bytes: &[u8], bytes_max: usize) -> Result<Found, BadPreamble> {
         _ => None,
     }
     .ok_or(BadPreamble::Malformed)?;
-    Ok(Found::Header(Header { client, scheme: scheme(entries)? }))
+    Ok(HeaderBytes::Header(ProxyHeader { client, scheme: scheme(entries)? }))
 }
 
 /// Returns the scheme of the entry about TLS, if there is one.
@@ -207,14 +210,14 @@ mod tests {
     const MAX: usize = 4 * 1024;
 
     /// Parses the bytes as they would come from a socket, and returns the result and the number of bytes taken.
-    fn feed(bytes: &[u8]) -> (Result<Found, BadPreamble>, usize) {
+    fn feed(bytes: &[u8]) -> (Result<HeaderBytes, BadPreamble>, usize) {
         let mut taken = 0;
         loop {
             let found = parse(&bytes[..taken], MAX);
             let rest = &bytes[taken..];
             let more = match found {
-                Ok(Found::Begun(Missing::Bytes(count))) => count,
-                Ok(Found::Begun(Missing::Line)) => {
+                Ok(HeaderBytes::Begun(MissingBytes::Bytes(count))) => count,
+                Ok(HeaderBytes::Begun(MissingBytes::Line)) => {
                     let there = &rest[..rest.len().min(LINE_BYTES_MAX)];
                     let end = there.iter().position(|byte| *byte == b'\n');
                     end.map_or(there.len(), |end| end + 1)
@@ -233,11 +236,11 @@ mod tests {
         [&SIGNATURE[..], &[command, kind], &length, rest].concat()
     }
 
-    fn header(bytes: &[u8]) -> Header {
+    fn header(bytes: &[u8]) -> ProxyHeader {
         let behind = [bytes, b"GET / HTTP/1.1\r\n\r\n"].concat();
         let (found, taken) = feed(&behind);
         assert_eq!(taken, bytes.len(), "{found:?}");
-        let Ok(Found::Header(header)) = found else { panic!("{found:?}") };
+        let Ok(HeaderBytes::Header(header)) = found else { panic!("{found:?}") };
         header
     }
 
@@ -256,7 +259,7 @@ mod tests {
         for (command, kind, rest) in
             [(0x20, 0x11, &ends4[..]), (0x20, 0, &[]), (0x21, 0, &[9]), (0x21, 0x31, &[0; 216])]
         {
-            assert_eq!(header(&v2(command, kind, rest)), Header::default());
+            assert_eq!(header(&v2(command, kind, rest)), ProxyHeader::default());
         }
     }
 
@@ -306,7 +309,7 @@ mod tests {
     }
 
     /// Returns a header of this version with this content.
-    fn written(Header { client, scheme }: Header, version: u8) -> Vec<u8> {
+    fn written(ProxyHeader { client, scheme }: ProxyHeader, version: u8) -> Vec<u8> {
         match (version, client) {
             (1, None) => b"PROXY UNKNOWN\r\n".to_vec(),
             (1, Some(IpAddr::V4(ip))) => format!("PROXY TCP4 {ip} {ip} 1 1\r\n").into_bytes(),
@@ -335,9 +338,9 @@ mod tests {
             for cut in 0..taken {
                 let (early, read) = feed(&bytes[..cut]);
                 assert!(read <= cut);
-                assert!(matches!(early, Ok(Found::Begun(_))) || early == found, "{early:?}");
+                assert!(matches!(early, Ok(HeaderBytes::Begun(_))) || early == found, "{early:?}");
             }
-            if let Ok(Found::Header(said)) = found {
+            if let Ok(HeaderBytes::Header(said)) = found {
                 let version = if bytes.starts_with(WORD) { 1 } else { 2 };
                 assert_eq!(header(&written(said, version)), said);
             }

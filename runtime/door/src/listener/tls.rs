@@ -24,19 +24,19 @@ pub struct TlsError(String);
 
 /// The pair of files and the acceptor made of them. Cheap to clone; clones share both.
 #[derive(Clone)]
-pub struct Certificates(Arc<Inner>);
+pub struct Certificates(Arc<CertificatesInner>);
 
-struct Inner {
+struct CertificatesInner {
     files: Tls,
     limits: Arc<Limits>,
     serving: Mutex<TlsAcceptor>,
     /// The pair that was read last, valid or not.
-    read: tokio::sync::Mutex<Pair>,
+    read: tokio::sync::Mutex<CertificatePair>,
 }
 
 /// The bytes of both files.
 #[derive(PartialEq, Eq)]
-struct Pair {
+struct CertificatePair {
     cert: Vec<u8>,
     key: Vec<u8>,
 }
@@ -56,10 +56,10 @@ impl Certificates {
     /// # Cancel safety
     /// If dropped before it returns, nothing is held.
     pub async fn read(files: Tls, limits: Arc<Limits>) -> Result<Self, TlsError> {
-        let pair = Pair::read(&files, &limits).await?;
+        let pair = CertificatePair::read(&files, &limits).await?;
         let serving = Mutex::new(pair.acceptor(&files)?);
         let read = tokio::sync::Mutex::new(pair);
-        Ok(Self(Arc::new(Inner { files, limits, serving, read })))
+        Ok(Self(Arc::new(CertificatesInner { files, limits, serving, read })))
     }
 
     /// Reads the files again at each interval, until it is dropped.
@@ -71,8 +71,8 @@ impl Certificates {
         loop {
             due.tick().await;
             match self.look().await {
-                Ok(Looked::Same) => {}
-                Ok(Looked::Renewed) => tracing::info!("the new certificate serves"),
+                Ok(CertificateCheck::Same) => {}
+                Ok(CertificateCheck::Renewed) => tracing::info!("the new certificate serves"),
                 Err(error) => {
                     tracing::warn!(%error, "the new certificate is invalid; the old one stays in use");
                 }
@@ -81,17 +81,17 @@ impl Certificates {
     }
 
     /// Reads the files, and serves them if they changed.
-    async fn look(&self) -> Result<Looked, TlsError> {
-        let pair = Pair::read(&self.0.files, &self.0.limits).await?;
+    async fn look(&self) -> Result<CertificateCheck, TlsError> {
+        let pair = CertificatePair::read(&self.0.files, &self.0.limits).await?;
         let mut read = self.0.read.lock().await;
         if *read == pair {
-            return Ok(Looked::Same);
+            return Ok(CertificateCheck::Same);
         }
         // An invalid pair is kept here, too, so that it is parsed once and logged once.
         *read = pair;
         let acceptor = read.acceptor(&self.0.files)?;
         *self.0.serving.lock().unwrap_or_else(PoisonError::into_inner) = acceptor;
-        Ok(Looked::Renewed)
+        Ok(CertificateCheck::Renewed)
     }
 
     /// Makes a connection a TLS connection. Returns `None` if the handshake fails or takes too long.
@@ -128,12 +128,12 @@ impl Certificates {
 
 /// The result of reading the files again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Looked {
+enum CertificateCheck {
     Same,
     Renewed,
 }
 
-impl Pair {
+impl CertificatePair {
     async fn read(files: &Tls, limits: &Limits) -> Result<Self, TlsError> {
         let max = limits.tls_file_bytes_max;
         Ok(Self { cert: read(&files.cert, max).await?, key: read(&files.key, max).await? })
@@ -228,13 +228,13 @@ mod tests {
         let own = Certificates::read(files.clone(), Arc::new(Limits::default())).await.unwrap();
         let first = own.acceptor();
         let serves_first = || Arc::ptr_eq(first.config(), own.acceptor().config());
-        assert_eq!(own.look().await, Ok(Looked::Same));
+        assert_eq!(own.look().await, Ok(CertificateCheck::Same));
 
         let whole = std::fs::read(&files.cert).unwrap();
         for broken in [&b""[..], b"nothing", &whole[..whole.len() / 2]] {
             std::fs::write(&files.cert, broken).unwrap();
             assert!(own.look().await.is_err() && serves_first());
-            assert_eq!(own.look().await, Ok(Looked::Same));
+            assert_eq!(own.look().await, Ok(CertificateCheck::Same));
         }
         std::fs::remove_file(&files.cert).unwrap();
         assert!(own.look().await.is_err() && serves_first());
@@ -243,7 +243,7 @@ mod tests {
         assert!(error.contains("larger than tls_file_bytes_max") && serves_first(), "{error}");
 
         write(&files);
-        assert_eq!(own.look().await, Ok(Looked::Renewed));
+        assert_eq!(own.look().await, Ok(CertificateCheck::Renewed));
         assert!(!serves_first());
     }
 }

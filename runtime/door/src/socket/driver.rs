@@ -7,7 +7,9 @@
 
 use super::{shut_down, to_wire};
 use crate::answer::Answers;
-use crate::carrier::{Act, Carrier, Farewell, Fault, Frame, Heard, WireEnd, Written};
+use crate::carrier::{
+    Carrier, CarrierAct, ClientInput, Farewell, OutgoingFrame, SocketFault, WireEnd, WrittenFrame,
+};
 use crate::upgrade::{IntakeError, Socket};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -31,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 const KEPT: usize = 4;
 
 /// A socket's connection to a room.
-pub(super) struct Membership {
+pub(super) struct RoomMembership {
     pub(super) key: ConnectionKey,
     pub(super) joined: Joined,
     /// The outboxes that this socket writes.
@@ -41,7 +43,7 @@ pub(super) struct Membership {
 /// The state that the sides of a socket share.
 struct Driver<C> {
     carrier: Mutex<Driven<C>>,
-    membership: Membership,
+    membership: RoomMembership,
     /// Signalled when the carrier may want its next tick at another time.
     retimed: Notify,
     limits: Arc<Limits>,
@@ -58,7 +60,7 @@ struct Driven<C> {
 pub(super) async fn run(
     socket: Socket,
     carrier: impl Carrier,
-    membership: Membership,
+    membership: RoomMembership,
     limits: Arc<Limits>,
     closing: CancellationToken,
     metrics: &DoorMetrics,
@@ -103,7 +105,7 @@ impl<C: Carrier> Driver<C> {
                 Ok(heard) => heard,
                 Err(end) => return self.end(end).await,
             };
-            if matches!(heard, Heard::Message(_)) {
+            if matches!(heard, ClientInput::Message(_)) {
                 metrics.messages_received.increment(1);
             }
             let Some((key, message)) = self.driven().carrier.heard(heard) else { continue };
@@ -150,14 +152,14 @@ impl<C: Carrier> Driver<C> {
                 written = send_batch(sink, &mut frames) => written,
                 () = self.patience() => return self.end(WireEnd::Lost).await,
             };
-            let Ok(Marks { pinged, closed }) = written else {
+            let Ok(FrameMarks { pinged, closed }) = written else {
                 return self.end(WireEnd::Lost).await;
             };
             if pinged {
-                self.written(Written::Ping);
+                self.written(WrittenFrame::Ping);
             }
             if closed {
-                match self.written(Written::Close) {
+                match self.written(WrittenFrame::Close) {
                     Some(farewell) => return farewell,
                     None => return std::future::pending().await,
                 }
@@ -168,12 +170,17 @@ impl<C: Carrier> Driver<C> {
     }
 
     /// Appends the frames for a room's outputs, behind those that the carrier itself wants to write.
-    fn encode(&self, key: Option<ConnectionKey>, said: &mut Vec<Said>, frames: &mut Vec<Frame>) {
+    fn encode(
+        &self,
+        key: Option<ConnectionKey>,
+        said: &mut Vec<Said>,
+        frames: &mut Vec<OutgoingFrame>,
+    ) {
         let mut driven = self.driven();
         if std::mem::take(&mut driven.ping) {
-            frames.push(Frame::Ping);
+            frames.push(OutgoingFrame::Ping);
         }
-        frames.extend(driven.close.take().map(Frame::Close));
+        frames.extend(driven.close.take().map(OutgoingFrame::Close));
         if let Some(key) = key {
             said.drain(..).for_each(|said| driven.carrier.said(key, said, frames));
         }
@@ -189,7 +196,7 @@ impl<C: Carrier> Driver<C> {
         drop(tokio::time::timeout(ms(self.limits.write_ms_max), hopeless).await);
     }
 
-    fn written(&self, written: Written) -> Option<Farewell> {
+    fn written(&self, written: WrittenFrame) -> Option<Farewell> {
         self.act(|carrier, acts| carrier.written(written, Instant::now(), acts))
     }
 
@@ -216,15 +223,15 @@ impl<C: Carrier> Driver<C> {
     }
 
     /// Calls the carrier, and carries out the acts that it requests. Returns `None` if the socket goes on.
-    fn act(&self, ask: impl FnOnce(&mut C, &mut Vec<Act>)) -> Option<Farewell> {
+    fn act(&self, ask: impl FnOnce(&mut C, &mut Vec<CarrierAct>)) -> Option<Farewell> {
         let mut acts = Vec::new();
         let mut driven = self.driven();
         ask(&mut driven.carrier, &mut acts);
         let (mut farewell, mut writes) = (None, false);
         for act in &acts {
             match act {
-                Act::Ping => driven.ping = true,
-                Act::Close(frame) => driven.close = Some(frame.clone()),
+                CarrierAct::Ping => driven.ping = true,
+                CarrierAct::Close(frame) => driven.close = Some(frame.clone()),
                 _ => continue,
             }
             writes = true;
@@ -232,24 +239,24 @@ impl<C: Carrier> Driver<C> {
         drop(driven);
         for act in acts {
             match act {
-                Act::Ping => {}
-                Act::Close(_) => self.membership.joined.outbox.discard(),
-                Act::Report(key, error) => {
+                CarrierAct::Ping => {}
+                CarrierAct::Close(_) => self.membership.joined.outbox.discard(),
+                CarrierAct::Report(key, error) => {
                     if let Some(joined) = self.joined(key) {
                         joined.failed(error);
                     }
                 }
-                Act::Leave(key, ending) => {
+                CarrierAct::Leave(key, ending) => {
                     if let Some(joined) = self.joined(key) {
                         joined.ended(ending);
                     }
                 }
-                Act::End(key, frame) => {
+                CarrierAct::End(key, frame) => {
                     if let Some(joined) = self.joined(key) {
                         joined.outbox.end(frame);
                     }
                 }
-                Act::HangUp(how) => farewell = Some(how),
+                CarrierAct::HangUp(how) => farewell = Some(how),
             }
         }
         if writes {
@@ -271,7 +278,7 @@ impl<C: Carrier> Driver<C> {
 }
 
 /// Which frames of a batch the carrier is notified of.
-struct Marks {
+struct FrameMarks {
     pinged: bool,
     closed: bool,
 }
@@ -279,12 +286,12 @@ struct Marks {
 /// Writes a batch with one flush. A flush for each frame costs ten times as much.
 async fn send_batch(
     sink: &mut SplitSink<Socket, Wire>,
-    frames: &mut Vec<Frame>,
-) -> Result<Marks, Error> {
-    let mut marks = Marks { pinged: false, closed: false };
+    frames: &mut Vec<OutgoingFrame>,
+) -> Result<FrameMarks, Error> {
+    let mut marks = FrameMarks { pinged: false, closed: false };
     for frame in frames.drain(..) {
-        marks.pinged |= frame == Frame::Ping;
-        marks.closed |= matches!(frame, Frame::Close(_));
+        marks.pinged |= frame == OutgoingFrame::Ping;
+        marks.closed |= matches!(frame, OutgoingFrame::Close(_));
         sink.feed(frame.into()).await?;
         if marks.closed {
             break;
@@ -321,7 +328,7 @@ fn end_by(error: &Error, limits: &Limits) -> WireEnd {
         },
         _ => return WireEnd::Lost,
     };
-    WireEnd::Fault(Fault { frame, error: error.to_string() })
+    WireEnd::Fault(SocketFault { frame, error: error.to_string() })
 }
 
 /// Returns why the server stopped reading, if the server decided to.
@@ -329,29 +336,29 @@ fn refused(error: &std::io::Error) -> Option<IntakeError> {
     error.get_ref()?.downcast_ref().copied()
 }
 
-impl From<Frame> for Wire {
-    fn from(frame: Frame) -> Self {
+impl From<OutgoingFrame> for Wire {
+    fn from(frame: OutgoingFrame) -> Self {
         match frame {
-            Frame::Message(Message::Binary(bytes)) => Self::Binary(bytes),
+            OutgoingFrame::Message(Message::Binary(bytes)) => Self::Binary(bytes),
             // Frames the text as the library would, but without a second check for valid UTF-8.
-            Frame::Message(Message::Text(text)) => {
+            OutgoingFrame::Message(Message::Text(text)) => {
                 Self::Frame(wire::frame::Frame::message(text, OpCode::Data(Data::Text), true))
             }
-            Frame::Close(frame) => Self::Close(to_wire(&frame)),
-            Frame::Ping => Self::Ping(Bytes::new()),
+            OutgoingFrame::Close(frame) => Self::Close(to_wire(&frame)),
+            OutgoingFrame::Ping => Self::Ping(Bytes::new()),
         }
     }
 }
 
-fn from_wire(frame: Wire) -> Result<Heard, WireEnd> {
+fn from_wire(frame: Wire) -> Result<ClientInput, WireEnd> {
     match frame {
         Wire::Text(text) => {
             let text = Text::try_from(Bytes::from(text));
             let text = text.expect("the library reads text that is UTF-8");
-            Ok(Heard::Message(Message::Text(text)))
+            Ok(ClientInput::Message(Message::Text(text)))
         }
-        Wire::Binary(bytes) => Ok(Heard::Message(Message::Binary(bytes))),
-        Wire::Ping(_) | Wire::Pong(_) | Wire::Frame(_) => Ok(Heard::SignOfLife),
+        Wire::Binary(bytes) => Ok(ClientInput::Message(Message::Binary(bytes))),
+        Wire::Ping(_) | Wire::Pong(_) | Wire::Frame(_) => Ok(ClientInput::SignOfLife),
         Wire::Close(frame) => Err(WireEnd::Closed(closed_by(frame))),
     }
 }

@@ -9,8 +9,8 @@ const KEY: ConnectionKey = PartySocket::KEY;
 struct Wire {
     carrier: PartySocket,
     begun: Instant,
-    acts: Vec<Act>,
-    frames: Vec<Frame>,
+    acts: Vec<CarrierAct>,
+    frames: Vec<OutgoingFrame>,
 }
 
 impl Wire {
@@ -32,38 +32,38 @@ impl Wire {
     }
 
     /// Returns the acts that the carrier has requested since the last call.
-    fn acts(&mut self) -> Vec<Act> {
+    fn acts(&mut self) -> Vec<CarrierAct> {
         std::mem::take(&mut self.acts)
     }
 
-    fn frames(&mut self) -> Vec<Frame> {
+    fn frames(&mut self) -> Vec<OutgoingFrame> {
         std::mem::take(&mut self.frames)
     }
 
-    fn said(&mut self, said: Said) -> Vec<Frame> {
+    fn said(&mut self, said: Said) -> Vec<OutgoingFrame> {
         self.carrier.said(KEY, said, &mut self.frames);
         self.frames()
     }
 
-    fn ended(&mut self, end: WireEnd, seconds: u64) -> Vec<Act> {
+    fn ended(&mut self, end: WireEnd, seconds: u64) -> Vec<CarrierAct> {
         let now = self.at(seconds);
         self.carrier.ended(end, now, &mut self.acts);
         self.acts()
     }
 
-    fn written(&mut self, written: Written, seconds: u64) -> Vec<Act> {
+    fn written(&mut self, written: WrittenFrame, seconds: u64) -> Vec<CarrierAct> {
         let now = self.at(seconds);
         self.carrier.written(written, now, &mut self.acts);
         self.acts()
     }
 
-    fn refused(&mut self, seconds: u64) -> Vec<Act> {
+    fn refused(&mut self, seconds: u64) -> Vec<CarrierAct> {
         let now = self.at(seconds);
         self.carrier.refused(KEY, now, &mut self.acts);
         self.acts()
     }
 
-    fn tick(&mut self, seconds: u64) -> Vec<Act> {
+    fn tick(&mut self, seconds: u64) -> Vec<CarrierAct> {
         let now = self.at(seconds);
         self.carrier.tick(now, &mut self.acts);
         self.acts()
@@ -84,28 +84,28 @@ fn message() -> Message {
 }
 
 fn fault() -> WireEnd {
-    WireEnd::Fault(Fault { frame: frame(1002), error: "bad".to_owned() })
+    WireEnd::Fault(SocketFault { frame: frame(1002), error: "bad".to_owned() })
 }
 
-fn leave(frame: CloseFrame, handshake: CloseHandshake) -> Act {
-    Act::Leave(KEY, Ending { frame, handshake })
+fn leave(frame: CloseFrame, handshake: CloseHandshake) -> CarrierAct {
+    CarrierAct::Leave(KEY, Ending { frame, handshake })
 }
 
-fn broken_off() -> Act {
-    Act::Leave(KEY, Ending::broken_off())
+fn broken_off() -> CarrierAct {
+    CarrierAct::Leave(KEY, Ending::broken_off())
 }
 
 /// Returns the acts that report a fault.
-fn reports() -> Vec<Act> {
-    vec![Act::Report(KEY, "bad".to_owned()), leave(frame(1002), CloseHandshake::Missing)]
+fn reports() -> Vec<CarrierAct> {
+    vec![CarrierAct::Report(KEY, "bad".to_owned()), leave(frame(1002), CloseHandshake::Missing)]
 }
 
 #[tokio::test(start_paused = true)]
 async fn messages_pass_in_both_directions() {
     let mut wire = Wire::open();
-    assert_eq!(wire.carrier.heard(Heard::Message(message())), Some((KEY, message())));
-    assert_eq!(wire.carrier.heard(Heard::SignOfLife), None);
-    assert_eq!(wire.said(Said::Message(message())), [Frame::Message(message())]);
+    assert_eq!(wire.carrier.heard(ClientInput::Message(message())), Some((KEY, message())));
+    assert_eq!(wire.carrier.heard(ClientInput::SignOfLife), None);
+    assert_eq!(wire.said(Said::Message(message())), [OutgoingFrame::Message(message())]);
     assert_eq!(wire.due(), Some(10));
 }
 
@@ -113,7 +113,7 @@ async fn messages_pass_in_both_directions() {
 async fn a_clients_close_is_answered_and_reported_as_clean() {
     let mut wire = Wire::open();
     let acts = wire.ended(WireEnd::Closed(frame(1001)), 1);
-    let expected = [leave(frame(1001), CloseHandshake::Clean), Act::HangUp(Farewell::Reply)];
+    let expected = [leave(frame(1001), CloseHandshake::Clean), CarrierAct::HangUp(Farewell::Reply)];
     assert_eq!(acts, expected);
     assert_eq!(wire.due(), None);
 }
@@ -121,30 +121,36 @@ async fn a_clients_close_is_answered_and_reported_as_clean() {
 #[tokio::test(start_paused = true)]
 async fn a_close_by_the_room_waits_for_the_clients_close_frame() {
     let mut wire = Wire::open();
-    assert_eq!(wire.said(Said::Goodbye(frame(4000))), [Frame::Close(frame(4000))]);
+    assert_eq!(wire.said(Said::Goodbye(frame(4000))), [OutgoingFrame::Close(frame(4000))]);
     assert_eq!(wire.said(Said::Message(message())), []);
     // The room receives what the client sends before it has read the goodbye.
-    assert_eq!(wire.carrier.heard(Heard::Message(message())), Some((KEY, message())));
-    assert_eq!(wire.written(Written::Close, 1), []);
+    assert_eq!(wire.carrier.heard(ClientInput::Message(message())), Some((KEY, message())));
+    assert_eq!(wire.written(WrittenFrame::Close, 1), []);
     assert_eq!(wire.due(), Some(6));
     let acts = wire.ended(WireEnd::Closed(frame(4000)), 2);
-    assert_eq!(acts, [leave(frame(4000), CloseHandshake::Clean), Act::HangUp(Farewell::Reply)]);
+    assert_eq!(
+        acts,
+        [leave(frame(4000), CloseHandshake::Clean), CarrierAct::HangUp(Farewell::Reply)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_sends_no_close_frame_back_is_dropped() {
     let mut wire = Wire::open();
     wire.said(Said::Goodbye(frame(4000)));
-    wire.written(Written::Close, 1);
+    wire.written(WrittenFrame::Close, 1);
     assert_eq!(wire.tick(5), []);
-    assert_eq!(wire.tick(6), [broken_off(), Act::HangUp(Farewell::Drop)]);
+    assert_eq!(wire.tick(6), [broken_off(), CarrierAct::HangUp(Farewell::Drop)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_outbox_at_its_bound_closes_with_1013() {
     let mut wire = Wire::open();
     let frames = wire.said(Said::Overflow);
-    assert_eq!(frames, [Frame::Close(CloseFrame::new(1013, "too slow: the outbox is full"))]);
+    assert_eq!(
+        frames,
+        [OutgoingFrame::Close(CloseFrame::new(1013, "too slow: the outbox is full"))]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,10 +158,10 @@ async fn a_protocol_error_closes_after_the_answers_to_earlier_messages() {
     let mut wire = Wire::open();
     assert_eq!(wire.ended(fault(), 1), reports());
     assert!(!wire.carrier.listens());
-    assert_eq!(wire.said(Said::Message(message())), [Frame::Message(message())]);
+    assert_eq!(wire.said(Said::Message(message())), [OutgoingFrame::Message(message())]);
     // The close frame of the fault replaces the room's own.
-    assert_eq!(wire.said(Said::Goodbye(frame(1011))), [Frame::Close(frame(1002))]);
-    assert_eq!(wire.written(Written::Close, 2), [Act::HangUp(Farewell::ShutDown)]);
+    assert_eq!(wire.said(Said::Goodbye(frame(1011))), [OutgoingFrame::Close(frame(1002))]);
+    assert_eq!(wire.written(WrittenFrame::Close, 2), [CarrierAct::HangUp(Farewell::ShutDown)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,9 +169,9 @@ async fn a_protocol_error_waits_once_for_answers_and_once_for_the_client() {
     let mut wire = Wire::open();
     assert_eq!(wire.ended(fault(), 1), reports());
     assert_eq!((wire.due(), wire.tick(5)), (Some(6), Vec::new()));
-    assert_eq!(wire.tick(6), [Act::End(KEY, frame(1002))]);
+    assert_eq!(wire.tick(6), [CarrierAct::End(KEY, frame(1002))]);
     assert_eq!((wire.due(), wire.tick(9)), (Some(10), Vec::new()));
-    assert_eq!(wire.tick(11), [Act::HangUp(Farewell::Drop)]);
+    assert_eq!(wire.tick(11), [CarrierAct::HangUp(Farewell::Drop)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,42 +181,42 @@ async fn a_busy_room_closes_the_connection_after_pending_answers() {
     let acts = wire.refused(1);
     let error = "the room did not take a message in time".to_owned();
     let left = leave(busy.clone(), CloseHandshake::Missing);
-    assert_eq!(acts, [Act::Report(KEY, error), left, Act::End(KEY, busy.clone())]);
-    assert_eq!(wire.said(Said::Goodbye(busy.clone())), [Frame::Close(busy)]);
+    assert_eq!(acts, [CarrierAct::Report(KEY, error), left, CarrierAct::End(KEY, busy.clone())]);
+    assert_eq!(wire.said(Said::Goodbye(busy.clone())), [OutgoingFrame::Close(busy)]);
     assert_eq!(wire.due(), Some(6));
-    assert_eq!(wire.tick(6), [Act::HangUp(Farewell::Drop)]);
+    assert_eq!(wire.tick(6), [CarrierAct::HangUp(Farewell::Drop)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_protocol_error_after_our_close_frame_is_reported_as_1006() {
     let mut wire = Wire::open();
     wire.said(Said::Goodbye(frame(4000)));
-    wire.written(Written::Close, 1);
-    assert_eq!(wire.ended(fault(), 2), [broken_off(), Act::HangUp(Farewell::ShutDown)]);
+    wire.written(WrittenFrame::Close, 1);
+    assert_eq!(wire.ended(fault(), 2), [broken_off(), CarrierAct::HangUp(Farewell::ShutDown)]);
     // While the room's close frame is being written, the client receives that one, and its answer is not awaited.
     let mut wire = Wire::open();
     wire.said(Said::Goodbye(frame(4000)));
     assert_eq!(wire.ended(fault(), 2), reports());
-    assert_eq!(wire.written(Written::Close, 3), [Act::HangUp(Farewell::ShutDown)]);
+    assert_eq!(wire.written(WrittenFrame::Close, 3), [CarrierAct::HangUp(Farewell::ShutDown)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_client_is_reported_once() {
     let mut wire = Wire::open();
-    assert_eq!(wire.ended(WireEnd::Lost, 1), [broken_off(), Act::HangUp(Farewell::Drop)]);
+    assert_eq!(wire.ended(WireEnd::Lost, 1), [broken_off(), CarrierAct::HangUp(Farewell::Drop)]);
     assert_eq!((wire.ended(WireEnd::Lost, 2), wire.tick(100)), (Vec::new(), Vec::new()));
     let mut wire = Wire::open();
     assert_eq!(wire.ended(fault(), 1), reports());
-    assert_eq!(wire.ended(WireEnd::Lost, 2), [Act::HangUp(Farewell::Drop)]);
+    assert_eq!(wire.ended(WireEnd::Lost, 2), [CarrierAct::HangUp(Farewell::Drop)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_answers_no_ping_is_dropped() {
     let mut wire = Wire::open();
-    assert_eq!(wire.tick(10), [Act::Ping]);
-    assert_eq!(wire.written(Written::Ping, 11), []);
+    assert_eq!(wire.tick(10), [CarrierAct::Ping]);
+    assert_eq!(wire.written(WrittenFrame::Ping, 11), []);
     assert_eq!((wire.due(), wire.tick(13)), (Some(14), Vec::new()));
-    assert_eq!(wire.tick(14), [broken_off(), Act::HangUp(Farewell::Drop)]);
+    assert_eq!(wire.tick(14), [broken_off(), CarrierAct::HangUp(Farewell::Drop)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,10 +226,10 @@ async fn a_stopping_node_sends_only_the_close_frame_when_it_is_due() {
     wire.carrier.stop(at);
     assert_eq!((wire.due(), wire.tick(2)), (Some(3), Vec::new()));
     let goodbye = CloseFrame::new(1012, "the server is shutting down");
-    assert_eq!(wire.tick(3), [Act::Close(goodbye)]);
+    assert_eq!(wire.tick(3), [CarrierAct::Close(goodbye)]);
     assert_eq!(wire.said(Said::Message(message())), []);
     assert_eq!(wire.said(Said::Goodbye(frame(4000))), []);
-    wire.written(Written::Close, 4);
+    wire.written(WrittenFrame::Close, 4);
     assert_eq!(wire.due(), Some(9));
     // A connection that already ends for another reason keeps that close frame.
     let mut wire = Wire::open();
@@ -231,7 +237,7 @@ async fn a_stopping_node_sends_only_the_close_frame_when_it_is_due() {
     wire.carrier.stop(at);
     let at = wire.at(2);
     wire.carrier.stop(at);
-    assert_eq!(wire.tick(2), [Act::Close(frame(1002))]);
+    assert_eq!(wire.tick(2), [CarrierAct::Close(frame(1002))]);
 }
 
 /// An event of a connection.
@@ -275,13 +281,13 @@ proptest! {
         let (mut waiting, mut written, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for happens in history {
             // A driver stops at the end, and reads as long as the carrier listens.
-            if all.iter().any(|act| matches!(act, Act::HangUp(_))) {
+            if all.iter().any(|act| matches!(act, CarrierAct::HangUp(_))) {
                 break;
             }
             let listens = wire.carrier.listens();
             let acts = match happens {
                 Happens::Heard if listens => {
-                    prop_assert!(wire.carrier.heard(Heard::Message(message())).is_some());
+                    prop_assert!(wire.carrier.heard(ClientInput::Message(message())).is_some());
                     Vec::new()
                 }
                 Happens::Refused if listens => wire.refused(now),
@@ -296,9 +302,9 @@ proptest! {
                     let mut acts = Vec::new();
                     for frame in batch {
                         match &frame {
-                            Frame::Ping => acts.extend(wire.written(Written::Ping, now)),
-                            Frame::Close(_) => acts.extend(wire.written(Written::Close, now)),
-                            Frame::Message(_) => {}
+                            OutgoingFrame::Ping => acts.extend(wire.written(WrittenFrame::Ping, now)),
+                            OutgoingFrame::Close(_) => acts.extend(wire.written(WrittenFrame::Close, now)),
+                            OutgoingFrame::Message(_) => {}
                         }
                         written.push(frame);
                     }
@@ -316,22 +322,22 @@ proptest! {
             };
             for act in &acts {
                 match act {
-                    Act::Ping => {
-                        prop_assert!(!waiting.contains(&Frame::Ping), "two pings wait");
-                        waiting.insert(0, Frame::Ping);
+                    CarrierAct::Ping => {
+                        prop_assert!(!waiting.contains(&OutgoingFrame::Ping), "two pings wait");
+                        waiting.insert(0, OutgoingFrame::Ping);
                     }
-                    Act::Close(frame) => waiting = vec![Frame::Close(frame.clone())],
+                    CarrierAct::Close(frame) => waiting = vec![OutgoingFrame::Close(frame.clone())],
                     _ => {}
                 }
             }
             all.extend(acts);
         }
-        let leaves = all.iter().filter(|act| matches!(act, Act::Leave(..))).count();
-        let over = all.iter().any(|act| matches!(act, Act::HangUp(_)));
+        let leaves = all.iter().filter(|act| matches!(act, CarrierAct::Leave(..))).count();
+        let over = all.iter().any(|act| matches!(act, CarrierAct::HangUp(_)));
         prop_assert!(leaves <= 1, "{all:?}");
         prop_assert!(!over || leaves == 1, "the room does not hear of the end: {all:?}");
         written.extend(waiting);
-        let close = written.iter().position(|frame| matches!(frame, Frame::Close(_)));
+        let close = written.iter().position(|frame| matches!(frame, OutgoingFrame::Close(_)));
         prop_assert!(close.is_none_or(|at| at + 1 == written.len()), "{written:?}");
     }
 }
