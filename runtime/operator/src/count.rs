@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 /// The last count.
 #[derive(Clone, Copy, Debug)]
-pub struct Counted {
+pub struct StoredCount {
     /// The number of rooms for which something is stored.
     pub rooms: u64,
     /// The bytes of all their keys and values.
@@ -23,17 +23,17 @@ pub struct Counted {
 }
 
 /// The last count, and whether the next one is running.
-pub(super) struct Counting(watch::Sender<State>);
+pub(super) struct StoredCounter(watch::Sender<CountState>);
 
 #[derive(Clone, Copy, Default)]
-struct State {
-    last: Option<Counted>,
+struct CountState {
+    last: Option<StoredCount>,
     counts: bool,
 }
 
-impl Counting {
+impl StoredCounter {
     pub(super) fn new() -> Self {
-        Self(watch::Sender::new(State::default()))
+        Self(watch::Sender::new(CountState::default()))
     }
 }
 
@@ -43,7 +43,7 @@ impl Operator {
     ///
     /// # Cancel safety
     /// If dropped before it returns, the count goes on all the same.
-    pub async fn stored(&self) -> Option<Counted> {
+    pub async fn stored(&self) -> Option<StoredCount> {
         let counting = &self.0.counting.0;
         let mut begins = false;
         counting.send_if_modified(|state| {
@@ -57,7 +57,7 @@ impl Operator {
                 let counted = this.count().await;
                 this.0.counting.0.send_modify(|state| {
                     // After a failed count the last result stays, and the next call counts again.
-                    *state = State { last: counted.ok().or(state.last), counts: false };
+                    *state = CountState { last: counted.ok().or(state.last), counts: false };
                 });
             });
         }
@@ -70,11 +70,11 @@ impl Operator {
         counting.borrow().last
     }
 
-    fn is_fresh(&self, last: &Counted) -> bool {
+    fn is_fresh(&self, last: &StoredCount) -> bool {
         last.at.elapsed() < ms(self.0.limits.stored_count_ms).max(last.took * 10)
     }
 
-    async fn count(&self) -> Result<Counted, OperatorError> {
+    async fn count(&self) -> Result<StoredCount, OperatorError> {
         let _place = self.scan().await?;
         let (begun, limit) = (Instant::now(), self.0.limits.admin_scan_ms_max);
         let step = size(self.0.limits.admin_scan_rooms_max);
@@ -84,7 +84,7 @@ impl Operator {
             rooms += stored.len() as u64;
             bytes += stored.iter().map(|(_, facts)| facts.bytes).sum::<u64>();
             if stored.len() < step {
-                return Ok(Counted { rooms, bytes, at: Instant::now(), took: begun.elapsed() });
+                return Ok(StoredCount { rooms, bytes, at: Instant::now(), took: begun.elapsed() });
             }
             span.after = stored.last().map(|(room, _)| room.clone());
             if self.0.tasks.is_closed() || begun.elapsed() > ms(limit) {

@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 /// The credentials of the operator of a process with one project. Cheap to clone.
 #[derive(Clone)]
-pub struct Credentials(Arc<Inner>);
+pub struct Credentials(Arc<GuardInner>);
 
-struct Inner {
+struct GuardInner {
     token: AdminToken,
     codes: SignInCodes,
 }
@@ -27,7 +27,7 @@ impl Credentials {
     /// Creates a new random token.
     pub fn new(limits: &Limits) -> Self {
         let codes = SignInCodes::new(size(limits.sign_in_codes_max));
-        Self(Arc::new(Inner { token: AdminToken::random(), codes }))
+        Self(Arc::new(GuardInner { token: AdminToken::random(), codes }))
     }
 
     /// Returns the token that an operator has to send.

@@ -27,7 +27,7 @@ pub use guard::{Credentials, bearer};
 pub use routes::{routes_of_process, routes_of_project};
 pub use token::AdminToken;
 
-use count::Counting;
+use count::StoredCounter;
 use room_core::limits::{Limits, size};
 use room_door::FrontDoor;
 use room_rooms::rooms::Rooms;
@@ -40,9 +40,9 @@ use tokio_util::task::TaskTracker;
 
 /// An operator's access to the rooms of one project. Cheap to clone; clones share the state.
 #[derive(Clone)]
-pub struct Operator(Arc<Inner>);
+pub struct Operator(Arc<OperatorInner>);
 
-struct Inner {
+struct OperatorInner {
     /// `None` if the data is in memory only.
     scratch: Option<ScratchFolder>,
     store: Store,
@@ -51,7 +51,7 @@ struct Inner {
     limits: Arc<Limits>,
     places: Arc<Semaphore>,
     scans: Semaphore,
-    counting: Counting,
+    counting: StoredCounter,
     tasks: TaskTracker,
 }
 
@@ -72,7 +72,7 @@ impl Operator {
         let places = size(limits.admin_transfers_max).min(Semaphore::MAX_PERMITS);
         let (places, tasks) = (Arc::new(Semaphore::new(places)), TaskTracker::new());
         let scans = Semaphore::new(size(limits.admin_scans_max).min(Semaphore::MAX_PERMITS));
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(OperatorInner {
             scratch,
             store,
             rooms,
@@ -80,7 +80,7 @@ impl Operator {
             limits,
             places,
             scans,
-            counting: Counting::new(),
+            counting: StoredCounter::new(),
             tasks,
         })))
     }

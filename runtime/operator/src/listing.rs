@@ -54,7 +54,7 @@ pub struct Cursor {
 
 /// One room of a list.
 #[derive(Debug)]
-pub struct Row {
+pub struct ListedRoom {
     pub room: RoomId,
     /// The facts stored for it.
     pub facts: Option<RoomFacts>,
@@ -65,13 +65,13 @@ pub struct Row {
 /// A page.
 #[derive(Debug)]
 pub struct Listing {
-    pub rows: Vec<Row>,
+    pub rows: Vec<ListedRoom>,
     /// The start of the next page, or `None` if this page is the last.
     pub next: Option<Cursor>,
 }
 
 /// A room with its sort value.
-struct Ranked {
+struct RankedRoom {
     value: u64,
     room: RoomId,
     facts: Option<RoomFacts>,
@@ -106,15 +106,15 @@ impl RoomList {
 
 /// Collects the first rooms of all that pass: as many as a page has, and one more that shows whether there is a next
 /// page. All other rooms are dropped without being copied.
-struct First<'l> {
+struct FirstRooms<'l> {
     list: &'l RoomList,
-    ranked: Vec<Ranked>,
+    ranked: Vec<RankedRoom>,
     /// True if all rooms behind the kept ones were removed. A room behind the last kept one is then not among the
     /// first.
     is_cut: bool,
 }
 
-impl<'l> First<'l> {
+impl<'l> FirstRooms<'l> {
     fn of(list: &'l RoomList) -> Self {
         Self { list, ranked: Vec::new(), is_cut: false }
     }
@@ -126,11 +126,11 @@ impl<'l> First<'l> {
             return false;
         }
         let last = self.ranked.get(list.limit).filter(|_| self.is_cut);
-        let order = |last: &Ranked| list.order((last.value, &last.room), (value, room));
+        let order = |last: &RankedRoom| list.order((last.value, &last.room), (value, room));
         if last.is_some_and(|last| order(last) == Ordering::Less) {
             return false;
         }
-        self.ranked.push(Ranked { value, room: room.clone(), facts });
+        self.ranked.push(RankedRoom { value, room: room.clone(), facts });
         if self.ranked.len() > 2 * (list.limit + 1) {
             self.cut();
         }
@@ -145,7 +145,7 @@ impl<'l> First<'l> {
     }
 
     /// Returns the rooms, in order.
-    fn rooms(mut self) -> Vec<Ranked> {
+    fn rooms(mut self) -> Vec<RankedRoom> {
         self.cut();
         self.ranked
     }
@@ -184,7 +184,7 @@ impl Operator {
             after: list.after.as_ref().map(|after| after.room.clone()),
             direction: list.direction,
         };
-        let mut rows: Vec<Row> = Vec::new();
+        let mut rows: Vec<ListedRoom> = Vec::new();
         let mut left = size(self.0.limits.admin_scan_rooms_max);
         loop {
             // Without a search every room that is read is shown.
@@ -227,7 +227,7 @@ impl Operator {
         let _place = self.scan().await?;
         let step = size(self.0.limits.admin_scan_rooms_max);
         let mut span = RoomSpan { party: list.party.clone(), ..RoomSpan::default() };
-        let mut first = First::of(list);
+        let mut first = FirstRooms::of(list);
         loop {
             let stored = self.0.store.rooms(span.clone(), step).await?;
             let is_last = stored.len() < step;
@@ -273,8 +273,8 @@ impl Operator {
 
     /// Returns the requested rooms in memory that come behind the page before, in order: as many as a page has, and one
     /// more that shows whether there is a next page.
-    fn running(&self, list: &RoomList, value: impl Fn(&Figures) -> u64) -> Vec<Ranked> {
-        let mut first = First::of(list);
+    fn running(&self, list: &RoomList, value: impl Fn(&Figures) -> u64) -> Vec<RankedRoom> {
+        let mut first = FirstRooms::of(list);
         self.0.rooms.visit(|room, figures| {
             if list.wants(room) {
                 first.pass(value(figures), room, None);
@@ -283,7 +283,7 @@ impl Operator {
         first.rooms()
     }
 
-    fn page(&self, list: &RoomList, mut ranked: Vec<Ranked>) -> Listing {
+    fn page(&self, list: &RoomList, mut ranked: Vec<RankedRoom>) -> Listing {
         let more = ranked.len() > list.limit;
         ranked.truncate(list.limit);
         let last = ranked.last().filter(|_| more);
@@ -292,10 +292,10 @@ impl Operator {
         Listing { rows, next }
     }
 
-    fn row(&self, room: RoomId, facts: Option<RoomFacts>) -> Row {
+    fn row(&self, room: RoomId, facts: Option<RoomFacts>) -> ListedRoom {
         let figures: Option<Arc<Figures>> = self.0.rooms.figures_of(&room);
         let glance = figures.map(|figures| self.0.rooms.glance_at(&figures));
-        Row { room, facts, glance }
+        ListedRoom { room, facts, glance }
     }
 }
 
@@ -305,7 +305,7 @@ fn position(stored: &[(RoomId, RoomFacts)], room: &RoomId) -> Result<usize, usiz
 }
 
 /// Returns the page of these rows. One row more than fits says that another page follows.
-fn cut(mut rows: Vec<Row>, limit: usize) -> Listing {
+fn cut(mut rows: Vec<ListedRoom>, limit: usize) -> Listing {
     let more = rows.len() > limit;
     rows.truncate(limit);
     let last = rows.last().filter(|_| more);
@@ -330,7 +330,7 @@ mod tests {
     fn the_copies_for_a_page_hardly_grow_with_the_number_of_rooms() {
         let list = list(Sort::Bytes, Direction::Reverse, 100);
         let copied = |count: usize| {
-            let mut first = First::of(&list);
+            let mut first = FirstRooms::of(&list);
             // A prime step visits all numbers in a scrambled order.
             let numbers = (0..count).map(|at| at * 7_919 % count);
             numbers.filter(|number| first.pass(*number as u64, &room(*number), None)).count()
@@ -350,7 +350,7 @@ mod tests {
             let direction = if turned { Direction::Reverse } else { Direction::Forward };
             let after = after.map(|value| Cursor { value, room: room(7) });
             let list = RoomList { after, ..list(Sort::Bytes, direction, limit) };
-            let mut first = First::of(&list);
+            let mut first = FirstRooms::of(&list);
             let mut all = Vec::new();
             for (number, value) in values.into_iter().enumerate() {
                 first.pass(value, &room(number), None);

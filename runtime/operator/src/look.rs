@@ -16,7 +16,7 @@ use room_store::{KeyPage, RoomFacts};
 
 /// One inspected room.
 #[derive(Debug)]
-pub struct Looked {
+pub struct RoomInspection {
     /// The stored facts, or `None` if the store failed to answer or has nothing for the room.
     pub facts: Option<RoomFacts>,
     /// The room's state in memory, if it is in memory.
@@ -25,7 +25,7 @@ pub struct Looked {
     pub expires_ms: Option<u64>,
 }
 
-impl Looked {
+impl RoomInspection {
     pub fn stage(&self) -> Stage {
         self.look.as_ref().map_or(Stage::Asleep, |look| look.glance.stage)
     }
@@ -39,7 +39,11 @@ impl Operator {
     ///
     /// # Cancel safety
     /// A dropped call changes nothing.
-    pub async fn inspect(&self, room: &RoomId, window: Window) -> Result<Looked, OperatorError> {
+    pub async fn inspect(
+        &self,
+        room: &RoomId,
+        window: Window,
+    ) -> Result<RoomInspection, OperatorError> {
         let look = self.0.rooms.inspect(room, window).await;
         let own = look.as_ref().and_then(|look| look.words.as_ref()).map(|words| words.facts);
         let facts = match own {
@@ -47,7 +51,7 @@ impl Operator {
             None => self.must_know(room).await?,
         };
         let expires_ms = facts.and_then(|facts| self.0.rooms.expires_ms(room, &facts));
-        Ok(Looked { facts, look, expires_ms })
+        Ok(RoomInspection { facts, look, expires_ms })
     }
 
     /// Returns the totals of the node.

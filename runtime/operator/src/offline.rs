@@ -32,7 +32,7 @@ pub enum OfflineError {
 /// # Cancel safety
 /// If dropped before it returns, the file may be written all the same.
 pub async fn backup(dir: &Path, file: &Path, limits: &Limits) -> Result<u64, OfflineError> {
-    let store = open(dir, limits, Missing::Refused).await?;
+    let store = open(dir, limits, WhenMissing::Refused).await?;
     let done = store.backup(file.to_owned()).await;
     close(store).await;
     Ok(done?)
@@ -62,7 +62,7 @@ pub async fn export(
     room: &RoomId,
     limits: &Limits,
 ) -> Result<Option<RoomContent>, OfflineError> {
-    let store = open(dir, limits, Missing::Refused).await?;
+    let store = open(dir, limits, WhenMissing::Refused).await?;
     let done = match ScratchFolder::new(dir) {
         Ok(scratch) => store.export(room, scratch.file(None).path().to_owned()).await,
         Err(error) => Err(error),
@@ -79,7 +79,7 @@ pub async fn export(
 /// # Cancel safety
 /// If dropped before it returns, the room may be unchanged, or have a part of its new content.
 pub async fn import(dir: &Path, content: RoomContent, limits: &Limits) -> Result<(), OfflineError> {
-    let store = open(dir, limits, Missing::Made).await?;
+    let store = open(dir, limits, WhenMissing::Made).await?;
     let done = match store.service() {
         Ok(service) => {
             store.import(content, Some(Touch { at_ms: service.served_ms, tries: 0 })).await
@@ -92,14 +92,14 @@ pub async fn import(dir: &Path, content: RoomContent, limits: &Limits) -> Result
 
 /// What to do with a folder that is empty or does not exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
+enum WhenMissing {
     Refused,
     Made,
 }
 
-async fn open(dir: &Path, limits: &Limits, missing: Missing) -> Result<Store, OfflineError> {
+async fn open(dir: &Path, limits: &Limits, missing: WhenMissing) -> Result<Store, OfflineError> {
     let is_empty = std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
-    let may_open = has_store(dir)? || (missing == Missing::Made && is_empty);
+    let may_open = has_store(dir)? || (missing == WhenMissing::Made && is_empty);
     if !may_open {
         return Err(OfflineError::NoStore(dir.to_owned()));
     }

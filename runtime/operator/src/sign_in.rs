@@ -33,7 +33,7 @@ pub(super) struct SignInCodes {
 
 /// The body of the page's request.
 #[derive(Deserialize)]
-struct Asked {
+struct SignInRequest {
     code: String,
 }
 
@@ -79,7 +79,7 @@ async fn sign_in(State(credentials): State<Credentials>, request: Request) -> Re
         return refused(problem);
     }
     let body = to_bytes(Body::new(request.into_body()), BODY_BYTES_MAX).await;
-    let asked = body.ok().and_then(|body| serde_json::from_slice::<Asked>(&body).ok());
+    let asked = body.ok().and_then(|body| serde_json::from_slice::<SignInRequest>(&body).ok());
     match asked.and_then(|asked| credentials.redeem(&asked.code)) {
         Some(token) => {
             let told = serde_json::json!({ "token": token.secret() });

@@ -9,7 +9,7 @@
 //! PUT  /rooms/:party/:room/import    such lines; answers {"room":…,"keys":…}
 //! ```
 
-use super::target::Target;
+use super::target::RoomTarget;
 use crate::scratch::Scratch;
 use crate::{Operator, OperatorError};
 use axum::Json;
@@ -30,7 +30,7 @@ pub(super) async fn backup(operator: Operator) -> Result<Response, OperatorError
 }
 
 pub(super) async fn export(operator: Operator, uri: Uri) -> Result<Response, OperatorError> {
-    let Target { room } = Target::of(&operator, &uri)?;
+    let RoomTarget { room } = RoomTarget::of(&operator, &uri)?;
     send(&operator.0.limits, operator.export(room).await?, "application/x-ndjson").await
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn import(
     uri: Uri,
     body: Body,
 ) -> Result<Json<Value>, OperatorError> {
-    let Target { room } = Target::of(&operator, &uri)?;
+    let RoomTarget { room } = RoomTarget::of(&operator, &uri)?;
     if operator.0.rooms.is_empty() {
         return Err(DoorError::Starting.into());
     }

@@ -38,34 +38,34 @@ pub(super) async fn watch(
 ) -> Result<Response, OperatorError> {
     let limits = &operator.0.limits;
     let query = query.as_deref().unwrap_or_default();
-    let Asked { follow, mut begin, filter } = Asked::of(query, limits)?;
+    let LogQuery { follow, mut begin, filter } = LogQuery::of(query, limits)?;
     if let Some(id) = headers.get(LAST_EVENT_ID) {
         let id = id.to_str().ok().and_then(|id| id.parse().ok());
         begin = Begin::After(id.ok_or_else(|| wrong("Last-Event-ID", "is not a line number"))?);
     }
     let watcher = operator.0.rooms.logs().watch(begin, filter)?;
-    Ok(events::stream(Stream { watcher, follow }, ms(limits.log_heartbeat_ms)))
+    Ok(events::stream(LogEventStream { watcher, follow }, ms(limits.log_heartbeat_ms)))
 }
 
 /// Whether a stream goes on after the kept lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Follow {
+enum FollowMode {
     Yes,
     No,
 }
 
 /// The parameters of a query.
 #[derive(Debug, PartialEq, Eq)]
-struct Asked {
-    follow: Follow,
+struct LogQuery {
+    follow: FollowMode,
     begin: Begin,
     filter: LogFilter,
 }
 
-impl Asked {
+impl LogQuery {
     /// Parses a query. The last value of a name counts.
     fn of(query: &str, limits: &Limits) -> Result<Self, OperatorError> {
-        let (mut follow, mut tail, mut after) = (Follow::No, None, None);
+        let (mut follow, mut tail, mut after) = (FollowMode::No, None, None);
         let mut filter = LogFilter::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -105,10 +105,10 @@ fn decoded(name: &str, value: &str) -> Result<String, OperatorError> {
     text.map(Into::into).map_err(|_| wrong(name, "is not valid UTF-8 after percent-decoding"))
 }
 
-fn follow_of(value: &str) -> Result<Follow, OperatorError> {
+fn follow_of(value: &str) -> Result<FollowMode, OperatorError> {
     match value {
-        "1" | "true" | "" => Ok(Follow::Yes),
-        "0" | "false" => Ok(Follow::No),
+        "1" | "true" | "" => Ok(FollowMode::Yes),
+        "0" | "false" => Ok(FollowMode::No),
         _ => Err(wrong("follow", &format!("is {value:?}; it can be 1 or 0"))),
     }
 }
@@ -139,12 +139,12 @@ fn bounded<'a>(name: &str, value: &'a str, limits: &Limits) -> Result<&'a str, O
 }
 
 /// A response that is being sent.
-struct Stream {
+struct LogEventStream {
     watcher: Watcher,
-    follow: Follow,
+    follow: FollowMode,
 }
 
-impl Events for Stream {
+impl Events for LogEventStream {
     fn greeting(&self) -> String {
         // With the first id, a client that is cut off at once resumes here, and not at the end. If the client is about
         // to get `restarted`, the greeting has no id, so that the client asks again with the id that it has.
@@ -161,7 +161,7 @@ impl Events for Stream {
                     tokio::task::yield_now().await;
                 }
                 Some(seen) => return Some(written(&seen, self.watcher.last())),
-                None if self.follow == Follow::No => return None,
+                None if self.follow == FollowMode::No => return None,
                 None if self.watcher.wait().await => {}
                 None => return None,
             }
@@ -209,22 +209,22 @@ mod tests {
     #[test]
     fn every_parameter_of_a_log_query_is_read() {
         let query = "follow=1&room=game-*&party=ChatRoom&level=WARN&grep=a+b%26c&after=12";
-        let asked = Asked::of(query, &Limits::default()).unwrap();
+        let asked = LogQuery::of(query, &Limits::default()).unwrap();
         let filter = LogFilter {
             room: Some(Glob::new("game-*")),
             party: Some(PartyName::parse("chat-room").unwrap()),
             level: Some(LogLevel::Warn),
             grep: Some("a b&c".to_owned()),
         };
-        assert_eq!(asked, Asked { follow: Follow::Yes, begin: Begin::After(12), filter });
-        let asked = Asked::of("tail=0&follow=0", &Limits::default()).unwrap();
-        assert_eq!((asked.follow, asked.begin), (Follow::No, Begin::Tail(0)));
-        assert_eq!(Asked::of("", &Limits::default()).unwrap().begin, Begin::Oldest);
+        assert_eq!(asked, LogQuery { follow: FollowMode::Yes, begin: Begin::After(12), filter });
+        let asked = LogQuery::of("tail=0&follow=0", &Limits::default()).unwrap();
+        assert_eq!((asked.follow, asked.begin), (FollowMode::No, Begin::Tail(0)));
+        assert_eq!(LogQuery::of("", &Limits::default()).unwrap().begin, Begin::Oldest);
     }
 
     #[test]
     fn an_invalid_parameter_is_named() {
-        let wrong = |query: &str| Asked::of(query, &Limits::default()).unwrap_err().to_string();
+        let wrong = |query: &str| LogQuery::of(query, &Limits::default()).unwrap_err().to_string();
         let queries =
             ["level=loud", "follow=maybe", "tail=-1", "after=", "party=a/b", "grep=%FF", "lvl=1"];
         let mut all: Vec<String> = queries.iter().map(|query| wrong(query)).collect();
@@ -246,8 +246,8 @@ mod tests {
     proptest! {
         #[test]
         fn parsing_any_query_never_panics(query in "[ -~é]{0,60}", pairs in "((room|grep|tail)=[a-z0-9%*?&]{0,9}&){0,4}") {
-            let _ = Asked::of(&query, &Limits::default());
-            let _ = Asked::of(&pairs, &Limits::default());
+            let _ = LogQuery::of(&query, &Limits::default());
+            let _ = LogQuery::of(&pairs, &Limits::default());
         }
     }
 }

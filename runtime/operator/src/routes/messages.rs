@@ -15,7 +15,7 @@
 //! and not before. A text that a party's `auto_response` answers does not pass the room, so it is not reported.
 
 use super::query::Query;
-use super::target::Target;
+use super::target::RoomTarget;
 use crate::{Operator, OperatorError};
 use axum::response::Response;
 use http::Uri;
@@ -25,16 +25,16 @@ use room_rooms::taps::{Tap, TapBatch};
 use std::fmt::Write;
 
 pub(super) async fn watch(operator: Operator, uri: Uri) -> Result<Response, OperatorError> {
-    let target = Target::of(&operator, &uri)?;
+    let target = RoomTarget::of(&operator, &uri)?;
     Query::of(&uri, &[])?;
     let tap = operator.0.rooms.taps().watch(target.room)?;
-    Ok(events::stream(Stream(tap), ms(operator.0.limits.log_heartbeat_ms)))
+    Ok(events::stream(MessageEventStream(tap), ms(operator.0.limits.log_heartbeat_ms)))
 }
 
 /// A response that is being sent.
-struct Stream(Tap);
+struct MessageEventStream(Tap);
 
-impl Events for Stream {
+impl Events for MessageEventStream {
     async fn next(&mut self) -> Option<String> {
         loop {
             if let Some(batch) = self.0.read() {

@@ -12,8 +12,8 @@
 
 use super::PAGE;
 use super::query::{Query, invalid};
-use super::target::Target;
-use crate::look::Looked;
+use super::target::RoomTarget;
+use crate::look::RoomInspection;
 use crate::{Operator, OperatorError};
 use axum::Json;
 use axum::body::Bytes;
@@ -35,7 +35,7 @@ const DELETED: u16 = 4410;
 
 pub(super) async fn inspect(operator: Operator, uri: Uri) -> Result<Json<Value>, OperatorError> {
     let limits = &operator.0.limits;
-    let target = Target::of(&operator, &uri)?;
+    let target = RoomTarget::of(&operator, &uri)?;
     let query = Query::of(&uri, &["connections", "after"])?;
     let clients_max = size(query.number("connections", PAGE, limits.admin_page_entries_max)?);
     let after = query.number("after", 0, u64::MAX)?;
@@ -46,7 +46,7 @@ pub(super) async fn inspect(operator: Operator, uri: Uri) -> Result<Json<Value>,
 }
 
 pub(super) async fn delete(operator: Operator, uri: Uri) -> Result<Json<Value>, OperatorError> {
-    let target = Target::of(&operator, &uri)?;
+    let target = RoomTarget::of(&operator, &uri)?;
     Query::of(&uri, &[])?;
     let frame = CloseFrame::new(DELETED, "the room was deleted");
     let (connections, facts) = operator.delete(&target.room, frame).await?;
@@ -59,7 +59,7 @@ pub(super) async fn delete(operator: Operator, uri: Uri) -> Result<Json<Value>, 
 }
 
 pub(super) async fn close(operator: Operator, uri: Uri) -> Result<Json<Value>, OperatorError> {
-    let target = Target::of(&operator, &uri)?;
+    let target = RoomTarget::of(&operator, &uri)?;
     Query::of(&uri, &[])?;
     let frame = CloseFrame::new(1012, "the room was closed by its operator");
     let connections = operator.close(&target.room, frame).await?;
@@ -70,7 +70,7 @@ pub(super) async fn close(operator: Operator, uri: Uri) -> Result<Json<Value>, O
 /// The body of a kick.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kick {
+struct KickRequest {
     connection: String,
     code: Option<u16>,
     reason: Option<String>,
@@ -81,9 +81,9 @@ pub(super) async fn kick(
     uri: Uri,
     body: Bytes,
 ) -> Result<Json<Value>, OperatorError> {
-    let target = Target::of(&operator, &uri)?;
+    let target = RoomTarget::of(&operator, &uri)?;
     Query::of(&uri, &[])?;
-    let kick: Kick = serde_json::from_slice(&body).map_err(|error| {
+    let kick: KickRequest = serde_json::from_slice(&body).map_err(|error| {
         let form = "{\"connection\":ID,\"code\":4403,\"reason\":\"why\"}";
         invalid(format!(
             "the body is invalid: expected {form}, where code and reason are optional: {error}"
@@ -114,7 +114,7 @@ fn frame(code: u16, reason: Option<String>) -> Result<CloseFrame, OperatorError>
 
 // The report.
 
-fn report(target: &Target, looked: &Looked) -> Value {
+fn report(target: &RoomTarget, looked: &RoomInspection) -> Value {
     let facts = looked.facts.unwrap_or_default();
     let alarm = facts.alarm.map(|alarm| json!({ "due_ms": alarm.due_ms, "tries": alarm.tries }));
     let mut report = json!({

@@ -11,7 +11,7 @@
 
 use super::PAGE;
 use super::query::{Query, encoded, invalid};
-use crate::listing::{Cursor, Listing, RoomList, Row, Sort};
+use crate::listing::{Cursor, ListedRoom, Listing, RoomList, Sort};
 use crate::{Operator, OperatorError};
 use axum::Json;
 use http::Uri;
@@ -112,7 +112,7 @@ fn cursor(text: &str, sort: Sort) -> Result<Cursor, OperatorError> {
     })
 }
 
-fn row(Row { room, facts, glance }: &Row) -> Value {
+fn row(ListedRoom { room, facts, glance }: &ListedRoom) -> Value {
     let phase = glance.as_ref().map_or(Stage::Asleep, |glance| glance.stage);
     let mut row = json!({
         "party": room.party().as_str(),

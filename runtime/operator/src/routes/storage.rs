@@ -16,7 +16,7 @@
 
 use super::PAGE;
 use super::query::{Query, encoded};
-use super::target::Target;
+use super::target::RoomTarget;
 use crate::{Operator, OperatorError};
 use axum::Json;
 use axum::body::Body;
@@ -30,7 +30,7 @@ use room_store::Line;
 use serde_json::{Value, json};
 
 pub(super) async fn list(operator: Operator, uri: Uri) -> Result<Json<Value>, OperatorError> {
-    let target = Target::of(&operator, &uri)?;
+    let target = RoomTarget::of(&operator, &uri)?;
     let query = Query::of(&uri, &["prefix", "start", "limit"])?;
     let given = |name| query.bytes(name).filter(|bytes| !bytes.is_empty()).map(<[u8]>::to_vec);
     let (prefix, start) = (given("prefix"), given("start"));
@@ -44,7 +44,7 @@ pub(super) async fn list(operator: Operator, uri: Uri) -> Result<Json<Value>, Op
 }
 
 pub(super) async fn get(operator: Operator, uri: Uri) -> Result<Json<Value>, OperatorError> {
-    let (target, key) = Target::with_key(&operator, &uri)?;
+    let (target, key) = RoomTarget::with_key(&operator, &uri)?;
     let value = operator.value(&target.room, &key).await?;
     Ok(Json(entry(&key, Some(&value))))
 }
@@ -54,7 +54,7 @@ pub(super) async fn put(
     uri: Uri,
     body: Body,
 ) -> Result<Json<Value>, OperatorError> {
-    let (target, key) = Target::with_key(&operator, &uri)?;
+    let (target, key) = RoomTarget::with_key(&operator, &uri)?;
     let limits = &operator.0.limits;
     let mut permit = operator.0.rooms.bytes().permit();
     let value = Some(read_body(body, limits.value_bytes_max, limits, &mut permit).await?);
@@ -62,13 +62,13 @@ pub(super) async fn put(
 }
 
 pub(super) async fn delete(operator: Operator, uri: Uri) -> Result<Json<Value>, OperatorError> {
-    let (target, key) = Target::with_key(&operator, &uri)?;
+    let (target, key) = RoomTarget::with_key(&operator, &uri)?;
     edit(&operator, &target, Edit { key, value: None }).await
 }
 
 async fn edit(
     operator: &Operator,
-    target: &Target,
+    target: &RoomTarget,
     edit: Edit,
 ) -> Result<Json<Value>, OperatorError> {
     let mut said = entry(&edit.key, None);

@@ -13,11 +13,11 @@ use room_core::span::Key;
 use room_door::DoorError;
 
 /// The room that a path names.
-pub(super) struct Target {
+pub(super) struct RoomTarget {
     pub(super) room: RoomId,
 }
 
-impl Target {
+impl RoomTarget {
     /// Returns the room of a path.
     ///
     /// # Errors
@@ -33,7 +33,7 @@ impl Target {
     /// Returns the room and the key of a path, whose query must be empty.
     ///
     /// # Errors
-    /// As [`Target::of`]; [`OperatorError::Invalid`] if the key is too short or too long.
+    /// As [`RoomTarget::of`]; [`OperatorError::Invalid`] if the key is too short or too long.
     pub(super) fn with_key(operator: &Operator, uri: &Uri) -> Result<(Self, Key), OperatorError> {
         let target = Self::of(operator, uri)?;
         Query::of(uri, &[])?;
