@@ -7,7 +7,7 @@ use crate::FrontDoor;
 use crate::status::DoorError;
 use room_core::event::{CloseFrame, Request, Response};
 use room_core::limits::ms;
-use room_guest::{DoorCall, GuestFault, Instance, LiveSamples, Verdict};
+use room_guest::{DoorCall, GuestFault, HookVerdict, Instance, LiveSamples};
 use room_rooms::room::RoomError;
 use room_rooms::rooms::Entrance;
 use tokio::sync::AcquireError;
@@ -63,19 +63,19 @@ pub(super) async fn ask(
     }
 }
 
-fn decide(verdict: Verdict, original: Request, body_max: u64) -> Result<Decision, DoorError> {
+fn decide(verdict: HookVerdict, original: Request, body_max: u64) -> Result<Decision, DoorError> {
     match verdict {
-        Verdict::Forward(request) => {
+        HookVerdict::Forward(request) => {
             Ok(Decision::Forward(Request { headers: request.headers, ..original }))
         }
-        Verdict::Respond(response) => match response.problem(body_max) {
+        HookVerdict::Respond(response) => match response.problem(body_max) {
             None => Ok(Decision::Respond(response)),
             Some(problem) => Err(failed(GuestFault::Rejected(problem).into())),
         },
-        Verdict::Refuse(frame) if REFUSALS.contains(&frame.code) => {
+        HookVerdict::Refuse(frame) if REFUSALS.contains(&frame.code) => {
             Ok(Decision::Refuse(CloseFrame::new(frame.code, &frame.reason)))
         }
-        Verdict::Refuse(frame) => {
+        HookVerdict::Refuse(frame) => {
             let problem = format!("a hook may refuse with 4000 to 4999, not {}", frame.code);
             Err(failed(GuestFault::Rejected(problem).into()))
         }

@@ -23,7 +23,7 @@ use room_core::limits::{Limits, ms};
 use room_core::logs::LogLevel;
 use room_core::metrics::Refusal;
 use room_guest::DoorCall;
-use room_rooms::room::Visitor;
+use room_rooms::room::ConnectingClient;
 use room_rooms::rooms::Entrance;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -121,7 +121,7 @@ async fn join(
             }
             Decision::Refuse(frame) => return Ok(HandshakeOutcome::Refused(frame)),
         };
-        let visitor = Visitor { id: id.clone(), request };
+        let visitor = ConnectingClient { id: id.clone(), request };
         let to = (&outboxes, PartySocket::KEY);
         if let Some(joined) = door.0.rooms.connect(&entrance, visitor, to).await? {
             return Ok(HandshakeOutcome::Joined(RoomMembership {

@@ -46,7 +46,7 @@ pub enum DoorCall {
 
 /// The decision of a hook.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum HookVerdict {
     /// The room gets this request.
     Forward(Request),
     /// The client gets this response; the room gets nothing.
@@ -137,7 +137,7 @@ impl Instance {
         call: DoorCall,
         request: &Request,
         room: &RoomId,
-    ) -> Result<Verdict, GuestFault> {
+    ) -> Result<HookVerdict, GuestFault> {
         let lobby = door::Lobby { party: room.party().as_str(), room: room.name() };
         self.bounded(async |this| {
             let headers = headers_param(request);
@@ -151,7 +151,7 @@ impl Instance {
                     door.call_on_before_request(&mut this.store, request, lobby).await
                 }
             };
-            Ok(verdict?.map(Verdict::from))
+            Ok(verdict?.map(HookVerdict::from))
         })
         .await
     }
@@ -323,7 +323,7 @@ impl From<types::Response> for Response {
     }
 }
 
-impl From<door::Verdict> for Verdict {
+impl From<door::Verdict> for HookVerdict {
     fn from(verdict: door::Verdict) -> Self {
         match verdict {
             door::Verdict::Forward(request) => Self::Forward(Request {

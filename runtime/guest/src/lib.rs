@@ -22,7 +22,7 @@ pub use engine::{Engine, EngineError};
 pub use fault::{GuestFault, Overrun};
 
 pub use flush::{Flush, Flushes};
-pub use instance::{DoorCall, Instance, Verdict};
+pub use instance::{DoorCall, HookVerdict, Instance};
 pub use module::{Code, LoadError, Module};
 pub use samples::LiveSamples;
 

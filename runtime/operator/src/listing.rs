@@ -10,7 +10,7 @@ use room_core::id::{PartyName, RoomId};
 use room_core::limits::{ms, size};
 use room_core::logs::Glob;
 use room_core::span::Direction;
-use room_rooms::room::{Figures, Glance};
+use room_rooms::room::{RoomFigures, RoomSnapshot};
 use room_store::{RoomFacts, RoomSpan, name_order};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub struct ListedRoom {
     /// The facts stored for it.
     pub facts: Option<RoomFacts>,
     /// Its live figures, if it is in memory.
-    pub glance: Option<Glance>,
+    pub glance: Option<RoomSnapshot>,
 }
 
 /// A page.
@@ -167,8 +167,8 @@ impl Operator {
                 let sorted = tokio::time::timeout(ms(limit), self.by_bytes(list)).await;
                 sorted.unwrap_or(Err(OperatorError::ScanTooLong(limit)))
             }
-            Sort::Connections => self.by_figure(list, Figures::connections).await,
-            Sort::Messages => self.by_figure(list, Figures::messages).await,
+            Sort::Connections => self.by_figure(list, RoomFigures::connections).await,
+            Sort::Messages => self.by_figure(list, RoomFigures::messages).await,
             Sort::Active => self.by_figure(list, |figures| self.0.rooms.used_us(figures)).await,
         }
     }
@@ -259,7 +259,7 @@ impl Operator {
     async fn by_figure(
         &self,
         list: &RoomList,
-        value: impl Fn(&Figures) -> u64,
+        value: impl Fn(&RoomFigures) -> u64,
     ) -> Result<Listing, OperatorError> {
         let mut ranked = self.running(list, value);
         let shown = ranked.len().min(list.limit);
@@ -273,7 +273,7 @@ impl Operator {
 
     /// Returns the requested rooms in memory that come behind the page before, in order: as many as a page has, and one
     /// more that shows whether there is a next page.
-    fn running(&self, list: &RoomList, value: impl Fn(&Figures) -> u64) -> Vec<RankedRoom> {
+    fn running(&self, list: &RoomList, value: impl Fn(&RoomFigures) -> u64) -> Vec<RankedRoom> {
         let mut first = FirstRooms::of(list);
         self.0.rooms.visit(|room, figures| {
             if list.wants(room) {
@@ -293,7 +293,7 @@ impl Operator {
     }
 
     fn row(&self, room: RoomId, facts: Option<RoomFacts>) -> ListedRoom {
-        let figures: Option<Arc<Figures>> = self.0.rooms.figures_of(&room);
+        let figures: Option<Arc<RoomFigures>> = self.0.rooms.figures_of(&room);
         let glance = figures.map(|figures| self.0.rooms.glance_at(&figures));
         ListedRoom { room, facts, glance }
     }

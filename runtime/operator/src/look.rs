@@ -10,7 +10,7 @@ use room_core::id::RoomId;
 use room_core::limits::{ms, size};
 use room_core::span::{Key, ListOptions};
 use room_core::turn::Refusal;
-use room_rooms::room::{Edit, RoomError, Stage, Window};
+use room_rooms::room::{ClientWindow, Edit, RoomError, RoomStage};
 use room_rooms::rooms::{Look, NodeGlance};
 use room_store::{KeyPage, RoomFacts};
 
@@ -26,8 +26,8 @@ pub struct RoomInspection {
 }
 
 impl RoomInspection {
-    pub fn stage(&self) -> Stage {
-        self.look.as_ref().map_or(Stage::Asleep, |look| look.glance.stage)
+    pub fn stage(&self) -> RoomStage {
+        self.look.as_ref().map_or(RoomStage::Asleep, |look| look.glance.stage)
     }
 }
 
@@ -42,7 +42,7 @@ impl Operator {
     pub async fn inspect(
         &self,
         room: &RoomId,
-        window: Window,
+        window: ClientWindow,
     ) -> Result<RoomInspection, OperatorError> {
         let look = self.0.rooms.inspect(room, window).await;
         let own = look.as_ref().and_then(|look| look.words.as_ref()).map(|words| words.facts);

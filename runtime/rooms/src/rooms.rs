@@ -18,7 +18,8 @@ pub use operate::{Look, NodeGlance};
 pub use rollout::{ReloadError, Reloaded};
 
 use crate::room::{
-    Actor, AlarmGuard, Figures, Mailbox, Orders, Parts, RoomError, RoomHandle, Stopped, Totals,
+    Actor, AlarmGuard, EvictedTotals, Mailbox, RoomError, RoomFigures, RoomHandle, RoomOrders,
+    RoomParts, Stopped,
 };
 use crate::taps::Taps;
 use census::Census;
@@ -47,7 +48,7 @@ use tokio_util::task::TaskTracker;
 pub struct Rooms(Arc<Inner>);
 
 struct Inner {
-    parts: Arc<Parts>,
+    parts: Arc<RoomParts>,
     state: Mutex<State>,
     census: Arc<Census>,
     begun: Instant,
@@ -61,7 +62,7 @@ struct State {
     answers: HashMap<PartyName, watch::Sender<Option<Arc<AutoResponse>>>>,
     running: Residents,
     /// The sums of the figures of rooms that have left memory.
-    gone: Totals,
+    gone: EvictedTotals,
     draining: bool,
 }
 
@@ -109,7 +110,7 @@ impl Residents {
 #[derive(Clone)]
 struct Resident {
     handle: RoomHandle,
-    figures: Arc<Figures>,
+    figures: Arc<RoomFigures>,
     phase: Phase,
     /// Cancelled when the actor and all that it held is gone.
     ended: CancellationToken,
@@ -125,8 +126,8 @@ enum Phase {
 }
 
 impl Resident {
-    fn new(phase: Phase, handle: RoomHandle, parts: &Parts) -> Self {
-        let figures = Arc::new(Figures::new(parts.limits.clone()));
+    fn new(phase: Phase, handle: RoomHandle, parts: &RoomParts) -> Self {
+        let figures = Arc::new(RoomFigures::new(parts.limits.clone()));
         Self { handle, figures, phase, ended: CancellationToken::new() }
     }
 
@@ -152,9 +153,9 @@ pub struct Party {
 }
 
 impl Party {
-    fn orders(&self) -> Orders {
+    fn orders(&self) -> RoomOrders {
         let Self { code, when_quiet, lifetime, .. } = self;
-        Orders { code: code.clone(), when_quiet: *when_quiet, lifetime: *lifetime }
+        RoomOrders { code: code.clone(), when_quiet: *when_quiet, lifetime: *lifetime }
     }
 }
 
@@ -183,7 +184,7 @@ impl Rooms {
         let (logs, taps) = (engine.logs().clone(), Taps::new(&limits, clock));
         let (bytes, census) = (bytes.clone(), Arc::new(Census::default()));
         let parts =
-            Parts { store, limits, clock, served, places, spares, metrics, logs, taps, bytes };
+            RoomParts { store, limits, clock, served, places, spares, metrics, logs, taps, bytes };
         Self(Arc::new(Inner {
             parts: Arc::new(parts),
             state: Mutex::new(State { running: Residents::of(&census), ..State::default() }),
@@ -274,7 +275,7 @@ impl Rooms {
 
     /// Runs a room to its end. The orders are boxed, because the task would otherwise reserve space for them
     /// as long as it lives.
-    async fn run(&self, room: &RoomId, resident: &Resident, orders: Box<Orders>) {
+    async fn run(&self, room: &RoomId, resident: &Resident, orders: Box<RoomOrders>) {
         let (parts, metrics, logs) = (self.0.parts.clone(), &self.0.parts.metrics, self.logs());
         let (project, mailbox) = (logs.project(), resident.handle.mailbox());
         let ends = (mailbox.clone(), resident.figures.clone());
@@ -382,7 +383,7 @@ impl Rooms {
 
 impl State {
     /// Makes a resident with a mailbox of its own, which the caller puts on the list.
-    fn new_resident(&mut self, room: &RoomId, phase: Phase, parts: &Arc<Parts>) -> Resident {
+    fn new_resident(&mut self, room: &RoomId, phase: Phase, parts: &Arc<RoomParts>) -> Resident {
         let answers = self.answers.entry(room.party().clone()).or_default().subscribe();
         Resident::new(phase, RoomHandle::new(answers, parts.clone()), parts)
     }

@@ -10,7 +10,7 @@ mod pulse;
 pub(super) use party_socket::PartySocket;
 
 use room_core::event::{CloseFrame, Ending, Message};
-use room_rooms::room::{ConnectionKey, Said};
+use room_rooms::room::{ConnectionKey, OutboxItem};
 use tokio::time::Instant;
 
 /// One wire protocol, for one socket.
@@ -28,7 +28,7 @@ pub(super) trait Carrier: Send {
     fn listens(&self) -> bool;
 
     /// Appends the frames for a room's output. Nothing is written behind a close frame.
-    fn said(&mut self, key: ConnectionKey, said: Said, frames: &mut Vec<OutgoingFrame>);
+    fn said(&mut self, key: ConnectionKey, said: OutboxItem, frames: &mut Vec<OutgoingFrame>);
 
     /// Handles that frames have been written.
     fn written(&mut self, written: WrittenFrame, now: Instant, acts: &mut Vec<CarrierAct>);

@@ -11,7 +11,7 @@ use super::{
 };
 use room_core::event::{CloseFrame, CloseHandshake, Ending, Message};
 use room_core::limits::{Limits, ms};
-use room_rooms::room::{ConnectionKey, Said};
+use room_rooms::room::{ConnectionKey, OutboxItem};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -184,16 +184,16 @@ impl Carrier for PartySocket {
         )
     }
 
-    fn said(&mut self, _key: ConnectionKey, said: Said, frames: &mut Vec<OutgoingFrame>) {
+    fn said(&mut self, _key: ConnectionKey, said: OutboxItem, frames: &mut Vec<OutgoingFrame>) {
         let last = match said {
-            Said::Message(message) => {
+            OutboxItem::Message(message) => {
                 if matches!(self.stage, ConnectionStage::Open | ConnectionStage::Failing { .. }) {
                     frames.push(OutgoingFrame::Message(message));
                 }
                 return;
             }
-            Said::Goodbye(frame) => frame,
-            Said::Overflow => CloseFrame::new(1013, "too slow: the outbox is full"),
+            OutboxItem::Goodbye(frame) => frame,
+            OutboxItem::Overflow => CloseFrame::new(1013, "too slow: the outbox is full"),
         };
         frames.extend(self.close(last).map(OutgoingFrame::Close));
     }

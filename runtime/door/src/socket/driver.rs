@@ -19,7 +19,7 @@ use room_core::clock::until;
 use room_core::event::{CloseFrame, Message, Text};
 use room_core::limits::{Limits, ms, size};
 use room_core::metrics::DoorMetrics;
-use room_rooms::room::{ConnectionKey, Joined, Outboxes, RoomError, Said};
+use room_rooms::room::{ConnectionKey, JoinedConnection, OutboxItem, Outboxes, RoomError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -35,7 +35,7 @@ const KEPT: usize = 4;
 /// A socket's connection to a room.
 pub(super) struct RoomMembership {
     pub(super) key: ConnectionKey,
-    pub(super) joined: Joined,
+    pub(super) joined: JoinedConnection,
     /// The outboxes that this socket writes.
     pub(super) outboxes: Outboxes,
 }
@@ -173,7 +173,7 @@ impl<C: Carrier> Driver<C> {
     fn encode(
         &self,
         key: Option<ConnectionKey>,
-        said: &mut Vec<Said>,
+        said: &mut Vec<OutboxItem>,
         frames: &mut Vec<OutgoingFrame>,
     ) {
         let mut driven = self.driven();
@@ -267,7 +267,7 @@ impl<C: Carrier> Driver<C> {
     }
 
     /// Returns the socket's connection with this key.
-    fn joined(&self, key: ConnectionKey) -> Option<&Joined> {
+    fn joined(&self, key: ConnectionKey) -> Option<&JoinedConnection> {
         (self.membership.key == key).then_some(&self.membership.joined)
     }
 

@@ -22,7 +22,7 @@ use room_core::connection::Link;
 use room_core::event::CloseFrame;
 use room_core::id::Serial;
 use room_core::limits::size;
-use room_rooms::room::{Client, FaultRecord, Glance, Window};
+use room_rooms::room::{ClientWindow, ConnectionSummary, FaultRecord, RoomSnapshot};
 use room_store::Line;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ pub(super) async fn inspect(operator: Operator, uri: Uri) -> Result<Json<Value>,
     let clients_max = size(query.number("connections", PAGE, limits.admin_page_entries_max)?);
     let after = query.number("after", 0, u64::MAX)?;
     let after = (after > 0).then_some(Serial(after));
-    let window = Window { after, clients_max, bytes_max: size(limits.admin_page_bytes_max) };
+    let window = ClientWindow { after, clients_max, bytes_max: size(limits.admin_page_bytes_max) };
     let looked = operator.inspect(&target.room, window).await?;
     Ok(Json(report(&target, &looked)))
 }
@@ -141,7 +141,7 @@ fn report(target: &RoomTarget, looked: &RoomInspection) -> Value {
     report
 }
 
-fn add_figures(report: &mut Value, glance: &Glance) {
+fn add_figures(report: &mut Value, glance: &RoomSnapshot) {
     report["connection_count"] = glance.connections.into();
     report["messages_in"] = glance.messages_in.into();
     report["messages_out"] = glance.messages_out.into();
@@ -174,7 +174,7 @@ fn fault(fault: &FaultRecord) -> Value {
     })
 }
 
-fn client(client: &Client) -> Value {
+fn client(client: &ConnectionSummary) -> Value {
     let connection = &client.connection;
     let state = serde_json::to_value(Line::of_value(&connection.state)).unwrap_or_default();
     json!({

@@ -19,7 +19,7 @@ use room_core::id::{PartyName, RoomId};
 use room_core::limits::{Limits, size};
 use room_core::logs::Glob;
 use room_core::span::Direction;
-use room_rooms::room::Stage;
+use room_rooms::room::RoomStage;
 use serde_json::{Value, json};
 
 /// The parameters of the query.
@@ -113,7 +113,7 @@ fn cursor(text: &str, sort: Sort) -> Result<Cursor, OperatorError> {
 }
 
 fn row(ListedRoom { room, facts, glance }: &ListedRoom) -> Value {
-    let phase = glance.as_ref().map_or(Stage::Asleep, |glance| glance.stage);
+    let phase = glance.as_ref().map_or(RoomStage::Asleep, |glance| glance.stage);
     let mut row = json!({
         "party": room.party().as_str(),
         "room": room.name(),

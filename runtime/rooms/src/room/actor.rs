@@ -8,16 +8,18 @@ mod clients;
 mod expiry;
 mod operator;
 
-pub use operator::{Inspection, Window};
+pub use operator::{ActorReport, ClientWindow};
 
 use super::alarm::next_try;
-use super::figures::{FaultRecord, Figures};
-use super::mail::{Command, EditOrder, Errand, EventMail, Mail, OrderMail, Parting, Visit};
+use super::figures::{FaultRecord, RoomFigures};
+use super::mail::{
+    ConnectionEnd, EditOrder, EventMail, Mail, NodeOrder, OperatorMail, OrderMail, Visit,
+};
 use super::mailbox::Mailbox;
-use super::outlet::{Due, Reply};
-use super::places::{Seat, Verdict};
-use super::turns::{Committed, Parts, Turns};
-use super::{AlarmGuard, Orders, RoomError};
+use super::outlet::{DueOutputs, Reply};
+use super::places::{Seat, SeatVerdict};
+use super::turns::{Committed, RoomParts, Turns};
+use super::{AlarmGuard, RoomError, RoomOrders};
 use room_core::clock::until;
 use room_core::config::WhenQuiet;
 use room_core::connection::Link;
@@ -76,11 +78,11 @@ impl Actor {
     /// Nothing is held while it waits.
     pub async fn new(
         room: RoomId,
-        (mailbox, figures): (Mailbox, Arc<Figures>),
-        orders: Orders,
-        parts: Arc<Parts>,
+        (mailbox, figures): (Mailbox, Arc<RoomFigures>),
+        orders: RoomOrders,
+        parts: Arc<RoomParts>,
     ) -> Result<Self, StoreError> {
-        let Orders { code, when_quiet, lifetime } = orders;
+        let RoomOrders { code, when_quiet, lifetime } = orders;
         Ok(Self {
             mailbox,
             turns: Turns::new(room, figures, (code, lifetime), parts).await?,
@@ -202,7 +204,7 @@ impl Actor {
             }
         };
         // Anything else that came in the same moment waits: the place is promised to another room.
-        if seat.is_some_and(|seat| seat.work() == Verdict::Go) {
+        if seat.is_some_and(|seat| seat.work() == SeatVerdict::Go) {
             self.turns.rest();
         }
         woken
@@ -243,18 +245,20 @@ impl Actor {
         }
         match mail {
             Mail::Event(EventMail::Visit(visit)) => self.visit(visit).await?,
-            Mail::Event(EventMail::Parting(Parting::Failed { who, error })) => {
+            Mail::Event(EventMail::Parting(ConnectionEnd::Failed { who, error })) => {
                 if let Some(connection) = self.turns.outlet.roster.get(who).cloned() {
                     self.plain(Event::Error { connection, error }, Some(who)).await?;
                 }
             }
-            Mail::Event(EventMail::Parting(Parting::Closed { who, ending })) => {
+            Mail::Event(EventMail::Parting(ConnectionEnd::Closed { who, ending })) => {
                 self.close(who, ending).await?;
             }
             Mail::Event(EventMail::Alarm(ring)) => self.alarm(ring.0).await?,
-            Mail::Order(OrderMail::Command(Command::Stop(frame))) => return Ok(Flow::Stop(frame)),
-            Mail::Order(OrderMail::Command(Command::Reload { to, otherwise, spare, reply })) => {
-                let Orders { code, when_quiet, lifetime } = *to;
+            Mail::Order(OrderMail::Command(NodeOrder::Stop(frame))) => {
+                return Ok(Flow::Stop(frame));
+            }
+            Mail::Order(OrderMail::Command(NodeOrder::Reload { to, otherwise, spare, reply })) => {
+                let RoomOrders { code, when_quiet, lifetime } = *to;
                 self.when_quiet = when_quiet;
                 self.turns.usage.set_lifetime(lifetime);
                 self.failed_start = None;
@@ -280,25 +284,25 @@ impl Actor {
                     Ok(mut turn) => {
                         let reply = match std::mem::replace(&mut turn.answer, GuestAnswer::Done) {
                             GuestAnswer::Response(response) => {
-                                Reply::Response(Due::new(reply, Ok(response)))
+                                Reply::Response(DueOutputs::new(reply, Ok(response)))
                             }
                             GuestAnswer::Done | GuestAnswer::Tags(_) => Reply::Nobody,
                         };
                         self.turns.hold(turn, reply);
                     }
-                    Err(error) => self.refuse(Reply::Response(Due::new(reply, Err(error)))),
+                    Err(error) => self.refuse(Reply::Response(DueOutputs::new(reply, Err(error)))),
                 }
                 Ok(())
             }
         }
     }
 
-    async fn errand(&mut self, errand: Errand) -> Result<(), StoreError> {
+    async fn errand(&mut self, errand: OperatorMail) -> Result<(), StoreError> {
         // A caller that has left needs no answer.
         match errand {
-            Errand::Inspect { window, reply } => drop(reply.send(self.inspection(window))),
-            Errand::Kick { id, frame, reply } => drop(reply.send(self.kick(&id, frame))),
-            Errand::Expire { done } => self.expire(done).await?,
+            OperatorMail::Inspect { window, reply } => drop(reply.send(self.inspection(window))),
+            OperatorMail::Kick { id, frame, reply } => drop(reply.send(self.kick(&id, frame))),
+            OperatorMail::Expire { done } => self.expire(done).await?,
         }
         Ok(())
     }

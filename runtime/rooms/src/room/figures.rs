@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The figures of one room that is in memory.
-pub struct Figures {
+pub struct RoomFigures {
     /// The start from which times are counted.
     begun: Instant,
     stage: AtomicU8,
@@ -25,13 +25,13 @@ pub struct Figures {
     /// The end of its rest after repeated faults, in nanoseconds; 0 if it never rested.
     rests_until: AtomicU64,
     times: TurnTimes,
-    seldom: Mutex<Seldom>,
+    seldom: Mutex<DetailedFigures>,
     limits: Arc<Limits>,
 }
 
 /// The figures that are more than a number.
 #[derive(Default)]
-struct Seldom {
+struct DetailedFigures {
     /// The running callback, and since when it runs.
     at_work: Option<(&'static str, Instant)>,
     faults: VecDeque<FaultRecord>,
@@ -60,7 +60,7 @@ impl FaultRecord {
 
 /// The state of a room. `Asleep` is for rooms that are not in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum RoomStage {
     /// It waits for its content, or its storage is being opened.
     Activating,
     /// It has an instance.
@@ -73,7 +73,7 @@ pub enum Stage {
     Asleep,
 }
 
-impl Stage {
+impl RoomStage {
     const ALL: [Self; 5] =
         [Self::Activating, Self::Running, Self::Hibernated, Self::Broken, Self::Asleep];
 
@@ -91,9 +91,9 @@ impl Stage {
 
 /// A room's figures at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Glance {
+pub struct RoomSnapshot {
     /// Whether it runs, rests or sleeps.
-    pub stage: Stage,
+    pub stage: RoomStage,
     /// The rest of its pause, if it is broken.
     pub rests: Option<Duration>,
     /// Its open connections.
@@ -109,12 +109,12 @@ pub struct Glance {
     /// Faults since it came into memory.
     pub faults: u64,
     /// How long its turns took.
-    pub times: TimesGlance,
+    pub times: TurnTimesSnapshot,
 }
 
 /// Sums over rooms that have left memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct EvictedTotals {
     /// Open connections.
     pub connections: u64,
     /// Messages from clients.
@@ -127,9 +127,9 @@ pub struct Totals {
     pub faults: u64,
 }
 
-impl Totals {
+impl EvictedTotals {
     /// Adds the figures of a room.
-    pub fn add(&mut self, figures: &Figures) {
+    pub fn add(&mut self, figures: &RoomFigures) {
         self.connections += figures.connections();
         self.messages_in += figures.messages_in.load(Ordering::Relaxed);
         self.messages_out += figures.messages_out.load(Ordering::Relaxed);
@@ -138,7 +138,7 @@ impl Totals {
     }
 }
 
-impl Figures {
+impl RoomFigures {
     /// Makes the figures of a room that has done nothing yet.
     pub fn new(limits: Arc<Limits>) -> Self {
         Self {
@@ -158,7 +158,7 @@ impl Figures {
     // For the actor.
 
     /// Notes that the room has come into memory, or gained or lost its instance.
-    pub(super) fn note_stage(&self, stage: Stage) {
+    pub(super) fn note_stage(&self, stage: RoomStage) {
         self.stage.store(stage as u8, Ordering::Relaxed);
     }
 
@@ -222,7 +222,7 @@ impl Figures {
     // For any reader.
 
     /// Returns all figures but the faults.
-    pub fn glance(&self, clock: &Clock) -> Glance {
+    pub fn glance(&self, clock: &Clock) -> RoomSnapshot {
         let now = Instant::now();
         let (at_work, faults) = {
             let seldom = self.seldom();
@@ -232,9 +232,9 @@ impl Figures {
         let until = Duration::from_nanos(self.rests_until.load(Ordering::Relaxed));
         let rests =
             until.checked_sub(now.duration_since(self.begun)).filter(|rest| !rest.is_zero());
-        let noted = Stage::ALL[usize::from(self.stage.load(Ordering::Relaxed))];
-        Glance {
-            stage: if rests.is_some() { Stage::Broken } else { noted },
+        let noted = RoomStage::ALL[usize::from(self.stage.load(Ordering::Relaxed))];
+        RoomSnapshot {
+            stage: if rests.is_some() { RoomStage::Broken } else { noted },
             rests,
             connections: self.connections(),
             messages_in: self.messages_in.load(Ordering::Relaxed),
@@ -282,7 +282,7 @@ impl Figures {
         u64::try_from(since).unwrap_or(u64::MAX)
     }
 
-    fn seldom(&self) -> MutexGuard<'_, Seldom> {
+    fn seldom(&self) -> MutexGuard<'_, DetailedFigures> {
         // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
         self.seldom.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -303,7 +303,7 @@ struct TurnTimes {
 
 /// Turn times at one moment. A percentile is the upper end of its doubling, but no more than the longest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TimesGlance {
+pub struct TurnTimesSnapshot {
     pub count: u64,
     pub mean_us: u64,
     pub p50_us: u64,
@@ -327,7 +327,7 @@ impl TurnTimes {
         self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    fn glance(&self) -> TimesGlance {
+    fn glance(&self) -> TurnTimesSnapshot {
         let counts: Vec<u64> = self.counts.iter().map(|c| c.load(Ordering::Relaxed)).collect();
         let count: u64 = counts.iter().sum();
         let longest_us = self.longest.load(Ordering::Relaxed);
@@ -339,7 +339,7 @@ impl TurnTimes {
             });
             (1 << bucket.unwrap_or_default()).min(longest_us)
         };
-        TimesGlance {
+        TurnTimesSnapshot {
             count,
             mean_us: self.micros.load(Ordering::Relaxed) / count.max(1),
             p50_us: percentile(50),
@@ -358,18 +358,18 @@ mod tests {
         FaultRecord { at_ms: 1, event: "message", reason, backtrace: None }
     }
 
-    fn figures(records: u64, bytes: u64) -> Figures {
+    fn figures(records: u64, bytes: u64) -> RoomFigures {
         let limits = Limits {
             fault_records_max: records,
             fault_records_bytes_max: bytes,
             ..Limits::default()
         };
-        Figures::new(Arc::new(limits))
+        RoomFigures::new(Arc::new(limits))
     }
 
     #[test]
     fn the_newest_faults_are_kept_within_their_bounds() {
-        let lengths = |figures: &Figures| -> Vec<usize> {
+        let lengths = |figures: &RoomFigures| -> Vec<usize> {
             figures.faults().iter().map(FaultRecord::bytes).collect()
         };
         let by_count = figures(2, 1_000);
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn turn_times_are_reported_within_a_factor_of_two() {
         let times = TurnTimes::default();
-        assert_eq!(times.glance(), TimesGlance::default());
+        assert_eq!(times.glance(), TurnTimesSnapshot::default());
         (0..98).for_each(|_| times.record(Duration::from_micros(100)));
         times.record(Duration::from_millis(50));
         times.record(Duration::from_secs(3_600));
@@ -398,16 +398,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rest_ends_and_activity_is_measured_by_the_clock() {
         let (figures, clock) = (figures(1, 1), Clock::system());
-        assert_eq!(figures.glance(&clock).stage, Stage::Activating);
-        figures.note_stage(Stage::Hibernated);
+        assert_eq!(figures.glance(&clock).stage, RoomStage::Activating);
+        figures.note_stage(RoomStage::Hibernated);
         figures.note_rest(Instant::now() + Duration::from_secs(5));
         figures.note_used(Instant::now());
         let used = figures.glance(&clock).last_active_ms;
         let glance = figures.glance(&clock);
-        assert_eq!((glance.stage, glance.rests), (Stage::Broken, Some(Duration::from_secs(5))));
+        assert_eq!((glance.stage, glance.rests), (RoomStage::Broken, Some(Duration::from_secs(5))));
         tokio::time::advance(Duration::from_secs(6)).await;
         let glance = figures.glance(&clock);
-        assert_eq!((glance.stage, glance.rests), (Stage::Hibernated, None));
+        assert_eq!((glance.stage, glance.rests), (RoomStage::Hibernated, None));
         assert!(glance.last_active_ms.abs_diff(used) <= 1);
     }
 }

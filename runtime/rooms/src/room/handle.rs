@@ -1,15 +1,19 @@
 //! The way into a room, and the handles of a client inside. Owns the requests that a room takes, and how long
 //! the caller waits for an answer.
 //!
-//! Invariant: [`RoomHandle`] and the [`Joined`] that it leads to are the only ways into a room: only `room/`
+//! Invariant: [`RoomHandle`] and the [`JoinedConnection`] that it leads to are the only ways into a room: only `room/`
 //! can make a mail. It does not know the phase of the room: a room that has left memory hands the request
-//! back ([`Left`]), and the caller looks the room up again.
+//! back ([`RoomLeft`]), and the caller looks the room up again.
 
 use super::edit::{Edit, EditReply};
-use super::mail::{AlarmRing, Command, EditOrder, Errand, Joining, Parting, Visit};
+use super::mail::{
+    AlarmRing, ConnectionEnd, EditOrder, JoinRequest, NodeOrder, OperatorMail, Visit,
+};
 use super::mailbox::{Mailbox, Refused};
 use super::outbox::{ConnectionKey, Outbox, Outboxes};
-use super::{AlarmGuard, Inspection, Orders, Otherwise, Parts, RoomError, Window};
+use super::{
+    ActorReport, AlarmGuard, ClientWindow, RoomError, RoomOrders, RoomParts, StartFallback,
+};
 use room_core::config::AutoResponse;
 use room_core::event::{CloseFrame, Ending, Message, Request, Response};
 use room_core::id::{ConnectionId, Serial};
@@ -28,16 +32,16 @@ pub struct RoomHandle {
     mailbox: Mailbox,
     /// The party's answer to pings of clients, which the room's code never sees.
     answers: watch::Receiver<Option<Arc<AutoResponse>>>,
-    parts: Arc<Parts>,
+    parts: Arc<RoomParts>,
 }
 
 /// The room has left memory and took nothing: the caller gets its request back, to look the room up again.
 #[derive(Debug)]
-pub struct Left<T>(pub T);
+pub struct RoomLeft<T>(pub T);
 
 /// A client that asks to be admitted.
 #[derive(Debug)]
-pub struct Visitor {
+pub struct ConnectingClient {
     /// The id that it asks for.
     pub id: ConnectionId,
     /// The request that opens its connection.
@@ -45,7 +49,7 @@ pub struct Visitor {
 }
 
 /// A connection that a room has admitted, as its socket holds it.
-pub struct Joined {
+pub struct JoinedConnection {
     admission: Admission,
     /// The auto-response, as it changes with the party's configuration.
     pub answers: watch::Receiver<Option<Arc<AutoResponse>>>,
@@ -65,7 +69,7 @@ pub(crate) struct Admission {
 impl RoomHandle {
     /// Makes the handle of a room that nothing was queued for yet. `answers` holds the auto-response of its
     /// party.
-    pub fn new(answers: watch::Receiver<Option<Arc<AutoResponse>>>, parts: Arc<Parts>) -> Self {
+    pub fn new(answers: watch::Receiver<Option<Arc<AutoResponse>>>, parts: Arc<RoomParts>) -> Self {
         let mailbox = Mailbox::new(parts.limits.clone(), &parts.bytes);
         Self { mailbox, answers, parts }
     }
@@ -79,27 +83,32 @@ impl RoomHandle {
     /// When the future returns, the outbox already holds what the room sent since.
     ///
     /// # Errors
-    /// [`Left`]; [`RoomError`] says why the room refused the client.
+    /// [`RoomLeft`]; [`RoomError`] says why the room refused the client.
     ///
     /// # Cancel safety
     /// If the future is dropped and the room let the client in, the room receives a close event.
     pub fn connect(
         &self,
-        visitor: Visitor,
+        visitor: ConnectingClient,
         (outboxes, key): (&Outboxes, ConnectionKey),
-    ) -> Result<impl Future<Output = Result<Joined, RoomError>> + use<>, Left<Visitor>> {
+    ) -> Result<
+        impl Future<Output = Result<JoinedConnection, RoomError>> + use<>,
+        RoomLeft<ConnectingClient>,
+    > {
         let (sender, outbox) = outboxes.open(key);
         let (reply, answer) = oneshot::channel();
-        let joining = Joining { visitor, outbox: sender, reply };
+        let joining = JoinRequest { visitor, outbox: sender, reply };
         let queued = match self.mailbox.push(Visit::Connect(Box::new(joining))) {
-            Err(Refused::Closed(Visit::Connect(joining))) => return Err(Left(joining.visitor)),
+            Err(Refused::Closed(Visit::Connect(joining))) => return Err(RoomLeft(joining.visitor)),
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
         let (patience, answers) = (ms(self.parts.limits.connect_ms_max), self.answers.clone());
         Ok(async move {
             queued?;
             match tokio::time::timeout(patience, answer).await {
-                Ok(Ok(admission)) => Ok(Joined { admission: admission?, answers, outbox }),
+                Ok(Ok(admission)) => {
+                    Ok(JoinedConnection { admission: admission?, answers, outbox })
+                }
                 Ok(Err(_)) => Err(RoomError::Gone),
                 Err(_) => Err(RoomError::TimedOut),
             }
@@ -109,17 +118,17 @@ impl RoomHandle {
     /// Asks the room for a response.
     ///
     /// # Errors
-    /// [`Left`]; [`RoomError`] says why there is no response.
+    /// [`RoomLeft`]; [`RoomError`] says why there is no response.
     ///
     /// # Cancel safety
     /// If the future is dropped, the room still handles the request.
     pub fn request(
         &self,
         request: Request,
-    ) -> Result<impl Future<Output = Result<Response, RoomError>> + use<>, Left<Request>> {
+    ) -> Result<impl Future<Output = Result<Response, RoomError>> + use<>, RoomLeft<Request>> {
         let (reply, answer) = oneshot::channel();
         let queued = match self.mailbox.push(Visit::Request { request: Box::new(request), reply }) {
-            Err(Refused::Closed(Visit::Request { request, .. })) => return Err(Left(*request)),
+            Err(Refused::Closed(Visit::Request { request, .. })) => return Err(RoomLeft(*request)),
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
         let patience = ms(self.parts.limits.request_ms_max);
@@ -138,32 +147,32 @@ impl RoomHandle {
 
     /// Reports that the room may have been unused for too long; `done` works as with [`RoomHandle::alarm`].
     pub fn expire(&self, done: AlarmGuard) {
-        drop(self.mailbox.push(Errand::Expire { done }));
+        drop(self.mailbox.push(OperatorMail::Expire { done }));
     }
 
     /// Ends the room, and closes its connections with this frame. A room that is leaving memory has no
     /// connections.
     pub fn stop(&self, frame: CloseFrame) {
-        drop(self.mailbox.push(Command::Stop(frame)));
+        drop(self.mailbox.push(NodeOrder::Stop(frame)));
     }
 
     /// Lets the room take over other code between two turns. The future returns how many connections stayed,
     /// or `None` if the room runs that code already.
     ///
     /// # Errors
-    /// [`Left`]; [`RoomError`] says why the code did not start.
+    /// [`RoomLeft`]; [`RoomError`] says why the code did not start.
     ///
     /// # Cancel safety
     /// If the future is dropped, the room still takes over.
     pub fn reload(
         &self,
-        to: Orders,
-        otherwise: Otherwise,
+        to: RoomOrders,
+        otherwise: StartFallback,
         spare: OwnedSemaphorePermit,
-    ) -> Result<impl Future<Output = Result<Option<usize>, RoomError>> + use<>, Left<()>> {
+    ) -> Result<impl Future<Output = Result<Option<usize>, RoomError>> + use<>, RoomLeft<()>> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Reload { to: Box::new(to), otherwise, spare, reply };
-        self.mailbox.push(command).map_err(|_| Left(()))?;
+        let command = NodeOrder::Reload { to: Box::new(to), otherwise, spare, reply };
+        self.mailbox.push(command).map_err(|_| RoomLeft(()))?;
         Ok(async move { answer.await.unwrap_or(Err(RoomError::Gone)) })
     }
 
@@ -171,17 +180,17 @@ impl RoomHandle {
     /// time.
     ///
     /// # Errors
-    /// [`Left`].
+    /// [`RoomLeft`].
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub fn inspect(
         &self,
-        window: Window,
-    ) -> Result<impl Future<Output = Option<Inspection>> + use<>, Left<()>> {
+        window: ClientWindow,
+    ) -> Result<impl Future<Output = Option<ActorReport>> + use<>, RoomLeft<()>> {
         let (reply, answer) = oneshot::channel();
         // A full mailbox drops the reply.
-        self.mailbox.push(Errand::Inspect { window, reply }).or_else(full_is_asked)?;
+        self.mailbox.push(OperatorMail::Inspect { window, reply }).or_else(full_is_asked)?;
         let patience = ms(self.parts.limits.inspect_ms_max);
         Ok(async move { tokio::time::timeout(patience, answer).await.ok()?.ok() })
     }
@@ -189,7 +198,7 @@ impl RoomHandle {
     /// Closes one connection. The future returns false if no connection has this id.
     ///
     /// # Errors
-    /// [`Left`]; [`RoomError::Busy`] or [`RoomError::TimedOut`]: the room is busy, and may still close it.
+    /// [`RoomLeft`]; [`RoomError::Busy`] or [`RoomError::TimedOut`]: the room is busy, and may still close it.
     ///
     /// # Cancel safety
     /// If the future is dropped, the room still closes it.
@@ -197,10 +206,10 @@ impl RoomHandle {
         &self,
         id: String,
         frame: CloseFrame,
-    ) -> Result<impl Future<Output = Result<bool, RoomError>> + use<>, Left<()>> {
+    ) -> Result<impl Future<Output = Result<bool, RoomError>> + use<>, RoomLeft<()>> {
         let (reply, kicked) = oneshot::channel();
-        let queued = match self.mailbox.push(Errand::Kick { id, frame, reply }) {
-            Err(Refused::Closed(_)) => return Err(Left(())),
+        let queued = match self.mailbox.push(OperatorMail::Kick { id, frame, reply }) {
+            Err(Refused::Closed(_)) => return Err(RoomLeft(())),
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
         let patience = ms(self.parts.limits.request_ms_max);
@@ -216,7 +225,7 @@ impl RoomHandle {
     /// before. The inner error names a limit that the change exceeds.
     ///
     /// # Errors
-    /// [`Left`]; [`RoomError`]: nothing was changed. After [`RoomError::TimedOut`] the room may still change
+    /// [`RoomLeft`]; [`RoomError`]: nothing was changed. After [`RoomError::TimedOut`] the room may still change
     /// it.
     ///
     /// # Cancel safety
@@ -224,11 +233,13 @@ impl RoomHandle {
     pub fn edit(
         &self,
         edit: Edit,
-    ) -> Result<impl Future<Output = Result<Result<bool, Refusal>, RoomError>> + use<>, Left<Edit>>
-    {
+    ) -> Result<
+        impl Future<Output = Result<Result<bool, Refusal>, RoomError>> + use<>,
+        RoomLeft<Edit>,
+    > {
         let (reply, edited): (EditReply, _) = oneshot::channel();
         let queued = match self.mailbox.push(EditOrder { edit, reply }) {
-            Err(Refused::Closed(order)) => return Err(Left(order.edit)),
+            Err(Refused::Closed(order)) => return Err(RoomLeft(order.edit)),
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
         let patience = ms(self.parts.limits.request_ms_max);
@@ -241,10 +252,10 @@ impl RoomHandle {
 }
 
 /// Treats a full mailbox as asked: the room is too busy to answer, but it has not left.
-fn full_is_asked<P>(refused: Refused<P>) -> Result<(), Left<()>> {
+fn full_is_asked<P>(refused: Refused<P>) -> Result<(), RoomLeft<()>> {
     match refused {
         Refused::Full(_) => Ok(()),
-        Refused::Closed(_) => Err(Left(())),
+        Refused::Closed(_) => Err(RoomLeft(())),
     }
 }
 
@@ -253,14 +264,14 @@ impl Admission {
         Self { mailbox, serial, said_goodbye: AtomicBool::new(false) }
     }
 
-    fn tell(&self, parting: Parting) {
+    fn tell(&self, parting: ConnectionEnd) {
         // A room that is gone has closed its connections already.
         drop(self.mailbox.push(parting));
     }
 
     fn ended(&self, ending: Ending) {
         if !self.said_goodbye.swap(true, Ordering::Relaxed) {
-            self.tell(Parting::Closed { who: self.serial, ending });
+            self.tell(ConnectionEnd::Closed { who: self.serial, ending });
         }
     }
 }
@@ -271,7 +282,7 @@ impl Drop for Admission {
     }
 }
 
-impl Joined {
+impl JoinedConnection {
     /// Passes on a message, as soon as the room has space for it.
     ///
     /// # Errors
@@ -286,7 +297,7 @@ impl Joined {
 
     /// Reports an error in what the client sent.
     pub fn failed(&self, error: String) {
-        self.admission.tell(Parting::Failed { who: self.admission.serial, error });
+        self.admission.tell(ConnectionEnd::Failed { who: self.admission.serial, error });
     }
 
     /// Reports how the connection ended. The outbox still yields what the room sends until it handles this

@@ -1,10 +1,10 @@
 //! A room's live instance. Owns its place among the live instances.
 //!
-//! Invariant: there is no instance without a place, and none outlives its `Live`. It does not know which
+//! Invariant: there is no instance without a place, and none outlives its `LiveInstance`. It does not know which
 //! events the instance gets.
 
 use super::RoomError;
-use super::places::{Place, Seat};
+use super::places::{RoomSlot, Seat};
 use room_core::clock::Clock;
 use room_core::id::RoomId;
 use room_guest::{Code, Flushes, Instance, LiveSamples};
@@ -12,22 +12,22 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// An instance, with the way of its flushes.
-pub(super) struct Live {
+pub(super) struct LiveInstance {
     pub(super) instance: Instance,
     pub(super) flushes: Flushes,
     /// Dropped after the instance: the place is free when the instance is gone.
-    hold: Hold,
+    hold: InstanceHold,
 }
 
 /// The right of an instance to live.
-pub(super) enum Hold {
+pub(super) enum InstanceHold {
     /// The place that every room needs.
-    Place(Place),
+    Place(RoomSlot),
     /// The permit of an instance that starts before the one that it replaces is gone.
     Spare(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
 }
 
-impl Live {
+impl LiveInstance {
     /// Makes a new instance, without calling it.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Live {
         code: &Code,
         room: &RoomId,
         clock: Clock,
-        hold: Hold,
+        hold: InstanceHold,
     ) -> Result<Self, RoomError> {
         let mut instance = Instance::new(code, room, LiveSamples::of_system(clock)).await?;
         instance.count_memory(code.memory());
@@ -54,8 +54,8 @@ impl Live {
     /// Returns its seat; `None` while it only tries out new code.
     pub(super) fn seat(&self) -> Option<Arc<Seat>> {
         match &self.hold {
-            Hold::Place(place) => Some(place.seat()),
-            Hold::Spare(_) => None,
+            InstanceHold::Place(place) => Some(place.seat()),
+            InstanceHold::Spare(_) => None,
         }
     }
 }

@@ -2,12 +2,14 @@
 //! Owns the closed list of mails.
 //!
 //! Invariant: the treatment of a mail (whether the mailbox's bounds hold for it, whether it wakes the room,
-//! whether it is a use) is a property of its type ([`Post::CLASS`]), so that a new kind cannot be forgotten
+//! whether it is a use) is a property of its type ([`MailType::CLASS`]), so that a new kind cannot be forgotten
 //! in one place. It does not know how a mail is handled.
 
 use super::edit::{Edit, EditReply};
 use super::outbox::OutboxSender;
-use super::{Admission, Inspection, Orders, Otherwise, RoomError, Visitor, Window};
+use super::{
+    ActorReport, Admission, ClientWindow, ConnectingClient, RoomError, RoomOrders, StartFallback,
+};
 use room_core::event::{CloseFrame, Ending, Message, Request, Response};
 use room_core::id::Serial;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -23,21 +25,21 @@ pub(super) enum Mail {
 #[derive(Debug)]
 pub(super) enum EventMail {
     Visit(Visit),
-    Parting(Parting),
+    Parting(ConnectionEnd),
     Alarm(AlarmRing),
 }
 
 /// The room itself handles it.
 #[derive(Debug)]
 pub(super) enum OrderMail {
-    Command(Command),
-    Errand(Errand),
+    Command(NodeOrder),
+    Errand(OperatorMail),
     Edit(EditOrder),
 }
 
 /// The treatment of all mails of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Class {
+pub(super) struct MailClass {
     /// True if the mailbox refuses it at its bounds. False for mails that must get through and are few by
     /// themselves.
     pub(super) bounded: bool,
@@ -48,9 +50,9 @@ pub(super) struct Class {
 }
 
 /// A type of mail.
-pub(super) trait Post: Into<Mail> {
+pub(super) trait MailType: Into<Mail> {
     /// The treatment of mails of this type.
-    const CLASS: Class;
+    const CLASS: MailClass;
 
     /// Returns its size in a mailbox, in bytes.
     fn bytes(&self) -> usize {
@@ -66,7 +68,7 @@ pub(super) trait Post: Into<Mail> {
 #[derive(Debug)]
 pub(super) enum Visit {
     /// A client wants to connect.
-    Connect(Box<Joining>),
+    Connect(Box<JoinRequest>),
     /// An open connection sent a message.
     Message { from: Serial, message: Message },
     /// A plain request.
@@ -75,15 +77,15 @@ pub(super) enum Visit {
 
 /// A client that wants to connect.
 #[derive(Debug)]
-pub(super) struct Joining {
-    pub(super) visitor: Visitor,
+pub(super) struct JoinRequest {
+    pub(super) visitor: ConnectingClient,
     pub(super) outbox: OutboxSender,
     pub(super) reply: oneshot::Sender<Result<Admission, RoomError>>,
 }
 
 /// A report about the end of a connection: at most two a connection.
 #[derive(Debug)]
-pub(super) enum Parting {
+pub(super) enum ConnectionEnd {
     /// An open connection broke the protocol.
     Failed { who: Serial, error: String },
     /// A connection ended.
@@ -99,12 +101,12 @@ pub type AlarmGuard = oneshot::Sender<()>;
 
 /// An order of the node.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(super) enum NodeOrder {
     /// The room takes over other code. The reply is how many connections stayed, or `None` if the room runs
     /// that code already.
     Reload {
-        to: Box<Orders>,
-        otherwise: Otherwise,
+        to: Box<RoomOrders>,
+        otherwise: StartFallback,
         /// The permit for the new instance to start before the old one is gone.
         spare: OwnedSemaphorePermit,
         reply: oneshot::Sender<Result<Option<usize>, RoomError>>,
@@ -115,9 +117,9 @@ pub(super) enum Command {
 
 /// A request to a room that is in memory anyway. It wakes no guest.
 #[derive(Debug)]
-pub(super) enum Errand {
+pub(super) enum OperatorMail {
     /// An operator asks for the room's state.
-    Inspect { window: Window, reply: oneshot::Sender<Inspection> },
+    Inspect { window: ClientWindow, reply: oneshot::Sender<ActorReport> },
     /// An operator ends a connection. The reply says whether it was there.
     Kick { id: String, frame: CloseFrame, reply: oneshot::Sender<bool> },
     /// The room may have been unused for too long.
@@ -131,8 +133,8 @@ pub(super) struct EditOrder {
     pub(super) reply: EditReply,
 }
 
-impl Post for Visit {
-    const CLASS: Class = Class { bounded: true, wakes: true, is_use: true };
+impl MailType for Visit {
+    const CLASS: MailClass = MailClass { bounded: true, wakes: true, is_use: true };
 
     fn bytes(&self) -> usize {
         match self {
@@ -152,8 +154,8 @@ impl Post for Visit {
     }
 }
 
-impl Post for Parting {
-    const CLASS: Class = Class { bounded: false, wakes: true, is_use: true };
+impl MailType for ConnectionEnd {
+    const CLASS: MailClass = MailClass { bounded: false, wakes: true, is_use: true };
 
     fn bytes(&self) -> usize {
         match self {
@@ -163,12 +165,12 @@ impl Post for Parting {
     }
 }
 
-impl Post for AlarmRing {
-    const CLASS: Class = Class { bounded: false, wakes: true, is_use: false };
+impl MailType for AlarmRing {
+    const CLASS: MailClass = MailClass { bounded: false, wakes: true, is_use: false };
 }
 
-impl Post for Command {
-    const CLASS: Class = Class { bounded: false, wakes: true, is_use: false };
+impl MailType for NodeOrder {
+    const CLASS: MailClass = MailClass { bounded: false, wakes: true, is_use: false };
 
     fn fail(self, error: &RoomError) {
         match self {
@@ -178,12 +180,12 @@ impl Post for Command {
     }
 }
 
-impl Post for Errand {
-    const CLASS: Class = Class { bounded: true, wakes: false, is_use: false };
+impl MailType for OperatorMail {
+    const CLASS: MailClass = MailClass { bounded: true, wakes: false, is_use: false };
 }
 
-impl Post for EditOrder {
-    const CLASS: Class = Class { bounded: true, wakes: false, is_use: true };
+impl MailType for EditOrder {
+    const CLASS: MailClass = MailClass { bounded: true, wakes: false, is_use: true };
 
     fn bytes(&self) -> usize {
         self.edit.size()
@@ -196,13 +198,13 @@ impl Post for EditOrder {
 
 impl Mail {
     /// Returns its treatment.
-    pub(super) fn class(&self) -> Class {
+    pub(super) fn class(&self) -> MailClass {
         match self {
             Self::Event(EventMail::Visit(_)) => Visit::CLASS,
-            Self::Event(EventMail::Parting(_)) => Parting::CLASS,
+            Self::Event(EventMail::Parting(_)) => ConnectionEnd::CLASS,
             Self::Event(EventMail::Alarm(_)) => AlarmRing::CLASS,
-            Self::Order(OrderMail::Command(_)) => Command::CLASS,
-            Self::Order(OrderMail::Errand(_)) => Errand::CLASS,
+            Self::Order(OrderMail::Command(_)) => NodeOrder::CLASS,
+            Self::Order(OrderMail::Errand(_)) => OperatorMail::CLASS,
             Self::Order(OrderMail::Edit(_)) => EditOrder::CLASS,
         }
     }
@@ -238,8 +240,8 @@ impl From<Visit> for Mail {
     }
 }
 
-impl From<Parting> for Mail {
-    fn from(post: Parting) -> Self {
+impl From<ConnectionEnd> for Mail {
+    fn from(post: ConnectionEnd) -> Self {
         Self::Event(EventMail::Parting(post))
     }
 }
@@ -250,14 +252,14 @@ impl From<AlarmRing> for Mail {
     }
 }
 
-impl From<Command> for Mail {
-    fn from(post: Command) -> Self {
+impl From<NodeOrder> for Mail {
+    fn from(post: NodeOrder) -> Self {
         Self::Order(OrderMail::Command(post))
     }
 }
 
-impl From<Errand> for Mail {
-    fn from(post: Errand) -> Self {
+impl From<OperatorMail> for Mail {
+    fn from(post: OperatorMail) -> Self {
         Self::Order(OrderMail::Errand(post))
     }
 }

@@ -4,7 +4,7 @@
 //! hands back what it was given. It does not know what the events mean.
 
 use super::RoomError;
-use super::mail::{Mail, Post};
+use super::mail::{Mail, MailType};
 use room_core::byte_budget::{ByteBudget, BytePermit};
 use room_core::limits::{Limits, ms, size};
 use room_core::line::WaitingLine;
@@ -14,10 +14,10 @@ use tokio::sync::Notify;
 
 /// The mailbox of a room. Cheap to clone; clones are the same mailbox.
 #[derive(Clone)]
-pub struct Mailbox(Arc<Inner>);
+pub struct Mailbox(Arc<MailboxInner>);
 
-struct Inner {
-    queue: Mutex<Queue>,
+struct MailboxInner {
+    queue: Mutex<MailQueue>,
     filled: Notify,
     /// Notifies the first sender in the line.
     drained: Notify,
@@ -27,7 +27,7 @@ struct Inner {
     limits: Arc<Limits>,
 }
 
-struct Queue {
+struct MailQueue {
     mails: VecDeque<Mail>,
     bytes: usize,
     /// Bytes of the mails taken last: the room is about to handle them.
@@ -67,12 +67,12 @@ impl Mailbox {
     pub(super) fn new(limits: Arc<Limits>, budget: &ByteBudget) -> Self {
         let (filled, drained, line) = (Notify::new(), Notify::new(), WaitingLine::default());
         let (mails, permit) = (VecDeque::new(), budget.permit());
-        let queue = Mutex::new(Queue { mails, bytes: 0, taken: 0, permit, closed: false });
-        Self(Arc::new(Inner { queue, filled, drained, line, limits }))
+        let queue = Mutex::new(MailQueue { mails, bytes: 0, taken: 0, permit, closed: false });
+        Self(Arc::new(MailboxInner { queue, filled, drained, line, limits }))
     }
 
     /// Puts a mail at the end of the queue.
-    pub(super) fn push<P: Post>(&self, post: P) -> Result<(), Refused<P>> {
+    pub(super) fn push<P: MailType>(&self, post: P) -> Result<(), Refused<P>> {
         let (bounded, bytes) = (P::CLASS.bounded, post.bytes());
         let mut queue = self.queue();
         if queue.closed {
@@ -103,7 +103,7 @@ impl Mailbox {
     ///
     /// # Cancel safety
     /// If the future is dropped before it returns, the mail was not delivered and is lost.
-    pub(super) async fn push_when_free<P: Post>(&self, post: P) -> Result<(), RoomError> {
+    pub(super) async fn push_when_free<P: MailType>(&self, post: P) -> Result<(), RoomError> {
         let mut post = post;
         if self.0.line.is_empty() {
             post = match self.push(post) {
@@ -185,13 +185,13 @@ impl Mailbox {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    fn is_full(&self, queue: &Queue, more: usize) -> bool {
+    fn is_full(&self, queue: &MailQueue, more: usize) -> bool {
         let limits = &self.0.limits;
         queue.mails.len() >= size(limits.mailbox_events_max)
             || queue.bytes + more > size(limits.mailbox_bytes_max)
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, MailQueue> {
         // Changes to the queue are moves that cannot panic, so the queue is whole even after its holder
         // panicked.
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -200,7 +200,7 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mail::{Command, EventMail, Visit};
+    use super::super::mail::{EventMail, NodeOrder, Visit};
     use super::*;
     use room_core::event::{CloseFrame, Message};
     use room_core::id::Serial;
@@ -250,7 +250,7 @@ mod tests {
     fn a_full_mailbox_still_takes_the_end_of_a_connection() {
         let full = mailbox(1, 1000);
         assert!(full.push(message("a")).is_ok());
-        assert!(full.push(Command::Stop(CloseFrame::new(1012, "bye"))).is_ok());
+        assert!(full.push(NodeOrder::Stop(CloseFrame::new(1012, "bye"))).is_ok());
     }
 
     #[tokio::test(start_paused = true)]

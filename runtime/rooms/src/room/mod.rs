@@ -21,16 +21,16 @@ mod roster;
 mod turns;
 mod usage;
 
-pub use actor::{Actor, Inspection, Stopped, Window};
+pub use actor::{Actor, ActorReport, ClientWindow, Stopped};
 pub use edit::Edit;
-pub use figures::{FaultRecord, Figures, Glance, Stage, Totals};
-pub use handle::{Joined, Left, RoomHandle, Visitor};
+pub use figures::{EvictedTotals, FaultRecord, RoomFigures, RoomSnapshot, RoomStage};
+pub use handle::{ConnectingClient, JoinedConnection, RoomHandle, RoomLeft};
 pub use mail::AlarmGuard;
 pub use mailbox::Mailbox;
-pub use outbox::{ConnectionKey, Outboxes, Said};
-pub use places::{Places, SharedPlaces};
-pub use roster::Client;
-pub use turns::Parts;
+pub use outbox::{ConnectionKey, OutboxItem, Outboxes};
+pub use places::{RoomSlots, SharedRoomSlots};
+pub use roster::ConnectionSummary;
+pub use turns::RoomParts;
 
 use handle::Admission;
 use room_core::config::WhenQuiet;
@@ -40,7 +40,7 @@ use room_store::StoreError;
 
 /// A room's code and settings.
 #[derive(Debug)]
-pub struct Orders {
+pub struct RoomOrders {
     /// The code that the room runs.
     pub code: Code,
     /// The room's behaviour when it is quiet.
@@ -51,7 +51,7 @@ pub struct Orders {
 
 /// The fallback of a room whose new code does not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Otherwise {
+pub enum StartFallback {
     /// It keeps the old code.
     KeepOld,
     /// It keeps the new code, and starts it afresh at the next event.

@@ -20,7 +20,7 @@ pub struct ConnectionKey(pub usize);
 
 /// One item of an outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum OutboxItem {
     /// A message.
     Message(Message),
     /// The last item: the connection is over.
@@ -31,22 +31,22 @@ pub enum Said {
 
 /// All outboxes of one socket, for its task to read. Cheap to clone; clones are the same.
 #[derive(Clone)]
-pub struct Outboxes(Arc<Inner>);
+pub struct Outboxes(Arc<OutboxesInner>);
 
 /// A room's end of an outbox.
 pub struct OutboxSender {
-    socket: Arc<Inner>,
+    socket: Arc<OutboxesInner>,
     slot: usize,
 }
 
 /// The socket's end of an outbox.
 pub struct Outbox {
-    socket: Arc<Inner>,
+    socket: Arc<OutboxesInner>,
     slot: usize,
 }
 
-struct Inner {
-    state: Mutex<State>,
+struct OutboxesInner {
+    state: Mutex<OutboxesState>,
     /// Signalled when the line gets its first outbox, and by [`Outboxes::wake`].
     filled: Notify,
     /// Signalled when an outbox reaches its bound.
@@ -58,9 +58,9 @@ struct Inner {
 }
 
 #[derive(Default)]
-struct State {
+struct OutboxesState {
     /// A slot is reused when both ends of its outbox are gone.
-    slots: Vec<Slot>,
+    slots: Vec<OutboxSlot>,
     /// The slots with items, each once. The one that has waited longest comes first.
     line: VecDeque<usize>,
     /// The slot from which the task took last.
@@ -68,15 +68,15 @@ struct State {
     woken: bool,
 }
 
-struct Slot {
+struct OutboxSlot {
     key: ConnectionKey,
-    queue: Queue,
+    queue: OutboxQueue,
     has_sender: bool,
     has_reader: bool,
 }
 
-struct Queue {
-    said: VecDeque<Said>,
+struct OutboxQueue {
+    said: VecDeque<OutboxItem>,
     bytes: usize,
     /// Bytes that the task took last: the socket is about to write them.
     taken: usize,
@@ -90,7 +90,7 @@ struct Queue {
 impl Outboxes {
     /// Makes the set of outboxes of a socket, empty at first.
     pub fn new(limits: &Limits, metrics: Arc<RoomMetrics>, budget: ByteBudget) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(OutboxesInner {
             state: Mutex::default(),
             filled: Notify::new(),
             overflowed: Notify::new(),
@@ -105,8 +105,8 @@ impl Outboxes {
     pub fn open(&self, key: ConnectionKey) -> (OutboxSender, Outbox) {
         let permit = self.0.budget.permit();
         let (said, bytes, taken, ended, in_line) = (VecDeque::new(), 0, 0, false, false);
-        let queue = Queue { said, bytes, taken, permit, ended, in_line };
-        let new = Slot { key, queue, has_sender: true, has_reader: true };
+        let queue = OutboxQueue { said, bytes, taken, permit, ended, in_line };
+        let new = OutboxSlot { key, queue, has_sender: true, has_reader: true };
         let mut state = self.0.state();
         let free = state.slots.iter().position(|slot| !slot.has_sender && !slot.has_reader);
         let slot = free.unwrap_or(state.slots.len());
@@ -125,7 +125,7 @@ impl Outboxes {
     ///
     /// # Cancel safety
     /// If the future is dropped before it returns, nothing was taken.
-    pub async fn next(&self, max: usize, into: &mut Vec<Said>) -> Option<ConnectionKey> {
+    pub async fn next(&self, max: usize, into: &mut Vec<OutboxItem>) -> Option<ConnectionKey> {
         loop {
             if let Some(woken) = self.take(max, into) {
                 return woken;
@@ -135,21 +135,21 @@ impl Outboxes {
     }
 
     /// As [`Outboxes::next`], without waiting. The outer `None` means that all outboxes are empty.
-    pub fn take(&self, max: usize, into: &mut Vec<Said>) -> Option<Option<ConnectionKey>> {
+    pub fn take(&self, max: usize, into: &mut Vec<OutboxItem>) -> Option<Option<ConnectionKey>> {
         let mut state = self.0.state();
         state.written();
         if std::mem::take(&mut state.woken) {
             return Some(None);
         }
         let slot = state.line.pop_front()?;
-        let Slot { key, queue, .. } = &mut state.slots[slot];
+        let OutboxSlot { key, queue, .. } = &mut state.slots[slot];
         let key = *key;
         // One by one: for the one or two items that usually wait, a drain costs more than all else here.
         let (mut taken, mut messages) = (0, 0);
         for _ in 0..queue.said.len().min(max) {
             let Some(said) = queue.said.pop_front() else { break };
             taken += said.bytes();
-            messages += u64::from(matches!(said, Said::Message(_)));
+            messages += u64::from(matches!(said, OutboxItem::Message(_)));
             into.push(said);
         }
         queue.taken = taken;
@@ -195,7 +195,8 @@ impl OutboxSender {
     pub fn lag(&self) -> (usize, usize) {
         let state = self.socket.state();
         let queue = &state.slots[self.slot].queue;
-        let last_word = queue.said.back().is_some_and(|said| !matches!(said, Said::Message(_)));
+        let last_word =
+            queue.said.back().is_some_and(|said| !matches!(said, OutboxItem::Message(_)));
         (queue.said.len() - usize::from(last_word), queue.bytes)
     }
 
@@ -243,14 +244,14 @@ impl Drop for Outbox {
         let mut state = self.socket.state();
         state.silence(self.slot);
         state.taken_from = state.taken_from.filter(|from| *from != self.slot);
-        let Slot { queue, has_reader, .. } = &mut state.slots[self.slot];
+        let OutboxSlot { queue, has_reader, .. } = &mut state.slots[self.slot];
         *has_reader = false;
         queue.taken = 0;
         queue.permit.shrink(0);
     }
 }
 
-impl Said {
+impl OutboxItem {
     fn bytes(&self) -> usize {
         match self {
             Self::Message(message) => message.len(),
@@ -259,7 +260,7 @@ impl Said {
     }
 }
 
-impl Queue {
+impl OutboxQueue {
     fn clear(&mut self) {
         self.said.clear();
         self.bytes = 0;
@@ -273,13 +274,13 @@ impl Queue {
         self.permit.cover(self.bytes + self.taken + more) || keeps_up
     }
 
-    fn end(&mut self, last: Said) {
+    fn end(&mut self, last: OutboxItem) {
         self.said.push_back(last);
         self.ended = true;
     }
 }
 
-impl State {
+impl OutboxesState {
     /// Notes that the socket has written the items taken last.
     fn written(&mut self) {
         if let Some(slot) = self.taken_from.take() {
@@ -308,7 +309,7 @@ impl State {
     }
 }
 
-impl Inner {
+impl OutboxesInner {
     fn send(&self, slot: usize, message: &Message) {
         let mut state = self.state();
         let queue = &mut state.slots[slot].queue;
@@ -319,12 +320,12 @@ impl Inner {
         let full = queue.said.len() >= self.messages_max || queue.bytes + more > self.bytes_max;
         if full || !queue.covers(more) {
             queue.clear();
-            queue.end(Said::Overflow);
+            queue.end(OutboxItem::Overflow);
             self.metrics.outbox_overflows.increment(1);
             self.overflowed.notify_one();
         } else {
             queue.bytes += more;
-            queue.said.push_back(Said::Message(message.clone()));
+            queue.said.push_back(OutboxItem::Message(message.clone()));
         }
         self.ring(state, slot);
     }
@@ -333,13 +334,13 @@ impl Inner {
         let mut state = self.state();
         let queue = &mut state.slots[slot].queue;
         if !queue.ended {
-            queue.end(Said::Goodbye(frame));
+            queue.end(OutboxItem::Goodbye(frame));
             self.ring(state, slot);
         }
     }
 
     /// Lines a slot up, and wakes the socket task, which looks at the line before it sleeps.
-    fn ring(&self, mut state: MutexGuard<'_, State>, slot: usize) {
+    fn ring(&self, mut state: MutexGuard<'_, OutboxesState>, slot: usize) {
         let is_new = state.line_up(slot);
         drop(state);
         if is_new {
@@ -347,7 +348,7 @@ impl Inner {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, OutboxesState> {
         // Changes to the state are moves that cannot panic, so the state is whole even after its holder
         // panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

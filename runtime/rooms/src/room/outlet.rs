@@ -3,7 +3,7 @@
 //! Invariant: outputs leave only through the gate, in the order of the turns. It does not know guests or
 //! where commits go: it asks for their outcomes.
 
-use super::figures::Figures;
+use super::figures::RoomFigures;
 use super::gate::OutputGate;
 use super::handle::Admission;
 use super::roster::{NumberedOutputs, Roster};
@@ -21,14 +21,14 @@ use tokio::time::Instant;
 /// The gate and the roster behind it.
 pub(super) struct Outlet {
     pub(super) roster: Roster,
-    gate: OutputGate<Release>,
+    gate: OutputGate<HeldTurn>,
     /// Bytes of what the gate holds.
     held_bytes: usize,
     metrics: Arc<RoomMetrics>,
 }
 
 /// One turn's outputs and answer, which leave the room when the turn is durable.
-struct Release {
+struct HeldTurn {
     said: NumberedOutputs,
     /// The newest connection at the time of the turn: a broadcast does not reach later ones.
     horizon: Option<Serial>,
@@ -42,22 +42,22 @@ pub(super) enum Reply {
     Nobody,
     /// A client that wants to connect. A refused client, too, must get its answer only when the commits that
     /// led to the refusal are durable.
-    Joined(Due<Admission>),
+    Joined(DueOutputs<Admission>),
     /// A connection whose end was handled. Its outbox ends here, after the earlier outputs.
     Left(Serial),
-    Response(Due<Response>),
+    Response(DueOutputs<Response>),
     Alarm(AlarmGuard),
     /// A change of a key. The answer says whether the key existed before.
-    Edited(Due<Result<bool, Refusal>>),
+    Edited(DueOutputs<Result<bool, Refusal>>),
 }
 
 /// An answer that is due when its turn is durable.
-pub(super) struct Due<T> {
+pub(super) struct DueOutputs<T> {
     to: oneshot::Sender<Result<T, RoomError>>,
     outcome: Result<T, RoomError>,
 }
 
-impl<T> Due<T> {
+impl<T> DueOutputs<T> {
     pub(super) fn new(
         to: oneshot::Sender<Result<T, RoomError>>,
         outcome: Result<T, RoomError>,
@@ -88,11 +88,11 @@ impl Reply {
     }
 }
 
-impl Release {
+impl HeldTurn {
     fn bytes(&self) -> usize {
         let outputs: usize = self.said.outputs.iter().map(Output::bytes).sum();
         let reply = match &self.reply {
-            Reply::Response(Due { outcome: Ok(response), .. }) => response.body.len(),
+            Reply::Response(DueOutputs { outcome: Ok(response), .. }) => response.body.len(),
             _ => 0,
         };
         outputs + reply
@@ -101,7 +101,11 @@ impl Release {
 
 impl Outlet {
     /// Makes an outlet without connections, which holds nothing.
-    pub(super) fn new(metrics: Arc<RoomMetrics>, figures: Arc<Figures>, tap: Arc<RoomTap>) -> Self {
+    pub(super) fn new(
+        metrics: Arc<RoomMetrics>,
+        figures: Arc<RoomFigures>,
+        tap: Arc<RoomTap>,
+    ) -> Self {
         let (roster, gate) = (Roster::new(figures, tap), OutputGate::default());
         Self { roster, gate, held_bytes: 0, metrics }
     }
@@ -110,7 +114,7 @@ impl Outlet {
     pub(super) fn hold(&mut self, commit: Option<Offset>, said: NumberedOutputs, reply: Reply) {
         let waits = commit.is_some() || self.is_holding();
         let since = waits.then(Instant::now);
-        let release = Release { said, horizon: self.roster.horizon(), reply, since };
+        let release = HeldTurn { said, horizon: self.roster.horizon(), reply, since };
         self.held_bytes += release.bytes();
         if let Some(release) = self.gate.hold(commit, release) {
             self.let_out(release);
@@ -155,12 +159,12 @@ impl Outlet {
         self.roster.close_all(frame);
     }
 
-    fn let_out(&mut self, release: Release) {
+    fn let_out(&mut self, release: HeldTurn) {
         self.held_bytes -= release.bytes();
         if let Some(since) = release.since {
             self.metrics.gate_seconds.record(since.elapsed());
         }
-        if let Reply::Joined(Due { outcome: Ok(admission), .. }) = &release.reply {
+        if let Reply::Joined(DueOutputs { outcome: Ok(admission), .. }) = &release.reply {
             self.roster.opened(admission.serial);
         }
         self.roster.say(release.said, release.horizon);

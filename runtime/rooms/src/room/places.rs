@@ -5,8 +5,8 @@
 //! that was asked to go gives its place up before it handles anything else, and a room that works or has
 //! promised to stay is never asked. It does not know what rooms do.
 //!
-//! The process has [`SharedPlaces`], as all its rooms share one address space and one limit on mappings. A
-//! project has [`Places`] among them, up to its own limit. Where a project is at its limit, its own least
+//! The process has [`SharedRoomSlots`], as all its rooms share one address space and one limit on mappings. A
+//! project has [`RoomSlots`] among them, up to its own limit. Where a project is at its limit, its own least
 //! recently used room goes; where the process is, the least recently used room of all projects goes.
 //!
 //! The order is kept lazily: a room that is used again notes the time on its own seat, and the search moves
@@ -16,8 +16,8 @@
 
 mod seat;
 
-pub(crate) use seat::Place;
-pub(super) use seat::{Seat, Verdict};
+pub(crate) use seat::RoomSlot;
+pub(super) use seat::{Seat, SeatVerdict};
 
 use super::RoomError;
 use room_core::limits::{Limits, ms, size};
@@ -31,10 +31,10 @@ use tokio::time::{Duration, Instant};
 
 /// The places of a process. Cheap to clone; clones are the same places.
 #[derive(Clone)]
-pub struct SharedPlaces(Arc<Shared>);
+pub struct SharedRoomSlots(Arc<SlotsShared>);
 
-struct Shared {
-    state: Mutex<State>,
+struct SlotsShared {
+    state: Mutex<SlotsState>,
     total: usize,
     /// Bytes that the guests of all projects may have.
     memory_max: u64,
@@ -42,7 +42,7 @@ struct Shared {
     start: Instant,
 }
 
-struct State {
+struct SlotsState {
     free: usize,
     /// Places given so far: the number of the last seat.
     given: u64,
@@ -55,13 +55,13 @@ struct State {
     /// Rooms that wait for a place.
     waiting: usize,
     /// By their numbers.
-    projects: BTreeMap<u64, Project>,
+    projects: BTreeMap<u64, ProjectShare>,
     /// The number of the last project.
     numbers: u64,
 }
 
 /// One project's share of the places.
-struct Project {
+struct ProjectShare {
     total: usize,
     memory: GuestMemory,
     memory_max: u64,
@@ -76,17 +76,17 @@ struct Project {
 
 /// A room in the queue, as the code that gives places sees it.
 struct Waiter {
-    places: Places,
-    to: oneshot::Sender<Place>,
+    places: RoomSlots,
+    to: oneshot::Sender<RoomSlot>,
 }
 
 /// The places of one project. Cheap to clone; clones are the same places.
 #[derive(Clone)]
-pub struct Places(Arc<Membership>);
+pub struct RoomSlots(Arc<ProjectMembership>);
 
 /// A project's entry in the shared state, until it is dropped.
-struct Membership {
-    shared: Arc<Shared>,
+struct ProjectMembership {
+    shared: Arc<SlotsShared>,
     number: u64,
     total: usize,
     memory: GuestMemory,
@@ -96,16 +96,16 @@ struct Membership {
 
 /// A room in the queue for a place. When it is dropped, the room leaves the queue.
 struct Ticket {
-    places: Places,
+    places: RoomSlots,
     number: u64,
-    granted: oneshot::Receiver<Place>,
+    granted: oneshot::Receiver<RoomSlot>,
 }
 
-impl SharedPlaces {
+impl SharedRoomSlots {
     /// Makes this many places, all free, whose guests may have this many bytes of memory together.
     pub fn new(total: u64, memory_max: u64) -> Self {
         let total = size(total);
-        let state = State {
+        let state = SlotsState {
             free: total,
             given: 0,
             tickets: 0,
@@ -116,18 +116,18 @@ impl SharedPlaces {
             numbers: 0,
         };
         let (state, start) = (Mutex::new(state), Instant::now());
-        Self(Arc::new(Shared { state, total, memory_max, start }))
+        Self(Arc::new(SlotsShared { state, total, memory_max, start }))
     }
 
     /// Returns the places of one project, at most `rooms_active_max`. `memory` counts the bytes of its
     /// guests.
-    pub fn for_project(&self, limits: &Limits, memory: GuestMemory) -> Places {
+    pub fn for_project(&self, limits: &Limits, memory: GuestMemory) -> RoomSlots {
         let total = size(limits.rooms_active_max).min(self.0.total);
         let memory_max = limits.rooms_memory_bytes_max;
         let mut state = self.0.state();
         state.numbers += 1;
         let number = state.numbers;
-        let project = Project {
+        let project = ProjectShare {
             total,
             memory: memory.clone(),
             memory_max,
@@ -141,17 +141,17 @@ impl SharedPlaces {
         drop(state);
         let wait = ms(limits.place_wait_ms_max);
         let shared = self.0.clone();
-        Places(Arc::new(Membership { shared, number, total, memory, memory_max, wait }))
+        RoomSlots(Arc::new(ProjectMembership { shared, number, total, memory, memory_max, wait }))
     }
 }
 
-impl Drop for Membership {
+impl Drop for ProjectMembership {
     fn drop(&mut self) {
         self.shared.state().projects.remove(&self.number);
     }
 }
 
-impl Places {
+impl RoomSlots {
     /// Returns the number of places.
     pub fn total(&self) -> usize {
         self.0.total
@@ -174,7 +174,7 @@ impl Places {
     ///
     /// # Cancel safety
     /// If the future is dropped before it returns, no place is lost.
-    pub(super) async fn take(&self) -> Result<Place, RoomError> {
+    pub(super) async fn take(&self) -> Result<RoomSlot, RoomError> {
         let mut ticket = {
             let mut state = self.state();
             let shared = &self.0.shared;
@@ -209,7 +209,7 @@ impl Places {
         ticket.granted.try_recv().map_err(|_| RoomError::Busy)
     }
 
-    fn queue(&self, state: &mut State) -> Ticket {
+    fn queue(&self, state: &mut SlotsState) -> Ticket {
         let (sender, granted) = oneshot::channel();
         state.tickets += 1;
         state.waiting += 1;
@@ -220,13 +220,13 @@ impl Places {
         Ticket { places: self.clone(), number, granted }
     }
 
-    fn give(&self, state: &mut State) -> Place {
+    fn give(&self, state: &mut SlotsState) -> RoomSlot {
         state.free -= 1;
         state.given += 1;
         if let Some(project) = state.projects.get_mut(&self.0.number) {
             project.taken += 1;
         }
-        Place(Arc::new(Seat {
+        RoomSlot(Arc::new(Seat {
             places: self.clone(),
             number: state.given,
             used: AtomicU64::new(0),
@@ -238,29 +238,29 @@ impl Places {
     }
 
     fn has_too_much_memory(&self) -> bool {
-        let Membership { memory, memory_max, shared, .. } = &*self.0;
+        let ProjectMembership { memory, memory_max, shared, .. } = &*self.0;
         memory.bytes() > *memory_max || memory.all_bytes() > shared.memory_max
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SlotsState> {
         self.0.shared.state()
     }
 }
 
-impl Shared {
+impl SlotsShared {
     /// Returns true if the process has this many places more, and its guests may have the memory of this many
     /// instances more, each of the present average size.
-    fn has_space_for(&self, state: &State, more: usize) -> bool {
+    fn has_space_for(&self, state: &SlotsState, more: usize) -> bool {
         let bytes = state.memory_bytes();
         state.free >= more && has_memory(bytes, self.total - state.free, more, self.memory_max)
     }
 
     /// Gives free places to waiting rooms, and asks rooms to go for the rest of them. `by` holds the places
     /// that have changed.
-    fn serve(&self, state: &mut State, by: &Places) {
+    fn serve(&self, state: &mut SlotsState, by: &RoomSlots) {
         let mut given = 0;
         while state.waiting > 0 && self.has_space_for(state, given + 1) {
-            let first = |(number, project): (&u64, &Project)| {
+            let first = |(number, project): (&u64, &ProjectShare)| {
                 let (ticket, _) = project.waiting.first_key_value()?;
                 project.has_space_for(given + 1).then_some((*ticket, *number))
             };
@@ -279,15 +279,15 @@ impl Shared {
     /// Asks rooms to go. In each project whose limit keeps rooms waiting, it asks as many of the project's
     /// own rooms as wait. Among all projects, it asks as many as wait because the process has no places for
     /// them, or one if the guests have too much memory. It asks fewer if no more rooms may go.
-    fn make_space(&self, state: &mut State, by: &Places) {
+    fn make_space(&self, state: &mut SlotsState, by: &RoomSlots) {
         let own = by.0.number;
-        if state.projects.get(&own).is_some_and(Project::has_too_much_memory) {
+        if state.projects.get(&own).is_some_and(ProjectShare::has_too_much_memory) {
             self.tell(state, own, 1);
         }
         let mut wanted = usize::from(state.memory_bytes() > self.memory_max);
         if state.waiting > 0 {
-            let waits = |project: &&Project| !project.waiting.is_empty();
-            let at_limit = |project: &&Project| waits(project) && !project.has_space_for(1);
+            let waits = |project: &&ProjectShare| !project.waiting.is_empty();
+            let at_limit = |project: &&ProjectShare| waits(project) && !project.has_space_for(1);
             let numbers: Vec<u64> = state
                 .projects
                 .iter()
@@ -305,7 +305,7 @@ impl Shared {
         }
         // A room that goes in a project at its limit makes space for that project alone.
         let promised =
-            |project: &Project| if project.waiting.is_empty() { 0 } else { project.told };
+            |project: &ProjectShare| if project.waiting.is_empty() { 0 } else { project.told };
         if wanted == 0 {
             return;
         }
@@ -314,7 +314,7 @@ impl Shared {
             if state.told - at_limit.map(promised).sum::<usize>() >= wanted {
                 return;
             }
-            let first = |(number, project): (&u64, &Project)| {
+            let first = |(number, project): (&u64, &ProjectShare)| {
                 project.order.first_key_value().map(|(used, _)| (*used, *number))
             };
             let Some((_, number)) = state.projects.iter().filter_map(first).min() else { return };
@@ -323,15 +323,15 @@ impl Shared {
     }
 
     /// Asks rooms of one project to go until `wanted` rooms have been asked and have not gone.
-    fn tell(&self, state: &mut State, number: u64, wanted: usize) {
-        let goes_on = |project: &Project| project.told < wanted && !project.order.is_empty();
+    fn tell(&self, state: &mut SlotsState, number: u64, wanted: usize) {
+        let goes_on = |project: &ProjectShare| project.told < wanted && !project.order.is_empty();
         while state.projects.get(&number).is_some_and(goes_on) {
             self.tell_next(state, number);
         }
     }
 
     /// Looks at the first room in a project's order, and asks it to go or puts it where it belongs.
-    fn tell_next(&self, state: &mut State, number: u64) {
+    fn tell_next(&self, state: &mut SlotsState, number: u64) {
         let Some(project) = state.projects.get_mut(&number) else { return };
         let Some(((listed_at, _), seat)) = project.order.pop_first() else { return };
         let status = seat.status.load(Ordering::SeqCst);
@@ -356,7 +356,7 @@ impl Shared {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SlotsState> {
         // Changes to the state are moves that cannot panic, so the state is whole even after its holder
         // panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -370,7 +370,7 @@ fn has_memory(bytes: u64, instances: usize, more: usize, max: u64) -> bool {
     bytes.saturating_add(average.saturating_mul(more as u64)) <= max
 }
 
-impl State {
+impl SlotsState {
     /// Returns the bytes of the guests of all projects.
     fn memory_bytes(&self) -> u64 {
         self.projects.values().next().map_or(0, |project| project.memory.all_bytes())
@@ -399,7 +399,7 @@ impl State {
     }
 }
 
-impl Project {
+impl ProjectShare {
     /// Returns true if its limits allow this many places more.
     fn has_space_for(&self, more: usize) -> bool {
         self.taken + more <= self.total

@@ -18,7 +18,7 @@ pub(super) struct Replacements {
 
 /// The decision about a newcomer whose id is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Newcomer {
+pub(super) enum ReplacementDecision {
     /// It replaces the old connection, and gets this knowledge.
     Replaces(Replacements),
     /// It is refused.
@@ -30,15 +30,19 @@ pub(super) enum Newcomer {
 
 impl Replacements {
     /// Decides about a newcomer at this time, in milliseconds since 1970.
-    pub(super) fn meet(&mut self, now_ms: u64, limits: &Limits) -> Newcomer {
+    pub(super) fn meet(&mut self, now_ms: u64, limits: &Limits) -> ReplacementDecision {
         let ended = now_ms.saturating_sub(self.since_ms) >= limits.replacement_window_ms;
         if self.count == 0 || ended {
-            return Newcomer::Replaces(Self { since_ms: now_ms, count: 1, refused: false });
+            return ReplacementDecision::Replaces(Self {
+                since_ms: now_ms,
+                count: 1,
+                refused: false,
+            });
         }
         if self.count < limits.replacements_max {
-            return Newcomer::Replaces(Self { count: self.count + 1, ..*self });
+            return ReplacementDecision::Replaces(Self { count: self.count + 1, ..*self });
         }
-        Newcomer::Refused { first: !std::mem::replace(&mut self.refused, true) }
+        ReplacementDecision::Refused { first: !std::mem::replace(&mut self.refused, true) }
     }
 }
 
@@ -54,24 +58,24 @@ mod tests {
     fn replacements_beyond_the_bound_are_refused_until_the_window_ends() {
         let mut known = Replacements::default();
         for now_ms in [1_000, 1_001, 1_050] {
-            let Newcomer::Replaces(next) = known.meet(now_ms, &limits()) else {
+            let ReplacementDecision::Replaces(next) = known.meet(now_ms, &limits()) else {
                 panic!("refused at {now_ms}")
             };
             known = next;
         }
-        assert_eq!(known.meet(1_060, &limits()), Newcomer::Refused { first: true });
-        assert_eq!(known.meet(1_099, &limits()), Newcomer::Refused { first: false });
-        let Newcomer::Replaces(mut next) = known.meet(1_100, &limits()) else {
+        assert_eq!(known.meet(1_060, &limits()), ReplacementDecision::Refused { first: true });
+        assert_eq!(known.meet(1_099, &limits()), ReplacementDecision::Refused { first: false });
+        let ReplacementDecision::Replaces(mut next) = known.meet(1_100, &limits()) else {
             panic!("the window ended")
         };
-        assert!(matches!(next.meet(1_101, &limits()), Newcomer::Replaces(_)));
+        assert!(matches!(next.meet(1_101, &limits()), ReplacementDecision::Replaces(_)));
     }
 
     #[test]
     fn a_clock_that_stands_still_keeps_the_bound() {
         let mut known = Replacements::default();
         let mut replaced = 0;
-        while let Newcomer::Replaces(next) = known.meet(7, &limits()) {
+        while let ReplacementDecision::Replaces(next) = known.meet(7, &limits()) {
             known = next;
             replaced += 1;
         }

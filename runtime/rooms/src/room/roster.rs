@@ -3,7 +3,7 @@
 //! Invariant: a broadcast reaches the connections that were open when its turn committed, once and in order,
 //! and no connection that came later. It does not know when an output may leave.
 
-use super::figures::Figures;
+use super::figures::RoomFigures;
 use super::outbox::OutboxSender;
 use super::replacements::Replacements;
 use crate::taps::{OutputReceivers, RoomTap};
@@ -20,13 +20,13 @@ pub(super) struct Roster {
     connections: Arc<Connections>,
     /// Connections off the list, to which the gate may still hold outputs of their time.
     leaving: BTreeMap<Serial, Box<Connection>>,
-    outboxes: HashMap<Serial, Line>,
-    figures: Arc<Figures>,
+    outboxes: HashMap<Serial, ClientRoute>,
+    figures: Arc<RoomFigures>,
     tap: Arc<RoomTap>,
 }
 
 /// The way to a client.
-struct Line {
+struct ClientRoute {
     outbox: OutboxSender,
     /// When the client was admitted, in milliseconds since 1970.
     since_ms: u64,
@@ -42,7 +42,7 @@ pub(super) struct NumberedOutputs {
 }
 
 /// The way to a client that is being admitted.
-pub(super) struct Arrival {
+pub(super) struct ArrivingClient {
     pub(super) outbox: OutboxSender,
     /// When the client is admitted, in milliseconds since 1970.
     pub(super) since_ms: u64,
@@ -52,7 +52,7 @@ pub(super) struct Arrival {
 
 /// A client as an operator sees it.
 #[derive(Debug)]
-pub struct Client {
+pub struct ConnectionSummary {
     /// Its connection, with tags and state.
     pub connection: Connection,
     /// When it was admitted, in milliseconds since 1970.
@@ -65,18 +65,18 @@ pub struct Client {
 
 impl Roster {
     /// Makes an empty roster.
-    pub(super) fn new(figures: Arc<Figures>, tap: Arc<RoomTap>) -> Self {
+    pub(super) fn new(figures: Arc<RoomFigures>, tap: Arc<RoomTap>) -> Self {
         let (connections, leaving, outboxes) = Default::default();
         Self { connections, leaving, outboxes, figures, tap }
     }
 
     /// Returns the clients that came after this one, in the order in which they came.
-    pub(super) fn clients(&self, after: Option<Serial>) -> impl Iterator<Item = Client> {
+    pub(super) fn clients(&self, after: Option<Serial>) -> impl Iterator<Item = ConnectionSummary> {
         self.connections.after(after).filter_map(|connection| {
             let line = self.outboxes.get(&connection.serial)?;
             let (lag_messages, lag_bytes) = line.outbox.lag();
             let (connection, since_ms) = (connection.clone(), line.since_ms);
-            Some(Client { connection, since_ms, lag_messages, lag_bytes })
+            Some(ConnectionSummary { connection, since_ms, lag_messages, lag_bytes })
         })
     }
 
@@ -102,9 +102,9 @@ impl Roster {
     }
 
     /// Adds a client whose id is not in use.
-    pub(super) fn join(&mut self, connection: Connection, arrival: Arrival) {
-        let Arrival { outbox, since_ms, replacements } = arrival;
-        self.outboxes.insert(connection.serial, Line { outbox, since_ms, replacements });
+    pub(super) fn join(&mut self, connection: Connection, arrival: ArrivingClient) {
+        let ArrivingClient { outbox, since_ms, replacements } = arrival;
+        self.outboxes.insert(connection.serial, ClientRoute { outbox, since_ms, replacements });
         self.edit().insert(connection);
         self.figures.note_connections(self.len());
     }

@@ -5,13 +5,13 @@
 //! does not know where events come from.
 
 use super::faults::Faults;
-use super::figures::{FaultRecord, Figures, Stage};
-use super::live::{Hold, Live};
+use super::figures::{FaultRecord, RoomFigures, RoomStage};
+use super::live::{InstanceHold, LiveInstance};
 use super::outlet::{Outlet, Reply};
-use super::places::{Place, Places, Seat};
+use super::places::{RoomSlot, RoomSlots, Seat};
 use super::roster::NumberedOutputs;
 use super::usage::Usage;
-use super::{Otherwise, RoomError};
+use super::{RoomError, StartFallback};
 use crate::taps::{RoomTap, Taps};
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, field};
 
 /// The parts of the node that a room needs.
-pub struct Parts {
+pub struct RoomParts {
     /// The store of the node's rooms.
     pub store: Store,
     /// The bounds of rooms.
@@ -40,7 +40,7 @@ pub struct Parts {
     /// The clock of the service.
     pub served: Served,
     /// One for each room that may have an instance.
-    pub places: Places,
+    pub places: RoomSlots,
     /// One permit for each instance that may start before the one that it replaces is gone.
     pub spares: Arc<Semaphore>,
     /// The counts of all rooms.
@@ -56,16 +56,16 @@ pub struct Parts {
 /// The turns of one room.
 pub(super) struct Turns {
     pub(super) room: RoomId,
-    pub(super) parts: Arc<Parts>,
+    pub(super) parts: Arc<RoomParts>,
     pub(super) store: RoomStore,
     pub(super) outlet: Outlet,
-    pub(super) figures: Arc<Figures>,
+    pub(super) figures: Arc<RoomFigures>,
     /// The tap that shows the room's traffic to its watchers.
     pub(super) tap: Arc<RoomTap>,
     pub(super) usage: Usage,
     code: Code,
     /// Boxed, because each turn takes it out and puts it back.
-    live: Option<Box<Live>>,
+    live: Option<Box<LiveInstance>>,
     faults: Faults,
 }
 
@@ -86,9 +86,9 @@ impl Turns {
     /// Nothing is held while it waits.
     pub(super) async fn new(
         room: RoomId,
-        figures: Arc<Figures>,
+        figures: Arc<RoomFigures>,
         (code, lifetime): (Code, Option<Lifetime>),
-        parts: Arc<Parts>,
+        parts: Arc<RoomParts>,
     ) -> Result<Self, StoreError> {
         let tap = Arc::new(parts.taps.of(room.clone()));
         Ok(Self {
@@ -114,13 +114,13 @@ impl Turns {
             return Ok(Ok(()));
         }
         match self.place().await? {
-            Ok(place) => self.start(Hold::Place(place)).await,
+            Ok(place) => self.start(InstanceHold::Place(place)).await,
             Err(error) => Ok(Err(error)),
         }
     }
 
     /// Waits for a place, and releases outputs that become durable during the wait.
-    async fn place(&mut self) -> Result<Result<Place, RoomError>, StoreError> {
+    async fn place(&mut self) -> Result<Result<RoomSlot, RoomError>, StoreError> {
         let places = self.parts.places.clone();
         let mut taking = std::pin::pin!(places.take());
         loop {
@@ -134,7 +134,7 @@ impl Turns {
 
     /// Returns the seat of the instance, if there is one.
     pub(super) fn seat(&self) -> Option<Arc<Seat>> {
-        self.live.as_deref().and_then(Live::seat)
+        self.live.as_deref().and_then(LiveInstance::seat)
     }
 
     /// Returns true if there is an instance.
@@ -143,8 +143,8 @@ impl Turns {
     }
 
     /// Returns whether there is an instance. The figures themselves know whether the room rests after faults.
-    pub(super) fn stage(&self) -> Stage {
-        if self.is_live() { Stage::Running } else { Stage::Hibernated }
+    pub(super) fn stage(&self) -> RoomStage {
+        if self.is_live() { RoomStage::Running } else { RoomStage::Hibernated }
     }
 
     /// Returns the hash of the code that gets the next event.
@@ -188,7 +188,7 @@ impl Turns {
     pub(super) async fn reload(
         &mut self,
         code: Code,
-        otherwise: Otherwise,
+        otherwise: StartFallback,
         spare: OwnedSemaphorePermit,
     ) -> Result<Result<bool, RoomError>, StoreError> {
         if code.is(&self.code) {
@@ -199,13 +199,13 @@ impl Turns {
             self.forgive();
             return Ok(Ok(true));
         };
-        let started = self.start(Hold::Spare(spare)).await?;
+        let started = self.start(InstanceHold::Spare(spare)).await?;
         match (&started, &mut self.live) {
             (Ok(()), Some(new)) => {
                 new.take_over(*old);
                 self.forgive();
             }
-            _ if otherwise == Otherwise::Rest => self.live = None,
+            _ if otherwise == StartFallback::Rest => self.live = None,
             _ => {
                 self.code = old_code;
                 self.live = Some(old);
@@ -215,9 +215,9 @@ impl Turns {
     }
 
     /// Makes a new instance and starts it. If the start fails, the guest gets no event.
-    async fn start(&mut self, hold: Hold) -> Result<Result<(), RoomError>, StoreError> {
+    async fn start(&mut self, hold: InstanceHold) -> Result<Result<(), RoomError>, StoreError> {
         let begun = Instant::now();
-        match Live::new(&self.code, &self.room, self.parts.clock, hold).await {
+        match LiveInstance::new(&self.code, &self.room, self.parts.clock, hold).await {
             Ok(live) => self.live = Some(Box::new(live)),
             Err(error) => {
                 self.fault(&Event::Start, &error);
@@ -297,7 +297,7 @@ impl Turns {
     /// Runs one callback, commits what it flushes, and releases outputs that become durable during the call.
     async fn deliver(
         &mut self,
-        live: &mut Live,
+        live: &mut LiveInstance,
         event: &Event,
         about: Option<Serial>,
     ) -> Result<Result<(GuestAnswer, Turn), GuestFault>, StoreError> {

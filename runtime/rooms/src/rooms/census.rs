@@ -5,7 +5,7 @@
 //! The cost of a look does not depend on other looks, and no room waits for it. It does not know what the
 //! figures are.
 
-use crate::room::Figures;
+use crate::room::RoomFigures;
 use hashbrown::{DefaultHashBuilder, HashMap};
 use room_core::id::RoomId;
 use std::hash::BuildHasher;
@@ -16,7 +16,7 @@ const PARTS: usize = 64;
 
 /// The rooms in memory.
 pub(super) struct Census {
-    parts: [Mutex<HashMap<RoomId, Arc<Figures>>>; PARTS],
+    parts: [Mutex<HashMap<RoomId, Arc<RoomFigures>>>; PARTS],
     hasher: DefaultHashBuilder,
 }
 
@@ -29,12 +29,12 @@ impl Default for Census {
 
 impl Census {
     /// Adds a room, or replaces its figures.
-    pub(super) fn insert(&self, room: RoomId, figures: Arc<Figures>) {
+    pub(super) fn insert(&self, room: RoomId, figures: Arc<RoomFigures>) {
         self.part(&room).insert(room, figures);
     }
 
     /// Removes a room, unless it has other figures by now.
-    pub(super) fn remove(&self, room: &RoomId, figures: &Arc<Figures>) {
+    pub(super) fn remove(&self, room: &RoomId, figures: &Arc<RoomFigures>) {
         let mut part = self.part(room);
         if part.get(room).is_some_and(|found| Arc::ptr_eq(found, figures)) {
             part.remove(room);
@@ -43,14 +43,14 @@ impl Census {
 
     /// Shows every room to `visit`, in no particular order. May leave out a room that comes or leaves during
     /// the visit.
-    pub(super) fn visit(&self, mut visit: impl FnMut(&RoomId, &Arc<Figures>)) {
+    pub(super) fn visit(&self, mut visit: impl FnMut(&RoomId, &Arc<RoomFigures>)) {
         for part in &self.parts {
             let part = part.lock().unwrap_or_else(PoisonError::into_inner);
             part.iter().for_each(|(room, figures)| visit(room, figures));
         }
     }
 
-    fn part(&self, room: &RoomId) -> MutexGuard<'_, HashMap<RoomId, Arc<Figures>>> {
+    fn part(&self, room: &RoomId) -> MutexGuard<'_, HashMap<RoomId, Arc<RoomFigures>>> {
         let hash = usize::try_from(self.hasher.hash_one(room) % PARTS as u64).unwrap_or_default();
         // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
         self.parts[hash].lock().unwrap_or_else(PoisonError::into_inner)
@@ -71,7 +71,7 @@ mod tests {
         let rooms: Vec<_> = (0..1_000)
             .map(|number| {
                 let room = RoomId::new(party.clone(), &format!("room-{number}"), 256).unwrap();
-                (room, Arc::new(Figures::new(limits.clone())))
+                (room, Arc::new(RoomFigures::new(limits.clone())))
             })
             .collect();
         for (room, figures) in &rooms {

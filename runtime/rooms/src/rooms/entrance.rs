@@ -7,7 +7,10 @@
 //! decision to let a client in and the code that the client reaches. It does not know who decides, or how.
 
 use super::{Party, Phase, Rooms, State, Unreachable};
-use crate::room::{ConnectionKey, Joined, Left, Outboxes, Parts, RoomError, RoomHandle, Visitor};
+use crate::room::{
+    ConnectingClient, ConnectionKey, JoinedConnection, Outboxes, RoomError, RoomHandle, RoomLeft,
+    RoomParts,
+};
 use room_core::event::{Request, Response};
 use room_core::id::RoomId;
 use std::sync::Arc;
@@ -44,7 +47,7 @@ impl Rooms {
 
     /// Makes the outboxes of a new socket.
     pub fn outboxes(&self) -> Outboxes {
-        let Parts { limits, metrics, bytes, .. } = &*self.0.parts;
+        let RoomParts { limits, metrics, bytes, .. } = &*self.0.parts;
         Outboxes::new(limits, metrics.clone(), bytes.clone())
     }
 
@@ -59,14 +62,14 @@ impl Rooms {
     pub async fn connect(
         &self,
         entrance: &Entrance,
-        mut visitor: Visitor,
+        mut visitor: ConnectingClient,
         to: (&Outboxes, ConnectionKey),
-    ) -> Result<Option<Joined>, Unreachable> {
+    ) -> Result<Option<JoinedConnection>, Unreachable> {
         loop {
             match self.through(entrance, |handle| handle.connect(visitor, to))? {
                 None => return Ok(None),
                 Some(Ok(joined)) => return Ok(Some(joined.await?)),
-                Some(Err(Left(back))) => visitor = back,
+                Some(Err(RoomLeft(back))) => visitor = back,
             }
             tokio::task::yield_now().await;
         }
@@ -89,7 +92,7 @@ impl Rooms {
             match self.through(entrance, |handle| handle.request(request))? {
                 None => return Ok(None),
                 Some(Ok(response)) => return Ok(Some(response.await?)),
-                Some(Err(Left(back))) => request = back,
+                Some(Err(RoomLeft(back))) => request = back,
             }
             tokio::task::yield_now().await;
         }

@@ -6,7 +6,7 @@
 //! belong to the process ([`GuestHost`]); a project ([`Guests`]) gets as many of them as its own limits
 //! allow. It does not know what the instances do.
 
-use crate::room::{Places, SharedPlaces};
+use crate::room::{RoomSlots, SharedRoomSlots};
 use room_core::byte_budget::ByteBudget;
 use room_core::limits::{Limits, Misfit, size};
 use room_core::logs::Logs;
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 #[derive(Clone)]
 pub struct GuestHost {
     engine: SharedEngine,
-    places: SharedPlaces,
+    places: SharedRoomSlots,
     spares: Arc<Semaphore>,
     hooks: Arc<Semaphore>,
     bytes: ByteBudget,
@@ -30,7 +30,7 @@ pub struct Guests {
     /// Compiles and runs guests.
     pub engine: Engine,
     /// One permit for each room that may have an instance.
-    pub places: Places,
+    pub places: RoomSlots,
     /// One permit for each instance that may start before the one that it replaces is gone, or to try out code.
     pub spares: Arc<Semaphore>,
     /// One permit for each hook that may run at the door.
@@ -49,7 +49,7 @@ impl GuestHost {
     pub fn new(limits: &Arc<Limits>, caches: CodeCaches<'_>) -> Result<Self, EngineError> {
         let engine = SharedEngine::new(limits, caches)?;
         Ok(Self {
-            places: SharedPlaces::new(engine.rooms_max(), limits.rooms_memory_bytes_max),
+            places: SharedRoomSlots::new(engine.rooms_max(), limits.rooms_memory_bytes_max),
             engine,
             spares: permits(limits.reload_rooms_max),
             hooks: permits(limits.door_instances_max),

@@ -7,7 +7,8 @@
 
 use super::{Phase, Resident, Rooms, State, Unreachable};
 use crate::room::{
-    Edit, FaultRecord, Figures, Glance, Inspection, Left, Parts, RoomError, Totals, Window,
+    ActorReport, ClientWindow, Edit, EvictedTotals, FaultRecord, RoomError, RoomFigures, RoomLeft,
+    RoomParts, RoomSnapshot,
 };
 use room_core::event::CloseFrame;
 use room_core::id::{ModuleHash, RoomId};
@@ -29,7 +30,7 @@ pub struct NodeGlance {
     /// Rooms in memory that rest because their guests failed.
     pub broken: usize,
     /// Sums since the node started, except that the connections are those of now.
-    pub totals: Totals,
+    pub totals: EvictedTotals,
     /// Bytes of all guests' memories.
     pub guest_bytes: u64,
     /// The upper bound of `guest_bytes`.
@@ -44,11 +45,11 @@ pub struct NodeGlance {
 #[derive(Debug)]
 pub struct Look {
     /// Its figures.
-    pub glance: Glance,
+    pub glance: RoomSnapshot,
     /// The newest first.
     pub faults: Vec<FaultRecord>,
     /// What it holds.
-    pub words: Option<Inspection>,
+    pub words: Option<ActorReport>,
 }
 
 /// A resident that took a room's place on the list while the room does not run, and the resident before,
@@ -62,22 +63,22 @@ impl Rooms {
     // Inspecting.
 
     /// Shows every room in memory to `visit`, in no particular order. No room waits for the visit.
-    pub fn visit(&self, visit: impl FnMut(&RoomId, &Arc<Figures>)) {
+    pub fn visit(&self, visit: impl FnMut(&RoomId, &Arc<RoomFigures>)) {
         self.0.census.visit(visit);
     }
 
     /// Returns the figures of a room, if it is in memory.
-    pub fn figures_of(&self, room: &RoomId) -> Option<Arc<Figures>> {
+    pub fn figures_of(&self, room: &RoomId) -> Option<Arc<RoomFigures>> {
         self.state().running.get(room).map(|resident| resident.figures.clone())
     }
 
     /// Returns the present values of the figures.
-    pub fn glance_at(&self, figures: &Figures) -> Glance {
+    pub fn glance_at(&self, figures: &RoomFigures) -> RoomSnapshot {
         figures.glance(&self.0.parts.clock)
     }
 
     /// Returns when a room was last used, in microseconds since the node started.
-    pub fn used_us(&self, figures: &Figures) -> u64 {
+    pub fn used_us(&self, figures: &RoomFigures) -> u64 {
         let since = figures.used().saturating_duration_since(self.0.begun);
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
@@ -110,7 +111,7 @@ impl Rooms {
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    pub async fn inspect(&self, room: &RoomId, window: Window) -> Option<Look> {
+    pub async fn inspect(&self, room: &RoomId, window: ClientWindow) -> Option<Look> {
         let Resident { handle, figures, .. } = self.state().running.get(room).cloned()?;
         let words = handle.inspect(window).ok()?.await;
         let glance = figures.glance(&self.0.parts.clock);
@@ -121,7 +122,7 @@ impl Rooms {
     /// clock); `None` if its party has no ttl.
     pub fn expires_ms(&self, room: &RoomId, facts: &RoomFacts) -> Option<u64> {
         let lifetime = self.state().parties.get(room.party())?.lifetime?;
-        let Parts { clock, served, .. } = &*self.0.parts;
+        let RoomParts { clock, served, .. } = &*self.0.parts;
         let wait_ms = lifetime.due_ms(facts.touch?.at_ms).saturating_sub(served.ms());
         Some(clock.wall_ms().saturating_add(wait_ms))
     }
@@ -152,7 +153,7 @@ impl Rooms {
         };
         match handle.kick(id, frame) {
             Ok(kicked) => kicked.await,
-            Err(Left(())) => Ok(false),
+            Err(RoomLeft(())) => Ok(false),
         }
     }
 
@@ -196,7 +197,7 @@ impl Rooms {
             match handle.edit(edit) {
                 Ok(edited) => return edited.await,
                 // The room is leaving memory.
-                Err(Left(back)) => edit = back,
+                Err(RoomLeft(back)) => edit = back,
             }
             tokio::task::yield_now().await;
         }
@@ -300,7 +301,7 @@ enum Found {
 
 impl State {
     /// Returns the resident of a room. A room without a resident gets one, in the same step.
-    fn find_or_take(&mut self, room: &RoomId, parts: &Arc<Parts>) -> Result<Found, RoomError> {
+    fn find_or_take(&mut self, room: &RoomId, parts: &Arc<RoomParts>) -> Result<Found, RoomError> {
         if self.draining {
             return Err(RoomError::Draining);
         }
@@ -318,7 +319,7 @@ impl State {
         &mut self,
         room: &RoomId,
         frame: CloseFrame,
-        parts: &Arc<Parts>,
+        parts: &Arc<RoomParts>,
     ) -> Result<Taken, RoomError> {
         if self.draining {
             return Err(RoomError::Draining);

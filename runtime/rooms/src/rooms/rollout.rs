@@ -4,7 +4,7 @@
 //! over at a time. It does not know where the code comes from or how a room takes it over.
 
 use super::{Party, Phase, Resident, Rooms};
-use crate::room::{Otherwise, RoomError};
+use crate::room::{RoomError, StartFallback};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashMap;
 use room_core::event::CloseFrame;
@@ -48,7 +48,7 @@ impl Rooms {
         let parties: HashMap<PartyName, Arc<Party>> = parties.collect();
         let old = std::mem::replace(&mut self.state().parties, parties.clone());
         let limit = ms(self.0.parts.limits.reload_ms_max);
-        let reload = self.reload_all(&parties, Otherwise::KeepOld);
+        let reload = self.reload_all(&parties, StartFallback::KeepOld);
         let outcome = tokio::time::timeout(limit, reload)
             .await
             .unwrap_or(Err(ReloadError { room: None, error: RoomError::TimedOut }));
@@ -61,7 +61,7 @@ impl Rooms {
                 self.state().parties = old.clone();
                 // Every room gets the old code, whatever becomes of the others. A room in which the old code
                 // does not start either starts it afresh at its next event.
-                drop(tokio::time::timeout(limit, self.reload_all(&old, Otherwise::Rest)).await);
+                drop(tokio::time::timeout(limit, self.reload_all(&old, StartFallback::Rest)).await);
             }
         }
         outcome
@@ -70,7 +70,7 @@ impl Rooms {
     async fn reload_all(
         &self,
         parties: &HashMap<PartyName, Arc<Party>>,
-        otherwise: Otherwise,
+        otherwise: StartFallback,
     ) -> Result<Reloaded, ReloadError> {
         let together = size(self.0.parts.limits.reload_rooms_max);
         let mut reloads = FuturesUnordered::new();
@@ -80,7 +80,7 @@ impl Rooms {
             running.filter(|(_, resident)| matches!(resident.phase, Phase::Running(_)));
         let (mut done, mut failed) = (Reloaded::default(), None);
         loop {
-            let goes_on = failed.is_none() || otherwise == Otherwise::Rest;
+            let goes_on = failed.is_none() || otherwise == StartFallback::Rest;
             while goes_on
                 && reloads.len() < together
                 && let Some((room, resident)) = running.next()
@@ -133,7 +133,7 @@ impl Rooms {
         room: RoomId,
         resident: Resident,
         party: Arc<Party>,
-        otherwise: Otherwise,
+        otherwise: StartFallback,
     ) -> (RoomId, Result<Option<usize>, RoomError>) {
         let spare = self.0.parts.spares.clone().acquire_owned().await;
         // The spares are never closed.

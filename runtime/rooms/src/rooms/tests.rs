@@ -3,7 +3,7 @@
 mod numbers;
 
 use super::*;
-use crate::room::{ConnectionKey, Joined, Outboxes, Said, Visitor};
+use crate::room::{ConnectingClient, ConnectionKey, JoinedConnection, OutboxItem, Outboxes};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use room_core::event::{CloseFrame, Message, Request};
@@ -98,13 +98,13 @@ impl Node {
 
 /// A client that is connected to the lobby.
 struct Client {
-    joined: Joined,
+    joined: JoinedConnection,
     outboxes: Outboxes,
 }
 
 impl Client {
     /// Takes the room's outputs to it, at most `max`.
-    fn take(&self, max: usize) -> Vec<Said> {
+    fn take(&self, max: usize) -> Vec<OutboxItem> {
         let mut said = Vec::new();
         self.outboxes.take(max, &mut said);
         said
@@ -135,10 +135,10 @@ fn post(script: &str) -> Request {
     }
 }
 
-fn visitor(id: &str) -> Visitor {
+fn visitor(id: &str) -> ConnectingClient {
     let request = Request { method: "GET".to_owned(), ..post("") };
     let id = ConnectionId::parse(id, 256).unwrap();
-    Visitor { id, request }
+    ConnectingClient { id, request }
 }
 
 async fn tell(client: &Client, text: &str) {
@@ -146,7 +146,7 @@ async fn tell(client: &Client, text: &str) {
 }
 
 /// Returns the next `count` outputs.
-async fn heard(client: &Client, count: usize) -> Vec<Said> {
+async fn heard(client: &Client, count: usize) -> Vec<OutboxItem> {
     let mut said = Vec::new();
     while said.len() < count {
         within(client.outboxes.next(count - said.len(), &mut said)).await;
@@ -154,8 +154,8 @@ async fn heard(client: &Client, count: usize) -> Vec<Said> {
     said
 }
 
-fn text(text: &str) -> Said {
-    Said::Message(Message::text(text))
+fn text(text: &str) -> OutboxItem {
+    OutboxItem::Message(Message::text(text))
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn no_output_leaves_before_the_writes_it_depends_on_are_durable() {
     node.held().await;
     assert_eq!((a.take(9), b.take(9)), (Vec::new(), Vec::new()));
     node.disk.work();
-    let bye = Said::Goodbye(CloseFrame::new(4000, "bye"));
+    let bye = OutboxItem::Goodbye(CloseFrame::new(4000, "bye"));
     let all = [text("wrote"), text("to all"), text("behind"), bye];
     assert_eq!(heard(&a, 4).await, all);
     assert_eq!(heard(&b, 1).await, [text("to all")]);
@@ -258,7 +258,7 @@ async fn a_room_runs_its_next_turn_while_the_disk_is_busy() {
     node.held().await;
     assert_eq!(a.take(9), []);
     node.disk.work();
-    let sums: Vec<Said> = (1..=10).map(|sum| text(&sum.to_string())).collect();
+    let sums: Vec<OutboxItem> = (1..=10).map(|sum| text(&sum.to_string())).collect();
     assert_eq!(heard(&a, 10).await, sums);
 }
 
@@ -274,7 +274,7 @@ async fn outputs_of_a_failed_flush_are_never_sent() {
     assert!(futures_util::poll!(asked.as_mut()).is_pending());
     node.held().await;
     node.disk.fail();
-    let end = Said::Goodbye(CloseFrame::new(1011, "the room's storage failed"));
+    let end = OutboxItem::Goodbye(CloseFrame::new(1011, "the room's storage failed"));
     assert_eq!(heard(&a, 1).await, [end]);
     assert!(matches!(asked.await, Err(Unreachable::Room(RoomError::Storage(_)))));
     settle().await;
@@ -294,7 +294,7 @@ async fn a_room_with_a_broken_disk_serves_nobody_and_other_rooms_go_on() {
         let refused = node.request(r#"[{"put":["k",1]}]"#).await;
         assert!(matches!(refused, Err(Unreachable::Room(RoomError::Storage(_)))), "{refused:?}");
     }
-    assert!(matches!(&heard(&a, 1).await[..], [Said::Goodbye(frame)] if frame.code == 1011));
+    assert!(matches!(&heard(&a, 1).await[..], [OutboxItem::Goodbye(frame)] if frame.code == 1011));
     node.disk.work();
     node.works_again().await;
     assert_eq!(node.request(r#"[{"put":["k",1]}]"#).await, Ok("[]".to_owned()));
@@ -389,8 +389,10 @@ async fn a_replaced_client_receives_earlier_broadcasts_first() {
     node.held().await;
     assert_eq!(a.take(9), []);
     node.disk.work();
-    let replaced =
-        Said::Goodbye(CloseFrame::new(4409, "replaced by a newer connection with the same id"));
+    let replaced = OutboxItem::Goodbye(CloseFrame::new(
+        4409,
+        "replaced by a newer connection with the same id",
+    ));
     assert_eq!(heard(&a, 2).await, [text("to all"), replaced]);
     assert_eq!(heard(&again.await, 1).await, [text("to the others")]);
     assert_eq!(heard(&b, 2).await, [text("to all"), text("to the others")]);
@@ -431,7 +433,7 @@ async fn draining_waits_for_held_outputs() {
     assert_eq!(a.take(9), []);
     node.disk.work();
     within(draining).await;
-    let goodbye = Said::Goodbye(CloseFrame::new(1012, "the server is shutting down"));
+    let goodbye = OutboxItem::Goodbye(CloseFrame::new(1012, "the server is shutting down"));
     assert_eq!(heard(&a, 2).await, [text("wrote"), goodbye]);
     assert!(matches!(node.request("[]").await, Err(Unreachable::Room(RoomError::Draining))));
 }
@@ -485,7 +487,7 @@ async fn an_import_ends_the_room_first_and_its_clients_are_asked_to_reconnect() 
     assert_eq!(a.take(9), []);
     node.disk.work();
     // The room finishes what it had started, and its outputs leave before it goes.
-    let goodbye = Said::Goodbye(CloseFrame::new(1012, "the room's storage was replaced"));
+    let goodbye = OutboxItem::Goodbye(CloseFrame::new(1012, "the room's storage was replaced"));
     assert_eq!(heard(&a, 2).await, [text("wrote"), goodbye]);
     assert_eq!(within(importing).await, Ok(()));
     assert_eq!(asked.await, Ok(r#"["imported","1"]"#.to_owned()));

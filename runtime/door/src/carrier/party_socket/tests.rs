@@ -40,7 +40,7 @@ impl Wire {
         std::mem::take(&mut self.frames)
     }
 
-    fn said(&mut self, said: Said) -> Vec<OutgoingFrame> {
+    fn said(&mut self, said: OutboxItem) -> Vec<OutgoingFrame> {
         self.carrier.said(KEY, said, &mut self.frames);
         self.frames()
     }
@@ -105,7 +105,7 @@ async fn messages_pass_in_both_directions() {
     let mut wire = Wire::open();
     assert_eq!(wire.carrier.heard(ClientInput::Message(message())), Some((KEY, message())));
     assert_eq!(wire.carrier.heard(ClientInput::SignOfLife), None);
-    assert_eq!(wire.said(Said::Message(message())), [OutgoingFrame::Message(message())]);
+    assert_eq!(wire.said(OutboxItem::Message(message())), [OutgoingFrame::Message(message())]);
     assert_eq!(wire.due(), Some(10));
 }
 
@@ -121,8 +121,8 @@ async fn a_clients_close_is_answered_and_reported_as_clean() {
 #[tokio::test(start_paused = true)]
 async fn a_close_by_the_room_waits_for_the_clients_close_frame() {
     let mut wire = Wire::open();
-    assert_eq!(wire.said(Said::Goodbye(frame(4000))), [OutgoingFrame::Close(frame(4000))]);
-    assert_eq!(wire.said(Said::Message(message())), []);
+    assert_eq!(wire.said(OutboxItem::Goodbye(frame(4000))), [OutgoingFrame::Close(frame(4000))]);
+    assert_eq!(wire.said(OutboxItem::Message(message())), []);
     // The room receives what the client sends before it has read the goodbye.
     assert_eq!(wire.carrier.heard(ClientInput::Message(message())), Some((KEY, message())));
     assert_eq!(wire.written(WrittenFrame::Close, 1), []);
@@ -137,7 +137,7 @@ async fn a_close_by_the_room_waits_for_the_clients_close_frame() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_sends_no_close_frame_back_is_dropped() {
     let mut wire = Wire::open();
-    wire.said(Said::Goodbye(frame(4000)));
+    wire.said(OutboxItem::Goodbye(frame(4000)));
     wire.written(WrittenFrame::Close, 1);
     assert_eq!(wire.tick(5), []);
     assert_eq!(wire.tick(6), [broken_off(), CarrierAct::HangUp(Farewell::Drop)]);
@@ -146,7 +146,7 @@ async fn a_client_that_sends_no_close_frame_back_is_dropped() {
 #[tokio::test(start_paused = true)]
 async fn an_outbox_at_its_bound_closes_with_1013() {
     let mut wire = Wire::open();
-    let frames = wire.said(Said::Overflow);
+    let frames = wire.said(OutboxItem::Overflow);
     assert_eq!(
         frames,
         [OutgoingFrame::Close(CloseFrame::new(1013, "too slow: the outbox is full"))]
@@ -158,9 +158,9 @@ async fn a_protocol_error_closes_after_the_answers_to_earlier_messages() {
     let mut wire = Wire::open();
     assert_eq!(wire.ended(fault(), 1), reports());
     assert!(!wire.carrier.listens());
-    assert_eq!(wire.said(Said::Message(message())), [OutgoingFrame::Message(message())]);
+    assert_eq!(wire.said(OutboxItem::Message(message())), [OutgoingFrame::Message(message())]);
     // The close frame of the fault replaces the room's own.
-    assert_eq!(wire.said(Said::Goodbye(frame(1011))), [OutgoingFrame::Close(frame(1002))]);
+    assert_eq!(wire.said(OutboxItem::Goodbye(frame(1011))), [OutgoingFrame::Close(frame(1002))]);
     assert_eq!(wire.written(WrittenFrame::Close, 2), [CarrierAct::HangUp(Farewell::ShutDown)]);
 }
 
@@ -182,7 +182,7 @@ async fn a_busy_room_closes_the_connection_after_pending_answers() {
     let error = "the room did not take a message in time".to_owned();
     let left = leave(busy.clone(), CloseHandshake::Missing);
     assert_eq!(acts, [CarrierAct::Report(KEY, error), left, CarrierAct::End(KEY, busy.clone())]);
-    assert_eq!(wire.said(Said::Goodbye(busy.clone())), [OutgoingFrame::Close(busy)]);
+    assert_eq!(wire.said(OutboxItem::Goodbye(busy.clone())), [OutgoingFrame::Close(busy)]);
     assert_eq!(wire.due(), Some(6));
     assert_eq!(wire.tick(6), [CarrierAct::HangUp(Farewell::Drop)]);
 }
@@ -190,12 +190,12 @@ async fn a_busy_room_closes_the_connection_after_pending_answers() {
 #[tokio::test(start_paused = true)]
 async fn a_protocol_error_after_our_close_frame_is_reported_as_1006() {
     let mut wire = Wire::open();
-    wire.said(Said::Goodbye(frame(4000)));
+    wire.said(OutboxItem::Goodbye(frame(4000)));
     wire.written(WrittenFrame::Close, 1);
     assert_eq!(wire.ended(fault(), 2), [broken_off(), CarrierAct::HangUp(Farewell::ShutDown)]);
     // While the room's close frame is being written, the client receives that one, and its answer is not awaited.
     let mut wire = Wire::open();
-    wire.said(Said::Goodbye(frame(4000)));
+    wire.said(OutboxItem::Goodbye(frame(4000)));
     assert_eq!(wire.ended(fault(), 2), reports());
     assert_eq!(wire.written(WrittenFrame::Close, 3), [CarrierAct::HangUp(Farewell::ShutDown)]);
 }
@@ -227,8 +227,8 @@ async fn a_stopping_node_sends_only_the_close_frame_when_it_is_due() {
     assert_eq!((wire.due(), wire.tick(2)), (Some(3), Vec::new()));
     let goodbye = CloseFrame::new(1012, "the server is shutting down");
     assert_eq!(wire.tick(3), [CarrierAct::Close(goodbye)]);
-    assert_eq!(wire.said(Said::Message(message())), []);
-    assert_eq!(wire.said(Said::Goodbye(frame(4000))), []);
+    assert_eq!(wire.said(OutboxItem::Message(message())), []);
+    assert_eq!(wire.said(OutboxItem::Goodbye(frame(4000))), []);
     wire.written(WrittenFrame::Close, 4);
     assert_eq!(wire.due(), Some(9));
     // A connection that already ends for another reason keeps that close frame.
@@ -246,7 +246,7 @@ enum Happens {
     Heard,
     Refused,
     Ended(WireEnd),
-    Said(Said),
+    Said(OutboxItem),
     /// The waiting frames are written.
     Written,
     Stop,
@@ -261,9 +261,9 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => Just(Happens::Ended(WireEnd::Closed(frame(1000)))),
         1 => Just(Happens::Ended(fault())),
         1 => Just(Happens::Ended(WireEnd::Lost)),
-        4 => Just(Happens::Said(Said::Message(message()))),
-        1 => Just(Happens::Said(Said::Goodbye(frame(4000)))),
-        1 => Just(Happens::Said(Said::Overflow)),
+        4 => Just(Happens::Said(OutboxItem::Message(message()))),
+        1 => Just(Happens::Said(OutboxItem::Goodbye(frame(4000)))),
+        1 => Just(Happens::Said(OutboxItem::Overflow)),
         3 => Just(Happens::Written),
         1 => Just(Happens::Stop),
         4 => Just(Happens::Tick),

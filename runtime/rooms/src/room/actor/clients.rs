@@ -5,11 +5,11 @@
 //! sockets.
 
 use super::super::RoomError;
-use super::super::handle::{Admission, Visitor};
-use super::super::mail::Joining;
-use super::super::outlet::{Due, Reply};
-use super::super::replacements::{Newcomer, Replacements};
-use super::super::roster::Arrival;
+use super::super::handle::{Admission, ConnectingClient};
+use super::super::mail::JoinRequest;
+use super::super::outlet::{DueOutputs, Reply};
+use super::super::replacements::{ReplacementDecision, Replacements};
+use super::super::roster::ArrivingClient;
 use super::Actor;
 use bytes::Bytes;
 use room_core::connection::{Connection, Link};
@@ -27,21 +27,21 @@ const REPLACED: u16 = 4409;
 
 impl Actor {
     /// Lets a client in, or refuses it.
-    pub(super) async fn connect(&mut self, joining: Joining) -> Result<(), StoreError> {
-        let Joining { visitor: Visitor { id, request }, outbox, reply } = joining;
+    pub(super) async fn connect(&mut self, joining: JoinRequest) -> Result<(), StoreError> {
+        let JoinRequest { visitor: ConnectingClient { id, request }, outbox, reply } = joining;
         // Before the client is on the list: `on_start` must not broadcast to a client that is not in yet. And
         // before the client replaces another: a client that cannot be admitted must replace nobody.
         if let Err(error) = self.ready().await? {
-            self.refuse(Reply::Joined(Due::new(reply, Err(error))));
+            self.refuse(Reply::Joined(DueOutputs::new(reply, Err(error))));
             return Ok(());
         }
         let since_ms = self.turns.parts.clock.wall_ms();
         let Some(replacements) = self.make_way(&id, since_ms).await? else {
-            self.refuse(Reply::Joined(Due::new(reply, Err(RoomError::Contended))));
+            self.refuse(Reply::Joined(DueOutputs::new(reply, Err(RoomError::Contended))));
             return Ok(());
         };
         if self.turns.outlet.roster.len() >= size(self.turns.parts.limits.room_connections_max) {
-            self.refuse(Reply::Joined(Due::new(reply, Err(RoomError::Full))));
+            self.refuse(Reply::Joined(DueOutputs::new(reply, Err(RoomError::Full))));
             return Ok(());
         }
         self.joined += 1;
@@ -49,17 +49,17 @@ impl Actor {
         let uri = Arc::from(request.uri.as_str());
         let (tags, state) = (Arc::default(), Bytes::new());
         let connection = Connection { id, serial, uri, tags, state, link: Link::Open };
-        let arrival = Arrival { outbox, since_ms, replacements };
+        let arrival = ArrivingClient { outbox, since_ms, replacements };
         self.turns.outlet.roster.join(connection.clone(), arrival);
         match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
             Ok(turn) => {
                 let admission = Admission::new(self.mailbox.clone(), serial);
-                self.turns.hold(turn, Reply::Joined(Due::new(reply, Ok(admission))));
+                self.turns.hold(turn, Reply::Joined(DueOutputs::new(reply, Ok(admission))));
             }
             Err(error) => {
                 self.turns.outlet.roster.leave(serial);
                 self.turns.outlet.roster.hang_up(serial);
-                self.refuse(Reply::Joined(Due::new(reply, Err(error))));
+                self.refuse(Reply::Joined(DueOutputs::new(reply, Err(error))));
             }
         }
         Ok(())
@@ -83,8 +83,8 @@ impl Actor {
             && let Some(replacements) = roster.replacements(old)
         {
             match replacements.meet(now_ms, &self.turns.parts.limits) {
-                Newcomer::Replaces(next) => known = next,
-                Newcomer::Refused { first } => {
+                ReplacementDecision::Replaces(next) => known = next,
+                ReplacementDecision::Refused { first } => {
                     if first {
                         self.warn_of(id);
                     }

@@ -4,8 +4,8 @@
 //! know who asks.
 
 use super::super::edit::{Edit, EditReply};
-use super::super::outlet::{Due, Reply};
-use super::super::roster::Client;
+use super::super::outlet::{DueOutputs, Reply};
+use super::super::roster::ConnectionSummary;
 use super::Actor;
 use room_core::connection::Link;
 use room_core::event::CloseFrame;
@@ -15,7 +15,7 @@ use room_store::{RoomFacts, StoreError};
 
 /// The part of a room's clients that an operator wants to see.
 #[derive(Clone, Copy, Debug)]
-pub struct Window {
+pub struct ClientWindow {
     /// The client after which the window starts.
     pub after: Option<Serial>,
     /// The largest number of clients.
@@ -26,11 +26,11 @@ pub struct Window {
 
 /// The facts that only the room itself knows.
 #[derive(Debug)]
-pub struct Inspection {
+pub struct ActorReport {
     /// The code that gets its next event.
     pub module: ModuleHash,
     /// The clients of the window.
-    pub clients: Vec<Client>,
+    pub clients: Vec<ConnectionSummary>,
     /// True if there are more clients after them.
     pub more: bool,
     /// Mails in its mailbox.
@@ -42,7 +42,7 @@ pub struct Inspection {
 }
 
 impl Actor {
-    pub(super) fn inspection(&self, window: Window) -> Inspection {
+    pub(super) fn inspection(&self, window: ClientWindow) -> ActorReport {
         let mut clients = self.turns.outlet.roster.clients(window.after).peekable();
         let (mut shown, mut bytes) = (Vec::new(), 0);
         while shown.len() < window.clients_max
@@ -53,7 +53,7 @@ impl Actor {
         {
             shown.push(client);
         }
-        Inspection {
+        ActorReport {
             module: self.turns.module(),
             clients: shown,
             more: clients.peek().is_some(),
@@ -98,7 +98,7 @@ impl Actor {
                 Some(self.turns.store.commit(writes, ModuleHash::NONE, note).await?)
             }
         };
-        self.turns.outlet.answer(offset, Reply::Edited(Due::new(reply, Ok(Ok(was_there)))));
+        self.turns.outlet.answer(offset, Reply::Edited(DueOutputs::new(reply, Ok(Ok(was_there)))));
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ struct Socket {
 }
 
 impl Socket {
-    fn take(&self, max: usize) -> Vec<Said> {
+    fn take(&self, max: usize) -> Vec<OutboxItem> {
         let mut said = Vec::new();
         let key = self.outboxes.take(max, &mut said);
         assert_eq!(key, (!said.is_empty()).then_some(Some(KEY)));
@@ -35,8 +35,8 @@ fn small() -> (OutboxSender, Socket) {
     socket(&limits, &ByteBudget::new(1 << 20))
 }
 
-fn text(text: &str) -> Said {
-    Said::Message(Message::text(text))
+fn text(text: &str) -> OutboxItem {
+    OutboxItem::Message(Message::text(text))
 }
 
 #[test]
@@ -50,13 +50,13 @@ fn with_an_exhausted_budget_only_clients_that_fall_behind_are_closed() {
     let (room, socket) = new();
     for _ in 0..3 {
         room.send(&large);
-        assert!(matches!(&socket.take(10)[..], [Said::Message(_)]));
+        assert!(matches!(&socket.take(10)[..], [OutboxItem::Message(_)]));
         // Items taken before count as written when the task comes back.
         assert_eq!(socket.take(10), []);
     }
     assert!(budget.granted() <= 64 * 1024);
     slow.send(&large);
-    assert_eq!(behind.take(10), [Said::Overflow]);
+    assert_eq!(behind.take(10), [OutboxItem::Overflow]);
     assert_eq!(budget.granted(), 0);
 }
 
@@ -67,10 +67,10 @@ fn a_client_that_is_too_far_behind_loses_its_queue() {
         room.send(&Message::text(text));
     }
     assert_eq!(room.lag(), (0, 0));
-    assert_eq!(socket.take(10), [Said::Overflow]);
+    assert_eq!(socket.take(10), [OutboxItem::Overflow]);
     let (room, socket) = small();
     room.send(&Message::text("eleven bytes"));
-    assert_eq!(socket.take(10), [Said::Overflow]);
+    assert_eq!(socket.take(10), [OutboxItem::Overflow]);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn nothing_follows_a_close_frame() {
     room.send(&Message::text("lost"));
     assert_eq!(room.lag(), (1, 2));
     drop(room);
-    let last = Said::Goodbye(CloseFrame::new(4001, "bye"));
+    let last = OutboxItem::Goodbye(CloseFrame::new(4001, "bye"));
     assert_eq!(socket.take(10), [text("hi"), last]);
     assert_eq!(socket.take(10), []);
 }
@@ -90,7 +90,7 @@ fn nothing_follows_a_close_frame() {
 fn a_dropped_room_closes_its_outbox_and_a_dropped_socket_holds_nothing() {
     let (room, socket) = small();
     drop(room);
-    let last = Said::Goodbye(CloseFrame::new(1011, "the room stopped"));
+    let last = OutboxItem::Goodbye(CloseFrame::new(1011, "the room stopped"));
     assert_eq!(socket.take(10), [last]);
     let budget = ByteBudget::new(64 * 1024);
     let (room, Socket { outboxes, outbox }) = self::socket(&Limits::default(), &budget);
@@ -110,7 +110,7 @@ fn an_automatic_answer_keeps_the_order_and_the_bound() {
     socket.outbox.answer(&Message::text("pong"));
     assert_eq!(socket.take(10), [text("first"), text("pong")]);
     (0..3).for_each(|_| socket.outbox.answer(&Message::text("pong")));
-    assert_eq!(socket.take(10), [Said::Overflow]);
+    assert_eq!(socket.take(10), [OutboxItem::Overflow]);
     socket.outbox.answer(&Message::text("pong"));
     assert_eq!(socket.take(10), []);
 }
@@ -121,7 +121,7 @@ fn a_close_by_the_socket_follows_queued_messages_and_overrides_the_rooms_close()
     room.send(&Message::text("hi"));
     socket.outbox.end(CloseFrame::new(1002, "bad frame"));
     room.close(CloseFrame::new(4001, "too late"));
-    let last = Said::Goodbye(CloseFrame::new(1002, "bad frame"));
+    let last = OutboxItem::Goodbye(CloseFrame::new(1002, "bad frame"));
     assert_eq!(socket.take(10), [text("hi"), last]);
 }
 
@@ -306,12 +306,12 @@ async fn many_rooms_on_many_threads_lose_no_message_and_keep_their_order() {
         let ConnectionKey(key) = next.unwrap();
         for word in said {
             match word {
-                Said::Message(message) => {
+                OutboxItem::Message(message) => {
                     assert_eq!(message, Message::text(heard[key].to_string()));
                     heard[key] += 1;
                 }
-                Said::Goodbye(_) => ended += 1,
-                Said::Overflow => panic!("the bound was not reached"),
+                OutboxItem::Goodbye(_) => ended += 1,
+                OutboxItem::Overflow => panic!("the bound was not reached"),
             }
         }
     }

@@ -3,18 +3,18 @@
 //! Invariant: a room that works is not asked to go, and a room that was asked learns of it before it handles
 //! anything. It does not know which room gets the place next.
 
-use super::Places;
+use super::RoomSlots;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The right to one live instance, until it is dropped.
-pub(crate) struct Place(pub(super) Arc<Seat>);
+pub(crate) struct RoomSlot(pub(super) Arc<Seat>);
 
 /// A place from its room's point of view.
 pub(in crate::room) struct Seat {
-    pub(super) places: Places,
+    pub(super) places: RoomSlots,
     pub(super) number: u64,
     /// When the room was last used, in nanoseconds since the start of the places.
     pub(super) used: AtomicU64,
@@ -36,20 +36,20 @@ pub(super) const TOLD: u8 = 4;
 
 /// The decision about a room that stops being idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::room) enum Verdict {
+pub(in crate::room) enum SeatVerdict {
     /// Nothing.
     Stay,
     /// It must give up its place first, because another room waits for it.
     Go,
 }
 
-impl Place {
+impl RoomSlot {
     pub(in crate::room) fn seat(&self) -> Arc<Seat> {
         self.0.clone()
     }
 }
 
-impl Drop for Place {
+impl Drop for RoomSlot {
     /// Gives the place back, for the room that has waited longest.
     fn drop(&mut self) {
         let Self(seat) = self;
@@ -106,10 +106,10 @@ impl Seat {
 
     /// Marks the room as working: it has something to do, or wants to go by itself. From now on it is not
     /// asked to go.
-    pub(in crate::room) fn work(&self) -> Verdict {
+    pub(in crate::room) fn work(&self) -> SeatVerdict {
         match self.status.fetch_and(!IDLE, Ordering::SeqCst) & TOLD {
-            0 => Verdict::Stay,
-            _ => Verdict::Go,
+            0 => SeatVerdict::Stay,
+            _ => SeatVerdict::Go,
         }
     }
 

@@ -5,35 +5,35 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn places(total: u64) -> Places {
+fn places(total: u64) -> RoomSlots {
     with_memory(total, GuestMemory::default(), u64::MAX)
 }
 
-fn with_memory(total: u64, memory: GuestMemory, bytes: u64) -> Places {
+fn with_memory(total: u64, memory: GuestMemory, bytes: u64) -> RoomSlots {
     let limits = Limits { rooms_memory_bytes_max: bytes, ..limits(total) };
-    SharedPlaces::new(total, u64::MAX).for_project(&limits, memory)
+    SharedRoomSlots::new(total, u64::MAX).for_project(&limits, memory)
 }
 
 fn limits(total: u64) -> Limits {
     Limits { rooms_active_max: total, ..Limits::default() }
 }
 
-async fn take(places: &Places) -> Place {
+async fn take(places: &RoomSlots) -> RoomSlot {
     places.take().await.unwrap()
 }
 
 /// Returns true if the room behind this place was asked to go.
-fn is_told(place: &Place) -> bool {
+fn is_told(place: &RoomSlot) -> bool {
     place.0.status.load(Ordering::SeqCst) & TOLD != 0
 }
 
 /// Makes a room idle that was last used this many seconds after the start.
-fn idle(places: &Places, place: &Place, seconds: u32) {
+fn idle(places: &RoomSlots, place: &RoomSlot, seconds: u32) {
     place.seat().idle(places.0.shared.start + SECOND * seconds);
 }
 
 /// Starts a room that wants a place, and lets it run as far as it gets at once.
-fn wanting(places: &Places) -> tokio::task::JoinHandle<Result<Place, RoomError>> {
+fn wanting(places: &RoomSlots) -> tokio::task::JoinHandle<Result<RoomSlot, RoomError>> {
     let places = places.clone();
     tokio::spawn(async move { places.take().await })
 }
@@ -46,7 +46,7 @@ async fn the_least_recently_used_room_is_evicted_first() {
         idle(&places, place, used);
     }
     // It is used again, and no search has looked at that so far.
-    assert_eq!(a.seat().work(), Verdict::Stay);
+    assert_eq!(a.seat().work(), SeatVerdict::Stay);
     idle(&places, &a, 4);
     let first = wanting(&places);
     tokio::task::yield_now().await;
@@ -73,7 +73,7 @@ async fn a_newcomer_gets_the_slot_of_the_evicted_room() {
     idle(&places, &old, 1);
     let new = wanting(&places);
     old.seat().told().await;
-    assert_eq!(old.seat().work(), Verdict::Go);
+    assert_eq!(old.seat().work(), SeatVerdict::Go);
     drop(old);
     let _new = new.await.unwrap().unwrap();
     assert_eq!((places.taken(), places.state().told), (1, 0));
@@ -87,13 +87,13 @@ async fn a_room_asked_to_leave_during_an_event_leaves_first() {
     let new = wanting(&places);
     tokio::task::yield_now().await;
     // It woke for an event, and finds that its place is promised.
-    assert_eq!(old.seat().work(), Verdict::Go);
+    assert_eq!(old.seat().work(), SeatVerdict::Go);
     drop(old);
     let back = wanting(&places);
     let new = new.await.unwrap().unwrap();
     idle(&places, &new, 2);
     tokio::task::yield_now().await;
-    assert_eq!(new.seat().work(), Verdict::Go);
+    assert_eq!(new.seat().work(), SeatVerdict::Go);
     drop(new);
     assert!(back.await.unwrap().is_ok());
 }
@@ -105,7 +105,7 @@ async fn a_working_room_is_not_evicted_and_a_waiter_gets_the_next_idle_slot() {
     // Both were idle, and work again when the search meets them.
     for place in [&a, &b] {
         idle(&places, place, 1);
-        assert_eq!(place.seat().work(), Verdict::Stay);
+        assert_eq!(place.seat().work(), SeatVerdict::Stay);
     }
     let new = wanting(&places);
     tokio::task::yield_now().await;
@@ -121,7 +121,7 @@ async fn a_room_that_must_stay_is_never_evicted() {
     let places = places(2);
     let (a, b) = (take(&places).await, take(&places).await);
     idle(&places, &a, 1);
-    assert_eq!(a.seat().work(), Verdict::Stay);
+    assert_eq!(a.seat().work(), SeatVerdict::Stay);
     a.seat().stay();
     b.seat().stay();
     // Waiting would not help, so the answer comes at once.
@@ -130,7 +130,7 @@ async fn a_room_that_must_stay_is_never_evicted() {
     assert_eq!(asked.elapsed(), Duration::ZERO);
     assert!(!is_told(&a) && !is_told(&b));
     // Its last client left.
-    assert_eq!(b.seat().work(), Verdict::Stay);
+    assert_eq!(b.seat().work(), SeatVerdict::Stay);
     idle(&places, &b, 2);
     let new = wanting(&places);
     tokio::task::yield_now().await;
@@ -205,11 +205,11 @@ async fn a_waiter_that_left_the_queue_delays_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn slots_are_never_lost_and_never_granted_twice() {
     let limits = Limits { place_wait_ms_max: 60_000, ..limits(3) };
-    let places = SharedPlaces::new(3, u64::MAX).for_project(&limits, GuestMemory::default());
+    let places = SharedRoomSlots::new(3, u64::MAX).for_project(&limits, GuestMemory::default());
     let rooms = (0..16).map(|_| {
         let places = places.clone();
         tokio::spawn(async move {
-            let mut place: Option<Place> = None;
+            let mut place: Option<RoomSlot> = None;
             for turn in 0..500 {
                 let held = match place.take() {
                     Some(place) => place,
@@ -222,7 +222,7 @@ async fn slots_are_never_lost_and_never_granted_twice() {
                     () = seat.told() => {}
                     () = tokio::task::yield_now() => {}
                 }
-                let goes = seat.work() == Verdict::Go || turn % 7 == 0;
+                let goes = seat.work() == SeatVerdict::Go || turn % 7 == 0;
                 place = (!goes).then_some(held);
             }
         })
@@ -259,8 +259,8 @@ async fn a_search_among_many_rooms_touches_few() {
 }
 
 /// Makes two projects in a process. The first one may have this many places.
-fn two_projects(total: u64, first: u64) -> (Places, Places) {
-    let shared = SharedPlaces::new(total, u64::MAX);
+fn two_projects(total: u64, first: u64) -> (RoomSlots, RoomSlots) {
+    let shared = SharedRoomSlots::new(total, u64::MAX);
     let of = |total| shared.for_project(&limits(total), GuestMemory::default());
     (of(first), of(total))
 }
@@ -311,7 +311,7 @@ async fn waiters_of_one_project_do_not_delay_another_project() {
 
 #[tokio::test(start_paused = true)]
 async fn the_memory_of_all_projects_is_bounded_together() {
-    let shared = SharedPlaces::new(10, 100);
+    let shared = SharedRoomSlots::new(10, 100);
     let all = GuestMemory::default();
     let (one, two) = (all.of_another_project(), all.of_another_project());
     let first = shared.for_project(&limits(10), one.clone());

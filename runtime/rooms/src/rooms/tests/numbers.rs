@@ -90,7 +90,7 @@ async fn a_refused_record_breaks_its_room_alone() {
     node.held().await;
     node.disk.refuse(&lobby(), true);
     node.disk.work();
-    let end = Said::Goodbye(CloseFrame::new(1011, "the room's storage failed"));
+    let end = OutboxItem::Goodbye(CloseFrame::new(1011, "the room's storage failed"));
     assert_eq!(heard(&a, 1).await, [end]);
     assert_eq!(within(asked).await.unwrap().unwrap().status, 200);
     assert_eq!(node.rooms.storage_failure(), None);
