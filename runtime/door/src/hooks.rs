@@ -9,7 +9,7 @@ use room_core::event::{CloseFrame, Request, Response};
 use room_core::limits::ms;
 use room_guest::{DoorCall, GuestFault, HookVerdict, Instance, LiveSamples};
 use room_rooms::room::RoomError;
-use room_rooms::rooms::Entrance;
+use room_rooms::rooms::RoomEntrance;
 use tokio::sync::AcquireError;
 
 /// The close code if a hook returned an error: PartyKit answers 401 then.
@@ -41,7 +41,7 @@ pub(super) enum Decision {
 pub(super) async fn ask(
     door: &FrontDoor,
     call: DoorCall,
-    entrance: &Entrance,
+    entrance: &RoomEntrance,
     request: Request,
 ) -> Result<Decision, DoorError> {
     let (room, code) = (entrance.room(), &entrance.party().code);

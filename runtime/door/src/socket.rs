@@ -24,7 +24,7 @@ use room_core::logs::LogLevel;
 use room_core::metrics::Refusal;
 use room_guest::DoorCall;
 use room_rooms::room::ConnectingClient;
-use room_rooms::rooms::Entrance;
+use room_rooms::rooms::RoomEntrance;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
@@ -136,7 +136,7 @@ async fn join(
 
 /// Refuses a page whose origin the project does not list. Browsers let any page open a WebSocket to any server, with
 /// the user's cookies, and send only the page's origin. Other clients need not send an origin, and may send any.
-fn check_origin(entrance: &Entrance, headers: &HeaderMap) -> Result<(), DoorError> {
+fn check_origin(entrance: &RoomEntrance, headers: &HeaderMap) -> Result<(), DoorError> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     for origin in headers.get_all(header::ORIGIN) {
         let origin = origin.to_str().unwrap_or("an origin that is not text");

@@ -11,7 +11,7 @@ use room_core::limits::{ms, size};
 use room_core::span::{Key, ListOptions};
 use room_core::turn::Refusal;
 use room_rooms::room::{ClientWindow, Edit, RoomError, RoomStage};
-use room_rooms::rooms::{Look, NodeGlance};
+use room_rooms::rooms::{LiveRoomReport, NodeSnapshot};
 use room_store::{KeyPage, RoomFacts};
 
 /// One inspected room.
@@ -20,7 +20,7 @@ pub struct RoomInspection {
     /// The stored facts, or `None` if the store failed to answer or has nothing for the room.
     pub facts: Option<RoomFacts>,
     /// The room's state in memory, if it is in memory.
-    pub look: Option<Look>,
+    pub look: Option<LiveRoomReport>,
     /// When the room expires if it stays unused, in milliseconds since 1970.
     pub expires_ms: Option<u64>,
 }
@@ -45,7 +45,7 @@ impl Operator {
         window: ClientWindow,
     ) -> Result<RoomInspection, OperatorError> {
         let look = self.0.rooms.inspect(room, window).await;
-        let own = look.as_ref().and_then(|look| look.words.as_ref()).map(|words| words.facts);
+        let own = look.as_ref().and_then(|look| look.report.as_ref()).map(|words| words.facts);
         let facts = match own {
             Some(facts) => Some(facts),
             None => self.must_know(room).await?,
@@ -55,7 +55,7 @@ impl Operator {
     }
 
     /// Returns the totals of the node.
-    pub fn overview(&self) -> NodeGlance {
+    pub fn overview(&self) -> NodeSnapshot {
         self.0.rooms.glance()
     }
 

@@ -12,9 +12,9 @@ mod guests;
 mod operate;
 mod rollout;
 
-pub use entrance::Entrance;
+pub use entrance::RoomEntrance;
 pub use guests::{GuestHost, Guests};
-pub use operate::{Look, NodeGlance};
+pub use operate::{LiveRoomReport, NodeSnapshot};
 pub use rollout::{ReloadError, Reloaded};
 
 use crate::room::{
@@ -45,18 +45,18 @@ use tokio_util::task::TaskTracker;
 
 /// The rooms of one node. Cheap to clone; clones are the same rooms.
 #[derive(Clone)]
-pub struct Rooms(Arc<Inner>);
+pub struct Rooms(Arc<RoomsInner>);
 
-struct Inner {
+struct RoomsInner {
     parts: Arc<RoomParts>,
-    state: Mutex<State>,
+    state: Mutex<RoomsState>,
     census: Arc<Census>,
     begun: Instant,
     tasks: TaskTracker,
 }
 
 #[derive(Default)]
-struct State {
+struct RoomsState {
     parties: HashMap<PartyName, Arc<Party>>,
     /// The auto-responses of each party, for its open sockets.
     answers: HashMap<PartyName, watch::Sender<Option<Arc<AutoResponse>>>>,
@@ -111,14 +111,14 @@ impl Residents {
 struct Resident {
     handle: RoomHandle,
     figures: Arc<RoomFigures>,
-    phase: Phase,
+    phase: ResidentPhase,
     /// Cancelled when the actor and all that it held is gone.
     ended: CancellationToken,
 }
 
 /// The progress of a resident.
 #[derive(Clone)]
-enum Phase {
+enum ResidentPhase {
     /// It waits for its content, and does not know yet which code it runs.
     Waiting,
     /// It runs. It holds this code when it reaches the end of its mailbox.
@@ -126,7 +126,7 @@ enum Phase {
 }
 
 impl Resident {
-    fn new(phase: Phase, handle: RoomHandle, parts: &RoomParts) -> Self {
+    fn new(phase: ResidentPhase, handle: RoomHandle, parts: &RoomParts) -> Self {
         let figures = Arc::new(RoomFigures::new(parts.limits.clone()));
         Self { handle, figures, phase, ended: CancellationToken::new() }
     }
@@ -185,9 +185,12 @@ impl Rooms {
         let (bytes, census) = (bytes.clone(), Arc::new(Census::default()));
         let parts =
             RoomParts { store, limits, clock, served, places, spares, metrics, logs, taps, bytes };
-        Self(Arc::new(Inner {
+        Self(Arc::new(RoomsInner {
             parts: Arc::new(parts),
-            state: Mutex::new(State { running: Residents::of(&census), ..State::default() }),
+            state: Mutex::new(RoomsState {
+                running: Residents::of(&census),
+                ..RoomsState::default()
+            }),
             census,
             begun: Instant::now(),
             tasks: TaskTracker::new(),
@@ -235,9 +238,9 @@ impl Rooms {
     }
 
     /// Puts a room on the list, and starts its actor as a task of its own.
-    fn activate(&self, state: &mut State, room: &RoomId, party: Arc<Party>) -> RoomHandle {
+    fn activate(&self, state: &mut RoomsState, room: &RoomId, party: Arc<Party>) -> RoomHandle {
         let orders = Box::new(party.orders());
-        let resident = state.new_resident(room, Phase::Running(party), &self.0.parts);
+        let resident = state.new_resident(room, ResidentPhase::Running(party), &self.0.parts);
         let handle = resident.handle.clone();
         state.running.insert(room.clone(), resident.clone());
         let (rooms, room) = (self.clone(), room.clone());
@@ -374,16 +377,21 @@ impl Rooms {
         self.0.tasks.wait().await;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RoomsState> {
         // Changes to the state are moves that cannot panic, so the state is whole even after its holder
         // panicked.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl RoomsState {
     /// Makes a resident with a mailbox of its own, which the caller puts on the list.
-    fn new_resident(&mut self, room: &RoomId, phase: Phase, parts: &Arc<RoomParts>) -> Resident {
+    fn new_resident(
+        &mut self,
+        room: &RoomId,
+        phase: ResidentPhase,
+        parts: &Arc<RoomParts>,
+    ) -> Resident {
         let answers = self.answers.entry(room.party().clone()).or_default().subscribe();
         Resident::new(phase, RoomHandle::new(answers, parts.clone()), parts)
     }
@@ -416,7 +424,7 @@ impl State {
         if let Some(resident) = self.running.get_mut(room)
             && resident.has(mailbox)
         {
-            resident.phase = Phase::Running(party.clone());
+            resident.phase = ResidentPhase::Running(party.clone());
         }
         Some(party)
     }

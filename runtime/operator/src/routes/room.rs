@@ -129,8 +129,8 @@ fn report(target: &RoomTarget, looked: &RoomInspection) -> Value {
     add_figures(&mut report, &look.glance);
     report["recent_faults"] = look.faults.iter().map(fault).collect();
     // A room that did not answer in time is busy.
-    report["busy"] = look.words.is_none().into();
-    if let Some(words) = &look.words {
+    report["busy"] = look.report.is_none().into();
+    if let Some(words) = &look.report {
         report["module"] = words.module.to_string().into();
         report["waiting_events"] = words.waiting.into();
         report["held_bytes"] = words.held_bytes.into();

@@ -6,7 +6,7 @@
 //! other code in the same step in which that code is noted for it. So no deployment comes between the
 //! decision to let a client in and the code that the client reaches. It does not know who decides, or how.
 
-use super::{Party, Phase, Rooms, State, Unreachable};
+use super::{Party, ResidentPhase, Rooms, RoomsState, Unreachable};
 use crate::room::{
     ConnectingClient, ConnectionKey, JoinedConnection, Outboxes, RoomError, RoomHandle, RoomLeft,
     RoomParts,
@@ -16,12 +16,12 @@ use room_core::id::RoomId;
 use std::sync::Arc;
 
 /// The party that a room runs at one moment.
-pub struct Entrance {
+pub struct RoomEntrance {
     room: RoomId,
     party: Arc<Party>,
 }
 
-impl Entrance {
+impl RoomEntrance {
     /// Returns the room.
     pub fn room(&self) -> &RoomId {
         &self.room
@@ -38,11 +38,11 @@ impl Rooms {
     ///
     /// # Errors
     /// [`Unreachable::UnknownParty`].
-    pub fn entrance(&self, room: &RoomId) -> Result<Entrance, Unreachable> {
+    pub fn entrance(&self, room: &RoomId) -> Result<RoomEntrance, Unreachable> {
         let state = self.state();
         let party = state.party(room)?;
         let party = state.running.get(room).map_or(party, |resident| resident.runs(party)).clone();
-        Ok(Entrance { room: room.clone(), party })
+        Ok(RoomEntrance { room: room.clone(), party })
     }
 
     /// Makes the outboxes of a new socket.
@@ -61,7 +61,7 @@ impl Rooms {
     /// As [`RoomHandle::connect`].
     pub async fn connect(
         &self,
-        entrance: &Entrance,
+        entrance: &RoomEntrance,
         mut visitor: ConnectingClient,
         to: (&Outboxes, ConnectionKey),
     ) -> Result<Option<JoinedConnection>, Unreachable> {
@@ -85,7 +85,7 @@ impl Rooms {
     /// As [`RoomHandle::request`].
     pub async fn request(
         &self,
-        entrance: &Entrance,
+        entrance: &RoomEntrance,
         mut request: Request,
     ) -> Result<Option<Response>, Unreachable> {
         loop {
@@ -102,7 +102,7 @@ impl Rooms {
     /// check.
     fn through<T>(
         &self,
-        entrance: &Entrance,
+        entrance: &RoomEntrance,
         ask: impl FnOnce(&RoomHandle) -> T,
     ) -> Result<Option<T>, Unreachable> {
         let (mut state, room) = (self.state(), &entrance.room);
@@ -122,7 +122,7 @@ impl Rooms {
     }
 }
 
-impl State {
+impl RoomsState {
     /// Returns the party of a room, as it holds for rooms that start now.
     pub(super) fn party(&self, room: &RoomId) -> Result<&Arc<Party>, Unreachable> {
         let party = self.parties.get(room.party());
@@ -135,8 +135,8 @@ impl super::Resident {
     /// now. A resident that waits for its content takes the newest party when it starts.
     fn runs<'a>(&'a self, newest: &'a Arc<Party>) -> &'a Arc<Party> {
         match &self.phase {
-            Phase::Waiting => newest,
-            Phase::Running(party) => party,
+            ResidentPhase::Waiting => newest,
+            ResidentPhase::Running(party) => party,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! rest is changed by a resident that takes its place on the list, so that no actor runs it during the
 //! change. Inspecting wakes no room. It does not know who asks.
 
-use super::{Phase, Resident, Rooms, State, Unreachable};
+use super::{Resident, ResidentPhase, Rooms, RoomsState, Unreachable};
 use crate::room::{
     ActorReport, ClientWindow, Edit, EvictedTotals, FaultRecord, RoomError, RoomFigures, RoomLeft,
     RoomParts, RoomSnapshot,
@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 /// The figures of a node.
 #[derive(Debug)]
-pub struct NodeGlance {
+pub struct NodeSnapshot {
     /// Rooms in memory.
     pub running: usize,
     /// Rooms with an instance.
@@ -41,20 +41,20 @@ pub struct NodeGlance {
     pub failure: Option<StoreError>,
 }
 
-/// The state of a room in memory. `words` is missing if the room is busy.
+/// The state of a room in memory. `report` is missing if the room is busy.
 #[derive(Debug)]
-pub struct Look {
+pub struct LiveRoomReport {
     /// Its figures.
     pub glance: RoomSnapshot,
     /// The newest first.
     pub faults: Vec<FaultRecord>,
     /// What it holds.
-    pub words: Option<ActorReport>,
+    pub report: Option<ActorReport>,
 }
 
 /// A resident that took a room's place on the list while the room does not run, and the resident before,
 /// whose end it waits for.
-struct Taken {
+struct ReplacedResident {
     next: Resident,
     before: Option<Resident>,
 }
@@ -84,7 +84,7 @@ impl Rooms {
     }
 
     /// Returns the present figures of the node.
-    pub fn glance(&self) -> NodeGlance {
+    pub fn glance(&self) -> NodeSnapshot {
         let parts = &self.0.parts;
         let mut totals = self.state().gone;
         totals.connections = 0;
@@ -94,7 +94,7 @@ impl Rooms {
             running += 1;
             broken += usize::from(room.is_broken());
         });
-        NodeGlance {
+        NodeSnapshot {
             running,
             live: self.live(),
             live_max: self.live_max(),
@@ -111,11 +111,11 @@ impl Rooms {
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    pub async fn inspect(&self, room: &RoomId, window: ClientWindow) -> Option<Look> {
+    pub async fn inspect(&self, room: &RoomId, window: ClientWindow) -> Option<LiveRoomReport> {
         let Resident { handle, figures, .. } = self.state().running.get(room).cloned()?;
-        let words = handle.inspect(window).ok()?.await;
+        let report = handle.inspect(window).ok()?.await;
         let glance = figures.glance(&self.0.parts.clock);
-        Some(Look { glance, faults: figures.faults(), words })
+        Some(LiveRoomReport { glance, faults: figures.faults(), report })
     }
 
     /// Returns when the room with these facts expires if it stays unused (Unix ms, on this node's service
@@ -174,8 +174,8 @@ impl Rooms {
         loop {
             let found = self.state().find_or_take(room, &self.0.parts)?;
             let handle = match found {
-                Found::Running(resident) => resident.handle,
-                Found::Free(taken) => {
+                ResidentLookup::Running(resident) => resident.handle,
+                ResidentLookup::Free(taken) => {
                     let (rooms, id) = (self.clone(), room.clone());
                     let written = self.work_on(room, taken, async move {
                         let store = rooms.0.parts.store.room(&id).await?;
@@ -270,7 +270,7 @@ impl Rooms {
     async fn work_on<T: Send + 'static>(
         &self,
         room: &RoomId,
-        Taken { next, before }: Taken,
+        ReplacedResident { next, before }: ReplacedResident,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, RoomError> {
         let (rooms, room) = (self.clone(), room.clone());
@@ -294,23 +294,27 @@ impl Rooms {
 }
 
 /// The result of a look at the list.
-enum Found {
+enum ResidentLookup {
     Running(Resident),
-    Free(Taken),
+    Free(ReplacedResident),
 }
 
-impl State {
+impl RoomsState {
     /// Returns the resident of a room. A room without a resident gets one, in the same step.
-    fn find_or_take(&mut self, room: &RoomId, parts: &Arc<RoomParts>) -> Result<Found, RoomError> {
+    fn find_or_take(
+        &mut self,
+        room: &RoomId,
+        parts: &Arc<RoomParts>,
+    ) -> Result<ResidentLookup, RoomError> {
         if self.draining {
             return Err(RoomError::Draining);
         }
         if let Some(resident) = self.running.get(room) {
-            return Ok(Found::Running(resident.clone()));
+            return Ok(ResidentLookup::Running(resident.clone()));
         }
-        let next = self.new_resident(room, Phase::Waiting, parts);
+        let next = self.new_resident(room, ResidentPhase::Waiting, parts);
         self.running.insert(room.clone(), next.clone());
-        Ok(Found::Free(Taken { next, before: None }))
+        Ok(ResidentLookup::Free(ReplacedResident { next, before: None }))
     }
 
     /// Puts a resident that waits for its content on the list, and notifies the previous resident, if there is
@@ -320,15 +324,15 @@ impl State {
         room: &RoomId,
         frame: CloseFrame,
         parts: &Arc<RoomParts>,
-    ) -> Result<Taken, RoomError> {
+    ) -> Result<ReplacedResident, RoomError> {
         if self.draining {
             return Err(RoomError::Draining);
         }
-        let next = self.new_resident(room, Phase::Waiting, parts);
+        let next = self.new_resident(room, ResidentPhase::Waiting, parts);
         let before = self.running.insert(room.clone(), next.clone());
         if let Some(before) = &before {
             before.handle.stop(frame);
         }
-        Ok(Taken { next, before })
+        Ok(ReplacedResident { next, before })
     }
 }

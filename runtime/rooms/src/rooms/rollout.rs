@@ -3,7 +3,7 @@
 //! Invariant: either all rooms run the new code, or all that can run the old code do; a bounded number takes
 //! over at a time. It does not know where the code comes from or how a room takes it over.
 
-use super::{Party, Phase, Resident, Rooms};
+use super::{Party, Resident, ResidentPhase, Rooms};
 use crate::room::{RoomError, StartFallback};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashMap;
@@ -77,7 +77,7 @@ impl Rooms {
         // A room that waits for its content takes the code of the moment at which it starts.
         let running = self.residents().into_iter();
         let mut running =
-            running.filter(|(_, resident)| matches!(resident.phase, Phase::Running(_)));
+            running.filter(|(_, resident)| matches!(resident.phase, ResidentPhase::Running(_)));
         let (mut done, mut failed) = (Reloaded::default(), None);
         loop {
             let goes_on = failed.is_none() || otherwise == StartFallback::Rest;
@@ -143,7 +143,7 @@ impl Rooms {
             let found = state.running.get_mut(&room);
             found.filter(|found| found.has(resident.handle.mailbox())).and_then(|found| {
                 let queued = found.handle.reload(party.orders(), otherwise, spare).ok()?;
-                found.phase = Phase::Running(party);
+                found.phase = ResidentPhase::Running(party);
                 Some(queued)
             })
         };

@@ -55,7 +55,7 @@ impl Node {
     }
 
     /// Lets a client in, unless the code or the settings have changed since the entrance was taken.
-    async fn enter(&self, entrance: &Entrance, id: &str) -> Option<Client> {
+    async fn enter(&self, entrance: &RoomEntrance, id: &str) -> Option<Client> {
         let outboxes = self.rooms.outboxes();
         let to = (&outboxes, ConnectionKey(0));
         let joined = within(self.rooms.connect(entrance, visitor(id), to)).await.unwrap()?;
