@@ -9,7 +9,7 @@ use super::guard::let_in;
 use super::plan::{Plan, missing};
 use super::release::{BlobId, Release};
 use super::site::{self, Changed, Site, SiteError};
-use super::slots::Held;
+use super::slots::SlotState;
 use super::tokens::{Scope, TokenRecord};
 use super::{Core, tokens};
 use axum::body::Body;
@@ -174,7 +174,7 @@ async fn plan(
     check_name(&project)?;
     let release: Release = read_json(&core, body).await?;
     // A project that is not served may lack just this release, so the plan has no version to compare with.
-    if let Held::Open(site) = core.0.slots.get(&project) {
+    if let SlotState::Open(site) = core.0.slots.get(&project) {
         return Ok(Json(blocking(|| site.plan(&release))?));
     }
     let shared = &core.0.shared;

@@ -22,8 +22,8 @@ pub(super) struct Audit {
 /// The phase of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Phase {
-    /// The change starts now. If no [`Phase::Done`] follows, a crash cut it off.
+pub(super) enum ChangePhase {
+    /// The change starts now. If no [`ChangePhase::Done`] follows, a crash cut it off.
     Begun,
     /// The change has ended.
     Done,
@@ -33,12 +33,12 @@ pub(super) enum Phase {
 
 /// A line of the audit log.
 #[derive(Clone, Serialize)]
-pub(super) struct Entry {
+pub(super) struct AuditEntry {
     /// The time in milliseconds since 1970.
     pub(super) at_ms: u64,
     /// The id of the change.
     pub(super) id: String,
-    pub(super) phase: Phase,
+    pub(super) phase: ChangePhase,
     /// The token's id; `None` if the request had no valid token.
     pub(super) token: Option<String>,
     /// The token's name.
@@ -50,13 +50,13 @@ pub(super) struct Entry {
     pub(super) status: Option<u16>,
 }
 
-impl Entry {
+impl AuditEntry {
     /// Starts the entry of a change that a request asks for.
     pub(super) fn new(who: Option<&TokenRecord>, method: &str, path: &str) -> Self {
         Self {
             at_ms: 0,
             id: Uuid::new_v4().simple().to_string(),
-            phase: Phase::Begun,
+            phase: ChangePhase::Begun,
             token: who.map(|who| who.id.clone()),
             name: who.map(|who| who.name.clone()),
             method: method.to_owned(),
@@ -85,7 +85,7 @@ impl Audit {
     }
 
     /// Appends a line. The server's own log has the line in any case. Blocks until the system has the line.
-    pub(super) fn note(&self, entry: &Entry) {
+    pub(super) fn note(&self, entry: &AuditEntry) {
         let line = serde_json::to_string(entry).unwrap_or_default();
         tracing::info!(target: "room::audit", "{line}");
         if let Err(error) = self.write(&line) {
@@ -134,8 +134,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.log");
         std::fs::write(&path, "{\"at_ms\":1,\"na").unwrap();
-        Audit::open(dir.path()).unwrap().note(&Entry::new(None, "PUT", "/a"));
-        Audit::open(dir.path()).unwrap().note(&Entry::new(None, "PUT", "/b"));
+        Audit::open(dir.path()).unwrap().note(&AuditEntry::new(None, "PUT", "/a"));
+        Audit::open(dir.path()).unwrap().note(&AuditEntry::new(None, "PUT", "/b"));
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().skip(1).collect();
         assert_eq!(lines.len(), 2, "{text}");

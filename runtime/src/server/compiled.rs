@@ -25,29 +25,29 @@ const OWNER: &str = "server";
 type Sums = BTreeMap<PathBuf, BlobId>;
 
 /// The folder, and which of its files were read.
-pub(super) struct Compiled {
+pub(super) struct CompiledFolder {
     data: PathBuf,
     dir: PathBuf,
     /// Locked while the folder is read.
-    known: Mutex<Known>,
+    known: Mutex<KnownFiles>,
 }
 
 /// The files that were read, and the recorded hashes; `None` if the record has to be written.
-struct Known {
-    read: BTreeMap<PathBuf, Read>,
+struct KnownFiles {
+    read: BTreeMap<PathBuf, ReadFile>,
     noted: Option<Sums>,
 }
 
 /// A file as it was when it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Read {
+struct ReadFile {
     bytes: u64,
     changed: Duration,
     sum: BlobId,
 }
 
-impl Compiled {
-    /// Returns the folder `compiled` of this data folder. Files that were altered or added since [`Compiled::note`] are
+impl CompiledFolder {
+    /// Returns the folder `compiled` of this data folder. Files that were altered or added since [`CompiledFolder::note`] are
     /// removed. Blocks.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Compiled {
             Ok(left)
         };
         let read = left().map_err(|error: io::Error| FileError::new(&dir, error))?;
-        Ok(Self { data: data.to_owned(), dir, known: Mutex::new(Known { read, noted }) })
+        Ok(Self { data: data.to_owned(), dir, known: Mutex::new(KnownFiles { read, noted }) })
     }
 
     /// Returns the path of the folder.
@@ -124,9 +124,9 @@ fn state(file: &Path) -> io::Result<(u64, Duration)> {
 }
 
 /// Reads a file. If it is written at the same time, its time shows that at the next look.
-fn read(file: &Path) -> io::Result<Read> {
+fn read(file: &Path) -> io::Result<ReadFile> {
     let (bytes, changed) = state(file)?;
-    Ok(Read { bytes, changed, sum: blobs::of_file(file)? })
+    Ok(ReadFile { bytes, changed, sum: blobs::of_file(file)? })
 }
 
 /// Returns the files below a folder, by their paths in it. Returns none if the folder does not exist.
@@ -153,7 +153,7 @@ fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
 
-    fn left(compiled: &Compiled) -> Vec<String> {
+    fn left(compiled: &CompiledFolder) -> Vec<String> {
         let mut left: Vec<_> = files(compiled.dir()).unwrap();
         left.sort();
         left.iter().map(|path| path.to_string_lossy().into_owned()).collect()
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn only_unchanged_compiled_files_with_an_entry_stay() {
         let data = tempfile::tempdir().unwrap();
-        let compiled = Compiled::verified(data.path()).unwrap();
+        let compiled = CompiledFolder::verified(data.path()).unwrap();
         let dir = compiled.dir().to_owned();
         fs::create_dir_all(dir.join("modules")).unwrap();
         for name in ["good", "modules/good", "modules/flipped"] {
@@ -171,16 +171,16 @@ mod tests {
         compiled.note();
         fs::write(dir.join("modules/flipped"), "modules/flippee").unwrap();
         fs::write(dir.join("modules/new"), "nobody has noted it").unwrap();
-        let compiled = Compiled::verified(data.path()).unwrap();
+        let compiled = CompiledFolder::verified(data.path()).unwrap();
         assert_eq!(left(&compiled), ["good", "modules/good"]);
         fs::write(data.path().join(NOTED), "{").unwrap();
-        assert_eq!(left(&Compiled::verified(data.path()).unwrap()), [""; 0]);
+        assert_eq!(left(&CompiledFolder::verified(data.path()).unwrap()), [""; 0]);
     }
 
     #[test]
     fn a_compiled_file_is_read_again_only_after_a_change() {
         let data = tempfile::tempdir().unwrap();
-        let compiled = Compiled::verified(data.path()).unwrap();
+        let compiled = CompiledFolder::verified(data.path()).unwrap();
         fs::create_dir_all(compiled.dir()).unwrap();
         for name in ["one", "two", "three"] {
             fs::write(compiled.dir().join(name), name).unwrap();
@@ -193,7 +193,7 @@ mod tests {
         file.set_modified(std::time::UNIX_EPOCH).unwrap();
         assert_eq!((compiled.note(), compiled.note()), (3, 0));
         // Files that were read at the start are not read again for the next record.
-        let compiled = Compiled::verified(data.path()).unwrap();
+        let compiled = CompiledFolder::verified(data.path()).unwrap();
         assert_eq!((left(&compiled).len(), compiled.note()), (3, 0));
     }
 }

@@ -25,14 +25,14 @@ pub(super) const GONE: &str = "gone";
 
 /// The folder of a project. It need not exist.
 #[derive(Clone, Debug)]
-pub(super) struct Folder {
+pub(super) struct ProjectFolder {
     path: PathBuf,
     name: String,
 }
 
 /// What a start finds in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FoundProject {
     /// A project.
     Project,
     /// The remains of a deletion, or of a first deployment that did not end.
@@ -41,12 +41,12 @@ pub(super) enum Found {
 
 /// Whether a folder existed before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Made {
+pub(super) enum FolderCreation {
     Now,
     Before,
 }
 
-impl Folder {
+impl ProjectFolder {
     /// Returns the folder of the project of this name.
     pub(super) fn of(projects: &Path, name: &str) -> Self {
         Self { path: projects.join(name), name: name.to_owned() }
@@ -61,15 +61,15 @@ impl Folder {
     ///
     /// # Errors
     /// [`FileError`]: the marker of a deletion is damaged, or belongs to another project.
-    pub(super) fn look(&self) -> Result<Found, FileError> {
+    pub(super) fn look(&self) -> Result<FoundProject, FileError> {
         if self.is_deleted()? {
-            return Ok(Found::Remains);
+            return Ok(FoundProject::Remains);
         }
         let new = file::read(&self.path.join(NEW))?;
         let unserved = new.is_some_and(|text| self.is_own(&text));
         Ok(match unserved && !self.path.join(VERSIONS).exists() {
-            true => Found::Remains,
-            false => Found::Project,
+            true => FoundProject::Remains,
+            false => FoundProject::Project,
         })
     }
 
@@ -77,14 +77,14 @@ impl Folder {
     ///
     /// # Errors
     /// [`FileError`]: it cannot be created, or the deletion of the existing folder has started.
-    pub(super) fn make(&self) -> Result<Made, FileError> {
+    pub(super) fn make(&self) -> Result<FolderCreation, FileError> {
         if self.path.exists() {
             return match self.is_deleted()? {
                 true => Err(FileError::damaged(
                     &self.path,
                     "the deletion of this project has begun; delete it again to finish it",
                 )),
-                false => Ok(Made::Before),
+                false => Ok(FolderCreation::Before),
             };
         }
         let made = || {
@@ -93,7 +93,7 @@ impl Folder {
         };
         made().map_err(|error| FileError::new(&self.path, error))?;
         self.mark(NEW)?;
-        Ok(Made::Now)
+        Ok(FolderCreation::Now)
     }
 
     /// Removes the mark, because the first version is served. Blocks.
@@ -171,19 +171,19 @@ mod tests {
     #[test]
     fn an_unfinished_change_is_distinguished_from_a_project() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::of(dir.path(), "chat");
-        assert_eq!(folder.make().unwrap(), Made::Now);
-        assert_eq!(folder.look().unwrap(), Found::Remains);
+        let folder = ProjectFolder::of(dir.path(), "chat");
+        assert_eq!(folder.make().unwrap(), FolderCreation::Now);
+        assert_eq!(folder.look().unwrap(), FoundProject::Remains);
         fs::write(folder.path().join(VERSIONS), "{}").unwrap();
         assert_eq!(
             (folder.look().unwrap(), folder.make().unwrap()),
-            (Found::Project, Made::Before)
+            (FoundProject::Project, FolderCreation::Before)
         );
         folder.settle();
         fs::remove_file(folder.path().join(VERSIONS)).unwrap();
-        assert_eq!(folder.look().unwrap(), Found::Project);
+        assert_eq!(folder.look().unwrap(), FoundProject::Project);
         folder.begin_deletion().unwrap();
-        assert_eq!(folder.look().unwrap(), Found::Remains);
+        assert_eq!(folder.look().unwrap(), FoundProject::Remains);
         assert!(folder.make().unwrap_err().to_string().contains("has begun"));
         folder.remove().unwrap();
         folder.remove().unwrap();
@@ -193,7 +193,8 @@ mod tests {
     #[test]
     fn a_marker_of_another_project_deletes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let (chat, game) = (Folder::of(dir.path(), "chat"), Folder::of(dir.path(), "game"));
+        let (chat, game) =
+            (ProjectFolder::of(dir.path(), "chat"), ProjectFolder::of(dir.path(), "game"));
         for folder in [&chat, &game] {
             folder.make().unwrap();
             folder.settle();
@@ -205,6 +206,6 @@ mod tests {
         assert!(game.make().is_err());
         fs::remove_file(game.path().join(DELETED)).unwrap();
         fs::write(game.path().join(NEW), "chat").unwrap();
-        assert_eq!(game.look().unwrap(), Found::Project);
+        assert_eq!(game.look().unwrap(), FoundProject::Project);
     }
 }

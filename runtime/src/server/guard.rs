@@ -5,10 +5,10 @@
 //! waits for the answer. It does not know how anything is done.
 
 use super::api::{API_HEADER, API_VERSION};
-use super::audit::{Entry, Phase};
+use super::audit::{AuditEntry, ChangePhase};
 use super::failure::ApiError;
 use super::tokens::{Scope, TokenRecord};
-use super::{Changes, Core, places};
+use super::{Core, RunningChanges, places};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -47,7 +47,7 @@ fn only_reads(method: &Method) -> bool {
 pub(super) async fn let_in(State(core): State<Core>, mut request: Request, next: Next) -> Response {
     let who = bearer(request.headers()).and_then(|secret| core.0.tokens.check(secret));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let entry = Entry::new(who.as_ref(), method.as_str(), &path);
+    let entry = AuditEntry::new(who.as_ref(), method.as_str(), &path);
     let mut response = match admit(who, request.headers(), scope_of(&method, &path)) {
         Ok(who) => {
             request.extensions_mut().insert(who);
@@ -81,7 +81,7 @@ fn asked_in_other_version(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Runs a change in a task of its own, and waits for its answer.
-async fn change(core: Core, entry: Entry, request: Request, next: Next) -> Response {
+async fn change(core: Core, entry: AuditEntry, request: Request, next: Next) -> Response {
     let place = match core.0.changes.begin(core.0.limits.admin_changes_max) {
         Ok(place) => place,
         Err(error) => return refuse(&core, entry, error),
@@ -89,10 +89,10 @@ async fn change(core: Core, entry: Entry, request: Request, next: Next) -> Respo
     let stop = core.0.changes.stop.clone();
     let request = request.map(|body| until_stopped(body, stop));
     let work = tokio::spawn(async move {
-        note(&core, &entry, Phase::Begun, None);
+        note(&core, &entry, ChangePhase::Begun, None);
         // In a task of its own, so that its panic is recorded, too.
         let response = tokio::spawn(next.run(request)).await.unwrap_or_else(panicked);
-        note(&core, &entry, Phase::Done, Some(&response));
+        note(&core, &entry, ChangePhase::Done, Some(&response));
         drop(place);
         response
     });
@@ -104,16 +104,16 @@ fn panicked(panic: tokio::task::JoinError) -> Response {
     ApiError::Panicked.into_response()
 }
 
-fn refuse(core: &Core, entry: Entry, error: ApiError) -> Response {
+fn refuse(core: &Core, entry: AuditEntry, error: ApiError) -> Response {
     let response = error.into_response();
-    note(core, &entry, Phase::Refused, Some(&response));
+    note(core, &entry, ChangePhase::Refused, Some(&response));
     response
 }
 
-fn note(core: &Core, entry: &Entry, phase: Phase, response: Option<&Response>) {
+fn note(core: &Core, entry: &AuditEntry, phase: ChangePhase, response: Option<&Response>) {
     let at_ms = core.0.clock.wall_ms();
     let status = response.map(|response| response.status().as_u16());
-    blocking(|| core.0.audit.note(&Entry { at_ms, phase, status, ..entry.clone() }));
+    blocking(|| core.0.audit.note(&AuditEntry { at_ms, phase, status, ..entry.clone() }));
 }
 
 /// Returns a body that breaks off when the server stops, so that a slow upload does not delay the stop.
@@ -130,7 +130,7 @@ fn until_stopped(body: Body, stop: CancellationToken) -> Body {
     }))
 }
 
-impl Changes {
+impl RunningChanges {
     /// Starts without changes. `limits` bounds how many run at a time, and none starts after `stop`.
     pub(super) fn new(limits: &Limits, stop: CancellationToken) -> Self {
         let places = Arc::new(places(limits.admin_changes_max));

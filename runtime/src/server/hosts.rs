@@ -13,17 +13,17 @@ use tower::ServiceExt;
 
 /// The projects of a server by their hosts. Cheap to clone; clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Hosts(Arc<RwLock<Names>>);
+pub(super) struct Hosts(Arc<RwLock<HostTable>>);
 
 #[derive(Default)]
-struct Names {
-    served: Vec<Named>,
+struct HostTable {
+    served: Vec<ProjectHosts>,
     /// The hosts of projects that are about to be served.
     reserved: Vec<(String, Vec<String>)>,
 }
 
 #[derive(Clone)]
-struct Named {
+struct ProjectHosts {
     project: String,
     /// `chat.example.com`, `*.example.com`; empty if the project answers to every host that no other project lists.
     hosts: Vec<String>,
@@ -40,20 +40,24 @@ impl Hosts {
     ///
     /// # Errors
     /// The project that has one of them.
-    pub(super) fn reserve(&self, project: &str, hosts: &[String]) -> Result<Reserved, String> {
+    pub(super) fn reserve(
+        &self,
+        project: &str,
+        hosts: &[String],
+    ) -> Result<HostReservation, String> {
         let mut names = self.write();
         if let Some(other) = names.taken(project, hosts) {
             return Err(other);
         }
         names.reserved.push((project.to_owned(), hosts.to_vec()));
-        Ok(Reserved { hosts: self.clone(), project: project.to_owned() })
+        Ok(HostReservation { hosts: self.clone(), project: project.to_owned() })
     }
 
     /// Routes clients that use these hosts to a project from now on.
     pub(super) fn put(&self, project: &str, hosts: Vec<String>, router: Router) {
         let served = &mut self.write().served;
         served.retain(|named| named.project != project);
-        served.push(Named { project: project.to_owned(), hosts, router });
+        served.push(ProjectHosts { project: project.to_owned(), hosts, router });
     }
 
     /// Stops routing clients to a project.
@@ -61,18 +65,18 @@ impl Hosts {
         self.write().served.retain(|named| named.project != project);
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Names> {
+    fn read(&self) -> RwLockReadGuard<'_, HostTable> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Names> {
+    fn write(&self) -> RwLockWriteGuard<'_, HostTable> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the routes of the project with this host. The most specific listed name wins.
     fn find(&self, host: &str) -> Option<Router> {
         let all = &self.read().served;
-        let of = |named: &Named| match named.hosts.is_empty() {
+        let of = |named: &ProjectHosts| match named.hosts.is_empty() {
             true => Some(0),
             false => named.hosts.iter().filter_map(|name| matches(name, host)).max(),
         };
@@ -112,7 +116,7 @@ impl Hosts {
     }
 }
 
-impl Names {
+impl HostTable {
     fn taken(&self, project: &str, hosts: &[String]) -> Option<String> {
         let served = self.served.iter().map(|named| (&named.project, &named.hosts));
         let reserved = self.reserved.iter().map(|(project, hosts)| (project, hosts));
@@ -127,12 +131,12 @@ impl Names {
 
 /// A reservation of hosts. No other project gets them until this is dropped.
 #[must_use]
-pub(super) struct Reserved {
+pub(super) struct HostReservation {
     hosts: Hosts,
     project: String,
 }
 
-impl Drop for Reserved {
+impl Drop for HostReservation {
     fn drop(&mut self) {
         self.hosts.write().reserved.retain(|(project, _)| *project != self.project);
     }

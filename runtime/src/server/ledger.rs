@@ -32,7 +32,7 @@ struct Sealed<T> {
 
 /// The number of times a file was changed. The two differ only while the file is written, and after a crash during that time.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
-struct Counts {
+struct FileCounts {
     begun: u64,
     done: u64,
 }
@@ -42,7 +42,7 @@ struct Counts {
 pub(super) struct Ledger {
     dir: PathBuf,
     owner: String,
-    counts: BTreeMap<String, Counts>,
+    counts: BTreeMap<String, FileCounts>,
 }
 
 impl Ledger {
@@ -50,7 +50,7 @@ impl Ledger {
     /// zero, with a warning in the log.
     pub(super) fn open(dir: &Path, owner: &str) -> Self {
         let path = dir.join(COUNTS);
-        let counts = unseal::<BTreeMap<String, Counts>>(&path, owner, COUNTS);
+        let counts = unseal::<BTreeMap<String, FileCounts>>(&path, owner, COUNTS);
         let counts = counts.unwrap_or_else(|error| {
             tracing::warn!(%error, "the counts of changes are rebuilt; older copies are not found until then");
             None
@@ -111,10 +111,10 @@ impl Ledger {
     pub(super) fn write(&mut self, name: &str, content: &impl Serialize) -> Result<(), FileError> {
         let counts = self.counts.get(name).copied().unwrap_or_default();
         let change = counts.begun.max(counts.done) + 1;
-        self.count(name, Counts { begun: change, ..counts })?;
+        self.count(name, FileCounts { begun: change, ..counts })?;
         seal(&self.dir.join(name), &self.owner, name, (change, content))?;
         // The file is replaced. So if this fails, at worst a later older copy is taken for the newest.
-        if let Err(error) = self.count(name, Counts { begun: change, done: change }) {
+        if let Err(error) = self.count(name, FileCounts { begun: change, done: change }) {
             tracing::warn!(%error, "a change is not counted");
         }
         Ok(())
@@ -132,7 +132,7 @@ impl Ledger {
         bytes(Path::new(name), owner, name, (0, content))
     }
 
-    fn count(&mut self, name: &str, counts: Counts) -> Result<(), FileError> {
+    fn count(&mut self, name: &str, counts: FileCounts) -> Result<(), FileError> {
         self.counts.insert(name.to_owned(), counts);
         seal(&self.dir.join(COUNTS), &self.owner, COUNTS, (0, &self.counts))
     }
@@ -270,7 +270,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         written(dir.path(), "chat", &["first"]);
         let mut ledger = Ledger::open(dir.path(), "chat");
-        ledger.count("a.json", Counts { begun: 2, done: 1 }).unwrap();
+        ledger.count("a.json", FileCounts { begun: 2, done: 1 }).unwrap();
         assert_eq!(read(dir.path(), "chat"), Ok(Some("first".to_owned())));
         written(dir.path(), "chat", &["second"]);
         assert_eq!(read(dir.path(), "chat"), Ok(Some("second".to_owned())));

@@ -36,7 +36,7 @@ pub use tokens::{NewToken, Scope, TokenRecord};
 
 use audit::Audit;
 use blobs::Blobs;
-use compiled::Compiled;
+use compiled::CompiledFolder;
 use hosts::Hosts;
 use room_core::clock::Clock;
 use room_core::config::{Proxies, Tls};
@@ -47,8 +47,8 @@ use room_guest::{CodeCaches, EngineError};
 use room_operator::{ClientAddress, SocketScheme};
 use room_rooms::rooms::GuestHost;
 use room_store::blocking;
-use site::Shared;
-use slots::Slots;
+use site::SharedByProjects;
+use slots::ProjectSlots;
 use std::fs::{self, File, TryLockError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -128,26 +128,26 @@ pub struct Server {
 
 /// The state that operators' requests share. Cheap to clone.
 #[derive(Clone)]
-struct Core(Arc<Inner>);
+struct Core(Arc<ServerInner>);
 
-struct Inner {
+struct ServerInner {
     data: PathBuf,
-    compiled: Compiled,
+    compiled: CompiledFolder,
     /// The address for clients.
     clients: ClientAddress,
     limits: Limits,
     clock: Clock,
     tokens: Tokens,
     audit: Audit,
-    shared: Shared,
+    shared: SharedByProjects,
     metrics: ServerMetrics,
-    slots: Slots,
-    changes: Changes,
+    slots: ProjectSlots,
+    changes: RunningChanges,
     uploads: Semaphore,
 }
 
 /// The operators' changes that are running.
-struct Changes {
+struct RunningChanges {
     /// Drain waits for these.
     running: TaskTracker,
     /// One permit for each change that may run at a time.
@@ -188,9 +188,9 @@ impl Server {
         let lock = lock(&data)?;
         // The cache of compiled code has an absolute path, whatever the working folder of this process is.
         let data = fs::canonicalize(&data).map_err(|error| FileError::new(&data, error))?;
-        let compiled = Compiled::verified(&data)?;
+        let compiled = CompiledFolder::verified(&data)?;
         let caches = CodeCaches { folder: Some(compiled.dir()), functions: false };
-        let shared = Shared {
+        let shared = SharedByProjects {
             blobs: Blobs::open(&data.join("blobs"), limits.module_bytes_max)?,
             hosts: Hosts::default(),
             guests: GuestHost::new(&shared_limits, caches)?,
@@ -203,10 +203,10 @@ impl Server {
             false => None,
         };
         let stop = CancellationToken::new();
-        let core = Core(Arc::new(Inner {
+        let core = Core(Arc::new(ServerInner {
             audit: Audit::open(&data)?,
             uploads: places(limits.admin_transfers_max),
-            changes: Changes::new(&limits, stop.clone()),
+            changes: RunningChanges::new(&limits, stop.clone()),
             compiled,
             data,
             clients: ClientAddress { addr: public.addr(), scheme },
@@ -215,7 +215,7 @@ impl Server {
             tokens,
             shared,
             metrics: ServerMetrics::new(),
-            slots: Slots::default(),
+            slots: ProjectSlots::default(),
         }));
         core.open_all().await?;
         let counts = core.0.metrics.listener.clone();

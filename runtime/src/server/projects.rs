@@ -7,10 +7,10 @@
 use super::Core;
 use super::failure::ApiError;
 use super::file::FileError;
-use super::folder::{Folder, Found, GONE, Made, remove_all};
+use super::folder::{FolderCreation, FoundProject, GONE, ProjectFolder, remove_all};
 use super::release::Release;
 use super::site::{self, Changed, Site, SiteError};
-use super::slots::{Claim, Held, Unclaimed};
+use super::slots::{ClaimError, ProjectClaim, SlotState};
 use room_core::limits::fixed::PROJECTS_MAX;
 use room_core::limits::size;
 use room_store::blocking;
@@ -44,17 +44,17 @@ impl Core {
     async fn open_one(&self, name: String) {
         self.0
             .slots
-            .insert(name.clone(), Held::Broken("it panicked while it was opened".to_owned()));
-        let folder = Folder::of(&self.projects_dir(), &name);
+            .insert(name.clone(), SlotState::Broken("it panicked while it was opened".to_owned()));
+        let folder = ProjectFolder::of(&self.projects_dir(), &name);
         let held = match blocking(|| finish(&folder)) {
-            Ok(Found::Remains) => return self.0.slots.remove(&name),
-            Ok(Found::Project) => match Site::open(folder, &name, &self.0.shared).await {
-                Ok(site) => Held::Open(Arc::new(site)),
-                Err(error) => Held::Broken(error.to_string()),
+            Ok(FoundProject::Remains) => return self.0.slots.remove(&name),
+            Ok(FoundProject::Project) => match Site::open(folder, &name, &self.0.shared).await {
+                Ok(site) => SlotState::Open(Arc::new(site)),
+                Err(error) => SlotState::Broken(error.to_string()),
             },
-            Err(error) => Held::Broken(error.to_string()),
+            Err(error) => SlotState::Broken(error.to_string()),
         };
-        if let Held::Broken(why) = &held {
+        if let SlotState::Broken(why) = &held {
             tracing::error!(project = name, why, "the project cannot be served");
         }
         self.0.slots.insert(name, held);
@@ -66,9 +66,9 @@ impl Core {
     /// [`ApiError`]: it does not exist, or is not served.
     pub(super) fn found(&self, project: &str) -> Result<Arc<Site>, ApiError> {
         match self.0.slots.get(project) {
-            Held::Open(site) => Ok(site),
-            Held::Broken(why) => Err(ApiError::Broken(why)),
-            Held::Nothing => Err(ApiError::NoProject(project.to_owned())),
+            SlotState::Open(site) => Ok(site),
+            SlotState::Broken(why) => Err(ApiError::Broken(why)),
+            SlotState::Nothing => Err(ApiError::NoProject(project.to_owned())),
         }
     }
 
@@ -76,15 +76,15 @@ impl Core {
     ///
     /// # Errors
     /// As [`Core::found`], or another change is under way.
-    pub(super) fn claimed(&self, project: &str) -> Result<(Claim, Arc<Site>), ApiError> {
+    pub(super) fn claimed(&self, project: &str) -> Result<(ProjectClaim, Arc<Site>), ApiError> {
         let claim = self.claim(project, usize::MAX)?;
         Ok((claim, self.found(project)?))
     }
 
-    fn claim(&self, project: &str, max: usize) -> Result<Claim, ApiError> {
+    fn claim(&self, project: &str, max: usize) -> Result<ProjectClaim, ApiError> {
         self.0.slots.claim(project, max).map_err(|error| match error {
-            Unclaimed::Busy => SiteError::Busy.into(),
-            Unclaimed::Full => {
+            ClaimError::Busy => SiteError::Busy.into(),
+            ClaimError::Full => {
                 let problem = format!("there are {PROJECTS_MAX} projects already");
                 SiteError::Wrong(vec![problem]).into()
             }
@@ -108,10 +108,10 @@ impl Core {
         let claim = self.claim(project, PROJECTS_MAX)?;
         let now_ms = self.0.clock.wall_ms();
         let done = match claim.held() {
-            Held::Open(site) => site.deploy(release, by, now_ms).await?,
-            Held::Nothing | Held::Broken(_) => {
+            SlotState::Open(site) => site.deploy(release, by, now_ms).await?,
+            SlotState::Nothing | SlotState::Broken(_) => {
                 let (site, done) = self.deploy_first(project, release, by).await?;
-                claim.put(Held::Open(site));
+                claim.put(SlotState::Open(site));
                 done
             }
         };
@@ -129,7 +129,7 @@ impl Core {
     ) -> Result<(Arc<Site>, Changed), ApiError> {
         let shared = &self.0.shared;
         site::check(&release, project, &shared.hosts, &shared.guests)?;
-        let folder = Folder::of(&self.projects_dir(), project);
+        let folder = ProjectFolder::of(&self.projects_dir(), project);
         let made = blocking(|| folder.make())?;
         let served = async {
             let site = Site::create(folder.clone(), project, shared, &release).await?;
@@ -143,7 +143,7 @@ impl Core {
         };
         let served = served.await;
         if served.is_err()
-            && made == Made::Now
+            && made == FolderCreation::Now
             && let Err(error) = blocking(|| folder.remove())
         {
             tracing::error!(%error, "what a failed deployment left is removed at the next start");
@@ -162,17 +162,17 @@ impl Core {
     pub(super) async fn delete(&self, project: &str) -> Result<(), ApiError> {
         let claim = self.claim(project, usize::MAX)?;
         let held = claim.held();
-        if matches!(held, Held::Nothing) {
+        if matches!(held, SlotState::Nothing) {
             return Err(ApiError::NoProject(project.to_owned()));
         }
-        let folder = Folder::of(&self.projects_dir(), project);
+        let folder = ProjectFolder::of(&self.projects_dir(), project);
         blocking(|| folder.begin_deletion())?;
-        claim.put(Held::Nothing);
-        if let Held::Open(site) = held {
+        claim.put(SlotState::Nothing);
+        if let SlotState::Open(site) = held {
             site.close().await;
         }
         blocking(|| folder.remove()).map_err(|error| {
-            claim.put(Held::Broken(format!(
+            claim.put(SlotState::Broken(format!(
                 "it is deleted, but for what cannot be removed: {error}"
             )));
             error.into()
@@ -180,7 +180,7 @@ impl Core {
     }
 
     /// Removes the blobs that no version of any project needs.
-    fn collect(&self, claim: &Claim) {
+    fn collect(&self, claim: &ProjectClaim) {
         let all = self.0.slots.all();
         // The needs of a project that is not open, or that is being changed, are unknown.
         if !claim.is_alone() || all.iter().any(|(_, site)| site.is_err()) {
@@ -221,9 +221,9 @@ fn names(projects: &Path) -> Result<Vec<String>, FileError> {
 }
 
 /// Removes a folder whose deletion or first deployment was not finished before this start.
-fn finish(folder: &Folder) -> Result<Found, FileError> {
+fn finish(folder: &ProjectFolder) -> Result<FoundProject, FileError> {
     let found = folder.look()?;
-    if found == Found::Remains {
+    if found == FoundProject::Remains {
         folder.remove()?;
         tracing::info!("{} is removed: it was begun before this start", folder.path().display());
     }

@@ -2,13 +2,13 @@
 //!
 //! Invariant: the version that is served is the one that is recorded as current, also after a crash. A change that
 //! fails leaves the version before it serving. Changes run one after the other: the caller of a change holds the
-//! project's [`Claim`](super::slots::Claim). It does not know which operator makes a change.
+//! project's [`ProjectClaim`](super::slots::Claim). It does not know which operator makes a change.
 
 use super::blobs::Blobs;
 use super::catalog::{Catalog, Variable, Version};
 use super::file::FileError;
-use super::folder::Folder;
-use super::hosts::{Hosts, Reserved};
+use super::folder::ProjectFolder;
+use super::hosts::{HostReservation, Hosts};
 use super::layout;
 use super::plan::{Plan, missing};
 use super::release::{BlobId, Release, var_problem};
@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A project that is served, or that was opened to be served.
 pub(super) struct Site {
     name: String,
-    folder: Folder,
+    folder: ProjectFolder,
     blobs: Blobs,
     hosts: Hosts,
     guests: GuestHost,
@@ -104,9 +104,9 @@ impl Site {
     /// # Cancel safety
     /// Must not be dropped before it returns.
     pub(super) async fn open(
-        folder: Folder,
+        folder: ProjectFolder,
         name: &str,
-        shared: &Shared,
+        shared: &SharedByProjects,
     ) -> Result<Self, SiteError> {
         let catalog = blocking(|| Catalog::open(folder.path(), name))?;
         let Some(version) = catalog.current().cloned() else {
@@ -132,9 +132,9 @@ impl Site {
     /// # Cancel safety
     /// Must not be dropped before it returns.
     pub(super) async fn create(
-        folder: Folder,
+        folder: ProjectFolder,
         name: &str,
-        shared: &Shared,
+        shared: &SharedByProjects,
         release: &Release,
     ) -> Result<Self, SiteError> {
         let catalog = blocking(|| Catalog::open(folder.path(), name))?;
@@ -142,9 +142,9 @@ impl Site {
     }
 
     async fn with_node(
-        folder: Folder,
+        folder: ProjectFolder,
         name: &str,
-        shared: &Shared,
+        shared: &SharedByProjects,
         (catalog, release): (Catalog, &Release),
     ) -> Result<Self, SiteError> {
         let limits = release.limits.clone();
@@ -376,7 +376,7 @@ impl Site {
     }
 
     /// Lets clients in by these hosts, and by no others.
-    fn answer_to(&self, reserved: Reserved, hosts: Vec<String>) {
+    fn answer_to(&self, reserved: HostReservation, hosts: Vec<String>) {
         self.hosts.put(&self.name, hosts, self.node.client_routes());
         drop(reserved);
     }
@@ -423,13 +423,13 @@ fn changed(
     Ok(variables)
 }
 
-fn reserve(hosts: &Hosts, project: &str, release: &Release) -> Result<Reserved, SiteError> {
+fn reserve(hosts: &Hosts, project: &str, release: &Release) -> Result<HostReservation, SiteError> {
     hosts.reserve(project, &release.hosts).map_err(SiteError::HostTaken)
 }
 
 /// What all projects of a server share. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Shared {
+pub(super) struct SharedByProjects {
     pub(super) blobs: Blobs,
     pub(super) hosts: Hosts,
     /// The engine that runs the projects' guests.

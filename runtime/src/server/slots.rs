@@ -9,16 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The projects. Cheap to clone; clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Slots(Arc<Mutex<BTreeMap<String, Slot>>>);
+pub(super) struct ProjectSlots(Arc<Mutex<BTreeMap<String, ProjectSlot>>>);
 
-struct Slot {
-    held: Held,
+struct ProjectSlot {
+    held: SlotState,
     changing: bool,
 }
 
 /// The state of a name.
 #[derive(Clone)]
-pub(super) enum Held {
+pub(super) enum SlotState {
     /// No project, or one that is being created or removed.
     Nothing,
     /// A project that is served.
@@ -29,17 +29,17 @@ pub(super) enum Held {
 
 /// Why a project cannot be changed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unclaimed {
+pub(super) enum ClaimError {
     /// Another change is under way.
     Busy,
     /// There are as many projects as the limit allows.
     Full,
 }
 
-impl Slots {
+impl ProjectSlots {
     /// Adds a project before any change can start.
-    pub(super) fn insert(&self, name: String, held: Held) {
-        self.lock().insert(name, Slot { held, changing: false });
+    pub(super) fn insert(&self, name: String, held: SlotState) {
+        self.lock().insert(name, ProjectSlot { held, changing: false });
     }
 
     /// Removes a name that turned out not to be a project, before any change can start.
@@ -48,17 +48,17 @@ impl Slots {
     }
 
     /// Returns the state of a name.
-    pub(super) fn get(&self, name: &str) -> Held {
-        self.lock().get(name).map_or(Held::Nothing, |slot| slot.held.clone())
+    pub(super) fn get(&self, name: &str) -> SlotState {
+        self.lock().get(name).map_or(SlotState::Nothing, |slot| slot.held.clone())
     }
 
     /// Returns the projects by their names: the open ones, and why the others cannot be served.
     pub(super) fn all(&self) -> Vec<(String, Result<Arc<Site>, String>)> {
         let slots = self.lock();
-        let held = |(name, slot): (&String, &Slot)| match &slot.held {
-            Held::Nothing => None,
-            Held::Open(site) => Some((name.clone(), Ok(site.clone()))),
-            Held::Broken(why) => Some((name.clone(), Err(why.clone()))),
+        let held = |(name, slot): (&String, &ProjectSlot)| match &slot.held {
+            SlotState::Nothing => None,
+            SlotState::Open(site) => Some((name.clone(), Ok(site.clone()))),
+            SlotState::Broken(why) => Some((name.clone(), Err(why.clone()))),
         };
         slots.iter().filter_map(held).collect()
     }
@@ -66,31 +66,34 @@ impl Slots {
     /// Takes the right to change the project of this name, which need not exist. `max` bounds the number of projects.
     ///
     /// # Errors
-    /// [`Unclaimed`].
-    pub(super) fn claim(&self, name: &str, max: usize) -> Result<Claim, Unclaimed> {
+    /// [`ClaimError`].
+    pub(super) fn claim(&self, name: &str, max: usize) -> Result<ProjectClaim, ClaimError> {
         let mut slots = self.lock();
         let count = slots.len();
         match slots.get_mut(name) {
-            Some(slot) if slot.changing => return Err(Unclaimed::Busy),
+            Some(slot) if slot.changing => return Err(ClaimError::Busy),
             Some(slot) => slot.changing = true,
-            None if count >= max => return Err(Unclaimed::Full),
+            None if count >= max => return Err(ClaimError::Full),
             None => {
-                slots.insert(name.to_owned(), Slot { held: Held::Nothing, changing: true });
+                slots.insert(
+                    name.to_owned(),
+                    ProjectSlot { held: SlotState::Nothing, changing: true },
+                );
             }
         }
-        Ok(Claim { slots: self.clone(), name: name.to_owned() })
+        Ok(ProjectClaim { slots: self.clone(), name: name.to_owned() })
     }
 
     /// Removes all projects, and returns the open ones.
     pub(super) fn take(&self) -> Vec<Arc<Site>> {
-        let open = |slot: Slot| match slot.held {
-            Held::Open(site) => Some(site),
-            Held::Nothing | Held::Broken(_) => None,
+        let open = |slot: ProjectSlot| match slot.held {
+            SlotState::Open(site) => Some(site),
+            SlotState::Nothing | SlotState::Broken(_) => None,
         };
         std::mem::take(&mut *self.lock()).into_values().filter_map(open).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ProjectSlot>> {
         // The map is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,19 +101,19 @@ impl Slots {
 
 /// The right to change a project. At most one exists for a project.
 #[must_use]
-pub(super) struct Claim {
-    slots: Slots,
+pub(super) struct ProjectClaim {
+    slots: ProjectSlots,
     name: String,
 }
 
-impl Claim {
+impl ProjectClaim {
     /// Returns the current state of the project.
-    pub(super) fn held(&self) -> Held {
+    pub(super) fn held(&self) -> SlotState {
         self.slots.get(&self.name)
     }
 
     /// Replaces the state of the project.
-    pub(super) fn put(&self, held: Held) {
+    pub(super) fn put(&self, held: SlotState) {
         if let Some(slot) = self.slots.lock().get_mut(&self.name) {
             slot.held = held;
         }
@@ -123,12 +126,12 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for ProjectClaim {
     fn drop(&mut self) {
         let mut slots = self.slots.lock();
         if let Some(slot) = slots.get_mut(&self.name) {
             slot.changing = false;
-            if matches!(slot.held, Held::Nothing) {
+            if matches!(slot.held, SlotState::Nothing) {
                 slots.remove(&self.name);
             }
         }
@@ -141,22 +144,22 @@ mod tests {
 
     #[test]
     fn a_slot_has_one_holder_at_a_time_and_keeps_its_value() {
-        let slots = Slots::default();
-        slots.insert("old".to_owned(), Held::Broken("hurt".to_owned()));
+        let slots = ProjectSlots::default();
+        slots.insert("old".to_owned(), SlotState::Broken("hurt".to_owned()));
         let claim = slots.claim("old", 2).unwrap();
-        assert_eq!(slots.claim("old", 2).err(), Some(Unclaimed::Busy));
+        assert_eq!(slots.claim("old", 2).err(), Some(ClaimError::Busy));
         assert!(claim.is_alone());
         let other = slots.claim("new", 2).unwrap();
         assert!(!claim.is_alone());
-        assert_eq!(slots.claim("more", 2).err(), Some(Unclaimed::Full));
-        let names = |slots: &Slots| {
+        assert_eq!(slots.claim("more", 2).err(), Some(ClaimError::Full));
+        let names = |slots: &ProjectSlots| {
             slots.all().into_iter().map(|(name, held)| (name, held.err())).collect::<Vec<_>>()
         };
         assert_eq!(names(&slots), [("old".to_owned(), Some("hurt".to_owned()))]);
         drop(other);
         assert!(slots.claim("more", 2).is_ok());
-        claim.put(Held::Nothing);
-        assert_eq!(slots.claim("old", 2).err(), Some(Unclaimed::Busy));
+        claim.put(SlotState::Nothing);
+        assert_eq!(slots.claim("old", 2).err(), Some(ClaimError::Busy));
         drop(claim);
         assert!(names(&slots).is_empty() && slots.claim("old", 1).is_ok());
     }

@@ -55,13 +55,13 @@ pub struct NewToken {
 }
 
 #[derive(Default, Serialize, Deserialize)]
-struct OnDisk {
+struct TokensOnDisk {
     format: u32,
-    tokens: Vec<Kept>,
+    tokens: Vec<StoredToken>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-struct Kept {
+struct StoredToken {
     #[serde(flatten)]
     record: TokenRecord,
     /// BLAKE3 of the secret. A secret has 244 random bits, so guessing is hopeless.
@@ -85,7 +85,7 @@ pub(super) enum TokenError {
 pub(super) struct Tokens {
     /// Locked during a change.
     ledger: Mutex<Ledger>,
-    kept: Mutex<Vec<Kept>>,
+    kept: Mutex<Vec<StoredToken>>,
 }
 
 impl Tokens {
@@ -95,8 +95,9 @@ impl Tokens {
     /// [`FileError`]: the file is damaged, or a newer server wrote it.
     pub(super) fn open(data: &Path) -> Result<Self, FileError> {
         let mut ledger = Ledger::open(data, OWNER);
-        let on_disk: OnDisk =
-            ledger.read_or_lost(FILE)?.unwrap_or(OnDisk { format: FORMAT, tokens: Vec::new() });
+        let on_disk: TokensOnDisk = ledger
+            .read_or_lost(FILE)?
+            .unwrap_or(TokensOnDisk { format: FORMAT, tokens: Vec::new() });
         file::check_format(&data.join(FILE), on_disk.format, FORMAT)?;
         Ok(Self { ledger: Mutex::new(ledger), kept: Mutex::new(on_disk.tokens) })
     }
@@ -133,7 +134,7 @@ impl Tokens {
         };
         let secret = format!("{PREFIX}{one}{two}");
         let hash = blake3::hash(secret.as_bytes()).to_hex().to_string();
-        tokens.push(Kept { record: record.clone(), hash });
+        tokens.push(StoredToken { record: record.clone(), hash });
         self.save(&mut ledger, tokens)?;
         Ok(NewToken { record, secret })
     }
@@ -171,8 +172,8 @@ impl Tokens {
         found
     }
 
-    fn save(&self, ledger: &mut Ledger, tokens: Vec<Kept>) -> Result<(), FileError> {
-        let on_disk = OnDisk { format: FORMAT, tokens };
+    fn save(&self, ledger: &mut Ledger, tokens: Vec<StoredToken>) -> Result<(), FileError> {
+        let on_disk = TokensOnDisk { format: FORMAT, tokens };
         ledger.write(FILE, &on_disk)?;
         *self.kept() = on_disk.tokens;
         Ok(())
@@ -183,7 +184,7 @@ impl Tokens {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
+    fn kept(&self) -> MutexGuard<'_, Vec<StoredToken>> {
         // The list is replaced in one step, so it is whole even if a holder of the lock panicked.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
