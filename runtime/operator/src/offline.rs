@@ -6,7 +6,7 @@
 use crate::scratch::ScratchFolder;
 use room_core::id::RoomId;
 use room_core::limits::Limits;
-use room_store::{RoomContent, Store, StoreError, Touch};
+use room_store::{LastUse, RoomContent, Store, StoreError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -82,7 +82,7 @@ pub async fn import(dir: &Path, content: RoomContent, limits: &Limits) -> Result
     let store = open(dir, limits, WhenMissing::Made).await?;
     let done = match store.service() {
         Ok(service) => {
-            store.import(content, Some(Touch { at_ms: service.served_ms, tries: 0 })).await
+            store.import(content, Some(LastUse { at_ms: service.served_ms, tries: 0 })).await
         }
         Err(error) => Err(error),
     };

@@ -5,7 +5,7 @@
 //! records became durable.
 
 use crate::Offset;
-use crate::apply::Changes;
+use crate::apply::GatheredChanges;
 use crate::backend::{StoreError, Tree};
 use crate::committer::Commit;
 use crate::copies::CopyWriter;
@@ -25,14 +25,14 @@ pub(super) type Rebuild = Box<dyn FnMut() -> Result<Arc<dyn Tree>, StoreError> +
 
 /// The applier's handle.
 pub(super) struct Applier {
-    shared: Arc<Shared>,
+    shared: Arc<ApplierState>,
     applied: watch::Receiver<Offset>,
     bell: Arc<Bell>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The state that the applier, the committer, the keeper and the rooms share.
-pub(super) struct Shared {
+pub(super) struct ApplierState {
     tree: RwLock<Arc<dyn Tree>>,
     backlog: Mutex<Backlog>,
     /// The thread waits here for commits.
@@ -68,7 +68,7 @@ impl Applier {
         limits: &Limits,
         metrics: Arc<StoreMetrics>,
     ) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ApplierState {
             tree: RwLock::new(tree),
             backlog: Mutex::default(),
             filled: Condvar::new(),
@@ -81,7 +81,7 @@ impl Applier {
         });
         let (applied_tx, applied) = watch::channel(applied);
         let bell = Arc::<Bell>::default();
-        let worker = Worker {
+        let worker = ApplierWorker {
             shared: shared.clone(),
             rebuild,
             applied: applied_tx,
@@ -92,7 +92,7 @@ impl Applier {
         Ok(Self { shared, applied, bell, thread: Mutex::new(Some(thread)) })
     }
 
-    pub(super) fn shared(&self) -> Arc<Shared> {
+    pub(super) fn shared(&self) -> Arc<ApplierState> {
         self.shared.clone()
     }
 
@@ -120,7 +120,7 @@ impl Drop for Applier {
     }
 }
 
-impl Shared {
+impl ApplierState {
     /// Returns the present tree.
     pub(super) fn tree(&self) -> Arc<dyn Tree> {
         self.tree.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -177,8 +177,8 @@ impl Shared {
 }
 
 /// The state of the thread.
-struct Worker {
-    shared: Arc<Shared>,
+struct ApplierWorker {
+    shared: Arc<ApplierState>,
     rebuild: Rebuild,
     applied: watch::Sender<Offset>,
     bell: Arc<Bell>,
@@ -186,21 +186,21 @@ struct Worker {
 }
 
 /// The next step of the thread.
-enum Next {
+enum ApplierStep {
     Apply(Vec<Commit>, Offset),
     Rebuild,
     Stop,
 }
 
-impl Worker {
+impl ApplierWorker {
     fn run(mut self) {
         let (mut behind, mut upto) = (Vec::new(), *self.applied.borrow());
         loop {
             match self.next(upto) {
-                Next::Apply(commits, offset) => (behind, upto) = (commits, offset),
-                Next::Rebuild if !self.try_rebuild() => continue,
-                Next::Rebuild => {}
-                Next::Stop => return,
+                ApplierStep::Apply(commits, offset) => (behind, upto) = (commits, offset),
+                ApplierStep::Rebuild if !self.try_rebuild() => continue,
+                ApplierStep::Rebuild => {}
+                ApplierStep::Stop => return,
             }
             match self.apply(&behind, upto) {
                 Ok(()) => behind = Vec::new(),
@@ -211,11 +211,11 @@ impl Worker {
     }
 
     /// Waits for something to do. While the tree has failed, the next step is its rebuild.
-    fn next(&self, upto: Offset) -> Next {
+    fn next(&self, upto: Offset) -> ApplierStep {
         let idle = |backlog: &mut Backlog| {
             backlog.upto <= upto && backlog.failed.is_none() && !backlog.closed
         };
-        let Shared { filled, gather, turns_max, bytes_max, .. } = &*self.shared;
+        let ApplierState { filled, gather, turns_max, bytes_max, .. } = &*self.shared;
         let backlog =
             filled.wait_while(self.shared.backlog(), idle).unwrap_or_else(PoisonError::into_inner);
         // A busy room writes the same keys again and again: gathered, these writes cost the tree one write.
@@ -227,16 +227,16 @@ impl Worker {
             .wait_timeout_while(backlog, *gather, gathers)
             .unwrap_or_else(PoisonError::into_inner);
         if backlog.failed.is_some() {
-            return if backlog.closed { Next::Stop } else { Next::Rebuild };
+            return if backlog.closed { ApplierStep::Stop } else { ApplierStep::Rebuild };
         }
         if backlog.upto <= upto {
-            return Next::Stop;
+            return ApplierStep::Stop;
         }
         (backlog.bytes, backlog.hurry) = (0, false);
         let (commits, upto) = (std::mem::take(&mut backlog.commits), backlog.upto);
         drop(backlog);
         self.shared.drained.notify_all();
-        Next::Apply(commits, upto)
+        ApplierStep::Apply(commits, upto)
     }
 
     /// Replaces a failed tree with a new one. If the rebuild fails, it waits a little.
@@ -265,7 +265,7 @@ impl Worker {
     /// Applies commits to the tree, then notifies the rooms and the tasks that wait for them.
     fn apply(&self, commits: &[Commit], upto: Offset) -> Result<(), StoreError> {
         let tree = self.shared.tree();
-        let mut changes = Changes::on(&*tree);
+        let mut changes = GatheredChanges::on(&*tree);
         let mut copy = self.shared.copy();
         for commit in commits {
             changes.add(&commit.record)?;

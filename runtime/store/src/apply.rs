@@ -6,7 +6,7 @@
 
 use crate::backend::Tree;
 use crate::keys::{self, RoomFacts};
-use crate::{Offset, Record, StoreError, Touch, Wipe};
+use crate::{LastUse, Offset, Record, StoreError, Wipe};
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use room_core::id::RoomId;
@@ -14,7 +14,7 @@ use room_core::jobs::{JobsChange, Wake};
 use room_core::span::{Key, Overlay, Span};
 
 /// The gathered changes of some records.
-pub(super) struct Changes<'a> {
+pub(super) struct GatheredChanges<'a> {
     tree: &'a dyn Tree,
     batch: Overlay,
     rooms: HashMap<RoomId, RoomFacts>,
@@ -22,7 +22,7 @@ pub(super) struct Changes<'a> {
     bytes: usize,
 }
 
-impl<'a> Changes<'a> {
+impl<'a> GatheredChanges<'a> {
     pub(super) fn on(tree: &'a dyn Tree) -> Self {
         Self { tree, batch: Overlay::new(), rooms: HashMap::new(), last: Offset(0), bytes: 0 }
     }
@@ -96,7 +96,7 @@ impl<'a> Changes<'a> {
         info.wake = jobs.wake.unwrap_or(info.wake);
     }
 
-    fn note_use(&mut self, room: &RoomId, info: &mut RoomFacts, touch: Option<Touch>) {
+    fn note_use(&mut self, room: &RoomId, info: &mut RoomFacts, touch: Option<LastUse>) {
         if let Some(old) = info.touch {
             self.batch.insert(keys::touched(old.at_ms, room), None);
         }

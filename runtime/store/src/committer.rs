@@ -4,7 +4,7 @@
 //! sync returned. A failed sync loses its whole group. A refused record loses only the commits of its own
 //! room. Every room is notified before the watermark moves. It does not know what becomes of durable commits.
 
-use crate::applier::Shared as Applier;
+use crate::applier::ApplierState;
 use crate::backend::{Appended, Journal, StoreError};
 use crate::pending::PendingCell;
 use crate::{Offset, Record};
@@ -41,16 +41,16 @@ impl Commit {
 
 /// The committer's handle.
 pub(super) struct Committer {
-    shared: Arc<Shared>,
-    applier: Arc<Applier>,
+    shared: Arc<CommitterShared>,
+    applier: Arc<ApplierState>,
     settled: watch::Receiver<Offset>,
     thread: Mutex<Option<JoinHandle<()>>>,
     bytes_max: usize,
     turns_max: usize,
 }
 
-struct Shared {
-    queue: Mutex<Queue>,
+struct CommitterShared {
+    queue: Mutex<CommitQueue>,
     /// The thread waits here for commits.
     filled: Condvar,
     /// Notifies the first of the rooms that wait for space.
@@ -60,7 +60,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Queue {
+struct CommitQueue {
     commits: Vec<Commit>,
     bytes: usize,
     next: u64,
@@ -73,13 +73,13 @@ impl Committer {
     /// Starts the thread, which continues after `last`, the offset of the last earlier commit.
     pub(super) fn start(
         journal: Box<dyn Journal>,
-        applier: Arc<Applier>,
+        applier: Arc<ApplierState>,
         last: Offset,
         limits: &Limits,
         metrics: Arc<StoreMetrics>,
     ) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue { next: last.0, ..Queue::default() }),
+        let shared = Arc::new(CommitterShared {
+            queue: Mutex::new(CommitQueue { next: last.0, ..CommitQueue::default() }),
             filled: Condvar::new(),
             drained: Notify::new(),
             line: WaitingLine::default(),
@@ -190,8 +190,8 @@ impl Drop for Committer {
     }
 }
 
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+impl CommitterShared {
+    fn queue(&self) -> MutexGuard<'_, CommitQueue> {
         // Changes to the queue are moves that cannot panic, so the queue is whole even after its holder
         // panicked.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -203,8 +203,8 @@ struct Writer {
     journal: Box<dyn Journal>,
     /// The group that is being written.
     at_work: Vec<Commit>,
-    applier: Arc<Applier>,
-    shared: Arc<Shared>,
+    applier: Arc<ApplierState>,
+    shared: Arc<CommitterShared>,
     settled: watch::Sender<Offset>,
     retry: Duration,
     /// The time without a commit after which the journal is marked.
@@ -309,9 +309,9 @@ impl Writer {
     /// Waits a little for commits, and marks the journal if none come.
     fn mark_when_quiet<'a>(
         &mut self,
-        shared: &'a Shared,
-        queue: MutexGuard<'a, Queue>,
-    ) -> MutexGuard<'a, Queue> {
+        shared: &'a CommitterShared,
+        queue: MutexGuard<'a, CommitQueue>,
+    ) -> MutexGuard<'a, CommitQueue> {
         let waited = shared.filled.wait_timeout(queue, self.quiet);
         let (queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         // If something else ended the wait, the caller looks at it.
@@ -334,7 +334,7 @@ impl Writer {
             Err(error) => {
                 let mut queue = self.shared.queue();
                 queue.failed = Some(error);
-                let open = |queue: &mut Queue| queue.commits.is_empty() && !queue.closed;
+                let open = |queue: &mut CommitQueue| queue.commits.is_empty() && !queue.closed;
                 // The next round checks the queue, whatever ended this wait.
                 drop(self.shared.filled.wait_timeout_while(queue, self.retry, open));
             }

@@ -15,7 +15,7 @@
 //! `entry.rs` has the form of an entry. Jobs (timers and effects that wait) follow the keys; the head then has
 //! `"wake"`, which is when the room has to be awake for them, or 0.
 
-use crate::entry::Line;
+use crate::entry::EntryLine;
 use crate::{AlarmRecord, Record, StoreError, Wipe};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -66,7 +66,7 @@ pub enum ContentError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Head {
+struct ContentHead {
     #[serde(rename = "room-export")]
     format: u64,
     party: String,
@@ -148,10 +148,10 @@ impl RoomContent {
         let alarm = self.alarm.map(|AlarmRecord { due_ms, tries }| Alarm { due_ms, tries });
         let (party, room) = (self.room.party().to_string(), self.room.name().to_owned());
         let wake = (!self.jobs.is_empty()).then(|| self.wake.due_ms().unwrap_or_default());
-        put_line(&mut out, &Head { format: FORMAT, party, room, alarm, wake })?;
+        put_line(&mut out, &ContentHead { format: FORMAT, party, room, alarm, wake })?;
         self.entries
             .iter()
-            .try_for_each(|(key, value)| put_line(&mut out, &Line::of(key, value)))?;
+            .try_for_each(|(key, value)| put_line(&mut out, &EntryLine::of(key, value)))?;
         self.jobs.iter().try_for_each(|(key, value)| put_line(&mut out, &JobLine::of(key, value)))
     }
 
@@ -171,7 +171,7 @@ impl RoomContent {
             let text = text.map_err(|source| ContentError::Read { line, source })?;
             let (is_job, entry) = match JobLine::read(&text) {
                 Some(job) => (true, job),
-                None => (false, Line::read(&text, limits)),
+                None => (false, EntryLine::read(&text, limits)),
             };
             let (key, value) = entry.map_err(|problem| ContentError::Line { line, problem })?;
             let entries = if is_job { &mut content.jobs } else { &mut content.entries };
@@ -236,7 +236,7 @@ fn read_head(text: &str, limits: &Limits) -> Result<RoomContent, String> {
         Some(found) => return Err(format!("format {found}; this version reads format {FORMAT}")),
         None => return Err("an export begins with {\"room-export\":1,…}".to_owned()),
     }
-    let head: Head = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    let head: ContentHead = serde_json::from_value(value).map_err(|error| error.to_string())?;
     let party = PartyName::parse(&head.party).map_err(|error| error.to_string())?;
     let room = RoomId::new(party, &head.room, size(limits.room_name_bytes_max));
     let mut content = RoomContent::of(room.map_err(|error| error.to_string())?);

@@ -11,7 +11,7 @@
 //! copy = "roomcopy" · u32 version · frames · end mark: a frame without a body, at its offset + 1
 //! ```
 
-use crate::frame::{self, HEAD_BYTES, Head};
+use crate::frame::{self, HEAD_BYTES, LogFrameHead};
 use crate::{Offset, Record, StoreError, files};
 use bytes::Buf;
 use room_core::id::RoomId;
@@ -110,7 +110,7 @@ pub(super) fn read(
     loop {
         let mut head = [0; HEAD_BYTES];
         whole(path, at, file.read_exact(&mut head))?;
-        let head = Head::decode(&head);
+        let head = LogFrameHead::decode(&head);
         let damaged = || damaged(path, at);
         if head.body_len() as u64 > length.saturating_sub(at) {
             return Err(damaged());

@@ -17,7 +17,7 @@ use serde_json::Value;
 /// An entry, or a part of one.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Line {
+pub struct EntryLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +35,7 @@ fn some<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::E
     Value::deserialize(from).map(Some)
 }
 
-impl Line {
+impl EntryLine {
     /// Makes the line of a key with its value.
     pub fn of(key: &[u8], value: &Bytes) -> Self {
         let (named, valued) = (Self::of_key(key), Self::of_value(value));

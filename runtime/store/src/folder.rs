@@ -14,7 +14,7 @@
 //! tree-<number>/          sled's files
 //! ```
 
-use crate::apply::{self, Changes};
+use crate::apply::{self, GatheredChanges};
 use crate::backend::{StoreError, Tree};
 use crate::sled::Sled;
 use crate::{Offset, Record, copies, files, log};
@@ -36,10 +36,10 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// A store's folder, held by this process.
-pub(super) struct Folder {
+pub(super) struct StoreFolder {
     dir: PathBuf,
     id: u128,
-    state: Mutex<State>,
+    state: Mutex<FolderState>,
     /// The end of the log at its closing: the space after it is not needed.
     end: Mutex<Option<(PathBuf, u64)>>,
     limits: Limits,
@@ -48,7 +48,7 @@ pub(super) struct Folder {
 
 /// The contents of the file `state`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
+struct FolderState {
     format: u32,
     /// The number of the tree's folder.
     tree: u64,
@@ -63,7 +63,7 @@ struct State {
     store: Option<String>,
     /// The newest segment of the log, and its minimum length.
     #[serde(default)]
-    segment: Option<Segment>,
+    segment: Option<SegmentNote>,
     /// When it was last opened, as [`opening`] counts.
     #[serde(default)]
     opened: u64,
@@ -71,14 +71,14 @@ struct State {
 
 /// A note about a segment of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Segment {
+struct SegmentNote {
     number: u64,
     bytes: u64,
 }
 
 /// A store's folder after recovery.
 pub(super) struct Opened {
-    pub(super) folder: Arc<Folder>,
+    pub(super) folder: Arc<StoreFolder>,
     pub(super) tree: Arc<dyn Tree>,
     /// The offset of the last turn.
     pub(super) last: Offset,
@@ -90,7 +90,7 @@ pub(super) struct Opened {
     pub(super) snapshot_bytes: u64,
 }
 
-impl Folder {
+impl StoreFolder {
     /// Opens a store, and makes it if it does not exist. Recovers it if it was not closed in order.
     ///
     /// # Errors
@@ -139,11 +139,11 @@ impl Folder {
     }
 
     /// Compares the log's files with the notes about them.
-    fn check_log(&self, state: Option<&State>) -> Result<(), StoreError> {
+    fn check_log(&self, state: Option<&FolderState>) -> Result<(), StoreError> {
         let segment = state.and_then(|state| state.segment);
         let expected = log::Expected {
             id: self.id,
-            newest: segment.map(|Segment { number, bytes }| (number, bytes)),
+            newest: segment.map(|SegmentNote { number, bytes }| (number, bytes)),
             snapshot: Offset(self.snapshot()?.map_or(0, |(_, end)| end)),
         };
         // Without the file `state`, the operator has decided to go on with what can be read.
@@ -151,7 +151,7 @@ impl Folder {
     }
 
     /// Returns the stored tree, brought up to date, if it can be trusted.
-    fn trusted_tree(&self, state: &State) -> Result<(Arc<dyn Tree>, Offset), Distrust> {
+    fn trusted_tree(&self, state: &FolderState) -> Result<(Arc<dyn Tree>, Offset), Distrust> {
         let (tree, checkpoint) = self.stored_tree(state)?;
         let (applied, batch) = (apply::applied(&tree)?, self.limits.copy_slice_bytes);
         let last = replay(&tree, batch, |each| log::read(&self.log(), checkpoint, each))?;
@@ -168,7 +168,7 @@ impl Folder {
     }
 
     /// Returns the stored tree as it is, with its checkpoint.
-    fn stored_tree(&self, state: &State) -> Result<(Sled, Offset), StoreError> {
+    fn stored_tree(&self, state: &FolderState) -> Result<(Sled, Offset), StoreError> {
         if !state.clean && (state.boot.is_none() || state.boot != boot()) {
             return Err(StoreError::Corrupt("the machine stopped while it was written".to_owned()));
         }
@@ -296,7 +296,7 @@ impl Folder {
     /// Notes the newest segment of the log, which has this many bytes from now on. The log calls it before it
     /// writes to the segment.
     pub(super) fn note_segment(&self, number: u64, bytes: u64) -> Result<(), StoreError> {
-        self.write_state(|state| state.segment = Some(Segment { number, bytes }))
+        self.write_state(|state| state.segment = Some(SegmentNote { number, bytes }))
     }
 
     /// Remembers the end of the log at its closing.
@@ -319,10 +319,10 @@ impl Folder {
         })
     }
 
-    fn write_state(&self, change: impl FnOnce(&mut State)) -> Result<(), StoreError> {
+    fn write_state(&self, change: impl FnOnce(&mut FolderState)) -> Result<(), StoreError> {
         let mut state = self.state();
         let store = Some(format!("{:032x}", self.id));
-        let mut new = State { boot: boot(), store, ..state.clone() };
+        let mut new = FolderState { boot: boot(), store, ..state.clone() };
         change(&mut new);
         let json = serde_json::to_vec_pretty(&new);
         let json = json.map_err(|error| StoreError::Io(error.to_string()))?;
@@ -331,13 +331,13 @@ impl Folder {
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FolderState> {
         // The state is replaced as a whole, so it is whole even after its holder panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Default for State {
+impl Default for FolderState {
     fn default() -> Self {
         let (boot, store, segment, opened) = (boot(), None, None, 0);
         Self { format: FORMAT, tree: 0, checkpoint: 0, boot, clean: false, store, segment, opened }
@@ -399,7 +399,7 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
 }
 
 /// Reads the file `state`; `None` if the folder has no store yet.
-fn read_state(dir: &Path) -> Result<Option<State>, StoreError> {
+fn read_state(dir: &Path) -> Result<Option<FolderState>, StoreError> {
     let wrong = |found: String| StoreError::Format { found, wanted: FORMAT.to_string() };
     let path = dir.join("state");
     if !path.exists() {
@@ -425,11 +425,11 @@ fn replay<T>(
     batch_bytes: u64,
     read: impl FnOnce(&mut dyn FnMut(Record) -> Result<(), StoreError>) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let mut changes = Changes::on(tree);
+    let mut changes = GatheredChanges::on(tree);
     let result = read(&mut |record| {
         changes.add(&record)?;
         if changes.bytes() as u64 >= batch_bytes {
-            std::mem::replace(&mut changes, Changes::on(tree)).write()?;
+            std::mem::replace(&mut changes, GatheredChanges::on(tree)).write()?;
         }
         Ok(())
     })?;

@@ -15,7 +15,7 @@ pub(super) const HEAD_BYTES: usize = 24;
 
 /// One record in a file.
 #[derive(Clone, Debug)]
-pub(super) struct Frame {
+pub(super) struct LogFrame {
     /// The record's offset.
     pub(super) offset: Offset,
     /// Everything up to this offset was on disk before this frame was written.
@@ -24,7 +24,7 @@ pub(super) struct Frame {
     pub(super) body: Bytes,
 }
 
-impl Frame {
+impl LogFrame {
     /// Returns true if it is a mark, not a record.
     pub(super) fn is_mark(&self) -> bool {
         self.body.is_empty()
@@ -41,14 +41,14 @@ impl Frame {
 
 /// The head of a frame, before its body has been checked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
+pub(super) struct LogFrameHead {
     body_len: u32,
     sum: u32,
     offset: Offset,
     durable: Offset,
 }
 
-impl Head {
+impl LogFrameHead {
     /// Decodes the head in these bytes, which may be meaningless.
     pub(super) fn decode(bytes: &[u8; HEAD_BYTES]) -> Self {
         let mut bytes = bytes.as_slice();
@@ -66,11 +66,11 @@ impl Head {
     }
 
     /// Returns the frame, if the body is the one that was written with this head.
-    pub(super) fn with(self, body: Bytes) -> Option<Frame> {
+    pub(super) fn with(self, body: Bytes) -> Option<LogFrame> {
         let Self { offset, durable, .. } = self;
         // Space that was never written is zeros, and zeros must not pass.
         let is_whole = offset > Offset(0) && sum(offset, durable, &body) == self.sum;
-        is_whole.then_some(Frame { offset, durable, body })
+        is_whole.then_some(LogFrame { offset, durable, body })
     }
 }
 
@@ -126,8 +126,8 @@ fn put_head(out: &mut [u8], start: usize, offset: Offset, durable: Offset) {
 
 /// Decodes the first frame in these bytes, and returns it with the rest; `None` if they do not start with a
 /// whole frame.
-pub(super) fn decode(bytes: &Bytes) -> Option<(Frame, Bytes)> {
-    let head = Head::decode(bytes.first_chunk()?);
+pub(super) fn decode(bytes: &Bytes) -> Option<(LogFrame, Bytes)> {
+    let head = LogFrameHead::decode(bytes.first_chunk()?);
     let end = HEAD_BYTES.checked_add(head.body_len()).filter(|end| *end <= bytes.len())?;
     Some((head.with(bytes.slice(HEAD_BYTES..end))?, bytes.slice(end..)))
 }

@@ -3,9 +3,9 @@
 //! Invariant: the log is cut only where a snapshot has everything that is cut, and has been read back whole.
 //! It does not know what the rooms do: they go on.
 
-use crate::applier::Shared as Applier;
+use crate::applier::ApplierState;
 use crate::copies::{self, CopyWriter};
-use crate::folder::Folder;
+use crate::folder::StoreFolder;
 use crate::{Change, Offset, Record, StoreError, keys, log};
 use hashbrown::HashSet;
 use room_core::id::{ModuleHash, RoomId, SequenceNumber};
@@ -23,34 +23,34 @@ use tokio::sync::{oneshot, watch};
 
 /// The keeper's handle.
 pub(super) struct Keeper {
-    shared: Arc<Shared>,
+    shared: Arc<KeeperShared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
-struct Shared {
-    wanted: Mutex<Wanted>,
+struct KeeperShared {
+    wanted: Mutex<KeeperWants>,
     changed: Condvar,
     /// Held while the folder is changed.
     at_work: Mutex<()>,
 }
 
 #[derive(Default)]
-struct Wanted {
-    copies: Vec<Copy>,
+struct KeeperWants {
+    copies: Vec<RequestedCopy>,
     closed: bool,
 }
 
 /// A copy that a caller waits for.
-struct Copy {
+struct RequestedCopy {
     path: PathBuf,
     only: Option<RoomId>,
     done: oneshot::Sender<Result<Offset, StoreError>>,
 }
 
 /// The state of the disk, for a store that has one.
-pub(super) struct OnDisk {
-    pub(super) folder: Arc<Folder>,
+pub(super) struct KeeperDisk {
+    pub(super) folder: Arc<StoreFolder>,
     /// Bytes of records written to the log.
     pub(super) written: Arc<AtomicU64>,
     /// The part of `written` that the last snapshot has.
@@ -61,15 +61,15 @@ pub(super) struct OnDisk {
 
 impl Keeper {
     pub(super) fn start(
-        applier: Arc<Applier>,
+        applier: Arc<ApplierState>,
         applied: watch::Receiver<Offset>,
-        on_disk: Option<OnDisk>,
+        on_disk: Option<KeeperDisk>,
         limits: &Limits,
         metrics: Arc<StoreMetrics>,
     ) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(KeeperShared::default());
         let at_checkpoint = on_disk.as_ref().map_or(0, |disk| disk.written.load(Ordering::Relaxed));
-        let mut worker = Worker {
+        let mut worker = KeeperWorker {
             shared: shared.clone(),
             applier,
             applied,
@@ -103,7 +103,7 @@ impl Keeper {
             if wanted.closed {
                 return Err(StoreError::Closed);
             }
-            wanted.copies.push(Copy { path, only, done });
+            wanted.copies.push(RequestedCopy { path, only, done });
         }
         self.shared.changed.notify_one();
         copied.await.unwrap_or(Err(StoreError::Closed))
@@ -129,8 +129,8 @@ impl Drop for Keeper {
     }
 }
 
-impl Shared {
-    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+impl KeeperShared {
+    fn wanted(&self) -> MutexGuard<'_, KeeperWants> {
         // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,11 +140,11 @@ impl Shared {
     }
 }
 
-struct Worker {
-    shared: Arc<Shared>,
-    applier: Arc<Applier>,
+struct KeeperWorker {
+    shared: Arc<KeeperShared>,
+    applier: Arc<ApplierState>,
     applied: watch::Receiver<Offset>,
-    on_disk: Option<OnDisk>,
+    on_disk: Option<KeeperDisk>,
     /// Bytes written to the log when the tree was last synced.
     at_checkpoint: u64,
     pause: Duration,
@@ -154,12 +154,12 @@ struct Worker {
     metrics: Arc<StoreMetrics>,
 }
 
-impl Worker {
+impl KeeperWorker {
     fn run(&mut self) {
         let shared = self.shared.clone();
         while let Some(copies) = self.next() {
             let _at_work = shared.at_work();
-            for Copy { path, only, done } in copies {
+            for RequestedCopy { path, only, done } in copies {
                 // A caller that has left needs no answer.
                 drop(done.send(self.copy(&path, only).map(|(end, _)| end)));
             }
@@ -173,8 +173,8 @@ impl Worker {
     }
 
     /// Returns the wanted copies, after a pause; `None` when the store is closed.
-    fn next(&self) -> Option<Vec<Copy>> {
-        let idle = |wanted: &mut Wanted| wanted.copies.is_empty() && !wanted.closed;
+    fn next(&self) -> Option<Vec<RequestedCopy>> {
+        let idle = |wanted: &mut KeeperWants| wanted.copies.is_empty() && !wanted.closed;
         let waited = self.shared.changed.wait_timeout_while(self.shared.wanted(), self.pause, idle);
         let (mut wanted, _) = waited.unwrap_or_else(PoisonError::into_inner);
         (!wanted.closed).then(|| std::mem::take(&mut wanted.copies))
@@ -253,7 +253,7 @@ impl Worker {
             let mut copy = self.applier.copy();
             let Some(writer) = &mut *copy else { return Err(StoreError::Closed) };
             let offset = (*self.applied.borrow()).max(Offset(1));
-            let slice = Slice::read(&*self.applier.tree(), &span, offset, self.slice_bytes);
+            let slice = TreeSlice::read(&*self.applier.tree(), &span, offset, self.slice_bytes);
             let slice = slice.inspect_err(|error| self.applier.distrust(error))?;
             slice.records.iter().for_each(|record| writer.hear(record));
             if self.shared.wanted().closed {
@@ -283,13 +283,13 @@ impl Worker {
 }
 
 /// A piece of the tree as records.
-struct Slice {
+struct TreeSlice {
     records: Vec<Record>,
     /// The last key, if there may be more keys after it.
     last: Option<Key>,
 }
 
-impl Slice {
+impl TreeSlice {
     fn read(
         tree: &dyn crate::backend::Tree,
         span: &Span,

@@ -13,7 +13,7 @@
 //! version 't' len party, used ms, len name        : when a room was last used, in the order of time
 //! ```
 
-use crate::room::{AlarmRecord, Touch};
+use crate::room::{AlarmRecord, LastUse};
 use crate::{Offset, StoreError};
 use bytes::{Buf, BufMut, Bytes};
 use room_core::id::{PartyName, RoomId, SequenceNumber};
@@ -47,7 +47,7 @@ pub struct RoomFacts {
     /// The alarm.
     pub alarm: Option<AlarmRecord>,
     /// When it was last used.
-    pub touch: Option<Touch>,
+    pub touch: Option<LastUse>,
     /// When it has to be awake for its jobs.
     pub wake: Wake,
 }
@@ -333,7 +333,7 @@ pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomFacts, StoreError> {
         }
         if follow(rest, 1 + TIMED) && rest.get_u8() == TOUCHED {
             let (at_ms, tries) = (rest.get_u64(), rest.get_u32());
-            info.touch = Some(Touch { at_ms, tries });
+            info.touch = Some(LastUse { at_ms, tries });
         }
         if matches!(rest.len(), NUMBERED_BYTES | NUMBERED_AND_WAKE) && rest.get_u8() == NUMBERED {
             info.number = SequenceNumber { epoch: rest.get_u64(), seq: rest.get_u64() };
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn the_facts_of_a_room_are_read_back() {
         for alarm in [None, Some(AlarmRecord { due_ms: 1_700_000_000_000, tries: 3 })] {
-            for touch in [None, Some(Touch { at_ms: 86_400_000, tries: 2 })] {
+            for touch in [None, Some(LastUse { at_ms: 86_400_000, tries: 2 })] {
                 for number in [SequenceNumber::default(), SequenceNumber { epoch: 1 << 40, seq: 9 }]
                 {
                     for wake in [Wake::NoJobs, Wake::Idle, Wake::At(1_700_000_000_001)] {

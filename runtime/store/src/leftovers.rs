@@ -16,10 +16,10 @@ const LOOK_AT: usize = 1_024;
 /// The last commits of rooms that ended before the tree had them.
 pub(super) struct Leftovers {
     applied: watch::Receiver<Offset>,
-    rooms: Mutex<Rooms>,
+    rooms: Mutex<RoomOffsets>,
 }
 
-struct Rooms {
+struct RoomOffsets {
     last: HashMap<RoomId, Offset>,
     look_at: usize,
 }
@@ -27,7 +27,7 @@ struct Rooms {
 impl Leftovers {
     /// Makes an empty list. `applied` is the offset up to which the tree has everything.
     pub(super) fn new(applied: watch::Receiver<Offset>) -> Self {
-        let rooms = Rooms { last: HashMap::new(), look_at: LOOK_AT };
+        let rooms = RoomOffsets { last: HashMap::new(), look_at: LOOK_AT };
         Self { applied, rooms: Mutex::new(rooms) }
     }
 
@@ -51,7 +51,7 @@ impl Leftovers {
         self.rooms().last.get(room).copied().unwrap_or_default()
     }
 
-    fn rooms(&self) -> MutexGuard<'_, Rooms> {
+    fn rooms(&self) -> MutexGuard<'_, RoomOffsets> {
         // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }

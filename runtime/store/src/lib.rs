@@ -43,19 +43,19 @@ pub use backend::StoreError;
 pub use browse::{KeyPage, RoomSpan, name_order};
 pub use content::{ContentError, RoomContent};
 pub use due::{AlarmsFrom, Bell};
-pub use entry::Line;
+pub use entry::EntryLine;
 pub use keys::RoomFacts;
 pub use record::{Change, Record, Wipe};
-use room::Links;
-pub use room::{AlarmRecord, RoomStore, Settled, Touch};
+use room::StoreLinks;
+pub use room::{AlarmRecord, LastUse, RoomStore, Settled};
 pub use service::{Service, TtlNote};
 pub use verify::Verified;
 
 use applier::{Applier, Rebuild};
 use backend::{Journal, Tree};
 use committer::Committer;
-use folder::Folder;
-use keeper::{Keeper, OnDisk};
+use folder::StoreFolder;
+use keeper::{Keeper, KeeperDisk};
 use leftovers::Leftovers;
 use room_core::id::RoomId;
 use room_core::limits::Limits;
@@ -106,7 +106,7 @@ impl Store {
         limits: &Limits,
         metrics: Arc<StoreMetrics>,
     ) -> Result<Self, StoreError> {
-        let opened = Folder::open(dir, limits)?;
+        let opened = StoreFolder::open(dir, limits)?;
         let folder = opened.folder;
         let written = Arc::new(AtomicU64::new(opened.log_bytes));
         let journal =
@@ -116,8 +116,8 @@ impl Store {
             move || folder.renew()
         });
         let snapshot_bytes = opened.snapshot_bytes;
-        let on_disk = OnDisk { folder, written, in_snapshot: 0, snapshot_bytes };
-        Self::on(Parts {
+        let on_disk = KeeperDisk { folder, written, in_snapshot: 0, snapshot_bytes };
+        Self::on(StoreParts {
             journal: Box::new(journal),
             tree: opened.tree,
             rebuild,
@@ -143,8 +143,8 @@ impl Store {
         limits: &Limits,
         metrics: Arc<StoreMetrics>,
     ) -> Result<Self, StoreError> {
-        Self::on(Parts {
-            journal: Box::new(memory::Nowhere),
+        Self::on(StoreParts {
+            journal: Box::new(memory::NullJournal),
             tree: Arc::new(memory::Memory::default()),
             rebuild: Box::new(|| Err(StoreError::Closed)),
             on_disk: None,
@@ -156,8 +156,8 @@ impl Store {
         })
     }
 
-    fn on(parts: Parts<'_>) -> Result<Self, StoreError> {
-        let Parts { journal, tree, rebuild, on_disk, service, opened, last, limits, metrics } =
+    fn on(parts: StoreParts<'_>) -> Result<Self, StoreError> {
+        let StoreParts { journal, tree, rebuild, on_disk, service, opened, last, limits, metrics } =
             parts;
         let applier = Applier::start(tree, rebuild, last, limits, metrics.clone())?;
         let keeper =
@@ -192,7 +192,7 @@ impl Store {
         let tree = shared.tree();
         let info = blocking(|| apply::info_of(&*tree, room))?;
         let jobs = blocking(|| apply::jobs_of(&*tree, room, &info))?;
-        let links = Links {
+        let links = StoreLinks {
             applier: shared,
             committer: self.committer.clone(),
             leftovers: self.leftovers.clone(),
@@ -281,11 +281,11 @@ impl Store {
 }
 
 /// The parts of a store.
-struct Parts<'a> {
+struct StoreParts<'a> {
     journal: Box<dyn Journal>,
     tree: Arc<dyn Tree>,
     rebuild: Rebuild,
-    on_disk: Option<OnDisk>,
+    on_disk: Option<KeeperDisk>,
     service: ServiceFile,
     /// Greater than at every earlier opening.
     opened: u64,

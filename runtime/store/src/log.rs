@@ -20,8 +20,8 @@
 //! commit waits any more, the log writes a mark: a frame without a body that says up to where all is durable.
 
 use crate::backend::{Appended, Journal};
-use crate::folder::Folder;
-use crate::frame::{self, Frame, HEAD_BYTES};
+use crate::folder::StoreFolder;
+use crate::frame::{self, HEAD_BYTES, LogFrame};
 use crate::{Offset, Record, StoreError, files};
 use bytes::{Buf, BufMut, Bytes};
 use room_core::limits::{Limits, size};
@@ -43,12 +43,12 @@ const SUFFIX: &str = "log";
 
 /// The end of the log, which is written to.
 pub(super) struct Log {
-    folder: Arc<Folder>,
+    folder: Arc<StoreFolder>,
     /// `None` after a write that failed: nothing may follow what that left in the file.
-    segment: Option<Segment>,
+    segment: Option<LogSegment>,
     /// The segment before, until there is a newer one: it keeps its full length, because the folder expects
     /// that of the newest segment that it noted.
-    ended: Option<Segment>,
+    ended: Option<LogSegment>,
     next_number: u64,
     durable: Offset,
     segment_bytes: u64,
@@ -58,7 +58,7 @@ pub(super) struct Log {
     metrics: Arc<StoreMetrics>,
 }
 
-struct Segment {
+struct LogSegment {
     path: PathBuf,
     file: File,
     end: u64,
@@ -71,7 +71,7 @@ impl Log {
     /// # Errors
     /// [`StoreError::Io`]: the log is unchanged.
     pub(super) fn go_on(
-        folder: Arc<Folder>,
+        folder: Arc<StoreFolder>,
         after: Offset,
         written: Arc<AtomicU64>,
         limits: &Limits,
@@ -113,13 +113,13 @@ impl Log {
             before.shorten();
         }
         self.next_number += 1;
-        self.segment = Some(Segment { path, file, end: HEADER_BYTES as u64 });
+        self.segment = Some(LogSegment { path, file, end: HEADER_BYTES as u64 });
         Ok(())
     }
 
     /// Returns the segment with space for this many bytes more; starts one if necessary.
-    fn segment_for(&mut self, bytes: usize) -> Result<&mut Segment, StoreError> {
-        let is_full = |segment: &Segment| {
+    fn segment_for(&mut self, bytes: usize) -> Result<&mut LogSegment, StoreError> {
+        let is_full = |segment: &LogSegment| {
             segment.end > HEADER_BYTES as u64 && segment.end + bytes as u64 > self.segment_bytes
         };
         if self.segment.as_ref().is_none_or(is_full) {
@@ -200,13 +200,13 @@ impl Drop for Log {
     /// Keeps the length of the newest segment: a process that is killed while it closes the store must not
     /// leave a segment that looks cut.
     fn drop(&mut self) {
-        if let Some(Segment { path, end, .. }) = self.segment.take() {
+        if let Some(LogSegment { path, end, .. }) = self.segment.take() {
             self.folder.keep_end(path, end);
         }
     }
 }
 
-impl Segment {
+impl LogSegment {
     /// Gives back the disk space after the last frame.
     fn shorten(&self) {
         if let Err(error) = self.file.set_len(self.end) {
@@ -230,7 +230,7 @@ pub(super) fn read(
     let segments = segments(dir)?;
     let mut last = from;
     for (at, found) in segments.iter().enumerate() {
-        let Found { path, after, .. } = found;
+        let FoundSegment { path, after, .. } = found;
         let goes_on = segments.get(at + 1).map(|next| next.after);
         if goes_on.is_some_and(|after| after <= from) {
             continue;
@@ -256,9 +256,9 @@ pub(super) fn read(
 
 /// Reads the frames of one segment, up to the offset at which the next segment starts.
 fn read_segment(
-    Found { path, after, header_bytes, .. }: &Found,
+    FoundSegment { path, after, header_bytes, .. }: &FoundSegment,
     goes_on: Option<Offset>,
-    each: &mut dyn FnMut(Frame) -> Result<(), StoreError>,
+    each: &mut dyn FnMut(LogFrame) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut rest = Bytes::from(files::at(path, || fs::read(path))?).split_off(*header_bytes);
     let length = rest.len();
@@ -337,7 +337,7 @@ pub(super) struct Expected {
 pub(super) fn check(dir: &Path, expected: &Expected) -> Result<(), StoreError> {
     let segments = segments(dir)?;
     let corrupt = |what: String| Err(StoreError::Corrupt(format!("{what}; {WAYS_ON}")));
-    for Found { path, store, .. } in &segments {
+    for FoundSegment { path, store, .. } in &segments {
         if store.is_some_and(|store| store != expected.id) {
             return corrupt(format!("{} belongs to another store", path.display()));
         }
@@ -384,7 +384,7 @@ pub(super) const WAYS_ON: &str = "acknowledged turns may be lost: put the file b
     with what can be read, remove the file `state` beside `log`";
 
 /// A segment in the folder.
-struct Found {
+struct FoundSegment {
     number: u64,
     path: PathBuf,
     /// The offset after which it goes on.
@@ -396,14 +396,14 @@ struct Found {
 
 /// Lists the segments in order. A newest file without a whole header was started and never written to, and is
 /// left out.
-fn segments(dir: &Path) -> Result<Vec<Found>, StoreError> {
+fn segments(dir: &Path) -> Result<Vec<FoundSegment>, StoreError> {
     let files = numbers(dir)?;
     let newest = files.last().map(|(number, _)| *number);
     let mut segments = Vec::with_capacity(files.len());
     for (number, path) in files {
         match header_of(&path)? {
-            Some(Header { after, store, bytes }) => {
-                segments.push(Found { number, path, after, store, header_bytes: bytes });
+            Some(SegmentHeader { after, store, bytes }) => {
+                segments.push(FoundSegment { number, path, after, store, header_bytes: bytes });
             }
             None if Some(number) == newest && !holds_frames(&path)? => {}
             None => {
@@ -418,13 +418,13 @@ fn segments(dir: &Path) -> Result<Vec<Found>, StoreError> {
 }
 
 /// The contents of a segment's header.
-struct Header {
+struct SegmentHeader {
     after: Offset,
     store: Option<u128>,
     bytes: usize,
 }
 
-fn header_of(path: &Path) -> Result<Option<Header>, StoreError> {
+fn header_of(path: &Path) -> Result<Option<SegmentHeader>, StoreError> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     files::at(path, || File::open(path)?.take(HEADER_BYTES as u64).read_to_end(&mut header))?;
     decode_header(&header)
@@ -462,7 +462,7 @@ fn header(after: Offset, store: u128) -> Vec<u8> {
 }
 
 /// Decodes a segment's header; `None` if the bytes are not a header.
-fn decode_header(header: &[u8]) -> Result<Option<Header>, StoreError> {
+fn decode_header(header: &[u8]) -> Result<Option<SegmentHeader>, StoreError> {
     let Some(body) = header.strip_prefix(MAGIC) else { return Ok(None) };
     let Some(version) = body.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else {
         return Ok(None);
@@ -480,7 +480,7 @@ fn decode_header(header: &[u8]) -> Result<Option<Header>, StoreError> {
     told.advance(4);
     let after = Offset(told.get_u64());
     let store = (version != NAMELESS).then(|| told.get_u128());
-    Ok(Some(Header { after, store, bytes }))
+    Ok(Some(SegmentHeader { after, store, bytes }))
 }
 
 /// Returns true if a segment ends with a mark.

@@ -12,9 +12,9 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A journal that keeps nothing: the store is gone with the process.
-pub(super) struct Nowhere;
+pub(super) struct NullJournal;
 
-impl Journal for Nowhere {
+impl Journal for NullJournal {
     fn append(
         &mut self,
         records: &mut dyn Iterator<Item = &Record>,

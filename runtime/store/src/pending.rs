@@ -4,7 +4,7 @@
 //! and the limit on remembered values bound it. It does not know where the bytes go.
 
 use crate::keys::RoomFacts;
-use crate::{Offset, Record, Settled, StoreError, Touch, Wipe};
+use crate::{LastUse, Offset, Record, Settled, StoreError, Wipe};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use room_core::jobs::Wake;
@@ -144,7 +144,7 @@ impl Pending {
     }
 
     /// Adds a note of use.
-    pub(super) fn note_use(&mut self, touch: Touch, at: Offset) {
+    pub(super) fn note_use(&mut self, touch: LastUse, at: Offset) {
         self.info.touch = Some(touch);
         self.noted = at;
     }

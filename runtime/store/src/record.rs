@@ -14,7 +14,7 @@
 //! Records of earlier versions, which are still read, have no version, number, fence or outputs. They start
 //! with the length of a party's name, which is at most 64, and so with a zero.
 
-use crate::{AlarmRecord, Offset, StoreError, Touch};
+use crate::{AlarmRecord, LastUse, Offset, StoreError};
 use bytes::{Buf, BufMut, Bytes};
 use room_core::id::{Fence, ModuleHash, PartyName, RoomId, SequenceNumber};
 use room_core::jobs::{JobsChange, Wake};
@@ -57,7 +57,7 @@ pub struct Change {
     pub jobs: Option<JobsChange>,
     /// When the room was used, if that is noted. A deletion of the room deletes it, a deletion of the keys
     /// does not.
-    pub touch: Option<Touch>,
+    pub touch: Option<LastUse>,
 }
 
 impl Change {
@@ -179,7 +179,7 @@ impl Record {
     /// # Errors
     /// [`StoreError::Corrupt`]: the bytes are not a record.
     pub(super) fn decode(offset: Offset, bytes: Bytes) -> Result<Self, StoreError> {
-        Reader(bytes).record(offset).ok_or_else(|| {
+        RecordReader(bytes).record(offset).ok_or_else(|| {
             StoreError::Corrupt(format!("the record of offset {} cannot be read", offset.0))
         })
     }
@@ -208,9 +208,9 @@ fn put_short(out: &mut Vec<u8>, text: &str) {
 
 /// A cursor over a record's bytes. Its methods return `None` where the bytes end too early or have no
 /// meaning.
-struct Reader(Bytes);
+struct RecordReader(Bytes);
 
-impl Reader {
+impl RecordReader {
     fn record(mut self, offset: Offset) -> Option<Record> {
         let has_version = match *self.0.first()? {
             UNVERSIONED => false,
@@ -246,7 +246,7 @@ impl Reader {
         };
         let touch = match follows & USE {
             0 => None,
-            _ => self.timed().map(|(at_ms, tries)| Some(Touch { at_ms, tries }))?,
+            _ => self.timed().map(|(at_ms, tries)| Some(LastUse { at_ms, tries }))?,
         };
         let fence = match follows & FENCE {
             0 => None,
@@ -363,7 +363,7 @@ mod tests {
                             alarm.map(|(due_ms, tries)| AlarmRecord { due_ms, tries })
                         }),
                         jobs,
-                        touch: touch.map(|(at_ms, tries)| Touch { at_ms, tries }),
+                        touch: touch.map(|(at_ms, tries)| LastUse { at_ms, tries }),
                     },
                     fence: fence.map(Fence),
                     outputs: outputs.map(Bytes::from),
@@ -393,7 +393,7 @@ mod tests {
                 .into(),
             alarm: Some(Some(AlarmRecord { due_ms: 7, tries: 2 })),
             jobs: None,
-            touch: Some(Touch { at_ms: 7, tries: 2 }),
+            touch: Some(LastUse { at_ms: 7, tries: 2 }),
         };
         let room = RoomId::new(PartyName::parse("main").unwrap(), "one", 256).unwrap();
         let (number, module) = (SequenceNumber::default(), ModuleHash::from_bytes([9; 32]));

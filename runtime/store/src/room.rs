@@ -4,7 +4,7 @@
 //! durable. A read that may go to the disk gives up its thread's other work first. It does not know other
 //! rooms.
 
-use crate::applier::Shared as Applier;
+use crate::applier::ApplierState;
 use crate::backend::StoreError;
 use crate::committer::{Commit, Committer};
 use crate::keys::{self, RoomFacts};
@@ -32,7 +32,7 @@ pub struct AlarmRecord {
 
 /// A note of a room's last use, in the time for which its node has served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Touch {
+pub struct LastUse {
     /// Milliseconds of service. For a room whose end has failed, the time is set back so that the room is due
     /// when the next try is.
     pub at_ms: u64,
@@ -53,7 +53,7 @@ pub enum Settled {
 
 /// The storage of one room: reads, and commits in order.
 pub struct RoomStore {
-    reader: Arc<Reader>,
+    reader: Arc<TurnReader>,
     committer: Arc<Committer>,
     leftovers: Arc<Leftovers>,
     room: RoomId,
@@ -62,8 +62,8 @@ pub struct RoomStore {
 }
 
 /// The parts that a room's storage works with.
-pub(super) struct Links {
-    pub(super) applier: Arc<Applier>,
+pub(super) struct StoreLinks {
+    pub(super) applier: Arc<ApplierState>,
     pub(super) committer: Arc<Committer>,
     pub(super) leftovers: Arc<Leftovers>,
     /// The epoch of the room's numbers.
@@ -77,8 +77,8 @@ impl Drop for RoomStore {
 }
 
 /// The source of a turn's reads.
-struct Reader {
-    applier: Arc<Applier>,
+struct TurnReader {
+    applier: Arc<ApplierState>,
     pending: Arc<PendingCell>,
     guest_prefix: Key,
     /// The longest wait for pending commits.
@@ -88,7 +88,7 @@ struct Reader {
 impl RoomStore {
     /// Makes the storage handle for a room with these stored facts and jobs. The room must have no commit in flight.
     pub(super) fn new(
-        Links { applier, committer, leftovers, epoch }: Links,
+        StoreLinks { applier, committer, leftovers, epoch }: StoreLinks,
         room: &RoomId,
         (info, jobs): (RoomFacts, Vec<(Key, Bytes)>),
         limits: &Limits,
@@ -97,7 +97,7 @@ impl RoomStore {
         let pending = Arc::new(PendingCell::new(info, size(limits.room_cache_bytes_max)));
         let guest_prefix = keys::guest_prefix(room);
         let wait_max = ms(limits.turn_wall_ms_max);
-        let reader = Arc::new(Reader { applier, pending, guest_prefix, wait_max });
+        let reader = Arc::new(TurnReader { applier, pending, guest_prefix, wait_max });
         Self { reader, committer, leftovers, room: room.clone(), sequence, jobs }
     }
 
@@ -122,7 +122,7 @@ impl RoomStore {
     }
 
     /// Returns the room's last use, as of the last note.
-    pub fn touch(&self) -> Option<Touch> {
+    pub fn touch(&self) -> Option<LastUse> {
         self.reader.pending.lock().info.touch
     }
 
@@ -146,7 +146,7 @@ impl RoomStore {
         &self,
         writes: Writes,
         module: ModuleHash,
-        touch: Option<Touch>,
+        touch: Option<LastUse>,
     ) -> Result<Offset, StoreError> {
         let alarm = match writes.alarm {
             AlarmChange::Keep => None,
@@ -191,7 +191,7 @@ impl RoomStore {
     ///
     /// # Cancel safety
     /// As [`RoomStore::commit`].
-    pub async fn note_use(&self, touch: Touch) -> Result<bool, StoreError> {
+    pub async fn note_use(&self, touch: LastUse) -> Result<bool, StoreError> {
         let info = self.facts();
         if info.turns == 0 {
             return Ok(false);
@@ -257,7 +257,7 @@ impl RoomStore {
     }
 }
 
-impl Reader {
+impl TurnReader {
     fn stored(&self, key: &[u8]) -> Key {
         [&self.guest_prefix, key].concat()
     }
@@ -271,7 +271,7 @@ impl Reader {
     }
 }
 
-impl View for Reader {
+impl View for TurnReader {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         if let Some(known) = self.pending.lock().get(key) {
             return Ok(known);

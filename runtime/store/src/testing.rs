@@ -3,11 +3,11 @@
 //! Invariant: it loses what it has not synced when it fails or the machine stops, as a real disk does. It
 //! does not know what the tests are about.
 
-use crate::apply::Changes;
+use crate::apply::GatheredChanges;
 use crate::backend::{Appended, Journal, StoreError, Tree};
 use crate::memory::Memory;
 use crate::service::ServiceFile;
-use crate::{AlarmsFrom, Offset, Parts, Record, Store};
+use crate::{AlarmsFrom, Offset, Record, Store, StoreParts};
 use hashbrown::HashSet;
 use room_core::id::{PartyName, RoomId, SequenceNumber};
 use room_core::limits::Limits;
@@ -82,7 +82,7 @@ impl Disk {
     pub fn counted_store(&self, limits: &Limits, metrics: Arc<StoreMetrics>) -> Store {
         let limits = Limits { store_retry_ms: 1, ..limits.clone() };
         let disk = self.clone();
-        Store::on(Parts {
+        Store::on(StoreParts {
             journal: Box::new(self.clone()),
             tree: self.tree().unwrap(),
             rebuild: Box::new(move || disk.tree()),
@@ -110,7 +110,7 @@ impl Disk {
     pub(super) fn tree(&self) -> Result<Arc<dyn Tree>, StoreError> {
         let tree = Memory::default();
         for record in self.synced().iter() {
-            let mut changes = Changes::on(&tree);
+            let mut changes = GatheredChanges::on(&tree);
             changes.add(record)?;
             changes.write()?;
         }

@@ -4,7 +4,7 @@
 //! does not know who is allowed to ask, or whether a room runs.
 
 use crate::content::RoomContent;
-use crate::{Change, Store, StoreError, Touch, Wipe, copies, files, folder};
+use crate::{Change, LastUse, Store, StoreError, Wipe, copies, files, folder};
 use room_core::id::{ModuleHash, RoomId};
 use room_core::jobs::JobsChange;
 use room_core::limits::size;
@@ -91,7 +91,7 @@ impl Store {
     pub async fn import(
         &self,
         content: RoomContent,
-        touch: Option<Touch>,
+        touch: Option<LastUse>,
     ) -> Result<(), StoreError> {
         let store = self.room(&content.room).await?;
         let alarm = Some(content.alarm);

@@ -23,7 +23,7 @@ use room_core::event::CloseFrame;
 use room_core::id::Serial;
 use room_core::limits::size;
 use room_rooms::room::{ClientWindow, ConnectionSummary, FaultRecord, RoomSnapshot};
-use room_store::Line;
+use room_store::EntryLine;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -176,7 +176,7 @@ fn fault(fault: &FaultRecord) -> Value {
 
 fn client(client: &ConnectionSummary) -> Value {
     let connection = &client.connection;
-    let state = serde_json::to_value(Line::of_value(&connection.state)).unwrap_or_default();
+    let state = serde_json::to_value(EntryLine::of_value(&connection.state)).unwrap_or_default();
     json!({
         "id": connection.id.as_str(),
         "uri": without_secrets(&connection.uri),

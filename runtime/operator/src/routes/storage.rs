@@ -26,7 +26,7 @@ use room_core::limits::size;
 use room_core::span::{Key, ListOptions};
 use room_door::read_body;
 use room_rooms::room::Edit;
-use room_store::Line;
+use room_store::EntryLine;
 use serde_json::{Value, json};
 
 pub(super) async fn list(operator: Operator, uri: Uri) -> Result<Json<Value>, OperatorError> {
@@ -79,8 +79,8 @@ async fn edit(
 /// Returns an entry in the form of an export, with the size of its value. Without a value, only the key.
 fn entry(key: &Key, value: Option<&Bytes>) -> Value {
     let line = match value {
-        Some(value) => Line::of(key, value),
-        None => Line::of_key(key),
+        Some(value) => EntryLine::of(key, value),
+        None => EntryLine::of_key(key),
     };
     let mut entry = serde_json::to_value(line).unwrap_or_default();
     if let Some(value) = value {

@@ -9,7 +9,7 @@ use room_core::id::ModuleHash;
 use room_core::metrics::Metrics;
 use room_core::turn::{AlarmChange, Writes};
 use room_guest::Code;
-use room_store::Touch;
+use room_store::LastUse;
 
 const HOUR: u64 = 3_600_000;
 
@@ -33,7 +33,7 @@ fn main() -> PartyName {
 /// Stores a value for a room that was used at this time.
 async fn use_room(store: &Store, room: &RoomId, at_ms: u64) {
     let writes = Writes { alarm: AlarmChange::Set(u64::MAX), ..Writes::default() };
-    let touch = Some(Touch { at_ms, tries: 0 });
+    let touch = Some(LastUse { at_ms, tries: 0 });
     store.room(room).await.unwrap().commit(writes, ModuleHash::NONE, touch).await.unwrap();
 }
 

@@ -23,7 +23,7 @@ use room_core::metrics::{RoomMetrics, TurnEnd};
 use room_core::ttl::{Lifetime, Served};
 use room_core::turn::{Output, Turn};
 use room_guest::{Code, Flush, GuestFault, Overrun};
-use room_store::{Offset, RoomStore, Store, StoreError, Touch};
+use room_store::{LastUse, Offset, RoomStore, Store, StoreError};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -347,7 +347,7 @@ impl Turns {
     }
 
     /// Returns the note of the room's use that goes with a commit.
-    pub(super) fn note(&self) -> Option<Touch> {
+    pub(super) fn note(&self) -> Option<LastUse> {
         self.usage.note(self.store.touch())
     }
 

@@ -6,7 +6,7 @@
 use super::alarm::next_try;
 use room_core::limits::Limits;
 use room_core::ttl::{Lifetime, Served};
-use room_store::{AlarmRecord, Touch};
+use room_store::{AlarmRecord, LastUse};
 use std::time::Duration;
 
 /// The use of one room.
@@ -43,41 +43,41 @@ impl Usage {
     }
 
     /// Returns the note for the next commit, if the stored note has become too old.
-    pub(super) fn note(&self, noted: Option<Touch>) -> Option<Touch> {
+    pub(super) fn note(&self, noted: Option<LastUse>) -> Option<LastUse> {
         let used_ms = self.used_ms?;
         let step_ms = self.lifetime.map_or(self.idle_step_ms, Lifetime::step_ms);
-        let old = |noted: Touch| {
+        let old = |noted: LastUse| {
             // A note in the future, or one with tries, comes from a failed end of the room, not from a use.
             noted.at_ms > used_ms || used_ms - noted.at_ms >= step_ms || noted.tries > 0
         };
-        noted.is_none_or(old).then_some(Touch { at_ms: used_ms, tries: 0 })
+        noted.is_none_or(old).then_some(LastUse { at_ms: used_ms, tries: 0 })
     }
 
     /// As [`Usage::note`], where the note is worth a commit of its own.
-    pub(super) fn own_note(&self, noted: Option<Touch>) -> Option<Touch> {
+    pub(super) fn own_note(&self, noted: Option<LastUse>) -> Option<LastUse> {
         self.lifetime.and_then(|_| self.note(noted))
     }
 
     /// Returns the time until the use of a room with connections and no events must be noted again; `None`
     /// for never.
-    pub(super) fn renews_in(&self, noted: Option<Touch>) -> Option<Duration> {
+    pub(super) fn renews_in(&self, noted: Option<LastUse>) -> Option<Duration> {
         let known_ms = noted.map(|noted| noted.at_ms).max(self.used_ms).unwrap_or_default();
         let next_ms = known_ms.saturating_add(self.lifetime?.step_ms());
         Some(Duration::from_millis(next_ms.saturating_sub(self.served.ms())))
     }
 
     /// Returns true if the room has been unused for too long.
-    pub(super) fn is_due(&self, noted: Touch) -> bool {
+    pub(super) fn is_due(&self, noted: LastUse) -> bool {
         let known_ms = self.used_ms.map_or(noted.at_ms, |used_ms| used_ms.max(noted.at_ms));
         self.lifetime.is_some_and(|lifetime| lifetime.due_ms(known_ms) <= self.served.ms())
     }
 
     /// Returns the note of a room whose end has failed again, so that it is due again after 2 s, 4 s, …;
     /// `None` after the last try.
-    pub(super) fn again(&self, noted: Touch, limits: &Limits) -> Option<Touch> {
+    pub(super) fn again(&self, noted: LastUse, limits: &Limits) -> Option<LastUse> {
         let failed = AlarmRecord { due_ms: 0, tries: noted.tries };
         let AlarmRecord { due_ms, tries } = next_try(failed, self.served.ms(), limits)?;
-        Some(Touch { at_ms: self.lifetime?.noted_for(due_ms), tries })
+        Some(LastUse { at_ms: self.lifetime?.noted_for(due_ms), tries })
     }
 }
 
@@ -92,8 +92,8 @@ mod tests {
         Usage::new(Served::from(100 * DAY), lifetime, &Limits::default())
     }
 
-    fn at(at_ms: u64) -> Option<Touch> {
-        Some(Touch { at_ms, tries: 0 })
+    fn at(at_ms: u64) -> Option<LastUse> {
+        Some(LastUse { at_ms, tries: 0 })
     }
 
     #[tokio::test(start_paused = true)]
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(usage.own_note(at(99 * DAY)), at(100 * DAY));
         // A note of a future time, and a note with tries, are not notes of a use.
         assert_eq!(usage.note(at(101 * DAY)), at(100 * DAY));
-        assert_eq!(usage.note(Some(Touch { at_ms: 100 * DAY, tries: 1 })), at(100 * DAY));
+        assert_eq!(usage.note(Some(LastUse { at_ms: 100 * DAY, tries: 1 })), at(100 * DAY));
     }
 
     #[tokio::test(start_paused = true)]
@@ -117,13 +117,13 @@ mod tests {
         assert_eq!(usage.note(at(99 * DAY)), at(100 * DAY));
         assert_eq!(usage.own_note(at(99 * DAY)), None);
         assert_eq!(usage.renews_in(at(99 * DAY)), None);
-        assert!(!usage.is_due(Touch { at_ms: 0, tries: 0 }));
+        assert!(!usage.is_due(LastUse { at_ms: 0, tries: 0 }));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_unused_room_is_due_and_due_again_after_each_failed_try() {
         let mut usage = usage(Some(8 * DAY));
-        let mut noted = Touch { at_ms: 91 * DAY + 1, tries: 0 };
+        let mut noted = LastUse { at_ms: 91 * DAY + 1, tries: 0 };
         assert!(!usage.is_due(noted));
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(usage.is_due(noted));

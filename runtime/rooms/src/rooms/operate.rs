@@ -13,7 +13,7 @@ use crate::room::{
 use room_core::event::CloseFrame;
 use room_core::id::{ModuleHash, RoomId};
 use room_core::turn;
-use room_store::{RoomContent, RoomFacts, StoreError, Touch};
+use room_store::{LastUse, RoomContent, RoomFacts, StoreError};
 use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -130,8 +130,8 @@ impl Rooms {
     // Changing.
 
     /// Returns a note that the room is used now.
-    fn used_now(&self) -> Option<Touch> {
-        Some(Touch { at_ms: self.0.parts.served.ms(), tries: 0 })
+    fn used_now(&self) -> Option<LastUse> {
+        Some(LastUse { at_ms: self.0.parts.served.ms(), tries: 0 })
     }
 
     /// Closes one connection of a room. Returns false if the room is not in memory, or no connection has this

@@ -5,7 +5,7 @@
 //! quarter of the number of cases: `PROPTEST_CASES=10000 cargo test -p room-runtime --lib plain_map`.
 
 use super::super::testing::Disk;
-use super::super::{RoomContent, RoomStore, Store, Touch};
+use super::super::{LastUse, RoomContent, RoomStore, Store};
 use super::image::Image;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -171,7 +171,7 @@ impl World {
             Step::Turn { room, acts, kept, used } => self.turn(*room, acts, *kept, *used).await,
             Step::Jobs { room, changes, wake } => self.jobs(*room, changes, *wake).await,
             Step::Use { room, at } => {
-                let touch = Touch { at_ms: *at, tries: 0 };
+                let touch = LastUse { at_ms: *at, tries: 0 };
                 let store = self.room(*room).await;
                 let (noted, last) = (store.note_use(touch).await.unwrap(), store.sequence().last());
                 let model = &mut self.models[*room];
@@ -196,7 +196,7 @@ impl World {
             Step::Replace { from, to } => {
                 if let Some(content) = self.export(*from).await {
                     self.rooms[*to] = None;
-                    let used = Some(Touch { at_ms: 9, tries: 0 });
+                    let used = Some(LastUse { at_ms: 9, tries: 0 });
                     self.store.import(content.renamed(id(*to)), used).await.unwrap();
                     let Model { keys, alarm, jobs, wake, .. } = self.models[*from].clone();
                     let known = !keys.is_empty() || alarm.is_some() || !jobs.is_empty();
@@ -222,7 +222,7 @@ impl World {
         let effects = turn.finish().unwrap();
         if kept {
             if !effects.writes.is_empty() {
-                let touch = used.map(|at_ms| Touch { at_ms, tries: 0 });
+                let touch = used.map(|at_ms| LastUse { at_ms, tries: 0 });
                 store.commit(effects.writes, ModuleHash::of(b"code"), touch).await.unwrap();
                 (model.known, model.used) = (true, used.or(model.used));
                 model.seq = event.seq;

@@ -3,7 +3,7 @@
 use super::super::backend::{Keys, Tree};
 use super::super::memory::Memory;
 use super::super::testing::Disk;
-use super::super::{Offset, Parts, Settled, Store, StoreError, log};
+use super::super::{Offset, Settled, Store, StoreError, StoreParts, log};
 use super::image::{Image, rewrite};
 use super::{commit, listed, room, value, works_again, writes};
 use bytes::Bytes;
@@ -403,7 +403,7 @@ impl Tree for Moody {
 
 fn store_with(tree: Arc<dyn Tree>, disk: &Disk, limits: &Limits) -> Store {
     let remade = disk.clone();
-    Store::on(Parts {
+    Store::on(StoreParts {
         journal: Box::new(disk.clone()),
         tree,
         rebuild: Box::new(move || remade.tree()),

@@ -10,7 +10,7 @@ use super::super::{AlarmGuard, RoomError};
 use super::Actor;
 use room_core::event::Event;
 use room_core::logs::LogLevel;
-use room_store::{StoreError, Touch};
+use room_store::{LastUse, StoreError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -60,7 +60,7 @@ impl Actor {
     /// Handles a failed end: the room tries again later, or ends without its guest.
     async fn not_ended(
         &mut self,
-        due: Touch,
+        due: LastUse,
         error: &RoomError,
         done: AlarmGuard,
     ) -> Result<(), StoreError> {
