@@ -15,8 +15,8 @@
 
 use crate::budget::GuestMemory;
 use crate::function_cache::FunctionCache;
-use crate::host::Host;
-use crate::module::{Compiled, LoadError};
+use crate::host::HostState;
+use crate::module::{CompiledModule, LoadError};
 use hashbrown::HashMap;
 use room_core::id::ModuleHash;
 use room_core::limits::fixed::TABLE_ELEMENTS_MAX;
@@ -50,16 +50,16 @@ const ADDRESS_SPACE_BYTES: u64 = 120 * 1024 * 1024 * 1024 * 1024;
 /// The engine of the process, which compiles and runs the guests of all projects. Cheap to clone; clones are
 /// the same engine.
 #[derive(Clone)]
-pub struct SharedEngine(Arc<Shared>);
+pub struct SharedEngine(Arc<EngineShared>);
 
-struct Shared {
+struct EngineShared {
     inner: wasmtime::Engine,
-    linker: Linker<Host>,
+    linker: Linker<HostState>,
     rooms_max: u64,
     memory: GuestMemory,
     /// Compiled modules by their hashes, as long as a project holds them. Each has a lock of its own, so that
     /// one of several projects that ask for it at the same time compiles it.
-    modules: Mutex<HashMap<ModuleHash, Arc<Mutex<Weak<Compiled>>>>>,
+    modules: Mutex<HashMap<ModuleHash, Arc<Mutex<Weak<CompiledModule>>>>>,
 }
 
 /// The engine as one project sees it: with its limits, its count of memory and its log. Cheap to clone;
@@ -124,7 +124,7 @@ impl SharedEngine {
         let linker = crate::host::linker(&inner).map_err(fail)?;
         spawn_ticker(inner.weak(), limits.tick_ms).map_err(|e| EngineError(e.to_string()))?;
         let (memory, modules) = (GuestMemory::default(), Mutex::default());
-        Ok(Self(Arc::new(Shared { inner, linker, rooms_max, memory, modules })))
+        Ok(Self(Arc::new(EngineShared { inner, linker, rooms_max, memory, modules })))
     }
 
     /// Returns how many rooms of all projects together can have an instance at the same time.
@@ -169,8 +169,8 @@ impl Engine {
     pub(super) fn compiled(
         &self,
         hash: ModuleHash,
-        compile: impl FnOnce() -> Result<Compiled, LoadError>,
-    ) -> Result<Arc<Compiled>, LoadError> {
+        compile: impl FnOnce() -> Result<CompiledModule, LoadError>,
+    ) -> Result<Arc<CompiledModule>, LoadError> {
         let entry = {
             let modules = self.shared.0.modules.lock();
             let mut modules = modules.unwrap_or_else(PoisonError::into_inner);
@@ -196,7 +196,7 @@ impl Engine {
         &self.shared.0.inner
     }
 
-    pub(super) fn linker(&self) -> &Linker<Host> {
+    pub(super) fn linker(&self) -> &Linker<HostState> {
         &self.shared.0.linker
     }
 }

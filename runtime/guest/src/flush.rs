@@ -18,10 +18,10 @@ pub struct Flush {
 /// The way of a guest's flushes. Cheap to clone; clones are the same way. A channel would reserve a kilobyte
 /// for as long as the instance lives.
 #[derive(Clone, Default)]
-pub struct Flushes(Arc<Place>);
+pub struct Flushes(Arc<FlushSlot>);
 
 #[derive(Default)]
-struct Place {
+struct FlushSlot {
     flush: Mutex<Option<Flush>>,
     filled: Notify,
 }

@@ -15,18 +15,18 @@ use wasmtime::CacheStore;
 /// The functions compiled since the process started, as far as they fit.
 #[derive(Debug, Default)]
 pub(super) struct FunctionCache {
-    kept: Mutex<Kept>,
+    kept: Mutex<CachedFunctions>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct CachedFunctions {
     functions: HashMap<Vec<u8>, Vec<u8>>,
     /// The bytes of keys and functions.
     bytes: usize,
 }
 
 impl FunctionCache {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, CachedFunctions> {
         // A thread that panicked here has at most lost functions.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -42,7 +42,7 @@ impl CacheStore for FunctionCache {
     }
 }
 
-impl Kept {
+impl CachedFunctions {
     /// Keeps a function. If it does not fit beside the others, they are dropped. Returns whether it fits at
     /// all. Keys count, too.
     fn insert(&mut self, key: &[u8], value: Vec<u8>, bytes_max: usize) -> bool {
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_cache_never_holds_more_than_its_bytes() {
-        let mut kept = Kept::default();
+        let mut kept = CachedFunctions::default();
         for round in 0..100_u8 {
             assert!(kept.insert(&[round % 7], vec![round; usize::from(round % 11)], 40));
             let held = kept.functions.iter().map(|(key, code)| key.len() + code.len());

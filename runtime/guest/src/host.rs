@@ -18,7 +18,7 @@ use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// The data of a wasmtime store for its guest.
-pub(super) struct Host {
+pub(super) struct HostState {
     pub(super) budget: Budget,
     pub(super) log: GuestLog,
     /// The turn of the present call; `None` before the first call and in the hooks at the door.
@@ -31,7 +31,7 @@ pub(super) struct Host {
     table: ResourceTable,
 }
 
-impl Host {
+impl HostState {
     pub(super) fn new(
         budget: Budget,
         log: GuestLog,
@@ -79,22 +79,22 @@ impl Host {
 }
 
 /// Makes a linker with everything that a guest may import.
-pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>> {
+pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    World::add_to_linker::<_, HasSelf<_>>(&mut linker, |host: &mut Host| host)?;
+    World::add_to_linker::<_, HasSelf<_>>(&mut linker, |host: &mut HostState| host)?;
     Ok(linker)
 }
 
-impl WasiView for Host {
+impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
-impl types::Host for Host {}
+impl types::Host for HostState {}
 
-impl connections::Host for Host {
+impl connections::Host for HostState {
     fn list(&mut self, tag: Option<String>) -> wasmtime::Result<Vec<connections::Connection>> {
         let turn = self.turn()?;
         Ok(turn.open(tag.as_deref()).map(|connection| record(turn, connection)).collect())
@@ -131,7 +131,7 @@ impl connections::Host for Host {
     }
 }
 
-impl storage::Host for Host {
+impl storage::Host for HostState {
     fn get(&mut self, key: Vec<u8>) -> Call<Option<Vec<u8>>, StorageError> {
         self.stored(|turn| Ok(turn.get(&key)?.map(Vec::from)))
     }
@@ -190,7 +190,7 @@ impl storage::Host for Host {
     }
 }
 
-impl alarm::Host for Host {
+impl alarm::Host for HostState {
     fn get(&mut self) -> wasmtime::Result<Option<u64>> {
         Ok(self.turn()?.alarm())
     }
@@ -206,7 +206,7 @@ impl alarm::Host for Host {
     }
 }
 
-impl room::Host for Host {
+impl room::Host for HostState {
     fn party(&mut self) -> wasmtime::Result<String> {
         Ok(self.party.clone())
     }
@@ -229,7 +229,7 @@ fn stopped() -> wasmtime::Error {
     wasmtime::format_err!("the room could not commit what the callback flushed")
 }
 
-impl log::Host for Host {
+impl log::Host for HostState {
     fn write(
         &mut self,
         level: log::Level,

@@ -9,7 +9,7 @@ use crate::bindings::room::runtime::types;
 use crate::budget::{Budget, GuestMemory};
 use crate::fault::{GuestFault, Overrun, cut};
 use crate::flush::Flushes;
-use crate::host::Host;
+use crate::host::HostState;
 use crate::log::GuestLog;
 use crate::module::{Code, Module};
 use crate::samples::SampleSource;
@@ -28,7 +28,7 @@ use wasmtime::component::TypedFunc;
 
 /// A guest of one room, or without a room for the hooks at the door.
 pub struct Instance {
-    store: Store<Host>,
+    store: Store<HostState>,
     world: World,
     /// The callback for the room's end, if the module has one.
     on_expire: Option<TypedFunc<(), (Result<(), String>,)>>,
@@ -72,7 +72,7 @@ impl Instance {
         let log = GuestLog::new(room.clone(), engine.limits(), engine.logs().clone());
         let wasi = wasi::context(samples, &log, &code.vars);
         let budget = Budget::new(engine.limits().clone());
-        let host = Host::new(budget, log.clone(), wasi, room.party().as_str(), room.name());
+        let host = HostState::new(budget, log.clone(), wasi, room.party().as_str(), room.name());
         let mut store = Store::new(engine.inner(), host);
         store.limiter(|host| &mut host.budget);
         store.epoch_deadline_callback(|mut ctx| {
@@ -250,7 +250,7 @@ impl Instance {
 /// Finds the exports of a new instance, including those that not every module has.
 async fn enter(
     module: &Module,
-    store: &mut Store<Host>,
+    store: &mut Store<HostState>,
 ) -> wasmtime::Result<(World, Option<TypedFunc<(), (Result<(), String>,)>>)> {
     let instance = module.compiled.pre.instantiate_async(&mut *store).await?;
     let world = module.compiled.exports.load(&mut *store, &instance)?;

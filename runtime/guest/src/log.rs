@@ -13,19 +13,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The log of one room's guest. Clones write to the same log.
 #[derive(Clone)]
-pub(super) struct GuestLog(Arc<Inner>);
+pub(super) struct GuestLog(Arc<GuestLogInner>);
 
-struct Inner {
+struct GuestLogInner {
     room: RoomId,
     logs: Logs,
     line_bytes_max: usize,
     lines_max: u64,
-    state: Mutex<State>,
+    state: Mutex<GuestLogState>,
 }
 
 /// The number of lines that this turn wrote, and the unfinished lines of stdout and stderr.
 #[derive(Default)]
-struct State {
+struct GuestLogState {
     lines: u64,
     partial: [Vec<u8>; 2],
 }
@@ -39,7 +39,7 @@ pub(super) enum Stdio {
 
 impl GuestLog {
     pub(super) fn new(room: RoomId, limits: &Limits, logs: Logs) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(GuestLogInner {
             room,
             logs,
             line_bytes_max: size(limits.log_line_bytes_max),
@@ -125,7 +125,7 @@ impl GuestLog {
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, GuestLogState> {
         // The state is counters and bytes, so it is usable even after its holder panicked.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

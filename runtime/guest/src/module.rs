@@ -6,7 +6,7 @@
 use crate::bindings::CoreIndices;
 use crate::budget::GuestMemory;
 use crate::engine::Engine;
-use crate::host::Host;
+use crate::host::HostState;
 use room_core::id::ModuleHash;
 use room_core::limits::size;
 use std::sync::Arc;
@@ -77,13 +77,13 @@ pub enum LoadError {
 /// A compiled module, ready to be instantiated by one project. Cheap to clone.
 #[derive(Clone)]
 pub struct Module {
-    pub(super) compiled: Arc<Compiled>,
+    pub(super) compiled: Arc<CompiledModule>,
     pub(super) engine: Engine,
 }
 
 /// The part of a module that all projects of the process share.
-pub(super) struct Compiled {
-    pub(super) pre: InstancePre<Host>,
+pub(super) struct CompiledModule {
+    pub(super) pre: InstancePre<HostState>,
     /// The indices of the contract's exports.
     pub(super) exports: CoreIndices,
     /// The index of `on-expire`. Modules that are older than this export do not have it.
@@ -126,7 +126,7 @@ impl Module {
         }
         check_preamble(bytes)?;
         let hash = ModuleHash::of(bytes);
-        let compiled = engine.compiled(hash, || Compiled::new(engine, bytes, hash))?;
+        let compiled = engine.compiled(hash, || CompiledModule::new(engine, bytes, hash))?;
         Ok(Self { compiled, engine: engine.clone() })
     }
 
@@ -136,7 +136,7 @@ impl Module {
     }
 }
 
-impl Compiled {
+impl CompiledModule {
     fn new(engine: &Engine, bytes: &[u8], hash: ModuleHash) -> Result<Self, LoadError> {
         let component = Component::from_binary(engine.inner(), bytes)
             .map_err(|error| LoadError::Compile(format!("{error:#}")))?;

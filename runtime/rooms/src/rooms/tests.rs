@@ -16,13 +16,13 @@ use room_store::testing::Disk;
 use std::time::Duration;
 
 /// Rooms that run the puppet, on a disk that obeys the test.
-struct Node {
+struct TestNode {
     rooms: Rooms,
     disk: Disk,
     metrics: Metrics,
 }
 
-impl Node {
+impl TestNode {
     async fn start() -> Self {
         Self::with(WhenQuiet::Stay, 4).await
     }
@@ -160,7 +160,7 @@ fn text(text: &str) -> OutboxItem {
 
 #[tokio::test]
 async fn no_output_leaves_before_the_writes_it_depends_on_are_durable() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let (a, b) = (node.connect("a").await, node.connect("b").await);
     tell(&a, "free").await;
     assert_eq!(heard(&a, 1).await, [text("free")]);
@@ -179,7 +179,7 @@ async fn no_output_leaves_before_the_writes_it_depends_on_are_durable() {
 
 #[tokio::test]
 async fn a_watcher_sees_an_output_only_once_it_is_durable() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let mut tap = node.rooms.taps().watch(lobby()).unwrap();
     let mut passed = || {
         let batches = std::iter::from_fn(|| tap.read()).flat_map(|batch| batch.passed);
@@ -210,7 +210,7 @@ async fn a_watcher_sees_an_output_only_once_it_is_durable() {
 
 #[tokio::test]
 async fn a_watcher_never_sees_a_lost_output() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let a = node.connect("a").await;
     let mut tap = node.rooms.taps().watch(lobby()).unwrap();
     node.disk.hold();
@@ -229,7 +229,7 @@ async fn a_watcher_never_sees_a_lost_output() {
 
 #[tokio::test]
 async fn responses_and_handshakes_wait_for_the_disk() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let _first = node.connect("first").await;
     node.disk.hold();
     let mut asked = std::pin::pin!(node.request(r#"[{"add":"n"}]"#));
@@ -249,7 +249,7 @@ async fn responses_and_handshakes_wait_for_the_disk() {
 
 #[tokio::test]
 async fn a_room_runs_its_next_turn_while_the_disk_is_busy() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let a = node.connect("a").await;
     node.disk.hold();
     for _ in 0..10 {
@@ -264,7 +264,7 @@ async fn a_room_runs_its_next_turn_while_the_disk_is_busy() {
 
 #[tokio::test]
 async fn outputs_of_a_failed_flush_are_never_sent() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let a = node.connect("a").await;
     assert_eq!(node.request(r#"[{"put":["kept",1]}]"#).await, Ok("[]".to_owned()));
     node.disk.hold();
@@ -287,7 +287,7 @@ async fn outputs_of_a_failed_flush_are_never_sent() {
 
 #[tokio::test]
 async fn a_room_with_a_broken_disk_serves_nobody_and_other_rooms_go_on() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let a = node.connect("a").await;
     node.disk.fail();
     for _ in 0..3 {
@@ -302,7 +302,7 @@ async fn a_room_with_a_broken_disk_serves_nobody_and_other_rooms_go_on() {
 
 /// Asserts that the node prints this metric's line.
 #[track_caller]
-fn prints(node: &Node, line: &str) {
+fn prints(node: &TestNode, line: &str) {
     node.rooms.measure();
     let text = node.metrics.text();
     assert!(text.contains(&format!("{line}\n")), "{line} is not in\n{text}");
@@ -310,7 +310,7 @@ fn prints(node: &Node, line: &str) {
 
 #[tokio::test]
 async fn a_store_that_fails_shows_in_the_metrics_until_it_works_again() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let _a = node.connect("a").await;
     prints(&node, "room_store_up 1");
     node.disk.fail();
@@ -331,7 +331,7 @@ async fn a_store_that_fails_shows_in_the_metrics_until_it_works_again() {
 
 #[tokio::test]
 async fn a_watcher_is_notified_when_its_room_breaks() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let filter = LogFilter { level: Some(LogLevel::Warn), ..LogFilter::default() };
     let mut watcher = node.rooms.logs().watch(Begin::Oldest, filter).unwrap();
     let _a = node.connect("a").await;
@@ -351,9 +351,9 @@ async fn a_watcher_is_notified_when_its_room_breaks() {
 
 #[tokio::test]
 async fn outputs_that_wait_for_the_disk_are_counted_and_timed() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let a = node.connect("a").await;
-    let held = |node: &Node| {
+    let held = |node: &TestNode| {
         let text = node.metrics.text();
         let count = text.lines().find_map(|line| line.strip_prefix("room_gate_seconds_count "));
         count.unwrap().parse::<u64>().unwrap()
@@ -375,7 +375,7 @@ async fn outputs_that_wait_for_the_disk_are_counted_and_timed() {
 
 #[tokio::test]
 async fn a_replaced_client_receives_earlier_broadcasts_first() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let (a, b) = (node.connect("a").await, node.connect("b").await);
     node.disk.hold();
     tell(&b, r#"[{"put":["k",1]},{"broadcast":"to all"}]"#).await;
@@ -400,7 +400,7 @@ async fn a_replaced_client_receives_earlier_broadcasts_first() {
 
 #[tokio::test]
 async fn an_evicted_room_still_sends_its_held_outputs() {
-    let node = Node::with(WhenQuiet::Hibernate, 1).await;
+    let node = TestNode::with(WhenQuiet::Hibernate, 1).await;
     let a = node.connect("a").await;
     node.disk.hold();
     tell(&a, r#"[{"put":["k",1]},{"say":"wrote"}]"#).await;
@@ -422,7 +422,7 @@ async fn an_evicted_room_still_sends_its_held_outputs() {
 
 #[tokio::test]
 async fn draining_waits_for_held_outputs() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let a = node.connect("a").await;
     node.disk.hold();
     tell(&a, r#"[{"put":["k",1]},{"say":"wrote"}]"#).await;
@@ -450,7 +450,7 @@ const LOOK: &str = r#"[{"list":{}},{"get":"~starts"}]"#;
 
 #[tokio::test]
 async fn visitors_during_an_import_wait_and_find_the_new_content() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     node.disk.hold();
     let mut importing = std::pin::pin!(node.rooms.import(content(&lobby())));
     assert!(futures_util::poll!(importing.as_mut()).is_pending());
@@ -472,7 +472,7 @@ async fn visitors_during_an_import_wait_and_find_the_new_content() {
 
 #[tokio::test]
 async fn an_import_ends_the_room_first_and_its_clients_are_asked_to_reconnect() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let a = node.connect("a").await;
     node.disk.hold();
     tell(&a, r#"[{"put":["old",1]},{"say":"wrote"}]"#).await;
@@ -496,7 +496,7 @@ async fn an_import_ends_the_room_first_and_its_clients_are_asked_to_reconnect() 
 
 #[tokio::test]
 async fn a_failed_import_changes_nothing_and_the_room_continues() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     assert_eq!(node.request(r#"[{"put":["kept",1]}]"#).await, Ok("[]".to_owned()));
     node.disk.hold();
     let mut importing = std::pin::pin!(node.rooms.import(content(&lobby())));
@@ -512,7 +512,7 @@ async fn a_failed_import_changes_nothing_and_the_room_continues() {
 
 #[tokio::test]
 async fn an_import_affects_no_other_room_and_leaves_no_old_entry() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let a = node.connect("a").await;
     let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
     assert_eq!(within(node.rooms.import(content(&other))).await, Ok(()));
@@ -527,7 +527,7 @@ async fn an_import_affects_no_other_room_and_leaves_no_old_entry() {
 
 #[tokio::test]
 async fn imports_of_one_room_are_serial_and_do_not_block_a_deployment() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let parties = node.parties();
     node.disk.hold();
     let imports = (0..3).map(|_| node.rooms.import(content(&lobby())));
@@ -543,7 +543,7 @@ async fn imports_of_one_room_are_serial_and_do_not_block_a_deployment() {
 
 #[tokio::test]
 async fn the_deployment_that_admits_a_client_is_the_one_its_room_runs() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let before = node.rooms.entrance(&lobby()).unwrap();
     node.rooms.deploy(node.parties()).await.unwrap();
     // The room does not run yet: it would start with the code that is deployed now.

@@ -4,19 +4,19 @@ use super::*;
 use room_core::id::SequenceNumber;
 
 /// Returns the positions of the numbers that commits of the lobby made durable, all of one epoch.
-fn places(node: &Node) -> Vec<u64> {
+fn places(node: &TestNode) -> Vec<u64> {
     let numbers = node.disk.numbers(&lobby());
     assert!(numbers.iter().all(|number| number.epoch == numbers[0].epoch), "{numbers:?}");
     numbers.iter().map(|number| number.seq).collect()
 }
 
-fn last(node: &Node) -> SequenceNumber {
+fn last(node: &TestNode) -> SequenceNumber {
     *node.disk.numbers(&lobby()).last().unwrap()
 }
 
 #[tokio::test]
 async fn every_event_and_every_output_has_the_next_number() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let mut tap = node.rooms.taps().watch(lobby()).unwrap();
     // The start is 1 and the connection 2.
     let a = node.connect("a").await;
@@ -44,7 +44,7 @@ async fn every_event_and_every_output_has_the_next_number() {
 
 #[tokio::test]
 async fn numbers_continue_after_a_room_slept() {
-    let node = Node::with(WhenQuiet::Hibernate, 1).await;
+    let node = TestNode::with(WhenQuiet::Hibernate, 1).await;
     let a = node.connect("a").await;
     tell(&a, "free").await;
     assert_eq!(heard(&a, 1).await, [text("free")]);
@@ -60,7 +60,7 @@ async fn numbers_continue_after_a_room_slept() {
 
 #[tokio::test]
 async fn no_number_seen_before_a_crash_is_reused() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let a = node.connect("a").await;
     let before = last(&node);
     // Clients see these numbers, and no commit has them.
@@ -69,7 +69,7 @@ async fn no_number_seen_before_a_crash_is_reused() {
     assert_eq!(last(&node), before);
     // Nothing that the room does after this reaches the disk.
     let disk = node.disk.crashed();
-    let node = Node::on(disk, WhenQuiet::Stay, 4).await;
+    let node = TestNode::on(disk, WhenQuiet::Stay, 4).await;
     assert_eq!(node.request(r#"[{"put":["k",1]}]"#).await, Ok("[]".to_owned()));
     let after: Vec<_> = node.disk.numbers(&lobby()).into_iter().filter(|n| *n > before).collect();
     assert!(after.iter().all(|number| number.epoch > before.epoch), "{before:?} {after:?}");
@@ -79,7 +79,7 @@ async fn no_number_seen_before_a_crash_is_reused() {
 
 #[tokio::test]
 async fn a_refused_record_breaks_its_room_alone() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let a = node.connect("a").await;
     let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
     node.disk.hold();
