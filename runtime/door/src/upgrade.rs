@@ -20,7 +20,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use intake::{Bounds, Intake};
+use intake::{Intake, IntakeBounds};
 use room_core::byte_budget::{ByteBudget, BytePermit};
 use room_core::limits::{Limits, size};
 use tokio_tungstenite::WebSocketStream;
@@ -45,7 +45,7 @@ pub(super) struct UpgradeHandshake {
     response: Response,
     upgrade: OnUpgrade,
     config: WebSocketConfig,
-    bounds: Bounds,
+    bounds: IntakeBounds,
     permit: BytePermit,
     place: Option<ConnectionSlot>,
 }
@@ -86,7 +86,7 @@ impl UpgradeHandshake {
         let place =
             request.extensions().get::<RequestArrival>().map(|arrival| arrival.place.clone());
         let Limits { message_ms_max, message_bytes_max, .. } = *limits;
-        let bounds = Bounds { message_ms_max, message_bytes_max };
+        let bounds = IntakeBounds { message_ms_max, message_bytes_max };
         Ok(Self {
             response,
             upgrade,

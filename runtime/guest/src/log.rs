@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use room_core::clock::Clock;
     use room_core::id::PartyName;
-    use room_core::logs::{Begin, LogFilter, WatchedLines};
+    use room_core::logs::{LogFilter, WatchStart, WatchedLines};
 
     #[tokio::test]
     async fn a_guest_cannot_forge_a_line() {
@@ -159,7 +159,7 @@ mod tests {
         let fields = [("a\nb".to_owned(), "\u{1b}[31mred".to_owned())];
         log.write(Level::Info, "a\nERROR b\u{1b}[2J".to_owned(), &fields);
         log.print(Stdio::Err, b"tab\tstays\r\x1b]0;title\x07\n");
-        let mut watcher = logs.watch(Begin::Oldest, LogFilter::default()).unwrap();
+        let mut watcher = logs.watch(WatchStart::Oldest, LogFilter::default()).unwrap();
         let texts: Vec<String> = watcher
             .read()
             .unwrap()

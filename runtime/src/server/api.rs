@@ -8,10 +8,10 @@ use super::failure::ApiError;
 use super::guard::let_in;
 use super::plan::{Plan, missing};
 use super::release::{BlobId, Release};
-use super::site::{self, Changed, Site, SiteError};
+use super::site::{self, ChangedProject, Site, SiteError};
 use super::slots::SlotState;
 use super::tokens::{Scope, TokenRecord};
-use super::{Core, tokens};
+use super::{ServerCore, tokens};
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -39,7 +39,7 @@ pub const API_VERSION: u64 = 1;
 pub(super) const API_HEADER: HeaderName = HeaderName::from_static("room-api");
 
 /// Returns all routes for operators.
-pub(super) fn router(core: Core) -> Router {
+pub(super) fn router(core: ServerCore) -> Router {
     let guarded = Router::new()
         .route("/_room/admin/openapi.json", get(openapi))
         .route("/_room/admin/server", get(server))
@@ -77,7 +77,7 @@ async fn openapi() -> Response {
 }
 
 /// Answers 200 if every project is served, and 503 otherwise.
-async fn ready(State(core): State<Core>) -> Response {
+async fn ready(State(core): State<ServerCore>) -> Response {
     let broken = core.0.slots.all().iter().filter(|(_, site)| site.is_err()).count();
     match broken {
         0 => "ready\n".into_response(),
@@ -89,7 +89,10 @@ async fn ready(State(core): State<Core>) -> Response {
     }
 }
 
-async fn server(State(core): State<Core>, Extension(who): Extension<TokenRecord>) -> Response {
+async fn server(
+    State(core): State<ServerCore>,
+    Extension(who): Extension<TokenRecord>,
+) -> Response {
     let projects = core.0.slots.all().len();
     let version = env!("CARGO_PKG_VERSION");
     let up = core.0.clock.monotonic().as_secs();
@@ -102,7 +105,7 @@ async fn server(State(core): State<Core>, Extension(who): Extension<TokenRecord>
     .into_response()
 }
 
-async fn list_tokens(State(core): State<Core>) -> Json<Vec<TokenRecord>> {
+async fn list_tokens(State(core): State<ServerCore>) -> Json<Vec<TokenRecord>> {
     Json(core.0.tokens.list())
 }
 
@@ -114,7 +117,7 @@ struct TokenWish {
 }
 
 async fn create_token(
-    State(core): State<Core>,
+    State(core): State<ServerCore>,
     body: Body,
 ) -> Result<Json<tokens::NewToken>, ApiError> {
     let TokenWish { name, scope } = read_json(&core, body).await?;
@@ -123,14 +126,14 @@ async fn create_token(
 }
 
 async fn revoke_token(
-    State(core): State<Core>,
+    State(core): State<ServerCore>,
     Path(id): Path<String>,
 ) -> Result<Json<TokenRecord>, ApiError> {
     Ok(Json(blocking(|| core.0.tokens.revoke(&id))?))
 }
 
 async fn put_blob(
-    State(core): State<Core>,
+    State(core): State<ServerCore>,
     Path(hash): Path<String>,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -143,7 +146,7 @@ async fn put_blob(
     Ok(Json(json!({ "blob": id, "bytes": bytes })).into_response())
 }
 
-async fn list_projects(State(core): State<Core>) -> Response {
+async fn list_projects(State(core): State<ServerCore>) -> Response {
     let line = |(name, site): (String, Result<Arc<Site>, String>)| match site {
         Ok(site) => {
             let catalog = site.catalog();
@@ -158,7 +161,7 @@ async fn list_projects(State(core): State<Core>) -> Response {
 }
 
 async fn delete_project(
-    State(core): State<Core>,
+    State(core): State<ServerCore>,
     Path(project): Path<String>,
 ) -> Result<Response, ApiError> {
     check_name(&project)?;
@@ -167,7 +170,7 @@ async fn delete_project(
 }
 
 async fn plan(
-    State(core): State<Core>,
+    State(core): State<ServerCore>,
     Path(project): Path<String>,
     body: Body,
 ) -> Result<Json<Plan>, ApiError> {
@@ -183,11 +186,11 @@ async fn plan(
 }
 
 async fn deploy(
-    State(core): State<Core>,
+    State(core): State<ServerCore>,
     Path(project): Path<String>,
     Extension(who): Extension<TokenRecord>,
     body: Body,
-) -> Result<Json<Changed>, ApiError> {
+) -> Result<Json<ChangedProject>, ApiError> {
     check_name(&project)?;
     let release: Release = read_json(&core, body).await?;
     let missing = blocking(|| missing(&release, &core.0.shared.blobs));
@@ -198,7 +201,7 @@ async fn deploy(
 }
 
 async fn versions(
-    State(core): State<Core>,
+    State(core): State<ServerCore>,
     Path(project): Path<String>,
 ) -> Result<Response, ApiError> {
     let catalog = core.found(&project)?.catalog();
@@ -223,16 +226,16 @@ struct RollBack {
 }
 
 async fn roll_back(
-    State(core): State<Core>,
+    State(core): State<ServerCore>,
     Path(project): Path<String>,
     Query(to): Query<RollBack>,
-) -> Result<Json<Changed>, ApiError> {
+) -> Result<Json<ChangedProject>, ApiError> {
     let (_claim, site) = core.claimed(&project)?;
     Ok(Json(site.roll_back(to.version).await?))
 }
 
 async fn variables(
-    State(core): State<Core>,
+    State(core): State<ServerCore>,
     Path(project): Path<String>,
 ) -> Result<Response, ApiError> {
     let catalog = core.found(&project)?.catalog();
@@ -244,7 +247,7 @@ async fn variables(
 }
 
 async fn set_variable(
-    State(core): State<Core>,
+    State(core): State<ServerCore>,
     Path((project, name)): Path<(String, String)>,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -254,14 +257,14 @@ async fn set_variable(
 }
 
 async fn remove_variable(
-    State(core): State<Core>,
+    State(core): State<ServerCore>,
     Path((project, name)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     change_variable(&core, &project, &name, None).await
 }
 
 async fn change_variable(
-    core: &Core,
+    core: &ServerCore,
     project: &str,
     name: &str,
     to: Option<Variable>,
@@ -273,7 +276,7 @@ async fn change_variable(
 }
 
 /// Returns the metrics of all projects, each line with its project's name as a label, and the metrics of the server.
-async fn print_metrics(State(core): State<Core>) -> Response {
+async fn print_metrics(State(core): State<ServerCore>) -> Response {
     let all = core.0.slots.all().into_iter();
     let printed: Vec<_> =
         all.filter_map(|(name, site)| Some((name, site.ok()?.metrics()))).collect();
@@ -282,7 +285,7 @@ async fn print_metrics(State(core): State<Core>) -> Response {
 }
 
 /// Returns the routes about a project's rooms: lists, changes, backups, logs, metrics.
-fn rooms_of_projects(core: Core) -> Router<Core> {
+fn rooms_of_projects(core: ServerCore) -> Router<ServerCore> {
     Router::new()
         .nest("/_room/admin/projects/{project}/node", room_operator::routes_of_project())
         .layer(from_fn_with_state(core, hand_over))
@@ -290,7 +293,7 @@ fn rooms_of_projects(core: Core) -> Router<Core> {
 
 /// Puts the access to a project's rooms into a request that was admitted.
 async fn hand_over(
-    State(core): State<Core>,
+    State(core): State<ServerCore>,
     Extension(_let_in): Extension<TokenRecord>,
     mut request: Request,
     next: Next,
@@ -314,7 +317,7 @@ fn check_name(project: &str) -> Result<(), ApiError> {
 }
 
 /// Reads a body of JSON, within the limits of time and size.
-async fn read_json<T: DeserializeOwned>(core: &Core, body: Body) -> Result<T, ApiError> {
+async fn read_json<T: DeserializeOwned>(core: &ServerCore, body: Body) -> Result<T, ApiError> {
     let limited = Limited::new(body, OPERATOR_BODY_BYTES_MAX);
     let arriving = tokio::time::timeout(ms(core.0.limits.body_ms_max), limited.collect());
     let body = arriving.await.map_err(|_| ApiError::BodyMissing)?;

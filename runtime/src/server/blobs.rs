@@ -171,7 +171,7 @@ impl Blobs {
         id: BlobId,
         mut bytes: impl Stream<Item = Result<B, E>> + Unpin,
     ) -> Result<u64, BlobError> {
-        let part = Part(self.dir.join(format!("{}.part", uuid::Uuid::new_v4().simple())));
+        let part = PartialBlob(self.dir.join(format!("{}.part", uuid::Uuid::new_v4().simple())));
         let failed = |error: io::Error| BlobError::from(FileError::new(&part.0, error));
         let mut file = File::create_new(&part.0).await.map_err(failed)?;
         let (mut hasher, mut length) = (blake3::Hasher::new(), 0);
@@ -220,9 +220,9 @@ pub(super) fn of_file(path: &Path) -> io::Result<BlobId> {
 }
 
 /// An incomplete file. Dropping this removes the file, unless it was renamed.
-struct Part(PathBuf);
+struct PartialBlob(PathBuf);
 
-impl Drop for Part {
+impl Drop for PartialBlob {
     fn drop(&mut self) {
         // The file was renamed, or never created, or the next start removes it.
         drop(std::fs::remove_file(&self.0));

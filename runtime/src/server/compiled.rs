@@ -22,7 +22,7 @@ const NOTED: &str = "compiled.json";
 const OWNER: &str = "server";
 
 /// Files by their paths, with the hashes of their bytes.
-type Sums = BTreeMap<PathBuf, BlobId>;
+type CompiledSums = BTreeMap<PathBuf, BlobId>;
 
 /// The folder, and which of its files were read.
 pub(super) struct CompiledFolder {
@@ -35,7 +35,7 @@ pub(super) struct CompiledFolder {
 /// The files that were read, and the recorded hashes; `None` if the record has to be written.
 struct KnownFiles {
     read: BTreeMap<PathBuf, ReadFile>,
-    noted: Option<Sums>,
+    noted: Option<CompiledSums>,
 }
 
 /// A file as it was when it was read.
@@ -53,10 +53,11 @@ impl CompiledFolder {
     /// # Errors
     /// [`FileError`]: a file cannot be removed.
     pub(super) fn verified(data: &Path) -> Result<Self, FileError> {
-        let noted = Ledger::open(data, OWNER).read_or_lost::<Sums>(NOTED).unwrap_or_else(|error| {
-            tracing::warn!(%error, "all modules are compiled again");
-            None
-        });
+        let noted =
+            Ledger::open(data, OWNER).read_or_lost::<CompiledSums>(NOTED).unwrap_or_else(|error| {
+                tracing::warn!(%error, "all modules are compiled again");
+                None
+            });
         let dir = data.join("compiled");
         let sum_of = |path: &Path| noted.as_ref()?.get(path);
         let left = || {
@@ -107,7 +108,7 @@ impl CompiledFolder {
             };
             now.extend(found.map(|read| (path, read)));
         }
-        let sums: Sums = now.iter().map(|(path, read)| (path.clone(), read.sum)).collect();
+        let sums: CompiledSums = now.iter().map(|(path, read)| (path.clone(), read.sum)).collect();
         known.read = now;
         if known.noted.as_ref() != Some(&sums) {
             file::replace(&self.data.join(NOTED), &Ledger::sealed(OWNER, NOTED, &sums)?)?;

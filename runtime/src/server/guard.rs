@@ -8,7 +8,7 @@ use super::api::{API_HEADER, API_VERSION};
 use super::audit::{AuditEntry, ChangePhase};
 use super::failure::ApiError;
 use super::tokens::{Scope, TokenRecord};
-use super::{Core, RunningChanges, places};
+use super::{RunningChanges, ServerCore, places};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -44,7 +44,11 @@ fn only_reads(method: &Method) -> bool {
 }
 
 /// Lets a request in if its token permits it. A change is completed and recorded even if the connection breaks.
-pub(super) async fn let_in(State(core): State<Core>, mut request: Request, next: Next) -> Response {
+pub(super) async fn let_in(
+    State(core): State<ServerCore>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let who = bearer(request.headers()).and_then(|secret| core.0.tokens.check(secret));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let entry = AuditEntry::new(who.as_ref(), method.as_str(), &path);
@@ -81,7 +85,7 @@ fn asked_in_other_version(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Runs a change in a task of its own, and waits for its answer.
-async fn change(core: Core, entry: AuditEntry, request: Request, next: Next) -> Response {
+async fn change(core: ServerCore, entry: AuditEntry, request: Request, next: Next) -> Response {
     let place = match core.0.changes.begin(core.0.limits.admin_changes_max) {
         Ok(place) => place,
         Err(error) => return refuse(&core, entry, error),
@@ -104,13 +108,13 @@ fn panicked(panic: tokio::task::JoinError) -> Response {
     ApiError::Panicked.into_response()
 }
 
-fn refuse(core: &Core, entry: AuditEntry, error: ApiError) -> Response {
+fn refuse(core: &ServerCore, entry: AuditEntry, error: ApiError) -> Response {
     let response = error.into_response();
     note(core, &entry, ChangePhase::Refused, Some(&response));
     response
 }
 
-fn note(core: &Core, entry: &AuditEntry, phase: ChangePhase, response: Option<&Response>) {
+fn note(core: &ServerCore, entry: &AuditEntry, phase: ChangePhase, response: Option<&Response>) {
     let at_ms = core.0.clock.wall_ms();
     let status = response.map(|response| response.status().as_u16());
     blocking(|| core.0.audit.note(&AuditEntry { at_ms, phase, status, ..entry.clone() }));

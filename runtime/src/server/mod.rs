@@ -115,7 +115,7 @@ pub enum ServeError {
 
 /// A running server.
 pub struct Server {
-    core: Core,
+    core: ServerCore,
     addr: SocketAddr,
     admin: SocketAddr,
     first: Option<NewToken>,
@@ -128,7 +128,7 @@ pub struct Server {
 
 /// The state that operators' requests share. Cheap to clone.
 #[derive(Clone)]
-struct Core(Arc<ServerInner>);
+struct ServerCore(Arc<ServerInner>);
 
 struct ServerInner {
     data: PathBuf,
@@ -203,7 +203,7 @@ impl Server {
             false => None,
         };
         let stop = CancellationToken::new();
-        let core = Core(Arc::new(ServerInner {
+        let core = ServerCore(Arc::new(ServerInner {
             audit: Audit::open(&data)?,
             uploads: places(limits.admin_transfers_max),
             changes: RunningChanges::new(&limits, stop.clone()),

@@ -4,12 +4,12 @@
 //! start at the latest. While a project is being opened, only a change of the same project waits. It does not know how
 //! a project is served.
 
-use super::Core;
+use super::ServerCore;
 use super::failure::ApiError;
 use super::file::FileError;
 use super::folder::{FolderCreation, FoundProject, GONE, ProjectFolder, remove_all};
 use super::release::Release;
-use super::site::{self, Changed, Site, SiteError};
+use super::site::{self, ChangedProject, Site, SiteError};
 use super::slots::{ClaimError, ProjectClaim, SlotState};
 use room_core::limits::fixed::PROJECTS_MAX;
 use room_core::limits::size;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-impl Core {
+impl ServerCore {
     /// Opens every project on disk. Removes the remains of deletions and of first deployments that the last run did not
     /// finish.
     ///
@@ -75,7 +75,7 @@ impl Core {
     /// Returns the project of this name, and the right to change it.
     ///
     /// # Errors
-    /// As [`Core::found`], or another change is under way.
+    /// As [`ServerCore::found`], or another change is under way.
     pub(super) fn claimed(&self, project: &str) -> Result<(ProjectClaim, Arc<Site>), ApiError> {
         let claim = self.claim(project, usize::MAX)?;
         Ok((claim, self.found(project)?))
@@ -104,7 +104,7 @@ impl Core {
         project: &str,
         release: Release,
         by: &str,
-    ) -> Result<Changed, ApiError> {
+    ) -> Result<ChangedProject, ApiError> {
         let claim = self.claim(project, PROJECTS_MAX)?;
         let now_ms = self.0.clock.wall_ms();
         let done = match claim.held() {
@@ -126,7 +126,7 @@ impl Core {
         project: &str,
         release: Release,
         by: &str,
-    ) -> Result<(Arc<Site>, Changed), ApiError> {
+    ) -> Result<(Arc<Site>, ChangedProject), ApiError> {
         let shared = &self.0.shared;
         site::check(&release, project, &shared.hosts, &shared.guests)?;
         let folder = ProjectFolder::of(&self.projects_dir(), project);

@@ -41,7 +41,7 @@ pub(super) struct Site {
 
 /// The result of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Changed {
+pub(super) struct ChangedProject {
     /// The version that is served now.
     pub(super) version: u64,
     /// The number of rooms that took the version over.
@@ -217,13 +217,13 @@ impl Site {
         release: Release,
         by: &str,
         now_ms: u64,
-    ) -> Result<Changed, SiteError> {
+    ) -> Result<ChangedProject, SiteError> {
         // The current version was checked when it was deployed.
         if let Some(current) = self.catalog().current().filter(|current| current.release == release)
         {
             // Deploying the same release again makes no new version, and no room has anything to take over.
             let waits = current.release.limits != self.limits;
-            return Ok(Changed {
+            return Ok(ChangedProject {
                 version: current.number,
                 rooms: 0,
                 connections: 0,
@@ -245,7 +245,7 @@ impl Site {
         release: Release,
         by: &str,
         now_ms: u64,
-    ) -> Result<Changed, SiteError> {
+    ) -> Result<ChangedProject, SiteError> {
         check(&release, &self.name, &self.hosts, &self.guests)?;
         let missing = blocking(|| missing(&release, &self.blobs));
         if !missing.is_empty() {
@@ -263,7 +263,7 @@ impl Site {
     ///
     /// # Cancel safety
     /// Must not be dropped before it returns.
-    pub(super) async fn roll_back(&self, to: Option<u64>) -> Result<Changed, SiteError> {
+    pub(super) async fn roll_back(&self, to: Option<u64>) -> Result<ChangedProject, SiteError> {
         let catalog = self.catalog();
         let version = match to {
             Some(number) => catalog.version(number).ok_or(SiteError::NoVersion(number))?,
@@ -275,7 +275,7 @@ impl Site {
 
     /// Activates a version, records it as current, and then lets clients in by its hosts. In this order no client
     /// stores anything in a project whose first version is not recorded.
-    async fn serve(&self, version: Version) -> Result<Changed, SiteError> {
+    async fn serve(&self, version: Version) -> Result<ChangedProject, SiteError> {
         let reserved = reserve(&self.hosts, &self.name, &version.release)?;
         let catalog = self.catalog();
         let variables = catalog.variables().clone();
@@ -294,7 +294,7 @@ impl Site {
             self.folder.settle();
             layout::forget(&self.assets_dir(), number);
         });
-        Ok(Changed {
+        Ok(ChangedProject {
             version: number,
             rooms: done.rooms,
             connections: done.connections,

@@ -85,7 +85,7 @@ impl Committer {
             line: WaitingLine::default(),
         });
         let (settled_tx, settled) = watch::channel(last);
-        let mut writer = Writer {
+        let mut writer = LogWriter {
             journal,
             at_work: Vec::new(),
             applier: applier.clone(),
@@ -199,7 +199,7 @@ impl CommitterShared {
 }
 
 /// The state of the thread.
-struct Writer {
+struct LogWriter {
     journal: Box<dyn Journal>,
     /// The group that is being written.
     at_work: Vec<Commit>,
@@ -214,7 +214,7 @@ struct Writer {
     metrics: Arc<StoreMetrics>,
 }
 
-impl Writer {
+impl LogWriter {
     fn run(&mut self) {
         while let Some((commits, last)) = self.next() {
             self.at_work = commits;
@@ -342,7 +342,7 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for LogWriter {
     /// Loses what remains. After an orderly close nothing remains. After a panic of the thread, the waiting
     /// rooms are notified of the loss, and the queue takes no more commits.
     fn drop(&mut self) {

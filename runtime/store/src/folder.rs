@@ -77,7 +77,7 @@ struct SegmentNote {
 }
 
 /// A store's folder after recovery.
-pub(super) struct Opened {
+pub(super) struct OpenedFolder {
     pub(super) folder: Arc<StoreFolder>,
     pub(super) tree: Arc<dyn Tree>,
     /// The offset of the last turn.
@@ -96,7 +96,7 @@ impl StoreFolder {
     /// # Errors
     /// [`StoreError`]: another process has it open, its version is unknown, or acknowledged data cannot be
     /// read. That data is unchanged.
-    pub(super) fn open(dir: &Path, limits: &Limits) -> Result<Opened, StoreError> {
+    pub(super) fn open(dir: &Path, limits: &Limits) -> Result<OpenedFolder, StoreError> {
         files::at(dir, || std::fs::create_dir_all(dir.join("log")))?;
         let lock = lock(dir)?;
         let state = read_state(dir)?;
@@ -135,7 +135,7 @@ impl StoreFolder {
         folder.remove_unfinished()?;
         let snapshot_bytes = folder.snapshot()?.map_or(Ok(0), |(path, _)| files::length(&path))?;
         let log_bytes = log::length(&folder.log())?;
-        Ok(Opened { folder, tree, last, opened, log_bytes, snapshot_bytes })
+        Ok(OpenedFolder { folder, tree, last, opened, log_bytes, snapshot_bytes })
     }
 
     /// Compares the log's files with the notes about them.

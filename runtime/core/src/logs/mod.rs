@@ -18,7 +18,7 @@ mod watcher;
 pub use escape::one_line;
 pub use filter::{Glob, LogFilter};
 pub use line::{LogKind, LogLevel, LogLine};
-pub use watcher::{Begin, WatchedLines, Watcher};
+pub use watcher::{WatchStart, WatchedLines, Watcher};
 
 use crate::clock::Clock;
 use crate::id::RoomId;
@@ -104,7 +104,7 @@ impl Logs {
     ///
     /// # Errors
     /// [`TooMany`].
-    pub fn watch(&self, begin: Begin, filter: LogFilter) -> Result<Watcher, TooMany> {
+    pub fn watch(&self, begin: WatchStart, filter: LogFilter) -> Result<Watcher, TooMany> {
         let place = self.0.places.clone().try_acquire_owned();
         let place = place.map_err(|_| TooMany(self.0.watchers_max))?;
         Ok(Watcher::new(self.clone(), begin, filter, place))

@@ -26,7 +26,7 @@ fn room(party: &str, name: &str) -> RoomId {
     RoomId::new(PartyName::parse(party).unwrap(), name, 256).unwrap()
 }
 
-fn watch(logs: &Logs, begin: Begin) -> Watcher {
+fn watch(logs: &Logs, begin: WatchStart) -> Watcher {
     logs.watch(begin, LogFilter::default()).unwrap()
 }
 
@@ -52,8 +52,8 @@ fn write(logs: &Logs, texts: impl IntoIterator<Item = u32>) {
 #[tokio::test(start_paused = true)]
 async fn a_slow_watcher_reads_exactly_how_many_lines_it_missed() {
     let logs = logs(&small(3));
-    let mut slow = watch(&logs, Begin::Oldest);
-    let mut quick = watch(&logs, Begin::Oldest);
+    let mut slow = watch(&logs, WatchStart::Oldest);
+    let mut quick = watch(&logs, WatchStart::Oldest);
     write(&logs, 1..=2);
     assert_eq!(seen(&mut quick), ["1", "2"]);
     write(&logs, 3..=5);
@@ -69,19 +69,19 @@ async fn a_returning_watcher_resumes_at_its_last_line() {
     let logs = logs(&small(3));
     let first = first(&logs);
     write(&logs, 1..=2);
-    let mut watcher = watch(&logs, Begin::Oldest);
+    let mut watcher = watch(&logs, WatchStart::Oldest);
     assert_eq!(seen(&mut watcher), ["1", "2"]);
     let last = watcher.last();
     assert_eq!(last, first + 1);
-    assert_eq!(seen(&mut watch(&logs, Begin::After(last))), [""; 0]);
+    assert_eq!(seen(&mut watch(&logs, WatchStart::After(last))), [""; 0]);
     write(&logs, 3..=4);
-    assert_eq!(seen(&mut watch(&logs, Begin::After(last))), ["3", "4"]);
+    assert_eq!(seen(&mut watch(&logs, WatchStart::After(last))), ["3", "4"]);
     write(&logs, 5..=9);
-    assert_eq!(seen(&mut watch(&logs, Begin::After(last))), ["missed 4", "7", "8", "9"]);
+    assert_eq!(seen(&mut watch(&logs, WatchStart::After(last))), ["missed 4", "7", "8", "9"]);
     // A watcher from before the first line, and a watcher that has read everything.
     let expected = ["missed 6", "7", "8", "9"];
-    assert_eq!(seen(&mut watch(&logs, Begin::After(first - 1))), expected);
-    assert_eq!(seen(&mut watch(&logs, Begin::After(first + 8))), [""; 0]);
+    assert_eq!(seen(&mut watch(&logs, WatchStart::After(first - 1))), expected);
+    assert_eq!(seen(&mut watch(&logs, WatchStart::After(first + 8))), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,10 +91,10 @@ async fn a_watcher_of_an_earlier_start_is_notified_and_restarts() {
     let restarted = ["restarted", "missed 1", "2", "3", "4"];
     let first_number = first(&logs);
     for elsewhere in [0, 7, first_number - 2, first_number + 4, u64::MAX] {
-        assert_eq!(seen(&mut watch(&logs, Begin::After(elsewhere))), restarted, "{elsewhere}");
+        assert_eq!(seen(&mut watch(&logs, WatchStart::After(elsewhere))), restarted, "{elsewhere}");
     }
     let empty = self::logs(&small(3));
-    let mut watcher = watch(&empty, Begin::After(7));
+    let mut watcher = watch(&empty, WatchStart::After(7));
     assert_eq!(seen(&mut watcher), ["restarted"]);
     assert_eq!(watcher.last(), first(&empty) - 1);
 }
@@ -108,7 +108,7 @@ async fn the_bytes_of_the_ring_and_of_a_batch_are_bounded() {
     for _ in 0..100 {
         logs.node(LogLevel::Info, &"x".repeat(line - overhead));
     }
-    let mut watcher = watch(&logs, Begin::Oldest);
+    let mut watcher = watch(&logs, WatchStart::Oldest);
     let mut batches = Vec::new();
     while let Some(batch) = watcher.read() {
         batches.push(batch.len());
@@ -130,7 +130,7 @@ async fn a_filter_passes_lines_that_meet_all_its_conditions() {
     logs.guest(LogLevel::Error, &room("main", "game-2"), "no cards");
     logs.room(LogLevel::Debug, &room("game", "lobby"), "activated");
     logs.node(LogLevel::Error, "no cards at all");
-    let through = |filter: LogFilter| seen(&mut logs.watch(Begin::Oldest, filter).unwrap());
+    let through = |filter: LogFilter| seen(&mut logs.watch(WatchStart::Oldest, filter).unwrap());
     let all = LogFilter::default();
     assert_eq!(through(all.clone()).len(), 5);
     let games = LogFilter { room: Some(Glob::new("game-*")), ..all.clone() };
@@ -151,7 +151,7 @@ async fn a_tail_is_the_last_lines_that_pass_the_filter() {
     write(&logs, 10..=29);
     let tail = |count, grep: &str| {
         let filter = LogFilter { grep: Some(grep.to_owned()), ..LogFilter::default() };
-        seen(&mut logs.watch(Begin::Tail(count), filter).unwrap())
+        seen(&mut logs.watch(WatchStart::Tail(count), filter).unwrap())
     };
     assert_eq!(tail(2, ""), ["28", "29"]);
     assert_eq!(tail(2, "1"), ["19", "21"]);
@@ -163,17 +163,17 @@ async fn a_tail_is_the_last_lines_that_pass_the_filter() {
 #[tokio::test(start_paused = true)]
 async fn a_watcher_slot_is_free_again_after_its_watcher_left() {
     let logs = logs(&Limits { log_watchers_max: 1, ..Limits::default() });
-    let first = watch(&logs, Begin::Oldest);
-    let refused = logs.watch(Begin::Oldest, LogFilter::default()).err();
+    let first = watch(&logs, WatchStart::Oldest);
+    let refused = logs.watch(WatchStart::Oldest, LogFilter::default()).err();
     assert_eq!(refused, Some(TooMany(1)));
     drop(first);
-    watch(&logs, Begin::Oldest);
+    watch(&logs, WatchStart::Oldest);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_watcher_wakes_for_each_line_and_at_the_end() {
     let logs = logs(&Limits::default());
-    let mut watcher = watch(&logs, Begin::Oldest);
+    let mut watcher = watch(&logs, WatchStart::Oldest);
     let watching = tokio::spawn(async move {
         let mut all = Vec::new();
         while watcher.wait().await {
@@ -196,7 +196,7 @@ async fn a_line_and_its_json_have_the_same_fields() {
     let logs = logs(&Limits::default());
     logs.guest(LogLevel::Warn, &room("main", "lobby"), "\"a\"\nb");
     logs.node(LogLevel::Info, "one\ntwo");
-    let mut watcher = watch(&logs, Begin::Oldest);
+    let mut watcher = watch(&logs, WatchStart::Oldest);
     let json: Vec<serde_json::Value> = watcher
         .read()
         .unwrap()
@@ -294,7 +294,7 @@ proptest! {
             grep: (who > 0).then(|| "yes".to_owned()), ..LogFilter::default()
         };
         let mut watchers: Vec<Watcher> = (0..3)
-            .map(|who| logs.watch(Begin::Oldest, filter(who)).unwrap()).collect();
+            .map(|who| logs.watch(WatchStart::Oldest, filter(who)).unwrap()).collect();
         let mut models: Vec<Model> = (0..3).map(|_| Model::default()).collect();
         let mut all: Vec<(String, bool)> = Vec::new();
         let reads = (0..3).cycle().take(3 * 120).map(Step::Read);
@@ -328,7 +328,7 @@ proptest! {
                 }
                 Step::Resume(who) => {
                     let last = watchers[who].last();
-                    watchers[who] = logs.watch(Begin::After(last), filter(who)).unwrap();
+                    watchers[who] = logs.watch(WatchStart::After(last), filter(who)).unwrap();
                 }
             }
         }

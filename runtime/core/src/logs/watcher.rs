@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// Where a watcher starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Begin {
+pub enum WatchStart {
     /// With the oldest line that is kept.
     Oldest,
     /// With the last lines that its filter lets through, at most this many.
@@ -52,14 +52,14 @@ pub struct Watcher {
 impl Watcher {
     pub(super) fn new(
         logs: Logs,
-        begin: Begin,
+        begin: WatchStart,
         filter: LogFilter,
         place: OwnedSemaphorePermit,
     ) -> Self {
         let (next, is_restarted) = match begin {
-            Begin::Oldest => (logs.ring().oldest(), false),
-            Begin::Tail(count) => (tail(&logs, count, &filter), false),
-            Begin::After(seq) => {
+            WatchStart::Oldest => (logs.ring().oldest(), false),
+            WatchStart::Tail(count) => (tail(&logs, count, &filter), false),
+            WatchStart::After(seq) => {
                 let (ring, next) = (logs.ring(), seq.saturating_add(1));
                 if ring.knows(next) { (next, false) } else { (ring.first(), true) }
             }

@@ -30,7 +30,7 @@ pub(crate) enum IntakeError {
 
 /// The bounds of one client's messages.
 #[derive(Clone, Copy)]
-pub(super) struct Bounds {
+pub(super) struct IntakeBounds {
     pub(super) message_ms_max: u64,
     pub(super) message_bytes_max: u64,
 }
@@ -38,7 +38,7 @@ pub(super) struct Bounds {
 /// The bytes of a client on their way to the library that parses messages.
 pub(crate) struct Intake<S> {
     inner: S,
-    bounds: Bounds,
+    bounds: IntakeBounds,
     frames: Frames,
     permit: BytePermit,
     /// When the unfinished message is overdue; `None` while the server does not wait for the client.
@@ -48,7 +48,7 @@ pub(crate) struct Intake<S> {
 }
 
 impl<S> Intake<S> {
-    pub(super) fn new(inner: S, bounds: Bounds, permit: BytePermit) -> Self {
+    pub(super) fn new(inner: S, bounds: IntakeBounds, permit: BytePermit) -> Self {
         Self { inner, bounds, frames: Frames::default(), permit, deadline: None, error: None }
     }
 

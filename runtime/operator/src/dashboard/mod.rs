@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use std::sync::{Arc, LazyLock};
 
 /// A file of the page.
-struct File {
+struct DashboardFile {
     name: &'static str,
     content_type: &'static str,
     text: &'static str,
@@ -37,10 +37,10 @@ const SVG: &str = "image/svg+xml";
 
 macro_rules! files {
     ($($name:literal: $content_type:expr,)*) => {
-        static FILES: LazyLock<Vec<File>> = LazyLock::new(|| vec![$({
+        static FILES: LazyLock<Vec<DashboardFile>> = LazyLock::new(|| vec![$({
             let text = include_str!(concat!("../../pages/", $name));
             let tag = format!("\"{}\"", blake3::hash(text.as_bytes()).to_hex());
-            File { name: $name, content_type: $content_type, text, tag }
+            DashboardFile { name: $name, content_type: $content_type, text, tag }
         },)*]);
     };
 }
@@ -71,7 +71,7 @@ files! {
 }
 
 /// Where the page finds the rooms that it shows.
-enum Mode {
+enum DashboardMode {
     /// One project: clients connect to the page's own host.
     Node,
     /// A server of projects, and the address for its clients: `wss://chat.example.com:8443`.
@@ -80,7 +80,7 @@ enum Mode {
 
 /// Returns the page of a process with one project.
 pub(super) fn page_of_process() -> Router {
-    router(|_, _| Mode::Node)
+    router(|_, _| DashboardMode::Node)
 }
 
 /// Returns the page of a server of projects, whose clients connect to this address. `is_named` says whether a project
@@ -91,13 +91,13 @@ pub fn page_of_server<S: Clone + Send + Sync + 'static>(
 ) -> Router<S> {
     router(move |uri, headers| {
         let asked = address::asked(uri).filter(|asked| is_named(asked));
-        Mode::Server(clients.sockets(asked, headers))
+        DashboardMode::Server(clients.sockets(asked, headers))
     })
 }
 
 /// Returns the routes of the page and its files. `mode` says for each request where the page finds the rooms.
 fn router<S: Clone + Send + Sync + 'static>(
-    mode: impl Fn(&Uri, &HeaderMap) -> Mode + Send + Sync + 'static,
+    mode: impl Fn(&Uri, &HeaderMap) -> DashboardMode + Send + Sync + 'static,
 ) -> Router<S> {
     let (mode, told) = (Arc::new(mode), HeaderName::from_static("x-content-type-options"));
     let (for_page, for_json) = (mode.clone(), mode);
@@ -121,8 +121,8 @@ fn router<S: Clone + Send + Sync + 'static>(
             "/_room/dashboard.json",
             get(async move |uri: Uri, headers: HeaderMap| {
                 let (mode, sockets) = match for_json(&uri, &headers) {
-                    Mode::Node => ("node", None),
-                    Mode::Server(sockets) => ("server", Some(sockets)),
+                    DashboardMode::Node => ("node", None),
+                    DashboardMode::Server(sockets) => ("server", Some(sockets)),
                 };
                 let json = serde_json::json!({ "mode": mode, "sockets": sockets });
                 ([(header::CACHE_CONTROL, "no-store")], nosniff(), Json(json)).into_response()
@@ -153,11 +153,11 @@ fn answer(name: &str, asked: &HeaderMap, policy: &str) -> Response {
 }
 
 /// Returns the content security policy. The page may load and connect to nothing else, and may not make HTML of text.
-fn policy(mode: &Mode, headers: &HeaderMap) -> String {
+fn policy(mode: &DashboardMode, headers: &HeaderMap) -> String {
     let sockets = match mode {
-        Mode::Server(sockets) => format!(" {sockets}"),
+        DashboardMode::Server(sockets) => format!(" {sockets}"),
         // Some browsers do not count WebSockets to the page's own host as `'self'`.
-        Mode::Node => {
+        DashboardMode::Node => {
             host(headers).map(|host| format!(" ws://{host} wss://{host}")).unwrap_or_default()
         }
     };
@@ -187,7 +187,7 @@ mod tests {
 
     fn policy_for(host: &str) -> String {
         let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_str(host).unwrap())]);
-        policy(&Mode::Node, &headers)
+        policy(&DashboardMode::Node, &headers)
     }
 
     #[test]

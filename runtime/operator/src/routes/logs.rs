@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 use room_core::id::PartyName;
 use room_core::limits::{Limits, ms, size};
-use room_core::logs::{Begin, Glob, LogFilter, LogLevel, WatchedLines, Watcher};
+use room_core::logs::{Glob, LogFilter, LogLevel, WatchStart, WatchedLines, Watcher};
 use room_door::events::{self, Events, RETRY_MS};
 use std::fmt::Write;
 
@@ -41,7 +41,8 @@ pub(super) async fn watch(
     let LogQuery { follow, mut begin, filter } = LogQuery::of(query, limits)?;
     if let Some(id) = headers.get(LAST_EVENT_ID) {
         let id = id.to_str().ok().and_then(|id| id.parse().ok());
-        begin = Begin::After(id.ok_or_else(|| wrong("Last-Event-ID", "is not a line number"))?);
+        begin =
+            WatchStart::After(id.ok_or_else(|| wrong("Last-Event-ID", "is not a line number"))?);
     }
     let watcher = operator.0.rooms.logs().watch(begin, filter)?;
     Ok(events::stream(LogEventStream { watcher, follow }, ms(limits.log_heartbeat_ms)))
@@ -58,7 +59,7 @@ enum FollowMode {
 #[derive(Debug, PartialEq, Eq)]
 struct LogQuery {
     follow: FollowMode,
-    begin: Begin,
+    begin: WatchStart,
     filter: LogFilter,
 }
 
@@ -86,9 +87,9 @@ impl LogQuery {
         }
         let begin = match (tail, after) {
             (Some(_), Some(_)) => return Err(wrong("tail", "cannot be given together with after")),
-            (Some(count), None) => Begin::Tail(count),
-            (None, Some(seq)) => Begin::After(seq),
-            (None, None) => Begin::Oldest,
+            (Some(count), None) => WatchStart::Tail(count),
+            (None, Some(seq)) => WatchStart::After(seq),
+            (None, None) => WatchStart::Oldest,
         };
         Ok(Self { follow, begin, filter })
     }
@@ -216,10 +217,13 @@ mod tests {
             level: Some(LogLevel::Warn),
             grep: Some("a b&c".to_owned()),
         };
-        assert_eq!(asked, LogQuery { follow: FollowMode::Yes, begin: Begin::After(12), filter });
+        assert_eq!(
+            asked,
+            LogQuery { follow: FollowMode::Yes, begin: WatchStart::After(12), filter }
+        );
         let asked = LogQuery::of("tail=0&follow=0", &Limits::default()).unwrap();
-        assert_eq!((asked.follow, asked.begin), (FollowMode::No, Begin::Tail(0)));
-        assert_eq!(LogQuery::of("", &Limits::default()).unwrap().begin, Begin::Oldest);
+        assert_eq!((asked.follow, asked.begin), (FollowMode::No, WatchStart::Tail(0)));
+        assert_eq!(LogQuery::of("", &Limits::default()).unwrap().begin, WatchStart::Oldest);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use room_core::event::{CloseFrame, Message, Request};
 use room_core::id::ConnectionId;
 use room_core::limits::Limits;
-use room_core::logs::{Begin, LogFilter, WatchedLines};
+use room_core::logs::{LogFilter, WatchStart, WatchedLines};
 use room_core::metrics::Metrics;
 use room_store::RoomContent;
 use room_store::testing::Disk;
@@ -183,7 +183,7 @@ async fn a_watcher_sees_an_output_only_once_it_is_durable() {
     let mut tap = node.rooms.taps().watch(lobby()).unwrap();
     let mut passed = || {
         let batches = std::iter::from_fn(|| tap.read()).flat_map(|batch| batch.passed);
-        let told = |one: &crate::taps::Passed| {
+        let told = |one: &crate::taps::TapEvent| {
             let one = serde_json::to_value(one).unwrap();
             let word = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
             format!("{} {} {}", word("direction"), word("kind"), word("text"))
@@ -333,7 +333,7 @@ async fn a_store_that_fails_shows_in_the_metrics_until_it_works_again() {
 async fn a_watcher_is_notified_when_its_room_breaks() {
     let node = TestNode::start().await;
     let filter = LogFilter { level: Some(LogLevel::Warn), ..LogFilter::default() };
-    let mut watcher = node.rooms.logs().watch(Begin::Oldest, filter).unwrap();
+    let mut watcher = node.rooms.logs().watch(WatchStart::Oldest, filter).unwrap();
     let _a = node.connect("a").await;
     node.disk.fail();
     assert!(node.request(r#"[{"put":["k",1]}]"#).await.is_err());

@@ -9,7 +9,7 @@
 mod passed;
 mod watcher;
 
-pub use passed::{OutputReceivers, Passed};
+pub use passed::{OutputReceivers, TapEvent};
 pub use watcher::{Tap, TapBatch};
 
 use hashbrown::HashMap;
@@ -141,17 +141,17 @@ impl RoomTap {
 
     /// Reports that a client was admitted.
     pub fn opened(&self, who: &ConnectionId) {
-        self.tell(|_| Passed::opened(who));
+        self.tell(|_| TapEvent::opened(who));
     }
 
     /// Reports a client's message, before the room handles it.
     pub fn came(&self, from: &ConnectionId, message: &Message) {
-        self.tell(|excerpt| Passed::came(from, message, excerpt));
+        self.tell(|excerpt| TapEvent::came(from, message, excerpt));
     }
 
     /// Reports a room's message, once the commits that it depends on are durable.
     pub fn went(&self, number: SequenceNumber, to: OutputReceivers<'_>, message: &Message) {
-        self.tell(|excerpt| Passed::went(number, to, message, excerpt));
+        self.tell(|excerpt| TapEvent::went(number, to, message, excerpt));
     }
 
     /// Reports that connections are closed, behind what the room sent to them. There is no number if the room did not
@@ -162,21 +162,21 @@ impl RoomTap {
         to: OutputReceivers<'_>,
         frame: &CloseFrame,
     ) {
-        self.tell(|_| Passed::closed(number, to, frame));
+        self.tell(|_| TapEvent::closed(number, to, frame));
     }
 
     /// Reports that a connection has ended.
     pub fn ended(&self, who: &ConnectionId, ending: &Ending) {
-        self.tell(|_| Passed::ended(who, ending));
+        self.tell(|_| TapEvent::ended(who, ending));
     }
 
     /// Reports that the guest failed at an event. The event left no effects.
     pub fn failed(&self, event: &'static str, reason: &str) {
-        self.tell(|excerpt| Passed::failed(event, reason, excerpt));
+        self.tell(|excerpt| TapEvent::failed(event, reason, excerpt));
     }
 
     /// Adds an entry to the queue of each watcher of the room.
-    fn tell(&self, passed: impl FnOnce(usize) -> Passed) {
+    fn tell(&self, passed: impl FnOnce(usize) -> TapEvent) {
         if !self.may_be_watched() {
             return;
         }

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 /// An event that passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Passed {
+pub struct TapEvent {
     /// When it passed, in milliseconds since 1970.
     time_ms: u64,
     /// `in`: from a client; `out`: from the room; `None` for an event inside the room.
@@ -48,7 +48,7 @@ pub enum OutputReceivers<'a> {
     Many(usize),
 }
 
-impl Passed {
+impl TapEvent {
     pub(super) fn opened(who: &ConnectionId) -> Self {
         Self {
             direction: Some("in"),

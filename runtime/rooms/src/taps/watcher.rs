@@ -3,7 +3,7 @@
 //! Invariant: every event is read or counted as missed, once and in order. The queue never exceeds its bounds, and
 //! drops the oldest first. It does not know where the events go.
 
-use super::passed::Passed;
+use super::passed::TapEvent;
 use super::{RoomId, Taps};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ pub(super) struct TapQueue {
 
 #[derive(Default)]
 struct WaitingEvents {
-    passed: VecDeque<Arc<Passed>>,
+    passed: VecDeque<Arc<TapEvent>>,
     bytes: usize,
     missed: u64,
     closed: bool,
@@ -31,7 +31,7 @@ pub struct TapBatch {
     /// The number of events before these that were dropped.
     pub missed: u64,
     /// The events, in order.
-    pub passed: Vec<Arc<Passed>>,
+    pub passed: Vec<Arc<TapEvent>>,
 }
 
 /// A watcher. Dropping it frees its place.
@@ -48,7 +48,7 @@ impl TapQueue {
         Self { waiting: Mutex::default(), filled: Notify::new(), lines_max, bytes_max }
     }
 
-    pub(super) fn push(&self, passed: Arc<Passed>) {
+    pub(super) fn push(&self, passed: Arc<TapEvent>) {
         let mut waiting = self.waiting();
         waiting.bytes += passed.size();
         waiting.passed.push_back(passed);
