@@ -19,8 +19,8 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use figures::{Outcome, Plan, table};
-pub(crate) use run::{Ended, Length};
+pub(crate) use figures::{LoadOutcome, LoadPlan, table};
+pub(crate) use run::{Ended, RunLength};
 pub(crate) use target::Target;
 
 use crate::codes::Code;
@@ -73,10 +73,10 @@ pub(crate) async fn probe(target: &Target) -> anyhow::Result<()> {
 /// All connections are closed.
 pub(crate) async fn measure(
     target: &Rc<Target>,
-    plans: &[Plan],
-    length: Length,
+    plans: &[LoadPlan],
+    length: RunLength,
     stop: &mut Stop,
-) -> anyhow::Result<(Vec<Outcome>, Ended)> {
+) -> anyhow::Result<(Vec<LoadOutcome>, Ended)> {
     let connections = plans.iter().map(|plan| plan.clients + 1).sum();
     open::allow(connections)?;
     target.plan(connections);

@@ -37,7 +37,7 @@ const ERRORS_BYTES_MAX: usize = 64 * 1024;
 
 /// The packages of a project, and the package of each party.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
+pub(crate) struct BuildPlan {
     packages: Vec<Package>,
     parties: Vec<(PartyName, usize)>,
 }
@@ -71,14 +71,14 @@ pub(crate) struct Component {
 #[derive(Debug)]
 pub(crate) struct Build {
     /// How it ended.
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: BuildOutcome,
     /// Its inputs.
     pub(crate) inputs: Inputs,
 }
 
 /// How a build ended.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum BuildOutcome {
     /// Every party has a component.
     Built(Vec<Component>),
     /// The compiler refused: its errors as plain text, which is empty if cargo found an error before it.
@@ -94,7 +94,7 @@ pub(crate) enum Noise {
     Quiet,
 }
 
-impl Plan {
+impl BuildPlan {
     /// Asks cargo about the packages of a project's parties. Reads `Cargo.toml` files only.
     ///
     /// # Errors
@@ -137,14 +137,14 @@ impl Plan {
                         .with_context(|| format!("cargo's output {} is gone", path.display()))?;
                     made.push((path, Arc::<[u8]>::from(bytes)));
                 }
-                Err(errors) => return Ok(Build { outcome: Outcome::Refused(errors), inputs }),
+                Err(errors) => return Ok(Build { outcome: BuildOutcome::Refused(errors), inputs }),
             }
         }
         let components = self.parties.iter().map(|(party, index)| {
             let (path, bytes) = made[*index].clone();
             Component { party: party.clone(), path, bytes }
         });
-        Ok(Build { outcome: Outcome::Built(components.collect()), inputs })
+        Ok(Build { outcome: BuildOutcome::Built(components.collect()), inputs })
     }
 
     /// Runs the packages' own tests, each with these arguments. Returns true if all passed.

@@ -20,7 +20,7 @@ pub(crate) use node::Node;
 pub(crate) use stop::Stop;
 pub(crate) use watch::Notice as Watching;
 
-use crate::cargo::{self, Inputs, Noise, Outcome, Plan};
+use crate::cargo::{self, BuildOutcome, BuildPlan, Inputs, Noise};
 use crate::dotenv::{self, DotEnv};
 use crate::manifest;
 use crate::print::{self, BAD, BOLD, DIM, LINK, WARN, styled};
@@ -28,7 +28,7 @@ use crate::project::{Project, shown};
 use browser::host;
 use build::Builder;
 use faults::Faults;
-use keys::{Key, Keys, Reach};
+use keys::{Key, Reach, TerminalKeys};
 use reload::{Deployment, Reloader, Served};
 use room_runtime::{Deployed, Notice};
 use std::collections::BTreeMap;
@@ -68,14 +68,14 @@ pub(crate) struct Session {
     watcher: Watcher,
     builder: Builder,
     reloader: Reloader,
-    keys: Keys,
+    keys: TerminalKeys,
     faults: Faults,
     /// True if the last build failed: pages show that, and no fault of the old code.
     bad_build: bool,
     /// True if the last key was the one to reset, and the next one decides.
     asked: bool,
     /// Cargo's facts about the project, until a save makes them outdated.
-    plan: Option<Plan>,
+    plan: Option<BuildPlan>,
     /// The inputs of the last builds.
     read: Inputs,
     /// True if the compiler refused last, or could not be asked: then the list of its inputs is incomplete.
@@ -103,7 +103,7 @@ impl Session {
             choices,
             builder: Builder::default(),
             reloader: Reloader::new(node),
-            keys: Keys::listen()?,
+            keys: TerminalKeys::listen()?,
             faults,
             bad_build: false,
             asked: false,
@@ -241,7 +241,7 @@ impl Session {
 
     /// Asks cargo what to build, watches all of it, and builds it.
     fn start_build(&mut self, noise: Noise) {
-        let plan = match self.plan.take().map_or_else(|| Plan::of(&self.project), Ok) {
+        let plan = match self.plan.take().map_or_else(|| BuildPlan::of(&self.project), Ok) {
             Ok(plan) => plan,
             Err(err) => return self.refuse(&err),
         };
@@ -278,7 +278,7 @@ impl Session {
             self.unread = true;
             return self.unrest.ended(true, cargo::Times::default());
         };
-        self.unread = matches!(build.outcome, Outcome::Refused(_));
+        self.unread = matches!(build.outcome, BuildOutcome::Refused(_));
         if !self.unread {
             self.read = Inputs::default();
         }
@@ -292,8 +292,8 @@ impl Session {
     /// Deploys the components of a build. If the build failed, prints why.
     async fn serve(&mut self, built: build::Built) {
         let components = match built.outcome.map(|build| build.outcome) {
-            Ok(Outcome::Built(components)) => components,
-            Ok(Outcome::Refused(errors)) => {
+            Ok(BuildOutcome::Built(components)) => components,
+            Ok(BuildOutcome::Refused(errors)) => {
                 let errors = if errors.is_empty() { SEE_TERMINAL.to_owned() } else { errors };
                 return self.keep("it does not compile", errors);
             }

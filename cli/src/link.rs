@@ -93,18 +93,18 @@ impl Address {
     ///
     /// # Errors
     /// [`NoLink`].
-    pub(crate) fn connect(&self, silence_max: Duration) -> Result<Link, NoLink> {
+    pub(crate) fn connect(&self, silence_max: Duration) -> Result<ServerLink, NoLink> {
         let mut tcp = self.tcp().map_err(NoLink::Away)?;
         tcp.set_read_timeout(Some(CONNECT_MAX)).map_err(NoLink::Away)?;
         let link = match &self.tls {
-            None => Link::Plain(tcp),
+            None => ServerLink::Plain(tcp),
             Some(Tls { config, name }) => {
                 let tls = ClientConnection::new(config.clone(), name.clone());
                 let mut tls = tls.map_err(|err| NoLink::Untrusted(err.into()))?;
                 while tls.is_handshaking() {
                     tls.complete_io(&mut tcp).map_err(|err| self.refused(err))?;
                 }
-                Link::Tls(Box::new(StreamOwned::new(tls, tcp)))
+                ServerLink::Tls(Box::new(StreamOwned::new(tls, tcp)))
             }
         };
         link.tcp().set_read_timeout(Some(silence_max)).map_err(NoLink::Away)?;
@@ -206,12 +206,12 @@ fn config(ca_file: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
 }
 
 /// A connection to a server.
-pub(crate) enum Link {
+pub(crate) enum ServerLink {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-impl Link {
+impl ServerLink {
     fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
@@ -220,7 +220,7 @@ impl Link {
     }
 }
 
-impl Read for Link {
+impl Read for ServerLink {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => tcp.read(into),
@@ -229,7 +229,7 @@ impl Read for Link {
     }
 }
 
-impl Write for Link {
+impl Write for ServerLink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => tcp.write(bytes),

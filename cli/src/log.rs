@@ -50,7 +50,7 @@ struct Lines;
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
-        let mut words = Words::default();
+        let mut words = LogFields::default();
         event.record(&mut words);
         print::talk(line(&now(), event.metadata().level(), event.metadata().target(), &words));
     }
@@ -58,7 +58,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 
 /// The fields of an event, as text.
 #[derive(Default)]
-struct Words {
+struct LogFields {
     message: String,
     project: String,
     party: String,
@@ -66,7 +66,7 @@ struct Words {
     rest: String,
 }
 
-impl Words {
+impl LogFields {
     fn take(&mut self, field: &Field, text: &str) {
         match field.name() {
             "message" => self.message.push_str(text),
@@ -80,7 +80,7 @@ impl Words {
     }
 }
 
-impl Visit for Words {
+impl Visit for LogFields {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.take(field, value);
     }
@@ -91,7 +91,7 @@ impl Visit for Words {
 }
 
 /// Returns a line such as `12:03:04 INFO main/lobby hello`.
-fn line(time: &str, level: &Level, target: &str, words: &Words) -> String {
+fn line(time: &str, level: &Level, target: &str, words: &LogFields) -> String {
     let who = match (words.party.as_str(), words.room.as_str()) {
         ("", "") if target == GUEST => String::new(),
         ("", "") => "room".to_owned(),
@@ -152,13 +152,13 @@ fn now() -> String {
 mod tests {
     use super::*;
 
-    fn plain(target: &str, words: &Words) -> String {
+    fn plain(target: &str, words: &LogFields) -> String {
         anstream::adapter::strip_str(&line("12:03:04", &Level::INFO, target, words)).to_string()
     }
 
     #[test]
     fn a_line_of_a_room_has_time_level_and_room() {
-        let words = Words {
+        let words = LogFields {
             message: "hello".into(),
             project: String::new(),
             party: "main".into(),
@@ -166,13 +166,13 @@ mod tests {
             rest: String::new(),
         };
         assert_eq!(plain(GUEST, &words), "12:03:04  INFO main/lobby hello");
-        let words = Words { project: "chat".into(), ..words };
+        let words = LogFields { project: "chat".into(), ..words };
         assert_eq!(plain(GUEST, &words), "12:03:04  INFO chat:main/lobby hello");
     }
 
     #[test]
     fn a_guest_cannot_steer_the_terminal() {
-        let words = Words { message: "a\x1b[2Jb\rc\nd".into(), ..Words::default() };
+        let words = LogFields { message: "a\x1b[2Jb\rc\nd".into(), ..LogFields::default() };
         assert!(!line("", &Level::INFO, GUEST, &words).contains("\x1b[2J"));
         assert_eq!(harmless(&words.message), "a\\u{1b}[2Jb\\rc\n    d");
     }

@@ -101,7 +101,7 @@ pub(crate) fn name_problem(name: &str) -> Option<String> {
 #[derive(JsonSchema)]
 #[schemars(title = "room.toml", deny_unknown_fields)]
 #[expect(dead_code, reason = "the type is the schema, and is never made")]
-pub(crate) struct Keys {
+pub(crate) struct ManifestKeys {
     /// The project's name: lower-case letters, digits, `-` and `_`.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9][a-z0-9_-]*$"))]
     name: String,
@@ -208,5 +208,5 @@ fn limits_schema(_: &mut schemars::SchemaGenerator) -> Schema {
 
 /// Returns the JSON schema of the file.
 pub(crate) fn schema() -> Schema {
-    schemars::schema_for!(Keys)
+    schemars::schema_for!(ManifestKeys)
 }

@@ -7,7 +7,7 @@ use crate::args::operate::{KeyArgs, RoomArgs, ServerArgs};
 use crate::codes::Code;
 use crate::data::path_of;
 use crate::mistake::Mistake;
-use crate::place::{Elsewhere, Place};
+use crate::place::{Elsewhere, RoomsPlace};
 use crate::print;
 use crate::project::shown;
 use crate::server::Server;
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 /// The server that a command line names.
 pub(crate) struct Operator {
-    place: Place,
+    place: RoomsPlace,
     /// The one that runs here, if it is not elsewhere.
     here: Option<Server>,
     json: bool,
@@ -37,10 +37,10 @@ impl Operator {
     /// # Errors
     /// A mistake: none runs here, or it is not clear which is meant.
     pub(crate) fn find(args: &ServerArgs) -> anyhow::Result<Self> {
-        let place = Place::find(&args.data, &args.elsewhere)?;
+        let place = RoomsPlace::find(&args.data, &args.elsewhere)?;
         let here = match &place {
-            Place::Elsewhere(_) => None,
-            Place::Here(folder) => Some(Server::running_on(&folder.dir).ok_or_else(|| {
+            RoomsPlace::Elsewhere(_) => None,
+            RoomsPlace::Here(folder) => Some(Server::running_on(&folder.dir).ok_or_else(|| {
                 let message = format_args!("no server runs on {}", shown(&folder.dir)).to_string();
                 Mistake::new(Code::NoServer, message).help(
                     "start it first: `room dev`; --data names another server's data folder, --to a \
@@ -53,8 +53,8 @@ impl Operator {
 
     fn server(&self) -> anyhow::Result<&Server> {
         match &self.place {
-            Place::Elsewhere(Elsewhere { server, .. }) => Ok(server),
-            Place::Here(_) => self.here.as_ref().context("no server was found"),
+            RoomsPlace::Elsewhere(Elsewhere { server, .. }) => Ok(server),
+            RoomsPlace::Here(_) => self.here.as_ref().context("no server was found"),
         }
     }
 

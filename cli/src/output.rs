@@ -20,12 +20,12 @@ pub(crate) enum Existing {
 
 /// A file that is being made. If it is dropped before it is finished, it never existed.
 #[derive(Debug)]
-pub(crate) struct NewFile {
+pub(crate) struct OutputFile {
     path: PathBuf,
     part: PathBuf,
 }
 
-impl NewFile {
+impl OutputFile {
     /// Checks that there can be such a file.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl NewFile {
     }
 }
 
-impl Drop for NewFile {
+impl Drop for OutputFile {
     fn drop(&mut self) {
         // It has its name already, or is useless.
         drop(std::fs::remove_file(&self.part));
@@ -116,7 +116,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         let write = |existing, word: &str| {
-            let new = NewFile::at(&path, existing).unwrap();
+            let new = OutputFile::at(&path, existing).unwrap();
             new.create().unwrap().write_all(word.as_bytes()).unwrap();
             new
         };
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         write(Existing::Kept, "one").finish().unwrap();
         assert_eq!(text(&path), "one");
-        let refused = NewFile::at(&path, Existing::Kept).unwrap_err().to_string();
+        let refused = OutputFile::at(&path, Existing::Kept).unwrap_err().to_string();
         assert!(refused.ends_with("file exists"), "{refused}");
         write(Existing::Replaced, "two").finish().unwrap();
         assert_eq!(text(&path), "two");

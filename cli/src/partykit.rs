@@ -28,12 +28,12 @@ pub(crate) struct Import {
     /// Its variables.
     pub(crate) vars: Vec<(String, String)>,
     /// The treatment of each key, in the file's order.
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<ConvertedKey>,
 }
 
 /// The treatment of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Row {
+pub(crate) struct ConvertedKey {
     /// The key, with its parent keys.
     pub(crate) key: String,
     /// True if its counterpart was written.
@@ -96,10 +96,10 @@ pub(crate) fn import(file: &str, text: &str) -> Result<Import, Mistake> {
         let at = err.range();
         Mistake::new(Code::NotJson, message).at(file, text, at.start..at.end, "here")
     })?;
-    let mut reader = Reader { file, text, import: Import::default(), mistakes: Vec::new() };
+    let mut reader = PartyKitReader { file, text, import: Import::default(), mistakes: Vec::new() };
     match parsed.value.as_ref().and_then(Value::as_object) {
         Some(object) if file.ends_with("package.json") => match object.get("partykit") {
-            Some(own) => reader.within(own, "an object", Reader::document),
+            Some(own) => reader.within(own, "an object", PartyKitReader::document),
             None => reader.complain("there is no `partykit` in it", 0..0, "here"),
         },
         Some(object) => reader.document(object),
@@ -113,14 +113,14 @@ pub(crate) fn import(file: &str, text: &str) -> Result<Import, Mistake> {
 }
 
 /// Walks the object and gathers its content.
-struct Reader<'a> {
+struct PartyKitReader<'a> {
     file: &'a str,
     text: &'a str,
     import: Import,
     mistakes: Vec<Mistake>,
 }
 
-impl Reader<'_> {
+impl PartyKitReader<'_> {
     fn document(&mut self, object: &Object<'_>) {
         for property in &object.properties {
             let key = property.name.as_str();
@@ -238,7 +238,11 @@ impl Reader<'_> {
         let key = property.name.as_str();
         if let Some((_, why)) = left.iter().find(|(known, _)| *known == key) {
             let note = (*why).to_owned();
-            self.import.rows.push(Row { key: format!("{above}{key}"), taken: false, note });
+            self.import.rows.push(ConvertedKey {
+                key: format!("{above}{key}"),
+                taken: false,
+                note,
+            });
             return;
         }
         let known: Vec<_> = read.iter().chain(left).map(|(known, _)| *known).collect();
@@ -253,7 +257,7 @@ impl Reader<'_> {
     }
 
     fn taken(&mut self, key: &str, note: String) {
-        self.import.rows.push(Row { key: key.to_owned(), taken: true, note });
+        self.import.rows.push(ConvertedKey { key: key.to_owned(), taken: true, note });
     }
 
     fn string(&mut self, property: &ObjectProp<'_>, wanted: &str) -> Option<String> {

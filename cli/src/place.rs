@@ -16,7 +16,7 @@ use room_runtime::{Limits, NameError, PartyName, RoomId};
 use std::ffi::OsStr;
 
 /// The place of rooms.
-pub(crate) enum Place {
+pub(crate) enum RoomsPlace {
     /// In a folder of this machine.
     Here(DataFolder),
     /// On a deployed server.
@@ -33,7 +33,7 @@ pub(crate) struct Elsewhere {
     limits: Limits,
 }
 
-impl Place {
+impl RoomsPlace {
     /// Returns the place of the rooms that a command line names.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 
 use crate::codes::Code;
 use crate::control::Control;
-use crate::link::{Address, Link, NoLink};
+use crate::link::{Address, NoLink, ServerLink};
 use crate::mistake::Mistake;
 use crate::stream::Events;
 use anyhow::bail;
@@ -55,12 +55,12 @@ impl From<Control> for Server {
 /// The head of a server's answer.
 struct Head {
     status: u16,
-    length: Length,
+    length: BodyLength,
 }
 
 /// The length of an answer's body.
 #[derive(Clone, Copy)]
-enum Length {
+enum BodyLength {
     Bytes(u64),
     Chunked,
 }
@@ -115,8 +115,8 @@ impl Server {
         let mut answer = BufReader::new(sent.map_err(away)?);
         let Head { status, length } = read_head(&mut answer).map_err(away)?;
         match (status, length) {
-            (200, Length::Chunked) => Ok(Events::new(Box::new(answer))),
-            (200, Length::Bytes(_)) => {
+            (200, BodyLength::Chunked) => Ok(Events::new(Box::new(answer))),
+            (200, BodyLength::Bytes(_)) => {
                 Err(Unanswered::Refused(anyhow::anyhow!("the server has no such answer")))
             }
             (status, length) => {
@@ -193,7 +193,7 @@ impl Server {
         if status != 200 {
             return Err(self.refused(status, &refusal(answer, length)?));
         }
-        let Length::Bytes(length) = length else { bail!("the server's answer has no length") };
+        let BodyLength::Bytes(length) = length else { bail!("the server's answer has no length") };
         let got = io::copy(&mut answer.take(length), out)?;
         if got < length {
             bail!("the answer of the server broke off after {got} of {length} bytes");
@@ -238,7 +238,12 @@ impl Server {
 }
 
 /// Sends a request, piece by piece.
-fn write(link: &mut Link, head: &str, body: &[u8], told: &mut dyn FnMut(usize)) -> io::Result<()> {
+fn write(
+    link: &mut ServerLink,
+    head: &str,
+    body: &[u8],
+    told: &mut dyn FnMut(usize),
+) -> io::Result<()> {
     link.write_all(head.as_bytes())?;
     for piece in body.chunks(PIECE_BYTES) {
         link.write_all(piece)?;
@@ -248,17 +253,17 @@ fn write(link: &mut Link, head: &str, body: &[u8], told: &mut dyn FnMut(usize)) 
 }
 
 /// Returns the text of a refusal.
-fn refusal(answer: BufReader<Link>, length: Length) -> io::Result<String> {
+fn refusal(answer: BufReader<ServerLink>, length: BodyLength) -> io::Result<String> {
     let mut text = String::new();
     let max = match length {
-        Length::Bytes(length) => length.min(REFUSAL_BYTES_MAX),
-        Length::Chunked => 0,
+        BodyLength::Bytes(length) => length.min(REFUSAL_BYTES_MAX),
+        BodyLength::Chunked => 0,
     };
     answer.take(max).read_to_string(&mut text)?;
     Ok(text)
 }
 
-fn read_head(from: &mut BufReader<Link>) -> io::Result<Head> {
+fn read_head(from: &mut BufReader<ServerLink>) -> io::Result<Head> {
     let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut lines = from.take(HEAD_BYTES_MAX).lines();
     let first = lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
@@ -269,10 +274,11 @@ fn read_head(from: &mut BufReader<Link>) -> io::Result<Head> {
         let line = line?;
         match line.split_once(':') {
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.trim().parse().ok().map(Length::Bytes);
+                length = value.trim().parse().ok().map(BodyLength::Bytes);
             }
             Some((name, value)) if name.eq_ignore_ascii_case("transfer-encoding") => {
-                length = value.trim().eq_ignore_ascii_case("chunked").then_some(Length::Chunked);
+                length =
+                    value.trim().eq_ignore_ascii_case("chunked").then_some(BodyLength::Chunked);
             }
             Some(_) => {}
             None if line.is_empty() => {

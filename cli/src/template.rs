@@ -75,7 +75,7 @@ pub(crate) enum Home {
 
 /// A file to write.
 #[derive(Debug, Clone)]
-pub(crate) struct NewFile {
+pub(crate) struct TemplateFile {
     /// Relative to the project's folder.
     pub(crate) path: PathBuf,
     /// Its content.
@@ -174,7 +174,7 @@ pub(crate) fn render(
     name: &ProjectName,
     sdk: &Sdk,
     home: Home,
-) -> Vec<NewFile> {
+) -> Vec<TemplateFile> {
     let mut files = Vec::new();
     gather(&COMMON, Path::new(""), &mut files);
     let own = match template {
@@ -200,14 +200,14 @@ pub(crate) fn render(
 
 impl Example {
     /// Returns its files, with the example's own name replaced.
-    fn render(&self, name: &ProjectName) -> Vec<NewFile> {
+    fn render(&self, name: &ProjectName) -> Vec<TemplateFile> {
         let mut files = Vec::new();
         let project = self.manifest.replacen(
             &format!("name = {:?}", self.name),
             &format!("name = {:?}", name.as_str()),
             1,
         );
-        files.push(NewFile { path: manifest::FILE.into(), content: project.into_bytes() });
+        files.push(TemplateFile { path: manifest::FILE.into(), content: project.into_bytes() });
         gather(&self.src, Path::new("src"), &mut files);
         gather(&self.tests, Path::new("tests"), &mut files);
         gather(&self.web, Path::new("web"), &mut files);
@@ -220,7 +220,7 @@ impl Example {
     }
 }
 
-impl NewFile {
+impl TemplateFile {
     /// Puts the project's facts where the template has gaps, in the file's name too.
     fn fill(&mut self, name: &ProjectName, sdk: &Sdk, home: Home) {
         // Both TOML and Rust read this form of a text.
@@ -268,7 +268,7 @@ fn for_home(text: &str, home: Home) -> String {
 }
 
 /// Returns the files of one party of a project: a blank room, built with this SDK.
-pub(crate) fn party(party: &PartyName, sdk: &Sdk, home: Home) -> Vec<NewFile> {
+pub(crate) fn party(party: &PartyName, sdk: &Sdk, home: Home) -> Vec<TemplateFile> {
     // Whatever the party's name, this is a valid crate name.
     let name = ProjectName(format!("party-{party}"));
     let mut files = render(TemplateName::Blank, &name, sdk, home);
@@ -278,19 +278,21 @@ pub(crate) fn party(party: &PartyName, sdk: &Sdk, home: Home) -> Vec<NewFile> {
 }
 
 /// Returns the SDK's files, as a project carries them.
-pub(crate) fn vendored() -> Vec<NewFile> {
+pub(crate) fn vendored() -> Vec<TemplateFile> {
     let root = Path::new(VENDORED);
     let content = SDK_MANIFEST.as_bytes().to_vec();
-    let mut files = vec![NewFile { path: root.join("Cargo.toml"), content }];
+    let mut files = vec![TemplateFile { path: root.join("Cargo.toml"), content }];
     gather(&SDK_SRC, &root.join("src"), &mut files);
     gather(&SDK_WIT, &root.join("wit"), &mut files);
     files
 }
 
 /// Adds all files of an embedded folder under `at`.
-fn gather(dir: &Dir<'_>, at: &Path, files: &mut Vec<NewFile>) {
-    let new =
-        |file: &File<'_>| NewFile { path: at.join(file.path()), content: file.contents().to_vec() };
+fn gather(dir: &Dir<'_>, at: &Path, files: &mut Vec<TemplateFile>) {
+    let new = |file: &File<'_>| TemplateFile {
+        path: at.join(file.path()),
+        content: file.contents().to_vec(),
+    };
     files.extend(dir.files().map(new));
     dir.dirs().for_each(|dir| gather(dir, at, files));
 }

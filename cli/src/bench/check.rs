@@ -25,14 +25,14 @@ pub(crate) enum Came {
 
 /// The numbers that one connection sees.
 #[derive(Debug, Default)]
-pub(crate) struct Row {
+pub(crate) struct MessageSequence {
     /// One more than the highest number that came.
     next: u64,
     /// The lower numbers that did not come.
     missing: BTreeSet<u64>,
 }
 
-impl Row {
+impl MessageSequence {
     /// Returns a row that starts with this number.
     pub(crate) fn from(next: u64) -> Self {
         Self { next, missing: BTreeSet::new() }
@@ -135,7 +135,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn taken(numbers: &[u64]) -> Vec<Came> {
-        let mut row = Row::default();
+        let mut row = MessageSequence::default();
         numbers.iter().map(|number| row.take(*number, 10)).collect()
     }
 
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(taken(&[0, 1, 2]), [Once, Once, Once]);
         assert_eq!(taken(&[0, 2, 1, 1]), [Once, Once, Late, Twice]);
         assert_eq!(taken(&[3, 3, 10, 4]), [Once, Twice, Unsent, Once]);
-        let mut row = Row::from(5);
+        let mut row = MessageSequence::from(5);
         assert_eq!((row.take(4, 9), row.take(7, 9), row.gaps()), (Twice, Once, 2));
     }
 
@@ -162,7 +162,7 @@ mod tests {
             if swaps {
                 numbers.swap(at, at + 1);
             }
-            let (mut row, mut check) = (Row::default(), Check::default());
+            let (mut row, mut check) = (MessageSequence::default(), Check::default());
             for number in &numbers {
                 check.came(row.take(*number, kept.len() as u64));
             }
@@ -174,7 +174,7 @@ mod tests {
 
         #[test]
         fn the_check_uses_bounded_memory_for_any_input(numbers in prop::collection::vec(any::<u64>(), 0..20)) {
-            let mut row = Row::default();
+            let mut row = MessageSequence::default();
             for number in numbers {
                 row.take(number, u64::MAX);
             }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 /// The plan of one scenario.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Plan {
+pub(crate) struct LoadPlan {
     /// The scenario.
     pub(crate) scenario: Scenario,
     /// Connections, or the most at a time.
@@ -68,10 +68,10 @@ impl Latency {
 
 /// The outcome of one scenario.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Outcome {
+pub(crate) struct LoadOutcome {
     /// The plan.
     #[serde(flatten)]
-    pub(crate) plan: Plan,
+    pub(crate) plan: LoadPlan,
     /// The measured time.
     pub(crate) seconds: f64,
     /// The number that came in that time: messages, deliveries, connections, acknowledgements.
@@ -104,7 +104,7 @@ pub(crate) struct Beside {
 const HEADINGS: [&str; 8] = ["", "", "a second", "p50", "p90", "p99", "p99.9", "max"];
 
 /// Returns one table of all outcomes, with remarks about each.
-pub(crate) fn table(outcomes: &[Outcome]) -> String {
+pub(crate) fn table(outcomes: &[LoadOutcome]) -> String {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     for outcome in outcomes {
         let name = outcome.plan.scenario.name();
@@ -139,8 +139,8 @@ fn row(name: &str, what: &str, a_second: &str, latency: &Latency) -> [String; 8]
 }
 
 /// Returns the plan, in few words.
-fn described(plan: &Plan) -> String {
-    let Plan { clients, rooms, in_flight, rate, .. } = plan;
+fn described(plan: &LoadPlan) -> String {
+    let LoadPlan { clients, rooms, in_flight, rate, .. } = plan;
     let how = match (rate, plan.scenario) {
         (Some(rate), _) => format!(", at {} a second", count(*rate as f64)),
         (None, Scenario::Connect | Scenario::Cold) => String::new(),
@@ -159,7 +159,7 @@ fn described(plan: &Plan) -> String {
 }
 
 /// Returns the remarks about a scenario besides its row.
-fn remarks(outcome: &Outcome) -> Vec<String> {
+fn remarks(outcome: &LoadOutcome) -> Vec<String> {
     let name = styled(BOLD, outcome.plan.scenario.name());
     let mut remarks = Vec::new();
     if let Some(held) = &outcome.memory {
@@ -215,12 +215,12 @@ mod tests {
     use super::*;
     use expect_test::expect;
 
-    fn outcome() -> Outcome {
+    fn outcome() -> LoadOutcome {
         let mut histogram = Histogram::new(3).unwrap();
         for us in 1..=1_000_u64 {
             histogram.record(us * 1_000).unwrap();
         }
-        let plan = Plan {
+        let plan = LoadPlan {
             scenario: Scenario::Fanout,
             clients: 1_000,
             rooms: 10,
@@ -230,7 +230,7 @@ mod tests {
             pid: None,
         };
         let latency_us = Latency::of(&histogram);
-        Outcome {
+        LoadOutcome {
             plan,
             seconds: 2.0,
             count: 246_912,
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_table_has_a_row_for_each_scenario_and_names_what_was_checked() {
-        let failed = Outcome {
+        let failed = LoadOutcome {
             not_sent: 7,
             check: Check { lost: 3, ..Check::default() },
             beside: None,

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 const READ_BYTES: usize = 256 * 1024;
 /// The longest head of an answer to the handshake, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// The bytes of a connection that may wait to be sent. [`Link::takes`] says whether more fit.
+/// The bytes of a connection that may wait to be sent. [`BenchLink::takes`] says whether more fit.
 pub(crate) const OUT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Why a connection ended, or could not be made.
@@ -59,7 +59,7 @@ impl Default for Scratch {
 }
 
 /// The sending side.
-pub(crate) struct Link {
+pub(crate) struct BenchLink {
     tcp: TcpStream,
     /// The bytes that the kernel has not taken yet.
     out: RefCell<Vec<u8>>,
@@ -67,14 +67,14 @@ pub(crate) struct Link {
 }
 
 /// The receiving side.
-pub(crate) struct Reader {
-    link: Rc<Link>,
+pub(crate) struct BenchReader {
+    link: Rc<BenchLink>,
     /// The start of a frame whose end has not come.
     rest: Vec<u8>,
     scratch: Scratch,
 }
 
-impl Link {
+impl BenchLink {
     /// Requests a WebSocket on a connection.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl Link {
         tcp: TcpStream,
         request: &str,
         scratch: &Scratch,
-    ) -> Result<(Rc<Self>, Reader), Broken> {
+    ) -> Result<(Rc<Self>, BenchReader), Broken> {
         let link = Self { tcp, out: RefCell::default(), flushes: Cell::new(false) };
         let link = Rc::new(link);
         link.send(request.as_bytes());
@@ -113,7 +113,7 @@ impl Link {
             return Err(Broken::Refused(line.chars().flat_map(char::escape_debug).collect()));
         }
         let rest = head.split_off(end);
-        Ok((link.clone(), Reader { link, rest, scratch: scratch.clone() }))
+        Ok((link.clone(), BenchReader { link, rest, scratch: scratch.clone() }))
     }
 
     /// Sends frames, at once or as soon as the kernel takes them. If the connection is broken they are lost, and its
@@ -168,7 +168,7 @@ impl Link {
     }
 }
 
-impl Reader {
+impl BenchReader {
     /// Waits until at least one message is there, hands over all that are, and returns their number.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ mod fanout;
 mod idle;
 mod visits;
 
-use super::figures::{Beside, Outcome, Plan};
+use super::figures::{Beside, LoadOutcome, LoadPlan};
 use super::memory::Held;
 use super::run::{Run, Tally};
 use super::target::Target;
@@ -46,7 +46,7 @@ fn in_turns<T: 'static>(all: &[Rc<T>], rate: u64, tally: &Rc<Tally>, send_due: f
 
 /// A scenario whose connections are open.
 pub(crate) struct Prepared {
-    plan: Plan,
+    plan: LoadPlan,
     part: Part,
 }
 
@@ -60,7 +60,7 @@ enum Part {
 
 /// A running scenario.
 pub(crate) struct Running {
-    plan: Plan,
+    plan: LoadPlan,
     part: Sending,
     tally: Rc<Tally>,
     beside: Rc<Tally>,
@@ -68,9 +68,9 @@ pub(crate) struct Running {
 }
 
 enum Sending {
-    Echo(Vec<Rc<echo::Client>>),
+    Echo(Vec<Rc<echo::EchoClient>>),
     Fanout(Vec<Rc<fanout::Room>>),
-    Durable(Vec<Rc<durable::Client>>),
+    Durable(Vec<Rc<durable::DurableClient>>),
     Visits,
     Idle(idle::Holding),
 }
@@ -83,7 +83,7 @@ impl Prepared {
     ///
     /// # Cancel safety
     /// The opened ones are closed.
-    pub(crate) async fn of(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
+    pub(crate) async fn of(target: &Rc<Target>, plan: &LoadPlan) -> anyhow::Result<Self> {
         let part = match plan.scenario {
             Scenario::Echo | Scenario::Mixed => Part::Echo(Echo::prepare(target, plan).await?),
             Scenario::Fanout => Part::Fanout(Fanout::prepare(target, plan).await?),
@@ -130,7 +130,7 @@ impl Running {
     }
 
     /// Closes all connections and returns the outcome.
-    pub(crate) fn outcome(self) -> Outcome {
+    pub(crate) fn outcome(self) -> LoadOutcome {
         let beside = match self.plan.scenario {
             Scenario::Fanout => Some("last delivery"),
             Scenario::Cold => Some("warm room"),
@@ -161,7 +161,7 @@ impl Running {
         let seconds = self.tally.run.seconds();
         let per_second = if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
         let beside = beside.map(|what| Beside { what, latency_us: self.beside.sums().1 });
-        Outcome {
+        LoadOutcome {
             plan: self.plan,
             seconds,
             count,

@@ -5,7 +5,7 @@
 
 use super::check::{Came, Check};
 use super::figures::{Latency, count};
-use super::link::Link;
+use super::link::BenchLink;
 use super::pace::{Pacer, Schedule};
 use crate::dev::Stop;
 use crate::print;
@@ -26,7 +26,7 @@ const LATENCY_NS_MAX: u64 = 600_000_000_000;
 
 /// How long a run takes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Length {
+pub(crate) struct RunLength {
     /// Time before anything counts.
     pub(crate) warm_up: Duration,
     /// Time in which things count.
@@ -47,7 +47,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// Returns a run that starts now.
-    pub(crate) fn begin(length: Length) -> Rc<Self> {
+    pub(crate) fn begin(length: RunLength) -> Rc<Self> {
         let epoch = Instant::now();
         let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let from = ns(length.warm_up);
@@ -205,7 +205,7 @@ impl Tally {
     }
 
     /// Puts frames together and sends them.
-    pub(crate) fn send(&self, link: &Rc<Link>, fill: impl FnOnce(&mut Buffers)) {
+    pub(crate) fn send(&self, link: &Rc<BenchLink>, fill: impl FnOnce(&mut Buffers)) {
         let mut buffers = self.buffers.borrow_mut();
         buffers.frames.clear();
         fill(&mut buffers);

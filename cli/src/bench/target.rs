@@ -3,7 +3,7 @@
 //! Invariant: a connection has received the room's greeting, or there is an error that says what came instead. Every
 //! attempt ends. It does not know what is said afterwards.
 
-use super::link::{Broken, Link, Reader, Scratch};
+use super::link::{BenchLink, BenchReader, Broken, Scratch};
 use super::message::HELLO;
 use crate::codes::Code;
 use crate::mistake::Mistake;
@@ -117,7 +117,7 @@ impl Target {
         &self,
         tcp: TcpStream,
         room: &str,
-    ) -> Result<(Rc<Link>, Reader), Broken> {
+    ) -> Result<(Rc<BenchLink>, BenchReader), Broken> {
         let request = format!(
             "GET /parties/{}/{room} HTTP/1.1\r\nhost: {}\r\nupgrade: websocket\r\n\
              connection: upgrade\r\nsec-websocket-version: 13\r\n\
@@ -125,7 +125,7 @@ impl Target {
             self.party, self.host
         );
         let entering = async {
-            let (link, mut reader) = Link::upgrade(tcp, &request, &self.scratch).await?;
+            let (link, mut reader) = BenchLink::upgrade(tcp, &request, &self.scratch).await?;
             let (mut first, mut count) = (None, 0);
             reader
                 .read(|body| {
@@ -149,7 +149,7 @@ impl Target {
     ///
     /// # Cancel safety
     /// A started connection is closed.
-    pub(crate) async fn open(&self, room: &str) -> Result<(Rc<Link>, Reader), Broken> {
+    pub(crate) async fn open(&self, room: &str) -> Result<(Rc<BenchLink>, BenchReader), Broken> {
         let tcp = self.dial().await?;
         self.enter(tcp, room).await
     }

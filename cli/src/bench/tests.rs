@@ -79,7 +79,12 @@ async fn serve(mut tcp: TcpStream, manner: Manner) -> std::io::Result<()> {
 }
 
 /// Loads a server of this manner for a moment, and returns the result of the checks.
-async fn load(scenario: Scenario, manner: Manner, in_flight: usize, rate: Option<u64>) -> Outcome {
+async fn load(
+    scenario: Scenario,
+    manner: Manner,
+    in_flight: usize,
+    rate: Option<u64>,
+) -> LoadOutcome {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -89,8 +94,8 @@ async fn load(scenario: Scenario, manner: Manner, in_flight: usize, rate: Option
     });
     let target = Rc::new(Target::of(&url, "main").unwrap());
     let (clients, rooms) = (2, 2);
-    let plan = Plan { scenario, clients, rooms, in_flight, rate, payload_bytes: 64, pid: None };
-    let length = Length {
+    let plan = LoadPlan { scenario, clients, rooms, in_flight, rate, payload_bytes: 64, pid: None };
+    let length = RunLength {
         warm_up: Duration::from_millis(1),
         measured: Duration::from_millis(500),
         // As long as it takes on a busy machine, unless a message never comes.

@@ -7,8 +7,8 @@ use crate::args::{BackupArgs, RestoreArgs};
 use crate::codes::Code;
 use crate::data::{DataFolder, Way};
 use crate::mistake::Mistake;
-use crate::output::NewFile;
-use crate::place::Place;
+use crate::output::OutputFile;
+use crate::place::RoomsPlace;
 use crate::print::{self, BOLD, DIM, styled};
 use crate::project::shown;
 use crate::server::Server;
@@ -20,19 +20,19 @@ use std::process::ExitCode;
 
 /// A backup that was made.
 #[derive(Debug, Serialize)]
-struct Made {
+struct BackupReport {
     file: PathBuf,
     bytes: u64,
 }
 
 /// Makes a backup.
 pub(crate) fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
-    let place = Place::find(&args.data, &args.elsewhere)?;
-    let new = NewFile::at(&args.file, args.force.existing())?;
+    let place = RoomsPlace::find(&args.data, &args.elsewhere)?;
+    let new = OutputFile::at(&args.file, args.force.existing())?;
     let through = |server: &Server| server.ask("POST", "backup", &[], &mut new.create()?);
     let bytes = match &place {
-        Place::Elsewhere(elsewhere) => through(&elsewhere.server)?,
-        Place::Here(folder) => {
+        RoomsPlace::Elsewhere(elsewhere) => through(&elsewhere.server)?,
+        RoomsPlace::Here(folder) => {
             let limits = &folder.limits;
             let done =
                 wait_for(async { Ok(offline::backup(&folder.dir, new.part(), limits).await) })?;
@@ -43,7 +43,7 @@ pub(crate) fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
         }
     };
     new.finish()?;
-    let made = Made { file: args.file.clone(), bytes };
+    let made = BackupReport { file: args.file.clone(), bytes };
     if args.json {
         print::data(serde_json::to_string_pretty(&made)?);
     } else {

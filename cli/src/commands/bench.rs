@@ -4,7 +4,7 @@
 //! exit code is 2. It does not know how a load is made.
 
 use crate::args::bench::{BenchArgs, Scenario};
-use crate::bench::{self, Ended, Length, Outcome, Plan, Target};
+use crate::bench::{self, Ended, LoadOutcome, LoadPlan, RunLength, Target};
 use crate::codes::Code;
 use crate::dev::Stop;
 use crate::mistake::Mistake;
@@ -28,16 +28,16 @@ const IN_FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Serialize)]
 struct Report<'a> {
     url: &'a str,
-    runs: &'a [Outcome],
+    runs: &'a [LoadOutcome],
 }
 
 /// Loads a server.
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let scenarios = if args.scenarios.is_empty() { &USUAL[..] } else { &args.scenarios };
-    let groups: Vec<Vec<Plan>> =
+    let groups: Vec<Vec<LoadPlan>> =
         scenarios.iter().map(|scenario| plans(*scenario, args)).collect::<Result<_, _>>()?;
     let target = Rc::new(Target::of(&args.url, &args.party)?);
-    let length = Length {
+    let length = RunLength {
         warm_up: Duration::from_secs(args.warmup_seconds),
         measured: Duration::from_secs(args.seconds),
         patience: PATIENCE,
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     show(args, &outcomes)
 }
 
-fn show(args: &BenchArgs, outcomes: &[Outcome]) -> anyhow::Result<ExitCode> {
+fn show(args: &BenchArgs, outcomes: &[LoadOutcome]) -> anyhow::Result<ExitCode> {
     if args.json {
         let report = Report { url: &args.url, runs: outcomes };
         print::data(serde_json::to_string_pretty(&report)?);
@@ -87,7 +87,7 @@ fn show(args: &BenchArgs, outcomes: &[Outcome]) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// A mistake: it is impossible.
-fn plans(scenario: Scenario, args: &BenchArgs) -> Result<Vec<Plan>, Mistake> {
+fn plans(scenario: Scenario, args: &BenchArgs) -> Result<Vec<LoadPlan>, Mistake> {
     if scenario != Scenario::Mixed {
         return Ok(vec![plan(scenario, args, args.rate)?]);
     }
@@ -101,7 +101,7 @@ fn plans(scenario: Scenario, args: &BenchArgs) -> Result<Vec<Plan>, Mistake> {
     parts.map(|(part, rate)| plan(part, args, Some(rate.max(1)))).into_iter().collect()
 }
 
-fn plan(scenario: Scenario, args: &BenchArgs, rate: Option<u64>) -> Result<Plan, Mistake> {
+fn plan(scenario: Scenario, args: &BenchArgs, rate: Option<u64>) -> Result<LoadPlan, Mistake> {
     // Some bounds of the command line are those of any number that a machine can hold.
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let (usual_clients, usual_rooms) = match scenario {
@@ -128,7 +128,7 @@ fn plan(scenario: Scenario, args: &BenchArgs, rate: Option<u64>) -> Result<Plan,
         );
         return Err(Mistake::new(Code::BadLoad, message).help("lower --in-flight or --payload"));
     }
-    Ok(Plan { scenario, clients, rooms, in_flight, rate, payload_bytes, pid: args.pid })
+    Ok(LoadPlan { scenario, clients, rooms, in_flight, rate, payload_bytes, pid: args.pid })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use super::wait_for;
 use crate::args::BuildArgs;
-use crate::cargo::{Component, Noise, Outcome, Plan};
+use crate::cargo::{BuildOutcome, BuildPlan, Component, Noise};
 use crate::component::imports;
 use crate::print::{self, BOLD, DIM, counted, styled};
 use crate::project::{Project, shown};
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 /// The component of one party.
 #[derive(Debug, Serialize)]
-struct Made {
+struct BuiltModule {
     party: String,
     path: PathBuf,
     bytes: usize,
@@ -26,12 +26,12 @@ struct Made {
 /// Builds and prints the components.
 pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let project = Project::find(&args.project)?;
-    let plan = Plan::of(&project)?;
+    let plan = BuildPlan::of(&project)?;
     let components = match wait_for(plan.build(&args.profile, Noise::Full))?.outcome {
-        Outcome::Built(components) => components,
-        Outcome::Refused(_) => return Ok(ExitCode::from(1)),
+        BuildOutcome::Built(components) => components,
+        BuildOutcome::Refused(_) => return Ok(ExitCode::from(1)),
     };
-    let made = components.into_iter().map(Made::of).collect::<anyhow::Result<Vec<_>>>()?;
+    let made = components.into_iter().map(BuiltModule::of).collect::<anyhow::Result<Vec<_>>>()?;
     if args.json {
         print::data(serde_json::to_string_pretty(&made)?);
     } else {
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl Made {
+impl BuiltModule {
     fn of(component: Component) -> anyhow::Result<Self> {
         Ok(Self {
             party: component.party.to_string(),

@@ -10,7 +10,7 @@ use crate::args::remote::{
     DeleteArgs, DeployArgs, DeployedArgs, EnvArgs, EnvVerb, ListArgs, RollbackArgs, ScopeName,
     TokenArgs, TokenVerb,
 };
-use crate::cargo::{Component, Noise, Outcome, Plan};
+use crate::cargo::{BuildOutcome, BuildPlan, Component, Noise};
 use crate::codes::Code;
 use crate::component::imports;
 use crate::mistake::Mistake;
@@ -52,10 +52,10 @@ pub(crate) fn deploy(args: &DeployArgs) -> anyhow::Result<ExitCode> {
     let remote = Remote::of(&args.remote)?;
     // Asked before the build: an invalid token or address is reported at once.
     remote.ask("GET", "server", &[])?;
-    let plan = Plan::of(&project)?;
+    let plan = BuildPlan::of(&project)?;
     let components = match wait_for(plan.build(&args.profile, Noise::Full))?.outcome {
-        Outcome::Built(components) => components,
-        Outcome::Refused(_) => return Ok(ExitCode::from(1)),
+        BuildOutcome::Built(components) => components,
+        BuildOutcome::Refused(_) => return Ok(ExitCode::from(1)),
     };
     for component in &components {
         let (party, size) = (&component.party, component.bytes.len().div_ceil(1024));

@@ -7,8 +7,8 @@ use crate::args::{ExportArgs, ImportArgs};
 use crate::codes::Code;
 use crate::data::{Way, path_of};
 use crate::mistake::Mistake;
-use crate::output::NewFile;
-use crate::place::Place;
+use crate::output::OutputFile;
+use crate::place::RoomsPlace;
 use crate::print;
 use crate::server::Server;
 use room_runtime::{ContentError, Limits, RoomContent, RoomId, offline};
@@ -19,11 +19,11 @@ use std::process::ExitCode;
 
 /// Writes a room's storage.
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
-    let place = Place::find(&args.data, &args.elsewhere)?;
+    let place = RoomsPlace::find(&args.data, &args.elsewhere)?;
     let room = place.room(&args.party, &args.room)?;
     match &args.output {
         Some(path) => {
-            let new = NewFile::at(path, args.force.existing())?;
+            let new = OutputFile::at(path, args.force.existing())?;
             write(&place, &room, &mut || new.create())?;
             new.finish()?;
         }
@@ -38,7 +38,7 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
 
 /// Writes the lines of a room. `open` is called when there is something to write.
 fn write<W: Write>(
-    place: &Place,
+    place: &RoomsPlace,
     room: &RoomId,
     open: &mut dyn FnMut() -> anyhow::Result<W>,
 ) -> anyhow::Result<()> {
@@ -48,8 +48,8 @@ fn write<W: Write>(
         anyhow::Ok(out.flush()?)
     };
     let folder = match place {
-        Place::Here(folder) => folder,
-        Place::Elsewhere(elsewhere) => return through(&elsewhere.server, open),
+        RoomsPlace::Here(folder) => folder,
+        RoomsPlace::Elsewhere(elsewhere) => return through(&elsewhere.server, open),
     };
     let done = wait_for(async { Ok(offline::export(&folder.dir, room, &folder.limits).await) })?;
     match folder.way(done)? {
@@ -77,7 +77,7 @@ fn is_gone(err: &anyhow::Error) -> bool {
 
 /// Replaces a room's storage.
 pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
-    let place = Place::find(&args.data, &args.elsewhere)?;
+    let place = RoomsPlace::find(&args.data, &args.elsewhere)?;
     let content = read(&args.file, place.limits())?;
     let party = args.party.as_deref().unwrap_or(content.room().party().as_str());
     let name = args.room.as_deref().unwrap_or(content.room().name());
@@ -90,8 +90,8 @@ pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
         server.ask("PUT", &path_of(&room, "import"), &lines, &mut io::sink())
     };
     match &place {
-        Place::Elsewhere(elsewhere) => drop(through(&elsewhere.server, &content)?),
-        Place::Here(folder) => {
+        RoomsPlace::Elsewhere(elsewhere) => drop(through(&elsewhere.server, &content)?),
+        RoomsPlace::Here(folder) => {
             // A server accepts the same lines again.
             let (again, limits) = (content.clone(), &folder.limits);
             let done = wait_for(async { Ok(offline::import(&folder.dir, content, limits).await) })?;

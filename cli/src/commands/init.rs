@@ -8,7 +8,7 @@ use crate::args::InitArgs;
 use crate::codes::Code;
 use crate::manifest;
 use crate::mistake::Mistake;
-use crate::partykit::{self, Import, Row};
+use crate::partykit::{self, ConvertedKey, Import};
 use crate::print::{self, BOLD, DIM, GOOD, WARN, styled};
 use crate::project::{Project, shown};
 use crate::template::{self, Home, Sdk, VENDORED};
@@ -70,10 +70,10 @@ fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Writes the project and returns the rows to report.
-fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Row>> {
+fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<ConvertedKey>> {
     let mut rows = std::mem::take(&mut import.rows);
     let mut note = |key: &str, taken, note: String| {
-        rows.push(Row { key: key.to_owned(), taken, note });
+        rows.push(ConvertedKey { key: key.to_owned(), taken, note });
     };
     if import.name.is_none() {
         let name = dir.file_name().map(|name| name.to_string_lossy().to_lowercase());
@@ -170,8 +170,8 @@ fn unwritable(path: &Path, err: &std::io::Error) -> Mistake {
     Mistake::new(Code::NotWritable, format_args!("{} cannot be written: {err}", shown(path)))
 }
 
-fn line(row: &Row) -> String {
-    let Row { key, taken, note } = row;
+fn line(row: &ConvertedKey) -> String {
+    let ConvertedKey { key, taken, note } = row;
     let mark = if *taken { styled(GOOD, "taken") } else { styled(WARN, "left ") };
     format!("{mark}  {}  {}", styled(BOLD, format_args!("{key:<20}")), styled(DIM, note))
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// One limit with the value that applies here.
 #[derive(Debug, Serialize)]
-struct Row {
+struct LimitLine {
     #[serde(flatten)]
     limit: LimitRow,
     value: u64,
@@ -33,15 +33,15 @@ pub(crate) fn run(args: &LimitsArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn rows(limits: &Limits) -> Vec<Row> {
+fn rows(limits: &Limits) -> Vec<LimitLine> {
     let values = limits.values().into_iter().zip(Limits::TABLE);
-    let row = |((_, value), limit): ((_, u64), &LimitRow)| Row {
+    let row = |((_, value), limit): ((_, u64), &LimitRow)| LimitLine {
         limit: *limit,
         value,
         overridden: value != limit.default,
         fixed: false,
     };
-    let fixed = |limit: &LimitRow| Row {
+    let fixed = |limit: &LimitRow| LimitLine {
         limit: *limit,
         value: limit.default,
         overridden: false,
@@ -51,13 +51,13 @@ fn rows(limits: &Limits) -> Vec<Row> {
 }
 
 /// Returns each limit on two lines: its value, then what it bounds and what happens there.
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[LimitLine]) -> String {
     let width = rows.iter().map(|row| row.limit.name.len()).max().unwrap_or(0);
     let lines = rows.iter().map(|row| {
         let LimitRow { name, unit, default, what, at_bound } = row.limit;
         let own = match row {
-            Row { fixed: true, .. } => styled(LINK, "  (fixed)"),
-            Row { overridden: true, .. } => {
+            LimitLine { fixed: true, .. } => styled(LINK, "  (fixed)"),
+            LimitLine { overridden: true, .. } => {
                 styled(LINK, format_args!("  (room.toml; default {default})"))
             }
             _ => String::new(),

@@ -8,7 +8,7 @@ use crate::codes::Code;
 use crate::data::encoded;
 use crate::log;
 use crate::mistake::Mistake;
-use crate::place::Place;
+use crate::place::RoomsPlace;
 use crate::print::{self, DIM, WARN, counted, styled};
 use crate::project::shown;
 use crate::server::{Server, Unanswered};
@@ -26,8 +26,8 @@ const RETRY: Duration = Duration::from_millis(300);
 
 /// Shows the log of the running server, and follows it.
 pub(crate) fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
-    let place = Place::find(&args.data, &args.elsewhere)?;
-    let mut reader = Reader { args, last: None };
+    let place = RoomsPlace::find(&args.data, &args.elsewhere)?;
+    let mut reader = LogReader { args, last: None };
     let mut away = false;
     loop {
         match open(&place, &reader.path()) {
@@ -62,13 +62,13 @@ pub(crate) fn run(args: &LogsArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Returns why there is no log, worded for the user.
-fn away_from(place: &Place, why: &str) -> Mistake {
+fn away_from(place: &RoomsPlace, why: &str) -> Mistake {
     let (place, help) = match place {
-        Place::Here(folder) => (
+        RoomsPlace::Here(folder) => (
             shown(&folder.dir).to_string(),
             "start one with `room dev`; --data names another folder, --to a server elsewhere",
         ),
-        Place::Elsewhere(elsewhere) => (
+        RoomsPlace::Elsewhere(elsewhere) => (
             elsewhere.name.clone(),
             "is `room serve` running there, and is this its address for operators?",
         ),
@@ -78,10 +78,10 @@ fn away_from(place: &Place, why: &str) -> Mistake {
 }
 
 /// Asks the current server: after a restart it is another one, at another address.
-fn open(place: &Place, path: &str) -> Result<Events, Unanswered> {
+fn open(place: &RoomsPlace, path: &str) -> Result<Events, Unanswered> {
     let folder = match place {
-        Place::Here(folder) => folder,
-        Place::Elsewhere(elsewhere) => return elsewhere.server.stream(path),
+        RoomsPlace::Here(folder) => folder,
+        RoomsPlace::Elsewhere(elsewhere) => return elsewhere.server.stream(path),
     };
     let mut why = "none has announced an address".to_owned();
     for dir in folder.announcements() {
@@ -95,7 +95,7 @@ fn open(place: &Place, path: &str) -> Result<Events, Unanswered> {
 }
 
 /// The reader of a log, and its position.
-struct Reader<'a> {
+struct LogReader<'a> {
     args: &'a LogsArgs,
     /// The number behind which it continues.
     last: Option<u64>,
@@ -122,7 +122,7 @@ struct Line {
     text: String,
 }
 
-impl Reader<'_> {
+impl LogReader<'_> {
     /// Returns the path of the request.
     fn path(&self) -> String {
         let LogsArgs { follow, room, party, level, grep, tail, .. } = self.args;

@@ -3,7 +3,7 @@
 //! Invariant: starting a build ends the one before it, compilers included. It does not know what is done with its
 //! result.
 
-use crate::cargo::{Build, Noise, Plan, disk_time};
+use crate::cargo::{Build, BuildPlan, Noise, disk_time};
 use anyhow::Context as _;
 use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
@@ -28,7 +28,7 @@ pub(super) struct Built {
 
 impl Builder {
     /// Starts a build, and ends the one that runs.
-    pub(super) fn start(&mut self, plan: Plan, profile: String, noise: Noise) {
+    pub(super) fn start(&mut self, plan: BuildPlan, profile: String, noise: Noise) {
         self.cancel();
         self.running = Some(tokio::spawn(async move {
             let (start, started) = (Instant::now(), disk_time());

@@ -58,9 +58,9 @@ impl Faults {
 
 impl<S: Subscriber> Layer<S> for Listener {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut words = Words::default();
+        let mut words = FaultFields::default();
         event.record(&mut words);
-        let Words { party, room, message, event } = words;
+        let FaultFields { party, room, message, event } = words;
         let room = format!("{party}/{room}");
         let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
         if before.room != room {
@@ -82,14 +82,14 @@ impl<S: Subscriber> Layer<S> for Listener {
 }
 
 #[derive(Default)]
-struct Words {
+struct FaultFields {
     message: String,
     party: String,
     room: String,
     event: Option<String>,
 }
 
-impl Words {
+impl FaultFields {
     fn take(&mut self, field: &Field, text: String) {
         match field.name() {
             "message" => self.message = text,
@@ -101,7 +101,7 @@ impl Words {
     }
 }
 
-impl Visit for Words {
+impl Visit for FaultFields {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.take(field, value.to_owned());
     }

@@ -93,7 +93,7 @@ pub(super) fn help(reach: Reach) -> String {
 }
 
 /// The pressed keys, and the terminal while it delivers them.
-pub(super) struct Keys {
+pub(super) struct TerminalKeys {
     pressed: mpsc::Receiver<Key>,
     #[cfg(unix)]
     terminal: Option<Terminal>,
@@ -101,7 +101,7 @@ pub(super) struct Keys {
     continued: tokio::signal::unix::Signal,
 }
 
-impl Keys {
+impl TerminalKeys {
     /// Listens to the keys, if there is a terminal.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ type Value<'a> = Spanned<DeValue<'a>>;
 /// Reads the text, and returns all its mistakes as one.
 pub(super) fn manifest(file: &str, text: &str) -> Result<Manifest, Mistake> {
     let table = DeTable::parse(text).map_err(|err| not_toml(file, text, &err))?;
-    let mut reader = Reader { file, text, mistakes: Vec::new() };
+    let mut reader = ManifestReader { file, text, mistakes: Vec::new() };
     let manifest = reader.document(table.get_ref());
     match (manifest, reader.mistakes) {
         (Some(manifest), mistakes) if mistakes.is_empty() => Ok(manifest),
@@ -68,13 +68,13 @@ fn not_toml(file: &str, text: &str, err: &toml::de::Error) -> Mistake {
 }
 
 /// Walks the document and gathers mistakes.
-struct Reader<'a> {
+struct ManifestReader<'a> {
     file: &'a str,
     text: &'a str,
     mistakes: Vec<Mistake>,
 }
 
-impl Reader<'_> {
+impl ManifestReader<'_> {
     fn document(&mut self, table: &DeTable<'_>) -> Option<Manifest> {
         let mut name = None;
         let mut parties = Vec::new();

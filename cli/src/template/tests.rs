@@ -6,7 +6,7 @@ fn name(text: &str) -> ProjectName {
     ProjectName::parse(text).unwrap()
 }
 
-fn text(files: &[NewFile], path: &str) -> String {
+fn text(files: &[TemplateFile], path: &str) -> String {
     let file = files.iter().find(|file| file.path == Path::new(path));
     let file = file.unwrap_or_else(|| panic!("{path} is not there"));
     String::from_utf8(file.content.clone()).unwrap()

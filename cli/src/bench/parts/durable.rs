@@ -3,10 +3,10 @@
 //! Invariant: no count of a room is repeated or left out, and no client's counts go back. It does not know where a
 //! room keeps them.
 
-use crate::bench::check::{Came, Row};
-use crate::bench::figures::Plan;
+use crate::bench::check::{Came, MessageSequence};
+use crate::bench::figures::LoadPlan;
 use crate::bench::frames;
-use crate::bench::link::{Broken, Link, Reader};
+use crate::bench::link::{BenchLink, BenchReader, Broken};
 use crate::bench::message;
 use crate::bench::open;
 use crate::bench::parts::{OUT_MAX, in_turns};
@@ -18,25 +18,25 @@ use std::rc::Rc;
 use tokio::task::spawn_local;
 
 /// A connection, and for the first one of each room the count with which the room started.
-type Opened = (Rc<Link>, Reader, Option<u64>);
+type Opened = (Rc<BenchLink>, BenchReader, Option<u64>);
 
 /// The connections before anything counts.
 pub(super) struct Durable(Vec<Opened>);
 
 /// The counts of a room.
 struct Counter {
-    counts: RefCell<Row>,
+    counts: RefCell<MessageSequence>,
     /// One more than the highest possible count.
     end: Cell<u64>,
 }
 
 /// A client that counts.
-pub(super) struct Client {
-    link: Rc<Link>,
+pub(super) struct DurableClient {
+    link: Rc<BenchLink>,
     counter: Rc<Counter>,
     sent: Cell<u64>,
     back: Cell<u64>,
-    row: RefCell<Row>,
+    row: RefCell<MessageSequence>,
     /// The highest count that it received.
     highest: Cell<u64>,
     /// When the increments on their way were due, and the number of the first of them.
@@ -54,7 +54,7 @@ impl Durable {
     ///
     /// # Cancel safety
     /// All are closed.
-    pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
+    pub(super) async fn prepare(target: &Rc<Target>, plan: &LoadPlan) -> anyhow::Result<Self> {
         let (target, rooms) = (target.clone(), plan.rooms);
         let opening = open::all(plan.clients, async move |number| {
             // The rooms are the same in every run, as their storage stays.
@@ -69,14 +69,14 @@ impl Durable {
     }
 
     /// Sends increments until the window ends.
-    pub(super) fn start(self, plan: &Plan, tally: &Rc<Tally>) -> Vec<Rc<Client>> {
+    pub(super) fn start(self, plan: &LoadPlan, tally: &Rc<Tally>) -> Vec<Rc<DurableClient>> {
         let (mut clients, mut counters) = (Vec::new(), Vec::new());
         for (number, (link, reader, first)) in self.0.into_iter().enumerate() {
             if let Some(first) = first {
-                let counts = RefCell::new(Row::from(first + 1));
+                let counts = RefCell::new(MessageSequence::from(first + 1));
                 counters.push(Rc::new(Counter { counts, end: Cell::new(first + 1) }));
             }
-            let client = Rc::new(Client {
+            let client = Rc::new(DurableClient {
                 link,
                 counter: counters[number % plan.rooms].clone(),
                 sent: Cell::new(0),
@@ -94,14 +94,14 @@ impl Durable {
             clients.push(client);
         }
         if let Some(rate) = plan.rate {
-            in_turns(&clients, rate, tally, Client::send_due);
+            in_turns(&clients, rate, tally, DurableClient::send_due);
         }
         clients
     }
 }
 
 /// Increments once, before anything counts, and returns the count.
-async fn first_count(link: &Rc<Link>, reader: &mut Reader) -> Result<u64, Broken> {
+async fn first_count(link: &Rc<BenchLink>, reader: &mut BenchReader) -> Result<u64, Broken> {
     let (mut body, mut out, mut answer) = (Vec::new(), Vec::new(), Vec::new());
     message::write_increment(&mut body, 0);
     frames::text(&mut out, &body);
@@ -113,11 +113,11 @@ async fn first_count(link: &Rc<Link>, reader: &mut Reader) -> Result<u64, Broken
 }
 
 /// Returns the increments without an answer, and the counts that were left out although all were answered.
-pub(super) fn missing(clients: &[Rc<Client>]) -> (u64, u64) {
+pub(super) fn missing(clients: &[Rc<DurableClient>]) -> (u64, u64) {
     let lost = clients.iter().map(|client| client.missing()).sum();
     let mut left_out = 0;
     for (number, client) in clients.iter().enumerate() {
-        let is_of = |other: &&Rc<Client>| Rc::ptr_eq(&other.counter, &client.counter);
+        let is_of = |other: &&Rc<DurableClient>| Rc::ptr_eq(&other.counter, &client.counter);
         if clients[..number].iter().any(|other| is_of(&other)) {
             continue;
         }
@@ -128,7 +128,7 @@ pub(super) fn missing(clients: &[Rc<Client>]) -> (u64, u64) {
     (lost, left_out)
 }
 
-impl Client {
+impl DurableClient {
     /// Closes all connections.
     pub(super) fn close(&self) {
         self.link.close();
@@ -138,7 +138,7 @@ impl Client {
         self.sent.get() - self.back.get()
     }
 
-    async fn run(self: Rc<Self>, mut reader: Reader, in_flight: u64) {
+    async fn run(self: Rc<Self>, mut reader: BenchReader, in_flight: u64) {
         loop {
             match reader.read(|body| self.take(body)).await {
                 Ok(_) => self.top_up(in_flight),

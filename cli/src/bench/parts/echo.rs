@@ -3,10 +3,10 @@
 //! Invariant: each client has as many messages on their way as it should, or sends when they are due. It does
 //! not know what a room does with them.
 
-use crate::bench::check::{Came, Row};
-use crate::bench::figures::Plan;
+use crate::bench::check::{Came, MessageSequence};
+use crate::bench::figures::LoadPlan;
 use crate::bench::frames;
-use crate::bench::link::{Broken, Link, Reader};
+use crate::bench::link::{BenchLink, BenchReader, Broken};
 use crate::bench::message::{self, Kind, Stamp};
 use crate::bench::open;
 use crate::bench::parts::{OUT_MAX, in_turns, room_name};
@@ -17,16 +17,16 @@ use std::rc::Rc;
 use tokio::task::spawn_local;
 
 /// The connections before anything is sent.
-pub(super) struct Echo(Vec<(Rc<Link>, Reader)>);
+pub(super) struct Echo(Vec<(Rc<BenchLink>, BenchReader)>);
 
 /// A connection whose messages are numbered.
-pub(super) struct Client {
-    link: Rc<Link>,
+pub(super) struct EchoClient {
+    link: Rc<BenchLink>,
     /// How many were sent; also the number of the next one.
     sent: Cell<u64>,
     /// How many came back.
     back: Cell<u64>,
-    row: RefCell<Row>,
+    row: RefCell<MessageSequence>,
     is_broken: Cell<bool>,
     payload_bytes: usize,
     tally: Rc<Tally>,
@@ -40,7 +40,7 @@ impl Echo {
     ///
     /// # Cancel safety
     /// All are closed.
-    pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
+    pub(super) async fn prepare(target: &Rc<Target>, plan: &LoadPlan) -> anyhow::Result<Self> {
         let (target, rooms) = (target.clone(), plan.rooms);
         let opening = open::all(plan.clients, async move |number| {
             target.open(&room_name("echo", number % rooms)).await
@@ -49,25 +49,25 @@ impl Echo {
     }
 
     /// Sends until the window ends.
-    pub(super) fn start(self, plan: &Plan, tally: &Rc<Tally>) -> Vec<Rc<Client>> {
+    pub(super) fn start(self, plan: &LoadPlan, tally: &Rc<Tally>) -> Vec<Rc<EchoClient>> {
         let mut clients = Vec::new();
         for (link, reader) in self.0 {
-            let client = Client::new(link, plan.payload_bytes, tally);
+            let client = EchoClient::new(link, plan.payload_bytes, tally);
             let in_flight = if plan.rate.is_none() { plan.in_flight as u64 } else { 0 };
             client.top_up(in_flight);
             spawn_local(client.clone().run(reader, in_flight));
             clients.push(client);
         }
         if let Some(rate) = plan.rate {
-            in_turns(&clients, rate, tally, Client::send_due);
+            in_turns(&clients, rate, tally, EchoClient::send_due);
         }
         clients
     }
 }
 
-impl Client {
+impl EchoClient {
     /// Makes a client that has sent nothing.
-    pub(super) fn new(link: Rc<Link>, payload_bytes: usize, tally: &Rc<Tally>) -> Rc<Self> {
+    pub(super) fn new(link: Rc<BenchLink>, payload_bytes: usize, tally: &Rc<Tally>) -> Rc<Self> {
         Rc::new(Self {
             link,
             sent: Cell::new(0),
@@ -80,7 +80,7 @@ impl Client {
     }
 
     /// Reads until the connection breaks, and keeps so many messages on their way.
-    pub(super) async fn run(self: Rc<Self>, mut reader: Reader, in_flight: u64) {
+    pub(super) async fn run(self: Rc<Self>, mut reader: BenchReader, in_flight: u64) {
         loop {
             match reader.read(|body| self.take(body)).await {
                 Ok(_) => self.top_up(in_flight),

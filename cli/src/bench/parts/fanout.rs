@@ -3,10 +3,10 @@
 //! Invariant: a broadcast is over when every member of its room has received it, and each member receives each one
 //! once, in order. It does not know how a room reaches its members.
 
-use crate::bench::check::{Came, Row};
-use crate::bench::figures::Plan;
+use crate::bench::check::{Came, MessageSequence};
+use crate::bench::figures::LoadPlan;
 use crate::bench::frames;
-use crate::bench::link::{Broken, Link, Reader};
+use crate::bench::link::{BenchLink, BenchReader, Broken};
 use crate::bench::message::{self, Kind, Stamp};
 use crate::bench::open;
 use crate::bench::parts::{OUT_MAX, in_turns, room_name};
@@ -18,7 +18,7 @@ use std::rc::Rc;
 use tokio::task::spawn_local;
 
 /// The connections before anything is sent.
-pub(super) struct Fanout(Vec<(Rc<Link>, Reader)>);
+pub(super) struct Fanout(Vec<(Rc<BenchLink>, BenchReader)>);
 
 /// A broadcast that some members have not received.
 struct Pending {
@@ -28,7 +28,7 @@ struct Pending {
 
 /// A room in which one member speaks.
 pub(super) struct Room {
-    speaker: Rc<Link>,
+    speaker: Rc<BenchLink>,
     members: RefCell<Vec<Rc<Member>>>,
     /// How many were sent; also the number of the next one.
     sent: Cell<u64>,
@@ -45,9 +45,9 @@ pub(super) struct Room {
 
 /// A member that receives.
 struct Member {
-    link: Rc<Link>,
+    link: Rc<BenchLink>,
     heard: Cell<u64>,
-    row: RefCell<Row>,
+    row: RefCell<MessageSequence>,
 }
 
 impl Fanout {
@@ -58,7 +58,7 @@ impl Fanout {
     ///
     /// # Cancel safety
     /// All are closed.
-    pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
+    pub(super) async fn prepare(target: &Rc<Target>, plan: &LoadPlan) -> anyhow::Result<Self> {
         let (target, rooms) = (target.clone(), plan.rooms);
         let opening = open::all(plan.clients, async move |number| {
             target.open(&room_name("fanout", number % rooms)).await
@@ -67,7 +67,12 @@ impl Fanout {
     }
 
     /// Broadcasts until the window ends. A broadcast that all members have received is counted in `lasts`.
-    pub(super) fn start(self, plan: &Plan, tally: &Rc<Tally>, lasts: &Rc<Tally>) -> Vec<Rc<Room>> {
+    pub(super) fn start(
+        self,
+        plan: &LoadPlan,
+        tally: &Rc<Tally>,
+        lasts: &Rc<Tally>,
+    ) -> Vec<Rc<Room>> {
         let mut rooms: Vec<Rc<Room>> = Vec::new();
         for (number, (link, reader)) in self.0.into_iter().enumerate() {
             let at = number % plan.rooms;
@@ -112,7 +117,7 @@ impl Room {
         self.members.borrow().iter().for_each(|member| member.link.close());
     }
 
-    async fn listen(self: Rc<Self>, member: Rc<Member>, mut reader: Reader) {
+    async fn listen(self: Rc<Self>, member: Rc<Member>, mut reader: BenchReader) {
         loop {
             match reader.read(|body| self.heard(&member, body)).await {
                 Ok(_) => self.top_up(),

@@ -4,9 +4,9 @@
 //! memory that a server allocates once is not counted. At the end each connection is asked whether it is still there.
 //! It does not know what the server keeps for one.
 
-use super::echo::Client;
-use crate::bench::figures::Plan;
-use crate::bench::link::{Link, Reader};
+use super::echo::EchoClient;
+use crate::bench::figures::LoadPlan;
+use crate::bench::link::{BenchLink, BenchReader};
 use crate::bench::memory::{Held, Resident, resident};
 use crate::bench::open;
 use crate::bench::parts::room_name;
@@ -21,7 +21,7 @@ const FIRST: usize = 10;
 
 /// The connections before anything is measured.
 pub(super) struct Idle {
-    members: Vec<(Rc<Link>, Reader)>,
+    members: Vec<(Rc<BenchLink>, BenchReader)>,
     first: usize,
     before: Result<Resident, String>,
     addr: SocketAddr,
@@ -31,7 +31,7 @@ pub(super) struct Idle {
 /// The connections while they are held.
 pub(super) struct Holding {
     /// The clients that hold them.
-    pub(super) clients: Vec<Rc<Client>>,
+    pub(super) clients: Vec<Rc<EchoClient>>,
     first: usize,
     before: Result<Resident, String>,
     addr: SocketAddr,
@@ -46,7 +46,7 @@ impl Idle {
     ///
     /// # Cancel safety
     /// All are closed.
-    pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
+    pub(super) async fn prepare(target: &Rc<Target>, plan: &LoadPlan) -> anyhow::Result<Self> {
         let (rooms, addr, pid) = (plan.rooms, target.addr, plan.pid);
         let opener = |from: usize| {
             let target = target.clone();
@@ -60,10 +60,10 @@ impl Idle {
     }
 
     /// Holds them.
-    pub(super) fn start(self, plan: &Plan, tally: &Rc<Tally>) -> Holding {
+    pub(super) fn start(self, plan: &LoadPlan, tally: &Rc<Tally>) -> Holding {
         let Self { members, first, before, addr, pid } = self;
         let held = members.into_iter().map(|(link, reader)| {
-            let client = Client::new(link, plan.payload_bytes, tally);
+            let client = EchoClient::new(link, plan.payload_bytes, tally);
             spawn_local(client.clone().run(reader, 0));
             client
         });

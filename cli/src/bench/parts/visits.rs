@@ -4,8 +4,8 @@
 //! connection. It does not know what a room does before it greets.
 
 use crate::args::bench::Scenario;
-use crate::bench::figures::Plan;
-use crate::bench::link::{Broken, Link, Reader};
+use crate::bench::figures::LoadPlan;
+use crate::bench::link::{BenchLink, BenchReader, Broken};
 use crate::bench::open;
 use crate::bench::parts::{OUT_MAX, room_name};
 use crate::bench::run::{Run, Tally};
@@ -22,9 +22,9 @@ const WARM: &str = "warm";
 /// The planned visits.
 pub(super) struct Visits {
     target: Rc<Target>,
-    plan: Plan,
+    plan: LoadPlan,
     /// The connection that keeps the warm room in memory.
-    host: Option<(Rc<Link>, Reader)>,
+    host: Option<(Rc<BenchLink>, BenchReader)>,
 }
 
 impl Visits {
@@ -35,7 +35,7 @@ impl Visits {
     ///
     /// # Cancel safety
     /// All are closed.
-    pub(super) async fn prepare(target: &Rc<Target>, plan: &Plan) -> anyhow::Result<Self> {
+    pub(super) async fn prepare(target: &Rc<Target>, plan: &LoadPlan) -> anyhow::Result<Self> {
         let hosts = usize::from(plan.scenario == Scenario::Cold);
         let opener = target.clone();
         let opening = open::all(hosts, async move |_| opener.open(&room_name("cold", WARM)).await);
@@ -119,7 +119,7 @@ impl Due {
 /// A visitor that makes one visit after the other.
 struct Visitor {
     target: Rc<Target>,
-    plan: Plan,
+    plan: LoadPlan,
     due: Rc<Due>,
     /// How many visits all visitors have started.
     made: Rc<Cell<usize>>,

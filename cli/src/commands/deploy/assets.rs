@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The files of a folder that are sent.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundAsset {
     /// By their paths in URLs.
     pub(super) files: BTreeMap<String, PathBuf>,
     /// The files that are not, with the reason.
@@ -23,9 +23,9 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// The folder cannot be read.
-pub(super) fn find(dir: &Path) -> anyhow::Result<Found> {
+pub(super) fn find(dir: &Path) -> anyhow::Result<FoundAsset> {
     let root = dir.canonicalize().with_context(|| format!("{} cannot be read", dir.display()))?;
-    let mut found = Found::default();
+    let mut found = FoundAsset::default();
     let mut walk = WalkBuilder::new(&root);
     walk.standard_filters(false).follow_links(true);
     let (below, elsewhere) = (root.clone(), Arc::new(Mutex::new(Vec::new())));
@@ -76,7 +76,7 @@ fn leads_to_public(root: &Path, path: &Path) -> bool {
     path.canonicalize().is_ok_and(|found| is_public(root, &found))
 }
 
-impl Found {
+impl FoundAsset {
     fn add(&mut self, root: &Path, entry: &DirEntry) {
         let path = entry.path();
         if !leads_to_public(root, path) {

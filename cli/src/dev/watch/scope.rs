@@ -5,7 +5,7 @@
 //! does not know when to scan.
 
 use super::snapshot::Snapshot;
-use crate::cargo::{Inputs, Plan, Times};
+use crate::cargo::{BuildPlan, Inputs, Times};
 use crate::dotenv;
 use crate::manifest;
 use crate::project::Project;
@@ -35,7 +35,7 @@ pub(in crate::dev) struct Scope {
 
 /// The files to scan now.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundPath {
     pub(super) files: BTreeMap<PathBuf, Weight>,
     /// The folders in which a change shows.
     pub(super) folders: BTreeSet<PathBuf>,
@@ -44,7 +44,7 @@ pub(super) struct Found {
 impl Scope {
     /// Returns the files that decide how a project is built and served: its `room.toml`, its variables, its packages
     /// as far as they are known, and the inputs of their last builds.
-    pub(in crate::dev) fn of(project: &Project, plan: Option<&Plan>, read: &Inputs) -> Self {
+    pub(in crate::dev) fn of(project: &Project, plan: Option<&BuildPlan>, read: &Inputs) -> Self {
         let mut scope = Self { inputs: read.clone(), ignored: BTreeSet::new() };
         scope.inputs.times = Times::default();
         let own = [manifest::FILE].into_iter().chain(dotenv::FILES);
@@ -76,9 +76,9 @@ impl Scope {
         Snapshot::of(self.find(), before)
     }
 
-    fn find(&self) -> Found {
+    fn find(&self) -> FoundPath {
         let Inputs { files, trees, packages, sources, roots, .. } = &self.inputs;
-        let mut found = Found::default();
+        let mut found = FoundPath::default();
         roots.iter().for_each(|dir| self.walk_package(dir, Weight::Perhaps, &mut found));
         sources.iter().for_each(|dir| self.walk(dir, Rules::Visible, Weight::Coming, &mut found));
         packages.iter().for_each(|dir| self.walk_package(dir, Weight::Read, &mut found));
@@ -94,8 +94,8 @@ impl Scope {
     }
 
     /// Walks a package as git sees it, or all of it if git does not see it.
-    fn walk_package(&self, dir: &Path, weight: Weight, found: &mut Found) {
-        let mut seen = Found::default();
+    fn walk_package(&self, dir: &Path, weight: Weight, found: &mut FoundPath) {
+        let mut seen = FoundPath::default();
         self.walk(dir, Rules::Git, weight, &mut seen);
         if seen.files.is_empty() {
             self.walk(dir, Rules::Visible, weight, &mut seen);
@@ -104,7 +104,7 @@ impl Scope {
         found.folders.extend(seen.folders);
     }
 
-    fn walk(&self, folder: &Path, rules: Rules, weight: Weight, found: &mut Found) {
+    fn walk(&self, folder: &Path, rules: Rules, weight: Weight, found: &mut FoundPath) {
         let ignored = self.ignored.clone();
         let mut walk = WalkBuilder::new(folder);
         walk.standard_filters(false).follow_links(true);
@@ -150,7 +150,7 @@ fn is_source(entry: &DirEntry, ignored: &BTreeSet<PathBuf>) -> bool {
     !others.contains(&&*name) && !name.ends_with('~') && !name.ends_with(".tmp")
 }
 
-impl Found {
+impl FoundPath {
     fn add(&mut self, file: PathBuf, weight: Weight) {
         let known = self.files.entry(file).or_insert(weight);
         *known = weight.max(*known);

@@ -3,7 +3,7 @@
 //! Invariant: two scans differ only where the content does, however often a file was saved. It does not know why a
 //! file is scanned.
 
-use super::scope::{Found, Weight};
+use super::scope::{FoundPath, Weight};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::hash::{DefaultHasher, Hasher as _};
@@ -46,7 +46,7 @@ pub(super) struct Difference {
 
 impl Snapshot {
     /// Scans these files. It does not read files again that were scanned before and have not been touched.
-    pub(super) fn of(found: Found, before: &Self) -> Self {
+    pub(super) fn of(found: FoundPath, before: &Self) -> Self {
         let seen = |(file, weight): (PathBuf, Weight)| {
             let seen = Seen::of(&file, weight, before.files.get(&file))?;
             Some((file, seen))
