@@ -4042,7 +4042,7 @@ pub mod exports {
                     /// headers may differ from the original.
                     Forward(Request),
                     /// Answered with this response; the room does not hear of it. A browser's WebSocket cannot
-                    /// read it and tries again for ever: prefer `refuse` for an upgrade.
+                    /// read it and tries again forever: prefer `refuse` for an upgrade.
                     Respond(Response),
                     /// A WebSocket is accepted and closed at once with this code (4000 to 4999) and reason, so that the
                     /// client can know why and stop. A plain request is answered with the status `code - 4000` if

@@ -149,7 +149,7 @@ pub trait Room: Default + 'static {
     /// stores is deleted with this turn, what the turn writes included. Nobody is connected.
     ///
     /// A connection, a message, a request, and an alarm that rings are uses. An alarm that is set for
-    /// later is none, and goes with the room. On `Err` it is retried as an alarm is; after the last
+    /// later does not count, and is deleted with the room. On `Err` it is retried as an alarm is; after the last
     /// try the room is deleted all the same.
     fn on_expire(&mut self, ctx: &Context) -> Result {
         Ok(())

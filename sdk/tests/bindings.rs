@@ -1,7 +1,7 @@
 //! Guards that `src/bindings.rs` says what `wit/room.wit` says.
 //!
 //! The bindings are committed so that a room's author compiles no WIT parser. After a change of the
-//! contract, `UPDATE_BINDINGS=1 cargo test -p room-sdk --test bindings` writes them anew.
+//! contract, `UPDATE_BINDINGS=1 cargo test -p room-sdk --test bindings` writes them again.
 
 use std::fs;
 use std::path::Path;

@@ -184,7 +184,7 @@ mod tests {
             400 the parameter x is wrong
             503 4 clients watch the log already (retry-after: 1)
             503 4 clients watch rooms already (retry-after: 1)
-            504 looking at all stored rooms takes longer than 10 ms; ask for one party, or raise admin_scan_ms_max
+            504 scanning all stored rooms took longer than 10 ms; ask for one party, or raise admin_scan_ms_max
             404 not found
             503 the server is starting (retry-after: 1)
             400 the room name is empty

@@ -260,7 +260,7 @@ impl<R: Room> Runner<R> {
         }
     }
 
-    /// Tells the room that it ends, until it has heard or was told often enough, and deletes it.
+    /// Calls `on_expire` until it succeeds or the retries are used up, and deletes the room.
     pub(super) fn expire(&mut self) {
         for failures in 0..=ALARM_RETRIES_MAX {
             if self.call(|room, ctx| room.on_expire(ctx)).is_ok() {

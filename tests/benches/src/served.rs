@@ -1,6 +1,6 @@
 //! The server as an operator has it: `room serve`. Owns its folder, its deployments, and its restarts.
 //!
-//! Invariant: it counts as started when a client was let into a room. It does not know which clients come.
+//! Invariant: it counts as started when a client was admitted to a room. It does not know which clients come.
 
 use crate::crowd;
 use crate::disk;

@@ -90,7 +90,7 @@ struct AlarmKnown {
     /// No client may receive it before.
     not_before: Instant,
     /// The time that it was promised for, on the server's clock, and the kind of a broken promise; `None` until a
-    /// client was told.
+    /// client has received it.
     promised: Option<(u64, Kind)>,
     rang: bool,
 }

@@ -190,7 +190,7 @@ async fn damage_among_acknowledged_turns_is_named_and_nothing_is_changed() {
 }
 
 #[tokio::test]
-async fn damage_in_the_newest_segment_is_told_from_a_torn_end() {
+async fn damage_in_the_newest_segment_is_distinguished_from_a_torn_end() {
     let limits = Limits { log_segment_bytes: 100_000, ..limits() };
     let image = killed_after_ten_turns(&limits).await;
     image.cut_power();
