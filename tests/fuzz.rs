@@ -1,5 +1,5 @@
 //! Strangers' bytes against a whole node: kept inputs of `inputs/corpus`, and changes of them. Whatever comes, the
-//! node goes on.
+//! node continues.
 //!
 //! `inputs/src/lib.rs` says how to keep an input, or try more of them. The parts of the runtime try theirs beside
 //! their code, as do `room.toml` and `.env` in `cli`.

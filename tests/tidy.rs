@@ -277,7 +277,7 @@ fn parts_of_the_runtime_know_only_what_is_below_them() {
     none("an arrow that points up", found);
 }
 
-/// Returns the first names behind `crate::` in this code, those in braces included.
+/// Returns the first names after `crate::` in this code, those in braces included.
 fn used_of_crate(code: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         text.trim_start().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()

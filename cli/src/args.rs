@@ -355,7 +355,7 @@ pub(crate) struct RestoreArgs {
     pub(crate) data: DataArgs,
 }
 
-/// Print what is stored for a room, as lines of JSON
+/// Print a room's stored data, as lines of JSON
 ///
 /// The first line has the room's name and the time of its alarm. Each further line is a key with its value: `json` if
 /// the value is JSON, otherwise `text`, otherwise `base64`. The room may go on during the export: the lines are its
@@ -383,7 +383,7 @@ pub(crate) struct ExportArgs {
     pub(crate) force: ForceArgs,
 }
 
-/// Replace what is stored for a room
+/// Replace a room's stored data
 ///
 /// Reads lines as `room export` prints them, from a file or from stdin, and puts them in place of all that is stored
 /// for the room. A room that does not exist is made. All lines are checked first. If a server runs on the data folder

@@ -54,7 +54,7 @@ pub(crate) struct Choices {
 enum Pressed {
     /// Nothing.
     Done,
-    /// The rooms' data is to be deleted.
+    /// The rooms' data must be deleted.
     Forget,
     /// The session is over.
     End,

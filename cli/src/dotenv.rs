@@ -122,7 +122,7 @@ fn parse(file: &str, text: &str) -> Result<BTreeMap<String, String>, Vec<Mistake
 fn entry<'t>(rest: &mut &'t str) -> Result<Option<(&'t str, String)>, Wrong> {
     let text = *rest;
     let (line, after) = text.split_once('\n').unwrap_or((text, ""));
-    // Whatever is wrong with this line, the next one starts behind it.
+    // Whatever is wrong with this line, the next one starts after it.
     *rest = after;
     let bare = line.trim();
     if bare.is_empty() || bare.starts_with('#') {

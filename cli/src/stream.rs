@@ -16,7 +16,7 @@ pub(crate) struct Events(BufReader<Chunks>);
 /// An event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// Its number, behind which a stream continues.
+    /// Its number, after which a stream continues.
     pub(crate) id: Option<u64>,
     /// Its name; `None` for a plain one.
     pub(crate) name: Option<String>,
@@ -68,7 +68,7 @@ fn wrong(what: &str) -> io::Error {
 /// A chunked body.
 struct Chunks {
     from: Box<dyn BufRead>,
-    /// The unread bytes of the chunk; `None` behind the last one.
+    /// The unread bytes of the chunk; `None` after the last one.
     left: Option<u64>,
     /// False until the first chunk, which has no line end before it.
     begun: bool,

@@ -50,7 +50,7 @@ fn project(name: &str, before: &str, answer: &str) -> Project {
     project
 }
 
-/// Builds a project into a folder for several. → Where its component is, and its hash.
+/// Builds a project into a folder for several, and returns the path of its component and its hash.
 fn built(project: &Project, target: &Path) -> (String, String) {
     let mut command = room(project.root(), &["build", "--profile", "dev", "--json"]);
     let output = command.env("CARGO_TARGET_DIR", target).output().expect("there is the command");
@@ -138,7 +138,7 @@ const WEB: &str = include_str!("../web/read.txt");
     project
 }
 
-/// A configuration that also breaks guests, if they took what is meant for this machine's own target.
+/// A configuration that also breaks guests if they use the settings of this machine's own target.
 fn config(word: &str) -> String {
     format!("[build]\nrustflags = [\"-Clink-arg=-fuse-ld=mold\"]\n[env]\nFROM_CONFIG = {word:?}\n")
 }

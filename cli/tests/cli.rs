@@ -180,7 +180,7 @@ fn the_current_folder_becomes_a_project_with_the_folders_name() {
         assert!(said.contains("made my-chat") && !said.contains("cd "), "{said}");
         let manifest = std::fs::read_to_string(here.join("room.toml")).unwrap();
         assert!(manifest.contains("name = \"my-chat\""), "{manifest}");
-        // What is there is left alone.
+        // Existing files are left alone.
         assert_eq!(room(&here, &["new", "."]).status.code(), Some(1));
     }
 }

@@ -45,7 +45,7 @@ fn run(dir: &Path, args: &[&str]) -> Done {
     fed(dir, args, "")
 }
 
-/// Runs a command that must go well. → Its stdout.
+/// Runs a command that must succeed, and returns its stdout.
 fn good(dir: &Path, args: &[&str]) -> String {
     let done = run(dir, args);
     assert_eq!(done.code, Some(0), "{args:?}\n{}", done.talk);
@@ -186,11 +186,11 @@ fn a_missing_folder_is_named_and_not_created() {
 fn a_stale_announcement_is_ignored_and_a_silent_owner_is_named() {
     let dir = with_data();
     let dir = dir.path();
-    // Nobody listens there any more; the folder is free, so nobody is asked.
+    // No server listens there any more. The folder is free, so the command opens it itself.
     let stale = r#"{"format":1,"address":"127.0.0.1:1","token":"old"}"#;
     std::fs::write(dir.join("data/control.json"), stale).unwrap();
     assert_eq!(good(dir, &["export", "lobby", "--data", "data"]), lines("lobby", 7));
-    // Somebody else has the folder open who has not said how to ask.
+    // Another process has the folder open and has not announced an address.
     let lock = std::fs::File::create(dir.join("data/lock")).unwrap();
     lock.lock().unwrap();
     let said = refused(dir, &["export", "lobby", "--data", "data"], "");

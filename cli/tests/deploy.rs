@@ -126,7 +126,7 @@ fn deploy_and_rollback_keep_a_client_connected_and_change_only_its_replies() {
     let listed = served.good(root, &["list"]);
     assert!(listed.lines().any(|line| line.starts_with("→    2")), "{listed}");
 
-    // Code that does not compile is not sent, and what serves goes on.
+    // Code that does not compile is not sent, and what serves continues.
     project.write("src/lib.rs", "no rust");
     assert_eq!(served.room(root, &["deploy"]).status.code(), Some(1));
     assert_eq!(socket.ask(), "two hello");
@@ -190,7 +190,7 @@ fn tokens(served: &mut Served, root: &Path) {
     let id = made["id"].as_str().expect("it has one");
     served.good(root, &["token", "revoke", id]);
     assert!(!served.good(root, &["token", "list"]).contains(id));
-    // A file has a line end behind it.
+    // A file ends with a line end.
     served.token.push('\n');
     served.good(root, &["list"]);
     served.token.pop();
@@ -200,7 +200,7 @@ fn tokens(served: &mut Served, root: &Path) {
     served.token = admin;
 }
 
-/// Deploys on a terminal. → What its person saw.
+/// Deploys on a terminal, and returns the terminal's content.
 fn watched(served: &Served, root: &Path, args: &[&str]) -> String {
     let (mut person, process) = pty::open();
     let mut command = served.command(root, args);

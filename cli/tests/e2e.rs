@@ -15,7 +15,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Output;
 
-/// A room that says a word of its source and a variable, and counts what is posted.
+/// A room that returns a word of its source and a variable, and counts its POST requests.
 const ANSWER: &str = r#"//! Answers.
 use room_sdk::prelude::*;
 
@@ -66,7 +66,7 @@ fn count(lines: &[String], text: &str) -> usize {
     lines.iter().filter(|line| line.contains(text)).count()
 }
 
-/// Runs the command to its end, which must be good. → Its stdout.
+/// Runs the command, which must succeed, and returns its stdout.
 fn done(project: &Path, args: &[&str]) -> String {
     let output = room(project, args).output().expect("the command was built with this test");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -104,7 +104,7 @@ fn check_template(template: &str) {
     std::fs::copy(project::repo().join("Cargo.lock"), project.join("Cargo.lock"))
         .expect("the project is there");
     if template == "blank" {
-        // What is compiled for guests by default is not what tests run on.
+        // The default target is for guests, and tests run on this machine's own.
         let config = project.join(".cargo/config.toml");
         std::fs::create_dir(config.parent().expect("it is in a folder")).expect("it is ours");
         std::fs::write(config, "[build]\ntarget = \"wasm32-wasip2\"\n").expect("it is ours");
@@ -205,7 +205,7 @@ fn several_parties_of_an_imported_project_are_tested_built_and_served() {
     assert_eq!(answer(&dev, "main"), "main-one  0");
     assert_eq!(answer(&dev, "lobby"), "lobby-one  0");
     assert_eq!(dev.http("GET", "/").1, "the page");
-    // A save of one party's package is picked up, and the other one goes on.
+    // A save of one party's package is picked up, and the other one continues.
     save("lobby", "lobby-two");
     dev.line("reloaded in", BUILD_MAX);
     assert_eq!(answer(&dev, "lobby"), "lobby-two  0");

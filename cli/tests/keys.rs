@@ -24,7 +24,7 @@ use terminal::Terminal;
 
 const LOBBY: &str = "/party/lobby";
 
-/// A project, with a browser in `bin` that only writes down what it is to show.
+/// A project, with a browser in `bin` that only records the address it should show.
 fn project(name: &str) -> Project {
     let project = Project::copy("tests/conformance/guest", name);
     project.write("src/lib.rs", COUNT);

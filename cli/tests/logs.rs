@@ -30,7 +30,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A command that goes on, and what it prints. Nobody knows the order of the two streams.
+/// A command that continues, and what it prints. Nobody knows the order of the two streams.
 struct Following {
     child: Child,
     data: Receiver<String>,
@@ -96,7 +96,7 @@ impl Told {
         Self(listener)
     }
 
-    /// Waits for a request. → Its path, and where the answer goes.
+    /// Waits for a request, and returns its path and its connection.
     fn asked(&self) -> (String, TcpStream) {
         let deadline = Instant::now() + STEP_MAX;
         let tcp = loop {
@@ -117,7 +117,7 @@ impl Told {
         (first.split(' ').nth(1).unwrap().to_owned(), tcp)
     }
 
-    /// Answers the next request with these events. → Its path, and the connection.
+    /// Answers the next request with these events, and returns its path and the connection.
     fn streams(&self, events: &str) -> (String, TcpStream) {
         let (path, mut tcp) = self.asked();
         let head =
@@ -252,7 +252,7 @@ fn closing_the_output_pipe_ends_the_command() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// A room that logs what is posted, with a word of its source, and panics on request.
+/// A room that logs the body of each POST request, with a word of its source, and panics on request.
 const LOG: &str = r#"//! Logs.
 use room_sdk::prelude::*;
 

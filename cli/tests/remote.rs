@@ -15,7 +15,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
 
-/// A room that counts what is posted, and says so.
+/// A room that counts its POST requests, and returns the count.
 const COUNT: &str = r#"//! Counts.
 use room_sdk::prelude::*;
 
@@ -56,7 +56,7 @@ fn connect(served: &Served, head: &str) -> TcpStream {
     tcp
 }
 
-/// Lets the room `lobby` of a project count. → What it answered.
+/// Lets the room `lobby` of a project count, and returns its answer.
 fn count(served: &Served, project: &str) -> String {
     let head = format!(
         "POST /party/lobby HTTP/1.1\r\nhost: {project}.example.com\r\ncontent-length: 0\r\n\
@@ -176,7 +176,7 @@ fn logs(served: &Served, root: &Path) {
     follows.wait().expect("it ends");
 }
 
-/// What is copied from one place can be put into another.
+/// A copy from one place can be restored in another.
 fn moves(served: &Served, root: &Path) {
     served.good(root, &["export", "lobby", "--name", "two", "-o", "lobby.jsonl"]);
     served.good(root, &["import", "lobby.jsonl", "--room", "copy"]);

@@ -19,14 +19,14 @@ use std::process::Stdio;
 
 const LOBBY: &str = "/party/lobby";
 
-/// Runs a command. → Its exit code, stdout and stderr.
+/// Runs a command, and returns its exit code, stdout and stderr.
 fn run(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
     let done = room(dir, args).stdin(Stdio::null()).output().expect("the command was built");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (done.status.code(), text(&done.stdout), text(&done.stderr))
 }
 
-/// Runs a command that must go well. → Its stdout.
+/// Runs a command that must succeed, and returns its stdout.
 fn good(dir: &Path, args: &[&str]) -> String {
     let (code, out, talk) = run(dir, args);
     assert_eq!(code, Some(0), "{args:?}\n{talk}");
@@ -110,7 +110,7 @@ fn looks(root: &Path, port: u16) -> Socket {
     socket
 }
 
-/// What is stored is changed, and the room sees it.
+/// The room sees a change of its stored data.
 fn edits(root: &Path, dev: &Dev) {
     assert_eq!(good(root, &["storage", "get", "lobby", "count"]), "1\n");
     assert_eq!(

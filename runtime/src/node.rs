@@ -61,7 +61,7 @@ pub enum OpenError {
     Limits(#[from] Misfit),
 }
 
-/// The reason why a project was not deployed. The node goes on serving the previous one.
+/// The reason why a project was not deployed. The node continues serving the previous one.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     /// The project has no party.
@@ -209,7 +209,7 @@ impl Node {
     /// turns; their sockets, connection states and storage stay.
     ///
     /// # Errors
-    /// [`DeployError`]: the node goes on serving the previous project.
+    /// [`DeployError`]: the node continues serving the previous project.
     ///
     /// # Cancel safety
     /// The caller must not drop it once rooms are taking over: some would run the new code and some the old.

@@ -133,7 +133,7 @@ impl Runtime {
     /// turns; their sockets, connection states and storage stay.
     ///
     /// # Errors
-    /// [`DeployError`]: the node goes on serving the previous project.
+    /// [`DeployError`]: the node continues serving the previous project.
     ///
     /// # Cancel safety
     /// The caller must not drop it once rooms are taking over: some would run the new code and some the old.

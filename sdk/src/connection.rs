@@ -134,7 +134,7 @@ impl Connection {
         Current::send(&self.id, message).with_context(|| format!("cannot send to {:?}", self.id))
     }
 
-    /// Closes the connection when the turn commits, after what was sent to it before.
+    /// Closes the connection when the turn commits, after earlier messages to it.
     /// [`Room::on_close`](crate::Room::on_close) follows.
     ///
     /// Codes of 44xx mean to the client that another try would end the same way. Closing twice, or in the

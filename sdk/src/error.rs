@@ -1,7 +1,7 @@
 //! What can go wrong when a room calls its host.
 //!
 //! Owns the two refusals of the contract and [`Result`]. Invariant: a refused call did nothing and
-//! the turn goes on; whether it fails is up to the room, which says so with `?`. It does not know
+//! the turn continues; whether it fails is up to the room, which says so with `?`. It does not know
 //! what a room's own errors look like: [`Error`] takes any.
 
 use std::fmt;

@@ -22,7 +22,7 @@ fn set_header(headers: &mut Vec<Header>, name: &str, value: &str) {
     headers.push((name, value.as_bytes().to_vec()));
 }
 
-/// Adds a header behind those of this name.
+/// Adds a header after those of this name.
 fn add_header(headers: &mut Vec<Header>, name: &str, value: &str) {
     headers.push((name.to_ascii_lowercase(), value.as_bytes().to_vec()));
 }
@@ -245,7 +245,7 @@ impl Response {
         self
     }
 
-    /// Adds a header behind those of the same name, such as a second `set-cookie`. What
+    /// Adds a header after those of the same name, such as a second `set-cookie`. What
     /// [`with_header`](Self::with_header) says of names holds.
     #[must_use]
     pub fn with_header_added(mut self, name: &str, value: &str) -> Self {

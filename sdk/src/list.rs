@@ -121,7 +121,7 @@ enum More {
 }
 
 impl<I> Entries<I> {
-    /// Fetches the next page, and moves the bounds behind it.
+    /// Fetches the next page, and moves the bounds after it.
     fn fetch(&mut self) -> Result {
         let options = &mut self.list.options;
         let page = Current::list(options).context("cannot list the storage")?;

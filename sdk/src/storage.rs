@@ -18,7 +18,7 @@ use crate::list::List;
 ///
 /// Values are kept as JSON. Reads see what this turn wrote, and writes take effect when it commits.
 ///
-/// A refused call did nothing and the turn goes on. The error names the limit it met, what that is set
+/// A refused call did nothing and the turn continues. The error names the limit it met, what that is set
 /// to and how to raise it; `?` turns it into the failure of the turn.
 ///
 /// ```

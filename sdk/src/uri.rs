@@ -66,7 +66,7 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Two hexadecimal digits → a byte.
+/// Returns the byte of two hexadecimal digits.
 fn hex(digits: &[u8]) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
     Some(digit(digits[0])? * 16 + digit(digits[1])?)

@@ -152,7 +152,7 @@ fn a_long_list_may_be_changed_while_it_is_read() {
             let (key, n) = entry?;
             assert_eq!(n, seen, "none twice, none left out");
             seen += 1;
-            // What lies behind may go; what is written behind is not met again.
+            // Passed entries may be removed. Entries written before the position are not visited.
             storage.delete(key)?;
             storage.put(format!("m:{n:04}"), &n)?;
         }

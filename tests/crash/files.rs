@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// Zeros that may belong to the last record: its values do not end in zeros, but its framing may.
 const FRAMING_BYTES: u64 = 64;
-/// Most noise behind the last record, in bytes.
+/// The most noise after the last record, in bytes.
 const TAIL_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes of one stretch of noise in a tree.
 const STRETCH_BYTES_MAX: usize = 16 * 1024;
@@ -58,7 +58,7 @@ pub(crate) fn restart_machine(data: &Path) {
     }
 }
 
-/// Returns a position behind every record, found without reading the records.
+/// Returns a position after every record, found without reading the records.
 fn last_written(log: &Path) -> u64 {
     let bytes = std::fs::read(log).unwrap();
     let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);

@@ -53,7 +53,7 @@ impl Ground {
     }
 
     /// Returns whether the server's messages from the moment of the crash on count. A machine without power sends
-    /// nothing. Ours goes on for a moment, and its syncs are not to be believed then: the kernel reports success for
+    /// nothing. Ours continues for a moment, and its syncs are not to be believed then: the kernel reports success for
     /// a sync whose journal another sync has just seen fail.
     pub(crate) fn words(&self) -> Words {
         match &self.place {

@@ -173,7 +173,7 @@ fn make_file_system(image: &Path) {
 #[expect(unsafe_code, reason = "there is no safe way to ask a file system to stop")]
 fn shut_down(mount_point: &Path) {
     let folder = File::open(mount_point).unwrap();
-    // SAFETY: `SHUTDOWN` reads one u32 behind the pointer, which is what `Setter` passes, and writes
+    // SAFETY: `SHUTDOWN` reads one u32 at the pointer, which is what `Setter` passes, and writes
     // nothing.
     let asked = unsafe { ioctl(folder, Setter::<SHUTDOWN, u32>::new(NO_LOG_FLUSH)) };
     asked.unwrap();

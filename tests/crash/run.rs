@@ -1,7 +1,7 @@
 //! A run of crashes. Owns the order: start, audit, load, crash, and again on the surviving data.
 //!
 //! Invariant: a folder lives through many crashes and is audited after each. The first broken rule ends a folder,
-//! which is kept and named together with the seed that it was drawn from. The run goes on with a new folder, so its
+//! which is kept and named together with the seed that it was drawn from. The run continues with a new folder, so its
 //! tally is of all crashes. It does not know what a crash does to a folder.
 
 use crate::audit::{History, Kind, Problem, State, Witness};

@@ -445,7 +445,7 @@ async fn every_edge_of_utf_8_is_answered_as_rfc_6455_asks() {
     play_all(cases).await;
 }
 
-/// Returns a random frame: most are valid, so that a sequence goes on.
+/// Returns a random frame: most are valid, so that a sequence continues.
 fn any_frame(dice: &mut Dice, in_pieces: &mut bool) -> Frame {
     let payload = match dice.below(8) {
         0 => TEXTS[dice.below(TEXTS.len())].to_vec(),

@@ -15,7 +15,7 @@ async fn a_response_whose_status_forbids_content_has_none() {
         let one = format!(
             "POST /party/x/status?code={status} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
         );
-        // The client reads the bytes behind it on the same connection as the next response.
+        // The client reads the bytes after it on the same connection as the next response.
         let two = "GET /party/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         client.write([one.as_bytes(), two.as_bytes()].concat().as_slice()).await;
         let head = client.head().await;

@@ -44,7 +44,7 @@ fn at(uri: &str, client: &str) -> (String, Value) {
     (uri.to_owned(), json!([["x-forwarded-for", client]]))
 }
 
-/// Returns a header of version 2 from its command, its family, and the bytes behind the length.
+/// Returns a header of version 2 from its command, its family, and the bytes after the length.
 fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
     [&SIGNATURE[..], &[command, family], &length, rest].concat()

@@ -37,7 +37,7 @@ impl Reply {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
     }
 
-    /// Returns an answer with this head, and the bytes behind it until the connection ended.
+    /// Returns an answer with this head, and the bytes after it until the connection ended.
     pub fn of(head: &str, rest: Vec<u8>) -> Self {
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());

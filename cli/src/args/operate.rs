@@ -107,7 +107,7 @@ pub(crate) struct InspectArgs {
     pub(crate) after: Option<u64>,
 }
 
-/// Look at and change what is stored for a room
+/// Show and change a room's stored data
 ///
 /// A running room makes a change itself, between two events. Then it drops its instance, so that nothing in its
 /// memory hides the change: `on_start` runs before its next event. Its connections stay.

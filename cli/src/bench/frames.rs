@@ -36,7 +36,7 @@ pub(crate) enum Odd {
 /// Returns the first frame of these bytes and its length; `None` if it is not whole yet.
 ///
 /// # Errors
-/// [`Odd`]: the bytes are not a frame, and nothing behind them can be read.
+/// [`Odd`]: the bytes are not a frame, and nothing after them can be read.
 pub(crate) fn next(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Odd> {
     let [kind, length, rest @ ..] = bytes else { return Ok(None) };
     if !matches!(kind, 0x81 | 0x82 | 0x88 | 0x89 | 0x8a) {

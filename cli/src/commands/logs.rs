@@ -1,4 +1,4 @@
-//! `room logs`. Owns that a followed log goes on, whatever happens to its server.
+//! `room logs`. Owns that a followed log continues, whatever happens to its server.
 //!
 //! Invariant: no line is shown twice, and none is left out without a notice. Text of others cannot steer the
 //! terminal. It does not know how the server is found and asked.
@@ -97,7 +97,7 @@ fn open(place: &RoomsPlace, path: &str) -> Result<Events, Unanswered> {
 /// The reader of a log, and its position.
 struct LogReader<'a> {
     args: &'a LogsArgs,
-    /// The number behind which it continues.
+    /// The number after which it continues.
     last: Option<u64>,
 }
 

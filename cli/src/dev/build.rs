@@ -52,7 +52,7 @@ impl Builder {
     /// Waits for the end of the running build; forever if none runs.
     ///
     /// # Cancel safety
-    /// The build goes on, and is there for the next call.
+    /// The build continues, and is there for the next call.
     pub(super) async fn finished(&mut self) -> Built {
         let Some(running) = &mut self.running else {
             return std::future::pending().await;

@@ -3,7 +3,7 @@
 //! Invariant: what is posted counts one more, which is answered and stored under `count`. It does not know who
 //! posts.
 
-/// A room that counts what is posted.
+/// A room that counts its POST requests.
 pub(crate) const COUNT: &str = r#"//! Counts.
 use room_sdk::prelude::*;
 

@@ -97,7 +97,7 @@ impl Dev {
         lines.recv_timeout(deadline - Instant::now())
     }
 
-    /// Presses Ctrl-C, and waits for the end. → The exit code, and all lines of its life.
+    /// Presses Ctrl-C, waits for the end, and returns the exit code and all output lines.
     pub(crate) fn stop(self) -> (Option<i32>, Vec<String>) {
         self.signal(Signal::INT);
         self.ended()
@@ -108,7 +108,7 @@ impl Dev {
         kill_process(Pid::from_child(&self.child), signal).expect("it still runs");
     }
 
-    /// Waits for the end. → The exit code, and all lines of its life.
+    /// Waits for the end, and returns the exit code and all output lines.
     pub(crate) fn ended(mut self) -> (Option<i32>, Vec<String>) {
         // What it writes to closes with the process.
         self.line(END, STEP_MAX);
@@ -116,7 +116,7 @@ impl Dev {
         (status.code(), std::mem::take(&mut self.seen))
     }
 
-    /// Asks it over HTTP. → The status and the body.
+    /// Sends it an HTTP request, and returns the status and the body.
     pub(crate) fn http(&self, method: &str, path: &str) -> (u16, String) {
         self.http_at(("127.0.0.1", self.port()), method, path)
     }
@@ -137,7 +137,7 @@ impl Dev {
 
 impl Drop for Dev {
     fn drop(&mut self) {
-        // A test that fails leaves nothing behind; after `stop` there is nothing left to end.
+        // A failing test leaves no process. After `stop` no process is left to end.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -51,7 +51,7 @@ fn install() {
     std::fs::write(stamp, lock).expect("the folder was just made");
 }
 
-/// Runs a command to its end. → Whether it went well, and what it printed.
+/// Runs a command to its end, and returns whether it succeeded, and its output.
 fn finish(mut command: Command) -> (bool, String) {
     let (mut reader, writer) = std::io::pipe().expect("a pipe can be made");
     let errors = writer.try_clone().expect("a pipe can be cloned");

@@ -113,7 +113,7 @@ impl Served {
         self.command(dir, args).output().expect("the command was built with this test")
     }
 
-    /// Asks it for something that must go well. → Its stdout.
+    /// Runs a command that must succeed, and returns its stdout.
     pub(crate) fn good(&self, dir: &Path, args: &[&str]) -> String {
         let output = self.room(dir, args);
         let talk = String::from_utf8_lossy(&output.stderr);
@@ -121,7 +121,7 @@ impl Served {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Asks it for something that must be refused. → What was said.
+    /// Runs a command that must be refused, and returns its message.
     pub(crate) fn refused(&self, dir: &Path, args: &[&str]) -> String {
         let output = self.room(dir, args);
         let talk = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -129,12 +129,12 @@ impl Served {
         talk.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
     }
 
-    /// Sends SIGTERM, and waits for the end. → The exit code.
+    /// Sends SIGTERM, waits for the end, and returns the exit code.
     pub(crate) fn stop(self) -> Option<i32> {
         self.stop_by(&[Signal::TERM])
     }
 
-    /// Sends these signals, all but the first while it stops, and waits for the end. → The exit code.
+    /// Sends these signals, all but the first while it stops, waits for the end, and returns the exit code.
     pub(crate) fn stop_by(mut self, signals: &[Signal]) -> Option<i32> {
         for (number, signal) in signals.iter().enumerate() {
             // It is nobody else's process before it has been waited for.
@@ -150,7 +150,7 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // A test that fails leaves nothing behind; after `stop` there is nothing left to end.
+        // A failing test leaves no process. After `stop` no process is left to end.
         drop(self.child.kill());
         drop(self.child.wait());
     }

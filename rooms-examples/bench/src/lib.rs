@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 const KEY: &str = "n";
 
-/// The room; the field is a copy of what is stored.
+/// The room. The field is a copy of the stored value.
 #[derive(Default)]
 pub struct Bench {
     n: u64,

@@ -1,4 +1,4 @@
-//! A chat room: names, who is here, and the last hundred messages.
+//! A chat room: names, members, and the last hundred messages.
 //!
 //! Owns what happens; `messages` says what is sent. Invariant: what one client sends reaches the
 //! others only within the limits below. It does not know HTML: the page in `web/` shows it as text.
@@ -99,7 +99,7 @@ fn sorry(conn: &Connection, text: &str) -> Result {
     conn.send(&ToClient::Error { text })
 }
 
-/// Tells everyone who is here.
+/// Broadcasts the members.
 fn tell_people(ctx: &Context) -> Result {
     let mut people = Vec::new();
     for conn in ctx.connections() {

@@ -33,7 +33,7 @@ pub(crate) struct Said {
     pub(crate) at: Timestamp,
 }
 
-/// Someone who is here.
+/// A member of the room.
 #[derive(Debug, Serialize)]
 pub(crate) struct Person {
     pub(crate) id: String,

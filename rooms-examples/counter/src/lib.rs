@@ -8,7 +8,7 @@ use serde::Serialize;
 
 const KEY: &str = "count";
 
-/// The room; the field is a copy of what is stored.
+/// The room. The field is a copy of the stored value.
 #[derive(Default)]
 pub struct Counter {
     count: u64,

@@ -20,7 +20,7 @@ pub use effects::is_meant_for;
 pub use effects::{AlarmChange, Cleared, Effects, Output, Tags, Writes};
 pub use view::{EmptyView, ReadError, View};
 
-/// The reason why a call of the guest was refused. The turn goes on.
+/// The reason why a call of the guest was refused. The turn continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No open connection has this id.

@@ -52,7 +52,7 @@ impl<E: Events> EventStream<E> {
     }
 }
 
-/// Returns a response that goes on until the events end, or the client leaves.
+/// Returns a response that continues until the events end, or the client leaves.
 pub fn stream(events: impl Events, heartbeat: Duration) -> Response {
     let stream = EventStream { events, greeted: false, heartbeat };
     let body = unfold(stream, |mut stream| async move {

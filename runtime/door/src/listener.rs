@@ -92,7 +92,7 @@ impl Listener {
     /// Serves clients until `stop`, and then waits until the requests that have started are answered.
     ///
     /// # Cancel safety
-    /// If dropped before it returns, requests that have started go on by themselves.
+    /// If dropped before it returns, requests that have started continue by themselves.
     pub async fn serve(
         self,
         router: Router,
@@ -270,7 +270,7 @@ struct AcceptedClient {
 }
 
 impl AcceptedClient {
-    /// Adds to a request what is known of its client.
+    /// Adds the known facts of its client to a request.
     fn settle(&self, mut request: Request<Incoming>) -> Request<Incoming> {
         self.silent.asked();
         let client = forwarded::settle(&mut request, self.peer, &self.hall.proxies);

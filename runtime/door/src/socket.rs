@@ -173,7 +173,7 @@ async fn turn_away(mut socket: Socket, frame: CloseFrame, close_max: Duration) {
     drop(tokio::time::timeout(close_max, goodbye).await);
 }
 
-/// Shuts the connection down as RFC 6455 section 7.1.1 requires: the client reads the end behind the last frame, and
+/// Shuts the connection down as RFC 6455 section 7.1.1 requires: the client reads the end after the last frame, and
 /// the bytes that it still sends are discarded.
 async fn shut_down(socket: &mut Socket) {
     // The connection is over, even if the client was gone already.

@@ -172,7 +172,7 @@ fn config(limits: &Limits) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(size(limits.socket_read_bytes))
         .write_buffer_size(size(limits.socket_write_bytes))
-        // The space for one message behind the bytes that are buffered already. Beyond it the socket accepts nothing.
+        // The space for one message after the bytes that are buffered already. Beyond it the socket accepts nothing.
         .max_write_buffer_size(
             size(limits.socket_write_bytes).saturating_add(written).saturating_add(1024),
         )

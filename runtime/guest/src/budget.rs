@@ -97,7 +97,7 @@ impl Budget {
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(step_aside())))
     }
 
-    /// Returns the overrun behind a trap of the guest's own allocator, if memory was denied.
+    /// Returns the overrun that caused a trap of the guest's own allocator, if memory was denied.
     pub(super) fn memory_overrun(&self) -> Option<Overrun> {
         self.memory_denied.then_some(Overrun::Memory { bytes: self.limits.memory_bytes_max })
     }

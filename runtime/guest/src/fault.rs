@@ -94,7 +94,7 @@ impl GuestFault {
         }
     }
 
-    /// Returns true if the instance can go on.
+    /// Returns true if the instance can continue.
     pub fn spares_instance(&self) -> bool {
         matches!(self, Self::Rejected(_))
     }

@@ -26,7 +26,7 @@ const WASI: [&str; 5] =
 /// The prefix of WASI's versions that are compatible with the linked one.
 const WASI_VERSION: &str = "@0.2.";
 
-/// The reason why a module was refused. The server goes on with the code before.
+/// The reason why a module was refused. The server continues with the code before.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// It is not a WebAssembly component.

@@ -42,7 +42,7 @@ impl Operator {
     /// starts another one, and waits for it for at most `inspect_ms_max`.
     ///
     /// # Cancel safety
-    /// If dropped before it returns, the count goes on all the same.
+    /// If dropped before it returns, the count continues all the same.
     pub async fn stored(&self) -> Option<StoredCount> {
         let counting = &self.0.counting.0;
         let mut begins = false;

@@ -61,7 +61,7 @@ pub(super) async fn let_in(
     }
 }
 
-/// Returns the token behind `Bearer` in the headers.
+/// Returns the token after `Bearer` in the headers.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())

@@ -1,8 +1,8 @@
 //! What an operator does with the rooms of a project, with or without a node that serves them. Owns the right to do it,
 //! and how many transfers and scans run at a time.
 //!
-//! Invariant: work that was started is completed, even if its operator has left, and then its files are removed. It does
-//! not know rooms from the inside, or the addresses for operators.
+//! Invariant: work that was started is completed, even if its operator has left, and then its files are removed. It
+//! does not know rooms from the inside, or the addresses for operators.
 //!
 //! - `routes` has the routes over HTTP, `guard` says who is admitted, `failure` how a failure is answered.
 //! - `dashboard` is the page for it, `sign_in` the way from the terminal to the page.
@@ -102,7 +102,7 @@ impl Operator {
     /// Waits until all work that was started is done.
     ///
     /// # Cancel safety
-    /// If dropped before it returns, the work goes on by itself.
+    /// If dropped before it returns, the work continues by itself.
     pub async fn drain(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;

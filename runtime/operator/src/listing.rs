@@ -96,7 +96,7 @@ impl RoomList {
         }
     }
 
-    /// Returns true if a room comes behind the page before.
+    /// Returns true if a room comes after the previous page.
     fn is_ahead(&self, value: u64, room: &RoomId) -> bool {
         self.after.as_ref().is_none_or(|after| {
             self.order((after.value, &after.room), (value, room)) == Ordering::Less
@@ -109,7 +109,7 @@ impl RoomList {
 struct FirstRooms<'l> {
     list: &'l RoomList,
     ranked: Vec<RankedRoom>,
-    /// True if all rooms behind the kept ones were removed. A room behind the last kept one is then not among the
+    /// True if all rooms after the kept ones were removed. A room after the last kept one is then not among the
     /// first.
     is_cut: bool,
 }
@@ -271,8 +271,8 @@ impl Operator {
         Ok(self.page(list, ranked))
     }
 
-    /// Returns the requested rooms in memory that come behind the page before, in order: as many as a page has, and one
-    /// more that shows whether there is a next page.
+    /// Returns the requested rooms in memory that come after the previous page, in order: as many as a page has, and
+    /// one more that shows whether there is a next page.
     fn running(&self, list: &RoomList, value: impl Fn(&RoomFigures) -> u64) -> Vec<RankedRoom> {
         let mut first = FirstRooms::of(list);
         self.0.rooms.visit(|room, figures| {

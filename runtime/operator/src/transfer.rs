@@ -1,7 +1,7 @@
 //! Rooms as files: a backup of all rooms, an export of one room, an import of one room. Owns the files of this work.
 //!
-//! Invariant: work that was started is completed, even if its operator has left, and then its files are removed. It does
-//! not know how files are sent and received.
+//! Invariant: work that was started is completed, even if its operator has left, and then its files are removed. It
+//! does not know how files are sent and received.
 
 use crate::scratch::Scratch;
 use crate::{Operator, OperatorError};
@@ -66,7 +66,7 @@ impl Operator {
         .await
     }
 
-    /// Replaces what is stored for a room by the lines of a file, which may come from any room. Returns the number of
+    /// Replaces a room's stored data by the lines of a file, which may come from any room. Returns the number of
     /// keys that the room has now.
     ///
     /// # Errors

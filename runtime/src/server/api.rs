@@ -32,8 +32,8 @@ use std::sync::Arc;
 
 /// The description of the whole API.
 const OPENAPI: &str = include_str!("openapi.json");
-/// The version of the API. The server refuses a client of another version, and says which side to upgrade. A client that names no
-/// version is served as if it named this one.
+/// The version of the API. The server refuses a client of another version, and says which side to upgrade. A client
+/// that names no version is served as if it named this one.
 pub const API_VERSION: u64 = 1;
 /// The header with the version, in requests and in answers.
 pub(super) const API_HEADER: HeaderName = HeaderName::from_static("room-api");
@@ -298,7 +298,7 @@ async fn hand_over(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    // The extracted path is not used: the part behind the project has keys, which may be any bytes.
+    // The extracted path is not used: the part after the project has keys, which may be any bytes.
     let project = request.uri().path().split('/').nth(4).unwrap_or_default();
     let project = percent_decode_str(project).decode_utf8_lossy();
     let operator = core.found(&project)?.operator();

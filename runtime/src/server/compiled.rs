@@ -47,8 +47,8 @@ struct ReadFile {
 }
 
 impl CompiledFolder {
-    /// Returns the folder `compiled` of this data folder. Files that were altered or added since [`CompiledFolder::note`] are
-    /// removed. Blocks.
+    /// Returns the folder `compiled` of this data folder. Files that were altered or added since
+    /// [`CompiledFolder::note`] are removed. Blocks.
     ///
     /// # Errors
     /// [`FileError`]: a file cannot be removed.

@@ -20,7 +20,7 @@ impl FileError {
         Self { path: path.to_owned(), source }
     }
 
-    /// Returns an error for invalid content, with a text that says what is wrong and how to go on.
+    /// Returns an error for invalid content, with a text that says what is wrong and how to continue.
     pub(super) fn damaged(path: &Path, text: &str) -> Self {
         Self::new(path, io::Error::new(io::ErrorKind::InvalidData, text))
     }

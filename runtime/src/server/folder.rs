@@ -1,8 +1,8 @@
 //! The folder of a project. Owns how it is created and how it is removed.
 //!
-//! Invariant: a project whose deletion has started is not served again, and a project whose first deployment did not end
-//! leaves no folder, also after a crash. Marker files record both. Each marker contains the project's name, so that a
-//! marker moved to another project has no effect there. It does not know what a project is.
+//! Invariant: a project whose deletion has started is not served again, and a project whose first deployment did not
+//! end leaves no folder, also after a crash. Marker files record both. Each marker contains the project's name, so
+//! that a marker moved to another project has no effect there. It does not know what a project is.
 //!
 //! ```text
 //! NAME/deleted   the deletion of the project has started

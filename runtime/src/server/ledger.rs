@@ -30,7 +30,8 @@ struct Sealed<T> {
     content: T,
 }
 
-/// The number of times a file was changed. The two differ only while the file is written, and after a crash during that time.
+/// The number of times a file was changed. The two differ only while the file is written, and after a crash during
+/// that time.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct FileCounts {
     begun: u64,

@@ -385,7 +385,7 @@ impl Site {
         self.folder.path().join("assets")
     }
 
-    /// Stops serving. What is on disk stays.
+    /// Stops serving. The data on disk stays.
     ///
     /// # Cancel safety
     /// As [`Node::drain`].

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Builds a tree from what is durable.
+/// Builds a tree from the durable records.
 pub(super) type Rebuild = Box<dyn FnMut() -> Result<Arc<dyn Tree>, StoreError> + Send>;
 
 /// The applier's handle.

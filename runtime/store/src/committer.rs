@@ -65,7 +65,7 @@ struct CommitQueue {
     bytes: usize,
     next: u64,
     closed: bool,
-    /// Set when a sync failed, until the journal can go on. The thread commits nothing during that time.
+    /// Set when a sync failed, until the journal can continue. The thread commits nothing during that time.
     failed: Option<StoreError>,
 }
 

@@ -146,7 +146,7 @@ impl StoreFolder {
             newest: segment.map(|SegmentNote { number, bytes }| (number, bytes)),
             snapshot: Offset(self.snapshot()?.map_or(0, |(_, end)| end)),
         };
-        // Without the file `state`, the operator has decided to go on with what can be read.
+        // Without the file `state`, the operator has decided to continue with what can be read.
         if state.is_some() { log::check(&self.log(), &expected) } else { Ok(()) }
     }
 

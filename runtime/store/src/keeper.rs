@@ -1,7 +1,7 @@
 //! The thread that maintains the store in the background. Owns checkpoints, snapshots and copies.
 //!
 //! Invariant: the log is cut only where a snapshot has everything that is cut, and has been read back whole.
-//! It does not know what the rooms do: they go on.
+//! It does not know what the rooms do: they continue.
 
 use crate::applier::ApplierState;
 use crate::copies::{self, CopyWriter};
@@ -230,7 +230,7 @@ impl KeeperWorker {
         Ok(())
     }
 
-    /// Copies everything, or one room, while rooms go on. Returns the offset of the copy and its size in
+    /// Copies everything, or one room, while rooms continue. Returns the offset of the copy and its size in
     /// bytes.
     fn copy(&self, path: &Path, only: Option<RoomId>) -> Result<(Offset, u64), StoreError> {
         let spans = match &only {

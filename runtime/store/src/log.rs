@@ -4,7 +4,7 @@
 //! A record whose sync failed is void as soon as anything is written after it. It does not know what becomes
 //! of the records.
 //!
-//! The log is a row of segments. Each names the offset after which it goes on, so the records after that
+//! The log is a row of segments. Each names the offset after which it continues, so the records after that
 //! offset in the segment before are void: torn by a crash, or written by a sync that failed. Each also names
 //! its store, so that a segment of another store is not mistaken for its own. A segment's file has its full
 //! length from the start and holds zeros where nothing was written, because a sync is cheaper where the
@@ -333,7 +333,7 @@ pub(super) struct Expected {
 /// Finds files that are missing, cut, or of another store. It does not read their contents.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] names the file, and how to go on.
+/// [`StoreError::Corrupt`] names the file, and how to continue.
 pub(super) fn check(dir: &Path, expected: &Expected) -> Result<(), StoreError> {
     let segments = segments(dir)?;
     let corrupt = |what: String| Err(StoreError::Corrupt(format!("{what}; {WAYS_ON}")));
@@ -387,7 +387,7 @@ pub(super) const WAYS_ON: &str = "acknowledged turns may be lost: put the file b
 struct FoundSegment {
     number: u64,
     path: PathBuf,
-    /// The offset after which it goes on.
+    /// The offset after which it continues.
     after: Offset,
     /// The store that it belongs to, if its header names one.
     store: Option<u128>,

@@ -44,7 +44,7 @@ pub struct Record {
     pub outputs: Option<Bytes>,
 }
 
-/// A change to what is stored for a room.
+/// A change to a room's stored data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// The deletion before anything is written.

@@ -96,7 +96,8 @@ impl Disk {
         .unwrap()
     }
 
-    /// Returns another disk with what is synced now, as a crash leaves it: stores on this disk do not reach it.
+    /// Returns another disk with the bytes that are synced now, as a crash leaves them: stores on this disk do not
+    /// reach it.
     pub fn crashed(&self) -> Self {
         let inner = Inner {
             synced: Mutex::new(self.synced().clone()),
@@ -132,7 +133,7 @@ impl Disk {
         self.set(Mood::Works);
     }
 
-    /// Makes syncs fail from now on, those that wait first. The disk loses what was not synced.
+    /// Makes syncs fail from now on, waiting ones first. The disk loses unsynced bytes.
     pub fn fail(&self) {
         self.set(Mood::Fails);
     }

@@ -37,7 +37,7 @@ impl Store {
         folder::restore(backup, dir)
     }
 
-    /// Returns everything that is stored for a room, as of one moment; the room may go on. `None` if there is
+    /// Returns everything that is stored for a room, as of one moment; the room may continue. `None` if there is
     /// no such room. Uses `file` for a while, which must not exist yet.
     ///
     /// # Errors

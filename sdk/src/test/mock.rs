@@ -177,7 +177,7 @@ impl Host for Mock {
     fn delete_many(keys: &[Vec<u8>]) -> Result<u32, StorageError> {
         keys.iter().try_for_each(|key| limits::check_key(key))?;
         world(|world| {
-            // What is not there counts nothing.
+            // A missing key counts nothing.
             let there = keys.iter().filter(|key| world.storage.contains_key(*key)).cloned();
             let there: BTreeSet<Vec<u8>> = there.collect();
             let sizes = there.iter().map(|key| (key.clone(), key.len()));

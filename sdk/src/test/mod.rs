@@ -205,7 +205,7 @@ impl<R: Room> TestRoom<R> {
         self.runner.borrow_mut().drop_instance();
     }
 
-    /// What is in storage now.
+    /// Returns the present content of the storage.
     pub fn storage(&self) -> Stored {
         Stored { keys: self.runner.borrow().world.storage.clone() }
     }

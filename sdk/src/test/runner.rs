@@ -360,7 +360,7 @@ enum Fault {
 
 /// Runs room code in its world, and catches its panics.
 fn guarded<T>(world: &mut World, code: impl FnOnce() -> Result<T, String>) -> Result<T, Fault> {
-    // The struct that a panic leaves behind is dropped, and the world is rolled back.
+    // The struct that a panic leaves is dropped, and the world is rolled back.
     match with_world(world, || catch_unwind(AssertUnwindSafe(code))) {
         Ok(result) => result.map_err(Fault::Returned),
         Err(panic) => Err(Fault::Panicked(panic_text(panic.as_ref()))),

@@ -137,7 +137,7 @@ impl World {
         }
     }
 
-    /// Sets or removes a key; returns what was there.
+    /// Sets or removes a key, and returns its previous value.
     pub(super) fn store(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
         let length = key.len();
         let bytes = |value: &Option<Vec<u8>>| {
@@ -152,7 +152,7 @@ impl World {
         old
     }
 
-    /// Replaces all that is stored; returns what was.
+    /// Replaces all stored data, and returns the previous data.
     pub(super) fn store_all(&mut self, keys: Keys) -> Keys {
         let sizes = keys.iter().map(|(key, value)| (key.len() + value.len()) as u64);
         self.stored_bytes = sizes.sum();

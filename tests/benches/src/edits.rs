@@ -69,7 +69,7 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// Returns the milliseconds behind this word. The line has them in seconds.
+/// Returns the milliseconds after this word. The line has them in seconds.
 fn part(line: &str, word: &str) -> Result<f64> {
     let told = line.split_once(word).and_then(|(_, rest)| rest.split(' ').next());
     let told = told.with_context(|| format!("no {word:?} in {line:?}"))?;

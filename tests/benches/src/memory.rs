@@ -14,12 +14,12 @@ use anyhow::Result;
 use room_runtime::Limits;
 use tokio::time::{Duration, sleep};
 
-/// Clients before the first reading, and behind it.
+/// Clients before the first reading, and after it.
 const FIRST: usize = 1_000;
 const HELD: usize = 9_000;
 /// Rooms that idle clients share.
 const SHARED: usize = 10;
-/// Rooms that are visited before the first reading, and behind it.
+/// Rooms that are visited before the first reading, and after it.
 const VISITED_FIRST: usize = 20_000;
 const VISITED: usize = 100_000;
 /// After so long, quiet rooms leave memory.

@@ -23,7 +23,7 @@ const LIVE: usize = 10_000;
 const CLIENTS: usize = 100;
 /// Time between two messages of a client.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Time before the new code, and the same behind it.
+/// Time before the new code, and the same after it.
 const AROUND: Duration = Duration::from_secs(1);
 /// How long rooms stay without a client.
 const STAY_MS: u64 = 600_000;

@@ -134,8 +134,8 @@ impl OriginSite {
         host && port && self.scheme == page.scheme
     }
 
-    /// Returns true if the page came from this server, according to the `OriginHost` header. A proxy may have terminated TLS,
-    /// so the server takes the page's scheme as its own.
+    /// Returns true if the page came from this server, according to the `OriginHost` header. A proxy may have
+    /// terminated TLS, so the server takes the page's scheme as its own.
     fn is_at(&self, host: &str) -> bool {
         let web = matches!(self.scheme.as_str(), "http" | "https");
         web && Self::read(&self.scheme, host).is_some_and(|own| own == *self)

@@ -69,7 +69,7 @@ impl Network {
     }
 }
 
-/// Returns the address with all bits behind the prefix set to zero.
+/// Returns the address with all bits after the prefix set to zero.
 fn cut4(addr: Ipv4Addr, bits: u8) -> Ipv4Addr {
     let dropped = u32::from(32_u8.saturating_sub(bits));
     Ipv4Addr::from_bits(addr.to_bits() & u32::MAX.checked_shl(dropped).unwrap_or(0))

@@ -14,8 +14,8 @@ pub(super) fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| matches!(c, '\t' | '\n'))
 }
 
-/// Whether a terminal acts on a character, or shows what follows it in another order (Unicode's `Bidi_Control`, UAX 9) or
-/// on another line.
+/// Whether a terminal acts on a character, or shows what follows it in another order (Unicode's `Bidi_Control`, UAX
+/// 9) or on another line.
 fn steers(c: char) -> bool {
     let breaks = matches!(c, '\u{2028}' | '\u{2029}');
     let marks = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}');

@@ -224,7 +224,7 @@ enum Step {
     Write(usize, bool),
     /// A watcher reads once.
     Read(usize),
-    /// A watcher leaves, and a new one resumes behind the last line that it read.
+    /// A watcher leaves, and a new one resumes after the last line that it read.
     Resume(usize),
 }
 
@@ -321,7 +321,7 @@ proptest! {
                     }
                     let upto = usize::try_from(watchers[who].last() + 1 - first).unwrap();
                     prop_assert!(models[who].next <= upto);
-                    // The lines that the filter dropped are behind the watcher, too.
+                    // The watcher has also passed the lines that the filter dropped.
                     let skipped = &all[models[who].next..upto];
                     prop_assert!(skipped.iter().all(|(_, through)| who > 0 && !through));
                     models[who].next = upto;

@@ -24,7 +24,7 @@ pub enum WatchStart {
 /// What a watcher reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchedLines {
-    /// The number that the watcher started behind is of an earlier start of this node. It now reads this start from the
+    /// The number after which the watcher started is of an earlier start of this node. It now reads this start from the
     /// beginning.
     Restarted,
     /// Lines that were dropped before the watcher read them, counted without regard to its filter.
@@ -91,7 +91,7 @@ impl Watcher {
         self.is_restarted
     }
 
-    /// Returns the number of the last line that was read or missed. A reader that resumes later resumes behind it.
+    /// Returns the number of the last line that was read or missed. A reader that resumes later resumes after it.
     pub fn last(&self) -> u64 {
         self.next.saturating_sub(1)
     }

@@ -24,10 +24,10 @@ pub(super) trait Carrier: Send {
     /// Handles the end of reading: the client sends nothing more that counts.
     fn ended(&mut self, end: WireEnd, now: Instant, acts: &mut Vec<CarrierAct>);
 
-    /// Returns true as long as the driver is to read from the client.
+    /// Returns true as long as the driver should read from the client.
     fn listens(&self) -> bool;
 
-    /// Appends the frames for a room's output. Nothing is written behind a close frame.
+    /// Appends the frames for a room's output. Nothing is written after a close frame.
     fn said(&mut self, key: ConnectionKey, said: OutboxItem, frames: &mut Vec<OutgoingFrame>);
 
     /// Handles that frames have been written.
@@ -99,7 +99,7 @@ pub(super) enum CarrierAct {
     Report(ConnectionKey, String),
     /// Reports to a room how the connection ended.
     Leave(ConnectionKey, Ending),
-    /// Ends a room's outputs behind those that are queued already, with this close frame as the last one.
+    /// Ends a room's outputs after those that are queued already, with this close frame as the last one.
     End(ConnectionKey, CloseFrame),
     /// Ends the socket.
     HangUp(Farewell),

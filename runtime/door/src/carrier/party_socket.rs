@@ -3,7 +3,7 @@
 //!
 //! Invariant: the end is reported to the room once, whichever side ends the connection. A client that breaks the
 //! protocol receives the answers to its earlier messages, as far as they come in time, and then the reason for the end.
-//! Nothing is written behind a close frame. It does not know sockets or timers.
+//! Nothing is written after a close frame. It does not know sockets or timers.
 
 use super::pulse::{Pulse, PulseAct};
 use super::{
@@ -246,7 +246,7 @@ impl Carrier for PartySocket {
         }
         match self.pulse.beat(now) {
             PulseAct::Lost => return self.lose(acts),
-            // Nothing is pinged behind a close frame: the client has a time limit to answer that frame.
+            // No ping follows a close frame: the client has a time limit to answer that frame.
             PulseAct::Ping
                 if matches!(
                     self.stage,

@@ -28,7 +28,7 @@ enum PulseStage {
     Out(Instant),
 }
 
-/// What the carrier is to do about a client.
+/// What the carrier must do about a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PulseAct {
     Nothing,

@@ -51,7 +51,7 @@ enum MissingBytes {
     Line,
 }
 
-/// Reads a header, and nothing behind it. Returns `None` if the proxy closed without sending anything, as a health
+/// Reads a header, and nothing after it. Returns `None` if the proxy closed without sending anything, as a health
 /// check does.
 ///
 /// # Errors

@@ -169,7 +169,7 @@ impl<C: Carrier> Driver<C> {
         }
     }
 
-    /// Appends the frames for a room's outputs, behind those that the carrier itself wants to write.
+    /// Appends the frames for a room's outputs, after those that the carrier itself wants to write.
     fn encode(
         &self,
         key: Option<ConnectionKey>,
@@ -222,7 +222,7 @@ impl<C: Carrier> Driver<C> {
         }
     }
 
-    /// Calls the carrier, and carries out the acts that it requests. Returns `None` if the socket goes on.
+    /// Calls the carrier, and carries out the acts that it requests. Returns `None` if the socket continues.
     fn act(&self, ask: impl FnOnce(&mut C, &mut Vec<CarrierAct>)) -> Option<Farewell> {
         let mut acts = Vec::new();
         let mut driven = self.driven();

@@ -1,16 +1,16 @@
 //! `GET /logs`: the node's log as server-sent events. Owns the parameters and the format.
 //!
 //! Invariant: a client that reads nothing costs the memory of one batch, and nothing waits for it. A stream that was
-//! cut resumes behind its last event: no line is repeated, and the client gets the number of missed lines. It does not
+//! cut resumes after its last event: no line is repeated, and the client gets the number of missed lines. It does not
 //! know what is logged.
 //!
 //! ```text
-//! follow=1      goes on with new lines until the node stops; otherwise ends with the last kept line
+//! follow=1      continues with new lines until the node stops; otherwise ends with the last kept line
 //! room=game-*   rooms with such names: `*` any text, `?` any character   party=NAME    rooms of a party
 //! level=warn    this level and above                                     grep=TEXT     lines that contain this text
-//! tail=N        starts with the last N lines that pass the filter        after=SEQ     starts behind a number
+//! tail=N        starts with the last N lines that pass the filter        after=SEQ     starts after a number
 //!
-//! id: 17…       of each event; EventSource sends it by itself to resume behind it (`Last-Event-ID`)
+//! id: 17…       of each event; EventSource sends it by itself to resume after it (`Last-Event-ID`)
 //! data: {…}     a line: seq, time_ms, level, kind (guest, platform), party and room (or null), text
 //! event: missed        data: {"missed":N}: N lines, of any kind, were dropped before the client read them
 //! event: restarted     data: {}: the number is of an earlier start; the lines of this start follow
@@ -48,7 +48,7 @@ pub(super) async fn watch(
     Ok(events::stream(LogEventStream { watcher, follow }, ms(limits.log_heartbeat_ms)))
 }
 
-/// Whether a stream goes on after the kept lines.
+/// Whether a stream continues after the kept lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FollowMode {
     Yes,

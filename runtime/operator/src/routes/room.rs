@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! GET    /rooms/:party/:room?connections=&after=   the state of the room; does not wake it
-//! DELETE /rooms/:party/:room                       deletes what is stored, and closes all clients with 4410
+//! DELETE /rooms/:party/:room                       deletes the stored data, and closes all clients with 4410
 //! POST   /rooms/:party/:room/close                 closes all clients with 1012, so that they reconnect
 //! POST   /rooms/:party/:room/kick                  {"connection":ID,"code":4403,"reason":"…"}
 //! ```

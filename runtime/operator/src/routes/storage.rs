@@ -1,4 +1,4 @@
-//! `/rooms/:party/:room/storage`: what is stored for a room, key by key. Owns the form of keys and values.
+//! `/rooms/:party/:room/storage`: a room's stored data, key by key. Owns the form of keys and values.
 //!
 //! Invariant: a key in a path or a query is its bytes, percent-encoded, whatever they are. A new value is the body as
 //! it is. It does not know whether the room runs.

@@ -396,7 +396,7 @@ impl Actor {
     // Turns, and the fate of mails that wait for a start that fails.
 
     /// Delivers one event to the guest and keeps all of its effects or none. An inner error comes from the
-    /// guest or the node, and the room goes on.
+    /// guest or the node, and the room continues.
     async fn turn(
         &mut self,
         event: &Event,

@@ -45,7 +45,7 @@ pub(super) struct MailClass {
     pub(super) bounded: bool,
     /// True if it keeps the room in memory.
     pub(super) wakes: bool,
-    /// True for mails from clients, and for changes of what is stored.
+    /// True for mails from clients, and for changes of stored data.
     pub(super) is_use: bool,
 }
 
@@ -126,7 +126,7 @@ pub(super) enum OperatorMail {
     Expire { done: AlarmGuard },
 }
 
-/// An operator changes what is stored.
+/// An operator changes stored data.
 #[derive(Debug)]
 pub(super) struct EditOrder {
     pub(super) edit: Edit,

@@ -25,7 +25,7 @@ pub enum OutboxItem {
     Message(Message),
     /// The last item: the connection is over.
     Goodbye(CloseFrame),
-    /// The last item, in place of everything that waited: the client was too far behind.
+    /// The last item, instead of all waiting items: the client was too slow.
     Overflow,
 }
 
@@ -181,17 +181,17 @@ impl Outboxes {
 }
 
 impl OutboxSender {
-    /// Queues a message, or ends the outbox if the client is too far behind.
+    /// Queues a message, or ends the outbox if the client is too slow.
     pub fn send(&self, message: &Message) {
         self.socket.send(self.slot, message);
     }
 
-    /// Returns true if the socket is gone, so that no task takes what is queued.
+    /// Returns true if the socket is gone, so that no task takes the queued items.
     pub fn is_gone(&self) -> bool {
         !self.socket.state().slots[self.slot].has_reader
     }
 
-    /// Returns how far the client is behind: messages and bytes that wait for its socket.
+    /// Returns the client's backlog: messages and bytes that wait for its socket.
     pub fn lag(&self) -> (usize, usize) {
         let state = self.socket.state();
         let queue = &state.slots[self.slot].queue;
@@ -290,7 +290,7 @@ impl OutboxesState {
         }
     }
 
-    /// Ends a slot's queue without a last item, and throws away what waits in it.
+    /// Ends a slot's queue without a last item, and discards the waiting items.
     fn silence(&mut self, slot: usize) {
         self.line.retain(|waiting| *waiting != slot);
         let queue = &mut self.slots[slot].queue;

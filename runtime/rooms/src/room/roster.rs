@@ -195,7 +195,7 @@ impl Roster {
                 }
                 Output::Close { to, frame } => self.close(number, to, frame),
                 Output::Broadcast { message, tag, without } => {
-                    // A client that has left since gets what came before its goodbye, and nothing after it.
+                    // A client that has left since gets the messages before its close frame, and nothing after it.
                     let all = self.connections.all().chain(self.leaving.values().map(Box::as_ref));
                     let heard = all.filter(|connection| {
                         Some(connection.serial) <= horizon

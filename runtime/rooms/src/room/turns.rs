@@ -1,7 +1,7 @@
 //! Turns: one event, one call of the guest, one commit. Owns the instance and the outcomes of its turns.
 //!
 //! Invariant: all of a turn's effects are kept or none, whatever the guest did. An outer error of a function
-//! here comes from the store and ends the room; an inner error comes from the guest, and the room goes on. It
+//! here comes from the store and ends the room; an inner error comes from the guest, and the room continues. It
 //! does not know where events come from.
 
 use super::faults::Faults;
@@ -169,7 +169,7 @@ impl Turns {
     }
 
     /// Delivers one event to the started guest, and keeps all of its effects or none. An inner error comes
-    /// from the guest, and the room goes on.
+    /// from the guest, and the room continues.
     pub(super) async fn turn(
         &mut self,
         event: &Event,

@@ -246,7 +246,7 @@ impl Rooms {
     ///
     /// # Errors
     /// [`Unreachable`]: nothing was changed, or, if the storage failed, as [`room_store::Store::import`]
-    /// says. The room goes on with what is stored.
+    /// says. The room continues with the stored data.
     ///
     /// # Cancel safety
     /// If the future is dropped, the room is still replaced.

@@ -1,4 +1,4 @@
-//! What passes through a room, for operators who watch it: messages, connections that open and close, faults. Owns who
+//! The traffic of a room, for operators who watch it: messages, connections that open and close, faults. Owns who
 //! watches which room.
 //!
 //! Invariant: a room that nobody watches reads one number for each message, and no room waits for a watcher. A
@@ -103,7 +103,7 @@ impl Taps {
         RoomTap { taps: self.clone(), room, known: Mutex::default() }
     }
 
-    /// Ends all taps. Watchers read what is left, and end.
+    /// Ends all taps. Watchers read the remaining messages, and end.
     pub fn close(&self) {
         let watched = self.watched();
         self.0.closed.store(true, Ordering::Release);
@@ -154,8 +154,8 @@ impl RoomTap {
         self.tell(|excerpt| TapEvent::went(number, to, message, excerpt));
     }
 
-    /// Reports that connections are closed, behind what the room sent to them. There is no number if the room did not
-    /// close them.
+    /// Reports that connections are closed, after the messages that the room sent to them. There is no number if the
+    /// room did not close them.
     pub fn closed(
         &self,
         number: Option<SequenceNumber>,

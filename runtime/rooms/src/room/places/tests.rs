@@ -22,7 +22,7 @@ async fn take(places: &RoomSlots) -> RoomSlot {
     places.take().await.unwrap()
 }
 
-/// Returns true if the room behind this place was asked to go.
+/// Returns true if the room of this slot was asked to leave.
 fn is_told(place: &RoomSlot) -> bool {
     place.0.status.load(Ordering::SeqCst) & TOLD != 0
 }
