@@ -163,7 +163,7 @@ fn check_preamble(bytes: &[u8]) -> Result<(), LoadError> {
             "this is a core WebAssembly module, not a component: build it with `--target wasm32-wasip2`",
         )),
         _ => {
-            Err(LoadError::NotAComponent("this is not WebAssembly: it does not begin with \\0asm"))
+            Err(LoadError::NotAComponent("this is not WebAssembly: it does not start with \\0asm"))
         }
     }
 }
