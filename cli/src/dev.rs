@@ -180,7 +180,7 @@ impl Session {
             }
             Key::Reset => {
                 self.asked = true;
-                let text = "forget everything that rooms have stored here? y is yes";
+                let text = "delete everything that rooms have stored here? y is yes";
                 print::talk(styled(WARN, text));
             }
             Key::Quit => return Pressed::End,

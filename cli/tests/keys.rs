@@ -86,14 +86,14 @@ fn each_key_does_what_the_help_line_says() {
 
     assert_eq!(dev.http("POST", LOBBY).1, "1");
     terminal.press("x");
-    dev.line("forget everything that rooms have stored here?", STEP_MAX);
+    dev.line("delete everything that rooms have stored here?", STEP_MAX);
     terminal.press("n");
     dev.line("everything is kept", STEP_MAX);
     assert_eq!(dev.http("POST", LOBBY).1, "2");
     terminal.press("x");
-    dev.line("forget everything that rooms have stored here?", STEP_MAX);
+    dev.line("delete everything that rooms have stored here?", STEP_MAX);
     terminal.press("y");
-    dev.line("everything that rooms stored is gone", STEP_MAX);
+    dev.line("everything that rooms stored was deleted", STEP_MAX);
     assert_eq!(dev.http("POST", LOBBY).1, "1");
     // Commands find the server that was started again.
     let mut backup = room(project.root(), &["backup", "after.room"]);
@@ -145,7 +145,7 @@ fn the_terminal_is_restored_however_the_command_ends() {
     let (terminal, found) = new();
     let (mut dev, _) = start(&terminal, &project, &[]);
     terminal.press("x");
-    dev.line("forget everything that rooms have stored here?", STEP_MAX);
+    dev.line("delete everything that rooms have stored here?", STEP_MAX);
     std::fs::remove_dir_all(project.root().join(".room/state")).expect("it is ours");
     project.write(".room/state", "no folder");
     terminal.press("y");
