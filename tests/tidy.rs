@@ -3,6 +3,9 @@
 //! They read the sources as text, so that they cost nothing and need no build. A rule that fails says which file
 //! breaks it. The reason of a rule is beside the rule.
 
+#[path = "tidy/once.rs"]
+mod once;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -186,6 +189,7 @@ const LAYERS: &[(&str, &[(&str, &str)])] = &[
             ("byte_budget", ""),
             ("clock", ""),
             ("line", ""),
+            ("lock", ""),
             ("metrics", ""),
             ("ttl", ""),
             ("id", "limits"),
@@ -196,7 +200,7 @@ const LAYERS: &[(&str, &[(&str, &str)])] = &[
             ("connection", "limits id encoding"),
             ("event", "limits id encoding connection"),
             ("turn", "limits id encoding connection event span jobs"),
-            ("logs", "limits id clock"),
+            ("logs", "limits id clock lock"),
             ("lib", "*"),
         ],
     ),

@@ -11,7 +11,7 @@
 //! - `room-guest` ([`wasm`]) compiles and calls guests.
 //! - `room-store` ([`store`]) keeps the rooms' bytes.
 //! - `room-core` has the values that all share: [`event`], [`connection`], [`turn`], [`span`], [`id`], [`limits`],
-//!   [`config`], [`clock`], [`ttl`], [`assets`].
+//!   [`config`], [`clock`], [`ttl`], [`assets`], [`mod@lock`].
 
 pub mod node;
 pub mod runtime;
@@ -23,7 +23,7 @@ pub use room_core::{
     MetricKind, MetricRow, NameError, Network, NetworkError, Origin, OriginError, PartyConfig,
     PartyName, Preamble, Project, Proxies, RoomId, StorageConfig, Tls, Ttl, TtlError, WhenQuiet,
 };
-pub use room_core::{assets, clock, config, connection, event, id, limits, span, ttl, turn};
+pub use room_core::{assets, clock, config, connection, event, id, limits, lock, span, ttl, turn};
 pub use room_door::{Notice, TlsError, connection_of_query, room_of_path};
 pub use room_guest as wasm;
 pub use room_guest::{GuestFault, LoadError};

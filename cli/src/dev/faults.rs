@@ -3,9 +3,10 @@
 //! Invariant: it only listens, and keeps no more than the last fault and the last lines of one room, as a panic's
 //! line has its reason. It does not know how a fault is shown.
 
+use room_runtime::lock::lock;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use tokio::sync::watch;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -62,7 +63,7 @@ impl<S: Subscriber> Layer<S> for Listener {
         event.record(&mut words);
         let FaultFields { party, room, message, event } = words;
         let room = format!("{party}/{room}");
-        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = lock(&self.before);
         if before.room != room {
             *before = Before { room: room.clone(), ..Before::default() };
         }

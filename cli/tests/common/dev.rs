@@ -4,13 +4,14 @@
 //! goes away with this. It does not know what is served.
 
 use super::project::target_dir;
+use room_runtime::lock::unpoisoned;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -93,7 +94,7 @@ impl Dev {
     }
 
     fn next_line(&mut self, deadline: Instant) -> Result<String, RecvTimeoutError> {
-        let lines = self.lines.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let lines = unpoisoned(self.lines.get_mut());
         lines.recv_timeout(deadline - Instant::now())
     }
 

@@ -9,7 +9,7 @@
 //! - [`clock`] is the only source of time, [`metrics`] the only registry of counts.
 //! - [`logs`] keeps the newest lines of the log for watchers.
 //! - [`byte_budget`] bounds the bytes that a process holds for clients and rooms. [`line`] is the queue of those that
-//!   wait for space.
+//!   wait for space. [`mod@lock`] locks what threads share.
 //! - [`assets`] decides which files are public.
 
 pub mod assets;
@@ -23,6 +23,7 @@ pub mod id;
 pub mod jobs;
 pub mod limits;
 pub mod line;
+pub mod lock;
 pub mod logs;
 pub mod metrics;
 pub mod span;

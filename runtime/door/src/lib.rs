@@ -37,12 +37,13 @@ use room_core::clock::Clock;
 use room_core::config::Audience;
 use room_core::id::{NameError, NodeId, RoomId};
 use room_core::limits::{Limits, size};
+use room_core::lock::lock;
 use room_core::logs::LogLevel;
 use room_core::metrics::{Metrics, level};
 use room_rooms::cluster::Ring;
 use room_rooms::rooms::{Guests, Rooms};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -150,7 +151,7 @@ impl FrontDoor {
 
     /// Serves static files from this folder from now on.
     pub fn set_assets(&self, dir: Option<PathBuf>) {
-        *self.0.assets.lock().unwrap_or_else(PoisonError::into_inner) = dir;
+        *lock(&self.0.assets) = dir;
     }
 
     /// Shows this notice in a developer's pages from now on; `None` removes it.
@@ -159,7 +160,7 @@ impl FrontDoor {
     }
 
     fn assets(&self) -> Option<PathBuf> {
-        self.0.assets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0.assets).clone()
     }
 
     /// Returns the room that a URL names.

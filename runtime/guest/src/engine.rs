@@ -21,9 +21,10 @@ use hashbrown::HashMap;
 use room_core::id::ModuleHash;
 use room_core::limits::fixed::TABLE_ELEMENTS_MAX;
 use room_core::limits::{Limits, MEMORY_BYTES_CEILING, ms, size};
+use room_core::lock::lock;
 use room_core::logs::Logs;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use wasmtime::component::Linker;
 use wasmtime::{
     Cache, CacheConfig, Config, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig,
@@ -172,8 +173,7 @@ impl Engine {
         compile: impl FnOnce() -> Result<CompiledModule, LoadError>,
     ) -> Result<Arc<CompiledModule>, LoadError> {
         let entry = {
-            let modules = self.shared.0.modules.lock();
-            let mut modules = modules.unwrap_or_else(PoisonError::into_inner);
+            let mut modules = lock(&self.shared.0.modules);
             // Drops the entries of modules that no project holds. A thread that compiles a module holds a
             // clone of its entry.
             modules.retain(|_, entry| {
@@ -182,8 +182,7 @@ impl Engine {
             });
             modules.entry(hash).or_default().clone()
         };
-        // A compiler that panicked left the earlier value.
-        let mut module = entry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut module = lock(&entry);
         if let Some(compiled) = module.upgrade() {
             return Ok(compiled);
         }

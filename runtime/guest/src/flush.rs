@@ -3,8 +3,9 @@
 //! Invariant: a guest waits for one flush before it can ask for another, so one slot is enough. It does not
 //! know what a commit is.
 
+use room_core::lock::lock;
 use room_core::turn::Turn;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, oneshot};
 
 /// A guest's request to commit the effects of its turn so far.
@@ -34,7 +35,7 @@ impl Flushes {
     /// If the future is dropped, the room still commits.
     pub(super) async fn ask(&self, turn: Turn) -> Option<Turn> {
         let (resume, resumed) = oneshot::channel();
-        *self.0.flush.lock().unwrap_or_else(PoisonError::into_inner) = Some(Flush { turn, resume });
+        *lock(&self.0.flush) = Some(Flush { turn, resume });
         self.0.filled.notify_one();
         resumed.await.ok()
     }
@@ -45,7 +46,7 @@ impl Flushes {
     /// If the future is dropped before it returns, the next call returns the flush.
     pub async fn next(&self) -> Flush {
         loop {
-            let asked = self.0.flush.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let asked = lock(&self.0.flush).take();
             match asked {
                 Some(flush) => return flush,
                 None => self.0.filled.notified().await,

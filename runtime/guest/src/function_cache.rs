@@ -8,8 +8,9 @@
 
 use hashbrown::HashMap;
 use room_core::limits::fixed::FUNCTION_CACHE_BYTES_MAX;
+use room_core::lock::lock;
 use std::borrow::Cow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use wasmtime::CacheStore;
 
 /// The functions compiled since the process started, as far as they fit.
@@ -27,8 +28,7 @@ struct CachedFunctions {
 
 impl FunctionCache {
     fn kept(&self) -> MutexGuard<'_, CachedFunctions> {
-        // A thread that panicked here has at most lost functions.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 }
 

@@ -7,9 +7,10 @@ use crate::bindings::room::runtime::log::Level;
 use crate::fault::cut;
 use room_core::id::RoomId;
 use room_core::limits::{Limits, size};
+use room_core::lock::lock;
 use room_core::logs::{LogLevel, Logs, one_line};
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The log of one room's guest. Clones write to the same log.
 #[derive(Clone)]
@@ -126,8 +127,7 @@ impl GuestLog {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, GuestLogState> {
-        // The state is counters and bytes, so it is usable even after its holder panicked.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 }
 

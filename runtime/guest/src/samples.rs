@@ -9,7 +9,8 @@
 use rand::rand_core::Infallible;
 use rand::{Rng, TryRng};
 use room_core::clock::Clock;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use room_core::lock::lock;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 
@@ -79,8 +80,7 @@ struct Samples(Arc<Mutex<Box<dyn SampleSource>>>);
 
 impl Samples {
     fn source(&self) -> MutexGuard<'_, Box<dyn SampleSource>> {
-        // The next sample does not depend on the state that a panicking holder left.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     fn random<const BYTES: usize>(&self) -> [u8; BYTES] {

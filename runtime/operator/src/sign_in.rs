@@ -13,11 +13,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use http::{HeaderMap, StatusCode, header};
+use room_core::lock::lock;
 use room_door::client_addr;
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// The longest body, in bytes: a code has 64.
 const BODY_BYTES_MAX: usize = 1_024;
@@ -63,8 +64,7 @@ impl SignInCodes {
     }
 
     fn codes(&self) -> MutexGuard<'_, VecDeque<AdminToken>> {
-        // The queue is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
-        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.codes)
     }
 }
 

@@ -30,6 +30,7 @@ use room_core::clock::Clock;
 use room_core::config::{AutoResponse, Origins, WhenQuiet};
 use room_core::event::CloseFrame;
 use room_core::id::{PartyName, RoomId};
+use room_core::lock::lock;
 use room_core::logs::{LogLevel, Logs};
 use room_core::metrics::{RoomMetrics, level};
 use room_core::ttl::{Lifetime, Served};
@@ -37,7 +38,7 @@ use room_guest::Code;
 use room_store::{Store, StoreError};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -378,9 +379,7 @@ impl Rooms {
     }
 
     fn state(&self) -> MutexGuard<'_, RoomsState> {
-        // Changes to the state are moves that cannot panic, so the state is whole even after its holder
-        // panicked.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 }
 

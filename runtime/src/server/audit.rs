@@ -6,11 +6,12 @@
 use super::file::FileError;
 use super::tokens::TokenRecord;
 use room_core::limits::fixed::AUDIT_BYTES_MAX;
+use room_core::lock::lock;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use uuid::Uuid;
 
 /// The audit log: `audit.log`, and `audit.log.old` with the older lines.
@@ -94,8 +95,7 @@ impl Audit {
     }
 
     fn write(&self, line: &str) -> Result<(), FileError> {
-        // A line is written in one call, so the file is whole even if a holder of the lock panicked.
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.file);
         let named = |error| FileError::new(&self.path, error);
         if file.metadata().map_err(named)?.len() > AUDIT_BYTES_MAX {
             std::fs::rename(&self.path, self.path.with_extension("log.old")).map_err(named)?;

@@ -9,11 +9,12 @@ use super::ledger::Ledger;
 use super::release::BlobId;
 use super::{blobs, file};
 use room_core::clock::changed;
+use room_core::lock::lock;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// The file of recorded hashes, beside the folder.
@@ -90,8 +91,7 @@ impl CompiledFolder {
     }
 
     fn try_note(&self) -> Result<usize, FileError> {
-        // If a holder of the lock panicked, files are only read again.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         let (mut now, mut count) = (BTreeMap::new(), 0);
         for path in files(&self.dir).map_err(|error| FileError::new(&self.dir, error))? {
             let file = self.dir.join(&path);

@@ -7,8 +7,9 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderMap, header};
+use room_core::lock::unpoisoned;
 use room_door::{HostMismatch, Porter};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tower::ServiceExt;
 
 /// The projects of a server by their hosts. Cheap to clone; clones share them.
@@ -66,11 +67,11 @@ impl Hosts {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HostTable> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.0.read())
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, HostTable> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.0.write())
     }
 
     /// Returns the routes of the project with this host. The most specific listed name wins.

@@ -17,13 +17,14 @@ use hashbrown::HashSet;
 use room_core::config::{Audience, PartyConfig, Project, StorageConfig, WhenQuiet};
 use room_core::limits::Limits;
 use room_core::limits::fixed::{VARIABLE_BYTES_MAX, VARIABLES_MAX};
+use room_core::lock::lock;
 use room_operator::Operator;
 use room_rooms::rooms::GuestHost;
 use room_store::{StoreError, blocking};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// A project that is served, or that was opened to be served.
 pub(super) struct Site {
@@ -184,8 +185,7 @@ impl Site {
 
     /// Returns the project's catalog as it is now.
     pub(super) fn catalog(&self) -> Arc<Catalog> {
-        // The catalog is replaced in one step, so it is whole even if a holder of the lock panicked.
-        self.catalog.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.catalog).clone()
     }
 
     /// Returns every blob that a version of the project may need.
@@ -337,7 +337,7 @@ impl Site {
     ) -> Result<T, FileError> {
         let mut new = Catalog::clone(&self.catalog());
         let done = blocking(|| change(&mut new))?;
-        *self.catalog.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        *lock(&self.catalog) = Arc::new(new);
         Ok(done)
     }
 

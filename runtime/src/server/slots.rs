@@ -4,8 +4,9 @@
 //! change during that time is refused. Readers never wait for a change. It does not know what changes are.
 
 use super::site::Site;
+use room_core::lock::lock;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The projects. Cheap to clone; clones share them.
 #[derive(Clone, Default)]
@@ -94,8 +95,7 @@ impl ProjectSlots {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ProjectSlot>> {
-        // The map is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

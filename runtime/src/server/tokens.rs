@@ -6,9 +6,10 @@
 use super::file::{self, FileError};
 use super::ledger::Ledger;
 use room_core::limits::fixed::TOKENS_MAX;
+use room_core::lock::lock;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 /// The version of the file's format.
@@ -180,13 +181,11 @@ impl Tokens {
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // If a holder of the lock panicked, one change at most is counted that was not made, which does no harm.
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.ledger)
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<StoredToken>> {
-        // The list is replaced in one step, so it is whole even if a holder of the lock panicked.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 }
 

@@ -14,8 +14,9 @@ use crate::keys::RoomFacts;
 use hashbrown::HashMap;
 use room_core::id::RoomId;
 use room_core::limits::{Limits, ms, size};
+use room_core::lock::{lock, unpoisoned};
 use room_core::metrics::StoreMetrics;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -123,7 +124,7 @@ impl Drop for Applier {
 impl ApplierState {
     /// Returns the present tree.
     pub(super) fn tree(&self) -> Arc<dyn Tree> {
-        self.tree.read().unwrap_or_else(PoisonError::into_inner).clone()
+        unpoisoned(self.tree.read()).clone()
     }
 
     /// Queues the commits that have become durable up to an offset. Blocks while the backlog is full.
@@ -132,10 +133,7 @@ impl ApplierState {
             !backlog.closed
                 && (backlog.bytes > self.bytes_max || backlog.commits.len() > self.turns_max)
         };
-        let mut backlog = self
-            .drained
-            .wait_while(self.backlog(), is_full)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut backlog = unpoisoned(self.drained.wait_while(self.backlog(), is_full));
         backlog.bytes += commits.iter().map(Commit::bytes).sum::<usize>();
         // The search for due rooms reads the tree, so the tree must have a new alarm or job soon.
         backlog.hurry |= commits.iter().any(|commit| commit.record.change.wakes());
@@ -167,12 +165,11 @@ impl ApplierState {
     /// change.
     pub(super) fn copy(&self) -> MutexGuard<'_, Option<CopyWriter>> {
         // If a panic left a writer here, the task that waits for the copy gives it up.
-        self.copy.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.copy)
     }
 
     fn backlog(&self) -> MutexGuard<'_, Backlog> {
-        // Changes to the backlog are moves that cannot panic, so it is whole even after its holder panicked.
-        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.backlog)
     }
 }
 
@@ -216,16 +213,13 @@ impl ApplierWorker {
             backlog.upto <= upto && backlog.failed.is_none() && !backlog.closed
         };
         let ApplierState { filled, gather, turns_max, bytes_max, .. } = &*self.shared;
-        let backlog =
-            filled.wait_while(self.shared.backlog(), idle).unwrap_or_else(PoisonError::into_inner);
+        let backlog = unpoisoned(filled.wait_while(self.shared.backlog(), idle));
         // A busy room writes the same keys again and again: gathered, these writes cost the tree one write.
         let gathers = |backlog: &mut Backlog| {
             let urgent = backlog.hurry || backlog.closed || backlog.failed.is_some();
             !urgent && backlog.bytes < bytes_max / 4 && backlog.commits.len() < turns_max / 4
         };
-        let (mut backlog, _) = filled
-            .wait_timeout_while(backlog, *gather, gathers)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (mut backlog, _) = unpoisoned(filled.wait_timeout_while(backlog, *gather, gathers));
         if backlog.failed.is_some() {
             return if backlog.closed { ApplierStep::Stop } else { ApplierStep::Rebuild };
         }
@@ -243,7 +237,7 @@ impl ApplierWorker {
     fn try_rebuild(&mut self) -> bool {
         match (self.rebuild)() {
             Ok(tree) => {
-                *self.shared.tree.write().unwrap_or_else(PoisonError::into_inner) = tree;
+                *unpoisoned(self.shared.tree.write()) = tree;
                 self.shared.backlog().failed = None;
                 self.metrics.tree_rebuilds.increment(1);
                 tracing::info!("the stored tree is whole again");

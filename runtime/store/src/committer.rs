@@ -10,8 +10,9 @@ use crate::pending::PendingCell;
 use crate::{Offset, Record};
 use room_core::limits::{Limits, ms, size};
 use room_core::line::WaitingLine;
+use room_core::lock::{lock, unpoisoned};
 use room_core::metrics::StoreMetrics;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -192,9 +193,7 @@ impl Drop for Committer {
 
 impl CommitterShared {
     fn queue(&self) -> MutexGuard<'_, CommitQueue> {
-        // Changes to the queue are moves that cannot panic, so the queue is whole even after its holder
-        // panicked.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 }
 
@@ -288,7 +287,7 @@ impl LogWriter {
                 return None;
             }
             queue = if queue.failed.is_none() && self.is_marked {
-                shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner)
+                unpoisoned(shared.filled.wait(queue))
             } else if queue.failed.is_none() {
                 self.mark_when_quiet(&shared, queue)
             } else {
@@ -313,7 +312,7 @@ impl LogWriter {
         queue: MutexGuard<'a, CommitQueue>,
     ) -> MutexGuard<'a, CommitQueue> {
         let waited = shared.filled.wait_timeout(queue, self.quiet);
-        let (queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (queue, waited) = unpoisoned(waited);
         // If something else ended the wait, the caller looks at it.
         if !waited.timed_out() || !queue.commits.is_empty() || queue.closed {
             return queue;

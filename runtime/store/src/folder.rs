@@ -20,10 +20,11 @@ use crate::sled::Sled;
 use crate::{Offset, Record, copies, files, log};
 use room_core::clock::Clock;
 use room_core::limits::Limits;
+use room_core::lock::lock;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// The version of this layout.
@@ -98,7 +99,7 @@ impl StoreFolder {
     /// read. That data is unchanged.
     pub(super) fn open(dir: &Path, limits: &Limits) -> Result<OpenedFolder, StoreError> {
         files::at(dir, || std::fs::create_dir_all(dir.join("log")))?;
-        let lock = lock(dir)?;
+        let lock = lock_folder(dir)?;
         let state = read_state(dir)?;
         let noted = state.as_ref().and_then(|state| state.store.as_ref());
         let noted = noted.and_then(|store| u128::from_str_radix(store, 16).ok());
@@ -301,12 +302,12 @@ impl StoreFolder {
 
     /// Remembers the end of the log at its closing.
     pub(super) fn keep_end(&self, segment: PathBuf, bytes: u64) {
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some((segment, bytes));
+        *lock(&self.end) = Some((segment, bytes));
     }
 
     /// Notes that everything was closed in order, and gives back the space after the end of the log.
     pub(super) fn note_clean(&self) -> Result<(), StoreError> {
-        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let end = lock(&self.end).take();
         self.write_state(|state| {
             state.clean = true;
             if let (Some(segment), Some((_, bytes))) = (&mut state.segment, &end) {
@@ -332,8 +333,7 @@ impl StoreFolder {
     }
 
     fn state(&self) -> MutexGuard<'_, FolderState> {
-        // The state is replaced as a whole, so it is whole even after its holder panicked.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -385,7 +385,7 @@ pub(super) fn opening(before: u64) -> u64 {
     Clock::system().wall_ms().max(before.saturating_add(1))
 }
 
-fn lock(dir: &Path) -> Result<File, StoreError> {
+fn lock_folder(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join("lock");
     let file = files::at(&path, || File::create(&path))?;
     for _ in 0..LOCK_TRIES {

@@ -11,12 +11,13 @@ use hashbrown::HashSet;
 use room_core::id::{ModuleHash, RoomId, SequenceNumber};
 use room_core::jobs::{JobsChange, Wake};
 use room_core::limits::{Limits, ms, size};
+use room_core::lock::{lock, unpoisoned};
 use room_core::metrics::StoreMetrics;
 use room_core::span::{Key, Span};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -131,12 +132,11 @@ impl Drop for Keeper {
 
 impl KeeperShared {
     fn wanted(&self) -> MutexGuard<'_, KeeperWants> {
-        // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wanted)
     }
 
     fn at_work(&self) -> MutexGuard<'_, ()> {
-        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.at_work)
     }
 }
 
@@ -176,7 +176,7 @@ impl KeeperWorker {
     fn next(&self) -> Option<Vec<RequestedCopy>> {
         let idle = |wanted: &mut KeeperWants| wanted.copies.is_empty() && !wanted.closed;
         let waited = self.shared.changed.wait_timeout_while(self.shared.wanted(), self.pause, idle);
-        let (mut wanted, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut wanted, _) = unpoisoned(waited);
         (!wanted.closed).then(|| std::mem::take(&mut wanted.copies))
     }
 

@@ -6,7 +6,8 @@
 use crate::Offset;
 use hashbrown::HashMap;
 use room_core::id::RoomId;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use room_core::lock::lock;
+use std::sync::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// The number of entries at which those that the tree has are dropped. The next time is at twice the
@@ -52,7 +53,6 @@ impl Leftovers {
     }
 
     fn rooms(&self) -> MutexGuard<'_, RoomOffsets> {
-        // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.rooms)
     }
 }

@@ -59,13 +59,14 @@ use keeper::{Keeper, KeeperDisk};
 use leftovers::Leftovers;
 use room_core::id::RoomId;
 use room_core::limits::Limits;
+use room_core::lock::lock;
 use room_core::metrics::{Metrics, StoreMetrics, level};
 use sequence::Epochs;
 use service::ServiceFile;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
@@ -310,7 +311,7 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 fn join(thread: &Mutex<Option<JoinHandle<()>>>) {
-    let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let thread = lock(thread).take();
     if let Some(thread) = thread
         && thread.join().is_err()
     {

@@ -6,10 +6,11 @@ use crate::Record;
 use crate::backend::{Appended, Journal, Keys, StoreError, Tree};
 use bytes::Bytes;
 use hashbrown::HashSet;
+use room_core::lock::lock;
 use room_core::span::{Direction, Entries, Key, Overlay, Span};
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A journal that keeps nothing: the store is gone with the process.
 pub(super) struct NullJournal;
@@ -33,8 +34,7 @@ pub(super) struct Memory(Arc<Mutex<BTreeMap<Key, Bytes>>>);
 
 impl Memory {
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Key, Bytes>> {
-        // A batch is applied by moves that cannot panic, so the map is whole even after its holder panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Returns the first entry of a span, and moves the start of the span after it.

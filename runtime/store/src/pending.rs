@@ -8,9 +8,10 @@ use crate::{LastUse, Offset, Record, Settled, StoreError, Wipe};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use room_core::jobs::Wake;
+use room_core::lock::{lock, unpoisoned};
 use room_core::span::{Key, Overlay, Span};
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -66,8 +67,7 @@ impl PendingCell {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Pending> {
-        // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Notes that the room's commits up to this offset are durable.
@@ -102,7 +102,7 @@ impl PendingCell {
         let waits =
             |pending: &mut Pending| pending.applied < pending.last && pending.lost.is_none();
         let waited = self.applied.wait_timeout_while(self.lock(), wait, waits);
-        ask(&waited.unwrap_or_else(PoisonError::into_inner).0)
+        ask(&unpoisoned(waited).0)
     }
 }
 

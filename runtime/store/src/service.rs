@@ -4,10 +4,11 @@
 //! out later, never earlier. It is not part of a backup. It does not know what is calculated.
 
 use crate::{Store, StoreError, blocking, files};
+use room_core::lock::lock;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// The file's name in the store's folder.
 pub(super) const FILE: &str = "service";
@@ -59,7 +60,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the last uses cannot be read.
     pub fn service(&self) -> Result<Service, StoreError> {
-        let known = self.service.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = lock(&self.service.known).clone();
         Ok(Service { served_ms: known.served_ms.max(self.last_use()?), ..known })
     }
 
@@ -70,7 +71,7 @@ impl Store {
     pub fn keep_service(&self, service: Service) -> Result<(), StoreError> {
         let json =
             serde_json::to_vec(&service).map_err(|error| StoreError::Io(error.to_string()))?;
-        *self.service.known.lock().unwrap_or_else(PoisonError::into_inner) = service;
+        *lock(&self.service.known) = service;
         let path = self.service.path.as_ref();
         path.map_or(Ok(()), |path| blocking(|| files::replace(path, &json)))
     }

@@ -11,10 +11,11 @@ use crate::{AlarmsFrom, Offset, Record, Store, StoreParts};
 use hashbrown::HashSet;
 use room_core::id::{PartyName, RoomId, SequenceNumber};
 use room_core::limits::Limits;
+use room_core::lock::{lock, unpoisoned};
 use room_core::metrics::{Metrics, StoreMetrics};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Returns the offset with this number.
@@ -141,7 +142,7 @@ impl Disk {
     /// Makes the disk refuse records of this room from now on, or take them again. Records of other rooms are
     /// unaffected.
     pub fn refuse(&self, room: &RoomId, refused: bool) {
-        let mut rooms = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rooms = lock(&self.0.refused);
         match refused {
             true => rooms.insert(room.clone()),
             false => rooms.remove(room),
@@ -165,11 +166,11 @@ impl Disk {
     }
 
     fn mood(&self) -> MutexGuard<'_, Mood> {
-        self.0.mood.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.mood)
     }
 
     fn synced(&self) -> MutexGuard<'_, Vec<Record>> {
-        self.0.synced.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.synced)
     }
 }
 
@@ -181,17 +182,13 @@ impl Journal for Disk {
         let mood = self.mood();
         self.0.waiting.store(*mood == Mood::Waits, Ordering::SeqCst);
         let waits = |mood: &mut Mood| *mood == Mood::Waits;
-        let (mood, _) = self
-            .0
-            .changed
-            .wait_timeout_while(mood, HOLD_MAX, waits)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (mood, _) = unpoisoned(self.0.changed.wait_timeout_while(mood, HOLD_MAX, waits));
         self.0.waiting.store(false, Ordering::SeqCst);
         assert!(*mood != Mood::FallsOver, "asked to panic");
         if *mood != Mood::Works {
             return Err(StoreError::Io("asked to fail".to_owned()));
         }
-        let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = lock(&self.0.refused);
         let appended = records.map(|record| {
             if refused.contains(&record.room) {
                 return Appended::Refused(StoreError::Io("asked to refuse".to_owned()));

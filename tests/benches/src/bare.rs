@@ -10,10 +10,11 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::any;
 use futures_util::{SinkExt, StreamExt};
+use room_runtime::lock::lock;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
 /// Frames that wait for one member; a member that is further behind loses frames.
@@ -54,12 +55,7 @@ async fn open(
 
 async fn run(socket: WebSocket, room: String, rooms: Rooms) {
     let (queue, mut queued) = mpsc::channel(QUEUE);
-    rooms
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .entry(room.clone())
-        .or_default()
-        .push(queue);
+    lock(&rooms).entry(room.clone()).or_default().push(queue);
     let (mut sink, mut stream) = socket.split();
     if sink.send(Message::Text("{\"t\":\"hello\"}".into())).await.is_err() {
         return;
@@ -73,7 +69,7 @@ async fn run(socket: WebSocket, room: String, rooms: Rooms) {
                 let Some(Ok(Message::Text(text))) = frame else { return };
                 match serde_json::from_str::<Tag<'_>>(&text) {
                     Ok(Tag { t: "cast" }) => {
-                        let rooms = rooms.lock().unwrap_or_else(PoisonError::into_inner);
+                        let rooms = lock(&rooms);
                         for member in rooms.get(&room).into_iter().flatten() {
                             // A full queue loses the frame, which the load would notice.
                             let _ = member.try_send(text.clone());

@@ -6,9 +6,10 @@
 use anyhow::Context as _;
 use ignore::{DirEntry, WalkBuilder};
 use room_runtime::assets::{is_hidden_name, is_public};
+use room_runtime::lock::lock;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The files of a folder that are sent.
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ pub(super) fn find(dir: &Path) -> anyhow::Result<FoundAsset> {
         Enters::Yes => true,
         Enters::No => false,
         Enters::Elsewhere => {
-            told.lock().unwrap_or_else(PoisonError::into_inner).push(entry.path().to_owned());
+            lock(&told).push(entry.path().to_owned());
             false
         }
     });
@@ -45,7 +46,7 @@ pub(super) fn find(dir: &Path) -> anyhow::Result<FoundAsset> {
             Err(err) => found.left_out.push(err.to_string()),
         }
     }
-    for path in elsewhere.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+    for path in lock(&elsewhere).iter() {
         found.leave_out(&root, path, ELSEWHERE);
     }
     Ok(found)

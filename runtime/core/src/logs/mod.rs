@@ -23,8 +23,9 @@ pub use watcher::{WatchStart, WatchedLines, Watcher};
 use crate::clock::Clock;
 use crate::id::RoomId;
 use crate::limits::{Limits, size};
+use crate::lock::lock;
 use ring::LogRing;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, Semaphore};
 
 /// The log of one node. Cheap to clone; clones share the lines.
@@ -117,8 +118,7 @@ impl Logs {
     }
 
     fn ring(&self) -> MutexGuard<'_, LogRing> {
-        // The ring is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
-        self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.ring)
     }
 }
 

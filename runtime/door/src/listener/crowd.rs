@@ -6,9 +6,10 @@
 //! request asks for.
 
 use room_core::limits::{Limits, size};
+use room_core::lock::lock;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -91,8 +92,7 @@ impl Addresses {
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        // Counts are changed by steps that cannot panic, so they are right even if a holder of the lock panicked.
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.open)
     }
 }
 
@@ -165,8 +165,7 @@ impl HalfOpen {
     }
 
     fn silent(&self) -> MutexGuard<'_, SilentByAge> {
-        // The list is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
-        self.0.silent.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.silent)
     }
 }
 

@@ -8,9 +8,10 @@ use super::{ListenerTransport, Scheme};
 use crate::forwarded::{AsksFor, Peer};
 use room_core::config::Preamble;
 use room_core::limits::{Limits, ms};
+use room_core::lock::lock;
 use room_core::metrics::{BadPreamble, ListenerMetrics};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -81,7 +82,7 @@ impl ListenerEntrance {
     fn complain(&self, reason: BadPreamble, from: IpAddr) {
         self.0.metrics.bad_preambles.count(reason);
         let pause = ms(self.0.limits.proxy_log_ms);
-        let mut complaints = self.0.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut complaints = lock(&self.0.complaints);
         if let Some(more) = complaints.due(Instant::now(), pause) {
             tracing::warn!(%from, ?reason, more, "a connection of a trusted proxy has no PROXY header");
         }

@@ -5,9 +5,10 @@
 
 use room_core::config::Tls;
 use room_core::limits::{Limits, ms};
+use room_core::lock::lock;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -90,7 +91,7 @@ impl Certificates {
         // An invalid pair is kept here, too, so that it is parsed once and logged once.
         *read = pair;
         let acceptor = read.acceptor(&self.0.files)?;
-        *self.0.serving.lock().unwrap_or_else(PoisonError::into_inner) = acceptor;
+        *lock(&self.0.serving) = acceptor;
         Ok(CertificateCheck::Renewed)
     }
 
@@ -122,7 +123,7 @@ impl Certificates {
     }
 
     fn acceptor(&self) -> TlsAcceptor {
-        self.0.serving.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0.serving).clone()
     }
 }
 

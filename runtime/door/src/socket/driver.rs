@@ -18,9 +18,10 @@ use futures_util::{SinkExt, StreamExt};
 use room_core::clock::until;
 use room_core::event::{CloseFrame, Message, Text};
 use room_core::limits::{Limits, ms, size};
+use room_core::lock::lock;
 use room_core::metrics::DoorMetrics;
 use room_rooms::room::{ConnectionKey, JoinedConnection, OutboxItem, Outboxes, RoomError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -273,7 +274,7 @@ impl<C: Carrier> Driver<C> {
 
     fn driven(&self) -> MutexGuard<'_, Driven<C>> {
         // All sides run in one task, so nobody waits for this lock.
-        self.carrier.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.carrier)
     }
 }
 

@@ -13,12 +13,13 @@ use room_core::connection::{Connections, Link, connection};
 use room_core::event::{CloseFrame, CloseHandshake, Ending, Event, GuestAnswer, Message, Request};
 use room_core::id::{ConnectionId, Serial};
 use room_core::limits::Limits;
+use room_core::lock::lock;
 use room_core::span::{Entries, Key, Span};
 use room_core::turn::{AlarmChange, Cleared, Effects, Output, ReadError, Tags, Turn, View, Writes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const TURNS: usize = 1_000;
@@ -37,7 +38,7 @@ struct Tape(Arc<Mutex<VecDeque<Sample>>>);
 
 impl Tape {
     fn with<T>(&self, act: impl FnOnce(&mut VecDeque<Sample>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut lock(&self.0))
     }
 
     fn take(&self) -> Vec<Sample> {

@@ -6,9 +6,10 @@
 
 use room_core::clock::Clock;
 use room_core::limits::{Limits, size};
+use room_core::lock::lock;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -283,8 +284,7 @@ impl RoomFigures {
     }
 
     fn seldom(&self) -> MutexGuard<'_, DetailedFigures> {
-        // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
-        self.seldom.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seldom)
     }
 }
 

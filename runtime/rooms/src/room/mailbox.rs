@@ -8,8 +8,9 @@ use super::mail::{Mail, MailType};
 use room_core::byte_budget::{ByteBudget, BytePermit};
 use room_core::limits::{Limits, ms, size};
 use room_core::line::WaitingLine;
+use room_core::lock::lock;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// The mailbox of a room. Cheap to clone; clones are the same mailbox.
@@ -192,9 +193,7 @@ impl Mailbox {
     }
 
     fn queue(&self) -> MutexGuard<'_, MailQueue> {
-        // Changes to the queue are moves that cannot panic, so the queue is whole even after its holder
-        // panicked.
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.queue)
     }
 }
 

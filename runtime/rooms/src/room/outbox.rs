@@ -9,9 +9,10 @@
 use room_core::byte_budget::{ByteBudget, BytePermit};
 use room_core::event::{CloseFrame, Message};
 use room_core::limits::{Limits, size};
+use room_core::lock::lock;
 use room_core::metrics::RoomMetrics;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// A socket's number for one of its connections. Rooms do not know it.
@@ -349,9 +350,7 @@ impl OutboxesInner {
     }
 
     fn state(&self) -> MutexGuard<'_, OutboxesState> {
-        // Changes to the state are moves that cannot panic, so the state is whole even after its holder
-        // panicked.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -21,11 +21,12 @@ pub(super) use seat::{Seat, SeatVerdict};
 
 use super::RoomError;
 use room_core::limits::{Limits, ms, size};
+use room_core::lock::lock;
 use room_guest::GuestMemory;
 use seat::{IDLE, TOLD};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Duration, Instant};
 
@@ -357,9 +358,7 @@ impl SlotsShared {
     }
 
     fn state(&self) -> MutexGuard<'_, SlotsState> {
-        // Changes to the state are moves that cannot panic, so the state is whole even after its holder
-        // panicked.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -8,8 +8,9 @@
 use crate::room::RoomFigures;
 use hashbrown::{DefaultHashBuilder, HashMap};
 use room_core::id::RoomId;
+use room_core::lock::lock;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Parts of the list, each with a lock of its own: a part of 10,000 rooms is visited in microseconds.
 const PARTS: usize = 64;
@@ -45,15 +46,14 @@ impl Census {
     /// the visit.
     pub(super) fn visit(&self, mut visit: impl FnMut(&RoomId, &Arc<RoomFigures>)) {
         for part in &self.parts {
-            let part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            let part = lock(part);
             part.iter().for_each(|(room, figures)| visit(room, figures));
         }
     }
 
     fn part(&self, room: &RoomId) -> MutexGuard<'_, HashMap<RoomId, Arc<RoomFigures>>> {
         let hash = usize::try_from(self.hasher.hash_one(room) % PARTS as u64).unwrap_or_default();
-        // Changes are moves that cannot panic, so the value is whole even after its holder panicked.
-        self.parts[hash].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.parts[hash])
     }
 }
 

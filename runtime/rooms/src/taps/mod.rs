@@ -17,8 +17,9 @@ use room_core::clock::Clock;
 use room_core::event::{CloseFrame, Ending, Message};
 use room_core::id::{ConnectionId, RoomId, SequenceNumber};
 use room_core::limits::{Limits, size};
+use room_core::lock::lock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 use watcher::TapQueue;
 
@@ -128,8 +129,7 @@ impl Taps {
     }
 
     fn watched(&self) -> MutexGuard<'_, HashMap<RoomId, Vec<Arc<TapQueue>>>> {
-        // The map is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
-        self.0.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.watched)
     }
 }
 
@@ -181,7 +181,7 @@ impl RoomTap {
             return;
         }
         let inner = &self.taps.0;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         let version = inner.version.load(Ordering::Acquire);
         if known.version != version {
             let queues = self.taps.watched().get(&self.room).cloned();

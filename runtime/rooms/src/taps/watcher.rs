@@ -5,8 +5,9 @@
 
 use super::passed::TapEvent;
 use super::{RoomId, Taps};
+use room_core::lock::lock;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 /// The events that wait for one watcher.
@@ -67,8 +68,7 @@ impl TapQueue {
     }
 
     fn waiting(&self) -> MutexGuard<'_, WaitingEvents> {
-        // The queue is changed by steps that cannot panic, so it is whole even if a holder of the lock panicked.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 
