@@ -23,3 +23,24 @@ fn poisoned_locks_are_handled_in_one_place() {
     }
     none("a poisoned lock outside lock.rs: call `lock(&mutex)` or `unpoisoned(guard)`", found);
 }
+
+/// What is notable about a room is in the room's log and in the process's log, with the same words. `report!` and the
+/// methods of `RoomLog` do both. The store has no log of a room; the room reports what the store could not do.
+#[test]
+fn what_is_notable_about_a_room_is_reported_by_one_call() {
+    let mut found = Vec::new();
+    let own = |path: &str| path.contains("/logs/") || path.contains("/store/");
+    for source in rust("runtime").iter().filter(|source| !own(&source.path)) {
+        let code: String = source.lines().map(|(_, line)| line.to_owned() + "\n").collect();
+        let traced = code.split("tracing::").skip(1).filter_map(|rest| rest.split(");").next());
+        let about_a_room =
+            |call: &str| [" %room", "(%room", "room = "].iter().any(|field| call.contains(field));
+        for call in traced.filter(|call| about_a_room(call) && !call.contains("_span!(")) {
+            found.push(format!("{} tracing::{call}", source.path));
+        }
+        for (number, line) in source.lines().filter(|(_, line)| line.contains(".keep(LogLevel")) {
+            found.push(format!("{}:{number} {}", source.path, line.trim()));
+        }
+    }
+    none("one log without the other: write `report!(warn, log, [fields], \"text\")`", found);
+}

@@ -218,7 +218,7 @@ impl FrontDoor {
     /// would fill the log with them.
     fn note(&self, level: LogLevel, named: &NamedRoom, text: &str) {
         if let Ok(Some(room)) = named {
-            self.0.rooms.logs().room(level, room, text);
+            self.0.rooms.logs().of_room(room).client(level, text);
         }
     }
 

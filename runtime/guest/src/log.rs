@@ -8,9 +8,9 @@ use crate::fault::cut;
 use room_core::id::RoomId;
 use room_core::limits::{Limits, size};
 use room_core::lock::lock;
-use room_core::logs::{LogLevel, Logs, one_line};
+use room_core::logs::{LogLevel, Logs};
 use std::fmt::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The log of one room's guest. Clones write to the same log.
 #[derive(Clone)]
@@ -109,24 +109,15 @@ impl GuestLog {
         let drop_it = state.lines > self.0.lines_max;
         drop(state);
         if !drop_it {
-            self.emit(level, &one_line(&cut(line, self.0.line_bytes_max)));
+            self.emit(level, &cut(line, self.0.line_bytes_max));
         }
     }
 
     fn emit(&self, level: Level, line: &str) {
-        let (party, room) = (self.0.room.party(), self.0.room.name());
-        let project = self.0.logs.project();
-        self.0.logs.guest(level.into(), &self.0.room, line);
-        match level {
-            Level::Trace => tracing::trace!(target: "room::guest", project, %party, room, "{line}"),
-            Level::Debug => tracing::debug!(target: "room::guest", project, %party, room, "{line}"),
-            Level::Info => tracing::info!(target: "room::guest", project, %party, room, "{line}"),
-            Level::Warn => tracing::warn!(target: "room::guest", project, %party, room, "{line}"),
-            Level::Error => tracing::error!(target: "room::guest", project, %party, room, "{line}"),
-        }
+        self.0.logs.of_room(&self.0.room).guest(level.into(), line);
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, GuestLogState> {
+    fn state(&self) -> MutexGuard<'_, GuestLogState> {
         lock(&self.0.state)
     }
 }

@@ -31,8 +31,9 @@ use room_core::config::{AutoResponse, Origins, WhenQuiet};
 use room_core::event::CloseFrame;
 use room_core::id::{PartyName, RoomId};
 use room_core::lock::lock;
-use room_core::logs::{LogLevel, Logs};
+use room_core::logs::Logs;
 use room_core::metrics::{RoomMetrics, level};
+use room_core::report;
 use room_core::ttl::{Lifetime, Served};
 use room_guest::Code;
 use room_store::{Store, StoreError};
@@ -263,9 +264,8 @@ impl Rooms {
         let _ended = resident.ended.clone().drop_guard();
         // A panic is our bug, not the guest's. It costs this room and nothing else.
         if AssertUnwindSafe(run).catch_unwind().await.is_err() {
-            tracing::error!(project = self.logs().project(), %room, "the room panicked; this is a bug of the runtime");
-            let text = "the room panicked; this is a bug of the runtime";
-            self.logs().room(LogLevel::Error, room, text);
+            let log = self.logs().of_room(room);
+            report!(error, log, [], "the room panicked; this is a bug of the runtime");
         }
         let mailbox = resident.handle.mailbox();
         let left = mailbox.close();
@@ -280,8 +280,8 @@ impl Rooms {
     /// Runs a room to its end. The orders are boxed, because the task would otherwise reserve space for them
     /// as long as it lives.
     async fn run(&self, room: &RoomId, resident: &Resident, orders: Box<RoomOrders>) {
-        let (parts, metrics, logs) = (self.0.parts.clone(), &self.0.parts.metrics, self.logs());
-        let (project, mailbox) = (logs.project(), resident.handle.mailbox());
+        let (parts, metrics) = (self.0.parts.clone(), &self.0.parts.metrics);
+        let (log, mailbox) = (self.logs().of_room(room), resident.handle.mailbox());
         let ends = (mailbox.clone(), resident.figures.clone());
         // Boxed, because the task would otherwise keep the space that the start needs.
         let actor = Box::pin(Actor::new(room.clone(), ends, *orders, parts));
@@ -289,29 +289,22 @@ impl Rooms {
             Ok(actor) => actor,
             Err(error) => {
                 metrics.broken.increment(1);
-                tracing::error!(project, %room, %error, "the room does not begin: its storage failed");
-                let text = format!("the room does not begin: its storage failed: {error}");
-                logs.room(LogLevel::Error, room, &text);
+                report!(error, log, [], "the room does not begin: its storage failed: {error}");
                 return mailbox.close().fail(&error.into());
             }
         };
         metrics.activations.increment(1);
-        tracing::debug!(project, %room, "activated");
-        logs.room(LogLevel::Debug, room, "activated");
+        report!(debug, log, [], "activated");
         match actor.run(|mailbox| self.state().leave(room, mailbox)).await {
             Stopped::Evicted => {
                 metrics.evictions.increment(1);
-                tracing::debug!(project, %room, "evicted");
-                logs.room(LogLevel::Debug, room, "evicted");
+                report!(debug, log, [], "evicted");
             }
-            Stopped::Drained => {
-                tracing::debug!(project, %room, "drained");
-                logs.room(LogLevel::Debug, room, "stopped");
-            }
-            // The actor logged it when the room broke.
+            Stopped::Drained => report!(debug, log, [], "stopped"),
+            // The actor reported why when the room broke.
             Stopped::Broken(error) => {
                 metrics.broken.increment(1);
-                tracing::warn!(project, %room, %error, "stopped");
+                report!(debug, log, [%error], "stopped: its storage failed");
             }
         }
     }

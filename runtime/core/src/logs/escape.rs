@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 /// Returns the text with every character escaped that a terminal acts on, including line breaks.
-pub fn one_line(text: &str) -> Cow<'_, str> {
+pub(super) fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c == '\t')
 }
 

@@ -3,8 +3,8 @@
 //! Invariant: the kept lines are bounded, however much is logged and however many watch. All lines are in one ring, and
 //! a watcher is a position in it. A watcher gets the count of the lines that were dropped before it read them. No line
 //! has a character that steers a terminal, and a guest's line is one line. Each node has its own log, also where
-//! several nodes share a process. It does not know watchers or how lines travel. The process's own log (`tracing`) gets
-//! every line, too.
+//! several nodes share a process. The process's own log (`tracing`) gets every line, too, by the same call. It does not
+//! know watchers or how lines travel.
 //!
 //! A line costs its writer one allocation for its text, one for the line, and a short lock, whether somebody watches or
 //! not.
@@ -12,12 +12,13 @@
 mod escape;
 mod filter;
 mod line;
+mod report;
 mod ring;
 mod watcher;
 
-pub use escape::one_line;
 pub use filter::{Glob, LogFilter};
 pub use line::{LogKind, LogLevel, LogLine};
+pub use report::RoomLog;
 pub use watcher::{WatchStart, WatchedLines, Watcher};
 
 use crate::clock::Clock;
@@ -76,23 +77,6 @@ impl Logs {
     /// Returns the project whose log it is, for the log of the whole process; empty if there is only one.
     pub fn project(&self) -> &str {
         &self.0.project
-    }
-
-    /// Logs a line that a guest wrote.
-    pub fn guest(&self, level: LogLevel, room: &RoomId, text: &str) {
-        let text = escape::one_line(text);
-        self.keep(level, LogKind::Guest, Some(room.clone()), text.into());
-    }
-
-    /// Logs a message of the platform about a room. The text may have line breaks.
-    pub fn room(&self, level: LogLevel, room: &RoomId, text: &str) {
-        let text = escape::lines(text);
-        self.keep(level, LogKind::Platform, Some(room.clone()), text.into());
-    }
-
-    /// Logs a message of the platform about the node. The text may have line breaks.
-    pub fn node(&self, level: LogLevel, text: &str) {
-        self.keep(level, LogKind::Platform, None, escape::lines(text).into());
     }
 
     fn keep(&self, level: LogLevel, kind: LogKind, room: Option<RoomId>, text: Box<str>) {

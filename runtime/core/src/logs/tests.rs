@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::id::PartyName;
+use crate::report;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -125,10 +126,11 @@ async fn the_bytes_of_the_ring_and_of_a_batch_are_bounded() {
 #[tokio::test(start_paused = true)]
 async fn a_filter_passes_lines_that_meet_all_its_conditions() {
     let logs = logs(&Limits::default());
-    logs.guest(LogLevel::Warn, &room("game", "game-1"), "low on cards");
-    logs.guest(LogLevel::Info, &room("game", "game-1"), "dealt");
-    logs.guest(LogLevel::Error, &room("main", "game-2"), "no cards");
-    logs.room(LogLevel::Debug, &room("game", "lobby"), "activated");
+    logs.of_room(&room("game", "game-1")).guest(LogLevel::Warn, "low on cards");
+    logs.of_room(&room("game", "game-1")).guest(LogLevel::Info, "dealt");
+    logs.of_room(&room("main", "game-2")).guest(LogLevel::Error, "no cards");
+    let lobby = room("game", "lobby");
+    report!(debug, logs.of_room(&lobby), [], "activated");
     logs.node(LogLevel::Error, "no cards at all");
     let through = |filter: LogFilter| seen(&mut logs.watch(WatchStart::Oldest, filter).unwrap());
     let all = LogFilter::default();
@@ -194,7 +196,7 @@ async fn a_watcher_wakes_for_each_line_and_at_the_end() {
 #[tokio::test(start_paused = true)]
 async fn a_line_and_its_json_have_the_same_fields() {
     let logs = logs(&Limits::default());
-    logs.guest(LogLevel::Warn, &room("main", "lobby"), "\"a\"\nb");
+    logs.of_room(&room("main", "lobby")).guest(LogLevel::Warn, "\"a\"\nb");
     logs.node(LogLevel::Info, "one\ntwo");
     let mut watcher = watch(&logs, WatchStart::Oldest);
     let json: Vec<serde_json::Value> = watcher

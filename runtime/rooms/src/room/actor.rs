@@ -26,7 +26,7 @@ use room_core::connection::Link;
 use room_core::event::{CloseFrame, Ending, Event, GuestAnswer, Message};
 use room_core::id::{RoomId, Serial};
 use room_core::limits::{ms, size};
-use room_core::logs::LogLevel;
+use room_core::report;
 use room_core::turn::Output;
 use room_store::StoreError;
 use std::sync::Arc;
@@ -322,9 +322,13 @@ impl Actor {
         // client left behind may take the guest's whole time, and the clients that are there would wait for
         // that.
         if self.turns.is_failing() && self.turns.outlet.roster.has_left(from) {
-            let text =
-                format!("dropped a message of {connection}, which is gone, as the guest fails");
-            self.turns.parts.logs.room(LogLevel::Debug, &self.turns.room, &text);
+            let log = self.turns.log();
+            report!(
+                debug,
+                log,
+                [],
+                "dropped a message of {connection}, which is gone, as the guest fails"
+            );
             return Ok(());
         }
         self.turns.figures.note_received();
@@ -365,7 +369,7 @@ impl Actor {
         match turn {
             Ok(turn) => self.turns.hold(turn, Reply::Alarm(done)),
             Err(error) if !matches!(error, RoomError::Guest(_)) => {
-                tracing::debug!(project = self.turns.project(), room = %self.turns.room, %error, "the alarm waits");
+                report!(debug, self.turns.log(), [], "the alarm waits: {error}");
             }
             // The guest set another alarm, and flushed it, before it failed.
             Err(_) if self.turns.store.alarm().is_some_and(|current| current != alarm) => {
@@ -383,9 +387,9 @@ impl Actor {
                     self.turns.figures.note_fault(fault);
                 }
                 let (tries, retry) = (alarm.tries + 1, next.is_some());
-                tracing::warn!(project = self.turns.project(), room = %self.turns.room, %error, tries, retry, "the alarm failed");
                 let then = if retry { "it is tried again" } else { "it is dropped" };
-                self.turns.log(LogLevel::Warn, &format!("the alarm failed, try {tries}; {then}"));
+                let log = self.turns.log();
+                report!(warn, log, [%error, tries, retry], "the alarm failed, try {tries}; {then}");
                 let offset = self.turns.store.commit_alarm(next).await?;
                 self.turns.outlet.answer(Some(offset), Reply::Alarm(done));
             }
@@ -447,8 +451,7 @@ impl Actor {
     /// Ends the room after a failure of its storage. No held output ever leaves, and every connection and
     /// waiting caller gets an error. The next activation starts with what the disk holds.
     fn broken(&mut self, error: StoreError) -> Stopped {
-        tracing::error!(project = self.turns.project(), room = %self.turns.room, %error, "the room breaks: its storage failed");
-        self.turns.log(LogLevel::Error, &format!("the room breaks: its storage failed: {error}"));
+        report!(error, self.turns.log(), [], "the room breaks: its storage failed: {error}");
         self.turns.tap.failed("storage", &error.to_string());
         self.turns.rest();
         let room_error = RoomError::from(error.clone());

@@ -18,8 +18,9 @@ use room_core::clock::Clock;
 use room_core::event::{Event, GuestAnswer};
 use room_core::id::{ModuleHash, RoomId, Serial};
 use room_core::limits::Limits;
-use room_core::logs::{LogLevel, Logs};
+use room_core::logs::{Logs, RoomLog};
 use room_core::metrics::{RoomMetrics, TurnEnd};
+use room_core::report;
 use room_core::ttl::{Lifetime, Served};
 use room_core::turn::{Output, Turn};
 use room_guest::{Code, Flush, GuestFault, Overrun};
@@ -357,7 +358,7 @@ impl Turns {
         if let Some(touch) = self.usage.own_note(self.store.touch())
             && let Err(error) = self.store.note_use(touch).await
         {
-            tracing::debug!(room = %self.room, %error, "the room's use is not noted");
+            report!(debug, self.log(), [], "the room's use is not noted: {error}");
         }
     }
 
@@ -385,16 +386,13 @@ impl Turns {
         let RoomError::Guest(fault) = error else {
             return;
         };
-        let (room, event) = (&self.room, event.name());
+        let event = event.name();
         self.note_fault(event, fault);
         let text = match fault {
             GuestFault::Trapped { backtrace, .. } => format!("turn dropped: {fault}\n{backtrace}"),
             _ => format!("turn dropped: {fault}"),
         };
-        let project = self.parts.logs.project();
-        tracing::error!(target: "room::guest", project, party = %room.party(), room = room.name(),
-            event, "{text}");
-        self.log(LogLevel::Error, &format!("{event}: {text}"));
+        self.log().fault(event, &text);
         if fault.spares_instance() {
             return;
         }
@@ -402,20 +400,13 @@ impl Turns {
         if let Some(rest) = self.faults.fault(now, &self.parts.limits) {
             self.figures.note_rest(now + rest);
             let rest_ms = rest.as_millis();
-            tracing::error!(project, %room, rest_ms, "the room failed repeatedly and rests");
-            let text = format!("the room failed repeatedly and rests for {rest_ms} ms");
-            self.log(LogLevel::Error, &text);
+            report!(error, self.log(), [], "the room failed repeatedly and rests for {rest_ms} ms");
         }
     }
 
-    /// Returns the name of the room's project for the process's log.
-    pub(super) fn project(&self) -> &str {
-        self.parts.logs.project()
-    }
-
-    /// Logs a line about the room for watchers of the node.
-    pub(super) fn log(&self, level: LogLevel, text: &str) {
-        self.parts.logs.room(level, &self.room, text);
+    /// Returns the room's log.
+    pub(super) fn log(&self) -> RoomLog<'_> {
+        self.parts.logs.of_room(&self.room)
     }
 
     fn note_fault(&self, event: &'static str, fault: &GuestFault) {

@@ -9,7 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use room_core::event::{CloseFrame, Message, Request};
 use room_core::id::ConnectionId;
 use room_core::limits::Limits;
-use room_core::logs::{LogFilter, WatchStart, WatchedLines};
+use room_core::logs::{LogFilter, LogLevel, WatchStart, WatchedLines};
 use room_core::metrics::Metrics;
 use room_store::RoomContent;
 use room_store::testing::Disk;

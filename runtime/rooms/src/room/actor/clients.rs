@@ -16,7 +16,7 @@ use room_core::connection::{Connection, Link};
 use room_core::event::{CloseFrame, CloseHandshake, Ending, Event};
 use room_core::id::{ConnectionId, Serial};
 use room_core::limits::size;
-use room_core::logs::LogLevel;
+use room_core::report;
 use room_core::turn::Output;
 use room_store::StoreError;
 use std::sync::Arc;
@@ -103,15 +103,16 @@ impl Actor {
     /// chose the ids.
     fn warn_of(&self, id: &ConnectionId) {
         let limits = &self.turns.parts.limits;
-        let text = format!(
-            "connections with the id {id:?} replaced each other {} times in {} ms, and newer ones are refused \
+        report!(
+            warn,
+            self.turns.log(),
+            [],
+            "connections with the id {:?} replaced each other {} times in {} ms, and newer ones are refused \
              until that time is over: give each tab an id of its own",
+            id.as_str(),
             limits.replacements_max,
             limits.replacement_window_ms,
-            id = id.as_str(),
         );
-        tracing::warn!(project = self.turns.project(), room = %self.turns.room, "{text}");
-        self.turns.log(LogLevel::Warn, &text);
     }
 
     /// Handles the end of a connection, unless that was done already.

@@ -9,7 +9,7 @@ use super::super::outlet::Reply;
 use super::super::{AlarmGuard, RoomError};
 use super::Actor;
 use room_core::event::Event;
-use room_core::logs::LogLevel;
+use room_core::report;
 use room_store::{LastUse, StoreError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -45,13 +45,19 @@ impl Actor {
         };
         match self.turn(&Event::Expire, None).await? {
             Ok(turn) => {
-                self.say_expired(LogLevel::Info, "nobody has used the room for its ttl");
+                self.turns.parts.metrics.expired.increment(1);
+                report!(
+                    info,
+                    self.turns.log(),
+                    [],
+                    "expired: nobody has used the room for its ttl"
+                );
                 self.turns.hold(turn, Reply::Alarm(done));
                 Ok(())
             }
             Err(error @ RoomError::Guest(_)) => self.not_ended(due, &error, done).await,
             Err(error) => {
-                tracing::debug!(room = %self.turns.room, %error, "the room's end waits");
+                report!(debug, self.turns.log(), [], "the room's end waits: {error}");
                 Ok(())
             }
         }
@@ -68,13 +74,12 @@ impl Actor {
         let offset = match self.turns.usage.again(due, &self.turns.parts.limits) {
             Some(next) => {
                 self.turns.parts.metrics.expiries_retried.increment(1);
-                tracing::warn!(room = %self.turns.room, %error, tries, "the room's end failed");
-                let text = format!("on_expire failed, try {tries}; it is tried again");
-                self.turns.log(LogLevel::Warn, &text);
+                let log = self.turns.log();
+                report!(warn, log, [%error, tries], "on_expire failed, try {tries}; it is tried again");
                 if let Err(error) = self.turns.store.note_use(next).await {
                     // The search reports the room with its old note again, and that try counts instead of
                     // this one.
-                    tracing::debug!(room = %self.turns.room, %error, "the try is not noted");
+                    report!(debug, self.turns.log(), [], "the try is not noted: {error}");
                     return Ok(());
                 }
                 None
@@ -82,7 +87,8 @@ impl Actor {
             None => {
                 let at_ms = self.turns.parts.clock.wall_ms();
                 let reason = format!("the room is deleted although on_expire failed {tries} times");
-                self.say_expired(LogLevel::Error, &reason);
+                self.turns.parts.metrics.expired.increment(1);
+                report!(error, self.turns.log(), [%error, tries], "expired: {reason}");
                 let fault = FaultRecord { at_ms, event: "expire", reason, backtrace: None };
                 self.turns.figures.note_fault(fault);
                 Some(self.turns.end().await?)
@@ -90,14 +96,5 @@ impl Actor {
         };
         self.turns.outlet.answer(offset, Reply::Alarm(done));
         Ok(())
-    }
-
-    fn say_expired(&self, level: LogLevel, why: &str) {
-        self.turns.parts.metrics.expired.increment(1);
-        match level {
-            LogLevel::Error => tracing::error!(room = %self.turns.room, why, "expired"),
-            _ => tracing::info!(room = %self.turns.room, why, "expired"),
-        }
-        self.turns.log(level, &format!("expired: {why}"));
     }
 }
