@@ -9,25 +9,24 @@
 //! project has [`RoomSlots`] among them, up to its own limit. Where a project is at its limit, its own least
 //! recently used room goes; where the process is, the least recently used room of all projects goes.
 //!
-//! The order is kept lazily: a room that is used again notes the time on its own seat, and the search moves
-//! it when it meets it. So an event costs two writes to memory that no other room writes to. A search costs
-//! O(log n) for each room it moves, which was used since it was moved last; it never looks at all rooms. It
-//! does look at all projects, at most a thousand on a server, and only while a room waits.
+//! All of it lies under one lock, which a turn does not take: a room that is used again notes the time on its own seat,
+//! under a lock of its own, and the search moves the room in the order when it meets it. A search costs O(log n) for
+//! each room it moves, which was used since it was moved last; it never looks at all rooms. It does look at all
+//! projects, at most a thousand on a server, and only while a room waits.
 
 mod seat;
 
 pub(crate) use seat::RoomSlot;
+use seat::Standing;
 pub(super) use seat::{Seat, SeatVerdict};
 
 use super::RoomError;
 use room_core::limits::{Limits, ms, size};
 use room_core::lock::lock;
 use room_guest::GuestMemory;
-use seat::{IDLE, TOLD};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
 /// The places of a process. Cheap to clone; clones are the same places.
@@ -45,7 +44,7 @@ struct SlotsShared {
 
 struct SlotsState {
     free: usize,
-    /// Places given so far: the number of the last seat.
+    /// RoomSlots given so far: the number of the last seat.
     given: u64,
     /// Rooms that waited so far: the ticket of the last one.
     tickets: u64,
@@ -227,15 +226,7 @@ impl RoomSlots {
         if let Some(project) = state.projects.get_mut(&self.0.number) {
             project.taken += 1;
         }
-        RoomSlot(Arc::new(Seat {
-            places: self.clone(),
-            number: state.given,
-            used: AtomicU64::new(0),
-            status: AtomicU8::new(0),
-            listed_at: AtomicU64::new(0),
-            stays: AtomicBool::new(false),
-            go: Notify::new(),
-        }))
+        RoomSlot::new(self.clone(), state.given)
     }
 
     fn has_too_much_memory(&self) -> bool {
@@ -335,25 +326,18 @@ impl SlotsShared {
     fn tell_next(&self, state: &mut SlotsState, number: u64) {
         let Some(project) = state.projects.get_mut(&number) else { return };
         let Some(((listed_at, _), seat)) = project.order.pop_first() else { return };
-        let status = seat.status.load(Ordering::SeqCst);
-        let used = seat.used.load(Ordering::SeqCst);
-        let next = match status & IDLE {
+        let mut standing = seat.standing();
+        standing.listed_at = None;
+        if !standing.idle {
             // It works. When it is idle again, it lists itself.
-            0 => 0,
-            _ if used == listed_at => TOLD,
-            _ => status,
-        };
-        let swapped =
-            seat.status.compare_exchange(status, next, Ordering::SeqCst, Ordering::SeqCst);
-        match (swapped, next) {
-            (Ok(_), 0) => {}
-            (Ok(_), TOLD) => {
-                project.told += 1;
-                state.told += 1;
-                seat.go.notify_one();
-            }
-            // It was used since, or starts or ends to be idle right now: a later search meets it again.
-            _ => project.list(seat, used),
+        } else if standing.used == listed_at {
+            standing.told = true;
+            project.told += 1;
+            state.told += 1;
+            seat.go.notify_one();
+        } else {
+            // It was used since, and has its place further back.
+            project.list(&seat, &mut standing);
         }
     }
 
@@ -377,7 +361,7 @@ impl SlotsState {
 
     fn set_staying(&mut self, seat: &Seat, stays: bool) {
         let Some(project) = self.projects.get_mut(&seat.places.0.number) else { return };
-        match (seat.stays.swap(stays, Ordering::SeqCst), stays) {
+        match (std::mem::replace(&mut seat.standing().stays, stays), stays) {
             (false, true) => {
                 project.staying += 1;
                 self.staying += 1;
@@ -387,6 +371,15 @@ impl SlotsState {
                 self.staying -= 1;
             }
             _ => {}
+        }
+    }
+
+    /// Puts an idle room into the order, unless it is there or was asked to go already.
+    fn list(&mut self, seat: &Arc<Seat>) {
+        let Some(project) = self.projects.get_mut(&seat.places.0.number) else { return };
+        let mut standing = seat.standing();
+        if standing.listed_at.is_none() && !standing.told {
+            project.list(seat, &mut standing);
         }
     }
 
@@ -409,9 +402,9 @@ impl ProjectShare {
         self.memory.bytes() > self.memory_max
     }
 
-    fn list(&mut self, seat: Arc<Seat>, used: u64) {
-        seat.listed_at.store(used, Ordering::SeqCst);
-        self.order.insert((used, seat.number), seat);
+    fn list(&mut self, seat: &Arc<Seat>, standing: &mut Standing) {
+        standing.listed_at = Some(standing.used);
+        self.order.insert((standing.used, seat.number), seat.clone());
     }
 }
 

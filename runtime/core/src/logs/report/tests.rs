@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::id::PartyName;
 use crate::limits::Limits;
 use crate::lock::lock;
-use crate::logs::{Begin, LogFilter, Seen};
+use crate::logs::{LogFilter, WatchStart, WatchedLines};
 use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -58,9 +58,9 @@ fn reported(report: impl FnOnce(RoomLog<'_>)) -> (String, String) {
     let room = RoomId::new(PartyName::parse("main").unwrap(), "lobby", 256).unwrap();
     let traced = Traced::default();
     tracing::subscriber::with_default(traced.clone(), || report(logs.of_room(&room)));
-    let mut watcher = logs.watch(Begin::Oldest, LogFilter::default()).unwrap();
+    let mut watcher = logs.watch(WatchStart::Oldest, LogFilter::default()).unwrap();
     let mut kept = watcher.read().unwrap().into_iter().map(|seen| match seen {
-        Seen::Line(line) => {
+        WatchedLines::Line(line) => {
             assert_eq!(line.room.as_ref(), Some(&room));
             format!("{} {}", line.level.name(), line.text)
         }

@@ -1,11 +1,13 @@
-//! A room's seat among those with a live instance. Owns the notes that the room makes on it without a lock.
+//! A room's seat among those with a live instance. Owns what the room notes on it in each turn, under a lock that no
+//! other room takes.
 //!
 //! Invariant: a room that works is not asked to go, and a room that was asked learns of it before it handles
-//! anything. It does not know which room gets the place next.
+//! anything. Whoever holds the lock of a seat takes no other lock; a search holds the lock of all places when it takes
+//! that of a seat. It does not know which room gets the place next.
 
 use super::RoomSlots;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use room_core::lock::lock;
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -16,23 +18,24 @@ pub(crate) struct RoomSlot(pub(super) Arc<Seat>);
 pub(in crate::room) struct Seat {
     pub(super) places: RoomSlots,
     pub(super) number: u64,
-    /// When the room was last used, in nanoseconds since the start of the places.
-    pub(super) used: AtomicU64,
-    /// Some of [`IDLE`], [`LISTED`], [`TOLD`].
-    pub(super) status: AtomicU8,
-    /// The time under which it lies in the order. Written under the lock.
-    pub(super) listed_at: AtomicU64,
-    /// Whether the room has promised to stay. Written under the lock.
-    pub(super) stays: AtomicBool,
+    standing: Mutex<Standing>,
     pub(super) go: Notify,
 }
 
-/// The room is idle, and may be asked to go.
-pub(super) const IDLE: u8 = 1;
-/// The seat is in the order.
-pub(super) const LISTED: u8 = 2;
-/// The room was asked to go. This is final.
-pub(super) const TOLD: u8 = 4;
+/// How a room stands among the others.
+#[derive(Default)]
+pub(super) struct Standing {
+    /// When the room was last used, in nanoseconds since the start of the places.
+    pub(super) used: u64,
+    /// Whether the room may be asked to go.
+    pub(super) idle: bool,
+    /// Whether the room was asked to go. This is final.
+    pub(super) told: bool,
+    /// The time under which it lies in the order; `None` if it is not there. Changed under the lock of all places.
+    pub(super) listed_at: Option<u64>,
+    /// Whether the room has promised to stay. Changed under the lock of all places.
+    pub(super) stays: bool,
+}
 
 /// The decision about a room that stops being idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,11 @@ pub(in crate::room) enum SeatVerdict {
 }
 
 impl RoomSlot {
+    /// Returns a place for a room that works.
+    pub(super) fn new(places: RoomSlots, number: u64) -> Self {
+        Self(Arc::new(Seat { places, number, standing: Mutex::default(), go: Notify::new() }))
+    }
+
     pub(in crate::room) fn seat(&self) -> Arc<Seat> {
         self.0.clone()
     }
@@ -56,14 +64,12 @@ impl Drop for RoomSlot {
         let mut state = seat.places.state();
         state.set_staying(seat, false);
         state.free += 1;
-        let status = seat.status.swap(0, Ordering::SeqCst);
-        let told = status & TOLD != 0;
+        let Standing { told, listed_at, .. } = std::mem::take(&mut *seat.standing());
         state.told -= usize::from(told);
         if let Some(project) = state.projects.get_mut(&seat.places.0.number) {
             project.taken -= 1;
             project.told -= usize::from(told);
-            if status & LISTED != 0 {
-                let listed_at = seat.listed_at.load(Ordering::SeqCst);
+            if let Some(listed_at) = listed_at {
                 project.order.remove(&(listed_at, seat.number));
             }
         }
@@ -77,26 +83,24 @@ impl Seat {
     pub(in crate::room) fn idle(self: &Arc<Self>, used: Instant) {
         let shared = &self.places.0.shared;
         let since = used.saturating_duration_since(shared.start);
-        let used = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-        self.used.store(used, Ordering::SeqCst);
-        let before = self.status.fetch_or(IDLE, Ordering::SeqCst);
-        let listed = before & LISTED != 0;
-        if listed && !self.stays.load(Ordering::SeqCst) && !self.places.has_too_much_memory() {
-            return;
+        let crowded = self.places.has_too_much_memory();
+        {
+            let mut standing = self.standing();
+            standing.used = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+            standing.idle = true;
+            if standing.listed_at.is_some() && !standing.stays && !crowded {
+                return;
+            }
         }
         let mut state = self.places.state();
         state.set_staying(self, false);
-        if !listed && let Some(project) = state.projects.get_mut(&self.places.0.number) {
-            // No search sees the seat before it is listed, so the two steps act as one.
-            self.status.fetch_or(LISTED, Ordering::SeqCst);
-            project.list(self.clone(), used);
-        }
+        state.list(self);
         shared.make_space(&mut state, &self.places);
     }
 
     /// Marks the room as idle, with a promise to its clients that it stays.
     pub(in crate::room) fn stay(&self) {
-        if self.stays.load(Ordering::SeqCst) && !self.places.has_too_much_memory() {
+        if self.standing().stays && !self.places.has_too_much_memory() {
             return;
         }
         let mut state = self.places.state();
@@ -107,10 +111,9 @@ impl Seat {
     /// Marks the room as working: it has something to do, or wants to go by itself. From now on it is not
     /// asked to go.
     pub(in crate::room) fn work(&self) -> SeatVerdict {
-        match self.status.fetch_and(!IDLE, Ordering::SeqCst) & TOLD {
-            0 => SeatVerdict::Stay,
-            _ => SeatVerdict::Go,
-        }
+        let mut standing = self.standing();
+        standing.idle = false;
+        if standing.told { SeatVerdict::Go } else { SeatVerdict::Stay }
     }
 
     /// Returns when the room was asked to go. Only the one actor that waits may call it.
@@ -119,5 +122,9 @@ impl Seat {
     /// If the future is dropped before it returns, the next call reports what it would have reported.
     pub(in crate::room) async fn told(&self) {
         self.go.notified().await;
+    }
+
+    pub(super) fn standing(&self) -> MutexGuard<'_, Standing> {
+        lock(&self.standing)
     }
 }

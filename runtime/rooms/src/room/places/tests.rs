@@ -22,9 +22,9 @@ async fn take(places: &RoomSlots) -> RoomSlot {
     places.take().await.unwrap()
 }
 
-/// Returns true if the room of this slot was asked to leave.
+/// Returns true if the room behind this place was asked to go.
 fn is_told(place: &RoomSlot) -> bool {
-    place.0.status.load(Ordering::SeqCst) & TOLD != 0
+    place.0.standing().told
 }
 
 /// Makes a room idle that was last used this many seconds after the start.
