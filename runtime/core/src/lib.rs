@@ -8,7 +8,7 @@
 //! - [`limits`] has every bound, [`config`] what is configured, [`ttl`] how long unused rooms live.
 //! - [`clock`] is the only source of time, [`metrics`] the only registry of counts.
 //! - [`logs`] keeps the newest lines of the log for watchers.
-//! - [`byte_budget`] bounds the bytes that a process holds for clients and rooms. [`line`] is the queue of those that
+//! - [`byte_budget`] bounds the bytes that a process holds for clients and rooms. [`mod@line`] is the queue of those that
 //!   wait for space. [`mod@lock`] locks what threads share.
 //! - [`assets`] decides which files are public.
 

@@ -83,7 +83,7 @@ impl Tap {
         Self { taps, room, queue, batch_bytes, _place: place }
     }
 
-    /// Returns the next events, at most [`crate::Limits::log_batch_bytes`] at once. Returns `None` if no event waits.
+    /// Returns the next events, at most [`room_core::Limits::log_batch_bytes`] at once. Returns `None` if no event waits.
     pub fn read(&mut self) -> Option<TapBatch> {
         let mut waiting = self.queue.waiting();
         if waiting.passed.is_empty() && waiting.missed == 0 {
