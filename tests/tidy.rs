@@ -5,12 +5,10 @@
 
 #[path = "tidy/once.rs"]
 mod once;
-
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-
 #[path = "tidy/words.rs"]
 mod words;
+
+use std::path::{Path, PathBuf};
 
 /// One source file.
 struct Source {
@@ -554,25 +552,6 @@ fn is_test_table(map: &str, row: &str) -> bool {
     let heading = table.lines().find(|line| line.starts_with('|')).unwrap_or(row);
     let last = heading.trim().trim_end_matches('|').rsplit('|').next().unwrap_or_default();
     last.to_ascii_lowercase().contains("test") || last.to_ascii_lowercase().contains("guard")
-}
-
-/// Two tests of one name in one binary hide each other in its report.
-#[test]
-fn tests_of_whole_nodes_have_names_of_their_own() {
-    let mut seen = HashSet::new();
-    let mut twice = Vec::new();
-    for source in rust("tests/it") {
-        let mut lines = source.text.lines();
-        while let Some(line) = lines.next() {
-            if line.starts_with("#[tokio::test") {
-                let name = lines.next().unwrap_or_default().to_owned();
-                if !seen.insert(name.clone()) {
-                    twice.push(name);
-                }
-            }
-        }
-    }
-    none("a name that two tests have", twice);
 }
 
 /// A room in a test meets the same limits as on a server with the defaults.

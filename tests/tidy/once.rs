@@ -1,8 +1,8 @@
-//! What is written in one place, and called from all others.
+//! Code that exists in one place, which all others call.
 
 use super::{none, rust};
 
-/// A poisoned lock is used on. Why, says `lock.rs`, and nobody else has to.
+/// A poisoned lock stays in use. `lock.rs` has the reason, and is the only place that handles poison.
 #[test]
 fn poisoned_locks_are_handled_in_one_place() {
     let homes = [
@@ -24,10 +24,10 @@ fn poisoned_locks_are_handled_in_one_place() {
     none("a poisoned lock outside lock.rs: call `lock(&mutex)` or `unpoisoned(guard)`", found);
 }
 
-/// What is notable about a room is in the room's log and in the process's log, with the same words. `report!` and the
+/// A notable event of a room is in the room's log and in the process's log, with the same text. `report!` and the
 /// methods of `RoomLog` do both. The store has no log of a room; the room reports what the store could not do.
 #[test]
-fn what_is_notable_about_a_room_is_reported_by_one_call() {
+fn notable_events_of_a_room_are_reported_by_one_call() {
     let mut found = Vec::new();
     let own = |path: &str| path.contains("/logs/") || path.contains("/store/");
     for source in rust("runtime").iter().filter(|source| !own(&source.path)) {

@@ -4,7 +4,7 @@
 //! or page has a phrase of the list here. It does not know what the code does.
 
 use super::{files, none, rust};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// A search for a type's name finds one type: the runtime's crates, and the command, use no name for two things.
 #[test]
@@ -109,4 +109,23 @@ fn names_of_tests_start_with_a_subject() {
         }
     }
     none("the name of a test without a subject, or without an actor", found);
+}
+
+/// Two tests of one name in one binary hide each other in its report.
+#[test]
+fn tests_of_whole_nodes_have_names_of_their_own() {
+    let mut seen = HashSet::new();
+    let mut twice = Vec::new();
+    for source in rust("tests/it") {
+        let mut lines = source.text.lines();
+        while let Some(line) = lines.next() {
+            if line.starts_with("#[tokio::test") {
+                let name = lines.next().unwrap_or_default().to_owned();
+                if !seen.insert(name.clone()) {
+                    twice.push(name);
+                }
+            }
+        }
+    }
+    none("a name that two tests have", twice);
 }

@@ -1,8 +1,8 @@
-//! Locks that outlive a panic of their holder. Owns the decision that a poisoned lock is used on.
+//! Locks that outlive a panic of their holder. Owns the decision to keep using a poisoned lock.
 //!
 //! Invariant: no thread fails because another thread panicked. The standard library poisons a lock whose holder
-//! panicked, as the value may be half changed. Here it is not: whoever changes a value under a lock does so by steps that
-//! cannot panic, or leaves a value from which the next holder can go on. A panic is a fault of one room or one request,
+//! panicked, as the value may be half changed. Here it is not: a holder changes the value by steps that
+//! cannot panic, or leaves a value from which the next holder can continue. A panic is a fault of one room or one request,
 //! and must not end its neighbours. It does not know what the locks guard.
 
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};

@@ -109,7 +109,7 @@ pub(super) fn all_jobs() -> Span {
 /// Decodes the room and the key of a job.
 pub(super) fn decode_job(key: &[u8]) -> Result<(RoomId, &[u8]), StoreError> {
     let decoded = key.strip_prefix(&[VERSION, JOB]).and_then(decode_room);
-    decoded.ok_or_else(|| StoreError::Corrupt(format!("no key of a job: {key:02x?}")))
+    decoded.ok_or_else(|| StoreError::Corrupt(format!("invalid key of a job: {key:02x?}")))
 }
 
 /// Returns the key of an alarm in the order of time.

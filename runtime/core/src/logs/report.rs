@@ -93,7 +93,7 @@ impl Logs {
     }
 
     /// Reports something about the node. The text may have line breaks. The process's log has it at the level `debug`,
-    /// because whoever asked for it is told, too.
+    /// because the caller that requested it also gets the text.
     pub fn node(&self, level: LogLevel, text: &str) {
         tracing::debug!(project = self.project(), "{text}");
         self.keep(level, LogKind::Platform, None, escape::lines(text).into());

@@ -2,7 +2,7 @@
 //! other room takes.
 //!
 //! Invariant: a room that works is not asked to go, and a room that was asked learns of it before it handles
-//! anything. Whoever holds the lock of a seat takes no other lock; a search holds the lock of all places when it takes
+//! anything. The holder of a seat's lock takes no other lock. A search holds the lock of all places when it takes
 //! that of a seat. It does not know which room gets the place next.
 
 use super::RoomSlots;
