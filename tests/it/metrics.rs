@@ -205,7 +205,7 @@ async fn node_on(dir: &Path, audience: Audience) -> Runtime {
     let node = Runtime::start(config).await.unwrap();
     let party = PartyConfig {
         name: "main".to_owned(),
-        module: guest("puppet"),
+        module: guest("puppet").into(),
         vars: Vec::new(),
         when_quiet: WhenQuiet::Stay,
         auto_response: None,

@@ -50,7 +50,7 @@ impl Deployment {
             let component = made.iter().find(|component| component.party == party.name)?;
             Some(PartyConfig {
                 name: party.name.to_string(),
-                module: component.bytes.clone(),
+                module: component.bytes.clone().into(),
                 vars: vars.clone(),
                 when_quiet: party.when_quiet,
                 auto_response: party.auto_response.as_ref().map(|own| own.get_ref().clone()),
@@ -74,7 +74,7 @@ impl Deployment {
                 .parties
                 .iter()
                 .zip(&other.parties)
-                .all(|(a, b)| key(a) == key(b) && a.module == b.module)
+                .all(|(a, b)| key(a) == key(b) && a.module.hash() == b.module.hash())
     }
 }
 

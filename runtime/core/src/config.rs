@@ -4,9 +4,11 @@
 //! together. Only `runtime.rs` reads it, and hands each part its piece. It binds and opens nothing, and does
 //! not know where the choices came from.
 
+mod module;
 mod origin;
 mod proxies;
 
+pub use module::ModuleSource;
 pub use origin::Origins;
 pub use origin::{Origin, OriginError};
 pub use proxies::{Network, NetworkError, Preamble, Proxies};
@@ -16,7 +18,6 @@ use crate::ttl::Ttl;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// The configuration of a node.
 #[derive(Clone, Debug)]
@@ -81,8 +82,8 @@ pub struct Project {
 pub struct PartyConfig {
     /// The name, in any spelling of [`crate::PartyName::parse`].
     pub name: String,
-    /// The module: a WebAssembly component of the world `room:runtime/module`.
-    pub module: Arc<[u8]>,
+    /// Its code.
+    pub module: ModuleSource,
     /// The environment that its rooms see.
     pub vars: Vec<(String, String)>,
     /// The behaviour of a quiet room with open sockets.

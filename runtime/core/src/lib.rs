@@ -32,8 +32,8 @@ pub mod turn;
 
 pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use config::{
-    Audience, AutoResponse, Config, ConfigError, Network, NetworkError, Origin, OriginError,
-    PartyConfig, Preamble, Project, Proxies, StorageConfig, Tls, WhenQuiet,
+    Audience, AutoResponse, Config, ConfigError, ModuleSource, Network, NetworkError, Origin,
+    OriginError, PartyConfig, Preamble, Project, Proxies, StorageConfig, Tls, WhenQuiet,
 };
 pub use id::{ConnectionId, NameError, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};

@@ -18,6 +18,7 @@ use crate::function_cache::FunctionCache;
 use crate::host::HostState;
 use crate::module::{CompiledModule, LoadError};
 use hashbrown::HashMap;
+use room_core::config::ModuleSource;
 use room_core::id::ModuleHash;
 use room_core::limits::fixed::TABLE_ELEMENTS_MAX;
 use room_core::limits::{Limits, MEMORY_BYTES_CEILING, ms, size};
@@ -156,13 +157,14 @@ impl Engine {
         &self.limits
     }
 
-    /// Compiles and checks a module, unless a project of this process holds it already. Takes tens of
-    /// milliseconds, or less than one if the module is in the cache folder: not for an async thread.
+    /// Compiles and checks a module, unless a project of this process holds it already: then its bytes are not
+    /// even read. Takes tens of milliseconds, or less than one if the module is in the cache folder: not for an
+    /// async thread.
     ///
     /// # Errors
     /// [`LoadError`] names the fault of the module. The engine keeps nothing of the module.
-    pub fn load(&self, bytes: &[u8]) -> Result<crate::Module, LoadError> {
-        crate::Module::load(self, bytes)
+    pub fn load(&self, source: &ModuleSource) -> Result<crate::Module, LoadError> {
+        crate::Module::load(self, source)
     }
 
     /// Returns the compiled module of this hash: the one that another project holds, or the result of

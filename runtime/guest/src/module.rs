@@ -7,6 +7,7 @@ use crate::bindings::CoreIndices;
 use crate::budget::GuestMemory;
 use crate::engine::Engine;
 use crate::host::HostState;
+use room_core::config::ModuleSource;
 use room_core::id::ModuleHash;
 use room_core::limits::size;
 use std::sync::Arc;
@@ -64,6 +65,9 @@ pub enum LoadError {
     /// Its first instance could not be made.
     #[error("the module cannot be instantiated: {0}")]
     Start(String),
+    /// Its bytes cannot be read.
+    #[error("the module cannot be read: {0}")]
+    Unreadable(String),
     /// It is too large.
     #[error("the module has {bytes} bytes, module_bytes_max allows {max}")]
     TooLarge {
@@ -119,14 +123,17 @@ impl std::fmt::Debug for Module {
 }
 
 impl Module {
-    pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
-        let max = engine.limits().module_bytes_max;
-        if bytes.len() > size(max) {
-            return Err(LoadError::TooLarge { bytes: bytes.len(), max });
+    pub(super) fn load(engine: &Engine, source: &ModuleSource) -> Result<Self, LoadError> {
+        let (bytes, max) = (source.bytes(), engine.limits().module_bytes_max);
+        if bytes > max {
+            return Err(LoadError::TooLarge { bytes: size(bytes), max });
         }
-        check_preamble(bytes)?;
-        let hash = ModuleHash::of(bytes);
-        let compiled = engine.compiled(hash, || CompiledModule::new(engine, bytes, hash))?;
+        let hash = source.hash();
+        let compiled = engine.compiled(hash, || {
+            let bytes = source.read().map_err(LoadError::Unreadable)?;
+            check_preamble(&bytes)?;
+            CompiledModule::new(engine, &bytes, hash)
+        })?;
         Ok(Self { compiled, engine: engine.clone() })
     }
 

@@ -28,7 +28,10 @@ fn puppet(limits: &Arc<Limits>) -> Code {
     let caches = CodeCaches { folder: Some(&cache), functions: false };
     let logs = Logs::new(limits, Clock::system());
     let engine = SharedEngine::new(limits, caches).unwrap().for_project(limits.clone(), logs);
-    Code { module: engine.load(&room_test_guest::guest("puppet")).unwrap(), vars: Arc::default() }
+    Code {
+        module: engine.load(&room_test_guest::guest("puppet").into()).unwrap(),
+        vars: Arc::default(),
+    }
 }
 
 fn room() -> RoomId {

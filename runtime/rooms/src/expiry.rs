@@ -46,7 +46,8 @@ impl Expiry {
         let mut answers = FuturesUnordered::new();
         let mut rested = tokio::time::interval(RETRY);
         rested.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut kept = tokio::time::interval(ms(self.limits.service_note_ms));
+        let pause = ms(self.limits.service_note_ms);
+        let mut kept = tokio::time::interval_at(Instant::now() + pause, pause);
         kept.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look = Instant::now();
         loop {
@@ -136,6 +137,9 @@ pub fn lifetimes(
     served: Served,
     ttls: &[(PartyName, Ttl)],
 ) -> Result<HashMap<PartyName, Lifetime>, StoreError> {
+    if ttls.is_empty() {
+        return Ok(HashMap::new());
+    }
     let before = store.service()?.ttls;
     let lifetime = |(party, ttl): &(PartyName, Ttl)| {
         let known = before.get(party.as_str()).filter(|known| known.ttl_ms <= ttl.as_millis());
@@ -145,7 +149,7 @@ pub fn lifetimes(
     Ok(ttls.iter().map(lifetime).collect())
 }
 
-/// Persists the service clock and, if they changed, the ttls. Best effort: losing this only postpones expiry,
+/// Persists the service clock, and the ttls if there are some. Unchanged ttls are not written again. Best effort: losing this only postpones expiry,
 /// so a failed write is logged and ignored.
 pub fn keep(store: &Store, served: Served, changed: Option<&HashMap<PartyName, Lifetime>>) {
     let note = |(party, lifetime): (&PartyName, &Lifetime)| {
@@ -153,7 +157,16 @@ pub fn keep(store: &Store, served: Served, changed: Option<&HashMap<PartyName, L
         (party.to_string(), TtlNote { ttl_ms, since_ms })
     };
     let kept = store.service().and_then(|known| {
-        let ttls = changed.map_or(known.ttls, |changed| changed.iter().map(note).collect());
+        let ttls = match changed {
+            None => known.ttls,
+            Some(changed) => {
+                let ttls = changed.iter().map(note).collect();
+                if ttls == known.ttls {
+                    return Ok(());
+                }
+                ttls
+            }
+        };
         store.keep_service(Service { served_ms: served.ms(), ttls })
     });
     if let Err(error) = kept {

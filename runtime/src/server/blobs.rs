@@ -7,13 +7,15 @@
 use super::file::{self, FileError};
 use super::release::BlobId;
 use futures_util::{Stream, StreamExt};
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use room_core::clock::age;
 use room_core::limits::fixed::{BLOB_UNUSED_MS_MAX, DAMAGED_BLOBS_MAX};
 use room_core::limits::ms;
 use room_store::blocking;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
@@ -25,6 +27,8 @@ const DAMAGED: &str = "damaged";
 pub(super) struct Blobs {
     dir: PathBuf,
     bytes_max: u64,
+    /// The blobs that were found whole, with the length and the time of the file at that moment.
+    whole: Arc<Mutex<HashMap<BlobId, (u64, Duration)>>>,
 }
 
 /// Why a blob was not stored.
@@ -69,7 +73,7 @@ impl Blobs {
             Ok(())
         };
         opened().map_err(|error| FileError::new(dir, error))?;
-        Ok(Self { dir: dir.to_owned(), bytes_max })
+        Ok(Self { dir: dir.to_owned(), bytes_max, whole: Arc::default() })
     }
 
     /// Returns the path of a blob, whether it exists or not.
@@ -92,13 +96,26 @@ impl Blobs {
         Ok(bytes)
     }
 
-    /// Checks that a blob is whole.
+    /// Checks that a blob is whole, and returns its length. The file is read the first time, and again when its length
+    /// or its time has changed. Blocks.
     ///
     /// # Errors
     /// As [`Blobs::read`].
-    pub(super) fn check(&self, id: BlobId) -> Result<(), FileError> {
-        let found = of_file(&self.path(id)).map_err(|error| self.unreadable(id, error))?;
-        self.must_be(id, found)
+    pub(super) fn check(&self, id: BlobId) -> Result<u64, FileError> {
+        let path = self.path(id);
+        let unreadable = |error| self.unreadable(id, error);
+        // Taken before the file is read: if it is written meanwhile, its time shows that at the next check.
+        let state = file::state(&path).map_err(unreadable)?;
+        if self.whole().get(&id) != Some(&state) {
+            self.must_be(id, of_file(&path).map_err(unreadable)?)?;
+            self.whole().insert(id, state);
+        }
+        Ok(state.0)
+    }
+
+    fn whole(&self) -> MutexGuard<'_, HashMap<BlobId, (u64, Duration)>> {
+        // Each entry is put in place in one step, so the map is whole even if a holder of the lock panicked.
+        self.whole.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unreadable(&self, id: BlobId, error: io::Error) -> FileError {
@@ -206,6 +223,7 @@ impl Blobs {
             let Some(id) = id else { continue };
             if !needed.contains(&id) && age(&entry.metadata()?) > ms(BLOB_UNUSED_MS_MAX) {
                 std::fs::remove_file(entry.path())?;
+                self.whole().remove(&id);
             }
         }
         Ok(())
@@ -268,7 +286,9 @@ mod tests {
         let id = BlobId::of(b"whole");
         blobs.put(id, pieces(&[b"whole"])).await.unwrap();
         for damage in [&b"whola"[..], b"who", b""] {
-            for look in [|blobs: &Blobs, id| blobs.read(id).map(drop), Blobs::check] {
+            let read = |blobs: &Blobs, id| blobs.read(id).map(drop);
+            let check = |blobs: &Blobs, id| blobs.check(id).map(drop);
+            for look in [read, check] {
                 std::fs::write(blobs.path(id), damage).unwrap();
                 let error = look(&blobs, id).unwrap_err().to_string();
                 assert!(error.contains(&id.to_string()) && error.contains("damaged"), "{error}");
@@ -281,6 +301,28 @@ mod tests {
                 assert_eq!(files(dir.path()), 1, "the damaged one is gone");
             }
         }
+    }
+
+    #[test]
+    fn a_blob_is_read_again_only_when_its_file_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(dir.path(), 10).unwrap();
+        let id = BlobId::of(b"whole");
+        let put = |bytes: &str, seconds: u64| {
+            std::fs::write(blobs.path(id), bytes).unwrap();
+            let file = std::fs::File::options().write(true).open(blobs.path(id)).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+        };
+        put("whole", 1);
+        assert_eq!(blobs.check(id).unwrap(), 5);
+        put("whola", 1);
+        assert_eq!(blobs.check(id).unwrap(), 5, "it is not read");
+        put("whola", 2);
+        assert!(blobs.check(id).is_err());
+        put("who", 1);
+        assert!(blobs.clone().check(id).is_err());
+        put("whola", 1);
+        assert!(Blobs::open(dir.path(), 10).unwrap().check(id).is_err(), "a start reads it");
     }
 
     #[test]

@@ -8,7 +8,6 @@ use super::file::FileError;
 use super::ledger::Ledger;
 use super::release::BlobId;
 use super::{blobs, file};
-use room_core::clock::changed;
 use room_core::lock::lock;
 use std::collections::BTreeMap;
 use std::fs;
@@ -94,8 +93,8 @@ impl CompiledFolder {
         let mut known = lock(&self.known);
         let (mut now, mut count) = (BTreeMap::new(), 0);
         for path in files(&self.dir).map_err(|error| FileError::new(&self.dir, error))? {
-            let file = self.dir.join(&path);
-            let state = state(&file).ok();
+            let at = self.dir.join(&path);
+            let state = file::state(&at).ok();
             let same =
                 known.read.get(&path).filter(|read| Some((read.bytes, read.changed)) == state);
             let found = match same {
@@ -103,7 +102,7 @@ impl CompiledFolder {
                 None => {
                     count += 1;
                     // A file that is replaced at this moment is not recorded.
-                    read(&file).ok()
+                    read(&at).ok()
                 }
             };
             now.extend(found.map(|read| (path, read)));
@@ -118,16 +117,10 @@ impl CompiledFolder {
     }
 }
 
-/// Returns the length of a file, and when it was changed last.
-fn state(file: &Path) -> io::Result<(u64, Duration)> {
-    let facts = fs::metadata(file)?;
-    Ok((facts.len(), changed(&facts)))
-}
-
 /// Reads a file. If it is written at the same time, its time shows that at the next look.
-fn read(file: &Path) -> io::Result<ReadFile> {
-    let (bytes, changed) = state(file)?;
-    Ok(ReadFile { bytes, changed, sum: blobs::of_file(file)? })
+fn read(path: &Path) -> io::Result<ReadFile> {
+    let (bytes, changed) = file::state(path)?;
+    Ok(ReadFile { bytes, changed, sum: blobs::of_file(path)? })
 }
 
 /// Returns the files below a folder, by their paths in it. Returns none if the folder does not exist.

@@ -2,9 +2,11 @@
 //!
 //! Invariant: a private file is never readable by others, not even for a moment. It does not know what is in the files.
 
+use room_core::clock::changed;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// An error with a file or a folder.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,12 @@ impl FileError {
     pub(super) fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
+}
+
+/// Returns the length of a file, and when it was changed last.
+pub(super) fn state(file: &Path) -> io::Result<(u64, Duration)> {
+    let facts = fs::metadata(file)?;
+    Ok((facts.len(), changed(&facts)))
 }
 
 /// Returns the bytes of a file, or `None` if it does not exist.

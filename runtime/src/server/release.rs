@@ -5,7 +5,7 @@
 
 use hashbrown::HashSet;
 use room_core::config::{AutoResponse, Origins};
-use room_core::id::PartyName;
+use room_core::id::{ModuleHash, PartyName};
 use room_core::limits::Limits;
 use room_core::limits::fixed::{ASSET_PATH_BYTES_MAX, ASSETS_MAX};
 use room_core::ttl::Ttl;
@@ -78,6 +78,11 @@ impl BlobId {
     /// Returns the name of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self::of_hash(blake3::hash(bytes))
+    }
+
+    /// Returns the hash of a module with these bytes, which is the same one.
+    pub(super) fn of_module(self) -> ModuleHash {
+        ModuleHash::from_bytes(self.0)
     }
 
     pub(super) fn of_hash(hash: blake3::Hash) -> Self {

@@ -14,7 +14,7 @@ use super::plan::{Plan, missing};
 use super::release::{BlobId, Release, var_problem};
 use crate::node::{DeployError, Deployed, Node, OpenError};
 use hashbrown::HashSet;
-use room_core::config::{Audience, PartyConfig, Project, StorageConfig, WhenQuiet};
+use room_core::config::{Audience, ModuleSource, PartyConfig, Project, StorageConfig, WhenQuiet};
 use room_core::limits::Limits;
 use room_core::limits::fixed::{VARIABLE_BYTES_MAX, VARIABLES_MAX};
 use room_core::lock::lock;
@@ -355,9 +355,10 @@ impl Site {
             let assets = layout::lay_out(&self.assets_dir(), version, &self.blobs)?;
             let mut parties = Vec::with_capacity(release.parties.len());
             for party in &release.parties {
+                let module = self.module(party.module)?;
                 parties.push(PartyConfig {
                     name: party.name.clone(),
-                    module: self.blobs.read(party.module)?.into(),
+                    module,
                     vars: vars.clone(),
                     when_quiet: if party.hibernate {
                         WhenQuiet::Hibernate
@@ -373,6 +374,13 @@ impl Site {
         let (assets, parties) = blocking(read)?;
         let origins = release.origins.clone();
         Ok(self.node.deploy(Project { parties, assets, origins }).await?)
+    }
+
+    /// Returns a module whose blob is whole. Blocks.
+    fn module(&self, id: BlobId) -> Result<ModuleSource, FileError> {
+        let (bytes, blobs) = (self.blobs.check(id)?, self.blobs.clone());
+        let read = move || blobs.read(id).map(Into::into).map_err(|error| error.to_string());
+        Ok(ModuleSource::stored(id.of_module(), bytes, read))
     }
 
     /// Lets clients in by these hosts, and by no others.

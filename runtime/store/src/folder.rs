@@ -83,12 +83,23 @@ pub(super) struct OpenedFolder {
     pub(super) tree: Arc<dyn Tree>,
     /// The offset of the last turn.
     pub(super) last: Offset,
+    /// How the end of the log was found.
+    pub(super) end: LogEnd,
     /// The number of this opening, noted on disk.
     pub(super) opened: u64,
     /// The size of the log, in bytes.
     pub(super) log_bytes: u64,
     /// The size of the last snapshot, in bytes.
     pub(super) snapshot_bytes: u64,
+}
+
+/// The end of the log at an opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogEnd {
+    /// The store was closed in order, and nothing was written after that.
+    Closed,
+    /// The newest segment may have a torn end, or there is none yet.
+    Open,
 }
 
 impl StoreFolder {
@@ -127,6 +138,7 @@ impl StoreFolder {
             }
             None => folder.rebuild()?,
         };
+        let end = folder.log_end(state.as_ref(), last)?;
         folder.write_state(|state| {
             state.clean = false;
             state.opened = opening(state.opened);
@@ -136,7 +148,7 @@ impl StoreFolder {
         folder.remove_unfinished()?;
         let snapshot_bytes = folder.snapshot()?.map_or(Ok(0), |(path, _)| files::length(&path))?;
         let log_bytes = log::length(&folder.log())?;
-        Ok(OpenedFolder { folder, tree, last, opened, log_bytes, snapshot_bytes })
+        Ok(OpenedFolder { folder, tree, last, end, opened, log_bytes, snapshot_bytes })
     }
 
     /// Compares the log's files with the notes about them.
@@ -149,6 +161,15 @@ impl StoreFolder {
         };
         // Without the file `state`, the operator has decided to continue with what can be read.
         if state.is_some() { log::check(&self.log(), &expected) } else { Ok(()) }
+    }
+
+    /// Returns how the log ends, whose last turn is `last`.
+    fn log_end(&self, state: Option<&FolderState>, last: Offset) -> Result<LogEnd, StoreError> {
+        let Some(FolderState { clean: true, segment: Some(segment), checkpoint, .. }) = state else {
+            return Ok(LogEnd::Open);
+        };
+        let is_newest = log::newest(&self.log())? == Some(segment.number);
+        Ok(if is_newest && *checkpoint == last.0 { LogEnd::Closed } else { LogEnd::Open })
     }
 
     /// Returns the stored tree, brought up to date, if it can be trusted.

@@ -54,7 +54,7 @@ pub use verify::Verified;
 use applier::{Applier, Rebuild};
 use backend::{Journal, Tree};
 use committer::Committer;
-use folder::StoreFolder;
+use folder::{LogEnd, StoreFolder};
 use keeper::{Keeper, KeeperDisk};
 use leftovers::Leftovers;
 use room_core::id::RoomId;
@@ -110,8 +110,12 @@ impl Store {
         let opened = StoreFolder::open(dir, limits)?;
         let folder = opened.folder;
         let written = Arc::new(AtomicU64::new(opened.log_bytes));
-        let journal =
+        let mut journal =
             log::Log::go_on(folder.clone(), opened.last, written.clone(), limits, metrics.clone())?;
+        if opened.end == LogEnd::Open {
+            // A new segment makes void what a crash tore, before anybody builds on what was read.
+            journal.resume()?;
+        }
         let rebuild: Rebuild = Box::new({
             let folder = folder.clone();
             move || folder.renew()

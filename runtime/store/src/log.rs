@@ -44,7 +44,7 @@ const SUFFIX: &str = "log";
 /// The end of the log, which is written to.
 pub(super) struct Log {
     folder: Arc<StoreFolder>,
-    /// `None` after a write that failed: nothing may follow what that left in the file.
+    /// `None` before the first write, and after one that failed: nothing may follow what that left in the file.
     segment: Option<LogSegment>,
     /// The segment before, until there is a newer one: it keeps its full length, because the folder expects
     /// that of the newest segment that it noted.
@@ -65,8 +65,8 @@ struct LogSegment {
 }
 
 impl Log {
-    /// Continues the log of this folder after `after`, in a new segment. `written` counts the bytes of
-    /// records, those of earlier segments included.
+    /// Continues the log of this folder after `after`, in a new segment, which the first write begins.
+    /// `written` counts the bytes of records, those of earlier segments included.
     ///
     /// # Errors
     /// [`StoreError::Io`]: the log is unchanged.
@@ -80,7 +80,7 @@ impl Log {
         // A segment that was started and not finished does not count, so the log uses its number again.
         let last = segments(&folder.log())?.pop();
         let next_number = last.as_ref().map_or(1, |segment| segment.number + 1);
-        let mut log = Self {
+        Ok(Self {
             folder,
             segment: None,
             ended: None,
@@ -90,9 +90,7 @@ impl Log {
             buffer: Vec::new(),
             written,
             metrics,
-        };
-        log.begin_segment()?;
-        Ok(log)
+        })
     }
 
     /// Starts a segment, and syncs it before anything is written to it.
@@ -299,6 +297,11 @@ fn knows_of_later(bytes: &Bytes, last: Offset) -> bool {
         let frame = frame::decode(&bytes.slice(at..));
         frame.is_some_and(|(frame, _)| frame.durable > last)
     })
+}
+
+/// Returns the number of the newest file, whether it is a whole segment or not.
+pub(super) fn newest(dir: &Path) -> Result<Option<u64>, StoreError> {
+    Ok(numbers(dir)?.last().map(|(number, _)| *number))
 }
 
 /// Returns the size of all segments, in bytes.

@@ -23,14 +23,28 @@ fn component() -> Vec<u8> {
 #[test]
 fn a_core_module_is_refused_as_not_a_component() {
     let engine = engine();
-    let error = |bytes: &[u8]| engine.load(bytes).unwrap_err().to_string();
+    let error = |bytes: &[u8]| engine.load(&bytes.to_vec().into()).unwrap_err().to_string();
     assert!(error(b"").contains("not WebAssembly"));
     assert!(error(b"\0asm\x01\0\0\0").contains("core WebAssembly module"));
     assert!(error(b"\0asm\x0d\0\x01\0\xff").contains("does not compile"));
     assert_eq!(
-        engine.load(&component()).unwrap_err(),
+        engine.load(&component().into()).unwrap_err(),
         LoadError::MissingExport("room:runtime/events@0.1.0")
     );
+}
+
+#[test]
+fn bytes_are_read_only_for_a_module_that_no_project_holds() {
+    let engine = engine();
+    let puppet = room_test_guest::guest("puppet");
+    let (hash, length) = (ModuleHash::of(&puppet), puppet.len() as u64);
+    let gone = || ModuleSource::stored(hash, length, || Err("it is gone".to_owned()));
+    let unreadable = LoadError::Unreadable("it is gone".to_owned());
+    assert_eq!(engine.load(&gone()).unwrap_err(), unreadable);
+    let held = engine.load(&puppet.into()).unwrap();
+    assert_eq!(engine.load(&gone()).unwrap().hash(), held.hash());
+    drop(held);
+    assert_eq!(engine.load(&gone()).unwrap_err(), unreadable);
 }
 
 #[test]
@@ -66,6 +80,6 @@ fn compiling_any_bytes_never_panics() {
     let noise = prop::collection::vec(any::<u8>(), 0..60);
     proptest!(|(bytes in prop_oneof![mutated, header, noise])| {
         // It exports nothing, so it is never a room.
-        prop_assert!(engine.load(&bytes).is_err());
+        prop_assert!(engine.load(&bytes.into()).is_err());
     });
 }

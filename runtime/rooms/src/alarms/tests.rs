@@ -170,7 +170,7 @@ async fn a_clock_set_back_before_a_restart_only_delays_alarms() {
 async fn run(disk: &Disk, now: Duration) -> Rooms {
     let (limits, clock) = (limits(), Clock::at(now));
     let (store, guests) = (disk.store(&limits), GuestHost::alone(&limits).unwrap());
-    let module = guests.engine.load(&room_test_guest::guest("puppet")).unwrap();
+    let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
     let code = Code { module, vars: Arc::default() };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
     let party = Party { code, when_quiet, auto_response: None, lifetime: None, origins };

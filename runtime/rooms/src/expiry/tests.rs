@@ -43,7 +43,7 @@ async fn expiry(store: &Store, served_ms: u64, lifetime: Option<Lifetime>) -> Ex
     let guests = GuestHost::alone(&limits).unwrap();
     let (clock, counts) = (Clock::system(), Metrics::new().rooms);
     let rooms = Rooms::new(store.clone(), clock, &guests, counts, served);
-    let module = guests.engine.load(&room_test_guest::guest("puppet")).unwrap();
+    let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
     let code = Code { module, vars: Arc::default() };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
     let party = Party { code, when_quiet, auto_response: None, lifetime, origins };

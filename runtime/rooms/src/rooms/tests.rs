@@ -36,7 +36,7 @@ impl TestNode {
         let limits = Limits { rooms_active_max, door_instances_max: 1, ..Limits::default() };
         let limits = Arc::new(limits);
         let guests = GuestHost::alone(&limits).unwrap();
-        let module = guests.engine.load(&room_test_guest::guest("puppet")).unwrap();
+        let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
         let metrics = Metrics::new();
         let store = disk.counted_store(&limits, metrics.store.clone());
         let (clock, served) = (Clock::system(), Served::from(0));
