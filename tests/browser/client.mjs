@@ -95,6 +95,18 @@ test("a client that the hook refuses stays away", async () => {
   assert.deepEqual({ closes, shouldReconnect }, { closes: [[4403, true]], shouldReconnect: false });
 });
 
+test("what is too large is answered with a clean end, however much is queued", async () => {
+  for (const [count, bytes] of [[1, 20 << 20], [20, (1 << 20) + 1]]) {
+    const client = await tab({ room: `large${count}` });
+    await said(client, "first");
+    await client.evaluate(([count, bytes]) => {
+      for (let left = count; left > 0; left--) window.socket.send(new Uint8Array(bytes));
+    }, [count, bytes]);
+    await closed(client);
+    assert.deepEqual((await state(client)).closes[0], [1009, true]);
+  }
+});
+
 test("a close without a code is 1005, and it comes back", async () => {
   const client = await tab({ room: "back" });
   await said(client, "first");

@@ -297,6 +297,7 @@ async fn play_all(cases: Vec<Case>) {
         limits.message_bytes_max = MESSAGE_MAX as u64;
         // A sequence that takes so long is a failure.
         (limits.close_ms_max, limits.linger_ms_max) = (600_000, 600_000);
+        (limits.linger_quiet_ms_max, limits.refused_quiet_ms) = (600_000, 1);
     });
     let node = node.start().await;
     let played = cases.into_iter().enumerate();

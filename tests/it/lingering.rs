@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 /// Returns a node that waits for slow clients far longer than a test does: so a connection that ends in time does not
 /// end by that timeout.
 fn patient(setup: Setup) -> Setup {
-    setup.limits(|limits| (limits.close_ms_max, limits.linger_ms_max) = (600_000, 600_000))
+    setup.limits(|limits| {
+        (limits.close_ms_max, limits.linger_ms_max) = (600_000, 600_000);
+        limits.linger_quiet_ms_max = 600_000;
+    })
 }
 
 /// Opens a WebSocket and sends all bytes.
@@ -34,6 +37,74 @@ async fn a_connection_that_the_server_fails_ends_at_once_and_cleanly() {
         client.try_write(&masked(0x88, &code.to_be_bytes())).await.expect("a clean end");
         assert_eq!(client.ended().await.map_err(|error| error.kind()), Ok(Vec::new()), "{what}");
     }
+}
+
+/// Returns a message of this many pieces.
+fn in_pieces(count: usize, bytes: usize) -> Vec<u8> {
+    let first = |number| match number {
+        0 => 0x02,
+        last if last == count - 1 => 0x80,
+        _ => 0x00,
+    };
+    (0..count).flat_map(|number| masked(first(number), &vec![0; bytes])).collect()
+}
+
+#[tokio::test]
+async fn a_client_that_reads_only_after_sending_20_mib_reads_why_it_is_refused() {
+    let node = patient(Setup::memory()).start().await;
+    let much = vec![0; 20 << 20];
+    let cases = [
+        ("one frame", masked(0x82, &much), 1009),
+        ("one message", in_pieces(160, 1 << 17), 1009),
+        ("many messages", masked(0x82, &much[..(1 << 20) + 1]).repeat(20), 1009),
+        ("much behind a reserved bit", [masked(0xf1, b""), much.clone()].concat(), 1002),
+        ("much behind a bad text", [masked(0x81, &[0xff]), masked(0x82, &much)].concat(), 1007),
+        ("much behind a bad close", [masked(0x88, &[3, 237]), much.clone()].concat(), 1002),
+    ];
+    for (what, bytes, code) in cases {
+        let mut client = sent(node.addr(), &bytes).await;
+        assert_eq!(client.frame().await.and_then(|frame| frame.close_code()), Some(code), "{what}");
+        client.try_write(&masked(0x88, &code.to_be_bytes())).await.expect("a clean end");
+        assert_eq!(client.ended().await.map_err(|error| error.kind()), Ok(Vec::new()), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_stops_in_a_message_reads_1008_whatever_it_sends_after() {
+    let limits = |limits: &mut room_runtime::Limits| {
+        (limits.message_ms_max, limits.linger_ms_max) = (1, 600_000);
+        limits.linger_quiet_ms_max = 600_000;
+    };
+    let node = Setup::memory().limits(limits).start().await;
+    let mut client = sent(node.addr(), &masked(0x82, &[0; 100])[..50]).await;
+    assert_eq!(client.frame().await.and_then(|frame| frame.close_code()), Some(1008));
+    client.try_write(&vec![0; 20 << 20]).await.expect("the server takes all of it");
+    assert_eq!(client.ended().await.map_err(|error| error.kind()), Ok(Vec::new()));
+}
+
+/// Browsers take an end for a clean one only if nothing that they have queued was left when the close frame came.
+#[tokio::test]
+async fn a_refused_message_is_answered_when_its_client_has_sent_everything_or_at_a_bound() {
+    let long = 600_000;
+    let start = |change: fn(&mut room_runtime::Limits)| async move {
+        let setup = patient(Setup::memory());
+        setup.limits(|limits| limits.refused_quiet_ms = long).limits(change).start().await
+    };
+    let bytes = masked(0x82, &vec![0; 20 << 20]);
+    let code = |frame: Option<room_tests::RawFrame>| frame.and_then(|frame| frame.close_code());
+    // It has sent all, and says so.
+    let node = start(|_| {}).await;
+    let mut client = sent(node.addr(), &bytes).await;
+    client.finish().await;
+    assert_eq!(code(client.frame().await), Some(1009));
+    // It is silent.
+    let node = start(|limits| limits.refused_quiet_ms = 1).await;
+    assert_eq!(code(sent(node.addr(), &bytes[..1_000]).await.frame().await), Some(1009));
+    // It sends more than is taken, or for longer.
+    let node = start(|limits| limits.linger_bytes_max = 1 << 20).await;
+    assert_eq!(code(sent(node.addr(), &bytes[..3 << 20]).await.frame().await), Some(1009));
+    let node = start(|limits| limits.linger_ms_max = 1).await;
+    assert_eq!(code(sent(node.addr(), &bytes[..1_000]).await.frame().await), Some(1009));
 }
 
 #[tokio::test]
@@ -84,6 +155,7 @@ async fn answers_to_messages_before_an_invalid_frame_arrive_before_the_close() {
 async fn a_room_that_does_not_answer_delays_the_close_no_longer_than_its_limit() {
     let limits = |limits: &mut room_runtime::Limits| {
         (limits.close_ms_max, limits.linger_ms_max) = (100, 600_000);
+        limits.linger_quiet_ms_max = 600_000;
         (limits.turn_ms_max, limits.turn_wall_ms_max) = (600_000, 600_000);
     };
     let node = Setup::memory().limits(limits).start().await;
@@ -95,7 +167,7 @@ async fn a_room_that_does_not_answer_delays_the_close_no_longer_than_its_limit()
 #[tokio::test]
 async fn an_early_answer_is_read_by_a_client_that_sends_its_whole_body_first() {
     let node = patient(Setup::memory()).start().await;
-    let body = vec![b'x'; 5 << 20];
+    let body = vec![b'x'; 20 << 20];
     for (what, path, status) in [
         ("a body that is too large", "/party/lobby", 413),
         ("not a room", "/nowhere", 404),
@@ -119,6 +191,7 @@ async fn an_early_answer_is_read_by_a_client_that_sends_its_whole_body_first() {
 async fn a_client_that_sends_without_end_is_cut_off() {
     let limits = |limits: &mut room_runtime::Limits| {
         (limits.linger_ms_max, limits.linger_bytes_max) = (600_000, 1 << 20);
+        limits.linger_quiet_ms_max = 600_000;
     };
     let node = Setup::memory().limits(limits).start().await;
     let mut client = RawClient::open(node.addr()).await;

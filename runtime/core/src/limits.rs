@@ -122,8 +122,10 @@ limits! {
     ping_interval_ms: "ms" = 30_000, "Time between two pings of the server", "a ping is sent";
     pong_ms_max: "ms" = 15_000, "Time for a client to send anything after a ping", "the connection counts as dropped: on_close with 1006";
     close_ms_max: "ms" = 5_000, "Time for a client to answer a close frame, and for a room to answer the messages before an invalid frame", "the socket is dropped; answers that are still missing are not sent";
-    linger_ms_max: "ms" = 5_000, "Time for a client to end a connection that the server has ended", "the connection is closed";
-    linger_bytes_max: "bytes" = 64 * MIB, "Bytes that a client may still send after the server's last answer; the server discards them", "the connection is closed, and the client may see a reset instead of the answer";
+    linger_ms_max: "ms" = 30_000, "Time for a client to end a connection that the server has ended, and to send what it had queued after the head of a refused message", "the connection is closed; the refused message is answered";
+    linger_quiet_ms_max: "ms" = 5_000, "Time for which a client may send nothing after the server has ended its connection", "the connection is closed";
+    linger_bytes_max: "bytes" = 64 * MIB, "Bytes that a client may still send after the server's last answer, or after the head of a refused message; the server discards them", "the connection is closed, and the client may see a reset instead of the answer; the refused message is answered";
+    refused_quiet_ms: "ms" = 500, "Time without a byte after which a client whose message is refused has sent everything that it had queued", "close 1009, or 1013 if the buffers are full";
     write_ms_max: "ms" = 30_000, "Time a socket may refuse to take bytes", "the connection counts as dropped: on_close with 1006";
     accept_backoff_ms_max: "ms" = 1_000, "Longest pause after a failed accept", "the server accepts again";
     drain_ms_max: "ms" = 10_000, "Time for rooms and sockets to end when the server stops, after `drain_spread_ms`", "the remaining ones are dropped";

@@ -8,6 +8,7 @@ mod answer;
 mod assets;
 mod carrier;
 mod client;
+mod discard;
 pub mod events;
 mod forwarded;
 mod head;

@@ -167,10 +167,10 @@ async fn turn_away(mut socket: Socket, frame: CloseFrame, close_max: Duration) {
         if socket.send(Wire::Close(to_wire(&frame))).await.is_ok() {
             while let Some(Ok(_)) = socket.next().await {}
         }
-        shut_down(&mut socket).await;
     };
-    // A client that does not answer in time is dropped.
+    // A client that does not answer in time is not waited for.
     drop(tokio::time::timeout(close_max, goodbye).await);
+    shut_down(&mut socket).await;
 }
 
 /// Shuts the connection down as RFC 6455 section 7.1.1 requires: the client reads the end after the last frame, and

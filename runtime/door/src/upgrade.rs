@@ -20,9 +20,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use intake::{Intake, IntakeBounds};
+use intake::Intake;
 use room_core::byte_budget::{ByteBudget, BytePermit};
 use room_core::limits::{Limits, size};
+use std::sync::Arc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -45,7 +46,7 @@ pub(super) struct UpgradeHandshake {
     response: Response,
     upgrade: OnUpgrade,
     config: WebSocketConfig,
-    bounds: IntakeBounds,
+    limits: Arc<Limits>,
     permit: BytePermit,
     place: Option<ConnectionSlot>,
 }
@@ -58,7 +59,7 @@ impl UpgradeHandshake {
     /// another version.
     pub(super) fn of(
         request: &mut Request,
-        limits: &Limits,
+        limits: &Arc<Limits>,
         budget: &ByteBudget,
     ) -> Result<Self, DoorError> {
         let invalid = |what: &str| DoorError::Handshake(what.to_owned());
@@ -85,13 +86,11 @@ impl UpgradeHandshake {
         headers.extend(protocol.map(|protocol| (header::SEC_WEBSOCKET_PROTOCOL, protocol)));
         let place =
             request.extensions().get::<RequestArrival>().map(|arrival| arrival.place.clone());
-        let Limits { message_ms_max, message_bytes_max, .. } = *limits;
-        let bounds = IntakeBounds { message_ms_max, message_bytes_max };
         Ok(Self {
             response,
             upgrade,
             config: config(limits),
-            bounds,
+            limits: limits.clone(),
             permit: budget.permit(),
             place,
         })
@@ -102,11 +101,11 @@ impl UpgradeHandshake {
     pub(super) fn accept(
         self,
     ) -> (Response, impl Future<Output = Option<(Socket, Option<ConnectionSlot>)>>) {
-        let Self { response, upgrade, config, bounds, permit, place } = self;
+        let Self { response, upgrade, config, limits, permit, place } = self;
         let socket = async move {
             match upgrade.await {
                 Ok(io) => {
-                    let io = Intake::new(TokioIo::new(io), bounds, permit);
+                    let io = Intake::new(TokioIo::new(io), limits, permit);
                     let socket =
                         WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
                     Some((socket, place))

@@ -11,10 +11,11 @@ use hashbrown::{HashMap, HashSet};
 use room_core::clock::age;
 use room_core::limits::fixed::{BLOB_UNUSED_MS_MAX, DAMAGED_BLOBS_MAX};
 use room_core::limits::ms;
+use room_core::lock::lock;
 use room_store::blocking;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
@@ -114,8 +115,7 @@ impl Blobs {
     }
 
     fn whole(&self) -> MutexGuard<'_, HashMap<BlobId, (u64, Duration)>> {
-        // Each entry is put in place in one step, so the map is whole even if a holder of the lock panicked.
-        self.whole.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.whole)
     }
 
     fn unreadable(&self, id: BlobId, error: io::Error) -> FileError {

@@ -165,7 +165,8 @@ impl StoreFolder {
 
     /// Returns how the log ends, whose last turn is `last`.
     fn log_end(&self, state: Option<&FolderState>, last: Offset) -> Result<LogEnd, StoreError> {
-        let Some(FolderState { clean: true, segment: Some(segment), checkpoint, .. }) = state else {
+        let Some(FolderState { clean: true, segment: Some(segment), checkpoint, .. }) = state
+        else {
             return Ok(LogEnd::Open);
         };
         let is_newest = log::newest(&self.log())? == Some(segment.number);

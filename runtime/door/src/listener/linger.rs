@@ -1,21 +1,18 @@
 //! The end of a connection. Owns the steps between the last byte that is sent and the close.
 //!
 //! Invariant: a connection that the server ends is shut down for writing first. The bytes that the client still sends
-//! are read and discarded until the client ends, too, within `linger_ms_max` and `linger_bytes_max`. A socket that is
-//! closed with unread bytes is reset, and the client may never see the last answer. It does not know what was sent.
+//! are read and discarded until the client ends, too, within `linger_ms_max`, `linger_quiet_ms_max` and
+//! `linger_bytes_max`. A socket that is closed with unread bytes is reset, and the client may never see the last answer.
+//! It does not know what was sent.
 
+use crate::discard::Discard;
 use room_core::limits::{Limits, ms};
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-
-/// The number of bytes that are discarded at once.
-const GULP: usize = 4096;
 
 /// A connection whose shutdown waits for the client's end.
 pub(super) struct Linger<S> {
@@ -26,12 +23,11 @@ pub(super) struct Linger<S> {
     parting: Option<Box<LingeringConnection>>,
 }
 
-/// A connection that is shut down for writing.
+/// A connection that is being shut down for writing, or is shut down.
 struct LingeringConnection {
-    until: Pin<Box<Sleep>>,
+    discard: Discard,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// The number of bytes that may still be discarded.
-    left: u64,
+    is_shut_down: bool,
 }
 
 impl<S> Linger<S> {
@@ -43,28 +39,33 @@ impl<S> Linger<S> {
 impl LingeringConnection {
     fn new(limits: &Limits, stop: &CancellationToken) -> Box<Self> {
         Box::new(Self {
-            until: Box::pin(tokio::time::sleep(ms(limits.linger_ms_max))),
+            discard: Discard::new(limits, ms(limits.linger_quiet_ms_max)),
             stopped: Box::pin(stop.clone().cancelled_owned()),
-            left: limits.linger_bytes_max,
+            is_shut_down: false,
         })
     }
 
-    /// Discards the bytes that arrive. Ready when the client has ended, or enough has been discarded.
-    fn poll(&mut self, stream: Pin<&mut impl AsyncRead>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut stream = stream;
-        loop {
-            let mut bytes = [MaybeUninit::<u8>::uninit(); GULP];
-            let mut bytes = ReadBuf::uninit(&mut bytes);
-            let Poll::Ready(read) = stream.as_mut().poll_read(cx, &mut bytes) else {
-                let over = self.until.as_mut().poll(cx).is_ready();
-                let over = over || self.stopped.as_mut().poll(cx).is_ready();
-                return if over { Poll::Ready(()) } else { Poll::Pending };
-            };
-            let count = bytes.filled().len() as u64;
-            if read.is_err() || count == 0 || count > self.left {
-                return Poll::Ready(());
+    /// Shuts the connection down, and discards the bytes that arrive. Ready when the client has ended, or its time is
+    /// over, or enough has been discarded.
+    fn poll(
+        &mut self,
+        mut stream: Pin<&mut (impl AsyncRead + AsyncWrite)>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.is_shut_down {
+            if let Poll::Ready(shut_down) = stream.as_mut().poll_shutdown(cx) {
+                shut_down?;
+                self.is_shut_down = true;
             }
-            self.left -= count;
+        }
+        let discarded = match self.is_shut_down {
+            true => self.discard.poll(stream, cx, || {}),
+            // A client that does not read may hold up the last bytes.
+            false => self.discard.poll_time(cx),
+        };
+        match discarded.is_ready() || self.stopped.as_mut().poll(cx).is_ready() {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
         }
     }
 }
@@ -94,13 +95,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Linger<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.parting.is_none() {
-            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
-        }
         let parting =
             this.parting.get_or_insert_with(|| LingeringConnection::new(&this.limits, &this.stop));
-        ready!(parting.poll(Pin::new(&mut this.inner), cx));
-        Poll::Ready(Ok(()))
+        parting.poll(Pin::new(&mut this.inner), cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -147,8 +144,14 @@ mod tests {
     async fn a_client_that_does_not_end_is_cut_off_by_time_or_bytes() {
         let (mut server, _silent) = pair(|limits| limits.linger_ms_max = 1_000);
         server.shutdown().await.unwrap();
+        let long = u64::from(u32::MAX);
+        let (mut server, _silent) = pair(|limits| {
+            (limits.linger_ms_max, limits.linger_quiet_ms_max) = (long, 1_000);
+        });
+        server.shutdown().await.unwrap();
         let (mut server, mut client) = pair(|limits| {
-            (limits.linger_ms_max, limits.linger_bytes_max) = (u64::from(u32::MAX), 100_000);
+            (limits.linger_ms_max, limits.linger_quiet_ms_max) = (long, long);
+            limits.linger_bytes_max = 100_000;
         });
         let much = vec![0; 1 << 20];
         let (ended, _) = tokio::join!(
@@ -164,7 +167,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_stopping_server_does_not_wait_for_a_silent_client() {
-        let (mut server, _silent) = pair(|limits| limits.linger_ms_max = u64::from(u32::MAX));
+        let (mut server, _silent) = pair(|limits| {
+            let long = u64::from(u32::MAX);
+            (limits.linger_ms_max, limits.linger_quiet_ms_max) = (long, long);
+        });
         let stop = server.stop.clone();
         let (ended, ()) = tokio::join!(server.shutdown(), async { stop.cancel() });
         ended.unwrap();

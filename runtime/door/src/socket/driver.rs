@@ -21,11 +21,12 @@ use room_core::limits::{Limits, ms, size};
 use room_core::lock::lock;
 use room_core::metrics::DoorMetrics;
 use room_rooms::room::{ConnectionKey, JoinedConnection, OutboxItem, Outboxes, RoomError};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Message as Wire, protocol as wire};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,8 @@ struct Driver<C> {
     /// Signalled when the carrier may want its next tick at another time.
     retimed: Notify,
     limits: Arc<Limits>,
+    /// Set whenever bytes of the client arrive.
+    alive: Arc<AtomicBool>,
 }
 
 /// A carrier, and the frames that it wants to be written before the rooms' outputs: at most one ping and one close.
@@ -66,10 +69,11 @@ pub(super) async fn run(
     closing: CancellationToken,
     metrics: &DoorMetrics,
 ) {
+    let alive = socket.get_ref().alive();
     let (mut sink, mut stream) = socket.split();
     let close_max = ms(limits.close_ms_max);
     let carrier = Mutex::new(Driven { carrier, ping: false, close: None });
-    let driver = Driver { carrier, membership, retimed: Notify::new(), limits };
+    let driver = Driver { carrier, membership, retimed: Notify::new(), limits, alive };
     let farewell = {
         let mut sides = FuturesUnordered::<BoxFuture<'_, Farewell>>::new();
         sides.push(Box::pin(driver.read(&mut stream, metrics)));
@@ -208,6 +212,9 @@ impl<C: Carrier> Driver<C> {
             let due = self.driven().carrier.due();
             tokio::select! {
                 () = until(due) => {
+                    if self.alive.swap(false, Ordering::Relaxed) {
+                        drop(self.driven().carrier.heard(ClientInput::SignOfLife));
+                    }
                     let ticked = self.act(|carrier, acts| carrier.tick(Instant::now(), acts));
                     if let Some(farewell) = ticked {
                         return farewell;
@@ -313,9 +320,6 @@ fn spread(limits: &Limits) -> Duration {
 fn end_by(error: &Error, limits: &Limits) -> WireEnd {
     let max = limits.message_bytes_max;
     let frame = match error {
-        Error::Capacity(CapacityError::MessageTooLong { size, .. }) => {
-            CloseFrame::new(1009, &format!("message of {size} bytes, at most {max} are allowed"))
-        }
         Error::Capacity(_) => CloseFrame::new(1009, &format!("message over {max} bytes")),
         // The client is gone; it sent nothing invalid.
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return WireEnd::Lost,
@@ -323,6 +327,7 @@ fn end_by(error: &Error, limits: &Limits) -> WireEnd {
         Error::Protocol(error) => CloseFrame::new(1002, &error.to_string()),
         Error::Io(error) => match refused(error) {
             Some(IntakeError::Frame(what)) => CloseFrame::new(1002, what),
+            Some(error @ IntakeError::TooLarge { .. }) => CloseFrame::new(1009, &error.to_string()),
             Some(error @ IntakeError::Overdue(_)) => CloseFrame::new(1008, &error.to_string()),
             Some(error @ IntakeError::BuffersFull) => CloseFrame::new(1013, &error.to_string()),
             None => return WireEnd::Lost,

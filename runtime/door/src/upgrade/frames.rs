@@ -1,7 +1,8 @@
 //! The position of a client in its frames. Owns the parsing of frame headers, beside the library that parses messages.
 //!
 //! Invariant: at every byte it is known whether a message is unfinished, and how large it is so far. Frames that the
-//! library accepts against RFC 6455 are refused. Pure: it does not know sockets, time or limits.
+//! library accepts against RFC 6455 are refused, and so is a message that is too large. Pure: it does not know sockets or
+//! time.
 
 /// The longest frame header: two bytes, eight of length, four of mask.
 const HEAD_BYTES_MAX: usize = 14;
@@ -11,6 +12,8 @@ const CLOSE: u8 = 8;
 /// The frames of one client, as far as their bytes have arrived.
 #[derive(Default)]
 pub(super) struct Frames {
+    /// The largest size of a message.
+    bytes_max: u64,
     head: [u8; HEAD_BYTES_MAX],
     /// The number of received header bytes.
     have: usize,
@@ -32,10 +35,30 @@ pub(super) struct Violation {
     /// The number of valid bytes before it.
     pub(super) valid: usize,
     /// What is invalid.
-    pub(super) what: &'static str,
+    pub(super) what: Breach,
+}
+
+/// What is wrong with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Breach {
+    /// RFC 6455 forbids it.
+    Invalid(&'static str),
+    /// With it, its message has so many bytes.
+    TooLarge(u64),
+}
+
+impl From<&'static str> for Breach {
+    fn from(what: &'static str) -> Self {
+        Self::Invalid(what)
+    }
 }
 
 impl Frames {
+    /// Starts with a client whose messages have at most so many bytes.
+    pub(super) fn of_at_most(bytes_max: u64) -> Self {
+        Self { bytes_max, ..Self::default() }
+    }
+
     /// Follows the client through these bytes.
     pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<(), Violation> {
         let mut at = 0;
@@ -67,7 +90,7 @@ impl Frames {
         self.bytes
     }
 
-    fn head(&mut self, byte: u8) -> (usize, Result<(), &'static str>) {
+    fn head(&mut self, byte: u8) -> (usize, Result<(), Breach>) {
         self.head[self.have] = byte;
         self.have += 1;
         let valid = match self.have {
@@ -98,10 +121,13 @@ impl Frames {
     }
 
     /// Handles a complete header.
-    fn begin(&mut self) -> Result<(), &'static str> {
+    fn begin(&mut self) -> Result<(), Breach> {
         let length = self.length()?;
         if self.opcode() < CLOSE {
             self.bytes = self.bytes.saturating_add(length);
+            if self.bytes > self.bytes_max {
+                return Err(Breach::TooLarge(self.bytes));
+            }
         }
         self.left = Some(length);
         if length == 0 {
@@ -129,7 +155,7 @@ impl Frames {
         }
     }
 
-    fn payload(&mut self, bytes: &[u8], left: u64) -> (usize, Result<(), &'static str>) {
+    fn payload(&mut self, bytes: &[u8], left: u64) -> (usize, Result<(), Breach>) {
         let may = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         // A close frame is read only up to its code, so that its last byte can be kept back.
         let looks = self.opcode() == CLOSE && self.code.len() < 2;
@@ -144,7 +170,7 @@ impl Frames {
             if let [high, low] = self.code[..]
                 && !is_allowed(u16::from_be_bytes([high, low]))
             {
-                return (read, Err("a close frame has a code that is not to be sent"));
+                return (read, Err("a close frame has a code that is not to be sent".into()));
             }
         }
         if left == 0 {
@@ -212,7 +238,7 @@ mod tests {
     }
 
     fn followed(bytes: &[u8]) -> (Frames, Result<(), Violation>) {
-        let mut frames = Frames::default();
+        let mut frames = Frames::of_at_most(u64::MAX);
         let valid = frames.follow(bytes);
         (frames, valid)
     }
@@ -235,6 +261,17 @@ mod tests {
         assert_eq!((frames.is_unfinished(), frames.bytes()), (true, 70_000));
         let pieces = [frame(0x02, 0, &[0; 100]), frame(0x00, 2, &[0; 1_000])].concat();
         assert_eq!(followed(&pieces).0.bytes(), 1_100);
+    }
+
+    #[test]
+    fn a_message_over_the_limit_is_refused_before_the_last_byte_of_its_head() {
+        let refused = |bytes: &[u8]| Frames::of_at_most(1_000).follow(bytes);
+        assert_eq!(refused(&frame(0x82, 2, &[0; 1_000])), Ok(()));
+        let large = |valid, bytes| Err(Violation { valid, what: Breach::TooLarge(bytes) });
+        assert_eq!(refused(&frame(0x82, 2, &[0; 1_001])), large(7, 1_001));
+        assert_eq!(refused(&frame(0x82, 2, &[0; 1_001])[..8]), large(7, 1_001));
+        let pieces = [frame(0x01, 2, &[0; 999]), frame(0x89, 0, b"p"), frame(0x80, 0, b"ab")];
+        assert_eq!(refused(&pieces.concat()), large(7 + 1 + 999 + 7 + 5, 1_001));
     }
 
     #[test]
@@ -284,7 +321,7 @@ mod tests {
             let (whole, all) = followed(bytes);
             // Every cut of a short input, and some cuts of a long one.
             for cut in (0..=bytes.len()).step_by(1 + bytes.len() / 64) {
-                let mut pieces = Frames::default();
+                let mut pieces = Frames::of_at_most(u64::MAX);
                 let first = pieces.follow(&bytes[..cut]);
                 let second = first.and_then(|()| {
                     let moved = |v: Violation| Violation { valid: v.valid + cut, ..v };
