@@ -553,28 +553,3 @@ fn is_test_table(map: &str, row: &str) -> bool {
     let last = heading.trim().trim_end_matches('|').rsplit('|').next().unwrap_or_default();
     last.to_ascii_lowercase().contains("test") || last.to_ascii_lowercase().contains("guard")
 }
-
-/// A room in a test meets the same limits as on a server with the defaults.
-#[test]
-fn the_mock_host_has_the_runtimes_limits() {
-    let text = std::fs::read_to_string(root().join("sdk/src/test/limits.rs")).unwrap();
-    let defaults = room_runtime::Limits::default();
-    let (mut same, mut found) = (0, Vec::new());
-    for line in text.lines() {
-        let Some((_, constant)) = line.split_once("const ") else { continue };
-        let (name, rest) = constant.split_once(':').unwrap();
-        let value = rest.split_once('=').unwrap().1.trim_end_matches(';');
-        let factors = value.split('*').map(|factor| factor.trim().replace('_', ""));
-        let value: Option<u64> = factors.map(|factor| factor.parse::<u64>().ok()).product();
-        let limit = defaults.value_of(&name.to_lowercase());
-        // Its pages are small, so that tests of rooms cross them.
-        if name != "LIST_PAGE_ENTRIES_MAX" && limit.is_some() {
-            same += 1;
-            if value != limit {
-                found.push(format!("{name} is {value:?}, and not {limit:?}"));
-            }
-        }
-    }
-    assert!(same >= 10, "only {same} limits were found");
-    none("limits of the mock host that are others than the runtime's", found);
-}

@@ -7,16 +7,15 @@
 use hashbrown::HashMap;
 use room_core::clock::Clock;
 use room_core::config::{Audience, OriginError, Origins, PartyConfig, Project, StorageConfig};
-use room_core::id::{NameError, NodeId, PartyName, RoomId};
+use room_core::id::{NameError, PartyName, RoomId};
 use room_core::limits::{Limits, Misfit, ms};
 use room_core::logs::{LogLevel, Logs};
 use room_core::metrics::{ListenerMetrics, Metrics};
 use room_core::ttl::{Lifetime, Served};
-use room_door::{FrontDoor, Notice, Routes};
+use room_door::{Forwarder, FrontDoor, Notice, Routes};
 use room_guest::{Code, Engine, Instance, LiveSamples, LoadError};
 use room_operator::Operator;
 use room_rooms::alarms::Alarms;
-use room_rooms::cluster::Ring;
 use room_rooms::expiry::{self, Expiry};
 use room_rooms::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
 use room_store::{Store, StoreError, Verified};
@@ -25,9 +24,6 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-
-/// The name of a node that is alone.
-const ONLY_NODE: &str = "node-1";
 
 /// The parts that serve a project's rooms, once a listener passes requests to them.
 pub(crate) struct Node {
@@ -48,6 +44,14 @@ pub(crate) struct Node {
     stop: CancellationToken,
     /// The tasks that ring alarms and end unused rooms; empty once the node has stopped them.
     wakers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What a project has of its process.
+pub(crate) struct NodeShare<'a> {
+    /// The project's name, which the process's log has on each line; empty if the process has only one.
+    pub(crate) project: &'a str,
+    /// The way to the rooms of other nodes.
+    pub(crate) forwarder: &'a Forwarder,
 }
 
 /// The reason why a node cannot be opened. Nothing is left running.
@@ -117,8 +121,7 @@ pub struct Deployed {
 }
 
 impl Node {
-    /// Opens the data. The node has no parties yet. Its guests run on `host`. The process's log marks the
-    /// lines of this node with `project`, which is empty if the process has only one.
+    /// Opens the data. The node has no parties yet. Its guests run on `host`.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is left running.
@@ -127,11 +130,11 @@ impl Node {
         host: &GuestHost,
         limits: &Limits,
         audience: Audience,
-        project: &str,
+        share: NodeShare<'_>,
     ) -> Result<Self, OpenError> {
         let metrics = Metrics::new();
         let clock = Clock::system();
-        let logs = Logs::of(limits, clock, project);
+        let logs = Logs::of(limits, clock, share.project);
         let guests = host.for_project(limits, logs.clone())?;
         let (limits, counts) = (guests.limits.clone(), metrics.store.clone());
         let store = match storage {
@@ -145,10 +148,8 @@ impl Node {
             StorageConfig::Disk(dir) => Some(dir.as_path()),
             StorageConfig::Memory => None,
         };
-        let node = NodeId::new(ONLY_NODE);
-        let ring = Ring::new((node.clone(), 1), Vec::new());
-        let counts = metrics.clone();
-        let door = FrontDoor::new(rooms.clone(), ring, node, &guests, clock, audience, counts);
+        let (counts, forwarder) = (metrics.clone(), share.forwarder.clone());
+        let door = FrontDoor::new(rooms.clone(), forwarder, &guests, clock, audience, counts);
         let operator =
             Operator::new(dir, store.clone(), rooms.clone(), door.clone(), limits.clone())?;
         let alarms = Alarms::new(store.clone(), rooms.clone(), clock, limits.clone());

@@ -3,9 +3,9 @@
 //! Invariant: the runtime stops its parts in the reverse of the order in which it started them. It does not
 //! know what serves the requests.
 
-use crate::node::{DeployError, Deployed, Node, OpenError};
-use room_core::config::{Audience, Config, ConfigError, Project};
-use room_door::{Capacity, Certificates, Listener, ListenerTransport, Notice, TlsError};
+use crate::node::{DeployError, Deployed, Node, NodeShare, OpenError};
+use room_core::config::{Audience, Config, ConfigError, Project, Space};
+use room_door::{Capacity, Certificates, Forwarder, Listener, ListenerTransport, Notice, TlsError};
 use room_guest::{CodeCaches, EngineError};
 use room_operator::{AdminToken, Credentials};
 use room_rooms::rooms::GuestHost;
@@ -78,7 +78,10 @@ impl Runtime {
             functions: config.audience == Audience::Developer,
         };
         let host = GuestHost::new(&limits, caches)?;
-        let node = Node::open(&config.storage, &host, &limits, config.audience, "")?;
+        // A node of this kind is alone.
+        let forwarder = Forwarder::new(&Space::default(), &limits);
+        let share = NodeShare { project: "", forwarder: &forwarder };
+        let node = Node::open(&config.storage, &host, &limits, config.audience, share)?;
         let addr = listener.addr();
         let credentials = Credentials::new(&limits);
         let serving = Vec::new();

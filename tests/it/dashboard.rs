@@ -1,7 +1,7 @@
 //! The operator's page: its headers, and its answers to clients without a token.
 
 use room_runtime::server::NewToken;
-use room_runtime::{Limits, Proxies, Server, ServerConfig};
+use room_runtime::{Limits, Proxies, Server, ServerConfig, Space};
 use room_tests::{RawClient, Reply, Requests, Setup, TestNode, guest, within};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,6 +20,7 @@ async fn server(data: &std::path::Path, listen: &str) -> (Server, String) {
         tls: None,
         admin_tls: None,
         proxies: Proxies::default(),
+        space: Space::default(),
         limits: Limits { rooms_active_max: 32, door_instances_max: 1, ..Limits::default() },
     };
     let server = within("a server to start", Server::start(config)).await.unwrap();

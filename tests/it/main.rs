@@ -28,6 +28,7 @@ mod lingering;
 mod logs;
 mod messages;
 mod metrics;
+mod nodes;
 mod operated;
 mod order;
 mod pressure;

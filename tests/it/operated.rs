@@ -1,7 +1,7 @@
 //! A server with its operator, for the tests of both. Owns its start and the operator's requests.
 
 use room_runtime::server::{BlobId, NewToken, ServeError};
-use room_runtime::{Limits, Proxies, Server, ServerConfig};
+use room_runtime::{Limits, Proxies, Server, ServerConfig, Space};
 use room_tests::{RawClient, Reply, Requests, within};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -38,7 +38,37 @@ impl Operated {
         Self::try_start_as_shipped(data, limits).await.unwrap()
     }
 
+    /// Starts it as a node of a space behind these proxies.
+    pub(crate) async fn start_in(
+        data: &Path,
+        space: Space,
+        proxies: Proxies,
+        limits: Limits,
+    ) -> Self {
+        Self::try_start_in(data, space, proxies, limits).await.unwrap()
+    }
+
+    /// Starts it as a node of a space, if it starts.
+    pub(crate) async fn try_start_in(
+        data: &Path,
+        space: Space,
+        proxies: Proxies,
+        limits: Limits,
+    ) -> Result<Self, ServeError> {
+        let limits = Limits { rooms_active_max: 32, door_instances_max: 1, ..limits };
+        Self::try_start_at(data, space, proxies, limits).await
+    }
+
     async fn try_start_as_shipped(data: &Path, limits: Limits) -> Result<Self, ServeError> {
+        Self::try_start_at(data, Space::default(), Proxies::default(), limits).await
+    }
+
+    async fn try_start_at(
+        data: &Path,
+        space: Space,
+        proxies: Proxies,
+        limits: Limits,
+    ) -> Result<Self, ServeError> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = ServerConfig {
             data: data.to_owned(),
@@ -46,7 +76,8 @@ impl Operated {
             admin: any,
             tls: None,
             admin_tls: None,
-            proxies: Proxies::default(),
+            proxies,
+            space,
             limits,
         };
         let server = within("a server to start", Server::start(config)).await?;

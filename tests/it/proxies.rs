@@ -2,7 +2,7 @@
 
 use crate::tls::Own;
 use room_runtime::server::NewToken;
-use room_runtime::{Limits, Preamble, Proxies, Server, ServerConfig};
+use room_runtime::{Limits, Preamble, Proxies, Server, ServerConfig, Space};
 use room_tests::{RawClient, Requests, Setup, TestClient, TestNode, guest, within};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -248,6 +248,7 @@ async fn the_forwarded_host_chooses_the_project() {
         tls: None,
         admin_tls: None,
         proxies: Proxies { trusted: vec![HERE.parse().unwrap()], preamble: Preamble::ProxyHeader },
+        space: Space::default(),
         limits: Limits { rooms_active_max: 32, door_instances_max: 1, ..Limits::default() },
     };
     let lost = Proxies { trusted: Vec::new(), ..config.proxies.clone() };

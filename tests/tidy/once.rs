@@ -1,6 +1,6 @@
-//! Code that exists in one place, which all others call.
+//! Code that exists in one place, which all others call, and values that must be the same where they are written twice.
 
-use super::{none, rust};
+use super::{none, root, rust};
 
 /// A poisoned lock stays in use. `lock.rs` has the reason, and is the only place that handles poison.
 #[test]
@@ -43,4 +43,29 @@ fn notable_events_of_a_room_are_reported_by_one_call() {
         }
     }
     none("one log without the other: write `report!(warn, log, [fields], \"text\")`", found);
+}
+
+/// A room in a test meets the same limits as on a server with the defaults.
+#[test]
+fn the_mock_host_has_the_runtimes_limits() {
+    let text = std::fs::read_to_string(root().join("sdk/src/test/limits.rs")).unwrap();
+    let defaults = room_runtime::Limits::default();
+    let (mut same, mut found) = (0, Vec::new());
+    for line in text.lines() {
+        let Some((_, constant)) = line.split_once("const ") else { continue };
+        let (name, rest) = constant.split_once(':').unwrap();
+        let value = rest.split_once('=').unwrap().1.trim_end_matches(';');
+        let factors = value.split('*').map(|factor| factor.trim().replace('_', ""));
+        let value: Option<u64> = factors.map(|factor| factor.parse::<u64>().ok()).product();
+        let limit = defaults.value_of(&name.to_lowercase());
+        // Its pages are small, so that tests of rooms cross them.
+        if name != "LIST_PAGE_ENTRIES_MAX" && limit.is_some() {
+            same += 1;
+            if value != limit {
+                found.push(format!("{name} is {value:?}, and not {limit:?}"));
+            }
+        }
+    }
+    assert!(same >= 10, "only {same} limits were found");
+    none("limits of the mock host that are others than the runtime's", found);
 }

@@ -5,7 +5,7 @@
 use super::ProjectArgs;
 use super::address::{clients, operators};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};
-use room_runtime::Network;
+use room_runtime::{Network, NodeId, PeerNode, node_name};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -23,11 +23,17 @@ use std::path::PathBuf;
 /// that they used, from X-Forwarded-For, -Proto and -Host (or Forwarded). These headers of any other sender reach no
 /// room. With --proxy-protocol, trusted proxies start each connection with a PROXY header, before TLS. The server
 /// closes a connection without one. It serves connections from elsewhere as without the option.
+///
+/// Several nodes serve the same projects together if each has a name by --node and knows the others by --peer. A room
+/// lives on one of them, by the names of the project, its party and the room, and every node forwards requests and
+/// WebSockets there. Give all nodes the same names, deploy to each of them, and name them to each other by
+/// --trusted-proxy. The nodes are fixed: while one is away its rooms are away, and other names move rooms without
+/// their data.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room serve --data /srv/room\n  room serve --data /srv/room \
 --listen 0.0.0.0:80 --drain-seconds 5\n  room serve --data /srv/room --trusted-proxy 10.0.0.0/8 \
---proxy-protocol"
+--proxy-protocol\n  room serve --data /srv/room --node a --peer b=http://10.0.0.2:1999 --trusted-proxy 10.0.0.2"
 )]
 pub(crate) struct ServeArgs {
     /// The folder for all data of the server; created if it does not exist
@@ -54,6 +60,18 @@ pub(crate) struct ServeArgs {
     /// Trusted proxies start each connection with a header of the PROXY protocol, version 1 or 2
     #[arg(long, requires = "trusted_proxy")]
     pub(crate) proxy_protocol: bool,
+    /// The name of this node among those that serve the same rooms
+    #[arg(long, value_name = "NODE", env = "ROOM_NODE", value_parser = node_name)]
+    pub(crate) node: Option<NodeId>,
+    /// Another of these nodes and its clients' address, as b=http://10.0.0.2:1999; may be repeated
+    #[arg(
+        long,
+        value_name = "NODE=URL",
+        env = "ROOM_PEER",
+        value_delimiter = ',',
+        requires = "node"
+    )]
+    pub(crate) peer: Vec<PeerNode>,
     /// Over how many seconds sockets are closed when the server stops
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) drain_seconds: u64,

@@ -11,7 +11,7 @@ use crate::log;
 use crate::mistake::Mistake;
 use crate::print::{self, BOLD, WARN, styled};
 use room_runtime::server::ServeError;
-use room_runtime::{Limits, Preamble, Proxies, Server, ServerConfig, Tls};
+use room_runtime::{Limits, Preamble, Proxies, Server, ServerConfig, Space, Tls};
 use std::process::ExitCode;
 
 /// The other files that a server has open: its data, its listeners, its threads' own.
@@ -23,11 +23,15 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let config = config(args)?;
     let scheme = |tls: &Option<Tls>| if tls.is_some() { "https" } else { "http" };
     let schemes = [scheme(&config.tls), scheme(&config.admin_tls)];
+    let nodes = nodes(&config.space);
     let (files, connections_max) = (files::raise(), config.limits.connections_max);
     wait_for(async {
         let mut stop = Stop::listen()?;
         let server = Server::start(config).await.map_err(refused)?;
         welcome(&server, schemes).await;
+        if let Some(nodes) = nodes {
+            print::talk(nodes);
+        }
         if let Some(files) = files {
             tell_files(files, connections_max);
         }
@@ -55,8 +59,22 @@ fn config(args: &ServeArgs) -> anyhow::Result<ServerConfig> {
         admin_tls: tls.clone().filter(|_| args.admin_tls),
         tls,
         proxies: Proxies { trusted: args.trusted_proxy.clone(), preamble },
+        space: space(args),
         limits,
     })
+}
+
+/// Returns the nodes that the command line names.
+fn space(args: &ServeArgs) -> Space {
+    let alone = Space::default();
+    Space { node: args.node.clone().unwrap_or(alone.node), peers: args.peer.clone() }
+}
+
+/// Returns the line that names the nodes, if there is more than one.
+fn nodes(space: &Space) -> Option<String> {
+    let peers: Vec<&str> = space.peers.iter().map(|peer| peer.name().as_str()).collect();
+    let own = space.node.as_str();
+    (!peers.is_empty()).then(|| format!("node       {own}, beside {}", peers.join(", ")))
 }
 
 async fn welcome(server: &Server, [clients, operators]: [&str; 2]) {
@@ -102,6 +120,9 @@ fn refused(err: ServeError) -> anyhow::Error {
     let help = match &err {
         ServeError::Listen { .. } => "choose other addresses with --listen and --admin",
         ServeError::Proxies(_) => "name them: --trusted-proxy 10.0.0.0/8",
+        ServeError::Space(_) => {
+            "choose other --node and --peer, such as --node a --peer b=http://10.0.0.2:1999"
+        }
         ServeError::Tls(_) => "check --tls-cert and --tls-key",
         ServeError::InUse(_) => "stop the other server, or name another folder with --data",
         ServeError::Tokens(_) => {

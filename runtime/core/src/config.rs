@@ -7,11 +7,13 @@
 mod module;
 mod origin;
 mod proxies;
+mod space;
 
 pub use module::ModuleSource;
 pub use origin::Origins;
 pub use origin::{Origin, OriginError};
 pub use proxies::{Network, NetworkError, Preamble, Proxies};
+pub use space::{PeerNode, Space, SpaceError, node_name};
 
 use crate::limits::Limits;
 use crate::ttl::Ttl;

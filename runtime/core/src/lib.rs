@@ -33,9 +33,10 @@ pub mod turn;
 pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use config::{
     Audience, AutoResponse, Config, ConfigError, ModuleSource, Network, NetworkError, Origin,
-    OriginError, PartyConfig, Preamble, Project, Proxies, StorageConfig, Tls, WhenQuiet,
+    OriginError, PartyConfig, PeerNode, Preamble, Project, Proxies, Space, SpaceError,
+    StorageConfig, Tls, WhenQuiet, node_name,
 };
-pub use id::{ConnectionId, NameError, PartyName, RoomId};
+pub use id::{ConnectionId, NameError, NodeId, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};
 pub use logs::Logs;
 pub use ttl::{Ttl, TtlError};

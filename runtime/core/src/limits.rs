@@ -172,6 +172,11 @@ limits! {
     log_lines_max: "lines" = 1_000, "Log lines of one turn", "further lines are dropped and counted";
     fault_text_bytes_max: "bytes" = 8 * KIB, "Length of a guest's own error text", "the text is cut";
 
+    // Rooms that live on other nodes of the space.
+    forwards_max: "requests" = 10_000, "Requests and WebSockets of clients that a server forwards to other nodes at the same time", "503";
+    forward_connect_ms_max: "ms" = 2_000, "Time to connect to another node", "503";
+    forward_answer_ms_max: "ms" = 120_000, "Time that another node has to answer a forwarded request, the arrival of its body included", "504";
+
     // The certificate's files.
     tls_reload_ms: "ms" = 10_000, "Time between two checks of the certificate and its key", "they are read again, and replace the old ones if they changed and match";
     tls_file_bytes_max: "bytes" = MIB, "Size of the certificate's file, its chain included, and of its key's", "the pair is refused";
@@ -253,6 +258,9 @@ impl Limits {
             memory_bytes_max: self.memory_bytes_max.min(memory),
             reload_rooms_max: self.reload_rooms_max.min(process.reload_rooms_max),
             door_instances_max: self.door_instances_max.min(process.door_instances_max),
+            forwards_max: process.forwards_max,
+            forward_connect_ms_max: process.forward_connect_ms_max,
+            forward_answer_ms_max: process.forward_answer_ms_max,
             ..self.clone()
         };
         match within.problems() {

@@ -1,12 +1,13 @@
 //! The checks of every request's head, before any route sees the request. Owns the `Host` header's check, and the
-//! requests that go to no route: WebSockets, and clients of an address that has too many connections.
+//! requests that go to no route: WebSockets, clients of an address that has too many connections, and requests for rooms
+//! of other nodes.
 //!
 //! Invariant: a request that passed names exactly one host, or is of HTTP/1.0 and names none. So the URL that a room
 //! sees is valid. It does not know what a request asks for.
 
 use crate::listener::RequestArrival;
 use crate::status::DoorError;
-use crate::{FrontDoor, socket, upgrade};
+use crate::{FrontDoor, forward, socket, upgrade};
 use ::http::uri::Authority;
 use ::http::{HeaderMap, Version, header};
 use axum::extract::{Request, State};
@@ -19,6 +20,10 @@ pub(super) async fn check(State(door): State<FrontDoor>, request: Request, next:
     if let Some(error) = problem(&request) {
         return error.show(door.0.audience).into_response();
     }
+    let request = match forward::unless_here(&door, request).await {
+        Ok(request) => request,
+        Err(response) => return response,
+    };
     if upgrade::is_asked_for(request.headers()) {
         return socket::open(door, request).await;
     }

@@ -10,6 +10,7 @@ mod carrier;
 mod client;
 mod discard;
 pub mod events;
+mod forward;
 mod forwarded;
 mod head;
 mod hooks;
@@ -22,6 +23,7 @@ mod status;
 mod upgrade;
 
 pub use address::{connection_of_query, room_of_path};
+pub use forward::Forwarder;
 pub use http::read_body;
 pub use listener::TlsError;
 pub use listener::{Capacity, Certificates, Listener, ListenerTransport, client_addr};
@@ -35,13 +37,12 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use room_core::clock::Clock;
-use room_core::config::Audience;
+use room_core::config::{Audience, PeerNode};
 use room_core::id::{NameError, NodeId, RoomId};
 use room_core::limits::{Limits, size};
 use room_core::lock::lock;
 use room_core::logs::LogLevel;
 use room_core::metrics::{Metrics, level};
-use room_rooms::cluster::Ring;
 use room_rooms::rooms::{Guests, Rooms};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -61,8 +62,7 @@ pub struct FrontDoor(Arc<FrontDoorInner>);
 
 struct FrontDoorInner {
     rooms: Rooms,
-    ring: Ring,
-    node: NodeId,
+    forwarder: Forwarder,
     limits: Arc<Limits>,
     clock: Clock,
     audience: Audience,
@@ -87,8 +87,7 @@ impl FrontDoor {
     /// Returns the front door of a node, with no socket open.
     pub fn new(
         rooms: Rooms,
-        ring: Ring,
-        node: NodeId,
+        forwarder: Forwarder,
         guests: &Guests,
         clock: Clock,
         audience: Audience,
@@ -100,8 +99,7 @@ impl FrontDoor {
             Arc::new(Semaphore::new(size(limits.overlay_pages_max).min(Semaphore::MAX_PERMITS)));
         Self(Arc::new(FrontDoorInner {
             rooms,
-            ring,
-            node,
+            forwarder,
             limits,
             clock,
             audience,
@@ -139,7 +137,7 @@ impl FrontDoor {
 
     /// Returns the id of the node that the door belongs to.
     pub fn node(&self) -> &NodeId {
-        &self.0.node
+        self.0.forwarder.homes().own()
     }
 
     /// Returns the metrics that `METRICS.md` lists, as they are now, in Prometheus' text format.
@@ -198,11 +196,15 @@ impl FrontDoor {
     /// # Errors
     /// [`DoorError::Elsewhere`].
     pub fn here(&self, room: RoomId) -> Result<RoomId, DoorError> {
-        let owner = self.0.ring.owner(&room);
-        if *owner != self.0.node {
-            return Err(DoorError::Elsewhere(owner.clone()));
+        match self.elsewhere(&room) {
+            Some(peer) => Err(DoorError::Elsewhere(peer.name().clone())),
+            None => Ok(room),
         }
-        Ok(room)
+    }
+
+    /// Returns the node on which a room lives, if that is another one.
+    fn elsewhere(&self, room: &RoomId) -> Option<&PeerNode> {
+        self.0.forwarder.homes().elsewhere(self.0.rooms.logs().project(), room)
     }
 
     /// Returns what a client that asked for a room sees of an error. The node's log has the whole error.

@@ -17,6 +17,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use driver::RoomMembership;
+pub(crate) use driver::spread;
 use futures_util::{SinkExt, StreamExt};
 use room_core::event::CloseFrame;
 use room_core::limits::{Limits, ms};

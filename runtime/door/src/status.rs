@@ -59,9 +59,29 @@ pub enum DoorError {
     /// The project does not list the origin of the page that opens the WebSocket.
     #[error("the project's origins do not list {0}")]
     Origin(String),
-    /// Another node runs the room.
-    #[error("the room is on node {}", .0.as_str())]
+    /// The room lives on another node, and this request is not forwarded.
+    #[error("the room lives on node {}: ask that node", .0.as_str())]
     Elsewhere(NodeId),
+    /// Another node forwarded the request, and this node would forward it again.
+    #[error(
+        "node {} was sent a request for a room of node {}: all nodes of a space must be given the same names",
+        .own.as_str(), .home.as_str()
+    )]
+    Looped {
+        /// The home of the room, as this node sees it.
+        home: NodeId,
+        /// This node.
+        own: NodeId,
+    },
+    /// This node cannot connect to the room's home, or lost the connection.
+    #[error("node {}, on which the room lives, cannot be reached", .0.as_str())]
+    NodeDown(NodeId),
+    /// The room's home does not answer.
+    #[error("node {}, on which the room lives, did not answer in time", .0.as_str())]
+    NodeSilent(NodeId),
+    /// This node forwards as many requests as the limit allows.
+    #[error("this node already forwards as many requests as it may (forwards_max = {0})")]
+    ForwardsFull(u64),
     /// The party or the room cannot be reached.
     #[error(transparent)]
     Room(#[from] Unreachable),
@@ -102,6 +122,9 @@ impl DoorError {
             Self::BodyTooLarge(_) => (413, 1009),
             Self::UriTooLong(_) => (414, 4414),
             Self::Elsewhere(_) => (421, 4421),
+            Self::Looped { .. } => (508, 4508),
+            Self::NodeDown(_) | Self::ForwardsFull(_) => (503, 1013),
+            Self::NodeSilent(_) => (504, 1013),
             Self::Room(Unreachable::Room(error)) => match error {
                 RoomError::Busy | RoomError::Full | RoomError::Contended | RoomError::Gone => {
                     (503, 1013)
@@ -127,8 +150,9 @@ impl DoorError {
             }
             Self::Origin(_) => Refusal::Origin,
             Self::Starting | Self::NoProject | Self::Unbuilt(_) => Refusal::Starting,
-            Self::BuffersFull | Self::AddressFull(_) => Refusal::Busy,
-            Self::Elsewhere(_) => Refusal::Elsewhere,
+            Self::BuffersFull | Self::AddressFull(_) | Self::ForwardsFull(_) => Refusal::Busy,
+            Self::Elsewhere(_) | Self::Looped { .. } => Refusal::Elsewhere,
+            Self::NodeDown(_) | Self::NodeSilent(_) => Refusal::Elsewhere,
             Self::Room(Unreachable::Room(error)) => match error {
                 RoomError::Busy => Refusal::Busy,
                 RoomError::Full => Refusal::Full,
@@ -171,7 +195,10 @@ impl DoorError {
             | Self::NoProject
             | Self::Unbuilt(_)
             | Self::BuffersFull
-            | Self::AddressFull(_) => true,
+            | Self::AddressFull(_)
+            | Self::ForwardsFull(_)
+            | Self::NodeDown(_)
+            | Self::NodeSilent(_) => true,
             Self::Room(Unreachable::Room(error)) => error.is_retryable(),
             _ => false,
         };
@@ -224,6 +251,10 @@ mod tests {
             DoorError::BuffersFull,
             DoorError::AddressFull(10),
             DoorError::Elsewhere(NodeId::new("b")),
+            DoorError::Looped { home: NodeId::new("b"), own: NodeId::new("a") },
+            DoorError::NodeDown(NodeId::new("b")),
+            DoorError::NodeSilent(NodeId::new("b")),
+            DoorError::ForwardsFull(10),
             room(RoomError::Busy),
             room(RoomError::Full),
             room(RoomError::Contended),
@@ -264,7 +295,11 @@ mod tests {
             426 4426 this server speaks version 13 of the WebSocket protocol 
             503 1013 the server's buffers are full retry
             429 1013 this address has 10 connections open, as many as it may have: close one first retry
-            421 4421 the room is on node b 
+            421 4421 the room lives on node b: ask that node 
+            508 4508 node a was sent a request for a room of node b: all nodes of a space must be given the same names 
+            503 1013 node b, on which the room lives, cannot be reached retry
+            504 1013 node b, on which the room lives, did not answer in time retry
+            503 1013 this node already forwards as many requests as it may (forwards_max = 10) retry
             503 1013 the room is busy retry
             503 1013 the room is full 
             503 1013 connections with this id replace each other too often: an id belongs to one connection 

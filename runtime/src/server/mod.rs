@@ -39,10 +39,10 @@ use blobs::Blobs;
 use compiled::CompiledFolder;
 use hosts::Hosts;
 use room_core::clock::Clock;
-use room_core::config::{Proxies, Tls};
+use room_core::config::{Proxies, Space, Tls};
 use room_core::limits::{Limits, size};
 use room_core::metrics::ServerMetrics;
-use room_door::{Capacity, Certificates, Listener, ListenerTransport, Porter, TlsError};
+use room_door::{Capacity, Certificates, Forwarder, Listener, ListenerTransport, Porter, TlsError};
 use room_guest::{CodeCaches, EngineError};
 use room_operator::{ClientAddress, SocketScheme};
 use room_rooms::rooms::GuestHost;
@@ -77,6 +77,8 @@ pub struct ServerConfig {
     pub admin_tls: Option<Tls>,
     /// The proxies between the clients and the server. Operators connect without a proxy.
     pub proxies: Proxies,
+    /// The nodes that serve one space of rooms together with this server.
+    pub space: Space,
     /// The bounds of the process: of its listeners, of operators' requests, and of all projects together. A project has
     /// limits of its own, and these bound them.
     pub limits: Limits,
@@ -96,6 +98,9 @@ pub enum ServeError {
     /// The configuration of proxies contradicts itself.
     #[error("{0}")]
     Proxies(String),
+    /// The configuration of the space contradicts itself.
+    #[error("{0}")]
+    Space(String),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -166,10 +171,8 @@ impl Server {
     /// # Cancel safety
     /// If dropped before it returns, nothing is left running.
     pub async fn start(config: ServerConfig) -> Result<Self, ServeError> {
+        let forwarder = forwarder(&config)?;
         let ServerConfig { data, limits, .. } = config;
-        if let Some(problem) = config.proxies.problem() {
-            return Err(ServeError::Proxies(problem));
-        }
         let shared_limits = Arc::new(limits.clone());
         let scheme = if config.tls.is_some() { SocketScheme::Wss } else { SocketScheme::Ws };
         let bind = async |addr, files: Option<Tls>, proxies| {
@@ -194,6 +197,7 @@ impl Server {
             blobs: Blobs::open(&data.join("blobs"), limits.module_bytes_max)?,
             hosts: Hosts::default(),
             guests: GuestHost::new(&shared_limits, caches)?,
+            forwarder,
             drain_spread_ms: limits.drain_spread_ms,
         };
         let clock = Clock::system();
@@ -287,6 +291,18 @@ impl Server {
             drop(serving.await);
         }
         blocking(|| self.core.0.compiled.note());
+    }
+}
+
+/// Checks the proxies and the nodes that a configuration names, and returns the way to those nodes.
+fn forwarder(config: &ServerConfig) -> Result<Forwarder, ServeError> {
+    let ServerConfig { proxies, space, tls, limits, .. } = config;
+    if let Some(problem) = proxies.problem() {
+        return Err(ServeError::Proxies(problem));
+    }
+    match space.problem(proxies, tls.is_some()) {
+        Some(problem) => Err(ServeError::Space(problem)),
+        None => Ok(Forwarder::new(space, limits)),
     }
 }
 

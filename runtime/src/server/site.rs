@@ -12,12 +12,13 @@ use super::hosts::{HostReservation, Hosts};
 use super::layout;
 use super::plan::{Plan, missing};
 use super::release::{BlobId, Release, var_problem};
-use crate::node::{DeployError, Deployed, Node, OpenError};
+use crate::node::{DeployError, Deployed, Node, NodeShare, OpenError};
 use hashbrown::HashSet;
 use room_core::config::{Audience, ModuleSource, PartyConfig, Project, StorageConfig, WhenQuiet};
 use room_core::limits::Limits;
 use room_core::limits::fixed::{VARIABLE_BYTES_MAX, VARIABLES_MAX};
 use room_core::lock::lock;
+use room_door::Forwarder;
 use room_operator::Operator;
 use room_rooms::rooms::GuestHost;
 use room_store::{StoreError, blocking};
@@ -152,8 +153,12 @@ impl Site {
         let values = release.limits().map_err(|problem| SiteError::Wrong(vec![problem]))?;
         let values = Limits { drain_spread_ms: shared.drain_spread_ms, ..values };
         let storage = StorageConfig::Disk(folder.path().join("rooms"));
-        let (guests, own) = (shared.guests.clone(), name.to_owned());
-        let opening = move || Node::open(&storage, &guests, &values, Audience::Public, &own);
+        let (guests, forwarder) = (shared.guests.clone(), shared.forwarder.clone());
+        let own = name.to_owned();
+        let opening = move || {
+            let share = NodeShare { project: &own, forwarder: &forwarder };
+            Node::open(&storage, &guests, &values, Audience::Public, share)
+        };
         let node = tokio::runtime::Handle::current();
         let node = tokio::task::spawn_blocking(move || {
             // A node starts its tasks on the caller's runtime.
@@ -442,6 +447,8 @@ pub(super) struct SharedByProjects {
     pub(super) hosts: Hosts,
     /// The engine that runs the projects' guests.
     pub(super) guests: GuestHost,
+    /// The way to the rooms of other nodes.
+    pub(super) forwarder: Forwarder,
     /// The time over which sockets are closed when the server stops. The person who starts the server chooses it, so a
     /// project's own value is ignored.
     pub(super) drain_spread_ms: u64,

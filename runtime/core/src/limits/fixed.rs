@@ -40,6 +40,10 @@ fixed! {
     BLOB_UNUSED_MS_MAX as "blob_unused_ms_max": u64, "ms" = 86_400_000, "Time for which an uploaded module or file that no version needs is kept", "it is removed with the next deployment";
     DAMAGED_BLOBS_MAX as "damaged_blobs_max": usize, "files" = 8, "Damaged modules and files of a server that are kept for inspection", "the oldest is dropped";
 
+    PEERS_MAX as "peers_max": usize, "nodes" = 64, "Other nodes that a server of a space knows", "it does not start";
+    NODE_NAME_BYTES_MAX as "node_name_bytes_max": usize, "bytes" = 64, "Length of a node's name", "it is refused";
+    FORWARD_BUFFER_BYTES as "forward_buffer_bytes": usize, "bytes" = 8 * KIB as usize, "Buffer of each direction of a forwarded WebSocket", "the rest is read when these bytes are written";
+
     // A room's author.
     PARTY_BYTES_MAX as "party_bytes_max": usize, "bytes" = 64, "Length of a party's name", "it is refused";
     RESPONSE_HEADERS_MAX as "response_headers_max": usize, "headers" = 256, "Headers of a room's response", "the turn fails, and the client is answered 500";

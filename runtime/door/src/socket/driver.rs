@@ -311,7 +311,7 @@ async fn send_batch(
 
 /// Returns when, after the node starts to stop, a socket is closed: a random time within the window. If all clients
 /// came back at the same moment, they would overload the node that starts next.
-fn spread(limits: &Limits) -> Duration {
+pub(crate) fn spread(limits: &Limits) -> Duration {
     let moments = limits.drain_spread_ms.saturating_add(1);
     ms(uuid::Uuid::new_v4().as_u64_pair().0 % moments)
 }

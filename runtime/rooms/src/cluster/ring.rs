@@ -7,7 +7,7 @@ use room_core::id::{NodeId, RoomId};
 use std::hash::{Hash, Hasher};
 
 /// The members and their shares.
-pub struct Ring {
+pub(super) struct Ring {
     nodes: HrwNodes<Member>,
     only: Option<NodeId>,
 }
@@ -32,32 +32,36 @@ impl HrwNode for Member {
     }
 }
 
-/// A room as it is hashed: `party/name`.
-struct HashedRoom<'a>(&'a RoomId);
+/// A room as it is hashed: `project/party/name`, or `party/name` in a process with only one project.
+struct HashedRoom<'a>(&'a str, &'a RoomId);
 
 impl Hash for HashedRoom<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(self.0.party().as_str().as_bytes());
+        if !self.0.is_empty() {
+            state.write(self.0.as_bytes());
+            state.write(b"/");
+        }
+        state.write(self.1.party().as_str().as_bytes());
         state.write(b"/");
-        state.write(self.0.name().as_bytes());
+        state.write(self.1.name().as_bytes());
     }
 }
 
 impl Ring {
     /// Makes a ring of these nodes with their weights. There is at least one node.
-    pub fn new(first: (NodeId, usize), others: Vec<(NodeId, usize)>) -> Self {
+    pub(super) fn new(first: (NodeId, usize), others: Vec<(NodeId, usize)>) -> Self {
         let only = others.is_empty().then(|| first.0.clone());
         let members = std::iter::once(first).chain(others);
         let nodes = HrwNodes::new(members.map(|(id, weight)| Member { id, weight }));
         Self { nodes, only }
     }
 
-    /// The node that should run a room.
-    pub fn owner(&self, room: &RoomId) -> &NodeId {
+    /// Returns the node on which a project's room lives.
+    pub(super) fn owner(&self, project: &str, room: &RoomId) -> &NodeId {
         if let Some(only) = &self.only {
             return only;
         }
-        let best = self.nodes.sorted(&HashedRoom(room)).next();
+        let best = self.nodes.sorted(&HashedRoom(project, room)).next();
         &best.expect("a ring has at least one node").id
     }
 }
@@ -83,26 +87,29 @@ mod tests {
         let ring = ring(&[("a", 1), ("b", 1), ("c", 2)]);
         let owners: Vec<&str> = ["lobby", "game-1", "game-2", "game-3", "é", "a b", "x", "y"]
             .iter()
-            .map(|name| ring.owner(&room(name)).as_str())
+            .map(|name| ring.owner("", &room(name)).as_str())
             .collect();
         expect_test::expect![[r#"
             b b a a c c c c
         "#]]
         .assert_eq(&format!("{}\n", owners.join(" ")));
+        let of = |project| ring.owner(project, &room("lobby")).as_str();
+        assert_eq!(["", "chat", "game", "board"].map(of), ["b", "c", "c", "b"]);
     }
 
     #[test]
     fn each_nodes_share_of_rooms_follows_its_weight() {
         let ring = ring(&[("a", 1), ("b", 3)]);
-        let on_b = (0..4_000).filter(|n| ring.owner(&room(&n.to_string())).as_str() == "b").count();
+        let on_b =
+            (0..4_000).filter(|n| ring.owner("", &room(&n.to_string())).as_str() == "b").count();
         assert!((2_800..3_200).contains(&on_b), "{on_b} of 4000");
     }
 
     proptest! {
         #[test]
         fn adding_a_node_moves_rooms_only_to_it(name in "[a-z0-9]{1,20}") {
-            let before = ring(&[("a", 1), ("b", 1)]).owner(&room(&name)).clone();
-            let after = ring(&[("a", 1), ("b", 1), ("c", 1)]).owner(&room(&name)).clone();
+            let before = ring(&[("a", 1), ("b", 1)]).owner("", &room(&name)).clone();
+            let after = ring(&[("a", 1), ("b", 1), ("c", 1)]).owner("", &room(&name)).clone();
             prop_assert!(after == before || after.as_str() == "c");
         }
     }
