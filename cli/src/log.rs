@@ -13,8 +13,9 @@ use chrono::{DateTime, Local};
 use std::fmt::{self, Write as _};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{self, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 
 /// The target under which rooms log.
 pub(crate) const GUEST: &str = "room::guest";
@@ -39,10 +40,26 @@ pub(crate) fn install(verbose: u8, filter: Option<&str>) -> anyhow::Result<(Faul
     // by the million, and asking about each takes longer than compiling.
     let (listener, faults) = faults::listen();
     let (spans, traces) = traces::from_env()?;
+    let reads_spans = reads_spans(directives);
     let lines =
-        tracing_subscriber::registry().with(spans).with(Lines.with_filter(filter)).with(listener);
+        tracing_subscriber::registry().with(spans).with(lines(filter, reads_spans)).with(listener);
     tracing::subscriber::set_global_default(lines).context("a second log was installed")?;
     Ok((faults, traces))
+}
+
+/// Returns true if the filter chooses events by the spans around them, as `[turn]=debug` does.
+fn reads_spans(directives: &str) -> bool {
+    directives.contains('[')
+}
+
+/// Returns the layer that prints. Unless the filter reads spans, it lets none be made: a line shows none, and to
+/// make one is a good part of a turn.
+fn lines<S>(filter: EnvFilter, reads_spans: bool) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let read = filter_fn(move |metadata| reads_spans || !metadata.is_span());
+    Lines.with_filter(filter.and(read.with_max_level_hint(LevelFilter::TRACE)))
 }
 
 /// Prints each event as one line.
@@ -151,6 +168,28 @@ fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_that_nobody_reads_is_not_made() {
+        for (directives, is_made) in [
+            ("warn,room::guest=trace", false),
+            ("info,room_runtime=trace,room::guest=trace", false),
+            ("trace", false),
+            ("warn,[turn]=debug", true),
+        ] {
+            let filter = EnvFilter::builder().parse(directives).unwrap();
+            let (listener, _) = faults::listen();
+            let (spans, _traces) = traces::from_env().unwrap();
+            let log = tracing_subscriber::registry()
+                .with(spans)
+                .with(lines(filter, reads_spans(directives)))
+                .with(listener);
+            tracing::subscriber::with_default(log, || {
+                let span = tracing::debug_span!(target: "room_rooms::room::turns", "turn");
+                assert_eq!(!span.is_disabled(), is_made, "{directives}");
+            });
+        }
+    }
 
     fn plain(target: &str, words: &LogFields) -> String {
         anstream::adapter::strip_str(&line("12:03:04", &Level::INFO, target, words)).to_string()

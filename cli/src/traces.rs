@@ -48,13 +48,23 @@ mod exporter {
     ///
     /// # Errors
     /// A mistake: the variables about the collector are invalid.
-    pub(crate) fn from_env<S>() -> anyhow::Result<(Option<impl Layer<S>>, Traces)>
+    pub(crate) fn from_env<S>() -> anyhow::Result<(impl Layer<S>, Traces)>
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        if !is_wanted() {
-            return Ok((None, Traces::default()));
+        let (mut layer, mut read, mut traces) = (None, Targets::new(), Traces::default());
+        if is_wanted() {
+            let provider = provider()?;
+            let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer(SERVICE));
+            layer = Some(spans.with_location(false).with_threads(false));
+            read = read.with_target("room_", tracing::Level::DEBUG);
+            traces = Traces(Some(provider));
         }
+        // The filter is there without the layer, too: a layer without a filter would have every span made.
+        Ok((layer.with_filter(read), traces))
+    }
+
+    fn provider() -> anyhow::Result<SdkTracerProvider> {
         let exporter = SpanExporter::builder().with_http().build().map_err(|err| {
             Mistake::new(Code::BadUrl, format_args!("no spans can be sent: {err}"))
                 .help("set OTEL_EXPORTER_OTLP_ENDPOINT to a URL such as http://localhost:4318")
@@ -62,16 +72,8 @@ mod exporter {
         let named = std::env::var_os("OTEL_SERVICE_NAME").is_some();
         let resource = Resource::builder();
         let resource = if named { resource } else { resource.with_service_name(SERVICE) };
-        let provider = SdkTracerProvider::builder()
-            .with_resource(resource.build())
-            .with_batch_exporter(exporter)
-            .build();
-        let layer = tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer(SERVICE))
-            .with_location(false)
-            .with_threads(false)
-            .with_filter(Targets::new().with_target("room_", tracing::Level::DEBUG));
-        Ok((Some(layer), Traces(Some(provider))))
+        let provider = SdkTracerProvider::builder().with_resource(resource.build());
+        Ok(provider.with_batch_exporter(exporter).build())
     }
 }
 
@@ -79,7 +81,10 @@ mod exporter {
 mod exporter {
     use super::is_wanted;
     use crate::print::{self, WARN, styled};
-    use tracing_subscriber::layer::Identity;
+    use tracing::Subscriber;
+    use tracing_subscriber::filter::LevelFilter;
+    use tracing_subscriber::layer::{Identity, Layer};
+    use tracing_subscriber::registry::LookupSpan;
 
     /// Nothing: this `room` sends no spans.
     pub(crate) struct Traces;
@@ -88,12 +93,16 @@ mod exporter {
     ///
     /// # Errors
     /// Never.
-    pub(crate) fn from_env() -> anyhow::Result<(Option<Identity>, Traces)> {
+    pub(crate) fn from_env<S>() -> anyhow::Result<(impl Layer<S>, Traces)>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
         if is_wanted() {
             let text = "no spans are sent: this `room` was built without `--features otlp`";
             print::talk(styled(WARN, text));
         }
-        Ok((None, Traces))
+        // With a filter: a layer without one would have every span made.
+        Ok((Identity::new().with_filter(LevelFilter::OFF), Traces))
     }
 }
 

@@ -152,6 +152,155 @@ pub mod room {
                 }
             }
         }
+        /// The messages that wait for a room. Only `batch.run` may take from them.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod inbox {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Message = super::super::super::room::runtime::types::Message;
+            /// A message that came.
+            #[derive(Clone)]
+            pub struct Delivery {
+                /// The id of the open connection that it came from.
+                pub connection: _rt::String,
+                /// What came.
+                pub message: Message,
+            }
+            impl ::core::fmt::Debug for Delivery {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Delivery")
+                        .field("connection", &self.connection)
+                        .field("message", &self.message)
+                        .finish()
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Ends the turn in work, and begins another one with the message that it returns, or none if the call is
+            /// over.
+            ///
+            /// `outcome` is what `on-message` would return: on `ok` the turn takes effect as a whole, and on `err` it
+            /// is dropped, and the text is logged. The first `next` of a call ends no turn, and its `outcome` is
+            /// ignored. A turn has its time, its counts and its log lines for itself, as if the host had called
+            /// `on-message`.
+            #[allow(async_fn_in_trait)]
+            pub fn next(
+                outcome: ::core::result::Result<(), &str>,
+            ) -> ::core::option::Option<Delivery> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 6 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 6
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let (result1_0, result1_1, result1_2) = match outcome {
+                        Ok(_) => (0i32, ::core::ptr::null_mut(), 0usize),
+                        Err(e) => {
+                            let vec0 = e;
+                            let ptr0 = vec0.as_ptr().cast::<u8>();
+                            let len0 = vec0.len();
+                            (1i32, ptr0.cast_mut(), len0)
+                        }
+                    };
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/inbox@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "next"]
+                        fn wit_import3(_: i32, _: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(result1_0, result1_1, result1_2, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result16 = match l4 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l5 = *ptr2
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l6 = *ptr2
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len7 = l6;
+                                let bytes7 = _rt::Vec::from_raw_parts(
+                                    l5.cast(),
+                                    len7,
+                                    len7,
+                                );
+                                let l8 = i32::from(
+                                    *ptr2
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                use super::super::super::room::runtime::types::Message as V15;
+                                let v15 = match l8 {
+                                    0 => {
+                                        let e15 = {
+                                            let l9 = *ptr2
+                                                .add(4 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l10 = *ptr2
+                                                .add(5 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len11 = l10;
+                                            let bytes11 = _rt::Vec::from_raw_parts(
+                                                l9.cast(),
+                                                len11,
+                                                len11,
+                                            );
+                                            _rt::string_lift(bytes11)
+                                        };
+                                        V15::Text(e15)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e15 = {
+                                            let l12 = *ptr2
+                                                .add(4 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l13 = *ptr2
+                                                .add(5 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len14 = l13;
+                                            <_ as From<
+                                                _rt::Vec<_>,
+                                            >>::from(_rt::Vec::from_raw_parts(l12.cast(), len14, len14))
+                                        };
+                                        V15::Binary(e15)
+                                    }
+                                };
+                                Delivery {
+                                    connection: _rt::string_lift(bytes7),
+                                    message: v15,
+                                }
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result16
+                }
+            }
+        }
         /// The room's clients.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod connections {
@@ -2727,6 +2876,45 @@ pub mod room {
 pub mod exports {
     pub mod room {
         pub mod runtime {
+            /// How a room takes several messages in one call, which is cheaper for both sides than a call for each. A
+            /// module may do without this interface, and then gets each of its messages by `on-message`. With it, a
+            /// module gets a message by either.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod batch {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_run_cabi<T_: Guest>() {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        { T_::run() };
+                    }
+                }
+                pub trait Guest {
+                    /// Messages wait. The guest calls `inbox.next` until that returns none, handles each message as
+                    /// `on-message` would, and returns.
+                    ///
+                    /// A trap drops the turn in work and the instance. So does a return before `next` returned none. The turns
+                    /// before stand, and the messages after it meet a fresh instance.
+                    #[allow(async_fn_in_trait)]
+                    fn run() -> ();
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_room_runtime_batch_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "room:runtime/batch@0.1.0#run")] unsafe extern "C" fn
+                        export_run() { unsafe { $($path_to_types)*::
+                        _export_run_cabi::<$ty > () } } };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_room_runtime_batch_0_1_0_cabi;
+            }
             /// What a room does when it ends because nobody uses it. A module may do without this interface.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
             pub mod expiry {
@@ -5031,6 +5219,13 @@ mod _rt {
             unsafe { String::from_utf8_unchecked(bytes) }
         }
     }
+    pub unsafe fn invalid_enum_discriminant<T>() -> T {
+        if cfg!(debug_assertions) {
+            panic!("invalid enum discriminant")
+        } else {
+            unsafe { core::hint::unreachable_unchecked() }
+        }
+    }
     pub unsafe fn cabi_dealloc(ptr: *mut u8, size: usize, align: usize) {
         if size == 0 {
             return;
@@ -5038,13 +5233,6 @@ mod _rt {
         unsafe {
             let layout = alloc::Layout::from_size_align_unchecked(size, align);
             alloc::dealloc(ptr, layout);
-        }
-    }
-    pub unsafe fn invalid_enum_discriminant<T>() -> T {
-        if cfg!(debug_assertions) {
-            panic!("invalid enum discriminant")
-        } else {
-            unsafe { core::hint::unreachable_unchecked() }
         }
     }
     pub use alloc_crate::alloc;
@@ -5172,6 +5360,9 @@ macro_rules! __export_module_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
+        exports::room::runtime::batch::__export_room_runtime_batch_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::room::runtime::batch);
+        $($path_to_types_root)*::
         exports::room::runtime::expiry::__export_room_runtime_expiry_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::expiry);
         $($path_to_types_root)*::
@@ -5183,68 +5374,72 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2421] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2585] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf8\x11\x01A\x02\x01\
-A\x18\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x9c\x13\x01A\x02\x01\
+A\x1c\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
 tags\x0a\x05state\0\x04\0\x0aconnection\x03\0\x0b\x01r\x02\x04names\x03maxw\x04\0\
 \x05limit\x03\0\x0d\x01r\x02\x04code{\x06reasons\x04\0\x0bclose-frame\x03\0\x0f\x03\
-\0\x18room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07message\x02\x03\0\0\x0aconne\
-ction\x02\x03\0\0\x0bclose-frame\x02\x03\0\0\x05limit\x01B\x1e\x02\x03\x02\x01\x01\
-\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x02\x04\0\x0aconnection\x03\0\x02\x02\x03\
-\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\
-\0\x06\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01\
-y\0\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-erro\
-r\x03\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\
-\x01@\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\
-\0\x03get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04s\
-end\x01\x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09bro\
-adcast\x01\x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01\
-@\x02\x02ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime\
-/connections@0.1.0\x05\x05\x01B&\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\
-\x05\x0binvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\
-\x0dinvalid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01\
-p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\
-\x0bstart-after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0c\
-list-options\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04pag\
-e\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01\
-p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\
-\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\
-\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01\
-@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04key\
-s\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07option\
-s\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x03\0\
-\x1aroom:runtime/storage@0.1.0\x05\x06\x01B\x07\x01kw\x01@\0\0\0\x04\0\x03get\x01\
-\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\
-\x03\x03\0\x18room:runtime/alarm@0.1.0\x05\x07\x01B\x05\x01@\0\0s\x04\0\x05party\
-\x01\0\x04\0\x04name\x01\0\x01@\0\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:run\
-time/room@0.1.0\x05\x08\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05e\
-rror\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07message\
-s\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\
-\x09\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:ru\
-ntime/expiry@0.1.0\x05\x0a\x02\x03\0\0\x07request\x02\x03\0\0\x08response\x01B\x1d\
-\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x0b\x04\0\x07reque\
-st\x03\0\x02\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x02\
-\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x08\
-\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\
-\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aco\
-nnection\x07\x07request\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnec\
-tions\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnection\x07\
-\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aconnectio\
-n\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07re\
-quest\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19r\
-oom:runtime/events@0.1.0\x05\x0d\x01B\x0e\x02\x03\x02\x01\x0b\x04\0\x07request\x03\
-\0\0\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x0b\
-close-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06refu\
-se\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05lob\
-by\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11\
-on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\x0b\x04\0\x17room:runti\
-me/door@0.1.0\x05\x0e\x04\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06\
-module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262\
-.0\x10wit-bindgen-rust\x060.63.0";
+\0\x18room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07message\x01B\x08\x02\x03\x02\
+\x01\x01\x04\0\x07message\x03\0\0\x01r\x02\x0aconnections\x07message\x01\x04\0\x08\
+delivery\x03\0\x02\x01j\0\x01s\x01k\x03\x01@\x01\x07outcome\x04\0\x05\x04\0\x04n\
+ext\x01\x06\x03\0\x18room:runtime/inbox@0.1.0\x05\x02\x02\x03\0\0\x0aconnection\x02\
+\x03\0\0\x0bclose-frame\x02\x03\0\0\x05limit\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07\
+message\x03\0\0\x02\x03\x02\x01\x03\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\
+\x04\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\x06\
+\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\
+\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\
+\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\
+\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03\
+get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\
+\x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\
+\x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02\
+ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connecti\
+ons@0.1.0\x05\x06\x01B&\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x01q\x05\x0bi\
+nvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinva\
+lid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\
+\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-\
+after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0clist-opt\
+ions\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\
+\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01\
+p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01\
+j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\
+\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03\
+key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\
+\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\
+\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x03\0\x1aroom:ru\
+ntime/storage@0.1.0\x05\x07\x01B\x07\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\
+\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\x03\0\x18\
+room:runtime/alarm@0.1.0\x05\x08\x01B\x05\x01@\0\0s\x04\0\x05party\x01\0\x04\0\x04\
+name\x01\0\x01@\0\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:runtime/room@0.1.0\x05\
+\x09\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\
+\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\
+\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x0a\x01B\x02\x01@\0\
+\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x0b\x01B\x03\x01\
+j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:runtime/expiry@0.1.\
+0\x05\x0c\x02\x03\0\0\x07request\x02\x03\0\0\x08response\x01B\x1d\x02\x03\x02\x01\
+\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x0d\x04\0\x07request\x03\0\x02\x02\
+\x03\x02\x01\x0e\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x03\x04\0\x0aconnec\
+tion\x03\0\x06\x02\x03\x02\x01\x04\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01\
+@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnecti\
+on\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07\
+request\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnections\x07message\
+\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05\
+clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\
+\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\
+\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/events@\
+0.1.0\x05\x0f\x01B\x0e\x02\x03\x02\x01\x0d\x04\0\x07request\x03\0\0\x02\x03\x02\x01\
+\x0e\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x0bclose-frame\x03\0\x04\
+\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07\
+verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\
+\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\
+\x04\0\x11on-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x10\x04\
+\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09prod\
+ucers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x06\
+0.63.0";
         };
     };
 }
@@ -5257,49 +5452,52 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1758] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc1\x0c\x01A\x02\x01\
-A\x10\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1877] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb8\x0d\x01A\x02\x01\
+A\x12\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
 tags\x0a\x05state\0\x04\0\x0aconnection\x03\0\x0b\x01r\x02\x04names\x03maxw\x04\0\
 \x05limit\x03\0\x0d\x01r\x02\x04code{\x06reasons\x04\0\x0bclose-frame\x03\0\x0f\x03\
-\0\x18room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07message\x02\x03\0\0\x0aconne\
-ction\x02\x03\0\0\x0bclose-frame\x02\x03\0\0\x05limit\x01B\x1e\x02\x03\x02\x01\x01\
-\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x02\x04\0\x0aconnection\x03\0\x02\x02\x03\
-\x02\x01\x03\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\
-\0\x06\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01\
-y\0\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-erro\
-r\x03\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\
-\x01@\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\
-\0\x03get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04s\
-end\x01\x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09bro\
-adcast\x01\x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01\
-@\x02\x02ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime\
-/connections@0.1.0\x05\x05\x01B&\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\
-\x05\x0binvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\
-\x0dinvalid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01\
-p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\
-\x0bstart-after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0c\
-list-options\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04pag\
-e\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01\
-p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\
-\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\
-\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01\
-@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04key\
-s\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07option\
-s\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x03\0\
-\x1aroom:runtime/storage@0.1.0\x05\x06\x01B\x07\x01kw\x01@\0\0\0\x04\0\x03get\x01\
-\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\
-\x03\x03\0\x18room:runtime/alarm@0.1.0\x05\x07\x01B\x05\x01@\0\0s\x04\0\x05party\
-\x01\0\x04\0\x04name\x01\0\x01@\0\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:run\
-time/room@0.1.0\x05\x08\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05e\
-rror\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07message\
-s\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\
-\x09\x04\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\
-\0&module-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocess\
-ed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+\0\x18room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07message\x01B\x08\x02\x03\x02\
+\x01\x01\x04\0\x07message\x03\0\0\x01r\x02\x0aconnections\x07message\x01\x04\0\x08\
+delivery\x03\0\x02\x01j\0\x01s\x01k\x03\x01@\x01\x07outcome\x04\0\x05\x04\0\x04n\
+ext\x01\x06\x03\0\x18room:runtime/inbox@0.1.0\x05\x02\x02\x03\0\0\x0aconnection\x02\
+\x03\0\0\x0bclose-frame\x02\x03\0\0\x05limit\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07\
+message\x03\0\0\x02\x03\x02\x01\x03\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\
+\x04\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\x06\
+\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\
+\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\
+\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\
+\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03\
+get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\
+\x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\
+\x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02\
+ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connecti\
+ons@0.1.0\x05\x06\x01B&\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x01q\x05\x0bi\
+nvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinva\
+lid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\
+\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-\
+after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0clist-opt\
+ions\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\
+\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01\
+p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01\
+j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\
+\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03\
+key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\
+\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\
+\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x03\0\x1aroom:ru\
+ntime/storage@0.1.0\x05\x07\x01B\x07\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\
+\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\x03\0\x18\
+room:runtime/alarm@0.1.0\x05\x08\x01B\x05\x01@\0\0s\x04\0\x05party\x01\0\x04\0\x04\
+name\x01\0\x01@\0\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:runtime/room@0.1.0\x05\
+\x09\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\
+\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\
+\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x0a\x04\09room:run\
+time/module-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&module-with-a\
+ll-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit\
+-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

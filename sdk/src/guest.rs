@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 use std::panic;
 use std::time::UNIX_EPOCH;
 
-use crate::bindings::exports::room::runtime::{door, events, expiry};
-use crate::bindings::room::runtime::{alarm, connections, log, room, storage, types};
+use crate::bindings::exports::room::runtime::{batch, door, events, expiry};
+use crate::bindings::room::runtime::{alarm, connections, inbox, log, room, storage, types};
 use crate::connection::{Close, Connection};
 use crate::context::Context;
 use crate::error::{ConnectionError, StorageError};
@@ -86,6 +86,19 @@ impl<R: Room> events::Guest for Component<R> {
     fn on_alarm() -> Result<(), String> {
         Self::turn(|room, ctx| room.on_alarm(ctx))
     }
+}
+
+impl<R: Room> batch::Guest for Component<R> {
+    fn run() {
+        let mut outcome = Ok(());
+        while let Some(inbox::Delivery { connection, message }) = inbox::next(as_text(&outcome)) {
+            outcome = <Self as events::Guest>::on_message(connection, message);
+        }
+    }
+}
+
+fn as_text(outcome: &Result<(), String>) -> Result<(), &str> {
+    outcome.as_ref().map(|&()| ()).map_err(String::as_str)
 }
 
 impl<R: Room> expiry::Guest for Component<R> {

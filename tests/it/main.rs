@@ -9,6 +9,7 @@ mod activation;
 mod admin;
 mod alarms;
 mod auto_response;
+mod batches;
 mod crowds;
 mod damaged;
 mod dashboard;

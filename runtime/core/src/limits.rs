@@ -134,7 +134,7 @@ limits! {
     // A room's queue and life.
     mailbox_events_max: "events" = 1_024, "Events that wait in one room's mailbox", "a socket stops reading; a request is answered 503";
     mailbox_bytes_max: "bytes" = 16 * MIB, "Bytes of the events that wait in one room's mailbox", "a socket stops reading; a request is answered 503";
-    mailbox_batch_max: "events" = 64, "Events a room takes from its mailbox at once", "the rest follows in the next batch";
+    mailbox_batch_max: "events" = 64, "Events a room takes from its mailbox at once, and so the messages that its guest takes in one call", "the rest follows in the next batch, and the next call";
     mailbox_wait_ms_max: "ms" = 5_000, "Time a socket waits for space in a mailbox", "that connection is closed with 1013";
     request_ms_max: "ms" = 30_000, "Time from a request's delivery to its answer", "504; the turn goes on";
     connect_ms_max: "ms" = 10_000, "Time from an upgrade's delivery to its answer", "503";

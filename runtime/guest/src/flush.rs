@@ -11,9 +11,9 @@ use tokio::sync::{Notify, oneshot};
 /// A guest's request to commit the effects of its turn so far.
 pub struct Flush {
     /// The turn up to here.
-    pub turn: Turn,
+    pub turn: Box<Turn>,
     /// The receiver of the next turn.
-    pub resume: oneshot::Sender<Turn>,
+    pub resume: oneshot::Sender<Box<Turn>>,
 }
 
 /// The way of a guest's flushes. Cheap to clone; clones are the same way. A channel would reserve a kilobyte
@@ -33,7 +33,7 @@ impl Flushes {
     ///
     /// # Cancel safety
     /// If the future is dropped, the room still commits.
-    pub(super) async fn ask(&self, turn: Turn) -> Option<Turn> {
+    pub(super) async fn ask(&self, turn: Box<Turn>) -> Option<Box<Turn>> {
         let (resume, resumed) = oneshot::channel();
         *lock(&self.0.flush) = Some(Flush { turn, resume });
         self.0.filled.notify_one();

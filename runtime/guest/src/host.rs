@@ -3,6 +3,7 @@
 //! Invariant: a call changes the turn or is refused with a reason; nothing leaves from here. It does
 //! not know what becomes of the turn.
 
+use crate::batch::{self, Inbox};
 use crate::bindings::Core as World;
 use crate::bindings::room::runtime::{alarm, connections, log, room, storage, types};
 use crate::budget::Budget;
@@ -22,9 +23,11 @@ pub(super) struct HostState {
     pub(super) budget: Budget,
     pub(super) log: GuestLog,
     /// The turn of the present call; `None` before the first call and in the hooks at the door.
-    pub(super) turn: Option<Turn>,
+    pub(super) turn: Option<Box<Turn>>,
     /// The way of the guest's flushes; `None` in the hooks at the door.
     pub(super) flushes: Option<Flushes>,
+    /// The messages of the present call; `None` unless that is a call for a batch.
+    pub(super) inbox: Option<Inbox>,
     party: String,
     room: String,
     wasi: WasiCtx,
@@ -44,6 +47,7 @@ impl HostState {
             log,
             turn: None,
             flushes: None,
+            inbox: None,
             party: party.to_owned(),
             room: room.to_owned(),
             wasi,
@@ -52,9 +56,10 @@ impl HostState {
     }
 
     fn turn(&mut self) -> wasmtime::Result<&mut Turn> {
-        self.turn.as_mut().ok_or_else(|| {
+        self.turn.as_deref_mut().ok_or_else(|| {
             wasmtime::format_err!(
-                "a hook at the door belongs to no room: it has no storage, connections or alarm"
+                "no turn is in work: a hook at the door, and what follows the last message of a batch, \
+                 have no storage, connections or alarm"
             )
         })
     }
@@ -83,6 +88,7 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<HostS
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     World::add_to_linker::<_, HasSelf<_>>(&mut linker, |host: &mut HostState| host)?;
+    batch::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: a call returns its turn whole, or a fault and no turn. After a fault that does not
 //! spare it, an instance is not called again. It does not know which room it serves or why.
 
+use crate::batch::BatchCall;
 use crate::bindings::Core as World;
 use crate::bindings::exports::room::runtime::door;
 use crate::bindings::room::runtime::types;
@@ -29,10 +30,17 @@ use wasmtime::component::TypedFunc;
 /// A guest of one room, or without a room for the hooks at the door.
 pub struct Instance {
     store: Store<HostState>,
+    exports: Exports,
+    log: GuestLog,
+}
+
+/// The functions of a guest.
+struct Exports {
     world: World,
     /// The callback for the room's end, if the module has one.
     on_expire: Option<TypedFunc<(), (Result<(), String>,)>>,
-    log: GuestLog,
+    /// The callback for several messages, if the module has one.
+    run: Option<TypedFunc<(), ()>>,
 }
 
 /// A call of a hook at the door.
@@ -84,7 +92,7 @@ impl Instance {
         let wall_ms = engine.limits().turn_wall_ms_max;
         let entered = within(ms(wall_ms), pin!(enter(&code.module, &mut store))).await;
         match entered {
-            Some(Ok((world, on_expire))) => Ok(Self { store, world, on_expire, log }),
+            Some(Ok(exports)) => Ok(Self { store, exports, log }),
             Some(Err(error)) => Err(GuestFault::of(&error, &store.data().budget)),
             None => Err(GuestFault::Overrun(Overrun::Wall { ms: wall_ms })),
         }
@@ -111,8 +119,8 @@ impl Instance {
     pub async fn call(
         &mut self,
         event: &Event,
-        turn: Turn,
-    ) -> Result<(GuestAnswer, Turn), GuestFault> {
+        turn: Box<Turn>,
+    ) -> Result<(GuestAnswer, Box<Turn>), GuestFault> {
         self.store.data_mut().turn = Some(turn);
         let answer = self.bounded(async |this| this.deliver(event).await).await;
         let turn = self.store.data_mut().turn.take();
@@ -123,6 +131,16 @@ impl Instance {
                 backtrace: String::new(),
             }),
         }
+    }
+
+    /// Returns true if the guest takes several messages in one call.
+    pub fn takes_batches(&self) -> bool {
+        self.exports.run.is_some()
+    }
+
+    /// Begins a call for several messages; `None` if the guest takes each by itself.
+    pub fn batch_call(&mut self) -> Option<BatchCall<'_>> {
+        self.exports.run.map(|run| BatchCall::new(&mut self.store, run, &self.log))
     }
 
     /// Asks a hook at the door.
@@ -142,7 +160,7 @@ impl Instance {
         self.bounded(async |this| {
             let headers = headers_param(request);
             let request = request_param(request, &headers);
-            let door = this.world.room_runtime_door();
+            let door = this.exports.world.room_runtime_door();
             let verdict = match call {
                 DoorCall::BeforeConnect => {
                     door.call_on_before_connect(&mut this.store, request, lobby).await
@@ -178,7 +196,7 @@ impl Instance {
     }
 
     async fn deliver(&mut self, event: &Event) -> CallResult<GuestAnswer> {
-        let events = self.world.room_runtime_events();
+        let events = self.exports.world.room_runtime_events();
         let store = &mut self.store;
         let done = match event {
             Event::Start => events.call_on_start(store).await,
@@ -207,7 +225,7 @@ impl Instance {
                 return Ok(response.map(|response| GuestAnswer::Response(response.into())));
             }
             Event::Alarm => events.call_on_alarm(store).await,
-            Event::Expire => match &self.on_expire {
+            Event::Expire => match &self.exports.on_expire {
                 Some(on_expire) => on_expire.call_async(store, ()).await.map(|(done,)| done),
                 None => Ok(Ok(())),
             },
@@ -222,7 +240,7 @@ impl Instance {
         request: &Request,
     ) -> CallResult<GuestAnswer> {
         let headers = headers_param(request);
-        let events = self.world.room_runtime_events();
+        let events = self.exports.world.room_runtime_events();
         let bare = connection_param(connection, &[]);
         let tags = match events
             .call_tags(&mut self.store, bare, request_param(request, &headers))
@@ -248,15 +266,13 @@ impl Instance {
 }
 
 /// Finds the exports of a new instance, including those that not every module has.
-async fn enter(
-    module: &Module,
-    store: &mut Store<HostState>,
-) -> wasmtime::Result<(World, Option<TypedFunc<(), (Result<(), String>,)>>)> {
+async fn enter(module: &Module, store: &mut Store<HostState>) -> wasmtime::Result<Exports> {
     let instance = module.compiled.pre.instantiate_async(&mut *store).await?;
     let world = module.compiled.exports.load(&mut *store, &instance)?;
     let on_expire =
         module.compiled.on_expire.map(|index| instance.get_typed_func(&mut *store, index));
-    Ok((world, on_expire.transpose()?))
+    let run = module.compiled.run.map(|index| instance.get_typed_func(&mut *store, index));
+    Ok(Exports { world, on_expire: on_expire.transpose()?, run: run.transpose()? })
 }
 
 fn tags_refused(refusal: &Refusal) -> String {
@@ -269,7 +285,7 @@ fn tags_refused(refusal: &Refusal) -> String {
 /// Returns the call's result; `None` if it did not end in time. The call is polled at once, so that the
 /// common call, which never waits, does not touch the timer. It is a reference, because its state would
 /// otherwise be copied.
-async fn within<T>(
+pub(crate) async fn within<T>(
     limit: std::time::Duration,
     mut call: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {

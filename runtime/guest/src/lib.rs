@@ -3,6 +3,7 @@
 //! Invariant: a guest reaches the world only through the functions of the contract, and its effects land in a
 //! [`Turn`](room_core::turn::Turn). It does not know rooms, the store or sockets.
 
+mod batch;
 mod bindings;
 mod budget;
 mod engine;
@@ -16,6 +17,7 @@ mod module;
 mod samples;
 mod wasi;
 
+pub use batch::BatchCall;
 pub use budget::GuestMemory;
 pub use engine::{CodeCaches, SharedEngine};
 pub use engine::{Engine, EngineError};

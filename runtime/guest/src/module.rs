@@ -19,8 +19,9 @@ const PACKAGE: &str = "room:runtime/";
 const VERSION: &str = "0.1.0";
 /// The exports that a module must have.
 const EXPORTS: [&str; 2] = ["room:runtime/events@0.1.0", "room:runtime/door@0.1.0"];
-/// The export that a module may have besides.
+/// The exports that a module may have besides.
 const EXPIRY: &str = "room:runtime/expiry@0.1.0";
+const BATCH: &str = "room:runtime/batch@0.1.0";
 /// The parts of WASI 0.2 that are linked. Sockets and HTTP are not among them.
 const WASI: [&str; 5] =
     ["wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:io/", "wasi:filesystem/"];
@@ -92,6 +93,8 @@ pub(super) struct CompiledModule {
     pub(super) exports: CoreIndices,
     /// The index of `on-expire`. Modules that are older than this export do not have it.
     pub(super) on_expire: Option<ComponentExportIndex>,
+    /// The index of `batch.run`, which a module may do without.
+    pub(super) run: Option<ComponentExportIndex>,
     hash: ModuleHash,
 }
 
@@ -154,11 +157,16 @@ impl CompiledModule {
             .map_err(|error| LoadError::Interface(format!("{error:#}")))?;
         let exports = CoreIndices::new(&pre);
         let exports = exports.map_err(|error| LoadError::Interface(format!("{error:#}")))?;
-        let expiry = component.get_export_index(None, EXPIRY);
-        let on_expire =
-            expiry.and_then(|expiry| component.get_export_index(Some(&expiry), "on-expire"));
-        Ok(Self { pre, exports, on_expire, hash })
+        let on_expire = optional(&component, EXPIRY, "on-expire");
+        let run = optional(&component, BATCH, "run");
+        Ok(Self { pre, exports, on_expire, run, hash })
     }
+}
+
+/// Finds a function of an interface that a module may do without.
+fn optional(component: &Component, interface: &str, name: &str) -> Option<ComponentExportIndex> {
+    let interface = component.get_export_index(None, interface)?;
+    component.get_export_index(Some(&interface), name)
 }
 
 /// Distinguishes a component from files that people pass by mistake. Every binary starts with `\0asm`; then a

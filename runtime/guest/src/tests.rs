@@ -1,6 +1,7 @@
 //! Real guests in instances, without a room around them.
 
 mod replay;
+mod tape;
 
 use super::samples::SampleSource;
 use super::{Code, CodeCaches, LiveSamples, SharedEngine};

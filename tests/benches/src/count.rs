@@ -1,9 +1,9 @@
 //! Instructions that an event takes, counted by valgrind. Owns those runs, their table and the stored figures.
 //!
 //! Invariant: everything counted happens in one process, on one thread but for the store's, one event after the
-//! other, so that a count does not depend on other work of the machine. It is made once with N events and once with
-//! 2N, and the difference counts: instructions before the first event and after the last one do not. The client's
-//! part is in it. It does not know how long anything takes.
+//! other, or sixteen that arrive together, so that a count does not depend on other work of the machine. It is made
+//! once with N events and once with 2N, and the difference counts: instructions before the first event and after the
+//! last one do not. The client's part is in it. It does not know how long anything takes.
 
 use crate::frames::{Client, text};
 use crate::rooms::Setup;
@@ -37,24 +37,36 @@ struct Case {
     name: &'static str,
     message: &'static str,
     clients: usize,
+    /// The number of messages that are sent in one piece, and so wait for the room together.
+    at_once: u64,
     /// The number of counted events.
     events: u64,
     /// The number of runs; the smallest count is kept.
     runs: u32,
 }
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 4] = [
     Case {
         name: "turn",
         message: r#"{"t":"echo","x":"0123456789"}"#,
         clients: 1,
+        at_once: 1,
         events: 2_000,
+        runs: 1,
+    },
+    Case {
+        name: "turn_of_sixteen",
+        message: r#"{"t":"echo","x":"0123456789"}"#,
+        clients: 1,
+        at_once: 16,
+        events: 3_200,
         runs: 1,
     },
     Case {
         name: "durable_turn",
         message: r#"{"t":"incr","s":1}"#,
         clients: 1,
+        at_once: 1,
         events: 2_000,
         runs: THREADED_RUNS,
     },
@@ -62,6 +74,7 @@ const CASES: [Case; 3] = [
         name: "broadcast_to_100",
         message: r#"{"t":"cast","x":"0123456789"}"#,
         clients: 100,
+        at_once: 1,
         events: 100,
         runs: 1,
     },
@@ -194,11 +207,16 @@ async fn run(case: &str, events: u64, module: &Path, cache: &Path) -> Result<()>
     for _ in 0..case.clients {
         clients.push(Client::connect(runtime.addr(), "counted").await?);
     }
-    let message = text(case.message);
-    for _ in 0..events {
-        clients[0].write(&message).await?;
+    let at_once = usize::try_from(case.at_once)?;
+    let messages = text(case.message).repeat(at_once);
+    for _ in 0..events / case.at_once {
+        clients[0].write(&messages).await?;
         for client in &mut clients {
-            if client.read().await? != 1 {
+            let mut came = 0;
+            while came < at_once {
+                came += client.read().await?;
+            }
+            if came > at_once {
                 bail!("the server sent more than the client had sent");
             }
         }

@@ -2,7 +2,8 @@
 //! happens again, byte for byte.
 
 use super::super::samples::SampleSource;
-use super::super::{Instance, LiveSamples};
+use super::super::{GuestFault, Instance, LiveSamples};
+use super::tape::{Player, Recorder, Sample, Tape};
 use super::{limits, puppet, room, seeded};
 use crate::Code;
 use bytes::Bytes;
@@ -13,95 +14,14 @@ use room_core::connection::{Connections, Link, connection};
 use room_core::event::{CloseFrame, CloseHandshake, Ending, Event, GuestAnswer, Message, Request};
 use room_core::id::{ConnectionId, Serial};
 use room_core::limits::Limits;
-use room_core::lock::lock;
 use room_core::span::{Entries, Key, Span};
 use room_core::turn::{AlarmChange, Cleared, Effects, Output, ReadError, Tags, Turn, View, Writes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const TURNS: usize = 1_000;
-
-/// One answer of a [`SampleSource`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Sample {
-    Wall(Duration),
-    Monotonic(Duration),
-    Random(Vec<u8>),
-}
-
-/// Samples in the order in which a source gives them. Clones are the same.
-#[derive(Clone, Default)]
-struct Tape(Arc<Mutex<VecDeque<Sample>>>);
-
-impl Tape {
-    fn with<T>(&self, act: impl FnOnce(&mut VecDeque<Sample>) -> T) -> T {
-        act(&mut lock(&self.0))
-    }
-
-    fn take(&self) -> Vec<Sample> {
-        self.with(|samples| samples.drain(..).collect())
-    }
-}
-
-/// A source that notes the samples of another one.
-struct Recorder {
-    source: Box<dyn SampleSource>,
-    tape: Tape,
-}
-
-impl Recorder {
-    fn note(&self, sample: Sample) {
-        self.tape.with(|samples| samples.push_back(sample));
-    }
-}
-
-impl SampleSource for Recorder {
-    fn wall(&mut self) -> Duration {
-        let wall = self.source.wall();
-        self.note(Sample::Wall(wall));
-        wall
-    }
-
-    fn monotonic(&mut self) -> Duration {
-        let monotonic = self.source.monotonic();
-        self.note(Sample::Monotonic(monotonic));
-        monotonic
-    }
-
-    fn random(&mut self, bytes: &mut [u8]) {
-        self.source.random(bytes);
-        self.note(Sample::Random(bytes.to_vec()));
-    }
-}
-
-/// A source that gives the noted samples, and nothing else.
-struct Player(Tape);
-
-impl SampleSource for Player {
-    fn wall(&mut self) -> Duration {
-        match self.0.with(VecDeque::pop_front) {
-            Some(Sample::Wall(wall)) => wall,
-            other => panic!("the wall clock was read, and recorded was {other:?}"),
-        }
-    }
-
-    fn monotonic(&mut self) -> Duration {
-        match self.0.with(VecDeque::pop_front) {
-            Some(Sample::Monotonic(monotonic)) => monotonic,
-            other => panic!("the monotonic clock was read, and recorded was {other:?}"),
-        }
-    }
-
-    fn random(&mut self, bytes: &mut [u8]) {
-        match self.0.with(VecDeque::pop_front) {
-            Some(Sample::Random(random)) => bytes.copy_from_slice(&random),
-            other => panic!("random bytes were asked for, and recorded was {other:?}"),
-        }
-    }
-}
 
 /// The stored entries of the room.
 #[derive(Clone, Default)]
@@ -182,6 +102,39 @@ impl World {
         if *event == Event::Start {
             self.instance = Some(Instance::new(&self.code, &room(), source()).await.unwrap());
         }
+        let turn = self.begin(event);
+        let mut instance = self.instance.take().unwrap();
+        let called = instance.call(event, turn).await;
+        let is_spared = called.as_ref().err().is_none_or(GuestFault::spares_instance);
+        self.instance = is_spared.then_some(instance);
+        self.end(event, called)
+    }
+
+    /// Delivers messages in one call, as long as the instance lives, and empties the tape after each. Returns
+    /// their outcomes, serialised.
+    async fn take_batch(&mut self, steps: &[Step], tape: &Tape) -> Vec<Vec<u8>> {
+        let mut instance = self.instance.take().unwrap();
+        let mut call = instance.batch_call().unwrap();
+        let mut outcomes = Vec::with_capacity(steps.len());
+        for Step { event, samples, .. } in steps {
+            let Event::Message { connection, message } = event else { panic!("{event:?}") };
+            tape.with(|left| left.extend(samples.iter().cloned()));
+            let turn = self.begin(event);
+            let called = call.turn(&(connection.clone(), message.clone()), turn).await;
+            assert_eq!(tape.take(), [], "the turn of {event:?} asked for less than before");
+            let is_spared = called.as_ref().err().is_none_or(GuestFault::spares_instance);
+            outcomes.push(self.end(event, called.map(|turn| (GuestAnswer::Done, turn))));
+            if !is_spared {
+                return outcomes;
+            }
+        }
+        call.end().await.unwrap();
+        self.instance = Some(instance);
+        outcomes
+    }
+
+    /// Begins the turn of an event.
+    fn begin(&mut self, event: &Event) -> Box<Turn> {
         let subject = match event {
             Event::Connect { connection, .. } => {
                 self.edit().insert(connection.clone());
@@ -197,11 +150,15 @@ impl World {
         };
         let view = Arc::new(self.stored.clone());
         let turn = Turn::new(view, self.connections.clone(), subject, self.limits.clone());
-        let turn = if *event == Event::Alarm { turn.for_alarm() } else { turn };
-        let mut instance = self.instance.take().unwrap();
-        let called = instance.call(event, turn).await;
-        self.instance =
-            called.as_ref().err().is_none_or(|fault| fault.spares_instance()).then_some(instance);
+        Box::new(if *event == Event::Alarm { turn.for_alarm() } else { turn })
+    }
+
+    /// Ends a turn: its effects happen, or none. Returns the outcome, serialised.
+    fn end(
+        &mut self,
+        event: &Event,
+        called: Result<(GuestAnswer, Box<Turn>), GuestFault>,
+    ) -> Vec<u8> {
         let outcome = called
             .map(|(answer, turn)| (answer, turn.finish().unwrap()))
             .map_err(|fault| fault.to_string());
@@ -354,6 +311,28 @@ async fn replayed(steps: &[Step]) -> Vec<Vec<u8>> {
     outcomes
 }
 
+/// Replays recorded turns, messages that follow on each other in one call. Returns the outcomes, and the number
+/// of turns of the longest call.
+async fn replayed_in_batches(steps: &[Step]) -> (Vec<Vec<u8>>, usize) {
+    let (mut world, tape) = (World::new(), Tape::default());
+    let (mut outcomes, mut longest) = (Vec::with_capacity(steps.len()), 0);
+    while let Some(step) = steps.get(outcomes.len()) {
+        let rest = &steps[outcomes.len()..];
+        let messages = rest.iter().take_while(|one| matches!(one.event, Event::Message { .. }));
+        let count = messages.count();
+        if count == 0 {
+            tape.with(|left| left.extend(step.samples.iter().cloned()));
+            outcomes.push(world.take(&step.event, || Box::new(Player(tape.clone()))).await);
+            assert_eq!(tape.take(), []);
+            continue;
+        }
+        let taken = world.take_batch(&rest[..count], &tape).await;
+        longest = longest.max(taken.len());
+        outcomes.extend(taken);
+    }
+    (outcomes, longest)
+}
+
 fn read(outcome: &[u8]) -> Result<(GuestAnswer, Effects), String> {
     postcard::from_bytes(outcome).unwrap()
 }
@@ -391,6 +370,20 @@ async fn replaying_a_thousand_turns_gives_identical_effects() {
     assert!(outcomes.iter().any(Result::is_err));
     let others = recorded(7).await;
     assert!(steps.iter().zip(&others).any(|(one, other)| one.outcome != other.outcome));
+}
+
+#[tokio::test]
+async fn turns_that_share_a_call_have_the_effects_of_turns_in_calls_of_their_own() {
+    let steps = recorded(11).await;
+    let (outcomes, longest) = replayed_in_batches(&steps).await;
+    assert_eq!(outcomes.len(), TURNS);
+    for (at, (step, outcome)) in steps.iter().zip(&outcomes).enumerate() {
+        let (alone, shared) = (&step.outcome, outcome);
+        assert!(alone == shared, "turn {at}, {:?}: {:?}", step.event, (read(alone), read(shared)));
+    }
+    let is_lost =
+        |step: &Step| matches!(step.event, Event::Message { .. }) && read(&step.outcome).is_err();
+    assert!(longest > 3 && steps.iter().any(is_lost), "{longest}");
 }
 
 /// Returns each text that the puppet sends for one script.

@@ -6,6 +6,7 @@
 
 mod clients;
 mod expiry;
+mod messages;
 mod operator;
 
 pub use operator::{ActorReport, ClientWindow};
@@ -22,12 +23,10 @@ use super::turns::{Committed, RoomParts, Turns};
 use super::{AlarmGuard, RoomError, RoomOrders};
 use room_core::clock::until;
 use room_core::config::WhenQuiet;
-use room_core::connection::Link;
-use room_core::event::{CloseFrame, Ending, Event, GuestAnswer, Message};
+use room_core::event::{CloseFrame, Ending, Event, GuestAnswer};
 use room_core::id::{RoomId, Serial};
 use room_core::limits::{ms, size};
 use room_core::report;
-use room_core::turn::Output;
 use room_store::StoreError;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -137,12 +136,15 @@ impl Actor {
         }
         let mut batch = batch.into_iter();
         let mut events = false;
+        let held_max = size(self.turns.parts.limits.held_bytes_max);
         while let Some(mail) = batch.next() {
             self.behind = batch.len();
             events |= mail.class().wakes;
             // While the disk is behind, the mailbox fills up and slows the clients down.
-            let held_max = size(self.turns.parts.limits.held_bytes_max);
             let handled = match self.hold_down_to(held_max).await {
+                Ok(()) if self.share_a_call(&mail, batch.as_slice()) => {
+                    self.messages(mail, &mut batch).await
+                }
                 Ok(()) => self.handle(mail).await,
                 Err(error) => {
                     mail.fail(&error.clone().into());
@@ -310,39 +312,6 @@ impl Actor {
     /// Answers a caller with an error, after earlier outputs.
     fn refuse(&mut self, reply: Reply) {
         self.turns.outlet.answer(None, reply);
-    }
-
-    /// Handles a message of a connection that is still open. If the room could not take the message, and the
-    /// guest is not to blame, the room closes the connection: otherwise the client would not learn that its
-    /// message was lost.
-    async fn message(&mut self, from: Serial, message: Message) -> Result<(), StoreError> {
-        let sender = self.turns.outlet.roster.get(from).filter(|c| c.link == Link::Open);
-        let Some(connection) = sender.map(|sender| sender.id.clone()) else { return Ok(()) };
-        // A client that has left cannot receive an answer. While the guest fails, each message that the
-        // client left behind may take the guest's whole time, and the clients that are there would wait for
-        // that.
-        if self.turns.is_failing() && self.turns.outlet.roster.has_left(from) {
-            let log = self.turns.log();
-            report!(
-                debug,
-                log,
-                [],
-                "dropped a message of {connection}, which is gone, as the guest fails"
-            );
-            return Ok(());
-        }
-        self.turns.figures.note_received();
-        self.turns.tap.came(&connection, &message);
-        match self.turn(&Event::Message { connection, message }, None).await? {
-            Ok(turn) => self.turns.hold(turn, Reply::Nobody),
-            Err(RoomError::Guest(_)) => {}
-            Err(error) => {
-                let frame = CloseFrame::new(1013, &error.to_string());
-                let goodbye = Output::Close { to: from, frame };
-                self.turns.say(goodbye);
-            }
-        }
-        Ok(())
     }
 
     /// Handles an event whose outputs go to connections only.

@@ -4,6 +4,8 @@
 //! here comes from the store and ends the room; an inner error comes from the guest, and the room continues. It
 //! does not know where events come from.
 
+mod batch;
+
 use super::faults::Faults;
 use super::figures::{FaultRecord, RoomFigures, RoomStage};
 use super::live::{InstanceHold, LiveInstance};
@@ -23,8 +25,9 @@ use room_core::metrics::{RoomMetrics, TurnEnd};
 use room_core::report;
 use room_core::ttl::{Lifetime, Served};
 use room_core::turn::{Output, Turn};
-use room_guest::{Code, Flush, GuestFault, Overrun};
+use room_guest::{Code, Flush, Flushes, GuestFault, Overrun};
 use room_store::{LastUse, Offset, RoomStore, Store, StoreError};
+use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -177,11 +180,16 @@ impl Turns {
         about: Option<Serial>,
     ) -> Result<Result<Committed, RoomError>, StoreError> {
         let outcome = self.call(event, about).await?;
-        match &outcome {
+        self.judge(event.name(), &outcome);
+        Ok(outcome)
+    }
+
+    /// Draws the room's conclusions from the outcome of a turn.
+    fn judge(&mut self, event: &'static str, outcome: &Result<Committed, RoomError>) {
+        match outcome {
             Ok(_) => self.faults.success(),
             Err(error) => self.fault(event, error),
         }
-        Ok(outcome)
     }
 
     /// Takes over other code. The old instance goes when the new one has started. If the start fails,
@@ -221,7 +229,7 @@ impl Turns {
         match LiveInstance::new(&self.code, &self.room, self.parts.clock, hold).await {
             Ok(live) => self.live = Some(Box::new(live)),
             Err(error) => {
-                self.fault(&Event::Start, &error);
+                self.fault(Event::Start.name(), &error);
                 return Ok(Err(error));
             }
         }
@@ -232,7 +240,7 @@ impl Turns {
                 Ok(Ok(()))
             }
             Err(error) => {
-                self.fault(&Event::Start, &error);
+                self.fault(Event::Start.name(), &error);
                 self.live = None;
                 Ok(Err(error))
             }
@@ -247,12 +255,16 @@ impl Turns {
         about: Option<Serial>,
     ) -> Result<Result<Committed, RoomError>, StoreError> {
         let outcome = self.attempt(event, about).await?;
-        match &outcome {
+        self.count(&outcome);
+        Ok(outcome)
+    }
+
+    fn count(&self, outcome: &Result<Committed, RoomError>) {
+        match outcome {
             Ok(_) => self.parts.metrics.turns.count(TurnEnd::Committed),
             Err(RoomError::Guest(fault)) => self.parts.metrics.turns.count(end_of(fault)),
             Err(_) => {}
         }
-        Ok(outcome)
     }
 
     async fn attempt(
@@ -261,22 +273,14 @@ impl Turns {
         about: Option<Serial>,
     ) -> Result<Result<Committed, RoomError>, StoreError> {
         let Some(mut live) = self.live.take() else { return Ok(Err(RoomError::Gone)) };
-        let number = self.store.sequence().take(1);
-        let span = tracing::debug_span!("turn", room = %self.room, event = event.name(),
-            %number, module = %self.code.module.hash(), fault = field::Empty);
-        let begun = Instant::now();
-        self.figures.note_begin(event.name(), begun);
+        let turn = self.begin(about);
+        let turn = if matches!(event, Event::Alarm) { Box::new(turn.for_alarm()) } else { turn };
         let called = {
-            // By reference: otherwise the instrumentation would copy the whole state of a call.
-            let delivery = std::pin::pin!(self.deliver(&mut live, event, about));
-            delivery.instrument(span.clone()).await?
+            let LiveInstance { instance, flushes, .. } = &mut *live;
+            // By reference: otherwise the futures around it would copy the whole state of a call.
+            let call = std::pin::pin!(instance.call(event, turn));
+            self.observed(event.name(), about, call, flushes).await?
         };
-        if let Err(fault) = &called {
-            span.record("fault", field::display(fault));
-        }
-        let took = begun.elapsed();
-        self.figures.note_end(took);
-        self.parts.metrics.turn_seconds.record(took);
         let spared = called.as_ref().err().is_none_or(GuestFault::spares_instance);
         self.live = spared.then_some(live);
         let (answer, turn) = match called {
@@ -295,29 +299,53 @@ impl Turns {
         Ok(Ok(Committed { answer, said, offset }))
     }
 
-    /// Runs one callback, commits what it flushes, and releases outputs that become durable during the call.
-    async fn deliver(
+    /// Runs one turn of the guest with its number, its span and its figures.
+    async fn observed<T>(
         &mut self,
-        live: &mut LiveInstance,
-        event: &Event,
+        event: &'static str,
         about: Option<Serial>,
-    ) -> Result<Result<(GuestAnswer, Turn), GuestFault>, StoreError> {
-        let turn = self.begin(about);
-        let turn = if matches!(event, Event::Alarm) { turn.for_alarm() } else { turn };
-        let mut call = std::pin::pin!(live.instance.call(event, turn));
+        call: Pin<&mut impl Future<Output = Result<T, GuestFault>>>,
+        flushes: &Flushes,
+    ) -> Result<Result<T, GuestFault>, StoreError> {
+        let number = self.store.sequence().take(1);
+        let span = tracing::debug_span!("turn", room = %self.room, event, %number,
+            module = %self.code.module.hash(), fault = field::Empty);
+        let begun = Instant::now();
+        self.figures.note_begin(event, begun);
+        let called = {
+            let delivery = std::pin::pin!(self.deliver(call, about, flushes));
+            delivery.instrument(span.clone()).await?
+        };
+        if let Err(fault) = &called {
+            span.record("fault", field::display(fault));
+        }
+        let took = begun.elapsed();
+        self.figures.note_end(took);
+        self.parts.metrics.turn_seconds.record(took);
+        Ok(called)
+    }
+
+    /// Waits for the guest, commits what it flushes, and releases outputs that become durable in the meantime.
+    async fn deliver<T>(
+        &mut self,
+        mut call: Pin<&mut impl Future<Output = T>>,
+        about: Option<Serial>,
+        flushes: &Flushes,
+    ) -> Result<T, StoreError> {
         loop {
             tokio::select! {
                 biased;
                 called = &mut call => return Ok(called),
-                flush = live.flushes.next() => self.flush(flush, about).await?,
+                flush = flushes.next() => self.flush(flush, about).await?,
                 () = self.store.settles(), if self.outlet.is_holding() => self.release()?,
             }
         }
     }
 
-    fn begin(&self, about: Option<Serial>) -> Turn {
+    /// Begins a turn. Boxed, because it passes through many futures on its way into the guest and back.
+    fn begin(&self, about: Option<Serial>) -> Box<Turn> {
         let limits = self.parts.limits.clone();
-        Turn::new(self.store.view(), self.outlet.roster.connections(), about, limits)
+        Box::new(Turn::new(self.store.view(), self.outlet.roster.connections(), about, limits))
     }
 
     /// Ends a turn in the middle of a callback and starts another.
@@ -333,7 +361,7 @@ impl Turns {
     /// Commits a turn's writes to the store, and applies its other effects to the room.
     async fn commit(
         &mut self,
-        turn: Turn,
+        turn: Box<Turn>,
     ) -> Result<(NumberedOutputs, Option<Offset>), StoreError> {
         let mut effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
         let writes = std::mem::take(&mut effects.writes);
@@ -366,7 +394,7 @@ impl Turns {
     /// turn's own writes included.
     async fn commit_end(
         &mut self,
-        turn: Turn,
+        turn: Box<Turn>,
     ) -> Result<(NumberedOutputs, Option<Offset>), StoreError> {
         let mut effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
         let said = self.numbered(std::mem::take(&mut effects.outputs));
@@ -382,11 +410,10 @@ impl Turns {
         self.store.commit_end(self.module()).await
     }
 
-    fn fault(&mut self, event: &Event, error: &RoomError) {
+    fn fault(&mut self, event: &'static str, error: &RoomError) {
         let RoomError::Guest(fault) = error else {
             return;
         };
-        let event = event.name();
         self.note_fault(event, fault);
         let text = match fault {
             GuestFault::Trapped { backtrace, .. } => format!("turn dropped: {fault}\n{backtrace}"),

@@ -12,6 +12,19 @@ pub(crate) fn endless_loop() -> ! {
     }
 }
 
+/// Takes the messages that wait, and goes on asking behind the last one.
+#[cfg(target_os = "wasi")]
+pub(crate) fn endless_next() -> ! {
+    loop {
+        black_box(room_sdk::bindings::room::runtime::inbox::next(Ok(())));
+    }
+}
+
+#[cfg(not(target_os = "wasi"))]
+pub(crate) fn endless_next() -> ! {
+    unreachable!("the puppet runs as a guest")
+}
+
 /// Calls itself until the stack is full. With a `FRAME` of 0 the frames are small and the host's stack fills.
 /// Otherwise the guest's own stack fills, which lies in its memory.
 pub(crate) fn endless_recursion<const FRAME: usize>(n: u64) -> u64 {

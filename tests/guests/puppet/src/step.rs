@@ -101,6 +101,8 @@ pub(crate) enum Step {
     Sleep(u64),
     /// Computes forever.
     Loop,
+    /// Asks for the next message forever.
+    NextForever,
     /// Recurses forever.
     Recurse,
     /// Recurses forever, with much on the stack.
@@ -244,6 +246,7 @@ impl Step {
                 Ok(())
             }
             Self::Loop => faults::endless_loop(),
+            Self::NextForever => faults::endless_next(),
             Self::Recurse => say(faults::endless_recursion::<0>(0).to_string()),
             Self::RecurseWide => say(faults::endless_recursion::<64>(0).to_string()),
             Self::Keep(bytes) => {
