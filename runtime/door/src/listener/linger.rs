@@ -52,11 +52,11 @@ impl LingeringConnection {
         mut stream: Pin<&mut (impl AsyncRead + AsyncWrite)>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.is_shut_down {
-            if let Poll::Ready(shut_down) = stream.as_mut().poll_shutdown(cx) {
-                shut_down?;
-                self.is_shut_down = true;
-            }
+        if !self.is_shut_down
+            && let Poll::Ready(shut_down) = stream.as_mut().poll_shutdown(cx)
+        {
+            shut_down?;
+            self.is_shut_down = true;
         }
         let discarded = match self.is_shut_down {
             true => self.discard.poll(stream, cx, || {}),

@@ -74,15 +74,14 @@ async fn an_opening_after_an_orderly_close_starts_no_segment_before_the_first_tu
     let count = || segments(image.dir()).len();
     let killed = count();
     image.store(&limits()).close();
-    assert_eq!(count(), killed + 1, "the opening after a kill makes a torn end void");
     image.store(&limits()).close();
     let store = image.store(&limits());
     assert_eq!(count(), killed + 1, "nothing was written");
     let one = store.room(&room("one")).await.unwrap();
     assert_eq!(commit(&store, &one, writes(&[("later", Some("value"))])).await, Settled::Durable);
-    assert_eq!(count(), killed + 2);
     store.close();
     drop((one, store));
+    assert_eq!(count(), killed + 2);
     assert_eq!(keys_in(image.dir(), &limits()).await, format!("{ALL} later"));
 }
 
