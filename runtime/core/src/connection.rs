@@ -124,7 +124,7 @@ impl Connections {
 #[cfg(any(test, feature = "testing"))]
 pub fn connection(id: &str, serial: u64, tags: &[&str]) -> Connection {
     Connection {
-        id: ConnectionId::parse(id, 256).unwrap(),
+        id: ConnectionId::parse(id, 256).expect("tests give valid ids"),
         serial: Serial(serial),
         uri: "http://localhost/parties/main/lobby".into(),
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),

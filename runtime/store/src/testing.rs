@@ -3,6 +3,8 @@
 //! Invariant: it loses what it has not synced when it fails or the machine stops, as a real disk does. It
 //! does not know what the tests are about.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use crate::apply::GatheredChanges;
 use crate::backend::{Appended, Journal, StoreError, Tree};
 use crate::memory::Memory;
