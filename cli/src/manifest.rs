@@ -138,7 +138,7 @@ struct PartyKeys {
     #[schemars(default, with = "AutoResponseKeys", skip_serializing_if = "Option::is_none")]
     auto_response: Option<AutoResponseKeys>,
     /// A room that nobody has used for this time is deleted, after `on_expire`: a whole number with `s`, `m`, `h`, `d`
-    /// or `w`. A connection, a message, a request and an alarm that rings are uses. Without it, rooms are kept
+    /// or `w`. A connection, a message, a request and an alarm or timer that is due are uses. Without it, rooms are kept
     /// forever.
     #[schemars(
         default,

@@ -58,7 +58,10 @@ const LEFT: &[(&str, &str)] = &[
     ("persist", "data is kept in .room/state; `room dev --ephemeral` keeps none"),
     ("define", "constants are Rust: `const`, or `env!` for the environment of the build"),
     ("build", "cargo builds rooms; what a page needs is built by its own tools"),
-    ("crons", "there is no schedule; a room sets an alarm, and `on_alarm` sets the next one"),
+    (
+        "crons",
+        "there are no crons; a room schedules a timer that repeats, with `ctx.schedule(…).every(…)`",
+    ),
     ("compatibilityDate", "a room keeps the contract that it was compiled with"),
     ("compatibilityFlags", "a room keeps the contract that it was compiled with"),
     ("minify", "`room build` makes the release of cargo's profile"),

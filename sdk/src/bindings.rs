@@ -2455,7 +2455,7 @@ pub mod room {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Removes every key, and the alarm.
+            /// Removes every key, the alarm, and the timers.
             #[allow(async_fn_in_trait)]
             pub fn delete_all() -> ::core::result::Result<(), StorageError> {
                 unsafe {
@@ -2638,6 +2638,470 @@ pub mod room {
                         unreachable!()
                     }
                     wit_import0();
+                }
+            }
+        }
+        /// The room's timers: durable times at which `on-timer` is called, each with a tag and data, and its ticks, which are
+        /// not durable.
+        ///
+        /// Times are milliseconds since 1970-01-01T00:00:00Z. A due timer is one turn. With that turn it is gone, or it moves
+        /// to its next time; if the turn fails, the timer is tried again after 2 s, 4 s, … six times. Timers are kept while
+        /// the room is not in memory, through restarts and crashes, and are delivered at least once.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod timers {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Limit = super::super::super::room::runtime::types::Limit;
+            /// Why a timer was not scheduled, or ticks did not start. The turn goes on.
+            #[derive(Clone)]
+            pub enum TimerError {
+                /// The room's timers, or this one, go beyond the limit with this name (`timers_max`, `timers_bytes_max`,
+                /// `timer_tag_bytes_max` or `timer_data_bytes_max`).
+                BeyondLimit(Limit),
+                /// The pause is shorter than the limit with this name (`timer_every_ms_min` or `tick_every_ms_min`).
+                TooOften(Limit),
+            }
+            impl ::core::fmt::Debug for TimerError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        TimerError::BeyondLimit(e) => {
+                            f.debug_tuple("TimerError::BeyondLimit").field(e).finish()
+                        }
+                        TimerError::TooOften(e) => {
+                            f.debug_tuple("TimerError::TooOften").field(e).finish()
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Display for TimerError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for TimerError {}
+            /// A pending timer.
+            #[derive(Clone)]
+            pub struct Timer {
+                /// Its id, which no other timer of the room ever has.
+                pub id: _rt::String,
+                /// When it is planned.
+                pub at: u64,
+                /// The time from one planned time to the next, if it repeats.
+                pub every: ::core::option::Option<u64>,
+                /// The room's name for it.
+                pub tag: _rt::String,
+                /// The room's data.
+                pub data: _rt::Vec<u8>,
+                /// How many tries at this planned time have failed.
+                pub tries: u32,
+            }
+            impl ::core::fmt::Debug for Timer {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Timer")
+                        .field("id", &self.id)
+                        .field("at", &self.at)
+                        .field("every", &self.every)
+                        .field("tag", &self.tag)
+                        .field("data", &self.data)
+                        .field("tries", &self.tries)
+                        .finish()
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Schedules a timer when the turn commits, and returns its id. A time in the past means now.
+            ///
+            /// With `every` it repeats: the next times are `at + every`, `at + 2 * every`, …; those that pass while the node
+            /// does not run, or while a delivery takes its time, are skipped, so that missed times are delivered once.
+            #[allow(async_fn_in_trait)]
+            pub fn schedule(
+                at: u64,
+                every: ::core::option::Option<u64>,
+                tag: &str,
+                data: &[u8],
+            ) -> ::core::result::Result<_rt::String, TimerError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let (result0_0, result0_1) = match every {
+                        Some(e) => (1i32, _rt::as_i64(e)),
+                        None => (0i32, 0i64),
+                    };
+                    let vec1 = tag;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec2 = data;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    let ptr3 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/timers@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "schedule"]
+                        fn wit_import4(
+                            _: i64,
+                            _: i32,
+                            _: i64,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import4(
+                        _: i64,
+                        _: i32,
+                        _: i64,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import4(
+                        _rt::as_i64(&at),
+                        result0_0,
+                        result0_1,
+                        ptr1.cast_mut(),
+                        len1,
+                        ptr2.cast_mut(),
+                        len2,
+                        ptr3,
+                    );
+                    let l5 = i32::from(*ptr3.add(0).cast::<u8>());
+                    let result19 = match l5 {
+                        0 => {
+                            let e = {
+                                let l6 = *ptr3.add(8).cast::<*mut u8>();
+                                let l7 = *ptr3
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len8 = l7;
+                                let bytes8 = _rt::Vec::from_raw_parts(
+                                    l6.cast(),
+                                    len8,
+                                    len8,
+                                );
+                                _rt::string_lift(bytes8)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l9 = i32::from(*ptr3.add(8).cast::<u8>());
+                                let v18 = match l9 {
+                                    0 => {
+                                        let e18 = {
+                                            let l10 = *ptr3.add(16).cast::<*mut u8>();
+                                            let l11 = *ptr3
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len12 = l11;
+                                            let bytes12 = _rt::Vec::from_raw_parts(
+                                                l10.cast(),
+                                                len12,
+                                                len12,
+                                            );
+                                            let l13 = *ptr3
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes12),
+                                                max: l13 as u64,
+                                            }
+                                        };
+                                        TimerError::BeyondLimit(e18)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e18 = {
+                                            let l14 = *ptr3.add(16).cast::<*mut u8>();
+                                            let l15 = *ptr3
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len16 = l15;
+                                            let bytes16 = _rt::Vec::from_raw_parts(
+                                                l14.cast(),
+                                                len16,
+                                                len16,
+                                            );
+                                            let l17 = *ptr3
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes16),
+                                                max: l17 as u64,
+                                            }
+                                        };
+                                        TimerError::TooOften(e18)
+                                    }
+                                };
+                                v18
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result19
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Cancels a timer when the turn commits. False if there is no timer with this id. A timer that `on-timer` is
+            /// about is gone already, unless it repeats.
+            #[allow(async_fn_in_trait)]
+            pub fn cancel(id: &str) -> bool {
+                unsafe {
+                    let vec0 = id;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/timers@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "cancel"]
+                        fn wit_import1(_: *mut u8, _: usize) -> i32;
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8, _: usize) -> i32 {
+                        unreachable!()
+                    }
+                    let ret = wit_import1(ptr0.cast_mut(), len0);
+                    _rt::bool_lift(ret as u8)
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The pending timers, as this turn sees them, the earliest first.
+            #[allow(async_fn_in_trait)]
+            pub fn list() -> _rt::Vec<Timer> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/timers@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "list"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = *ptr0.add(0).cast::<*mut u8>();
+                    let l3 = *ptr0
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let base17 = l2;
+                    let len17 = l3;
+                    let mut result17 = _rt::Vec::with_capacity(len17);
+                    for i in 0..len17 {
+                        let base = base17
+                            .add(i * (32 + 6 * ::core::mem::size_of::<*const u8>()));
+                        let e17 = {
+                            let l4 = *base.add(0).cast::<*mut u8>();
+                            let l5 = *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len6 = l5;
+                            let bytes6 = _rt::Vec::from_raw_parts(l4.cast(), len6, len6);
+                            let l7 = *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<i64>();
+                            let l8 = i32::from(
+                                *base
+                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>(),
+                            );
+                            let l10 = *base
+                                .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>();
+                            let l11 = *base
+                                .add(24 + 3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len12 = l11;
+                            let bytes12 = _rt::Vec::from_raw_parts(
+                                l10.cast(),
+                                len12,
+                                len12,
+                            );
+                            let l13 = *base
+                                .add(24 + 4 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>();
+                            let l14 = *base
+                                .add(24 + 5 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len15 = l14;
+                            let l16 = *base
+                                .add(24 + 6 * ::core::mem::size_of::<*const u8>())
+                                .cast::<i32>();
+                            Timer {
+                                id: _rt::string_lift(bytes6),
+                                at: l7 as u64,
+                                every: match l8 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let l9 = *base
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            l9 as u64
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                },
+                                tag: _rt::string_lift(bytes12),
+                                data: <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(
+                                    _rt::Vec::from_raw_parts(l13.cast(), len15, len15),
+                                ),
+                                tries: l16 as u32,
+                            }
+                        };
+                        result17.push(e17);
+                    }
+                    _rt::cabi_dealloc(
+                        base17,
+                        len17 * (32 + 6 * ::core::mem::size_of::<*const u8>()),
+                        8,
+                    );
+                    let result18 = result17;
+                    result18
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Starts the room's ticks when the turn commits, in place of those before: `on-tick` is called every so many
+            /// milliseconds. `none` ends them.
+            ///
+            /// Ticks last as long as the room is in memory: through reloads and faults, and not through eviction and restarts.
+            /// While clients are connected, a room with ticks does not hibernate. A tick is due one pause after the one before
+            /// was due; a room that is late skips ticks, so that never two wait.
+            #[allow(async_fn_in_trait)]
+            pub fn tick(
+                every: ::core::option::Option<u32>,
+            ) -> ::core::result::Result<(), TimerError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let (result0_0, result0_1) = match every {
+                        Some(e) => (1i32, _rt::as_i32(e)),
+                        None => (0i32, 0i32),
+                    };
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/timers@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "tick"]
+                        fn wit_import2(_: i32, _: i32, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: i32, _: i32, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(result0_0, result0_1, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result14 = match l3 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l4 = i32::from(*ptr1.add(8).cast::<u8>());
+                                let v13 = match l4 {
+                                    0 => {
+                                        let e13 = {
+                                            let l5 = *ptr1.add(16).cast::<*mut u8>();
+                                            let l6 = *ptr1
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len7 = l6;
+                                            let bytes7 = _rt::Vec::from_raw_parts(
+                                                l5.cast(),
+                                                len7,
+                                                len7,
+                                            );
+                                            let l8 = *ptr1
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes7),
+                                                max: l8 as u64,
+                                            }
+                                        };
+                                        TimerError::BeyondLimit(e13)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e13 = {
+                                            let l9 = *ptr1.add(16).cast::<*mut u8>();
+                                            let l10 = *ptr1
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len11 = l10;
+                                            let bytes11 = _rt::Vec::from_raw_parts(
+                                                l9.cast(),
+                                                len11,
+                                                len11,
+                                            );
+                                            let l12 = *ptr1
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes11),
+                                                max: l12 as u64,
+                                            }
+                                        };
+                                        TimerError::TooOften(e13)
+                                    }
+                                };
+                                v13
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result14
                 }
             }
         }
@@ -2994,6 +3458,197 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 pub use __export_room_runtime_expiry_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 3 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 3
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
+            /// What a room does when a timer is due, and at each tick. A module may do without this interface; then due timers
+            /// are dropped with an error in the log.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod timer_events {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                pub type Timer = super::super::super::super::room::runtime::timers::Timer;
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_timer_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: i64,
+                    arg3: i32,
+                    arg4: i64,
+                    arg5: *mut u8,
+                    arg6: usize,
+                    arg7: *mut u8,
+                    arg8: usize,
+                    arg9: i32,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result3 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            let len1 = arg6;
+                            let bytes1 = _rt::Vec::from_raw_parts(
+                                arg5.cast(),
+                                len1,
+                                len1,
+                            );
+                            let len2 = arg8;
+                            T_::on_timer(super::super::super::super::room::runtime::timers::Timer {
+                                id: _rt::string_lift(bytes0),
+                                at: arg2 as u64,
+                                every: match arg3 {
+                                    0 => None,
+                                    1 => {
+                                        let e = arg4 as u64;
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                },
+                                tag: _rt::string_lift(bytes1),
+                                data: <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(arg7.cast(), len2, len2)),
+                                tries: arg9 as u32,
+                            })
+                        };
+                        let ptr4 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result3 {
+                            Ok(_) => {
+                                *ptr4.add(0).cast::<u8>() = (0i32) as u8;
+                            }
+                            Err(e) => {
+                                *ptr4.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec5 = (e.into_bytes()).into_boxed_slice();
+                                let ptr5 = vec5.as_ptr().cast::<u8>();
+                                let len5 = vec5.len();
+                                ::core::mem::forget(vec5);
+                                *ptr4
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len5;
+                                *ptr4
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr5.cast_mut();
+                            }
+                        };
+                        ptr4
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_timer<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {}
+                            _ => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l1, l2, 1);
+                            }
+                        }
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_tick_cabi<T_: Guest>() -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result0 = { T_::on_tick() };
+                        let ptr1 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result0 {
+                            Ok(_) => {
+                                *ptr1.add(0).cast::<u8>() = (0i32) as u8;
+                            }
+                            Err(e) => {
+                                *ptr1.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec2 = (e.into_bytes()).into_boxed_slice();
+                                let ptr2 = vec2.as_ptr().cast::<u8>();
+                                let len2 = vec2.len();
+                                ::core::mem::forget(vec2);
+                                *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len2;
+                                *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr2.cast_mut();
+                            }
+                        };
+                        ptr1
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_tick<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {}
+                            _ => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l1, l2, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// A timer is due. On `err`, and after a trap, it is tried again.
+                    #[allow(async_fn_in_trait)]
+                    fn on_timer(timer: Timer) -> ::core::result::Result<(), _rt::String>;
+                    /// A tick.
+                    #[allow(async_fn_in_trait)]
+                    fn on_tick() -> ::core::result::Result<(), _rt::String>;
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_room_runtime_timer_events_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "room:runtime/timer-events@0.1.0#on-timer")] unsafe extern "C" fn
+                        export_on_timer(arg0 : * mut u8, arg1 : usize, arg2 : i64, arg3 :
+                        i32, arg4 : i64, arg5 : * mut u8, arg6 : usize, arg7 : * mut u8,
+                        arg8 : usize, arg9 : i32,) -> * mut u8 { unsafe {
+                        $($path_to_types)*:: _export_on_timer_cabi::<$ty > (arg0, arg1,
+                        arg2, arg3, arg4, arg5, arg6, arg7, arg8, arg9) } } #[unsafe
+                        (export_name =
+                        "cabi_post_room:runtime/timer-events@0.1.0#on-timer")] unsafe
+                        extern "C" fn _post_return_on_timer(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_on_timer::<$ty > (arg0) } }
+                        #[unsafe (export_name =
+                        "room:runtime/timer-events@0.1.0#on-tick")] unsafe extern "C" fn
+                        export_on_tick() -> * mut u8 { unsafe { $($path_to_types)*::
+                        _export_on_tick_cabi::<$ty > () } } #[unsafe (export_name =
+                        "cabi_post_room:runtime/timer-events@0.1.0#on-tick")] unsafe
+                        extern "C" fn _post_return_on_tick(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_on_tick::<$ty > (arg0) } } };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_room_runtime_timer_events_0_1_0_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -5366,6 +6021,9 @@ macro_rules! __export_module_impl {
         exports::room::runtime::expiry::__export_room_runtime_expiry_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::expiry);
         $($path_to_types_root)*::
+        exports::room::runtime::timer_events::__export_room_runtime_timer_events_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::room::runtime::timer_events);
+        $($path_to_types_root)*::
         exports::room::runtime::events::__export_room_runtime_events_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::events);
         $($path_to_types_root)*::
@@ -5374,10 +6032,10 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2585] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2960] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x9c\x13\x01A\x02\x01\
-A\x1c\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x93\x16\x01A\x02\x01\
+A!\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
@@ -5413,33 +6071,42 @@ key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x
 \x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x03\0\x1aroom:ru\
 ntime/storage@0.1.0\x05\x07\x01B\x07\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\
 \x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\x03\0\x18\
-room:runtime/alarm@0.1.0\x05\x08\x01B\x05\x01@\0\0s\x04\0\x05party\x01\0\x04\0\x04\
-name\x01\0\x01@\0\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:runtime/room@0.1.0\x05\
-\x09\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\
-\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\
-\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x0a\x01B\x02\x01@\0\
-\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x0b\x01B\x03\x01\
-j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:runtime/expiry@0.1.\
-0\x05\x0c\x02\x03\0\0\x07request\x02\x03\0\0\x08response\x01B\x1d\x02\x03\x02\x01\
-\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x0d\x04\0\x07request\x03\0\x02\x02\
-\x03\x02\x01\x0e\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x03\x04\0\x0aconnec\
-tion\x03\0\x06\x02\x03\x02\x01\x04\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01\
-@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnecti\
-on\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07\
-request\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnections\x07message\
-\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05\
-clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\
-\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\
-\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/events@\
-0.1.0\x05\x0f\x01B\x0e\x02\x03\x02\x01\x0d\x04\0\x07request\x03\0\0\x02\x03\x02\x01\
-\x0e\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x0bclose-frame\x03\0\x04\
-\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07\
-verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\
-\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\
-\x04\0\x11on-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x10\x04\
-\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09prod\
-ucers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x06\
-0.63.0";
+room:runtime/alarm@0.1.0\x05\x08\x01B\x14\x02\x03\x02\x01\x05\x04\0\x05limit\x03\
+\0\0\x01q\x02\x0cbeyond-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btimer-er\
+ror\x03\0\x02\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04data\x05\
+\x05triesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\
+\x03tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\
+\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\
+\x01@\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime/timers@\
+0.1.0\x05\x09\x01B\x05\x01@\0\0s\x04\0\x05party\x01\0\x04\0\x04name\x01\0\x01@\0\
+\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:runtime/room@0.1.0\x05\x0a\x01B\x06\x01\
+m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\x02\
+ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x05write\
+\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x0b\x01B\x02\x01@\0\x01\0\x04\0\x03\
+run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x0c\x01B\x03\x01j\0\x01s\x01@\0\0\
+\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:runtime/expiry@0.1.0\x05\x0d\x02\x03\
+\0\x05\x05timer\x01B\x07\x02\x03\x02\x01\x0e\x04\0\x05timer\x03\0\0\x01j\0\x01s\x01\
+@\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\x01@\0\0\x02\x04\0\x07on-tick\
+\x01\x04\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x0f\x02\x03\0\0\x07request\
+\x02\x03\0\0\x08response\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\
+\x03\x02\x01\x10\x04\0\x07request\x03\0\x02\x02\x03\x02\x01\x11\x04\0\x08respons\
+e\x03\0\x04\x02\x03\x02\x01\x03\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x04\
+\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\
+\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\0\x04\
+tags\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\0\x0a\x04\0\x0aon-connect\
+\x01\x0f\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\
+\x01@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\
+\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\
+\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-\
+alarm\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05\x12\x01B\x0e\x02\x03\x02\x01\
+\x10\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x02\
+\x03\x02\x01\x04\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07\
+respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05par\
+tys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05\
+lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\
+\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x13\x04\0\x19room:runtime/module@0.1.0\
+\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
+wit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }
@@ -5452,9 +6119,9 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1877] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb8\x0d\x01A\x02\x01\
-A\x12\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2140] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xbf\x0f\x01A\x02\x01\
+A\x14\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
@@ -5490,14 +6157,21 @@ key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x
 \x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x03\0\x1aroom:ru\
 ntime/storage@0.1.0\x05\x07\x01B\x07\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\
 \x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\x03\0\x18\
-room:runtime/alarm@0.1.0\x05\x08\x01B\x05\x01@\0\0s\x04\0\x05party\x01\0\x04\0\x04\
-name\x01\0\x01@\0\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:runtime/room@0.1.0\x05\
-\x09\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\
-\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\
-\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x0a\x04\09room:run\
-time/module-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&module-with-a\
-ll-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit\
--component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+room:runtime/alarm@0.1.0\x05\x08\x01B\x14\x02\x03\x02\x01\x05\x04\0\x05limit\x03\
+\0\0\x01q\x02\x0cbeyond-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btimer-er\
+ror\x03\0\x02\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04data\x05\
+\x05triesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\
+\x03tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\
+\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\
+\x01@\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime/timers@\
+0.1.0\x05\x09\x01B\x05\x01@\0\0s\x04\0\x05party\x01\0\x04\0\x04name\x01\0\x01@\0\
+\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:runtime/room@0.1.0\x05\x0a\x01B\x06\x01\
+m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\x02\
+ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x05write\
+\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x0b\x04\09room:runtime/module-with-\
+all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&module-with-all-of-its-exports\
+-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.2\
+62.0\x10wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 pub struct Context {
     party: OnceCell<String>,
     name: OnceCell<String>,
-    /// The first failure of a broadcast that was sent by being dropped.
+    /// The first failure of a broadcast or a schedule that took effect by being dropped.
     failure: RefCell<Option<Error>>,
 }
 
@@ -103,7 +103,7 @@ impl Context {
     /// and sent, and stays done even if the rest of the callback fails. For progress on long work.
     ///
     /// # Errors
-    /// A broadcast of the turn so far failed. Nothing is committed then.
+    /// A broadcast or a schedule of the turn so far failed. Nothing is committed then.
     pub fn flush(&self) -> Result {
         match self.failure.take() {
             Some(failure) => Err(failure),
@@ -112,6 +112,11 @@ impl Context {
                 Ok(())
             }
         }
+    }
+
+    /// Fails the turn at its end, unless something failed it already.
+    pub(crate) fn fail(&self, failure: Error) {
+        self.failure.borrow_mut().get_or_insert(failure);
     }
 
     /// Ends a callback: its own error, or else that of a broadcast, becomes the turn's.
@@ -171,8 +176,7 @@ impl Broadcast<'_> {
 impl Drop for Broadcast<'_> {
     fn drop(&mut self) {
         if let Err(failure) = self.send_once() {
-            let failure = failure.context("cannot broadcast");
-            self.ctx.failure.borrow_mut().get_or_insert(failure);
+            self.ctx.fail(failure.context("cannot broadcast"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong when a room calls its host.
 //!
-//! Owns the two refusals of the contract and [`Result`]. Invariant: a refused call did nothing and
+//! Owns the refusals of the contract and [`Result`]. Invariant: a refused call did nothing and
 //! the turn continues; whether it fails is up to the room, which says so with `?`. It does not know
 //! what a room's own errors look like: [`Error`] takes any.
 
@@ -120,3 +120,41 @@ impl fmt::Display for StorageError {
 }
 
 impl std::error::Error for StorageError {}
+
+/// Why a timer was not scheduled, or ticks did not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimerError {
+    /// The room's timers, or this one, go beyond a limit: `timers_max`, `timers_bytes_max`,
+    /// `timer_tag_bytes_max` or `timer_data_bytes_max`.
+    BeyondLimit {
+        /// The limit's name in `room.toml [limits]`.
+        limit: String,
+        /// What it is set to.
+        max: u64,
+    },
+    /// The pause is shorter than a limit: `timer_every_ms_min` or `tick_every_ms_min`.
+    TooOften {
+        /// The limit's name in `room.toml [limits]`.
+        limit: String,
+        /// What it is set to, in milliseconds.
+        min: u64,
+    },
+}
+
+impl fmt::Display for TimerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BeyondLimit { limit, max } => {
+                let raise = Raise(limit);
+                write!(f, "the timer goes beyond {limit} = {max}; {raise}, or cancel timers")
+            }
+            Self::TooOften { limit, min } => write!(
+                f,
+                "the pause is shorter than {min} ms; lower {limit} in room.toml [limits], or use a longer one"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for TimerError {}

@@ -10,16 +10,19 @@ use std::marker::PhantomData;
 use std::panic;
 use std::time::UNIX_EPOCH;
 
-use crate::bindings::exports::room::runtime::{batch, door, events, expiry};
-use crate::bindings::room::runtime::{alarm, connections, inbox, log, room, storage, types};
+use crate::bindings::exports::room::runtime::{batch, door, events, expiry, timer_events};
+use crate::bindings::room::runtime::{
+    alarm, connections, inbox, log, room, storage, timers, types,
+};
 use crate::connection::{Close, Connection};
 use crate::context::Context;
-use crate::error::{ConnectionError, StorageError};
-use crate::host::{ConnectionData, Entry, Host, ListOptions, Page};
+use crate::error::{ConnectionError, StorageError, TimerError};
+use crate::host::{ConnectionData, Entry, Host, ListOptions, Page, TimerRecord};
 use crate::http::{Lobby, Request, Response, Verdict};
 use crate::instance::Live;
 use crate::log::Level;
 use crate::message::Message;
+use crate::timer::Timer;
 use crate::{Result, Room};
 
 thread_local! {
@@ -104,6 +107,17 @@ fn as_text(outcome: &Result<(), String>) -> Result<(), &str> {
 impl<R: Room> expiry::Guest for Component<R> {
     fn on_expire() -> Result<(), String> {
         Self::turn(|room, ctx| room.on_expire(ctx))
+    }
+}
+
+impl<R: Room> timer_events::Guest for Component<R> {
+    fn on_timer(timer: timers::Timer) -> Result<(), String> {
+        let timer = Timer::from_data(timer.into());
+        Self::turn(|room, ctx| room.on_timer(ctx, timer))
+    }
+
+    fn on_tick() -> Result<(), String> {
+        Self::turn(|room, ctx| room.on_tick(ctx))
     }
 }
 
@@ -222,6 +236,22 @@ impl Host for Wasm {
         alarm::delete();
     }
 
+    fn schedule(timer: TimerRecord) -> Result<String, TimerError> {
+        Ok(timers::schedule(timer.at_ms, timer.every_ms, &timer.tag, &timer.data)?)
+    }
+
+    fn cancel(id: &str) -> bool {
+        timers::cancel(id)
+    }
+
+    fn timers() -> Vec<TimerRecord> {
+        timers::list().into_iter().map(Into::into).collect()
+    }
+
+    fn tick(every_ms: Option<u32>) -> Result<(), TimerError> {
+        Ok(timers::tick(every_ms)?)
+    }
+
     fn party() -> String {
         room::party()
     }
@@ -252,6 +282,26 @@ impl Host for Wasm {
 impl From<types::Connection> for ConnectionData {
     fn from(conn: types::Connection) -> Self {
         Self { id: conn.id, uri: conn.uri, tags: conn.tags, state: conn.state }
+    }
+}
+
+impl From<timers::Timer> for TimerRecord {
+    fn from(timer: timers::Timer) -> Self {
+        let timers::Timer { id, at, every, tag, data, tries } = timer;
+        Self { id, at_ms: at, every_ms: every, tag, data, tries }
+    }
+}
+
+impl From<timers::TimerError> for TimerError {
+    fn from(error: timers::TimerError) -> Self {
+        match error {
+            timers::TimerError::BeyondLimit(types::Limit { name, max }) => {
+                Self::BeyondLimit { limit: name, max }
+            }
+            timers::TimerError::TooOften(types::Limit { name, max }) => {
+                Self::TooOften { limit: name, min: max }
+            }
+        }
     }
 }
 

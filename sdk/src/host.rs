@@ -4,7 +4,7 @@
 //! build: the runtime on wasm, the mock of [`test`](crate::test) elsewhere. Invariant: nothing else
 //! in the SDK asks on which target it runs. It does not know rooms or callbacks.
 
-use crate::error::{ConnectionError, StorageError};
+use crate::error::{ConnectionError, StorageError, TimerError};
 use crate::log::Level;
 use crate::message::Message;
 
@@ -43,7 +43,18 @@ pub(crate) struct Page {
     pub(crate) more: bool,
 }
 
-/// The imports of the contract. `sdk/wit/room.wit` says what each does.
+/// A timer, as the host describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TimerRecord {
+    pub(crate) id: String,
+    pub(crate) at_ms: u64,
+    pub(crate) every_ms: Option<u64>,
+    pub(crate) tag: String,
+    pub(crate) data: Vec<u8>,
+    pub(crate) tries: u32,
+}
+
+/// The imports of the contract. `sdk/wit` says what each does.
 pub(crate) trait Host {
     fn connections(tag: Option<&str>) -> Vec<ConnectionData>;
     fn connection_ids(tag: Option<&str>) -> Vec<String>;
@@ -69,6 +80,12 @@ pub(crate) trait Host {
     fn alarm() -> Option<u64>;
     fn set_alarm(at: u64);
     fn delete_alarm();
+
+    /// Schedules a timer as it is described, but for its id and tries.
+    fn schedule(timer: TimerRecord) -> Result<String, TimerError>;
+    fn cancel(id: &str) -> bool;
+    fn timers() -> Vec<TimerRecord>;
+    fn tick(every_ms: Option<u32>) -> Result<(), TimerError>;
 
     fn party() -> String;
     fn name() -> String;

@@ -27,7 +27,7 @@
 //! ```
 //!
 //! # Turns
-//! Each callback is one *turn*, all or nothing. Storage writes, the alarm, connection state, messages
+//! Each callback is one *turn*, all or nothing. Storage writes, the alarm, timers, connection state, messages
 //! and closes take effect together when it returns `Ok`. If it returns `Err` or panics, none of them
 //! does, and nothing was sent. What a turn sends leaves only after what it wrote is durable.
 //!
@@ -70,24 +70,26 @@ mod storage;
 #[cfg(not(target_family = "wasm"))]
 pub mod test;
 mod time;
+mod timer;
 mod uri;
 
 pub use anyhow::{anyhow, bail, ensure};
 
 pub use connection::{Close, Connection};
 pub use context::{Alarm, Broadcast, Context};
-pub use error::{ConnectionError, Error, Result, StorageError};
+pub use error::{ConnectionError, Error, Result, StorageError, TimerError};
 pub use http::{Lobby, Request, Response, Verdict};
 pub use list::{Entries, List};
 pub use message::{IntoMessage, Message};
 pub use storage::{RawStorage, Storage};
 pub use time::Timestamp;
+pub use timer::{Schedule, Timer};
 
 /// What a room's source needs: `use room_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
         Close, Connection, Context, Error, IntoMessage, Lobby, Message, Request, Response, Result,
-        Room, Timestamp, Verdict, anyhow, bail, ensure, log,
+        Room, Timer, Timestamp, Verdict, anyhow, bail, ensure, log,
     };
 }
 
@@ -145,10 +147,21 @@ pub trait Room: Default + 'static {
         Ok(())
     }
 
+    /// A timer is due; see [`Context::schedule`]. With this turn it is gone, or it moves to its next time. On `Err` it
+    /// is retried after 2 s, 4 s, … six times.
+    fn on_timer(&mut self, ctx: &Context, timer: Timer) -> Result {
+        Ok(())
+    }
+
+    /// A tick; see [`Context::tick`]. On `Err` the turn is dropped, and the ticks continue.
+    fn on_tick(&mut self, ctx: &Context) -> Result {
+        Ok(())
+    }
+
     /// The room ends: nobody has used it for its party's `ttl` (in `room.toml`), and everything that it
     /// stores is deleted with this turn, what the turn writes included. Nobody is connected.
     ///
-    /// A connection, a message, a request, and an alarm that rings are uses. An alarm that is set for
+    /// A connection, a message, a request, and an alarm or a timer that is due are uses. One that is set for
     /// later does not count, and is deleted with the room. On `Err` it is retried as an alarm is; after the last
     /// try the room is deleted all the same.
     fn on_expire(&mut self, ctx: &Context) -> Result {

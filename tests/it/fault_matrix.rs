@@ -44,6 +44,7 @@ fn faults() -> Vec<(Value, Instance, &'static str)> {
 fn doomed(fault: &Value) -> Value {
     json!([
         {"put": ["lost", 1]}, {"delete": "before"}, {"broadcast": "lost"}, {"alarm_in": 0},
+        {"timer_in": [0, "lost"]},
         {"close_other": ["witness", 4000, "lost"]}, fault,
     ])
 }
@@ -164,6 +165,21 @@ impl<'a> Case<'a> {
                 assert_eq!(self.witness.text().await, "alarm");
                 assert_eq!(self.actor.text().await, "alarm");
             }
+            "on_timer" => {
+                self.actor.tell(json!([{"timer_in": [1, "again"]}])).await;
+                // The node retries the failed timer, once the plan is spent.
+                assert_eq!(self.witness.text().await, "timer again");
+                assert_eq!(self.actor.text().await, "timer again");
+            }
+            "on_tick" => {
+                self.actor.tell(json!([{"tick": 10}])).await;
+                // The ticks continue after the failed one, until they are stopped.
+                assert!(self.witness.text().await.starts_with("tick "));
+                self.actor.tell(json!(["stop_ticks", {"broadcast": "stopped"}])).await;
+                for client in [&mut self.witness, &mut self.actor] {
+                    while client.text().await != "stopped" {}
+                }
+            }
             "on_error" => {
                 self.actor.try_send(&"x".repeat((1 << 20) + 1)).await;
                 self.gone(1009).await;
@@ -270,6 +286,16 @@ async fn every_fault_in_on_request_costs_only_its_turn() {
 #[tokio::test]
 async fn every_fault_in_on_alarm_costs_only_its_turn() {
     each_costs_only_its_turn("on_alarm").await;
+}
+
+#[tokio::test]
+async fn every_fault_in_on_timer_costs_only_its_turn() {
+    each_costs_only_its_turn("on_timer").await;
+}
+
+#[tokio::test]
+async fn every_fault_in_on_tick_costs_only_its_turn() {
+    each_costs_only_its_turn("on_tick").await;
 }
 
 #[tokio::test]

@@ -40,5 +40,7 @@ mod security;
 mod server;
 mod sockets;
 mod storage;
+mod ticks;
+mod timers;
 mod tls;
 mod turns;

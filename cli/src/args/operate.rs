@@ -87,7 +87,7 @@ pub(crate) enum RoomSort {
 /// Show one room
 ///
 /// Shows its phase (running, hibernated, broken, asleep), its code, its connections with their state and how far each
-/// is behind, its storage, its alarm, when it expires, its recent faults with their backtraces, and how long its
+/// is behind, its storage, its alarm and timers, when it expires, its recent faults with their backtraces, and how long its
 /// callbacks take. Looking does not wake a room. The values of the query in clients' addresses are left out, as
 /// clients put secrets there. A room that does not answer within `inspect_ms_max` is shown as busy, with the facts
 /// known without it.
@@ -235,7 +235,7 @@ pub(crate) struct CloseArgs {
 
 /// Delete a room with everything that is stored for it
 ///
-/// Deletes its keys and its alarm, and closes its clients with 4410. This cannot be undone: `room export` keeps a
+/// Deletes its keys, its alarm and its timers, and closes its clients with 4410. This cannot be undone: `room export` keeps a
 /// copy. A client that connects to the name later meets a new room.
 #[derive(Debug, ClapArgs)]
 #[command(

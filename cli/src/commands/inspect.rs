@@ -34,6 +34,14 @@ fn shown(report: &Value) -> String {
             tries.map(|tries| format!(", failed {}", counted(tries, "time"))).unwrap_or_default();
         line("alarm", format!("{}{tries}", ago(due)));
     }
+    if let Some(next) = report["timers"]["next_ms"].as_u64() {
+        let count = report["timers"]["count"].as_u64();
+        let count = count.map(|count| format!("{}, ", counted(count, "timer"))).unwrap_or_default();
+        line("timers", format!("{count}next {}", ago(next)));
+    }
+    if let Some(pause) = report["ticks_ms"].as_u64() {
+        line("ticks", format!("every {pause} ms"));
+    }
     if let Some(due) = report["expires_ms"].as_u64() {
         line("expires", format!("{}, if nobody uses it", ago(due)));
     }
@@ -134,6 +142,7 @@ mod tests {
             "party": "main", "room": "lobby", "phase": "broken", "rests_ms": 5_000, "busy": true,
             "at_work": {"event": "message", "for_ms": 1_500},
             "storage": {"keys": 2, "bytes": 30}, "alarm": null, "module": "0123abcd",
+            "timers": {"count": 0, "bytes": 0, "next_ms": null}, "ticks_ms": 50,
             "connections": [{
                 "id": "a", "uri": "http://h/party/lobby?_pk=a", "tags": ["red"],
                 "state": {"json": {"x": 1}}, "lag": {"messages": 2, "bytes": 9}, "closing": false,
@@ -144,6 +153,7 @@ mod tests {
             main/lobby
               phase        broken, rests for 5 s, busy, at work on message for 1 s
               storage      2 keys, 30 bytes
+              ticks        every 50 ms
               module       0123abcd
                 a  http://h/party/lobby?_pk=a  tags red  state {"x":1}  behind by 2 messages, 9 bytes
                 … more: --after 7

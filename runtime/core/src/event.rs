@@ -6,6 +6,7 @@
 use crate::connection::Connection;
 use crate::encoding;
 use crate::id::ConnectionId;
+use crate::jobs::{JobId, Timer};
 use crate::limits::fixed::RESPONSE_HEADERS_MAX;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,17 @@ pub enum Event {
     Request(Request),
     /// The room's alarm is due.
     Alarm,
+    /// A timer is due.
+    Timer {
+        /// Its id.
+        id: JobId,
+        /// The timer.
+        timer: Timer,
+        /// The timer at its next time, if it repeats.
+        again: Option<Timer>,
+    },
+    /// The time for the room's next tick has come.
+    Tick,
     /// The room has been unused for too long. This turn deletes it.
     Expire,
 }
@@ -66,6 +78,8 @@ impl Event {
             Self::Error { .. } => "error",
             Self::Request(_) => "request",
             Self::Alarm => "alarm",
+            Self::Timer { .. } => "timer",
+            Self::Tick => "tick",
             Self::Expire => "expire",
         }
     }

@@ -1,6 +1,15 @@
 //! What a room wants done after its turns: timers, and effects that wait. Owns when a room has to be awake for them.
 //!
-//! Invariant: a change of jobs is committed with the turn that made it. This module does not know what jobs mean.
+//! Invariant: a change of jobs is committed with the turn that made it, and no id is given twice. This module does not
+//! know who carries jobs out.
+
+mod id;
+mod table;
+mod timer;
+
+pub use id::JobId;
+pub use table::{JobTable, TimersSummary};
+pub use timer::{Job, JobDamage, Timer};
 
 use crate::encoding;
 use crate::span::Overlay;

@@ -296,6 +296,12 @@ metrics! {
             "Alarms whose turn failed and that the node will retry";
         alarms_dropped: Counter = "room_alarms_dropped_total", "alarms",
             "Alarms that the node dropped because their turn failed too often";
+        timers_delivered: Counter = "room_timers_delivered_total", "timers",
+            "Due timers whose turn succeeded";
+        timers_failed: Counter = "room_timers_failed_total", "timers",
+            "Due timers whose turn failed";
+        timers_dropped: Counter = "room_timers_dropped_total", "timers",
+            "Due timers that the node dropped because their turn failed too often, or the room's code has no on_timer";
         expired: Counter = "room_expired_total", "rooms",
             "Rooms that the node deleted because nobody used them";
         expiries_retried: Counter = "room_expiries_retried_total", "rooms",

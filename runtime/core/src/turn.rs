@@ -13,11 +13,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 mod effects;
+mod jobs;
 mod view;
 
 use effects::entry_bytes;
 pub use effects::is_meant_for;
-pub use effects::{AlarmChange, Cleared, Effects, Output, Tags, Writes};
+pub use effects::{AlarmChange, Cleared, Effects, Output, Tags, TickChange, Writes};
+use jobs::TurnJobs;
+pub use jobs::{CarriedJobs, TimerPlan};
 pub use view::{EmptyView, ReadError, View};
 
 /// The reason why a call of the guest was refused. The turn continues.
@@ -31,6 +34,8 @@ pub enum Refusal {
     StateTooLarge(u64),
     /// This turn has used up the limit with this name.
     UsedUp(&'static str),
+    /// Something shall come more often than the limit with this name allows.
+    TooOften(&'static str),
     /// An argument is invalid; the sentence says why.
     Invalid(String),
     /// A key is empty or longer than this many bytes.
@@ -47,6 +52,7 @@ pub struct Turn {
     /// The connection that the event is about. The guest finds it even if it is not open.
     subject: Option<Serial>,
     alarm: Option<u64>,
+    jobs: TurnJobs,
     effects: Effects,
     send_bytes: usize,
     write_bytes: usize,
@@ -78,6 +84,7 @@ impl Turn {
             connections,
             subject,
             alarm,
+            jobs: TurnJobs::default(),
             effects: Effects::default(),
             send_bytes: 0,
             write_bytes: 0,
@@ -100,11 +107,21 @@ impl Turn {
     /// # Errors
     /// [`ReadError`] if the store could not read during the turn: the guest's conclusions from that must not
     /// be committed.
-    pub fn finish(self) -> Result<Effects, ReadError> {
-        match self.read_error {
-            Some(error) => Err(error),
-            None => Ok(self.effects),
+    pub fn finish(mut self) -> Result<Effects, ReadError> {
+        if let Some(error) = self.read_error {
+            return Err(error);
         }
+        self.effects.writes.jobs = self.jobs.change();
+        Ok(self.effects)
+    }
+
+    /// Ends a turn in the middle of a callback. Returns its effects, and what the next turn continues with.
+    ///
+    /// # Errors
+    /// As [`Turn::finish`].
+    pub fn finish_part(mut self) -> Result<(Effects, CarriedJobs), ReadError> {
+        let carried = self.jobs.part();
+        Ok((self.finish()?, carried))
     }
 
     // Connections.
@@ -299,12 +316,13 @@ impl Turn {
         Ok(count)
     }
 
-    /// Removes every key, and the alarm.
+    /// Removes every key, the alarm, and the timers.
     pub fn delete_all(&mut self) {
         self.effects.writes.keys.clear();
         self.effects.writes.cleared = Cleared::Yes;
         self.write_bytes = 0;
         self.delete_alarm();
+        self.jobs.clear();
     }
 
     /// Returns a page of entries in key order.

@@ -5,16 +5,17 @@
 
 use crate::batch::{self, Inbox};
 use crate::bindings::Core as World;
-use crate::bindings::room::runtime::{alarm, connections, log, room, storage, types};
+use crate::bindings::room::runtime::{alarm, connections, log, room, storage, timers, types};
 use crate::budget::Budget;
 use crate::fault::Overrun;
 use crate::flush::Flushes;
 use crate::log::GuestLog;
 use room_core::connection::Connection;
 use room_core::event::{CloseFrame, Message};
+use room_core::jobs::{JobId, Timer};
 use room_core::limits::{Limits, size};
 use room_core::span::{Direction, ListOptions};
-use room_core::turn::{Refusal, Turn};
+use room_core::turn::{Refusal, TimerPlan, Turn};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -212,6 +213,34 @@ impl alarm::Host for HostState {
     }
 }
 
+impl timers::Host for HostState {
+    fn schedule(
+        &mut self,
+        at: u64,
+        every: Option<u64>,
+        tag: String,
+        data: Vec<u8>,
+    ) -> Call<String, TimerError> {
+        let plan = TimerPlan { at_ms: at, every_ms: every, tag, data: data.into() };
+        let scheduled = self.turn()?.schedule(plan);
+        let limits = self.budget.limits();
+        Ok(scheduled.map(|id| id.to_string()).map_err(|refusal| timer_error(&refusal, limits)))
+    }
+
+    fn cancel(&mut self, id: String) -> wasmtime::Result<bool> {
+        Ok(self.turn()?.cancel(&id))
+    }
+
+    fn list(&mut self) -> wasmtime::Result<Vec<timers::Timer>> {
+        Ok(self.turn()?.timers().into_iter().map(timers::Timer::of).collect())
+    }
+
+    fn tick(&mut self, every: Option<u32>) -> Call<(), TimerError> {
+        let changed = self.turn()?.tick(every.map(u64::from));
+        Ok(changed.map_err(|refusal| timer_error(&refusal, self.budget.limits())))
+    }
+}
+
 impl room::Host for HostState {
     fn party(&mut self) -> wasmtime::Result<String> {
         Ok(self.party.clone())
@@ -251,6 +280,7 @@ impl log::Host for HostState {
 type Call<T, E> = wasmtime::Result<Result<T, E>>;
 use connections::ConnectionError;
 use storage::StorageError;
+use timers::TimerError;
 
 fn record(turn: &Turn, connection: &Connection) -> connections::Connection {
     connections::Connection {
@@ -305,8 +335,10 @@ fn connection_error(refusal: Refusal, limits: &Limits) -> ConnectionError {
         Refusal::StateTooLarge(max) => ConnectionError::StateTooLarge(narrow(max)),
         Refusal::UsedUp(name) => ConnectionError::TooManySends(limit(name, limits)),
         Refusal::Invalid(why) => ConnectionError::InvalidClose(why),
-        // Keys and the store do not occur in calls about connections.
-        Refusal::NotFound | Refusal::Key(_) | Refusal::Unavailable => ConnectionError::NotFound,
+        // The others do not occur in calls about connections.
+        Refusal::NotFound | Refusal::Key(_) | Refusal::Unavailable | Refusal::TooOften(_) => {
+            ConnectionError::NotFound
+        }
     }
 }
 
@@ -316,9 +348,27 @@ fn storage_error(refusal: Refusal, limits: &Limits) -> StorageError {
         Refusal::TooLarge(max) => StorageError::ValueTooLarge(narrow(max)),
         Refusal::UsedUp(name) => StorageError::TooManyWrites(limit(name, limits)),
         Refusal::Invalid(why) => StorageError::InvalidRange(why),
-        // Connections do not occur in calls about storage.
-        Refusal::Unavailable | Refusal::NotFound | Refusal::StateTooLarge(_) => {
-            StorageError::Unavailable
-        }
+        // The others do not occur in calls about storage.
+        Refusal::Unavailable
+        | Refusal::NotFound
+        | Refusal::StateTooLarge(_)
+        | Refusal::TooOften(_) => StorageError::Unavailable,
+    }
+}
+
+fn timer_error(refusal: &Refusal, limits: &Limits) -> TimerError {
+    match refusal {
+        Refusal::TooOften(name) => TimerError::TooOften(limit(name, limits)),
+        Refusal::UsedUp(name) => TimerError::BeyondLimit(limit(name, limits)),
+        // The others do not occur in calls about timers.
+        _ => TimerError::BeyondLimit(limit("timers_max", limits)),
+    }
+}
+
+impl timers::Timer {
+    /// Makes the contract's form of a timer.
+    pub(super) fn of((id, timer): (JobId, Timer)) -> Self {
+        let Timer { at_ms, every_ms, tag, data, tries, .. } = timer;
+        Self { id: id.to_string(), at: at_ms, every: every_ms, tag, data: data.into(), tries }
     }
 }

@@ -6,13 +6,13 @@
 use crate::batch::BatchCall;
 use crate::bindings::Core as World;
 use crate::bindings::exports::room::runtime::door;
-use crate::bindings::room::runtime::types;
+use crate::bindings::room::runtime::{timers, types};
 use crate::budget::{Budget, GuestMemory};
 use crate::fault::{GuestFault, Overrun, cut};
 use crate::flush::Flushes;
 use crate::host::HostState;
 use crate::log::GuestLog;
-use crate::module::{Code, Module};
+use crate::module::{Code, Module, OptionalExports};
 use crate::samples::SampleSource;
 use crate::wasi;
 use room_core::connection::Connection;
@@ -25,7 +25,7 @@ use room_core::turn::{Refusal, Turn};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use wasmtime::Store;
-use wasmtime::component::TypedFunc;
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower, TypedFunc};
 
 /// A guest of one room, or without a room for the hooks at the door.
 pub struct Instance {
@@ -37,10 +37,8 @@ pub struct Instance {
 /// The functions of a guest.
 struct Exports {
     world: World,
-    /// The callback for the room's end, if the module has one.
-    on_expire: Option<TypedFunc<(), (Result<(), String>,)>>,
-    /// The callback for several messages, if the module has one.
-    run: Option<TypedFunc<(), ()>>,
+    /// The callbacks that a module may do without.
+    optional: OptionalCallbacks,
 }
 
 /// A call of a hook at the door.
@@ -63,6 +61,9 @@ pub enum HookVerdict {
     Refuse(CloseFrame),
 }
 
+type Callback<P> = TypedFunc<P, (Result<(), String>,)>;
+type OptionalCallbacks =
+    OptionalExports<Callback<()>, Callback<(timers::Timer,)>, TypedFunc<(), ()>>;
 type CallResult<T> = wasmtime::Result<Result<T, String>>;
 
 impl Instance {
@@ -135,12 +136,12 @@ impl Instance {
 
     /// Returns true if the guest takes several messages in one call.
     pub fn takes_batches(&self) -> bool {
-        self.exports.run.is_some()
+        self.exports.optional.run.is_some()
     }
 
     /// Begins a call for several messages; `None` if the guest takes each by itself.
     pub fn batch_call(&mut self) -> Option<BatchCall<'_>> {
-        self.exports.run.map(|run| BatchCall::new(&mut self.store, run, &self.log))
+        self.exports.optional.run.map(|run| BatchCall::new(&mut self.store, run, &self.log))
     }
 
     /// Asks a hook at the door.
@@ -225,10 +226,15 @@ impl Instance {
                 return Ok(response.map(|response| GuestAnswer::Response(response.into())));
             }
             Event::Alarm => events.call_on_alarm(store).await,
-            Event::Expire => match &self.exports.on_expire {
-                Some(on_expire) => on_expire.call_async(store, ()).await.map(|(done,)| done),
-                None => Ok(Ok(())),
-            },
+            // Boxed, as above.
+            Event::Timer { id, timer, .. } => {
+                let timer = timers::Timer::of((*id, timer.clone()));
+                Box::pin(call_optional(self.exports.optional.on_timer, store, (timer,))).await
+            }
+            Event::Tick => Box::pin(call_optional(self.exports.optional.on_tick, store, ())).await,
+            Event::Expire => {
+                Box::pin(call_optional(self.exports.optional.on_expire, store, ())).await
+            }
         };
         Ok(done?.map(|()| GuestAnswer::Done))
     }
@@ -267,12 +273,38 @@ impl Instance {
 
 /// Finds the exports of a new instance, including those that not every module has.
 async fn enter(module: &Module, store: &mut Store<HostState>) -> wasmtime::Result<Exports> {
-    let instance = module.compiled.pre.instantiate_async(&mut *store).await?;
-    let world = module.compiled.exports.load(&mut *store, &instance)?;
-    let on_expire =
-        module.compiled.on_expire.map(|index| instance.get_typed_func(&mut *store, index));
-    let run = module.compiled.run.map(|index| instance.get_typed_func(&mut *store, index));
-    Ok(Exports { world, on_expire: on_expire.transpose()?, run: run.transpose()? })
+    let compiled = &module.compiled;
+    let instance = compiled.pre.instantiate_async(&mut *store).await?;
+    let world = compiled.exports.load(&mut *store, &instance)?;
+    let OptionalExports { on_expire, on_tick, on_timer, run } = &compiled.optional;
+    let optional = OptionalExports {
+        on_expire: callback(&instance, store, on_expire.as_ref())?,
+        on_tick: callback(&instance, store, on_tick.as_ref())?,
+        on_timer: callback(&instance, store, on_timer.as_ref())?,
+        run: callback(&instance, store, run.as_ref())?,
+    };
+    Ok(Exports { world, optional })
+}
+
+/// Returns the function of an instance at this index, if there is one.
+fn callback<P: ComponentNamedList + Lower, R: ComponentNamedList + Lift>(
+    instance: &wasmtime::component::Instance,
+    store: &mut Store<HostState>,
+    index: Option<&ComponentExportIndex>,
+) -> wasmtime::Result<Option<TypedFunc<P, R>>> {
+    index.map(|index| instance.get_typed_func(store, index)).transpose()
+}
+
+/// Calls a callback. A module that does not have it does nothing.
+async fn call_optional<P: ComponentNamedList + Lower>(
+    callback: Option<Callback<P>>,
+    store: &mut Store<HostState>,
+    params: P,
+) -> CallResult<()> {
+    match callback {
+        Some(callback) => callback.call_async(store, params).await.map(|(done,)| done),
+        None => Ok(Ok(())),
+    }
 }
 
 fn tags_refused(refusal: &Refusal) -> String {

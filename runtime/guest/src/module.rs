@@ -22,6 +22,7 @@ const EXPORTS: [&str; 2] = ["room:runtime/events@0.1.0", "room:runtime/door@0.1.
 /// The exports that a module may have besides.
 const EXPIRY: &str = "room:runtime/expiry@0.1.0";
 const BATCH: &str = "room:runtime/batch@0.1.0";
+const TIMER_EVENTS: &str = "room:runtime/timer-events@0.1.0";
 /// The parts of WASI 0.2 that are linked. Sockets and HTTP are not among them.
 const WASI: [&str; 5] =
     ["wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:io/", "wasi:filesystem/"];
@@ -91,11 +92,18 @@ pub(super) struct CompiledModule {
     pub(super) pre: InstancePre<HostState>,
     /// The indices of the contract's exports.
     pub(super) exports: CoreIndices,
-    /// The index of `on-expire`. Modules that are older than this export do not have it.
-    pub(super) on_expire: Option<ComponentExportIndex>,
-    /// The index of `batch.run`, which a module may do without.
-    pub(super) run: Option<ComponentExportIndex>,
+    /// The indices of the exports that older modules do not have.
+    pub(super) optional: OptionalExports<ComponentExportIndex>,
     hash: ModuleHash,
+}
+
+/// The callbacks of a room that a module may do without.
+pub(super) struct OptionalExports<F, G = F, H = F> {
+    pub(super) on_expire: Option<F>,
+    pub(super) on_tick: Option<F>,
+    pub(super) on_timer: Option<G>,
+    /// `batch.run`, which takes several messages.
+    pub(super) run: Option<H>,
 }
 
 /// The code of a party: a module and the environment that its rooms see.
@@ -140,6 +148,11 @@ impl Module {
         Ok(Self { compiled, engine: engine.clone() })
     }
 
+    /// Returns true if it handles timers.
+    pub fn handles_timers(&self) -> bool {
+        self.compiled.optional.on_timer.is_some()
+    }
+
     /// Returns the hash of its bytes.
     pub fn hash(&self) -> ModuleHash {
         self.compiled.hash
@@ -157,14 +170,18 @@ impl CompiledModule {
             .map_err(|error| LoadError::Interface(format!("{error:#}")))?;
         let exports = CoreIndices::new(&pre);
         let exports = exports.map_err(|error| LoadError::Interface(format!("{error:#}")))?;
-        let on_expire = optional(&component, EXPIRY, "on-expire");
-        let run = optional(&component, BATCH, "run");
-        Ok(Self { pre, exports, on_expire, run, hash })
+        let optional = OptionalExports {
+            on_expire: export(&component, EXPIRY, "on-expire"),
+            on_timer: export(&component, TIMER_EVENTS, "on-timer"),
+            on_tick: export(&component, TIMER_EVENTS, "on-tick"),
+            run: export(&component, BATCH, "run"),
+        };
+        Ok(Self { pre, exports, optional, hash })
     }
 }
 
-/// Finds a function of an interface that a module may do without.
-fn optional(component: &Component, interface: &str, name: &str) -> Option<ComponentExportIndex> {
+/// Returns the index of a function of an exported interface.
+fn export(component: &Component, interface: &str, name: &str) -> Option<ComponentExportIndex> {
     let interface = component.get_export_index(None, interface)?;
     component.get_export_index(Some(&interface), name)
 }

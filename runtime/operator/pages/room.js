@@ -102,6 +102,8 @@ function tell(facts, seen) {
     ["Messages", `${as.count(seen.messages_in)} in, ${as.count(seen.messages_out)} out`],
     ["Stored", `${as.counted(seen.storage.keys, "key")}, ${as.bytes(seen.storage.bytes)}`],
     ["Alarm", alarm(seen.alarm)],
+    ["Timers", timers(seen.timers)],
+    ["Ticks", seen.ticks_ms ? `every ${as.count(seen.ticks_ms)} ms` : "–"],
     [
       "At work",
       seen.at_work ? `${seen.at_work.event} for ${as.seconds(seen.at_work.for_ms / 1000)}` : "–",
@@ -124,9 +126,17 @@ function tell(facts, seen) {
 
 function alarm(alarm) {
   if (!alarm) return "–";
-  const left = (alarm.due_ms - Date.now()) / 1000;
-  const when = left > 0 ? `in ${as.span(left)}` : "due";
-  return `${as.date(alarm.due_ms)}, ${when}${alarm.tries ? `, try ${alarm.tries + 1}` : ""}`;
+  return `${due(alarm.due_ms)}${alarm.tries ? `, try ${alarm.tries + 1}` : ""}`;
+}
+
+function timers({ count, next_ms }) {
+  if (!next_ms) return "–";
+  return `${count ? `${as.count(count)}, next ` : "next "}${due(next_ms)}`;
+}
+
+function due(due_ms) {
+  const left = (due_ms - Date.now()) / 1000;
+  return `${as.date(due_ms)}, ${left > 0 ? `in ${as.span(left)}` : "due"}`;
 }
 
 function makeFault({ at_ms, event, reason, backtrace }) {

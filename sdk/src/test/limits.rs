@@ -4,7 +4,8 @@
 //! default the mock refuses, with the same error. It does not know a project's own `[limits]`.
 
 use crate::connection::NO_CODE;
-use crate::error::{ConnectionError, StorageError};
+use crate::error::{ConnectionError, StorageError, TimerError};
+use crate::host::TimerRecord;
 use crate::http::{Response, Verdict};
 use crate::message::Message;
 
@@ -44,6 +45,54 @@ pub(super) const REPLACEMENTS_MAX: u64 = 10;
 pub(super) const REPLACEMENT_WINDOW_MS: u64 = 60_000;
 /// A longer reason is refused; the WebSocket protocol has no space for more.
 const CLOSE_REASON_BYTES_MAX: usize = 123;
+
+/// More pending timers are refused.
+const TIMERS_MAX: usize = 10_000;
+/// More bytes of the tags and data of pending timers are refused.
+const TIMERS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// More data of a timer is refused.
+const TIMER_DATA_BYTES_MAX: usize = 64 * 1024;
+/// A longer tag of a timer is refused.
+const TIMER_TAG_BYTES_MAX: usize = 256;
+/// A timer that repeats more often is refused.
+const TIMER_EVERY_MS_MIN: u64 = 1_000;
+/// Ticks at a shorter pause are refused.
+const TICK_EVERY_MS_MIN: u32 = 10;
+
+/// A timer beside others, which are so many with so many bytes.
+pub(super) fn check_timer(
+    timer: &TimerRecord,
+    (count, bytes): (usize, usize),
+) -> Result<(), TimerError> {
+    if timer.every_ms.is_some_and(|every_ms| every_ms < TIMER_EVERY_MS_MIN) {
+        return Err(too_often("timer_every_ms_min", TIMER_EVERY_MS_MIN));
+    }
+    let (tag, data) = (timer.tag.len(), timer.data.len());
+    let bounds = [
+        (tag, TIMER_TAG_BYTES_MAX, "timer_tag_bytes_max"),
+        (data, TIMER_DATA_BYTES_MAX, "timer_data_bytes_max"),
+        (count + 1, TIMERS_MAX, "timers_max"),
+        (bytes + tag + data, TIMERS_BYTES_MAX, "timers_bytes_max"),
+    ];
+    match bounds.into_iter().find(|(is, max, _)| is > max) {
+        Some((_, max, limit)) => {
+            Err(TimerError::BeyondLimit { limit: limit.to_owned(), max: max as u64 })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The pause of ticks.
+pub(super) fn check_ticks(every_ms: u32) -> Result<(), TimerError> {
+    match every_ms < TICK_EVERY_MS_MIN {
+        true => Err(too_often("tick_every_ms_min", TICK_EVERY_MS_MIN.into())),
+        false => Ok(()),
+    }
+}
+
+fn too_often(limit: &str, min: u64) -> TimerError {
+    TimerError::TooOften { limit: limit.to_owned(), min }
+}
 
 /// The refusal of what goes beyond a limit of a turn's sends.
 pub(super) fn too_many_sends(limit: &str, max: usize) -> ConnectionError {

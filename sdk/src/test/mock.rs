@@ -12,8 +12,8 @@ use super::limits;
 use super::turn::{Output, Undo};
 use super::world::{Keys, LogLine, Pending, Phase, World};
 use crate::connection::Close;
-use crate::error::{ConnectionError, StorageError};
-use crate::host::{ConnectionData, Entry, Host, ListOptions, Page};
+use crate::error::{ConnectionError, StorageError, TimerError};
+use crate::host::{ConnectionData, Entry, Host, ListOptions, Page, TimerRecord};
 use crate::log::Level;
 use crate::message::Message;
 
@@ -29,7 +29,8 @@ pub(super) fn with_world<T>(world: &mut World, callback: impl FnOnce() -> T) -> 
     value
 }
 
-fn world<T>(call: impl FnOnce(&mut World) -> T) -> T {
+/// Calls with the world of the room that runs now.
+pub(super) fn world<T>(call: impl FnOnce(&mut World) -> T) -> T {
     CURRENT.with_borrow_mut(|slot| {
         call(slot.as_mut().expect(
             "a room's context works only inside its callbacks: run it with room_sdk::test::TestRoom",
@@ -210,6 +211,8 @@ impl Host for Mock {
             let keys = world.store_all(Keys::new());
             world.turn_mut().journal.push(Undo::AllKeys(keys));
             replace_alarm(world, None);
+            let numbers: Vec<u64> = world.timers.keys().copied().collect();
+            numbers.into_iter().for_each(|number| world.set_timer(number, None));
             Ok(())
         })
     }
@@ -231,6 +234,25 @@ impl Host for Mock {
         world(|world| replace_alarm(world, None));
     }
 
+    fn schedule(timer: TimerRecord) -> Result<String, TimerError> {
+        world(|world| world.schedule(timer))
+    }
+
+    fn cancel(id: &str) -> bool {
+        world(|world| world.cancel(id))
+    }
+
+    fn timers() -> Vec<TimerRecord> {
+        world(|world| {
+            world.turn_mut();
+            world.timers_in_order()
+        })
+    }
+
+    fn tick(every_ms: Option<u32>) -> Result<(), TimerError> {
+        world(|world| world.tick(every_ms))
+    }
+
     fn party() -> String {
         world(|world| world.party.clone())
     }
@@ -241,8 +263,12 @@ impl Host for Mock {
 
     fn flush() {
         world(|world| {
+            let delivered = world.keep_delivered();
             world.commit();
             world.begin();
+            if let Some((number, after)) = delivered {
+                world.set_timer(number, after);
+            }
         });
     }
 

@@ -45,6 +45,7 @@ mod limits;
 mod mock;
 mod replacements;
 mod runner;
+mod timers;
 mod turn;
 mod world;
 
@@ -62,6 +63,7 @@ pub use world::LogLine;
 
 use crate::http::{Request, Response};
 use crate::time::Timestamp;
+use crate::timer::Timer;
 use crate::{Room, uri};
 use runner::Runner;
 use world::{Keys, World};
@@ -164,8 +166,8 @@ impl<R: Room> TestRoom<R> {
         runner.request(request)
     }
 
-    /// Moves the clock. Alarms that come due on the way fire at their time; one that fails is tried
-    /// again after 2 s, 4 s, … six times.
+    /// Moves the clock. Alarms and timers that come due on the way fire at their time; one that fails is tried
+    /// again after 2 s, 4 s, … six times. Ticks come at theirs.
     pub fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.runner.borrow_mut().advance(millis);
@@ -200,7 +202,7 @@ impl<R: Room> TestRoom<R> {
         runner.settle();
     }
 
-    /// Drops the instance, as eviction and hibernation do: the next event starts another.
+    /// Drops the instance, as eviction and hibernation do: the next event starts another. Its ticks end.
     pub fn hibernate(&self) {
         self.runner.borrow_mut().drop_instance();
     }
@@ -214,6 +216,18 @@ impl<R: Room> TestRoom<R> {
     pub fn alarm(&self) -> Option<Timestamp> {
         let alarm = self.runner.borrow().world.alarm;
         alarm.map(|alarm| Timestamp::from_millis(alarm.due_ms))
+    }
+
+    /// The pending timers, the earliest first.
+    pub fn timers(&self) -> Vec<Timer> {
+        let timers = self.runner.borrow().world.timers_in_order();
+        timers.into_iter().map(Timer::from_data).collect()
+    }
+
+    /// The pause of the ticks, if the room has any.
+    pub fn ticks(&self) -> Option<Duration> {
+        let ticks = self.runner.borrow().world.ticks;
+        ticks.map(|ticks| Duration::from_millis(ticks.every_ms))
     }
 
     /// The ids of the open connections, in the order they joined.

@@ -8,8 +8,9 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::limits;
-use super::mock::{set_tags, with_world};
+use super::mock::{set_tags, with_world, world as with_current};
 use super::replacements::{Newcomer, Replacements};
+use super::timers::{DeliveredTimer, PendingTimer, Ticks};
 use super::world::{Ended, Inbox, Keys, Link, LogLine, Pending, Phase, World};
 use crate::connection::{Close, Connection};
 use crate::context::Context;
@@ -18,9 +19,10 @@ use crate::http::{Lobby, Request, Response, Verdict};
 use crate::instance::Live;
 use crate::log::Level;
 use crate::message::Message;
+use crate::timer::Timer;
 use crate::{Result, Room};
 
-/// The number of times a failed alarm is retried: after 2 s, 4 s, … 64 s.
+/// The number of times a failed alarm or timer is retried: after 2 s, 4 s, … 64 s.
 const ALARM_RETRIES_MAX: u32 = 6;
 /// An alarm that is set to now each time it fires would never end; the test fails instead.
 const ALARMS_AT_ONCE_MAX: u32 = 1_000;
@@ -185,19 +187,28 @@ impl<R: Room> Runner<R> {
         response.unwrap_or_else(|_| Response::text(FAILED).with_status(500))
     }
 
-    /// Moves the clock, and stops at each alarm on the way.
+    /// Moves the clock, and stops at each alarm, timer and tick on the way.
     pub(super) fn advance(&mut self, millis: u64) {
         let until = self.world.now_ms.saturating_add(millis);
-        while let Some(alarm) = self.world.alarm.filter(|alarm| alarm.due_ms <= until) {
-            self.world.now_ms = self.world.now_ms.max(alarm.due_ms);
+        while let Some(due_ms) = self.next_due().filter(|due_ms| *due_ms <= until) {
+            self.world.now_ms = self.world.now_ms.max(due_ms);
             self.settle();
         }
         self.world.now_ms = until;
     }
 
+    /// When the clock stops next.
+    fn next_due(&self) -> Option<u64> {
+        let alarm = self.world.alarm.map(|alarm| alarm.due_ms);
+        let timer = self.world.due_timer(u64::MAX).map(|(_, timer)| timer.due_ms);
+        let tick = self.world.ticks.map(|ticks| ticks.due_ms);
+        [alarm, timer, tick].into_iter().flatten().min()
+    }
+
     /// Drops the instance; the next event starts another.
     pub(super) fn drop_instance(&mut self) {
         self.live = None;
+        self.world.ticks = None;
     }
 
     /// Starts an instance in place of the one there is, which stays if that fails.
@@ -218,20 +229,71 @@ impl<R: Room> Runner<R> {
         Ok(())
     }
 
-    /// Delivers what follows from earlier events: ended connections and due alarms.
+    /// Delivers what follows from earlier events: ended connections, due alarms, timers and ticks.
     pub(super) fn settle(&mut self) {
-        let mut alarms = 0;
+        let (mut alarms, mut due_now) = (0, self.world.timers.len());
         loop {
+            let timer = self.world.due_timer(self.world.now_ms);
             if let Some(ended) = self.world.ended.pop_front() {
                 self.ended(ended);
             } else if let Some(alarm) = self.due_alarm() {
                 alarms += 1;
                 assert!(alarms < ALARMS_AT_ONCE_MAX, "the alarm is set to now again and again");
                 self.alarm(alarm);
+            } else if let Some((number, timer)) = timer {
+                // Those that were there come to an end; those that each schedules for now may not.
+                match due_now.checked_sub(1) {
+                    Some(left) => due_now = left,
+                    None => alarms += 1,
+                }
+                assert!(alarms < ALARMS_AT_ONCE_MAX, "timers are set to now again and again");
+                self.timer(number, &timer);
+            } else if let Some(ticks) = self.world.ticks.filter(|t| t.due_ms <= self.world.now_ms) {
+                self.tick(ticks);
             } else {
                 return;
             }
         }
+    }
+
+    /// Delivers a timer: gone, or moved to its next time, with its turn.
+    fn timer(&mut self, number: u64, timer: &PendingTimer) {
+        let (after, before) = (timer.again(self.world.now_ms), timer.clone());
+        self.world.delivered = Some(DeliveredTimer { number, before, after: after.clone() });
+        // `on_start` is a turn of its own.
+        let delivered = self.start().and_then(|()| {
+            self.turn(|live| {
+                with_current(|world| world.set_timer(number, after));
+                live.turn(|room, ctx| room.on_timer(ctx, Timer::from_data(timer.data.clone())))
+            })
+        });
+        self.world.delivered = None;
+        // A room that cancelled it, and flushed that, has no timer to try again.
+        if delivered.is_err() && self.world.timers.contains_key(&number) {
+            self.timer_failed(number, timer.clone());
+        }
+    }
+
+    fn timer_failed(&mut self, number: u64, mut timer: PendingTimer) {
+        let now_ms = self.world.now_ms;
+        if timer.data.tries == ALARM_RETRIES_MAX {
+            let tag = &timer.data.tag;
+            self.report(Level::Error, format!("the timer {tag:?} failed too often and is dropped"));
+            self.world.replace_timer(number, timer.again(now_ms));
+        } else {
+            timer.data.tries += 1;
+            timer.due_ms = now_ms.saturating_add(1_000 << timer.data.tries);
+            self.world.replace_timer(number, Some(timer));
+        }
+    }
+
+    /// Delivers a tick. The next is due one pause after this one was; those that were missed are skipped.
+    fn tick(&mut self, ticks: Ticks) {
+        let Ticks { every_ms, due_ms } = ticks;
+        let missed = (self.world.now_ms - due_ms) / every_ms;
+        let due_ms = due_ms.saturating_add((missed + 1).saturating_mul(every_ms));
+        self.world.ticks = Some(Ticks { every_ms, due_ms });
+        let _ = self.call(|room, ctx| room.on_tick(ctx));
     }
 
     fn due_alarm(&self) -> Option<Pending> {
@@ -275,7 +337,9 @@ impl<R: Room> Runner<R> {
         }
         drop(self.world.store_all(Keys::new()));
         self.world.alarm = None;
-        self.live = None;
+        self.world.timers.clear();
+        self.world.timers_bytes = 0;
+        self.drop_instance();
     }
 
     /// Runs one callback as a turn.

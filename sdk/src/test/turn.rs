@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::timers::{PendingTimer, Ticks};
 use super::world::{Keys, Pending};
 use crate::connection::Close;
 use crate::message::Message;
@@ -28,6 +29,8 @@ pub(super) enum Undo {
     Key { key: Vec<u8>, old: Option<Vec<u8>> },
     AllKeys(Keys),
     Alarm(Option<Pending>),
+    Timer { number: u64, old: Option<PendingTimer> },
+    Ticks(Option<Ticks>),
     State { client: usize, old: Vec<u8> },
     StateOfEnded(Vec<u8>),
     Closing { client: usize },

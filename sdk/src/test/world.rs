@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::limits;
 use super::replacements::Replacements;
+use super::timers::{DeliveredTimer, Ticks, Timers};
 use super::turn::{Output, Turn, Undo};
 use crate::connection::Close;
 use crate::error::ConnectionError;
@@ -27,6 +28,15 @@ pub(super) struct World {
     /// Of the keys and values in `storage`.
     pub(super) stored_bytes: u64,
     pub(super) alarm: Option<Pending>,
+    pub(super) timers: Timers,
+    /// Of the tags and data in `timers`.
+    pub(super) timers_bytes: usize,
+    /// How many timers were ever scheduled: the number of the last one.
+    pub(super) timers_made: u64,
+    /// The timer that is being delivered.
+    pub(super) delivered: Option<DeliveredTimer>,
+    /// The ticks, while the room is in memory.
+    pub(super) ticks: Option<Ticks>,
     /// The open connections, in the order they joined.
     pub(super) links: Vec<Link>,
     /// What each client that ever connected got; a [`Link`] and a client find theirs by index.
@@ -118,6 +128,8 @@ impl World {
                 Undo::Key { key, old } => drop(self.store(key, old)),
                 Undo::AllKeys(keys) => drop(self.store_all(keys)),
                 Undo::Alarm(old) => self.alarm = old,
+                Undo::Timer { number, old } => drop(self.replace_timer(number, old)),
+                Undo::Ticks(old) => self.ticks = old,
                 Undo::State { client, old } => {
                     if let Some(link) = self.link_of(client) {
                         link.data.state = old;

@@ -110,6 +110,18 @@ const RELATIONS: &[Relation] = &[
         |l| l.chunk_bytes <= CHUNK_BYTES_CEILING,
         "chunk_bytes may be at most 4096: sled loses larger pieces at a power cut",
     ),
+    (
+        |l| l.timer_data_bytes_max.saturating_add(l.timer_tag_bytes_max) <= l.timers_bytes_max,
+        "timer_data_bytes_max and timer_tag_bytes_max together must not exceed timers_bytes_max, or no room could have such a timer",
+    ),
+    (
+        |l| l.timers_bytes_max < l.memory_bytes_max,
+        "timers_bytes_max must be less than memory_bytes_max, or no room could list its timers",
+    ),
+    (
+        |l| l.timers_bytes_max <= l.commit_bytes_max,
+        "timers_bytes_max must not exceed commit_bytes_max, or such a turn could never commit",
+    ),
     // Sizes in logs and taps.
     (
         |l| l.log_line_bytes_max <= l.log_ring_bytes,
@@ -209,6 +221,18 @@ mod tests {
         (&[("turn_ms_max", 10_001)], "turn_ms_max must not exceed turn_wall_ms_max"),
         (&[("broken_ms_min", 60_001)], "broken_ms_min must not exceed broken_ms_max"),
         // A turn counts keys, too.
+        (
+            &[("timers_bytes_max", 64 * MIB), ("commit_bytes_max", ALL)],
+            "timers_bytes_max must be less than memory",
+        ),
+        (
+            &[("timers_bytes_max", 9 * MIB), ("commit_bytes_max", 8 * MIB)],
+            "timers_bytes_max must not exceed commit",
+        ),
+        (
+            &[("timer_data_bytes_max", 4 * MIB)],
+            "timer_data_bytes_max and timer_tag_bytes_max together must not",
+        ),
         (
             &[("value_bytes_max", 8 * MIB)],
             "value_bytes_max and key_bytes_max together must not exceed turn_",

@@ -134,6 +134,17 @@ pub struct Effects {
     pub closed: BTreeSet<Serial>,
     /// The tags of the connection that opens.
     pub tags: Option<Tags>,
+    /// The room's ticks, if they change.
+    pub ticks: Option<TickChange>,
+}
+
+/// A turn's change of the room's ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TickChange {
+    /// They come with this pause, in milliseconds, from now on.
+    Every(u64),
+    /// They end.
+    Stop,
 }
 
 /// Returns true if a broadcast is meant for this connection.

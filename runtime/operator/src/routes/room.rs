@@ -21,6 +21,7 @@ use http::Uri;
 use room_core::connection::Link;
 use room_core::event::CloseFrame;
 use room_core::id::Serial;
+use room_core::jobs::TimersSummary;
 use room_core::limits::size;
 use room_rooms::room::{ClientWindow, ConnectionSummary, FaultRecord, RoomSnapshot};
 use room_store::EntryLine;
@@ -123,6 +124,7 @@ fn report(target: &RoomTarget, looked: &RoomInspection) -> Value {
         "phase": looked.stage().name(),
         "storage": { "keys": facts.keys, "bytes": facts.bytes, "turns": facts.turns },
         "alarm": alarm,
+        "timers": timers(looked),
         "expires_ms": looked.expires_ms,
     });
     let Some(look) = &looked.look else { return report };
@@ -134,11 +136,26 @@ fn report(target: &RoomTarget, looked: &RoomInspection) -> Value {
         report["module"] = words.module.to_string().into();
         report["waiting_events"] = words.waiting.into();
         report["held_bytes"] = words.held_bytes.into();
+        report["ticks_ms"] = words.ticks.map(millis).into();
         report["connections"] = words.clients.iter().map(client).collect();
         let last = words.clients.last().filter(|_| words.more);
         report["next"] = last.map(|last| last.connection.serial.0.to_string()).into();
     }
     report
+}
+
+/// Returns what is known of the room's timers. A room that is not in memory has not counted them.
+fn timers(looked: &RoomInspection) -> Value {
+    let words = looked.look.as_ref().and_then(|look| look.report.as_ref());
+    match words.map(|words| words.timers) {
+        Some(TimersSummary { count, bytes, next_ms }) => {
+            json!({ "count": count, "bytes": bytes, "next_ms": next_ms })
+        }
+        None => {
+            let next_ms = looked.facts.and_then(|facts| facts.wake.due_ms());
+            json!({ "count": null, "bytes": null, "next_ms": next_ms })
+        }
+    }
 }
 
 fn add_figures(report: &mut Value, glance: &RoomSnapshot) {

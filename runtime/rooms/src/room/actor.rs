@@ -5,14 +5,15 @@
 //! not know sockets, nodes or files: events come in by the mailbox, effects leave by the gate.
 
 mod clients;
+mod due;
 mod expiry;
 mod messages;
 mod operator;
+mod ticks;
 
 pub use operator::{ActorReport, ClientWindow};
 
-use super::alarm::next_try;
-use super::figures::{FaultRecord, RoomFigures};
+use super::figures::RoomFigures;
 use super::mail::{
     ConnectionEnd, EditOrder, EventMail, Mail, NodeOrder, OperatorMail, OrderMail, Visit,
 };
@@ -20,7 +21,7 @@ use super::mailbox::Mailbox;
 use super::outlet::{DueOutputs, Reply};
 use super::places::{Seat, SeatVerdict};
 use super::turns::{Committed, RoomParts, Turns};
-use super::{AlarmGuard, RoomError, RoomOrders};
+use super::{RoomError, RoomOrders};
 use room_core::clock::until;
 use room_core::config::WhenQuiet;
 use room_core::event::{CloseFrame, Ending, Event, GuestAnswer};
@@ -99,6 +100,11 @@ impl Actor {
     /// if it is empty, and takes the room off the node's list in the same step.
     pub async fn run(&mut self, may_leave: impl Fn(&Mailbox) -> bool) -> Stopped {
         loop {
+            if self.turns.ticks.is_due()
+                && let Err(error) = Box::pin(self.tick()).await
+            {
+                return self.broken(error);
+            }
             let batch = self.mailbox.take();
             if batch.is_empty() {
                 match self.wait().await {
@@ -112,6 +118,7 @@ impl Actor {
                     }
                     Ok(Woken::Quiet) => {
                         self.turns.rest();
+                        self.turns.ticks.stop();
                         if self.is_left() && may_leave(&self.mailbox) {
                             return Stopped::Evicted;
                         }
@@ -141,7 +148,7 @@ impl Actor {
             self.behind = batch.len();
             events |= mail.class().wakes;
             // While the disk is behind, the mailbox fills up and slows the clients down.
-            let handled = match self.hold_down_to(held_max).await {
+            let handled = match self.before_mail(held_max).await {
                 Ok(()) if self.share_a_call(&mail, batch.as_slice()) => {
                     self.messages(mail, &mut batch).await
                 }
@@ -179,12 +186,22 @@ impl Actor {
         Ok(Flow::On)
     }
 
+    /// Waits while the gate holds more than these bytes, and handles the tick that is due: events do not hold up ticks.
+    async fn before_mail(&mut self, held_max: usize) -> Result<(), StoreError> {
+        self.hold_down_to(held_max).await?;
+        match self.turns.ticks.is_due() {
+            // Boxed, so that a mail in a room without ticks reserves no space for them.
+            true => Box::pin(self.tick()).await,
+            false => Ok(()),
+        }
+    }
+
     /// Waits for a mail, for durability, for the time when a quiet room leaves memory, or until
     /// another room needs its place.
     async fn wait(&mut self) -> Result<Woken, StoreError> {
         self.turns.figures.note_stage(self.turns.stage());
         let quiet = self.quiet_after().map(|quiet| self.last_event + quiet);
-        let renewal = self.renewal();
+        let (renewal, ticks) = (self.renewal(), self.turns.ticks.next());
         let seat = self.turns.seat();
         let may_rest = self.may_rest();
         match &seat {
@@ -198,6 +215,7 @@ impl Actor {
                 self.turns.release().map(|()| Woken::Work)
             }
             () = until(quiet) => Ok(Woken::Quiet),
+            () = until(ticks) => Ok(Woken::Work),
             () = told(seat.as_deref()), if may_rest => Ok(Woken::Quiet),
             () = until(renewal) => {
                 self.turns.usage.used();
@@ -208,13 +226,19 @@ impl Actor {
         // Anything else that came in the same moment waits: the place is promised to another room.
         if seat.is_some_and(|seat| seat.work() == SeatVerdict::Go) {
             self.turns.rest();
+            self.turns.ticks.stop();
         }
         woken
     }
 
     /// Returns true if the instance may go while the room is idle: no client relies on its memory.
     fn may_rest(&self) -> bool {
-        self.turns.outlet.roster.is_empty() || self.when_quiet == WhenQuiet::Hibernate
+        self.turns.outlet.roster.is_empty() || self.hibernates()
+    }
+
+    /// Returns true if the instance may go while clients are connected.
+    fn hibernates(&self) -> bool {
+        self.when_quiet == WhenQuiet::Hibernate && self.turns.ticks.next().is_none()
     }
 
     /// Returns true if no client is connected, and no output or connection's end waits.
@@ -235,7 +259,7 @@ impl Actor {
         if self.turns.outlet.roster.is_empty() || !self.unheard.is_empty() {
             return Some(ms(limits.idle_evict_ms));
         }
-        let hibernates = self.when_quiet == WhenQuiet::Hibernate && self.turns.is_live();
+        let hibernates = self.hibernates() && self.turns.is_live();
         hibernates.then(|| ms(limits.hibernate_ms))
     }
 
@@ -255,7 +279,7 @@ impl Actor {
             Mail::Event(EventMail::Parting(ConnectionEnd::Closed { who, ending })) => {
                 self.close(who, ending).await?;
             }
-            Mail::Event(EventMail::Alarm(ring)) => self.alarm(ring.0).await?,
+            Mail::Event(EventMail::Alarm(ring)) => self.ring(ring).await?,
             Mail::Order(OrderMail::Command(NodeOrder::Stop(frame))) => {
                 return Ok(Flow::Stop(frame));
             }
@@ -318,50 +342,6 @@ impl Actor {
     async fn plain(&mut self, event: Event, about: Option<Serial>) -> Result<(), StoreError> {
         if let Ok(turn) = self.turn(&event, about).await? {
             self.turns.hold(turn, Reply::Nobody);
-        }
-        Ok(())
-    }
-
-    async fn alarm(&mut self, done: AlarmGuard) -> Result<(), StoreError> {
-        let now = self.turns.parts.clock.wall_ms();
-        let Some(alarm) = self.turns.store.alarm().filter(|alarm| alarm.due_ms <= now) else {
-            // The alarm was moved in the meantime. When the change is durable, the search looks at it again.
-            self.turns.outlet.answer(None, Reply::Alarm(done));
-            return Ok(());
-        };
-        self.turns.usage.used();
-        let turn = self.turn(&Event::Alarm, None).await?;
-        let metrics = self.turns.parts.metrics.clone();
-        if matches!(turn, Ok(_) | Err(RoomError::Guest(_))) {
-            metrics.alarms_rung.increment(1);
-        }
-        match turn {
-            Ok(turn) => self.turns.hold(turn, Reply::Alarm(done)),
-            Err(error) if !matches!(error, RoomError::Guest(_)) => {
-                report!(debug, self.turns.log(), [], "the alarm waits: {error}");
-            }
-            // The guest set another alarm, and flushed it, before it failed.
-            Err(_) if self.turns.store.alarm().is_some_and(|current| current != alarm) => {
-                self.turns.outlet.answer(None, Reply::Alarm(done));
-            }
-            Err(error) => {
-                let next = next_try(alarm, now, &self.turns.parts.limits);
-                let counted =
-                    if next.is_some() { &metrics.alarms_retried } else { &metrics.alarms_dropped };
-                counted.increment(1);
-                if next.is_none() {
-                    let reason = format!("the alarm is dropped after {} tries", alarm.tries + 1);
-                    let fault = FaultRecord { at_ms: now, event: "alarm", reason, backtrace: None };
-                    self.turns.tap.failed(fault.event, &fault.reason);
-                    self.turns.figures.note_fault(fault);
-                }
-                let (tries, retry) = (alarm.tries + 1, next.is_some());
-                let then = if retry { "it is tried again" } else { "it is dropped" };
-                let log = self.turns.log();
-                report!(warn, log, [%error, tries, retry], "the alarm failed, try {tries}; {then}");
-                let offset = self.turns.store.commit_alarm(next).await?;
-                self.turns.outlet.answer(Some(offset), Reply::Alarm(done));
-            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
-//! The next try of a failed alarm. Pure; owns the back-off.
+//! The next try of a failed alarm or timer. Pure; owns the back-off.
 //!
-//! Invariant: tries are counted with the alarm itself, so that a restart does not reset them. It does not
-//! know how alarms are kept or rung.
+//! Invariant: tries are counted with the alarm or timer itself, so that a restart does not reset them. It does
+//! not know how alarms and timers are kept or rung.
 
 use room_core::limits::Limits;
 use room_store::AlarmRecord;

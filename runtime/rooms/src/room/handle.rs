@@ -142,7 +142,8 @@ impl RoomHandle {
     /// Reports that the alarm may be due. A room that is leaving memory drops `done`, and the search finds
     /// the alarm due again.
     pub fn alarm(&self, done: AlarmGuard) {
-        drop(self.mailbox.push(AlarmRing(done)));
+        let timers = self.parts.limits.timers_batch_max;
+        drop(self.mailbox.push(AlarmRing { done, timers }));
     }
 
     /// Reports that the room may have been unused for too long; `done` works as with [`RoomHandle::alarm`].

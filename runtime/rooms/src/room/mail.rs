@@ -92,11 +92,15 @@ pub(super) enum ConnectionEnd {
     Closed { who: Serial, ending: Ending },
 }
 
-/// The alarm may be due: at most one a room. It is a use if it is due, which the room decides.
+/// The alarm or timers may be due: at most one a room. It is a use if one is due, which the room decides.
 #[derive(Debug)]
-pub(super) struct AlarmRing(pub(super) AlarmGuard);
+pub(super) struct AlarmRing {
+    pub(super) done: AlarmGuard,
+    /// The number of due timers that the room still handles for this ring.
+    pub(super) timers: u64,
+}
 
-/// Held while a room handles an alarm or its expiry: completed when that is done, and dropped if it was not.
+/// Held while a room handles an alarm, timers or its expiry: completed when that is done, and dropped if it was not.
 pub type AlarmGuard = oneshot::Sender<()>;
 
 /// An order of the node.

@@ -10,6 +10,7 @@ mod faults;
 mod figures;
 mod gate;
 mod handle;
+mod jobs;
 mod live;
 mod mail;
 mod mailbox;
@@ -18,6 +19,7 @@ mod outlet;
 mod places;
 mod replacements;
 mod roster;
+mod ticks;
 mod turns;
 mod usage;
 

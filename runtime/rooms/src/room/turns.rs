@@ -5,13 +5,18 @@
 //! does not know where events come from.
 
 mod batch;
+mod commit;
+
+use commit::unreadable;
 
 use super::faults::Faults;
 use super::figures::{FaultRecord, RoomFigures, RoomStage};
+use super::jobs::RoomJobs;
 use super::live::{InstanceHold, LiveInstance};
 use super::outlet::{Outlet, Reply};
 use super::places::{RoomSlot, RoomSlots, Seat};
 use super::roster::NumberedOutputs;
+use super::ticks::Ticks;
 use super::usage::Usage;
 use super::{RoomError, StartFallback};
 use crate::taps::{RoomTap, Taps};
@@ -19,6 +24,7 @@ use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
 use room_core::event::{Event, GuestAnswer};
 use room_core::id::{ModuleHash, RoomId, Serial};
+use room_core::jobs::JobId;
 use room_core::limits::Limits;
 use room_core::logs::{Logs, RoomLog};
 use room_core::metrics::{RoomMetrics, TurnEnd};
@@ -67,6 +73,8 @@ pub(super) struct Turns {
     /// The tap that shows the room's traffic to its watchers.
     pub(super) tap: Arc<RoomTap>,
     pub(super) usage: Usage,
+    pub(super) jobs: RoomJobs,
+    pub(super) ticks: Ticks,
     code: Code,
     /// Boxed, because each turn takes it out and puts it back.
     live: Option<Box<LiveInstance>>,
@@ -95,9 +103,17 @@ impl Turns {
         parts: Arc<RoomParts>,
     ) -> Result<Self, StoreError> {
         let tap = Arc::new(parts.taps.of(room.clone()));
+        let mut store = parts.store.room(&room).await?;
+        let (jobs, damages) = RoomJobs::of(store.take_jobs());
+        for damage in damages {
+            let log = parts.logs.of_room(&room);
+            report!(error, log, [], "a stored timer cannot be read and is left alone: {damage}");
+        }
         Ok(Self {
             usage: Usage::new(parts.served, lifetime, &parts.limits),
-            store: parts.store.room(&room).await?,
+            jobs,
+            ticks: Ticks::default(),
+            store,
             outlet: Outlet::new(parts.metrics.clone(), figures.clone(), tap.clone()),
             figures,
             tap,
@@ -154,6 +170,11 @@ impl Turns {
     /// Returns the hash of the code that gets the next event.
     pub(super) fn module(&self) -> ModuleHash {
         self.code.module.hash()
+    }
+
+    /// Returns true if that code handles timers.
+    pub(super) fn handles_timers(&self) -> bool {
+        self.code.module.handles_timers()
     }
 
     /// Returns true from a fault of the guest until a turn succeeds again.
@@ -274,7 +295,11 @@ impl Turns {
     ) -> Result<Result<Committed, RoomError>, StoreError> {
         let Some(mut live) = self.live.take() else { return Ok(Err(RoomError::Gone)) };
         let turn = self.begin(about);
-        let turn = if matches!(event, Event::Alarm) { Box::new(turn.for_alarm()) } else { turn };
+        let turn = match event {
+            Event::Alarm => Box::new(turn.for_alarm()),
+            Event::Timer { id, again, .. } => Box::new(turn.for_timer(*id, again.clone())),
+            _ => turn,
+        };
         let called = {
             let LiveInstance { instance, flushes, .. } = &mut *live;
             // By reference: otherwise the futures around it would copy the whole state of a call.
@@ -294,7 +319,7 @@ impl Turns {
         }
         let (said, offset) = match event {
             Event::Expire => self.commit_end(turn).await?,
-            _ => self.commit(turn).await?,
+            _ => self.commit(turn.finish().map_err(unreadable)?).await?,
         };
         Ok(Ok(Committed { answer, said, offset }))
     }
@@ -344,35 +369,22 @@ impl Turns {
 
     /// Begins a turn. Boxed, because it passes through many futures on its way into the guest and back.
     fn begin(&self, about: Option<Serial>) -> Box<Turn> {
-        let limits = self.parts.limits.clone();
-        Box::new(Turn::new(self.store.view(), self.outlet.roster.connections(), about, limits))
+        let (limits, connections) = (self.parts.limits.clone(), self.outlet.roster.connections());
+        let turn = Turn::new(self.store.view(), connections, about, limits);
+        // The turn's event takes the next number.
+        let first = JobId::first_of(self.store.sequence().last().after(1));
+        Box::new(turn.with_jobs(self.jobs.table(), first))
     }
 
     /// Ends a turn in the middle of a callback and starts another.
     async fn flush(&mut self, flush: Flush, about: Option<Serial>) -> Result<(), StoreError> {
         let Flush { turn, resume } = flush;
-        let (said, offset) = self.commit(turn).await?;
+        let (effects, carried) = turn.finish_part().map_err(unreadable)?;
+        let (said, offset) = self.commit(effects).await?;
         self.outlet.hold(offset, said, Reply::Nobody);
         // A guest that does not resume was stopped by its budget.
-        drop(resume.send(self.begin(about)));
+        drop(resume.send(Box::new(self.begin(about).continued(carried))));
         Ok(())
-    }
-
-    /// Commits a turn's writes to the store, and applies its other effects to the room.
-    async fn commit(
-        &mut self,
-        turn: Box<Turn>,
-    ) -> Result<(NumberedOutputs, Option<Offset>), StoreError> {
-        let mut effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
-        let writes = std::mem::take(&mut effects.writes);
-        // Before the commit, which makes their numbers durable.
-        let said = self.numbered(std::mem::take(&mut effects.outputs));
-        let offset = match writes.is_empty() {
-            true => None,
-            false => Some(self.store.commit(writes, self.module(), self.note()).await?),
-        };
-        self.outlet.roster.apply(&mut effects);
-        Ok((said, offset))
     }
 
     /// Returns the note of the room's use that goes with a commit.
@@ -388,26 +400,6 @@ impl Turns {
         {
             report!(debug, self.log(), [], "the room's use is not noted: {error}");
         }
-    }
-
-    /// Takes the outputs of a room's last turn, and deletes everything that is stored for the room, the
-    /// turn's own writes included.
-    async fn commit_end(
-        &mut self,
-        turn: Box<Turn>,
-    ) -> Result<(NumberedOutputs, Option<Offset>), StoreError> {
-        let mut effects = turn.finish().map_err(|error| StoreError::Io(error.to_string()))?;
-        let said = self.numbered(std::mem::take(&mut effects.outputs));
-        let offset = self.end().await?;
-        self.outlet.roster.apply(&mut effects);
-        Ok((said, Some(offset)))
-    }
-
-    /// Deletes everything that is stored for the room, and drops the instance with its memory.
-    pub(super) async fn end(&mut self) -> Result<Offset, StoreError> {
-        self.rest();
-        self.usage.forget();
-        self.store.commit_end(self.module()).await
     }
 
     fn fault(&mut self, event: &'static str, error: &RoomError) {

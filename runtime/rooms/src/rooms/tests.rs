@@ -1,6 +1,7 @@
 //! What leaves a room, and when: with a real guest, and a disk that waits or fails.
 
 mod numbers;
+mod timers;
 
 use super::*;
 use crate::room::{ConnectingClient, ConnectionKey, JoinedConnection, OutboxItem, Outboxes};

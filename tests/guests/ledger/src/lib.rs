@@ -7,7 +7,7 @@
 //! - `set` writes `C`'s set of parts with its next stamp: `did TURN set C STAMP`;
 //! - `wipe` does the same after a delete-all, and writes back all the data;
 //! - `alarm ID MS` sets an alarm: `did TURN alarm ID DUE`, and when it is handled all receive
-//!   `saw TURN ring NOW ID DUE ID DUE …`;
+//!   `saw TURN ring NOW ID DUE ID DUE …`. Every other one is a timer of its own; the rest share the room's alarm;
 //! - `half` does what `inc` does, flushes, and fails after more writes; `fail err` and `fail trap` fail
 //!   only. What a turn that fails writes and says is named `ghost`: nobody ever sees one.
 //!
@@ -57,7 +57,7 @@ struct State {
     pending: Vec<(String, u64)>,
     rang: Vec<String>,
     ghosts: Vec<String>,
-    /// The room's own alarm.
+    /// When the room's own alarm or its first timer is due.
     alarm: Option<u64>,
     now: u64,
 }
@@ -91,23 +91,22 @@ impl Room for Ledger {
 
     fn on_alarm(&mut self, ctx: &Context) -> Result {
         let now = ctx.now().as_millis();
-        let due: Vec<_> = pending(ctx)?.into_iter().filter(|(_, due)| *due <= now).collect();
-        if due.is_empty() {
-            bump(ctx, EARLY)?;
-        }
-        bump(ctx, RINGS)?;
-        let mut said = format!("saw {} ring {now}", bump(ctx, TURN)?);
-        for (id, due) in due {
-            ctx.storage().delete(pending_key(&id, due))?;
-            ctx.storage().put(format!("{RANG}{id}"), &due)?;
-            said.push_str(&format!(" {id} {due}"));
-        }
-        set_alarm(ctx)?;
-        ctx.broadcast(Message::text(said)).send()
+        let mut due = pending(ctx)?;
+        due.retain(|(id, due)| !is_timer(id) && *due <= now);
+        ring(ctx, now, due)?;
+        set_alarm(ctx)
+    }
+
+    fn on_timer(&mut self, ctx: &Context, timer: Timer) -> Result {
+        let now = ctx.now().as_millis();
+        let mut due = pending(ctx)?;
+        due.retain(|(id, due)| id == timer.tag() && *due == timer.at().as_millis() && *due <= now);
+        ring(ctx, now, due)
     }
 
     fn on_request(&mut self, ctx: &Context, _: Request) -> Result<Response> {
         let storage = ctx.storage();
+        let times = ctx.timers().into_iter().map(|timer| timer.at()).collect::<Vec<_>>();
         let ids = |entries: Vec<(String, u64)>| entries.into_iter().map(|(id, _)| id).collect();
         Response::json(&State {
             turn: storage.get(TURN)?.unwrap_or_default(),
@@ -120,7 +119,7 @@ impl Room for Ledger {
             pending: pending(ctx)?,
             rang: ids(below(ctx, RANG)?),
             ghosts: ids(below(ctx, GHOST)?),
-            alarm: ctx.alarm().get().map(Timestamp::as_millis),
+            alarm: ctx.alarm().get().into_iter().chain(times).min().map(Timestamp::as_millis),
             now: ctx.now().as_millis(),
         })
     }
@@ -158,12 +157,35 @@ fn set(ctx: &Context, conn: &Connection) -> Result {
     tell(ctx, conn, &format!("set {who} {stamp}"))
 }
 
+/// Handles alarms that are due. If there are none, the alarm or the timer came too early, or twice.
+fn ring(ctx: &Context, now: u64, due: Vec<(String, u64)>) -> Result {
+    if due.is_empty() {
+        bump(ctx, EARLY)?;
+    }
+    bump(ctx, RINGS)?;
+    let mut said = format!("saw {} ring {now}", bump(ctx, TURN)?);
+    for (id, due) in due {
+        ctx.storage().delete(pending_key(&id, due))?;
+        ctx.storage().put(format!("{RANG}{id}"), &due)?;
+        said.push_str(&format!(" {id} {due}"));
+    }
+    ctx.broadcast(Message::text(said)).send()
+}
+
+/// Returns true if the alarm with this id is a timer of its own.
+fn is_timer(id: &str) -> bool {
+    id.bytes().last().is_some_and(|last| last % 2 == 0)
+}
+
 /// Removes everything and writes it back, within one turn.
 fn wipe(ctx: &Context) -> Result {
     let all = ctx.storage().raw().list().into_iter().collect::<Result<Vec<_>>>()?;
     ctx.storage().delete_all()?;
     for (key, value) in all {
         ctx.storage().raw().put(key, value)?;
+    }
+    for (id, due) in pending(ctx)?.iter().filter(|(id, _)| is_timer(id)) {
+        ctx.schedule(Timestamp::from_millis(*due), id, &()).id()?;
     }
     set_alarm(ctx)
 }
@@ -172,7 +194,10 @@ fn ask(ctx: &Context, conn: &Connection, id: &str, after_ms: u64) -> Result {
     let due = ctx.now().as_millis() + after_ms;
     ctx.storage().put(pending_key(id, due), &due)?;
     bump(ctx, ASKED)?;
-    set_alarm(ctx)?;
+    match is_timer(id) {
+        true => drop(ctx.schedule(Timestamp::from_millis(due), id, &()).id()?),
+        false => set_alarm(ctx)?,
+    }
     tell(ctx, conn, &format!("alarm {id} {due}"))
 }
 
@@ -187,6 +212,8 @@ fn haunt(ctx: &Context, conn: &Connection) -> Result {
     ctx.storage().raw().put(format!("{PART}{who}/0"), vec![b'g'; 9_000])?;
     ctx.storage().delete(format!("{PART}{who}/1"))?;
     ctx.alarm().delete();
+    ctx.timers().iter().for_each(|timer| drop(ctx.cancel(timer.id())));
+    ctx.schedule(ctx.now(), "ghost", &());
     conn.send(Message::text("ghost"))?;
     ctx.broadcast(Message::text("ghost")).send()
 }
@@ -202,9 +229,9 @@ fn pending(ctx: &Context) -> Result<Vec<(String, u64)>> {
     Ok(entries.map(|(key, due)| (id(key), due)).collect())
 }
 
-/// Sets the room's one alarm to the earliest pending one.
+/// Sets the room's one alarm to the earliest pending one that is no timer.
 fn set_alarm(ctx: &Context) -> Result {
-    match pending(ctx)?.first() {
+    match pending(ctx)?.iter().find(|(id, _)| !is_timer(id)) {
         Some((_, due)) => ctx.alarm().set(Timestamp::from_millis(*due)),
         None => ctx.alarm().delete(),
     }

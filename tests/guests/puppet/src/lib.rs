@@ -27,6 +27,9 @@ const ALARM_FAILS: &str = "alarm-fails";
 /// How many milliseconds an alarm takes: a test puts it.
 const ALARM_SLEEPS: &str = "alarm-sleeps";
 
+/// The number of handled timers of [`Step::TimerMany`].
+const MANY: &str = "~many";
+
 /// The puppet. Its fields are an instance's memory, and are lost with the instance.
 #[derive(Default)]
 pub struct Puppet {
@@ -34,6 +37,8 @@ pub struct Puppet {
     handled: u64,
     /// Alarms this instance has handled, failed ones included.
     alarms: u64,
+    /// Ticks this instance has handled, failed ones included.
+    ticks: u64,
     /// What [`Step::Leak`] keeps.
     leaked: Vec<Vec<u8>>,
 }
@@ -234,6 +239,27 @@ impl Room for Puppet {
         std::thread::sleep(std::time::Duration::from_millis(sleeps));
         ctx.broadcast(Message::text("alarm"));
         note(ctx, format!("alarm in {}", ctx.name()))
+    }
+
+    fn on_timer(&mut self, ctx: &Context, timer: Timer) -> Result {
+        self.handled += 1;
+        Plan::run(self, ctx, "on_timer", None)?;
+        // `fails-3` fails three times.
+        let fails = timer.tag().strip_prefix("fails-").map_or(Ok(0), str::parse)?;
+        ensure!(timer.tries() >= fails, "asked to fail {fails} times");
+        ctx.broadcast(Message::text(format!("timer {}", timer.tag())));
+        if timer.tag().starts_with("many-") {
+            let many: u64 = ctx.storage().get(MANY)?.unwrap_or_default();
+            return ctx.storage().put(MANY, &(many + 1));
+        }
+        note(ctx, format!("timer {}", timer.tag()))
+    }
+
+    fn on_tick(&mut self, ctx: &Context) -> Result {
+        self.ticks += 1;
+        Plan::run(self, ctx, "on_tick", None)?;
+        ctx.broadcast(Message::text(format!("tick {}", self.ticks)));
+        Ok(())
     }
 
     #[expect(clippy::print_stdout, reason = "what a room prints is in its log")]

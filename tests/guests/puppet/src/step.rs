@@ -69,6 +69,20 @@ pub(crate) enum Step {
     AlarmIsSet,
     /// Removes the alarm.
     AlarmDelete,
+    /// Schedules a timer with this tag so many milliseconds from now, or before.
+    TimerIn(i64, String),
+    /// Schedules a timer as above, which repeats at this pause.
+    TimerEvery(i64, u64, String),
+    /// Schedules so many timers for this number of milliseconds from now.
+    TimerMany(u32, i64),
+    /// Says the tags of the pending timers.
+    Timers,
+    /// Says how many timers with this tag it cancelled.
+    TimerCancel(String),
+    /// Starts ticks at this pause.
+    Tick(u64),
+    /// Ends the ticks.
+    StopTicks,
     /// Says the report.
     Report,
     /// Says the value of a variable.
@@ -213,6 +227,37 @@ impl Step {
             Self::AlarmIsSet => say(ctx.alarm().get().is_some().to_string()),
             Self::AlarmDelete => {
                 ctx.alarm().delete();
+                Ok(())
+            }
+            step => step.time(ctx, say),
+        }
+    }
+
+    /// Returns the steps about timers and ticks.
+    fn time(self, ctx: &Context, say: Say<'_>) -> Result {
+        let from_now =
+            |ms: i64| Timestamp::from_millis(ctx.now().as_millis().saturating_add_signed(ms));
+        match self {
+            Self::TimerIn(ms, tag) => ctx.schedule(from_now(ms), &tag, &ms).id().map(drop),
+            Self::TimerEvery(ms, every, tag) => {
+                let every = Duration::from_millis(every);
+                ctx.schedule(from_now(ms), &tag, &ms).every(every).id().map(drop)
+            }
+            Self::TimerMany(count, ms) => (0..count).try_for_each(|number| {
+                ctx.schedule(from_now(ms), &format!("many-{number}"), &number).id().map(drop)
+            }),
+            Self::Timers => {
+                let timers = ctx.timers();
+                say(timers.iter().map(Timer::tag).collect::<Vec<_>>().join(","))
+            }
+            Self::TimerCancel(tag) => {
+                let timers = ctx.timers();
+                let own = timers.iter().filter(|timer| timer.tag() == tag);
+                say(own.filter(|timer| ctx.cancel(timer.id())).count().to_string())
+            }
+            Self::Tick(ms) => ctx.tick(Duration::from_millis(ms)),
+            Self::StopTicks => {
+                ctx.stop_ticks();
                 Ok(())
             }
             step => step.misbehave(ctx, say),

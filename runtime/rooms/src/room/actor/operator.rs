@@ -10,8 +10,10 @@ use super::Actor;
 use room_core::connection::Link;
 use room_core::event::CloseFrame;
 use room_core::id::{ModuleHash, Serial};
+use room_core::jobs::TimersSummary;
 use room_core::turn::Output;
 use room_store::{RoomFacts, StoreError};
+use std::time::Duration;
 
 /// The part of a room's clients that an operator wants to see.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,10 @@ pub struct ActorReport {
     pub waiting: usize,
     /// Bytes of outputs that its gate holds until the disk confirms their turns.
     pub held_bytes: usize,
+    /// Its pending timers.
+    pub timers: TimersSummary,
+    /// The pause of its ticks, if it has any.
+    pub ticks: Option<Duration>,
     /// Its stored facts.
     pub facts: RoomFacts,
 }
@@ -59,6 +65,8 @@ impl Actor {
             more: clients.peek().is_some(),
             waiting: self.behind + self.mailbox.len(),
             held_bytes: self.turns.outlet.held_bytes(),
+            timers: self.turns.jobs.summary(),
+            ticks: self.turns.ticks.every(),
             facts: self.turns.store.facts(),
         }
     }

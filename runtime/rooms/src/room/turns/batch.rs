@@ -7,6 +7,7 @@
 use super::super::RoomError;
 use super::super::live::LiveInstance;
 use super::super::outlet::Reply;
+use super::commit::unreadable;
 use super::{Committed, Turns};
 use room_core::connection::Link;
 use room_core::event::{GuestAnswer, Message};
@@ -52,7 +53,7 @@ impl Turns {
     }
 
     /// Delivers messages in one call of the guest, as long as `next` returns one. Stops early when a fault
-    /// ends the instance, and when the gate holds more than `held_bytes_max`. The room has an instance that
+    /// ends the instance, when the gate holds more than `held_bytes_max`, and when a tick is due. The room has an instance that
     /// takes batches.
     pub(in super::super) async fn batch(
         &mut self,
@@ -72,8 +73,10 @@ impl Turns {
                 Err(_) => return Ok(()),
             }
             self.release()?;
-            // While the disk is behind, the mailbox fills up and slows the clients down.
-            if self.outlet.held_bytes() > size(self.parts.limits.held_bytes_max) {
+            // While the disk is behind, the mailbox fills up and slows the clients down. A tick that is due has its
+            // turn before the next message.
+            let is_behind = self.outlet.held_bytes() > size(self.parts.limits.held_bytes_max);
+            if is_behind || self.ticks.is_due() {
                 break;
             }
             match next(self) {
@@ -106,7 +109,7 @@ impl Turns {
         };
         match delivered {
             Ok(turn) => {
-                let (said, offset) = self.commit(turn).await?;
+                let (said, offset) = self.commit(turn.finish().map_err(unreadable)?).await?;
                 Ok(Ok(Committed { answer: GuestAnswer::Done, said, offset }))
             }
             Err(fault) => Ok(Err(fault.into())),

@@ -1,0 +1,70 @@
+//! The end of a turn that succeeded. Owns what of its effects goes where.
+//!
+//! Invariant: outputs are numbered before the commit that makes their numbers durable, and what the room holds in memory
+//! follows what it committed. It does not know what the turn was about.
+
+use super::super::roster::NumberedOutputs;
+use super::Turns;
+use room_core::turn::{Effects, ReadError, Turn, Writes};
+use room_store::{Offset, StoreError};
+
+impl Turns {
+    /// Commits a turn's writes to the store, and applies its other effects to the room.
+    pub(super) async fn commit(
+        &mut self,
+        mut effects: Effects,
+    ) -> Result<(NumberedOutputs, Option<Offset>), StoreError> {
+        let writes = std::mem::take(&mut effects.writes);
+        // Before the commit, which makes their numbers durable.
+        let said = self.numbered(std::mem::take(&mut effects.outputs));
+        let offset = match writes.is_empty() {
+            true => None,
+            false => Some(self.commit_writes(writes).await?),
+        };
+        if let Some(change) = effects.ticks {
+            self.ticks.change(change);
+        }
+        self.outlet.roster.apply(&mut effects);
+        Ok((said, offset))
+    }
+
+    /// Commits writes. The jobs in memory follow those in the store.
+    pub(in super::super) async fn commit_writes(
+        &mut self,
+        writes: Writes,
+    ) -> Result<Offset, StoreError> {
+        let jobs = writes.jobs.clone();
+        let offset = self.store.commit(writes, self.module(), self.note()).await?;
+        if let Some(change) = jobs {
+            self.jobs.apply(&change);
+        }
+        Ok(offset)
+    }
+
+    /// Takes the outputs of a room's last turn, and deletes everything that is stored for the room, the
+    /// turn's own writes included.
+    pub(super) async fn commit_end(
+        &mut self,
+        turn: Box<Turn>,
+    ) -> Result<(NumberedOutputs, Option<Offset>), StoreError> {
+        let mut effects = turn.finish().map_err(unreadable)?;
+        let said = self.numbered(std::mem::take(&mut effects.outputs));
+        let offset = self.end().await?;
+        self.outlet.roster.apply(&mut effects);
+        Ok((said, Some(offset)))
+    }
+
+    /// Deletes everything that is stored for the room, and drops the instance with its memory.
+    pub(in super::super) async fn end(&mut self) -> Result<Offset, StoreError> {
+        self.rest();
+        self.usage.forget();
+        self.jobs.forget();
+        self.ticks.stop();
+        self.store.commit_end(self.module()).await
+    }
+}
+
+/// Returns the error of a room whose turn could not read.
+pub(super) fn unreadable(error: ReadError) -> StoreError {
+    StoreError::Io(error.to_string())
+}
