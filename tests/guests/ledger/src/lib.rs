@@ -212,7 +212,10 @@ fn haunt(ctx: &Context, conn: &Connection) -> Result {
     ctx.storage().raw().put(format!("{PART}{who}/0"), vec![b'g'; 9_000])?;
     ctx.storage().delete(format!("{PART}{who}/1"))?;
     ctx.alarm().delete();
-    ctx.timers().iter().for_each(|timer| drop(ctx.cancel(timer.id())));
+    ensure!(
+        ctx.timers().iter().all(|timer| ctx.cancel(timer.id())),
+        "a pending timer is cancelled"
+    );
     ctx.schedule(ctx.now(), "ghost", &());
     conn.send(Message::text("ghost"))?;
     ctx.broadcast(Message::text("ghost")).send()
