@@ -248,9 +248,9 @@ codes! {
         "$ room list --name chat --to https://chat.example.com/admin --token x",
         "Write it as http://127.0.0.1:1998, or https://rooms.example.com. A server that speaks no TLS is best reached through `ssh -L 1998:localhost:1998 its-name`.";
     BadOrigin "R0051" "this cannot be an origin",
-        "An origin of `[serve]` is what a browser sends for a page: a scheme, a host, and a port if it is not the scheme's default, with nothing after them. There may be at most `origins_max`.",
+        "An origin of `[serve]`, or of the `cors` of a party, is what a browser sends for a page: a scheme, a host, and a port if it is not the scheme's default, with nothing after them. There may be at most `origins_max`.",
         "# room.toml\nname = \"chat\"\n[serve]\norigins = [\"chat.example.com\"]",
-        "Write it as `https://chat.example.com`, or `https://*.example.com` for all names below; list none to let every page in.";
+        "Write it as `https://chat.example.com`, or `https://*.example.com` for all names below; list none to let every page in. In `cors`, `true` lets every page read.";
     BadHost "R0052" "this cannot be a host name",
         "The hosts of `[serve]` are the names by which clients call the project: lower-case letters, digits and `-` between dots, without a scheme or a port.",
         "# room.toml\nname = \"chat\"\n[serve]\nhosts = [\"https://chat.example.com\"]",
@@ -287,6 +287,10 @@ codes! {
         "Everybody can read all files in the folder of `[assets]` that are not hidden, and this folder holds the project's room.toml or the package of a party.",
         "# room.toml\nname = \"chat\"\n[assets]\ndir = \".\"",
         "Put the pages into a folder of their own and name that: `dir = \"web\"`.";
+    BadAssetCache "R0061" "a pattern of assets.cache cannot be used",
+        "Each line of `[assets.cache]` has a pattern of files and the whole value of their `Cache-Control` header. There may be at most 64.",
+        "# room.toml\nname = \"chat\"\n[assets]\ndir = \"web\"\n[assets.cache]\n\"*.woff2\" = \"\"",
+        "Write it as `\"*.woff2\" = \"public, max-age=86400\"`. A pattern without a slash matches in every folder.";
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod tests;
 pub(crate) use read::nearest;
 
 use crate::mistake::Mistake;
-use room_runtime::{AutoResponse, Limits, PartyName, Ttl, WhenQuiet};
+use room_runtime::{AssetSettings, AutoResponse, CorsSetting, Limits, PartyName, Ttl, WhenQuiet};
 use schemars::{JsonSchema, Schema, json_schema};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -32,6 +32,8 @@ pub(crate) struct Manifest {
     pub(crate) parties: Vec<Party>,
     /// The folder of its static files, relative to the file.
     pub(crate) assets: Option<Spanned<PathBuf>>,
+    /// How they are answered.
+    pub(crate) asset_settings: AssetSettings,
     /// The names by which clients call the project on a server; empty if it is the only one there.
     pub(crate) hosts: Vec<String>,
     /// The origins whose pages may open WebSockets; empty lets every page in.
@@ -55,6 +57,8 @@ pub(crate) struct Party {
     pub(crate) auto_response: Option<Spanned<AutoResponse>>,
     /// How long an unused room is kept; forever, if `None`.
     pub(crate) ttl: Option<Ttl>,
+    /// The pages of other sites that may read its rooms' responses.
+    pub(crate) cors: Option<Spanned<CorsSetting>>,
 }
 
 impl Manifest {
@@ -76,6 +80,7 @@ impl Party {
             when_quiet: WhenQuiet::Stay,
             auto_response: None,
             ttl: None,
+            cors: None,
         }
     }
 }
@@ -147,6 +152,21 @@ struct PartyKeys {
         skip_serializing_if = "Option::is_none"
     )]
     ttl: Option<String>,
+    /// The pages of other sites that may read its rooms' responses: `true` for every page, without the user's cookies,
+    /// or a list of origins, whose pages may send cookies, too.
+    #[schemars(default, with = "CorsKey", skip_serializing_if = "Option::is_none")]
+    cors: Option<CorsKey>,
+}
+
+/// The pages of other sites that may read the responses.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+enum CorsKey {
+    /// `true`: every page may, without the user's cookies.
+    Every(bool),
+    /// The pages of these origins may, with the user's cookies.
+    Origins(Vec<String>),
 }
 
 /// A text message that is answered without waking the room. The room never receives it.
@@ -168,6 +188,13 @@ struct AutoResponseKeys {
 struct AssetsKeys {
     /// Their folder.
     dir: String,
+    /// Whether a page that does not exist is answered with `index.html`: for applications that read the URL themselves.
+    #[schemars(default)]
+    single_page: bool,
+    /// `Cache-Control` by a pattern of paths, such as `"img/**" = "max-age=3600"`; the first that matches applies.
+    /// Other files are kept for a year if a hash of their content is in their names, and are asked for each time if not.
+    #[schemars(default)]
+    cache: BTreeMap<String, String>,
 }
 
 /// The clients that are served.

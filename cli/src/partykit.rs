@@ -81,9 +81,9 @@ const LEFT: &[(&str, &str)] = &[
 /// The keys of `serve` besides `path`, and why they have no counterpart.
 const SERVE_LEFT: &[(&str, &str)] = &[
     ("build", "static files are served as they are; a page is built by its own tools"),
-    ("browserTTL", "browsers ask each time whether a file has changed"),
+    ("browserTTL", "write a pattern under [assets.cache]: `\"**\" = \"public, max-age=3600\"`"),
     ("edgeTTL", "there is no edge"),
-    ("singlePageApp", "a path without a file is 404"),
+    ("singlePageApp", "write `single_page = true` under [assets]"),
     ("include", "all files of the folder are served, but hidden ones"),
     ("exclude", "all files of the folder are served, but hidden ones"),
 ];

@@ -6,7 +6,10 @@
 
 use hashbrown::HashMap;
 use room_core::clock::Clock;
-use room_core::config::{Audience, OriginError, Origins, PartyConfig, Project, StorageConfig};
+use room_core::config::{
+    AssetError, Audience, CacheControl, Cors, OriginError, Origins, PartyConfig, Project,
+    StorageConfig,
+};
 use room_core::id::{NameError, PartyName, RoomId};
 use room_core::limits::{Limits, Misfit, ms};
 use room_core::logs::{LogLevel, Logs};
@@ -88,6 +91,9 @@ pub enum DeployError {
     /// An origin is invalid, or there are too many.
     #[error(transparent)]
     Origin(#[from] OriginError),
+    /// A setting of the static files is invalid.
+    #[error(transparent)]
+    Assets(#[from] AssetError),
     /// The previously configured ttls cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -230,6 +236,7 @@ impl Node {
             return Err(DeployError::NoParty);
         }
         let origins = Origins::parse(&project.origins, &self.limits)?;
+        let cache = CacheControl::parse(&project.asset_settings)?;
         let lifetimes = self.lifetimes(&project.parties)?;
         let (begun, mut parties) = (Instant::now(), HashMap::new());
         for config in project.parties {
@@ -247,7 +254,8 @@ impl Node {
         hashes.sort_unstable();
         let done = self.rooms.deploy(parties).await.map_err(start_error)?;
         expiry::keep(&self.store, self.served, Some(&lifetimes));
-        self.door.set_assets(project.assets);
+        let single_page = project.asset_settings.single_page;
+        self.door.set_assets(project.assets, single_page, cache);
         let Reloaded { rooms, connections } = done;
         let what = format!(
             "{}; rooms that took it over: {rooms}, connections that stayed: {connections}",
@@ -284,7 +292,8 @@ impl Node {
         origins: Origins,
     ) -> Result<Party, DeployError> {
         let engine = self.engine.clone();
-        let PartyConfig { module, vars, when_quiet, auto_response, .. } = config;
+        let PartyConfig { module, vars, when_quiet, auto_response, cors, .. } = config;
+        let cors = Cors::parse(cors.as_ref(), &self.limits)?;
         if let Some(problem) = auto_response.as_ref().and_then(|own| own.problem(&self.limits)) {
             return Err(DeployError::AutoResponse { party: name.clone(), problem });
         }
@@ -301,7 +310,7 @@ impl Node {
         let instance = Instance::new(&code, &probe, LiveSamples::of_system(self.clock)).await;
         instance.map_err(|fault| refused(LoadError::Start(fault.to_string())))?;
         let auto_response = auto_response.map(Arc::new);
-        Ok(Party { code, when_quiet, auto_response, lifetime: None, origins })
+        Ok(Party { code, when_quiet, auto_response, lifetime: None, origins, cors })
     }
 
     /// Reads everything that is stored and checks that it is consistent; see [`Verified`]. Meant for a node

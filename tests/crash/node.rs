@@ -69,6 +69,7 @@ async fn start(
         when_quiet: WhenQuiet::Stay,
         auto_response: None,
         ttl: None,
+        cors: None,
     };
     runtime.deploy(Project { parties: vec![party], ..Project::default() }).await?;
     Ok((runtime, problems))

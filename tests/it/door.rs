@@ -35,6 +35,7 @@ async fn party_names_match_in_every_spelling() {
         when_quiet: WhenQuiet::Stay,
         auto_response: None,
         ttl: None,
+        cors: None,
     };
     node.deploy_project(vec![party("main"), party("ChatRoom")]).await.unwrap();
     for spelling in ["chat-room", "ChatRoom", "chat_room", "CHAT_ROOM", "chatRoom"] {

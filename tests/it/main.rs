@@ -8,8 +8,10 @@
 mod activation;
 mod admin;
 mod alarms;
+mod assets;
 mod auto_response;
 mod batches;
+mod cors;
 mod crowds;
 mod damaged;
 mod dashboard;

@@ -210,6 +210,7 @@ async fn node_on(dir: &Path, audience: Audience) -> Runtime {
         when_quiet: WhenQuiet::Stay,
         auto_response: None,
         ttl: None,
+        cors: None,
     };
     node.deploy(Project { parties: vec![party], ..Project::default() }).await.unwrap();
     node

@@ -66,6 +66,7 @@ async fn a_removed_party_closes_its_sockets() {
         when_quiet: WhenQuiet::Stay,
         auto_response: None,
         ttl: None,
+        cors: None,
     };
     node.deploy_project(vec![party]).await.unwrap();
     assert_eq!(client.closed().await.0, 1012);

@@ -4,8 +4,9 @@
 
 use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
-    Audience, AutoResponse, Config, DeployError, Deployed, Limits, PartyConfig, Preamble, Project,
-    Proxies, Runtime, StartError, StorageConfig, Tls, Ttl, WhenQuiet,
+    AssetSettings, Audience, AutoResponse, Config, CorsSetting, DeployError, Deployed, Limits,
+    PartyConfig, Preamble, Project, Proxies, Runtime, StartError, StorageConfig, Tls, Ttl,
+    WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ pub struct Setup {
     auto_response: Option<AutoResponse>,
     ttl: Option<Ttl>,
     assets: Option<PathBuf>,
+    asset_settings: AssetSettings,
+    cors: Option<CorsSetting>,
     origins: Vec<String>,
     tls: Option<Tls>,
     proxies: Proxies,
@@ -51,6 +54,8 @@ impl Setup {
             auto_response: None,
             ttl: None,
             assets: None,
+            asset_settings: AssetSettings::default(),
+            cors: None,
             origins: Vec::new(),
             tls: None,
             proxies: Proxies::default(),
@@ -115,6 +120,20 @@ impl Setup {
     #[must_use]
     pub fn assets(mut self, dir: impl Into<PathBuf>) -> Self {
         self.assets = Some(dir.into());
+        self
+    }
+
+    /// With static files that are answered in this way.
+    #[must_use]
+    pub fn asset_settings(mut self, settings: AssetSettings) -> Self {
+        self.asset_settings = settings;
+        self
+    }
+
+    /// With responses that pages of other sites may read.
+    #[must_use]
+    pub fn cors(mut self, cors: CorsSetting) -> Self {
+        self.cors = Some(cors);
         self
     }
 
@@ -265,6 +284,7 @@ impl TestNode {
             when_quiet: self.setup.when_quiet,
             auto_response: self.setup.auto_response.clone(),
             ttl: self.setup.ttl,
+            cors: self.setup.cors.clone(),
         }
     }
 
@@ -273,8 +293,13 @@ impl TestNode {
     /// # Errors
     /// As [`Runtime::deploy`].
     pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
-        let (assets, origins) = (self.setup.assets.clone(), self.setup.origins.clone());
-        let project = Project { parties, assets, origins };
+        let Setup { assets, asset_settings, origins, .. } = &self.setup;
+        let project = Project {
+            parties,
+            assets: assets.clone(),
+            asset_settings: asset_settings.clone(),
+            origins: origins.clone(),
+        };
         within("a deployment", self.runtime.deploy(project)).await
     }
 

@@ -89,6 +89,7 @@ fn release(
         vars: manifest.vars.clone(),
         hosts: manifest.hosts.clone(),
         origins: manifest.origins.clone(),
+        asset_settings: manifest.asset_settings.clone(),
         ..Release::default()
     };
     for party in &manifest.parties {
@@ -102,6 +103,7 @@ fn release(
             hibernate: party.when_quiet == WhenQuiet::Hibernate,
             auto_response: party.auto_response.as_ref().map(|own| own.get_ref().clone()),
             ttl: party.ttl,
+            cors: party.cors.as_ref().map(|own| own.get_ref().clone()),
         });
     }
     let defaults = Limits::default();

@@ -6,7 +6,7 @@
 use super::node::Node;
 use crate::cargo::Component;
 use crate::project::Project;
-use room_runtime::{Deployed, Notice, PartyConfig};
+use room_runtime::{AssetSettings, Deployed, Notice, PartyConfig};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ use std::path::PathBuf;
 pub(super) struct Deployment {
     parties: Vec<PartyConfig>,
     assets: Option<PathBuf>,
+    asset_settings: AssetSettings,
     origins: Vec<String>,
 }
 
@@ -55,19 +56,22 @@ impl Deployment {
                 when_quiet: party.when_quiet,
                 auto_response: party.auto_response.as_ref().map(|own| own.get_ref().clone()),
                 ttl: party.ttl,
+                cors: party.cors.as_ref().map(|own| own.get_ref().clone()),
             })
         });
         let origins = project.manifest.origins.clone();
-        Self { parties: parties.collect(), assets: project.assets(), origins }
+        let asset_settings = project.manifest.asset_settings.clone();
+        Self { parties: parties.collect(), assets: project.assets(), asset_settings, origins }
     }
 
     fn same_as(&self, other: &Self) -> bool {
         let key = |party: &PartyConfig| {
-            let PartyConfig { name, vars, when_quiet, auto_response, ttl, module: _ } =
+            let PartyConfig { name, vars, when_quiet, auto_response, ttl, cors, module: _ } =
                 party.clone();
-            (name, vars, when_quiet, auto_response, ttl)
+            (name, vars, when_quiet, auto_response, ttl, cors)
         };
         self.assets == other.assets
+            && self.asset_settings == other.asset_settings
             && self.origins == other.origins
             && self.parties.len() == other.parties.len()
             && self
@@ -98,6 +102,7 @@ impl Reloader {
         let project = room_runtime::Project {
             parties: deployment.parties.clone(),
             assets: deployment.assets.clone(),
+            asset_settings: deployment.asset_settings.clone(),
             origins: deployment.origins.clone(),
         };
         let deployed = self.node.runtime().deploy(project).await?;

@@ -3,9 +3,13 @@
 //! Invariant: every key is either understood or reported, and one mistake does not hide the next. It does not know
 //! the file system.
 
+mod assets;
+mod cors;
+
 use super::{Manifest, Party, name_problem};
 use crate::codes::Code;
 use crate::mistake::Mistake;
+use assets::AssetSection;
 use room_runtime::server::is_host;
 use room_runtime::{AutoResponse, Limits, Origin, PartyName, Ttl, TtlError, WhenQuiet};
 use std::collections::BTreeMap;
@@ -16,9 +20,9 @@ use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys of the file and of its sections.
 pub(super) const TOP: &[&str] = &["name", "parties", "assets", "serve", "vars", "limits"];
-pub(super) const PARTY: &[&str] = &["path", "hibernate", "auto_response", "ttl"];
+pub(super) const PARTY: &[&str] = &["path", "hibernate", "auto_response", "ttl", "cors"];
 pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
-pub(super) const ASSETS: &[&str] = &["dir"];
+pub(super) const ASSETS: &[&str] = &["dir", "single_page", "cache"];
 pub(super) const SERVE: &[&str] = &["hosts", "origins"];
 
 /// The names of keys in other tools, and their names here.
@@ -30,7 +34,9 @@ const FOREIGN: &[(&str, &str)] = &[
     ("hibernate", "it belongs to a party: `[parties.main]`"),
     ("auto_response", "it belongs to a party: `[parties.main]`"),
     ("ttl", "it belongs to a party: `[parties.main]`"),
+    ("cors", "it belongs to a party: `[parties.main]`"),
     ("dir", "it belongs to `[assets]`"),
+    ("single_page", "it belongs to `[assets]`"),
     ("origins", "it belongs to `[serve]`"),
     ("env", "variables are `[vars]`"),
 ];
@@ -78,7 +84,7 @@ impl ManifestReader<'_> {
     fn document(&mut self, table: &DeTable<'_>) -> Option<Manifest> {
         let mut name = None;
         let mut parties = Vec::new();
-        let mut assets = None;
+        let mut assets = AssetSection::default();
         let mut serve = Serve::default();
         let mut vars = BTreeMap::new();
         let mut limits = Limits::default();
@@ -94,6 +100,7 @@ impl ManifestReader<'_> {
             }
         }
         self.auto_responses(&parties, &limits);
+        self.cors_counts(&parties, &limits);
         let origins = self.origins(serve.origins, &limits);
         if parties.is_empty() {
             parties.push(Party::default_at(0..0));
@@ -103,7 +110,9 @@ impl ManifestReader<'_> {
                 .help_last("put `name = \"my-project\"` at the top of the file");
             return None;
         };
-        Some(Manifest { name: name?, parties, assets, hosts: serve.hosts, origins, vars, limits })
+        let AssetSection { dir: assets, settings: asset_settings } = assets;
+        let (name, hosts) = (name?, serve.hosts);
+        Some(Manifest { name, parties, assets, asset_settings, hosts, origins, vars, limits })
     }
 
     fn name(&mut self, value: &Value<'_>) -> Option<String> {
@@ -162,6 +171,7 @@ impl ManifestReader<'_> {
                     party.auto_response = self.auto_response(&place, value);
                 }
                 "ttl" => party.ttl = self.ttl(&format!("{place}.ttl"), value),
+                "cors" => party.cors = self.cors(&format!("{place}.cors"), value),
                 _ => self.unknown(key, &format!("[{place}]"), PARTY),
             }
         }
@@ -207,27 +217,6 @@ impl ManifestReader<'_> {
                 self.complain(Code::BadAutoResponse, &problem, answer.span(), "this answer");
             }
         }
-    }
-
-    fn assets(&mut self, value: &Value<'_>) -> Option<Spanned<PathBuf>> {
-        let mut dir = None;
-        for (key, value) in self.table("assets", value)? {
-            match key.get_ref().as_ref() {
-                "dir" => dir = Some((self.string("assets.dir", value), value.span())),
-                _ => self.unknown(key, "[assets]", ASSETS),
-            }
-        }
-        let Some((dir, span)) = dir else {
-            self.complain(
-                Code::BadAssets,
-                "[assets] names no folder",
-                value.span(),
-                "this section",
-            )
-            .help_last("add `dir = \"web\"`, or remove the section");
-            return None;
-        };
-        dir.map(|dir| Spanned::new(span, PathBuf::from(dir)))
     }
 
     fn serve(&mut self, value: &Value<'_>) -> Serve {

@@ -33,8 +33,13 @@ fn every_key_of_a_manifest_is_read() {
         hibernate = true
         ttl = "30d"
         auto_response = { request = "ping", response = "pong" }
+        cors = ["https://chat.example.com"]
         [assets]
         dir = "web"
+        single_page = true
+        [assets.cache]
+        "img/**" = "max-age=60"
+        "*.png" = "no-store"
         [serve]
         origins = ["https://chat.example.com", "https://*.example.com"]
         [vars]
@@ -62,6 +67,17 @@ fn every_key_of_a_manifest_is_read() {
     assert_eq!(answers, [None, Some(AutoResponse { request, response })]);
     let ttls: Vec<_> = manifest.parties.iter().map(|party| party.ttl).collect();
     assert_eq!(ttls, [None, Some("30d".parse().unwrap())]);
+    let cors: Vec<_> = manifest
+        .parties
+        .iter()
+        .map(|party| party.cors.as_ref().map(|own| own.get_ref().clone()))
+        .collect();
+    let listed = CorsSetting::Origins(vec!["https://chat.example.com".to_owned()]);
+    assert_eq!(cors, [None, Some(listed)]);
+    assert!(manifest.asset_settings.single_page);
+    let cache = manifest.asset_settings.cache.iter();
+    let cache: Vec<_> = cache.map(|own| (own.files.as_str(), own.value.as_str())).collect();
+    assert_eq!(cache, [("img/**", "max-age=60"), ("*.png", "no-store")]);
     assert_eq!(manifest.assets.unwrap().get_ref(), std::path::Path::new("web"));
     assert_eq!(manifest.origins, ["https://chat.example.com", "https://*.example.com"]);
     assert_eq!(manifest.vars["GREETING"], "hello");
@@ -314,6 +330,28 @@ fn an_invalid_origin_is_shown_at_its_place() {
 }
 
 #[test]
+fn an_invalid_cors_is_shown_at_its_place() {
+    check(
+        "name = \"chat\"\n[parties.main]\ncors = [\"https://a.example\", \"*\", \"null\"]\n",
+        expect![[""]],
+    );
+    check("name = \"chat\"\n[parties.main]\ncors = \"https://a\"\n", expect![[""]]);
+    check("name = \"chat\"\ncors = true\n[parties.main]\ncors = []\n", expect![[""]]);
+    check(
+        "name = \"chat\"\n[parties.main]\ncors = [\"https://a\", \"https://b\"]\n[limits]\norigins_max = 1\n",
+        expect![[""]],
+    );
+}
+
+#[test]
+fn an_invalid_cache_pattern_is_shown_at_its_place() {
+    check(
+        "name = \"chat\"\n[assets]\ndir = \"web\"\nsingle_page = 1\n[assets.cache]\n\"[\" = \"no-cache\"\n\"a\" = \"\"\n",
+        expect![[""]],
+    );
+}
+
+#[test]
 fn a_limit_is_a_positive_whole_number() {
     check(
         "name = \"chat\"\n[limits]\nturn_ms_max = -5\n",
@@ -448,6 +486,9 @@ fn any_text_is_a_manifest_or_a_mistake() {
         "path",
         "dir",
         "ttl",
+        "cors",
+        "cache",
+        "single_page",
         "turn_ms_max",
         "=",
         "[",

@@ -4,11 +4,15 @@
 //! together. Only `runtime.rs` reads it, and hands each part its piece. It binds and opens nothing, and does
 //! not know where the choices came from.
 
+mod assets;
+mod cors;
 mod module;
 mod origin;
 mod proxies;
 mod space;
 
+pub use assets::{AssetCache, AssetError, AssetSettings, CacheControl};
+pub use cors::{Cors, CorsRight, CorsSetting};
 pub use module::ModuleSource;
 pub use origin::Origins;
 pub use origin::{Origin, OriginError};
@@ -74,6 +78,8 @@ pub struct Project {
     pub parties: Vec<PartyConfig>,
     /// The folder of its static files.
     pub assets: Option<PathBuf>,
+    /// How they are answered.
+    pub asset_settings: AssetSettings,
     /// The origins whose pages may open WebSockets to its rooms, as [`Origin::parse`] reads them. An empty
     /// list lets every page in. The server's own pages may always connect.
     pub origins: Vec<String>,
@@ -94,6 +100,8 @@ pub struct PartyConfig {
     pub auto_response: Option<AutoResponse>,
     /// The time for which a room is kept while unused; `None` keeps it forever.
     pub ttl: Option<Ttl>,
+    /// The pages of other sites that may read the responses of its rooms.
+    pub cors: Option<CorsSetting>,
 }
 
 /// A client's text message and its answer. The server answers it, and the room never receives it.

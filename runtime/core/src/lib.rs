@@ -32,9 +32,9 @@ pub mod turn;
 
 pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use config::{
-    Audience, AutoResponse, Config, ConfigError, ModuleSource, Network, NetworkError, Origin,
-    OriginError, PartyConfig, PeerNode, Preamble, Project, Proxies, Space, SpaceError,
-    StorageConfig, Tls, WhenQuiet, node_name,
+    AssetCache, AssetError, AssetSettings, Audience, AutoResponse, Config, ConfigError,
+    CorsSetting, ModuleSource, Network, NetworkError, Origin, OriginError, PartyConfig, PeerNode,
+    Preamble, Project, Proxies, Space, SpaceError, StorageConfig, Tls, WhenQuiet, node_name,
 };
 pub use id::{ConnectionId, NameError, NodeId, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};

@@ -8,6 +8,7 @@ mod answer;
 mod assets;
 mod carrier;
 mod client;
+mod cors;
 mod discard;
 pub mod events;
 mod forward;
@@ -23,6 +24,7 @@ mod status;
 mod upgrade;
 
 pub use address::{connection_of_query, room_of_path};
+use cors::PageOrigin;
 pub use forward::Forwarder;
 pub use http::read_body;
 pub use listener::TlsError;
@@ -31,13 +33,14 @@ pub use overlay::Notice;
 pub use porter::{HostMismatch, Porter};
 pub use status::DoorError;
 
+use assets::{Assets, UnknownPages};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use room_core::clock::Clock;
-use room_core::config::{Audience, PeerNode};
+use room_core::config::{Audience, CacheControl, PeerNode};
 use room_core::id::{NameError, NodeId, RoomId};
 use room_core::limits::{Limits, size};
 use room_core::lock::lock;
@@ -67,8 +70,8 @@ struct FrontDoorInner {
     clock: Clock,
     audience: Audience,
     metrics: Metrics,
-    /// The folder of static files, if the project has one.
-    assets: Mutex<Option<PathBuf>>,
+    /// The static files, if the project has any.
+    assets: Mutex<Option<Arc<Assets>>>,
     /// The notice that pages show in their overlay.
     notices: watch::Sender<Option<Arc<Notice>>>,
     /// Places for pages that watch the notices.
@@ -148,9 +151,11 @@ impl FrontDoor {
         self.0.metrics.text()
     }
 
-    /// Serves static files from this folder from now on.
-    pub fn set_assets(&self, dir: Option<PathBuf>) {
-        *lock(&self.0.assets) = dir;
+    /// Serves static files from this folder from now on, with these `Cache-Control` headers. With `single_page`, a page
+    /// that does not exist is answered with `index.html`.
+    pub fn set_assets(&self, dir: Option<PathBuf>, single_page: bool, cache: CacheControl) {
+        let pages = if single_page { UnknownPages::Index } else { UnknownPages::Missing };
+        *lock(&self.0.assets) = dir.map(|dir| Arc::new(Assets::new(dir, pages, cache)));
     }
 
     /// Shows this notice in a developer's pages from now on; `None` removes it.
@@ -158,7 +163,7 @@ impl FrontDoor {
         self.0.notices.send_replace(notice.map(Arc::new));
     }
 
-    fn assets(&self) -> Option<PathBuf> {
+    fn assets(&self) -> Option<Arc<Assets>> {
         lock(&self.0.assets).clone()
     }
 
@@ -239,8 +244,13 @@ impl FrontDoor {
 /// Answers a plain request for a room.
 async fn to_room(State(door): State<FrontDoor>, request: Request) -> Response {
     let named = door.named(request.uri());
-    match http::ask_room(&door, request, &named).await {
+    let page = PageOrigin::of(&door, &named, request.headers());
+    if let Some(response) = page.preflight(&request) {
+        return response;
+    }
+    let response = match http::ask_room(&door, request, &named).await {
         Ok(response) => response,
         Err(error) => door.refuse(&error, &named).into_response(),
-    }
+    };
+    page.admit(response)
 }

@@ -50,6 +50,9 @@ fn difference(from: Option<&Release>, to: &Release) -> Vec<String> {
         release.assets.iter().map(|asset| (asset.path.clone(), asset.blob.to_string())).collect()
     };
     compare("file", &assets(from), &assets(to), &mut lines);
+    if from.asset_settings != to.asset_settings {
+        lines.push("~ [assets]".to_owned());
+    }
     compare("variable", &from.vars, &to.vars, &mut lines);
     let limits = |release: &Release| -> BTreeMap<String, String> {
         release.limits.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
@@ -97,6 +100,7 @@ mod tests {
             hibernate: false,
             auto_response: None,
             ttl: None,
+            cors: None,
         };
         let asset = |path: &str| ReleaseAsset { path: path.to_owned(), blob: BlobId::of(b"") };
         let from = Release {

@@ -4,7 +4,7 @@
 //! all that it names exists. It does not know how a server uses it.
 
 use hashbrown::HashSet;
-use room_core::config::{AutoResponse, Origins};
+use room_core::config::{AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, Origins};
 use room_core::id::{ModuleHash, PartyName};
 use room_core::limits::Limits;
 use room_core::limits::fixed::{ASSET_PATH_BYTES_MAX, ASSETS_MAX};
@@ -27,6 +27,9 @@ pub struct Release {
     /// The static files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assets: Vec<ReleaseAsset>,
+    /// How they are answered.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub asset_settings: AssetSettings,
     /// The environment that rooms see. Variables set by `room env set` take precedence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: BTreeMap<String, String>,
@@ -58,6 +61,9 @@ pub struct ReleaseParty {
     /// How long an unused room is kept, such as `30d`. Without a ttl it is kept forever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Ttl>,
+    /// The pages of other sites that may read the responses: `true`, or a list of origins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<CorsSetting>,
 }
 
 /// One static file.
@@ -149,9 +155,15 @@ impl Release {
                 problems.extend(limits.problems());
                 let origins = Origins::parse(&self.origins, &limits);
                 problems.extend(origins.err().map(|error| error.to_string()));
+                problems.extend(self.parties.iter().filter_map(|party| {
+                    let error = Cors::parse(party.cors.as_ref(), &limits).err()?;
+                    Some(format!("party {}: {error}", party.name))
+                }));
             }
             Err(problem) => problems.push(problem),
         }
+        problems
+            .extend(CacheControl::parse(&self.asset_settings).err().map(|error| error.to_string()));
         if self.assets.len() > ASSETS_MAX {
             problems.push(format!("{} files, at most {ASSETS_MAX}", self.assets.len()));
         }
@@ -186,6 +198,10 @@ impl Release {
         let modules = self.parties.iter().map(|party| party.module);
         modules.chain(self.assets.iter().map(|asset| asset.blob)).collect()
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Returns what is wrong with the path of a static file, as a predicate that follows the path.
@@ -234,6 +250,7 @@ mod tests {
             hibernate: false,
             auto_response: None,
             ttl: None,
+            cors: None,
         };
         Release { parties: vec![main], ..Release::default() }
     }

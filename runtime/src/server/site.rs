@@ -372,13 +372,19 @@ impl Site {
                     },
                     auto_response: party.auto_response.clone(),
                     ttl: party.ttl,
+                    cors: party.cors.clone(),
                 });
             }
             Ok::<_, FileError>((assets, parties))
         };
         let (assets, parties) = blocking(read)?;
-        let origins = release.origins.clone();
-        Ok(self.node.deploy(Project { parties, assets, origins }).await?)
+        let project = Project {
+            parties,
+            assets,
+            asset_settings: release.asset_settings.clone(),
+            origins: release.origins.clone(),
+        };
+        Ok(self.node.deploy(project).await?)
     }
 
     /// Returns a module whose blob is whole. Blocks.

@@ -91,6 +91,7 @@ fn project(module: &Path, when_quiet: WhenQuiet) -> Result<Project> {
         vars: Vec::new(),
         auto_response: None,
         ttl: None,
+        cors: None,
         when_quiet,
     };
     Ok(Project { parties: vec![party], ..Project::default() })

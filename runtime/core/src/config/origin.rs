@@ -53,6 +53,13 @@ enum OriginHost {
 #[error("{0}")]
 pub struct OriginError(String);
 
+impl OriginError {
+    /// Returns an error with this text.
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 /// The longest host name: RFC 1035 section 2.3.4.
 const HOST_BYTES_MAX: usize = 253;
 

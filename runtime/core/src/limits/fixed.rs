@@ -35,6 +35,9 @@ fixed! {
     VARIABLE_BYTES_MAX as "variable_bytes_max": usize, "bytes" = 64 * KIB as usize, "Length of the value of such a variable", "it is refused";
     ASSETS_MAX as "assets_max": usize, "files" = 20_000, "Static files of a release", "the release is refused";
     ASSET_PATH_BYTES_MAX as "asset_path_bytes_max": usize, "bytes" = 1_024, "Length of a static file's path", "the release is refused";
+    ASSET_CACHE_MAX as "asset_cache_max": usize, "patterns" = 64, "Patterns of `[assets.cache]`", "the project is refused";
+    ASSET_VARIANTS_BYTES_MAX as "asset_variants_bytes_max": u64, "bytes" = 16 * MIB, "Compressed static files that a project keeps in memory", "further files are sent uncompressed";
+    ASSET_VARIANT_SOURCE_BYTES_MAX as "asset_variant_source_bytes_max": u64, "bytes" = 4 * MIB, "Size of a static file that is compressed", "it is sent uncompressed";
     OPERATOR_BODY_BYTES_MAX as "operator_body_bytes_max": usize, "bytes" = 8 * MIB as usize, "Size of an operator's request to a server, except blobs and imports", "413";
     AUDIT_BYTES_MAX as "audit_bytes_max": u64, "bytes" = 16 * MIB, "Size of `audit.log`", "it becomes `audit.log.old`, which replaces the previous one";
     BLOB_UNUSED_MS_MAX as "blob_unused_ms_max": u64, "ms" = 86_400_000, "Time for which an uploaded module or file that no version needs is kept", "it is removed with the next deployment";

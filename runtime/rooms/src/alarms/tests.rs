@@ -3,7 +3,7 @@
 use super::*;
 use crate::rooms::{GuestHost, Guests, Party};
 use hashbrown::HashMap;
-use room_core::config::{Origins, WhenQuiet};
+use room_core::config::{Cors, Origins, WhenQuiet};
 use room_core::event::Request;
 use room_core::id::{ModuleHash, PartyName};
 use room_core::metrics::Metrics;
@@ -173,7 +173,8 @@ async fn run(disk: &Disk, now: Duration) -> Rooms {
     let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
     let code = Code { module, vars: Arc::default() };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
-    let party = Party { code, when_quiet, auto_response: None, lifetime: None, origins };
+    let party =
+        Party { code, when_quiet, auto_response: None, lifetime: None, origins, cors: Cors::Off };
     let rooms = rooms_on(&store, clock, &guests);
     rooms.deploy(HashMap::from([(PartyName::parse("main").unwrap(), party)])).await.unwrap();
     let ringing = tokio::spawn(Alarms::new(store.clone(), rooms.clone(), clock, limits).run());

@@ -3,7 +3,7 @@
 use super::*;
 use crate::rooms::{GuestHost, Party};
 use room_core::clock::Clock;
-use room_core::config::{Origins, WhenQuiet};
+use room_core::config::{Cors, Origins, WhenQuiet};
 use room_core::event::Request;
 use room_core::id::ModuleHash;
 use room_core::metrics::Metrics;
@@ -46,7 +46,7 @@ async fn expiry(store: &Store, served_ms: u64, lifetime: Option<Lifetime>) -> Ex
     let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
     let code = Code { module, vars: Arc::default() };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
-    let party = Party { code, when_quiet, auto_response: None, lifetime, origins };
+    let party = Party { code, when_quiet, auto_response: None, lifetime, origins, cors: Cors::Off };
     rooms.deploy([(main(), party)].into_iter().collect()).await.unwrap();
     Expiry::new(store.clone(), rooms, served, limits)
 }

@@ -43,8 +43,8 @@ impl TestNode {
         let (clock, served) = (Clock::system(), Served::from(0));
         let rooms = Rooms::new(store, clock, &guests, metrics.rooms.clone(), served);
         let code = Code { module, vars: Arc::default() };
-        let origins = Origins::default();
-        let party = Party { code, when_quiet, auto_response: None, lifetime: None, origins };
+        let (origins, cors) = (Origins::default(), Cors::Off);
+        let party = Party { code, when_quiet, auto_response: None, lifetime: None, origins, cors };
         let name = PartyName::parse("main").unwrap();
         rooms.deploy(HashMap::from([(name, party)])).await.unwrap();
         Self { rooms, disk, metrics }
