@@ -99,6 +99,34 @@ impl Request {
         self
     }
 
+    /// Removes every header of this name.
+    #[must_use]
+    pub fn without_header(mut self, name: &str) -> Self {
+        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        self
+    }
+
+    /// Sets the whole URL.
+    #[must_use]
+    pub fn with_uri(mut self, uri: impl Into<String>) -> Self {
+        self.uri = uri.into();
+        self
+    }
+
+    /// Sets what follows the room's name in the path, percent-encoded as it is to be sent: `/history`. The query stays.
+    #[must_use]
+    pub fn with_rest(mut self, rest: &str) -> Self {
+        self.uri = uri::with_rest(&self.uri, rest);
+        self
+    }
+
+    /// Sets a query parameter in place of all of that name, so that what a client sent under it is gone.
+    #[must_use]
+    pub fn with_query(mut self, name: &str, value: &str) -> Self {
+        self.uri = uri::with_query(&self.uri, name, value);
+        self
+    }
+
     /// Sets the body.
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
@@ -297,8 +325,15 @@ impl Response {
 /// What becomes of a request before it reaches its room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Goes on to the room with the headers of this request: so a name that was checked is handed
-    /// on. Only headers may differ from the original.
+    /// Goes on to the room with the headers and the URL of this request: so a name that was checked is
+    /// handed on. The path after the room's name and the query may differ from the original; a URL of
+    /// another room, another host or another scheme fails the hook. Method and body are the original's.
+    /// A connection's id stays the client's, whatever the query says afterwards.
+    ///
+    /// Of a WebSocket's `sec-websocket-protocol` the first that is left is the subprotocol that the
+    /// client is answered. So a hook chooses among the client's offers by
+    /// [`with_header`](Request::with_header), and none by
+    /// [`without_header`](Request::without_header). One that the client did not offer fails the hook.
     Forward(Request),
     /// Answered with this; the room gets no event. A browser's WebSocket cannot read it and
     /// tries again: prefer [`Refuse`](Self::Refuse) for one.

@@ -35,6 +35,39 @@ pub(crate) fn rest(uri: &str) -> &str {
     }
 }
 
+/// The part of a URL that says which room it is of: all before the sub-path and the query.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn room(uri: &str) -> &str {
+    let before = uri.split(['?', '#']).next().unwrap_or_default();
+    before.strip_suffix(rest(before)).unwrap_or(before)
+}
+
+/// A URL with another sub-path, and with the query that it had.
+pub(crate) fn with_rest(uri: &str, new: &str) -> String {
+    let (whole, query) = (uri.split('#').next().unwrap_or_default(), query(uri));
+    let before = whole.split('?').next().unwrap_or_default();
+    // The URL of a room may end without a slash.
+    let own = before.strip_suffix(rest(before)).unwrap_or(before);
+    let slash = if new.starts_with('/') { "" } else { "/" };
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{own}{slash}{new}{query}")
+}
+
+/// A URL in which a query parameter has this one value, whatever values it had.
+pub(crate) fn with_query(uri: &str, name: &str, value: &str) -> String {
+    let whole = uri.split('#').next().unwrap_or_default();
+    let before = whole.split('?').next().unwrap_or_default();
+    let pairs = query(uri).unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let others = pairs.filter(|pair| decode(pair.split('=').next().unwrap_or_default()) != name);
+    let own = format!("{}={}", encode(name), encode(value));
+    let pairs: Vec<&str> = others.chain([own.as_str()]).collect();
+    format!("{before}?{}", pairs.join("&"))
+}
+
+fn query(uri: &str) -> Option<&str> {
+    uri.split('#').next().and_then(|whole| whole.split_once('?')).map(|(_, query)| query)
+}
+
 /// The values of a query parameter, decoded, in order.
 pub(crate) fn query_all(uri: &str, name: &str) -> impl Iterator<Item = String> {
     let (_, query) = uri.split_once('?').unwrap_or_default();
@@ -73,7 +106,6 @@ fn hex(digits: &[u8]) -> Option<u8> {
 }
 
 /// Percent-encodes everything but letters, digits and `-._~`, so that it fits a segment or a query.
-#[cfg(not(target_family = "wasm"))]
 pub(crate) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -108,6 +140,17 @@ mod tests {
             assert_eq!(rest(uri), "/", "{uri}");
         }
         assert_eq!(rest("/party/lobby/a?b"), "/a");
+    }
+
+    #[test]
+    fn a_url_gets_another_sub_path_or_another_value() {
+        let uri = "http://h/parties/main/lobby";
+        assert_eq!(with_rest(uri, "/a/b"), "http://h/parties/main/lobby/a/b");
+        assert_eq!(with_rest("http://h/party/lobby/?x=1", "a"), "http://h/party/lobby/a?x=1");
+        assert_eq!(with_rest("http://h/party/lobby/old?x=/y", "/"), "http://h/party/lobby/?x=/y");
+        assert_eq!(with_query(uri, "user", "a b&c"), format!("{uri}?user=a%20b%26c"));
+        let forged = "http://h/party/l?user=eve&x=1&%75ser=eve&user#f";
+        assert_eq!(with_query(forged, "user", "ann"), "http://h/party/l?x=1&user=ann");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The decisions of a party before a client reaches a room.
 
-use room_tests::{Requests, Setup, TestClient, TestNode};
+use room_tests::{RawClient, Requests, Setup, TestClient, TestNode};
 use serde_json::json;
 
 async fn untouched(node: &TestNode) {
@@ -70,4 +70,104 @@ async fn a_failing_hook_refuses_its_client_and_affects_nobody_else() {
         assert_eq!(friend.echo("fine").await, "fine");
     }
     untouched(&node).await;
+}
+
+#[tokio::test]
+async fn a_hook_changes_the_path_and_the_query_of_what_goes_on() {
+    let node = Setup::memory().start().await;
+    let base = format!("http://{}/party/lobby", node.addr());
+    // Whatever the client claims under the name that the hook sets is gone.
+    let seen = node.get("/party/lobby/x?user=eve&verdict=rest&%75ser=eve").await.json();
+    assert_eq!(seen["uri"], format!("{base}/reflect?user=lobby&verdict="));
+    let mut client = node.connect("lobby?verdict=rest&_pk=ann").await;
+    assert_eq!(client.echo("open").await, "open");
+    let report = node.report("lobby").await;
+    let connection = &report["connections"][0];
+    let uri = connection["uri"].as_str().unwrap();
+    assert!(uri.ends_with("/parties/main/lobby/reflect?_pk=ann&user=lobby&verdict="), "{uri}");
+    assert_eq!(connection["id"], "ann");
+}
+
+#[tokio::test]
+async fn a_hook_cannot_send_a_client_to_another_room_or_host() {
+    let node = Setup::memory().start().await;
+    let addr = node.addr();
+    for to in [
+        format!("http://{addr}/party/other"),
+        format!("http://{addr}/parties/nobody/lobby"),
+        format!("http://{addr}/"),
+        format!("https://{addr}/party/lobby"),
+        "http://evil.example/party/lobby".to_owned(),
+        "nonsense".to_owned(),
+    ] {
+        let query = format!("verdict=uri&to={to}");
+        let reply = node.get(&format!("/party/lobby?{query}")).await;
+        assert_eq!((reply.status, reply.text().contains("a hook")), (500, true), "{to}");
+        let mut client = node.connect(&format!("lobby?{query}")).await;
+        assert_eq!(client.closed().await.0, 1011, "{to}");
+    }
+    untouched(&node).await;
+    assert_eq!(node.report("other").await["handled"], 1);
+}
+
+#[tokio::test]
+async fn a_hook_chooses_among_the_offered_subprotocols() {
+    let node = Setup::memory().start().await;
+    let offer = [("sec-websocket-protocol", "first, second"), ("sec-websocket-protocol", "third")];
+    let answer = async |choose: &str| {
+        let path = format!("/party/lobby?verdict=protocol&choose={choose}");
+        let client = TestClient::try_connect(node.addr(), &path, &offer).await;
+        client.map(|client| client.header("sec-websocket-protocol").map(str::to_owned))
+    };
+    for chosen in ["first", "second", "third"] {
+        assert_eq!(answer(chosen).await, Ok(Some(chosen.to_owned())), "{chosen}");
+    }
+    // The client's offers in the hook's own order.
+    assert_eq!(answer("third,first").await, Ok(Some("third".to_owned())));
+    // A client of the tests that offers subprotocols fails without one, as browsers do. So the head is read as it is.
+    let mut raw = RawClient::open(node.addr()).await;
+    let head = format!(
+        "GET /party/lobby?verdict=protocol HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: first\r\n\r\n",
+        node.addr()
+    );
+    raw.write(head.as_bytes()).await;
+    let head = raw.head().await.to_lowercase();
+    assert!(head.starts_with("http/1.1 101") && !head.contains("sec-websocket-protocol"), "{head}");
+    let path = "/party/lobby?verdict=protocol&choose=other";
+    let mut client = TestClient::try_connect(node.addr(), path, &offer).await.unwrap();
+    assert_eq!(client.closed().await.0, 1011, "the client did not offer it");
+}
+
+#[tokio::test]
+async fn several_cookies_pass_in_both_directions() {
+    let node = Setup::memory().start().await;
+    let cookies = ["a=1; Path=/", "b=2; HttpOnly", "a=3"];
+    let query: String = cookies
+        .iter()
+        .map(|own| format!("&header=set-cookie:{}", own.replace("; ", "%3B%20")))
+        .collect();
+    for path in ["?verdict=respond-header", "/status?code=200"] {
+        let reply = node.get(&format!("/party/lobby{path}{query}")).await;
+        assert_eq!(reply.all("set-cookie"), cookies, "{path}");
+    }
+    // The response of a hook to a handshake.
+    let mut raw = RawClient::open(node.addr()).await;
+    let head = format!(
+        "GET /party/lobby?verdict=respond-header{query} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        node.addr()
+    );
+    raw.write(head.as_bytes()).await;
+    let head = raw.head().await;
+    let set: Vec<&str> =
+        head.lines().filter_map(|line| line.strip_prefix("set-cookie: ")).collect();
+    assert_eq!(set, cookies, "{head}");
+    let sent = [("Cookie", "a=1"), ("Cookie", "b=2"), ("X-Is", "1"), ("X-Is", "2")];
+    let seen = node.request("GET", "/party/lobby/reflect", &sent, &[]).await.json();
+    let headers = seen["headers"].as_array().unwrap();
+    for (name, value) in sent {
+        assert!(headers.contains(&json!([name.to_lowercase(), value])), "{name} {value}");
+    }
 }

@@ -33,6 +33,50 @@ pub fn room_of_path(path: &str, limits: &Limits) -> Result<Option<RoomId>, NameE
     RoomId::from_segment(party, segment, size(limits.room_name_bytes_max)).map(Some)
 }
 
+/// Returns the URL with which a hook hands a request on to the room that the client asked for.
+///
+/// # Errors
+/// Says why the hook may not: the URL is invalid or too long, or of another room, host or scheme.
+pub(super) fn forwarded_url(
+    original: &str,
+    new: &str,
+    room: &RoomId,
+    limits: &Limits,
+) -> Result<String, String> {
+    if original == new {
+        return Ok(new.to_owned());
+    }
+    let parsed = |url: &str| url.parse::<::http::Uri>().map(::http::Uri::into_parts);
+    let (Ok(from), Ok(to)) = (parsed(original), parsed(new)) else {
+        return Err(format!("a hook forwards a request with a URL that is invalid: {new:?}"));
+    };
+    if (&from.scheme, &from.authority) != (&to.scheme, &to.authority) {
+        return Err(format!(
+            "a hook may change the path and the query of a URL, not its scheme or its host: {new:?}"
+        ));
+    }
+    let path = to.path_and_query.as_ref().map_or("/", |path| path.as_str());
+    let max = limits.uri_bytes_max;
+    if path.len() > size(max) {
+        return Err(format!(
+            "a hook forwards a request with a URL of {} bytes, uri_bytes_max allows {max}",
+            path.len()
+        ));
+    }
+    let named = to.path_and_query.as_ref().map_or("/", |path| path.path());
+    if room_of_path(named, limits).as_ref() != Ok(&Some(room.clone())) {
+        return Err(format!(
+            "a hook cannot send a request for {room} to another room: {named:?} is not its path"
+        ));
+    }
+    let origin = original.split_once("://").and_then(|(scheme, rest)| {
+        let host = rest.split(['/', '?']).next()?;
+        Some(format!("{scheme}://{host}"))
+    });
+    // Written again, because a fragment is never sent.
+    Ok(format!("{}{path}", origin.unwrap_or_default()))
+}
+
 /// Returns the id that a client chose with `_pk`, or a new id if it chose none.
 ///
 /// # Errors
@@ -96,6 +140,38 @@ mod tests {
     }
 
     #[test]
+    fn a_hook_changes_the_path_and_the_query_and_never_the_room() {
+        let limits = Limits::default();
+        let room = room_of_path("/party/lobby", &limits).unwrap().unwrap();
+        let from = "http://h:1/party/lobby?x=1";
+        let to = |new: &str| forwarded_url(from, new, &room, &limits);
+        for (new, wanted) in [
+            (from, from),
+            ("http://h:1/party/lobby/a?y=2", "http://h:1/party/lobby/a?y=2"),
+            ("http://h:1/parties/main/lobby", "http://h:1/parties/main/lobby"),
+            ("http://h:1/party/lobby?x#part", "http://h:1/party/lobby?x"),
+        ] {
+            assert_eq!(to(new).as_deref(), Ok(wanted), "{new}");
+        }
+        let long = format!("{from}{}", "x".repeat(size(limits.uri_bytes_max)));
+        for (new, why) in [
+            ("http://h:1/party/other", "another room"),
+            ("http://h:1/parties/other/lobby", "another room"),
+            ("http://h:1/", "another room"),
+            ("http://h:1/party/%00", "another room"),
+            ("https://h:1/party/lobby", "scheme"),
+            ("http://evil/party/lobby", "host"),
+            ("/party/lobby", "host"),
+            ("http://h:1/a b", "invalid"),
+            ("", "invalid"),
+            (&long, "uri_bytes_max"),
+        ] {
+            let error = to(new).unwrap_err();
+            assert!(error.contains(why), "{new}: {error}");
+        }
+    }
+
+    #[test]
     fn the_id_is_the_clients_or_a_new_one() {
         let id = |query| connection_of_query(query, &Limits::default());
         assert_eq!(id(Some("_pk=abc&x=1")).unwrap().as_str(), "abc");
@@ -110,6 +186,8 @@ mod tests {
         fn parsing_any_path_and_query_never_panics(path in "(/parties/|/party/)?[ -~é%]{0,60}", query in "[ -~]{0,40}") {
             let _ = room_of_path(&path, &Limits::default());
             let _ = connection_of_query(Some(&query), &Limits::default());
+            let room = room_of_path("/party/lobby", &Limits::default()).unwrap().unwrap();
+            let _ = forwarded_url("http://h/party/lobby", &path, &room, &Limits::default());
         }
     }
 }

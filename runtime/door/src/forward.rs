@@ -6,6 +6,7 @@
 
 mod tunnel;
 
+use crate::cors::PageOrigin;
 use crate::listener::{ConnectionSlot, RequestArrival, Scheme};
 use crate::status::DoorError;
 use crate::upgrade::{self, UpgradeHandshake};
@@ -105,11 +106,12 @@ pub(super) async fn unless_here(
         return Err(refuse(door, request, &DoorError::Looped { home, own }, &named));
     }
     let asks_for_socket = upgrade::is_asked_for(request.headers());
+    let page = PageOrigin::of(door, &named, request.headers());
     Err(pass_on(door, home, request).await.unwrap_or_else(|error| {
         if asks_for_socket {
             door.0.metrics.door.refusals.count(error.refusal());
         }
-        door.refuse(&error, &named).into_response()
+        page.admit(door.refuse(&error, &named).into_response())
     }))
 }
 

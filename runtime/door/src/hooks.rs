@@ -1,12 +1,14 @@
 //! The hooks before a room. Owns the fresh instances that hooks run in.
 //!
 //! Invariant: a hook has no access to a room: no storage and no connections. In a request that it forwards it can
-//! change only the headers. It does not know what the door does with its decision.
+//! change the headers, the query and the path below the room's, and never which room receives it. It does not know what the door does with its decision.
 
 use crate::FrontDoor;
+use crate::address::forwarded_url;
 use crate::status::DoorError;
 use room_core::event::{CloseFrame, Request, Response};
-use room_core::limits::ms;
+use room_core::id::RoomId;
+use room_core::limits::{Limits, ms};
 use room_guest::{DoorCall, GuestFault, HookVerdict, Instance, LiveSamples};
 use room_rooms::room::RoomError;
 use room_rooms::rooms::RoomEntrance;
@@ -57,27 +59,33 @@ pub(super) async fn ask(
     let instance = Instance::new(code, room, samples).await;
     let mut instance = instance.map_err(|fault| failed(fault.into()))?;
     match instance.ask_door(call, &request, room).await {
-        Ok(verdict) => decide(verdict, request, door.0.limits.response_bytes_max),
+        Ok(verdict) => decide(verdict, request, room, &door.0.limits),
         Err(GuestFault::Rejected(text)) => Ok(Decision::Refuse(CloseFrame::new(ERROR_CODE, &text))),
         Err(fault) => Err(failed(fault.into())),
     }
 }
 
-fn decide(verdict: HookVerdict, original: Request, body_max: u64) -> Result<Decision, DoorError> {
+fn decide(
+    verdict: HookVerdict,
+    original: Request,
+    room: &RoomId,
+    limits: &Limits,
+) -> Result<Decision, DoorError> {
     match verdict {
-        HookVerdict::Forward(request) => {
-            Ok(Decision::Forward(Request { headers: request.headers, ..original }))
+        HookVerdict::Forward(Request { headers, uri, .. }) => {
+            let uri = forwarded_url(&original.uri, &uri, room, limits).map_err(mistaken)?;
+            Ok(Decision::Forward(Request { headers, uri, ..original }))
         }
-        HookVerdict::Respond(response) => match response.problem(body_max) {
+        HookVerdict::Respond(response) => match response.problem(limits.response_bytes_max) {
             None => Ok(Decision::Respond(response)),
-            Some(problem) => Err(failed(GuestFault::Rejected(problem).into())),
+            Some(problem) => Err(mistaken(problem)),
         },
         HookVerdict::Refuse(frame) if REFUSALS.contains(&frame.code) => {
             Ok(Decision::Refuse(CloseFrame::new(frame.code, &frame.reason)))
         }
         HookVerdict::Refuse(frame) => {
             let problem = format!("a hook may refuse with 4000 to 4999, not {}", frame.code);
-            Err(failed(GuestFault::Rejected(problem).into()))
+            Err(mistaken(problem))
         }
     }
 }
@@ -85,6 +93,11 @@ fn decide(verdict: HookVerdict, original: Request, body_max: u64) -> Result<Deci
 /// Returns the error for a client whose check was repeated too often: each time, other code was deployed.
 pub(super) fn outrun() -> DoorError {
     failed(RoomError::Busy)
+}
+
+/// Returns the error for a hook's decision that cannot be carried out.
+pub(super) fn mistaken(problem: String) -> DoorError {
+    failed(GuestFault::Rejected(problem).into())
 }
 
 fn failed(error: RoomError) -> DoorError {

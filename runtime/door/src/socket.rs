@@ -10,9 +10,9 @@ use crate::carrier::PartySocket;
 use crate::hooks::{self, Decision, LOOKS_MAX};
 use crate::http::{plain, respond};
 use crate::status::DoorError;
-use crate::upgrade::{Socket, UpgradeHandshake};
+use crate::upgrade::{Socket, UpgradeHandshake, chosen_protocol};
 use crate::{FrontDoor, NamedRoom};
-use ::http::{HeaderMap, header};
+use ::http::{HeaderMap, HeaderValue, header};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -37,15 +37,17 @@ use tokio_util::task::TaskTracker;
 pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
     let (begun, metrics) = (Instant::now(), door.0.metrics.door.clone());
     let named = door.named(request.uri());
-    let handshake = match UpgradeHandshake::of(&mut request, &door.0.limits, door.0.rooms.bytes()) {
-        Ok(handshake) => handshake,
-        Err(error) => {
-            metrics.refusals.count(error.refusal());
-            return door.refuse(&error, &named).into_response();
-        }
-    };
+    let mut handshake =
+        match UpgradeHandshake::of(&mut request, &door.0.limits, door.0.rooms.bytes()) {
+            Ok(handshake) => handshake,
+            Err(error) => {
+                metrics.refusals.count(error.refusal());
+                return door.refuse(&error, &named).into_response();
+            }
+        };
     let refusal = match join(&door, request, &named).await {
-        Ok(HandshakeOutcome::Joined(membership)) => {
+        Ok(HandshakeOutcome::Joined(membership, protocol)) => {
+            handshake.choose(protocol);
             metrics.open_seconds.record(begun.elapsed());
             return welcome(&door, handshake, membership);
         }
@@ -96,7 +98,8 @@ pub(super) fn refuse(
 
 /// The result of a handshake.
 enum HandshakeOutcome {
-    Joined(RoomMembership),
+    /// With the subprotocol that is answered.
+    Joined(RoomMembership, Option<HeaderValue>),
     Response(Response),
     Refused(CloseFrame),
 }
@@ -122,14 +125,12 @@ async fn join(
             }
             Decision::Refuse(frame) => return Ok(HandshakeOutcome::Refused(frame)),
         };
+        let protocol = chosen_protocol(&parts.headers, &request).map_err(hooks::mistaken)?;
         let visitor = ConnectingClient { id: id.clone(), request };
         let to = (&outboxes, PartySocket::KEY);
         if let Some(joined) = door.0.rooms.connect(&entrance, visitor, to).await? {
-            return Ok(HandshakeOutcome::Joined(RoomMembership {
-                key: PartySocket::KEY,
-                joined,
-                outboxes,
-            }));
+            let membership = RoomMembership { key: PartySocket::KEY, joined, outboxes };
+            return Ok(HandshakeOutcome::Joined(membership, protocol));
         }
     }
     Err(hooks::outrun())

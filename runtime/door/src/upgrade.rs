@@ -1,9 +1,9 @@
 //! The WebSocket handshake. Owns the upgrade of a request to a socket.
 //!
 //! Invariant: a handshake is answered with 101 only if it keeps every rule of RFC 6455 section 4.2.1. Buffers and sizes
-//! are set from the limits, because tungstenite's own defaults let one client take all memory. The server chooses the
-//! first subprotocol that a client offers, because a client that offered one fails if the server chooses none. It does
-//! not know rooms.
+//! are set from the limits, because tungstenite's own defaults let one client take all memory. Unless a hook chooses, the
+//! server chooses the first subprotocol that a client offers, because a client that offered one fails if the server
+//! chooses none. It does not know rooms.
 
 mod frames;
 mod intake;
@@ -22,6 +22,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use intake::Intake;
 use room_core::byte_budget::{ByteBudget, BytePermit};
+use room_core::event;
 use room_core::limits::{Limits, size};
 use std::sync::Arc;
 use tokio_tungstenite::WebSocketStream;
@@ -94,6 +95,15 @@ impl UpgradeHandshake {
             permit: budget.permit(),
             place,
         })
+    }
+
+    /// Answers with this subprotocol, or with none.
+    pub(super) fn choose(&mut self, protocol: Option<HeaderValue>) {
+        let name = header::SEC_WEBSOCKET_PROTOCOL;
+        match protocol {
+            Some(protocol) => drop(self.response.headers_mut().insert(name, protocol)),
+            None => drop(self.response.headers_mut().remove(name)),
+        }
     }
 
     /// Returns the answer to the client, and a future of the socket. The future resolves once the answer is sent. It
@@ -192,6 +202,29 @@ fn first_protocol(headers: &HeaderMap) -> Result<Option<HeaderValue>, &'static s
         return Err(PROBLEM);
     }
     Ok(first.and_then(|first| HeaderValue::from_str(first).ok()))
+}
+
+/// Returns the subprotocol that a hook leaves as the first one in the request that it forwards.
+///
+/// # Errors
+/// Says that the client did not offer it.
+pub(super) fn chosen_protocol(
+    offered: &HeaderMap,
+    forwarded: &event::Request,
+) -> Result<Option<HeaderValue>, String> {
+    let name = header::SEC_WEBSOCKET_PROTOCOL;
+    let left =
+        forwarded.headers.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name.as_str()));
+    let texts = left.map(|(_, value)| std::str::from_utf8(value).unwrap_or_default());
+    let chosen =
+        texts.flat_map(|text| text.split(',')).map(str::trim).find(|word| !word.is_empty());
+    let Some(chosen) = chosen else { return Ok(None) };
+    match words(offered, &name).find(|word| *word == chosen) {
+        Some(word) => Ok(HeaderValue::from_str(word).ok()),
+        None => Err(format!(
+            "a hook chose the subprotocol {chosen:?}, which is not among those that the client offered"
+        )),
+    }
 }
 
 /// Returns true for a token: RFC 9110 section 5.6.2.

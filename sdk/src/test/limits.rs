@@ -6,8 +6,9 @@
 use crate::connection::NO_CODE;
 use crate::error::{ConnectionError, StorageError, TimerError};
 use crate::host::TimerRecord;
-use crate::http::{Response, Verdict};
+use crate::http::{Request, Response, Verdict};
 use crate::message::Message;
+use crate::uri;
 
 /// A longer message from a client ends its connection with 1009.
 pub(super) const MESSAGE_BYTES_MAX: u32 = 1024 * 1024;
@@ -220,8 +221,12 @@ fn is_token(byte: u8) -> bool {
 }
 
 /// What a hook decided, as it reaches the client: of a reason as much as a close frame carries.
-pub(super) fn check_verdict(verdict: Verdict) -> Result<Verdict, String> {
+pub(super) fn check_verdict(verdict: Verdict, original: &Request) -> Result<Verdict, String> {
     match verdict {
+        Verdict::Forward(request) if uri::room(&request.uri) != uri::room(&original.uri) => {
+            let uri = &request.uri;
+            Err(format!("a hook cannot send a request to another room or host: {uri}"))
+        }
         Verdict::Forward(request) => Ok(Verdict::Forward(request)),
         Verdict::Respond(response) => {
             check_response(&response).map(|()| Verdict::Respond(response))

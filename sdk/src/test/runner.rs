@@ -66,7 +66,9 @@ impl<R: Room> Runner<R> {
     ) -> Result<(), (u16, String)> {
         let failed = |_| (1011, FAILED.to_owned());
         match self.decide(R::on_before_connect, &request).map_err(failed)? {
-            Verdict::Forward(forwarded) => request.headers = forwarded.headers,
+            Verdict::Forward(Request { headers, uri, .. }) => {
+                request = Request { headers, uri, ..request };
+            }
             Verdict::Respond(response) => {
                 let reason = format!("answered with {}", response.status_code());
                 self.world.clients[client].response = Some(response);
@@ -170,7 +172,9 @@ impl<R: Room> Runner<R> {
 
     pub(super) fn request(&mut self, mut request: Request) -> Response {
         match self.decide(R::on_before_request, &request) {
-            Ok(Verdict::Forward(forwarded)) => request.headers = forwarded.headers,
+            Ok(Verdict::Forward(Request { headers, uri, .. })) => {
+                request = Request { headers, uri, ..request };
+            }
             Ok(Verdict::Respond(response)) => return response,
             Ok(Verdict::Refuse { code, reason }) => {
                 let status = Some(code - 4000).filter(|code| (400..=499).contains(code));
@@ -398,11 +402,11 @@ impl<R: Room> Runner<R> {
         request: &Request,
     ) -> Result<Verdict, String> {
         let lobby = Lobby { party: self.world.party.clone(), room: self.world.name.clone() };
-        let request = request.clone();
+        let given = request.clone();
         let verdict =
-            guarded(&mut self.world, || hook(request, &lobby).map_err(|error| error.to_string()));
+            guarded(&mut self.world, || hook(given, &lobby).map_err(|error| error.to_string()));
         let checked = match verdict {
-            Ok(verdict) => limits::check_verdict(verdict),
+            Ok(verdict) => limits::check_verdict(verdict, request),
             Err(Fault::Returned(error)) => {
                 let reason = limits::cut_reason(&error);
                 Ok(Verdict::Refuse { code: HOOK_ERROR_CODE, reason })

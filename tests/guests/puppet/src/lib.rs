@@ -300,6 +300,21 @@ fn decide(request: Request, lobby: &Lobby) -> Result<Verdict> {
             );
             Ok(Verdict::respond(hooked))
         }
+        Some("uri") => {
+            let to = request.query("to").unwrap_or_default();
+            Ok(Verdict::forward(request.with_uri(to)))
+        }
+        Some("rest") => {
+            let request = request.with_rest("/reflect").with_query("user", lobby.room());
+            Ok(Verdict::forward(request.with_query("verdict", "")))
+        }
+        Some("protocol") => {
+            let chosen = request.query("choose").unwrap_or_default();
+            Ok(Verdict::forward(match chosen.as_str() {
+                "" => request.without_header("sec-websocket-protocol"),
+                chosen => request.with_header("sec-websocket-protocol", chosen),
+            }))
+        }
         Some("header") => {
             let added = format!("{}/{}", lobby.party(), lobby.room());
             let request = request.with_header("x-added", &added);
