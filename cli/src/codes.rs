@@ -291,6 +291,10 @@ codes! {
         "Each line of `[assets.cache]` has a pattern of files and the whole value of their `Cache-Control` header. There may be at most 64.",
         "# room.toml\nname = \"chat\"\n[assets]\ndir = \"web\"\n[assets.cache]\n\"*.woff2\" = \"\"",
         "Write it as `\"*.woff2\" = \"public, max-age=86400\"`. A pattern without a slash matches in every folder.";
+    BadPrefix "R0062" "this cannot be the path of rooms",
+        "The `prefix` of `[serve]` is a path of rooms besides `/parties`. It is not the server's own, `/_room`, and no static file is below it, because no client could read that.",
+        "# room.toml\nname = \"chat\"\n[serve]\nprefix = \"/_room/x\"",
+        "Choose another, such as `prefix = \"/rooms\"`, or move the files.";
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub(crate) struct Manifest {
     pub(crate) hosts: Vec<String>,
     /// The origins whose pages may open WebSockets; empty lets every page in.
     pub(crate) origins: Vec<String>,
+    /// A path of rooms besides `/parties`.
+    pub(crate) prefix: Option<Spanned<String>>,
     /// The environment its rooms see.
     pub(crate) vars: BTreeMap<String, String>,
     /// Every bound, with the project's own values.
@@ -211,6 +213,9 @@ struct ServeKeys {
     /// own pages always may. `origins_max` bounds how many there are.
     #[schemars(default)]
     origins: Vec<String>,
+    /// A path of rooms besides `/parties`, such as `/api/rooms`: a room is at `/api/rooms/:party/:room`, too.
+    #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
+    prefix: Option<String>,
 }
 
 fn here() -> String {

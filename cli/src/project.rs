@@ -8,6 +8,7 @@ use crate::codes::Code;
 use crate::manifest::{self, Manifest};
 use crate::mistake::Mistake;
 use anyhow::Context as _;
+use room_runtime::RoomsPrefix;
 use std::path::{Path, PathBuf};
 
 /// The folder of the rooms' data, in the project's folder of our own.
@@ -119,8 +120,22 @@ impl Project {
                 Mistake::new(Code::NoAssets, message).at(file, text, at, "this folder").help(help),
             );
         }
+        mistakes.extend(self.hidden_by_prefix(file, text));
         mistakes.extend(self.public_sources(file, text));
         mistakes
+    }
+
+    /// Returns the file or folder of the static files that is at the path of rooms, where no client could read it.
+    fn hidden_by_prefix(&self, file: &str, text: &str) -> Option<Mistake> {
+        let prefix = self.manifest.prefix.as_ref()?;
+        let own = RoomsPrefix::parse(prefix.get_ref()).ok()?;
+        let path = self.assets()?.join(own.as_str().trim_start_matches('/'));
+        path.exists().then(|| {
+            let message = format!("{} is at {own}, the path of rooms", shown(&path));
+            let mistake = Mistake::new(Code::BadPrefix, message);
+            let mistake = mistake.at(file, text, prefix.span(), "this path");
+            mistake.help("move it, or choose another prefix: no client could read what is there")
+        })
     }
 
     /// Returns the project's own files that the assets folder would make public by mistake.

@@ -22,8 +22,8 @@ pub use room_core::{
     AssetCache, AssetError, AssetSettings, Audience, AutoResponse, Config, ConfigError,
     ConnectionId, CorsSetting, LimitRow, Limits, Logs, METRICS, MetricKind, MetricRow,
     ModuleSource, NameError, Network, NetworkError, NodeId, Origin, OriginError, PartyConfig,
-    PartyName, PeerNode, Preamble, Project, Proxies, RoomId, Space, SpaceError, StorageConfig, Tls,
-    Ttl, TtlError, WhenQuiet, node_name,
+    PartyName, PeerNode, Preamble, PrefixError, Project, Proxies, RoomId, RoomsPrefix, Space,
+    SpaceError, StorageConfig, Tls, Ttl, TtlError, WhenQuiet, node_name,
 };
 pub use room_core::{assets, clock, config, connection, event, id, limits, lock, span, ttl, turn};
 pub use room_door::{Notice, TlsError, connection_of_query, room_of_path};

@@ -7,8 +7,8 @@
 use hashbrown::HashMap;
 use room_core::clock::Clock;
 use room_core::config::{
-    AssetError, Audience, CacheControl, Cors, OriginError, Origins, PartyConfig, Project,
-    StorageConfig,
+    AssetError, Audience, CacheControl, Cors, OriginError, Origins, PartyConfig, PrefixError,
+    Project, RoomsPrefix, StorageConfig,
 };
 use room_core::id::{NameError, PartyName, RoomId};
 use room_core::limits::{Limits, Misfit, ms};
@@ -91,6 +91,9 @@ pub enum DeployError {
     /// An origin is invalid, or there are too many.
     #[error(transparent)]
     Origin(#[from] OriginError),
+    /// The path of rooms is invalid.
+    #[error(transparent)]
+    Prefix(#[from] PrefixError),
     /// A setting of the static files is invalid.
     #[error(transparent)]
     Assets(#[from] AssetError),
@@ -236,10 +239,15 @@ impl Node {
             return Err(DeployError::NoParty);
         }
         let origins = Origins::parse(&project.origins, &self.limits)?;
+        let prefix = project.prefix.as_deref().map(RoomsPrefix::parse).transpose()?;
         let cache = CacheControl::parse(&project.asset_settings)?;
         let lifetimes = self.lifetimes(&project.parties)?;
         let (begun, mut parties) = (Instant::now(), HashMap::new());
-        for config in project.parties {
+        for mut config in project.parties {
+            config.vars.extend(prefix.iter().map(|own| {
+                // A room cannot see in a URL where its own path ends.
+                (RoomsPrefix::VARIABLE.to_owned(), own.to_string())
+            }));
             let name = PartyName::parse(&config.name)?;
             let mut party = self.load(&name, config, origins.clone()).await?;
             party.lifetime = lifetimes.get(&name).copied();
@@ -254,6 +262,7 @@ impl Node {
         hashes.sort_unstable();
         let done = self.rooms.deploy(parties).await.map_err(start_error)?;
         expiry::keep(&self.store, self.served, Some(&lifetimes));
+        self.door.set_prefix(prefix);
         let single_page = project.asset_settings.single_page;
         self.door.set_assets(project.assets, single_page, cache);
         let Reloaded { rooms, connections } = done;

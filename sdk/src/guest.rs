@@ -326,13 +326,14 @@ impl From<types::Message> for Message {
 impl From<types::Request> for Request {
     fn from(request: types::Request) -> Self {
         let types::Request { method, uri, headers, body } = request;
-        Self { method, uri, headers, body }
+        let prefix = Wasm::var("ROOM_PREFIX").unwrap_or_default();
+        Self { method, uri, headers, body, prefix }
     }
 }
 
 impl From<Request> for types::Request {
     fn from(request: Request) -> Self {
-        let Request { method, uri, headers, body } = request;
+        let Request { method, uri, headers, body, prefix: _ } = request;
         Self { method, uri, headers, body }
     }
 }

@@ -66,13 +66,16 @@ pub struct Request {
     pub(crate) uri: String,
     pub(crate) headers: Vec<Header>,
     pub(crate) body: Vec<u8>,
+    /// The project's own path of its rooms, or nothing.
+    pub(crate) prefix: String,
 }
 
 impl Request {
     /// A request without headers and body, for tests. [`TestRoom`](crate::test::TestRoom) takes a
     /// bare path (`/history?limit=5`) as one below the room's URL.
     pub fn new(method: impl Into<String>, uri: impl Into<String>) -> Self {
-        Self { method: method.into(), uri: uri.into(), headers: Vec::new(), body: Vec::new() }
+        let (headers, body, prefix) = (Vec::new(), Vec::new(), String::new());
+        Self { method: method.into(), uri: uri.into(), headers, body, prefix }
     }
 
     /// A `GET` request; see [`new`](Self::new).
@@ -116,7 +119,7 @@ impl Request {
     /// Sets what follows the room's name in the path, percent-encoded as it is to be sent: `/history`. The query stays.
     #[must_use]
     pub fn with_rest(mut self, rest: &str) -> Self {
-        self.uri = uri::with_rest(&self.uri, rest);
+        self.uri = uri::with_rest(&self.uri, &self.prefix, rest);
         self
     }
 
@@ -151,7 +154,7 @@ impl Request {
 
     /// What follows the room's name in the path: `/history`, and `/` for the room's own URL.
     pub fn rest(&self) -> &str {
-        uri::rest(&self.uri)
+        uri::rest(&self.uri, &self.prefix)
     }
 
     /// The first value of a query parameter, decoded.

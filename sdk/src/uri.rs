@@ -21,12 +21,14 @@ pub(crate) fn path(uri: &str) -> &str {
 
 /// What follows the room's name in a URL: `/` for the room's own URL, else with its leading slash.
 ///
-/// A room's URL is `/parties/:party/:room` or `/party/:room`.
-pub(crate) fn rest(uri: &str) -> &str {
+/// A room's URL is `/parties/:party/:room`, `/party/:room`, or has the project's own prefix before `/:party/:room`.
+pub(crate) fn rest<'a>(uri: &'a str, prefix: &str) -> &'a str {
     let path = path(uri);
+    let below = path.strip_prefix(prefix).filter(|below| below.starts_with('/'));
     let segments = match path.split('/').nth(1) {
         Some("parties") => 3,
         Some("party") => 2,
+        _ if !prefix.is_empty() && below.is_some() => prefix.matches('/').count() + 2,
         _ => return path,
     };
     match path.match_indices('/').nth(segments) {
@@ -37,17 +39,17 @@ pub(crate) fn rest(uri: &str) -> &str {
 
 /// The part of a URL that says which room it is of: all before the sub-path and the query.
 #[cfg(not(target_family = "wasm"))]
-pub(crate) fn room(uri: &str) -> &str {
+pub(crate) fn room<'a>(uri: &'a str, prefix: &str) -> &'a str {
     let before = uri.split(['?', '#']).next().unwrap_or_default();
-    before.strip_suffix(rest(before)).unwrap_or(before)
+    before.strip_suffix(rest(before, prefix)).unwrap_or(before)
 }
 
 /// A URL with another sub-path, and with the query that it had.
-pub(crate) fn with_rest(uri: &str, new: &str) -> String {
+pub(crate) fn with_rest(uri: &str, prefix: &str, new: &str) -> String {
     let (whole, query) = (uri.split('#').next().unwrap_or_default(), query(uri));
     let before = whole.split('?').next().unwrap_or_default();
     // The URL of a room may end without a slash.
-    let own = before.strip_suffix(rest(before)).unwrap_or(before);
+    let own = before.strip_suffix(rest(before, prefix)).unwrap_or(before);
     let slash = if new.starts_with('/') { "" } else { "/" };
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     format!("{own}{slash}{new}{query}")
@@ -127,7 +129,7 @@ mod tests {
     fn a_url_splits() {
         let uri = "http://localhost:1999/parties/main/my%20room/history/2?a=1&b=x%20y+z&a=2";
         assert_eq!(path(uri), "/parties/main/my%20room/history/2");
-        assert_eq!(rest(uri), "/history/2");
+        assert_eq!(rest(uri, ""), "/history/2");
         let query = |name| query_all(uri, name).collect::<Vec<_>>();
         assert_eq!(query("a"), ["1", "2"]);
         assert_eq!(query("b"), ["x y z"]);
@@ -137,17 +139,24 @@ mod tests {
     #[test]
     fn the_url_of_a_room_has_the_path_slash() {
         for uri in ["/party/lobby", "http://h/parties/main/lobby?x", "/party/lobby/", "http://h"] {
-            assert_eq!(rest(uri), "/", "{uri}");
+            assert_eq!(rest(uri, ""), "/", "{uri}");
         }
-        assert_eq!(rest("/party/lobby/a?b"), "/a");
+        assert_eq!(rest("/party/lobby/a?b", ""), "/a");
+        assert_eq!(rest("http://h/api/rooms/main/lobby/a?b", "/api/rooms"), "/a");
+        assert_eq!(rest("http://h/api/rooms/main/lobby", "/api/rooms"), "/");
+        assert_eq!(rest("/party/lobby/a?b", "/api/rooms"), "/a");
+        assert_eq!(rest("/api/roomsx/y", "/api/rooms"), "/api/roomsx/y");
     }
 
     #[test]
     fn a_url_gets_another_sub_path_or_another_value() {
         let uri = "http://h/parties/main/lobby";
-        assert_eq!(with_rest(uri, "/a/b"), "http://h/parties/main/lobby/a/b");
-        assert_eq!(with_rest("http://h/party/lobby/?x=1", "a"), "http://h/party/lobby/a?x=1");
-        assert_eq!(with_rest("http://h/party/lobby/old?x=/y", "/"), "http://h/party/lobby/?x=/y");
+        assert_eq!(with_rest(uri, "", "/a/b"), "http://h/parties/main/lobby/a/b");
+        assert_eq!(with_rest("http://h/party/lobby/?x=1", "", "a"), "http://h/party/lobby/a?x=1");
+        assert_eq!(
+            with_rest("http://h/party/lobby/old?x=/y", "", "/"),
+            "http://h/party/lobby/?x=/y"
+        );
         assert_eq!(with_query(uri, "user", "a b&c"), format!("{uri}?user=a%20b%26c"));
         let forged = "http://h/party/l?user=eve&x=1&%75ser=eve&user#f";
         assert_eq!(with_query(forged, "user", "ann"), "http://h/party/l?x=1&user=ann");

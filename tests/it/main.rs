@@ -34,6 +34,7 @@ mod metrics;
 mod nodes;
 mod operated;
 mod order;
+mod prefix;
 mod pressure;
 mod projects;
 mod proxies;

@@ -24,6 +24,7 @@ pub struct Setup {
     assets: Option<PathBuf>,
     asset_settings: AssetSettings,
     cors: Option<CorsSetting>,
+    prefix: Option<String>,
     origins: Vec<String>,
     tls: Option<Tls>,
     proxies: Proxies,
@@ -56,6 +57,7 @@ impl Setup {
             assets: None,
             asset_settings: AssetSettings::default(),
             cors: None,
+            prefix: None,
             origins: Vec::new(),
             tls: None,
             proxies: Proxies::default(),
@@ -127,6 +129,13 @@ impl Setup {
     #[must_use]
     pub fn asset_settings(mut self, settings: AssetSettings) -> Self {
         self.asset_settings = settings;
+        self
+    }
+
+    /// With rooms at this path, too.
+    #[must_use]
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        self.prefix = Some(prefix.to_owned());
         self
     }
 
@@ -293,12 +302,13 @@ impl TestNode {
     /// # Errors
     /// As [`Runtime::deploy`].
     pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
-        let Setup { assets, asset_settings, origins, .. } = &self.setup;
+        let Setup { assets, asset_settings, origins, prefix, .. } = &self.setup;
         let project = Project {
             parties,
             assets: assets.clone(),
             asset_settings: asset_settings.clone(),
             origins: origins.clone(),
+            prefix: prefix.clone(),
         };
         within("a deployment", self.runtime.deploy(project)).await
     }

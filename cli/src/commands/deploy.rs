@@ -90,6 +90,7 @@ fn release(
         hosts: manifest.hosts.clone(),
         origins: manifest.origins.clone(),
         asset_settings: manifest.asset_settings.clone(),
+        prefix: manifest.prefix.as_ref().map(|own| own.get_ref().clone()),
         ..Release::default()
     };
     for party in &manifest.parties {

@@ -18,6 +18,7 @@ pub(super) struct Deployment {
     assets: Option<PathBuf>,
     asset_settings: AssetSettings,
     origins: Vec<String>,
+    prefix: Option<String>,
 }
 
 /// The result of a deployment.
@@ -61,7 +62,9 @@ impl Deployment {
         });
         let origins = project.manifest.origins.clone();
         let asset_settings = project.manifest.asset_settings.clone();
-        Self { parties: parties.collect(), assets: project.assets(), asset_settings, origins }
+        let prefix = project.manifest.prefix.as_ref().map(|own| own.get_ref().clone());
+        let assets = project.assets();
+        Self { parties: parties.collect(), assets, asset_settings, origins, prefix }
     }
 
     fn same_as(&self, other: &Self) -> bool {
@@ -73,6 +76,7 @@ impl Deployment {
         self.assets == other.assets
             && self.asset_settings == other.asset_settings
             && self.origins == other.origins
+            && self.prefix == other.prefix
             && self.parties.len() == other.parties.len()
             && self
                 .parties
@@ -104,6 +108,7 @@ impl Reloader {
             assets: deployment.assets.clone(),
             asset_settings: deployment.asset_settings.clone(),
             origins: deployment.origins.clone(),
+            prefix: deployment.prefix.clone(),
         };
         let deployed = self.node.runtime().deploy(project).await?;
         Ok(match self.last.replace(deployment) {

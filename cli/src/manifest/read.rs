@@ -23,7 +23,7 @@ pub(super) const TOP: &[&str] = &["name", "parties", "assets", "serve", "vars", 
 pub(super) const PARTY: &[&str] = &["path", "hibernate", "auto_response", "ttl", "cors"];
 pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(super) const ASSETS: &[&str] = &["dir", "single_page", "cache"];
-pub(super) const SERVE: &[&str] = &["hosts", "origins"];
+pub(super) const SERVE: &[&str] = &["hosts", "origins", "prefix"];
 
 /// The names of keys in other tools, and their names here.
 const FOREIGN: &[(&str, &str)] = &[
@@ -38,6 +38,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("dir", "it belongs to `[assets]`"),
     ("single_page", "it belongs to `[assets]`"),
     ("origins", "it belongs to `[serve]`"),
+    ("prefix", "it belongs to `[serve]`"),
     ("env", "variables are `[vars]`"),
 ];
 
@@ -46,6 +47,7 @@ const FOREIGN: &[(&str, &str)] = &[
 struct Serve {
     hosts: Vec<String>,
     origins: Vec<Spanned<String>>,
+    prefix: Option<Spanned<String>>,
 }
 
 type Key<'a> = Spanned<DeString<'a>>;
@@ -101,7 +103,7 @@ impl ManifestReader<'_> {
         }
         self.auto_responses(&parties, &limits);
         self.cors_counts(&parties, &limits);
-        let origins = self.origins(serve.origins, &limits);
+        let origins = self.origins(std::mem::take(&mut serve.origins), &limits);
         if parties.is_empty() {
             parties.push(Party::default_at(0..0));
         }
@@ -111,8 +113,18 @@ impl ManifestReader<'_> {
             return None;
         };
         let AssetSection { dir: assets, settings: asset_settings } = assets;
-        let (name, hosts) = (name?, serve.hosts);
-        Some(Manifest { name, parties, assets, asset_settings, hosts, origins, vars, limits })
+        let (name, Serve { hosts, prefix, .. }) = (name?, serve);
+        Some(Manifest {
+            name,
+            parties,
+            assets,
+            asset_settings,
+            hosts,
+            origins,
+            prefix,
+            vars,
+            limits,
+        })
     }
 
     fn name(&mut self, value: &Value<'_>) -> Option<String> {
@@ -239,6 +251,7 @@ impl ManifestReader<'_> {
             match key.get_ref().as_ref() {
                 "origins" => serve.origins = self.strings("serve.origins", value),
                 "hosts" => serve.hosts = self.hosts(value),
+                "prefix" => serve.prefix = self.prefix(value),
                 _ => self.unknown(key, "[serve]", SERVE),
             }
         }

@@ -42,6 +42,7 @@ fn every_key_of_a_manifest_is_read() {
         "*.png" = "no-store"
         [serve]
         origins = ["https://chat.example.com", "https://*.example.com"]
+        prefix = "/api/rooms"
         [vars]
         GREETING = "hello"
         [limits]
@@ -80,6 +81,7 @@ fn every_key_of_a_manifest_is_read() {
     assert_eq!(cache, [("img/**", "max-age=60"), ("*.png", "no-store")]);
     assert_eq!(manifest.assets.unwrap().get_ref(), std::path::Path::new("web"));
     assert_eq!(manifest.origins, ["https://chat.example.com", "https://*.example.com"]);
+    assert_eq!(manifest.prefix.as_ref().map(|own| own.get_ref().as_str()), Some("/api/rooms"));
     assert_eq!(manifest.vars["GREETING"], "hello");
     assert_eq!(manifest.limits, Limits { turn_ms_max: 2_000, ..Limits::default() });
 }
@@ -341,6 +343,11 @@ fn an_invalid_cors_is_shown_at_its_place() {
         "name = \"chat\"\n[parties.main]\ncors = [\"https://a\", \"https://b\"]\n[limits]\norigins_max = 1\n",
         expect![[""]],
     );
+}
+
+#[test]
+fn an_invalid_prefix_is_shown_at_its_place() {
+    check("name = \"chat\"\n[serve]\nprefix = \"/_room/x\"\n", expect![[""]]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod assets;
 mod cors;
 mod module;
 mod origin;
+mod prefix;
 mod proxies;
 mod space;
 
@@ -16,6 +17,7 @@ pub use cors::{Cors, CorsRight, CorsSetting};
 pub use module::ModuleSource;
 pub use origin::Origins;
 pub use origin::{Origin, OriginError};
+pub use prefix::{PrefixError, RoomsPrefix};
 pub use proxies::{Network, NetworkError, Preamble, Proxies};
 pub use space::{PeerNode, Space, SpaceError, node_name};
 
@@ -83,6 +85,8 @@ pub struct Project {
     /// The origins whose pages may open WebSockets to its rooms, as [`Origin::parse`] reads them. An empty
     /// list lets every page in. The server's own pages may always connect.
     pub origins: Vec<String>,
+    /// A path of rooms besides `/parties`, as [`RoomsPrefix::parse`] reads it.
+    pub prefix: Option<String>,
 }
 
 /// One party of a project.

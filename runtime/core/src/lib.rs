@@ -34,7 +34,8 @@ pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use config::{
     AssetCache, AssetError, AssetSettings, Audience, AutoResponse, Config, ConfigError,
     CorsSetting, ModuleSource, Network, NetworkError, Origin, OriginError, PartyConfig, PeerNode,
-    Preamble, Project, Proxies, Space, SpaceError, StorageConfig, Tls, WhenQuiet, node_name,
+    Preamble, PrefixError, Project, Proxies, RoomsPrefix, Space, SpaceError, StorageConfig, Tls,
+    WhenQuiet, node_name,
 };
 pub use id::{ConnectionId, NameError, NodeId, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};

@@ -15,16 +15,27 @@ const DEFAULT_PARTY: &str = "main";
 /// # Errors
 /// [`NameError`] if the path has the shape of a room's path but its names are invalid.
 pub fn room_of_path(path: &str, limits: &Limits) -> Result<Option<RoomId>, NameError> {
-    let (party, rest) = if let Some(rest) = path.strip_prefix("/parties/") {
-        match rest.split_once('/') {
-            Some(split) => split,
-            None => return Ok(None),
-        }
-    } else if let Some(rest) = path.strip_prefix("/party/") {
-        (DEFAULT_PARTY, rest)
-    } else {
-        return Ok(None);
-    };
+    if let Some(rest) = path.strip_prefix("/parties/") {
+        return room_below(rest, limits);
+    }
+    match path.strip_prefix("/party/") {
+        Some(rest) => room_of_party(DEFAULT_PARTY, rest, limits),
+        None => Ok(None),
+    }
+}
+
+/// Returns the room of `:party/:room[/rest]`, the part of a path after the one of all rooms.
+///
+/// # Errors
+/// As [`room_of_path`].
+pub(super) fn room_below(rest: &str, limits: &Limits) -> Result<Option<RoomId>, NameError> {
+    match rest.split_once('/') {
+        Some((party, rest)) => room_of_party(party, rest, limits),
+        None => Ok(None),
+    }
+}
+
+fn room_of_party(party: &str, rest: &str, limits: &Limits) -> Result<Option<RoomId>, NameError> {
     let segment = rest.split('/').next().unwrap_or_default();
     if party.is_empty() || segment.is_empty() {
         return Ok(None);
@@ -41,6 +52,7 @@ pub(super) fn forwarded_url(
     original: &str,
     new: &str,
     room: &RoomId,
+    named: impl Fn(&str) -> Result<Option<RoomId>, NameError>,
     limits: &Limits,
 ) -> Result<String, String> {
     if original == new {
@@ -63,10 +75,10 @@ pub(super) fn forwarded_url(
             path.len()
         ));
     }
-    let named = to.path_and_query.as_ref().map_or("/", |path| path.path());
-    if room_of_path(named, limits).as_ref() != Ok(&Some(room.clone())) {
+    let to = to.path_and_query.as_ref().map_or("/", |path| path.path());
+    if named(to).as_ref() != Ok(&Some(room.clone())) {
         return Err(format!(
-            "a hook cannot send a request for {room} to another room: {named:?} is not its path"
+            "a hook cannot send a request for {room} to another room: {to:?} is not its path"
         ));
     }
     let origin = original.split_once("://").and_then(|(scheme, rest)| {
@@ -144,7 +156,9 @@ mod tests {
         let limits = Limits::default();
         let room = room_of_path("/party/lobby", &limits).unwrap().unwrap();
         let from = "http://h:1/party/lobby?x=1";
-        let to = |new: &str| forwarded_url(from, new, &room, &limits);
+        let to = |new: &str| {
+            forwarded_url(from, new, &room, |path| room_of_path(path, &limits), &limits)
+        };
         for (new, wanted) in [
             (from, from),
             ("http://h:1/party/lobby/a?y=2", "http://h:1/party/lobby/a?y=2"),
@@ -187,7 +201,9 @@ mod tests {
             let _ = room_of_path(&path, &Limits::default());
             let _ = connection_of_query(Some(&query), &Limits::default());
             let room = room_of_path("/party/lobby", &Limits::default()).unwrap().unwrap();
-            let _ = forwarded_url("http://h/party/lobby", &path, &room, &Limits::default());
+            let limits = Limits::default();
+            let named = |path: &str| room_of_path(path, &limits);
+            let _ = forwarded_url("http://h/party/lobby", &path, &room, named, &limits);
         }
     }
 }

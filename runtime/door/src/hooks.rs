@@ -8,7 +8,7 @@ use crate::address::forwarded_url;
 use crate::status::DoorError;
 use room_core::event::{CloseFrame, Request, Response};
 use room_core::id::RoomId;
-use room_core::limits::{Limits, ms};
+use room_core::limits::ms;
 use room_guest::{DoorCall, GuestFault, HookVerdict, Instance, LiveSamples};
 use room_rooms::room::RoomError;
 use room_rooms::rooms::RoomEntrance;
@@ -59,7 +59,7 @@ pub(super) async fn ask(
     let instance = Instance::new(code, room, samples).await;
     let mut instance = instance.map_err(|fault| failed(fault.into()))?;
     match instance.ask_door(call, &request, room).await {
-        Ok(verdict) => decide(verdict, request, room, &door.0.limits),
+        Ok(verdict) => decide(verdict, request, room, door),
         Err(GuestFault::Rejected(text)) => Ok(Decision::Refuse(CloseFrame::new(ERROR_CODE, &text))),
         Err(fault) => Err(failed(fault.into())),
     }
@@ -69,11 +69,13 @@ fn decide(
     verdict: HookVerdict,
     original: Request,
     room: &RoomId,
-    limits: &Limits,
+    door: &FrontDoor,
 ) -> Result<Decision, DoorError> {
+    let limits = &door.0.limits;
     match verdict {
         HookVerdict::Forward(Request { headers, uri, .. }) => {
-            let uri = forwarded_url(&original.uri, &uri, room, limits).map_err(mistaken)?;
+            let named = |path: &str| door.room_of(path);
+            let uri = forwarded_url(&original.uri, &uri, room, named, limits).map_err(mistaken)?;
             Ok(Decision::Forward(Request { headers, uri, ..original }))
         }
         HookVerdict::Respond(response) => match response.problem(limits.response_bytes_max) {

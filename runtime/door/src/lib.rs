@@ -33,6 +33,7 @@ pub use overlay::Notice;
 pub use porter::{HostMismatch, Porter};
 pub use status::DoorError;
 
+use address::room_below;
 use assets::{Assets, UnknownPages};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -40,7 +41,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use room_core::clock::Clock;
-use room_core::config::{Audience, CacheControl, PeerNode};
+use room_core::config::{Audience, CacheControl, PeerNode, RoomsPrefix};
 use room_core::id::{NameError, NodeId, RoomId};
 use room_core::limits::{Limits, size};
 use room_core::lock::lock;
@@ -70,6 +71,8 @@ struct FrontDoorInner {
     clock: Clock,
     audience: Audience,
     metrics: Metrics,
+    /// The project's own path of its rooms.
+    prefix: Mutex<Option<RoomsPrefix>>,
     /// The static files, if the project has any.
     assets: Mutex<Option<Arc<Assets>>>,
     /// The notice that pages show in their overlay.
@@ -107,6 +110,7 @@ impl FrontDoor {
             clock,
             audience,
             metrics,
+            prefix: Mutex::default(),
             assets: Mutex::default(),
             notices: watch::Sender::new(None),
             overlays,
@@ -126,7 +130,7 @@ impl FrontDoor {
             .route("/_room/overlay.js", get(overlay::script))
             .route("/_room/overlay", get(overlay::events))
             .route("/_room/client.js", get(client::script))
-            .fallback(assets::serve)
+            .fallback(anywhere)
             .layer(from_fn_with_state(self.clone(), head::check))
             .layer(http::count_requests(self.0.metrics.door.clone()))
             .with_state(self.clone())
@@ -158,6 +162,11 @@ impl FrontDoor {
         *lock(&self.0.assets) = dir.map(|dir| Arc::new(Assets::new(dir, pages, cache)));
     }
 
+    /// Answers for rooms below this path from now on, as below `/parties`.
+    pub fn set_prefix(&self, prefix: Option<RoomsPrefix>) {
+        *lock(&self.0.prefix) = prefix;
+    }
+
     /// Shows this notice in a developer's pages from now on; `None` removes it.
     pub fn set_notice(&self, notice: Option<Notice>) {
         self.0.notices.send_replace(notice.map(Arc::new));
@@ -169,7 +178,19 @@ impl FrontDoor {
 
     /// Returns the room that a URL names.
     fn named(&self, uri: &::http::Uri) -> NamedRoom {
-        room_of_path(uri.path(), &self.0.limits)
+        self.room_of(uri.path())
+    }
+
+    /// Returns the room of a path.
+    fn room_of(&self, path: &str) -> NamedRoom {
+        match room_of_path(path, &self.0.limits) {
+            Ok(None) => {
+                let prefix = lock(&self.0.prefix).clone();
+                let below = prefix.as_ref().and_then(|prefix| prefix.below(path));
+                below.map_or(Ok(None), |below| room_below(below, &self.0.limits))
+            }
+            named => named,
+        }
     }
 
     /// Returns the room that a URL names, if this node is the one to run it.
@@ -238,6 +259,14 @@ impl FrontDoor {
         self.0.closing.cancel();
         self.0.sockets.close();
         self.0.sockets.wait().await;
+    }
+}
+
+/// Answers a path that has no route of its own: that of a room below the project's own path, or of a file.
+async fn anywhere(State(door): State<FrontDoor>, request: Request) -> Response {
+    match door.named(request.uri()) {
+        Ok(None) => assets::serve(State(door), request).await,
+        Ok(Some(_)) | Err(_) => to_room(State(door), request).await,
     }
 }
 

@@ -50,6 +50,9 @@ fn difference(from: Option<&Release>, to: &Release) -> Vec<String> {
         release.assets.iter().map(|asset| (asset.path.clone(), asset.blob.to_string())).collect()
     };
     compare("file", &assets(from), &assets(to), &mut lines);
+    if from.prefix != to.prefix {
+        lines.push("~ prefix".to_owned());
+    }
     if from.asset_settings != to.asset_settings {
         lines.push("~ [assets]".to_owned());
     }

@@ -4,7 +4,9 @@
 //! all that it names exists. It does not know how a server uses it.
 
 use hashbrown::HashSet;
-use room_core::config::{AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, Origins};
+use room_core::config::{
+    AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, Origins, RoomsPrefix,
+};
 use room_core::id::{ModuleHash, PartyName};
 use room_core::limits::Limits;
 use room_core::limits::fixed::{ASSET_PATH_BYTES_MAX, ASSETS_MAX};
@@ -42,6 +44,9 @@ pub struct Release {
     /// The origins whose pages may open WebSockets. An empty list lets every page in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<String>,
+    /// A path of rooms besides `/parties`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
 }
 
 /// One party of a release.
@@ -167,6 +172,11 @@ impl Release {
         if self.assets.len() > ASSETS_MAX {
             problems.push(format!("{} files, at most {ASSETS_MAX}", self.assets.len()));
         }
+        match self.prefix.as_deref().map(RoomsPrefix::parse) {
+            Some(Err(error)) => problems.push(error.to_string()),
+            Some(Ok(prefix)) => problems.extend(self.clash(&prefix)),
+            None => {}
+        }
         let mut paths = HashSet::new();
         problems.extend(self.assets.iter().filter_map(|asset| {
             let path = &asset.path;
@@ -181,6 +191,15 @@ impl Release {
         problems.extend(bad_hosts.map(|host| format!("`{host}` is not a host name")));
         problems.truncate(PROBLEMS_MAX);
         problems
+    }
+
+    /// Returns what is wrong if a static file is at the path of rooms, where no client could read it.
+    fn clash(&self, prefix: &RoomsPrefix) -> Option<String> {
+        let file = self.assets.iter().find(|asset| prefix.covers(&asset.path))?;
+        Some(format!(
+            "the file {:?} is below {prefix}, the path of rooms: move it, or choose another prefix",
+            file.path
+        ))
     }
 
     /// Returns the limits, with defaults for those that the release does not set.
@@ -274,6 +293,17 @@ mod tests {
             ..release()
         };
         assert_eq!(twice.problems(), ["the file \"a\" is listed twice"]);
+    }
+
+    #[test]
+    fn a_prefix_that_hides_a_file_is_refused() {
+        let with = |path: &str, prefix: &str| {
+            Release { prefix: Some(prefix.to_owned()), ..with_asset(path) }.problems()
+        };
+        assert_eq!(with("rooms.html", "/rooms"), Vec::<String>::new());
+        for (path, prefix) in [("rooms/a.js", "/rooms"), ("a", "a"), ("x", "/_room")] {
+            assert_eq!(with(path, prefix).len(), 1, "{path} {prefix}");
+        }
     }
 
     #[test]

@@ -383,6 +383,7 @@ impl Site {
             assets,
             asset_settings: release.asset_settings.clone(),
             origins: release.origins.clone(),
+            prefix: release.prefix.clone(),
         };
         Ok(self.node.deploy(project).await?)
     }

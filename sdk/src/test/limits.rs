@@ -223,7 +223,7 @@ fn is_token(byte: u8) -> bool {
 /// What a hook decided, as it reaches the client: of a reason as much as a close frame carries.
 pub(super) fn check_verdict(verdict: Verdict, original: &Request) -> Result<Verdict, String> {
     match verdict {
-        Verdict::Forward(request) if uri::room(&request.uri) != uri::room(&original.uri) => {
+        Verdict::Forward(request) if !same_room(&request, original) => {
             let uri = &request.uri;
             Err(format!("a hook cannot send a request to another room or host: {uri}"))
         }
@@ -238,6 +238,11 @@ pub(super) fn check_verdict(verdict: Verdict, original: &Request) -> Result<Verd
             Err(format!("a hook may refuse with 4000 to 4999, not {code}"))
         }
     }
+}
+
+fn same_room(request: &Request, original: &Request) -> bool {
+    let prefix = &original.prefix;
+    uri::room(&request.uri, prefix) == uri::room(&original.uri, prefix)
 }
 
 /// As much of a reason as fits into a close frame.

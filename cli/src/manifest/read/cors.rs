@@ -1,14 +1,22 @@
-//! `cors` of a party. Owns the messages about its mistakes.
+//! `cors` of a party, and the `prefix` of rooms. Owns the messages about their mistakes.
 //!
-//! Invariant: as of the reader whose part it is. It does not know what the setting does.
+//! Invariant: as of the reader whose part it is. It does not know what the settings do.
 
 use super::{ManifestReader, Value};
 use crate::codes::Code;
 use crate::manifest::Party;
-use room_runtime::{CorsSetting, Limits};
+use room_runtime::{CorsSetting, Limits, RoomsPrefix};
 use toml::Spanned;
 
 impl ManifestReader<'_> {
+    pub(super) fn prefix(&mut self, value: &Value<'_>) -> Option<Spanned<String>> {
+        let text = self.string("serve.prefix", value)?;
+        if let Err(error) = RoomsPrefix::parse(&text) {
+            self.complain(Code::BadPrefix, &error.to_string(), value.span(), "this path");
+        }
+        Some(Spanned::new(value.span(), text))
+    }
+
     pub(super) fn cors(&mut self, place: &str, value: &Value<'_>) -> Option<Spanned<CorsSetting>> {
         let setting = match (value.get_ref().as_bool(), value.get_ref().as_array()) {
             (Some(every), _) => CorsSetting::Every(every),
