@@ -3661,6 +3661,685 @@ pub mod exports {
                         * ::core::mem::size_of::<*const u8>()],
                 );
             }
+            /// What a project answers outside of its rooms. The module of the party `main` is asked, in a fresh
+            /// instance that belongs to no room: it has no storage, no connections and no alarm, and calls to them
+            /// fail. A module may do without this interface.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod fetch {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                pub type Request = super::super::super::super::room::runtime::types::Request;
+                pub type Response = super::super::super::super::room::runtime::types::Response;
+                pub type CloseFrame = super::super::super::super::room::runtime::types::CloseFrame;
+                /// A room that a WebSocket goes to.
+                #[derive(Clone)]
+                pub struct Destination {
+                    /// The party's name.
+                    pub party: _rt::String,
+                    /// The room's name, not percent-encoded.
+                    pub room: _rt::String,
+                }
+                impl ::core::fmt::Debug for Destination {
+                    fn fmt(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        f.debug_struct("Destination")
+                            .field("party", &self.party)
+                            .field("room", &self.room)
+                            .finish()
+                    }
+                }
+                /// What becomes of a WebSocket whose URL names no room.
+                #[derive(Clone)]
+                pub enum SocketVerdict {
+                    /// It goes to this room, whose `on-before-connect` is asked as for every other.
+                    Enter(Destination),
+                    /// The handshake is answered with this response.
+                    Respond(Response),
+                    /// It is accepted and closed at once with this code (4000 to 4999) and reason.
+                    Refuse(CloseFrame),
+                    /// The URL is not the project's: the WebSocket is accepted and closed with 4404.
+                    Unknown,
+                }
+                impl ::core::fmt::Debug for SocketVerdict {
+                    fn fmt(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        match self {
+                            SocketVerdict::Enter(e) => {
+                                f.debug_tuple("SocketVerdict::Enter").field(e).finish()
+                            }
+                            SocketVerdict::Respond(e) => {
+                                f.debug_tuple("SocketVerdict::Respond").field(e).finish()
+                            }
+                            SocketVerdict::Refuse(e) => {
+                                f.debug_tuple("SocketVerdict::Refuse").field(e).finish()
+                            }
+                            SocketVerdict::Unknown => {
+                                f.debug_tuple("SocketVerdict::Unknown").finish()
+                            }
+                        }
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_fetch_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: *mut u8,
+                    arg3: usize,
+                    arg4: *mut u8,
+                    arg5: usize,
+                    arg6: *mut u8,
+                    arg7: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result10 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            let len1 = arg3;
+                            let bytes1 = _rt::Vec::from_raw_parts(
+                                arg2.cast(),
+                                len1,
+                                len1,
+                            );
+                            let base8 = arg4;
+                            let len8 = arg5;
+                            let mut result8 = _rt::Vec::with_capacity(len8);
+                            for i in 0..len8 {
+                                let base = base8
+                                    .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                let e8 = {
+                                    let l2 = *base.add(0).cast::<*mut u8>();
+                                    let l3 = *base
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len4 = l3;
+                                    let bytes4 = _rt::Vec::from_raw_parts(
+                                        l2.cast(),
+                                        len4,
+                                        len4,
+                                    );
+                                    let l5 = *base
+                                        .add(2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l6 = *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len7 = l6;
+                                    (
+                                        _rt::string_lift(bytes4),
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l5.cast(), len7, len7)),
+                                    )
+                                };
+                                result8.push(e8);
+                            }
+                            _rt::cabi_dealloc(
+                                base8,
+                                len8 * (4 * ::core::mem::size_of::<*const u8>()),
+                                ::core::mem::size_of::<*const u8>(),
+                            );
+                            let len9 = arg7;
+                            T_::on_fetch(super::super::super::super::room::runtime::types::Request {
+                                method: _rt::string_lift(bytes0),
+                                uri: _rt::string_lift(bytes1),
+                                headers: result8,
+                                body: <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(arg6.cast(), len9, len9)),
+                            })
+                        };
+                        let ptr11 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result10 {
+                            Ok(e) => {
+                                *ptr11.add(0).cast::<u8>() = (0i32) as u8;
+                                match e {
+                                    Some(e) => {
+                                        *ptr11
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (1i32) as u8;
+                                        let super::super::super::super::room::runtime::types::Response {
+                                            status: status12,
+                                            headers: headers12,
+                                            body: body12,
+                                        } = e;
+                                        *ptr11
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u16>() = (_rt::as_i32(status12)) as u16;
+                                        let vec16 = headers12;
+                                        let len16 = vec16.len();
+                                        let layout16 = _rt::alloc::Layout::from_size_align(
+                                                vec16.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                                ::core::mem::size_of::<*const u8>(),
+                                            )
+                                            .unwrap();
+                                        let (result16, _cleanup16) = wit_bindgen::rt::Cleanup::new(
+                                            layout16,
+                                        );
+                                        if let Some(cleanup) = _cleanup16 {
+                                            cleanup.forget();
+                                        }
+                                        for (i, e) in vec16.into_iter().enumerate() {
+                                            let base = result16
+                                                .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                            {
+                                                let (t13_0, t13_1) = e;
+                                                let vec14 = (t13_0.into_bytes()).into_boxed_slice();
+                                                let ptr14 = vec14.as_ptr().cast::<u8>();
+                                                let len14 = vec14.len();
+                                                ::core::mem::forget(vec14);
+                                                *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len14;
+                                                *base.add(0).cast::<*mut u8>() = ptr14.cast_mut();
+                                                let vec15 = <_ as Into<_rt::Vec<_>>>::into(t13_1)
+                                                    .into_boxed_slice();
+                                                let ptr15 = vec15.as_ptr().cast::<u8>();
+                                                let len15 = vec15.len();
+                                                ::core::mem::forget(vec15);
+                                                *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len15;
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr15.cast_mut();
+                                            }
+                                        }
+                                        *ptr11
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len16;
+                                        *ptr11
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = result16;
+                                        let vec17 = <_ as Into<_rt::Vec<_>>>::into(body12)
+                                            .into_boxed_slice();
+                                        let ptr17 = vec17.as_ptr().cast::<u8>();
+                                        let len17 = vec17.len();
+                                        ::core::mem::forget(vec17);
+                                        *ptr11
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len17;
+                                        *ptr11
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr17.cast_mut();
+                                    }
+                                    None => {
+                                        *ptr11
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (0i32) as u8;
+                                    }
+                                };
+                            }
+                            Err(e) => {
+                                *ptr11.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec18 = (e.into_bytes()).into_boxed_slice();
+                                let ptr18 = vec18.as_ptr().cast::<u8>();
+                                let len18 = vec18.len();
+                                ::core::mem::forget(vec18);
+                                *ptr11
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len18;
+                                *ptr11
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr18.cast_mut();
+                            }
+                        };
+                        ptr11
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_fetch<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {
+                                let l1 = i32::from(
+                                    *arg0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                match l1 {
+                                    0 => {}
+                                    _ => {
+                                        let l2 = *arg0
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l3 = *arg0
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base9 = l2;
+                                        let len9 = l3;
+                                        for i in 0..len9 {
+                                            let base = base9
+                                                .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                            {
+                                                let l4 = *base.add(0).cast::<*mut u8>();
+                                                let l5 = *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l4, l5, 1);
+                                                let l6 = *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l7 = *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base8 = l6;
+                                                let len8 = l7;
+                                                _rt::cabi_dealloc(base8, len8 * 1, 1);
+                                            }
+                                        }
+                                        _rt::cabi_dealloc(
+                                            base9,
+                                            len9 * (4 * ::core::mem::size_of::<*const u8>()),
+                                            ::core::mem::size_of::<*const u8>(),
+                                        );
+                                        let l10 = *arg0
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l11 = *arg0
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base12 = l10;
+                                        let len12 = l11;
+                                        _rt::cabi_dealloc(base12, len12 * 1, 1);
+                                    }
+                                }
+                            }
+                            _ => {
+                                let l13 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l14 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l13, l14, 1);
+                            }
+                        }
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_socket_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: *mut u8,
+                    arg3: usize,
+                    arg4: *mut u8,
+                    arg5: usize,
+                    arg6: *mut u8,
+                    arg7: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result10 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            let len1 = arg3;
+                            let bytes1 = _rt::Vec::from_raw_parts(
+                                arg2.cast(),
+                                len1,
+                                len1,
+                            );
+                            let base8 = arg4;
+                            let len8 = arg5;
+                            let mut result8 = _rt::Vec::with_capacity(len8);
+                            for i in 0..len8 {
+                                let base = base8
+                                    .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                let e8 = {
+                                    let l2 = *base.add(0).cast::<*mut u8>();
+                                    let l3 = *base
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len4 = l3;
+                                    let bytes4 = _rt::Vec::from_raw_parts(
+                                        l2.cast(),
+                                        len4,
+                                        len4,
+                                    );
+                                    let l5 = *base
+                                        .add(2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l6 = *base
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len7 = l6;
+                                    (
+                                        _rt::string_lift(bytes4),
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(l5.cast(), len7, len7)),
+                                    )
+                                };
+                                result8.push(e8);
+                            }
+                            _rt::cabi_dealloc(
+                                base8,
+                                len8 * (4 * ::core::mem::size_of::<*const u8>()),
+                                ::core::mem::size_of::<*const u8>(),
+                            );
+                            let len9 = arg7;
+                            T_::on_socket(super::super::super::super::room::runtime::types::Request {
+                                method: _rt::string_lift(bytes0),
+                                uri: _rt::string_lift(bytes1),
+                                headers: result8,
+                                body: <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(arg6.cast(), len9, len9)),
+                            })
+                        };
+                        let ptr11 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result10 {
+                            Ok(e) => {
+                                *ptr11.add(0).cast::<u8>() = (0i32) as u8;
+                                match e {
+                                    SocketVerdict::Enter(e) => {
+                                        *ptr11
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (0i32) as u8;
+                                        let Destination { party: party12, room: room12 } = e;
+                                        let vec13 = (party12.into_bytes()).into_boxed_slice();
+                                        let ptr13 = vec13.as_ptr().cast::<u8>();
+                                        let len13 = vec13.len();
+                                        ::core::mem::forget(vec13);
+                                        *ptr11
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len13;
+                                        *ptr11
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr13.cast_mut();
+                                        let vec14 = (room12.into_bytes()).into_boxed_slice();
+                                        let ptr14 = vec14.as_ptr().cast::<u8>();
+                                        let len14 = vec14.len();
+                                        ::core::mem::forget(vec14);
+                                        *ptr11
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len14;
+                                        *ptr11
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr14.cast_mut();
+                                    }
+                                    SocketVerdict::Respond(e) => {
+                                        *ptr11
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (1i32) as u8;
+                                        let super::super::super::super::room::runtime::types::Response {
+                                            status: status15,
+                                            headers: headers15,
+                                            body: body15,
+                                        } = e;
+                                        *ptr11
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u16>() = (_rt::as_i32(status15)) as u16;
+                                        let vec19 = headers15;
+                                        let len19 = vec19.len();
+                                        let layout19 = _rt::alloc::Layout::from_size_align(
+                                                vec19.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                                ::core::mem::size_of::<*const u8>(),
+                                            )
+                                            .unwrap();
+                                        let (result19, _cleanup19) = wit_bindgen::rt::Cleanup::new(
+                                            layout19,
+                                        );
+                                        if let Some(cleanup) = _cleanup19 {
+                                            cleanup.forget();
+                                        }
+                                        for (i, e) in vec19.into_iter().enumerate() {
+                                            let base = result19
+                                                .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                            {
+                                                let (t16_0, t16_1) = e;
+                                                let vec17 = (t16_0.into_bytes()).into_boxed_slice();
+                                                let ptr17 = vec17.as_ptr().cast::<u8>();
+                                                let len17 = vec17.len();
+                                                ::core::mem::forget(vec17);
+                                                *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len17;
+                                                *base.add(0).cast::<*mut u8>() = ptr17.cast_mut();
+                                                let vec18 = <_ as Into<_rt::Vec<_>>>::into(t16_1)
+                                                    .into_boxed_slice();
+                                                let ptr18 = vec18.as_ptr().cast::<u8>();
+                                                let len18 = vec18.len();
+                                                ::core::mem::forget(vec18);
+                                                *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>() = len18;
+                                                *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>() = ptr18.cast_mut();
+                                            }
+                                        }
+                                        *ptr11
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len19;
+                                        *ptr11
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = result19;
+                                        let vec20 = <_ as Into<_rt::Vec<_>>>::into(body15)
+                                            .into_boxed_slice();
+                                        let ptr20 = vec20.as_ptr().cast::<u8>();
+                                        let len20 = vec20.len();
+                                        ::core::mem::forget(vec20);
+                                        *ptr11
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len20;
+                                        *ptr11
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr20.cast_mut();
+                                    }
+                                    SocketVerdict::Refuse(e) => {
+                                        *ptr11
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (2i32) as u8;
+                                        let super::super::super::super::room::runtime::types::CloseFrame {
+                                            code: code21,
+                                            reason: reason21,
+                                        } = e;
+                                        *ptr11
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u16>() = (_rt::as_i32(code21)) as u16;
+                                        let vec22 = (reason21.into_bytes()).into_boxed_slice();
+                                        let ptr22 = vec22.as_ptr().cast::<u8>();
+                                        let len22 = vec22.len();
+                                        ::core::mem::forget(vec22);
+                                        *ptr11
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len22;
+                                        *ptr11
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>() = ptr22.cast_mut();
+                                    }
+                                    SocketVerdict::Unknown => {
+                                        *ptr11
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (3i32) as u8;
+                                    }
+                                }
+                            }
+                            Err(e) => {
+                                *ptr11.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec23 = (e.into_bytes()).into_boxed_slice();
+                                let ptr23 = vec23.as_ptr().cast::<u8>();
+                                let len23 = vec23.len();
+                                ::core::mem::forget(vec23);
+                                *ptr11
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len23;
+                                *ptr11
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr23.cast_mut();
+                            }
+                        };
+                        ptr11
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_socket<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {
+                                let l1 = i32::from(
+                                    *arg0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                match l1 {
+                                    0 => {
+                                        let l2 = *arg0
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l3 = *arg0
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        _rt::cabi_dealloc(l2, l3, 1);
+                                        let l4 = *arg0
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l5 = *arg0
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        _rt::cabi_dealloc(l4, l5, 1);
+                                    }
+                                    1 => {
+                                        let l6 = *arg0
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l7 = *arg0
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base13 = l6;
+                                        let len13 = l7;
+                                        for i in 0..len13 {
+                                            let base = base13
+                                                .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                            {
+                                                let l8 = *base.add(0).cast::<*mut u8>();
+                                                let l9 = *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                _rt::cabi_dealloc(l8, l9, 1);
+                                                let l10 = *base
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l11 = *base
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let base12 = l10;
+                                                let len12 = l11;
+                                                _rt::cabi_dealloc(base12, len12 * 1, 1);
+                                            }
+                                        }
+                                        _rt::cabi_dealloc(
+                                            base13,
+                                            len13 * (4 * ::core::mem::size_of::<*const u8>()),
+                                            ::core::mem::size_of::<*const u8>(),
+                                        );
+                                        let l14 = *arg0
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l15 = *arg0
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base16 = l14;
+                                        let len16 = l15;
+                                        _rt::cabi_dealloc(base16, len16 * 1, 1);
+                                    }
+                                    2 => {
+                                        let l17 = *arg0
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l18 = *arg0
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        _rt::cabi_dealloc(l17, l18, 1);
+                                    }
+                                    _ => {}
+                                }
+                            }
+                            _ => {
+                                let l19 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l20 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l19, l20, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// Answers a plain request whose URL names no room and no static file, or does not answer it: then
+                    /// the client gets 404. On `err` it gets 500.
+                    #[allow(async_fn_in_trait)]
+                    fn on_fetch(
+                        request: Request,
+                    ) -> ::core::result::Result<
+                        ::core::option::Option<Response>,
+                        _rt::String,
+                    >;
+                    /// Decides about a WebSocket whose URL names no room. `err` closes it with 1011.
+                    #[allow(async_fn_in_trait)]
+                    fn on_socket(
+                        request: Request,
+                    ) -> ::core::result::Result<SocketVerdict, _rt::String>;
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_room_runtime_fetch_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "room:runtime/fetch@0.1.0#on-fetch")] unsafe extern "C" fn
+                        export_on_fetch(arg0 : * mut u8, arg1 : usize, arg2 : * mut u8,
+                        arg3 : usize, arg4 : * mut u8, arg5 : usize, arg6 : * mut u8,
+                        arg7 : usize,) -> * mut u8 { unsafe { $($path_to_types)*::
+                        _export_on_fetch_cabi::<$ty > (arg0, arg1, arg2, arg3, arg4,
+                        arg5, arg6, arg7) } } #[unsafe (export_name =
+                        "cabi_post_room:runtime/fetch@0.1.0#on-fetch")] unsafe extern "C"
+                        fn _post_return_on_fetch(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_on_fetch::<$ty > (arg0) } }
+                        #[unsafe (export_name = "room:runtime/fetch@0.1.0#on-socket")]
+                        unsafe extern "C" fn export_on_socket(arg0 : * mut u8, arg1 :
+                        usize, arg2 : * mut u8, arg3 : usize, arg4 : * mut u8, arg5 :
+                        usize, arg6 : * mut u8, arg7 : usize,) -> * mut u8 { unsafe {
+                        $($path_to_types)*:: _export_on_socket_cabi::<$ty > (arg0, arg1,
+                        arg2, arg3, arg4, arg5, arg6, arg7) } } #[unsafe (export_name =
+                        "cabi_post_room:runtime/fetch@0.1.0#on-socket")] unsafe extern
+                        "C" fn _post_return_on_socket(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_on_socket::<$ty > (arg0) } }
+                        };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_room_runtime_fetch_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 7 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 7
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
             /// What a room does at each event. An `err` drops the turn, is logged with the room's name, and keeps
             /// the instance; a trap drops the turn and the instance.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
@@ -4881,8 +5560,10 @@ pub mod exports {
                 /// What becomes of a request.
                 #[derive(Clone)]
                 pub enum Verdict {
-                    /// Goes on to the room, as it stands in the variant: this is how a header is added. Only its
-                    /// headers may differ from the original.
+                    /// Goes on to the room, as it stands in the variant: this is how a header is added. Its headers,
+                    /// its query and its path below the room's may differ from the original; a URL of another room,
+                    /// host or scheme fails the hook. Of a WebSocket's `sec-websocket-protocol`, the first that is
+                    /// left is answered to the client, and it must be one that the client offered.
                     Forward(Request),
                     /// Answered with this response; the room does not hear of it. A browser's WebSocket cannot
                     /// read it and tries again forever: prefer `refuse` for an upgrade.
@@ -6024,6 +6705,9 @@ macro_rules! __export_module_impl {
         exports::room::runtime::timer_events::__export_room_runtime_timer_events_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::timer_events);
         $($path_to_types_root)*::
+        exports::room::runtime::fetch::__export_room_runtime_fetch_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::room::runtime::fetch);
+        $($path_to_types_root)*::
         exports::room::runtime::events::__export_room_runtime_events_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::events);
         $($path_to_types_root)*::
@@ -6032,10 +6716,10 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2960] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3217] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x93\x16\x01A\x02\x01\
-A!\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x94\x18\x01A\x02\x01\
+A#\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
@@ -6088,25 +6772,32 @@ run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x0c\x01B\x03\x01j\0\x01s\x01@\0\
 \0\x05\x05timer\x01B\x07\x02\x03\x02\x01\x0e\x04\0\x05timer\x03\0\0\x01j\0\x01s\x01\
 @\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\x01@\0\0\x02\x04\0\x07on-tick\
 \x01\x04\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x0f\x02\x03\0\0\x07request\
-\x02\x03\0\0\x08response\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\
-\x03\x02\x01\x10\x04\0\x07request\x03\0\x02\x02\x03\x02\x01\x11\x04\0\x08respons\
-e\x03\0\x04\x02\x03\x02\x01\x03\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x04\
-\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\
-\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\0\x04\
-tags\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\0\x0a\x04\0\x0aon-connect\
-\x01\x0f\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\
-\x01@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\
-\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\
-\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-\
-alarm\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05\x12\x01B\x0e\x02\x03\x02\x01\
-\x10\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x02\
-\x03\x02\x01\x04\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07\
-respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05par\
-tys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05\
-lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\
-\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x13\x04\0\x19room:runtime/module@0.1.0\
-\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
-wit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+\x02\x03\0\0\x08response\x01B\x11\x02\x03\x02\x01\x10\x04\0\x07request\x03\0\0\x02\
+\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x0bclose-\
+frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\x0bdestination\x03\0\x06\x01q\x04\
+\x05enter\x01\x07\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07unknown\0\0\x04\0\
+\x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\x07request\x01\0\
+\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\x09\x01s\x01@\x01\x07request\x01\0\x0d\x04\
+\0\x09on-socket\x01\x0e\x04\0\x18room:runtime/fetch@0.1.0\x05\x12\x01B\x1d\x02\x03\
+\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x10\x04\0\x07request\x03\0\
+\x02\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x03\x04\0\x0a\
+connection\x03\0\x06\x02\x03\x02\x01\x04\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01\
+s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0acon\
+nection\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\
+\x07request\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnections\x07mes\
+sage\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x09\
+\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05erro\
+rs\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\
+\x04\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/eve\
+nts@0.1.0\x05\x13\x01B\x0e\x02\x03\x02\x01\x10\x04\0\x07request\x03\0\0\x02\x03\x02\
+\x01\x11\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x0bclose-frame\x03\
+\0\x04\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\
+\0\x07verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01\
+j\x01\x07\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-con\
+nect\x01\x0b\x04\0\x11on-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\
+\x05\x14\x04\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\
+\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bind\
+gen-rust\x060.63.0";
         };
     };
 }

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::panic;
 use std::time::UNIX_EPOCH;
 
-use crate::bindings::exports::room::runtime::{batch, door, events, expiry, timer_events};
+use crate::bindings::exports::room::runtime::{batch, door, events, expiry, fetch, timer_events};
 use crate::bindings::room::runtime::{
     alarm, connections, inbox, log, room, storage, timers, types,
 };
@@ -22,6 +22,7 @@ use crate::http::{Lobby, Request, Response, Verdict};
 use crate::instance::Live;
 use crate::log::Level;
 use crate::message::Message;
+use crate::project::{ProjectEnv, SocketVerdict};
 use crate::timer::Timer;
 use crate::{Result, Room};
 
@@ -137,6 +138,20 @@ impl<R: Room> door::Guest for Component<R> {
     ) -> Result<door::Verdict, String> {
         report_panics();
         let verdict = R::on_before_request(request.into(), &lobby.into());
+        verdict.map(Into::into).map_err(|error| error.to_string())
+    }
+}
+
+impl<R: Room> fetch::Guest for Component<R> {
+    fn on_fetch(request: types::Request) -> Result<Option<types::Response>, String> {
+        report_panics();
+        let response = R::on_fetch(request.into(), &ProjectEnv::new());
+        response.map(|own| own.map(Into::into)).map_err(|error| error.to_string())
+    }
+
+    fn on_socket(request: types::Request) -> Result<fetch::SocketVerdict, String> {
+        report_panics();
+        let verdict = R::on_socket(request.into(), &ProjectEnv::new());
         verdict.map(Into::into).map_err(|error| error.to_string())
     }
 }
@@ -357,6 +372,19 @@ impl From<Verdict> for door::Verdict {
             Verdict::Forward(request) => Self::Forward(request.into()),
             Verdict::Respond(response) => Self::Respond(response.into()),
             Verdict::Refuse { code, reason } => Self::Refuse(types::CloseFrame { code, reason }),
+        }
+    }
+}
+
+impl From<SocketVerdict> for fetch::SocketVerdict {
+    fn from(verdict: SocketVerdict) -> Self {
+        match verdict {
+            SocketVerdict::Enter { party, room } => Self::Enter(fetch::Destination { party, room }),
+            SocketVerdict::Respond(response) => Self::Respond(response.into()),
+            SocketVerdict::Refuse { code, reason } => {
+                Self::Refuse(types::CloseFrame { code, reason })
+            }
+            SocketVerdict::Unknown => Self::Unknown,
         }
     }
 }

@@ -66,6 +66,7 @@ mod instance;
 mod list;
 pub mod log;
 mod message;
+mod project;
 mod storage;
 #[cfg(not(target_family = "wasm"))]
 pub mod test;
@@ -81,6 +82,7 @@ pub use error::{ConnectionError, Error, Result, StorageError, TimerError};
 pub use http::{Lobby, Request, Response, Verdict};
 pub use list::{Entries, List};
 pub use message::{IntoMessage, Message};
+pub use project::{ProjectEnv, SocketVerdict};
 pub use storage::{RawStorage, Storage};
 pub use time::Timestamp;
 pub use timer::{Schedule, Timer};
@@ -88,8 +90,9 @@ pub use timer::{Schedule, Timer};
 /// What a room's source needs: `use room_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Close, Connection, Context, Error, IntoMessage, Lobby, Message, Request, Response, Result,
-        Room, Timer, Timestamp, Verdict, anyhow, bail, ensure, log,
+        Close, Connection, Context, Error, IntoMessage, Lobby, Message, ProjectEnv, Request,
+        Response, Result, Room, SocketVerdict, Timer, Timestamp, Verdict, anyhow, bail, ensure,
+        log,
     };
 }
 
@@ -172,6 +175,18 @@ pub trait Room: Default + 'static {
     /// room here, so no storage and no connections. `Err` refuses with 4401 and the error's text.
     fn on_before_connect(request: Request, lobby: &Lobby) -> Result<Verdict> {
         Ok(Verdict::forward(request))
+    }
+
+    /// Answers a plain request whose URL names no room and no static file; `None` is 404, or the project's
+    /// `404.html`. Only the party `main` is asked. There is no room here. `Err` is answered with 500.
+    fn on_fetch(request: Request, project: &ProjectEnv) -> Result<Option<Response>> {
+        Ok(None)
+    }
+
+    /// Decides about a WebSocket whose URL names no room: which room it goes to, if any. Only the party
+    /// `main` is asked. There is no room here. `Err` closes the socket with 1011.
+    fn on_socket(request: Request, project: &ProjectEnv) -> Result<SocketVerdict> {
+        Ok(SocketVerdict::Unknown)
     }
 
     /// Decides about a plain request before it reaches a room. `Err` is answered with 401 and the

@@ -113,7 +113,7 @@ async fn a_hook_cannot_send_a_client_to_another_room_or_host() {
 #[tokio::test]
 async fn a_hook_chooses_among_the_offered_subprotocols() {
     let node = Setup::memory().start().await;
-    let offer = [("sec-websocket-protocol", "first, second"), ("sec-websocket-protocol", "third")];
+    let offer = [("sec-websocket-protocol", "first, second, third")];
     let answer = async |choose: &str| {
         let path = format!("/party/lobby?verdict=protocol&choose={choose}");
         let client = TestClient::try_connect(node.addr(), &path, &offer).await;

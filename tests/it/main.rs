@@ -20,6 +20,7 @@ mod door;
 mod expiry;
 mod fault_matrix;
 mod faults;
+mod fetch;
 mod frames;
 mod handshake;
 mod hangups;

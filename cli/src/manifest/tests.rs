@@ -335,26 +335,137 @@ fn an_invalid_origin_is_shown_at_its_place() {
 fn an_invalid_cors_is_shown_at_its_place() {
     check(
         "name = \"chat\"\n[parties.main]\ncors = [\"https://a.example\", \"*\", \"null\"]\n",
-        expect![[""]],
+        expect![[r#"
+            |error[R0051]: "*" cannot be listed in cors: write `cors = true` to let every page read
+            |   ╭─[room.toml:3:30]
+            | 2 │ [parties.main]
+            | 3 │ cors = ["https://a.example", "*", "null"]
+            |   ·                              ─┬─
+            |   ·                               ╰── this origin
+            |   ╰────
+            |
+            |error[R0051]: "null" cannot be listed in cors: every site can make a page with that origin
+            |   ╭─[room.toml:3:35]
+            | 2 │ [parties.main]
+            | 3 │ cors = ["https://a.example", "*", "null"]
+            |   ·                                   ───┬──
+            |   ·                                      ╰── this origin
+            |   ╰────
+            |
+            |error: room.toml has 2 mistakes
+            |for more about this, run `room explain R0051`
+        "#]],
     );
-    check("name = \"chat\"\n[parties.main]\ncors = \"https://a\"\n", expect![[""]]);
-    check("name = \"chat\"\ncors = true\n[parties.main]\ncors = []\n", expect![[""]]);
+    check(
+        "name = \"chat\"\n[parties.main]\ncors = \"https://a\"\n",
+        expect![[r#"
+        |error[R0005]: `parties.main.cors` must be true or a list of origins
+        |   ╭─[room.toml:3:8]
+        | 2 │ [parties.main]
+        | 3 │ cors = "https://a"
+        |   ·        ─────┬─────
+        |   ·             ╰── this is a text
+        |   ╰────
+        |  help: write it as ["https://a"]
+        |for more about this, run `room explain R0005`
+    "#]],
+    );
+    check(
+        "name = \"chat\"\ncors = true\n[parties.main]\ncors = []\n",
+        expect![[r#"
+        |error[R0004]: room.toml has no key `cors`
+        |   ╭─[room.toml:2:1]
+        | 1 │ name = "chat"
+        | 2 │ cors = true
+        |   · ──┬─
+        |   ·   ╰── unknown key
+        | 3 │ [parties.main]
+        |   ╰────
+        |  help: it belongs to a party: `[parties.main]`
+        |
+        |error[R0051]: cors lists no origins
+        |   ╭─[room.toml:4:8]
+        | 3 │ [parties.main]
+        | 4 │ cors = []
+        |   ·        ─┬
+        |   ·         ╰── this list
+        |   ╰────
+        |  help: write `cors = true` to let every page read, or remove the key
+        |
+        |error: room.toml has 2 mistakes
+        |for more, run `room explain` with one of R0004, R0051
+    "#]],
+    );
     check(
         "name = \"chat\"\n[parties.main]\ncors = [\"https://a\", \"https://b\"]\n[limits]\norigins_max = 1\n",
-        expect![[""]],
+        expect![[r#"
+            |error[R0051]: more origins than origins_max allows (1)
+            |   ╭─[room.toml:3:8]
+            | 2 │ [parties.main]
+            | 3 │ cors = ["https://a", "https://b"]
+            |   ·        ─────────────┬────────────
+            |   ·                     ╰── this list
+            | 4 │ [limits]
+            |   ╰────
+            |  help: remove some, or set `origins_max` in `[limits]`
+            |for more about this, run `room explain R0051`
+        "#]],
     );
 }
 
 #[test]
 fn an_invalid_prefix_is_shown_at_its_place() {
-    check("name = \"chat\"\n[serve]\nprefix = \"/_room/x\"\n", expect![[""]]);
+    check(
+        "name = \"chat\"\n[serve]\nprefix = \"/_room/x\"\n",
+        expect![[r#"
+        |error[R0062]: "/_room/x" cannot be the path of rooms: /_room is the server's own; choose
+        |  │ another, such as /rooms
+        |   ╭─[room.toml:3:10]
+        | 2 │ [serve]
+        | 3 │ prefix = "/_room/x"
+        |   ·          ─────┬────
+        |   ·               ╰── this path
+        |   ╰────
+        |for more about this, run `room explain R0062`
+    "#]],
+    );
 }
 
 #[test]
 fn an_invalid_cache_pattern_is_shown_at_its_place() {
     check(
         "name = \"chat\"\n[assets]\ndir = \"web\"\nsingle_page = 1\n[assets.cache]\n\"[\" = \"no-cache\"\n\"a\" = \"\"\n",
-        expect![[""]],
+        expect![[r#"
+            |error[R0005]: `assets.single_page` must be true or false
+            |   ╭─[room.toml:4:15]
+            | 3 │ dir = "web"
+            | 4 │ single_page = 1
+            |   ·               ┬
+            |   ·               ╰── this is a whole number
+            | 5 │ [assets.cache]
+            |   ╰────
+            |
+            |error[R0061]: "[" is not a pattern of files: write it as "*.woff2" or "img/**"
+            |   ╭─[room.toml:6:1]
+            | 5 │ [assets.cache]
+            | 6 │ "[" = "no-cache"
+            |   · ─┬─
+            |   ·  ╰── this pattern
+            | 7 │ "a" = ""
+            |   ╰────
+            |
+            |error[R0061]: the cache of "a" must be the value of a Cache-Control header, such as "public,
+            |  │ max-age=3600"
+            |   ╭─[room.toml:7:1]
+            | 6 │ "[" = "no-cache"
+            | 7 │ "a" = ""
+            |   · ─┬─
+            |   ·  ╰── this pattern
+            |   ╰────
+            |
+            |error: room.toml has 3 mistakes
+            |for more, run `room explain` with one of R0005, R0061
+        "#]],
     );
 }
 

@@ -7,6 +7,7 @@ mod encoding;
 mod variants;
 
 use crate::FrontDoor;
+use crate::fetch;
 use crate::status::DoorError;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::body::Body;
@@ -54,22 +55,31 @@ pub(super) enum UnknownPages {
     Index,
 }
 
-/// Answers every path without a route: a file of the project, or 404.
+/// Answers every path without a route: with a file of the project, with what the project's own code says, or with 404.
 pub(super) async fn serve(State(door): State<FrontDoor>, request: Request) -> Response {
-    let not_found = || DoorError::NotFound.show(door.0.audience).into_response();
     let readable = matches!(*request.method(), Method::GET | Method::HEAD);
-    let Some(assets) = door.assets().filter(|_| readable && !is_reserved(request.uri().path()))
-    else {
-        return not_found();
+    let assets = door.assets().filter(|_| readable && !is_reserved(request.uri().path()));
+    let head = unconditional(&request);
+    if let Some(assets) = &assets {
+        if let Some(response) = assets.file(without_body(&request)).await {
+            return response;
+        }
+        if assets.wants_page(&request)
+            && let Some(response) = assets.file(at(unconditional(&request), INDEX)).await
+        {
+            return response;
+        }
+    }
+    match fetch::answer(&door, request).await {
+        Ok(Some(response)) => return response,
+        Ok(None) => {}
+        Err(error) => return error.show(door.0.audience).into_response(),
+    }
+    let own = match assets {
+        Some(assets) => assets.missing(head).await,
+        None => None,
     };
-    let (wants_page, head) = (assets.wants_page(&request), unconditional(&request));
-    if let Some(response) = assets.file(request).await {
-        return response;
-    }
-    match (wants_page, head) {
-        (true, head) => assets.file(at(head, INDEX)).await.unwrap_or_else(not_found),
-        (false, head) => assets.missing(head).await.unwrap_or_else(not_found),
-    }
+    own.unwrap_or_else(|| DoorError::NotFound.show(door.0.audience).into_response())
 }
 
 impl Assets {
@@ -232,11 +242,18 @@ impl Assets {
     }
 }
 
-/// Returns a request for the same as this one, without its conditions and its body.
-fn unconditional(request: &Request) -> Request {
+/// Returns a request for the same as this one, without its body.
+fn without_body(request: &Request) -> Request {
     let mut head = Request::new(Body::empty());
     *head.method_mut() = request.method().clone();
+    *head.uri_mut() = request.uri().clone();
     *head.headers_mut() = request.headers().clone();
+    head
+}
+
+/// Returns a request for the same as this one, without its conditions and its body.
+fn unconditional(request: &Request) -> Request {
+    let mut head = without_body(request);
     for name in CONDITIONS {
         head.headers_mut().remove(name);
     }
@@ -265,7 +282,7 @@ fn is_compressible(kind: &HeaderValue) -> bool {
 }
 
 /// Returns true for the paths of the server's own routes, including the operator's.
-fn is_reserved(path: &str) -> bool {
+pub(super) fn is_reserved(path: &str) -> bool {
     path.strip_prefix(RESERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

@@ -9,10 +9,10 @@ use crate::status::DoorError;
 use room_core::event::{CloseFrame, Request, Response};
 use room_core::id::RoomId;
 use room_core::limits::ms;
-use room_guest::{DoorCall, GuestFault, HookVerdict, Instance, LiveSamples};
+use room_guest::{Code, DoorCall, GuestFault, HookVerdict, Instance, LiveSamples};
 use room_rooms::room::RoomError;
 use room_rooms::rooms::RoomEntrance;
-use tokio::sync::AcquireError;
+use tokio::sync::{AcquireError, SemaphorePermit};
 
 /// The close code if a hook returned an error: PartyKit answers 401 then.
 const ERROR_CODE: u16 = 4401;
@@ -47,22 +47,41 @@ pub(super) async fn ask(
     request: Request,
 ) -> Result<Decision, DoorError> {
     let (room, code) = (entrance.room(), &entrance.party().code);
+    let mut instance = instance(door, code, room).await?;
+    match instance.guest.ask_door(call, &request, room).await {
+        Ok(verdict) => decide(verdict, request, room, door),
+        Err(GuestFault::Rejected(text)) => Ok(Decision::Refuse(CloseFrame::new(ERROR_CODE, &text))),
+        Err(fault) => Err(failed(fault.into())),
+    }
+}
+
+/// A fresh instance without a room, and the permits that it counts by.
+pub(super) struct HookInstance<'a> {
+    pub(super) guest: Instance,
+    _permits: (SemaphorePermit<'a>, SemaphorePermit<'a>),
+}
+
+/// Makes a fresh instance, when fewer hooks run than the limits allow.
+///
+/// # Errors
+/// [`DoorError`]: it does not start, or too many hooks run.
+pub(super) async fn instance<'a>(
+    door: &'a FrontDoor,
+    code: &Code,
+    room: &RoomId,
+) -> Result<HookInstance<'a>, DoorError> {
     let limit = ms(door.0.limits.connect_ms_max);
     // The project's own permit comes first, so that waiting requests of one project take no permits of the process.
     let permits = async {
         Ok::<_, AcquireError>((door.0.hooks.acquire().await?, door.0.all_hooks.acquire().await?))
     };
-    let Ok(Ok(_permits)) = tokio::time::timeout(limit, permits).await else {
+    let Ok(Ok(permits)) = tokio::time::timeout(limit, permits).await else {
         return Err(failed(RoomError::Busy));
     };
     let samples = LiveSamples::of_system(door.0.clock);
-    let instance = Instance::new(code, room, samples).await;
-    let mut instance = instance.map_err(|fault| failed(fault.into()))?;
-    match instance.ask_door(call, &request, room).await {
-        Ok(verdict) => decide(verdict, request, room, door),
-        Err(GuestFault::Rejected(text)) => Ok(Decision::Refuse(CloseFrame::new(ERROR_CODE, &text))),
-        Err(fault) => Err(failed(fault.into())),
-    }
+    let guest = Instance::new(code, room, samples).await;
+    let guest = guest.map_err(|fault| failed(fault.into()))?;
+    Ok(HookInstance { guest, _permits: permits })
 }
 
 fn decide(
@@ -82,13 +101,18 @@ fn decide(
             None => Ok(Decision::Respond(response)),
             Some(problem) => Err(mistaken(problem)),
         },
-        HookVerdict::Refuse(frame) if REFUSALS.contains(&frame.code) => {
-            Ok(Decision::Refuse(CloseFrame::new(frame.code, &frame.reason)))
-        }
-        HookVerdict::Refuse(frame) => {
-            let problem = format!("a hook may refuse with 4000 to 4999, not {}", frame.code);
-            Err(mistaken(problem))
-        }
+        HookVerdict::Refuse(frame) => refusal(&frame).map(Decision::Refuse),
+    }
+}
+
+/// Returns the frame with which a client is refused.
+///
+/// # Errors
+/// [`DoorError`]: the code may not refuse with this close code.
+pub(super) fn refusal(frame: &CloseFrame) -> Result<CloseFrame, DoorError> {
+    match REFUSALS.contains(&frame.code) {
+        true => Ok(CloseFrame::new(frame.code, &frame.reason)),
+        false => Err(mistaken(format!("a hook may refuse with 4000 to 4999, not {}", frame.code))),
     }
 }
 
@@ -102,6 +126,7 @@ pub(super) fn mistaken(problem: String) -> DoorError {
     failed(GuestFault::Rejected(problem).into())
 }
 
-fn failed(error: RoomError) -> DoorError {
+/// Returns the error for a hook that failed.
+pub(super) fn failed(error: RoomError) -> DoorError {
     DoorError::Room(error.into())
 }

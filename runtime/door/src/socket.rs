@@ -7,6 +7,7 @@ mod driver;
 
 use crate::address::connection_of_query;
 use crate::carrier::PartySocket;
+use crate::fetch::{self, SocketWay};
 use crate::hooks::{self, Decision, LOOKS_MAX};
 use crate::http::{plain, respond};
 use crate::status::DoorError;
@@ -111,9 +112,17 @@ async fn join(
     request: Request,
     named: &NamedRoom,
 ) -> Result<HandshakeOutcome, DoorError> {
-    let room = door.room(request.uri(), named)?;
-    let id = connection_of_query(request.uri().query(), &door.0.limits)?;
-    let ((parts, _), outboxes) = (request.into_parts(), door.0.rooms.outboxes());
+    let (parts, _) = request.into_parts();
+    let room = match (named, door.0.rooms.is_empty()) {
+        (Ok(None), false) => match fetch::socket(door, &parts).await? {
+            SocketWay::Enter(room) => door.here(room)?,
+            SocketWay::Respond(response) => return Ok(HandshakeOutcome::Response(response)),
+            SocketWay::Refuse(frame) => return Ok(HandshakeOutcome::Refused(frame)),
+        },
+        _ => door.room(&parts.uri, named)?,
+    };
+    let id = connection_of_query(parts.uri.query(), &door.0.limits)?;
+    let outboxes = door.0.rooms.outboxes();
     for _ in 0..LOOKS_MAX {
         let entrance = door.0.rooms.entrance(&room)?;
         check_origin(&entrance, &parts.headers)?;

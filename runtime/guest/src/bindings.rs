@@ -13,3 +13,12 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     ownership: Borrowing { duplicate_if_necessary: true },
 });
+
+/// The interface of `sdk/wit/fetch.wit`, which not every module exports.
+pub(crate) mod project {
+    wasmtime::component::bindgen!({
+        path: "../../sdk/wit",
+        world: "project",
+        exports: { default: async },
+    });
+}

@@ -6,6 +6,9 @@
 use crate::batch::BatchCall;
 use crate::bindings::Core as World;
 use crate::bindings::exports::room::runtime::door;
+use crate::bindings::project::Project;
+use crate::bindings::project::exports::room::runtime::fetch;
+use crate::bindings::project::room::runtime::types as outside;
 use crate::bindings::room::runtime::{timers, types};
 use crate::budget::{Budget, GuestMemory};
 use crate::fault::{GuestFault, Overrun, cut};
@@ -39,6 +42,8 @@ struct Exports {
     world: World,
     /// The callbacks that a module may do without.
     optional: OptionalCallbacks,
+    /// The answers outside of rooms, if the module has them.
+    project: Option<Project>,
 }
 
 /// A call of a hook at the door.
@@ -48,6 +53,19 @@ pub enum DoorCall {
     BeforeConnect,
     /// `on_before_request`, for any other request.
     BeforeRequest,
+}
+
+/// The decision about a WebSocket whose URL names no room.
+#[derive(Debug)]
+pub enum SocketVerdict {
+    /// It goes to the room with this name, of the party with the first one.
+    Enter(String, String),
+    /// The client gets this response.
+    Respond(Response),
+    /// The client's WebSocket closes with this frame.
+    Refuse(CloseFrame),
+    /// The URL is not the project's.
+    Unknown,
 }
 
 /// The decision of a hook.
@@ -175,6 +193,44 @@ impl Instance {
         .await
     }
 
+    /// Asks for the answer to a request whose URL names no room; `None` if the module has none.
+    ///
+    /// # Errors
+    /// [`GuestFault`].
+    ///
+    /// # Cancel safety
+    /// As [`Instance::call`].
+    pub async fn fetch(&mut self, request: &Request) -> Result<Option<Response>, GuestFault> {
+        self.bounded(async |this| {
+            let Some(project) = &this.exports.project else { return Ok(Ok(None)) };
+            let request = outside_param(request);
+            let fetch = project.room_runtime_fetch();
+            let answer = fetch.call_on_fetch(&mut this.store, &request).await?;
+            Ok(answer.map(|response| response.map(response_of)))
+        })
+        .await
+    }
+
+    /// Asks what becomes of a WebSocket whose URL names no room.
+    ///
+    /// # Errors
+    /// [`GuestFault`].
+    ///
+    /// # Cancel safety
+    /// As [`Instance::call`].
+    pub async fn socket(&mut self, request: &Request) -> Result<SocketVerdict, GuestFault> {
+        self.bounded(async |this| {
+            let Some(project) = &this.exports.project else {
+                return Ok(Ok(SocketVerdict::Unknown));
+            };
+            let request = outside_param(request);
+            let fetch = project.room_runtime_fetch();
+            let verdict = fetch.call_on_socket(&mut this.store, &request).await?;
+            Ok(verdict.map(SocketVerdict::from))
+        })
+        .await
+    }
+
     /// Runs one call within its budget, and translates its failure into a fault.
     async fn bounded<T>(
         &mut self,
@@ -283,7 +339,9 @@ async fn enter(module: &Module, store: &mut Store<HostState>) -> wasmtime::Resul
         on_timer: callback(&instance, store, on_timer.as_ref())?,
         run: callback(&instance, store, run.as_ref())?,
     };
-    Ok(Exports { world, optional })
+    let project = compiled.project.as_ref();
+    let project = project.map(|indices| indices.load(&mut *store, &instance)).transpose()?;
+    Ok(Exports { world, optional, project })
 }
 
 /// Returns the function of an instance at this index, if there is one.
@@ -365,9 +423,31 @@ fn request_param<'a>(
     types::RequestParam { method: &request.method, uri: &request.uri, headers, body: &request.body }
 }
 
+fn outside_param(request: &Request) -> outside::Request {
+    let Request { method, uri, headers, body } = request.clone();
+    outside::Request { method, uri, headers, body: body.into() }
+}
+
+fn response_of(response: outside::Response) -> Response {
+    Response { status: response.status, headers: response.headers, body: response.body.into() }
+}
+
 impl From<types::Response> for Response {
     fn from(response: types::Response) -> Self {
         Self { status: response.status, headers: response.headers, body: response.body.into() }
+    }
+}
+
+impl From<fetch::SocketVerdict> for SocketVerdict {
+    fn from(verdict: fetch::SocketVerdict) -> Self {
+        match verdict {
+            fetch::SocketVerdict::Enter(to) => Self::Enter(to.party, to.room),
+            fetch::SocketVerdict::Respond(response) => Self::Respond(response_of(response)),
+            fetch::SocketVerdict::Refuse(frame) => {
+                Self::Refuse(CloseFrame { code: frame.code, reason: frame.reason })
+            }
+            fetch::SocketVerdict::Unknown => Self::Unknown,
+        }
     }
 }
 

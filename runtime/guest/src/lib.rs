@@ -24,7 +24,7 @@ pub use engine::{Engine, EngineError};
 pub use fault::{GuestFault, Overrun};
 
 pub use flush::{Flush, Flushes};
-pub use instance::{DoorCall, HookVerdict, Instance};
+pub use instance::{DoorCall, HookVerdict, Instance, SocketVerdict};
 pub use module::{Code, LoadError, Module};
 pub use samples::LiveSamples;
 

@@ -4,6 +4,7 @@
 //! instantiating it can fail only for lack of space or by its own initialisers. It does not know rooms.
 
 use crate::bindings::CoreIndices;
+use crate::bindings::project::ProjectIndices;
 use crate::budget::GuestMemory;
 use crate::engine::Engine;
 use crate::host::HostState;
@@ -21,6 +22,7 @@ const VERSION: &str = "0.1.0";
 const EXPORTS: [&str; 2] = ["room:runtime/events@0.1.0", "room:runtime/door@0.1.0"];
 /// The exports that a module may have besides.
 const EXPIRY: &str = "room:runtime/expiry@0.1.0";
+const FETCH: &str = "room:runtime/fetch@0.1.0";
 const BATCH: &str = "room:runtime/batch@0.1.0";
 const TIMER_EVENTS: &str = "room:runtime/timer-events@0.1.0";
 /// The parts of WASI 0.2 that are linked. Sockets and HTTP are not among them.
@@ -94,6 +96,8 @@ pub(super) struct CompiledModule {
     pub(super) exports: CoreIndices,
     /// The indices of the exports that older modules do not have.
     pub(super) optional: OptionalExports<ComponentExportIndex>,
+    /// The indices of `on-fetch` and `on-socket`, if the module has them.
+    pub(super) project: Option<ProjectIndices>,
     hash: ModuleHash,
 }
 
@@ -153,6 +157,11 @@ impl Module {
         self.compiled.optional.on_timer.is_some()
     }
 
+    /// Returns true if it answers outside of rooms.
+    pub fn has_fetch(&self) -> bool {
+        self.compiled.project.is_some()
+    }
+
     /// Returns the hash of its bytes.
     pub fn hash(&self) -> ModuleHash {
         self.compiled.hash
@@ -176,7 +185,10 @@ impl CompiledModule {
             on_tick: export(&component, TIMER_EVENTS, "on-tick"),
             run: export(&component, BATCH, "run"),
         };
-        Ok(Self { pre, exports, optional, hash })
+        let has_fetch = component.get_export_index(None, FETCH).is_some();
+        let project = has_fetch.then(|| ProjectIndices::new(&pre)).transpose();
+        let project = project.map_err(|error| LoadError::Interface(format!("{error:#}")))?;
+        Ok(Self { pre, exports, optional, project, hash })
     }
 }
 

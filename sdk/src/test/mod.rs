@@ -43,6 +43,7 @@
 mod client;
 mod limits;
 mod mock;
+mod outside;
 mod replacements;
 mod runner;
 mod timers;
@@ -62,6 +63,7 @@ pub(crate) use mock::Mock;
 pub use world::LogLine;
 
 use crate::http::{Request, Response};
+use crate::project::SocketVerdict;
 use crate::time::Timestamp;
 use crate::timer::Timer;
 use crate::{Room, uri};
@@ -164,6 +166,17 @@ impl<R: Room> TestRoom<R> {
             request.uri = format!("{}{rest}", room_url(&runner.world));
         }
         runner.request(request)
+    }
+
+    /// Asks [`Room::on_fetch`] with a request whose URL names no room. A fault is answered with 500.
+    pub fn fetch(&self, request: Request) -> Option<Response> {
+        self.runner.borrow_mut().fetch(request)
+    }
+
+    /// Asks [`Room::on_socket`] with the request of a WebSocket whose URL names no room; `None` if it
+    /// failed, which is among the [errors](Self::take_errors).
+    pub fn socket(&self, request: Request) -> Option<SocketVerdict> {
+        self.runner.borrow_mut().socket(request)
     }
 
     /// Moves the clock. Alarms and timers that come due on the way fire at their time; one that fails is tried

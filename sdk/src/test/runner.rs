@@ -29,7 +29,7 @@ const ALARMS_AT_ONCE_MAX: u32 = 1_000;
 /// The code by which a hook refuses that returned an error.
 const HOOK_ERROR_CODE: u16 = 4401;
 /// The text that a client receives after a fault.
-const FAILED: &str = "the room failed";
+pub(super) const FAILED: &str = "the room failed";
 /// The text for a client whose id changes hands too often.
 const CONTENDED: &str =
     "connections with this id replace each other too often: an id belongs to one connection";
@@ -389,6 +389,10 @@ impl<R: Room> Runner<R> {
         Err(error)
     }
 
+    pub(super) fn report_fault(&mut self, error: String) {
+        self.report(Level::Error, error);
+    }
+
     fn report(&mut self, level: Level, message: String) {
         self.errors.push(message.clone());
         self.world.logs.push(LogLine { level, message, fields: Vec::new() });
@@ -421,13 +425,16 @@ impl<R: Room> Runner<R> {
 }
 
 /// Why a turn was dropped.
-enum Fault {
+pub(super) enum Fault {
     Returned(String),
     Panicked(String),
 }
 
 /// Runs room code in its world, and catches its panics.
-fn guarded<T>(world: &mut World, code: impl FnOnce() -> Result<T, String>) -> Result<T, Fault> {
+pub(super) fn guarded<T>(
+    world: &mut World,
+    code: impl FnOnce() -> Result<T, String>,
+) -> Result<T, Fault> {
     // The struct that a panic leaves is dropped, and the world is rolled back.
     match with_world(world, || catch_unwind(AssertUnwindSafe(code))) {
         Ok(result) => result.map_err(Fault::Returned),

@@ -245,7 +245,7 @@ impl World {
     pub(super) fn turn_mut(&mut self) -> &mut Turn {
         self.turn.as_mut().expect(
             "a room has storage, connections and an alarm only inside a callback, and none in \
-             on_before_connect and on_before_request",
+             the hooks before it",
         )
     }
 }

@@ -278,6 +278,32 @@ impl Room for Puppet {
         decide(request, lobby)
     }
 
+    fn on_fetch(request: Request, project: &ProjectEnv) -> Result<Option<Response>> {
+        misbehave(request.query("how").as_deref())?;
+        match request.path() {
+            "/own" | "/own.html" => {
+                let version = project.var("VERSION").unwrap_or_default();
+                let text = format!("own {} {} {version}", request.method(), request.text()?);
+                Ok(Some(Response::text(text).with_status(201)))
+            }
+            "/own/bad" => Ok(Some(Response::status(99))),
+            _ => Ok(None),
+        }
+    }
+
+    fn on_socket(request: Request, _: &ProjectEnv) -> Result<SocketVerdict> {
+        misbehave(request.query("how").as_deref())?;
+        Ok(match request.path() {
+            "/chat" => {
+                let (party, room) = (request.query("party"), request.query("room"));
+                SocketVerdict::enter(party.unwrap_or("main".to_owned()), room.unwrap_or_default())
+            }
+            "/gone" => SocketVerdict::refuse(4410, "gone"),
+            "/plain" => SocketVerdict::Respond(Response::status(418)),
+            _ => SocketVerdict::Unknown,
+        })
+    }
+
     fn on_before_request(request: Request, lobby: &Lobby) -> Result<Verdict> {
         decide(request, lobby)
     }
