@@ -129,9 +129,10 @@ function alarm(alarm) {
   return `${due(alarm.due_ms)}${alarm.tries ? `, try ${alarm.tries + 1}` : ""}`;
 }
 
-function timers({ count, next_ms }) {
-  if (!next_ms) return "–";
-  return `${count ? `${as.count(count)}, next ` : "next "}${due(next_ms)}`;
+// A room that is not there has none.
+function timers(pending) {
+  if (!pending?.next_ms) return "–";
+  return `${pending.count ? `${as.count(pending.count)}, next ` : "next "}${due(pending.next_ms)}`;
 }
 
 function due(due_ms) {
