@@ -131,6 +131,15 @@ pub mod room {
                         .finish()
                 }
             }
+            impl ::core::fmt::Display for Limit {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for Limit {}
             /// Why a connection ended, or should end.
             #[derive(Clone)]
             pub struct CloseFrame {
@@ -2557,6 +2566,132 @@ pub mod room {
                     result14
                 }
             }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The bytes of the room's keys and values, what this turn wrote included. The host may wait until
+            /// its store has taken in the earlier turns.
+            #[allow(async_fn_in_trait)]
+            pub fn bytes() -> ::core::result::Result<u64, StorageError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/storage@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "bytes"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result15 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = *ptr0.add(8).cast::<i64>();
+                                l3 as u64
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l4 = i32::from(*ptr0.add(8).cast::<u8>());
+                                let v14 = match l4 {
+                                    0 => {
+                                        let e14 = {
+                                            let l5 = *ptr0.add(16).cast::<i32>();
+                                            l5 as u32
+                                        };
+                                        StorageError::InvalidKey(e14)
+                                    }
+                                    1 => {
+                                        let e14 = {
+                                            let l6 = *ptr0.add(16).cast::<i32>();
+                                            l6 as u32
+                                        };
+                                        StorageError::ValueTooLarge(e14)
+                                    }
+                                    2 => {
+                                        let e14 = {
+                                            let l7 = *ptr0.add(16).cast::<*mut u8>();
+                                            let l8 = *ptr0
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len9 = l8;
+                                            let bytes9 = _rt::Vec::from_raw_parts(
+                                                l7.cast(),
+                                                len9,
+                                                len9,
+                                            );
+                                            let l10 = *ptr0
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes9),
+                                                max: l10 as u64,
+                                            }
+                                        };
+                                        StorageError::TooManyWrites(e14)
+                                    }
+                                    3 => {
+                                        let e14 = {
+                                            let l11 = *ptr0.add(16).cast::<*mut u8>();
+                                            let l12 = *ptr0
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len13 = l12;
+                                            let bytes13 = _rt::Vec::from_raw_parts(
+                                                l11.cast(),
+                                                len13,
+                                                len13,
+                                            );
+                                            _rt::string_lift(bytes13)
+                                        };
+                                        StorageError::InvalidRange(e14)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 4, "invalid enum discriminant");
+                                        StorageError::Unavailable
+                                    }
+                                };
+                                v14
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result15
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The limit `room_bytes_max`, which `bytes` cannot grow beyond.
+            #[allow(async_fn_in_trait)]
+            pub fn bytes_max() -> u64 {
+                unsafe {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/storage@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "bytes-max"]
+                        fn wit_import0() -> i64;
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import0() -> i64 {
+                        unreachable!()
+                    }
+                    let ret = wit_import0();
+                    ret as u64
+                }
+            }
         }
         /// The room's one alarm: a durable time at which `on-alarm` is called, at least once.
         ///
@@ -2638,6 +2773,27 @@ pub mod room {
                         unreachable!()
                     }
                     wit_import0();
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// How many tries of the alarm that `on-alarm` handles have failed before: 0 at the first one, and
+            /// outside `on-alarm`. The count survives a crash of the host; a try that a crash interrupted is not
+            /// in it.
+            #[allow(async_fn_in_trait)]
+            pub fn tries() -> u32 {
+                unsafe {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/alarm@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "tries"]
+                        fn wit_import0() -> i32;
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import0() -> i32 {
+                        unreachable!()
+                    }
+                    let ret = wit_import0();
+                    ret as u32
                 }
             }
         }
@@ -3112,6 +3268,8 @@ pub mod room {
             #[doc(hidden)]
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
+            pub type Limit = super::super::super::room::runtime::types::Limit;
+            pub type Response = super::super::super::room::runtime::types::Response;
             #[allow(unused_unsafe, clippy::all)]
             /// The name of the party, in kebab-case: `main`, `chat-room`.
             #[allow(async_fn_in_trait)]
@@ -3192,7 +3350,8 @@ pub mod room {
             /// Commits and releases what this turn did so far, and starts another turn within the same
             /// callback. What was flushed stays done even if the rest of the callback fails.
             ///
-            /// The next turn has the time that the callback has left, and fresh counts of sends and writes.
+            /// The next turn has the time that the callback has left, and fresh counts of sends and writes. A
+            /// flush while a savepoint is open traps.
             #[allow(async_fn_in_trait)]
             pub fn flush() -> () {
                 unsafe {
@@ -3207,6 +3366,188 @@ pub mod room {
                         unreachable!()
                     }
                     wit_import0();
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Marks what this turn has done so far, and returns the number of the mark. At most
+            /// `turn_savepoints_max` are open at once; beyond that the call is refused. A savepoint that is still
+            /// open when the callback returns is released.
+            #[allow(async_fn_in_trait)]
+            pub fn savepoint() -> ::core::result::Result<u32, Limit> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 16 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 16
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/room@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "savepoint"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result8 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = *ptr0.add(8).cast::<i32>();
+                                l3 as u32
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l4 = *ptr0.add(8).cast::<*mut u8>();
+                                let l5 = *ptr0
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len6 = l5;
+                                let bytes6 = _rt::Vec::from_raw_parts(
+                                    l4.cast(),
+                                    len6,
+                                    len6,
+                                );
+                                let l7 = *ptr0
+                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<i64>();
+                                super::super::super::room::runtime::types::Limit {
+                                    name: _rt::string_lift(bytes6),
+                                    max: l7 as u64,
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result8
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Undoes what this turn did since a savepoint: writes, the alarm, timers, ticks, sends, broadcasts,
+            /// closes and states of connections, with their counts against the limits. The id of a timer that was
+            /// undone is not given again. The savepoint ends, and so do those that were made after it. The call
+            /// traps if no savepoint with this number is open.
+            #[allow(async_fn_in_trait)]
+            pub fn rollback(savepoint: u32) -> () {
+                unsafe {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/room@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "rollback"]
+                        fn wit_import0(_: i32);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import0(_: i32) {
+                        unreachable!()
+                    }
+                    wit_import0(_rt::as_i32(&savepoint));
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Keeps what this turn did since a savepoint. The savepoint ends, and so do those that were made
+            /// after it. The call traps if no savepoint with this number is open.
+            #[allow(async_fn_in_trait)]
+            pub fn release(savepoint: u32) -> () {
+                unsafe {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/room@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "release"]
+                        fn wit_import0(_: i32);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import0(_: i32) {
+                        unreachable!()
+                    }
+                    wit_import0(_rt::as_i32(&savepoint));
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Names what the client gets if the running `on-request` returns `err`: this response, with a
+            /// status of 400 to 599, in place of a 500. The turn is dropped all the same, but the host does not
+            /// count that as a fault of the room. The last call counts; in other callbacks it has no effect.
+            #[allow(async_fn_in_trait)]
+            pub fn refuse(response: &Response) -> () {
+                unsafe {
+                    let super::super::super::room::runtime::types::Response {
+                        status: status0,
+                        headers: headers0,
+                        body: body0,
+                    } = response;
+                    let vec4 = headers0;
+                    let len4 = vec4.len();
+                    let layout4 = _rt::alloc::Layout::from_size_align(
+                            vec4.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result4, _cleanup4) = wit_bindgen::rt::Cleanup::new(layout4);
+                    for (i, e) in vec4.into_iter().enumerate() {
+                        let base = result4
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t1_0, t1_1) = e;
+                            let vec2 = t1_0;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len2;
+                            *base.add(0).cast::<*mut u8>() = ptr2.cast_mut();
+                            let vec3 = t1_1;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len3;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr3.cast_mut();
+                        }
+                    }
+                    let vec5 = body0;
+                    let ptr5 = vec5.as_ptr().cast::<u8>();
+                    let len5 = vec5.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/room@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "refuse"]
+                        fn wit_import6(
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import6(
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import6(
+                        _rt::as_i32(status0),
+                        result4,
+                        len4,
+                        ptr5.cast_mut(),
+                        len5,
+                    );
                 }
             }
         }
@@ -6716,9 +7057,9 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3217] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3399] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x94\x18\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xca\x19\x01A\x02\x01\
 A#\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
@@ -6740,7 +7081,7 @@ get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x0
 \x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\
 \x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02\
 ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connecti\
-ons@0.1.0\x05\x06\x01B&\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x01q\x05\x0bi\
+ons@0.1.0\x05\x06\x01B+\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x01q\x05\x0bi\
 nvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinva\
 lid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\
 \x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-\
@@ -6752,35 +7093,40 @@ j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01
 \x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03\
 key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\
 \x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\
-\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x03\0\x1aroom:ru\
-ntime/storage@0.1.0\x05\x07\x01B\x07\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\
-\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\x03\0\x18\
-room:runtime/alarm@0.1.0\x05\x08\x01B\x14\x02\x03\x02\x01\x05\x04\0\x05limit\x03\
-\0\0\x01q\x02\x0cbeyond-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btimer-er\
-ror\x03\0\x02\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04data\x05\
-\x05triesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\
-\x03tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\
-\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\
-\x01@\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime/timers@\
-0.1.0\x05\x09\x01B\x05\x01@\0\0s\x04\0\x05party\x01\0\x04\0\x04name\x01\0\x01@\0\
-\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:runtime/room@0.1.0\x05\x0a\x01B\x06\x01\
-m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\x02\
-ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x05write\
-\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x0b\x01B\x02\x01@\0\x01\0\x04\0\x03\
-run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x0c\x01B\x03\x01j\0\x01s\x01@\0\0\
-\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:runtime/expiry@0.1.0\x05\x0d\x02\x03\
-\0\x05\x05timer\x01B\x07\x02\x03\x02\x01\x0e\x04\0\x05timer\x03\0\0\x01j\0\x01s\x01\
-@\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\x01@\0\0\x02\x04\0\x07on-tick\
-\x01\x04\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x0f\x02\x03\0\0\x07request\
-\x02\x03\0\0\x08response\x01B\x11\x02\x03\x02\x01\x10\x04\0\x07request\x03\0\0\x02\
-\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x0bclose-\
+\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\
+\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1a\
+room:runtime/storage@0.1.0\x05\x07\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
+\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\
+\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x08\x01B\
+\x14\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\
+\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02\
+ids\x02atw\x05every\x04\x03tags\x04data\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01\
+j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03tags\x04data\x05\0\x08\x04\0\x08s\
+chedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\
+\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04\
+tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x09\x02\x03\0\0\x08response\x01\
+B\x11\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0a\x04\0\x08re\
+sponse\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\x01\
+\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\
+\x01@\x01\x09savepointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\x08\
+\x01@\x01\x08response\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/ro\
+om@0.1.0\x05\x0b\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\
+\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fie\
+lds\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x0c\x01\
+B\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x0d\x01\
+B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:runtime/ex\
+piry@0.1.0\x05\x0e\x02\x03\0\x05\x05timer\x01B\x07\x02\x03\x02\x01\x0f\x04\0\x05\
+timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\x01\
+@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x10\
+\x02\x03\0\0\x07request\x01B\x11\x02\x03\x02\x01\x11\x04\0\x07request\x03\0\0\x02\
+\x03\x02\x01\x0a\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x0bclose-\
 frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\x0bdestination\x03\0\x06\x01q\x04\
 \x05enter\x01\x07\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07unknown\0\0\x04\0\
 \x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\x07request\x01\0\
 \x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\x09\x01s\x01@\x01\x07request\x01\0\x0d\x04\
 \0\x09on-socket\x01\x0e\x04\0\x18room:runtime/fetch@0.1.0\x05\x12\x01B\x1d\x02\x03\
-\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x10\x04\0\x07request\x03\0\
-\x02\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x03\x04\0\x0a\
+\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x11\x04\0\x07request\x03\0\
+\x02\x02\x03\x02\x01\x0a\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x03\x04\0\x0a\
 connection\x03\0\x06\x02\x03\x02\x01\x04\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01\
 s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0acon\
 nection\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\
@@ -6789,8 +7135,8 @@ sage\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x
 \x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05erro\
 rs\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\
 \x04\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/eve\
-nts@0.1.0\x05\x13\x01B\x0e\x02\x03\x02\x01\x10\x04\0\x07request\x03\0\0\x02\x03\x02\
-\x01\x11\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x0bclose-frame\x03\
+nts@0.1.0\x05\x13\x01B\x0e\x02\x03\x02\x01\x11\x04\0\x07request\x03\0\0\x02\x03\x02\
+\x01\x0a\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x0bclose-frame\x03\
 \0\x04\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\
 \0\x07verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01\
 j\x01\x07\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-con\
@@ -6810,9 +7156,9 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2140] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xbf\x0f\x01A\x02\x01\
-A\x14\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2335] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x82\x11\x01A\x02\x01\
+A\x15\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
@@ -6833,7 +7179,7 @@ get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x0
 \x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\
 \x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02\
 ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connecti\
-ons@0.1.0\x05\x06\x01B&\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x01q\x05\x0bi\
+ons@0.1.0\x05\x06\x01B+\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x01q\x05\x0bi\
 nvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinva\
 lid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\
 \x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-\
@@ -6845,24 +7191,29 @@ j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01
 \x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03\
 key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\
 \x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\
-\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x03\0\x1aroom:ru\
-ntime/storage@0.1.0\x05\x07\x01B\x07\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\
-\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\x03\0\x18\
-room:runtime/alarm@0.1.0\x05\x08\x01B\x14\x02\x03\x02\x01\x05\x04\0\x05limit\x03\
-\0\0\x01q\x02\x0cbeyond-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btimer-er\
-ror\x03\0\x02\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04data\x05\
-\x05triesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\
-\x03tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\
-\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\
-\x01@\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime/timers@\
-0.1.0\x05\x09\x01B\x05\x01@\0\0s\x04\0\x05party\x01\0\x04\0\x04name\x01\0\x01@\0\
-\x01\0\x04\0\x05flush\x01\x01\x03\0\x17room:runtime/room@0.1.0\x05\x0a\x01B\x06\x01\
-m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\x02\
-ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x05write\
-\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x0b\x04\09room:runtime/module-with-\
-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&module-with-all-of-its-exports\
--removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.2\
-62.0\x10wit-bindgen-rust\x060.63.0";
+\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\
+\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1a\
+room:runtime/storage@0.1.0\x05\x07\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
+\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\
+\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x08\x01B\
+\x14\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\
+\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02\
+ids\x02atw\x05every\x04\x03tags\x04data\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01\
+j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03tags\x04data\x05\0\x08\x04\0\x08s\
+chedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\
+\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04\
+tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x09\x02\x03\0\0\x08response\x01\
+B\x11\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0a\x04\0\x08re\
+sponse\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\x01\
+\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\
+\x01@\x01\x09savepointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\x08\
+\x01@\x01\x08response\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/ro\
+om@0.1.0\x05\x0b\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\
+\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fie\
+lds\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x0c\x04\
+\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&mo\
+dule-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\
+\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

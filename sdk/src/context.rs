@@ -4,7 +4,7 @@
 //! when the turn commits, and a failure that no caller could see fails the turn. It does not know
 //! which event is being handled.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::time::Duration;
 
 use crate::Result;
@@ -21,7 +21,9 @@ pub struct Context {
     party: OnceCell<String>,
     name: OnceCell<String>,
     /// The first failure of a broadcast or a schedule that took effect by being dropped.
-    failure: RefCell<Option<Error>>,
+    pub(crate) failure: RefCell<Option<Error>>,
+    /// How many transactions are open, one in the other.
+    pub(crate) transactions: Cell<u32>,
 }
 
 impl Context {
@@ -103,8 +105,14 @@ impl Context {
     /// and sent, and stays done even if the rest of the callback fails. For progress on long work.
     ///
     /// # Errors
-    /// A broadcast or a schedule of the turn so far failed. Nothing is committed then.
+    /// A broadcast or a schedule of the turn so far failed, or a [transaction](Self::transaction) is open.
+    /// Nothing is committed then.
     pub fn flush(&self) -> Result {
+        if self.transactions.get() > 0 {
+            return Err(anyhow::anyhow!(
+                "a transaction cannot be flushed, as it may still be undone: flush before it or after it"
+            ));
+        }
         match self.failure.take() {
             Some(failure) => Err(failure),
             None => {
@@ -206,5 +214,12 @@ impl Alarm {
     /// Removes the alarm when the turn commits.
     pub fn delete(&self) {
         Current::delete_alarm();
+    }
+
+    /// How many tries of the alarm that `on_alarm` handles have failed before: 0 at the first one, and
+    /// outside `on_alarm`. The count survives a crash of the server; a try that a crash interrupted is not
+    /// in it.
+    pub fn tries(&self) -> u32 {
+        Current::alarm_tries()
     }
 }

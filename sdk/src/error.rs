@@ -1,10 +1,12 @@
 //! What can go wrong when a room calls its host.
 //!
-//! Owns the refusals of the contract and [`Result`]. Invariant: a refused call did nothing and
+//! Owns the refusals of the contract, [`StatusError`] and [`Result`]. Invariant: a refused call did nothing and
 //! the turn continues; whether it fails is up to the room, which says so with `?`. It does not know
 //! what a room's own errors look like: [`Error`] takes any.
 
 use std::fmt;
+
+use crate::http::Response;
 
 /// Any error: [`anyhow::Error`], so that `?` works on everything that implements
 /// [`std::error::Error`]. [`Error::downcast_ref`] finds a [`ConnectionError`] or [`StorageError`].
@@ -158,3 +160,62 @@ impl fmt::Display for TimerError {
 }
 
 impl std::error::Error for TimerError {}
+
+/// The refusal of a transaction inside too many others.
+pub(crate) fn too_deep(limit: &str, max: u64) -> Error {
+    let raise = Raise(limit);
+    anyhow::anyhow!(
+        "this turn has more open transactions than {limit} = {max} allows; {raise}, or nest fewer"
+    )
+}
+
+/// An error of [`Room::on_request`](crate::Room::on_request) that its client may see: a status and a text.
+///
+/// The turn is dropped as with any error. The client gets this status, with the text as its body, and not a
+/// 500. The runtime takes it as an answer and not as a fault of the room, and logs nothing. Of an error with
+/// context, the client gets the status and the text, and not the context.
+///
+/// ```
+/// # use room_sdk::prelude::*;
+/// # use room_sdk::test::TestRoom;
+/// # #[derive(Default)]
+/// # struct Games;
+/// impl Room for Games {
+///     fn on_request(&mut self, ctx: &Context, request: Request) -> Result<Response> {
+///         let name = request.query("game").unwrap_or_default();
+///         let game = ctx.storage().get::<String>(&name)?;
+///         let game = game.ok_or_else(|| StatusError::new(404, "no such game"))?;
+///         Ok(Response::text(game))
+///     }
+/// }
+///
+/// let room = TestRoom::<Games>::new("lobby");
+/// let response = room.request(Request::get("/?game=chess"));
+/// assert_eq!(response.status_code(), 404);
+/// assert_eq!(response.body_text(), "no such game");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusError {
+    status: u16,
+    text: String,
+}
+
+impl StatusError {
+    /// An error with an HTTP status of 400 to 599. With any other status the client gets a 500.
+    pub fn new(status: u16, text: impl Into<String>) -> Self {
+        Self { status, text: text.into() }
+    }
+
+    /// What the client gets.
+    pub(crate) fn response(&self) -> Response {
+        Response::text(self.text.clone()).with_status(self.status)
+    }
+}
+
+impl fmt::Display for StatusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (status {})", self.text, self.status)
+    }
+}
+
+impl std::error::Error for StatusError {}

@@ -16,7 +16,7 @@ use crate::bindings::room::runtime::{
 };
 use crate::connection::{Close, Connection};
 use crate::context::Context;
-use crate::error::{ConnectionError, StorageError, TimerError};
+use crate::error::{ConnectionError, StorageError, TimerError, too_deep};
 use crate::host::{ConnectionData, Entry, Host, ListOptions, Page, TimerRecord};
 use crate::http::{Lobby, Request, Response, Verdict};
 use crate::instance::Live;
@@ -38,8 +38,12 @@ pub struct Component<R>(PhantomData<R>);
 impl<R: Room> Component<R> {
     /// Runs a callback of the started room.
     fn turn<T>(callback: impl FnOnce(&mut R, &Context) -> Result<T>) -> Result<T, String> {
+        Self::live(|live| live.turn(callback))
+    }
+
+    fn live<T>(call: impl FnOnce(&mut Live<R>) -> Result<T, String>) -> Result<T, String> {
         LIVE.with_borrow_mut(|slot| match slot.as_mut().and_then(|live| live.downcast_mut()) {
-            Some(live) => Live::<R>::turn(live, callback),
+            Some(live) => call(live),
             None => Err("the room was not started".to_owned()),
         })
     }
@@ -84,7 +88,7 @@ impl<R: Room> events::Guest for Component<R> {
     }
 
     fn on_request(request: types::Request) -> Result<types::Response, String> {
-        Self::turn(|room, ctx| room.on_request(ctx, request.into())).map(Into::into)
+        Self::live(|live| live.request(request.into())).map(Into::into)
     }
 
     fn on_alarm() -> Result<(), String> {
@@ -239,6 +243,14 @@ impl Host for Wasm {
         Ok(storage::delete_all()?)
     }
 
+    fn bytes() -> Result<u64, StorageError> {
+        Ok(storage::bytes()?)
+    }
+
+    fn bytes_max() -> u64 {
+        storage::bytes_max()
+    }
+
     fn alarm() -> Option<u64> {
         alarm::get()
     }
@@ -249,6 +261,10 @@ impl Host for Wasm {
 
     fn delete_alarm() {
         alarm::delete();
+    }
+
+    fn alarm_tries() -> u32 {
+        alarm::tries()
     }
 
     fn schedule(timer: TimerRecord) -> Result<String, TimerError> {
@@ -277,6 +293,22 @@ impl Host for Wasm {
 
     fn flush() {
         room::flush();
+    }
+
+    fn savepoint() -> Result<u32> {
+        room::savepoint().map_err(|types::Limit { name, max }| too_deep(&name, max))
+    }
+
+    fn roll_back(savepoint: u32) {
+        room::rollback(savepoint);
+    }
+
+    fn release(savepoint: u32) {
+        room::release(savepoint);
+    }
+
+    fn refuse(response: Response) {
+        room::refuse(&response.into());
     }
 
     fn log(level: Level, message: &str, fields: &[(&str, String)]) {

@@ -4,7 +4,9 @@
 //! build: the runtime on wasm, the mock of [`test`](crate::test) elsewhere. Invariant: nothing else
 //! in the SDK asks on which target it runs. It does not know rooms or callbacks.
 
+use crate::Result as AnyResult;
 use crate::error::{ConnectionError, StorageError, TimerError};
+use crate::http::Response;
 use crate::log::Level;
 use crate::message::Message;
 
@@ -76,10 +78,13 @@ pub(crate) trait Host {
     fn delete_many(keys: &[Vec<u8>]) -> Result<u32, StorageError>;
     fn list(options: &ListOptions) -> Result<Page, StorageError>;
     fn delete_all() -> Result<(), StorageError>;
+    fn bytes() -> Result<u64, StorageError>;
+    fn bytes_max() -> u64;
 
     fn alarm() -> Option<u64>;
     fn set_alarm(at: u64);
     fn delete_alarm();
+    fn alarm_tries() -> u32;
 
     /// Schedules a timer as it is described, but for its id and tries.
     fn schedule(timer: TimerRecord) -> Result<String, TimerError>;
@@ -90,6 +95,10 @@ pub(crate) trait Host {
     fn party() -> String;
     fn name() -> String;
     fn flush();
+    fn savepoint() -> AnyResult<u32>;
+    fn roll_back(savepoint: u32);
+    fn release(savepoint: u32);
+    fn refuse(response: Response);
     fn log(level: Level, message: &str, fields: &[(&str, String)]);
     fn now_ms() -> u64;
     fn var(name: &str) -> Option<String>;

@@ -6,6 +6,9 @@
 
 use crate::connection::forget_states;
 use crate::context::Context;
+use crate::error::StatusError;
+use crate::host::{Current, Host as _};
+use crate::http::{Request, Response};
 use crate::{Result, Room};
 
 /// A room that has started.
@@ -31,5 +34,16 @@ impl<R: Room> Live<R> {
         forget_states();
         let result = callback(&mut self.room, &self.ctx);
         self.ctx.settle(result)
+    }
+
+    /// Runs `on_request`, and names the response that goes with a [`StatusError`].
+    pub(crate) fn request(&mut self, request: Request) -> Result<Response, String> {
+        self.turn(|room, ctx| {
+            room.on_request(ctx, request).inspect_err(|error| {
+                if let Some(error) = error.downcast_ref::<StatusError>() {
+                    Current::refuse(error.response());
+                }
+            })
+        })
     }
 }

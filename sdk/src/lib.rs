@@ -29,7 +29,8 @@
 //! # Turns
 //! Each callback is one *turn*, all or nothing. Storage writes, the alarm, timers, connection state, messages
 //! and closes take effect together when it returns `Ok`. If it returns `Err` or panics, none of them
-//! does, and nothing was sent. What a turn sends leaves only after what it wrote is durable.
+//! does, and nothing was sent. What a turn sends leaves only after what it wrote is durable. A part of a
+//! turn is undone alone if it ran in a [transaction](Context::transaction).
 //!
 //! Fields of the struct are a cache: they are lost when the room is evicted, reloaded or panics.
 //! [`Room::on_start`] fills them from [storage](Context::storage). A turn that returned `Err` does not
@@ -72,13 +73,14 @@ mod storage;
 pub mod test;
 mod time;
 mod timer;
+mod transaction;
 mod uri;
 
 pub use anyhow::{anyhow, bail, ensure};
 
 pub use connection::{Close, Connection};
 pub use context::{Alarm, Broadcast, Context};
-pub use error::{ConnectionError, Error, Result, StorageError, TimerError};
+pub use error::{ConnectionError, Error, Result, StatusError, StorageError, TimerError};
 pub use http::{Lobby, Request, Response, Verdict};
 pub use list::{Entries, List};
 pub use message::{IntoMessage, Message};
@@ -91,8 +93,8 @@ pub use timer::{Schedule, Timer};
 pub mod prelude {
     pub use crate::{
         Close, Connection, Context, Error, IntoMessage, Lobby, Message, ProjectEnv, Request,
-        Response, Result, Room, SocketVerdict, Timer, Timestamp, Verdict, anyhow, bail, ensure,
-        log,
+        Response, Result, Room, SocketVerdict, StatusError, Timer, Timestamp, Verdict, anyhow,
+        bail, ensure, log,
     };
 }
 
@@ -140,12 +142,14 @@ pub trait Room: Default + 'static {
         Ok(())
     }
 
-    /// A plain HTTP request came for the room's URL or a path below it ([`Request::rest`]).
+    /// A plain HTTP request came for the room's URL or a path below it ([`Request::rest`]). On `Err` the
+    /// client gets a 500 and no text, or the status and text of a [`StatusError`].
     fn on_request(&mut self, ctx: &Context, request: Request) -> Result<Response> {
         Ok(Response::text("not implemented").with_status(404))
     }
 
-    /// The alarm is due; see [`Alarm`]. On `Err` it is retried after 2 s, 4 s, … six times.
+    /// The alarm is due; see [`Alarm`]. On `Err` it is retried after 2 s, 4 s, … six times;
+    /// [`Alarm::tries`] counts them.
     fn on_alarm(&mut self, ctx: &Context) -> Result {
         Ok(())
     }

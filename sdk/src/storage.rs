@@ -166,6 +166,20 @@ impl Storage {
         Current::delete_many(&owned(keys)).context("cannot delete from storage")
     }
 
+    /// The bytes of the room's keys and values, what this turn wrote included. After a commit it may wait a
+    /// moment for the disk, so ask for it seldom.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::StorageError::Unavailable).
+    pub fn bytes(&self) -> Result<u64> {
+        Current::bytes().context("cannot measure the storage")
+    }
+
+    /// What [`bytes`](Self::bytes) cannot grow beyond: `room_bytes_max` in `room.toml [limits]`.
+    pub fn bytes_max(&self) -> u64 {
+        Current::bytes_max()
+    }
+
     /// Removes every key, and the alarm.
     ///
     /// # Errors

@@ -93,3 +93,25 @@ async fn a_burst_of_alarms_leaves_slots_for_visitors() {
         rang(&node, room).await;
     }
 }
+
+#[tokio::test]
+async fn an_alarm_knows_its_failed_tries_after_a_restart_too() {
+    let node = Setup::disk().limits(|limits| limits.alarm_retry_ms_min = 200).start().await;
+    // What is flushed stays, although the try fails.
+    let steps = json!(["note_tries", "flush", "note_tries", "flush", {"err": "asked to fail"}]);
+    node.post("lobby", &json!([{"plan": ["on_alarm", 3, steps]}, {"alarm_in": 1}])).await;
+    let tries = async |node: &TestNode| -> Vec<String> {
+        let events = node.report("lobby").await["events"].clone();
+        let events: Vec<String> = serde_json::from_value(events).unwrap();
+        events.into_iter().filter(|event| event.starts_with("try")).collect()
+    };
+    until("the first try", async || tries(&node).await.len() == 2).await;
+    let node = node.restart().await;
+    rang(&node, "lobby").await;
+    assert_eq!(tries(&node).await, ["try 0", "try 0", "try 1", "try 1", "try 2", "try 2"]);
+    // The next alarm starts at 0.
+    let plan = json!({"plan": ["on_alarm", 1, ["note_tries"]]});
+    node.post("lobby", &json!([plan, {"alarm_in": 1}])).await;
+    until("the next alarm", async || tries(&node).await.len() == 7).await;
+    assert_eq!(tries(&node).await.last().map(String::as_str), Some("try 0"));
+}

@@ -176,3 +176,22 @@ async fn messages_of_departed_clients_are_dropped_while_the_guest_fails() {
     let faults = overview["faults"].as_u64().unwrap();
     assert!(faults < 32, "{faults} of 64 messages of departed clients were handled");
 }
+
+#[tokio::test]
+async fn a_room_uses_120_mib_of_memory_beside_another_one() {
+    let limits = |limits: &mut room_runtime::Limits| {
+        (limits.memory_bytes_max, limits.turn_ms_max) = (128 << 20, 10_000);
+    };
+    let node = Setup::memory().limits(limits).start().await;
+    let mut other = node.connect("other").await;
+    let mut client = node.connect("lobby").await;
+    assert_eq!(client.ask(json!([{"leak": 120 << 20}, {"say": "kept"}])).await, "kept");
+    assert_eq!(other.echo("works").await, "works");
+    assert_eq!(client.ask(json!([{"leak": 1 << 20}, {"say": "more"}])).await, "more");
+    assert_eq!(node.report("lobby").await["starts"], 1);
+    // The bound is where it is set to be, and costs no one else anything.
+    client.tell(json!([{"leak": 8 << 20}])).await;
+    assert_eq!(client.echo("a fresh instance").await, "a fresh instance");
+    assert_eq!(node.report("lobby").await["starts"], 2);
+    assert_eq!(other.echo("works still").await, "works still");
+}

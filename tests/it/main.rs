@@ -47,4 +47,5 @@ mod storage;
 mod ticks;
 mod timers;
 mod tls;
+mod transactions;
 mod turns;

@@ -96,3 +96,24 @@ async fn two_nodes_cannot_open_the_same_folder() {
     node.deploy(guest("puppet"), &[]).await.unwrap();
     assert_eq!(node.report("lobby").await["starts"], 1);
 }
+
+#[tokio::test]
+async fn a_room_knows_its_bytes_and_their_bound() {
+    let node = Setup::disk().limits(|limits| limits.room_bytes_max = 2_000_000).start().await;
+    let bytes = |said: &String| -> u64 {
+        said.strip_suffix(" of 2000000").and_then(|bytes| bytes.parse().ok()).expect(said)
+    };
+    let undone = json!({"transaction": [{"put_bytes": ["kk", 500]}, "bytes", {"err": ""}]});
+    let steps = json!(["bytes", {"put_bytes": ["k", 1_000]}, "bytes", undone, "bytes", {"put_bytes": ["k", 100]}]);
+    let said = script(&node.post("lobby", &steps).await);
+    let first = bytes(&said[0]);
+    assert_eq!(bytes(&said[1]), first + 1_001);
+    assert_eq!(bytes(&said[2]), first + 1_503);
+    assert_eq!(bytes(&said[4]), first + 1_001);
+    let next = script(&node.post("lobby", &json!(["bytes", "delete_all", "bytes"])).await);
+    assert_eq!([bytes(&next[0]), bytes(&next[1])], [first + 101, 0]);
+    let node = node.restart().await;
+    let after =
+        script(&node.post("lobby", &json!(["delete_all", {"put": ["k", 1]}, "bytes"])).await);
+    assert_eq!(bytes(&after[0]), 2);
+}

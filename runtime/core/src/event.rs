@@ -94,6 +94,8 @@ pub enum GuestAnswer {
     Tags(Vec<String>),
     /// The response to a request.
     Response(Response),
+    /// The response to a request that the guest refused. Its turn did nothing.
+    Refused(Response),
 }
 
 /// One WebSocket message. Cloning shares the bytes.

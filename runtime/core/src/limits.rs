@@ -154,12 +154,13 @@ limits! {
     turn_ms_max: "ms" = 1_000, "Time a callback may compute", "the turn is dropped and the instance discarded";
     turn_wall_ms_max: "ms" = 10_000, "Time a callback may take, sleeping included", "the turn is dropped and the instance discarded";
     tick_ms: "ms" = 10, "Time after which a busy guest yields its thread; the process has one value for all projects", "other rooms run";
-    memory_bytes_max: "bytes" = 64 * MIB, "Linear memory of an instance, at most 64 MiB", "the allocation fails, and most guests then trap";
+    memory_bytes_max: "bytes" = 64 * MIB, "Linear memory of an instance, at most 128 MiB", "the allocation fails, and most guests then trap";
     stack_bytes_max: "bytes" = 512 * KIB, "Stack of an instance; the process has one size for all projects", "the turn is dropped and the instance discarded";
     turn_sends_max: "messages" = 10_000, "Messages, broadcasts and closes of one turn", "the send is refused";
     turn_send_bytes_max: "bytes" = 32 * MIB, "Bytes sent by one turn, a broadcast counted once", "the send is refused";
     turn_writes_max: "writes" = 10_000, "Keys written by one turn, or requested in one call", "the call is refused";
     turn_write_bytes_max: "bytes" = 8 * MIB, "Bytes of keys and values written by one turn", "the write is refused";
+    turn_savepoints_max: "savepoints" = 16, "Transactions of one turn that are open at the same time, one in the other", "the transaction is refused";
     key_bytes_max: "bytes" = 2_048, "Length of a storage key", "the call is refused";
     value_bytes_max: "bytes" = MIB, "Size of a stored value", "the write is refused";
     list_page_entries_max: "entries" = 1_000, "Entries in one page of a listing", "the page reports that there are more entries";
@@ -244,7 +245,7 @@ limits! {
 }
 
 /// The upper bound of an instance's memory, in bytes: a slot of the pool reserves this much.
-pub const MEMORY_BYTES_CEILING: u64 = 64 * MIB;
+pub const MEMORY_BYTES_CEILING: u64 = 128 * MIB;
 
 /// The largest piece that survived power cuts in sled in measurements.
 const CHUNK_BYTES_CEILING: u64 = 4 * KIB;

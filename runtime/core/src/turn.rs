@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 mod effects;
 mod jobs;
+mod savepoint;
+mod space;
 mod view;
 
 use effects::entry_bytes;
@@ -21,6 +23,8 @@ pub use effects::is_meant_for;
 pub use effects::{AlarmChange, Cleared, Effects, Output, Tags, TickChange, Writes};
 use jobs::TurnJobs;
 pub use jobs::{CarriedJobs, TimerPlan};
+pub use savepoint::NoSavepoint;
+use savepoint::Savepoints;
 pub use view::{EmptyView, ReadError, View};
 
 /// The reason why a call of the guest was refused. The turn continues.
@@ -45,6 +49,7 @@ pub enum Refusal {
 }
 
 /// One call of a guest: what it may read, and what it has done so far.
+#[cfg_attr(test, derive(Clone))]
 pub struct Turn {
     view: Arc<dyn View>,
     /// The connections as they were before the turn, which notes its changes in its effects.
@@ -52,8 +57,11 @@ pub struct Turn {
     /// The connection that the event is about. The guest finds it even if it is not open.
     subject: Option<Serial>,
     alarm: Option<u64>,
+    /// The failed tries of the alarm that the event is about.
+    alarm_tries: u32,
     jobs: TurnJobs,
     effects: Effects,
+    savepoints: Savepoints,
     send_bytes: usize,
     write_bytes: usize,
     read_error: Option<ReadError>,
@@ -84,8 +92,10 @@ impl Turn {
             connections,
             subject,
             alarm,
+            alarm_tries: 0,
             jobs: TurnJobs::default(),
             effects: Effects::default(),
+            savepoints: Savepoints::default(),
             send_bytes: 0,
             write_bytes: 0,
             read_error: None,
@@ -93,13 +103,26 @@ impl Turn {
         }
     }
 
-    /// Makes it the turn of the alarm's own event: while the guest handles it no alarm is set, and unless the
-    /// guest sets another the commit removes it.
+    /// Makes it the turn of the alarm's own event, after this many failed tries: while the guest handles it no
+    /// alarm is set, and unless the guest sets another the commit removes it.
     #[must_use]
-    pub fn for_alarm(mut self) -> Self {
+    pub fn for_alarm(mut self, tries: u32) -> Self {
         self.alarm = None;
         self.effects.writes.alarm = AlarmChange::Delete;
+        self.with_alarm_tries(tries)
+    }
+
+    /// Makes it a turn that continues the alarm's own event after a flush.
+    #[must_use]
+    pub fn with_alarm_tries(mut self, tries: u32) -> Self {
+        self.alarm_tries = tries;
         self
+    }
+
+    /// Returns the turn without anything that it did.
+    #[must_use]
+    pub fn undone(self) -> Self {
+        Self::new(self.view, self.connections, self.subject, self.limits)
     }
 
     /// Ends the turn, and returns its effects, which the room applies or drops.
@@ -246,6 +269,7 @@ impl Turn {
         if state.len() > size(self.limits.connection_state_bytes_max) {
             return Err(Refusal::StateTooLarge(self.limits.connection_state_bytes_max));
         }
+        self.savepoints.note_state(serial, self.effects.states.get(&serial));
         self.effects.states.insert(serial, state);
         Ok(())
     }
@@ -318,11 +342,11 @@ impl Turn {
 
     /// Removes every key, the alarm, and the timers.
     pub fn delete_all(&mut self) {
-        self.effects.writes.keys.clear();
-        self.effects.writes.cleared = Cleared::Yes;
+        let writes = &mut self.effects.writes;
+        self.savepoints.note_all(std::mem::take(&mut writes.keys), self.jobs.clear());
+        writes.cleared = Cleared::Yes;
         self.write_bytes = 0;
         self.delete_alarm();
-        self.jobs.clear();
     }
 
     /// Returns a page of entries in key order.
@@ -355,28 +379,9 @@ impl Turn {
             return Err(Refusal::UsedUp("room_bytes_max"));
         }
         self.write_bytes = bytes;
+        self.savepoints.note_keys(&self.effects.writes.keys, &changes);
         self.effects.writes.keys.extend(changes);
         Ok(())
-    }
-
-    /// Returns true if the room stays within its bytes with these changes, which make the turn's writes
-    /// `bytes`. Only a room near its bound is measured exactly.
-    fn has_room_for(&mut self, changes: &Overlay, bytes: usize) -> Result<bool, Refusal> {
-        let max = self.limits.room_bytes_max;
-        let stored_at_most = match self.effects.writes.cleared {
-            Cleared::Yes => 0,
-            Cleared::No => self.view.bytes_at_most(),
-        };
-        if stored_at_most.saturating_add(bytes as u64) <= max {
-            return Ok(true);
-        }
-        let (view, writes) = (&*self.view, &self.effects.writes);
-        let nothing = Overlay::new();
-        // A change that does not enlarge the room is accepted, even where the room exceeds a limit that was
-        // lowered.
-        let measured = stored_with(view, writes, changes)
-            .and_then(|bytes| Ok(bytes <= max || bytes <= stored_with(view, writes, &nothing)?));
-        measured.map_err(|error| self.unavailable(error))
     }
 
     fn check_key(&self, key: &[u8]) -> Result<(), Refusal> {
@@ -394,6 +399,11 @@ impl Turn {
     /// Returns when the alarm is due, in milliseconds since 1970.
     pub fn alarm(&self) -> Option<u64> {
         self.alarm
+    }
+
+    /// Returns how often the alarm that the event is about has failed before.
+    pub fn alarm_tries(&self) -> u32 {
+        self.alarm_tries
     }
 
     /// Sets the alarm in place of the one before.
@@ -429,24 +439,6 @@ fn check_close(frame: &CloseFrame) -> Result<(), Refusal> {
         )));
     }
     Ok(())
-}
-
-/// Returns the room's bytes after some writes and then some changes.
-fn stored_with(view: &dyn View, writes: &Writes, changes: &Overlay) -> Result<u64, ReadError> {
-    let earlier = writes.keys.iter().filter(|(key, _)| !changes.contains_key(*key));
-    let mut bytes = match writes.cleared {
-        Cleared::Yes => 0,
-        Cleared::No => view.bytes(),
-    };
-    for (key, value) in earlier.chain(changes) {
-        if writes.cleared == Cleared::No
-            && let Some(old) = view.value_len(key)?
-        {
-            bytes = bytes.saturating_sub((key.len() + old) as u64);
-        }
-        bytes += value.as_ref().map_or(0, |value| (key.len() + value.len()) as u64);
-    }
-    Ok(bytes)
 }
 
 fn read_page(

@@ -11,7 +11,7 @@ use crate::fault::Overrun;
 use crate::flush::Flushes;
 use crate::log::GuestLog;
 use room_core::connection::Connection;
-use room_core::event::{CloseFrame, Message};
+use room_core::event::{CloseFrame, Message, Response};
 use room_core::jobs::{JobId, Timer};
 use room_core::limits::{Limits, size};
 use room_core::span::{Direction, ListOptions};
@@ -29,6 +29,8 @@ pub(super) struct HostState {
     pub(super) flushes: Option<Flushes>,
     /// The messages of the present call; `None` unless that is a call for a batch.
     pub(super) inbox: Option<Inbox>,
+    /// What the client of the running request gets if its callback returns an error.
+    pub(super) refusal: Option<Response>,
     party: String,
     room: String,
     wasi: WasiCtx,
@@ -49,6 +51,7 @@ impl HostState {
             turn: None,
             flushes: None,
             inbox: None,
+            refusal: None,
             party: party.to_owned(),
             room: room.to_owned(),
             wasi,
@@ -195,6 +198,14 @@ impl storage::Host for HostState {
             Ok(())
         })
     }
+
+    fn bytes(&mut self) -> Call<u64, StorageError> {
+        self.stored(Turn::bytes)
+    }
+
+    fn bytes_max(&mut self) -> wasmtime::Result<u64> {
+        Ok(self.budget.limits().room_bytes_max)
+    }
 }
 
 impl alarm::Host for HostState {
@@ -210,6 +221,10 @@ impl alarm::Host for HostState {
     fn delete(&mut self) -> wasmtime::Result<()> {
         self.turn()?.delete_alarm();
         Ok(())
+    }
+
+    fn tries(&mut self) -> wasmtime::Result<u32> {
+        Ok(self.turn()?.alarm_tries())
     }
 }
 
@@ -251,11 +266,32 @@ impl room::Host for HostState {
     }
 
     async fn flush(&mut self) -> wasmtime::Result<()> {
-        self.turn()?;
+        if self.turn()?.has_savepoint() {
+            wasmtime::bail!("a turn cannot be flushed while a savepoint is open");
+        }
         let (Some(turn), Some(flushes)) = (self.turn.take(), &self.flushes) else {
             return Ok(());
         };
         self.turn = Some(flushes.ask(turn).await.ok_or_else(stopped)?);
+        Ok(())
+    }
+
+    fn savepoint(&mut self) -> Call<u32, types::Limit> {
+        let savepoint = self.turn()?.savepoint();
+        Ok(savepoint.map_err(|_| limit("turn_savepoints_max", self.budget.limits())))
+    }
+
+    fn rollback(&mut self, savepoint: u32) -> wasmtime::Result<()> {
+        Ok(self.turn()?.roll_back(savepoint)?)
+    }
+
+    fn release(&mut self, savepoint: u32) -> wasmtime::Result<()> {
+        Ok(self.turn()?.release(savepoint)?)
+    }
+
+    fn refuse(&mut self, response: room::Response) -> wasmtime::Result<()> {
+        self.turn()?;
+        self.refusal = Some(response.into());
         Ok(())
     }
 }

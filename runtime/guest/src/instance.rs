@@ -141,9 +141,11 @@ impl Instance {
         turn: Box<Turn>,
     ) -> Result<(GuestAnswer, Box<Turn>), GuestFault> {
         self.store.data_mut().turn = Some(turn);
+        self.store.data_mut().refusal = None;
         let answer = self.bounded(async |this| this.deliver(event).await).await;
         let turn = self.store.data_mut().turn.take();
         match (answer?, turn) {
+            (answer @ GuestAnswer::Refused(_), Some(turn)) => Ok((answer, Box::new(turn.undone()))),
             (answer, Some(turn)) => Ok((answer, turn)),
             (_, None) => Err(GuestFault::Trapped {
                 message: "the turn was lost in a flush".to_owned(),
@@ -278,8 +280,11 @@ impl Instance {
             Event::Request(request) => {
                 let headers = headers_param(request);
                 let request = request_param(request, &headers);
-                let response = events.call_on_request(store, request).await?;
-                return Ok(response.map(|response| GuestAnswer::Response(response.into())));
+                let response = events.call_on_request(&mut *store, request).await?;
+                return Ok(match (response, store.data_mut().refusal.take()) {
+                    (Err(text), Some(refusal)) => refused(text, refusal),
+                    (response, _) => response.map(|it| GuestAnswer::Response(it.into())),
+                });
             }
             Event::Alarm => events.call_on_alarm(store).await,
             // Boxed, as above.
@@ -362,6 +367,14 @@ async fn call_optional<P: ComponentNamedList + Lower>(
     match callback {
         Some(callback) => callback.call_async(store, params).await.map(|(done,)| done),
         None => Ok(Ok(())),
+    }
+}
+
+/// Returns the answer of a callback that failed with a response for its client.
+fn refused(text: String, refusal: Response) -> Result<GuestAnswer, String> {
+    match refusal.status {
+        400..=599 => Ok(GuestAnswer::Refused(refusal)),
+        status => Err(format!("{text} (a request is refused with 400 to 599, not with {status})")),
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) const TURN_WRITES_MAX: usize = 10_000;
 pub(super) const TURN_SENDS_MAX: usize = 10_000;
 /// More bytes sent in one turn are refused; a broadcast counts once.
 pub(super) const TURN_SEND_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// More transactions that are open in one turn, one in the other, are refused.
+pub(super) const TURN_SAVEPOINTS_MAX: usize = 16;
 /// More bytes of keys and values in a room are refused, unless a test wants fewer.
 pub(super) const ROOM_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// A page of a listing ends here. Small, so that tests of rooms cross pages.
@@ -199,6 +201,15 @@ pub(super) fn check_response(response: &Response) -> Result<(), String> {
         ));
     }
     response.headers.iter().try_for_each(|(name, value)| check_header(name, value))
+}
+
+/// A response in place of a 500.
+pub(super) fn check_refusal(error: &str, response: &Response) -> Result<(), String> {
+    if !(400..=599).contains(&response.status) {
+        let status = response.status;
+        return Err(format!("{error} (a request is refused with 400 to 599, not with {status})"));
+    }
+    check_response(response)
 }
 
 fn check_header(name: &str, value: &[u8]) -> Result<(), String> {

@@ -12,8 +12,9 @@ use super::limits;
 use super::turn::{Output, Undo};
 use super::world::{Keys, LogLine, Pending, Phase, World};
 use crate::connection::Close;
-use crate::error::{ConnectionError, StorageError, TimerError};
+use crate::error::{ConnectionError, StorageError, TimerError, too_deep};
 use crate::host::{ConnectionData, Entry, Host, ListOptions, Page, TimerRecord};
+use crate::http::Response;
 use crate::log::Level;
 use crate::message::Message;
 
@@ -217,6 +218,17 @@ impl Host for Mock {
         })
     }
 
+    fn bytes() -> Result<u64, StorageError> {
+        world(|world| {
+            world.turn_mut();
+            Ok(world.stored_bytes)
+        })
+    }
+
+    fn bytes_max() -> u64 {
+        world(|world| world.room_bytes_max.unwrap_or(limits::ROOM_BYTES_MAX))
+    }
+
     fn alarm() -> Option<u64> {
         world(|world| {
             world.turn_mut();
@@ -232,6 +244,13 @@ impl Host for Mock {
 
     fn delete_alarm() {
         world(|world| replace_alarm(world, None));
+    }
+
+    fn alarm_tries() -> u32 {
+        world(|world| {
+            world.turn_mut();
+            world.alarm_tries
+        })
     }
 
     fn schedule(timer: TimerRecord) -> Result<String, TimerError> {
@@ -270,6 +289,28 @@ impl Host for Mock {
                 world.set_timer(number, after);
             }
         });
+    }
+
+    fn savepoint() -> crate::Result<u32> {
+        world(|world| {
+            let turn = world.turn_mut();
+            if turn.savepoints.len() >= limits::TURN_SAVEPOINTS_MAX {
+                return Err(too_deep("turn_savepoints_max", limits::TURN_SAVEPOINTS_MAX as u64));
+            }
+            Ok(turn.mark())
+        })
+    }
+
+    fn roll_back(savepoint: u32) {
+        world(|world| world.roll_back_to(savepoint));
+    }
+
+    fn release(savepoint: u32) {
+        world(|world| drop(world.turn_mut().take_mark(savepoint)));
+    }
+
+    fn refuse(response: Response) {
+        world(|world| world.refusal = Some(response));
     }
 
     fn log(level: Level, message: &str, fields: &[(&str, String)]) {

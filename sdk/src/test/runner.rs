@@ -5,6 +5,7 @@
 //! asks for an event.
 
 use std::any::Any;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::limits;
@@ -183,12 +184,14 @@ impl<R: Room> Runner<R> {
             Err(_) => return Response::text(FAILED).with_status(500),
         }
         let response = self.turn(|live| {
-            let response = live.turn(|room, ctx| room.on_request(ctx, request))?;
+            let response = live.request(request)?;
             limits::check_response(&response)?;
             Ok(response)
         });
+        let refusal = self.world.refusal.take();
         self.settle();
-        response.unwrap_or_else(|_| Response::text(FAILED).with_status(500))
+        let failed = || refusal.unwrap_or_else(|| Response::text(FAILED).with_status(500));
+        response.unwrap_or_else(|_| failed())
     }
 
     /// Moves the clock, and stops at each alarm, timer and tick on the way.
@@ -314,7 +317,10 @@ impl<R: Room> Runner<R> {
 
     fn alarm(&mut self, alarm: Pending) {
         self.world.alarm = None;
-        if self.call(|room, ctx| room.on_alarm(ctx)).is_ok() {
+        self.world.alarm_tries = alarm.failures;
+        let rung = self.call(|room, ctx| room.on_alarm(ctx));
+        self.world.alarm_tries = 0;
+        if rung.is_ok() {
             return;
         }
         if alarm.failures == ALARM_RETRIES_MAX {
@@ -359,10 +365,10 @@ impl<R: Room> Runner<R> {
         &mut self,
         run: impl FnOnce(&mut Live<R>) -> Result<T, String>,
     ) -> Result<T, String> {
-        // Nobody has ended as far as `on_start` knows.
-        let about = self.world.about.take();
+        // Nobody has ended and no alarm has failed as far as `on_start` knows.
+        let (about, tries) = (self.world.about.take(), mem::take(&mut self.world.alarm_tries));
         self.start()?;
-        self.world.about = about;
+        (self.world.about, self.world.alarm_tries) = (about, tries);
         let Some(mut live) = self.live.take() else {
             return Err("the room stopped".to_owned());
         };
@@ -385,7 +391,13 @@ impl<R: Room> Runner<R> {
             Err(Fault::Panicked(message)) => format!("panicked: {message}"),
         };
         self.world.roll_back();
-        self.report(Level::Error, error.clone());
+        match self.world.refusal.as_ref().map(|refusal| limits::check_refusal(&error, refusal)) {
+            // An answer and no failure.
+            Some(Ok(())) => return Err(error),
+            Some(Err(problem)) => self.report(Level::Error, problem),
+            None => self.report(Level::Error, error.clone()),
+        }
+        self.world.refusal = None;
         Err(error)
     }
 

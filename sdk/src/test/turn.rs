@@ -22,6 +22,56 @@ pub(super) struct Turn {
     /// The keys it changed since it last removed all, with the bytes that each counts.
     pub(super) written: BTreeMap<Vec<u8>, usize>,
     pub(super) write_bytes: usize,
+    /// How many savepoints it made.
+    pub(super) made: u32,
+    /// The open ones.
+    pub(super) savepoints: Vec<Savepoint>,
+}
+
+/// What a turn had done when a savepoint was made.
+#[derive(Debug)]
+pub(super) struct Savepoint {
+    pub(super) number: u32,
+    /// The length of the journal.
+    journal: usize,
+    outputs: usize,
+    sends: usize,
+    send_bytes: usize,
+    written: BTreeMap<Vec<u8>, usize>,
+    write_bytes: usize,
+}
+
+impl Turn {
+    /// Marks what was done so far; returns the number of the mark.
+    pub(super) fn mark(&mut self) -> u32 {
+        self.made += 1;
+        self.savepoints.push(Savepoint {
+            number: self.made,
+            journal: self.journal.len(),
+            outputs: self.outputs.len(),
+            sends: self.sends,
+            send_bytes: self.send_bytes,
+            written: self.written.clone(),
+            write_bytes: self.write_bytes,
+        });
+        self.made
+    }
+
+    /// Ends a savepoint and those after it; returns it.
+    pub(super) fn take_mark(&mut self, number: u32) -> Savepoint {
+        let at = self.savepoints.iter().position(|savepoint| savepoint.number == number);
+        let at = at.expect("the sdk ends each savepoint once");
+        let savepoint = self.savepoints.drain(at..).next();
+        savepoint.expect("there is one at its position")
+    }
+
+    /// Forgets outputs and counts since a savepoint; returns the journal since then.
+    pub(super) fn forget_since(&mut self, savepoint: Savepoint) -> Vec<Undo> {
+        self.outputs.truncate(savepoint.outputs);
+        (self.sends, self.send_bytes) = (savepoint.sends, savepoint.send_bytes);
+        (self.written, self.write_bytes) = (savepoint.written, savepoint.write_bytes);
+        self.journal.split_off(savepoint.journal)
+    }
 }
 
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use super::turn::{Output, Turn, Undo};
 use crate::connection::Close;
 use crate::error::ConnectionError;
 use crate::host::ConnectionData;
+use crate::http::Response;
 use crate::log::Level;
 use crate::message::Message;
 
@@ -28,6 +29,10 @@ pub(super) struct World {
     /// Of the keys and values in `storage`.
     pub(super) stored_bytes: u64,
     pub(super) alarm: Option<Pending>,
+    /// The failed tries of the alarm that `on_alarm` is about.
+    pub(super) alarm_tries: u32,
+    /// The response of the running request if its callback fails.
+    pub(super) refusal: Option<Response>,
     pub(super) timers: Timers,
     /// Of the tags and data in `timers`.
     pub(super) timers_bytes: usize,
@@ -122,8 +127,21 @@ impl World {
 
     /// Ends the turn as if it had not been.
     pub(super) fn roll_back(&mut self) {
-        let Some(turn) = self.turn.take() else { return };
-        for undo in turn.journal.into_iter().rev() {
+        if let Some(turn) = self.turn.take() {
+            self.undo(turn.journal);
+        }
+    }
+
+    /// Undoes what the turn did since a savepoint.
+    pub(super) fn roll_back_to(&mut self, number: u32) {
+        let turn = self.turn_mut();
+        let savepoint = turn.take_mark(number);
+        let journal = turn.forget_since(savepoint);
+        self.undo(journal);
+    }
+
+    fn undo(&mut self, journal: Vec<Undo>) {
+        for undo in journal.into_iter().rev() {
             match undo {
                 Undo::Key { key, old } => drop(self.store(key, old)),
                 Undo::AllKeys(keys) => drop(self.store_all(keys)),

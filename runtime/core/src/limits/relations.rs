@@ -13,7 +13,7 @@ const RELATIONS: &[Relation] = &[
     // Sizes in a guest. Its memory has to hold a whole message and its own data.
     (
         |l| l.memory_bytes_max <= MEMORY_BYTES_CEILING,
-        "memory_bytes_max may be at most 67108864 (64 MiB)",
+        "memory_bytes_max may be at most 134217728 (128 MiB)",
     ),
     (
         |l| l.memory_bytes_max <= l.rooms_memory_bytes_max,
@@ -169,7 +169,7 @@ mod tests {
     const ALL: u64 = u64::MAX;
     /// Limits that break one relation, and the start of its sentence.
     const CASES: &[(&[(&str, u64)], &str)] = &[
-        (&[("memory_bytes_max", 65 * MIB)], "memory_bytes_max may be"),
+        (&[("memory_bytes_max", 129 * MIB)], "memory_bytes_max may be"),
         (&[("rooms_memory_bytes_max", 63 * MIB)], "memory_bytes_max must not exceed rooms_"),
         (
             &[("message_bytes_max", 64 * MIB), ("mailbox_bytes_max", ALL)],

@@ -12,22 +12,24 @@ use std::sync::Arc;
 
 /// The jobs of a room, as one turn sees and changes them.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct TurnJobs {
     /// The jobs before the turn; `None` if there are none.
     table: Option<Arc<JobTable>>,
-    changes: BTreeMap<JobId, Option<Job>>,
-    carried: CarriedJobs,
+    pub(super) changes: BTreeMap<JobId, Option<Job>>,
+    pub(super) carried: CarriedJobs,
     /// The number of jobs with the changes.
-    count: usize,
+    pub(super) count: usize,
     /// Their bytes.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 /// What the next turn of a callback continues with, after a flush.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub struct CarriedJobs {
     /// The id of the next job.
-    next: JobId,
+    pub(super) next: JobId,
     /// The timer that the callback handles, as it is after the callback: only the last turn stores that, so that a
     /// crash before it delivers the timer again.
     own: Option<Box<(JobId, Option<Timer>)>>,
@@ -100,12 +102,12 @@ impl TurnJobs {
         })
     }
 
-    /// Removes every job.
-    pub(super) fn clear(&mut self) {
-        let table = self.table.clone();
-        let stored = table.iter().flat_map(|table| table.in_order());
-        self.changes = stored.map(|(_, id)| (id, None)).collect();
+    /// Removes every job. Returns the changes that this replaces.
+    pub(super) fn clear(&mut self) -> BTreeMap<JobId, Option<Job>> {
+        let stored = self.table.iter().flat_map(|table| table.in_order());
+        let changes = stored.map(|(_, id)| (id, None)).collect();
         (self.count, self.bytes) = (0, 0);
+        std::mem::replace(&mut self.changes, changes)
     }
 
     /// Ends a turn in the middle of a callback: leaves the callback's own timer to the next one.
@@ -162,7 +164,7 @@ impl Turn {
         self.jobs.carried.next = id.next();
         let TimerPlan { at_ms, every_ms, tag, data } = plan;
         let timer = Timer { at_ms, due_ms: at_ms, every_ms, tag, data, tries: 0 };
-        self.jobs.set(id, Some(Job::Timer(timer)));
+        self.set_job(id, Some(Job::Timer(timer)));
         Ok(id)
     }
 
@@ -170,11 +172,16 @@ impl Turn {
     pub fn cancel(&mut self, id: &str) -> bool {
         match JobId::parse(id).filter(|id| self.jobs.get(*id).is_some()) {
             Some(id) => {
-                self.jobs.set(id, None);
+                self.set_job(id, None);
                 true
             }
             None => false,
         }
+    }
+
+    fn set_job(&mut self, id: JobId, job: Option<Job>) {
+        self.savepoints.note_job(id, self.jobs.changes.get(&id));
+        self.jobs.set(id, job);
     }
 
     /// Returns the room's timers, the earliest first.

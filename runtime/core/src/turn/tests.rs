@@ -166,11 +166,11 @@ fn a_page_ends_at_its_limit_and_reports_more() {
 
 #[test]
 fn an_alarms_turn_removes_it_unless_it_sets_another() {
-    let mut alarm = turn().for_alarm();
+    let mut alarm = turn().for_alarm(0);
     assert_eq!(alarm.alarm(), None);
     alarm.set_alarm(7);
     assert_eq!(alarm.finish().unwrap().writes.alarm, AlarmChange::Set(7));
-    assert_eq!(turn().for_alarm().finish().unwrap().writes.alarm, AlarmChange::Delete);
+    assert_eq!(turn().for_alarm(0).finish().unwrap().writes.alarm, AlarmChange::Delete);
     assert!(turn().finish().unwrap().writes.is_empty());
 }
 

@@ -47,6 +47,24 @@ fn bytes_are_read_only_for_a_module_that_no_project_holds() {
     assert_eq!(engine.load(&gone()).unwrap_err(), unreadable);
 }
 
+/// A module that was built before a function was added to the contract does not import it.
+#[test]
+fn a_module_that_imports_fewer_functions_of_an_interface_links() {
+    let engine = engine();
+    let links = |text: &str| {
+        let bytes = wat::parse_str(text).unwrap();
+        let component = Component::from_binary(engine.inner(), &bytes).unwrap();
+        engine.linker().instantiate_pre(&component).map(drop)
+    };
+    let before = r#"(component
+        (import "room:runtime/room@0.1.0" (instance (export "flush" (func))))
+        (import "room:runtime/alarm@0.1.0" (instance (export "set" (func (param "at" u64)))))
+        (import "room:runtime/storage@0.1.0" (instance)))"#;
+    links(before).unwrap();
+    let unknown = links(&before.replace("flush", "flash")).unwrap_err();
+    assert!(format!("{unknown:#}").contains("flash"), "{unknown:#}");
+}
+
 #[test]
 fn a_forbidden_import_is_named() {
     for (import, given) in [

@@ -150,7 +150,7 @@ impl World {
         };
         let view = Arc::new(self.stored.clone());
         let turn = Turn::new(view, self.connections.clone(), subject, self.limits.clone());
-        Box::new(if *event == Event::Alarm { turn.for_alarm() } else { turn })
+        Box::new(if *event == Event::Alarm { turn.for_alarm(0) } else { turn })
     }
 
     /// Ends a turn: its effects happen, or none. Returns the outcome, serialised.

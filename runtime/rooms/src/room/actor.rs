@@ -309,7 +309,7 @@ impl Actor {
                 match self.turn(&Event::Request(*request), None).await? {
                     Ok(mut turn) => {
                         let reply = match std::mem::replace(&mut turn.answer, GuestAnswer::Done) {
-                            GuestAnswer::Response(response) => {
+                            GuestAnswer::Response(response) | GuestAnswer::Refused(response) => {
                                 Reply::Response(DueOutputs::new(reply, Ok(response)))
                             }
                             GuestAnswer::Done | GuestAnswer::Tags(_) => Reply::Nobody,

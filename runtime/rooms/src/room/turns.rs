@@ -282,6 +282,9 @@ impl Turns {
 
     fn count(&self, outcome: &Result<Committed, RoomError>) {
         match outcome {
+            Ok(Committed { answer: GuestAnswer::Refused(_), .. }) => {
+                self.parts.metrics.turns.count(TurnEnd::Rejected);
+            }
             Ok(_) => self.parts.metrics.turns.count(TurnEnd::Committed),
             Err(RoomError::Guest(fault)) => self.parts.metrics.turns.count(end_of(fault)),
             Err(_) => {}
@@ -296,7 +299,10 @@ impl Turns {
         let Some(mut live) = self.live.take() else { return Ok(Err(RoomError::Gone)) };
         let turn = self.begin(about);
         let turn = match event {
-            Event::Alarm => Box::new(turn.for_alarm()),
+            Event::Alarm => {
+                let tries = self.store.alarm().map_or(0, |alarm| alarm.tries);
+                Box::new(turn.for_alarm(tries))
+            }
             Event::Timer { id, again, .. } => Box::new(turn.for_timer(*id, again.clone())),
             _ => turn,
         };
@@ -312,7 +318,7 @@ impl Turns {
             Ok(done) => done,
             Err(fault) => return Ok(Err(fault.into())),
         };
-        if let GuestAnswer::Response(response) = &answer
+        if let GuestAnswer::Response(response) | GuestAnswer::Refused(response) = &answer
             && let Some(problem) = response.problem(self.parts.limits.response_bytes_max)
         {
             return Ok(Err(GuestFault::Rejected(problem).into()));
@@ -379,11 +385,13 @@ impl Turns {
     /// Ends a turn in the middle of a callback and starts another.
     async fn flush(&mut self, flush: Flush, about: Option<Serial>) -> Result<(), StoreError> {
         let Flush { turn, resume } = flush;
+        let tries = turn.alarm_tries();
         let (effects, carried) = turn.finish_part().map_err(unreadable)?;
         let (said, offset) = self.commit(effects).await?;
         self.outlet.hold(offset, said, Reply::Nobody);
         // A guest that does not resume was stopped by its budget.
-        drop(resume.send(Box::new(self.begin(about).continued(carried))));
+        let next = self.begin(about).continued(carried).with_alarm_tries(tries);
+        drop(resume.send(Box::new(next)));
         Ok(())
     }
 

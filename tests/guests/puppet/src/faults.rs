@@ -47,3 +47,30 @@ pub(crate) fn endless_allocation() -> ! {
 pub(crate) fn trap() -> ! {
     std::process::abort()
 }
+
+/// Calls the contract past the SDK, which does not make this mistake.
+#[cfg(target_family = "wasm")]
+pub(crate) fn roll_back_unknown() -> room_sdk::Result {
+    use room_sdk::bindings::room::runtime::room;
+    room::rollback(7);
+    Ok(())
+}
+
+/// Calls the contract past the SDK, which does not make this mistake.
+#[cfg(target_family = "wasm")]
+pub(crate) fn flush_inside() -> room_sdk::Result {
+    use room_sdk::bindings::room::runtime::room;
+    drop(room::savepoint());
+    room::flush();
+    Ok(())
+}
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn roll_back_unknown() -> room_sdk::Result {
+    unreachable!("the puppet runs as a guest")
+}
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn flush_inside() -> room_sdk::Result {
+    unreachable!("the puppet runs as a guest")
+}

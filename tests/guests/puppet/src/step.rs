@@ -83,6 +83,20 @@ pub(crate) enum Step {
     Tick(u64),
     /// Ends the ticks.
     StopTicks,
+    /// Notes how often the alarm has failed before.
+    NoteTries,
+    /// Says the bytes of the storage, and their bound.
+    Bytes,
+    /// Carries out steps in a transaction, and says its error if it fails.
+    Transaction(Value),
+    /// Opens so many transactions, one in the other, and says the error of the innermost.
+    Nest(u32),
+    /// Calls the host to undo a savepoint that is not open.
+    RollBackUnknown,
+    /// Calls the host to flush while a savepoint is open.
+    FlushInside,
+    /// Fails with a status and a text for the client.
+    Refuse(u16, String),
     /// Says the report.
     Report,
     /// Says the value of a variable.
@@ -189,6 +203,16 @@ impl Step {
                 room.leaked.push(vec![1; bytes]);
                 Ok(())
             }
+            Self::Transaction(steps) => {
+                let steps: Vec<Self> = serde_json::from_value(steps)?;
+                let part = |ctx: &Context| {
+                    steps.into_iter().try_for_each(|step| step.run(room, ctx, conn, say))
+                };
+                match ctx.transaction(part) {
+                    Ok(()) => Ok(()),
+                    Err(error) => say(format!("undone: {error:#}")),
+                }
+            }
             Self::Report => say(serde_json::to_string(&room.report(ctx)?)?),
             step => step.store(ctx, say),
         }
@@ -228,6 +252,12 @@ impl Step {
             Self::AlarmDelete => {
                 ctx.alarm().delete();
                 Ok(())
+            }
+            Self::NoteTries => crate::note(ctx, format!("try {}", ctx.alarm().tries())),
+            Self::Bytes => say(format!("{} of {}", storage.bytes()?, storage.bytes_max())),
+            Self::Nest(depth) => {
+                let error = nest(ctx, depth).err().map(|error| error.to_string());
+                say(error.unwrap_or_default())
             }
             step => step.time(ctx, say),
         }
@@ -282,6 +312,9 @@ impl Step {
             Self::Time => say(samples::time()),
             Self::NotANumber => say(samples::not_a_number()),
             Self::Flush => ctx.flush(),
+            Self::RollBackUnknown => faults::roll_back_unknown(),
+            Self::FlushInside => faults::flush_inside(),
+            Self::Refuse(status, text) => Err(StatusError::new(status, text).into()),
             Self::Err(text) => Err(anyhow!(text)),
             Self::Panic(text) => panic!("{text}"),
             Self::Trap => faults::trap(),
@@ -335,6 +368,14 @@ impl Listing {
         let text = |key: Vec<u8>| String::from_utf8_lossy(&key).into_owned();
         let keys = list.into_iter().map(|entry| Ok(text(entry?.0)));
         keys.filter(|key| !key.as_ref().is_ok_and(|key| key.starts_with('~'))).collect()
+    }
+}
+
+/// Opens transactions, one in the other.
+fn nest(ctx: &Context, depth: u32) -> Result {
+    match depth {
+        0 => Ok(()),
+        _ => ctx.transaction(|ctx| nest(ctx, depth - 1)),
     }
 }
 
