@@ -84,7 +84,7 @@ mod tests {
         let text = table(&rows);
         let text = anstream::adapter::strip_str(&text).to_string();
         let mut lines = text.lines().skip_while(|line| !line.starts_with("turn_ms_max"));
-        expect!["turn_ms_max                        2000 ms  (room.toml; default 1000)"]
+        expect!["turn_ms_max                           2000 ms  (room.toml; default 1000)"]
             .assert_eq(lines.next().unwrap());
         expect!["  Time a callback may compute. At the bound: the turn is dropped and the instance discarded."]
             .assert_eq(lines.next().unwrap());
@@ -95,7 +95,7 @@ mod tests {
         let text = table(&rows(&Limits::default()));
         let text = anstream::adapter::strip_str(&text).to_string();
         let line = text.lines().find(|line| line.starts_with("projects_max"));
-        expect!["projects_max                       1000 projects  (fixed)"]
+        expect!["projects_max                          1000 projects  (fixed)"]
             .assert_eq(line.unwrap());
     }
 }
