@@ -170,7 +170,8 @@ async fn an_early_answer_is_read_by_a_client_that_sends_its_whole_body_first() {
     let body = vec![b'x'; 20 << 20];
     for (what, path, status) in [
         ("a body that is too large", "/party/lobby", 413),
-        ("not a room", "/nowhere", 404),
+        ("a body for `on_fetch` that is too large", "/nowhere", 413),
+        ("not a path of the server", "/_room/nowhere", 404),
         ("an operator's path without a token", "/_room/admin/rooms", 401),
         ("a method that a route does not have", "/_room/health", 405),
         ("a name that is invalid", "/party/%FF", 400),
