@@ -370,6 +370,10 @@ fn an_invalid_cors_is_shown_at_its_place() {
         |for more about this, run `room explain R0005`
     "#]],
     );
+}
+
+#[test]
+fn a_misplaced_empty_or_long_cors_is_shown_at_its_place() {
     check(
         "name = \"chat\"\ncors = true\n[parties.main]\ncors = []\n",
         expect![[r#"
