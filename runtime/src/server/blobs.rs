@@ -105,7 +105,7 @@ impl Blobs {
     pub(super) fn check(&self, id: BlobId) -> Result<u64, FileError> {
         let path = self.path(id);
         let unreadable = |error| self.unreadable(id, error);
-        // Taken before the file is read: if it is written meanwhile, its time shows that at the next check.
+        // Taken before the file is read: a write during the read changes the time, so the next check sees it.
         let state = file::state(&path).map_err(unreadable)?;
         if self.whole().get(&id) != Some(&state) {
             self.must_be(id, of_file(&path).map_err(unreadable)?)?;

@@ -1,7 +1,7 @@
 //! The jobs of a room in memory. Owns that they agree with the store.
 //!
-//! Invariant: a change is applied here when it is committed, and a turn reads a table that does not change meanwhile. It
-//! does not know what jobs do.
+//! Invariant: a change is applied here when it is committed, and the table that a turn reads does not change during the turn.
+//! It does not know what jobs do.
 
 use super::turns::Turns;
 use bytes::Bytes;
