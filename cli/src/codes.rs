@@ -295,6 +295,10 @@ codes! {
         "The `prefix` of `[serve]` is a path of rooms besides `/parties`. It is not the server's own, `/_room`, and no static file is below it, because no client could read that.",
         "# room.toml\nname = \"chat\"\n[serve]\nprefix = \"/_room/x\"",
         "Choose another, such as `prefix = \"/rooms\"`, or move the files.";
+    BadFetchHost "R0063" "rooms cannot fetch from this host",
+        "A host of `[fetch]` is the name or the address of a server that rooms may fetch from, perhaps with a scheme and a port, and without a path. There may be at most `fetch_hosts_max`.",
+        "# room.toml\nname = \"chat\"\n[fetch]\nhosts = [\"https://api.example.com/v1\"]",
+        "Write it as `api.example.com`, `https://api.example.com:8443`, `*.example.com` for all names below, or `127.0.0.1:8080`. `*` is every public host.";
 }
 
 #[cfg(test)]

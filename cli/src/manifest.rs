@@ -11,7 +11,9 @@ mod tests;
 pub(crate) use read::nearest;
 
 use crate::mistake::Mistake;
-use room_runtime::{AssetSettings, AutoResponse, CorsSetting, Limits, PartyName, Ttl, WhenQuiet};
+use room_runtime::{
+    AssetSettings, AutoResponse, CorsSetting, FetchSettings, Limits, PartyName, Ttl, WhenQuiet,
+};
 use schemars::{JsonSchema, Schema, json_schema};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -40,6 +42,8 @@ pub(crate) struct Manifest {
     pub(crate) origins: Vec<String>,
     /// A path of rooms besides `/parties`.
     pub(crate) prefix: Option<Spanned<String>>,
+    /// The servers that its rooms may fetch from.
+    pub(crate) fetch: FetchSettings,
     /// The environment its rooms see.
     pub(crate) vars: BTreeMap<String, String>,
     /// Every bound, with the project's own values.
@@ -122,6 +126,9 @@ pub(crate) struct ManifestKeys {
     /// The clients that are served.
     #[schemars(default, with = "ServeKeys", skip_serializing_if = "Option::is_none")]
     serve: Option<ServeKeys>,
+    /// The servers that rooms may fetch from.
+    #[schemars(default, with = "FetchKeys", skip_serializing_if = "Option::is_none")]
+    fetch: Option<FetchKeys>,
     /// The environment that the rooms see (`std::env::var`).
     #[schemars(default)]
     vars: BTreeMap<String, String>,
@@ -216,6 +223,18 @@ struct ServeKeys {
     /// A path of rooms besides `/parties`, such as `/api/rooms`: a room is at `/api/rooms/:party/:room`, too.
     #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
     prefix: Option<String>,
+}
+
+/// The servers that rooms may fetch from.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct FetchKeys {
+    /// The hosts: `api.example.com`, `*.example.com` for every name below, `*` for every public host. A host may have a
+    /// scheme and a port. Addresses that are not public have to be listed themselves: `127.0.0.1:8080`. Without any,
+    /// rooms fetch from nobody. `fetch_hosts_max` bounds how many there are.
+    #[schemars(default)]
+    hosts: Vec<String>,
 }
 
 fn here() -> String {

@@ -7,8 +7,8 @@
 use hashbrown::HashMap;
 use room_core::clock::Clock;
 use room_core::config::{
-    AssetError, Audience, CacheControl, Cors, OriginError, Origins, PartyConfig, PrefixError,
-    Project, RoomsPrefix, StorageConfig,
+    AssetError, Audience, CacheControl, Cors, FetchHostError, FetchHosts, OriginError, Origins,
+    PartyConfig, PrefixError, Project, RoomsPrefix, StorageConfig,
 };
 use room_core::id::{NameError, PartyName, RoomId};
 use room_core::limits::{Limits, Misfit, ms};
@@ -91,6 +91,9 @@ pub enum DeployError {
     /// An origin is invalid, or there are too many.
     #[error(transparent)]
     Origin(#[from] OriginError),
+    /// A host to fetch from is invalid, or there are too many.
+    #[error(transparent)]
+    FetchHost(#[from] FetchHostError),
     /// The path of rooms is invalid.
     #[error(transparent)]
     Prefix(#[from] PrefixError),
@@ -239,6 +242,7 @@ impl Node {
             return Err(DeployError::NoParty);
         }
         let origins = Origins::parse(&project.origins, &self.limits)?;
+        let fetch_hosts = FetchHosts::parse(&project.fetch.hosts, &self.limits)?;
         let prefix = project.prefix.as_deref().map(RoomsPrefix::parse).transpose()?;
         let cache = CacheControl::parse(&project.asset_settings)?;
         let lifetimes = self.lifetimes(&project.parties)?;
@@ -251,6 +255,7 @@ impl Node {
             let name = PartyName::parse(&config.name)?;
             let mut party = self.load(&name, config, origins.clone()).await?;
             party.lifetime = lifetimes.get(&name).copied();
+            party.fetch_hosts = fetch_hosts.clone();
             if parties.insert(name.clone(), party).is_some() {
                 return Err(DeployError::Twice(name));
             }
@@ -319,7 +324,8 @@ impl Node {
         let instance = Instance::new(&code, &probe, LiveSamples::of_system(self.clock)).await;
         instance.map_err(|fault| refused(LoadError::Start(fault.to_string())))?;
         let auto_response = auto_response.map(Arc::new);
-        Ok(Party { code, when_quiet, auto_response, lifetime: None, origins, cors })
+        let fetch_hosts = FetchHosts::default();
+        Ok(Party { code, when_quiet, auto_response, lifetime: None, origins, cors, fetch_hosts })
     }
 
     /// Reads everything that is stored and checks that it is consistent; see [`Verified`]. Meant for a node

@@ -4,9 +4,9 @@
 
 use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
-    AssetSettings, Audience, AutoResponse, Config, CorsSetting, DeployError, Deployed, Limits,
-    PartyConfig, Preamble, Project, Proxies, Runtime, StartError, StorageConfig, Tls, Ttl,
-    WhenQuiet,
+    AssetSettings, Audience, AutoResponse, Config, CorsSetting, DeployError, Deployed,
+    FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies, Runtime, StartError,
+    StorageConfig, Tls, Ttl, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -25,6 +25,7 @@ pub struct Setup {
     asset_settings: AssetSettings,
     cors: Option<CorsSetting>,
     prefix: Option<String>,
+    fetch: FetchSettings,
     origins: Vec<String>,
     tls: Option<Tls>,
     proxies: Proxies,
@@ -58,6 +59,7 @@ impl Setup {
             asset_settings: AssetSettings::default(),
             cors: None,
             prefix: None,
+            fetch: FetchSettings::default(),
             origins: Vec::new(),
             tls: None,
             proxies: Proxies::default(),
@@ -129,6 +131,12 @@ impl Setup {
     #[must_use]
     pub fn asset_settings(mut self, settings: AssetSettings) -> Self {
         self.asset_settings = settings;
+        self
+    }
+
+    /// Lets rooms fetch from these hosts.
+    pub fn fetch_hosts(mut self, hosts: &[String]) -> Self {
+        self.fetch.hosts = hosts.to_vec();
         self
     }
 
@@ -302,13 +310,14 @@ impl TestNode {
     /// # Errors
     /// As [`Runtime::deploy`].
     pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
-        let Setup { assets, asset_settings, origins, prefix, .. } = &self.setup;
+        let Setup { assets, asset_settings, origins, prefix, fetch, .. } = &self.setup;
         let project = Project {
             parties,
             assets: assets.clone(),
             asset_settings: asset_settings.clone(),
             origins: origins.clone(),
             prefix: prefix.clone(),
+            fetch: fetch.clone(),
         };
         within("a deployment", self.runtime.deploy(project)).await
     }

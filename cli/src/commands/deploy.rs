@@ -89,6 +89,7 @@ fn release(
         vars: manifest.vars.clone(),
         hosts: manifest.hosts.clone(),
         origins: manifest.origins.clone(),
+        fetch: manifest.fetch.clone(),
         asset_settings: manifest.asset_settings.clone(),
         prefix: manifest.prefix.as_ref().map(|own| own.get_ref().clone()),
         ..Release::default()

@@ -6,7 +6,7 @@
 use super::node::Node;
 use crate::cargo::Component;
 use crate::project::Project;
-use room_runtime::{AssetSettings, Deployed, Notice, PartyConfig};
+use room_runtime::{AssetSettings, Deployed, FetchSettings, Notice, PartyConfig};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +19,7 @@ pub(super) struct Deployment {
     asset_settings: AssetSettings,
     origins: Vec<String>,
     prefix: Option<String>,
+    fetch: FetchSettings,
 }
 
 /// The result of a deployment.
@@ -63,8 +64,8 @@ impl Deployment {
         let origins = project.manifest.origins.clone();
         let asset_settings = project.manifest.asset_settings.clone();
         let prefix = project.manifest.prefix.as_ref().map(|own| own.get_ref().clone());
-        let assets = project.assets();
-        Self { parties: parties.collect(), assets, asset_settings, origins, prefix }
+        let (assets, fetch) = (project.assets(), project.manifest.fetch.clone());
+        Self { parties: parties.collect(), assets, asset_settings, origins, prefix, fetch }
     }
 
     fn same_as(&self, other: &Self) -> bool {
@@ -77,6 +78,7 @@ impl Deployment {
             && self.asset_settings == other.asset_settings
             && self.origins == other.origins
             && self.prefix == other.prefix
+            && self.fetch == other.fetch
             && self.parties.len() == other.parties.len()
             && self
                 .parties
@@ -109,6 +111,7 @@ impl Reloader {
             asset_settings: deployment.asset_settings.clone(),
             origins: deployment.origins.clone(),
             prefix: deployment.prefix.clone(),
+            fetch: deployment.fetch.clone(),
         };
         let deployed = self.node.runtime().deploy(project).await?;
         Ok(match self.last.replace(deployment) {

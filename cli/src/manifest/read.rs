@@ -5,6 +5,7 @@
 
 mod assets;
 mod cors;
+mod fetch;
 
 use super::{Manifest, Party, name_problem};
 use crate::codes::Code;
@@ -19,11 +20,12 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys of the file and of its sections.
-pub(super) const TOP: &[&str] = &["name", "parties", "assets", "serve", "vars", "limits"];
+pub(super) const TOP: &[&str] = &["name", "parties", "assets", "serve", "fetch", "vars", "limits"];
 pub(super) const PARTY: &[&str] = &["path", "hibernate", "auto_response", "ttl", "cors"];
 pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(super) const ASSETS: &[&str] = &["dir", "single_page", "cache"];
 pub(super) const SERVE: &[&str] = &["hosts", "origins", "prefix"];
+pub(super) const FETCH: &[&str] = &["hosts"];
 
 /// The names of keys in other tools, and their names here.
 const FOREIGN: &[(&str, &str)] = &[
@@ -88,6 +90,7 @@ impl ManifestReader<'_> {
         let mut parties = Vec::new();
         let mut assets = AssetSection::default();
         let mut serve = Serve::default();
+        let mut fetched = Vec::new();
         let mut vars = BTreeMap::new();
         let mut limits = Limits::default();
         for (key, value) in table {
@@ -96,6 +99,7 @@ impl ManifestReader<'_> {
                 "parties" => parties = self.parties(value),
                 "assets" => assets = self.assets(value),
                 "serve" => serve = self.serve(value),
+                "fetch" => fetched = self.fetch(value),
                 "vars" => vars = self.vars(value),
                 "limits" => limits = self.limits(value),
                 _ => self.unknown(key, "room.toml", TOP),
@@ -104,6 +108,7 @@ impl ManifestReader<'_> {
         self.auto_responses(&parties, &limits);
         self.cors_counts(&parties, &limits);
         let origins = self.origins(std::mem::take(&mut serve.origins), &limits);
+        let fetch = self.fetch_hosts(fetched, &limits);
         if parties.is_empty() {
             parties.push(Party::default_at(0..0));
         }
@@ -122,6 +127,7 @@ impl ManifestReader<'_> {
             hosts,
             origins,
             prefix,
+            fetch,
             vars,
             limits,
         })

@@ -43,6 +43,8 @@ fn every_key_of_a_manifest_is_read() {
         [serve]
         origins = ["https://chat.example.com", "https://*.example.com"]
         prefix = "/api/rooms"
+        [fetch]
+        hosts = ["api.example.com", "127.0.0.1:8080"]
         [vars]
         GREETING = "hello"
         [limits]
@@ -82,6 +84,7 @@ fn every_key_of_a_manifest_is_read() {
     assert_eq!(manifest.assets.unwrap().get_ref(), std::path::Path::new("web"));
     assert_eq!(manifest.origins, ["https://chat.example.com", "https://*.example.com"]);
     assert_eq!(manifest.prefix.as_ref().map(|own| own.get_ref().as_str()), Some("/api/rooms"));
+    assert_eq!(manifest.fetch.hosts, ["api.example.com", "127.0.0.1:8080"]);
     assert_eq!(manifest.vars["GREETING"], "hello");
     assert_eq!(manifest.limits, Limits { turn_ms_max: 2_000, ..Limits::default() });
 }
@@ -542,6 +545,51 @@ fn a_bad_name_is_explained() {
 }
 
 #[test]
+fn an_invalid_host_to_fetch_from_is_shown_at_its_place() {
+    check(
+        "name = \"chat\"\n[fetch]\nhosts = [\"https://a.example/v1\"]\nproxy = \"x\"\n",
+        expect![[r#"
+            |error[R0004]: [fetch] has no key `proxy`
+            |   ╭─[room.toml:4:1]
+            | 3 │ hosts = ["https://a.example/v1"]
+            | 4 │ proxy = "x"
+            |   · ──┬──
+            |   ·   ╰── unknown key
+            |   ╰────
+            |  help: the only key here is `hosts`
+            |
+            |error[R0063]: "https://a.example/v1" does not name a host to fetch from: write only the host and
+            |  │ its port, without a path or a slash
+            |   ╭─[room.toml:3:10]
+            | 2 │ [fetch]
+            | 3 │ hosts = ["https://a.example/v1"]
+            |   ·          ───────────┬──────────
+            |   ·                     ╰── this host
+            | 4 │ proxy = "x"
+            |   ╰────
+            |
+            |error: room.toml has 2 mistakes
+            |for more, run `room explain` with one of R0004, R0063
+        "#]],
+    );
+    check(
+        "name = \"chat\"\n[fetch]\nhosts = [\"a.example\", \"b.example\"]\n[limits]\nfetch_hosts_max = 1\n",
+        expect![[r#"
+            |error[R0063]: more hosts than fetch_hosts_max allows (1)
+            |   ╭─[room.toml:3:23]
+            | 2 │ [fetch]
+            | 3 │ hosts = ["a.example", "b.example"]
+            |   ·                       ─────┬─────
+            |   ·                            ╰── the first that is too many
+            | 4 │ [limits]
+            |   ╰────
+            |  help: remove some, or set `fetch_hosts_max` in `[limits]`
+            |for more about this, run `room explain R0063`
+        "#]],
+    );
+}
+
+#[test]
 fn two_spellings_of_one_party_are_refused() {
     check(
         "name = \"chat\"\n[parties.ChatRoom]\n[parties.chat_room]\n",
@@ -591,6 +639,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     assert_eq!(keys(&schema["$defs"]["AutoResponseKeys"]), sorted(read::AUTO_RESPONSE));
     assert_eq!(keys(&schema["$defs"]["AssetsKeys"]), sorted(read::ASSETS));
     assert_eq!(keys(&schema["$defs"]["ServeKeys"]), sorted(read::SERVE));
+    assert_eq!(keys(&schema["$defs"]["FetchKeys"]), sorted(read::FETCH));
     let limits: Vec<_> = Limits::TABLE.iter().map(|row| row.name).collect();
     assert_eq!(keys(&schema["properties"]["limits"]), sorted(&limits));
 }
@@ -605,6 +654,8 @@ fn any_text_is_a_manifest_or_a_mistake() {
         "limits",
         "serve",
         "origins",
+        "fetch",
+        "hosts",
         "path",
         "dir",
         "ttl",

@@ -89,6 +89,8 @@ pub struct Project {
     pub origins: Vec<String>,
     /// A path of rooms besides `/parties`, as [`RoomsPrefix::parse`] reads it.
     pub prefix: Option<String>,
+    /// The servers that its rooms may fetch from.
+    pub fetch: FetchSettings,
 }
 
 /// One party of a project.

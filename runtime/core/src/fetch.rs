@@ -80,7 +80,7 @@ pub enum FetchFailure {
         ms: u64,
     },
     /// The request or the response exceeds a limit.
-    #[error("more than {bytes} bytes, {limit} allows no more")]
+    #[error("it is too large: {limit} allows {bytes} bytes")]
     TooLarge {
         /// The name of the limit.
         limit: String,
@@ -126,6 +126,11 @@ impl FetchFailure {
             | Self::TooManyRedirects(_) => false,
         }
     }
+}
+
+/// Returns true for the name, in lower case, of a header that frames a message. Only the process sets those.
+pub fn is_framing(name: &str) -> bool {
+    FRAMING.contains(&name)
 }
 
 /// Headers that only the process sets, besides those that frame a message: they name the server, or are meant for
@@ -175,7 +180,7 @@ fn header_problem(name: &str, value: &[u8]) -> Option<String> {
         return Some(format!("{name:?} is not a valid name for a header"));
     }
     let lower = name.to_ascii_lowercase();
-    if FRAMING.contains(&lower.as_str()) || RESERVED.contains(&lower.as_str()) {
+    if is_framing(&lower) || RESERVED.contains(&lower.as_str()) {
         return Some(format!("a room cannot set the header {name:?}: leave it out"));
     }
     (!is_header_value(value)).then(|| format!("the header {name:?} has control characters in it"))

@@ -27,7 +27,7 @@ use futures_util::FutureExt;
 use hashbrown::HashMap;
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
-use room_core::config::{AutoResponse, Cors, Origins, WhenQuiet};
+use room_core::config::{AutoResponse, Cors, FetchHosts, Origins, WhenQuiet};
 use room_core::event::CloseFrame;
 use room_core::id::{PartyName, RoomId};
 use room_core::lock::lock;
@@ -154,6 +154,8 @@ pub struct Party {
     pub origins: Origins,
     /// The pages of other sites that may read the responses of its rooms.
     pub cors: Cors,
+    /// The servers that its rooms may fetch from.
+    pub fetch_hosts: FetchHosts,
 }
 
 impl Party {

@@ -67,6 +67,10 @@ fn difference(from: Option<&Release>, to: &Release) -> Vec<String> {
     let origins = |release: &Release| -> BTreeMap<String, String> {
         release.origins.iter().map(|origin| (origin.clone(), String::new())).collect()
     };
+    let fetched = |release: &Release| -> BTreeMap<String, String> {
+        release.fetch.hosts.iter().map(|host| (host.clone(), String::new())).collect()
+    };
+    compare("fetch host", &fetched(from), &fetched(to), &mut lines);
     compare("origin", &origins(from), &origins(to), &mut lines);
     compare("host", &hosts(from), &hosts(to), &mut lines);
     lines

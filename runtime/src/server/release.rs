@@ -5,7 +5,8 @@
 
 use hashbrown::HashSet;
 use room_core::config::{
-    AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, Origins, RoomsPrefix,
+    AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, FetchHosts, FetchSettings,
+    Origins, RoomsPrefix,
 };
 use room_core::id::{ModuleHash, PartyName};
 use room_core::limits::Limits;
@@ -47,6 +48,9 @@ pub struct Release {
     /// A path of rooms besides `/parties`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+    /// The servers that its rooms may fetch from.
+    #[serde(default, skip_serializing_if = "FetchSettings::is_empty")]
+    pub fetch: FetchSettings,
 }
 
 /// One party of a release.
@@ -160,6 +164,8 @@ impl Release {
                 problems.extend(limits.problems());
                 let origins = Origins::parse(&self.origins, &limits);
                 problems.extend(origins.err().map(|error| error.to_string()));
+                let fetched = FetchHosts::parse(&self.fetch.hosts, &limits);
+                problems.extend(fetched.err().map(|error| error.to_string()));
                 problems.extend(self.parties.iter().filter_map(|party| {
                     let error = Cors::parse(party.cors.as_ref(), &limits).err()?;
                     Some(format!("party {}: {error}", party.name))

@@ -384,6 +384,7 @@ impl Site {
             asset_settings: release.asset_settings.clone(),
             origins: release.origins.clone(),
             prefix: release.prefix.clone(),
+            fetch: release.fetch.clone(),
         };
         Ok(self.node.deploy(project).await?)
     }

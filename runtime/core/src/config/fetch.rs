@@ -24,6 +24,13 @@ pub struct FetchSettings {
     pub hosts: Vec<String>,
 }
 
+impl FetchSettings {
+    /// Returns true if nothing is set.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+}
+
 /// A scheme that a room may fetch with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FetchScheme {

@@ -173,8 +173,15 @@ async fn run(disk: &Disk, now: Duration) -> Rooms {
     let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
     let code = Code { module, vars: Arc::default() };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
-    let party =
-        Party { code, when_quiet, auto_response: None, lifetime: None, origins, cors: Cors::Off };
+    let party = Party {
+        code,
+        when_quiet,
+        auto_response: None,
+        lifetime: None,
+        origins,
+        cors: Cors::Off,
+        fetch_hosts: Default::default(),
+    };
     let rooms = rooms_on(&store, clock, &guests);
     rooms.deploy(HashMap::from([(PartyName::parse("main").unwrap(), party)])).await.unwrap();
     let ringing = tokio::spawn(Alarms::new(store.clone(), rooms.clone(), clock, limits).run());

@@ -46,7 +46,15 @@ async fn expiry(store: &Store, served_ms: u64, lifetime: Option<Lifetime>) -> Ex
     let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
     let code = Code { module, vars: Arc::default() };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
-    let party = Party { code, when_quiet, auto_response: None, lifetime, origins, cors: Cors::Off };
+    let party = Party {
+        code,
+        when_quiet,
+        auto_response: None,
+        lifetime,
+        origins,
+        cors: Cors::Off,
+        fetch_hosts: Default::default(),
+    };
     rooms.deploy([(main(), party)].into_iter().collect()).await.unwrap();
     Expiry::new(store.clone(), rooms, served, limits)
 }

@@ -1,6 +1,6 @@
 //! The engine and its permits. Owns the engine with the permits for its instances (the places of rooms, the
-//! spares of rooms that take over new code, the hooks at the door) and the budget of the bytes held for
-//! guests.
+//! spares of rooms that take over new code, the hooks at the door), the budget of the bytes held for guests, and the
+//! client for their requests to other servers.
 //!
 //! Invariant: a permit stands for an instance that the engine's pool has space for. The pool and the permits
 //! belong to the process ([`GuestHost`]); a project ([`Guests`]) gets as many of them as its own limits
@@ -10,6 +10,7 @@ use crate::room::{RoomSlots, SharedRoomSlots};
 use room_core::byte_budget::ByteBudget;
 use room_core::limits::{Limits, Misfit, size};
 use room_core::logs::Logs;
+use room_fetch::FetchClient;
 use room_guest::{CodeCaches, Engine, EngineError, SharedEngine};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -22,6 +23,7 @@ pub struct GuestHost {
     spares: Arc<Semaphore>,
     hooks: Arc<Semaphore>,
     bytes: ByteBudget,
+    fetch: FetchClient,
     limits: Arc<Limits>,
 }
 
@@ -37,6 +39,8 @@ pub struct Guests {
     pub hooks: Arc<Semaphore>,
     /// The budget of the bytes held for guests and clients of all projects.
     pub bytes: ByteBudget,
+    /// Sends the project's requests to other servers.
+    pub fetch: FetchClient,
     /// The project's limits. None of them exceeds the process's.
     pub limits: Arc<Limits>,
 }
@@ -48,12 +52,14 @@ impl GuestHost {
     /// [`EngineError`]: the address space is not available, or the cache folder cannot be made.
     pub fn new(limits: &Arc<Limits>, caches: CodeCaches<'_>) -> Result<Self, EngineError> {
         let engine = SharedEngine::new(limits, caches)?;
+        let bytes = ByteBudget::new(limits.buffered_bytes_max);
         Ok(Self {
             places: SharedRoomSlots::new(engine.rooms_max(), limits.rooms_memory_bytes_max),
             engine,
             spares: permits(limits.reload_rooms_max),
             hooks: permits(limits.door_instances_max),
-            bytes: ByteBudget::new(limits.buffered_bytes_max),
+            fetch: FetchClient::new(limits, bytes.clone()),
+            bytes,
             limits: limits.clone(),
         })
     }
@@ -72,7 +78,8 @@ impl GuestHost {
         let engine = self.engine.for_project(limits.clone(), logs);
         let places = self.places.for_project(&limits, engine.memory().clone());
         let (spares, hooks) = (self.spares.clone(), self.hooks.clone());
-        Ok(Guests { engine, places, spares, hooks, bytes: self.bytes.clone(), limits })
+        let (bytes, fetch) = (self.bytes.clone(), self.fetch.for_project(limits.clone()));
+        Ok(Guests { engine, places, spares, hooks, bytes, fetch, limits })
     }
 
     /// Returns the limits of a project as they hold in this process.

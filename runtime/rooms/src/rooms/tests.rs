@@ -44,7 +44,16 @@ impl TestNode {
         let rooms = Rooms::new(store, clock, &guests, metrics.rooms.clone(), served);
         let code = Code { module, vars: Arc::default() };
         let (origins, cors) = (Origins::default(), Cors::Off);
-        let party = Party { code, when_quiet, auto_response: None, lifetime: None, origins, cors };
+        let fetch_hosts = Default::default();
+        let party = Party {
+            code,
+            when_quiet,
+            auto_response: None,
+            lifetime: None,
+            origins,
+            cors,
+            fetch_hosts,
+        };
         let name = PartyName::parse("main").unwrap();
         rooms.deploy(HashMap::from([(name, party)])).await.unwrap();
         Self { rooms, disk, metrics }
