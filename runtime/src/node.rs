@@ -19,6 +19,7 @@ use room_door::{Forwarder, FrontDoor, Notice, Routes};
 use room_guest::{Code, Engine, Instance, LiveSamples, LoadError};
 use room_operator::Operator;
 use room_rooms::alarms::Alarms;
+use room_rooms::cluster::ProjectHomes;
 use room_rooms::expiry::{self, Expiry};
 use room_rooms::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
 use room_store::{Store, StoreError, Verified};
@@ -155,7 +156,8 @@ impl Node {
         };
         let counts = metrics.rooms.clone();
         let served = Served::from(store.service()?.served_ms);
-        let rooms = Rooms::new(store.clone(), clock, &guests, counts, served);
+        let homes = ProjectHomes::new(share.forwarder.homes().clone(), share.project);
+        let rooms = Rooms::new(store.clone(), (clock, served), &guests, counts, homes);
         let dir = match storage {
             StorageConfig::Disk(dir) => Some(dir.as_path()),
             StorageConfig::Memory => None,

@@ -310,6 +310,1083 @@ pub mod room {
                 }
             }
         }
+        /// What a room asks of other servers, and of the other rooms of its project.
+        ///
+        /// A request is an output of its turn: it leaves when the turn is durable, and never if the turn fails. It is kept
+        /// until its answer had a turn of its own (`outcall-events`), through restarts and crashes. A request to another server
+        /// is sent at least once, with one `idempotency-key` header however often it is repeated. A call of another room is carried
+        /// out exactly once.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod outcalls {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Request = super::super::super::room::runtime::types::Request;
+            pub type Limit = super::super::super::room::runtime::types::Limit;
+            /// Why a request was not made. The turn goes on.
+            #[derive(Clone)]
+            pub enum OutcallError {
+                /// The room's requests, or this one, go beyond the limit with this name (`outcalls_max`,
+                /// `outcalls_bytes_max`, `outcall_tag_bytes_max` or `call_data_bytes_max`).
+                BeyondLimit(Limit),
+                /// The request is invalid; the text says why.
+                Invalid(_rt::String),
+            }
+            impl ::core::fmt::Debug for OutcallError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        OutcallError::BeyondLimit(e) => {
+                            f.debug_tuple("OutcallError::BeyondLimit").field(e).finish()
+                        }
+                        OutcallError::Invalid(e) => {
+                            f.debug_tuple("OutcallError::Invalid").field(e).finish()
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Display for OutcallError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for OutcallError {}
+            /// What happens to a response that names another URL.
+            #[repr(u8)]
+            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+            pub enum Redirects {
+                /// The request goes there.
+                Follow,
+                /// The response is the answer.
+                Manual,
+                /// The request fails.
+                Error,
+            }
+            impl ::core::fmt::Debug for Redirects {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Redirects::Follow => f.debug_tuple("Redirects::Follow").finish(),
+                        Redirects::Manual => f.debug_tuple("Redirects::Manual").finish(),
+                        Redirects::Error => f.debug_tuple("Redirects::Error").finish(),
+                    }
+                }
+            }
+            impl Redirects {
+                #[doc(hidden)]
+                pub unsafe fn _lift(val: u8) -> Redirects {
+                    if !cfg!(debug_assertions) {
+                        return unsafe { ::core::mem::transmute(val) };
+                    }
+                    match val {
+                        0 => Redirects::Follow,
+                        1 => Redirects::Manual,
+                        2 => Redirects::Error,
+                        _ => panic!("invalid enum discriminant"),
+                    }
+                }
+            }
+            /// How a request to another server is sent.
+            #[derive(Clone)]
+            pub struct FetchOptions {
+                /// The room's name for the request, which its answer has, too.
+                pub tag: _rt::String,
+                /// Its time, if it is shorter than `fetch_ms_max`.
+                pub timeout_ms: ::core::option::Option<u64>,
+                /// What happens to redirects.
+                pub redirects: Redirects,
+                /// How often a failure that may pass (no connection, status 429 or 5xx) is tried again: after 1 s, 2 s, 4 s, …
+                pub retries: u32,
+                /// Whether the body comes in chunks (`on-chunk`), before `on-response` with an empty body.
+                pub chunks: bool,
+                /// Whether the request is kept nowhere: then a restart loses it.
+                pub best_effort: bool,
+            }
+            impl ::core::fmt::Debug for FetchOptions {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("FetchOptions")
+                        .field("tag", &self.tag)
+                        .field("timeout-ms", &self.timeout_ms)
+                        .field("redirects", &self.redirects)
+                        .field("retries", &self.retries)
+                        .field("chunks", &self.chunks)
+                        .field("best-effort", &self.best_effort)
+                        .finish()
+                }
+            }
+            /// A room of the same project.
+            #[derive(Clone)]
+            pub struct RoomAddress {
+                /// The party's name.
+                pub party: _rt::String,
+                /// The room's name, not percent-encoded.
+                pub room: _rt::String,
+            }
+            impl ::core::fmt::Debug for RoomAddress {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("RoomAddress")
+                        .field("party", &self.party)
+                        .field("room", &self.room)
+                        .finish()
+                }
+            }
+            /// A request that waits for its answer.
+            #[derive(Clone)]
+            pub struct PendingOutcall {
+                /// Its id.
+                pub id: _rt::String,
+                /// The room's name for it.
+                pub tag: _rt::String,
+                /// Where it goes: method and URL without the query, or `call` and the other room.
+                pub target: _rt::String,
+                /// How many attempts have failed.
+                pub tries: u32,
+            }
+            impl ::core::fmt::Debug for PendingOutcall {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("PendingOutcall")
+                        .field("id", &self.id)
+                        .field("tag", &self.tag)
+                        .field("target", &self.target)
+                        .field("tries", &self.tries)
+                        .finish()
+                }
+            }
+            /// Why a request has no answer.
+            #[derive(Clone)]
+            pub struct Failure {
+                /// For programs, in kebab-case: `host-not-allowed`, `unreachable`, `timed-out`, `too-large`, … for other servers;
+                /// `refused`, `failed`, `no-on-call`, `unknown-party`, `expired`, … for rooms.
+                pub code: _rt::String,
+                /// A sentence for people.
+                pub message: _rt::String,
+            }
+            impl ::core::fmt::Debug for Failure {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Failure")
+                        .field("code", &self.code)
+                        .field("message", &self.message)
+                        .finish()
+                }
+            }
+            /// A part of the body that answers a request.
+            #[derive(Clone)]
+            pub struct Chunk {
+                /// The request's id.
+                pub id: _rt::String,
+                /// The room's name for the request.
+                pub tag: _rt::String,
+                /// The response's status.
+                pub status: u16,
+                /// The position of the first byte in the body. It is 0 again if the request was repeated.
+                pub offset: u64,
+                /// The bytes.
+                pub bytes: _rt::Vec<u8>,
+            }
+            impl ::core::fmt::Debug for Chunk {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Chunk")
+                        .field("id", &self.id)
+                        .field("tag", &self.tag)
+                        .field("status", &self.status)
+                        .field("offset", &self.offset)
+                        .field("bytes", &self.bytes)
+                        .finish()
+                }
+            }
+            /// A part of the names of a party's rooms.
+            #[derive(Clone)]
+            pub struct RoomsPage {
+                /// Shorter names first, and names of one length in byte order.
+                pub names: _rt::Vec<_rt::String>,
+                /// True if there may be more: call again with the last name.
+                pub more: bool,
+            }
+            impl ::core::fmt::Debug for RoomsPage {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("RoomsPage")
+                        .field("names", &self.names)
+                        .field("more", &self.more)
+                        .finish()
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Sends a request to another server, whose host the manifest lists (`[fetch] hosts`), when the turn is durable.
+            /// Returns its id.
+            #[allow(async_fn_in_trait)]
+            pub fn fetch(
+                request: &Request,
+                options: &FetchOptions,
+            ) -> ::core::result::Result<_rt::String, OutcallError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let super::super::super::room::runtime::types::Request {
+                        method: method0,
+                        uri: uri0,
+                        headers: headers0,
+                        body: body0,
+                    } = request;
+                    let vec1 = method0;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec2 = uri0;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    let vec6 = headers0;
+                    let len6 = vec6.len();
+                    let layout6 = _rt::alloc::Layout::from_size_align(
+                            vec6.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result6, _cleanup6) = wit_bindgen::rt::Cleanup::new(layout6);
+                    for (i, e) in vec6.into_iter().enumerate() {
+                        let base = result6
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t3_0, t3_1) = e;
+                            let vec4 = t3_0;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len4;
+                            *base.add(0).cast::<*mut u8>() = ptr4.cast_mut();
+                            let vec5 = t3_1;
+                            let ptr5 = vec5.as_ptr().cast::<u8>();
+                            let len5 = vec5.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len5;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr5.cast_mut();
+                        }
+                    }
+                    let vec7 = body0;
+                    let ptr7 = vec7.as_ptr().cast::<u8>();
+                    let len7 = vec7.len();
+                    let FetchOptions {
+                        tag: tag8,
+                        timeout_ms: timeout_ms8,
+                        redirects: redirects8,
+                        retries: retries8,
+                        chunks: chunks8,
+                        best_effort: best_effort8,
+                    } = options;
+                    let vec9 = tag8;
+                    let ptr9 = vec9.as_ptr().cast::<u8>();
+                    let len9 = vec9.len();
+                    let (result10_0, result10_1) = match timeout_ms8 {
+                        Some(e) => (1i32, _rt::as_i64(e)),
+                        None => (0i32, 0i64),
+                    };
+                    let ptr11 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/outcalls@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "fetch"]
+                        fn wit_import12(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: i64,
+                            _: i32,
+                            _: i32,
+                            _: i32,
+                            _: i32,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import12(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: i64,
+                        _: i32,
+                        _: i32,
+                        _: i32,
+                        _: i32,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import12(
+                        ptr1.cast_mut(),
+                        len1,
+                        ptr2.cast_mut(),
+                        len2,
+                        result6,
+                        len6,
+                        ptr7.cast_mut(),
+                        len7,
+                        ptr9.cast_mut(),
+                        len9,
+                        result10_0,
+                        result10_1,
+                        redirects8.clone() as i32,
+                        _rt::as_i32(retries8),
+                        match chunks8 {
+                            true => 1,
+                            false => 0,
+                        },
+                        match best_effort8 {
+                            true => 1,
+                            false => 0,
+                        },
+                        ptr11,
+                    );
+                    let l13 = i32::from(*ptr11.add(0).cast::<u8>());
+                    let result26 = match l13 {
+                        0 => {
+                            let e = {
+                                let l14 = *ptr11.add(8).cast::<*mut u8>();
+                                let l15 = *ptr11
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len16 = l15;
+                                let bytes16 = _rt::Vec::from_raw_parts(
+                                    l14.cast(),
+                                    len16,
+                                    len16,
+                                );
+                                _rt::string_lift(bytes16)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l17 = i32::from(*ptr11.add(8).cast::<u8>());
+                                let v25 = match l17 {
+                                    0 => {
+                                        let e25 = {
+                                            let l18 = *ptr11.add(16).cast::<*mut u8>();
+                                            let l19 = *ptr11
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len20 = l19;
+                                            let bytes20 = _rt::Vec::from_raw_parts(
+                                                l18.cast(),
+                                                len20,
+                                                len20,
+                                            );
+                                            let l21 = *ptr11
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes20),
+                                                max: l21 as u64,
+                                            }
+                                        };
+                                        OutcallError::BeyondLimit(e25)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e25 = {
+                                            let l22 = *ptr11.add(16).cast::<*mut u8>();
+                                            let l23 = *ptr11
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len24 = l23;
+                                            let bytes24 = _rt::Vec::from_raw_parts(
+                                                l22.cast(),
+                                                len24,
+                                                len24,
+                                            );
+                                            _rt::string_lift(bytes24)
+                                        };
+                                        OutcallError::Invalid(e25)
+                                    }
+                                };
+                                v25
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result26
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Calls another room's `on-call` when the turn is durable. Returns the call's id.
+            #[allow(async_fn_in_trait)]
+            pub fn call(
+                to: &RoomAddress,
+                tag: &str,
+                data: &[u8],
+            ) -> ::core::result::Result<_rt::String, OutcallError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let RoomAddress { party: party0, room: room0 } = to;
+                    let vec1 = party0;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec2 = room0;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    let vec3 = tag;
+                    let ptr3 = vec3.as_ptr().cast::<u8>();
+                    let len3 = vec3.len();
+                    let vec4 = data;
+                    let ptr4 = vec4.as_ptr().cast::<u8>();
+                    let len4 = vec4.len();
+                    let ptr5 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/outcalls@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "call"]
+                        fn wit_import6(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import6(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import6(
+                        ptr1.cast_mut(),
+                        len1,
+                        ptr2.cast_mut(),
+                        len2,
+                        ptr3.cast_mut(),
+                        len3,
+                        ptr4.cast_mut(),
+                        len4,
+                        ptr5,
+                    );
+                    let l7 = i32::from(*ptr5.add(0).cast::<u8>());
+                    let result20 = match l7 {
+                        0 => {
+                            let e = {
+                                let l8 = *ptr5.add(8).cast::<*mut u8>();
+                                let l9 = *ptr5
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len10 = l9;
+                                let bytes10 = _rt::Vec::from_raw_parts(
+                                    l8.cast(),
+                                    len10,
+                                    len10,
+                                );
+                                _rt::string_lift(bytes10)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l11 = i32::from(*ptr5.add(8).cast::<u8>());
+                                let v19 = match l11 {
+                                    0 => {
+                                        let e19 = {
+                                            let l12 = *ptr5.add(16).cast::<*mut u8>();
+                                            let l13 = *ptr5
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len14 = l13;
+                                            let bytes14 = _rt::Vec::from_raw_parts(
+                                                l12.cast(),
+                                                len14,
+                                                len14,
+                                            );
+                                            let l15 = *ptr5
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes14),
+                                                max: l15 as u64,
+                                            }
+                                        };
+                                        OutcallError::BeyondLimit(e19)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e19 = {
+                                            let l16 = *ptr5.add(16).cast::<*mut u8>();
+                                            let l17 = *ptr5
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len18 = l17;
+                                            let bytes18 = _rt::Vec::from_raw_parts(
+                                                l16.cast(),
+                                                len18,
+                                                len18,
+                                            );
+                                            _rt::string_lift(bytes18)
+                                        };
+                                        OutcallError::Invalid(e19)
+                                    }
+                                };
+                                v19
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result20
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Sends a request to another room's `on-request` when the turn is durable, past the hooks at the door. Returns
+            /// its id.
+            #[allow(async_fn_in_trait)]
+            pub fn fetch_room(
+                to: &RoomAddress,
+                tag: &str,
+                request: &Request,
+            ) -> ::core::result::Result<_rt::String, OutcallError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let RoomAddress { party: party0, room: room0 } = to;
+                    let vec1 = party0;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec2 = room0;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    let vec3 = tag;
+                    let ptr3 = vec3.as_ptr().cast::<u8>();
+                    let len3 = vec3.len();
+                    let super::super::super::room::runtime::types::Request {
+                        method: method4,
+                        uri: uri4,
+                        headers: headers4,
+                        body: body4,
+                    } = request;
+                    let vec5 = method4;
+                    let ptr5 = vec5.as_ptr().cast::<u8>();
+                    let len5 = vec5.len();
+                    let vec6 = uri4;
+                    let ptr6 = vec6.as_ptr().cast::<u8>();
+                    let len6 = vec6.len();
+                    let vec10 = headers4;
+                    let len10 = vec10.len();
+                    let layout10 = _rt::alloc::Layout::from_size_align(
+                            vec10.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result10, _cleanup10) = wit_bindgen::rt::Cleanup::new(layout10);
+                    for (i, e) in vec10.into_iter().enumerate() {
+                        let base = result10
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t7_0, t7_1) = e;
+                            let vec8 = t7_0;
+                            let ptr8 = vec8.as_ptr().cast::<u8>();
+                            let len8 = vec8.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len8;
+                            *base.add(0).cast::<*mut u8>() = ptr8.cast_mut();
+                            let vec9 = t7_1;
+                            let ptr9 = vec9.as_ptr().cast::<u8>();
+                            let len9 = vec9.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len9;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr9.cast_mut();
+                        }
+                    }
+                    let vec11 = body4;
+                    let ptr11 = vec11.as_ptr().cast::<u8>();
+                    let len11 = vec11.len();
+                    let ptr12 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/outcalls@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "fetch-room"]
+                        fn wit_import13(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import13(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import13(
+                        ptr1.cast_mut(),
+                        len1,
+                        ptr2.cast_mut(),
+                        len2,
+                        ptr3.cast_mut(),
+                        len3,
+                        ptr5.cast_mut(),
+                        len5,
+                        ptr6.cast_mut(),
+                        len6,
+                        result10,
+                        len10,
+                        ptr11.cast_mut(),
+                        len11,
+                        ptr12,
+                    );
+                    let l14 = i32::from(*ptr12.add(0).cast::<u8>());
+                    let result27 = match l14 {
+                        0 => {
+                            let e = {
+                                let l15 = *ptr12.add(8).cast::<*mut u8>();
+                                let l16 = *ptr12
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len17 = l16;
+                                let bytes17 = _rt::Vec::from_raw_parts(
+                                    l15.cast(),
+                                    len17,
+                                    len17,
+                                );
+                                _rt::string_lift(bytes17)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l18 = i32::from(*ptr12.add(8).cast::<u8>());
+                                let v26 = match l18 {
+                                    0 => {
+                                        let e26 = {
+                                            let l19 = *ptr12.add(16).cast::<*mut u8>();
+                                            let l20 = *ptr12
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len21 = l20;
+                                            let bytes21 = _rt::Vec::from_raw_parts(
+                                                l19.cast(),
+                                                len21,
+                                                len21,
+                                            );
+                                            let l22 = *ptr12
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes21),
+                                                max: l22 as u64,
+                                            }
+                                        };
+                                        OutcallError::BeyondLimit(e26)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e26 = {
+                                            let l23 = *ptr12.add(16).cast::<*mut u8>();
+                                            let l24 = *ptr12
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len25 = l24;
+                                            let bytes25 = _rt::Vec::from_raw_parts(
+                                                l23.cast(),
+                                                len25,
+                                                len25,
+                                            );
+                                            _rt::string_lift(bytes25)
+                                        };
+                                        OutcallError::Invalid(e26)
+                                    }
+                                };
+                                v26
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result27
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The requests that wait for an answer, as this turn sees them, the oldest first.
+            #[allow(async_fn_in_trait)]
+            pub fn pending() -> _rt::Vec<PendingOutcall> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/outcalls@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "pending"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = *ptr0.add(0).cast::<*mut u8>();
+                    let l3 = *ptr0
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let base14 = l2;
+                    let len14 = l3;
+                    let mut result14 = _rt::Vec::with_capacity(len14);
+                    for i in 0..len14 {
+                        let base = base14
+                            .add(i * (7 * ::core::mem::size_of::<*const u8>()));
+                        let e14 = {
+                            let l4 = *base.add(0).cast::<*mut u8>();
+                            let l5 = *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len6 = l5;
+                            let bytes6 = _rt::Vec::from_raw_parts(l4.cast(), len6, len6);
+                            let l7 = *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>();
+                            let l8 = *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len9 = l8;
+                            let bytes9 = _rt::Vec::from_raw_parts(l7.cast(), len9, len9);
+                            let l10 = *base
+                                .add(4 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>();
+                            let l11 = *base
+                                .add(5 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len12 = l11;
+                            let bytes12 = _rt::Vec::from_raw_parts(
+                                l10.cast(),
+                                len12,
+                                len12,
+                            );
+                            let l13 = *base
+                                .add(6 * ::core::mem::size_of::<*const u8>())
+                                .cast::<i32>();
+                            PendingOutcall {
+                                id: _rt::string_lift(bytes6),
+                                tag: _rt::string_lift(bytes9),
+                                target: _rt::string_lift(bytes12),
+                                tries: l13 as u32,
+                            }
+                        };
+                        result14.push(e14);
+                    }
+                    _rt::cabi_dealloc(
+                        base14,
+                        len14 * (7 * ::core::mem::size_of::<*const u8>()),
+                        ::core::mem::size_of::<*const u8>(),
+                    );
+                    let result15 = result14;
+                    result15
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The names of a party's rooms that store something, behind this name and at most so many.
+            #[allow(async_fn_in_trait)]
+            pub fn rooms(
+                party: &str,
+                after: ::core::option::Option<&str>,
+                limit: u32,
+            ) -> ::core::result::Result<RoomsPage, OutcallError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = party;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let (result2_0, result2_1, result2_2) = match after {
+                        Some(e) => {
+                            let vec1 = e;
+                            let ptr1 = vec1.as_ptr().cast::<u8>();
+                            let len1 = vec1.len();
+                            (1i32, ptr1.cast_mut(), len1)
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize),
+                    };
+                    let ptr3 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/outcalls@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "rooms"]
+                        fn wit_import4(
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import4(
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import4(
+                        ptr0.cast_mut(),
+                        len0,
+                        result2_0,
+                        result2_1,
+                        result2_2,
+                        _rt::as_i32(&limit),
+                        ptr3,
+                    );
+                    let l5 = i32::from(*ptr3.add(0).cast::<u8>());
+                    let result22 = match l5 {
+                        0 => {
+                            let e = {
+                                let l6 = *ptr3.add(8).cast::<*mut u8>();
+                                let l7 = *ptr3
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base11 = l6;
+                                let len11 = l7;
+                                let mut result11 = _rt::Vec::with_capacity(len11);
+                                for i in 0..len11 {
+                                    let base = base11
+                                        .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                    let e11 = {
+                                        let l8 = *base.add(0).cast::<*mut u8>();
+                                        let l9 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len10 = l9;
+                                        let bytes10 = _rt::Vec::from_raw_parts(
+                                            l8.cast(),
+                                            len10,
+                                            len10,
+                                        );
+                                        _rt::string_lift(bytes10)
+                                    };
+                                    result11.push(e11);
+                                }
+                                _rt::cabi_dealloc(
+                                    base11,
+                                    len11 * (2 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                let l12 = i32::from(
+                                    *ptr3
+                                        .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                RoomsPage {
+                                    names: result11,
+                                    more: _rt::bool_lift(l12 as u8),
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l13 = i32::from(*ptr3.add(8).cast::<u8>());
+                                let v21 = match l13 {
+                                    0 => {
+                                        let e21 = {
+                                            let l14 = *ptr3.add(16).cast::<*mut u8>();
+                                            let l15 = *ptr3
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len16 = l15;
+                                            let bytes16 = _rt::Vec::from_raw_parts(
+                                                l14.cast(),
+                                                len16,
+                                                len16,
+                                            );
+                                            let l17 = *ptr3
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes16),
+                                                max: l17 as u64,
+                                            }
+                                        };
+                                        OutcallError::BeyondLimit(e21)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e21 = {
+                                            let l18 = *ptr3.add(16).cast::<*mut u8>();
+                                            let l19 = *ptr3
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len20 = l19;
+                                            let bytes20 = _rt::Vec::from_raw_parts(
+                                                l18.cast(),
+                                                len20,
+                                                len20,
+                                            );
+                                            _rt::string_lift(bytes20)
+                                        };
+                                        OutcallError::Invalid(e21)
+                                    }
+                                };
+                                v21
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result22
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Gives up a request: its answer gets no turn. It may have been sent already. False if no request with this id
+            /// waits for an answer.
+            #[allow(async_fn_in_trait)]
+            pub fn cancel(id: &str) -> bool {
+                unsafe {
+                    let vec0 = id;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/outcalls@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "cancel"]
+                        fn wit_import1(_: *mut u8, _: usize) -> i32;
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8, _: usize) -> i32 {
+                        unreachable!()
+                    }
+                    let ret = wit_import1(ptr0.cast_mut(), len0);
+                    _rt::bool_lift(ret as u8)
+                }
+            }
+        }
         /// The room's clients.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod connections {
@@ -4002,6 +5079,553 @@ pub mod exports {
                         * ::core::mem::size_of::<*const u8>()],
                 );
             }
+            /// What a room does with answers, and with calls of other rooms. A module may do without this interface; then answers
+            /// are dropped with an error in the log, and calls of other rooms fail with `no-on-call`.
+            ///
+            /// If a callback returns `err` or traps, its answer is delivered again after 2 s, 4 s, … six times.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod outcall_events {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                pub type Response = super::super::super::super::room::runtime::types::Response;
+                pub type Failure = super::super::super::super::room::runtime::outcalls::Failure;
+                pub type Chunk = super::super::super::super::room::runtime::outcalls::Chunk;
+                pub type RoomAddress = super::super::super::super::room::runtime::outcalls::RoomAddress;
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_response_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: *mut u8,
+                    arg3: usize,
+                    arg4: i32,
+                    arg5: *mut u8,
+                    arg6: *mut u8,
+                    arg7: *mut u8,
+                    arg8: *mut u8,
+                    arg9: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result12 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            let len1 = arg3;
+                            let bytes1 = _rt::Vec::from_raw_parts(
+                                arg2.cast(),
+                                len1,
+                                len1,
+                            );
+                            T_::on_response(
+                                _rt::string_lift(bytes0),
+                                _rt::string_lift(bytes1),
+                                match arg4 {
+                                    0 => {
+                                        let e = {
+                                            let base8 = arg6;
+                                            let len8 = arg7 as usize;
+                                            let mut result8 = _rt::Vec::with_capacity(len8);
+                                            for i in 0..len8 {
+                                                let base = base8
+                                                    .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                                let e8 = {
+                                                    let l2 = *base.add(0).cast::<*mut u8>();
+                                                    let l3 = *base
+                                                        .add(::core::mem::size_of::<*const u8>())
+                                                        .cast::<usize>();
+                                                    let len4 = l3;
+                                                    let bytes4 = _rt::Vec::from_raw_parts(
+                                                        l2.cast(),
+                                                        len4,
+                                                        len4,
+                                                    );
+                                                    let l5 = *base
+                                                        .add(2 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<*mut u8>();
+                                                    let l6 = *base
+                                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<usize>();
+                                                    let len7 = l6;
+                                                    (
+                                                        _rt::string_lift(bytes4),
+                                                        <_ as From<
+                                                            _rt::Vec<_>,
+                                                        >>::from(_rt::Vec::from_raw_parts(l5.cast(), len7, len7)),
+                                                    )
+                                                };
+                                                result8.push(e8);
+                                            }
+                                            _rt::cabi_dealloc(
+                                                base8,
+                                                len8 * (4 * ::core::mem::size_of::<*const u8>()),
+                                                ::core::mem::size_of::<*const u8>(),
+                                            );
+                                            let len9 = arg9;
+                                            super::super::super::super::room::runtime::types::Response {
+                                                status: arg5 as i32 as u16,
+                                                headers: result8,
+                                                body: <_ as From<
+                                                    _rt::Vec<_>,
+                                                >>::from(_rt::Vec::from_raw_parts(arg8.cast(), len9, len9)),
+                                            }
+                                        };
+                                        Ok(e)
+                                    }
+                                    1 => {
+                                        let e = {
+                                            let len10 = arg6 as usize;
+                                            let bytes10 = _rt::Vec::from_raw_parts(
+                                                arg5.cast(),
+                                                len10,
+                                                len10,
+                                            );
+                                            let len11 = arg8 as usize;
+                                            let bytes11 = _rt::Vec::from_raw_parts(
+                                                arg7.cast(),
+                                                len11,
+                                                len11,
+                                            );
+                                            super::super::super::super::room::runtime::outcalls::Failure {
+                                                code: _rt::string_lift(bytes10),
+                                                message: _rt::string_lift(bytes11),
+                                            }
+                                        };
+                                        Err(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                },
+                            )
+                        };
+                        let ptr13 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result12 {
+                            Ok(_) => {
+                                *ptr13.add(0).cast::<u8>() = (0i32) as u8;
+                            }
+                            Err(e) => {
+                                *ptr13.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec14 = (e.into_bytes()).into_boxed_slice();
+                                let ptr14 = vec14.as_ptr().cast::<u8>();
+                                let len14 = vec14.len();
+                                ::core::mem::forget(vec14);
+                                *ptr13
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len14;
+                                *ptr13
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr14.cast_mut();
+                            }
+                        };
+                        ptr13
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_response<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {}
+                            _ => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l1, l2, 1);
+                            }
+                        }
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_chunk_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: *mut u8,
+                    arg3: usize,
+                    arg4: i32,
+                    arg5: i64,
+                    arg6: *mut u8,
+                    arg7: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result3 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            let len1 = arg3;
+                            let bytes1 = _rt::Vec::from_raw_parts(
+                                arg2.cast(),
+                                len1,
+                                len1,
+                            );
+                            let len2 = arg7;
+                            T_::on_chunk(super::super::super::super::room::runtime::outcalls::Chunk {
+                                id: _rt::string_lift(bytes0),
+                                tag: _rt::string_lift(bytes1),
+                                status: arg4 as u16,
+                                offset: arg5 as u64,
+                                bytes: <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(arg6.cast(), len2, len2)),
+                            })
+                        };
+                        let ptr4 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result3 {
+                            Ok(_) => {
+                                *ptr4.add(0).cast::<u8>() = (0i32) as u8;
+                            }
+                            Err(e) => {
+                                *ptr4.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec5 = (e.into_bytes()).into_boxed_slice();
+                                let ptr5 = vec5.as_ptr().cast::<u8>();
+                                let len5 = vec5.len();
+                                ::core::mem::forget(vec5);
+                                *ptr4
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len5;
+                                *ptr4
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr5.cast_mut();
+                            }
+                        };
+                        ptr4
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_chunk<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {}
+                            _ => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l1, l2, 1);
+                            }
+                        }
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_call_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: *mut u8,
+                    arg3: usize,
+                    arg4: *mut u8,
+                    arg5: usize,
+                    arg6: *mut u8,
+                    arg7: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result4 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            let len1 = arg3;
+                            let bytes1 = _rt::Vec::from_raw_parts(
+                                arg2.cast(),
+                                len1,
+                                len1,
+                            );
+                            let len2 = arg5;
+                            let bytes2 = _rt::Vec::from_raw_parts(
+                                arg4.cast(),
+                                len2,
+                                len2,
+                            );
+                            let len3 = arg7;
+                            T_::on_call(
+                                super::super::super::super::room::runtime::outcalls::RoomAddress {
+                                    party: _rt::string_lift(bytes0),
+                                    room: _rt::string_lift(bytes1),
+                                },
+                                _rt::string_lift(bytes2),
+                                <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(arg6.cast(), len3, len3)),
+                            )
+                        };
+                        let ptr5 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result4 {
+                            Ok(e) => {
+                                *ptr5.add(0).cast::<u8>() = (0i32) as u8;
+                                let vec6 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                    .into_boxed_slice();
+                                let ptr6 = vec6.as_ptr().cast::<u8>();
+                                let len6 = vec6.len();
+                                ::core::mem::forget(vec6);
+                                *ptr5
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len6;
+                                *ptr5
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr6.cast_mut();
+                            }
+                            Err(e) => {
+                                *ptr5.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec7 = (e.into_bytes()).into_boxed_slice();
+                                let ptr7 = vec7.as_ptr().cast::<u8>();
+                                let len7 = vec7.len();
+                                ::core::mem::forget(vec7);
+                                *ptr5
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len7;
+                                *ptr5
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr7.cast_mut();
+                            }
+                        };
+                        ptr5
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_call<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base3 = l1;
+                                let len3 = l2;
+                                _rt::cabi_dealloc(base3, len3 * 1, 1);
+                            }
+                            _ => {
+                                let l4 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l4, l5, 1);
+                            }
+                        }
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_answer_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: *mut u8,
+                    arg3: usize,
+                    arg4: i32,
+                    arg5: *mut u8,
+                    arg6: usize,
+                    arg7: *mut u8,
+                    arg8: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result5 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            let len1 = arg3;
+                            let bytes1 = _rt::Vec::from_raw_parts(
+                                arg2.cast(),
+                                len1,
+                                len1,
+                            );
+                            T_::on_answer(
+                                _rt::string_lift(bytes0),
+                                _rt::string_lift(bytes1),
+                                match arg4 {
+                                    0 => {
+                                        let e = {
+                                            let len2 = arg6;
+                                            <_ as From<
+                                                _rt::Vec<_>,
+                                            >>::from(_rt::Vec::from_raw_parts(arg5.cast(), len2, len2))
+                                        };
+                                        Ok(e)
+                                    }
+                                    1 => {
+                                        let e = {
+                                            let len3 = arg6;
+                                            let bytes3 = _rt::Vec::from_raw_parts(
+                                                arg5.cast(),
+                                                len3,
+                                                len3,
+                                            );
+                                            let len4 = arg8;
+                                            let bytes4 = _rt::Vec::from_raw_parts(
+                                                arg7.cast(),
+                                                len4,
+                                                len4,
+                                            );
+                                            super::super::super::super::room::runtime::outcalls::Failure {
+                                                code: _rt::string_lift(bytes3),
+                                                message: _rt::string_lift(bytes4),
+                                            }
+                                        };
+                                        Err(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                },
+                            )
+                        };
+                        let ptr6 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result5 {
+                            Ok(_) => {
+                                *ptr6.add(0).cast::<u8>() = (0i32) as u8;
+                            }
+                            Err(e) => {
+                                *ptr6.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec7 = (e.into_bytes()).into_boxed_slice();
+                                let ptr7 = vec7.as_ptr().cast::<u8>();
+                                let len7 = vec7.len();
+                                ::core::mem::forget(vec7);
+                                *ptr6
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len7;
+                                *ptr6
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr7.cast_mut();
+                            }
+                        };
+                        ptr6
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_answer<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {}
+                            _ => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l1, l2, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// A request to another server, or to another room's `on-request`, has its answer.
+                    #[allow(async_fn_in_trait)]
+                    fn on_response(
+                        id: _rt::String,
+                        tag: _rt::String,
+                        answer: ::core::result::Result<Response, Failure>,
+                    ) -> ::core::result::Result<(), _rt::String>;
+                    /// A part of a response's body. The next one comes when this turn is committed.
+                    #[allow(async_fn_in_trait)]
+                    fn on_chunk(chunk: Chunk) -> ::core::result::Result<(), _rt::String>;
+                    /// Another room calls. What this returns is durable together with the turn. On `err` the turn is dropped, and the
+                    /// caller gets a failure with code `refused` and the text.
+                    #[allow(async_fn_in_trait)]
+                    fn on_call(
+                        caller: RoomAddress,
+                        id: _rt::String,
+                        data: _rt::Vec<u8>,
+                    ) -> ::core::result::Result<_rt::Vec<u8>, _rt::String>;
+                    /// A call of another room has its answer: what its `on-call` returned.
+                    #[allow(async_fn_in_trait)]
+                    fn on_answer(
+                        id: _rt::String,
+                        tag: _rt::String,
+                        answer: ::core::result::Result<_rt::Vec<u8>, Failure>,
+                    ) -> ::core::result::Result<(), _rt::String>;
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_room_runtime_outcall_events_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "room:runtime/outcall-events@0.1.0#on-response")] unsafe extern
+                        "C" fn export_on_response(arg0 : * mut u8, arg1 : usize, arg2 : *
+                        mut u8, arg3 : usize, arg4 : i32, arg5 : * mut u8, arg6 : * mut
+                        u8, arg7 : * mut u8, arg8 : * mut u8, arg9 : usize,) -> * mut u8
+                        { unsafe { $($path_to_types)*:: _export_on_response_cabi::<$ty >
+                        (arg0, arg1, arg2, arg3, arg4, arg5, arg6, arg7, arg8, arg9) } }
+                        #[unsafe (export_name =
+                        "cabi_post_room:runtime/outcall-events@0.1.0#on-response")]
+                        unsafe extern "C" fn _post_return_on_response(arg0 : * mut u8,) {
+                        unsafe { $($path_to_types)*:: __post_return_on_response::<$ty >
+                        (arg0) } } #[unsafe (export_name =
+                        "room:runtime/outcall-events@0.1.0#on-chunk")] unsafe extern "C"
+                        fn export_on_chunk(arg0 : * mut u8, arg1 : usize, arg2 : * mut
+                        u8, arg3 : usize, arg4 : i32, arg5 : i64, arg6 : * mut u8, arg7 :
+                        usize,) -> * mut u8 { unsafe { $($path_to_types)*::
+                        _export_on_chunk_cabi::<$ty > (arg0, arg1, arg2, arg3, arg4,
+                        arg5, arg6, arg7) } } #[unsafe (export_name =
+                        "cabi_post_room:runtime/outcall-events@0.1.0#on-chunk")] unsafe
+                        extern "C" fn _post_return_on_chunk(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_on_chunk::<$ty > (arg0) } }
+                        #[unsafe (export_name =
+                        "room:runtime/outcall-events@0.1.0#on-call")] unsafe extern "C"
+                        fn export_on_call(arg0 : * mut u8, arg1 : usize, arg2 : * mut u8,
+                        arg3 : usize, arg4 : * mut u8, arg5 : usize, arg6 : * mut u8,
+                        arg7 : usize,) -> * mut u8 { unsafe { $($path_to_types)*::
+                        _export_on_call_cabi::<$ty > (arg0, arg1, arg2, arg3, arg4, arg5,
+                        arg6, arg7) } } #[unsafe (export_name =
+                        "cabi_post_room:runtime/outcall-events@0.1.0#on-call")] unsafe
+                        extern "C" fn _post_return_on_call(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_on_call::<$ty > (arg0) } }
+                        #[unsafe (export_name =
+                        "room:runtime/outcall-events@0.1.0#on-answer")] unsafe extern "C"
+                        fn export_on_answer(arg0 : * mut u8, arg1 : usize, arg2 : * mut
+                        u8, arg3 : usize, arg4 : i32, arg5 : * mut u8, arg6 : usize, arg7
+                        : * mut u8, arg8 : usize,) -> * mut u8 { unsafe {
+                        $($path_to_types)*:: _export_on_answer_cabi::<$ty > (arg0, arg1,
+                        arg2, arg3, arg4, arg5, arg6, arg7, arg8) } } #[unsafe
+                        (export_name =
+                        "cabi_post_room:runtime/outcall-events@0.1.0#on-answer")] unsafe
+                        extern "C" fn _post_return_on_answer(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_on_answer::<$ty > (arg0) } }
+                        };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_room_runtime_outcall_events_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 3 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 3
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
             /// What a project answers outside of its rooms. The module of the party `main` is asked, in a fresh
             /// instance that belongs to no room: it has no storage, no connections and no alarm, and calls to them
             /// fail. A module may do without this interface.
@@ -6903,16 +8527,30 @@ mod _rt {
             unsafe { core::hint::unreachable_unchecked() }
         }
     }
-    pub unsafe fn cabi_dealloc(ptr: *mut u8, size: usize, align: usize) {
-        if size == 0 {
-            return;
-        }
-        unsafe {
-            let layout = alloc::Layout::from_size_align_unchecked(size, align);
-            alloc::dealloc(ptr, layout);
+    pub use alloc_crate::alloc;
+    pub fn as_i64<T: AsI64>(t: T) -> i64 {
+        t.as_i64()
+    }
+    pub trait AsI64 {
+        fn as_i64(self) -> i64;
+    }
+    impl<'a, T: Copy + AsI64> AsI64 for &'a T {
+        fn as_i64(self) -> i64 {
+            (*self).as_i64()
         }
     }
-    pub use alloc_crate::alloc;
+    impl AsI64 for i64 {
+        #[inline]
+        fn as_i64(self) -> i64 {
+            self as i64
+        }
+    }
+    impl AsI64 for u64 {
+        #[inline]
+        fn as_i64(self) -> i64 {
+            self as i64
+        }
+    }
     pub fn as_i32<T: AsI32>(t: T) -> i32 {
         t.as_i32()
     }
@@ -6972,6 +8610,15 @@ mod _rt {
             self as i32
         }
     }
+    pub unsafe fn cabi_dealloc(ptr: *mut u8, size: usize, align: usize) {
+        if size == 0 {
+            return;
+        }
+        unsafe {
+            let layout = alloc::Layout::from_size_align_unchecked(size, align);
+            alloc::dealloc(ptr, layout);
+        }
+    }
     pub unsafe fn bool_lift(val: u8) -> bool {
         if cfg!(debug_assertions) {
             match val {
@@ -6981,29 +8628,6 @@ mod _rt {
             }
         } else {
             val != 0
-        }
-    }
-    pub fn as_i64<T: AsI64>(t: T) -> i64 {
-        t.as_i64()
-    }
-    pub trait AsI64 {
-        fn as_i64(self) -> i64;
-    }
-    impl<'a, T: Copy + AsI64> AsI64 for &'a T {
-        fn as_i64(self) -> i64 {
-            (*self).as_i64()
-        }
-    }
-    impl AsI64 for i64 {
-        #[inline]
-        fn as_i64(self) -> i64 {
-            self as i64
-        }
-    }
-    impl AsI64 for u64 {
-        #[inline]
-        fn as_i64(self) -> i64 {
-            self as i64
         }
     }
     #[cfg(target_arch = "wasm32")]
@@ -7046,6 +8670,9 @@ macro_rules! __export_module_impl {
         exports::room::runtime::timer_events::__export_room_runtime_timer_events_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::timer_events);
         $($path_to_types_root)*::
+        exports::room::runtime::outcall_events::__export_room_runtime_outcall_events_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::room::runtime::outcall_events);
+        $($path_to_types_root)*::
         exports::room::runtime::fetch::__export_room_runtime_fetch_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::fetch);
         $($path_to_types_root)*::
@@ -7057,10 +8684,10 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3399] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4342] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xca\x19\x01A\x02\x01\
-A#\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf9\x20\x01A\x02\x01\
+A*\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
@@ -7069,81 +8696,104 @@ tags\x0a\x05state\0\x04\0\x0aconnection\x03\0\x0b\x01r\x02\x04names\x03maxw\x04\
 \0\x18room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07message\x01B\x08\x02\x03\x02\
 \x01\x01\x04\0\x07message\x03\0\0\x01r\x02\x0aconnections\x07message\x01\x04\0\x08\
 delivery\x03\0\x02\x01j\0\x01s\x01k\x03\x01@\x01\x07outcome\x04\0\x05\x04\0\x04n\
-ext\x01\x06\x03\0\x18room:runtime/inbox@0.1.0\x05\x02\x02\x03\0\0\x0aconnection\x02\
-\x03\0\0\x0bclose-frame\x02\x03\0\0\x05limit\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07\
-message\x03\0\0\x02\x03\x02\x01\x03\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\
-\x04\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\x06\
-\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\
-\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\
-\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\
-\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03\
-get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\
-\x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\
-\x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02\
-ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connecti\
-ons@0.1.0\x05\x06\x01B+\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x01q\x05\x0bi\
-nvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinva\
-lid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\
-\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-\
-after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0clist-opt\
-ions\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\
-\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01\
-p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01\
-j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\
-\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03\
-key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\
-\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\
-\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\
-\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1a\
-room:runtime/storage@0.1.0\x05\x07\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
-\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\
-\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x08\x01B\
-\x14\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\
-\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02\
-ids\x02atw\x05every\x04\x03tags\x04data\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01\
-j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03tags\x04data\x05\0\x08\x04\0\x08s\
-chedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\
-\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04\
-tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x09\x02\x03\0\0\x08response\x01\
-B\x11\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0a\x04\0\x08re\
-sponse\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\x01\
-\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\
-\x01@\x01\x09savepointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\x08\
-\x01@\x01\x08response\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/ro\
-om@0.1.0\x05\x0b\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\
-\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fie\
-lds\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x0c\x01\
-B\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x0d\x01\
-B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:runtime/ex\
-piry@0.1.0\x05\x0e\x02\x03\0\x05\x05timer\x01B\x07\x02\x03\x02\x01\x0f\x04\0\x05\
-timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\x01\
-@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x10\
-\x02\x03\0\0\x07request\x01B\x11\x02\x03\x02\x01\x11\x04\0\x07request\x03\0\0\x02\
-\x03\x02\x01\x0a\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x0bclose-\
-frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\x0bdestination\x03\0\x06\x01q\x04\
-\x05enter\x01\x07\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07unknown\0\0\x04\0\
-\x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\x07request\x01\0\
-\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\x09\x01s\x01@\x01\x07request\x01\0\x0d\x04\
-\0\x09on-socket\x01\x0e\x04\0\x18room:runtime/fetch@0.1.0\x05\x12\x01B\x1d\x02\x03\
-\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x11\x04\0\x07request\x03\0\
-\x02\x02\x03\x02\x01\x0a\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x03\x04\0\x0a\
-connection\x03\0\x06\x02\x03\x02\x01\x04\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01\
-s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0acon\
-nection\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\
-\x07request\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnections\x07mes\
-sage\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x09\
-\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05erro\
-rs\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\
-\x04\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/eve\
-nts@0.1.0\x05\x13\x01B\x0e\x02\x03\x02\x01\x11\x04\0\x07request\x03\0\0\x02\x03\x02\
-\x01\x0a\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x0bclose-frame\x03\
-\0\x04\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\
-\0\x07verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01\
-j\x01\x07\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-con\
-nect\x01\x0b\x04\0\x11on-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\
-\x05\x14\x04\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\
-\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bind\
-gen-rust\x060.63.0";
+ext\x01\x06\x03\0\x18room:runtime/inbox@0.1.0\x05\x02\x02\x03\0\0\x07request\x02\
+\x03\0\0\x05limit\x01B'\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\
+\x01\x04\x04\0\x05limit\x03\0\x02\x01q\x02\x0cbeyond-limit\x01\x03\0\x07invalid\x01\
+s\0\x04\0\x0doutcall-error\x03\0\x04\x01m\x03\x06follow\x06manual\x05error\x04\0\
+\x09redirects\x03\0\x06\x01kw\x01r\x06\x03tags\x0atimeout-ms\x08\x09redirects\x07\
+\x07retriesy\x06chunks\x7f\x0bbest-effort\x7f\x04\0\x0dfetch-options\x03\0\x09\x01\
+r\x02\x05partys\x04rooms\x04\0\x0croom-address\x03\0\x0b\x01r\x04\x02ids\x03tags\
+\x06targets\x05triesy\x04\0\x0fpending-outcall\x03\0\x0d\x01r\x02\x04codes\x07me\
+ssages\x04\0\x07failure\x03\0\x0f\x01p}\x01r\x05\x02ids\x03tags\x06status{\x06of\
+fsetw\x05bytes\x11\x04\0\x05chunk\x03\0\x12\x01ps\x01r\x02\x05names\x14\x04more\x7f\
+\x04\0\x0arooms-page\x03\0\x15\x01j\x01s\x01\x05\x01@\x02\x07request\x01\x07opti\
+ons\x0a\0\x17\x04\0\x05fetch\x01\x18\x01@\x03\x02to\x0c\x03tags\x04data\x11\0\x17\
+\x04\0\x04call\x01\x19\x01@\x03\x02to\x0c\x03tags\x07request\x01\0\x17\x04\0\x0a\
+fetch-room\x01\x1a\x01p\x0e\x01@\0\0\x1b\x04\0\x07pending\x01\x1c\x01ks\x01j\x01\
+\x16\x01\x05\x01@\x03\x05partys\x05after\x1d\x05limity\0\x1e\x04\0\x05rooms\x01\x1f\
+\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x20\x03\0\x1broom:runtime/outcalls@0.\
+1.0\x05\x05\x02\x03\0\0\x0aconnection\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\
+\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x06\x04\0\x0aconnection\x03\
+\0\x02\x02\x03\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\
+\0\x05limit\x03\0\x06\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11mes\
+sage-too-large\x01y\0\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10\
+connection-error\x03\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04lis\
+t\x01\x0c\x01ps\x01@\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\
+\x02ids\0\x0f\x04\0\x03get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\
+\0\x11\x04\0\x04send\x01\x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\
+\x11\x04\0\x09broadcast\x01\x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05clos\
+e\x01\x14\x01p}\x01@\x02\x02ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\
+\0\x1eroom:runtime/connections@0.1.0\x05\x08\x01B+\x02\x03\x02\x01\x04\x04\0\x05\
+limit\x03\0\0\x01q\x05\x0binvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-ma\
+ny-writes\x01\x01\0\x0dinvalid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-\
+error\x03\0\x02\x01p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01\
+r\x06\x05start\x07\x0bstart-after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05\
+limit\x08\x04\0\x0clist-options\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04mo\
+re\x7f\x04\0\x04page\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\
+\0\x03get\x01\x0f\x01p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\
+\x04\0\x08get-many\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\
+\x04\0\x03put\x01\x15\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01\
+j\x01\x7f\x01\x03\x01@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\
+\x03\x01@\x01\x04keys\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\
+\x01@\x01\x07options\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelet\
+e-all\x01\x1d\x01j\x01w\x01\x03\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\
+\0\x09bytes-max\x01\x20\x03\0\x1aroom:runtime/storage@0.1.0\x05\x09\x01B\x09\x01\
+kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01\
+@\0\x01\0\x04\0\x06delete\x01\x03\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room\
+:runtime/alarm@0.1.0\x05\x0a\x01B\x14\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\
+\x01q\x02\x0cbeyond-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\
+\0\x02\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04data\x05\x05tr\
+iesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03\
+tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06\
+cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01\
+@\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.\
+0\x05\x0b\x02\x03\0\0\x08response\x01B\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\
+\0\0\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\
+\x04\x04\0\x04name\x01\x04\x01@\0\x01\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\
+\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\x01@\x01\x09savepointy\x01\0\x04\0\x08r\
+ollback\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08response\x03\x01\0\x04\0\x06\
+refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x0d\x01B\x06\x01m\x05\x05tra\
+ce\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01\
+@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16\
+room:runtime/log@0.1.0\x05\x0e\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18\
+room:runtime/batch@0.1.0\x05\x0f\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-exp\
+ire\x01\x01\x04\0\x19room:runtime/expiry@0.1.0\x05\x10\x02\x03\0\x06\x05timer\x01\
+B\x07\x02\x03\x02\x01\x11\x04\0\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\
+\0\x02\x04\0\x08on-timer\x01\x03\x01@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1f\
+room:runtime/timer-events@0.1.0\x05\x12\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05\
+chunk\x02\x03\0\x02\x0croom-address\x01B\x15\x02\x03\x02\x01\x0c\x04\0\x08respon\
+se\x03\0\0\x02\x03\x02\x01\x13\x04\0\x07failure\x03\0\x02\x02\x03\x02\x01\x14\x04\
+\0\x05chunk\x03\0\x04\x02\x03\x02\x01\x15\x04\0\x0croom-address\x03\0\x06\x01j\x01\
+\x01\x01\x03\x01j\0\x01s\x01@\x03\x02ids\x03tags\x06answer\x08\0\x09\x04\0\x0bon\
+-response\x01\x0a\x01@\x01\x05chunk\x05\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01\
+j\x01\x0c\x01s\x01@\x03\x06caller\x07\x02ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\
+\x0e\x01j\x01\x0c\x01\x03\x01@\x03\x02ids\x03tags\x06answer\x0f\0\x09\x04\0\x09o\
+n-answer\x01\x10\x04\0!room:runtime/outcall-events@0.1.0\x05\x16\x01B\x11\x02\x03\
+\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\
+\x02\x02\x03\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x04\x01r\x02\x05partys\x04ro\
+oms\x04\0\x0bdestination\x03\0\x06\x01q\x04\x05enter\x01\x07\0\x07respond\x01\x03\
+\0\x06refuse\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\
+\x01j\x01\x0a\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\
+\x09\x01s\x01@\x01\x07request\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\x18room\
+:runtime/fetch@0.1.0\x05\x17\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\
+\0\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\x02\x02\x03\x02\x01\x0c\x04\0\x08r\
+esponse\x03\0\x04\x02\x03\x02\x01\x06\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\
+\x07\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\
+\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\
+\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\0\x0a\x04\0\x0aon-c\
+onnect\x01\x0f\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\
+\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-clos\
+e\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01\
+j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08\
+on-alarm\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05\x18\x01B\x0e\x02\x03\x02\
+\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x02\
+\x02\x03\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\
+\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05\
+partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\
+\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11on-before-reques\
+t\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x19\x04\0\x19room:runtime/module@\
+0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
+\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }
@@ -7156,9 +8806,9 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2335] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x82\x11\x01A\x02\x01\
-A\x15\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2974] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x81\x16\x01A\x02\x01\
+A\x18\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
@@ -7167,53 +8817,69 @@ tags\x0a\x05state\0\x04\0\x0aconnection\x03\0\x0b\x01r\x02\x04names\x03maxw\x04\
 \0\x18room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07message\x01B\x08\x02\x03\x02\
 \x01\x01\x04\0\x07message\x03\0\0\x01r\x02\x0aconnections\x07message\x01\x04\0\x08\
 delivery\x03\0\x02\x01j\0\x01s\x01k\x03\x01@\x01\x07outcome\x04\0\x05\x04\0\x04n\
-ext\x01\x06\x03\0\x18room:runtime/inbox@0.1.0\x05\x02\x02\x03\0\0\x0aconnection\x02\
-\x03\0\0\x0bclose-frame\x02\x03\0\0\x05limit\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07\
-message\x03\0\0\x02\x03\x02\x01\x03\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\
-\x04\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\x06\
-\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\
-\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\
-\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\
-\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03\
-get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\
-\x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\
-\x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02\
-ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connecti\
-ons@0.1.0\x05\x06\x01B+\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x01q\x05\x0bi\
-nvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinva\
-lid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\
-\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-\
-after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0clist-opt\
-ions\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\
-\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01\
-p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01\
-j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\
-\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03\
-key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\
-\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\
-\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\
-\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1a\
-room:runtime/storage@0.1.0\x05\x07\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
-\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\
-\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x08\x01B\
-\x14\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\
-\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02\
-ids\x02atw\x05every\x04\x03tags\x04data\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01\
-j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03tags\x04data\x05\0\x08\x04\0\x08s\
-chedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\
-\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04\
-tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x09\x02\x03\0\0\x08response\x01\
-B\x11\x02\x03\x02\x01\x05\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0a\x04\0\x08re\
-sponse\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\x01\
-\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\
-\x01@\x01\x09savepointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\x08\
-\x01@\x01\x08response\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/ro\
-om@0.1.0\x05\x0b\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\
-\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fie\
-lds\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x0c\x04\
-\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&mo\
-dule-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\
-\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+ext\x01\x06\x03\0\x18room:runtime/inbox@0.1.0\x05\x02\x02\x03\0\0\x07request\x02\
+\x03\0\0\x05limit\x01B'\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\
+\x01\x04\x04\0\x05limit\x03\0\x02\x01q\x02\x0cbeyond-limit\x01\x03\0\x07invalid\x01\
+s\0\x04\0\x0doutcall-error\x03\0\x04\x01m\x03\x06follow\x06manual\x05error\x04\0\
+\x09redirects\x03\0\x06\x01kw\x01r\x06\x03tags\x0atimeout-ms\x08\x09redirects\x07\
+\x07retriesy\x06chunks\x7f\x0bbest-effort\x7f\x04\0\x0dfetch-options\x03\0\x09\x01\
+r\x02\x05partys\x04rooms\x04\0\x0croom-address\x03\0\x0b\x01r\x04\x02ids\x03tags\
+\x06targets\x05triesy\x04\0\x0fpending-outcall\x03\0\x0d\x01r\x02\x04codes\x07me\
+ssages\x04\0\x07failure\x03\0\x0f\x01p}\x01r\x05\x02ids\x03tags\x06status{\x06of\
+fsetw\x05bytes\x11\x04\0\x05chunk\x03\0\x12\x01ps\x01r\x02\x05names\x14\x04more\x7f\
+\x04\0\x0arooms-page\x03\0\x15\x01j\x01s\x01\x05\x01@\x02\x07request\x01\x07opti\
+ons\x0a\0\x17\x04\0\x05fetch\x01\x18\x01@\x03\x02to\x0c\x03tags\x04data\x11\0\x17\
+\x04\0\x04call\x01\x19\x01@\x03\x02to\x0c\x03tags\x07request\x01\0\x17\x04\0\x0a\
+fetch-room\x01\x1a\x01p\x0e\x01@\0\0\x1b\x04\0\x07pending\x01\x1c\x01ks\x01j\x01\
+\x16\x01\x05\x01@\x03\x05partys\x05after\x1d\x05limity\0\x1e\x04\0\x05rooms\x01\x1f\
+\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x20\x03\0\x1broom:runtime/outcalls@0.\
+1.0\x05\x05\x02\x03\0\0\x0aconnection\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\
+\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x06\x04\0\x0aconnection\x03\
+\0\x02\x02\x03\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\
+\0\x05limit\x03\0\x06\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11mes\
+sage-too-large\x01y\0\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10\
+connection-error\x03\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04lis\
+t\x01\x0c\x01ps\x01@\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\
+\x02ids\0\x0f\x04\0\x03get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\
+\0\x11\x04\0\x04send\x01\x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\
+\x11\x04\0\x09broadcast\x01\x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05clos\
+e\x01\x14\x01p}\x01@\x02\x02ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\
+\0\x1eroom:runtime/connections@0.1.0\x05\x08\x01B+\x02\x03\x02\x01\x04\x04\0\x05\
+limit\x03\0\0\x01q\x05\x0binvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-ma\
+ny-writes\x01\x01\0\x0dinvalid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-\
+error\x03\0\x02\x01p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01\
+r\x06\x05start\x07\x0bstart-after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05\
+limit\x08\x04\0\x0clist-options\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04mo\
+re\x7f\x04\0\x04page\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\
+\0\x03get\x01\x0f\x01p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\
+\x04\0\x08get-many\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\
+\x04\0\x03put\x01\x15\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01\
+j\x01\x7f\x01\x03\x01@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\
+\x03\x01@\x01\x04keys\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\
+\x01@\x01\x07options\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelet\
+e-all\x01\x1d\x01j\x01w\x01\x03\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\
+\0\x09bytes-max\x01\x20\x03\0\x1aroom:runtime/storage@0.1.0\x05\x09\x01B\x09\x01\
+kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01\
+@\0\x01\0\x04\0\x06delete\x01\x03\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room\
+:runtime/alarm@0.1.0\x05\x0a\x01B\x14\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\
+\x01q\x02\x0cbeyond-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\
+\0\x02\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04data\x05\x05tr\
+iesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03\
+tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06\
+cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01\
+@\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.\
+0\x05\x0b\x02\x03\0\0\x08response\x01B\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\
+\0\0\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\
+\x04\x04\0\x04name\x01\x04\x01@\0\x01\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\
+\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\x01@\x01\x09savepointy\x01\0\x04\0\x08r\
+ollback\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08response\x03\x01\0\x04\0\x06\
+refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x0d\x01B\x06\x01m\x05\x05tra\
+ce\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01\
+@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16\
+room:runtime/log@0.1.0\x05\x0e\x04\09room:runtime/module-with-all-of-its-exports\
+-removed@0.1.0\x04\0\x0b,\x01\0&module-with-all-of-its-exports-removed\x03\0\0\0\
+G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindge\
+n-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

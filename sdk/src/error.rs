@@ -161,6 +161,34 @@ impl fmt::Display for TimerError {
 
 impl std::error::Error for TimerError {}
 
+/// A request to another server or room that was not made. The turn goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutcallError {
+    /// The room waits for too many answers, or the request is too large.
+    BeyondLimit {
+        /// The limit's name in `room.toml [limits]`.
+        limit: String,
+        /// What it is set to.
+        max: u64,
+    },
+    /// The request is invalid; the text says why.
+    Invalid(String),
+}
+
+impl fmt::Display for OutcallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BeyondLimit { limit, max } => {
+                let raise = Raise(limit);
+                write!(f, "the request goes beyond {limit} = {max}; {raise}, or wait for answers")
+            }
+            Self::Invalid(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for OutcallError {}
+
 /// The refusal of a transaction inside too many others.
 pub(crate) fn too_deep(limit: &str, max: u64) -> Error {
     let raise = Raise(limit);

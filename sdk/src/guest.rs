@@ -10,18 +10,26 @@ use std::marker::PhantomData;
 use std::panic;
 use std::time::UNIX_EPOCH;
 
-use crate::bindings::exports::room::runtime::{batch, door, events, expiry, fetch, timer_events};
+use crate::bindings::exports::room::runtime::{
+    batch, door, events, expiry, fetch, outcall_events, timer_events,
+};
 use crate::bindings::room::runtime::{
-    alarm, connections, inbox, log, room, storage, timers, types,
+    alarm, connections, inbox, log, outcalls, room, storage, timers, types,
 };
 use crate::connection::{Close, Connection};
 use crate::context::Context;
-use crate::error::{ConnectionError, StorageError, TimerError, too_deep};
-use crate::host::{ConnectionData, Entry, Host, ListOptions, Page, TimerRecord};
+use crate::error::{ConnectionError, OutcallError, StorageError, TimerError, too_deep};
+use crate::host::{
+    ConnectionData, Entry, Host, ListOptions, OutcallRecord, OutcallTarget, Page, RoomAddress,
+    TimerRecord,
+};
 use crate::http::{Lobby, Request, Response, Verdict};
 use crate::instance::Live;
 use crate::log::Level;
 use crate::message::Message;
+use crate::outcall::{
+    Answer, Call, Chunk, Fetched, OutcallFailure, PendingRequest, Redirects, Reply,
+};
 use crate::project::{ProjectEnv, SocketVerdict};
 use crate::timer::Timer;
 use crate::{Result, Room};
@@ -123,6 +131,41 @@ impl<R: Room> timer_events::Guest for Component<R> {
 
     fn on_tick() -> Result<(), String> {
         Self::turn(|room, ctx| room.on_tick(ctx))
+    }
+}
+
+impl<R: Room> outcall_events::Guest for Component<R> {
+    fn on_response(
+        id: String,
+        tag: String,
+        answer: Result<types::Response, outcalls::Failure>,
+    ) -> Result<(), String> {
+        let answer = answer.map(Into::into).map_err(Into::into);
+        Self::turn(|room, ctx| room.on_response(ctx, Fetched { id, tag, answer }))
+    }
+
+    fn on_chunk(chunk: outcalls::Chunk) -> Result<(), String> {
+        let outcalls::Chunk { id, tag, status, offset, bytes } = chunk;
+        let chunk = Chunk { id, tag, status, offset, bytes };
+        Self::turn(|room, ctx| room.on_chunk(ctx, chunk))
+    }
+
+    fn on_call(
+        caller: outcalls::RoomAddress,
+        id: String,
+        data: Vec<u8>,
+    ) -> Result<Vec<u8>, String> {
+        let from = RoomAddress { party: caller.party, room: caller.room };
+        Self::turn(|room, ctx| room.on_call(ctx, Call { id, from, data })).map(|Reply(data)| data)
+    }
+
+    fn on_answer(
+        id: String,
+        tag: String,
+        answer: Result<Vec<u8>, outcalls::Failure>,
+    ) -> Result<(), String> {
+        let answer = answer.map_err(Into::into);
+        Self::turn(|room, ctx| room.on_answer(ctx, Answer { id, tag, answer }))
     }
 }
 
@@ -283,6 +326,53 @@ impl Host for Wasm {
         Ok(timers::tick(every_ms)?)
     }
 
+    fn ask(outcall: OutcallRecord) -> Result<String, OutcallError> {
+        let OutcallRecord { tag, target } = outcall;
+        Ok(match target {
+            OutcallTarget::Fetch { request, options } => {
+                let redirects = match options.redirects {
+                    Redirects::Follow => outcalls::Redirects::Follow,
+                    Redirects::Manual => outcalls::Redirects::Manual,
+                    Redirects::Error => outcalls::Redirects::Error,
+                };
+                outcalls::fetch(
+                    &request.into(),
+                    &outcalls::FetchOptions {
+                        tag,
+                        timeout_ms: options.timeout_ms,
+                        redirects,
+                        retries: options.retries,
+                        chunks: options.chunks,
+                        best_effort: options.best_effort,
+                    },
+                )?
+            }
+            OutcallTarget::Call { to, data } => outcalls::call(&to.into(), &tag, &data)?,
+            OutcallTarget::Request { to, request } => {
+                outcalls::fetch_room(&to.into(), &tag, &request.into())?
+            }
+        })
+    }
+
+    fn cancel_outcall(id: &str) -> bool {
+        outcalls::cancel(id)
+    }
+
+    fn rooms(party: &str, after: Option<&str>) -> Result<(Vec<String>, bool), OutcallError> {
+        let page = outcalls::rooms(party, after, u32::MAX)?;
+        Ok((page.names, page.more))
+    }
+
+    fn outcalls() -> Vec<PendingRequest> {
+        let pending = |it: outcalls::PendingOutcall| PendingRequest {
+            id: it.id,
+            tag: it.tag,
+            target: it.target,
+            tries: it.tries,
+        };
+        outcalls::pending().into_iter().map(pending).collect()
+    }
+
     fn party() -> String {
         room::party()
     }
@@ -329,6 +419,31 @@ impl Host for Wasm {
 impl From<types::Connection> for ConnectionData {
     fn from(conn: types::Connection) -> Self {
         Self { id: conn.id, uri: conn.uri, tags: conn.tags, state: conn.state }
+    }
+}
+
+impl From<RoomAddress> for outcalls::RoomAddress {
+    fn from(to: RoomAddress) -> Self {
+        let RoomAddress { party, room } = to;
+        Self { party, room }
+    }
+}
+
+impl From<outcalls::Failure> for OutcallFailure {
+    fn from(failure: outcalls::Failure) -> Self {
+        let outcalls::Failure { code, message } = failure;
+        Self { code, message }
+    }
+}
+
+impl From<outcalls::OutcallError> for OutcallError {
+    fn from(error: outcalls::OutcallError) -> Self {
+        match error {
+            outcalls::OutcallError::BeyondLimit(types::Limit { name, max }) => {
+                Self::BeyondLimit { limit: name, max }
+            }
+            outcalls::OutcallError::Invalid(why) => Self::Invalid(why),
+        }
     }
 }
 
@@ -382,6 +497,13 @@ impl From<Request> for types::Request {
     fn from(request: Request) -> Self {
         let Request { method, uri, headers, body, prefix: _ } = request;
         Self { method, uri, headers, body }
+    }
+}
+
+impl From<types::Response> for Response {
+    fn from(response: types::Response) -> Self {
+        let types::Response { status, headers, body } = response;
+        Self { status, headers, body }
     }
 }
 

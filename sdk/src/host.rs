@@ -5,10 +5,11 @@
 //! in the SDK asks on which target it runs. It does not know rooms or callbacks.
 
 use crate::Result as AnyResult;
-use crate::error::{ConnectionError, StorageError, TimerError};
-use crate::http::Response;
+use crate::error::{ConnectionError, OutcallError, StorageError, TimerError};
+use crate::http::{Request, Response};
 use crate::log::Level;
 use crate::message::Message;
+use crate::outcall::{PendingRequest, Redirects};
 
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::guest::Wasm as Current;
@@ -56,6 +57,38 @@ pub(crate) struct TimerRecord {
     pub(crate) tries: u32,
 }
 
+/// A room of the project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RoomAddress {
+    pub(crate) party: String,
+    pub(crate) room: String,
+}
+
+/// How a request to another server is sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FetchOptions {
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) redirects: Redirects,
+    pub(crate) retries: u32,
+    pub(crate) chunks: bool,
+    pub(crate) best_effort: bool,
+}
+
+/// A request to another server or room.
+#[derive(Clone, Debug)]
+pub(crate) struct OutcallRecord {
+    pub(crate) tag: String,
+    pub(crate) target: OutcallTarget,
+}
+
+/// What is asked, and whom.
+#[derive(Clone, Debug)]
+pub(crate) enum OutcallTarget {
+    Fetch { request: Request, options: FetchOptions },
+    Call { to: RoomAddress, data: Vec<u8> },
+    Request { to: RoomAddress, request: Request },
+}
+
 /// The imports of the contract. `sdk/wit` says what each does.
 pub(crate) trait Host {
     fn connections(tag: Option<&str>) -> Vec<ConnectionData>;
@@ -91,6 +124,12 @@ pub(crate) trait Host {
     fn cancel(id: &str) -> bool;
     fn timers() -> Vec<TimerRecord>;
     fn tick(every_ms: Option<u32>) -> Result<(), TimerError>;
+
+    fn ask(outcall: OutcallRecord) -> Result<String, OutcallError>;
+    fn cancel_outcall(id: &str) -> bool;
+    fn outcalls() -> Vec<PendingRequest>;
+    /// The next names of a party's rooms, and whether there may be more.
+    fn rooms(party: &str, after: Option<&str>) -> Result<(Vec<String>, bool), OutcallError>;
 
     fn party() -> String;
     fn name() -> String;

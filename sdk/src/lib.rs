@@ -67,6 +67,7 @@ mod instance;
 mod list;
 pub mod log;
 mod message;
+mod outcall;
 mod project;
 mod storage;
 #[cfg(not(target_family = "wasm"))]
@@ -80,10 +81,16 @@ pub use anyhow::{anyhow, bail, ensure};
 
 pub use connection::{Close, Connection};
 pub use context::{Alarm, Broadcast, Context};
-pub use error::{ConnectionError, Error, Result, StatusError, StorageError, TimerError};
+pub use error::{
+    ConnectionError, Error, OutcallError, Result, StatusError, StorageError, TimerError,
+};
 pub use http::{Lobby, Request, Response, Verdict};
 pub use list::{Entries, List};
 pub use message::{IntoMessage, Message};
+pub use outcall::{
+    Answer, Call, Chunk, Fetch, Fetched, OutcallFailure, PendingRequest, Redirects, Reply,
+    RoomCall, RoomStub,
+};
 pub use project::{ProjectEnv, SocketVerdict};
 pub use storage::{RawStorage, Storage};
 pub use time::Timestamp;
@@ -92,9 +99,9 @@ pub use timer::{Schedule, Timer};
 /// What a room's source needs: `use room_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Close, Connection, Context, Error, IntoMessage, Lobby, Message, ProjectEnv, Request,
-        Response, Result, Room, SocketVerdict, StatusError, Timer, Timestamp, Verdict, anyhow,
-        bail, ensure, log,
+        Answer, Call, Chunk, Close, Connection, Context, Error, Fetched, IntoMessage, Lobby,
+        Message, OutcallFailure, ProjectEnv, Reply, Request, Response, Result, Room, SocketVerdict,
+        StatusError, Timer, Timestamp, Verdict, anyhow, bail, ensure, log,
     };
 }
 
@@ -162,6 +169,31 @@ pub trait Room: Default + 'static {
 
     /// A tick; see [`Context::tick`]. On `Err` the turn is dropped, and the ticks continue.
     fn on_tick(&mut self, ctx: &Context) -> Result {
+        Ok(())
+    }
+
+    /// A request to another server ([`Context::fetch`]) or to another room's `on_request` ([`RoomStub::fetch`]) has its
+    /// answer, or will have none. With this turn the request is gone. On `Err` the answer comes again after 2 s, 4 s, … six
+    /// times; the request is not sent again.
+    fn on_response(&mut self, ctx: &Context, fetched: Fetched) -> Result {
+        Ok(())
+    }
+
+    /// A part of a response came; see [`Fetch::in_chunks`]. The next one is read when this turn is durable. On `Err` the
+    /// request ends, and `on_response` gets a failure.
+    fn on_chunk(&mut self, ctx: &Context, chunk: Chunk) -> Result {
+        Ok(())
+    }
+
+    /// Another room of the project calls; see [`RoomStub::call`]. Each call is carried out once, whatever crashes. On
+    /// `Err` the turn is dropped, and the other room gets a failure with code `refused` and the error's text.
+    fn on_call(&mut self, ctx: &Context, call: Call) -> Result<Reply> {
+        Err(anyhow!("the room takes no calls"))
+    }
+
+    /// A call of another room has its answer, or will have none. With this turn the call is gone. On `Err` the answer
+    /// comes again after 2 s, 4 s, … six times; the other room is not called again.
+    fn on_answer(&mut self, ctx: &Context, answer: Answer) -> Result {
         Ok(())
     }
 

@@ -7,12 +7,14 @@ mod client;
 mod events;
 mod http;
 mod node;
+mod origin;
 mod raw;
 
 pub use client::{Got, TestClient};
 pub use events::{EventStream, SentEvent};
 pub use http::{Reply, Requests, script};
 pub use node::{Setup, TestNode, auto_response, variant};
+pub use origin::{Origin, Received, response};
 pub use raw::{RawClient, RawFrame, masked};
 pub use room_test_guest::guest;
 pub use room_test_inputs::Dice;

@@ -34,6 +34,10 @@ fn shown(report: &Value) -> String {
             tries.map(|tries| format!(", failed {}", counted(tries, "time"))).unwrap_or_default();
         line("alarm", format!("{}{tries}", ago(due)));
     }
+    if let Some(count) = report["requests"]["count"].as_u64().filter(|count| *count > 0) {
+        let running = report["requests"]["running"].as_u64().unwrap_or_default();
+        line("requests", format!("{count} without an answer, {running} under way"));
+    }
     if let Some(next) = report["timers"]["next_ms"].as_u64() {
         let count = report["timers"]["count"].as_u64();
         let count = count.map(|count| format!("{}, ", counted(count, "timer"))).unwrap_or_default();

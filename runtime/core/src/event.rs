@@ -6,7 +6,7 @@
 use crate::connection::Connection;
 use crate::encoding;
 use crate::id::ConnectionId;
-use crate::jobs::{JobId, Timer};
+use crate::jobs::{CallId, JobId, OutcallAnswer, Timer};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,26 @@ pub enum Event {
         /// The timer at its next time, if it repeats.
         again: Option<Timer>,
     },
+    /// A request of the room has its answer.
+    Answer {
+        /// The request.
+        id: JobId,
+        /// The guest's name for it.
+        tag: String,
+        /// The answer.
+        answer: OutcallAnswer,
+    },
+    /// A part of the body that answers a request of the room.
+    Chunk(ResponseChunk),
+    /// Another room calls this one.
+    Call {
+        /// The call.
+        call: CallId,
+        /// What the other room asks.
+        payload: CallPayload,
+        /// Until when the other room may repeat the call, in milliseconds since 1970.
+        until_ms: u64,
+    },
     /// The time for the room's next tick has come.
     Tick,
     /// The room has been unused for too long. This turn deletes it.
@@ -79,6 +99,9 @@ impl Event {
             Self::Request(_) => "request",
             Self::Alarm => "alarm",
             Self::Timer { .. } => "timer",
+            Self::Answer { .. } => "answer",
+            Self::Chunk(_) => "chunk",
+            Self::Call { .. } => "call",
             Self::Tick => "tick",
             Self::Expire => "expire",
         }
@@ -94,8 +117,48 @@ pub enum GuestAnswer {
     Tags(Vec<String>),
     /// The response to a request.
     Response(Response),
+    /// What a call of another room returns.
+    Returned(#[serde(with = "encoding::bytes")] Bytes),
     /// The response to a request that the guest refused. Its turn did nothing.
     Refused(Response),
+}
+
+/// What a room asks of another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CallPayload {
+    /// Data for its `on_call`.
+    Data(#[serde(with = "encoding::bytes")] Bytes),
+    /// A request for its `on_request`.
+    Request(Request),
+}
+
+/// A part of the body that answers a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResponseChunk {
+    /// The request.
+    pub id: JobId,
+    /// The guest's name for it.
+    pub tag: String,
+    /// The response's status.
+    pub status: u16,
+    /// The position of its first byte in the body; 0 again if the request was repeated.
+    pub offset: u64,
+    /// Its bytes.
+    #[serde(with = "encoding::bytes")]
+    pub bytes: Bytes,
+}
+
+impl GuestAnswer {
+    /// Returns what a call of another room gets for it; `None` for answers to other events.
+    pub fn for_call(&self) -> Option<OutcallAnswer> {
+        match self {
+            Self::Returned(data) => Some(OutcallAnswer::Returned(data.clone())),
+            Self::Response(response) | Self::Refused(response) => {
+                Some(OutcallAnswer::Response(response.clone()))
+            }
+            Self::Done | Self::Tags(_) => None,
+        }
+    }
 }
 
 /// One WebSocket message. Cloning shares the bytes.

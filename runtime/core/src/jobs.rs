@@ -1,15 +1,22 @@
-//! What a room wants done after its turns: timers, and effects that wait. Owns when a room has to be awake for them.
+//! What a room wants done after its turns: timers, and requests that wait for an answer. Owns when a room has to be awake for them.
 //!
 //! Invariant: a change of jobs is committed with the turn that made it, and no id is given twice. This module does not
 //! know who carries jobs out.
 
 mod id;
+mod outcall;
 mod table;
+mod tally;
 mod timer;
 
 pub use id::JobId;
-pub use table::{JobTable, TimersSummary};
-pub use timer::{Job, JobDamage, Timer};
+pub use outcall::{
+    BodyDelivery, CallId, CallReceipt, Outcall, OutcallAnswer, OutcallFailure, OutcallSummary,
+    OutcallTarget, RoomAddress, UndeliveredAnswer,
+};
+pub use table::{JobTable, JobsSummary};
+pub use tally::{JobTallies, JobTally};
+pub use timer::{Job, JobAccount, JobDamage, JobKind, Timer};
 
 use crate::encoding;
 use crate::span::Overlay;

@@ -253,6 +253,16 @@ limits! {
     timer_tag_bytes_max: "bytes" = 256, "Length of a timer's tag", "the timer is refused";
     timer_every_ms_min: "ms" = 1_000, "Shortest time from one delivery of a repeating timer to the next", "the timer is refused";
     timers_batch_max: "timers" = 128, "Due timers that a room handles before other rooms have their turn to ring", "the rest follow in the next batch";
+    outcalls_max: "requests" = 1_000, "Requests of a room to other servers and rooms that have no answer yet", "the request is refused";
+    outcalls_bytes_max: "bytes" = 4 * MIB, "Bytes of a room's requests that have no answer yet", "the request is refused";
+    outcall_tag_bytes_max: "bytes" = 256, "Length of a request's tag", "the request is refused";
+    outcalls_running_max: "requests" = 64, "Requests of a room that are under way at the same time", "the rest start when one ends";
+    call_data_bytes_max: "bytes" = MIB, "Size of what a call between rooms carries, and of what it returns", "the call is refused, or fails";
+    call_ms_max: "ms" = 86_400_000, "Time for which a call between rooms is tried", "it fails; it may have been carried out";
+    call_retry_ms_min: "ms" = 250, "Pause before a call whose room was busy is tried again, doubled each time up to 60 s", "it is tried again";
+    receipts_max: "receipts" = 10_000, "Calls that a room carried out and whose callers do not have the answer yet", "further calls wait";
+    receipts_bytes_max: "bytes" = 4 * MIB, "Bytes of the answers to such calls", "further calls wait";
+    fetch_retry_total_ms_max: "ms" = 3_600_000, "Time for which a failing request to another server is tried again", "it fails";
     tick_every_ms_min: "ms" = 10, "Shortest time from one tick of a room to the next", "the ticks are refused";
     use_note_ms: "ms" = 86_400_000, "Age at which the stored time of a room's last use is outdated, in a party without `ttl`; with a `ttl`, an eighth of it", "it is stored again with the room's next commit; in a party with `ttl`, at once";
     expiries_batch_max: "rooms" = 32, "Unused rooms that expire at the same time, and at most a quarter of `rooms_active_max`", "the rest follow in the next batch";

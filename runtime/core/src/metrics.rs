@@ -302,6 +302,14 @@ metrics! {
             "Due timers whose turn failed";
         timers_dropped: Counter = "room_timers_dropped_total", "timers",
             "Due timers that the node dropped because their turn failed too often, or the room's code has no on_timer";
+        outcalls_ended: Counter = "room_outcalls_ended_total", "requests",
+            "Requests of rooms to other servers and rooms that got their answer, which may be a failure";
+        outcalls_retried: Counter = "room_outcalls_retried_total", "requests",
+            "Attempts of requests of rooms that failed and that the node will retry";
+        answers_dropped: Counter = "room_answers_dropped_total", "requests",
+            "Answers to requests of rooms that the node dropped because their turn failed too often, or the room's code has no callback for them";
+        calls_answered: Counter = "room_calls_answered_total", "calls",
+            "Calls between rooms that a room carried out";
         expired: Counter = "room_expired_total", "rooms",
             "Rooms that the node deleted because nobody used them";
         expiries_retried: Counter = "room_expiries_retried_total", "rooms",

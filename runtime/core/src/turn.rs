@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 mod effects;
 mod jobs;
+mod outcalls;
 mod savepoint;
 mod space;
 mod view;
@@ -23,6 +24,7 @@ pub use effects::is_meant_for;
 pub use effects::{AlarmChange, Cleared, Effects, Output, Tags, TickChange, Writes};
 use jobs::TurnJobs;
 pub use jobs::{CarriedJobs, TimerPlan};
+pub use outcalls::OutcallPlan;
 pub use savepoint::NoSavepoint;
 use savepoint::Savepoints;
 pub use view::{EmptyView, ReadError, View};
@@ -122,7 +124,8 @@ impl Turn {
     /// Returns the turn without anything that it did.
     #[must_use]
     pub fn undone(self) -> Self {
-        Self::new(self.view, self.connections, self.subject, self.limits)
+        let turn = Self::new(self.view, self.connections, self.subject, self.limits);
+        turn.with_jobs(self.jobs.table, self.jobs.carried.next)
     }
 
     /// Ends the turn, and returns its effects, which the room applies or drops.
@@ -134,7 +137,10 @@ impl Turn {
         if let Some(error) = self.read_error {
             return Err(error);
         }
-        self.effects.writes.jobs = self.jobs.change();
+        if let Some(change) = self.jobs.change() {
+            self.effects.writes.jobs = Some(change);
+            self.effects.asked = self.jobs.asked();
+        }
         Ok(self.effects)
     }
 
@@ -340,12 +346,13 @@ impl Turn {
         Ok(count)
     }
 
-    /// Removes every key, the alarm, and the timers.
+    /// Removes every key, the alarm, the timers, and the requests that wait for an answer.
     pub fn delete_all(&mut self) {
         let writes = &mut self.effects.writes;
-        self.savepoints.note_all(std::mem::take(&mut writes.keys), self.jobs.clear());
+        self.savepoints.note_all(std::mem::take(&mut writes.keys));
         writes.cleared = Cleared::Yes;
         self.write_bytes = 0;
+        self.clear_jobs();
         self.delete_alarm();
     }
 

@@ -74,7 +74,8 @@ impl Forwarder {
         Self { homes: Homes::new(space), places: Arc::new(Semaphore::new(places)), bounds }
     }
 
-    pub(super) fn homes(&self) -> &Homes {
+    /// Returns which node each room lives on.
+    pub fn homes(&self) -> &Homes {
         &self.homes
     }
 }

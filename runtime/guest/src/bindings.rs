@@ -22,3 +22,13 @@ pub(crate) mod project {
         exports: { default: async },
     });
 }
+
+/// The interfaces of `sdk/wit/outcalls.wit`, which not every module has.
+pub(crate) mod outcalling {
+    wasmtime::component::bindgen!({
+        path: "../../sdk/wit",
+        world: "outcalling",
+        imports: { default: trappable },
+        exports: { default: async },
+    });
+}

@@ -10,6 +10,8 @@ use crate::budget::Budget;
 use crate::fault::Overrun;
 use crate::flush::Flushes;
 use crate::log::GuestLog;
+use crate::outcalls;
+use crate::samples::Samples;
 use room_core::connection::Connection;
 use room_core::event::{CloseFrame, Message, Response};
 use room_core::jobs::{JobId, Timer};
@@ -34,6 +36,7 @@ pub(super) struct HostState {
     party: String,
     room: String,
     wasi: WasiCtx,
+    samples: Samples,
     table: ResourceTable,
 }
 
@@ -41,7 +44,7 @@ impl HostState {
     pub(super) fn new(
         budget: Budget,
         log: GuestLog,
-        wasi: WasiCtx,
+        (wasi, samples): (WasiCtx, Samples),
         party: &str,
         room: &str,
     ) -> Self {
@@ -55,17 +58,28 @@ impl HostState {
             party: party.to_owned(),
             room: room.to_owned(),
             wasi,
+            samples,
             table: ResourceTable::new(),
         }
     }
 
-    fn turn(&mut self) -> wasmtime::Result<&mut Turn> {
+    pub(super) fn turn(&mut self) -> wasmtime::Result<&mut Turn> {
         self.turn.as_deref_mut().ok_or_else(|| {
             wasmtime::format_err!(
                 "no turn is in work: a hook at the door, and what follows the last message of a batch, \
                  have no storage, connections or alarm"
             )
         })
+    }
+
+    /// Returns the guest's time, in milliseconds since 1970.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.samples.wall_ms()
+    }
+
+    /// Returns the project's limits.
+    pub(super) fn limits(&self) -> &Limits {
+        self.budget.limits()
     }
 
     /// Carries out a call about connections, and returns its result or the turn's refusal.
@@ -93,6 +107,7 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<HostS
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     World::add_to_linker::<_, HasSelf<_>>(&mut linker, |host: &mut HostState| host)?;
     batch::add_to_linker(&mut linker)?;
+    outcalls::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 
@@ -313,7 +328,7 @@ impl log::Host for HostState {
 }
 
 /// The result of an import: a trap outside, the guest's own error inside.
-type Call<T, E> = wasmtime::Result<Result<T, E>>;
+pub(crate) type Call<T, E> = wasmtime::Result<Result<T, E>>;
 use connections::ConnectionError;
 use storage::StorageError;
 use timers::TimerError;

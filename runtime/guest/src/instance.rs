@@ -15,12 +15,13 @@ use crate::fault::{GuestFault, Overrun, cut};
 use crate::flush::Flushes;
 use crate::host::HostState;
 use crate::log::GuestLog;
-use crate::module::{Code, Module, OptionalExports};
+use crate::module::{Code, Module, OptionalExports, OutcallExports};
+use crate::outcalls::OutcallCallbacks;
 use crate::samples::SampleSource;
 use crate::wasi;
 use room_core::connection::Connection;
 use room_core::event::{
-    CloseFrame, CloseHandshake, Ending, Event, GuestAnswer, Message, Request, Response,
+    CallPayload, CloseFrame, CloseHandshake, Ending, Event, GuestAnswer, Message, Request, Response,
 };
 use room_core::id::RoomId;
 use room_core::limits::{ms, size};
@@ -42,6 +43,7 @@ struct Exports {
     world: World,
     /// The callbacks that a module may do without.
     optional: OptionalCallbacks,
+    outcalls: OutcallCallbacks,
     /// The answers outside of rooms, if the module has them.
     project: Option<Project>,
 }
@@ -79,10 +81,10 @@ pub enum HookVerdict {
     Refuse(CloseFrame),
 }
 
-type Callback<P> = TypedFunc<P, (Result<(), String>,)>;
+pub(crate) type Callback<P> = TypedFunc<P, (Result<(), String>,)>;
 type OptionalCallbacks =
     OptionalExports<Callback<()>, Callback<(timers::Timer,)>, TypedFunc<(), ()>>;
-type CallResult<T> = wasmtime::Result<Result<T, String>>;
+pub(crate) type CallResult<T> = wasmtime::Result<Result<T, String>>;
 
 impl Instance {
     /// Makes a new instance for this room, whose time and randomness come from `samples`. Only the guest's
@@ -277,7 +279,8 @@ impl Instance {
                 let tags = tags_param(&connection.tags);
                 events.call_on_error(store, connection_param(connection, &tags), error).await
             }
-            Event::Request(request) => {
+            Event::Request(request)
+            | Event::Call { payload: CallPayload::Request(request), .. } => {
                 let headers = headers_param(request);
                 let request = request_param(request, &headers);
                 let response = events.call_on_request(&mut *store, request).await?;
@@ -291,6 +294,15 @@ impl Instance {
             Event::Timer { id, timer, .. } => {
                 let timer = timers::Timer::of((*id, timer.clone()));
                 Box::pin(call_optional(self.exports.optional.on_timer, store, (timer,))).await
+            }
+            Event::Answer { id, tag, answer } => {
+                let call = self.exports.outcalls.answer(store, (*id, tag), answer);
+                Box::pin(call).await
+            }
+            Event::Chunk(chunk) => Box::pin(self.exports.outcalls.chunk(store, chunk)).await,
+            Event::Call { call, payload: CallPayload::Data(data), .. } => {
+                let returned = Box::pin(self.exports.outcalls.call(store, call, data)).await?;
+                return Ok(returned.map(GuestAnswer::Returned));
             }
             Event::Tick => Box::pin(call_optional(self.exports.optional.on_tick, store, ())).await,
             Event::Expire => {
@@ -344,9 +356,16 @@ async fn enter(module: &Module, store: &mut Store<HostState>) -> wasmtime::Resul
         on_timer: callback(&instance, store, on_timer.as_ref())?,
         run: callback(&instance, store, run.as_ref())?,
     };
+    let OutcallExports { on_response, on_answer, on_call, on_chunk } = &compiled.outcalls;
+    let outcalls = OutcallCallbacks(OutcallExports {
+        on_response: callback(&instance, store, on_response.as_ref())?,
+        on_answer: callback(&instance, store, on_answer.as_ref())?,
+        on_call: callback(&instance, store, on_call.as_ref())?,
+        on_chunk: callback(&instance, store, on_chunk.as_ref())?,
+    });
     let project = compiled.project.as_ref();
     let project = project.map(|indices| indices.load(&mut *store, &instance)).transpose()?;
-    Ok(Exports { world, optional, project })
+    Ok(Exports { world, optional, outcalls, project })
 }
 
 /// Returns the function of an instance at this index, if there is one.
@@ -359,7 +378,7 @@ fn callback<P: ComponentNamedList + Lower, R: ComponentNamedList + Lift>(
 }
 
 /// Calls a callback. A module that does not have it does nothing.
-async fn call_optional<P: ComponentNamedList + Lower>(
+pub(crate) async fn call_optional<P: ComponentNamedList + Lower>(
     callback: Option<Callback<P>>,
     store: &mut Store<HostState>,
     params: P,

@@ -14,6 +14,7 @@ mod host;
 mod instance;
 mod log;
 mod module;
+mod outcalls;
 mod samples;
 mod wasi;
 

@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::host::HostState;
 use room_core::config::ModuleSource;
 use room_core::id::ModuleHash;
+use room_core::jobs::OutcallAnswer;
 use room_core::limits::size;
 use std::sync::Arc;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
@@ -24,6 +25,7 @@ const EXPORTS: [&str; 2] = ["room:runtime/events@0.1.0", "room:runtime/door@0.1.
 const EXPIRY: &str = "room:runtime/expiry@0.1.0";
 const FETCH: &str = "room:runtime/fetch@0.1.0";
 const BATCH: &str = "room:runtime/batch@0.1.0";
+const OUTCALL_EVENTS: &str = "room:runtime/outcall-events@0.1.0";
 const TIMER_EVENTS: &str = "room:runtime/timer-events@0.1.0";
 /// The parts of WASI 0.2 that are linked. Sockets and HTTP are not among them.
 const WASI: [&str; 5] =
@@ -96,6 +98,8 @@ pub(super) struct CompiledModule {
     pub(super) exports: CoreIndices,
     /// The indices of the exports that older modules do not have.
     pub(super) optional: OptionalExports<ComponentExportIndex>,
+    /// The indices of the callbacks about requests to other servers and rooms.
+    pub(super) outcalls: OutcallExports<ComponentExportIndex>,
     /// The indices of `on-fetch` and `on-socket`, if the module has them.
     pub(super) project: Option<ProjectIndices>,
     hash: ModuleHash,
@@ -108,6 +112,14 @@ pub(super) struct OptionalExports<F, G = F, H = F> {
     pub(super) on_timer: Option<G>,
     /// `batch.run`, which takes several messages.
     pub(super) run: Option<H>,
+}
+
+/// The callbacks about requests to other servers and rooms, which a module may do without.
+pub(super) struct OutcallExports<R, A = R, C = R, P = R> {
+    pub(super) on_response: Option<R>,
+    pub(super) on_answer: Option<A>,
+    pub(super) on_call: Option<C>,
+    pub(super) on_chunk: Option<P>,
 }
 
 /// The code of a party: a module and the environment that its rooms see.
@@ -157,6 +169,23 @@ impl Module {
         self.compiled.optional.on_timer.is_some()
     }
 
+    /// Returns true if it handles calls of other rooms.
+    pub fn handles_calls(&self) -> bool {
+        self.compiled.outcalls.on_call.is_some()
+    }
+
+    /// Returns true if it handles this answer to a request of its own.
+    pub fn handles_answer(&self, answer: &OutcallAnswer) -> bool {
+        match answer {
+            OutcallAnswer::Response(_) | OutcallAnswer::NoResponse(_) => {
+                self.compiled.outcalls.on_response.is_some()
+            }
+            OutcallAnswer::Returned(_) | OutcallAnswer::NotReturned(_) => {
+                self.compiled.outcalls.on_answer.is_some()
+            }
+        }
+    }
+
     /// Returns true if it answers outside of rooms.
     pub fn has_fetch(&self) -> bool {
         self.compiled.project.is_some()
@@ -185,10 +214,16 @@ impl CompiledModule {
             on_tick: export(&component, TIMER_EVENTS, "on-tick"),
             run: export(&component, BATCH, "run"),
         };
+        let outcalls = OutcallExports {
+            on_response: export(&component, OUTCALL_EVENTS, "on-response"),
+            on_answer: export(&component, OUTCALL_EVENTS, "on-answer"),
+            on_call: export(&component, OUTCALL_EVENTS, "on-call"),
+            on_chunk: export(&component, OUTCALL_EVENTS, "on-chunk"),
+        };
         let has_fetch = component.get_export_index(None, FETCH).is_some();
         let project = has_fetch.then(|| ProjectIndices::new(&pre)).transpose();
         let project = project.map_err(|error| LoadError::Interface(format!("{error:#}")))?;
-        Ok(Self { pre, exports, optional, project, hash })
+        Ok(Self { pre, exports, optional, outcalls, project, hash })
     }
 }
 

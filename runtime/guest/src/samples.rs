@@ -62,25 +62,31 @@ impl<R: FnMut(&mut [u8]) + Send> SampleSource for LiveSamples<R> {
 }
 
 /// Connects everything in WASI that is time or randomness to one source. The insecure seed, from which guests
-/// make the order of their hash maps, is drawn at once.
-pub(super) fn give(builder: &mut WasiCtxBuilder, source: Box<dyn SampleSource>) {
+/// make the order of their hash maps, is drawn at once. Returns the source, for the host's own needs.
+pub(super) fn give(builder: &mut WasiCtxBuilder, source: Box<dyn SampleSource>) -> Samples {
     let samples = Samples(Arc::new(Mutex::new(source)));
     let seed = samples.random();
     builder
         .wall_clock(samples.clone())
         .monotonic_clock(samples.clone())
         .secure_random(samples.clone())
-        .insecure_random(samples)
+        .insecure_random(samples.clone())
         .insecure_random_seed(u128::from_le_bytes(seed));
+    samples
 }
 
 /// The source, shared by the parts of WASI.
 #[derive(Clone)]
-struct Samples(Arc<Mutex<Box<dyn SampleSource>>>);
+pub(super) struct Samples(Arc<Mutex<Box<dyn SampleSource>>>);
 
 impl Samples {
     fn source(&self) -> MutexGuard<'_, Box<dyn SampleSource>> {
         lock(&self.0)
+    }
+
+    /// Returns the time of day, in milliseconds since 1970.
+    pub(super) fn wall_ms(&self) -> u64 {
+        u64::try_from(self.source().wall().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn random<const BYTES: usize>(&self) -> [u8; BYTES] {

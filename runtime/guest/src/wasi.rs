@@ -5,7 +5,7 @@
 //! functions.
 
 use crate::log::{GuestLog, Stdio};
-use crate::samples::{self, SampleSource};
+use crate::samples::{self, SampleSource, Samples};
 use bytes::Bytes;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,12 +17,12 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 /// The most a guest may print in one call. It is cut into lines at once, so this bounds a copy.
 const PRINT_BYTES_MAX: usize = 64 * 1024;
 
-/// Makes the WASI context of one instance.
+/// Makes the WASI context of one instance, and returns its source of time with it.
 pub(super) fn context(
     source: Box<dyn SampleSource>,
     log: &GuestLog,
     vars: &[(String, String)],
-) -> WasiCtx {
+) -> (WasiCtx, Samples) {
     let mut builder = WasiCtx::builder();
     builder
         .stdout(LogStream { log: log.clone(), stream: Stdio::Out })
@@ -30,8 +30,8 @@ pub(super) fn context(
         .allow_tcp(false)
         .allow_udp(false)
         .envs(vars);
-    samples::give(&mut builder, source);
-    builder.build()
+    let samples = samples::give(&mut builder, source);
+    (builder.build(), samples)
 }
 
 /// A standard stream that ends in the log.

@@ -103,6 +103,7 @@ function tell(facts, seen) {
     ["Stored", `${as.counted(seen.storage.keys, "key")}, ${as.bytes(seen.storage.bytes)}`],
     ["Alarm", alarm(seen.alarm)],
     ["Timers", timers(seen.timers)],
+    ["Requests", requests(seen.requests)],
     ["Ticks", seen.ticks_ms ? `every ${as.count(seen.ticks_ms)} ms` : "–"],
     [
       "At work",
@@ -133,6 +134,14 @@ function alarm(alarm) {
 function timers(pending) {
   if (!pending?.next_ms) return "–";
   return `${pending.count ? `${as.count(pending.count)}, next ` : "next "}${due(pending.next_ms)}`;
+}
+
+// Requests to other servers and rooms that have no answer yet.
+function requests(pending) {
+  if (!pending?.count) return "–";
+  const [first] = pending.oldest;
+  const oldest = first ? `, oldest ${first.target}` : "";
+  return `${as.count(pending.count)}, ${as.count(pending.running)} under way${oldest}`;
 }
 
 function due(due_ms) {

@@ -10,6 +10,7 @@ mod census;
 mod entrance;
 mod guests;
 mod operate;
+mod outside;
 mod rollout;
 
 pub use entrance::RoomEntrance;
@@ -17,14 +18,16 @@ pub use guests::{GuestHost, Guests};
 pub use operate::{LiveRoomReport, NodeSnapshot};
 pub use rollout::{ReloadError, Reloaded};
 
+use crate::cluster::ProjectHomes;
 use crate::room::{
-    Actor, AlarmGuard, EvictedTotals, Mailbox, RoomError, RoomFigures, RoomHandle, RoomOrders,
-    RoomParts, Stopped,
+    Actor, AlarmGuard, EvictedTotals, Mailbox, Outside, RoomError, RoomFigures, RoomHandle,
+    RoomOrders, RoomParts, Stopped,
 };
 use crate::taps::Taps;
 use census::Census;
 use futures_util::FutureExt;
 use hashbrown::HashMap;
+use outside::NodeOutside;
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
 use room_core::config::{AutoResponse, Cors, FetchHosts, Origins, WhenQuiet};
@@ -180,26 +183,43 @@ impl Rooms {
     /// Returns a node's rooms. None runs yet.
     pub fn new(
         store: Store,
-        clock: Clock,
+        (clock, served): (Clock, Served),
         guests: &Guests,
         metrics: Arc<RoomMetrics>,
-        served: Served,
+        homes: ProjectHomes,
     ) -> Self {
         let Guests { engine, places, spares, bytes, limits, .. } = guests;
+        let client = guests.fetch.clone();
         let (limits, places, spares) = (limits.clone(), places.clone(), spares.clone());
         let (logs, taps) = (engine.logs().clone(), Taps::new(&limits, clock));
         let (bytes, census) = (bytes.clone(), Arc::new(Census::default()));
-        let parts =
-            RoomParts { store, limits, clock, served, places, spares, metrics, logs, taps, bytes };
-        Self(Arc::new(RoomsInner {
-            parts: Arc::new(parts),
-            state: Mutex::new(RoomsState {
-                running: Residents::of(&census),
-                ..RoomsState::default()
-            }),
-            census,
-            begun: Instant::now(),
-            tasks: TaskTracker::new(),
+        Self(Arc::new_cyclic(|rooms| {
+            let outside =
+                NodeOutside { rooms: rooms.clone(), client, homes, limits: limits.clone() };
+            let outside: Arc<dyn Outside> = Arc::new(outside);
+            let parts = RoomParts {
+                store,
+                limits,
+                clock,
+                served,
+                places,
+                spares,
+                metrics,
+                logs,
+                taps,
+                bytes,
+                outside,
+            };
+            RoomsInner {
+                parts: Arc::new(parts),
+                state: Mutex::new(RoomsState {
+                    running: Residents::of(&census),
+                    ..RoomsState::default()
+                }),
+                census,
+                begun: Instant::now(),
+                tasks: TaskTracker::new(),
+            }
         }))
     }
 
@@ -228,6 +248,11 @@ impl Rooms {
         let state = self.state();
         let parties = state.parties.iter();
         parties.filter_map(|(name, party)| Some((name.clone(), party.lifetime?))).collect()
+    }
+
+    /// Returns the servers that a party's rooms may fetch from; `None` if there is no such party.
+    fn fetch_hosts(&self, party: &PartyName) -> Option<FetchHosts> {
+        self.state().parties.get(party).map(|party| party.fetch_hosts.clone())
     }
 
     /// Returns the handle of a room, and activates the room if it does not run.

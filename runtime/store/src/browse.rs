@@ -168,7 +168,7 @@ impl Store {
 }
 
 impl RoomSpan {
-    fn keys(&self) -> Span {
+    pub(super) fn keys(&self) -> Span {
         let mut span = match &self.party {
             Some(party) => keys::infos_of(party),
             None => keys::all_infos(),

@@ -6,6 +6,7 @@
 
 use crate::applier::ApplierState;
 use crate::backend::StoreError;
+use crate::browse::RoomSpan;
 use crate::committer::{Commit, Committer};
 use crate::keys::{self, RoomFacts};
 use crate::leftovers::Leftovers;
@@ -13,7 +14,8 @@ use crate::pending::{Pending, PendingCell};
 use crate::sequence::Sequence;
 use crate::{Change, Offset, Record, Wipe, blocking};
 use bytes::Bytes;
-use room_core::id::{ModuleHash, RoomId};
+use hashbrown::HashSet;
+use room_core::id::{ModuleHash, PartyName, RoomId};
 use room_core::limits::{Limits, ms, size};
 use room_core::span::{Direction, Entries, Key, Overlay, Span, merged};
 use room_core::turn::{AlarmChange, ReadError, View, Writes};
@@ -320,6 +322,26 @@ impl View for TurnReader {
     fn bytes(&self) -> u64 {
         self.applier.hurry();
         blocking(|| self.pending.when_applied(self.wait_max, Pending::bytes_at_most))
+    }
+
+    fn rooms(
+        &self,
+        party: &PartyName,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<String>, ReadError> {
+        // A name that no room can have is behind or before others all the same: the longest that is allowed.
+        let after = after.and_then(|name| RoomId::new(party.clone(), name, usize::MAX).ok());
+        let span = RoomSpan { party: Some(party.clone()), after, ..RoomSpan::default() };
+        let tree = self.applier.tree();
+        let names = blocking(|| {
+            let entries = tree.scan(&span.keys(), HashSet::new());
+            let name = |entry: Result<(Key, Bytes), StoreError>| {
+                Ok(keys::decode_info_key(&entry?.0)?.name().to_owned())
+            };
+            entries.take(max).map(name).collect::<Result<_, StoreError>>()
+        });
+        names.map_err(|error| self.read_error(&error))
     }
 }
 

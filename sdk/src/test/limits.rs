@@ -4,8 +4,8 @@
 //! default the mock refuses, with the same error. It does not know a project's own `[limits]`.
 
 use crate::connection::NO_CODE;
-use crate::error::{ConnectionError, StorageError, TimerError};
-use crate::host::TimerRecord;
+use crate::error::{ConnectionError, OutcallError, StorageError, TimerError};
+use crate::host::{OutcallRecord, OutcallTarget, TimerRecord};
 use crate::http::{Request, Response, Verdict};
 use crate::message::Message;
 use crate::uri;
@@ -80,6 +80,33 @@ pub(super) fn check_timer(
     match bounds.into_iter().find(|(is, max, _)| is > max) {
         Some((_, max, limit)) => {
             Err(TimerError::BeyondLimit { limit: limit.to_owned(), max: max as u64 })
+        }
+        None => Ok(()),
+    }
+}
+
+/// More requests that wait for an answer are refused.
+const OUTCALLS_MAX: usize = 1_000;
+/// A longer tag of a request is refused.
+const OUTCALL_TAG_BYTES_MAX: usize = 256;
+/// More data of a call is refused.
+const CALL_DATA_BYTES_MAX: usize = 1024 * 1024;
+
+/// A request beside others, which are so many.
+pub(super) fn check_outcall(outcall: &OutcallRecord, count: usize) -> Result<(), OutcallError> {
+    let OutcallRecord { tag, target } = outcall;
+    let data = match target {
+        OutcallTarget::Call { data, .. } => data.len(),
+        OutcallTarget::Fetch { .. } | OutcallTarget::Request { .. } => 0,
+    };
+    let bounds = [
+        (tag.len(), OUTCALL_TAG_BYTES_MAX, "outcall_tag_bytes_max"),
+        (data, CALL_DATA_BYTES_MAX, "call_data_bytes_max"),
+        (count + 1, OUTCALLS_MAX, "outcalls_max"),
+    ];
+    match bounds.into_iter().find(|(is, max, _)| is > max) {
+        Some((_, max, limit)) => {
+            Err(OutcallError::BeyondLimit { limit: limit.to_owned(), max: max as u64 })
         }
         None => Ok(()),
     }

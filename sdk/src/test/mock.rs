@@ -12,11 +12,12 @@ use super::limits;
 use super::turn::{Output, Undo};
 use super::world::{Keys, LogLine, Pending, Phase, World};
 use crate::connection::Close;
-use crate::error::{ConnectionError, StorageError, TimerError, too_deep};
-use crate::host::{ConnectionData, Entry, Host, ListOptions, Page, TimerRecord};
+use crate::error::{ConnectionError, OutcallError, StorageError, TimerError, too_deep};
+use crate::host::{ConnectionData, Entry, Host, ListOptions, OutcallRecord, Page, TimerRecord};
 use crate::http::Response;
 use crate::log::Level;
 use crate::message::Message;
+use crate::outcall::PendingRequest;
 
 thread_local! {
     static CURRENT: RefCell<Option<World>> = const { RefCell::new(None) };
@@ -214,6 +215,8 @@ impl Host for Mock {
             replace_alarm(world, None);
             let numbers: Vec<u64> = world.timers.keys().copied().collect();
             numbers.into_iter().for_each(|number| world.set_timer(number, None));
+            let numbers: Vec<u64> = world.outcalls.keys().copied().collect();
+            numbers.into_iter().for_each(|number| world.set_outcall(number, None));
             Ok(())
         })
     }
@@ -272,6 +275,30 @@ impl Host for Mock {
         world(|world| world.tick(every_ms))
     }
 
+    fn ask(outcall: OutcallRecord) -> Result<String, OutcallError> {
+        world(|world| world.ask(outcall))
+    }
+
+    fn cancel_outcall(id: &str) -> bool {
+        world(|world| world.cancel_outcall(id))
+    }
+
+    fn rooms(party: &str, after: Option<&str>) -> Result<(Vec<String>, bool), OutcallError> {
+        world(|world| {
+            world.turn_mut();
+            let names = world.others.iter().filter(|(own, _)| own == party).map(|(_, name)| name);
+            let behind = names.filter(|name| after.is_none_or(|after| name.as_str() > after));
+            Ok((behind.cloned().collect(), false))
+        })
+    }
+
+    fn outcalls() -> Vec<PendingRequest> {
+        world(|world| {
+            world.turn_mut();
+            world.pending_outcalls()
+        })
+    }
+
     fn party() -> String {
         world(|world| world.party.clone())
     }
@@ -283,8 +310,12 @@ impl Host for Mock {
     fn flush() {
         world(|world| {
             let delivered = world.keep_delivered();
+            let answering = world.keep_answering();
             world.commit();
             world.begin();
+            if let Some(number) = answering {
+                world.set_outcall(number, None);
+            }
             if let Some((number, after)) = delivered {
                 world.set_timer(number, after);
             }

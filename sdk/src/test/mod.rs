@@ -40,10 +40,13 @@
 //! assert!(room.take_errors()[0].contains("not the expected JSON"));
 //! ```
 
+mod answers;
 mod client;
 mod limits;
 mod mock;
+mod outcalls;
 mod outside;
+mod project;
 mod replacements;
 mod runner;
 mod timers;
@@ -60,13 +63,17 @@ use serde::de::DeserializeOwned;
 
 pub use client::{Connect, TestClient};
 pub(crate) use mock::Mock;
+pub use outcalls::{PendingCall, PendingFetch};
+pub use project::TestProject;
 pub use world::LogLine;
 
 use crate::http::{Request, Response};
+use crate::outcall::{Chunk, OutcallFailure};
 use crate::project::SocketVerdict;
 use crate::time::Timestamp;
 use crate::timer::Timer;
 use crate::{Room, uri};
+use outcalls::GivenAnswer;
 use runner::Runner;
 use world::{Keys, World};
 
@@ -90,6 +97,12 @@ impl Builder {
     /// A variable, as in `[vars]` of `room.toml`.
     pub fn var(mut self, name: &str, value: &str) -> Self {
         self.world.vars.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// A room of the project that [`Context::rooms`](crate::Context::rooms) lists.
+    pub fn other_room(mut self, party: &str, name: &str) -> Self {
+        self.world.others.insert((party.to_owned(), name.to_owned()));
         self
     }
 
@@ -235,6 +248,61 @@ impl<R: Room> TestRoom<R> {
     pub fn timers(&self) -> Vec<Timer> {
         let timers = self.runner.borrow().world.timers_in_order();
         timers.into_iter().map(Timer::from_data).collect()
+    }
+
+    /// The requests to other servers that wait for an answer, the oldest first. [`respond`](Self::respond) answers one.
+    pub fn fetches(&self) -> Vec<PendingFetch> {
+        self.runner.borrow().world.pending_fetches()
+    }
+
+    /// Answers a request to another server; a second answer does nothing.
+    ///
+    /// ```
+    /// # use room_sdk::prelude::*;
+    /// # use room_sdk::test::TestRoom;
+    /// #[derive(Default)]
+    /// struct Weather;
+    ///
+    /// impl Room for Weather {
+    ///     fn on_connect(&mut self, ctx: &Context, _: &Connection, _: &Request) -> Result {
+    ///         ctx.fetch(Request::get("https://api.example.com/weather"));
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn on_response(&mut self, ctx: &Context, fetched: Fetched) -> Result {
+    ///         ctx.broadcast(&fetched.response()?.body_text());
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let room = TestRoom::<Weather>::new("london");
+    /// let ada = room.connect("ada");
+    /// let [fetch] = &room.fetches()[..] else { panic!("one request") };
+    /// assert_eq!(fetch.request().uri(), "https://api.example.com/weather");
+    /// room.respond(fetch, Ok(Response::text("rain")));
+    /// assert_eq!(ada.received_json::<String>(), ["rain"]);
+    /// ```
+    pub fn respond(&self, fetch: &PendingFetch, answer: Result<Response, OutcallFailure>) {
+        self.runner.borrow_mut().answered(fetch.number, GivenAnswer::Response(answer));
+    }
+
+    /// Delivers the next part of a response's body, for a request [in chunks](crate::Fetch::in_chunks). Returns false if
+    /// its turn failed, which ends the request.
+    pub fn respond_chunk(&self, fetch: &PendingFetch, offset: u64, bytes: &[u8]) -> bool {
+        let (id, tag) = (fetch.id(), fetch.tag().to_owned());
+        let chunk = Chunk { id, tag, status: 200, offset, bytes: bytes.to_vec() };
+        self.runner.borrow_mut().chunk(fetch.number, chunk)
+    }
+
+    /// The calls of other rooms that wait for an answer, the oldest first. [`answer`](Self::answer) answers one; in a
+    /// [`TestProject`] the other rooms do.
+    pub fn calls(&self) -> Vec<PendingCall> {
+        self.runner.borrow().world.pending_calls()
+    }
+
+    /// Answers a call of another room, with bytes as the other room would return them; a second answer does nothing.
+    pub fn answer(&self, call: &PendingCall, answer: Result<Vec<u8>, OutcallFailure>) {
+        self.runner.borrow_mut().answered(call.number, GivenAnswer::Returned(answer));
     }
 
     /// The pause of the ticks, if the room has any.

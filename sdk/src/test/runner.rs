@@ -24,7 +24,7 @@ use crate::timer::Timer;
 use crate::{Result, Room};
 
 /// The number of times a failed alarm or timer is retried: after 2 s, 4 s, … 64 s.
-const ALARM_RETRIES_MAX: u32 = 6;
+pub(super) const ALARM_RETRIES_MAX: u32 = 6;
 /// An alarm that is set to now each time it fires would never end; the test fails instead.
 const ALARMS_AT_ONCE_MAX: u32 = 1_000;
 /// The code by which a hook refuses that returned an error.
@@ -183,6 +183,11 @@ impl<R: Room> Runner<R> {
             }
             Err(_) => return Response::text(FAILED).with_status(500),
         }
+        self.requested(request)
+    }
+
+    /// The turn of a request that has reached the room.
+    pub(super) fn requested(&mut self, request: Request) -> Response {
         let response = self.turn(|live| {
             let response = live.request(request)?;
             limits::check_response(&response)?;
@@ -209,7 +214,8 @@ impl<R: Room> Runner<R> {
         let alarm = self.world.alarm.map(|alarm| alarm.due_ms);
         let timer = self.world.due_timer(u64::MAX).map(|(_, timer)| timer.due_ms);
         let tick = self.world.ticks.map(|ticks| ticks.due_ms);
-        [alarm, timer, tick].into_iter().flatten().min()
+        let answer = self.world.answers.iter().map(|answer| answer.due_ms).min();
+        [alarm, timer, tick, answer].into_iter().flatten().min()
     }
 
     /// Drops the instance; the next event starts another.
@@ -255,6 +261,8 @@ impl<R: Room> Runner<R> {
                 }
                 assert!(alarms < ALARMS_AT_ONCE_MAX, "timers are set to now again and again");
                 self.timer(number, &timer);
+            } else if let Some(answer) = self.world.due_answer(self.world.now_ms) {
+                self.deliver(answer);
             } else if let Some(ticks) = self.world.ticks.filter(|t| t.due_ms <= self.world.now_ms) {
                 self.tick(ticks);
             } else {
@@ -349,11 +357,13 @@ impl<R: Room> Runner<R> {
         self.world.alarm = None;
         self.world.timers.clear();
         self.world.timers_bytes = 0;
+        self.world.outcalls.clear();
+        self.world.answers.clear();
         self.drop_instance();
     }
 
     /// Runs one callback as a turn.
-    fn call<T>(
+    pub(super) fn call<T>(
         &mut self,
         callback: impl FnOnce(&mut R, &Context) -> Result<T>,
     ) -> Result<T, String> {
@@ -361,7 +371,7 @@ impl<R: Room> Runner<R> {
     }
 
     /// Starts the room if needed, then runs one turn and keeps all of its effects or none.
-    fn turn<T>(
+    pub(super) fn turn<T>(
         &mut self,
         run: impl FnOnce(&mut Live<R>) -> Result<T, String>,
     ) -> Result<T, String> {
@@ -405,7 +415,7 @@ impl<R: Room> Runner<R> {
         self.report(Level::Error, error);
     }
 
-    fn report(&mut self, level: Level, message: String) {
+    pub(super) fn report(&mut self, level: Level, message: String) {
         self.errors.push(message.clone());
         self.world.logs.push(LogLine { level, message, fields: Vec::new() });
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::timers::{PendingTimer, Ticks};
 use super::world::{Keys, Pending};
 use crate::connection::Close;
+use crate::host::OutcallRecord;
 use crate::message::Message;
 
 #[derive(Debug, Default)]
@@ -80,6 +81,7 @@ pub(super) enum Undo {
     AllKeys(Keys),
     Alarm(Option<Pending>),
     Timer { number: u64, old: Option<PendingTimer> },
+    Outcall { number: u64, old: Option<OutcallRecord> },
     Ticks(Option<Ticks>),
     State { client: usize, old: Vec<u8> },
     StateOfEnded(Vec<u8>),

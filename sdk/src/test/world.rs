@@ -4,15 +4,16 @@
 //! [`World::begin`] and its [`World::roll_back`] every change is in the journal, so that a failed turn
 //! leaves no trace; what was sent is held until [`World::commit`]. It does not know callbacks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::limits;
+use super::outcalls::{Outcalls, PendingAnswer};
 use super::replacements::Replacements;
 use super::timers::{DeliveredTimer, Ticks, Timers};
 use super::turn::{Output, Turn, Undo};
 use crate::connection::Close;
 use crate::error::ConnectionError;
-use crate::host::ConnectionData;
+use crate::host::{ConnectionData, OutcallRecord};
 use crate::http::Response;
 use crate::log::Level;
 use crate::message::Message;
@@ -42,6 +43,18 @@ pub(super) struct World {
     pub(super) delivered: Option<DeliveredTimer>,
     /// The ticks, while the room is in memory.
     pub(super) ticks: Option<Ticks>,
+    /// The requests that wait for an answer.
+    pub(super) outcalls: Outcalls,
+    /// How many requests were ever made: the number of the last one.
+    pub(super) outcalls_made: u64,
+    /// Answers that have had no successful turn yet.
+    pub(super) answers: Vec<PendingAnswer>,
+    /// The request whose answer is being delivered.
+    pub(super) answering: Option<(u64, OutcallRecord)>,
+    /// The parties and names of the rooms that the project stores.
+    pub(super) others: BTreeSet<(String, String)>,
+    /// How many calls the test made.
+    pub(super) calls_made: u64,
     /// The open connections, in the order they joined.
     pub(super) links: Vec<Link>,
     /// What each client that ever connected got; a [`Link`] and a client find theirs by index.
@@ -147,6 +160,7 @@ impl World {
                 Undo::AllKeys(keys) => drop(self.store_all(keys)),
                 Undo::Alarm(old) => self.alarm = old,
                 Undo::Timer { number, old } => drop(self.replace_timer(number, old)),
+                Undo::Outcall { number, old } => drop(self.replace_outcall(number, old)),
                 Undo::Ticks(old) => self.ticks = old,
                 Undo::State { client, old } => {
                     if let Some(link) = self.link_of(client) {

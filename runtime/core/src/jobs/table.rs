@@ -3,7 +3,8 @@
 //! Invariant: the table has what the room's last commit left in the store, and stored entries that it cannot read are
 //! counted and left alone. It does not know turns.
 
-use super::{Job, JobDamage, JobId, JobsChange, Timer, Wake};
+use super::{CallId, CallReceipt, Job, JobDamage, JobId, JobKind, JobTallies};
+use super::{JobsChange, Outcall, Wake};
 use crate::span::Key;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,21 +13,26 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default)]
 pub struct JobTable {
     jobs: BTreeMap<JobId, Job>,
-    /// The same jobs, in the order in which they are due.
-    order: BTreeSet<(u64, JobId)>,
-    bytes: usize,
+    /// The timers and the undelivered answers, in the order in which they are due.
+    deliveries: DueOrder,
+    /// The requests, in the order in which they are due.
+    attempts: DueOrder,
+    /// The receipts, in the order in which they end.
+    expiries: DueOrder,
+    receipts: BTreeMap<CallId, JobId>,
+    tallies: JobTallies,
     /// Stored entries that are not jobs.
     strange: usize,
 }
 
-/// What an operator sees of a room's timers.
+type DueOrder = BTreeSet<(u64, JobId)>;
+
+/// What an operator sees of a room's jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TimersSummary {
-    /// The number of pending timers.
-    pub count: usize,
-    /// The bytes of their tags and data.
-    pub bytes: usize,
-    /// When the next one is due, in milliseconds since 1970.
+pub struct JobsSummary {
+    /// How many of each account there are, and of what size.
+    pub tallies: JobTallies,
+    /// When the next timer or undelivered answer is due, in milliseconds since 1970.
     pub next_ms: Option<u64>,
 }
 
@@ -55,13 +61,27 @@ impl JobTable {
 
     fn set(&mut self, id: JobId, job: Option<Job>) {
         if let Some(old) = self.jobs.remove(&id) {
-            self.order.remove(&(old.due_ms(), id));
-            self.bytes -= old.bytes();
+            self.order_of(&old).remove(&(old.due_ms(), id));
+            self.tallies.take(&old);
+            if let Job::Receipt(receipt) = &old {
+                self.receipts.remove(&receipt.call);
+            }
         }
         if let Some(job) = job {
-            self.order.insert((job.due_ms(), id));
-            self.bytes += job.bytes();
+            self.order_of(&job).insert((job.due_ms(), id));
+            self.tallies.add(&job);
+            if let Job::Receipt(receipt) = &job {
+                self.receipts.insert(receipt.call.clone(), id);
+            }
             self.jobs.insert(id, job);
+        }
+    }
+
+    fn order_of(&mut self, job: &Job) -> &mut DueOrder {
+        match job.kind() {
+            JobKind::Delivery => &mut self.deliveries,
+            JobKind::Attempt => &mut self.attempts,
+            JobKind::Expiry => &mut self.expiries,
         }
     }
 
@@ -70,21 +90,44 @@ impl JobTable {
         self.jobs.get(&id)
     }
 
-    /// Returns the earliest timer that is due now.
-    pub fn due(&self, now_ms: u64) -> Option<(JobId, &Timer)> {
-        let (_, id) = self.order.first().filter(|(due_ms, _)| *due_ms <= now_ms)?;
-        let Job::Timer(timer) = self.jobs.get(id)?;
-        Some((*id, timer))
+    /// Returns the timer or undelivered answer that is due first, if it is due now.
+    pub fn due(&self, now_ms: u64) -> Option<(JobId, &Job)> {
+        let (_, id) = self.deliveries.first().filter(|(due_ms, _)| *due_ms <= now_ms)?;
+        Some((*id, self.jobs.get(id)?))
     }
 
-    /// Returns the jobs with their due times, the earliest first.
-    pub fn in_order(&self) -> impl Iterator<Item = (u64, JobId)> + '_ {
-        self.order.iter().copied()
+    /// Returns the requests that are due by then, the earliest first.
+    pub fn attempts_until(&self, until_ms: u64) -> impl Iterator<Item = (JobId, &Outcall)> {
+        let due = self.attempts.iter().take_while(move |(due_ms, _)| *due_ms <= until_ms);
+        due.filter_map(|(_, id)| match self.jobs.get(id)? {
+            Job::Outcall(outcall) => Some((*id, &**outcall)),
+            _ => None,
+        })
     }
 
-    /// Returns the number of jobs.
-    pub fn len(&self) -> usize {
-        self.jobs.len()
+    /// Returns the receipts that no caller needs any longer.
+    pub fn expired(&self, now_ms: u64) -> impl Iterator<Item = JobId> {
+        let due = self.expiries.iter().take_while(move |(until_ms, _)| *until_ms <= now_ms);
+        due.map(|(_, id)| *id)
+    }
+
+    /// Returns the receipt of a call, if the call was carried out.
+    pub fn receipt(&self, call: &CallId) -> Option<(JobId, &CallReceipt)> {
+        let id = self.receipts.get(call)?;
+        match self.jobs.get(id)? {
+            Job::Receipt(receipt) => Some((*id, receipt)),
+            _ => None,
+        }
+    }
+
+    /// Returns the jobs in the order of their ids.
+    pub fn jobs(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        self.jobs.iter().map(|(id, job)| (*id, job))
+    }
+
+    /// Returns how many jobs of each account there are, and of what size.
+    pub fn tallies(&self) -> JobTallies {
+        self.tallies
     }
 
     /// Returns true if there are no jobs, and no entries that cannot be read.
@@ -92,19 +135,19 @@ impl JobTable {
         self.jobs.is_empty() && self.strange == 0
     }
 
-    /// Returns the bytes of the jobs' tags and data.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Returns what a commit stores so that these jobs are set or removed, with the time to wake after it.
     pub fn change(&self, jobs: &BTreeMap<JobId, Option<Job>>) -> JobsChange {
         let entry = |(id, job): (&JobId, &Option<Job>)| (id.key(), job.as_ref().map(Job::encode));
         let entries = jobs.iter().map(entry).collect();
-        let stays = self.order.iter().find(|(_, id)| !jobs.contains_key(id));
+        let stays = self.first_due(|id| !jobs.contains_key(id));
         let changed = jobs.values().flatten().map(Job::due_ms);
-        let next_ms = changed.chain(stays.map(|(due_ms, _)| *due_ms)).min();
-        JobsChange { entries, wake: Some(self.wake_at(next_ms)) }
+        JobsChange { entries, wake: Some(self.wake_at(changed.chain(stays).min())) }
+    }
+
+    fn first_due(&self, stays: impl Fn(&JobId) -> bool) -> Option<u64> {
+        let orders = [&self.deliveries, &self.attempts, &self.expiries];
+        let first = |order: &DueOrder| order.iter().find(|(_, id)| stays(id)).map(|(due, _)| *due);
+        orders.into_iter().filter_map(first).min()
     }
 
     fn wake_at(&self, next_ms: Option<u64>) -> Wake {
@@ -117,17 +160,19 @@ impl JobTable {
 
     /// Returns when the room has to be awake.
     pub fn wake(&self) -> Wake {
-        self.wake_at(self.order.first().map(|(due_ms, _)| *due_ms))
+        self.wake_at(self.first_due(|_| true))
     }
 
     /// Returns what an operator sees.
-    pub fn summary(&self) -> TimersSummary {
-        TimersSummary { count: self.len(), bytes: self.bytes, next_ms: self.wake().due_ms() }
+    pub fn summary(&self) -> JobsSummary {
+        let next_ms = self.deliveries.first().map(|(due_ms, _)| *due_ms);
+        JobsSummary { tallies: self.tallies, next_ms }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{JobAccount, JobTally, OutcallAnswer, RoomAddress, Timer};
     use super::*;
     use crate::id::SequenceNumber;
 
@@ -144,15 +189,34 @@ mod tests {
     fn the_earliest_job_wakes_the_room() {
         let stored = vec![(id(0).key(), timer(20)), (id(1).key(), timer(10))];
         let (mut table, damages) = JobTable::of(stored);
-        assert_eq!((damages, table.wake(), table.bytes()), (vec![], Wake::At(10), 20));
+        let timers = |table: &JobTable| table.tallies().of(JobAccount::Timers);
+        assert_eq!((damages, table.wake()), (vec![], Wake::At(10)));
+        assert_eq!(timers(&table), JobTally { count: 2, bytes: 20 });
         assert_eq!(table.due(9), None);
         assert_eq!(table.due(30).map(|(id, _)| id), Some(id(1)));
         let entries = [(id(1).key(), None), (id(0).key(), Some(timer(40)))];
         table.apply(&JobsChange { entries: entries.into(), wake: None });
-        let next_ms = Some(40);
-        assert_eq!(table.summary(), TimersSummary { count: 1, bytes: 10, next_ms });
+        assert_eq!(table.summary().next_ms, Some(40));
+        assert_eq!(timers(&table), JobTally { count: 1, bytes: 10 });
         table.apply(&JobsChange { entries: [(id(0).key(), None)].into(), wake: None });
-        assert_eq!((table.wake(), table.is_empty(), table.bytes()), (Wake::NoJobs, true, 0));
+        assert_eq!((table.wake(), table.is_empty()), (Wake::NoJobs, true));
+        assert_eq!(table.tallies(), JobTallies::default());
+    }
+
+    #[test]
+    fn a_receipt_is_found_by_its_call_until_it_is_removed() {
+        let from = RoomAddress { party: "main".to_owned(), room: "a".to_owned() };
+        let call = CallId { from, job: id(7) };
+        let answer = OutcallAnswer::Returned(Bytes::from_static(b"yes"));
+        let receipt = CallReceipt { call: call.clone(), answer, until_ms: 50 };
+        let job = Job::Receipt(Box::new(receipt.clone()));
+        let (mut table, _) = JobTable::of(vec![(id(0).key(), job.encode())]);
+        assert_eq!(table.receipt(&call), Some((id(0), &receipt)));
+        // It is no turn, and wakes the room only to be removed.
+        assert_eq!((table.due(99), table.wake()), (None, Wake::At(50)));
+        assert_eq!((table.expired(49).count(), table.expired(50).next()), (0, Some(id(0))));
+        table.apply(&JobsChange { entries: [(id(0).key(), None)].into(), wake: None });
+        assert_eq!((table.receipt(&call), table.is_empty()), (None, true));
     }
 
     #[test]

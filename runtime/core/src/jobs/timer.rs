@@ -1,8 +1,9 @@
-//! A job, and the timer as the first kind. Owns the stored form, and when a timer is due again.
+//! A job, and the timer as its first kind. Owns the stored form of all kinds, and when a timer is due again.
 //!
 //! Invariant: a stored job is read back as it was, and bytes that are not a job are named as such. It does not know
 //! whose job it is.
 
+use super::outcall::{CallReceipt, Outcall, UndeliveredAnswer};
 use crate::encoding;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,34 @@ use serde::{Deserialize, Serialize};
 pub enum Job {
     /// A time at which the guest is called.
     Timer(Timer),
+    /// A request to another server or room.
+    Outcall(Box<Outcall>),
+    /// An answer to such a request, whose turn failed.
+    Answer(Box<UndeliveredAnswer>),
+    /// A call of another room that was carried out.
+    Receipt(Box<CallReceipt>),
+}
+
+/// What is due when a job is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobKind {
+    /// A turn.
+    Delivery,
+    /// An attempt of a request.
+    Attempt,
+    /// Its end.
+    Expiry,
+}
+
+/// What bounds the number of a room's jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobAccount {
+    /// The limits of timers.
+    Timers,
+    /// The limits of requests.
+    Outcalls,
+    /// The limits of receipts.
+    Receipts,
 }
 
 /// A time at which the guest is called.
@@ -92,6 +121,27 @@ impl Job {
     pub fn due_ms(&self) -> u64 {
         match self {
             Self::Timer(timer) => timer.due_ms,
+            Self::Outcall(outcall) => outcall.due_ms,
+            Self::Answer(answer) => answer.due_ms,
+            Self::Receipt(receipt) => receipt.until_ms,
+        }
+    }
+
+    /// Returns what is due then.
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Self::Timer(_) | Self::Answer(_) => JobKind::Delivery,
+            Self::Outcall(_) => JobKind::Attempt,
+            Self::Receipt(_) => JobKind::Expiry,
+        }
+    }
+
+    /// Returns what bounds it.
+    pub fn account(&self) -> JobAccount {
+        match self {
+            Self::Timer(_) => JobAccount::Timers,
+            Self::Outcall(_) | Self::Answer(_) => JobAccount::Outcalls,
+            Self::Receipt(_) => JobAccount::Receipts,
         }
     }
 
@@ -99,6 +149,9 @@ impl Job {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Timer(timer) => timer.bytes(),
+            Self::Outcall(outcall) => outcall.bytes(),
+            Self::Answer(answer) => answer.bytes(),
+            Self::Receipt(receipt) => receipt.bytes(),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::connection::Connection;
 use crate::encoding;
 use crate::event::{CloseFrame, Message};
 use crate::id::Serial;
-use crate::jobs::JobsChange;
+use crate::jobs::{JobId, JobsChange, Outcall};
 use crate::span::Overlay;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -136,6 +136,10 @@ pub struct Effects {
     pub tags: Option<Tags>,
     /// The room's ticks, if they change.
     pub ticks: Option<TickChange>,
+    /// Requests to other servers that nothing stores.
+    pub unstored: Vec<(JobId, Outcall)>,
+    /// The requests among the jobs of [`Writes::jobs`] that are new.
+    pub asked: Vec<JobId>,
 }
 
 /// A turn's change of the room's ticks.

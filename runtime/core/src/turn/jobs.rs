@@ -4,7 +4,7 @@
 //! is delivered is gone, or moved to its next time, with the last turn of its callback. It does not know who delivers it.
 
 use super::{Refusal, TickChange, Turn};
-use crate::jobs::{Job, JobId, JobTable, JobsChange, Timer};
+use crate::jobs::{Job, JobAccount, JobId, JobTable, JobTallies, JobsChange, Timer};
 use crate::limits::{Limits, size};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -15,13 +15,11 @@ use std::sync::Arc;
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct TurnJobs {
     /// The jobs before the turn; `None` if there are none.
-    table: Option<Arc<JobTable>>,
+    pub(super) table: Option<Arc<JobTable>>,
     pub(super) changes: BTreeMap<JobId, Option<Job>>,
     pub(super) carried: CarriedJobs,
-    /// The number of jobs with the changes.
-    pub(super) count: usize,
-    /// Their bytes.
-    pub(super) bytes: usize,
+    /// How many jobs there are with the changes.
+    pub(super) tallies: JobTallies,
 }
 
 /// What the next turn of a callback continues with, after a flush.
@@ -30,9 +28,9 @@ pub(super) struct TurnJobs {
 pub struct CarriedJobs {
     /// The id of the next job.
     pub(super) next: JobId,
-    /// The timer that the callback handles, as it is after the callback: only the last turn stores that, so that a
-    /// crash before it delivers the timer again.
-    own: Option<Box<(JobId, Option<Timer>)>>,
+    /// The job that the callback handles, as it is after the callback: only the last turn stores that, so that a
+    /// crash before it delivers the job again.
+    own: Option<Box<(JobId, Option<Job>)>>,
 }
 
 /// What a guest wants at a later time.
@@ -49,7 +47,7 @@ pub struct TimerPlan {
 }
 
 impl TurnJobs {
-    fn get(&self, id: JobId) -> Option<&Job> {
+    pub(super) fn get(&self, id: JobId) -> Option<&Job> {
         if let Some(changed) = self.changes.get(&id) {
             return changed.as_ref();
         }
@@ -58,12 +56,14 @@ impl TurnJobs {
 
     /// Sets or removes a job.
     fn set(&mut self, id: JobId, job: Option<Job>) {
+        let mut tallies = self.tallies;
         if let Some(old) = self.get(id) {
-            (self.count, self.bytes) = (self.count - 1, self.bytes - old.bytes());
+            tallies.take(old);
         }
         if let Some(new) = &job {
-            (self.count, self.bytes) = (self.count + 1, self.bytes + new.bytes());
+            tallies.add(new);
         }
+        self.tallies = tallies;
         let is_stored = self.table.as_ref().is_some_and(|table| table.get(id).is_some());
         match job {
             None if !is_stored => drop(self.changes.remove(&id)),
@@ -82,10 +82,11 @@ impl TurnJobs {
         if data.len() > size(limits.timer_data_bytes_max) {
             return Err(Refusal::UsedUp("timer_data_bytes_max"));
         }
-        if self.count >= size(limits.timers_max) {
+        let timers = self.tallies.of(JobAccount::Timers);
+        if timers.count >= size(limits.timers_max) {
             return Err(Refusal::UsedUp("timers_max"));
         }
-        if self.bytes + tag.len() + data.len() > size(limits.timers_bytes_max) {
+        if timers.bytes + tag.len() + data.len() > size(limits.timers_bytes_max) {
             return Err(Refusal::UsedUp("timers_bytes_max"));
         }
         Ok(())
@@ -102,12 +103,24 @@ impl TurnJobs {
         })
     }
 
-    /// Removes every job. Returns the changes that this replaces.
-    pub(super) fn clear(&mut self) -> BTreeMap<JobId, Option<Job>> {
-        let stored = self.table.iter().flat_map(|table| table.in_order());
-        let changes = stored.map(|(_, id)| (id, None)).collect();
-        (self.count, self.bytes) = (0, 0);
-        std::mem::replace(&mut self.changes, changes)
+    /// Returns the requests that the turn makes.
+    pub(super) fn asked(&self) -> Vec<JobId> {
+        let is_stored = |id| self.table.as_ref().is_some_and(|table| table.get(id).is_some());
+        let asks = |(id, job): (&JobId, &Option<Job>)| match job {
+            Some(Job::Outcall(_)) if !is_stored(*id) => Some(*id),
+            _ => None,
+        };
+        self.changes.iter().filter_map(asks).collect()
+    }
+
+    /// Returns the ids of all jobs, in order.
+    pub(super) fn ids(&self) -> Vec<JobId> {
+        let stored = self.table.iter().flat_map(|table| table.jobs()).map(|(id, _)| id);
+        let stays = stored.filter(|id| !self.changes.contains_key(id));
+        let set = self.changes.iter().filter(|(_, job)| job.is_some()).map(|(id, _)| *id);
+        let mut ids: Vec<_> = stays.chain(set).collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Ends a turn in the middle of a callback: leaves the callback's own timer to the next one.
@@ -115,8 +128,8 @@ impl TurnJobs {
         let carried = std::mem::take(&mut self.carried);
         if let Some(own) = &carried.own {
             let (id, after) = &**own;
-            // A timer that the guest has cancelled is not stored again.
-            if self.get(*id) == after.clone().map(Job::Timer).as_ref() {
+            // A job that the guest has cancelled is not stored again.
+            if self.get(*id) == after.as_ref() {
                 self.changes.remove(id);
             }
         }
@@ -130,26 +143,26 @@ impl Turn {
     pub fn with_jobs(mut self, table: Option<Arc<JobTable>>, first: JobId) -> Self {
         self.jobs.carried.next = first;
         if let Some(table) = table {
-            (self.jobs.count, self.jobs.bytes) = (table.len(), table.bytes());
+            self.jobs.tallies = table.tallies();
             self.jobs.table = Some(table);
         }
         self
     }
 
-    /// Makes it the turn of a timer's own event: the timer is gone, or `again` is its next time.
+    /// Makes it the turn of a job's own event: the job is gone, or `after` takes its place.
     #[must_use]
-    pub fn for_timer(mut self, id: JobId, again: Option<Timer>) -> Self {
-        self.jobs.set(id, again.clone().map(Job::Timer));
-        self.jobs.carried.own = Some(Box::new((id, again)));
+    pub fn for_job(mut self, id: JobId, after: Option<Job>) -> Self {
+        self.jobs.set(id, after.clone());
+        self.jobs.carried.own = Some(Box::new((id, after)));
         self
     }
 
-    /// Continues a callback after a flush: with its next job, and its own timer.
+    /// Continues a callback after a flush: with its next job, and its own.
     #[must_use]
     pub fn continued(mut self, carried: CarriedJobs) -> Self {
         self.jobs.carried.next = carried.next;
         match carried.own {
-            Some(own) if self.jobs.get(own.0).is_some() => self.for_timer(own.0, own.1),
+            Some(own) if self.jobs.get(own.0).is_some() => self.for_job(own.0, own.1),
             _ => self,
         }
     }
@@ -160,41 +173,53 @@ impl Turn {
     /// [`Refusal::UsedUp`] and [`Refusal::TooOften`] name the limit; nothing is scheduled.
     pub fn schedule(&mut self, plan: TimerPlan) -> Result<JobId, Refusal> {
         self.jobs.admit(&plan, &self.limits)?;
-        let id = self.jobs.carried.next;
-        self.jobs.carried.next = id.next();
         let TimerPlan { at_ms, every_ms, tag, data } = plan;
         let timer = Timer { at_ms, due_ms: at_ms, every_ms, tag, data, tries: 0 };
-        self.set_job(id, Some(Job::Timer(timer)));
-        Ok(id)
+        Ok(self.add_job(Job::Timer(timer)))
     }
 
     /// Cancels a timer. Returns false if the room has no timer with this id.
     pub fn cancel(&mut self, id: &str) -> bool {
-        match JobId::parse(id).filter(|id| self.jobs.get(*id).is_some()) {
-            Some(id) => {
+        self.cancel_if(id, |job| matches!(job, Job::Timer(_)))
+    }
+
+    pub(super) fn cancel_if(&mut self, id: &str, is_it: impl Fn(&Job) -> bool) -> bool {
+        let found = JobId::parse(id).filter(|id| self.jobs.get(*id).is_some_and(is_it));
+        if let Some(id) = found {
+            self.set_job(id, None);
+        }
+        found.is_some()
+    }
+
+    /// Removes every job but the receipts: a call that was carried out stays so.
+    pub(super) fn clear_jobs(&mut self) {
+        for id in self.jobs.ids() {
+            if !matches!(self.jobs.get(id), Some(Job::Receipt(_))) {
                 self.set_job(id, None);
-                true
             }
-            None => false,
         }
     }
 
-    fn set_job(&mut self, id: JobId, job: Option<Job>) {
+    /// Makes a job, and returns its id.
+    pub(super) fn add_job(&mut self, job: Job) -> JobId {
+        let id = self.jobs.carried.next;
+        self.jobs.carried.next = id.next();
+        self.set_job(id, Some(job));
+        id
+    }
+
+    pub(super) fn set_job(&mut self, id: JobId, job: Option<Job>) {
         self.savepoints.note_job(id, self.jobs.changes.get(&id));
         self.jobs.set(id, job);
     }
 
     /// Returns the room's timers, the earliest first.
     pub fn timers(&self) -> Vec<(JobId, Timer)> {
-        let table = self.jobs.table.iter().flat_map(|table| table.in_order());
-        let stored = table.map(|(_, id)| id).filter(|id| !self.jobs.changes.contains_key(id));
-        let ids = stored.chain(self.jobs.changes.keys().copied());
-        let mut timers: Vec<_> = ids
-            .filter_map(|id| {
-                let Job::Timer(timer) = self.jobs.get(id)?;
-                Some((id, timer.clone()))
-            })
-            .collect();
+        let timer = |id| match self.jobs.get(id)? {
+            Job::Timer(timer) => Some((id, timer.clone())),
+            _ => None,
+        };
+        let mut timers: Vec<_> = self.jobs.ids().into_iter().filter_map(timer).collect();
         timers.sort_by_key(|(id, timer)| (timer.due_ms, *id));
         timers
     }
@@ -214,10 +239,11 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
-    use super::super::EmptyView;
+    use super::super::{EmptyView, OutcallPlan};
     use super::*;
     use crate::id::SequenceNumber;
     use crate::jobs::Wake;
+    use crate::jobs::{CallId, CallReceipt, OutcallAnswer, OutcallTarget, RoomAddress};
 
     fn limits() -> Arc<Limits> {
         Arc::new(Limits {
@@ -311,11 +337,11 @@ mod tests {
         commit(&mut table, one);
         let moved = |table: &JobTable| match table.get(often) {
             Some(Job::Timer(timer)) => timer.again(12),
-            None => None,
+            _ => None,
         };
 
         // The flush of the first part keeps the timer; the last part removes it.
-        let mut turn = on(&table, 2).for_timer(once, None);
+        let mut turn = on(&table, 2).for_job(once, None);
         assert!(turn.timers().iter().all(|(id, _)| *id != once) && !turn.cancel(&once.to_string()));
         turn.schedule(plan(90, "")).unwrap();
         let (effects, carried) = turn.finish_part().unwrap();
@@ -325,18 +351,83 @@ mod tests {
         let later = turn.schedule(plan(91, "")).unwrap();
         assert_eq!((later.number, later.index), (first(2).number, 1));
         commit(&mut table, turn);
-        assert_eq!((table.get(once), table.len()), (None, 3));
+        assert_eq!((table.get(once), table.jobs().count()), (None, 3));
 
         // A repeating timer that its own callback cancels, and flushes that, does not come back.
         let again = moved(&table);
         assert_eq!(again.as_ref().map(|timer| timer.at_ms), Some(15));
-        let mut turn = on(&table, 3).for_timer(often, again.clone());
+        let mut turn = on(&table, 3).for_job(often, again.clone().map(Job::Timer));
         assert!(turn.cancel(&often.to_string()));
         let (effects, carried) = turn.finish_part().unwrap();
         table.apply(&effects.writes.jobs.unwrap());
         let turn = on(&table, 9).continued(carried);
         assert_eq!(commit(&mut table, turn), None);
         assert_eq!(table.get(often), None);
+    }
+
+    fn ask(tag: &str, data: &'static str) -> OutcallPlan {
+        let to = RoomAddress { party: "main".to_owned(), room: "b".to_owned() };
+        let target = OutcallTarget::Call { to, data: Bytes::from_static(data.as_bytes()) };
+        OutcallPlan { tag: tag.to_owned(), target, now_ms: 100, best_effort: false }
+    }
+
+    #[test]
+    fn requests_are_bounded_and_do_not_count_as_timers() {
+        let limits = Limits {
+            outcalls_max: 2,
+            outcalls_bytes_max: 20,
+            outcall_tag_bytes_max: 3,
+            call_data_bytes_max: 9,
+            timers_max: 1,
+            ..Limits::default()
+        };
+        let mut turn = Turn::new(Arc::new(EmptyView), Arc::default(), None, Arc::new(limits));
+        assert_eq!(turn.ask(ask("long", "")), Err(Refusal::UsedUp("outcall_tag_bytes_max")));
+        assert_eq!(turn.ask(ask("", "0123456789")), Err(Refusal::UsedUp("call_data_bytes_max")));
+        let first = turn.ask(ask("a", "0123456")).unwrap();
+        assert_eq!(turn.ask(ask("b", "01234567")), Err(Refusal::UsedUp("outcalls_bytes_max")));
+        assert!(turn.ask(ask("b", "")).is_ok() && turn.schedule(plan(1, "")).is_ok());
+        assert_eq!(turn.ask(ask("c", "")), Err(Refusal::UsedUp("outcalls_max")));
+        let one = OutcallPlan { best_effort: true, ..ask("c", "") };
+        assert_eq!(turn.ask(one), Err(Refusal::UsedUp("outcalls_max")));
+        // One kind is not cancelled as the other.
+        assert!(!turn.cancel(&first.to_string()) && turn.cancel_outcall(&first.to_string()));
+        let effects = turn.finish().unwrap();
+        assert_eq!((effects.asked.len(), effects.unstored.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_turn_asks_only_what_is_new_and_a_rollback_asks_nothing() {
+        let mut table = JobTable::default();
+        let mut one = turn().with_jobs(None, first(1));
+        let stored = one.ask(ask("a", "")).unwrap();
+        commit(&mut table, one);
+        let mut two = on(&table, 2);
+        let savepoint = two.savepoint().unwrap();
+        two.ask(ask("b", "")).unwrap();
+        two.ask(OutcallPlan { best_effort: true, ..ask("b", "") }).unwrap();
+        two.roll_back(savepoint).unwrap();
+        let new = two.ask(ask("c", "")).unwrap();
+        let waiting: Vec<_> = two.outcalls().into_iter().map(|(id, _)| id).collect();
+        assert_eq!(waiting, [stored, new]);
+        let effects = two.finish().unwrap();
+        assert_eq!((effects.asked, effects.unstored.len()), (vec![new], 0));
+    }
+
+    #[test]
+    fn a_receipt_outlives_delete_all() {
+        let mut table = JobTable::default();
+        let mut one = turn().with_jobs(None, first(1));
+        let from = RoomAddress { party: "main".to_owned(), room: "a".to_owned() };
+        let call = CallId { from, job: first(9) };
+        let answer = OutcallAnswer::Returned(Bytes::new());
+        one.keep_receipt(CallReceipt { call: call.clone(), answer, until_ms: 9 }).unwrap();
+        one.ask(ask("a", "")).unwrap();
+        commit(&mut table, one);
+        let mut two = on(&table, 2);
+        two.delete_all();
+        commit(&mut table, two);
+        assert!(table.receipt(&call).is_some() && table.jobs().count() == 1);
     }
 
     #[test]

@@ -8,12 +8,11 @@ mod before;
 
 use super::{AlarmChange, Cleared, Output, Refusal, Tags, TickChange, Turn};
 use crate::id::Serial;
-use crate::jobs::{Job, JobId};
+use crate::jobs::{Job, JobId, JobTallies};
 use crate::limits::size;
 use crate::span::{Key, Overlay};
 use before::Before;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 /// No savepoint with this number is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,9 +42,9 @@ struct Savepoint {
     cleared: Cleared,
     keys: Before<Key, Option<Bytes>>,
     states: Before<Serial, Bytes>,
-    /// The number of the room's jobs.
-    job_count: usize,
-    job_bytes: usize,
+    /// The number of best-effort requests.
+    unstored: usize,
+    job_tallies: JobTallies,
     jobs: Before<JobId, Option<Job>>,
 }
 
@@ -59,10 +58,9 @@ impl Savepoints {
     }
 
     /// Notes the changes that were forgotten, because everything is removed.
-    pub(super) fn note_all(&mut self, keys: Overlay, jobs: BTreeMap<JobId, Option<Job>>) {
+    pub(super) fn note_all(&mut self, keys: Overlay) {
         if let Some(savepoint) = self.open.last_mut() {
             savepoint.keys.note_all(keys);
-            savepoint.jobs.note_all(jobs);
         }
     }
 
@@ -110,8 +108,8 @@ impl Turn {
             cleared: self.effects.writes.cleared,
             keys: Before::default(),
             states: Before::default(),
-            job_count: self.jobs.count,
-            job_bytes: self.jobs.bytes,
+            unstored: self.effects.unstored.len(),
+            job_tallies: self.jobs.tallies,
             jobs: Before::default(),
         });
         Ok(number)
@@ -162,7 +160,8 @@ impl Turn {
         writes.cleared = savepoint.cleared;
         savepoint.states.restore(&mut self.effects.states);
         savepoint.jobs.restore(&mut self.jobs.changes);
-        (self.jobs.count, self.jobs.bytes) = (savepoint.job_count, savepoint.job_bytes);
+        self.jobs.tallies = savepoint.job_tallies;
+        self.effects.unstored.truncate(savepoint.unstored);
         (self.send_bytes, self.write_bytes) = (savepoint.send_bytes, savepoint.write_bytes);
         (self.alarm, writes.alarm) = (savepoint.alarm, savepoint.alarm_change);
         (self.effects.tags, self.effects.ticks) = (savepoint.tags, savepoint.ticks);

@@ -3,6 +3,7 @@
 //! Invariant: a view shows the commits of earlier turns, and does not change during a turn. It does not know
 //! the turn's own writes.
 
+use crate::id::PartyName;
 use crate::span::{Entries, Span};
 use bytes::Bytes;
 
@@ -31,6 +32,20 @@ pub trait View: Send + Sync {
 
     /// Returns the bytes of the room's keys and values. Waits for pending commits.
     fn bytes(&self) -> u64;
+
+    /// Returns the names of a party's rooms that store something, in order, behind this one, and at most so many. A view
+    /// of one room alone knows none.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store cannot read.
+    fn rooms(
+        &self,
+        _party: &PartyName,
+        _after: Option<&str>,
+        _max: usize,
+    ) -> Result<Vec<String>, ReadError> {
+        Ok(Vec::new())
+    }
 }
 
 /// The store could not read; its text is for the log.

@@ -21,9 +21,9 @@ use http::Uri;
 use room_core::connection::Link;
 use room_core::event::CloseFrame;
 use room_core::id::Serial;
-use room_core::jobs::TimersSummary;
+use room_core::jobs::{JobAccount, JobTally, JobsSummary, OutcallSummary};
 use room_core::limits::size;
-use room_rooms::room::{ClientWindow, ConnectionSummary, FaultRecord, RoomSnapshot};
+use room_rooms::room::{ActorReport, ClientWindow, ConnectionSummary, FaultRecord, RoomSnapshot};
 use room_store::EntryLine;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -136,6 +136,7 @@ fn report(target: &RoomTarget, looked: &RoomInspection) -> Value {
         report["module"] = words.module.to_string().into();
         report["waiting_events"] = words.waiting.into();
         report["held_bytes"] = words.held_bytes.into();
+        report["requests"] = requests(words);
         report["ticks_ms"] = words.ticks.map(millis).into();
         report["connections"] = words.clients.iter().map(client).collect();
         let last = words.clients.last().filter(|_| words.more);
@@ -147,8 +148,9 @@ fn report(target: &RoomTarget, looked: &RoomInspection) -> Value {
 /// Returns what is known of the room's timers. A room that is not in memory has not counted them.
 fn timers(looked: &RoomInspection) -> Value {
     let words = looked.look.as_ref().and_then(|look| look.report.as_ref());
-    match words.map(|words| words.timers) {
-        Some(TimersSummary { count, bytes, next_ms }) => {
+    match words.map(|words| words.jobs) {
+        Some(JobsSummary { tallies, next_ms }) => {
+            let JobTally { count, bytes } = tallies.of(JobAccount::Timers);
             json!({ "count": count, "bytes": bytes, "next_ms": next_ms })
         }
         None => {
@@ -156,6 +158,21 @@ fn timers(looked: &RoomInspection) -> Value {
             json!({ "count": null, "bytes": null, "next_ms": next_ms })
         }
     }
+}
+
+/// Returns the requests of a room to other servers and rooms.
+fn requests(words: &ActorReport) -> Value {
+    let JobTally { count, bytes } = words.jobs.tallies.of(JobAccount::Outcalls);
+    let oldest = words.outcalls.iter().map(|OutcallSummary { id, tag, target, tries }| {
+        json!({ "id": id.to_string(), "tag": tag, "target": target, "tries": tries })
+    });
+    json!({
+        "count": count,
+        "bytes": bytes,
+        "running": words.running,
+        "oldest": oldest.collect::<Vec<_>>(),
+        "receipts": words.jobs.tallies.of(JobAccount::Receipts).count,
+    })
 }
 
 fn add_figures(report: &mut Value, glance: &RoomSnapshot) {

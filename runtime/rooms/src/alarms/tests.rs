@@ -1,6 +1,7 @@
 //! Which alarms are due, by which clock, and which rooms they wake.
 
 use super::*;
+use crate::cluster::ProjectHomes;
 use crate::rooms::{GuestHost, Guests, Party};
 use hashbrown::HashMap;
 use room_core::config::{Cors, Origins, WhenQuiet};
@@ -30,7 +31,13 @@ fn limits() -> Arc<Limits> {
 
 fn rooms_on(store: &Store, clock: Clock, guests: &Guests) -> Rooms {
     let served = Served::from(0);
-    Rooms::new(store.clone(), clock, guests, Metrics::new().rooms, served)
+    Rooms::new(
+        store.clone(),
+        (clock, served),
+        guests,
+        Metrics::new().rooms,
+        ProjectHomes::default(),
+    )
 }
 
 fn alarms(store: &Store, clock: Clock) -> Alarms {

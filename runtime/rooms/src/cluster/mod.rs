@@ -52,6 +52,32 @@ impl Homes {
     }
 }
 
+/// The homes of one project's rooms, from one node's point of view.
+#[derive(Clone)]
+pub struct ProjectHomes {
+    homes: Homes,
+    project: String,
+}
+
+impl Default for ProjectHomes {
+    /// Returns the homes of rooms that all live here.
+    fn default() -> Self {
+        Self::new(Homes::new(&Space::default()), "")
+    }
+}
+
+impl ProjectHomes {
+    /// Returns the homes of this project's rooms. Its name is empty if the process has only one.
+    pub fn new(homes: Homes, project: &str) -> Self {
+        Self { homes, project: project.to_owned() }
+    }
+
+    /// Returns true if a room lives on another node.
+    pub fn is_elsewhere(&self, room: &RoomId) -> bool {
+        self.homes.elsewhere(&self.project, room).is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! Which rooms are due, how many end at once, and the effect of a restart, a changed ttl and a lost file.
 
 use super::*;
+use crate::cluster::ProjectHomes;
 use crate::rooms::{GuestHost, Party};
 use room_core::clock::Clock;
 use room_core::config::{Cors, Origins, WhenQuiet};
@@ -42,7 +43,8 @@ async fn expiry(store: &Store, served_ms: u64, lifetime: Option<Lifetime>) -> Ex
     let (limits, served) = (limits(), Served::from(served_ms));
     let guests = GuestHost::alone(&limits).unwrap();
     let (clock, counts) = (Clock::system(), Metrics::new().rooms);
-    let rooms = Rooms::new(store.clone(), clock, &guests, counts, served);
+    let rooms =
+        Rooms::new(store.clone(), (clock, served), &guests, counts, ProjectHomes::default());
     let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
     let code = Code { module, vars: Arc::default() };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());

@@ -9,6 +9,7 @@ mod due;
 mod expiry;
 mod messages;
 mod operator;
+mod outcalls;
 mod ticks;
 
 pub use operator::{ActorReport, ClientWindow};
@@ -84,8 +85,8 @@ impl Actor {
     ) -> Result<Self, StoreError> {
         let RoomOrders { code, when_quiet, lifetime } = orders;
         Ok(Self {
+            turns: Turns::new(room, (mailbox.clone(), figures), (code, lifetime), parts).await?,
             mailbox,
-            turns: Turns::new(room, figures, (code, lifetime), parts).await?,
             when_quiet,
             last_event: Instant::now(),
             behind: 0,
@@ -241,16 +242,17 @@ impl Actor {
         self.when_quiet == WhenQuiet::Hibernate && self.turns.ticks.next().is_none()
     }
 
-    /// Returns true if no client is connected, and no output or connection's end waits.
+    /// Returns true if no client is connected, no request is under way, and no output or connection's end waits.
     fn is_left(&self) -> bool {
         let outlet = &self.turns.outlet;
-        outlet.roster.is_empty() && !outlet.is_holding() && self.unheard.is_empty()
+        let is_idle = !outlet.is_holding() && self.turns.outcalls.is_empty();
+        outlet.roster.is_empty() && is_idle && self.unheard.is_empty()
     }
 
     /// Returns how long the room must be idle until its instance goes; `None` if it stays.
     fn quiet_after(&self) -> Option<std::time::Duration> {
         let limits = &self.turns.parts.limits;
-        if self.turns.outlet.is_holding() {
+        if self.turns.outlet.is_holding() || !self.turns.outcalls.is_empty() {
             return None;
         }
         if self.leaves && self.is_left() {
@@ -280,6 +282,8 @@ impl Actor {
                 self.close(who, ending).await?;
             }
             Mail::Event(EventMail::Alarm(ring)) => self.ring(ring).await?,
+            Mail::Event(EventMail::Outcall(mail)) => Box::pin(self.outcall_ended(mail)).await?,
+            Mail::Event(EventMail::Chunk(mail)) => Box::pin(self.chunk(mail)).await?,
             Mail::Order(OrderMail::Command(NodeOrder::Stop(frame))) => {
                 return Ok(Flow::Stop(frame));
             }
@@ -305,6 +309,8 @@ impl Actor {
         match visit {
             Visit::Connect(joining) => self.connect(*joining).await,
             Visit::Message { from, message } => self.message(from, message).await,
+            // Boxed, because a message would otherwise reserve the space for it.
+            Visit::Call { call, reply } => Box::pin(self.called(*call, reply)).await,
             Visit::Request { request, reply } => {
                 match self.turn(&Event::Request(*request), None).await? {
                     Ok(mut turn) => {
@@ -312,7 +318,9 @@ impl Actor {
                             GuestAnswer::Response(response) | GuestAnswer::Refused(response) => {
                                 Reply::Response(DueOutputs::new(reply, Ok(response)))
                             }
-                            GuestAnswer::Done | GuestAnswer::Tags(_) => Reply::Nobody,
+                            GuestAnswer::Done | GuestAnswer::Tags(_) | GuestAnswer::Returned(_) => {
+                                Reply::Nobody
+                            }
                         };
                         self.turns.hold(turn, reply);
                     }
@@ -329,6 +337,7 @@ impl Actor {
             OperatorMail::Inspect { window, reply } => drop(reply.send(self.inspection(window))),
             OperatorMail::Kick { id, frame, reply } => drop(reply.send(self.kick(&id, frame))),
             OperatorMail::Expire { done } => self.expire(done).await?,
+            OperatorMail::Forget(call) => self.forget_call(&call).await?,
         }
         Ok(())
     }

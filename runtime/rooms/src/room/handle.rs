@@ -11,12 +11,14 @@ use super::mail::{
 };
 use super::mailbox::{Mailbox, Refused};
 use super::outbox::{ConnectionKey, Outbox, Outboxes};
+use super::outside::RoomCall;
 use super::{
     ActorReport, AlarmGuard, ClientWindow, RoomError, RoomOrders, RoomParts, StartFallback,
 };
 use room_core::config::AutoResponse;
 use room_core::event::{CloseFrame, Ending, Message, Request, Response};
 use room_core::id::{ConnectionId, Serial};
+use room_core::jobs::{CallId, OutcallAnswer};
 use room_core::limits::ms;
 use room_core::turn::Refusal;
 use std::sync::Arc;
@@ -137,6 +139,37 @@ impl RoomHandle {
             let answer = tokio::time::timeout(patience, answer).await;
             answer.map_err(|_| RoomError::TimedOut)?.unwrap_or(Err(RoomError::Gone))
         })
+    }
+
+    /// Asks the room to carry out a call of another room.
+    ///
+    /// # Errors
+    /// [`RoomLeft`]; [`RoomError`] says why there is no answer now.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the room still carries the call out.
+    pub fn call(
+        &self,
+        call: RoomCall,
+    ) -> Result<impl Future<Output = Result<OutcallAnswer, RoomError>> + use<>, RoomLeft<RoomCall>>
+    {
+        let (reply, answer) = oneshot::channel();
+        let queued = match self.mailbox.push(Visit::Call { call: Box::new(call), reply }) {
+            Err(Refused::Closed(Visit::Call { call, .. })) => return Err(RoomLeft(*call)),
+            outcome => outcome.map_err(|_| RoomError::Busy),
+        };
+        let patience = ms(self.parts.limits.request_ms_max);
+        Ok(async move {
+            queued?;
+            let answer = tokio::time::timeout(patience, answer).await;
+            answer.map_err(|_| RoomError::TimedOut)?.unwrap_or(Err(RoomError::Gone))
+        })
+    }
+
+    /// Tells the room that a call will not be repeated. A room that is leaving memory, or is full, keeps its receipt
+    /// until that ends.
+    pub fn forget(&self, call: CallId) {
+        drop(self.mailbox.push(OperatorMail::Forget(Box::new(call))));
     }
 
     /// Reports that the alarm may be due. A room that is leaving memory drops `done`, and the search finds

@@ -5,7 +5,10 @@
 
 use super::turns::Turns;
 use bytes::Bytes;
-use room_core::jobs::{Job, JobDamage, JobId, JobTable, JobsChange, Timer, TimersSummary};
+use room_core::jobs::{
+    CallId, CallReceipt, Job, JobDamage, JobId, JobTable, JobsChange, JobsSummary, Outcall,
+    OutcallSummary, Timer, Wake,
+};
 use room_core::span::Key;
 use room_core::turn::Writes;
 use room_store::{Offset, StoreError};
@@ -31,15 +34,51 @@ impl RoomJobs {
         self.0.clone()
     }
 
-    /// Returns the earliest timer that is due now.
-    pub(super) fn due(&self, now_ms: u64) -> Option<(JobId, &Timer)> {
+    /// Returns the timer or undelivered answer that is due first, if it is due now.
+    pub(super) fn due(&self, now_ms: u64) -> Option<(JobId, &Job)> {
         self.0.as_ref()?.due(now_ms)
     }
 
     /// Returns a timer.
     pub(super) fn timer(&self, id: JobId) -> Option<&Timer> {
-        let Job::Timer(timer) = self.0.as_ref()?.get(id)?;
-        Some(timer)
+        match self.0.as_ref()?.get(id)? {
+            Job::Timer(timer) => Some(timer),
+            _ => None,
+        }
+    }
+
+    /// Returns a request that waits for its answer.
+    pub(super) fn outcall(&self, id: JobId) -> Option<&Outcall> {
+        match self.0.as_ref()?.get(id)? {
+            Job::Outcall(outcall) => Some(outcall),
+            _ => None,
+        }
+    }
+
+    /// Returns the requests that are due by then, but for those that are started.
+    pub(super) fn attempts_until(
+        &self,
+        until_ms: u64,
+        is_started: impl Fn(JobId) -> bool,
+    ) -> Vec<(JobId, Outcall)> {
+        let due = self.0.iter().flat_map(|table| table.attempts_until(until_ms));
+        let due = due.filter(|(id, _)| !is_started(*id));
+        due.map(|(id, outcall)| (id, outcall.clone())).collect()
+    }
+
+    /// Returns the receipts that no caller needs any longer.
+    pub(super) fn expired(&self, now_ms: u64) -> Vec<JobId> {
+        self.0.iter().flat_map(|table| table.expired(now_ms)).collect()
+    }
+
+    /// Returns the receipt of a call, if the call was carried out.
+    pub(super) fn receipt(&self, call: &CallId) -> Option<(JobId, &CallReceipt)> {
+        self.0.as_ref()?.receipt(call)
+    }
+
+    /// Returns when the room has to be awake.
+    pub(super) fn wake(&self) -> Wake {
+        self.0.as_ref().map_or(Wake::NoJobs, |table| table.wake())
     }
 
     /// Applies a committed change.
@@ -65,8 +104,18 @@ impl RoomJobs {
         self.0 = None;
     }
 
+    /// Returns the oldest requests that wait for an answer, for an operator.
+    pub(super) fn oldest_outcalls(&self, count: usize) -> Vec<OutcallSummary> {
+        let jobs = self.0.iter().flat_map(|table| table.jobs());
+        let shown = |(id, job): (JobId, &Job)| match job {
+            Job::Outcall(outcall) => Some(outcall.summary(id)),
+            _ => None,
+        };
+        jobs.filter_map(shown).take(count).collect()
+    }
+
     /// Returns what an operator sees.
-    pub(super) fn summary(&self) -> TimersSummary {
+    pub(super) fn summary(&self) -> JobsSummary {
         self.0.as_ref().map(|table| table.summary()).unwrap_or_default()
     }
 }

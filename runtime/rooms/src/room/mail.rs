@@ -7,11 +7,16 @@
 
 use super::edit::{Edit, EditReply};
 use super::outbox::OutboxSender;
+use super::outcalls::OutcallOutcome;
+use super::outside::RoomCall;
 use super::{
     ActorReport, Admission, ClientWindow, ConnectingClient, RoomError, RoomOrders, StartFallback,
 };
-use room_core::event::{CloseFrame, Ending, Message, Request, Response};
+use room_core::event::{
+    CallPayload, CloseFrame, Ending, Message, Request, Response, ResponseChunk,
+};
 use room_core::id::Serial;
+use room_core::jobs::{CallId, JobId, OutcallAnswer};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// A mail before a room, with the sender for its answer.
@@ -27,6 +32,8 @@ pub(super) enum EventMail {
     Visit(Visit),
     Parting(ConnectionEnd),
     Alarm(AlarmRing),
+    Outcall(OutcallMail),
+    Chunk(ChunkMail),
 }
 
 /// The room itself handles it.
@@ -73,6 +80,8 @@ pub(super) enum Visit {
     Message { from: Serial, message: Message },
     /// A plain request.
     Request { request: Box<Request>, reply: oneshot::Sender<Result<Response, RoomError>> },
+    /// Another room calls.
+    Call { call: Box<RoomCall>, reply: oneshot::Sender<Result<OutcallAnswer, RoomError>> },
 }
 
 /// A client that wants to connect.
@@ -98,6 +107,21 @@ pub(super) struct AlarmRing {
     pub(super) done: AlarmGuard,
     /// The number of due timers that the room still handles for this ring.
     pub(super) timers: u64,
+}
+
+/// A request of the room ended: at most one for each that is under way.
+#[derive(Debug)]
+pub(super) struct OutcallMail {
+    pub(super) id: JobId,
+    pub(super) outcome: OutcallOutcome,
+}
+
+/// A part of a response: at most one for each request that is under way.
+#[derive(Debug)]
+pub(super) struct ChunkMail {
+    pub(super) chunk: ResponseChunk,
+    /// Completed when the chunk's turn is committed, and dropped if the request is to end.
+    pub(super) taken: oneshot::Sender<()>,
 }
 
 /// Held while a room handles an alarm, timers or its expiry: completed when that is done, and dropped if it was not.
@@ -128,6 +152,8 @@ pub(super) enum OperatorMail {
     Kick { id: String, frame: CloseFrame, reply: oneshot::Sender<bool> },
     /// The room may have been unused for too long.
     Expire { done: AlarmGuard },
+    /// Another room will not repeat a call.
+    Forget(Box<CallId>),
 }
 
 /// An operator changes stored data.
@@ -145,6 +171,10 @@ impl MailType for Visit {
             Self::Connect(joining) => joining.visitor.request.size(),
             Self::Message { message, .. } => message.len(),
             Self::Request { request, .. } => request.size(),
+            Self::Call { call, .. } => match &call.payload {
+                CallPayload::Data(data) => data.len(),
+                CallPayload::Request(request) => request.size(),
+            },
         }
     }
 
@@ -154,6 +184,7 @@ impl MailType for Visit {
             Self::Connect(joining) => drop(joining.reply.send(Err(error.clone()))),
             Self::Message { .. } => {}
             Self::Request { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Call { reply, .. } => drop(reply.send(Err(error.clone()))),
         }
     }
 }
@@ -171,6 +202,26 @@ impl MailType for ConnectionEnd {
 
 impl MailType for AlarmRing {
     const CLASS: MailClass = MailClass { bounded: false, wakes: true, is_use: false };
+}
+
+impl MailType for OutcallMail {
+    const CLASS: MailClass = MailClass { bounded: false, wakes: true, is_use: true };
+
+    fn bytes(&self) -> usize {
+        match &self.outcome {
+            OutcallOutcome::Answered(answer) | OutcallOutcome::NotNow { answer, .. } => {
+                answer.bytes()
+            }
+        }
+    }
+}
+
+impl MailType for ChunkMail {
+    const CLASS: MailClass = MailClass { bounded: false, wakes: true, is_use: true };
+
+    fn bytes(&self) -> usize {
+        self.chunk.bytes.len()
+    }
 }
 
 impl MailType for NodeOrder {
@@ -207,6 +258,8 @@ impl Mail {
             Self::Event(EventMail::Visit(_)) => Visit::CLASS,
             Self::Event(EventMail::Parting(_)) => ConnectionEnd::CLASS,
             Self::Event(EventMail::Alarm(_)) => AlarmRing::CLASS,
+            Self::Event(EventMail::Outcall(_)) => OutcallMail::CLASS,
+            Self::Event(EventMail::Chunk(_)) => ChunkMail::CLASS,
             Self::Order(OrderMail::Command(_)) => NodeOrder::CLASS,
             Self::Order(OrderMail::Errand(_)) => OperatorMail::CLASS,
             Self::Order(OrderMail::Edit(_)) => EditOrder::CLASS,
@@ -219,6 +272,8 @@ impl Mail {
             Self::Event(EventMail::Visit(post)) => post.bytes(),
             Self::Event(EventMail::Parting(post)) => post.bytes(),
             Self::Event(EventMail::Alarm(post)) => post.bytes(),
+            Self::Event(EventMail::Outcall(post)) => post.bytes(),
+            Self::Event(EventMail::Chunk(post)) => post.bytes(),
             Self::Order(OrderMail::Command(post)) => post.bytes(),
             Self::Order(OrderMail::Errand(post)) => post.bytes(),
             Self::Order(OrderMail::Edit(post)) => post.bytes(),
@@ -231,6 +286,8 @@ impl Mail {
             Self::Event(EventMail::Visit(post)) => post.fail(error),
             Self::Event(EventMail::Parting(post)) => post.fail(error),
             Self::Event(EventMail::Alarm(post)) => post.fail(error),
+            Self::Event(EventMail::Outcall(post)) => post.fail(error),
+            Self::Event(EventMail::Chunk(post)) => post.fail(error),
             Self::Order(OrderMail::Command(post)) => post.fail(error),
             Self::Order(OrderMail::Errand(post)) => post.fail(error),
             Self::Order(OrderMail::Edit(post)) => post.fail(error),
@@ -253,6 +310,18 @@ impl From<ConnectionEnd> for Mail {
 impl From<AlarmRing> for Mail {
     fn from(post: AlarmRing) -> Self {
         Self::Event(EventMail::Alarm(post))
+    }
+}
+
+impl From<OutcallMail> for Mail {
+    fn from(post: OutcallMail) -> Self {
+        Self::Event(EventMail::Outcall(post))
+    }
+}
+
+impl From<ChunkMail> for Mail {
+    fn from(post: ChunkMail) -> Self {
+        Self::Event(EventMail::Chunk(post))
     }
 }
 

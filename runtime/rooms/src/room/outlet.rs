@@ -11,6 +11,7 @@ use super::{AlarmGuard, RoomError};
 use crate::taps::RoomTap;
 use room_core::event::{CloseFrame, Response};
 use room_core::id::Serial;
+use room_core::jobs::{CallId, JobId, Outcall, OutcallAnswer, RoomAddress};
 use room_core::metrics::RoomMetrics;
 use room_core::turn::{Output, Refusal};
 use room_store::{Offset, Settled, StoreError};
@@ -24,7 +25,36 @@ pub(super) struct Outlet {
     gate: OutputGate<HeldTurn>,
     /// Bytes of what the gate holds.
     held_bytes: usize,
+    /// What has left the gate for other servers and rooms, and was not taken yet.
+    let_out: Vec<LetOut>,
     metrics: Arc<RoomMetrics>,
+}
+
+/// A request that a turn made.
+#[derive(Debug)]
+pub(super) enum AskedOutcall {
+    /// One of the room's jobs.
+    Stored(JobId),
+    /// One that nothing stores.
+    Unstored(JobId, Box<Outcall>),
+}
+
+/// Something for other servers and rooms, whose turn is durable.
+#[derive(Debug)]
+pub(super) enum LetOut {
+    /// A request may start.
+    Asked(AskedOutcall),
+    /// Another room may forget a call of this one.
+    Forget(Box<(RoomAddress, CallId)>),
+}
+
+/// What one turn says, and what it asks.
+#[derive(Default)]
+pub(super) struct TurnOutputs {
+    /// For the clients.
+    pub(super) said: NumberedOutputs,
+    /// For other servers and rooms.
+    pub(super) asked: Vec<AskedOutcall>,
 }
 
 /// One turn's outputs and answer, which leave the room when the turn is durable.
@@ -32,6 +62,8 @@ struct HeldTurn {
     said: NumberedOutputs,
     /// The newest connection at the time of the turn: a broadcast does not reach later ones.
     horizon: Option<Serial>,
+    /// The requests that it made.
+    asked: Vec<AskedOutcall>,
     reply: Reply,
     /// When it started to wait, if it waits.
     since: Option<Instant>,
@@ -47,6 +79,12 @@ pub(super) enum Reply {
     Left(Serial),
     Response(DueOutputs<Response>),
     Alarm(AlarmGuard),
+    /// Another room, whose call was carried out.
+    Called(DueOutputs<OutcallAnswer>),
+    /// A call of this room whose answer was handled: the other room may forget it.
+    Forget(Box<(RoomAddress, CallId)>),
+    /// The source of a chunk, which waits to send the next one.
+    Taken(oneshot::Sender<()>),
     /// A change of a key. The answer says whether the key existed before.
     Edited(DueOutputs<Result<bool, Refusal>>),
 }
@@ -82,8 +120,9 @@ impl Reply {
             Self::Joined(due) => due.fail(error),
             Self::Response(due) => due.fail(error),
             Self::Edited(due) => due.fail(error),
+            Self::Called(due) => due.fail(error),
             // The loss of the guard informs the sender.
-            Self::Nobody | Self::Left(_) | Self::Alarm(_) => {}
+            Self::Nobody | Self::Left(_) | Self::Alarm(_) | Self::Forget(_) | Self::Taken(_) => {}
         }
     }
 }
@@ -93,6 +132,7 @@ impl HeldTurn {
         let outputs: usize = self.said.outputs.iter().map(Output::bytes).sum();
         let reply = match &self.reply {
             Reply::Response(DueOutputs { outcome: Ok(response), .. }) => response.body.len(),
+            Reply::Called(DueOutputs { outcome: Ok(answer), .. }) => answer.bytes(),
             _ => 0,
         };
         outputs + reply
@@ -107,14 +147,15 @@ impl Outlet {
         tap: Arc<RoomTap>,
     ) -> Self {
         let (roster, gate) = (Roster::new(figures, tap), OutputGate::default());
-        Self { roster, gate, held_bytes: 0, metrics }
+        Self { roster, gate, held_bytes: 0, let_out: Vec::new(), metrics }
     }
 
     /// Takes a turn's outputs. `commit` is the offset at which its writes are durable, if it wrote.
-    pub(super) fn hold(&mut self, commit: Option<Offset>, said: NumberedOutputs, reply: Reply) {
+    pub(super) fn hold(&mut self, commit: Option<Offset>, said: TurnOutputs, reply: Reply) {
+        let TurnOutputs { said, asked } = said;
         let waits = commit.is_some() || self.is_holding();
         let since = waits.then(Instant::now);
-        let release = HeldTurn { said, horizon: self.roster.horizon(), reply, since };
+        let release = HeldTurn { said, horizon: self.roster.horizon(), asked, reply, since };
         self.held_bytes += release.bytes();
         if let Some(release) = self.gate.hold(commit, release) {
             self.let_out(release);
@@ -123,7 +164,7 @@ impl Outlet {
 
     /// Takes an answer to a caller, without outputs. `commit` is the offset that the answer waits for.
     pub(super) fn answer(&mut self, commit: Option<Offset>, reply: Reply) {
-        self.hold(commit, NumberedOutputs::default(), reply);
+        self.hold(commit, TurnOutputs::default(), reply);
     }
 
     /// Returns the bytes of outputs whose turns are not durable yet.
@@ -168,6 +209,7 @@ impl Outlet {
             self.roster.opened(admission.serial);
         }
         self.roster.say(release.said, release.horizon);
+        self.let_out.extend(release.asked.into_iter().map(LetOut::Asked));
         match release.reply {
             Reply::Nobody => {}
             Reply::Joined(due) => due.send(),
@@ -175,6 +217,20 @@ impl Outlet {
             Reply::Response(due) => due.send(),
             Reply::Alarm(done) => drop(done.send(())),
             Reply::Edited(due) => due.send(),
+            Reply::Called(due) => due.send(),
+            Reply::Forget(call) => self.let_out.push(LetOut::Forget(call)),
+            // A source that has ended waits for nothing.
+            Reply::Taken(taken) => drop(taken.send(())),
         }
+    }
+
+    /// Returns what has left for other servers and rooms since the last call.
+    pub(super) fn take_let_out(&mut self) -> Vec<LetOut> {
+        std::mem::take(&mut self.let_out)
+    }
+
+    /// Returns true if something has left for other servers and rooms.
+    pub(super) fn has_let_out(&self) -> bool {
+        !self.let_out.is_empty()
     }
 }

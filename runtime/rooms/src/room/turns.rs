@@ -6,6 +6,7 @@
 
 mod batch;
 mod commit;
+mod outcalls;
 
 use commit::unreadable;
 
@@ -13,7 +14,10 @@ use super::faults::Faults;
 use super::figures::{FaultRecord, RoomFigures, RoomStage};
 use super::jobs::RoomJobs;
 use super::live::{InstanceHold, LiveInstance};
-use super::outlet::{Outlet, Reply};
+use super::mailbox::Mailbox;
+use super::outcalls::RoomOutcalls;
+use super::outlet::{Outlet, Reply, TurnOutputs};
+use super::outside::Outside;
 use super::places::{RoomSlot, RoomSlots, Seat};
 use super::roster::NumberedOutputs;
 use super::ticks::Ticks;
@@ -24,13 +28,13 @@ use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
 use room_core::event::{Event, GuestAnswer};
 use room_core::id::{ModuleHash, RoomId, Serial};
-use room_core::jobs::JobId;
+use room_core::jobs::{CallId, CallReceipt, Job, JobId, OutcallAnswer};
 use room_core::limits::Limits;
 use room_core::logs::{Logs, RoomLog};
 use room_core::metrics::{RoomMetrics, TurnEnd};
 use room_core::report;
 use room_core::ttl::{Lifetime, Served};
-use room_core::turn::{Output, Turn};
+use room_core::turn::{Output, Refusal, Turn};
 use room_guest::{Code, Flush, Flushes, GuestFault, Overrun};
 use room_store::{LastUse, Offset, RoomStore, Store, StoreError};
 use std::pin::Pin;
@@ -61,6 +65,8 @@ pub struct RoomParts {
     pub taps: Taps,
     /// The budget of the bytes that mailboxes and outboxes may hold.
     pub bytes: ByteBudget,
+    /// The ways to other servers and rooms.
+    pub outside: Arc<dyn Outside>,
 }
 
 /// The turns of one room.
@@ -74,8 +80,11 @@ pub(super) struct Turns {
     pub(super) tap: Arc<RoomTap>,
     pub(super) usage: Usage,
     pub(super) jobs: RoomJobs,
+    pub(super) outcalls: RoomOutcalls,
     pub(super) ticks: Ticks,
     code: Code,
+    /// The room's own mailbox, to which the answers to its requests come.
+    mailbox: Mailbox,
     /// Boxed, because each turn takes it out and puts it back.
     live: Option<Box<LiveInstance>>,
     faults: Faults,
@@ -84,7 +93,7 @@ pub(super) struct Turns {
 /// A turn that committed: its outputs and the offset at which its writes are durable.
 pub(super) struct Committed {
     pub(super) answer: GuestAnswer,
-    said: NumberedOutputs,
+    said: TurnOutputs,
     offset: Option<Offset>,
 }
 
@@ -98,7 +107,7 @@ impl Turns {
     /// Nothing is held while it waits.
     pub(super) async fn new(
         room: RoomId,
-        figures: Arc<RoomFigures>,
+        (mailbox, figures): (Mailbox, Arc<RoomFigures>),
         (code, lifetime): (Code, Option<Lifetime>),
         parts: Arc<RoomParts>,
     ) -> Result<Self, StoreError> {
@@ -107,11 +116,17 @@ impl Turns {
         let (jobs, damages) = RoomJobs::of(store.take_jobs());
         for damage in damages {
             let log = parts.logs.of_room(&room);
-            report!(error, log, [], "a stored timer cannot be read and is left alone: {damage}");
+            report!(
+                error,
+                log,
+                [],
+                "a stored timer or request cannot be read and is left alone: {damage}"
+            );
         }
         Ok(Self {
             usage: Usage::new(parts.served, lifetime, &parts.limits),
             jobs,
+            outcalls: RoomOutcalls::default(),
             ticks: Ticks::default(),
             store,
             outlet: Outlet::new(parts.metrics.clone(), figures.clone(), tap.clone()),
@@ -120,6 +135,7 @@ impl Turns {
             room,
             parts,
             code,
+            mailbox,
             live: None,
             faults: Faults::default(),
         })
@@ -175,6 +191,16 @@ impl Turns {
     /// Returns true if that code handles timers.
     pub(super) fn handles_timers(&self) -> bool {
         self.code.module.handles_timers()
+    }
+
+    /// Returns true if that code handles calls of other rooms.
+    pub(super) fn handles_calls(&self) -> bool {
+        self.code.module.handles_calls()
+    }
+
+    /// Returns true if that code handles this answer.
+    pub(super) fn handles_answers(&self, answer: &OutcallAnswer) -> bool {
+        self.code.module.handles_answer(answer)
     }
 
     /// Returns true from a fault of the guest until a turn succeeds again.
@@ -303,7 +329,10 @@ impl Turns {
                 let tries = self.store.alarm().map_or(0, |alarm| alarm.tries);
                 Box::new(turn.for_alarm(tries))
             }
-            Event::Timer { id, again, .. } => Box::new(turn.for_timer(*id, again.clone())),
+            Event::Timer { id, again, .. } => {
+                Box::new(turn.for_job(*id, again.clone().map(Job::Timer)))
+            }
+            Event::Answer { id, .. } => Box::new(turn.for_job(*id, None)),
             _ => turn,
         };
         let called = {
@@ -323,6 +352,14 @@ impl Turns {
         {
             return Ok(Err(GuestFault::Rejected(problem).into()));
         }
+        let turn = match event {
+            Event::Call { call, until_ms, .. } => match receipted(turn, &answer, call, *until_ms) {
+                Ok(turn) => turn,
+                // The caller tries again later.
+                Err(_) => return Ok(Err(RoomError::Busy)),
+            },
+            _ => turn,
+        };
         let (said, offset) = match event {
             Event::Expire => self.commit_end(turn).await?,
             _ => self.commit(turn.finish().map_err(unreadable)?).await?,
@@ -449,12 +486,13 @@ impl Turns {
     /// Hands a turn's outputs to the gate.
     pub(super) fn hold(&mut self, turn: Committed, reply: Reply) {
         self.outlet.hold(turn.offset, turn.said, reply);
+        self.send_let_out();
     }
 
     /// Hands an output that comes from no turn to the gate, after the outputs of earlier turns.
     pub(super) fn say(&mut self, output: Output) {
         let said = self.numbered(vec![output]);
-        self.outlet.hold(None, said, Reply::Nobody);
+        self.outlet.hold(None, TurnOutputs { said, asked: Vec::new() }, Reply::Nobody);
     }
 
     /// Gives outputs the next numbers.
@@ -464,8 +502,29 @@ impl Turns {
 
     /// Releases all outputs that have become durable.
     pub(super) fn release(&mut self) -> Result<(), StoreError> {
-        self.outlet.release(|offset| self.store.settled(offset))
+        self.outlet.release(|offset| self.store.settled(offset))?;
+        self.send_let_out();
+        Ok(())
     }
+
+    /// Sends on what has left the gate for other servers and rooms.
+    fn send_let_out(&mut self) {
+        if self.outlet.has_let_out() {
+            self.start_let_out();
+        }
+    }
+}
+
+/// Makes the turn of a call keep its answer, so that a repetition gets the same.
+fn receipted(
+    mut turn: Box<Turn>,
+    answer: &GuestAnswer,
+    call: &CallId,
+    until_ms: u64,
+) -> Result<Box<Turn>, Refusal> {
+    let Some(answer) = answer.for_call() else { return Ok(turn) };
+    turn.keep_receipt(CallReceipt { call: call.clone(), answer, until_ms })?;
+    Ok(turn)
 }
 
 /// Returns the label under which a fault is counted.

@@ -4,6 +4,7 @@ mod numbers;
 mod timers;
 
 use super::*;
+use crate::cluster::ProjectHomes;
 use crate::room::{ConnectingClient, ConnectionKey, JoinedConnection, OutboxItem, Outboxes};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -41,7 +42,13 @@ impl TestNode {
         let metrics = Metrics::new();
         let store = disk.counted_store(&limits, metrics.store.clone());
         let (clock, served) = (Clock::system(), Served::from(0));
-        let rooms = Rooms::new(store, clock, &guests, metrics.rooms.clone(), served);
+        let rooms = Rooms::new(
+            store,
+            (clock, served),
+            &guests,
+            metrics.rooms.clone(),
+            ProjectHomes::default(),
+        );
         let code = Code { module, vars: Arc::default() };
         let (origins, cors) = (Origins::default(), Cors::Off);
         let fetch_hosts = Default::default();

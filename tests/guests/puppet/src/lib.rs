@@ -8,6 +8,7 @@
 //! Invariant: nothing happens here that a test did not ask for. It does not know what tests expect.
 
 mod faults;
+mod outcalls;
 mod plan;
 mod samples;
 mod step;
@@ -39,6 +40,8 @@ pub struct Puppet {
     alarms: u64,
     /// Ticks this instance has handled, failed ones included.
     ticks: u64,
+    /// Answers that this instance failed to handle because their tags asked for it.
+    failed_answers: u64,
     /// What [`Step::Leak`] keeps.
     leaked: Vec<Vec<u8>>,
 }
@@ -253,6 +256,29 @@ impl Room for Puppet {
             return ctx.storage().put(MANY, &(many + 1));
         }
         note(ctx, format!("timer {}", timer.tag()))
+    }
+
+    fn on_response(&mut self, ctx: &Context, fetched: Fetched) -> Result {
+        self.handled += 1;
+        Plan::run(self, ctx, "on_response", None)?;
+        self.responded(ctx, &fetched)
+    }
+
+    fn on_chunk(&mut self, ctx: &Context, chunk: Chunk) -> Result {
+        self.handled += 1;
+        self.chunked(ctx, &chunk)
+    }
+
+    fn on_call(&mut self, ctx: &Context, call: Call) -> Result<Reply> {
+        self.handled += 1;
+        Plan::run(self, ctx, "on_call", None)?;
+        self.called(ctx, &call)
+    }
+
+    fn on_answer(&mut self, ctx: &Context, answer: Answer) -> Result {
+        self.handled += 1;
+        Plan::run(self, ctx, "on_answer", None)?;
+        self.answered(ctx, &answer)
     }
 
     fn on_tick(&mut self, ctx: &Context) -> Result {

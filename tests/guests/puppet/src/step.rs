@@ -2,8 +2,9 @@
 //!
 //! Invariant: a step that fails fails the turn. It does not know which event brought the script.
 
+use crate::outcalls::Ask;
 use crate::plan::Plan;
-use crate::{Puppet, faults, samples};
+use crate::{Puppet, faults, note, samples};
 use room_sdk::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
@@ -79,6 +80,10 @@ pub(crate) enum Step {
     Timers,
     /// Says how many timers with this tag it cancelled.
     TimerCancel(String),
+    /// Notes a text among the room's events.
+    Note(String),
+    /// Asks another server or room.
+    Ask(Ask),
     /// Starts ticks at this pause.
     Tick(u64),
     /// Ends the ticks.
@@ -161,7 +166,7 @@ pub(crate) struct Listing {
     limit: Option<u32>,
 }
 
-type Say<'a> = &'a dyn Fn(String) -> Result;
+pub(crate) type Say<'a> = &'a dyn Fn(String) -> Result;
 
 impl Step {
     pub(crate) fn run(
@@ -285,6 +290,8 @@ impl Step {
                 let own = timers.iter().filter(|timer| timer.tag() == tag);
                 say(own.filter(|timer| ctx.cancel(timer.id())).count().to_string())
             }
+            Self::Note(text) => note(ctx, text),
+            Self::Ask(ask) => ask.run(ctx, say),
             Self::Tick(ms) => ctx.tick(Duration::from_millis(ms)),
             Self::StopTicks => {
                 ctx.stop_ticks();

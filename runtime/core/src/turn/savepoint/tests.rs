@@ -71,7 +71,7 @@ fn turn() -> Turn {
     let (table, _) = JobTable::of(stored.into());
     Turn::new(Arc::new(Four), Arc::new(connections), Some(Serial(1)), limits.into())
         .with_jobs(Some(table.into()), job(2, 0))
-        .for_timer(job(1, 1), Some(timer(1_005)))
+        .for_job(job(1, 1), Some(Job::Timer(timer(1_005))))
 }
 
 /// A call of a guest.
@@ -219,7 +219,7 @@ proptest! {
         prop_assert_eq!(seen(&mut with_savepoints), seen(&mut copied));
         prop_assert_eq!(with_savepoints.send_bytes, copied.send_bytes);
         prop_assert_eq!(with_savepoints.write_bytes, copied.write_bytes);
-        let jobs = |turn: &Turn| (turn.jobs.changes.clone(), turn.jobs.count, turn.jobs.bytes);
+        let jobs = |turn: &Turn| (turn.jobs.changes.clone(), turn.jobs.tallies);
         prop_assert_eq!(jobs(&with_savepoints), jobs(&copied));
         prop_assert_eq!(with_savepoints.finish(), copied.finish());
     }
@@ -271,9 +271,9 @@ fn a_savepoint_notes_each_key_once_however_often_it_is_written() {
     }
     let noted = &turn.savepoints.open[0];
     assert_eq!((noted.keys.replaced.len(), noted.keys.untouched.len()), (0, 0));
-    assert_eq!(noted.keys.all.as_ref().map(BTreeMap::len), Some(0));
+    assert_eq!(noted.keys.all.as_ref().map(std::collections::BTreeMap::len), Some(0));
     // The timer of the turn's own event is at its next time from the beginning.
-    assert_eq!(noted.jobs.all.as_ref().map(BTreeMap::len), Some(1));
+    assert_eq!((noted.jobs.replaced.len(), noted.jobs.untouched.len()), (1, 1));
 }
 
 #[test]

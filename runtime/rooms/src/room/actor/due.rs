@@ -21,22 +21,26 @@ impl Actor {
     pub(super) async fn ring(&mut self, ring: AlarmRing) -> Result<(), StoreError> {
         let now = self.turns.parts.clock.wall_ms();
         let alarm = self.turns.store.alarm().filter(|alarm| alarm.due_ms <= now);
-        let timer = self.turns.jobs.due(now).map(|(id, timer)| (id, timer.clone()));
-        match (alarm, timer) {
-            (Some(alarm), timer)
-                if timer.as_ref().is_none_or(|(_, t)| alarm.due_ms <= t.due_ms) =>
+        self.turns.start_due_outcalls(now);
+        if let Some(expired) = self.turns.expired_receipts(now) {
+            self.turns.commit_jobs(expired).await?;
+        }
+        let job = self.turns.jobs.due(now).map(|(id, job)| (id, job.clone()));
+        match (alarm, job) {
+            (Some(alarm), job)
+                if job.as_ref().is_none_or(|(_, job)| alarm.due_ms <= job.due_ms()) =>
             {
                 self.alarm(alarm, ring).await
             }
-            (_, Some(timer)) => self.timer(timer, ring).await,
-            (_, None) => {
+            (_, Some((id, Job::Timer(timer)))) => self.timer((id, timer), ring).await,
+            (_, Some((id, Job::Answer(answer)))) => self.deliver_again(id, *answer, ring).await,
+            // What is left is no turn: requests that are under way.
+            (_, Some(_) | None) => {
                 // The alarm was moved in the meantime. When the change is durable, the search looks at it again.
-                let offset = match self.turns.store.facts().wake.due_ms() {
+                let offset = match self.turns.store.facts().wake == self.turns.jobs.wake() {
+                    true => None,
                     // The store rings for a job that the room does not have, and would ring forever.
-                    Some(due_ms) if due_ms <= now => {
-                        Some(self.turns.commit_jobs(BTreeMap::new()).await?)
-                    }
-                    _ => None,
+                    false => Some(self.turns.commit_jobs(BTreeMap::new()).await?),
                 };
                 self.answer_ring(offset, ring);
                 Ok(())
@@ -46,7 +50,7 @@ impl Actor {
 
     /// Returns the answer to a ring after a turn. While further timers are due, the ring goes to the end of the mailbox
     /// instead.
-    fn reply(&self, ring: AlarmRing) -> Reply {
+    pub(super) fn reply(&self, ring: AlarmRing) -> Reply {
         let now = self.turns.parts.clock.wall_ms();
         let AlarmRing { done, timers } = ring;
         if timers <= 1 || self.turns.jobs.due(now).is_none() {
@@ -57,7 +61,7 @@ impl Actor {
         Reply::Nobody
     }
 
-    fn answer_ring(&mut self, offset: Option<Offset>, ring: AlarmRing) {
+    pub(super) fn answer_ring(&mut self, offset: Option<Offset>, ring: AlarmRing) {
         let reply = self.reply(ring);
         self.turns.outlet.answer(offset, reply);
     }

@@ -10,7 +10,7 @@ use super::Actor;
 use room_core::connection::Link;
 use room_core::event::CloseFrame;
 use room_core::id::{ModuleHash, Serial};
-use room_core::jobs::TimersSummary;
+use room_core::jobs::{JobsSummary, OutcallSummary};
 use room_core::turn::Output;
 use room_store::{RoomFacts, StoreError};
 use std::time::Duration;
@@ -39,13 +39,20 @@ pub struct ActorReport {
     pub waiting: usize,
     /// Bytes of outputs that its gate holds until the disk confirms their turns.
     pub held_bytes: usize,
-    /// Its pending timers.
-    pub timers: TimersSummary,
+    /// Its pending timers, requests and receipts.
+    pub jobs: JobsSummary,
+    /// The oldest of its requests that wait for an answer.
+    pub outcalls: Vec<OutcallSummary>,
+    /// The number of its requests that are under way.
+    pub running: usize,
     /// The pause of its ticks, if it has any.
     pub ticks: Option<Duration>,
     /// Its stored facts.
     pub facts: RoomFacts,
 }
+
+/// The number of a room's requests that an operator sees.
+const OUTCALLS_SHOWN: usize = 20;
 
 impl Actor {
     pub(super) fn inspection(&self, window: ClientWindow) -> ActorReport {
@@ -65,7 +72,9 @@ impl Actor {
             more: clients.peek().is_some(),
             waiting: self.behind + self.mailbox.len(),
             held_bytes: self.turns.outlet.held_bytes(),
-            timers: self.turns.jobs.summary(),
+            jobs: self.turns.jobs.summary(),
+            outcalls: self.turns.jobs.oldest_outcalls(OUTCALLS_SHOWN),
+            running: self.turns.outcalls.len(),
             ticks: self.turns.ticks.every(),
             facts: self.turns.store.facts(),
         }

@@ -3,7 +3,7 @@
 //! Invariant: outputs are numbered before the commit that makes their numbers durable, and what the room holds in memory
 //! follows what it committed. It does not know what the turn was about.
 
-use super::super::roster::NumberedOutputs;
+use super::super::outlet::{AskedOutcall, TurnOutputs};
 use super::Turns;
 use room_core::turn::{Effects, ReadError, Turn, Writes};
 use room_store::{Offset, StoreError};
@@ -13,10 +13,11 @@ impl Turns {
     pub(super) async fn commit(
         &mut self,
         mut effects: Effects,
-    ) -> Result<(NumberedOutputs, Option<Offset>), StoreError> {
+    ) -> Result<(TurnOutputs, Option<Offset>), StoreError> {
         let writes = std::mem::take(&mut effects.writes);
         // Before the commit, which makes their numbers durable.
         let said = self.numbered(std::mem::take(&mut effects.outputs));
+        let asked = asked(&mut effects);
         let offset = match writes.is_empty() {
             true => None,
             false => Some(self.commit_writes(writes).await?),
@@ -25,7 +26,7 @@ impl Turns {
             self.ticks.change(change);
         }
         self.outlet.roster.apply(&mut effects);
-        Ok((said, offset))
+        Ok((TurnOutputs { said, asked }, offset))
     }
 
     /// Commits writes. The jobs in memory follow those in the store.
@@ -46,12 +47,13 @@ impl Turns {
     pub(super) async fn commit_end(
         &mut self,
         turn: Box<Turn>,
-    ) -> Result<(NumberedOutputs, Option<Offset>), StoreError> {
+    ) -> Result<(TurnOutputs, Option<Offset>), StoreError> {
         let mut effects = turn.finish().map_err(unreadable)?;
         let said = self.numbered(std::mem::take(&mut effects.outputs));
         let offset = self.end().await?;
         self.outlet.roster.apply(&mut effects);
-        Ok((said, Some(offset)))
+        // What is stored for the room is gone, and its requests with it.
+        Ok((TurnOutputs { said, asked: Vec::new() }, Some(offset)))
     }
 
     /// Deletes everything that is stored for the room, and drops the instance with its memory.
@@ -59,9 +61,18 @@ impl Turns {
         self.rest();
         self.usage.forget();
         self.jobs.forget();
+        self.outcalls.clear();
         self.ticks.stop();
         self.store.commit_end(self.module()).await
     }
+}
+
+/// Takes the requests of a turn.
+fn asked(effects: &mut Effects) -> Vec<AskedOutcall> {
+    let stored = std::mem::take(&mut effects.asked).into_iter().map(AskedOutcall::Stored);
+    let unstored = std::mem::take(&mut effects.unstored).into_iter();
+    let unstored = unstored.map(|(id, outcall)| AskedOutcall::Unstored(id, Box::new(outcall)));
+    stored.chain(unstored).collect()
 }
 
 /// Returns the error of a room whose turn could not read.

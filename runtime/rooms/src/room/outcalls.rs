@@ -1,0 +1,248 @@
+//! The requests of a room that are under way. Owns their bound, and that each runs once at a time.
+//!
+//! Invariant: a request is under way only after the turn that made it is durable, and ends with the room: what is not
+//! answered then stays in the store, and is started again. It does not know what an answer means.
+
+use super::mail::{ChunkMail, OutcallMail};
+use super::mailbox::Mailbox;
+use super::outside::{CallOutcome, FetchedChunk, Outside, RoomCall};
+use futures_util::future::Either;
+use hashbrown::HashMap;
+use room_core::event::{CallPayload, Response, ResponseChunk};
+use room_core::fetch::FetchFailure;
+use room_core::id::RoomId;
+use room_core::jobs::{
+    BodyDelivery, CallId, JobId, Outcall, OutcallAnswer, OutcallFailure, OutcallTarget, RoomAddress,
+};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+/// The requests of one room that are under way, or wait for others to end.
+#[derive(Default)]
+pub(super) struct RoomOutcalls {
+    running: HashMap<JobId, Running>,
+    waiting: VecDeque<StartedOutcall>,
+}
+
+/// A request that the room has started.
+#[derive(Clone)]
+pub(super) struct StartedOutcall {
+    pub(super) id: JobId,
+    pub(super) outcall: Outcall,
+    /// Whether it is one of the room's jobs.
+    pub(super) is_stored: bool,
+}
+
+/// A request that is under way.
+struct Running {
+    started: StartedOutcall,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// The task that passes chunks on.
+type Passing = AbortOnDropHandle<bool>;
+
+/// What became of one attempt of a request.
+#[derive(Debug)]
+pub(super) enum OutcallOutcome {
+    /// It has its answer, which may be a failure.
+    Answered(OutcallAnswer),
+    /// It may be tried again.
+    NotNow {
+        /// The answer, if it is not tried again.
+        answer: OutcallAnswer,
+        /// Whether the room's number of retries bounds the attempts, and not the deadline alone.
+        counts: bool,
+    },
+}
+
+/// The way of a room's requests to the node and back.
+pub(super) struct OutcallRoute<'a> {
+    pub(super) outside: &'a Arc<dyn Outside>,
+    pub(super) mailbox: &'a Mailbox,
+    pub(super) room: &'a RoomId,
+    /// The largest number of requests that are under way.
+    pub(super) running_max: usize,
+}
+
+impl RoomOutcalls {
+    /// Returns true if a request is under way, or waits for another one to end.
+    pub(super) fn has(&self, id: JobId) -> bool {
+        self.running.contains_key(&id) || self.waiting.iter().any(|waiting| waiting.id == id)
+    }
+
+    /// Starts a request, now or when another one ends. One that is under way already stays so.
+    pub(super) fn start(&mut self, started: StartedOutcall, route: &OutcallRoute<'_>) {
+        if self.has(started.id) {
+            return;
+        }
+        if self.running.len() < route.running_max {
+            self.run(started, route);
+        } else {
+            self.waiting.push_back(started);
+        }
+    }
+
+    fn run(&mut self, started: StartedOutcall, route: &OutcallRoute<'_>) {
+        let id = started.id;
+        let attempt = route.attempt(id, &started.outcall);
+        let mailbox = route.mailbox.clone();
+        let task = tokio::spawn(async move {
+            let outcome = attempt.await;
+            // A room that has left memory starts the request again when it is back.
+            drop(mailbox.push(OutcallMail { id, outcome }));
+        });
+        self.running.insert(id, Running { started, _task: AbortOnDropHandle::new(task) });
+    }
+
+    /// Takes a request that has ended, and starts the next one that waits.
+    pub(super) fn ended(&mut self, id: JobId, route: &OutcallRoute<'_>) -> Option<StartedOutcall> {
+        let ended = self.running.remove(&id)?;
+        if let Some(next) = self.waiting.pop_front() {
+            self.run(next, route);
+        }
+        Some(ended.started)
+    }
+
+    /// Returns a request that is under way.
+    pub(super) fn running(&self, id: JobId) -> Option<&StartedOutcall> {
+        self.running.get(&id).map(|running| &running.started)
+    }
+
+    /// Returns true if no request is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Returns the number of requests that are under way.
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Gives up all of them.
+    pub(super) fn clear(&mut self) {
+        self.running.clear();
+        self.waiting.clear();
+    }
+}
+
+impl OutcallRoute<'_> {
+    /// Begins one attempt of a request. Calls of other rooms are queued there when this returns.
+    fn attempt(
+        &self,
+        id: JobId,
+        outcall: &Outcall,
+    ) -> impl Future<Output = OutcallOutcome> + Send + use<> {
+        match &outcall.target {
+            OutcallTarget::Fetch { request, delivery, .. } => {
+                let key = idempotency_key(self.room, id);
+                let in_chunks = *delivery == BodyDelivery::Chunks;
+                let (chunks, taken) =
+                    in_chunks.then(|| self.chunks(id, outcall.tag.clone())).unzip();
+                let fetched = self.outside.fetch(self.room, request.clone(), key, chunks);
+                Either::Left(async move {
+                    let fetched = fetched.await;
+                    // A panic of the task is our bug; the body is not complete then.
+                    let all_taken = match taken {
+                        Some(taken) => taken.await.unwrap_or(false),
+                        None => true,
+                    };
+                    if !all_taken && fetched.is_ok() {
+                        let message = "the request ended because the turn of a chunk failed";
+                        let failure = OutcallFailure::new("chunk-failed", message);
+                        return OutcallOutcome::Answered(OutcallAnswer::NoResponse(failure));
+                    }
+                    OutcallOutcome::of_fetch(fetched)
+                })
+            }
+            OutcallTarget::Call { to, data } => {
+                let payload = CallPayload::Data(data.clone());
+                Either::Right(self.call(id, to, payload, outcall))
+            }
+            OutcallTarget::Request { to, request } => {
+                let payload = CallPayload::Request(request.clone());
+                Either::Right(self.call(id, to, payload, outcall))
+            }
+        }
+    }
+
+    fn call(
+        &self,
+        id: JobId,
+        to: &RoomAddress,
+        payload: CallPayload,
+        outcall: &Outcall,
+    ) -> impl Future<Output = OutcallOutcome> + Send + use<> {
+        let call =
+            RoomCall { id: Self::call_id(self.room, id), payload, until_ms: outcall.deadline_ms };
+        let called = self.outside.call(to, call);
+        let target = outcall.target.clone();
+        async move {
+            match called.await {
+                CallOutcome::Answered(answer) => OutcallOutcome::Answered(answer),
+                CallOutcome::Failed(failure) => OutcallOutcome::Answered(target.failed(failure)),
+                CallOutcome::NotNow(error) => {
+                    let message =
+                        format!("the call was given up, and may have been carried out: {error}");
+                    let answer = target.failed(OutcallFailure::new("expired", message));
+                    OutcallOutcome::NotNow { answer, counts: false }
+                }
+            }
+        }
+    }
+
+    /// Returns the name of a room's call.
+    pub(super) fn call_id(room: &RoomId, job: JobId) -> CallId {
+        let (party, room) = (room.party().to_string(), room.name().to_owned());
+        CallId { from: RoomAddress { party, room }, job }
+    }
+
+    /// Passes the chunks of a response on to the room: the next one when the turn of the one before is durable. The task
+    /// returns true if the room took all of them.
+    fn chunks(&self, id: JobId, tag: String) -> (mpsc::Sender<FetchedChunk>, Passing) {
+        let (sender, mut chunks) = mpsc::channel::<FetchedChunk>(1);
+        let mailbox = self.mailbox.clone();
+        let passing = tokio::spawn(async move {
+            let mut offset = 0;
+            while let Some(FetchedChunk { status, bytes }) = chunks.recv().await {
+                let (taken, is_taken) = oneshot::channel();
+                let next = offset + bytes.len() as u64;
+                let chunk = ResponseChunk { id, tag: tag.clone(), status, offset, bytes };
+                if mailbox.push(ChunkMail { chunk, taken }).is_err() || is_taken.await.is_err() {
+                    // The channel closes, which ends the request.
+                    return false;
+                }
+                offset = next;
+            }
+            true
+        });
+        (sender, AbortOnDropHandle::new(passing))
+    }
+}
+
+impl OutcallOutcome {
+    fn of_fetch(fetched: Result<Response, FetchFailure>) -> Self {
+        match fetched {
+            Ok(response) if matches!(response.status, 429 | 500..=599) => {
+                Self::NotNow { answer: OutcallAnswer::Response(response), counts: true }
+            }
+            Ok(response) => Self::Answered(OutcallAnswer::Response(response)),
+            Err(failure) => {
+                let (retried, counts) =
+                    (failure.is_transient(), !matches!(failure, FetchFailure::Busy(_)));
+                let answer = OutcallAnswer::NoResponse(failure.into());
+                if retried { Self::NotNow { answer, counts } } else { Self::Answered(answer) }
+            }
+        }
+    }
+}
+
+/// Returns what distinguishes a request from all others of its project, for the other server. It is the same whenever the
+/// request is repeated.
+fn idempotency_key(room: &RoomId, id: JobId) -> String {
+    let name =
+        percent_encoding::utf8_percent_encode(room.name(), percent_encoding::NON_ALPHANUMERIC);
+    format!("{}.{name}.{id}", room.party())
+}
