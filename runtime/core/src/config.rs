@@ -6,6 +6,7 @@
 
 mod assets;
 mod cors;
+mod fetch;
 mod module;
 mod origin;
 mod prefix;
@@ -14,6 +15,7 @@ mod space;
 
 pub use assets::{AssetCache, AssetError, AssetSettings, CacheControl};
 pub use cors::{Cors, CorsRight, CorsSetting};
+pub use fetch::{FetchHost, FetchHostError, FetchHosts, FetchScheme, FetchSettings, is_public};
 pub use module::ModuleSource;
 pub use origin::Origins;
 pub use origin::{Origin, OriginError};

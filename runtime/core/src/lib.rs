@@ -4,6 +4,7 @@
 //! guests' engine, databases or the protocols of clients.
 //!
 //! - [`id`], [`connection`], [`event`], [`span`], [`turn`] are what a room is called with and what it answers.
+//! - [`fetch`] is what a room requests from other servers.
 //! - [`jobs`] are what a room wants done after its turns.
 //! - [`limits`] has every bound, [`config`] what is configured, [`ttl`] how long unused rooms live.
 //! - [`clock`] is the only source of time, [`metrics`] the only registry of counts.
@@ -19,6 +20,8 @@ pub mod config;
 pub mod connection;
 mod encoding;
 pub mod event;
+mod exchange;
+pub mod fetch;
 pub mod id;
 pub mod jobs;
 pub mod limits;
@@ -33,9 +36,9 @@ pub mod turn;
 pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use config::{
     AssetCache, AssetError, AssetSettings, Audience, AutoResponse, Config, ConfigError,
-    CorsSetting, ModuleSource, Network, NetworkError, Origin, OriginError, PartyConfig, PeerNode,
-    Preamble, PrefixError, Project, Proxies, RoomsPrefix, Space, SpaceError, StorageConfig, Tls,
-    WhenQuiet, node_name,
+    CorsSetting, FetchHost, FetchHostError, FetchSettings, ModuleSource, Network, NetworkError,
+    Origin, OriginError, PartyConfig, PeerNode, Preamble, PrefixError, Project, Proxies,
+    RoomsPrefix, Space, SpaceError, StorageConfig, Tls, WhenQuiet, node_name,
 };
 pub use id::{ConnectionId, NameError, NodeId, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};

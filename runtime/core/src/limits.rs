@@ -178,6 +178,24 @@ limits! {
     forward_connect_ms_max: "ms" = 2_000, "Time to connect to another node", "503";
     forward_answer_ms_max: "ms" = 120_000, "Time that another node has to answer a forwarded request, the arrival of its body included", "504";
 
+    // Requests of rooms to other servers.
+    fetches_node_max: "requests" = 512, "Requests of rooms and hooks to other servers that run at the same time, per process", "a further one fails as busy";
+    fetch_hosts_max: "hosts" = 64, "Hosts that a project lists in `[fetch]`", "the project is refused";
+    fetch_ms_max: "ms" = 30_000, "Time for a request to another server and its whole response, redirects included", "it fails as timed out";
+    fetch_stream_ms_max: "ms" = 600_000, "Time for a request to another server whose response is read in pieces", "it fails as timed out";
+    fetch_connect_ms_max: "ms" = 5_000, "Time to resolve the name of another server, to connect and to complete the TLS handshake", "the request fails as unreachable";
+    fetch_quiet_ms_max: "ms" = 30_000, "Time for which another server may send nothing of a response's body", "the request fails as timed out";
+    fetch_redirects_max: "redirects" = 10, "Redirects that one request to another server follows", "it fails";
+    fetch_headers_max: "headers" = 100, "Headers of a request to another server, and of its response", "it fails";
+    fetch_header_bytes_max: "bytes" = 64 * KIB, "Size of the URL and the headers of a request to another server, and of its response's head", "it fails as too large";
+    fetch_request_bytes_max: "bytes" = 4 * MIB, "Size of the body of a request to another server", "it fails as too large";
+    fetch_response_bytes_max: "bytes" = 16 * MIB, "Size of the body of another server's response", "the request fails as too large";
+    fetch_stream_bytes_max: "bytes" = 256 * MIB, "Size of the body of another server's response that is read in pieces", "the request fails as too large";
+    fetch_chunk_bytes_max: "bytes" = 64 * KIB, "Size of one piece of another server's response", "the rest is the next piece";
+    fetch_lookups_max: "lookups" = 32, "Names of other servers that are resolved at the same time, per process", "further ones wait, at most `fetch_connect_ms_max`";
+    fetch_idle_max: "connections" = 64, "Connections to other servers that are kept for the next request, per process", "the one that is unused for longest is closed";
+    fetch_idle_ms_max: "ms" = 30_000, "Time for which an unused connection to another server is kept", "it is closed";
+
     // The certificate's files.
     tls_reload_ms: "ms" = 10_000, "Time between two checks of the certificate and its key", "they are read again, and replace the old ones if they changed and match";
     tls_file_bytes_max: "bytes" = MIB, "Size of the certificate's file, its chain included, and of its key's", "the pair is refused";
@@ -269,6 +287,10 @@ impl Limits {
             forwards_max: process.forwards_max,
             forward_connect_ms_max: process.forward_connect_ms_max,
             forward_answer_ms_max: process.forward_answer_ms_max,
+            fetches_node_max: process.fetches_node_max,
+            fetch_lookups_max: process.fetch_lookups_max,
+            fetch_idle_max: process.fetch_idle_max,
+            fetch_idle_ms_max: process.fetch_idle_ms_max,
             ..self.clone()
         };
         match within.problems() {

@@ -61,7 +61,7 @@ impl OriginError {
 }
 
 /// The longest host name: RFC 1035 section 2.3.4.
-const HOST_BYTES_MAX: usize = 253;
+pub(super) const HOST_BYTES_MAX: usize = 253;
 
 impl Origin {
     /// Parses an origin of a project's list.
