@@ -194,7 +194,7 @@ const LAYERS: &[(&str, &[(&str, &str)])] = &[
             ("span", "limits"),
             ("encoding", "span"),
             ("jobs", "id span encoding"),
-            ("config", "limits id ttl"),
+            ("config", "limits id ttl event"),
             ("connection", "limits id encoding"),
             ("exchange", "limits encoding"),
             ("fetch", "limits exchange"),

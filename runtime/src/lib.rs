@@ -19,8 +19,8 @@ pub mod server;
 
 pub use node::{DeployError, Deployed, OpenError};
 pub use room_core::{
-    AssetCache, AssetError, AssetSettings, Audience, AutoResponse, Config, ConfigError,
-    ConnectionId, CorsSetting, LimitRow, Limits, Logs, METRICS, MetricKind, MetricRow,
+    AssetCache, AssetError, AssetSettings, Audience, AutoResponse, BodyDelivery, Config,
+    ConfigError, ConnectionId, CorsSetting, LimitRow, Limits, Logs, METRICS, MetricKind, MetricRow,
     ModuleSource, NameError, Network, NetworkError, NodeId, Origin, OriginError, PartyConfig,
     PartyName, PeerNode, Preamble, PrefixError, Project, Proxies, RoomId, RoomsPrefix, Space,
     SpaceError, StorageConfig, Tls, Ttl, TtlError, WhenQuiet, node_name,

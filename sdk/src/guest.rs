@@ -10,19 +10,22 @@ use std::marker::PhantomData;
 use std::panic;
 use std::time::UNIX_EPOCH;
 
-use crate::bindings::exports::room::runtime::{batch, door, events, expiry, fetch, timer_events};
+use crate::bindings::exports::room::runtime::{
+    batch, door, events, expiry, fetch, stream_events, timer_events,
+};
 use crate::bindings::room::runtime::{
-    alarm, connections, inbox, log, room, storage, timers, types,
+    alarm, connections, inbox, log, room, storage, streams, timers, types,
 };
 use crate::connection::{Close, Connection};
 use crate::context::Context;
-use crate::error::{ConnectionError, StorageError, TimerError, too_deep};
+use crate::error::{ConnectionError, StorageError, StreamError, TimerError, too_deep};
 use crate::host::{ConnectionData, Entry, Host, ListOptions, Page, TimerRecord};
 use crate::http::{Lobby, Request, Response, Verdict};
 use crate::instance::Live;
 use crate::log::Level;
 use crate::message::Message;
 use crate::project::{ProjectEnv, SocketVerdict};
+use crate::stream::{BodyFault, BodyPiece, StreamEnd, whole};
 use crate::timer::Timer;
 use crate::{Result, Room};
 
@@ -126,13 +129,23 @@ impl<R: Room> timer_events::Guest for Component<R> {
     }
 }
 
+impl<R: Room> stream_events::Guest for Component<R> {
+    fn on_body(id: String, piece: stream_events::BodyPiece) -> Result<(), String> {
+        Self::turn(|room, ctx| room.on_body(ctx, &id, piece.into()))
+    }
+
+    fn on_stream_close(id: String, reason: stream_events::StreamEnd) -> Result<(), String> {
+        Self::turn(|room, ctx| room.on_stream_close(ctx, &id, reason.into()))
+    }
+}
+
 impl<R: Room> door::Guest for Component<R> {
     fn on_before_connect(
         request: types::Request,
         lobby: door::Lobby,
     ) -> Result<door::Verdict, String> {
         report_panics();
-        let verdict = R::on_before_connect(request.into(), &lobby.into());
+        let verdict = R::on_before_connect(request.into(), &lobby.into()).and_then(checked);
         verdict.map(Into::into).map_err(|error| error.to_string())
     }
 
@@ -141,7 +154,7 @@ impl<R: Room> door::Guest for Component<R> {
         lobby: door::Lobby,
     ) -> Result<door::Verdict, String> {
         report_panics();
-        let verdict = R::on_before_request(request.into(), &lobby.into());
+        let verdict = R::on_before_request(request.into(), &lobby.into()).and_then(checked);
         verdict.map(Into::into).map_err(|error| error.to_string())
     }
 }
@@ -150,6 +163,7 @@ impl<R: Room> fetch::Guest for Component<R> {
     fn on_fetch(request: types::Request) -> Result<Option<types::Response>, String> {
         report_panics();
         let response = R::on_fetch(request.into(), &ProjectEnv::new());
+        let response = response.and_then(|own| own.map(whole).transpose());
         response.map(|own| own.map(Into::into)).map_err(|error| error.to_string())
     }
 
@@ -157,6 +171,14 @@ impl<R: Room> fetch::Guest for Component<R> {
         report_panics();
         let verdict = R::on_socket(request.into(), &ProjectEnv::new());
         verdict.map(Into::into).map_err(|error| error.to_string())
+    }
+}
+
+/// A hook's decision, if its response is whole.
+fn checked(verdict: Verdict) -> Result<Verdict> {
+    match verdict {
+        Verdict::Respond(response) => whole(response).map(Verdict::Respond),
+        verdict => Ok(verdict),
     }
 }
 
@@ -283,6 +305,34 @@ impl Host for Wasm {
         Ok(timers::tick(every_ms)?)
     }
 
+    fn request() -> Option<(String, bool)> {
+        streams::request().map(|own| (own.id, own.body_follows))
+    }
+
+    fn defer() -> Result<String, StreamError> {
+        Ok(streams::defer()?)
+    }
+
+    fn respond(id: &str, response: Response) -> Result<(), StreamError> {
+        Ok(streams::respond(id, &response.into())?)
+    }
+
+    fn begin(id: &str, head: Response) -> Result<(), StreamError> {
+        Ok(streams::begin(id, &head.into())?)
+    }
+
+    fn write(id: &str, piece: &[u8]) -> Result<(), StreamError> {
+        Ok(streams::write(id, piece)?)
+    }
+
+    fn end(id: &str) -> Result<(), StreamError> {
+        Ok(streams::end(id)?)
+    }
+
+    fn open_streams() -> Vec<String> {
+        streams::open()
+    }
+
     fn party() -> String {
         room::party()
     }
@@ -339,6 +389,45 @@ impl From<timers::Timer> for TimerRecord {
     }
 }
 
+impl From<stream_events::BodyPiece> for BodyPiece {
+    fn from(piece: stream_events::BodyPiece) -> Self {
+        match piece {
+            stream_events::BodyPiece::More(bytes) => Self::More(bytes),
+            stream_events::BodyPiece::Last(bytes) => Self::Last(bytes),
+            stream_events::BodyPiece::Failed(fault) => Self::Failed(match fault {
+                stream_events::BodyError::TooLarge => BodyFault::TooLarge,
+                stream_events::BodyError::Stalled => BodyFault::Stalled,
+                stream_events::BodyError::Aborted => BodyFault::Aborted,
+            }),
+        }
+    }
+}
+
+impl From<stream_events::StreamEnd> for StreamEnd {
+    fn from(end: stream_events::StreamEnd) -> Self {
+        match end {
+            stream_events::StreamEnd::Left => Self::Left,
+            stream_events::StreamEnd::Slow => Self::Slow,
+            stream_events::StreamEnd::Idle => Self::Idle,
+            stream_events::StreamEnd::Late => Self::Late,
+            stream_events::StreamEnd::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<streams::StreamError> for StreamError {
+    fn from(error: streams::StreamError) -> Self {
+        match error {
+            streams::StreamError::NotFound => Self::NotFound,
+            streams::StreamError::TooLarge(max) => Self::TooLarge(max),
+            streams::StreamError::TooMany(types::Limit { name, max }) => {
+                Self::TooMany { limit: name, max }
+            }
+            streams::StreamError::Invalid(why) => Self::Invalid(why),
+        }
+    }
+}
+
 impl From<timers::TimerError> for TimerError {
     fn from(error: timers::TimerError) -> Self {
         match error {
@@ -387,7 +476,7 @@ impl From<Request> for types::Request {
 
 impl From<Response> for types::Response {
     fn from(response: Response) -> Self {
-        let Response { status, headers, body } = response;
+        let Response { status, headers, body, rest: _ } = response;
         Self { status, headers, body }
     }
 }

@@ -5,7 +5,7 @@
 //! in the SDK asks on which target it runs. It does not know rooms or callbacks.
 
 use crate::Result as AnyResult;
-use crate::error::{ConnectionError, StorageError, TimerError};
+use crate::error::{ConnectionError, StorageError, StreamError, TimerError};
 use crate::http::Response;
 use crate::log::Level;
 use crate::message::Message;
@@ -91,6 +91,15 @@ pub(crate) trait Host {
     fn cancel(id: &str) -> bool;
     fn timers() -> Vec<TimerRecord>;
     fn tick(every_ms: Option<u32>) -> Result<(), TimerError>;
+
+    /// The id of the request that the running `on_request` handles, and whether its body follows in pieces.
+    fn request() -> Option<(String, bool)>;
+    fn defer() -> Result<String, StreamError>;
+    fn respond(id: &str, response: Response) -> Result<(), StreamError>;
+    fn begin(id: &str, head: Response) -> Result<(), StreamError>;
+    fn write(id: &str, piece: &[u8]) -> Result<(), StreamError>;
+    fn end(id: &str) -> Result<(), StreamError>;
+    fn open_streams() -> Vec<String>;
 
     fn party() -> String;
     fn name() -> String;

@@ -5,14 +5,16 @@
 
 use crate::connection::Connection;
 use crate::encoding;
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, RequestId};
 use crate::jobs::{JobId, Timer};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+mod stream;
 mod text;
 
 pub use crate::exchange::{Request, Response};
+pub use stream::{BodyDelivery, BodyFault, BodyPiece, StreamEnd};
 pub use text::Text;
 
 /// One event of a room, which makes one turn.
@@ -50,6 +52,20 @@ pub enum Event {
     },
     /// A plain HTTP request.
     Request(Request),
+    /// A piece of the body of a request whose response is open.
+    Body {
+        /// The request.
+        id: RequestId,
+        /// The piece.
+        piece: BodyPiece,
+    },
+    /// An open response ended that the room had not completed.
+    StreamClose {
+        /// The request.
+        id: RequestId,
+        /// Why.
+        end: StreamEnd,
+    },
     /// The room's alarm is due.
     Alarm,
     /// A timer is due.
@@ -77,6 +93,8 @@ impl Event {
             Self::Close { .. } => "close",
             Self::Error { .. } => "error",
             Self::Request(_) => "request",
+            Self::Body { .. } => "body",
+            Self::StreamClose { .. } => "stream_close",
             Self::Alarm => "alarm",
             Self::Timer { .. } => "timer",
             Self::Tick => "tick",
@@ -94,6 +112,8 @@ pub enum GuestAnswer {
     Tags(Vec<String>),
     /// The response to a request.
     Response(Response),
+    /// A later turn responds to the request.
+    Later,
     /// The response to a request that the guest refused. Its turn did nothing.
     Refused(Response),
 }

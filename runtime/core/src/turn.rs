@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 mod effects;
 mod jobs;
+mod responses;
 mod savepoint;
 mod space;
 mod view;
@@ -23,6 +24,8 @@ pub use effects::is_meant_for;
 pub use effects::{AlarmChange, Cleared, Effects, Output, Tags, TickChange, Writes};
 use jobs::TurnJobs;
 pub use jobs::{CarriedJobs, TimerPlan};
+use responses::TurnResponses;
+pub use responses::{OpenResponses, OwnRequest, ResponsePhase, ResponseRest};
 pub use savepoint::NoSavepoint;
 use savepoint::Savepoints;
 pub use view::{EmptyView, ReadError, View};
@@ -60,6 +63,7 @@ pub struct Turn {
     /// The failed tries of the alarm that the event is about.
     alarm_tries: u32,
     jobs: TurnJobs,
+    responses: TurnResponses,
     effects: Effects,
     savepoints: Savepoints,
     send_bytes: usize,
@@ -94,6 +98,7 @@ impl Turn {
             alarm,
             alarm_tries: 0,
             jobs: TurnJobs::default(),
+            responses: TurnResponses::default(),
             effects: Effects::default(),
             savepoints: Savepoints::default(),
             send_bytes: 0,
@@ -284,10 +289,14 @@ impl Turn {
             return Err(Refusal::TooLarge(self.limits.room_message_bytes_max));
         }
         self.count_output()?;
-        if self.send_bytes + message.len() > size(self.limits.turn_send_bytes_max) {
+        self.count_sent(message.len())
+    }
+
+    fn count_sent(&mut self, bytes: usize) -> Result<(), Refusal> {
+        if self.send_bytes + bytes > size(self.limits.turn_send_bytes_max) {
             return Err(Refusal::UsedUp("turn_send_bytes_max"));
         }
-        self.send_bytes += message.len();
+        self.send_bytes += bytes;
         Ok(())
     }
 

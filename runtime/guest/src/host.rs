@@ -59,7 +59,7 @@ impl HostState {
         }
     }
 
-    fn turn(&mut self) -> wasmtime::Result<&mut Turn> {
+    pub(super) fn turn(&mut self) -> wasmtime::Result<&mut Turn> {
         self.turn.as_deref_mut().ok_or_else(|| {
             wasmtime::format_err!(
                 "no turn is in work: a hook at the door, and what follows the last message of a batch, \
@@ -313,7 +313,7 @@ impl log::Host for HostState {
 }
 
 /// The result of an import: a trap outside, the guest's own error inside.
-type Call<T, E> = wasmtime::Result<Result<T, E>>;
+pub(super) type Call<T, E> = wasmtime::Result<Result<T, E>>;
 use connections::ConnectionError;
 use storage::StorageError;
 use timers::TimerError;
@@ -356,12 +356,12 @@ impl From<storage::ListOptions> for ListOptions {
 }
 
 /// Converts a limit to the contract's `u32`. The limits that cross are far below its maximum.
-fn narrow(limit: u64) -> u32 {
+pub(super) fn narrow(limit: u64) -> u32 {
     u32::try_from(limit).unwrap_or(u32::MAX)
 }
 
 /// Names the limit that a turn used up.
-fn limit(name: &str, limits: &Limits) -> types::Limit {
+pub(super) fn limit(name: &str, limits: &Limits) -> types::Limit {
     types::Limit { name: name.to_owned(), max: limits.value_of(name).unwrap_or_default() }
 }
 

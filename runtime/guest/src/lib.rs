@@ -15,6 +15,7 @@ mod instance;
 mod log;
 mod module;
 mod samples;
+mod streams;
 mod wasi;
 
 pub use batch::BatchCall;

@@ -103,6 +103,7 @@ function tell(facts, seen) {
     ["Stored", `${as.counted(seen.storage.keys, "key")}, ${as.bytes(seen.storage.bytes)}`],
     ["Alarm", alarm(seen.alarm)],
     ["Timers", timers(seen.timers)],
+    ["Streams", streams(seen.streams)],
     ["Ticks", seen.ticks_ms ? `every ${as.count(seen.ticks_ms)} ms` : "–"],
     [
       "At work",
@@ -133,6 +134,12 @@ function alarm(alarm) {
 function timers(pending) {
   if (!pending?.next_ms) return "–";
   return `${pending.count ? `${as.count(pending.count)}, next ` : "next "}${due(pending.next_ms)}`;
+}
+
+// Responses that are open.
+function streams(open) {
+  if (!open?.count) return "–";
+  return `${as.count(open.count)} open, ${as.bytes(open.bytes)} queued`;
 }
 
 function due(due_ms) {

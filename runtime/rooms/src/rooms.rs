@@ -28,7 +28,7 @@ use hashbrown::HashMap;
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
 use room_core::config::{AutoResponse, Cors, Origins, WhenQuiet};
-use room_core::event::CloseFrame;
+use room_core::event::{BodyDelivery, CloseFrame};
 use room_core::id::{PartyName, RoomId};
 use room_core::lock::lock;
 use room_core::logs::Logs;
@@ -154,6 +154,8 @@ pub struct Party {
     pub origins: Origins,
     /// The pages of other sites that may read the responses of its rooms.
     pub cors: Cors,
+    /// How bodies of plain requests reach its rooms.
+    pub request_bodies: BodyDelivery,
 }
 
 impl Party {

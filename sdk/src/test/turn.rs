@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::streams::{OpenResponse, StreamOutput};
 use super::timers::{PendingTimer, Ticks};
 use super::world::{Keys, Pending};
 use crate::connection::Close;
@@ -81,6 +82,7 @@ pub(super) enum Undo {
     Alarm(Option<Pending>),
     Timer { number: u64, old: Option<PendingTimer> },
     Ticks(Option<Ticks>),
+    Stream { number: u64, old: Option<OpenResponse> },
     State { client: usize, old: Vec<u8> },
     StateOfEnded(Vec<u8>),
     Closing { client: usize },
@@ -90,4 +92,5 @@ pub(super) enum Undo {
 pub(super) enum Output {
     Send { client: usize, message: Message },
     Close { client: usize, close: Close },
+    Stream(StreamOutput),
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::limits;
 use super::replacements::Replacements;
+use super::streams::Streams;
 use super::timers::{DeliveredTimer, Ticks, Timers};
 use super::turn::{Output, Turn, Undo};
 use crate::connection::Close;
@@ -42,6 +43,8 @@ pub(super) struct World {
     pub(super) delivered: Option<DeliveredTimer>,
     /// The ticks, while the room is in memory.
     pub(super) ticks: Option<Ticks>,
+    /// The open responses, and what their clients got.
+    pub(super) streams: Streams,
     /// The open connections, in the order they joined.
     pub(super) links: Vec<Link>,
     /// What each client that ever connected got; a [`Link`] and a client find theirs by index.
@@ -121,6 +124,7 @@ impl World {
                     self.clients[client].received.push_back(message);
                 }
                 Output::Close { client, close } => self.end(client, close),
+                Output::Stream(output) => self.streams.let_out(output),
             }
         }
     }
@@ -148,6 +152,7 @@ impl World {
                 Undo::Alarm(old) => self.alarm = old,
                 Undo::Timer { number, old } => drop(self.replace_timer(number, old)),
                 Undo::Ticks(old) => self.ticks = old,
+                Undo::Stream { number, old } => drop(self.streams.set(number, old)),
                 Undo::State { client, old } => {
                     if let Some(link) = self.link_of(client) {
                         link.data.state = old;
@@ -244,7 +249,16 @@ impl World {
         message: &Message,
     ) -> Result<(), ConnectionError> {
         limits::check_message(message)?;
-        let (turn, bytes) = (self.turn_mut(), message.as_bytes().len());
+        self.count_bytes(message.as_bytes().len())?;
+        let turn = self.turn_mut();
+        let sends = clients.iter().map(|&client| Output::Send { client, message: message.clone() });
+        turn.outputs.extend(sends);
+        Ok(())
+    }
+
+    /// Counts one output of the turn with its bytes.
+    pub(super) fn count_bytes(&mut self, bytes: usize) -> Result<(), ConnectionError> {
+        let turn = self.turn_mut();
         if turn.sends < limits::TURN_SENDS_MAX
             && turn.send_bytes + bytes > limits::TURN_SEND_BYTES_MAX
         {
@@ -252,10 +266,7 @@ impl World {
             return Err(limits::too_many_sends("turn_send_bytes_max", max));
         }
         self.count_output()?;
-        let turn = self.turn_mut();
-        turn.send_bytes += bytes;
-        let sends = clients.iter().map(|&client| Output::Send { client, message: message.clone() });
-        turn.outputs.extend(sends);
+        self.turn_mut().send_bytes += bytes;
         Ok(())
     }
 

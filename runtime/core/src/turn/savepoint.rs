@@ -6,8 +6,8 @@
 
 mod before;
 
-use super::{AlarmChange, Cleared, Output, Refusal, Tags, TickChange, Turn};
-use crate::id::Serial;
+use super::{AlarmChange, Cleared, Output, Refusal, ResponsePhase, Tags, TickChange, Turn};
+use crate::id::{RequestId, Serial};
 use crate::jobs::{Job, JobId};
 use crate::limits::size;
 use crate::span::{Key, Overlay};
@@ -40,6 +40,8 @@ struct Savepoint {
     alarm_change: AlarmChange,
     tags: Option<Tags>,
     ticks: Option<TickChange>,
+    /// All of them: a turn changes few.
+    responses: BTreeMap<RequestId, Option<ResponsePhase>>,
     cleared: Cleared,
     keys: Before<Key, Option<Bytes>>,
     states: Before<Serial, Bytes>,
@@ -107,6 +109,7 @@ impl Turn {
             alarm_change: self.effects.writes.alarm,
             tags: self.effects.tags.clone(),
             ticks: self.effects.ticks,
+            responses: self.effects.responses.clone(),
             cleared: self.effects.writes.cleared,
             keys: Before::default(),
             states: Before::default(),
@@ -166,6 +169,7 @@ impl Turn {
         (self.send_bytes, self.write_bytes) = (savepoint.send_bytes, savepoint.write_bytes);
         (self.alarm, writes.alarm) = (savepoint.alarm, savepoint.alarm_change);
         (self.effects.tags, self.effects.ticks) = (savepoint.tags, savepoint.ticks);
+        self.effects.responses = savepoint.responses;
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::rooms::{GuestHost, Guests, Party};
 use hashbrown::HashMap;
 use room_core::config::{Cors, Origins, WhenQuiet};
-use room_core::event::Request;
+use room_core::event::{BodyDelivery, Request};
 use room_core::id::{ModuleHash, PartyName};
 use room_core::metrics::Metrics;
 use room_core::ttl::Served;
@@ -173,8 +173,9 @@ async fn run(disk: &Disk, now: Duration) -> Rooms {
     let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
     let code = Code { module, vars: Arc::default() };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
-    let party =
-        Party { code, when_quiet, auto_response: None, lifetime: None, origins, cors: Cors::Off };
+    let (auto_response, lifetime) = (None, None);
+    let (cors, request_bodies) = (Cors::Off, Default::default());
+    let party = Party { code, when_quiet, auto_response, lifetime, origins, cors, request_bodies };
     let rooms = rooms_on(&store, clock, &guests);
     rooms.deploy(HashMap::from([(PartyName::parse("main").unwrap(), party)])).await.unwrap();
     let ringing = tokio::spawn(Alarms::new(store.clone(), rooms.clone(), clock, limits).run());
@@ -202,7 +203,8 @@ async fn a_clock_set_forward_before_a_restart_rings_each_alarm_once() {
             body: bytes::Bytes::new(),
         };
         let entrance = rooms.entrance(&room(name)).unwrap();
-        let response = rooms.request(&entrance, request).await.unwrap().unwrap();
+        let asked = rooms.request(&entrance, request, BodyDelivery::Whole);
+        let response = asked.await.unwrap().unwrap().whole().unwrap();
         let report: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!(report["events"], serde_json::json!([format!("alarm in {name}")]));
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::rooms::{GuestHost, Party};
 use room_core::clock::Clock;
 use room_core::config::{Cors, Origins, WhenQuiet};
-use room_core::event::Request;
+use room_core::event::{BodyDelivery, Request};
 use room_core::id::ModuleHash;
 use room_core::metrics::Metrics;
 use room_core::turn::{AlarmChange, Writes};
@@ -46,7 +46,8 @@ async fn expiry(store: &Store, served_ms: u64, lifetime: Option<Lifetime>) -> Ex
     let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
     let code = Code { module, vars: Arc::default() };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
-    let party = Party { code, when_quiet, auto_response: None, lifetime, origins, cors: Cors::Off };
+    let (auto_response, cors, request_bodies) = (None, Cors::Off, Default::default());
+    let party = Party { code, when_quiet, auto_response, lifetime, origins, cors, request_bodies };
     rooms.deploy([(main(), party)].into_iter().collect()).await.unwrap();
     Expiry::new(store.clone(), rooms, served, limits)
 }
@@ -169,7 +170,8 @@ async fn a_room_that_is_used_after_it_was_found_is_not_deleted() {
         body: bytes::Bytes::new(),
     };
     let entrance = expiry.rooms.entrance(&room(0)).unwrap();
-    assert_eq!(expiry.rooms.request(&entrance, request).await.unwrap().unwrap().status, 200);
+    let asked = expiry.rooms.request(&entrance, request, BodyDelivery::Whole);
+    assert_eq!(asked.await.unwrap().unwrap().whole().unwrap().status, 200);
     for number in 0..2 {
         let (_, answer) = tell(expiry.rooms.clone(), room(number)).await;
         assert!(answer == ExpiryOutcome::DealtWith);

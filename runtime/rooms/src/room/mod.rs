@@ -6,6 +6,7 @@
 mod actor;
 mod alarm;
 mod edit;
+mod exchanges;
 mod faults;
 mod figures;
 mod gate;
@@ -18,6 +19,7 @@ mod outbox;
 mod outlet;
 mod places;
 mod replacements;
+mod responses;
 mod roster;
 mod ticks;
 mod turns;
@@ -25,17 +27,22 @@ mod usage;
 
 pub use actor::{Actor, ActorReport, ClientWindow, Stopped};
 pub use edit::Edit;
+pub use exchanges::StreamsSummary;
 pub use figures::{EvictedTotals, FaultRecord, RoomFigures, RoomSnapshot, RoomStage};
 pub use handle::{ConnectingClient, JoinedConnection, RoomHandle, RoomLeft};
 pub use mail::AlarmGuard;
 pub use mailbox::Mailbox;
 pub use outbox::{ConnectionKey, OutboxItem, Outboxes};
 pub use places::{RoomSlots, SharedRoomSlots};
+pub use responses::{
+    BodySender, OpenResponse, PieceVerdict, ResponsePart, ResponseStart, RoomAnswer,
+};
 pub use roster::ConnectionSummary;
 pub use turns::RoomParts;
 
 use handle::Admission;
 use room_core::config::WhenQuiet;
+use room_core::event::BodyFault;
 use room_core::ttl::Lifetime;
 use room_guest::{Code, GuestFault};
 use room_store::StoreError;
@@ -80,6 +87,9 @@ pub enum RoomError {
     /// Its storage failed. No output that depended on it left the room.
     #[error(transparent)]
     Storage(#[from] StoreError),
+    /// The body of the request did not arrive, and the room did not answer.
+    #[error(transparent)]
+    Body(#[from] BodyFault),
     /// It failed too often and rests.
     #[error("the room failed repeatedly and rests")]
     Broken,

@@ -3,6 +3,7 @@
 //! Invariant: a step that fails fails the turn. It does not know which event brought the script.
 
 use crate::plan::Plan;
+use crate::streams::StreamStep;
 use crate::{Puppet, faults, samples};
 use room_sdk::prelude::*;
 use serde::Deserialize;
@@ -83,6 +84,8 @@ pub(crate) enum Step {
     Tick(u64),
     /// Ends the ticks.
     StopTicks,
+    /// Does something with a response that is open.
+    Stream(StreamStep),
     /// Notes how often the alarm has failed before.
     NoteTries,
     /// Says the bytes of the storage, and their bound.
@@ -213,6 +216,7 @@ impl Step {
                     Err(error) => say(format!("undone: {error:#}")),
                 }
             }
+            Self::Stream(step) => step.run(ctx, say),
             Self::Report => say(serde_json::to_string(&room.report(ctx)?)?),
             step => step.store(ctx, say),
         }

@@ -4,6 +4,7 @@
 //! know who asks.
 
 use super::super::edit::{Edit, EditReply};
+use super::super::exchanges::StreamsSummary;
 use super::super::outlet::{DueOutputs, Reply};
 use super::super::roster::ConnectionSummary;
 use super::Actor;
@@ -43,6 +44,8 @@ pub struct ActorReport {
     pub timers: TimersSummary,
     /// The pause of its ticks, if it has any.
     pub ticks: Option<Duration>,
+    /// Its open responses.
+    pub streams: StreamsSummary,
     /// Its stored facts.
     pub facts: RoomFacts,
 }
@@ -67,6 +70,7 @@ impl Actor {
             held_bytes: self.turns.outlet.held_bytes(),
             timers: self.turns.jobs.summary(),
             ticks: self.turns.ticks.every(),
+            streams: self.turns.outlet.exchanges.summary(),
             facts: self.turns.store.facts(),
         }
     }

@@ -25,6 +25,7 @@ impl Turns {
             self.ticks.change(change);
         }
         self.outlet.roster.apply(&mut effects);
+        self.outlet.exchanges.apply(&mut effects);
         Ok((said, offset))
     }
 
@@ -51,6 +52,7 @@ impl Turns {
         let said = self.numbered(std::mem::take(&mut effects.outputs));
         let offset = self.end().await?;
         self.outlet.roster.apply(&mut effects);
+        self.outlet.exchanges.apply(&mut effects);
         Ok((said, Some(offset)))
     }
 
