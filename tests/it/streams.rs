@@ -68,7 +68,7 @@ async fn is_open(node: &TestNode) {
     until("the request to be there", async || !open_ids(node).await.is_empty()).await;
 }
 
-/// Waits for the end of a response as its room hears of it.
+/// Waits until the room has handled the end of a response.
 async fn ended(node: &TestNode, how: &str) {
     let told = format!("stream {how}");
     until("the end of a response", async || {

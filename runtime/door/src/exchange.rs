@@ -270,6 +270,8 @@ impl ResponseStream {
                 Some(ResponsePart::End) => self.is_over = true,
                 Some(ResponsePart::Cut) => {
                     self.is_over = true;
+                    // While this waits, hyper writes the parts before; an error would throw them away.
+                    tokio::task::yield_now().await;
                     return Some(Err(BrokenOff));
                 }
                 None if self.is_at_line_start => {

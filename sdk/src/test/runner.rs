@@ -246,10 +246,7 @@ impl<R: Room> Runner<R> {
         let otherwise = match (taken, fault) {
             (Err(_), _) => Some(Response::text(FAILED).with_status(500)),
             (Ok(()), Some(BodyFault::TooLarge)) if waits => Some(Response::status(413)),
-            (Ok(()), Some(BodyFault::Stalled)) if waits => Some(Response::status(408)),
-            (Ok(()), Some(BodyFault::Aborted)) => {
-                return self.cut_stream(number, StreamEnd::Left);
-            }
+            (Ok(()), Some(_)) if waits => Some(Response::status(408)),
             _ => None,
         };
         if otherwise.is_some() {

@@ -1,7 +1,7 @@
 //! The requests of one room whose responses are open. Owns the ways to their clients, and how long each may wait.
 //!
 //! Invariant: a response is open from the commit of the turn that left it open until that of the turn that completes
-//! it, or until the room is told that it ended early. What a turn did to it leaves only through the gate. It does
+//! it, or until the room handles its early end. What a turn did to it leaves only through the gate. It does
 //! not know HTTP, or when an output may leave.
 
 use super::RoomError;

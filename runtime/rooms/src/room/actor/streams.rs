@@ -10,9 +10,7 @@ use super::super::mail::PieceMail;
 use super::super::outlet::{DueOutputs, Reply};
 use super::super::responses::{PieceVerdict, RoomAnswer};
 use super::Actor;
-use room_core::event::{
-    BodyDelivery, BodyFault, BodyPiece, Event, GuestAnswer, Request, StreamEnd,
-};
+use room_core::event::{BodyDelivery, BodyPiece, Event, GuestAnswer, Request, StreamEnd};
 use room_core::id::RequestId;
 use room_core::metrics::StreamCut;
 use room_core::report;
@@ -95,19 +93,16 @@ impl Actor {
         }
         self.turns.outlet.exchanges.touch(id);
         let waits = self.turns.outlet.exchanges.phase(id) == Some(ResponsePhase::Waiting);
-        match fault {
-            // The end of the client's connection follows.
-            None | Some(BodyFault::Aborted) => {}
-            Some(fault) if waits => {
-                self.close_stream(id, StreamEnd::Failed, RoomError::Body(fault)).await?;
-            }
-            Some(_) => {}
+        if let Some(fault) = fault
+            && waits
+        {
+            self.close_stream(id, StreamEnd::Failed, RoomError::Body(fault)).await?;
         }
         Ok(PieceVerdict::Taken)
     }
 
     /// Ends a response that the room has not completed, unless that was done already: its client gets the error if the
-    /// response has not begun, and the guest is told.
+    /// response has not begun, and the guest gets the end.
     pub(super) async fn close_stream(
         &mut self,
         id: RequestId,
