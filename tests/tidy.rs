@@ -203,7 +203,7 @@ const LAYERS: &[(&str, &[(&str, &str)])] = &[
             ("exchange", "limits encoding"),
             ("fetch", "limits exchange"),
             ("jobs", "limits id span encoding exchange fetch"),
-            ("config", "limits id ttl"),
+            ("config", "limits id ttl event"),
             ("connection", "limits id encoding"),
             ("event", "limits id encoding connection exchange jobs"),
             ("turn", "limits id encoding connection event span jobs"),

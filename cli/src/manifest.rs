@@ -12,7 +12,8 @@ pub(crate) use read::nearest;
 
 use crate::mistake::Mistake;
 use room_runtime::{
-    AssetSettings, AutoResponse, CorsSetting, FetchSettings, Limits, PartyName, Ttl, WhenQuiet,
+    AssetSettings, AutoResponse, BodyDelivery, CorsSetting, FetchSettings, Limits, PartyName, Ttl,
+    WhenQuiet,
 };
 use schemars::{JsonSchema, Schema, json_schema};
 use std::collections::BTreeMap;
@@ -65,6 +66,8 @@ pub(crate) struct Party {
     pub(crate) ttl: Option<Ttl>,
     /// The pages of other sites that may read its rooms' responses.
     pub(crate) cors: Option<Spanned<CorsSetting>>,
+    /// How bodies of requests reach its rooms.
+    pub(crate) request_bodies: BodyDelivery,
 }
 
 impl Manifest {
@@ -87,6 +90,7 @@ impl Party {
             auto_response: None,
             ttl: None,
             cors: None,
+            request_bodies: BodyDelivery::Whole,
         }
     }
 }
@@ -165,6 +169,18 @@ struct PartyKeys {
     /// or a list of origins, whose pages may send cookies, too.
     #[schemars(default, with = "CorsKey", skip_serializing_if = "Option::is_none")]
     cors: Option<CorsKey>,
+    /// How bodies of requests reach its rooms: `"whole"`, with the request, or in `"pieces"`, each with an `on_body`.
+    #[schemars(default, with = "BodiesKey", skip_serializing_if = "Option::is_none")]
+    request_bodies: Option<BodiesKey>,
+}
+
+/// How bodies of requests reach rooms.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+enum BodiesKey {
+    Whole,
+    Pieces,
 }
 
 /// The pages of other sites that may read the responses.

@@ -63,6 +63,11 @@ fn two_tabs_see_each_others_cursors() {
 }
 
 #[test]
+fn a_page_follows_a_task_through_a_crash() {
+    check("progress");
+}
+
+#[test]
 fn a_page_works_with_the_stock_npm_client() {
     check_with("counter", "stock");
 }

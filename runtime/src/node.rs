@@ -10,6 +10,7 @@ use room_core::config::{
     AssetError, Audience, CacheControl, Cors, FetchHostError, FetchHosts, OriginError, Origins,
     PartyConfig, PrefixError, Project, RoomsPrefix, StorageConfig,
 };
+use room_core::event::BodyDelivery;
 use room_core::id::{NameError, PartyName, RoomId};
 use room_core::limits::{Limits, Misfit, ms};
 use room_core::logs::{LogLevel, Logs};
@@ -112,6 +113,12 @@ pub enum DeployError {
         /// The reason.
         error: LoadError,
     },
+    /// The party's rooms get request bodies in pieces, and its module cannot take them.
+    #[error(
+        "party {0}: its module does not export stream-events, which `request_bodies = \"pieces\"` needs: \
+         build it with a newer room-sdk, or write `request_bodies = \"whole\"`"
+    )]
+    NoPieces(PartyName),
     /// The new code did not start in a running room. Every room runs the old code again.
     #[error("the new code does not start in room {room}, the old one is back: {reason}")]
     Start {
@@ -308,7 +315,8 @@ impl Node {
         origins: Origins,
     ) -> Result<Party, DeployError> {
         let engine = self.engine.clone();
-        let PartyConfig { module, vars, when_quiet, auto_response, cors, .. } = config;
+        let PartyConfig { module, vars, when_quiet, auto_response, cors, request_bodies, .. } =
+            config;
         let cors = Cors::parse(cors.as_ref(), &self.limits)?;
         if let Some(problem) = auto_response.as_ref().and_then(|own| own.problem(&self.limits)) {
             return Err(DeployError::AutoResponse { party: name.clone(), problem });
@@ -319,6 +327,9 @@ impl Node {
         });
         let refused = |error| DeployError::Load { party: name.clone(), error };
         let code = Code { module: loaded.map_err(refused)?, vars: vars.into() };
+        if request_bodies == BodyDelivery::Pieces && !code.module.takes_pieces() {
+            return Err(DeployError::NoPieces(name.clone()));
+        }
         // All rooms may be asleep, so the node tries an instance now: otherwise a bad module would go
         // unnoticed until a room wakes.
         let _spare = self.spares.acquire().await;
@@ -326,8 +337,17 @@ impl Node {
         let instance = Instance::new(&code, &probe, LiveSamples::of_system(self.clock)).await;
         instance.map_err(|fault| refused(LoadError::Start(fault.to_string())))?;
         let auto_response = auto_response.map(Arc::new);
-        let fetch_hosts = FetchHosts::default();
-        Ok(Party { code, when_quiet, auto_response, lifetime: None, origins, cors, fetch_hosts })
+        let (lifetime, fetch_hosts) = (None, FetchHosts::default());
+        Ok(Party {
+            code,
+            when_quiet,
+            auto_response,
+            lifetime,
+            origins,
+            cors,
+            fetch_hosts,
+            request_bodies,
+        })
     }
 
     /// Reads everything that is stored and checks that it is consistent; see [`Verified`]. Meant for a node

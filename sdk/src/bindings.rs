@@ -4338,6 +4338,857 @@ pub mod room {
                 }
             }
         }
+        /// Responses that later turns give, write to and end, and request bodies that come in pieces.
+        ///
+        /// A response is left open by `defer` in the `on-request` of its request, whose id names it from then on. One
+        /// of the next turns, or the same one, answers it by `respond`, or begins it by `begin`, writes to it and ends
+        /// it. All of that takes effect when the turn commits, as every other output does. Open responses are not
+        /// durable: they last as long as the room is in memory, through reloads and faults, and a server that stops
+        /// breaks off the client's connection.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod streams {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Limit = super::super::super::room::runtime::types::Limit;
+            pub type Response = super::super::super::room::runtime::types::Response;
+            /// Why a call about a response could not be carried out. The turn goes on.
+            #[derive(Clone)]
+            pub enum StreamError {
+                /// The room has no open response with this id: it is complete, or `on-stream-close` was called for it.
+                NotFound,
+                /// The piece is larger than the limit `room_message_bytes_max`, given here in bytes.
+                TooLarge(u32),
+                /// The room has as many open responses (`streams_max`), or this turn sent as much
+                /// (`turn_sends_max`, `turn_send_bytes_max`), as this limit allows.
+                TooMany(Limit),
+                /// The call does not fit the response; the text says why.
+                Invalid(_rt::String),
+            }
+            impl ::core::fmt::Debug for StreamError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        StreamError::NotFound => {
+                            f.debug_tuple("StreamError::NotFound").finish()
+                        }
+                        StreamError::TooLarge(e) => {
+                            f.debug_tuple("StreamError::TooLarge").field(e).finish()
+                        }
+                        StreamError::TooMany(e) => {
+                            f.debug_tuple("StreamError::TooMany").field(e).finish()
+                        }
+                        StreamError::Invalid(e) => {
+                            f.debug_tuple("StreamError::Invalid").field(e).finish()
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Display for StreamError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for StreamError {}
+            /// The request that `on-request` handles.
+            #[derive(Clone)]
+            pub struct Incoming {
+                /// Its id, which no other request of the room ever has.
+                pub id: _rt::String,
+                /// True if its body follows in pieces, by `on-body`, as long as its response is open. Then the body of
+                /// the request itself is empty.
+                pub body_follows: bool,
+            }
+            impl ::core::fmt::Debug for Incoming {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Incoming")
+                        .field("id", &self.id)
+                        .field("body-follows", &self.body_follows)
+                        .finish()
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The request that the running `on-request` handles; none in every other callback.
+            #[allow(async_fn_in_trait)]
+            pub fn request() -> ::core::option::Option<Incoming> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/streams@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "request"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result7 = match l2 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                let l6 = i32::from(
+                                    *ptr0
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                Incoming {
+                                    id: _rt::string_lift(bytes5),
+                                    body_follows: _rt::bool_lift(l6 as u8),
+                                }
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result7
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Leaves the response to the running `on-request`'s request open, and returns the request's id. What the
+            /// callback returns is ignored then, if it is `ok`.
+            #[allow(async_fn_in_trait)]
+            pub fn defer() -> ::core::result::Result<_rt::String, StreamError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/streams@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "defer"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result16 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = *ptr0.add(8).cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                _rt::string_lift(bytes5)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l6 = i32::from(*ptr0.add(8).cast::<u8>());
+                                let v15 = match l6 {
+                                    0 => StreamError::NotFound,
+                                    1 => {
+                                        let e15 = {
+                                            let l7 = *ptr0.add(16).cast::<i32>();
+                                            l7 as u32
+                                        };
+                                        StreamError::TooLarge(e15)
+                                    }
+                                    2 => {
+                                        let e15 = {
+                                            let l8 = *ptr0.add(16).cast::<*mut u8>();
+                                            let l9 = *ptr0
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len10 = l9;
+                                            let bytes10 = _rt::Vec::from_raw_parts(
+                                                l8.cast(),
+                                                len10,
+                                                len10,
+                                            );
+                                            let l11 = *ptr0
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes10),
+                                                max: l11 as u64,
+                                            }
+                                        };
+                                        StreamError::TooMany(e15)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 3, "invalid enum discriminant");
+                                        let e15 = {
+                                            let l12 = *ptr0.add(16).cast::<*mut u8>();
+                                            let l13 = *ptr0
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len14 = l13;
+                                            let bytes14 = _rt::Vec::from_raw_parts(
+                                                l12.cast(),
+                                                len14,
+                                                len14,
+                                            );
+                                            _rt::string_lift(bytes14)
+                                        };
+                                        StreamError::Invalid(e15)
+                                    }
+                                };
+                                v15
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result16
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Answers an open response that has not begun.
+            #[allow(async_fn_in_trait)]
+            pub fn respond(
+                id: &str,
+                response: &Response,
+            ) -> ::core::result::Result<(), StreamError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = id;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let super::super::super::room::runtime::types::Response {
+                        status: status1,
+                        headers: headers1,
+                        body: body1,
+                    } = response;
+                    let vec5 = headers1;
+                    let len5 = vec5.len();
+                    let layout5 = _rt::alloc::Layout::from_size_align(
+                            vec5.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result5, _cleanup5) = wit_bindgen::rt::Cleanup::new(layout5);
+                    for (i, e) in vec5.into_iter().enumerate() {
+                        let base = result5
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t2_0, t2_1) = e;
+                            let vec3 = t2_0;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len3;
+                            *base.add(0).cast::<*mut u8>() = ptr3.cast_mut();
+                            let vec4 = t2_1;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len4;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr4.cast_mut();
+                        }
+                    }
+                    let vec6 = body1;
+                    let ptr6 = vec6.as_ptr().cast::<u8>();
+                    let len6 = vec6.len();
+                    let ptr7 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/streams@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "respond"]
+                        fn wit_import8(
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import8(
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import8(
+                        ptr0.cast_mut(),
+                        len0,
+                        _rt::as_i32(status1),
+                        result5,
+                        len5,
+                        ptr6.cast_mut(),
+                        len6,
+                        ptr7,
+                    );
+                    let l9 = i32::from(*ptr7.add(0).cast::<u8>());
+                    let result20 = match l9 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l10 = i32::from(*ptr7.add(8).cast::<u8>());
+                                let v19 = match l10 {
+                                    0 => StreamError::NotFound,
+                                    1 => {
+                                        let e19 = {
+                                            let l11 = *ptr7.add(16).cast::<i32>();
+                                            l11 as u32
+                                        };
+                                        StreamError::TooLarge(e19)
+                                    }
+                                    2 => {
+                                        let e19 = {
+                                            let l12 = *ptr7.add(16).cast::<*mut u8>();
+                                            let l13 = *ptr7
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len14 = l13;
+                                            let bytes14 = _rt::Vec::from_raw_parts(
+                                                l12.cast(),
+                                                len14,
+                                                len14,
+                                            );
+                                            let l15 = *ptr7
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes14),
+                                                max: l15 as u64,
+                                            }
+                                        };
+                                        StreamError::TooMany(e19)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 3, "invalid enum discriminant");
+                                        let e19 = {
+                                            let l16 = *ptr7.add(16).cast::<*mut u8>();
+                                            let l17 = *ptr7
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len18 = l17;
+                                            let bytes18 = _rt::Vec::from_raw_parts(
+                                                l16.cast(),
+                                                len18,
+                                                len18,
+                                            );
+                                            _rt::string_lift(bytes18)
+                                        };
+                                        StreamError::Invalid(e19)
+                                    }
+                                };
+                                v19
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result20
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Begins an open response: sends its status, its headers and what its body has so far. More follows by
+            /// `write`. What was written before follows the body.
+            #[allow(async_fn_in_trait)]
+            pub fn begin(
+                id: &str,
+                head: &Response,
+            ) -> ::core::result::Result<(), StreamError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = id;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let super::super::super::room::runtime::types::Response {
+                        status: status1,
+                        headers: headers1,
+                        body: body1,
+                    } = head;
+                    let vec5 = headers1;
+                    let len5 = vec5.len();
+                    let layout5 = _rt::alloc::Layout::from_size_align(
+                            vec5.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result5, _cleanup5) = wit_bindgen::rt::Cleanup::new(layout5);
+                    for (i, e) in vec5.into_iter().enumerate() {
+                        let base = result5
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t2_0, t2_1) = e;
+                            let vec3 = t2_0;
+                            let ptr3 = vec3.as_ptr().cast::<u8>();
+                            let len3 = vec3.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len3;
+                            *base.add(0).cast::<*mut u8>() = ptr3.cast_mut();
+                            let vec4 = t2_1;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len4;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr4.cast_mut();
+                        }
+                    }
+                    let vec6 = body1;
+                    let ptr6 = vec6.as_ptr().cast::<u8>();
+                    let len6 = vec6.len();
+                    let ptr7 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/streams@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "begin"]
+                        fn wit_import8(
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import8(
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import8(
+                        ptr0.cast_mut(),
+                        len0,
+                        _rt::as_i32(status1),
+                        result5,
+                        len5,
+                        ptr6.cast_mut(),
+                        len6,
+                        ptr7,
+                    );
+                    let l9 = i32::from(*ptr7.add(0).cast::<u8>());
+                    let result20 = match l9 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l10 = i32::from(*ptr7.add(8).cast::<u8>());
+                                let v19 = match l10 {
+                                    0 => StreamError::NotFound,
+                                    1 => {
+                                        let e19 = {
+                                            let l11 = *ptr7.add(16).cast::<i32>();
+                                            l11 as u32
+                                        };
+                                        StreamError::TooLarge(e19)
+                                    }
+                                    2 => {
+                                        let e19 = {
+                                            let l12 = *ptr7.add(16).cast::<*mut u8>();
+                                            let l13 = *ptr7
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len14 = l13;
+                                            let bytes14 = _rt::Vec::from_raw_parts(
+                                                l12.cast(),
+                                                len14,
+                                                len14,
+                                            );
+                                            let l15 = *ptr7
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes14),
+                                                max: l15 as u64,
+                                            }
+                                        };
+                                        StreamError::TooMany(e19)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 3, "invalid enum discriminant");
+                                        let e19 = {
+                                            let l16 = *ptr7.add(16).cast::<*mut u8>();
+                                            let l17 = *ptr7
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len18 = l17;
+                                            let bytes18 = _rt::Vec::from_raw_parts(
+                                                l16.cast(),
+                                                len18,
+                                                len18,
+                                            );
+                                            _rt::string_lift(bytes18)
+                                        };
+                                        StreamError::Invalid(e19)
+                                    }
+                                };
+                                v19
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result20
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Writes to an open response.
+            #[allow(async_fn_in_trait)]
+            pub fn write(
+                id: &str,
+                piece: &[u8],
+            ) -> ::core::result::Result<(), StreamError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = id;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = piece;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/streams@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "write"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result15 = match l4 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(*ptr2.add(8).cast::<u8>());
+                                let v14 = match l5 {
+                                    0 => StreamError::NotFound,
+                                    1 => {
+                                        let e14 = {
+                                            let l6 = *ptr2.add(16).cast::<i32>();
+                                            l6 as u32
+                                        };
+                                        StreamError::TooLarge(e14)
+                                    }
+                                    2 => {
+                                        let e14 = {
+                                            let l7 = *ptr2.add(16).cast::<*mut u8>();
+                                            let l8 = *ptr2
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len9 = l8;
+                                            let bytes9 = _rt::Vec::from_raw_parts(
+                                                l7.cast(),
+                                                len9,
+                                                len9,
+                                            );
+                                            let l10 = *ptr2
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes9),
+                                                max: l10 as u64,
+                                            }
+                                        };
+                                        StreamError::TooMany(e14)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 3, "invalid enum discriminant");
+                                        let e14 = {
+                                            let l11 = *ptr2.add(16).cast::<*mut u8>();
+                                            let l12 = *ptr2
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len13 = l12;
+                                            let bytes13 = _rt::Vec::from_raw_parts(
+                                                l11.cast(),
+                                                len13,
+                                                len13,
+                                            );
+                                            _rt::string_lift(bytes13)
+                                        };
+                                        StreamError::Invalid(e14)
+                                    }
+                                };
+                                v14
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result15
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Ends a response that has begun.
+            #[allow(async_fn_in_trait)]
+            pub fn end(id: &str) -> ::core::result::Result<(), StreamError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = id;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/streams@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "end"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result14 = match l3 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l4 = i32::from(*ptr1.add(8).cast::<u8>());
+                                let v13 = match l4 {
+                                    0 => StreamError::NotFound,
+                                    1 => {
+                                        let e13 = {
+                                            let l5 = *ptr1.add(16).cast::<i32>();
+                                            l5 as u32
+                                        };
+                                        StreamError::TooLarge(e13)
+                                    }
+                                    2 => {
+                                        let e13 = {
+                                            let l6 = *ptr1.add(16).cast::<*mut u8>();
+                                            let l7 = *ptr1
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len8 = l7;
+                                            let bytes8 = _rt::Vec::from_raw_parts(
+                                                l6.cast(),
+                                                len8,
+                                                len8,
+                                            );
+                                            let l9 = *ptr1
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes8),
+                                                max: l9 as u64,
+                                            }
+                                        };
+                                        StreamError::TooMany(e13)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 3, "invalid enum discriminant");
+                                        let e13 = {
+                                            let l10 = *ptr1.add(16).cast::<*mut u8>();
+                                            let l11 = *ptr1
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len12 = l11;
+                                            let bytes12 = _rt::Vec::from_raw_parts(
+                                                l10.cast(),
+                                                len12,
+                                                len12,
+                                            );
+                                            _rt::string_lift(bytes12)
+                                        };
+                                        StreamError::Invalid(e13)
+                                    }
+                                };
+                                v13
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result14
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The ids of the open responses, in the order of their requests.
+            #[allow(async_fn_in_trait)]
+            pub fn open() -> _rt::Vec<_rt::String> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/streams@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "open"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = *ptr0.add(0).cast::<*mut u8>();
+                    let l3 = *ptr0
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let base7 = l2;
+                    let len7 = l3;
+                    let mut result7 = _rt::Vec::with_capacity(len7);
+                    for i in 0..len7 {
+                        let base = base7
+                            .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                        let e7 = {
+                            let l4 = *base.add(0).cast::<*mut u8>();
+                            let l5 = *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len6 = l5;
+                            let bytes6 = _rt::Vec::from_raw_parts(l4.cast(), len6, len6);
+                            _rt::string_lift(bytes6)
+                        };
+                        result7.push(e7);
+                    }
+                    _rt::cabi_dealloc(
+                        base7,
+                        len7 * (2 * ::core::mem::size_of::<*const u8>()),
+                        ::core::mem::size_of::<*const u8>(),
+                    );
+                    let result8 = result7;
+                    result8
+                }
+            }
+        }
         /// The room itself.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod room {
@@ -5614,6 +6465,335 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 pub use __export_room_runtime_outcall_events_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 3 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 3
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
+            /// What a room does when a piece of a request's body comes, and when an open response ends early. A module may
+            /// do without this interface; then it cannot be a party with `request_bodies = "pieces"`.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod stream_events {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                /// Why the rest of a request's body does not come.
+                #[repr(u8)]
+                #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+                pub enum BodyError {
+                    /// It is larger than the limit `body_pieces_bytes_max`.
+                    TooLarge,
+                    /// The client sent nothing for longer than the limit `piece_ms_max`, or the room had no time for it.
+                    Stalled,
+                    /// The client left, or broke the protocol.
+                    Aborted,
+                }
+                impl ::core::fmt::Debug for BodyError {
+                    fn fmt(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        match self {
+                            BodyError::TooLarge => {
+                                f.debug_tuple("BodyError::TooLarge").finish()
+                            }
+                            BodyError::Stalled => {
+                                f.debug_tuple("BodyError::Stalled").finish()
+                            }
+                            BodyError::Aborted => {
+                                f.debug_tuple("BodyError::Aborted").finish()
+                            }
+                        }
+                    }
+                }
+                impl BodyError {
+                    #[doc(hidden)]
+                    pub unsafe fn _lift(val: u8) -> BodyError {
+                        if !cfg!(debug_assertions) {
+                            return unsafe { ::core::mem::transmute(val) };
+                        }
+                        match val {
+                            0 => BodyError::TooLarge,
+                            1 => BodyError::Stalled,
+                            2 => BodyError::Aborted,
+                            _ => panic!("invalid enum discriminant"),
+                        }
+                    }
+                }
+                /// A piece of a request's body.
+                #[derive(Clone)]
+                pub enum BodyPiece {
+                    /// Bytes, after which others follow.
+                    More(_rt::Vec<u8>),
+                    /// The last bytes, or none.
+                    Last(_rt::Vec<u8>),
+                    /// The rest does not come.
+                    Failed(BodyError),
+                }
+                impl ::core::fmt::Debug for BodyPiece {
+                    fn fmt(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        match self {
+                            BodyPiece::More(e) => {
+                                f.debug_tuple("BodyPiece::More").field(e).finish()
+                            }
+                            BodyPiece::Last(e) => {
+                                f.debug_tuple("BodyPiece::Last").field(e).finish()
+                            }
+                            BodyPiece::Failed(e) => {
+                                f.debug_tuple("BodyPiece::Failed").field(e).finish()
+                            }
+                        }
+                    }
+                }
+                /// Why an open response ended that the room had not completed.
+                #[repr(u8)]
+                #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+                pub enum StreamEnd {
+                    /// The client left.
+                    Left,
+                    /// The client read too slowly: more was queued than `outbox_bytes_max` or `outbox_frames_max` allows.
+                    Slow,
+                    /// The room wrote nothing for longer than the limit `stream_idle_ms_max`.
+                    Idle,
+                    /// The room began no response within the limit `answer_later_ms_max`. The client got 504.
+                    Late,
+                    /// `on-body` failed, and the client got 500; or the body did not arrive and the room did not answer, and
+                    /// the client got 408 or 413. A response that had begun was broken off.
+                    Failed,
+                }
+                impl ::core::fmt::Debug for StreamEnd {
+                    fn fmt(
+                        &self,
+                        f: &mut ::core::fmt::Formatter<'_>,
+                    ) -> ::core::fmt::Result {
+                        match self {
+                            StreamEnd::Left => f.debug_tuple("StreamEnd::Left").finish(),
+                            StreamEnd::Slow => f.debug_tuple("StreamEnd::Slow").finish(),
+                            StreamEnd::Idle => f.debug_tuple("StreamEnd::Idle").finish(),
+                            StreamEnd::Late => f.debug_tuple("StreamEnd::Late").finish(),
+                            StreamEnd::Failed => {
+                                f.debug_tuple("StreamEnd::Failed").finish()
+                            }
+                        }
+                    }
+                }
+                impl StreamEnd {
+                    #[doc(hidden)]
+                    pub unsafe fn _lift(val: u8) -> StreamEnd {
+                        if !cfg!(debug_assertions) {
+                            return unsafe { ::core::mem::transmute(val) };
+                        }
+                        match val {
+                            0 => StreamEnd::Left,
+                            1 => StreamEnd::Slow,
+                            2 => StreamEnd::Idle,
+                            3 => StreamEnd::Late,
+                            4 => StreamEnd::Failed,
+                            _ => panic!("invalid enum discriminant"),
+                        }
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_body_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: i32,
+                    arg3: *mut u8,
+                    arg4: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result4 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            let v3 = match arg2 {
+                                0 => {
+                                    let e3 = {
+                                        let len1 = arg4;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(arg3.cast(), len1, len1))
+                                    };
+                                    BodyPiece::More(e3)
+                                }
+                                1 => {
+                                    let e3 = {
+                                        let len2 = arg4;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(arg3.cast(), len2, len2))
+                                    };
+                                    BodyPiece::Last(e3)
+                                }
+                                n => {
+                                    debug_assert_eq!(n, 2, "invalid enum discriminant");
+                                    let e3 = BodyError::_lift(arg3 as i32 as u8);
+                                    BodyPiece::Failed(e3)
+                                }
+                            };
+                            T_::on_body(_rt::string_lift(bytes0), v3)
+                        };
+                        let ptr5 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result4 {
+                            Ok(_) => {
+                                *ptr5.add(0).cast::<u8>() = (0i32) as u8;
+                            }
+                            Err(e) => {
+                                *ptr5.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec6 = (e.into_bytes()).into_boxed_slice();
+                                let ptr6 = vec6.as_ptr().cast::<u8>();
+                                let len6 = vec6.len();
+                                ::core::mem::forget(vec6);
+                                *ptr5
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len6;
+                                *ptr5
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr6.cast_mut();
+                            }
+                        };
+                        ptr5
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_body<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {}
+                            _ => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l1, l2, 1);
+                            }
+                        }
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_stream_close_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: i32,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result1 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            T_::on_stream_close(
+                                _rt::string_lift(bytes0),
+                                StreamEnd::_lift(arg2 as u8),
+                            )
+                        };
+                        let ptr2 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result1 {
+                            Ok(_) => {
+                                *ptr2.add(0).cast::<u8>() = (0i32) as u8;
+                            }
+                            Err(e) => {
+                                *ptr2.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec3 = (e.into_bytes()).into_boxed_slice();
+                                let ptr3 = vec3.as_ptr().cast::<u8>();
+                                let len3 = vec3.len();
+                                ::core::mem::forget(vec3);
+                                *ptr2
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len3;
+                                *ptr2
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr3.cast_mut();
+                            }
+                        };
+                        ptr2
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_stream_close<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {}
+                            _ => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l1, l2, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// A piece of the body of a request whose response is open. The next piece is read when this turn has
+                    /// committed. On `err`, and after a trap, the client gets 500, and no more pieces come.
+                    #[allow(async_fn_in_trait)]
+                    fn on_body(
+                        id: _rt::String,
+                        piece: BodyPiece,
+                    ) -> ::core::result::Result<(), _rt::String>;
+                    /// An open response ended that the room had not completed; called once for each.
+                    #[allow(async_fn_in_trait)]
+                    fn on_stream_close(
+                        id: _rt::String,
+                        reason: StreamEnd,
+                    ) -> ::core::result::Result<(), _rt::String>;
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_room_runtime_stream_events_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "room:runtime/stream-events@0.1.0#on-body")] unsafe extern "C" fn
+                        export_on_body(arg0 : * mut u8, arg1 : usize, arg2 : i32, arg3 :
+                        * mut u8, arg4 : usize,) -> * mut u8 { unsafe {
+                        $($path_to_types)*:: _export_on_body_cabi::<$ty > (arg0, arg1,
+                        arg2, arg3, arg4) } } #[unsafe (export_name =
+                        "cabi_post_room:runtime/stream-events@0.1.0#on-body")] unsafe
+                        extern "C" fn _post_return_on_body(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_on_body::<$ty > (arg0) } }
+                        #[unsafe (export_name =
+                        "room:runtime/stream-events@0.1.0#on-stream-close")] unsafe
+                        extern "C" fn export_on_stream_close(arg0 : * mut u8, arg1 :
+                        usize, arg2 : i32,) -> * mut u8 { unsafe { $($path_to_types)*::
+                        _export_on_stream_close_cabi::<$ty > (arg0, arg1, arg2) } }
+                        #[unsafe (export_name =
+                        "cabi_post_room:runtime/stream-events@0.1.0#on-stream-close")]
+                        unsafe extern "C" fn _post_return_on_stream_close(arg0 : * mut
+                        u8,) { unsafe { $($path_to_types)*::
+                        __post_return_on_stream_close::<$ty > (arg0) } } };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_room_runtime_stream_events_0_1_0_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -7406,7 +8586,7 @@ pub mod exports {
                         connection: Connection,
                         error: _rt::String,
                     ) -> ::core::result::Result<(), _rt::String>;
-                    /// A plain HTTP request came for the room's URL or a path below it.
+                    /// A plain HTTP request came for the room's URL or a path below it. `streams.defer` leaves the answer to a later turn.
                     #[allow(async_fn_in_trait)]
                     fn on_request(
                         request: Request,
@@ -8673,6 +9853,9 @@ macro_rules! __export_module_impl {
         exports::room::runtime::outcall_events::__export_room_runtime_outcall_events_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::outcall_events);
         $($path_to_types_root)*::
+        exports::room::runtime::stream_events::__export_room_runtime_stream_events_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::room::runtime::stream_events);
+        $($path_to_types_root)*::
         exports::room::runtime::fetch::__export_room_runtime_fetch_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::fetch);
         $($path_to_types_root)*::
@@ -8684,116 +9867,130 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4342] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4929] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf9\x20\x01A\x02\x01\
-A*\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
-\0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
-s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
-ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
-tags\x0a\x05state\0\x04\0\x0aconnection\x03\0\x0b\x01r\x02\x04names\x03maxw\x04\0\
-\x05limit\x03\0\x0d\x01r\x02\x04code{\x06reasons\x04\0\x0bclose-frame\x03\0\x0f\x03\
-\0\x18room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07message\x01B\x08\x02\x03\x02\
-\x01\x01\x04\0\x07message\x03\0\0\x01r\x02\x0aconnections\x07message\x01\x04\0\x08\
-delivery\x03\0\x02\x01j\0\x01s\x01k\x03\x01@\x01\x07outcome\x04\0\x05\x04\0\x04n\
-ext\x01\x06\x03\0\x18room:runtime/inbox@0.1.0\x05\x02\x02\x03\0\0\x07request\x02\
-\x03\0\0\x05limit\x01B'\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\
-\x01\x04\x04\0\x05limit\x03\0\x02\x01q\x02\x0cbeyond-limit\x01\x03\0\x07invalid\x01\
-s\0\x04\0\x0doutcall-error\x03\0\x04\x01m\x03\x06follow\x06manual\x05error\x04\0\
-\x09redirects\x03\0\x06\x01kw\x01r\x06\x03tags\x0atimeout-ms\x08\x09redirects\x07\
-\x07retriesy\x06chunks\x7f\x0bbest-effort\x7f\x04\0\x0dfetch-options\x03\0\x09\x01\
-r\x02\x05partys\x04rooms\x04\0\x0croom-address\x03\0\x0b\x01r\x04\x02ids\x03tags\
-\x06targets\x05triesy\x04\0\x0fpending-outcall\x03\0\x0d\x01r\x02\x04codes\x07me\
-ssages\x04\0\x07failure\x03\0\x0f\x01p}\x01r\x05\x02ids\x03tags\x06status{\x06of\
-fsetw\x05bytes\x11\x04\0\x05chunk\x03\0\x12\x01ps\x01r\x02\x05names\x14\x04more\x7f\
-\x04\0\x0arooms-page\x03\0\x15\x01j\x01s\x01\x05\x01@\x02\x07request\x01\x07opti\
-ons\x0a\0\x17\x04\0\x05fetch\x01\x18\x01@\x03\x02to\x0c\x03tags\x04data\x11\0\x17\
-\x04\0\x04call\x01\x19\x01@\x03\x02to\x0c\x03tags\x07request\x01\0\x17\x04\0\x0a\
-fetch-room\x01\x1a\x01p\x0e\x01@\0\0\x1b\x04\0\x07pending\x01\x1c\x01ks\x01j\x01\
-\x16\x01\x05\x01@\x03\x05partys\x05after\x1d\x05limity\0\x1e\x04\0\x05rooms\x01\x1f\
-\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x20\x03\0\x1broom:runtime/outcalls@0.\
-1.0\x05\x05\x02\x03\0\0\x0aconnection\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\
-\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x06\x04\0\x0aconnection\x03\
-\0\x02\x02\x03\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\
-\0\x05limit\x03\0\x06\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11mes\
-sage-too-large\x01y\0\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10\
-connection-error\x03\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04lis\
-t\x01\x0c\x01ps\x01@\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\
-\x02ids\0\x0f\x04\0\x03get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\
-\0\x11\x04\0\x04send\x01\x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\
-\x11\x04\0\x09broadcast\x01\x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05clos\
-e\x01\x14\x01p}\x01@\x02\x02ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\
-\0\x1eroom:runtime/connections@0.1.0\x05\x08\x01B+\x02\x03\x02\x01\x04\x04\0\x05\
-limit\x03\0\0\x01q\x05\x0binvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-ma\
-ny-writes\x01\x01\0\x0dinvalid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-\
-error\x03\0\x02\x01p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01\
-r\x06\x05start\x07\x0bstart-after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05\
-limit\x08\x04\0\x0clist-options\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04mo\
-re\x7f\x04\0\x04page\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\
-\0\x03get\x01\x0f\x01p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\
-\x04\0\x08get-many\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\
-\x04\0\x03put\x01\x15\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01\
-j\x01\x7f\x01\x03\x01@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\
-\x03\x01@\x01\x04keys\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\
-\x01@\x01\x07options\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelet\
-e-all\x01\x1d\x01j\x01w\x01\x03\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\
-\0\x09bytes-max\x01\x20\x03\0\x1aroom:runtime/storage@0.1.0\x05\x09\x01B\x09\x01\
-kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01\
-@\0\x01\0\x04\0\x06delete\x01\x03\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room\
-:runtime/alarm@0.1.0\x05\x0a\x01B\x14\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\
-\x01q\x02\x0cbeyond-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\
-\0\x02\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04data\x05\x05tr\
-iesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03\
-tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06\
-cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01\
-@\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.\
-0\x05\x0b\x02\x03\0\0\x08response\x01B\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\
-\0\0\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\
-\x04\x04\0\x04name\x01\x04\x01@\0\x01\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\
-\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\x01@\x01\x09savepointy\x01\0\x04\0\x08r\
-ollback\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08response\x03\x01\0\x04\0\x06\
-refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x0d\x01B\x06\x01m\x05\x05tra\
-ce\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01\
-@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16\
-room:runtime/log@0.1.0\x05\x0e\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18\
-room:runtime/batch@0.1.0\x05\x0f\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-exp\
-ire\x01\x01\x04\0\x19room:runtime/expiry@0.1.0\x05\x10\x02\x03\0\x06\x05timer\x01\
-B\x07\x02\x03\x02\x01\x11\x04\0\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\
-\0\x02\x04\0\x08on-timer\x01\x03\x01@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1f\
-room:runtime/timer-events@0.1.0\x05\x12\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05\
-chunk\x02\x03\0\x02\x0croom-address\x01B\x15\x02\x03\x02\x01\x0c\x04\0\x08respon\
-se\x03\0\0\x02\x03\x02\x01\x13\x04\0\x07failure\x03\0\x02\x02\x03\x02\x01\x14\x04\
-\0\x05chunk\x03\0\x04\x02\x03\x02\x01\x15\x04\0\x0croom-address\x03\0\x06\x01j\x01\
-\x01\x01\x03\x01j\0\x01s\x01@\x03\x02ids\x03tags\x06answer\x08\0\x09\x04\0\x0bon\
--response\x01\x0a\x01@\x01\x05chunk\x05\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01\
-j\x01\x0c\x01s\x01@\x03\x06caller\x07\x02ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\
-\x0e\x01j\x01\x0c\x01\x03\x01@\x03\x02ids\x03tags\x06answer\x0f\0\x09\x04\0\x09o\
-n-answer\x01\x10\x04\0!room:runtime/outcall-events@0.1.0\x05\x16\x01B\x11\x02\x03\
-\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\
-\x02\x02\x03\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x04\x01r\x02\x05partys\x04ro\
-oms\x04\0\x0bdestination\x03\0\x06\x01q\x04\x05enter\x01\x07\0\x07respond\x01\x03\
-\0\x06refuse\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\
-\x01j\x01\x0a\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\
-\x09\x01s\x01@\x01\x07request\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\x18room\
-:runtime/fetch@0.1.0\x05\x17\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\
-\0\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\x02\x02\x03\x02\x01\x0c\x04\0\x08r\
-esponse\x03\0\x04\x02\x03\x02\x01\x06\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\
-\x07\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\
-\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\
-\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\0\x0a\x04\0\x0aon-c\
-onnect\x01\x0f\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\
-\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-clos\
-e\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01\
-j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08\
-on-alarm\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05\x18\x01B\x0e\x02\x03\x02\
-\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x02\
-\x02\x03\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\
-\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05\
-partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\
-\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11on-before-reques\
-t\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x19\x04\0\x19room:runtime/module@\
-0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
-\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc4%\x01A\x02\x01A.\x01\
+B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\0\x01\
+\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uris\x07h\
+eaders\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x05\
+\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04tags\x0a\
+\x05state\0\x04\0\x0aconnection\x03\0\x0b\x01r\x02\x04names\x03maxw\x04\0\x05lim\
+it\x03\0\x0d\x01r\x02\x04code{\x06reasons\x04\0\x0bclose-frame\x03\0\x0f\x03\0\x18\
+room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07message\x01B\x08\x02\x03\x02\x01\x01\
+\x04\0\x07message\x03\0\0\x01r\x02\x0aconnections\x07message\x01\x04\0\x08delive\
+ry\x03\0\x02\x01j\0\x01s\x01k\x03\x01@\x01\x07outcome\x04\0\x05\x04\0\x04next\x01\
+\x06\x03\0\x18room:runtime/inbox@0.1.0\x05\x02\x02\x03\0\0\x07request\x02\x03\0\0\
+\x05limit\x01B'\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x04\
+\x04\0\x05limit\x03\0\x02\x01q\x02\x0cbeyond-limit\x01\x03\0\x07invalid\x01s\0\x04\
+\0\x0doutcall-error\x03\0\x04\x01m\x03\x06follow\x06manual\x05error\x04\0\x09red\
+irects\x03\0\x06\x01kw\x01r\x06\x03tags\x0atimeout-ms\x08\x09redirects\x07\x07re\
+triesy\x06chunks\x7f\x0bbest-effort\x7f\x04\0\x0dfetch-options\x03\0\x09\x01r\x02\
+\x05partys\x04rooms\x04\0\x0croom-address\x03\0\x0b\x01r\x04\x02ids\x03tags\x06t\
+argets\x05triesy\x04\0\x0fpending-outcall\x03\0\x0d\x01r\x02\x04codes\x07message\
+s\x04\0\x07failure\x03\0\x0f\x01p}\x01r\x05\x02ids\x03tags\x06status{\x06offsetw\
+\x05bytes\x11\x04\0\x05chunk\x03\0\x12\x01ps\x01r\x02\x05names\x14\x04more\x7f\x04\
+\0\x0arooms-page\x03\0\x15\x01j\x01s\x01\x05\x01@\x02\x07request\x01\x07options\x0a\
+\0\x17\x04\0\x05fetch\x01\x18\x01@\x03\x02to\x0c\x03tags\x04data\x11\0\x17\x04\0\
+\x04call\x01\x19\x01@\x03\x02to\x0c\x03tags\x07request\x01\0\x17\x04\0\x0afetch-\
+room\x01\x1a\x01p\x0e\x01@\0\0\x1b\x04\0\x07pending\x01\x1c\x01ks\x01j\x01\x16\x01\
+\x05\x01@\x03\x05partys\x05after\x1d\x05limity\0\x1e\x04\0\x05rooms\x01\x1f\x01@\
+\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x20\x03\0\x1broom:runtime/outcalls@0.1.0\x05\
+\x05\x02\x03\0\0\x0aconnection\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\x02\x01\
+\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x06\x04\0\x0aconnection\x03\0\x02\x02\
+\x03\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05lim\
+it\x03\0\x06\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-\
+large\x01y\0\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connec\
+tion-error\x03\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\
+\x01ps\x01@\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\
+\x0f\x04\0\x03get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\
+\0\x04send\x01\x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\
+\x09broadcast\x01\x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01\
+p}\x01@\x02\x02ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:r\
+untime/connections@0.1.0\x05\x08\x01B+\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\
+\x01q\x05\x0binvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\
+\x01\0\x0dinvalid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\
+\x01p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05star\
+t\x07\x0bstart-after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\
+\0\x0clist-options\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04\
+page\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\
+\x01p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-\
+many\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\
+\x15\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\
+\x01@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04\
+keys\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07opt\
+ions\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x01\
+j\x01w\x01\x03\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09bytes-max\x01\
+\x20\x03\0\x1aroom:runtime/storage@0.1.0\x05\x09\x01B\x09\x01kw\x01@\0\0\0\x04\0\
+\x03get\x01\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06\
+delete\x01\x03\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.\
+0\x05\x0a\x01B\x14\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x02\x0cbeyond\
+-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\x01kw\x01\
+p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04data\x05\x05triesy\x04\0\x05ti\
+mer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03tags\x04data\x05\
+\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x0a\x01\
+p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05every\x0d\
+\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x0b\x02\x03\0\
+\0\x08response\x01B\x1b\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\
+\x0c\x04\0\x08response\x03\0\x02\x01q\x04\x09not-found\0\0\x09too-large\x01y\0\x08\
+too-many\x01\x01\0\x07invalid\x01s\0\x04\0\x0cstream-error\x03\0\x04\x01r\x02\x02\
+ids\x0cbody-follows\x7f\x04\0\x08incoming\x03\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07\
+request\x01\x09\x01j\x01s\x01\x05\x01@\0\0\x0a\x04\0\x05defer\x01\x0b\x01j\0\x01\
+\x05\x01@\x02\x02ids\x08response\x03\0\x0c\x04\0\x07respond\x01\x0d\x01@\x02\x02\
+ids\x04head\x03\0\x0c\x04\0\x05begin\x01\x0e\x01p}\x01@\x02\x02ids\x05piece\x0f\0\
+\x0c\x04\0\x05write\x01\x10\x01@\x01\x02ids\0\x0c\x04\0\x03end\x01\x11\x01ps\x01\
+@\0\0\x12\x04\0\x04open\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x0d\x01B\
+\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x08res\
+ponse\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\x01\
+\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\
+\x01@\x01\x09savepointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\x08\
+\x01@\x01\x08response\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/ro\
+om@0.1.0\x05\x0e\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\
+\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fie\
+lds\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x0f\x01\
+B\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x10\x01\
+B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:runtime/ex\
+piry@0.1.0\x05\x11\x02\x03\0\x06\x05timer\x01B\x07\x02\x03\x02\x01\x12\x04\0\x05\
+timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\x01\
+@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x13\
+\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05chunk\x02\x03\0\x02\x0croom-address\x01\
+B\x15\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\0\x02\x03\x02\x01\x14\x04\0\x07\
+failure\x03\0\x02\x02\x03\x02\x01\x15\x04\0\x05chunk\x03\0\x04\x02\x03\x02\x01\x16\
+\x04\0\x0croom-address\x03\0\x06\x01j\x01\x01\x01\x03\x01j\0\x01s\x01@\x03\x02id\
+s\x03tags\x06answer\x08\0\x09\x04\0\x0bon-response\x01\x0a\x01@\x01\x05chunk\x05\
+\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01j\x01\x0c\x01s\x01@\x03\x06caller\x07\x02\
+ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\x0e\x01j\x01\x0c\x01\x03\x01@\x03\x02\
+ids\x03tags\x06answer\x0f\0\x09\x04\0\x09on-answer\x01\x10\x04\0!room:runtime/ou\
+tcall-events@0.1.0\x05\x17\x01B\x0c\x01m\x03\x09too-large\x07stalled\x07aborted\x04\
+\0\x0abody-error\x03\0\0\x01p}\x01q\x03\x04more\x01\x02\0\x04last\x01\x02\0\x06f\
+ailed\x01\x01\0\x04\0\x0abody-piece\x03\0\x03\x01m\x05\x04left\x04slow\x04idle\x04\
+late\x06failed\x04\0\x0astream-end\x03\0\x05\x01j\0\x01s\x01@\x02\x02ids\x05piec\
+e\x04\0\x07\x04\0\x07on-body\x01\x08\x01@\x02\x02ids\x06reason\x06\0\x07\x04\0\x0f\
+on-stream-close\x01\x09\x04\0\x20room:runtime/stream-events@0.1.0\x05\x18\x01B\x11\
+\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x08respo\
+nse\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x04\x01r\x02\x05par\
+tys\x04rooms\x04\0\x0bdestination\x03\0\x06\x01q\x04\x05enter\x01\x07\0\x07respo\
+nd\x01\x03\0\x06refuse\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\
+\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\
+\x01j\x01\x09\x01s\x01@\x01\x07request\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\
+\x18room:runtime/fetch@0.1.0\x05\x19\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07messa\
+ge\x03\0\0\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\x02\x02\x03\x02\x01\x0c\x04\
+\0\x08response\x03\0\x04\x02\x03\x02\x01\x06\x04\0\x0aconnection\x03\0\x06\x02\x03\
+\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on\
+-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07request\x03\
+\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\0\x0a\x04\
+\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\0\x0ao\
+n-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\
+\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08on-er\
+ror\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-request\x01\
+\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05\x1a\x01B\x0e\
+\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x08respo\
+nse\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07for\
+ward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\
+\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\
+\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11o\
+n-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x1b\x04\0\x19room:\
+runtime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0c\
+processed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }
@@ -8806,9 +10003,9 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2974] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x81\x16\x01A\x02\x01\
-A\x18\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3312] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd3\x18\x01A\x02\x01\
+A\x1a\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
@@ -8868,18 +10065,26 @@ iesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03
 tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06\
 cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01\
 @\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.\
-0\x05\x0b\x02\x03\0\0\x08response\x01B\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\
-\0\0\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\
-\x04\x04\0\x04name\x01\x04\x01@\0\x01\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\
-\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\x01@\x01\x09savepointy\x01\0\x04\0\x08r\
-ollback\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08response\x03\x01\0\x04\0\x06\
-refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x0d\x01B\x06\x01m\x05\x05tra\
-ce\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01\
-@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16\
-room:runtime/log@0.1.0\x05\x0e\x04\09room:runtime/module-with-all-of-its-exports\
--removed@0.1.0\x04\0\x0b,\x01\0&module-with-all-of-its-exports-removed\x03\0\0\0\
-G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindge\
-n-rust\x060.63.0";
+0\x05\x0b\x02\x03\0\0\x08response\x01B\x1b\x02\x03\x02\x01\x04\x04\0\x05limit\x03\
+\0\0\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x02\x01q\x04\x09not-found\0\0\x09\
+too-large\x01y\0\x08too-many\x01\x01\0\x07invalid\x01s\0\x04\0\x0cstream-error\x03\
+\0\x04\x01r\x02\x02ids\x0cbody-follows\x7f\x04\0\x08incoming\x03\0\x06\x01k\x07\x01\
+@\0\0\x08\x04\0\x07request\x01\x09\x01j\x01s\x01\x05\x01@\0\0\x0a\x04\0\x05defer\
+\x01\x0b\x01j\0\x01\x05\x01@\x02\x02ids\x08response\x03\0\x0c\x04\0\x07respond\x01\
+\x0d\x01@\x02\x02ids\x04head\x03\0\x0c\x04\0\x05begin\x01\x0e\x01p}\x01@\x02\x02\
+ids\x05piece\x0f\0\x0c\x04\0\x05write\x01\x10\x01@\x01\x02ids\0\x0c\x04\0\x03end\
+\x01\x11\x01ps\x01@\0\0\x12\x04\0\x04open\x01\x13\x03\0\x1aroom:runtime/streams@\
+0.1.0\x05\x0d\x01B\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\
+\x0c\x04\0\x08response\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\
+\x04\x01@\0\x01\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09\
+savepoint\x01\x07\x01@\x01\x09savepointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07\
+release\x01\x08\x01@\x01\x08response\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17\
+room:runtime/room@0.1.0\x05\x0e\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04w\
+arn\x05error\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07\
+messages\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.\
+1.0\x05\x0f\x04\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\0\
+\x0b,\x01\0&module-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0c\
+processed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -24,6 +24,8 @@ pub struct Context {
     pub(crate) failure: RefCell<Option<Error>>,
     /// How many transactions are open, one in the other.
     pub(crate) transactions: Cell<u32>,
+    /// Whether the running `on_request` has opened a stream.
+    pub(crate) opened: Cell<bool>,
 }
 
 impl Context {

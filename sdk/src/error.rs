@@ -189,6 +189,46 @@ impl fmt::Display for OutcallError {
 
 impl std::error::Error for OutcallError {}
 
+/// Why a call about a response that is open was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The room has no open response with this id: it is complete, or
+    /// [`on_stream_close`](crate::Room::on_stream_close) was called for it.
+    NotFound,
+    /// One write is larger than the limit `room_message_bytes_max`, given here in bytes.
+    TooLarge(u32),
+    /// The room has as many open responses (`streams_max`), or this turn sent as much (`turn_sends_max`,
+    /// `turn_send_bytes_max`), as a limit allows.
+    TooMany {
+        /// The limit's name in `room.toml [limits]`.
+        limit: String,
+        /// What it is set to.
+        max: u64,
+    },
+    /// The call does not fit the response; the text says why.
+    Invalid(String),
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("no open response has this id"),
+            Self::TooLarge(max) => {
+                let raise = Raise("room_message_bytes_max");
+                write!(f, "the write is larger than {max} bytes; {raise}, or write it in pieces")
+            }
+            Self::TooMany { limit, max } => {
+                let raise = Raise(limit);
+                write!(f, "this goes beyond {limit} = {max}; {raise}, or end streams")
+            }
+            Self::Invalid(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for StreamError {}
+
 /// The refusal of a transaction inside too many others.
 pub(crate) fn too_deep(limit: &str, max: u64) -> Error {
     let raise = Raise(limit);

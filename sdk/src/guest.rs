@@ -11,14 +11,16 @@ use std::panic;
 use std::time::UNIX_EPOCH;
 
 use crate::bindings::exports::room::runtime::{
-    batch, door, events, expiry, fetch, outcall_events, timer_events,
+    batch, door, events, expiry, fetch, outcall_events, stream_events, timer_events,
 };
 use crate::bindings::room::runtime::{
-    alarm, connections, inbox, log, outcalls, room, storage, timers, types,
+    alarm, connections, inbox, log, outcalls, room, storage, streams, timers, types,
 };
 use crate::connection::{Close, Connection};
 use crate::context::Context;
-use crate::error::{ConnectionError, OutcallError, StorageError, TimerError, too_deep};
+use crate::error::{
+    ConnectionError, OutcallError, StorageError, StreamError, TimerError, too_deep,
+};
 use crate::host::{
     ConnectionData, Entry, Host, ListOptions, OutcallRecord, OutcallTarget, Page, RoomAddress,
     TimerRecord,
@@ -31,6 +33,7 @@ use crate::outcall::{
     Answer, Call, Chunk, Fetched, OutcallFailure, PendingRequest, Redirects, Reply,
 };
 use crate::project::{ProjectEnv, SocketVerdict};
+use crate::stream::{BodyFault, BodyPiece, StreamEnd, whole};
 use crate::timer::Timer;
 use crate::{Result, Room};
 
@@ -169,13 +172,23 @@ impl<R: Room> outcall_events::Guest for Component<R> {
     }
 }
 
+impl<R: Room> stream_events::Guest for Component<R> {
+    fn on_body(id: String, piece: stream_events::BodyPiece) -> Result<(), String> {
+        Self::turn(|room, ctx| room.on_body(ctx, &id, piece.into()))
+    }
+
+    fn on_stream_close(id: String, reason: stream_events::StreamEnd) -> Result<(), String> {
+        Self::turn(|room, ctx| room.on_stream_close(ctx, &id, reason.into()))
+    }
+}
+
 impl<R: Room> door::Guest for Component<R> {
     fn on_before_connect(
         request: types::Request,
         lobby: door::Lobby,
     ) -> Result<door::Verdict, String> {
         report_panics();
-        let verdict = R::on_before_connect(request.into(), &lobby.into());
+        let verdict = R::on_before_connect(request.into(), &lobby.into()).and_then(checked);
         verdict.map(Into::into).map_err(|error| error.to_string())
     }
 
@@ -184,7 +197,7 @@ impl<R: Room> door::Guest for Component<R> {
         lobby: door::Lobby,
     ) -> Result<door::Verdict, String> {
         report_panics();
-        let verdict = R::on_before_request(request.into(), &lobby.into());
+        let verdict = R::on_before_request(request.into(), &lobby.into()).and_then(checked);
         verdict.map(Into::into).map_err(|error| error.to_string())
     }
 }
@@ -193,6 +206,7 @@ impl<R: Room> fetch::Guest for Component<R> {
     fn on_fetch(request: types::Request) -> Result<Option<types::Response>, String> {
         report_panics();
         let response = R::on_fetch(request.into(), &ProjectEnv::new());
+        let response = response.and_then(|own| own.map(whole).transpose());
         response.map(|own| own.map(Into::into)).map_err(|error| error.to_string())
     }
 
@@ -200,6 +214,14 @@ impl<R: Room> fetch::Guest for Component<R> {
         report_panics();
         let verdict = R::on_socket(request.into(), &ProjectEnv::new());
         verdict.map(Into::into).map_err(|error| error.to_string())
+    }
+}
+
+/// A hook's decision, if its response is whole.
+fn checked(verdict: Verdict) -> Result<Verdict> {
+    match verdict {
+        Verdict::Respond(response) => whole(response).map(Verdict::Respond),
+        verdict => Ok(verdict),
     }
 }
 
@@ -373,6 +395,34 @@ impl Host for Wasm {
         outcalls::pending().into_iter().map(pending).collect()
     }
 
+    fn request() -> Option<(String, bool)> {
+        streams::request().map(|own| (own.id, own.body_follows))
+    }
+
+    fn defer() -> Result<String, StreamError> {
+        Ok(streams::defer()?)
+    }
+
+    fn respond(id: &str, response: Response) -> Result<(), StreamError> {
+        Ok(streams::respond(id, &response.into())?)
+    }
+
+    fn begin(id: &str, head: Response) -> Result<(), StreamError> {
+        Ok(streams::begin(id, &head.into())?)
+    }
+
+    fn write(id: &str, piece: &[u8]) -> Result<(), StreamError> {
+        Ok(streams::write(id, piece)?)
+    }
+
+    fn end(id: &str) -> Result<(), StreamError> {
+        Ok(streams::end(id)?)
+    }
+
+    fn open_streams() -> Vec<String> {
+        streams::open()
+    }
+
     fn party() -> String {
         room::party()
     }
@@ -454,6 +504,45 @@ impl From<timers::Timer> for TimerRecord {
     }
 }
 
+impl From<stream_events::BodyPiece> for BodyPiece {
+    fn from(piece: stream_events::BodyPiece) -> Self {
+        match piece {
+            stream_events::BodyPiece::More(bytes) => Self::More(bytes),
+            stream_events::BodyPiece::Last(bytes) => Self::Last(bytes),
+            stream_events::BodyPiece::Failed(fault) => Self::Failed(match fault {
+                stream_events::BodyError::TooLarge => BodyFault::TooLarge,
+                stream_events::BodyError::Stalled => BodyFault::Stalled,
+                stream_events::BodyError::Aborted => BodyFault::Aborted,
+            }),
+        }
+    }
+}
+
+impl From<stream_events::StreamEnd> for StreamEnd {
+    fn from(end: stream_events::StreamEnd) -> Self {
+        match end {
+            stream_events::StreamEnd::Left => Self::Left,
+            stream_events::StreamEnd::Slow => Self::Slow,
+            stream_events::StreamEnd::Idle => Self::Idle,
+            stream_events::StreamEnd::Late => Self::Late,
+            stream_events::StreamEnd::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<streams::StreamError> for StreamError {
+    fn from(error: streams::StreamError) -> Self {
+        match error {
+            streams::StreamError::NotFound => Self::NotFound,
+            streams::StreamError::TooLarge(max) => Self::TooLarge(max),
+            streams::StreamError::TooMany(types::Limit { name, max }) => {
+                Self::TooMany { limit: name, max }
+            }
+            streams::StreamError::Invalid(why) => Self::Invalid(why),
+        }
+    }
+}
+
 impl From<timers::TimerError> for TimerError {
     fn from(error: timers::TimerError) -> Self {
         match error {
@@ -509,7 +598,7 @@ impl From<types::Response> for Response {
 
 impl From<Response> for types::Response {
     fn from(response: Response) -> Self {
-        let Response { status, headers, body } = response;
+        let Response { status, headers, body, rest: _ } = response;
         Self { status, headers, body }
     }
 }

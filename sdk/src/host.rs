@@ -5,7 +5,7 @@
 //! in the SDK asks on which target it runs. It does not know rooms or callbacks.
 
 use crate::Result as AnyResult;
-use crate::error::{ConnectionError, OutcallError, StorageError, TimerError};
+use crate::error::{ConnectionError, OutcallError, StorageError, StreamError, TimerError};
 use crate::http::{Request, Response};
 use crate::log::Level;
 use crate::message::Message;
@@ -130,6 +130,15 @@ pub(crate) trait Host {
     fn outcalls() -> Vec<PendingRequest>;
     /// The next names of a party's rooms, and whether there may be more.
     fn rooms(party: &str, after: Option<&str>) -> Result<(Vec<String>, bool), OutcallError>;
+
+    /// The id of the request that the running `on_request` handles, and whether its body follows in pieces.
+    fn request() -> Option<(String, bool)>;
+    fn defer() -> Result<String, StreamError>;
+    fn respond(id: &str, response: Response) -> Result<(), StreamError>;
+    fn begin(id: &str, head: Response) -> Result<(), StreamError>;
+    fn write(id: &str, piece: &[u8]) -> Result<(), StreamError>;
+    fn end(id: &str) -> Result<(), StreamError>;
+    fn open_streams() -> Vec<String>;
 
     fn party() -> String;
     fn name() -> String;

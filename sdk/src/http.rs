@@ -229,12 +229,25 @@ pub struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<Header>,
     pub(crate) body: Vec<u8>,
+    pub(crate) rest: Rest,
+}
+
+/// What of a response is still to come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing: it is whole.
+    #[default]
+    Nothing,
+    /// What is written to the stream with this id.
+    Stream(String),
+    /// All of it.
+    All,
 }
 
 impl Response {
     /// An empty response. The runtime sends 200 to 599; another status fails the turn.
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new() }
+        Self { status, headers: Vec::new(), body: Vec::new(), rest: Rest::Nothing }
     }
 
     /// 200 with plain text.

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::error::StatusError;
 use crate::host::{Current, Host as _};
 use crate::http::{Request, Response};
+use crate::stream::opened;
 use crate::{Result, Room};
 
 /// A room that has started.
@@ -36,10 +37,13 @@ impl<R: Room> Live<R> {
         self.ctx.settle(result)
     }
 
-    /// Runs `on_request`, and names the response that goes with a [`StatusError`].
+    /// Runs `on_request`, and names the response that goes with a [`StatusError`]. A response that stays open is begun or
+    /// left to a later turn here.
     pub(crate) fn request(&mut self, request: Request) -> Result<Response, String> {
         self.turn(|room, ctx| {
-            room.on_request(ctx, request).inspect_err(|error| {
+            ctx.opened.set(false);
+            let response = room.on_request(ctx, request);
+            response.and_then(|response| opened(ctx, response)).inspect_err(|error| {
                 if let Some(error) = error.downcast_ref::<StatusError>() {
                     Current::refuse(error.response());
                 }

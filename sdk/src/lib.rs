@@ -70,6 +70,7 @@ mod message;
 mod outcall;
 mod project;
 mod storage;
+mod stream;
 #[cfg(not(target_family = "wasm"))]
 pub mod test;
 mod time;
@@ -82,7 +83,8 @@ pub use anyhow::{anyhow, bail, ensure};
 pub use connection::{Close, Connection};
 pub use context::{Alarm, Broadcast, Context};
 pub use error::{
-    ConnectionError, Error, OutcallError, Result, StatusError, StorageError, TimerError,
+    ConnectionError, Error, OutcallError, Result, StatusError, StorageError, StreamError,
+    TimerError,
 };
 pub use http::{Lobby, Request, Response, Verdict};
 pub use list::{Entries, List};
@@ -93,15 +95,17 @@ pub use outcall::{
 };
 pub use project::{ProjectEnv, SocketVerdict};
 pub use storage::{RawStorage, Storage};
+pub use stream::{BodyFault, BodyPiece, ResponseStream, ServerEvent, StreamEnd};
 pub use time::Timestamp;
 pub use timer::{Schedule, Timer};
 
 /// What a room's source needs: `use room_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Answer, Call, Chunk, Close, Connection, Context, Error, Fetched, IntoMessage, Lobby,
-        Message, OutcallFailure, ProjectEnv, Reply, Request, Response, Result, Room, SocketVerdict,
-        StatusError, Timer, Timestamp, Verdict, anyhow, bail, ensure, log,
+        Answer, BodyPiece, Call, Chunk, Close, Connection, Context, Error, Fetched, IntoMessage,
+        Lobby, Message, OutcallFailure, ProjectEnv, Reply, Request, Response, ResponseStream,
+        Result, Room, ServerEvent, SocketVerdict, StatusError, StreamEnd, Timer, Timestamp,
+        Verdict, anyhow, bail, ensure, log,
     };
 }
 
@@ -151,8 +155,27 @@ pub trait Room: Default + 'static {
 
     /// A plain HTTP request came for the room's URL or a path below it ([`Request::rest`]). On `Err` the
     /// client gets a 500 and no text, or the status and text of a [`StatusError`].
+    ///
+    /// A response that later turns write to is a [`Response::stream`], and one that a later turn gives as a whole is
+    /// [`Response::later`].
     fn on_request(&mut self, ctx: &Context, request: Request) -> Result<Response> {
         Ok(Response::text("not implemented").with_status(404))
+    }
+
+    /// A piece of the body of a request, in a party with `request_bodies = "pieces"` in `room.toml`. There
+    /// [`on_request`](Self::on_request) gets each request without its body, and pieces follow as long as its response is
+    /// open: return [`Response::later`] or [`Response::stream`] to receive them. `id` is that of the request, as
+    /// [`Context::request_id`] has it there. The client sends the next piece when this turn has committed.
+    ///
+    /// On `Err` the client gets a 500, and no more pieces come.
+    fn on_body(&mut self, ctx: &Context, id: &str, piece: BodyPiece) -> Result {
+        Ok(())
+    }
+
+    /// A response that the room left open ended before the room completed it: the client left, say. Called once for
+    /// each; what is written to it afterwards is refused.
+    fn on_stream_close(&mut self, ctx: &Context, id: &str, end: StreamEnd) -> Result {
+        Ok(())
     }
 
     /// The alarm is due; see [`Alarm`]. On `Err` it is retried after 2 s, 4 s, … six times;

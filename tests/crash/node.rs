@@ -5,7 +5,8 @@
 //! so that it never outlives the test that started it. It does not know that a test will kill it.
 
 use room_runtime::{
-    Audience, Config, Limits, PartyConfig, Project, Proxies, Runtime, StorageConfig, WhenQuiet,
+    Audience, BodyDelivery, Config, Limits, PartyConfig, Project, Proxies, Runtime, StorageConfig,
+    WhenQuiet,
 };
 use serde_json::{Value, json};
 use std::error::Error;
@@ -70,6 +71,7 @@ async fn start(
         auto_response: None,
         ttl: None,
         cors: None,
+        request_bodies: BodyDelivery::Whole,
     };
     runtime.deploy(Project { parties: vec![party], ..Project::default() }).await?;
     Ok((runtime, problems))

@@ -1,7 +1,7 @@
 //! Every fault in every callback, while other rooms are busy: it costs its turn and affects no other room.
 
 use room_runtime::Limits;
-use room_tests::{Got, Requests, Setup, TestClient, TestNode, until};
+use room_tests::{Got, RawClient, Requests, Setup, TestClient, TestNode, until};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -184,6 +184,17 @@ impl<'a> Case<'a> {
                 self.actor.try_send(&"x".repeat((1 << 20) + 1)).await;
                 self.gone(1009).await;
             }
+            "on_stream_close" => {
+                let path = format!("/parties/main/{}/stream", self.room);
+                let mut reader = RawClient::open(self.node.addr()).await;
+                reader.write(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
+                assert!(reader.head().await.starts_with("HTTP/1.1 200"));
+                drop(reader);
+                until("the end of the response", async || {
+                    self.node.report(&self.room).await["streams"] == json!([])
+                })
+                .await;
+            }
             "on_close" => {
                 self.actor.close(Some((4001, "bye"))).await;
                 self.gone(4001).await;
@@ -296,6 +307,11 @@ async fn every_fault_in_on_timer_costs_only_its_turn() {
 #[tokio::test]
 async fn every_fault_in_on_tick_costs_only_its_turn() {
     each_costs_only_its_turn("on_tick").await;
+}
+
+#[tokio::test]
+async fn every_fault_in_on_stream_close_costs_only_its_turn() {
+    each_costs_only_its_turn("on_stream_close").await;
 }
 
 #[tokio::test]

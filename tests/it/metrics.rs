@@ -2,8 +2,8 @@
 
 use crate::operated::Operated;
 use room_runtime::{
-    Audience, Config, METRICS, MetricKind, PartyConfig, Project, Proxies, Runtime, StorageConfig,
-    WhenQuiet,
+    Audience, BodyDelivery, Config, METRICS, MetricKind, PartyConfig, Project, Proxies, Runtime,
+    StorageConfig, WhenQuiet,
 };
 use room_tests::{Requests, Setup, TestClient, guest, until, within};
 use serde_json::{Value, json};
@@ -211,6 +211,7 @@ async fn node_on(dir: &Path, audience: Audience) -> Runtime {
         auto_response: None,
         ttl: None,
         cors: None,
+        request_bodies: BodyDelivery::Whole,
     };
     node.deploy(Project { parties: vec![party], ..Project::default() }).await.unwrap();
     node

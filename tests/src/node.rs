@@ -4,8 +4,8 @@
 
 use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
-    AssetSettings, Audience, AutoResponse, Config, CorsSetting, DeployError, Deployed,
-    FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies, Runtime, StartError,
+    AssetSettings, Audience, AutoResponse, BodyDelivery, Config, CorsSetting, DeployError,
+    Deployed, FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies, Runtime, StartError,
     StorageConfig, Tls, Ttl, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,6 +24,7 @@ pub struct Setup {
     assets: Option<PathBuf>,
     asset_settings: AssetSettings,
     cors: Option<CorsSetting>,
+    request_bodies: BodyDelivery,
     prefix: Option<String>,
     fetch: FetchSettings,
     origins: Vec<String>,
@@ -58,6 +59,7 @@ impl Setup {
             assets: None,
             asset_settings: AssetSettings::default(),
             cors: None,
+            request_bodies: BodyDelivery::Whole,
             prefix: None,
             fetch: FetchSettings::default(),
             origins: Vec::new(),
@@ -144,6 +146,13 @@ impl Setup {
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = Some(prefix.to_owned());
+        self
+    }
+
+    /// With request bodies that come in pieces.
+    #[must_use]
+    pub fn pieces(mut self) -> Self {
+        self.request_bodies = BodyDelivery::Pieces;
         self
     }
 
@@ -302,6 +311,7 @@ impl TestNode {
             auto_response: self.setup.auto_response.clone(),
             ttl: self.setup.ttl,
             cors: self.setup.cors.clone(),
+            request_bodies: self.setup.request_bodies,
         }
     }
 

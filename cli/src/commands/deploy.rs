@@ -106,6 +106,7 @@ fn release(
             auto_response: party.auto_response.as_ref().map(|own| own.get_ref().clone()),
             ttl: party.ttl,
             cors: party.cors.as_ref().map(|own| own.get_ref().clone()),
+            request_bodies: party.request_bodies,
         });
     }
     let defaults = Limits::default();

@@ -46,6 +46,11 @@ fn shown(report: &Value) -> String {
     if let Some(pause) = report["ticks_ms"].as_u64() {
         line("ticks", format!("every {pause} ms"));
     }
+    let streams = &report["streams"];
+    if streams["count"].as_u64().unwrap_or_default() > 0 {
+        let queued = counted(&streams["bytes"], "byte");
+        line("streams", format!("{} open, {queued} queued", streams["count"]));
+    }
     if let Some(due) = report["expires_ms"].as_u64() {
         line("expires", format!("{}, if nobody uses it", ago(due)));
     }
@@ -147,6 +152,7 @@ mod tests {
             "at_work": {"event": "message", "for_ms": 1_500},
             "storage": {"keys": 2, "bytes": 30}, "alarm": null, "module": "0123abcd",
             "timers": {"count": 0, "bytes": 0, "next_ms": null}, "ticks_ms": 50,
+            "streams": {"count": 3, "bytes": 9},
             "connections": [{
                 "id": "a", "uri": "http://h/party/lobby?_pk=a", "tags": ["red"],
                 "state": {"json": {"x": 1}}, "lag": {"messages": 2, "bytes": 9}, "closing": false,
@@ -158,6 +164,7 @@ mod tests {
               phase        broken, rests for 5 s, busy, at work on message for 1 s
               storage      2 keys, 30 bytes
               ticks        every 50 ms
+              streams      3 open, 9 bytes queued
               module       0123abcd
                 a  http://h/party/lobby?_pk=a  tags red  state {"x":1}  behind by 2 messages, 9 bytes
                 … more: --after 7

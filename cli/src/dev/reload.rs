@@ -59,6 +59,7 @@ impl Deployment {
                 auto_response: party.auto_response.as_ref().map(|own| own.get_ref().clone()),
                 ttl: party.ttl,
                 cors: party.cors.as_ref().map(|own| own.get_ref().clone()),
+                request_bodies: party.request_bodies,
             })
         });
         let origins = project.manifest.origins.clone();
@@ -70,9 +71,17 @@ impl Deployment {
 
     fn same_as(&self, other: &Self) -> bool {
         let key = |party: &PartyConfig| {
-            let PartyConfig { name, vars, when_quiet, auto_response, ttl, cors, module: _ } =
-                party.clone();
-            (name, vars, when_quiet, auto_response, ttl, cors)
+            let PartyConfig {
+                name,
+                vars,
+                when_quiet,
+                auto_response,
+                ttl,
+                cors,
+                request_bodies,
+                module: _,
+            } = party.clone();
+            (name, vars, when_quiet, auto_response, ttl, cors, request_bodies)
         };
         self.assets == other.assets
             && self.asset_settings == other.asset_settings

@@ -12,7 +12,9 @@ use crate::codes::Code;
 use crate::mistake::Mistake;
 use assets::AssetSection;
 use room_runtime::server::is_host;
-use room_runtime::{AutoResponse, Limits, Origin, PartyName, Ttl, TtlError, WhenQuiet};
+use room_runtime::{
+    AutoResponse, BodyDelivery, Limits, Origin, PartyName, Ttl, TtlError, WhenQuiet,
+};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -21,7 +23,8 @@ use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys of the file and of its sections.
 pub(super) const TOP: &[&str] = &["name", "parties", "assets", "serve", "fetch", "vars", "limits"];
-pub(super) const PARTY: &[&str] = &["path", "hibernate", "auto_response", "ttl", "cors"];
+pub(super) const PARTY: &[&str] =
+    &["path", "hibernate", "auto_response", "ttl", "cors", "request_bodies"];
 pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(super) const ASSETS: &[&str] = &["dir", "single_page", "cache"];
 pub(super) const SERVE: &[&str] = &["hosts", "origins", "prefix"];
@@ -37,6 +40,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("auto_response", "it belongs to a party: `[parties.main]`"),
     ("ttl", "it belongs to a party: `[parties.main]`"),
     ("cors", "it belongs to a party: `[parties.main]`"),
+    ("request_bodies", "it belongs to a party: `[parties.main]`"),
     ("dir", "it belongs to `[assets]`"),
     ("single_page", "it belongs to `[assets]`"),
     ("origins", "it belongs to `[serve]`"),
@@ -190,6 +194,14 @@ impl ManifestReader<'_> {
                 }
                 "ttl" => party.ttl = self.ttl(&format!("{place}.ttl"), value),
                 "cors" => party.cors = self.cors(&format!("{place}.cors"), value),
+                "request_bodies" => match value.get_ref().as_str() {
+                    Some("whole") => party.request_bodies = BodyDelivery::Whole,
+                    Some("pieces") => party.request_bodies = BodyDelivery::Pieces,
+                    _ => {
+                        let place = format!("{place}.request_bodies");
+                        self.wrong_type(&place, "\"whole\" or \"pieces\"", value);
+                    }
+                },
                 _ => self.unknown(key, &format!("[{place}]"), PARTY),
             }
         }

@@ -23,6 +23,7 @@ pub use prefix::{PrefixError, RoomsPrefix};
 pub use proxies::{Network, NetworkError, Preamble, Proxies};
 pub use space::{PeerNode, Space, SpaceError, node_name};
 
+use crate::event::BodyDelivery;
 use crate::limits::Limits;
 use crate::ttl::Ttl;
 use serde::{Deserialize, Serialize};
@@ -110,6 +111,8 @@ pub struct PartyConfig {
     pub ttl: Option<Ttl>,
     /// The pages of other sites that may read the responses of its rooms.
     pub cors: Option<CorsSetting>,
+    /// How bodies of plain requests reach its rooms.
+    pub request_bodies: BodyDelivery,
 }
 
 /// A client's text message and its answer. The server answers it, and the room never receives it.

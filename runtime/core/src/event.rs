@@ -5,14 +5,16 @@
 
 use crate::connection::Connection;
 use crate::encoding;
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, RequestId};
 use crate::jobs::{CallId, JobId, OutcallAnswer, Timer};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+mod stream;
 mod text;
 
 pub use crate::exchange::{Request, Response};
+pub use stream::{BodyDelivery, BodyFault, BodyPiece, StreamEnd};
 pub use text::Text;
 
 /// One event of a room, which makes one turn.
@@ -50,6 +52,20 @@ pub enum Event {
     },
     /// A plain HTTP request.
     Request(Request),
+    /// A piece of the body of a request whose response is open.
+    Body {
+        /// The request.
+        id: RequestId,
+        /// The piece.
+        piece: BodyPiece,
+    },
+    /// An open response ended that the room had not completed.
+    StreamClose {
+        /// The request.
+        id: RequestId,
+        /// Why.
+        end: StreamEnd,
+    },
     /// The room's alarm is due.
     Alarm,
     /// A timer is due.
@@ -97,6 +113,8 @@ impl Event {
             Self::Close { .. } => "close",
             Self::Error { .. } => "error",
             Self::Request(_) => "request",
+            Self::Body { .. } => "body",
+            Self::StreamClose { .. } => "stream_close",
             Self::Alarm => "alarm",
             Self::Timer { .. } => "timer",
             Self::Answer { .. } => "answer",
@@ -119,6 +137,8 @@ pub enum GuestAnswer {
     Response(Response),
     /// What a call of another room returns.
     Returned(#[serde(with = "encoding::bytes")] Bytes),
+    /// A later turn responds to the request.
+    Later,
     /// The response to a request that the guest refused. Its turn did nothing.
     Refused(Response),
 }
@@ -156,7 +176,7 @@ impl GuestAnswer {
             Self::Response(response) | Self::Refused(response) => {
                 Some(OutcallAnswer::Response(response.clone()))
             }
-            Self::Done | Self::Tags(_) => None,
+            Self::Done | Self::Tags(_) | Self::Later => None,
         }
     }
 }

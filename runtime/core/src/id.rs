@@ -3,6 +3,10 @@
 //! Invariant: a value of these types is well-formed, so nothing past the door checks again.
 //! It does not know what the names lead to.
 
+mod request;
+
+pub use request::RequestId;
+
 use crate::limits::fixed::PARTY_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -11,8 +11,8 @@ mod timer;
 
 pub use id::JobId;
 pub use outcall::{
-    BodyDelivery, CallId, CallReceipt, Outcall, OutcallAnswer, OutcallFailure, OutcallSummary,
-    OutcallTarget, RoomAddress, UndeliveredAnswer,
+    CallId, CallReceipt, Outcall, OutcallAnswer, OutcallFailure, OutcallSummary, OutcallTarget,
+    ResponseDelivery, RoomAddress, UndeliveredAnswer,
 };
 pub use table::{JobTable, JobsSummary};
 pub use tally::{JobTallies, JobTally};

@@ -40,6 +40,7 @@ pub use config::{
     Origin, OriginError, PartyConfig, PeerNode, Preamble, PrefixError, Project, Proxies,
     RoomsPrefix, Space, SpaceError, StorageConfig, Tls, WhenQuiet, node_name,
 };
+pub use event::BodyDelivery;
 pub use id::{ConnectionId, NameError, NodeId, PartyName, RoomId};
 pub use limits::{LimitRow, Limits};
 pub use logs::Logs;

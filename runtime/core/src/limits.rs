@@ -86,8 +86,10 @@ const GIB: u64 = 1024 * MIB;
 limits! {
     // Sizes a client meets.
     message_bytes_max: "bytes" = MIB, "Size of one WebSocket message of a client", "close 1009";
-    room_message_bytes_max: "bytes" = 32 * MIB, "Size of one WebSocket message of a room", "the send is refused";
+    room_message_bytes_max: "bytes" = 32 * MIB, "Size of one WebSocket message of a room, and of one write to a stream", "the send is refused";
     body_bytes_max: "bytes" = 4 * MIB, "Size of an HTTP request's body", "413";
+    body_pieces_bytes_max: "bytes" = GIB, "Size of an HTTP request's body that reaches its room in pieces", "the room gets an error piece; 413 if it does not answer";
+    body_piece_bytes_max: "bytes" = 64 * KIB, "Size of one piece of such a body", "the rest is the next piece";
     uri_bytes_max: "bytes" = 8 * KIB, "Length of a request's path and query", "414";
     header_bytes_max: "bytes" = 64 * KIB, "Size of a request's head", "431";
     headers_max: "headers" = 100, "Headers of a request", "431";
@@ -97,15 +99,15 @@ limits! {
     connection_id_bytes_max: "bytes" = 256, "Length of a connection's id (`_pk`)", "400";
 
     // What a client may occupy.
-    buffered_bytes_max: "bytes" = 2 * GIB, "Bytes of unfinished messages, mailboxes, outboxes and request bodies of this node together, counted in pages of 4 KiB; a holder of less than a page is not counted", "the newest demand is refused as at its own bound: an unfinished message or a slow client is closed with 1013, a request is answered 503, a socket stops reading; an empty mailbox or outbox still takes one item";
+    buffered_bytes_max: "bytes" = 2 * GIB, "Bytes of unfinished messages, mailboxes, outboxes, streams and request bodies of this node together, counted in pages of 4 KiB; a holder of less than a page is not counted", "the newest demand is refused as at its own bound: an unfinished message or a slow client is closed with 1013, a request is answered 503, a socket stops reading; an empty mailbox or outbox still takes one item";
     connections_max: "connections" = 20_000, "Open TCP connections of this node", "further connections wait in the kernel's backlog";
     connections_per_address_max: "connections" = 10_000, "Open connections of one client's address, or of one IPv6 network of 64 bits; behind a trusted proxy, requests and sockets of one client", "429; beyond an eighth more, connections are closed without an answer";
     half_open_max: "connections" = 4_096, "Connections that have not sent the head of their first request", "the one that has been silent longest is closed";
     room_connections_max: "connections" = 5_000, "Open connections of one room", "accepted and closed with 1013";
     replacements_max: "replacements" = 10, "Connections with one id that replace each other within `replacement_window_ms`", "the newer one is accepted and closed with 1013, and the log names the id";
     replacement_window_ms: "ms" = 60_000, "Time within which replacements of one id are counted together", "the count starts again";
-    outbox_bytes_max: "bytes" = 36 * MIB, "Bytes queued for one connection", "that connection is closed with 1013; its room never waits";
-    outbox_frames_max: "frames" = 16_384, "Frames queued for one connection", "that connection is closed with 1013; its room never waits";
+    outbox_bytes_max: "bytes" = 36 * MIB, "Bytes queued for one connection, and for one stream", "that connection is closed with 1013, and that stream is cut; its room never waits";
+    outbox_frames_max: "frames" = 16_384, "Frames queued for one connection, and writes queued for one stream", "that connection is closed with 1013, and that stream is cut; its room never waits";
     socket_read_bytes: "bytes" = 2 * KIB, "Read buffer of a socket at rest", "a larger frame is read in several steps";
     socket_write_bytes: "bytes" = 16 * KIB, "Bytes a socket gathers before it writes to the network", "the socket writes without waiting for the end of the batch";
     socket_batch_frames_max: "frames" = 256, "Frames a socket reads or writes before it switches to the other direction", "the rest follows in the next batch";
@@ -118,6 +120,7 @@ limits! {
     proxy_header_bytes_max: "bytes" = 4 * KIB, "Size of the header of the PROXY protocol, version 2", "the connection is closed, and counted";
     proxy_log_ms: "ms" = 10_000, "Time between two log lines about refused PROXY headers", "further ones are counted, and the next line has their number";
     body_ms_max: "ms" = 30_000, "Time for a client to send a request's body", "408";
+    piece_ms_max: "ms" = 30_000, "Time for a client to send the next piece of a body that reaches its room in pieces", "the room gets an error piece; 408 if it does not answer";
     message_ms_max: "ms" = 30_000, "Time for a client to finish a WebSocket message that it has started, not counting time for which the server stopped reading", "close 1008";
     ping_interval_ms: "ms" = 30_000, "Time between two pings of the server", "a ping is sent";
     pong_ms_max: "ms" = 15_000, "Time for a client to send anything after a ping", "the connection counts as dropped: on_close with 1006";
@@ -137,6 +140,10 @@ limits! {
     mailbox_batch_max: "events" = 64, "Events a room takes from its mailbox at once, and so the messages that its guest takes in one call", "the rest follows in the next batch, and the next call";
     mailbox_wait_ms_max: "ms" = 5_000, "Time a socket waits for space in a mailbox", "that connection is closed with 1013";
     request_ms_max: "ms" = 30_000, "Time from a request's delivery to its answer", "504; the turn goes on";
+    answer_later_ms_max: "ms" = 60_000, "Time for a room to begin a response that it left to a later turn, from the request or the last piece of its body", "504, and on_stream_close";
+    streams_max: "streams" = 1_000, "Responses of one room that are open after their on_request: streams, and answers of later turns", "a further one is refused";
+    stream_idle_ms_max: "ms" = 3_600_000, "Time without a write to a stream of a room", "the stream is cut, and on_stream_close; an EventSource connects again";
+    stream_keep_alive_ms: "ms" = 15_000, "Time without a write to a stream of server-sent events (`text/event-stream`)", "the server sends a comment, which no page sees";
     connect_ms_max: "ms" = 10_000, "Time from an upgrade's delivery to its answer", "503";
     rooms_active_max: "rooms" = 10_000, "Rooms with a live instance, per project and per process, at most what the kernel's mappings allow", "the least recently used idle room is evicted; if no room is idle, the new room answers 503";
     rooms_memory_bytes_max: "bytes" = 16 * GIB, "Linear memories of live rooms together, per project and per process; pages that a guest never touched count, too", "as with `rooms_active_max`";
@@ -156,7 +163,7 @@ limits! {
     tick_ms: "ms" = 10, "Time after which a busy guest yields its thread; the process has one value for all projects", "other rooms run";
     memory_bytes_max: "bytes" = 64 * MIB, "Linear memory of an instance, at most 128 MiB", "the allocation fails, and most guests then trap";
     stack_bytes_max: "bytes" = 512 * KIB, "Stack of an instance; the process has one size for all projects", "the turn is dropped and the instance discarded";
-    turn_sends_max: "messages" = 10_000, "Messages, broadcasts and closes of one turn", "the send is refused";
+    turn_sends_max: "messages" = 10_000, "Messages, broadcasts, closes, and writes to streams of one turn", "the send is refused";
     turn_send_bytes_max: "bytes" = 32 * MIB, "Bytes sent by one turn, a broadcast counted once", "the send is refused";
     turn_writes_max: "writes" = 10_000, "Keys written by one turn, or requested in one call", "the call is refused";
     turn_write_bytes_max: "bytes" = 8 * MIB, "Bytes of keys and values written by one turn", "the write is refused";

@@ -184,6 +184,14 @@ words! {
         Address "address",
         HalfOpen "half_open",
     }
+    /// The reason why an open response ended before its room completed it.
+    StreamCut "reason" {
+        Left "left",
+        Slow "slow",
+        Idle "idle",
+        Late "late",
+        Failed "failed",
+    }
     /// The first digit of a response's status.
     StatusClass "status" {
         Switched "1xx",
@@ -287,9 +295,9 @@ metrics! {
         gate_seconds: Histogram = "room_gate_seconds", "seconds",
             "Time for which the gate held a turn's outputs until they were durable. Outputs that did not wait are not counted";
         messages_sent: Counter = "room_messages_sent_total", "messages",
-            "Messages that sockets took from their outboxes";
+            "Messages that sockets took from their outboxes, and writes that streams took";
         outbox_overflows: Counter = "room_outbox_overflows_total", "connections",
-            "Connections that the server closed because the client read too slowly";
+            "Connections and streams that the server closed because the client read too slowly";
         alarms_rung: Counter = "room_alarms_rung_total", "alarms",
             "Due alarms that were delivered to a room";
         alarms_retried: Counter = "room_alarms_retried_total", "alarms",
@@ -310,6 +318,10 @@ metrics! {
             "Answers to requests of rooms that the node dropped because their turn failed too often, or the room's code has no callback for them";
         calls_answered: Counter = "room_calls_answered_total", "calls",
             "Calls between rooms that a room carried out";
+        streams_opened: Counter = "room_streams_opened_total", "streams",
+            "Responses that stayed open after on_request: streams, and answers of later turns";
+        streams_cut: CounterBy<StreamCut> = "room_streams_cut_total", "streams",
+            "Open responses that ended before their room completed them, by reason";
         expired: Counter = "room_expired_total", "rooms",
             "Rooms that the node deleted because nobody used them";
         expiries_retried: Counter = "room_expiries_retried_total", "rooms",

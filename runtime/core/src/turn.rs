@@ -15,6 +15,7 @@ use std::sync::Arc;
 mod effects;
 mod jobs;
 mod outcalls;
+mod responses;
 mod savepoint;
 mod space;
 mod view;
@@ -25,6 +26,8 @@ pub use effects::{AlarmChange, Cleared, Effects, Output, Tags, TickChange, Write
 use jobs::TurnJobs;
 pub use jobs::{CarriedJobs, TimerPlan};
 pub use outcalls::OutcallPlan;
+use responses::TurnResponses;
+pub use responses::{OpenResponses, OwnRequest, ResponsePhase, ResponseRest};
 pub use savepoint::NoSavepoint;
 use savepoint::Savepoints;
 pub use view::{EmptyView, ReadError, View};
@@ -62,6 +65,7 @@ pub struct Turn {
     /// The failed tries of the alarm that the event is about.
     alarm_tries: u32,
     jobs: TurnJobs,
+    responses: TurnResponses,
     effects: Effects,
     savepoints: Savepoints,
     send_bytes: usize,
@@ -96,6 +100,7 @@ impl Turn {
             alarm,
             alarm_tries: 0,
             jobs: TurnJobs::default(),
+            responses: TurnResponses::default(),
             effects: Effects::default(),
             savepoints: Savepoints::default(),
             send_bytes: 0,
@@ -290,10 +295,14 @@ impl Turn {
             return Err(Refusal::TooLarge(self.limits.room_message_bytes_max));
         }
         self.count_output()?;
-        if self.send_bytes + message.len() > size(self.limits.turn_send_bytes_max) {
+        self.count_sent(message.len())
+    }
+
+    fn count_sent(&mut self, bytes: usize) -> Result<(), Refusal> {
+        if self.send_bytes + bytes > size(self.limits.turn_send_bytes_max) {
             return Err(Refusal::UsedUp("turn_send_bytes_max"));
         }
-        self.send_bytes += message.len();
+        self.send_bytes += bytes;
         Ok(())
     }
 

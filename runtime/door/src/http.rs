@@ -1,8 +1,9 @@
 //! Plain HTTP to rooms. Owns the translation between HTTP's messages and a room's.
 //!
-//! Invariant: a request is read whole, within its bounds, before a room receives it. It does not know which room
-//! answers.
+//! Invariant: a request is read whole, within its bounds, before a room receives it, unless its party takes bodies in
+//! pieces. It does not know which room answers.
 
+use crate::exchange::{self, RequestBody};
 use crate::hooks::{self, Decision, LOOKS_MAX};
 use crate::listener::{RequestArrival, Scheme};
 use crate::status::{ClientError, DoorError, status_of_refusal};
@@ -62,15 +63,15 @@ pub(super) async fn ask_room(
     let room = door.room(request.uri(), named)?;
     let (parts, body) = request.into_parts();
     let limits = &door.0.limits;
-    let mut permit = door.0.rooms.bytes().permit();
-    let body = read_body(body, limits.body_bytes_max, limits, &mut permit).await?;
+    let mut body = RequestBody::new(body, door.0.rooms.bytes().permit());
     for _ in 0..LOOKS_MAX {
         let entrance = door.0.rooms.entrance(&room)?;
-        let request = plain(&parts, body.clone());
+        let (bytes, follows) = body.for_event(entrance.party().request_bodies, limits).await?;
+        let request = plain(&parts, bytes);
         match hooks::ask(door, DoorCall::BeforeRequest, &entrance, request).await? {
             Decision::Forward(request) => {
-                if let Some(response) = door.0.rooms.request(&entrance, request).await? {
-                    return Ok(respond(response));
+                if let Some(answer) = door.0.rooms.request(&entrance, request, follows).await? {
+                    return exchange::answer(answer, body, follows, limits).await;
                 }
             }
             Decision::Respond(response) => return Ok(respond(response)),

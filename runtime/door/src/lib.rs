@@ -11,6 +11,7 @@ mod client;
 mod cors;
 mod discard;
 pub mod events;
+mod exchange;
 mod fetch;
 mod forward;
 mod forwarded;

@@ -5,7 +5,7 @@
 
 use http::StatusCode;
 use room_core::config::Audience;
-use room_core::event::CloseFrame;
+use room_core::event::{BodyFault, CloseFrame};
 use room_core::id::{NameError, NodeId};
 use room_core::metrics::Refusal;
 use room_rooms::room::RoomError;
@@ -131,6 +131,8 @@ impl DoorError {
                 }
                 RoomError::Draining => (503, 1012),
                 RoomError::TimedOut => (504, 1013),
+                RoomError::Body(BodyFault::TooLarge) => (413, 1009),
+                RoomError::Body(_) => (408, 4408),
                 RoomError::Guest(_) | RoomError::Storage(_) | RoomError::Broken => (500, 1011),
             },
         }
@@ -163,6 +165,8 @@ impl DoorError {
                 RoomError::TimedOut => Refusal::TimedOut,
                 RoomError::Gone => Refusal::Gone,
                 RoomError::Draining => Refusal::Draining,
+                // No handshake has a body.
+                RoomError::Body(_) => Refusal::Malformed,
             },
         }
     }
@@ -261,6 +265,8 @@ mod tests {
             room(RoomError::Gone),
             room(RoomError::Draining),
             room(RoomError::TimedOut),
+            room(RoomError::Body(BodyFault::TooLarge)),
+            room(RoomError::Body(BodyFault::Stalled)),
             room(RoomError::Broken),
             room(RoomError::Guest(GuestFault::Rejected("secret".to_owned()))),
             room(RoomError::Storage(StoreError::Io("secret".to_owned()))),
@@ -306,6 +312,8 @@ mod tests {
             503 1013 the room stopped retry
             503 1012 the server is shutting down retry
             504 1013 the room did not answer in time retry
+            413 1009 the request's body is larger than body_pieces_bytes_max allows 
+            408 4408 the request's body did not arrive in time 
             500 1011 the room failed repeatedly and rests retry
             500 1011 the room failed; the server's log has the cause 
             500 1011 the room failed; the server's log has the cause 

@@ -371,12 +371,12 @@ impl From<storage::ListOptions> for ListOptions {
 }
 
 /// Converts a limit to the contract's `u32`. The limits that cross are far below its maximum.
-fn narrow(limit: u64) -> u32 {
+pub(super) fn narrow(limit: u64) -> u32 {
     u32::try_from(limit).unwrap_or(u32::MAX)
 }
 
 /// Names the limit that a turn used up.
-fn limit(name: &str, limits: &Limits) -> types::Limit {
+pub(super) fn limit(name: &str, limits: &Limits) -> types::Limit {
     types::Limit { name: name.to_owned(), max: limits.value_of(name).unwrap_or_default() }
 }
 

@@ -18,6 +18,7 @@ use crate::log::GuestLog;
 use crate::module::{Code, Module, OptionalExports, OutcallExports};
 use crate::outcalls::OutcallCallbacks;
 use crate::samples::SampleSource;
+use crate::streams::{End, Piece};
 use crate::wasi;
 use room_core::connection::Connection;
 use room_core::event::{
@@ -82,8 +83,13 @@ pub enum HookVerdict {
 }
 
 pub(crate) type Callback<P> = TypedFunc<P, (Result<(), String>,)>;
-type OptionalCallbacks =
-    OptionalExports<Callback<()>, Callback<(timers::Timer,)>, TypedFunc<(), ()>>;
+type OptionalCallbacks = OptionalExports<
+    Callback<()>,
+    Callback<(timers::Timer,)>,
+    TypedFunc<(), ()>,
+    Callback<(String, Piece)>,
+    Callback<(String, End)>,
+>;
 pub(crate) type CallResult<T> = wasmtime::Result<Result<T, String>>;
 
 impl Instance {
@@ -284,13 +290,24 @@ impl Instance {
                 let headers = headers_param(request);
                 let request = request_param(request, &headers);
                 let response = events.call_on_request(&mut *store, request).await?;
-                return Ok(match (response, store.data_mut().refusal.take()) {
+                let host = store.data_mut();
+                let deferred = host.turn.as_ref().is_some_and(|turn| turn.is_deferred());
+                return Ok(match (response, host.refusal.take()) {
                     (Err(text), Some(refusal)) => refused(text, refusal),
+                    (Ok(_), _) if deferred => Ok(GuestAnswer::Later),
                     (response, _) => response.map(|it| GuestAnswer::Response(it.into())),
                 });
             }
             Event::Alarm => events.call_on_alarm(store).await,
             // Boxed, as above.
+            Event::Body { id, piece } => {
+                let params = (id.to_string(), Piece::of(piece));
+                Box::pin(call_optional(self.exports.optional.on_body, store, params)).await
+            }
+            Event::StreamClose { id, end } => {
+                let params = (id.to_string(), End::from(*end));
+                Box::pin(call_optional(self.exports.optional.on_stream_close, store, params)).await
+            }
             Event::Timer { id, timer, .. } => {
                 let timer = timers::Timer::of((*id, timer.clone()));
                 Box::pin(call_optional(self.exports.optional.on_timer, store, (timer,))).await
@@ -349,12 +366,15 @@ async fn enter(module: &Module, store: &mut Store<HostState>) -> wasmtime::Resul
     let compiled = &module.compiled;
     let instance = compiled.pre.instantiate_async(&mut *store).await?;
     let world = compiled.exports.load(&mut *store, &instance)?;
-    let OptionalExports { on_expire, on_tick, on_timer, run } = &compiled.optional;
+    let OptionalExports { on_expire, on_tick, on_timer, run, on_body, on_stream_close } =
+        &compiled.optional;
     let optional = OptionalExports {
         on_expire: callback(&instance, store, on_expire.as_ref())?,
         on_tick: callback(&instance, store, on_tick.as_ref())?,
         on_timer: callback(&instance, store, on_timer.as_ref())?,
         run: callback(&instance, store, run.as_ref())?,
+        on_body: callback(&instance, store, on_body.as_ref())?,
+        on_stream_close: callback(&instance, store, on_stream_close.as_ref())?,
     };
     let OutcallExports { on_response, on_answer, on_call, on_chunk } = &compiled.outcalls;
     let outcalls = OutcallCallbacks(OutcallExports {

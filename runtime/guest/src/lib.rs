@@ -16,6 +16,7 @@ mod log;
 mod module;
 mod outcalls;
 mod samples;
+mod streams;
 mod wasi;
 
 pub use batch::BatchCall;

@@ -27,6 +27,7 @@ const FETCH: &str = "room:runtime/fetch@0.1.0";
 const BATCH: &str = "room:runtime/batch@0.1.0";
 const OUTCALL_EVENTS: &str = "room:runtime/outcall-events@0.1.0";
 const TIMER_EVENTS: &str = "room:runtime/timer-events@0.1.0";
+const STREAM_EVENTS: &str = "room:runtime/stream-events@0.1.0";
 /// The parts of WASI 0.2 that are linked. Sockets and HTTP are not among them.
 const WASI: [&str; 5] =
     ["wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:io/", "wasi:filesystem/"];
@@ -106,12 +107,14 @@ pub(super) struct CompiledModule {
 }
 
 /// The callbacks of a room that a module may do without.
-pub(super) struct OptionalExports<F, G = F, H = F> {
+pub(super) struct OptionalExports<F, G = F, H = F, I = F, J = F> {
     pub(super) on_expire: Option<F>,
     pub(super) on_tick: Option<F>,
     pub(super) on_timer: Option<G>,
     /// `batch.run`, which takes several messages.
     pub(super) run: Option<H>,
+    pub(super) on_body: Option<I>,
+    pub(super) on_stream_close: Option<J>,
 }
 
 /// The callbacks about requests to other servers and rooms, which a module may do without.
@@ -186,6 +189,11 @@ impl Module {
         }
     }
 
+    /// Returns true if it takes request bodies in pieces.
+    pub fn takes_pieces(&self) -> bool {
+        self.compiled.optional.on_body.is_some()
+    }
+
     /// Returns true if it answers outside of rooms.
     pub fn has_fetch(&self) -> bool {
         self.compiled.project.is_some()
@@ -213,6 +221,8 @@ impl CompiledModule {
             on_timer: export(&component, TIMER_EVENTS, "on-timer"),
             on_tick: export(&component, TIMER_EVENTS, "on-tick"),
             run: export(&component, BATCH, "run"),
+            on_body: export(&component, STREAM_EVENTS, "on-body"),
+            on_stream_close: export(&component, STREAM_EVENTS, "on-stream-close"),
         };
         let outcalls = OutcallExports {
             on_response: export(&component, OUTCALL_EVENTS, "on-response"),

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use room_core::event::{Request, Response, ResponseChunk};
 use room_core::fetch::{FetchRequest, Redirects};
 use room_core::jobs::{
-    BodyDelivery, CallId, JobId, Outcall, OutcallAnswer, OutcallFailure, OutcallTarget, RoomAddress,
+    CallId, JobId, Outcall, OutcallAnswer, OutcallFailure, OutcallTarget, ResponseDelivery,
+    RoomAddress,
 };
 use room_core::limits::Limits;
 use room_core::turn::{OutcallPlan, Refusal};
@@ -113,7 +114,7 @@ impl outcalls::Host for HostState {
         if let Err(failure) = request.check(self.limits()) {
             return Ok(Err(outcalls::OutcallError::Invalid(failure.to_string())));
         }
-        let delivery = if chunks { BodyDelivery::Chunks } else { BodyDelivery::Whole };
+        let delivery = if chunks { ResponseDelivery::Chunks } else { ResponseDelivery::Whole };
         let target = OutcallTarget::Fetch { request, retries, delivery };
         self.ask(tag, target, best_effort)
     }

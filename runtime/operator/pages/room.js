@@ -104,6 +104,7 @@ function tell(facts, seen) {
     ["Alarm", alarm(seen.alarm)],
     ["Timers", timers(seen.timers)],
     ["Requests", requests(seen.requests)],
+    ["Streams", streams(seen.streams)],
     ["Ticks", seen.ticks_ms ? `every ${as.count(seen.ticks_ms)} ms` : "–"],
     [
       "At work",
@@ -142,6 +143,12 @@ function requests(pending) {
   const [first] = pending.oldest;
   const oldest = first ? `, oldest ${first.target}` : "";
   return `${as.count(pending.count)}, ${as.count(pending.running)} under way${oldest}`;
+}
+
+// Responses that are open.
+function streams(open) {
+  if (!open?.count) return "–";
+  return `${as.count(open.count)} open, ${as.bytes(open.bytes)} queued`;
 }
 
 function due(due_ms) {

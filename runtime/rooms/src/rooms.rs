@@ -31,7 +31,7 @@ use outside::NodeOutside;
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
 use room_core::config::{AutoResponse, Cors, FetchHosts, Origins, WhenQuiet};
-use room_core::event::CloseFrame;
+use room_core::event::{BodyDelivery, CloseFrame};
 use room_core::id::{PartyName, RoomId};
 use room_core::lock::lock;
 use room_core::logs::Logs;
@@ -159,6 +159,8 @@ pub struct Party {
     pub cors: Cors,
     /// The servers that its rooms may fetch from.
     pub fetch_hosts: FetchHosts,
+    /// How bodies of plain requests reach its rooms.
+    pub request_bodies: BodyDelivery,
 }
 
 impl Party {

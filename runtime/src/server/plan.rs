@@ -108,6 +108,7 @@ mod tests {
             auto_response: None,
             ttl: None,
             cors: None,
+            request_bodies: Default::default(),
         };
         let asset = |path: &str| ReleaseAsset { path: path.to_owned(), blob: BlobId::of(b"") };
         let from = Release {

@@ -8,6 +8,7 @@ use room_core::config::{
     AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, FetchHosts, FetchSettings,
     Origins, RoomsPrefix,
 };
+use room_core::event::BodyDelivery;
 use room_core::id::{ModuleHash, PartyName};
 use room_core::limits::Limits;
 use room_core::limits::fixed::{ASSET_PATH_BYTES_MAX, ASSETS_MAX};
@@ -73,6 +74,14 @@ pub struct ReleaseParty {
     /// The pages of other sites that may read the responses: `true`, or a list of origins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<CorsSetting>,
+    /// How bodies of requests reach its rooms: `whole` or in `pieces`.
+    #[serde(default, skip_serializing_if = "is_whole")]
+    pub request_bodies: BodyDelivery,
+}
+
+/// Returns true for the delivery of a party that names none.
+fn is_whole(bodies: &BodyDelivery) -> bool {
+    *bodies == BodyDelivery::Whole
 }
 
 /// One static file.
@@ -276,6 +285,7 @@ mod tests {
             auto_response: None,
             ttl: None,
             cors: None,
+            request_bodies: BodyDelivery::Whole,
         };
         Release { parties: vec![main], ..Release::default() }
     }

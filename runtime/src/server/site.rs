@@ -373,6 +373,7 @@ impl Site {
                     auto_response: party.auto_response.clone(),
                     ttl: party.ttl,
                     cors: party.cors.clone(),
+                    request_bodies: party.request_bodies,
                 });
             }
             Ok::<_, FileError>((assets, parties))

@@ -6,7 +6,7 @@
 use crate::connection::NO_CODE;
 use crate::error::{ConnectionError, OutcallError, StorageError, TimerError};
 use crate::host::{OutcallRecord, OutcallTarget, TimerRecord};
-use crate::http::{Request, Response, Verdict};
+use crate::http::{Request, Response, Rest, Verdict};
 use crate::message::Message;
 use crate::uri;
 
@@ -46,6 +46,12 @@ const RESPONSE_HEADERS_MAX: usize = 256;
 pub(super) const REPLACEMENTS_MAX: u64 = 10;
 /// Time in which they count together.
 pub(super) const REPLACEMENT_WINDOW_MS: u64 = 60_000;
+/// More open responses are refused.
+pub(super) const STREAMS_MAX: usize = 1_000;
+/// A response that has not begun by then is 504.
+pub(super) const ANSWER_LATER_MS_MAX: u64 = 60_000;
+/// A stream without a write for so long is cut.
+pub(super) const STREAM_IDLE_MS_MAX: u64 = 3_600_000;
 /// A longer reason is refused; the WebSocket protocol has no space for more.
 const CLOSE_REASON_BYTES_MAX: usize = 123;
 
@@ -212,6 +218,9 @@ const FRAMING: [&str; 7] =
     ["connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
 pub(super) fn check_response(response: &Response) -> Result<(), String> {
+    if response.rest != Rest::Nothing {
+        return Err("only on_request can leave its response open".to_owned());
+    }
     if !(200..=599).contains(&response.status) {
         return Err(format!("the response's status is {}, not 200 to 599", response.status));
     }

@@ -9,10 +9,13 @@ use std::mem;
 use std::ops::Bound;
 
 use super::limits;
+use super::streams::id;
 use super::turn::{Output, Undo};
 use super::world::{Keys, LogLine, Pending, Phase, World};
 use crate::connection::Close;
-use crate::error::{ConnectionError, OutcallError, StorageError, TimerError, too_deep};
+use crate::error::{
+    ConnectionError, OutcallError, StorageError, StreamError, TimerError, too_deep,
+};
 use crate::host::{ConnectionData, Entry, Host, ListOptions, OutcallRecord, Page, TimerRecord};
 use crate::http::Response;
 use crate::log::Level;
@@ -296,6 +299,40 @@ impl Host for Mock {
         world(|world| {
             world.turn_mut();
             world.pending_outcalls()
+        })
+    }
+
+    fn request() -> Option<(String, bool)> {
+        world(|world| {
+            world.turn_mut();
+            world.streams.own.map(|(number, follows)| (id(number), follows))
+        })
+    }
+
+    fn defer() -> Result<String, StreamError> {
+        world(World::defer)
+    }
+
+    fn respond(id: &str, response: Response) -> Result<(), StreamError> {
+        world(|world| world.respond(id, response))
+    }
+
+    fn begin(id: &str, head: Response) -> Result<(), StreamError> {
+        world(|world| world.respond(id, head))
+    }
+
+    fn write(id: &str, piece: &[u8]) -> Result<(), StreamError> {
+        world(|world| world.write_stream(id, piece))
+    }
+
+    fn end(id: &str) -> Result<(), StreamError> {
+        world(|world| world.end_stream(id))
+    }
+
+    fn open_streams() -> Vec<String> {
+        world(|world| {
+            world.turn_mut();
+            world.streams.ids()
         })
     }
 

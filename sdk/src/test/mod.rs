@@ -48,7 +48,9 @@ mod outcalls;
 mod outside;
 mod project;
 mod replacements;
+mod response;
 mod runner;
+mod streams;
 mod timers;
 mod turn;
 mod world;
@@ -65,6 +67,7 @@ pub use client::{Connect, TestClient};
 pub(crate) use mock::Mock;
 pub use outcalls::{PendingCall, PendingFetch};
 pub use project::TestProject;
+pub use response::TestResponse;
 pub use world::LogLine;
 
 use crate::http::{Request, Response};
@@ -170,15 +173,41 @@ impl<R: Room> TestRoom<R> {
     }
 
     /// Sends an HTTP request. A bare path is taken as one below the room's URL. A turn that fails is
-    /// answered with 500.
-    pub fn request(&self, mut request: Request) -> Response {
+    /// answered with 500. Of a response that is still open, returns what has arrived so far; see
+    /// [`begin`](Self::begin).
+    ///
+    /// # Panics
+    /// If the room answers later.
+    #[track_caller]
+    pub fn request(&self, request: Request) -> Response {
+        let response = self.begin(request);
+        let head = response.head();
+        let mut head = head.expect("the room answers later: send the request by TestRoom::begin");
+        head.body = response.take();
+        head
+    }
+
+    /// Sends an HTTP request as [`request`](Self::request) does, and returns the response as it grows.
+    pub fn begin(&self, request: Request) -> TestResponse<R> {
+        self.ask(request, false)
+    }
+
+    /// Sends an HTTP request whose body follows in pieces, as in a party with `request_bodies = "pieces"`: by
+    /// [`TestResponse::send_piece`] and [`TestResponse::send_last`].
+    pub fn upload(&self, request: Request) -> TestResponse<R> {
+        self.ask(request.with_body(""), true)
+    }
+
+    fn ask(&self, mut request: Request, body_follows: bool) -> TestResponse<R> {
         let mut runner = self.runner.borrow_mut();
         if request.uri.starts_with('/') {
             let rest = request.uri.strip_prefix('/').filter(|rest| rest.is_empty());
             let rest = rest.unwrap_or(&request.uri);
             request.uri = format!("{}{rest}", room_url(&runner.world));
         }
-        runner.request(request)
+        let number = runner.request(request, body_follows);
+        drop(runner);
+        TestResponse { runner: Rc::clone(&self.runner), number }
     }
 
     /// Asks [`Room::on_fetch`] with a request whose URL names no room. A fault is answered with 500.
@@ -309,6 +338,11 @@ impl<R: Room> TestRoom<R> {
     pub fn ticks(&self) -> Option<Duration> {
         let ticks = self.runner.borrow().world.ticks;
         ticks.map(|ticks| Duration::from_millis(ticks.every_ms))
+    }
+
+    /// The ids of the requests whose responses are open.
+    pub fn stream_ids(&self) -> Vec<String> {
+        self.runner.borrow().world.streams.ids()
     }
 
     /// The ids of the open connections, in the order they joined.

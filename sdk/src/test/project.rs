@@ -92,7 +92,10 @@ impl<R: Room> Member for RefCell<Runner<R>> {
                 GivenAnswer::Returned(runner.called(call))
             }
             CallPayload::Request(request) => {
-                GivenAnswer::Response(Ok(runner.requested(request.clone())))
+                let response = runner.requested(request.clone(), None);
+                runner.settle();
+                let nothing = || OutcallFailure::new("failed", "the room returned nothing");
+                GivenAnswer::Response(response.ok_or_else(nothing))
             }
         }
     }

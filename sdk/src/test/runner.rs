@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::limits;
 use super::mock::{set_tags, with_world, world as with_current};
 use super::replacements::{Newcomer, Replacements};
+use super::streams;
 use super::timers::{DeliveredTimer, PendingTimer, Ticks};
 use super::world::{Ended, Inbox, Keys, Link, LogLine, Pending, Phase, World};
 use crate::connection::{Close, Connection};
@@ -20,6 +21,7 @@ use crate::http::{Lobby, Request, Response, Verdict};
 use crate::instance::Live;
 use crate::log::Level;
 use crate::message::Message;
+use crate::stream::{BodyFault, BodyPiece, StreamEnd};
 use crate::timer::Timer;
 use crate::{Result, Room};
 
@@ -171,32 +173,96 @@ impl<R: Room> Runner<R> {
         self.settle();
     }
 
-    pub(super) fn request(&mut self, mut request: Request) -> Response {
+    /// Sends a request; returns its number.
+    pub(super) fn request(&mut self, request: Request, body_follows: bool) -> u64 {
+        let number = self.world.streams.arrive(body_follows);
+        let own = self.world.streams.own.take();
+        if let Some(response) = self.answer(request, own) {
+            self.world.streams.client(number).answer(response);
+        }
+        self.settle();
+        number
+    }
+
+    /// Runs a request; returns its response, unless that is open.
+    fn answer(&mut self, mut request: Request, own: Option<(u64, bool)>) -> Option<Response> {
         match self.decide(R::on_before_request, &request) {
             Ok(Verdict::Forward(Request { headers, uri, .. })) => {
                 request = Request { headers, uri, ..request };
             }
-            Ok(Verdict::Respond(response)) => return response,
+            Ok(Verdict::Respond(response)) => return Some(response),
             Ok(Verdict::Refuse { code, reason }) => {
                 let status = Some(code - 4000).filter(|code| (400..=499).contains(code));
-                return Response::text(reason).with_status(status.unwrap_or(403));
+                return Some(Response::text(reason).with_status(status.unwrap_or(403)));
             }
-            Err(_) => return Response::text(FAILED).with_status(500),
+            Err(_) => return Some(Response::text(FAILED).with_status(500)),
         }
-        self.requested(request)
+        self.requested(request, own)
     }
 
-    /// The turn of a request that has reached the room.
-    pub(super) fn requested(&mut self, request: Request) -> Response {
-        let response = self.turn(|live| {
-            let response = live.request(request)?;
-            limits::check_response(&response)?;
-            Ok(response)
+    /// The turn of a request that has reached the room; none is the answer if its response stays open. A call of another
+    /// room has no response of its `own` that could.
+    pub(super) fn requested(
+        &mut self,
+        request: Request,
+        own: Option<(u64, bool)>,
+    ) -> Option<Response> {
+        let number = own.map_or(0, |(number, _)| number);
+        // `on_start` is a turn of its own, and about no request.
+        let response = self.start().and_then(|()| {
+            self.world.streams.own = own;
+            self.turn(|live| {
+                let response = live.request(request)?;
+                limits::check_response(&response)?;
+                Ok(response)
+            })
         });
+        self.world.streams.own = None;
         let refusal = self.world.refusal.take();
-        self.settle();
         let failed = || refusal.unwrap_or_else(|| Response::text(FAILED).with_status(500));
-        response.unwrap_or_else(|_| failed())
+        match response {
+            // It is open, or a flush has completed it.
+            Ok(_) if self.world.streams.is_deferred(number) => None,
+            Ok(response) => Some(response),
+            Err(_) if self.world.streams.is_open(number) => {
+                self.world.streams.cut(number, StreamEnd::Failed, Some(failed()));
+                None
+            }
+            Err(_) => Some(failed()),
+        }
+    }
+
+    /// Ends an open response early.
+    pub(super) fn cut_stream(&mut self, number: u64, end: StreamEnd) {
+        let late = matches!(end, StreamEnd::Late)
+            .then(|| Response::text("the room did not answer in time").with_status(504));
+        self.world.streams.cut(number, end, late);
+        self.settle();
+    }
+
+    /// Hands on a piece of a request's body, if its response is open.
+    pub(super) fn piece(&mut self, number: u64, piece: BodyPiece) {
+        if !self.world.streams.is_open(number) {
+            return;
+        }
+        self.world.streams.touch(number, self.world.now_ms);
+        let fault = match &piece {
+            BodyPiece::Failed(fault) => Some(*fault),
+            BodyPiece::More(_) | BodyPiece::Last(_) => None,
+        };
+        let id = streams::id(number);
+        let taken = self.call(|room, ctx| room.on_body(ctx, &id, piece));
+        let waits = self.world.streams.waits(number);
+        let otherwise = match (taken, fault) {
+            (Err(_), _) => Some(Response::text(FAILED).with_status(500)),
+            (Ok(()), Some(BodyFault::TooLarge)) if waits => Some(Response::status(413)),
+            (Ok(()), Some(_)) if waits => Some(Response::status(408)),
+            _ => None,
+        };
+        if otherwise.is_some() {
+            self.world.streams.cut(number, StreamEnd::Failed, otherwise);
+        }
+        self.settle();
     }
 
     /// Moves the clock, and stops at each alarm, timer and tick on the way.
@@ -215,7 +281,8 @@ impl<R: Room> Runner<R> {
         let timer = self.world.due_timer(u64::MAX).map(|(_, timer)| timer.due_ms);
         let tick = self.world.ticks.map(|ticks| ticks.due_ms);
         let answer = self.world.answers.iter().map(|answer| answer.due_ms).min();
-        [alarm, timer, tick, answer].into_iter().flatten().min()
+        let stream = self.world.streams.due();
+        [alarm, timer, tick, answer, stream].into_iter().flatten().min()
     }
 
     /// Drops the instance; the next event starts another.
@@ -249,6 +316,12 @@ impl<R: Room> Runner<R> {
             let timer = self.world.due_timer(self.world.now_ms);
             if let Some(ended) = self.world.ended.pop_front() {
                 self.ended(ended);
+            } else if let Some((number, end)) = self.world.streams.ended.pop_front() {
+                let id = streams::id(number);
+                let _ = self.call(|room, ctx| room.on_stream_close(ctx, &id, end));
+            } else if let Some((number, end)) = self.world.streams.overdue(self.world.now_ms) {
+                let late = Response::text("the room did not answer in time").with_status(504);
+                self.world.streams.cut(number, end, Some(late));
             } else if let Some(alarm) = self.due_alarm() {
                 alarms += 1;
                 assert!(alarms < ALARMS_AT_ONCE_MAX, "the alarm is set to now again and again");

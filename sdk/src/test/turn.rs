@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::streams::{OpenResponse, StreamOutput};
 use super::timers::{PendingTimer, Ticks};
 use super::world::{Keys, Pending};
 use crate::connection::Close;
@@ -83,6 +84,7 @@ pub(super) enum Undo {
     Timer { number: u64, old: Option<PendingTimer> },
     Outcall { number: u64, old: Option<OutcallRecord> },
     Ticks(Option<Ticks>),
+    Stream { number: u64, old: Option<OpenResponse> },
     State { client: usize, old: Vec<u8> },
     StateOfEnded(Vec<u8>),
     Closing { client: usize },
@@ -92,4 +94,5 @@ pub(super) enum Undo {
 pub(super) enum Output {
     Send { client: usize, message: Message },
     Close { client: usize, close: Close },
+    Stream(StreamOutput),
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::limits;
 use super::outcalls::{Outcalls, PendingAnswer};
 use super::replacements::Replacements;
+use super::streams::Streams;
 use super::timers::{DeliveredTimer, Ticks, Timers};
 use super::turn::{Output, Turn, Undo};
 use crate::connection::Close;
@@ -55,6 +56,8 @@ pub(super) struct World {
     pub(super) others: BTreeSet<(String, String)>,
     /// How many calls the test made.
     pub(super) calls_made: u64,
+    /// The open responses, and what their clients got.
+    pub(super) streams: Streams,
     /// The open connections, in the order they joined.
     pub(super) links: Vec<Link>,
     /// What each client that ever connected got; a [`Link`] and a client find theirs by index.
@@ -134,6 +137,7 @@ impl World {
                     self.clients[client].received.push_back(message);
                 }
                 Output::Close { client, close } => self.end(client, close),
+                Output::Stream(output) => self.streams.let_out(output),
             }
         }
     }
@@ -162,6 +166,7 @@ impl World {
                 Undo::Timer { number, old } => drop(self.replace_timer(number, old)),
                 Undo::Outcall { number, old } => drop(self.replace_outcall(number, old)),
                 Undo::Ticks(old) => self.ticks = old,
+                Undo::Stream { number, old } => drop(self.streams.set(number, old)),
                 Undo::State { client, old } => {
                     if let Some(link) = self.link_of(client) {
                         link.data.state = old;
@@ -258,7 +263,16 @@ impl World {
         message: &Message,
     ) -> Result<(), ConnectionError> {
         limits::check_message(message)?;
-        let (turn, bytes) = (self.turn_mut(), message.as_bytes().len());
+        self.count_bytes(message.as_bytes().len())?;
+        let turn = self.turn_mut();
+        let sends = clients.iter().map(|&client| Output::Send { client, message: message.clone() });
+        turn.outputs.extend(sends);
+        Ok(())
+    }
+
+    /// Counts one output of the turn with its bytes.
+    pub(super) fn count_bytes(&mut self, bytes: usize) -> Result<(), ConnectionError> {
+        let turn = self.turn_mut();
         if turn.sends < limits::TURN_SENDS_MAX
             && turn.send_bytes + bytes > limits::TURN_SEND_BYTES_MAX
         {
@@ -266,10 +280,7 @@ impl World {
             return Err(limits::too_many_sends("turn_send_bytes_max", max));
         }
         self.count_output()?;
-        let turn = self.turn_mut();
-        turn.send_bytes += bytes;
-        let sends = clients.iter().map(|&client| Output::Send { client, message: message.clone() });
-        turn.outputs.extend(sends);
+        self.turn_mut().send_bytes += bytes;
         Ok(())
     }
 

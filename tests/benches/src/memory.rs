@@ -34,7 +34,8 @@ const SETTLED: Duration = Duration::from_secs(2);
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn rows(bench: &Bench) -> Result<Vec<Row>> {
     // All clients have one address, and the one that reads the metrics comes on top of them.
-    let many = Limits { connections_per_address_max: 2 * (FIRST + HELD) as u64, ..Limits::default() };
+    let many =
+        Limits { connections_per_address_max: 2 * (FIRST + HELD) as u64, ..Limits::default() };
     let setup = Setup { limits: many.clone(), ..Setup::default() };
     let idle = clients(bench, setup, |n| crowd::name("idle", n % SHARED)).await?;
     let limits = Limits { hibernate_ms: QUIET_MS, ..many };

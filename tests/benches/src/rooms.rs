@@ -7,7 +7,8 @@ use crate::process::Server;
 use crate::scale::Bench;
 use anyhow::{Context, Result};
 use room_runtime::{
-    Audience, Config, Limits, PartyConfig, Project, Proxies, Runtime, StorageConfig, WhenQuiet,
+    Audience, BodyDelivery, Config, Limits, PartyConfig, Project, Proxies, Runtime, StorageConfig,
+    WhenQuiet,
 };
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -92,6 +93,7 @@ fn project(module: &Path, when_quiet: WhenQuiet) -> Result<Project> {
         auto_response: None,
         ttl: None,
         cors: None,
+        request_bodies: BodyDelivery::Whole,
         when_quiet,
     };
     Ok(Project { parties: vec![party], ..Project::default() })

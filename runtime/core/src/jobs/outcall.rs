@@ -48,7 +48,7 @@ pub enum OutcallTarget {
         /// How often a transient failure is tried again.
         retries: u32,
         /// Whether the body comes in chunks.
-        delivery: BodyDelivery,
+        delivery: ResponseDelivery,
     },
     /// A call of another room's `on_call`.
     Call {
@@ -69,7 +69,7 @@ pub enum OutcallTarget {
 
 /// How the body of a response reaches the room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum BodyDelivery {
+pub enum ResponseDelivery {
     /// Whole, with the response.
     #[default]
     Whole,

@@ -36,6 +36,10 @@ const RELATIONS: &[Relation] = &[
         "body_bytes_max and header_bytes_max together must be less than memory_bytes_max, or no room could hold such a request",
     ),
     (
+        |l| l.body_piece_bytes_max < l.memory_bytes_max,
+        "body_piece_bytes_max must be less than memory_bytes_max, or no room could hold such a piece",
+    ),
+    (
         |l| l.value_bytes_max < l.memory_bytes_max,
         "value_bytes_max must be less than memory_bytes_max, or no room could hold such a value",
     ),
@@ -67,6 +71,10 @@ const RELATIONS: &[Relation] = &[
     (
         |l| l.body_bytes_max.saturating_add(l.header_bytes_max) <= l.mailbox_bytes_max,
         "body_bytes_max and header_bytes_max together must not exceed mailbox_bytes_max, or such a request could never be delivered",
+    ),
+    (
+        |l| l.body_piece_bytes_max <= l.mailbox_bytes_max,
+        "body_piece_bytes_max must not exceed mailbox_bytes_max, or such a piece could never be delivered",
     ),
     (
         |l| l.message_bytes_max.max(l.body_bytes_max) <= l.buffered_bytes_max,
@@ -219,6 +227,11 @@ mod tests {
         (&[("list_page_bytes_max", 64 * MIB)], "list_page_bytes_max must be less"),
         (&[("connection_state_bytes_max", 64 * MIB)], "connection_state_bytes_max must be"),
         (&[("message_bytes_max", 17 * MIB)], "message_bytes_max must not exceed mailbox"),
+        (&[("body_piece_bytes_max", 17 * MIB)], "body_piece_bytes_max must not exceed mailbox"),
+        (
+            &[("body_piece_bytes_max", 64 * MIB), ("mailbox_bytes_max", ALL)],
+            "body_piece_bytes_max must be less than memory",
+        ),
         (
             &[("body_bytes_max", 16 * MIB)],
             "body_bytes_max and header_bytes_max together must not exceed mailbox",

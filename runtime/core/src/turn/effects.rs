@@ -3,10 +3,11 @@
 //! Invariant: effects are in the order in which the guest caused them, and do not depend on how they are
 //! carried out. It does not know the rules by which the turn accepted them.
 
+use super::responses::{ResponsePhase, ResponseRest};
 use crate::connection::Connection;
 use crate::encoding;
-use crate::event::{CloseFrame, Message};
-use crate::id::Serial;
+use crate::event::{CloseFrame, Message, Response};
+use crate::id::{RequestId, Serial};
 use crate::jobs::{JobId, JobsChange, Outcall};
 use crate::span::Overlay;
 use bytes::Bytes;
@@ -40,6 +41,28 @@ pub enum Output {
         /// The close frame.
         frame: CloseFrame,
     },
+    /// A response that was left open, or its beginning.
+    Respond {
+        /// The request.
+        to: RequestId,
+        /// The response.
+        response: Box<Response>,
+        /// What follows it.
+        rest: ResponseRest,
+    },
+    /// More of a response that is open.
+    Write {
+        /// The request.
+        to: RequestId,
+        /// The bytes.
+        #[serde(with = "encoding::bytes")]
+        piece: Bytes,
+    },
+    /// The end of a response that has begun.
+    End {
+        /// The request.
+        to: RequestId,
+    },
 }
 
 impl Output {
@@ -48,6 +71,9 @@ impl Output {
         match self {
             Self::Send { message, .. } | Self::Broadcast { message, .. } => message.len() + 64,
             Self::Close { frame, .. } => frame.reason.len() + 64,
+            Self::Respond { response, .. } => response.body.len() + 64,
+            Self::Write { piece, .. } => piece.len() + 64,
+            Self::End { .. } => 64,
         }
     }
 }
@@ -140,6 +166,8 @@ pub struct Effects {
     pub unstored: Vec<(JobId, Outcall)>,
     /// The requests among the jobs of [`Writes::jobs`] that are new.
     pub asked: Vec<JobId>,
+    /// Open responses that change; `None` for those that are complete.
+    pub responses: BTreeMap<RequestId, Option<ResponsePhase>>,
 }
 
 /// A turn's change of the room's ticks.

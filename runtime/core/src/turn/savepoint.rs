@@ -6,13 +6,14 @@
 
 mod before;
 
-use super::{AlarmChange, Cleared, Output, Refusal, Tags, TickChange, Turn};
-use crate::id::Serial;
+use super::{AlarmChange, Cleared, Output, Refusal, ResponsePhase, Tags, TickChange, Turn};
+use crate::id::{RequestId, Serial};
 use crate::jobs::{Job, JobId, JobTallies};
 use crate::limits::size;
 use crate::span::{Key, Overlay};
 use before::Before;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 
 /// No savepoint with this number is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +40,8 @@ struct Savepoint {
     alarm_change: AlarmChange,
     tags: Option<Tags>,
     ticks: Option<TickChange>,
+    /// All of them: a turn changes few.
+    responses: BTreeMap<RequestId, Option<ResponsePhase>>,
     cleared: Cleared,
     keys: Before<Key, Option<Bytes>>,
     states: Before<Serial, Bytes>,
@@ -105,6 +108,7 @@ impl Turn {
             alarm_change: self.effects.writes.alarm,
             tags: self.effects.tags.clone(),
             ticks: self.effects.ticks,
+            responses: self.effects.responses.clone(),
             cleared: self.effects.writes.cleared,
             keys: Before::default(),
             states: Before::default(),
@@ -165,6 +169,7 @@ impl Turn {
         (self.send_bytes, self.write_bytes) = (savepoint.send_bytes, savepoint.write_bytes);
         (self.alarm, writes.alarm) = (savepoint.alarm, savepoint.alarm_change);
         (self.effects.tags, self.effects.ticks) = (savepoint.tags, savepoint.ticks);
+        self.effects.responses = savepoint.responses;
     }
 }
 

@@ -138,6 +138,7 @@ fn report(target: &RoomTarget, looked: &RoomInspection) -> Value {
         report["held_bytes"] = words.held_bytes.into();
         report["requests"] = requests(words);
         report["ticks_ms"] = words.ticks.map(millis).into();
+        report["streams"] = json!({ "count": words.streams.count, "bytes": words.streams.bytes });
         report["connections"] = words.clients.iter().map(client).collect();
         let last = words.clients.last().filter(|_| words.more);
         report["next"] = last.map(|last| last.connection.serial.0.to_string()).into();

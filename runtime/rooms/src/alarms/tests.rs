@@ -5,7 +5,7 @@ use crate::cluster::ProjectHomes;
 use crate::rooms::{GuestHost, Guests, Party};
 use hashbrown::HashMap;
 use room_core::config::{Cors, Origins, WhenQuiet};
-use room_core::event::Request;
+use room_core::event::{BodyDelivery, Request};
 use room_core::id::{ModuleHash, PartyName};
 use room_core::metrics::Metrics;
 use room_core::ttl::Served;
@@ -188,6 +188,7 @@ async fn run(disk: &Disk, now: Duration) -> Rooms {
         origins,
         cors: Cors::Off,
         fetch_hosts: Default::default(),
+        request_bodies: Default::default(),
     };
     let rooms = rooms_on(&store, clock, &guests);
     rooms.deploy(HashMap::from([(PartyName::parse("main").unwrap(), party)])).await.unwrap();
@@ -216,7 +217,8 @@ async fn a_clock_set_forward_before_a_restart_rings_each_alarm_once() {
             body: bytes::Bytes::new(),
         };
         let entrance = rooms.entrance(&room(name)).unwrap();
-        let response = rooms.request(&entrance, request).await.unwrap().unwrap();
+        let asked = rooms.request(&entrance, request, BodyDelivery::Whole);
+        let response = asked.await.unwrap().unwrap().whole().unwrap();
         let report: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!(report["events"], serde_json::json!([format!("alarm in {name}")]));
     }

@@ -5,7 +5,7 @@ use crate::cluster::ProjectHomes;
 use crate::rooms::{GuestHost, Party};
 use room_core::clock::Clock;
 use room_core::config::{Cors, Origins, WhenQuiet};
-use room_core::event::Request;
+use room_core::event::{BodyDelivery, Request};
 use room_core::id::ModuleHash;
 use room_core::metrics::Metrics;
 use room_core::turn::{AlarmChange, Writes};
@@ -56,6 +56,7 @@ async fn expiry(store: &Store, served_ms: u64, lifetime: Option<Lifetime>) -> Ex
         origins,
         cors: Cors::Off,
         fetch_hosts: Default::default(),
+        request_bodies: Default::default(),
     };
     rooms.deploy([(main(), party)].into_iter().collect()).await.unwrap();
     Expiry::new(store.clone(), rooms, served, limits)
@@ -179,7 +180,8 @@ async fn a_room_that_is_used_after_it_was_found_is_not_deleted() {
         body: bytes::Bytes::new(),
     };
     let entrance = expiry.rooms.entrance(&room(0)).unwrap();
-    assert_eq!(expiry.rooms.request(&entrance, request).await.unwrap().unwrap().status, 200);
+    let asked = expiry.rooms.request(&entrance, request, BodyDelivery::Whole);
+    assert_eq!(asked.await.unwrap().unwrap().whole().unwrap().status, 200);
     for number in 0..2 {
         let (_, answer) = tell(expiry.rooms.clone(), room(number)).await;
         assert!(answer == ExpiryOutcome::DealtWith);

@@ -10,23 +10,25 @@ mod expiry;
 mod messages;
 mod operator;
 mod outcalls;
+mod streams;
 mod ticks;
 
 pub use operator::{ActorReport, ClientWindow};
 
 use super::figures::RoomFigures;
 use super::mail::{
-    ConnectionEnd, EditOrder, EventMail, Mail, NodeOrder, OperatorMail, OrderMail, Visit,
+    ConnectionEnd, EditOrder, EventMail, Mail, NodeOrder, OperatorMail, OrderMail, StreamGone,
+    Visit,
 };
 use super::mailbox::Mailbox;
-use super::outlet::{DueOutputs, Reply};
+use super::outlet::Reply;
 use super::places::{Seat, SeatVerdict};
 use super::turns::{Committed, RoomParts, Turns};
 use super::{RoomError, RoomOrders};
 use room_core::clock::until;
 use room_core::config::WhenQuiet;
-use room_core::event::{CloseFrame, Ending, Event, GuestAnswer};
-use room_core::id::{RoomId, Serial};
+use room_core::event::{CloseFrame, Ending, Event, StreamEnd};
+use room_core::id::{RequestId, RoomId, Serial};
 use room_core::limits::{ms, size};
 use room_core::report;
 use room_store::StoreError;
@@ -56,6 +58,8 @@ pub struct Actor {
     /// Ends of connections that no instance has handled yet. The connections stay on the list until then, so
     /// that the guest finds them in their `on_close`.
     unheard: Vec<(Serial, Ending)>,
+    /// Ends of open responses that no instance has handled yet.
+    unheard_streams: Vec<(RequestId, StreamEnd)>,
     /// The number of connections admitted so far: the serial of the last one.
     joined: u64,
     /// True from the room's expiry until something else comes: nothing keeps the room in memory.
@@ -92,6 +96,7 @@ impl Actor {
             behind: 0,
             failed_start: None,
             unheard: Vec::new(),
+            unheard_streams: Vec::new(),
             joined: 0,
             leaves: false,
         })
@@ -106,11 +111,16 @@ impl Actor {
             {
                 return self.broken(error);
             }
+            if self.turns.outlet.exchanges.is_due()
+                && let Err(error) = Box::pin(self.cut_overdue()).await
+            {
+                return self.broken(error);
+            }
             let batch = self.mailbox.take();
             if batch.is_empty() {
                 match self.wait().await {
                     Ok(Woken::Work) => {}
-                    Ok(Woken::Quiet) if !self.unheard.is_empty() => {
+                    Ok(Woken::Quiet) if self.has_unheard() => {
                         if let Err(error) = Box::pin(self.tell_unheard()).await {
                             return self.broken(error);
                         }
@@ -203,6 +213,7 @@ impl Actor {
         self.turns.figures.note_stage(self.turns.stage());
         let quiet = self.quiet_after().map(|quiet| self.last_event + quiet);
         let (renewal, ticks) = (self.renewal(), self.turns.ticks.next());
+        let streams = self.turns.outlet.exchanges.next();
         let seat = self.turns.seat();
         let may_rest = self.may_rest();
         match &seat {
@@ -217,6 +228,7 @@ impl Actor {
             }
             () = until(quiet) => Ok(Woken::Quiet),
             () = until(ticks) => Ok(Woken::Work),
+            () = until(streams) => Ok(Woken::Work),
             () = told(seat.as_deref()), if may_rest => Ok(Woken::Quiet),
             () = until(renewal) => {
                 self.turns.usage.used();
@@ -234,7 +246,7 @@ impl Actor {
 
     /// Returns true if the instance may go while the room is idle: no client relies on its memory.
     fn may_rest(&self) -> bool {
-        self.turns.outlet.roster.is_empty() || self.hibernates()
+        !self.turns.outlet.has_clients() || self.hibernates()
     }
 
     /// Returns true if the instance may go while clients are connected.
@@ -242,11 +254,16 @@ impl Actor {
         self.when_quiet == WhenQuiet::Hibernate && self.turns.ticks.next().is_none()
     }
 
-    /// Returns true if no client is connected, no request is under way, and no output or connection's end waits.
+    /// Returns true if no client is connected or waits, no request is under way, and no output or end waits.
     fn is_left(&self) -> bool {
         let outlet = &self.turns.outlet;
         let is_idle = !outlet.is_holding() && self.turns.outcalls.is_empty();
-        outlet.roster.is_empty() && is_idle && self.unheard.is_empty()
+        !outlet.has_clients() && is_idle && !self.has_unheard()
+    }
+
+    /// Returns true if the guest has not heard of an end.
+    fn has_unheard(&self) -> bool {
+        !self.unheard.is_empty() || !self.unheard_streams.is_empty()
     }
 
     /// Returns how long the room must be idle until its instance goes; `None` if it stays.
@@ -258,7 +275,7 @@ impl Actor {
         if self.leaves && self.is_left() {
             return Some(std::time::Duration::ZERO);
         }
-        if self.turns.outlet.roster.is_empty() || !self.unheard.is_empty() {
+        if !self.turns.outlet.has_clients() || self.has_unheard() {
             return Some(ms(limits.idle_evict_ms));
         }
         let hibernates = self.hibernates() && self.turns.is_live();
@@ -280,6 +297,11 @@ impl Actor {
             }
             Mail::Event(EventMail::Parting(ConnectionEnd::Closed { who, ending })) => {
                 self.close(who, ending).await?;
+            }
+            // Boxed, so that a message reserves no space for them.
+            Mail::Event(EventMail::Piece(piece)) => Box::pin(self.piece(*piece)).await?,
+            Mail::Event(EventMail::Gone(StreamGone { id, end })) => {
+                Box::pin(self.close_stream(id, end, RoomError::Gone)).await?;
             }
             Mail::Event(EventMail::Alarm(ring)) => self.ring(ring).await?,
             Mail::Event(EventMail::Outcall(mail)) => Box::pin(self.outcall_ended(mail)).await?,
@@ -311,23 +333,7 @@ impl Actor {
             Visit::Message { from, message } => self.message(from, message).await,
             // Boxed, because a message would otherwise reserve the space for it.
             Visit::Call { call, reply } => Box::pin(self.called(*call, reply)).await,
-            Visit::Request { request, reply } => {
-                match self.turn(&Event::Request(*request), None).await? {
-                    Ok(mut turn) => {
-                        let reply = match std::mem::replace(&mut turn.answer, GuestAnswer::Done) {
-                            GuestAnswer::Response(response) | GuestAnswer::Refused(response) => {
-                                Reply::Response(DueOutputs::new(reply, Ok(response)))
-                            }
-                            GuestAnswer::Done | GuestAnswer::Tags(_) | GuestAnswer::Returned(_) => {
-                                Reply::Nobody
-                            }
-                        };
-                        self.turns.hold(turn, reply);
-                    }
-                    Err(error) => self.refuse(Reply::Response(DueOutputs::new(reply, Err(error)))),
-                }
-                Ok(())
-            }
+            Visit::Request { request, body, reply } => self.request(*request, body, reply).await,
         }
     }
 
@@ -388,7 +394,7 @@ impl Actor {
     /// Waits until every output has left, and closes the remaining connections.
     async fn drain(&mut self, frame: &CloseFrame) -> Result<(), StoreError> {
         self.hold_down_to(0).await?;
-        self.turns.outlet.roster.close_all(frame);
+        self.turns.outlet.close_all(frame, &RoomError::Draining);
         self.mailbox.close().fail(&RoomError::Draining);
         Ok(())
     }

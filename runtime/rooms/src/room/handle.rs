@@ -12,11 +12,12 @@ use super::mail::{
 use super::mailbox::{Mailbox, Refused};
 use super::outbox::{ConnectionKey, Outbox, Outboxes};
 use super::outside::RoomCall;
+use super::responses::RoomAnswer;
 use super::{
     ActorReport, AlarmGuard, ClientWindow, RoomError, RoomOrders, RoomParts, StartFallback,
 };
 use room_core::config::AutoResponse;
-use room_core::event::{CloseFrame, Ending, Message, Request, Response};
+use room_core::event::{BodyDelivery, CloseFrame, Ending, Message, Request};
 use room_core::id::{ConnectionId, Serial};
 use room_core::jobs::{CallId, OutcallAnswer};
 use room_core::limits::ms;
@@ -117,7 +118,8 @@ impl RoomHandle {
         })
     }
 
-    /// Asks the room for a response.
+    /// Asks the room for a response. With [`BodyDelivery::Pieces`] the request's body follows on the way that an open
+    /// response has for it.
     ///
     /// # Errors
     /// [`RoomLeft`]; [`RoomError`] says why there is no response.
@@ -127,9 +129,12 @@ impl RoomHandle {
     pub fn request(
         &self,
         request: Request,
-    ) -> Result<impl Future<Output = Result<Response, RoomError>> + use<>, RoomLeft<Request>> {
+        body: BodyDelivery,
+    ) -> Result<impl Future<Output = Result<RoomAnswer, RoomError>> + use<>, RoomLeft<Request>>
+    {
         let (reply, answer) = oneshot::channel();
-        let queued = match self.mailbox.push(Visit::Request { request: Box::new(request), reply }) {
+        let visit = Visit::Request { request: Box::new(request), body, reply };
+        let queued = match self.mailbox.push(visit) {
             Err(Refused::Closed(Visit::Request { request, .. })) => return Err(RoomLeft(*request)),
             outcome => outcome.map_err(|_| RoomError::Busy),
         };

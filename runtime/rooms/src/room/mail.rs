@@ -9,13 +9,15 @@ use super::edit::{Edit, EditReply};
 use super::outbox::OutboxSender;
 use super::outcalls::OutcallOutcome;
 use super::outside::RoomCall;
+use super::responses::{PieceVerdict, RoomAnswer};
 use super::{
     ActorReport, Admission, ClientWindow, ConnectingClient, RoomError, RoomOrders, StartFallback,
 };
 use room_core::event::{
-    CallPayload, CloseFrame, Ending, Message, Request, Response, ResponseChunk,
+    BodyDelivery, BodyPiece, CallPayload, CloseFrame, Ending, Message, Request, ResponseChunk,
+    StreamEnd,
 };
-use room_core::id::Serial;
+use room_core::id::{RequestId, Serial};
 use room_core::jobs::{CallId, JobId, OutcallAnswer};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -31,6 +33,8 @@ pub(super) enum Mail {
 pub(super) enum EventMail {
     Visit(Visit),
     Parting(ConnectionEnd),
+    Piece(Box<PieceMail>),
+    Gone(StreamGone),
     Alarm(AlarmRing),
     Outcall(OutcallMail),
     Chunk(ChunkMail),
@@ -78,8 +82,12 @@ pub(super) enum Visit {
     Connect(Box<JoinRequest>),
     /// An open connection sent a message.
     Message { from: Serial, message: Message },
-    /// A plain request.
-    Request { request: Box<Request>, reply: oneshot::Sender<Result<Response, RoomError>> },
+    /// A plain request. Pieces of its body may follow as long as its response is open.
+    Request {
+        request: Box<Request>,
+        body: BodyDelivery,
+        reply: oneshot::Sender<Result<RoomAnswer, RoomError>>,
+    },
     /// Another room calls.
     Call { call: Box<RoomCall>, reply: oneshot::Sender<Result<OutcallAnswer, RoomError>> },
 }
@@ -99,6 +107,22 @@ pub(super) enum ConnectionEnd {
     Failed { who: Serial, error: String },
     /// A connection ended.
     Closed { who: Serial, ending: Ending },
+}
+
+/// A piece of a request's body: at most one of each request waits.
+#[derive(Debug)]
+pub(super) struct PieceMail {
+    pub(super) id: RequestId,
+    pub(super) piece: BodyPiece,
+    /// For what became of it.
+    pub(super) taken: oneshot::Sender<PieceVerdict>,
+}
+
+/// A report that an open response has ended: at most two a response.
+#[derive(Debug)]
+pub(super) struct StreamGone {
+    pub(super) id: RequestId,
+    pub(super) end: StreamEnd,
 }
 
 /// The alarm or timers may be due: at most one a room. It is a use if one is due, which the room decides.
@@ -200,6 +224,18 @@ impl MailType for ConnectionEnd {
     }
 }
 
+impl MailType for PieceMail {
+    const CLASS: MailClass = MailClass { bounded: true, wakes: true, is_use: true };
+
+    fn bytes(&self) -> usize {
+        self.piece.len()
+    }
+}
+
+impl MailType for StreamGone {
+    const CLASS: MailClass = MailClass { bounded: false, wakes: true, is_use: true };
+}
+
 impl MailType for AlarmRing {
     const CLASS: MailClass = MailClass { bounded: false, wakes: true, is_use: false };
 }
@@ -257,6 +293,8 @@ impl Mail {
         match self {
             Self::Event(EventMail::Visit(_)) => Visit::CLASS,
             Self::Event(EventMail::Parting(_)) => ConnectionEnd::CLASS,
+            Self::Event(EventMail::Piece(_)) => PieceMail::CLASS,
+            Self::Event(EventMail::Gone(_)) => StreamGone::CLASS,
             Self::Event(EventMail::Alarm(_)) => AlarmRing::CLASS,
             Self::Event(EventMail::Outcall(_)) => OutcallMail::CLASS,
             Self::Event(EventMail::Chunk(_)) => ChunkMail::CLASS,
@@ -271,6 +309,8 @@ impl Mail {
         match self {
             Self::Event(EventMail::Visit(post)) => post.bytes(),
             Self::Event(EventMail::Parting(post)) => post.bytes(),
+            Self::Event(EventMail::Piece(post)) => post.bytes(),
+            Self::Event(EventMail::Gone(post)) => post.bytes(),
             Self::Event(EventMail::Alarm(post)) => post.bytes(),
             Self::Event(EventMail::Outcall(post)) => post.bytes(),
             Self::Event(EventMail::Chunk(post)) => post.bytes(),
@@ -285,6 +325,8 @@ impl Mail {
         match self {
             Self::Event(EventMail::Visit(post)) => post.fail(error),
             Self::Event(EventMail::Parting(post)) => post.fail(error),
+            Self::Event(EventMail::Piece(post)) => post.fail(error),
+            Self::Event(EventMail::Gone(post)) => post.fail(error),
             Self::Event(EventMail::Alarm(post)) => post.fail(error),
             Self::Event(EventMail::Outcall(post)) => post.fail(error),
             Self::Event(EventMail::Chunk(post)) => post.fail(error),
@@ -304,6 +346,18 @@ impl From<Visit> for Mail {
 impl From<ConnectionEnd> for Mail {
     fn from(post: ConnectionEnd) -> Self {
         Self::Event(EventMail::Parting(post))
+    }
+}
+
+impl From<PieceMail> for Mail {
+    fn from(post: PieceMail) -> Self {
+        Self::Event(EventMail::Piece(Box::new(post)))
+    }
+}
+
+impl From<StreamGone> for Mail {
+    fn from(post: StreamGone) -> Self {
+        Self::Event(EventMail::Gone(post))
     }
 }
 

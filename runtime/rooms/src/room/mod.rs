@@ -6,6 +6,7 @@
 mod actor;
 mod alarm;
 mod edit;
+mod exchanges;
 mod faults;
 mod figures;
 mod gate;
@@ -20,6 +21,7 @@ mod outlet;
 mod outside;
 mod places;
 mod replacements;
+mod responses;
 mod roster;
 mod ticks;
 mod turns;
@@ -27,6 +29,7 @@ mod usage;
 
 pub use actor::{Actor, ActorReport, ClientWindow, Stopped};
 pub use edit::Edit;
+pub use exchanges::StreamsSummary;
 pub use figures::{EvictedTotals, FaultRecord, RoomFigures, RoomSnapshot, RoomStage};
 pub use handle::{ConnectingClient, JoinedConnection, RoomHandle, RoomLeft};
 pub use mail::AlarmGuard;
@@ -34,11 +37,15 @@ pub use mailbox::Mailbox;
 pub use outbox::{ConnectionKey, OutboxItem, Outboxes};
 pub use outside::{CallOutcome, FetchedChunk, Outside, RoomCall};
 pub use places::{RoomSlots, SharedRoomSlots};
+pub use responses::{
+    BodySender, OpenResponse, PieceVerdict, ResponsePart, ResponseStart, RoomAnswer,
+};
 pub use roster::ConnectionSummary;
 pub use turns::RoomParts;
 
 use handle::Admission;
 use room_core::config::WhenQuiet;
+use room_core::event::BodyFault;
 use room_core::ttl::Lifetime;
 use room_guest::{Code, GuestFault};
 use room_store::StoreError;
@@ -83,6 +90,9 @@ pub enum RoomError {
     /// Its storage failed. No output that depended on it left the room.
     #[error(transparent)]
     Storage(#[from] StoreError),
+    /// The body of the request did not arrive, and the room did not answer.
+    #[error(transparent)]
+    Body(#[from] BodyFault),
     /// It failed too often and rests.
     #[error("the room failed repeatedly and rests")]
     Broken,

@@ -192,6 +192,11 @@ impl OutboxSender {
         !self.socket.state().slots[self.slot].has_reader
     }
 
+    /// Returns true if it has ended, so that it takes no further items.
+    pub fn is_over(&self) -> bool {
+        self.socket.state().slots[self.slot].queue.ended
+    }
+
     /// Returns the client's backlog: messages and bytes that wait for its socket.
     pub fn lag(&self) -> (usize, usize) {
         let state = self.socket.state();

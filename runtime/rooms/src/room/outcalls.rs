@@ -12,7 +12,8 @@ use room_core::event::{CallPayload, Response, ResponseChunk};
 use room_core::fetch::FetchFailure;
 use room_core::id::RoomId;
 use room_core::jobs::{
-    BodyDelivery, CallId, JobId, Outcall, OutcallAnswer, OutcallFailure, OutcallTarget, RoomAddress,
+    CallId, JobId, Outcall, OutcallAnswer, OutcallFailure, OutcallTarget, ResponseDelivery,
+    RoomAddress,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -138,7 +139,7 @@ impl OutcallRoute<'_> {
         match &outcall.target {
             OutcallTarget::Fetch { request, delivery, .. } => {
                 let key = idempotency_key(self.room, id);
-                let in_chunks = *delivery == BodyDelivery::Chunks;
+                let in_chunks = *delivery == ResponseDelivery::Chunks;
                 let (chunks, taken) =
                     in_chunks.then(|| self.chunks(id, outcall.tag.clone())).unzip();
                 let fetched = self.outside.fetch(self.room, request.clone(), key, chunks);

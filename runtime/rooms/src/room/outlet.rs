@@ -3,14 +3,17 @@
 //! Invariant: outputs leave only through the gate, in the order of the turns. It does not know guests or
 //! where commits go: it asks for their outcomes.
 
+use super::exchanges::Exchanges;
 use super::figures::RoomFigures;
 use super::gate::OutputGate;
 use super::handle::Admission;
+use super::responses::RoomAnswer;
 use super::roster::{NumberedOutputs, Roster};
+use super::turns::RoomParts;
 use super::{AlarmGuard, RoomError};
 use crate::taps::RoomTap;
-use room_core::event::{CloseFrame, Response};
-use room_core::id::Serial;
+use room_core::event::CloseFrame;
+use room_core::id::{RequestId, Serial};
 use room_core::jobs::{CallId, JobId, Outcall, OutcallAnswer, RoomAddress};
 use room_core::metrics::RoomMetrics;
 use room_core::turn::{Output, Refusal};
@@ -19,9 +22,10 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// The gate and the roster behind it.
+/// The gate, and the roster and the exchanges behind it.
 pub(super) struct Outlet {
     pub(super) roster: Roster,
+    pub(super) exchanges: Exchanges,
     gate: OutputGate<HeldTurn>,
     /// Bytes of what the gate holds.
     held_bytes: usize,
@@ -77,7 +81,9 @@ pub(super) enum Reply {
     Joined(DueOutputs<Admission>),
     /// A connection whose end was handled. Its outbox ends here, after the earlier outputs.
     Left(Serial),
-    Response(DueOutputs<Response>),
+    Response(DueOutputs<RoomAnswer>),
+    /// An open response ends early. If it has not begun, its client gets the error.
+    Cut(RequestId, RoomError),
     Alarm(AlarmGuard),
     /// Another room, whose call was carried out.
     Called(DueOutputs<OutcallAnswer>),
@@ -122,7 +128,12 @@ impl Reply {
             Self::Edited(due) => due.fail(error),
             Self::Called(due) => due.fail(error),
             // The loss of the guard informs the sender.
-            Self::Nobody | Self::Left(_) | Self::Alarm(_) | Self::Forget(_) | Self::Taken(_) => {}
+            Self::Nobody
+            | Self::Left(_)
+            | Self::Cut(..)
+            | Self::Alarm(_)
+            | Self::Forget(_)
+            | Self::Taken(_) => {}
         }
     }
 }
@@ -131,7 +142,9 @@ impl HeldTurn {
     fn bytes(&self) -> usize {
         let outputs: usize = self.said.outputs.iter().map(Output::bytes).sum();
         let reply = match &self.reply {
-            Reply::Response(DueOutputs { outcome: Ok(response), .. }) => response.body.len(),
+            Reply::Response(DueOutputs { outcome: Ok(RoomAnswer::Whole(response)), .. }) => {
+                response.body.len()
+            }
             Reply::Called(DueOutputs { outcome: Ok(answer), .. }) => answer.bytes(),
             _ => 0,
         };
@@ -141,13 +154,11 @@ impl HeldTurn {
 
 impl Outlet {
     /// Makes an outlet without connections, which holds nothing.
-    pub(super) fn new(
-        metrics: Arc<RoomMetrics>,
-        figures: Arc<RoomFigures>,
-        tap: Arc<RoomTap>,
-    ) -> Self {
+    pub(super) fn new(parts: Arc<RoomParts>, figures: Arc<RoomFigures>, tap: Arc<RoomTap>) -> Self {
         let (roster, gate) = (Roster::new(figures, tap), OutputGate::default());
-        Self { roster, gate, held_bytes: 0, let_out: Vec::new(), metrics }
+        let metrics = parts.metrics.clone();
+        let (exchanges, let_out) = (Exchanges::new(parts), Vec::new());
+        Self { roster, exchanges, gate, held_bytes: 0, let_out, metrics }
     }
 
     /// Takes a turn's outputs. `commit` is the offset at which its writes are durable, if it wrote.
@@ -165,6 +176,11 @@ impl Outlet {
     /// Takes an answer to a caller, without outputs. `commit` is the offset that the answer waits for.
     pub(super) fn answer(&mut self, commit: Option<Offset>, reply: Reply) {
         self.hold(commit, TurnOutputs::default(), reply);
+    }
+
+    /// Returns true if a client is connected, or waits for the rest of a response.
+    pub(super) fn has_clients(&self) -> bool {
+        !self.roster.is_empty() || !self.exchanges.is_empty()
     }
 
     /// Returns the bytes of outputs whose turns are not durable yet.
@@ -197,7 +213,13 @@ impl Outlet {
         for release in self.gate.abandon() {
             release.reply.fail(error);
         }
+        self.close_all(frame, error);
+    }
+
+    /// Ends all connections with this frame, and all open responses with this error.
+    pub(super) fn close_all(&mut self, frame: &CloseFrame, error: &RoomError) {
         self.roster.close_all(frame);
+        self.exchanges.cut_all(error);
     }
 
     fn let_out(&mut self, release: HeldTurn) {
@@ -208,13 +230,14 @@ impl Outlet {
         if let Reply::Joined(DueOutputs { outcome: Ok(admission), .. }) = &release.reply {
             self.roster.opened(admission.serial);
         }
-        self.roster.say(release.said, release.horizon);
+        self.roster.say(release.said, release.horizon, &mut self.exchanges);
         self.let_out.extend(release.asked.into_iter().map(LetOut::Asked));
         match release.reply {
             Reply::Nobody => {}
             Reply::Joined(due) => due.send(),
             Reply::Left(serial) => self.roster.hang_up(serial),
             Reply::Response(due) => due.send(),
+            Reply::Cut(id, error) => self.exchanges.cut(id, &error),
             Reply::Alarm(done) => drop(done.send(())),
             Reply::Edited(due) => due.send(),
             Reply::Called(due) => due.send(),

@@ -3,6 +3,7 @@
 //! Invariant: a broadcast reaches the connections that were open when its turn committed, once and in order,
 //! and no connection that came later. It does not know when an output may leave.
 
+use super::exchanges::Exchanges;
 use super::figures::RoomFigures;
 use super::outbox::OutboxSender;
 use super::replacements::Replacements;
@@ -174,11 +175,13 @@ impl Roster {
         self.connections.newest()
     }
 
-    /// Sends a turn's outputs. `horizon` is the newest connection at the time of the turn.
+    /// Sends a turn's outputs; those to open responses go to `exchanges`. `horizon` is the newest connection at the
+    /// time of the turn.
     pub(super) fn say(
         &self,
         NumberedOutputs { first, outputs }: NumberedOutputs,
         horizon: Option<Serial>,
+        exchanges: &mut Exchanges,
     ) {
         let mut said = 0;
         for (at, output) in outputs.into_iter().enumerate() {
@@ -194,6 +197,9 @@ impl Roster {
                     }
                 }
                 Output::Close { to, frame } => self.close(number, to, frame),
+                output @ (Output::Respond { .. } | Output::Write { .. } | Output::End { .. }) => {
+                    exchanges.let_out(output);
+                }
                 Output::Broadcast { message, tag, without } => {
                     // A client that has left since gets the messages before its close frame, and nothing after it.
                     let all = self.connections.all().chain(self.leaving.values().map(Box::as_ref));

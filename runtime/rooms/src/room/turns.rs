@@ -129,7 +129,7 @@ impl Turns {
             outcalls: RoomOutcalls::default(),
             ticks: Ticks::default(),
             store,
-            outlet: Outlet::new(parts.metrics.clone(), figures.clone(), tap.clone()),
+            outlet: Outlet::new(parts.clone(), figures.clone(), tap.clone()),
             figures,
             tap,
             room,
@@ -333,6 +333,12 @@ impl Turns {
                 Box::new(turn.for_job(*id, again.clone().map(Job::Timer)))
             }
             Event::Answer { id, .. } => Box::new(turn.for_job(*id, None)),
+            Event::Request(_) => {
+                // The turn's event takes the next number.
+                let number = self.store.sequence().last().after(1);
+                let own = self.outlet.exchanges.own(number);
+                Box::new(turn.for_request(own))
+            }
             _ => turn,
         };
         let called = {
@@ -416,18 +422,19 @@ impl Turns {
         let turn = Turn::new(self.store.view(), connections, about, limits);
         // The turn's event takes the next number.
         let first = JobId::first_of(self.store.sequence().last().after(1));
-        Box::new(turn.with_jobs(self.jobs.table(), first))
+        let turn = turn.with_jobs(self.jobs.table(), first);
+        Box::new(turn.with_responses(self.outlet.exchanges.open()))
     }
 
     /// Ends a turn in the middle of a callback and starts another.
     async fn flush(&mut self, flush: Flush, about: Option<Serial>) -> Result<(), StoreError> {
         let Flush { turn, resume } = flush;
-        let tries = turn.alarm_tries();
+        let (tries, own) = (turn.alarm_tries(), turn.own_request());
         let (effects, carried) = turn.finish_part().map_err(unreadable)?;
         let (said, offset) = self.commit(effects).await?;
         self.outlet.hold(offset, said, Reply::Nobody);
         // A guest that does not resume was stopped by its budget.
-        let next = self.begin(about).continued(carried).with_alarm_tries(tries);
+        let next = self.begin(about).continued(carried).with_alarm_tries(tries).for_request(own);
         drop(resume.send(Box::new(next)));
         Ok(())
     }

@@ -8,10 +8,10 @@
 
 use super::{Party, ResidentPhase, Rooms, RoomsState, Unreachable};
 use crate::room::{
-    ConnectingClient, ConnectionKey, JoinedConnection, Outboxes, RoomError, RoomHandle, RoomLeft,
-    RoomParts,
+    ConnectingClient, ConnectionKey, JoinedConnection, Outboxes, RoomAnswer, RoomError, RoomHandle,
+    RoomLeft, RoomParts,
 };
-use room_core::event::{Request, Response};
+use room_core::event::{BodyDelivery, Request};
 use room_core::id::RoomId;
 use std::sync::Arc;
 
@@ -87,9 +87,10 @@ impl Rooms {
         &self,
         entrance: &RoomEntrance,
         mut request: Request,
-    ) -> Result<Option<Response>, Unreachable> {
+        body: BodyDelivery,
+    ) -> Result<Option<RoomAnswer>, Unreachable> {
         loop {
-            match self.through(entrance, |handle| handle.request(request))? {
+            match self.through(entrance, |handle| handle.request(request, body))? {
                 None => return Ok(None),
                 Some(Ok(response)) => return Ok(Some(response.await?)),
                 Some(Err(RoomLeft(back))) => request = back,

@@ -1,6 +1,7 @@
 //! What leaves a room, and when: with a real guest, and a disk that waits or fails.
 
 mod numbers;
+mod streams;
 mod timers;
 
 use super::*;
@@ -8,7 +9,7 @@ use crate::cluster::ProjectHomes;
 use crate::room::{ConnectingClient, ConnectionKey, JoinedConnection, OutboxItem, Outboxes};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use room_core::event::{CloseFrame, Message, Request};
+use room_core::event::{BodyDelivery, CloseFrame, Message, Request};
 use room_core::id::ConnectionId;
 use room_core::limits::Limits;
 use room_core::logs::{LogFilter, LogLevel, WatchStart, WatchedLines};
@@ -51,7 +52,7 @@ impl TestNode {
         );
         let code = Code { module, vars: Arc::default() };
         let (origins, cors) = (Origins::default(), Cors::Off);
-        let fetch_hosts = Default::default();
+        let (fetch_hosts, request_bodies) = Default::default();
         let party = Party {
             code,
             when_quiet,
@@ -60,6 +61,7 @@ impl TestNode {
             origins,
             cors,
             fetch_hosts,
+            request_bodies,
         };
         let name = PartyName::parse("main").unwrap();
         rooms.deploy(HashMap::from([(name, party)])).await.unwrap();
@@ -81,7 +83,8 @@ impl TestNode {
 
     async fn request(&self, script: &str) -> Result<String, Unreachable> {
         let entrance = self.rooms.entrance(&lobby())?;
-        let response = within(self.rooms.request(&entrance, post(script))).await?.unwrap();
+        let asked = self.rooms.request(&entrance, post(script), BodyDelivery::Whole);
+        let response = within(asked).await?.unwrap().whole().unwrap();
         Ok(String::from_utf8_lossy(&response.body).into_owned())
     }
 
@@ -424,7 +427,7 @@ async fn an_evicted_room_still_sends_its_held_outputs() {
     node.held().await;
     let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
     let entrance = node.rooms.entrance(&other).unwrap();
-    let mut asked = std::pin::pin!(node.rooms.request(&entrance, post("[]")));
+    let mut asked = std::pin::pin!(node.rooms.request(&entrance, post("[]"), BodyDelivery::Whole));
     for _ in 0..100 {
         // The writes of its own start wait for the disk, too.
         assert!(futures_util::poll!(asked.as_mut()).is_pending());
@@ -565,7 +568,7 @@ async fn the_deployment_that_admits_a_client_is_the_one_its_room_runs() {
     node.rooms.deploy(node.parties()).await.unwrap();
     // The room does not run yet: it would start with the code that is deployed now.
     assert!(node.enter(&before, "a").await.is_none());
-    assert!(node.rooms.request(&before, post("[]")).await.unwrap().is_none());
+    assert!(node.rooms.request(&before, post("[]"), BodyDelivery::Whole).await.unwrap().is_none());
     assert_eq!(node.rooms.count(), 0, "an entrance that is closed activates nothing");
     let _a = node.connect("a").await;
     // The room runs, and does not know of the deployment yet.
@@ -583,7 +586,12 @@ async fn the_deployment_that_admits_a_client_is_the_one_its_room_runs() {
         std::ptr::eq(newest.party(), entrance.party())
     };
     assert!(!leads_to_newest());
-    assert!(within(node.rooms.request(&newest, post("[]"))).await.unwrap().is_some());
+    assert!(
+        within(node.rooms.request(&newest, post("[]"), BodyDelivery::Whole))
+            .await
+            .unwrap()
+            .is_some()
+    );
     // From the moment of its report on, the old entrance is closed, and the entrance of all rooms leads to
     // it, too.
     drop(kept);

@@ -12,11 +12,13 @@ mod outcalls;
 mod plan;
 mod samples;
 mod step;
+mod streams;
 
 use plan::Plan;
 use room_sdk::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use step::Step;
 
 const STARTS: &str = "~starts";
@@ -44,6 +46,8 @@ pub struct Puppet {
     failed_answers: u64,
     /// What [`Step::Leak`] keeps.
     leaked: Vec<Vec<u8>>,
+    /// The bodies that come in pieces, by the ids of their requests.
+    uploads: HashMap<String, streams::Upload>,
 }
 
 /// The facts about a room that a test can read.
@@ -58,6 +62,7 @@ struct Report {
     connections: Vec<Value>,
     keys: Vec<String>,
     alarm: Option<u64>,
+    streams: Vec<String>,
 }
 
 impl Puppet {
@@ -87,6 +92,7 @@ impl Puppet {
             connections: connections.collect::<Result<_>>()?,
             keys: keys.collect::<Result<_>>()?,
             alarm: ctx.alarm().get().map(Timestamp::as_millis),
+            streams: streams::ids(ctx),
         })
     }
 }
@@ -198,6 +204,9 @@ impl Room for Puppet {
     fn on_request(&mut self, ctx: &Context, request: Request) -> Result<Response> {
         self.handled += 1;
         Plan::run(self, ctx, "on_request", None)?;
+        if let Some(open) = streams::respond(ctx, &request)? {
+            return Ok(open);
+        }
         match request.rest() {
             "/reflect" => Response::json(&json!({
                 "method": request.method(),
@@ -230,6 +239,18 @@ impl Room for Puppet {
             }
             _ => Response::json(&self.report(ctx)?),
         }
+    }
+
+    fn on_body(&mut self, ctx: &Context, id: &str, piece: BodyPiece) -> Result {
+        self.handled += 1;
+        Plan::run(self, ctx, "on_body", None)?;
+        streams::take(self, ctx, id, piece)
+    }
+
+    fn on_stream_close(&mut self, ctx: &Context, _: &str, end: StreamEnd) -> Result {
+        self.handled += 1;
+        Plan::run(self, ctx, "on_stream_close", None)?;
+        note(ctx, format!("stream {end:?}"))
     }
 
     fn on_alarm(&mut self, ctx: &Context) -> Result {

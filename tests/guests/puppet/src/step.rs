@@ -4,6 +4,7 @@
 
 use crate::outcalls::Ask;
 use crate::plan::Plan;
+use crate::streams::StreamStep;
 use crate::{Puppet, faults, note, samples};
 use room_sdk::prelude::*;
 use serde::Deserialize;
@@ -88,6 +89,8 @@ pub(crate) enum Step {
     Tick(u64),
     /// Ends the ticks.
     StopTicks,
+    /// Does something with a response that is open.
+    Stream(StreamStep),
     /// Notes how often the alarm has failed before.
     NoteTries,
     /// Says the bytes of the storage, and their bound.
@@ -218,6 +221,7 @@ impl Step {
                     Err(error) => say(format!("undone: {error:#}")),
                 }
             }
+            Self::Stream(step) => step.run(ctx, say),
             Self::Report => say(serde_json::to_string(&room.report(ctx)?)?),
             step => step.store(ctx, say),
         }

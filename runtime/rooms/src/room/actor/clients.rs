@@ -148,6 +148,11 @@ impl Actor {
         for (who, ending) in std::mem::take(&mut self.unheard) {
             self.tell_end(who, ending).await?;
         }
+        if !self.unheard_streams.is_empty() {
+            for (id, end) in std::mem::take(&mut self.unheard_streams) {
+                self.tell_stream_end(id, end).await?;
+            }
+        }
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! know who asks.
 
 use super::super::edit::{Edit, EditReply};
+use super::super::exchanges::StreamsSummary;
 use super::super::outlet::{DueOutputs, Reply};
 use super::super::roster::ConnectionSummary;
 use super::Actor;
@@ -47,6 +48,8 @@ pub struct ActorReport {
     pub running: usize,
     /// The pause of its ticks, if it has any.
     pub ticks: Option<Duration>,
+    /// Its open responses.
+    pub streams: StreamsSummary,
     /// Its stored facts.
     pub facts: RoomFacts,
 }
@@ -76,6 +79,7 @@ impl Actor {
             outcalls: self.turns.jobs.oldest_outcalls(OUTCALLS_SHOWN),
             running: self.turns.outcalls.len(),
             ticks: self.turns.ticks.every(),
+            streams: self.turns.outlet.exchanges.summary(),
             facts: self.turns.store.facts(),
         }
     }

@@ -21,7 +21,7 @@ impl Actor {
         // The next event tries to start the guest again.
         self.failed_start = None;
         self.turns.release()?;
-        if !self.turns.outlet.roster.is_empty() {
+        if self.turns.outlet.has_clients() {
             self.last_event = Instant::now();
         }
         Ok(())

@@ -26,6 +26,7 @@ impl Turns {
             self.ticks.change(change);
         }
         self.outlet.roster.apply(&mut effects);
+        self.outlet.exchanges.apply(&mut effects);
         Ok((TurnOutputs { said, asked }, offset))
     }
 
@@ -52,6 +53,7 @@ impl Turns {
         let said = self.numbered(std::mem::take(&mut effects.outputs));
         let offset = self.end().await?;
         self.outlet.roster.apply(&mut effects);
+        self.outlet.exchanges.apply(&mut effects);
         // What is stored for the room is gone, and its requests with it.
         Ok((TurnOutputs { said, asked: Vec::new() }, Some(offset)))
     }

@@ -52,7 +52,12 @@ async fn numbers_continue_after_a_room_slept() {
     // Another room takes the only place, and gives it back: the lobby starts again.
     let other = RoomId::new(PartyName::parse("main").unwrap(), "other", 256).unwrap();
     let entrance = node.rooms.entrance(&other).unwrap();
-    assert!(within(node.rooms.request(&entrance, post("[]"))).await.unwrap().is_some());
+    assert!(
+        within(node.rooms.request(&entrance, post("[]"), BodyDelivery::Whole))
+            .await
+            .unwrap()
+            .is_some()
+    );
     tell(&a, "free").await;
     assert_eq!(heard(&a, 1).await, [text("free")]);
     assert_eq!(places(&node), [1, 2, 5]);
@@ -85,14 +90,15 @@ async fn a_refused_record_breaks_its_room_alone() {
     node.disk.hold();
     tell(&a, r#"[{"put":["lost",1]},{"say":"lost"}]"#).await;
     let other = node.rooms.entrance(&other).unwrap();
-    let mut asked = std::pin::pin!(node.rooms.request(&other, post(r#"[{"add":"n"}]"#)));
+    let mut asked =
+        std::pin::pin!(node.rooms.request(&other, post(r#"[{"add":"n"}]"#), BodyDelivery::Whole));
     assert!(futures_util::poll!(asked.as_mut()).is_pending());
     node.held().await;
     node.disk.refuse(&lobby(), true);
     node.disk.work();
     let end = OutboxItem::Goodbye(CloseFrame::new(1011, "the room's storage failed"));
     assert_eq!(heard(&a, 1).await, [end]);
-    assert_eq!(within(asked).await.unwrap().unwrap().status, 200);
+    assert_eq!(within(asked).await.unwrap().unwrap().whole().unwrap().status, 200);
     assert_eq!(node.rooms.storage_failure(), None);
     node.disk.refuse(&lobby(), false);
     assert_eq!(node.request(r#"[{"list":{}}]"#).await, Ok(r#"[""]"#.to_owned()));
