@@ -7,8 +7,9 @@
 use hashbrown::HashMap;
 use room_core::clock::Clock;
 use room_core::config::{
-    AssetError, Audience, CacheControl, Cors, FetchHostError, FetchHosts, OriginError, Origins,
-    PartyConfig, PrefixError, Project, RoomsPrefix, StorageConfig,
+    AssetError, Audience, CacheControl, Cors, Cron, CronError, CronSetting, FetchHostError,
+    FetchHosts, OriginError, Origins, PartyConfig, PrefixError, Project, RoomsPrefix,
+    StorageConfig,
 };
 use room_core::id::{NameError, PartyName, RoomId};
 use room_core::limits::{Limits, Misfit, ms};
@@ -20,6 +21,7 @@ use room_guest::{Code, Engine, Instance, LiveSamples, LoadError};
 use room_operator::Operator;
 use room_rooms::alarms::Alarms;
 use room_rooms::cluster::ProjectHomes;
+use room_rooms::crons::Crons;
 use room_rooms::expiry::{self, Expiry};
 use room_rooms::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
 use room_store::{Store, StoreError, Verified};
@@ -38,6 +40,7 @@ pub(crate) struct Node {
     door: FrontDoor,
     store: Store,
     operator: Operator,
+    crons: Crons,
     limits: Arc<Limits>,
     clock: Clock,
     served: Served,
@@ -46,7 +49,7 @@ pub(crate) struct Node {
     /// Held by a deployment, so that there is one at a time.
     deploying: Mutex<()>,
     stop: CancellationToken,
-    /// The tasks that ring alarms and end unused rooms; empty once the node has stopped them.
+    /// The tasks that ring alarms, call rooms for crons and end unused rooms; empty once the node has stopped them.
     wakers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -101,6 +104,9 @@ pub enum DeployError {
     /// A setting of the static files is invalid.
     #[error(transparent)]
     Assets(#[from] AssetError),
+    /// A cron is invalid.
+    #[error(transparent)]
+    Cron(#[from] CronError),
     /// The previously configured ttls cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -164,13 +170,20 @@ impl Node {
         };
         let (counts, forwarder) = (metrics.clone(), share.forwarder.clone());
         let door = FrontDoor::new(rooms.clone(), forwarder, &guests, clock, audience, counts);
-        let operator =
-            Operator::new(dir, store.clone(), rooms.clone(), door.clone(), limits.clone())?;
+        let home = door.clone();
+        let crons = Crons::new(rooms.clone(), move |room| home.here(room.clone()).is_ok());
+        let theirs = (rooms.clone(), crons.clone());
+        let operator = Operator::new(dir, store.clone(), theirs, door.clone(), limits.clone())?;
         let alarms = Alarms::new(store.clone(), rooms.clone(), clock, limits.clone());
         let expiry = Expiry::new(store.clone(), rooms.clone(), served, limits.clone());
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(metrics.clone().look_after()));
         let Guests { engine, spares, .. } = guests;
+        let wakers = vec![
+            tokio::spawn(alarms.run()),
+            tokio::spawn(expiry.run()),
+            tokio::spawn(crons.clone().run()),
+        ];
         Ok(Self {
             engine,
             spares,
@@ -178,13 +191,14 @@ impl Node {
             door,
             store,
             operator,
+            crons,
             limits,
             clock,
             served,
             logs,
             metrics,
             deploying: Mutex::new(()),
-            wakers: Mutex::new(vec![tokio::spawn(alarms.run()), tokio::spawn(expiry.run())]),
+            wakers: Mutex::new(wakers),
             stop,
         })
     }
@@ -262,6 +276,7 @@ impl Node {
                 return Err(DeployError::Twice(name));
             }
         }
+        let crons = self.crons(&project.crons, &parties)?;
         let compiled = begun.elapsed();
         let hash =
             |(name, party): (&PartyName, &Party)| format!("{name} {}", party.code.module.hash());
@@ -269,6 +284,7 @@ impl Node {
         hashes.sort_unstable();
         let done = self.rooms.deploy(parties).await.map_err(start_error)?;
         expiry::keep(&self.store, self.served, Some(&lifetimes));
+        self.crons.replace(crons);
         self.door.set_prefix(prefix);
         let single_page = project.asset_settings.single_page;
         self.door.set_assets(project.assets, single_page, cache);
@@ -292,6 +308,23 @@ impl Node {
             }
         }
         Ok(expiry::lifetimes(&self.store, self.served, &ttls)?)
+    }
+
+    /// Checks the crons of a project with these parties.
+    fn crons(
+        &self,
+        settings: &[CronSetting],
+        parties: &HashMap<PartyName, Party>,
+    ) -> Result<Vec<Cron>, CronError> {
+        let mut names: Vec<PartyName> = parties.keys().cloned().collect();
+        names.sort();
+        let crons = Cron::parse_all(settings, &names, &self.limits)?;
+        let deaf = crons.iter().find(|cron| {
+            let party = parties.get(&cron.party);
+            party.is_some_and(|party| !party.code.module.handles_crons())
+        });
+        deaf.map_or(Ok(()), |cron| Err(cron.without_code()))?;
+        Ok(crons)
     }
 
     /// Sets what pages that load `/_room/overlay.js` show about the code behind them, until the next call;
@@ -378,7 +411,7 @@ impl Node {
 }
 
 impl Node {
-    /// Ends the tasks that ring alarms and search for unused rooms, and waits until they are dropped: until
+    /// Ends the tasks that wake rooms and search for unused ones, and waits until they are dropped: until
     /// then they hold the store, and with it the folder.
     async fn silence(&self) {
         let wakers = std::mem::take(&mut *self.wakers.lock().await);

@@ -11,13 +11,14 @@ use std::panic;
 use std::time::UNIX_EPOCH;
 
 use crate::bindings::exports::room::runtime::{
-    batch, door, events, expiry, fetch, outcall_events, timer_events,
+    batch, cron_events, door, events, expiry, fetch, outcall_events, timer_events,
 };
 use crate::bindings::room::runtime::{
     alarm, connections, inbox, log, outcalls, room, storage, timers, types,
 };
 use crate::connection::{Close, Connection};
 use crate::context::Context;
+use crate::cron::Cron;
 use crate::error::{ConnectionError, OutcallError, StorageError, TimerError, too_deep};
 use crate::host::{
     ConnectionData, Entry, Host, ListOptions, OutcallRecord, OutcallTarget, Page, RoomAddress,
@@ -166,6 +167,12 @@ impl<R: Room> outcall_events::Guest for Component<R> {
     ) -> Result<(), String> {
         let answer = answer.map_err(Into::into);
         Self::turn(|room, ctx| room.on_answer(ctx, Answer { id, tag, answer }))
+    }
+}
+
+impl<R: Room> cron_events::Guest for Component<R> {
+    fn on_cron(name: String, at: u64) -> Result<(), String> {
+        Self::turn(|room, ctx| room.on_cron(ctx, Cron::new(name, at)))
     }
 }
 

@@ -12,6 +12,7 @@ mod assets;
 mod auto_response;
 mod batches;
 mod cors;
+mod crons;
 mod crowds;
 mod damaged;
 mod dashboard;

@@ -4,7 +4,7 @@
 
 use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
-    AssetSettings, Audience, AutoResponse, Config, CorsSetting, DeployError, Deployed,
+    AssetSettings, Audience, AutoResponse, Config, CorsSetting, CronSetting, DeployError, Deployed,
     FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies, Runtime, StartError,
     StorageConfig, Tls, Ttl, WhenQuiet,
 };
@@ -26,6 +26,7 @@ pub struct Setup {
     cors: Option<CorsSetting>,
     prefix: Option<String>,
     fetch: FetchSettings,
+    crons: Vec<CronSetting>,
     origins: Vec<String>,
     tls: Option<Tls>,
     proxies: Proxies,
@@ -60,6 +61,7 @@ impl Setup {
             cors: None,
             prefix: None,
             fetch: FetchSettings::default(),
+            crons: Vec::new(),
             origins: Vec::new(),
             tls: None,
             proxies: Proxies::default(),
@@ -144,6 +146,13 @@ impl Setup {
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = Some(prefix.to_owned());
+        self
+    }
+
+    /// With these crons, and no others.
+    #[must_use]
+    pub fn crons(mut self, crons: &[CronSetting]) -> Self {
+        self.crons = crons.to_vec();
         self
     }
 
@@ -310,7 +319,7 @@ impl TestNode {
     /// # Errors
     /// As [`Runtime::deploy`].
     pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
-        let Setup { assets, asset_settings, origins, prefix, fetch, .. } = &self.setup;
+        let Setup { assets, asset_settings, origins, prefix, fetch, crons, .. } = &self.setup;
         let project = Project {
             parties,
             assets: assets.clone(),
@@ -318,6 +327,7 @@ impl TestNode {
             origins: origins.clone(),
             prefix: prefix.clone(),
             fetch: fetch.clone(),
+            crons: crons.clone(),
         };
         within("a deployment", self.runtime.deploy(project)).await
     }

@@ -91,6 +91,7 @@ fn release(
         origins: manifest.origins.clone(),
         fetch: manifest.fetch.clone(),
         asset_settings: manifest.asset_settings.clone(),
+        crons: manifest.crons.clone(),
         prefix: manifest.prefix.as_ref().map(|own| own.get_ref().clone()),
         ..Release::default()
     };

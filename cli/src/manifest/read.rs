@@ -5,6 +5,7 @@
 
 mod assets;
 mod cors;
+mod crons;
 mod fetch;
 
 use super::{Manifest, Party, name_problem};
@@ -20,10 +21,12 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys of the file and of its sections.
-pub(super) const TOP: &[&str] = &["name", "parties", "assets", "serve", "fetch", "vars", "limits"];
+pub(super) const TOP: &[&str] =
+    &["name", "parties", "assets", "serve", "fetch", "crons", "vars", "limits"];
 pub(super) const PARTY: &[&str] = &["path", "hibernate", "auto_response", "ttl", "cors"];
 pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(super) const ASSETS: &[&str] = &["dir", "single_page", "cache"];
+pub(super) const CRON: &[&str] = &["schedule", "zone", "party", "room", "rooms"];
 pub(super) const SERVE: &[&str] = &["hosts", "origins", "prefix"];
 pub(super) const FETCH: &[&str] = &["hosts"];
 
@@ -42,6 +45,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("origins", "it belongs to `[serve]`"),
     ("prefix", "it belongs to `[serve]`"),
     ("env", "variables are `[vars]`"),
+    ("schedule", "it belongs to a cron: `[crons.NAME]`"),
 ];
 
 /// The content of `[serve]`, as far as it can be read.
@@ -91,6 +95,7 @@ impl ManifestReader<'_> {
         let mut assets = AssetSection::default();
         let mut serve = Serve::default();
         let mut fetched = Vec::new();
+        let mut crons = Vec::new();
         let mut vars = BTreeMap::new();
         let mut limits = Limits::default();
         for (key, value) in table {
@@ -100,6 +105,7 @@ impl ManifestReader<'_> {
                 "assets" => assets = self.assets(value),
                 "serve" => serve = self.serve(value),
                 "fetch" => fetched = self.fetch(value),
+                "crons" => crons = self.crons(value),
                 "vars" => vars = self.vars(value),
                 "limits" => limits = self.limits(value),
                 _ => self.unknown(key, "room.toml", TOP),
@@ -112,6 +118,7 @@ impl ManifestReader<'_> {
         if parties.is_empty() {
             parties.push(Party::default_at(0..0));
         }
+        let crons = self.checked_crons(crons, &parties, &limits);
         let Some(name) = name else {
             self.complain(Code::NoName, "the project has no name", 0..0, "here")
                 .help_last("put `name = \"my-project\"` at the top of the file");
@@ -128,6 +135,7 @@ impl ManifestReader<'_> {
             origins,
             prefix,
             fetch,
+            crons,
             vars,
             limits,
         })

@@ -6,6 +6,7 @@
 
 mod assets;
 mod cors;
+mod crons;
 mod fetch;
 mod module;
 mod origin;
@@ -15,6 +16,7 @@ mod space;
 
 pub use assets::{AssetCache, AssetError, AssetSettings, CacheControl};
 pub use cors::{Cors, CorsRight, CorsSetting};
+pub use crons::{Cron, CronError, CronSetting, too_many_crons};
 pub use fetch::{FetchHost, FetchHostError, FetchHosts, FetchScheme, FetchSettings, is_public};
 pub use module::ModuleSource;
 pub use origin::Origins;
@@ -91,6 +93,8 @@ pub struct Project {
     pub prefix: Option<String>,
     /// The servers that its rooms may fetch from.
     pub fetch: FetchSettings,
+    /// What calls its rooms at planned times.
+    pub crons: Vec<CronSetting>,
 }
 
 /// One party of a project.

@@ -310,6 +310,12 @@ metrics! {
             "Answers to requests of rooms that the node dropped because their turn failed too often, or the room's code has no callback for them";
         calls_answered: Counter = "room_calls_answered_total", "calls",
             "Calls between rooms that a room carried out";
+        crons_delivered: Counter = "room_crons_delivered_total", "calls",
+            "Calls of rooms by crons whose turn succeeded";
+        crons_failed: Counter = "room_crons_failed_total", "calls",
+            "Calls of rooms by crons whose turn failed";
+        crons_dropped: Counter = "room_crons_dropped_total", "calls",
+            "Calls of rooms by crons that the node dropped because their turn failed too often";
         expired: Counter = "room_expired_total", "rooms",
             "Rooms that the node deleted because nobody used them";
         expiries_retried: Counter = "room_expiries_retried_total", "rooms",

@@ -82,8 +82,12 @@ pub enum HookVerdict {
 }
 
 pub(crate) type Callback<P> = TypedFunc<P, (Result<(), String>,)>;
-type OptionalCallbacks =
-    OptionalExports<Callback<()>, Callback<(timers::Timer,)>, TypedFunc<(), ()>>;
+type OptionalCallbacks = OptionalExports<
+    Callback<()>,
+    Callback<(timers::Timer,)>,
+    Callback<(String, u64)>,
+    TypedFunc<(), ()>,
+>;
 pub(crate) type CallResult<T> = wasmtime::Result<Result<T, String>>;
 
 impl Instance {
@@ -304,6 +308,10 @@ impl Instance {
                 let returned = Box::pin(self.exports.outcalls.call(store, call, data)).await?;
                 return Ok(returned.map(GuestAnswer::Returned));
             }
+            Event::Cron { name, at_ms } => {
+                let params = (name.clone(), *at_ms);
+                Box::pin(call_optional(self.exports.optional.on_cron, store, params)).await
+            }
             Event::Tick => Box::pin(call_optional(self.exports.optional.on_tick, store, ())).await,
             Event::Expire => {
                 Box::pin(call_optional(self.exports.optional.on_expire, store, ())).await
@@ -349,11 +357,12 @@ async fn enter(module: &Module, store: &mut Store<HostState>) -> wasmtime::Resul
     let compiled = &module.compiled;
     let instance = compiled.pre.instantiate_async(&mut *store).await?;
     let world = compiled.exports.load(&mut *store, &instance)?;
-    let OptionalExports { on_expire, on_tick, on_timer, run } = &compiled.optional;
+    let OptionalExports { on_expire, on_tick, on_timer, on_cron, run } = &compiled.optional;
     let optional = OptionalExports {
         on_expire: callback(&instance, store, on_expire.as_ref())?,
         on_tick: callback(&instance, store, on_tick.as_ref())?,
         on_timer: callback(&instance, store, on_timer.as_ref())?,
+        on_cron: callback(&instance, store, on_cron.as_ref())?,
         run: callback(&instance, store, run.as_ref())?,
     };
     let OutcallExports { on_response, on_answer, on_call, on_chunk } = &compiled.outcalls;

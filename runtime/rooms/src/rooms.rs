@@ -20,8 +20,8 @@ pub use rollout::{ReloadError, Reloaded};
 
 use crate::cluster::ProjectHomes;
 use crate::room::{
-    Actor, AlarmGuard, EvictedTotals, Mailbox, Outside, RoomError, RoomFigures, RoomHandle,
-    RoomOrders, RoomParts, Stopped,
+    Actor, AlarmGuard, CronReach, EvictedTotals, Mailbox, Outside, RoomError, RoomFigures,
+    RoomHandle, RoomOrders, RoomParts, Stopped,
 };
 use crate::taps::Taps;
 use census::Census;
@@ -243,6 +243,28 @@ impl Rooms {
         }
     }
 
+    /// Calls a room for a cron with this name and planned time, and waits until the turn is durable. Activates the room
+    /// if it does not run.
+    ///
+    /// # Errors
+    /// [`Unreachable`]: the turn did nothing. After [`RoomError::TimedOut`] the room may still handle the call.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the room still handles the call.
+    pub async fn cron(
+        &self,
+        room: &RoomId,
+        call: (&str, u64),
+        reach: CronReach,
+    ) -> Result<(), Unreachable> {
+        loop {
+            if let Ok(handled) = self.handle(room)?.cron(call, reach) {
+                return Ok(handled.await?);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Returns the parties whose rooms expire, with their lifetimes.
     pub fn lifetimes(&self) -> Vec<(PartyName, Lifetime)> {
         let state = self.state();
@@ -361,6 +383,11 @@ impl Rooms {
     /// Returns the taps: which watcher follows which room.
     pub fn taps(&self) -> &Taps {
         &self.0.parts.taps
+    }
+
+    /// Returns the parts of the node that all rooms share.
+    pub(crate) fn parts(&self) -> &RoomParts {
+        &self.0.parts
     }
 
     /// Returns the number of rooms in memory.

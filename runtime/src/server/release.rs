@@ -5,8 +5,8 @@
 
 use hashbrown::HashSet;
 use room_core::config::{
-    AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, FetchHosts, FetchSettings,
-    Origins, RoomsPrefix,
+    AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron, CronSetting, FetchHosts,
+    FetchSettings, Origins, RoomsPrefix,
 };
 use room_core::id::{ModuleHash, PartyName};
 use room_core::limits::Limits;
@@ -51,6 +51,9 @@ pub struct Release {
     /// The servers that its rooms may fetch from.
     #[serde(default, skip_serializing_if = "FetchSettings::is_empty")]
     pub fetch: FetchSettings,
+    /// What calls its rooms at planned times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub crons: Vec<CronSetting>,
 }
 
 /// One party of a release.
@@ -170,6 +173,10 @@ impl Release {
                     let error = Cors::parse(party.cors.as_ref(), &limits).err()?;
                     Some(format!("party {}: {error}", party.name))
                 }));
+                let names = self.parties.iter().map(|party| PartyName::parse(&party.name));
+                let names: Vec<PartyName> = names.filter_map(Result::ok).collect();
+                let crons = Cron::parse_all(&self.crons, &names, &limits);
+                problems.extend(crons.err().map(|error| error.to_string()));
             }
             Err(problem) => problems.push(problem),
         }
@@ -325,6 +332,21 @@ mod tests {
             assert!(problems.contains(part), "{part}: {problems}");
         }
         assert_eq!(Release::default().problems(), ["the project has no party"]);
+    }
+
+    #[test]
+    fn an_invalid_cron_is_a_problem() {
+        let good = CronSetting::new("prune", "0 3 * * *");
+        let wrong = CronSetting::new("prune", "0 25 * * *");
+        let stray = CronSetting { party: "mian".to_owned(), ..good.clone() };
+        for (cron, part) in [(&wrong, "the hour \"25\""), (&stray, "mian")] {
+            let problems = Release { crons: vec![cron.clone()], ..release() }.problems();
+            assert!(problems.len() == 1 && problems[0].contains(part), "{problems:?}");
+        }
+        let with = Release { crons: vec![good], ..release() };
+        assert_eq!(with.problems(), Vec::<String>::new());
+        let text = serde_json::to_string(&with).unwrap();
+        assert_eq!(serde_json::from_str::<Release>(&text).unwrap(), with);
     }
 
     #[test]

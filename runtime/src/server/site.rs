@@ -385,6 +385,7 @@ impl Site {
             origins: release.origins.clone(),
             prefix: release.prefix.clone(),
             fetch: release.fetch.clone(),
+            crons: release.crons.clone(),
         };
         Ok(self.node.deploy(project).await?)
     }
