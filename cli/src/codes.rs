@@ -303,6 +303,10 @@ codes! {
         "A cron of `[crons]` has a schedule of five fields, which may be in a time zone, and calls one room or each stored room of a party. There may be at most `crons_max`.",
         "# room.toml\nname = \"chat\"\n[crons]\nprune = \"0 25 * * *\"",
         "Write it as `prune = \"0 3 * * *\"`, for 3:00 every day: minute, hour, day of the month, month, day of the week.";
+    BadOldName "R0065" "a party cannot have had this name",
+        "With `was`, the rooms of the old name become those of the party. The old name is not a party of the project, and at most one party has had it.",
+        "# room.toml\nname = \"chat\"\n[parties.chat]\npath = \".\"\nwas = \"main\"\n[parties.main]\npath = \".\"",
+        "Remove the party with the old name, or `was`.";
 }
 
 #[cfg(test)]

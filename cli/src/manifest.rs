@@ -58,6 +58,8 @@ pub(crate) struct Manifest {
 pub(crate) struct Party {
     /// Its name in URLs.
     pub(crate) name: PartyName,
+    /// The name that it had before.
+    pub(crate) was: Option<Spanned<String>>,
     /// The folder of its cargo package, relative to the file.
     pub(crate) path: Spanned<PathBuf>,
     /// What its rooms do when they are quiet.
@@ -85,6 +87,7 @@ impl Party {
     fn default_at(span: Range<usize>) -> Self {
         Self {
             name: PartyName::parse("main").expect("main is a valid name"),
+            was: None,
             path: Spanned::new(span, PathBuf::from(".")),
             when_quiet: WhenQuiet::Stay,
             auto_response: None,
@@ -152,6 +155,9 @@ struct PartyKeys {
     /// The folder of its cargo package.
     #[schemars(default = "here")]
     path: String,
+    /// The name that the party had before. Its rooms get the new name, with everything that they store.
+    #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
+    was: Option<String>,
     /// Whether a quiet room leaves memory although sockets are open. The sockets stay.
     #[schemars(default)]
     hibernate: bool,

@@ -4,12 +4,14 @@
 //! Invariant: the node stops its parts in the reverse of the order in which it started them, and a part gets
 //! only its piece of the configuration. It does not know what the parts do, nor how clients reach it.
 
+mod renames;
+
 use hashbrown::HashMap;
 use room_core::clock::Clock;
 use room_core::config::{
     AssetError, Audience, CacheControl, Cors, Cron, CronError, CronSetting, FetchHostError,
-    FetchHosts, OriginError, Origins, PartyConfig, PrefixError, Project, RoomsPrefix,
-    StorageConfig,
+    FetchHosts, OldNameError, OriginError, Origins, PartyConfig, PartyRename, PrefixError, Project,
+    RoomsPrefix, StorageConfig,
 };
 use room_core::id::{NameError, PartyName, RoomId};
 use room_core::limits::{Limits, Misfit, ms};
@@ -24,7 +26,7 @@ use room_rooms::cluster::ProjectHomes;
 use room_rooms::crons::Crons;
 use room_rooms::expiry::{self, Expiry};
 use room_rooms::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
-use room_store::{Store, StoreError, Verified};
+use room_store::{RenameError, Store, StoreError, Verified};
 use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
@@ -107,6 +109,17 @@ pub enum DeployError {
     /// A cron is invalid.
     #[error(transparent)]
     Cron(#[from] CronError),
+    /// A party's old name is invalid.
+    #[error(transparent)]
+    OldName(#[from] OldNameError),
+    /// The rooms of a party did not get its new name.
+    #[error(transparent)]
+    Rename(#[from] RenameError),
+    /// The rooms of a party with a new name would belong on other nodes.
+    #[error(
+        "the party {0} has rooms, and a party cannot get another name on a server of several nodes: a room's name says          on which node it is; move the rooms with `room export` and `room import`, and remove `was`"
+    )]
+    RenamedInSpace(PartyName),
     /// The previously configured ttls cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -262,6 +275,7 @@ impl Node {
         let prefix = project.prefix.as_deref().map(RoomsPrefix::parse).transpose()?;
         let cache = CacheControl::parse(&project.asset_settings)?;
         let lifetimes = self.lifetimes(&project.parties)?;
+        let renames = renames_of(&project.parties)?;
         let (begun, mut parties) = (Instant::now(), HashMap::new());
         for mut config in project.parties {
             config.vars.extend(prefix.iter().map(|own| {
@@ -282,7 +296,17 @@ impl Node {
             |(name, party): (&PartyName, &Party)| format!("{name} {}", party.code.module.hash());
         let mut hashes: Vec<String> = parties.iter().map(hash).collect();
         hashes.sort_unstable();
-        let done = self.rooms.deploy(parties).await.map_err(start_error)?;
+        let plan = self.plan_renames(&renames, &parties);
+        let renamed = self.rename_rooms(plan).await?;
+        let moved = renamed.count;
+        let done = match self.rooms.deploy(parties).await {
+            Ok(done) => done,
+            Err(error) => {
+                self.undo_renames(renamed).await;
+                return Err(start_error(error));
+            }
+        };
+        self.keep_renames(renamed);
         expiry::keep(&self.store, self.served, Some(&lifetimes));
         self.crons.replace(crons);
         self.door.set_prefix(prefix);
@@ -290,7 +314,8 @@ impl Node {
         self.door.set_assets(project.assets, single_page, cache);
         let Reloaded { rooms, connections } = done;
         let what = format!(
-            "{}; rooms that took it over: {rooms}, connections that stayed: {connections}",
+            "{}; rooms that took it over: {rooms}, connections that stayed: {connections}, rooms with another party: \
+             {moved}",
             hashes.join(", ")
         );
         Ok((Deployed { rooms, connections, compiled }, what))
@@ -420,6 +445,15 @@ impl Node {
             drop(waker.await);
         }
     }
+}
+
+/// Returns the parties that had other names before.
+fn renames_of(parties: &[PartyConfig]) -> Result<Vec<PartyRename>, DeployError> {
+    let mut named = Vec::with_capacity(parties.len());
+    for party in parties {
+        named.push((PartyName::parse(&party.name)?, party.was.as_deref()));
+    }
+    Ok(PartyRename::parse_all(named.into_iter())?)
 }
 
 fn start_error(ReloadError { room, error }: ReloadError) -> DeployError {

@@ -43,6 +43,7 @@ mod pressure;
 mod projects;
 mod proxies;
 mod reload;
+mod renames;
 mod security;
 mod server;
 mod sockets;

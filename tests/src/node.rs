@@ -305,6 +305,7 @@ impl TestNode {
         let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         PartyConfig {
             name: "main".to_owned(),
+            was: None,
             module: module.into(),
             vars: vars.collect(),
             when_quiet: self.setup.when_quiet,

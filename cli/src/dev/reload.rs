@@ -54,6 +54,7 @@ impl Deployment {
             let component = made.iter().find(|component| component.party == party.name)?;
             Some(PartyConfig {
                 name: party.name.to_string(),
+                was: party.was.as_ref().map(|own| own.get_ref().clone()),
                 module: component.bytes.clone().into(),
                 vars: vars.clone(),
                 when_quiet: party.when_quiet,
@@ -72,9 +73,9 @@ impl Deployment {
 
     fn same_as(&self, other: &Self) -> bool {
         let key = |party: &PartyConfig| {
-            let PartyConfig { name, vars, when_quiet, auto_response, ttl, cors, module: _ } =
+            let PartyConfig { name, was, vars, when_quiet, auto_response, ttl, cors, module: _ } =
                 party.clone();
-            (name, vars, when_quiet, auto_response, ttl, cors)
+            (name, was, vars, when_quiet, auto_response, ttl, cors)
         };
         self.assets == other.assets
             && self.asset_settings == other.asset_settings

@@ -12,6 +12,7 @@ use super::{Manifest, Party, name_problem};
 use crate::codes::Code;
 use crate::mistake::Mistake;
 use assets::AssetSection;
+use room_runtime::config::PartyRename;
 use room_runtime::server::is_host;
 use room_runtime::{AutoResponse, Limits, Origin, PartyName, Ttl, TtlError, WhenQuiet};
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use toml::de::{DeString, DeTable, DeValue};
 /// The keys of the file and of its sections.
 pub(super) const TOP: &[&str] =
     &["name", "parties", "assets", "serve", "fetch", "crons", "vars", "limits"];
-pub(super) const PARTY: &[&str] = &["path", "hibernate", "auto_response", "ttl", "cors"];
+pub(super) const PARTY: &[&str] = &["path", "was", "hibernate", "auto_response", "ttl", "cors"];
 pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(super) const ASSETS: &[&str] = &["dir", "single_page", "cache"];
 pub(super) const CRON: &[&str] = &["schedule", "zone", "party", "room", "rooms"];
@@ -39,6 +40,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("hibernate", "it belongs to a party: `[parties.main]`"),
     ("auto_response", "it belongs to a party: `[parties.main]`"),
     ("ttl", "it belongs to a party: `[parties.main]`"),
+    ("was", "it belongs to a party: `[parties.main]`"),
     ("cors", "it belongs to a party: `[parties.main]`"),
     ("dir", "it belongs to `[assets]`"),
     ("single_page", "it belongs to `[assets]`"),
@@ -112,6 +114,7 @@ impl ManifestReader<'_> {
             }
         }
         self.auto_responses(&parties, &limits);
+        self.old_names(&parties);
         self.cors_counts(&parties, &limits);
         let origins = self.origins(std::mem::take(&mut serve.origins), &limits);
         let fetch = self.fetch_hosts(fetched, &limits);
@@ -187,6 +190,10 @@ impl ManifestReader<'_> {
                     let path = self.string(&format!("{place}.path"), value)?;
                     party.path = Spanned::new(value.span(), PathBuf::from(path));
                 }
+                "was" => {
+                    let was = self.string(&format!("{place}.was"), value)?;
+                    party.was = Some(Spanned::new(value.span(), was));
+                }
                 "hibernate" => match value.get_ref().as_bool() {
                     Some(true) => party.when_quiet = WhenQuiet::Hibernate,
                     Some(false) => party.when_quiet = WhenQuiet::Stay,
@@ -243,6 +250,17 @@ impl ManifestReader<'_> {
                 self.complain(Code::BadAutoResponse, &problem, answer.span(), "this answer");
             }
         }
+    }
+
+    /// Reports invalid old names, when all parties are read.
+    fn old_names(&mut self, parties: &[Party]) {
+        let named = parties.iter().map(|party| {
+            (party.name.clone(), party.was.as_ref().map(|own| own.get_ref().as_str()))
+        });
+        let Err(error) = PartyRename::parse_all(named) else { return };
+        let own = parties.iter().find(|party| party.name == error.party);
+        let span = own.and_then(|party| party.was.as_ref()).map_or(0..0, Spanned::span);
+        self.complain(Code::BadOldName, &error.to_string(), span, "this name");
     }
 
     fn serve(&mut self, value: &Value<'_>) -> Serve {

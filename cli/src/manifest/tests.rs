@@ -808,3 +808,25 @@ fn an_invalid_cron_is_shown_with_its_place_and_advice() {
     let drawn = plain(&Manifest::parse(FILE, &text).unwrap_err());
     assert!(drawn.contains("there are 3 crons, crons_max allows 2"), "{drawn}");
 }
+
+#[test]
+fn an_old_name_of_another_party_is_shown_with_its_place() {
+    let text = "name = \"chat\"\n[parties.chat]\nwas = \"main\"\n";
+    let manifest = Manifest::parse(FILE, text).unwrap();
+    assert_eq!(manifest.parties[0].was.as_ref().unwrap().get_ref(), "main");
+    check(
+        &format!("{text}[parties.main]\n"),
+        expect![[r#"
+            |error[R0064]: the party chat was main, which is still a party of the project: remove that party,
+            |  │ or `was`
+            |   ╭─[room.toml:3:7]
+            | 2 │ [parties.chat]
+            | 3 │ was = "main"
+            |   ·       ───┬──
+            |   ·          ╰── this name
+            | 4 │ [parties.main]
+            |   ╰────
+            |for more about this, run `room explain R0064`
+        "#]],
+    );
+}

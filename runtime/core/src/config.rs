@@ -12,6 +12,7 @@ mod module;
 mod origin;
 mod prefix;
 mod proxies;
+mod renames;
 mod space;
 
 pub use assets::{AssetCache, AssetError, AssetSettings, CacheControl};
@@ -23,6 +24,7 @@ pub use origin::Origins;
 pub use origin::{Origin, OriginError};
 pub use prefix::{PrefixError, RoomsPrefix};
 pub use proxies::{Network, NetworkError, Preamble, Proxies};
+pub use renames::{OldNameError, PartyRename};
 pub use space::{PeerNode, Space, SpaceError, node_name};
 
 use crate::limits::Limits;
@@ -102,6 +104,8 @@ pub struct Project {
 pub struct PartyConfig {
     /// The name, in any spelling of [`crate::PartyName::parse`].
     pub name: String,
+    /// The name that it had before, under which its rooms may still be stored.
+    pub was: Option<String>,
     /// Its code.
     pub module: ModuleSource,
     /// The environment that its rooms see.

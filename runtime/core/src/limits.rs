@@ -269,6 +269,7 @@ limits! {
     tick_every_ms_min: "ms" = 10, "Shortest time from one tick of a room to the next", "the ticks are refused";
     use_note_ms: "ms" = 86_400_000, "Age at which the stored time of a room's last use is outdated, in a party without `ttl`; with a `ttl`, an eighth of it", "it is stored again with the room's next commit; in a party with `ttl`, at once";
     expiries_batch_max: "rooms" = 32, "Unused rooms that expire at the same time, and at most a quarter of `rooms_active_max`", "the rest follow in the next batch";
+    rename_rooms_max: "rooms" = 64, "Rooms of a renamed party that get their new name at the same time", "the rest follow in the next batch";
     expiry_pause_ms: "ms" = 100, "Time between two batches of unused rooms", "the next batch expires";
     expiry_look_ms_max: "ms" = 10_000, "Longest time between two scans for unused rooms; a changed `ttl` takes effect at most that late", "the next scan starts";
     service_note_ms: "ms" = 60_000, "Time between two saves of the service clock; a crash loses at most that much of it", "the clock is saved";

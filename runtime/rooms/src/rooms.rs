@@ -11,11 +11,13 @@ mod entrance;
 mod guests;
 mod operate;
 mod outside;
+mod renames;
 mod rollout;
 
 pub use entrance::RoomEntrance;
 pub use guests::{GuestHost, Guests};
 pub use operate::{LiveRoomReport, NodeSnapshot};
+pub use renames::AsideParties;
 pub use rollout::{ReloadError, Reloaded};
 
 use crate::cluster::ProjectHomes;
@@ -26,7 +28,7 @@ use crate::room::{
 use crate::taps::Taps;
 use census::Census;
 use futures_util::FutureExt;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use outside::NodeOutside;
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
@@ -66,6 +68,8 @@ struct RoomsState {
     /// The auto-responses of each party, for its open sockets.
     answers: HashMap<PartyName, watch::Sender<Option<Arc<AutoResponse>>>>,
     running: Residents,
+    /// Parties whose rooms are getting another name: none of their rooms may run.
+    aside: HashSet<PartyName>,
     /// The sums of the figures of rooms that have left memory.
     gone: EvictedTotals,
     draining: bool,

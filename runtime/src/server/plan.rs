@@ -108,6 +108,7 @@ mod tests {
     fn a_difference_names_everything_that_changes_and_no_value() {
         let party = |name: &str, module: &[u8]| ReleaseParty {
             name: name.to_owned(),
+            was: None,
             module: BlobId::of(module),
             hibernate: false,
             auto_response: None,

@@ -6,7 +6,7 @@
 use hashbrown::HashSet;
 use room_core::config::{
     AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron, CronSetting, FetchHosts,
-    FetchSettings, Origins, RoomsPrefix,
+    FetchSettings, Origins, PartyRename, RoomsPrefix,
 };
 use room_core::id::{ModuleHash, PartyName};
 use room_core::limits::Limits;
@@ -62,6 +62,9 @@ pub struct Release {
 pub struct ReleaseParty {
     /// The name of the party.
     pub name: String,
+    /// The name that it had before, under which its rooms may still be stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
     /// The party's module.
     pub module: BlobId,
     /// Whether quiet rooms leave memory although sockets are open.
@@ -162,6 +165,11 @@ impl Release {
         if self.parties.is_empty() {
             problems.push("the project has no party".to_owned());
         }
+        let named = self
+            .parties
+            .iter()
+            .filter_map(|party| Some((PartyName::parse(&party.name).ok()?, party.was.as_deref())));
+        problems.extend(PartyRename::parse_all(named).err().map(|error| error.to_string()));
         match self.limits() {
             Ok(limits) => {
                 problems.extend(limits.problems());
@@ -278,6 +286,7 @@ mod tests {
         let module = BlobId::of(b"module");
         let main = ReleaseParty {
             name: "main".into(),
+            was: None,
             module,
             hibernate: false,
             auto_response: None,
@@ -332,6 +341,20 @@ mod tests {
             assert!(problems.contains(part), "{part}: {problems}");
         }
         assert_eq!(Release::default().problems(), ["the project has no party"]);
+    }
+
+    #[test]
+    fn an_old_name_of_another_party_is_a_problem() {
+        let mut renamed = release();
+        renamed.parties.push(ReleaseParty {
+            name: "chat".to_owned(),
+            was: Some("lobby".to_owned()),
+            ..renamed.parties[0].clone()
+        });
+        assert_eq!(renamed.problems(), Vec::<String>::new());
+        renamed.parties[1].was = Some("main".to_owned());
+        let problems = renamed.problems();
+        assert!(problems.len() == 1 && problems[0].contains("still a party"), "{problems:?}");
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod memory;
 mod notes;
 mod pending;
 mod record;
+mod renames;
 mod room;
 mod sequence;
 mod service;
@@ -49,6 +50,7 @@ pub use due::{AlarmsFrom, Bell};
 pub use entry::EntryLine;
 pub use keys::RoomFacts;
 pub use record::{Change, Record, Wipe};
+pub use renames::{RenameError, RenameSide};
 use room::StoreLinks;
 pub use room::{AlarmRecord, LastUse, RoomStore, Settled};
 pub use service::{Service, TtlNote};
@@ -61,6 +63,7 @@ use folder::{LogEnd, StoreFolder};
 use keeper::{Keeper, KeeperDisk};
 use leftovers::Leftovers;
 use notes::NoteFile;
+use renames::RenameNotes;
 use room_core::id::RoomId;
 use room_core::limits::Limits;
 use room_core::lock::lock;
@@ -88,6 +91,7 @@ pub struct Store {
     metrics: Arc<StoreMetrics>,
     service: Arc<NoteFile<Service>>,
     crons: Arc<NoteFile<CronNotes>>,
+    renames: Arc<NoteFile<RenameNotes>>,
     leftovers: Arc<Leftovers>,
     epochs: Arc<Epochs>,
     /// Shared, because each room holds a store.
@@ -133,6 +137,7 @@ impl Store {
             on_disk: Some(on_disk),
             service: NoteFile::read(dir, service::FILE),
             crons: NoteFile::read(dir, crons::FILE),
+            renames: NoteFile::read(dir, renames::FILE),
             opened: opened.opened,
             last: opened.last,
             limits,
@@ -160,6 +165,7 @@ impl Store {
             on_disk: None,
             service: NoteFile::default(),
             crons: NoteFile::default(),
+            renames: NoteFile::default(),
             opened: folder::opening(0),
             last: Offset::default(),
             limits,
@@ -170,7 +176,7 @@ impl Store {
     fn on(parts: StoreParts<'_>) -> Result<Self, StoreError> {
         let StoreParts { journal, tree, rebuild, on_disk, opened, last, limits, metrics, .. } =
             parts;
-        let (service, crons) = (parts.service, parts.crons);
+        let (service, crons, renames) = (parts.service, parts.crons, parts.renames);
         let applier = Applier::start(tree, rebuild, last, limits, metrics.clone())?;
         let keeper =
             Keeper::start(applier.shared(), applier.applied(), on_disk, limits, metrics.clone())?;
@@ -184,6 +190,7 @@ impl Store {
             metrics,
             service: Arc::new(service),
             crons: Arc::new(crons),
+            renames: Arc::new(renames),
             limits: Arc::new(limits.clone()),
         })
     }
@@ -301,6 +308,7 @@ struct StoreParts<'a> {
     on_disk: Option<KeeperDisk>,
     service: NoteFile<Service>,
     crons: NoteFile<CronNotes>,
+    renames: NoteFile<RenameNotes>,
     /// Greater than at every earlier opening.
     opened: u64,
     /// The offset of the last commit before the opening.

@@ -92,6 +92,7 @@ impl Disk {
             on_disk: None,
             service: NoteFile::default(),
             crons: NoteFile::default(),
+            renames: NoteFile::default(),
             opened: self.0.openings.fetch_add(1, Ordering::Relaxed) + 1,
             last: self.synced().last().map_or(Offset::default(), |record| record.offset),
             limits: &limits,
@@ -109,6 +110,18 @@ impl Disk {
             ..Inner::default()
         };
         Self(Arc::new(inner))
+    }
+
+    /// Returns another disk with the first of the records that are synced now.
+    pub fn cut(&self, records: usize) -> Self {
+        let disk = self.crashed();
+        disk.synced().truncate(records);
+        disk
+    }
+
+    /// Returns the number of records that are synced.
+    pub fn records(&self) -> usize {
+        self.synced().len()
     }
 
     /// Returns the tree of all synced records.

@@ -1,10 +1,11 @@
 //! Which planned times are called, by which clock, and what a crash, a failure or a deployment makes of them.
 
 use super::*;
+use crate::cluster::ProjectHomes;
 use crate::rooms::{GuestHost, Guests, Party};
 use hashbrown::HashMap;
 use room_core::clock::Clock;
-use room_core::config::{Cors, CronSetting, Origins, WhenQuiet};
+use room_core::config::{Cors, CronSetting, FetchHosts, Origins, WhenQuiet};
 use room_core::event::Request;
 use room_core::id::PartyName;
 use room_core::limits::Limits;
@@ -61,9 +62,18 @@ impl CronNode {
         let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
         let code = Code { module, vars: Arc::default() };
         let (when_quiet, origins, cors) = (WhenQuiet::Stay, Origins::default(), Cors::Off);
-        let party = Party { code, when_quiet, auto_response: None, lifetime: None, origins, cors };
-        let counts = metrics.rooms.clone();
-        let rooms = Rooms::new(store.clone(), clock, &guests, counts, Served::from(1));
+        let party = Party {
+            code,
+            when_quiet,
+            auto_response: None,
+            lifetime: None,
+            origins,
+            cors,
+            fetch_hosts: FetchHosts::default(),
+        };
+        let (counts, times) = (metrics.rooms.clone(), (clock, Served::from(1)));
+        let homes = ProjectHomes::default();
+        let rooms = Rooms::new(store.clone(), times, &guests, counts, homes);
         rooms.deploy(HashMap::from([(main(), party)])).await.unwrap();
         let crons = Crons::new(rooms.clone(), lives_here);
         let running = tokio::spawn(crons.clone().run());
