@@ -118,7 +118,7 @@ const HTTP: [&str; 7] =
 /// A library has one home, so that replacing it touches one place.
 #[test]
 fn each_library_has_one_home() {
-    let homes: [(&str, &[&str]); 19] = [
+    let homes: [(&str, &[&str]); 22] = [
         ("wasmtime", &["runtime/guest/src/"]),
         ("wasmtime_wasi", &["runtime/guest/src/"]),
         ("sled", &["runtime/store/src/sled.rs"]),
@@ -136,6 +136,9 @@ fn each_library_has_one_home() {
         ("rustix", &["runtime/core/src/clock.rs"]),
         ("metrics", &["runtime/core/src/metrics.rs"]),
         ("metrics_exporter_prometheus", &["runtime/core/src/metrics.rs"]),
+        ("croner", &["runtime/core/src/schedule.rs"]),
+        ("chrono", &["runtime/core/src/schedule.rs", "runtime/core/src/schedule/"]),
+        ("chrono_tz", &["runtime/core/src/schedule.rs"]),
         ("clap", &[]),
         ("anyhow", &[]),
     ];
@@ -200,10 +203,11 @@ const LAYERS: &[(&str, &[(&str, &str)])] = &[
             ("id", "limits"),
             ("span", "limits"),
             ("encoding", "span"),
+            ("schedule", "limits"),
             ("exchange", "limits encoding"),
             ("fetch", "limits exchange"),
             ("jobs", "limits id span encoding exchange fetch"),
-            ("config", "limits id ttl event"),
+            ("config", "limits id ttl event schedule"),
             ("connection", "limits id encoding"),
             ("event", "limits id encoding connection exchange jobs"),
             ("turn", "limits id encoding connection event span jobs"),
@@ -220,6 +224,7 @@ const LAYERS: &[(&str, &[(&str, &str)])] = &[
             ("rooms", "taps cluster room"),
             ("alarms", "rooms"),
             ("expiry", "rooms"),
+            ("crons", "room rooms"),
             ("lib", "*"),
         ],
     ),

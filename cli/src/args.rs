@@ -54,6 +54,7 @@ pub(crate) enum Command {
     Rooms(operate::RoomsArgs),
     Inspect(operate::InspectArgs),
     Storage(operate::StorageArgs),
+    Crons(operate::CronsArgs),
     Kick(operate::KickArgs),
     Close(operate::CloseArgs),
     DeleteRoom(operate::DeleteRoomArgs),

@@ -299,6 +299,14 @@ codes! {
         "A host of `[fetch]` is the name or the address of a server that rooms may fetch from, perhaps with a scheme and a port, and without a path. There may be at most `fetch_hosts_max`.",
         "# room.toml\nname = \"chat\"\n[fetch]\nhosts = [\"https://api.example.com/v1\"]",
         "Write it as `api.example.com`, `https://api.example.com:8443`, `*.example.com` for all names below, or `127.0.0.1:8080`. `*` is every public host.";
+    BadCron "R0064" "this cannot be a cron",
+        "A cron of `[crons]` has a schedule of five fields, which may be in a time zone, and calls one room or each stored room of a party. There may be at most `crons_max`.",
+        "# room.toml\nname = \"chat\"\n[crons]\nprune = \"0 25 * * *\"",
+        "Write it as `prune = \"0 3 * * *\"`, for 3:00 every day: minute, hour, day of the month, month, day of the week.";
+    BadOldName "R0065" "a party cannot have had this name",
+        "With `was`, the rooms of the old name become those of the party. The old name is not a party of the project, and at most one party has had it.",
+        "# room.toml\nname = \"chat\"\n[parties.chat]\npath = \".\"\nwas = \"main\"\n[parties.main]\npath = \".\"",
+        "Remove the party with the old name, or `was`.";
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod close;
 mod completions;
+mod crons;
 mod deploy;
 mod dev;
 mod explain;
@@ -58,6 +59,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Rooms(args) => rooms::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Storage(args) => storage::run(&args),
+        Command::Crons(args) => crons::run(&args),
         Command::Kick(args) => close::kick(&args),
         Command::Close(args) => close::close(&args),
         Command::DeleteRoom(args) => close::delete_room(&args),

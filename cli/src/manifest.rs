@@ -12,8 +12,8 @@ pub(crate) use read::nearest;
 
 use crate::mistake::Mistake;
 use room_runtime::{
-    AssetSettings, AutoResponse, BodyDelivery, CorsSetting, FetchSettings, Limits, PartyName, Ttl,
-    WhenQuiet,
+    AssetSettings, AutoResponse, BodyDelivery, CorsSetting, CronSetting, FetchSettings, Limits,
+    PartyName, Ttl, WhenQuiet,
 };
 use schemars::{JsonSchema, Schema, json_schema};
 use std::collections::BTreeMap;
@@ -45,6 +45,8 @@ pub(crate) struct Manifest {
     pub(crate) prefix: Option<Spanned<String>>,
     /// The servers that its rooms may fetch from.
     pub(crate) fetch: FetchSettings,
+    /// What calls its rooms at planned times.
+    pub(crate) crons: Vec<CronSetting>,
     /// The environment its rooms see.
     pub(crate) vars: BTreeMap<String, String>,
     /// Every bound, with the project's own values.
@@ -56,6 +58,8 @@ pub(crate) struct Manifest {
 pub(crate) struct Party {
     /// Its name in URLs.
     pub(crate) name: PartyName,
+    /// The name that it had before.
+    pub(crate) was: Option<Spanned<String>>,
     /// The folder of its cargo package, relative to the file.
     pub(crate) path: Spanned<PathBuf>,
     /// What its rooms do when they are quiet.
@@ -85,6 +89,7 @@ impl Party {
     fn default_at(span: Range<usize>) -> Self {
         Self {
             name: PartyName::parse("main").expect("main is a valid name"),
+            was: None,
             path: Spanned::new(span, PathBuf::from(".")),
             when_quiet: WhenQuiet::Stay,
             auto_response: None,
@@ -133,6 +138,10 @@ pub(crate) struct ManifestKeys {
     /// The servers that rooms may fetch from.
     #[schemars(default, with = "FetchKeys", skip_serializing_if = "Option::is_none")]
     fetch: Option<FetchKeys>,
+    /// What calls rooms at planned times, by its name: a schedule, which stands for a call of the room with that name of
+    /// the party `main` by UTC, or a section with more.
+    #[schemars(default)]
+    crons: BTreeMap<String, CronKey>,
     /// The environment that the rooms see (`std::env::var`).
     #[schemars(default)]
     vars: BTreeMap<String, String>,
@@ -149,6 +158,9 @@ struct PartyKeys {
     /// The folder of its cargo package.
     #[schemars(default = "here")]
     path: String,
+    /// The name that the party had before. Its rooms get the new name, with everything that they store.
+    #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
+    was: Option<String>,
     /// Whether a quiet room leaves memory although sockets are open. The sockets stay.
     #[schemars(default)]
     hibernate: bool,
@@ -192,6 +204,44 @@ enum CorsKey {
     Every(bool),
     /// The pages of these origins may, with the user's cookies.
     Origins(Vec<String>),
+}
+
+/// What calls rooms at planned times.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+enum CronKey {
+    /// The schedule alone: `"0 3 * * *"`.
+    Schedule(String),
+    /// The schedule with more.
+    Section(CronKeys),
+}
+
+/// What calls rooms at planned times.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct CronKeys {
+    /// Minute, hour, day of the month, month and day of the week, such as `0 3 * * MON-FRI`, or `@hourly`, `@daily`,
+    /// `@weekly`, `@monthly` or `@yearly`.
+    schedule: String,
+    /// The time zone of the schedule, such as `Europe/Berlin`.
+    #[schemars(default = "utc")]
+    zone: String,
+    /// The party whose rooms are called.
+    #[schemars(default = "main")]
+    party: String,
+    /// The room that is called. Without it and `rooms`: the one with the cron's name.
+    #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
+    /// `all`: each stored room of the party is called.
+    #[schemars(
+        default,
+        with = "String",
+        regex(pattern = "^all$"),
+        skip_serializing_if = "Option::is_none"
+    )]
+    rooms: Option<String>,
 }
 
 /// A text message that is answered without waking the room. The room never receives it.
@@ -255,6 +305,14 @@ struct FetchKeys {
 
 fn here() -> String {
     ".".to_owned()
+}
+
+fn utc() -> String {
+    CronSetting::ZONE.to_owned()
+}
+
+fn main() -> String {
+    CronSetting::PARTY.to_owned()
 }
 
 fn limits_schema(_: &mut schemars::SchemaGenerator) -> Schema {

@@ -12,7 +12,7 @@ use crate::mistake::Mistake;
 use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::Ranged as _;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
-use room_runtime::PartyName;
+use room_runtime::{CronSetting, Limits, PartyName};
 use serde::Serialize;
 use std::ops::Range;
 
@@ -27,6 +27,8 @@ pub(crate) struct Import {
     pub(crate) assets: Option<String>,
     /// Its variables.
     pub(crate) vars: Vec<(String, String)>,
+    /// Its crons, each with its schedule.
+    pub(crate) crons: Vec<CronSetting>,
     /// The treatment of each key, in the file's order.
     pub(crate) rows: Vec<ConvertedKey>,
 }
@@ -49,6 +51,7 @@ const READ: &[(&str, &str)] = &[
     ("parties", "an object of texts"),
     ("serve", "a text, or an object with a `path`"),
     ("vars", "an object"),
+    ("crons", "an object of texts"),
 ];
 
 /// The keys without a counterpart, and why.
@@ -58,10 +61,6 @@ const LEFT: &[(&str, &str)] = &[
     ("persist", "data is kept in .room/state; `room dev --ephemeral` keeps none"),
     ("define", "constants are Rust: `const`, or `env!` for the environment of the build"),
     ("build", "cargo builds rooms; what a page needs is built by its own tools"),
-    (
-        "crons",
-        "there are no crons; a room schedules a timer that repeats, with `ctx.schedule(…).every(…)`",
-    ),
     ("compatibilityDate", "a room keeps the contract that it was compiled with"),
     ("compatibilityFlags", "a room keeps the contract that it was compiled with"),
     ("minify", "`room build` makes the release of cargo's profile"),
@@ -133,6 +132,7 @@ impl PartyKitReader<'_> {
                 "parties" => self.within(property, wanted(key), Self::parties),
                 "serve" => self.serve(property),
                 "vars" => self.within(property, wanted(key), Self::vars),
+                "crons" => self.within(property, wanted(key), Self::crons),
                 _ => self.left(property, "", LEFT, READ),
             }
         }
@@ -227,6 +227,27 @@ impl PartyKitReader<'_> {
             };
             self.import.vars.retain(|(other, _)| other != name);
             self.import.vars.push((name.to_owned(), value));
+        }
+    }
+
+    fn crons(&mut self, object: &Object<'_>) {
+        for property in &object.properties {
+            let name = property.name.as_str();
+            let Some(schedule) = self.string(property, "a text") else { continue };
+            let (key, cron) = (format!("crons.{name}"), CronSetting::new(name, &schedule));
+            match cron.check(&Limits::default()) {
+                Ok(_) => {
+                    let note = format!(
+                        "[crons] {name} = {schedule:?}; on_cron of the room {name:?}, where the days 0 and 7 are Sunday"
+                    );
+                    self.taken(&key, note);
+                    self.import.crons.push(cron);
+                }
+                Err(error) => {
+                    let note = error.to_string();
+                    self.import.rows.push(ConvertedKey { key, taken: false, note });
+                }
+            }
         }
     }
 

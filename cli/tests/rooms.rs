@@ -153,11 +153,27 @@ fn closes(root: &Path, port: u16, socket: Socket) {
     assert_eq!(socket.closed(), 4410);
 }
 
+/// Crons are listed, and one is run.
+fn crons(root: &Path) {
+    let table = good(root, &["crons"]);
+    let rows: Vec<&str> = table.lines().collect();
+    assert!(rows[0].starts_with("CRON ") && rows[1].starts_with("count "), "{table}");
+    assert!(rows[1].contains("@yearly UTC") && rows[1].contains("main/game-1"), "{table}");
+    // The room has no on_cron.
+    let ran = good(root, &["crons", "run", "count"]);
+    assert!(ran.starts_with("count: 0 rooms, 1 failed: main/game-1: "), "{ran}");
+    assert!(ran.contains("no on_cron"), "{ran}");
+    assert_eq!(json_of(root, &["crons"])["crons"][0]["last"]["dropped"], 1);
+    let said = refused(root, &["crons", "run", "other"]);
+    assert!(said.contains("the project has no cron \"other\""), "{said}");
+}
+
 #[test]
 fn rooms_of_a_local_server_are_inspected_and_changed() {
     let project = Project::copy("tests/conformance/guest", "rooms-served");
     project.write("src/lib.rs", COUNT);
-    project.write("room.toml", "name = \"count\"\n");
+    let section = "[crons]\ncount = { schedule = \"@yearly\", room = \"game-1\" }\n";
+    project.write("room.toml", &format!("name = \"count\"\n{section}"));
     let root = project.root();
     let dev = Dev::start(root, &[]);
     let port = dev.port();
@@ -170,6 +186,7 @@ fn rooms_of_a_local_server_are_inspected_and_changed() {
     // The socket stays while an operator changes the room's stored data.
     edits(root, &dev);
     closes(root, port, socket);
+    crons(root);
     for (args, why) in [
         (&["inspect", "lobby"][..], "there is no room main/lobby"),
         (&["inspect", "lobby", "--party", "other"], "there is no room other/lobby"),

@@ -20,13 +20,15 @@ pub mod server;
 pub use node::{DeployError, Deployed, OpenError};
 pub use room_core::{
     AssetCache, AssetError, AssetSettings, Audience, AutoResponse, BodyDelivery, Config,
-    ConfigError, ConnectionId, CorsSetting, FetchHost, FetchHostError, FetchSettings, LimitRow,
-    Limits, Logs, METRICS, MetricKind, MetricRow, ModuleSource, NameError, Network, NetworkError,
-    NodeId, Origin, OriginError, PartyConfig, PartyName, PeerNode, Preamble, PrefixError, Project,
-    Proxies, RoomId, RoomsPrefix, Space, SpaceError, StorageConfig, Tls, Ttl, TtlError, WhenQuiet,
-    node_name,
+    ConfigError, ConnectionId, CorsSetting, CronError, CronSetting, FetchHost, FetchHostError,
+    FetchSettings, LimitRow, Limits, Logs, METRICS, MetricKind, MetricRow, ModuleSource, NameError,
+    Network, NetworkError, NodeId, Origin, OriginError, PartyConfig, PartyName, PeerNode, Preamble,
+    PrefixError, Project, Proxies, RoomId, RoomsPrefix, Space, SpaceError, StorageConfig, Tls, Ttl,
+    TtlError, WhenQuiet, node_name,
 };
-pub use room_core::{assets, clock, config, connection, event, id, limits, lock, span, ttl, turn};
+pub use room_core::{
+    assets, clock, config, connection, event, id, limits, lock, schedule, span, ttl, turn,
+};
 pub use room_door::{Notice, TlsError, connection_of_query, room_of_path};
 pub use room_guest as wasm;
 pub use room_guest::{GuestFault, LoadError};

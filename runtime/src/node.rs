@@ -4,11 +4,14 @@
 //! Invariant: the node stops its parts in the reverse of the order in which it started them, and a part gets
 //! only its piece of the configuration. It does not know what the parts do, nor how clients reach it.
 
+mod renames;
+
 use hashbrown::HashMap;
 use room_core::clock::Clock;
 use room_core::config::{
-    AssetError, Audience, CacheControl, Cors, FetchHostError, FetchHosts, OriginError, Origins,
-    PartyConfig, PrefixError, Project, RoomsPrefix, StorageConfig,
+    AssetError, Audience, CacheControl, Cors, Cron, CronError, CronSetting, FetchHostError,
+    FetchHosts, OldNameError, OriginError, Origins, PartyConfig, PartyRename, PrefixError, Project,
+    RoomsPrefix, StorageConfig,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{NameError, PartyName, RoomId};
@@ -21,9 +24,10 @@ use room_guest::{Code, Engine, Instance, LiveSamples, LoadError};
 use room_operator::Operator;
 use room_rooms::alarms::Alarms;
 use room_rooms::cluster::ProjectHomes;
+use room_rooms::crons::Crons;
 use room_rooms::expiry::{self, Expiry};
 use room_rooms::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
-use room_store::{Store, StoreError, Verified};
+use room_store::{RenameError, Store, StoreError, Verified};
 use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
@@ -39,6 +43,7 @@ pub(crate) struct Node {
     door: FrontDoor,
     store: Store,
     operator: Operator,
+    crons: Crons,
     limits: Arc<Limits>,
     clock: Clock,
     served: Served,
@@ -47,7 +52,7 @@ pub(crate) struct Node {
     /// Held by a deployment, so that there is one at a time.
     deploying: Mutex<()>,
     stop: CancellationToken,
-    /// The tasks that ring alarms and end unused rooms; empty once the node has stopped them.
+    /// The tasks that ring alarms, call rooms for crons and end unused rooms; empty once the node has stopped them.
     wakers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -102,6 +107,20 @@ pub enum DeployError {
     /// A setting of the static files is invalid.
     #[error(transparent)]
     Assets(#[from] AssetError),
+    /// A cron is invalid.
+    #[error(transparent)]
+    Cron(#[from] CronError),
+    /// A party's old name is invalid.
+    #[error(transparent)]
+    OldName(#[from] OldNameError),
+    /// The rooms of a party did not get its new name.
+    #[error(transparent)]
+    Rename(#[from] RenameError),
+    /// The rooms of a party with a new name would belong on other nodes.
+    #[error(
+        "the party {0} has rooms, and a party cannot get another name on a server of several nodes: a room's name says          on which node it is; move the rooms with `room export` and `room import`, and remove `was`"
+    )]
+    RenamedInSpace(PartyName),
     /// The previously configured ttls cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -171,13 +190,20 @@ impl Node {
         };
         let (counts, forwarder) = (metrics.clone(), share.forwarder.clone());
         let door = FrontDoor::new(rooms.clone(), forwarder, &guests, clock, audience, counts);
-        let operator =
-            Operator::new(dir, store.clone(), rooms.clone(), door.clone(), limits.clone())?;
+        let home = door.clone();
+        let crons = Crons::new(rooms.clone(), move |room| home.here(room.clone()).is_ok());
+        let theirs = (rooms.clone(), crons.clone());
+        let operator = Operator::new(dir, store.clone(), theirs, door.clone(), limits.clone())?;
         let alarms = Alarms::new(store.clone(), rooms.clone(), clock, limits.clone());
         let expiry = Expiry::new(store.clone(), rooms.clone(), served, limits.clone());
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(metrics.clone().look_after()));
         let Guests { engine, spares, .. } = guests;
+        let wakers = vec![
+            tokio::spawn(alarms.run()),
+            tokio::spawn(expiry.run()),
+            tokio::spawn(crons.clone().run()),
+        ];
         Ok(Self {
             engine,
             spares,
@@ -185,13 +211,14 @@ impl Node {
             door,
             store,
             operator,
+            crons,
             limits,
             clock,
             served,
             logs,
             metrics,
             deploying: Mutex::new(()),
-            wakers: Mutex::new(vec![tokio::spawn(alarms.run()), tokio::spawn(expiry.run())]),
+            wakers: Mutex::new(wakers),
             stop,
         })
     }
@@ -255,6 +282,7 @@ impl Node {
         let prefix = project.prefix.as_deref().map(RoomsPrefix::parse).transpose()?;
         let cache = CacheControl::parse(&project.asset_settings)?;
         let lifetimes = self.lifetimes(&project.parties)?;
+        let renames = renames_of(&project.parties)?;
         let (begun, mut parties) = (Instant::now(), HashMap::new());
         for mut config in project.parties {
             config.vars.extend(prefix.iter().map(|own| {
@@ -269,19 +297,32 @@ impl Node {
                 return Err(DeployError::Twice(name));
             }
         }
+        let crons = self.crons(&project.crons, &parties)?;
         let compiled = begun.elapsed();
         let hash =
             |(name, party): (&PartyName, &Party)| format!("{name} {}", party.code.module.hash());
         let mut hashes: Vec<String> = parties.iter().map(hash).collect();
         hashes.sort_unstable();
-        let done = self.rooms.deploy(parties).await.map_err(start_error)?;
+        let plan = self.plan_renames(&renames, &parties);
+        let renamed = self.rename_rooms(plan).await?;
+        let moved = renamed.count;
+        let done = match self.rooms.deploy(parties).await {
+            Ok(done) => done,
+            Err(error) => {
+                self.undo_renames(renamed).await;
+                return Err(start_error(error));
+            }
+        };
+        self.keep_renames(renamed);
         expiry::keep(&self.store, self.served, Some(&lifetimes));
+        self.crons.replace(crons);
         self.door.set_prefix(prefix);
         let single_page = project.asset_settings.single_page;
         self.door.set_assets(project.assets, single_page, cache);
         let Reloaded { rooms, connections } = done;
         let what = format!(
-            "{}; rooms that took it over: {rooms}, connections that stayed: {connections}",
+            "{}; rooms that took it over: {rooms}, connections that stayed: {connections}, rooms with another party: \
+             {moved}",
             hashes.join(", ")
         );
         Ok((Deployed { rooms, connections, compiled }, what))
@@ -299,6 +340,23 @@ impl Node {
             }
         }
         Ok(expiry::lifetimes(&self.store, self.served, &ttls)?)
+    }
+
+    /// Checks the crons of a project with these parties.
+    fn crons(
+        &self,
+        settings: &[CronSetting],
+        parties: &HashMap<PartyName, Party>,
+    ) -> Result<Vec<Cron>, CronError> {
+        let mut names: Vec<PartyName> = parties.keys().cloned().collect();
+        names.sort();
+        let crons = Cron::parse_all(settings, &names, &self.limits)?;
+        let deaf = crons.iter().find(|cron| {
+            let party = parties.get(&cron.party);
+            party.is_some_and(|party| !party.code.module.handles_crons())
+        });
+        deaf.map_or(Ok(()), |cron| Err(cron.without_code()))?;
+        Ok(crons)
     }
 
     /// Sets what pages that load `/_room/overlay.js` show about the code behind them, until the next call;
@@ -398,7 +456,7 @@ impl Node {
 }
 
 impl Node {
-    /// Ends the tasks that ring alarms and search for unused rooms, and waits until they are dropped: until
+    /// Ends the tasks that wake rooms and search for unused ones, and waits until they are dropped: until
     /// then they hold the store, and with it the folder.
     async fn silence(&self) {
         let wakers = std::mem::take(&mut *self.wakers.lock().await);
@@ -407,6 +465,15 @@ impl Node {
             drop(waker.await);
         }
     }
+}
+
+/// Returns the parties that had other names before.
+fn renames_of(parties: &[PartyConfig]) -> Result<Vec<PartyRename>, DeployError> {
+    let mut named = Vec::with_capacity(parties.len());
+    for party in parties {
+        named.push((PartyName::parse(&party.name)?, party.was.as_deref()));
+    }
+    Ok(PartyRename::parse_all(named.into_iter())?)
 }
 
 fn start_error(ReloadError { room, error }: ReloadError) -> DeployError {

@@ -6806,6 +6806,113 @@ pub mod exports {
                         * ::core::mem::size_of::<*const u8>()],
                 );
             }
+            /// What a room does when a cron of its project is due (`[crons]` of `room.toml`). A module may do without this
+            /// interface; then a project whose crons call its party is refused.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod cron_events {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_cron_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: i64,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result1 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            T_::on_cron(_rt::string_lift(bytes0), arg2 as u64)
+                        };
+                        let ptr2 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result1 {
+                            Ok(_) => {
+                                *ptr2.add(0).cast::<u8>() = (0i32) as u8;
+                            }
+                            Err(e) => {
+                                *ptr2.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec3 = (e.into_bytes()).into_boxed_slice();
+                                let ptr3 = vec3.as_ptr().cast::<u8>();
+                                let len3 = vec3.len();
+                                ::core::mem::forget(vec3);
+                                *ptr2
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len3;
+                                *ptr2
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr3.cast_mut();
+                            }
+                        };
+                        ptr2
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_cron<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {}
+                            _ => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l1, l2, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// The cron with this name is due. `at` is the planned time, in milliseconds since 1970-01-01T00:00:00Z.
+                    ///
+                    /// It is delivered at least once: a crash may repeat a call, with the same time. Planned times that pass while the
+                    /// node does not run are delivered once, with the last of them. On `err`, and after a trap, the call is tried again
+                    /// after 2 s, 4 s, … six times.
+                    #[allow(async_fn_in_trait)]
+                    fn on_cron(
+                        name: _rt::String,
+                        at: u64,
+                    ) -> ::core::result::Result<(), _rt::String>;
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_room_runtime_cron_events_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "room:runtime/cron-events@0.1.0#on-cron")] unsafe extern "C" fn
+                        export_on_cron(arg0 : * mut u8, arg1 : usize, arg2 : i64,) -> *
+                        mut u8 { unsafe { $($path_to_types)*:: _export_on_cron_cabi::<$ty
+                        > (arg0, arg1, arg2) } } #[unsafe (export_name =
+                        "cabi_post_room:runtime/cron-events@0.1.0#on-cron")] unsafe
+                        extern "C" fn _post_return_on_cron(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_on_cron::<$ty > (arg0) } } };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_room_runtime_cron_events_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 3 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 3
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
             /// What a project answers outside of its rooms. The module of the party `main` is asked, in a fresh
             /// instance that belongs to no room: it has no storage, no connections and no alarm, and calls to them
             /// fail. A module may do without this interface.
@@ -9856,6 +9963,9 @@ macro_rules! __export_module_impl {
         exports::room::runtime::stream_events::__export_room_runtime_stream_events_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::stream_events);
         $($path_to_types_root)*::
+        exports::room::runtime::cron_events::__export_room_runtime_cron_events_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::room::runtime::cron_events);
+        $($path_to_types_root)*::
         exports::room::runtime::fetch::__export_room_runtime_fetch_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::fetch);
         $($path_to_types_root)*::
@@ -9867,9 +9977,9 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4929] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 4999] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc4%\x01A\x02\x01A.\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8a&\x01A\x02\x01A0\x01\
 B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\0\x01\
 \x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uris\x07h\
 eaders\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x05\
@@ -9965,32 +10075,34 @@ tcall-events@0.1.0\x05\x17\x01B\x0c\x01m\x03\x09too-large\x07stalled\x07aborted\
 ailed\x01\x01\0\x04\0\x0abody-piece\x03\0\x03\x01m\x05\x04left\x04slow\x04idle\x04\
 late\x06failed\x04\0\x0astream-end\x03\0\x05\x01j\0\x01s\x01@\x02\x02ids\x05piec\
 e\x04\0\x07\x04\0\x07on-body\x01\x08\x01@\x02\x02ids\x06reason\x06\0\x07\x04\0\x0f\
-on-stream-close\x01\x09\x04\0\x20room:runtime/stream-events@0.1.0\x05\x18\x01B\x11\
-\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x08respo\
-nse\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x04\x01r\x02\x05par\
-tys\x04rooms\x04\0\x0bdestination\x03\0\x06\x01q\x04\x05enter\x01\x07\0\x07respo\
-nd\x01\x03\0\x06refuse\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\
-\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\
-\x01j\x01\x09\x01s\x01@\x01\x07request\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\
-\x18room:runtime/fetch@0.1.0\x05\x19\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07messa\
-ge\x03\0\0\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\x02\x02\x03\x02\x01\x0c\x04\
-\0\x08response\x03\0\x04\x02\x03\x02\x01\x06\x04\0\x0aconnection\x03\0\x06\x02\x03\
-\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on\
--start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07request\x03\
-\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\0\x0a\x04\
-\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\0\x0ao\
-n-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\
-\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08on-er\
-ror\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-request\x01\
-\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05\x1a\x01B\x0e\
-\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x08respo\
-nse\x03\0\x02\x02\x03\x02\x01\x07\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07for\
-ward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\
-\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\
-\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11o\
-n-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x1b\x04\0\x19room:\
-runtime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0c\
-processed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+on-stream-close\x01\x09\x04\0\x20room:runtime/stream-events@0.1.0\x05\x18\x01B\x03\
+\x01j\0\x01s\x01@\x02\x04names\x02atw\0\0\x04\0\x07on-cron\x01\x01\x04\0\x1eroom\
+:runtime/cron-events@0.1.0\x05\x19\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07request\
+\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x07\x04\
+\0\x0bclose-frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\x0bdestination\x03\
+\0\x06\x01q\x04\x05enter\x01\x07\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07u\
+nknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\
+\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\x09\x01s\x01@\x01\x07re\
+quest\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\x18room:runtime/fetch@0.1.0\x05\
+\x1a\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x03\x04\
+\0\x07request\x03\0\x02\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x04\x02\x03\x02\
+\x01\x06\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x07\x04\0\x0bclose-frame\x03\
+\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01\
+s\x01@\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\
+\x0aconnection\x07\x07request\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0a\
+connections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnect\
+ion\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aco\
+nnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\
+\x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\
+\x19room:runtime/events@0.1.0\x05\x1b\x01B\x0e\x02\x03\x02\x01\x03\x04\0\x07requ\
+est\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x07\x04\
+\0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06\
+refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05\
+lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\
+\0\x11on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\x0b\x04\0\x17room\
+:runtime/door@0.1.0\x05\x1c\x04\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\
+\0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
+0.262.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }

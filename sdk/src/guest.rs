@@ -11,13 +11,14 @@ use std::panic;
 use std::time::UNIX_EPOCH;
 
 use crate::bindings::exports::room::runtime::{
-    batch, door, events, expiry, fetch, outcall_events, stream_events, timer_events,
+    batch, cron_events, door, events, expiry, fetch, outcall_events, stream_events, timer_events,
 };
 use crate::bindings::room::runtime::{
     alarm, connections, inbox, log, outcalls, room, storage, streams, timers, types,
 };
 use crate::connection::{Close, Connection};
 use crate::context::Context;
+use crate::cron::Cron;
 use crate::error::{
     ConnectionError, OutcallError, StorageError, StreamError, TimerError, too_deep,
 };
@@ -179,6 +180,12 @@ impl<R: Room> stream_events::Guest for Component<R> {
 
     fn on_stream_close(id: String, reason: stream_events::StreamEnd) -> Result<(), String> {
         Self::turn(|room, ctx| room.on_stream_close(ctx, &id, reason.into()))
+    }
+}
+
+impl<R: Room> cron_events::Guest for Component<R> {
+    fn on_cron(name: String, at: u64) -> Result<(), String> {
+        Self::turn(|room, ctx| room.on_cron(ctx, Cron::new(name, at)))
     }
 }
 

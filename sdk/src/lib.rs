@@ -57,6 +57,7 @@
 pub mod bindings;
 mod connection;
 mod context;
+mod cron;
 mod error;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
@@ -82,6 +83,7 @@ pub use anyhow::{anyhow, bail, ensure};
 
 pub use connection::{Close, Connection};
 pub use context::{Alarm, Broadcast, Context};
+pub use cron::Cron;
 pub use error::{
     ConnectionError, Error, OutcallError, Result, StatusError, StorageError, StreamError,
     TimerError,
@@ -102,10 +104,10 @@ pub use timer::{Schedule, Timer};
 /// What a room's source needs: `use room_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Answer, BodyPiece, Call, Chunk, Close, Connection, Context, Error, Fetched, IntoMessage,
-        Lobby, Message, OutcallFailure, ProjectEnv, Reply, Request, Response, ResponseStream,
-        Result, Room, ServerEvent, SocketVerdict, StatusError, StreamEnd, Timer, Timestamp,
-        Verdict, anyhow, bail, ensure, log,
+        Answer, BodyPiece, Call, Chunk, Close, Connection, Context, Cron, Error, Fetched,
+        IntoMessage, Lobby, Message, OutcallFailure, ProjectEnv, Reply, Request, Response,
+        ResponseStream, Result, Room, ServerEvent, SocketVerdict, StatusError, StreamEnd, Timer,
+        Timestamp, Verdict, anyhow, bail, ensure, log,
     };
 }
 
@@ -218,6 +220,12 @@ pub trait Room: Default + 'static {
     /// comes again after 2 s, 4 s, … six times; the other room is not called again.
     fn on_answer(&mut self, ctx: &Context, answer: Answer) -> Result {
         Ok(())
+    }
+
+    /// A cron of the project is due, as `[crons]` of `room.toml` has it; see [`Cron`]. On `Err` the call is retried
+    /// after 2 s, 4 s, … six times, and dropped then.
+    fn on_cron(&mut self, ctx: &Context, cron: Cron) -> Result {
+        bail!("the room has no on_cron for the cron {:?}", cron.name())
     }
 
     /// The room ends: nobody has used it for its party's `ttl` (in `room.toml`), and everything that it

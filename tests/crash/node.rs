@@ -65,6 +65,7 @@ async fn start(
     let problems = runtime.verify_storage().await?.problems;
     let party = PartyConfig {
         name: "main".to_owned(),
+        was: None,
         module: std::fs::read(module)?.into(),
         vars: Vec::new(),
         when_quiet: WhenQuiet::Stay,

@@ -30,6 +30,7 @@ async fn party_names_match_in_every_spelling() {
     let node = Setup::memory().start_empty().await;
     let party = |name: &str| PartyConfig {
         name: name.to_owned(),
+        was: None,
         module: guest("puppet").into(),
         vars: Vec::new(),
         when_quiet: WhenQuiet::Stay,

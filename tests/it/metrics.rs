@@ -205,6 +205,7 @@ async fn node_on(dir: &Path, audience: Audience) -> Runtime {
     let node = Runtime::start(config).await.unwrap();
     let party = PartyConfig {
         name: "main".to_owned(),
+        was: None,
         module: guest("puppet").into(),
         vars: Vec::new(),
         when_quiet: WhenQuiet::Stay,

@@ -152,6 +152,34 @@ async fn every_node_leads_to_the_one_home_of_a_room() {
 }
 
 #[tokio::test]
+async fn a_cron_calls_a_room_on_the_rooms_own_node() {
+    let pair = Pair::start(|_| {}).await;
+    let room = pair.room_of_b().await;
+    let cron = |name: &str, room: Option<&str>| json!({"name": name, "schedule": "@yearly", "zone": "UTC", "party": "main", "room": room});
+    for node in [&pair.a, &pair.b] {
+        let mut release = node.release(&guest("puppet"), "2").await;
+        release["crons"] = json!([cron("one", Some(&room)), cron("all", None)]);
+        node.good("POST", "projects/chat/deploy", release).await;
+    }
+    let [a, _] = pair.addrs();
+    for number in 0..8 {
+        assert_eq!(
+            a.post(&format!("room-{number}"), &json!([{"put": ["k", 1]}])).await.status,
+            200
+        );
+    }
+    let run = async |node: &Operated, name: &str| {
+        let path = format!("projects/chat/node/crons/{name}/run");
+        node.good("POST", &path, Value::Null).await["rooms"].as_u64().unwrap()
+    };
+    assert_eq!((run(&pair.a, "one").await, run(&pair.b, "one").await), (0, 1));
+    let stored = rooms(&pair.a).await.len() + rooms(&pair.b).await.len();
+    let called = run(&pair.a, "all").await + run(&pair.b, "all").await;
+    assert_eq!(usize::try_from(called).unwrap(), stored);
+    pair.stop().await;
+}
+
+#[tokio::test]
 async fn a_forwarded_request_arrives_whole_and_names_its_client() {
     let pair = Pair::start(|_| {}).await;
     let ([a, _], room) = (pair.addrs(), pair.room_of_b().await);

@@ -61,6 +61,7 @@ async fn a_removed_party_closes_its_sockets() {
     let mut client = node.connect("lobby").await;
     let party = PartyConfig {
         name: "other".to_owned(),
+        was: None,
         module: guest("puppet").into(),
         vars: Vec::new(),
         when_quiet: WhenQuiet::Stay,

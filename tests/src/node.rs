@@ -4,9 +4,9 @@
 
 use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
-    AssetSettings, Audience, AutoResponse, BodyDelivery, Config, CorsSetting, DeployError,
-    Deployed, FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies, Runtime, StartError,
-    StorageConfig, Tls, Ttl, WhenQuiet,
+    AssetSettings, Audience, AutoResponse, BodyDelivery, Config, CorsSetting, CronSetting,
+    DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies, Runtime,
+    StartError, StorageConfig, Tls, Ttl, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -27,6 +27,7 @@ pub struct Setup {
     request_bodies: BodyDelivery,
     prefix: Option<String>,
     fetch: FetchSettings,
+    crons: Vec<CronSetting>,
     origins: Vec<String>,
     tls: Option<Tls>,
     proxies: Proxies,
@@ -62,6 +63,7 @@ impl Setup {
             request_bodies: BodyDelivery::Whole,
             prefix: None,
             fetch: FetchSettings::default(),
+            crons: Vec::new(),
             origins: Vec::new(),
             tls: None,
             proxies: Proxies::default(),
@@ -153,6 +155,13 @@ impl Setup {
     #[must_use]
     pub fn pieces(mut self) -> Self {
         self.request_bodies = BodyDelivery::Pieces;
+        self
+    }
+
+    /// With these crons, and no others.
+    #[must_use]
+    pub fn crons(mut self, crons: &[CronSetting]) -> Self {
+        self.crons = crons.to_vec();
         self
     }
 
@@ -305,6 +314,7 @@ impl TestNode {
         let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         PartyConfig {
             name: "main".to_owned(),
+            was: None,
             module: module.into(),
             vars: vars.collect(),
             when_quiet: self.setup.when_quiet,
@@ -320,7 +330,7 @@ impl TestNode {
     /// # Errors
     /// As [`Runtime::deploy`].
     pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
-        let Setup { assets, asset_settings, origins, prefix, fetch, .. } = &self.setup;
+        let Setup { assets, asset_settings, origins, prefix, fetch, crons, .. } = &self.setup;
         let project = Project {
             parties,
             assets: assets.clone(),
@@ -328,6 +338,7 @@ impl TestNode {
             origins: origins.clone(),
             prefix: prefix.clone(),
             fetch: fetch.clone(),
+            crons: crons.clone(),
         };
         within("a deployment", self.runtime.deploy(project)).await
     }

@@ -197,6 +197,44 @@ pub(crate) struct StorageSetArgs {
     pub(crate) server: ServerArgs,
 }
 
+/// List the crons of a project, and run one now
+///
+/// Shows each cron of `[crons]` with its schedule, the rooms that it calls, how its last calls ended, and its next
+/// planned time. The server is the one that runs on the data folder, or the one of --to.
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    after_long_help = "Examples:\n  room crons\n  room crons --json | jq -r '.crons[].name'\n  \
+room crons run prune"
+)]
+pub(crate) struct CronsArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<CronsCommand>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// What a command does with the crons.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CronsCommand {
+    Run(CronRunArgs),
+}
+
+/// Call the rooms of a cron now
+///
+/// Calls each of its rooms once, with the present time as the planned one. Its planned times stay as they are. A room
+/// that fails is not called again. The command waits for the calls, at most `request_ms_max`; those that take longer
+/// go on, and `room crons` shows how they ended.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = "Example:\n  room crons run prune")]
+pub(crate) struct CronRunArgs {
+    /// The cron's name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
 /// Close one connection of a room
 ///
 /// The server closes the client with 4403 unless --code says otherwise. The client of `/_room/client.js` stays away

@@ -91,6 +91,7 @@ fn release(
         origins: manifest.origins.clone(),
         fetch: manifest.fetch.clone(),
         asset_settings: manifest.asset_settings.clone(),
+        crons: manifest.crons.clone(),
         prefix: manifest.prefix.as_ref().map(|own| own.get_ref().clone()),
         ..Release::default()
     };
@@ -101,6 +102,7 @@ fn release(
         contents.insert(module, Content::Made(bytes.clone()));
         release.parties.push(ReleaseParty {
             name: party.name.to_string(),
+            was: party.was.as_ref().map(|own| own.get_ref().clone()),
             module,
             hibernate: party.when_quiet == WhenQuiet::Hibernate,
             auto_response: party.auto_response.as_ref().map(|own| own.get_ref().clone()),

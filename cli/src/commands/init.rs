@@ -87,6 +87,13 @@ fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Conv
         note("main", true, "[parties.main] path = \"rooms/main\"; there was none".to_owned());
         import.parties.push((main, String::new()));
     }
+    if !import.crons.is_empty() && import.parties.iter().all(|(party, _)| party.as_str() != "main")
+    {
+        for cron in std::mem::take(&mut import.crons) {
+            let text = "left out: crons call rooms of the party main, and there is none".to_owned();
+            note(&format!("crons.{}", cron.name), false, text);
+        }
+    }
     let mut absent = None;
     if let Some(assets) = import.assets.take() {
         let folder = from.join(&assets);
@@ -142,6 +149,11 @@ fn text_of(import: &Import, absent: Option<&str>) -> anyhow::Result<String> {
     if !import.vars.is_empty() {
         let vars = import.vars.iter().map(|(name, value)| (name.clone(), value.clone().into()));
         all.insert("vars".to_owned(), vars.collect::<toml::Table>().into());
+    }
+    if !import.crons.is_empty() {
+        let crons = import.crons.iter();
+        let crons = crons.map(|cron| (cron.name.clone(), cron.schedule.clone().into()));
+        all.insert("crons".to_owned(), crons.collect::<toml::Table>().into());
     }
     let mut text = toml::to_string(&all)?;
     if let Some(absent) = absent {

@@ -6,7 +6,7 @@
 use super::node::Node;
 use crate::cargo::Component;
 use crate::project::Project;
-use room_runtime::{AssetSettings, Deployed, FetchSettings, Notice, PartyConfig};
+use room_runtime::{AssetSettings, CronSetting, Deployed, FetchSettings, Notice, PartyConfig};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ pub(super) struct Deployment {
     origins: Vec<String>,
     prefix: Option<String>,
     fetch: FetchSettings,
+    crons: Vec<CronSetting>,
 }
 
 /// The result of a deployment.
@@ -53,6 +54,7 @@ impl Deployment {
             let component = made.iter().find(|component| component.party == party.name)?;
             Some(PartyConfig {
                 name: party.name.to_string(),
+                was: party.was.as_ref().map(|own| own.get_ref().clone()),
                 module: component.bytes.clone().into(),
                 vars: vars.clone(),
                 when_quiet: party.when_quiet,
@@ -66,13 +68,15 @@ impl Deployment {
         let asset_settings = project.manifest.asset_settings.clone();
         let prefix = project.manifest.prefix.as_ref().map(|own| own.get_ref().clone());
         let (assets, fetch) = (project.assets(), project.manifest.fetch.clone());
-        Self { parties: parties.collect(), assets, asset_settings, origins, prefix, fetch }
+        let (parties, crons) = (parties.collect(), project.manifest.crons.clone());
+        Self { parties, assets, asset_settings, origins, prefix, fetch, crons }
     }
 
     fn same_as(&self, other: &Self) -> bool {
         let key = |party: &PartyConfig| {
             let PartyConfig {
                 name,
+                was,
                 vars,
                 when_quiet,
                 auto_response,
@@ -81,13 +85,14 @@ impl Deployment {
                 request_bodies,
                 module: _,
             } = party.clone();
-            (name, vars, when_quiet, auto_response, ttl, cors, request_bodies)
+            (name, was, vars, when_quiet, auto_response, ttl, cors, request_bodies)
         };
         self.assets == other.assets
             && self.asset_settings == other.asset_settings
             && self.origins == other.origins
             && self.prefix == other.prefix
             && self.fetch == other.fetch
+            && self.crons == other.crons
             && self.parties.len() == other.parties.len()
             && self
                 .parties
@@ -121,6 +126,7 @@ impl Reloader {
             origins: deployment.origins.clone(),
             prefix: deployment.prefix.clone(),
             fetch: deployment.fetch.clone(),
+            crons: deployment.crons.clone(),
         };
         let deployed = self.node.runtime().deploy(project).await?;
         Ok(match self.last.replace(deployment) {

@@ -5,12 +5,14 @@
 
 mod assets;
 mod cors;
+mod crons;
 mod fetch;
 
 use super::{Manifest, Party, name_problem};
 use crate::codes::Code;
 use crate::mistake::Mistake;
 use assets::AssetSection;
+use room_runtime::config::PartyRename;
 use room_runtime::server::is_host;
 use room_runtime::{
     AutoResponse, BodyDelivery, Limits, Origin, PartyName, Ttl, TtlError, WhenQuiet,
@@ -22,11 +24,13 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys of the file and of its sections.
-pub(super) const TOP: &[&str] = &["name", "parties", "assets", "serve", "fetch", "vars", "limits"];
+pub(super) const TOP: &[&str] =
+    &["name", "parties", "assets", "serve", "fetch", "crons", "vars", "limits"];
 pub(super) const PARTY: &[&str] =
-    &["path", "hibernate", "auto_response", "ttl", "cors", "request_bodies"];
+    &["path", "was", "hibernate", "auto_response", "ttl", "cors", "request_bodies"];
 pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(super) const ASSETS: &[&str] = &["dir", "single_page", "cache"];
+pub(super) const CRON: &[&str] = &["schedule", "zone", "party", "room", "rooms"];
 pub(super) const SERVE: &[&str] = &["hosts", "origins", "prefix"];
 pub(super) const FETCH: &[&str] = &["hosts"];
 
@@ -39,6 +43,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("hibernate", "it belongs to a party: `[parties.main]`"),
     ("auto_response", "it belongs to a party: `[parties.main]`"),
     ("ttl", "it belongs to a party: `[parties.main]`"),
+    ("was", "it belongs to a party: `[parties.main]`"),
     ("cors", "it belongs to a party: `[parties.main]`"),
     ("request_bodies", "it belongs to a party: `[parties.main]`"),
     ("dir", "it belongs to `[assets]`"),
@@ -46,6 +51,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("origins", "it belongs to `[serve]`"),
     ("prefix", "it belongs to `[serve]`"),
     ("env", "variables are `[vars]`"),
+    ("schedule", "it belongs to a cron: `[crons.NAME]`"),
 ];
 
 /// The content of `[serve]`, as far as it can be read.
@@ -95,6 +101,7 @@ impl ManifestReader<'_> {
         let mut assets = AssetSection::default();
         let mut serve = Serve::default();
         let mut fetched = Vec::new();
+        let mut crons = Vec::new();
         let mut vars = BTreeMap::new();
         let mut limits = Limits::default();
         for (key, value) in table {
@@ -104,18 +111,21 @@ impl ManifestReader<'_> {
                 "assets" => assets = self.assets(value),
                 "serve" => serve = self.serve(value),
                 "fetch" => fetched = self.fetch(value),
+                "crons" => crons = self.crons(value),
                 "vars" => vars = self.vars(value),
                 "limits" => limits = self.limits(value),
                 _ => self.unknown(key, "room.toml", TOP),
             }
         }
         self.auto_responses(&parties, &limits);
+        self.old_names(&parties);
         self.cors_counts(&parties, &limits);
         let origins = self.origins(std::mem::take(&mut serve.origins), &limits);
         let fetch = self.fetch_hosts(fetched, &limits);
         if parties.is_empty() {
             parties.push(Party::default_at(0..0));
         }
+        let crons = self.checked_crons(crons, &parties, &limits);
         let Some(name) = name else {
             self.complain(Code::NoName, "the project has no name", 0..0, "here")
                 .help_last("put `name = \"my-project\"` at the top of the file");
@@ -132,6 +142,7 @@ impl ManifestReader<'_> {
             origins,
             prefix,
             fetch,
+            crons,
             vars,
             limits,
         })
@@ -182,6 +193,10 @@ impl ManifestReader<'_> {
                 "path" => {
                     let path = self.string(&format!("{place}.path"), value)?;
                     party.path = Spanned::new(value.span(), PathBuf::from(path));
+                }
+                "was" => {
+                    let was = self.string(&format!("{place}.was"), value)?;
+                    party.was = Some(Spanned::new(value.span(), was));
                 }
                 "hibernate" => match value.get_ref().as_bool() {
                     Some(true) => party.when_quiet = WhenQuiet::Hibernate,
@@ -247,6 +262,17 @@ impl ManifestReader<'_> {
                 self.complain(Code::BadAutoResponse, &problem, answer.span(), "this answer");
             }
         }
+    }
+
+    /// Reports invalid old names, when all parties are read.
+    fn old_names(&mut self, parties: &[Party]) {
+        let named = parties.iter().map(|party| {
+            (party.name.clone(), party.was.as_ref().map(|own| own.get_ref().as_str()))
+        });
+        let Err(error) = PartyRename::parse_all(named) else { return };
+        let own = parties.iter().find(|party| party.name == error.party);
+        let span = own.and_then(|party| party.was.as_ref()).map_or(0..0, Spanned::span);
+        self.complain(Code::BadOldName, &error.to_string(), span, "this name");
     }
 
     fn serve(&mut self, value: &Value<'_>) -> Serve {

@@ -45,6 +45,10 @@ fn every_key_of_a_manifest_is_read() {
         prefix = "/api/rooms"
         [fetch]
         hosts = ["api.example.com", "127.0.0.1:8080"]
+        [crons]
+        prune = { schedule = "0 3 * * *", zone = "Europe/Berlin", party = "chat-room", room = "index" }
+        each = { schedule = "@hourly", rooms = "all" }
+        short = "*/5 * * * *"
         [vars]
         GREETING = "hello"
         [limits]
@@ -78,6 +82,14 @@ fn every_key_of_a_manifest_is_read() {
     let listed = CorsSetting::Origins(vec!["https://chat.example.com".to_owned()]);
     assert_eq!(cors, [None, Some(listed)]);
     assert!(manifest.asset_settings.single_page);
+    let prune = CronSetting {
+        zone: "Europe/Berlin".to_owned(),
+        party: "chat-room".to_owned(),
+        room: Some("index".to_owned()),
+        ..CronSetting::new("prune", "0 3 * * *")
+    };
+    let each = CronSetting { room: None, ..CronSetting::new("each", "@hourly") };
+    assert_eq!(manifest.crons, [prune, each, CronSetting::new("short", "*/5 * * * *")]);
     let cache = manifest.asset_settings.cache.iter();
     let cache: Vec<_> = cache.map(|own| (own.files.as_str(), own.value.as_str())).collect();
     assert_eq!(cache, [("img/**", "max-age=60"), ("*.png", "no-store")]);
@@ -640,6 +652,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     assert_eq!(keys(&schema["$defs"]["AssetsKeys"]), sorted(read::ASSETS));
     assert_eq!(keys(&schema["$defs"]["ServeKeys"]), sorted(read::SERVE));
     assert_eq!(keys(&schema["$defs"]["FetchKeys"]), sorted(read::FETCH));
+    assert_eq!(keys(&schema["$defs"]["CronKeys"]), sorted(read::CRON));
     let limits: Vec<_> = Limits::TABLE.iter().map(|row| row.name).collect();
     assert_eq!(keys(&schema["properties"]["limits"]), sorted(&limits));
 }
@@ -663,6 +676,9 @@ fn any_text_is_a_manifest_or_a_mistake() {
         "cache",
         "single_page",
         "turn_ms_max",
+        "crons",
+        "schedule",
+        "\"0 3 * * *\"",
         "=",
         "[",
         "]",
@@ -735,5 +751,82 @@ fn a_ttl_is_a_time_in_quotes() {
         |error: room.toml has 2 mistakes
         |for more, run `room explain` with one of R0004, R0005
     "#]],
+    );
+}
+
+#[test]
+fn an_invalid_cron_is_shown_with_its_place_and_advice() {
+    check(
+        "name = \"chat\"\n[crons]\nprune = \"0 25 * * *\"\n",
+        expect![[r#"
+            |error[R0063]: the cron "prune": the hour "25" of the schedule "0 25 * * *" is invalid: write 0
+            |  │ to 23, a list such as 1,5, a range such as 1-5, a step such as */5, or *
+            |   ╭─[room.toml:3:9]
+            | 2 │ [crons]
+            | 3 │ prune = "0 25 * * *"
+            |   ·         ──────┬─────
+            |   ·               ╰── this cron
+            |   ╰────
+            |for more about this, run `room explain R0063`
+        "#]],
+    );
+    check(
+        "name = \"chat\"\n[crons.prune]\nschedule = \"0 3 * * *\"\nzone = \"Berlin\"\n",
+        expect![[r#"
+            |error[R0063]: the cron "prune": the time zone "Berlin" is unknown: did you mean "Europe/Berlin"?
+            |   ╭─[room.toml:2:1]
+            | 1 │ name = "chat"
+            | 2 │ [crons.prune]
+            |   · ──────┬──────
+            |   ·       ╰── this cron
+            | 3 │ schedule = "0 3 * * *"
+            |   ╰────
+            |for more about this, run `room explain R0063`
+        "#]],
+    );
+    for (cron, message) in [
+        (
+            "{ schedule = \"0 3 * * *\", party = \"mian\" }",
+            "names the party mian, and the project has main",
+        ),
+        ("{ zone = \"UTC\" }", "the cron \"prune\" has no schedule"),
+        (
+            "{ schedule = \"@daily\", rooms = \"some\" }",
+            "`crons.prune.rooms` must be \"all\", not \"some\"",
+        ),
+        ("{ schedule = \"@daily\", rooms = \"all\", room = \"a\" }", "has both `room` and `rooms`"),
+        ("{ schedule = \"@daily\", zones = \"UTC\" }", "did you mean `zone`?"),
+        ("{ schedule = 3 }", "`crons.prune.schedule` must be a text in quotes"),
+        ("3", "a schedule in quotes, or a section"),
+    ] {
+        let text = format!("name = \"chat\"\n[crons]\nprune = {cron}\n");
+        let drawn = plain(&Manifest::parse(FILE, &text).unwrap_err());
+        assert!(drawn.contains(message), "{cron}: {drawn}");
+    }
+    let many: String = (0..3).map(|number| format!("c{number} = \"@daily\"\n")).collect();
+    let text = format!("name = \"chat\"\n[limits]\ncrons_max = 2\n[crons]\n{many}");
+    let drawn = plain(&Manifest::parse(FILE, &text).unwrap_err());
+    assert!(drawn.contains("there are 3 crons, crons_max allows 2"), "{drawn}");
+}
+
+#[test]
+fn an_old_name_of_another_party_is_shown_with_its_place() {
+    let text = "name = \"chat\"\n[parties.chat]\nwas = \"main\"\n";
+    let manifest = Manifest::parse(FILE, text).unwrap();
+    assert_eq!(manifest.parties[0].was.as_ref().unwrap().get_ref(), "main");
+    check(
+        &format!("{text}[parties.main]\n"),
+        expect![[r#"
+            |error[R0064]: the party chat was main, which is still a party of the project: remove that party,
+            |  │ or `was`
+            |   ╭─[room.toml:3:7]
+            | 2 │ [parties.chat]
+            | 3 │ was = "main"
+            |   ·       ───┬──
+            |   ·          ╰── this name
+            | 4 │ [parties.main]
+            |   ╰────
+            |for more about this, run `room explain R0064`
+        "#]],
     );
 }

@@ -17,6 +17,7 @@ fn every_key_is_converted_or_named_with_a_reason() {
         "parties": {{ "Lobby": "src/lobby.ts" }},
         "serve": {{ "path": "public", "singlePageApp": true }},
         "vars": {{ "A": "secret", "B": 7, "C": {{"d": true}} }},
+        "crons": {{ "daily": "0 0 * * *", "typo": "61 * * * *" }},
         {}
         }}"#,
         all.collect::<String>()
@@ -29,8 +30,9 @@ fn every_key_is_converted_or_named_with_a_reason() {
     let vars: Vec<_> = import.vars.iter().map(|(_, value)| value.as_str()).collect();
     assert_eq!(vars, ["secret", "7", r#"{"d": true}"#]);
     let left = import.rows.iter().filter(|row| !row.taken).count();
-    assert_eq!(left, LEFT.len() + 1);
-    assert_eq!(import.rows.len() - left, 7);
+    assert_eq!(left, LEFT.len() + 2);
+    assert_eq!(import.rows.len() - left, 8);
+    assert_eq!(import.crons, [CronSetting::new("daily", "0 0 * * *")]);
     assert!(!format!("{:?}", import.rows).contains("secret"));
 }
 

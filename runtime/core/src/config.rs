@@ -6,21 +6,25 @@
 
 mod assets;
 mod cors;
+mod crons;
 mod fetch;
 mod module;
 mod origin;
 mod prefix;
 mod proxies;
+mod renames;
 mod space;
 
 pub use assets::{AssetCache, AssetError, AssetSettings, CacheControl};
 pub use cors::{Cors, CorsRight, CorsSetting};
+pub use crons::{Cron, CronError, CronSetting, too_many_crons};
 pub use fetch::{FetchHost, FetchHostError, FetchHosts, FetchScheme, FetchSettings, is_public};
 pub use module::ModuleSource;
 pub use origin::Origins;
 pub use origin::{Origin, OriginError};
 pub use prefix::{PrefixError, RoomsPrefix};
 pub use proxies::{Network, NetworkError, Preamble, Proxies};
+pub use renames::{OldNameError, PartyRename};
 pub use space::{PeerNode, Space, SpaceError, node_name};
 
 use crate::event::BodyDelivery;
@@ -92,6 +96,8 @@ pub struct Project {
     pub prefix: Option<String>,
     /// The servers that its rooms may fetch from.
     pub fetch: FetchSettings,
+    /// What calls its rooms at planned times.
+    pub crons: Vec<CronSetting>,
 }
 
 /// One party of a project.
@@ -99,6 +105,8 @@ pub struct Project {
 pub struct PartyConfig {
     /// The name, in any spelling of [`crate::PartyName::parse`].
     pub name: String,
+    /// The name that it had before, under which its rooms may still be stored.
+    pub was: Option<String>,
     /// Its code.
     pub module: ModuleSource,
     /// The environment that its rooms see.

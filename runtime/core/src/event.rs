@@ -99,6 +99,13 @@ pub enum Event {
     },
     /// The time for the room's next tick has come.
     Tick,
+    /// A cron of the project is due.
+    Cron {
+        /// Its name.
+        name: String,
+        /// The planned time, in milliseconds since 1970.
+        at_ms: u64,
+    },
     /// The room has been unused for too long. This turn deletes it.
     Expire,
 }
@@ -121,6 +128,7 @@ impl Event {
             Self::Chunk(_) => "chunk",
             Self::Call { .. } => "call",
             Self::Tick => "tick",
+            Self::Cron { .. } => "cron",
             Self::Expire => "expire",
         }
     }

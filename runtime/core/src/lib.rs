@@ -6,6 +6,7 @@
 //! - [`id`], [`connection`], [`event`], [`span`], [`turn`] are what a room is called with and what it answers.
 //! - [`fetch`] is what a room requests from other servers.
 //! - [`jobs`] are what a room wants done after its turns.
+//! - [`schedule`] says when crons are due.
 //! - [`limits`] has every bound, [`config`] what is configured, [`ttl`] how long unused rooms live.
 //! - [`clock`] is the only source of time, [`metrics`] the only registry of counts.
 //! - [`logs`] keeps the newest lines of the log for watchers.
@@ -29,6 +30,7 @@ pub mod line;
 pub mod lock;
 pub mod logs;
 pub mod metrics;
+pub mod schedule;
 pub mod span;
 pub mod ttl;
 pub mod turn;
@@ -36,9 +38,9 @@ pub mod turn;
 pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use config::{
     AssetCache, AssetError, AssetSettings, Audience, AutoResponse, Config, ConfigError,
-    CorsSetting, FetchHost, FetchHostError, FetchSettings, ModuleSource, Network, NetworkError,
-    Origin, OriginError, PartyConfig, PeerNode, Preamble, PrefixError, Project, Proxies,
-    RoomsPrefix, Space, SpaceError, StorageConfig, Tls, WhenQuiet, node_name,
+    CorsSetting, CronError, CronSetting, FetchHost, FetchHostError, FetchSettings, ModuleSource,
+    Network, NetworkError, Origin, OriginError, PartyConfig, PeerNode, Preamble, PrefixError,
+    Project, Proxies, RoomsPrefix, Space, SpaceError, StorageConfig, Tls, WhenQuiet, node_name,
 };
 pub use event::BodyDelivery;
 pub use id::{ConnectionId, NameError, NodeId, PartyName, RoomId};

@@ -251,8 +251,8 @@ limits! {
     copy_slice_bytes: "bytes" = MIB, "Bytes that a snapshot or a backup reads at once", "waiting turns are applied before it continues";
     store_retry_ms: "ms" = 1_000, "Pause before a failed store is retried, and between two checks of its log", "the store is retried";
     chunk_bytes: "bytes" = 4 * KIB, "Size of the pieces a value is stored in", "the value takes another piece";
-    alarm_tries_max: "tries" = 6, "Retries of a failed alarm or timer, after 2 s, 4 s, …", "it is dropped with an error in the log";
-    alarm_retry_ms_min: "ms" = 2_000, "Pause before the first retry of an alarm or timer, doubled for each further retry", "it is retried";
+    alarm_tries_max: "tries" = 6, "Retries of a failed alarm, timer or cron, after 2 s, 4 s, …", "it is dropped with an error in the log";
+    alarm_retry_ms_min: "ms" = 2_000, "Pause before the first retry of an alarm, timer or cron, doubled for each further retry", "it is retried";
     alarms_batch_max: "alarms" = 1_024, "Rooms with due alarms or timers that are rung at once, and at most half of `rooms_active_max`", "the rest follow in the next batch";
     timers_max: "timers" = 10_000, "Pending timers of a room", "the timer is refused";
     timers_bytes_max: "bytes" = 4 * MIB, "Bytes of the tags and data of a room's pending timers", "the timer is refused";
@@ -270,13 +270,17 @@ limits! {
     receipts_max: "receipts" = 10_000, "Calls that a room carried out and whose callers do not have the answer yet", "further calls wait";
     receipts_bytes_max: "bytes" = 4 * MIB, "Bytes of the answers to such calls", "further calls wait";
     fetch_retry_total_ms_max: "ms" = 3_600_000, "Time for which a failing request to another server is tried again", "it fails";
+    crons_max: "crons" = 64, "Crons of a project", "the project is refused";
+    crons_batch_max: "rooms" = 32, "Rooms that all crons of a project call at the same time, and at most a quarter of `rooms_active_max`", "the rest follow as soon as one has answered";
+    cron_retries_max: "rooms" = 1_000, "Rooms that a cron calls again because they failed", "the cron calls no further room until one of them has succeeded or is given up";
     tick_every_ms_min: "ms" = 10, "Shortest time from one tick of a room to the next", "the ticks are refused";
     use_note_ms: "ms" = 86_400_000, "Age at which the stored time of a room's last use is outdated, in a party without `ttl`; with a `ttl`, an eighth of it", "it is stored again with the room's next commit; in a party with `ttl`, at once";
     expiries_batch_max: "rooms" = 32, "Unused rooms that expire at the same time, and at most a quarter of `rooms_active_max`", "the rest follow in the next batch";
+    rename_rooms_max: "rooms" = 64, "Rooms of a renamed party that get their new name at the same time", "the rest follow in the next batch";
     expiry_pause_ms: "ms" = 100, "Time between two batches of unused rooms", "the next batch expires";
     expiry_look_ms_max: "ms" = 10_000, "Longest time between two scans for unused rooms; a changed `ttl` takes effect at most that late", "the next scan starts";
     service_note_ms: "ms" = 60_000, "Time between two saves of the service clock; a crash loses at most that much of it", "the clock is saved";
-    alarm_look_ms_max: "ms" = 10_000, "Longest time between two scans for due alarms; after the machine slept, alarms are at most that late", "the next scan starts";
+    alarm_look_ms_max: "ms" = 10_000, "Longest time between two scans for due alarms and crons; after the machine slept, they are at most that late", "the next scan starts";
 }
 
 /// The upper bound of an instance's memory, in bytes: a slot of the pool reserves this much.

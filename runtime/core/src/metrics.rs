@@ -322,6 +322,12 @@ metrics! {
             "Responses that stayed open after on_request: streams, and answers of later turns";
         streams_cut: CounterBy<StreamCut> = "room_streams_cut_total", "streams",
             "Open responses that ended before their room completed them, by reason";
+        crons_delivered: Counter = "room_crons_delivered_total", "calls",
+            "Calls of rooms by crons whose turn succeeded";
+        crons_failed: Counter = "room_crons_failed_total", "calls",
+            "Calls of rooms by crons whose turn failed";
+        crons_dropped: Counter = "room_crons_dropped_total", "calls",
+            "Calls of rooms by crons that the node dropped because their turn failed too often";
         expired: Counter = "room_expired_total", "rooms",
             "Rooms that the node deleted because nobody used them";
         expiries_retried: Counter = "room_expiries_retried_total", "rooms",

@@ -149,6 +149,11 @@ impl FrontDoor {
         self.0.forwarder.homes().own()
     }
 
+    /// Returns true if all rooms live on this node.
+    pub fn is_alone(&self) -> bool {
+        self.0.forwarder.homes().is_alone()
+    }
+
     /// Returns the metrics that `METRICS.md` lists, as they are now, in Prometheus' text format.
     pub fn metrics(&self) -> String {
         self.0.rooms.measure();

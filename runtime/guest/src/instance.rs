@@ -86,6 +86,7 @@ pub(crate) type Callback<P> = TypedFunc<P, (Result<(), String>,)>;
 type OptionalCallbacks = OptionalExports<
     Callback<()>,
     Callback<(timers::Timer,)>,
+    Callback<(String, u64)>,
     TypedFunc<(), ()>,
     Callback<(String, Piece)>,
     Callback<(String, End)>,
@@ -321,6 +322,10 @@ impl Instance {
                 let returned = Box::pin(self.exports.outcalls.call(store, call, data)).await?;
                 return Ok(returned.map(GuestAnswer::Returned));
             }
+            Event::Cron { name, at_ms } => {
+                let params = (name.clone(), *at_ms);
+                Box::pin(call_optional(self.exports.optional.on_cron, store, params)).await
+            }
             Event::Tick => Box::pin(call_optional(self.exports.optional.on_tick, store, ())).await,
             Event::Expire => {
                 Box::pin(call_optional(self.exports.optional.on_expire, store, ())).await
@@ -366,12 +371,13 @@ async fn enter(module: &Module, store: &mut Store<HostState>) -> wasmtime::Resul
     let compiled = &module.compiled;
     let instance = compiled.pre.instantiate_async(&mut *store).await?;
     let world = compiled.exports.load(&mut *store, &instance)?;
-    let OptionalExports { on_expire, on_tick, on_timer, run, on_body, on_stream_close } =
+    let OptionalExports { on_expire, on_tick, on_timer, on_cron, run, on_body, on_stream_close } =
         &compiled.optional;
     let optional = OptionalExports {
         on_expire: callback(&instance, store, on_expire.as_ref())?,
         on_tick: callback(&instance, store, on_tick.as_ref())?,
         on_timer: callback(&instance, store, on_timer.as_ref())?,
+        on_cron: callback(&instance, store, on_cron.as_ref())?,
         run: callback(&instance, store, run.as_ref())?,
         on_body: callback(&instance, store, on_body.as_ref())?,
         on_stream_close: callback(&instance, store, on_stream_close.as_ref())?,

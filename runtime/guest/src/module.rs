@@ -28,6 +28,7 @@ const BATCH: &str = "room:runtime/batch@0.1.0";
 const OUTCALL_EVENTS: &str = "room:runtime/outcall-events@0.1.0";
 const TIMER_EVENTS: &str = "room:runtime/timer-events@0.1.0";
 const STREAM_EVENTS: &str = "room:runtime/stream-events@0.1.0";
+const CRON_EVENTS: &str = "room:runtime/cron-events@0.1.0";
 /// The parts of WASI 0.2 that are linked. Sockets and HTTP are not among them.
 const WASI: [&str; 5] =
     ["wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:io/", "wasi:filesystem/"];
@@ -107,10 +108,11 @@ pub(super) struct CompiledModule {
 }
 
 /// The callbacks of a room that a module may do without.
-pub(super) struct OptionalExports<F, G = F, H = F, I = F, J = F> {
+pub(super) struct OptionalExports<F, G = F, C = F, H = F, I = F, J = F> {
     pub(super) on_expire: Option<F>,
     pub(super) on_tick: Option<F>,
     pub(super) on_timer: Option<G>,
+    pub(super) on_cron: Option<C>,
     /// `batch.run`, which takes several messages.
     pub(super) run: Option<H>,
     pub(super) on_body: Option<I>,
@@ -194,6 +196,11 @@ impl Module {
         self.compiled.optional.on_body.is_some()
     }
 
+    /// Returns true if it handles crons.
+    pub fn handles_crons(&self) -> bool {
+        self.compiled.optional.on_cron.is_some()
+    }
+
     /// Returns true if it answers outside of rooms.
     pub fn has_fetch(&self) -> bool {
         self.compiled.project.is_some()
@@ -219,6 +226,7 @@ impl CompiledModule {
         let optional = OptionalExports {
             on_expire: export(&component, EXPIRY, "on-expire"),
             on_timer: export(&component, TIMER_EVENTS, "on-timer"),
+            on_cron: export(&component, CRON_EVENTS, "on-cron"),
             on_tick: export(&component, TIMER_EVENTS, "on-tick"),
             run: export(&component, BATCH, "run"),
             on_body: export(&component, STREAM_EVENTS, "on-body"),

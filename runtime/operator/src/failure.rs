@@ -38,6 +38,12 @@ pub enum OperatorError {
     /// The room has no such key.
     #[error("the room {0} has no such key")]
     NoKey(RoomId),
+    /// The project has no such cron.
+    #[error("the project has no cron {0:?}")]
+    NoCron(String),
+    /// The cron's calls are being made already.
+    #[error("the cron {0:?} calls its rooms already; ask again when it has called them all")]
+    CronRuns(String),
     /// The request breaks a rule, which the text names.
     #[error("{0}")]
     Invalid(String),
@@ -78,10 +84,12 @@ impl IntoResponse for OperatorError {
                 let retry = [(header::RETRY_AFTER, HeaderValue::from(DoorError::RETRY_AFTER))];
                 return (StatusCode::SERVICE_UNAVAILABLE, retry, text).into_response();
             }
-            Self::InMemory => StatusCode::CONFLICT,
-            Self::NothingStored(_) | Self::NoRoom(_) | Self::NoConnection(..) | Self::NoKey(_) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::InMemory | Self::CronRuns(_) => StatusCode::CONFLICT,
+            Self::NothingStored(_)
+            | Self::NoRoom(_)
+            | Self::NoConnection(..)
+            | Self::NoKey(_)
+            | Self::NoCron(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) | Self::Parameter { .. } => StatusCode::BAD_REQUEST,
             Self::ScanTooLong(_) => StatusCode::GATEWAY_TIMEOUT,
         };
@@ -143,6 +151,8 @@ mod tests {
             OperatorError::NoRoom(room()),
             OperatorError::NoConnection(room(), "a".to_owned()),
             OperatorError::NoKey(room()),
+            OperatorError::NoCron("prune".to_owned()),
+            OperatorError::CronRuns("prune".to_owned()),
             OperatorError::Invalid("line 2: not JSON".to_owned()),
             OperatorError::Parameter { name: "x".to_owned(), problem: "is wrong".to_owned() },
             OperatorError::LogWatchersFull(4),
@@ -180,6 +190,8 @@ mod tests {
             404 there is no room x/lobby: it is not in memory, and nothing is stored for it
             404 the room x/lobby has no open connection "a"
             404 the room x/lobby has no such key
+            404 the project has no cron "prune"
+            409 the cron "prune" calls its rooms already; ask again when it has called them all
             400 line 2: not JSON
             400 the parameter x is wrong
             503 4 clients watch the log already (retry-after: 1)

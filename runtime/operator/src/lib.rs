@@ -30,6 +30,7 @@ pub use token::AdminToken;
 use count::StoredCounter;
 use room_core::limits::{Limits, size};
 use room_door::FrontDoor;
+use room_rooms::crons::Crons;
 use room_rooms::rooms::Rooms;
 use room_store::{Store, StoreError};
 use scratch::ScratchFolder;
@@ -47,6 +48,7 @@ struct OperatorInner {
     scratch: Option<ScratchFolder>,
     store: Store,
     rooms: Rooms,
+    crons: Crons,
     door: FrontDoor,
     limits: Arc<Limits>,
     places: Arc<Semaphore>,
@@ -64,7 +66,7 @@ impl Operator {
     pub fn new(
         dir: Option<&Path>,
         store: Store,
-        rooms: Rooms,
+        (rooms, crons): (Rooms, Crons),
         door: FrontDoor,
         limits: Arc<Limits>,
     ) -> Result<Self, StoreError> {
@@ -76,6 +78,7 @@ impl Operator {
             scratch,
             store,
             rooms,
+            crons,
             door,
             limits,
             places,

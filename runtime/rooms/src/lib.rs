@@ -5,12 +5,13 @@
 //!
 //! - [`room`] is one room: mailbox, actor, output gate, outbox.
 //! - [`rooms`] knows which rooms run, and lets clients in.
-//! - [`alarms`] wakes rooms, [`expiry`] ends them.
+//! - [`alarms`] and [`crons`] wake rooms, [`expiry`] ends them.
 //! - [`taps`] shows watchers the traffic of a room.
 //! - [`cluster`] says which node a room belongs on.
 
 pub mod alarms;
 pub mod cluster;
+pub mod crons;
 pub mod expiry;
 pub mod room;
 pub mod rooms;

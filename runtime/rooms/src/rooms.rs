@@ -11,22 +11,24 @@ mod entrance;
 mod guests;
 mod operate;
 mod outside;
+mod renames;
 mod rollout;
 
 pub use entrance::RoomEntrance;
 pub use guests::{GuestHost, Guests};
 pub use operate::{LiveRoomReport, NodeSnapshot};
+pub use renames::AsideParties;
 pub use rollout::{ReloadError, Reloaded};
 
 use crate::cluster::ProjectHomes;
 use crate::room::{
-    Actor, AlarmGuard, EvictedTotals, Mailbox, Outside, RoomError, RoomFigures, RoomHandle,
-    RoomOrders, RoomParts, Stopped,
+    Actor, AlarmGuard, CronReach, EvictedTotals, Mailbox, Outside, RoomError, RoomFigures,
+    RoomHandle, RoomOrders, RoomParts, Stopped,
 };
 use crate::taps::Taps;
 use census::Census;
 use futures_util::FutureExt;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use outside::NodeOutside;
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
@@ -66,6 +68,8 @@ struct RoomsState {
     /// The auto-responses of each party, for its open sockets.
     answers: HashMap<PartyName, watch::Sender<Option<Arc<AutoResponse>>>>,
     running: Residents,
+    /// Parties whose rooms are getting another name: none of their rooms may run.
+    aside: HashSet<PartyName>,
     /// The sums of the figures of rooms that have left memory.
     gone: EvictedTotals,
     draining: bool,
@@ -245,6 +249,28 @@ impl Rooms {
         }
     }
 
+    /// Calls a room for a cron with this name and planned time, and waits until the turn is durable. Activates the room
+    /// if it does not run.
+    ///
+    /// # Errors
+    /// [`Unreachable`]: the turn did nothing. After [`RoomError::TimedOut`] the room may still handle the call.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the room still handles the call.
+    pub async fn cron(
+        &self,
+        room: &RoomId,
+        call: (&str, u64),
+        reach: CronReach,
+    ) -> Result<(), Unreachable> {
+        loop {
+            if let Ok(handled) = self.handle(room)?.cron(call, reach) {
+                return Ok(handled.await?);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Returns the parties whose rooms expire, with their lifetimes.
     pub fn lifetimes(&self) -> Vec<(PartyName, Lifetime)> {
         let state = self.state();
@@ -363,6 +389,11 @@ impl Rooms {
     /// Returns the taps: which watcher follows which room.
     pub fn taps(&self) -> &Taps {
         &self.0.parts.taps
+    }
+
+    /// Returns the parts of the node that all rooms share.
+    pub(crate) fn parts(&self) -> &RoomParts {
+        &self.0.parts
     }
 
     /// Returns the number of rooms in memory.

@@ -56,6 +56,10 @@ fn difference(from: Option<&Release>, to: &Release) -> Vec<String> {
     if from.asset_settings != to.asset_settings {
         lines.push("~ [assets]".to_owned());
     }
+    let crons = |release: &Release| -> BTreeMap<String, String> {
+        release.crons.iter().map(|cron| (cron.name.clone(), text(cron))).collect()
+    };
+    compare("cron", &crons(from), &crons(to), &mut lines);
     compare("variable", &from.vars, &to.vars, &mut lines);
     let limits = |release: &Release| -> BTreeMap<String, String> {
         release.limits.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
@@ -98,11 +102,13 @@ fn compare(
 mod tests {
     use super::super::release::{ReleaseAsset, ReleaseParty};
     use super::*;
+    use room_core::config::CronSetting;
 
     #[test]
     fn a_difference_names_everything_that_changes_and_no_value() {
         let party = |name: &str, module: &[u8]| ReleaseParty {
             name: name.to_owned(),
+            was: None,
             module: BlobId::of(module),
             hibernate: false,
             auto_response: None,
@@ -123,6 +129,7 @@ mod tests {
             vars: [("KEY".to_owned(), "other".to_owned())].into(),
             limits: [("turn_ms_max".to_owned(), 5)].into(),
             hosts: vec!["a.org".to_owned()],
+            crons: vec![CronSetting::new("prune", "0 3 * * *")],
             ..Release::default()
         };
         let lines = difference(Some(&from), &to);
@@ -131,6 +138,7 @@ mod tests {
             "~ party main",
             "+ party new",
             "+ file b",
+            "+ cron prune",
             "~ variable KEY",
             "+ limit turn_ms_max",
             "+ host a.org",

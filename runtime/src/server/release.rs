@@ -5,8 +5,8 @@
 
 use hashbrown::HashSet;
 use room_core::config::{
-    AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, FetchHosts, FetchSettings,
-    Origins, RoomsPrefix,
+    AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron, CronSetting, FetchHosts,
+    FetchSettings, Origins, PartyRename, RoomsPrefix,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{ModuleHash, PartyName};
@@ -52,6 +52,9 @@ pub struct Release {
     /// The servers that its rooms may fetch from.
     #[serde(default, skip_serializing_if = "FetchSettings::is_empty")]
     pub fetch: FetchSettings,
+    /// What calls its rooms at planned times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub crons: Vec<CronSetting>,
 }
 
 /// One party of a release.
@@ -60,6 +63,9 @@ pub struct Release {
 pub struct ReleaseParty {
     /// The name of the party.
     pub name: String,
+    /// The name that it had before, under which its rooms may still be stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
     /// The party's module.
     pub module: BlobId,
     /// Whether quiet rooms leave memory although sockets are open.
@@ -168,6 +174,11 @@ impl Release {
         if self.parties.is_empty() {
             problems.push("the project has no party".to_owned());
         }
+        let named = self
+            .parties
+            .iter()
+            .filter_map(|party| Some((PartyName::parse(&party.name).ok()?, party.was.as_deref())));
+        problems.extend(PartyRename::parse_all(named).err().map(|error| error.to_string()));
         match self.limits() {
             Ok(limits) => {
                 problems.extend(limits.problems());
@@ -179,6 +190,10 @@ impl Release {
                     let error = Cors::parse(party.cors.as_ref(), &limits).err()?;
                     Some(format!("party {}: {error}", party.name))
                 }));
+                let names = self.parties.iter().map(|party| PartyName::parse(&party.name));
+                let names: Vec<PartyName> = names.filter_map(Result::ok).collect();
+                let crons = Cron::parse_all(&self.crons, &names, &limits);
+                problems.extend(crons.err().map(|error| error.to_string()));
             }
             Err(problem) => problems.push(problem),
         }
@@ -280,6 +295,7 @@ mod tests {
         let module = BlobId::of(b"module");
         let main = ReleaseParty {
             name: "main".into(),
+            was: None,
             module,
             hibernate: false,
             auto_response: None,
@@ -335,6 +351,35 @@ mod tests {
             assert!(problems.contains(part), "{part}: {problems}");
         }
         assert_eq!(Release::default().problems(), ["the project has no party"]);
+    }
+
+    #[test]
+    fn an_old_name_of_another_party_is_a_problem() {
+        let mut renamed = release();
+        renamed.parties.push(ReleaseParty {
+            name: "chat".to_owned(),
+            was: Some("lobby".to_owned()),
+            ..renamed.parties[0].clone()
+        });
+        assert_eq!(renamed.problems(), Vec::<String>::new());
+        renamed.parties[1].was = Some("main".to_owned());
+        let problems = renamed.problems();
+        assert!(problems.len() == 1 && problems[0].contains("still a party"), "{problems:?}");
+    }
+
+    #[test]
+    fn an_invalid_cron_is_a_problem() {
+        let good = CronSetting::new("prune", "0 3 * * *");
+        let wrong = CronSetting::new("prune", "0 25 * * *");
+        let stray = CronSetting { party: "mian".to_owned(), ..good.clone() };
+        for (cron, part) in [(&wrong, "the hour \"25\""), (&stray, "mian")] {
+            let problems = Release { crons: vec![cron.clone()], ..release() }.problems();
+            assert!(problems.len() == 1 && problems[0].contains(part), "{problems:?}");
+        }
+        let with = Release { crons: vec![good], ..release() };
+        assert_eq!(with.problems(), Vec::<String>::new());
+        let text = serde_json::to_string(&with).unwrap();
+        assert_eq!(serde_json::from_str::<Release>(&text).unwrap(), with);
     }
 
     #[test]

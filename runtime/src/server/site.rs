@@ -21,7 +21,7 @@ use room_core::lock::lock;
 use room_door::Forwarder;
 use room_operator::Operator;
 use room_rooms::rooms::GuestHost;
-use room_store::{StoreError, blocking};
+use room_store::{RenameError, StoreError, blocking};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -89,9 +89,10 @@ impl SiteError {
     pub(super) fn is_full(&self) -> bool {
         match self {
             Self::File(error) => error.is_full(),
-            Self::Open(OpenError::Store(error)) | Self::Deploy(DeployError::Store(error)) => {
-                error.is_full()
-            }
+            Self::Open(OpenError::Store(error))
+            | Self::Deploy(
+                DeployError::Store(error) | DeployError::Rename(RenameError::Store(error)),
+            ) => error.is_full(),
             _ => false,
         }
     }
@@ -363,6 +364,7 @@ impl Site {
                 let module = self.module(party.module)?;
                 parties.push(PartyConfig {
                     name: party.name.clone(),
+                    was: party.was.clone(),
                     module,
                     vars: vars.clone(),
                     when_quiet: if party.hibernate {
@@ -386,6 +388,7 @@ impl Site {
             origins: release.origins.clone(),
             prefix: release.prefix.clone(),
             fetch: release.fetch.clone(),
+            crons: release.crons.clone(),
         };
         Ok(self.node.deploy(project).await?)
     }

@@ -10,6 +10,8 @@
 //! state                   format, the tree's folder, its checkpoint, how the store was left
 //! log/<number>.log        the commit log
 //! service                 for how long the store was served
+//! crons                   up to when each cron has called its rooms
+//! renames                 how far the rooms of renamed parties are
 //! snapshot-<offset>       a snapshot of everything up to <offset>; recovery replays the log from there
 //! tree-<number>/          sled's files
 //! ```

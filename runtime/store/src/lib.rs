@@ -19,6 +19,7 @@ mod browse;
 mod committer;
 mod content;
 mod copies;
+mod crons;
 mod due;
 mod entry;
 mod files;
@@ -29,8 +30,10 @@ mod keys;
 mod leftovers;
 mod log;
 mod memory;
+mod notes;
 mod pending;
 mod record;
+mod renames;
 mod room;
 mod sequence;
 mod service;
@@ -42,10 +45,12 @@ mod verify;
 pub use backend::StoreError;
 pub use browse::{KeyPage, RoomSpan, name_order};
 pub use content::{ContentError, RoomContent};
+pub use crons::{CronNote, CronNotes, CronOutcome};
 pub use due::{AlarmsFrom, Bell};
 pub use entry::EntryLine;
 pub use keys::RoomFacts;
 pub use record::{Change, Record, Wipe};
+pub use renames::{RenameError, RenameSide};
 use room::StoreLinks;
 pub use room::{AlarmRecord, LastUse, RoomStore, Settled};
 pub use service::{Service, TtlNote};
@@ -57,12 +62,13 @@ use committer::Committer;
 use folder::{LogEnd, StoreFolder};
 use keeper::{Keeper, KeeperDisk};
 use leftovers::Leftovers;
+use notes::NoteFile;
+use renames::RenameNotes;
 use room_core::id::RoomId;
 use room_core::limits::Limits;
 use room_core::lock::lock;
 use room_core::metrics::{Metrics, StoreMetrics, level};
 use sequence::Epochs;
-use service::ServiceFile;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -83,7 +89,9 @@ pub struct Store {
     applier: Arc<Applier>,
     keeper: Arc<Keeper>,
     metrics: Arc<StoreMetrics>,
-    service: Arc<ServiceFile>,
+    service: Arc<NoteFile<Service>>,
+    crons: Arc<NoteFile<CronNotes>>,
+    renames: Arc<NoteFile<RenameNotes>>,
     leftovers: Arc<Leftovers>,
     epochs: Arc<Epochs>,
     /// Shared, because each room holds a store.
@@ -127,7 +135,9 @@ impl Store {
             tree: opened.tree,
             rebuild,
             on_disk: Some(on_disk),
-            service: ServiceFile::read(dir),
+            service: NoteFile::read(dir, service::FILE),
+            crons: NoteFile::read(dir, crons::FILE),
+            renames: NoteFile::read(dir, renames::FILE),
             opened: opened.opened,
             last: opened.last,
             limits,
@@ -153,7 +163,9 @@ impl Store {
             tree: Arc::new(memory::Memory::default()),
             rebuild: Box::new(|| Err(StoreError::Closed)),
             on_disk: None,
-            service: ServiceFile::default(),
+            service: NoteFile::default(),
+            crons: NoteFile::default(),
+            renames: NoteFile::default(),
             opened: folder::opening(0),
             last: Offset::default(),
             limits,
@@ -162,8 +174,9 @@ impl Store {
     }
 
     fn on(parts: StoreParts<'_>) -> Result<Self, StoreError> {
-        let StoreParts { journal, tree, rebuild, on_disk, service, opened, last, limits, metrics } =
+        let StoreParts { journal, tree, rebuild, on_disk, opened, last, limits, metrics, .. } =
             parts;
+        let (service, crons, renames) = (parts.service, parts.crons, parts.renames);
         let applier = Applier::start(tree, rebuild, last, limits, metrics.clone())?;
         let keeper =
             Keeper::start(applier.shared(), applier.applied(), on_disk, limits, metrics.clone())?;
@@ -176,6 +189,8 @@ impl Store {
             keeper: Arc::new(keeper),
             metrics,
             service: Arc::new(service),
+            crons: Arc::new(crons),
+            renames: Arc::new(renames),
             limits: Arc::new(limits.clone()),
         })
     }
@@ -291,7 +306,9 @@ struct StoreParts<'a> {
     tree: Arc<dyn Tree>,
     rebuild: Rebuild,
     on_disk: Option<KeeperDisk>,
-    service: ServiceFile,
+    service: NoteFile<Service>,
+    crons: NoteFile<CronNotes>,
+    renames: NoteFile<RenameNotes>,
     /// Greater than at every earlier opening.
     opened: u64,
     /// The offset of the last commit before the opening.

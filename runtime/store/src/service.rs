@@ -1,14 +1,11 @@
-//! A store's notes about the time for which it was served. Owns the file with these notes.
+//! A store's notes about the time for which it was served. Owns what is noted.
 //!
-//! Invariant: the file is replaced as a whole. If it is lost or too old, the calculations that use it come
-//! out later, never earlier. It is not part of a backup. It does not know what is calculated.
+//! Invariant: if the notes are lost or too old, the calculations that use them come out later, never earlier. They are
+//! not part of a backup. It does not know what is calculated.
 
-use crate::{Store, StoreError, blocking, files};
-use room_core::lock::lock;
+use crate::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 /// The file's name in the store's folder.
 pub(super) const FILE: &str = "service";
@@ -32,35 +29,13 @@ pub struct TtlNote {
     pub since_ms: u64,
 }
 
-/// The file and its contents.
-#[derive(Debug, Default)]
-pub(super) struct ServiceFile {
-    path: Option<PathBuf>,
-    known: Mutex<Service>,
-}
-
-impl ServiceFile {
-    /// Reads the file of a folder. A file that cannot be understood counts as empty.
-    pub(super) fn read(dir: &Path) -> Self {
-        let path = dir.join(FILE);
-        let known = match std::fs::read(&path) {
-            Ok(json) => serde_json::from_slice(&json).unwrap_or_else(|error| {
-                tracing::warn!(%error, "{} is not a file of this store; it is written again", path.display());
-                Service::default()
-            }),
-            Err(_) => Service::default(),
-        };
-        Self { path: Some(path), known: Mutex::new(known) }
-    }
-}
-
 impl Store {
     /// Returns the notes. If the last noted use of any room is later than the noted service, that use counts.
     ///
     /// # Errors
     /// [`StoreError`] if the last uses cannot be read.
     pub fn service(&self) -> Result<Service, StoreError> {
-        let known = lock(&self.service.known).clone();
+        let known = self.service.known();
         Ok(Service { served_ms: known.served_ms.max(self.last_use()?), ..known })
     }
 
@@ -69,11 +44,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: the notes are lost when the store is closed.
     pub fn keep_service(&self, service: Service) -> Result<(), StoreError> {
-        let json =
-            serde_json::to_vec(&service).map_err(|error| StoreError::Io(error.to_string()))?;
-        *lock(&self.service.known) = service;
-        let path = self.service.path.as_ref();
-        path.map_or(Ok(()), |path| blocking(|| files::replace(path, &json)))
+        self.service.keep(service)
     }
 }
 

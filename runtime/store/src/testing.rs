@@ -8,7 +8,7 @@
 use crate::apply::GatheredChanges;
 use crate::backend::{Appended, Journal, StoreError, Tree};
 use crate::memory::Memory;
-use crate::service::ServiceFile;
+use crate::notes::NoteFile;
 use crate::{AlarmsFrom, Offset, Record, Store, StoreParts};
 use hashbrown::HashSet;
 use room_core::id::{PartyName, RoomId, SequenceNumber};
@@ -90,7 +90,9 @@ impl Disk {
             tree: self.tree().unwrap(),
             rebuild: Box::new(move || disk.tree()),
             on_disk: None,
-            service: ServiceFile::default(),
+            service: NoteFile::default(),
+            crons: NoteFile::default(),
+            renames: NoteFile::default(),
             opened: self.0.openings.fetch_add(1, Ordering::Relaxed) + 1,
             last: self.synced().last().map_or(Offset::default(), |record| record.offset),
             limits: &limits,
@@ -108,6 +110,18 @@ impl Disk {
             ..Inner::default()
         };
         Self(Arc::new(inner))
+    }
+
+    /// Returns another disk with the first of the records that are synced now.
+    pub fn cut(&self, records: usize) -> Self {
+        let disk = self.crashed();
+        disk.synced().truncate(records);
+        disk
+    }
+
+    /// Returns the number of records that are synced.
+    pub fn records(&self) -> usize {
+        self.synced().len()
     }
 
     /// Returns the tree of all synced records.

@@ -70,6 +70,7 @@ pub use project::TestProject;
 pub use response::TestResponse;
 pub use world::LogLine;
 
+use crate::cron::Cron;
 use crate::http::{Request, Response};
 use crate::outcall::{Chunk, OutcallFailure};
 use crate::project::SocketVerdict;
@@ -226,6 +227,13 @@ impl<R: Room> TestRoom<R> {
     pub fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.runner.borrow_mut().advance(millis);
+    }
+
+    /// Calls [`Room::on_cron`] for a cron with this name and this planned time: `room.cron("prune", room.now())`. A
+    /// callback that fails is among the [errors](Self::take_errors). A server calls it again; a test does so by itself.
+    pub fn cron(&self, name: &str, at: impl Into<Timestamp>) {
+        let cron = Cron::new(name.to_owned(), at.into().as_millis());
+        self.runner.borrow_mut().cron(cron);
     }
 
     /// Ends the room, as a server does when nobody has used it for its party's `ttl`: `on_expire`, and

@@ -16,6 +16,7 @@ use super::timers::{DeliveredTimer, PendingTimer, Ticks};
 use super::world::{Ended, Inbox, Keys, Link, LogLine, Pending, Phase, World};
 use crate::connection::{Close, Connection};
 use crate::context::Context;
+use crate::cron::Cron;
 use crate::host::ConnectionData;
 use crate::http::{Lobby, Request, Response, Verdict};
 use crate::instance::Live;
@@ -373,6 +374,13 @@ impl<R: Room> Runner<R> {
             timer.due_ms = now_ms.saturating_add(1_000 << timer.data.tries);
             self.world.replace_timer(number, Some(timer));
         }
+    }
+
+    /// Calls `on_cron` once.
+    pub(super) fn cron(&mut self, cron: Cron) {
+        // A failure is among the errors.
+        let _ = self.call(|room, ctx| room.on_cron(ctx, cron));
+        self.settle();
     }
 
     /// Delivers a tick. The next is due one pause after this one was; those that were missed are skipped.

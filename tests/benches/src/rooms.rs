@@ -88,6 +88,7 @@ pub(crate) async fn node(module: &Path, setup: Setup, cache: Option<&Path>) -> R
 fn project(module: &Path, when_quiet: WhenQuiet) -> Result<Project> {
     let party = PartyConfig {
         name: "main".to_owned(),
+        was: None,
         module: std::fs::read(module)?.into(),
         vars: Vec::new(),
         auto_response: None,

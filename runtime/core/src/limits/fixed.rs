@@ -49,6 +49,9 @@ fixed! {
     FORWARD_BUFFER_BYTES as "forward_buffer_bytes": usize, "bytes" = 8 * KIB as usize, "Buffer of each direction of a forwarded WebSocket", "the rest is read when these bytes are written";
 
     // A room's author.
+    CRON_NAME_BYTES_MAX as "cron_name_bytes_max": usize, "bytes" = 64, "Length of a cron's name", "the project is refused";
+    CRON_SCHEDULE_BYTES_MAX as "cron_schedule_bytes_max": usize, "bytes" = 256, "Length of a cron's schedule", "the project is refused";
+    CRON_ERROR_BYTES_MAX as "cron_error_bytes_max": usize, "bytes" = 1_024, "Length of the last error of a cron that is kept", "it is cut";
     PARTY_BYTES_MAX as "party_bytes_max": usize, "bytes" = 64, "Length of a party's name", "it is refused";
     RESPONSE_HEADERS_MAX as "response_headers_max": usize, "headers" = 256, "Headers of a room's response", "the turn fails, and the client is answered 500";
     FUNCTION_CACHE_BYTES_MAX as "function_cache_bytes_max": usize, "bytes" = 64 * MIB as usize, "Compiled functions that `room dev` keeps for the next build", "the cache is emptied, and the next build compiles them again";

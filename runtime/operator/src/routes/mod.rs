@@ -8,9 +8,10 @@
 //! GET /metrics    what `METRICS.md` lists, of this project
 //! ```
 //!
-//! The other routes are described in their modules: `logs` has the log, `files` backups, exports and imports, `rooms`
+//! The other routes are described in their modules: `crons` has the crons, `logs` the log, `files` backups, exports and imports, `rooms`
 //! all rooms at once, `room` one of them, `messages` what passes through it, `storage` its keys.
 
+mod crons;
 mod files;
 mod logs;
 mod messages;
@@ -42,6 +43,8 @@ pub fn routes_of_project<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/metrics", get(metrics))
         .route("/overview", get(rooms::overview))
         .route("/backup", post(files::backup))
+        .route("/crons", get(crons::list))
+        .route("/crons/{name}/run", post(crons::run))
         .route("/rooms", get(rooms::list))
         .route("/rooms/{party}/{room}", get(room::inspect).delete(room::delete))
         .route("/rooms/{party}/{room}/export", get(files::export))

@@ -5,6 +5,7 @@
 //! not know sockets, nodes or files: events come in by the mailbox, effects leave by the gate.
 
 mod clients;
+mod crons;
 mod due;
 mod expiry;
 mod messages;
@@ -306,6 +307,7 @@ impl Actor {
             Mail::Event(EventMail::Alarm(ring)) => self.ring(ring).await?,
             Mail::Event(EventMail::Outcall(mail)) => Box::pin(self.outcall_ended(mail)).await?,
             Mail::Event(EventMail::Chunk(mail)) => Box::pin(self.chunk(mail)).await?,
+            Mail::Event(EventMail::Cron(call)) => Box::pin(self.cron(call)).await?,
             Mail::Order(OrderMail::Command(NodeOrder::Stop(frame))) => {
                 return Ok(Flow::Stop(frame));
             }

@@ -1,13 +1,13 @@
-//! The next try of a failed alarm or timer. Pure; owns the back-off.
+//! The next try of a failed alarm, timer or cron. Pure; owns the back-off.
 //!
 //! Invariant: tries are counted with the alarm or timer itself, so that a restart does not reset them. It does
-//! not know how alarms and timers are kept or rung.
+//! not know how they are kept or rung.
 
 use room_core::limits::Limits;
 use room_store::AlarmRecord;
 
 /// Returns the alarm after one more failure, due after 2 s, 4 s, …; `None` after the last try.
-pub(super) fn next_try(alarm: AlarmRecord, now_ms: u64, limits: &Limits) -> Option<AlarmRecord> {
+pub(crate) fn next_try(alarm: AlarmRecord, now_ms: u64, limits: &Limits) -> Option<AlarmRecord> {
     let tries = alarm.tries + 1;
     let pause = limits.alarm_retry_ms_min.saturating_mul(2u64.saturating_pow(alarm.tries));
     let due_ms = now_ms.saturating_add(pause);

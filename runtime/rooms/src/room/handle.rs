@@ -7,7 +7,8 @@
 
 use super::edit::{Edit, EditReply};
 use super::mail::{
-    AlarmRing, ConnectionEnd, EditOrder, JoinRequest, NodeOrder, OperatorMail, Visit,
+    AlarmRing, ConnectionEnd, CronCall, CronReach, EditOrder, JoinRequest, NodeOrder, OperatorMail,
+    Visit,
 };
 use super::mailbox::{Mailbox, Refused};
 use super::outbox::{ConnectionKey, Outbox, Outboxes};
@@ -182,6 +183,32 @@ impl RoomHandle {
     pub fn alarm(&self, done: AlarmGuard) {
         let timers = self.parts.limits.timers_batch_max;
         drop(self.mailbox.push(AlarmRing { done, timers }));
+    }
+
+    /// Calls the room for a cron with this name and planned time. The future waits until the turn is durable.
+    ///
+    /// # Errors
+    /// [`RoomLeft`]; [`RoomError`]: the turn did nothing. After [`RoomError::TimedOut`] the room may still handle it.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the room still handles the call.
+    pub fn cron(
+        &self,
+        (name, at_ms): (&str, u64),
+        reach: CronReach,
+    ) -> Result<impl Future<Output = Result<(), RoomError>> + use<>, RoomLeft<()>> {
+        let (reply, answer) = oneshot::channel();
+        let call = CronCall { name: name.to_owned(), at_ms, reach, reply };
+        let queued = match self.mailbox.push(call) {
+            Err(Refused::Closed(_)) => return Err(RoomLeft(())),
+            outcome => outcome.map_err(|_| RoomError::Busy),
+        };
+        let patience = ms(self.parts.limits.request_ms_max);
+        Ok(async move {
+            queued?;
+            let answer = tokio::time::timeout(patience, answer).await;
+            answer.map_err(|_| RoomError::TimedOut)?.unwrap_or(Err(RoomError::Gone))
+        })
     }
 
     /// Reports that the room may have been unused for too long; `done` works as with [`RoomHandle::alarm`].

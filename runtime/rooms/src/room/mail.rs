@@ -38,6 +38,7 @@ pub(super) enum EventMail {
     Alarm(AlarmRing),
     Outcall(OutcallMail),
     Chunk(ChunkMail),
+    Cron(CronCall),
 }
 
 /// The room itself handles it.
@@ -146,6 +147,25 @@ pub(super) struct ChunkMail {
     pub(super) chunk: ResponseChunk,
     /// Completed when the chunk's turn is committed, and dropped if the request is to end.
     pub(super) taken: oneshot::Sender<()>,
+}
+
+/// A cron of the project is due.
+#[derive(Debug)]
+pub(super) struct CronCall {
+    pub(super) name: String,
+    /// The planned time, in milliseconds since 1970.
+    pub(super) at_ms: u64,
+    pub(super) reach: CronReach,
+    pub(super) reply: oneshot::Sender<Result<(), RoomError>>,
+}
+
+/// The rooms that a cron calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CronReach {
+    /// One room that the project names. The call is a use of it, as an alarm is.
+    OneRoom,
+    /// Each stored room of a party. The call is no use, because otherwise none of them would ever expire.
+    EveryRoom,
 }
 
 /// Held while a room handles an alarm, timers or its expiry: completed when that is done, and dropped if it was not.
@@ -260,6 +280,18 @@ impl MailType for ChunkMail {
     }
 }
 
+impl MailType for CronCall {
+    const CLASS: MailClass = MailClass { bounded: true, wakes: true, is_use: false };
+
+    fn bytes(&self) -> usize {
+        self.name.len()
+    }
+
+    fn fail(self, error: &RoomError) {
+        drop(self.reply.send(Err(error.clone())));
+    }
+}
+
 impl MailType for NodeOrder {
     const CLASS: MailClass = MailClass { bounded: false, wakes: true, is_use: false };
 
@@ -298,6 +330,7 @@ impl Mail {
             Self::Event(EventMail::Alarm(_)) => AlarmRing::CLASS,
             Self::Event(EventMail::Outcall(_)) => OutcallMail::CLASS,
             Self::Event(EventMail::Chunk(_)) => ChunkMail::CLASS,
+            Self::Event(EventMail::Cron(_)) => CronCall::CLASS,
             Self::Order(OrderMail::Command(_)) => NodeOrder::CLASS,
             Self::Order(OrderMail::Errand(_)) => OperatorMail::CLASS,
             Self::Order(OrderMail::Edit(_)) => EditOrder::CLASS,
@@ -314,6 +347,7 @@ impl Mail {
             Self::Event(EventMail::Alarm(post)) => post.bytes(),
             Self::Event(EventMail::Outcall(post)) => post.bytes(),
             Self::Event(EventMail::Chunk(post)) => post.bytes(),
+            Self::Event(EventMail::Cron(post)) => post.bytes(),
             Self::Order(OrderMail::Command(post)) => post.bytes(),
             Self::Order(OrderMail::Errand(post)) => post.bytes(),
             Self::Order(OrderMail::Edit(post)) => post.bytes(),
@@ -330,6 +364,7 @@ impl Mail {
             Self::Event(EventMail::Alarm(post)) => post.fail(error),
             Self::Event(EventMail::Outcall(post)) => post.fail(error),
             Self::Event(EventMail::Chunk(post)) => post.fail(error),
+            Self::Event(EventMail::Cron(post)) => post.fail(error),
             Self::Order(OrderMail::Command(post)) => post.fail(error),
             Self::Order(OrderMail::Errand(post)) => post.fail(error),
             Self::Order(OrderMail::Edit(post)) => post.fail(error),
@@ -376,6 +411,12 @@ impl From<OutcallMail> for Mail {
 impl From<ChunkMail> for Mail {
     fn from(post: ChunkMail) -> Self {
         Self::Event(EventMail::Chunk(post))
+    }
+}
+
+impl From<CronCall> for Mail {
+    fn from(post: CronCall) -> Self {
+        Self::Event(EventMail::Cron(post))
     }
 }
 

@@ -32,7 +32,7 @@ pub use edit::Edit;
 pub use exchanges::StreamsSummary;
 pub use figures::{EvictedTotals, FaultRecord, RoomFigures, RoomSnapshot, RoomStage};
 pub use handle::{ConnectingClient, JoinedConnection, RoomHandle, RoomLeft};
-pub use mail::AlarmGuard;
+pub use mail::{AlarmGuard, CronReach};
 pub use mailbox::Mailbox;
 pub use outbox::{ConnectionKey, OutboxItem, Outboxes};
 pub use outside::{CallOutcome, FetchedChunk, Outside, RoomCall};
@@ -43,6 +43,7 @@ pub use responses::{
 pub use roster::ConnectionSummary;
 pub use turns::RoomParts;
 
+pub(crate) use alarm::next_try;
 use handle::Admission;
 use room_core::config::WhenQuiet;
 use room_core::event::BodyFault;

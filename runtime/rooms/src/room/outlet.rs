@@ -91,6 +91,8 @@ pub(super) enum Reply {
     Forget(Box<(RoomAddress, CallId)>),
     /// The source of a chunk, which waits to send the next one.
     Taken(oneshot::Sender<()>),
+    /// The call of a cron.
+    Cron(DueOutputs<()>),
     /// A change of a key. The answer says whether the key existed before.
     Edited(DueOutputs<Result<bool, Refusal>>),
 }
@@ -127,6 +129,7 @@ impl Reply {
             Self::Response(due) => due.fail(error),
             Self::Edited(due) => due.fail(error),
             Self::Called(due) => due.fail(error),
+            Self::Cron(due) => due.fail(error),
             // The loss of the guard informs the sender.
             Self::Nobody
             | Self::Left(_)
@@ -244,6 +247,7 @@ impl Outlet {
             Reply::Forget(call) => self.let_out.push(LetOut::Forget(call)),
             // A source that has ended waits for nothing.
             Reply::Taken(taken) => drop(taken.send(())),
+            Reply::Cron(due) => due.send(),
         }
     }
 

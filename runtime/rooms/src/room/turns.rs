@@ -203,6 +203,11 @@ impl Turns {
         self.code.module.handles_answer(answer)
     }
 
+    /// Returns true if that code handles crons.
+    pub(super) fn handles_crons(&self) -> bool {
+        self.code.module.handles_crons()
+    }
+
     /// Returns true from a fault of the guest until a turn succeeds again.
     pub(super) fn is_failing(&self) -> bool {
         self.faults.is_failing()

@@ -126,6 +126,7 @@ impl Rooms {
 impl RoomsState {
     /// Returns the party of a room, as it holds for rooms that start now.
     pub(super) fn party(&self, room: &RoomId) -> Result<&Arc<Party>, Unreachable> {
+        self.check_not_aside(room.party())?;
         let party = self.parties.get(room.party());
         party.ok_or_else(|| Unreachable::UnknownParty(room.party().clone()))
     }

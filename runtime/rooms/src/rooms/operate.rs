@@ -255,6 +255,7 @@ impl Rooms {
         let frame = CloseFrame::new(1012, "the room's storage was replaced");
         let taken = {
             let mut state = self.state();
+            state.check_not_aside(room.party())?;
             if !state.draining && !state.parties.contains_key(room.party()) {
                 return Err(Unreachable::UnknownParty(room.party().clone()));
             }
@@ -312,6 +313,7 @@ impl RoomsState {
         if let Some(resident) = self.running.get(room) {
             return Ok(ResidentLookup::Running(resident.clone()));
         }
+        self.check_not_aside(room.party())?;
         let next = self.new_resident(room, ResidentPhase::Waiting, parts);
         self.running.insert(room.clone(), next.clone());
         Ok(ResidentLookup::Free(ReplacedResident { next, before: None }))
@@ -328,6 +330,7 @@ impl RoomsState {
         if self.draining {
             return Err(RoomError::Draining);
         }
+        self.check_not_aside(room.party())?;
         let next = self.new_resident(room, ResidentPhase::Waiting, parts);
         let before = self.running.insert(room.clone(), next.clone());
         if let Some(before) = &before {

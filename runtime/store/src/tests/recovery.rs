@@ -425,6 +425,8 @@ fn store_with(tree: Arc<dyn Tree>, disk: &Disk, limits: &Limits) -> Store {
         tree,
         rebuild: Box::new(move || remade.tree()),
         service: Default::default(),
+        crons: Default::default(),
+        renames: Default::default(),
         on_disk: None,
         opened: 1,
         last: Offset::default(),

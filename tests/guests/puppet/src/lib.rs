@@ -309,6 +309,13 @@ impl Room for Puppet {
         Ok(())
     }
 
+    fn on_cron(&mut self, ctx: &Context, cron: Cron) -> Result {
+        self.handled += 1;
+        Plan::run(self, ctx, "on_cron", None)?;
+        ctx.broadcast(Message::text(format!("cron {}", cron.name())));
+        note(ctx, format!("cron {} {}", cron.name(), cron.at().as_millis()))
+    }
+
     #[expect(clippy::print_stdout, reason = "what a room prints is in its log")]
     fn on_expire(&mut self, ctx: &Context) -> Result {
         self.handled += 1;
