@@ -5,6 +5,7 @@
 
 mod actor;
 mod alarm;
+mod boxed;
 mod edit;
 mod exchanges;
 mod faults;
@@ -43,6 +44,7 @@ pub use responses::{
 pub use roster::ConnectionSummary;
 pub use turns::RoomParts;
 
+use boxed::boxed;
 use handle::Admission;
 use room_core::config::WhenQuiet;
 use room_core::event::BodyFault;
