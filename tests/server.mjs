@@ -98,6 +98,17 @@ export class Server {
     return server;
   }
 
+  /** Deploys what the project is now to a server of `serve`. */
+  async deploy() {
+    const env = { ...process.env, ROOM_TOKEN: this.token, NO_COLOR: "1" };
+    const stdio = ["ignore", "ignore", "pipe"];
+    const child = spawn(process.env.ROOM_BIN, ["deploy", project, "--to", this.admin], { env, stdio });
+    let said = "";
+    child.stderr.on("data", (piece) => (said += piece));
+    const [code] = await within(BUILD_MS, "deployment", once(child, "exit"), () => said);
+    if (code !== 0) throw new Error(`the deployment ended with ${code}\n${said}`);
+  }
+
   /** The next line of the terminal that matches. */
   async line(pattern, ms = STEP_MS) {
     const find = async () => {

@@ -73,6 +73,16 @@ fn a_page_works_with_the_stock_npm_client() {
 }
 
 #[test]
+fn a_page_enters_a_deployed_room_with_all_that_a_stock_client_offers() {
+    let project = Project::copy("tests/conformance/guest", "browser-door");
+    project.write(
+        "room.toml",
+        "name = \"door\"\n[assets]\ndir = \"web\"\n[serve]\nprefix = \"/api/rooms\"\n",
+    );
+    run(&project, "door");
+}
+
+#[test]
 fn a_page_of_another_origin_loads_the_client_from_the_server() {
     let project = Project::copy("tests/conformance/guest", "browser-client");
     run(&project, "client");

@@ -7,6 +7,8 @@ mod project;
 mod pty;
 #[path = "common/served.rs"]
 mod served;
+#[path = "deploy/settings.rs"]
+mod settings;
 
 use project::{Place, Project, repo, target_dir};
 use rustix::process::Signal;

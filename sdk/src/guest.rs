@@ -14,7 +14,7 @@ use crate::bindings::exports::room::runtime::{
     batch, cron_events, door, events, expiry, fetch, outcall_events, stream_events, timer_events,
 };
 use crate::bindings::room::runtime::{
-    alarm, connections, inbox, log, outcalls, room, storage, streams, timers, types,
+    alarm, answer, connections, inbox, log, outcalls, room, storage, streams, timers, types,
 };
 use crate::connection::{Close, Connection};
 use crate::context::Context;
@@ -456,6 +456,10 @@ impl Host for Wasm {
 
     fn refuse(response: Response) {
         room::refuse(&response.into());
+    }
+
+    fn add_response_header(name: &str, value: &[u8]) {
+        answer::add_header(name, value);
     }
 
     fn log(level: Level, message: &str, fields: &[(&str, String)]) {

@@ -147,6 +147,7 @@ pub(crate) trait Host {
     fn roll_back(savepoint: u32);
     fn release(savepoint: u32);
     fn refuse(response: Response);
+    fn add_response_header(name: &str, value: &[u8]);
     fn log(level: Level, message: &str, fields: &[(&str, String)]);
     fn now_ms() -> u64;
     fn var(name: &str) -> Option<String>;

@@ -28,7 +28,7 @@ fn add_header(headers: &mut Vec<Header>, name: &str, value: &str) {
 }
 
 /// The values of all headers of this name that are UTF-8, in order.
-fn header_all<'a>(headers: &'a [Header], name: &str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn header_all<'a>(headers: &'a [Header], name: &str) -> impl Iterator<Item = &'a str> {
     let named = headers.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name));
     named.filter_map(|(_, value)| std::str::from_utf8(value).ok())
 }
@@ -397,6 +397,34 @@ impl Lobby {
     /// The room's name.
     pub fn room(&self) -> &str {
         &self.room
+    }
+
+    /// Adds a header to the answer that the client gets, after those of the same name: so a hook sets a cookie.
+    ///
+    /// It is in the answer that opens a WebSocket, also in one that a [`Verdict::Refuse`] closes at once, and in the
+    /// response to a plain request, the room's or the hook's own. It is not in an answer with which the server reports
+    /// a failure, nor after `Err`. What [`Response::with_header`] says of names holds, and for `sec-websocket-…`, too:
+    /// such a header fails the hook. So do more than 64 headers, or 16 KiB.
+    ///
+    /// ```
+    /// use room_sdk::prelude::*;
+    /// use room_sdk::test::TestRoom;
+    ///
+    /// #[derive(Default)]
+    /// struct Club;
+    ///
+    /// impl Room for Club {
+    ///     fn on_before_connect(request: Request, lobby: &Lobby) -> Result<Verdict> {
+    ///         lobby.add_response_header("set-cookie", "seen=1; Path=/; HttpOnly");
+    ///         Ok(Verdict::forward(request))
+    ///     }
+    /// }
+    ///
+    /// let ann = TestRoom::<Club>::new("lobby").connect("ann");
+    /// assert_eq!(ann.header_all("set-cookie"), ["seen=1; Path=/; HttpOnly"]);
+    /// ```
+    pub fn add_response_header(&self, name: &str, value: &str) {
+        Current::add_response_header(name, value.as_bytes());
     }
 
     /// A variable or secret of the room's project.

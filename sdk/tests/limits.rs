@@ -15,6 +15,8 @@ thread_local! {
     static RESPONSE: RefCell<Option<Response>> = const { RefCell::new(None) };
     /// What the hooks decide next.
     static VERDICT: RefCell<Option<Verdict>> = const { RefCell::new(None) };
+    /// The headers that the hooks add.
+    static ADDED: RefCell<Vec<(String, String)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Does what the test that runs in its thread says.
@@ -56,16 +58,19 @@ impl Room for Actor {
         RESPONSE.take().ok_or_else(|| anyhow!("no response"))
     }
 
-    fn on_before_connect(request: Request, _: &Lobby) -> Result<Verdict> {
-        decide(request)
+    fn on_before_connect(request: Request, lobby: &Lobby) -> Result<Verdict> {
+        decide(request, lobby)
     }
 
-    fn on_before_request(request: Request, _: &Lobby) -> Result<Verdict> {
-        decide(request)
+    fn on_before_request(request: Request, lobby: &Lobby) -> Result<Verdict> {
+        decide(request, lobby)
     }
 }
 
-fn decide(request: Request) -> Result<Verdict> {
+fn decide(request: Request, lobby: &Lobby) -> Result<Verdict> {
+    ADDED.with_borrow(|added| {
+        added.iter().for_each(|(name, value)| lobby.add_response_header(name, value));
+    });
     ensure!(request.query("fail").is_none(), "{}", "é".repeat(100));
     assert!(request.query("panic").is_none(), "asked to panic");
     Ok(VERDICT.take().unwrap_or_else(|| Verdict::forward(request)))
@@ -388,4 +393,60 @@ fn a_restart_that_fails_keeps_the_old_instance() {
     a.send_text("");
     assert_eq!(room.take_errors(), ["told not to start"]);
     assert!(a.received().is_empty());
+}
+
+/// Has the hooks add these headers from now on.
+fn add(headers: &[(&str, &str)]) {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    ADDED.set(headers.iter().map(owned).collect());
+}
+
+#[test]
+fn a_hook_adds_headers_to_what_its_client_gets() {
+    let (room, _) = room();
+    add(&[("Set-Cookie", "a=1"), ("set-cookie", "b=2")]);
+    let cookies = ["a=1", "b=2"];
+    assert_eq!(room.connect("b").header_all("set-cookie"), cookies);
+    RESPONSE.set(Some(Response::text("hi").with_header("set-cookie", "own=1")));
+    let response = room.request(Request::get("/"));
+    assert_eq!(response.header_all("set-cookie").collect::<Vec<_>>(), ["own=1", "a=1", "b=2"]);
+    VERDICT.set(Some(Verdict::refuse(4403, "no")));
+    let refused = room.connect("c");
+    assert_eq!(refused.closed().map(|close| close.code), Some(4403));
+    assert_eq!(refused.header_all("set-cookie"), cookies);
+    for verdict in [Verdict::refuse(4403, "no"), Verdict::respond(Response::status(418))] {
+        VERDICT.set(Some(verdict));
+        let response = room.request(Request::get("/"));
+        assert_eq!(response.header_all("set-cookie").collect::<Vec<_>>(), cookies);
+    }
+    VERDICT.set(Some(Verdict::respond(Response::status(418))));
+    let answered = room.connect("c").response().expect("it is answered");
+    assert_eq!(answered.header_all("set-cookie").collect::<Vec<_>>(), cookies);
+    // What the server says of a failure has none.
+    let refused = room.client("c").query("fail", "").connect();
+    assert_eq!(refused.header_all("set-cookie"), Vec::<String>::new());
+    assert_eq!(room.request(Request::get("/")).header("set-cookie"), None, "the room failed");
+}
+
+#[test]
+fn a_header_that_a_hook_may_not_add_is_a_fault() {
+    let (room, _) = room();
+    let large = "x".repeat(16 * 1024);
+    for (headers, words) in [
+        (vec![("connection", "close")], "cannot set"),
+        (vec![("Sec-WebSocket-Protocol", "v1")], "cannot add"),
+        (vec![("a b", "x")], "not a valid name"),
+        (vec![("x-evil", "a\r\nb: c")], "control characters"),
+        (vec![("x", "1"); 65], "added_headers_max"),
+        (vec![("x", large.as_str())], "added_headers_bytes_max"),
+    ] {
+        add(&headers);
+        assert_eq!(room.connect("b").closed().map(|close| close.code), Some(1011), "{words}");
+        assert_eq!(room.request(Request::get("/")).status_code(), 500, "{words}");
+        let errors = room.take_errors();
+        assert_eq!(errors.len(), 2);
+        assert!(errors.iter().all(|error| error.contains(words)), "{words}: {errors:?}");
+    }
+    add(&[("x", "1"); 64]);
+    assert_eq!(room.connect("b").header_all("x").len(), 64);
 }

@@ -1,28 +1,14 @@
 // The dashboard of `room serve`: projects, versions, scopes, and a client that comes by another port.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
-import { BUILD_MS, STEP_MS, Server, edit, project, within } from "../server.mjs";
+import { STEP_MS, Server, edit, within } from "../server.mjs";
 import WebSocket from "ws";
 import { open, shoot } from "./browser.mjs";
 
 let server, browser, page, socket;
 let closes = 0;
-
-/** Deploys what the project is now. */
-async function deploy() {
-  const env = { ...process.env, ROOM_TOKEN: server.token, NO_COLOR: "1" };
-  const child = spawn(process.env.ROOM_BIN, ["deploy", project, "--to", server.admin], {
-    env,
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  let said = "";
-  child.stderr.on("data", (piece) => (said += piece));
-  const [code] = await within(BUILD_MS, "deployment", once(child, "exit"), () => said);
-  assert.equal(code, 0, said);
-}
 
 /** Asks the server as its operator. */
 async function ask(method, path, body) {
@@ -43,9 +29,9 @@ const reads = (locator, pattern) => locator.filter({ hasText: pattern }).first()
 
 before(async () => {
   server = await Server.serve();
-  await deploy();
+  await server.deploy();
   await edit("room.toml", 'VERSION = "1"', 'VERSION = "2"');
-  await deploy();
+  await server.deploy();
   browser = await open();
   page = await browser.blank();
   await page.addInitScript(() => {
@@ -114,7 +100,7 @@ test("a token with the read scope shows everything and changes nothing", async (
 
 test("a page whose origin is not listed shows what to do", async () => {
   await edit("room.toml", "[serve]", '[serve]\norigins = ["https://chat.example.com"]');
-  await deploy();
+  await server.deploy();
   const pane = section("Client");
   await pane.getByRole("button", { name: "Connect", exact: true }).click();
   await reads(
@@ -126,7 +112,7 @@ test("a page whose origin is not listed shows what to do", async () => {
 test("a project that lists its hosts is reached by one of them", async () => {
   await edit("room.toml", "[serve]", '[serve]\nhosts = ["dash.localhost"]');
   await edit("room.toml", 'origins = ["https://chat.example.com"]\n', "");
-  await deploy();
+  await server.deploy();
   await page.reload();
   const pane = section("Client");
   await reads(pane, /answers to dash\.localhost/);

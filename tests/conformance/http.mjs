@@ -18,7 +18,7 @@ for (const { name, Client } of clients) describe(name, () => {
     assert.equal(response.status, 200);
     assert.equal(response.headers.get("content-type"), "application/json");
     assert.deepEqual(await response.json(), {
-      method: "GET", rest: "/", room: "web", party: "main", token: null, user: "checked",
+      method: "GET", rest: "/", room: "web", party: "main", token: null, user: "checked", cookie: null,
     });
   });
 

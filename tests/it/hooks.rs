@@ -171,3 +171,73 @@ async fn several_cookies_pass_in_both_directions() {
         assert!(headers.contains(&json!([name.to_lowercase(), value])), "{name} {value}");
     }
 }
+
+/// A query by which a hook adds these headers.
+fn adding(headers: &[&str]) -> String {
+    headers.iter().map(|own| format!("&add={}", own.replace("; ", "%3B%20"))).collect()
+}
+
+#[tokio::test]
+async fn a_hook_adds_headers_to_the_answer_of_a_handshake() {
+    let node = Setup::memory().start().await;
+    let query = adding(&["set-cookie:a=1; Path=/", "Set-Cookie:b=2", "x-own:1"]);
+    let offer = [("sec-websocket-protocol", "first, second")];
+    let path = format!("/party/lobby?verdict=protocol&choose=second{query}");
+    let mut client = TestClient::try_connect(node.addr(), &path, &offer).await.unwrap();
+    assert_eq!(client.all("set-cookie"), ["a=1; Path=/", "b=2"]);
+    assert_eq!((client.header("x-own"), client.all("connection")), (Some("1"), vec!["Upgrade"]));
+    assert_eq!(client.all("sec-websocket-protocol"), ["second"]);
+    assert_eq!(client.echo("open").await, "open");
+    // A refusal is a handshake that succeeds, and closes.
+    let mut client = node.connect(&format!("other?verdict=refuse{query}")).await;
+    assert_eq!(client.all("set-cookie"), ["a=1; Path=/", "b=2"]);
+    assert_eq!(client.closed().await, (4403, "not you".to_owned()));
+    // An error of the hook, and a failure of the room, are the server's own answers.
+    for (failing, code) in [("verdict=err", 4401), ("verdict=panic", 1011), ("connect=err", 1011)] {
+        let mut client = node.connect(&format!("other?{failing}{query}")).await;
+        assert_eq!(client.header("set-cookie"), None, "{failing}");
+        assert_eq!(client.closed().await.0, code, "{failing}");
+    }
+}
+
+#[tokio::test]
+async fn a_hook_adds_headers_to_the_response_of_its_room() {
+    let node = Setup::memory().start().await;
+    let query = adding(&["set-cookie:a=1", "set-cookie:b=2"]);
+    for (path, status, cookies) in [
+        ("/status?code=201&header=set-cookie:own=1", 201, vec!["own=1", "a=1", "b=2"]),
+        ("?verdict=respond", 418, vec!["a=1", "b=2"]),
+        ("?verdict=refuse", 403, vec!["a=1", "b=2"]),
+        ("?verdict=err", 401, vec![]),
+        ("/status?code=99", 500, vec![]),
+    ] {
+        let reply = node.get(&format!("/party/lobby{path}{query}")).await;
+        assert_eq!((reply.status, reply.all("set-cookie")), (status, cookies), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_header_that_a_hook_may_not_add_fails_the_hook() {
+    let node = Setup::memory().start().await;
+    for query in [
+        adding(&["connection:close"]),
+        adding(&["Content-Length:3"]),
+        adding(&["sec-websocket-protocol:other"]),
+        adding(&["Sec-WebSocket-Extensions:permessage-deflate"]),
+        adding(&["x%20y:1"]),
+        adding(&["x-own:a%0d%0aset-cookie:stolen=1"]),
+        adding(&["set-cookie:a=1"; 65]),
+        // 63 headers of 206 bytes, and one that is too large for what is left of 16 KiB.
+        adding(&[format!("x-large:{}", "x".repeat(3_500)).as_str()]) + "&add-many=63",
+    ] {
+        let mut client = node.connect(&format!("lobby?verdict={query}")).await;
+        assert_eq!(client.header("set-cookie"), None, "{query}");
+        assert_eq!(client.closed().await.0, 1011, "{query}");
+        let reply = node.get(&format!("/party/lobby?verdict={query}")).await;
+        assert_eq!((reply.status, reply.header("set-cookie")), (500, None), "{query}");
+    }
+    untouched(&node).await;
+    // As many as are allowed.
+    let client = node.connect("lobby?verdict=&add-many=64").await;
+    assert_eq!(client.all("x-many").len(), 64);
+}

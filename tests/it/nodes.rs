@@ -139,7 +139,8 @@ async fn every_node_leads_to_the_one_home_of_a_room() {
         let read = b.post(&room, &json!([{"get": "k"}])).await;
         assert_eq!(read.json(), json!([number.to_string()]), "{}", read.text());
         let mut near = TestClient::connect(a, &path(&room)).await;
-        let mut far = TestClient::connect(b, &path(&room)).await;
+        let mut far = TestClient::connect(b, &(path(&room) + "?add=set-cookie:a=1")).await;
+        assert_eq!(far.header("set-cookie"), Some("a=1"));
         near.tell(json!([{"broadcast": "to all"}])).await;
         assert_eq!((near.text().await, far.text().await), ("to all".into(), "to all".into()));
         far.close(Some((4000, "bye"))).await;

@@ -77,6 +77,12 @@ impl TestClient {
         self.response.headers().get(name)?.to_str().ok()
     }
 
+    /// Returns the values of all headers of the handshake's answer with this name, in order.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let values = self.response.headers().get_all(name).into_iter();
+        values.filter_map(|value| value.to_str().ok()).collect()
+    }
+
     /// Sends a text message.
     ///
     /// # Panics

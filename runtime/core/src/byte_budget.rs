@@ -48,6 +48,7 @@ impl BytePermit {
     /// Extends the permit to this many bytes. Returns false, and leaves it unchanged, if the budget does not
     /// have as many.
     #[must_use]
+    #[inline]
     pub fn cover(&mut self, bytes: usize) -> bool {
         let pages = bytes as u64 / PAGE;
         if pages > self.pages {
@@ -65,6 +66,7 @@ impl BytePermit {
     }
 
     /// Reduces the permit to at most this many bytes.
+    #[inline]
     pub fn shrink(&mut self, bytes: usize) {
         if (bytes as u64) / PAGE < self.pages {
             let _smaller_is_always_granted = self.cover(bytes);

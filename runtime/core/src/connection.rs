@@ -43,6 +43,7 @@ pub enum Link {
 
 impl Connection {
     /// Returns true if it carries the tag. The id is a tag, too.
+    #[inline]
     pub fn has_tag(&self, tag: &str) -> bool {
         self.id.as_str() == tag || self.tags.iter().any(|own| own == tag)
     }
@@ -73,6 +74,7 @@ impl Connections {
     }
 
     /// Returns the connection with this serial.
+    #[inline]
     pub fn get(&self, serial: Serial) -> Option<&Connection> {
         self.by_serial.get(&serial).map(Box::as_ref)
     }
@@ -83,6 +85,7 @@ impl Connections {
     }
 
     /// Returns the connection with this id.
+    #[inline]
     pub fn by_id(&self, id: &str) -> Option<&Connection> {
         self.get(*self.by_id.get(id)?)
     }
@@ -99,6 +102,7 @@ impl Connections {
 
     /// Returns the connection that joined last, closing ones included. The cost does not depend on their
     /// number.
+    #[inline]
     pub fn newest(&self) -> Option<Serial> {
         self.by_serial.last_key_value().map(|(serial, _)| *serial)
     }

@@ -10,10 +10,12 @@ use crate::jobs::{CallId, JobId, OutcallAnswer, Timer};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+mod added;
 mod stream;
 mod text;
 
 pub use crate::exchange::{Request, Response};
+pub use added::AddedHeaders;
 pub use stream::{BodyDelivery, BodyFault, BodyPiece, StreamEnd};
 pub use text::Text;
 

@@ -66,17 +66,20 @@ impl Response {
                 self.headers.len()
             ));
         }
-        self.headers.iter().find_map(|(name, value)| {
-            if name.is_empty() || !name.bytes().all(is_token) {
-                return Some(format!("{name:?} is not a valid name for a response header"));
-            }
-            if FRAMING.contains(&name.to_ascii_lowercase().as_str()) {
-                return Some(format!("a room cannot set the response header {name:?}"));
-            }
-            (!is_header_value(value))
-                .then(|| format!("the response header {name:?} has control characters in it"))
-        })
+        self.headers.iter().find_map(|(name, value)| header_problem(name, value))
     }
+}
+
+/// Returns why a header cannot be in a response, as a sentence for the room's author.
+pub(crate) fn header_problem(name: &str, value: &[u8]) -> Option<String> {
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Some(format!("{name:?} is not a valid name for a response header"));
+    }
+    if FRAMING.contains(&name.to_ascii_lowercase().as_str()) {
+        return Some(format!("a room cannot set the response header {name:?}"));
+    }
+    (!is_header_value(value))
+        .then(|| format!("the response header {name:?} has control characters in it"))
 }
 
 /// Returns true for a character of a header's name: RFC 9110 section 5.6.2.

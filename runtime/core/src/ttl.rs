@@ -98,8 +98,13 @@ impl Served {
 
     /// Returns the milliseconds of service so far.
     pub fn ms(&self) -> u64 {
-        let since = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.before_ms.saturating_add(since)
+        self.ms_at(Instant::now())
+    }
+
+    /// Returns the milliseconds of service up to a moment.
+    pub fn ms_at(&self, moment: Instant) -> u64 {
+        let since = moment.saturating_duration_since(self.start).as_millis();
+        self.before_ms.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
     }
 }
 

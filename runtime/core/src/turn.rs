@@ -61,7 +61,6 @@ pub struct Turn {
     connections: Arc<Connections>,
     /// The connection that the event is about. The guest finds it even if it is not open.
     subject: Option<Serial>,
-    alarm: Option<u64>,
     /// The failed tries of the alarm that the event is about.
     alarm_tries: u32,
     jobs: TurnJobs,
@@ -86,18 +85,17 @@ pub struct Page {
 impl Turn {
     /// Makes a turn over stored entries and connections. `subject` is the connection that the event is about;
     /// the guest finds it even when it is no longer open.
+    #[inline]
     pub fn new(
         view: Arc<dyn View>,
         connections: Arc<Connections>,
         subject: Option<Serial>,
         limits: Arc<Limits>,
     ) -> Self {
-        let alarm = view.alarm();
         Self {
             view,
             connections,
             subject,
-            alarm,
             alarm_tries: 0,
             jobs: TurnJobs::default(),
             responses: TurnResponses::default(),
@@ -114,7 +112,6 @@ impl Turn {
     /// alarm is set, and unless the guest sets another the commit removes it.
     #[must_use]
     pub fn for_alarm(mut self, tries: u32) -> Self {
-        self.alarm = None;
         self.effects.writes.alarm = AlarmChange::Delete;
         self.with_alarm_tries(tries)
     }
@@ -138,6 +135,7 @@ impl Turn {
     /// # Errors
     /// [`ReadError`] if the store could not read during the turn: the guest's conclusions from that must not
     /// be committed.
+    #[inline]
     pub fn finish(mut self) -> Result<Effects, ReadError> {
         if let Some(error) = self.read_error {
             return Err(error);
@@ -414,7 +412,11 @@ impl Turn {
 
     /// Returns when the alarm is due, in milliseconds since 1970.
     pub fn alarm(&self) -> Option<u64> {
-        self.alarm
+        match self.effects.writes.alarm {
+            AlarmChange::Keep => self.view.alarm(),
+            AlarmChange::Set(at_ms) => Some(at_ms),
+            AlarmChange::Delete => None,
+        }
     }
 
     /// Returns how often the alarm that the event is about has failed before.
@@ -424,13 +426,11 @@ impl Turn {
 
     /// Sets the alarm in place of the one before.
     pub fn set_alarm(&mut self, at_ms: u64) {
-        self.alarm = Some(at_ms);
         self.effects.writes.alarm = AlarmChange::Set(at_ms);
     }
 
     /// Removes the alarm.
     pub fn delete_alarm(&mut self) {
-        self.alarm = None;
         self.effects.writes.alarm = AlarmChange::Delete;
     }
 }

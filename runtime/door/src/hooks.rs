@@ -6,10 +6,10 @@
 use crate::FrontDoor;
 use crate::address::forwarded_url;
 use crate::status::DoorError;
-use room_core::event::{CloseFrame, Request, Response};
+use room_core::event::{AddedHeaders, CloseFrame, Request, Response};
 use room_core::id::RoomId;
 use room_core::limits::ms;
-use room_guest::{Code, DoorCall, GuestFault, HookVerdict, Instance, LiveSamples};
+use room_guest::{Code, DoorCall, GuestFault, HookAnswer, HookVerdict, Instance, LiveSamples};
 use room_rooms::room::RoomError;
 use room_rooms::rooms::RoomEntrance;
 use tokio::sync::{AcquireError, SemaphorePermit};
@@ -33,7 +33,8 @@ pub(super) enum Decision {
     Refuse(CloseFrame),
 }
 
-/// Runs the hook of an entrance on a request for its room.
+/// Runs the hook of an entrance on a request for its room. Returns its decision, and the headers that it adds to the
+/// client's answer.
 ///
 /// # Errors
 /// [`DoorError`]: the hook failed, or too many hooks run.
@@ -45,12 +46,15 @@ pub(super) async fn ask(
     call: DoorCall,
     entrance: &RoomEntrance,
     request: Request,
-) -> Result<Decision, DoorError> {
+) -> Result<(Decision, AddedHeaders), DoorError> {
     let (room, code) = (entrance.room(), &entrance.party().code);
     let mut instance = instance(door, code, room).await?;
     match instance.guest.ask_door(call, &request, room).await {
-        Ok(verdict) => decide(verdict, request, room, door),
-        Err(GuestFault::Rejected(text)) => Ok(Decision::Refuse(CloseFrame::new(ERROR_CODE, &text))),
+        Ok(HookAnswer { verdict, added }) => Ok((decide(verdict, request, room, door)?, added)),
+        Err(GuestFault::Rejected(text)) => {
+            let refusal = Decision::Refuse(CloseFrame::new(ERROR_CODE, &text));
+            Ok((refusal, AddedHeaders::default()))
+        }
         Err(fault) => Err(failed(fault.into())),
     }
 }

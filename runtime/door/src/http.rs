@@ -9,7 +9,7 @@ use crate::listener::{RequestArrival, Scheme};
 use crate::status::{ClientError, DoorError, status_of_refusal};
 use crate::upgrade;
 use crate::{FrontDoor, NamedRoom};
-use ::http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -68,17 +68,22 @@ pub(super) async fn ask_room(
         let entrance = door.0.rooms.entrance(&room)?;
         let (bytes, follows) = body.for_event(entrance.party().request_bodies, limits).await?;
         let request = plain(&parts, bytes);
-        match hooks::ask(door, DoorCall::BeforeRequest, &entrance, request).await? {
+        let hook = hooks::ask(door, DoorCall::BeforeRequest, &entrance, request);
+        let (decision, added) = hook.await?;
+        let mut response = match decision {
             Decision::Forward(request) => {
-                if let Some(answer) = door.0.rooms.request(&entrance, request, follows).await? {
-                    return exchange::answer(answer, body, follows, limits).await;
+                match door.0.rooms.request(&entrance, request, follows).await? {
+                    Some(answer) => exchange::answer(answer, body, follows, limits).await?,
+                    None => continue,
                 }
             }
-            Decision::Respond(response) => return Ok(respond(response)),
+            Decision::Respond(response) => respond(response),
             Decision::Refuse(frame) => {
-                return Ok((status_of_refusal(frame.code), frame.reason).into_response());
+                (status_of_refusal(frame.code), frame.reason).into_response()
             }
-        }
+        };
+        append(response.headers_mut(), added);
+        return Ok(response);
     }
     Err(hooks::outrun())
 }
@@ -156,12 +161,17 @@ pub(super) fn respond(response: event::Response) -> Response {
     };
     let mut out = Response::new(body);
     *out.status_mut() = status;
-    for (name, value) in response.headers {
+    append(out.headers_mut(), response.headers);
+    out
+}
+
+/// Adds headers, which were checked, after those that an answer has.
+pub(super) fn append(answer: &mut HeaderMap, headers: impl IntoIterator<Item = (String, Vec<u8>)>) {
+    for (name, value) in headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            out.headers_mut().append(name, value);
+            answer.append(name, value);
         }
     }
-    out
 }
 
 impl IntoResponse for ClientError {

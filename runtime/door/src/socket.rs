@@ -9,7 +9,7 @@ use crate::address::connection_of_query;
 use crate::carrier::PartySocket;
 use crate::fetch::{self, SocketWay};
 use crate::hooks::{self, Decision, LOOKS_MAX};
-use crate::http::{plain, respond};
+use crate::http::{append, plain, respond};
 use crate::status::DoorError;
 use crate::upgrade::{Socket, UpgradeHandshake, chosen_protocol};
 use crate::{FrontDoor, NamedRoom};
@@ -20,7 +20,7 @@ use bytes::Bytes;
 use driver::RoomMembership;
 pub(crate) use driver::spread;
 use futures_util::{SinkExt, StreamExt};
-use room_core::event::CloseFrame;
+use room_core::event::{AddedHeaders, CloseFrame};
 use room_core::limits::{Limits, ms};
 use room_core::logs::LogLevel;
 use room_core::metrics::Refusal;
@@ -47,8 +47,9 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
             }
         };
     let refusal = match join(&door, request, &named).await {
-        Ok(HandshakeOutcome::Joined(membership, protocol)) => {
+        Ok(HandshakeOutcome::Joined(membership, protocol, added)) => {
             handshake.choose(protocol);
+            handshake.add(added);
             metrics.open_seconds.record(begun.elapsed());
             return welcome(&door, handshake, membership);
         }
@@ -59,8 +60,9 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
             door.note(LogLevel::Info, &named, &text);
             return response;
         }
-        Ok(HandshakeOutcome::Refused(frame)) => {
+        Ok(HandshakeOutcome::Refused(frame, added)) => {
             metrics.refusals.count(Refusal::Hook);
+            handshake.add(added);
             let (code, why) = (frame.code, &frame.reason);
             let text = format!("a client was turned away by on_before_connect with {code}: {why}");
             door.note(LogLevel::Info, &named, &text);
@@ -99,10 +101,11 @@ pub(super) fn refuse(
 
 /// The result of a handshake.
 enum HandshakeOutcome {
-    /// With the subprotocol that is answered.
-    Joined(RoomMembership, Option<HeaderValue>),
+    /// With the subprotocol that is answered, and the hook's headers.
+    Joined(RoomMembership, Option<HeaderValue>, AddedHeaders),
     Response(Response),
-    Refused(CloseFrame),
+    /// With the hook's headers.
+    Refused(CloseFrame, AddedHeaders),
 }
 
 /// Checks the origin, runs the hook and enters the room with one snapshot of the code in place for the room. If other
@@ -117,7 +120,9 @@ async fn join(
         (Ok(None), false) => match fetch::socket(door, &parts).await? {
             SocketWay::Enter(room) => door.here(room)?,
             SocketWay::Respond(response) => return Ok(HandshakeOutcome::Response(response)),
-            SocketWay::Refuse(frame) => return Ok(HandshakeOutcome::Refused(frame)),
+            SocketWay::Refuse(frame) => {
+                return Ok(HandshakeOutcome::Refused(frame, AddedHeaders::default()));
+            }
         },
         _ => door.room(&parts.uri, named)?,
     };
@@ -127,19 +132,22 @@ async fn join(
         let entrance = door.0.rooms.entrance(&room)?;
         check_origin(&entrance, &parts.headers)?;
         let request = plain(&parts, Bytes::new());
-        let request = match hooks::ask(door, DoorCall::BeforeConnect, &entrance, request).await? {
-            Decision::Forward(request) => request,
-            Decision::Respond(response) => {
-                return Ok(HandshakeOutcome::Response(respond(response)));
+        let hook = hooks::ask(door, DoorCall::BeforeConnect, &entrance, request);
+        let (request, added) = match hook.await? {
+            (Decision::Forward(request), added) => (request, added),
+            (Decision::Respond(response), added) => {
+                let mut response = respond(response);
+                append(response.headers_mut(), added);
+                return Ok(HandshakeOutcome::Response(response));
             }
-            Decision::Refuse(frame) => return Ok(HandshakeOutcome::Refused(frame)),
+            (Decision::Refuse(frame), added) => return Ok(HandshakeOutcome::Refused(frame, added)),
         };
         let protocol = chosen_protocol(&parts.headers, &request).map_err(hooks::mistaken)?;
         let visitor = ConnectingClient { id: id.clone(), request };
         let to = (&outboxes, PartySocket::KEY);
         if let Some(joined) = door.0.rooms.connect(&entrance, visitor, to).await? {
             let membership = RoomMembership { key: PartySocket::KEY, joined, outboxes };
-            return Ok(HandshakeOutcome::Joined(membership, protocol));
+            return Ok(HandshakeOutcome::Joined(membership, protocol, added));
         }
     }
     Err(hooks::outrun())

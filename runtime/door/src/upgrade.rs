@@ -10,6 +10,7 @@ mod intake;
 
 pub(super) use intake::IntakeError;
 
+use crate::http::append;
 use crate::listener::{ConnectionSlot, RequestArrival};
 use crate::status::DoorError;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
@@ -22,7 +23,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use intake::Intake;
 use room_core::byte_budget::{ByteBudget, BytePermit};
-use room_core::event;
+use room_core::event::{self, AddedHeaders};
 use room_core::limits::{Limits, size};
 use std::sync::Arc;
 use tokio_tungstenite::WebSocketStream;
@@ -104,6 +105,11 @@ impl UpgradeHandshake {
             Some(protocol) => drop(self.response.headers_mut().insert(name, protocol)),
             None => drop(self.response.headers_mut().remove(name)),
         }
+    }
+
+    /// Adds a hook's headers to the answer.
+    pub(super) fn add(&mut self, added: AddedHeaders) {
+        append(self.response.headers_mut(), added);
     }
 
     /// Returns the answer to the client, and a future of the socket. The future resolves once the answer is sent. It

@@ -3,6 +3,7 @@
 //! Invariant: a call changes the turn or is refused with a reason; nothing leaves from here. It does
 //! not know what becomes of the turn.
 
+use crate::answer;
 use crate::batch::{self, Inbox};
 use crate::bindings::Core as World;
 use crate::bindings::room::runtime::{alarm, connections, log, room, storage, timers, types};
@@ -13,7 +14,7 @@ use crate::log::GuestLog;
 use crate::outcalls;
 use crate::samples::Samples;
 use room_core::connection::Connection;
-use room_core::event::{CloseFrame, Message, Response};
+use room_core::event::{AddedHeaders, CloseFrame, Message, Response};
 use room_core::jobs::{JobId, Timer};
 use room_core::limits::{Limits, size};
 use room_core::span::{Direction, ListOptions};
@@ -33,6 +34,8 @@ pub(super) struct HostState {
     pub(super) inbox: Option<Inbox>,
     /// What the client of the running request gets if its callback returns an error.
     pub(super) refusal: Option<Response>,
+    /// The headers that the hook has added to its client's answer; `None` outside of the hooks before a room.
+    pub(super) added: Option<AddedHeaders>,
     party: String,
     room: String,
     wasi: WasiCtx,
@@ -55,6 +58,7 @@ impl HostState {
             flushes: None,
             inbox: None,
             refusal: None,
+            added: None,
             party: party.to_owned(),
             room: room.to_owned(),
             wasi,
@@ -108,6 +112,7 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<HostS
     World::add_to_linker::<_, HasSelf<_>>(&mut linker, |host: &mut HostState| host)?;
     batch::add_to_linker(&mut linker)?;
     outcalls::add_to_linker(&mut linker)?;
+    answer::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: a call returns its turn whole, or a fault and no turn. After a fault that does not
 //! spare it, an instance is not called again. It does not know which room it serves or why.
 
+use crate::answer::{HookAnswer, HookVerdict};
 use crate::batch::BatchCall;
 use crate::bindings::Core as World;
 use crate::bindings::exports::room::runtime::door;
@@ -22,7 +23,8 @@ use crate::streams::{End, Piece};
 use crate::wasi;
 use room_core::connection::Connection;
 use room_core::event::{
-    CallPayload, CloseFrame, CloseHandshake, Ending, Event, GuestAnswer, Message, Request, Response,
+    AddedHeaders, CallPayload, CloseFrame, CloseHandshake, Ending, Event, GuestAnswer, Message,
+    Request, Response,
 };
 use room_core::id::RoomId;
 use room_core::limits::{ms, size};
@@ -69,17 +71,6 @@ pub enum SocketVerdict {
     Refuse(CloseFrame),
     /// The URL is not the project's.
     Unknown,
-}
-
-/// The decision of a hook.
-#[derive(Debug)]
-pub enum HookVerdict {
-    /// The room gets this request.
-    Forward(Request),
-    /// The client gets this response; the room gets nothing.
-    Respond(Response),
-    /// The client's WebSocket closes with this frame; the room gets nothing.
-    Refuse(CloseFrame),
 }
 
 pub(crate) type Callback<P> = TypedFunc<P, (Result<(), String>,)>;
@@ -185,7 +176,8 @@ impl Instance {
         call: DoorCall,
         request: &Request,
         room: &RoomId,
-    ) -> Result<HookVerdict, GuestFault> {
+    ) -> Result<HookAnswer, GuestFault> {
+        self.store.data_mut().added = Some(AddedHeaders::default());
         let lobby = door::Lobby { party: room.party().as_str(), room: room.name() };
         self.bounded(async |this| {
             let headers = headers_param(request);
@@ -202,6 +194,10 @@ impl Instance {
             Ok(verdict?.map(HookVerdict::from))
         })
         .await
+        .map(|verdict| HookAnswer {
+            verdict,
+            added: self.store.data_mut().added.take().unwrap_or_default(),
+        })
     }
 
     /// Asks for the answer to a request whose URL names no room; `None` if the module has none.
@@ -505,21 +501,6 @@ impl From<fetch::SocketVerdict> for SocketVerdict {
                 Self::Refuse(CloseFrame { code: frame.code, reason: frame.reason })
             }
             fetch::SocketVerdict::Unknown => Self::Unknown,
-        }
-    }
-}
-
-impl From<door::Verdict> for HookVerdict {
-    fn from(verdict: door::Verdict) -> Self {
-        match verdict {
-            door::Verdict::Forward(request) => Self::Forward(Request {
-                method: request.method,
-                uri: request.uri,
-                headers: request.headers,
-                body: request.body.into(),
-            }),
-            door::Verdict::Respond(response) => Self::Respond(response.into()),
-            door::Verdict::Refuse(frame) => Self::Refuse(frame.into()),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: a guest reaches the world only through the functions of the contract, and its effects land in a
 //! [`Turn`](room_core::turn::Turn). It does not know rooms, the store or sockets.
 
+mod answer;
 mod batch;
 mod bindings;
 mod budget;
@@ -19,6 +20,7 @@ mod samples;
 mod streams;
 mod wasi;
 
+pub use answer::{HookAnswer, HookVerdict};
 pub use batch::BatchCall;
 pub use budget::GuestMemory;
 pub use engine::{CodeCaches, SharedEngine};
@@ -26,7 +28,7 @@ pub use engine::{Engine, EngineError};
 pub use fault::{GuestFault, Overrun};
 
 pub use flush::{Flush, Flushes};
-pub use instance::{DoorCall, HookVerdict, Instance, SocketVerdict};
+pub use instance::{DoorCall, Instance, SocketVerdict};
 pub use module::{Code, LoadError, Module};
 pub use samples::LiveSamples;
 

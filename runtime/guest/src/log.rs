@@ -62,7 +62,13 @@ impl GuestLog {
 
     /// Ends the unfinished lines of a turn.
     pub(super) fn end_turn(&self) {
-        let rests = std::mem::take(&mut self.state().partial);
+        let mut state = self.state();
+        // Most turns print nothing.
+        if state.partial.iter().all(|rest| rest.capacity() == 0) {
+            return;
+        }
+        let rests = std::mem::take(&mut state.partial);
+        drop(state);
         for (stream, rest) in [Stdio::Out, Stdio::Err].into_iter().zip(rests) {
             if !rest.is_empty() {
                 self.stdio_line(stream, &rest);

@@ -24,6 +24,7 @@ impl Sequence {
     }
 
     /// Takes this many numbers, and returns the first of them.
+    #[inline]
     pub fn take(&self, count: usize) -> SequenceNumber {
         let last = self.last();
         let first = last.after(1);

@@ -14,7 +14,7 @@ use super::room_url;
 use super::runner::Runner;
 use super::world::Inbox;
 use crate::connection::Close;
-use crate::http::{Request, Response};
+use crate::http::{Request, Response, header_all};
 use crate::message::{IntoMessage as _, Message};
 use crate::{Room, uri};
 
@@ -141,6 +141,14 @@ impl<R: Room> TestClient<R> {
     /// What [`Verdict::Respond`](crate::Verdict::Respond) answered instead of opening.
     pub fn response(&self) -> Option<Response> {
         self.inbox(|inbox| inbox.response.clone())
+    }
+
+    /// The values of all headers of this name in any case that [`Lobby::add_response_header`] added to the answer of
+    /// its handshake, in order; those that are not UTF-8 are left out.
+    ///
+    /// [`Lobby::add_response_header`]: crate::Lobby::add_response_header
+    pub fn header_all(&self, name: &str) -> Vec<String> {
+        self.inbox(|inbox| header_all(&inbox.headers, name).map(str::to_owned).collect())
     }
 
     fn inbox<T>(&self, read: impl FnOnce(&mut Inbox) -> T) -> T {

@@ -6,7 +6,7 @@
 use crate::connection::NO_CODE;
 use crate::error::{ConnectionError, OutcallError, StorageError, TimerError};
 use crate::host::{OutcallRecord, OutcallTarget, TimerRecord};
-use crate::http::{Request, Response, Rest, Verdict};
+use crate::http::{Header, Request, Response, Rest, Verdict};
 use crate::message::Message;
 use crate::uri;
 
@@ -42,6 +42,10 @@ pub(super) const TAG_BYTES_MAX: usize = 256;
 const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// More headers of a response fail the turn.
 const RESPONSE_HEADERS_MAX: usize = 256;
+/// More headers that a hook adds to an answer fail it.
+const ADDED_HEADERS_MAX: usize = 64;
+/// More bytes of their names and values fail it.
+const ADDED_HEADERS_BYTES_MAX: usize = 16 * 1024;
 /// After more replacements of one id within the window, a newcomer is closed with 1013.
 pub(super) const REPLACEMENTS_MAX: u64 = 10;
 /// Time in which they count together.
@@ -260,6 +264,27 @@ fn check_header(name: &str, value: &[u8]) -> Result<(), String> {
     } else {
         Err(format!("the response header {name:?} has control characters in it"))
     }
+}
+
+/// A header that a hook adds to those before.
+pub(super) fn check_added(before: &[Header], name: &str, value: &[u8]) -> Result<(), String> {
+    check_header(name, value)?;
+    if name.to_ascii_lowercase().starts_with("sec-websocket-") {
+        return Err(format!(
+            "a hook cannot add the response header {name:?}; `sec-websocket-protocol` of the request that goes on \
+             chooses the subprotocol"
+        ));
+    }
+    if before.len() >= ADDED_HEADERS_MAX {
+        return Err(format!("a hook adds at most {ADDED_HEADERS_MAX} headers (added_headers_max)"));
+    }
+    let bytes: usize = before.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes + name.len() + value.len() > ADDED_HEADERS_BYTES_MAX {
+        return Err(format!(
+            "the headers that a hook adds have at most {ADDED_HEADERS_BYTES_MAX} bytes (added_headers_bytes_max)"
+        ));
+    }
+    Ok(())
 }
 
 /// A character of a header's name: RFC 9110 section 5.6.2.

@@ -381,6 +381,17 @@ impl Host for Mock {
         world(|world| world.refusal = Some(response));
     }
 
+    fn add_response_header(name: &str, value: &[u8]) {
+        world(|world| {
+            let added = world.added.as_mut();
+            let added = added.expect("a lobby works only inside the hook that it was given to");
+            if let Err(problem) = limits::check_added(added, name, value) {
+                panic!("{problem}");
+            }
+            added.push((name.to_ascii_lowercase(), value.to_vec()));
+        });
+    }
+
     fn log(level: Level, message: &str, fields: &[(&str, String)]) {
         let fields = fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
         let line = LogLine { level, message: message.to_owned(), fields };

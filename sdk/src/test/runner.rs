@@ -18,7 +18,7 @@ use crate::connection::{Close, Connection};
 use crate::context::Context;
 use crate::cron::Cron;
 use crate::host::ConnectionData;
-use crate::http::{Lobby, Request, Response, Verdict};
+use crate::http::{Header, Lobby, Request, Response, Verdict};
 use crate::instance::Live;
 use crate::log::Level;
 use crate::message::Message;
@@ -69,22 +69,29 @@ impl<R: Room> Runner<R> {
         mut request: Request,
     ) -> Result<(), (u16, String)> {
         let failed = |_| (1011, FAILED.to_owned());
-        match self.decide(R::on_before_connect, &request).map_err(failed)? {
+        let (verdict, added) = self.decide(R::on_before_connect, &request).map_err(failed)?;
+        match verdict {
             Verdict::Forward(Request { headers, uri, .. }) => {
                 request = Request { headers, uri, ..request };
             }
-            Verdict::Respond(response) => {
+            Verdict::Respond(mut response) => {
+                response.headers.extend(added);
                 let reason = format!("answered with {}", response.status_code());
                 self.world.clients[client].response = Some(response);
                 return Err((1006, reason));
             }
-            Verdict::Refuse { code, reason } => return Err((code, reason)),
+            Verdict::Refuse { code, reason } => {
+                self.world.clients[client].headers = added;
+                return Err((code, reason));
+            }
         }
         self.start().map_err(failed)?;
         let Some(replacements) = self.replace(id) else {
             return Err((1013, CONTENDED.to_owned()));
         };
-        self.open((client, replacements), id, &request).map_err(failed)
+        self.open((client, replacements), id, &request).map_err(failed)?;
+        self.world.clients[client].headers = added;
+        Ok(())
     }
 
     /// Ends the connection that has this id already. Its `on_close` runs before the new `on_connect`. Returns what
@@ -186,19 +193,25 @@ impl<R: Room> Runner<R> {
     }
 
     /// Runs a request; returns its response, unless that is open.
-    fn answer(&mut self, mut request: Request, own: Option<(u64, bool)>) -> Option<Response> {
-        match self.decide(R::on_before_request, &request) {
-            Ok(Verdict::Forward(Request { headers, uri, .. })) => {
-                request = Request { headers, uri, ..request };
+    fn answer(&mut self, request: Request, own: Option<(u64, bool)>) -> Option<Response> {
+        let Ok((verdict, added)) = self.decide(R::on_before_request, &request) else {
+            return Some(Response::text(FAILED).with_status(500));
+        };
+        let mut response = match verdict {
+            Verdict::Forward(Request { headers, uri, .. }) => {
+                if let Some((number, _)) = own {
+                    self.world.streams.client(number).added = added;
+                }
+                return self.requested(Request { headers, uri, ..request }, own);
             }
-            Ok(Verdict::Respond(response)) => return Some(response),
-            Ok(Verdict::Refuse { code, reason }) => {
+            Verdict::Respond(response) => response,
+            Verdict::Refuse { code, reason } => {
                 let status = Some(code - 4000).filter(|code| (400..=499).contains(code));
-                return Some(Response::text(reason).with_status(status.unwrap_or(403)));
+                Response::text(reason).with_status(status.unwrap_or(403))
             }
-            Err(_) => return Some(Response::text(FAILED).with_status(500)),
-        }
-        self.requested(request, own)
+        };
+        response.headers.extend(added);
+        Some(response)
     }
 
     /// The turn of a request that has reached the room; none is the answer if its response stays open. A call of another
@@ -224,7 +237,7 @@ impl<R: Room> Runner<R> {
         match response {
             // It is open, or a flush has completed it.
             Ok(_) if self.world.streams.is_deferred(number) => None,
-            Ok(response) => Some(response),
+            Ok(response) => Some(self.world.streams.with_added(number, response)),
             Err(_) if self.world.streams.is_open(number) => {
                 self.world.streams.cut(number, StreamEnd::Failed, Some(failed()));
                 None
@@ -501,20 +514,23 @@ impl<R: Room> Runner<R> {
         self.world.logs.push(LogLine { level, message, fields: Vec::new() });
     }
 
-    /// Asks a hook that runs before the room is reached. What it returns as an error is a refusal; the
-    /// error here is its fault.
+    /// Asks a hook that runs before the room is reached. Returns its verdict, and the headers that it adds to
+    /// the answer. What it returns as an error is a refusal; the error here is its fault.
     fn decide(
         &mut self,
         hook: fn(Request, &Lobby) -> Result<Verdict>,
         request: &Request,
-    ) -> Result<Verdict, String> {
+    ) -> Result<(Verdict, Vec<Header>), String> {
         let lobby = Lobby { party: self.world.party.clone(), room: self.world.name.clone() };
         let given = request.clone();
+        self.world.added = Some(Vec::new());
         let verdict =
             guarded(&mut self.world, || hook(given, &lobby).map_err(|error| error.to_string()));
+        let mut added = self.world.added.take().unwrap_or_default();
         let checked = match verdict {
             Ok(verdict) => limits::check_verdict(verdict, request),
             Err(Fault::Returned(error)) => {
+                added.clear();
                 let reason = limits::cut_reason(&error);
                 Ok(Verdict::Refuse { code: HOOK_ERROR_CODE, reason })
             }
@@ -523,7 +539,7 @@ impl<R: Room> Runner<R> {
         if let Err(fault) = &checked {
             self.report(Level::Error, fault.clone());
         }
-        checked
+        checked.map(|verdict| (verdict, added))
     }
 }
 

@@ -9,7 +9,7 @@ use super::limits;
 use super::turn::{Output, Undo};
 use super::world::World;
 use crate::error::{ConnectionError, StreamError};
-use crate::http::{Response, Rest};
+use crate::http::{Header, Response, Rest};
 use crate::message::Message;
 use crate::stream::StreamEnd;
 
@@ -42,6 +42,8 @@ pub(super) struct Received {
     /// What was written to it and was not taken yet, the head's body included.
     pub(super) body: Vec<u8>,
     pub(super) end: Option<ClientEnd>,
+    /// What the hook adds to the head of the room's response.
+    pub(super) added: Vec<Header>,
 }
 
 /// How a response ended for its client.
@@ -67,6 +69,14 @@ impl Streams {
 
     pub(super) fn client(&mut self, number: u64) -> &mut Received {
         self.clients.entry(number).or_default()
+    }
+
+    /// The response with what the hook adds to it.
+    pub(super) fn with_added(&mut self, number: u64, mut response: Response) -> Response {
+        let client = self.clients.get_mut(&number);
+        let added = client.map(|client| std::mem::take(&mut client.added));
+        response.headers.extend(added.unwrap_or_default());
+        response
     }
 
     pub(super) fn is_open(&self, number: u64) -> bool {
@@ -135,6 +145,7 @@ impl Streams {
     pub(super) fn let_out(&mut self, output: StreamOutput) {
         match output {
             StreamOutput::Respond { number, response } => {
+                let response = self.with_added(number, response);
                 let client = self.client(number);
                 match response.rest {
                     Rest::Nothing => client.answer(response),

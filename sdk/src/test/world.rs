@@ -15,7 +15,7 @@ use super::turn::{Output, Turn, Undo};
 use crate::connection::Close;
 use crate::error::ConnectionError;
 use crate::host::{ConnectionData, OutcallRecord};
-use crate::http::Response;
+use crate::http::{Header, Response};
 use crate::log::Level;
 use crate::message::Message;
 
@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) alarm_tries: u32,
     /// The response of the running request if its callback fails.
     pub(super) refusal: Option<Response>,
+    /// The headers that the running hook has added to its client's answer; none outside of the hooks before a room.
+    pub(super) added: Option<Vec<Header>>,
     pub(super) timers: Timers,
     /// Of the tags and data in `timers`.
     pub(super) timers_bytes: usize,
@@ -101,6 +103,8 @@ pub(super) struct Inbox {
     pub(super) received: VecDeque<Message>,
     pub(super) closed: Option<Close>,
     pub(super) response: Option<crate::Response>,
+    /// What the hook added to the answer of its handshake.
+    pub(super) headers: Vec<Header>,
 }
 
 #[derive(Debug)]

@@ -54,6 +54,8 @@ fixed! {
     CRON_ERROR_BYTES_MAX as "cron_error_bytes_max": usize, "bytes" = 1_024, "Length of the last error of a cron that is kept", "it is cut";
     PARTY_BYTES_MAX as "party_bytes_max": usize, "bytes" = 64, "Length of a party's name", "it is refused";
     RESPONSE_HEADERS_MAX as "response_headers_max": usize, "headers" = 256, "Headers of a room's response", "the turn fails, and the client is answered 500";
+    ADDED_HEADERS_MAX as "added_headers_max": usize, "headers" = 64, "Headers that a hook adds to one answer", "the hook fails: its client is closed with 1011, or answered 500";
+    ADDED_HEADERS_BYTES_MAX as "added_headers_bytes_max": usize, "bytes" = 16 * KIB as usize, "Names and values of the headers that a hook adds to one answer", "the hook fails: its client is closed with 1011, or answered 500";
     FUNCTION_CACHE_BYTES_MAX as "function_cache_bytes_max": usize, "bytes" = 64 * MIB as usize, "Compiled functions that `room dev` keeps for the next build", "the cache is emptied, and the next build compiles them again";
     TABLE_ELEMENTS_MAX as "table_elements_max": usize, "entries" = 20_000, "Entries in a guest's table of functions", "the module is refused, or its table does not grow";
     OUTCALL_RETRY_MS_MAX as "outcall_retry_ms_max": u64, "ms" = 60_000, "Pause between two attempts of a request to another server or room", "it is tried again";

@@ -180,6 +180,7 @@ pub enum TickChange {
 }
 
 /// Returns true if a broadcast is meant for this connection.
+#[inline]
 pub fn is_meant_for(
     connection: &Connection,
     tag: Option<&str>,

@@ -93,14 +93,16 @@ impl TurnJobs {
     }
 
     /// Returns the change to commit, if there is one.
+    #[inline]
     pub(super) fn change(&self) -> Option<JobsChange> {
-        if self.changes.is_empty() {
-            return None;
-        }
-        Some(match &self.table {
+        (!self.changes.is_empty()).then(|| self.whole_change())
+    }
+
+    fn whole_change(&self) -> JobsChange {
+        match &self.table {
             Some(table) => table.change(&self.changes),
             None => JobTable::default().change(&self.changes),
-        })
+        }
     }
 
     /// Returns the requests that the turn makes.
@@ -140,6 +142,7 @@ impl TurnJobs {
 impl Turn {
     /// Gives the turn its room's jobs. `first` is the id of the first job that it makes.
     #[must_use]
+    #[inline]
     pub fn with_jobs(mut self, table: Option<Arc<JobTable>>, first: JobId) -> Self {
         self.jobs.carried.next = first;
         if let Some(table) = table {

@@ -54,6 +54,7 @@ pub(super) struct TurnResponses {
 impl Turn {
     /// Gives the turn its room's open responses.
     #[must_use]
+    #[inline]
     pub fn with_responses(mut self, open: Option<Arc<OpenResponses>>) -> Self {
         self.responses.open = open;
         self

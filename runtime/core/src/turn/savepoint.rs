@@ -36,8 +36,7 @@ struct Savepoint {
     outputs: usize,
     send_bytes: usize,
     write_bytes: usize,
-    alarm: Option<u64>,
-    alarm_change: AlarmChange,
+    alarm: AlarmChange,
     tags: Option<Tags>,
     ticks: Option<TickChange>,
     /// All of them: a turn changes few.
@@ -104,8 +103,7 @@ impl Turn {
             outputs: self.effects.outputs.len(),
             send_bytes: self.send_bytes,
             write_bytes: self.write_bytes,
-            alarm: self.alarm,
-            alarm_change: self.effects.writes.alarm,
+            alarm: self.effects.writes.alarm,
             tags: self.effects.tags.clone(),
             ticks: self.effects.ticks,
             responses: self.effects.responses.clone(),
@@ -167,7 +165,7 @@ impl Turn {
         self.jobs.tallies = savepoint.job_tallies;
         self.effects.unstored.truncate(savepoint.unstored);
         (self.send_bytes, self.write_bytes) = (savepoint.send_bytes, savepoint.write_bytes);
-        (self.alarm, writes.alarm) = (savepoint.alarm, savepoint.alarm_change);
+        writes.alarm = savepoint.alarm;
         (self.effects.tags, self.effects.ticks) = (savepoint.tags, savepoint.ticks);
         self.effects.responses = savepoint.responses;
     }

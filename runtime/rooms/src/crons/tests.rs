@@ -6,7 +6,7 @@ use crate::rooms::{GuestHost, Guests, Party};
 use hashbrown::HashMap;
 use room_core::clock::Clock;
 use room_core::config::{Cors, CronSetting, FetchHosts, Origins, WhenQuiet};
-use room_core::event::Request;
+use room_core::event::{BodyDelivery, Request};
 use room_core::id::PartyName;
 use room_core::limits::Limits;
 use room_core::metrics::Metrics;
@@ -70,6 +70,7 @@ impl CronNode {
             origins,
             cors,
             fetch_hosts: FetchHosts::default(),
+            request_bodies: BodyDelivery::Whole,
         };
         let (counts, times) = (metrics.rooms.clone(), (clock, Served::from(1)));
         let homes = ProjectHomes::default();
@@ -93,7 +94,8 @@ impl CronNode {
         };
         let room = RoomId::new(main(), room, 256).unwrap();
         let entrance = self.rooms.entrance(&room).unwrap();
-        let response = self.rooms.request(&entrance, request).await.unwrap().unwrap();
+        let response = self.rooms.request(&entrance, request, BodyDelivery::Whole).await;
+        let response = response.unwrap().unwrap().whole().unwrap();
         assert_eq!(response.status, 200);
         serde_json::from_slice(&response.body).unwrap()
     }

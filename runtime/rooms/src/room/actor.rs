@@ -25,7 +25,7 @@ use super::mailbox::Mailbox;
 use super::outlet::Reply;
 use super::places::{Seat, SeatVerdict};
 use super::turns::{Committed, RoomParts, Turns};
-use super::{RoomError, RoomOrders};
+use super::{RoomError, RoomOrders, boxed};
 use room_core::clock::until;
 use room_core::config::WhenQuiet;
 use room_core::event::{CloseFrame, Ending, Event, StreamEnd};
@@ -140,7 +140,7 @@ impl Actor {
                 continue;
             }
             // Boxed, so that a waiting room holds none of the space that its turns need.
-            match Box::pin(self.handle_all(batch)).await {
+            match Box::into_pin(boxed(|| self.handle_all(batch))).await {
                 Ok(Flow::On) => {}
                 Ok(Flow::Stop(_)) => return Stopped::Drained,
                 Err(error) => return self.broken(error),
@@ -223,15 +223,17 @@ impl Actor {
             None => {}
         }
         let woken = tokio::select! {
+            // In order, without the random number that another choice costs: whichever is chosen, the loop looks at all.
+            biased;
             () = self.mailbox.filled() => Ok(Woken::Work),
             () = self.turns.store.settles(), if self.turns.outlet.is_holding() => {
                 self.turns.release().map(|()| Woken::Work)
             }
-            () = until(quiet) => Ok(Woken::Quiet),
-            () = until(ticks) => Ok(Woken::Work),
-            () = until(streams) => Ok(Woken::Work),
+            () = until(quiet), if quiet.is_some() => Ok(Woken::Quiet),
+            () = until(ticks), if ticks.is_some() => Ok(Woken::Work),
+            () = until(streams), if streams.is_some() => Ok(Woken::Work),
             () = told(seat.as_deref()), if may_rest => Ok(Woken::Quiet),
-            () = until(renewal) => {
+            () = until(renewal), if renewal.is_some() => {
                 self.turns.usage.used();
                 self.turns.note_use().await;
                 Ok(Woken::Work)

@@ -5,6 +5,7 @@
 
 mod actor;
 mod alarm;
+mod boxed;
 mod edit;
 mod exchanges;
 mod faults;
@@ -44,6 +45,8 @@ pub use roster::ConnectionSummary;
 pub use turns::RoomParts;
 
 pub(crate) use alarm::next_try;
+
+use boxed::boxed;
 use handle::Admission;
 use room_core::config::WhenQuiet;
 use room_core::event::BodyFault;

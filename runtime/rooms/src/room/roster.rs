@@ -141,12 +141,12 @@ impl Roster {
 
     /// Applies a committed turn's changes to the connections. This sends nothing.
     pub(super) fn apply(&mut self, effects: &mut Effects) {
+        if effects.states.is_empty() && effects.closed.is_empty() && effects.tags.is_none() {
+            return;
+        }
         let states = std::mem::take(&mut effects.states);
         let closed = std::mem::take(&mut effects.closed);
         let tags = effects.tags.take();
-        if states.is_empty() && closed.is_empty() && tags.is_none() {
-            return;
-        }
         let connections = self.edit();
         for (serial, state) in states {
             if let Some(connection) = connections.get_mut(serial) {

@@ -22,7 +22,7 @@ use super::places::{RoomSlot, RoomSlots, Seat};
 use super::roster::NumberedOutputs;
 use super::ticks::Ticks;
 use super::usage::Usage;
-use super::{RoomError, StartFallback};
+use super::{RoomError, StartFallback, boxed};
 use crate::taps::{RoomTap, Taps};
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
@@ -424,11 +424,14 @@ impl Turns {
     /// Begins a turn. Boxed, because it passes through many futures on its way into the guest and back.
     fn begin(&self, about: Option<Serial>) -> Box<Turn> {
         let (limits, connections) = (self.parts.limits.clone(), self.outlet.roster.connections());
-        let turn = Turn::new(self.store.view(), connections, about, limits);
+        let (view, jobs) = (self.store.view(), self.jobs.table());
         // The turn's event takes the next number.
         let first = JobId::first_of(self.store.sequence().last().after(1));
-        let turn = turn.with_jobs(self.jobs.table(), first);
-        Box::new(turn.with_responses(self.outlet.exchanges.open()))
+        let responses = self.outlet.exchanges.open();
+        boxed(|| {
+            let turn = Turn::new(view, connections, about, limits);
+            turn.with_jobs(jobs, first).with_responses(responses)
+        })
     }
 
     /// Ends a turn in the middle of a callback and starts another.
@@ -452,7 +455,7 @@ impl Turns {
     /// Notes that the room was used, where that must not wait for a commit. If the store cannot note it now,
     /// the room tries again later: nothing in the room depends on the note.
     pub(super) async fn note_use(&mut self) {
-        if let Some(touch) = self.usage.own_note(self.store.touch())
+        if let Some(touch) = self.usage.own_note(|| self.store.touch())
             && let Err(error) = self.store.note_use(touch).await
         {
             report!(debug, self.log(), [], "the room's use is not noted: {error}");

@@ -8,6 +8,7 @@ use room_core::limits::Limits;
 use room_core::ttl::{Lifetime, Served};
 use room_store::{AlarmRecord, LastUse};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The use of one room.
 #[derive(Debug)]
@@ -15,8 +16,8 @@ pub(super) struct Usage {
     served: Served,
     /// How long the room may be unused; `None` for forever.
     lifetime: Option<Lifetime>,
-    /// The time of its last use since it came into memory.
-    used_ms: Option<u64>,
+    /// Its last use since it came into memory.
+    used: Option<Instant>,
     /// The age that a note may reach in a room without a lifetime.
     idle_step_ms: u64,
 }
@@ -24,7 +25,7 @@ pub(super) struct Usage {
 impl Usage {
     /// Makes the usage of a room that has not been used since it came into memory.
     pub(super) fn new(served: Served, lifetime: Option<Lifetime>, limits: &Limits) -> Self {
-        Self { served, lifetime, used_ms: None, idle_step_ms: limits.use_note_ms }
+        Self { served, lifetime, used: None, idle_step_ms: limits.use_note_ms }
     }
 
     /// Sets the lifetime from now on.
@@ -34,17 +35,22 @@ impl Usage {
 
     /// Notes that the room is used now.
     pub(super) fn used(&mut self) {
-        self.used_ms = Some(self.served.ms());
+        self.used = Some(Instant::now());
+    }
+
+    /// Returns the time of its last use since it came into memory. Most uses are never asked for it.
+    fn used_ms(&self) -> Option<u64> {
+        self.used.map(|used| self.served.ms_at(used))
     }
 
     /// Forgets the last use, because the room was deleted.
     pub(super) fn forget(&mut self) {
-        self.used_ms = None;
+        self.used = None;
     }
 
     /// Returns the note for the next commit, if the stored note has become too old.
     pub(super) fn note(&self, noted: Option<LastUse>) -> Option<LastUse> {
-        let used_ms = self.used_ms?;
+        let used_ms = self.used_ms()?;
         let step_ms = self.lifetime.map_or(self.idle_step_ms, Lifetime::step_ms);
         let old = |noted: LastUse| {
             // A note in the future, or one with tries, comes from a failed end of the room, not from a use.
@@ -54,21 +60,26 @@ impl Usage {
     }
 
     /// As [`Usage::note`], where the note is worth a commit of its own.
-    pub(super) fn own_note(&self, noted: Option<LastUse>) -> Option<LastUse> {
-        self.lifetime.and_then(|_| self.note(noted))
+    pub(super) fn own_note(&self, noted: impl FnOnce() -> Option<LastUse>) -> Option<LastUse> {
+        self.lifetime.and_then(|_| self.note(noted()))
+    }
+
+    /// Returns true if the room ends when it is unused for too long.
+    pub(super) fn ends(&self) -> bool {
+        self.lifetime.is_some()
     }
 
     /// Returns the time until the use of a room with connections and no events must be noted again; `None`
     /// for never.
     pub(super) fn renews_in(&self, noted: Option<LastUse>) -> Option<Duration> {
-        let known_ms = noted.map(|noted| noted.at_ms).max(self.used_ms).unwrap_or_default();
+        let known_ms = noted.map(|noted| noted.at_ms).max(self.used_ms()).unwrap_or_default();
         let next_ms = known_ms.saturating_add(self.lifetime?.step_ms());
         Some(Duration::from_millis(next_ms.saturating_sub(self.served.ms())))
     }
 
     /// Returns true if the room has been unused for too long.
     pub(super) fn is_due(&self, noted: LastUse) -> bool {
-        let known_ms = self.used_ms.map_or(noted.at_ms, |used_ms| used_ms.max(noted.at_ms));
+        let known_ms = self.used_ms().map_or(noted.at_ms, |used_ms| used_ms.max(noted.at_ms));
         self.lifetime.is_some_and(|lifetime| lifetime.due_ms(known_ms) <= self.served.ms())
     }
 
@@ -103,7 +114,7 @@ mod tests {
         usage.used();
         assert_eq!(usage.note(None), at(100 * DAY));
         assert_eq!(usage.note(at(100 * DAY - (DAY - 1))), None);
-        assert_eq!(usage.own_note(at(99 * DAY)), at(100 * DAY));
+        assert_eq!(usage.own_note(|| at(99 * DAY)), at(100 * DAY));
         // A note of a future time, and a note with tries, are not notes of a use.
         assert_eq!(usage.note(at(101 * DAY)), at(100 * DAY));
         assert_eq!(usage.note(Some(LastUse { at_ms: 100 * DAY, tries: 1 })), at(100 * DAY));
@@ -115,7 +126,7 @@ mod tests {
         usage.used();
         assert_eq!(usage.note(at(99 * DAY + 1)), None);
         assert_eq!(usage.note(at(99 * DAY)), at(100 * DAY));
-        assert_eq!(usage.own_note(at(99 * DAY)), None);
+        assert_eq!(usage.own_note(|| at(99 * DAY)), None);
         assert_eq!(usage.renews_in(at(99 * DAY)), None);
         assert!(!usage.is_due(LastUse { at_ms: 0, tries: 0 }));
     }

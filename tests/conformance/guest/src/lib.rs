@@ -29,6 +29,7 @@ impl Room for Conformance {
             "token": conn.query("token"),
             "user": request.header("x-user"),
             "agent": request.header("user-agent"),
+            "cookie": request.header("cookie"),
             "tags": conn.tags(),
         }))?;
         ctx.broadcast(Message::text(format!("joined {}", conn.id()))).except(conn).send()
@@ -81,18 +82,26 @@ impl Room for Conformance {
                 "party": ctx.party(),
                 "token": request.query("token"),
                 "user": request.header("x-user"),
+                "cookie": request.header("cookie"),
             })),
         }
     }
 
     fn on_before_connect(request: Request, lobby: &Lobby) -> Result<Verdict> {
+        for cookie in request.query_all("set") {
+            lobby.add_response_header("set-cookie", &format!("{cookie}; Path=/; HttpOnly"));
+        }
         if let Some(whom) = request.query("refuse") {
             println!("refused {whom} in {}/{}", lobby.party(), lobby.room());
             return Ok(Verdict::refuse(4403, "not you"));
         }
         ensure!(request.query("throw").is_none(), "bad token");
         let user = request.query("token").unwrap_or_default();
-        Ok(Verdict::forward(request.with_header("x-user", &user)))
+        let request = request.with_header("x-user", &user);
+        Ok(Verdict::forward(match request.query("choose") {
+            Some(protocol) => request.with_header("sec-websocket-protocol", &protocol),
+            None => request,
+        }))
     }
 
     fn on_before_request(request: Request, _: &Lobby) -> Result<Verdict> {

@@ -364,6 +364,13 @@ impl Room for Puppet {
 }
 
 fn decide(request: Request, lobby: &Lobby) -> Result<Verdict> {
+    for header in request.query_all("add") {
+        let (name, value) = header.split_once(':').unwrap_or((&header, ""));
+        lobby.add_response_header(name, value);
+    }
+    for _ in 0..request.query("add-many").map_or(Ok(0), |many| many.parse())? {
+        lobby.add_response_header("x-many", &"x".repeat(200));
+    }
     let how = request.query("verdict");
     match how.as_deref() {
         Some("refuse") => Ok(Verdict::refuse(4403, "not you")),

@@ -18,7 +18,7 @@ impl Actor {
     /// Returns when the room's use must be noted again without an event: while a client is connected.
     pub(super) fn renewal(&self) -> Option<Instant> {
         let turns = &self.turns;
-        if !turns.outlet.has_clients() || turns.store.facts().turns == 0 {
+        if !turns.usage.ends() || !turns.outlet.has_clients() || turns.store.facts().turns == 0 {
             return None;
         }
         // A note that cannot be written must not be retried repeatedly without a pause.

@@ -14,13 +14,12 @@ impl Turns {
         &mut self,
         mut effects: Effects,
     ) -> Result<(TurnOutputs, Option<Offset>), StoreError> {
-        let writes = std::mem::take(&mut effects.writes);
         // Before the commit, which makes their numbers durable.
         let said = self.numbered(std::mem::take(&mut effects.outputs));
         let asked = asked(&mut effects);
-        let offset = match writes.is_empty() {
+        let offset = match effects.writes.is_empty() {
             true => None,
-            false => Some(self.commit_writes(writes).await?),
+            false => Some(self.commit_writes(std::mem::take(&mut effects.writes)).await?),
         };
         if let Some(change) = effects.ticks {
             self.ticks.change(change);
@@ -71,6 +70,9 @@ impl Turns {
 
 /// Takes the requests of a turn.
 fn asked(effects: &mut Effects) -> Vec<AskedOutcall> {
+    if effects.asked.is_empty() && effects.unstored.is_empty() {
+        return Vec::new();
+    }
     let stored = std::mem::take(&mut effects.asked).into_iter().map(AskedOutcall::Stored);
     let unstored = std::mem::take(&mut effects.unstored).into_iter();
     let unstored = unstored.map(|(id, outcall)| AskedOutcall::Unstored(id, Box::new(outcall)));
