@@ -259,7 +259,8 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// [`StreamError`](crate::StreamError): this is no `on_request`, or too many are open.
+    /// [`StreamError`](crate::StreamError): this is not the `on_request` of a client's request (another room that asks gets
+    /// its answer with the turn), or too many are open.
     pub fn open_stream(&self) -> Result<ResponseStream> {
         let id = Current::defer()?;
         self.opened.set(true);
