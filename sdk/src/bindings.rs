@@ -4524,7 +4524,8 @@ pub mod room {
             }
             #[allow(unused_unsafe, clippy::all)]
             /// Leaves the response to the running `on-request`'s request open, and returns the request's id. What the
-            /// callback returns is ignored then, if it is `ok`.
+            /// callback returns is ignored then, if it is `ok`. A request of another room is answered by its own turn: it
+            /// cannot be left open.
             #[allow(async_fn_in_trait)]
             pub fn defer() -> ::core::result::Result<_rt::String, StreamError> {
                 unsafe {

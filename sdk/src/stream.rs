@@ -198,6 +198,9 @@ impl Response {
 
     /// As [`stream`](Self::stream), for an `EventSource`: what is written is [`event`](ResponseStream::event)s. While
     /// there are none, the server sends comments, so that proxies keep the connection.
+    ///
+    /// An `EventSource` connects again when the response ends, also if the room ended it. It gives up at a status other
+    /// than 200, such as the 503 of a server that starts; `rooms-examples/progress` shows a page that does not.
     pub fn events(stream: &ResponseStream) -> Self {
         Self::stream(stream)
             .with_header("content-type", "text/event-stream")
@@ -256,7 +259,8 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// [`StreamError`](crate::StreamError): this is no `on_request`, or too many are open.
+    /// [`StreamError`](crate::StreamError): this is not the `on_request` of a client's request (another room that asks gets
+    /// its answer with the turn), or too many are open.
     pub fn open_stream(&self) -> Result<ResponseStream> {
         let id = Current::defer()?;
         self.opened.set(true);

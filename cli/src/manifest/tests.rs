@@ -830,3 +830,20 @@ fn an_old_name_of_another_party_is_shown_with_its_place() {
         "#]],
     );
 }
+
+#[test]
+fn request_bodies_come_whole_or_in_pieces() {
+    let of = |value: &str| {
+        let text = format!("name = \"chat\"\n[parties.main]\nrequest_bodies = {value}\n");
+        Manifest::parse("room.toml", &text)
+    };
+    for (value, bodies) in
+        [("\"whole\"", BodyDelivery::Whole), ("\"pieces\"", BodyDelivery::Pieces)]
+    {
+        assert_eq!(of(value).unwrap().parties[0].request_bodies, bodies);
+    }
+    for value in ["\"chunks\"", "true"] {
+        let mistake = plain(&of(value).unwrap_err());
+        assert!(mistake.contains("must be \"whole\" or \"pieces\""), "{mistake}");
+    }
+}

@@ -199,8 +199,9 @@ impl World {
     pub(super) fn defer(&mut self) -> Result<String, StreamError> {
         self.turn_mut();
         let Some((number, _)) = self.streams.own else {
-            let why = "only on_request can leave its response open".to_owned();
-            return Err(StreamError::Invalid(why));
+            let why =
+                "a response is left open in the on_request of a client's request, and nowhere else";
+            return Err(StreamError::Invalid(why.to_owned()));
         };
         if !self.streams.is_open(number) {
             if self.streams.open.len() >= limits::STREAMS_MAX {

@@ -92,10 +92,13 @@ impl Turn {
     /// Leaves the response to the turn's own request to a later turn. The second time in one turn changes nothing.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`] if the event is no request; [`Refusal::UsedUp`] if as many are open as allowed.
+    /// [`Refusal::Invalid`] if the event is not a client's request; [`Refusal::UsedUp`] if as many are open as allowed.
     pub fn defer(&mut self) -> Result<RequestId, Refusal> {
         let Some(own) = self.responses.own else {
-            return Err(Refusal::Invalid("only on_request can leave its response open".to_owned()));
+            // The answer to another room is stored with the turn that gives it.
+            let why =
+                "a response is left open in the on_request of a client's request, and nowhere else";
+            return Err(Refusal::Invalid(why.to_owned()));
         };
         if self.is_deferred() {
             return Ok(own.id);
