@@ -121,6 +121,12 @@ pub enum DeployError {
         "the party {0} has rooms, and a party cannot get another name on a server of several nodes: a room's name says          on which node it is; move the rooms with `room export` and `room import`, and remove `was`"
     )]
     RenamedInSpace(PartyName),
+    /// A room of the party waits for an answer.
+    #[error(
+        "the party of the room {0} cannot get another name now: the room waits for the answer to a request or a call, whose \
+         repetition would count as a new one; deploy again when the room has the answer, or has cancelled the request"
+    )]
+    RenamedUnanswered(String),
     /// The previously configured ttls cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -117,3 +117,19 @@ async fn a_server_renames_a_party_and_a_rollback_brings_its_rooms_back() {
     assert_eq!(say("/parties/talk/lobby", json!([])).await.0, 404);
     within("a server to stop", operated.server.drain()).await;
 }
+
+#[tokio::test]
+async fn a_party_whose_rooms_wait_for_answers_keeps_its_name() {
+    let node = Setup::disk().start().await;
+    // The other room never starts, so the call is tried again and again.
+    let call = json!({"party": "main", "room": "fail-start-always", "tag": "t", "script": []});
+    post(&node, "main/lobby", &json!([{"put": ["k", 7]}, {"ask": {"call": call}}])).await;
+    let renamed = || vec![party(&node, "chat", Some("main"))];
+    let error = node.deploy_project(renamed()).await.unwrap_err().to_string();
+    assert!(error.contains("main/lobby") && error.contains("waits for the answer"), "{error}");
+    assert_eq!(post(&node, "main/lobby", &json!([{"get": "k"}])).await, ["7"]);
+    assert_eq!(node.get("/parties/chat/lobby").await.status, 404);
+    post(&node, "main/lobby", &json!([{"ask": {"cancel": "t"}}])).await;
+    node.deploy_project(renamed()).await.unwrap();
+    assert_eq!(post(&node, "chat/lobby", &json!([{"get": "k"}])).await, ["7"]);
+}

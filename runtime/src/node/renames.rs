@@ -7,6 +7,8 @@ use super::{DeployError, Node};
 use hashbrown::HashMap;
 use room_core::config::PartyRename;
 use room_core::id::PartyName;
+use room_core::jobs::{Job, JobTable, Wake};
+use room_core::limits::size;
 use room_core::logs::LogLevel;
 use room_rooms::rooms::{AsideParties, Party};
 use room_store::{RenameSide, RoomSpan, StoreError};
@@ -80,20 +82,47 @@ impl Node {
         let mut renamed = RenamedRooms { plan, aside: Some(aside), count: 0 };
         for at in 0..renamed.plan.steps.len() {
             let (rename, to) = &renamed.plan.steps[at];
-            match self.store.rename(rename, *to).await {
+            let PartyRename { was, now } = rename;
+            let (from, into) = if *to == RenameSide::Now { (was, now) } else { (now, was) };
+            match self.bring_rooms(rename, *to, from).await {
                 Ok(count) => renamed.count += count,
                 Err(error) => {
                     renamed.plan.steps.truncate(at + 1);
                     self.undo_renames(renamed).await;
-                    return Err(error.into());
+                    return Err(error);
                 }
             }
-            let PartyRename { was, now } = rename;
-            let (from, into) = if *to == RenameSide::Now { (was, now) } else { (now, was) };
             let text = format!("the rooms of the party {from} are those of {into} now");
             self.logs.node(LogLevel::Info, &text);
         }
         Ok(renamed)
+    }
+
+    async fn bring_rooms(
+        &self,
+        rename: &PartyRename,
+        to: RenameSide,
+        from: &PartyName,
+    ) -> Result<u64, DeployError> {
+        self.check_answered(from).await?;
+        Ok(self.store.rename(rename, to).await?)
+    }
+
+    /// Refuses rooms that wait for answers: the names of requests and calls have the name of their room in them, and with
+    /// another name the other side would take a repetition for a new one.
+    async fn check_answered(&self, party: &PartyName) -> Result<(), DeployError> {
+        let mut span = RoomSpan { party: Some(party.clone()), ..RoomSpan::default() };
+        loop {
+            let rooms = self.store.rooms(span.clone(), size(self.limits.rename_rooms_max)).await?;
+            let Some((last, _)) = rooms.last() else { return Ok(()) };
+            span.after = Some(last.clone());
+            for (room, _) in rooms.iter().filter(|(_, facts)| facts.wake != Wake::NoJobs) {
+                let stored = self.store.room(room).await?.take_jobs();
+                if JobTable::of(stored).0.jobs().any(|(_, job)| matches!(job, Job::Outcall(_))) {
+                    return Err(DeployError::RenamedUnanswered(room.to_string()));
+                }
+            }
+        }
     }
 
     async fn has_rooms(&self, party: &PartyName) -> Result<bool, StoreError> {
