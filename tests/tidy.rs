@@ -182,7 +182,7 @@ const CRATES: &[(&str, &str)] = &[
     ("guest", "core"),
     ("fetch", "core"),
     ("rooms", "core store guest fetch"),
-    ("door", "core guest rooms"),
+    ("door", "core guest fetch rooms"),
     ("operator", "core store guest rooms door"),
     ("runtime", "core store guest rooms door operator"),
 ];

@@ -323,6 +323,7 @@ impl Node {
         expiry::keep(&self.store, self.served, Some(&lifetimes));
         self.crons.replace(crons);
         self.door.set_prefix(prefix);
+        self.door.forget_fetched();
         let single_page = project.asset_settings.single_page;
         self.door.set_assets(project.assets, single_page, cache);
         let Reloaded { rooms, connections } = done;

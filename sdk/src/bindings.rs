@@ -5647,6 +5647,383 @@ pub mod room {
                 }
             }
         }
+        /// Requests to other servers that a hook waits for: in `on-before-connect`, `on-before-request`, `on-fetch` and
+        /// `on-socket`. A room's turn never waits, so there a call fails with the code `not-in-a-hook`.
+        ///
+        /// A request goes only to hosts that the project lists (`[fetch] hosts` in room.toml). While a hook waits, other hooks
+        /// and rooms run.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod fetch_now {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Request = super::super::super::room::runtime::types::Request;
+            pub type Response = super::super::super::room::runtime::types::Response;
+            /// What happens if the server answers with a redirect.
+            #[repr(u8)]
+            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+            pub enum Redirects {
+                /// It is followed, at most `fetch_redirects_max` times.
+                Follow,
+                /// The redirect is the response.
+                Manual,
+                /// The request fails.
+                Error,
+            }
+            impl ::core::fmt::Debug for Redirects {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Redirects::Follow => f.debug_tuple("Redirects::Follow").finish(),
+                        Redirects::Manual => f.debug_tuple("Redirects::Manual").finish(),
+                        Redirects::Error => f.debug_tuple("Redirects::Error").finish(),
+                    }
+                }
+            }
+            impl Redirects {
+                #[doc(hidden)]
+                pub unsafe fn _lift(val: u8) -> Redirects {
+                    if !cfg!(debug_assertions) {
+                        return unsafe { ::core::mem::transmute(val) };
+                    }
+                    match val {
+                        0 => Redirects::Follow,
+                        1 => Redirects::Manual,
+                        2 => Redirects::Error,
+                        _ => panic!("invalid enum discriminant"),
+                    }
+                }
+            }
+            /// How a response is kept for the hooks of the project on this node.
+            #[derive(Clone)]
+            pub struct Caching {
+                /// What it is kept under, at most 256 bytes. Hooks that ask for the same key get the same response, whatever
+                /// they request.
+                pub key: _rt::String,
+                /// How long it is kept, in milliseconds; `hook_cache_ms_max` bounds it.
+                pub ms: u64,
+            }
+            impl ::core::fmt::Debug for Caching {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Caching")
+                        .field("key", &self.key)
+                        .field("ms", &self.ms)
+                        .finish()
+                }
+            }
+            /// How a request is made.
+            #[derive(Clone)]
+            pub struct Options {
+                /// The time until the response must be complete, in milliseconds; `hook_fetch_ms_max` bounds it.
+                pub timeout: ::core::option::Option<u64>,
+                /// What happens if the server answers with a redirect.
+                pub redirects: Redirects,
+                /// If the response is kept: only one with a status of 200 to 299 is.
+                pub caching: ::core::option::Option<Caching>,
+            }
+            impl ::core::fmt::Debug for Options {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Options")
+                        .field("timeout", &self.timeout)
+                        .field("redirects", &self.redirects)
+                        .field("caching", &self.caching)
+                        .finish()
+                }
+            }
+            /// Why there is no response.
+            #[derive(Clone)]
+            pub struct Failure {
+                /// `invalid`, `host-not-allowed`, `address-not-allowed`, `unreachable`, `protocol`, `timed-out`, `too-large`,
+                /// `too-many-redirects`, `busy` or `not-in-a-hook`.
+                pub code: _rt::String,
+                /// What is wrong, and what to write instead.
+                pub message: _rt::String,
+            }
+            impl ::core::fmt::Debug for Failure {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Failure")
+                        .field("code", &self.code)
+                        .field("message", &self.message)
+                        .finish()
+                }
+            }
+            impl ::core::fmt::Display for Failure {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for Failure {}
+            #[allow(unused_unsafe, clippy::all)]
+            /// Sends a request, and returns the whole response. The hook waits for it.
+            #[allow(async_fn_in_trait)]
+            pub fn fetch(
+                request: &Request,
+                options: &Options,
+            ) -> ::core::result::Result<Response, Failure> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 6 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 6
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let super::super::super::room::runtime::types::Request {
+                        method: method0,
+                        uri: uri0,
+                        headers: headers0,
+                        body: body0,
+                    } = request;
+                    let vec1 = method0;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let vec2 = uri0;
+                    let ptr2 = vec2.as_ptr().cast::<u8>();
+                    let len2 = vec2.len();
+                    let vec6 = headers0;
+                    let len6 = vec6.len();
+                    let layout6 = _rt::alloc::Layout::from_size_align(
+                            vec6.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result6, _cleanup6) = wit_bindgen::rt::Cleanup::new(layout6);
+                    for (i, e) in vec6.into_iter().enumerate() {
+                        let base = result6
+                            .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let (t3_0, t3_1) = e;
+                            let vec4 = t3_0;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len4;
+                            *base.add(0).cast::<*mut u8>() = ptr4.cast_mut();
+                            let vec5 = t3_1;
+                            let ptr5 = vec5.as_ptr().cast::<u8>();
+                            let len5 = vec5.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len5;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr5.cast_mut();
+                        }
+                    }
+                    let vec7 = body0;
+                    let ptr7 = vec7.as_ptr().cast::<u8>();
+                    let len7 = vec7.len();
+                    let Options {
+                        timeout: timeout8,
+                        redirects: redirects8,
+                        caching: caching8,
+                    } = options;
+                    let (result9_0, result9_1) = match timeout8 {
+                        Some(e) => (1i32, _rt::as_i64(e)),
+                        None => (0i32, 0i64),
+                    };
+                    let (result12_0, result12_1, result12_2, result12_3) = match caching8 {
+                        Some(e) => {
+                            let Caching { key: key10, ms: ms10 } = e;
+                            let vec11 = key10;
+                            let ptr11 = vec11.as_ptr().cast::<u8>();
+                            let len11 = vec11.len();
+                            (1i32, ptr11.cast_mut(), len11, _rt::as_i64(ms10))
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize, 0i64),
+                    };
+                    let ptr13 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/fetch-now@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "fetch"]
+                        fn wit_import14(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: i64,
+                            _: i32,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: i64,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import14(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: i64,
+                        _: i32,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: i64,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import14(
+                        ptr1.cast_mut(),
+                        len1,
+                        ptr2.cast_mut(),
+                        len2,
+                        result6,
+                        len6,
+                        ptr7.cast_mut(),
+                        len7,
+                        result9_0,
+                        result9_1,
+                        redirects8.clone() as i32,
+                        result12_0,
+                        result12_1,
+                        result12_2,
+                        result12_3,
+                        ptr13,
+                    );
+                    let l15 = i32::from(*ptr13.add(0).cast::<u8>());
+                    let result35 = match l15 {
+                        0 => {
+                            let e = {
+                                let l16 = i32::from(
+                                    *ptr13
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<u16>(),
+                                );
+                                let l17 = *ptr13
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l18 = *ptr13
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base25 = l17;
+                                let len25 = l18;
+                                let mut result25 = _rt::Vec::with_capacity(len25);
+                                for i in 0..len25 {
+                                    let base = base25
+                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                    let e25 = {
+                                        let l19 = *base.add(0).cast::<*mut u8>();
+                                        let l20 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len21 = l20;
+                                        let bytes21 = _rt::Vec::from_raw_parts(
+                                            l19.cast(),
+                                            len21,
+                                            len21,
+                                        );
+                                        let l22 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l23 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len24 = l23;
+                                        (
+                                            _rt::string_lift(bytes21),
+                                            <_ as From<
+                                                _rt::Vec<_>,
+                                            >>::from(_rt::Vec::from_raw_parts(l22.cast(), len24, len24)),
+                                        )
+                                    };
+                                    result25.push(e25);
+                                }
+                                _rt::cabi_dealloc(
+                                    base25,
+                                    len25 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                let l26 = *ptr13
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l27 = *ptr13
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len28 = l27;
+                                super::super::super::room::runtime::types::Response {
+                                    status: l16 as u16,
+                                    headers: result25,
+                                    body: <_ as From<
+                                        _rt::Vec<_>,
+                                    >>::from(_rt::Vec::from_raw_parts(l26.cast(), len28, len28)),
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l29 = *ptr13
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l30 = *ptr13
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len31 = l30;
+                                let bytes31 = _rt::Vec::from_raw_parts(
+                                    l29.cast(),
+                                    len31,
+                                    len31,
+                                );
+                                let l32 = *ptr13
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l33 = *ptr13
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len34 = l33;
+                                let bytes34 = _rt::Vec::from_raw_parts(
+                                    l32.cast(),
+                                    len34,
+                                    len34,
+                                );
+                                Failure {
+                                    code: _rt::string_lift(bytes31),
+                                    message: _rt::string_lift(bytes34),
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result35
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -10023,9 +10400,9 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 5068] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 5325] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcf&\x01A\x02\x01A2\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd0(\x01A\x02\x01A4\x01\
 B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\0\x01\
 \x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uris\x07h\
 eaders\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x05\
@@ -10104,52 +10481,59 @@ ollback\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08response\x03\x01\0\x04\0\x0
 refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x0f\x01B\x06\x01m\x05\x05tra\
 ce\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01\
 @\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16\
-room:runtime/log@0.1.0\x05\x10\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18\
-room:runtime/batch@0.1.0\x05\x11\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-exp\
-ire\x01\x01\x04\0\x19room:runtime/expiry@0.1.0\x05\x12\x02\x03\0\x07\x05timer\x01\
-B\x07\x02\x03\x02\x01\x13\x04\0\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\
-\0\x02\x04\0\x08on-timer\x01\x03\x01@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1f\
-room:runtime/timer-events@0.1.0\x05\x14\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05\
-chunk\x02\x03\0\x02\x0croom-address\x01B\x15\x02\x03\x02\x01\x0d\x04\0\x08respon\
-se\x03\0\0\x02\x03\x02\x01\x15\x04\0\x07failure\x03\0\x02\x02\x03\x02\x01\x16\x04\
-\0\x05chunk\x03\0\x04\x02\x03\x02\x01\x17\x04\0\x0croom-address\x03\0\x06\x01j\x01\
-\x01\x01\x03\x01j\0\x01s\x01@\x03\x02ids\x03tags\x06answer\x08\0\x09\x04\0\x0bon\
--response\x01\x0a\x01@\x01\x05chunk\x05\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01\
-j\x01\x0c\x01s\x01@\x03\x06caller\x07\x02ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\
-\x0e\x01j\x01\x0c\x01\x03\x01@\x03\x02ids\x03tags\x06answer\x0f\0\x09\x04\0\x09o\
-n-answer\x01\x10\x04\0!room:runtime/outcall-events@0.1.0\x05\x18\x01B\x0c\x01m\x03\
-\x09too-large\x07stalled\x07aborted\x04\0\x0abody-error\x03\0\0\x01p}\x01q\x03\x04\
-more\x01\x02\0\x04last\x01\x02\0\x06failed\x01\x01\0\x04\0\x0abody-piece\x03\0\x03\
-\x01m\x05\x04left\x04slow\x04idle\x04late\x06failed\x04\0\x0astream-end\x03\0\x05\
-\x01j\0\x01s\x01@\x02\x02ids\x05piece\x04\0\x07\x04\0\x07on-body\x01\x08\x01@\x02\
-\x02ids\x06reason\x06\0\x07\x04\0\x0fon-stream-close\x01\x09\x04\0\x20room:runti\
-me/stream-events@0.1.0\x05\x19\x01B\x03\x01j\0\x01s\x01@\x02\x04names\x02atw\0\0\
-\x04\0\x07on-cron\x01\x01\x04\0\x1eroom:runtime/cron-events@0.1.0\x05\x1a\x01B\x11\
-\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0d\x04\0\x08respo\
-nse\x03\0\x02\x02\x03\x02\x01\x08\x04\0\x0bclose-frame\x03\0\x04\x01r\x02\x05par\
-tys\x04rooms\x04\0\x0bdestination\x03\0\x06\x01q\x04\x05enter\x01\x07\0\x07respo\
-nd\x01\x03\0\x06refuse\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\
-\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\
-\x01j\x01\x09\x01s\x01@\x01\x07request\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\
-\x18room:runtime/fetch@0.1.0\x05\x1b\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07messa\
-ge\x03\0\0\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\x02\x02\x03\x02\x01\x0d\x04\
-\0\x08response\x03\0\x04\x02\x03\x02\x01\x07\x04\0\x0aconnection\x03\0\x06\x02\x03\
-\x02\x01\x08\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on\
--start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07request\x03\
-\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\0\x0a\x04\
-\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\0\x0ao\
-n-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\
-\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08on-er\
-ror\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-request\x01\
-\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05\x1c\x01B\x0e\
-\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0d\x04\0\x08respo\
-nse\x03\0\x02\x02\x03\x02\x01\x08\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07for\
-ward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\
-\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\
-\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11o\
-n-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x1d\x04\0\x19room:\
-runtime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0c\
-processed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+room:runtime/log@0.1.0\x05\x10\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\
+\0\0\x02\x03\x02\x01\x0d\x04\0\x08response\x03\0\x02\x01m\x03\x06follow\x06manua\
+l\x05error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys\x02msw\x04\0\x07caching\
+\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09redirects\x05\x07caching\x09\
+\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messages\x04\0\x07failure\x03\0\
+\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07options\x0b\0\x0e\x04\0\x05\
+fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\x11\x01B\x02\x01@\0\x01\0\
+\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x12\x01B\x03\x01j\0\x01\
+s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:runtime/expiry@0.1.0\x05\x13\
+\x02\x03\0\x07\x05timer\x01B\x07\x02\x03\x02\x01\x14\x04\0\x05timer\x03\0\0\x01j\
+\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\x01@\0\0\x02\x04\0\
+\x07on-tick\x01\x04\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x15\x02\x03\0\x02\
+\x07failure\x02\x03\0\x02\x05chunk\x02\x03\0\x02\x0croom-address\x01B\x15\x02\x03\
+\x02\x01\x0d\x04\0\x08response\x03\0\0\x02\x03\x02\x01\x16\x04\0\x07failure\x03\0\
+\x02\x02\x03\x02\x01\x17\x04\0\x05chunk\x03\0\x04\x02\x03\x02\x01\x18\x04\0\x0cr\
+oom-address\x03\0\x06\x01j\x01\x01\x01\x03\x01j\0\x01s\x01@\x03\x02ids\x03tags\x06\
+answer\x08\0\x09\x04\0\x0bon-response\x01\x0a\x01@\x01\x05chunk\x05\0\x09\x04\0\x08\
+on-chunk\x01\x0b\x01p}\x01j\x01\x0c\x01s\x01@\x03\x06caller\x07\x02ids\x04data\x0c\
+\0\x0d\x04\0\x07on-call\x01\x0e\x01j\x01\x0c\x01\x03\x01@\x03\x02ids\x03tags\x06\
+answer\x0f\0\x09\x04\0\x09on-answer\x01\x10\x04\0!room:runtime/outcall-events@0.\
+1.0\x05\x19\x01B\x0c\x01m\x03\x09too-large\x07stalled\x07aborted\x04\0\x0abody-e\
+rror\x03\0\0\x01p}\x01q\x03\x04more\x01\x02\0\x04last\x01\x02\0\x06failed\x01\x01\
+\0\x04\0\x0abody-piece\x03\0\x03\x01m\x05\x04left\x04slow\x04idle\x04late\x06fai\
+led\x04\0\x0astream-end\x03\0\x05\x01j\0\x01s\x01@\x02\x02ids\x05piece\x04\0\x07\
+\x04\0\x07on-body\x01\x08\x01@\x02\x02ids\x06reason\x06\0\x07\x04\0\x0fon-stream\
+-close\x01\x09\x04\0\x20room:runtime/stream-events@0.1.0\x05\x1a\x01B\x03\x01j\0\
+\x01s\x01@\x02\x04names\x02atw\0\0\x04\0\x07on-cron\x01\x01\x04\0\x1eroom:runtim\
+e/cron-events@0.1.0\x05\x1b\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\
+\x02\x03\x02\x01\x0d\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x08\x04\0\x0bcl\
+ose-frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\x0bdestination\x03\0\x06\x01\
+q\x04\x05enter\x01\x07\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07unknown\0\0\
+\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\x07reques\
+t\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\x09\x01s\x01@\x01\x07request\x01\0\
+\x0d\x04\0\x09on-socket\x01\x0e\x04\0\x18room:runtime/fetch@0.1.0\x05\x1c\x01B\x1d\
+\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x03\x04\0\x07reque\
+st\x03\0\x02\x02\x03\x02\x01\x0d\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x07\
+\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x08\x04\0\x0bclose-frame\x03\0\x08\
+\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\
+\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aco\
+nnection\x07\x07request\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnec\
+tions\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnection\x07\
+\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aconnectio\
+n\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07re\
+quest\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19r\
+oom:runtime/events@0.1.0\x05\x1d\x01B\x0e\x02\x03\x02\x01\x03\x04\0\x07request\x03\
+\0\0\x02\x03\x02\x01\x0d\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x08\x04\0\x0b\
+close-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06refu\
+se\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05lob\
+by\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11\
+on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\x0b\x04\0\x17room:runti\
+me/door@0.1.0\x05\x1e\x04\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06\
+module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262\
+.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }
@@ -10162,9 +10546,9 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3381] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x98\x19\x01A\x02\x01\
-A\x1c\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3638] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x99\x1b\x01A\x02\x01\
+A\x1e\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
@@ -10242,10 +10626,16 @@ rollback\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08response\x03\x01\0\x04\0\x
 refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x0f\x01B\x06\x01m\x05\x05tra\
 ce\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01\
 @\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16\
-room:runtime/log@0.1.0\x05\x10\x04\09room:runtime/module-with-all-of-its-exports\
--removed@0.1.0\x04\0\x0b,\x01\0&module-with-all-of-its-exports-removed\x03\0\0\0\
-G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindge\
-n-rust\x060.63.0";
+room:runtime/log@0.1.0\x05\x10\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\
+\0\0\x02\x03\x02\x01\x0d\x04\0\x08response\x03\0\x02\x01m\x03\x06follow\x06manua\
+l\x05error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys\x02msw\x04\0\x07caching\
+\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09redirects\x05\x07caching\x09\
+\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messages\x04\0\x07failure\x03\0\
+\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07options\x0b\0\x0e\x04\0\x05\
+fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\x11\x04\09room:runtime/m\
+odule-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&module-with-all-of-\
+its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-compo\
+nent\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

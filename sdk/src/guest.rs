@@ -16,7 +16,8 @@ use crate::bindings::exports::room::runtime::{
     batch, cron_events, door, events, expiry, fetch, outcall_events, stream_events, timer_events,
 };
 use crate::bindings::room::runtime::{
-    alarm, answer, connections, inbox, log, outcalls, room, storage, streams, timers, types,
+    alarm, answer, connections, fetch_now, inbox, log, outcalls, room, storage, streams, timers,
+    types,
 };
 use crate::connection::{Close, Connection};
 use crate::context::Context;
@@ -24,6 +25,7 @@ use crate::cron::Cron;
 use crate::error::{
     ConnectionError, OutcallError, StorageError, StreamError, TimerError, too_deep,
 };
+use crate::hook_fetch::HookFetch;
 use crate::host::{
     ConnectionData, Entry, Host, ListOptions, OutcallRecord, OutcallTarget, Page, RoomAddress,
     TimerRecord,
@@ -460,6 +462,23 @@ impl Host for Wasm {
 
     fn add_response_header(name: &str, value: &[u8]) {
         answer::add_header(name, value);
+    }
+
+    fn fetch_now(fetch: HookFetch) -> Result<Response, OutcallFailure> {
+        let HookFetch { request, timeout_ms, redirects, cached } = fetch;
+        let options = fetch_now::Options {
+            timeout: timeout_ms,
+            redirects: match redirects {
+                Redirects::Follow => fetch_now::Redirects::Follow,
+                Redirects::Manual => fetch_now::Redirects::Manual,
+                Redirects::Error => fetch_now::Redirects::Error,
+            },
+            caching: cached.map(|(key, ms)| fetch_now::Caching { key, ms }),
+        };
+        match fetch_now::fetch(&request.into(), &options) {
+            Ok(types::Response { status, headers, body }) => Ok(Response { status, headers, body }),
+            Err(fetch_now::Failure { code, message }) => Err(OutcallFailure { code, message }),
+        }
     }
 
     fn log(level: Level, message: &str, fields: &[(&str, String)]) {

@@ -6,10 +6,11 @@
 
 use crate::Result as AnyResult;
 use crate::error::{ConnectionError, OutcallError, StorageError, StreamError, TimerError};
+use crate::hook_fetch::HookFetch;
 use crate::http::{Request, Response};
 use crate::log::Level;
 use crate::message::Message;
-use crate::outcall::{PendingRequest, Redirects};
+use crate::outcall::{OutcallFailure, PendingRequest, Redirects};
 
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::guest::Wasm as Current;
@@ -148,6 +149,7 @@ pub(crate) trait Host {
     fn release(savepoint: u32);
     fn refuse(response: Response);
     fn add_response_header(name: &str, value: &[u8]);
+    fn fetch_now(fetch: HookFetch) -> Result<Response, OutcallFailure>;
     fn log(level: Level, message: &str, fields: &[(&str, String)]);
     fn now_ms() -> u64;
     fn var(name: &str) -> Option<String>;

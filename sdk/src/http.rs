@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::hook_fetch::HookFetch;
 use crate::host::{Current, Host as _};
 use crate::time::Timestamp;
 use crate::uri;
@@ -430,6 +431,12 @@ impl Lobby {
     /// A variable or secret of the room's project.
     pub fn var(&self, name: &str) -> Option<String> {
         Current::var(name)
+    }
+
+    /// A request to another server, which the hook waits for: `lobby.fetch(Request::get(url)).send()?`. The host has to
+    /// be listed in `[fetch] hosts` of `room.toml`.
+    pub fn fetch(&self, request: Request) -> HookFetch {
+        HookFetch::new(request)
     }
 
     /// What time it is.

@@ -62,6 +62,7 @@ mod error;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod guest;
+mod hook_fetch;
 mod host;
 mod http;
 mod instance;
@@ -88,6 +89,7 @@ pub use error::{
     ConnectionError, Error, OutcallError, Result, StatusError, StorageError, StreamError,
     TimerError,
 };
+pub use hook_fetch::HookFetch;
 pub use http::{Lobby, Request, Response, Verdict};
 pub use list::{Entries, List};
 pub use message::{IntoMessage, Message};

@@ -3,8 +3,9 @@
 //! Owns [`SocketVerdict`] about a WebSocket whose URL names no room, and [`ProjectEnv`], what its code may
 //! know there. Invariant: none. It does not know rooms.
 
+use crate::hook_fetch::HookFetch;
 use crate::host::{Current, Host as _};
-use crate::http::Response;
+use crate::http::{Request, Response};
 use crate::time::Timestamp;
 
 /// What becomes of a WebSocket whose URL names no room.
@@ -55,6 +56,12 @@ impl ProjectEnv {
     /// A variable or secret of the project.
     pub fn var(&self, name: &str) -> Option<String> {
         Current::var(name)
+    }
+
+    /// A request to another server, which the hook waits for: `lobby.fetch(Request::get(url)).send()?`. The host has to
+    /// be listed in `[fetch] hosts` of `room.toml`.
+    pub fn fetch(&self, request: Request) -> HookFetch {
+        HookFetch::new(request)
     }
 
     /// What time it is.

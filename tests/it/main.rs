@@ -28,6 +28,7 @@ mod handshake;
 mod hangups;
 mod hibernation;
 mod hooks;
+mod hooks_fetch;
 mod http_rules;
 mod inspect;
 mod lingering;

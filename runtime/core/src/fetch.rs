@@ -93,7 +93,7 @@ pub enum FetchFailure {
     )]
     TooManyRedirects(u32),
     /// The node has reached a limit.
-    #[error("the node has reached {0}: try again later")]
+    #[error("the limit {0} is reached: try again later")]
     Busy(String),
 }
 

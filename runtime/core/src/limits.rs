@@ -200,6 +200,12 @@ limits! {
     fetch_stream_bytes_max: "bytes" = 256 * MIB, "Size of the body of another server's response that is read in pieces", "the request fails as too large";
     fetch_chunk_bytes_max: "bytes" = 64 * KIB, "Size of one piece of another server's response", "the rest is the next piece";
     fetch_lookups_max: "lookups" = 32, "Names of other servers that are resolved at the same time, per process", "further ones wait, at most `fetch_connect_ms_max`";
+    fetching_hooks_max: "hooks" = 16, "Before-hooks that run at the same time in a project that lists hosts in `[fetch]`, and at most `door_instances_max`; they may wait for other servers", "further requests wait, at most `connect_ms_max`, and are then answered 503";
+    hook_fetches_max: "requests" = 8, "Requests to other servers that one hook makes", "a further one fails as invalid";
+    hook_fetch_ms_max: "ms" = 5_000, "Time that a hook waits for one response", "the request fails as timed out";
+    hook_cache_entries_max: "responses" = 1_024, "Responses that a project's hooks keep on this node", "the one that would end first is dropped";
+    hook_cache_bytes_max: "bytes" = 16 * MIB, "Bytes of these responses", "those that would end first are dropped; a larger one is not kept";
+    hook_cache_ms_max: "ms" = 86_400_000, "Time for which a hook keeps a response", "it is kept no longer";
     fetch_idle_max: "connections" = 64, "Connections to other servers that are kept for the next request, per process", "the one that is unused for longest is closed";
     fetch_idle_ms_max: "ms" = 30_000, "Time for which an unused connection to another server is kept", "it is closed";
 

@@ -99,7 +99,7 @@ async fn instance(door: &FrontDoor) -> Result<Option<HookInstance<'_>>, DoorErro
     let room = RoomId::new(PartyName::parse(PARTY)?, NO_ROOM, usize::MAX)?;
     match door.0.rooms.entrance(&room) {
         Ok(entrance) if entrance.party().code.module.has_fetch() => {
-            hooks::instance(door, &entrance.party().code, &room).await.map(Some)
+            hooks::instance(door, entrance.party(), &room).await.map(Some)
         }
         _ => Ok(None),
     }

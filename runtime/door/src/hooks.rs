@@ -9,9 +9,9 @@ use crate::status::DoorError;
 use room_core::event::{AddedHeaders, CloseFrame, Request, Response};
 use room_core::id::RoomId;
 use room_core::limits::ms;
-use room_guest::{Code, DoorCall, GuestFault, HookAnswer, HookVerdict, Instance, LiveSamples};
+use room_guest::{DoorCall, GuestFault, HookAnswer, HookVerdict, Instance, LiveSamples};
 use room_rooms::room::RoomError;
-use room_rooms::rooms::RoomEntrance;
+use room_rooms::rooms::{Party, RoomEntrance};
 use tokio::sync::{AcquireError, SemaphorePermit};
 
 /// The close code if a hook returned an error: PartyKit answers 401 then.
@@ -47,8 +47,8 @@ pub(super) async fn ask(
     entrance: &RoomEntrance,
     request: Request,
 ) -> Result<(Decision, AddedHeaders), DoorError> {
-    let (room, code) = (entrance.room(), &entrance.party().code);
-    let mut instance = instance(door, code, room).await?;
+    let room = entrance.room();
+    let mut instance = instance(door, entrance.party(), room).await?;
     match instance.guest.ask_door(call, &request, room).await {
         Ok(HookAnswer { verdict, added }) => Ok((decide(verdict, request, room, door)?, added)),
         Err(GuestFault::Rejected(text)) => {
@@ -62,8 +62,11 @@ pub(super) async fn ask(
 /// A fresh instance without a room, and the permits that it counts by.
 pub(super) struct HookInstance<'a> {
     pub(super) guest: Instance,
-    _permits: (SemaphorePermit<'a>, SemaphorePermit<'a>),
+    _permits: HookPermits<'a>,
 }
+
+/// Of the hooks that may wait for other servers, of the project and of the process.
+type HookPermits<'a> = (Option<SemaphorePermit<'a>>, SemaphorePermit<'a>, SemaphorePermit<'a>);
 
 /// Makes a fresh instance, when fewer hooks run than the limits allow.
 ///
@@ -71,21 +74,32 @@ pub(super) struct HookInstance<'a> {
 /// [`DoorError`]: it does not start, or too many hooks run.
 pub(super) async fn instance<'a>(
     door: &'a FrontDoor,
-    code: &Code,
+    party: &Party,
     room: &RoomId,
 ) -> Result<HookInstance<'a>, DoorError> {
     let limit = ms(door.0.limits.connect_ms_max);
-    // The project's own permit comes first, so that waiting requests of one project take no permits of the process.
-    let permits = async {
-        Ok::<_, AcquireError>((door.0.hooks.acquire().await?, door.0.all_hooks.acquire().await?))
-    };
+    let permits = permits(door, party);
     let Ok(Ok(permits)) = tokio::time::timeout(limit, permits).await else {
-        return Err(failed(RoomError::Busy));
+        return Err(DoorError::HooksFull(match party.fetch_hosts.is_empty() {
+            true => "door_instances_max",
+            false => "fetching_hooks_max or door_instances_max",
+        }));
     };
     let samples = LiveSamples::of_system(door.0.clock);
-    let guest = Instance::new(code, room, samples).await;
-    let guest = guest.map_err(|fault| failed(fault.into()))?;
+    let guest = Instance::new(&party.code, room, samples).await;
+    let mut guest = guest.map_err(|fault| failed(fault.into()))?;
+    guest.allow_fetches(door.0.hook_client.of(&party.fetch_hosts));
     Ok(HookInstance { guest, _permits: permits })
+}
+
+/// Waits for the permits of a hook. The project's own come first, so that waiting requests of one project take no
+/// permits of the process.
+async fn permits<'a>(door: &'a FrontDoor, party: &Party) -> Result<HookPermits<'a>, AcquireError> {
+    let fetching = match party.fetch_hosts.is_empty() {
+        true => None,
+        false => Some(door.0.fetching_hooks.acquire().await?),
+    };
+    Ok((fetching, door.0.hooks.acquire().await?, door.0.all_hooks.acquire().await?))
 }
 
 fn decide(

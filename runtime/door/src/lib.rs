@@ -19,6 +19,7 @@ mod head;
 mod hooks;
 mod http;
 mod listener;
+mod outside;
 mod overlay;
 mod porter;
 mod socket;
@@ -42,6 +43,7 @@ use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use outside::HookClient;
 use room_core::clock::Clock;
 use room_core::config::{Audience, CacheControl, PeerNode, RoomsPrefix};
 use room_core::id::{NameError, NodeId, RoomId};
@@ -83,6 +85,10 @@ struct FrontDoorInner {
     overlays: Arc<Semaphore>,
     /// Instances that hooks of this project may use at the same time.
     hooks: Semaphore,
+    /// Instances that hooks may use at the same time if they may wait for other servers.
+    fetching_hooks: Semaphore,
+    /// Their way there.
+    hook_client: HookClient,
     /// Instances that hooks of all projects may use at the same time.
     all_hooks: Arc<Semaphore>,
     /// Cancelled when the node stops.
@@ -103,6 +109,9 @@ impl FrontDoor {
     ) -> Self {
         let (limits, all_hooks) = (guests.limits.clone(), guests.hooks.clone());
         let hooks = Semaphore::new(size(limits.door_instances_max).min(Semaphore::MAX_PERMITS));
+        let fetching = limits.fetching_hooks_max.min(limits.door_instances_max);
+        let fetching_hooks = Semaphore::new(size(fetching).min(Semaphore::MAX_PERMITS));
+        let hook_client = HookClient::new(guests.fetch.clone(), &limits);
         let overlays =
             Arc::new(Semaphore::new(size(limits.overlay_pages_max).min(Semaphore::MAX_PERMITS)));
         Self(Arc::new(FrontDoorInner {
@@ -117,6 +126,8 @@ impl FrontDoor {
             notices: watch::Sender::new(None),
             overlays,
             hooks,
+            fetching_hooks,
+            hook_client,
             all_hooks,
             closing: CancellationToken::new(),
             sockets: TaskTracker::new(),
@@ -172,6 +183,11 @@ impl FrontDoor {
     /// Answers for rooms below this path from now on, as below `/parties`.
     pub fn set_prefix(&self, prefix: Option<RoomsPrefix>) {
         *lock(&self.0.prefix) = prefix;
+    }
+
+    /// Forgets what hooks of the previous deployment fetched and kept.
+    pub fn forget_fetched(&self) {
+        self.0.hook_client.forget();
     }
 
     /// Shows this notice in a developer's pages from now on; `None` removes it.

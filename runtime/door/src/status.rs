@@ -82,6 +82,9 @@ pub enum DoorError {
     /// This node forwards as many requests as the limit allows.
     #[error("this node already forwards as many requests as it may (forwards_max = {0})")]
     ForwardsFull(u64),
+    /// As many hooks run as the limit with this name allows.
+    #[error("as many hooks run as {0} allows: try again later")]
+    HooksFull(&'static str),
     /// The party or the room cannot be reached.
     #[error(transparent)]
     Room(#[from] Unreachable),
@@ -123,7 +126,7 @@ impl DoorError {
             Self::UriTooLong(_) => (414, 4414),
             Self::Elsewhere(_) => (421, 4421),
             Self::Looped { .. } => (508, 4508),
-            Self::NodeDown(_) | Self::ForwardsFull(_) => (503, 1013),
+            Self::NodeDown(_) | Self::ForwardsFull(_) | Self::HooksFull(_) => (503, 1013),
             Self::NodeSilent(_) => (504, 1013),
             Self::Room(Unreachable::Room(error)) => match error {
                 RoomError::Busy | RoomError::Full | RoomError::Contended | RoomError::Gone => {
@@ -152,7 +155,10 @@ impl DoorError {
             }
             Self::Origin(_) => Refusal::Origin,
             Self::Starting | Self::NoProject | Self::Unbuilt(_) => Refusal::Starting,
-            Self::BuffersFull | Self::AddressFull(_) | Self::ForwardsFull(_) => Refusal::Busy,
+            Self::BuffersFull
+            | Self::AddressFull(_)
+            | Self::ForwardsFull(_)
+            | Self::HooksFull(_) => Refusal::Busy,
             Self::Elsewhere(_) | Self::Looped { .. } => Refusal::Elsewhere,
             Self::NodeDown(_) | Self::NodeSilent(_) => Refusal::Elsewhere,
             Self::Room(Unreachable::Room(error)) => match error {
@@ -201,6 +207,7 @@ impl DoorError {
             | Self::BuffersFull
             | Self::AddressFull(_)
             | Self::ForwardsFull(_)
+            | Self::HooksFull(_)
             | Self::NodeDown(_)
             | Self::NodeSilent(_) => true,
             Self::Room(Unreachable::Room(error)) => error.is_retryable(),
@@ -259,6 +266,7 @@ mod tests {
             DoorError::NodeDown(NodeId::new("b")),
             DoorError::NodeSilent(NodeId::new("b")),
             DoorError::ForwardsFull(10),
+            DoorError::HooksFull("door_instances_max"),
             room(RoomError::Busy),
             room(RoomError::Full),
             room(RoomError::Contended),
@@ -306,6 +314,7 @@ mod tests {
             503 1013 node b, on which the room lives, cannot be reached retry
             504 1013 node b, on which the room lives, did not answer in time retry
             503 1013 this node already forwards as many requests as it may (forwards_max = 10) retry
+            503 1013 as many hooks run as door_instances_max allows: try again later retry
             503 1013 the room is busy retry
             503 1013 the room is full 
             503 1013 connections with this id replace each other too often: an id belongs to one connection 

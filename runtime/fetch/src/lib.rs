@@ -5,6 +5,7 @@
 //! environment is used. This crate does not know rooms, nor why they ask.
 
 mod body;
+mod cache;
 mod reach;
 mod redirect;
 mod target;
@@ -13,6 +14,7 @@ mod wire;
 
 use body::FetchBody;
 use bytes::Bytes;
+pub use cache::FetchCache;
 use redirect::FetchStep;
 use room_core::byte_budget::ByteBudget;
 use room_core::config::FetchHosts;

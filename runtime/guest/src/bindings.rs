@@ -8,6 +8,7 @@ wasmtime::component::bindgen!({
     world: "core",
     imports: {
         "room:runtime/room.flush": async | trappable,
+        "room:runtime/fetch-now.fetch": async | trappable,
         default: trappable,
     },
     exports: { default: async },

@@ -12,6 +12,7 @@ use crate::fault::Overrun;
 use crate::flush::Flushes;
 use crate::log::GuestLog;
 use crate::outcalls;
+use crate::outside::HookAllowance;
 use crate::samples::Samples;
 use room_core::connection::Connection;
 use room_core::event::{AddedHeaders, CloseFrame, Message, Response};
@@ -36,6 +37,8 @@ pub(super) struct HostState {
     pub(super) refusal: Option<Response>,
     /// The headers that the hook has added to its client's answer; `None` outside of the hooks before a room.
     pub(super) added: Option<AddedHeaders>,
+    /// The way of a hook to other servers; `None` in a room.
+    pub(super) hook: Option<HookAllowance>,
     party: String,
     room: String,
     wasi: WasiCtx,
@@ -59,6 +62,7 @@ impl HostState {
             inbox: None,
             refusal: None,
             added: None,
+            hook: None,
             party: party.to_owned(),
             room: room.to_owned(),
             wasi,

@@ -18,6 +18,7 @@ use crate::host::HostState;
 use crate::log::GuestLog;
 use crate::module::{Code, Module, OptionalExports, OutcallExports};
 use crate::outcalls::OutcallCallbacks;
+use crate::outside::{HookAllowance, HookFetches};
 use crate::samples::SampleSource;
 use crate::streams::{End, Piece};
 use crate::wasi;
@@ -125,6 +126,12 @@ impl Instance {
     /// Returns the way on which the guest's calls to `room.flush` go from now on.
     pub fn flushes(&mut self) -> Flushes {
         self.store.data_mut().flushes.insert(Flushes::default()).clone()
+    }
+
+    /// Lets the guest, which is a hook's, fetch from other servers and wait.
+    pub fn allow_fetches(&mut self, fetches: HookFetches) {
+        let left = self.store.data().budget.limits().hook_fetches_max;
+        self.store.data_mut().hook = Some(HookAllowance { fetches, left });
     }
 
     /// Delivers one event, and returns the turn with the guest's effects.

@@ -16,6 +16,7 @@ mod instance;
 mod log;
 mod module;
 mod outcalls;
+mod outside;
 mod samples;
 mod streams;
 mod wasi;
@@ -30,6 +31,7 @@ pub use fault::{GuestFault, Overrun};
 pub use flush::{Flush, Flushes};
 pub use instance::{DoorCall, Instance, SocketVerdict};
 pub use module::{Code, LoadError, Module};
+pub use outside::{HookFetches, HookRequest};
 pub use samples::LiveSamples;
 
 #[cfg(test)]

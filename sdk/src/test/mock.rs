@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::mem;
 use std::ops::Bound;
 
+use super::fetches;
 use super::limits;
 use super::streams::id;
 use super::turn::{Output, Undo};
@@ -16,11 +17,12 @@ use crate::connection::Close;
 use crate::error::{
     ConnectionError, OutcallError, StorageError, StreamError, TimerError, too_deep,
 };
+use crate::hook_fetch::HookFetch;
 use crate::host::{ConnectionData, Entry, Host, ListOptions, OutcallRecord, Page, TimerRecord};
 use crate::http::Response;
 use crate::log::Level;
 use crate::message::Message;
-use crate::outcall::PendingRequest;
+use crate::outcall::{OutcallFailure, PendingRequest};
 
 thread_local! {
     static CURRENT: RefCell<Option<World>> = const { RefCell::new(None) };
@@ -390,6 +392,10 @@ impl Host for Mock {
             }
             added.push((name.to_ascii_lowercase(), value.to_vec()));
         });
+    }
+
+    fn fetch_now(fetch: HookFetch) -> Result<Response, OutcallFailure> {
+        world(|world| fetches::fetch(world, fetch))
     }
 
     fn log(level: Level, message: &str, fields: &[(&str, String)]) {

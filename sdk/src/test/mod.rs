@@ -42,6 +42,7 @@
 
 mod answers;
 mod client;
+mod fetches;
 mod limits;
 mod mock;
 mod outcalls;
@@ -220,6 +221,39 @@ impl<R: Room> TestRoom<R> {
     /// failed, which is among the [errors](Self::take_errors).
     pub fn socket(&self, request: Request) -> Option<SocketVerdict> {
         self.runner.borrow_mut().socket(request)
+    }
+
+    /// Answers the requests of hooks to other servers from now on, in place of those servers. Without answers a hook's
+    /// request fails as `unreachable`.
+    ///
+    /// ```
+    /// use room_sdk::prelude::*;
+    /// use room_sdk::test::TestRoom;
+    ///
+    /// #[derive(Default)]
+    /// struct Members;
+    ///
+    /// impl Room for Members {
+    ///     fn on_before_connect(request: Request, lobby: &Lobby) -> Result<Verdict> {
+    ///         let answer = lobby.fetch(Request::get("https://members.example/me")).send()?;
+    ///         ensure!(answer.status_code() == 200, "who are you?");
+    ///         Ok(Verdict::forward(request))
+    ///     }
+    /// }
+    ///
+    /// let room = TestRoom::<Members>::new("lobby");
+    /// room.answer_hooks(|request| {
+    ///     assert_eq!(request.uri(), "https://members.example/me");
+    ///     Ok(Response::status(403))
+    /// });
+    /// let alice = room.connect("alice");
+    /// assert_eq!(alice.closed().map(|close| close.code), Some(4401));
+    /// ```
+    pub fn answer_hooks(
+        &self,
+        answer: impl FnMut(&Request) -> Result<Response, OutcallFailure> + 'static,
+    ) {
+        self.runner.borrow_mut().world.other_servers.answer(answer);
     }
 
     /// Moves the clock. Alarms and timers that come due on the way fire at their time; one that fails is tried

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::fetches::OtherServers;
 use super::limits;
 use super::outcalls::{Outcalls, PendingAnswer};
 use super::replacements::Replacements;
@@ -67,6 +68,8 @@ pub(super) struct World {
     /// Connections that ended and whose `on_close` is still to run.
     pub(super) ended: VecDeque<Ended>,
     pub(super) logs: Vec<LogLine>,
+    /// The servers that hooks fetch from.
+    pub(super) other_servers: OtherServers,
     pub(super) turn: Option<Turn>,
     /// The ended connection that `on_close` is about, found as long as that runs.
     pub(super) about: Option<ConnectionData>,

@@ -273,6 +273,11 @@ impl FetchHosts {
         list.iter().map(|text| FetchHost::parse(text)).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Returns true if rooms may fetch from nobody.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns true if rooms may fetch from this host, which is a name in lower case or an address, if the addresses
     /// that it has are allowed, too.
     pub fn allows(&self, scheme: FetchScheme, host: &str, port: u16) -> bool {

@@ -45,6 +45,7 @@ fixed! {
 
     PEERS_MAX as "peers_max": usize, "nodes" = 64, "Other nodes that a server of a space knows", "it does not start";
     NODE_NAME_BYTES_MAX as "node_name_bytes_max": usize, "bytes" = 64, "Length of a node's name", "it is refused";
+    HOOK_CACHE_KEY_BYTES_MAX as "hook_cache_key_bytes_max": usize, "bytes" = 256, "Length of the key of a response that hooks keep", "the request fails";
     FETCH_ADDRESSES_MAX as "fetch_addresses_max": usize, "addresses" = 8, "Addresses of another server's name that are tried", "further ones are not tried";
     FORWARD_BUFFER_BYTES as "forward_buffer_bytes": usize, "bytes" = 8 * KIB as usize, "Buffer of each direction of a forwarded WebSocket", "the rest is read when these bytes are written";
 

@@ -120,6 +120,10 @@ const RELATIONS: &[Relation] = &[
         |l| l.fetch_connect_ms_max <= l.fetch_ms_max,
         "fetch_connect_ms_max must not exceed fetch_ms_max",
     ),
+    (
+        |l| l.hook_fetch_ms_max <= l.turn_wall_ms_max,
+        "hook_fetch_ms_max must not exceed turn_wall_ms_max, or no hook could wait that long",
+    ),
     (|l| l.broken_ms_min <= l.broken_ms_max, "broken_ms_min must not exceed broken_ms_max"),
     // Sizes in the store.
     (
@@ -245,6 +249,7 @@ mod tests {
         (&[("fetch_chunk_bytes_max", 64 * MIB)], "fetch_chunk_bytes_max must be less"),
         (&[("buffered_bytes_max", 15 * MIB)], "fetch_response_bytes_max must not exceed buffered"),
         (&[("fetch_connect_ms_max", 30_001)], "fetch_connect_ms_max must not exceed fetch_ms"),
+        (&[("hook_fetch_ms_max", 10_001)], "hook_fetch_ms_max must not exceed turn_wall"),
         (&[("outbox_bytes_max", 31 * MIB)], "room_message_bytes_max must not exceed outbox"),
         (&[("turn_send_bytes_max", 31 * MIB)], "room_message_bytes_max must not exceed turn_"),
         (

@@ -19,6 +19,7 @@ use room_sdk::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::time::Duration;
 use step::Step;
 
 const STARTS: &str = "~starts";
@@ -334,6 +335,9 @@ impl Room for Puppet {
 
     fn on_fetch(request: Request, project: &ProjectEnv) -> Result<Option<Response>> {
         misbehave(request.query("how").as_deref())?;
+        if let Some(url) = request.query("fetch") {
+            return Ok(Some(project.fetch(Request::get(url)).send()?));
+        }
         match request.path() {
             "/own" | "/own.html" => {
                 let version = project.var("VERSION").unwrap_or_default();
@@ -345,8 +349,12 @@ impl Room for Puppet {
         }
     }
 
-    fn on_socket(request: Request, _: &ProjectEnv) -> Result<SocketVerdict> {
+    fn on_socket(request: Request, project: &ProjectEnv) -> Result<SocketVerdict> {
         misbehave(request.query("how").as_deref())?;
+        if let Some(url) = request.query("fetch") {
+            let room = project.fetch(Request::get(url)).send()?;
+            return Ok(SocketVerdict::enter("main", room.body_text()));
+        }
         Ok(match request.path() {
             "/chat" => {
                 let (party, room) = (request.query("party"), request.query("room"));
@@ -402,12 +410,36 @@ fn decide(request: Request, lobby: &Lobby) -> Result<Verdict> {
                 chosen => request.with_header("sec-websocket-protocol", chosen),
             }))
         }
+        Some("fetch") => Ok(fetched(request, lobby)),
+        Some("fetch-many") => loop {
+            if let Err(error) =
+                lobby.fetch(Request::get(request.query("url").unwrap_or_default())).send()
+                && error.code() == "invalid"
+            {
+                return Ok(Verdict::refuse(4403, error.to_string()));
+            }
+        },
         Some("header") => {
             let added = format!("{}/{}", lobby.party(), lobby.room());
             let request = request.with_header("x-added", &added);
             Ok(Verdict::forward(request.with_header_added("x-added", "too")))
         }
         how => misbehave(how).map(|()| Verdict::forward(request)),
+    }
+}
+
+/// Hands on what a hook fetched, or refuses with the code of the error.
+fn fetched(request: Request, lobby: &Lobby) -> Verdict {
+    let mut fetch = lobby.fetch(Request::get(request.query("url").unwrap_or_default()));
+    if let Some(key) = request.query("key") {
+        fetch = fetch.cached(key, Duration::from_secs(60));
+    }
+    match fetch.send() {
+        Ok(response) => {
+            let added = format!("{} {}", response.status_code(), response.body_text());
+            Verdict::forward(request.with_header("x-added", &added))
+        }
+        Err(error) => Verdict::refuse(4403, error.code()),
     }
 }
 
