@@ -118,7 +118,8 @@ pub enum DeployError {
     Rename(#[from] RenameError),
     /// The rooms of a party with a new name would belong on other nodes.
     #[error(
-        "the party {0} has rooms, and a party cannot get another name on a server of several nodes: a room's name says          on which node it is; move the rooms with `room export` and `room import`, and remove `was`"
+        "the party {0} has rooms, and a party cannot get another name on a server of several nodes: a room's name says \
+         on which node it is; move the rooms with `room export` and `room import`, and remove `was`"
     )]
     RenamedInSpace(PartyName),
     /// A room of the party waits for an answer.

@@ -1,4 +1,4 @@
-//! The call of a cron. Owns that its caller hears of the turn when it is durable, or why there was none.
+//! The call of a cron. Owns the notice to its caller: that the turn is durable, or why there was none.
 //!
 //! Invariant: a call is one turn, like any other event. It does not know schedules, or who tries again.
 
