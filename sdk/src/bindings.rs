@@ -6821,7 +6821,8 @@ pub mod exports {
                     #[allow(async_fn_in_trait)]
                     fn on_chunk(chunk: Chunk) -> ::core::result::Result<(), _rt::String>;
                     /// Another room calls. What this returns is durable together with the turn. On `err` the turn is dropped, and the
-                    /// caller gets a failure with code `refused` and the text.
+                    /// caller gets a failure with code `refused` and the text. If the callback ends behind a `flush` without an answer, a
+                    /// repetition does not run it again: the caller gets a failure with code `interrupted`.
                     #[allow(async_fn_in_trait)]
                     fn on_call(
                         caller: RoomAddress,

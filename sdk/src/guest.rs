@@ -34,7 +34,9 @@ use crate::http::{Response, Verdict};
 use crate::instance::Live;
 use crate::log::Level;
 use crate::message::Message;
-use crate::outcall::{Answer, Call, Chunk, Fetched, PendingRequest, Redirects, Reply};
+use crate::outcall::{
+    Answer, Call, Chunk, Fetched, OutcallFailure, PendingRequest, Redirects, Reply,
+};
 use crate::project::ProjectEnv;
 use crate::stream::whole;
 use crate::timer::Timer;
@@ -476,7 +478,7 @@ impl Host for Wasm {
             caching: cached.map(|(key, ms)| fetch_now::Caching { key, ms }),
         };
         match fetch_now::fetch(&request.into(), &options) {
-            Ok(types::Response { status, headers, body }) => Ok(Response { status, headers, body }),
+            Ok(response) => Ok(response.into()),
             Err(fetch_now::Failure { code, message }) => Err(OutcallFailure { code, message }),
         }
     }

@@ -213,7 +213,8 @@ pub trait Room: Default + 'static {
     }
 
     /// Another room of the project calls; see [`RoomStub::call`]. Each call is carried out once, whatever crashes. On
-    /// `Err` the turn is dropped, and the other room gets a failure with code `refused` and the error's text.
+    /// `Err` the turn is dropped, and the other room gets a failure with code `refused` and the error's text. After a
+    /// [flush](Context::flush) a crash leaves what was flushed, and the other room gets a failure with code `interrupted`.
     fn on_call(&mut self, ctx: &Context, call: Call) -> Result<Reply> {
         Err(anyhow!("the room takes no calls"))
     }
@@ -231,10 +232,12 @@ pub trait Room: Default + 'static {
     }
 
     /// The room ends: nobody has used it for its party's `ttl` (in `room.toml`), and everything that it
-    /// stores is deleted with this turn, what the turn writes included. Nobody is connected.
+    /// stores is deleted with this turn, what the turn writes included. What it asks of other servers and rooms is not
+    /// sent. Nobody is connected.
     ///
-    /// A connection, a message, a request, and an alarm or a timer that is due are uses. One that is set for
-    /// later does not count, and is deleted with the room. On `Err` it is retried as an alarm is; after the last
+    /// A connection, a message, a request, a call of another room, and an alarm or a timer that is due are uses, and so is
+    /// a request of the room's own that has no answer. An alarm or a timer that is set for later does not count, and is
+    /// deleted with the room. On `Err` it is retried as an alarm is; after the last
     /// try the room is deleted all the same.
     fn on_expire(&mut self, ctx: &Context) -> Result {
         Ok(())

@@ -150,10 +150,12 @@ impl Caller {
     /// Returns the next request.
     fn draw(&mut self) -> String {
         let word = match self.dice.below(100) {
-            0..60 => "inc",
-            60..82 => "set",
-            82..84 => "wipe",
-            84..90 => "alarm",
+            0..52 => "inc",
+            52..72 => "set",
+            72..74 => "wipe",
+            74..80 => "alarm",
+            80..86 => "call",
+            86..90 => "fetch",
             90..94 => "half",
             94..98 => "fail err",
             _ => "fail trap",
@@ -164,6 +166,11 @@ impl Caller {
             "inc" | "half" => self.witness.sends_count(),
             "set" | "wipe" => self.witness.sends_set(),
             "alarm" => return self.draw_alarm(),
+            "call" | "fetch" => {
+                let id = self.id();
+                self.witness.sends_request(&id);
+                return format!("{word} {id}");
+            }
             _ => {}
         }
         word.to_owned()
@@ -172,10 +179,14 @@ impl Caller {
     fn draw_alarm(&mut self) -> String {
         let after_ms = if self.dice.below(8) == 0 { 2_000 } else { 300 };
         let after_ms = self.dice.below(after_ms) as u64;
-        // No two alarms of a folder may have the same name.
-        let id = format!("{}.{:x}", self.witness.who, self.dice.roll());
+        let id = self.id();
         self.witness.sends_alarm(&id, Duration::from_millis(after_ms));
         format!("alarm {id} {after_ms}")
+    }
+
+    /// Returns a name that no other alarm or request of a folder has.
+    fn id(&mut self) -> String {
+        format!("{}.{:x}", self.witness.who, self.dice.roll())
     }
 }
 

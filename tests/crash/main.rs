@@ -13,7 +13,7 @@
 //! a seed says where to look and does not promise to fail again.
 //!
 //! Reading order: `audit` has the rules, `run` the order of events, `load` the clients, `server` the process,
-//! `ground` the effects of a crash: `power` for a disk that loses unsynced data, `files` for damage made by hand.
+//! `origin` the server that rooms fetch from, `ground` the effects of a crash: `power` for a disk that loses unsynced data, `files` for damage made by hand.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -24,6 +24,7 @@ mod ground;
 #[path = "../guests/ledger/src/layout.rs"]
 mod layout;
 mod load;
+mod origin;
 mod power;
 mod run;
 mod server;

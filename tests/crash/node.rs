@@ -1,12 +1,13 @@
-//! A server for tests that kill it: `crash-node DATA MODULE CACHE`. Owns nothing but its start.
+//! A server for tests that kill it: `crash-node DATA MODULE CACHE ORIGIN`. Owns nothing but its start.
 //!
-//! It opens the folder DATA, serves the guest in the file MODULE as party `main`, and prints one line of JSON:
+//! It opens the folder DATA, serves the guest in the file MODULE as party `main`, which may fetch from the server ORIGIN,
+//! and prints one line of JSON:
 //! `{"addr": …, "problems": […]}`, or `{"error": …}` if it cannot. Invariant: it ends when its standard input does,
 //! so that it never outlives the test that started it. It does not know that a test will kill it.
 
 use room_runtime::{
-    Audience, BodyDelivery, Config, Limits, PartyConfig, Project, Proxies, Runtime, StorageConfig,
-    WhenQuiet,
+    Audience, BodyDelivery, Config, FetchSettings, Limits, PartyConfig, Project, Proxies, Runtime,
+    StorageConfig, WhenQuiet,
 };
 use serde_json::{Value, json};
 use std::error::Error;
@@ -18,11 +19,12 @@ use std::process::ExitCode;
 #[tokio::main]
 async fn main() -> ExitCode {
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [data, module, cache] = &args[..] else {
-        say(&json!({"error": "usage: crash-node DATA MODULE CACHE"}));
+    let [data, module, cache, origin] = &args[..] else {
+        say(&json!({"error": "usage: crash-node DATA MODULE CACHE ORIGIN"}));
         return ExitCode::FAILURE;
     };
-    match start(data.clone(), module.clone(), cache.clone()).await {
+    let origin = origin.display().to_string();
+    match start(data.clone(), module.clone(), cache.clone(), origin).await {
         Ok((runtime, problems)) => {
             say(&json!({"addr": runtime.addr().to_string(), "problems": problems}));
             // The content does not matter, only that the input ends.
@@ -41,6 +43,7 @@ async fn start(
     data: PathBuf,
     module: PathBuf,
     cache: PathBuf,
+    origin: String,
 ) -> Result<(Runtime, Vec<String>), Box<dyn Error>> {
     // Reserving address space for few rooms makes the start fast. It happens thousands of times.
     let limits = Limits {
@@ -50,6 +53,8 @@ async fn start(
         log_segment_bytes: 256 << 10,
         snapshot_log_bytes: 2 << 20,
         store_retry_ms: 20,
+        // An answer whose turn fails comes again while the server lives.
+        alarm_retry_ms_min: 20,
         ..Limits::default()
     };
     let runtime = Runtime::start(Config {
@@ -67,14 +72,15 @@ async fn start(
         name: "main".to_owned(),
         was: None,
         module: std::fs::read(module)?.into(),
-        vars: Vec::new(),
+        vars: vec![("ORIGIN".to_owned(), origin.clone())],
         when_quiet: WhenQuiet::Stay,
         auto_response: None,
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
     };
-    runtime.deploy(Project { parties: vec![party], ..Project::default() }).await?;
+    let fetch = FetchSettings { hosts: vec![origin] };
+    runtime.deploy(Project { parties: vec![party], fetch, ..Project::default() }).await?;
     Ok((runtime, problems))
 }
 

@@ -4,20 +4,21 @@
 //! which is kept and named together with the seed that it was drawn from. The run continues with a new folder, so its
 //! tally is of all crashes. It does not know what a crash does to a folder.
 
-use crate::audit::{History, Kind, Problem, State, Witness};
+use crate::audit::{Echo, History, Kind, Problem, State, Witness, audit_keys};
 use crate::ground::{Crash, Ground};
 use crate::load::{Load, rooms};
+use crate::origin::Target;
 use crate::server::{Program, Server, end};
 use crate::tally::Tally;
 use room_tests::{DEADLINE, Dice};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Crashes of one folder.
 const CRASHES_PER_FOLDER: u64 = 50;
-/// One audit in so many waits until every due alarm has rung.
-const ALARMS_EVERY: u64 = 16;
+/// One audit in so many waits until every due alarm has rung, and every request has its answer.
+const WAIT_EVERY: u64 = 16;
 /// Most answers after which a server is killed.
 const ANSWERS_MAX: usize = 900;
 /// Longest time between the last of these and the crash.
@@ -42,10 +43,10 @@ pub(crate) async fn run(plan: &Plan) -> Tally {
     while tally.crashes < plan.crashes {
         let number = tally.folders;
         tally.folders += 1;
-        let mut folder = Folder::new(plan, number);
+        let mut folder = Folder::new(plan, number).await;
         let crashes = CRASHES_PER_FOLDER.min(plan.crashes - tally.crashes);
         let Err(problems) = folder.live(&program, crashes, &mut tally).await else {
-            tally.alarms += folder.alarms_rang();
+            folder.count(&mut tally);
             continue;
         };
         problems.iter().for_each(|problem| tally.found(problem));
@@ -71,23 +72,37 @@ type Problems = Vec<Problem>;
 /// A data folder with all known facts about it.
 struct Folder {
     ground: Ground,
+    target: Target,
     histories: BTreeMap<String, History>,
+    /// What the rooms held at the last audit.
+    states: BTreeMap<String, State>,
     dice: Dice,
     crashes: u64,
 }
 
 impl Folder {
-    fn new(plan: &Plan, number: u64) -> Self {
+    async fn new(plan: &Plan, number: u64) -> Self {
         Self {
             ground: Ground::new(plan.crash),
+            target: Target::start().await,
+            states: BTreeMap::new(),
             histories: rooms().map(|room| (room, History::default())).collect(),
             dice: Dice(plan.seed.wrapping_add(number.wrapping_mul(0x5851_f42d_4c95_7f2d))),
             crashes: 0,
         }
     }
 
-    fn alarms_rang(&self) -> u64 {
-        self.histories.values().map(History::alarms_rang).sum()
+    /// Counts what happened in it, at its end.
+    fn count(&self, tally: &mut Tally) {
+        tally.alarms += self.histories.values().map(History::alarms_rang).sum::<u64>();
+        let receipts = self.target.receipts();
+        let fetches: BTreeSet<_> = receipts.iter().map(|one| (&one.room, &one.id)).collect();
+        tally.repeated += (receipts.len() - fetches.len()) as u64;
+        for State { requests, .. } in self.states.values() {
+            tally.calls += requests.calls.values().sum::<u64>();
+            tally.fetches += requests.fetches.values().sum::<u64>();
+            tally.given_up += requests.gave_up.len() as u64;
+        }
     }
 
     /// Crashes so often, and audits after each.
@@ -103,13 +118,13 @@ impl Folder {
                 continue;
             }
             let (server, states) = self.start(program, tally).await?;
-            if self.dice.below(usize::try_from(ALARMS_EVERY).unwrap_or(1)) == 0 {
-                self.wait_for_alarms(&server, Until::NoneIsOverdue).await?;
+            if self.dice.below(usize::try_from(WAIT_EVERY).unwrap_or(1)) == 0 {
+                self.wait(&server, Until::NoneIsOverdue).await?;
             }
             self.load_and_crash(server, &states, tally).await?;
         }
         let (server, _) = self.start(program, tally).await?;
-        self.wait_for_alarms(&server, Until::NoneWaits).await?;
+        self.wait(&server, Until::NoneWaits).await?;
         server.kill().await;
         Ok(())
     }
@@ -121,7 +136,7 @@ impl Folder {
         tally: &mut Tally,
     ) -> Result<(Server, BTreeMap<String, State>), Problems> {
         let before = Instant::now();
-        let started = program.start(&self.ground.data()).await;
+        let started = program.start(&self.ground.data(), &self.target.host()).await;
         let server = started.map_err(|said| {
             tally.not_opened += 1;
             vec![Problem::new(Kind::Lost, format!("the folder does not open: {said}"))]
@@ -137,10 +152,13 @@ impl Folder {
     /// Reads every room and compares it with its history.
     async fn audit(&mut self, server: &Server, problems: &mut Problems) -> BTreeMap<String, State> {
         let mut states = BTreeMap::new();
+        problems.extend(audit_keys(&self.target.receipts()));
         for (room, history) in &mut self.histories {
-            match server.state(room).await {
-                Ok(state) => {
-                    problems.extend(history.audit(&state).into_iter().map(|problem| Problem {
+            match read(server, room, &self.target).await {
+                Ok((state, echo, found)) => {
+                    let found = found.into_iter().chain(history.audit(&state));
+                    let found = found.chain(history.audit_requests(&state.requests, &echo));
+                    problems.extend(found.map(|problem| Problem {
                         text: format!("{room}: {}", problem.text),
                         ..problem
                     }));
@@ -149,11 +167,12 @@ impl Folder {
                 Err(said) => problems.push(Problem::new(Kind::Lost, said)),
             }
         }
+        self.states.clone_from(&states);
         states
     }
 
-    /// Waits until alarms have rung.
-    async fn wait_for_alarms(&mut self, server: &Server, until: Until) -> Result<(), Problems> {
+    /// Waits until alarms have rung, and requests have their answers.
+    async fn wait(&mut self, server: &Server, until: Until) -> Result<(), Problems> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let mut problems = Vec::new();
@@ -161,17 +180,24 @@ impl Folder {
             if !problems.is_empty() {
                 return Err(problems);
             }
-            let waits = |state: &State| match until {
+            let rings = |state: &State| match until {
                 Until::NoneIsOverdue => state.overdue().next().is_some(),
                 Until::NoneWaits => !state.pending.is_empty(),
             };
+            let waits =
+                |state: &State| rings(state) || state.requests.unanswered().next().is_some();
             let Some((room, state)) = states.into_iter().find(|(_, state)| waits(state)) else {
                 return Ok(());
             };
             if Instant::now() > deadline {
                 let figures = server.figures().await;
-                let text = format!("{room}: alarms do not ring: {:?}\n  {figures}", state.pending);
-                return Err(vec![Problem::new(Kind::Alarm, text)]);
+                let requests: Vec<_> = state.requests.unanswered().collect();
+                let kind = if requests.is_empty() { Kind::Alarm } else { Kind::Lost };
+                let pending = &state.pending;
+                let text = format!(
+                    "{room}: alarms do not ring, or requests have no answer: {pending:?} {requests:?}\n  {figures}"
+                );
+                return Err(vec![Problem::new(kind, text)]);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -191,14 +217,14 @@ impl Folder {
         let enough = load.enough().await;
         self.moment(MOMENT_US_MAX);
         load.expect_end(self.ground.words());
-        self.ground.strike();
+        self.strike();
         server.kill().await;
         let mut problems = self.learn(load.end().await, tally);
         if !enough {
             let text = format!("{answers} answers did not come");
             problems.push(Problem::new(Kind::Broken, text));
         }
-        self.crashed(tally);
+        self.crashed(tally).await;
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
@@ -208,15 +234,22 @@ impl Folder {
     }
 
     async fn crash_while_opening(&mut self, program: &Program, tally: &mut Tally) {
-        let child = program.spawn(&self.ground.data());
+        let child = program.spawn(&self.ground.data(), &self.target.host());
         self.moment(OPENING_US_MAX);
-        self.ground.strike();
+        self.strike();
         end(child).await;
-        self.crashed(tally);
+        self.crashed(tally).await;
         tally.while_opening += 1;
     }
 
-    fn crashed(&mut self, tally: &mut Tally) {
+    /// The moment of a crash.
+    fn strike(&self) {
+        self.target.expect_end(self.ground.words());
+        self.ground.strike();
+    }
+
+    async fn crashed(&mut self, tally: &mut Tally) {
+        self.target.end().await;
         tally.garbled += self.ground.settle(&mut self.dice);
         tally.crashes += 1;
         self.crashes += 1;
@@ -235,6 +268,21 @@ impl Folder {
         }
         problems
     }
+}
+
+/// Reads a room and its mirror, and returns what was heard of the room, and what is wrong with the mirror alone.
+async fn read(
+    server: &Server,
+    room: &str,
+    target: &Target,
+) -> Result<(State, Echo, Vec<Problem>), String> {
+    let state = server.state(room).await?;
+    // What the room knows as answered was heard before.
+    let mirror = server.state(&format!("{room}-mirror")).await?;
+    let found = mirror.problems();
+    let receipts = target.receipts().into_iter();
+    let fetches = receipts.filter(|one| one.room == room).map(|one| one.id).collect();
+    Ok((state, Echo { calls: mirror.requests.heard, fetches }, found))
 }
 
 /// The alarms to wait for.

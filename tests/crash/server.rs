@@ -35,18 +35,18 @@ impl Program {
         Self { dir }
     }
 
-    /// Starts a process on a data folder, without waiting for it.
-    pub(crate) fn spawn(&self, data: &Path) -> Child {
+    /// Starts a process on a data folder, without waiting for it. Its rooms may fetch from the server `origin`.
+    pub(crate) fn spawn(&self, data: &Path, origin: &str) -> Child {
         let cache: PathBuf = self.dir.path().join("compiled");
         let mut command = Command::new(env!("CARGO_BIN_EXE_crash-node"));
-        command.arg(data).arg(self.dir.path().join("ledger.wasm")).arg(cache);
+        command.arg(data).arg(self.dir.path().join("ledger.wasm")).arg(cache).arg(origin);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         command.spawn().unwrap()
     }
 
     /// Starts a server. Returns its error message if it does not start.
-    pub(crate) async fn start(&self, data: &Path) -> Result<Server, String> {
-        let mut child = self.spawn(data);
+    pub(crate) async fn start(&self, data: &Path, origin: &str) -> Result<Server, String> {
+        let mut child = self.spawn(data, origin);
         let mut line = String::new();
         let stdout = child.stdout.take().unwrap();
         let mut stdout = BufReader::new(stdout);

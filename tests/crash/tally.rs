@@ -20,6 +20,14 @@ pub(crate) struct Tally {
     pub(crate) sets: u64,
     pub(crate) messages: u64,
     pub(crate) alarms: u64,
+    /// The calls that were answered.
+    pub(crate) calls: u64,
+    /// The fetches that were answered.
+    pub(crate) fetches: u64,
+    /// Requests of fetches that were sent again.
+    pub(crate) repeated: u64,
+    /// Requests that were given up before their answer.
+    pub(crate) given_up: u64,
     /// Files that were overwritten with noise.
     pub(crate) garbled: u64,
     /// Starts that failed.
@@ -41,6 +49,10 @@ impl Tally {
             sets: 0,
             messages: 0,
             alarms: 0,
+            calls: 0,
+            fetches: 0,
+            repeated: 0,
+            given_up: 0,
             garbled: 0,
             not_opened: 0,
             start_max: Duration::ZERO,
@@ -70,10 +82,12 @@ impl fmt::Display for Tally {
         let seconds = self.start.elapsed().as_secs_f64();
         write!(f, "{crashes} {what} ({while_opening} while opening) of {folders} folders: ")?;
         write!(f, "{counts} acknowledged increments, {sets} sets checked, ")?;
-        write!(f, "{messages} messages seen, {alarms} alarms, {} files garbled; ", self.garbled)?;
+        write!(f, "{messages} messages seen, {alarms} alarms, {} calls, ", self.calls)?;
+        write!(f, "{} fetches and {} repetitions, ", self.fetches, self.repeated)?;
+        write!(f, "{} given up, {} files garbled; ", self.given_up, self.garbled)?;
         write!(f, "lost {}, early {}, ", self.of(Kind::Lost), self.of(Kind::Early))?;
         write!(f, "torn {}, forged {}, ", self.of(Kind::Torn), self.of(Kind::Forged))?;
-        write!(f, "out of order {}, ", self.of(Kind::Order))?;
+        write!(f, "out of order {}, twice {}, ", self.of(Kind::Order), self.of(Kind::Twice))?;
         write!(f, "alarms wrong {}, broken {}, ", self.of(Kind::Alarm), self.of(Kind::Broken))?;
         write!(f, "not opened {}; longest start {:?}; ", self.not_opened, self.start_max)?;
         write!(f, "{seconds:.1} s, {:.1} a second", *crashes as f64 / seconds)

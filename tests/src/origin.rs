@@ -3,6 +3,8 @@
 //! Invariant: each request is noted before it is answered. It speaks as much HTTP/1.1 as the tests need, one request a
 //! connection, and does not know rooms.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,6 +31,9 @@ impl Received {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 }
+
+/// Returns the bytes of a response for a request, and the number of requests before it.
+type AnswerFn = dyn Fn(&Received, usize) -> Option<String> + Send + Sync;
 
 /// A server on loopback. It stops when it is dropped.
 pub struct Origin {
@@ -100,10 +105,7 @@ pub fn response(status: u16, text: &str) -> String {
 async fn serve(
     mut stream: TcpStream,
     noted: &Mutex<Vec<Received>>,
-    (mut gate, answer): (
-        watch::Receiver<bool>,
-        &(dyn Fn(&Received, usize) -> Option<String> + Send + Sync),
-    ),
+    (mut gate, answer): (watch::Receiver<bool>, &AnswerFn),
 ) {
     let Some(request) = read(&mut stream).await else { return };
     let before = {

@@ -6,7 +6,7 @@
 use crate::connection::Connection;
 use crate::encoding;
 use crate::id::{ConnectionId, RequestId};
-use crate::jobs::{CallId, JobId, OutcallAnswer, Timer};
+use crate::jobs::{CallId, CallReceipt, JobId, OutcallAnswer, OutcallFailure, Timer};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +160,23 @@ pub enum CallPayload {
     Data(#[serde(with = "encoding::bytes")] Bytes),
     /// A request for its `on_request`.
     Request(Request),
+}
+
+impl CallPayload {
+    /// Returns the answer that says why there is none.
+    pub fn failed(&self, failure: OutcallFailure) -> OutcallAnswer {
+        match self {
+            Self::Data(_) => OutcallAnswer::NotReturned(failure),
+            Self::Request(_) => OutcallAnswer::NoResponse(failure),
+        }
+    }
+
+    /// Returns the receipt of a call whose callback may not end, after a part of it was committed.
+    pub fn interrupted(&self, call: &CallId, until_ms: u64) -> CallReceipt {
+        let message = "the call was carried out in part: its callback ended after a flush";
+        let answer = self.failed(OutcallFailure::new("interrupted", message));
+        CallReceipt { call: call.clone(), answer, until_ms }
+    }
 }
 
 /// A part of the body that answers a request.

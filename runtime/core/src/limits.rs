@@ -267,7 +267,7 @@ limits! {
     timer_every_ms_min: "ms" = 1_000, "Shortest time from one delivery of a repeating timer to the next", "the timer is refused";
     timers_batch_max: "timers" = 128, "Due timers that a room handles before other rooms have their turn to ring", "the rest follow in the next batch";
     outcalls_max: "requests" = 1_000, "Requests of a room to other servers and rooms that have no answer yet", "the request is refused";
-    outcalls_bytes_max: "bytes" = 4 * MIB, "Bytes of a room's requests that have no answer yet", "the request is refused";
+    outcalls_bytes_max: "bytes" = 4 * MIB, "Bytes of a room's requests that have no answer yet, and of the answers whose turns failed", "the request is refused; an answer beyond it by more than one response is dropped";
     outcall_tag_bytes_max: "bytes" = 256, "Length of a request's tag", "the request is refused";
     outcalls_running_max: "requests" = 64, "Requests of a room that are under way at the same time", "the rest start when one ends";
     call_data_bytes_max: "bytes" = MIB, "Size of what a call between rooms carries, and of what it returns", "the call is refused, or fails";

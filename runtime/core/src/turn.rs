@@ -127,7 +127,10 @@ impl Turn {
     #[must_use]
     pub fn undone(self) -> Self {
         let turn = Self::new(self.view, self.connections, self.subject, self.limits);
-        turn.with_jobs(self.jobs.table, self.jobs.carried.next)
+        let CarriedJobs { next, call, .. } = self.jobs.carried;
+        let mut turn = turn.with_jobs(self.jobs.table, next);
+        turn.jobs.carried.call = call;
+        turn
     }
 
     /// Ends the turn, and returns its effects, which the room applies or drops.
@@ -152,6 +155,7 @@ impl Turn {
     /// # Errors
     /// As [`Turn::finish`].
     pub fn finish_part(mut self) -> Result<(Effects, CarriedJobs), ReadError> {
+        self.keep_interrupted();
         let carried = self.jobs.part();
         Ok((self.finish()?, carried))
     }

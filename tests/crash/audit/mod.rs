@@ -5,22 +5,26 @@
 //!
 //! | kind | rule |
 //! |---|---|
-//! | lost | every value that was acknowledged to its sender is there |
-//! | early | every value that another client received is there, and nothing of a failed turn is sent or kept |
+//! | lost | every value that was acknowledged to its sender is there, and every acknowledged request is heard and answered |
+//! | early | every value that another client, room or server received is there, and nothing of a failed turn is sent or kept |
 //! | torn | each set of parts is complete and has one stamp; no turn is missing before a present one |
 //! | forged | every value was requested by a client |
 //! | order | the messages of one connection are of all turns, in their order |
 //! | alarm | an acknowledged alarm is waiting or has rung, not before its time |
+//! | twice | each call is heard once, each answer has one turn, and each fetch has one key of its own |
 //! | broken | the server serves, closes no connection by itself, and finds no error in its own books |
 
+mod requests;
 mod state;
 #[cfg(test)]
 mod tests;
 mod witness;
 
+pub(crate) use requests::{Echo, Notes, Receipt, audit_keys};
 pub(crate) use state::State;
 pub(crate) use witness::{Heard, Witness};
 
+use requests::RequestsKnown;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -34,6 +38,7 @@ pub(crate) enum Kind {
     Forged,
     Order,
     Alarm,
+    Twice,
     Broken,
 }
 
@@ -106,6 +111,7 @@ pub(crate) struct History {
     counts: BTreeMap<String, Known>,
     stamps: BTreeMap<String, Known>,
     alarms: BTreeMap<String, AlarmKnown>,
+    requests: RequestsKnown,
 }
 
 impl History {
@@ -137,6 +143,11 @@ impl History {
             for (id, heard) in witness.rang {
                 self.heard(&id, heard, &mut problems);
             }
+            problems.extend(self.requests.learn(
+                witness.requested,
+                witness.noted,
+                witness.answered,
+            ));
             problems.extend(witness.problems);
         }
         problems
@@ -194,6 +205,11 @@ impl History {
         problems.extend(state.problems());
         self.audit_alarms(state, &mut problems);
         problems
+    }
+
+    /// Compares the notes of a room about its requests with the known facts, and with what others heard.
+    pub(crate) fn audit_requests(&mut self, notes: &Notes, echo: &Echo) -> Vec<Problem> {
+        self.requests.audit(notes, echo)
     }
 
     fn audit_alarms(&mut self, state: &State, problems: &mut Vec<Problem>) {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the rules do not depend on what any client saw. Pure.
 
-use super::{Kind, Problem};
+use super::{Kind, Notes, Problem};
 use crate::layout::{PARTS, part_bytes};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,6 +22,7 @@ pub(crate) struct State {
     pub(crate) ghosts: Vec<String>,
     pub(crate) alarm: Option<u64>,
     pub(crate) now: u64,
+    pub(crate) requests: Notes,
 }
 
 impl State {
@@ -42,6 +43,7 @@ impl State {
             ghosts: serde_json::from_value(field("ghosts")).ok()?,
             alarm: number("alarm"),
             now: number("now")?,
+            requests: Notes::parse(&value["requests"])?,
         })
     }
 
@@ -52,11 +54,11 @@ impl State {
     }
 
     /// Returns the problems that do not depend on what was sent and seen.
-    pub(super) fn problems(&self) -> Vec<Problem> {
+    pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let counts: u64 = self.counts.values().sum();
         let stamps: u64 = self.stamps.values().sum();
-        let turns = counts + stamps + self.asked + self.rings;
+        let turns = counts + stamps + self.asked + self.rings + self.requests.turns();
         if self.turn != turns {
             let text = format!("the turn is {}, but {turns} turns are there", self.turn);
             problems.push(Problem::new(Kind::Torn, text));
@@ -66,6 +68,7 @@ impl State {
             let text = format!("{asked} alarms were requested, {waiting} wait, {rang} rang");
             problems.push(Problem::new(Kind::Torn, text));
         }
+        problems.extend(self.requests.problems());
         for ghost in &self.ghosts {
             let text = format!("a turn that failed left {ghost}");
             problems.push(Problem::new(Kind::Early, text));

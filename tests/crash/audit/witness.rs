@@ -33,6 +33,12 @@ pub(crate) struct Witness {
     pub(super) promised: Vec<(String, u64, Kind)>,
     /// The alarms that it received, and when.
     pub(super) rang: Vec<(String, Instant)>,
+    /// The requests that it asked for.
+    pub(super) requested: Vec<String>,
+    /// The requests that a turn made, and the kind of problem if the note of one is missing.
+    pub(super) noted: Vec<(String, Kind)>,
+    /// The requests whose answers had their turns, and those turns.
+    pub(super) answered: Vec<(String, u64)>,
     pub(super) problems: Vec<Problem>,
     /// The last turn that it received on this connection.
     last: Option<u64>,
@@ -54,6 +60,9 @@ impl Witness {
             asked: Vec::new(),
             promised: Vec::new(),
             rang: Vec::new(),
+            requested: Vec::new(),
+            noted: Vec::new(),
+            answered: Vec::new(),
             problems: Vec::new(),
             last: None,
             messages: 0,
@@ -74,6 +83,11 @@ impl Witness {
     /// Notes that it will ask for an alarm.
     pub(crate) fn sends_alarm(&mut self, id: &str, after: Duration) {
         self.asked.push((id.to_owned(), Instant::now() + after));
+    }
+
+    /// Notes that it will ask for a call or a fetch.
+    pub(crate) fn sends_request(&mut self, id: &str) {
+        self.requested.push(id.to_owned());
     }
 
     /// Notes that the server ended the connection while it should have lived.
@@ -101,6 +115,15 @@ impl Witness {
                 self.turn(turn, heard);
                 let kind = if heard == Heard::Answer { Kind::Lost } else { Kind::Early };
                 self.promised.push(((*id).to_owned(), number(due).unwrap_or_default(), kind));
+            }
+            (Some("did" | "saw"), Some(turn), ["call" | "fetch", id]) => {
+                self.turn(turn, heard);
+                let kind = if heard == Heard::Answer { Kind::Lost } else { Kind::Early };
+                self.noted.push(((*id).to_owned(), kind));
+            }
+            (Some("saw"), Some(turn), ["answer", id]) => {
+                self.turn(turn, heard);
+                self.answered.push(((*id).to_owned(), turn));
             }
             (Some("saw"), Some(turn), ["ring", now, alarms @ ..]) => {
                 self.turn(turn, heard);

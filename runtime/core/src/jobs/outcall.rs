@@ -5,12 +5,12 @@
 //! never loses it. A call that was carried out has a receipt until its caller has the answer, so a repetition is answered
 //! and not carried out again. It does not know who sends anything.
 
-use super::JobId;
+use super::{JobId, JobTally};
 use crate::encoding;
 use crate::exchange::{Request, Response};
 use crate::fetch::{FetchFailure, FetchRequest};
-use crate::limits::Limits;
 use crate::limits::fixed::OUTCALL_RETRY_MS_MAX;
+use crate::limits::{Limits, size};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -265,6 +265,20 @@ impl UndeliveredAnswer {
 }
 
 impl CallReceipt {
+    /// Checks that a room with these receipts may keep it, too.
+    ///
+    /// # Errors
+    /// The name of the limit.
+    pub fn fits(&self, others: JobTally, limits: &Limits) -> Result<(), &'static str> {
+        if others.count >= size(limits.receipts_max) {
+            return Err("receipts_max");
+        }
+        if others.bytes + self.bytes() > size(limits.receipts_bytes_max) {
+            return Err("receipts_bytes_max");
+        }
+        Ok(())
+    }
+
     /// Returns what it counts against the limits, in bytes.
     pub fn bytes(&self) -> usize {
         self.call.from.bytes() + self.answer.bytes()

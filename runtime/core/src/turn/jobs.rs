@@ -3,8 +3,9 @@
 //! Invariant: the guest sees the room's jobs with its own changes, and a turn that fails changes nothing. A timer that
 //! is delivered is gone, or moved to its next time, with the last turn of its callback. It does not know who delivers it.
 
+use super::outcalls::OwnCall;
 use super::{Refusal, TickChange, Turn};
-use crate::jobs::{Job, JobAccount, JobId, JobTable, JobTallies, JobsChange, Timer};
+use crate::jobs::{Job, JobAccount, JobId, JobTable, JobTallies, JobTally, JobsChange, Timer};
 use crate::limits::{Limits, size};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ pub(super) struct TurnJobs {
     pub(super) carried: CarriedJobs,
     /// How many jobs there are with the changes.
     pub(super) tallies: JobTallies,
+    /// The best-effort requests of earlier turns that have not ended.
+    pub(super) unstored: JobTally,
 }
 
 /// What the next turn of a callback continues with, after a flush.
@@ -31,6 +34,8 @@ pub struct CarriedJobs {
     /// The job that the callback handles, as it is after the callback: only the last turn stores that, so that a
     /// crash before it delivers the job again.
     own: Option<Box<(JobId, Option<Job>)>>,
+    /// The call of another room that the callback carries out.
+    pub(super) call: Option<Box<OwnCall>>,
 }
 
 /// What a guest wants at a later time.
@@ -164,6 +169,7 @@ impl Turn {
     #[must_use]
     pub fn continued(mut self, carried: CarriedJobs) -> Self {
         self.jobs.carried.next = carried.next;
+        self.jobs.carried.call = carried.call;
         match carried.own {
             Some(own) if self.jobs.get(own.0).is_some() => self.for_job(own.0, own.1),
             _ => self,
@@ -424,7 +430,9 @@ mod tests {
         let from = RoomAddress { party: "main".to_owned(), room: "a".to_owned() };
         let call = CallId { from, job: first(9) };
         let answer = OutcallAnswer::Returned(Bytes::new());
-        one.keep_receipt(CallReceipt { call: call.clone(), answer, until_ms: 9 }).unwrap();
+        let receipt = CallReceipt { call: call.clone(), answer: answer.clone(), until_ms: 9 };
+        one = one.for_call(receipt);
+        one.keep_answer(answer).unwrap();
         one.ask(ask("a", "")).unwrap();
         commit(&mut table, one);
         let mut two = on(&table, 2);

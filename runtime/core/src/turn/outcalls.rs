@@ -1,11 +1,14 @@
 //! The requests of a turn to other servers and rooms. Owns the rules by which a guest makes and cancels them, and the
 //! receipt of the call that a turn carries out.
 //!
-//! Invariant: a request is committed with its turn, or the turn made none. It does not know who sends it.
+//! Invariant: a request is committed with its turn, or the turn made none. A call leaves a receipt with the first commit of
+//! its callback, so that no crash carries out any part of it twice. It does not know who sends it.
 
 use super::{Refusal, Turn};
 use crate::id::PartyName;
-use crate::jobs::{CallReceipt, Job, JobAccount, JobId, Outcall, OutcallTarget};
+use crate::jobs::{
+    CallReceipt, Job, JobAccount, JobId, JobTally, Outcall, OutcallAnswer, OutcallTarget,
+};
 use crate::limits::{Limits, size};
 
 /// The time from a request's commit until the room has to be awake for it, in milliseconds. The room itself starts a
@@ -25,7 +28,32 @@ pub struct OutcallPlan {
     pub best_effort: bool,
 }
 
+/// The call of another room that a callback carries out.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
+pub(super) struct OwnCall {
+    /// What a repetition gets if the callback did not end.
+    interrupted: CallReceipt,
+    /// The receipt, once a flush has committed a part of the callback.
+    kept: Option<JobId>,
+}
+
 impl Turn {
+    /// Gives the turn the sum of its room's best-effort requests that have not ended.
+    #[must_use]
+    pub fn with_unstored(mut self, unstored: JobTally) -> Self {
+        self.jobs.unstored = unstored;
+        self
+    }
+
+    /// Makes it the turn of a call. If a crash interrupts the callback behind a flush, a repetition of the call gets this
+    /// receipt's answer.
+    #[must_use]
+    pub fn for_call(mut self, interrupted: CallReceipt) -> Self {
+        self.jobs.carried.call = Some(Box::new(OwnCall { interrupted, kept: None }));
+        self
+    }
+
     /// Makes a request, and returns its id.
     ///
     /// # Errors
@@ -60,12 +88,15 @@ impl Turn {
             return Err(Refusal::UsedUp("call_data_bytes_max"));
         }
         let tally = self.jobs.tallies.of(JobAccount::Outcalls);
-        if tally.count + self.effects.unstored.len() >= size(limits.outcalls_max) {
+        let under_way = self.jobs.unstored;
+        let count = tally.count + under_way.count + self.effects.unstored.len();
+        if count >= size(limits.outcalls_max) {
             return Err(Refusal::UsedUp("outcalls_max"));
         }
         let unstored: usize =
             self.effects.unstored.iter().map(|(_, outcall)| outcall.bytes()).sum();
-        if tally.bytes + unstored + outcall.bytes() > size(limits.outcalls_bytes_max) {
+        let bytes = tally.bytes + under_way.bytes + unstored;
+        if bytes + outcall.bytes() > size(limits.outcalls_bytes_max) {
             return Err(Refusal::UsedUp("outcalls_bytes_max"));
         }
         Ok(())
@@ -104,19 +135,39 @@ impl Turn {
         Ok((names, more))
     }
 
-    /// Keeps the receipt of the call that this turn carries out, so that a repetition gets the same answer.
+    /// Keeps the answer to the call that this turn carries out, so that a repetition gets the same.
     ///
     /// # Errors
     /// [`Refusal::UsedUp`] names the limit: the call must not take effect.
-    pub fn keep_receipt(&mut self, receipt: CallReceipt) -> Result<(), Refusal> {
-        let tally = self.jobs.tallies.of(JobAccount::Receipts);
-        if tally.count >= size(self.limits.receipts_max) {
-            return Err(Refusal::UsedUp("receipts_max"));
+    pub fn keep_answer(&mut self, answer: OutcallAnswer) -> Result<(), Refusal> {
+        let Some(own) = self.jobs.carried.call.take() else { return Ok(()) };
+        self.keep_receipt(own.kept, CallReceipt { answer, ..own.interrupted })
+    }
+
+    /// Keeps that the callback of a call did not end, before a part of it is committed.
+    pub(super) fn keep_interrupted(&mut self) {
+        let Some(own) = self.jobs.carried.call.take() else { return };
+        let OwnCall { interrupted, kept } = *own;
+        let kept = kept.or_else(|| {
+            let id = self.jobs.carried.next;
+            // The room had space for it when the call began.
+            self.keep_receipt(None, interrupted.clone()).is_ok().then_some(id)
+        });
+        self.jobs.carried.call = Some(Box::new(OwnCall { interrupted, kept }));
+    }
+
+    /// Keeps a receipt, in place of the one with this id if there is one.
+    fn keep_receipt(&mut self, kept: Option<JobId>, receipt: CallReceipt) -> Result<(), Refusal> {
+        let JobTally { count, bytes } = self.jobs.tallies.of(JobAccount::Receipts);
+        let old = kept.and_then(|id| self.jobs.get(id)).map(Job::bytes);
+        let count = count - usize::from(old.is_some());
+        let tally = JobTally { count, bytes: bytes - old.unwrap_or_default() };
+        receipt.fits(tally, &self.limits).map_err(Refusal::UsedUp)?;
+        let receipt = Job::Receipt(Box::new(receipt));
+        match kept {
+            Some(id) => self.set_job(id, Some(receipt)),
+            None => drop(self.add_job(receipt)),
         }
-        if tally.bytes + receipt.bytes() > size(self.limits.receipts_bytes_max) {
-            return Err(Refusal::UsedUp("receipts_bytes_max"));
-        }
-        self.add_job(Job::Receipt(Box::new(receipt)));
         Ok(())
     }
 }

@@ -324,6 +324,7 @@ impl Actor {
                 drop(reply.send(outcome.map(|is_other| is_other.then_some(connections))));
             }
             Mail::Order(OrderMail::Errand(errand)) => self.errand(errand).await?,
+            Mail::Order(OrderMail::Forget(mail)) => self.forget_call(&mail.0).await?,
             Mail::Order(OrderMail::Edit(EditOrder { edit, reply })) => {
                 self.edit(edit, reply).await?;
             }
@@ -347,7 +348,6 @@ impl Actor {
             OperatorMail::Inspect { window, reply } => drop(reply.send(self.inspection(window))),
             OperatorMail::Kick { id, frame, reply } => drop(reply.send(self.kick(&id, frame))),
             OperatorMail::Expire { done } => self.expire(done).await?,
-            OperatorMail::Forget(call) => self.forget_call(&call).await?,
         }
         Ok(())
     }

@@ -7,8 +7,8 @@
 
 use super::edit::{Edit, EditReply};
 use super::mail::{
-    AlarmRing, ConnectionEnd, CronCall, CronReach, EditOrder, JoinRequest, NodeOrder, OperatorMail,
-    Visit,
+    AlarmRing, ConnectionEnd, CronCall, CronReach, EditOrder, ForgetMail, JoinRequest, NodeOrder,
+    OperatorMail, Visit,
 };
 use super::mailbox::{Mailbox, Refused};
 use super::outbox::{ConnectionKey, Outbox, Outboxes};
@@ -156,12 +156,14 @@ impl RoomHandle {
     /// If the future is dropped, the room still carries the call out.
     pub fn call(
         &self,
-        call: RoomCall,
-    ) -> Result<impl Future<Output = Result<OutcallAnswer, RoomError>> + use<>, RoomLeft<RoomCall>>
-    {
+        call: Box<RoomCall>,
+    ) -> Result<
+        impl Future<Output = Result<OutcallAnswer, RoomError>> + use<>,
+        RoomLeft<Box<RoomCall>>,
+    > {
         let (reply, answer) = oneshot::channel();
-        let queued = match self.mailbox.push(Visit::Call { call: Box::new(call), reply }) {
-            Err(Refused::Closed(Visit::Call { call, .. })) => return Err(RoomLeft(*call)),
+        let queued = match self.mailbox.push(Visit::Call { call, reply }) {
+            Err(Refused::Closed(Visit::Call { call, .. })) => return Err(RoomLeft(call)),
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
         let patience = ms(self.parts.limits.request_ms_max);
@@ -172,10 +174,9 @@ impl RoomHandle {
         })
     }
 
-    /// Tells the room that a call will not be repeated. A room that is leaving memory, or is full, keeps its receipt
-    /// until that ends.
+    /// Tells the room that a call will not be repeated. A room that is leaving memory keeps its receipt until that ends.
     pub fn forget(&self, call: CallId) {
-        drop(self.mailbox.push(OperatorMail::Forget(Box::new(call))));
+        drop(self.mailbox.push(ForgetMail(Box::new(call))));
     }
 
     /// Reports that the alarm may be due. A room that is leaving memory drops `done`, and the search finds

@@ -6,8 +6,8 @@
 use super::turns::Turns;
 use bytes::Bytes;
 use room_core::jobs::{
-    CallId, CallReceipt, Job, JobDamage, JobId, JobTable, JobsChange, JobsSummary, Outcall,
-    OutcallSummary, Timer, Wake,
+    CallId, CallReceipt, Job, JobAccount, JobDamage, JobId, JobTable, JobTally, JobsChange,
+    JobsSummary, Outcall, OutcallSummary, Timer, Wake,
 };
 use room_core::span::Key;
 use room_core::turn::Writes;
@@ -55,15 +55,22 @@ impl RoomJobs {
         }
     }
 
-    /// Returns the requests that are due by then, but for those that are started.
-    pub(super) fn attempts_until(
-        &self,
-        until_ms: u64,
-        is_started: impl Fn(JobId) -> bool,
-    ) -> Vec<(JobId, Outcall)> {
-        let due = self.0.iter().flat_map(|table| table.attempts_until(until_ms));
-        let due = due.filter(|(id, _)| !is_started(*id));
-        due.map(|(id, outcall)| (id, outcall.clone())).collect()
+    /// Returns the requests that are due by then.
+    pub(super) fn attempts_until(&self, until_ms: u64) -> impl Iterator<Item = JobId> {
+        let due = self.0.iter().flat_map(move |table| table.attempts_until(until_ms));
+        due.map(|(id, _)| id)
+    }
+
+    /// Returns the number and the size of the jobs of one account.
+    pub(super) fn tally(&self, account: JobAccount) -> JobTally {
+        self.0.as_ref().map(|table| table.tallies().of(account)).unwrap_or_default()
+    }
+
+    /// Returns true if other servers or rooms rely on what is stored here: a request has no answer, or a caller may repeat
+    /// its call.
+    pub(super) fn owes(&self) -> bool {
+        let count = |account| self.tally(account).count;
+        count(JobAccount::Outcalls) + count(JobAccount::Receipts) > 0
     }
 
     /// Returns the receipts that no caller needs any longer.

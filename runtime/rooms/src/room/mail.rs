@@ -46,6 +46,7 @@ pub(super) enum EventMail {
 pub(super) enum OrderMail {
     Command(NodeOrder),
     Errand(OperatorMail),
+    Forget(ForgetMail),
     Edit(EditOrder),
 }
 
@@ -196,9 +197,11 @@ pub(super) enum OperatorMail {
     Kick { id: String, frame: CloseFrame, reply: oneshot::Sender<bool> },
     /// The room may have been unused for too long.
     Expire { done: AlarmGuard },
-    /// Another room will not repeat a call.
-    Forget(Box<CallId>),
 }
+
+/// Another room will not repeat a call: at most one for each call that was carried out.
+#[derive(Debug)]
+pub(super) struct ForgetMail(pub(super) Box<CallId>);
 
 /// An operator changes stored data.
 #[derive(Debug)]
@@ -307,6 +310,10 @@ impl MailType for OperatorMail {
     const CLASS: MailClass = MailClass { bounded: true, wakes: false, is_use: false };
 }
 
+impl MailType for ForgetMail {
+    const CLASS: MailClass = MailClass { bounded: false, wakes: false, is_use: false };
+}
+
 impl MailType for EditOrder {
     const CLASS: MailClass = MailClass { bounded: true, wakes: false, is_use: true };
 
@@ -333,6 +340,7 @@ impl Mail {
             Self::Event(EventMail::Cron(_)) => CronCall::CLASS,
             Self::Order(OrderMail::Command(_)) => NodeOrder::CLASS,
             Self::Order(OrderMail::Errand(_)) => OperatorMail::CLASS,
+            Self::Order(OrderMail::Forget(_)) => ForgetMail::CLASS,
             Self::Order(OrderMail::Edit(_)) => EditOrder::CLASS,
         }
     }
@@ -350,6 +358,7 @@ impl Mail {
             Self::Event(EventMail::Cron(post)) => post.bytes(),
             Self::Order(OrderMail::Command(post)) => post.bytes(),
             Self::Order(OrderMail::Errand(post)) => post.bytes(),
+            Self::Order(OrderMail::Forget(post)) => post.bytes(),
             Self::Order(OrderMail::Edit(post)) => post.bytes(),
         }
     }
@@ -367,6 +376,7 @@ impl Mail {
             Self::Event(EventMail::Cron(post)) => post.fail(error),
             Self::Order(OrderMail::Command(post)) => post.fail(error),
             Self::Order(OrderMail::Errand(post)) => post.fail(error),
+            Self::Order(OrderMail::Forget(post)) => post.fail(error),
             Self::Order(OrderMail::Edit(post)) => post.fail(error),
         }
     }
@@ -429,6 +439,12 @@ impl From<NodeOrder> for Mail {
 impl From<OperatorMail> for Mail {
     fn from(post: OperatorMail) -> Self {
         Self::Order(OrderMail::Errand(post))
+    }
+}
+
+impl From<ForgetMail> for Mail {
+    fn from(post: ForgetMail) -> Self {
+        Self::Order(OrderMail::Forget(post))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The requests of a room that are under way. Owns their bound, and that each runs once at a time.
 //!
 //! Invariant: a request is under way only after the turn that made it is durable, and ends with the room: what is not
-//! answered then stays in the store, and is started again. It does not know what an answer means.
+//! answered then stays in the store, and is started again. The room's limits bound what waits here: stored requests that
+//! were given up do not, and those that nothing stores are counted. It does not know what an answer means.
 
 use super::mail::{ChunkMail, OutcallMail};
 use super::mailbox::Mailbox;
@@ -12,8 +13,8 @@ use room_core::event::{CallPayload, Response, ResponseChunk};
 use room_core::fetch::FetchFailure;
 use room_core::id::RoomId;
 use room_core::jobs::{
-    CallId, JobId, Outcall, OutcallAnswer, OutcallFailure, OutcallTarget, ResponseDelivery,
-    RoomAddress,
+    CallId, JobId, JobTally, Outcall, OutcallAnswer, OutcallFailure, OutcallTarget,
+    ResponseDelivery, RoomAddress,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use tokio_util::task::AbortOnDropHandle;
 pub(super) struct RoomOutcalls {
     running: HashMap<JobId, Running>,
     waiting: VecDeque<StartedOutcall>,
+    /// The requests that nothing stores, from their commit to their end.
+    unstored: JobTally,
 }
 
 /// A request that the room has started.
@@ -101,6 +104,11 @@ impl RoomOutcalls {
     /// Takes a request that has ended, and starts the next one that waits.
     pub(super) fn ended(&mut self, id: JobId, route: &OutcallRoute<'_>) -> Option<StartedOutcall> {
         let ended = self.running.remove(&id)?;
+        if !ended.started.is_stored {
+            let (JobTally { count, bytes }, ended) = (self.unstored, ended.started.outcall.bytes());
+            let (count, bytes) = (count.saturating_sub(1), bytes.saturating_sub(ended));
+            self.unstored = JobTally { count, bytes };
+        }
         if let Some(next) = self.waiting.pop_front() {
             self.run(next, route);
         }
@@ -122,10 +130,33 @@ impl RoomOutcalls {
         self.running.len()
     }
 
+    /// Returns true if a request waits for another one to end.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Gives up those of these requests that wait for others to end.
+    pub(super) fn give_up(&mut self, ids: &[JobId]) {
+        self.waiting.retain(|waiting| !ids.contains(&waiting.id));
+    }
+
+    /// Counts requests that nothing stores, from their commit on.
+    pub(super) fn note_unstored(&mut self, asked: &[(JobId, Outcall)]) {
+        let bytes: usize = asked.iter().map(|(_, outcall)| outcall.bytes()).sum();
+        self.unstored.count += asked.len();
+        self.unstored.bytes += bytes;
+    }
+
+    /// Returns the number and the size of the requests that nothing stores.
+    pub(super) fn unstored(&self) -> JobTally {
+        self.unstored
+    }
+
     /// Gives up all of them.
     pub(super) fn clear(&mut self) {
         self.running.clear();
         self.waiting.clear();
+        self.unstored = JobTally::default();
     }
 }
 

@@ -28,13 +28,13 @@ use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
 use room_core::event::{Event, GuestAnswer};
 use room_core::id::{ModuleHash, RoomId, Serial};
-use room_core::jobs::{CallId, CallReceipt, Job, JobId, OutcallAnswer};
+use room_core::jobs::{Job, JobId, OutcallAnswer};
 use room_core::limits::Limits;
 use room_core::logs::{Logs, RoomLog};
 use room_core::metrics::{RoomMetrics, TurnEnd};
 use room_core::report;
 use room_core::ttl::{Lifetime, Served};
-use room_core::turn::{Output, Refusal, Turn};
+use room_core::turn::{Output, Turn};
 use room_guest::{Code, Flush, Flushes, GuestFault, Overrun};
 use room_store::{LastUse, Offset, RoomStore, Store, StoreError};
 use std::pin::Pin;
@@ -344,6 +344,9 @@ impl Turns {
                 let own = self.outlet.exchanges.own(number);
                 Box::new(turn.for_request(own))
             }
+            Event::Call { call, payload, until_ms } => {
+                Box::new(turn.for_call(payload.interrupted(call, *until_ms)))
+            }
             _ => turn,
         };
         let called = {
@@ -364,10 +367,13 @@ impl Turns {
             return Ok(Err(GuestFault::Rejected(problem).into()));
         }
         let turn = match event {
-            Event::Call { call, until_ms, .. } => match receipted(turn, &answer, call, *until_ms) {
+            Event::Call { .. } => match self.receipted(turn, &answer) {
                 Ok(turn) => turn,
-                // The caller tries again later.
-                Err(_) => return Ok(Err(RoomError::Busy)),
+                Err(error) => {
+                    // Its memory may hold what is not committed.
+                    self.rest();
+                    return Ok(Err(error));
+                }
             },
             _ => turn,
         };
@@ -427,10 +433,10 @@ impl Turns {
         let (view, jobs) = (self.store.view(), self.jobs.table());
         // The turn's event takes the next number.
         let first = JobId::first_of(self.store.sequence().last().after(1));
-        let responses = self.outlet.exchanges.open();
+        let (responses, unstored) = (self.outlet.exchanges.open(), self.outcalls.unstored());
         boxed(|| {
             let turn = Turn::new(view, connections, about, limits);
-            turn.with_jobs(jobs, first).with_responses(responses)
+            turn.with_jobs(jobs, first).with_unstored(unstored).with_responses(responses)
         })
     }
 
@@ -528,18 +534,6 @@ impl Turns {
             self.start_let_out();
         }
     }
-}
-
-/// Makes the turn of a call keep its answer, so that a repetition gets the same.
-fn receipted(
-    mut turn: Box<Turn>,
-    answer: &GuestAnswer,
-    call: &CallId,
-    until_ms: u64,
-) -> Result<Box<Turn>, Refusal> {
-    let Some(answer) = answer.for_call() else { return Ok(turn) };
-    turn.keep_receipt(CallReceipt { call: call.clone(), answer, until_ms })?;
-    Ok(turn)
 }
 
 /// Returns the label under which a fault is counted.

@@ -70,7 +70,7 @@ impl Outside for NodeOutside {
         .boxed()
     }
 
-    fn call(&self, to: &RoomAddress, mut call: RoomCall) -> BoxFuture<'static, CallOutcome> {
+    fn call(&self, to: &RoomAddress, call: RoomCall) -> BoxFuture<'static, CallOutcome> {
         let room = match self.id_of(to) {
             Ok(room) => room,
             Err(failure) => return std::future::ready(CallOutcome::Failed(failure)).boxed(),
@@ -81,6 +81,7 @@ impl Outside for NodeOutside {
             let failure = OutcallFailure::new("other-node", message);
             return std::future::ready(CallOutcome::Failed(failure)).boxed();
         }
+        let mut call = Box::new(call);
         // A room that is leaving memory is off the list in the same step, so a second look finds another one.
         for _ in 0..2 {
             match self.handle(&room).map(|handle| handle.call(call)) {

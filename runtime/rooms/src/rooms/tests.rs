@@ -1,11 +1,12 @@
 //! What leaves a room, and when: with a real guest, and a disk that waits or fails.
 
+mod build;
 mod numbers;
+mod requests;
 mod streams;
 mod timers;
 
 use super::*;
-use crate::cluster::ProjectHomes;
 use crate::room::{ConnectingClient, ConnectionKey, JoinedConnection, OutboxItem, Outboxes};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -26,48 +27,6 @@ struct TestNode {
 }
 
 impl TestNode {
-    async fn start() -> Self {
-        Self::with(WhenQuiet::Stay, 4).await
-    }
-
-    async fn with(when_quiet: WhenQuiet, rooms_active_max: u64) -> Self {
-        Self::on(Disk::default(), when_quiet, rooms_active_max).await
-    }
-
-    /// Makes a node on a disk that may hold data already.
-    async fn on(disk: Disk, when_quiet: WhenQuiet, rooms_active_max: u64) -> Self {
-        let limits = Limits { rooms_active_max, door_instances_max: 1, ..Limits::default() };
-        let limits = Arc::new(limits);
-        let guests = GuestHost::alone(&limits).unwrap();
-        let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
-        let metrics = Metrics::new();
-        let store = disk.counted_store(&limits, metrics.store.clone());
-        let (clock, served) = (Clock::system(), Served::from(0));
-        let rooms = Rooms::new(
-            store,
-            (clock, served),
-            &guests,
-            metrics.rooms.clone(),
-            ProjectHomes::default(),
-        );
-        let code = Code { module, vars: Arc::default() };
-        let (origins, cors) = (Origins::default(), Cors::Off);
-        let (fetch_hosts, request_bodies) = Default::default();
-        let party = Party {
-            code,
-            when_quiet,
-            auto_response: None,
-            lifetime: None,
-            origins,
-            cors,
-            fetch_hosts,
-            request_bodies,
-        };
-        let name = PartyName::parse("main").unwrap();
-        rooms.deploy(HashMap::from([(name, party)])).await.unwrap();
-        Self { rooms, disk, metrics }
-    }
-
     async fn connect(&self, id: &str) -> Client {
         let entrance = self.rooms.entrance(&lobby()).unwrap();
         self.enter(&entrance, id).await.unwrap()

@@ -8,6 +8,9 @@
 //! - `wipe` does the same after a delete-all, and writes back all the data;
 //! - `alarm ID MS` sets an alarm: `did TURN alarm ID DUE`, and when it is handled all receive
 //!   `saw TURN ring NOW ID DUE ID DUE …`. Every other one is a timer of its own; the rest share the room's alarm;
+//! - `call ID` calls the room's mirror: `did TURN call ID`, and all receive `saw TURN answer ID` with the answer. The
+//!   mirror of the room NAME is the ledger NAME-mirror, which counts the calls with each id;
+//! - `fetch ID` does the same with a server, which the variable ORIGIN names: it posts to `/NAME/ID`;
 //! - `half` does what `inc` does, flushes, and fails after more writes; `fail err` and `fail trap` fail
 //!   only. What a turn that fails writes and says is named `ghost`: nobody ever sees one.
 //!
@@ -17,6 +20,7 @@
 //! It does not know crashes.
 
 mod layout;
+mod requests;
 
 use layout::{PARTS, part, stamp_of};
 use room_sdk::prelude::*;
@@ -60,6 +64,7 @@ struct State {
     /// When the room's own alarm or its first timer is due.
     alarm: Option<u64>,
     now: u64,
+    requests: requests::Notes,
 }
 
 impl Room for Ledger {
@@ -74,6 +79,8 @@ impl Room for Ledger {
                 set(ctx, conn)
             }
             ["alarm", id, after_ms] => ask(ctx, conn, id, after_ms.parse()?),
+            ["call", id] => requests::call(ctx, conn, id),
+            ["fetch", id] => requests::fetch(ctx, conn, id),
             ["half"] => {
                 count(ctx, conn)?;
                 ctx.flush()?;
@@ -104,6 +111,18 @@ impl Room for Ledger {
         ring(ctx, now, due)
     }
 
+    fn on_call(&mut self, ctx: &Context, call: Call) -> Result<Reply> {
+        requests::heard(ctx, &call)
+    }
+
+    fn on_answer(&mut self, ctx: &Context, answer: Answer) -> Result {
+        requests::answered(ctx, &answer)
+    }
+
+    fn on_response(&mut self, ctx: &Context, fetched: Fetched) -> Result {
+        requests::responded(ctx, &fetched)
+    }
+
     fn on_request(&mut self, ctx: &Context, _: Request) -> Result<Response> {
         let storage = ctx.storage();
         let times = ctx.timers().into_iter().map(|timer| timer.at()).collect::<Vec<_>>();
@@ -121,6 +140,7 @@ impl Room for Ledger {
             ghosts: ids(below(ctx, GHOST)?),
             alarm: ctx.alarm().get().into_iter().chain(times).min().map(Timestamp::as_millis),
             now: ctx.now().as_millis(),
+            requests: requests::notes(ctx)?,
         })
     }
 }
@@ -177,7 +197,7 @@ fn is_timer(id: &str) -> bool {
     id.bytes().last().is_some_and(|last| last % 2 == 0)
 }
 
-/// Removes everything and writes it back, within one turn.
+/// Removes everything and writes it back, within one turn, but for the requests without an answer, which are given up.
 fn wipe(ctx: &Context) -> Result {
     let all = ctx.storage().raw().list().into_iter().collect::<Result<Vec<_>>>()?;
     ctx.storage().delete_all()?;
@@ -187,6 +207,7 @@ fn wipe(ctx: &Context) -> Result {
     for (id, due) in pending(ctx)?.iter().filter(|(id, _)| is_timer(id)) {
         ctx.schedule(Timestamp::from_millis(*due), id, &()).id()?;
     }
+    requests::give_up(ctx)?;
     set_alarm(ctx)
 }
 
@@ -217,6 +238,7 @@ fn haunt(ctx: &Context, conn: &Connection) -> Result {
         "a pending timer is cancelled"
     );
     ctx.schedule(ctx.now(), "ghost", &());
+    requests::haunt(ctx)?;
     conn.send(Message::text("ghost"))?;
     ctx.broadcast(Message::text("ghost")).send()
 }

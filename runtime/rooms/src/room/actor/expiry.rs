@@ -1,8 +1,8 @@
 //! The end of an unused room. Owns when it comes, and what happens if the guest fails.
 //!
-//! Invariant: a room does not end if it was used since, or if a client is connected to it or waits for it. A
-//! room that ends is gone with the turn in which its guest handled the expiry, or after the last failed try.
-//! It does not know how the search finds unused rooms.
+//! Invariant: a room does not end if it was used since, or if a client is connected to it or waits for it, nor while it waits
+//! for an answer or a call may come again. A room that ends is gone with the turn in which its guest handled the expiry,
+//! or after the last failed try. It does not know how the search finds unused rooms.
 
 use super::super::figures::FaultRecord;
 use super::super::outlet::Reply;
@@ -32,7 +32,10 @@ impl Actor {
             // The mail that waits may be a use. If it is not, the search reports again.
             return Ok(());
         }
-        if self.turns.outlet.has_clients() {
+        // A request that is not answered is a use, and so is a call that may come again: what was promised to others
+        // does not end with the room.
+        let owes = self.turns.jobs.owes() || !self.turns.outcalls.is_empty();
+        if owes || self.turns.outlet.has_clients() {
             self.turns.usage.used();
         }
         self.leaves = true;

@@ -13,7 +13,10 @@ use super::super::outlet::{DueOutputs, Reply};
 use super::super::outside::RoomCall;
 use super::Actor;
 use room_core::event::{CallPayload, Event};
-use room_core::jobs::{CallId, Job, JobId, OutcallAnswer, OutcallFailure, UndeliveredAnswer};
+use room_core::jobs::{
+    CallId, Job, JobAccount, JobId, OutcallAnswer, OutcallFailure, UndeliveredAnswer,
+};
+use room_core::limits::size;
 use room_core::report;
 use room_guest::GuestFault;
 use room_store::{AlarmRecord, Offset, StoreError};
@@ -40,10 +43,17 @@ impl Actor {
             self.refuse(Reply::Called(DueOutputs::new(reply, Err(RoomError::TimedOut))));
             return Ok(());
         }
-        let failed = failure_of(&payload);
+        // Before the guest runs: a full room must not carry out what it cannot keep.
+        let receipts = self.turns.jobs.tally(JobAccount::Receipts);
+        let least = payload.interrupted(&id, until_ms);
+        if least.fits(receipts, &self.turns.parts.limits).is_err() {
+            self.refuse(Reply::Called(DueOutputs::new(reply, Err(RoomError::Busy))));
+            return Ok(());
+        }
+        let asked = payload.clone();
         if matches!(payload, CallPayload::Data(_)) && !self.turns.handles_calls() {
             let message = format!("{} has no on_call", self.turns.room);
-            let answer = failed(OutcallFailure::new("no-on-call", message));
+            let answer = asked.failed(OutcallFailure::new("no-on-call", message));
             self.refuse(Reply::Called(DueOutputs::new(reply, Ok(answer))));
             return Ok(());
         }
@@ -51,7 +61,7 @@ impl Actor {
             Ok(turn) => {
                 self.turns.parts.metrics.calls_answered.increment(1);
                 let answer = turn.answer.for_call().unwrap_or_else(|| {
-                    failed(OutcallFailure::new("failed", "the room returned nothing"))
+                    asked.failed(OutcallFailure::new("failed", "the room returned nothing"))
                 });
                 self.turns.hold(turn, Reply::Called(DueOutputs::new(reply, Ok(answer))));
             }
@@ -60,7 +70,7 @@ impl Actor {
                     GuestFault::Rejected(text) => OutcallFailure::new("refused", text),
                     fault => OutcallFailure::new("failed", fault.to_string()),
                 };
-                let answer = failed(failure);
+                let answer = asked.failed(failure);
                 self.refuse(Reply::Called(DueOutputs::new(reply, Ok(answer))));
             }
             Err(error) => self.refuse(Reply::Called(DueOutputs::new(reply, Err(error)))),
@@ -78,6 +88,12 @@ impl Actor {
     pub(super) async fn outcall_ended(&mut self, mail: OutcallMail) -> Result<(), StoreError> {
         let OutcallMail { id, outcome } = mail;
         let Some(ended) = self.turns.end_outcall(id) else { return Ok(()) };
+        if !self.turns.wants(&ended) {
+            // Behind the turn that gave it up: if that is lost, the request is repeated.
+            let forgets = self.turns.forgets(&ended);
+            self.turns.outlet.answer(None, forgets);
+            return Ok(());
+        }
         let answer = match outcome {
             OutcallOutcome::Answered(answer) => answer,
             OutcallOutcome::NotNow { answer, counts } => {
@@ -131,10 +147,25 @@ impl Actor {
         let now = self.turns.parts.clock.wall_ms();
         let due_ms = now.saturating_add(self.turns.parts.limits.alarm_retry_ms_min);
         let kept = UndeliveredAnswer { tag, answer, due_ms, tries };
-        let kept = Some(Job::Answer(Box::new(kept)));
-        let offset = self.turns.commit_jobs([(id, kept)].into()).await?;
+        let offset = match self.has_space_for(&kept) {
+            true => {
+                let kept = Some(Job::Answer(Box::new(kept)));
+                self.turns.commit_jobs([(id, kept)].into()).await?
+            }
+            false => {
+                let reason = "its turn failed, and outcalls_bytes_max allows no more";
+                self.drop_answer(id, &kept.tag, reason).await?
+            }
+        };
         self.turns.outlet.answer(Some(offset), forgets);
         Ok(())
+    }
+
+    /// Returns true if the room may keep an answer: one more than the limit allows, so that the largest one fits.
+    fn has_space_for(&self, kept: &UndeliveredAnswer) -> bool {
+        let limits = &self.turns.parts.limits;
+        let most = limits.outcalls_bytes_max.saturating_add(limits.fetch_response_bytes_max);
+        self.turns.jobs.tally(JobAccount::Outcalls).bytes + kept.bytes() <= size(most)
     }
 
     /// Delivers an answer whose turn has failed before.
@@ -213,13 +244,5 @@ impl Actor {
             self.turns.hold(turn, Reply::Taken(taken));
         }
         Ok(())
-    }
-}
-
-/// Returns the form of a failure for what a call asked.
-fn failure_of(payload: &CallPayload) -> fn(OutcallFailure) -> OutcallAnswer {
-    match payload {
-        CallPayload::Data(_) => OutcallAnswer::NotReturned,
-        CallPayload::Request(_) => OutcallAnswer::NoResponse,
     }
 }

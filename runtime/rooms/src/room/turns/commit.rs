@@ -16,6 +16,7 @@ impl Turns {
     ) -> Result<(TurnOutputs, Option<Offset>), StoreError> {
         // Before the commit, which makes their numbers durable.
         let said = self.numbered(std::mem::take(&mut effects.outputs));
+        self.outcalls.note_unstored(&effects.unstored);
         let asked = asked(&mut effects);
         let offset = match effects.writes.is_empty() {
             true => None,
@@ -38,6 +39,9 @@ impl Turns {
         let offset = self.store.commit(writes, self.module(), self.note()).await?;
         if let Some(change) = jobs {
             self.jobs.apply(&change);
+            if self.outcalls.has_waiting() {
+                self.give_up_waiting(&change);
+            }
         }
         Ok(offset)
     }

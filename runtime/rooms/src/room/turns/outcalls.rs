@@ -3,11 +3,15 @@
 //! Invariant: a request starts when the turn that made it is durable, and again when it is due and not under way. It
 //! does not know what becomes of it.
 
+use super::super::RoomError;
 use super::super::outcalls::{OutcallRoute, RoomOutcalls, StartedOutcall};
-use super::super::outlet::{AskedOutcall, LetOut, Reply};
+use super::super::outlet::{AskedOutcall, LetOut, Reply, TurnOutputs};
 use super::Turns;
-use room_core::jobs::{Job, JobId};
+use room_core::event::GuestAnswer;
+use room_core::jobs::{Job, JobId, JobsChange};
 use room_core::limits::size;
+use room_core::turn::Turn;
+use room_guest::GuestFault;
 use std::collections::BTreeMap;
 
 /// The number of receipts that one commit removes, at most.
@@ -48,20 +52,33 @@ impl Turns {
         (&mut self.outcalls, route)
     }
 
-    /// Starts the requests that are due and not under way.
+    /// Starts the requests that are due and not under way. They pass the gate as those of a turn do: a request is due
+    /// some time after its commit, and the disk may need longer than that.
     pub(in super::super) fn start_due_outcalls(&mut self, now_ms: u64) {
-        let is_started = |id| self.outcalls.has(id);
-        for (id, outcall) in self.jobs.attempts_until(now_ms, is_started) {
-            self.start_outcall(StartedOutcall { id, outcall, is_stored: true });
+        let due = self.jobs.attempts_until(now_ms).filter(|id| !self.outcalls.has(*id));
+        let asked: Vec<_> = due.map(AskedOutcall::Stored).collect();
+        if !asked.is_empty() {
+            self.outlet.hold(None, TurnOutputs { asked, ..TurnOutputs::default() }, Reply::Nobody);
+            self.send_let_out();
         }
     }
 
-    /// Takes a request that has ended; the next one starts. Returns `None` if the room has given it up.
+    /// Takes a request that has ended; the next one starts. Returns `None` if it was not under way.
     pub(in super::super) fn end_outcall(&mut self, id: JobId) -> Option<StartedOutcall> {
         let (outcalls, route) = self.outcalls_and_route();
-        let ended = outcalls.ended(id, &route)?;
-        let is_wanted = !ended.is_stored || self.jobs.outcall(id).is_some();
-        is_wanted.then_some(ended)
+        outcalls.ended(id, &route)
+    }
+
+    /// Returns true if the room still wants the answer to a request.
+    pub(in super::super) fn wants(&self, started: &StartedOutcall) -> bool {
+        !started.is_stored || self.jobs.outcall(started.id).is_some()
+    }
+
+    /// Removes the requests that a commit gave up from those that wait for others to end.
+    pub(super) fn give_up_waiting(&mut self, change: &JobsChange) {
+        let removed = change.entries.iter().filter(|(_, job)| job.is_none());
+        let removed: Vec<_> = removed.filter_map(|(key, _)| JobId::of_key(key)).collect();
+        self.outcalls.give_up(&removed);
     }
 
     /// Returns the other room of a call, with the call that it may forget.
@@ -69,6 +86,25 @@ impl Turns {
         let Some(to) = ended.outcall.target.room() else { return Reply::Nobody };
         let call = OutcallRoute::call_id(&self.room, ended.id);
         Reply::Forget(Box::new((to.clone(), call)))
+    }
+
+    /// Makes the turn of a call keep its answer, so that a repetition gets the same. An error says why the call must not
+    /// take effect.
+    pub(super) fn receipted(
+        &self,
+        mut turn: Box<Turn>,
+        answer: &GuestAnswer,
+    ) -> Result<Box<Turn>, RoomError> {
+        let Some(answer) = answer.for_call() else { return Ok(turn) };
+        let (bytes, max) = (answer.bytes(), self.parts.limits.receipts_bytes_max);
+        if bytes > size(max) {
+            let text =
+                format!("the answer to a call has {bytes} bytes, receipts_bytes_max allows {max}");
+            return Err(GuestFault::Rejected(text).into());
+        }
+        // The caller tries again, when others have taken their answers.
+        turn.keep_answer(answer).map_err(|_| RoomError::Busy)?;
+        Ok(turn)
     }
 
     /// Returns the change that removes receipts that no caller needs any longer; `None` if there are none.
