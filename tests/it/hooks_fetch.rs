@@ -61,8 +61,7 @@ async fn a_hook_learns_why_it_has_no_response() {
     }
     assert_eq!(refused(&server.url("/")).await, (4403, "timed-out".to_owned()));
     // A hook that asks too often is refused by name.
-    let mut client =
-        node.connect(&format!("lobby?verdict=fetch-many&url=http://127.0.0.1:1/")).await;
+    let mut client = node.connect("lobby?verdict=fetch-many&url=http://127.0.0.1:1/").await;
     assert_eq!(
         client.closed().await,
         (

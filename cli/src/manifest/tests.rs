@@ -759,7 +759,7 @@ fn an_invalid_cron_is_shown_with_its_place_and_advice() {
     check(
         "name = \"chat\"\n[crons]\nprune = \"0 25 * * *\"\n",
         expect![[r#"
-            |error[R0063]: the cron "prune": the hour "25" of the schedule "0 25 * * *" is invalid: write 0
+            |error[R0064]: the cron "prune": the hour "25" of the schedule "0 25 * * *" is invalid: write 0
             |  │ to 23, a list such as 1,5, a range such as 1-5, a step such as */5, or *
             |   ╭─[room.toml:3:9]
             | 2 │ [crons]
@@ -767,13 +767,13 @@ fn an_invalid_cron_is_shown_with_its_place_and_advice() {
             |   ·         ──────┬─────
             |   ·               ╰── this cron
             |   ╰────
-            |for more about this, run `room explain R0063`
+            |for more about this, run `room explain R0064`
         "#]],
     );
     check(
         "name = \"chat\"\n[crons.prune]\nschedule = \"0 3 * * *\"\nzone = \"Berlin\"\n",
         expect![[r#"
-            |error[R0063]: the cron "prune": the time zone "Berlin" is unknown: did you mean "Europe/Berlin"?
+            |error[R0064]: the cron "prune": the time zone "Berlin" is unknown: did you mean "Europe/Berlin"?
             |   ╭─[room.toml:2:1]
             | 1 │ name = "chat"
             | 2 │ [crons.prune]
@@ -781,7 +781,7 @@ fn an_invalid_cron_is_shown_with_its_place_and_advice() {
             |   ·       ╰── this cron
             | 3 │ schedule = "0 3 * * *"
             |   ╰────
-            |for more about this, run `room explain R0063`
+            |for more about this, run `room explain R0064`
         "#]],
     );
     for (cron, message) in [
@@ -817,7 +817,7 @@ fn an_old_name_of_another_party_is_shown_with_its_place() {
     check(
         &format!("{text}[parties.main]\n"),
         expect![[r#"
-            |error[R0064]: the party chat was main, which is still a party of the project: remove that party,
+            |error[R0065]: the party chat was main, which is still a party of the project: remove that party,
             |  │ or `was`
             |   ╭─[room.toml:3:7]
             | 2 │ [parties.chat]
@@ -826,7 +826,7 @@ fn an_old_name_of_another_party_is_shown_with_its_place() {
             |   ·          ╰── this name
             | 4 │ [parties.main]
             |   ╰────
-            |for more about this, run `room explain R0064`
+            |for more about this, run `room explain R0065`
         "#]],
     );
 }

@@ -46,10 +46,11 @@ fn publish(room: &TestRoom<Members>, seeds: &[u8]) -> Rc<Cell<usize>> {
 
 /// Returns a token of a member that ends this many seconds after now.
 fn token(room: &TestRoom<Members>, seed: u8, seconds: i64, claims: Value) -> String {
-    let now = i64::try_from(room.now().as_millis() / 1_000).unwrap();
+    let now = i64::try_from(room.now().as_millis() / 1_000).expect("a time of this century");
     let issuer = "https://login.example.com";
     let mut all = json!({ "sub": "ann", "iss": issuer, "aud": "members", "exp": now + seconds });
-    all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+    let (own, more) = (all.as_object_mut(), claims.as_object());
+    own.expect("an object").extend(more.expect("an object").clone());
     let head = json!({ "alg": "EdDSA", "typ": "JWT", "kid": format!("key {seed}") });
     let encoded = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
     let signed = format!("{}.{}", encoded(&head), encoded(&all));
