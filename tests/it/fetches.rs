@@ -150,11 +150,8 @@ async fn a_room_with_a_request_under_way_stays_and_others_wait_for_their_turn() 
     node.post("ada", &json!(many)).await;
     until("two requests", async || origin.received().len() == 2).await;
     // Longer than a room without work stays in memory: it is still there, and asks no third time.
-    until("an idle room to be gone", async || {
-        node.post("idle", &json!([])).await;
-        node.running().await == 1
-    })
-    .await;
+    node.post("idle", &json!([])).await;
+    until("an idle room to be gone", async || node.running().await == 1).await;
     assert_eq!(origin.received().len(), 2);
     open.send(true).unwrap();
     until("all answers", async || events(&node, "ada").await.len() == 9).await;

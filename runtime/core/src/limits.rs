@@ -196,13 +196,13 @@ limits! {
     fetch_headers_max: "headers" = 100, "Headers of a request to another server, and of its response", "it fails";
     fetch_header_bytes_max: "bytes" = 64 * KIB, "Size of the URL and the headers of a request to another server, and of its response's head", "it fails as too large";
     fetch_request_bytes_max: "bytes" = 4 * MIB, "Size of the body of a request to another server", "it fails as too large";
-    fetch_response_bytes_max: "bytes" = 16 * MIB, "Size of the body of another server's response", "the request fails as too large";
+    fetch_response_bytes_max: "bytes" = 16 * MIB, "Size of the body of another server's response; at most half of `memory_bytes_max`, and no more than `buffered_bytes_max`", "the request fails as too large";
     fetch_stream_bytes_max: "bytes" = 256 * MIB, "Size of the body of another server's response that is read in pieces", "the request fails as too large";
     fetch_chunk_bytes_max: "bytes" = 64 * KIB, "Size of one piece of another server's response", "the rest is the next piece";
     fetch_lookups_max: "lookups" = 32, "Names of other servers that are resolved at the same time, per process", "further ones wait, at most `fetch_connect_ms_max`";
     fetching_hooks_max: "hooks" = 16, "Before-hooks that run at the same time in a project that lists hosts in `[fetch]`, and at most `door_instances_max`; they may wait for other servers", "further requests wait, at most `connect_ms_max`, and are then answered 503";
     hook_fetches_max: "requests" = 8, "Requests to other servers that one hook makes", "a further one fails as invalid";
-    hook_fetch_ms_max: "ms" = 5_000, "Time that a hook waits for one response", "the request fails as timed out";
+    hook_fetch_ms_max: "ms" = 5_000, "Time that a hook waits for one response; at most half of `turn_wall_ms_max`", "the request fails as timed out";
     hook_cache_entries_max: "responses" = 1_024, "Responses that a project's hooks keep on this node", "the one that would end first is dropped";
     hook_cache_bytes_max: "bytes" = 16 * MIB, "Bytes of these responses", "those that would end first are dropped; a larger one is not kept";
     hook_cache_ms_max: "ms" = 86_400_000, "Time for which a hook keeps a response", "it is kept no longer";

@@ -23,7 +23,9 @@ pub(super) struct HookClient {
 
 impl HookClient {
     pub(super) fn new(client: FetchClient, limits: &Arc<Limits>) -> Self {
-        Self { client, cache: FetchCache::new(limits), wait_ms_max: limits.hook_fetch_ms_max }
+        // The hook has as much time again to act on a failure.
+        let wait_ms_max = limits.hook_fetch_ms_max.min(limits.turn_wall_ms_max / 2);
+        Self { client, cache: FetchCache::new(limits), wait_ms_max }
     }
 
     /// Forgets the responses that hooks have kept.

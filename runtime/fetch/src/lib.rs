@@ -102,12 +102,19 @@ impl FetchClient {
         let whole = async {
             let _place = self.place()?;
             let (head, body) = self.open(request, hosts, idempotency_key).await?;
-            let body =
-                body.within("fetch_response_bytes_max", self.limits.fetch_response_bytes_max)?;
+            let body = body.within("fetch_response_bytes_max", self.response_bytes_max())?;
             let body = body.whole(self.shared.bytes.permit()).await?;
             Ok(Response { status: head.status, headers: head.headers, body })
         };
         timeout(ms(limit), whole).await.unwrap_or(Err(FetchFailure::TimedOut { ms: limit }))
+    }
+
+    /// Returns the size of the largest response that a room can hold, and the node can receive, in bytes. So a project that
+    /// lowers those limits need not lower this one, too.
+    fn response_bytes_max(&self) -> u64 {
+        let Limits { fetch_response_bytes_max, memory_bytes_max, buffered_bytes_max, .. } =
+            *self.limits;
+        fetch_response_bytes_max.min(memory_bytes_max / 2).min(buffered_bytes_max)
     }
 
     /// Sends a request, and passes the parts of its response to `sink` as they arrive. It reads no further while `sink`

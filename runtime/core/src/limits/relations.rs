@@ -56,10 +56,6 @@ const RELATIONS: &[Relation] = &[
         "fetch_request_bytes_max must be less than memory_bytes_max, or no room could make such a request",
     ),
     (
-        |l| l.fetch_response_bytes_max < l.memory_bytes_max,
-        "fetch_response_bytes_max must be less than memory_bytes_max, or no room could hold such a response",
-    ),
-    (
         |l| l.fetch_chunk_bytes_max < l.memory_bytes_max,
         "fetch_chunk_bytes_max must be less than memory_bytes_max, or no room could hold such a piece",
     ),
@@ -79,10 +75,6 @@ const RELATIONS: &[Relation] = &[
     (
         |l| l.message_bytes_max.max(l.body_bytes_max) <= l.buffered_bytes_max,
         "message_bytes_max and body_bytes_max must not exceed buffered_bytes_max, or the largest could never be received",
-    ),
-    (
-        |l| l.fetch_response_bytes_max <= l.buffered_bytes_max,
-        "fetch_response_bytes_max must not exceed buffered_bytes_max, or the largest could never be received",
     ),
     (
         |l| l.room_message_bytes_max <= l.outbox_bytes_max,
@@ -119,10 +111,6 @@ const RELATIONS: &[Relation] = &[
     (
         |l| l.fetch_connect_ms_max <= l.fetch_ms_max,
         "fetch_connect_ms_max must not exceed fetch_ms_max",
-    ),
-    (
-        |l| l.hook_fetch_ms_max <= l.turn_wall_ms_max,
-        "hook_fetch_ms_max must not exceed turn_wall_ms_max, or no hook could wait that long",
     ),
     (|l| l.broken_ms_min <= l.broken_ms_max, "broken_ms_min must not exceed broken_ms_max"),
     // Sizes in the store.
@@ -241,15 +229,12 @@ mod tests {
             "body_bytes_max and header_bytes_max together must not exceed mailbox",
         ),
         (
-            &[("buffered_bytes_max", 3 * MIB), ("fetch_response_bytes_max", MIB)],
+            &[("buffered_bytes_max", 3 * MIB)],
             "message_bytes_max and body_bytes_max must not exceed",
         ),
         (&[("fetch_request_bytes_max", 64 * MIB)], "fetch_request_bytes_max must be less"),
-        (&[("fetch_response_bytes_max", 64 * MIB)], "fetch_response_bytes_max must be less"),
         (&[("fetch_chunk_bytes_max", 64 * MIB)], "fetch_chunk_bytes_max must be less"),
-        (&[("buffered_bytes_max", 15 * MIB)], "fetch_response_bytes_max must not exceed buffered"),
         (&[("fetch_connect_ms_max", 30_001)], "fetch_connect_ms_max must not exceed fetch_ms"),
-        (&[("hook_fetch_ms_max", 10_001)], "hook_fetch_ms_max must not exceed turn_wall"),
         (&[("outbox_bytes_max", 31 * MIB)], "room_message_bytes_max must not exceed outbox"),
         (&[("turn_send_bytes_max", 31 * MIB)], "room_message_bytes_max must not exceed turn_"),
         (
