@@ -213,3 +213,12 @@ async fn a_room_lists_the_rooms_of_its_project_in_pages() {
     assert_eq!(script(&node.post("room-0", &list("nobody")).await), [""]);
     assert_eq!(node.post("room-0", &list("no party")).await.status, 500);
 }
+
+#[tokio::test]
+async fn a_call_of_a_room_that_does_not_start_is_tried_again() {
+    let node = Setup::memory().limits(|limits| limits.call_retry_ms_min = 1).start().await;
+    // Its first start fails.
+    node.post("ada", &json!([call("fail-start-once", "t", &json!([]))])).await;
+    until_events(&node, "ada", &["answer t []"]).await;
+    assert_eq!(events(&node, "fail-start-once").await, ["call main/ada"]);
+}

@@ -57,6 +57,11 @@ impl Actor {
             self.refuse(Reply::Called(DueOutputs::new(reply, Ok(answer))));
             return Ok(());
         }
+        // A failed start says nothing about the call: the caller tries again.
+        if let Err(error) = self.ready().await? {
+            self.refuse(Reply::Called(DueOutputs::new(reply, Err(error))));
+            return Ok(());
+        }
         match self.turn(&Event::Call { call: id, payload, until_ms }, None).await? {
             Ok(turn) => {
                 self.turns.parts.metrics.calls_answered.increment(1);
