@@ -90,7 +90,9 @@ fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Conv
     if !import.crons.is_empty() && import.parties.iter().all(|(party, _)| party.as_str() != "main")
     {
         for cron in std::mem::take(&mut import.crons) {
-            let text = "left out: crons call rooms of the party main, and there is none".to_owned();
+            let text =
+                "left out: crons call rooms of the party main, which the project does not have"
+                    .to_owned();
             note(&format!("crons.{}", cron.name), false, text);
         }
     }

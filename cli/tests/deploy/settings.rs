@@ -145,7 +145,7 @@ fn preflight(addr: &str, party: &str, origin: &str) -> (u16, Option<String>) {
 
 /// What clients see of [`FIRST`].
 fn first(addr: &str) {
-    // Missing pages are the project's own, whatever they look like. A URL of the project's code is none.
+    // Missing pages are the project's own, whatever they look like. A URL that its code answers is not missing.
     for path in ["/nowhere", "/nowhere/else.js"] {
         assert_eq!(page(addr, path), said(404, "no such page"), "{path}");
     }
