@@ -163,7 +163,7 @@ pub enum CallPayload {
 }
 
 impl CallPayload {
-    /// Returns the answer that says why there is none.
+    /// Returns the answer that carries this failure.
     pub fn failed(&self, failure: OutcallFailure) -> OutcallAnswer {
         match self {
             Self::Data(_) => OutcallAnswer::NotReturned(failure),

@@ -121,7 +121,7 @@ impl FetchCache {
         outcome.boxed().shared()
     }
 
-    /// Keeps the response of a request, unless the cache was cleared meanwhile.
+    /// Keeps the response of a request, unless the cache was cleared since the request began.
     fn landed(
         &self,
         key: &str,

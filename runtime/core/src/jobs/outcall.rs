@@ -212,7 +212,7 @@ impl OutcallTarget {
         }
     }
 
-    /// Returns the answer that says why there is none.
+    /// Returns the answer that carries this failure.
     pub fn failed(&self, failure: OutcallFailure) -> OutcallAnswer {
         match self {
             Self::Fetch { .. } | Self::Request { .. } => OutcallAnswer::NoResponse(failure),

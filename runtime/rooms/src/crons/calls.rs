@@ -65,7 +65,7 @@ impl<'a> Calls<'a> {
         calls
     }
 
-    /// Makes the calls, and returns how they ended; `None` if the cron was removed meanwhile.
+    /// Makes the calls, and returns how they ended; `None` if a deployment removed the cron.
     pub(super) async fn run(mut self) -> Option<CronOutcome> {
         let mut running = FuturesUnordered::new();
         loop {
