@@ -242,7 +242,7 @@ fn report_panics() {
 }
 
 /// The host of a component: the runtime.
-pub(crate) struct Wasm;
+pub struct Wasm;
 
 impl Host for Wasm {
     fn connections(tag: Option<&str>) -> Vec<ConnectionData> {
@@ -495,5 +495,14 @@ impl Host for Wasm {
 
     fn var(name: &str) -> Option<String> {
         std::env::var_os(name)?.into_string().ok()
+    }
+
+    fn vars() -> Vec<(String, String)> {
+        let pairs = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let mut vars: Vec<_> = pairs.collect();
+        vars.sort();
+        vars
     }
 }

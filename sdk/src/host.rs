@@ -3,95 +3,99 @@
 //! Owns [`Host`], the contract's imports in the SDK's own types, and [`Current`], the one of this
 //! build: the runtime on wasm, the mock of [`test`](crate::test) elsewhere. Invariant: nothing else
 //! in the SDK asks on which target it runs. It does not know rooms or callbacks.
+//!
+//! It is hidden from the SDK's pages: the engine of rooms in JavaScript is the one other crate that calls the host
+//! directly. It changes without notice.
 
 use crate::Result as AnyResult;
+use crate::connection::Connection;
 use crate::error::{ConnectionError, OutcallError, StorageError, StreamError, TimerError};
 use crate::hook_fetch::HookFetch;
-use crate::http::{Request, Response};
+use crate::http::{Request, Response, Rest};
 use crate::log::Level;
 use crate::message::Message;
 use crate::outcall::{OutcallFailure, PendingRequest, Redirects};
 
 #[cfg(target_family = "wasm")]
-pub(crate) use crate::guest::Wasm as Current;
+pub use crate::guest::Wasm as Current;
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::test::Mock as Current;
+pub use crate::test::Mock as Current;
 
 /// A key and its value.
-pub(crate) type Entry = (Vec<u8>, Vec<u8>);
+pub type Entry = (Vec<u8>, Vec<u8>);
 
 /// A client, as the host describes it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ConnectionData {
-    pub(crate) id: String,
-    pub(crate) uri: String,
-    pub(crate) tags: Vec<String>,
-    pub(crate) state: Vec<u8>,
+pub struct ConnectionData {
+    pub id: String,
+    pub uri: String,
+    pub tags: Vec<String>,
+    pub state: Vec<u8>,
 }
 
 /// Which keys a listing returns. Every bound that is given must hold.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ListOptions {
-    pub(crate) start: Option<Vec<u8>>,
-    pub(crate) start_after: Option<Vec<u8>>,
-    pub(crate) end: Option<Vec<u8>>,
-    pub(crate) prefix: Option<Vec<u8>>,
-    pub(crate) reverse: bool,
-    pub(crate) limit: Option<u32>,
+pub struct ListOptions {
+    pub start: Option<Vec<u8>>,
+    pub start_after: Option<Vec<u8>>,
+    pub end: Option<Vec<u8>>,
+    pub prefix: Option<Vec<u8>>,
+    pub reverse: bool,
+    pub limit: Option<u32>,
 }
 
 /// A part of a listing, and whether there may be more.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Page {
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) more: bool,
+pub struct Page {
+    pub entries: Vec<Entry>,
+    pub more: bool,
 }
 
 /// A timer, as the host describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TimerRecord {
-    pub(crate) id: String,
-    pub(crate) at_ms: u64,
-    pub(crate) every_ms: Option<u64>,
-    pub(crate) tag: String,
-    pub(crate) data: Vec<u8>,
-    pub(crate) tries: u32,
+pub struct TimerRecord {
+    pub id: String,
+    pub at_ms: u64,
+    pub every_ms: Option<u64>,
+    pub tag: String,
+    pub data: Vec<u8>,
+    pub tries: u32,
 }
 
 /// A room of the project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RoomAddress {
-    pub(crate) party: String,
-    pub(crate) room: String,
+pub struct RoomAddress {
+    pub party: String,
+    pub room: String,
 }
 
 /// How a request to another server is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FetchOptions {
-    pub(crate) timeout_ms: Option<u64>,
-    pub(crate) redirects: Redirects,
-    pub(crate) retries: u32,
-    pub(crate) chunks: bool,
-    pub(crate) best_effort: bool,
+pub struct FetchOptions {
+    pub timeout_ms: Option<u64>,
+    pub redirects: Redirects,
+    pub retries: u32,
+    pub chunks: bool,
+    pub best_effort: bool,
 }
 
 /// A request to another server or room.
 #[derive(Clone, Debug)]
-pub(crate) struct OutcallRecord {
-    pub(crate) tag: String,
-    pub(crate) target: OutcallTarget,
+pub struct OutcallRecord {
+    pub tag: String,
+    pub target: OutcallTarget,
 }
 
 /// What is asked, and whom.
 #[derive(Clone, Debug)]
-pub(crate) enum OutcallTarget {
+pub enum OutcallTarget {
     Fetch { request: Request, options: FetchOptions },
     Call { to: RoomAddress, data: Vec<u8> },
     Request { to: RoomAddress, request: Request },
 }
 
 /// The imports of the contract. `sdk/wit` says what each does.
-pub(crate) trait Host {
+pub trait Host {
     fn connections(tag: Option<&str>) -> Vec<ConnectionData>;
     fn connection_ids(tag: Option<&str>) -> Vec<String>;
     fn connection(id: &str) -> Option<ConnectionData>;
@@ -153,4 +157,66 @@ pub(crate) trait Host {
     fn log(level: Level, message: &str, fields: &[(&str, String)]);
     fn now_ms() -> u64;
     fn var(name: &str) -> Option<String>;
+    /// Every variable and secret of the project, sorted by name.
+    fn vars() -> Vec<(String, String)>;
+}
+
+/// A request in parts: what the host gives and takes of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestParts {
+    pub method: String,
+    pub uri: String,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub body: Vec<u8>,
+}
+
+impl From<Request> for RequestParts {
+    fn from(request: Request) -> Self {
+        let Request { method, uri, headers, body, prefix: _ } = request;
+        Self { method, uri, headers, body }
+    }
+}
+
+impl From<RequestParts> for Request {
+    fn from(parts: RequestParts) -> Self {
+        let RequestParts { method, uri, headers, body } = parts;
+        Self { headers, body, ..Self::new(method, uri) }
+    }
+}
+
+/// A response in parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseParts {
+    pub status: u16,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub body: Vec<u8>,
+}
+
+impl From<Response> for ResponseParts {
+    fn from(response: Response) -> Self {
+        let Response { status, headers, body, rest: _ } = response;
+        Self { status, headers, body }
+    }
+}
+
+impl From<ResponseParts> for Response {
+    fn from(parts: ResponseParts) -> Self {
+        let ResponseParts { status, headers, body } = parts;
+        Self { status, headers, body, rest: Rest::Nothing }
+    }
+}
+
+/// The state of a connection, as the host keeps it.
+pub fn state_of(conn: &Connection) -> Vec<u8> {
+    Current::connection(conn.id()).unwrap_or_default().state
+}
+
+/// A request that a hook waits for.
+pub fn hook_fetch(
+    request: Request,
+    timeout_ms: Option<u64>,
+    redirects: Redirects,
+    cached: Option<(String, u64)>,
+) -> HookFetch {
+    HookFetch { request, timeout_ms, redirects, cached }
 }

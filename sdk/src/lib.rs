@@ -63,7 +63,8 @@ mod error;
 #[doc(hidden)]
 pub mod guest;
 mod hook_fetch;
-mod host;
+#[doc(hidden)]
+pub mod host;
 mod http;
 mod instance;
 mod list;

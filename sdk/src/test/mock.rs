@@ -55,7 +55,8 @@ pub(super) fn set_tags(client: usize, tags: Vec<String>) -> ConnectionData {
 }
 
 /// The host of native builds.
-pub(crate) struct Mock;
+#[derive(Debug)]
+pub struct Mock;
 
 impl Host for Mock {
     fn connections(tag: Option<&str>) -> Vec<ConnectionData> {
@@ -415,6 +416,10 @@ impl Host for Mock {
 
     fn var(name: &str) -> Option<String> {
         world(|world| world.vars.get(name).cloned())
+    }
+
+    fn vars() -> Vec<(String, String)> {
+        world(|world| world.vars.clone().into_iter().collect())
     }
 }
 

@@ -65,7 +65,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use client::{Connect, TestClient};
-pub(crate) use mock::Mock;
+#[doc(hidden)]
+pub use mock::Mock;
 pub use outcalls::{PendingCall, PendingFetch};
 pub use project::TestProject;
 pub use response::TestResponse;

@@ -1,0 +1,201 @@
+//! One heap with the library and a script in it.
+//!
+//! Owns [`Engine`]: its making, and the way of an event into the script and out of it. Invariant: when an event ends, its
+//! job queue is empty, so that what settles on its own has settled within the turn. It does not know single events.
+
+use std::cell::{OnceCell, RefCell};
+
+use anyhow::{Context as _, anyhow};
+use room_sdk::Result;
+use rquickjs::function::Args;
+use rquickjs::{
+    CatchResultExt, CaughtError, Context, Ctx, Function, IntoJs, Module, Object, Persistent, Runtime, Value,
+};
+
+use crate::mode::Mode;
+use crate::modules::{Library, Names};
+use crate::script::Script;
+use crate::stack::{Positions, SCRIPT_NAME};
+
+/// How deep a script may call: bytes of the engine's stack. Beyond it a script gets a `RangeError`.
+const STACK_BYTES_MAX: usize = 320 << 10;
+
+/// The library's globals, and what takes events.
+const GLOBALS: &str = "room:web/index.js";
+const DISPATCH: &str = "room:server/dispatch.js";
+
+/// A heap with a script in it.
+pub(crate) struct Engine {
+    // Dropped in this order: values of a heap go before the heap.
+    dispatch: Dispatch,
+    context: Context,
+    runtime: Runtime,
+    positions: Positions,
+}
+
+/// What the library's dispatcher has.
+struct Dispatch {
+    enter: Persistent<Function<'static>>,
+    leave: Persistent<Function<'static>>,
+}
+
+impl Engine {
+    /// Evaluates the library and a script.
+    ///
+    /// # Errors
+    /// The script throws, awaits something that cannot settle, imports what is not there, or does not export a room.
+    pub(crate) fn boot(script: Script) -> Result<Self> {
+        let Script { source, export, positions } = script;
+        let runtime = Runtime::new().context("the engine cannot start")?;
+        runtime.set_max_stack_size(STACK_BYTES_MAX);
+        runtime.set_loader(Names, Library);
+        let context = Context::full(&runtime).context("the engine cannot start")?;
+        let dispatch = Mode::Global.run(|| {
+            context.with(|ctx| {
+                evaluate_library(&ctx, GLOBALS)?;
+                let dispatch = evaluate_library(&ctx, DISPATCH)?;
+                let dispatch: Object = dispatch.get("default").context("the dispatcher has no default export")?;
+                track_rejections(&runtime, &ctx, &dispatch)?;
+                let room = evaluate(&ctx, SCRIPT_NAME, source.into_bytes(), &positions)?;
+                let load: Function = dispatch.get("load")?;
+                let loaded = load.call::<_, ()>((room, export)).catch(&ctx);
+                loaded.map_err(|error| anyhow!(describe(&error, &positions)))?;
+                let function = |name: &str| -> Result<_> {
+                    Ok(Persistent::save(&ctx, dispatch.get::<_, Function>(name)?))
+                };
+                Ok::<_, anyhow::Error>(Dispatch { enter: function("enter")?, leave: function("leave")? })
+            })
+        })?;
+        // What evaluation left behind is not in every room's heap.
+        runtime.run_gc();
+        Ok(Self { dispatch, context, runtime, positions })
+    }
+
+    /// Hands an event to the script, runs its jobs, and takes its value.
+    ///
+    /// # Errors
+    /// The script's, with its stack in the author's positions.
+    pub(crate) fn event<T>(
+        &self,
+        kind: &str,
+        arguments: impl for<'js> FnOnce(&mut Arguments<'js>) -> rquickjs::Result<()>,
+        take: impl for<'js> FnOnce(&Ctx<'js>, Value<'js>) -> rquickjs::Result<T>,
+    ) -> Result<T> {
+        let outer = RUNNING.replace(Some(self.runtime.clone()));
+        let value = self.context.with(|ctx| {
+            let call = || {
+                let mut list = Arguments { ctx: ctx.clone(), values: vec![kind.into_js(&ctx)?] };
+                arguments(&mut list)?;
+                let enter = self.dispatch.enter.clone().restore(&ctx)?;
+                let mut args = Args::new(ctx.clone(), list.values.len());
+                args.push_args(list.values)?;
+                let complete: bool = enter.call_arg(args)?;
+                let idle = !ctx.execute_pending_job();
+                if complete && idle {
+                    return take(&ctx, Value::new_undefined(ctx.clone()));
+                }
+                while ctx.execute_pending_job() {}
+                let leave = self.dispatch.leave.clone().restore(&ctx)?;
+                take(&ctx, leave.call(())?)
+            };
+            call().catch(&ctx).map_err(|error| anyhow!(describe(&error, &self.positions)))
+        });
+        RUNNING.set(outer);
+        value
+    }
+}
+
+thread_local! {
+    /// The runtime whose event runs.
+    static RUNNING: RefCell<Option<Runtime>> = const { RefCell::new(None) };
+}
+
+/// Bytes that the heap of the running event holds; 0 while a script is evaluated.
+pub(crate) fn heap_bytes() -> i64 {
+    RUNNING.with_borrow(|runtime| runtime.as_ref().map_or(0, |runtime| runtime.memory_usage().malloc_size))
+}
+
+/// The arguments of an event, in order.
+pub(crate) struct Arguments<'js> {
+    pub(crate) ctx: Ctx<'js>,
+    values: Vec<Value<'js>>,
+}
+
+impl<'js> Arguments<'js> {
+    /// Adds one.
+    pub(crate) fn push(&mut self, value: impl IntoJs<'js>) -> rquickjs::Result<()> {
+        self.values.push(value.into_js(&self.ctx)?);
+        Ok(())
+    }
+}
+
+/// Evaluates a module of the library.
+fn evaluate_library<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>> {
+    let promise = Module::import(ctx, name).catch(ctx).map_err(|error| anyhow!(describe(&error, &Positions::default())))?;
+    let module = promise.finish::<Object>().catch(ctx);
+    module.map_err(|error| anyhow!("the engine's library failed in {name}: {}", describe(&error, &Positions::default())))
+}
+
+/// Evaluates a script to its end, and returns its namespace.
+fn evaluate<'js>(ctx: &Ctx<'js>, name: &str, source: Vec<u8>, positions: &Positions) -> Result<Object<'js>> {
+    let fail = |error: CaughtError<'_>| anyhow!(describe(&error, positions));
+    let module = Module::declare(ctx.clone(), name, source).catch(ctx).map_err(fail)?;
+    let (module, promise) = module.eval().catch(ctx).map_err(fail)?;
+    match promise.finish::<()>() {
+        Err(rquickjs::Error::WouldBlock) => Err(anyhow!(
+            "the script's top level awaits something that does not settle: nothing answers there, as the script runs \
+             before any room starts; await in onStart instead"
+        )),
+        ended => ended.catch(ctx).map_err(fail),
+    }?;
+    module.namespace().context("the script has no exports")
+}
+
+/// Tells the dispatcher about promises that are rejected while nobody handles them.
+fn track_rejections<'js>(runtime: &Runtime, ctx: &Ctx<'js>, dispatch: &Object<'js>) -> Result<()> {
+    let rejected = Persistent::save(ctx, dispatch.get::<_, Function>("rejected")?);
+    let held = OnceCell::from(rejected);
+    runtime.set_host_promise_rejection_tracker(Some(Box::new(move |ctx, promise, reason, handled| {
+        let Some(rejected) = held.get().and_then(|held| held.clone().restore(&ctx).ok()) else {
+            return;
+        };
+        // The tracker has nobody to tell; the dispatcher's function does not throw.
+        let _ = rejected.call::<_, ()>((promise, reason, handled));
+    })));
+    Ok(())
+}
+
+/// The text of a script's error: its message and its stack.
+fn describe(error: &CaughtError<'_>, positions: &Positions) -> String {
+    match error {
+        CaughtError::Error(error) => error.to_string(),
+        CaughtError::Exception(error) => {
+            let name: Option<String> = error.as_object().get("name").ok();
+            let message = error.message().unwrap_or_default();
+            let mut text = match name.filter(|name| !name.is_empty()) {
+                Some(name) if message.is_empty() => name,
+                Some(name) => format!("{name}: {message}"),
+                None => message,
+            };
+            let stack = error.stack().unwrap_or_default();
+            let stack = positions.rewrite(stack.trim_end());
+            if !stack.is_empty() {
+                text.push('\n');
+                text.push_str(&stack);
+            }
+            text
+        }
+        CaughtError::Value(value) => match value.as_string().and_then(|text| text.to_string().ok()) {
+            Some(text) => format!("the script threw {text:?}, which is not an Error"),
+            None => format!("the script threw a value that is not an Error ({})", value.type_name()),
+        },
+    }
+}
+
+/// Checks a script as a build does: evaluates it with the library, and drops the heap.
+///
+/// # Errors
+/// What [`Script`] has that cannot become a room, with the author's file and line.
+pub fn check(script: Script) -> Result<()> {
+    Engine::boot(script).map(drop)
+}

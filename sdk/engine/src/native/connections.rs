@@ -1,0 +1,179 @@
+//! Clients, log and the room itself, for the library.
+//!
+//! Owns the functions about connections, savepoints, names, variables, the log and the clock. Invariant: a refusal of the
+//! host becomes an error with its code. It does not know the objects that authors see.
+
+use room_sdk::host::{ConnectionData, Current, Host as _};
+use room_sdk::log::Level;
+use room_sdk::{ConnectionError, Result as SdkResult};
+use rquickjs::prelude::Opt;
+use rquickjs::{Ctx, Object, Result};
+
+use super::natives;
+use crate::mode::{Mode, in_hook, in_room, running};
+use crate::values::{Bytes, Said, Text, failed, number, refuse, response_out};
+
+natives! {
+    "connections" => connections,
+    "connectionIds" => connection_ids,
+    "connection" => connection,
+    "send" => send,
+    "broadcast" => broadcast,
+    "close" => close,
+    "setState" => set_state,
+    "party" => party,
+    "name" => name,
+    "savepoint" => savepoint,
+    "rollBack" => roll_back,
+    "release" => release,
+    "refuse" => refuse_request,
+    "addResponseHeader" => add_response_header,
+    "log" => log,
+    "now" => now,
+    "vars" => vars,
+    "mode" => mode,
+}
+
+fn code(error: &ConnectionError) -> &'static str {
+    match error {
+        ConnectionError::NotFound => "not-found",
+        ConnectionError::StateTooLarge(_) => "state-too-large",
+        ConnectionError::MessageTooLarge(_) => "message-too-large",
+        ConnectionError::TooManySends { .. } => "too-many-sends",
+        ConnectionError::InvalidClose(_) => "invalid-close",
+        _ => "refused",
+    }
+}
+
+fn told<T>(ctx: &Ctx<'_>, result: SdkResult<T, ConnectionError>) -> Result<T> {
+    result.map_err(|error| failed(ctx, code(&error), error))
+}
+
+fn describe<'js>(ctx: &Ctx<'js>, data: ConnectionData) -> Result<Object<'js>> {
+    let object = Object::new(ctx.clone())?;
+    object.set("id", data.id)?;
+    object.set("uri", data.uri)?;
+    object.set("tags", data.tags)?;
+    object.set("state", Bytes(data.state))?;
+    Ok(object)
+}
+
+fn connections<'js>(ctx: Ctx<'js>, tag: Opt<Option<Text>>) -> Result<Vec<Object<'js>>> {
+    in_room(&ctx)?;
+    let tag = tag.0.flatten();
+    let list = Current::connections(tag.as_ref().map(|tag| tag.0.as_str()));
+    list.into_iter().map(|data| describe(&ctx, data)).collect()
+}
+
+fn connection_ids(ctx: Ctx<'_>, tag: Opt<Option<Text>>) -> Result<Vec<String>> {
+    in_room(&ctx)?;
+    let tag = tag.0.flatten();
+    Ok(Current::connection_ids(tag.as_ref().map(|tag| tag.0.as_str())))
+}
+
+fn connection<'js>(ctx: Ctx<'js>, id: Text) -> Result<Option<Object<'js>>> {
+    in_room(&ctx)?;
+    Current::connection(&id.0).map(|data| describe(&ctx, data)).transpose()
+}
+
+fn send(ctx: Ctx<'_>, id: Text, message: Said) -> Result<()> {
+    in_room(&ctx)?;
+    told(&ctx, Current::send(&id.0, message.0))
+}
+
+fn broadcast(ctx: Ctx<'_>, message: Said, tag: Option<Text>, without: Vec<Text>) -> Result<()> {
+    in_room(&ctx)?;
+    let without: Vec<String> = without.into_iter().map(|id| id.0).collect();
+    told(&ctx, Current::broadcast(message.0, tag.as_ref().map(|tag| tag.0.as_str()), &without))
+}
+
+fn close(ctx: Ctx<'_>, id: Text, code: u16, reason: Text) -> Result<()> {
+    in_room(&ctx)?;
+    told(&ctx, Current::close(&id.0, code, &reason.0))
+}
+
+fn set_state(ctx: Ctx<'_>, id: Text, state: Bytes) -> Result<()> {
+    in_room(&ctx)?;
+    told(&ctx, Current::set_state(&id.0, &state.0))
+}
+
+fn party(ctx: Ctx<'_>) -> Result<String> {
+    in_room(&ctx)?;
+    Ok(Current::party())
+}
+
+fn name(ctx: Ctx<'_>) -> Result<String> {
+    in_room(&ctx)?;
+    Ok(Current::name())
+}
+
+fn savepoint(ctx: Ctx<'_>) -> Result<u32> {
+    in_room(&ctx)?;
+    Current::savepoint().map_err(|error| failed(&ctx, "too-deep", error))
+}
+
+fn roll_back(ctx: Ctx<'_>, savepoint: u32) -> Result<()> {
+    in_room(&ctx)?;
+    Current::roll_back(savepoint);
+    Ok(())
+}
+
+fn release(ctx: Ctx<'_>, savepoint: u32) -> Result<()> {
+    in_room(&ctx)?;
+    Current::release(savepoint);
+    Ok(())
+}
+
+fn refuse_request(ctx: Ctx<'_>, response: Object<'_>) -> Result<()> {
+    in_room(&ctx)?;
+    Current::refuse(response_out(&response)?.into());
+    Ok(())
+}
+
+fn add_response_header(ctx: Ctx<'_>, name: Text, value: Text) -> Result<()> {
+    in_hook(&ctx)?;
+    Current::add_response_header(&name.0.to_ascii_lowercase(), value.0.as_bytes());
+    Ok(())
+}
+
+fn log<'js>(ctx: Ctx<'js>, level: Text, message: Text, fields: Opt<Option<Object<'js>>>) -> Result<()> {
+    if Mode::now() == Mode::Global {
+        // There is no room whose log it could be in; a script that logs as it is evaluated is not refused.
+        return Ok(());
+    }
+    let level = match level.0.as_str() {
+        "trace" => Level::Trace,
+        "debug" => Level::Debug,
+        "info" => Level::Info,
+        "warn" => Level::Warn,
+        "error" => Level::Error,
+        other => return Err(refuse(&ctx, "invalid-level", &format!("{other:?} is not a level of the log"))),
+    };
+    let mut pairs = Vec::new();
+    if let Some(fields) = fields.0.flatten() {
+        for entry in fields.props::<String, Text>() {
+            pairs.push(entry?);
+        }
+    }
+    let pairs: Vec<(&str, String)> = pairs.iter().map(|(name, text)| (name.as_str(), text.0.clone())).collect();
+    Current::log(level, &message.0, &pairs);
+    Ok(())
+}
+
+fn now(ctx: Ctx<'_>) -> Result<f64> {
+    running(&ctx)?;
+    Ok(number(Current::now_ms()))
+}
+
+fn vars<'js>(ctx: Ctx<'js>) -> Result<Object<'js>> {
+    running(&ctx)?;
+    let object = Object::new(ctx)?;
+    for (name, value) in Current::vars() {
+        object.set(name, value)?;
+    }
+    Ok(object)
+}
+
+fn mode() -> &'static str {
+    Mode::now().name()
+}
