@@ -1,0 +1,167 @@
+// What rooms and hooks have around them: the environment, the state of a Durable Object, and what only this server adds.
+//
+// Owns `ctx`, `env` and the members that a PartyKit room and a PartyServer have in common. Invariant: nothing here is
+// read before a room or a hook runs. It does not know which class the room is.
+
+import * as native from "room:native";
+import { decode, encode } from "./codec.js";
+import { all, Connection, outgoing } from "./connection.js";
+import { describe, RoomError } from "./errors.js";
+import { call, Party, RoomId, rooms } from "./outcalls.js";
+import { Storage, timeOf } from "./storage.js";
+import { block } from "./gate.js";
+
+/** The classes of the module that can be parties, by the names of their exports. @type {string[]} */
+let bindings = [];
+/** @type {Record<string, any> | null} */
+let environment = null;
+
+/** Names the exported classes, which `env` has as parties. @param {string[]} names */
+export function bind(names) {
+  bindings = names;
+  environment = null;
+}
+
+/** The variables of the project, and its exported classes as parties. */
+export function currentEnv() {
+  if (environment === null) {
+    environment = {};
+    for (const name of bindings) environment[name] = new Party(name);
+    Object.assign(environment, native.vars());
+  }
+  return environment;
+}
+
+/** The environment before anything runs: it is read when it is used. */
+export const env = new Proxy(/** @type {Record<string, any>} */ ({}), {
+  get: (_, name) => Reflect.get(currentEnv(), name),
+  has: (_, name) => Reflect.has(currentEnv(), name),
+  ownKeys: () => Reflect.ownKeys(currentEnv()),
+  getOwnPropertyDescriptor: (_, name) => Object.getOwnPropertyDescriptor(currentEnv(), name),
+});
+
+/** Logs the rejection of a promise that nobody waits for. @param {unknown} promise */
+export function waitUntil(promise) {
+  Promise.resolve(promise).catch((error) => {
+    native.log("error", `a promise given to waitUntil() was rejected: ${describe(error)}`, {});
+  });
+}
+
+/** What a hook gets as its last argument. */
+export const hookContext = Object.freeze({ waitUntil, passThroughOnException() {}, props: Object.freeze({}) });
+
+/** The state of a Durable Object, as far as a room has it. */
+export class RoomState {
+  storage = new Storage();
+  props = {};
+  /** What is answered without the room's handler. @type {WebSocketRequestResponsePair | null} */
+  autoResponse = null;
+  #id;
+
+  get id() {
+    this.#id ??= new RoomId(native.name());
+    return this.#id;
+  }
+
+  /** @param {unknown} promise */
+  waitUntil(promise) {
+    waitUntil(promise);
+  }
+
+  /** Holds back the events of the room until a promise settles. @template T @param {() => Promise<T>} work @returns {Promise<T>} */
+  blockConcurrencyWhile(work) {
+    return block(work);
+  }
+
+  /** @param {string} [tag] @returns {Connection[]} */
+  getWebSockets(tag) {
+    return all(tag);
+  }
+
+  /** @param {Connection} connection @returns {string[]} */
+  getTags(connection) {
+    return [...connection.tags];
+  }
+
+  /** @param {WebSocketRequestResponsePair} [pair] */
+  setWebSocketAutoResponse(pair) {
+    this.autoResponse = pair ?? null;
+  }
+
+  getWebSocketAutoResponse() {
+    return this.autoResponse;
+  }
+
+  acceptWebSocket() {
+    throw new RoomError("accepted", "the server accepts WebSockets itself: use onConnect(connection, context)");
+  }
+
+  /** @param {string} [reason] */
+  abort(reason) {
+    throw new RoomError("aborted", reason ?? "the room called ctx.abort()");
+  }
+}
+
+/** A text that is answered with another one, without the room's handler. */
+export class WebSocketRequestResponsePair {
+  /** @param {string} request @param {string} response */
+  constructor(request, response) {
+    this.request = String(request);
+    this.response = String(response);
+  }
+}
+
+/** What rooms of both generations have besides. */
+export const extras = {
+  /**
+   * Schedules `onTimer`. Returns the timer's id.
+   * @param {number | Date | {at?: number | Date, after?: number, every?: number}} when @param {string} tag @param {any} [data]
+   */
+  schedule(when, tag, data) {
+    const plan = typeof when === "object" && !(when instanceof Date) && when !== null ? when : { at: when };
+    const first = plan.at !== undefined ? timeOf(plan.at, "schedule()") : native.now() + (plan.after ?? plan.every ?? 0);
+    const every = plan.every === undefined ? {} : { every: plan.every };
+    return native.schedule({ at: first, ...every, tag: String(tag), data: dataOf(data) });
+  },
+
+  /** Cancels a timer. Returns false if there is none with this id. @param {string} id @returns {boolean} */
+  cancelTimer(id) {
+    return native.cancelTimer(id);
+  },
+
+  /** The room's timers, the earliest first. */
+  timers() {
+    return native.timers().map(timerOf);
+  },
+
+  call,
+  rooms,
+};
+
+/** @param {any} data */
+function dataOf(data) {
+  return data === undefined ? new Uint8Array(0) : encode(data);
+}
+
+/** The timer of the host's record. @param {any} record */
+export function timerOf(record) {
+  return { ...record, data: record.data.length === 0 ? undefined : decode(record.data) };
+}
+
+/** Adds members to a class. @param {Function} kind @param {object} members */
+export function extend(kind, members) {
+  Object.defineProperties(
+    kind.prototype,
+    Object.fromEntries(
+      Object.entries(Object.getOwnPropertyDescriptors(members)).map(([name, property]) => [
+        name,
+        { ...property, enumerable: false },
+      ]),
+    ),
+  );
+}
+
+/** Sends a message to all connections; one that cannot be sent to is closed. @param {any} message @param {string[]} [without] */
+export function broadcast(message, without = []) {
+  native.broadcast(outgoing(message), undefined, without);
+}

@@ -1,0 +1,43 @@
+// What the engine calls.
+//
+// Owns the three steps of an event: `enter`, the jobs, which the engine runs, and `leave`. Invariant: `enter` does not
+// throw; whatever an event throws leaves by `leave`. It does not know what events are.
+//
+// - `enter` returns true if the event is complete. If jobs were left to run all the same, `leave` must be called after
+//   them, as after false.
+// - `leave` returns false if the jobs must run and `leave` be called again: events that waited run then, each as a part
+//   of the turn that can be undone alone. Otherwise it returns what the event returns.
+
+import * as events from "./events.js";
+import { handles } from "./hooks.js";
+import { choose } from "./load.js";
+import * as turns from "./turns.js";
+
+/** @type {import("./load.js").Target | null} */
+let target = null;
+
+/** Chooses the room among the exports of the author's module. @param {any} namespace @param {string} [name] */
+function load(namespace, name) {
+  target = choose(namespace, name);
+  events.use(target);
+}
+
+/** @param {string} kind @param {any[]} args @returns {boolean} */
+function enter(kind, ...args) {
+  try {
+    if (turns.calm && kind === "message") return events.calmMessage(args[0], args[1]);
+    events.enter(kind, args);
+  } catch (error) {
+    turns.failed(new turns.Handler(kind, "nothing"), error);
+  }
+  return false;
+}
+
+export default {
+  load,
+  enter,
+  leave: turns.leave,
+  rejected: turns.rejected,
+  /** Whether the module has something to say to the event of a hook. @param {string} kind */
+  handles: (kind) => target !== null && handles(target, kind),
+};

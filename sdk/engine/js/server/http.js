@@ -1,0 +1,263 @@
+// Requests and responses between the host's records and the classes of the web.
+//
+// Owns the conversion both ways, the bodies that come in pieces, and those that a room streams. Invariant: pieces of a
+// response leave in the order in which the stream gave them, each once, also if the turn that sent them is undone. It
+// does not know handlers; whoever runs them says when a turn ends.
+
+import * as native from "room:native";
+import { headerList } from "../web/headers.js";
+import { isRequest, requestBody, requestFrom } from "../web/request.js";
+import { isResponse, responseFrom, takeResponse } from "../web/response.js";
+import { readAll } from "../web/body.js";
+import { concat, viewBytes } from "../web/webidl.js";
+import { describe } from "./errors.js";
+
+export { isRequest, isResponse };
+
+/** How much of a stream one turn sends. The rest follows with the next tick. */
+const TURN_BYTES_MAX = 256 * 1024;
+/** The pause before the rest of a stream. */
+const PAUSE_MS = 10;
+
+/** @typedef {{method: string, uri: string, headers: [string, string][], body: Uint8Array}} RequestRecord */
+/** @typedef {{status: number, headers: [string, string][], body: Uint8Array}} ResponseRecord */
+/** @typedef {{status: number, headers: [string, string][], body: Uint8Array | Pump}} Answer */
+
+/** The bodies that come in pieces. @type {Map<string, ReadableStreamDefaultController>} */
+const bodies = new Map();
+/** The streams that responses send. @type {Map<string, Pump>} */
+const streams = new Map();
+/** Those that sent something in this turn. @type {Set<Pump>} */
+const sending = new Set();
+
+/**
+ * Returns the request of a record. With an id its body comes in pieces.
+ * @param {RequestRecord} record @param {string} [pieces]
+ */
+export function toRequest(record, pieces) {
+  const bodiless = record.method === "GET" || record.method === "HEAD";
+  /** @type {Uint8Array | ReadableStream | null} */
+  let body = bodiless || record.body.length === 0 ? null : record.body;
+  if (pieces !== undefined && !bodiless) {
+    body = new ReadableStream({
+      start: (controller) => void bodies.set(pieces, controller),
+      cancel: () => void bodies.delete(pieces),
+    });
+  }
+  return requestFrom({ method: record.method, url: record.uri, headers: record.headers, body });
+}
+
+/** A piece of a body came: bytes, null at its end, or why the rest does not come. */
+export function bodyPiece(id, piece) {
+  const controller = bodies.get(id);
+  if (controller === undefined) return;
+  if (piece instanceof Uint8Array) {
+    if (piece.length > 0) controller.enqueue(piece);
+    return;
+  }
+  bodies.delete(id);
+  if (piece === null) controller.close();
+  else controller.error(new TypeError(`the body of the request did not arrive: ${piece.code}`));
+}
+
+/** Returns the bytes of a body that was taken. @param {string | Uint8Array | ReadableStream} taken */
+async function bytesOfTaken(taken) {
+  if (typeof taken === "string") return native.utf8Encode(taken);
+  return taken instanceof Uint8Array ? taken : readAll(taken);
+}
+
+/** Returns the record of a request. @param {Request} request @returns {Promise<RequestRecord>} */
+export async function fromRequest(request) {
+  const body = await bytesOfTaken(requestBody(request).take());
+  return { method: request.method, uri: request.url, headers: headerList(request.headers), body };
+}
+
+/** Returns the record of a response, once its body is complete. @param {Response} response @returns {Promise<ResponseRecord>} */
+export async function wholeResponse(response) {
+  const { status, headers, body } = takeResponse(response);
+  return { status, headers, body: await bytesOfTaken(body) };
+}
+
+/** Returns the response of a record. @param {ResponseRecord} record */
+export function toResponse(record) {
+  return responseFrom(record, "");
+}
+
+/**
+ * Returns what a handler answers. Its body is a `Pump`, at work already, unless it is known.
+ * @param {any} response @param {string} who @returns {Answer}
+ */
+export function fromResponse(response, who) {
+  if (!isResponse(response)) {
+    const what = response === null ? "null" : typeof response === "object" ? "another object" : typeof response;
+    throw new TypeError(`${who} must return a Response, and returned ${what}`);
+  }
+  const { status, headers, body } = takeResponse(response);
+  if (typeof body === "string") return { status, headers, body: native.utf8Encode(body) };
+  return { status, headers, body: body instanceof Uint8Array ? body : new Pump(body.getReader()) };
+}
+
+/** Returns a response with a text. @param {number} status @param {string} text @returns {ResponseRecord} */
+export function textResponse(status, text) {
+  return { status, headers: [["content-type", "text/plain; charset=utf-8"]], body: native.utf8Encode(text) };
+}
+
+/** Returns the whole answer, if its body is complete; otherwise undefined. @param {Answer} answer */
+export function complete(answer) {
+  if (answer.body instanceof Uint8Array) return /** @type {ResponseRecord} */ (answer);
+  if (answer.body.failure !== null) throw answer.body.failure.error;
+  return answer.body.done ? { ...answer, body: answer.body.take() } : undefined;
+}
+
+/** Begins an answer whose body is not complete. @param {string} id @param {Answer} answer */
+export function begin(id, answer) {
+  const pump = /** @type {Pump} */ (answer.body);
+  native.begin(id, { ...answer, body: pump.take() });
+  pump.attach(id);
+}
+
+/** The client, or the host, ended a response. @param {string} id @param {string} reason */
+export function streamClosed(id, reason) {
+  const pump = streams.get(id);
+  streams.delete(id);
+  pump?.cancel(reason);
+  bodyPiece(id, { code: "aborted" });
+}
+
+/** The effects of this turn took place. */
+export function settle() {
+  if (sending.size === 0) return;
+  for (const pump of sending) pump.settle();
+  sending.clear();
+}
+
+/** The effects of the turn were undone: what streams sent is sent again. */
+export function repeat() {
+  for (const pump of sending) pump.repeat();
+}
+
+/** A new instance begins. */
+export function reset() {
+  bodies.clear();
+  streams.clear();
+  sending.clear();
+}
+
+/** Reads a stream, and sends what it gives. */
+class Pump {
+  done = false;
+  /** @type {{error: unknown} | null} */
+  failure = null;
+  /** @type {string | null} */
+  #id = null;
+  /** What was read before the response began. @type {Uint8Array[]} */
+  #read = [];
+  /** What this turn sent; null is the end. @type {(Uint8Array | null)[]} */
+  #sent = [];
+  #turnBytes = 0;
+  #reader;
+
+  /** @param {ReadableStreamDefaultReader} reader */
+  constructor(reader) {
+    this.#reader = reader;
+    this.#run().catch((error) => this.#fail(error));
+  }
+
+  async #run() {
+    for (;;) {
+      const { done, value } = await this.#reader.read();
+      if (done) break;
+      this.#piece(bytesOf(value));
+      if (this.#turnBytes > TURN_BYTES_MAX) {
+        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+        this.#turnBytes = 0;
+      }
+    }
+    this.done = true;
+    if (this.#id !== null) this.#send(null);
+  }
+
+  /** @param {Uint8Array} bytes */
+  #piece(bytes) {
+    this.#turnBytes += bytes.length;
+    if (this.#id === null) this.#read.push(bytes);
+    else if (bytes.length > 0) this.#send(bytes);
+  }
+
+  /** @param {Uint8Array | null} piece */
+  #send(piece) {
+    sending.add(this);
+    this.#sent.push(piece);
+    this.#pass(piece);
+  }
+
+  /** @param {Uint8Array | null} piece */
+  #pass(piece) {
+    const id = /** @type {string} */ (this.#id);
+    if (piece === null) {
+      streams.delete(id);
+      native.end(id);
+    } else {
+      native.write(id, piece);
+    }
+  }
+
+  /** @param {unknown} error */
+  #fail(error) {
+    this.failure = { error };
+    this.done = true;
+    if (this.#id === null || !streams.has(this.#id)) return;
+    native.log("error", `the stream of a response failed: ${describe(error)}`, { request: this.#id });
+    streams.delete(this.#id);
+    this.#reader.cancel(error).catch(() => {});
+    try {
+      native.end(this.#id);
+    } catch {
+      // The response is over.
+    }
+  }
+
+  /** Returns what was read so far. */
+  take() {
+    const pieces = this.#read;
+    this.#read = [];
+    if (pieces.length === 1) return pieces[0];
+    return concat(pieces);
+  }
+
+  /** From now on what is read is sent. @param {string} id */
+  attach(id) {
+    this.#id = id;
+    this.#turnBytes = 0;
+    streams.set(id, this);
+  }
+
+  /** @param {unknown} reason */
+  cancel(reason) {
+    this.done = true;
+    this.#reader.cancel(reason).catch(() => {});
+  }
+
+  settle() {
+    this.#sent.length = 0;
+  }
+
+  repeat() {
+    for (const piece of this.#sent) {
+      try {
+        this.#pass(piece);
+      } catch (error) {
+        this.#fail(error);
+        return;
+      }
+    }
+  }
+}
+
+/** @param {any} value @returns {Uint8Array} */
+function bytesOf(value) {
+  if (typeof value === "string") return native.utf8Encode(value);
+  const bytes = viewBytes(value);
+  if (bytes === undefined) throw new TypeError("the stream of a Response must give Uint8Arrays or strings");
+  return bytes;
+}

@@ -1,0 +1,525 @@
+// What belongs to a turn: handlers, their promises, and what is undone if one of them fails.
+//
+// Owns the rules. A handler's first turn is that of its event. What settles while the jobs run belongs to that turn; a
+// handler that still waits goes on in the turn of the event that settles what it waits for. Invariants: a handler that
+// fails in its first turn fails the turn; one that fails later leaves nothing of that turn's continuation, and who
+// waits for it, a request or a connection, is told. While the room starts, or is blocked, events wait in order. It does
+// not know what an event is: `events.js` does.
+
+import * as native from "room:native";
+import * as fetches from "../web/pending.js";
+import * as timers from "../web/timers.js";
+import * as connections from "./connection.js";
+import { describe, messageOf, RoomError } from "./errors.js";
+import * as gate from "./gate.js";
+import * as http from "./http.js";
+import * as outcalls from "./outcalls.js";
+import * as transactions from "./transactions.js";
+
+const PENDING = 0;
+const OK = 1;
+const FAILED = 2;
+
+/** How many handlers may wait at once. One more fails its turn. */
+const PENDING_MAX = 10_000;
+/** How many events may wait for the gate, and how many bytes of messages. One more fails its turn. */
+const QUEUE_MAX = 1024;
+const QUEUE_BYTES_MAX = 4 * 1024 * 1024;
+/** How many events that waited one turn runs. */
+const DRAIN_MAX = 64;
+/** How often one turn continues after a part of it was undone. */
+const AGAIN_MAX = 8;
+/** The code that closes a connection whose handler failed. */
+const FAILURE_CODE = 1011;
+
+/**
+ * What one event started.
+ * @typedef {"nothing" | "response" | "value"} Expects What its turn returns.
+ */
+export class Handler {
+  state = PENDING;
+  /** @type {any} */
+  value = undefined;
+  /** @type {unknown} */
+  error = undefined;
+  /** Whether its event's turn is on. */
+  first = true;
+  /** The id of the request, if its response is left open. @type {string | null} */
+  request = null;
+  /** The id of the connection that opens. @type {string | null} */
+  connection = null;
+
+  /** @param {string} kind @param {Expects} expects */
+  constructor(kind, expects) {
+    this.kind = kind;
+    this.expects = expects;
+  }
+}
+
+/** Whether nothing is to be done but to call the handler of the next message. */
+export let calm = false;
+
+/** The handler of the event whose turn is on. @type {Handler | null} */
+let own = null;
+/** The handler of an event that waited, whose part of the turn is on. @type {Handler | null} */
+let drained = null;
+/** Where the part of the turn that can be undone alone began, or -1. */
+let savepoint = -1;
+/** Handlers that wait, whose events are over. @type {Set<Handler>} */
+const pending = new Set();
+/** Those of them that settled in this turn. @type {Handler[]} */
+let finished = [];
+/** Rejections of this turn that nobody handles. @type {Map<Promise<unknown>, unknown>} */
+const rejections = new Map();
+/** Handlers whose failure is told with the next event, as this turn's effects are dropped. @type {Handler[]} */
+let owed = [];
+/** How many of them this turn told. */
+let paid = 0;
+/** Whether the effects of the turn before were dropped. */
+let lost = false;
+/** @type {"new" | "starting" | "started" | "failed"} */
+let status = "new";
+/** @type {{handler: Handler, work: () => unknown, bytes: number}[]} */
+let queue = [];
+let queueBytes = 0;
+/** What `leave` returns when it is through. @type {unknown} */
+let outcome = undefined;
+let drains = 0;
+let repeats = 0;
+/** Whether the jobs have to run again, as promises were rejected after a part of the turn was undone. */
+let continues = false;
+
+gate.onChange(() => {
+  calm = false;
+});
+
+/** A new instance begins: nothing of the one before is left. */
+export function reset() {
+  own = drained = null;
+  savepoint = -1;
+  pending.clear();
+  finished = [];
+  rejections.clear();
+  owed = [];
+  paid = 0;
+  lost = false;
+  status = "new";
+  queue = [];
+  queueBytes = 0;
+  connections.reset();
+  gate.reset();
+  http.reset();
+  outcalls.reset();
+  transactions.dropped();
+}
+
+/** An event begins. */
+export function begin() {
+  if (own !== null || drained !== null || savepoint >= 0) abandon();
+  drains = repeats = 0;
+  outcome = undefined;
+  connections.settle();
+  if (lost) {
+    lost = false;
+    restore();
+  }
+  for (const handler of owed) tell(handler);
+  paid = owed.length;
+  // Jobs that ran behind a message whose turn nobody asked about: their effects stand.
+  for (const reason of taken()) native.log("error", `unhandled rejection: ${describe(reason)}`, {});
+  const before = finished;
+  finished = [];
+  for (const handler of before) settleLater(handler);
+}
+
+/** Whether an event has to wait. */
+export function waits() {
+  if (gate.closed()) gate.expire();
+  return status !== "started" || gate.closed() || queue.length > 0 || drained !== null;
+}
+
+/** Whether the room has to be started before the next event. */
+export function isNew() {
+  return status === "new" || status === "failed";
+}
+
+/** Runs the handler of the event whose turn is on. @param {Handler} handler @param {() => unknown} work */
+export function run(handler, work) {
+  own = handler;
+  calm = false;
+  attempt(handler, work);
+}
+
+/** Starts the room: events wait until it has started. @param {Handler} handler @param {() => unknown} work */
+export function runStart(handler, work) {
+  status = "starting";
+  calm = false;
+  attempt(handler, work);
+}
+
+/** As `runStart`, for the event "start". @param {Handler} handler @param {() => unknown} work */
+export function runOwnStart(handler, work) {
+  own = handler;
+  runStart(handler, work);
+}
+
+/** Starts the room on behalf of an event that waits. @param {Handler} handler @param {() => unknown} work */
+export function runLateStart(handler, work) {
+  handler.first = false;
+  pending.add(handler);
+  mark();
+  runStart(handler, work);
+}
+
+/** The part of the turn that begins here is undone alone if a continuation fails. */
+export function mark() {
+  calm = false;
+  if (savepoint < 0) savepoint = native.savepoint();
+}
+
+/** @param {Handler} handler @param {() => unknown} work */
+function attempt(handler, work) {
+  let result;
+  try {
+    result = work();
+  } catch (error) {
+    settled(handler, FAILED, error);
+    return;
+  }
+  if (isThenable(result)) follow(handler, result);
+  else settled(handler, OK, result);
+}
+
+/** The handler of the event whose turn is on has returned a promise. @param {Handler} handler @param {any} result */
+export function runs(handler, result) {
+  own = handler;
+  calm = false;
+  follow(handler, result);
+}
+
+/** @param {Handler} handler @param {any} result */
+function follow(handler, result) {
+  Promise.resolve(result).then(
+    (value) => settled(handler, OK, value),
+    (error) => settled(handler, FAILED, error),
+  );
+}
+
+/** @param {any} value */
+export function isThenable(value) {
+  return value !== null && typeof value === "object" && typeof value.then === "function";
+}
+
+/** The handler of a message threw. @param {Handler} handler @param {unknown} error */
+export function failed(handler, error) {
+  own = handler;
+  calm = false;
+  settled(handler, FAILED, error);
+}
+
+/** @param {Handler} handler @param {number} state @param {any} result */
+function settled(handler, state, result) {
+  handler.state = state;
+  if (state === OK) handler.value = result;
+  else handler.error = result;
+  if (handler.kind === "start") status = state === OK ? "started" : "failed";
+  if (handler.first) return;
+  calm = false;
+  pending.delete(handler);
+  finished.push(handler);
+}
+
+/** The engine found a rejection that nobody handles, or that one is handled now. */
+export function rejected(promise, reason, handled) {
+  if (handled) rejections.delete(promise);
+  else rejections.set(promise, reason);
+  calm = false;
+}
+
+/** @returns {unknown[]} */
+function taken() {
+  if (rejections.size === 0) return [];
+  const reasons = [...rejections.values()];
+  rejections.clear();
+  return reasons;
+}
+
+/**
+ * The jobs have run. Returns what the turn returns, or false if the jobs must run again and `leave` be called again.
+ * Throws if the turn fails.
+ */
+export function leave() {
+  continues = false;
+  if (drained !== null) leaveDrained();
+  else leaveOwn();
+  if (continues) return false;
+  if (queue.length > 0 && drainNext()) return false;
+  owed.splice(0, paid);
+  paid = 0;
+  http.settle();
+  connections.settle();
+  calm = status === "started" && !gate.closed() && queue.length === 0 && owed.length === 0 && rejections.size === 0;
+  const value = outcome;
+  outcome = undefined;
+  return value;
+}
+
+/** Undoes transactions that are at work. Returns whether the jobs have to run again, which learn of it. */
+function endTransactions() {
+  if (!transactions.endOfTurn() || repeats === AGAIN_MAX) return false;
+  restore();
+  repeats += 1;
+  continues = true;
+  return true;
+}
+
+function leaveOwn() {
+  if (endTransactions()) return;
+  const handler = own;
+  own = null;
+  const loose = taken();
+  try {
+    if (handler !== null && handler.state === FAILED) throw handler.error;
+    const [failure] = [...loose, ...finished.filter(({ state }) => state === FAILED).map(({ error }) => error)];
+    const broken = loose.length > 0 || finished.some(({ state }) => state === FAILED);
+    if (broken && (savepoint < 0 || (handler !== null && handler.kind !== "tick"))) throw failure;
+    if (broken) undo(loose);
+    if (handler !== null) outcome = conclude(handler);
+  } catch (error) {
+    if (handler?.kind === "start") status = "new";
+    abandon();
+    throw error;
+  }
+  keepPart();
+}
+
+/** Keeps the part of the turn since the savepoint, and tells who waits for what settled in it. */
+function keepPart() {
+  if (savepoint >= 0 && !continues) release();
+  const settledNow = finished;
+  finished = [];
+  for (const handler of settledNow) settleLater(handler);
+}
+
+function release() {
+  native.release(savepoint);
+  savepoint = -1;
+}
+
+/** Returns what the turn of a handler's event returns. @param {Handler} handler */
+function conclude(handler) {
+  const { expects, state } = handler;
+  if (expects === "value") {
+    if (state === OK) return handler.value;
+    throw new RoomError("not-settled", UNSETTLED[handler.kind] ?? `the handler of "${handler.kind}" must settle in its turn`);
+  }
+  if (expects === "response") {
+    if (handler.request === null && state === OK) {
+      const whole = http.complete(handler.value);
+      if (whole !== undefined) return whole;
+    }
+    handler.request ??= native.defer();
+    if (state === OK) http.begin(handler.request, handler.value);
+    else keep(handler);
+    return { later: true };
+  }
+  if (state === PENDING) keep(handler);
+  return undefined;
+}
+
+const HOOK = "a hook must settle by itself: in a hook only fetch() is waited for, and timers do not run";
+
+/** @type {Record<string, string>} */
+const UNSETTLED = {
+  tags: "getConnectionTags must settle in its turn: it may await the storage, and not fetch() or a timer",
+  call: "onCall, and a method that another room calls, must settle in its turn: it may await the storage, and not fetch() or a timer",
+  beforeConnect: HOOK,
+  beforeRequest: HOOK,
+  fetch: HOOK,
+  socket: HOOK,
+};
+
+/** The handler waits for a later event. @param {Handler} handler */
+function keep(handler) {
+  if (pending.size >= PENDING_MAX) {
+    throw new RoomError("too-many-handlers", `${PENDING_MAX} handlers wait already for their promises to settle`);
+  }
+  handler.first = false;
+  pending.add(handler);
+}
+
+/** Undoes the part of the turn since the savepoint, and tells who waits. @param {unknown[]} loose */
+function undo(loose) {
+  native.rollBack(savepoint);
+  savepoint = -1;
+  transactions.dropped();
+  connections.forget();
+  for (const reason of loose) native.log("error", `unhandled rejection: ${describe(reason)}`, {});
+  const settledNow = finished;
+  finished = [];
+  for (const handler of settledNow) {
+    if (handler.state === FAILED) report(handler);
+    else handler.error = new RoomError("undone", "another handler failed in the turn in which this one ended");
+    handler.state = FAILED;
+    tell(handler);
+  }
+  if (restore() && repeats < AGAIN_MAX) {
+    // Promises were rejected: what waits for them goes on in a part of its own.
+    repeats += 1;
+    continues = true;
+    savepoint = native.savepoint();
+  }
+}
+
+/** Effects were dropped that promises, timers and streams count on. Returns whether promises were rejected. */
+function restore() {
+  http.repeat();
+  timers.rearm(native.now());
+  const waiting = [...outcalls.waitingFor(), ...fetches.waitingFor().map(({ id }) => id)];
+  if (waiting.length === 0) return false;
+  const known = new Set(native.outcalls().map(({ id }) => id));
+  const undone = waiting.filter((id) => !known.has(id));
+  const failure = { code: "undone", message: "the request was not made: the turn that asked for it failed" };
+  for (const id of undone) outcalls.settle(id, failure) || fetches.settle(id, failure);
+  return undone.length > 0;
+}
+
+/** The turn's effects are dropped. */
+function abandon() {
+  for (const handler of finished) {
+    if (handler.state === FAILED) report(handler);
+    else handler.error = new RoomError("undone", "the turn in which this handler ended failed");
+    handler.state = FAILED;
+    owed.push(handler);
+  }
+  if (drained !== null) {
+    drained.state = FAILED;
+    owed.push(drained);
+  }
+  own = drained = null;
+  finished = [];
+  paid = 0;
+  savepoint = -1;
+  continues = false;
+  lost = true;
+  calm = false;
+  transactions.dropped();
+  connections.forget();
+}
+
+/** @param {Handler} handler */
+function report(handler) {
+  const what = handler.request === null ? {} : { request: handler.request };
+  const whose = handler.connection === null ? {} : { connection: handler.connection };
+  native.log("error", `"${handler.kind}" failed: ${describe(handler.error)}`, { event: handler.kind, ...what, ...whose });
+}
+
+/** A handler settled whose event is over: its response leaves. @param {Handler} handler */
+function settleLater(handler) {
+  if (handler.state === FAILED) {
+    report(handler);
+    tell(handler);
+    return;
+  }
+  if (handler.expects !== "response" || handler.request === null) return;
+  try {
+    const whole = http.complete(handler.value);
+    if (whole !== undefined) native.respond(handler.request, whole);
+    else http.begin(handler.request, handler.value);
+  } catch (error) {
+    handler.state = FAILED;
+    handler.error = error;
+    report(handler);
+    tell(handler);
+  }
+}
+
+/** Who waits for a handler that failed is told. @param {Handler} handler */
+function tell(handler) {
+  try {
+    if (handler.request !== null) native.respond(handler.request, failureResponse(handler.error));
+    else if (handler.connection !== null) native.close(handler.connection, FAILURE_CODE, "the room failed");
+  } catch {
+    // The client has left.
+  }
+}
+
+/** The response to a request whose handler failed: an error may say its status. @param {unknown} error */
+export function failureResponse(error) {
+  const status = statusOf(error);
+  return status === undefined ? http.textResponse(500, "the room failed") : http.textResponse(status, messageOf(error));
+}
+
+/** The status that an error has as its code, if it is one. @param {any} error @returns {number | undefined} */
+export function statusOf(error) {
+  const code = error?.code;
+  return Number.isInteger(code) && code >= 400 && code <= 599 ? code : undefined;
+}
+
+/** An event waits until the room has started, or is not blocked. @param {Handler} handler @param {() => unknown} work @param {number} [bytes] */
+export function enqueue(handler, work, bytes = 0) {
+  calm = false;
+  if (queue.length >= QUEUE_MAX || queueBytes + bytes > QUEUE_BYTES_MAX) {
+    const bound = queue.length >= QUEUE_MAX ? `${QUEUE_MAX} events` : `${QUEUE_BYTES_MAX} bytes of messages`;
+    throw new RoomError("too-many-events", `the room is ${status === "started" ? "blocked" : "starting"}, and ${bound} wait already`);
+  }
+  if (handler.expects === "response") {
+    handler.request = native.defer();
+    outcome = { later: true };
+  }
+  queue.push({ handler, work, bytes });
+  queueBytes += bytes;
+}
+
+/** Begins the next event that waited. Returns false if none can begin. */
+function drainNext() {
+  if (gate.closed() || status === "starting") return false;
+  if (status !== "started") {
+    failQueue();
+    return false;
+  }
+  if (drains === DRAIN_MAX) {
+    // A tick brings the next turn.
+    setTimeout(() => {}, 1);
+    return false;
+  }
+  drains += 1;
+  const { handler, work, bytes } = /** @type {any} */ (queue.shift());
+  queueBytes -= bytes;
+  drained = handler;
+  savepoint = native.savepoint();
+  attempt(handler, work);
+  return true;
+}
+
+/** The room did not start: those that wait for it are told. */
+function failQueue() {
+  const all = queue;
+  queue = [];
+  queueBytes = 0;
+  for (const { handler } of all) {
+    handler.error = new RoomError("not-started", "the room did not start");
+    report(handler);
+    tell(handler);
+  }
+}
+
+function leaveDrained() {
+  if (endTransactions()) return;
+  const handler = /** @type {Handler} */ (drained);
+  drained = null;
+  const loose = taken();
+  handler.first = false;
+  if (handler.state === PENDING) pending.add(handler);
+  else finished.push(handler);
+  if (loose.length > 0 || finished.some(({ state }) => state === FAILED)) {
+    if (loose.length > 0 && handler.state === PENDING) {
+      pending.delete(handler);
+      handler.state = FAILED;
+      handler.error = loose[0];
+      finished.push(handler);
+    }
+    undo(loose);
+  }
+  keepPart();
+}
