@@ -25,9 +25,9 @@ export function bind(names) {
 /** The variables of the project, and its exported classes as parties. */
 export function currentEnv() {
   if (environment === null) {
-    environment = {};
-    for (const name of bindings) environment[name] = new Party(name);
-    Object.assign(environment, native.vars());
+    const variables = native.vars();
+    const named = Object.fromEntries(bindings.map((name) => [name, new Party(name)]));
+    environment = Object.assign(named, variables);
   }
   return environment;
 }

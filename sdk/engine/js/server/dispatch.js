@@ -11,6 +11,7 @@
 import * as events from "./events.js";
 import { handles } from "./hooks.js";
 import { choose } from "./load.js";
+import { Handler } from "./handler.js";
 import * as turns from "./turns.js";
 
 /** @type {import("./load.js").Target | null} */
@@ -22,13 +23,13 @@ function load(namespace, name) {
   events.use(target);
 }
 
-/** @param {string} kind @param {any[]} args @returns {boolean} */
-function enter(kind, ...args) {
+/** @param {string} kind What the event has beside it depends on its kind. @returns {boolean} */
+function enter(kind, a, b, c, d) {
   try {
-    if (turns.calm && kind === "message") return events.calmMessage(args[0], args[1]);
-    events.enter(kind, args);
+    if (turns.calm && kind === "message") return events.calmMessage(a, b);
+    events.enter(kind, a, b, c, d);
   } catch (error) {
-    turns.failed(new turns.Handler(kind, "nothing"), error);
+    turns.failed(new Handler(kind, "nothing"), error);
   }
   return false;
 }

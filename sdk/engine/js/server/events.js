@@ -12,12 +12,12 @@ import * as connections from "./connection.js";
 import { timerOf } from "./context.js";
 import { messageOf, RoomError } from "./errors.js";
 import * as gate from "./gate.js";
+import { failureResponse, Handler, statusOf } from "./handler.js";
 import * as hooks from "./hooks.js";
 import * as http from "./http.js";
 import * as outcalls from "./outcalls.js";
 import * as turns from "./turns.js";
 
-const { Handler } = turns;
 
 /** The most tags of a connection, its id included, and the most characters of one. */
 const TAGS_MAX = 10;
@@ -68,11 +68,11 @@ function exactBuffer(bytes) {
   return buffer.byteLength === bytes.byteLength ? /** @type {ArrayBuffer} */ (buffer) : bytes.slice().buffer;
 }
 
-/** An event begins. @param {string} kind @param {any[]} args */
-export function enter(kind, args) {
+/** An event begins. @param {string} kind */
+export function enter(kind, a, b, c, d) {
   const hook = HOOKS[kind];
   if (hook !== undefined) {
-    turns.run(new Handler(kind, "value"), () => hook(...args));
+    turns.run(new Handler(kind, "value"), () => hook(a, b));
     return;
   }
   if (kind === "start") {
@@ -83,7 +83,7 @@ export function enter(kind, args) {
   turns.begin();
   const event = EVENTS[kind];
   if (event === undefined) throw new TypeError(`the event "${kind}" is unknown`);
-  event(...args);
+  event(a, b, c, d);
 }
 
 function startRoom() {
@@ -103,7 +103,7 @@ const HOOKS = {
 
 /**
  * Runs a handler now, or when the room is ready.
- * @param {import("./turns.js").Handler} handler @param {() => unknown} work @param {number} [bytes]
+ * @param {Handler} handler @param {() => unknown} work @param {number} [bytes]
  */
 function handle(handler, work, bytes) {
   if (!turns.waits()) {
@@ -118,7 +118,7 @@ function restart() {
   turns.runLateStart(new Handler("start", "nothing"), startRoom);
 }
 
-/** An event that the host repeats if its turn fails. @param {import("./turns.js").Handler} handler @param {() => unknown} work */
+/** An event that the host repeats if its turn fails. @param {Handler} handler @param {() => unknown} work */
 function handleNow(handler, work) {
   if (turns.waits()) {
     throw new RoomError(
@@ -173,7 +173,7 @@ function answering(answer) {
 
 /** @param {any} error */
 function refused(error) {
-  if (turns.statusOf(error) !== undefined) native.refuse(turns.failureResponse(error));
+  if (statusOf(error) !== undefined) native.refuse(failureResponse(error));
   throw error;
 }
 
@@ -292,9 +292,9 @@ const EVENTS = {
     if (room.has("onChunk")) handleNow(new Handler("chunk", "nothing"), () => room.it.onChunk(chunk));
   },
 
-  body(id, piece) {
+  body(id, bytes, end) {
     turns.mark();
-    http.bodyPiece(id, piece);
+    http.bodyPiece(id, bytes, end);
   },
 
   streamClose(id, reason) {

@@ -47,17 +47,19 @@ export function toRequest(record, pieces) {
   return requestFrom({ method: record.method, url: record.uri, headers: record.headers, body });
 }
 
-/** A piece of a body came: bytes, null at its end, or why the rest does not come. */
-export function bodyPiece(id, piece) {
+/**
+ * A piece of a body came.
+ * @param {string} id @param {Uint8Array} bytes
+ * @param {string | null | undefined} end "complete" if it is the last, or why the rest does not come.
+ */
+export function bodyPiece(id, bytes, end) {
   const controller = bodies.get(id);
   if (controller === undefined) return;
-  if (piece instanceof Uint8Array) {
-    if (piece.length > 0) controller.enqueue(piece);
-    return;
-  }
+  if (bytes.length > 0) controller.enqueue(bytes);
+  if (end === null || end === undefined) return;
   bodies.delete(id);
-  if (piece === null) controller.close();
-  else controller.error(new TypeError(`the body of the request did not arrive: ${piece.code}`));
+  if (end === "complete") controller.close();
+  else controller.error(new TypeError(`the body of the request did not arrive: ${end}`));
 }
 
 /** Returns the bytes of a body that was taken. @param {string | Uint8Array | ReadableStream} taken */
@@ -116,12 +118,17 @@ export function begin(id, answer) {
   pump.attach(id);
 }
 
+/** An answer does not leave: nothing reads its stream any more. @param {Answer | undefined} answer */
+export function discard(answer) {
+  if (answer?.body instanceof Pump) answer.body.cancel("the turn failed");
+}
+
 /** The client, or the host, ended a response. @param {string} id @param {string} reason */
 export function streamClosed(id, reason) {
   const pump = streams.get(id);
   streams.delete(id);
   pump?.cancel(reason);
-  bodyPiece(id, { code: "aborted" });
+  bodyPiece(id, new Uint8Array(0), "aborted");
 }
 
 /** The effects of this turn took place. */
@@ -235,6 +242,8 @@ class Pump {
   /** @param {unknown} reason */
   cancel(reason) {
     this.done = true;
+    if (this.#id !== null) streams.delete(this.#id);
+    sending.delete(this);
     this.#reader.cancel(reason).catch(() => {});
   }
 

@@ -10,15 +10,12 @@ import * as native from "room:native";
 import * as fetches from "../web/pending.js";
 import * as timers from "../web/timers.js";
 import * as connections from "./connection.js";
-import { describe, messageOf, RoomError } from "./errors.js";
+import { describe, RoomError } from "./errors.js";
 import * as gate from "./gate.js";
+import { FAILED, Handler, OK, PENDING, report, settleLater, tell, valueOf } from "./handler.js";
 import * as http from "./http.js";
 import * as outcalls from "./outcalls.js";
 import * as transactions from "./transactions.js";
-
-const PENDING = 0;
-const OK = 1;
-const FAILED = 2;
 
 /** How many handlers may wait at once. One more fails its turn. */
 const PENDING_MAX = 10_000;
@@ -29,32 +26,6 @@ const QUEUE_BYTES_MAX = 4 * 1024 * 1024;
 const DRAIN_MAX = 64;
 /** How often one turn continues after a part of it was undone. */
 const AGAIN_MAX = 8;
-/** The code that closes a connection whose handler failed. */
-const FAILURE_CODE = 1011;
-
-/**
- * What one event started.
- * @typedef {"nothing" | "response" | "value"} Expects What its turn returns.
- */
-export class Handler {
-  state = PENDING;
-  /** @type {any} */
-  value = undefined;
-  /** @type {unknown} */
-  error = undefined;
-  /** Whether its event's turn is on. */
-  first = true;
-  /** The id of the request, if its response is left open. @type {string | null} */
-  request = null;
-  /** The id of the connection that opens. @type {string | null} */
-  connection = null;
-
-  /** @param {string} kind @param {Expects} expects */
-  constructor(kind, expects) {
-    this.kind = kind;
-    this.expects = expects;
-  }
-}
 
 /** Whether nothing is to be done but to call the handler of the next message. */
 export let calm = false;
@@ -115,7 +86,15 @@ export function reset() {
 
 /** An event begins. */
 export function begin() {
-  if (own !== null || drained !== null || savepoint >= 0) abandon();
+  if (own !== null) abandon();
+  if (drained !== null) {
+    // The jobs of its part of the turn run with this event.
+    drained.first = false;
+    if (drained.state === PENDING) pending.add(drained);
+    else finished.push(drained);
+    drained = null;
+  }
+  savepoint = -1;
   drains = repeats = 0;
   outcome = undefined;
   connections.settle();
@@ -287,6 +266,7 @@ function leaveOwn() {
     if (handler !== null) outcome = conclude(handler);
   } catch (error) {
     if (handler?.kind === "start") status = "new";
+    if (handler?.expects === "response") http.discard(handler.value);
     abandon();
     throw error;
   }
@@ -309,10 +289,7 @@ function release() {
 /** Returns what the turn of a handler's event returns. @param {Handler} handler */
 function conclude(handler) {
   const { expects, state } = handler;
-  if (expects === "value") {
-    if (state === OK) return handler.value;
-    throw new RoomError("not-settled", UNSETTLED[handler.kind] ?? `the handler of "${handler.kind}" must settle in its turn`);
-  }
+  if (expects === "value") return valueOf(handler);
   if (expects === "response") {
     if (handler.request === null && state === OK) {
       const whole = http.complete(handler.value);
@@ -326,18 +303,6 @@ function conclude(handler) {
   if (state === PENDING) keep(handler);
   return undefined;
 }
-
-const HOOK = "a hook must settle by itself: in a hook only fetch() is waited for, and timers do not run";
-
-/** @type {Record<string, string>} */
-const UNSETTLED = {
-  tags: "getConnectionTags must settle in its turn: it may await the storage, and not fetch() or a timer",
-  call: "onCall, and a method that another room calls, must settle in its turn: it may await the storage, and not fetch() or a timer",
-  beforeConnect: HOOK,
-  beforeRequest: HOOK,
-  fetch: HOOK,
-  socket: HOOK,
-};
 
 /** The handler waits for a later event. @param {Handler} handler */
 function keep(handler) {
@@ -405,55 +370,6 @@ function abandon() {
   calm = false;
   transactions.dropped();
   connections.forget();
-}
-
-/** @param {Handler} handler */
-function report(handler) {
-  const what = handler.request === null ? {} : { request: handler.request };
-  const whose = handler.connection === null ? {} : { connection: handler.connection };
-  native.log("error", `"${handler.kind}" failed: ${describe(handler.error)}`, { event: handler.kind, ...what, ...whose });
-}
-
-/** A handler settled whose event is over: its response leaves. @param {Handler} handler */
-function settleLater(handler) {
-  if (handler.state === FAILED) {
-    report(handler);
-    tell(handler);
-    return;
-  }
-  if (handler.expects !== "response" || handler.request === null) return;
-  try {
-    const whole = http.complete(handler.value);
-    if (whole !== undefined) native.respond(handler.request, whole);
-    else http.begin(handler.request, handler.value);
-  } catch (error) {
-    handler.state = FAILED;
-    handler.error = error;
-    report(handler);
-    tell(handler);
-  }
-}
-
-/** Who waits for a handler that failed is told. @param {Handler} handler */
-function tell(handler) {
-  try {
-    if (handler.request !== null) native.respond(handler.request, failureResponse(handler.error));
-    else if (handler.connection !== null) native.close(handler.connection, FAILURE_CODE, "the room failed");
-  } catch {
-    // The client has left.
-  }
-}
-
-/** The response to a request whose handler failed: an error may say its status. @param {unknown} error */
-export function failureResponse(error) {
-  const status = statusOf(error);
-  return status === undefined ? http.textResponse(500, "the room failed") : http.textResponse(status, messageOf(error));
-}
-
-/** The status that an error has as its code, if it is one. @param {any} error @returns {number | undefined} */
-export function statusOf(error) {
-  const code = error?.code;
-  return Number.isInteger(code) && code >= 400 && code <= 599 ? code : undefined;
 }
 
 /** An event waits until the room has started, or is not blocked. @param {Handler} handler @param {() => unknown} work @param {number} [bytes] */
