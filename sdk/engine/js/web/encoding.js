@@ -154,7 +154,9 @@ export class TextDecoder {
     if (this.#fatal && (whole !== bytes.length || !text.isWellFormed())) {
       throw new TypeError("TextDecoder.decode: the bytes are not valid utf-16le");
     }
-    return text.toWellFormed() + (whole === bytes.length ? "" : "\ufffd");
+    if (whole === bytes.length) return text.toWellFormed();
+    // Half a unit is one error, together with the first half of a pair before it.
+    return `${(last >= 0xd800 && last <= 0xdbff ? text.slice(0, -1) : text).toWellFormed()}\ufffd`;
   }
 }
 expose(TextDecoder, "TextDecoder", ["encoding", "fatal", "ignoreBOM", "decode"]);

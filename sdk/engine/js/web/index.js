@@ -7,6 +7,7 @@
 import { AbortController, AbortSignal } from "./abort.js";
 import { Blob, File } from "./blob.js";
 import { console } from "./console.js";
+import { Crypto, crypto, CryptoKey, SubtleCrypto } from "./crypto/index.js";
 import { DOMException } from "./dom-exception.js";
 import { atob, btoa, TextDecoder, TextEncoder } from "./encoding.js";
 import { CloseEvent, CustomEvent, ErrorEvent, Event, EventTarget, MessageEvent, reportError } from "./events.js";
@@ -24,16 +25,17 @@ import {
 } from "./streams/transform.js";
 import { WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter } from "./streams/writable.js";
 import { navigator, performance, random, scheduler } from "./time.js";
+import { structuredClone } from "./structured-clone.js";
 import { clearTimeout, setInterval, setTimeout } from "./timers.js";
 import { URL, URLSearchParams } from "./url.js";
 
 const globals = {
   AbortController, AbortSignal, atob, Blob, btoa, ByteLengthQueuingStrategy, clearInterval: clearTimeout, clearTimeout,
-  CloseEvent, console, CountQueuingStrategy, CustomEvent, DOMException, ErrorEvent, Event, EventTarget, fetch, File,
+  CloseEvent, console, CountQueuingStrategy, Crypto, crypto, CryptoKey, CustomEvent, DOMException, ErrorEvent, Event, EventTarget, fetch, File,
   FormData, Headers, MessageEvent, navigator, performance, ReadableStream, ReadableStreamDefaultController,
   ReadableStreamDefaultReader, reportError, Request, Response, scheduler, self: globalThis, setInterval, setTimeout,
-  TextDecoder, TextDecoderStream, TextEncoder, TextEncoderStream, TransformStream, TransformStreamDefaultController,
-  URL, URLSearchParams, WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter,
+  structuredClone, SubtleCrypto, TextDecoder, TextDecoderStream, TextEncoder, TextEncoderStream, TransformStream,
+  TransformStreamDefaultController, URL, URLSearchParams, WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter,
 };
 for (const [name, value] of Object.entries(globals)) {
   Object.defineProperty(globalThis, name, { value, writable: true, enumerable: false, configurable: true });

@@ -1,8 +1,8 @@
 /**
  * Shows values as text for people, in the form of Node's `util.inspect`.
  *
- * Invariant: it ends for every value (depth, list and text lengths are bounded), runs no getter of the author's, and
- * never throws. It does not know the log.
+ * Invariant: it ends for every value (depth, list and text lengths are bounded), runs no getter of the author's but
+ * an error's name and message, and never throws. It does not know the log.
  */
 
 /** How deep objects in objects are shown. */
@@ -19,6 +19,8 @@ const KEY = /^[a-zA-Z_][a-zA-Z_0-9]*$/;
 const sizeOfMap = Object.getOwnPropertyDescriptor(Map.prototype, "size").get;
 const sizeOfSet = Object.getOwnPropertyDescriptor(Set.prototype, "size").get;
 const TypedArray = Object.getPrototypeOf(Uint8Array);
+/** Where the engine has the stack. */
+const inheritedStack = Object.getOwnPropertyDescriptor(Error.prototype, "stack")?.get;
 const typedName = Object.getOwnPropertyDescriptor(TypedArray.prototype, Symbol.toStringTag).get;
 
 /** Whether the function takes this value: how a built-in object shows what it is. */
@@ -101,17 +103,19 @@ function shape(context, value) {
   const name = className(value);
   let tag = "";
   const own = lookup(value, Symbol.toStringTag);
-  if (typeof own === "string") tag = own;
+  // A tag that is one of the keys is shown among them.
+  const isKey = Object.prototype.propertyIsEnumerable.call(value, Symbol.toStringTag);
+  if (typeof own === "string" && !isKey) tag = own;
   if (Array.isArray(value)) {
     const plain = name === "Array" && tag === "";
     return { braces: [`${plain ? "" : prefix(name, tag, "Array", `(${value.length})`)}[`, "]"], list: true };
   }
   if (ArrayBuffer.isView(value) && !(value instanceof DataView)) {
     const kind = typedName.call(value);
-    return { braces: [`${prefix(name, tag === kind ? "" : tag, kind, `(${value.length})`)}[`, "]"], list: true };
+    return { braces: [`${prefix(name, tag, kind, `(${value.length})`)}[`, "]"], list: true };
   }
-  if (isMap(value)) return { braces: [`${prefix(name, tag === "Map" ? "" : tag, "Map", `(${sizeOfMap.call(value)})`)}{`, "}"] };
-  if (isSet(value)) return { braces: [`${prefix(name, tag === "Set" ? "" : tag, "Set", `(${sizeOfSet.call(value)})`)}{`, "}"] };
+  if (isMap(value)) return { braces: [`${prefix(name, tag, "Map", `(${sizeOfMap.call(value)})`)}{`, "}"] };
+  if (isSet(value)) return { braces: [`${prefix(name, tag, "Set", `(${sizeOfSet.call(value)})`)}{`, "}"] };
   if (typeof value === "function") return { base: functionBase(value, name, tag), braces: ["{", "}"] };
   if (value instanceof Error) return { base: errorBase(context, value), braces: ["{", "}"], error: true };
   if (value instanceof RegExp) return { base: RegExp.prototype.toString.call(value), braces: ["{", "}"] };
@@ -150,7 +154,8 @@ function errorBase(context, value) {
   const name = typeof value.name === "string" && value.name !== "" ? value.name : className(value) ?? "Error";
   const message = typeof value.message === "string" ? value.message : "";
   const head = message === "" ? name : `${name}: ${message}`;
-  const stack = Object.getOwnPropertyDescriptor(value, "stack")?.value;
+  const own = Object.getOwnPropertyDescriptor(value, "stack");
+  const stack = own === undefined ? inheritedStack?.call(value) : own.value;
   if (typeof stack !== "string" || stack === "") return `[${head}]`;
   const frames = stack.startsWith(head) ? stack.slice(head.length) : `\n${stack}`;
   const text = `${head}${frames.trimEnd()}`;
