@@ -69,7 +69,7 @@ export class AbortSignal extends EventTarget {
 
   static any(signals) {
     const all = [...signals];
-    for (const source of all) if (!inside.is(source)) throw new TypeError("AbortSignal.any: each must be an AbortSignal");
+    if (!all.every(inside.is)) throw new TypeError("AbortSignal.any: each must be an AbortSignal");
     const signal = new AbortSignal(MAKE);
     const first = all.find((source) => source.aborted);
     if (first !== undefined) {

@@ -54,14 +54,20 @@ const WINDOWS_1252 =
 /** How many characters one call of `String.fromCharCode` makes. */
 const PIECE = 4096;
 
+/** How many bytes the character has that begins with this one; 1 if none does. */
+function sequenceSize(byte) {
+  if (byte >= 0xf0 && byte <= 0xf4) return 4;
+  if (byte >= 0xe0 && byte < 0xf0) return 3;
+  return byte >= 0xc2 && byte < 0xe0 ? 2 : 1;
+}
+
 /** Returns how many bytes at the end begin a character that is not complete. */
 function incompleteUtf8(bytes) {
   const { length } = bytes;
   for (let back = 1; back <= Math.min(3, length); back++) {
     const byte = bytes[length - back];
     if ((byte & 0xc0) === 0x80) continue;
-    const size = byte >= 0xf0 && byte <= 0xf4 ? 4 : byte >= 0xe0 && byte < 0xf0 ? 3 : byte >= 0xc2 && byte < 0xe0 ? 2 : 1;
-    if (size <= back) return 0;
+    if (sequenceSize(byte) <= back) return 0;
     if (back === 1) return 1;
     // The second byte decides whether the sequence can still become a character.
     const second = bytes[length - back + 1];
@@ -84,7 +90,7 @@ export class TextDecoder {
     const name = `${label}`.replace(/^[\t\n\f\r ]+|[\t\n\f\r ]+$/g, "").toLowerCase();
     const encoding = LABELS.get(name);
     if (encoding === undefined) {
-      throw new RangeError(`TextDecoder: the encoding "${label}" is not supported; there are utf-8, utf-16le and latin1`);
+      throw new RangeError(`TextDecoder: "${label}" is not supported; there are utf-8, utf-16le and windows-1252`);
     }
     this.#encoding = encoding;
     this.#fatal = Boolean(options?.fatal);
@@ -97,7 +103,7 @@ export class TextDecoder {
 
   decode(input = NO_BYTES, options) {
     let bytes = viewBytes(input);
-    if (bytes === undefined) throw new TypeError("TextDecoder.decode: the input must be an ArrayBuffer or a view of one");
+    if (bytes === undefined) throw new TypeError("TextDecoder.decode: the input must be a buffer or a view of one");
     const more = Boolean(options?.stream);
     if (!more && !this.#begun && this.#kept.length === 0 && this.#encoding === "utf-8") {
       return native.utf8Decode(bytes, this.#fatal, this.#ignoreBOM);
@@ -120,7 +126,9 @@ export class TextDecoder {
 
   #decode(bytes, more) {
     if (more) {
-      const left = this.#encoding === "utf-8" ? incompleteUtf8(bytes) : this.#encoding === "utf-16le" ? bytes.length & 1 : 0;
+      let left = 0;
+      if (this.#encoding === "utf-8") left = incompleteUtf8(bytes);
+      if (this.#encoding === "utf-16le") left = bytes.length & 1;
       this.#kept = bytes.slice(bytes.length - left);
       bytes = bytes.subarray(0, bytes.length - left);
     }

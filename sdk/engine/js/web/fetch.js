@@ -20,7 +20,8 @@ function checkExtras(room) {
     if (type === undefined) {
       throw new TypeError(`fetch: room.${key} is unknown; there are ${Object.keys(EXTRAS).join(", ")}`);
     }
-    if (room[key] !== undefined && typeof room[key] !== type) throw new TypeError(`fetch: room.${key} must be a ${type}`);
+    if (room[key] === undefined) continue;
+    if (typeof room[key] !== type) throw new TypeError(`fetch: room.${key} must be a ${type}`);
   }
 }
 

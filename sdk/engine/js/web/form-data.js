@@ -147,7 +147,8 @@ export function parameter(value, name) {
 }
 
 const UNESCAPES = { "%0A": "\n", "%0D": "\r", "%22": '"' };
-const unescapeName = (name) => name.replace(/%0A|%0D|%22/gi, (it) => UNESCAPES[it.toUpperCase()]).replaceAll('\\"', '"');
+const unescapeName = (name) =>
+  name.replace(/%0A|%0D|%22/gi, (it) => UNESCAPES[it.toUpperCase()]).replaceAll('\\"', '"');
 
 /** Returns the name, file name and type that a part's head gives. */
 function headOf(text) {

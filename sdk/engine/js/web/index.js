@@ -19,7 +19,8 @@ import { Response } from "./response.js";
 import "./show.js";
 import "./streams/pipe.js";
 import { ByteLengthQueuingStrategy, CountQueuingStrategy } from "./streams/queue.js";
-import { ReadableStream, ReadableStreamDefaultController, ReadableStreamDefaultReader } from "./streams/readable.js";
+import { ReadableStream, ReadableStreamDefaultController,
+  ReadableStreamDefaultReader } from "./streams/readable.js";
 import {
   TextDecoderStream, TextEncoderStream, TransformStream, TransformStreamDefaultController,
 } from "./streams/transform.js";
@@ -30,12 +31,13 @@ import { clearTimeout, setInterval, setTimeout } from "./timers.js";
 import { URL, URLSearchParams } from "./url.js";
 
 const globals = {
-  AbortController, AbortSignal, atob, Blob, btoa, ByteLengthQueuingStrategy, clearInterval: clearTimeout, clearTimeout,
-  CloseEvent, console, CountQueuingStrategy, Crypto, crypto, CryptoKey, CustomEvent, DOMException, ErrorEvent, Event, EventTarget, fetch, File,
-  FormData, Headers, MessageEvent, navigator, performance, ReadableStream, ReadableStreamDefaultController,
-  ReadableStreamDefaultReader, reportError, Request, Response, scheduler, self: globalThis, setInterval, setTimeout,
-  structuredClone, SubtleCrypto, TextDecoder, TextDecoderStream, TextEncoder, TextEncoderStream, TransformStream,
-  TransformStreamDefaultController, URL, URLSearchParams, WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter,
+  AbortController, AbortSignal, atob, Blob, btoa, ByteLengthQueuingStrategy, clearInterval: clearTimeout,
+  clearTimeout, CloseEvent, console, CountQueuingStrategy, Crypto, crypto, CryptoKey, CustomEvent, DOMException,
+  ErrorEvent, Event, EventTarget, fetch, File, FormData, Headers, MessageEvent, navigator, performance,
+  ReadableStream, ReadableStreamDefaultController, ReadableStreamDefaultReader, reportError, Request, Response,
+  scheduler, self: globalThis, setInterval, setTimeout, structuredClone, SubtleCrypto, TextDecoder, TextDecoderStream,
+  TextEncoder, TextEncoderStream, TransformStream, TransformStreamDefaultController, URL, URLSearchParams,
+  WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter,
 };
 for (const [name, value] of Object.entries(globals)) {
   Object.defineProperty(globalThis, name, { value, writable: true, enumerable: false, configurable: true });

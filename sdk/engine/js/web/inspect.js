@@ -48,11 +48,18 @@ export function inspect(value, options = {}) {
   }
 }
 
+/** Control characters, backslashes and lone surrogates. */
+const ESCAPED =
+  /[\x00-\x1f\\\x7f-\x9f]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
+
+function escape(character) {
+  const code = character.charCodeAt(0).toString(16);
+  return NAMED[character] ?? (character > "\xff" ? `\\u${code}` : `\\x${code.toUpperCase().padStart(2, "0")}`);
+}
+
 function quote(text) {
   const mark = !text.includes("'") ? "'" : !text.includes('"') ? '"' : !/[`]|\$\{/.test(text) ? "`" : "'";
-  const escaped = text.replace(/[\x00-\x1f\\\x7f-\x9f]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g,
-    (it) => NAMED[it] ?? (it > "\xff" ? `\\u${it.charCodeAt(0).toString(16).toUpperCase()}`
-      : `\\x${it.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`));
+  const escaped = text.replace(ESCAPED, escape);
   return mark + (mark === "'" ? escaped.replaceAll("'", "\\'") : escaped) + mark;
 }
 const NAMED = { "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", "\\": "\\\\" };

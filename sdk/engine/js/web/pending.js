@@ -48,7 +48,10 @@ export function settle(id, result) {
   return true;
 }
 
-/** Takes a part of a body. False if nobody waits for it. @param {{status: number, offset: number, bytes: Uint8Array}} */
+/**
+ * Takes a part of a body. False if nobody waits for it.
+ * @param {{status: number, offset: number, bytes: Uint8Array}} part
+ */
 export function chunk(id, part) {
   const entry = waiting.get(id);
   if (entry?.chunk === undefined) return false;
@@ -97,7 +100,11 @@ export function fetchThroughHost(record, { signal, room = {} }) {
       chunk: answer?.chunk,
       settle(result) {
         off();
-        if (!isFailure(result)) return answer === null ? resolve(responseFrom(result, record.url)) : answer.end(result);
+        if (!isFailure(result)) {
+          if (answer === null) resolve(responseFrom(result, record.url));
+          else answer.end(result);
+          return;
+        }
         const late = result.code === "timed-out" && deadline <= native.now() + 1;
         const error = late ? timeoutError() : failureError(result);
         answer?.fail(error);
@@ -132,7 +139,8 @@ function streamed(url, resolve) {
       if (body === null) open(status);
       if (!controls.canEnqueue(body.controller)) return;
       if (offset !== received) {
-        controls.error(body.controller, new TypeError("fetch failed: the request was repeated in the middle of its body"));
+        const why = "fetch failed: the request was repeated in the middle of its body";
+        controls.error(body.controller, new TypeError(why));
         return;
       }
       received += bytes.length;

@@ -19,7 +19,7 @@ const MEMBERS = [
   [Headers, null],
   [URLSearchParams, null],
   [FormData, null],
-  [URL, ["href", "origin", "protocol", "username", "password", "host", "hostname", "port", "pathname", "search", "hash"]],
+  [URL, ["href", "origin", "protocol", "host", "hostname", "port", "pathname", "search", "hash"]],
   [Request, ["method", "url", "headers", "redirect", "bodyUsed"]],
   [Response, ["status", "statusText", "headers", "bodyUsed", "ok", "type", "url"]],
   [Blob, ["size", "type"]],

@@ -142,8 +142,8 @@ class Cloner {
     const made = new type();
     for (const key of ["message", "stack"]) {
       const property = Object.getOwnPropertyDescriptor(value, key);
-      const text = property && "value" in property ? `${property.value}` : key === "stack" ? `${value.stack}` : undefined;
-      if (text !== undefined) hide(made, key, text);
+      if (property && "value" in property) hide(made, key, `${property.value}`);
+      else if (key === "stack") hide(made, key, `${value.stack}`);
     }
     if (Object.hasOwn(value, "cause")) this.work.push(() => hide(made, "cause", this.copy(value.cause)));
     return made;
@@ -151,8 +151,8 @@ class Cloner {
 }
 
 const VIEWS = [
-  Uint8Array, Uint8ClampedArray, Int8Array, Uint16Array, Int16Array, Uint32Array, Int32Array, Float32Array, Float64Array,
-  BigInt64Array, BigUint64Array, ...(globalThis.Float16Array ? [globalThis.Float16Array] : []),
+  Uint8Array, Uint8ClampedArray, Int8Array, Uint16Array, Int16Array, Uint32Array, Int32Array, Float32Array,
+  Float64Array, BigInt64Array, BigUint64Array, ...(globalThis.Float16Array ? [globalThis.Float16Array] : []),
 ];
 
 function hide(object, key, value) {

@@ -191,6 +191,12 @@ Object.defineProperty(URLSearchParams.prototype, Symbol.iterator, { enumerable: 
 expose(URLSearchParams, "URLSearchParams", ["append", "delete", "get", "getAll", "has", "set", "sort", "forEach",
   "entries", "keys", "values", "toString", "size"]);
 
+/** The error has the members that Node gives it. */
+function invalid(input, base) {
+  const error = Object.assign(new TypeError("Invalid URL"), { code: "ERR_INVALID_URL", input });
+  return base === undefined ? error : Object.assign(error, { base });
+}
+
 export class URL {
   #parts;
   #params = null;
@@ -201,7 +207,7 @@ export class URL {
     const on = base === undefined ? undefined : toUSVString(base);
     const parts = native.urlParse(text, on);
     if (!parts) {
-      throw Object.assign(new TypeError("Invalid URL"), { code: "ERR_INVALID_URL", input: text, ...(on && { base: on }) });
+      throw invalid(text, on);
     }
     this.#parts = parts;
   }
@@ -223,7 +229,7 @@ export class URL {
   get href() { return this.#parts.href; }
   set href(value) {
     const parts = native.urlParse(toUSVString(value), undefined);
-    if (!parts) throw Object.assign(new TypeError("Invalid URL"), { code: "ERR_INVALID_URL", input: `${value}` });
+    if (!parts) throw invalid(`${value}`, undefined);
     this.#parts = parts;
     if (this.#params) connect.replace(this.#params, parts.search.slice(1));
   }

@@ -54,7 +54,9 @@ class Reader {
 function element(tag, ...parts) {
   const content = concat(parts);
   const { length } = content;
-  const head = length < 0x80 ? [tag, length] : length < 0x100 ? [tag, 0x81, length] : [tag, 0x82, length >> 8, length & 255];
+  let head = [tag, 0x82, length >> 8, length & 255];
+  if (length < 0x80) head = [tag, length];
+  else if (length < 0x100) head = [tag, 0x81, length];
   return concat([new Uint8Array(head), content]);
 }
 

@@ -70,7 +70,8 @@ export class SubtleCrypto {
 
   async verify(algorithm, key, signature, data) {
     const found = findFor(algorithm, "verify", key);
-    return found.algorithm.verify(found.parameters, key, bytesOf(signature, "The signature"), bytesOf(data, "The data"));
+    const bytes = bytesOf(signature, "The signature");
+    return found.algorithm.verify(found.parameters, key, bytes, bytesOf(data, "The data"));
   }
 
   async encrypt(algorithm, key, data) {
@@ -101,8 +102,9 @@ export class Crypto {
   }
 
   getRandomValues(array) {
-    const integers = ArrayBuffer.isView(array) && !(array instanceof DataView) && !/^Float/.test(array[Symbol.toStringTag]);
-    if (!integers) throw failure("TypeMismatchError", "crypto.getRandomValues: the argument must be an array of integers");
+    if (!ArrayBuffer.isView(array) || !/Int|Uint/.test(array[Symbol.toStringTag])) {
+      throw failure("TypeMismatchError", "crypto.getRandomValues: the argument must be an array of integers");
+    }
     if (array.byteLength > RANDOM_BYTES_MAX) {
       throw failure("QuotaExceededError", `crypto.getRandomValues: at most ${RANDOM_BYTES_MAX} bytes at once`);
     }

@@ -80,7 +80,9 @@ export function checkJwk(jwk, { kty, alg, use, crv }, extractable, usages) {
   const no = (why) => failure("DataError", `The JSON web key is invalid: ${why}`);
   if (jwk.kty !== kty) throw no(`its kty must be "${kty}"`);
   if (crv !== undefined && jwk.crv !== crv) throw no(`its crv must be "${crv}"`);
-  if (alg !== undefined && jwk.alg !== undefined && !alg.includes(jwk.alg)) throw no(`its alg must be ${alg.join(" or ")}`);
+  if (alg !== undefined && jwk.alg !== undefined && !alg.includes(jwk.alg)) {
+    throw no(`its alg must be ${alg.join(" or ")}`);
+  }
   if (usages.length > 0 && jwk.use !== undefined && jwk.use !== use) throw no(`its use must be "${use}"`);
   if (jwk.key_ops !== undefined && !usages.every((usage) => jwk.key_ops.includes(usage))) {
     throw no("its key_ops lack one of the usages");

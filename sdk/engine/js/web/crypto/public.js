@@ -58,7 +58,9 @@ export const ed25519 = {
     const seed = native.random(32);
     const material = { seed, public: native.ed25519Public(seed) };
     const make = (type, usage) => makeKey({
-      type, extractable: type === "public" || extractable, material: type === "public" ? { public: material.public } : material,
+      type,
+      extractable: type === "public" || extractable,
+      material: type === "public" ? { public: material.public } : material,
       usages: usages.filter((it) => it === usage), algorithm: { name: "Ed25519" },
     });
     return { privateKey: make("private", "sign"), publicKey: make("public", "verify") };
@@ -98,7 +100,8 @@ function curveOf(algorithm) {
 function pointOf(format, data, curve, extractable, usages) {
   if (format === "jwk") {
     if (data?.d !== undefined) throw failure("NotSupportedError", "ECDSA: private keys are not supported");
-    checkJwk(data, { kty: "EC", crv: curve, alg: [curve === "P-256" ? "ES256" : "ES384"], use: "sig" }, extractable, usages);
+    const alg = [curve === "P-256" ? "ES256" : "ES384"];
+    checkJwk(data, { kty: "EC", crv: curve, alg, use: "sig" }, extractable, usages);
     return concat([new Uint8Array([4]), fromBase64Url(data.x, "x"), fromBase64Url(data.y, "y")]);
   }
   if (format === "spki") return readSpki(keyBytes(data), OID.ec, OID[curve]);
@@ -146,7 +149,7 @@ export const rsa = {
     checkUsages(usages, ["verify"], "A public key for RSASSA-PKCS1-v1_5");
     let material;
     if (format === "jwk") {
-      if (data?.d !== undefined) throw failure("NotSupportedError", "RSASSA-PKCS1-v1_5: private keys are not supported");
+      if (data?.d !== undefined) throw failure("NotSupportedError", `${rsa.name}: private keys are not supported`);
       checkJwk(data, { kty: "RSA", alg: [`RS${hash.slice(4)}`], use: "sig" }, extractable, usages);
       material = { n: fromBase64Url(data.n, "n"), e: fromBase64Url(data.e, "e") };
     } else if (format === "spki") {

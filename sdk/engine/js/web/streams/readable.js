@@ -109,7 +109,8 @@ export class ReadableStreamDefaultController {
     C = (controller) => controller.#state;
   }
 }
-expose(ReadableStreamDefaultController, "ReadableStreamDefaultController", ["desiredSize", "close", "enqueue", "error"]);
+expose(ReadableStreamDefaultController, "ReadableStreamDefaultController",
+  ["desiredSize", "close", "enqueue", "error"]);
 
 export class ReadableStreamDefaultReader {
   #state = { stream: null, closed: deferred(), requests: [] };
@@ -117,7 +118,7 @@ export class ReadableStreamDefaultReader {
   constructor(stream) {
     if (!isReadable(stream)) throw new TypeError("ReadableStreamDefaultReader: the argument must be a ReadableStream");
     const state = S(stream);
-    if (state.reader !== null) throw new TypeError("ReadableStream.getReader: the stream is locked by a reader already");
+    if (state.reader !== null) throw new TypeError("ReadableStream.getReader: the stream is locked already");
     state.reader = this;
     this.#state.stream = stream;
     if (state.stage === "closed") this.#state.closed.resolve();

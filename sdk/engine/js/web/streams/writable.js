@@ -93,7 +93,7 @@ export class WritableStreamDefaultWriter {
   constructor(stream) {
     if (!isWritable(stream)) throw new TypeError("WritableStreamDefaultWriter: the argument must be a WritableStream");
     const target = S(stream);
-    if (target.writer !== null) throw new TypeError("WritableStream.getWriter: the stream is locked by a writer already");
+    if (target.writer !== null) throw new TypeError("WritableStream.getWriter: the stream is locked already");
     target.writer = this;
     const state = this.#state;
     state.stream = stream;
