@@ -80,7 +80,7 @@ export function enter(kind, a, b, c, d) {
     turns.runOwnStart(new Handler("start", "nothing"), startRoom);
     return;
   }
-  turns.begin();
+  turns.begin(kind === "response" || kind === "answer" ? a : kind === "chunk" ? a.id : undefined);
   const event = EVENTS[kind];
   if (event === undefined) throw new TypeError(`the event "${kind}" is unknown`);
   event(a, b, c, d);

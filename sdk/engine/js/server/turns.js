@@ -84,8 +84,8 @@ export function reset() {
   transactions.dropped();
 }
 
-/** An event begins. */
-export function begin() {
+/** An event begins. @param {string} [answered] The id of the request whose answer it brings. */
+export function begin(answered) {
   if (own !== null) abandon();
   if (drained !== null) {
     // The jobs of its part of the turn run with this event.
@@ -100,7 +100,7 @@ export function begin() {
   connections.settle();
   if (lost) {
     lost = false;
-    restore();
+    restore(answered);
   }
   for (const handler of owed) tell(handler);
   paid = owed.length;
@@ -336,13 +336,17 @@ function undo(loose) {
   }
 }
 
-/** Effects were dropped that promises, timers and streams count on. Returns whether promises were rejected. */
-function restore() {
+/**
+ * Effects were dropped that promises, timers and streams count on. Returns whether promises were rejected.
+ * @param {string} [answered]
+ */
+function restore(answered) {
   http.repeat();
   timers.rearm(native.now());
   const waiting = [...outcalls.waitingFor(), ...fetches.waitingFor().map(({ id }) => id)];
   if (waiting.length === 0) return false;
   const known = new Set(native.outcalls().map(({ id }) => id));
+  if (answered !== undefined) known.add(answered);
   const undone = waiting.filter((id) => !known.has(id));
   const failure = { code: "undone", message: "the request was not made: the turn that asked for it failed" };
   for (const id of undone) outcalls.settle(id, failure) || fetches.settle(id, failure);
