@@ -8,18 +8,30 @@ import { expose, toByteString } from "./webidl.js";
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const EDGES = /^[\t\n\r ]+|[\t\n\r ]+$/g;
+const BREAKS = /[\0\n\r]/;
+const PLAIN = /^[!-~]([ -~]*[!-~])?$/;
+
+/** Spellings of names that were checked, and their lower case. */
+const checked = new Map();
+/** How many of them are kept. */
+const CHECKED_MAX = 256;
 
 let inside;
 
 function nameOf(value, method) {
+  const known = checked.get(value);
+  if (known !== undefined) return known;
   const name = toByteString(value);
   if (!NAME.test(name)) throw new TypeError(`Headers.${method}: "${name}" is an invalid header name`);
-  return name.toLowerCase();
+  const lower = name.toLowerCase();
+  if (checked.size < CHECKED_MAX) checked.set(name, lower);
+  return lower;
 }
 
 function valueOf(value, name, method) {
+  if (typeof value === "string" && PLAIN.test(value)) return value;
   const text = toByteString(value).replace(EDGES, "");
-  if (/[\0\n\r]/.test(text)) throw new TypeError(`Headers.${method}: the value of "${name}" has a NUL or a line break`);
+  if (BREAKS.test(text)) throw new TypeError(`Headers.${method}: the value of "${name}" has a NUL or a line break`);
   return text;
 }
 

@@ -69,8 +69,9 @@ class Cloner {
   fill(value, copy) {
     this.work.push(() => {
       for (const key of Object.keys(value)) {
-        const property = { value: this.copy(value[key]), writable: true, enumerable: true, configurable: true };
-        Object.defineProperty(copy, key, property);
+        const item = this.copy(value[key]);
+        if (key !== "__proto__") copy[key] = item;
+        else Object.defineProperty(copy, key, { value: item, writable: true, enumerable: true, configurable: true });
       }
     });
     return copy;
