@@ -6,15 +6,17 @@
 
 import * as native from "room:native";
 import { forget } from "./connection.js";
+import * as undone from "./undone.js";
 
-/** @typedef {{savepoint: number, open: boolean, finished: boolean, undone: Error | null, wanted: boolean, reject: (error: Error) => void}} Mark */
+/** @typedef {{savepoint: number, open: boolean, finished: boolean, undone: Error | null, wanted: boolean, before: Set<string>, reject: (error: Error) => void}} Mark */
 
 /** The open marks, the outermost first. @type {Mark[]} */
 const marks = [];
 
 /** Begins a transaction. @returns {Mark} */
 export function open() {
-  const mark = { savepoint: native.savepoint(), open: true, finished: false, undone: null, wanted: false, reject() {} };
+  const before = undone.waiting();
+  const mark = { savepoint: native.savepoint(), open: true, finished: false, undone: null, wanted: false, before, reject() {} };
   marks.push(mark);
   return mark;
 }
@@ -40,12 +42,14 @@ export function undo(mark) {
   native.rollBack(mark.savepoint);
   end(marks.indexOf(mark), new Error("the transaction around this one was undone"));
   forget();
+  undone.reject(mark.before);
 }
 
 /** The turn ends: a transaction that waits for something else is undone. Returns whether one was. */
 export function endOfTurn() {
   if (marks.length === 0) return false;
-  native.rollBack(marks[0].savepoint);
+  const { savepoint, before } = marks[0];
+  native.rollBack(savepoint);
   end(
     0,
     new Error(
@@ -54,6 +58,7 @@ export function endOfTurn() {
     ),
   );
   forget();
+  undone.reject(before);
   return true;
 }
 

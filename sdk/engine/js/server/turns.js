@@ -7,7 +7,6 @@
 // not know what an event is: `events.js` does.
 
 import * as native from "room:native";
-import * as fetches from "../web/pending.js";
 import * as timers from "../web/timers.js";
 import * as connections from "./connection.js";
 import { describe, RoomError } from "./errors.js";
@@ -16,6 +15,7 @@ import { FAILED, Handler, OK, PENDING, report, settleLater, tell, valueOf } from
 import * as http from "./http.js";
 import * as outcalls from "./outcalls.js";
 import * as transactions from "./transactions.js";
+import * as undone from "./undone.js";
 
 /** How many handlers may wait at once. One more fails its turn. */
 const PENDING_MAX = 10_000;
@@ -36,6 +36,8 @@ let own = null;
 let drained = null;
 /** Where the part of the turn that can be undone alone began, or -1. */
 let savepoint = -1;
+/** The requests that waited when it began; null if nobody asked. @type {import("./undone.js").Waiting} */
+let before = null;
 /** Handlers that wait, whose events are over. @type {Set<Handler>} */
 const pending = new Set();
 /** Those of them that settled in this turn. @type {Handler[]} */
@@ -102,13 +104,14 @@ export function begin(answered) {
     lost = false;
     restore(answered);
   }
+  before = undone.waiting();
   for (const handler of owed) tell(handler);
   paid = owed.length;
   // Jobs that ran behind a message whose turn nobody asked about: their effects stand.
   for (const reason of taken()) native.log("error", `unhandled rejection: ${describe(reason)}`, {});
-  const before = finished;
+  const settledBefore = finished;
   finished = [];
-  for (const handler of before) settleLater(handler);
+  for (const handler of settledBefore) settleLater(handler);
 }
 
 /** Whether an event has to wait. */
@@ -235,6 +238,7 @@ export function leave() {
   if (queue.length > 0 && drainNext()) return false;
   owed.splice(0, paid);
   paid = 0;
+  before = null;
   http.settle();
   connections.settle();
   calm = status === "started" && !gate.closed() && queue.length === 0 && owed.length === 0 && rejections.size === 0;
@@ -246,7 +250,8 @@ export function leave() {
 /** Undoes transactions that are at work. Returns whether the jobs have to run again, which learn of it. */
 function endTransactions() {
   if (!transactions.endOfTurn() || repeats === AGAIN_MAX) return false;
-  restore();
+  http.repeat();
+  timers.rearm(native.now());
   repeats += 1;
   continues = true;
   return true;
@@ -333,24 +338,18 @@ function undo(loose) {
     repeats += 1;
     continues = true;
     savepoint = native.savepoint();
+    before = undone.waiting();
   }
 }
 
 /**
  * Effects were dropped that promises, timers and streams count on. Returns whether promises were rejected.
- * @param {string} [answered]
+ * @param {string} [answered] The id of the request whose answer the event brings.
  */
 function restore(answered) {
   http.repeat();
   timers.rearm(native.now());
-  const waiting = [...outcalls.waitingFor(), ...fetches.waitingFor().map(({ id }) => id)];
-  if (waiting.length === 0) return false;
-  const known = new Set(native.outcalls().map(({ id }) => id));
-  if (answered !== undefined) known.add(answered);
-  const undone = waiting.filter((id) => !known.has(id));
-  const failure = { code: "undone", message: "the request was not made: the turn that asked for it failed" };
-  for (const id of undone) outcalls.settle(id, failure) || fetches.settle(id, failure);
-  return undone.length > 0;
+  return undone.reject(before, answered);
 }
 
 /** The turn's effects are dropped. */
@@ -408,6 +407,7 @@ function drainNext() {
   queueBytes -= bytes;
   drained = handler;
   savepoint = native.savepoint();
+  before = undone.waiting();
   attempt(handler, work);
   return true;
 }
