@@ -185,5 +185,6 @@ test("a form is read from bodies of both types", async () => {
     await rejects(post(bad, "multipart/form-data; boundary=X").formData(), TypeError);
   }
   await rejects(post("a", "text/plain").formData(), TypeError);
+  await rejects(post("-".repeat(9e5), `multipart/form-data; boundary=${"-".repeat(9000)}`).formData(), TypeError);
   await rejects(post(parts, "multipart/form-data").formData(), TypeError);
 });

@@ -75,6 +75,14 @@ test("a response in parts", async () => {
   chunk(other, { status: 200, offset: 0, bytes: text("one") });
   await rejects((await broken).text(), TypeError);
   settle(other, answer(""));
+  const slow = fetch("http://localhost/", { room: { stream: true } });
+  const heavy = last();
+  for (let i = 0; i < 9; i++) chunk(heavy, { status: 200, offset: i << 20, bytes: new Uint8Array(1 << 20) });
+  await rejects((await slow).text(), "not read");
+  const left = fetch("http://localhost/", { room: { stream: true } });
+  chunk(last(), { status: 200, offset: 0, bytes: text("one") });
+  await (await left).body.cancel();
+  equal(waitingFor(), []);
   const empty = fetch("http://localhost/", { room: { stream: true } });
   settle(last(), answer("", 404));
   equal((await empty).status, 404);

@@ -124,6 +124,9 @@ export function toMultipart(form) {
   return { bytes: concat(parts), type: `multipart/form-data; boundary=${boundary}` };
 }
 
+/** The longest boundary, as RFC 2046 has it: a search takes this many steps a byte at most. */
+const BOUNDARY_MAX = 70;
+
 /** Returns where the needle begins in the bytes at or after `from`, or -1. */
 function find(bytes, needle, from) {
   for (let at = bytes.indexOf(needle[0], from); at >= 0; at = bytes.indexOf(needle[0], at + 1)) {
@@ -172,6 +175,7 @@ function headOf(text) {
 export function parseMultipart(bytes, type) {
   const boundary = parameter(type, "boundary");
   if (!boundary) throw invalid("the content type names no boundary");
+  if (boundary.length > BOUNDARY_MAX) throw invalid(`the boundary has more than ${BOUNDARY_MAX} characters`);
   const form = new FormData();
   const first = native.utf8Encode(`--${boundary}`);
   const next = native.utf8Encode(`\r\n--${boundary}`);

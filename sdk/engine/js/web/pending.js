@@ -10,6 +10,9 @@ import { deadlineOf, onAbort, timeoutError } from "./abort.js";
 import { responseFrom } from "./response.js";
 import { controls, createReadable } from "./streams/readable.js";
 
+/** How many bytes of a streamed response wait to be read. One more fails the response, and gives the request up. */
+const STREAM_BYTES_MAX = 8 * 1024 * 1024;
+
 /** @type {Map<string, {settle: (result: object) => void, chunk?: (part: object) => void, what: string}>} */
 const waiting = new Map();
 let sent = 0;
@@ -88,7 +91,7 @@ export function fetchThroughHost(record, { signal, room = {} }) {
   const tag = room.tag ?? `js:${++sent}`;
   const id = native.fetch({ ...record, ...timed, tag, retries, bestEffort, chunks });
   return new Promise((resolve, reject) => {
-    const answer = chunks ? streamed(record.url, resolve) : null;
+    const answer = chunks ? streamed(record.url, resolve, () => waiting.delete(id) && native.cancelOutcall(id)) : null;
     const off = signal === null ? () => {} : onAbort(signal, (reason) => {
       if (!waiting.delete(id)) return;
       native.cancelOutcall(id);
@@ -127,11 +130,15 @@ async function fetchInHook(record, deadline) {
 }
 
 /** A response whose body comes in parts: it is there with the first one, and has no headers, which come last. */
-function streamed(url, resolve) {
+function streamed(url, resolve, giveUp) {
   let body = null;
   let received = 0;
   const open = (status) => {
-    body = createReadable({ mark: Infinity });
+    body = createReadable({
+      mark: STREAM_BYTES_MAX,
+      size: (bytes) => bytes.length,
+      cancel: async () => void giveUp(),
+    });
     resolve(responseFrom({ status, headers: [], body: body.stream }, url));
   };
   return {
@@ -145,6 +152,10 @@ function streamed(url, resolve) {
       }
       received += bytes.length;
       controls.enqueue(body.controller, bytes);
+      if (controls.desired(body.controller) >= 0) return;
+      const why = `fetch failed: more than ${STREAM_BYTES_MAX} bytes of the body were not read`;
+      controls.error(body.controller, new TypeError(why));
+      giveUp();
     },
     end(result) {
       if (body === null) resolve(responseFrom(result, url));
