@@ -3,7 +3,7 @@
 // Owns the order of arguments. Invariant: a method is looked up at each event, so that a room may set it later. It does
 // not know turns, and it does not await: what a method returns is its caller's.
 
-import { hasListeners, dispatch } from "./connection.js";
+import { dispatch, listening } from "./connection.js";
 import { currentEnv, RoomState } from "./context.js";
 import { RoomError } from "./errors.js";
 import { Room } from "./room.js";
@@ -36,13 +36,13 @@ class Adapter {
 
   close(connection, code, reason, clean) {
     const result = this.has("onClose") ? this.it.onClose(connection, code, reason, clean) : undefined;
-    if (hasListeners(connection)) dispatch(connection, "close", { code, reason, wasClean: clean });
+    if (listening) dispatch(connection, "close", { code, reason, wasClean: clean });
     return result;
   }
 
   error(connection, error) {
     const result = this.has("onError") ? this.it.onError(connection, error) : undefined;
-    if (hasListeners(connection)) dispatch(connection, "error", { error, message: error.message });
+    if (listening) dispatch(connection, "error", { error, message: error.message });
     return result;
   }
 
@@ -52,6 +52,11 @@ class Adapter {
 
   expire() {
     return this.has("onExpire") ? this.it.onExpire() : undefined;
+  }
+
+  /** Whether `it.onMessage(connection, message)` is all that a message calls. */
+  get isDirect() {
+    return false;
   }
 
   /** The messages that `setWebSocketAutoResponse` answers do not come here. */
@@ -83,8 +88,8 @@ class ServerAdapter extends Adapter {
     this.it = new Class(this.state, currentEnv());
   }
 
-  message(connection, message) {
-    return this.it.onMessage(connection, message);
+  get isDirect() {
+    return true;
   }
 
   request(request) {
@@ -134,13 +139,13 @@ class ObjectAdapter extends PartyKitAdapter {
 
   close(connection, code, reason, clean) {
     const result = this.has("onClose") ? this.it.onClose(connection, this.room) : undefined;
-    if (hasListeners(connection)) dispatch(connection, "close", { code, reason, wasClean: clean });
+    if (listening) dispatch(connection, "close", { code, reason, wasClean: clean });
     return result;
   }
 
   error(connection, error) {
     const result = this.has("onError") ? this.it.onError(connection, error, this.room) : undefined;
-    if (hasListeners(connection)) dispatch(connection, "error", { error, message: error.message });
+    if (listening) dispatch(connection, "error", { error, message: error.message });
     return result;
   }
 

@@ -23,7 +23,11 @@ const BINARY = 0xff;
  * @throws {DOMException} `DataCloneError` for functions, symbols and other values that cannot be copied.
  */
 export function encode(value) {
-  if (isExact(value, 0, null)) return native.utf8Encode(JSON.stringify(value));
+  if (isExact(value, 0, null)) {
+    const text = JSON.stringify(value);
+    // JSON in UTF-8 has no lone surrogates: they would be there as escapes, which other readers refuse.
+    if (!text.includes("\\ud")) return native.utf8Encode(text);
+  }
   return encodeBinary(value, BINARY, DEPTH_MAX);
 }
 
@@ -48,17 +52,17 @@ export function decode(bytes) {
 }
 
 /**
- * Whether JSON holds a value exactly. `seen` has the objects met so far: a second meeting is a shared reference.
+ * Whether JSON holds a value exactly, but for lone surrogates. `seen` has the objects met so far: a second meeting is a
+ * shared reference.
  * @param {any} value @param {number} depth @param {Set<object> | null} seen
  */
 function isExact(value, depth, seen) {
   switch (typeof value) {
     case "string":
-      return value.isWellFormed();
-    case "number":
-      return Number.isFinite(value) && !Object.is(value, -0);
     case "boolean":
       return true;
+    case "number":
+      return Number.isFinite(value) && (value !== 0 || 1 / value > 0);
     case "object":
       if (value === null) return true;
       break;
@@ -70,30 +74,18 @@ function isExact(value, depth, seen) {
   seen ??= new Set();
   if (seen.has(value)) return false;
   seen.add(value);
-  return Array.isArray(value) ? isExactArray(value, depth, seen) : isExactObject(value, depth, seen);
+  if (Array.isArray(value)) return isExactArray(value, depth, seen);
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null && (isSpecial(value) || "toJSON" in value)) return false;
+  for (const name of Object.keys(value)) if (!isExact(value[name], depth + 1, seen)) return false;
+  return true;
 }
 
 /** @param {any[]} array @param {number} depth @param {Set<object>} seen */
 function isExactArray(array, depth, seen) {
   const { length } = array;
   // An array with holes or with further properties has another number of keys.
-  if (Object.keys(array).length !== length || "toJSON" in array) return false;
-  for (let index = 0; index < length; index++) {
-    if (!isExact(array[index], depth + 1, seen)) return false;
-  }
-  return true;
-}
-
-/** @param {any} object @param {number} depth @param {Set<object>} seen */
-function isExactObject(object, depth, seen) {
-  const prototype = Object.getPrototypeOf(object);
-  if (prototype !== Object.prototype && prototype !== null && isSpecial(object)) return false;
-  if (prototype === Object.prototype && Object.prototype.toString.call(object) !== "[object Object]") return false;
-  if ("toJSON" in object) return false;
-  const names = Object.keys(object);
-  for (let index = 0; index < names.length; index++) {
-    const name = names[index];
-    if (!name.isWellFormed() || !isExact(object[name], depth + 1, seen)) return false;
-  }
+  if (Object.keys(array).length !== length) return false;
+  for (let index = 0; index < length; index++) if (!isExact(array[index], depth + 1, seen)) return false;
   return true;
 }

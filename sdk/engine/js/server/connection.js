@@ -21,6 +21,8 @@ const cache = new Map();
 const joining = new Map();
 /** Those that this turn closed. @type {Connection[]} */
 const closing = [];
+/** Whether anybody has listened to a connection since the instance began. */
+export let listening = false;
 /** Changes when states may have been undone. */
 let generation = 0;
 
@@ -47,7 +49,6 @@ export class Connection {
       create: (record) => new Connection(record),
       tagged: (connection, tags) => (connection.#tags = Object.freeze([connection.#id, ...tags])),
       ready: (connection, ready) => (connection.#ready = ready),
-      listens: (connection) => connection.#listeners !== null,
       listeners: (connection, type) => connection.#listenersOf(type),
     };
   }
@@ -168,6 +169,7 @@ export class Connection {
   addEventListener(type, listener, options) {
     if (listener === null || listener === undefined) return;
     this.#listeners ??= new Map();
+    listening = true;
     const list = this.#listeners.get(type) ?? [];
     if (list.some((entry) => entry.listener === listener)) return;
     list.push({ listener, once: typeof options === "object" && options?.once === true });
@@ -310,12 +312,8 @@ export function reset() {
   cache.clear();
   joining.clear();
   closing.length = 0;
+  listening = false;
   generation += 1;
-}
-
-/** Whether anybody listens to a connection. @param {Connection} connection @returns {boolean} */
-export function hasListeners(connection) {
-  return inner.listens(connection);
 }
 
 /**

@@ -29,6 +29,8 @@ const POSTPONE_MS = 250;
 let target;
 /** @type {any} */
 let room = null;
+/** The room's `isDirect`. */
+let isDirect = false;
 
 /** @param {import("./load.js").Target} chosen */
 export function use(chosen) {
@@ -46,7 +48,7 @@ export function calmMessage(id, data) {
     turns.failed(new Handler("message", "nothing"), error);
     return false;
   }
-  if (turns.isThenable(result)) turns.runs(new Handler("message", "nothing"), result);
+  if (result !== undefined && turns.isThenable(result)) turns.runs(new Handler("message", "nothing"), result);
   return turns.calm;
 }
 
@@ -57,8 +59,8 @@ function deliver(connection, data) {
     connection.send(autoResponse.response);
     return undefined;
   }
-  const result = room.message(connection, data);
-  if (connections.hasListeners(connection)) connections.dispatch(connection, "message", { data });
+  const result = isDirect ? room.it.onMessage(connection, data) : room.message(connection, data);
+  if (connections.listening) connections.dispatch(connection, "message", { data });
   return result;
 }
 
@@ -89,6 +91,7 @@ export function enter(kind, a, b, c, d) {
 function startRoom() {
   const { value, promises } = gate.during(() => makeRoom(target));
   room = value;
+  isDirect = room.isDirect;
   // What the constructor blocks the room for comes before onStart.
   return promises.length > 0 ? Promise.all(promises).then(() => room.start()) : room.start();
 }
