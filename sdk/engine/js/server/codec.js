@@ -23,7 +23,7 @@ const BINARY = 0xff;
  * @throws {DOMException} `DataCloneError` for functions, symbols and other values that cannot be copied.
  */
 export function encode(value) {
-  if (isExact(value, 0, null)) {
+  if (isExact(value)) {
     const text = JSON.stringify(value);
     // JSON in UTF-8 has no lone surrogates: they would be there as escapes, which other readers refuse.
     if (!text.includes("\\ud")) return native.utf8Encode(text);
@@ -51,41 +51,45 @@ export function decode(bytes) {
   }
 }
 
-/**
- * Whether JSON holds a value exactly, but for lone surrogates. `seen` has the objects met so far: a second meeting is a
- * shared reference.
- * @param {any} value @param {number} depth @param {Set<object> | null} seen
- */
-function isExact(value, depth, seen) {
+/** Whether JSON holds a value exactly, but for lone surrogates. @param {any} value */
+function isExact(value) {
   switch (typeof value) {
     case "string":
     case "boolean":
       return true;
     case "number":
-      return Number.isFinite(value) && (value !== 0 || 1 / value > 0);
+      // Neither infinite, nor NaN, nor -0.
+      return value - value === 0 && (value !== 0 || 1 / value > 0);
     case "object":
-      if (value === null) return true;
-      break;
+      return value === null || isExactObject(value, 0, new Set());
     default:
       return false;
   }
+}
+
+/**
+ * The same for an object, in one call for all of its properties: this runs for every value that is stored.
+ * @param {any} object @param {number} depth @param {Set<object>} seen The objects met so far: JSON cannot share them.
+ */
+function isExactObject(object, depth, seen) {
   // The binary form has the same bound and names it.
-  if (depth >= DEPTH_MAX) return false;
-  seen ??= new Set();
-  if (seen.has(value)) return false;
-  seen.add(value);
-  if (Array.isArray(value)) return isExactArray(value, depth, seen);
-  const prototype = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null && (isSpecial(value) || "toJSON" in value)) return false;
-  for (const name of Object.keys(value)) if (!isExact(value[name], depth + 1, seen)) return false;
+  if (depth >= DEPTH_MAX || seen.has(object)) return false;
+  seen.add(object);
+  const isArray = Array.isArray(object);
+  const names = Object.keys(object);
+  const { length } = names;
+  // An array with holes or with further properties has another number of keys.
+  if (isArray ? object.length !== length : !isPlain(object)) return false;
+  for (let index = 0; index < length; index++) {
+    const value = object[isArray ? index : names[index]];
+    const isKept = typeof value === "object" && value !== null ? isExactObject(value, depth + 1, seen) : isExact(value);
+    if (!isKept) return false;
+  }
   return true;
 }
 
-/** @param {any[]} array @param {number} depth @param {Set<object>} seen */
-function isExactArray(array, depth, seen) {
-  const { length } = array;
-  // An array with holes or with further properties has another number of keys.
-  if (Object.keys(array).length !== length) return false;
-  for (let index = 0; index < length; index++) if (!isExact(array[index], depth + 1, seen)) return false;
-  return true;
+/** Whether an object is written by its own properties. @param {any} object */
+function isPlain(object) {
+  const prototype = Object.getPrototypeOf(object);
+  return prototype === Object.prototype || prototype === null || !(isSpecial(object) || "toJSON" in object);
 }
