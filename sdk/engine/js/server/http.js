@@ -27,8 +27,8 @@ const PAUSE_MS = 10;
 const bodies = new Map();
 /** The streams that responses send. @type {Map<string, Pump>} */
 const streams = new Map();
-/** Those that sent something in this turn. @type {Set<Pump>} */
-const sending = new Set();
+/** What this turn sent, in order; null is the end of a response. @type {{pump: Pump, piece: Uint8Array | null}[]} */
+let sent = [];
 
 /**
  * Returns the request of a record. With an id its body comes in pieces.
@@ -133,21 +133,27 @@ export function streamClosed(id, reason) {
 
 /** The effects of this turn took place. */
 export function settle() {
-  if (sending.size === 0) return;
-  for (const pump of sending) pump.settle();
-  sending.clear();
+  if (sent.length > 0) sent = [];
 }
 
-/** The effects of the turn were undone: what streams sent is sent again. */
-export function repeat() {
-  for (const pump of sending) pump.repeat();
+/** How many pieces this turn sent. */
+export function position() {
+  return sent.length;
+}
+
+/** What this turn sent from a position on was undone: it is sent again. @param {number} from */
+export function repeat(from) {
+  for (let index = from; index < sent.length; index++) {
+    const { pump, piece } = sent[index];
+    pump.again(piece);
+  }
 }
 
 /** A new instance begins. */
 export function reset() {
   bodies.clear();
   streams.clear();
-  sending.clear();
+  sent = [];
 }
 
 /** Reads a stream, and sends what it gives. */
@@ -159,9 +165,8 @@ class Pump {
   #id = null;
   /** What was read before the response began. @type {Uint8Array[]} */
   #read = [];
-  /** What this turn sent; null is the end. @type {(Uint8Array | null)[]} */
-  #sent = [];
   #turnBytes = 0;
+  #cancelled = false;
   #reader;
 
   /** @param {ReadableStreamDefaultReader} reader */
@@ -193,8 +198,7 @@ class Pump {
 
   /** @param {Uint8Array | null} piece */
   #send(piece) {
-    sending.add(this);
-    this.#sent.push(piece);
+    sent.push({ pump: this, piece });
     this.#pass(piece);
   }
 
@@ -243,22 +247,17 @@ class Pump {
   cancel(reason) {
     this.done = true;
     if (this.#id !== null) streams.delete(this.#id);
-    sending.delete(this);
+    this.#cancelled = true;
     this.#reader.cancel(reason).catch(() => {});
   }
 
-  settle() {
-    this.#sent.length = 0;
-  }
-
-  repeat() {
-    for (const piece of this.#sent) {
-      try {
-        this.#pass(piece);
-      } catch (error) {
-        this.#fail(error);
-        return;
-      }
+  /** @param {Uint8Array | null} piece */
+  again(piece) {
+    if (this.#cancelled || this.failure !== null) return;
+    try {
+      this.#pass(piece);
+    } catch (error) {
+      this.#fail(error);
     }
   }
 }

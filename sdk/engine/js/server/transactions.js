@@ -5,17 +5,16 @@
 // transaction does.
 
 import * as native from "room:native";
-import { forget } from "./connection.js";
 import * as undone from "./undone.js";
 
-/** @typedef {{savepoint: number, open: boolean, finished: boolean, undone: Error | null, wanted: boolean, before: Set<string>, reject: (error: Error) => void}} Mark */
+/** @typedef {{savepoint: number, open: boolean, finished: boolean, undone: Error | null, wanted: boolean, before: undone.Point, reject: (error: Error) => void}} Mark */
 
 /** The open marks, the outermost first. @type {Mark[]} */
 const marks = [];
 
 /** Begins a transaction. @returns {Mark} */
 export function open() {
-  const before = undone.waiting();
+  const before = undone.point();
   const mark = { savepoint: native.savepoint(), open: true, finished: false, undone: null, wanted: false, before, reject() {} };
   marks.push(mark);
   return mark;
@@ -41,8 +40,7 @@ export function undo(mark) {
   if (!mark.open) return;
   native.rollBack(mark.savepoint);
   end(marks.indexOf(mark), new Error("the transaction around this one was undone"));
-  forget();
-  undone.reject(mark.before);
+  undone.restore(mark.before);
 }
 
 /** The turn ends: a transaction that waits for something else is undone. Returns whether one was. */
@@ -57,8 +55,7 @@ export function endOfTurn() {
         "Await fetch() and timers before it, and only the storage in it",
     ),
   );
-  forget();
-  undone.reject(before);
+  undone.restore(before);
   return true;
 }
 

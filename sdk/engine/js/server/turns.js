@@ -7,7 +7,6 @@
 // not know what an event is: `events.js` does.
 
 import * as native from "room:native";
-import * as timers from "../web/timers.js";
 import * as connections from "./connection.js";
 import { describe, RoomError } from "./errors.js";
 import * as gate from "./gate.js";
@@ -36,8 +35,10 @@ let own = null;
 let drained = null;
 /** Where the part of the turn that can be undone alone began, or -1. */
 let savepoint = -1;
-/** The requests that waited when it began; null if nobody asked. @type {import("./undone.js").Waiting} */
-let before = null;
+/** The moment when it began. @type {import("./undone.js").Point | null} */
+let marked = null;
+/** The moment when the turn began; null if nobody asked. @type {import("./undone.js").Point | null} */
+let began = null;
 /** Handlers that wait, whose events are over. @type {Set<Handler>} */
 const pending = new Set();
 /** Those of them that settled in this turn. @type {Handler[]} */
@@ -102,9 +103,10 @@ export function begin(answered) {
   connections.settle();
   if (lost) {
     lost = false;
-    restore(answered);
+    undone.restore(began, answered);
   }
-  before = undone.waiting();
+  // What was sent again just now is this turn's.
+  began = { ...undone.point(), sent: 0 };
   for (const handler of owed) tell(handler);
   paid = owed.length;
   // Jobs that ran behind a message whose turn nobody asked about: their effects stand.
@@ -156,7 +158,9 @@ export function runLateStart(handler, work) {
 /** The part of the turn that begins here is undone alone if a continuation fails. */
 export function mark() {
   calm = false;
-  if (savepoint < 0) savepoint = native.savepoint();
+  if (savepoint >= 0) return;
+  savepoint = native.savepoint();
+  marked = undone.point();
 }
 
 /** @param {Handler} handler @param {() => unknown} work */
@@ -238,7 +242,7 @@ export function leave() {
   if (queue.length > 0 && drainNext()) return false;
   owed.splice(0, paid);
   paid = 0;
-  before = null;
+  began = null;
   http.settle();
   connections.settle();
   calm = status === "started" && !gate.closed() && queue.length === 0 && owed.length === 0 && rejections.size === 0;
@@ -250,8 +254,6 @@ export function leave() {
 /** Undoes transactions that are at work. Returns whether the jobs have to run again, which learn of it. */
 function endTransactions() {
   if (!transactions.endOfTurn() || repeats === AGAIN_MAX) return false;
-  http.repeat();
-  timers.rearm(native.now());
   repeats += 1;
   continues = true;
   return true;
@@ -323,7 +325,6 @@ function undo(loose) {
   native.rollBack(savepoint);
   savepoint = -1;
   transactions.dropped();
-  connections.forget();
   for (const reason of loose) native.log("error", `unhandled rejection: ${describe(reason)}`, {});
   const settledNow = finished;
   finished = [];
@@ -333,23 +334,12 @@ function undo(loose) {
     handler.state = FAILED;
     tell(handler);
   }
-  if (restore() && repeats < AGAIN_MAX) {
+  if (undone.restore(marked) && repeats < AGAIN_MAX) {
     // Promises were rejected: what waits for them goes on in a part of its own.
     repeats += 1;
     continues = true;
-    savepoint = native.savepoint();
-    before = undone.waiting();
+    mark();
   }
-}
-
-/**
- * Effects were dropped that promises, timers and streams count on. Returns whether promises were rejected.
- * @param {string} [answered] The id of the request whose answer the event brings.
- */
-function restore(answered) {
-  http.repeat();
-  timers.rearm(native.now());
-  return undone.reject(before, answered);
 }
 
 /** The turn's effects are dropped. */
@@ -406,8 +396,7 @@ function drainNext() {
   const { handler, work, bytes } = /** @type {any} */ (queue.shift());
   queueBytes -= bytes;
   drained = handler;
-  savepoint = native.savepoint();
-  before = undone.waiting();
+  mark();
   attempt(handler, work);
   return true;
 }

@@ -1,27 +1,47 @@
-// Requests whose turn, or whose part of a turn, was undone: the host never makes them.
+// What is done again after the host undid effects that the heap counts on: a whole turn's, or those since a savepoint.
 //
-// Owns the rejection of their promises, as nothing would settle them. Invariant: a request that the host makes is never
-// taken for one. It does not know what is undone when; its callers do.
+// Owns that the pieces of streams are sent again, that timers ask for their ticks again, and that the promises of requests
+// that the host never makes are rejected. Invariant: what the host did not undo is not done twice. It does not know what
+// is undone when; its callers do.
 
 import * as native from "room:native";
 import * as fetches from "../web/pending.js";
+import * as timers from "../web/timers.js";
+import { forget } from "./connection.js";
+import * as http from "./http.js";
 import * as outcalls from "./outcalls.js";
 
 const FAILURE = { code: "undone", message: "the request was not made: what its turn did was undone" };
 
-/** @typedef {Set<string> | null} Waiting */
+/**
+ * A moment of a turn: which requests waited, and how many pieces of streams were sent.
+ * @typedef {{waiting: Set<string>, sent: number}} Point
+ */
 
-/** Returns the requests that wait for answers now. @returns {Set<string>} */
-export function waiting() {
+/** Returns this moment. @returns {Point} */
+export function point() {
+  return { waiting: waiting(), sent: http.position() };
+}
+
+/** @returns {Set<string>} */
+function waiting() {
   return new Set([...outcalls.waitingFor(), ...fetches.waitingFor().map(({ id }) => id)]);
 }
 
 /**
- * Rejects the promises of the requests that were made since. Returns whether there were any.
- * @param {Waiting} before Those that waited before what was undone, or null if nobody asked then.
- * @param {string} [answered] One whose answer is being delivered.
+ * The effects since a moment were undone. Returns whether promises were rejected.
+ * @param {Point | null} since Null if it was the begin of the turn, and nobody asked what waited then.
+ * @param {string} [answered] The id of a request whose answer is being delivered.
  */
-export function reject(before, answered) {
+export function restore(since, answered) {
+  forget();
+  http.repeat(since?.sent ?? 0);
+  timers.rearm(native.now());
+  return reject(since?.waiting ?? null, answered);
+}
+
+/** @param {Set<string> | null} before @param {string} [answered] */
+function reject(before, answered) {
   const now = waiting();
   if (now.size === 0) return false;
   const ids = before === null ? newest(answered) : [...now].filter((id) => !before.has(id));
