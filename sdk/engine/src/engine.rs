@@ -3,8 +3,6 @@
 //! Owns [`Engine`]: its making, and the way of an event into the script and out of it. Invariant: when an event ends, its
 //! job queue is empty, so that what settles on its own has settled within the turn. It does not know single events.
 
-use std::cell::{OnceCell, RefCell};
-
 use anyhow::{Context as _, anyhow};
 use room_sdk::Result;
 use rquickjs::function::Args;
@@ -29,7 +27,6 @@ pub(crate) struct Engine {
     // Dropped in this order: values of a heap go before the heap.
     dispatch: Dispatch,
     context: Context,
-    runtime: Runtime,
     positions: Positions,
 }
 
@@ -50,12 +47,19 @@ impl Engine {
         runtime.set_max_stack_size(STACK_BYTES_MAX);
         runtime.set_loader(Names, Library);
         let context = Context::full(&runtime).context("the engine cannot start")?;
-        let dispatch = Mode::Global.run(|| {
+        let dispatcher = Mode::Global.run(|| {
             context.with(|ctx| {
                 evaluate_library(&ctx, GLOBALS)?;
                 let dispatch = evaluate_library(&ctx, DISPATCH)?;
                 let dispatch: Object = dispatch.get("default").context("the dispatcher has no default export")?;
-                track_rejections(&runtime, &ctx, &dispatch)?;
+                Ok::<_, anyhow::Error>(Persistent::save(&ctx, dispatch))
+            })
+        })?;
+        // A runtime's settings cannot change while one of its contexts is in use.
+        track_rejections(&runtime, &context, &dispatcher)?;
+        let dispatch = Mode::Global.run(|| {
+            context.with(|ctx| {
+                let dispatch = dispatcher.restore(&ctx)?;
                 let room = evaluate(&ctx, SCRIPT_NAME, source.into_bytes(), &positions)?;
                 let load: Function = dispatch.get("load")?;
                 let loaded = load.call::<_, ()>((room, export)).catch(&ctx);
@@ -68,7 +72,7 @@ impl Engine {
         })?;
         // What evaluation left behind is not in every room's heap.
         runtime.run_gc();
-        Ok(Self { dispatch, context, runtime, positions })
+        Ok(Self { dispatch, context, positions })
     }
 
     /// Hands an event to the script, runs its jobs, and takes its value.
@@ -81,8 +85,7 @@ impl Engine {
         arguments: impl for<'js> FnOnce(&mut Arguments<'js>) -> rquickjs::Result<()>,
         take: impl for<'js> FnOnce(&Ctx<'js>, Value<'js>) -> rquickjs::Result<T>,
     ) -> Result<T> {
-        let outer = RUNNING.replace(Some(self.runtime.clone()));
-        let value = self.context.with(|ctx| {
+        self.context.with(|ctx| {
             let call = || {
                 let mut list = Arguments { ctx: ctx.clone(), values: vec![kind.into_js(&ctx)?] };
                 arguments(&mut list)?;
@@ -99,20 +102,8 @@ impl Engine {
                 take(&ctx, leave.call(())?)
             };
             call().catch(&ctx).map_err(|error| anyhow!(describe(&error, &self.positions)))
-        });
-        RUNNING.set(outer);
-        value
+        })
     }
-}
-
-thread_local! {
-    /// The runtime whose event runs.
-    static RUNNING: RefCell<Option<Runtime>> = const { RefCell::new(None) };
-}
-
-/// Bytes that the heap of the running event holds; 0 while a script is evaluated.
-pub(crate) fn heap_bytes() -> i64 {
-    RUNNING.with_borrow(|runtime| runtime.as_ref().map_or(0, |runtime| runtime.memory_usage().malloc_size))
 }
 
 /// The arguments of an event, in order.
@@ -152,15 +143,16 @@ fn evaluate<'js>(ctx: &Ctx<'js>, name: &str, source: Vec<u8>, positions: &Positi
 }
 
 /// Tells the dispatcher about promises that are rejected while nobody handles them.
-fn track_rejections<'js>(runtime: &Runtime, ctx: &Ctx<'js>, dispatch: &Object<'js>) -> Result<()> {
-    let rejected = Persistent::save(ctx, dispatch.get::<_, Function>("rejected")?);
-    let held = OnceCell::from(rejected);
+fn track_rejections(runtime: &Runtime, context: &Context, dispatcher: &Persistent<Object<'static>>) -> Result<()> {
+    let rejected = context.with(|ctx| {
+        let rejected: Function = dispatcher.clone().restore(&ctx)?.get("rejected")?;
+        Ok::<_, anyhow::Error>(Persistent::save(&ctx, rejected))
+    })?;
     runtime.set_host_promise_rejection_tracker(Some(Box::new(move |ctx, promise, reason, handled| {
-        let Some(rejected) = held.get().and_then(|held| held.clone().restore(&ctx).ok()) else {
-            return;
-        };
-        // The tracker has nobody to tell; the dispatcher's function does not throw.
-        let _ = rejected.call::<_, ()>((promise, reason, handled));
+        if let Ok(rejected) = rejected.clone().restore(&ctx) {
+            // The tracker has nobody to tell; the dispatcher's function does not throw.
+            let _ = rejected.call::<_, ()>((promise, reason, handled));
+        }
     })));
     Ok(())
 }

@@ -19,7 +19,6 @@ natives! {
     "urlParse" => url_parse,
     "urlSet" => url_set,
     "random" => random,
-    "heapUsed" => heap_used,
 }
 
 fn utf8_encode(text: Text) -> Bytes {
@@ -93,9 +92,4 @@ fn random(ctx: Ctx<'_>, count: u32) -> Result<Bytes> {
     let mut bytes = vec![0; usize::try_from(count).unwrap_or_default()];
     getrandom::fill(&mut bytes).map_err(|error| failed(&ctx, "unavailable", error))?;
     Ok(Bytes(bytes))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a heap is far below 2^53 bytes")]
-fn heap_used() -> f64 {
-    crate::engine::heap_bytes() as f64
 }
