@@ -225,7 +225,11 @@ class Writer {
       return;
     }
     if (depth >= this.depthMax) {
-      throw new RoomError("too-deep", `a value is nested deeper than ${this.depthMax} levels: store its parts`);
+      throw new RoomError(
+        "too-deep",
+        `a value is nested too deep: it has more than 256 levels, or more than ${this.depthMax} and something that JSON ` +
+          "does not hold, such as a Date or a Map; store its parts",
+      );
     }
     this.seen.set(object, this.seen.size);
     if (Array.isArray(object)) return this.array(object, depth);

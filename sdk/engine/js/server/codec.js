@@ -10,8 +10,11 @@ import { decodeBinary } from "./codec-read.js";
 import { encodeBinary, isSpecial } from "./codec-write.js";
 import { RoomError } from "./errors.js";
 
-/** How deep a value may be nested. Deeper ones are refused with the code `too-deep`. */
+/** How deep a value may be nested that JSON holds. Deeper ones are refused with the code `too-deep`. */
 export const DEPTH_MAX = 256;
+
+/** How deep any other value may be nested: each level takes several calls. */
+export const BINARY_DEPTH_MAX = 64;
 
 /** The first byte of the binary form. No JSON text begins with it. */
 const BINARY = 0xff;
@@ -28,7 +31,7 @@ export function encode(value) {
     // JSON in UTF-8 has no lone surrogates: they would be there as escapes, which other readers refuse.
     if (!text.includes("\\ud")) return native.utf8Encode(text);
   }
-  return encodeBinary(value, BINARY, DEPTH_MAX);
+  return encodeBinary(value, BINARY, BINARY_DEPTH_MAX);
 }
 
 /**
@@ -37,7 +40,7 @@ export function encode(value) {
  * @returns {any}
  */
 export function decode(bytes) {
-  if (bytes.length > 0 && bytes[0] === BINARY) return decodeBinary(bytes, DEPTH_MAX);
+  if (bytes.length > 0 && bytes[0] === BINARY) return decodeBinary(bytes, BINARY_DEPTH_MAX);
   let text;
   try {
     text = native.utf8Decode(bytes, true, true);
@@ -61,29 +64,40 @@ function isExact(value) {
       // Neither infinite, nor NaN, nor -0.
       return value - value === 0 && (value !== 0 || 1 / value > 0);
     case "object":
-      return value === null || isExactObject(value, 0, new Set());
+      return value === null || isExactObject(value);
     default:
       return false;
   }
 }
 
 /**
- * The same for an object, in one call for all of its properties: this runs for every value that is stored.
- * @param {any} object @param {number} depth @param {Set<object>} seen The objects met so far: JSON cannot share them.
+ * The same for an object and all that is in it, without a call for each: this runs for every value that is stored, and
+ * must not run out of stack.
+ * @param {any} root
  */
-function isExactObject(object, depth, seen) {
-  // The binary form has the same bound and names it.
-  if (depth >= DEPTH_MAX || seen.has(object)) return false;
-  seen.add(object);
-  const isArray = Array.isArray(object);
-  const names = Object.keys(object);
-  const { length } = names;
-  // An array with holes or with further properties has another number of keys.
-  if (isArray ? object.length !== length : !isPlain(object)) return false;
-  for (let index = 0; index < length; index++) {
-    const value = object[isArray ? index : names[index]];
-    const isKept = typeof value === "object" && value !== null ? isExactObject(value, depth + 1, seen) : isExact(value);
-    if (!isKept) return false;
+function isExactObject(root) {
+  // JSON cannot share objects. A set is in the order in which they were met, and grows while it is walked.
+  const met = new Set([root]);
+  const depths = [0];
+  let at = 0;
+  for (const object of met) {
+    const depth = depths[at++];
+    if (depth >= DEPTH_MAX) return false;
+    const isArray = Array.isArray(object);
+    const names = Object.keys(object);
+    const { length } = names;
+    // An array with holes or with further properties has another number of keys.
+    if (isArray ? object.length !== length : !isPlain(object)) return false;
+    for (let index = 0; index < length; index++) {
+      const value = object[isArray ? index : names[index]];
+      if (typeof value !== "object" || value === null) {
+        if (!isExact(value)) return false;
+        continue;
+      }
+      if (met.has(value)) return false;
+      met.add(value);
+      depths.push(depth + 1);
+    }
   }
   return true;
 }

@@ -9,6 +9,7 @@ import { RoomError } from "./errors.js";
 import { Request } from "../web/request.js";
 import { fromRequest, isRequest, toResponse } from "./http.js";
 import { kebab } from "./names.js";
+import { forwardTo } from "./route.js";
 
 /** The first byte of a call of a method. Neither form of a value begins with it. */
 const METHOD = 0xfe;
@@ -96,8 +97,10 @@ export function methodOf(data) {
 
 /** Sends a request to another room. @param {string} party @param {string} room @param {any} input @param {any} init */
 async function fetchRoom(party, room, input, init) {
-  needRoom("fetch() of a room");
   const request = requestTo(party, room, input, init);
+  const forwarded = native.mode() === "hook" ? forwardTo(party, room, request) : null;
+  if (forwarded !== null) return forwarded;
+  needRoom("fetch() of a room");
   const { signal } = request;
   signal.throwIfAborted();
   const { method, uri: url, headers, body } = await fromRequest(request);

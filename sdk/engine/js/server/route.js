@@ -69,9 +69,25 @@ export async function routePartykitRequest(request, _env, options) {
   const answer = await ask(connects ? options?.onBeforeConnect : options?.onBeforeRequest, request, party, room);
   if (answer instanceof Response) return headers && !connects ? withHeaders(answer, headers) : answer;
   if (headers && !connects) for (const [name, value] of new Headers(headers)) native.addResponseHeader(name, value);
-  const mark = new Response(null, { headers: { [MARK]: room === "" ? "1" : encodeURIComponent(room) } });
-  forward = { mark, request: answer, party, room };
+  return markOf(answer, party, room);
+}
+
+/** @param {Request} request @param {string} party @param {string} room */
+function markOf(request, party, room) {
+  const mark = new Response(null, { headers: { [MARK]: "1" } });
+  forward = { mark, request, party, room };
   return mark;
+}
+
+/**
+ * Sends the request of the hook on to a room, as a worker does with `stub.fetch(request)`. Returns null if the hook cannot
+ * do that: it is about another room, or about a URL of no room.
+ * @param {string} party @param {string} room @param {Request} request
+ */
+export function forwardTo(party, room, request) {
+  if (hook === null || hook.kind === "fetch") return null;
+  const fits = hook.kind === "socket" || (hook.party === party && hook.room === room);
+  return fits ? markOf(request, party, room) : null;
 }
 
 /** @param {any} before @param {Request} request @param {string} party @param {string} room @returns {Promise<Request | Response>} */

@@ -97,15 +97,17 @@ test("what cannot be copied is refused by name", () => {
 });
 
 test("the depth is bounded", () => {
-  const nested = (levels) => {
-    let value = [];
+  const nested = (levels, innermost = []) => {
+    let value = innermost;
     for (let level = 1; level < levels; level++) value = [value];
     return value;
   };
-  equal(decode(encode(nested(256))), nested(256));
-  equal(decode(encode([nested(200), 1n])), [nested(200), 1n]);
-  throws(() => encode(nested(257)), "deeper than 256 levels");
-  throws(() => encode(nested(5000)), "deeper than 256 levels");
+  equal(JSON.stringify(decode(encode(nested(256)))), JSON.stringify(nested(256)));
+  const innermost = decode(encode(nested(64, [1n]))).flat(Infinity);
+  equal(innermost, [1n]);
+  throws(() => encode(nested(257)), "more than 256 levels");
+  throws(() => encode(nested(5000)), "more than 256 levels");
+  throws(() => encode(nested(65, [1n])), "more than 64");
 });
 
 test("the binary form stays what it is", () => {
