@@ -223,6 +223,7 @@ const EVENTS = {
     const pieces = incoming?.bodyFollows ? incoming.id : undefined;
     const request = http.toRequest(record, pieces);
     const handler = new Handler("request", "response");
+    handler.pieces = pieces ?? null;
     handle(
       handler,
       () => {

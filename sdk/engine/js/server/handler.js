@@ -27,6 +27,8 @@ export class Handler {
   first = true;
   /** The id of the request, if its response is left open. @type {string | null} */
   request = null;
+  /** The id of the request, if its body comes in pieces. @type {string | null} */
+  pieces = null;
   /** The id of the connection that opens. @type {string | null} */
   connection = null;
 
@@ -54,8 +56,12 @@ export function settleLater(handler) {
   if (handler.expects !== "response" || handler.request === null) return;
   try {
     const whole = http.complete(handler.value);
-    if (whole !== undefined) native.respond(handler.request, whole);
-    else http.begin(handler.request, handler.value);
+    if (whole === undefined) {
+      http.begin(handler.request, handler.value);
+      return;
+    }
+    native.respond(handler.request, whole);
+    http.endBody(handler.pieces);
   } catch (error) {
     handler.state = FAILED;
     handler.error = error;
@@ -66,6 +72,7 @@ export function settleLater(handler) {
 
 /** Who waits for a handler that failed is told. @param {Handler} handler */
 export function tell(handler) {
+  http.endBody(handler.pieces);
   try {
     if (handler.request !== null) native.respond(handler.request, failureResponse(handler.error));
     else if (handler.connection !== null) native.close(handler.connection, FAILURE_CODE, "the room failed");

@@ -62,6 +62,11 @@ export function bodyPiece(id, bytes, end) {
   else controller.error(new TypeError(`the body of the request did not arrive: ${end}`));
 }
 
+/** The response to a request is complete: the rest of its body does not come. @param {string | null} id */
+export function endBody(id) {
+  if (id !== null) bodies.delete(id);
+}
+
 /** Returns the bytes of a body that was taken. @param {string | Uint8Array | ReadableStream} taken */
 async function bytesOfTaken(taken) {
   if (typeof taken === "string") return native.utf8Encode(taken);
@@ -207,6 +212,7 @@ class Pump {
     const id = /** @type {string} */ (this.#id);
     if (piece === null) {
       streams.delete(id);
+      endBody(id);
       native.end(id);
     } else {
       native.write(id, piece);

@@ -273,7 +273,10 @@ function leaveOwn() {
     if (handler !== null) outcome = conclude(handler);
   } catch (error) {
     if (handler?.kind === "start") status = "new";
-    if (handler?.expects === "response") http.discard(handler.value);
+    if (handler?.expects === "response") {
+      http.discard(handler.value);
+      http.endBody(handler.pieces);
+    }
     abandon();
     throw error;
   }
@@ -300,7 +303,10 @@ function conclude(handler) {
   if (expects === "response") {
     if (handler.request === null && state === OK) {
       const whole = http.complete(handler.value);
-      if (whole !== undefined) return whole;
+      if (whole !== undefined) {
+        http.endBody(handler.pieces);
+        return whole;
+      }
     }
     handler.request ??= native.defer();
     if (state === OK) http.begin(handler.request, handler.value);
