@@ -26,6 +26,7 @@ test("values look as in Node", () => {
   equal(inspect([1, , 3, , ,]), "[ 1, <1 empty item>, 3, <2 empty items> ]");
   equal(inspect(new Map([['a', { b: 1 }], [{ k: 1 }, 2]])), "Map(2) { 'a' => { b: 1 }, { k: 1 } => 2 }");
   equal(inspect(new Set([1, 'b', [2]])), "Set(3) { 1, 'b', [ 2 ] }");
+  equal(inspect([new Map(), new Set()]), "[ Map(0) {}, Set(0) {} ]");
   equal(inspect(new Sub([[1, 2]])), "Sub(1) [Map] { 1 => 2 }");
   equal(inspect(new Point()), "Point { x: 1 }");
   equal(inspect(Point), "[class Point]");

@@ -224,8 +224,8 @@ function formatObject(context, value, depth) {
 
 /** What is shown of a value besides its keys. Returns null for objects that have only keys. */
 function contents(value) {
-  if (isMap(value)) return (context, depth) => formatMap(context, value, depth);
-  if (isSet(value)) return (context, depth) => formatSet(context, value, depth);
+  if (isMap(value)) return sizeOfMap.call(value) === 0 ? null : (context, depth) => formatMap(context, value, depth);
+  if (isSet(value)) return sizeOfSet.call(value) === 0 ? null : (context, depth) => formatSet(context, value, depth);
   if (value instanceof ArrayBuffer) {
     return () => [`byteLength: ${value.byteLength}`];
   }
