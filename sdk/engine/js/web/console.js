@@ -60,6 +60,9 @@ function say(level, args) {
   native.log(level, text, {});
 }
 
+/** The room's clock; 0 while the module is evaluated, which has none. */
+const clock = () => (native.mode() === "global" ? 0 : native.now());
+
 function labelled(map, label, value) {
   if (map.size < LABELS_MAX || map.has(label)) map.set(label, value);
 }
@@ -67,7 +70,7 @@ function labelled(map, label, value) {
 function elapsed(label, args) {
   const start = starts.get(label);
   if (start === undefined) return say("warn", [`No such label '${label}' for console.time()`]);
-  say("info", [`${label}: ${native.now() - start}ms`, ...args]);
+  say("info", [`${label}: ${clock() - start}ms`, ...args]);
 }
 
 /** Returns the text of a table: rows are items, columns their keys. */
@@ -135,7 +138,7 @@ export const console = {
 
   time(label = "default") {
     if (starts.has(`${label}`)) return say("warn", [`Label '${label}' already exists for console.time()`]);
-    labelled(starts, `${label}`, native.now());
+    labelled(starts, `${label}`, clock());
   },
 
   timeLog(label = "default", ...args) {
