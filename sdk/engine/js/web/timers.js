@@ -18,7 +18,7 @@ const TIMERS_MAX = 10_000;
 const heap = [];
 const byId = new Map();
 let lastId = 0;
-/** What the host was told last: the period, and when the first tick of it comes. */
+/** The last `native.tick`: the period, and when its first tick comes. */
 let period = null;
 let firstTick = Infinity;
 
@@ -174,7 +174,7 @@ export function runDue(now) {
   }
 }
 
-/** Asks for the ticks again, whatever the host was told: for a turn that failed, whose `native.tick` did not count. */
+/** Asks for the ticks again after a turn that failed: its `native.tick` did not count. */
 export function rearm(now) {
   if (heap.length === 0) return;
   period = null;

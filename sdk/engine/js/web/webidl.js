@@ -57,7 +57,7 @@ export function concat(parts) {
   return whole;
 }
 
-/** Keeps a promise's rejection from being an unhandled one: whoever needs it looks at the promise. */
+/** Keeps a promise's rejection from being an unhandled one. Its readers look at the promise. Returns it. */
 export function handled(promise) {
   promise.then(undefined, () => {});
   return promise;

@@ -296,7 +296,7 @@ function closeStream(stream) {
   for (const request of reader.requests.splice(0)) request.close();
 }
 
-/** Cancels the stream, whoever has locked it. Returns a promise. */
+/** Cancels the stream, locked or not. Returns a promise. */
 export function cancelStream(stream, reason) {
   const state = S(stream);
   state.disturbed = true;

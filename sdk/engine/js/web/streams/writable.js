@@ -423,5 +423,5 @@ export function errorIfNeeded(controller, error) {
 
 /** The writer's desired size, without its throw. */
 export const desiredSizeOf = desired;
-/** Aborts the stream, whoever has locked it. Returns a promise. */
+/** Aborts the stream, locked or not. Returns a promise. */
 export const abortWritable = abortStream;
