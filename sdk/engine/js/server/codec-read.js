@@ -32,6 +32,14 @@ import {
 } from "./codec-tags.js";
 import { RoomError } from "./errors.js";
 
+/** What `begin` returns for a value that has others in it. */
+const OPEN = Symbol("open");
+
+/**
+ * A value that is being read: how many values in it are left, and those that wait for another one.
+ * @typedef {{tag: number, number: number, object: any, left: number, parts: any[]}} Frame
+ */
+
 /** @param {Uint8Array} bytes @param {number} depthMax @returns {any} */
 export function decodeBinary(bytes, depthMax) {
   const reader = new Reader(bytes, depthMax);
@@ -39,7 +47,7 @@ export function decodeBinary(bytes, depthMax) {
     reader.at = 1;
     const version = reader.byte();
     if (version !== VERSION) reader.fail(`their version is ${version}, and this server reads ${VERSION}`);
-    const value = reader.value(0);
+    const value = reader.all();
     if (reader.at !== bytes.length) reader.fail("bytes follow the value");
     return value;
   } catch (cause) {
@@ -58,6 +66,8 @@ class Reader {
     this.at = 0;
     /** @type {any[]} */
     this.seen = [];
+    /** The values that are being read, the innermost last. @type {Frame[]} */
+    this.frames = [];
   }
 
   /** @param {string} why @returns {never} */
@@ -65,19 +75,19 @@ class Reader {
     throw new RoomError("not-a-value", `${this.bytes.length} bytes are no value: ${why} (byte ${this.at})`);
   }
 
-  /** @param {number} length */
-  take(length) {
+  /** Returns where so many bytes begin, and goes behind them. @param {number} length */
+  skip(length) {
     if (length > this.bytes.length - this.at) this.fail("they end too early");
     this.at += length;
     return this.at - length;
   }
 
   byte() {
-    return this.bytes[this.take(1)];
+    return this.bytes[this.skip(1)];
   }
 
   float() {
-    return this.view.getFloat64(this.take(8), true);
+    return this.view.getFloat64(this.skip(8), true);
   }
 
   count() {
@@ -98,17 +108,36 @@ class Reader {
   }
 
   block() {
-    const start = this.take(this.some(1));
+    const start = this.skip(this.some(1));
     return this.bytes.subarray(start, this.at);
   }
 
+  /** A text without the frame of a value. */
   text() {
-    const value = this.value(this.depthMax);
+    const value = this.begin();
     return typeof value === "string" ? value : this.fail("a text is missing");
   }
 
-  /** @param {number} depth @returns {any} */
-  value(depth) {
+  /** Reads a value and all that is in it. No call is made for a level, as the engine's stack is small. @returns {any} */
+  all() {
+    for (;;) {
+      let value = this.begin();
+      while (this.frames.length > 0) {
+        const frame = this.frames[this.frames.length - 1];
+        if (value !== OPEN) {
+          this.take(frame, value);
+          frame.left -= 1;
+        }
+        if (frame.left > 0) break;
+        value = this.end(frame);
+        this.frames.pop();
+      }
+      if (this.frames.length === 0) return value;
+    }
+  }
+
+  /** Reads a value, or the begin of one that has others in it: then it returns `OPEN`. @returns {any} */
+  begin() {
     const tag = this.byte();
     switch (tag) {
       case UNDEFINED:
@@ -134,15 +163,20 @@ class Reader {
         return this.bigint();
       case REFERENCE:
         return this.reference();
+      case DATE:
+        return this.keep(new Date(this.float()));
+      case REGEXP:
+        return this.keep(new RegExp(this.text(), this.text()));
+      case BUFFER:
+        return this.keep(this.block().slice().buffer);
       default:
-        if (depth >= this.depthMax) this.fail(`the value is nested deeper than ${this.depthMax} levels`);
-        return this.object(tag, depth + 1);
+        return this.open(tag);
     }
   }
 
   units() {
     const count = this.some(2);
-    const start = this.take(count * 2);
+    const start = this.skip(count * 2);
     let text = "";
     for (let at = start; at < this.at; at += 2) text += String.fromCharCode(this.view.getUint16(at, true));
     return text;
@@ -166,100 +200,93 @@ class Reader {
     return object;
   }
 
-  /** @param {number} tag @param {number} depth @returns {any} */
-  object(tag, depth) {
+  /** The begin of a value that has others in it. @param {number} tag */
+  open(tag) {
+    if (this.frames.length >= this.depthMax) this.fail(`the value is nested deeper than ${this.depthMax} levels`);
+    /** @type {Frame} */
+    const frame = { tag, number: this.seen.length, object: undefined, left: 1, parts: [] };
     switch (tag) {
-      case DATE:
-        return this.keep(new Date(this.float()));
-      case REGEXP:
-        return this.keep(new RegExp(this.text(), this.text()));
-      case MAP: {
-        const map = this.keep(new Map());
-        for (let left = this.some(2); left > 0; left--) map.set(this.value(depth), this.value(depth));
-        return map;
-      }
-      case SET: {
-        const set = this.keep(new Set());
-        for (let left = this.some(1); left > 0; left--) set.add(this.value(depth));
-        return set;
-      }
-      case BUFFER:
-        return this.keep(this.block().slice().buffer);
-      case VIEW:
-        return this.viewOf(depth);
-      case ERROR:
-        return this.error(depth);
-      case BOXED:
-        return this.boxed(depth);
-      case ARRAY: {
-        const array = this.keep(/** @type {any[]} */ ([]));
-        for (let left = this.some(1); left > 0; left--) array.push(this.value(depth));
-        return array;
-      }
-      case SPARSE: {
-        const array = this.keep(/** @type {any[]} */ ([]));
-        array.length = this.count();
-        return this.properties(array, depth);
-      }
+      case MAP:
+        frame.object = new Map();
+        frame.left = 2 * this.some(2);
+        break;
+      case SET:
+        frame.object = new Set();
+        frame.left = this.some(1);
+        break;
+      case ARRAY:
+        frame.object = [];
+        frame.left = this.some(1);
+        break;
+      case SPARSE:
+        frame.object = [];
+        frame.object.length = this.count();
+        frame.left = 2 * this.some(2);
+        break;
       case OBJECT:
-        return this.properties(this.keep({}), depth);
+        frame.object = {};
+        frame.left = 2 * this.some(2);
+        break;
+      case ERROR:
+        frame.object = new (ERRORS[this.byte()] ?? this.fail("an error's kind is unknown"))();
+        frame.left = this.byte() === 1 ? 3 : 2;
+        break;
+      case VIEW:
+        // A view is numbered before its buffer, which it cannot be made without.
+        frame.parts.push(VIEWS[this.byte()] ?? this.fail("a view's kind is unknown"), this.count(), this.count());
+        break;
+      case BOXED:
+        break;
       default:
-        return this.fail(`the tag ${tag} is unknown`);
+        this.fail(`the tag ${tag} is unknown`);
     }
+    this.seen.push(frame.object);
+    this.frames.push(frame);
+    return OPEN;
   }
 
-  /** @param {number} depth */
-  viewOf(depth) {
-    // The view is numbered before its buffer, which it cannot be made without.
-    const number = this.seen.length;
-    this.seen.push(undefined);
-    const kind = /** @type {any} */ (VIEWS[this.byte()] ?? this.fail("a view's kind is unknown"));
-    const offset = this.count();
-    const length = this.count();
-    const buffer = this.value(depth);
+  /** A value that is in another one was read. @param {Frame} frame @param {any} value */
+  take(frame, value) {
+    const { tag, object, left, parts } = frame;
+    if (tag === SET) object.add(value);
+    else if (tag === ARRAY) object.push(value);
+    else if (tag === ERROR || tag === VIEW || tag === BOXED || left % 2 === 0) parts.push(value);
+    else if (tag === MAP) object.set(parts.pop(), value);
+    else this.property(object, parts.pop(), value);
+  }
+
+  /** @param {any} object @param {unknown} name @param {unknown} value */
+  property(object, name, value) {
+    if (typeof name !== "string") return this.fail("the name of a property is missing");
+    // An array's own length cannot be redefined.
+    if (name === "length" && Array.isArray(object)) this.fail("an array has two lengths");
+    if (name === "__proto__") define(object, name, value, true);
+    else object[name] = value;
+  }
+
+  /** All that is in a value was read. @param {Frame} frame @returns {any} */
+  end({ tag, number, object, parts }) {
+    if (tag === ERROR) {
+      const [message, stack] = parts;
+      if (typeof message === "string") define(object, "message", message, false);
+      define(object, "stack", typeof stack === "string" ? stack : undefined, false);
+      if (parts.length === 3) define(object, "cause", parts[2], false);
+      return object;
+    }
+    if (tag !== VIEW && tag !== BOXED) return object;
+    return (this.seen[number] = tag === VIEW ? this.viewOf(parts) : this.boxed(parts[0]));
+  }
+
+  /** @param {any[]} parts */
+  viewOf([kind, offset, length, buffer]) {
     if (!(buffer instanceof ArrayBuffer)) this.fail("a view has no buffer");
-    this.seen[number] = new kind(buffer, offset, length);
-    return this.seen[number];
+    return new kind(buffer, offset, length);
   }
 
-  /** @param {number} depth */
-  boxed(depth) {
-    const number = this.seen.length;
-    this.seen.push(undefined);
-    const value = this.value(depth);
-    if (value === null || !["boolean", "number", "string", "bigint"].includes(typeof value)) {
-      this.fail("a boxed value is invalid");
-    }
-    this.seen[number] = Object(value);
-    return this.seen[number];
-  }
-
-  /** @param {number} depth */
-  error(depth) {
-    const kind = ERRORS[this.byte()] ?? this.fail("an error's kind is unknown");
-    const error = this.keep(new kind());
-    const message = this.value(depth);
-    const stack = this.value(depth);
-    if (typeof message === "string") define(error, "message", message, false);
-    define(error, "stack", typeof stack === "string" ? stack : undefined, false);
-    if (this.byte() === 1) define(error, "cause", this.value(depth), false);
-    return error;
-  }
-
-  /** @param {any} object @param {number} depth */
-  properties(object, depth) {
-    const count = this.view.getUint32(this.take(4), true);
-    // Each property has at least a text and a value.
-    if (count * 3 > this.bytes.length - this.at) this.fail("they end too early");
-    for (let left = count; left > 0; left--) {
-      const name = this.text();
-      const value = this.value(depth);
-      // An array's own length cannot be redefined.
-      if (name === "length" && Array.isArray(object)) this.fail("an array has two lengths");
-      if (name === "__proto__") define(object, name, value, true);
-      else object[name] = value;
-    }
-    return object;
+  /** @param {any} value */
+  boxed(value) {
+    if (!["boolean", "number", "string", "bigint"].includes(typeof value)) this.fail("a boxed value is invalid");
+    return Object(value);
   }
 }
 

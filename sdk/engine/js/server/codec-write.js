@@ -99,7 +99,7 @@ export function encodeBinary(value, first, depthMax) {
   const writer = new Writer(depthMax);
   writer.byte(first);
   writer.byte(VERSION);
-  writer.value(value, 0);
+  writer.all(value);
   return writer.bytes();
 }
 
@@ -112,6 +112,10 @@ class Writer {
     this.length = 0;
     /** @type {Map<object, number>} */
     this.seen = new Map();
+    /** What is to be written, the next one last, and how deep each of it is. @type {any[]} */
+    this.later = [];
+    /** @type {number[]} */
+    this.depths = [];
   }
 
   bytes() {
@@ -175,6 +179,27 @@ class Writer {
     }
   }
 
+  /**
+   * Writes a value and all that is in it. No call is made for a level, as the engine's stack is small.
+   * @param {unknown} root
+   */
+  all(root) {
+    this.later = [root];
+    this.depths = [0];
+    while (this.later.length > 0) {
+      const value = this.later.pop();
+      this.value(value, /** @type {number} */ (this.depths.pop()));
+    }
+  }
+
+  /** Writes these values next, in order: they are in what is being written. @param {any[]} values @param {number} depth */
+  next(values, depth) {
+    for (let index = values.length - 1; index >= 0; index--) {
+      this.later.push(values[index]);
+      this.depths.push(depth + 1);
+    }
+  }
+
   /** @param {any} value @param {number} depth */
   value(value, depth) {
     switch (typeof value) {
@@ -225,11 +250,7 @@ class Writer {
       return;
     }
     if (depth >= this.depthMax) {
-      throw new RoomError(
-        "too-deep",
-        `a value is nested too deep: it has more than 256 levels, or more than ${this.depthMax} and something that JSON ` +
-          "does not hold, such as a Date or a Map; store its parts",
-      );
+      throw new RoomError("too-deep", `a value is nested deeper than ${this.depthMax} levels: store its parts`);
     }
     this.seen.set(object, this.seen.size);
     if (Array.isArray(object)) return this.array(object, depth);
@@ -250,29 +271,23 @@ class Writer {
         this.byte(DATE);
         return this.float(Date.prototype.getTime.call(object));
       case "Map": {
-        // A copy: a getter on the way might change the map.
         const entries = [...Map.prototype.entries.call(object)];
         this.byte(MAP);
         this.count(entries.length);
-        for (const [key, value] of entries) {
-          this.value(key, depth + 1);
-          this.value(value, depth + 1);
-        }
-        return;
+        return this.next(entries.flat(), depth);
       }
       case "Set": {
         const values = [...Set.prototype.values.call(object)];
         this.byte(SET);
         this.count(values.length);
-        for (const value of values) this.value(value, depth + 1);
-        return;
+        return this.next(values, depth);
       }
       case "ArrayBuffer":
         this.byte(BUFFER);
         return this.block(new Uint8Array(object));
       default:
         this.byte(BOXED);
-        return this.value(object.valueOf(), depth + 1);
+        return this.next([object.valueOf()], depth);
     }
   }
 
@@ -285,14 +300,14 @@ class Writer {
 
   /** @param {Error} error @param {number} depth */
   error(error, depth) {
+    const { stack } = /** @type {any} */ (error);
+    const hasCause = Object.hasOwn(error, "cause");
     this.byte(ERROR);
     this.byte(Math.max(0, ERROR_NAMES.indexOf(String(error.name))));
-    const stack = /** @type {any} */ (error).stack;
-    this.value(Object.hasOwn(error, "message") ? String(error.message) : undefined, depth + 1);
-    this.value(typeof stack === "string" ? stack : undefined, depth + 1);
-    const hasCause = Object.hasOwn(error, "cause");
     this.byte(hasCause ? 1 : 0);
-    if (hasCause) this.value(error.cause, depth + 1);
+    const message = Object.hasOwn(error, "message") ? String(error.message) : undefined;
+    const rest = hasCause ? [error.cause] : [];
+    this.next([message, typeof stack === "string" ? stack : undefined, ...rest], depth);
   }
 
   /** @param {ArrayBufferView} view @param {number} depth */
@@ -303,7 +318,7 @@ class Writer {
     this.byte(VIEW_TAGS.indexOf(name));
     this.count(view.byteOffset);
     this.count(view instanceof DataView ? view.byteLength : /** @type {any} */ (view).length);
-    this.value(view.buffer, depth + 1);
+    this.next([view.buffer], depth);
   }
 
   /** @param {any[]} array @param {number} depth */
@@ -312,23 +327,18 @@ class Writer {
     const dense = names.length === array.length && names.every((name, index) => name === String(index));
     this.byte(dense ? ARRAY : SPARSE);
     this.count(array.length);
-    if (!dense) return this.properties(array, names, depth);
-    for (let index = 0; index < names.length; index++) this.value(array[index], depth + 1);
+    if (dense) this.next([...array], depth);
+    else this.properties(array, names, depth);
   }
 
   /** @param {any} object @param {string[]} names @param {number} depth */
   properties(object, names, depth) {
-    // A getter on the way may remove a property: it is skipped, as structuredClone does.
-    const at = this.length;
-    this.room(4);
-    this.length += 4;
-    let count = 0;
+    const pairs = [];
     for (const name of names) {
-      if (!Object.hasOwn(object, name)) continue;
-      this.text(name);
-      this.value(object[name], depth + 1);
-      count += 1;
+      // A getter may have removed it.
+      if (Object.hasOwn(object, name)) pairs.push(name, object[name]);
     }
-    this.view.setUint32(at, count, true);
+    this.count(pairs.length / 2);
+    this.next(pairs, depth);
   }
 }

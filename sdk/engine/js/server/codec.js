@@ -10,11 +10,8 @@ import { decodeBinary } from "./codec-read.js";
 import { encodeBinary, isSpecial } from "./codec-write.js";
 import { RoomError } from "./errors.js";
 
-/** How deep a value may be nested that JSON holds. Deeper ones are refused with the code `too-deep`. */
+/** How deep a value may be nested. Deeper ones are refused with the code `too-deep`. */
 export const DEPTH_MAX = 256;
-
-/** How deep any other value may be nested: each level takes several calls. */
-export const BINARY_DEPTH_MAX = 64;
 
 /** The first byte of the binary form. No JSON text begins with it. */
 const BINARY = 0xff;
@@ -31,7 +28,7 @@ export function encode(value) {
     // JSON in UTF-8 has no lone surrogates: they would be there as escapes, which other readers refuse.
     if (!text.includes("\\ud")) return native.utf8Encode(text);
   }
-  return encodeBinary(value, BINARY, BINARY_DEPTH_MAX);
+  return encodeBinary(value, BINARY, DEPTH_MAX);
 }
 
 /**
@@ -40,7 +37,7 @@ export function encode(value) {
  * @returns {any}
  */
 export function decode(bytes) {
-  if (bytes.length > 0 && bytes[0] === BINARY) return decodeBinary(bytes, BINARY_DEPTH_MAX);
+  if (bytes.length > 0 && bytes[0] === BINARY) return decodeBinary(bytes, DEPTH_MAX);
   let text;
   try {
     text = native.utf8Decode(bytes, true, true);
