@@ -85,11 +85,12 @@ pub(crate) struct ProjectArgs {
 ///
 /// Writes a project that builds, tests and runs untouched. The SDK's source is copied beside it into
 /// `vendor/room-sdk`, so that no registry and no checkout is needed. With --sdk the project uses a checkout instead.
+/// A project in TypeScript or JavaScript has the npm package `roomkit` in `vendor/roomkit` in its place.
 /// A folder with anything but `.git` in it is refused.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room new chat\n  room new apps/score --template counter\n  \
-room new mine --template blank --sdk ../room/sdk"
+room new talk --template typescript\n  room new mine --template blank --sdk ../room/sdk"
 )]
 pub(crate) struct NewArgs {
     /// The folder to make, or `.` for this one; its last part is the project's name
@@ -132,6 +133,12 @@ pub(crate) enum TemplateName {
     Counter,
     /// The smallest room
     Blank,
+    /// A chat room in TypeScript
+    #[value(name = "typescript")]
+    TypeScript,
+    /// A chat room in JavaScript
+    #[value(name = "javascript")]
+    JavaScript,
 }
 
 /// Run the project here and reload it at every save

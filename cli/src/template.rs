@@ -1,8 +1,9 @@
 //! The files that `room new` writes. Owns the embedded templates and how a name is put into them.
 //!
-//! Invariant: a rendered project builds and tests as it is. The templates `chat` and `counter` are the examples of
-//! this repository themselves, so they cannot fall behind. It does not know where the files go.
+//! Invariant: a rendered project builds and tests as it is. The templates `chat`, `counter` and `typescript` are the
+//! examples of this repository themselves, so they cannot fall behind. It does not know where the files go.
 
+mod script;
 #[cfg(test)]
 mod tests;
 
@@ -12,9 +13,10 @@ use crate::manifest;
 use crate::mistake::Mistake;
 use include_dir::{Dir, File, include_dir};
 use room_runtime::PartyName;
+use script::Language;
 use std::path::{Path, PathBuf};
 
-/// Files of every template: the package, what git ignores, a first README.
+/// Files of every template in Rust: the package, what git ignores, a first README.
 static COMMON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/common");
 static BLANK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/blank");
 
@@ -168,6 +170,11 @@ impl ProjectName {
     }
 }
 
+/// Returns true if the project's code is a script, which cargo does not build.
+pub(crate) fn is_script(template: TemplateName) -> bool {
+    matches!(template, TemplateName::TypeScript | TemplateName::JavaScript)
+}
+
 /// Returns the files of a new project.
 pub(crate) fn render(
     template: TemplateName,
@@ -185,6 +192,8 @@ pub(crate) fn render(
             gather(&BLANK, Path::new(""), &mut own);
             own
         }
+        TemplateName::TypeScript => return script::render(Language::TypeScript, name, sdk),
+        TemplateName::JavaScript => return script::render(Language::JavaScript, name, sdk),
     };
     // A template's own file replaces the common one.
     files.retain(|file| own.iter().all(|other| other.path != file.path));
@@ -236,6 +245,11 @@ impl TemplateFile {
                 .replace("{{crate}}", &name.snake())
                 .replace("{{sdk}}", &sdk)
         });
+        self.rename();
+    }
+
+    /// Gives it its name in the project.
+    fn rename(&mut self) {
         let shown = self.path.to_string_lossy().into_owned();
         self.path = match shown.as_str() {
             "gitignore" => ".gitignore".into(),

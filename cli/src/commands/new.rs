@@ -16,7 +16,8 @@ use std::process::ExitCode;
 pub(crate) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     let name = name_of(&args.path)?;
     refuse_if_used(&args.path)?;
-    let workspace = Workspace::of(&args.path);
+    let is_script = template::is_script(args.template);
+    let workspace = if is_script { None } else { Workspace::of(&args.path) };
     let home = if workspace.is_some() { Home::Member } else { Home::Alone };
     let sdk = match (&args.sdk, &workspace) {
         (Some(path), _) => Sdk::Folder(sdk_folder(path)?),
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
         let text = format!("it is a member of the workspace in {}", shown(root));
         print::talk(styled(DIM, text));
     }
-    next_steps(&args.path, &name);
+    next_steps(&args.path, &name, is_script);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -92,11 +93,18 @@ fn put(path: &Path, content: &[u8]) -> Result<(), Mistake> {
     })
 }
 
-fn next_steps(path: &Path, name: &ProjectName) {
+fn next_steps(path: &Path, name: &ProjectName, is_script: bool) {
     print::talk(format_args!("{} {}", styled(GOOD, "✓ made"), styled(BOLD, name.as_str())));
     let is_here = path.canonicalize().ok() == std::env::current_dir().ok();
     let step = if is_here { String::new() } else { format!("\n  cd {}", shown(path)) };
     print::talk(step);
+    if is_script {
+        print::talk(
+            "  room dev     # install its npm packages, serve it here, reload at every save",
+        );
+        print::talk("  room test    # run `npm test`\n");
+        return;
+    }
     print::talk("  room dev     # serve it here, reload at every save");
     print::talk("  room test    # run its tests, no server needed\n");
 }

@@ -1,3 +1,4 @@
+use super::script::VENDORED_PACKAGE;
 use super::*;
 use crate::manifest::Manifest;
 use clap::ValueEnum as _;
@@ -12,9 +13,14 @@ fn text(files: &[TemplateFile], path: &str) -> String {
     String::from_utf8(file.content.clone()).unwrap()
 }
 
+/// The templates in Rust.
+fn in_rust() -> impl Iterator<Item = &'static TemplateName> {
+    TemplateName::value_variants().iter().filter(|template| !is_script(**template))
+}
+
 #[test]
 fn every_template_has_what_a_project_needs() {
-    for template in TemplateName::value_variants() {
+    for template in in_rust() {
         let files = render(*template, &name("my-thing"), &Sdk::Copy, Home::Alone);
         let manifest = Manifest::parse("room.toml", &text(&files, "room.toml")).unwrap();
         assert_eq!(manifest.name, "my-thing", "{template:?}");
@@ -92,4 +98,68 @@ fn a_member_of_a_workspace_has_no_workspace_and_no_profiles_of_its_own() {
         "{member}"
     );
     assert!(!member.contains("{{"), "{member}");
+}
+
+/// The templates that are scripts, each with the name of its room's file.
+const SCRIPTS: [(TemplateName, &str); 2] =
+    [(TemplateName::TypeScript, "src/server.ts"), (TemplateName::JavaScript, "src/server.js")];
+
+#[test]
+fn every_template_of_a_script_has_what_a_project_needs() {
+    let all = TemplateName::value_variants().iter().filter(|template| is_script(**template));
+    assert_eq!(all.count(), SCRIPTS.len());
+    for (template, file) in SCRIPTS {
+        let files = render(template, &name("my-thing"), &Sdk::Copy, Home::Alone);
+        let manifest = Manifest::parse("room.toml", &text(&files, "room.toml")).unwrap();
+        assert_eq!(manifest.name, "my-thing", "{template:?}");
+        let script = manifest.parties[0].script.as_ref().unwrap();
+        assert_eq!(script.file.get_ref(), Path::new(file));
+        assert!(text(&files, file).contains("\"roomkit/server\""));
+        let package: serde_json::Value =
+            serde_json::from_str(&text(&files, "package.json")).unwrap();
+        assert_eq!(package["name"], "my-thing");
+        assert_eq!(package["devDependencies"]["roomkit"], "file:vendor/roomkit");
+        assert!(package["devDependencies"]["esbuild"].is_string());
+        let ignored = text(&files, ".gitignore");
+        assert!(ignored.contains("/node_modules/") && ignored.contains("/.room/"), "{ignored}");
+        assert!(text(&files, "README.md").contains(file));
+        assert!(text(&files, "web/index.html").contains("/_room/client.js"));
+        assert!(!files.iter().any(|file| file.path.ends_with("Cargo.toml")), "{template:?}");
+    }
+    let has =
+        |files: &[TemplateFile], path: &str| files.iter().any(|file| file.path == Path::new(path));
+    for (template, is_checked) in
+        [(TemplateName::TypeScript, true), (TemplateName::JavaScript, false)]
+    {
+        let files = render(template, &name("x"), &Sdk::Copy, Home::Alone);
+        assert_eq!(has(&files, "tsconfig.json"), is_checked);
+        assert_eq!(has(&files, "src/server.ts"), is_checked);
+        assert_eq!(has(&files, "src/server.js"), !is_checked);
+    }
+}
+
+#[test]
+fn a_script_carries_the_whole_package() {
+    let files = render(TemplateName::TypeScript, &name("x"), &Sdk::Copy, Home::Alone);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/js");
+    let entries = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap());
+    let names = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    let names = names.map(|entry| entry.file_name().into_string().unwrap());
+    let mut there: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+    there.sort();
+    let carried = files.iter().filter_map(|file| file.path.strip_prefix(VENDORED_PACKAGE).ok());
+    let mut carried: Vec<String> = carried.map(|path| path.display().to_string()).collect();
+    carried.sort();
+    assert_eq!(carried, there, "each file of sdk/js is named in template/script.rs");
+}
+
+#[test]
+fn a_script_may_use_the_package_of_a_checkout() {
+    for (template, _) in SCRIPTS {
+        let sdk = Sdk::Folder("/some/sdk".to_owned());
+        let files = render(template, &name("x"), &sdk, Home::Alone);
+        let package = text(&files, "package.json");
+        assert!(package.contains("\"roomkit\": \"file:/some/sdk/js\""), "{package}");
+        assert!(!files.iter().any(|file| file.path.starts_with("vendor")));
+    }
 }
