@@ -143,8 +143,8 @@ pub(crate) enum TemplateName {
 
 /// Run the project here and reload it at every save
 ///
-/// Builds the project's parties, serves them on this machine, and watches all files that cargo has read for them, and
-/// `room.toml`. A save is compiled and swapped in between two messages: open sockets, their ids and the rooms'
+/// Builds the project's parties, serves them on this machine, and watches all files that cargo or the bundler has read
+/// for them, and `room.toml`. A save is compiled and swapped in between two messages: open sockets, their ids and the rooms'
 /// storage stay. If the code does not compile, the compiler's output is shown and the last good code keeps serving.
 /// Files of `[assets]` are served from disk, so they need no rebuild.
 ///
@@ -214,14 +214,15 @@ pub(crate) struct BuildArgs {
 /// Run the project's tests
 ///
 /// Runs `cargo test` in the package of each party, on this machine's own target: the SDK has a room to test against,
-/// with clients, storage and a clock that you set, so no server is needed. Arguments after `--` go to cargo.
+/// with clients, storage and a clock that you set, so no server is needed. For a party that is a script it runs the
+/// project's `npm test`. Arguments after `--` go to cargo or npm.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room test\n  room test -- history\n  \
 room test -- --release -- --nocapture")]
 pub(crate) struct TestArgs {
     #[command(flatten)]
     pub(crate) project: ProjectArgs,
-    /// Arguments for `cargo test`
+    /// Arguments for `cargo test` or `npm test`
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) rest: Vec<String>,
 }

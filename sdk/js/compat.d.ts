@@ -1,4 +1,5 @@
-// The modules that the engine has under the names of others, so that code that was written for them is checked as it is.
+// The modules that the engine has under the names of others, so that code that was written for them is checked as it
+// is.
 
 declare module "partyserver" {
   export * from "roomkit/server";

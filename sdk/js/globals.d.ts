@@ -317,7 +317,7 @@ declare class Response {
 declare function fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
 
 declare class Blob {
-  constructor(parts?: Iterable<string | BufferSource | Blob>, options?: { type?: string; endings?: "transparent" | "native" });
+  constructor(parts?: Iterable<string | BufferSource | Blob>, options?: { type?: string });
   readonly size: number;
   readonly type: string;
   slice(start?: number, end?: number, type?: string): Blob;
@@ -557,7 +557,11 @@ declare class SubtleCrypto {
     extractable: boolean,
     usages: Iterable<KeyUsage>,
   ): Promise<CryptoKeyPair>;
-  sign(algorithm: "HMAC" | "Ed25519" | { name: "HMAC" | "Ed25519" }, key: CryptoKey, data: BufferSource): Promise<ArrayBuffer>;
+  sign(
+    algorithm: "HMAC" | "Ed25519" | { name: "HMAC" | "Ed25519" },
+    key: CryptoKey,
+    data: BufferSource,
+  ): Promise<ArrayBuffer>;
   verify(algorithm: SignAlgorithm, key: CryptoKey, signature: BufferSource, data: BufferSource): Promise<boolean>;
   encrypt(algorithm: AesGcmParams, key: CryptoKey, data: BufferSource): Promise<ArrayBuffer>;
   decrypt(algorithm: AesGcmParams, key: CryptoKey, data: BufferSource): Promise<ArrayBuffer>;

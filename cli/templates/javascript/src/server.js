@@ -87,7 +87,10 @@ function keyOf(id) {
   return `said:${String(id).padStart(12, "0")}`;
 }
 
-/** Returns the object in a message; an empty one if there is none. @param {unknown} data @returns {Record<string, unknown>} */
+/**
+ * Returns the object in a message; an empty one if there is none.
+ * @param {unknown} data @returns {Record<string, unknown>}
+ */
 function parse(data) {
   try {
     return Object(JSON.parse(String(data)));
@@ -96,7 +99,10 @@ function parse(data) {
   }
 }
 
-/** Returns a text without surrounding space, or null if it is empty or too long. @param {unknown} text @param {number} lengthMax */
+/**
+ * Returns a text without surrounding space, or null if it is empty or too long.
+ * @param {unknown} text @param {number} lengthMax
+ */
 function tidy(text, lengthMax) {
   const tidied = typeof text === "string" ? text.trim() : "";
   return tidied !== "" && tidied.length <= lengthMax ? tidied : null;
