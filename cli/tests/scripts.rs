@@ -151,9 +151,10 @@ fn an_error_of_a_handler_names_the_line_of_the_authors_file() {
     let mut socket = Socket::open(dev.port(), "/party/lobby");
     socket.until(r#""type":"welcome""#);
     socket.send("fail");
-    dev.line("a mistake of the author", STEP_MAX);
     dev.line(&format!("src/server.ts:{}", line_of(&source, thrower)), STEP_MAX);
-    assert_eq!(dev.stop().0, Some(0));
+    let (code, lines) = dev.stop();
+    assert_eq!(code, Some(0));
+    assert!(lines.iter().any(|line| line.contains("a mistake of the author")), "{lines:?}");
 }
 
 #[test]
