@@ -14,19 +14,17 @@ pub(crate) use inputs::{Inputs, Times, disk_time};
 pub(crate) use process::Group;
 pub(crate) use target::forget as forget_toolchain;
 
+use crate::building::Noise;
 use crate::codes::Code;
 use crate::mistake::Mistake;
 use crate::print;
-use crate::project::Project;
 use anyhow::Context as _;
 use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
 use cargo_metadata::{Artifact, CrateType, Message, MetadataCommand, PackageId};
 use inputs::Reading;
-use room_runtime::PartyName;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 /// The target for which guests are compiled.
@@ -35,16 +33,9 @@ const TARGET: &str = "wasm32-wasip2";
 /// The bytes of the compiler's errors that are kept; further errors are only printed.
 const ERRORS_BYTES_MAX: usize = 64 * 1024;
 
-/// The packages of a project, and the package of each party.
-#[derive(Debug, Clone)]
-pub(crate) struct BuildPlan {
-    packages: Vec<Package>,
-    parties: Vec<(PartyName, usize)>,
-}
-
 /// One cargo package with the code of a party.
 #[derive(Debug, Clone)]
-struct Package {
+pub(crate) struct Package {
     id: PackageId,
     dir: PathBuf,
     /// The inputs of its build, as far as manifests name them.
@@ -56,132 +47,12 @@ struct Package {
     own: PathBuf,
 }
 
-/// One party's compiled code.
-#[derive(Debug, Clone)]
-pub(crate) struct Component {
-    /// The party it is for.
-    pub(crate) party: PartyName,
-    /// The path that cargo gave it.
-    pub(crate) path: PathBuf,
-    /// Its bytes.
-    pub(crate) bytes: Arc<[u8]>,
-}
-
-/// A build that could be started.
-#[derive(Debug)]
-pub(crate) struct Build {
-    /// How it ended.
-    pub(crate) outcome: BuildOutcome,
-    /// Its inputs.
-    pub(crate) inputs: Inputs,
-}
-
-/// How a build ended.
-#[derive(Debug)]
-pub(crate) enum BuildOutcome {
-    /// Every party has a component.
-    Built(Vec<Component>),
-    /// The compiler refused: its errors as plain text, which is empty if cargo found an error before it.
-    Refused(String),
-}
-
-/// How much cargo prints besides the compiler's messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Noise {
-    /// The packages that it compiles, and its progress.
-    Full,
-    /// Nothing.
-    Quiet,
-}
-
-impl BuildPlan {
-    /// Asks cargo about the packages of a project's parties. Reads `Cargo.toml` files only.
-    ///
-    /// # Errors
-    /// A mistake: cargo is missing or refuses, or a package makes no component.
-    pub(crate) fn of(project: &Project) -> anyhow::Result<Self> {
-        let mut plan = Self { packages: Vec::new(), parties: Vec::new() };
-        for party in &project.manifest.parties {
-            let dir = project.root.join(party.path.get_ref());
-            let dir = dir.canonicalize().with_context(|| format!("{} is gone", dir.display()))?;
-            let known = plan.packages.iter().position(|package| package.dir == dir);
-            let index = match known {
-                Some(index) => index,
-                None => {
-                    plan.packages.push(Package::at(dir)?);
-                    plan.packages.len() - 1
-                }
-            };
-            plan.parties.push((party.name.clone(), index));
-        }
-        Ok(plan)
-    }
-
-    /// Compiles every package for rooms. Cargo's and the compiler's messages go to stderr as they are.
-    ///
-    /// # Errors
-    /// A mistake: the target cannot be installed, or a package makes no component. Otherwise a failure of ours.
-    ///
-    /// # Cancel safety
-    /// Dropping it kills the build with all its compilers.
-    pub(crate) async fn build(&self, profile: &str, noise: Noise) -> anyhow::Result<Build> {
-        let (mut made, mut inputs) = (Vec::new(), Inputs::default());
-        for package in &self.packages {
-            target::ensure(&package.dir).await?;
-            let (built, read) = package.build(profile, noise).await?;
-            inputs.extend(read);
-            match built {
-                Ok(path) => {
-                    let bytes = tokio::fs::read(&path)
-                        .await
-                        .with_context(|| format!("cargo's output {} is gone", path.display()))?;
-                    made.push((path, Arc::<[u8]>::from(bytes)));
-                }
-                Err(errors) => return Ok(Build { outcome: BuildOutcome::Refused(errors), inputs }),
-            }
-        }
-        let components = self.parties.iter().map(|(party, index)| {
-            let (path, bytes) = made[*index].clone();
-            Component { party: party.clone(), path, bytes }
-        });
-        Ok(Build { outcome: BuildOutcome::Built(components.collect()), inputs })
-    }
-
-    /// Runs the packages' own tests, each with these arguments. Returns true if all passed.
-    ///
-    /// # Cancel safety
-    /// Dropping it leaves the tests running.
-    pub(crate) async fn test(&self, rest: &[String]) -> anyhow::Result<bool> {
-        for package in &self.packages {
-            let mut command = guest::cargo(&package.dir, &package.own);
-            command.args(["test", "--package", &package.id.repr]);
-            // The guests' target cannot run tests.
-            if config::build_target(&package.dir).is_some_and(|target| target.starts_with("wasm")) {
-                command.args(["--target", "host-tuple"]);
-            }
-            command.args(rest);
-            if !command.status().await.map_err(no_cargo)?.success() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Returns the inputs that are known before a build.
-    pub(crate) fn inputs(&self) -> Inputs {
-        let mut all = Inputs::default();
-        self.packages.iter().for_each(|package| all.extend(package.inputs.clone()));
-        all
-    }
-
-    /// Returns the folders cargo writes to.
-    pub(crate) fn outputs(&self) -> BTreeSet<PathBuf> {
-        self.packages.iter().map(|package| package.target_dir.clone()).collect()
-    }
-}
-
 impl Package {
-    fn at(dir: PathBuf) -> anyhow::Result<Self> {
+    /// Asks cargo about the package in this folder. Reads `Cargo.toml` files only.
+    ///
+    /// # Errors
+    /// A mistake: cargo is missing or refuses, or the package makes no component.
+    pub(crate) fn at(dir: PathBuf) -> anyhow::Result<Self> {
         let metadata = metadata(&dir)?;
         let file = dir.join("Cargo.toml");
         let mut packages = metadata.packages.iter();
@@ -213,12 +84,20 @@ impl Package {
         })
     }
 
-    /// Compiles it. Returns the component, or the compiler's errors if it refused, and the inputs.
-    async fn build(
+    /// Compiles it. Returns the component, or the compiler's errors if it refused, and the inputs. Cargo's and the
+    /// compiler's messages go to stderr as they are.
+    ///
+    /// # Errors
+    /// A mistake: the target cannot be installed, or the package makes no component. Otherwise a failure of ours.
+    ///
+    /// # Cancel safety
+    /// Dropping it kills the build with all its compilers.
+    pub(crate) async fn build(
         &self,
         profile: &str,
         noise: Noise,
     ) -> anyhow::Result<(Result<PathBuf, String>, Inputs)> {
+        target::ensure(&self.dir).await?;
         lock::wait(&self.locks(profile)).await;
         let mut command = guest::build(&self.dir, &self.workspace, &self.own, profile);
         command.args(["--package", &self.id.repr]);
@@ -259,6 +138,36 @@ impl Package {
         }
         let component = component.with_context(|| format!("cargo made no {TARGET} component"))?;
         Ok((Ok(component), inputs))
+    }
+
+    /// Runs the package's own tests with these arguments. Returns true if all passed.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves the tests running.
+    pub(crate) async fn test(&self, rest: &[String]) -> anyhow::Result<bool> {
+        let mut command = guest::cargo(&self.dir, &self.own);
+        command.args(["test", "--package", &self.id.repr]);
+        // The guests' target cannot run tests.
+        if config::build_target(&self.dir).is_some_and(|target| target.starts_with("wasm")) {
+            command.args(["--target", "host-tuple"]);
+        }
+        command.args(rest);
+        Ok(command.status().await.map_err(no_cargo)?.success())
+    }
+
+    /// Returns the folder of its `Cargo.toml`.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Returns the inputs of its build that are known before.
+    pub(crate) fn inputs(&self) -> Inputs {
+        self.inputs.clone()
+    }
+
+    /// Returns the folder cargo writes to.
+    pub(crate) fn output(&self) -> PathBuf {
+        self.target_dir.clone()
     }
 
     /// Returns the files that cargo locks for a build.

@@ -20,7 +20,8 @@ pub(crate) use node::Node;
 pub(crate) use stop::Stop;
 pub(crate) use watch::Notice as Watching;
 
-use crate::cargo::{self, BuildOutcome, BuildPlan, Inputs, Noise};
+use crate::building::{BuildOutcome, BuildPlan, Noise};
+use crate::cargo::{self, Inputs};
 use crate::dotenv::{self, DotEnv};
 use crate::manifest;
 use crate::print::{self, BAD, BOLD, DIM, LINK, WARN, styled};

@@ -12,6 +12,7 @@
 
 mod args;
 mod bench;
+mod building;
 mod cargo;
 mod codes;
 mod commands;
@@ -33,6 +34,7 @@ mod print;
 mod progress;
 mod project;
 mod remote;
+mod script;
 mod server;
 mod stream;
 mod template;

@@ -62,6 +62,8 @@ pub(crate) struct Party {
     pub(crate) was: Option<Spanned<String>>,
     /// The folder of its cargo package, relative to the file.
     pub(crate) path: Spanned<PathBuf>,
+    /// Its code, if that is a script and no package.
+    pub(crate) script: Option<PartyScript>,
     /// What its rooms do when they are quiet.
     pub(crate) when_quiet: WhenQuiet,
     /// A text that is answered without the room.
@@ -72,6 +74,15 @@ pub(crate) struct Party {
     pub(crate) cors: Option<Spanned<CorsSetting>>,
     /// How bodies of requests reach its rooms.
     pub(crate) request_bodies: BodyDelivery,
+}
+
+/// The script of a party.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PartyScript {
+    /// Its file, relative to `room.toml`.
+    pub(crate) file: Spanned<PathBuf>,
+    /// The export that is the room.
+    pub(crate) export: String,
 }
 
 impl Manifest {
@@ -91,6 +102,7 @@ impl Party {
             name: PartyName::parse("main").expect("main is a valid name"),
             was: None,
             path: Spanned::new(span, PathBuf::from(".")),
+            script: None,
             when_quiet: WhenQuiet::Stay,
             auto_response: None,
             ttl: None,
@@ -158,6 +170,12 @@ struct PartyKeys {
     /// The folder of its cargo package.
     #[schemars(default = "here")]
     path: String,
+    /// The file of its code in TypeScript or JavaScript, in place of a cargo package.
+    #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
+    script: Option<String>,
+    /// The export of the script that is the room; `default` if it is not named.
+    #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
+    export: Option<String>,
     /// The name that the party had before. Its rooms get the new name, with everything that they store.
     #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
     was: Option<String>,

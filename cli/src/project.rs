@@ -5,7 +5,7 @@
 
 use crate::args::ProjectArgs;
 use crate::codes::Code;
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, Manifest, PartyScript};
 use crate::mistake::Mistake;
 use anyhow::Context as _;
 use room_runtime::RoomsPrefix;
@@ -94,6 +94,10 @@ impl Project {
     fn missing(&self, file: &str, text: &str) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         for party in &self.manifest.parties {
+            if let Some(script) = &party.script {
+                mistakes.extend(self.missing_script(script, file, text));
+                continue;
+            }
             let dir = self.root.join(party.path.get_ref());
             if !dir.join("Cargo.toml").is_file() {
                 let message = format!(
@@ -125,6 +129,17 @@ impl Project {
         mistakes
     }
 
+    fn missing_script(&self, script: &PartyScript, file: &str, text: &str) -> Option<Mistake> {
+        let path = script.file.get_ref();
+        if self.root.join(path).is_file() {
+            return None;
+        }
+        let message = format!("the script {} does not exist", path.display());
+        let mistake =
+            Mistake::new(Code::BadScript, message).at(file, text, script.file.span(), "this file");
+        Some(mistake.help("name its file relative to room.toml, such as `src/server.ts`"))
+    }
+
     /// Returns the file or folder of the static files that is at the path of rooms, where no client could read it.
     fn hidden_by_prefix(&self, file: &str, text: &str) -> Option<Mistake> {
         let prefix = self.manifest.prefix.as_ref()?;
@@ -143,7 +158,10 @@ impl Project {
         let assets = self.manifest.assets.as_ref()?;
         let dir = self.assets()?.canonicalize().ok()?;
         let parties = self.manifest.parties.iter();
-        let packages = parties.map(|party| self.root.join(party.path.get_ref()).join("Cargo.toml"));
+        let packages = parties.map(|party| match &party.script {
+            Some(script) => self.root.join(script.file.get_ref()),
+            None => self.root.join(party.path.get_ref()).join("Cargo.toml"),
+        });
         let mut own = std::iter::once(self.root.join(manifest::FILE)).chain(packages);
         let found = own.find(|own| own.canonicalize().is_ok_and(|own| own.starts_with(&dir)))?;
         let message = format!(

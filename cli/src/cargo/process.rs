@@ -5,7 +5,7 @@
 
 use anyhow::Context as _;
 use std::process::ExitStatus;
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 /// A child process with its descendants.
 #[derive(Debug)]
@@ -25,6 +25,11 @@ impl Group {
     /// Returns its stdout, once.
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
+    }
+
+    /// Returns its stderr, once.
+    pub(crate) fn stderr(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
     }
 
     /// Waits for its end.

@@ -4,7 +4,7 @@
 
 use super::wait_for;
 use crate::args::BuildArgs;
-use crate::cargo::{BuildOutcome, BuildPlan, Component, Noise};
+use crate::building::{BuildOutcome, BuildPlan, Component, Noise};
 use crate::component::imports;
 use crate::print::{self, BOLD, DIM, counted, styled};
 use crate::project::{Project, shown};

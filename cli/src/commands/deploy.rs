@@ -10,7 +10,7 @@ use crate::args::remote::{
     DeleteArgs, DeployArgs, DeployedArgs, EnvArgs, EnvVerb, ListArgs, RollbackArgs, ScopeName,
     TokenArgs, TokenVerb,
 };
-use crate::cargo::{BuildOutcome, BuildPlan, Component, Noise};
+use crate::building::{BuildOutcome, BuildPlan, Component, Noise};
 use crate::codes::Code;
 use crate::component::imports;
 use crate::mistake::Mistake;

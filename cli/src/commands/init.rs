@@ -14,6 +14,7 @@ use crate::project::{Project, shown};
 use crate::template::{self, Home, Sdk, VENDORED};
 use crate::workspace::{Workspace, relative};
 use room_runtime::PartyName;
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -108,7 +109,24 @@ fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Conv
             absent = Some(path);
         }
     }
+    let scripts = scripts_of(&import, dir, from);
+    for row in &mut rows {
+        let party = match row.key.as_str() {
+            "main" => Some("main"),
+            key => key.strip_prefix("parties."),
+        };
+        if let Some((party, script)) = scripts.iter().find(|(name, _)| party == Some(name.as_str()))
+        {
+            row.note = format!("[parties.{party}] script = {script:?}; the code runs as it is");
+        }
+    }
+    if !scripts.is_empty() {
+        rows.extend(bundler(dir)?);
+    }
     for (party, _) in &import.parties {
+        if scripts.contains_key(party) {
+            continue;
+        }
         let own = dir.join("rooms").join(party.as_str());
         if own.join("Cargo.toml").exists() {
             note("rooms", false, format!("rooms/{party} was there, and is as it was"));
@@ -130,18 +148,55 @@ fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Conv
     if !put(&dir.join(".gitignore"), GITIGNORE.as_bytes())? {
         note(".gitignore", false, "it was there: add /.room/ to it".to_owned());
     }
-    put(&dir.join(manifest::FILE), text_of(&import, absent.as_deref())?.as_bytes())?;
+    put(&dir.join(manifest::FILE), text_of(&import, &scripts, absent.as_deref())?.as_bytes())?;
     Ok(rows)
 }
 
+/// Returns the parties whose code is a script that is there, each with its path from the project.
+fn scripts_of(import: &Import, dir: &Path, from: &Path) -> BTreeMap<PartyName, String> {
+    let endings = ["ts", "tsx", "mts", "js", "jsx", "mjs"];
+    let is_script = |file: &Path| {
+        let ending = file.extension().and_then(|ending| ending.to_str());
+        ending.is_some_and(|ending| endings.contains(&ending)) && file.is_file()
+    };
+    let files = import.parties.iter().map(|(party, code)| (party.clone(), from.join(code)));
+    files
+        .filter(|(_, file)| is_script(file))
+        .map(|(party, file)| (party, relative(dir, &file)))
+        .collect()
+}
+
+/// Makes sure that the project has a package.json for the bundler; returns what is left to do.
+fn bundler(dir: &Path) -> anyhow::Result<Option<ConvertedKey>> {
+    let file = dir.join("package.json");
+    let own = "{\n  \"private\": true,\n  \"type\": \"module\",\n  \"devDependencies\": {\n    \"esbuild\": \"^0.28.0\"\n  }\n}\n";
+    if put(&file, own.as_bytes())? {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    Ok((!text.contains("\"esbuild\"")).then(|| ConvertedKey {
+        key: "package.json".to_owned(),
+        taken: false,
+        note: "add the bundler to it: npm install --save-dev esbuild".to_owned(),
+    }))
+}
+
 /// Returns the room.toml of an import.
-fn text_of(import: &Import, absent: Option<&str>) -> anyhow::Result<String> {
+fn text_of(
+    import: &Import,
+    scripts: &BTreeMap<PartyName, String>,
+    absent: Option<&str>,
+) -> anyhow::Result<String> {
     let mut all = toml::Table::new();
     all.insert("name".to_owned(), import.name.clone().unwrap_or_default().into());
     let mut parties = toml::Table::new();
     for (party, _) in &import.parties {
-        let path = toml::Value::from(format!("rooms/{party}"));
-        parties.insert(party.to_string(), toml::Table::from_iter([("path".into(), path)]).into());
+        let (key, code) = match scripts.get(party) {
+            Some(script) => ("script", script.clone()),
+            None => ("path", format!("rooms/{party}")),
+        };
+        let table = toml::Table::from_iter([(key.to_owned(), toml::Value::from(code))]);
+        parties.insert(party.to_string(), table.into());
     }
     all.insert("parties".to_owned(), parties.into());
     if let Some(assets) = &import.assets {

@@ -4,7 +4,7 @@
 
 use super::wait_for;
 use crate::args::TestArgs;
-use crate::cargo::BuildPlan;
+use crate::building::BuildPlan;
 use crate::project::Project;
 use std::process::ExitCode;
 

@@ -3,7 +3,8 @@
 //! Invariant: starting a build ends the one before it, compilers included. It does not know what is done with its
 //! result.
 
-use crate::cargo::{Build, BuildPlan, Noise, disk_time};
+use crate::building::{Build, BuildPlan, Noise};
+use crate::cargo::disk_time;
 use anyhow::Context as _;
 use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;

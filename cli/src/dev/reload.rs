@@ -4,7 +4,7 @@
 //! not know where modules come from.
 
 use super::node::Node;
-use crate::cargo::Component;
+use crate::building::Component;
 use crate::project::Project;
 use room_runtime::{AssetSettings, CronSetting, Deployed, FetchSettings, Notice, PartyConfig};
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@ mod cors;
 mod crons;
 mod fetch;
 
-use super::{Manifest, Party, name_problem};
+use super::{Manifest, Party, PartyScript, name_problem};
 use crate::codes::Code;
 use crate::mistake::Mistake;
 use assets::AssetSection;
@@ -26,8 +26,25 @@ use toml::de::{DeString, DeTable, DeValue};
 /// The keys of the file and of its sections.
 pub(super) const TOP: &[&str] =
     &["name", "parties", "assets", "serve", "fetch", "crons", "vars", "limits"];
-pub(super) const PARTY: &[&str] =
-    &["path", "was", "hibernate", "auto_response", "ttl", "cors", "request_bodies"];
+pub(super) const PARTY: &[&str] = &[
+    "path",
+    "script",
+    "export",
+    "was",
+    "hibernate",
+    "auto_response",
+    "ttl",
+    "cors",
+    "request_bodies",
+];
+/// The keys of a party that name its code.
+#[derive(Default)]
+struct CodeKeys {
+    path: Option<std::ops::Range<usize>>,
+    script: Option<Spanned<PathBuf>>,
+    export: Option<Spanned<String>>,
+}
+
 pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(super) const ASSETS: &[&str] = &["dir", "single_page", "cache"];
 pub(super) const CRON: &[&str] = &["schedule", "zone", "party", "room", "rooms"];
@@ -36,7 +53,11 @@ pub(super) const FETCH: &[&str] = &["hosts"];
 
 /// The names of keys in other tools, and their names here.
 const FOREIGN: &[(&str, &str)] = &[
-    ("main", "the code of a room is a cargo package: `[parties.main]` with `path = \".\"`"),
+    (
+        "main",
+        "the code belongs to a party: `[parties.main]` with `path = \".\"`, or `script = \"src/server.ts\"`",
+    ),
+    ("script", "it belongs to a party: `[parties.main]`"),
     ("port", "the port is a flag: `room dev --port 8080`"),
     ("persist", "data is kept by default; `room dev --ephemeral` keeps none"),
     ("path", "it belongs to a party: `[parties.main]`"),
@@ -188,11 +209,21 @@ impl ManifestReader<'_> {
     fn party(&mut self, name: PartyName, key: &Key<'_>, value: &Value<'_>) -> Option<Party> {
         let place = format!("parties.{}", key.get_ref());
         let mut party = Party { name, ..Party::default_at(key.span()) };
+        let mut code = CodeKeys::default();
         for (key, value) in self.table(&place, value)? {
             match key.get_ref().as_ref() {
                 "path" => {
                     let path = self.string(&format!("{place}.path"), value)?;
                     party.path = Spanned::new(value.span(), PathBuf::from(path));
+                    code.path = Some(key.span());
+                }
+                "script" => {
+                    let file = self.string(&format!("{place}.script"), value)?;
+                    code.script = Some(Spanned::new(value.span(), PathBuf::from(file)));
+                }
+                "export" => {
+                    let export = self.string(&format!("{place}.export"), value)?;
+                    code.export = Some(Spanned::new(value.span(), export));
                 }
                 "was" => {
                     let was = self.string(&format!("{place}.was"), value)?;
@@ -220,7 +251,28 @@ impl ManifestReader<'_> {
                 _ => self.unknown(key, &format!("[{place}]"), PARTY),
             }
         }
+        party.script = self.script(code);
         Some(party)
+    }
+
+    /// The script of a party, whose code is a script or a package.
+    fn script(&mut self, code: CodeKeys) -> Option<PartyScript> {
+        let CodeKeys { path, script, export } = code;
+        let Some(file) = script else {
+            if let Some(export) = export {
+                let message = "`export` names an export of a script, and the party has no `script`";
+                self.complain(Code::BadScript, message, export.span(), "this name")
+                    .help_last("add `script = \"src/server.ts\"`, or remove `export`");
+            }
+            return None;
+        };
+        if let Some(path) = path {
+            let message = "a party has a `script` or a package at `path`, not both";
+            self.complain(Code::BadScript, message, path, "this one")
+                .help_last("remove `path` if the code is the script");
+        }
+        let export = export.map_or_else(|| "default".to_owned(), Spanned::into_inner);
+        Some(PartyScript { file, export })
     }
 
     fn ttl(&mut self, place: &str, value: &Value<'_>) -> Option<Ttl> {

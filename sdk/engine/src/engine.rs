@@ -7,7 +7,8 @@ use anyhow::{Context as _, anyhow};
 use room_sdk::Result;
 use rquickjs::function::Args;
 use rquickjs::{
-    CatchResultExt, CaughtError, Context, Ctx, Function, IntoJs, Module, Object, Persistent, Runtime, Value,
+    CatchResultExt, CaughtError, Context, Ctx, Function, IntoJs, Module, Object, Persistent,
+    Runtime, Value,
 };
 
 use crate::mode::Mode;
@@ -17,6 +18,10 @@ use crate::stack::{Positions, SCRIPT_NAME};
 
 /// How deep a script may call: bytes of the engine's stack. Beyond it a script gets a `RangeError`.
 const STACK_BYTES_MAX: usize = 320 << 10;
+
+/// How much a heap grows before its cycles are collected. A collection writes to every object, so that no page of a frozen
+/// heap is shared among rooms any more; what has no cycles is freed without it.
+const GARBAGE_BYTES_MAX: usize = 2 << 20;
 
 /// The library's globals, and what takes events.
 const GLOBALS: &str = "room:web/index.js";
@@ -51,7 +56,8 @@ impl Engine {
             context.with(|ctx| {
                 evaluate_library(&ctx, GLOBALS)?;
                 let dispatch = evaluate_library(&ctx, DISPATCH)?;
-                let dispatch: Object = dispatch.get("default").context("the dispatcher has no default export")?;
+                let dispatch: Object =
+                    dispatch.get("default").context("the dispatcher has no default export")?;
                 Ok::<_, anyhow::Error>(Persistent::save(&ctx, dispatch))
             })
         })?;
@@ -67,11 +73,16 @@ impl Engine {
                 let function = |name: &str| -> Result<_> {
                     Ok(Persistent::save(&ctx, dispatch.get::<_, Function>(name)?))
                 };
-                Ok::<_, anyhow::Error>(Dispatch { enter: function("enter")?, leave: function("leave")? })
+                Ok::<_, anyhow::Error>(Dispatch {
+                    enter: function("enter")?,
+                    leave: function("leave")?,
+                })
             })
         })?;
         // What evaluation left behind is not in every room's heap.
         runtime.run_gc();
+        let held = usize::try_from(runtime.memory_usage().malloc_size).unwrap_or_default();
+        runtime.set_gc_threshold(held + GARBAGE_BYTES_MAX);
         Ok(Self { dispatch, context, positions })
     }
 
@@ -97,9 +108,15 @@ impl Engine {
                 if complete && idle {
                     return take(&ctx, Value::new_undefined(ctx.clone()));
                 }
-                while ctx.execute_pending_job() {}
                 let leave = self.dispatch.leave.clone().restore(&ctx)?;
-                take(&ctx, leave.call(())?)
+                // The dispatcher returns `false` when it started more jobs.
+                loop {
+                    while ctx.execute_pending_job() {}
+                    let value: Value = leave.call(())?;
+                    if value.as_bool() != Some(false) {
+                        return take(&ctx, value);
+                    }
+                }
             };
             call().catch(&ctx).map_err(|error| anyhow!(describe(&error, &self.positions)))
         })
@@ -122,13 +139,25 @@ impl<'js> Arguments<'js> {
 
 /// Evaluates a module of the library.
 fn evaluate_library<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>> {
-    let promise = Module::import(ctx, name).catch(ctx).map_err(|error| anyhow!(describe(&error, &Positions::default())))?;
+    let promise = Module::import(ctx, name)
+        .catch(ctx)
+        .map_err(|error| anyhow!(describe(&error, &Positions::default())))?;
     let module = promise.finish::<Object>().catch(ctx);
-    module.map_err(|error| anyhow!("the engine's library failed in {name}: {}", describe(&error, &Positions::default())))
+    module.map_err(|error| {
+        anyhow!(
+            "the engine's library failed in {name}: {}",
+            describe(&error, &Positions::default())
+        )
+    })
 }
 
 /// Evaluates a script to its end, and returns its namespace.
-fn evaluate<'js>(ctx: &Ctx<'js>, name: &str, source: Vec<u8>, positions: &Positions) -> Result<Object<'js>> {
+fn evaluate<'js>(
+    ctx: &Ctx<'js>,
+    name: &str,
+    source: Vec<u8>,
+    positions: &Positions,
+) -> Result<Object<'js>> {
     let fail = |error: CaughtError<'_>| anyhow!(describe(&error, positions));
     let module = Module::declare(ctx.clone(), name, source).catch(ctx).map_err(fail)?;
     let (module, promise) = module.eval().catch(ctx).map_err(fail)?;
@@ -143,17 +172,23 @@ fn evaluate<'js>(ctx: &Ctx<'js>, name: &str, source: Vec<u8>, positions: &Positi
 }
 
 /// Tells the dispatcher about promises that are rejected while nobody handles them.
-fn track_rejections(runtime: &Runtime, context: &Context, dispatcher: &Persistent<Object<'static>>) -> Result<()> {
+fn track_rejections(
+    runtime: &Runtime,
+    context: &Context,
+    dispatcher: &Persistent<Object<'static>>,
+) -> Result<()> {
     let rejected = context.with(|ctx| {
         let rejected: Function = dispatcher.clone().restore(&ctx)?.get("rejected")?;
         Ok::<_, anyhow::Error>(Persistent::save(&ctx, rejected))
     })?;
-    runtime.set_host_promise_rejection_tracker(Some(Box::new(move |ctx, promise, reason, handled| {
-        if let Ok(rejected) = rejected.clone().restore(&ctx) {
-            // The tracker has nobody to tell; the dispatcher's function does not throw.
-            let _ = rejected.call::<_, ()>((promise, reason, handled));
-        }
-    })));
+    runtime.set_host_promise_rejection_tracker(Some(Box::new(
+        move |ctx, promise, reason, handled| {
+            if let Ok(rejected) = rejected.clone().restore(&ctx) {
+                // The tracker has nobody to tell; the dispatcher's function does not throw.
+                let _ = rejected.call::<_, ()>((promise, reason, handled));
+            }
+        },
+    )));
     Ok(())
 }
 
@@ -177,9 +212,12 @@ fn describe(error: &CaughtError<'_>, positions: &Positions) -> String {
             }
             text
         }
-        CaughtError::Value(value) => match value.as_string().and_then(|text| text.to_string().ok()) {
+        CaughtError::Value(value) => match value.as_string().and_then(|text| text.to_string().ok())
+        {
             Some(text) => format!("the script threw {text:?}, which is not an Error"),
-            None => format!("the script threw a value that is not an Error ({})", value.type_name()),
+            None => {
+                format!("the script threw a value that is not an Error ({})", value.type_name())
+            }
         },
     }
 }

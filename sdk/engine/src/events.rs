@@ -38,8 +38,9 @@ fn engine(_: &str) -> Result<Rc<Engine>> {
 /// The heap for a party's script: a new one at each start.
 #[cfg(not(target_family = "wasm"))]
 fn engine(party: &str) -> Result<Rc<Engine>> {
-    let script = crate::Script::of(party)
-        .ok_or_else(|| anyhow!("no script runs as the party {party:?}: call Script::run_as first"))?;
+    let script = crate::Script::of(party).ok_or_else(|| {
+        anyhow!("no script runs as the party {party:?}: call Script::run_as first")
+    })?;
     Engine::boot(script).map(Rc::new)
 }
 
@@ -50,7 +51,9 @@ fn nothing<'js>(_: &Ctx<'js>, _: Value<'js>) -> rquickjs::Result<()> {
 
 /// The object that an event has to return.
 fn object<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> rquickjs::Result<Object<'js>> {
-    value.into_object().ok_or_else(|| type_error(ctx, "the dispatcher has to return an object here"))
+    value
+        .into_object()
+        .ok_or_else(|| type_error(ctx, "the dispatcher has to return an object here"))
 }
 
 fn push_connection(args: &mut Arguments<'_>, conn: &Connection) -> rquickjs::Result<()> {
@@ -122,7 +125,10 @@ fn socket_verdict<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> rquickjs::Result<So
     }
     let verdict = object(ctx, value)?;
     if let Some(room) = optional::<Object>(&verdict, "enter")? {
-        return Ok(SocketVerdict::enter(room.get::<_, String>("party")?, room.get::<_, String>("room")?));
+        return Ok(SocketVerdict::enter(
+            room.get::<_, String>("party")?,
+            room.get::<_, String>("room")?,
+        ));
     }
     if let Some(response) = optional::<Object>(&verdict, "respond")? {
         return Ok(SocketVerdict::Respond(Response::from(response_out(&response)?)));
@@ -195,14 +201,18 @@ impl Room for ScriptRoom {
     }
 
     fn on_request(&mut self, _: &Context, request: Request) -> Result<Response> {
-        self.event("request", |args| push_request(args, request), |ctx, value| {
-            let response = object(ctx, value)?;
-            if optional::<bool>(&response, "later")?.unwrap_or_default() {
-                // The response was deferred: the host ignores this one.
-                return Ok(Response::status(200));
-            }
-            Ok(Response::from(response_out(&response)?))
-        })
+        self.event(
+            "request",
+            |args| push_request(args, request),
+            |ctx, value| {
+                let response = object(ctx, value)?;
+                if optional::<bool>(&response, "later")?.unwrap_or_default() {
+                    // The response was deferred: the host ignores this one.
+                    return Ok(Response::status(200));
+                }
+                Ok(Response::from(response_out(&response)?))
+            },
+        )
     }
 
     fn on_body(&mut self, _: &Context, id: &str, piece: BodyPiece) -> Result {
@@ -213,11 +223,14 @@ impl Room for ScriptRoom {
                 let (bytes, end) = match piece {
                     BodyPiece::More(bytes) => (bytes, None),
                     BodyPiece::Last(bytes) => (bytes, Some("complete")),
-                    BodyPiece::Failed(fault) => (Vec::new(), Some(match fault {
-                        BodyFault::TooLarge => "too-large",
-                        BodyFault::Stalled => "stalled",
-                        _ => "aborted",
-                    })),
+                    BodyPiece::Failed(fault) => (
+                        Vec::new(),
+                        Some(match fault {
+                            BodyFault::TooLarge => "too-large",
+                            BodyFault::Stalled => "stalled",
+                            _ => "aborted",
+                        }),
+                    ),
                 };
                 args.push(Bytes(bytes))?;
                 args.push(end)
@@ -277,7 +290,8 @@ impl Room for ScriptRoom {
                 args.push(fetched.tag())?;
                 match fetched.response() {
                     Ok(response) => {
-                        let response = response_in(&args.ctx, ResponseParts::from(response.clone()))?;
+                        let response =
+                            response_in(&args.ctx, ResponseParts::from(response.clone()))?;
                         args.push(response)
                     }
                     Err(failure) => push_failure(args, &failure),
@@ -311,7 +325,9 @@ impl Room for ScriptRoom {
                 args.push(call.id())?;
                 args.push(Bytes(call.bytes().to_vec()))
             },
-            |ctx, value| <Bytes as rquickjs::FromJs>::from_js(ctx, value).map(|bytes| Reply::bytes(bytes.0)),
+            |ctx, value| {
+                <Bytes as rquickjs::FromJs>::from_js(ctx, value).map(|bytes| Reply::bytes(bytes.0))
+            },
         )
     }
 
@@ -370,12 +386,17 @@ impl Room for ScriptRoom {
     }
 
     fn on_fetch(request: Request, _: &ProjectEnv) -> Result<Option<Response>> {
-        hook("main", "fetch", |args| push_request(args, request), |ctx, value| {
-            if value.is_null() || value.is_undefined() {
-                return Ok(None);
-            }
-            Ok(Some(Response::from(response_out(&object(ctx, value)?)?)))
-        })
+        hook(
+            "main",
+            "fetch",
+            |args| push_request(args, request),
+            |ctx, value| {
+                if value.is_null() || value.is_undefined() {
+                    return Ok(None);
+                }
+                Ok(Some(Response::from(response_out(&object(ctx, value)?)?)))
+            },
+        )
     }
 
     fn on_socket(request: Request, _: &ProjectEnv) -> Result<SocketVerdict> {

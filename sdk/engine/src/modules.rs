@@ -129,7 +129,10 @@ mod tests {
 
     #[test]
     fn a_relative_name_is_found_beside_its_importer() {
-        assert_eq!(relative("room:web/streams/index.js", "./readable.js"), "room:web/streams/readable.js");
+        assert_eq!(
+            relative("room:web/streams/index.js", "./readable.js"),
+            "room:web/streams/readable.js"
+        );
         assert_eq!(relative("room:web/streams/index.js", "../url.js"), "room:web/url.js");
     }
 }

@@ -19,7 +19,11 @@ pub struct Script {
 impl Script {
     /// A script whose default export is the room, and whose positions are its own.
     pub fn new(source: impl Into<String>) -> Self {
-        Self { source: source.into(), export: "default".to_owned(), positions: Positions::default() }
+        Self {
+            source: source.into(),
+            export: "default".to_owned(),
+            positions: Positions::default(),
+        }
     }
 }
 

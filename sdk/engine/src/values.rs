@@ -5,7 +5,9 @@
 
 use room_sdk::host::{RequestParts, ResponseParts};
 use room_sdk::prelude::Message;
-use rquickjs::{Array, ArrayBuffer, Ctx, Exception, FromJs, Function, IntoJs, Object, Result, TypedArray, Value};
+use rquickjs::{
+    Array, ArrayBuffer, Ctx, Exception, FromJs, Function, IntoJs, Object, Result, TypedArray, Value,
+};
 
 /// Makes the error that a script gets for a refused call, with a `code` for programs.
 pub(crate) fn refuse(ctx: &Ctx<'_>, code: &str, text: &str) -> rquickjs::Error {
@@ -34,13 +36,16 @@ pub(crate) struct Text(pub(crate) String);
 
 impl<'js> FromJs<'js> for Text {
     fn from_js(ctx: &Ctx<'js>, value: Value<'js>) -> Result<Self> {
-        let text = value
-            .into_string()
-            .ok_or_else(|| type_error(ctx, "the native call needs a string"))?;
+        let text =
+            value.into_string().ok_or_else(|| type_error(ctx, "the native call needs a string"))?;
         if let Ok(own) = text.to_string() {
             return Ok(Self(own));
         }
-        let repair: Function = ctx.globals().get::<_, Object>("String")?.get::<_, Object>("prototype")?.get("toWellFormed")?;
+        let repair: Function = ctx
+            .globals()
+            .get::<_, Object>("String")?
+            .get::<_, Object>("prototype")?
+            .get("toWellFormed")?;
         let repaired: String = repair.call((rquickjs::prelude::This(text),))?;
         Ok(Self(repaired))
     }
@@ -56,8 +61,8 @@ impl<'js> FromJs<'js> for Bytes {
             Some(buffer) => TypedArray::<u8>::from_arraybuffer(buffer),
             None => TypedArray::from_value(value),
         };
-        let array =
-            array.map_err(|_| type_error(ctx, "the native call needs a Uint8Array or an ArrayBuffer"))?;
+        let array = array
+            .map_err(|_| type_error(ctx, "the native call needs a Uint8Array or an ArrayBuffer"))?;
         #[expect(unsafe_code, reason = "rquickjs has no safe way to copy bytes out of an array")]
         // SAFETY: the bytes are copied before any script runs again.
         let bytes = unsafe { array.as_bytes() }.map(<[u8]>::to_vec);
@@ -107,7 +112,11 @@ pub(crate) fn whole(ctx: &Ctx<'_>, what: &str, value: f64) -> Result<u64> {
     if !(0.0..=EXACT).contains(&value) {
         return Err(type_error(ctx, &format!("{what} has to be a number from 0 to 2^53")));
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "its range is checked")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "its range is checked"
+    )]
     Ok(value as u64)
 }
 
@@ -118,17 +127,24 @@ pub(crate) fn number(value: u64) -> f64 {
 }
 
 /// Headers as pairs; a value is the text of its bytes, each a code unit, as in the Fetch standard's byte strings.
-pub(crate) fn headers_in<'js>(ctx: &Ctx<'js>, headers: Vec<(String, Vec<u8>)>) -> Result<Array<'js>> {
+pub(crate) fn headers_in<'js>(
+    ctx: &Ctx<'js>,
+    headers: Vec<(String, Vec<u8>)>,
+) -> Result<Array<'js>> {
     let list = Array::new(ctx.clone())?;
     for (at, (name, value)) in headers.into_iter().enumerate() {
         let pair = Array::new(ctx.clone())?;
         pair.set(0, name)?;
-        pair.set(1, String::from_utf8(value).unwrap_or_else(|bad| {
-            bad.into_bytes().into_iter().map(char::from).collect()
-        }))?;
+        pair.set(1, value.into_iter().map(char::from).collect::<String>())?;
         list.set(at, pair)?;
     }
     Ok(list)
+}
+
+/// The bytes of a header's value: one of each code unit, as in [`headers_in`], or UTF-8 if one has no byte.
+fn header_bytes(value: &str) -> Vec<u8> {
+    let bytes: Option<Vec<u8>> = value.chars().map(|unit| u8::try_from(unit).ok()).collect();
+    bytes.unwrap_or_else(|| value.as_bytes().to_vec())
 }
 
 fn headers_out<'js>(object: &Object<'js>) -> Result<Vec<(String, Vec<u8>)>> {
@@ -136,7 +152,7 @@ fn headers_out<'js>(object: &Object<'js>) -> Result<Vec<(String, Vec<u8>)>> {
     pairs
         .into_iter()
         .map(|pair| match <[Text; 2]>::try_from(pair) {
-            Ok([name, value]) => Ok((name.0.to_ascii_lowercase(), value.0.into_bytes())),
+            Ok([name, value]) => Ok((name.0.to_ascii_lowercase(), header_bytes(&value.0))),
             Err(_) => Err(type_error(object.ctx(), "a header has to be a pair of name and value")),
         })
         .collect()

@@ -32,15 +32,26 @@ fn every_file_of_tests_passes() {
         let lines = run(&fs::read_to_string(&path).expect("a file of tests is text"));
         assert!(!lines.is_empty(), "{name} has no tests");
         for line in lines {
-            if line.starts_with("ok ") { passed += 1 } else { failed.push(format!("{name}: {line}")) }
+            if line.starts_with("ok ") {
+                passed += 1
+            } else {
+                failed.push(format!("{name}: {line}"))
+            }
         }
     }
     assert!(files > 0, "no file of tests was found");
-    assert!(failed.is_empty(), "{} of {} failed:\n{}", failed.len(), passed + failed.len(), failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "{} of {} failed:\n{}",
+        failed.len(),
+        passed + failed.len(),
+        failed.join("\n")
+    );
 }
 
 #[test]
 fn a_failed_assertion_is_reported() {
-    let lines = run("import { test, equal } from 'room:test'; test('sums', () => equal(1 + 1, 3));");
+    let lines =
+        run("import { test, equal } from 'room:test'; test('sums', () => equal(1 + 1, 3));");
     assert!(lines[0].starts_with("failed sums: got 2, expected 3"), "{lines:?}");
 }

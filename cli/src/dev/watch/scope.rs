@@ -5,7 +5,8 @@
 //! does not know when to scan.
 
 use super::snapshot::Snapshot;
-use crate::cargo::{BuildPlan, Inputs, Times};
+use crate::building::BuildPlan;
+use crate::cargo::{Inputs, Times};
 use crate::dotenv;
 use crate::manifest;
 use crate::project::Project;
@@ -58,6 +59,10 @@ impl Scope {
             // Cargo could not list the packages yet. A change of these files may correct that.
             None => {
                 for party in &project.manifest.parties {
+                    if let Some(script) = &party.script {
+                        scope.inputs.files.insert(project.root.join(script.file.get_ref()));
+                        continue;
+                    }
                     let Ok(dir) = project.root.join(party.path.get_ref()).canonicalize() else {
                         continue;
                     };

@@ -136,7 +136,12 @@ fn add_response_header(ctx: Ctx<'_>, name: Text, value: Text) -> Result<()> {
     Ok(())
 }
 
-fn log<'js>(ctx: Ctx<'js>, level: Text, message: Text, fields: Opt<Option<Object<'js>>>) -> Result<()> {
+fn log<'js>(
+    ctx: Ctx<'js>,
+    level: Text,
+    message: Text,
+    fields: Opt<Option<Object<'js>>>,
+) -> Result<()> {
     if Mode::now() == Mode::Global {
         // There is no room whose log it could be in; a script that logs as it is evaluated is not refused.
         return Ok(());
@@ -147,7 +152,13 @@ fn log<'js>(ctx: Ctx<'js>, level: Text, message: Text, fields: Opt<Option<Object
         "info" => Level::Info,
         "warn" => Level::Warn,
         "error" => Level::Error,
-        other => return Err(refuse(&ctx, "invalid-level", &format!("{other:?} is not a level of the log"))),
+        other => {
+            return Err(refuse(
+                &ctx,
+                "invalid-level",
+                &format!("{other:?} is not a level of the log"),
+            ));
+        }
     };
     let mut pairs = Vec::new();
     if let Some(fields) = fields.0.flatten() {
@@ -155,7 +166,8 @@ fn log<'js>(ctx: Ctx<'js>, level: Text, message: Text, fields: Opt<Option<Object
             pairs.push(entry?);
         }
     }
-    let pairs: Vec<(&str, String)> = pairs.iter().map(|(name, text)| (name.as_str(), text.0.clone())).collect();
+    let pairs: Vec<(&str, String)> =
+        pairs.iter().map(|(name, text)| (name.as_str(), text.0.clone())).collect();
     Current::log(level, &message.0, &pairs);
     Ok(())
 }

@@ -4,7 +4,8 @@
 //! hook waits. It does not know promises.
 
 use room_sdk::host::{
-    Current, FetchOptions, Host as _, OutcallRecord, OutcallTarget, RequestParts, RoomAddress, hook_fetch,
+    Current, FetchOptions, Host as _, OutcallRecord, OutcallTarget, RequestParts, RoomAddress,
+    hook_fetch,
 };
 use room_sdk::{OutcallError, Redirects};
 use rquickjs::{Ctx, Object, Result};
@@ -47,7 +48,10 @@ fn tag(options: &Object<'_>) -> Result<String> {
 }
 
 fn address(options: &Object<'_>) -> Result<RoomAddress> {
-    Ok(RoomAddress { party: options.get::<_, Text>("party")?.0, room: options.get::<_, Text>("room")?.0 })
+    Ok(RoomAddress {
+        party: options.get::<_, Text>("party")?.0,
+        room: options.get::<_, Text>("room")?.0,
+    })
 }
 
 fn ask(ctx: &Ctx<'_>, tag: String, target: OutcallTarget) -> Result<String> {
@@ -79,11 +83,14 @@ fn fetch_now<'js>(ctx: Ctx<'js>, options: Object<'js>) -> Result<Object<'js>> {
     in_hook(&ctx)?;
     let cache: Option<Object> = optional(&options, "cache")?;
     let cache = match cache {
-        Some(cache) => Some((cache.get::<_, Text>("key")?.0, whole(&ctx, "cache.ms", cache.get("ms")?)?)),
+        Some(cache) => {
+            Some((cache.get::<_, Text>("key")?.0, whole(&ctx, "cache.ms", cache.get("ms")?)?))
+        }
         None => None,
     };
     let request: RequestParts = request_out(&options)?;
-    let asked = hook_fetch(request.into(), timeout(&ctx, &options)?, redirects(&ctx, &options)?, cache);
+    let asked =
+        hook_fetch(request.into(), timeout(&ctx, &options)?, redirects(&ctx, &options)?, cache);
     match Current::fetch_now(asked) {
         Ok(response) => response_in(&ctx, response.into()),
         Err(failure) => Err(failed(&ctx, failure.code(), &failure)),
@@ -92,7 +99,8 @@ fn fetch_now<'js>(ctx: Ctx<'js>, options: Object<'js>) -> Result<Object<'js>> {
 
 fn fetch_room(ctx: Ctx<'_>, options: Object<'_>) -> Result<String> {
     in_room(&ctx)?;
-    let target = OutcallTarget::Request { to: address(&options)?, request: request_out(&options)?.into() };
+    let target =
+        OutcallTarget::Request { to: address(&options)?, request: request_out(&options)?.into() };
     ask(&ctx, tag(&options)?, target)
 }
 

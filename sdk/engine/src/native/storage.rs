@@ -79,9 +79,8 @@ fn put(ctx: Ctx<'_>, key: Text, value: Bytes) -> Result<()> {
 
 fn put_many(ctx: Ctx<'_>, entries: Vec<Array<'_>>) -> Result<()> {
     in_room(&ctx)?;
-    let entry = |pair: Array<'_>| {
-        Ok((pair.get::<Text>(0)?.0.into_bytes(), pair.get::<Bytes>(1)?.0))
-    };
+    let entry =
+        |pair: Array<'_>| Ok((pair.get::<Text>(0)?.0.into_bytes(), pair.get::<Bytes>(1)?.0));
     let entries = entries.into_iter().map(entry).collect::<Result<Vec<_>>>()?;
     told(&ctx, Current::put_many(&entries))
 }

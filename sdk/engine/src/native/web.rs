@@ -68,7 +68,9 @@ fn url_set<'js>(ctx: Ctx<'js>, href: Text, part: Text, value: Text) -> Result<Ob
     let value = value.0.as_str();
     // A value that does not fit leaves the URL as it is, as the standard has it.
     match part.0.as_str() {
-        "href" => quirks::set_href(&mut url, value).map_err(|error| failed(&ctx, "invalid-url", error))?,
+        "href" => {
+            quirks::set_href(&mut url, value).map_err(|error| failed(&ctx, "invalid-url", error))?
+        }
         "protocol" => drop(quirks::set_protocol(&mut url, value)),
         "username" => drop(quirks::set_username(&mut url, value)),
         "password" => drop(quirks::set_password(&mut url, value)),
@@ -86,7 +88,9 @@ fn url_set<'js>(ctx: Ctx<'js>, href: Text, part: Text, value: Text) -> Result<Ob
 fn random(ctx: Ctx<'_>, count: u32) -> Result<Bytes> {
     running(&ctx)?;
     if count > RANDOM_BYTES_MAX {
-        let text = format!("one call gives at most {RANDOM_BYTES_MAX} random bytes, and {count} were asked for");
+        let text = format!(
+            "one call gives at most {RANDOM_BYTES_MAX} random bytes, and {count} were asked for"
+        );
         return Err(refuse(&ctx, "quota-exceeded", &text));
     }
     let mut bytes = vec![0; usize::try_from(count).unwrap_or_default()];

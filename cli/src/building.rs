@@ -1,0 +1,186 @@
+//! How a project becomes components. Owns the plan: what each party is built from.
+//!
+//! Invariant: what several parties share is built once. It does not know how a package or a script is compiled; that is
+//! `cargo` and `script`.
+
+use crate::cargo::{Inputs, Package};
+use crate::project::Project;
+use crate::script::RoomScript;
+use anyhow::Context as _;
+use room_runtime::PartyName;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The sources of a project, and the one of each party.
+#[derive(Debug, Clone)]
+pub(crate) struct BuildPlan {
+    sources: Vec<PartySource>,
+    parties: Vec<(PartyName, usize)>,
+}
+
+/// What a component is built from.
+#[derive(Debug, Clone)]
+enum PartySource {
+    /// A cargo package.
+    Package(Package),
+    /// A script.
+    Script(RoomScript),
+}
+
+/// One party's compiled code.
+#[derive(Debug, Clone)]
+pub(crate) struct Component {
+    /// The party it is for.
+    pub(crate) party: PartyName,
+    /// Its path on disk.
+    pub(crate) path: PathBuf,
+    /// Its bytes.
+    pub(crate) bytes: Arc<[u8]>,
+}
+
+/// A build that could be started.
+#[derive(Debug)]
+pub(crate) struct Build {
+    /// How it ended.
+    pub(crate) outcome: BuildOutcome,
+    /// Its inputs.
+    pub(crate) inputs: Inputs,
+}
+
+/// How a build ended.
+#[derive(Debug)]
+pub(crate) enum BuildOutcome {
+    /// Every party has a component.
+    Built(Vec<Component>),
+    /// The compiler or the bundler refused: its errors as plain text, which is empty if cargo found an error before the compiler did.
+    Refused(String),
+}
+
+/// How much cargo prints besides the compiler's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noise {
+    /// The packages that it compiles, and its progress.
+    Full,
+    /// Nothing.
+    Quiet,
+}
+
+impl BuildPlan {
+    /// Finds the packages and scripts of a project's parties. Compiles nothing.
+    ///
+    /// # Errors
+    /// A mistake: cargo is missing or refuses, or a package makes no component.
+    pub(crate) fn of(project: &Project) -> anyhow::Result<Self> {
+        let mut plan = Self { sources: Vec::new(), parties: Vec::new() };
+        for party in &project.manifest.parties {
+            let source = match &party.script {
+                Some(script) => PartySource::Script(RoomScript::of(project, script)),
+                None => {
+                    let dir = project.root.join(party.path.get_ref());
+                    let dir =
+                        dir.canonicalize().with_context(|| format!("{} is gone", dir.display()))?;
+                    if let Some(index) = plan.package_at(&dir) {
+                        plan.parties.push((party.name.clone(), index));
+                        continue;
+                    }
+                    PartySource::Package(Package::at(dir)?)
+                }
+            };
+            plan.parties.push((party.name.clone(), plan.sources.len()));
+            plan.sources.push(source);
+        }
+        Ok(plan)
+    }
+
+    fn package_at(&self, dir: &std::path::Path) -> Option<usize> {
+        self.sources.iter().position(
+            |source| matches!(source, PartySource::Package(package) if package.dir() == dir),
+        )
+    }
+
+    /// Builds every party. Messages of compilers go to stderr as they are.
+    ///
+    /// # Errors
+    /// A mistake: a tool is missing or cannot be installed. Otherwise a failure of ours.
+    ///
+    /// # Cancel safety
+    /// Dropping it kills the build with all its compilers.
+    pub(crate) async fn build(&self, profile: &str, noise: Noise) -> anyhow::Result<Build> {
+        let (mut made, mut inputs) = (Vec::new(), Inputs::default());
+        for source in &self.sources {
+            let built = match source {
+                PartySource::Package(package) => {
+                    let (built, read) = package.build(profile, noise).await?;
+                    inputs.extend(read);
+                    match built {
+                        Ok(path) => {
+                            let bytes = tokio::fs::read(&path).await.with_context(|| {
+                                format!("cargo's output {} is gone", path.display())
+                            })?;
+                            Ok((path, bytes))
+                        }
+                        Err(errors) => Err(errors),
+                    }
+                }
+                PartySource::Script(script) => {
+                    let (built, read) = script.build().await?;
+                    inputs.extend(read);
+                    built
+                }
+            };
+            match built {
+                Ok((path, bytes)) => made.push((path, Arc::<[u8]>::from(bytes))),
+                Err(errors) => return Ok(Build { outcome: BuildOutcome::Refused(errors), inputs }),
+            }
+        }
+        let components = self.parties.iter().map(|(party, index)| {
+            let (path, bytes) = made[*index].clone();
+            Component { party: party.clone(), path, bytes }
+        });
+        Ok(Build { outcome: BuildOutcome::Built(components.collect()), inputs })
+    }
+
+    /// Runs the packages' own tests, each with these arguments. Returns true if all passed.
+    ///
+    /// # Errors
+    /// A mistake: cargo is missing.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves the tests running.
+    pub(crate) async fn test(&self, rest: &[String]) -> anyhow::Result<bool> {
+        for source in &self.sources {
+            let passed = match source {
+                PartySource::Package(package) => package.test(rest).await?,
+                PartySource::Script(script) => script.test(rest).await?,
+            };
+            if !passed {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the inputs that are known before a build.
+    pub(crate) fn inputs(&self) -> Inputs {
+        let mut all = Inputs::default();
+        for source in &self.sources {
+            all.extend(match source {
+                PartySource::Package(package) => package.inputs(),
+                PartySource::Script(script) => script.inputs(),
+            });
+        }
+        all
+    }
+
+    /// Returns the folders that builds write to.
+    pub(crate) fn outputs(&self) -> BTreeSet<PathBuf> {
+        self.sources
+            .iter()
+            .map(|source| match source {
+                PartySource::Package(package) => package.output(),
+                PartySource::Script(script) => script.output(),
+            })
+            .collect()
+    }
+}

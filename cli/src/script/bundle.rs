@@ -1,0 +1,169 @@
+//! A script and what it imports as one module. Owns the call of the bundler.
+//!
+//! Invariant: modules that the engine has are left for it, and everything else is in the bundle or an error. It does not
+//! know what a bundle becomes.
+
+use super::npm::NpmTools;
+use super::positions::{self, BundlePositions};
+use crate::cargo::Group;
+use anyhow::Context as _;
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::io::AsyncReadExt as _;
+use tokio::process::Command;
+
+/// The modules that the engine has.
+const OF_THE_ENGINE: [&str; 6] =
+    ["roomkit", "roomkit/server", "partyserver", "partykit/server", "cloudflare:workers", "room:*"];
+
+/// The bytes of errors that are kept.
+const ERRORS_BYTES_MAX: u64 = 64 * 1024;
+
+/// The largest bundle, in bytes.
+const BUNDLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Modules that come with Node alone.
+const OF_NODE: [&str; 18] = [
+    "fs",
+    "path",
+    "os",
+    "net",
+    "tls",
+    "http",
+    "https",
+    "http2",
+    "child_process",
+    "cluster",
+    "dgram",
+    "dns",
+    "worker_threads",
+    "zlib",
+    "stream",
+    "vm",
+    "v8",
+    "module",
+];
+
+/// One module.
+#[derive(Debug)]
+pub(super) struct Bundle {
+    /// Its source.
+    pub(super) source: String,
+    /// Where its lines come from.
+    pub(super) positions: BundlePositions,
+    /// The files that were read, without those of installed packages.
+    pub(super) files: BTreeSet<PathBuf>,
+}
+
+/// What the bundler says about its inputs.
+#[derive(Deserialize)]
+struct Metafile {
+    inputs: BTreeMap<String, serde::de::IgnoredAny>,
+}
+
+/// Bundles a script. Returns the bundler's errors with file, line and excerpt if it refuses.
+///
+/// # Errors
+/// The bundler cannot be run, or its output cannot be read.
+///
+/// # Cancel safety
+/// Dropping it kills the bundler.
+pub(super) async fn make(
+    tools: &NpmTools,
+    root: &Path,
+    file: &Path,
+    own: &Path,
+) -> anyhow::Result<Result<Bundle, String>> {
+    let (out, meta) = (own.join("bundle.js"), own.join("bundle.json"));
+    let mut command = Command::new(&tools.esbuild);
+    command.arg(file).current_dir(root);
+    command.args([
+        "--bundle",
+        "--format=esm",
+        "--platform=neutral",
+        "--target=es2023",
+        "--charset=utf8",
+    ]);
+    command.args([
+        "--main-fields=module,main",
+        "--conditions=workerd,worker",
+        "--legal-comments=none",
+    ]);
+    command.args([
+        "--sourcemap=external",
+        "--sources-content=false",
+        "--log-level=warning",
+        "--color=true",
+    ]);
+    command.arg("--define:process.env.NODE_ENV=\"production\"");
+    command.args(OF_THE_ENGINE.map(|name| format!("--external:{name}")));
+    command
+        .arg(format!("--outfile={}", out.display()))
+        .arg(format!("--metafile={}", meta.display()));
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut running = Group::spawn(command)
+        .with_context(|| format!("{} cannot be run", tools.esbuild.display()))?;
+    let stderr = running.stderr().context("the bundler has no stderr")?;
+    let mut said = Vec::new();
+    let mut kept = stderr.take(ERRORS_BYTES_MAX);
+    kept.read_to_end(&mut said).await.context("the bundler's messages end early")?;
+    tokio::io::copy(&mut kept.into_inner(), &mut tokio::io::sink())
+        .await
+        .context("the bundler's messages end early")?;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if !running.wait().await?.success() {
+        return Ok(Err(with_help(said)));
+    }
+    if !said.trim().is_empty() {
+        crate::print::talk(said.trim_end());
+    }
+    let bytes = std::fs::metadata(&out).map(|file| file.len()).unwrap_or_default();
+    if bytes > BUNDLE_BYTES_MAX {
+        return Ok(Err(format!(
+            "error: the bundle of {} has {bytes} bytes, and may have {BUNDLE_BYTES_MAX}: import less, or serve data as \
+             static files\n",
+            file.display()
+        )));
+    }
+    read(root, &out, &meta).map(Ok)
+}
+
+fn read(root: &Path, out: &Path, meta: &Path) -> anyhow::Result<Bundle> {
+    let text = |path: &Path| {
+        std::fs::read_to_string(path)
+            .with_context(|| format!("the bundler's output {} is gone", path.display()))
+    };
+    let metafile: Metafile =
+        serde_json::from_str(&text(meta)?).context("the bundler's list of inputs is odd")?;
+    let inputs = metafile
+        .inputs
+        .into_keys()
+        .filter(|file| !file.contains("node_modules/") && !file.contains(':'));
+    let map = out.with_extension("js.map");
+    let positions = positions::of(&text(&map)?, out.parent().unwrap_or(root), root)?;
+    Ok(Bundle {
+        source: text(out)?,
+        positions,
+        files: inputs.map(|file| root.join(file)).collect(),
+    })
+}
+
+/// Adds what to do about a module of Node.
+fn with_help(mut said: String) -> String {
+    let missing = |name: &str| {
+        said.contains(&format!("Could not resolve \"{name}\""))
+            || said.contains(&format!("Could not resolve \"node:{name}\""))
+    };
+    let found: Vec<&str> = OF_NODE.into_iter().filter(|name| missing(name)).collect();
+    if !found.is_empty() {
+        said.push_str(&format!(
+            "{} come{} with Node, and a room does not run in Node: it has no files, processes or sockets. Keep data in \
+             this.ctx.storage, ask other servers with fetch, or choose a package that runs in browsers and workers.\n",
+            found.join(", "),
+            if found.len() == 1 { "s" } else { "" },
+        ));
+    }
+    said
+}
