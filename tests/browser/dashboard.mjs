@@ -133,6 +133,31 @@ test("the overview shows live figures", async () => {
   await reads(figure("Connections").locator("b"), /^0$/);
 });
 
+test("the overview shows the crons, and how their last calls ended", async () => {
+  const rows = section("Crons").locator("tbody tr");
+  await reads(rows, /^index.*0 0 1 1 \* UTC.*main\/index.*in \d+ d.*–.*–.*–$/);
+  await reads(rows, /^prune.*0 3 \* \* \*.*Europe\/Berlin.*each room of main.*in \d+ (h|min|s)/);
+  const run = await fetch(`${server.url}/_room/admin/crons/index/run`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}` },
+  });
+  assert.equal(run.status, 200);
+  await reads(rows, /^index.*(now|ago)10$/);
+  const found = { name: "bad", schedule: "@daily", zone: "UTC", party: "main", room: "x", next_ms: null };
+  const last = { at_ms: 1, ended_ms: Date.now(), rooms: 3, dropped: 2, error: HOSTILE };
+  await page.route("**/admin/crons", (route) =>
+    route.fulfill({ json: { crons: [{ ...found, running_ms: null, last }] } }),
+  );
+  await reads(rows, /^bad.*never.*now32$/);
+  assert.equal(await rows.locator(".failed").getAttribute("title"), HOSTILE);
+  await page.unroute("**/admin/crons");
+  await reads(rows, /^prune/);
+  await section("Crons").scrollIntoViewIfNeeded();
+  await shoot(page, "dashboard-crons");
+  await section("Crons").locator("tbody").getByRole("link", { name: "main/index" }).click();
+  await see(page.getByRole("heading", { level: 1, name: "index" }));
+});
+
 test("a room is found among many, and a hostile name is text", async () => {
   const script = JSON.stringify([{ put: ["k", 1] }]);
   for (const name of [...Array(60).keys()].map((n) => `game-${n}`).concat(HOSTILE)) {
