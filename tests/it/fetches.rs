@@ -1,7 +1,9 @@
 //! Requests of rooms to other servers: after their turn is durable, kept until they are answered, answered in a turn.
 
 use crate::operated::Operated;
-use room_tests::{Origin, Requests, Setup, TestNode, guest, response, script, until, variant, within};
+use room_tests::{
+    Origin, Requests, Setup, TestNode, guest, response, script, until, variant, within,
+};
 use serde_json::{Value, json};
 
 fn fetch(origin: &Origin, path: &str, tag: &str, more: &Value) -> Value {

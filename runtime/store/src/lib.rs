@@ -178,8 +178,9 @@ impl Store {
     }
 
     fn on(parts: StoreParts<'_>) -> Result<Self, StoreError> {
-        let StoreParts { journal, tree, rebuild, on_disk, id, opened, last, limits, metrics, .. } =
-            parts;
+        let StoreParts {
+            journal, tree, rebuild, on_disk, id, opened, last, limits, metrics, ..
+        } = parts;
         let (service, crons, renames) = (parts.service, parts.crons, parts.renames);
         let applier = Applier::start(tree, rebuild, last, limits, metrics.clone())?;
         let keeper =

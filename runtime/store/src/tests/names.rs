@@ -13,7 +13,11 @@ fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let (entry, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if entry.is_dir() { copy(&entry, &to) } else { drop(std::fs::copy(entry, to).unwrap()) }
+        if entry.is_dir() {
+            copy(&entry, &to);
+        } else {
+            std::fs::copy(entry, to).unwrap();
+        }
     }
 }
 
