@@ -146,7 +146,12 @@ impl<R: Room> Runner<R> {
     /// Calls `on_expire` until it succeeds or the retries are used up, and deletes the room.
     pub(super) fn expire(&mut self) {
         for failures in 0..=ALARM_RETRIES_MAX {
-            if self.call(|room, ctx| room.on_expire(ctx)).is_ok() {
+            let ended = self.call(|room, ctx| {
+                with_current(|world| world.ends = true);
+                room.on_expire(ctx)
+            });
+            self.world.ends = false;
+            if ended.is_ok() {
                 break;
             }
             if failures == ALARM_RETRIES_MAX {
