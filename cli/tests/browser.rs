@@ -63,6 +63,11 @@ fn two_tabs_see_each_others_cursors() {
 }
 
 #[test]
+fn two_rooms_are_counted_in_the_lobby() {
+    check("lobby");
+}
+
+#[test]
 fn a_page_follows_a_task_through_a_crash() {
     check("progress");
 }
