@@ -40,7 +40,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tower::util::MapRequest;
-use write_deadline::WriteDeadline;
 
 /// The first pause after a failed accept. It doubles up to `accept_backoff_ms_max`.
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
@@ -233,7 +232,6 @@ impl ListenerShared {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         F: FnMut(Request<Incoming>) -> Request<Incoming> + Clone + Send + 'static,
     {
-        let stream = WriteDeadline::new(stream, self.limits.write_ms_max);
         let stream = Linger::new(stream, self.limits.clone(), self.stop.clone());
         let connection = self.server.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection.with_upgrades());

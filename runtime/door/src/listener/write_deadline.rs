@@ -2,7 +2,7 @@
 //!
 //! Invariant: a connection on which bytes wait takes at least one of them within `write_ms_max`, or fails. hyper and a
 //! response's room would wait without a limit otherwise, as they ask for the next part only when the client has taken the
-//! one before. It does not know what is sent.
+//! one before. It lies below TLS, so that it sees each byte that the client takes. It does not know what is sent.
 
 use room_core::limits::ms;
 use std::io::{self, IoSlice};
@@ -27,11 +27,11 @@ impl<S> WriteDeadline<S> {
     }
 
     /// Passes the outcome of a write on, unless the client has taken nothing for too long.
-    fn checked<T>(
+    fn checked(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.waits = false;
             return written;
@@ -69,8 +69,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
-        self.checked(cx, flushed)
+        Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     /// The end of a connection has limits of its own.
