@@ -100,7 +100,7 @@ impl Room for Clingy {
 }
 
 #[test]
-fn an_expiring_room_that_wants_something_done_later_is_told_so_and_expires() {
+fn an_expiring_room_that_wants_something_done_later_gets_an_error_and_expires() {
     for (how, what) in [
         ("fetch", "ask another server or room"),
         ("call", "ask another server or room"),

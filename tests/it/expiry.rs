@@ -119,7 +119,7 @@ async fn a_room_whose_on_expire_always_fails_is_deleted_with_a_logged_error() {
 }
 
 #[tokio::test]
-async fn a_room_that_wants_something_done_after_its_end_is_told_so_and_ends() {
+async fn a_room_that_wants_something_done_after_its_end_gets_an_error_and_ends() {
     let origin = Origin::of(200, "ok").await;
     let setup = Setup::memory().ttl("1s").limits(quick).fetch_hosts(&[origin.host()]);
     let node = setup.start().await;

@@ -121,7 +121,7 @@ async fn a_key_that_the_provider_has_rotated_in_is_found() {
 }
 
 #[tokio::test]
-async fn members_are_told_to_come_again_while_the_provider_is_away() {
+async fn members_get_503_while_the_provider_is_away() {
     // Nobody listens there.
     let gone = Origin::of(200, "").await.host();
     let node_without = node(gone).await;

@@ -133,7 +133,7 @@ pub(super) fn id_of(number: u64) -> String {
     format!("2-{number}-0")
 }
 
-/// What a room is told that wants something done after its end.
+/// Returns the error for a room that wants something done after its end.
 pub(super) fn beyond_end(what: &str) -> String {
     format!(
         "on_expire cannot {what}: the room is deleted with this turn; do it in an earlier callback, such as on_close"
