@@ -49,7 +49,7 @@ function make({ name, party, room }) {
     el("td", { class: "wide" }),
     el("td", {}, called),
     el("td"),
-    el("td"),
+    el("td", {}, el("div"), el("div", { class: "problem" })),
     el("td", { class: "number wide" }),
     el("td", { class: "number" }),
   );
@@ -60,11 +60,11 @@ function update(row, { schedule, zone, next_ms, running_ms, last }) {
   say(when, schedule);
   say(where, zone);
   say(next, running_ms === null ? due(next_ms) : "runs now");
-  say(ended, last ? as.ago(last.ended_ms) : "–");
+  say(ended.firstChild, last ? as.ago(last.ended_ms) : "–");
+  say(ended.lastChild, as.brief(last?.error ?? ""));
   say(rooms, last ? as.count(last.rooms) : "–");
   say(failed, last ? as.count(last.dropped) : "–");
   failed.classList.toggle("failed", Boolean(last?.dropped));
-  failed.title = last?.error ?? "";
 }
 
 function due(next_ms) {
